@@ -1,0 +1,207 @@
+"""Every way that getting an answer can fail.
+
+ProviderError                 one attempt failed
+├ Unreachable                 no connection
+├ TimedOut                    phase: connect | first_token | between_chunks | total
+├ StreamBroken                ended without its terminator
+├ RateLimited                 until an instant
+│ └ QuotaSpent                a longer allowance (day, month, money) is used up
+├ ServerFault
+│ └ Overloaded
+├ AuthFailed                  the key is wrong, or may not do this
+├ BadRequest                  the provider refuses what we sent
+│ ├ ContextTooLong
+│ └ Unsupported
+├ Declined                    a content filter said no
+└ BadReply                    undecodable or empty
+RoutingError                  no attempt could be made, or all failed
+├ NoRoute
+├ AllAttemptsFailed           also an ExceptionGroup, in order of attempt
+└ BudgetSpent                 our own cap, before anything was sent
+CatalogError                  a fact or a policy that cannot be
+
+The router reads `recovery` and `fault`; it has no ladder of types.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from typing import ClassVar, Literal, Self
+
+
+class Recovery(StrEnum):
+    AGAIN = "again"
+    """The same candidate may answer, at once or at `retry_at`."""
+    ELSEWHERE = "elsewhere"
+    """Another candidate may answer."""
+    NEVER = "never"
+    """Nobody will."""
+
+
+class Fault(StrEnum):
+    CALLER = "caller"
+    US = "us"
+    KEY = "key"
+    ENDPOINT = "endpoint"
+    PROVIDER = "provider"
+    NETWORK = "network"
+
+
+HEALTH_FAULTS = frozenset({Fault.KEY, Fault.ENDPOINT, Fault.PROVIDER, Fault.NETWORK})
+"""Only these may move a candidate's health: a caller's bad request says nothing about a provider."""
+
+
+class ProviderError(Exception):
+    """One attempt failed. `provider` and `model` are set by the router, `retry_at` (epoch seconds UTC) where known."""
+
+    recovery: ClassVar[Recovery] = Recovery.ELSEWHERE
+    fault: ClassVar[Fault] = Fault.PROVIDER
+
+    def __init__(self, message: str, *, status: int | None = None, retry_at: float | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.status = status
+        self.retry_at = retry_at
+        self.provider = ""
+        self.model = ""
+
+    def of(self, provider: str, model: str) -> Self:
+        """Set whose failure it is, and return itself."""
+        self.provider, self.model = provider, model
+        return self
+
+    def __str__(self) -> str:
+        who = f"{self.provider}/{self.model}: " if self.provider else ""
+        status = f" (HTTP {self.status})" if self.status else ""
+        return f"{who}{self.message}{status}"
+
+
+class Unreachable(ProviderError):
+    fault = Fault.NETWORK
+
+
+Phase = Literal["connect", "first_token", "between_chunks", "total"]
+
+
+class TimedOut(ProviderError):
+    """A deadline passed in `phase`."""
+
+    fault = Fault.ENDPOINT
+
+    def __init__(self, message: str, *, phase: Phase = "total", status: int | None = None) -> None:
+        super().__init__(message, status=status)
+        self.phase = phase
+
+
+class StreamBroken(ProviderError):
+    fault = Fault.ENDPOINT
+
+
+class RateLimited(ProviderError):
+    """The account may call again at `retry_at`, where the provider said when."""
+
+    recovery = Recovery.AGAIN
+    fault = Fault.KEY
+
+
+class QuotaSpent(RateLimited):
+    """A day's, a month's or a purse's allowance is gone; trying again soon is useless."""
+
+    recovery = Recovery.ELSEWHERE
+
+
+class ServerFault(ProviderError):
+    recovery = Recovery.AGAIN
+
+
+class Overloaded(ServerFault):
+    """The provider has no capacity now."""
+
+
+class AuthFailed(ProviderError):
+    """The key is missing, wrong or not allowed. The account is shut until an operator acts."""
+
+    fault = Fault.KEY
+
+
+class BadRequest(ProviderError):
+    """The provider refuses what was sent; the same request fails there again."""
+
+    fault = Fault.CALLER
+
+
+class ContextTooLong(BadRequest):
+    """The transcript does not fit this model; a larger one may take it."""
+
+
+class Unsupported(BadRequest):
+    """This model lacks an ability that the request uses, or does not exist there."""
+
+
+class Declined(ProviderError):
+    """A content filter refused. Nobody else is asked unless the policy says so."""
+
+    recovery = Recovery.NEVER
+    fault = Fault.CALLER
+
+    def __init__(self, message: str, *, category: str = "unknown", status: int | None = None) -> None:
+        super().__init__(message, status=status)
+        self.category = category
+
+
+class BadReply(ProviderError):
+    """The answer could not be decoded, was empty, or broke its output schema."""
+
+    recovery = Recovery.AGAIN
+
+
+class RoutingError(Exception):
+    """No answer was had, after all that may be tried was tried."""
+
+
+class NoRoute(RoutingError):
+    """No candidate may be asked. `reasons` says why, by candidate; `earliest` (epoch seconds) when one may be."""
+
+    def __init__(self, reasons: Mapping[str, str], earliest: float | None = None) -> None:
+        lines = "; ".join(f"{name}: {reason}" for name, reason in reasons.items()) or "no candidate is configured"
+        super().__init__(f"no provider can take this turn: {lines}")
+        self.reasons = dict(reasons)
+        self.earliest = earliest
+
+
+class AllAttemptsFailed(ExceptionGroup[ProviderError], RoutingError):
+    """Every attempt failed; `.exceptions` holds them in order of attempt."""
+
+    def __new__(cls, message: str, exceptions: Sequence[ProviderError]) -> Self:
+        return super().__new__(cls, message, exceptions)
+
+    def derive(self, excs: Sequence[ProviderError]) -> AllAttemptsFailed:  # type: ignore[override]  # same element type
+        return AllAttemptsFailed(self.message, excs)
+
+    def __str__(self) -> str:
+        return f"{self.message}: " + "; ".join(str(e) for e in self.exceptions)
+
+
+class BudgetSpent(RoutingError):
+    """Our own cap `which` (of kind `kind`) leaves no room for this call. Nothing was sent.
+
+    `cap`, `spent` and `wanted` are micro-USD, tokens, seconds or turns, as `kind` says.
+    """
+
+    def __init__(self, which: str, kind: str, cap: float, spent: float, wanted: float) -> None:
+        super().__init__(f"budget of {which}: {kind} {_amount(kind, cap)} does not allow {_amount(kind, wanted)} more"
+                         f" after {_amount(kind, spent)}")
+        self.which, self.kind, self.cap, self.spent, self.wanted = which, kind, cap, spent, wanted
+
+
+def _amount(kind: str, value: float) -> str:
+    return f"${value / 1e6:.6f}" if kind == "max_cost" else f"{value:g}"
+
+
+class CatalogError(Exception):
+    """A catalog row or a policy that cannot be used. `problems` are (path of keys, message) pairs, all at once."""
+
+    def __init__(self, problems: Sequence[tuple[tuple[str | int, ...], str]]) -> None:
+        super().__init__("; ".join(f"{'.'.join(map(str, path)) or 'file'}: {text}" for path, text in problems))
+        self.problems = tuple(problems)

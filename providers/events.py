@@ -1,0 +1,53 @@
+"""What the provider manager lets others see while it works. Observations only: nothing decides by them.
+
+`emit` is synchronous, never blocks and never raises.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class RouteChosen:
+    """Candidates in the order in which they will be tried, and why each other one is not."""
+
+    candidates: tuple[str, ...]
+    refused: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptStarted:
+    number: int
+    provider: str
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptEnded:
+    """`outcome` is "ok", "failed" or "cancelled"; `error` the class's name; `ms` of wall time."""
+
+    number: int
+    provider: str
+    model: str
+    outcome: str
+    error: str | None
+    detail: str | None
+    ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingForProvider:
+    """Nothing can run now: the turn waits until `until` (epoch seconds UTC)."""
+
+    until: float
+    reason: str
+
+
+Emit = Callable[[Any], None]
+
+
+def ignore(_: Any) -> None:
+    """The emitter of someone who is not listening."""

@@ -1,0 +1,317 @@
+"""What is said to a model and what it says back: frozen values that no wire format shows through.
+
+A `Message` remembers what was derived from it (its bytes in a dialect, its digest, its estimated tokens), so a
+transcript of n messages is encoded once per message, not once per turn: the 500th turn pays for the bytes it sends.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Literal, TypeVar
+
+T = TypeVar("T")
+Role = Literal["system", "user", "assistant", "tool"]
+
+# English text runs at about four bytes a token; scripts of three bytes a character at about one and a half characters
+# a token. Bytes / 4 is low for the second by half, so the estimate leans on bytes / 3: too high wastes a little room,
+# too low overshoots a limit.
+BYTES_PER_TOKEN = 3
+TOKENS_PER_MESSAGE = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Plain text."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An image's bytes and its media type, `image/png` for example."""
+
+    media_type: str
+    data: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Reasoning:
+    """What a model thought aloud. `opaque` is the provider's blob, valid only for the endpoint named in `made_by`."""
+
+    text: str
+    opaque: str | None = field(default=None, repr=False)
+    made_by: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A model's wish to call a tool. `arguments` is the JSON text as the model wrote it, joined raw, not yet parsed."""
+
+    id: str
+    name: str
+    arguments: str
+
+    def parse(self) -> dict[str, Any]:
+        """Return the arguments as an object. Raise `ValueError` where the text is not a JSON object."""
+        parsed = json.loads(self.arguments or "{}")
+        if not isinstance(parsed, dict):
+            raise ValueError(f"arguments of {self.name} are a JSON {type(parsed).__name__}, not an object")
+        return parsed
+
+
+@dataclass(frozen=True, slots=True)
+class ToolResult:
+    """What a tool answered to the call `call_id`; `is_error` tells the model that the call failed."""
+
+    call_id: str
+    name: str
+    content: str
+    is_error: bool = False
+
+
+Part = Text | Image | Reasoning | ToolCall | ToolResult
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One utterance. `name` is the speaker where several share a role, as in a conversation of agents."""
+
+    role: Role
+    parts: tuple[Part, ...]
+    name: str | None = None
+    _memo: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    @property
+    def text(self) -> str:
+        """The text parts, joined without a separator."""
+        return "".join(part.text for part in self.parts if isinstance(part, Text))
+
+    @property
+    def tool_calls(self) -> tuple[ToolCall, ...]:
+        return tuple(part for part in self.parts if isinstance(part, ToolCall))
+
+    def memo(self, key: str, make: Callable[[Message], T]) -> T:
+        """Return `make(self)`, computed once for each `key` in this message's life. `make` must be pure."""
+        found = self._memo.get(key, self)  # `self` is the sentinel: no value derived from a message is the message
+        if found is self:
+            found = self._memo[key] = make(self)
+        return found  # type: ignore[no-any-return]  # the key names the type
+
+    @property
+    def tokens(self) -> int:
+        """An estimate of its tokens, high rather than low."""
+        return self.memo("tokens", _estimate)
+
+    @property
+    def digest(self) -> bytes:
+        """SHA-256 of its content: equal for equal messages, in any process."""
+        return self.memo("digest", _digest)
+
+
+def system(text: str) -> Message:
+    return Message("system", (Text(text),))
+
+
+def user(text: str, name: str | None = None) -> Message:
+    return Message("user", (Text(text),), name)
+
+
+def assistant(*parts: str | Part, name: str | None = None) -> Message:
+    return Message("assistant", tuple(Text(p) if isinstance(p, str) else p for p in parts), name)
+
+
+def tool(*results: ToolResult) -> Message:
+    return Message("tool", results)
+
+
+def estimate_tokens(text: str) -> int:
+    """Return about how many tokens `text` is, high rather than low."""
+    return len(text.encode("utf-8", "surrogatepass")) // BYTES_PER_TOKEN + 1
+
+
+def _estimate(message: Message) -> int:
+    return TOKENS_PER_MESSAGE + sum(_part_tokens(part) for part in message.parts)
+
+
+def _part_tokens(part: Part) -> int:
+    match part:
+        case Text(text) | Reasoning(text):
+            return estimate_tokens(text)
+        case ToolCall(_, name, arguments):
+            return estimate_tokens(name) + estimate_tokens(arguments)
+        case ToolResult(_, name, content):
+            return estimate_tokens(name) + estimate_tokens(content)
+        case Image():
+            return 1024  # vendors bill an image by its tiles: 85 to 1,600 tokens for the usual sizes
+
+
+def _digest(message: Message) -> bytes:
+    seal = hashlib.sha256(f"{message.role}\0{message.name or ''}".encode("utf-8", "surrogatepass"))
+    for part in message.parts:
+        data = part.data if isinstance(part, Image) else b""
+        fields = [type(part).__name__, *(str(getattr(part, slot)) for slot in part.__slots__ if slot != "data")]
+        head = "\0".join(fields).encode("utf-8", "surrogatepass")
+        # Lengths first: no two different part lists share a byte string.
+        seal.update(b"%d:%d:" % (len(head), len(data)) + head + data)
+    return seal.digest()
+
+
+@dataclass(frozen=True, slots=True)
+class ToolSpec:
+    """A tool as a model sees it: a name, what it does, and a JSON Schema (an object) of its parameters."""
+
+    name: str
+    description: str
+    parameters: Mapping[str, Any] = field(default_factory=lambda: {"type": "object", "properties": {}})
+
+
+@dataclass(frozen=True, slots=True)
+class OutputSchema:
+    """A JSON Schema that the final text must satisfy, and the name that dialects ask for."""
+
+    schema: Mapping[str, Any]
+    name: str = "output"
+
+
+class Ability(StrEnum):
+    TOOLS = "tools"
+    JSON_SCHEMA = "json_schema"
+    VISION = "vision"
+    REASONING = "reasoning"
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What a request requires of whoever answers it. All of it is for choosing; none of it is sent.
+
+    `agent` and `persona` are looked up in the policy's `agents`; `tier` is the persona's own, used where the policy
+    says nothing. `model` pins one candidate ("provider/model"). `deadline_s` are seconds from now for the whole turn.
+    """
+
+    agent: str | None = None
+    persona: str | None = None
+    tier: str | None = None
+    model: str | None = None
+    task_type: str | None = None
+    abilities: frozenset[Ability] = frozenset()
+    deadline_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One turn to be answered: the messages in order, what may be called, what the answer must look like."""
+
+    messages: tuple[Message, ...]
+    tools: tuple[ToolSpec, ...] = ()
+    tool_choice: str = "auto"
+    """`auto`, `none`, `required`, or a tool's name."""
+    output_schema: OutputSchema | None = None
+    max_output_tokens: int | None = None
+    temperature: float | None = None
+    stop: tuple[str, ...] = ()
+    seed: int | None = None
+    needs: Needs = Needs()
+
+    @property
+    def input_tokens(self) -> int:
+        """An estimate of what the request costs to read, high rather than low."""
+        schema = estimate_tokens(json.dumps(self.output_schema.schema)) if self.output_schema else 0
+        tools = sum(estimate_tokens(t.name + t.description + json.dumps(t.parameters)) for t in self.tools)
+        return sum(m.tokens for m in self.messages) + tools + schema
+
+
+class FinishReason(StrEnum):
+    STOP = "stop"
+    LENGTH = "length"
+    TOOL_CALLS = "tool_calls"
+    CONTENT_FILTER = "content_filter"
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens as a disjoint ledger: the five figures never overlap, and their sum is what was billed for."""
+
+    input: int = 0
+    cache_read: int = 0
+    cache_write: int = 0
+    output: int = 0
+    reasoning: int = 0
+
+    @property
+    def total(self) -> int:
+        return self.input + self.cache_read + self.cache_write + self.output + self.reasoning
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            self.input + other.input,
+            self.cache_read + other.cache_read,
+            self.cache_write + other.cache_write,
+            self.output + other.output,
+            self.reasoning + other.reasoning,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """How one exchange with one candidate ended. `error` is a class name, None when it answered."""
+
+    provider: str
+    model: str
+    outcome: Literal["ok", "failed", "cancelled"]
+    status: int | None = None
+    error: str | None = None
+    detail: str | None = None
+    ms: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """A whole answer, who gave it and what it cost. `cost` is micro-USD; None means unknown, never free."""
+
+    message: Message
+    finish: FinishReason
+    usage: Usage = Usage()
+    provider: str = ""
+    model: str = ""
+    cost: int | None = None
+    attempts: tuple[Attempt, ...] = ()
+    latency_ms: float = 0.0
+
+    @property
+    def text(self) -> str:
+        return self.message.text
+
+    @property
+    def tool_calls(self) -> tuple[ToolCall, ...]:
+        return self.message.tool_calls
+
+
+@dataclass(frozen=True, slots=True)
+class TextDelta:
+    """The next piece of the answer's text."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReasoningDelta:
+    """The next piece of what the model thinks aloud."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCallDelta:
+    """The next piece of tool call number `index`; `id` and `name` come with the first."""
+
+    index: int
+    id: str = ""
+    name: str = ""
+    arguments: str = ""
+
+
+Delta = TextDelta | ReasoningDelta | ToolCallDelta
