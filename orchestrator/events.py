@@ -1,0 +1,229 @@
+"""What a run lets others see, and what its state is folded from.
+
+A payload says what happened; an `Event` says where and when. Ids are made of (run, task, turn, sequence), so a replay
+that emits again is recognised, not shown twice. Payloads of the lower rooms travel in the same envelope.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from enum import Enum
+from typing import Any, Literal, NamedTuple
+
+from providers.messages import Usage
+
+SCHEMA_VERSION = 1
+
+TaskStatus = Literal["waiting", "running", "gate", "ok", "failed", "skipped", "cancelled"]
+RunStatus = Literal["done", "failed", "rejected", "waiting", "paused", "stopped", "cancelled"]
+"""done; tasks failed; a person rejected it; waits for a person; paused or stopped by a limit; interrupted."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunStarted:
+    """`stub`: the offline stub answers everything, no model is asked."""
+
+    squad: str
+    tasks: tuple[str, ...]
+    stub: bool
+    out: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class TaskStarted:
+    """`attempt` counts reruns after a reviewer's `revise`, from 1. `who` is the agent, conversation or step agents."""
+
+    task: str
+    attempt: int
+    who: str
+
+
+@dataclass(frozen=True, slots=True)
+class TaskExpanded:
+    """A `for_each` found its elements. `keys` are in the order of the list."""
+
+    task: str
+    keys: tuple[str, ...]
+    items: tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ElementStarted:
+    task: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class ElementEnded:
+    task: str
+    key: str
+    status: TaskStatus
+    output: Any = None
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TaskEnded:
+    """`output` is text, or what `output_schema` asked for, or the list of a `for_each`; `failed` its failed keys.
+
+    `error_kind` is the exception's class name. A skipped task says why in `error`.
+    """
+
+    task: str
+    status: TaskStatus
+    output: Any = None
+    output_file: str | None = None
+    error: str | None = None
+    error_kind: str | None = None
+    failed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRetried:
+    task: str
+    attempt: int
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRepeated:
+    """`until` did not hold after attempt number `attempt`."""
+
+    task: str
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class GateOpened:
+    """A person must answer. `shown` is the text of each task in `show`."""
+
+    task: str
+    prompt: str
+    choices: tuple[str, ...]
+    shown: Mapping[str, str]
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class GateAnswered:
+    """`by` is "terminal", "--approve", "api" or "timeout"."""
+
+    task: str
+    choice: str
+    comment: str
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class TaskReset:
+    """A reviewer asked for changes: the task will run again."""
+
+    task: str
+
+
+@dataclass(frozen=True, slots=True)
+class MessageSpoken:
+    """An utterance in a conversation."""
+
+    speaker: str
+    text: str
+    round: int
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationEnded:
+    """`reason` is the condition that held, `max_turns 24` for example."""
+
+    conversation: str
+    reason: str
+    turns: int
+
+
+@dataclass(frozen=True, slots=True)
+class ArtifactWritten:
+    path: str
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetReached:
+    """A cap left no room for a call. `action` is what follows: pause, stop or downgrade_tier."""
+
+    which: str
+    kind: str
+    action: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunFinished:
+    """The last event. `cost` is micro-USD; None where any price was unknown."""
+
+    run_id: str
+    status: RunStatus
+    outputs: Mapping[str, Any]
+    artifacts: Mapping[str, str]
+    usage: Usage
+    cost: int | None
+    tasks: Mapping[str, str]
+    stub: bool
+
+
+class Event(NamedTuple):
+    """Where and when `data` happened: `task` is the unit's path, `turn` 0 outside a turn, `at` epoch seconds UTC."""
+
+    run_id: str
+    task: str
+    turn: int
+    seq: int
+    at: float
+    data: Any
+
+    @property
+    def id(self) -> str:
+        return f"{self.run_id}/{self.task}/{self.turn}/{self.seq}"
+
+    @property
+    def type(self) -> str:
+        return type_of(self.data)
+
+
+def type_of(payload: Any) -> str:
+    """Return the public name of a payload: `TaskStarted` is `task.started`, `GateOpened` `gate.opened`."""
+    first, *rest = re.findall("[A-Z][a-z0-9]*", type(payload).__name__)
+    return ".".join(filter(None, (first.lower(), "_".join(rest).lower())))
+
+
+def to_json(event: Event) -> dict[str, Any]:
+    """Return the event as the document that `--json` and the web page show. Money is in USD there."""
+    head = {"type": event.type, "id": event.id, "run_id": event.run_id, "at": round(event.at, 6), "unit": event.task}
+    if isinstance(event.data, RunFinished):
+        head["schema_version"] = SCHEMA_VERSION
+    return {**head, **_plain(event.data)}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Usage):
+        return {
+            "input_tokens": value.input + value.cache_read + value.cache_write,
+            "output_tokens": value.output + value.reasoning,
+            "cached_tokens": value.cache_read,
+            "reasoning_tokens": value.reasoning,
+        }
+    if isinstance(value, Enum):
+        return value.value
+    if hasattr(value, "__dataclass_fields__"):
+        return dict(_field(f.name, getattr(value, f.name)) for f in fields(value))
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [_plain(v) for v in value]
+    return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)
+
+
+def _field(name: str, value: Any) -> tuple[str, Any]:
+    if name == "cost":
+        return "cost_usd", None if value is None else value / 1e6
+    return name, _plain(value)

@@ -1,0 +1,205 @@
+"""What a squad file was resolved to: every name bound, every default in place, nothing left to look up.
+
+`resolve.py` makes a `Plan`; `state.py` and `run.py` follow it. All of it is immutable. Durations are seconds, money is
+micro-USD.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from agents.tools import Tool
+    from personas import Persona
+    from personas.sandbox import ExpressionText
+
+RetryCause = Literal["rate_limit", "timeout", "invalid_output", "provider", "tool"]
+OnExceed = Literal["pause", "stop", "downgrade_tier"]
+FOR_EACH_CAP = 1000
+"""Elements that a `for_each` may have where its list states no `maxItems`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """Our own caps. None: no cap of that kind here; an outer budget may still have one."""
+
+    max_cost: int | None = None
+    max_tokens: int | None = None
+    max_time: float | None = None
+    max_turns: int | None = None
+    on_exceed: OnExceed = "stop"
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """`max_attempts` counts the first one too."""
+
+    max_attempts: int = 1
+    on: frozenset[RetryCause] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """How much of a transcript goes along."""
+
+    keep_last: int | None = None
+    summarise_over_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AgentPlan:
+    """A persona bound to tools. `tier` and `model` override the persona's tier."""
+
+    id: str
+    persona: Persona
+    tools: tuple[Tool, ...] = ()
+    tier: str | None = None
+    model: str | None = None
+    max_turns: int = 16
+    budget: Budget | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Termination:
+    """When a conversation ends. A leaf has one of the fields set; a node joins others by `any` or `all`."""
+
+    any: tuple[Termination, ...] = ()
+    all: tuple[Termination, ...] = ()
+    max_turns: int | None = None
+    text: str | None = None
+    text_from: str | None = None
+    no_progress_rounds: int | None = None
+    tokens: int | None = None
+    time: float | None = None
+    function: Callable[..., bool] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationPlan:
+    id: str
+    pattern: Literal["round_robin", "party"]
+    participants: tuple[str, ...]
+    """Agent ids, or `human`."""
+    terminate: Termination
+    moderator: str | None = None
+    speakers_per_round: int = 3
+    independent_first_round: bool = False
+    budget: Budget | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AgentWork:
+    """One agent works on a description until it has an answer."""
+
+    agent: str
+    description: ExpressionText
+    expected_output: ExpressionText | None = None
+    output_schema: Mapping[str, Any] | None = None
+    tools: tuple[Tool, ...] | None = None
+    """Instead of the agent's own; None: the agent's own."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationWork:
+    """A conversation is held on a description; its result is the last word of the moderator, else of the last speaker.
+
+    With `output_schema` the moderator (else the first participant) is asked for it at the end.
+    """
+
+    conversation: str
+    description: ExpressionText
+    expected_output: ExpressionText | None = None
+    output_schema: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """A person answers `prompt`. `revise` reruns the tasks in `rerun` with the comment, `max_revisions` times."""
+
+    prompt: ExpressionText
+    show: tuple[str, ...] = ()
+    choices: tuple[str, ...] = ("approve", "reject")
+    timeout: float | None = None
+    on_timeout: Literal["pause", "approve", "reject"] = "pause"
+    rerun: tuple[str, ...] = ()
+    max_revisions: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One piece of a task's work. Later steps see the outputs of earlier ones."""
+
+    id: str
+    work: AgentWork | ConversationWork
+    condition: ExpressionText | None = None
+    timeout: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    steps: tuple[Step, ...]
+
+
+Work = AgentWork | ConversationWork | Approval | Steps
+
+
+@dataclass(frozen=True, slots=True)
+class ForEach:
+    """The task runs once for each item. `key` (over the item, named `item`) is its identity, on resume and in cache."""
+
+    items: ExpressionText
+    key: ExpressionText
+    item: str = "item"
+    max_parallel: int | None = None
+    fail_fast: bool = True
+    max_items: int = FOR_EACH_CAP
+
+
+@dataclass(frozen=True, slots=True)
+class Repeat:
+    """The task's work is done again until `until` holds; not holding after `max_attempts` is a failure."""
+
+    until: ExpressionText
+    max_attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class TaskPlan:
+    """`needs` orders and `context` feeds. `position` is (line, column) in the squad file, for messages."""
+
+    id: str
+    work: Work
+    needs: tuple[str, ...] = ()
+    context: tuple[str, ...] = ()
+    condition: ExpressionText | None = None
+    for_each: ForEach | None = None
+    repeat: Repeat | None = None
+    retry: Retry = Retry()
+    timeout: float | None = None
+    budget: Budget | None = None
+    continue_on_error: bool = False
+    output_file: ExpressionText | None = None
+    position: tuple[int, int] = (1, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A squad ready to run. `tasks` stand in topological order, then in the order of the file."""
+
+    name: str
+    tasks: Mapping[str, TaskPlan]
+    agents: Mapping[str, AgentPlan] = field(default_factory=dict)
+    conversations: Mapping[str, ConversationPlan] = field(default_factory=dict)
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+    """Values, after defaults and types."""
+    outputs: Mapping[str, ExpressionText] = field(default_factory=dict)
+    budget: Budget | None = None
+    history: History = History()
+    max_parallel: int = 16
+    """Units at work at once, over the whole run."""
+    fail_fast: bool = False
+    """Whether the first failed task stops what has not started yet."""
+    offline: Literal["never", "auto", "always"] = "never"
+    description: str = ""
