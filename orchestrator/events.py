@@ -62,6 +62,7 @@ class ElementEnded:
     status: TaskStatus
     output: Any = None
     error: str | None = None
+    error_kind: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +122,16 @@ class TaskReset:
     """A reviewer asked for changes: the task will run again."""
 
     task: str
+
+
+@dataclass(frozen=True, slots=True)
+class TaskParked:
+    """A unit stopped without an end: it goes on when the run is resumed. `key` names the element of a `for_each`."""
+
+    task: str
+    key: str | None
+    reason: str
+    ends_run_as: RunStatus | None
 
 
 @dataclass(frozen=True, slots=True)

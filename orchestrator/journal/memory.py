@@ -1,0 +1,122 @@
+"""The journal of one process's life: no disk. What embedders get unless they ask for more."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import anyio
+
+from orchestrator.events import Event
+from orchestrator.journal import Fence, Fenced, Go, Recorded, StepChanged
+
+
+@dataclass(slots=True)
+class _Unit:
+    fence: Fence = 0
+    ended: bool = False
+    parked_for: str | None = None
+    steps: dict[str, _Step] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Step:
+    request_hash: bytes
+    attempts: int = 0
+    result: Any = None
+    done: bool = False
+
+
+@dataclass(slots=True)
+class _Run:
+    events: list[Event] = field(default_factory=list)
+    ids: set[str] = field(default_factory=set)
+    signals: dict[str, tuple[str, Any]] = field(default_factory=dict)
+    cancel: bool = False
+    grown: anyio.Event | None = None
+    """Set, and replaced by the next watcher, when an event was recorded."""
+
+
+class MemoryJournal:
+    """A `Journal` in dictionaries."""
+
+    def __init__(self) -> None:
+        self._units: dict[str, _Unit] = {}
+        self._runs: dict[str, _Run] = {}
+
+    async def claim(self, unit: str, owner: str) -> Fence | None:  # noqa: ARG002  # one process: owners need no names
+        found = self._units.setdefault(unit, _Unit())
+        if found.ended:
+            return None
+        found.parked_for = None
+        found.fence += 1
+        return found.fence
+
+    async def begin(self, unit: str, key: str, request_hash: bytes, fence: Fence) -> Recorded | Go:
+        steps = self._held(unit, fence).steps
+        step = steps.setdefault(key, _Step(request_hash))
+        if step.request_hash != request_hash:
+            raise StepChanged(f"{unit} {key} was recorded for another request")
+        if step.done:
+            return Recorded(step.result)
+        step.attempts += 1
+        return Go(step.attempts, f"{unit}/{key}")
+
+    async def finish(self, unit: str, key: str, fence: Fence, result: Any, events: Sequence[Event] = ()) -> None:
+        step = self._held(unit, fence).steps[key]
+        step.result, step.done = result, True
+        self._record(unit.partition("/")[0], events)
+
+    async def end(self, unit: str, fence: Fence, events: Sequence[Event] = ()) -> None:
+        self._held(unit, fence).ended = True
+        self._record(unit.partition("/")[0], events)
+
+    async def park(self, unit: str, fence: Fence, waiting_for: str) -> None:
+        self._held(unit, fence).parked_for = waiting_for
+
+    async def append(self, run: str, events: Sequence[Event]) -> None:
+        self._record(run, events)
+
+    async def signal(self, run: str, name: str, value: Any, idempotency_key: str) -> None:
+        self._run(run).signals.setdefault(idempotency_key, (name, value))
+
+    async def signals(self, run: str) -> Sequence[tuple[str, Any]]:
+        return list(self._run(run).signals.values())
+
+    async def request_cancel(self, run: str) -> None:
+        self._run(run).cancel = True
+
+    async def cancel_requested(self, run: str) -> bool:
+        return self._run(run).cancel
+
+    async def watch(self, run: str, after_seq: int = 0) -> AsyncIterator[tuple[int, Event]]:
+        found, seq = self._run(run), after_seq
+        while True:
+            while seq < len(found.events):
+                seq += 1
+                yield seq, found.events[seq - 1]
+            if found.grown is None:
+                found.grown = anyio.Event()
+            await found.grown.wait()
+
+    def _held(self, unit: str, fence: Fence) -> _Unit:
+        found = self._units[unit]
+        if found.fence != fence or found.ended:
+            raise Fenced(f"{unit} is no longer held under fence {fence}")
+        return found
+
+    def _run(self, run: str) -> _Run:
+        return self._runs.setdefault(run, _Run())
+
+    def _record(self, run: str, events: Sequence[Event]) -> None:
+        if not events:
+            return
+        found = self._run(run)
+        for event in events:
+            if event.id not in found.ids:
+                found.ids.add(event.id)
+                found.events.append(event)
+        if found.grown is not None:
+            found.grown.set()
+            found.grown = None
