@@ -1,15 +1,23 @@
-"""Facts: who can be asked, where, in which dialect, for what price. Policy is in `routing.py`'s `Policy`."""
+"""Facts: who can be asked, where, in which dialect, for what price. Policy is in `policy.py`."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Literal
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+from urllib.parse import quote, urlsplit
 
+from providers.errors import CatalogError
 from providers.messages import Ability, Usage
 
 ToolIds = Literal["opaque", "alnum9"]
 JsonMode = Literal["schema", "object", "prompt"]
+Metric = Literal["requests", "input", "output", "total", "uncached", "neurons", "usd"]
+Problem = tuple[tuple[str | int, ...], str]
+"""Where in a file (the path of keys) and what is wrong there."""
+
+_PLACEHOLDER = re.compile(r"\{([A-Z][A-Z0-9_]*)\}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +36,10 @@ class Quirks:
     default_max_tokens: int | None = None
     """Sent where the request sets no cap: for vendors that reserve, or default to, something unreasonable."""
     extra_headers: Mapping[str, str] = field(default_factory=dict)
+    tool_call_extra: Mapping[str, Any] = field(default_factory=dict)
+    """Merged into every tool call of the history: for vendors that demand more there than the dialect knows."""
+    reasoning_field: str | None = None
+    """The assistant message's field in which a turn's reasoning goes back to who made it. None: it is left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +50,8 @@ class Price:
     output: float
     cache_read: float | None = None
     cache_write: float | None = None
+    source: str = ""
+    as_of: str = ""
 
     def cost(self, usage: Usage) -> int:
         """Return micro-USD, rounded up: a cost is never understated."""
@@ -53,6 +67,24 @@ class Price:
 
 
 @dataclass(frozen=True, slots=True)
+class Limit:
+    """A provider's allowance: `amount` of `metric` in `window` seconds. Data only: nothing enforces it yet.
+
+    `model` is the wire name it holds for; None: the whole account. `plan` names the plan it belongs to; empty: any.
+    `paced`: spread evenly, so a second call must wait out the window (a spacing), not a sum within it.
+    """
+
+    metric: Metric
+    amount: float
+    window: float
+    model: str | None = None
+    plan: str = ""
+    paced: bool = False
+    source: str = ""
+    as_of: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Model:
     """What a provider serves under `name` (the name on the wire)."""
 
@@ -62,11 +94,15 @@ class Model:
     abilities: frozenset[Ability] = frozenset()
     price: Price | None = None
     """None: unknown, never free."""
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """A vendor's endpoint. `key_env` names the variable that holds the key; None: no key is needed."""
+    """A vendor's endpoint. `key_env` names the variable that holds the key; None: no key is needed.
+
+    `base_url` may hold `{VARIABLE}`, filled from the environment when candidates are opened.
+    """
 
     name: str
     dialect: str
@@ -76,6 +112,21 @@ class Provider:
     quirks: Quirks = Quirks()
     hosted: bool = True
     source: str = ""
+    as_of: str = ""
+    limits: tuple[Limit, ...] = ()
+    opt_in: bool = False
+    """Never a candidate for being there alone: it waits for its base URL, or for `Catalog.enable`."""
+    any_model: bool = False
+    """Serves models that the catalog can't know; a name that a policy brings gets the facts of the first row."""
+
+    def full_name(self, model: str) -> str:
+        """Return `provider/model`. A wire name that begins so already (`openrouter/auto`) is not prefixed twice."""
+        return model if model.startswith(f"{self.name}/") else f"{self.name}/{model}"
+
+    @property
+    def env_prefix(self) -> str:
+        """`GROQ` for groq: `GROQ_BASE_URL` and `GROQ_API_KEY` are read for every provider."""
+        return re.sub(r"[^A-Z0-9]", "_", self.name.upper())
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,4 +140,133 @@ class Candidate:
     @property
     def name(self) -> str:
         """`provider/model`, the name that policies and events use."""
-        return f"{self.provider.name}/{self.model.name}"
+        return self.provider.full_name(self.model.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """All rows by name. Immutable: `overlay` and `enable` return another catalog."""
+
+    providers: Mapping[str, Provider]
+
+    def find(self, name: str) -> tuple[Provider, Model] | None:
+        """Return the row of `provider/model`, or None."""
+        provider = self.providers.get(name.partition("/")[0])
+        if provider is None:
+            return None
+        model = provider.models.get(name.partition("/")[2]) or provider.models.get(name)
+        return (provider, model) if model else None
+
+    def names(self) -> Iterator[str]:
+        """Yield `provider/model` of every row, in catalog order."""
+        for provider in self.providers.values():
+            yield from map(provider.full_name, provider.models)
+
+    def overlay(self, rows: Mapping[str, Any]) -> Catalog:
+        """Return this catalog with `rows` (a file's `providers:`) laid over it.
+
+        What a row leaves out stays; models merge by name, limits by what they limit. A row with a `base_url` is
+        switched on. Raise `CatalogError` with every problem; paths begin at `providers`.
+        """
+        catalog, problems = self.overlay_partly(rows)
+        if problems:
+            raise CatalogError(problems)
+        return catalog
+
+    def overlay_partly(self, rows: Mapping[str, Any]) -> tuple[Catalog, Sequence[Problem]]:
+        """Return the catalog with the sound ones of `rows` laid over it, and what is wrong with the others."""
+        from providers.rows import lay_over
+
+        providers, problems = lay_over(self.providers, rows)
+        return Catalog(providers), problems
+
+    def enable(self, *names: str) -> Catalog:
+        """Return a catalog in which these opt-in providers (`stub`) count as configured. Raise `KeyError`."""
+        changed = {name: replace(self.providers[name], opt_in=False) for name in names}
+        return Catalog({**self.providers, **changed})
+
+    def serving(self, provider: str, model: str) -> Catalog:
+        """Return a catalog in which `provider` serves `model` too, with the facts of its first row."""
+        row = self.providers[provider]
+        models = {**row.models, model: replace(next(iter(row.models.values())), name=model)}
+        return Catalog({**self.providers, provider: replace(row, models=models)})
+
+    def candidates(self, environ: Mapping[str, str]) -> tuple[Candidate, ...]:
+        """Return every model of every configured provider, in catalog order.
+
+        Raise `CatalogError` naming each variable that holds what can't be a key, an id or a URL; never its value.
+        """
+        opened = self._open(environ)
+        return tuple(
+            Candidate(provider, model, key)
+            for provider, key in (found for found in opened.values() if not isinstance(found, str))
+            for model in provider.models.values()
+        )
+
+    def unconfigured(self, environ: Mapping[str, str]) -> Mapping[str, str]:
+        """Return, for each provider without candidates, what it lacks. Raises as `candidates` does."""
+        return {name: found for name, found in self._open(environ).items() if isinstance(found, str)}
+
+    def _open(self, environ: Mapping[str, str]) -> dict[str, tuple[Provider, str | None] | str]:
+        problems: list[Problem] = []
+        opened: dict[str, tuple[Provider, str | None] | str] = {}
+        for name, provider in self.providers.items():
+            try:
+                opened[name] = _account(provider, environ)
+            except CatalogError as error:
+                problems += error.problems
+        if problems:
+            raise CatalogError(problems)
+        return opened
+
+
+def load_catalog() -> Catalog:
+    """Return the packaged catalog. Raise `CatalogError` where the file can't be."""
+    from providers.rows import packaged
+
+    return Catalog({}).overlay(packaged("catalog.yaml")["providers"])
+
+
+def url_problem(url: str) -> str | None:
+    """Return why `url` can't be a base URL, or None. A placeholder that could hold a secret is refused."""
+    if not url.isascii() or not url.isprintable() or " " in url:
+        return "is no URL: it holds spaces, control characters or other letters than ASCII"
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "is no URL"
+    if parts.scheme not in ("http", "https") or not parts.netloc:
+        return "is no URL: it must begin with http:// or https:// and a host"
+    if parts.username is not None or parts.query or parts.fragment:
+        return "holds a user name, a query or a fragment: keys go into the environment, never into a URL"
+    secret = next((name for name in _PLACEHOLDER.findall(url) if re.search("KEY|TOKEN|SECRET|PASS", name)), None)
+    return f"would show the secret {secret}: URLs are printed" if secret else None
+
+
+def _account(provider: Provider, environ: Mapping[str, str]) -> tuple[Provider, str | None] | str:
+    """Return the row with its final URL and its key, or what is missing."""
+    url_variable = f"{provider.env_prefix}_BASE_URL"
+    url = _read(environ, url_variable)
+    if url and (problem := url_problem(url)):
+        raise CatalogError([(("environment", url_variable), problem)])
+    if provider.opt_in and not url:
+        return f"not switched on: set {url_variable}" if provider.base_url else "only offline, or where a policy asks"
+    key = _read(environ, provider.key_env or "") or _read(environ, f"{provider.env_prefix}_API_KEY")
+    if provider.key_env and not key:
+        return f"no key: set {provider.key_env}"
+    url = url or provider.base_url
+    for variable in _PLACEHOLDER.findall(url):
+        value = _read(environ, variable)
+        if not value:
+            return f"no address: set {variable}"
+        url = url.replace(f"{{{variable}}}", quote(value, safe=""))
+    return replace(provider, base_url=url.rstrip("/")), key or None
+
+
+def _read(environ: Mapping[str, str], variable: str) -> str:
+    """Return the variable, stripped; empty where it is not set. Its value stands in no error: it may be a key."""
+    value = environ.get(variable, "").strip()
+    if not value.isascii() or not value.isprintable():
+        text = "holds control characters or other letters than ASCII: paste it again"
+        raise CatalogError([(("environment", variable), text)])
+    return value

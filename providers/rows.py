@@ -1,0 +1,253 @@
+"""Where the catalog's text becomes rows: the shapes of `providers:`, and what is wrong with one that does not fit."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from importlib import resources
+from typing import Annotated, Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from providers.catalog import Limit, Metric, Model, Price, Problem, Provider, url_problem
+from providers.messages import Ability
+from providers.quantities import parse_duration
+
+Dialect = Literal["openai-chat", "anthropic-messages", "gemini", "scripted"]
+Duration = Annotated[float, BeforeValidator(parse_duration), Field(gt=0)]
+Name = Annotated[str, Field(pattern=r"^\S+$")]
+Day = Annotated[str, BeforeValidator(str), Field(pattern=r"^\d{4}-\d\d-\d\d$")]
+"""An ISO date; YAML reads one as a date, which is text again here."""
+
+_COPIED = {"dialect", "base_url", "hosted", "any_model", "source", "as_of"}
+_PROVIDER_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
+
+
+class Shape(BaseModel):
+    """What every mapping in our files obeys: no unknown keys, no guessing between types."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+    def given(self) -> dict[str, Any]:
+        """Return the fields that were written, by name."""
+        return {name: getattr(self, name) for name in self.model_fields_set}
+
+
+S = TypeVar("S", bound=Shape)
+
+
+class QuirksShape(Shape):
+    """`Quirks`, each field optional."""
+
+    max_tokens_field: str = ""
+    seed_field: str = ""
+    stream_options: bool = True
+    system_role: Literal["system", "developer"] = "system"
+    tool_ids: Literal["opaque", "alnum9"] = "opaque"
+    json_mode: Literal["schema", "object", "prompt"] = "schema"
+    sampling: bool = True
+    default_max_tokens: Annotated[int, Field(gt=0)] | None = None
+    extra_headers: dict[str, str] = Field(default_factory=dict)
+    tool_call_extra: dict[str, Any] = Field(default_factory=dict)
+    reasoning_field: str | None = None
+
+
+class PriceShape(Shape):
+    input: float = Field(ge=0)
+    output: float = Field(ge=0)
+    cache_read: float | None = Field(None, ge=0)
+    cache_write: float | None = Field(None, ge=0)
+    source: str = ""
+    as_of: Day = ""
+
+
+class LimitShape(Shape):
+    """Either an `amount` in a `window`, or a `spacing` between two."""
+
+    metric: Metric
+    amount: float | None = Field(None, gt=0)
+    window: Duration | None = None
+    spacing: Duration | None = None
+    model: str | None = None
+    plan: str = ""
+    source: str = ""
+    as_of: Day = ""
+
+
+class ModelShape(Shape):
+    context: int | None = Field(None, gt=0)
+    max_output: int | None = Field(None, gt=0)
+    price: PriceShape | None = None
+    tools: bool = False
+    json_schema: bool = False
+    vision: bool = False
+    reasoning: bool = False
+    source: str = ""
+
+
+class ProviderShape(Shape):
+    dialect: Dialect | None = None
+    base_url: str | None = None
+    api_key_env: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None = None
+    hosted: bool = True
+    opt_in: bool = False
+    any_model: bool = False
+    quirks: QuirksShape = QuirksShape()
+    limits: list[LimitShape] = Field(default_factory=list)
+    models: dict[Name, ModelShape | None] = Field(default_factory=dict)
+    source: str = ""
+    as_of: Day = ""
+
+
+def packaged(name: str) -> Any:
+    """Return what the YAML file `name` beside this module says."""
+    # libyaml, where it is built in, reads the same ten times faster.
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    text = (resources.files("providers") / name).read_text("utf-8")
+    return yaml.load(text, loader)  # noqa: S506  # both loaders are safe ones
+
+
+def lay_over(base: Mapping[str, Provider], rows: Mapping[str, Any]) -> tuple[dict[str, Provider], Sequence[Problem]]:
+    """Return `base` with the sound ones of `rows` laid over it, and what is wrong with the others."""
+    providers, problems = dict(base), list[Problem]()
+    for name, row in rows.items():
+        path = ("providers", name)
+        if not _PROVIDER_NAME.fullmatch(str(name)):
+            problems.append((path, "a provider's name is made of a-z, 0-9, - and _"))
+            continue
+        shape, wrong = read_shape(ProviderShape, row or {}, path)
+        if shape is not None:
+            wrong += [((*path, *where), text) for where, text in _unsound(shape, base.get(name))]
+        if shape is not None and not wrong:
+            providers[name] = _merged(name, shape, base.get(name))
+            wrong += [((*path, *where), text) for where, text in _unlike(providers[name])]
+        problems += wrong
+    return providers, problems
+
+
+def read_shape(shape: type[S], data: Any, path: tuple[str | int, ...]) -> tuple[S | None, list[Problem]]:
+    """Return `data` in its shape, or None with every problem."""
+    try:
+        return shape.model_validate(data), []
+    except ValidationError as error:
+        return None, [((*path, *_where(each["loc"])), _message(each)) for each in error.errors(include_url=False)]
+
+
+def _where(loc: tuple[int | str, ...]) -> tuple[int | str, ...]:
+    return tuple(part for part in loc if part != "[key]")
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Return `: did you mean 'x'?` for the known word most like this one, or nothing."""
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f": did you mean {close[0]!r}?" if close else ""
+
+
+def _message(error: Any) -> str:
+    key = str(error["loc"][-1]) if error["loc"] else ""
+    match error["type"]:
+        case "extra_forbidden":
+            return f"unknown key {key!r}{nearest(key, _keys())}"
+        case "value_error":
+            return str(error["ctx"]["error"])
+        case "too_short":
+            return "is empty"
+        case "missing":
+            return "is missing"
+        case _:
+            return str(error["msg"][:1].lower() + error["msg"][1:])
+
+
+def _keys() -> set[str]:
+    return {key for each in Shape.__subclasses__() for key in each.model_fields}
+
+
+def _unsound(row: ProviderShape, base: Provider | None) -> Iterable[Problem]:
+    """Yield what is wrong with a row whose types are right."""
+    given = row.given()
+    if base is None:
+        if row.dialect is None:
+            yield ("dialect",), "is missing: a new provider needs one"
+        if row.base_url is None and row.dialect != "scripted":
+            yield ("base_url",), "is missing: a new provider needs one"
+        if not row.models:
+            yield ("models",), "is empty: a provider serves at least one model"
+    if row.base_url and (problem := url_problem(row.base_url)):
+        yield ("base_url",), problem
+    for at, limit in enumerate(row.limits):
+        yield from (((("limits", at)), text) for text in _limit_problems(limit))
+    known = base.models if base else {}
+    for name, model in row.models.items():
+        for key in ("context", "max_output"):
+            if name not in known and (model is None or getattr(model, key) is None):
+                yield ("models", name, key), "is missing"
+    if "quirks" in given and "" in (row.quirks.given().get(key) for key in ("max_tokens_field", "seed_field")):
+        yield ("quirks",), "a field's name is empty"
+
+
+def _limit_problems(limit: LimitShape) -> Iterable[str]:
+    if limit.spacing is not None:
+        if limit.amount is not None or limit.window is not None:
+            yield "has a spacing and an amount in a window: write two limits"
+    elif limit.amount is None or limit.window is None:
+        yield "needs an amount and a window, or a spacing"
+
+
+def _merged(name: str, row: ProviderShape, base: Provider | None) -> Provider:
+    """Return `base` (or a new row) with what `row` gives."""
+    start = base or Provider(name, "", "", None, {})
+    given = row.given()
+    changes = {key: given[key] for key in given.keys() & _COPIED}
+    if "api_key_env" in given:
+        changes["key_env"] = row.api_key_env
+    models = {key: _model(key, shape, start.models.get(key)) for key, shape in row.models.items()}
+    return replace(
+        start,
+        **changes,
+        models={**start.models, **models},
+        quirks=replace(start.quirks, **row.quirks.given()),
+        limits=_limits(start.limits, row.limits),
+        # An address written down is the wish to use it.
+        opt_in=row.opt_in if "opt_in" in given else start.opt_in and row.base_url is None,
+    )
+
+
+def _model(name: str, row: ModelShape | None, base: Model | None) -> Model:
+    start = base or Model(name, 0, 0)
+    given = row.given() if row else {}
+    switched = {ability: given[ability.value] for ability in Ability if ability.value in given}
+    on = {ability for ability, value in switched.items() if value}
+    changes = {key: given[key] for key in given.keys() & {"context", "max_output", "source"}}
+    if "price" in given:
+        changes["price"] = Price(**row.price.given()) if row and row.price else None
+    return replace(start, **changes, abilities=(start.abilities - switched.keys()) | on)
+
+
+def _limits(base: tuple[Limit, ...], rows: Iterable[LimitShape]) -> tuple[Limit, ...]:
+    """Return both, a new limit in place of the old one on the same thing."""
+    merged = {_subject(limit): limit for limit in base}
+    for row in rows:
+        amount, window = (1.0, row.spacing) if row.spacing else (row.amount, row.window)
+        assert amount is not None and window is not None  # noqa: PT018  # `_limit_problems` has seen to it
+        limit = Limit(row.metric, amount, window, row.model, row.plan, bool(row.spacing), row.source, row.as_of)
+        merged[_subject(limit)] = limit
+    return tuple(merged.values())
+
+
+def _subject(limit: Limit) -> tuple[object, ...]:
+    return limit.metric, limit.window, limit.model, limit.paced
+
+
+def _unlike(provider: Provider) -> Iterable[Problem]:
+    """Yield what in a finished row contradicts itself."""
+    for name, model in provider.models.items():
+        if model.max_output > model.context:
+            yield ("models", name, "max_output"), f"{model.max_output} is more than the context of {model.context}"
+        if name != provider.full_name(name) and provider.full_name(name) in provider.models:
+            yield ("models", name), f"is the same as {provider.full_name(name)!r}: write that"
+    for at, limit in enumerate(provider.limits):
+        if limit.model is not None and limit.model not in provider.models:
+            yield ("limits", at, "model"), f"no model {limit.model!r} here{nearest(limit.model, provider.models)}"
