@@ -1,0 +1,55 @@
+"""What can go wrong above the agents.
+
+OrchestratorError
+├ ProblemsFound        mistakes in what was given, all of them
+│ ├ SpecError          the squad file itself
+│ └ PlanError          what it refers to: names, inputs, paths
+├ TaskTimedOut
+├ RepeatExhausted      `until` never held
+├ RunNotFound
+└ RunCancelled
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from orchestrator.problems import Problem
+
+
+class OrchestratorError(Exception):
+    """The root of this package's errors."""
+
+
+class ProblemsFound(OrchestratorError):
+    """Mistakes, all at once, each with its place. Nothing was spent."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        super().__init__("\n".join(str(problem) for problem in problems))
+        self.problems = tuple(problems)
+
+
+class SpecError(ProblemsFound):
+    """The squad file cannot be read, or says what no squad file may say."""
+
+
+class PlanError(ProblemsFound):
+    """The squad file refers to what is not there, or could run for ever."""
+
+
+class TaskTimedOut(OrchestratorError):
+    """A task or a step took longer than its `timeout`."""
+
+
+class RepeatExhausted(OrchestratorError):
+    """A task's `until` did not hold within its `max_attempts`."""
+
+
+class RunNotFound(OrchestratorError):
+    """No run has this id."""
+
+
+class RunCancelled(OrchestratorError):
+    """The run was cancelled from elsewhere."""
