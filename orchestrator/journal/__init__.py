@@ -1,13 +1,13 @@
 """What happened, keyed by meaning: the truth of a run.
 
-A *unit* is one task of a run (one element of a `for_each`, one conversation); its id is `run/path`. A *key* names a step
-inside it by meaning: attempt, turn, call; never a count of calls, so code that runs again finds its own answers even
-when tasks were reordered.
+A *unit* is one task of a run (one element of a `for_each`, one conversation); its id is `run/path`. A *key* names a
+step inside it by meaning: attempt, turn, call; never a count of calls, so code that runs again finds its own answers
+even when tasks were reordered.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -73,5 +73,8 @@ class Journal(Protocol):
 
     async def cancel_requested(self, run: str) -> bool: ...
 
-    def watch(self, run: str, after_seq: int = 0) -> AsyncIterator[tuple[int, Event]]:
-        """Yield (sequence, event) after `after_seq`, then each new one as it is recorded, without gap or duplicate."""
+    def watch(self, run: str, after_seq: int = 0) -> AsyncGenerator[tuple[int, Event], None]:
+        """Yield (sequence, event) after `after_seq`, then each new one as it is recorded, without gap or duplicate.
+
+        It never ends by itself: iterate inside `contextlib.aclosing`.
+        """

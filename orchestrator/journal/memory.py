@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -90,7 +90,7 @@ class MemoryJournal:
     async def cancel_requested(self, run: str) -> bool:
         return self._run(run).cancel
 
-    async def watch(self, run: str, after_seq: int = 0) -> AsyncIterator[tuple[int, Event]]:
+    async def watch(self, run: str, after_seq: int = 0) -> AsyncGenerator[tuple[int, Event], None]:
         found, seq = self._run(run), after_seq
         while True:
             while seq < len(found.events):

@@ -1,0 +1,324 @@
+"""One run from its first event to its last: drives the pure state with real work.
+
+    next_action -> record -> submit -> a unit works -> record how it ended -> next_action ...
+
+Settling is synchronous and done by whoever's unit ended, so nothing stands between the end of one task and the start
+of the next.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import anyio
+
+from agents import RunContext, TurnEnded
+from orchestrator.budget import Purse, open_account
+from orchestrator.dispatch import Dispatcher, Unit
+from orchestrator.dispatch.local import LocalDispatcher
+from orchestrator.events import (
+    BudgetReached,
+    ElementEnded,
+    ElementStarted,
+    Event,
+    GateAnswered,
+    GateOpened,
+    RunFinished,
+    RunStatus,
+    TaskEnded,
+    TaskParked,
+    TaskStarted,
+)
+from orchestrator.journal import Journal, Recorded
+from orchestrator.journal.memory import MemoryJournal
+from orchestrator.plan import Approval, Plan, TaskPlan
+from orchestrator.state import Happening, RunState, next_action
+from orchestrator.work import Ask, Done, Parked, Scope
+from providers.errors import BudgetSpent
+from providers.events import Emit
+from providers.messages import Usage
+
+Perform = Callable[[TaskPlan, Scope, RunContext], Awaitable[Done]]
+"""Does one unit's work: `Crew.perform`, or a test's function."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """How a run ended. `cost` is micro-USD, None where any price was unknown; `artifacts` path -> SHA-256.
+
+    `texts` holds the artifacts themselves where the run had no folder (`out` is None).
+    """
+
+    run_id: str
+    status: RunStatus
+    outputs: Mapping[str, Any]
+    artifacts: Mapping[str, str]
+    usage: Usage
+    cost: int | None
+    tasks: Mapping[str, str]
+    errors: Mapping[str, str]
+    error_kinds: Mapping[str, str]
+    waiting: Mapping[str, str]
+    stub: bool
+    out: Path | None = None
+    texts: Mapping[str, str] = field(default_factory=dict)
+
+
+class Recorder:
+    """Numbers the run's events and hands them on: to the listener, and to the journal with the step that made them."""
+
+    def __init__(self, run_id: str, listen: Callable[[Event], None] | None, clock: Callable[[], float]) -> None:
+        self.run_id = run_id
+        self.usage = Usage()
+        self.cost: int | None = 0
+        self._listen = listen
+        self._clock = clock
+        self._next: defaultdict[tuple[str, int], int] = defaultdict(int)
+        self._unwritten: list[Event] = []
+
+    def at(self, path: str) -> Emit:
+        """Return the emitter of what happens at `path`: synchronous, never blocking."""
+
+        def emit(payload: Any) -> None:
+            self.record(path, payload)
+
+        return emit
+
+    def record(self, path: str, payload: Any) -> None:
+        turn = getattr(payload, "turn", 0)
+        self._next[path, turn] = seq = self._next[path, turn] + 1
+        if isinstance(payload, TurnEnded):
+            self.usage += payload.usage
+            self.cost = None if payload.cost is None or self.cost is None else self.cost + payload.cost
+        event = Event(self.run_id, path, turn, seq, self._clock(), payload)
+        self._unwritten.append(event)
+        if self._listen is not None:
+            self._listen(event)
+
+    def take(self) -> list[Event]:
+        """Return the events that the journal does not have yet; they are its from now on."""
+        events, self._unwritten = self._unwritten, []
+        return events
+
+
+class Driver:
+    """Drives one plan to its verdict. Everything that acts is handed in."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        perform: Perform,
+        recorder: Recorder,
+        *,
+        ask: Ask,
+        journal: Journal | None = None,
+        dispatcher: Dispatcher | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.plan = plan
+        self.state = RunState(plan)
+        self.interrupted = False
+        self._perform = perform
+        self._recorder = recorder
+        self._ask = ask
+        self._journal = journal or MemoryJournal()
+        self._dispatcher = dispatcher or LocalDispatcher()
+        self._clock = clock
+        self._purse = Purse((), clock).within(open_account("squad", plan.budget, clock()))
+        self._over = anyio.Event()
+        self._asking = 0
+
+    def stop(self) -> None:
+        """Start nothing more; calls in flight end and are recorded, then the run ends as cancelled."""
+        self.interrupted = True
+        self.state.stop("cancelled")
+        self._end_if_idle()
+
+    async def drive(self) -> None:
+        """Run until nothing more can happen. Cancelling it stops at once."""
+        async with anyio.create_task_group() as tasks:
+            self._tasks = tasks
+            tasks.start_soon(self._dispatcher.serve, self._handle, {"units": self.plan.max_parallel})
+            await self._advance()
+            await self._within_time(self._over.wait())
+            tasks.cancel_scope.cancel()
+        await self._journal.append(self._recorder.run_id, self._recorder.take())
+
+    async def _within_time(self, over: Awaitable[None]) -> None:
+        """Wait for the end; when the squad's own time is up, what is at work is cut off."""
+        left = self._purse.seconds_left()
+        with anyio.move_on_after(left) as scope:
+            await over
+        if scope.cancelled_caught:
+            budget = self.plan.budget
+            assert budget is not None, "only a budget limits the run's time"
+            self._recorder.record("", BudgetReached("squad", "max_time", budget.on_exceed))
+            self.state.stop("paused" if budget.on_exceed == "pause" else "stopped")
+
+    async def _advance(self) -> None:
+        """Let everything happen that may happen now."""
+        while (event := next_action(self.state)) is not None:
+            self._record(event)
+            await self._act(event)
+        self._end_if_idle()
+
+    def _record(self, event: Any) -> None:
+        self.state.apply(event)
+        self._recorder.record(getattr(event, "task", ""), event)
+
+    async def _act(self, event: Happening) -> None:
+        match event:
+            case TaskStarted(task, attempt):
+                await self._dispatcher.submit(Unit(self._recorder.run_id, task, None, attempt))
+            case ElementStarted(task, key):
+                attempt = self.state.tasks[task].attempt
+                await self._dispatcher.submit(Unit(self._recorder.run_id, task, key, attempt))
+            case GateOpened():
+                self._asking += 1
+                self._tasks.start_soon(self._await_answer, event)
+            case _:
+                pass
+
+    def _end_if_idle(self) -> None:
+        if self.state.running == 0 and (self._asking == 0 or self.state.stopping):
+            self._over.set()
+
+    async def _await_answer(self, gate: GateOpened) -> None:
+        """Ask, and wait no longer than the gate allows. Unanswered, the run parks once nothing else can go on."""
+        plan = self.plan.tasks[gate.task].work
+        assert isinstance(plan, Approval)
+        answer: GateAnswered | None = None
+        with anyio.move_on_after(plan.timeout) as scope:
+            answer = await self._ask(gate)
+        if scope.cancelled_caught and plan.on_timeout != "pause":
+            answer = GateAnswered(gate.task, plan.on_timeout, "", "timeout")
+        self._asking -= 1
+        if answer is not None and not self.state.stopping:
+            self._record(answer)
+        await self._advance()
+
+    async def _handle(self, unit: Unit) -> None:
+        """Work on one unit and settle it. The task boundary: whatever the work raises ends the task, not the run."""
+        fence = await self._journal.claim(unit.id, "local")
+        assert fence is not None, "a unit is submitted once"
+        task = self.plan.tasks[unit.task]
+        try:
+            done = await self._perform(task, self._scope(unit, task), self._context(unit, fence))
+            ended: Any = _well(unit, done)
+        except (Parked, BudgetSpent) as error:
+            ended = self._limited(unit, error)
+        except Exception as error:  # noqa: BLE001  # the task boundary
+            ended = _failed(unit, error)
+        self._record(ended)
+        if isinstance(ended, TaskParked):
+            await self._journal.park(unit.id, fence, ended.reason)
+        else:
+            await self._journal.end(unit.id, fence, self._recorder.take())
+        await self._advance()
+
+    def _scope(self, unit: Unit, task: TaskPlan) -> Scope:
+        values, state = self.state.values, self.state.tasks[unit.task]
+        if unit.key is not None and task.for_each is not None and state.elements is not None:
+            values = {**values, task.for_each.item: state.elements.items[unit.key]}
+        return Scope(values, state.comments)
+
+    def _context(self, unit: Unit, fence: int) -> RunContext:
+        async def do(name: str, request_hash: bytes, work: Callable[[], Awaitable[Any]]) -> Any:
+            if self.interrupted:
+                raise Parked("interrupted")
+            step = await self._journal.begin(unit.id, name, request_hash, fence)
+            if isinstance(step, Recorded):
+                return step.result
+            result = await work()
+            await self._journal.finish(unit.id, name, fence, result, self._recorder.take())
+            return result
+
+        path = unit.path
+        return RunContext(emit=self._recorder.at(path), do=do, purse=self._purse, path=path)
+
+    def _limited(self, unit: Unit, error: Parked | BudgetSpent) -> TaskEnded | ElementEnded | TaskParked:
+        if isinstance(error, Parked):
+            return TaskParked(unit.task, unit.key, error.reason, "cancelled" if self.interrupted else None)
+        action = self._on_exceed(error.which)
+        self._recorder.record(unit.path, BudgetReached(error.which, error.kind, action))
+        if action == "pause":
+            return TaskParked(unit.task, unit.key, str(error), "paused")
+        if error.which == "squad":
+            self.state.stop("stopped")
+        return _failed(unit, error)
+
+    def _on_exceed(self, which: str) -> str:
+        kind, _, name = which.partition(" ")
+        places: Mapping[str, Any] = {
+            "squad": self.plan,
+            "task": self.plan.tasks.get(name),
+            "agent": self.plan.agents.get(name),
+            "conversation": self.plan.conversations.get(name),
+        }
+        budget = getattr(places[kind], "budget", None)
+        return "stop" if budget is None else budget.on_exceed
+
+
+def _well(unit: Unit, done: Done) -> TaskEnded | ElementEnded:
+    if unit.key is not None:
+        return ElementEnded(unit.task, unit.key, "ok", done.output)
+    return TaskEnded(unit.task, "ok", done.output, done.output_file)
+
+
+def _failed(unit: Unit, error: Exception) -> TaskEnded | ElementEnded:
+    text, kind = str(error) or type(error).__name__, type(error).__name__
+    if unit.key is not None:
+        return ElementEnded(unit.task, unit.key, "failed", error=text, error_kind=kind)
+    return TaskEnded(unit.task, "failed", error=text, error_kind=kind)
+
+
+def outputs_of(plan: Plan, state: RunState) -> dict[str, Any]:
+    """Return the plan's outputs as far as they can be told: an output whose task did not end well is None."""
+    from personas.sandbox import TemplateError  # jinja2 is loaded by who made the expressions
+
+    outputs: dict[str, Any] = {}
+    for name, expression in plan.outputs.items():
+        try:
+            outputs[name] = expression.render(state.values)
+        except TemplateError:
+            outputs[name] = None
+    return outputs
+
+
+def result_of(driver: Driver, recorder: Recorder, *, stub: bool, crew: Any) -> RunResult:
+    """Return the result of a driven run, and record its last event."""
+    state = driver.state
+    result = RunResult(
+        run_id=recorder.run_id,
+        status=state.verdict(),
+        outputs=outputs_of(driver.plan, state),
+        artifacts=dict(crew.artifacts),
+        usage=recorder.usage,
+        cost=recorder.cost,
+        tasks={name: task.status for name, task in state.tasks.items()},
+        errors={name: event.error or "" for name, event in state.errors.items()},
+        error_kinds={name: event.error_kind or "" for name, event in state.errors.items()},
+        waiting=dict(state.waiting),
+        stub=stub,
+        out=crew.out,
+        texts=dict(crew.texts),
+    )
+    recorder.record(
+        "",
+        RunFinished(
+            result.run_id,
+            result.status,
+            result.outputs,
+            result.artifacts,
+            result.usage,
+            result.cost,
+            result.tasks,
+            stub,
+        ),
+    )
+    return result

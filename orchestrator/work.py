@@ -1,0 +1,320 @@
+"""What one unit does: its agent's, its conversation's or its steps' work, with repeats, retries and time limits.
+
+Every model and tool call below is a durable step, keyed by its place (`build[S-1]/try-1/repeat-2/review/turn-1`), so a
+unit that runs again after a crash is handed what it already paid for.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import anyio
+
+from agents import Agent, OutputInvalid, RunContext, ToolFault
+from orchestrator import brief
+from orchestrator.budget import Account, Purse, open_account
+from orchestrator.conversation import Conversation, Minutes
+from orchestrator.errors import RepeatExhausted, TaskTimedOut
+from orchestrator.events import ArtifactWritten, BudgetReached, GateAnswered, GateOpened, TaskRepeated, TaskRetried
+from orchestrator.plan import AgentWork, ConversationWork, Plan, RetryCause, Steps, TaskPlan
+from orchestrator.state import as_text
+from providers.errors import AllAttemptsFailed, BudgetSpent, RateLimited, RoutingError, TimedOut
+from providers.events import Emit, ignore
+from providers.messages import Message, Request, Response
+
+if TYPE_CHECKING:
+    from agents.turn import Complete
+
+Ask = Callable[[GateOpened], Awaitable[GateAnswered | None]]
+"""Asks a person; None: nobody answers now, so the unit or the run parks."""
+LONGEST_BACKOFF_S = 60.0
+HUMAN = "human"
+
+
+class Parked(Exception):
+    """The unit cannot go on now, and has not failed: `reason` says what it waits for."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What a unit made: `output` for other tasks, `text` for its file, where that file stands in the run's folder."""
+
+    output: Any
+    text: str
+    output_file: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What a unit's expressions see, and the reviewers' comments that it must heed."""
+
+    values: Mapping[str, Any]
+    comments: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class Crew:
+    """The plan's agents at work for one run. `out` is the run's folder; None: artifacts stay in memory."""
+
+    plan: Plan
+    manager: Complete
+    ask: Ask
+    clock: Callable[[], float]
+    emit_at: Callable[[str], Emit]
+    out: Path | None = None
+    artifacts: dict[str, str] = field(default_factory=dict)
+    """Path in the run's folder -> SHA-256 of what was written there."""
+    texts: dict[str, str] = field(default_factory=dict)
+    """The artifacts themselves, where there is no folder."""
+    _agents: dict[str, Agent] = field(default_factory=dict)
+    _accounts: dict[str, Account | None] = field(default_factory=dict)
+
+    async def perform(self, task: TaskPlan, scope: Scope, ctx: RunContext) -> Done:
+        """Do the unit's work and write its file. Raises what the work raises, after the plan's retries."""
+        purse: Purse = ctx.purse  # type: ignore[assignment]  # the run hands every unit a purse of ours
+        ctx = ctx.at(purse=purse.within(open_account(f"task {task.id}", task.budget, self.clock())))
+        done = await self._with_retries(task, scope, ctx)
+        if task.output_file is None:
+            return done
+        path = str(task.output_file.render(scope.values))
+        await self._write(path, done.text, ctx)
+        return Done(done.output, done.text, path)
+
+    async def _with_retries(self, task: TaskPlan, scope: Scope, ctx: RunContext) -> Done:
+        attempt = 1
+        while True:
+            here = self._below(ctx, f"try-{attempt}")
+            try:
+                with _time_limit(task.timeout, ctx.purse, f"task {task.id}"):
+                    return await self._repeat(task, scope, here)
+            except Exception as error:  # whatever has no cause in the plan's list is raised again
+                cause = cause_of(error)
+                if cause is None or cause not in task.retry.on or attempt >= task.retry.max_attempts:
+                    raise
+                ctx.emit(TaskRetried(task.id, attempt, str(error)))
+                await anyio.sleep(backoff_s(error, attempt, self.clock()))
+            attempt += 1
+
+    async def _repeat(self, task: TaskPlan, scope: Scope, ctx: RunContext) -> Done:
+        if task.repeat is None:
+            return (await self._do(task, scope, {}, ctx))[0]
+        earlier: dict[str, str] = {}
+        for attempt in range(1, task.repeat.max_attempts + 1):
+            done, steps = await self._do(task, scope, earlier, self._below(ctx, f"repeat-{attempt}"))
+            if task.repeat.until.render({**scope.values, "steps": steps, "output": done.output}):
+                return done
+            ctx.emit(TaskRepeated(task.id, attempt))
+            earlier = {f"{name}, attempt {attempt}": as_text(made["output"]) for name, made in steps.items()}
+            earlier = earlier or {f"attempt {attempt}": done.text}
+        raise RepeatExhausted(f"`until` of {task.id} did not hold in {task.repeat.max_attempts} attempts")
+
+    async def _do(
+        self, task: TaskPlan, scope: Scope, earlier: Mapping[str, str], ctx: RunContext
+    ) -> tuple[Done, dict[str, Any]]:
+        """Do the work once. Returns what was made, and each step's own output."""
+        context = {**self._context(task, scope.values), **earlier}
+        if not isinstance(task.work, Steps):
+            assert isinstance(task.work, AgentWork | ConversationWork), "a gate is no work for a unit"
+            return await self._one(task.work, scope, context, ctx), {}
+        made: dict[str, Any] = {}
+        for step in task.work.steps:
+            inner = Scope({**scope.values, "steps": made}, scope.comments)
+            if step.condition is not None and not step.condition.render(inner.values):
+                made[step.id] = {"output": None, "status": "skipped"}
+                continue
+            with _time_limit(step.timeout, None, f"step {step.id} of task {task.id}"):
+                done = await self._one(step.work, inner, context, self._below(ctx, step.id))
+            made[step.id] = {"output": done.output, "status": "ok"}
+            context = {**context, step.id: done.text}
+        outputs = {name: step["output"] for name, step in made.items()}
+        text = "\n\n".join(f"## {name}\n\n{as_text(output)}" for name, output in outputs.items() if output is not None)
+        return Done(outputs, text), made
+
+    async def _one(
+        self, work: AgentWork | ConversationWork, scope: Scope, context: Mapping[str, str], ctx: RunContext
+    ) -> Done:
+        expected = work.expected_output
+        words = brief.compose(
+            as_text(work.description.render(scope.values)),
+            None if expected is None else as_text(expected.render(scope.values)),
+            context,
+            scope.comments,
+        )
+        if isinstance(work, ConversationWork):
+            return await self._converse(work, words, ctx)
+        result = await self._agent_works(work, words, ctx)
+        return Done(result.output, result.text if work.output_schema is None else as_text(result.output))
+
+    async def _agent_works(
+        self, work: AgentWork, words: str, ctx: RunContext, history: tuple[Message, ...] = ()
+    ) -> Any:
+        agent = self._agent(work)
+        account = self._account(f"agent {work.agent}", self.plan.agents[work.agent].budget)
+        return await agent.work(
+            words, self._with_account(ctx, account), output_schema=work.output_schema, history=history
+        )
+
+    async def _converse(self, work: ConversationWork, topic: str, ctx: RunContext) -> Done:
+        plan = self.plan.conversations[work.conversation]
+        account = open_account(f"conversation {plan.id}", plan.budget, self.clock())
+        ctx = self._with_account(ctx, account)
+
+        async def speak(speaker: str, prompt: str, history: tuple[Message, ...], place: str) -> tuple[str, int]:
+            here = self._below(ctx, place)
+            if speaker == HUMAN:
+                return await self._person_speaks(prompt, history, here), 0
+            kept = _last(history, self.plan.history.keep_last)
+            result = await self._agent_works(AgentWork(speaker, work.description), prompt, here, kept)
+            return result.text, result.usage.total
+
+        own = account.name if account else ""
+        minutes = await Conversation(plan, topic, speak, ctx.emit, self.clock, own).hold()
+        if work.output_schema is None:
+            return Done(minutes.conclusion, minutes.document())
+        return await self._conclude(work, minutes, topic, ctx)
+
+    async def _conclude(self, work: ConversationWork, minutes: Minutes, topic: str, ctx: RunContext) -> Done:
+        """Ask for the result in the wanted shape: one more turn, of the moderator where there is one."""
+        plan = self.plan.conversations[work.conversation]
+        speaker = plan.moderator or next(name for name in plan.participants if name != HUMAN)
+        shaped = AgentWork(speaker, work.description, output_schema=work.output_schema)
+        words = brief.compose(topic, "The result of the conversation.", {"The conversation": minutes.document()})
+        result = await self._agent_works(shaped, words, self._below(ctx, "conclusion"))
+        return Done(result.output, as_text(result.output))
+
+    async def _person_speaks(self, prompt: str, history: tuple[Message, ...], ctx: RunContext) -> str:
+        shown = {message.name or message.role: message.text for message in history[-3:]}
+        answer = await self.ask(GateOpened(ctx.path, prompt, ("say",), shown, 1))
+        if answer is None:
+            raise Parked("a person's word")
+        return answer.comment
+
+    def _agent(self, work: AgentWork) -> Agent:
+        key = work.agent if work.tools is None else f"{work.agent} {[tool.name for tool in work.tools]}"
+        if key not in self._agents:
+            plan = self.plan.agents[work.agent]
+            self._agents[key] = Agent(
+                name=plan.id,
+                persona=plan.persona,
+                tools=plan.tools if work.tools is None else work.tools,
+                manager=Downgrading(self.manager),
+                max_turns=plan.max_turns,
+                tier=plan.tier,
+                model=plan.model,
+            )
+        return self._agents[key]
+
+    def _account(self, name: str, cap: Any) -> Account | None:
+        """An agent's account spans all its work in the run."""
+        if name not in self._accounts:
+            self._accounts[name] = open_account(name, cap, self.clock())
+        return self._accounts[name]
+
+    def _with_account(self, ctx: RunContext, account: Account | None) -> RunContext:
+        purse: Purse = ctx.purse  # type: ignore[assignment]  # as in perform
+        return ctx if account is None else ctx.at(purse=purse.within(account))
+
+    def _below(self, ctx: RunContext, place: str) -> RunContext:
+        path = f"{ctx.path}/{place}"
+        return ctx.at(path=path, emit=self.emit_at(path))
+
+    def _context(self, task: TaskPlan, values: Mapping[str, Any]) -> dict[str, str]:
+        """Return the outputs that feed the task. A need that is not named in `context` only orders it."""
+        ended = values["tasks"]
+        made = {name: ended[name]["output"] for name in task.context if name in ended}
+        return {name: as_text(output) for name, output in made.items() if output is not None}
+
+    async def _write(self, path: str, text: str, ctx: RunContext) -> None:
+        from agents.toolbox.files import write_inside  # only who writes needs it
+
+        data = text.encode("utf-8", "replace")
+        if self.out is None:
+            self.texts[path] = text
+        else:
+            await anyio.to_thread.run_sync(write_inside, self.out, path, data)
+        self.artifacts[path] = digest = hashlib.sha256(data).hexdigest()
+        ctx.emit(ArtifactWritten(path, digest, len(data)))
+
+
+@dataclass(frozen=True, slots=True)
+class Downgrading:
+    """Answers through `inner`; where a spent budget says `downgrade_tier`, once more at the fallback tier."""
+
+    inner: Complete
+
+    async def complete(self, request: Request, *, emit: Emit = ignore, purse: Any = None, **more: Any) -> Response:
+        try:
+            return await self.inner.complete(request, emit=emit, purse=purse, **more)
+        except BudgetSpent as spent:
+            if purse is None or purse.on_exceed(spent.which) != "downgrade_tier":
+                raise
+            emit(BudgetReached(spent.which, spent.kind, "downgrade_tier"))
+            cheap = _at_tier(request, "fallback")
+            return await self.inner.complete(cheap, emit=emit, purse=purse, **more)
+
+
+def _at_tier(request: Request, tier: str) -> Request:
+    from dataclasses import replace
+
+    needs = replace(request.needs, agent=None, persona=None, model=None, tier=tier)
+    return replace(request, needs=needs)
+
+
+def _last(history: tuple[Message, ...], keep: int | None) -> tuple[Message, ...]:
+    """Return the opening and the last `keep` utterances."""
+    return history if keep is None or len(history) <= keep + 1 else (history[0], *history[-keep:])
+
+
+class _time_limit:  # noqa: N801  # used as a statement
+    """Fails what it surrounds with `TaskTimedOut` after `seconds`, or when the purse's own time is up."""
+
+    def __init__(self, seconds: float | None, purse: Any, what: str) -> None:
+        left = purse.seconds_left() if purse is not None else float("inf")
+        self.seconds = min(float("inf") if seconds is None else seconds, left)
+        self.what = what
+        self.scope = anyio.CancelScope(deadline=anyio.current_time() + self.seconds)
+
+    def __enter__(self) -> None:
+        self.scope.__enter__()
+
+    def __exit__(self, *failure: object) -> bool | None:
+        swallowed = self.scope.__exit__(*failure)
+        if self.scope.cancelled_caught:
+            raise TaskTimedOut(f"{self.what} took longer than {self.seconds:g} s")
+        return swallowed
+
+
+def cause_of(error: BaseException) -> RetryCause | None:
+    """Return the word by which a plan's `retry.on` names this failure, None where none does."""
+    match error:
+        case OutputInvalid():
+            return "invalid_output"
+        case TaskTimedOut():
+            return "timeout"
+        case ToolFault():
+            return "tool"
+        case BudgetSpent():
+            return None
+        case AllAttemptsFailed():
+            if any(isinstance(e, RateLimited) for e in error.exceptions):
+                return "rate_limit"
+            return "timeout" if any(isinstance(e, TimedOut) for e in error.exceptions) else "provider"
+        case RoutingError():
+            return "rate_limit" if getattr(error, "earliest", None) else "provider"
+    return None
+
+
+def backoff_s(error: BaseException, attempt: int, now: float) -> float:
+    """Return seconds to wait before the next try: until the provider takes us again, else 1, 2, 4 ... at most 60."""
+    until = [e.retry_at for e in getattr(error, "exceptions", ()) if getattr(e, "retry_at", None)]
+    earliest = min(until) if until else getattr(error, "earliest", None)
+    wait = 2.0 ** (attempt - 1) if earliest is None else earliest - now
+    return min(max(wait, 0.0), LONGEST_BACKOFF_S)
