@@ -1,0 +1,116 @@
+"""The shape of the policy's text, `agent_routing.yaml`, and how it is laid over the built-in one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field
+
+from providers.catalog import Problem
+from providers.quantities import parse_share
+from providers.rows import Duration, Name, Shape, packaged, read_shape
+
+Share = Annotated[float, BeforeValidator(parse_share)]
+Weight = Annotated[float, Field(ge=0)]
+Names = Annotated[list[str], Field(min_length=1)]
+
+_BY_NAME = {"tiers", "agents", "affinity", "task_types", "weights"}
+"""Sections whose entries are independent of each other: a broken one takes no other one with it."""
+
+
+class AgentShape(Shape):
+    tier: str | None = None
+    chain: Names = Field(default_factory=list)
+    task_type: str | None = None
+
+
+class TaskShape(Shape):
+    prefer: Names
+
+
+class FactorsShape(Shape):
+    """Points per factor, as in the scoring table."""
+
+    cost: Weight = 30
+    quota: Weight = 20
+    health: Weight = 30
+    latency: Weight = 10
+    task: Weight = 15
+    environment: Weight = 20
+
+
+class TimeoutsShape(Shape):
+    connect: Duration = 0
+    first_token: Duration = 0
+    between_chunks: Duration = 0
+    total: Duration = 0
+
+
+class AttemptsShape(Shape):
+    per_turn: int = Field(default=4, ge=1)
+    retry_budget: Share = 0.2
+
+
+class StreamShape(Shape):
+    on_break: Literal["error", "restart", "resume"] = "error"
+
+
+class BudgetShape(Shape):
+    max_cost_per_day: float | None = Field(default=None, ge=0)
+    """USD."""
+    alert_at: list[Share] = Field(default_factory=list)
+
+
+class PolicyShape(Shape):
+    """The whole file. No field depends on another one: each can be left out and the rest still reads."""
+
+    version: Literal[1] = 1
+    environment: Literal["production", "development", "auto"] = "auto"
+    strategy: Literal["tier", "chain", "weighted", "latency"] = "tier"
+    tiers: Annotated[dict[Name, Names], Field(min_length=1)] = Field(default_factory=dict)
+    agents: dict[str, AgentShape] = Field(default_factory=dict)
+    affinity: dict[str, str] = Field(default_factory=dict)
+    default: AgentShape | None = None
+    last_resort: list[str] | None = None
+    task_types: dict[str, TaskShape] = Field(default_factory=dict)
+    weights: dict[str, Weight] = Field(default_factory=dict)
+    factors: FactorsShape = FactorsShape()
+    timeouts: TimeoutsShape = TimeoutsShape()
+    attempts: AttemptsShape = AttemptsShape()
+    stream: StreamShape = StreamShape()
+    budget: BudgetShape = BudgetShape()
+    providers: dict[str, Any] = Field(default_factory=dict)
+
+
+def read_policy(data: Mapping[str, Any]) -> tuple[PolicyShape, list[Problem]]:
+    """Return what `data` says over the built-in policy, without the parts that are wrong, and what is wrong."""
+    written = {key: value for key, value in data.items() if value is not None}
+    builtin = _builtin_below(written)
+    shape, problems = read_shape(PolicyShape, {**builtin, **written}, ())
+    if shape is None:
+        shape, _ = read_shape(PolicyShape, {**builtin, **_without(written, problems)}, ())
+        assert shape is not None  # no field depends on another
+    return shape, problems
+
+
+def _builtin_below(written: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the built-in policy adds. A file with tiers says itself who may be asked: nobody is added."""
+    builtin: dict[str, Any] = packaged("agent_routing.yaml")
+    if "tiers" in written:
+        own = written["tiers"] if isinstance(written["tiers"], Mapping) else {}
+        builtin["affinity"] = {who: tier for who, tier in builtin["affinity"].items() if tier in own}
+        del builtin["tiers"], builtin["default"], builtin["last_resort"]
+    return builtin
+
+
+def _without(written: Mapping[str, Any], problems: Iterable[Problem]) -> dict[str, Any]:
+    """Return `written` without what the problems point at: an entry where entries are independent, else a section."""
+    sound = dict(written)
+    for path, _ in problems:
+        section, entries = path[0], sound.get(str(path[0]))
+        if section in _BY_NAME and len(path) > 1 and isinstance(entries, Mapping):
+            sound[str(section)] = {key: value for key, value in entries.items() if key != path[1]}
+        else:
+            sound.pop(str(section), None)
+    return sound
