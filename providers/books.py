@@ -1,0 +1,127 @@
+"""A turn's books: what each attempt reserved, cost and came to; and who is told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, Literal, Protocol, cast
+
+import anyio
+
+from providers.catalog import Candidate
+from providers.errors import BadReply, ProviderError
+from providers.events import AttemptEnded, AttemptStarted, Emit, RouteChosen, WaitingForProvider
+from providers.messages import Attempt, Request, Response, Usage, estimate_tokens
+from providers.routing import Fleet, Outcome, Sleep, Try, expected_output
+
+Accept = Callable[[Response], None]
+"""Raises `BadReply` where an answer will not do; the attempt then counts as failed."""
+Ending = Literal["ok", "failed", "cancelled"]
+
+
+class Purse(Protocol):
+    """Our own caps. A reservation has `settle(cost, tokens)` and `release()`; exactly one is called, once."""
+
+    def reserve(self, cost: int, tokens: int) -> Any: ...
+
+
+class Turn:
+    """What one turn's attempts share: who asks, who listens, who pays, and what was tried so far."""
+
+    __slots__ = ("answered_by", "attempts", "began", "clock", "emit", "fleet", "purse", "request")
+
+    def __init__(
+        self, fleet: Fleet, clock: Callable[[], float], request: Request, emit: Emit, purse: Purse | None
+    ) -> None:
+        self.fleet, self.clock = fleet, clock
+        self.request, self.emit, self.purse = request, emit, purse
+        self.began = self.clock()
+        self.attempts: list[Attempt] = []
+        self.answered_by: Candidate | None = None
+
+    async def sleep(self, effect: Sleep) -> Outcome:
+        self.emit(WaitingForProvider(effect.until, effect.reason))
+        await anyio.sleep(max(0.0, effect.until - self.clock()))
+        return Outcome(self.clock())
+
+    def finished(self, response: Response) -> Response:
+        """Return `response` with whose it is, its cost, the turn's attempts and its latency, waits included."""
+        candidate = self.answered_by
+        assert candidate is not None
+        return replace(
+            response,
+            provider=candidate.provider.name,
+            model=candidate.model.name,
+            cost=_cost(candidate, response.usage) if response.cost is None else response.cost,
+            attempts=tuple(self.attempts),
+            latency_ms=(self.clock() - self.began) * 1000,
+        )
+
+
+class Exchange:
+    """The books of one attempt: opened before anything is sent, closed exactly once on every path.
+
+    Opening it raises the purse's `BudgetSpent`; nothing is sent then.
+    """
+
+    __slots__ = ("_began", "_effect", "_held", "_open", "_tokens", "_turn")
+
+    def __init__(self, turn: Turn, effect: Try) -> None:
+        self._turn, self._effect, self._open = turn, effect, True
+        candidate, route = effect.candidate, effect.route
+        if effect.number == 1:
+            turn.emit(RouteChosen(route.names, route.refused))
+        self._tokens, self._held = 0, cast(Any, None)
+        if turn.purse is not None:
+            self._tokens = turn.fleet.demands(turn.request)[0]
+            wanted = Usage(input=self._tokens, output=expected_output(turn.request, candidate.model))
+            self._held = turn.purse.reserve(_cost(candidate, wanted) or 0, wanted.total)
+        self._began = turn.clock()
+        turn.emit(AttemptStarted(effect.number, candidate.provider.name, candidate.model.name))
+
+    def close(
+        self, how: Ending, error: ProviderError | None = None, response: Response | None = None, heard: int = 0
+    ) -> None:
+        """Settle or release, and tell. `response` may stand beside an error: an answer that would not do was paid."""
+        if not self._open:
+            return
+        self._open = False
+        turn, candidate = self._turn, self._effect.candidate
+        provider, model = candidate.provider.name, candidate.model.name
+        ms = (turn.clock() - self._began) * 1000
+        if self._held is not None:
+            self._book(candidate, response, heard)
+        if error is None:
+            attempt = Attempt(provider, model, how, ms=ms)
+        else:
+            error.of(provider, model)
+            attempt = Attempt(provider, model, how, error.status, type(error).__name__, error.message, ms)
+        if how == "ok":
+            turn.answered_by = candidate
+        turn.attempts.append(attempt)
+        turn.emit(AttemptEnded(self._effect.number, provider, model, how, attempt.error, attempt.detail, ms))
+
+    def _book(self, candidate: Candidate, response: Response | None, heard: int) -> None:
+        held, self._held = self._held, None
+        if response is None and not heard:
+            held.release()
+            return
+        usage = response.usage if response is not None else Usage()
+        if not usage.total:  # not said: a broken stream, or a vendor that sends no usage; what was heard was billed
+            said = estimate_tokens(response.text) if response is not None else heard
+            usage = Usage(input=self._tokens, output=said)
+        known = response.cost if response is not None else None
+        held.settle(known if known is not None else _cost(candidate, usage) or 0, usage.total)
+
+
+def _cost(candidate: Candidate, usage: Usage) -> int | None:
+    price = candidate.model.price
+    return None if price is None else price.cost(usage)
+
+
+def check(response: Response, accept: Accept | None = None) -> None:
+    """Raise `BadReply` for an answer that says nothing, or that `accept` does not take."""
+    if not response.text.strip() and not response.tool_calls:
+        raise BadReply("the answer is empty")
+    if accept is not None:
+        accept(response)
