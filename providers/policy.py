@@ -168,7 +168,7 @@ def _policy(shape: PolicyShape, proof: _Proof, tiers: set[str]) -> Policy:
         strategy=shape.strategy,
         environment=shape.environment,
         weights=shape.weights,
-        factors=shape.factors.given(),
+        factors=shape.factors.model_dump(),
         task_types={task: tuple(wish.prefer) for task, wish in shape.task_types.items()},
         timeouts=Timeouts(**shape.timeouts.given()),
         attempts_per_turn=shape.attempts.per_turn,

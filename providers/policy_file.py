@@ -110,7 +110,8 @@ def _without(written: Mapping[str, Any], problems: Iterable[Problem]) -> dict[st
     for path, _ in problems:
         section, entries = path[0], sound.get(str(path[0]))
         if section in _BY_NAME and len(path) > 1 and isinstance(entries, Mapping):
-            sound[str(section)] = {key: value for key, value in entries.items() if key != path[1]}
+            entries = {key: value for key, value in entries.items() if key != path[1]}
+            sound[str(section)] = entries or None
         else:
-            sound.pop(str(section), None)
-    return sound
+            sound[str(section)] = None
+    return {key: value for key, value in sound.items() if value is not None}

@@ -118,7 +118,7 @@ def lay_over(base: Mapping[str, Provider], rows: Mapping[str, Any]) -> tuple[dic
         if not _PROVIDER_NAME.fullmatch(str(name)):
             problems.append((path, "a provider's name is made of a-z, 0-9, - and _"))
             continue
-        shape, wrong = read_shape(ProviderShape, row or {}, path)
+        shape, wrong = read_shape(ProviderShape, {} if row is None else row, path)
         if shape is not None:
             wrong += [((*path, *where), text) for where, text in _unsound(shape, base.get(name))]
         if shape is not None and not wrong:

@@ -1,0 +1,290 @@
+"""The built-in policy, the user's, and what is wrong with one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import MappingProxyType
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from providers.catalog import Catalog, load_catalog
+from providers.errors import CatalogError
+from providers.messages import Ability
+from providers.policy import AgentPolicy, Budget, Timeouts, default_policy, parse_duration, parse_policy
+from providers.policy_file import PolicyShape
+from providers.quantities import parse_share
+
+ROOT = Path(__file__).parents[2]
+REFERENCE = ROOT.parent / "shared/design/examples/agent_routing.yaml"
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+)
+
+
+@pytest.fixture(scope="module")
+def catalog() -> Catalog:
+    return load_catalog()
+
+
+def problems(catalog: Catalog, data: object) -> dict[str, str]:
+    with pytest.raises(CatalogError) as failed:
+        parse_policy(data, catalog)
+    return {".".join(map(str, path)): text for path, text in failed.value.problems}
+
+
+def read(path: Path) -> object:
+    return yaml.safe_load(path.read_text("utf-8"))
+
+
+class TestDuration:
+    @pytest.mark.parametrize(
+        ("text", "seconds"),
+        [
+            ("500ms", 0.5),
+            ("5s", 5),
+            ("10m", 600),
+            ("2h", 7200),
+            ("3d", 259200),
+            ("1.5 h", 5400),
+            ("7", 7),
+            (7, 7),
+            (0.25, 0.25),
+            (0, 0),
+        ],
+    )
+    def test_seconds(self, text, seconds):
+        assert parse_duration(text) == pytest.approx(seconds)
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "",
+            "s",
+            "5 sec",
+            "-1s",
+            "1h30m",
+            "٥s",
+            "1e3",
+            "inf",
+            "nan",
+            None,
+            True,
+            [5],
+            -1,
+            float("nan"),
+            float("inf"),
+            10**400,
+            "9" * 400,
+        ],
+    )
+    def test_what_is_none(self, text):
+        with pytest.raises(ValueError, match="is no duration: write 500ms"):
+            parse_duration(text)
+
+    @given(JSON)
+    def test_never_anything_else(self, value):
+        try:
+            assert parse_duration(value) >= 0
+        except ValueError as error:
+            assert len(str(error)) < 150  # noqa: PT017  # either ending is right
+
+
+class TestShare:
+    @pytest.mark.parametrize(
+        ("text", "share"), [("20%", 0.2), ("0%", 0), ("100 %", 1), ("12.5%", 0.125), (0.2, 0.2), (1, 1)]
+    )
+    def test_shares(self, text, share):
+        assert parse_share(text) == pytest.approx(share)
+
+    @pytest.mark.parametrize("text", ["20", "101%", 20, -0.1, True, None, "-1%", float("nan")])
+    def test_what_is_none(self, text):
+        with pytest.raises(ValueError, match="is no share"):
+            parse_share(text)
+
+
+class TestBuiltIn:
+    def test_first_choices(self, catalog):
+        tiers = default_policy(catalog).tiers
+        assert {name: names[0] for name, names in tiers.items()} == {
+            "boss": "groq/openai/gpt-oss-120b",
+            "worker": "cerebras/gpt-oss-120b",
+            "creative": "gemini/gemini-3.1-flash-lite",
+            "fallback": "openrouter/auto",
+        }
+        assert tiers["fallback"][-2:] == ("local/*", "ollama/*")
+
+    def test_affinity(self, catalog):
+        policy = default_policy(catalog)
+        of = {tier: {who for who, theirs in policy.affinity.items() if theirs == tier} for tier in policy.tiers}
+        assert of["boss"] == {"analyst", "pm", "architect"}
+        assert of["worker"] == {"dev", "sm", "tea"}
+        assert of["creative"] == {"tech-writer", "ux-designer"}
+        assert policy.default == AgentPolicy(tier="worker")
+        assert policy.last_resort == ("fallback",)
+
+    def test_any_one_key_serves_every_tier_with_tools(self, catalog):
+        policy = default_policy(catalog)
+        hosted = {name for name, row in catalog.providers.items() if row.hosted}
+        for tier, names in policy.tiers.items():
+            found = [catalog.find(name) for name in names if not name.endswith("/*")]
+            assert {provider.name for provider, _ in found} == hosted, tier
+            assert all(Ability.TOOLS in model.abilities for _, model in found), tier
+
+    def test_default_numbers(self, catalog):
+        policy = default_policy(catalog)
+        assert policy.factors == {"cost": 30, "quota": 20, "health": 30, "latency": 10, "task": 15, "environment": 20}
+        assert policy.timeouts == Timeouts()
+        assert (policy.attempts_per_turn, policy.retry_budget, policy.on_break) == (4, 0.2, "error")
+        assert policy.budget == Budget()
+
+
+class TestUsersFile:
+    @pytest.mark.skipif(not REFERENCE.exists(), reason="the reference policy is not beside this checkout")
+    def test_the_reference_loads(self, catalog):
+        policy, wider = parse_policy(read(REFERENCE), catalog)
+        assert policy.agents["pricing"].chain[0] == "openrouter/cohere/command-r-plus"
+        assert policy.agents["dev"] == AgentPolicy(tier="worker", task_type="code")
+        assert policy.budget == Budget(5_000_000, (0.5, 0.8, 1.0))
+        assert policy.task_types == {"code": ("openai",), "research": ("gemini",)}
+        assert [(limit.window, limit.paced) for limit in wider.providers["groq"].limits[-2:]] == [
+            (60, False),
+            (0.5, True),
+        ]
+        assert [c.name for c in wider.candidates({"LAB_API_KEY": "k"})] == ["lab/small"]
+
+    def test_our_example_loads(self, catalog):
+        policy, _ = parse_policy(read(ROOT / "examples/agent_routing.yaml"), catalog)
+        assert policy.timeouts == Timeouts(5, 10, 30, 120)
+        assert policy.budget == Budget(2_500_000, (0.5, 0.9))
+
+    def test_one_section_leaves_the_others_built_in(self, catalog):
+        policy, _ = parse_policy({"environment": "development", "factors": {"cost": 0}, "agents": None}, catalog)
+        assert policy.tiers == default_policy(catalog).tiers
+        assert (policy.factors["cost"], policy.factors["quota"]) == (0, 20)
+
+    def test_a_file_with_tiers_asks_nobody_else(self, catalog):
+        policy, _ = parse_policy({"tiers": {"private": ["local/*"], "boss": ["openai/gpt-6-luna"]}}, catalog)
+        assert policy.tiers == {"private": ("local/*",), "boss": ("openai/gpt-6-luna",)}
+        assert policy.default == AgentPolicy(tier="private")
+        assert policy.last_resort == ()
+        assert set(policy.affinity.values()) == {"boss"}
+
+    def test_naming_the_stub_switches_it_on(self, catalog):
+        _, wider = parse_policy({"tiers": {"t": ["stub/*"]}}, catalog)
+        assert [c.name for c in wider.candidates({})] == ["stub/echo"]
+        assert catalog.candidates({}) == ()
+
+    def test_naming_a_local_server_does_not(self, catalog):
+        _, wider = parse_policy({"tiers": {"t": ["local/*"]}}, catalog)
+        assert wider.candidates({}) == ()
+
+    def test_a_server_of_any_model_serves_what_is_named(self, catalog):
+        data = {"tiers": {"t": ["ollama/qwen3:8b"]}, "providers": {"ollama": {"base_url": "http://127.0.0.1:9/v1"}}}
+        _, wider = parse_policy(data, catalog)
+        assert [(c.name, c.model.context) for c in wider.candidates({})] == [
+            ("ollama/gpt-oss:20b", 4096),
+            ("ollama/qwen3:8b", 4096),
+        ]
+
+    def test_names_are_spelt_as_candidates_are(self, catalog):
+        policy, _ = parse_policy({"tiers": {"t": ["openrouter/openrouter/auto"]}}, catalog)
+        assert policy.tiers["t"] == ("openrouter/auto",)
+
+    def test_any_mapping_will_do(self, catalog):
+        policy, _ = parse_policy(MappingProxyType({"strategy": "latency"}), catalog)
+        assert policy.strategy == "latency"
+
+
+class TestProblems:
+    @pytest.mark.parametrize(
+        ("data", "where", "text"),
+        [
+            ({"tires": {}}, "tires", "did you mean 'tiers'?"),
+            ({"version": 2}, "version", "1"),
+            ({"strategy": "tiers"}, "strategy", "'tier'"),
+            ({"strategy": "weighted"}, "weights", "over 0"),
+            ({"strategy": "weighted", "weights": {"groq": 0}}, "weights", "over 0"),
+            ({"strategy": "chain"}, "strategy", "needs a chain"),
+            ({"tiers": {}}, "tiers", "is empty"),
+            ({"tiers": {"t": []}}, "tiers.t", "is empty"),
+            ({"tiers": {"t": ["groq"]}}, "tiers.t.0", "write provider/model"),
+            ({"tiers": {"t": ["groq/"]}}, "tiers.t.0", "write provider/model"),
+            ({"tiers": {"t": ["grok/x"]}}, "tiers.t.0", "did you mean 'groq'?"),
+            ({"tiers": {"t": ["groq/gpt-oss-120b"]}}, "tiers.t.0", "did you mean 'groq/openai/gpt-oss-120b'?"),
+            ({"tiers": {"t": ["groq/*", "groq/openai/gpt-oss-20b"]}}, "tiers.t.1", "never reached"),
+            ({"tiers": {"t": ["openrouter/*", "openrouter/auto"]}}, "tiers.t.1", "never reached"),
+            ({"tiers": {"t": ["openrouter/auto", "openrouter/openrouter/auto"]}}, "tiers.t.1", "never reached"),
+            ({"agents": {"a": {"tier": "bos"}}}, "agents.a.tier", "did you mean 'boss'?"),
+            ({"agents": {"a": {"chain": []}}}, "agents.a.chain", "is empty"),
+            (
+                {"agents": {"a": {"chain": ["openai/gpt-5.6-lunar"]}}},
+                "agents.a.chain.0",
+                "did you mean 'openai/gpt-5.6-luna'?",
+            ),
+            ({"affinity": {"a": "creativ"}}, "affinity.a", "did you mean 'creative'?"),
+            ({"default": {}}, "default", "needs a tier or a chain"),
+            ({"default": {"tier": "x"}}, "default.tier", "unknown tier"),
+            ({"last_resort": ["fallbacks"]}, "last_resort.0", "did you mean 'fallback'?"),
+            ({"weights": {"antropic": 1}}, "weights.antropic", "did you mean 'anthropic'?"),
+            ({"weights": {"groq": -1}}, "weights.groq", "greater than or equal to 0"),
+            ({"weights": {"groq": float("nan")}}, "weights.groq", "finite"),
+            ({"task_types": {"code": {"prefer": ["openia"]}}}, "task_types.code.prefer.0", "did you mean 'openai'?"),
+            ({"factors": {"costs": 1}}, "factors.costs", "did you mean 'cost'?"),
+            ({"timeouts": {"total": "soon"}}, "timeouts.total", "is no duration"),
+            ({"timeouts": {"total": 0}}, "timeouts.total", "greater than 0"),
+            ({"attempts": {"retry_budget": "200%"}}, "attempts.retry_budget", "is no share"),
+            ({"attempts": {"per_turn": 0}}, "attempts.per_turn", "greater than or equal to 1"),
+            ({"attempts": {"per_turn": True}}, "attempts.per_turn", "integer"),
+            ({"budget": {"alert_at": [50]}}, "budget.alert_at.0", "is no share"),
+            ({"stream": {"on_break": "retry"}}, "stream.on_break", "'restart'"),
+            ({"providers": {"groq": {"dialect": "openai"}}}, "providers.groq.dialect", "openai-chat"),
+        ],
+    )
+    def test_each_is_told_where_it_stands(self, catalog, data, where, text):
+        found = problems(catalog, data)
+        assert found.keys() == {where}
+        assert text in found[where]
+
+    def test_all_at_once(self, catalog):
+        found = problems(
+            catalog,
+            {
+                "tires": 1,
+                "tiers": {"a": [], "b": ["grok/x"]},
+                "agents": {"x": {"tier": "a"}, "y": {"teir": "b"}, "z": {"tier": "c"}},
+                "weights": {"groq": -1, "grok": 1},
+                "timeouts": {"total": "soon"},
+                "providers": {"lab": {}, "groq": {"base_url": "nowhere"}},
+            },
+        )
+        assert found.keys() == {
+            "tires",
+            "tiers.a",
+            "tiers.b.0",
+            "agents.y.teir",
+            "agents.z.tier",
+            "weights.groq",
+            "weights.grok",
+            "timeouts.total",
+            "providers.lab.dialect",
+            "providers.lab.base_url",
+            "providers.lab.models",
+            "providers.groq.base_url",
+        }
+
+    def test_a_broken_provider_is_told_once(self, catalog):
+        data = {"tiers": {"t": ["lab/small", "lab/*"]}, "weights": {"lab": 1}, "providers": {"lab": {"dialekt": "x"}}}
+        assert problems(catalog, data).keys() == {"providers.lab.dialekt"}
+
+    @given(st.dictionaries(st.sampled_from(sorted(PolicyShape.model_fields)), JSON) | st.dictionaries(st.text(), JSON))
+    def test_no_mapping_breaks_it(self, catalog, data):
+        try:
+            policy, _ = parse_policy(data, catalog)
+        except CatalogError as error:
+            assert error.problems  # noqa: PT017  # either ending is right
+        else:
+            assert policy.tiers
