@@ -6,13 +6,14 @@ OrchestratorError
 │ └ PlanError          what it refers to: names, inputs, paths
 ├ TaskTimedOut
 ├ RepeatExhausted      `until` never held
+├ NoProvider           nobody is configured to answer
 ├ RunNotFound
 └ RunCancelled
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -53,3 +54,12 @@ class RunNotFound(OrchestratorError):
 
 class RunCancelled(OrchestratorError):
     """The run was cancelled from elsewhere."""
+
+
+class NoProvider(OrchestratorError):
+    """Nobody is configured to answer. `reasons` says, for each provider, what it would take."""
+
+    def __init__(self, reasons: Mapping[str, str]) -> None:
+        ways = "\n".join(f"  {name}: {reason}" for name, reason in reasons.items())
+        super().__init__(f"no provider is configured. Any one of these is enough:\n{ways}\nor run with --offline")
+        self.reasons = dict(reasons)
