@@ -1,0 +1,90 @@
+"""What tasks that need each other form: an order, cycles, ancestors. Pure, and linear in the size of the squad."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from heapq import heappop, heappush
+
+Needs = Mapping[str, Sequence[str]]
+"""Task -> the tasks that it needs, all of them keys too. The order of the keys is that of the file."""
+
+
+def order(needs: Needs) -> list[str]:
+    """Return the tasks so that each stands after all it needs, else in the order of the file.
+
+    Tasks on a cycle, and those that need one, are left out.
+    """
+    names = list(needs)
+    position = {name: index for index, name in enumerate(names)}
+    dependents: dict[str, list[str]] = {name: [] for name in names}
+    missing = {name: len(set(needs[name])) for name in names}
+    for name in names:
+        for needed in set(needs[name]):
+            dependents[needed].append(name)
+    ready = [position[name] for name in names if not missing[name]]  # in order, so a heap
+    ordered = []
+    while ready:
+        name = names[heappop(ready)]
+        ordered.append(name)
+        for dependent in dependents[name]:
+            missing[dependent] -= 1
+            if not missing[dependent]:
+                heappush(ready, position[dependent])
+    return ordered
+
+
+def cycles(needs: Needs, ordered: Sequence[str]) -> list[list[str]]:
+    """Return cycles among the tasks that `order` left out: each task needs the next, the last one the first.
+
+    Every task that can never start has at least one of them before it.
+    """
+    left = {name: None for name in needs if name not in set(ordered)} if len(ordered) < len(needs) else {}
+    seen: set[str] = set()
+    found = []
+    for start in left:
+        walk: dict[str, int] = {}
+        here = start
+        while here not in seen:
+            seen.add(here)
+            walk[here] = len(walk)
+            here = next(needed for needed in needs[here] if needed in left)
+        if here in walk:
+            found.append(_from_first(list(walk)[walk[here] :], left))
+    return found
+
+
+def _from_first(cycle: list[str], file_order: Mapping[str, None]) -> list[str]:
+    members = set(cycle)
+    start = cycle.index(next(name for name in file_order if name in members))
+    return cycle[start:] + cycle[:start]
+
+
+@dataclass(frozen=True, slots=True)
+class Ancestry:
+    """Who must have ended before whom. A set is one integer with a bit for each task."""
+
+    bits: Mapping[str, int]
+    above: Mapping[str, int]
+
+    def knows(self, task: str) -> bool:
+        """Whether the task can be reached: it is on no cycle and behind none."""
+        return task in self.above
+
+    def precedes(self, ancestor: str, task: str) -> bool:
+        return bool(self.above.get(task, 0) & self.bits.get(ancestor, 0))
+
+    def of(self, task: str) -> list[str]:
+        """Return the ancestors of a task, in topological order."""
+        return [name for name, bit in self.bits.items() if self.above.get(task, 0) & bit]
+
+
+def ancestry(needs: Needs, ordered: Sequence[str]) -> Ancestry:
+    """Return the ancestors of each task in `ordered`."""
+    bits = {name: 1 << index for index, name in enumerate(ordered)}
+    above: dict[str, int] = {}
+    for name in ordered:
+        above[name] = 0
+        for needed in needs[name]:
+            above[name] |= above[needed] | bits[needed]
+    return Ancestry(bits, above)

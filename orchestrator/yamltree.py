@@ -1,0 +1,449 @@
+"""Strict YAML 1.2 as a tree that knows where each key and value stands.
+
+The event stream is read, never composed: caps hold while events arrive, so neither an alias bomb nor a hundred thousand
+open brackets costs more than a moment. Accepted is UTF-8, with or without a byte order mark.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path as FilePath
+from typing import Any, NamedTuple
+
+import yaml
+
+from orchestrator.errors import SpecError
+from orchestrator.problems import Path, Problem, Severity, in_order
+
+MAX_BYTES = 1 << 20
+MAX_DEPTH = 50
+MAX_NODES = 20_000
+"""Values of the file, those that aliases repeat counted again."""
+
+Scalar = str | int | float | bool | None
+
+# YAML 1.2 core schema, but a number with a leading zero is text: half of the world reads 0123 as octal.
+_NULL = frozenset({"", "~", "null", "Null", "NULL"})
+_BOOL = {word: value for value, words in {True: "true True TRUE", False: "false False FALSE"}.items() for word in words.split()}
+_INT = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,299})")
+_BASED = re.compile(r"0x[0-9a-fA-F]{1,64}|0o[0-7]{1,64}")
+_FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|(?:0|[1-9][0-9]*)(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
+_INFINITE = re.compile(r"([-+]?)\.(?:inf|Inf|INF)")
+_NAN = frozenset({".nan", ".NaN", ".NAN"})
+
+# What YAML forbids, and three that libyaml takes for line ends (as YAML 1.1 did) while editors do not.
+_FORBIDDEN = re.compile("[^\t\n\r\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
+_LINE_END = re.compile(r"\r\n|\r|\n")
+
+
+class Mark(NamedTuple):
+    """Where something stands: `line` and `column` from 1, `length` on that line; `start` and `end` in the text."""
+
+    line: int
+    column: int
+    length: int
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A file's name and text."""
+
+    file: str
+    text: str = field(repr=False)
+    lines: tuple[str, ...] = field(repr=False)
+
+    def problem(
+        self, mark: Mark, code: str, message: str, hint: str = "", *, path: Path = (), severity: Severity = "error"
+    ) -> Problem:
+        line = self.lines[mark.line - 1] if mark.line <= len(self.lines) else ""
+        return Problem(self.file, mark.line, mark.column, mark.length, code, message, severity, hint, path, line)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Node:
+    """A value and its place. `value` is a scalar, a tuple of nodes or a mapping of nodes; `keys` places the keys."""
+
+    value: Scalar | tuple[Node, ...] | Mapping[str, Node]
+    mark: Mark
+    source: Source = field(repr=False)
+    keys: Mapping[str, Mark] = field(default_factory=dict)
+    is_block: bool = False
+
+    def plain(self) -> Any:
+        """Return the value as dicts, lists and scalars, fresh each time."""
+        if isinstance(self.value, Mapping):
+            return {key: child.plain() for key, child in self.value.items()}
+        return [child.plain() for child in self.value] if isinstance(self.value, tuple) else self.value
+
+    def child(self, key: str | int) -> Node | None:
+        if isinstance(self.value, Mapping):
+            return self.value.get(key) if isinstance(key, str) else None
+        if isinstance(self.value, tuple) and isinstance(key, int) and 0 <= key < len(self.value):
+            return self.value[key]
+        return None
+
+    def at(self, path: Sequence[str | int]) -> Node | None:
+        """Return what stands at the path of keys and indices, None where nothing does."""
+        here: Node | None = self
+        for key in path:
+            here = None if here is None else here.child(key)
+        return here
+
+    def mark_of(self, path: Sequence[str | int], *, key: bool = False) -> Mark:
+        """Return the best place to show for `path`: its value; its key where asked, or where the value is a block or
+        nothing; its nearest ancestor's place where there is no such path.
+        """
+        found, here = self.mark, self
+        for part in path:
+            child = here.child(part)
+            if child is None:
+                break
+            own_key = here.keys.get(part) if isinstance(part, str) else None
+            by_value = child.mark.length > 0 and not child.is_block
+            found = own_key if own_key is not None and not (by_value and not key) else child.mark
+            here = child
+        return found
+
+    def problem(self, path: Sequence[str | int], code: str, message: str, hint: str = "", **more: Any) -> Problem:
+        """Return a problem with what stands at `path`."""
+        mark = self.mark_of(path, key=more.pop("key", False))
+        return self.source.problem(mark, code, message, hint, path=tuple(path), **more)
+
+    def place(self, offset: int, length: int) -> Mark:
+        """Return where character `offset` of this text value stands in the file, whatever its quotes and folds."""
+        assert isinstance(self.value, str), "only a text has characters"
+        wanted = sum(not c.isspace() for c in self.value[:offset])
+        for start, character in _written(self.source.text, self.mark):
+            if character.isspace():
+                continue
+            if wanted == 0:
+                return _mark(self.source, start, start + length)
+            wanted -= 1
+        return self.mark
+
+
+def problems_at(root: Node, pairs: Iterable[tuple[Path, str]], code: str) -> list[Problem]:
+    """Return (path, message) pairs, as `CatalogError` and `PersonaError` hold them, as problems with their places."""
+    return in_order(root.problem(path, code, message) for path, message in pairs)
+
+
+def load_file(path: str | FilePath) -> tuple[str, Node]:
+    """Return a file's text and tree. Raise `SpecError` where it cannot be read, or is no strict YAML."""
+    text = read_text(path)
+    return text, read_tree(text, str(path))
+
+
+def read_mapping(path: str | FilePath) -> Node:
+    """Return the tree of a file that holds a mapping. Raise `SpecError` where it is anything else."""
+    root = load_file(path)[1]
+    if not isinstance(root.value, Mapping):
+        raise SpecError([root.problem((), "wrong-type", "the file must be a mapping: `key: value` lines")])
+    return root
+
+
+def read_text(path: str | FilePath) -> str:
+    """Return the text of a UTF-8 file. Raise `SpecError`."""
+    try:
+        with FilePath(path).open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise SpecError([Problem(str(path), 1, 1, 0, "unreadable-file", f"cannot read the file: {reason}")]) from None
+    return decode(data, str(path))
+
+
+def decode(data: bytes, file: str) -> str:
+    """Return the text of UTF-8 bytes. Raise `SpecError` with the place of the first byte that is not."""
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        raise SpecError([Problem(file, 1, 1, 0, "not-utf8", "the file is UTF-16 or UTF-32", hint="save it as UTF-8")])
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        before = data[: error.start].decode("utf-8")
+        source = _source(before, file)
+        mark = _mark(source, len(source.text), len(source.text))
+        if len(data) > MAX_BYTES:  # the cut may have gone through a character
+            raise SpecError([_too_large(source, mark, f"{MAX_BYTES} bytes")]) from None
+        message = f"byte 0x{data[error.start]:02x} is not UTF-8"
+        raise SpecError([source.problem(mark, "not-utf8", message, "save the file as UTF-8")]) from None
+
+
+def read_tree(text: str, path: str, found: list[Problem] | None = None) -> Node:
+    """Return the tree of a YAML text. Raise `SpecError` with all mistakes.
+
+    With `found`, mistakes that leave the rest readable (a key twice, a tag) are appended to it instead.
+    """
+    source = _source(text, path)
+    builder = _Builder(source, [] if found is None else found)
+    root = builder.read()
+    if found is None and builder.found:
+        raise SpecError(in_order(builder.found))
+    return root
+
+
+def _source(text: str, file: str) -> Source:
+    text = text.removeprefix("\ufeff")
+    return Source(file, text, tuple(_LINE_END.split(text)))
+
+
+def _mark(source: Source, start: int, end: int) -> Mark:
+    """Return the mark of a span of the text, cut to its first line."""
+    before = _LINE_END.split(source.text[:start])
+    length = min(end - start, len(source.lines[len(before) - 1]) - len(before[-1]))
+    return Mark(len(before), len(before[-1]) + 1, max(length, 0), start, end)
+
+
+def _too_large(source: Source, mark: Mark, cap: str) -> Problem:
+    return source.problem(mark, "too-large", f"the file has more than {cap}")
+
+
+def scalar(text: str) -> Scalar:
+    """Return what a plain scalar means in YAML 1.2: `no`, `on`, `12:30`, `0123` and dates are text."""
+    if text in _NULL:
+        return None
+    if text in _BOOL:
+        return _BOOL[text]
+    if text[0] not in "+-.0123456789":
+        return text
+    if _INT.fullmatch(text):
+        return int(text)
+    if _BASED.fullmatch(text):
+        return int(text, 0)
+    if _FLOAT.fullmatch(text):
+        return float(text)
+    if infinite := _INFINITE.fullmatch(text):
+        return -math.inf if infinite[1] == "-" else math.inf
+    return math.nan if text in _NAN else text
+
+
+@dataclass(slots=True)
+class _Open:
+    """A collection whose end has not come yet."""
+
+    start: yaml.Event
+    is_mapping: bool
+    items: list[Node] = field(default_factory=list)
+    fields: dict[str, Node] = field(default_factory=dict)
+    keys: dict[str, Mark] = field(default_factory=dict)
+    key: str | None = None
+    expects_key: bool = True
+    size: int = 1
+    height: int = 1
+
+
+@dataclass(slots=True)
+class _Builder:
+    source: Source
+    found: list[Problem]
+    stack: list[_Open] = field(default_factory=list)
+    anchors: dict[str, tuple[Node, int, int] | None] = field(default_factory=dict)
+    """Anchor -> node, size, height; None while its end has not come."""
+    nodes: int = 0
+    documents: int = 0
+    root: Node | None = None
+
+    def read(self) -> Node:
+        """Return the root. Raises `SpecError` at what makes the rest unreadable."""
+        self._scan()
+        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+        try:
+            for event in yaml.parse(self.source.text, Loader=loader):
+                self._take(event)
+        except yaml.MarkedYAMLError as error:
+            self._stop(_syntax(self.source, error))
+        if self.root is None or (self.root.value is None and not self.source.text[slice(*self.root.mark[3:])].strip()):
+            self._stop(self.source.problem(Mark(1, 1, 0, 0, 0), "empty-file", "the file says nothing"))
+        assert self.root is not None
+        return self.root
+
+    def _stop(self, problem: Problem) -> None:
+        raise SpecError(in_order([*self.found, problem]))
+
+    def _scan(self) -> None:
+        """Stop at what the parser must not see."""
+        text = self.source.text
+        if bad := _FORBIDDEN.search(text):
+            mark = _mark(self.source, bad.start(), bad.end())
+            hint = f'write it as an escape in double quotes: "\\u{ord(bad[0]):04x}"' if bad[0] > "\x7f" else ""
+            message = f"the character U+{ord(bad[0]):04X} may not stand in a file"
+            self._stop(self.source.problem(mark, "control-character", message, hint))
+        if len(text) > MAX_BYTES or len(text.encode()) > MAX_BYTES:
+            self._stop(_too_large(self.source, Mark(1, 1, 0, 0, 0), f"{MAX_BYTES} bytes"))
+
+    def _take(self, event: yaml.Event) -> None:
+        match event:
+            case yaml.DocumentStartEvent():
+                self.documents += 1
+                if self.documents > 1:
+                    mark = self._mark_of(event)
+                    self._stop(self.source.problem(mark, "several-documents", "a second YAML document starts here"))
+            case yaml.ScalarEvent():
+                self._scalar(event)
+            case yaml.AliasEvent():
+                self._alias(event)
+            case yaml.SequenceStartEvent() | yaml.MappingStartEvent():
+                self._open(event)
+            case yaml.SequenceEndEvent() | yaml.MappingEndEvent():
+                self._close(event)
+
+    def _mark_of(self, event: yaml.Event, end: yaml.Event | None = None) -> Mark:
+        start, stop = event.start_mark, (end or event).end_mark
+        line = self.source.lines[start.line] if start.line < len(self.source.lines) else ""
+        last = stop.column if stop.line == start.line else len(line.rstrip())
+        return Mark(start.line + 1, start.column + 1, max(0, last - start.column), start.index, stop.index)
+
+    def _count(self, event: yaml.Event, size: int, height: int) -> None:
+        self.nodes += size
+        if self.nodes > MAX_NODES:
+            self._stop(_too_large(self.source, self._mark_of(event), f"{MAX_NODES} values"))
+        if len(self.stack) + height > MAX_DEPTH:
+            self._stop(_too_large(self.source, self._mark_of(event), f"{MAX_DEPTH} levels"))
+
+    def _refuse_tag(self, event: yaml.ScalarEvent | yaml.CollectionStartEvent) -> None:
+        if event.tag is not None:
+            hint = "leave it out; quotes make a text of anything"
+            self.found.append(self.source.problem(self._mark_of(event), "tag", f"the tag {event.tag} is refused", hint))
+
+    def _scalar(self, event: yaml.ScalarEvent) -> None:
+        self._refuse_tag(event)
+        self._count(event, 1, 0)
+        is_plain = event.style in (None, "")
+        node = Node(scalar(event.value) if is_plain else event.value, self._mark_of(event), self.source)
+        if is_plain and event.value == "<<" and self._wants_key():
+            hint = "write the fields out; a persona can be built on another by `extends`"
+            self._refuse_key(node.mark, "merge-key", "the merge key << is no part of YAML 1.2", hint)
+            return
+        self._add(node, 1, 0, event.anchor, event.value)
+
+    def _open(self, event: yaml.CollectionStartEvent) -> None:
+        self._refuse_tag(event)
+        self._count(event, 1, 1)
+        if event.anchor:
+            self.anchors[event.anchor] = None
+        self.stack.append(_Open(event, isinstance(event, yaml.MappingStartEvent)))
+
+    def _close(self, event: yaml.Event) -> None:
+        done = self.stack.pop()
+        start = done.start
+        assert isinstance(start, yaml.CollectionStartEvent)
+        is_block = not start.flow_style
+        mark = self._mark_of(start, event)
+        if is_block:
+            first = next(iter(done.keys.values()), None) or (done.items[0].mark if done.items else mark)
+            mark = mark._replace(length=first.length if first.line == mark.line else 1)
+        value: Any = done.fields if done.is_mapping else tuple(done.items)
+        self._add(Node(value, mark, self.source, done.keys, is_block), done.size, done.height, start.anchor, None)
+
+    def _alias(self, event: yaml.AliasEvent) -> None:
+        name = event.anchor
+        known = self.anchors.get(name)
+        if known is None:
+            code = "recursive-alias" if name in self.anchors else "unknown-alias"
+            message = f"*{name} stands inside its own value" if name in self.anchors else f"no &{name} stands before *{name}"
+            self.found.append(self.source.problem(self._mark_of(event), code, message))
+            known = Node(None, self._mark_of(event), self.source), 1, 0
+        node, size, height = known
+        self._count(event, size, height)
+        self._add(node, size, height, None, node.value if isinstance(node.value, str) else None)
+
+    def _wants_key(self) -> bool:
+        return bool(self.stack) and self.stack[-1].is_mapping and self.stack[-1].expects_key
+
+    def _add(self, node: Node, size: int, height: int, anchor: str | None, text: str | None) -> None:
+        """Put a finished node where it belongs. `text` is what a scalar says, for keys."""
+        if anchor:
+            self.anchors[anchor] = node, size, height
+        if not self.stack:
+            self.root = node
+            return
+        parent = self.stack[-1]
+        parent.size += size
+        parent.height = max(parent.height, height + 1)
+        if not parent.is_mapping:
+            parent.items.append(node)
+        elif parent.expects_key:
+            self._key(parent, node, text)
+        else:
+            if parent.key is not None:
+                parent.fields[parent.key] = node
+            parent.expects_key = True
+
+    def _key(self, parent: _Open, node: Node, text: str | None) -> None:
+        if not isinstance(node.value, str):
+            shown = "a collection" if text is None else text or "nothing"
+            self.found.append(
+                self.source.problem(node.mark, "bad-key", f"a key must be text, not {shown}", "put it in quotes" if text else "")
+            )
+        if text is None:
+            parent.key, parent.expects_key = None, False
+        elif text in parent.keys:
+            line = parent.keys[text].line
+            self._refuse_key(node.mark, "duplicate-key", f"'{text}' stands here again; it stands on line {line} already")
+        else:
+            parent.key, parent.expects_key = text, False
+            parent.keys[text] = node.mark
+
+    def _refuse_key(self, mark: Mark, code: str, message: str, hint: str = "") -> None:
+        """Report a key; its value will be read and dropped."""
+        self.found.append(self.source.problem(mark, code, message, hint))
+        self.stack[-1].key, self.stack[-1].expects_key = None, False
+
+
+def _syntax(source: Source, error: yaml.MarkedYAMLError) -> Problem:
+    """Return the parser's complaint in our words where we have better ones, at the place that helps most."""
+    text, what = source.text, str(error.problem or "no YAML")
+    at = error.problem_mark or error.context_mark
+    assert at is not None, "libyaml marks every syntax error"
+    context = error.context_mark
+    character = text[at.index : at.index + 1]
+    message, hint = what, ""
+    if "cannot start any token" in what:
+        message = "a tab may not indent" if character == "\t" else f"a value may not start with {character}"
+        hint = "use spaces" if character == "\t" else "put the value in quotes"
+    elif "mapping values are not allowed" in what:
+        message, hint = "a second ': ' on the line", "put a value that holds ': ' in quotes"
+    elif context is not None and "quoted scalar" in str(error.context):
+        at, message = context, "the quote that opens here is never closed"
+    elif context is not None and "flow" in str(error.context):
+        message = f"expected ',' or the end of the '{text[context.index : context.index + 1]}' of line {context.line + 1}"
+    elif context is not None and "block" in str(error.context):
+        message, hint = "this does not belong to the block above", "check the indentation"
+    mark = _mark(source, min(at.index, len(text)), min(at.index + 1, len(text)))
+    return source.problem(mark, "bad-yaml", message, hint)
+
+
+_ESCAPE = re.compile(r"\\(?:x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|\r\n|.)", re.DOTALL)
+_PROPERTIES = re.compile(r"(?:[&!]\S*\s+)*")
+_SPACE_ESCAPES = frozenset(' tnrvfN_LP\t\n\r')
+
+
+def _written(text: str, mark: Mark) -> Iterator[tuple[int, str]]:
+    """Yield (place, character) for what a scalar's text says, as it is written between its marks."""
+    position, end = mark.start, mark.end
+    position += len(_PROPERTIES.match(text, position)[0])  # type: ignore[index]  # it matches nothing, too
+    quote = text[position : position + 1]
+    if quote in ("|", ">"):
+        header = _LINE_END.search(text, position)
+        position, quote = (header.end() if header else end), ""
+    elif quote in ("'", '"'):
+        position, end = position + 1, end - 1
+    while position < end:
+        step, character = 1, text[position]
+        if quote == "'" and character == "'":
+            step = 2
+        elif quote == '"' and (escape := _ESCAPE.match(text, position)):
+            step = len(escape[0])
+            character = _unescaped(escape[0])
+        yield position, character
+        position += step
+
+
+def _unescaped(escape: str) -> str:
+    if escape[1] in "xuU":
+        return chr(min(int(escape[2:], 16), 0x10FFFF))
+    return " " if escape[1] in _SPACE_ESCAPES else escape[1]
