@@ -169,11 +169,14 @@ class Fleet:
 
 
 def _wish(policy: Policy, needs: Needs) -> AgentPolicy:
-    for who in (needs.agent, needs.persona):
-        said = policy.agents.get(who) if who is not None else None
-        if said is not None and (said.chain or said.tier is not None):
+    """Return what the policy says of the agent, else of its persona, else the persona's own tier, else an affinity."""
+    who = [name for name in (needs.agent, needs.persona) if name is not None]
+    for said in (policy.agents[name] for name in who if name in policy.agents):
+        if said.chain or said.tier is not None:
             return said
-    return policy.default if needs.tier is None else AgentPolicy(tier=needs.tier)
+    near = (policy.affinity[name] for name in who if name in policy.affinity)
+    tier = needs.tier if needs.tier is not None else next(near, None)
+    return policy.default if tier is None else AgentPolicy(tier=tier)
 
 
 class _Measured:

@@ -1,0 +1,189 @@
+"""The breaker and the holds, on times that the tests choose."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from providers.errors import (
+    AuthFailed,
+    BadReply,
+    BadRequest,
+    ContextTooLong,
+    Declined,
+    Overloaded,
+    QuotaSpent,
+    RateLimited,
+    ServerFault,
+    StreamBroken,
+    TimedOut,
+    Unreachable,
+    Unsupported,
+)
+from providers.health import CLOSED, FIRST_REST_S, LONGEST_REST_S, Breaker, hold_until, trips_breaker
+from providers.policy import Timeouts
+
+PATIENCE = Timeouts()
+
+
+def tripped(at: float, breaker: Breaker = CLOSED) -> Breaker:
+    while breaker.state(at) != "open":
+        breaker = breaker.failed(at)
+    return breaker
+
+
+def test_the_third_fault_in_a_row_opens_it():
+    breaker = CLOSED.failed(0.0).failed(1.0)
+    assert breaker.state(1.0) == "closed"
+    assert breaker.failed(2.0).open_until == 2.0 + FIRST_REST_S
+
+
+def test_a_success_between_faults_starts_the_count_anew():
+    assert CLOSED.failed(0.0).failed(1.0).succeeded().failed(2.0).failed(3.0).state(3.0) == "closed"
+
+
+def test_half_open_admits_one_probe():
+    breaker = tripped(0.0)
+    assert not breaker.admits(FIRST_REST_S - 0.001)
+    assert breaker.admits(FIRST_REST_S)
+    assert not breaker.started().admits(FIRST_REST_S)
+    assert breaker.started().abandoned().admits(FIRST_REST_S)
+
+
+def test_a_probe_that_answers_closes_it_and_one_that_fails_doubles_the_rest():
+    probing = tripped(0.0).started()
+    assert probing.succeeded() is CLOSED
+    assert probing.failed(100.0).open_until == 100.0 + 2 * FIRST_REST_S
+
+
+def test_rests_double_up_to_ten_minutes():
+    breaker, now, rests = CLOSED, 0.0, []
+    for _ in range(100):
+        breaker = tripped(now, breaker)
+        rests.append(breaker.open_until - now)
+        now = breaker.open_until
+    assert rests[:6] == [30, 60, 120, 240, 480, 600]
+    assert set(rests[5:]) == {LONGEST_REST_S}
+
+
+def test_late_failures_of_one_outage_are_one_trip():
+    breaker = tripped(0.0)
+    assert breaker.failed(1.0).failed(2.0) == breaker
+
+
+def test_the_providers_later_deadline_is_taken():
+    breaker = CLOSED.failed(0.0).failed(0.0)
+    assert breaker.failed(0.0, not_before=500.0).open_until == 500.0
+    assert breaker.failed(0.0, not_before=5.0).open_until == FIRST_REST_S
+
+
+@pytest.mark.parametrize(
+    ("error", "until"),
+    [
+        (RateLimited("slow down"), 1005.0),
+        (RateLimited("slow down", retry_at=1002.5), 1002.5),
+        (QuotaSpent("no more today"), 4600.0),
+        (QuotaSpent("no more today", retry_at=90_000.0), 90_000.0),
+        (Overloaded("busy", retry_at=1030.0), 1030.0),
+        (ServerFault("oops"), None),
+        (BadRequest("no", retry_at=2000.0), None),
+    ],
+)
+def test_how_long_an_error_keeps_its_candidate_away(error, until):
+    assert hold_until(error, 1000.0) == until
+
+
+@pytest.mark.parametrize(
+    "error", [ServerFault("x"), Overloaded("x"), Unreachable("x"), StreamBroken("x"), BadReply("x")]
+)
+def test_their_faults_count(error):
+    assert trips_breaker(error, 0.1, PATIENCE)
+
+
+@pytest.mark.parametrize(
+    "error", [BadRequest("x"), ContextTooLong("x"), Unsupported("x"), Declined("x"), RateLimited("x"), AuthFailed("x")]
+)
+def test_callers_faults_limits_and_keys_do_not(error):
+    assert not trips_breaker(error, 0.1, PATIENCE)
+
+
+@pytest.mark.parametrize(
+    ("phase", "elapsed", "counts"),
+    [
+        ("first_token", 10.0, True),
+        ("first_token", 1.0, False),
+        ("connect", 5.0, True),
+        ("total", 2.0, False),
+        ("total", 60.0, True),
+        ("between_chunks", 31.0, True),
+    ],
+)
+def test_a_time_out_counts_when_the_policys_patience_ran_out_and_not_when_the_callers_did(phase, elapsed, counts):
+    assert trips_breaker(TimedOut("x", phase=phase), elapsed, PATIENCE) is counts
+
+
+@given(st.lists(st.booleans(), max_size=60))
+def test_it_is_open_only_after_three_faults_in_a_row(answers):
+    breaker, row = CLOSED, 0
+    for answered in answers:
+        breaker = breaker.succeeded() if answered else breaker.failed(0.0)
+        row = 0 if answered else row + 1
+        if row >= 3:
+            assert breaker.state(0.0) == "open"
+            return
+        assert breaker.state(0.0) == "closed"
+
+
+class ManyTurns(RuleBasedStateMachine):
+    """Many turns use one breaker: begin, end in any order and way, while time goes by."""
+
+    @initialize()
+    def begin(self):
+        self.now, self.breaker, self.probes, self.others = 0.0, CLOSED, 0, 0
+
+    @rule(seconds=st.floats(0.1, 700.0))
+    def time_passes(self, seconds):
+        self.now += seconds
+
+    @precondition(lambda self: self.breaker.admits(self.now))
+    @rule()
+    def an_attempt_goes_out(self):
+        after = self.breaker.started()
+        if after is self.breaker:
+            self.others += 1
+        else:
+            self.probes += 1
+        self.breaker = after
+
+    @precondition(lambda self: self.probes)
+    @rule(how=st.sampled_from(["answered", "failed", "cancelled"]))
+    def the_probe_ends(self, how):
+        self.probes -= 1
+        if how == "answered":
+            self.breaker = self.breaker.succeeded()
+            assert self.breaker.admits(self.now)
+        elif how == "failed":
+            self.breaker = self.breaker.failed(self.now)
+            assert not self.breaker.admits(self.now)
+        self.breaker = self.breaker.abandoned()
+
+    @precondition(lambda self: self.others and not self.probes)
+    @rule()
+    def an_ordinary_attempt_fails(self):
+        self.others -= 1
+        self.breaker = self.breaker.failed(self.now)
+
+    @invariant()
+    def one_probe_at_most_and_it_bars_the_others(self):
+        assert self.probes <= 1
+        if self.probes:
+            assert not self.breaker.admits(self.now)
+
+    @invariant()
+    def it_never_rests_longer_than_the_longest(self):
+        assert (self.breaker.open_until or 0.0) <= self.now + LONGEST_REST_S
+
+
+TestManyTurns = ManyTurns.TestCase

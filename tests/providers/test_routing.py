@@ -1,0 +1,474 @@
+"""Choosing, and one turn's flow, without a network: tables, and twenty thousand turns on a virtual clock."""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+from collections import Counter
+from dataclasses import dataclass, field
+from itertools import count
+from math import inf
+from random import Random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from providers.catalog import Candidate, Model, Provider
+from providers.errors import (
+    AllAttemptsFailed,
+    AuthFailed,
+    BadRequest,
+    Declined,
+    NoRoute,
+    Overloaded,
+    QuotaSpent,
+    RateLimited,
+    ServerFault,
+    TimedOut,
+    Unreachable,
+)
+from providers.messages import (
+    Ability,
+    FinishReason,
+    Image,
+    Message,
+    Needs,
+    OutputSchema,
+    Request,
+    Response,
+    Text,
+    ToolSpec,
+    assistant,
+    system,
+    user,
+)
+from providers.policy import AgentPolicy, Policy, Timeouts
+from providers.routing import Fleet, Hold, Outcome, Refuse, Route, Sleep, Try, attempts, choose
+
+NOW = 1_000_000.0
+ALL = frozenset(Ability)
+
+
+def candidate(name: str, *, context: int = 100_000, abilities=ALL, key: str | None = None) -> Candidate:
+    provider, _, model = name.partition("/")
+    return Candidate(Provider(provider, "any", "", None, {}), Model(model, context, 4096, abilities), key)
+
+
+def fleet(*names: str, sole: str | None = None, unconfigured=None, **policy) -> Fleet:
+    policy = {"tiers": {"worker": names}, "last_resort": ()} | policy
+    return Fleet(map(candidate, names), Policy(**policy), unconfigured, sole=sole)
+
+
+def ask(text: str = "hi", **needs) -> Request:
+    return Request((user(text),), needs=Needs(**needs))
+
+
+def answer(text: str = "hello") -> Response:
+    return Response(assistant(text), FinishReason.STOP)
+
+
+def names(decision) -> tuple[str, ...]:
+    assert isinstance(decision, Route), decision
+    return decision.names
+
+
+TIERS = {"boss": ("a/big",), "worker": ("b/fast",), "fallback": ("c/any", "b/fast")}
+
+
+class TestOrder:
+    def fleet(self, **policy) -> Fleet:
+        policy = Policy(**({"tiers": TIERS} | policy))
+        return Fleet(map(candidate, ("a/big", "b/fast", "c/any", "d/x/deep", "e/x/deep", "e/y")), policy)
+
+    @pytest.mark.parametrize(
+        ("needs", "order"),
+        [
+            ({}, ("b/fast", "c/any")),
+            ({"tier": "boss"}, ("a/big", "c/any", "b/fast")),
+            ({"agent": "chained", "tier": "boss"}, ("e/y", "d/x/deep", "c/any", "b/fast")),
+            ({"persona": "chained"}, ("e/y", "d/x/deep", "c/any", "b/fast")),
+            ({"agent": "planner", "persona": "chained"}, ("a/big", "c/any", "b/fast")),
+            ({"agent": "typed", "tier": "boss"}, ("a/big", "c/any", "b/fast")),
+            ({"agent": "near"}, ("a/big", "c/any", "b/fast")),
+            ({"agent": "near", "tier": "worker"}, ("b/fast", "c/any")),
+            ({"model": "e/y", "agent": "chained"}, ("e/y",)),
+            ({"model": "y"}, ("e/y",)),
+        ],
+    )
+    def test_pin_then_agent_then_persona_then_tier_then_affinity_then_default(self, needs, order):
+        agents = {
+            "chained": AgentPolicy(chain=("e/y", "d/x/deep")),
+            "planner": AgentPolicy(tier="boss"),
+            "typed": AgentPolicy(task_type="code"),
+        }
+        assert names(choose(self.fleet(agents=agents, affinity={"near": "boss"}), ask(**needs), NOW)) == order
+
+    def test_an_ambiguous_pin_is_refused_with_the_names(self):
+        decision = choose(self.fleet(), ask(model="x/deep"), NOW)
+        assert decision == Refuse({"x/deep": "names several: d/x/deep, e/x/deep"})
+
+    def test_a_pin_never_falls_back_to_somebody_else(self):
+        assert choose(self.fleet(), ask(model="a/gone"), NOW) == Refuse({"a/gone": "not configured"})
+
+    def test_a_star_is_all_of_a_providers_models(self):
+        assert names(choose(self.fleet(tiers={"worker": ("e/*", "a/*")}), ask(), NOW)) == ("e/x/deep", "e/y", "a/big")
+
+    def test_an_unknown_tier_is_said_and_the_last_resort_serves(self):
+        route = choose(self.fleet(), ask(tier="bos"), NOW)
+        assert names(route) == ("c/any", "b/fast")
+        assert route.refused == {"bos": "the policy has no such tier"}
+
+    def test_who_is_missing_is_said(self):
+        tiers = {"worker": ("groq/a", "local/*", "b/fast", "odd/m")}
+        missing = {"groq": "no key: set GROQ_API_KEY", "local": "not switched on", "odd/m": "dialect x is not built in"}
+        route = choose(Fleet([candidate("b/fast")], Policy(tiers), missing), ask(), NOW)
+        assert route.refused == {
+            "groq/a": "no key: set GROQ_API_KEY",
+            "local/*": "not switched on",
+            "odd/m": "dialect x is not built in",
+        }
+
+    def test_a_sole_candidate_answers_everything(self):
+        everything = fleet("a/big", "stub/stub", sole="stub/stub")
+        for needs in ({}, {"tier": "boss"}, {"model": "a/big"}, {"agent": "dev"}):
+            assert names(choose(everything, ask(**needs), NOW)) == ("stub/stub",)
+
+    def test_made_up_names_do_not_pile_up(self):
+        crowd = self.fleet()
+        for number in range(3000):
+            choose(crowd, ask(model=f"made-up-{number}"), NOW)
+        assert len(crowd._rankings) <= 1024
+
+
+class TestFilter:
+    def test_abilities(self):
+        plain, seeing = candidate("a/plain", abilities=frozenset()), candidate("b/seeing")
+        crowd = Fleet([plain, seeing], Policy({"worker": ("a/*", "b/*")}))
+        shown = Request((Message("user", (Text("what is it?"), Image("image/png", b"..."))),))
+        armed = Request((user("hi"),), tools=(ToolSpec("t", "does"),))
+        formed = Request((user("hi"),), output_schema=OutputSchema({"type": "object"}))
+        assert choose(crowd, shown, NOW).refused == {"a/plain": "lacks vision"}
+        assert choose(crowd, armed, NOW).refused == {"a/plain": "lacks tools"}
+        assert names(choose(crowd, formed, NOW)) == ("a/plain", "b/seeing")
+        assert choose(crowd, ask(abilities=frozenset({Ability.REASONING})), NOW).refused == {
+            "a/plain": "lacks reasoning"
+        }
+
+    def test_context(self):
+        crowd = Fleet([candidate("a/small", context=1000), candidate("b/large")], Policy({"worker": ("a/*", "b/*")}))
+        assert names(choose(crowd, ask("x" * 1500), NOW)) == ("a/small", "b/large")
+        long = choose(crowd, ask("x" * 6000), NOW)
+        assert names(long) == ("b/large",)
+        assert "do not fit its context of 1000" in long.refused["a/small"]
+        wordy = Request((user("hi"),), max_output_tokens=999)
+        assert names(choose(crowd, wordy, NOW)) == ("b/large",)
+
+    def test_nobody_fits_is_refused_and_not_waited_for(self):
+        crowd = Fleet([candidate("a/small", context=1000)], Policy({"worker": ("a/*",)}))
+        crowd.ended("a/small", RateLimited("x"), NOW, 0.1)
+        assert isinstance(choose(crowd, ask("x" * 6000), NOW), Refuse)
+
+    def test_holds_breakers_and_shut_accounts(self):
+        crowd = fleet("a/m", "b/m", "c/m", "c/n", "d/m")
+        crowd.ended("a/m", RateLimited("x", retry_at=NOW + 12), NOW, 0.1)
+        for _ in range(3):
+            crowd.ended("b/m", ServerFault("x"), NOW, 0.1)
+        crowd.ended("c/m", AuthFailed("x"), NOW, 0.1)
+        route = choose(crowd, ask(), NOW)
+        assert names(route) == ("d/m",)
+        assert route.refused == {
+            "a/m": "held after RateLimited",
+            "b/m": "its breaker is open",
+            "c/m": "its account is shut: the key was refused",
+            "c/n": "its account is shut: the key was refused",
+        }
+        assert names(choose(crowd, ask(), NOW + 12)) == ("a/m", "d/m")
+        assert names(choose(crowd, ask(), NOW + 30)) == ("a/m", "b/m", "d/m")
+        crowd.reopen("c")
+        assert names(choose(crowd, ask(), NOW + 1e9)) == ("a/m", "b/m", "c/m", "c/n", "d/m")
+
+    def test_another_key_of_the_same_provider_is_another_account(self):
+        crowd = Fleet([candidate("a/m", key="k1"), candidate("a/n", key="k2")], Policy({"worker": ("a/*",)}))
+        crowd.ended("a/m", AuthFailed("x"), NOW, 0.1)
+        assert names(choose(crowd, ask(), NOW)) == ("a/n",)
+
+    def test_hold_names_the_earliest_instant(self):
+        crowd = fleet("a/m", "b/m")
+        crowd.ended("a/m", RateLimited("x", retry_at=NOW + 40), NOW, 0.1)
+        crowd.ended("b/m", RateLimited("x", retry_at=NOW + 20), NOW, 0.1)
+        decision = choose(crowd, ask(), NOW)
+        assert isinstance(decision, Hold)
+        assert decision.until == NOW + 20
+
+    def test_a_thousand_caller_faults_change_nothing(self):
+        crowd = fleet("a/m")
+        before = (crowd.standings["a/m"].breaker, crowd.standings["a/m"].held_until, set(crowd.shut))
+        for _ in range(1000):
+            drive(crowd, ask(), [BadRequest("no")], fails=AllAttemptsFailed)
+        assert (crowd.standings["a/m"].breaker, crowd.standings["a/m"].held_until, crowd.shut) == before
+
+
+def test_measuring_a_transcript_counts_what_the_request_counts():
+    crowd = fleet("a/m")
+    tools = (ToolSpec("t", "does much", {"type": "object"}),)
+    transcript: tuple[Message, ...] = (system("be good"),)
+    other = (transcript[0], user("another task"))
+    for turn in range(20):
+        transcript += (user(f"line {turn}" * turn),)
+        for request in (
+            Request(transcript, tools, output_schema=OutputSchema({"a": turn})),
+            Request(other),
+            Request(transcript[:3]),
+        ):
+            assert crowd.demands(request)[0] == request.input_tokens
+
+
+class Turn:
+    """Drives one flow by hand: `tries` and `sleeps` are what it asked for."""
+
+    def __init__(self, crowd: Fleet, request: Request, outcomes, *, took: float = 1.0, seed: int = 7) -> None:
+        self.tries: list[str] = []
+        self.sleeps: list[float] = []
+        self.timeouts: list[Timeouts] = []
+        self.response: Response | None = None
+        now, script = NOW, iter(outcomes)
+        flow = attempts(crowd, request, now, Random(seed))
+        try:
+            effect = next(flow)
+            while True:
+                if isinstance(effect, Sleep):
+                    self.sleeps.append(effect.until - now)
+                    now = effect.until
+                    effect = flow.send(Outcome(now))
+                    continue
+                self.tries.append(effect.candidate.name)
+                self.timeouts.append(effect.timeouts)
+                now += took
+                said = next(script)
+                effect = flow.send(Outcome(now, **{"response" if isinstance(said, Response) else "error": said}))
+        except StopIteration as done:
+            self.response = done.value
+        self.left = list(script)
+
+
+def drive(crowd, request, outcomes, *, fails=None, **how):
+    if fails is None:
+        return Turn(crowd, request, outcomes, **how)
+    with pytest.raises(fails) as caught:
+        Turn(crowd, request, outcomes, **how)
+    return caught.value
+
+
+class TestAttempts:
+    def test_an_answer_ends_it(self):
+        turn = drive(fleet("a/m", "b/m"), ask(), [answer()])
+        assert (turn.tries, turn.response) == (["a/m"], answer())
+
+    @pytest.mark.parametrize(
+        "error",
+        [ServerFault("x"), Overloaded("x"), Unreachable("x"), AuthFailed("x"), RateLimited("x"), BadRequest("x")],
+    )
+    def test_a_failure_goes_on_to_the_next_at_once(self, error):
+        turn = drive(fleet("a/m", "b/m"), ask(), [error, answer()])
+        assert (turn.tries, turn.sleeps) == (["a/m", "b/m"], [])
+
+    def test_who_failed_elsewhere_is_not_asked_again(self):
+        failed = drive(fleet("a/m", "b/m"), ask(), [Unreachable("1"), BadRequest("2")], fails=AllAttemptsFailed)
+        assert [e.message for e in failed.exceptions] == ["1", "2"]
+
+    def test_who_may_answer_again_is_asked_once_more_after_a_jittered_wait(self):
+        crowd = fleet("a/m")
+        failed = drive(crowd, ask(), [ServerFault("1"), ServerFault("2")], fails=AllAttemptsFailed)
+        assert len(failed.exceptions) == 2
+        turn = drive(fleet("a/m"), ask(), [ServerFault("1"), answer()])
+        assert turn.tries == ["a/m", "a/m"]
+        assert 0 < turn.sleeps[0] < 0.5
+
+    def test_others_come_before_a_second_time(self):
+        turn = drive(fleet("a/m", "b/m"), ask(), [ServerFault("1"), ServerFault("2"), answer()])
+        assert turn.tries[:2] == ["a/m", "b/m"]
+        assert len(turn.tries) == 3
+
+    def test_retry_after_is_a_floor(self):
+        turn = drive(fleet("a/m"), ask(), [RateLimited("1", retry_at=NOW + 13), answer()])
+        assert turn.tries == ["a/m", "a/m"]
+        assert 12 <= turn.sleeps[0] <= 12.25
+
+    def test_who_is_free_sooner_is_not_slept_past(self):
+        crowd = fleet("a/m", "b/m")
+        crowd.ended("b/m", RateLimited("x", retry_at=NOW + 5), NOW, 0.1)
+        turn = drive(crowd, ask(), [RateLimited("1", retry_at=NOW + 60), answer()])
+        assert turn.tries == ["a/m", "b/m"]
+        assert 4 <= turn.sleeps[0] <= 4.25
+
+    def test_a_spent_quota_is_not_waited_for_and_costs_one_call(self):
+        crowd = fleet("a/m", "b/m")
+        drive(crowd, ask(), [QuotaSpent("x"), answer()])
+        assert [drive(crowd, ask(), [answer()]).tries for _ in range(5)] == [["b/m"]] * 5
+
+    def test_no_sleep_reaches_the_deadline(self):
+        failed = drive(
+            fleet("a/m"), ask(deadline_s=10.0), [RateLimited("1", retry_at=NOW + 60)], fails=AllAttemptsFailed
+        )
+        assert len(failed.exceptions) == 1
+
+    def test_nobody_before_the_deadline_fails_at_once_with_the_instant(self):
+        crowd = fleet("a/m", "b/m")
+        crowd.ended("a/m", QuotaSpent("x", retry_at=NOW + 500), NOW, 0.1)
+        crowd.ended("b/m", QuotaSpent("x", retry_at=NOW + 400), NOW, 0.1)
+        failed = drive(crowd, ask(), [], fails=NoRoute)
+        assert failed.earliest == NOW + 400
+        assert failed.reasons == {"a/m": "held after QuotaSpent", "b/m": "held after QuotaSpent"}
+
+    def test_nobody_is_configured(self):
+        failed = drive(Fleet([], Policy({"worker": ("a/m",)}), {"a": "no key: set A_KEY"}), ask(), [], fails=NoRoute)
+        assert (failed.reasons, failed.earliest) == ({"a/m": "no key: set A_KEY"}, None)
+
+    def test_a_time_out_that_eats_the_turn_ends_it(self):
+        failed = drive(fleet("a/m", "b/m"), ask(deadline_s=3.0), [TimedOut("x")], took=3.0, fails=AllAttemptsFailed)
+        assert len(failed.exceptions) == 1
+
+    def test_never_is_raised_as_it_comes(self):
+        assert (
+            drive(fleet("a/m", "b/m"), ask(), [Declined("no", category="violence")], fails=Declined).category
+            == "violence"
+        )
+
+    def test_attempts_are_bounded(self):
+        crowd = fleet(*(f"p{n}/m" for n in range(20)))
+        failed = drive(crowd, ask(), [Unreachable("x")] * 20, fails=AllAttemptsFailed)
+        assert len(failed.exceptions) == 4
+
+    def test_a_final_failure_is_raised_as_it_is(self):
+        flow = attempts(fleet("a/m", "b/m"), ask(), NOW, Random(1))
+        next(flow)
+        with pytest.raises(Unreachable):
+            flow.send(Outcome(NOW + 1, error=Unreachable("cut"), final=True))
+
+    def test_a_closed_turn_gives_its_probe_back(self):
+        crowd = fleet("a/m")
+        for _ in range(3):
+            crowd.ended("a/m", Unreachable("x"), NOW - 31, 0.1)
+        flow = attempts(crowd, ask(), NOW, Random(1))
+        assert isinstance(next(flow), Try)
+        second = attempts(crowd, ask(), NOW, Random(1))
+        assert isinstance(next(second), Sleep), "a probe is out: the second turn waits"
+        flow.close()
+        assert isinstance(second.send(Outcome(NOW + 1)), Try)
+
+    def test_a_whole_answer_has_its_share_of_the_turn_and_a_stream_its_first_token(self):
+        crowd = fleet("a/m", "b/m", "c/m")
+        assert drive(crowd, ask(), [answer()]).timeouts == [Timeouts(5.0, 40.0, 30.0, 120.0)]
+        streamed = next(attempts(crowd, ask(), NOW, Random(1), streamed=True))
+        assert streamed.timeouts == Timeouts(5.0, 10.0, 30.0, 120.0)
+        assert drive(crowd, ask(deadline_s=3.0), [answer()]).timeouts == [Timeouts(3.0, 3.0, 3.0, 3.0)]
+
+
+FAILURES = st.sampled_from([RateLimited, QuotaSpent, ServerFault, Overloaded, Unreachable, AuthFailed, BadRequest])
+
+
+@given(
+    st.lists(st.tuples(FAILURES, st.one_of(st.none(), st.floats(0, 300))), max_size=12),
+    st.integers(1, 5),
+    st.integers(1, 6),
+    st.floats(0.5, 200),
+)
+@settings(max_examples=200)
+def test_every_turn_ends_in_bounds(failures, width, per_turn, deadline):
+    crowd = fleet(*(f"p{n}/m" for n in range(width)), attempts_per_turn=per_turn)
+    script = [kind("x", retry_at=None if wait is None else NOW + wait) for kind, wait in failures] + [answer()] * 12
+    try:
+        turn = Turn(crowd, ask(deadline_s=deadline), script, took=0.0)
+    except AllAttemptsFailed as error:
+        failed = len(error.exceptions)
+    else:
+        failed = len(turn.tries) - 1
+        assert max(Counter(turn.tries).values()) <= 2
+        assert sum(turn.sleeps) < deadline
+    assert failed <= per_turn
+
+
+@dataclass
+class Day:
+    """A modelled fleet and its traffic: arrivals, latencies, limits and outages drawn from one seed."""
+
+    seed: int
+    turns: int
+    down: frozenset[str] = frozenset()
+    crowd: Fleet = field(default_factory=lambda: fleet("a/m", "b/m", "c/m"))
+    calls: Counter = field(default_factory=Counter)
+    results: Counter = field(default_factory=Counter)
+
+    def run(self) -> str:
+        dice, order, log = Random(self.seed), count(), hashlib.sha256()
+        queue = [(NOW + 0.05 * n, next(order), None, None) for n in range(self.turns)]
+        heapq.heapify(queue)
+        while queue:
+            now, _, flow, outcome = heapq.heappop(queue)
+            try:
+                if flow is None:
+                    flow = attempts(self.crowd, ask(), now, dice)
+                    effect = next(flow)
+                else:
+                    effect = flow.send(outcome)
+            except StopIteration:
+                self.results["answered"] += 1
+                continue
+            except (NoRoute, AllAttemptsFailed) as error:
+                self.results[type(error).__name__] += 1
+                continue
+            if isinstance(effect, Sleep):
+                outcome = Outcome(effect.until)
+            else:
+                outcome = self.answer(effect, now, dice)
+                log.update(f"{now:.6f} {effect.candidate.name} {type(outcome.error).__name__}\n".encode())
+            heapq.heappush(queue, (outcome.now, next(order), flow, outcome))
+        return log.hexdigest()
+
+    def answer(self, effect: Try, now: float, dice: Random) -> Outcome:
+        name = effect.candidate.name
+        self.calls[name] += 1
+        end = now + dice.expovariate(2.0)
+        if name in self.down:
+            return Outcome(now + 0.1, error=Unreachable("down"))
+        match dice.random():
+            case roll if roll < 0.02:
+                return Outcome(end, error=RateLimited("slow", retry_at=end + 2.0))
+            case roll if roll < 0.05:
+                return Outcome(end, error=ServerFault("oops"))
+        return Outcome(end, response=answer())
+
+
+def test_twenty_thousand_turns_are_the_same_twice_and_nearly_all_answered():
+    first, second = Day(seed=5, turns=20_000), Day(seed=5, turns=20_000)
+    assert first.run() == second.run()
+    assert first.calls == second.calls
+    assert first.results["answered"] == 20_000
+    assert sum(first.calls.values()) < 1.1 * 20_000
+
+
+def test_one_provider_down_costs_no_answer_and_few_calls():
+    day = Day(seed=6, turns=10_000, down=frozenset({"a/m"}))
+    day.run()
+    assert day.results["answered"] == 10_000
+    assert day.calls["a/m"] < 40, "500 s: three faults, what was in flight, then a probe after each rest"
+
+
+def test_all_down_is_no_storm():
+    day = Day(seed=7, turns=10_000, down=frozenset({"a/m", "b/m", "c/m"}))
+    day.run()
+    assert day.results["answered"] == 0
+    assert day.results.total() == 10_000
+    assert day.calls.total() < 400
+
+
+def test_waiters_let_one_probe_go_out_before_the_first_success():
+    crowd = fleet("a/m")
+    for _ in range(3):
+        crowd.ended("a/m", Unreachable("x"), NOW, 0.1)
+    dice = Random(3)
+    flows = [attempts(crowd, ask(), NOW + 31, dice) for _ in range(1000)]
+    effects = [next(flow) for flow in flows]
+    assert sum(isinstance(effect, Try) for effect in effects) == 1
+    assert all(effect.until < inf for effect in effects if isinstance(effect, Sleep))
