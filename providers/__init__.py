@@ -1,1 +1,84 @@
-"""providers"""
+"""Who can answer a turn, and getting an answer: messages, catalog, policy, routing, adapters, transport.
+
+from providers import open_manager, user
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from providers.catalog import Catalog, load_catalog
+    from providers.errors import (
+        AllAttemptsFailed,
+        BudgetSpent,
+        CatalogError,
+        NoRoute,
+        ProviderError,
+        RoutingError,
+    )
+    from providers.messages import Message, Needs, Request, Response, Usage, assistant, system, user
+    from providers.policy import Policy, default_policy, parse_policy
+    from providers.router import ProviderManager, open_manager
+
+_HOMES = {
+    "AllAttemptsFailed": "errors",
+    "assistant": "messages",
+    "BudgetSpent": "errors",
+    "Catalog": "catalog",
+    "CatalogError": "errors",
+    "default_policy": "policy",
+    "load_catalog": "catalog",
+    "Message": "messages",
+    "Needs": "messages",
+    "NoRoute": "errors",
+    "open_manager": "router",
+    "parse_policy": "policy",
+    "Policy": "policy",
+    "ProviderError": "errors",
+    "ProviderManager": "router",
+    "Request": "messages",
+    "Response": "messages",
+    "RoutingError": "errors",
+    "system": "messages",
+    "Usage": "messages",
+    "user": "messages",
+}
+
+__all__ = [
+    "AllAttemptsFailed",
+    "BudgetSpent",
+    "Catalog",
+    "CatalogError",
+    "Message",
+    "Needs",
+    "NoRoute",
+    "Policy",
+    "ProviderError",
+    "ProviderManager",
+    "Request",
+    "Response",
+    "RoutingError",
+    "Usage",
+    "assistant",
+    "default_policy",
+    "load_catalog",
+    "open_manager",
+    "parse_policy",
+    "system",
+    "user",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name when it is first asked for: importing the package loads nothing else."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})
