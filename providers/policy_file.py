@@ -85,13 +85,19 @@ class PolicyShape(Shape):
 
 def read_policy(data: Mapping[str, Any]) -> tuple[PolicyShape, list[Problem]]:
     """Return what `data` says over the built-in policy, without the parts that are wrong, and what is wrong."""
-    written = {key: value for key, value in data.items() if value is not None}
+    written = {str(key): _named(key, value) for key, value in data.items() if value is not None}
     builtin = _builtin_below(written)
     shape, problems = read_shape(PolicyShape, {**builtin, **written}, ())
     if shape is None:
         shape, _ = read_shape(PolicyShape, {**builtin, **_without(written, problems)}, ())
         assert shape is not None  # no field depends on another
     return shape, problems
+
+
+def _named(section: object, entries: Any) -> Any:
+    """Return a by-name section with its names as text: YAML reads `5`, `null` and `on` as other things."""
+    named = section in _BY_NAME and isinstance(entries, Mapping)
+    return {str(key): value for key, value in entries.items()} if named else entries
 
 
 def _builtin_below(written: Mapping[str, Any]) -> dict[str, Any]:

@@ -42,8 +42,8 @@ S = TypeVar("S", bound=Shape)
 class QuirksShape(Shape):
     """`Quirks`, each field optional."""
 
-    max_tokens_field: str = ""
-    seed_field: str = ""
+    max_tokens_field: Name = "max_completion_tokens"
+    seed_field: Name = "seed"
     stream_options: bool = True
     system_role: Literal["system", "developer"] = "system"
     tool_ids: Literal["opaque", "alnum9"] = "opaque"
@@ -52,7 +52,7 @@ class QuirksShape(Shape):
     default_max_tokens: Annotated[int, Field(gt=0)] | None = None
     extra_headers: dict[str, str] = Field(default_factory=dict)
     tool_call_extra: dict[str, Any] = Field(default_factory=dict)
-    reasoning_field: str | None = None
+    reasoning_field: Name | None = None
 
 
 class PriceShape(Shape):
@@ -157,6 +157,8 @@ def _message(error: Any) -> str:
             return "is empty"
         case "missing":
             return "is missing"
+        case "string_pattern_mismatch":
+            return f"{error['input']!r} does not look like what stands here"
         case _:
             return str(error["msg"][:1].lower() + error["msg"][1:])
 
@@ -167,7 +169,6 @@ def _keys() -> set[str]:
 
 def _unsound(row: ProviderShape, base: Provider | None) -> Iterable[Problem]:
     """Yield what is wrong with a row whose types are right."""
-    given = row.given()
     if base is None:
         if row.dialect is None:
             yield ("dialect",), "is missing: a new provider needs one"
@@ -178,14 +179,12 @@ def _unsound(row: ProviderShape, base: Provider | None) -> Iterable[Problem]:
     if row.base_url and (problem := url_problem(row.base_url)):
         yield ("base_url",), problem
     for at, limit in enumerate(row.limits):
-        yield from (((("limits", at)), text) for text in _limit_problems(limit))
+        yield from ((("limits", at), text) for text in _limit_problems(limit))
     known = base.models if base else {}
     for name, model in row.models.items():
         for key in ("context", "max_output"):
             if name not in known and (model is None or getattr(model, key) is None):
                 yield ("models", name, key), "is missing"
-    if "quirks" in given and "" in (row.quirks.given().get(key) for key in ("max_tokens_field", "seed_field")):
-        yield ("quirks",), "a field's name is empty"
 
 
 def _limit_problems(limit: LimitShape) -> Iterable[str]:

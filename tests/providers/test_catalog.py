@@ -30,7 +30,10 @@ HOSTED = {
 }
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.text() | st.integers() | st.booleans() | st.none(), inner, max_size=3)
+    ),
 )
 NEW = {"dialect": "openai-chat", "base_url": "http://127.0.0.1:9/v1", "models": {"m": {"context": 8, "max_output": 4}}}
 

@@ -21,7 +21,10 @@ ROOT = Path(__file__).parents[2]
 REFERENCE = ROOT.parent / "shared/design/examples/agent_routing.yaml"
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.text() | st.integers() | st.booleans() | st.none(), inner, max_size=3)
+    ),
 )
 
 
@@ -280,7 +283,10 @@ class TestProblems:
         data = {"tiers": {"t": ["lab/small", "lab/*"]}, "weights": {"lab": 1}, "providers": {"lab": {"dialekt": "x"}}}
         assert problems(catalog, data).keys() == {"providers.lab.dialekt"}
 
-    @given(st.dictionaries(st.sampled_from(sorted(PolicyShape.model_fields)), JSON) | st.dictionaries(st.text(), JSON))
+    @given(
+        st.dictionaries(st.sampled_from(sorted(PolicyShape.model_fields)), JSON)
+        | st.dictionaries(st.text() | st.integers(), JSON)
+    )
     def test_no_mapping_breaks_it(self, catalog, data):
         try:
             policy, _ = parse_policy(data, catalog)
