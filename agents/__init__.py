@@ -1,1 +1,62 @@
-"""agents"""
+"""One persona at work: agents, their tools, and the turn loop that joins them to a provider manager."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from agents.agent import Agent, WorkResult
+    from agents.context import History
+    from agents.errors import AgentError, OutputInvalid, PathEscapes, ToolFault, TurnLimit
+    from agents.events import ToolEnded, ToolStarted, TurnEnded, TurnStarted
+    from agents.stream import WorkStream
+    from agents.tools import Registry, Tool, tool
+    from agents.turn import Complete, RunContext
+
+__distribution__ = "squad-orchestrator"
+"""Another distribution installs a package `agents` too: by this constant the orchestrator knows its own."""
+
+__all__ = [
+    "Agent",
+    "AgentError",
+    "Complete",
+    "History",
+    "OutputInvalid",
+    "PathEscapes",
+    "Registry",
+    "RunContext",
+    "Tool",
+    "ToolEnded",
+    "ToolFault",
+    "ToolStarted",
+    "TurnEnded",
+    "TurnLimit",
+    "TurnStarted",
+    "WorkResult",
+    "WorkStream",
+    "tool",
+]
+
+_HOMES = {
+    "agents.agent": ("Agent", "WorkResult"),
+    "agents.context": ("History",),
+    "agents.errors": ("AgentError", "OutputInvalid", "PathEscapes", "ToolFault", "TurnLimit"),
+    "agents.events": ("ToolEnded", "ToolStarted", "TurnEnded", "TurnStarted"),
+    "agents.stream": ("WorkStream",),
+    "agents.tools": ("Registry", "Tool", "tool"),
+    "agents.turn": ("Complete", "RunContext"),
+}
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOME.get(name)
+    if home is None:
+        raise AttributeError(f"module 'agents' has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(home), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
 
+from agents.events import TurnEnded, TurnStarted
+from agents.output import Invalid, Shape
 from providers.events import Emit, ignore
-from providers.messages import Request, Response
+from providers.messages import FinishReason, Request, Response, ToolCall
 
 T = TypeVar("T")
 
@@ -22,14 +24,23 @@ class Purse(Protocol):
         """Return a reservation of `cost` micro-USD and `tokens`; raise `BudgetSpent` where a cap leaves no room."""
 
 
+Accept = Callable[[Response], None]
+"""Raises `BadReply` for an answer that does not do; the attempt then counts as failed."""
+
+
 class Complete(Protocol):
     """Who answers a request: a `ProviderManager`, a cache around one, or a test's function."""
 
-    async def complete(self, request: Request, *, emit: Emit = ignore, purse: Any = None) -> Response: ...
+    async def complete(
+        self, request: Request, *, emit: Emit = ignore, purse: Any = None, accept: Accept | None = None
+    ) -> Response: ...
 
 
 Do = Callable[[str, bytes, Callable[[], Awaitable[T]]], Awaitable[T]]
 """`do(name, request_hash, work)`: a durable step. What is recorded under `name` is handed back; else `work` runs."""
+
+Approve = Callable[[str, str], Awaitable[bool]]
+"""`approve(tool, arguments)`: whether a person lets the tool run with these arguments (JSON text)."""
 
 
 async def _do_now(name: str, request_hash: bytes, work: Callable[[], Awaitable[T]]) -> T:  # noqa: ARG001
@@ -45,6 +56,83 @@ class RunContext:
     purse: Purse | None = None
     path: str = ""
     """The position by meaning, `build[S-1]/attempt-2/code`, never a count of calls. Steps are keyed below it."""
+    approve: Approve | None = None
+    """Asked before a tool whose `approval` is "ask" runs; None: nobody can be asked, so such a tool is refused."""
 
     def at(self, **changes: Any) -> RunContext:
         return replace(self, **changes)
+
+
+@dataclass(frozen=True, slots=True)
+class Final:
+    """The work is done. `output` is the text, or the value that the schema asked for."""
+
+    text: str
+    output: Any
+    truncated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CallTools:
+    """The model waits for these calls' results."""
+
+    calls: Sequence[ToolCall]
+
+
+@dataclass(frozen=True, slots=True)
+class AskAgain:
+    """The answer does not do; `correction` tells the model why. `invalid` is set where it broke its schema."""
+
+    correction: str
+    invalid: Invalid | None = None
+
+
+Next = Final | CallTools | AskAgain
+
+EMPTY = "Your answer was empty. Write the answer now, as text."
+
+
+def decide(response: Response, shape: Shape | None) -> Next:
+    """Return what follows from an answer. Pure; how often it may ask again is the caller's to bound."""
+    if calls := response.tool_calls:
+        return CallTools(calls)
+    if shape is not None:
+        read = shape.read(response)
+        return AskAgain(_mend(read), read) if isinstance(read, Invalid) else Final(response.text, read)
+    text = response.text
+    if not text.strip():
+        return AskAgain(EMPTY)
+    return Final(text, text, response.finish in (FinishReason.LENGTH, FinishReason.CONTENT_FILTER))
+
+
+def _mend(invalid: Invalid) -> str:
+    return (
+        f"Your answer does not match the required JSON Schema. At {invalid.path}: {invalid.message}\n"
+        "Answer again with the whole corrected JSON and nothing else."
+    )
+
+
+Answer = Callable[..., Awaitable[Response]]
+"""`Complete.complete`, or what stands in for it while deltas are passed on."""
+
+
+async def take_turn(
+    number: int,
+    request: Request,
+    request_hash: bytes,
+    ctx: RunContext,
+    answer: Answer,
+    accept: Accept | None = None,
+) -> Response:
+    """Return the model's answer, paid once: it is the durable step `PATH/turn-NUMBER/model`."""
+    agent = request.needs.agent or ""
+    ctx.emit(TurnStarted(agent, number))
+    response: Response = await ctx.do(
+        f"{ctx.path}/turn-{number}/model",
+        request_hash,
+        lambda: answer(request, emit=ctx.emit, purse=ctx.purse, accept=accept),
+    )
+    ctx.emit(
+        TurnEnded(agent, number, response.provider, response.model, response.usage, response.cost, response.finish)
+    )
+    return response

@@ -1,0 +1,97 @@
+"""Fits a transcript into a model's window: pure. What never goes, what may go, and the mark that says so."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from providers.errors import ContextTooLong
+from providers.messages import Message, user
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """How much of a transcript goes along: its newest `keep_last` messages, in whole exchanges.
+
+    `summarise_over_tokens` is for whoever summarises; nothing here does.
+    """
+
+    keep_last: int | None = None
+    summarise_over_tokens: int | None = None
+
+
+def count_tokens(messages: Iterable[Message]) -> int:
+    """Return the estimated tokens of `messages`; each message is estimated once in its life."""
+    return sum([message.tokens for message in messages])
+
+
+def left_out(count: int) -> Message:
+    """Return the mark that stands where `count` messages were."""
+    return user(f"[{count} earlier messages were left out here]")
+
+
+def fit(
+    messages: tuple[Message, ...],
+    window_tokens: int | None,
+    reserve: int = 0,
+    *,
+    keep_last: int | None = None,
+    total: int | None = None,
+) -> tuple[Message, ...]:
+    """Return `messages` in their order, without the oldest exchanges that `window_tokens` less `reserve` has no room for.
+
+    System messages, the first and the last user message and the last exchange stay; a tool call is never separated
+    from its results. Where anything is left out a mark stands in its place. `total` is `count_tokens(messages)`, for
+    callers that keep a running sum: then nothing is walked where all of it fits. Raises `ContextTooLong` where what
+    must stay does not fit.
+    """
+    room = None if window_tokens is None else window_tokens - reserve
+    few = keep_last is None or len(messages) <= keep_last
+    if few and (room is None or (count_tokens(messages) if total is None else total) <= room):
+        return messages
+    units = _units(messages)
+    kept = _must_stay(messages, units)
+    spent = sum(count_tokens(messages[i] for i in units[u]) for u in kept)
+    mark = left_out(len(messages)).tokens
+    count = sum(len(units[u]) for u in kept)
+    for number in range(len(units) - 1, -1, -1):
+        unit = units[number]
+        if number in kept:
+            continue
+        size = count_tokens(messages[i] for i in unit)
+        if room is not None and spent + size + mark > room:
+            break
+        if keep_last is not None and count + len(unit) > keep_last:
+            break
+        kept.add(number)
+        spent, count = spent + size, count + len(unit)
+    if len(kept) < len(units):
+        spent += mark
+    if room is not None and spent > room:
+        raise ContextTooLong(f"what must stay of the transcript is about {spent} tokens; there is room for {room}")
+    return _marked(messages, units, kept)
+
+
+def _units(messages: tuple[Message, ...]) -> list[range]:
+    """Return the runs of positions that stay or go as one: a message, and the tool results that follow it."""
+    starts = [i for i, message in enumerate(messages) if message.role != "tool" or i == 0]
+    return [range(start, end) for start, end in zip(starts, [*starts[1:], len(messages)], strict=True)]
+
+
+def _must_stay(messages: tuple[Message, ...], units: Sequence[range]) -> set[int]:
+    said = [number for number, unit in enumerate(units) if messages[unit.start].role == "user"]
+    fixed = {number for number, unit in enumerate(units) if messages[unit.start].role == "system"}
+    return fixed | set(said[:1]) | set(said[-1:]) | {len(units) - 1}
+
+
+def _marked(messages: tuple[Message, ...], units: Sequence[range], kept: set[int]) -> tuple[Message, ...]:
+    gone = sum(len(unit) for number, unit in enumerate(units) if number not in kept)
+    result: list[Message] = []
+    marked = gone == 0
+    for number, unit in enumerate(units):
+        if number in kept:
+            result.extend(messages[unit.start : unit.stop])
+        elif not marked:
+            result.append(left_out(gone))
+            marked = True
+    return tuple(result)

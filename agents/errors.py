@@ -1,0 +1,46 @@
+"""What can go wrong while one agent works.
+
+AgentError
+├ TurnLimit        the work was not done within its turns
+├ OutputInvalid    the answer broke its schema, twice
+├ ToolFault        a tool cannot do its work, and the model cannot mend that
+└ PathEscapes      a path that leaves the folder it is bound to
+"""
+
+from __future__ import annotations
+
+
+class AgentError(Exception):
+    """One agent's work failed, for a reason that is not a provider's."""
+
+
+class TurnLimit(AgentError):
+    """`agent` was still at work after `turns` model calls."""
+
+    def __init__(self, agent: str, turns: int) -> None:
+        super().__init__(f"{agent} gave no final answer within {turns} turns")
+        self.agent, self.turns = agent, turns
+
+
+class OutputInvalid(AgentError):
+    """The answer is no JSON, or breaks its schema at `path` (a JSONPath); `excerpt` is the start of its text."""
+
+    def __init__(self, path: str, message: str, excerpt: str) -> None:
+        super().__init__(f"the answer does not match its output_schema at {path}: {message}")
+        self.path, self.message, self.excerpt = path, message, excerpt
+
+
+class ToolFault(AgentError):
+    """`tool` cannot do its work. A tool raises it to end the agent's work; any other exception is told to the model."""
+
+    def __init__(self, tool: str, message: str) -> None:
+        super().__init__(f"tool {tool}: {message}")
+        self.tool, self.message = tool, message
+
+
+class PathEscapes(AgentError):
+    """`path` does not stay inside its folder."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(f"the path {path!r} leaves its folder: {reason}")
+        self.path, self.reason = path, reason

@@ -1,0 +1,51 @@
+"""What an agent lets others see while it works. Observations only; the providers' events pass through the same `emit`.
+
+A step that is replayed emits the same events again, so `ms` is all that differs between two runs of the same code.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from providers.messages import FinishReason, Usage
+
+
+@dataclass(frozen=True, slots=True)
+class TurnStarted:
+    """Model call number `turn` of this piece of work begins, counted from 1."""
+
+    agent: str
+    turn: int
+
+
+@dataclass(frozen=True, slots=True)
+class TurnEnded:
+    """The model answered. `cost` is micro-USD, None: unknown. A turn whose call raised has no such event."""
+
+    agent: str
+    turn: int
+    provider: str
+    model: str
+    usage: Usage
+    cost: int | None
+    finish: FinishReason
+
+
+@dataclass(frozen=True, slots=True)
+class ToolStarted:
+    """The model asked for a tool in turn `turn`; `call` counts that turn's calls from 1."""
+
+    turn: int
+    call: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolEnded:
+    """`ok` is False where the model was told of an error; `ms` of wall time."""
+
+    turn: int
+    call: int
+    name: str
+    ok: bool
+    ms: float
