@@ -80,7 +80,7 @@ def parse_policy(data: Mapping[str, Any], catalog: Catalog) -> tuple[Policy, Cat
 
     shape, problems = read_policy(data)
     catalog, wrong = catalog.overlay_partly(shape.providers)
-    proof = _Proof(catalog, [*problems, *wrong], broken=_keys(data.get("providers")) - set(catalog.providers))
+    proof = _Proof(catalog, [*problems, *wrong], broken={str(path[1]) for path, _ in wrong})
     policy = _policy(shape, proof, tiers=set(shape.tiers) | _keys(data.get("tiers")))
     if proof.problems:
         raise CatalogError(proof.problems)
@@ -91,7 +91,7 @@ def parse_policy(data: Mapping[str, Any], catalog: Catalog) -> tuple[Policy, Cat
 class _Proof:
     """Checks names against the catalog, gathers what is wrong, and widens the catalog by what a policy may bring.
 
-    `broken` are providers that the file defines and that can't be read: their names are no further mistake.
+    `broken` are providers whose rows in the file are wrong: that their names lead nowhere is no further mistake.
     """
 
     catalog: Catalog

@@ -176,7 +176,7 @@ class TestEnvironment:
 
     def test_the_stub_answers_only_when_asked_for(self, catalog):
         assert "stub" in catalog.unconfigured({})
-        assert [c.name for c in catalog.enable("stub").candidates({})] == ["stub/echo"]
+        assert [c.name for c in catalog.enable("stub").candidates({})] == ["stub/stub"]
 
     def test_the_account_stands_in_the_address(self, catalog):
         key = {"CLOUDFLARE_API_TOKEN": "k"}

@@ -26,6 +26,19 @@ JSON = st.recursive(
         | st.dictionaries(st.text() | st.integers() | st.booleans() | st.none(), inner, max_size=3)
     ),
 )
+LAB = {"dialect": "openai-chat", "base_url": "http://127.0.0.1:9/v1", "models": {"m": {"context": 8, "max_output": 4}}}
+
+
+class Here(dict):
+    pass
+
+
+class Lines(list):
+    pass
+
+
+class Line(str):
+    __slots__ = ()
 
 
 @pytest.fixture(scope="module")
@@ -178,7 +191,7 @@ class TestUsersFile:
 
     def test_naming_the_stub_switches_it_on(self, catalog):
         _, wider = parse_policy({"tiers": {"t": ["stub/*"]}}, catalog)
-        assert [c.name for c in wider.candidates({})] == ["stub/echo"]
+        assert [c.name for c in wider.candidates({})] == ["stub/stub"]
         assert catalog.candidates({}) == ()
 
     def test_naming_a_local_server_does_not(self, catalog):
@@ -200,6 +213,15 @@ class TestUsersFile:
     def test_any_mapping_will_do(self, catalog):
         policy, _ = parse_policy(MappingProxyType({"strategy": "latency"}), catalog)
         assert policy.strategy == "latency"
+
+    def test_a_reader_may_keep_positions_on_its_values(self, catalog):
+        """A strict reader's own kinds of dict, list and str, which know their line, are what they derive from."""
+        data = Here(
+            {Line("tiers"): Here({Line("t"): Lines([Line("lab/m")])}), Line("providers"): Here({"lab": Here(LAB)})}
+        )
+        policy, wider = parse_policy(data, catalog)
+        assert policy.tiers == {"t": ("lab/m",)}
+        assert wider.find("lab/m")
 
 
 class TestProblems:
@@ -282,6 +304,8 @@ class TestProblems:
     def test_a_broken_provider_is_told_once(self, catalog):
         data = {"tiers": {"t": ["lab/small", "lab/*"]}, "weights": {"lab": 1}, "providers": {"lab": {"dialekt": "x"}}}
         assert problems(catalog, data).keys() == {"providers.lab.dialekt"}
+        data = {"tiers": {"t": ["groq/new"]}, "providers": {"groq": {"models": {"new": {"context": 8}}}}}
+        assert problems(catalog, data).keys() == {"providers.groq.models.new.max_output"}
 
     @given(
         st.dictionaries(st.sampled_from(sorted(PolicyShape.model_fields)), JSON)
