@@ -45,13 +45,13 @@ class Turn:
         return Outcome(self.clock())
 
     def finished(self, response: Response) -> Response:
-        """Return `response` with whose it is, its cost, the turn's attempts and its latency, waits included."""
+        """Return `response` with the turn's attempts and latency (waits included), and with what it leaves unsaid."""
         candidate = self.answered_by
         assert candidate is not None
         return replace(
             response,
-            provider=candidate.provider.name,
-            model=candidate.model.name,
+            provider=response.provider or candidate.provider.name,
+            model=response.model or candidate.model.name,
             cost=_cost(candidate, response.usage) if response.cost is None else response.cost,
             attempts=tuple(self.attempts),
             latency_ms=(self.clock() - self.began) * 1000,
