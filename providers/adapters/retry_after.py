@@ -1,0 +1,104 @@
+"""When a provider may be asked again, read from headers and texts that nobody may trust. No I/O.
+
+The forms stand in docs/sources.md#rate-limit-headers (2026-11): seconds, Go durations ("6m0s", "12ms"), epoch seconds
+and milliseconds, RFC 3339 and HTTP dates. What is none of them is ignored, never raised.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+MAX_AHEAD_S = 30 * 86400.0
+_UNITS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
+_PART = r"\d{1,12}(?:\.\d{1,12})?(?:ms|us|µs|ns|[dhms])"
+_parts = re.compile(r"(\d+(?:\.\d+)?)(ms|us|µs|ns|[dhms])").findall
+_go_duration = re.compile(f"(?:{_PART})+").fullmatch
+# "Please try again in 5.289s" (Groq, OpenAI), "Please retry in 48.9s" (Gemini), "try again in 20 seconds" (Azure).
+_in_words = re.compile(
+    rf"(?:try again|retry)(?: after| in) (?:((?:{_PART})+)\b|(\d{{1,9}}(?:\.\d{{1,9}})?) ?(second|minute|hour|day))",
+    re.IGNORECASE,
+).search
+
+
+def retry_at(headers: Mapping[str, str], text: str, now: float) -> float | None:
+    """Return epoch seconds UTC, never before `now` and at most 30 days ahead; None where nothing says when.
+
+    A `retry-after` header wins, then the message's own words, then the reset of a limit that has nothing left.
+    """
+    for found in (_retry_after(headers, now), _said(text, now), _reset(headers, now)):
+        if found is not None:
+            return min(max(found, now), now + MAX_AHEAD_S)
+    return None
+
+
+def instant(value: str, now: float) -> float | None:
+    """Return the instant (epoch seconds) that a header's `value` means, None where it means none.
+
+    A bare number is seconds from now, or epoch seconds, or epoch milliseconds: its size tells which.
+    """
+    value = value.strip()
+    number = _number(value)
+    if number is not None:
+        if number < 0:
+            return None
+        return number / 1000 if number > 1e11 else number if number > 1e9 else now + number
+    if _go_duration(value):
+        return now + _seconds(value)
+    return _date(value)
+
+
+def _retry_after(headers: Mapping[str, str], now: float) -> float | None:
+    milliseconds = _number(headers.get("retry-after-ms", ""))
+    if milliseconds is not None and milliseconds >= 0:
+        return now + milliseconds / 1000
+    return instant(headers.get("retry-after", ""), now)
+
+
+def _said(text: str, now: float) -> float | None:
+    found = _in_words(text)
+    if found is None:
+        return None
+    duration, amount, unit = found.groups()
+    return now + (_seconds(duration.lower()) if duration else float(amount) * _UNITS[unit[0].lower()])
+
+
+def _reset(headers: Mapping[str, str], now: float) -> float | None:
+    """Return the latest reset of the limits that are used up, else the earliest that is named at all."""
+    spent, named = [], []
+    for name, value in headers.items():
+        if "ratelimit" not in name or "reset" not in name:
+            continue
+        at = instant(value, now)
+        if at is None:
+            continue
+        named.append(at)
+        left = _number(headers.get(name.replace("reset", "remaining"), ""))
+        if left is not None and left <= 0:
+            spent.append(at)
+    return max(spent) if spent else min(named, default=None)
+
+
+def _number(value: str) -> float | None:
+    try:
+        number = float(value)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _seconds(duration: str) -> float:
+    return sum(float(amount) * _UNITS[unit] for amount, unit in _parts(duration))
+
+
+def _date(value: str) -> float | None:
+    for parse in (datetime.fromisoformat, parsedate_to_datetime):
+        try:
+            found = parse(value)
+            return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+        except (ValueError, TypeError, IndexError, OverflowError):
+            continue
+    return None

@@ -1,0 +1,215 @@
+"""The network: the one file that speaks HTTP. Every failure leaves it as one of our errors.
+
+It retries nothing, follows no redirect, keeps no cookie, and reads no more than `max_bytes` of any reply.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from contextlib import contextmanager
+from math import inf
+from types import TracebackType
+from typing import TYPE_CHECKING, Protocol, Self
+
+import anyio
+
+from providers.adapters import HttpReply, HttpRequest
+from providers.errors import BadReply, BadRequest, Phase, ProviderError, StreamBroken, TimedOut, Unreachable
+
+if TYPE_CHECKING:
+    import httpx2
+
+MAX_BYTES = 64 * 1024 * 1024
+MAX_CONNECTIONS = 1000
+KEEP_ALIVE_S = 60.0
+USER_AGENT = "squad-orchestrator"  # some vendors' front doors refuse a request without one
+
+
+class HttpStream(Protocol):
+    """An open reply. `read` returns the next bytes, `b""` at the end; `aclose` closes the socket, twice is harmless."""
+
+    @property
+    def status(self) -> int: ...
+    @property
+    def headers(self) -> Mapping[str, str]: ...
+    async def read(self) -> bytes: ...
+    async def aclose(self) -> None: ...
+
+
+class Transport(Protocol):
+    """The network. Each failure is a `ProviderError`; a status other than 2xx is none, it is handed back.
+
+    Seconds: `connect_s` to a connection, `first_byte_s` from there to the reply's head, `idle_s` between two reads of
+    its body, `total_s` for all of it. Cancelling a call closes its connection.
+    """
+
+    async def send(
+        self, request: HttpRequest, *, connect_s: float, first_byte_s: float, idle_s: float, total_s: float
+    ) -> HttpReply:
+        """Return the whole reply, decompressed."""
+
+    async def open_stream(
+        self, request: HttpRequest, *, connect_s: float, first_byte_s: float, idle_s: float, total_s: float
+    ) -> HttpStream:
+        """Return the reply once its head is there. The caller closes it."""
+
+
+class HttpxTransport:
+    """A `Transport` over one `httpx2.AsyncClient`. Proxies come from the environment, as its users expect.
+
+    `inner` replaces the network: an `httpx2.MockTransport`, an ASGI app's transport.
+    """
+
+    def __init__(self, inner: httpx2.AsyncBaseTransport | None = None, *, max_bytes: int = MAX_BYTES) -> None:
+        # Some 0.2 s; paid by whoever opens a network, not by whoever imports this package.
+        import httpx2
+
+        self._httpx = httpx2
+        self._max_bytes = max_bytes
+        limits = httpx2.Limits(
+            max_connections=MAX_CONNECTIONS, max_keepalive_connections=MAX_CONNECTIONS, keepalive_expiry=KEEP_ALIVE_S
+        )
+        self._client = httpx2.AsyncClient(transport=inner, limits=limits, follow_redirects=False)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        with anyio.CancelScope(shield=True):
+            await self._client.aclose()
+
+    async def send(
+        self, request: HttpRequest, *, connect_s: float, first_byte_s: float, idle_s: float, total_s: float
+    ) -> HttpReply:
+        stream = await self._open(request, connect_s, first_byte_s, idle_s, total_s, "gzip, deflate")
+        try:
+            pieces = []
+            while piece := await stream.read():
+                pieces.append(piece)
+        finally:
+            await stream.aclose()
+        return HttpReply(stream.status, stream.headers, b"".join(pieces))
+
+    async def open_stream(
+        self, request: HttpRequest, *, connect_s: float, first_byte_s: float, idle_s: float, total_s: float
+    ) -> HttpStream:
+        # A compressed stream may be held back by the compressor's window.
+        return await self._open(request, connect_s, first_byte_s, idle_s, total_s, "identity")
+
+    async def _open(
+        self, request: HttpRequest, connect_s: float, first_byte_s: float, idle_s: float, total_s: float, coding: str
+    ) -> _HttpxStream:
+        deadline = anyio.current_time() + total_s
+        timeout = {"connect": connect_s, "pool": connect_s, "write": first_byte_s, "read": first_byte_s}
+        headers = {"user-agent": USER_AGENT, "accept-encoding": coding, **request.headers}
+        with self._mapped(request, head=True):
+            message = self._httpx.Request(
+                request.method, request.url, headers=headers, content=request.body, extensions={"timeout": timeout}
+            )
+            # Not `client.request`: it would merge defaults and cookies that we do not want, at some cost.
+            with anyio.fail_after(total_s):
+                reply = await self._client.send(message, stream=True)
+        # httpcore looks its read timeout up again when it starts on the body.
+        timeout["read"] = idle_s
+        stream = _HttpxStream(self, request, reply, deadline, idle_s)
+        if _claimed(stream.headers) > self._max_bytes:
+            await stream.aclose()
+            raise BadReply(f"the reply claims {stream.headers['content-length']} bytes", status=stream.status)
+        return stream
+
+    @contextmanager
+    def _mapped(self, request: HttpRequest, *, head: bool) -> Iterator[None]:
+        """Turn whatever the client raises into our own. `head`: the reply has not begun yet."""
+        try:
+            yield
+        except ProviderError:
+            raise
+        except (self._httpx.HTTPError, self._httpx.InvalidURL, OSError, UnicodeError) as error:
+            raise self._ours(error, request, head=head) from None
+
+    def _ours(self, error: Exception, request: HttpRequest, *, head: bool) -> ProviderError:
+        """Return our error for a foreign one. Its words may quote headers, so only harmless ones are repeated."""
+        httpx, kind = self._httpx, type(error).__name__
+        host = request.url.split("?", 1)[0]
+        late: Phase = "first_token" if head else "between_chunks"
+        match error:
+            case httpx.ConnectTimeout() | httpx.PoolTimeout():
+                return TimedOut(f"no connection to {host} in time ({kind})", phase="connect")
+            case httpx.TimeoutException():
+                return TimedOut(f"no bytes from {host} in time ({kind})", phase=late)
+            case TimeoutError():
+                return TimedOut(f"no whole answer from {host} in time", phase="total")
+            case httpx.DecodingError():
+                return BadReply(f"the reply of {host} is broken in its compression")
+            case httpx.LocalProtocolError() | UnicodeError():
+                return BadRequest(f"the request to {host} cannot be said in HTTP ({kind})")
+            case httpx.ConnectError() | httpx.ProxyError():
+                return Unreachable(f"cannot reach {host}: {error}")
+            case httpx.UnsupportedProtocol() | httpx.InvalidURL():
+                return Unreachable(f"no HTTP address: {host}")
+        if head:
+            return Unreachable(f"{host} hung up before it answered ({kind})")
+        return StreamBroken(f"{host} hung up in the middle of its answer ({kind})")
+
+
+def _claimed(headers: Mapping[str, str]) -> float:
+    length = headers.get("content-length", "0")
+    if not length.isdecimal():
+        return 0
+    return int(length) if len(length) < 16 else inf
+
+
+class _HttpxStream:
+    """One open reply."""
+
+    __slots__ = ("_chunks", "_deadline", "_idle_s", "_left", "_owner", "_reply", "_request", "headers", "status")
+
+    def __init__(
+        self, owner: HttpxTransport, request: HttpRequest, reply: httpx2.Response, deadline: float, idle_s: float
+    ) -> None:
+        self._owner, self._request, self._reply = owner, request, reply
+        self._deadline, self._idle_s = deadline, idle_s
+        self._left = owner._max_bytes
+        self._chunks: AsyncGenerator[bytes, None] = reply.aiter_bytes()
+        self.status: int = reply.status_code
+        self.headers: Mapping[str, str] = {
+            name.lower().decode("latin-1"): value.decode("latin-1") for name, value in reply.headers.raw
+        }
+
+    async def read(self) -> bytes:
+        """Return the next bytes, `b""` at the end and ever after."""
+        left = self._deadline - anyio.current_time()
+        with self._owner._mapped(self._request, head=False):
+            if left < self._idle_s:
+                with anyio.fail_after(left):
+                    chunk = await self._next()
+            else:  # the client's own timeout comes first: no scope needed for each chunk
+                chunk = await self._next()
+        self._left -= len(chunk)
+        if self._left < 0:
+            raise BadReply(f"the reply is larger than {self._owner._max_bytes} bytes", status=self.status)
+        return chunk
+
+    async def _next(self) -> bytes:
+        async for chunk in self._chunks:
+            if chunk:
+                return chunk
+        return b""
+
+    async def aclose(self) -> None:
+        """Close the reply: back to the pool where it was read to its end, else with its socket."""
+        with anyio.CancelScope(shield=True):
+            await self._chunks.aclose()
+            await self._reply.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
