@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from personas.persona import Persona
 
 NOWHERE = RunContext()
+ALL = History()
 NO_VALUES: Mapping[str, Any] = {}
 ANSWER_TOKENS = 4096
 """Room kept in the window for the answer where `max_output_tokens` doesn't say."""
@@ -72,7 +73,7 @@ class Agent:
     tier: str | None = None
     model: str | None = None
     window: int | None = None
-    history: History = History()
+    history: History = ALL
     max_output_tokens: int | None = None
     temperature: float | None = None
     values: Mapping[str, Any] = field(default_factory=lambda: NO_VALUES)
@@ -244,7 +245,7 @@ async def _turn(number: int, log: Log, ctx: RunContext, answer: Answer, demanded
     except WrongShape as wrong:
         raise wrong.invalid.error() from wrong
     except AllAttemptsFailed as failed:
-        for wrong in reversed(failed.exceptions):
-            if isinstance(wrong, WrongShape):
-                raise wrong.invalid.error() from failed
-        raise
+        shapes = [error.invalid for error in failed.exceptions if isinstance(error, WrongShape)]
+        if not shapes:
+            raise
+        raise shapes[-1].error() from failed

@@ -38,7 +38,7 @@ def fit(
     keep_last: int | None = None,
     total: int | None = None,
 ) -> tuple[Message, ...]:
-    """Return `messages` in their order, without the oldest exchanges that `window_tokens` less `reserve` has no room for.
+    """Return `messages` in order, without the oldest exchanges that don't fit `window_tokens` less `reserve`.
 
     System messages, the first and the last user message and the last exchange stay; a tool call is never separated
     from its results. Where anything is left out a mark stands in its place. `total` is `count_tokens(messages)`, for

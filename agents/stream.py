@@ -1,0 +1,120 @@
+"""A piece of work as it is done: the deltas of all its model calls, then its result."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Protocol, Self, runtime_checkable
+
+import anyio
+from anyio.abc import TaskGroup
+
+from agents.agent import Agent, WorkResult, pursue
+from agents.turn import Accept, RunContext
+from providers.events import Emit, ignore
+from providers.messages import Delta, Message, OutputSchema, Request, Response, TextDelta
+
+if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
+
+AHEAD = 64
+"""Deltas that may wait for a slow reader before the model's stream is held back."""
+
+
+@runtime_checkable
+class Streams(Protocol):
+    """A `Complete` that can also pass an answer on while it comes."""
+
+    def stream(self, request: Request, *, emit: Emit = ignore, purse: Any = None) -> AbstractAsyncContextManager[Any]:
+        """Return a context of an async iterator of deltas whose `response` is the whole answer afterwards."""
+
+
+class WorkStream:
+    """The deltas of a piece of work, in order; `result` once they are over.
+
+    The work runs while the `async with` is open. Its errors come out of the `async with`; leaving early cancels it.
+    A turn that the journal hands back comes as one delta. The first reader reads all: it can be iterated once.
+    """
+
+    def __init__(
+        self,
+        agent: Agent,
+        brief: str | Message,
+        ctx: RunContext,
+        output_schema: OutputSchema | Mapping[str, Any] | None,
+        history: tuple[Message, ...],
+    ) -> None:
+        if not isinstance(agent.manager, Streams):
+            raise TypeError(f"the manager of {agent.name} cannot stream")
+        self._manager: Streams = agent.manager
+        self._args = (agent, brief, ctx, output_schema, history)
+        self._send, self._receive = anyio.create_memory_object_stream[Delta](AHEAD)
+        self._group: TaskGroup | None = None
+        self._result: WorkResult | None = None
+        self._streamed = False
+
+    @property
+    def result(self) -> WorkResult:
+        """What the work came to. Raise `RuntimeError` before the deltas are over."""
+        if self._result is None:
+            raise RuntimeError("the work is not done: read all of its deltas first")
+        return self._result
+
+    async def __aenter__(self) -> Self:
+        self._group = await anyio.create_task_group().__aenter__()
+        self._group.start_soon(self._run)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        assert self._group is not None
+        self._group.cancel_scope.cancel()
+        try:
+            return await self._group.__aexit__(kind, error, trace)
+        except BaseExceptionGroup as group:
+            if len(group.exceptions) > 1:
+                raise
+            raise group.exceptions[0] from None
+        finally:
+            self._send.close()
+            self._receive.close()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Delta:
+        try:
+            return await self._receive.receive()
+        except anyio.EndOfStream:
+            raise StopAsyncIteration from None
+
+    async def _run(self) -> None:
+        agent, brief, ctx, output_schema, history = self._args
+        with self._send:
+            watched = ctx.at(do=self._replaying(ctx))
+            self._result = await pursue(agent, self._answer, brief, watched, output_schema, history)
+
+    def _replaying(self, ctx: RunContext) -> Any:
+        """Return the context's `do` that passes on, as one delta, an answer which was handed back from the journal."""
+
+        async def do(name: str, request_hash: bytes, work: Any) -> Any:
+            self._streamed = False
+            done = await ctx.do(name, request_hash, work)
+            if isinstance(done, Response) and not self._streamed and done.text:
+                await self._send.send(TextDelta(done.text))
+            return done
+
+        return do
+
+    async def _answer(
+        self, request: Request, *, emit: Emit = ignore, purse: Any = None, accept: Accept | None = None
+    ) -> Response:
+        self._streamed = True
+        async with self._manager.stream(request, emit=emit, purse=purse) as deltas:
+            async for delta in deltas:
+                await self._send.send(delta)
+            response: Response = deltas.response
+        if accept is not None:
+            accept(response)
+        return response

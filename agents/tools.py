@@ -1,0 +1,235 @@
+"""Tools: a function with a name, a description and a schema, called on a model's word and never trusting it."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, overload
+
+import anyio
+import anyio.to_thread
+
+from agents.errors import AgentError, ToolFault
+from agents.events import ToolEnded, ToolStarted
+from agents.turn import RunContext
+from providers.messages import ToolCall, ToolResult, ToolSpec
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+Approval = Literal["never", "ask"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tool:
+    """What a model may call. Equal only to itself.
+
+    Arguments are validated, by the signature's types or by `parameters` (a JSON Schema) where given, before `function`
+    gets them as keywords. A function that isn't async runs in a thread unless `blocking` is False. After `timeout_s`
+    the model is told so; a thread cannot be stopped and may still finish. Results are cut at `max_chars`.
+    `idempotent`: calling it twice does no harm. `approval` "ask": a person is asked before each call.
+    """
+
+    name: str
+    description: str
+    function: Callable[..., Any] = field(repr=False)
+    parameters: Mapping[str, Any] | None = field(default=None, repr=False)
+    blocking: bool = True
+    timeout_s: float | None = 60.0
+    max_chars: int = 40_000
+    idempotent: bool = False
+    approval: Approval = "never"
+    _memo: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
+
+    @property
+    def spec(self) -> ToolSpec:
+        """The tool as a model sees it. Raise `ToolFault` where its signature cannot be described."""
+        found: ToolSpec | None = self._memo.get("spec")
+        if found is None:
+            found = self._memo["spec"] = ToolSpec(self.name, self.description, self._arguments().schema)
+        return found
+
+    @property
+    def digest(self) -> bytes:
+        """SHA-256 of what the model sees."""
+        found: bytes | None = self._memo.get("digest")
+        if found is None:
+            seen = json.dumps([self.name, self.description, self.spec.parameters], sort_keys=True)
+            found = self._memo["digest"] = hashlib.sha256(seen.encode()).digest()
+        return found
+
+    async def call(self, call: ToolCall) -> ToolResult:
+        """Return the tool's answer. What goes wrong is told to the model, except a `ToolFault`, which is raised."""
+        try:
+            arguments = self._arguments().read(call.arguments)
+        except ValueError as error:
+            return _failed(call, f"wrong arguments: {error}")
+        try:
+            with anyio.move_on_after(self.timeout_s):
+                return _answered(call, await self._run(arguments), self.max_chars)
+        except ToolFault:
+            raise
+        except AgentError as error:
+            return _failed(call, str(error))
+        except Exception as error:  # noqa: BLE001  # the tool boundary: whatever a tool raises, the model may mend
+            return _failed(call, f"{type(error).__name__}: {error}")
+        return _failed(call, f"no answer within {self.timeout_s:g} s")
+
+    async def _run(self, arguments: dict[str, Any]) -> Any:
+        if inspect.iscoroutinefunction(self.function):
+            return await self.function(**arguments)
+        if not self.blocking:
+            return self.function(**arguments)
+        return await anyio.to_thread.run_sync(lambda: self.function(**arguments), abandon_on_cancel=True)
+
+    def _arguments(self) -> Any:
+        found = self._memo.get("arguments")
+        if found is None:
+            from agents.signature import Declared, Signature  # these load pydantic or jsonschema
+
+            made = Signature(self.name, self.function) if self.parameters is None else Declared(self.parameters)
+            found = self._memo["arguments"] = made
+        return found
+
+
+@overload
+def tool(function: Callable[..., Any], /) -> Tool: ...
+@overload
+def tool(
+    *,
+    name: str | None = None,
+    blocking: bool = True,
+    timeout_s: float | None = 60.0,
+    max_chars: int = 40_000,
+    idempotent: bool = False,
+    approval: Approval = "never",
+) -> Callable[[Callable[..., Any]], Tool]: ...
+def tool(function: Callable[..., Any] | None = None, /, *, name: str | None = None, **more: Any) -> Any:
+    """Return the function as a `Tool`: its name, its docstring, and a schema from its type hints, made when needed."""
+
+    def make(function: Callable[..., Any]) -> Tool:
+        return Tool(name or function.__name__, inspect.getdoc(function) or "", function, **more)
+
+    return make if function is None else make(function)
+
+
+async def call_all(
+    calls: Sequence[ToolCall], tools: Sequence[Tool], ctx: RunContext, turn: int
+) -> tuple[ToolResult, ...]:
+    """Return the results of one turn's calls in their order; the calls run at the same time.
+
+    Each is the durable step `PATH/turn-TURN/tool-I`. Raises what the first failing step raised, once all have stopped.
+    """
+    named = {one.name: one for one in tools}
+    if len(calls) == 1:
+        return (await _step(calls[0], 1, named, ctx, turn),)
+    results: list[ToolResult | None] = [None] * len(calls)
+
+    async def put(i: int, call: ToolCall) -> None:
+        results[i] = await _step(call, i + 1, named, ctx, turn)
+
+    try:
+        async with anyio.create_task_group() as group:
+            for i, call in enumerate(calls):
+                group.start_soon(put, i, call)
+    except ExceptionGroup as failed:
+        raise failed.exceptions[0] from failed
+    return tuple(result for result in results if result is not None)
+
+
+async def _step(call: ToolCall, i: int, tools: Mapping[str, Tool], ctx: RunContext, turn: int) -> ToolResult:
+    ctx.emit(ToolStarted(turn, i, call.name))
+    began = anyio.current_time()
+    request_hash = hashlib.sha256(f"{call.name}\0{call.arguments}".encode("utf-8", "surrogatepass")).digest()
+
+    def work() -> Awaitable[ToolResult]:
+        return _checked(call, tools, ctx)
+
+    result: ToolResult = await ctx.do(f"{ctx.path}/turn-{turn}/tool-{i}", request_hash, work)
+    ctx.emit(ToolEnded(turn, i, call.name, not result.is_error, (anyio.current_time() - began) * 1000))
+    # A replayed result answers this turn's call, whatever id its own turn had.
+    return result if result.call_id == call.id else ToolResult(call.id, call.name, result.content, result.is_error)
+
+
+async def _checked(call: ToolCall, tools: Mapping[str, Tool], ctx: RunContext) -> ToolResult:
+    chosen = tools.get(call.name)
+    if chosen is None:
+        return _failed(call, f"there is no tool of this name; there are: {', '.join(tools) or 'none'}")
+    if chosen.approval == "ask":
+        if ctx.approve is None:
+            return _failed(call, "it needs a person's approval, and nobody can be asked now; go on without it")
+        if not await ctx.approve(call.name, call.arguments):
+            return _failed(call, "a person refused this call")
+    return await chosen.call(call)
+
+
+def _answered(call: ToolCall, value: Any, max_chars: int) -> ToolResult:
+    return ToolResult(call.id, call.name, _shown(_text(value), max_chars))
+
+
+def _failed(call: ToolCall, why: str) -> ToolResult:
+    return ToolResult(call.id, call.name, _shown(f"{call.name} failed: {why}", 4000), is_error=True)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+
+    def plain(item: Any) -> Any:
+        from pydantic_core import to_jsonable_python
+
+        return to_jsonable_python(item)
+
+    return json.dumps(value, ensure_ascii=False, default=plain)
+
+
+def _shown(text: str, max_chars: int) -> str:
+    from providers.unicode import clean, cut
+
+    if len(text) <= max_chars:
+        return clean(text)
+    # A grapheme may be many code points: the slice bounds the work, the cut splits none.
+    return f"{cut(clean(text[: 2 * max_chars]), max_chars)}\n[cut: the first {max_chars} characters of {len(text)}]"
+
+
+@dataclass(frozen=True, slots=True)
+class Registry(Mapping[str, Tool]):
+    """Tools by name. Read-only."""
+
+    tools: tuple[Tool, ...] = ()
+    _named: dict[str, Tool] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        for one in self.tools:
+            if one.name in self._named:
+                raise ValueError(f"two tools are named {one.name!r}")
+            self._named[one.name] = one
+
+    def __getitem__(self, name: str) -> Tool:
+        return self._named[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._named)
+
+    def __len__(self) -> int:
+        return len(self._named)
+
+    def nearest(self, name: str) -> str | None:
+        """Return the name most like `name`, None where none is alike."""
+        from difflib import get_close_matches
+
+        return next(iter(get_close_matches(name, self._named, n=1)), None)
+
+    def plus(self, *tools: Tool) -> Registry:
+        """Return a registry with these tools too; they replace those of the same name."""
+        return Registry(tuple({**self._named, **{one.name: one for one in tools}}.values()))
+
+
+def builtin(root: Path | None) -> Registry:
+    """Return the built-in tools, bound to the folder `root`. Without one they say that there is none."""
+    from agents.toolbox.files import file_tools
+
+    return Registry(file_tools(root))
