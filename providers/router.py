@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from random import Random
 
 import anyio
@@ -11,14 +13,15 @@ import anyio.lowlevel
 
 from providers.adapters import Adapter, LocalAdapter
 from providers.books import Accept, Exchange, Purse, Turn, check
-from providers.catalog import Candidate
+from providers.catalog import Candidate, Catalog, load_catalog
 from providers.errors import ProviderError, TimedOut
 from providers.events import Emit, ignore
 from providers.messages import Request, Response
-from providers.policy import Policy
+from providers.policy import Policy, default_policy
 from providers.routing import Fleet, Outcome, Try, attempts
 from providers.streaming import ResponseStream
-from providers.wire import Access, Transport, phases
+from providers.transport import HttpxTransport, Transport
+from providers.wire import Access, phases
 
 
 class ProviderManager:
@@ -111,3 +114,53 @@ class ProviderManager:
         """Return the answer as it comes: `async with manager.stream(request) as deltas: async for delta in deltas`."""
         turn = Turn(self.fleet, self.clock, request, emit, purse)
         return ResponseStream(turn, attempts(self.fleet, request, turn.began, self.rng, streamed=True), self._access)
+
+
+@asynccontextmanager
+async def open_manager(
+    policy: Policy | None = None,
+    catalog: Catalog | None = None,
+    environ: Mapping[str, str] | None = None,
+    *,
+    offline: bool = False,
+    transport: Transport | None = None,
+    adapters: Mapping[str, Adapter | LocalAdapter] | None = None,
+) -> AsyncIterator[ProviderManager]:
+    """Yield a manager of every candidate that `environ` (None: this process's) has a key for; close its sockets after.
+
+    `offline`: the stub answers everything, whatever tier or model is asked for, and no network is opened. What is not
+    given is the packaged catalog, the built-in policy, the dialects that are built in. Raises `CatalogError`.
+    """
+    catalog = load_catalog() if catalog is None else catalog
+    policy = default_policy(catalog) if policy is None else policy
+    adapters = _built_in() if adapters is None else adapters
+    sole, missing = None, dict[str, str]()
+    if offline:
+        sole, candidates = _STUB, _stub(catalog)
+    else:
+        environ = os.environ if environ is None else environ
+        candidates, missing = catalog.candidates(environ), dict(catalog.unconfigured(environ))
+    async with AsyncExitStack() as stack:
+        hosted = any(not isinstance(adapters.get(c.provider.dialect), LocalAdapter | None) for c in candidates)
+        if transport is None and hosted:
+            transport = await stack.enter_async_context(HttpxTransport())
+        yield ProviderManager(
+            candidates, policy, adapters=adapters, transport=transport, unconfigured=missing, sole=sole
+        )
+
+
+_STUB = "stub/stub"
+
+
+def _built_in() -> dict[str, Adapter | LocalAdapter]:
+    from providers.adapters.openai_chat import OpenAIChat
+    from providers.adapters.scripted import Stub
+
+    return {"openai-chat": OpenAIChat(), "scripted": Stub()}
+
+
+def _stub(catalog: Catalog) -> tuple[Candidate, ...]:
+    """Return the stub alone, from the packaged catalog where `catalog` has no such row."""
+    rows = catalog if "stub" in catalog.providers else load_catalog()
+    provider, model = rows.serving(*_STUB.split("/")).providers["stub"], "stub"
+    return (Candidate(provider, provider.models[model]),)

@@ -25,7 +25,8 @@ from providers.messages import (
     estimate_tokens,
 )
 from providers.routing import Effect, Outcome, Sleep, Try
-from providers.wire import Access, ByteStream, Transport, phases
+from providers.transport import HttpStream, Transport
+from providers.wire import Access, phases
 
 LOCAL_DELTA = 16
 """Characters in one delta of an answer made in this process."""
@@ -145,7 +146,7 @@ class _Wire:
     def __init__(self, adapter: Adapter, turn: Turn, effect: Try) -> None:
         self._adapter, self._turn, self._effect = adapter, turn, effect
         self._began = turn.clock()
-        self._stream: ByteStream | None = None
+        self._stream: HttpStream | None = None
         self.decoder: StreamDecoder = adapter.stream_decoder(turn.request, effect.candidate, self._began)
         self.heard = 0
         """About how many tokens came."""

@@ -1,34 +1,13 @@
-"""How candidates are reached: the adapters by dialect, and what the network must offer."""
+"""How candidates are reached: the adapters by dialect, and how long each phase may take."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol, TypedDict, cast
+from typing import TypedDict, cast
 
-from providers.adapters import Adapter, HttpReply, HttpRequest, LocalAdapter
+from providers.adapters import Adapter, LocalAdapter
 from providers.policy import Timeouts
-
-
-class ByteStream(Protocol):
-    """An open reply. `read` returns the next bytes, b"" at the end; `aclose` closes the socket."""
-
-    status: int
-    headers: Mapping[str, str]
-
-    async def read(self) -> bytes: ...
-    async def aclose(self) -> None: ...
-
-
-class Transport(Protocol):
-    """The network. Every failure is a `ProviderError`; seconds; each phase has its own limit."""
-
-    async def send(
-        self, request: HttpRequest, *, connect_s: float, first_byte_s: float, idle_s: float, total_s: float
-    ) -> HttpReply: ...
-
-    async def open_stream(
-        self, request: HttpRequest, *, connect_s: float, first_byte_s: float, idle_s: float, total_s: float
-    ) -> ByteStream: ...
+from providers.transport import Transport
 
 
 class Phases(TypedDict):
