@@ -187,7 +187,7 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 def _persona(merged: Mapping[str, Any], name: str) -> Persona:
     from personas.sandbox import TemplateError
 
-    lists = {key: tuple(merged.get(key, ())) for key in ("principles", "tools", "produces")}
+    lists: dict[str, Any] = {key: tuple(merged.get(key, ())) for key in ("principles", "tools", "produces")}
     scalars = {
         key: merged[key] for key in ("title", "role", "identity", "style", "tier", "template") if merged.get(key)
     }
@@ -208,10 +208,8 @@ def _slug(merged: Mapping[str, Any]) -> str:
 
 def _problems(mapping: Mapping[str, Any]) -> list[Problem]:
     """Return what is wrong with one mapping by itself, in the order of its fields."""
-    if not isinstance(mapping, Mapping):
-        return [((), "a persona is a mapping of fields")]
     try:
-        PersonaSpec.model_validate(dict(mapping))
+        PersonaSpec.model_validate(mapping)
     except ValidationError as error:
         return list(dict.fromkeys(_problem(detail["loc"], detail["type"], detail["msg"]) for detail in error.errors()))
     return []
