@@ -49,7 +49,7 @@ def in_order(problems: Iterable[Problem]) -> list[Problem]:
 
 def nearest(word: str, choices: Iterable[str]) -> str:
     """Return a hint that names the choice most like `word`, else the choices where they are few; else nothing."""
-    import difflib  # noqa: PLC0415  # only a mistake needs it
+    import difflib  # only a mistake needs it
 
     known = sorted(choices)
     by_folded = {name.casefold(): name for name in known}
@@ -77,7 +77,9 @@ def _around_caret(problem: Problem) -> tuple[str, str, str]:
     """Return what stands before, at and after the caret, cut to what a screen shows."""
     start = problem.column - 1
     end = start + max(problem.length, 1)
-    before, marked, after = (_shown(s) for s in (problem.source[:start], problem.source[start:end], problem.source[end:]))
+    before, marked, after = (
+        _shown(s) for s in (problem.source[:start], problem.source[start:end], problem.source[end:])
+    )
     if _width(before) + _width(marked) + _width(after) <= _WIDEST:
         return before, marked, after.rstrip()
     marked = marked if len(marked) <= _WIDEST // 2 else marked[: _WIDEST // 2] + "…"
@@ -87,15 +89,17 @@ def _around_caret(problem: Problem) -> tuple[str, str, str]:
 
 
 def _shown(text: str) -> str:
-    """Return the text as it may stand on a terminal: tabs as spaces; what moves the cursor or turns text round, gone."""
+    """Return the text as it may stand on a terminal: tabs as spaces, nothing that moves the cursor or turns text."""
     if text.isascii() and text.isprintable():
         return text
     return "".join(_TAB if c == "\t" else "\N{REPLACEMENT CHARACTER}" if _is_unsafe(c) else c for c in text)
 
 
 def _is_unsafe(character: str) -> bool:
-    return unicodedata.category(character) in {"Cc", "Cs", "Zl", "Zp"} or "\u202a" <= character <= "\u202e" or (
-        "\u2066" <= character <= "\u2069"
+    return (
+        unicodedata.category(character) in {"Cc", "Cs", "Zl", "Zp"}
+        or "\u202a" <= character <= "\u202e"
+        or ("\u2066" <= character <= "\u2069")
     )
 
 

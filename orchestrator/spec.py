@@ -6,18 +6,18 @@ then mended with a harmless value, so that the rest of the file can be checked i
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path as FilePath
-from types import UnionType
-from typing import Annotated, Any, ClassVar, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, ValidationError
-from pydantic_core import ErrorDetails, PydanticCustomError
+from pydantic_core import PydanticCustomError
 
+from orchestrator import mistakes
+from orchestrator.errors import SpecError
 from orchestrator.plan import OnExceed, RetryCause
-from orchestrator.problems import Path, Problem, in_order, nearest
-from orchestrator.yamltree import Node, read_text, read_tree, scalar
+from orchestrator.problems import Problem, in_order
+from orchestrator.yamltree import Node, read_text, read_tree
 from providers.quantities import parse_duration
 
 
@@ -54,7 +54,7 @@ class ToolUse(_Part):
 
     noun: ClassVar[str] = "a tool"
     name: NonEmpty
-    approval: Literal["never", "ask", "always"] | None = None
+    approval: Literal["never", "ask"] | None = None
 
 
 ToolRef = Annotated[Annotated[NonEmpty, Tag("text")] | Annotated[ToolUse, Tag("mapping")], Discriminator(_kind)]
@@ -66,7 +66,7 @@ class InputSpec(_Part):
     noun: ClassVar[str] = "an input"
     type: Literal["string", "integer", "number", "boolean", "list"] = "string"
     default: Any = None
-    enum: list[Any] | None = Field(None, min_length=1, description="The values that are allowed")
+    enum: list[Any] | None = Field(default=None, min_length=1, description="The values that are allowed")
     description: str = ""
 
 
@@ -86,7 +86,7 @@ class RetrySpec(_Part):
 
     noun: ClassVar[str] = "a retry"
     max_attempts: Annotated[int, Field(ge=1, le=100, description="The first attempt counts too")]
-    on: list[RetryCause] = Field(default_factory=lambda: ["rate_limit", "timeout"])
+    on: list[RetryCause] = Field(["rate_limit", "timeout"], min_length=1)
 
 
 class HistorySpec(_Part):
@@ -104,25 +104,25 @@ class Defaults(_Part):
     timeout: PositiveTime | None = None
     retry: RetrySpec | None = None
     history: HistorySpec | None = None
-    max_parallel: Positive | None = Field(None, description="Elements of one for_each at work at once")
+    max_parallel: Positive | None = Field(default=None, description="Elements of one for_each at work at once")
 
 
 class AgentSpec(_Part):
     """A persona at work. Fields beside `persona` override it: scalars replace, lists append, maps merge."""
 
     noun: ClassVar[str] = "an agent"
-    persona: (
-        Annotated[
-            Annotated[NonEmpty, Tag("text")] | Annotated[dict[str, Any], Tag("mapping")],
-            Discriminator(_kind),
-            Field(description="A name of the library, a file (./mine.yaml), or a mapping"),
-        ]
-    )
+    persona: Annotated[
+        Annotated[NonEmpty, Tag("text")] | Annotated[dict[str, Any], Tag("mapping")],
+        Discriminator(_kind),
+        Field(description="A name of the library, a file (./mine.yaml), or a mapping"),
+    ]
     name: NonEmpty | None = None
     title: NonEmpty | None = None
     role: NonEmpty | None = None
     identity: NonEmpty | None = None
     style: NonEmpty | None = None
+    template: NonEmpty | None = None
+    produces: list[NonEmpty] | None = None
     principles: list[NonEmpty] | None = None
     tier: NonEmpty | None = None
     model: Annotated[NonEmpty, Field(description="provider/model: pins one")] | None = None
@@ -135,15 +135,15 @@ class TerminateSpec(_Part):
     """When a conversation ends. One condition, or several joined by `any` or `all`."""
 
     noun: ClassVar[str] = "a condition"
-    any: list[TerminateSpec] | None = Field(None, min_length=1)
-    all: list[TerminateSpec] | None = Field(None, min_length=1)
+    any: list[TerminateSpec] | None = Field(default=None, min_length=1)
+    all: list[TerminateSpec] | None = Field(default=None, min_length=1)
     max_turns: Positive | None = None
     text: NonEmpty | None = None
-    from_: NonEmpty | None = Field(None, alias="from", description="Whose text counts; with `text` only")
+    from_: NonEmpty | None = Field(default=None, alias="from", description="Whose text counts; with `text` only")
     no_progress_rounds: Positive | None = None
     tokens: Positive | None = None
     time: PositiveTime | None = None
-    function: NonEmpty | None = Field(None, description="A name that the embedding application registered")
+    function: NonEmpty | None = Field(default=None, description="A name that the embedding application registered")
 
 
 class ConversationSpec(_Part):
@@ -198,7 +198,7 @@ class StepSpec(_Part):
     output_schema: Schema | None = None
     tools: list[ToolRef] | None = None
     timeout: PositiveTime | None = None
-    if_: Expression | None = Field(None, alias="if")
+    if_: Expression | None = Field(default=None, alias="if")
 
 
 class TaskSpec(_Part):
@@ -208,17 +208,17 @@ class TaskSpec(_Part):
     agent: NonEmpty | None = None
     conversation: NonEmpty | None = None
     approval: ApprovalSpec | None = None
-    steps: list[StepSpec] | None = Field(None, min_length=1)
+    steps: list[StepSpec] | None = Field(default=None, min_length=1)
     description: Expression | None = None
     expected_output: Expression | None = None
     output_schema: Schema | None = None
     output_file: Expression | None = None
-    needs: list[NonEmpty] | None = Field(None, description="Tasks that must end first")
-    context: list[NonEmpty] | None = Field(None, description="Ancestors whose outputs are read; default: needs")
-    if_: Expression | None = Field(None, alias="if")
-    for_each: Expression | None = Field(None, description="An expression that gives a list")
-    as_: NonEmpty | None = Field(None, alias="as", description="The name of one element; default: item")
-    key: Expression | None = Field(None, description="What identifies an element, on resume and in the cache")
+    needs: list[NonEmpty] | None = Field(default=None, description="Tasks that must end first")
+    context: list[NonEmpty] | None = Field(default=None, description="Ancestors whose outputs are read; default: needs")
+    if_: Expression | None = Field(default=None, alias="if")
+    for_each: Expression | None = Field(default=None, description="An expression that gives a list")
+    as_: NonEmpty | None = Field(default=None, alias="as", description="The name of one element; default: item")
+    key: Expression | None = Field(default=None, description="What identifies an element, on resume and in the cache")
     max_parallel: Positive | None = None
     fail_fast: bool | None = None
     repeat: RepeatSpec | None = None
@@ -227,7 +227,7 @@ class TaskSpec(_Part):
     budget: BudgetSpec | None = None
     continue_on_error: bool = False
     tools: list[ToolRef] | None = None
-    cache: bool | None = Field(None, description="Only false: results are kept by the run, not across runs")
+    cache: bool | None = Field(default=None, description="Only false: results are kept by the run, not across runs")
     on_revise: ReviseSpec | None = None
 
 
@@ -242,8 +242,8 @@ class SquadSpec(_Part):
     inputs: dict[str, InputSpec] = Field(default_factory=dict)
     defaults: Defaults = Defaults()
     budget: BudgetSpec | None = None
-    max_parallel: Positive | None = Field(None, description="Units at work at once, over the whole run")
-    fail_fast: bool = Field(False, description="Whether the first failed task stops what has not started yet")
+    max_parallel: Positive | None = Field(default=None, description="Units at work at once, over the whole run")
+    fail_fast: bool = Field(default=False, description="Whether the first failed task stops what has not started yet")
     agents: dict[str, AgentSpec] = Field(default_factory=dict)
     conversations: dict[str, ConversationSpec] = Field(default_factory=dict)
     tasks: dict[str, TaskSpec]
@@ -268,220 +268,22 @@ def parse_spec(text: str, file: str) -> tuple[SquadSpec, Node, list[Problem]]:
     """Return what `load_spec` returns, of a text."""
     problems: list[Problem] = []
     root = read_tree(text, file, problems)
+    if not isinstance(root.value, Mapping):
+        raise SpecError(
+            [root.problem((), "wrong-type", "a squad is a mapping: `name: ...`, `agents: ...`, `tasks: ...`")]
+        )
     data = root.plain()
-    if not isinstance(data, dict):
-        problems.append(root.problem((), "wrong-type", "a squad is a mapping: `name: ...`, `agents: ...`, `tasks: ...`"))
-        data = {}
-        root = Node({}, root.mark, root.source)
-    reported = bool(problems) and not data
-    for _ in range(_MENDINGS):
+    for mended in range(_MENDINGS):
         try:
             return SquadSpec.model_validate(data), root, in_order(problems)
         except ValidationError as error:
-            details = error.errors(include_url=False)
-            if not reported:
-                problems += _without_echoes([_problem(root, data, detail) for detail in details])
-                reported = True
-            for detail in details:
-                _mend(data, _path(data, detail["loc"]), detail["type"])
+            wrong = [(mistakes.path_of(data, detail["loc"]), detail) for detail in error.errors(include_url=False)]
+        if not mended:  # later rounds find only what the mending did
+            problems += mistakes.problems(root, SquadSpec, wrong)
+        for path, detail in wrong:
+            mistakes.mend(data, path, detail["type"])
     raise AssertionError(f"{file}: its mistakes cannot be mended")
 
 
-def _without_echoes(problems: list[Problem]) -> list[Problem]:
-    """Leave out that a field is missing where it stands there under a misspelt name."""
-    meant = {(p.path[:-1], p.hint) for p in problems if p.code == "unknown-field"}
-    return [
-        p
-        for p in problems
-        if p.code != "missing-field" or (p.path[:-1], f"did you mean '{p.path[-1]}'?") not in meant
-    ]
-
-
-_MENDINGS = 60  # each round mends at least one level of the tree, and the tree has no more
-
-
-def _path(data: Any, loc: tuple[str | int, ...]) -> Path:
-    """Return pydantic's place without the tags of unions, which are no keys of the file."""
-    path: list[str | int] = []
-    for index, part in enumerate(loc):
-        if isinstance(data, dict) and part in data:
-            data = data[part]
-        elif isinstance(data, list) and isinstance(part, int) and part < len(data):
-            data = data[part]
-        elif index < len(loc) - 1 or not isinstance(data, dict):
-            continue
-        path.append(part)
-    return tuple(path)
-
-
-_HARMLESS: Mapping[str, Any] = {
-    "string_type": "?",
-    "string_too_short": "?",
-    "list_type": [],
-    "dict_type": {},
-    "model_type": {},
-    "model_attributes_type": {},
-}
-"""By pydantic's error: what a wrong value is replaced with. Others are left out."""
-_REQUIRED: Mapping[str, Any] = {
-    "name": "?",
-    "persona": "?",
-    "id": "?",
-    "prompt": "?",
-    "until": "?",
-    "participants": ["?"],
-    "rerun": ["?"],
-    "terminate": {"max_turns": 1},
-    "max_attempts": 1,
-    "tasks": {},
-}
-"""What a field that must be there holds where it is missing."""
-
-
-def _mend(data: Any, path: Path, kind: str) -> None:
-    """Change what stands at `path`, where it still stands, so that the rest can be validated."""
-    parent: Any = None
-    here: Any = data
-    for part in path:
-        parent, here = here, _child(here, part)
-    if parent is None:
-        return
-    last = path[-1]
-    if kind == "missing":
-        parent[last] = _REQUIRED[str(last)]
-    elif kind in _HARMLESS and here != _HARMLESS[kind]:
-        parent[last] = type(_HARMLESS[kind])(_HARMLESS[kind])
-    elif isinstance(parent, list):
-        _mend(data, path[:-1], "")
-    else:
-        parent.pop(last, None)
-
-
-def _child(parent: Any, part: str | int) -> Any:
-    try:
-        return parent[part]
-    except (KeyError, IndexError, TypeError):
-        return None
-
-
-_MEANT: Mapping[str, tuple[str, str]] = {
-    "string_type": ("text", "put it in quotes"),
-    "int_type": ("a whole number", "write 3, without quotes"),
-    "int_from_float": ("a whole number", "write 3, without a fraction"),
-    "float_type": ("a number", "write 2.5, without quotes"),
-    "bool_type": ("true or false", "YAML 1.2 knows true and false only"),
-    "list_type": ("a list", "write [first, second]"),
-    "dict_type": ("a mapping", "write {field: value}"),
-    "model_type": ("a mapping", "write {field: value}"),
-    "model_attributes_type": ("a mapping", "write {field: value}"),
-}
-
-
-def _problem(root: Node, data: Any, detail: ErrorDetails) -> Problem:
-    """Return a validation error as a problem in the file."""
-    kind, path, value = detail["type"], _path(data, detail["loc"]), detail["input"]
-    last = path[-1] if path else "the file"
-    context: Mapping[str, Any] = detail.get("ctx", {})
-    if kind == "extra_forbidden":
-        model = _model_at(path[:-1])
-        hint = nearest(str(last), _fields(model))
-        return root.problem(path, "unknown-field", f"'{last}' is not a field of {model.noun}", hint, key=True)
-    if kind == "missing":
-        model = _model_at(path[:-1])
-        problem = root.problem(path[:-1], "missing-field", f"{model.noun} needs '{last}'", key=True)
-        return _replace_path(problem, path)
-    if kind in _MEANT:
-        meant, hint = _MEANT[kind]
-        if isinstance(value, str) and kind not in ("dict_type", "model_type", "bool_type"):
-            hint = f"write [{value}]" if kind == "list_type" else f"write {value}, without quotes" if _is_number(value) else hint
-        return root.problem(path, "wrong-type", f"'{_named(path)}' takes {meant}, not {_found(value)}", hint)
-    if kind == "literal_error":
-        choices = _quoted(context.get("expected", ""))
-        hint = nearest(str(value), choices) if isinstance(value, str) else ""
-        message = f"'{_named(path)}' is one of {', '.join(choices)}; not {_found(value)}"
-        return root.problem(path, "invalid-value", message, "" if hint.startswith("known") else hint)
-    if "-" in kind:  # our own
-        return root.problem(path, kind, detail["msg"])
-    return root.problem(path, "out-of-range", f"'{_named(path)}' {_limit(detail['msg'])}")
-
-
-def _is_number(text: str) -> bool:
-    return isinstance(scalar(text), int | float) if text else False
-
-
-def _replace_path(problem: Problem, path: Path) -> Problem:
-    from dataclasses import replace  # noqa: PLC0415
-
-    return replace(problem, path=path)
-
-
-def _named(path: Path) -> str:
-    """Return a field's name; an item of a list goes by its list."""
-    return str(next((part for part in reversed(path) if isinstance(part, str)), "the file"))
-
-
-def _found(value: Any) -> str:
-    match value:
-        case None:
-            return "nothing"
-        case dict():
-            return "a mapping"
-        case list():
-            return "a list"
-        case bool():
-            return str(value).lower()
-        case str():
-            return f"the text '{value if len(value) <= 40 else value[:40] + '…'}'"
-    return f"the number {str(value)[:40]}"
-
-
-def _limit(message: str) -> str:
-    """Return pydantic's words for a broken limit, without its subject."""
-    text = re.sub(r"^(Input|String|List|Value) should ", "should ", message)
-    return text[:1].lower() + text[1:]
-
-
-def _quoted(expected: str) -> list[str]:
-    return re.findall(r"'([^']*)'", expected)
-
-
-def _fields(model: type[_Part]) -> list[str]:
-    return [field.alias or name for name, field in model.model_fields.items()]
-
-
-def _model_at(path: Path) -> type[_Part]:
-    """Return which part of the format stands at a place of the tree."""
-    here: Any = SquadSpec
-    for part in path:
-        here = _below(here, part)
-    return next(_models(here), _Part)
-
-
-def _below(annotation: Any, part: str | int) -> Any:
-    for model in _models(annotation):
-        for name, field in model.model_fields.items():
-            if part == (field.alias or name):
-                return field.annotation
-    for kind in _flat(annotation):
-        origin, arguments = get_origin(kind), get_args(kind)
-        if origin is dict and isinstance(part, str):
-            return arguments[1]
-        if origin is list and isinstance(part, int):
-            return arguments[0]
-    return Any
-
-
-def _models(annotation: Any) -> Iterator[type[_Part]]:
-    return (kind for kind in _flat(annotation) if isinstance(kind, type) and issubclass(kind, _Part))
-
-
-def _flat(annotation: Any) -> Iterator[Any]:
-    """Yield the alternatives of an annotation."""
-    origin = get_origin(annotation)
-    if origin is Annotated:
-        yield from _flat(get_args(annotation)[0])
-    elif origin in (Union, UnionType):
-        for inner in get_args(annotation):
-            yield from _flat(inner)
-    else:
-        yield annotation
+_MENDINGS = 60
+"""Each round mends at least one level of the tree, and the tree has fewer."""

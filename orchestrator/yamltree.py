@@ -27,7 +27,11 @@ Scalar = str | int | float | bool | None
 
 # YAML 1.2 core schema, but a number with a leading zero is text: half of the world reads 0123 as octal.
 _NULL = frozenset({"", "~", "null", "Null", "NULL"})
-_BOOL = {word: value for value, words in {True: "true True TRUE", False: "false False FALSE"}.items() for word in words.split()}
+_BOOL = {
+    word: value
+    for value, words in {True: "true True TRUE", False: "false False FALSE"}.items()
+    for word in words.split()
+}
 _INT = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,299})")
 _BASED = re.compile(r"0x[0-9a-fA-F]{1,64}|0o[0-7]{1,64}")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|(?:0|[1-9][0-9]*)(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
@@ -292,7 +296,8 @@ class _Builder:
                 self._close(event)
 
     def _mark_of(self, event: yaml.Event, end: yaml.Event | None = None) -> Mark:
-        start, stop = event.start_mark, (end or event).end_mark
+        start: Any = event.start_mark
+        stop: Any = (end or event).end_mark
         line = self.source.lines[start.line] if start.line < len(self.source.lines) else ""
         last = stop.column if stop.line == start.line else len(line.rstrip())
         return Mark(start.line + 1, start.column + 1, max(0, last - start.column), start.index, stop.index)
@@ -341,10 +346,12 @@ class _Builder:
 
     def _alias(self, event: yaml.AliasEvent) -> None:
         name = event.anchor
-        known = self.anchors.get(name)
+        known = self.anchors.get(name or "")
         if known is None:
             code = "recursive-alias" if name in self.anchors else "unknown-alias"
-            message = f"*{name} stands inside its own value" if name in self.anchors else f"no &{name} stands before *{name}"
+            message = (
+                f"*{name} stands inside its own value" if name in self.anchors else f"no &{name} stands before *{name}"
+            )
             self.found.append(self.source.problem(self._mark_of(event), code, message))
             known = Node(None, self._mark_of(event), self.source), 1, 0
         node, size, height = known
@@ -377,13 +384,17 @@ class _Builder:
         if not isinstance(node.value, str):
             shown = "a collection" if text is None else text or "nothing"
             self.found.append(
-                self.source.problem(node.mark, "bad-key", f"a key must be text, not {shown}", "put it in quotes" if text else "")
+                self.source.problem(
+                    node.mark, "bad-key", f"a key must be text, not {shown}", "put it in quotes" if text else ""
+                )
             )
         if text is None:
             parent.key, parent.expects_key = None, False
         elif text in parent.keys:
             line = parent.keys[text].line
-            self._refuse_key(node.mark, "duplicate-key", f"'{text}' stands here again; it stands on line {line} already")
+            self._refuse_key(
+                node.mark, "duplicate-key", f"'{text}' stands here again; it stands on line {line} already"
+            )
         else:
             parent.key, parent.expects_key = text, False
             parent.keys[text] = node.mark
@@ -410,7 +421,9 @@ def _syntax(source: Source, error: yaml.MarkedYAMLError) -> Problem:
     elif context is not None and "quoted scalar" in str(error.context):
         at, message = context, "the quote that opens here is never closed"
     elif context is not None and "flow" in str(error.context):
-        message = f"expected ',' or the end of the '{text[context.index : context.index + 1]}' of line {context.line + 1}"
+        message = (
+            f"expected ',' or the end of the '{text[context.index : context.index + 1]}' of line {context.line + 1}"
+        )
     elif context is not None and "block" in str(error.context):
         message, hint = "this does not belong to the block above", "check the indentation"
     mark = _mark(source, min(at.index, len(text)), min(at.index + 1, len(text)))
@@ -419,7 +432,7 @@ def _syntax(source: Source, error: yaml.MarkedYAMLError) -> Problem:
 
 _ESCAPE = re.compile(r"\\(?:x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|\r\n|.)", re.DOTALL)
 _PROPERTIES = re.compile(r"(?:[&!]\S*\s+)*")
-_SPACE_ESCAPES = frozenset(' tnrvfN_LP\t\n\r')
+_SPACE_ESCAPES = frozenset(" tnrvfN_LP\t\n\r")
 
 
 def _written(text: str, mark: Mark) -> Iterator[tuple[int, str]]:
@@ -445,5 +458,5 @@ def _written(text: str, mark: Mark) -> Iterator[tuple[int, str]]:
 
 def _unescaped(escape: str) -> str:
     if escape[1] in "xuU":
-        return chr(min(int(escape[2:], 16), 0x10FFFF))
+        return chr(min(int("0x" + escape[2:], 16), 0x10FFFF))
     return " " if escape[1] in _SPACE_ESCAPES else escape[1]
