@@ -119,9 +119,7 @@ def _cost(candidate: Candidate, usage: Usage) -> int | None:
     return None if price is None else price.cost(usage)
 
 
-def check(response: Response, accept: Accept | None = None) -> None:
-    """Raise `BadReply` for an answer that says nothing, or that `accept` does not take."""
+def check(response: Response) -> None:
+    """Raise `BadReply` for an answer that says nothing."""
     if not response.text.strip() and not response.tool_calls:
         raise BadReply("the answer is empty")
-    if accept is not None:
-        accept(response)

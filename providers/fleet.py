@@ -114,8 +114,10 @@ class Fleet:
         return Ranking(tuple(chosen.values()), refused)
 
     def _why_missing(self, name: str) -> str:
-        by_provider = self._unconfigured.get(name.partition("/")[0], "not configured")
-        return self._unconfigured.get(name, by_provider)
+        provider = name.partition("/")[0]
+        served = any(standing.account[0] == provider for standing in self.standings.values())
+        unknown = f"{provider} serves no such model here" if served else "not configured"
+        return self._unconfigured.get(name) or self._unconfigured.get(provider, unknown)
 
     def demands(self, request: Request) -> tuple[int, frozenset[Ability]]:
         """Return `request.input_tokens` and the abilities without which it cannot be answered.

@@ -82,13 +82,16 @@ class ProviderManager:
 
     async def _try(self, turn: Turn, effect: Try, accept: Accept | None) -> Outcome:
         exchange = Exchange(turn, effect)
-        response = None
+        response, sound = None, False
         try:
             response = await self._ask(turn.request, effect)
-            check(response, accept)
+            check(response)
+            sound = True
+            if accept is not None:
+                accept(response)
         except ProviderError as error:
             exchange.close("failed", error, response)
-            return Outcome(self.clock(), error=error)
+            return Outcome(self.clock(), error=error, sound=sound)
         else:
             exchange.close("ok", None, response)
             return Outcome(self.clock(), response=response)

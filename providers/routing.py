@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from math import inf
-from random import Random
+from typing import TYPE_CHECKING
 
 from providers.catalog import Candidate, Model
 from providers.errors import AllAttemptsFailed, NoRoute, ProviderError, Recovery
@@ -18,6 +18,9 @@ from providers.fleet import Fleet as Fleet
 from providers.fleet import Standing
 from providers.messages import Ability, Request, Response
 from providers.policy import Timeouts
+
+if TYPE_CHECKING:
+    from random import Random
 
 BACKOFF_BASE_S = 0.25
 BACKOFF_CAP_S = 4.0
@@ -80,13 +83,15 @@ Effect = Try | Sleep
 class Outcome:
     """How an effect went and when it ended. After a `Try` exactly one of `response` and `error` is set.
 
-    `final`: part of the answer was passed on already, so nobody else may be asked.
+    `final`: part of the answer was passed on already, so nobody else may be asked. `sound`: a good answer came, and
+    the error is that its caller does not take it, which says nothing against the candidate's health.
     """
 
     now: float
     response: Response | None = None
     error: ProviderError | None = None
     final: bool = False
+    sound: bool = False
 
 
 def expected_output(request: Request, model: Model) -> int:
@@ -193,7 +198,7 @@ def _attempt(fleet: Fleet, name: str, effect: Try, began: float) -> Generator[Ef
     probe = fleet.started(name)
     try:
         outcome = yield effect
-        fleet.ended(name, outcome.error, outcome.now, outcome.now - began)
+        fleet.ended(name, None if outcome.sound else outcome.error, outcome.now, outcome.now - began)
     finally:
         if probe:  # cancelled, or an error that says nothing about health: the next turn may probe
             fleet.standings[name].breaker = fleet.standings[name].breaker.abandoned()

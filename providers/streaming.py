@@ -145,9 +145,9 @@ class _Wire:
 
     def __init__(self, adapter: Adapter, turn: Turn, effect: Try) -> None:
         self._adapter, self._turn, self._effect = adapter, turn, effect
-        self._began = turn.clock()
+        self._began = anyio.current_time()
         self._stream: HttpStream | None = None
-        self.decoder: StreamDecoder = adapter.stream_decoder(turn.request, effect.candidate, self._began)
+        self.decoder: StreamDecoder = adapter.stream_decoder(turn.request, effect.candidate, turn.clock())
         self.heard = 0
         """About how many tokens came."""
 
@@ -187,7 +187,7 @@ class _Wire:
 
     def _patience(self) -> tuple[float, Phase]:
         """Return how long to wait for the next bytes: keep-alives do not put off the first content's deadline."""
-        limits, spent = self._effect.timeouts, self._turn.clock() - self._began
+        limits, spent = self._effect.timeouts, anyio.current_time() - self._began
         left: tuple[float, Phase] = (max(0.0, limits.total - spent), "total")
         if self.heard:
             return min((limits.between_chunks, "between_chunks"), left)

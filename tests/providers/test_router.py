@@ -318,6 +318,17 @@ class TestComplete:
         assert purse.settled == [(20, 15), (20, 15)]
         assert purse.closed_once()
 
+    async def test_answers_that_callers_do_not_take_open_no_breaker(self):
+        def accept(response: Response) -> None:
+            raise BadReply("not the schema")
+
+        net = Net({"a": [ok()]})
+        manager = manager_of(net, attempts_per_turn=1)
+        for _ in range(10):
+            with pytest.raises(AllAttemptsFailed):
+                await manager.complete(ASK, accept=accept)
+        assert len(net.calls) == 10
+
     async def test_the_purse_is_asked_for_the_estimate(self):
         purse = Purse()
         await manager_of(Net({"a": [ok()]})).complete(ASK, purse=purse)

@@ -109,7 +109,8 @@ class TestOrder:
         assert decision == Refuse({"x/deep": "names several: d/x/deep, e/x/deep"})
 
     def test_a_pin_never_falls_back_to_somebody_else(self):
-        assert choose(self.fleet(), ask(model="a/gone"), NOW) == Refuse({"a/gone": "not configured"})
+        assert choose(self.fleet(), ask(model="a/gone"), NOW) == Refuse({"a/gone": "a serves no such model here"})
+        assert choose(self.fleet(), ask(model="z/gone"), NOW) == Refuse({"z/gone": "not configured"})
 
     def test_a_star_is_all_of_a_providers_models(self):
         assert names(choose(self.fleet(tiers={"worker": ("e/*", "a/*")}), ask(), NOW)) == ("e/x/deep", "e/y", "a/big")
