@@ -63,8 +63,10 @@ class Tool:
 
     async def call(self, call: ToolCall) -> ToolResult:
         """Return the tool's answer. What goes wrong is told to the model, except a `ToolFault`, which is raised."""
+        from providers.unicode import clean_json_text
+
         try:
-            arguments = self._arguments().read(call.arguments)
+            arguments = self._arguments().read(clean_json_text(call.arguments))
         except ValueError as error:
             return _failed(call, f"wrong arguments: {error}")
         try:
@@ -187,12 +189,16 @@ def _text(value: Any) -> str:
 
 
 def _shown(text: str, max_chars: int) -> str:
-    from providers.unicode import clean, cut
+    """Return `text` clean and at most about `max_chars` code points long; a cut splits no grapheme."""
+    from providers.unicode import clean
 
     if len(text) <= max_chars:
         return clean(text)
-    # A grapheme may be many code points: the slice bounds the work, the cut splits none.
-    return f"{cut(clean(text[: 2 * max_chars]), max_chars)}\n[cut: the first {max_chars} characters of {len(text)}]"
+    import regex
+
+    # The last cluster of the piece may be cut through, so it goes too.
+    kept = "".join(regex.findall(r"\X", text[:max_chars])[:-1])
+    return f"{clean(kept)}\n[cut: the first {len(kept)} characters of {len(text)}]"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,59 @@
+"""An agent on a scripted model, behind the real provider manager."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+
+import pytest
+
+from agents import Agent
+from providers.adapters.scripted import Scripted
+from providers.catalog import Candidate, Model, Price, Provider
+from providers.messages import Ability
+from providers.policy import Policy
+from providers.router import ProviderManager
+
+
+@dataclass
+class Voice:
+    """A persona of the least kind, which counts how often it is rendered."""
+
+    name: str = "dev"
+    tier: str | None = "worker"
+    text: str = "You are a developer."
+    rendered: list[Any] = field(default_factory=list)
+
+    def instructions(self, values: Any) -> str:
+        self.rendered.append(values)
+        return self.text
+
+
+@dataclass
+class Bench:
+    """Agents that share one script; `script.requests` holds what the model was asked."""
+
+    script: Scripted
+    manager: ProviderManager
+
+    def agent(self, **more: Any) -> Agent:
+        return Agent(**{"name": "amelia", "persona": Voice(), "manager": self.manager, **more})
+
+
+@pytest.fixture
+def scripted() -> Callable[..., Bench]:
+    def make(*steps: Any, candidates: int = 1, price: Price | None = None) -> Bench:
+        model = Model("m", 100_000, 1000, frozenset(Ability), price)
+        known = [Candidate(Provider(name, "local", "", None, {"m": model}), model) for name in "abc"[:candidates]]
+        policy = Policy({"worker": tuple(c.name for c in known)}, last_resort=())
+        script = Scripted(steps)
+        return Bench(script, ProviderManager(known, policy, adapters={"local": script}, rng=Random(1)))
+
+    return make
+
+
+@pytest.fixture
+def voice() -> Voice:
+    return Voice()
