@@ -1,0 +1,23 @@
+"""`python -m orchestrator`, and the `orchestrator` script: arguments in, exit code out."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Return the exit code of the command that `argv` (default: the process's own) asks for."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments == ["--version"]:
+        from orchestrator._version import __version__
+
+        print(f"orchestrator {__version__}")
+        return 0
+    from orchestrator.cli.entry import dispatch
+
+    return dispatch(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,191 @@
+"""The commands by name, and the options that all of them take. A command's module is imported when it is invoked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import click
+
+from orchestrator._version import __version__
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+COMMANDS: Mapping[str, tuple[str, str]] = {
+    "run": ("run", "Run a squad file."),
+    "ask": ("ask", "Ask one question, of a persona or of a model alone."),
+    "validate": ("check", "Find every mistake in squad files. Spends nothing."),
+    "graph": ("check", "Draw the order of a squad's tasks."),
+    "config": ("check", "Show what a squad file comes to, all defaults in place."),
+    "schema": ("check", "Print the JSON Schema of squad files, for editors."),
+    "explain": ("explain", "Show who was asked for a task of the last run, and why."),
+    "personas": ("personas", "List the personas, show one."),
+    "providers": ("providers", "List the providers, test those that have a key."),
+    "doctor": ("doctor", "Check this installation and its surroundings."),
+    "init": ("init", "Write a small squad to start from."),
+    "completion": ("completion", "Print a shell's completion script."),
+}
+"""Command -> (module in this package, the line that `--help` shows). The function is called `<command>_command`."""
+
+GIVEN = "orchestrator.cli.given"
+
+
+class Settings(NamedTuple):
+    """The common options. None where nobody said anything."""
+
+    state: str = ".orchestrator"
+    routing: str | None = None
+    color: bool | None = None
+    quiet: bool = False
+    verbose: bool = False
+    log_format: str | None = None
+
+    @property
+    def state_folder(self) -> Path:
+        from pathlib import Path
+
+        return Path(self.state)
+
+    def routing_file(self) -> Path | None:
+        """Return the routing file: the one that was named, else the working folder's own where there is one."""
+        from pathlib import Path
+
+        if self.routing is None:
+            default = Path("agent_routing.yaml")
+            return default if default.is_file() else None
+        path = Path(self.routing)
+        if not path.is_file():
+            from orchestrator.cli.exits import Unusable
+
+            raise Unusable(f"there is no routing file {self.routing}", "`orchestrator init` writes one")
+        return path
+
+
+def settings_of(context: click.Context) -> Settings:
+    """Return the common options as they were given, before the command or after it; the last one counts."""
+    return Settings(**context.meta.get(GIVEN, {}))
+
+
+def _remember(context: click.Context, option: click.Parameter, value: Any) -> None:
+    if value is not None:
+        context.meta.setdefault(GIVEN, {})[option.name] = value
+
+
+def common_options(*, environment: bool = False) -> list[click.Option]:
+    """Return the options that every command takes. The environment is read for the outermost command only."""
+
+    def option(*names: str, envvar: str | None = None, **more: Any) -> click.Option:
+        variable = envvar if environment else None
+        return click.Option(names, expose_value=False, callback=_remember, default=None, envvar=variable, **more)
+
+    return [
+        option("--state", envvar="ORCHESTRATOR_STATE", metavar="DIR", help="Where state is kept (.orchestrator)."),
+        option("--routing", envvar="ORCHESTRATOR_ROUTING", metavar="FILE", help="Routing file (agent_routing.yaml)."),
+        option("--color/--no-color", help="Colours on stderr, or none. Default: on a terminal without NO_COLOR."),
+        option("--quiet", "-q", is_flag=True, help="Say nothing but results and failures."),
+        option("--verbose", "-v", is_flag=True, help="Log what happens; show the traceback of an internal error."),
+        option("--log-format", type=click.Choice(["console", "json"]), help="Log events so, instead of progress."),
+    ]
+
+
+class CommonOptions:
+    """Mixed into a command: it takes the common options, and lists them apart from its own."""
+
+    params: list[click.Parameter]
+    commons: list[click.Option]
+
+    def add_common_options(self, *, environment: bool = False) -> None:
+        self.commons = common_options(environment=environment)
+        self.params = [*self.params, *self.commons]
+
+    def format_options(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        own = [p for p in self.get_params(context) if p not in self.commons]  # type: ignore[attr-defined]  # click's
+        for title, params in (("Options", own), ("Common options", self.commons)):
+            records = [record for p in params if (record := p.get_help_record(context)) is not None]
+            if records:
+                with formatter.section(title):
+                    formatter.write_dl(records)
+        if isinstance(self, click.Group):
+            self.format_commands(context, formatter)
+
+
+class Command(CommonOptions, click.Command):
+    """A command with the common options. What it returns is the exit code, None for 0."""
+
+    needs_our_agents = True
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.add_common_options()
+
+    def invoke(self, context: click.Context) -> Any:
+        if self.needs_our_agents:
+            from orchestrator.cli.neighbours import require_our_agents
+
+            require_our_agents()
+        return super().invoke(context)
+
+
+class Standalone(Command):
+    """A command that works where the rest of the installation is broken."""
+
+    needs_our_agents = False
+
+
+class Group(CommonOptions, click.Group):
+    """A command of commands."""
+
+    command_class = Command
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.add_common_options()
+
+
+class LazyGroup(CommonOptions, click.Group):
+    """All commands. Listing them imports none of their modules."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.add_common_options(environment=True)
+
+    def list_commands(self, context: click.Context) -> list[str]:  # noqa: ARG002  # click's signature
+        return list(COMMANDS)
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            from difflib import get_close_matches
+
+            close = get_close_matches(name, COMMANDS, n=1)
+            hint = f" Did you mean {close[0]!r}?" if close else ""
+            context.fail(f"There is no command {name!r}.{hint}" if not name.startswith("-") else f"No option {name}.")
+        from importlib import import_module
+
+        command = getattr(import_module(f"orchestrator.cli.{COMMANDS[name][0]}"), f"{name}_command")
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002  # as above
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+
+
+def _print_version(context: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        click.echo(f"orchestrator {__version__}")
+        context.exit()
+
+
+@click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Print it.")
+def orchestrator() -> None:
+    """Run squads of agents that YAML files define, over many model providers.
+
+    Start with `orchestrator init`, then `orchestrator run squad.yaml`.
+    """
+
+
+def command(name: str, **more: Any) -> Callable[[Callable[..., int | None]], Command]:
+    """Return a decorator that makes a `Command` whose help line is the listing's."""
+    return click.command(name, cls=Command, **more)

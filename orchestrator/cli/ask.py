@@ -1,0 +1,175 @@
+"""`ask TEXT`: one question, one answer."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import click
+
+from orchestrator.cli import app
+from orchestrator.cli.app import Settings, settings_of
+from orchestrator.cli.exits import Exit
+from orchestrator.cli.given import load_policy
+from orchestrator.cli.screens import STUB_NOTICE
+from orchestrator.cli.signals import Interruption
+from orchestrator.cli.telling import Talk, print_json
+from orchestrator.cli.view import duration, tokens, usd
+from providers.unicode import printable
+
+if TYPE_CHECKING:
+    from providers.messages import Request, Response
+
+
+@app.command("ask")
+@click.argument("text", metavar="TEXT|-")
+@click.option("--agent", "persona", metavar="PERSONA", help="Who answers: a persona of the library.")
+@click.option("--tier", metavar="TIER", help="The class of models: boss, worker, creative, fallback.")
+@click.option("--model", metavar="PROVIDER/MODEL", help="This model and no other.")
+@click.option("--system", "instructions", metavar="TEXT", help="Instructions to the model, after the persona's.")
+@click.option("--stream", is_flag=True, help="Print the answer as it comes.")
+@click.option("--json", "as_json", is_flag=True, help="Write one JSON document.")
+@click.option("--offline", is_flag=True, help="Ask no model: the built-in stub answers.")
+@click.pass_context
+def ask_command(
+    context: click.Context,
+    text: str,
+    persona: str | None,
+    tier: str | None,
+    model: str | None,
+    instructions: str | None,
+    stream: bool,
+    as_json: bool,
+    offline: bool,
+) -> int:
+    """Ask one question and print the answer. `-` reads it from stdin."""
+    question = sys.stdin.read() if text == "-" else text
+    if not question.strip():
+        raise click.UsageError("there is no question")
+    if stream and as_json:
+        raise click.UsageError("--stream prints text as it comes, --json one document at the end: choose one")
+    request = request_for(question, persona, tier, model, instructions)
+    settings = settings_of(context)
+    anyio.run(_ask, request, settings, stream, as_json, offline)
+    return Exit.DONE
+
+
+def request_for(
+    question: str, persona: str | None, tier: str | None, model: str | None, instructions: str | None
+) -> Request:
+    """Return the request. A persona is its instructions and its tier: it has no tools here."""
+    from providers.messages import Needs, Request, system, user
+
+    parts = [] if instructions is None else [instructions]
+    if persona is not None:
+        from personas import Personas, packaged
+
+        found = Personas(packaged()).get(persona)
+        parts.insert(0, found.instructions())
+        tier = tier or found.tier
+    opening = (system("\n\n".join(parts)),) if parts else ()
+    # A tier that was asked for outranks what the policy says of the persona; a persona's own tier does not.
+    return Request((*opening, user(question)), needs=Needs(persona=persona, tier=tier, model=model))
+
+
+async def _ask(request: Request, settings: Settings, stream: bool, as_json: bool, offline: bool) -> None:
+    from providers.router import open_manager
+
+    talk = Talk(settings)
+    policy, catalog = load_policy(settings)
+    if offline:
+        talk.say(STUB_NOTICE)
+    async with anyio.create_task_group() as tasks:
+        interruption = Interruption(tasks.cancel_scope, lambda: False)
+        await tasks.start(interruption.watch)
+        async with open_manager(policy, catalog, os.environ, offline=offline) as manager:
+            response = await (_stream(manager, request) if stream else manager.complete(request))
+        tasks.cancel_scope.cancel()
+    interruption.check()
+    if as_json:
+        print_json(document_of(response))
+    elif not stream:
+        click.echo(printable(response.text))
+    _tell(talk, response)
+
+
+async def _stream(manager: Any, request: Request) -> Response:
+    """Print the text as it comes, cleaned as a whole: an escape sequence may be split between two deltas."""
+    from providers.messages import TextDelta
+
+    printer = StreamPrinter()
+    async with manager.stream(request) as deltas:
+        async for delta in deltas:
+            if isinstance(delta, TextDelta):
+                printer.add(delta.text)
+        printer.end()
+        response: Response = deltas.response
+    return response
+
+
+class StreamPrinter:
+    """Prints pieces of a text. What might be the start of an escape sequence waits for the rest of it."""
+
+    HELD = 64
+    """Characters after which a sequence that nobody ended is let go: `printable` then takes what it knows of it."""
+
+    def __init__(self) -> None:
+        self._held = ""
+
+    def add(self, text: str) -> None:
+        text = self._held + text
+        start = max(text.rfind("\x1b"), text.rfind("\x9b"))
+        waits = 0 <= start and len(text) - start < self.HELD
+        # A high surrogate at the very end waits for its partner.
+        cut = start if waits else len(text) - (text[-1:] > "\ud7ff" and text[-1:] < "\udc00")
+        self._held = text[cut:]
+        click.echo(printable(text[:cut]), nl=False)
+
+    def end(self) -> None:
+        click.echo(printable(self._held))
+        self._held = ""
+
+
+def document_of(response: Response) -> dict[str, Any]:
+    """Return the document of `ask --json`."""
+    usage = response.usage
+    return {
+        "schema_version": 1,
+        "text": response.text,
+        "provider": response.provider,
+        "model": response.model,
+        "finish_reason": response.finish.value,
+        "tool_calls": [{"id": c.id, "name": c.name, "arguments": c.arguments} for c in response.tool_calls],
+        "usage": {
+            "input_tokens": usage.input + usage.cache_read + usage.cache_write,
+            "output_tokens": usage.output + usage.reasoning,
+            "cached_tokens": usage.cache_read,
+            "reasoning_tokens": usage.reasoning,
+        },
+        "cost_usd": None if response.cost is None else response.cost / 1e6,
+        "attempts": [
+            {
+                "provider": attempt.provider,
+                "model": attempt.model,
+                "outcome": attempt.outcome,
+                "status": attempt.status,
+                "error": attempt.error,
+                "ms": round(attempt.ms, 1),
+            }
+            for attempt in response.attempts
+        ],
+        "latency_ms": round(response.latency_ms, 1),
+    }
+
+
+def _tell(talk: Talk, response: Response) -> None:
+    cost = usd(None if response.cost is None else response.cost / 1e6)
+    figures = (
+        f"{response.provider}/{response.model}",
+        tokens(response.usage.total),
+        cost,
+        duration(response.latency_ms / 1000),
+    )
+    talk.say("  ".join(filter(None, figures)))

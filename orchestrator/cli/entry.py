@@ -1,0 +1,60 @@
+"""From arguments to an exit code: the outermost place, where every failure is told once and none is a traceback."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+
+from orchestrator.cli.app import orchestrator
+
+
+def dispatch(arguments: Sequence[str]) -> int:
+    """Run one command and return its exit code. Never raises."""
+    make_streams_lossy()
+    try:
+        code = orchestrator.main(
+            list(arguments), prog_name="orchestrator", standalone_mode=False, terminal_width=help_width()
+        )
+        sys.stdout.flush()
+    except BaseException as error:  # noqa: BLE001  # the outermost place
+        return _tell(error, verbose="--verbose" in arguments or "-v" in arguments)
+    return int(code or 0)
+
+
+def help_width() -> int:
+    """Return how wide help texts may be, in columns. Click would import shutil to ask, a tenth of `--help`'s time."""
+    try:
+        columns = int(os.environ.get("COLUMNS") or os.get_terminal_size(sys.stdout.fileno()).columns)
+    except (OSError, ValueError):
+        columns = 80
+    return max(min(columns, 100) - 2, 40)
+
+
+def make_streams_lossy() -> None:
+    """Let text that the terminal's encoding lacks come out replaced, instead of ending the program."""
+    for stream, errors in ((sys.stdout, "replace"), (sys.stderr, "backslashreplace")):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors=errors)
+
+
+def _tell(error: BaseException, *, verbose: bool) -> int:
+    """Say what went wrong and return its exit code."""
+    from orchestrator.cli.exits import Exit, cause_of, exit_of
+
+    error = cause_of(error)
+    code = exit_of(error)
+    if isinstance(error, BrokenPipeError):
+        # Whatever is still buffered must not fail again when the interpreter flushes it on its way out.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    elif isinstance(error, click.ClickException):
+        error.show()
+    elif isinstance(error, (click.Abort, KeyboardInterrupt)):
+        click.echo("interrupted", err=True)
+    else:
+        from orchestrator.cli.telling import tell_failure
+
+        tell_failure(error, code is Exit.INTERNAL, verbose=verbose)
+    return int(code)

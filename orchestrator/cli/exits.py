@@ -1,0 +1,133 @@
+"""Exit codes, and the one table that says which failure ends in which.
+
+The table names classes by their place, so that reading it imports nothing: a failure's class is loaded by whoever
+raised it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from enum import IntEnum
+
+
+class Exit(IntEnum):
+    """What the shell is told."""
+
+    DONE = 0
+    FAILED = 1
+    """The run ended with failed tasks, or validation found errors."""
+    USAGE = 2
+    INTERNAL = 3
+    CREDENTIALS = 4
+    NOTHING = 5
+    """Nothing was selected."""
+    LIMIT = 6
+    WAITING = 7
+    """A person must answer."""
+    NO_ANSWER = 8
+    """No provider could answer."""
+    INTERRUPTED = 130
+    TERMINATED = 143
+
+
+FAILURES: Mapping[str, Exit] = {
+    "orchestrator.errors.ProblemsFound": Exit.FAILED,
+    "orchestrator.errors.TaskTimedOut": Exit.LIMIT,
+    "orchestrator.errors.RepeatExhausted": Exit.LIMIT,
+    "orchestrator.errors.RunNotFound": Exit.NOTHING,
+    "orchestrator.errors.RunCancelled": Exit.INTERRUPTED,
+    "orchestrator.errors.NoProvider": Exit.CREDENTIALS,
+    "orchestrator.cli.exits.Unusable": Exit.USAGE,
+    "orchestrator.cli.exits.NothingSelected": Exit.NOTHING,
+    "orchestrator.cli.exits.Terminated": Exit.TERMINATED,
+    "orchestrator.cli.exits.Interrupted": Exit.INTERRUPTED,
+    "providers.errors.CatalogError": Exit.FAILED,
+    "providers.errors.BudgetSpent": Exit.LIMIT,
+    "providers.errors.AuthFailed": Exit.CREDENTIALS,
+    "providers.errors.ProviderError": Exit.NO_ANSWER,
+    "providers.errors.RoutingError": Exit.NO_ANSWER,
+    "personas.persona.PersonaError": Exit.FAILED,
+    "personas.sandbox.TemplateError": Exit.FAILED,
+    "click.exceptions.UsageError": Exit.USAGE,
+    "click.exceptions.ClickException": Exit.USAGE,
+    "click.exceptions.Abort": Exit.INTERRUPTED,
+    # Whoever reads our stdout has left: that is an interruption, whatever the command was doing.
+    "builtins.BrokenPipeError": Exit.INTERRUPTED,
+    "builtins.KeyboardInterrupt": Exit.INTERRUPTED,
+}
+
+STATUSES: Mapping[str, Exit] = {
+    "done": Exit.DONE,
+    "failed": Exit.FAILED,
+    "rejected": Exit.FAILED,
+    "waiting": Exit.WAITING,
+    "paused": Exit.LIMIT,
+    "stopped": Exit.LIMIT,
+    "cancelled": Exit.INTERRUPTED,
+}
+"""How a run's status ends."""
+
+NO_ANSWER_KINDS = frozenset({"NoRoute", "AllAttemptsFailed"})
+
+
+class Unusable(Exception):
+    """What was given on the command line cannot be used. `hint` says what can."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class NothingSelected(Unusable):
+    """There is nothing to do it with."""
+
+
+class Interrupted(Exception):
+    """A person pressed Ctrl-C until it stopped."""
+
+
+class Terminated(Exception):
+    """SIGTERM came."""
+
+
+def exit_of(error: BaseException) -> Exit:
+    """Return the exit code of a failure; what the table does not know is our own fault, `Exit.INTERNAL`."""
+    if is_about_keys(error):
+        return Exit.CREDENTIALS
+    for cls in type(error).__mro__:
+        found = FAILURES.get(f"{cls.__module__}.{cls.__qualname__}")
+        if found is not None:
+            return found
+    return Exit.INTERNAL
+
+
+def is_about_keys(error: BaseException) -> bool:
+    """Return whether an operator must see to keys: each attempt was refused for its key, or nobody has one."""
+    match type(error).__name__:
+        case "AllAttemptsFailed":
+            return all(type(cause).__name__ == "AuthFailed" for cause in error.exceptions)  # type: ignore[attr-defined]  # a group
+        case "NoRoute":
+            reasons = error.reasons.values()  # type: ignore[attr-defined]  # its own
+            return any("key" in why for why in reasons) and all(why.startswith(UNCONFIGURED) for why in reasons)
+        case "CatalogError":
+            return any(path[:1] == ("environment",) for path, _ in error.problems)  # type: ignore[attr-defined]  # its own
+    return False
+
+
+UNCONFIGURED = ("no key", "no address", "not switched on", "not configured", "only offline", "its account is shut")
+"""How the reasons begin for which a provider that nobody set up is not asked."""
+
+
+def exit_of_run(status: str, error_kinds: Iterable[str], attempt_errors: Iterable[str | None]) -> Exit:
+    """Return the exit code of a run: where every failure was that nobody answered, that is said, not just `failed`."""
+    kinds, errors = set(error_kinds), set(attempt_errors)
+    if status != "failed" or not kinds or not kinds <= NO_ANSWER_KINDS:
+        return STATUSES[status]
+    return Exit.CREDENTIALS if errors == {"AuthFailed"} else Exit.NO_ANSWER
+
+
+def cause_of(error: BaseException) -> BaseException:
+    """Return the failure itself: a task group wraps even a single one."""
+    while type(error) in (ExceptionGroup, BaseExceptionGroup) and len(error.exceptions) == 1:  # type: ignore[attr-defined]  # narrowed by type()
+        error = error.exceptions[0]  # type: ignore[attr-defined]  # as above
+    return error

@@ -1,0 +1,85 @@
+"""`explain [RUN] TASK`: who was asked for a task of the last run, in which order, and how each attempt ended."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import click
+
+from orchestrator.cli import app
+from orchestrator.cli.app import settings_of
+from orchestrator.cli.exits import NothingSelected
+from orchestrator.cli.record import read_last_run
+from orchestrator.cli.view import duration, usd
+from providers.unicode import printable
+
+TOLD = frozenset({"route.chosen", "attempt.ended", "waiting.for_provider", "turn.ended"})
+
+
+@app.command("explain")
+@click.argument("words", nargs=-1, required=True, metavar="[RUN] TASK")
+@click.option("--turn", type=click.IntRange(min=1), metavar="N", help="Only this turn of each piece of work.")
+@click.pass_context
+def explain_command(context: click.Context, words: tuple[str, ...], turn: int | None) -> None:
+    """Show who was asked for TASK in the last run, and why: candidates, refusals, attempts."""
+    if len(words) > 2:
+        raise click.UsageError("explain takes a task, and a run before it")
+    run, task = (words[0], words[1]) if len(words) == 2 else (None, words[0])
+    try:
+        events = list(read_last_run(settings_of(context).state_folder))
+    except FileNotFoundError:
+        raise NothingSelected("no run is recorded here", "orchestrator run squad.yaml") from None
+    recorded = events[0]["run_id"] if events else ""
+    if run is not None and run != recorded:
+        raise NothingSelected(f"only the last run is kept, and that is {recorded}", f"orchestrator explain {task}")
+    lines = list(explanation(events, task, turn))
+    if not lines:
+        known = ", ".join(tasks_of(events)) or "none"
+        raise NothingSelected(f"nothing was asked for {task!r} in run {recorded}", f"its tasks: {known}")
+    for line in lines:
+        click.echo(printable(line))
+
+
+def tasks_of(events: Iterable[Mapping[str, Any]]) -> list[str]:
+    return next((list(event["tasks"]) for event in events if event["type"] == "run.started"), [])
+
+
+def explanation(events: Iterable[Mapping[str, Any]], task: str, turn: int | None) -> Iterator[str]:
+    """Yield the lines about one task or element: a head for each turn, then what was decided and what happened."""
+    count: dict[str, int] = {}
+    for event in events:
+        unit = event["unit"]
+        if event["type"] == "task.ended" and event["task"] == task and turn is None:
+            yield f"{task}: {event['status']}" + (f": {event['error']}" if event["error"] else "")
+        if event["type"] not in TOLD or not lies_in(unit, task):
+            continue
+        if event["type"] == "route.chosen":
+            count[unit] = count.get(unit, 0) + 1
+        number = count.get(unit, 1)
+        if turn in (None, number):
+            yield from _told(event, f"{unit}, turn {number}")
+
+
+def lies_in(unit: str, task: str) -> bool:
+    """Return whether the path of a unit lies in a task, in all elements of a task, or in one element."""
+    return unit == task or unit.startswith((f"{task}/", f"{task}["))
+
+
+def _told(event: Mapping[str, Any], head: str) -> Iterator[str]:
+    match event["type"]:
+        case "route.chosen":
+            yield head
+            yield f"  candidates: {', '.join(event['candidates']) or 'none'}"
+            for name, reason in event["refused"].items():
+                yield f"  refused: {name}: {reason}"
+        case "attempt.ended":
+            why = f": {event['error']}: {event['detail'] or ''}" if event["error"] else ""
+            took = duration(event["ms"] / 1000)
+            yield f"  attempt {event['number']}: {event['provider']}/{event['model']}: {event['outcome']}{why} ({took})"
+        case "waiting.for_provider":
+            yield f"  waited {max(event['until'] - event['at'], 0):.0f} s: {event['reason']}"
+        case "turn.ended":
+            usage = event["usage"]
+            tokens = f"{usage['input_tokens']:,} tokens in, {usage['output_tokens']:,} out"
+            yield f"  answered by {event['provider']}/{event['model']}: {tokens}, {usd(event['cost_usd'])}"

@@ -1,0 +1,70 @@
+"""What the command line was given, made into values: files, inputs, durations."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from orchestrator.cli.app import Settings
+from orchestrator.cli.exits import Unusable
+
+if TYPE_CHECKING:
+    from orchestrator.squad import Squad
+    from providers.catalog import Catalog
+    from providers.policy import Policy
+
+
+class Duration(click.ParamType):  # type: ignore[type-arg]  # generic only in newer versions of click
+    """Seconds, as people write them: `90s`, `10m`, `2h`."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        from providers.quantities import parse_duration
+
+        try:
+            return parse_duration(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+def load_squad(file: str, settings: Settings) -> Squad:
+    """Return the squad of `file`. Raise `Unusable` where there is none, `SpecError` with all its mistakes."""
+    if not Path(file).is_file():
+        raise Unusable(f"there is no squad file {file}", "`orchestrator init` writes one")
+    from orchestrator.squad import Squad
+
+    return Squad.from_file(file, routing=settings.routing_file())
+
+
+def load_policy(settings: Settings) -> tuple[Policy, Catalog]:
+    """Return the policy and the catalog that hold here. Raise `SpecError` with all mistakes of the routing file."""
+    from orchestrator.squad import load_routing
+
+    return load_routing(settings.routing_file())
+
+
+def split_inputs(pairs: Sequence[str]) -> list[tuple[str, str]]:
+    """Return `key=value` texts as pairs."""
+    found = []
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or not key:
+            raise Unusable(f"-i {pair}: an input is written key=value")
+        found.append((key, value))
+    return found
+
+
+def json_object(file: str) -> dict[str, Any]:
+    """Return the object in a JSON file."""
+    try:
+        document = json.loads(Path(file).read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise Unusable(f"--inputs {file}: {error}") from error
+    if not isinstance(document, dict):
+        raise Unusable(f"--inputs {file}: this is a JSON {type(document).__name__}, not an object")
+    return document

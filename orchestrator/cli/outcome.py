@@ -1,0 +1,92 @@
+"""How a run's end is told: the outputs on stdout; what failed, the cost, the artifacts and what to do on stderr."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from orchestrator.cli.screens import STUB_NOTICE
+from orchestrator.cli.telling import Talk
+from orchestrator.cli.view import Progress, tokens, usd
+from providers.unicode import printable
+
+if TYPE_CHECKING:
+    from orchestrator.run import RunResult
+
+MOST_ARTIFACTS = 12
+
+
+def print_results(outputs: Mapping[str, Any], progress: Progress) -> None:
+    """Write the outputs to stdout. A squad that declares none has the output of its last task for a result."""
+    if not outputs:
+        last = progress.last_output
+        if last is not None:
+            click.echo(printable(as_text(last)))
+        return
+    for name, value in outputs.items():
+        text = printable(as_text(value))
+        if len(outputs) == 1:
+            click.echo(text)
+        else:
+            click.echo(f"{name}:\n{text}\n" if "\n" in text else f"{name}: {text}")
+
+
+def as_text(value: Any) -> str:
+    """Return text as it is, nothing as nothing, anything else as JSON."""
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=2 if value else None)
+
+
+def tell_end(talk: Talk, progress: Progress, result: RunResult, file: str) -> None:
+    """Say how the run ended and what may be done next."""
+    states = ", ".join(f"{number} {state}" for state, number in task_counts(result.tasks).items())
+    figures = "  ".join(filter(None, (progress.took(), tokens(result.usage.total), usd(micro(result.cost)))))
+    talk.say(f"\n{result.run_id}: {result.status}  ({states})  {figures}")
+    if progress.last_failure:
+        row, why = progress.last_failure
+        talk.write(printable(f"last failure: {row}: {why}"))
+    _tell_artifacts(talk, result)
+    for task, reason in result.waiting.items():
+        talk.say(printable(f"waiting: {task}: {reason}"))
+    talk.say(f"next: {next_command(result, progress, file)}")
+    if result.stub:
+        talk.say(STUB_NOTICE)
+
+
+def _tell_artifacts(talk: Talk, result: RunResult) -> None:
+    for path in list(result.artifacts)[:MOST_ARTIFACTS]:
+        talk.say(printable(f"artifact: {result.out / path if result.out else path}"))
+    more = len(result.artifacts) - MOST_ARTIFACTS
+    if more > 0:
+        talk.say(f"artifact: and {more} more in {result.out}")
+
+
+def next_command(result: RunResult, progress: Progress, file: str) -> str:
+    """Return the command that helps most after such an end."""
+    if result.status == "waiting":
+        return f"orchestrator run {file} on a terminal, or with --approve auto or deny"
+    if result.status in ("paused", "stopped"):
+        return f"raise the budget in {file}, or --max-cost and --timeout"
+    if result.status == "cancelled":
+        return f"orchestrator run {file}"
+    if result.stub:
+        return "orchestrator providers ls  (shows which keys to set)"
+    failed = progress.last_failure[0] if progress.last_failure else None
+    task = failed or next(reversed(list(result.tasks)), "TASK")
+    return f"orchestrator explain {task.partition('[')[0]}"
+
+
+def task_counts(tasks: Mapping[str, str]) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for status in tasks.values():
+        counts[status] = counts.get(status, 0) + 1
+    return counts
+
+
+def micro(cost: int | None) -> float | None:
+    """Return micro-USD as USD."""
+    return None if cost is None else cost / 1e6

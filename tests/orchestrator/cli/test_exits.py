@@ -1,0 +1,92 @@
+"""One table maps failures to exit codes; each name in it is a real class, and each code has its case."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+import click
+import pytest
+
+from orchestrator.cli.exits import (
+    FAILURES,
+    STATUSES,
+    Exit,
+    Interrupted,
+    NothingSelected,
+    Terminated,
+    Unusable,
+    cause_of,
+    exit_of,
+    exit_of_run,
+)
+from orchestrator.errors import PlanError, RunNotFound, SpecError, TaskTimedOut
+from orchestrator.events import RunStatus
+from providers.errors import AllAttemptsFailed, AuthFailed, BudgetSpent, CatalogError, NoRoute, Overloaded, Unreachable
+
+
+@pytest.mark.parametrize("name", FAILURES)
+def test_each_name_in_the_table_is_a_class(name):
+    module, _, cls = name.rpartition(".")
+    assert issubclass(getattr(import_module(module), cls), BaseException)
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (SpecError([]), 1),
+        (PlanError([]), 1),
+        (CatalogError([]), 1),
+        (click.UsageError("x"), 2),
+        (Unusable("x"), 2),
+        (ZeroDivisionError(), 3),
+        (AuthFailed("x"), 4),
+        (AllAttemptsFailed("x", [AuthFailed("a"), AuthFailed("b")]), 4),
+        (NoRoute({"a/b": "no key: A_KEY is not set"}), 4),
+        (NothingSelected("x"), 5),
+        (RunNotFound("x"), 5),
+        (BudgetSpent("squad", "max_cost", 1, 1, 1), 6),
+        (TaskTimedOut("x"), 6),
+        (Overloaded("x"), 8),
+        (AllAttemptsFailed("x", [AuthFailed("a"), Unreachable("b")]), 8),
+        (NoRoute({"a/b": "breaker open"}), 8),
+        (NoRoute({}), 8),
+        (KeyboardInterrupt(), 130),
+        (click.Abort(), 130),
+        (Interrupted(), 130),
+        (BrokenPipeError(), 130),
+        (Terminated(), 143),
+    ],
+)
+def test_failures(error, code):
+    assert exit_of(error) == code
+
+
+def test_every_status_of_a_run_has_a_code():
+    assert set(STATUSES) == set(RunStatus.__args__)
+
+
+@pytest.mark.parametrize(
+    ("status", "kinds", "attempts", "code"),
+    [
+        ("done", [], ["RateLimited", None], 0),
+        ("failed", ["OutputInvalid"], [None], 1),
+        ("failed", ["OutputInvalid", "NoRoute"], [None], 1),
+        ("failed", ["AllAttemptsFailed"], ["Overloaded", "AuthFailed"], 8),
+        ("failed", ["AllAttemptsFailed"], ["AuthFailed"], 4),
+        ("rejected", [], [], 1),
+        ("paused", [], [], 6),
+        ("stopped", ["BudgetSpent"], [], 6),
+        ("waiting", [], [], 7),
+        ("cancelled", [], [], 130),
+    ],
+)
+def test_runs(status, kinds, attempts, code):
+    assert exit_of_run(status, kinds, attempts) == code
+
+
+def test_a_single_failure_is_taken_out_of_its_group():
+    inner = AllAttemptsFailed("x", [AuthFailed("a")])
+    assert cause_of(ExceptionGroup("tasks", [BaseExceptionGroup("more", [inner])])) is inner
+    several = ExceptionGroup("tasks", [ValueError(), KeyError()])
+    assert cause_of(several) is several
+    assert exit_of(several) is Exit.INTERNAL
