@@ -1,0 +1,302 @@
+"""A provider on 127.0.0.1 that speaks Chat Completions and misbehaves as its path says.
+
+`loopback.url("500", "ok")` is the base URL of an endpoint whose first request gets a 500 and every later one a sound
+answer. It runs in threads of its own, so tests on any event loop may ask it.
+"""
+
+from __future__ import annotations
+
+import json
+import select
+import socket
+import struct
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+WORDS = ("Hello ", "from ", "loopback ", "🛒 ", "é.")
+ANSWER = "".join(WORDS)
+USAGE = {"prompt_tokens": 12, "completion_tokens": 7, "total_tokens": 19}
+POLL_S = 0.02
+
+
+@dataclass
+class Seen:
+    """One request. `left` is set when the client closed its socket before the answer was over."""
+
+    base: str
+    mode: str
+    headers: dict[str, str]
+    body: Any
+    left: threading.Event = field(default_factory=threading.Event)
+
+
+class Loopback:
+    """The server and what it saw. `requests` are in order of arrival."""
+
+    def __init__(self) -> None:
+        self.requests: list[Seen] = []
+        self.stopping = threading.Event()
+        self._turns: Counter[str] = Counter()
+        self._lock = threading.Lock()
+        self._server = _Server(("127.0.0.1", 0), self)
+
+    @property
+    def root(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def url(self, *modes: str) -> str:
+        """Return a base URL. The n-th request to it is met by the n-th mode (see `MODES`), later ones by the last."""
+        unknown = [mode for mode in modes if mode.partition("=")[0] not in MODES]
+        assert not unknown, f"no such mode: {unknown}"
+        return f"{self.root}/{','.join(modes)}/v1"
+
+    def to(self, base: str) -> list[Seen]:
+        """Return the requests that came to the base URL."""
+        return [seen for seen in self.requests if seen.base == base]
+
+    def take(self, path: str, headers: dict[str, str], body: Any) -> Seen:
+        modes = path.split("/")[1]
+        with self._lock:
+            turn = self._turns[modes]
+            self._turns[modes] += 1
+            options = modes.split(",")
+            base = f"{self.root}{path.removesuffix('/chat/completions')}"
+            seen = Seen(base, options[min(turn, len(options) - 1)], headers, body)
+            self.requests.append(seen)
+        return seen
+
+    @contextmanager
+    def serving(self) -> Iterator[Loopback]:
+        thread = threading.Thread(target=self._server.serve_forever, args=(POLL_S,), name="loopback")
+        thread.start()
+        try:
+            yield self
+        finally:
+            self.stopping.set()
+            self._server.shutdown()
+            thread.join()
+            self._server.server_close()  # waits for the threads that still answer
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = False
+    block_on_close = True
+    request_queue_size = 128
+
+    def __init__(self, address: tuple[str, int], loopback: Loopback) -> None:
+        super().__init__(address, _Handler)
+        self.loopback = loopback
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Stay silent: clients of a misbehaving server leave in the middle."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: _Server
+
+    def setup(self) -> None:
+        super().setup()
+        self.loopback = self.server.loopback
+
+    def handle_one_request(self) -> None:
+        # An idle kept connection must not hold up the stop.
+        while not select.select([self.connection], [], [], POLL_S)[0]:
+            if self.loopback.stopping.is_set():
+                self.close_connection = True
+                return
+        super().handle_one_request()
+
+    def do_POST(self) -> None:
+        data = self.rfile.read(int(self.headers.get("content-length", 0)))
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        self.seen = self.loopback.take(self.path, headers, json.loads(data))
+        self.streamed = bool(self.seen.body.get("stream"))
+        kind, _, argument = self.seen.mode.partition("=")
+        MODES[kind](self, argument)
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # the standard library's name
+        """Say nothing on stderr."""
+
+    # -- pieces of an answer
+
+    def whole(self, status: int, body: bytes, content_type: str = "application/json", **headers: str) -> None:
+        self.send_response(status)
+        self.send_header("content-type", content_type)
+        self.send_header("content-length", str(len(body)))
+        for name, value in headers.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def refuse(self, status: int, message: str, **headers: str) -> None:
+        error = {"error": {"message": message, "type": "server_error", "param": None, "code": None}}
+        self.whole(status, json.dumps(error).encode(), **headers)
+
+    def open_events(self) -> None:
+        self.send_response(200)
+        self.send_header("content-type", "text/event-stream")
+        self.send_header("transfer-encoding", "chunked")
+        self.end_headers()
+
+    def chunk(self, data: bytes) -> None:
+        self.wfile.write(b"%x\r\n%b\r\n" % (len(data), data))
+
+    def delta(self, **delta: Any) -> None:
+        self.chunk(_event({"choices": [{"index": 0, "delta": delta, "finish_reason": None}]}))
+
+    def end_events(self) -> None:
+        self.chunk(_event({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}))
+        if (self.seen.body.get("stream_options") or {}).get("include_usage"):
+            self.chunk(_event({"choices": [], "usage": USAGE}))
+        self.chunk(b"data: [DONE]\n\n")
+        self.chunk(b"")
+
+    def answer(self, words: tuple[str, ...] = WORDS, content_type: str = "application/json") -> None:
+        if not self.streamed:
+            self.whole(200, _completion("".join(words)), content_type)
+            return
+        self.open_events()
+        self.delta(role="assistant", content="")
+        for word in words:
+            self.delta(content=word)
+        self.end_events()
+
+    def hold(self, seconds: float) -> None:
+        """Send nothing for `seconds`, or until the client leaves or the test is over."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until and not self.loopback.stopping.is_set():
+            readable, _, _ = select.select([self.connection], [], [], POLL_S)
+            if readable and not self._peek():
+                self.seen.left.set()
+                self.close_connection = True
+                return
+
+    def _peek(self) -> bytes:
+        with suppress(ConnectionError):
+            return self.connection.recv(1, socket.MSG_PEEK)
+        return b""
+
+
+def _event(value: Any) -> bytes:
+    return b"data: " + json.dumps(value, ensure_ascii=False).encode() + b"\n\n"
+
+
+def _completion(content: str) -> bytes:
+    choice = {"index": 0, "message": {"role": "assistant", "content": content}, "finish_reason": "stop"}
+    return json.dumps({"id": "x", "choices": [choice], "usage": USAGE}, ensure_ascii=False).encode()
+
+
+# ---- what may go wrong
+
+
+def _reset(handler: _Handler, _: str) -> None:
+    # Linger for no time: the kernel answers with RST instead of FIN.
+    handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    handler.connection.close()
+    handler.close_connection = True
+
+
+def _slow(handler: _Handler, seconds: str) -> None:
+    handler.hold(float(seconds))
+    if not handler.seen.left.is_set():
+        handler.answer()
+
+
+def _hang(handler: _Handler, _: str) -> None:
+    handler.hold(60)
+    handler.close_connection = True
+
+
+def _stall(handler: _Handler, _: str) -> None:
+    """Go silent after the first word."""
+    handler.open_events()
+    handler.delta(content=WORDS[0])
+    handler.hold(60)
+    handler.close_connection = True
+
+
+def _malformed(handler: _Handler, _: str) -> None:
+    if not handler.streamed:
+        handler.whole(200, _completion(ANSWER)[:-20])
+        return
+    handler.open_events()
+    handler.chunk(b'data: {"choices": [{"delta"\n\n')
+    handler.end_events()
+
+
+def _html(handler: _Handler, _: str) -> None:
+    handler.whole(200, b"<!doctype html><title>Sign in</title>", "text/html")
+
+
+def _cut(handler: _Handler, words: str) -> None:
+    """End the reply properly, but after only so many words: no finish reason, no terminator."""
+    if not handler.streamed:
+        handler.whole(200, _completion(ANSWER)[: 40 * int(words)])
+        return
+    handler.open_events()
+    handler.delta(role="assistant", content="")
+    for word in WORDS[: int(words)]:
+        handler.delta(content=word)
+    handler.chunk(b"")
+
+
+def _torn(handler: _Handler, words: str) -> None:
+    """Drop the connection in the middle of the body."""
+    if handler.streamed:
+        handler.open_events()
+        for word in WORDS[: int(words)]:
+            handler.delta(content=word)
+        handler.wfile.write(b"40\r\ndata: {")
+    else:
+        handler.send_response(200)
+        handler.send_header("content-length", "500")
+        handler.end_headers()
+        handler.wfile.write(_completion(ANSWER)[:30])
+    handler.close_connection = True
+
+
+def _latin1(handler: _Handler, _: str) -> None:
+    """Words that are not UTF-8, as a careless proxy sends them."""
+    if not handler.streamed:
+        handler.whole(200, _completion("caf#").replace(b"#", b"\xe9"))
+        return
+    handler.open_events()
+    handler.chunk(_event({"choices": [{"delta": {"content": "caf#"}}]}).replace(b"#", b"\xe9"))
+    handler.end_events()
+
+
+MODES: dict[str, Callable[[_Handler, str], None]] = {
+    "ok": lambda handler, _: handler.answer(),
+    "500": lambda handler, _: handler.refuse(500, "something broke"),
+    "503": lambda handler, _: handler.refuse(503, "no capacity"),
+    "401": lambda handler, _: handler.refuse(401, "wrong key"),
+    "429": lambda handler, seconds: handler.refuse(429, "slow down", retry_after=seconds or "1"),
+    "reset": _reset,
+    "slow": _slow,
+    "hang": _hang,
+    "stall": _stall,
+    "empty": lambda handler, _: handler.answer(()),
+    "malformed": _malformed,
+    "html": _html,
+    "cut": _cut,
+    "torn": _torn,
+    "wrong-type": lambda handler, _: handler.answer(content_type="application/octet-stream"),
+    "latin1": _latin1,
+}
+"""By name; an argument follows `=`: `429=7` (Retry-After), `slow=0.2` (seconds), `cut=0`, `torn=2` (words before)."""
+
+
+@pytest.fixture
+def loopback() -> Iterator[Loopback]:
+    """A misbehaving provider, fresh for each test."""
+    with Loopback().serving() as server:
+        yield server
