@@ -113,10 +113,10 @@ class Agent:
 
     @property
     def opening(self) -> Message:
-        """The system message. Agents whose instructions are the same text share it, and so its encoded bytes."""
+        """The system message. Agents of one persona and one `values` share it, and so its encoded bytes."""
         found: Message | None = self._memo.get("opening")
         if found is None:
-            found = self._memo["opening"] = _system(self.persona.instructions(self.values))
+            found = self._memo["opening"] = _opening(_Same(self.persona), _Same(self.values))
         return found
 
     @property
@@ -129,9 +129,24 @@ class Agent:
         return found
 
 
+class _Same:
+    """Equal to what wraps the same object: a key for values that cannot be hashed, or only slowly."""
+
+    __slots__ = ("it",)
+
+    def __init__(self, it: Any) -> None:
+        self.it = it
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and self.it is other.it
+
+    def __hash__(self) -> int:
+        return id(self.it)
+
+
 @lru_cache(maxsize=1024)
-def _system(text: str) -> Message:
-    return system(text)
+def _opening(persona: _Same, values: _Same) -> Message:
+    return system(persona.it.instructions(values.it))
 
 
 @dataclass(slots=True)
@@ -144,6 +159,8 @@ class Log:
     specs: tuple[ToolSpec, ...]
     seal: Any
     tokens: int
+    fixed: int
+    """Tokens of each request that are not its messages': tools, schema, room for the answer."""
     usage: Usage | None = None
     cost: int | None = 0
 
@@ -157,8 +174,7 @@ class Log:
         agent, messages = self.agent, tuple(self.messages)
         keep_last = agent.history.keep_last
         if agent.window is not None or keep_last is not None:
-            reserve = agent.max_output_tokens or ANSWER_TOKENS
-            messages = fit(messages, agent.window, reserve, keep_last=keep_last, total=self.tokens)
+            messages = fit(messages, agent.window, self.fixed, keep_last=keep_last, total=self.tokens)
         return Request(
             messages=messages,
             tools=self.specs,
@@ -199,7 +215,11 @@ def _begin(agent: Agent, shape: Shape | None, history: tuple[Message, ...]) -> L
     messages = [opening, *history]
     seal.update(b"".join([message.digest for message in messages]))
     specs = tuple([one.spec for one in agent.tools])
-    return Log(agent, shape, messages, specs, seal, count_tokens(messages))
+    fixed = 0
+    if agent.window is not None:
+        bare = Request((), specs, output_schema=None if shape is None else shape.schema)
+        fixed = bare.input_tokens + (agent.max_output_tokens or ANSWER_TOKENS)
+    return Log(agent, shape, messages, specs, seal, count_tokens(messages), fixed)
 
 
 async def pursue(

@@ -81,11 +81,11 @@ class Tool:
         return _failed(call, f"no answer within {self.timeout_s:g} s")
 
     async def _run(self, arguments: dict[str, Any]) -> Any:
-        if inspect.iscoroutinefunction(self.function):
-            return await self.function(**arguments)
-        if not self.blocking:
-            return self.function(**arguments)
-        return await anyio.to_thread.run_sync(lambda: self.function(**arguments), abandon_on_cancel=True)
+        if self.blocking and not inspect.iscoroutinefunction(self.function):
+            made = await anyio.to_thread.run_sync(lambda: self.function(**arguments), abandon_on_cancel=True)
+        else:
+            made = self.function(**arguments)
+        return await made if inspect.isawaitable(made) else made
 
     def _arguments(self) -> Any:
         found = self._memo.get("arguments")
@@ -160,7 +160,7 @@ async def _checked(call: ToolCall, tools: Mapping[str, Tool], ctx: RunContext) -
     chosen = tools.get(call.name)
     if chosen is None:
         return _failed(call, f"there is no tool of this name; there are: {', '.join(tools) or 'none'}")
-    if chosen.approval == "ask":
+    if chosen.approval != "never":
         if ctx.approve is None:
             return _failed(call, "it needs a person's approval, and nobody can be asked now; go on without it")
         if not await ctx.approve(call.name, call.arguments):

@@ -22,7 +22,7 @@ class Voice:
     """A persona of the least kind, which counts how often it is rendered."""
 
     name: str = "dev"
-    tier: str | None = "worker"
+    tier: str = "worker"
     text: str = "You are a developer."
     rendered: list[Any] = field(default_factory=list)
 

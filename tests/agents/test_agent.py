@@ -8,7 +8,7 @@ import pytest
 from agents import OutputInvalid, RunContext, ToolEnded, ToolFault, ToolStarted, TurnEnded, TurnLimit, TurnStarted, tool
 from agents.context import History
 from providers.adapters.scripted import say, tool_call
-from providers.errors import AllAttemptsFailed, Declined
+from providers.errors import AllAttemptsFailed, AuthFailed, Declined
 from providers.events import AttemptEnded
 from providers.messages import FinishReason, OutputSchema, Response, Usage, assistant, user
 
@@ -106,14 +106,15 @@ class TestWork:
         with pytest.raises((AllAttemptsFailed, Declined)):
             await scripted(Declined("no", category="violence")).agent().work("Write.")
 
-    async def test_the_persona_is_rendered_once_and_agents_of_one_text_share_the_message(self, scripted, voice):
-        bench = scripted("a", "b", "c")
-        agent, other = bench.agent(persona=voice, values={"x": 1}), bench.agent()
-        for one in (agent, agent, other):
+    async def test_a_persona_is_rendered_once_for_the_same_values(self, scripted, voice):
+        bench = scripted("a", "b", "c", "d")
+        values = {"x": 1}
+        agent, twin = (bench.agent(persona=voice, values=values, name=name) for name in ("amelia", "bob"))
+        for one in (agent, agent, twin, bench.agent(persona=voice)):
             await one.work("Hi")
-        assert voice.rendered == [{"x": 1}]
-        first, second, third = (request.messages[0] for request in bench.script.requests)
-        assert first is second is third
+        assert voice.rendered == [{"x": 1}, {}]
+        first, second, third, other = (request.messages[0] for request in bench.script.requests)
+        assert first is second is third is not other
 
     async def test_one_agent_may_do_many_works_at_once(self, scripted):
         bench = scripted(*[lambda request: f"to {request.messages[-1].text}"] * 20)
@@ -300,6 +301,11 @@ class TestStream:
 
         with pytest.raises(KeyError):
             await read(scripted("x" * 5000).agent().stream("Write."), refuse)
+
+    async def test_a_group_of_failed_attempts_comes_out_as_it_is(self, scripted):
+        bench = scripted(*[AuthFailed("no")])
+        with pytest.raises(AllAttemptsFailed):
+            await read(bench.agent().stream("Write."))
 
     async def test_leaving_early_ends_the_work(self, scripted):
         bench = scripted("x" * 5000)
