@@ -12,7 +12,7 @@ from jinja2 import Environment, nodes
 from jinja2.visitor import NodeTransformer
 
 from personas.limits import Limits, TemplateError
-from personas.vocabulary import CONCAT, EACH, FILTER_WORDS, LITERAL, METHODS, SLICE, TEST_WORDS, method
+from personas.vocabulary import COMPARED, CONCAT, EACH, FILTER_WORDS, LITERAL, METHODS, SLICE, TEST_WORDS, method
 
 _NODES = (
     "Template Output TemplateData If For Assign Name Const Tuple List Dict Pair Keyword CondExpr Filter Test Call "
@@ -148,6 +148,16 @@ class Priced(NodeTransformer):
     def visit_Concat(self, node: nodes.Concat) -> nodes.Expr:  # noqa: N802
         self.generic_visit(node)
         return _filter(CONCAT, nodes.List(node.nodes, lineno=node.lineno))
+
+    def visit_Operand(self, node: nodes.Operand) -> nodes.Operand:  # noqa: N802
+        self.generic_visit(node)
+        node.expr = _filter(COMPARED, node.expr)
+        return node
+
+    def visit_Test(self, node: nodes.Test) -> nodes.Test:  # noqa: N802
+        self.generic_visit(node)
+        node.args = [_filter(COMPARED, argument) for argument in node.args]
+        return node
 
     def visit_CondExpr(self, node: nodes.CondExpr) -> nodes.Expr:  # noqa: N802
         self.generic_visit(node)

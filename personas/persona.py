@@ -148,8 +148,10 @@ class Personas:
 
     def _layers(self, mapping: Mapping[str, Any]) -> tuple[list[Mapping[str, Any]], list[Problem]]:
         """Return `mapping` and its ancestors, nearest first, and what is wrong with them."""
-        layers: list[Mapping[str, Any]] = [mapping]
         problems = _problems(mapping)
+        if any(not path for path, _ in problems):  # not even a mapping
+            return [], problems
+        layers = [mapping]
         lineage: list[str] = []
         while isinstance(parent := layers[-1].get("extends"), str):
             if parent in lineage:
@@ -162,11 +164,10 @@ class Personas:
             if found is None:
                 message = f"{parent!r} is not a persona{_nearest(parent, self.names())}"
                 return layers, [*problems, (("extends",), message + _via(lineage[:-1]))]
+            if wrong := _problems(found):
+                via = [(("extends",), ": ".join((*_spelled(path), text)) + _via(lineage)) for path, text in wrong]
+                return layers, [*problems, *via]
             layers.append(found)
-            problems += [
-                (("extends",), ": ".join((*_spelled(path), message)) + _via(lineage))
-                for path, message in _problems(found)
-            ]
         return layers, problems
 
 
@@ -175,7 +176,7 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     merged = dict(base)
     for key, value in over.items():
         match merged.get(key), value:
-            case list() as old, list():
+            case list() | tuple() as old, list() | tuple():
                 merged[key] = [*old, *value]
             case Mapping() as old, Mapping():
                 merged[key] = merge(old, value)
@@ -193,7 +194,7 @@ def _persona(merged: Mapping[str, Any], name: str) -> Persona:
     }
     if "role" not in scalars:
         raise PersonaError([(("role",), "a persona needs a role: what it is responsible for, in a sentence")])
-    persona = Persona(name=name, display_name=merged.get("name") or name, **scalars, **lists)
+    persona = Persona(name=name, display_name=merged.get("name") or merged.get("title") or name, **scalars, **lists)
     try:
         _template(persona.template)
     except TemplateError as error:
@@ -211,7 +212,9 @@ def _problems(mapping: Mapping[str, Any]) -> list[Problem]:
     try:
         PersonaSpec.model_validate(mapping)
     except ValidationError as error:
-        return list(dict.fromkeys(_problem(detail["loc"], detail["type"], detail["msg"]) for detail in error.errors()))
+        # A tool fails as a name and as a mapping; the first says it for both.
+        told = [detail for detail in error.errors() if detail["type"] != "dict_type"]
+        return [_problem(detail["loc"], detail["type"], detail["msg"]) for detail in told]
     return []
 
 
@@ -219,6 +222,10 @@ def _problem(location: Path, kind: str, message: str) -> Problem:
     if kind == "extra_forbidden":
         field = str(location[-1])
         return location, f"{field!r} is not a field of a persona{_nearest(field, PersonaSpec.model_fields)}"
+    if kind == "model_type":
+        return location, "a persona is a mapping of fields"
+    if location[:1] == ("tools",) and kind == "string_type":
+        return location[:2], "a tool is a name or a mapping"
     # The two forms of a tool are told apart by a third step, which leads nowhere in what was written.
     path = location[:2] if location[:1] == ("tools",) else location
     return path, message.removeprefix("Value error, ").removeprefix("Input ")

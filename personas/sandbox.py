@@ -275,8 +275,12 @@ def _end_of_expression(source: str, start: int) -> int:
     raise TemplateError("'${{' is never closed by '}}', or a quote in it is left open", start)
 
 
+_LINE_END = re.compile(r"\r\n|\r|\n")
+
+
 def _line_start(source: str, line: int) -> int:
-    return sum(len(text) + 1 for text in source.split("\n")[: line - 1])
+    ends = [end.end() for end in _LINE_END.finditer(source)]
+    return [0, *ends][min(line - 1, len(ends))]
 
 
 def _explained(
