@@ -91,8 +91,6 @@ class Expressions:
         if task not in tasks:
             return "unknown-task", f"no task is called '{task}'", nearest(task, tasks)
         if scope.task is not None and self.ancestry.knows(scope.task) and not self.ancestry.precedes(task, scope.task):
-            if self.report.is_broken(("tasks", scope.task, "needs")):
-                return None
             return "not-an-ancestor", *_why_not(task, scope.task)
         return None if len(rest) < 2 else self._task_attribute(task, rest[1:])
 
@@ -113,6 +111,8 @@ class Expressions:
         if not rest:
             return None
         step, *inner = rest
+        if "?" in scope.steps or "?" in scope.later:  # a step's id is wrong, which is reported
+            return None
         if step not in scope.steps:
             message = f"no earlier step is called '{step}'"
             hint = f"'{step}' comes later" if step in scope.later else nearest(step, scope.steps)

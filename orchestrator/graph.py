@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
 
@@ -66,25 +66,25 @@ class Ancestry:
 
     bits: Mapping[str, int]
     above: Mapping[str, int]
+    torn: Collection[str] = ()
 
     def knows(self, task: str) -> bool:
-        """Whether the task can be reached: it is on no cycle and behind none."""
-        return task in self.above
+        """Whether all ancestors of the task are known: it is on no cycle and behind none, and behind no torn task."""
+        return task in self.above and task not in self.torn
 
     def precedes(self, ancestor: str, task: str) -> bool:
         return bool(self.above.get(task, 0) & self.bits.get(ancestor, 0))
 
-    def of(self, task: str) -> list[str]:
-        """Return the ancestors of a task, in topological order."""
-        return [name for name, bit in self.bits.items() if self.above.get(task, 0) & bit]
 
-
-def ancestry(needs: Needs, ordered: Sequence[str]) -> Ancestry:
-    """Return the ancestors of each task in `ordered`."""
+def ancestry(needs: Needs, ordered: Sequence[str], torn: Collection[str] = ()) -> Ancestry:
+    """Return the ancestors of each task in `ordered`. Of `torn` tasks not all needs are known."""
+    torn = set(torn)
     bits = {name: 1 << index for index, name in enumerate(ordered)}
     above: dict[str, int] = {}
     for name in ordered:
         above[name] = 0
         for needed in needs[name]:
             above[name] |= above[needed] | bits[needed]
-    return Ancestry(bits, above)
+        if not torn.isdisjoint(needs[name]):
+            torn.add(name)
+    return Ancestry(bits, above, torn)

@@ -102,7 +102,7 @@ def _tasks(spec: SquadSpec, report: Report, roster: Roster, limits: Limits) -> t
         index = (spec.tasks[cycle[0]].needs or []).index(after)
         shown = " -> ".join([*cycle, cycle[0]])
         report.error(("tasks", cycle[0], "needs", index), "cycle", f"these tasks wait for each other: {shown}")
-    texts.ancestry = planner.ancestry = ancestry(needs, ordered)
+    texts.ancestry = planner.ancestry = ancestry(needs, ordered, filter(planner.is_torn, spec.tasks))
     plans = {name: planner.plan(name) for name in spec.tasks}  # in the file's order, so that of two the first is right
     return {name: plans[name] for name in ordered}, texts
 
@@ -122,7 +122,8 @@ def _check_ends(spec: SquadSpec, report: Report, conversations: Mapping[str, Con
             "add max_turns, tokens or time, under any where there are several; max_cost alone does not end what is free"
         )
         path: Path = ("conversations", name, "terminate")
-        report.error(path, "unbounded", f"the conversation '{name}' could go on for ever", hint, key=True)
+        if not any(broken[:3] == path for broken in report.broken):
+            report.error(path, "unbounded", f"the conversation '{name}' could go on for ever", hint, key=True)
 
 
 def _conversation_uses(spec: SquadSpec) -> list[tuple[str, str]]:

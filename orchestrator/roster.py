@@ -85,7 +85,7 @@ class Roster:
         except PersonaError as error:
             for inner, message in error.problems:
                 own = (*path, *inner) if inner and inner[0] in overrides else (*path, "persona", *inner)
-                self.report.error(own, "invalid-persona", message)
+                self.report.error(own, "invalid-persona", message, key="not a field" in message)
             return None
 
     def _base(self, path: Path, persona: str | dict[str, Any]) -> Mapping[str, Any] | None:

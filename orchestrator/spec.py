@@ -272,14 +272,15 @@ def parse_spec(text: str, file: str) -> tuple[SquadSpec, Node, list[Problem]]:
         raise SpecError(
             [root.problem((), "wrong-type", "a squad is a mapping: `name: ...`, `agents: ...`, `tasks: ...`")]
         )
-    data = root.plain()
+    data, is_whole = root.plain(), not problems
     for mended in range(_MENDINGS):
         try:
             return SquadSpec.model_validate(data), root, in_order(problems)
         except ValidationError as error:
             wrong = [(mistakes.path_of(data, detail["loc"]), detail) for detail in error.errors(include_url=False)]
         if not mended:  # later rounds find only what the mending did
-            problems += mistakes.problems(root, SquadSpec, wrong)
+            found = mistakes.problems(root, SquadSpec, wrong)
+            problems += found if is_whole else [p for p in found if p.code != "missing-field"]
         for path, detail in wrong:
             mistakes.mend(data, path, detail["type"])
     raise AssertionError(f"{file}: its mistakes cannot be mended")

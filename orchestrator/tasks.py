@@ -21,7 +21,7 @@ from orchestrator.plan import (
     TaskPlan,
     Work,
 )
-from orchestrator.problems import Path, nearest
+from orchestrator.problems import Path
 from orchestrator.roster import Roster, budget
 from orchestrator.spec import ApprovalSpec, RetrySpec, SquadSpec, StepSpec, TaskSpec
 
@@ -226,8 +226,6 @@ class Tasks:
             if other not in self.spec.tasks:
                 self.report.unknown((*path, index), "task", other, self.spec.tasks)
             elif self.ancestry.knows(name) and not self.ancestry.precedes(other, name):
-                if self.report.is_broken(("tasks", name, "needs")):
-                    continue
                 message = f"'{word}' names '{other}', which '{name}' does not wait for"
                 self.report.error((*path, index), "not-an-ancestor", message, f"add '{other}' to needs")
 
@@ -312,11 +310,14 @@ class Tasks:
 
     def needs(self, name: str) -> list[str]:
         """Return what the task waits for, and report names that no task has."""
-        known = []
-        for index, need in enumerate(self.spec.tasks[name].needs or ()):
-            path = ("tasks", name, "needs", index)
-            if need in self.spec.tasks:
-                known.append(need)
-            else:
-                self.report.error(path, "unknown-task", f"no task is called '{need}'", nearest(need, self.spec.tasks))
-        return known
+        needs = self.spec.tasks[name].needs or []
+        for index, need in enumerate(needs):
+            if need not in self.spec.tasks:
+                self.report.unknown(("tasks", name, "needs", index), "task", need, self.spec.tasks)
+        return [need for need in needs if need in self.spec.tasks]
+
+    def is_torn(self, name: str) -> bool:
+        """Whether some of the task's needs cannot be told, because of a mistake in them."""
+        path, gaps = ("tasks", name), self.report.gaps
+        unknown = any(need not in self.spec.tasks for need in self.spec.tasks[name].needs or ())
+        return unknown or self.report.is_broken(path) or path in gaps or (*path, "needs") in gaps

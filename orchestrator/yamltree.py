@@ -353,10 +353,19 @@ class _Builder:
                 f"*{name} stands inside its own value" if name in self.anchors else f"no &{name} stands before *{name}"
             )
             self.found.append(self.source.problem(self._mark_of(event), code, message))
-            known = Node(None, self._mark_of(event), self.source), 1, 0
+            self._drop()
+            return
         node, size, height = known
         self._count(event, size, height)
         self._add(node, size, height, None, node.value if isinstance(node.value, str) else None)
+
+    def _drop(self) -> None:
+        """Go on without a value, or without a key and its value."""
+        if not self.stack:
+            self._stop(self.found.pop())
+        parent = self.stack[-1]
+        if parent.is_mapping:
+            parent.key, parent.expects_key = None, not parent.expects_key
 
     def _wants_key(self) -> bool:
         return bool(self.stack) and self.stack[-1].is_mapping and self.stack[-1].expects_key
