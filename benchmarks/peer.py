@@ -22,7 +22,7 @@ from providers.catalog import load_catalog
 from providers.messages import FinishReason, Message, Request, Response, Text, assistant, system, user
 from providers.policy import parse_policy
 
-TERSE = Persona(name="terse", display_name="Terse", tier="worker", identity="You are terse.")
+TERSE = Persona(name="terse", display_name="Terse", role="You are terse.", tier="worker")
 ROLES = {"system": system, "user": user, "assistant": lambda text: assistant(text)}
 
 

@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from agents.context import History as History
+
 if TYPE_CHECKING:
     from agents.tools import Tool
     from personas import Persona
@@ -38,14 +40,6 @@ class Retry:
 
     max_attempts: int = 1
     on: frozenset[RetryCause] = frozenset()
-
-
-@dataclass(frozen=True, slots=True)
-class History:
-    """How much of a transcript goes along."""
-
-    keep_last: int | None = None
-    summarise_over_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +190,7 @@ class Plan:
     """Values, after defaults and types."""
     outputs: Mapping[str, ExpressionText] = field(default_factory=dict)
     budget: Budget | None = None
-    history: History = History()
+    history: History = field(default_factory=History)
     max_parallel: int = 16
     """Units at work at once, over the whole run."""
     fail_fast: bool = False

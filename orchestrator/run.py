@@ -238,8 +238,17 @@ class Driver:
             await self._journal.finish(unit.id, name, fence, result, self._recorder.take())
             return result
 
+        async def approve(tool: str, arguments: str) -> bool:
+            gate = GateOpened(unit.path, f"Run the tool {tool}?", ("approve", "reject"), {"arguments": arguments}, 1)
+            self._recorder.record(unit.path, gate)
+            answer = await self._ask(gate)
+            if answer is None:
+                raise Parked(f"a person's leave to run {tool}")
+            self._recorder.record(unit.path, answer)
+            return answer.choice == "approve"
+
         path = unit.path
-        return RunContext(emit=self._recorder.at(path), do=do, purse=self._purse, path=path)
+        return RunContext(emit=self._recorder.at(path), do=do, purse=self._purse, path=path, approve=approve)
 
     def _limited(self, unit: Unit, error: Parked | BudgetSpent) -> TaskEnded | ElementEnded | TaskParked:
         if isinstance(error, Parked):

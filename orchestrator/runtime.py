@@ -115,7 +115,7 @@ async def open_run(
         started = RunStarted(plan.name, tuple(plan.tasks), stub, None if folder is None else str(folder))
         with receive:
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(run._go, started, send.close)  # noqa: SLF001  # its own maker
+                tasks.start_soon(run._go, started, send.close)  # its own maker
                 yield run
                 tasks.cancel_scope.cancel()
 

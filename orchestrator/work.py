@@ -7,14 +7,17 @@ unit that runs again after a crash is handed what it already paid for.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+import math
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anyio
 
 from agents import Agent, OutputInvalid, RunContext, ToolFault
+from agents.toolbox.files import write_inside
 from orchestrator import brief
 from orchestrator.budget import Account, Purse, open_account
 from orchestrator.conversation import Conversation, Minutes
@@ -27,7 +30,7 @@ from providers.events import Emit, ignore
 from providers.messages import Message, Request, Response
 
 if TYPE_CHECKING:
-    from agents.turn import Complete
+    from agents.turn import Accept, Complete
 
 Ask = Callable[[GateOpened], Awaitable[GateAnswered | None]]
 """Asks a person; None: nobody answers now, so the unit or the run parks."""
@@ -171,8 +174,7 @@ class Crew:
             here = self._below(ctx, place)
             if speaker == HUMAN:
                 return await self._person_speaks(prompt, history, here), 0
-            kept = _last(history, self.plan.history.keep_last)
-            result = await self._agent_works(AgentWork(speaker, work.description), prompt, here, kept)
+            result = await self._agent_works(AgentWork(speaker, work.description), prompt, here, history)
             return result.text, result.usage.total
 
         own = account.name if account else ""
@@ -209,6 +211,7 @@ class Crew:
                 max_turns=plan.max_turns,
                 tier=plan.tier,
                 model=plan.model,
+                history=self.plan.history,
             )
         return self._agents[key]
 
@@ -233,8 +236,6 @@ class Crew:
         return {name: as_text(output) for name, output in made.items() if output is not None}
 
     async def _write(self, path: str, text: str, ctx: RunContext) -> None:
-        from agents.toolbox.files import write_inside  # only who writes needs it
-
         data = text.encode("utf-8", "replace")
         if self.out is None:
             self.texts[path] = text
@@ -250,46 +251,33 @@ class Downgrading:
 
     inner: Complete
 
-    async def complete(self, request: Request, *, emit: Emit = ignore, purse: Any = None, **more: Any) -> Response:
+    async def complete(
+        self, request: Request, *, emit: Emit = ignore, purse: Any = None, accept: Accept | None = None
+    ) -> Response:
         try:
-            return await self.inner.complete(request, emit=emit, purse=purse, **more)
+            return await self.inner.complete(request, emit=emit, purse=purse, accept=accept)
         except BudgetSpent as spent:
             if purse is None or purse.on_exceed(spent.which) != "downgrade_tier":
                 raise
             emit(BudgetReached(spent.which, spent.kind, "downgrade_tier"))
             cheap = _at_tier(request, "fallback")
-            return await self.inner.complete(cheap, emit=emit, purse=purse, **more)
+            return await self.inner.complete(cheap, emit=emit, purse=purse, accept=accept)
 
 
 def _at_tier(request: Request, tier: str) -> Request:
-    from dataclasses import replace
-
     needs = replace(request.needs, agent=None, persona=None, model=None, tier=tier)
     return replace(request, needs=needs)
 
 
-def _last(history: tuple[Message, ...], keep: int | None) -> tuple[Message, ...]:
-    """Return the opening and the last `keep` utterances."""
-    return history if keep is None or len(history) <= keep + 1 else (history[0], *history[-keep:])
-
-
-class _time_limit:  # noqa: N801  # used as a statement
-    """Fails what it surrounds with `TaskTimedOut` after `seconds`, or when the purse's own time is up."""
-
-    def __init__(self, seconds: float | None, purse: Any, what: str) -> None:
-        left = purse.seconds_left() if purse is not None else float("inf")
-        self.seconds = min(float("inf") if seconds is None else seconds, left)
-        self.what = what
-        self.scope = anyio.CancelScope(deadline=anyio.current_time() + self.seconds)
-
-    def __enter__(self) -> None:
-        self.scope.__enter__()
-
-    def __exit__(self, *failure: object) -> bool | None:
-        swallowed = self.scope.__exit__(*failure)
-        if self.scope.cancelled_caught:
-            raise TaskTimedOut(f"{self.what} took longer than {self.seconds:g} s")
-        return swallowed
+@contextmanager
+def _time_limit(seconds: float | None, purse: Any, what: str) -> Iterator[None]:
+    """Fail what it surrounds with `TaskTimedOut` after `seconds`, or when the purse's own time is up."""
+    left = purse.seconds_left() if purse is not None else math.inf
+    limit = min(math.inf if seconds is None else seconds, left)
+    with anyio.move_on_after(limit) as scope:
+        yield
+    if scope.cancelled_caught:
+        raise TaskTimedOut(f"{what} took longer than {limit:g} s")
 
 
 def cause_of(error: BaseException) -> RetryCause | None:

@@ -69,7 +69,9 @@ async def test_round_robin_lets_each_speak_in_order_until_the_turns_are_used() -
 async def test_an_independent_first_round_shows_nobody_a_byte_of_a_peer() -> None:
     stage = Stage(lambda speaker, count: f"<secret of {speaker} {count}>")
     await stage.hold(party(independent_first_round=True))
-    first = [(speaker, prompt, history) for speaker, prompt, history, place in stage.seen if place.startswith("round-1/")]
+    first = [
+        (speaker, prompt, history) for speaker, prompt, history, place in stage.seen if place.startswith("round-1/")
+    ]
     spoken = [row for row in first if row[0] != "bob"]
     assert sorted(row[0] for row in spoken) == ["amelia", "john", "sally", "winston"]
     for _, prompt, history in spoken:

@@ -1,0 +1,137 @@
+"""A squad as users hold it: read from a file, a text or Python objects, and checked whole before anything is spent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from agents.tools import Registry, Tool, builtin
+from orchestrator.errors import SpecError
+from orchestrator.inputs import coerce_inputs
+from orchestrator.plan import Plan
+from orchestrator.problems import Problem
+from orchestrator.resolve import resolve
+from orchestrator.spec import SquadSpec, parse_spec
+from orchestrator.yamltree import Node, problems_at, read_mapping, read_text
+from personas import Personas, first_of, in_memory, packaged
+from providers.catalog import Catalog, load_catalog
+from providers.errors import CatalogError
+from providers.policy import Policy, default_policy, parse_policy
+
+if TYPE_CHECKING:
+    from personas.sources import Source
+
+ROUTING_FILE = "agent_routing.yaml"
+
+
+@dataclass(frozen=True, slots=True)
+class Squad:
+    """What one squad file defines, bound to its personas, tools and routing. Immutable; runs any number of times."""
+
+    spec: SquadSpec
+    file: str
+    personas: Personas = field(repr=False)
+    tools: tuple[Tool, ...] = field(repr=False)
+    policy: Policy = field(repr=False)
+    catalog: Catalog = field(repr=False)
+    functions: Mapping[str, Callable[..., bool]] = field(repr=False)
+    warnings: tuple[Problem, ...]
+    _node: Node = field(repr=False)
+    _found: tuple[Problem, ...] = field(repr=False)
+
+    @property
+    def name(self) -> str:
+        return self.spec.name
+
+    @classmethod
+    def from_file(cls, path: Path | str, **options: Any) -> Self:
+        """Return the squad of a YAML file; `options` are those of `from_text`.
+
+        Raises `SpecError` or `PlanError` with every mistake at once, each with its line and column.
+        """
+        return cls.from_text(read_text(path), str(path), **options)
+
+    @classmethod
+    def from_mapping(cls, squad: Mapping[str, Any], name: str = "<squad>", **options: Any) -> Self:
+        """Return the squad of Python objects that hold what the YAML would; `options` are those of `from_text`."""
+        import yaml  # embedders who pass a file's text never write YAML
+
+        return cls.from_text(yaml.safe_dump(dict(squad), allow_unicode=True, sort_keys=False), name, **options)
+
+    @classmethod
+    def from_text(
+        cls,
+        text: str,
+        name: str = "<text>",
+        *,
+        personas: Mapping[str, Mapping[str, Any]] | None = None,
+        tools: Iterable[Tool] = (),
+        functions: Mapping[str, Callable[..., bool]] | None = None,
+        routing: Path | str | Mapping[str, Any] | None = None,
+    ) -> Self:
+        """Return the squad of a YAML text; `name` stands for it in messages.
+
+        `personas` and `tools` are the caller's own, beside the built-in ones; they win where names are equal.
+        `functions` are conditions that a conversation's `terminate` may name. `routing` is the policy, or its file.
+        """
+        policy, catalog = load_routing(routing)
+        spec, node, found = parse_spec(text, name)
+        source: Source = packaged()
+        if personas:
+            source = first_of(in_memory(personas), source)
+        own = Personas(source)
+        squad = cls(spec, name, own, tuple(tools), policy, catalog, functions or {}, (), node, tuple(found))
+        _, warnings = squad._resolve(None, builtin(None))
+        return cls(spec, name, own, squad.tools, policy, catalog, squad.functions, tuple(warnings), node, tuple(found))
+
+    def plan(self, inputs: Mapping[str, Any] | None = None, tools: Registry | None = None) -> Plan:
+        """Return the plan of a run with these inputs, defaults filled in. Raise `PlanError` where one does not fit.
+
+        `tools` are the built-in ones, bound to the run's folder.
+        """
+        return self._resolve(inputs or {}, builtin(None) if tools is None else tools)[0]
+
+    def outline(self) -> Plan:
+        """Return the plan as it stands before any input is given: to be shown, not to be run."""
+        return self._resolve(None, builtin(None))[0]
+
+    def coerce(self, pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
+        """Return inputs that were given as text, each as its declared type; `plan` reports those that do not fit."""
+        return coerce_inputs(self.spec, pairs)
+
+    def _resolve(self, inputs: Mapping[str, Any] | None, tools: Registry) -> tuple[Plan, list[Problem]]:
+        return resolve(
+            self.spec,
+            self._node,
+            personas=self.personas,
+            tools=tools.plus(*self.tools),
+            tiers=self.policy.tiers,
+            inputs=inputs,
+            found=self._found,
+            read_persona=self._read_persona,
+            functions=self.functions,
+        )
+
+    def _read_persona(self, path: str) -> Mapping[str, Any]:
+        """A persona's file stands beside the squad's."""
+        plain: Mapping[str, Any] = read_mapping(Path(self.file).parent / path).plain()
+        return plain
+
+
+def load_routing(routing: Path | str | Mapping[str, Any] | None) -> tuple[Policy, Catalog]:
+    """Return the policy and the catalog with its overlays: of a file, of a mapping, or the built-in ones.
+
+    Raises `SpecError` with every mistake in the file, each with its line and column.
+    """
+    catalog = load_catalog()
+    if routing is None:
+        return default_policy(catalog), catalog
+    if isinstance(routing, Mapping):
+        return parse_policy(routing, catalog)
+    root = read_mapping(routing)
+    try:
+        return parse_policy(root.plain(), catalog)
+    except CatalogError as error:
+        raise SpecError(problems_at(root, error.problems, "routing")) from None

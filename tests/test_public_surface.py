@@ -1,0 +1,36 @@
+"""What users may import, pinned: a change here is a change of the contract."""
+
+from __future__ import annotations
+
+import importlib
+
+import pytest
+
+PACKAGES = ["orchestrator", "agents", "personas", "providers"]
+PINNED = {
+    "orchestrator": "Event GateAnswered GateOpened NoProvider OrchestratorError Plan PlanError Run RunResult SpecError"
+    " Squad open_run run_squad run_sync to_json",
+    "providers": "AllAttemptsFailed BudgetSpent Catalog CatalogError Message Needs NoRoute Policy ProviderError"
+    " ProviderManager Request Response RoutingError Usage assistant default_policy load_catalog open_manager"
+    " parse_policy system user",
+}
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_each_public_name_is_listed_once_sorted_and_there(package: str) -> None:
+    module = importlib.import_module(package)
+    assert list(module.__all__) == sorted(set(module.__all__))
+    for name in module.__all__:
+        assert getattr(module, name) is not None
+        assert name in dir(module)
+
+
+@pytest.mark.parametrize("package", sorted(PINNED))
+def test_the_surface_is_what_was_promised(package: str) -> None:
+    assert importlib.import_module(package).__all__ == PINNED[package].split()
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_an_unknown_name_is_an_attribute_error_that_names_it(package: str) -> None:
+    with pytest.raises(AttributeError, match="no_such_name"):
+        importlib.import_module(package).no_such_name  # noqa: B018
