@@ -136,7 +136,7 @@ class HttpxTransport:
     def _ours(self, error: Exception, request: HttpRequest, *, head: bool) -> ProviderError:
         """Return our error for a foreign one. Its words may quote headers, so only harmless ones are repeated."""
         httpx, kind = self._httpx, type(error).__name__
-        host = request.url.split("?", 1)[0]
+        host = request.url.partition("://")[2].partition("/")[0].rpartition("@")[2] or "its address"
         late: Phase = "first_token" if head else "between_chunks"
         match error:
             case httpx.ConnectTimeout() | httpx.PoolTimeout():

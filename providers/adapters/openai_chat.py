@@ -121,9 +121,8 @@ class OpenAIChat:
         bodies = _paired(fragments)
         if request.output_schema is not None and quirks.json_mode != "schema":
             leading = next((i for i, m in enumerate(request.messages) if m.role != "system"), len(request.messages))
-            at = sum(1 for fragment in fragments[:leading] if fragment.body)
             words = partial(_schema_in_words, role=quirks.system_role)
-            bodies.insert(at, self._keep(quirks.system_role, request.output_schema, words))
+            bodies.insert(leading, self._keep(quirks.system_role, request.output_schema, words))
         return b",".join(bodies)
 
     def _keep(self, kind: str, thing: T, make: Callable[[T], bytes]) -> bytes:
@@ -215,8 +214,7 @@ def _paired(fragments: list[Fragment]) -> list[bytes]:
             open_calls.pop(call, None)
         if fragment.calls:
             open_calls = dict.fromkeys(fragment.calls)
-        if fragment.body:
-            bodies.append(fragment.body)
+        bodies.append(fragment.body)
     return bodies + [_result(call, NO_RESULT) for call in open_calls]
 
 

@@ -51,10 +51,9 @@ MAX_TOKENS = 2**53  # beyond it a JSON number is not exact, and no bill is that 
 def read_reply(reply: HttpReply, candidate: Candidate, now: float) -> Response:
     """Return the answer in a 2xx reply, or raise the `ProviderError` that it amounts to."""
     body = _object(reply.body)
-    found = error_in(body, reply.headers, now)
-    if found is not None:
-        raise found
+    _raise_error_in(body, reply.headers, now)
     choice = _first(body.get("choices"))
+    _raise_error_in(choice, reply.headers, now)  # OpenRouter: the upstream failed half-way
     message = _mapping(choice.get("message"), "message")
     answer = Answer()
     answer.text, thought = _content(message.get("content"))
@@ -204,9 +203,7 @@ class ChatStream:
             return
         chunk = _object(data)
         if name == b"error" or "error" in chunk or "choices" not in chunk:
-            found = error_in(chunk, {}, self._now, certain=name == b"error")
-            if found is not None:
-                raise found
+            _raise_error_in(chunk, {}, self._now, certain=name == b"error")
         self._seen = True
         if chunk.get("usage") is not None or "x_groq" in chunk:
             self._answer.bill(chunk)
@@ -216,8 +213,9 @@ class ChatStream:
 
     def _choice(self, choice: Mapping[str, Any], deltas: list[Delta]) -> None:
         finish = choice.get("finish_reason")
-        if finish is not None:
+        if finish:
             self._answer.finish = _string(finish, "finish_reason")
+            _raise_error_in(choice, {}, self._now)
         delta = choice.get("delta")
         if not delta:
             return
@@ -253,16 +251,18 @@ class ChatStream:
     def _position(self, index: Any, call_id: str, name: str) -> int:
         """Return which call a piece belongs to, and open it where it is new.
 
-        Pieces share an index, says the dialect; but Mistral sends none and whole calls, and some vendors send 0 with
-        every call of a parallel turn. An id that was not seen under this index opens a call.
+        Pieces share an index, says the dialect; but Mistral sends whole calls and no index, and some vendors send 0
+        with every call of a parallel turn. So a name opens a call where its id was not seen under that index.
         """
         if index is not None and (index.__class__ is not int or index < 0):
             raise BadReply("a tool call's index is no number")
         for at in range(len(self._calls) - 1, -1, -1):
             call = self._calls[at]
-            if call.index == index and (not call_id or call_id == call.id or not call.id):
-                if index is None and not call_id and name:
-                    break
+            if call.index != index:
+                continue
+            if not name or (call_id and call_id == call.id):
+                return at
+            if index is not None and not (call_id and call.id):
                 return at
         self._calls.append(_Call(index))
         return len(self._calls) - 1
@@ -286,6 +286,12 @@ class _Call:
 
     def whole(self) -> tuple[str, str, str]:
         return self.id, self.name, "".join(self._pieces) + self._clean.finish()
+
+
+def _raise_error_in(body: Mapping[str, Any], headers: Mapping[str, str], now: float, *, certain: bool = False) -> None:
+    found = error_in(body, headers, now, certain=certain)
+    if found is not None:
+        raise found
 
 
 def _refuse(constant: str) -> Any:

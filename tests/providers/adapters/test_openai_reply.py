@@ -1,0 +1,505 @@
+"""Whatever a Chat Completions endpoint answers, whole or streamed, ends as an answer or as one of our errors."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+from contextlib import suppress
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from providers.adapters import HttpReply
+from providers.adapters.openai_chat import OpenAIChat
+from providers.catalog import Candidate, Model, Price, Provider
+from providers.errors import (
+    BadReply,
+    Declined,
+    Overloaded,
+    ProviderError,
+    RateLimited,
+    ServerFault,
+    StreamBroken,
+)
+from providers.messages import (
+    FinishReason,
+    Reasoning,
+    ReasoningDelta,
+    Request,
+    Text,
+    TextDelta,
+    ToolCall,
+    ToolCallDelta,
+    Usage,
+    user,
+)
+from providers.unicode import clean
+
+NOW = 1_800_000_000.0  # 2027-01-15 08:00:00 UTC
+MODEL = Model("small-1", context=8000, max_output=1000, price=Price(1.0, 2.0))
+CHAT = OpenAIChat()
+ASK = Request((user("hi"),))
+CLOSED = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"], "additionalProperties": False}
+
+
+def candidate(model: Model = MODEL) -> Candidate:
+    return Candidate(Provider("vendor", "openai-chat", "https://api.test/v1", "KEY", {model.name: model}), model, "key")
+
+
+def reply(message: dict, finish: str | None = "stop", **more) -> dict:
+    return {"choices": [{"index": 0, "message": message, "finish_reason": finish}], **more}
+
+
+def decode(body: object, who: Candidate | None = None, prefix: bytes = b""):
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return CHAT.decode(HttpReply(200, {}, prefix + data), ASK, who or candidate(), NOW)
+
+
+def test_a_plain_answer():
+    usage = {
+        "prompt_tokens": 100,
+        "completion_tokens": 50,
+        "prompt_tokens_details": {"cached_tokens": 60, "cache_write_tokens": 10},
+        "completion_tokens_details": {"reasoning_tokens": 20},
+    }
+    answer = decode(reply({"role": "assistant", "content": "hello"}, usage=usage), prefix=b"\n   \n\n")
+    assert (answer.text, answer.finish) == ("hello", FinishReason.STOP)
+    assert (answer.provider, answer.model) == ("vendor", "small-1")
+    assert answer.usage == Usage(input=30, cache_read=60, cache_write=10, output=30, reasoning=20)
+    assert answer.cost == 100 * 1 + 50 * 2
+
+
+@pytest.mark.parametrize(
+    ("usage", "read"),
+    [
+        ({"prompt_cache_hit_tokens": 4}, 4),
+        ({"num_cached_tokens": 5}, 5),
+        ({"cached_tokens": 6}, 6),
+        ({"prompt_tokens_details": None}, 0),
+        ({"prompt_tokens_details": {"cached_tokens": 99}}, 10),  # never more than the prompt
+    ],
+)
+def test_cached_tokens_stand_in_many_places(usage, read):
+    answer = decode(reply({"content": "x"}, usage={"prompt_tokens": 10, "completion_tokens": 0, **usage}))
+    assert answer.usage == Usage(input=10 - read, cache_read=read)
+
+
+def test_llama_cpp_counts_its_cache_in_the_timings():
+    body = reply({"content": "x"}, usage={"prompt_tokens": 10}, timings={"cache_n": 7})
+    assert decode(body).usage == Usage(input=3, cache_read=7)
+    assert decode({**body, "timings": {"cache_n": -1}}).usage == Usage(input=10)
+
+
+def test_more_reasoning_than_output_never_makes_a_negative_count():
+    usage = {"prompt_tokens": 1, "completion_tokens": 10, "completion_tokens_details": {"reasoning_tokens": 11}}
+    assert decode(reply({"content": "x"}, usage=usage)).usage == Usage(input=1, reasoning=10)
+
+
+@pytest.mark.parametrize(
+    ("usage", "price", "cost"),
+    [
+        ({"prompt_tokens": 1, "cost": 0.000241}, Price(9, 9), 241),
+        (
+            {"prompt_tokens": 1, "cost": 0, "is_byok": True, "cost_details": {"upstream_inference_cost": 0.5}},
+            None,
+            500_000,
+        ),
+        ({"prompt_tokens": 3}, Price(1, 1), 3),
+        ({"prompt_tokens": 3}, None, None),
+        (None, Price(1, 1), None),
+        (None, Price(0, 0), 0),
+        ({"prompt_tokens": 3, "cost": "much"}, Price(1, 1), 3),
+    ],
+)
+def test_cost_is_the_providers_figure_else_the_price_else_unknown(usage, price, cost):
+    assert decode(reply({"content": "x"}, usage=usage), candidate(replace(MODEL, price=price))).cost == cost
+
+
+def test_tool_calls_with_arguments_as_text_or_object():
+    calls = [
+        {"id": "a", "type": "function", "function": {"name": "f", "arguments": '{"x": "\\ud83d"}'}},
+        {"function": {"name": "g", "arguments": {"y": "é"}}},
+        {"id": "c", "function": {"name": "h", "arguments": None}},
+    ]
+    answer = decode(reply({"content": None, "tool_calls": calls}, finish="stop"))
+    assert answer.finish is FinishReason.TOOL_CALLS
+    assert answer.tool_calls == (
+        ToolCall("a", "f", '{"x":"\ufffd"}'),
+        ToolCall("call_1", "g", '{"y":"é"}'),
+        ToolCall("c", "h", ""),
+    )
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"reasoning_content": "hm", "content": "x"},
+        {"reasoning": "hm", "content": "x"},
+        {"reasoning": "hm", "reasoning_content": "hm", "content": "x"},
+        {
+            "content": [
+                {"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]},
+                {"type": "text", "text": "x"},
+            ]
+        },
+        {"content": [{"type": "thinking", "thinking": "hm"}, {"type": "reference"}, {"type": "text", "text": "x"}]},
+    ],
+)
+def test_reasoning_is_found_once_wherever_it_stands(message):
+    answer = decode(reply(message))
+    assert answer.message.parts == (Reasoning("hm", made_by="vendor"), Text("x"))
+
+
+@pytest.mark.parametrize(
+    ("word", "finish"),
+    [
+        ("stop", "stop"),
+        ("eos", "stop"),
+        ("length", "length"),
+        ("model_length", "length"),
+        ("content_filter", "content_filter"),
+        (None, "stop"),
+        ("never heard of", "stop"),
+        ("tool_calls", "stop"),
+    ],
+)
+def test_finish_reasons_have_one_name(word, finish):
+    assert decode(reply({"content": "x"}, finish=word)).finish == finish
+
+
+@pytest.mark.parametrize(
+    ("body", "error"),
+    [
+        (reply({"content": ""}), BadReply),
+        (reply({"content": " \n"}), BadReply),
+        (reply({"content": "\x00\x1b"}), BadReply),
+        (reply({"content": None, "reasoning": "long thoughts"}, finish="length"), BadReply),
+        (reply({"content": None, "refusal": "I won't"}), Declined),
+        (reply({"content": ""}, finish="content_filter"), Declined),
+        (reply({"content": "half"}, finish="error"), ServerFault),
+        ({"error": {"message": "rate", "code": 429}}, RateLimited),
+        ({"error": {"message": "boom", "type": "server_error"}, "status_code": 503}, Overloaded),
+        ({"error": "text only"}, ServerFault),
+        ({"success": False, "errors": [{"code": 3040, "message": "No more data centers"}]}, ServerFault),
+        ({"choices": [{"error": {"code": 502, "message": "upstream died"}, "message": {"content": "x"}}]}, ServerFault),
+        ({"choices": []}, BadReply),
+        ({"choices": None}, BadReply),
+        ({}, BadReply),
+        ([], BadReply),
+        (b"", BadReply),
+        (b"<html>hi</html>", BadReply),
+        (b'{"choices":', BadReply),
+        (b"[" * 100_000, BadReply),
+        (b'{"choices": NaN}', BadReply),
+        (b"1" * 10_000, BadReply),
+        (b"\xff\xfe\x00", BadReply),
+        (reply({"content": "x"}, usage={"prompt_tokens": math.nan}), BadReply),
+        (json.dumps(reply({"content": "x"}, usage={"prompt_tokens": 1.5})).replace("1.5", "1e999").encode(), BadReply),
+        (reply({"content": "x"}, usage={"prompt_tokens": -1}), BadReply),
+        (reply({"content": "x"}, usage={"prompt_tokens": 10**40}), BadReply),
+        (reply({"content": "x", "tool_calls": [{"function": {"name": ""}}]}), BadReply),
+        (reply({"content": 7}), BadReply),
+    ],
+)
+def test_a_200_that_is_no_answer(body, error):
+    with pytest.raises(error):
+        decode(body)
+
+
+FULL = reply(
+    {
+        "role": "assistant",
+        "content": [{"type": "text", "text": "x"}, {"type": "thinking", "thinking": [{"type": "text", "text": "y"}]}],
+        "reasoning": "r",
+        "refusal": None,
+        "tool_calls": [{"id": "a", "index": 0, "type": "function", "function": {"name": "f", "arguments": "{}"}}],
+    },
+    usage={
+        "prompt_tokens": 1,
+        "completion_tokens": 2,
+        "cost": 0.1,
+        "is_byok": True,
+        "cost_details": {"upstream_inference_cost": 1},
+        "prompt_tokens_details": {"cached_tokens": 1, "cache_write_tokens": 0},
+        "completion_tokens_details": {"reasoning_tokens": 1},
+    },
+    timings={"cache_n": 1},
+    x_groq={"usage": None},
+    error=None,
+)
+
+HUGE = "a number of 5,000 digits"
+json_values = st.recursive(
+    st.one_of(
+        st.none(),
+        st.booleans(),
+        st.integers(),
+        st.just(HUGE),
+        st.floats(),
+        st.text(st.one_of(st.characters(), st.characters(categories=["Cs", "Cc"]))),
+    ),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=5), inner, max_size=3)),
+    max_leaves=8,
+)
+
+
+def places(value, path=()):
+    yield path
+    if isinstance(value, dict | list):
+        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from places(item, (*path, key))
+
+
+def broken(value, path, new):
+    if not path:
+        return new
+    value = copy.deepcopy(value)
+    inner = value
+    for key in path[:-1]:
+        inner = inner[key]
+    inner[path[-1]] = new
+    return value
+
+
+def on_the_wire(value) -> bytes:
+    """Return `value` as JSON, with NaN as Python writes it, and a number that Python refuses to read."""
+    return json.dumps(value).replace(f'"{HUGE}"', "1" + "0" * 5000).encode()
+
+
+def assert_sound(answer) -> None:
+    assert answer.text.strip() or answer.tool_calls
+    for part in answer.message.parts:
+        for slot in part.__slots__:
+            value = getattr(part, slot)
+            assert value is None or clean(value) == value
+    usage = answer.usage
+    assert all(type(n) is int and n >= 0 for n in (usage.input, usage.cache_read, usage.output, usage.reasoning))
+
+
+@given(st.sampled_from(list(places(FULL))), json_values)
+def test_whatever_stands_wrong_in_a_reply_it_is_an_answer_or_our_error(path, new):
+    data = on_the_wire(broken(FULL, path, new))
+    with suppress(ProviderError):
+        assert_sound(decode(data))
+
+
+def chunk(delta: dict | None = None, finish: str | None = None, **more) -> dict:
+    return {"choices": [{"index": 0, "delta": delta or {}, "finish_reason": finish}], **more}
+
+
+def sse(*events: object, end: str = "\n", done: bool = True) -> bytes:
+    texts = [e if isinstance(e, str) else f"data: {json.dumps(e, ensure_ascii=False)}" for e in events]
+    return "".join(f"{text}{end}{end}" for text in [*texts, *(["data: [DONE]"] if done else [])]).encode()
+
+
+def run(data: bytes, cuts: list[int] = ()) -> tuple[list, object]:
+    """Return the deltas, and the answer or the error."""
+    decoder = CHAT.stream_decoder(ASK, candidate(), NOW)
+    edges = sorted({0, len(data), *(c for c in cuts if c < len(data))})
+    deltas: list = []
+    try:
+        for start, end in pairwise(edges):
+            deltas += decoder.feed(data[start:end])
+        return deltas, decoder.finish()
+    except ProviderError as error:
+        return deltas, (type(error), str(error))
+
+
+LONG = sse(
+    ": PROCESSING",
+    chunk({"role": "assistant", "content": "", "reasoning": "hm", "reasoning_content": "hm"}),
+    "event: ping\ndata: {}",
+    chunk({"content": "Grüße "}),
+    'data: {"choices": [{"delta":\ndata: {"content": "\U0001f468\u200d\U0001f469"}}]}',
+    'data: {"choices":[{"delta":{"content":"\\ud83d"}}]}',
+    'data: {"choices":[{"delta":{"content":"\\ude00!"}}]}',
+    chunk({"tool_calls": [{"index": 0, "id": "a", "function": {"name": "f", "arguments": ""}}]}, obfuscation="xx"),
+    chunk({"tool_calls": [{"index": 0, "function": {"arguments": '{"x":'}}]}),
+    chunk({"tool_calls": [{"index": 0, "function": {"arguments": "1}"}}, {"index": 1, "function": {"name": "g"}}]}),
+    chunk(finish="tool_calls", usage={"prompt_tokens": 1, "completion_tokens": 1}),
+    {"choices": [], "usage": {"prompt_tokens": 5, "completion_tokens": 7}},
+)
+
+
+def test_a_stream_becomes_deltas_and_one_answer():
+    deltas, answer = run(LONG)
+    assert deltas == [
+        ReasoningDelta("hm"),
+        TextDelta("Grüße "),
+        TextDelta("\U0001f468\u200d\U0001f469"),
+        TextDelta("\U0001f600!"),
+        ToolCallDelta(0, "a", "f"),
+        ToolCallDelta(0, arguments='{"x":'),
+        ToolCallDelta(0, arguments="1}"),
+        ToolCallDelta(1, name="g"),
+    ]
+    assert answer.message.parts == (
+        Reasoning("hm", made_by="vendor"),
+        Text("Grüße \U0001f468\u200d\U0001f469\U0001f600!"),
+        ToolCall("a", "f", '{"x":1}'),
+        ToolCall("call_1", "g", ""),
+    )
+    assert answer.finish is FinishReason.TOOL_CALLS
+    assert answer.usage == Usage(input=5, output=7)  # the last figure counts
+    assert answer.cost == 5 + 14
+
+
+BROKEN = sse(chunk({"content": "half"}), {"error": {"code": 429, "message": "slow down"}}, chunk({"content": "lost"}))
+
+
+@given(
+    st.sampled_from([LONG, LONG.replace(b"\n", b"\r\n"), LONG.replace(b"\n", b"\r"), BROKEN]),
+    st.lists(st.integers(0, 2000)),
+)
+def test_any_split_of_the_bytes_gives_the_same(data, cuts):
+    assert run(data, cuts) == run(data)
+
+
+def test_a_byte_at_a_time():
+    for end in (b"\n", b"\r\n", b"\r"):
+        data = LONG.replace(b"\n", end)
+        assert run(data, list(range(len(data)))) == run(LONG)
+
+
+def test_an_error_in_the_stream_loses_no_delta():
+    deltas, error = run(BROKEN)
+    assert deltas == [TextDelta("half")]
+    assert error[0] is RateLimited
+
+
+@pytest.mark.parametrize(
+    ("events", "error"),
+    [
+        (["event: error\n" + 'data: {"error":{"message":"m","code":"tool_use_failed","status_code":400}}'], BadReply),
+        (['event: error\ndata: {"message":"flat"}'], ServerFault),
+        ([{"error": {"message": "An error occurred", "type": "server_error"}, "status_code": 500}], ServerFault),
+        (
+            [chunk({"content": "x"}), {**chunk(finish="error"), "error": {"code": 502, "message": "upstream"}}],
+            ServerFault,
+        ),
+        ([{"choices": [{"delta": {}, "finish_reason": "error", "error": {"code": 503, "message": "x"}}]}], Overloaded),
+        ([chunk({"content": "x"}, finish="error")], ServerFault),
+        ([chunk({"refusal": "no"}), chunk(finish="stop")], Declined),
+        ([chunk(finish="stop")], BadReply),
+        ([chunk(finish="content_filter")], Declined),
+        (["data: {"], BadReply),
+        (["data: []"], BadReply),
+        ([chunk({"tool_calls": [{"index": "0", "function": {"name": "f"}}]})], BadReply),
+    ],
+)
+def test_streams_that_fail(events, error):
+    assert run(sse(*events))[1][0] is error
+
+
+@pytest.mark.parametrize(
+    ("data", "error"),
+    [
+        (b"", StreamBroken),
+        (b": ping\n\n", StreamBroken),
+        (sse(done=True), StreamBroken),
+        (sse(chunk({"content": "half"}), done=False), StreamBroken),
+        (b'{"error": {"message": "quota", "code": 429}}', RateLimited),
+        (b'{\n  "error": "bad"\n}\n', ServerFault),
+        (b"<html>maintenance</html>\n", BadReply),
+        (b'{"message":{"content":"He"},"done":false}\n', BadReply),
+    ],
+)
+def test_what_is_no_whole_stream_is_no_answer(data, error):
+    assert run(data)[1][0] is error
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        sse(chunk({"content": "hi"}, finish="stop"), done=False),
+        sse(chunk({"content": "hi"}), done=True),
+        sse(chunk({"content": "hi"}, finish="stop"))[:-2],
+        b"\xef\xbb\xbf" + sse(chunk({"content": "hi"}, finish="stop")),
+        sse(chunk({"content": "hi"}, finish="stop")) + b"data: trailing rubbish\n\n",
+        sse(chunk({"content": "hi"}), chunk(finish="stop"), chunk(finish=""), {"choices": []}),
+        sse(chunk({"content": "hi"}, finish="stop")).replace(b"data: ", b"data:"),
+    ],
+)
+def test_either_sign_of_completeness_is_enough(data):
+    deltas, answer = run(data)
+    assert (deltas, answer.text, answer.finish) == ([TextDelta("hi")], "hi", FinishReason.STOP)
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        # Mistral: whole calls, no index. Some: 0 for all. Some: id and name in every piece.
+        [
+            {"id": "a", "function": {"name": "f", "arguments": "{}"}},
+            {"id": "b", "function": {"name": "f", "arguments": "{}"}},
+        ],
+        [
+            {"index": 0, "id": "a", "function": {"name": "f", "arguments": "{}"}},
+            {"index": 0, "id": "b", "function": {"name": "f", "arguments": "{}"}},
+        ],
+        [
+            {"index": 0, "id": "a", "function": {"name": "f", "arguments": "{"}},
+            {"index": 0, "id": "a", "function": {"name": "f", "arguments": "}"}},
+            {"index": 1, "id": "b", "function": {"name": "f", "arguments": {}}},
+        ],
+        [
+            {"index": 1, "id": "a", "function": {"name": "f", "arguments": "{"}},
+            {"index": 7, "id": "b", "function": {"name": "f", "arguments": "{"}},
+            {"index": 1, "function": {"arguments": "}"}},
+            {"index": 7, "id": "other", "function": {"arguments": "}"}},
+        ],
+    ],
+)
+def test_calls_are_told_apart_however_they_are_numbered(pieces):
+    _, answer = run(sse(*(chunk({"tool_calls": [piece]}) for piece in pieces), chunk(finish="tool_calls")))
+    assert answer.tool_calls == (ToolCall("a", "f", "{}"), ToolCall("b", "f", "{}"))
+
+
+def test_groq_and_cerebras_put_usage_in_the_finish_chunk():
+    _, answer = run(sse(chunk({"content": "x"}), chunk(finish="stop", x_groq={"usage": {"prompt_tokens": 3}})))
+    assert answer.usage == Usage(input=3)
+
+
+STREAMED = {
+    "choices": [
+        {
+            "index": 0,
+            "delta": {
+                "content": [{"type": "text", "text": "x"}],
+                "reasoning": "r",
+                "refusal": None,
+                "tool_calls": [{"id": "a", "index": 0, "function": {"name": "f", "arguments": "{}"}}],
+            },
+            "finish_reason": "stop",
+        }
+    ],
+    "usage": {"prompt_tokens": 1, "prompt_tokens_details": {"cached_tokens": 1}},
+    "error": None,
+}
+
+
+@given(st.sampled_from(list(places(STREAMED))), json_values)
+def test_whatever_stands_wrong_in_a_chunk_it_is_an_answer_or_our_error(path, new):
+    data = b"data: " + on_the_wire(broken(STREAMED, path, new)) + b"\n\ndata: [DONE]\n\n"
+    _, outcome = run(data)
+    if not isinstance(outcome, tuple):
+        assert_sound(outcome)
+
+
+@given(
+    st.lists(st.one_of(st.binary(), st.sampled_from([b"data: ", b"\n", b"\n\n", b"[DONE]", b"{}", b"event: error\n"])))
+)
+def test_no_bytes_break_the_decoder(pieces):
+    run(b"".join(pieces))
+
+
+def test_a_line_without_end_is_bounded():
+    decoder = CHAT.stream_decoder(ASK, candidate(), NOW)
+    for _ in range(16):
+        decoder.feed(b"x" * 2**20)
+    with pytest.raises(BadReply):
+        decoder.feed(b"x")
