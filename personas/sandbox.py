@@ -12,6 +12,7 @@ import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from textwrap import shorten
 from typing import Any
 
 import jinja2
@@ -142,12 +143,15 @@ class _Expression:
     offset: int
     code: _Code
 
+    @property
+    def where(self) -> str:
+        return _where(self.source)
+
     def value(self, values: Mapping[str, Any], budget: Budget) -> Any:
         try:
             return self.code.result(values, budget)
         except _FAULTS as error:
-            where = f" in ${{{{ {self.source.strip()} }}}}"
-            raise _explained(error, where, self.offset, self.code.names, values) from None
+            raise _explained(error, self.where, self.offset, self.code.names, values) from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,10 +159,10 @@ class ExpressionText:
     """A string of a squad file, parsed once. Only `${{ }}` is special in it; all else is itself."""
 
     source: str
-    names: frozenset[tuple[str, ...]]
+    names: frozenset[tuple[str, ...]] = field(compare=False)
     """The constant paths that its expressions read: `${{ inputs.idea }}` reads ("inputs", "idea")."""
-    _pieces: tuple[str | _Expression, ...] = field(repr=False)
-    _limits: Limits = field(repr=False)
+    _pieces: tuple[str | _Expression, ...] = field(repr=False, compare=False)
+    _limits: Limits = field(repr=False, compare=False)
     _clock: Clock = field(repr=False, compare=False)
 
     @property
@@ -188,8 +192,7 @@ class ExpressionText:
         try:
             return as_text(value, budget)
         except _FAULTS as error:
-            where = f" in ${{{{ {piece.source.strip()} }}}}"
-            raise _explained(error, where, piece.offset, piece.code.names, values) from None
+            raise _explained(error, piece.where, piece.offset, piece.code.names, values) from None
 
 
 class Sandbox:
@@ -239,7 +242,7 @@ class Sandbox:
         try:
             return _Expression(source, offset, self._compiled(source, "variable", parse))
         except TemplateError as error:
-            raise TemplateError(f"{error.message} in ${{{{ {source.strip()[:200]} }}}}", offset) from None
+            raise TemplateError(error.message + _where(source), offset) from None
 
     def _compiled(self, source: str, state: str | None, parse: Callable[[], nodes.Template]) -> _Code:
         try:
@@ -252,8 +255,12 @@ class Sandbox:
             raise TemplateError("the template is nested too deeply") from None
         except TemplateError:
             raise
-        except ValueError as error:  # a number of more digits than Python reads
-            raise TemplateError(str(error)) from None
+        except ValueError:  # of more digits than Python reads; the lexer lets nothing else of the kind through
+            raise TemplateError("a number is too large") from None
+
+
+def _where(expression: str) -> str:
+    return f" in ${{{{ {shorten(expression, 200, placeholder=' ...')} }}}}"
 
 
 _MARKS = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|['"{}]""", re.DOTALL)
@@ -275,6 +282,7 @@ def _end_of_expression(source: str, start: int) -> int:
     raise TemplateError("'${{' is never closed by '}}', or a quote in it is left open", start)
 
 
+_OWN_FUNCTION = re.compile(r"^[\w.<>]+\(\) ")
 _LINE_END = re.compile(r"\r\n|\r|\n")
 
 
@@ -290,11 +298,15 @@ def _explained(
     match error:
         case UnknownName():
             return _unknown(str(error.message), where, offset, names, values)
+        case OverflowError():
+            return TemplateError(f"a number is too large{where}", offset)
         case RecursionError():
             return TemplateError(f"the data is nested too deeply{where}", offset)
         case MemoryError():
             return TemplateError(f"there is no memory left{where}", offset)
-    return TemplateError(f"{error}{where}", offset)
+    # Python names the function of ours that an argument did not fit, which says nothing to whoever wrote a filter.
+    message = _OWN_FUNCTION.sub("the arguments do not fit: it ", str(error))
+    return TemplateError(f"{message}{where}", offset)
 
 
 def _unknown(

@@ -53,19 +53,20 @@ def as_text(value: Any, budget: Budget) -> str:
             return _tojson(budget, value)
         case Undefined():
             return str(value)  # raises
-    raise TypeError(f"a {type(value).__name__} cannot be written as text")
+    raise TypeError(f"{_kind(value)} cannot be written as text")
 
 
 def _tojson(budget: Budget, value: Any, indent: int | None = None) -> str:
     if indent is not None and not 0 <= indent <= 8:
         raise ValueError("tojson indents by 0 to 8")
-    return budget.made(json.dumps(budget.made_whole(value), ensure_ascii=False, indent=indent, default=_plain))
+    whole = budget.made_whole(value)
+    return budget.made(json.dumps(whole, allow_nan=False, ensure_ascii=False, indent=indent, default=_plain))
 
 
 def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return dict(value)
-    raise TypeError(f"a {type(value).__name__} cannot be written as JSON")
+    raise TypeError(f"{_kind(value)} cannot be written as JSON")
 
 
 def _of_text(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -325,7 +326,20 @@ def _round(_: Budget, value: Any, precision: int = 0, method: str = "common") ->
 
 
 def _kind(value: Any) -> str:
-    return "nothing" if value is None else f"a {type(value).__name__}"
+    match value:
+        case None:
+            return "nothing"
+        case str():
+            return "text"
+        case bool():
+            return "true or false"
+        case int() | float():
+            return "a number"
+        case list() | tuple():
+            return "a list"
+        case Mapping():
+            return "a mapping"
+    return f"a {type(value).__name__}"
 
 
 def _default(_: Budget, value: Any, default_value: Any = "", boolean: bool = False) -> Any:

@@ -165,7 +165,7 @@ FLOODS = [
     "{{ ten | map(attribute='real') | list | join(big) }}" * 5,
     "{% for a in ten %}{{ big.split('x') | length }}{% endfor %}",
     "{% for a in ten %}{{ big | list | sort | length }}{% endfor %}",
-    "{{ [" + "0.5 in many, " * 2_500 + "1] }}",
+    "{{ [" + "0.5 in many, " * 1_500 + "1] }}",
     "{% for a in many %}{{ 'y' in big }}{% endfor %}",
     "{% for a in many %}{{ 'xy' is in big }}{% endfor %}",
     "{{ many | select('in', many) }}",
