@@ -118,6 +118,8 @@ _CLOSING_WORDS = re.compile(r"say exactly\s*[\"“‘'`](?P<words>[^\"”’'`\n
 SEEN_MESSAGES = 24
 INSTRUCTION_CHARS = 20_000
 A_ROUND = 3
+_IN_CONVERSATION = re.compile(r"^# The conversation$|, it is your turn\b|, you moderate\b", re.MULTILINE)
+"""How a conversation tells its participants that they are in one, whoever spoke before."""
 
 
 class Stub:
@@ -153,10 +155,15 @@ def _text(request: Request, topic: Topic) -> str:
     seed = _seed(request)
     if words and len(heard) >= A_ROUND:
         return f"{_fill(CLOSING, topic, seed)}\n\n{words}"
-    if not words and not heard:
+    if not (words or heard or _in_conversation(request.messages)):
         return _fill(DOCUMENTS.get(persona, DOCUMENTS[""]), topic, seed)
     said = _fill(MEETING.get(persona, MEETING[""]), topic, seed)
     return f"{Template(ANSWER_TO_PEER).substitute(peer=heard[-1].name)}\n\n{said}" if heard else said
+
+
+def _in_conversation(messages: Sequence[Message]) -> bool:
+    told = (*messages[:2], *messages[-1:])
+    return any(m.name is None and _IN_CONVERSATION.search(m.text[-INSTRUCTION_CHARS:]) for m in told)
 
 
 def _closing_words(messages: Sequence[Message]) -> str | None:
@@ -183,7 +190,7 @@ def _fill(form: str, topic: Topic, seed: bytes) -> str:
     )
     first = re.sub(r"[^a-z0-9]+", "_", topic.words[0].casefold()).strip("_")
     ident = first if first[:1].isalpha() else "feature"
-    a, b, c = topic.words[:3]
+    a, b, c = (f'"{word}"' for word in topic.words[:3])
     fixed = {
         "task": topic.task,
         "topic": topic.subject,
@@ -198,7 +205,8 @@ def _fill(form: str, topic: Topic, seed: bytes) -> str:
     def each(block: str) -> Iterator[str]:
         rows = ranked if "$score" in block else [(0, 0, word) for word in topic.words]
         for n, (p, i, word) in enumerate(rows, 1):
-            yield Template(block).substitute(fixed, each=word, n=n, p=p, i=i, score=p * i)
+            named = word if block.startswith("#") else f'"{word}"'
+            yield Template(block).substitute(fixed, each=named, n=n, p=p, i=i, score=p * i)
 
     def paragraph(block: str) -> str:
         if block.startswith("#") and "$each" in block.split("\n", 1)[0]:

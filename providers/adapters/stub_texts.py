@@ -1,8 +1,9 @@
 """What the offline stub writes, by persona: data for `scripted.py`, meant to be read and edited.
 
-`$task` is what was asked, `$topic` its subject, `$a` `$b` `$c` its key words, `$basis` the earlier documents that were
-handed over. A line with `$each` is written once for each key word (`$n` counts), a paragraph whose heading has it once
-as a whole. `$p`, `$i` and `$score` are a probability, an impact and their product; such lines come worst first.
+`$task` is what was asked, `$topic` its subject, `$a` `$b` `$c` its key words in quotes, `$basis` the earlier documents
+that were handed over. A line with `$each` is written once for each key word (`$n` counts), a paragraph whose heading
+has it once as a whole. `$p`, `$i` and `$score` are a probability, an impact and their product; such lines come worst
+first.
 """
 
 from __future__ import annotations
@@ -123,7 +124,9 @@ it runs under test without network or clock.
 - **An old client meets new data on $c:** unknown fields are kept, not dropped.
 """,
     "dev": """\
-# Change: $task
+# Change: $topic
+
+> $task
 
 Basis: $basis.
 

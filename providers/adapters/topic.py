@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from providers.adapters.stub_texts import LABEL
 from providers.messages import Message
 from providers.unicode import cut
 
@@ -19,7 +20,9 @@ EARLIER_MESSAGES = 12
 EARLIER_CHARS = 2_000
 TASK_GRAPHEMES = 400
 SUBJECT_GRAPHEMES = 90
-KEY_WORDS = 5
+FEWEST_WORDS, MOST_WORDS = 3, 5
+SUBJECT_WEIGHT, TASK_WEIGHT = 3, 2
+SPARE_WORDS = ("the main path", "the first use", "the saved state")
 
 # Words that carry no subject: grammar, and the verbs and document names that tasks are made of.
 _STOP_WORDS = """
@@ -36,7 +39,7 @@ _STOP_WORDS = """
     agreed agent analysis answers architecture assistant brief context description document documents evidence exactly
     finding findings format goals guide input inputs json markdown missing none note notes order output outputs prd
     problem project question questions release requirement requirements result results risk risks scope section
-    sections story stories summary system task tasks text user user-facing users word words work written
+    sections story stories summary system task tasks text user user-facing users word words work written built conflict decides criteria
 """
 _TASK_VERBS = (
     "analyse analyze build check create decide define describe design develop document draft explain implement"
@@ -51,6 +54,7 @@ FRAMES = frozenset(("Context", "Expected output", "The conversation", "A reviewe
 _TOKEN = re.compile(r"""\n|[^\s.,;:!?(){}\[\]<>"“”«»。，、；：！？؟،…|*#`=/\\]+|[^\s]""")
 _HEADING = re.compile(r"(?m)^#{1,2} +(.{1,200})$")
 _TASK_LINE = re.compile(r"(?im)^(?:#+ *|\*\*)?(?:your |current )?task(?:\*\*)?(?: *: *(?P<same>\S.*)|[ :*]*$)")
+_NUMBERED = re.compile(r"[\d\s.-]+|[A-Za-z]{1,4}-\d[\d.]*").fullmatch  # 12, S-1, ADR-2.1
 _SENTENCE_END = re.compile(r"(?<=[.!?。！？؟])\s")
 
 
@@ -75,7 +79,7 @@ def topic_of(messages: Sequence[Message]) -> Topic:
     # A title "Brief: a shopping list" names the subject better than a task "Write the PRD" does.
     subject = next((about for _, about in titles if about), "") or _bare(task)
     basis = tuple(dict.fromkeys(f"{kind}: {about}" if about else kind for kind, about in titles))
-    words = _key_phrases([task, subject, asked, *earlier])
+    words = _key_phrases(subject, task, [asked, *earlier])
     return Topic(task, clip(subject, SUBJECT_GRAPHEMES), words, basis[:6])
 
 
@@ -111,7 +115,8 @@ def _task(asked: str) -> str:
 def _titles(texts: Sequence[str]) -> Iterator[tuple[str, str]]:
     """Titles of documents as (kind, subject): a text's first heading, and any further one that names its subject."""
     for text in texts:
-        for number, found in enumerate(_HEADING.finditer(text)):
+        # A document inside JSON has its line ends escaped.
+        for number, found in enumerate(_HEADING.finditer(text.replace("\\n", "\n"))):
             kind, _, about = (part.strip() for part in found[1].partition(": "))
             if kind not in FRAMES and (number == 0 or about) and not _TASK_LINE.match(found[0]):
                 yield clip(kind, 60), clip(about, SUBJECT_GRAPHEMES)
@@ -130,18 +135,16 @@ def _bare(task: str) -> str:
     return " ".join(words).rstrip(",;:") or task
 
 
-def _key_phrases(texts: Sequence[str]) -> tuple[str, ...]:
-    """The phrases between stop words, by how early and how often they come (after RAKE, Rose et al. 2010)."""
-    counted: Counter[str] = Counter()
-    seen: dict[str, str] = {}
-    for weight, text in zip((9, 6, 2), (*texts[:2], "\n".join(texts[2:])[: HEAD_CHARS + TAIL_CHARS]), strict=True):
-        for phrase in _phrases(text):
-            key = phrase.casefold()
-            counted[key] += weight
-            seen.setdefault(key, phrase)
-    best = [seen[key] for key, _ in counted.most_common(KEY_WORDS)]
-    spare = (word for word in ("the main path", "the first use", "the saved state") if word not in best)
-    return tuple(best) if len(best) >= 3 else (*best, *list(spare)[: 3 - len(best)])
+def _key_phrases(subject: str, task: str, documents: Sequence[str]) -> tuple[str, ...]:
+    """The phrases between stop words, by where and how often they come (after RAKE, Rose et al. 2010)."""
+    found = Counter(dict.fromkeys(_phrases(subject), SUBJECT_WEIGHT))
+    found.update(dict.fromkeys(_phrases(task), TASK_WEIGHT))
+    if len(found) < FEWEST_WORDS:
+        # Only then: most phrases of a document are its kind's, not its subject's. A stub's own are all boilerplate.
+        written = "\n".join(text for text in documents if LABEL not in text)[: HEAD_CHARS + TAIL_CHARS]
+        found.update(phrase for phrase in _phrases(written) if " " in phrase)
+    best = [phrase for phrase, _ in found.most_common(MOST_WORDS)]
+    return (*best, *SPARE_WORDS[: max(0, FEWEST_WORDS - len(best))])
 
 
 def _phrases(text: str) -> Iterator[str]:
@@ -152,6 +155,6 @@ def _phrases(text: str) -> Iterator[str]:
             run.append(token)
         if run and (not wordy or len(run) == 3):
             phrase = " ".join(run)
-            if len(phrase) > 2 and not phrase.replace(" ", "").isdecimal():
-                yield clip(phrase, 40)
+            if len(phrase) > 2 and not _NUMBERED(phrase):
+                yield clip(phrase, 40).lower()
             run = []

@@ -108,6 +108,24 @@ def test_the_subject_is_carried_on_from_earlier_documents():
     assert "# PRD: a shared shopping list that works offline" in prd
     assert "> Write the PRD." in prd
     assert "Basis: Brief: a shared shopping list that works offline." in prd
+    assert "R-2: works offline" in prd
+
+
+def test_a_story_is_told_by_its_own_words_first():
+    prd = stub(ask(TASK, persona="pm")).text
+    change = stub(
+        ask(f"# Context: prd\n\n{prd}\n\n# Task\n\nImplement S-2, Works offline, test first.", persona="dev")
+    ).text
+
+    assert "# Change: a shared shopping list that works offline" in change
+    assert "def test_works_offline_" in change
+
+
+def test_a_document_that_came_inside_json_still_names_the_subject():
+    built = json.dumps({"S-1": stub(ask(TASK, persona="dev")).text})
+    text = stub(ask(f"# Context: build\n\n{built}\n\n# Task\n\nRank what was built by risk.", persona="tea")).text
+
+    assert "# Test design: a shared shopping list that works offline" in text
 
 
 @pytest.mark.parametrize(
@@ -175,6 +193,13 @@ def test_a_participant_speaks_to_the_last_speaker_and_does_not_close():
 
     assert "To sally:" in text
     assert "AGREED" not in text
+
+
+def test_a_first_speaker_gives_a_view_not_a_document():
+    text = stub(ask(OPENING, "john, it is your turn.", persona="pm")).text
+
+    assert "Scope:" in text
+    assert "# PRD" not in text
 
 
 def test_a_peer_cannot_name_the_closing_words():
