@@ -39,7 +39,8 @@ _STOP_WORDS = """
     agreed agent analysis answers architecture assistant brief context description document documents evidence exactly
     finding findings format goals guide input inputs json markdown missing none note notes order output outputs prd
     problem project question questions release requirement requirements result results risk risks scope section
-    sections story stories summary system task tasks text user user-facing users word words work written built conflict decides criteria
+    sections story stories summary system task tasks text user user-facing users word words work written
+built conflict criteria decides
 """
 _TASK_VERBS = (
     "analyse analyze build check create decide define describe design develop document draft explain implement"
@@ -104,8 +105,8 @@ def clip(text: str, graphemes: int) -> str:
 
 def _task(asked: str) -> str:
     """The paragraph below a line `Task`, what follows `Task:`, or the first line that is no heading."""
-    # The last such line: a document above may have one of its own.
-    if found := next(iter([*_TASK_LINE.finditer(asked)][::-1]), None):
+    if marks := list(_TASK_LINE.finditer(asked)):
+        found = marks[-1]  # a document above may have such a line of its own
         rest = asked[found.end() :].lstrip()
         return found["same"] or rest.split("\n\n", 1)[0]
     lines = (line.strip() for line in asked.splitlines())
