@@ -91,7 +91,8 @@ class Recorder:
 
     def record(self, path: str, payload: Any) -> None:
         turn = getattr(payload, "turn", 0)
-        self._next[path, turn] = seq = self._next[path, turn] + 1
+        place = (path, turn)
+        self._next[place] = seq = self._next[place] + 1
         if isinstance(payload, TurnEnded):
             self.usage += payload.usage
             self.cost = None if payload.cost is None or self.cost is None else self.cost + payload.cost
@@ -172,17 +173,13 @@ class Driver:
         self._recorder.record(getattr(event, "task", ""), event)
 
     async def _act(self, event: Happening) -> None:
-        match event:
-            case TaskStarted(task, attempt):
-                await self._dispatcher.submit(Unit(self._recorder.run_id, task, None, attempt))
-            case ElementStarted(task, key):
-                attempt = self.state.tasks[task].attempt
-                await self._dispatcher.submit(Unit(self._recorder.run_id, task, key, attempt))
-            case GateOpened():
-                self._asking += 1
-                self._tasks.start_soon(self._await_answer, event)
-            case _:
-                pass
+        if isinstance(event, (TaskStarted, ElementStarted)):
+            attempt = self.state.tasks[event.task].attempt
+            key = event.key if isinstance(event, ElementStarted) else None
+            await self._dispatcher.submit(Unit(self._recorder.run_id, event.task, key, attempt))
+        elif isinstance(event, GateOpened):
+            self._asking += 1
+            self._tasks.start_soon(self._await_answer, event)
 
     def _end_if_idle(self) -> None:
         if self.state.running == 0 and (self._asking == 0 or self.state.stopping):
@@ -204,11 +201,11 @@ class Driver:
 
     async def _handle(self, unit: Unit) -> None:
         """Work on one unit and settle it. The task boundary: whatever the work raises ends the task, not the run."""
-        fence = await self._journal.claim(unit.id, "local")
+        unit_id, task = unit.id, self.plan.tasks[unit.task]
+        fence = await self._journal.claim(unit_id, "local")
         assert fence is not None, "a unit is submitted once"
-        task = self.plan.tasks[unit.task]
         try:
-            done = await self._perform(task, self._scope(unit, task), self._context(unit, fence))
+            done = await self._perform(task, self._scope(unit, task), self._context(unit, unit_id, fence))
             ended: Any = _well(unit, done)
         except (Parked, BudgetSpent) as error:
             ended = self._limited(unit, error)
@@ -216,9 +213,9 @@ class Driver:
             ended = _failed(unit, error)
         self._record(ended)
         if isinstance(ended, TaskParked):
-            await self._journal.park(unit.id, fence, ended.reason)
+            await self._journal.park(unit_id, fence, ended.reason)
         else:
-            await self._journal.end(unit.id, fence, self._recorder.take())
+            await self._journal.end(unit_id, fence, self._recorder.take())
         await self._advance()
 
     def _scope(self, unit: Unit, task: TaskPlan) -> Scope:
@@ -227,15 +224,15 @@ class Driver:
             values = {**values, task.for_each.item: state.elements.items[unit.key]}
         return Scope(values, state.comments)
 
-    def _context(self, unit: Unit, fence: int) -> RunContext:
+    def _context(self, unit: Unit, unit_id: str, fence: int) -> RunContext:
         async def do(name: str, request_hash: bytes, work: Callable[[], Awaitable[Any]]) -> Any:
             if self.interrupted:
                 raise Parked("interrupted")
-            step = await self._journal.begin(unit.id, name, request_hash, fence)
+            step = await self._journal.begin(unit_id, name, request_hash, fence)
             if isinstance(step, Recorded):
                 return step.result
             result = await work()
-            await self._journal.finish(unit.id, name, fence, result, self._recorder.take())
+            await self._journal.finish(unit_id, name, fence, result, self._recorder.take())
             return result
 
         async def approve(tool: str, arguments: str) -> bool:

@@ -153,9 +153,10 @@ class RunState:
     def _end(self, event: TaskEnded) -> None:
         state = self.tasks[event.task]
         if state.status == "running" and state.elements is None:
-            self.running -= 1
-        for queue in (self._ready, self._gates, self._answers, self._doomed, self._fanned, self.waiting):
-            queue.pop(event.task, None)
+            self.running -= 1  # a unit at work stands in no queue
+        else:
+            for queue in (self._ready, self._gates, self._answers, self._doomed, self._fanned, self.waiting):
+                queue.pop(event.task, None)
         state.status, state.output = event.status, event.output
         self.values["tasks"][event.task] = {
             "output": event.output,

@@ -31,10 +31,14 @@ class LocalDispatcher:
         self._growing = False
 
     async def submit(self, unit: Unit, generation: int = 1, queue: str = "units") -> None:
-        if (unit, generation) in self._seen:
+        place = (unit, generation)
+        if place in self._seen:
             return
-        self._seen.add((unit, generation))
-        self._waiting.setdefault(queue, deque()).append(unit)
+        self._seen.add(place)
+        waiting = self._waiting.get(queue)
+        if waiting is None:
+            waiting = self._waiting[queue] = deque()
+        waiting.append(unit)
         self._grow_soon()
 
     async def cancel(self, unit: Unit) -> None:
@@ -66,16 +70,22 @@ class LocalDispatcher:
                 self._tasks.start_soon(self._work, queue, waiting)
 
     async def _work(self, queue: str, waiting: deque[Unit]) -> None:
-        assert self._handler is not None
-        done = 0
+        """Take units until none waits. One cancel scope a worker: a cancelled unit takes its worker with it."""
+        handler, running, done = self._handler, self._running, 0
+        assert handler is not None
+        unit: Unit | None = None
         try:
-            while waiting:
-                unit = waiting.popleft()
-                with anyio.CancelScope() as self._running[unit]:
-                    await self._handler(unit)
-                del self._running[unit]
-                done += 1
-                if done % UNITS_BETWEEN_CHECKPOINTS == 0:
-                    await anyio.lowlevel.checkpoint()
+            with anyio.CancelScope() as scope:
+                while waiting:
+                    unit = waiting.popleft()
+                    running[unit] = scope
+                    await handler(unit)
+                    del running[unit]
+                    done += 1
+                    if done % UNITS_BETWEEN_CHECKPOINTS == 0:
+                        await anyio.lowlevel.checkpoint()
         finally:
             self._workers[queue] -= 1
+            if scope.cancelled_caught:
+                self._running.pop(unit, None)  # type: ignore[arg-type]  # only a unit at work is cancelled
+                self._grow_soon()

@@ -31,7 +31,8 @@ class _Step:
 @dataclass(slots=True)
 class _Run:
     events: list[Event] = field(default_factory=list)
-    ids: set[str] = field(default_factory=set)
+    places: set[tuple[str, int, int]] = field(default_factory=set)
+    """(task, turn, sequence) of each event: what its id is made of."""
     signals: dict[str, tuple[str, Any]] = field(default_factory=dict)
     cancel: bool = False
     grown: anyio.Event | None = None
@@ -46,7 +47,9 @@ class MemoryJournal:
         self._runs: dict[str, _Run] = {}
 
     async def claim(self, unit: str, owner: str) -> Fence | None:  # noqa: ARG002  # one process: owners need no names
-        found = self._units.setdefault(unit, _Unit())
+        found = self._units.get(unit)
+        if found is None:
+            found = self._units[unit] = _Unit()
         if found.ended:
             return None
         found.parked_for = None
@@ -107,15 +110,18 @@ class MemoryJournal:
         return found
 
     def _run(self, run: str) -> _Run:
-        return self._runs.setdefault(run, _Run())
+        found = self._runs.get(run)
+        if found is None:
+            found = self._runs[run] = _Run()
+        return found
 
     def _record(self, run: str, events: Sequence[Event]) -> None:
         if not events:
             return
         found = self._run(run)
         for event in events:
-            if event.id not in found.ids:
-                found.ids.add(event.id)
+            if (place := event[1:4]) not in found.places:
+                found.places.add(place)
                 found.events.append(event)
         if found.grown is not None:
             found.grown.set()
