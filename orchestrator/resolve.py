@@ -102,7 +102,7 @@ def _tasks(spec: SquadSpec, report: Report, roster: Roster, limits: Limits) -> t
         index = (spec.tasks[cycle[0]].needs or []).index(after)
         shown = " -> ".join([*cycle, cycle[0]])
         report.error(("tasks", cycle[0], "needs", index), "cycle", f"these tasks wait for each other: {shown}")
-    texts.ancestry = planner.ancestry = ancestry(needs, ordered, filter(planner.is_torn, spec.tasks))
+    texts.ancestry = planner.ancestry = ancestry(needs, ordered, [name for name in spec.tasks if planner.is_torn(name)])
     plans = {name: planner.plan(name) for name in spec.tasks}  # in the file's order, so that of two the first is right
     return {name: plans[name] for name in ordered}, texts
 

@@ -316,7 +316,7 @@ class _Builder:
 
     def _scalar(self, event: yaml.ScalarEvent) -> None:
         self._refuse_tag(event)
-        self._count(event, 1, 0)
+        self._count(event, 0 if self._wants_key() else 1, 0)
         is_plain = event.style in (None, "")
         node = Node(scalar(event.value) if is_plain else event.value, self._mark_of(event), self.source)
         if is_plain and event.value == "<<" and self._wants_key():

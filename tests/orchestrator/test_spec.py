@@ -1,0 +1,102 @@
+"""The fields of a squad file: what is accepted, what they hold, and what editors are told of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from orchestrator.errors import SpecError
+from orchestrator.problems import Problem
+from orchestrator.spec import SquadSpec, json_schema, load_spec, parse_spec
+from orchestrator.yamltree import read_tree
+
+ROOT = Path(__file__).parents[2]
+EXAMPLE = ROOT / "examples" / "sprint.yaml"
+SMALLEST = "name: s\nagents: {a: {persona: dev}}\ntasks: {t: {agent: a, description: Do.}}\n"
+
+
+def spec_of(text: str) -> tuple[SquadSpec, list[Problem]]:
+    spec, _, found = parse_spec(text, "s.yaml")
+    return spec, found
+
+
+def test_the_example_reads() -> None:
+    spec, node, found = load_spec(EXAMPLE)
+    assert found == []
+    assert spec.defaults.timeout == 600
+    assert spec.budget is not None
+    assert spec.budget.max_time == 7200
+    assert spec.tasks["approve"].if_ == "${{ not inputs.autopilot }}"
+    assert spec.tasks["build"].as_ == "story"
+    assert node.at(["tasks", "build", "as"]).value == "story"  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("written", "seconds"),
+    [("500ms", 0.5), ("5s", 5), ("10m", 600), ("2h", 7200), ("3d", 259200), ("7", 7), ("1.5", 1.5)],
+)
+def test_durations(written: str, seconds: float) -> None:
+    spec, found = spec_of(SMALLEST + f"defaults: {{timeout: {written}}}\n")
+    assert not found
+    assert spec.defaults.timeout == seconds
+
+
+def test_an_empty_value_is_as_no_field() -> None:
+    spec, found = spec_of(SMALLEST.replace("agent: a,", "agent: a, needs: , timeout: ~,") + "budget:\n")
+    assert not found
+    assert spec.tasks["t"].needs is None
+    assert spec.budget is None
+
+
+def test_wrong_fields_hold_harmless_values() -> None:
+    spec, found = spec_of("name: 3\nagents: {a: 4, b: {persona: [x]}}\ntasks: {t: {steps: [7], repeat: {}}}\nx: 1\n")
+    assert [(p.code, p.path) for p in found] == [
+        ("wrong-type", ("name",)),
+        ("wrong-type", ("agents", "a")),
+        ("wrong-type", ("agents", "b", "persona")),
+        ("wrong-type", ("tasks", "t", "steps", 0)),
+        ("missing-field", ("tasks", "t", "repeat", "until")),
+        ("unknown-field", ("x",)),
+    ]
+    assert set(spec.agents) == {"a", "b"}
+    assert spec.tasks["t"].steps is not None
+
+
+def test_a_wrong_value_says_what_would_be_right() -> None:
+    found = spec_of(SMALLEST.replace("agent: a,", "agent: a, needs: x, continue_on_error: on, timeout: [],"))[1]
+    assert [(p.message, p.hint) for p in found] == [
+        ("'needs' takes a list, not the text 'x'", "write [x]"),
+        ("'continue_on_error' takes true or false, not the text 'on'", "YAML 1.2 knows true and false only"),
+        ("a list is no duration: write 500ms, 5s, 10m, 2h, 3d or a number of seconds", ""),
+    ]
+
+
+def test_a_file_that_is_no_mapping_is_refused() -> None:
+    with pytest.raises(SpecError, match="a squad is a mapping"):
+        spec_of("- a\n")
+
+
+def test_problems_of_reading_and_of_fields_come_together() -> None:
+    found = spec_of(SMALLEST + "name: t\nversion: x\n")[1]
+    assert [(p.line, p.code) for p in found] == [(4, "duplicate-key"), (5, "wrong-type")]
+
+
+def test_the_schema_for_editors_takes_the_example_and_refuses_mistakes() -> None:
+    schema = json_schema()
+    Draft202012Validator.check_schema(schema)
+    validator = Draft202012Validator(schema)
+    data = read_tree(EXAMPLE.read_text("utf-8"), "s").plain()
+    assert list(validator.iter_errors(data)) == []
+    data["tasks"]["prd"]["agnt"] = "mary"
+    assert [list(error.absolute_path) for error in validator.iter_errors(data)] == [["tasks", "prd"]]
+
+
+def test_every_part_of_the_schema_is_described() -> None:
+    schema = json_schema()
+    undescribed = [name for name, part in schema["$defs"].items() if not part.get("description")]
+    assert undescribed == []
+    task = schema["$defs"]["TaskSpec"]["properties"]
+    assert {"if", "as", "for_each"} <= set(task)
+    assert "500ms" in str(task["timeout"])

@@ -1,0 +1,252 @@
+"""The strict YAML reader: what scalars mean, where things stand, what is refused and how soon."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestrator.errors import SpecError
+from orchestrator.yamltree import (
+    MAX_BYTES,
+    MAX_NODES,
+    decode,
+    load_file,
+    problems_at,
+    read_mapping,
+    read_tree,
+    scalar,
+)
+
+
+def refused(text: str) -> list[tuple[int, int, str]]:
+    with pytest.raises(SpecError) as caught:
+        read_tree(text, "t.yaml")
+    return [(p.line, p.column, p.code) for p in caught.value.problems]
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        *[(word, True) for word in ("true", "True", "TRUE")],
+        *[(word, False) for word in ("false", "False", "FALSE")],
+        *[(word, None) for word in ("", "~", "null", "Null", "NULL")],
+        *[(word, word) for word in ("yes", "No", "on", "off", "y", "n", "tRUE", "nUll", "none")],
+        *[
+            (word, word)
+            for word in ("12:30", "2024-01-01", "0123", "-07", "1_000", "0b1", "1.2.3", "+", "-", ".", "0x")
+        ],
+        ("0", 0),
+        ("-7", -7),
+        ("+12", 12),
+        ("0x1F", 31),
+        ("0o17", 15),
+        ("1.5", 1.5),
+        ("1.", 1.0),
+        (".5", 0.5),
+        ("-1e3", -1000.0),
+        ("12e03", 12000.0),
+        (".inf", math.inf),
+        ("-.INF", -math.inf),
+        ("9" * 5000, math.inf),
+    ],
+)
+def test_scalars_are_yaml_1_2(text: str, value: object) -> None:
+    got = scalar(text)
+    assert got == value
+    assert type(got) is type(value)
+
+
+def test_not_a_number() -> None:
+    assert math.isnan(scalar(".nan"))  # type: ignore[arg-type]
+
+
+def test_quotes_make_text() -> None:
+    tree = read_tree("""[1, '1', "true", |\n  2\n]""".replace("|\n  2\n", "'2'"), "t.yaml")
+    assert tree.plain() == [1, "1", "true", "2"]
+
+
+def test_marks_count_characters_from_one() -> None:
+    tree = read_tree("größe: 1\n😀b: é  # c\nl:\n  - x\n", "t.yaml")
+    assert tree.keys["😀b"][:3] == (2, 1, 2)
+    assert tree.at(["😀b"]).mark[:3] == (2, 5, 1)
+    assert tree.at(["l", 0]).mark[:3] == (4, 5, 1)
+    assert tree.at(["l", 1]) is None
+    assert tree.at(["größe", "x"]) is None
+
+
+def test_a_byte_order_mark_counts_no_column() -> None:
+    assert read_tree("\ufeffa: 1", "t.yaml").keys["a"][:2] == (1, 1)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_line_ends(end: str) -> None:
+    tree = read_tree(end.join(["a: 1", "b:", "  c: 2"]), "t.yaml")
+    assert tree.at(["b", "c"]).mark[:2] == (3, 6)
+    assert tree.source.lines == ("a: 1", "b:", "  c: 2")
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "column"),
+    [
+        ("k: say ${{ x }}", 1, 12),
+        ("k: &a say ${{ x }}", 1, 15),
+        ("k: 'it''s ${{ x }}'", 1, 15),
+        (r'k: "tab\t \u00e9 ${{ x }}"', 1, 22),
+        ("k: |\n  one\n  ${{ x }}\n", 3, 7),
+        ("k: >-\n  one\n\n  two ${{ x }}\n", 4, 11),
+        ("k: one\n  two ${{ x }}\n", 2, 11),
+        ('k: "one\n  two \\\n  ${{ x }}"', 3, 7),
+    ],
+)
+def test_a_place_inside_a_text(text: str, line: int, column: int) -> None:
+    node = read_tree(text, "t.yaml").at(["k"])
+    assert node is not None
+    assert node.place(node.value.index("x"), 1)[:3] == (line, column, 1)  # type: ignore[union-attr,call-arg,arg-type]
+
+
+def test_all_that_leaves_the_rest_readable_is_reported_at_once() -> None:
+    text = "a: 1\na: 2\n1: x\n? [k]\n: v\nb: !t x\n<<: {c: 1}\nd: *no\ne: &e [*e]\n"
+    assert refused(text) == [
+        (2, 1, "duplicate-key"),
+        (3, 1, "bad-key"),
+        (4, 3, "bad-key"),
+        (6, 4, "tag"),
+        (7, 1, "merge-key"),
+        (8, 4, "unknown-alias"),
+        (9, 8, "recursive-alias"),
+    ]
+
+
+def test_a_duplicate_key_names_the_first_line() -> None:
+    with pytest.raises(SpecError, match="'a' stands here again; it stands on line 1 already"):
+        read_tree("a: 1\nb: 2\na: 3\n", "t.yaml")
+
+
+def test_a_quoted_merge_key_is_a_key() -> None:
+    assert read_tree("'<<': 1", "t.yaml").plain() == {"<<": 1}
+
+
+def test_aliases_are_values() -> None:
+    tree = read_tree("a: &x {k: [1]}\nb: *x\nc: &x 2\nd: *x\n*x : 3\n", "t.yaml", found := [])
+    assert tree.plain() == {"a": {"k": [1]}, "b": {"k": [1]}, "c": 2, "d": 2}
+    assert [p.code for p in found] == ["bad-key"]
+
+
+def test_directives_are_fine() -> None:
+    assert read_tree("%YAML 1.2\n---\na: 1\n...\n", "t.yaml").plain() == {"a": 1}
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[" * 100_000, "{a: " * 100_000, "- " * 100_000, "? " * 100_000, "".join(f"{' ' * i}a:\n" for i in range(2000))],
+    ids=["brackets", "braces", "dashes", "keys", "indents"],
+)
+def test_depth_ends_reading_at_once(text: str) -> None:
+    began = time.process_time()
+    assert refused(text)[0][2] in ("too-large", "bad-yaml")
+    assert time.process_time() - began < 0.5
+
+
+def test_an_alias_bomb_ends_reading_at_once() -> None:
+    bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n"
+    bomb += "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]\n" for i in range(1, 20))
+    assert refused(bomb) == [(5, 10, "too-large")]
+
+
+def test_aliases_cannot_hide_depth() -> None:
+    chain = "a0: &a0 [x]\n" + "".join(f"a{i}: &a{i} [*a{i - 1}]\n" for i in range(1, 100))
+    assert [code for *_, code in refused(chain)] == ["too-large"]
+
+
+def test_values_are_capped() -> None:
+    flat = "\n".join(f"k{i}: {i}" for i in range(MAX_NODES - 1))
+    assert len(read_tree(flat, "t.yaml").plain()) == MAX_NODES - 1
+    assert [code for *_, code in refused(flat + "\nx: 1")] == ["too-large"]
+
+
+def test_bytes_are_capped(tmp_path: Path) -> None:
+    assert refused("é" * (MAX_BYTES // 2 + 1)) == [(1, 1, "too-large")]
+    for letter in ("x", "é", "語"):
+        big = tmp_path / "big.yaml"
+        big.write_text(letter * (MAX_BYTES + 9), "utf-8")
+        with pytest.raises(SpecError, match="too-large"):
+            load_file(big)
+
+
+@pytest.mark.parametrize(
+    ("data", "line", "column", "code"),
+    [
+        (b"a: 1\nb: \xff\n", 2, 4, "not-utf8"),
+        ("a: é\nbc: ".encode() + b"\xe9", 2, 5, "not-utf8"),
+        ("a: 1".encode("utf-16"), 1, 1, "not-utf8"),
+        (b"a: \x00", 1, 4, "control-character"),
+        (b"a: \x1b[31m", 1, 4, "control-character"),
+        ("a: x\u0085y".encode(), 1, 5, "control-character"),
+        ("a: 1\n\ufeffb: 2".encode(), 2, 1, "control-character"),
+        (b"", 1, 1, "empty-file"),
+        (b"\xef\xbb\xbf", 1, 1, "empty-file"),
+        (b"---\n...\n", 1, 1, "empty-file"),
+        (b"a: 'x\ny: z\n", 1, 4, "bad-yaml"),
+        (b"%YAML 3.0\n---\na: 1\n", 1, 1, "bad-yaml"),
+    ],
+)
+def test_files_that_are_no_yaml(tmp_path: Path, data: bytes, line: int, column: int, code: str) -> None:
+    file = tmp_path / "t.yaml"
+    file.write_bytes(data)
+    with pytest.raises(SpecError) as caught:
+        load_file(file)
+    assert [(p.line, p.column, p.code) for p in caught.value.problems] == [(line, column, code)]
+    assert caught.value.problems[0].file == str(file)
+
+
+def test_files_that_cannot_be_read(tmp_path: Path) -> None:
+    for path in (tmp_path, tmp_path / "no.yaml", tmp_path / "a\0b"):
+        with pytest.raises(SpecError, match="unreadable-file"):
+            load_file(path)
+
+
+def test_a_mapping_is_asked_for(tmp_path: Path) -> None:
+    file = tmp_path / "t.yaml"
+    file.write_text("\ufeffa: {b: 1}\n", "utf-8")
+    tree = read_mapping(file)
+    assert tree.plain() == {"a": {"b": 1}}
+    file.write_text("- a\n", "utf-8")
+    with pytest.raises(SpecError, match="must be a mapping"):
+        read_mapping(file)
+
+
+def test_foreign_problems_get_their_places() -> None:
+    tree = read_tree("a:\n  b: [1, 2]\n", "t.yaml")
+    pairs = [(("a", "b", 1), "two"), (("a", "c"), "lacks c"), ((), "all")]
+    found = problems_at(tree, pairs, "invalid-persona")
+    assert [(p.line, p.column, p.message) for p in found] == [(1, 1, "lacks c"), (1, 1, "all"), (2, 10, "two")]
+
+
+texts = st.text(st.sampled_from("ab1:-?[]{},&*!|>'\"%@`#~<\\ \n\t\r😀é0.xu"), max_size=60)
+
+
+@given(texts)
+def test_any_text_is_read_or_refused(text: str) -> None:
+    try:
+        tree = read_tree(text, "t.yaml")
+    except SpecError:
+        return
+    tree.plain()
+
+
+@given(st.binary(max_size=80))
+def test_any_bytes_are_read_or_refused(data: bytes) -> None:
+    with contextlib.suppress(SpecError):
+        read_tree(decode(data, "t.yaml"), "t.yaml")
+
+
+@given(st.text(st.characters(codec="utf-8"), max_size=40))
+def test_a_quoted_text_comes_back(text: str) -> None:
+    escaped = "".join(f"\\U{ord(character):08x}" for character in text)
+    assert read_tree(f'k: "{escaped}"', "t.yaml").plain() == {"k": text}
