@@ -28,6 +28,8 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
 }
 """Command -> (module in this package, the line that `--help` shows). The function is called `<command>_command`."""
 
+STANDALONE = frozenset({"doctor", "completion"})
+"""Those that work where the rest of the installation is broken: they import none of it."""
 GIVEN = "orchestrator.cli.given"
 
 
@@ -113,24 +115,9 @@ class CommonOptions:
 class Command(CommonOptions, click.Command):
     """A command with the common options. What it returns is the exit code, None for 0."""
 
-    needs_our_agents = True
-
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.add_common_options()
-
-    def invoke(self, context: click.Context) -> Any:
-        if self.needs_our_agents:
-            from orchestrator.cli.neighbours import require_our_agents
-
-            require_our_agents()
-        return super().invoke(context)
-
-
-class Standalone(Command):
-    """A command that works where the rest of the installation is broken."""
-
-    needs_our_agents = False
 
 
 class Group(CommonOptions, click.Group):
@@ -162,6 +149,10 @@ class LazyGroup(CommonOptions, click.Group):
             context.fail(f"There is no command {name!r}.{hint}" if not name.startswith("-") else f"No option {name}.")
         from importlib import import_module
 
+        if name not in STANDALONE:
+            from orchestrator.cli.neighbours import require_our_agents
+
+            require_our_agents()
         command = getattr(import_module(f"orchestrator.cli.{COMMANDS[name][0]}"), f"{name}_command")
         assert isinstance(command, click.Command)
         return command

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +13,12 @@ import click
 from orchestrator.cli import app
 from orchestrator.cli.app import Settings, settings_of
 from orchestrator.cli.exits import Exit
-from orchestrator.cli.given import load_policy
+from orchestrator.cli.given import load_persona, load_policy
 from orchestrator.cli.screens import STUB_NOTICE
 from orchestrator.cli.signals import Interruption
 from orchestrator.cli.telling import Talk, print_json
 from orchestrator.cli.view import duration, tokens, usd
+from orchestrator.errors import NoProvider
 from providers.unicode import printable
 
 if TYPE_CHECKING:
@@ -64,9 +66,7 @@ def request_for(
 
     parts = [] if instructions is None else [instructions]
     if persona is not None:
-        from personas import Personas, packaged
-
-        found = Personas(packaged()).get(persona)
+        found = load_persona(persona)
         parts.insert(0, found.instructions())
         tier = tier or found.tier
     opening = (system("\n\n".join(parts)),) if parts else ()
@@ -81,6 +81,8 @@ async def _ask(request: Request, settings: Settings, stream: bool, as_json: bool
     policy, catalog = load_policy(settings)
     if offline:
         talk.say(STUB_NOTICE)
+    elif not catalog.candidates(os.environ):
+        raise NoProvider(catalog.unconfigured(os.environ))
     async with anyio.create_task_group() as tasks:
         interruption = Interruption(tasks.cancel_scope, lambda: False)
         await tasks.start(interruption.watch)
@@ -110,24 +112,28 @@ async def _stream(manager: Any, request: Request) -> Response:
 
 
 class StreamPrinter:
-    """Prints pieces of a text. What might be the start of an escape sequence waits for the rest of it."""
+    """Prints a text that comes in pieces as `printable` would print the whole: a sequence may be split anywhere.
 
-    HELD = 64
-    """Characters after which a sequence that nobody ended is let go: `printable` then takes what it knows of it."""
+    Every escape sequence ends at its line's end at the latest, so what follows an introducer waits for that.
+    """
+
+    INTRODUCER = re.compile("[\x1b\x90-\x9f]")
 
     def __init__(self) -> None:
         self._held = ""
 
-    def add(self, text: str) -> None:
-        text = self._held + text
-        start = max(text.rfind("\x1b"), text.rfind("\x9b"))
-        waits = 0 <= start and len(text) - start < self.HELD
-        # A high surrogate at the very end waits for its partner.
-        cut = start if waits else len(text) - (text[-1:] > "\ud7ff" and text[-1:] < "\udc00")
-        self._held = text[cut:]
-        click.echo(printable(text[:cut]), nl=False)
+    def add(self, piece: str) -> None:
+        text = self._held + piece
+        line = text.rfind("\n") + 1
+        found = self.INTRODUCER.search(text, line)
+        certain = found.start() if found else len(text)
+        # The first half of a surrogate pair waits for the second.
+        certain -= "\ud800" <= text[certain - 1 : certain] <= "\udbff"
+        self._held = text[certain:]
+        click.echo(printable(text[:certain]), nl=False)
 
     def end(self) -> None:
+        """Print what was held back, and end the line."""
         click.echo(printable(self._held))
         self._held = ""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -78,7 +79,7 @@ def graph_command(context: click.Context, file: str, form: str) -> None:
     if form == "json":
         print_json(drawing.to_document(squad.name, nodes), indent=2)
     elif form == "ascii":
-        fancy = drawing.encodes(click.get_text_stream("stdout").encoding or "ascii", drawing.UNICODE)
+        fancy = drawing.encodes(sys.stdout.encoding or "ascii", drawing.UNICODE)
         click.echo(drawing.to_ascii(nodes, drawing.UNICODE if fancy else drawing.ASCII))
     else:
         click.echo(drawing.to_mermaid(nodes) if form == "mermaid" else drawing.to_dot(nodes))

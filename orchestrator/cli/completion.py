@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
-from orchestrator.cli.app import Standalone, orchestrator
+from orchestrator.cli.app import Command, orchestrator
 
 
-@click.command("completion", cls=Standalone)
+@click.command("completion", cls=Command)
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion_command(shell: str) -> None:
     """Print a shell's completion script: `eval "$(orchestrator completion bash)"`."""

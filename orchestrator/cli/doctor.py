@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import click
 
-from orchestrator.cli.app import Settings, Standalone, settings_of
+from orchestrator.cli.app import Command, Settings, settings_of
 from orchestrator.cli.exits import Exit
 from orchestrator.cli.table import columns
 from orchestrator.cli.telling import print_json
@@ -31,7 +31,7 @@ class Finding(NamedTuple):
     advice: str = ""
 
 
-@click.command("doctor", cls=Standalone)
+@click.command("doctor", cls=Command)
 @click.option("--online", is_flag=True, help="Also connect to the configured providers. Sends nothing, costs nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Write JSON.")
 @click.pass_context

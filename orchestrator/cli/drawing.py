@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,59 +81,65 @@ def to_ascii(nodes: Sequence[Node], pen: Pen) -> str:
     Each task takes one line; a line of joints stands above it where rails meet or part. A rail that only passes is
     drawn through the crossing line unbroken, so every joint is a real one.
     """
-    needs = direct_needs(nodes)
-    pending = {node.id: sum(node.id in needed for needed in needs.values()) for node in nodes}
-    rails: list[str | None] = []
-    lines: list[tuple[str, str]] = []
-    for node in nodes:
-        joints, rails, own = _join(needs[node.id], rails, pending, pen)
-        if joints:
-            lines.append((joints, ""))
-        marks = [(pen.gate if node.gate else pen.dot) if i == own else _passing(r, pen) for i, r in enumerate(rails)]
-        lines.append((" ".join(marks), _label(node)))
-        rails[own] = node.id if pending[node.id] else None
-        while rails and rails[-1] is None:
-            rails.pop()
+    rails = _Rails(direct_needs(nodes), pen)
+    lines = [(drawn, label) for node in nodes for drawn, label in rails.draw(node)]
     width = max((len(drawn) for drawn, label in lines if label), default=0)
     return "\n".join(f"{drawn:{width}}  {label}".rstrip() for drawn, label in lines)
 
 
-def _join(
-    needs: Sequence[str], rails: list[str | None], pending: dict[str, int], pen: Pen
-) -> tuple[str, list[str | None], int]:
-    """Return the line of joints above a task (empty where none is needed), the rails below it, and the task's rail."""
-    sources = [i for i, rail in enumerate(rails) if rail in needs]
-    for need in needs:
-        pending[need] -= 1
-    below = [rail if rail is not None and pending[rail] else None for rail in rails]
-    ending = [i for i in sources if below[i] is None]
-    free = [i for i, rail in enumerate(below) if rail is None]
-    own = (ending or free or [len(below)])[0]
-    if own == len(below):
-        below.append(None)
-    ends = {*sources, own}
-    if len(ends) == 1 or not sources:
-        return "", below, own
-    is_above = [i < len(rails) and rails[i] is not None for i in range(len(below))]
-    is_below = [rail is not None or i == own for i, rail in enumerate(below)]
-    return _joints(ends, is_above, is_below, pen), below, own
+class _Rails:
+    """The columns of a drawing: each holds the task whose rail runs down it, None where there is none."""
 
+    def __init__(self, needs: Mapping[str, Sequence[str]], pen: Pen) -> None:
+        self._needs = needs
+        self._pen = pen
+        self._pending = Counter(need for needed in needs.values() for need in needed)
+        self._columns: list[str | None] = []
+        self._ended = -1
+        """The column of the task just drawn, where nothing needs it."""
 
-def _joints(ends: set[int], is_above: list[bool], is_below: list[bool], pen: Pen) -> str:
-    """Return a crossing line from the first of the rails in `ends` to the last; only those are joined to it."""
-    first, last = min(ends), max(ends)
-    cells = []
-    for i, (up, down) in enumerate(zip(is_above, is_below, strict=True)):
-        passing = first < i < last and i not in ends and not up
-        left = passing or (i in ends and i > first)
-        right = passing or (i in ends and i < last)
-        ways = "".join(way for way, there in zip("udlr", (up, down, left, right), strict=True) if there)
-        cells.append(pen.joints.get(ways, " ") + (pen.joints["lr"] if first <= i < last else " "))
-    return "".join(cells).rstrip()
+    def draw(self, node: Node) -> Iterator[tuple[str, str]]:
+        """Yield the lines of one task, each with its label: the joints above it have none."""
+        above, joined = self._columns, self._joined(node.id)
+        own = self._place(node.id)
+        ends = {*joined, own}
+        if joined and len(ends) > 1:
+            yield self._joints(ends, above, own), ""
+        dot = self._pen.gate if node.gate else self._pen.dot
+        marks = [dot if i == own else " " if c is None else self._pen.joints["ud"] for i, c in enumerate(self._columns)]
+        yield " ".join(marks).rstrip(), _label(node)
+        needed = bool(self._pending[node.id])
+        self._columns[own] = node.id if needed else None
+        self._ended = -1 if needed else own
 
+    def _joined(self, task: str) -> list[int]:
+        return [i for i, column in enumerate(self._columns) if column in self._needs[task]]
 
-def _passing(rail: str | None, pen: Pen) -> str:
-    return " " if rail is None else pen.joints["ud"]
+    def _place(self, task: str) -> int:
+        """End the rails that lead nowhere else, and return the task's column: one that ends in it, else a free one."""
+        joined = self._joined(task)
+        self._pending.subtract(self._needs[task])
+        self._columns = [c if c is not None and self._pending[c] else None for c in self._columns]
+        # Right below a task that nothing needs, one that needs nothing would look as if it came from there.
+        shunned = self._ended if not joined else -1
+        free = [i for i, column in enumerate(self._columns) if column is None and i != shunned]
+        own = next((i for i in (*joined, *free) if self._columns[i] is None), len(self._columns))
+        if own == len(self._columns):
+            self._columns.append(None)
+        return own
+
+    def _joints(self, ends: set[int], above: Sequence[str | None], own: int) -> str:
+        """Return a crossing line from the first of the columns in `ends` to the last; only those are joined to it."""
+        first, last = min(ends), max(ends)
+        cells = []
+        for i, column in enumerate(self._columns):
+            up, down = i < len(above) and above[i] is not None, column is not None or i == own
+            crossing = first < i < last and i not in ends and not up
+            left = crossing or (i in ends and i > first)
+            right = crossing or (i in ends and i < last)
+            ways = "".join(way for way, there in zip("udlr", (up, down, left, right), strict=True) if there)
+            cells.append(self._pen.joints.get(ways, " ") + (self._pen.joints["lr"] if first <= i < last else " "))
+        return "".join(cells).rstrip()
 
 
 def _label(node: Node) -> str:

@@ -46,19 +46,26 @@ def tasks_of(events: Iterable[Mapping[str, Any]]) -> list[str]:
 
 
 def explanation(events: Iterable[Mapping[str, Any]], task: str, turn: int | None) -> Iterator[str]:
-    """Yield the lines about one task or element: a head for each turn, then what was decided and what happened."""
-    count: dict[str, int] = {}
+    """Yield the lines about one task or element: turn by turn what was decided and what happened, then how it ended.
+
+    What was done at the same time is told one unit after the other.
+    """
+    turns: dict[tuple[str, int], list[str]] = {}
+    at: dict[str, int] = {}
+    end = ""
     for event in events:
         unit = event["unit"]
-        if event["type"] == "task.ended" and event["task"] == task and turn is None:
-            yield f"{task}: {event['status']}" + (f": {event['error']}" if event["error"] else "")
-        if event["type"] not in TOLD or not lies_in(unit, task):
-            continue
-        if event["type"] == "route.chosen":
-            count[unit] = count.get(unit, 0) + 1
-        number = count.get(unit, 1)
+        if event["type"] == "task.ended" and event["task"] == task:
+            end = f"{task}: {event['status']}" + (f": {event['error']}" if event["error"] else "")
+        if event["type"] in TOLD and lies_in(unit, task):
+            at[unit] = at.get(unit, 0) + (event["type"] == "route.chosen")
+            turns.setdefault((unit, at[unit]), []).extend(_told(event))
+    for (unit, number), lines in turns.items():
         if turn in (None, number):
-            yield from _told(event, f"{unit}, turn {number}")
+            yield f"{unit}, turn {number}"
+            yield from lines
+    if end and turn is None:
+        yield end
 
 
 def lies_in(unit: str, task: str) -> bool:
@@ -66,10 +73,9 @@ def lies_in(unit: str, task: str) -> bool:
     return unit == task or unit.startswith((f"{task}/", f"{task}["))
 
 
-def _told(event: Mapping[str, Any], head: str) -> Iterator[str]:
+def _told(event: Mapping[str, Any]) -> Iterator[str]:
     match event["type"]:
         case "route.chosen":
-            yield head
             yield f"  candidates: {', '.join(event['candidates']) or 'none'}"
             for name, reason in event["refused"].items():
                 yield f"  refused: {name}: {reason}"

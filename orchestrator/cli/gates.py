@@ -40,6 +40,29 @@ def answering(approve: Approve, *, at_terminal: bool, aside: Callable[[], Abstra
     return answer
 
 
+class Asking:
+    """Asks a person until told to stop; a question that was open then stays unanswered."""
+
+    def __init__(self, answer: Answer) -> None:
+        self._answer = answer
+        self._over = False
+        self._open: set[anyio.CancelScope] = set()
+
+    async def ask(self, gate: GateOpened) -> GateAnswered | None:
+        with anyio.CancelScope() as scope:
+            self._open.add(scope)
+            try:
+                return None if self._over else await self._answer(gate)
+            finally:
+                self._open.discard(scope)
+        return None
+
+    def end(self) -> None:
+        self._over = True
+        for scope in self._open:
+            scope.cancel()
+
+
 async def ask_person(gate: GateOpened, read: ReadLine) -> GateAnswered | None:
     """Return a person's answer, None where the input ended. What models wrote is shown as data."""
     for title, text in gate.shown.items():

@@ -14,6 +14,7 @@ from orchestrator.cli.exits import Unusable
 
 if TYPE_CHECKING:
     from orchestrator.squad import Squad
+    from personas import Persona
     from providers.catalog import Catalog
     from providers.policy import Policy
 
@@ -46,6 +47,16 @@ def load_policy(settings: Settings) -> tuple[Policy, Catalog]:
     from orchestrator.squad import load_routing
 
     return load_routing(settings.routing_file())
+
+
+def load_persona(name: str) -> Persona:
+    """Return a persona of the library. Raise `Unusable` where there is none of this name."""
+    from personas import Personas, packaged
+
+    library = Personas(packaged())
+    if name not in library.names():
+        raise Unusable(f"there is no persona {name!r}", f"known: {', '.join(library.names())}")
+    return library.get(name)
 
 
 def split_inputs(pairs: Sequence[str]) -> list[tuple[str, str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from orchestrator.cli.app import Group
+from orchestrator.cli.given import load_persona
 from orchestrator.cli.table import columns
 from orchestrator.cli.telling import print_json
 
@@ -18,8 +19,7 @@ def personas_command() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Write JSON.")
 def list_personas(as_json: bool) -> None:
     """List the personas: name, what it is called, what it is, tier."""
-    from personas.persona import Personas
-    from personas.sources import packaged
+    from personas import Personas, packaged
 
     library = Personas(packaged())
     found = [library.get(name) for name in library.names()]
@@ -36,10 +36,7 @@ def list_personas(as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Write JSON.")
 def show_persona(name: str, as_json: bool) -> None:
     """Show a persona, and the instructions that a model reads."""
-    from personas.persona import Personas
-    from personas.sources import packaged
-
-    persona = Personas(packaged()).get(name)
+    persona = load_persona(name)
     if as_json:
         fields = {slot: getattr(persona, slot) for slot in persona.__slots__}
         print_json({**fields, "instructions": persona.instructions()}, indent=2)

@@ -7,7 +7,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -18,7 +18,7 @@ import click
 from orchestrator.cli import app
 from orchestrator.cli.app import Settings, settings_of
 from orchestrator.cli.exits import Exit, Unusable, exit_of_run
-from orchestrator.cli.gates import Approve, answering
+from orchestrator.cli.gates import Approve, Asking, answering
 from orchestrator.cli.given import Duration, json_object, load_squad, split_inputs
 from orchestrator.cli.outcome import print_results, tell_end
 from orchestrator.cli.record import LastRun
@@ -171,29 +171,6 @@ async def follow(order: Order, squad: Squad, screen: Screen, progress: Progress,
     interruption.check()
     assert result is not None, "a run that nothing interrupted has a result"
     return result
-
-
-class Asking:
-    """Asks a person until told to stop; a question that was open then stays unanswered."""
-
-    def __init__(self, answer: Callable[[Any], Awaitable[Any]]) -> None:
-        self._answer = answer
-        self._over = False
-        self._open: set[anyio.CancelScope] = set()
-
-    async def ask(self, gate: Any) -> Any:
-        with anyio.CancelScope() as scope:
-            self._open.add(scope)
-            try:
-                return None if self._over else await self._answer(gate)
-            finally:
-                self._open.discard(scope)
-        return None
-
-    def end(self) -> None:
-        self._over = True
-        for scope in self._open:
-            scope.cancel()
 
 
 class Stop:

@@ -90,10 +90,10 @@ class Progress:
         return counts
 
     def _row_at(self, unit: str) -> Row | None:
-        """Return the row that a unit's path lies in: the element's, else the task's."""
-        task = unit.partition("/")[0].partition("[")[0]
-        within = [name for name in self.rows if name.startswith(f"{task}[") and f"{unit}/".startswith(f"{name}/")]
-        return self.rows.get(max(within, key=len, default=task))
+        """Return the row that a unit's path lies in: the element's, else the task's. Keys may hold any character."""
+        ends = (i + 1 for i in range(len(unit) - 1, 0, -1) if unit[i] == "]" and unit[i + 1 : i + 2] in ("", "/"))
+        element = next((self.rows[unit[:end]] for end in ends if unit[:end] in self.rows), None)
+        return element or self.rows.get(unit.partition("/")[0].partition("[")[0])
 
     def _own(self, event: Document) -> Row:
         name = event["task"] if event.get("key") is None else f"{event['task']}[{event['key']}]"
@@ -112,9 +112,14 @@ class Progress:
 
     def _on_task_expanded(self, event: Document) -> Change:
         row = self._own(event)
-        for key in event["keys"]:
-            name = f"{event['task']}[{key}]"
-            self.rows[name] = Row(name, who=row.who)
+        elements = {f"{row.name}[{key}]": Row(f"{row.name}[{key}]") for key in event["keys"]}
+        rows: dict[str, Row] = {}
+        for name, other in self.rows.items():  # the elements stand below their task, those of an earlier time are gone
+            if not name.startswith(f"{row.name}["):
+                rows[name] = other
+            if name == row.name:
+                rows |= elements
+        self.rows = rows
         return self._begin(row, event, f"fans out over {len(event['keys'])}")
 
     def _on_element_started(self, event: Document) -> Change:
