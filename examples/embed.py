@@ -1,9 +1,7 @@
-"""A squad inside your own program: your tool, your persona, no disk, on the offline stub."""
-
-import anyio
+"""A squad inside your own program: your tool, no disk, on the offline stub."""
 
 from agents import tool
-from orchestrator import Squad, run_squad
+from orchestrator import Squad, run_sync
 
 
 @tool
@@ -12,8 +10,8 @@ async def open_tickets(area: str) -> list[str]:
     return [f"{area}: crash on an emoji", f"{area}: slow start"]
 
 
-squad = Squad.from_mapping({
-    "version": 1, "name": "triage", "agents": {"kim": {"persona": "triager", "tools": ["open_tickets"]}},
-    "tasks": {"sort": {"agent": "kim", "description": "Rank the open tickets of the editor."}},
-}, tools=[open_tickets], personas={"triager": {"name": "triager", "role": "Support engineer", "tier": "worker"}})
-print(anyio.run(lambda: run_squad(squad, offline=True)).outputs)
+kim = {"persona": {"extends": "pm", "name": "Kim"}, "tools": ["open_tickets"]}
+sort = {"agent": "kim", "description": "Rank the open tickets of the editor."}
+out = {"order": "${{ tasks.sort.output }}"}
+squad = {"version": 1, "name": "triage", "agents": {"kim": kim}, "tasks": {"sort": sort}, "outputs": out}
+print(run_sync(Squad.from_mapping(squad, tools=[open_tickets]), offline=True).outputs["order"])

@@ -1,0 +1,114 @@
+"""Every block of README does what the text around it says."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.loopback import Loopback
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text("utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.S)
+
+
+def clean_environment(**more: str) -> dict[str, str]:
+    """This process's environment without a provider's key."""
+    kept = {name: v for name, v in os.environ.items() if not re.search(r"_API_KEY$|_API_TOKEN$|_BASE_URL$", name)}
+    return {**kept, "NO_PROXY": "127.0.0.1,localhost", **more}
+
+
+def run_here(command: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a README line with this interpreter for its `.venv`, in a folder that holds the examples."""
+    line = command.replace(".venv/bin/python", f"'{sys.executable}'")
+    return subprocess.run(
+        ["bash", "-euc", line],
+        cwd=folder,
+        env=clean_environment(**environment),
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=120,
+    )
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    shutil.copytree(ROOT / "examples", tmp_path / "examples")
+    return tmp_path
+
+
+def test_there_are_exactly_two_set_up_commands() -> None:
+    set_up = [line for block in blocks("sh") for line in block.splitlines() if "pip install" in line]
+    assert len(set_up) == 2
+    assert "pytest" in set_up[1]
+
+
+def test_the_first_command_runs_the_example_to_its_end(checkout: Path) -> None:
+    command = blocks("sh")[0].strip().rpartition("&&")[2]  # the set-up before it is what .ci/run does
+    done = run_here(command, checkout)
+    assert done.returncode == 0, done.stderr
+    assert "OFFLINE STUB" in done.stderr
+    (run,) = (checkout / "out").iterdir()
+    written = {str(path.relative_to(run)) for path in run.rglob("*") if path.is_file()}
+    assert {"docs/brief.md", "docs/prd.md", "docs/architecture.md", "docs/ux.md", "docs/planning.md"} <= written
+    assert {"docs/test-design.md", "docs/guide.md"} <= written
+    assert all((run / path).read_text("utf-8").strip() for path in written)
+
+
+def test_the_squad_in_20_lines_is_that_short_and_runs(checkout: Path) -> None:
+    (text,) = blocks("yaml")
+    assert len(text.splitlines()) <= 20
+    (checkout / "squad.yaml").write_text(text, "utf-8")
+    done = run_here(".venv/bin/python -m orchestrator run squad.yaml --out made", checkout)
+    assert done.returncode == 0, done.stderr
+    assert (checkout / "made/review.md").read_text("utf-8")
+
+
+def test_one_variable_makes_a_real_provider(checkout: Path, loopback: Loopback) -> None:
+    command = next(line for block in blocks("sh") for line in block.splitlines() if "GROQ_API_KEY" in line)
+    done = run_here(command, checkout, GROQ_BASE_URL=loopback.url("ok"))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip()
+    assert loopback.requests[-1].headers["authorization"] == "Bearer gsk_your_key"
+
+
+def test_embedding_is_short_and_runs(checkout: Path) -> None:
+    (code,) = blocks("python")
+    assert len(code.splitlines()) <= 12
+    (checkout / "app.py").write_text(code, "utf-8")
+    done = run_here(".venv/bin/python app.py", checkout)
+    assert done.returncode == 0, done.stderr
+    assert "done [offline stub" in done.stdout
+    assert not (checkout / "out").exists()
+
+
+def test_the_embedding_example_is_under_20_lines_and_runs(checkout: Path) -> None:
+    assert len((ROOT / "examples/embed.py").read_text("utf-8").splitlines()) < 20
+    done = run_here(".venv/bin/python examples/embed.py", checkout)
+    assert done.returncode == 0, done.stderr
+    assert "[offline stub" in done.stdout
+
+
+def test_every_command_that_the_text_names_exists() -> None:
+    named = set(re.findall(r"`orchestrator ([a-z]+)", README))
+    assert {"validate", "schema", "graph", "init", "providers", "doctor"} <= named
+    for command in named:
+        done = subprocess.run(
+            [sys.executable, "-m", "orchestrator", command, "--help"], capture_output=True, text=True, timeout=60
+        )
+        assert done.returncode == 0, done.stderr
+
+
+def test_every_local_link_leads_somewhere() -> None:
+    for target in re.findall(r"\]\((?!http)([^)#]+)", README):
+        assert (ROOT / target).exists(), target
