@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from orchestrator.nodes import Node
 from orchestrator.problems import Path, Problem, nearest
-from orchestrator.yamltree import Node
 
 # What stands in no file name of Windows, macOS and Linux alike. Source: learn.microsoft.com, "Naming files", 2026-11.
 _RESERVED = re.compile(r'[<>:"|?*\x00-\x1f\x7f]')

@@ -55,7 +55,7 @@ class Expressions:
 
     def value(self, path: Path, source: str, scope: Scope, meant: str) -> ExpressionText:
         """Return the parsed text of a field that takes a value, so that the text must be one expression and no more."""
-        if not _WHOLE.fullmatch(source) and source != "?":
+        if not _WHOLE.fullmatch(source):
             hint = f"write ${{{{ {source} }}}}" if "{" not in source else "write one ${{ }} and nothing beside it"
             self.report.error(path, "bad-expression", f"'{path[-1]}' takes {meant}, but this is text", hint)
         return self.text(path, source, scope)

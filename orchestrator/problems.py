@@ -236,7 +236,8 @@ CODES: Mapping[str, str] = {
     "unsafe-path": "A path that leaves the run's folder, or that some system cannot store.",
     "duplicate-output-file": "Two tasks write the same file.",
     "bad-schema": "Not a JSON Schema, or one that refers to another document.",
-    # Inputs
+    # Other files and inputs
+    "routing": "The routing file names what cannot be.",
     "invalid-input": "A value that the input's type does not take.",
     "missing-input": "An input without a default was not given.",
     # Warnings

@@ -281,8 +281,6 @@ class Tasks:
     def _output_file(self, name: str, spec: TaskSpec, scope: Scope) -> Any:
         path, source = ("tasks", name, "output_file"), spec.output_file or ""
         text = self.texts.text(path, source, scope)
-        if source == "?":
-            return text
         if fault := path_fault(source):
             self.report.error(path, "unsafe-path", fault)
         elif "${{" not in source:

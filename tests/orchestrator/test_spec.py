@@ -97,6 +97,9 @@ def test_every_part_of_the_schema_is_described() -> None:
     schema = json_schema()
     undescribed = [name for name, part in schema["$defs"].items() if not part.get("description")]
     assert undescribed == []
+    parts = {**schema["$defs"], "Squad": schema}
+    fields = [(part, name, field) for part, body in parts.items() for name, field in body["properties"].items()]
+    assert [(part, name) for part, name, field in fields if not field.get("description")] == []
     task = schema["$defs"]["TaskSpec"]["properties"]
     assert {"if", "as", "for_each"} <= set(task)
     assert "500ms" in str(task["timeout"])
