@@ -51,20 +51,20 @@ def fit(
         return messages
     units = _units(messages)
     kept = _must_stay(messages, units)
-    spent = sum(count_tokens(messages[i] for i in units[u]) for u in kept)
+    spent = sum(count_tokens(messages[unit.start : unit.stop]) for number, unit in enumerate(units) if number in kept)
     mark = left_out(len(messages)).tokens
-    count = sum(len(units[u]) for u in kept)
+    newer = 0
     for number in range(len(units) - 1, -1, -1):
-        unit = units[number]
-        if number in kept:
-            continue
-        size = count_tokens(messages[i] for i in unit)
-        if room is not None and spent + size + mark > room:
-            break
-        if keep_last is not None and count + len(unit) > keep_last:
-            break
-        kept.add(number)
-        spent, count = spent + size, count + len(unit)
+        said = messages[units[number].start : units[number].stop]
+        if number not in kept:
+            size = count_tokens(said)
+            if room is not None and spent + size + mark > room:
+                break
+            if keep_last is not None and newer + len(said) > keep_last:
+                break
+            kept.add(number)
+            spent += size
+        newer += 0 if said[0].role == "system" else len(said)
     if len(kept) < len(units):
         spent += mark
     if room is not None and spent > room:

@@ -135,8 +135,9 @@ class TestWork:
         await bench.agent(history=History(keep_last=5)).work("Now?", history=past)
         by_window, by_count = bench.script.requests
         assert by_window.input_tokens <= 1500
-        assert len(by_count.messages) == 6  # five of the transcript, and the mark
-        assert "left out" in by_count.messages[1].text or "left out" in by_count.messages[2].text
+        assert len(by_count.messages) == 8  # the newest five, the opening, the first user message and the mark
+        assert "left out" in by_count.messages[1].text
+        assert by_count.messages[2] == past[1]
 
 
 class TestSteps:
