@@ -44,7 +44,7 @@ class Table:
         self._caps = caps
         self._clock = clock
         self._console = console or Console(
-            file=sys.stderr, no_color=not color, markup=False, highlight=False, emoji=False, soft_wrap=False
+            file=sys.stderr, color_system="auto" if color else None, markup=False, highlight=False, emoji=False
         )
         self._live = Live(console=self._console, auto_refresh=False, redirect_stdout=False)
         self._shown: int | None = None

@@ -89,7 +89,7 @@ def run_command(
     squad = load_squad(file, settings)
     talk = Talk(settings)
     for problem in squad.warnings:
-        talk.warn(str(problem))
+        talk.write(str(problem))
     inputs = {**(json_object(inputs_file) if inputs_file else {}), **squad.coerce(split_inputs(pairs))}
     plan = squad.plan(inputs)
     if dry_run:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -94,7 +95,7 @@ def open_screen(settings: Settings, talk: Talk, progress: Progress, caps: Caps) 
     """Return the screen that fits: a log where one is wanted, a live table on a terminal, else lines."""
     if settings.log_format or settings.verbose:
         return Log(settings, talk)
-    if sys.stderr.isatty() and not settings.quiet:
+    if sys.stderr.isatty() and not settings.quiet and os.environ.get("TERM") != "dumb":
         from orchestrator.cli.live import Table
 
         return Table(progress, caps, color=talk.color)

@@ -46,7 +46,9 @@ ROUTING = """\
 version: 1
 
 # tiers:                          # a file with tiers stands alone: nobody is asked whom it does not name
+#   boss: [groq/openai/gpt-oss-120b, local/*]
 #   worker: [groq/openai/gpt-oss-20b, local/*]
+#   creative: [gemini/gemini-3.1-flash-lite, local/*]
 #   fallback: [local/*]
 
 # agents:                         # by agent or persona; the persona's own tier is the default

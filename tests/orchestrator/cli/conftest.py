@@ -22,7 +22,7 @@ agents:
   mary: {persona: analyst}
   paige: {persona: tech-writer}
 tasks:
-  research: {agent: mary, description: "Research ${{ inputs.idea }}."}
+  research: {agent: mary, description: "Research ${{ inputs.idea }}, ${{ inputs.copies }} times."}
   brief: {agent: paige, needs: [research], description: Write it down., output_file: brief.md}
 outputs:
   file: ${{ tasks.brief.output_file }}
