@@ -67,6 +67,12 @@ class Report:
     def is_broken(self, path: Path) -> bool:
         return bool(self.broken) and any(path[:end] in self.broken for end in range(1, len(path) + 1))
 
+    def is_unsure(self, path: Path, field: str) -> bool:
+        """Whether `field` of the mapping at `path` is wrong, or may be what a field of another name was meant to be."""
+        mapping = self.node.at(path)
+        absent = mapping is None or mapping.child(field) is None
+        return self.is_broken((*path, field)) or (absent and path in self.gaps)
+
     @property
     def errors(self) -> list[Problem]:
         return [problem for problem in self.found if problem.severity == "error"]

@@ -72,7 +72,7 @@ class Expressions:
             fault = self._task(rest, scope)
         elif head == "steps" and "steps" in known:
             fault = self._step(rest, scope)
-        else:
+        elif scope.task is None or ("tasks", scope.task) not in self.report.gaps:
             fault = "unknown-name", f"'{head}' is not known here", nearest(head, known)
         if fault is not None:
             offset, length = _find(source, name)
@@ -80,12 +80,12 @@ class Expressions:
 
     def _input(self, rest: list[str]) -> tuple[str, str, str] | None:
         self.read_inputs |= {rest[0]} if rest else set(self.spec.inputs)
-        if not rest or rest[0] in self.spec.inputs or self.report.is_broken(("inputs", rest[0])):
+        if not rest or rest[0] in self.spec.inputs or self.report.is_unsure((), "inputs"):
             return None
         return "unknown-input", f"no input is called '{rest[0]}'", nearest(rest[0], self.spec.inputs)
 
     def _task(self, rest: list[str], scope: Scope) -> tuple[str, str, str] | None:
-        if not rest:
+        if not rest or self.report.is_unsure((), "tasks"):
             return None
         task, tasks = rest[0], self.spec.tasks
         if task not in tasks:
@@ -99,19 +99,18 @@ class Expressions:
         spec = self.spec.tasks[task]
         if attribute not in TASK_ATTRIBUTES:
             return "unknown-attribute", f"a task has no '{attribute}'", nearest(attribute, TASK_ATTRIBUTES)
-        if attribute == "output_file" and spec.output_file is None and not self._unsure(task):
+        if self.report.is_broken(("tasks", task)) or ("tasks", task) in self.report.gaps:
+            return None
+        if attribute == "output_file" and spec.output_file is None:
             message = f"task '{task}' writes no file"
             return "output-never-produced", message, f"give '{task}' an output_file, or read its output"
         return self._output(f"task '{task}'", schema_of(spec), inner) if attribute == "output" else None
-
-    def _unsure(self, task: str) -> bool:
-        return self.report.is_broken(("tasks", task)) or ("tasks", task) in self.report.gaps
 
     def _step(self, rest: list[str], scope: Scope) -> tuple[str, str, str] | None:
         if not rest:
             return None
         step, *inner = rest
-        if "?" in scope.steps or "?" in scope.later:  # a step's id is wrong, which is reported
+        if any(gap[:3] == ("tasks", scope.task, "steps") for gap in self.report.gaps):
             return None
         if step not in scope.steps:
             message = f"no earlier step is called '{step}'"

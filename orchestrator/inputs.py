@@ -77,7 +77,7 @@ def resolve_inputs(spec: SquadSpec, given: Mapping[str, Any] | None, report: Rep
 
 
 def _check_declaration(name: str, declared: InputSpec, report: Report) -> None:
-    if report.is_broken(("inputs", name, "type")):
+    if report.is_unsure(("inputs", name), "type"):
         return
     for index, value in enumerate(declared.enum or ()):
         if not _fits(value, declared.type):

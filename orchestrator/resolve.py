@@ -67,7 +67,7 @@ def _plan(spec: SquadSpec, report: Report, roster: Roster, inputs: Mapping[str, 
     if spec.version != VERSION:
         message = f"this release reads version {VERSION} of the format, not {spec.version}"
         report.error(("version",), "unsupported-version", message)
-    if not spec.tasks:
+    if not spec.tasks and not report.is_unsure((), "tasks"):
         report.lacks(("tasks",), "no-tasks", "a squad needs at least one task")
     values = resolve_inputs(spec, inputs, report)
     agents, conversations = roster.agents(), roster.conversations()
@@ -136,7 +136,7 @@ def _conversation_uses(spec: SquadSpec) -> list[tuple[str, str]]:
 def _warn_of_unused(spec: SquadSpec, report: Report, texts: Expressions) -> None:
     """Warn of what nothing uses, unless it is what an unknown name was meant to be, or stands in what is wrong."""
     meant = {problem.hint for problem in report.found}
-    if any(path[:1] in (("tasks",), ("conversations",), ("outputs",)) for path in report.broken):
+    if any(len(path) == 1 or path[0] in ("tasks", "conversations", "outputs") for path in report.broken):
         return
     held = {used for _, used in _conversation_uses(spec)}
     works = {worker.agent for task in spec.tasks.values() for worker in (task, *(task.steps or ()))}

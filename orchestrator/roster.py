@@ -164,7 +164,7 @@ class Roster:
 
     def agent(self, path: Path, name: str) -> None:
         """Report a name that no agent has."""
-        if name not in self.spec.agents and not self.report.is_broken(("agents",)):
+        if name not in self.spec.agents and not self.report.is_unsure((), "agents"):
             self.report.unknown(path, "agent", name, self.spec.agents)
 
     def _terminate(self, path: Path, spec: TerminateSpec, speakers: Sequence[str]) -> Termination:

@@ -147,7 +147,7 @@ class Tasks:
         tools = None if spec.tools is None else self.roster.bind((*path, "tools"), spec.tools)
         if spec.conversation is not None and spec.agent is None:
             known = self.spec.conversations
-            if spec.conversation not in known and not self.report.is_broken(("conversations",)):
+            if spec.conversation not in known and not self.report.is_unsure((), "conversations"):
                 self.report.unknown((*path, "conversation"), "conversation", spec.conversation, known)
             return ConversationWork(spec.conversation, description, expected, spec.output_schema)
         if spec.agent is not None:
@@ -256,7 +256,8 @@ class Tasks:
                 path, "missing-field", "'for_each' needs 'key', which identifies an element on resume", hint
             )
         key = self.texts.text((*path, "key"), spec.key or "", inner)
-        if spec.key is not None and key.source and all(name[0] != item for name in key.names):
+        is_constant = spec.key is not None and bool(key.source) and all(name[0] != item for name in key.names)
+        if is_constant and not self.report.is_unsure(path, "as"):
             hint = f"read '{item}' in it"
             self.report.error((*path, "key"), "invalid-value", "the key is the same for each element", hint)
         parallel = spec.max_parallel or self.spec.defaults.max_parallel
