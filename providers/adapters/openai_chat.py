@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 from providers.adapters import HttpReply, HttpRequest, StreamDecoder
+from providers.adapters.encoding import NO_RESULT, Kept, key_of, schema_in_words, to_json
 from providers.adapters.openai_errors import error_of
 from providers.adapters.openai_reply import ChatStream, read_reply
 from providers.catalog import Candidate, Quirks
-from providers.errors import AuthFailed, ProviderError, Unsupported
+from providers.errors import ProviderError, Unsupported
 from providers.messages import (
     Image,
     Message,
@@ -35,16 +35,12 @@ from providers.messages import (
 )
 from providers.unicode import clean, clean_json, clean_json_text
 
-T = TypeVar("T")
-
 ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _alnum9 = re.compile(r"[A-Za-z0-9]{9}").fullmatch
 _not_in_a_name = re.compile(r"[^A-Za-z0-9_-]+").sub
 
 # Content must not be empty: several vendors answer 400 to "" (Anthropic and Bedrock behind aggregators, Mistral, Z.ai).
 BLANK = " "
-MAX_KEPT = 1024
-NO_RESULT = "(no result: the call was not carried out)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +56,7 @@ class OpenAIChat:
     """An `Adapter`. Stateless but for what it remembers of tools and schemas, which are taken to be frozen."""
 
     def __init__(self) -> None:
-        self._kept: dict[tuple[str, int], tuple[object, bytes]] = {}
+        self._kept = Kept()
 
     def encode(self, request: Request, candidate: Candidate, *, stream: bool) -> HttpRequest:
         """Return the HTTP request. Raise `Unsupported` for an image outside a user's message."""
@@ -102,14 +98,14 @@ class OpenAIChat:
             head["tool_choice"] = _tool_choice(request)
         if request.output_schema is not None and quirks.json_mode == "object":
             head["response_format"] = {"type": "json_object"}
-        return _spliced(_json(head), self._cached(request, quirks))
+        return _spliced(to_json(head), self._cached(request, quirks))
 
     def _cached(self, request: Request, quirks: Quirks) -> Iterator[bytes]:
         """Yield members whose bytes outlive a turn: the tools and the output schema."""
         if request.tools:
-            yield b'"tools":[' + b",".join([self._keep("tool", tool, _tool) for tool in request.tools]) + b"]"
+            yield b'"tools":[' + b",".join([self._kept.keep("tool", tool, _tool) for tool in request.tools]) + b"]"
         if request.output_schema is not None and quirks.json_mode == "schema":
-            yield self._keep("format", request.output_schema, _response_format)
+            yield self._kept.keep("format", request.output_schema, _response_format)
 
     def _messages(self, request: Request, candidate: Candidate) -> bytes:
         quirks = candidate.provider.quirks
@@ -122,17 +118,8 @@ class OpenAIChat:
         if request.output_schema is not None and quirks.json_mode != "schema":
             leading = next((i for i, m in enumerate(request.messages) if m.role != "system"), len(request.messages))
             words = partial(_schema_in_words, role=quirks.system_role)
-            bodies.insert(leading, self._keep(quirks.system_role, request.output_schema, words))
+            bodies.insert(leading, self._kept.keep(quirks.system_role, request.output_schema, words))
         return b",".join(bodies)
-
-    def _keep(self, kind: str, thing: T, make: Callable[[T], bytes]) -> bytes:
-        """Return `make(thing)`, made once for this very object. Holding the object keeps its `id` from being reused."""
-        kept = self._kept.get((kind, id(thing)))
-        if kept is None:
-            if len(self._kept) >= MAX_KEPT:
-                self._kept.clear()
-            kept = self._kept[kind, id(thing)] = (thing, make(thing))
-        return kept[1]
 
 
 def _headers(candidate: Candidate, *, stream: bool) -> dict[str, str]:
@@ -141,18 +128,9 @@ def _headers(candidate: Candidate, *, stream: bool) -> dict[str, str]:
         "accept": "text/event-stream" if stream else "application/json",
         **candidate.provider.quirks.extra_headers,
     }
-    if candidate.key is not None:
-        key = candidate.key.strip()
-        # A header takes visible ASCII only; a key pasted with a line break or a typographic dash is found here, where
-        # the message can say so without showing it.
-        if not (key.isascii() and key.isprintable()):
-            raise AuthFailed(f"the key in {candidate.provider.key_env} has characters that no key can have")
+    if (key := key_of(candidate)) is not None:
         headers["authorization"] = f"Bearer {key}"
     return headers
-
-
-def _json(value: Any) -> bytes:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
 
 
 def _spliced(head: bytes, members: Iterator[bytes]) -> bytes:
@@ -169,14 +147,14 @@ def _tool_choice(request: Request) -> Any:
 
 def _tool(spec: ToolSpec) -> bytes:
     function = {"name": spec.name, "description": spec.description, "parameters": spec.parameters}
-    return _json({"type": "function", "function": clean_json(function)})
+    return to_json({"type": "function", "function": clean_json(function)})
 
 
 def _response_format(output: OutputSchema) -> bytes:
     schema = clean_json(output.schema)
     name = _not_in_a_name("_", output.name)[:64] or "output"
     spec = {"name": name, "schema": schema, "strict": _is_strict(schema)}
-    return b'"response_format":' + _json({"type": "json_schema", "json_schema": spec})
+    return b'"response_format":' + to_json({"type": "json_schema", "json_schema": spec})
 
 
 def _is_strict(schema: Any) -> bool:
@@ -193,10 +171,7 @@ def _is_strict(schema: Any) -> bool:
 
 
 def _schema_in_words(output: OutputSchema, role: str) -> bytes:
-    schema = _json(clean_json(output.schema)).decode()
-    # The word JSON must stand in the prompt: OpenAI's and DeepSeek's json_object mode answer 400 without it.
-    text = f"Answer with one JSON object that satisfies this JSON Schema, and with nothing else:\n{schema}"
-    return _json({"role": role, "content": text})
+    return to_json({"role": role, "content": schema_in_words(output)})
 
 
 def _paired(fragments: list[Fragment]) -> list[bytes]:
@@ -225,9 +200,9 @@ def _fragment(message: Message, quirks: Quirks, maker: str) -> Fragment:
     bodies = [_result(call, _outcome(result)) for call, result in zip(ids, results, strict=True)]
     rest = tuple(part for part in message.parts if not isinstance(part, ToolResult))
     if message.role == "assistant":
-        bodies.append(_json(_assistant(rest, quirks, maker)))
+        bodies.append(to_json(_assistant(rest, quirks, maker)))
     elif rest or not results:
-        bodies.append(_json(_said(message, rest, quirks)))
+        bodies.append(to_json(_said(message, rest, quirks)))
     calls = tuple(_call_id(call.id, quirks) for call in message.tool_calls)
     return Fragment(b",".join(bodies), calls, ids)
 
@@ -281,7 +256,7 @@ def _outcome(result: ToolResult) -> str:
 
 
 def _result(call_id: str, content: str) -> bytes:
-    return _json({"role": "tool", "tool_call_id": call_id, "content": content or BLANK})
+    return to_json({"role": "tool", "tool_call_id": call_id, "content": content or BLANK})
 
 
 def _call_id(call_id: str, quirks: Quirks) -> str:

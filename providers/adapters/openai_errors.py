@@ -6,18 +6,16 @@ So the words and codes are asked first. Sources: docs/sources.md, recorded repli
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from providers.adapters.error_report import Report, by_status, read_report, report_of
 from providers.adapters.retry_after import retry_at
 from providers.errors import (
     AuthFailed,
     BadReply,
-    BadRequest,
     ContextTooLong,
     Declined,
     Overloaded,
@@ -25,14 +23,8 @@ from providers.errors import (
     QuotaSpent,
     RateLimited,
     ServerFault,
-    TimedOut,
-    Unreachable,
     Unsupported,
 )
-from providers.unicode import clean, cut
-
-EXCERPT = 200
-MAX_BODY = 64 * 1024  # an error's sense stands in its head; a proxy's page may be megabytes
 
 # OpenAI, checked 2026-11: each of them is a 429 that no waiting cures.
 MONEY_CODES = {
@@ -83,26 +75,9 @@ _capacity = re.compile(
 _long_window = re.compile(
     r"per[ _-](?:day|month|week)|daily|monthly|\b(?:RPD|TPD)\b|free allocation|usage limit", re.IGNORECASE
 ).search
-_unsupported = re.compile(
-    r"not support|unsupported|does not exist|not found|is unavailable now|no endpoints found|unknown model"
-    r"|no such model|not implemented",
-    re.IGNORECASE,
-).search
 _bad_key = re.compile(
     r"(?:invalid|incorrect|missing|wrong) (?:api|authentication)[ _-]?(?:key|header|token)", re.IGNORECASE
 ).search
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """What a body says. `text` is clean and short; `codes` are its codes and types in lower case."""
-
-    text: str = ""
-    codes: frozenset[str] = frozenset()
-    headers: Mapping[str, str] | None = None
-    """Headers of the upstream provider that an aggregator quotes."""
-    category: str = ""
-    status: int | None = None
 
 
 def error_of(status: int, headers: Mapping[str, str], body: bytes, now: float) -> ProviderError:
@@ -120,104 +95,8 @@ def error_in(
     failed = body.get("success") is False and body.get("errors")
     if not (body.get("error") or failed or certain or body.get("object") == "error"):
         return None
-    report = _read(body)
+    report = read_report(body)
     return _error(report.status or _status_of(report), headers, report, now)
-
-
-def excerpt(body: bytes) -> str:
-    """Return the head of `body` for a message: clean, in one line, at most 200 characters."""
-    text = clean(body[:MAX_BODY].decode("utf-8", "replace"))
-    return cut(" ".join(text[: EXCERPT * 16].split()), EXCERPT) or "an empty body"
-
-
-def report_of(body: bytes) -> Report:
-    """Return what `body` says; where it is no JSON, its head."""
-    try:
-        found = json.loads(body[:MAX_BODY].decode("utf-8", "replace"))
-    except (ValueError, RecursionError):
-        return Report(text=excerpt(body))
-    report = _read(found)
-    return (
-        report if report.text else Report(excerpt(body), report.codes, report.headers, report.category, report.status)
-    )
-
-
-def _read(body: Any) -> Report:
-    if isinstance(body, list) and body:  # Google wraps an error in an array
-        body = body[0]
-    if not isinstance(body, dict):
-        return Report(text=_short(_words(body)))
-    inner = body.get("error")
-    if not inner and isinstance(body.get("errors"), list) and body["errors"]:
-        inner = body["errors"][0]
-    layers = [layer for layer in (inner, body) if isinstance(layer, dict)]
-    metadata = next((m for layer in layers if isinstance(m := layer.get("metadata"), dict)), {})
-    words = [_words(inner) or _words(body), _words(metadata.get("raw"))]
-    quoted = metadata.get("headers")
-    return Report(
-        text=_short(": ".join(dict.fromkeys(filter(None, words)))),
-        codes=frozenset(_codes(layers)),
-        headers={str(k).lower(): str(v) for k, v in quoted.items()} if isinstance(quoted, dict) else None,
-        category=_category(metadata),
-        status=_status(layers),
-    )
-
-
-def _short(text: str) -> str:
-    return cut(" ".join(clean(text[: EXCERPT * 16]).split()), EXCERPT * 2)
-
-
-def _words(value: Any, depth: int = 0) -> str:
-    """Return the human words in an error value of any shape."""
-    if depth > 5:
-        return ""
-    if isinstance(value, str):
-        return _words_in(value, depth)
-    if isinstance(value, list):
-        return "; ".join(filter(None, (_words(item, depth + 1) for item in value[:3])))
-    if not isinstance(value, dict):
-        return ""
-    for key in ("message", "detail", "msg", "error", "errors", "description", "title"):
-        if words := _words(value.get(key), depth + 1):
-            place = value.get("loc")
-            return f"{'.'.join(map(str, place))}: {words}" if isinstance(place, list) else words
-    return ""
-
-
-def _words_in(text: str, depth: int) -> str:
-    """Return `text`, or the words of the JSON that some vendors put into a message as a string."""
-    if text[:1] in ("{", "[") and len(text) < MAX_BODY:
-        try:
-            return _words(json.loads(text), depth + 1) or text
-        except (ValueError, RecursionError):
-            return text
-    return text
-
-
-def _codes(layers: list[dict[str, Any]]) -> Iterator[str]:
-    for layer in layers:
-        details = layer.get("details")
-        for place in (layer, details if isinstance(details, dict) else {}):
-            for key in ("code", "type", "status", "error_code"):
-                value = place.get(key)
-                if isinstance(value, str | int) and not isinstance(value, bool):
-                    yield str(value)[:100].lower()
-
-
-def _category(metadata: Mapping[str, Any]) -> str:
-    reasons = metadata.get("reasons")
-    return ", ".join(clean(str(reason))[:40] for reason in reasons[:5]) if isinstance(reasons, list) else ""
-
-
-def _status(layers: list[dict[str, Any]]) -> int | None:
-    for layer in layers:
-        for key in ("status_code", "raw_status_code", "code", "status"):
-            value = layer.get(key)
-            if isinstance(value, str) and value.isdecimal() and len(value) == 3:
-                value = int(value)
-            if isinstance(value, int) and 400 <= value <= 599:
-                return value
-    return None
 
 
 def _status_of(report: Report) -> int:
@@ -267,27 +146,13 @@ def _sort(status: int, report: Report, at: float | None, now: float) -> Provider
         return AuthFailed(text)
     if status in (404, 405, 410, 501) or codes & MODEL_CODES:
         return Unsupported(text)
-    return _by_status(status, text)
+    return by_status(status, text)
 
 
 def _limited(text: str, codes: frozenset[str], at: float | None) -> ProviderError:
     if codes & CAPACITY_CODES or _capacity(text):
         return Overloaded(text, retry_at=at)
     return QuotaSpent(text, retry_at=at) if _long_window(text) else RateLimited(text, retry_at=at)
-
-
-def _by_status(status: int, text: str) -> ProviderError:
-    if status in (408, 504, 524):
-        return TimedOut(text, phase="total")
-    if status in (498, 503, 529):
-        return Overloaded(text)
-    if status >= 500 or status in (409, 424, 425, 499):
-        return ServerFault(text)
-    if 300 <= status < 400:
-        return Unreachable(f"the endpoint redirects, its base_url is wrong: {text}")
-    if status < 300:
-        return ServerFault(text)
-    return Unsupported(text) if _unsupported(text) else BadRequest(text)
 
 
 def _next_midnight(now: float) -> float:

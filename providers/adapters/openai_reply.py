@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from providers.adapters import HttpReply
-from providers.adapters.openai_errors import error_in, excerpt
+from providers.adapters.error_report import excerpt
+from providers.adapters.openai_errors import error_in
+from providers.adapters.shapes import count, mapping, object_in, sequence, string, tool_call
 from providers.adapters.sse import Event, EventParser
 from providers.catalog import Candidate
 from providers.errors import BadReply, Declined, ProviderError, ServerFault, StreamBroken
@@ -26,11 +28,10 @@ from providers.messages import (
     Response,
     Text,
     TextDelta,
-    ToolCall,
     ToolCallDelta,
     Usage,
 )
-from providers.unicode import CleanStream, clean, clean_json_text, cut
+from providers.unicode import CleanStream, clean, cut
 
 # Together's old models say `eos`, Mistral `model_length`, vendors behind aggregators their native words.
 FINISHES = {
@@ -45,23 +46,22 @@ FINISHES = {
     "function_call": FinishReason.TOOL_CALLS,
     "content_filter": FinishReason.CONTENT_FILTER,
 }
-MAX_TOKENS = 2**53  # beyond it a JSON number is not exact, and no bill is that long
 
 
 def read_reply(reply: HttpReply, candidate: Candidate, now: float) -> Response:
     """Return the answer in a 2xx reply, or raise the `ProviderError` that it amounts to."""
-    body = _object(reply.body)
+    body = object_in(reply.body)
     _raise_error_in(body, reply.headers, now)
     choice = _first(body.get("choices"))
     _raise_error_in(choice, reply.headers, now)  # OpenRouter: the upstream failed half-way
-    message = _mapping(choice.get("message"), "message")
+    message = mapping(choice.get("message"), "message")
     answer = Answer()
     answer.text, thought = _content(message.get("content"))
     answer.reasoning = _reasoning(message) + thought
-    answer.refusal = _string(message.get("refusal"), "refusal")
-    for call in _list(message.get("tool_calls"), "tool_calls"):
-        answer.calls.append(_call(_mapping(call, "a tool call")))
-    answer.finish = _string(choice.get("finish_reason"), "finish_reason")
+    answer.refusal = string(message.get("refusal"), "refusal")
+    for call in sequence(message.get("tool_calls"), "tool_calls"):
+        answer.calls.append(_call(mapping(call, "a tool call")))
+    answer.finish = string(choice.get("finish_reason"), "finish_reason")
     answer.bill(body)
     return answer.response(candidate)
 
@@ -86,7 +86,7 @@ class Answer:
         raw = body.get("usage") or (groq.get("usage") if isinstance(groq, dict) else None)
         if raw is None:
             return
-        raw = _mapping(raw, "usage")
+        raw = mapping(raw, "usage")
         self.usage = _usage(raw, body.get("timings"))
         self.cost = _cost(raw)
 
@@ -107,7 +107,7 @@ class Answer:
             raise BadReply(f"the answer is empty ({why})")
         parts: list[Part] = [Reasoning(reasoning, made_by=candidate.provider.name)] if reasoning else []
         parts += [Text(text)] if text else []
-        parts += [_tool_call(i, *call) for i, call in enumerate(self.calls)]
+        parts += [tool_call(i, *call) for i, call in enumerate(self.calls)]
         return Response(
             message=Message("assistant", tuple(parts)),
             finish=self._finish(),
@@ -187,7 +187,7 @@ class ChatStream:
         """Return what a reply amounts to that was no event stream: mostly a plain JSON error under status 200."""
         stray = self._events.stray
         try:
-            found = error_in(_object(stray), {}, self._now)
+            found = error_in(object_in(stray), {}, self._now)
         except BadReply:
             found = None
         if found is None and (self._done or not stray):
@@ -201,7 +201,7 @@ class ChatStream:
         if data == b"[DONE]":
             self._done = True
             return
-        chunk = _object(data)
+        chunk = object_in(data)
         if name == b"error" or "error" in chunk or "choices" not in chunk:
             _raise_error_in(chunk, {}, self._now, certain=name == b"error")
         self._seen = True
@@ -214,12 +214,12 @@ class ChatStream:
     def _choice(self, choice: Mapping[str, Any], deltas: list[Delta]) -> None:
         finish = choice.get("finish_reason")
         if finish:
-            self._answer.finish = _string(finish, "finish_reason")
+            self._answer.finish = string(finish, "finish_reason")
             _raise_error_in(choice, {}, self._now)
         delta = choice.get("delta")
         if not delta:
             return
-        delta = _mapping(delta, "delta")
+        delta = mapping(delta, "delta")
         content, thought = delta.get("content"), ""
         if content.__class__ is not str:
             content, thought = _content(content)
@@ -231,14 +231,14 @@ class ChatStream:
             self._said.append(content)
             deltas.append(TextDelta(content))
         if delta.get("refusal"):
-            self._refusal.append(_string(delta["refusal"], "refusal"))
+            self._refusal.append(string(delta["refusal"], "refusal"))
         if delta.get("tool_calls"):
-            for piece in _list(delta["tool_calls"], "tool_calls"):
-                self._call(_mapping(piece, "a tool call"), deltas)
+            for piece in sequence(delta["tool_calls"], "tool_calls"):
+                self._call(mapping(piece, "a tool call"), deltas)
 
     def _call(self, piece: Mapping[str, Any], deltas: list[Delta]) -> None:
-        function = _mapping(piece.get("function") or {}, "function")
-        call_id, name = _string(piece.get("id"), "id"), _string(function.get("name"), "name")
+        function = mapping(piece.get("function") or {}, "function")
+        call_id, name = string(piece.get("id"), "id"), string(function.get("name"), "name")
         at = self._position(piece.get("index"), call_id, name)
         call = self._calls[at]
         # Some vendors repeat id and name in every piece.
@@ -294,49 +294,10 @@ def _raise_error_in(body: Mapping[str, Any], headers: Mapping[str, str], now: fl
         raise found
 
 
-def _refuse(constant: str) -> Any:
-    raise ValueError(f"{constant} is not JSON")
-
-
-_decode = json.JSONDecoder(parse_constant=_refuse).decode
-
-
-def _object(data: bytes) -> dict[str, Any]:
-    try:
-        found = _decode(data.decode("utf-8", "replace"))
-    except (ValueError, RecursionError) as error:
-        raise BadReply(f"the reply is not JSON ({type(error).__name__}): {excerpt(data)}") from None
-    if found.__class__ is not dict:
-        raise BadReply(f"the reply is a JSON {type(found).__name__}, not an object: {excerpt(data)}")
-    return found
-
-
-def _mapping(value: Any, what: str) -> Mapping[str, Any]:
-    if not isinstance(value, dict):
-        raise BadReply(f"the reply's {what} is a JSON {type(value).__name__}, not an object")
-    return value
-
-
-def _list(value: Any, what: str) -> Sequence[Any]:
-    if value is None:
-        return ()
-    if not isinstance(value, list):
-        raise BadReply(f"the reply's {what} is a JSON {type(value).__name__}, not an array")
-    return value
-
-
-def _string(value: Any, what: str) -> str:
-    if value is None:
-        return ""
-    if not isinstance(value, str):
-        raise BadReply(f"the reply's {what} is a JSON {type(value).__name__}, not a string")
-    return value
-
-
 def _first(choices: Any) -> Mapping[str, Any]:
-    if not _list(choices, "choices"):
+    if not sequence(choices, "choices"):
         raise BadReply("the reply has no choices")
-    return _mapping(choices[0], "first choice")
+    return mapping(choices[0], "first choice")
 
 
 def _content(content: Any) -> tuple[str, str]:
@@ -344,14 +305,14 @@ def _content(content: Any) -> tuple[str, str]:
     if content is None or isinstance(content, str):
         return content or "", ""
     text, thought = [], []
-    for item in _list(content, "content"):
-        chunk = _mapping(item, "content chunk")
+    for item in sequence(content, "content"):
+        chunk = mapping(item, "content chunk")
         if chunk.get("type") == "thinking":
             inner = chunk.get("thinking")
-            pieces = [{"text": inner}] if isinstance(inner, str) else _list(inner, "thinking")
-            thought += [_string(_mapping(piece, "thinking chunk").get("text"), "text") for piece in pieces]
+            pieces = [{"text": inner}] if isinstance(inner, str) else sequence(inner, "thinking")
+            thought += [string(mapping(piece, "thinking chunk").get("text"), "text") for piece in pieces]
         elif chunk.get("type") == "text":
-            text.append(_string(chunk.get("text"), "text"))
+            text.append(string(chunk.get("text"), "text"))
     return "".join(text), "".join(thought)
 
 
@@ -360,15 +321,15 @@ def _reasoning(message: Mapping[str, Any]) -> str:
     first, second = message.get("reasoning_content"), message.get("reasoning")
     if not first and not second:
         return ""
-    first, second = _string(first, "reasoning_content"), _string(second, "reasoning")
+    first, second = string(first, "reasoning_content"), string(second, "reasoning")
     return first if first == second else first + second
 
 
 def _call(call: Mapping[str, Any]) -> tuple[str, str, str]:
-    function = _mapping(call.get("function"), "function")
+    function = mapping(call.get("function"), "function")
     return (
-        _string(call.get("id"), "id"),
-        _string(function.get("name"), "name"),
+        string(call.get("id"), "id"),
+        string(function.get("name"), "name"),
         _arguments(function.get("arguments")),
     )
 
@@ -380,25 +341,11 @@ def _arguments(value: Any) -> str:
             return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
         except RecursionError:
             raise BadReply("a tool call's arguments are nested too deep") from None
-    return _string(value, "arguments")
-
-
-def _tool_call(index: int, call_id: str, name: str, arguments: str) -> ToolCall:
-    if not name:
-        raise BadReply("a tool call has no name")
-    return ToolCall(clean(call_id) or f"call_{index}", clean(name), clean_json_text(arguments))
-
-
-def _count(value: Any) -> int:
-    if value is None:
-        return 0
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MAX_TOKENS:
-        raise BadReply("the reply's usage holds what is no count")
-    return int(value)
+    return string(value, "arguments")
 
 
 def _details(usage: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    return _mapping(usage.get(name) or {}, name)
+    return mapping(usage.get(name) or {}, name)
 
 
 def _usage(raw: Mapping[str, Any], timings: Any) -> Usage:
@@ -406,7 +353,7 @@ def _usage(raw: Mapping[str, Any], timings: Any) -> Usage:
 
     Where the parts exceed the whole (OpenRouter was seen with 11 reasoning of 10 completion tokens) the whole holds.
     """
-    prompt, completion = _count(raw.get("prompt_tokens")), _count(raw.get("completion_tokens"))
+    prompt, completion = count(raw.get("prompt_tokens")), count(raw.get("completion_tokens"))
     details = _details(raw, "prompt_tokens_details")
     local = timings.get("cache_n") if isinstance(timings, dict) else None
     if isinstance(local, int) and local < 0:  # llama.cpp's "not measured"
@@ -418,9 +365,9 @@ def _usage(raw: Mapping[str, Any], timings: Any) -> Usage:
         raw.get("cached_tokens"),  # Together
         local,  # llama.cpp
     )
-    read = min(max(map(_count, places)), prompt)
-    write = min(_count(details.get("cache_write_tokens")), prompt - read)
-    reasoning = min(_count(_details(raw, "completion_tokens_details").get("reasoning_tokens")), completion)
+    read = min(max(map(count, places)), prompt)
+    write = min(count(details.get("cache_write_tokens")), prompt - read)
+    reasoning = min(count(_details(raw, "completion_tokens_details").get("reasoning_tokens")), completion)
     return Usage(prompt - read - write, read, write, completion - reasoning, reasoning)
 
 

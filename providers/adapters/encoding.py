@@ -1,0 +1,59 @@
+"""What the dialects share when they encode: JSON as bytes, bytes that are made once, a key in a header."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from providers.catalog import Candidate
+from providers.errors import AuthFailed
+from providers.messages import OutputSchema
+from providers.unicode import clean_json
+
+T = TypeVar("T")
+
+MAX_KEPT = 1024
+NO_RESULT = "(no result: the call was not carried out)"
+
+
+def to_json(value: Any) -> bytes:
+    """Return compact UTF-8. Raise `ValueError` for what JSON has no word for: NaN, Infinity, a lone surrogate."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+
+
+class Kept:
+    """Bytes of tools and schemas, made once for each object. The objects are taken to be frozen."""
+
+    __slots__ = ("_kept",)
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[str, int], tuple[object, bytes]] = {}
+
+    def keep(self, kind: str, thing: T, make: Callable[[T], bytes]) -> bytes:
+        """Return `make(thing)`, made once for this very object. Holding the object keeps its `id` from being reused."""
+        kept = self._kept.get((kind, id(thing)))
+        if kept is None:
+            if len(self._kept) >= MAX_KEPT:
+                self._kept.clear()
+            kept = self._kept[kind, id(thing)] = (thing, make(thing))
+        return kept[1]
+
+
+def key_of(candidate: Candidate) -> str | None:
+    """Return the key as a header takes it. Raise `AuthFailed`, which does not show it, where none could."""
+    if candidate.key is None:
+        return None
+    key = candidate.key.strip()
+    # A header takes visible ASCII only; a key pasted with a line break or a typographic dash is found here, where
+    # the message can say so without showing it.
+    if not (key.isascii() and key.isprintable()):
+        raise AuthFailed(f"the key in {candidate.provider.key_env} has characters that no key can have")
+    return key
+
+
+def schema_in_words(output: OutputSchema) -> str:
+    """Return the instruction that stands in for a schema where the vendor takes none."""
+    schema = to_json(clean_json(output.schema)).decode()
+    # The word JSON must stand in the prompt: OpenAI's and DeepSeek's json_object mode answer 400 without it.
+    return f"Answer with one JSON object that satisfies this JSON Schema, and with nothing else:\n{schema}"
