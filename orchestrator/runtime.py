@@ -106,8 +106,8 @@ async def open_run(
     folder = None if out is None else Path(out)
     plan = _capped(squad.plan(inputs, tools=builtin(folder)), max_cost_usd, timeout_s)
     run_id = run_id or new_run_id(plan.name, clock())
-    send, receive = anyio.create_memory_object_stream[Event](math.inf)
     async with _providers(squad, plan, manager, environ, offline) as (complete, stub):
+        send, receive = anyio.create_memory_object_stream[Event](math.inf)
         recorder = Recorder(run_id, send.send_nowait, clock)
         crew = Crew(plan, complete, ask, clock, recorder.at, folder)
         driver = Driver(plan, crew.perform, recorder, ask=ask, clock=clock)
