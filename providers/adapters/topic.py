@@ -40,7 +40,7 @@ _STOP_WORDS = """
     finding findings format goals guide input inputs json markdown missing none note notes order output outputs prd
     problem project question questions release requirement requirements result results risk risks scope section
     sections story stories summary system task tasks text user user-facing users word words work written
-    built conflict criteria decides
+    built conflict criteria decides line moderate names next open participants settled speak turn
 """
 _TASK_VERBS = (
     "analyse analyze build check create decide define describe design develop document draft explain implement"
