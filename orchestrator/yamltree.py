@@ -19,7 +19,17 @@ from orchestrator.errors import SpecError
 from orchestrator.nodes import Mark, Node, Scalar, Source, source_of, span
 from orchestrator.problems import Path, Problem, in_order
 
-__all__ = ["Node", "decode", "load_file", "problems_at", "read_mapping", "read_text", "read_tree", "scalar"]
+__all__ = [
+    "Node",
+    "decode",
+    "load_file",
+    "problems_at",
+    "read_mapping",
+    "read_text",
+    "read_tree",
+    "scalar",
+    "write_tree",
+]
 
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 50
@@ -104,6 +114,19 @@ def read_tree(text: str, path: str, found: list[Problem] | None = None) -> Node:
 
 def _too_large(source: Source, mark: Mark, cap: str) -> Problem:
     return source.problem(mark, "too-large", f"the file has more than {cap}")
+
+
+def write_tree(value: Any) -> str:
+    """Return a YAML text that `read_tree` reads back as `value`: mappings, lists and scalars of Python.
+
+    PyYAML alone would leave out the quotes of `1e3` and `0o17`, which are text to YAML 1.1.
+    """
+
+    class Quoting(yaml.SafeDumper):
+        pass
+
+    Quoting.add_representer(str, lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"'))
+    return yaml.dump(value, Dumper=Quoting, allow_unicode=True, sort_keys=False)
 
 
 def scalar(text: str) -> Scalar:

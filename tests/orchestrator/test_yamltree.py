@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from orchestrator.errors import SpecError
@@ -21,6 +21,7 @@ from orchestrator.yamltree import (
     read_mapping,
     read_tree,
     scalar,
+    write_tree,
 )
 
 
@@ -244,6 +245,22 @@ def test_any_text_is_read_or_refused(text: str) -> None:
 def test_any_bytes_are_read_or_refused(data: bytes) -> None:
     with contextlib.suppress(SpecError):
         read_tree(decode(data, "t.yaml"), "t.yaml")
+
+
+scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(st.characters(codec="utf-8"))
+values = st.recursive(
+    scalars,
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(st.characters(codec="utf-8")), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+
+
+@example({"a": "1e3", "0o17": "0x1", "yes": "<<", "<<": [True, 1e22, -0.0, "\x85\u2028\ufeff\x07"]})
+@given(st.dictionaries(st.text(st.characters(codec="utf-8")), values, min_size=1, max_size=4))
+def test_what_is_written_reads_back(value: dict) -> None:
+    assert read_tree(write_tree(value), "t.yaml").plain() == value
 
 
 @given(st.text(st.characters(codec="utf-8"), max_size=40))
