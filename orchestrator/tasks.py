@@ -63,8 +63,10 @@ class Tasks:
     ancestry: Ancestry
     max_items: int
     schemas: Schemas = field(default_factory=Schemas)
-    files: dict[str, tuple[str, Path]] = field(default_factory=dict)
-    """Files that tasks write, in one spelling -> the task, and where it says so."""
+    files: dict[str, str] = field(default_factory=dict)
+    """Files that tasks write, in one spelling -> the task."""
+    folders: dict[str, str] = field(default_factory=dict)
+    """Folders of those files -> the first task that writes there."""
 
     def plan(self, name: str) -> TaskPlan:
         spec, path = self.spec.tasks[name], ("tasks", name)
@@ -115,7 +117,7 @@ class Tasks:
             self.report.error((*path, "cache"), "unsupported-field", message, "leave it out, or write false")
 
     def _misplaced(self, path: Path, where: str, hint: str) -> None:
-        if not self.report.node.at(path[:-1]) or path[:-1] not in self.report.gaps:
+        if path[:-1] not in self.report.gaps:
             self.report.error(path, "misplaced-field", f"'{path[-1]}' has no meaning in {where}", hint, key=True)
 
     def _one_kind(self, path: Path, found: list[str], noun: str, kinds: tuple[str, ...]) -> None:
@@ -292,20 +294,22 @@ class Tasks:
         return text
 
     def _claim(self, name: str, path: Path, source: str) -> None:
+        """Report a file that another task writes, or needs as a folder."""
         file = same_file(source)
-        if file in self.files:
-            other = self.files[file][0]
-            self.report.error(path, "duplicate-output-file", f"'{other}' writes this file too")
-            return
-        self.files[file] = name, path
         parts = file.split("/")
-        for end in range(1, len(parts)):
-            folder = "/".join(parts[:end])
-            if folder in self.files:
-                other = self.files[folder][0]
-                self.report.error(
-                    path, "duplicate-output-file", f"'{folder}' is a file of '{other}', and a folder here"
-                )
+        folders = ["/".join(parts[:end]) for end in range(1, len(parts))]
+        message = ""
+        if file in self.files:
+            message = f"'{self.files[file]}' writes this file too"
+        elif file in self.folders:
+            message = f"'{source}' is a folder for '{self.folders[file]}', and a file here"
+        elif taken := next((folder for folder in folders if folder in self.files), None):
+            message = f"'{taken}' is a file of '{self.files[taken]}', and a folder here"
+        if message:
+            self.report.error(path, "duplicate-output-file", message)
+        self.files.setdefault(file, name)
+        for folder in folders:
+            self.folders.setdefault(folder, name)
 
     def needs(self, name: str) -> list[str]:
         """Return what the task waits for, and report names that no task has."""

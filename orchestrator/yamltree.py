@@ -27,7 +27,6 @@ __all__ = [
     "read_mapping",
     "read_text",
     "read_tree",
-    "scalar",
     "write_tree",
 ]
 

@@ -247,18 +247,17 @@ def test_any_bytes_are_read_or_refused(data: bytes) -> None:
         read_tree(decode(data, "t.yaml"), "t.yaml")
 
 
-scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(st.characters(codec="utf-8"))
+words = st.text(st.characters(codec="utf-8"))
+scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | words
 values = st.recursive(
     scalars,
-    lambda inner: (
-        st.lists(inner, max_size=4) | st.dictionaries(st.text(st.characters(codec="utf-8")), inner, max_size=4)
-    ),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(words, inner, max_size=4),
     max_leaves=12,
 )
 
 
 @example({"a": "1e3", "0o17": "0x1", "yes": "<<", "<<": [True, 1e22, -0.0, "\x85\u2028\ufeff\x07"]})
-@given(st.dictionaries(st.text(st.characters(codec="utf-8")), values, min_size=1, max_size=4))
+@given(st.dictionaries(words, values, min_size=1, max_size=4))
 def test_what_is_written_reads_back(value: dict) -> None:
     assert read_tree(write_tree(value), "t.yaml").plain() == value
 
