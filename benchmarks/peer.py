@@ -23,7 +23,7 @@ from providers.messages import FinishReason, Message, Request, Response, Text, a
 from providers.policy import parse_policy
 
 TERSE = Persona(name="terse", display_name="Terse", role="You are terse.", tier="worker")
-ROLES = {"system": system, "user": user, "assistant": lambda text: assistant(text)}
+ROLES = {"system": system, "user": user, "assistant": assistant}
 
 
 @tool

@@ -190,8 +190,10 @@ class BudgetSpent(RoutingError):
     """
 
     def __init__(self, which: str, kind: str, cap: float, spent: float, wanted: float) -> None:
-        super().__init__(f"budget of {which}: {kind} {_amount(kind, cap)} does not allow {_amount(kind, wanted)} more"
-                         f" after {_amount(kind, spent)}")
+        super().__init__(
+            f"budget of {which}: {kind} {_amount(kind, cap)} does not allow {_amount(kind, wanted)} more"
+            f" after {_amount(kind, spent)}"
+        )
         self.which, self.kind, self.cap, self.spent, self.wanted = which, kind, cap, spent, wanted
 
 

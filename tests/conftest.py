@@ -10,7 +10,6 @@ from trio.testing import MockClock
 from tests.llama import llama as llama
 from tests.loopback import loopback as loopback
 
-
 VIRTUAL = "virtual time"
 
 

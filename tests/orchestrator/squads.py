@@ -67,10 +67,8 @@ def squad(tasks: Mapping[str, Any], agents: str = "ann bob", tools: Any = (), **
 
 
 async def run(given: Squad, manager: Answers | None = None, **options: Any) -> tuple[RunResult, list[Event]]:
-    events: list[Event] = []
     async with open_run(given, manager=manager or Answers(), **options) as opened:
-        async for event in opened:
-            events.append(event)
+        events = [event async for event in opened]
     return opened.result, events
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -162,7 +163,7 @@ async def test_retries_wait_as_long_as_the_provider_says() -> None:
     given = squad({"a": {"agent": "ann", "description": "x", "retry": {"max_attempts": 3, "on": ["rate_limit"]}}})
     result, events = await run(given, Answers(answer), clock=anyio.current_time)
     assert result.status == "done"
-    assert [round(b - a) for a, b in zip(tries, tries[1:], strict=False)] == [30, 30]
+    assert [round(b - a) for a, b in pairwise(tries)] == [30, 30]
     assert len(of_type(events, "task.retried")) == 2
 
 
