@@ -38,6 +38,8 @@ class Quirks:
     extra_headers: Mapping[str, str] = field(default_factory=dict)
     tool_call_extra: Mapping[str, Any] = field(default_factory=dict)
     """Merged into every tool call of the history: for vendors that demand more there than the dialect knows."""
+    null_content: bool = True
+    """Whether null may be the content beside tool calls without text. Where not, an empty string is."""
     reasoning_field: str | None = None
     """The assistant message's field in which a turn's reasoning goes back to who made it. None: it is left out."""
 

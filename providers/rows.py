@@ -52,6 +52,7 @@ class QuirksShape(Shape):
     default_max_tokens: Annotated[int, Field(gt=0)] | None = None
     extra_headers: dict[str, str] = Field(default_factory=dict)
     tool_call_extra: dict[str, Any] = Field(default_factory=dict)
+    null_content: bool = True
     reasoning_field: Name | None = None
 
 

@@ -126,7 +126,7 @@ def cut(text: str, limit: int) -> str:
         return ""
     if len(text) <= limit:
         return text
-    import regex  # type: ignore[import-untyped]  # ships no types
+    import regex
 
     last = next(islice(regex.finditer(r"\X", text), limit - 1, None), None)
     return text if last is None else text[: last.end()]

@@ -109,7 +109,7 @@ class OpenAIChat:
 
     def _messages(self, request: Request, candidate: Candidate) -> bytes:
         quirks = candidate.provider.quirks
-        key = f"openai-chat {quirks.system_role} {quirks.tool_ids}"
+        key = f"openai-chat {quirks.system_role} {quirks.tool_ids} {quirks.null_content}"
         if quirks.reasoning_field or quirks.tool_call_extra:
             key = f"{key} {candidate.provider.name} {quirks.reasoning_field} {quirks.tool_call_extra}"
         make = partial(_fragment, quirks=quirks, maker=candidate.provider.name)
@@ -210,7 +210,7 @@ def _fragment(message: Message, quirks: Quirks, maker: str) -> Fragment:
 def _assistant(parts: tuple[Part, ...], quirks: Quirks, maker: str) -> dict[str, Any]:
     calls = [_call(part, quirks) for part in parts if isinstance(part, ToolCall)]
     text = clean(_text(parts))
-    said: dict[str, Any] = {"role": "assistant", "content": text or (None if calls else BLANK)}
+    said: dict[str, Any] = {"role": "assistant", "content": text or _nothing(calls, quirks)}
     if quirks.reasoning_field is not None:
         thought = "".join(part.text for part in parts if isinstance(part, Reasoning) and part.made_by == maker)
         if thought:
@@ -218,6 +218,12 @@ def _assistant(parts: tuple[Part, ...], quirks: Quirks, maker: str) -> dict[str,
     if calls:
         said["tool_calls"] = calls
     return said
+
+
+def _nothing(calls: list[Mapping[str, Any]], quirks: Quirks) -> str | None:
+    if not calls:
+        return BLANK
+    return None if quirks.null_content else ""
 
 
 def _said(message: Message, parts: tuple[Part, ...], quirks: Quirks) -> dict[str, Any]:

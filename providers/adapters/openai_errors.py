@@ -39,6 +39,7 @@ MONEY_CODES = {
     "billing_error",
 }
 CONTEXT_CODES = {"context_length_exceeded", "exceed_context_size_error", "request_too_large", "string_above_max_length"}
+KEY_CODES = {"invalid_api_key", "api_key_invalid"}
 FILTER_CODES = {"content_filter", "content_policy_violation", "content_filter_error", "moderation_blocked"}
 MODEL_CODES = {"model_not_found", "unsupported_parameter", "unsupported_value", "not_implemented", "not_found_error"}
 # Groq answers 400 when the model itself wrote a broken tool call or broken JSON: another draw may be sound.
@@ -76,7 +77,8 @@ _long_window = re.compile(
     r"per[ _-](?:day|month|week)|daily|monthly|\b(?:RPD|TPD)\b|free allocation|usage limit", re.IGNORECASE
 ).search
 _bad_key = re.compile(
-    r"(?:invalid|incorrect|missing|wrong) (?:api|authentication)[ _-]?(?:key|header|token)", re.IGNORECASE
+    r"(?:invalid|incorrect|missing|wrong) (?:api|authentication)[ _-]?(?:key|header|token)|api key not valid",
+    re.IGNORECASE,
 ).search
 
 
@@ -142,7 +144,7 @@ def _sort(status: int, report: Report, at: float | None, now: float) -> Provider
         return Declined(text, category=report.category or "content_filter")
     if status == 429:
         return _limited(text, codes, at)
-    if status in (401, 403) or "invalid_api_key" in codes or (status == 400 and _bad_key(text)):
+    if status in (401, 403) or codes & KEY_CODES or (status == 400 and _bad_key(text)):
         return AuthFailed(text)
     if status in (404, 405, 410, 501) or codes & MODEL_CODES:
         return Unsupported(text)

@@ -174,6 +174,12 @@ def test_calls_and_results_keep_their_raw_arguments():
     ]
 
 
+def test_where_null_is_refused_a_call_stands_beside_an_empty_text():
+    said = assistant(ToolCall("a", "f", "{}"))
+    contents = [messages(said, null_content=taken)[0]["content"] for taken in (True, False, True)]
+    assert contents == [None, "", None]
+
+
 def test_several_results_are_several_messages_and_a_failed_one_says_so():
     calls = assistant("two", ToolCall("a", "f", ""), ToolCall("b", "f", "{}"))
     out = messages(calls, tool(ToolResult("a", "f", ""), ToolResult("b", "f", "no such file", is_error=True)))

@@ -99,6 +99,7 @@ def told(message: str, **more) -> dict:
         (401, {"detail": "Invalid API Key"}, AuthFailed),
         (403, told("You are not allowed to sample from this model"), AuthFailed),
         (400, told("Incorrect API key provided"), AuthFailed),
+        (400, told("API key not valid. Please pass a valid API key."), AuthFailed),
         (402, told("Insufficient Balance"), QuotaSpent),
         (429, told("You exceeded your current quota", code="project_spend_limit_exceeded"), QuotaSpent),
         (429, told("You exceeded your current quota, please check your plan and billing details."), QuotaSpent),
