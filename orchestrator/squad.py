@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, Self
 from agents.tools import Registry, Tool, builtin
 from orchestrator.errors import SpecError
 from orchestrator.inputs import coerce_inputs
+from orchestrator.nodes import Node
 from orchestrator.plan import Plan
 from orchestrator.problems import Problem
 from orchestrator.resolve import resolve
 from orchestrator.spec import SquadSpec, parse_spec
-from orchestrator.yamltree import Node, problems_at, read_mapping, read_text
+from orchestrator.yamltree import problems_at, read_mapping, read_text, write_tree
 from personas import Personas, first_of, in_memory, packaged
 from providers.catalog import Catalog, load_catalog
 from providers.errors import CatalogError
@@ -56,9 +57,7 @@ class Squad:
     @classmethod
     def from_mapping(cls, squad: Mapping[str, Any], name: str = "<squad>", **options: Any) -> Self:
         """Return the squad of Python objects that hold what the YAML would; `options` are those of `from_text`."""
-        import yaml  # embedders who pass a file's text never write YAML
-
-        return cls.from_text(yaml.safe_dump(dict(squad), allow_unicode=True, sort_keys=False), name, **options)
+        return cls.from_text(write_tree(dict(squad)), name, **options)
 
     @classmethod
     def from_text(
@@ -78,6 +77,7 @@ class Squad:
         """
         policy, catalog = load_routing(routing)
         spec, node, found = parse_spec(text, name)
+        catalog = _serving(catalog, (agent.model for agent in spec.agents.values()))
         source: Source = packaged()
         if personas:
             source = first_of(in_memory(personas), source)
@@ -108,6 +108,7 @@ class Squad:
             personas=self.personas,
             tools=tools.plus(*self.tools),
             tiers=self.policy.tiers,
+            models=frozenset(self.catalog.names()),
             inputs=inputs,
             found=self._found,
             read_persona=self._read_persona,
@@ -118,6 +119,16 @@ class Squad:
         """A persona's file stands beside the squad's."""
         plain: Mapping[str, Any] = read_mapping(Path(self.file).parent / path).plain()
         return plain
+
+
+def _serving(catalog: Catalog, pinned: Iterable[str | None]) -> Catalog:
+    """Return the catalog with the pinned models of providers that serve whatever is loaded: a local server's."""
+    for name in filter(None, pinned):
+        provider, _, model = name.partition("/")
+        row = catalog.providers.get(provider)
+        if model and row is not None and row.any_model and catalog.find(name) is None:
+            catalog = catalog.serving(provider, model)
+    return catalog
 
 
 def load_routing(routing: Path | str | Mapping[str, Any] | None) -> tuple[Policy, Catalog]:

@@ -1,0 +1,81 @@
+"""A squad as users hold it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agents import tool
+from orchestrator import PlanError, SpecError, Squad
+
+PERSONA = {"name": "T", "role": "Answers.", "tier": "worker"}
+
+
+def mapping(**agent: Any) -> dict[str, Any]:
+    task = {"agent": "ann", "description": "1e3"}
+    return {"version": 1, "name": "s", "agents": {"ann": {"persona": PERSONA, **agent}}, "tasks": {"a": task}}
+
+
+def test_objects_mean_what_they_are_not_what_yaml_would_read() -> None:
+    plan = Squad.from_mapping(mapping()).plan()
+    assert plan.tasks["a"].work.description.render({}) == "1e3"  # type: ignore[union-attr]
+
+
+def test_a_pinned_model_must_be_one_that_the_catalog_knows() -> None:
+    with pytest.raises(PlanError) as found:
+        Squad.from_mapping(mapping(model="groq/openai/gpt-oss-120"))
+    (problem,) = found.value.problems
+    assert (problem.code, problem.hint) == ("unknown-model", "did you mean 'groq/openai/gpt-oss-120b'?")
+
+
+def test_a_local_server_serves_whatever_model_is_named() -> None:
+    squad = Squad.from_mapping(mapping(model="ollama/qwen3:8b"))
+    assert squad.plan().agents["ann"].model == "ollama/qwen3:8b"
+    assert squad.catalog.find("ollama/qwen3:8b") is not None
+
+
+def test_own_personas_win_over_the_library() -> None:
+    squad = mapping(persona="dev")
+    mine = {"dev": {"name": "Zoe", "role": "Mine.", "tier": "boss"}}
+    assert Squad.from_mapping(squad, personas=mine).plan().agents["ann"].persona.display_name == "Zoe"
+    assert Squad.from_mapping(squad).plan().agents["ann"].persona.display_name == "Amelia"
+
+
+def test_a_persona_file_stands_beside_the_squad(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("name: Kim\nrole: Sorts.\ntier: worker\n")
+    (tmp_path / "squad.yaml").write_text(
+        "version: 1\nname: s\nagents:\n  kim: {persona: ./mine.yaml}\ntasks:\n  a: {agent: kim, description: x}\n"
+    )
+    assert Squad.from_file(tmp_path / "squad.yaml").plan().agents["kim"].persona.display_name == "Kim"
+
+
+def test_own_tools_are_known_by_name() -> None:
+    @tool
+    async def count(text: str) -> int:
+        """Count."""
+        return len(text)
+
+    squad = Squad.from_mapping(mapping(tools=["count"]), tools=[count])
+    assert [one.name for one in squad.plan().agents["ann"].tools] == ["count"]
+    with pytest.raises(PlanError, match="count"):
+        Squad.from_mapping(mapping(tools=["count"]))
+
+
+def test_a_routing_files_mistakes_are_placed_in_it(tmp_path: Path) -> None:
+    file = tmp_path / "agent_routing.yaml"
+    file.write_text("version: 1\ntiers:\n  boss: [grok/openai/gpt-oss-120b]\n")
+    with pytest.raises(SpecError) as found:
+        Squad.from_mapping(mapping(), routing=file)
+    first = found.value.problems[0]
+    assert (first.file, first.line) == (str(file), 3)
+    assert "groq" in str(first) + first.hint
+
+
+def test_one_squad_plans_any_number_of_runs() -> None:
+    squad = Squad.from_mapping({**mapping(), "inputs": {"n": {"type": "integer", "default": 1}}})
+    assert squad.plan({"n": 2}).inputs == {"n": 2}
+    assert squad.plan().inputs == {"n": 1}
+    with pytest.raises(PlanError, match="n"):
+        squad.plan({"n": "two"})
