@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -14,11 +15,13 @@ from orchestrator.cli import app
 from orchestrator.cli.app import Settings, settings_of
 from orchestrator.cli.exits import Exit
 from orchestrator.cli.given import load_persona, load_policy
-from orchestrator.cli.screens import STUB_NOTICE
+from orchestrator.cli.screens import STUB_NOTICE, Log
 from orchestrator.cli.signals import Interruption
 from orchestrator.cli.telling import Talk, print_json
 from orchestrator.cli.view import duration, tokens, usd
 from orchestrator.errors import NoProvider
+from orchestrator.events import Event, to_json
+from providers.events import Emit, ignore
 from providers.unicode import printable
 
 if TYPE_CHECKING:
@@ -83,11 +86,13 @@ async def _ask(request: Request, settings: Settings, stream: bool, as_json: bool
         talk.say(STUB_NOTICE)
     elif not catalog.candidates(os.environ):
         raise NoProvider(catalog.unconfigured(os.environ))
+    emit = _listener(settings, talk)
     async with anyio.create_task_group() as tasks:
         interruption = Interruption(tasks.cancel_scope, lambda: False)
         await tasks.start(interruption.watch)
         async with open_manager(policy, catalog, os.environ, offline=offline) as manager:
-            response = await (_stream(manager, request) if stream else manager.complete(request))
+            answer = _stream(manager, request, emit) if stream else manager.complete(request, emit=emit)
+            response = await answer
         tasks.cancel_scope.cancel()
     interruption.check()
     if as_json:
@@ -97,12 +102,24 @@ async def _ask(request: Request, settings: Settings, stream: bool, as_json: bool
     _tell(talk, response)
 
 
-async def _stream(manager: Any, request: Request) -> Response:
+def _listener(settings: Settings, talk: Talk) -> Emit:
+    """Return who hears of routes and attempts: the log, where one is wanted."""
+    if not (settings.verbose or settings.log_format):
+        return ignore
+    log = Log(settings, talk)
+
+    def emit(payload: Any) -> None:
+        log.saw(to_json(Event("", "", 0, 0, time.time(), payload)), None)
+
+    return emit
+
+
+async def _stream(manager: Any, request: Request, emit: Emit) -> Response:
     """Print the text as it comes, cleaned as a whole: an escape sequence may be split between two deltas."""
     from providers.messages import TextDelta
 
     printer = StreamPrinter()
-    async with manager.stream(request) as deltas:
+    async with manager.stream(request, emit=emit) as deltas:
         async for delta in deltas:
             if isinstance(delta, TextDelta):
                 printer.add(delta.text)

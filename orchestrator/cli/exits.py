@@ -37,6 +37,7 @@ FAILURES: Mapping[str, Exit] = {
     "orchestrator.errors.RunNotFound": Exit.NOTHING,
     "orchestrator.errors.RunCancelled": Exit.INTERRUPTED,
     "orchestrator.errors.NoProvider": Exit.CREDENTIALS,
+    "orchestrator.errors.CannotWrite": Exit.USAGE,
     "orchestrator.cli.exits.Unusable": Exit.USAGE,
     "orchestrator.cli.exits.NothingSelected": Exit.NOTHING,
     "orchestrator.cli.exits.Terminated": Exit.TERMINATED,

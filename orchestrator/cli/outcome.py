@@ -19,16 +19,14 @@ if TYPE_CHECKING:
 MOST_ARTIFACTS = 12
 
 
-def print_results(outputs: Mapping[str, Any], progress: Progress) -> None:
-    """Write the outputs to stdout. A squad that declares none has the output of its last task for a result."""
-    if not outputs:
-        last = progress.last_output
-        if last is not None:
-            click.echo(printable(as_text(last)))
-        return
+def print_results(result: RunResult, progress: Progress) -> None:
+    """Write the outputs that there are to stdout. A squad that declares none has its last task's for a result."""
+    outputs = {name: value for name, value in result.outputs.items() if value is not None}
+    if not result.outputs and result.status == "done":
+        click.echo(printable(as_text(progress.last_output)))
     for name, value in outputs.items():
         text = printable(as_text(value))
-        if len(outputs) == 1:
+        if len(result.outputs) == 1:
             click.echo(text)
         else:
             click.echo(f"{name}:\n{text}\n" if "\n" in text else f"{name}: {text}")

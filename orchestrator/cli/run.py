@@ -117,7 +117,7 @@ async def execute(order: Order, squad: Squad, plan: Plan, talk: Talk) -> Exit:
     finally:
         recorder.close()
     if not order.json:
-        print_results(result.outputs, progress)
+        print_results(result, progress)
     code = exit_of_run(result.status, result.error_kinds.values(), progress.attempt_errors)
     tell_end(talk, progress, result, order.file)
     return code

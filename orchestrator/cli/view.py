@@ -67,6 +67,7 @@ class Progress:
     finished: Document | None = None
     last_failure: tuple[str, str] | None = None
     last_output: Any = None
+    """What the task said that ended last; a person's answer is no output."""
     ended: float | None = None
     attempt_errors: set[str | None] = field(default_factory=set)
 
@@ -131,11 +132,12 @@ class Progress:
 
     def _on_task_ended(self, event: Document) -> Change:
         row = self._own(event)
+        was_gate = row.state == "gate"
         row.state, row.ended, row.detail = event["status"], event["at"], event["error"] or ""
         if row.state == "failed":
             self.last_failure = (row.name, row.detail)
             return Change(row.name, f"failed: {row.detail}", "error")
-        if row.state == "ok" and event.get("key") is None:
+        if row.state == "ok" and event.get("key") is None and not was_gate:
             self.last_output = event["output"]
         return Change(row.name, self._ending(row), "warning" if row.state == "cancelled" else "info")
 

@@ -70,6 +70,14 @@ def test_ask_sends_the_persona_and_the_system_text(call, loopback, monkeypatch):
     assert first["content"].endswith("Be brief.")
 
 
+def test_ask_logs_what_happens_where_that_is_wanted(call, loopback, monkeypatch):
+    monkeypatch.setenv("LOCAL_BASE_URL", loopback.url("500", "ok"))
+    done = call("ask", "hello", "--log-format", "json")
+    events = [json.loads(line) for line in done.err.splitlines() if line.startswith("{")]
+    assert [event["event"] for event in events].count("attempt.ended") == 2
+    assert done.out == "Hello from loopback 🛒 é.\n"
+
+
 def test_ask_reads_stdin(spawn):
     done = spawn("ask", "-", "--offline", stdin="日本語".encode(), PYTHONIOENCODING="utf-8")
     assert done.returncode == 0

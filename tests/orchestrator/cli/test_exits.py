@@ -19,8 +19,9 @@ from orchestrator.cli.exits import (
     exit_of,
     exit_of_run,
 )
-from orchestrator.errors import PlanError, RunNotFound, SpecError, TaskTimedOut
+from orchestrator.errors import NoProvider, PlanError, RunNotFound, SpecError, TaskTimedOut
 from orchestrator.events import RunStatus
+from personas import PersonaError
 from providers.errors import AllAttemptsFailed, AuthFailed, BudgetSpent, CatalogError, NoRoute, Overloaded, Unreachable
 
 
@@ -39,9 +40,13 @@ def test_each_name_in_the_table_is_a_class(name):
         (click.UsageError("x"), 2),
         (Unusable("x"), 2),
         (ZeroDivisionError(), 3),
+        (PersonaError([]), 1),
+        (NoProvider({"groq": "no key: set GROQ_API_KEY"}), 4),
+        (CatalogError([(("environment", "GROQ_API_KEY"), "holds control characters")]), 4),
         (AuthFailed("x"), 4),
         (AllAttemptsFailed("x", [AuthFailed("a"), AuthFailed("b")]), 4),
-        (NoRoute({"a/b": "no key: A_KEY is not set"}), 4),
+        (NoRoute({"a/b": "no key: set A_KEY", "c/*": "not switched on: set C_BASE_URL"}), 4),
+        (NoRoute({"a/b": "no key: set A_KEY", "c/d": "breaker open"}), 8),
         (NothingSelected("x"), 5),
         (RunNotFound("x"), 5),
         (BudgetSpent("squad", "max_cost", 1, 1, 1), 6),

@@ -130,6 +130,14 @@ def test_gates_away_from_a_terminal(call, arguments, code, out):
     assert done.out.strip() == out
 
 
+def test_a_squad_without_outputs_has_that_of_its_last_task(call, folder):
+    text = (folder / "gated.yaml").read_text().partition("outputs:")[0]
+    (folder / "gated.yaml").write_text(text)
+    done = call("run", "gated.yaml", "--approve", "auto", "--out", "there")
+    assert "tea" in done.out
+    assert call("run", "gated.yaml").out == "", "nothing is done yet"
+
+
 def test_a_dry_run_spends_nothing_and_writes_nothing(call, folder, loopback):
     asks(folder, loopback.url("ok"))
     before = sorted(folder.rglob("*"))
