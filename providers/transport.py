@@ -221,9 +221,10 @@ class _HttpxStream:
         "_lane",
         "_left",
         "_owner",
+        "_packed",
         "_reply",
         "_request",
-        "_unpack",
+        "_unpacker",
         "headers",
         "status",
     )
@@ -248,8 +249,8 @@ class _HttpxStream:
         # A mocked reply may come read and unpacked already.
         ready = reply.is_stream_consumed
         self._chunks: AsyncGenerator[bytes, None] = reply.aiter_bytes() if ready else reply.aiter_raw()
-        packed = not ready and self.headers.get("content-encoding", "").lower() in ("gzip", "x-gzip")
-        self._unpack = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16) if packed else None
+        self._packed = not ready and self.headers.get("content-encoding", "").lower() in ("gzip", "x-gzip")
+        self._unpacker: zlib._Decompress | None = None
 
     async def read(self) -> bytes:
         """Return the next bytes, `b""` at the end and ever after."""
@@ -268,13 +269,18 @@ class _HttpxStream:
     async def _next(self) -> bytes:
         self._begun = True
         async for chunk in self._chunks:
-            piece = chunk if self._unpack is None else self._unpack.decompress(chunk, self._left + 1)
+            piece = self._unpack(chunk) if self._packed else chunk
             if piece:
                 return piece
         self._leave()
-        if self._unpack is not None and not self._unpack.eof:
+        if self._unpacker is not None and not self._unpacker.eof:
             raise zlib.error("the end is missing")
         return b""
+
+    def _unpack(self, chunk: bytes) -> bytes:
+        if self._unpacker is None:
+            self._unpacker = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+        return self._unpacker.decompress(chunk, self._left + 1)
 
     def _leave(self) -> None:
         if not self._ended:

@@ -167,7 +167,8 @@ class ChatStream:
         self._raise_pending()
         late: list[Delta] = []
         for event in self._events.finish():
-            self._take(event, late)
+            if _is_whole(event[1]):
+                self._take(event, late)
         if not self._seen:
             raise self._not_a_stream()
         answer = self._answer
@@ -286,6 +287,17 @@ class _Call:
 
     def whole(self) -> tuple[str, str, str]:
         return self.id, self.name, "".join(self._pieces) + self._clean.finish()
+
+
+def _is_whole(data: bytes) -> bool:
+    """Say whether an event that the end cut off from its blank line had come whole before it."""
+    if data == b"[DONE]":
+        return True
+    try:
+        object_in(data)
+    except BadReply:
+        return False
+    return True
 
 
 def _raise_error_in(body: Mapping[str, Any], headers: Mapping[str, str], now: float, *, certain: bool = False) -> None:

@@ -16,6 +16,8 @@ Event = tuple[bytes, bytes]
 
 MAX_EVENT_BYTES = 16 * 1024 * 1024
 MAX_STRAY_BYTES = 64 * 1024
+# What the end of a stream may leave of a line.
+_BEGINNINGS = frozenset(name[:end] for name in (b"data", b"event", b"id", b"retry") for end in range(1, len(name) + 1))
 
 
 class EventParser:
@@ -80,6 +82,6 @@ class EventParser:
                 self._name = line[6:].strip()
             elif line.startswith(BOM_UTF8):
                 events += self._events([line.lstrip(BOM_UTF8)])
-            elif not line.startswith((b":", b"id:", b"retry:")):
+            elif not (line.startswith((b":", b"id:", b"retry:")) or line in _BEGINNINGS):
                 self.stray = (self.stray + line + b"\n")[:MAX_STRAY_BYTES]
         return events

@@ -129,6 +129,12 @@ async def test_a_compressed_reply_is_unpacked():
         assert (await net.send(server.request(), **LIMITS)).body == b"hello"
 
 
+async def test_an_empty_reply_is_whole_however_it_says_it_is_packed():
+    answer = replying(b"", "content-encoding: gzip", status="503 Busy")
+    async with Vendor(answer) as server, HttpxTransport() as net:
+        assert (await net.send(server.request(), **LIMITS)).status == 503
+
+
 async def test_a_stream_is_read_piece_by_piece_and_its_connection_reused():
     async def answer(server: Vendor, stream: SocketStream) -> None:
         await stream.send(CHUNKED + b"3\r\none\r\n")

@@ -359,6 +359,11 @@ def test_any_split_of_the_bytes_gives_the_same(data, cuts):
     assert run(data, cuts) == run(data)
 
 
+def test_a_stream_cut_anywhere_before_its_finish_is_broken():
+    for length in range(LONG.index(b'"finish_reason": "tool_calls"')):
+        assert run(LONG[:length])[1][0] is StreamBroken, length
+
+
 def test_a_byte_at_a_time():
     for end in (b"\n", b"\r\n", b"\r"):
         data = LONG.replace(b"\n", end)
