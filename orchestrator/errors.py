@@ -7,6 +7,7 @@ OrchestratorError
 ├ TaskTimedOut
 ├ RepeatExhausted      `until` never held
 ├ NoProvider           nobody is configured to answer
+├ CannotWrite          the run's folder, or a file in it
 ├ RunNotFound
 └ RunCancelled
 """
@@ -63,3 +64,11 @@ class NoProvider(OrchestratorError):
         ways = "\n".join(f"  {name}: {reason}" for name, reason in reasons.items())
         super().__init__(f"no provider is configured. Any one of these is enough:\n{ways}\nor run with --offline")
         self.reasons = dict(reasons)
+
+
+class CannotWrite(OrchestratorError):
+    """A file, or the folder of the run, cannot be written. `path` says which."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(f"{path} cannot be written: {reason}")
+        self.path, self.reason = path, reason

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from agents.tools import builtin
-from orchestrator.errors import NoProvider
+from orchestrator.errors import CannotWrite, NoProvider
 from orchestrator.events import Event, GateAnswered, GateOpened, RunStarted
 from orchestrator.plan import Budget, Plan
 from orchestrator.run import Driver, Recorder, RunResult, result_of
@@ -100,13 +100,16 @@ async def open_run(
     """Open everything that the run needs, start it, and close everything when the block ends.
 
     Without `out` nothing touches the disk: artifacts are in `result.texts`. `manager` answers turns instead of the
-    configured providers; `offline` overrides the squad's own word. Raises `PlanError` for bad inputs and `NoProvider`
-    where nobody is configured, both before anything is spent. Leaving the block early cancels the run.
+    configured providers; `offline` overrides the squad's own word. Raises `PlanError` for bad inputs, `NoProvider`
+    where nobody is configured and `CannotWrite` for a bad `out`, all before anything is spent. Leaving the block early
+    cancels the run.
     """
     folder = None if out is None else Path(out)
     plan = _capped(squad.plan(inputs, tools=builtin(folder)), max_cost_usd, timeout_s)
     run_id = run_id or new_run_id(plan.name, clock())
     async with _providers(squad, plan, manager, environ, offline) as (complete, stub):
+        if folder is not None and any(task.output_file is not None for task in plan.tasks.values()):
+            _make(folder)
         send, receive = anyio.create_memory_object_stream[Event](math.inf)
         recorder = Recorder(run_id, send.send_nowait, clock)
         crew = Crew(plan, complete, ask, clock, recorder.at, folder)
@@ -142,6 +145,17 @@ def new_run_id(name: str, now: float) -> str:
     """Return an id that sorts by time, is safe as a folder's name, and does not repeat."""
     safe = re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-")[:40] or "run"
     return f"{safe}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime(now))}-{secrets.token_hex(2)}"
+
+
+def _make(folder: Path) -> None:
+    """Make the run's folder now: that nothing can be written there must not be found out when all is paid for."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = "it is not a folder" if isinstance(error, FileExistsError) else error.strerror or str(error)
+        raise CannotWrite(str(folder), reason) from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise CannotWrite(str(folder), "permission denied")
 
 
 @asynccontextmanager

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -20,8 +21,9 @@ from agents import Agent, OutputInvalid, RunContext, ToolFault
 from agents.toolbox.files import write_inside
 from orchestrator import brief
 from orchestrator.budget import Account, Purse, open_account
+from orchestrator.checks import path_fault, same_file
 from orchestrator.conversation import Conversation, Minutes
-from orchestrator.errors import RepeatExhausted, TaskTimedOut
+from orchestrator.errors import CannotWrite, RepeatExhausted, TaskTimedOut
 from orchestrator.events import ArtifactWritten, BudgetReached, GateAnswered, GateOpened, TaskRepeated, TaskRetried
 from orchestrator.plan import AgentWork, ConversationWork, Plan, RetryCause, Steps, TaskPlan
 from orchestrator.state import as_text
@@ -36,6 +38,7 @@ Ask = Callable[[GateOpened], Awaitable[GateAnswered | None]]
 """Asks a person; None: nobody answers now, so the unit or the run parks."""
 LONGEST_BACKOFF_S = 60.0
 HUMAN = "human"
+_REVISION = re.compile(r"#\d+\Z")
 
 
 class Parked(Exception):
@@ -77,6 +80,8 @@ class Crew:
     """Path in the run's folder -> SHA-256 of what was written there."""
     texts: dict[str, str] = field(default_factory=dict)
     """The artifacts themselves, where there is no folder."""
+    _owners: dict[str, str] = field(default_factory=dict)
+    """File -> the unit that writes it."""
     _agents: dict[str, Agent] = field(default_factory=dict)
     _accounts: dict[str, Account | None] = field(default_factory=dict)
 
@@ -84,10 +89,11 @@ class Crew:
         """Do the unit's work and write its file. Raises what the work raises, after the plan's retries."""
         purse: Purse = ctx.purse  # type: ignore[assignment]  # the run hands every unit a purse of ours
         ctx = ctx.at(purse=purse.within(open_account(f"task {task.id}", task.budget, self.clock())))
-        done = await self._with_retries(task, scope, ctx)
         if task.output_file is None:
-            return done
+            return await self._with_retries(task, scope, ctx)
         path = str(task.output_file.render(scope.values))
+        self._claim(path, ctx.path)  # known before anything is paid for
+        done = await self._with_retries(task, scope, ctx)
         await self._write(path, done.text, ctx)
         return Done(done.output, done.text, path)
 
@@ -235,12 +241,23 @@ class Crew:
         made = {name: ended[name]["output"] for name in task.context if name in ended}
         return {name: as_text(output) for name, output in made.items() if output is not None}
 
+    def _claim(self, path: str, unit: str) -> None:
+        """Raise `CannotWrite` where `path` is no path in the run's folder, or the file is another unit's."""
+        unit = _REVISION.sub("", unit)
+        owner = self._owners.setdefault(same_file(path), unit)
+        fault = path_fault(path) or (f"it is the file of {owner}" if owner != unit else "")
+        if fault:
+            raise CannotWrite(f"output_file {path!r}", fault)
+
     async def _write(self, path: str, text: str, ctx: RunContext) -> None:
         data = text.encode("utf-8", "replace")
         if self.out is None:
             self.texts[path] = text
         else:
-            await anyio.to_thread.run_sync(write_inside, self.out, path, data)
+            try:
+                await anyio.to_thread.run_sync(write_inside, self.out, path, data)
+            except OSError as error:
+                raise CannotWrite(str(self.out / path), error.strerror or str(error)) from error
         self.artifacts[path] = digest = hashlib.sha256(data).hexdigest()
         ctx.emit(ArtifactWritten(path, digest, len(data)))
 
