@@ -366,6 +366,8 @@ def _usage(raw: Mapping[str, Any], timings: Any) -> Usage:
     Where the parts exceed the whole (OpenRouter was seen with 11 reasoning of 10 completion tokens) the whole holds.
     """
     prompt, completion = count(raw.get("prompt_tokens")), count(raw.get("completion_tokens"))
+    # xAI and Google leave the reasoning out of the completion, but bill it and count it in the total.
+    completion = max(completion, count(raw.get("total_tokens")) - prompt)
     details = _details(raw, "prompt_tokens_details")
     local = timings.get("cache_n") if isinstance(timings, dict) else None
     if isinstance(local, int) and local < 0:  # llama.cpp's "not measured"

@@ -94,6 +94,13 @@ def test_llama_cpp_counts_its_cache_in_the_timings():
     assert decode({**body, "timings": {"cache_n": -1}}).usage == Usage(input=10)
 
 
+def test_reasoning_beside_the_completion_is_found_in_the_total():
+    usage = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 45}
+    assert decode(reply({"content": "x"}, usage=usage)).usage == Usage(input=10, output=35)
+    usage["completion_tokens_details"] = {"reasoning_tokens": 30}
+    assert decode(reply({"content": "x"}, usage=usage)).usage == Usage(input=10, output=5, reasoning=30)
+
+
 def test_more_reasoning_than_output_never_makes_a_negative_count():
     usage = {"prompt_tokens": 1, "completion_tokens": 10, "completion_tokens_details": {"reasoning_tokens": 11}}
     assert decode(reply({"content": "x"}, usage=usage)).usage == Usage(input=1, reasoning=10)
