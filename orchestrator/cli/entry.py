@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import click
 
-from orchestrator.cli.app import orchestrator
+from orchestrator.cli.app import Settings, orchestrator
 
 
 def dispatch(arguments: Sequence[str]) -> int:
@@ -20,7 +20,7 @@ def dispatch(arguments: Sequence[str]) -> int:
         )
         sys.stdout.flush()
     except BaseException as error:  # noqa: BLE001  # the outermost place
-        return _tell(error, verbose="--verbose" in arguments or "-v" in arguments)
+        return _tell(error, arguments)
     return int(code or 0)
 
 
@@ -42,19 +42,18 @@ def make_streams_lossy() -> None:
 
 def _tell(error: BaseException, *, verbose: bool) -> int:
     """Say what went wrong and return its exit code."""
-    from orchestrator.cli.exits import Exit, cause_of, exit_of
+    from orchestrator.cli.exits import Exit, Unusable, cause_of, exit_of
+    from orchestrator.cli.telling import give_up_on, tell_failure
 
-    error = cause_of(error)
+    error, unwritable = cause_of(error), give_up_on(sys.stdout)
+    if unwritable is not None and not isinstance(unwritable, BrokenPipeError):
+        tell_failure(Unusable(f"stdout cannot be written: {unwritable.strerror}"), False, verbose=verbose)
+        return int(Exit.FAILED)
     code = exit_of(error)
-    if isinstance(error, BrokenPipeError):
-        # Whatever is still buffered must not fail again when the interpreter flushes it on its way out.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    elif isinstance(error, click.ClickException):
+    if isinstance(error, click.ClickException):
         error.show()
     elif isinstance(error, (click.Abort, KeyboardInterrupt)):
         click.echo("interrupted", err=True)
-    else:
-        from orchestrator.cli.telling import tell_failure
-
+    elif not isinstance(error, BrokenPipeError):
         tell_failure(error, code is Exit.INTERNAL, verbose=verbose)
     return int(code)

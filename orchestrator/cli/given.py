@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,9 +29,23 @@ class Duration(click.ParamType):  # type: ignore[type-arg]  # generic only in ne
         from providers.quantities import parse_duration
 
         try:
-            return parse_duration(value)
+            seconds = parse_duration(value)
         except ValueError as error:
             self.fail(str(error), param, ctx)
+        return seconds or self.fail("no time at all lets nothing begin", param, ctx)
+
+
+class Usd(click.FloatRange):
+    """An amount of money from 0. Infinity and NaN are numbers to Python, and no amounts."""
+
+    name = "usd"
+
+    def __init__(self) -> None:
+        super().__init__(min=0)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        amount: float = super().convert(value, param, ctx)
+        return amount if math.isfinite(amount) else self.fail(f"{value} is no amount in USD", param, ctx)
 
 
 def load_squad(file: str, settings: Settings) -> Squad:
@@ -74,6 +89,8 @@ def json_object(file: str) -> dict[str, Any]:
     """Return the object in a JSON file."""
     try:
         document = json.loads(Path(file).read_text("utf-8"))
+    except RecursionError:
+        raise Unusable(f"--inputs {file}: it is nested too deeply") from None
     except (OSError, ValueError) as error:
         raise Unusable(f"--inputs {file}: {error}") from error
     if not isinstance(document, dict):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -12,33 +12,38 @@ NAME = "last-run.jsonl"
 
 
 class LastRun:
-    """Writes one run's events. The file appears whole by name and grows by lines; where it cannot, `warn` says so."""
+    """Writes one run's events, a line each. Until the first one, the record of the run before stays.
 
-    def __init__(self, state: Path, warn: Any) -> None:
-        self._file: TextIO | None = None
+    The file appears under its name at once and grows; where it cannot be written, `warn` says so, once.
+    """
+
+    def __init__(self, state: Path, warn: Callable[[str], None]) -> None:
+        self._state = state
         self._warn = warn
-        fresh = state / f"{NAME}.{os.getpid()}"
-        try:
-            state.mkdir(parents=True, exist_ok=True)
-            self._file = fresh.open("w", encoding="ascii", buffering=1)
-            fresh.replace(state / NAME)
-        except OSError as error:
-            self._give_up(error)
+        self._file: TextIO | None = None
+        self._usable = True
 
     def write(self, document: Mapping[str, Any]) -> None:
-        if self._file is not None:
-            try:
-                self._file.write(json.dumps(document) + "\n")
-            except OSError as error:
-                self._give_up(error)
+        if not self._usable:
+            return
+        try:
+            if self._file is None:
+                self._file = self._open()
+            self._file.write(json.dumps(document) + "\n")
+        except OSError as error:
+            self._usable = False
+            self._warn(f"the run is not recorded, `explain` will not know it: {error}")
+
+    def _open(self) -> TextIO:
+        self._state.mkdir(parents=True, exist_ok=True)
+        fresh = self._state / f"{NAME}.{os.getpid()}"
+        file = fresh.open("w", encoding="ascii", buffering=1)
+        fresh.replace(self._state / NAME)
+        return file
 
     def close(self) -> None:
         if self._file is not None:
             self._file.close()
-
-    def _give_up(self, error: OSError) -> None:
-        self._file = None
-        self._warn(f"the run is not recorded, `explain` will not know it: {error}")
 
 
 def read_last_run(state: Path) -> Iterator[dict[str, Any]]:

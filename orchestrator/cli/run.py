@@ -8,7 +8,6 @@ import re
 import sys
 import time
 from collections.abc import Callable, Mapping
-from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -19,18 +18,19 @@ from orchestrator.cli import app
 from orchestrator.cli.app import Settings, settings_of
 from orchestrator.cli.exits import Exit, Unusable, exit_of_run
 from orchestrator.cli.gates import Approve, Asking, answering
-from orchestrator.cli.given import Duration, json_object, load_squad, split_inputs
+from orchestrator.cli.given import Duration, Usd, json_object, load_squad, split_inputs
 from orchestrator.cli.outcome import print_results, tell_end
 from orchestrator.cli.record import LastRun
 from orchestrator.cli.screens import STUB_NOTICE, Lines, Screen, open_screen
 from orchestrator.cli.signals import Interruption
 from orchestrator.cli.telling import Talk, print_json
-from orchestrator.cli.view import Caps, Progress
+from orchestrator.cli.view import Caps, Document, Progress
 from orchestrator.plan import Budget
 
 if TYPE_CHECKING:
     from orchestrator.plan import Plan
     from orchestrator.run import RunResult
+    from orchestrator.runtime import Run
     from orchestrator.squad import Squad
 
 RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -57,7 +57,7 @@ class Order(NamedTuple):
 @click.option("--inputs", "inputs_file", metavar="FILE.json", help="Inputs as a JSON object; -i overrides it.")
 @click.option("--offline", is_flag=True, help="Ask no model: the built-in stub answers.")
 @click.option("--dry-run", is_flag=True, help="Show what would be done, by whom. Spends nothing.")
-@click.option("--max-cost", type=click.FloatRange(min=0), metavar="USD", help="Stop before the run costs more.")
+@click.option("--max-cost", type=Usd(), metavar="USD", help="Stop before the run costs more.")
 @click.option("--timeout", type=Duration(), metavar="DUR", help="Stop after this time: 90s, 10m, 2h.")
 @click.option("--approve", type=click.Choice(["ask", "deny", "auto"]), default="ask", help="Who answers gates (ask).")
 @click.option("--out", metavar="DIR", help="Where artifacts are written (out/<run-id>).")
@@ -137,35 +137,28 @@ async def follow(order: Order, squad: Squad, screen: Screen, progress: Progress,
 
     at_terminal = sys.stdin.isatty() and sys.stderr.isatty()
     asking = Asking(answering(order.approve, at_terminal=at_terminal, aside=screen.aside))
+    opening = open_run(
+        squad,
+        inputs=order.inputs,
+        out=order.out,
+        run_id=order.run_id,
+        environ=os.environ,
+        offline=order.offline or None,
+        max_cost_usd=order.max_cost,
+        timeout_s=order.timeout,
+        ask=asking.ask,
+    )
     result: RunResult | None = None
     async with anyio.create_task_group() as tasks:
         interruption = Interruption(tasks.cancel_scope, lambda: False)
         await tasks.start(interruption.watch)
-        async with AsyncExitStack() as stack:
-            run = await stack.enter_async_context(
-                open_run(
-                    squad,
-                    inputs=order.inputs,
-                    out=order.out,
-                    run_id=order.run_id,
-                    environ=os.environ,
-                    offline=order.offline or None,
-                    max_cost_usd=order.max_cost,
-                    timeout_s=order.timeout,
-                    ask=asking.ask,
-                )
-            )
-            interruption.stop = Stop(run.stop, asking, screen, progress)
+        async with opening as run:
+            interruption.stop = stopping(run, asking, screen, progress)
             tasks.start_soon(beat, screen)
             async for event in run:
                 document = to_json(event)
                 recorder.write(document)
-                change = progress.apply(document)
-                if order.json:
-                    print_json(document)
-                if document["type"] == "run.started" and progress.stub:
-                    screen.say(STUB_NOTICE)
-                screen.saw(document, change)
+                show(document, screen, progress, as_json=order.json)
         result = run.result
         tasks.cancel_scope.cancel()
     interruption.check()
@@ -173,18 +166,27 @@ async def follow(order: Order, squad: Squad, screen: Screen, progress: Progress,
     return result
 
 
-class Stop:
-    """What the first Ctrl-C does: the calls in flight end, and it is said which."""
+def show(document: Document, screen: Screen, progress: Progress, *, as_json: bool) -> None:
+    """Let one event be seen: on stdout where events are the result, and on the screen."""
+    change = progress.apply(document)
+    if as_json:
+        print_json(document)
+    if document["type"] == "run.started" and progress.stub:
+        screen.say(STUB_NOTICE)
+    screen.saw(document, change)
 
-    def __init__(self, stop: Callable[[], None], asking: Asking, screen: Screen, progress: Progress) -> None:
-        self._stop, self._asking, self._screen, self._progress = stop, asking, screen, progress
 
-    def __call__(self) -> bool:
-        running = ", ".join(row.name for row in self._progress.running()) or "nothing"
-        self._screen.say(f"stopping: waiting for the calls in flight of {running}; Ctrl-C again stops now")
-        self._asking.end()
-        self._stop()
+def stopping(run: Run, asking: Asking, screen: Screen, progress: Progress) -> Callable[[], bool]:
+    """Return what the first Ctrl-C does: the calls in flight end, and it is said which."""
+
+    def stop() -> bool:
+        running = ", ".join(row.name for row in progress.running()) or "nothing"
+        screen.say(f"stopping: waiting for the calls in flight of {running}; Ctrl-C again stops now")
+        asking.end()
+        run.stop()
         return True
+
+    return stop
 
 
 async def beat(screen: Screen) -> None:

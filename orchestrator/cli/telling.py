@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
@@ -44,7 +44,24 @@ class Talk:
         self.write(f"{click.style('hint:', fg='cyan')} {text}")
 
     def write(self, text: str) -> None:
-        click.echo(text, err=True, color=self.color)
+        """Write a line. Where stderr cannot be written the work goes on unwatched."""
+        try:
+            click.echo(text, err=True, color=self.color)
+        except OSError:
+            give_up_on(sys.stderr)
+
+
+def give_up_on(stream: TextIO) -> OSError | None:
+    """Return why `stream` cannot be written, None where it can. What comes later goes nowhere then.
+
+    Without that the interpreter would fail on what is still buffered, on its way out, with a code of its own.
+    """
+    try:
+        stream.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        return error
+    return None
 
 
 def count(number: int, what: str) -> str:
@@ -57,11 +74,10 @@ def print_json(document: Any, *, indent: int | None = None) -> None:
     click.echo(json.dumps(document, indent=indent))
 
 
-def tell_failure(error: BaseException, internal: bool, *, verbose: bool) -> None:
+def tell_failure(talk: Talk, error: BaseException, *, internal: bool, verbose: bool) -> None:
     """Say what ended the program. Secrets are masked; a traceback is shown only where `verbose` asks for it."""
     from orchestrator.errors import ProblemsFound
 
-    talk = Talk(Settings())
     hint = getattr(error, "hint", "")
     if isinstance(error, ProblemsFound):
         from orchestrator.problems import to_text

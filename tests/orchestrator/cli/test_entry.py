@@ -12,7 +12,7 @@ from orchestrator import __main__ as entry_point
 from orchestrator._version import __version__
 from orchestrator.cli.app import COMMANDS, Settings
 from orchestrator.cli.masking import mask_secrets
-from orchestrator.cli.telling import tell_failure, wants_color
+from orchestrator.cli.telling import Talk, tell_failure, wants_color
 
 
 def test_version(call):
@@ -110,6 +110,13 @@ def test_a_reader_that_leaves_is_no_crash(folder):
     assert b"BrokenPipe" not in error
 
 
+def test_both_readers_may_leave(folder):
+    shell = f"{sys.executable} -m orchestrator run squad.yaml 2>&1 | head -n 1; echo ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, timeout=60)
+    assert done.stderr == ""
+    assert done.stdout.splitlines()[-1] in ("0", "130")
+
+
 def test_a_stranger_called_agents_is_named(spawn, folder):
     package = folder / "strange" / "agents"
     package.mkdir(parents=True)
@@ -126,7 +133,7 @@ def test_a_stranger_called_agents_is_named(spawn, folder):
 def test_an_internal_error_is_one_line_without_secrets(capsys, monkeypatch):
     monkeypatch.setenv("GROQ_API_KEY", "very-secret-value")
     error = ZeroDivisionError("divided very-secret-value by \x1b[31mzero\x1b[0m")
-    tell_failure(error, internal=True, verbose=False)
+    tell_failure(Talk(Settings()), error, internal=True, verbose=False)
     assert capsys.readouterr().err.splitlines() == [
         "error: internal error: ZeroDivisionError: divided *** by zero",
         "hint: `--verbose` shows the traceback",
@@ -138,7 +145,7 @@ def test_verbose_shows_the_traceback_without_secrets(capsys, monkeypatch):
     try:
         raise ZeroDivisionError("very-secret-value")
     except ZeroDivisionError as error:
-        tell_failure(error, internal=True, verbose=True)
+        tell_failure(Talk(Settings()), error, internal=True, verbose=True)
     shown = capsys.readouterr().err
     assert "Traceback (most recent call last)" in shown
     assert "test_entry.py" in shown

@@ -197,6 +197,14 @@ def test_explain_before_any_run(call):
     assert "no run is recorded here" in done.err
 
 
+def test_a_run_that_never_began_leaves_the_record_of_the_one_before(call, folder):
+    call("run", "squad.yaml", "--run-id", "r-1")
+    text = (folder / "squad.yaml").read_text().replace("offline: auto", "offline: never")
+    (folder / "squad.yaml").write_text(text)
+    assert call("run", "squad.yaml", "--run-id", "r-2").code == 4
+    assert call("explain", "r-1", "research").code == 0
+
+
 def test_a_record_that_was_cut_short_is_read_as_far_as_it_goes(folder):
     record = LastRun(folder, print)
     record.write({"type": "run.started"})
