@@ -42,6 +42,13 @@ class Quirks:
     """Whether null may be the content beside tool calls without text. Where not, an empty string is."""
     reasoning_field: str | None = None
     """The assistant message's field in which a turn's reasoning goes back to who made it. None: it is left out."""
+    parallel_calls: bool = True
+    """False: the model is asked for one tool call at a time (Messages only)."""
+    cache_from: int | None = None
+    """From so many tokens on (an estimate) the transcript is marked for the prompt cache (Messages only). None: never,
+    for what is written there costs a quarter more than input."""
+    stand_in_signature: str | None = None
+    """Sent where a turn's first tool call has no signature of this endpoint: for vendors that refuse one without."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,11 +49,16 @@ class Reasoning:
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """A model's wish to call a tool. `arguments` is the JSON text as the model wrote it, joined raw, not yet parsed."""
+    """A model's wish to call a tool. `arguments` is the JSON text as the model wrote it, joined raw, not yet parsed.
+
+    `opaque` is a provider's blob that came with the call, valid only for the endpoint named in `made_by`.
+    """
 
     id: str
     name: str
     arguments: str
+    opaque: str | None = field(default=None, repr=False)
+    made_by: str | None = None
 
     def parse(self) -> dict[str, Any]:
         """Return the arguments as an object. Raise `ValueError` where the text is not a JSON object."""
@@ -153,11 +158,18 @@ def _digest(message: Message) -> bytes:
     seal = hashlib.sha256(f"{message.role}\0{message.name or ''}".encode("utf-8", "surrogatepass"))
     for part in message.parts:
         data = part.data if isinstance(part, Image) else b""
-        fields = [type(part).__name__, *(str(getattr(part, slot)) for slot in part.__slots__ if slot != "data")]
+        fields = [type(part).__name__, *(str(getattr(part, slot)) for slot in _told(part))]
         head = "\0".join(fields).encode("utf-8", "surrogatepass")
         # Lengths first: no two different part lists share a byte string.
         seal.update(b"%d:%d:" % (len(head), len(data)) + head + data)
     return seal.digest()
+
+
+def _told(part: Part) -> tuple[str, ...]:
+    """Return the fields that a digest reads. A call's two late ones count only where they are set."""
+    if isinstance(part, ToolCall):
+        return part.__slots__ if part.opaque or part.made_by else part.__slots__[:3]
+    return tuple(slot for slot in part.__slots__ if slot != "data")
 
 
 @dataclass(frozen=True, slots=True)
