@@ -21,13 +21,14 @@ def _refuse(constant: str) -> Any:
     raise ValueError(f"{constant} is not JSON")
 
 
-_decode = json.JSONDecoder(parse_constant=_refuse).decode
+decode_json = json.JSONDecoder(parse_constant=_refuse).decode
+"""Returns what a JSON text says. Raises `ValueError`, for NaN and Infinity too, or `RecursionError`."""
 
 
 def object_in(data: bytes) -> dict[str, Any]:
     """Return the JSON object that `data` is. Bytes that are not UTF-8 become U+FFFD; NaN and Infinity are no JSON."""
     try:
-        found = _decode(data.decode("utf-8", "replace"))
+        found = decode_json(data.decode("utf-8", "replace"))
     except (ValueError, RecursionError) as error:
         raise BadReply(f"the reply is not JSON ({type(error).__name__}): {excerpt(data)}") from None
     if found.__class__ is not dict:

@@ -78,7 +78,7 @@ class TestPackagedRows:
             ("mistral", "stream_options", False),
             ("mistral", "tool_ids", "alnum9"),
             ("deepseek", "json_mode", "object"),
-            ("anthropic", "json_mode", "prompt"),
+            ("anthropic", "default_max_tokens", 8192),
             ("anthropic", "sampling", False),
             ("openai", "sampling", False),
             ("cerebras", "default_max_tokens", 4096),

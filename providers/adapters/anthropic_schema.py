@@ -1,0 +1,155 @@
+"""JSON Schema in the subset that the Messages dialect compiles. Source: its structured-outputs page, 2026-11.
+
+Objects must be closed, references may not recurse, and bounds on numbers, lengths and counts are not taken: those go
+into the description, for the model to read. What an answer must satisfy stays the caller's own schema.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+MAX_OPTIONAL = 24
+MAX_UNIONS = 16
+FORMATS = {"date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid"}
+_AS_IS = ("title", "default")
+_TOLD = (
+    "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "minLength", "maxLength", "pattern",
+    "format", "minItems", "maxItems", "uniqueItems", "contains", "minProperties", "maxProperties", "propertyNames",
+    "patternProperties", "not", "if", "then", "else", "dependentRequired", "dependentSchemas",
+)  # fmt: skip
+_TYPES = {str: "string", bool: "boolean", int: "integer", float: "number", type(None): "null"}
+_DEFINITIONS = ("$defs", "definitions")
+
+
+class _NoSuchWords(Exception):
+    """The subset cannot say it."""
+
+
+def subset(schema: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return `schema` in the subset, None where it cannot be said there: an open object, a recursion, too many unions.
+
+    Whatever satisfies `schema` and has no properties that it does not name, satisfies the result.
+    """
+    try:
+        return _Translation(schema).whole()
+    except (_NoSuchWords, RecursionError):
+        return None
+
+
+class _Translation:
+    def __init__(self, schema: Mapping[str, Any]) -> None:
+        self._schema = schema
+        self._optional = self._unions = 0
+
+    def whole(self) -> dict[str, Any]:
+        found = self._node(self._schema)
+        for key in _DEFINITIONS:
+            if definitions := self._schema.get(key):
+                found[key] = {name: self._node(node) for name, node in definitions.items()}
+        self._check_references(self._schema, ())
+        if self._optional > MAX_OPTIONAL or self._unions > MAX_UNIONS:
+            raise _NoSuchWords
+        return found
+
+    def _node(self, node: Any) -> dict[str, Any]:
+        if not isinstance(node, Mapping):
+            raise _NoSuchWords  # `true` and `false` are schemas too
+        if "$ref" in node:
+            return {"$ref": node["$ref"]}
+        if "allOf" in node:
+            return self._node(_only(node))
+        out = {key: node[key] for key in _AS_IS if key in node}
+        types = self._typed(node, out)
+        if "object" in types:
+            self._object(node, out)
+        if "array" in types:
+            if "prefixItems" in node:
+                raise _NoSuchWords
+            out["items"] = self._node(node.get("items"))
+        if told := self._told(node, out):
+            out["description"] = told
+        return out
+
+    def _typed(self, node: Mapping[str, Any], out: dict[str, Any]) -> list[str]:
+        """Say what `node` is: by type, by its values, or as one of several. Return its types."""
+        branches = node.get("anyOf") or node.get("oneOf")
+        if branches:
+            if "properties" in node or "items" in node:
+                raise _NoSuchWords  # each branch would be closed to what stands beside it
+            self._unions += 1
+            out["anyOf"] = [self._node(branch) for branch in branches]
+        values = node["enum"] if "enum" in node else [node["const"]] if "const" in node else None
+        if values is not None:
+            if not values or any(type(value) not in _TYPES for value in values):
+                raise _NoSuchWords
+            out |= {key: node[key] for key in ("enum", "const") if key in node}
+        named = node.get("type")
+        if named is None and values is not None:
+            named = list(dict.fromkeys(_TYPES[type(value)] for value in values))
+        if named is None and "properties" in node:
+            named = "object"
+        types = [named] if isinstance(named, str) else list(named or ())
+        if not types and not branches:
+            raise _NoSuchWords
+        if types:
+            out["type"] = types[0] if len(types) == 1 else types
+            self._unions += len(types) > 1
+        return types
+
+    def _object(self, node: Mapping[str, Any], out: dict[str, Any]) -> None:
+        properties, required = node.get("properties") or {}, node.get("required") or []
+        if not set(required) <= properties.keys():
+            raise _NoSuchWords
+        if not properties and node.get("additionalProperties") is not False:
+            raise _NoSuchWords  # a map: closed it could only be empty
+        self._optional += len(properties) - len(required)
+        out["properties"] = {name: self._node(value) for name, value in properties.items()}
+        out["required"] = list(required)
+        out["additionalProperties"] = False
+
+    def _told(self, node: Mapping[str, Any], out: dict[str, Any]) -> str:
+        """Return the description, with the constraints that cannot be said otherwise. Take over those that can."""
+        told = []
+        for key in _TOLD:
+            if key not in node:
+                continue
+            if (key == "format" and node[key] in FORMATS) or (key == "minItems" and node[key] in (0, 1)):
+                out[key] = node[key]
+            else:
+                told.append(f"{key}: {json.dumps(node[key], ensure_ascii=False)}")
+        words = [str(node["description"])] if node.get("description") else []
+        return " ".join([*words, f"({', '.join(told)})"] if told else words)
+
+    def _check_references(self, node: Any, path: tuple[str, ...]) -> None:
+        """Follow every reference: it must be to a definition of this schema, and never back to where it came from."""
+        if isinstance(node, list):
+            for item in node:
+                self._check_references(item, path)
+        if not isinstance(node, Mapping):
+            return
+        for key, value in node.items():
+            if key == "$ref":
+                if value in path:
+                    raise _NoSuchWords
+                self._check_references(self._defined(value), (*path, value))
+            elif key not in _DEFINITIONS and key not in ("enum", "const", "default", "examples"):
+                self._check_references(value, path)
+
+    def _defined(self, reference: Any) -> Any:
+        for key in _DEFINITIONS:
+            prefix, name = f"#/{key}/", str(reference)
+            definitions = self._schema.get(key)
+            if name.startswith(prefix) and isinstance(definitions, Mapping) and name[len(prefix) :] in definitions:
+                return definitions[name[len(prefix) :]]
+        raise _NoSuchWords
+
+
+def _only(node: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the one schema of an `allOf` with what annotates it. Several at once cannot each be closed."""
+    rest = {key: value for key, value in node.items() if key != "allOf"}
+    branches = node["allOf"]
+    if len(branches) != 1 or not isinstance(branches[0], Mapping) or rest.keys() - {"title", "description", "default"}:
+        raise _NoSuchWords
+    return {**branches[0], **rest}
