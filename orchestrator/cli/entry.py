@@ -40,20 +40,25 @@ def make_streams_lossy() -> None:
             stream.reconfigure(errors=errors)
 
 
-def _tell(error: BaseException, *, verbose: bool) -> int:
+def _tell(error: BaseException, arguments: Sequence[str]) -> int:
     """Say what went wrong and return its exit code."""
-    from orchestrator.cli.exits import Exit, Unusable, cause_of, exit_of
-    from orchestrator.cli.telling import give_up_on, tell_failure
+    from orchestrator.cli.exits import Exit, cause_of, exit_of
+    from orchestrator.cli.telling import Talk, give_up_on, tell_failure
 
-    error, unwritable = cause_of(error), give_up_on(sys.stdout)
-    if unwritable is not None and not isinstance(unwritable, BrokenPipeError):
-        tell_failure(Unusable(f"stdout cannot be written: {unwritable.strerror}"), False, verbose=verbose)
+    color = next((word == "--color" for word in reversed(arguments) if word in ("--color", "--no-color")), None)
+    talk, verbose = Talk(Settings(color=color)), "--verbose" in arguments or "-v" in arguments
+    if isinstance(error, SystemExit) and isinstance(error.__context__, BrokenPipeError):
+        error = error.__context__  # click's own answer to it, with a code of its own
+    error, lost = cause_of(error), give_up_on(sys.stdout)
+    if lost is not None and not isinstance(lost, BrokenPipeError):
+        talk.fail(f"stdout cannot be written: {lost.strerror}")
         return int(Exit.FAILED)
     code = exit_of(error)
     if isinstance(error, click.ClickException):
         error.show()
     elif isinstance(error, (click.Abort, KeyboardInterrupt)):
-        click.echo("interrupted", err=True)
+        talk.write("interrupted")
     elif not isinstance(error, BrokenPipeError):
-        tell_failure(error, code is Exit.INTERNAL, verbose=verbose)
+        tell_failure(talk, error, internal=code is Exit.INTERNAL, verbose=verbose)
+    give_up_on(sys.stderr)
     return int(code)
