@@ -156,12 +156,17 @@ _STUB = "stub/stub"
 
 
 def _built_in() -> dict[str, Adapter | LocalAdapter]:
-    from providers.adapters.gemini import Gemini
     from providers.adapters.anthropic_messages import AnthropicMessages
+    from providers.adapters.gemini import Gemini
     from providers.adapters.openai_chat import OpenAIChat
     from providers.adapters.scripted import Stub
 
-    return {"openai-chat": OpenAIChat(), "anthropic-messages": AnthropicMessages(), "gemini": Gemini(), "scripted": Stub()}
+    return {
+        "openai-chat": OpenAIChat(),
+        "anthropic-messages": AnthropicMessages(),
+        "gemini": Gemini(),
+        "scripted": Stub(),
+    }
 
 
 def _stub(catalog: Catalog) -> tuple[Candidate, ...]:
