@@ -47,9 +47,9 @@ def _tell(error: BaseException, arguments: Sequence[str]) -> int:
 
     color = next((word == "--color" for word in reversed(arguments) if word in ("--color", "--no-color")), None)
     talk, verbose = Talk(Settings(color=color)), "--verbose" in arguments or "-v" in arguments
-    if isinstance(error, SystemExit) and isinstance(error.__context__, BrokenPipeError):
-        error = error.__context__  # click's own answer to it, with a code of its own
-    error, lost = cause_of(error), give_up_on(sys.stdout)
+    # click leaves so, with a code of its own, where the reader of a stream has left; nobody else does.
+    error = BrokenPipeError() if isinstance(error, SystemExit) else cause_of(error)
+    lost = give_up_on(sys.stdout)
     if lost is not None and not isinstance(lost, BrokenPipeError):
         talk.fail(f"stdout cannot be written: {lost.strerror}")
         return int(Exit.FAILED)
