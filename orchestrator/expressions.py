@@ -11,7 +11,8 @@ from orchestrator.checks import Report, below
 from orchestrator.graph import Ancestry
 from orchestrator.problems import Path, nearest
 from orchestrator.spec import SquadSpec, StepSpec, TaskSpec
-from personas.sandbox import Sandbox, TemplateError
+from personas.errors import TemplateError
+from personas.sandbox import Sandbox
 
 if TYPE_CHECKING:
     from personas.sandbox import ExpressionText

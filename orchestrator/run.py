@@ -39,6 +39,7 @@ from orchestrator.journal.memory import MemoryJournal
 from orchestrator.plan import Approval, Plan, TaskPlan
 from orchestrator.state import Happening, RunState, next_action
 from orchestrator.work import Ask, Done, Parked, Scope
+from personas.errors import TemplateError
 from providers.errors import BudgetSpent
 from providers.events import Emit
 from providers.messages import Usage
@@ -285,8 +286,6 @@ def _failed(unit: Unit, error: Exception) -> TaskEnded | ElementEnded:
 
 def outputs_of(plan: Plan, state: RunState) -> dict[str, Any]:
     """Return the plan's outputs as far as they can be told: an output whose task did not end well is None."""
-    from personas.sandbox import TemplateError  # jinja2 is loaded by who made the expressions
-
     outputs: dict[str, Any] = {}
     for name, expression in plan.outputs.items():
         try:

@@ -7,21 +7,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from agents.tools import Registry, Tool, builtin
 from orchestrator.errors import SpecError
-from orchestrator.inputs import coerce_inputs
-from orchestrator.nodes import Node
-from orchestrator.plan import Plan
-from orchestrator.problems import Problem
-from orchestrator.resolve import resolve
-from orchestrator.spec import SquadSpec, parse_spec
-from orchestrator.yamltree import problems_at, read_mapping, read_text, write_tree
-from personas import Personas, first_of, in_memory, packaged
 from providers.catalog import Catalog, load_catalog
 from providers.errors import CatalogError
 from providers.policy import Policy, default_policy, parse_policy
 
+# What reads and checks a squad file brings pydantic, Jinja and YAML: it is loaded when a file is read, so that
+# importing the package stays quick.
 if TYPE_CHECKING:
+    from agents.tools import Registry, Tool
+    from orchestrator.nodes import Node
+    from orchestrator.plan import Plan
+    from orchestrator.problems import Problem
+    from orchestrator.spec import SquadSpec
+    from personas import Personas
     from personas.sources import Source
 
 ROUTING_FILE = "agent_routing.yaml"
@@ -52,11 +51,15 @@ class Squad:
 
         Raises `SpecError` or `PlanError` with every mistake at once, each with its line and column.
         """
+        from orchestrator.yamltree import read_text
+
         return cls.from_text(read_text(path), str(path), **options)
 
     @classmethod
     def from_mapping(cls, squad: Mapping[str, Any], name: str = "<squad>", **options: Any) -> Self:
         """Return the squad of Python objects that hold what the YAML would; `options` are those of `from_text`."""
+        from orchestrator.yamltree import write_tree
+
         return cls.from_text(write_tree(dict(squad)), name, **options)
 
     @classmethod
@@ -75,6 +78,9 @@ class Squad:
         `personas` and `tools` are the caller's own, beside the built-in ones; they win where names are equal.
         `functions` are conditions that a conversation's `terminate` may name. `routing` is the policy, or its file.
         """
+        from orchestrator.spec import parse_spec
+        from personas import Personas, first_of, in_memory, packaged
+
         policy, catalog = load_routing(routing)
         spec, node, found = parse_spec(text, name)
         catalog = _serving(catalog, (agent.model for agent in spec.agents.values()))
@@ -83,7 +89,7 @@ class Squad:
             source = first_of(in_memory(personas), source)
         own = Personas(source)
         squad = cls(spec, name, own, tuple(tools), policy, catalog, functions or {}, (), node, tuple(found))
-        _, warnings = squad._resolve(None, builtin(None))
+        _, warnings = squad._resolve(None, None)
         return cls(spec, name, own, squad.tools, policy, catalog, squad.functions, tuple(warnings), node, tuple(found))
 
     def plan(self, inputs: Mapping[str, Any] | None = None, tools: Registry | None = None) -> Plan:
@@ -91,22 +97,27 @@ class Squad:
 
         `tools` are the built-in ones, bound to the run's folder.
         """
-        return self._resolve(inputs or {}, builtin(None) if tools is None else tools)[0]
+        return self._resolve(inputs or {}, tools)[0]
 
     def outline(self) -> Plan:
         """Return the plan as it stands before any input is given: to be shown, not to be run."""
-        return self._resolve(None, builtin(None))[0]
+        return self._resolve(None, None)[0]
 
     def coerce(self, pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
         """Return inputs that were given as text, each as its declared type; `plan` reports those that do not fit."""
+        from orchestrator.inputs import coerce_inputs
+
         return coerce_inputs(self.spec, pairs)
 
-    def _resolve(self, inputs: Mapping[str, Any] | None, tools: Registry) -> tuple[Plan, list[Problem]]:
+    def _resolve(self, inputs: Mapping[str, Any] | None, tools: Registry | None) -> tuple[Plan, list[Problem]]:
+        from agents.tools import builtin
+        from orchestrator.resolve import resolve
+
         return resolve(
             self.spec,
             self._node,
             personas=self.personas,
-            tools=tools.plus(*self.tools),
+            tools=(builtin(None) if tools is None else tools).plus(*self.tools),
             tiers=self.policy.tiers,
             models=frozenset(self.catalog.names()),
             inputs=inputs,
@@ -117,6 +128,8 @@ class Squad:
 
     def _read_persona(self, path: str) -> Mapping[str, Any]:
         """A persona's file stands beside the squad's."""
+        from orchestrator.yamltree import read_mapping
+
         plain: Mapping[str, Any] = read_mapping(Path(self.file).parent / path).plain()
         return plain
 
@@ -141,6 +154,8 @@ def load_routing(routing: Path | str | Mapping[str, Any] | None) -> tuple[Policy
         return default_policy(catalog), catalog
     if isinstance(routing, Mapping):
         return parse_policy(routing, catalog)
+    from orchestrator.yamltree import problems_at, read_mapping
+
     root = read_mapping(routing)
     try:
         return parse_policy(root.plain(), catalog)

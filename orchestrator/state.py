@@ -30,7 +30,7 @@ from orchestrator.events import (
     TaskStatus,
 )
 from orchestrator.plan import AgentWork, Approval, ConversationWork, ForEach, Plan, TaskPlan, Work
-from personas.sandbox import TemplateError
+from personas.errors import TemplateError
 
 Happening = TaskStarted | TaskExpanded | ElementStarted | GateOpened | TaskEnded | TaskReset
 """What `next_action` returns."""

@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 
 from jinja2 import Undefined
 
+from personas.errors import TemplateError as TemplateError
+
 T = TypeVar("T")
 
 # What a list entry weighs beside a character: a pointer and its share of a small object.
@@ -30,28 +32,6 @@ class Limits:
     output_chars: int = 262_144
     int_bits: int = 4_096
     seconds: float = 1.0
-
-
-class TemplateError(ValueError):
-    """A template that cannot be parsed or rendered; the message is one sentence for whoever wrote it.
-
-    `offset` counts characters from the start of the source to the bad expression (to its line in a template of
-    blocks), None where no place is to blame. Where a name is unknown, `name` is its path and `available` holds what
-    stands at that level.
-    """
-
-    def __init__(
-        self,
-        message: str,
-        offset: int | None = None,
-        name: tuple[str, ...] | None = None,
-        available: tuple[str, ...] = (),
-    ) -> None:
-        super().__init__(message)
-        self.message = message
-        self.offset = offset
-        self.name = name
-        self.available = available
 
 
 class Budget:

@@ -1,0 +1,25 @@
+"""What can be wrong with a template. Apart, so that who only catches it loads no template engine."""
+
+from __future__ import annotations
+
+
+class TemplateError(ValueError):
+    """A template that cannot be parsed or rendered; the message is one sentence for whoever wrote it.
+
+    `offset` counts characters from the start of the source to the bad expression (to its line in a template of
+    blocks), None where no place is to blame. Where a name is unknown, `name` is its path and `available` holds what
+    stands at that level.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        offset: int | None = None,
+        name: tuple[str, ...] | None = None,
+        available: tuple[str, ...] = (),
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.offset = offset
+        self.name = name
+        self.available = available
