@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -43,7 +44,8 @@ class LastRun:
 
     def close(self) -> None:
         if self._file is not None:
-            self._file.close()
+            with suppress(OSError):  # what could not be written is tried once more; that was told
+                self._file.close()
 
 
 def read_last_run(state: Path) -> Iterator[dict[str, Any]]:
