@@ -119,9 +119,10 @@ def _tool_choice(request: Request, quirks: Quirks) -> dict[str, Any]:
 
 
 def _tool(spec: ToolSpec) -> bytes:
-    told = {"description": spec.description} if spec.description.strip() else {}
-    schema = {**spec.parameters, "type": "object"}
-    return to_json(clean_json({"name": spec.name, **told, "input_schema": schema}))
+    description = clean(spec.description)
+    told = {"description": description} if description.strip() else {}
+    schema = clean_json({**spec.parameters, "type": "object"})
+    return to_json({"name": clean(spec.name), **told, "input_schema": schema})
 
 
 def _output_config(output: OutputSchema) -> bytes:

@@ -97,18 +97,19 @@ def _blocks(parts: list[Part], message: Message, maker: str) -> Iterator[Block]:
         if block := text_block("".join(part.text for part in parts if isinstance(part, Text))):
             yield block
         return
+    assistant = message.role == "assistant"
     for part in parts:
         match part:
             case Image():
-                if message.role in ("assistant", "system"):
+                if assistant:
                     raise Unsupported("this dialect takes images in a user's message only")
                 yield _image(part)
-            case Reasoning(_, opaque, made_by) if opaque and made_by == maker and message.role == "assistant":
+            case Reasoning(_, opaque, made_by) if opaque and made_by == maker and assistant:
                 yield _thought(part.text, opaque)
             case ToolCall():
-                yield _call(part)
+                yield _call(part) if assistant else text_block(f"Call of {part.name}: {part.arguments}")
             case ToolResult():
-                yield _result(part)
+                yield _result(part).text if assistant else _result(part)
 
 
 def _without_last_thoughts(blocks: list[Block]) -> list[Block]:
@@ -140,7 +141,9 @@ def _input(arguments: str) -> bytes:
     """Return the arguments as they were written where they are an object; else an object that holds the text."""
     text = clean_json_text(arguments).strip() or "{}"
     try:
-        sound = isinstance(decode_json(text), dict)
+        parsed = decode_json(text)
+        to_json(parsed)  # 1e999 reads as an infinity, which parsers elsewhere refuse
+        sound = isinstance(parsed, dict)
     except (ValueError, RecursionError):
         sound = False
     return text.encode() if sound else to_json({"unparsed": text})
