@@ -104,7 +104,7 @@ class Crew:
             try:
                 with _time_limit(task.timeout, ctx.purse, f"task {task.id}"):
                     return await self._repeat(task, scope, here)
-            except Exception as error:  # whatever has no cause in the plan's list is raised again
+            except (OutputInvalid, ToolFault, TaskTimedOut, RoutingError) as error:
                 cause = cause_of(error)
                 if cause is None or cause not in task.retry.on or attempt >= task.retry.max_attempts:
                     raise
