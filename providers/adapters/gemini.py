@@ -12,7 +12,6 @@ import base64
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from itertools import groupby
 from typing import Any, Literal
 from urllib.parse import quote
 
@@ -43,22 +42,22 @@ BEGIN = "(the conversation begins)"
 CONTINUE = "Please continue."
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
-    """A call that waits for its answer. `head` are the answer's first members: the name, the id where it has one."""
-
-    id: str
-    head: bytes
+_USER, _MODEL, _END = b',{"role":"user","parts":[', b',{"role":"model","parts":[', b"]}"
 
 
 @dataclass(frozen=True, slots=True)
 class Fragment:
-    """A message on the wire: its parts joined by commas, the calls among them, and the results, not yet paired."""
+    """A message on the wire: its parts joined by commas, but for tool results, which are not yet paired.
+
+    `ids` are those of its calls, or of its results. `halves` go with them: of a call the first members of its answer
+    (the name, the id where it has one), of a result the response that comes behind them.
+    """
 
     role: Literal["system", "user", "model"]
-    parts: bytes = b""
-    calls: tuple[Call, ...] = ()
-    results: tuple[tuple[ToolResult, bytes], ...] = ()
+    parts: bytes
+    ids: tuple[str, ...] = ()
+    halves: tuple[bytes, ...] = ()
+    results: tuple[ToolResult, ...] = ()
 
 
 class Gemini:
@@ -95,7 +94,7 @@ class Gemini:
             told.append(self._kept.keep("words", output, lambda it: _text(schema_in_words(it))))
         if told:
             yield b'"systemInstruction":{"parts":[' + b",".join(told) + b"]}"
-        yield b'"contents":[' + b",".join(_contents(fragments)) + b"]"
+        yield b'"contents":[' + _contents(fragments) + b"]"
         if request.tools:
             tools = b",".join([self._kept.keep("tool", tool, _tool) for tool in request.tools])
             yield b'"tools":[{"functionDeclarations":[' + tools + b"]}]"
@@ -164,60 +163,75 @@ def _tool_choice(request: Request) -> dict[str, Any]:
     return {"mode": "ANY", "allowedFunctionNames": [clean(request.tool_choice)]}
 
 
-def _contents(fragments: Iterable[Fragment]) -> Iterator[bytes]:
-    """Yield the turns, alternating from a user's to a user's, with every call answered in the turn after it."""
-    said = [each for each in fragments if each.role != "system" and (each.parts or each.results)]
-    calls: list[Call] = []
-    role = ""
-    for role, group in groupby(said, key=lambda each: each.role):
-        turn = list(group)
-        if role == "model":
-            if turn[0] is said[0]:
-                yield _turn("user", [_text(BEGIN)])
-            calls = [call for each in turn for call in each.calls]
-            yield _turn(role, [each.parts for each in turn])
+def _contents(fragments: Iterable[Fragment]) -> bytes:
+    """Return the turns, alternating from a user's to a user's, with every call answered in the turn after it."""
+    turns = _turns(fragments)
+    out = [] if turns and turns[0][0].role == "user" else [_USER, _text(BEGIN), _END]
+    asked = turn = [_NOTHING]
+    for turn in turns:
+        if turn[0].role == "model":
+            out += _MODEL, b",".join([each.parts for each in turn]), _END
+            asked = turn
         else:
-            yield _turn(role, _answered(calls, turn))
-            calls = []
-    if role != "user":
-        yield _turn("user", _answered(calls, []) or [_text(CONTINUE if said else BEGIN)])
+            out += _USER, b",".join(_answered(asked, turn)), _END
+            asked = [_NOTHING]
+    if turn[0].role == "model":
+        out += _USER, b",".join(_answered(asked, [_NOTHING])) or _text(CONTINUE), _END
+    return b"".join(out)[1:]
 
 
-def _turn(role: str, parts: list[bytes]) -> bytes:
-    return b'{"role":"%s","parts":[%s]}' % (role.encode(), b",".join(parts))
+_NOTHING = Fragment("user", b"")
 
 
-def _answered(calls: list[Call], turn: list[Fragment]) -> list[bytes]:
-    """Return a user's parts, the answers first and in the order of `calls`: without ids the order is what pairs them.
+def _turns(fragments: Iterable[Fragment]) -> list[list[Fragment]]:
+    """Return those who speak in the conversation, by turns: one role for as long as it goes on."""
+    turns: list[list[Fragment]] = []
+    role = ""
+    for each in fragments:
+        if each.role == "system" or not (each.parts or each.ids):
+            continue
+        if each.role == role:
+            turns[-1].append(each)
+        else:
+            role = each.role
+            turns.append([each])
+    return turns
+
+
+def _answered(asked: list[Fragment], turn: list[Fragment]) -> list[bytes]:
+    """Return a user's parts, the answers first and in the order of their calls: without ids the order is what pairs.
 
     A call that nobody answered gets an error. A result that no call asked for becomes text.
     """
+    if len(asked) == len(turn) == 1 and asked[0].ids == turn[0].ids:
+        paired = [b"{%s%s}}" % pair for pair in zip(asked[0].halves, turn[0].halves, strict=True)]
+        return [*paired, turn[0].parts] if turn[0].parts else paired
+    calls = [call for each in asked for call in zip(each.ids, each.halves, strict=True)]
     answers: dict[int, bytes] = {}
     rest: list[bytes] = []
     for fragment in turn:
-        for result, response in fragment.results:
-            at = next((i for i, call in enumerate(calls) if call.id == result.call_id and i not in answers), None)
+        for result, response in zip(fragment.results, fragment.halves, strict=True):
+            at = next((i for i, (id_, _) in enumerate(calls) if id_ == result.call_id and i not in answers), None)
             if at is None:
                 rest.append(_text(_stray(result)))
             else:
                 answers[at] = response
         if fragment.parts:
             rest.append(fragment.parts)
-    none = to_json({"error": NO_RESULT}) if len(answers) < len(calls) else b""
-    paired = [b"{%s%s}}" % (call.head, answers.get(at, none)) for at, call in enumerate(calls)]
-    return paired + rest
+    none = to_json({"error": NO_RESULT})
+    return [b"{%s%s}}" % (head, answers.get(at, none)) for at, (_, head) in enumerate(calls)] + rest
 
 
 def _fragment(message: Message, maker: str, stand_in: str | None) -> Fragment:
     if message.role == "assistant":
+        calls = message.tool_calls
         parts = _joined(_spoken(message.parts, maker, stand_in))
-        return Fragment("model", parts, tuple(_awaited(call, maker) for call in message.tool_calls) if parts else ())
-    results = tuple((part, _response(part)) for part in message.parts if isinstance(part, ToolResult))
+        return Fragment("model", parts, tuple(c.id for c in calls), tuple(_awaited(c, maker) for c in calls))
+    parts = _joined(_heard(message))
     if message.role == "system":
-        if any(isinstance(part, Image) for part in message.parts):
-            raise Unsupported("this dialect takes no image in a system message")
-        return Fragment("system", _joined(_heard(message)))
-    return Fragment("user", _joined(_heard(message)), results=results)
+        return Fragment("system", parts)
+    results = tuple(part for part in message.parts if isinstance(part, ToolResult))
+    return Fragment("user", parts, tuple(r.call_id for r in results), tuple(map(_response, results)), results)
 
 
 def _joined(parts: Iterable[dict[str, Any]]) -> bytes:
@@ -232,6 +246,8 @@ def _heard(message: Message) -> Iterator[dict[str, Any]]:
             case Text(text) if text := clean(text):
                 yield {"text": name + text}
                 name = ""
+            case Image() if message.role == "system":
+                raise Unsupported("this dialect takes no image in a system message")
             case Image(media_type, data) if data:
                 yield _image(media_type, data)
             case ToolCall():
@@ -285,8 +301,8 @@ def _identity(call: ToolCall, maker: str) -> dict[str, str]:
     return {**({} if ours else {"id": clean(call.id)}), "name": clean(call.name) or "unnamed"}
 
 
-def _awaited(call: ToolCall, maker: str) -> Call:
-    return Call(call.id, b'"functionResponse":%s,"response":' % to_json(_identity(call, maker))[:-1])
+def _awaited(call: ToolCall, maker: str) -> bytes:
+    return b'"functionResponse":%s,"response":' % to_json(_identity(call, maker))[:-1]
 
 
 def _response(result: ToolResult) -> bytes:

@@ -83,7 +83,7 @@ class Answer:
         self._now = now
         self._turn = len(request.messages)
         self._finish = self._why = self._blocked = self._reply_id = ""
-        self._usage: Usage | None = None
+        self._usage: Any = None
         self._parts: list[Part] = []
         self._ids: set[str] = set()
         self._kind: type[Text | Reasoning] | None = None  # of the text that may go on
@@ -99,9 +99,10 @@ class Answer:
         found = error_in(chunk, self._now)
         if found is not None:
             raise found
-        self._reply_id = string(chunk.get("responseId"), "responseId") or self._reply_id
-        if (usage := chunk.get("usageMetadata")) is not None:  # running totals: the last one counts
-            self._usage = _usage(mapping(usage, "usageMetadata"))
+        if "responseId" in chunk:
+            self._reply_id = string(chunk["responseId"], "responseId")
+        if "usageMetadata" in chunk:  # running totals: the last one counts
+            self._usage = chunk["usageMetadata"]
         if feedback := chunk.get("promptFeedback"):
             reason = string(mapping(feedback, "promptFeedback").get("blockReason"), "blockReason")
             self._blocked = reason or self._blocked
@@ -113,13 +114,15 @@ class Answer:
         content = mapping(candidate.get("content") or {}, "content")
         for part in sequence(content.get("parts"), "parts"):
             self._part(mapping(part, "part"), deltas)
-        if reason := string(candidate.get("finishReason"), "finishReason"):
+        if "finishReason" in candidate and (reason := string(candidate["finishReason"], "finishReason")):
             self._finish = "" if reason == "FINISH_REASON_UNSPECIFIED" else reason
             self._why = string(candidate.get("finishMessage"), "finishMessage")
 
     def _part(self, part: Mapping[str, Any], deltas: list[Delta]) -> None:
         """Take a text, a thought or a call. What the vendor's own tools did (code, its output) is not the answer."""
-        signature = clean(string(part.get("thoughtSignature"), "thoughtSignature")) or None
+        signature = None
+        if "thoughtSignature" in part:
+            signature = clean(string(part["thoughtSignature"], "thoughtSignature")) or None
         call = part.get("functionCall")
         if call is not None:
             self._call(mapping(call, "functionCall"), signature, deltas)
@@ -173,13 +176,14 @@ class Answer:
         finish = self._sound_finish(empty=not message.tool_calls and not message.text.strip())
         if finish is FinishReason.STOP and message.tool_calls:  # the dialect's word for both
             finish = FinishReason.TOOL_CALLS
+        usage = None if self._usage is None else _usage(mapping(self._usage, "usageMetadata"))
         return Response(
             message=message,
             finish=finish,
-            usage=self._usage or Usage(),
+            usage=usage or Usage(),
             provider=self._candidate.provider.name,
             model=self._candidate.model.name,
-            cost=self._cost(),
+            cost=self._cost(usage),
         )
 
     def _sound_finish(self, *, empty: bool) -> FinishReason:
@@ -202,11 +206,12 @@ class Answer:
             raise BadReply("the answer has no finishReason")
         return FINISHES[reason]
 
-    def _cost(self) -> int | None:
+    def _cost(self, usage: Usage | None) -> int | None:
+        """Return the catalog's price. Without usage only a free model's is known."""
         price = self._candidate.model.price
-        if price is None or self._usage is None:
+        if price is None or usage is None:
             return 0 if price is not None and price.input == price.output == 0 else None
-        return price.cost(self._usage)
+        return price.cost(usage)
 
 
 class ContentStream:
