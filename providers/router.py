@@ -20,7 +20,7 @@ from providers.messages import Request, Response
 from providers.policy import Policy, default_policy
 from providers.routing import Fleet, Outcome, Try, attempts
 from providers.streaming import ResponseStream
-from providers.transport import HttpxTransport, Transport
+from providers.transport import Transport, open_transport
 from providers.wire import Access, phases
 
 
@@ -146,7 +146,7 @@ async def open_manager(
     async with AsyncExitStack() as stack:
         hosted = any(not isinstance(adapters.get(c.provider.dialect), LocalAdapter | None) for c in candidates)
         if transport is None and hosted:
-            transport = await stack.enter_async_context(HttpxTransport())
+            transport = await stack.enter_async_context(open_transport())
         yield ProviderManager(
             candidates, policy, adapters=adapters, transport=transport, unconfigured=missing, sole=sole
         )

@@ -21,7 +21,7 @@ from providers.events import AttemptEnded, AttemptStarted
 from providers.messages import Ability, FinishReason, OutputSchema, Request, Response, TextDelta, Usage, user
 from providers.policy import Policy, Timeouts
 from providers.router import ProviderManager
-from providers.transport import HttpxTransport
+from providers.transport.over_httpx2 import HttpxTransport
 from tests.llama import Llama
 from tests.loopback import ANSWER, WORDS, Loopback
 

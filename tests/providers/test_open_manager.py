@@ -13,7 +13,7 @@ from providers.adapters.scripted import Scripted, say
 from providers.errors import AllAttemptsFailed, NoRoute, RateLimited, StreamBroken
 from providers.messages import Needs, Request, user
 from providers.router import ProviderManager, open_manager
-from providers.transport import HttpxTransport
+from providers.transport.over_httpx2 import HttpxTransport
 
 pytestmark = pytest.mark.anyio
 ASK = Request((user("hi"),))

@@ -14,7 +14,7 @@ from anyio.abc import SocketStream
 
 from providers.adapters import HttpReply, HttpRequest
 from providers.errors import BadReply, BadRequest, ProviderError, StreamBroken, TimedOut, Unreachable
-from providers.transport import HttpxTransport
+from providers.transport.over_httpx2 import HttpxTransport
 
 pytestmark = pytest.mark.anyio
 

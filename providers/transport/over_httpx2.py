@@ -1,67 +1,42 @@
-"""The network: the one file that speaks HTTP. Every failure leaves it as one of our errors.
-
-It retries nothing, follows no redirect, keeps no cookie, and reads no more than `max_bytes` of any reply.
-"""
+"""The network over httpx2: on every event loop."""
 
 from __future__ import annotations
 
 import sys
-import zlib
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
-from math import inf
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Self
 
 import anyio
 
 from providers.adapters import HttpReply, HttpRequest
-from providers.errors import BadReply, BadRequest, Phase, ProviderError, StreamBroken, TimedOut, Unreachable
+from providers.errors import ProviderError
+from providers.transport import (
+    KEEP_ALIVE_S,
+    MAX_BYTES,
+    Inflow,
+    headers_of,
+    hung_up,
+    late,
+    no_address,
+    no_connection,
+    no_set_up,
+    unsayable,
+)
 
 if TYPE_CHECKING:
     import ssl
 
     import httpx2
 
-MAX_BYTES = 64 * 1024 * 1024
-KEEP_ALIVE_S = 60.0
 # httpcore walks all connections of a pool at every request, twice: with 1,000 of them a request cost 5.2 ms of CPU, in
 # lanes of 8 it costs 0.8 ms (measured 2026-11, httpcore2 2.16). So a pool serves few requests at a time, and a crowd
 # is served by more pools.
 LANE_REQUESTS = 8
 LANE_CONNECTIONS = 32
-USER_AGENT = "squad-orchestrator"  # some vendors' front doors refuse a request without one
-
-
-class HttpStream(Protocol):
-    """An open reply. `read` returns the next bytes, `b""` at the end; `aclose` closes the socket, twice is harmless."""
-
-    @property
-    def status(self) -> int: ...
-    @property
-    def headers(self) -> Mapping[str, str]: ...
-    async def read(self) -> bytes: ...
-    async def aclose(self) -> None: ...
-
-
-class Transport(Protocol):
-    """The network. Each failure is a `ProviderError`; a status other than 2xx is none, it is handed back.
-
-    Seconds: `connect_s` to a connection, `first_byte_s` from there to the reply's head, `idle_s` between two reads of
-    its body, `total_s` for all of it. Cancelling a call closes its connection.
-    """
-
-    async def send(
-        self, request: HttpRequest, *, connect_s: float, first_byte_s: float, idle_s: float, total_s: float
-    ) -> HttpReply:
-        """Return the whole reply, decompressed."""
-
-    async def open_stream(
-        self, request: HttpRequest, *, connect_s: float, first_byte_s: float, idle_s: float, total_s: float
-    ) -> HttpStream:
-        """Return the reply once its head is there. The caller closes it."""
 
 
 class HttpxTransport:
@@ -101,13 +76,19 @@ class HttpxTransport:
         for lane in self._lanes:
             if lane.busy < lane.room:
                 return lane
-        if self._trust is None:
-            self._trust = self._httpx.create_ssl_context()
-        limits = self._httpx.Limits(
-            max_connections=LANE_CONNECTIONS, max_keepalive_connections=LANE_CONNECTIONS, keepalive_expiry=KEEP_ALIVE_S
-        )
-        self._lanes.append(_Lane(self._httpx.AsyncClient(verify=self._trust, limits=limits), room=LANE_REQUESTS))
+        self._lanes.append(_Lane(self._client(LANE_CONNECTIONS), room=LANE_REQUESTS))
         return self._lanes[-1]
+
+    def _client(self, kept: int) -> httpx2.AsyncClient:
+        try:
+            if self._trust is None:
+                self._trust = self._httpx.create_ssl_context()
+            limits = self._httpx.Limits(
+                max_connections=LANE_CONNECTIONS, max_keepalive_connections=kept, keepalive_expiry=KEEP_ALIVE_S
+            )
+            return self._httpx.AsyncClient(verify=self._trust, limits=limits)
+        except (OSError, ValueError, ImportError, self._httpx.InvalidURL) as error:
+            raise no_set_up(error) from None
 
     async def send(
         self, request: HttpRequest, *, connect_s: float, first_byte_s: float, idle_s: float, total_s: float
@@ -123,7 +104,7 @@ class HttpxTransport:
 
     async def open_stream(
         self, request: HttpRequest, *, connect_s: float, first_byte_s: float, idle_s: float, total_s: float
-    ) -> HttpStream:
+    ) -> _HttpxStream:
         # A compressed stream may be held back by the compressor's window.
         return await self._open(request, connect_s, first_byte_s, idle_s, total_s, "identity")
 
@@ -132,11 +113,11 @@ class HttpxTransport:
     ) -> _HttpxStream:
         deadline = anyio.current_time() + total_s
         timeout = {"connect": connect_s, "pool": connect_s, "write": first_byte_s, "read": first_byte_s}
-        headers = {"user-agent": USER_AGENT, "accept-encoding": coding, **request.headers}
+        headers = headers_of(request, coding)
         lane = self._lane()
         lane.busy += 1
         try:
-            with self.mapped(request, head=True):
+            with self.mapped(request.url, head=True):
                 # Not `client.request`: it would merge defaults and cookies that we do not want, at some cost.
                 message = self._httpx.Request(
                     request.method,
@@ -152,52 +133,39 @@ class HttpxTransport:
             raise
         # httpcore looks its read timeout up again when it starts on the body.
         timeout["read"] = idle_s
-        stream = _HttpxStream(self, lane, request, reply, deadline, idle_s)
-        if _claimed(stream.headers) > self.max_bytes:
+        stream = _HttpxStream(self, lane, request.url, reply, deadline, idle_s)
+        try:
+            stream.begin()
+        except ProviderError:
             await stream.aclose()
-            raise BadReply(f"the reply claims {stream.headers['content-length']} bytes", status=stream.status)
+            raise
         return stream
 
     @contextmanager
-    def mapped(self, request: HttpRequest, *, head: bool) -> Iterator[None]:
+    def mapped(self, url: str, *, head: bool) -> Iterator[None]:
         """Turn whatever the client raises into our own. `head`: the reply has not begun yet."""
         try:
             yield
-        except ProviderError:
-            raise
-        except (self._httpx.HTTPError, self._httpx.InvalidURL, zlib.error, OSError, UnicodeError) as error:
-            raise self._ours(error, request, head=head) from None
+        except (self._httpx.HTTPError, self._httpx.InvalidURL, OSError, UnicodeError) as error:
+            raise self._ours(error, url, head=head) from None
 
-    def _ours(self, error: Exception, request: HttpRequest, *, head: bool) -> ProviderError:
+    def _ours(self, error: Exception, url: str, *, head: bool) -> ProviderError:
         """Return our error for a foreign one. Its words may quote headers, so only harmless ones are repeated."""
-        httpx, kind = self._httpx, type(error).__name__
-        host = request.url.partition("://")[2].partition("/")[0].rpartition("@")[2] or "its address"
-        late: Phase = "first_token" if head else "between_chunks"
+        httpx = self._httpx
         match error:
             case httpx.ConnectTimeout() | httpx.PoolTimeout():
-                return TimedOut(f"no connection to {host} in time ({kind})", phase="connect")
+                return late(url, "connect")
             case httpx.TimeoutException():
-                return TimedOut(f"no bytes from {host} in time ({kind})", phase=late)
+                return late(url, "first_token" if head else "between_chunks")
             case TimeoutError():
-                return TimedOut(f"no whole answer from {host} in time", phase="total")
-            case zlib.error():
-                return BadReply(f"the reply of {host} is broken in its compression")
+                return late(url, "total")
             case httpx.LocalProtocolError() | UnicodeError():
-                return BadRequest(f"the request to {host} cannot be said in HTTP ({kind})")
+                return unsayable(url, error)
             case httpx.ConnectError() | httpx.ProxyError():
-                return Unreachable(f"cannot reach {host}: {error}")
+                return no_connection(url, error)
             case httpx.UnsupportedProtocol() | httpx.InvalidURL():
-                return Unreachable(f"no HTTP address: {host}")
-        if head:
-            return Unreachable(f"{host} hung up before it answered ({kind})")
-        return StreamBroken(f"{host} hung up in the middle of its answer ({kind})")
-
-
-def _claimed(headers: Mapping[str, str]) -> float:
-    length = headers.get("content-length", "0")
-    if not length.isdecimal():
-        return 0
-    return int(length) if len(length) < 16 else inf
+                return no_address(url)
+        return hung_up(url, error, head=head)
 
 
 @dataclass(slots=True, eq=False)
@@ -218,69 +186,50 @@ class _HttpxStream:
         "_deadline",
         "_ended",
         "_idle_s",
+        "_inflow",
         "_lane",
-        "_left",
         "_owner",
-        "_packed",
         "_reply",
-        "_request",
-        "_unpacker",
+        "_url",
         "headers",
         "status",
     )
 
     def __init__(
-        self,
-        owner: HttpxTransport,
-        lane: _Lane,
-        request: HttpRequest,
-        reply: httpx2.Response,
-        deadline: float,
-        idle_s: float,
+        self, owner: HttpxTransport, lane: _Lane, url: str, reply: httpx2.Response, deadline: float, idle_s: float
     ) -> None:
-        self._owner, self._lane, self._request, self._reply = owner, lane, request, reply
+        self._owner, self._lane, self._url, self._reply = owner, lane, url, reply
         self._deadline, self._idle_s = deadline, idle_s
-        self._left = owner.max_bytes
         self._begun = self._ended = False
         self.status: int = reply.status_code
         self.headers: Mapping[str, str] = {
             name.lower().decode("latin-1"): value.decode("latin-1") for name, value in reply.headers.raw
         }
+
+    def begin(self) -> None:
+        """Get ready to read. Raise `BadReply` for a body that will not be read."""
         # A mocked reply may come read and unpacked already.
-        ready = reply.is_stream_consumed
-        self._chunks: AsyncGenerator[bytes, None] = reply.aiter_bytes() if ready else reply.aiter_raw()
-        self._packed = not ready and self.headers.get("content-encoding", "").lower() in ("gzip", "x-gzip")
-        self._unpacker: zlib._Decompress | None = None
+        ready = self._reply.is_stream_consumed
+        self._chunks: AsyncGenerator[bytes, None] = self._reply.aiter_bytes() if ready else self._reply.aiter_raw()
+        self._inflow = Inflow(self.status, {} if ready else self.headers, self._owner.max_bytes)
 
     async def read(self) -> bytes:
         """Return the next bytes, `b""` at the end and ever after."""
         left = self._deadline - anyio.current_time()
-        with self._owner.mapped(self._request, head=False):
+        with self._owner.mapped(self._url, head=False):
             if left < self._idle_s:
                 with anyio.fail_after(left):
-                    chunk = await self._next()
-            else:  # the client's own timeout comes first: no scope needed for each chunk
-                chunk = await self._next()
-        self._left -= len(chunk)
-        if self._left < 0:
-            raise BadReply(f"the reply is larger than {self._owner.max_bytes} bytes", status=self.status)
-        return chunk
+                    return await self._next()
+            return await self._next()  # the client's own timeout comes first: no scope needed for each chunk
 
     async def _next(self) -> bytes:
         self._begun = True
         async for chunk in self._chunks:
-            piece = self._unpack(chunk) if self._packed else chunk
-            if piece:
+            if piece := self._inflow.take(chunk):
                 return piece
         self._leave()
-        if self._unpacker is not None and not self._unpacker.eof:
-            raise zlib.error("the end is missing")
+        self._inflow.end()
         return b""
-
-    def _unpack(self, chunk: bytes) -> bytes:
-        if self._unpacker is None:
-            self._unpacker = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
-        return self._unpacker.decompress(chunk, self._left + 1)
 
     def _leave(self) -> None:
         if not self._ended:

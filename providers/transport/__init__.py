@@ -1,0 +1,180 @@
+"""The network: the only package that touches it. Every failure leaves it as one of our errors.
+
+Two clients, one contract: `over_httpx2` runs on every event loop, `over_aiohttp` is the fast one of asyncio. Neither
+follows a redirect or keeps a cookie, and neither reads more than `max_bytes` of a reply, unpacked. What is sent is
+sent once, with one exception: a kept connection that the server closed before a byte of the reply came. That says
+that the server let go of an idle connection, so the request goes out again, once, on a fresh one.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+from math import inf
+from types import TracebackType
+from typing import Protocol, Self
+
+from providers.adapters import HttpReply, HttpRequest
+from providers.errors import BadReply, BadRequest, Phase, ProviderError, StreamBroken, TimedOut, Unreachable
+
+MAX_BYTES = 64 * 1024 * 1024
+KEEP_ALIVE_S = 60.0
+USER_AGENT = "squad-orchestrator"  # some vendors' front doors refuse a request without one
+GZIP = ("gzip", "x-gzip")
+NOT_ASKED_FOR = ("br", "compress", "deflate", "zstd", *GZIP)
+
+
+class HttpStream(Protocol):
+    """An open reply. `read` returns the next bytes, `b""` at the end; `aclose` closes the socket, twice is harmless."""
+
+    @property
+    def status(self) -> int: ...
+    @property
+    def headers(self) -> Mapping[str, str]: ...
+    async def read(self) -> bytes: ...
+    async def aclose(self) -> None: ...
+
+
+class Transport(Protocol):
+    """The network. Each failure is a `ProviderError`; a status other than 2xx is none, it is handed back.
+
+    Seconds: `connect_s` to a connection, `first_byte_s` from there to the reply's head, `idle_s` between two reads of
+    its body, `total_s` for all of it. Cancelling a call closes its connection.
+    """
+
+    async def send(
+        self, request: HttpRequest, *, connect_s: float, first_byte_s: float, idle_s: float, total_s: float
+    ) -> HttpReply:
+        """Return the whole reply, decompressed."""
+
+    async def open_stream(
+        self, request: HttpRequest, *, connect_s: float, first_byte_s: float, idle_s: float, total_s: float
+    ) -> HttpStream:
+        """Return the reply once its head is there. The caller closes it."""
+
+
+class OpenTransport(Transport, Protocol):
+    """A transport that owns its connections: `async with` closes them."""
+
+    async def __aenter__(self) -> Self: ...
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+def open_transport() -> OpenTransport:
+    """Return the fastest transport that the running event loop and what is installed allow.
+
+    It is aiohttp's on asyncio, where the extra `fast` is installed and no proxy is set that aiohttp cannot speak to.
+    """
+    return _over_aiohttp() or _over_httpx2()
+
+
+def _over_aiohttp() -> OpenTransport | None:
+    import asyncio
+
+    try:
+        asyncio.get_running_loop()
+        from providers.transport.over_aiohttp import AiohttpTransport, speaks_to_proxies
+    except (RuntimeError, ImportError):  # trio, or the extra is not installed
+        return None
+    return AiohttpTransport() if speaks_to_proxies() else None
+
+
+def _over_httpx2() -> OpenTransport:
+    from providers.transport.over_httpx2 import HttpxTransport
+
+    return HttpxTransport()
+
+
+class Inflow:
+    """What comes of one reply's body: unpacked, counted, and refused beyond `max_bytes`. Raises `BadReply`."""
+
+    __slots__ = ("_left", "_max_bytes", "_packed", "_status", "_unpacker")
+
+    def __init__(self, status: int, headers: Mapping[str, str], max_bytes: int) -> None:
+        self._status, self._max_bytes, self._left = status, max_bytes, max_bytes
+        self._unpacker: zlib._Decompress | None = None
+        length = headers.get("content-length", "")
+        if length.isdecimal() and (int(length) if len(length) < 16 else inf) > max_bytes:
+            raise BadReply(f"the reply claims {length[:40]} bytes", status=status)
+        coding = headers.get("content-encoding", "").lower()
+        self._packed = coding in GZIP
+        # An error's status says more than its body: one that cannot be unpacked is handed on as it is.
+        if coding and not self._packed and status < 300 and any(c.strip() in NOT_ASKED_FOR for c in coding.split(",")):
+            raise BadReply(f"the reply is packed as {coding[:40]}, which was not asked for", status=status)
+
+    def take(self, data: bytes) -> bytes:
+        """Return what `data` unpacks to; it may be nothing yet."""
+        if self._packed:
+            data = self._unpack(data)
+        self._left -= len(data)
+        if self._left < 0:
+            raise BadReply(f"the reply is larger than {self._max_bytes} bytes", status=self._status)
+        return data
+
+    def _unpack(self, data: bytes) -> bytes:
+        if self._unpacker is None:
+            self._unpacker = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+        try:
+            return self._unpacker.decompress(data, self._left + 1)
+        except zlib.error:
+            raise self._broken() from None
+
+    def end(self) -> None:
+        """Check that what was packed came whole. No byte at all is whole, too."""
+        if self._unpacker is not None and not self._unpacker.eof:
+            raise self._broken()
+
+    def _broken(self) -> BadReply:
+        return BadReply("the reply is broken in its compression", status=self._status)
+
+
+def headers_of(request: HttpRequest, coding: str) -> dict[str, str]:
+    """Return the headers to send. Raise `BadRequest`, which does not show them, for what no header line can hold."""
+    headers = {"user-agent": USER_AGENT, "accept-encoding": coding, **request.headers}
+    for name, value in headers.items():
+        # The clients differ here: one would write UTF-8, one lets NUL through.
+        if not (value.isascii() and value.isprintable() and name.isascii() and name.isprintable()):
+            raise BadRequest(f"the request to {host_of(request.url)} has a header that cannot be said in HTTP")
+    return headers
+
+
+def host_of(url: str) -> str:
+    """Return what an error may show of an address: no user, no path, no query."""
+    return url.partition("://")[2].partition("/")[0].rpartition("@")[2] or "its address"
+
+
+def no_address(url: str) -> Unreachable:
+    return Unreachable(f"no HTTP address: {host_of(url)}")
+
+
+def no_connection(url: str, why: object) -> Unreachable:
+    return Unreachable(f"cannot reach {host_of(url)}: {why}")
+
+
+def no_set_up(error: Exception) -> Unreachable:
+    # Its words may quote a proxy's password.
+    kind = type(error).__name__
+    return Unreachable(f"SSL_CERT_FILE, SSL_CERT_DIR or a proxy variable holds what cannot be used ({kind})")
+
+
+def unsayable(url: str, error: Exception) -> BadRequest:
+    return BadRequest(f"the request to {host_of(url)} cannot be said in HTTP ({type(error).__name__})")
+
+
+def late(url: str, phase: Phase) -> TimedOut:
+    match phase:
+        case "connect":
+            return TimedOut(f"no connection to {host_of(url)} in time", phase=phase)
+        case "total":
+            return TimedOut(f"no whole answer from {host_of(url)} in time", phase=phase)
+    return TimedOut(f"no bytes from {host_of(url)} in time", phase=phase)
+
+
+def hung_up(url: str, error: Exception, *, head: bool) -> ProviderError:
+    """Return the error of a connection that ended. `head`: the reply had not begun yet."""
+    kind = type(error).__name__
+    if head:
+        return Unreachable(f"{host_of(url)} hung up before it answered ({kind})")
+    return StreamBroken(f"{host_of(url)} hung up in the middle of its answer ({kind})")
