@@ -170,7 +170,7 @@ def _contents(fragments: Iterable[Fragment]) -> bytes:
     asked = turn = [_NOTHING]
     for turn in turns:
         if turn[0].role == "model":
-            out += _MODEL, b",".join([each.parts for each in turn]), _END
+            out += _MODEL, turn[0].parts if len(turn) == 1 else b",".join([each.parts for each in turn]), _END
             asked = turn
         else:
             out += _USER, b",".join(_answered(asked, turn)), _END

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from random import Random
 
+import anyio
+import anyio.abc
 import pytest
 
 from providers.adapters import HttpReply
 from providers.adapters.gemini import Gemini
-from providers.catalog import Candidate, Model, Provider
+from providers.catalog import Candidate, load_catalog
 from providers.errors import (
+    AllAttemptsFailed,
     AuthFailed,
     BadRequest,
     ContextTooLong,
@@ -32,14 +37,16 @@ from providers.messages import (
     tool,
     user,
 )
+from providers.policy import Policy
+from providers.router import open_manager
 from providers.unicode import clean
 
 RECORDINGS = Path(__file__).resolve().parents[2].parent / "shared" / "cassettes"
 NOW = 1_790_000_000.0
 GEMINI = Gemini()
 ASK = Request((user("hi"),))
-MODEL = Model("some-model", 8000, 1000)
-HERE = Candidate(Provider("gemini", "gemini", "https://vendor.test/v1beta", None, {MODEL.name: MODEL}), MODEL)
+ROW = load_catalog().serving("gemini", "some-model").providers["gemini"]
+HERE = Candidate(ROW, ROW.models["some-model"], "AIza-loopback")
 
 # What a reader of each recording expects: how its text begins, its calls, how it ends, its ledger.
 ANSWERS = {
@@ -137,6 +144,35 @@ def streamed(pieces: list[bytes]):
     except ProviderError as error:
         outcome = type(error), str(error)
     return said, thought, calls, outcome
+
+
+@asynccontextmanager
+async def replayed(path: Path, seen: list[bytes]) -> AsyncIterator[str]:
+    """Serve the recording on a socket, in pieces of its own framing; yield the base URL. `seen` gets the requests."""
+    reply, is_stream = load(path)
+    rng = Random(7)
+
+    async def serve(client: anyio.abc.SocketStream) -> None:
+        async with client:
+            head, _, body = (await client.receive()).partition(b"\r\n\r\n")
+            size = int(head.lower().partition(b"content-length:")[2].split(b"\r\n")[0])
+            while len(body) < size:
+                body += await client.receive()
+            seen.append(head + b"\r\n\r\n" + body)
+            kind = b"text/event-stream" if is_stream else b"application/json"
+            framing = b"content-type: %s\r\ntransfer-encoding: chunked\r\nconnection: close" % kind
+            await client.send(b"HTTP/1.1 %d Recorded\r\n%s\r\n\r\n" % (reply.status, framing))
+            at = 0
+            while at < len(reply.body):
+                piece = reply.body[at : at + rng.randrange(1, 600)]
+                await client.send(b"%x\r\n%s\r\n" % (len(piece), piece))
+                at += len(piece)
+            await client.send(b"0\r\n\r\n")
+
+    async with await anyio.create_tcp_listener(local_host="127.0.0.1") as listener, anyio.create_task_group() as tasks:
+        tasks.start_soon(listener.serve, serve)
+        yield f"http://127.0.0.1:{listener.extra(anyio.abc.SocketAttribute.local_port)}/v1beta"
+        tasks.cancel_scope.cancel()
 
 
 def read(path: Path):
@@ -264,3 +300,38 @@ def test_a_recorded_answer_cut_short_is_an_error(path):
     for at in range(0, len(body), 13):
         with pytest.raises(ProviderError):
             GEMINI.decode(HttpReply(200, {}, body[:at]), ASK, HERE, NOW)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    "path", [*FINE, *(p for p in FAILED if p.stem in ERRORS and "429" not in p.stem)], ids=lambda p: p.stem
+)
+async def test_a_recording_is_read_off_a_socket(path):
+    seen: list[bytes] = []
+    is_stream = load(path)[1]
+    async with replayed(path, seen) as url:
+        environ = {"GEMINI_API_KEY": "AIza-loopback", "GEMINI_BASE_URL": url}
+        catalog = load_catalog().serving("gemini", "some-model")
+        policy = Policy({"worker": (HERE.name,)}, last_resort=())
+        async with open_manager(policy, catalog, environ) as manager:
+            try:
+                if is_stream:
+                    async with manager.stream(ASK) as deltas:
+                        async for _ in deltas:
+                            pass
+                    outcome = deltas.response
+                else:
+                    outcome = await manager.complete(ASK)
+            except (AllAttemptsFailed, ProviderError) as error:
+                outcome = error
+    head, _, body = seen[0].partition(b"\r\n\r\n")
+    method = b"streamGenerateContent?alt=sse" if is_stream else b"generateContent"
+    assert head.startswith(b"POST /v1beta/models/some-model:%s HTTP/1.1\r\n" % method)
+    assert b"x-goog-api-key: AIza-loopback" in head
+    assert json.loads(body) == {"contents": [{"role": "user", "parts": [{"text": "hi"}]}]}
+    if path in FINE:
+        expected = read(path)
+        assert (outcome.message, outcome.finish, outcome.usage) == (expected.message, expected.finish, expected.usage)
+    else:
+        first = outcome.exceptions[0] if isinstance(outcome, AllAttemptsFailed) else outcome
+        assert type(first) is ERRORS[path.stem][0]
