@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from providers.adapters.anthropic_schema import FORMATS, MAX_OPTIONAL, MAX_UNIONS, subset
+from providers.adapters.anthropic_schema import MAX_OPTIONAL, MAX_UNIONS, subset
 from providers.adapters.schema_sample import sample
 
 TEXT = {"type": "string"}
@@ -139,7 +139,6 @@ schemas = st.recursive(
 def test_what_satisfies_a_schema_satisfies_its_translation(schema):
     translated = subset(schema)
     assert translated is not None
-    Draft202012Validator.check_schema(translated)
     value = sample(schema, "a subject", ["word"])
     Draft202012Validator(schema).validate(value)
     Draft202012Validator(translated).validate(value)
@@ -151,8 +150,8 @@ def assert_in_subset(node: dict) -> None:
         "type", "enum", "anyOf", "properties", "required", "additionalProperties", "items", "minItems", "description",
     }  # fmt: skip
     assert node.get("minItems", 0) in (0, 1)
-    assert node.get("format", "date") in FORMATS
     if node.get("type") == "object":
         assert node["additionalProperties"] is False
-    for child in [*node.get("properties", {}).values(), *node.get("anyOf", []), *[node["items"]] * ("items" in node)]:
+    items = [node["items"]] if "items" in node else []
+    for child in [*node.get("properties", {}).values(), *node.get("anyOf", []), *items]:
         assert_in_subset(child)
