@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from math import inf
 
 from providers.catalog import Candidate
 from providers.errors import AuthFailed, ProviderError
@@ -24,7 +25,7 @@ VISION = frozenset({Ability.VISION})
 class Standing:
     """How one candidate stands now. The only thing here that changes; its `Fleet` changes it."""
 
-    __slots__ = ("account", "breaker", "candidate", "held_until", "held_why", "name")
+    __slots__ = ("_blocks", "account", "breaker", "candidate", "headroom", "held_until", "held_why", "name")
 
     def __init__(self, candidate: Candidate) -> None:
         self.candidate = candidate
@@ -33,6 +34,27 @@ class Standing:
         self.breaker: Breaker = CLOSED
         self.held_until = 0.0
         self.held_why = ""
+        self.headroom: float | None = None
+        """What is left of the tightest limit, 0 to 1; None: nothing is known."""
+        self._blocks: tuple[tuple[float, str, float], ...] = ()
+
+    def left(self, share: float, until: float) -> None:
+        """Note `headroom`, which is news until `until`: then a window passes."""
+        self.block(until, "", inf)
+        self.headroom = share
+
+    def block(self, until: float, reason: str, tokens: float = 0) -> None:
+        """Note that a limit leaves no room before `until` for a request of `tokens` (an estimate of its input)."""
+        self._blocks = (*(block for block in self._blocks if block[2] < tokens), (until, reason, tokens))
+
+    def blocked_until(self, now: float, tokens: int = 0) -> tuple[float, str] | None:
+        """Return until when (epoch seconds) limits leave no room for a request of `tokens`, and which limit it is."""
+        if not self._blocks:
+            return None
+        live = tuple(block for block in self._blocks if block[0] > now)
+        if live != self._blocks:
+            self._blocks, self.headroom = live, None  # a window has passed: what was left of it is no news any more
+        return max(((until, reason) for until, reason, least in live if tokens >= least), default=None)
 
 
 @dataclass(frozen=True, slots=True)

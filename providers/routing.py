@@ -84,7 +84,8 @@ class Outcome:
     """How an effect went and when it ended. After a `Try` exactly one of `response` and `error` is set.
 
     `final`: part of the answer was passed on already, so nobody else may be asked. `sound`: a good answer came, and
-    the error is that its caller does not take it, which says nothing against the candidate's health.
+    the error is that its caller does not take it, which says nothing against the candidate's health. `refused`:
+    neither came, for nothing was sent: a limit leaves no room, and the candidate's standing says until when.
     """
 
     now: float
@@ -92,6 +93,7 @@ class Outcome:
     error: ProviderError | None = None
     final: bool = False
     sound: bool = False
+    refused: bool = False
 
 
 def expected_output(request: Request, model: Model) -> int:
@@ -116,7 +118,7 @@ def choose(fleet: Fleet, request: Request, now: float, tried: Mapping[str, float
         reason = _unfit(standing.candidate.model, request, tokens, abilities)
         until = inf
         if reason is None:
-            until, reason = _obstacle(fleet, standing, now, back or 0.0)
+            until, reason = _obstacle(fleet, standing, now, back or 0.0, tokens)
         if until > now:
             refused[standing.name] = reason
             earliest = min(earliest, until)
@@ -137,13 +139,16 @@ def _unfit(model: Model, request: Request, tokens: int, abilities: frozenset[Abi
     return None
 
 
-def _obstacle(fleet: Fleet, standing: Standing, now: float, back: float) -> tuple[float, str]:
+def _obstacle(fleet: Fleet, standing: Standing, now: float, back: float, tokens: int = 0) -> tuple[float, str]:
     """Return until when the candidate may not be asked, and why: the last of its obstacles. Past: it may be."""
     if fleet.shut and standing.account in fleet.shut:
         return inf, "its account is shut: the key was refused"
     until, reason = back, "asked before in this turn"
     if standing.held_until > until:
         until, reason = standing.held_until, f"held after {standing.held_why}"
+    blocked = standing.blocked_until(now, tokens)
+    if blocked is not None and blocked[0] > until:
+        until, reason = blocked
     breaker = standing.breaker
     if breaker.open_until is not None and not breaker.admits(now):
         # Half-open with a probe out: its end is unknown, so those who wait look again soon.
@@ -177,6 +182,10 @@ def attempts(
             if outcome.response is not None:
                 return outcome.response
             now, error = outcome.now, outcome.error
+            if outcome.refused:
+                if now >= deadline and not errors:
+                    raise NoRoute({name: "a limit left no room until the deadline"})
+                continue
             assert error is not None
             if outcome.final or error.recovery is Recovery.NEVER:
                 raise error
@@ -198,7 +207,8 @@ def _attempt(fleet: Fleet, name: str, effect: Try, began: float) -> Generator[Ef
     probe = fleet.started(name)
     try:
         outcome = yield effect
-        fleet.ended(name, None if outcome.sound else outcome.error, outcome.now, outcome.now - began)
+        if not outcome.refused:
+            fleet.ended(name, None if outcome.sound else outcome.error, outcome.now, outcome.now - began)
     finally:
         if probe:  # cancelled, or an error that says nothing about health: the next turn may probe
             fleet.standings[name].breaker = fleet.standings[name].breaker.abandoned()
