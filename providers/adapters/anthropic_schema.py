@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 MAX_OPTIONAL = 24
@@ -34,7 +35,7 @@ def subset(schema: Mapping[str, Any]) -> dict[str, Any] | None:
     """
     try:
         return _Translation(schema).whole()
-    except (_NoSuchWords, RecursionError):
+    except (_NoSuchWords, CycleError, RecursionError):
         return None
 
 
@@ -42,13 +43,16 @@ class _Translation:
     def __init__(self, schema: Mapping[str, Any]) -> None:
         self._schema = schema
         self._optional = self._unions = 0
+        self._references: set[str] = set()  # that the definition at hand makes
+        self._uses: dict[str, set[str]] = {}  # a definition -> those that it refers to
 
     def whole(self) -> dict[str, Any]:
         found = self._node(self._schema)
         for key in _DEFINITIONS:
-            if definitions := self._schema.get(key):
-                found[key] = {name: self._node(node) for name, node in definitions.items()}
-        self._check_references(self._schema, ())
+            for name, node in (self._schema.get(key) or {}).items():
+                self._references = self._uses[f"#/{key}/{name}"] = set()
+                found.setdefault(key, {})[name] = self._node(node)
+        list(TopologicalSorter(self._uses).static_order())
         if self._optional > MAX_OPTIONAL or self._unions > MAX_UNIONS:
             raise _NoSuchWords
         return found
@@ -57,6 +61,7 @@ class _Translation:
         if not isinstance(node, Mapping):
             raise _NoSuchWords  # `true` and `false` are schemas too
         if "$ref" in node:
+            self._refer(node["$ref"])
             return {"$ref": node["$ref"]}
         if "allOf" in node:
             return self._node(_only(node))
@@ -71,6 +76,12 @@ class _Translation:
         if told := self._told(node, out):
             out["description"] = told
         return out
+
+    def _refer(self, reference: Any) -> None:
+        root, key, name = (*str(reference).split("/", 2), "", "")[:3]
+        if root != "#" or key not in _DEFINITIONS or name not in (self._schema.get(key) or {}):
+            raise _NoSuchWords
+        self._references.add(reference)
 
     def _typed(self, node: Mapping[str, Any], out: dict[str, Any]) -> list[str]:
         """Say what `node` is: by type, by its values, or as one of several. Return its types."""
@@ -121,29 +132,6 @@ class _Translation:
                 told.append(f"{key}: {json.dumps(node[key], ensure_ascii=False)}")
         words = [str(node["description"])] if node.get("description") else []
         return " ".join([*words, f"({', '.join(told)})"] if told else words)
-
-    def _check_references(self, node: Any, path: tuple[str, ...]) -> None:
-        """Follow every reference: it must be to a definition of this schema, and never back to where it came from."""
-        if isinstance(node, list):
-            for item in node:
-                self._check_references(item, path)
-        if not isinstance(node, Mapping):
-            return
-        for key, value in node.items():
-            if key == "$ref":
-                if value in path:
-                    raise _NoSuchWords
-                self._check_references(self._defined(value), (*path, value))
-            elif key not in _DEFINITIONS and key not in ("enum", "const", "default", "examples"):
-                self._check_references(value, path)
-
-    def _defined(self, reference: Any) -> Any:
-        for key in _DEFINITIONS:
-            prefix, name = f"#/{key}/", str(reference)
-            definitions = self._schema.get(key)
-            if name.startswith(prefix) and isinstance(definitions, Mapping) and name[len(prefix) :] in definitions:
-                return definitions[name[len(prefix) :]]
-        raise _NoSuchWords
 
 
 def _only(node: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -180,7 +180,7 @@ class _Transcript:
         self._blocks: list[bytes] = []
         self._results: list[bytes] = []
         self._open: dict[str, list[bytes]] = {}  # id in the messages -> ids on the wire that wait for their results
-        self._used: set[str] = set()
+        self._numbers: dict[str, int] = {}  # id on the wire -> the highest number that was put behind it
 
     def add(self, role: str, blocks: tuple[Block, ...]) -> None:
         if role != self._role:
@@ -225,11 +225,12 @@ class _Transcript:
     def _opened(self, call_id: str) -> bytes:
         """Return an id on the wire that no other call has: its own where that will do, else always the same one."""
         fit = call_id if _fit_id(call_id) else "call_" + hashlib.sha256(call_id.encode()).hexdigest()[:24]
-        unique, number = fit, 1
-        while unique in self._used:
+        number, unique = self._numbers.get(fit, 1), fit
+        while unique in self._numbers:
             number += 1
             unique = f"{fit}_{number}"
-        self._used.add(unique)
+        self._numbers[fit] = number
+        self._numbers.setdefault(unique, 1)
         self._open.setdefault(call_id, []).append(unique.encode())
         return unique.encode()
 

@@ -92,6 +92,7 @@ def test_definitions_are_kept_and_closed():
         {"anyOf": [{"properties": {"a": TEXT}}], "properties": {"b": TEXT}},
         {"$ref": "#"},
         {"$ref": "#/$defs/none"},
+        {"$ref": "$defs/none"},
         {"$ref": "https://elsewhere.test/schema"},
     ],
 )
@@ -102,10 +103,21 @@ def test_what_can_not_be_said_is_not_said(node):
 def test_a_recursion_can_not_be_said():
     tree = closed(children={"type": "array", "items": {"$ref": "#/$defs/tree"}})
     assert subset({"$ref": "#/$defs/tree", "$defs": {"tree": tree}}) is None
+    parent = closed(child={"$ref": "#/definitions/child"})
+    family = {"parent": parent, "child": closed(parent={"$ref": "#/definitions/parent"})}
+    assert subset({"$ref": "#/definitions/parent", "definitions": family}) is None
     deep = TEXT
     for _ in range(2000):
         deep = {"type": "array", "items": deep}
     assert subset(deep) is None
+
+
+def test_a_lattice_of_references_takes_no_time():
+    def twice(n: int) -> dict:
+        return closed(a={"$ref": f"#/$defs/d{n}"}, b={"$ref": f"#/$defs/d{n}"})
+
+    schema = {**twice(0), "$defs": {f"d{n}": twice(n + 1) for n in range(60)} | {"d60": TEXT}}
+    assert subset(schema) == schema
 
 
 def test_too_many_options_and_unions_can_not_be_said():
