@@ -174,7 +174,6 @@ def _contents(fragments: Iterable[Fragment]) -> bytes:
             asked = turn
         else:
             out += _USER, b",".join(_answered(asked, turn)), _END
-            asked = [_NOTHING]
     if turn[0].role == "model":
         out += _USER, b",".join(_answered(asked, [_NOTHING])) or _text(CONTINUE), _END
     return b"".join(out)[1:]

@@ -135,7 +135,7 @@ def _sort(status: int, text: str, details: Details, at: float | None, now: float
         return AuthFailed(text)
     if status in (401, 403) or (status == 400 and _not_allowed(text)):
         return AuthFailed(text)
-    if status == 413 or (status in (400, 500) and _context(text)):
+    if status == 413 or (status == 400 and _context(text)):
         return ContextTooLong(text)
     if status == 429:
         return _limited(text, details, at, now)

@@ -101,8 +101,8 @@ class Answer:
             raise found
         if "responseId" in chunk:
             self._reply_id = string(chunk["responseId"], "responseId")
-        if "usageMetadata" in chunk:  # running totals: the last one counts
-            self._usage = chunk["usageMetadata"]
+        if (usage := chunk.get("usageMetadata")) is not None:  # running totals: the last one counts
+            self._usage = usage
         if feedback := chunk.get("promptFeedback"):
             reason = string(mapping(feedback, "promptFeedback").get("blockReason"), "blockReason")
             self._blocked = reason or self._blocked

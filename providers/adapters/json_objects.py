@@ -42,7 +42,7 @@ class ObjectParser:
             elif byte == _OPEN:
                 start = start if self._depth else at
                 self._depth += 1
-            elif self._depth and byte == _QUOTE:
+            elif byte == _QUOTE:
                 self._in_string = True
             elif self._depth and byte != _ESCAPE:
                 self._depth -= 1

@@ -243,6 +243,15 @@ def test_a_lonely_signature_is_dropped():
     odd = assistant(Reasoning("", opaque="S", made_by="home"), "text", Reasoning("only", made_by="home"))
     assert contents(user("go"), odd)[1]["parts"] == [{"text": "text"}, {"text": "only", "thought": True}]
     assert contents(user("go"), assistant(Reasoning("only", made_by="home"))) == [said("go")]
+    behind = assistant(ToolCall("1", "f", "{}"), Reasoning("", opaque="S", made_by="home"))
+    assert contents(user("go"), behind)[1]["parts"] == [{"functionCall": {"name": "f", "args": {}}}]
+
+
+def test_a_call_without_a_signature_digests_as_it_always_did():
+    plain = assistant(ToolCall("1", "f", "{}"))
+    assert plain.digest.hex() == "c85755d8107bba204ae45ba7be2e330c267eefb3a0c71dcdc6ef651f62251f12"
+    signed = [assistant(ToolCall("1", "f", "{}", opaque, "home")) for opaque in (None, "A", "B")]
+    assert len({plain.digest, *(message.digest for message in signed)}) == 4
 
 
 def test_a_message_is_encoded_once_for_each_maker():

@@ -127,6 +127,8 @@ def test_usage_is_a_disjoint_ledger_that_sums_to_the_total():
     assert answer.usage == Usage(input=77, cache_read=30, output=5, reasoning=11)
     assert answer.usage.total == raw["totalTokenCount"]
     assert answer.cost == math.ceil(77 + 3 + 32)
+    more = {"promptTokenCount": 4, "cachedContentTokenCount": 9}
+    assert decode(chunk({"text": "x"}, usageMetadata=more)).usage == Usage(cache_read=4)  # the whole holds
     del raw["candidatesTokenCount"]
     assert decode(chunk({"text": "x"}, usageMetadata=raw)).usage == answer.usage
 
@@ -175,6 +177,13 @@ def test_a_refused_prompt_is_declined(more):
         with pytest.raises(Declined) as failed:
             ask()
         assert failed.value.category == "prohibited_content"
+
+
+def test_a_refusal_behind_what_was_said_leaves_a_withheld_rest():
+    refused = {"promptFeedback": {"blockReason": "OTHER"}}
+    rated = {"promptFeedback": {"safetyRatings": []}}
+    answer = stream(sse(chunk({"text": "half"}, finish=None), refused, rated))[1]
+    assert (answer.text, answer.finish) == ("half", FinishReason.CONTENT_FILTER)
 
 
 def test_a_prompt_that_was_only_rated_is_answered():
