@@ -41,7 +41,12 @@ class Quirks:
     null_content: bool = True
     """Whether null may be the content beside tool calls without text. Where not, an empty string is."""
     reasoning_field: str | None = None
-    """The assistant message's field in which a turn's reasoning goes back to who made it. None: it is left out."""
+    """The assistant's field in which reasoning goes back to who made it. None: it is left out.
+
+    `reasoning_details` takes what came in that field, unchanged; any other takes the text, and stands in every message
+    of the assistant."""
+    strict_turns: bool = False
+    """Roles keep a strict order (see `openai_turns.in_strict_turns`): Mistral's, and that of most chat templates."""
     parallel_calls: bool = True
     """False: the model is asked for one tool call at a time (Messages only)."""
     cache_from: int | None = None

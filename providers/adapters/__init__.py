@@ -40,7 +40,8 @@ class StreamDecoder(Protocol):
     """Turns one reply's bytes into deltas; any split of the bytes gives the same deltas.
 
     `feed` raises a `ProviderError` for an error inside the stream. `finish`, called once after the last byte, returns
-    the whole answer or raises `StreamBroken` where the terminator or the finish reason is missing.
+    the whole answer or raises `StreamBroken` where the terminator or the finish reason is missing. The answer may end
+    in what no delta told: what the last event said, where the stream ended before the blank line behind it.
     """
 
     def feed(self, data: bytes) -> list[Delta]: ...

@@ -161,6 +161,80 @@ def test_reasoning_is_found_once_wherever_it_stands(message):
     assert answer.message.parts == (Reasoning("hm", made_by="vendor"), Text("x"))
 
 
+DETAILS = [
+    {"type": "reasoning.text", "text": "hm", "signature": "s", "format": "anthropic-claude-v1", "index": 0},
+    {"type": "reasoning.encrypted", "data": "\u00e9==", "id": None, "index": 1},
+]
+
+
+def test_reasoning_details_are_kept_as_they_came():
+    for message in ({"content": "x", "reasoning_details": DETAILS, "reasoning": "hm"}, {"reasoning_details": DETAILS}):
+        thought = decode(reply({"content": "x", **message})).message.parts[0]
+        assert (thought.text, thought.made_by) == ("hm", "vendor")
+        assert json.loads(thought.opaque) == DETAILS
+    silent = decode(reply({"content": "x", "reasoning_details": DETAILS[1:]})).message.parts[0]
+    assert (silent.text, json.loads(silent.opaque)) == ("", DETAILS[1:])
+
+
+@pytest.mark.parametrize("odd", [None, [], "hm", {"type": "reasoning.text"}, [7]])
+def test_details_of_another_shape_are_padding(odd):
+    assert decode(reply({"content": "x", "reasoning_details": odd})).message.parts == (Text("x"),)
+
+
+TAGGED = [
+    ("<think>\nhm\n</think>\n\nx", "hm\n", "x"),
+    (" \n<think>hm</think>x", "hm", "x"),
+    ("<think>\n\n</think>\n\nx", "", "x"),
+    ("<think>a<think>b</think>c</think>", "a<think>b", "c</think>"),
+    ("<think></thin</think></think>x", "</thin", "</think>x"),
+    ("<thinking>hm</thinking>", "", "<thinking>hm</thinking>"),
+    (" x <think>hm</think>", "", " x <think>hm</think>"),
+    ("<think", "", "<think"),
+    ("<", "", "<"),
+    ("a < b", "", "a < b"),
+    ("\n\nx", "", "\n\nx"),
+    ("<think>a</think> <think>b</think>", "a", "<think>b</think>"),
+    (" " * 65 + "<think>a</think>", "", " " * 65 + "<think>a</think>"),
+]
+
+
+@pytest.mark.parametrize(("content", "thought", "text"), TAGGED)
+def test_a_thought_in_tags_at_the_very_start_is_reasoning(content, thought, text):
+    parts = decode(reply({"content": content})).message.parts
+    assert parts == (*([Reasoning(thought, made_by="vendor")] if thought else []), Text(text))
+
+
+@given(st.sampled_from(TAGGED), st.lists(st.integers(0, 30)))
+def test_a_thought_in_tags_is_the_same_however_the_stream_is_cut(tagged, cuts):
+    content, thought, text = tagged
+    edges = sorted({0, len(content), *(c for c in cuts if c < len(content))})
+    deltas, answer = run(sse(*(chunk({"content": content[a:b]}) for a, b in pairwise(edges)), chunk(finish="stop")))
+    assert "".join(d.text for d in deltas if isinstance(d, TextDelta)) == answer.text == text
+    assert "".join(d.text for d in deltas if isinstance(d, ReasoningDelta)) == thought
+
+
+def test_a_thought_that_is_never_closed_is_no_answer():
+    with pytest.raises(BadReply, match="only reasoning"):
+        decode(reply({"content": "<think>so long"}, finish="length"))
+    _, outcome = run(sse(chunk({"content": "<think>so long</thi"}), chunk(finish="length")))
+    assert outcome[0] is BadReply
+
+
+def test_the_dialects_first_form_of_a_call():
+    legacy = {"name": "f", "arguments": '{"x":1}'}
+    call = ToolCall("call_0", "f", '{"x":1}')
+    answer = decode(reply({"content": None, "function_call": legacy}, finish="function_call"))
+    assert (answer.tool_calls, answer.finish) == ((call,), FinishReason.TOOL_CALLS)
+    pieces = [{"name": "f", "arguments": ""}, {"arguments": '{"x":'}, {"arguments": "1}"}]
+    _, streamed = run(sse(*(chunk({"function_call": piece}) for piece in pieces), chunk(finish="function_call")))
+    assert streamed.tool_calls == (call,)
+
+
+def test_calls_that_share_an_id_are_told_apart():
+    calls = [{"id": "a", "function": {"name": name}} for name in "fgh"]
+    assert [call.id for call in decode(reply({"tool_calls": calls})).tool_calls] == ["a", "a_1", "a_2"]
+
+
 @pytest.mark.parametrize(
     ("word", "finish"),
     [
@@ -222,6 +296,8 @@ FULL = reply(
         "role": "assistant",
         "content": [{"type": "text", "text": "x"}, {"type": "thinking", "thinking": [{"type": "text", "text": "y"}]}],
         "reasoning": "r",
+        "reasoning_details": DETAILS,
+        "function_call": {"name": "f", "arguments": "{}"},
         "refusal": None,
         "tool_calls": [{"id": "a", "index": 0, "type": "function", "function": {"name": "f", "arguments": "{}"}}],
     },
@@ -471,6 +547,36 @@ def test_calls_are_told_apart_however_they_are_numbered(pieces):
     assert answer.tool_calls == (ToolCall("a", "f", "{}"), ToolCall("b", "f", "{}"))
 
 
+def test_the_pieces_of_a_detail_are_joined_by_type_and_index():
+    pieces = [
+        {"type": "reasoning.text", "text": "Let", "format": "anthropic-claude-v1", "index": 0},
+        {"type": "reasoning.text", "text": " me", "signature": None, "index": 0},
+        {"type": "reasoning.summary", "summary": "in", "index": 2},
+        {"type": "reasoning.text", "signature": "s", "index": 0},
+        {"type": "reasoning.encrypted", "id": "a", "data": "x", "index": 1},
+        {"type": "reasoning.encrypted", "id": "b", "data": "y", "index": 1},
+        {"type": "reasoning.summary", "summary": " short", "index": 2},
+    ]
+    deltas, answer = run(
+        sse(*(chunk({"reasoning_details": [piece]}) for piece in pieces), chunk({"content": "x"}, finish="stop"))
+    )
+    assert [delta.text for delta in deltas] == ["Let", " me", "in", " short", "x"]
+    thought = answer.message.parts[0]
+    assert thought.text == "Let mein short"
+    assert json.loads(thought.opaque) == [
+        {"type": "reasoning.text", "text": "Let me", "format": "anthropic-claude-v1", "index": 0, "signature": "s"},
+        {"type": "reasoning.summary", "summary": "in short", "index": 2},
+        {"type": "reasoning.encrypted", "id": "a", "data": "x", "index": 1},
+        {"type": "reasoning.encrypted", "id": "b", "data": "y", "index": 1},
+    ]
+
+
+def test_a_last_event_without_its_blank_line_belongs_to_the_answer():
+    deltas, answer = run(sse(chunk({"content": "a"}), chunk({"content": "b"}, finish="stop"), done=False)[:-2])
+    assert deltas == [TextDelta("a")]
+    assert answer.text == "ab"
+
+
 def test_groq_and_cerebras_put_usage_in_the_finish_chunk():
     _, answer = run(sse(chunk({"content": "x"}), chunk(finish="stop", x_groq={"usage": {"prompt_tokens": 3}})))
     assert answer.usage == Usage(input=3)
@@ -483,6 +589,8 @@ STREAMED = {
             "delta": {
                 "content": [{"type": "text", "text": "x"}],
                 "reasoning": "r",
+                "reasoning_details": DETAILS,
+                "function_call": {"name": "f", "arguments": "{}"},
                 "refusal": None,
                 "tool_calls": [{"id": "a", "index": 0, "function": {"name": "f", "arguments": "{}"}}],
             },
