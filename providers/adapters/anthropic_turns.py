@@ -25,6 +25,8 @@ MEDIA_TYPES = {"image/jpeg", "image/png", "image/gif", "image/webp"}
 # The first words must be the user's, and the newer models answer 400 to a transcript that ends in the assistant's.
 BEGIN, GO_ON = "Begin.", "Go on."
 
+_UNANSWERED = b',"content":%b,"is_error":true' % to_json(NO_RESULT)
+
 _fit_id = re.compile(r"[a-zA-Z0-9_-]{1,64}").fullmatch
 _not_in_a_name = re.compile(r"[^a-zA-Z0-9_-]+").sub
 
@@ -186,16 +188,14 @@ class _Transcript:
         if role != self._role:
             self._turn_to(role)
         for block in blocks:
-            match block:
-                case Call(call_id, tail):
-                    self._blocks.append(b'{"type":"tool_use","id":"%b",%b}' % (self._opened(call_id), tail))
-                case Result(call_id, tail, text):
-                    if waiting := self._open.get(call_id):
-                        self._results.append(_answer(waiting.pop(0), tail))
-                    else:
-                        self._blocks.append(text)
-                case _:
-                    self._blocks.append(block)
+            if isinstance(block, bytes):
+                self._blocks.append(block)
+            elif isinstance(block, Call):
+                self._blocks.append(b'{"type":"tool_use","id":"%b",%b}' % (self._opened(block.id), block.tail))
+            elif waiting := self._open.get(block.id):
+                self._results.append(_answer(waiting.pop(0), block.tail))
+            else:
+                self._blocks.append(block.text)
 
     def finish(self) -> list[bytes]:
         if self._role != "user":
@@ -214,9 +214,9 @@ class _Transcript:
         self._role = role
 
     def _close(self) -> None:
-        if self._role == "user":
-            for call in (call for waiting in self._open.values() for call in waiting):
-                self._results.append(_answer(call, b',"content":"%b","is_error":true' % NO_RESULT.encode()))
+        if self._open and self._role == "user":
+            for waiting in self._open.values():
+                self._results += [_answer(call, _UNANSWERED) for call in waiting]
             self._open = {}
         content = b",".join(self._results + self._blocks)
         self._turns.append(b'{"role":"%b","content":[%b]}' % (self._role.encode(), content))
