@@ -19,6 +19,8 @@ from providers.errors import BadReply, BadRequest, Phase, ProviderError, StreamB
 
 MAX_BYTES = 64 * 1024 * 1024
 KEEP_ALIVE_S = 60.0
+STALE_S = 1.0
+"""How long after a request the end of a kept connection may still mean that the server had let go of it before."""
 USER_AGENT = "squad-orchestrator"  # some vendors' front doors refuse a request without one
 GZIP = ("gzip", "x-gzip")
 NOT_ASKED_FOR = ("br", "compress", "deflate", "zstd", *GZIP)
