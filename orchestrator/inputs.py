@@ -9,6 +9,7 @@ from typing import Any
 from orchestrator.checks import Report
 from orchestrator.problems import nearest
 from orchestrator.spec import InputSpec, SquadSpec
+from providers.unicode import clean_json
 
 _EXAMPLES = {"string": "text", "integer": "12", "number": "2.5", "boolean": "true or false", "list": "[a, b]"}
 
@@ -64,7 +65,7 @@ def resolve_inputs(spec: SquadSpec, given: Mapping[str, Any] | None, report: Rep
     values = {}
     for name, declared in spec.inputs.items():
         if given is not None and name in given:
-            values[name] = given[name]
+            values[name] = clean_json(given[name])
             _check_value(name, declared, given[name], report)
         elif declared.default is not None:
             values[name] = declared.default

@@ -11,6 +11,7 @@ from orchestrator.errors import SpecError
 from providers.catalog import Catalog, load_catalog
 from providers.errors import CatalogError
 from providers.policy import Policy, default_policy, parse_policy
+from providers.unicode import clean_json
 
 # What reads and checks a squad file brings pydantic, Jinja and YAML: it is loaded when a file is read, so that
 # importing the package stays quick.
@@ -60,7 +61,7 @@ class Squad:
         """Return the squad of Python objects that hold what the YAML would; `options` are those of `from_text`."""
         from orchestrator.yamltree import write_tree
 
-        return cls.from_text(write_tree(dict(squad)), name, **options)
+        return cls.from_text(write_tree(clean_json(squad)), name, **options)
 
     @classmethod
     def from_text(

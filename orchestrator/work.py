@@ -30,6 +30,7 @@ from orchestrator.state import as_text
 from providers.errors import AllAttemptsFailed, BudgetSpent, RateLimited, RoutingError, TimedOut
 from providers.events import Emit, ignore
 from providers.messages import Message, Request, Response
+from providers.unicode import clean
 
 if TYPE_CHECKING:
     from agents.turn import Accept, Complete
@@ -250,7 +251,8 @@ class Crew:
             raise CannotWrite(f"output_file {path!r}", fault)
 
     async def _write(self, path: str, text: str, ctx: RunContext) -> None:
-        data = text.encode("utf-8", "replace")
+        text = clean(text)
+        data = text.encode()
         if self.out is None:
             self.texts[path] = text
         else:
