@@ -349,6 +349,10 @@ def _syntax(source: Source, error: yaml.MarkedYAMLError) -> Problem:
         hint = "use spaces" if character == "\t" else "put the value in quotes"
     elif "mapping values are not allowed" in what:
         message, hint = "a second ': ' on the line", "put a value that holds ': ' in quotes"
+    elif "escape" in what or "hexdecimal" in what:  # libyaml's spelling
+        message, hint = "a backslash sequence that YAML does not know", "put the value in single quotes"
+        if "Unicode" in what:
+            message, hint = "this stands for no character", "write the character itself"
     elif context is not None and "quoted scalar" in str(error.context):
         at, message = context, "the quote that opens here is never closed"
     elif context is not None and "flow" in str(error.context):
