@@ -14,7 +14,7 @@ import click
 from orchestrator.cli import app
 from orchestrator.cli.app import Settings, settings_of
 from orchestrator.cli.exits import Exit
-from orchestrator.cli.given import load_persona, load_policy
+from orchestrator.cli.given import as_meant, as_text, load_persona, load_policy
 from orchestrator.cli.screens import STUB_NOTICE, Log
 from orchestrator.cli.signals import Interruption
 from orchestrator.cli.telling import Talk, print_json
@@ -50,12 +50,12 @@ def ask_command(
     offline: bool,
 ) -> int:
     """Ask one question and print the answer. `-` reads it from stdin."""
-    question = sys.stdin.read() if text == "-" else text
+    question = as_text(sys.stdin.buffer.read(), sys.stdin.encoding) if text == "-" else as_meant(text)
     if not question.strip():
         raise click.UsageError("there is no question")
     if stream and as_json:
         raise click.UsageError("--stream prints text as it comes, --json one document at the end: choose one")
-    request = request_for(question, persona, tier, model, instructions)
+    request = request_for(question, persona, tier, model, instructions and as_meant(instructions))
     settings = settings_of(context)
     anyio.run(_ask, request, settings, stream, as_json, offline)
     return Exit.DONE

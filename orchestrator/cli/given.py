@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -81,14 +82,31 @@ def split_inputs(pairs: Sequence[str]) -> list[tuple[str, str]]:
         key, equals, value = pair.partition("=")
         if not equals or not key:
             raise Unusable(f"-i {pair}: an input is written key=value")
-        found.append((key, value))
+        found.append((key, as_meant(value)))
     return found
+
+
+def as_meant(argument: str) -> str:
+    """Return an argument's text. In a locale without UTF-8 (LANG=C) Python hands on the bytes it could not read."""
+    try:
+        argument.encode()
+    except UnicodeEncodeError:
+        return os.fsencode(argument).decode("utf-8", "replace")
+    return argument
+
+
+def as_text(data: bytes, encoding: str) -> str:
+    """Return what a pipe or a file holds: UTF-8, with or without a mark, else text in the console's `encoding`."""
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return data.decode(encoding, "replace")
 
 
 def json_object(file: str) -> dict[str, Any]:
     """Return the object in a JSON file."""
     try:
-        document = json.loads(Path(file).read_text("utf-8"))
+        document = json.loads(Path(file).read_text("utf-8-sig"))
     except RecursionError:
         raise Unusable(f"--inputs {file}: it is nested too deeply") from None
     except (OSError, ValueError) as error:
