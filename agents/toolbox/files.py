@@ -87,7 +87,7 @@ def list_inside(root: Path, relative: str = ".") -> list[str]:
     with _opened(root, relative, folders) as folder:
         with os.scandir(folder.path if folder.fd is None else folder.fd) as entries:
             found = [entry for entry in entries if not entry.is_symlink()]
-        return sorted(entry.name + "/" * entry.is_dir(follow_symlinks=False) for entry in found)
+        return sorted(_in_text(entry.name) + "/" * entry.is_dir(follow_symlinks=False) for entry in found)
 
 
 def _parts(relative: str) -> list[str]:
@@ -98,7 +98,20 @@ def _parts(relative: str) -> list[str]:
         raise PathEscapes(relative, "it goes up by `..`")
     if not path.parts or "\0" in relative:
         raise PathEscapes(relative, "it names no file")
-    return list(path.parts)
+    return [_on_disk(part) for part in path.parts]
+
+
+def _on_disk(name: str) -> str:
+    """Return the text by which the system calls know the file whose name is `name` in UTF-8.
+
+    They encode by the locale, and in a process without UTF-8 (LANG=C) refuse all other letters.
+    """
+    return os.fsdecode(name.encode())
+
+
+def _in_text(name: str) -> str:
+    """Return a name that a system call gave, as text."""
+    return os.fsencode(name).decode("utf-8", "replace")
 
 
 @contextmanager
