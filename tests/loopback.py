@@ -43,6 +43,8 @@ class Loopback:
 
     def __init__(self) -> None:
         self.requests: list[Seen] = []
+        self.literal = b'"Hello."'
+        """What the mode `literal` says: a JSON string as it stands on the wire, escapes and all."""
         self.stopping = threading.Event()
         self._turns: Counter[str] = Counter()
         self._lock = threading.Lock()
@@ -264,6 +266,15 @@ def _torn(handler: _Handler, words: str) -> None:
     handler.close_connection = True
 
 
+def _literal(handler: _Handler, _: str) -> None:
+    if not handler.streamed:
+        handler.whole(200, _completion("#").replace(b'"#"', handler.loopback.literal))
+        return
+    handler.open_events()
+    handler.chunk(_event({"choices": [{"delta": {"content": "#"}}]}).replace(b'"#"', handler.loopback.literal))
+    handler.end_events()
+
+
 def _latin1(handler: _Handler, _: str) -> None:
     """Words that are not UTF-8, as a careless proxy sends them."""
     if not handler.streamed:
@@ -291,6 +302,7 @@ MODES: dict[str, Callable[[_Handler, str], None]] = {
     "torn": _torn,
     "wrong-type": lambda handler, _: handler.answer(content_type="application/octet-stream"),
     "latin1": _latin1,
+    "literal": _literal,
 }
 """By name; an argument follows `=`: `429=7` (Retry-After), `slow=0.2` (seconds), `cut=0`, `torn=2` (words before)."""
 
