@@ -30,6 +30,7 @@ TYPES = {
     "billing_error": 402,
     "permission_error": 403,
     "not_found_error": 404,
+    "conflict_error": 409,
     "request_too_large": 413,
     "rate_limit_error": 429,
     "api_error": 500,
@@ -38,7 +39,14 @@ TYPES = {
 }
 """The status that each type comes with, for an error that comes inside a 200."""
 
-MONEY_CODES = {"enforced_spend_limit_reached", "billing_error"}
+# Kinds of 402, 429 and 400, from the SDK anthropic 2.11.0: no waiting cures them.
+MONEY_CODES = {
+    "contract_spend_limit_reached",
+    "enforced_spend_limit_reached",
+    "linked_organization_billing_unavailable",
+    "linked_organization_spend_limit_reached",
+}
+ACCOUNT_CODES = {"cmek_key_disabled", "organization_on_hold", "organization_type_not_supported"}
 _money = re.compile(
     r"credit balance|spend(?:ing)? limit|(?:specified|monthly) (?:API )?usage limit|purchase credits", re.IGNORECASE
 ).search
@@ -95,7 +103,7 @@ def _sort(kind: int, report: Report, at: float | None, now: float) -> ProviderEr
         return QuotaSpent(text, retry_at=at) if _long_window(text) else RateLimited(text, retry_at=at)
     if kind == 529:
         return Overloaded(text)
-    if kind in (401, 403) or (kind == 400 and _disabled(text)):
+    if kind in (401, 403) or codes & ACCOUNT_CODES or (kind == 400 and _disabled(text)):
         return AuthFailed(text)
     if kind in (404, 405, 410, 501) or (kind == 400 and _unsupported(text)):
         return Unsupported(text)

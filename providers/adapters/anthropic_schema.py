@@ -1,4 +1,5 @@
-"""JSON Schema in the subset that the Messages dialect compiles. Source: its structured-outputs page, 2026-11.
+"""JSON Schema in the subset that the Messages dialect compiles. Sources: its structured-outputs
+page and `transform_schema` of the SDK anthropic 2.11.0, 2026-11.
 
 Objects must be closed, references may not recurse, and bounds on numbers, lengths and counts are not taken: those go
 into the description, for the model to read. What an answer must satisfy stays the caller's own schema.
@@ -14,13 +15,11 @@ from typing import Any
 MAX_OPTIONAL = 24
 MAX_UNIONS = 16
 FORMATS = {"date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid"}
-_AS_IS = ("title", "default")
 _TOLD = (
-    "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "minLength", "maxLength", "pattern",
-    "format", "minItems", "maxItems", "uniqueItems", "contains", "minProperties", "maxProperties", "propertyNames",
-    "patternProperties", "not", "if", "then", "else", "dependentRequired", "dependentSchemas",
+    "default", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "minLength", "maxLength",
+    "pattern", "format", "minItems", "maxItems", "uniqueItems", "contains", "minProperties", "maxProperties",
+    "propertyNames", "patternProperties", "not", "if", "then", "else", "dependentRequired", "dependentSchemas",
 )  # fmt: skip
-_TYPES = {str: "string", bool: "boolean", int: "integer", float: "number", type(None): "null"}
 _DEFINITIONS = ("$defs", "definitions")
 
 
@@ -65,7 +64,7 @@ class _Translation:
             return {"$ref": node["$ref"]}
         if "allOf" in node:
             return self._node(_only(node))
-        out = {key: node[key] for key in _AS_IS if key in node}
+        out = {"title": node["title"]} if "title" in node else {}
         types = self._typed(node, out)
         if "object" in types:
             self._object(node, out)
@@ -84,29 +83,28 @@ class _Translation:
         self._references.add(reference)
 
     def _typed(self, node: Mapping[str, Any], out: dict[str, Any]) -> list[str]:
-        """Say what `node` is: by type, by its values, or as one of several. Return its types."""
-        branches = node.get("anyOf") or node.get("oneOf")
-        if branches:
+        """Say what `node` is: by its values, as one of several, or by type. Return its types in the last case.
+
+        The vendor's own client sends no type beside the other two.
+        """
+        if branches := node.get("anyOf") or node.get("oneOf"):
             if "properties" in node or "items" in node:
                 raise _NoSuchWords  # each branch would be closed to what stands beside it
             self._unions += 1
             out["anyOf"] = [self._node(branch) for branch in branches]
-        values = node["enum"] if "enum" in node else [node["const"]] if "const" in node else None
-        if values is not None:
-            if not values or any(type(value) not in _TYPES for value in values):
+            return []
+        if "enum" in node or "const" in node:
+            values = [*node.get("enum", ()), *([node["const"]] if "const" in node else ())]
+            if not values or any(isinstance(value, list | Mapping) for value in values):
                 raise _NoSuchWords
             out |= {key: node[key] for key in ("enum", "const") if key in node}
-        named = node.get("type")
-        if named is None and values is not None:
-            named = list(dict.fromkeys(_TYPES[type(value)] for value in values))
-        if named is None and "properties" in node:
-            named = "object"
-        types = [named] if isinstance(named, str) else list(named or ())
-        if not types and not branches:
+            return []
+        named = node.get("type") or ("object" if "properties" in node else ())
+        types = [named] if isinstance(named, str) else list(named)
+        if not types:
             raise _NoSuchWords
-        if types:
-            out["type"] = types[0] if len(types) == 1 else types
-            self._unions += len(types) > 1
+        self._unions += len(types) > 1
+        out["type"] = named
         return types
 
     def _object(self, node: Mapping[str, Any], out: dict[str, Any]) -> None:
@@ -117,7 +115,8 @@ class _Translation:
             raise _NoSuchWords  # a map: closed it could only be empty
         self._optional += len(properties) - len(required)
         out["properties"] = {name: self._node(value) for name, value in properties.items()}
-        out["required"] = list(required)
+        if required:
+            out["required"] = list(required)
         out["additionalProperties"] = False
 
     def _told(self, node: Mapping[str, Any], out: dict[str, Any]) -> str:

@@ -100,6 +100,20 @@ def test_money_is_never_tried_again():
         assert (found.recovery, found.fault, found.retry_at) == (Recovery.ELSEWHERE, Fault.KEY, None)
 
 
+@pytest.mark.parametrize(
+    ("status", "code", "error"),
+    [
+        (429, "contract_spend_limit_reached", QuotaSpent),
+        (402, "linked_organization_spend_limit_reached", QuotaSpent),
+        (400, "organization_on_hold", AuthFailed),
+        (400, "request_body_encoding_invalid", BadRequest),
+        (413, "request_body_too_large_after_decoding", ContextTooLong),
+    ],
+)
+def test_errors_by_code(status, code, error):
+    assert type(classified(status, body("what comes next year", "words", error_code=code))) is error
+
+
 def test_a_spend_limit_of_ones_own_ends_when_it_says():
     found = classified(
         400,

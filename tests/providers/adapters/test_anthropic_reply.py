@@ -39,7 +39,8 @@ ASK = Request((user("hi"),))
 THINKING = {"type": "thinking", "thinking": "Rain?", "signature": "c2ln"}
 HIDDEN = {"type": "redacted_thinking", "data": "ZGF0YQ"}
 SEARCH = {"type": "server_tool_use", "id": "srvtoolu_1", "name": "web_search", "input": {"query": "rain"}}
-FOUND = {"type": "web_search_tool_result", "tool_use_id": "srvtoolu_1", "content": [{"type": "web_search_result"}]}
+PAGE = {"type": "web_search_result", "title": "Rain", "url": "https://rain.test", "encrypted_content": "eA=="}
+FOUND = {"type": "web_search_tool_result", "tool_use_id": "srvtoolu_1", "content": [PAGE]}
 LOOK = {"type": "tool_use", "id": "toolu_1", "name": "look", "input": {"at": "Firenze ☔", "n": 1.5}}
 NOTHING = {"type": "tool_use", "id": "toolu_2", "name": "now", "input": {}}
 USAGE = {

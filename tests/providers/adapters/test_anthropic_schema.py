@@ -25,7 +25,7 @@ def closed(**properties) -> dict:
 def test_objects_are_closed_at_every_level():
     inner = {"properties": {"n": {"type": "integer"}}}
     schema = {"type": "object", "properties": {"a": inner, "b": {"type": "array", "items": inner}}, "required": ["a"]}
-    wanted = {**closed(n={"type": "integer"}), "required": []}
+    wanted = {"type": "object", "properties": {"n": {"type": "integer"}}, "additionalProperties": False}
     assert subset(schema) == {
         "type": "object",
         "properties": {"a": wanted, "b": {"type": "array", "items": wanted}},
@@ -56,9 +56,9 @@ def test_what_is_not_taken_is_told():
 @pytest.mark.parametrize(
     ("node", "wanted"),
     [
-        ({"enum": ["a", "b"]}, {"enum": ["a", "b"], "type": "string"}),
-        ({"enum": ["a", None]}, {"enum": ["a", None], "type": ["string", "null"]}),
-        ({"const": 1}, {"const": 1, "type": "integer"}),
+        ({"enum": ["a", "b"]}, {"enum": ["a", "b"]}),
+        ({"type": ["string", "null"], "enum": ["a", None]}, {"enum": ["a", None]}),
+        ({"type": "integer", "const": 1, "default": 1}, {"const": 1, "description": "(default: 1)"}),
         ({"oneOf": [TEXT, {"type": "null"}]}, {"anyOf": [TEXT, {"type": "null"}]}),
         ({"allOf": [TEXT], "title": "T"}, {**TEXT, "title": "T"}),
         ({"type": ["string", "null"]}, {"type": ["string", "null"]}),
@@ -72,7 +72,7 @@ def test_definitions_are_kept_and_closed():
     schema = {**closed(x={"$ref": "#/$defs/X"}), "$defs": {"X": {"type": "object", "properties": {"t": TEXT}}}}
     assert subset(schema) == {
         **closed(x={"$ref": "#/$defs/X"}),
-        "$defs": {"X": {**closed(t=TEXT), "required": []}},
+        "$defs": {"X": {"type": "object", "properties": {"t": TEXT}, "additionalProperties": False}},
     }
 
 
