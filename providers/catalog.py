@@ -14,6 +14,10 @@ from providers.messages import Ability, Usage
 ToolIds = Literal["opaque", "alnum9"]
 JsonMode = Literal["schema", "object", "prompt"]
 Metric = Literal["requests", "input", "output", "total", "uncached", "neurons", "usd"]
+WindowKind = Literal["rolling", "fixed", "day", "month"]
+Counting = Literal["default", "sent", "answered"]
+"""Which calls a limit counts: all that reached the provider, or those that it answered. By default requests are counted
+when sent, all else when answered."""
 Problem = tuple[tuple[str | int, ...], str]
 """Where in a file (the path of keys) and what is wrong there."""
 
@@ -82,10 +86,11 @@ class Price:
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """A provider's allowance: `amount` of `metric` in `window` seconds. Data only: nothing enforces it yet.
+    """A provider's allowance: `amount` of `metric` in `window` seconds; `quota.py` counts it.
 
-    `model` is the wire name it holds for; None: the whole account. `plan` names the plan it belongs to; empty: any.
-    `paced`: spread evenly, so a second call must wait out the window (a spacing), not a sum within it.
+    It holds for the whole account, for the `model` of this wire name, or for a `pool` of models that share it. `plan`
+    names the plan it belongs to; empty: any. `paced`: spread evenly, so a second call must wait out the window (a
+    spacing, `burst` calls at once), not a sum within it.
     """
 
     metric: Metric
@@ -96,6 +101,20 @@ class Limit:
     paced: bool = False
     source: str = ""
     as_of: str = ""
+    kind: WindowKind = "rolling"
+    """`fixed`: counted in spans from the epoch; `day` and `month`: of the calendar in `timezone`."""
+    timezone: str = "UTC"
+    burst: int = 1
+    pool: tuple[str, ...] = ()
+    counts: Counting = "default"
+    reserves: Literal["whole", "input"] = "whole"
+    """`input`: what the answer may come to is not reserved, only booked once it is known."""
+    published: bool = False
+    """The vendor's figure from the packaged catalog: it is kept only on the plan that it names."""
+
+    def covers(self, model: str) -> bool:
+        """Whether it holds for calls of the model with this wire name."""
+        return self.model in (None, model) and (not self.pool or model in self.pool)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +151,16 @@ class Provider:
     """Never a candidate for being there alone: it waits for its base URL, or for `Catalog.enable`."""
     any_model: bool = False
     """Serves models that the catalog can't know; a name that a policy brings gets the facts of the first row."""
+    plan: str = ""
+    """The plan that the account is on (`free`), where a routing file says so: its published limits are then kept."""
+
+    def kept_limits(self, model: str) -> tuple[Limit, ...]:
+        """Return the limits that no call of `model` may pass: those a routing file states, and those of the plan."""
+        return tuple(
+            limit
+            for limit in self.limits
+            if limit.covers(model) and (not limit.published or (self.plan and limit.plan in ("", self.plan)))
+        )
 
     def full_name(self, model: str) -> str:
         """Return `provider/model`. A wire name that begins so already (`openrouter/auto`) is not prefixed twice."""
@@ -238,7 +267,12 @@ def load_catalog() -> Catalog:
     """Return the packaged catalog. Raise `CatalogError` where the file can't be."""
     from providers.rows import packaged
 
-    return Catalog({}).overlay(packaged("catalog.yaml")["providers"])
+    rows = Catalog({}).overlay(packaged("catalog.yaml")["providers"]).providers
+    return Catalog({name: replace(row, limits=tuple(map(_published, row.limits))) for name, row in rows.items()})
+
+
+def _published(limit: Limit) -> Limit:
+    return replace(limit, published=True)
 
 
 def url_problem(url: str) -> str | None:

@@ -17,7 +17,6 @@ from datetime import UTC, date, datetime, time, tzinfo
 from functools import lru_cache
 from math import floor, inf, nextafter
 from typing import Literal
-from zoneinfo import ZoneInfo
 
 BUCKETS = 60
 """Of a rolling window: its memory is bounded by them, and a call is counted at most one of them too long."""
@@ -236,9 +235,22 @@ def start(window: Window, number: int) -> float:
     return at
 
 
+def knows_timezone(name: str) -> bool:
+    """Whether `name` is an IANA time zone that this machine has."""
+    try:
+        _zone(name)
+    except (ValueError, KeyError, OSError):
+        return False
+    return True
+
+
 @lru_cache(maxsize=64)
 def _zone(name: str) -> tzinfo:
-    return UTC if name == "UTC" else ZoneInfo(name)
+    if name == "UTC":
+        return UTC
+    from zoneinfo import ZoneInfo  # some milliseconds, for those few who count by a wall clock
+
+    return ZoneInfo(name)
 
 
 def _lacking(state: State, meter: Meter, amount: float, now: float) -> Refused | None:

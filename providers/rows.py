@@ -15,6 +15,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from providers.catalog import Limit, Metric, Model, Price, Problem, Provider, url_problem
 from providers.messages import Ability
 from providers.quantities import parse_duration
+from providers.quota import CALENDAR_SECONDS, knows_timezone
 
 Dialect = Literal["openai-chat", "anthropic-messages", "gemini", "scripted"]
 Duration = Annotated[float, BeforeValidator(parse_duration), Field(gt=0)]
@@ -22,7 +23,7 @@ Name = Annotated[str, Field(pattern=r"^\S+$")]
 Day = Annotated[str, BeforeValidator(str), Field(pattern=r"^\d{4}-\d\d-\d\d$")]
 """An ISO date; YAML reads one as a date, which is text again here."""
 
-_COPIED = {"dialect", "base_url", "hosted", "any_model", "source", "as_of"}
+_COPIED = {"dialect", "base_url", "hosted", "any_model", "plan", "source", "as_of"}
 _PROVIDER_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 
 
@@ -70,13 +71,20 @@ class PriceShape(Shape):
 
 
 class LimitShape(Shape):
-    """Either an `amount` in a `window`, or a `spacing` between two."""
+    """An `amount` in a `window` or on a `calendar`, or a `spacing` between two."""
 
     metric: Metric
     amount: float | None = Field(None, gt=0)
     window: Duration | None = None
+    fixed: bool = False
+    calendar: Literal["day", "month"] | None = None
+    timezone: str = "UTC"
     spacing: Duration | None = None
+    burst: int = Field(1, ge=1)
     model: str | None = None
+    pool: list[Name] = Field(default_factory=list)
+    counts: Literal["sent", "answered"] | None = None
+    reserves: Literal["whole", "input"] = "whole"
     plan: str = ""
     source: str = ""
     as_of: Day = ""
@@ -101,6 +109,7 @@ class ProviderShape(Shape):
     opt_in: bool = False
     any_model: bool = False
     quirks: QuirksShape = QuirksShape()
+    plan: str = ""
     limits: list[LimitShape] = Field(default_factory=list)
     models: dict[Name, ModelShape | None] = Field(default_factory=dict)
     source: str = ""
@@ -193,11 +202,20 @@ def _unsound(row: ProviderShape, base: Provider | None) -> Iterable[Problem]:
 
 
 def _limit_problems(limit: LimitShape) -> Iterable[str]:
+    windows = [limit.window, limit.calendar]
     if limit.spacing is not None:
-        if limit.amount is not None or limit.window is not None:
+        if limit.amount is not None or any(windows):
             yield "has a spacing and an amount in a window: write two limits"
-    elif limit.amount is None or limit.window is None:
+        if limit.metric != "requests":
+            yield f"has a spacing between {limit.metric}: only requests can be spaced"
+    elif limit.amount is None or not any(windows):
         yield "needs an amount and a window, or a spacing"
+    elif all(windows):
+        yield "has a window and a calendar: write two limits"
+    if limit.model is not None and limit.pool:
+        yield "is for one model or for a pool of them, not both"
+    if not knows_timezone(limit.timezone):
+        yield f"knows no timezone {limit.timezone!r}: write one as Europe/Berlin"
 
 
 def _merged(name: str, row: ProviderShape, base: Provider | None) -> Provider:
@@ -234,15 +252,33 @@ def _limits(base: tuple[Limit, ...], rows: Iterable[LimitShape]) -> tuple[Limit,
     """Return both, a new limit in place of the old one on the same thing."""
     merged = {_subject(limit): limit for limit in base}
     for row in rows:
-        amount, window = (1.0, row.spacing) if row.spacing else (row.amount, row.window)
-        assert amount is not None and window is not None  # noqa: PT018  # `_limit_problems` has seen to it
-        limit = Limit(row.metric, amount, window, row.model, row.plan, bool(row.spacing), row.source, row.as_of)
+        limit = _limit(row)
         merged[_subject(limit)] = limit
     return tuple(merged.values())
 
 
+def _limit(row: LimitShape) -> Limit:
+    window = row.spacing or row.window or CALENDAR_SECONDS[row.calendar or "day"]
+    return Limit(
+        metric=row.metric,
+        amount=row.amount or 1.0,
+        window=window,
+        model=row.model,
+        plan=row.plan,
+        paced=bool(row.spacing),
+        source=row.source,
+        as_of=row.as_of,
+        kind=row.calendar or ("fixed" if row.fixed else "rolling"),
+        timezone=row.timezone,
+        burst=row.burst,
+        pool=tuple(row.pool),
+        counts=row.counts or "default",
+        reserves=row.reserves,
+    )
+
+
 def _subject(limit: Limit) -> tuple[object, ...]:
-    return limit.metric, limit.window, limit.model, limit.paced
+    return limit.metric, limit.window, limit.model, limit.pool, limit.paced
 
 
 def _unlike(provider: Provider) -> Iterable[Problem]:
@@ -253,5 +289,6 @@ def _unlike(provider: Provider) -> Iterable[Problem]:
         if name != provider.full_name(name) and provider.full_name(name) in provider.models:
             yield ("models", name), f"is the same as {provider.full_name(name)!r}: write that"
     for at, limit in enumerate(provider.limits):
-        if limit.model is not None and limit.model not in provider.models:
-            yield ("limits", at, "model"), f"no model {limit.model!r} here{nearest(limit.model, provider.models)}"
+        for key, name in [("model", limit.model), *(("pool", name) for name in limit.pool)]:
+            if name is not None and name not in provider.models:
+                yield ("limits", at, key), f"no model {name!r} here{nearest(name, provider.models)}"

@@ -36,6 +36,7 @@ JSON = st.recursive(
     ),
 )
 NEW = {"dialect": "openai-chat", "base_url": "http://127.0.0.1:9/v1", "models": {"m": {"context": 8, "max_output": 4}}}
+MODEL = "openai/gpt-oss-120b"
 
 
 @pytest.fixture(scope="module")
@@ -209,6 +210,49 @@ class TestOverlay:
             Limit("requests", 10, 60),
             Limit("requests", 1, 60, paced=True),
         )
+
+    def test_a_limit_on_a_calendar_replaces_the_one_of_as_long_a_window(self, catalog):
+        row = {"metric": "requests", "amount": 9, "calendar": "day", "timezone": "America/Los_Angeles", "model": "m"}
+        rows = {"lab": {**NEW, "limits": [{**row, "calendar": None, "window": "1d"}]}}
+        laid = catalog.overlay(rows).overlay({"lab": {"limits": [row]}})
+        assert laid.providers["lab"].limits == (
+            Limit("requests", 9, 86400, "m", kind="day", timezone="America/Los_Angeles"),
+        )
+
+    def test_a_pool_of_models_shares_a_limit(self, catalog):
+        limit = {"metric": "total", "amount": 9, "window": "1h", "fixed": True, "pool": ["m"], "reserves": "input"}
+        (found,) = catalog.overlay({"lab": {**NEW, "limits": [limit]}}).providers["lab"].limits
+        assert (found.kind, found.pool, found.reserves) == ("fixed", ("m",), "input")
+        assert found.covers("m")
+        assert not found.covers("other")
+
+    @pytest.mark.parametrize(
+        ("changed", "said"),
+        [
+            ({"timezone": "Europe/Berlim"}, "knows no timezone"),
+            ({"calendar": "day"}, "has a window and a calendar"),
+            ({"model": "m", "pool": ["m"]}, "for one model or for a pool"),
+            ({"window": None}, "needs an amount and a window"),
+            ({"amount": None, "window": None, "spacing": 1, "metric": "input"}, "only requests can be spaced"),
+        ],
+    )
+    def test_a_limit_that_cannot_be_is_refused(self, catalog, changed, said):
+        limit = {"metric": "requests", "amount": 9, "window": 60, **changed}
+        assert said in problems(catalog, {"lab": {**NEW, "limits": [limit]}})["providers.lab.limits.0"]
+
+    def test_published_limits_are_kept_only_on_their_plan(self, catalog):
+        def kept(row):
+            return [limit.amount for limit in catalog.overlay({"groq": row}).providers["groq"].kept_limits(MODEL)]
+
+        assert kept({}) == []
+        assert kept({"plan": "free"}) == [1000, 8000]
+        assert kept({"plan": "developer"}) == []
+        assert kept({"limits": [{"metric": "requests", "amount": 5, "window": "1m"}]}) == [5]
+        assert kept({"plan": "free", "limits": [{"metric": "requests", "amount": 5, "window": "1d"}]}) == [
+            1000,
+            8000,
+            5,
+        ]
 
     def test_a_new_provider_on_a_known_dialect(self, catalog):
         assert opened(catalog.overlay({"tech-lab": NEW}), {}) == {"tech-lab"}
