@@ -24,6 +24,7 @@ from providers.unicode import clean, clean_json
 VERSION = "2023-06-01"
 MAX_TOKENS = 8192
 """Sent where neither the request nor the row has a cap: the dialect demands one."""
+SYSTEM = "anthropic-messages system"
 CACHED = b',"cache_control":{"type":"ephemeral"}'
 
 
@@ -56,7 +57,8 @@ class AnthropicMessages:
         """Yield the members of the body that are joined of bytes which outlive a turn."""
         if request.tools:
             yield b'"tools":[' + b",".join([self._kept.keep("tool", tool, _tool) for tool in request.tools]) + b"]"
-        system = [block for m in request.messages if m.role == "system" if (block := m.memo(_SYSTEM, _instruction))]
+        # One place for instructions: those given in mid-conversation stand there too, in order.
+        system = [block for m in request.messages if m.role == "system" if (block := m.memo(SYSTEM, _instruction))]
         if (output := request.output_schema) is not None:
             native = (
                 candidate.provider.quirks.json_mode == "schema" and Ability.JSON_SCHEMA in candidate.model.abilities
@@ -69,9 +71,6 @@ class AnthropicMessages:
         if system:
             yield b'"system":[' + _block_marked(b",".join(system), marked) + b"]"
         yield b'"messages":[' + _messages(request, candidate.provider.name, marked) + b"]"
-
-
-_SYSTEM = "anthropic-messages system"
 
 
 def _head(request: Request, candidate: Candidate, *, stream: bool) -> dict[str, Any]:
