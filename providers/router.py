@@ -8,20 +8,19 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from random import Random
 
-import anyio
 import anyio.lowlevel
 
 from providers.adapters import Adapter, LocalAdapter
 from providers.books import Accept, Exchange, Purse, Turn, check
 from providers.catalog import Candidate, Catalog, load_catalog
-from providers.errors import ProviderError, TimedOut
+from providers.errors import ProviderError
 from providers.events import Emit, ignore
 from providers.messages import Request, Response
 from providers.policy import Policy, default_policy
 from providers.routing import Fleet, Outcome, Try, attempts
 from providers.streaming import ResponseStream
 from providers.transport import Transport, open_transport
-from providers.wire import Access, phases
+from providers.wire import Access
 
 
 class ProviderManager:
@@ -106,12 +105,10 @@ class ProviderManager:
             return local.respond(request, candidate)
         adapter = self._access.remote[candidate.provider.dialect]
         message = adapter.encode(request, candidate, stream=False)
-        with anyio.move_on_after(limits.total):
-            reply = await self._access.transport.send(message, **phases(limits))
-            if 200 <= reply.status < 300:
-                return adapter.decode(reply, request, candidate, self.clock())
-            raise adapter.classify(reply, candidate, self.clock())
-        raise TimedOut(f"no whole answer within {limits.total:g} s", phase="total")
+        reply = await self._access.send(message, limits)
+        if 200 <= reply.status < 300:
+            return adapter.decode(reply, request, candidate, self.clock())
+        raise adapter.classify(reply, candidate, self.clock())
 
     def stream(self, request: Request, *, emit: Emit = ignore, purse: Purse | None = None) -> ResponseStream:
         """Return the answer as it comes: `async with manager.stream(request) as deltas: async for delta in deltas`."""

@@ -120,7 +120,7 @@ class ResponseStream:
             return response
         if self._wire is None:
             adapter = self._access.remote[effect.candidate.provider.dialect]
-            self._wire = _Wire(adapter, self._turn, effect)
+            self._wire = _Wire(adapter, self._turn, effect, keeps_time=self._access.keeps_time)
             await self._wire.open(self._access.transport)
         deltas = await self._wire.read()
         if deltas is None:
@@ -141,9 +141,10 @@ class ResponseStream:
 class _Wire:
     """One streamed reply: its socket, its decoder, and how patient we are with it."""
 
-    __slots__ = ("_adapter", "_began", "_effect", "_stream", "_turn", "decoder", "heard")
+    __slots__ = ("_adapter", "_began", "_effect", "_keeps_time", "_stream", "_turn", "decoder", "heard")
 
-    def __init__(self, adapter: Adapter, turn: Turn, effect: Try) -> None:
+    def __init__(self, adapter: Adapter, turn: Turn, effect: Try, *, keeps_time: bool) -> None:
+        self._keeps_time = keeps_time
         self._adapter, self._turn, self._effect = adapter, turn, effect
         self._began = anyio.current_time()
         self._stream: HttpStream | None = None
@@ -180,6 +181,8 @@ class _Wire:
 
     async def _bytes(self) -> bytes:
         assert self._stream is not None
+        if self.heard and self._keeps_time:  # what is left to watch, silence and the total, the transport watches
+            return await self._stream.read()
         seconds, phase = self._patience()
         with anyio.move_on_after(seconds):
             return await self._stream.read()

@@ -17,9 +17,12 @@ MAX_KEPT = 1024
 NO_RESULT = "(no result: the call was not carried out)"
 
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+
 def to_json(value: Any) -> bytes:
     """Return compact UTF-8. Raise `ValueError` for what JSON has no word for: NaN, Infinity, a lone surrogate."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+    return _ENCODER.encode(value).encode()  # `json.dumps` would build an encoder for each call
 
 
 class Kept:

@@ -42,6 +42,8 @@ class Transport(Protocol):
 
     Seconds: `connect_s` to a connection, `first_byte_s` from there to the reply's head, `idle_s` between two reads of
     its body, `total_s` for all of it. Cancelling a call closes its connection.
+
+    One whose attribute `keeps_time` is true is trusted with these limits; any other is cut off from outside.
     """
 
     async def send(

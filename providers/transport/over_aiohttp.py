@@ -60,6 +60,8 @@ class AiohttpTransport:
     `trust_env` stays off: it would ask `~/.netrc` for keys, in a thread, at every request.
     """
 
+    keeps_time = True
+
     def __init__(self, *, max_bytes: int = MAX_BYTES) -> None:
         self.max_bytes = max_bytes
         self._target = lru_cache(maxsize=256)(self._resolve)

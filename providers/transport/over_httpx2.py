@@ -45,6 +45,8 @@ class HttpxTransport:
     `inner` replaces the network: an `httpx2.MockTransport`, an ASGI app's transport.
     """
 
+    keeps_time = True
+
     def __init__(self, inner: httpx2.AsyncBaseTransport | None = None, *, max_bytes: int = MAX_BYTES) -> None:
         # Some 0.2 s; paid by whoever opens a network, not by whoever imports this package.
         import httpx2
