@@ -12,6 +12,7 @@ from providers.catalog import Candidate
 from providers.errors import BadReply, ProviderError
 from providers.events import AttemptEnded, AttemptStarted, Emit, RouteChosen, WaitingForProvider
 from providers.messages import Attempt, Request, Response, Usage, estimate_tokens
+from providers.prices import cost_of
 from providers.routing import Fleet, Outcome, Sleep, Try, expected_output
 
 Accept = Callable[[Response], None]
@@ -52,7 +53,7 @@ class Turn:
             response,
             provider=response.provider or candidate.provider.name,
             model=response.model or candidate.model.name,
-            cost=_cost(candidate, response.usage) if response.cost is None else response.cost,
+            cost=cost_of(candidate, response.usage, self.clock()) if response.cost is None else response.cost,
             attempts=tuple(self.attempts),
             latency_ms=(self.clock() - self.began) * 1000,
         )
@@ -75,7 +76,7 @@ class Exchange:
         if turn.purse is not None:
             self._tokens = turn.fleet.demands(turn.request)[0]
             wanted = Usage(input=self._tokens, output=expected_output(turn.request, candidate.model))
-            self._held = turn.purse.reserve(_cost(candidate, wanted) or 0, wanted.total)
+            self._held = turn.purse.reserve(cost_of(candidate, wanted, turn.clock()) or 0, wanted.total)
         self._began = turn.clock()
         turn.emit(AttemptStarted(effect.number, candidate.provider.name, candidate.model.name))
 
@@ -95,6 +96,8 @@ class Exchange:
             attempt = Attempt(provider, model, how, ms=ms)
         else:
             error.of(provider, model)
+            if candidate.key:
+                error.hide(candidate.key)
             attempt = Attempt(provider, model, how, error.status, type(error).__name__, error.message, ms)
         if how == "ok":
             turn.answered_by = candidate
@@ -111,12 +114,7 @@ class Exchange:
             said = estimate_tokens(response.text) if response is not None else heard
             usage = Usage(input=self._tokens, output=said)
         known = response.cost if response is not None else None
-        held.settle(known if known is not None else _cost(candidate, usage) or 0, usage.total)
-
-
-def _cost(candidate: Candidate, usage: Usage) -> int | None:
-    price = candidate.model.price
-    return None if price is None else price.cost(usage)
+        held.settle(known if known is not None else cost_of(candidate, usage, self._turn.clock()) or 0, usage.total)
 
 
 def check(response: Response) -> None:
