@@ -52,6 +52,11 @@ HEALTH_FAULTS = frozenset({Fault.KEY, Fault.ENDPOINT, Fault.PROVIDER, Fault.NETW
 """Only these may move a candidate's health: a caller's bad request says nothing about a provider."""
 
 
+HIDDEN = "***"
+SHORTEST_HIDDEN = 4
+"""Characters of a secret that may stand at a message's end: fewer are no secret, and could be anything."""
+
+
 class ProviderError(Exception):
     """One attempt failed. `provider` and `model` are set by the router, `retry_at` (epoch seconds UTC) where known."""
 
@@ -70,6 +75,13 @@ class ProviderError(Exception):
         """Set whose failure it is, and return itself."""
         self.provider, self.model = provider, model
         return self
+
+    def hide(self, secret: str) -> None:
+        """Take `secret` out of the message, whole or cut off at the end: some providers repeat the key they refuse."""
+        text = self.message.replace(secret, HIDDEN)
+        cut_off = next((n for n in range(len(secret) - 1, SHORTEST_HIDDEN, -1) if text.endswith(secret[:n])), 0)
+        self.message = text[: len(text) - cut_off] + HIDDEN * bool(cut_off)
+        self.args = (self.message, *self.args[1:])
 
     def __str__(self) -> str:
         who = f"{self.provider}/{self.model}: " if self.provider else ""

@@ -275,6 +275,15 @@ def _literal(handler: _Handler, _: str) -> None:
     handler.end_events()
 
 
+def _echo(handler: _Handler, status: str) -> None:
+    """Repeat the key, as some vendors' error messages do; with 200 on a page of HTML, as some proxies do."""
+    words = f"Incorrect API key provided: {handler.seen.headers.get('authorization')}. Request headers: ..."
+    if status == "200":
+        handler.whole(200, f"<html>{words}</html>".encode(), "text/html")
+    else:
+        handler.refuse(int(status), words, x_request_id=words)
+
+
 def _latin1(handler: _Handler, _: str) -> None:
     """Words that are not UTF-8, as a careless proxy sends them."""
     if not handler.streamed:
@@ -303,6 +312,7 @@ MODES: dict[str, Callable[[_Handler, str], None]] = {
     "wrong-type": lambda handler, _: handler.answer(content_type="application/octet-stream"),
     "latin1": _latin1,
     "literal": _literal,
+    "echo": _echo,
 }
 """By name; an argument follows `=`: `429=7` (Retry-After), `slow=0.2` (seconds), `cut=0`, `torn=2` (words before)."""
 
