@@ -284,8 +284,8 @@ def _ours(error: Exception, url: str, *, head: bool) -> ProviderError:
 def speaks_to_proxies() -> bool:
     """Return whether aiohttp can speak to every proxy that the environment names: not to SOCKS."""
     proxies = getproxies()
-    named = [proxies[scheme] for scheme in ("http", "https", "all") if proxies.get(scheme)]
-    return all(URL(_with_scheme(proxy)).scheme in ("http", "https") for proxy in named)
+    named = (proxies.get(scheme) or "" for scheme in ("http", "https", "all"))
+    return not any(proxy.startswith("socks") for proxy in named)
 
 
 def _proxy(url: URL) -> URL | None:
@@ -294,11 +294,10 @@ def _proxy(url: URL) -> URL | None:
     proxy, host = proxies.get(url.scheme) or proxies.get("all"), url.host or ""
     if not proxy or proxy_bypass(host) or _excepted(host, url.port, proxies.get("no", "")):
         return None
-    return URL(_with_scheme(proxy))
-
-
-def _with_scheme(proxy: str) -> str:
-    return proxy if "://" in proxy else f"http://{proxy}"
+    found = URL(proxy if "://" in proxy else f"http://{proxy}")
+    if found.scheme not in ("http", "https"):
+        raise ValueError("no proxy that aiohttp speaks to")
+    return found
 
 
 def _excepted(host: str, port: int | None, exceptions: str) -> bool:

@@ -17,6 +17,7 @@ from providers.errors import ProviderError
 from providers.transport import (
     KEEP_ALIVE_S,
     MAX_BYTES,
+    STALE_S,
     Inflow,
     headers_of,
     hung_up,
@@ -55,6 +56,7 @@ class HttpxTransport:
         self.max_bytes = max_bytes
         self._url = lru_cache(maxsize=256)(httpx2.URL)  # vendors' addresses are few, and parsing one costs 50 us
         self._lanes: list[_Lane] = []
+        self._fresh: _Lane | None = None
         self._trust: ssl.SSLContext | None = None
         if inner is not None:
             self._lanes.append(_Lane(httpx2.AsyncClient(transport=inner), room=sys.maxsize))
@@ -70,7 +72,7 @@ class HttpxTransport:
     async def aclose(self) -> None:
         """Close all connections."""
         with anyio.CancelScope(shield=True):
-            for lane in self._lanes:
+            for lane in (*self._lanes, *filter(None, (self._fresh,))):
                 await lane.client.aclose()
 
     def _lane(self) -> _Lane:
@@ -129,7 +131,7 @@ class HttpxTransport:
                     extensions={"timeout": timeout},
                 )
                 with anyio.fail_after(total_s):
-                    reply = await lane.client.send(message, stream=True)
+                    reply = await self._ask(lane, message)
         except BaseException:
             lane.busy -= 1
             raise
@@ -142,6 +144,19 @@ class HttpxTransport:
             await stream.aclose()
             raise
         return stream
+
+    async def _ask(self, lane: _Lane, message: httpx2.Request) -> httpx2.Response:
+        httpx, watch, began = self._httpx, _Watch(), anyio.current_time()
+        message.extensions["trace"] = watch
+        try:
+            return await lane.client.send(message, stream=True)
+        except (httpx.NetworkError, httpx.RemoteProtocolError):
+            # To httpcore a head that is cut in its middle is no different; its bytes are lost, and nobody saw them.
+            if not watch.kept or anyio.current_time() - began > STALE_S:
+                raise
+        if self._fresh is None:
+            self._fresh = _Lane(self._client(kept=0), room=sys.maxsize)
+        return await self._fresh.client.send(message, stream=True)
 
     @contextmanager
     def mapped(self, url: str, *, head: bool) -> Iterator[None]:
@@ -164,10 +179,30 @@ class HttpxTransport:
             case httpx.LocalProtocolError() | UnicodeError():
                 return unsayable(url, error)
             case httpx.ConnectError() | httpx.ProxyError():
-                return no_connection(url, error)
+                return no_connection(url, _why(error))
             case httpx.UnsupportedProtocol() | httpx.InvalidURL():
                 return no_address(url)
         return hung_up(url, error, head=head)
+
+
+def _why(error: BaseException) -> str:
+    """Return the first words on the way to the cause: trio's own errors say nothing of certificates."""
+    while not str(error) and (cause := error.__cause__ or error.__context__) is not None:
+        error = cause
+    return str(error) or type(error).__name__
+
+
+class _Watch:
+    """Learns from httpcore's trace whether a request went out on a connection that had been kept."""
+
+    __slots__ = ("kept",)
+
+    def __init__(self) -> None:
+        self.kept: bool | None = None
+
+    async def __call__(self, event: str, _: object) -> None:
+        if self.kept is None:  # a new connection begins with being made
+            self.kept = event.startswith("http11.")
 
 
 @dataclass(slots=True, eq=False)

@@ -4,23 +4,32 @@ from __future__ import annotations
 
 import gzip
 import os
+import re
 import socket
+import ssl
+import struct
+import sys
 import tracemalloc
+from pathlib import Path
 from typing import Self
 
 import anyio
 import httpx2
 import pytest
 from anyio.abc import SocketStream
+from anyio.streams.tls import TLSListener
 
 from providers.adapters import HttpReply, HttpRequest
 from providers.errors import BadReply, BadRequest, ProviderError, StreamBroken, TimedOut, Unreachable
+from providers.transport import open_transport
 from providers.transport.over_httpx2 import HttpxTransport
 
 pytestmark = pytest.mark.anyio
 
 LIMITS = {"connect_s": 5.0, "first_byte_s": 5.0, "idle_s": 5.0, "total_s": 10.0}
 SOON = 0.05
+CERTIFICATE = Path(__file__).with_name("loopback.pem")
+"""For 127.0.0.1, signed by itself, with its key: `openssl req -x509 -addext subjectAltName=IP:127.0.0.1 ...`."""
 
 
 try:
@@ -53,8 +62,9 @@ def open_net(row):
 class Vendor:
     """A server on loopback. `answer` is called with each connection once a request's head and body have come."""
 
-    def __init__(self, answer):
+    def __init__(self, answer, tls: ssl.SSLContext | None = None):
         self.answer = answer
+        self.tls = tls
         self.heads: list[bytes] = []
         self.connections = 0
         self.gone = anyio.Event()
@@ -66,6 +76,8 @@ class Vendor:
     async def __aenter__(self) -> Self:
         self._listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
         self.port = self._listener.extra(anyio.abc.SocketAttribute.local_port)
+        if self.tls is not None:
+            self._listener = TLSListener(self._listener, self.tls, standard_compatible=False)
         self._tasks = anyio.create_task_group()
         await self._tasks.__aenter__()
         self._tasks.start_soon(self._listener.serve, self.serve)
@@ -227,6 +239,7 @@ async def test_hanging_up_before_the_answer_and_in_its_middle_are_two_things(ope
     async with Vendor(hanging_up) as server, open_net() as net:
         with pytest.raises(Unreachable):
             await net.send(server.request(), **LIMITS)
+    assert len(server.heads) == 1
 
     async def half(server: Vendor, stream: SocketStream) -> None:
         await stream.send(CHUNKED + b"5\r\nhal")
@@ -320,15 +333,157 @@ async def test_a_stream_closed_half_way_closes_its_socket(open_net):
 
 
 async def test_many_at_once_share_nothing_but_the_pool(open_net):
-    async def echo(request: httpx2.Request) -> httpx2.Response:
+    async def echo(server: Vendor, stream: SocketStream) -> None:
+        name = re.search(rb"\r\nn: (\d+)\r\n", server.heads[-1])[1]
         await anyio.lowlevel.checkpoint()
-        return httpx2.Response(200, content=request.headers["n"].encode())
+        await replying(name)(server, stream)
 
-    async with HttpxTransport(httpx2.MockTransport(echo)) as net, anyio.create_task_group() as tasks:
+    async with Vendor(echo) as server, open_net() as net, anyio.create_task_group() as tasks:
 
         async def one(n: int) -> None:
-            reply = await net.send(HttpRequest("POST", "http://vendor.test/", {"n": str(n)}, b""), **LIMITS)
-            assert reply.body == str(n).encode()
+            for _ in range(2):
+                assert (await net.send(server.request(n=str(n)), **LIMITS)).body == str(n).encode()
 
-        for n in range(300):
+        for n in range(100):
             tasks.start_soon(one, n)
+
+
+async def resetting(server: Vendor, stream: SocketStream) -> None:
+    """Close with RST instead of FIN: linger for no time."""
+    raw = stream.extra(anyio.abc.SocketAttribute.raw_socket)
+    raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    await stream.aclose()
+
+
+def in_turn(*answers):
+    """Meet the n-th request with the n-th answer."""
+
+    async def answer(server: Vendor, stream: SocketStream) -> None:
+        await answers[len(server.heads) - 1](server, stream)
+
+    return answer
+
+
+class TestAKeptConnectionThatTheServerLetGo:
+    """A server closes an idle connection at the moment at which the next request goes out on it."""
+
+    @pytest.mark.parametrize("ending", [hanging_up, resetting])
+    async def test_is_asked_again_on_a_fresh_one(self, open_net, ending):
+        async with Vendor(in_turn(replying(b"1"), ending, replying(b"2"))) as server, open_net() as net:
+            assert [(await net.send(server.request(), **LIMITS)).body for _ in range(2)] == [b"1", b"2"]
+        assert (server.connections, len(server.heads)) == (2, 3)
+
+    async def test_is_asked_again_once(self, open_net):
+        async with Vendor(in_turn(replying(b"1"), hanging_up, hanging_up)) as server, open_net() as net:
+            await net.send(server.request(), **LIMITS)
+            with pytest.raises(Unreachable):
+                await net.send(server.request(), **LIMITS)
+        assert len(server.heads) == 3
+
+    async def test_is_not_asked_again_where_its_answer_had_begun(self, open_net):
+        async def half(server: Vendor, stream: SocketStream) -> None:
+            await stream.send(CHUNKED + b"5\r\nhal")
+            await stream.aclose()
+
+        async with Vendor(in_turn(replying(b"1"), half)) as server, open_net() as net:
+            await net.send(server.request(), **LIMITS)
+            with pytest.raises(StreamBroken):
+                await net.send(server.request(), **LIMITS)
+        assert len(server.heads) == 2
+
+
+@pytest.mark.parametrize("path", ["/v1/models/a%2Fb:generate?alt=sse", "/v1//x", "/a+b?c=d%20e"])
+async def test_an_address_is_sent_as_it_is_written(open_net, path):
+    async with Vendor(replying(b"x")) as server, open_net() as net:
+        await net.send(server.request(path), **LIMITS)
+    assert server.heads[0].startswith(f"POST {path} HTTP/1.1\r\n".encode())
+
+
+async def test_a_long_header_is_no_error(open_net):
+    async with Vendor(replying(b"x", "content-security-policy: " + "x" * 20_000)) as server, open_net() as net:
+        assert (await net.send(server.request(), **LIMITS)).body == b"x"
+
+
+@pytest.mark.parametrize("coding", ["br", "zstd", "deflate", "gzip, gzip"])
+async def test_what_was_not_asked_for_is_not_unpacked(open_net, coding):
+    async with Vendor(replying(b"\0" * 99, f"content-encoding: {coding}")) as server, open_net() as net:
+        with pytest.raises(BadReply, match="not asked for"):
+            await net.send(server.request(), **LIMITS)
+
+
+async def test_an_error_says_what_it_can_however_its_body_is_packed(open_net):
+    answer = replying(b"\0" * 99, "content-encoding: br", status="401 No")
+    async with Vendor(answer) as server, open_net() as net:
+        assert (await net.send(server.request(), **LIMITS)).status == 401
+
+
+class TestTheEnvironment:
+    @pytest.fixture(autouse=True)
+    def bare(self, monkeypatch):
+        for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "SSL_CERT_FILE", "SSL_CERT_DIR"):
+            monkeypatch.delenv(name, raising=False)
+            monkeypatch.delenv(name.upper(), raising=False)
+
+    async def test_a_proxy_is_asked_with_its_password(self, open_net, monkeypatch):
+        async with Vendor(replying(b"x")) as proxy, open_net() as net:
+            monkeypatch.setenv("http_proxy", f"http://me:secret@127.0.0.1:{proxy.port}")
+            await net.send(HttpRequest("POST", "http://vendor.test/v1", {}, b"{}"), **LIMITS)
+        assert proxy.heads[0].startswith(b"POST http://vendor.test/v1 HTTP/1.1\r\n")
+        assert b"\r\nproxy-authorization: basic bwu6c2vjcmv0\r\n" in proxy.heads[0].lower()
+        assert b"\r\nhost: vendor.test\r\n" in proxy.heads[0].lower()
+
+    @pytest.mark.parametrize("exceptions", ["127.0.0.1", "localhost, 127.0.0.1", "*", "127.0.0.0/8"])
+    async def test_no_proxy_is_asked_for_what_is_excepted(self, open_net, monkeypatch, exceptions):
+        monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{closed_port()}")
+        monkeypatch.setenv("no_proxy", exceptions)
+        async with Vendor(replying(b"x")) as server, open_net() as net:
+            assert (await net.send(server.request(), **LIMITS)).body == b"x"
+
+    @pytest.mark.parametrize(
+        "proxy", ["http://me:secret@127.0.0.1:{port}", "gopher://me:secret@x", "http://me:secret@["]
+    )
+    async def test_a_proxy_that_does_not_do_is_told_without_its_password(self, open_net, monkeypatch, proxy):
+        monkeypatch.setenv("http_proxy", proxy.format(port=closed_port()))
+        async with open_net() as net:
+            with pytest.raises(Unreachable) as failed:
+                await net.send(HttpRequest("POST", "http://vendor.test/v1", {}, b""), **LIMITS)
+        assert "secret" not in str(failed.value)
+
+    async def test_who_is_trusted_comes_from_ssl_cert_file(self, open_net, monkeypatch):
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(CERTIFICATE)
+        async with Vendor(replying(b"x"), context) as server:
+            request = HttpRequest("POST", f"https://127.0.0.1:{server.port}/v1", {}, b"{}")
+            async with open_net() as net:
+                with pytest.raises(Unreachable, match=r"(?i)certificate"):
+                    await net.send(request, **LIMITS)
+            monkeypatch.setenv("SSL_CERT_FILE", str(CERTIFICATE))
+            async with open_net() as net:
+                assert (await net.send(request, **LIMITS)).body == b"x"
+            monkeypatch.setenv("SSL_CERT_FILE", "/nowhere.pem")
+            async with open_net() as net:
+                with pytest.raises(Unreachable, match="SSL_CERT_FILE"):
+                    await net.send(request, **LIMITS)
+
+    async def test_the_fast_one_is_opened_where_it_can_serve(self, row, monkeypatch):
+        fast = row.endswith("asyncio") and AiohttpTransport is not None
+        async with open_transport() as net:
+            assert type(net) is (AiohttpTransport if fast else HttpxTransport)
+        monkeypatch.setenv("all_proxy", "socks5://127.0.0.1:1")
+        async with open_transport() as net:
+            assert type(net) is HttpxTransport
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not drop what a full queue cannot take")
+async def test_a_server_that_takes_no_connection_is_a_timeout_to_connect(open_net):
+    with socket.socket() as full, socket.socket() as first, socket.socket() as second:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        for taker in (first, second):
+            taker.setblocking(False)
+            taker.connect_ex(full.getsockname())
+        async with open_net() as net:
+            request = HttpRequest("POST", f"http://127.0.0.1:{full.getsockname()[1]}/", {}, b"")
+            with pytest.raises(TimedOut) as failed:
+                await net.send(request, **{**LIMITS, "connect_s": SOON})
+    assert failed.value.phase == "connect"
