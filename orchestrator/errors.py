@@ -9,6 +9,9 @@ OrchestratorError
 ├ NoProvider           nobody is configured to answer
 ├ CannotWrite          the run's folder, or a file in it
 ├ RunNotFound
+├ RunOver             nothing of it is left to be done
+├ RunChanged          its squad is another by now
+├ JournalError        (journal) its record cannot be kept or read
 └ RunCancelled
 """
 
@@ -51,6 +54,18 @@ class RepeatExhausted(OrchestratorError):
 
 class RunNotFound(OrchestratorError):
     """No run has this id."""
+
+
+class RunOver(OrchestratorError):
+    """The run has ended: nothing of it is left to be done."""
+
+
+class RunChanged(OrchestratorError):
+    """The squad is no longer what the run began with. `parts` names what differs."""
+
+    def __init__(self, run: str, parts: Sequence[str]) -> None:
+        super().__init__(f"the run {run} cannot go on: changed since it began: {', '.join(parts)}")
+        self.parts = tuple(parts)
 
 
 class RunCancelled(OrchestratorError):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from enum import Enum
 from typing import Any, Literal, NamedTuple
 
@@ -29,6 +29,22 @@ class RunStarted:
     tasks: tuple[str, ...]
     stub: bool
     out: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class RunResumed:
+    """The run goes on from its record. `in_flight` are the steps that were begun and have no result."""
+
+    done: tuple[str, ...]
+    """Tasks that ended before: they are not done again."""
+    in_flight: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CallRepeated:
+    """A call that was in flight when the run was cut short is made again: it may have been paid for twice."""
+
+    step: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,9 +170,12 @@ class ConversationEnded:
 
 @dataclass(frozen=True, slots=True)
 class ArtifactWritten:
+    """`size` is bytes; `text` is for the journal alone: a file that is lost can be written again."""
+
     path: str
     sha256: str
     size: int
+    text: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,7 +245,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Enum):
         return value.value
     if hasattr(value, "__dataclass_fields__"):
-        return dict(_field(f.name, getattr(value, f.name)) for f in fields(value))
+        return dict(_field(f.name, getattr(value, f.name)) for f in fields(value) if f.repr)
     if isinstance(value, Mapping):
         return {str(k): _plain(v) for k, v in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):

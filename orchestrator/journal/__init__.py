@@ -7,10 +7,12 @@ even when tasks were reordered.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
 
+from orchestrator.errors import OrchestratorError
 from orchestrator.events import Event
 
 Fence = int
@@ -26,41 +28,119 @@ class Recorded:
 
 @dataclass(frozen=True, slots=True)
 class Go:
-    """The step is to be done now. `attempt` counts from 1; above 1, an earlier attempt was cut short."""
+    """The step is to be done now. `attempt` counts from 1; above 1, an earlier attempt gave no result."""
 
     attempt: int
     idempotency_key: str
 
 
-class Fenced(Exception):
+@dataclass(frozen=True, slots=True)
+class About:
+    """What a run is made of, recorded before anything else of it.
+
+    `text` is the squad's YAML, `file` where it stood; `parts` are digests of the plan, part by part, by which a later
+    resume tells what was changed; `options` are the caller's: `stub`, `out`, `max_cost_usd`, `timeout_s`.
+    """
+
+    squad: str
+    file: str = ""
+    text: str = field(default="", repr=False)
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+    parts: Mapping[str, str] = field(default_factory=dict, repr=False)
+    options: Mapping[str, Any] = field(default_factory=dict)
+    created_at: float = 0.0
+
+
+class RunLine(NamedTuple):
+    """One run as a list shows it. `status` is "running" until its last event; so is that of a run that was killed."""
+
+    run: str
+    squad: str
+    created_at: float
+    status: str
+    cost: int | None
+    """Micro-USD, None where it is unknown."""
+
+
+class Cut(NamedTuple):
+    """A step that was begun and neither finished nor given up: in flight when its process was last heard of."""
+
+    unit: str
+    key: str
+
+
+class JournalError(OrchestratorError):
+    """The record of a run cannot be kept or read. It ends the run: what is not recorded must not be done."""
+
+
+class Fenced(JournalError):
     """The unit was claimed by someone else: nothing that this owner writes counts any more."""
 
 
-class StepChanged(Exception):
+class StepChanged(JournalError):
     """A recorded step was asked for with another request: the plan or the input changed under the run."""
+
+
+class RunExists(JournalError):
+    """A run of this id is recorded already."""
+
+
+class RunBusy(JournalError):
+    """Another process drives the run."""
+
+
+class JournalUnusable(JournalError):
+    """The journal cannot be opened or written: no folder, no leave, no room, or not a journal of this release."""
+
+
+class JournalDamaged(JournalUnusable):
+    """What is stored is not what was written. Nothing of it is guessed."""
 
 
 class Journal(Protocol):
     """Guarantees: a step that `finish` recorded is handed back by every later `begin`; its events are recorded with it
-    or not at all; a stale fence writes nothing."""
+    or not at all, in the order of the calls; a stale fence writes nothing. All raise `JournalUnusable`."""
+
+    async def create(self, run: str, about: About) -> None:
+        """Record a new run. Raise `RunExists`."""
+
+    async def about(self, run: str) -> About:
+        """Return what a run is made of. Raise `RunNotFound`."""
+
+    async def runs(self, limit: int = 100) -> Sequence[RunLine]:
+        """Return the latest runs, newest first."""
+
+    def driving(self, run: str) -> AbstractContextManager[None]:
+        """Let nobody else drive the run while the block lasts, in any process. Raise `RunBusy`."""
 
     async def claim(self, unit: str, owner: str) -> Fence | None:
         """Take the unit and return a fence above all earlier ones; None where it has ended."""
 
-    async def begin(self, unit: str, key: str, request_hash: bytes, fence: Fence) -> Recorded | Go:
+    async def begin(
+        self, unit: str, key: str, request_hash: bytes, fence: Fence, events: Sequence[Event] = ()
+    ) -> Recorded | Go:
         """Return the step's recorded result, or record the intent. Raise `Fenced`, `StepChanged`."""
 
     async def finish(self, unit: str, key: str, fence: Fence, result: Any, events: Sequence[Event] = ()) -> None:
-        """Record the step's result and its events in one transaction. Raise `Fenced`."""
+        """Record the step's result and its events in one transaction; a first result stays. Raise `Fenced`."""
+
+    async def give_up(self, unit: str, key: str, fence: Fence) -> None:
+        """Record that the step ended without a result: nothing of it is in flight any more. Raise `Fenced`."""
 
     async def end(self, unit: str, fence: Fence, events: Sequence[Event] = ()) -> None:
         """Record that the unit is final: no later claim gets it. Raise `Fenced`."""
 
-    async def park(self, unit: str, fence: Fence, waiting_for: str) -> None:
+    async def park(self, unit: str, fence: Fence, waiting_for: str, events: Sequence[Event] = ()) -> None:
         """Give the unit up until something happens; the next claim gets it. Raise `Fenced`."""
 
     async def append(self, run: str, events: Sequence[Event]) -> None:
         """Record events that belong to no step. An event whose id is recorded is ignored."""
+
+    async def events(self, run: str, after_seq: int = 0) -> Sequence[Event]:
+        """Return the recorded events after `after_seq`, in the order in which they were recorded."""
+
+    async def cut_short(self, run: str) -> Sequence[Cut]:
+        """Return the steps in flight of units that have not ended."""
 
     async def signal(self, run: str, name: str, value: Any, idempotency_key: str) -> None:
         """Record a person's answer or another outside fact once for each `idempotency_key`."""
@@ -78,3 +158,6 @@ class Journal(Protocol):
 
         It never ends by itself: iterate inside `contextlib.aclosing`.
         """
+
+    async def aclose(self) -> None:
+        """Record what waits, and let everything go. Closing twice does nothing."""

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import anyio
 
-from orchestrator.events import Event
-from orchestrator.journal import Fence, Fenced, Go, Recorded, StepChanged
+from orchestrator.errors import RunNotFound
+from orchestrator.events import Event, RunFinished
+from orchestrator.journal import (
+    About,
+    Cut,
+    Fence,
+    Fenced,
+    Go,
+    Recorded,
+    RunBusy,
+    RunExists,
+    RunLine,
+    StepChanged,
+)
 
 
 @dataclass(slots=True)
@@ -24,12 +37,14 @@ class _Unit:
 class _Step:
     request_hash: bytes
     attempts: int = 0
+    in_flight: bool = False
     result: Any = None
     done: bool = False
 
 
 @dataclass(slots=True)
 class _Run:
+    about: About | None = None
     events: list[Event] = field(default_factory=list)
     places: set[tuple[str, int, int]] = field(default_factory=set)
     """(task, turn, sequence) of each event: what its id is made of."""
@@ -45,6 +60,32 @@ class MemoryJournal:
     def __init__(self) -> None:
         self._units: dict[str, _Unit] = {}
         self._runs: dict[str, _Run] = {}
+        self._driven: set[str] = set()
+
+    async def create(self, run: str, about: About) -> None:
+        if run in self._runs:
+            raise RunExists(f"there is a run {run} already")
+        self._runs[run] = _Run(about)
+
+    async def about(self, run: str) -> About:
+        found = self._runs.get(run)
+        if found is None or found.about is None:
+            raise RunNotFound(f"there is no run {run} in this process")
+        return found.about
+
+    async def runs(self, limit: int = 100) -> Sequence[RunLine]:
+        latest = [*self._runs.items()][::-1][:limit]
+        return [_line(name, run) for name, run in latest]
+
+    @contextmanager
+    def driving(self, run: str) -> Iterator[None]:
+        if run in self._driven:
+            raise RunBusy(f"the run {run} is being driven already")
+        self._driven.add(run)
+        try:
+            yield
+        finally:
+            self._driven.remove(run)
 
     async def claim(self, unit: str, owner: str) -> Fence | None:  # noqa: ARG002  # one process: owners need no names
         found = self._units.get(unit)
@@ -56,30 +97,46 @@ class MemoryJournal:
         found.fence += 1
         return found.fence
 
-    async def begin(self, unit: str, key: str, request_hash: bytes, fence: Fence) -> Recorded | Go:
+    async def begin(
+        self, unit: str, key: str, request_hash: bytes, fence: Fence, events: Sequence[Event] = ()
+    ) -> Recorded | Go:
         steps = self._held(unit, fence).steps
         step = steps.setdefault(key, _Step(request_hash))
         if step.request_hash != request_hash:
             raise StepChanged(f"{unit} {key} was recorded for another request")
+        self._record(unit.partition("/")[0], events)
         if step.done:
             return Recorded(step.result)
         step.attempts += 1
+        step.in_flight = True
         return Go(step.attempts, f"{unit}/{key}")
 
     async def finish(self, unit: str, key: str, fence: Fence, result: Any, events: Sequence[Event] = ()) -> None:
         step = self._held(unit, fence).steps[key]
-        step.result, step.done = result, True
+        if not step.done:
+            step.result, step.done, step.in_flight = result, True, False
         self._record(unit.partition("/")[0], events)
+
+    async def give_up(self, unit: str, key: str, fence: Fence) -> None:
+        self._held(unit, fence).steps[key].in_flight = False
 
     async def end(self, unit: str, fence: Fence, events: Sequence[Event] = ()) -> None:
         self._held(unit, fence).ended = True
         self._record(unit.partition("/")[0], events)
 
-    async def park(self, unit: str, fence: Fence, waiting_for: str) -> None:
+    async def park(self, unit: str, fence: Fence, waiting_for: str, events: Sequence[Event] = ()) -> None:
         self._held(unit, fence).parked_for = waiting_for
+        self._record(unit.partition("/")[0], events)
+
+    async def cut_short(self, run: str) -> Sequence[Cut]:
+        units = {name: unit for name, unit in self._units.items() if name.startswith(f"{run}/") and not unit.ended}
+        return sorted(Cut(name, key) for name, u in units.items() for key, step in u.steps.items() if step.in_flight)
 
     async def append(self, run: str, events: Sequence[Event]) -> None:
         self._record(run, events)
+
+    async def events(self, run: str, after_seq: int = 0) -> Sequence[Event]:
+        return self._run(run).events[after_seq:]
 
     async def signal(self, run: str, name: str, value: Any, idempotency_key: str) -> None:
         self._run(run).signals.setdefault(idempotency_key, (name, value))
@@ -102,6 +159,9 @@ class MemoryJournal:
             if found.grown is None:
                 found.grown = anyio.Event()
             await found.grown.wait()
+
+    async def aclose(self) -> None:
+        """Nothing is open."""
 
     def _held(self, unit: str, fence: Fence) -> _Unit:
         found = self._units[unit]
@@ -126,3 +186,10 @@ class MemoryJournal:
         if found.grown is not None:
             found.grown.set()
             found.grown = None
+
+
+def _line(name: str, run: _Run) -> RunLine:
+    about = run.about or About("")
+    last = run.events[-1].data if run.events else None
+    status, cost = (last.status, last.cost) if isinstance(last, RunFinished) else ("running", None)
+    return RunLine(name, about.squad, about.created_at, status, cost)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from contextlib import aclosing
+from pathlib import Path
 
 import anyio
 import pytest
@@ -10,13 +12,16 @@ import pytest
 from orchestrator.events import Event, TaskStarted
 from orchestrator.journal import Fenced, Go, Journal, Recorded, StepChanged
 from orchestrator.journal.memory import MemoryJournal
+from orchestrator.journal.sqlite import SqliteJournal
 
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture(params=[MemoryJournal])
-def journal(request: pytest.FixtureRequest) -> Journal:
-    return request.param()
+@pytest.fixture(params=["memory", "sqlite"])
+async def journal(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Journal]:
+    made: Journal = MemoryJournal() if request.param == "memory" else SqliteJournal(tmp_path / "journal.db")
+    yield made
+    await made.aclose()
 
 
 def event(seq: int) -> Event:

@@ -1,0 +1,164 @@
+"""Recorded values as JSON and back, without loss: events, responses, tool results and what stands in them. Pure.
+
+A value of one of our classes is `{"$": class, field: value, ...}`, fields that hold their default left out, so a field
+that a later version adds is read from older records. Texts and bytes above `LARGE` are not in the JSON: they stand in
+`Packed.bodies` under their SHA-256, so a text that several events repeat is stored once.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, dataclass, fields
+from enum import Enum
+from functools import lru_cache
+from inspect import isclass
+from typing import Any, NamedTuple
+
+from agents import events as agent_events
+from orchestrator import events as run_events
+from orchestrator import journal
+from providers import events as provider_events
+from providers import messages
+
+LARGE = 200
+"""Characters or bytes that still stand in the JSON itself."""
+
+Bodies = dict[bytes, bytes]
+
+
+class Packed(NamedTuple):
+    """`data` is UTF-8 JSON; `bodies` what it refers to: SHA-256 -> bytes."""
+
+    data: bytes
+    bodies: Bodies
+
+
+class Unreadable(ValueError):
+    """The bytes are no record that this version knows."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """How one class is written: its fields that the constructor takes, each with its default."""
+
+    cls: type
+    names: tuple[str, ...]
+    defaults: tuple[Any, ...]
+
+
+@lru_cache(maxsize=1)
+def _shapes() -> Mapping[str, _Shape]:
+    """Return the classes that may be recorded, by name."""
+    modules = (messages, provider_events, agent_events, run_events, journal)
+    held = ((module, cls) for module in modules for cls in vars(module).values() if isclass(cls))
+    found = [cls for module, cls in held if cls.__module__ == module.__name__]
+    return {cls.__name__: _shape(cls) for cls in found if hasattr(cls, "__dataclass_fields__") or issubclass(cls, Enum)}
+
+
+def _shape(cls: Any) -> _Shape:
+    if issubclass(cls, Enum):
+        return _Shape(cls, ("value",), (MISSING,))
+    told = [f for f in fields(cls) if f.init]
+    defaults = (f.default_factory() if f.default_factory is not MISSING else f.default for f in told)
+    return _Shape(cls, tuple(f.name for f in told), tuple(defaults))
+
+
+def pack(value: Any) -> Packed:
+    """Return `value` as JSON and the large texts and bytes in it. Raise `TypeError` for what cannot be recorded."""
+    bodies: Bodies = {}
+    tree = _tree(value, bodies)
+    return Packed(_encoded(json.dumps(tree, ensure_ascii=False, separators=(",", ":"))), bodies)
+
+
+def _encoded(text: str) -> bytes:
+    # Lone surrogates are text to Python: a provider's answer that holds one comes back as it was.
+    return text.encode("utf-8", "surrogatepass")
+
+
+def _tree(value: Any, bodies: Bodies) -> Any:
+    kind = type(value)
+    if kind is str:
+        return value if len(value) <= LARGE else {"$s": _put(_encoded(value), bodies)}
+    if value is None or kind is int or kind is float or kind is bool:
+        return value
+    if kind is list:
+        return [_tree(item, bodies) for item in value]
+    if kind is tuple:
+        return {"$t": [_tree(item, bodies) for item in value]}
+    if kind is bytes:
+        return {"$b": _put(value, bodies)} if len(value) > LARGE else {"$6": base64.b64encode(value).decode("ascii")}
+    if (shape := _shapes().get(kind.__name__)) is not None and shape.cls is kind:
+        return _object(value, shape, bodies)
+    if isinstance(value, Mapping):
+        return _mapping(value, bodies)
+    plains: tuple[Any, ...] = (str, int, float, list, tuple)
+    for plain in plains:
+        if isinstance(value, plain):
+            return _tree(plain(value), bodies)  # of a subclass its value is kept, not its class
+    raise TypeError(f"a {kind.__name__} cannot be recorded")
+
+
+def _object(value: Any, shape: _Shape, bodies: Bodies) -> dict[str, Any]:
+    made: dict[str, Any] = {"$": shape.cls.__name__}
+    for name, default in zip(shape.names, shape.defaults, strict=True):
+        held = getattr(value, name)
+        if default is MISSING or type(held) is not type(default) or held != default:
+            made[name] = _tree(held, bodies)
+    return made
+
+
+def _mapping(value: Mapping[Any, Any], bodies: Bodies) -> dict[str, Any]:
+    if all(type(key) is str and not key.startswith("$") for key in value):
+        return {key: _tree(item, bodies) for key, item in value.items()}
+    return {"$m": [[_tree(key, bodies), _tree(item, bodies)] for key, item in value.items()]}
+
+
+def _put(body: bytes, bodies: Bodies) -> str:
+    digest = hashlib.sha256(body).digest()
+    bodies[digest] = body
+    return digest.hex()
+
+
+def unpack(data: bytes, body_of: Callable[[bytes], bytes]) -> Any:
+    """Return the value of a record; `body_of` returns the bytes of a SHA-256. Raise `Unreadable`.
+
+    Mappings come back as dicts.
+    """
+    try:
+        return _value(json.loads(data.decode("utf-8", "surrogatepass")), body_of)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise Unreadable(f"a record cannot be read: {error}") from error
+
+
+def _value(tree: Any, body_of: Callable[[bytes], bytes]) -> Any:
+    if type(tree) is list:
+        return [_value(item, body_of) for item in tree]
+    if type(tree) is not dict:
+        return tree
+    if (name := tree.get("$")) is not None:
+        given = {key: _value(item, body_of) for key, item in tree.items() if key != "$"}
+        shape = _shapes()[name]
+        return shape.cls(**{key: item for key, item in given.items() if key in shape.names})
+    if len(tree) == 1:
+        ((key, item),) = tree.items()
+        if key.startswith("$"):
+            return _special(key, item, body_of)
+    return {key: _value(item, body_of) for key, item in tree.items()}
+
+
+def _special(key: str, item: Any, body_of: Callable[[bytes], bytes]) -> Any:
+    match key:
+        case "$t":
+            return tuple(_value(one, body_of) for one in item)
+        case "$s":
+            return body_of(bytes.fromhex(item)).decode("utf-8", "surrogatepass")
+        case "$b":
+            return body_of(bytes.fromhex(item))
+        case "$6":
+            return base64.b64decode(item, validate=True)
+        case "$m":
+            return {_value(k, body_of): _value(v, body_of) for k, v in item}
+    raise Unreadable(f"{key} is of a later version")

@@ -1,0 +1,434 @@
+"""The journal in one SQLite file: what the command line uses. See `schema.py` for its tables.
+
+WAL and synchronous=FULL: what `finish` returned from is on disk. One thread writes (`writer.py`); readers have
+connections of their own and never wait for it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import sqlite3
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple, Self, TypeVar
+
+import anyio
+import anyio.to_thread
+
+from orchestrator.errors import RunNotFound
+from orchestrator.events import Event, RunFinished, RunResumed, RunStarted
+from orchestrator.journal import (
+    About,
+    Cut,
+    Fence,
+    Fenced,
+    Go,
+    JournalDamaged,
+    JournalError,
+    JournalUnusable,
+    Recorded,
+    RunExists,
+    RunLine,
+    StepChanged,
+)
+from orchestrator.journal.codec import Bodies, Unreadable, pack, unpack
+from orchestrator.journal.lock import is_locked, locked
+from orchestrator.journal.schema import prepare
+from orchestrator.journal.writer import Writer
+from providers.messages import Response
+
+T = TypeVar("T")
+POLL_S = 0.2
+"""How often a watcher looks for what another process recorded."""
+DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+
+
+class _Row(NamedTuple):
+    """An event ready to be written."""
+
+    path: str
+    turn: int
+    number: int
+    at: float
+    data: bytes
+    bodies: Bodies
+    status: str | None
+    cost: int | None
+
+
+class SqliteJournal:
+    """A `Journal` in the file `path`, made where there is none.
+
+    Raises `JournalUnusable` where the folder or the file cannot be written, and `JournalDamaged` for a file that is not
+    what SQLite wrote; then a copy of it is kept beside it.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+        self._ids: dict[str, int] = {}
+        """Runs and places that are on disk, or will be with the transaction that is being made."""
+        with self._explained():
+            self._make_folder()
+            connection = self._connect()
+            try:
+                connection.execute("PRAGMA journal_mode = WAL")
+                connection.execute("PRAGMA synchronous = FULL")
+                prepare(connection)
+            except BaseException:
+                connection.close()
+                raise
+        self._writer = Writer(connection, self._explain, self._ids.clear)
+        self._grown = anyio.Event()
+
+    # -- runs
+
+    async def create(self, run: str, about: About) -> None:
+        packed = _packed(about)
+
+        def work(db: sqlite3.Connection) -> None:
+            if db.execute("SELECT 1 FROM runs WHERE run = ?", (run,)).fetchone():
+                raise RunExists(f"there is a run {run} already")
+            _keep(db, packed.bodies)
+            row = (run, about.squad, about.created_at, packed.data, "running", 0)
+            db.execute("INSERT INTO runs (run, squad, created_at, about, status, cost) VALUES (?, ?, ?, ?, ?, ?)", row)
+
+        await self._writer.run(work)
+
+    async def about(self, run: str) -> About:
+        def work(db: sqlite3.Connection) -> About:
+            row = db.execute("SELECT about FROM runs WHERE run = ?", (run,)).fetchone()
+            if row is None:
+                raise RunNotFound(f"there is no run {run} in {self.path}")
+            return _unpacked(db, row[0])  # type: ignore[no-any-return]  # what `create` packed
+
+        return await self._read(work)
+
+    async def runs(self, limit: int = 100) -> Sequence[RunLine]:
+        query = "SELECT run, squad, created_at, status, cost FROM runs ORDER BY id DESC LIMIT ?"
+        return await self._read(lambda db: [RunLine(*row) for row in db.execute(query, (limit,))])
+
+    def driving(self, run: str) -> AbstractContextManager[None]:
+        return locked(self._lock_of(run), f"the run {run}")
+
+    def is_driven(self, run: str) -> bool:
+        """Return whether a process drives the run now."""
+        return is_locked(self._lock_of(run))
+
+    def _lock_of(self, run: str) -> Path:
+        return self.path.with_name(f"{self.path.name}-locks") / f"{run}.lock"
+
+    # -- units and steps
+
+    async def claim(self, unit: str, owner: str) -> Fence | None:
+        def work(db: sqlite3.Connection) -> Fence | None:
+            place = self._unit(db, unit)
+            if _has_ended(db, place):
+                return None
+            fence = _fence(db, place) + 1
+            db.execute("INSERT INTO claims VALUES (?, ?, ?)", (place, fence, owner))
+            return fence
+
+        return await self._writer.run(work)
+
+    async def begin(
+        self, unit: str, key: str, request_hash: bytes, fence: Fence, events: Sequence[Event] = ()
+    ) -> Recorded | Go:
+        rows = _rows(events)
+
+        def work(db: sqlite3.Connection) -> Recorded | Go:
+            place = self._held(db, unit, fence)
+            query = "SELECT attempt, hash FROM intents WHERE unit = ? AND key = ? ORDER BY attempt DESC LIMIT 1"
+            attempt, recorded_hash = db.execute(query, (place, key)).fetchone() or (0, request_hash)
+            if recorded_hash != request_hash:
+                raise StepChanged(f"{unit} {key} was recorded for another request")
+            self._record(db, _run_of(unit), rows)
+            done = db.execute("SELECT data FROM results WHERE unit = ? AND key = ?", (place, key)).fetchone()
+            if done is not None:
+                return Recorded(_unpacked(db, done[0]))
+            db.execute("INSERT INTO intents VALUES (?, ?, ?, ?)", (place, key, attempt + 1, request_hash))
+            return Go(attempt + 1, f"{unit}/{key}")
+
+        step = await self._writer.run(work)
+        self._tell(rows)
+        return step
+
+    async def finish(self, unit: str, key: str, fence: Fence, result: Any, events: Sequence[Event] = ()) -> None:
+        packed, rows = _packed(result), _rows(events)
+        tokens, cost = (result.usage.total, result.cost) if isinstance(result, Response) else (None, None)
+
+        def work(db: sqlite3.Connection) -> None:
+            place = self._held(db, unit, fence)
+            _keep(db, packed.bodies)
+            db.execute("INSERT OR IGNORE INTO results VALUES (?, ?, ?, ?, ?)", (place, key, packed.data, tokens, cost))
+            self._record(db, _run_of(unit), rows)
+
+        await self._writer.run(work)
+        self._tell(rows)
+
+    async def give_up(self, unit: str, key: str, fence: Fence) -> None:
+        def work(db: sqlite3.Connection) -> None:
+            query = "INSERT OR IGNORE INTO given_up SELECT unit, key, attempt FROM intents WHERE unit = ? AND key = ?"
+            db.execute(query, (self._held(db, unit, fence), key))
+
+        await self._writer.run(work)
+
+    async def end(self, unit: str, fence: Fence, events: Sequence[Event] = ()) -> None:
+        rows = _rows(events)
+
+        def work(db: sqlite3.Connection) -> None:
+            db.execute("INSERT INTO ends VALUES (?)", (self._held(db, unit, fence),))
+            self._record(db, _run_of(unit), rows)
+
+        await self._writer.run(work)
+        self._tell(rows)
+
+    async def park(self, unit: str, fence: Fence, waiting_for: str, events: Sequence[Event] = ()) -> None:  # noqa: ARG002  # its event says what for
+        rows = _rows(events)
+
+        def work(db: sqlite3.Connection) -> None:
+            self._held(db, unit, fence)
+            self._record(db, _run_of(unit), rows)
+
+        await self._writer.run(work)
+        self._tell(rows)
+
+    async def cut_short(self, run: str) -> Sequence[Cut]:
+        query = """
+            SELECT places.path, key FROM intents JOIN places ON places.id = unit JOIN runs ON runs.id = places.run
+            WHERE runs.run = ? AND unit NOT IN (SELECT unit FROM ends)
+            AND (unit, key) NOT IN (SELECT unit, key FROM results)
+            GROUP BY unit, key
+            HAVING max(attempt) > (
+                SELECT coalesce(max(g.attempt), 0) FROM given_up g WHERE g.unit = intents.unit AND g.key = intents.key
+            )
+            ORDER BY places.path, key
+            """
+        return await self._read(lambda db: [Cut(f"{run}/{path}", key) for path, key in db.execute(query, (run,))])
+
+    # -- events
+
+    async def append(self, run: str, events: Sequence[Event]) -> None:
+        if rows := _rows(events):
+            await self._writer.run(lambda db: self._record(db, run, rows))
+            self._tell(rows)
+
+    async def events(self, run: str, after_seq: int = 0) -> Sequence[Event]:
+        return [event for _, event in await self._after(run, after_seq)]
+
+    async def watch(self, run: str, after_seq: int = 0) -> AsyncGenerator[tuple[int, Event], None]:
+        seq = after_seq
+        while True:
+            grown = self._grown
+            for number, event in await self._after(run, seq):
+                seq = number
+                yield number, event
+            with anyio.move_on_after(POLL_S):
+                await grown.wait()
+
+    async def _after(self, run: str, after_seq: int) -> list[tuple[int, Event]]:
+        query = """
+            SELECT seq, path, turn, number, at, data FROM events JOIN places ON places.id = place
+            WHERE events.run = (SELECT id FROM runs WHERE run = ?) AND seq > ? ORDER BY seq
+            """
+
+        def work(db: sqlite3.Connection) -> list[tuple[int, Event]]:
+            rows = db.execute(query, (run, after_seq)).fetchall()
+            return [(seq, Event(run, path, turn, n, at, _unpacked(db, data))) for seq, path, turn, n, at, data in rows]
+
+        return await self._read(work)
+
+    # -- what others say
+
+    async def signal(self, run: str, name: str, value: Any, idempotency_key: str) -> None:
+        packed = _packed(value)
+
+        def work(db: sqlite3.Connection) -> None:
+            _keep(db, packed.bodies)
+            row = (self._run(db, run), idempotency_key, name, packed.data)
+            db.execute("INSERT OR IGNORE INTO signals (run, key, name, value) VALUES (?, ?, ?, ?)", row)
+
+        await self._writer.run(work)
+
+    async def signals(self, run: str) -> Sequence[tuple[str, Any]]:
+        query = "SELECT name, value FROM signals WHERE run = (SELECT id FROM runs WHERE run = ?) ORDER BY id"
+        return await self._read(lambda db: [(name, _unpacked(db, v)) for name, v in db.execute(query, (run,))])
+
+    async def request_cancel(self, run: str) -> None:
+        await self._writer.run(lambda db: db.execute("INSERT OR IGNORE INTO cancels VALUES (?)", (self._run(db, run),)))
+
+    async def cancel_requested(self, run: str) -> bool:
+        query = "SELECT 1 FROM cancels WHERE run = (SELECT id FROM runs WHERE run = ?)"
+        return await self._read(lambda db: db.execute(query, (run,)).fetchone() is not None)
+
+    # -- opening and closing
+
+    async def aclose(self) -> None:
+        with anyio.CancelScope(shield=True):
+            await anyio.to_thread.run_sync(self._writer.close)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    def _make_folder(self) -> None:
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise JournalUnusable(f"{self.path.parent} cannot be made: {error.strerror or error}") from error
+
+    def _connect(self) -> sqlite3.Connection:
+        return sqlite3.connect(self.path, timeout=10, isolation_level=None, check_same_thread=False)
+
+    async def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        def read() -> T:
+            with self._explained(), closing(self._connect()) as db:
+                db.execute("PRAGMA query_only = 1")
+                db.execute("BEGIN")
+                return work(db)
+
+        return await anyio.to_thread.run_sync(read)
+
+    # -- failures
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, JournalError) as error:
+            explained = self._explain(error)
+            if explained is error:
+                raise
+            raise explained from error
+
+    def _explain(self, error: BaseException) -> BaseException:
+        """Return what the failure means for who uses the journal."""
+        if isinstance(error, JournalDamaged) or (
+            isinstance(error, sqlite3.Error) and (getattr(error, "sqlite_errorcode", 0) & 0xFF) in DAMAGED
+        ):
+            return self._damaged(str(error))
+        if isinstance(error, sqlite3.Error):
+            return JournalUnusable(f"the journal {self.path} cannot be used: {error}")
+        if type(error) is JournalUnusable and str(self.path.parent) not in str(error):
+            return JournalUnusable(f"the journal {self.path} cannot be used: {error}")
+        return error
+
+    def _damaged(self, why: str) -> JournalDamaged:
+        copy = self.path.with_name(f"{self.path.name}.damaged")
+        if not copy.exists():
+            for end in ("", "-wal"):
+                if (file := Path(f"{self.path}{end}")).exists():
+                    shutil.copyfile(file, f"{copy}{end}")
+        return JournalDamaged(f"the journal {self.path} is damaged ({why}). A copy is kept as {copy}")
+
+    # -- rows
+
+    def _run(self, db: sqlite3.Connection, run: str) -> int:
+        if (found := self._ids.get(run)) is None:
+            row = db.execute("SELECT id FROM runs WHERE run = ?", (run,)).fetchone()
+            if row is None:
+                packed = _packed(About(""))
+                query = (
+                    "INSERT INTO runs (run, squad, created_at, about, status, cost) VALUES (?, '', 0, ?, 'running', 0)"
+                )
+                found = db.execute(query, (run, packed.data)).lastrowid
+            else:
+                found = row[0]
+            assert found is not None, "an inserted row has an id"
+            self._ids[run] = found
+        return found
+
+    def _place(self, db: sqlite3.Connection, run: str, path: str) -> int:
+        name = f"{run}/{path}"
+        if (found := self._ids.get(name)) is None:
+            of = self._run(db, run)
+            db.execute("INSERT OR IGNORE INTO places (run, path) VALUES (?, ?)", (of, path))
+            (found,) = db.execute("SELECT id FROM places WHERE run = ? AND path = ?", (of, path)).fetchone()
+            self._ids[name] = found
+        return found
+
+    def _unit(self, db: sqlite3.Connection, unit: str) -> int:
+        run, _, path = unit.partition("/")
+        return self._place(db, run, path)
+
+    def _held(self, db: sqlite3.Connection, unit: str, fence: Fence) -> int:
+        place = self._unit(db, unit)
+        if _fence(db, place) != fence or _has_ended(db, place):
+            raise Fenced(f"{unit} is no longer held under fence {fence}")
+        return place
+
+    def _record(self, db: sqlite3.Connection, run: str, rows: Sequence[_Row]) -> None:
+        if not rows:
+            return
+        of = self._run(db, run)
+        (seq,) = db.execute("SELECT coalesce(max(seq), 0) FROM events WHERE run = ?", (of,)).fetchone()
+        for row in rows:
+            place = self._place(db, run, row.path)
+            given = (of, seq + 1, place, row.turn, row.number, row.at, row.data)
+            new = db.execute("INSERT OR IGNORE INTO events VALUES (?, ?, ?, ?, ?, ?, ?)", given).rowcount
+            if new:
+                seq += 1
+                _keep(db, row.bodies)
+                if row.status is not None:
+                    db.execute("UPDATE runs SET status = ?, cost = ? WHERE id = ?", (row.status, row.cost, of))
+
+    def _tell(self, rows: Sequence[_Row]) -> None:
+        if rows:
+            grown, self._grown = self._grown, anyio.Event()
+            grown.set()
+
+
+def _run_of(unit: str) -> str:
+    return unit.partition("/")[0]
+
+
+def _rows(events: Sequence[Event]) -> list[_Row]:
+    rows = []
+    for event in events:
+        packed = _packed(event.data)
+        status, cost = _status(event.data)
+        rows.append(_Row(event.task, event.turn, event.seq, event.at, packed.data, packed.bodies, status, cost))
+    return rows
+
+
+def _status(payload: Any) -> tuple[str | None, int | None]:
+    if isinstance(payload, RunFinished):
+        return payload.status, payload.cost
+    return ("running", None) if isinstance(payload, RunStarted | RunResumed) else (None, None)
+
+
+def _packed(value: Any) -> Any:
+    try:
+        return pack(value)
+    except TypeError as error:
+        raise JournalError(f"this cannot be kept in a journal: {error}") from error
+
+
+def _unpacked(db: sqlite3.Connection, data: bytes) -> Any:
+    def body_of(digest: bytes) -> bytes:
+        row = db.execute("SELECT body FROM bodies WHERE digest = ?", (digest,)).fetchone()
+        if row is None or hashlib.sha256(row[0]).digest() != digest:
+            raise JournalDamaged("a text is not what was written")
+        return row[0]  # type: ignore[no-any-return]  # a blob
+
+    try:
+        return unpack(data, body_of)
+    except Unreadable as error:
+        raise JournalDamaged(str(error)) from error
+
+
+def _keep(db: sqlite3.Connection, bodies: Bodies) -> None:
+    for digest, body in bodies.items():
+        db.execute("INSERT OR IGNORE INTO bodies VALUES (?, ?)", (digest, body))
+
+
+def _fence(db: sqlite3.Connection, place: int) -> Fence:
+    fence: Fence = db.execute("SELECT coalesce(max(fence), 0) FROM claims WHERE unit = ?", (place,)).fetchone()[0]
+    return fence
+
+
+def _has_ended(db: sqlite3.Connection, place: int) -> bool:
+    return db.execute("SELECT 1 FROM ends WHERE unit = ?", (place,)).fetchone() is not None

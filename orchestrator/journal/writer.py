@@ -1,0 +1,127 @@
+"""One thread that writes: it commits whatever waits as one transaction, so many writers share one fsync."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from typing import Any, TypeVar
+
+import anyio
+import anyio.lowlevel
+
+from orchestrator.journal import JournalError, JournalUnusable
+
+T = TypeVar("T")
+MOST_AT_ONCE = 1000
+"""Jobs of one transaction: the first of them wait no longer than so many take."""
+
+
+@dataclass(slots=True)
+class _Job:
+    work: Callable[[sqlite3.Connection], Any]
+    loop: Any
+    done: anyio.Event
+    result: Any = None
+    error: BaseException | None = None
+
+
+class Writer:
+    """Runs functions on one connection, in the order in which they were given, each once.
+
+    A function that refuses (a `JournalError`) must do so before it writes: the others of its transaction stand. After
+    any other failure nothing is written any more: what came later must not be recorded without what came before.
+    """
+
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        explain: Callable[[BaseException], BaseException],
+        undone: Callable[[], None],
+    ) -> None:
+        self._connection = connection
+        self._explain = explain
+        self._undone = undone
+        self._broken: BaseException | None = None
+        self._closed = False
+        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._serve, name="journal", daemon=True)
+        self._thread.start()
+
+    async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Return what `work` returned, once it is on disk. It is done even where the caller is cancelled meanwhile."""
+        if self._closed:
+            raise JournalUnusable("the journal is closed")
+        token: Any = anyio.lowlevel.current_token()
+        job = _Job(work, getattr(token, "native_token", token), anyio.Event())
+        self._jobs.put(job)
+        await job.done.wait()
+        if job.error is not None:
+            raise job.error
+        return job.result  # type: ignore[no-any-return]  # what `work` returned
+
+    def close(self) -> None:
+        """Do all that waits, then close the connection. Blocks for as long as that takes."""
+        if not self._closed:
+            self._closed = True
+            self._jobs.put(None)
+            self._thread.join()
+            self._connection.close()
+
+    def _serve(self) -> None:
+        while (first := self._jobs.get()) is not None:
+            batch, more = [first], True
+            while more and len(batch) < MOST_AT_ONCE:
+                try:
+                    job = self._jobs.get_nowait()
+                except Empty:
+                    break
+                if job is None:
+                    self._jobs.put(None)
+                    break
+                batch.append(job)
+            self._commit(batch)
+            _wake(batch)
+
+    def _commit(self, batch: list[_Job]) -> None:
+        try:
+            if self._broken is not None:
+                raise self._broken
+            self._connection.execute("BEGIN IMMEDIATE")
+            for job in batch:
+                try:
+                    job.result = job.work(self._connection)
+                except JournalError as refused:
+                    job.error = refused
+            self._connection.execute("COMMIT")
+        except BaseException as error:  # noqa: BLE001  # the thread's boundary: whoever waits must hear of it
+            self._fail(batch, error)
+
+    def _fail(self, batch: list[_Job], error: BaseException) -> None:
+        if self._broken is None:
+            self._broken = self._explain(error)
+        if self._connection.in_transaction:
+            self._connection.rollback()
+        self._undone()
+        for job in batch:
+            job.error = self._broken
+
+
+def _wake(batch: list[_Job]) -> None:
+    waiting: defaultdict[Any, list[anyio.Event]] = defaultdict(list)
+    for job in batch:
+        waiting[job.loop].append(job.done)
+    for loop, events in waiting.items():
+        call_soon = getattr(loop, "call_soon_threadsafe", None) or loop.run_sync_soon  # asyncio's, trio's
+        try:
+            call_soon(_set_all, events)
+        except RuntimeError:
+            continue  # that loop is over: nobody waits there any more
+
+
+def _set_all(events: list[anyio.Event]) -> None:
+    for event in events:
+        event.set()
