@@ -1,6 +1,6 @@
 """What an agent lets others see while it works. Observations only; the providers' events pass through the same `emit`.
 
-A step that is replayed emits the same events again, so `ms` is all that differs between two runs of the same code.
+All of them happen inside a durable step, and are recorded with it: a step that is replayed emits none of them again.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, overload
 
@@ -143,15 +143,16 @@ async def call_all(
 
 
 async def _step(call: ToolCall, i: int, tools: Mapping[str, Tool], ctx: RunContext, turn: int) -> ToolResult:
-    ctx.emit(ToolStarted(turn, i, call.name))
-    began = anyio.current_time()
     request_hash = hashlib.sha256(f"{call.name}\0{call.arguments}".encode("utf-8", "surrogatepass")).digest()
 
-    def work() -> Awaitable[ToolResult]:
-        return _checked(call, tools, ctx)
+    async def work() -> ToolResult:
+        ctx.emit(ToolStarted(turn, i, call.name))
+        began = anyio.current_time()
+        made = await _checked(call, tools, ctx)
+        ctx.emit(ToolEnded(turn, i, call.name, not made.is_error, (anyio.current_time() - began) * 1000))
+        return made
 
     result: ToolResult = await ctx.do(f"{ctx.path}/turn-{turn}/tool-{i}", request_hash, work)
-    ctx.emit(ToolEnded(turn, i, call.name, not result.is_error, (anyio.current_time() - began) * 1000))
     # A replayed result answers this turn's call, whatever id its own turn had.
     return result if result.call_id == call.id else ToolResult(call.id, call.name, result.content, result.is_error)
 

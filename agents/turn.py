@@ -124,15 +124,17 @@ async def take_turn(
     answer: Answer,
     accept: Accept | None = None,
 ) -> Response:
-    """Return the model's answer, paid once: it is the durable step `PATH/turn-NUMBER/model`."""
+    """Return the model's answer, paid once: it is the durable step `PATH/turn-NUMBER/model`.
+
+    What the turn emits belongs to the step: a recorded one emits nothing again.
+    """
     agent = request.needs.agent or ""
-    ctx.emit(TurnStarted(agent, number))
-    response: Response = await ctx.do(
-        f"{ctx.path}/turn-{number}/model",
-        request_hash,
-        lambda: answer(request, emit=ctx.emit, purse=ctx.purse, accept=accept),
-    )
-    ctx.emit(
-        TurnEnded(agent, number, response.provider, response.model, response.usage, response.cost, response.finish)
-    )
+
+    async def work() -> Response:
+        ctx.emit(TurnStarted(agent, number))
+        made = await answer(request, emit=ctx.emit, purse=ctx.purse, accept=accept)
+        ctx.emit(TurnEnded(agent, number, made.provider, made.model, made.usage, made.cost, made.finish))
+        return made
+
+    response: Response = await ctx.do(f"{ctx.path}/turn-{number}/model", request_hash, work)
     return response

@@ -10,12 +10,21 @@ its turn in full, and makes the run's cost unknown.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from orchestrator.plan import Budget, OnExceed
 from providers.errors import BudgetSpent
+
+
+class Paid(NamedTuple):
+    """One call that an earlier process paid for: where, by which agent, micro-USD (None: unknown), tokens."""
+
+    path: str
+    agent: str
+    cost: int | None
+    tokens: int
 
 
 @dataclass(slots=True)
@@ -116,6 +125,13 @@ class Purse:
         return min((a.seconds_left(now) for a in self.accounts), default=float("inf"))
 
 
-def open_account(name: str, cap: Budget | None, now: float) -> Account | None:
-    """Return an account that starts at `now`, None where there is no cap."""
-    return None if cap is None else Account(name, cap, now)
+def open_account(name: str, cap: Budget | None, now: float, paid: Iterable[Paid] = ()) -> Account | None:
+    """Return an account that starts at `now` with what was `paid` already, None where there is no cap."""
+    if cap is None:
+        return None
+    account = Account(name, cap, now)
+    for call in paid:
+        account.cost += call.cost or 0
+        account.tokens += call.tokens
+        account.turns += 1
+    return account

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,21 +23,25 @@ from orchestrator.dispatch import Dispatcher, Unit
 from orchestrator.dispatch.local import LocalDispatcher
 from orchestrator.events import (
     BudgetReached,
+    CallRepeated,
     ElementEnded,
     ElementStarted,
     Event,
     GateAnswered,
     GateOpened,
     RunFinished,
+    RunResumed,
+    RunStarted,
     RunStatus,
     TaskEnded,
     TaskParked,
     TaskStarted,
 )
-from orchestrator.journal import Journal, Recorded
+from orchestrator.journal import Cut, Journal, JournalError, Recorded
 from orchestrator.journal.memory import MemoryJournal
+from orchestrator.past import TOLD_AGAIN, Past
 from orchestrator.plan import Approval, Plan, TaskPlan
-from orchestrator.state import Happening, RunState, next_action
+from orchestrator.state import Happening, RunState, next_action, units_at_work
 from orchestrator.work import Ask, Done, Parked, Scope
 from personas.errors import TemplateError
 from providers.errors import BudgetSpent
@@ -71,9 +75,14 @@ class RunResult:
 
 
 class Recorder:
-    """Numbers the run's events and hands them on: to the listener, and to the journal with the step that made them."""
+    """Numbers the run's events and hands them on: to the listener, and to the journal with the step that made them.
 
-    def __init__(self, run_id: str, listen: Callable[[Event], None] | None, clock: Callable[[], float]) -> None:
+    After `past` it counts on from there, and what code that runs again says again is told once.
+    """
+
+    def __init__(
+        self, run_id: str, listen: Callable[[Event], None] | None, clock: Callable[[], float], past: Past | None = None
+    ) -> None:
         self.run_id = run_id
         self.usage = Usage()
         self.cost: int | None = 0
@@ -81,6 +90,10 @@ class Recorder:
         self._clock = clock
         self._next: defaultdict[tuple[str, int], int] = defaultdict(int)
         self._unwritten: list[Event] = []
+        self._told = past.told if past is not None else None
+        for event in past.events if past is not None else ():
+            self._next[event.task, event.turn] = event.seq
+            self._count(event.data)
 
     def at(self, path: str) -> Emit:
         """Return the emitter of what happens at `path`: synchronous, never blocking."""
@@ -91,16 +104,22 @@ class Recorder:
         return emit
 
     def record(self, path: str, payload: Any) -> None:
+        if self._told is not None and isinstance(payload, TOLD_AGAIN) and self._told[path, payload]:
+            self._told[path, payload] -= 1
+            return
         turn = getattr(payload, "turn", 0)
         place = (path, turn)
         self._next[place] = seq = self._next[place] + 1
-        if isinstance(payload, TurnEnded):
-            self.usage += payload.usage
-            self.cost = None if payload.cost is None or self.cost is None else self.cost + payload.cost
+        self._count(payload)
         event = Event(self.run_id, path, turn, seq, self._clock(), payload)
         self._unwritten.append(event)
         if self._listen is not None:
             self._listen(event)
+
+    def _count(self, payload: Any) -> None:
+        if isinstance(payload, TurnEnded):
+            self.usage += payload.usage
+            self.cost = None if payload.cost is None or self.cost is None else self.cost + payload.cost
 
     def take(self) -> list[Event]:
         """Return the events that the journal does not have yet; they are its from now on."""
@@ -121,6 +140,8 @@ class Driver:
         journal: Journal | None = None,
         dispatcher: Dispatcher | None = None,
         clock: Callable[[], float] = time.time,
+        past: Past | None = None,
+        in_flight: Collection[Cut] = (),
     ) -> None:
         self.plan = plan
         self.state = RunState(plan)
@@ -131,9 +152,16 @@ class Driver:
         self._journal = journal or MemoryJournal()
         self._dispatcher = dispatcher or LocalDispatcher()
         self._clock = clock
-        self._purse = Purse((), clock).within(open_account("squad", plan.budget, clock()))
+        self._past = past = past or Past()
+        for event in past.events:
+            self.state.apply(event.data)
+        # What a resumed run has worked counts against its time; how long it lay does not.
+        account = open_account("squad", plan.budget, clock() - past.worked_s, past.paid)
+        self._purse = Purse((), clock).within(account)
+        self._in_flight = in_flight
         self._over = anyio.Event()
         self._asking = 0
+        self._failure: JournalError | None = None
 
     def stop(self) -> None:
         """Start nothing more; calls in flight end and are recorded, then the run ends as cancelled."""
@@ -141,15 +169,37 @@ class Driver:
         self.state.stop("cancelled")
         self._end_if_idle()
 
-    async def drive(self) -> None:
-        """Run until nothing more can happen. Cancelling it stops at once."""
+    async def drive(self, opening: RunStarted | RunResumed | None = None) -> None:
+        """Run until nothing more can happen. Cancelling it stops at once. Raises `JournalError`.
+
+        `opening` is the run's first event, or that which takes it up again.
+        """
+        if opening is not None:
+            self._record(opening)
         async with anyio.create_task_group() as tasks:
             self._tasks = tasks
-            tasks.start_soon(self._dispatcher.serve, self._handle, {"units": self.plan.max_parallel})
+            tasks.start_soon(self._dispatcher.serve, self._guarded, {"units": self.plan.max_parallel})
+            if isinstance(opening, RunResumed):
+                await self._take_up()
             await self._advance()
             await self._within_time(self._over.wait())
             tasks.cancel_scope.cancel()
+        if self._failure is not None:
+            raise self._failure
+        await self.flush()
+
+    async def flush(self) -> None:
+        """Let the journal have all events so far."""
         await self._journal.append(self._recorder.run_id, self._recorder.take())
+
+    async def _take_up(self) -> None:
+        """Submit what was at work once more, and ask what was open once more."""
+        for task, key in list(units_at_work(self.state)):
+            await self._dispatcher.submit(Unit(self._recorder.run_id, task, key, self.state.tasks[task].attempt))
+        for task in [task for task in self.state.waiting if task in self._past.gates]:
+            opened, at = self._past.gates[task]
+            self._asking += 1
+            self._tasks.start_soon(self._await_answer, opened, at)
 
     async def _within_time(self, over: Awaitable[None]) -> None:
         """Wait for the end; when the squad's own time is up, what is at work is cut off."""
@@ -180,18 +230,19 @@ class Driver:
             await self._dispatcher.submit(Unit(self._recorder.run_id, event.task, key, attempt))
         elif isinstance(event, GateOpened):
             self._asking += 1
-            self._tasks.start_soon(self._await_answer, event)
+            self._tasks.start_soon(self._await_answer, event, self._clock())
 
     def _end_if_idle(self) -> None:
         if self.state.running == 0 and (self._asking == 0 or self.state.stopping):
             self._over.set()
 
-    async def _await_answer(self, gate: GateOpened) -> None:
+    async def _await_answer(self, gate: GateOpened, opened_at: float) -> None:
         """Ask, and wait no longer than the gate allows. Unanswered, the run parks once nothing else can go on."""
         plan = self.plan.tasks[gate.task].work
         assert isinstance(plan, Approval)
+        left = None if plan.timeout is None else opened_at + plan.timeout - self._clock()
         answer: GateAnswered | None = None
-        with anyio.move_on_after(plan.timeout) as scope:
+        with anyio.move_on_after(left) as scope:
             answer = await self._ask(gate)
         if scope.cancelled_caught and plan.on_timeout != "pause":
             answer = GateAnswered(gate.task, plan.on_timeout, "", "timeout")
@@ -199,6 +250,14 @@ class Driver:
         if answer is not None and not self.state.stopping:
             self._record(answer)
         await self._advance()
+
+    async def _guarded(self, unit: Unit) -> None:
+        """Handle one unit. Without its journal the run cannot go on: what is not recorded must not be done."""
+        try:
+            await self._handle(unit)
+        except JournalError as error:
+            self._failure = self._failure or error
+            self._over.set()
 
     async def _handle(self, unit: Unit) -> None:
         """Work on one unit and settle it. The task boundary: whatever the work raises ends the task, not the run."""
@@ -210,11 +269,13 @@ class Driver:
             ended: Any = _well(unit, done)
         except (Parked, BudgetSpent) as error:
             ended = self._limited(unit, error)
+        except JournalError:
+            raise
         except Exception as error:  # noqa: BLE001  # the task boundary
             ended = _failed(unit, error)
         self._record(ended)
         if isinstance(ended, TaskParked):
-            await self._journal.park(unit_id, fence, ended.reason)
+            await self._journal.park(unit_id, fence, ended.reason, self._recorder.take())
         else:
             await self._journal.end(unit_id, fence, self._recorder.take())
         await self._advance()
@@ -223,16 +284,22 @@ class Driver:
         values, state = self.state.values, self.state.tasks[unit.task]
         if unit.key is not None and task.for_each is not None and state.elements is not None:
             values = {**values, task.for_each.item: state.elements.items[unit.key]}
-        return Scope(values, state.comments)
+        return Scope(values, state.comments, self._past.tried.get(unit.path, 0))
 
     def _context(self, unit: Unit, unit_id: str, fence: int) -> RunContext:
         async def do(name: str, request_hash: bytes, work: Callable[[], Awaitable[Any]]) -> Any:
             if self.interrupted:
                 raise Parked("interrupted")
-            step = await self._journal.begin(unit_id, name, request_hash, fence)
+            step = await self._journal.begin(unit_id, name, request_hash, fence, self._recorder.take())
             if isinstance(step, Recorded):
                 return step.result
-            result = await work()
+            if (unit_id, name) in self._in_flight:
+                self._recorder.record(unit.path, CallRepeated(name))
+            try:
+                result = await work()
+            except Exception:
+                await self._journal.give_up(unit_id, name, fence)
+                raise
             await self._journal.finish(unit_id, name, fence, result, self._recorder.take())
             return result
 

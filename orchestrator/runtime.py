@@ -5,7 +5,8 @@
             ...
     run.result
 
-`run_squad` waits for the end, `run_sync` does it outside of any event loop.
+`resume_run` goes on with a run from its journal. `run_squad` waits for the end, `run_sync` does it outside of any event
+loop.
 """
 
 from __future__ import annotations
@@ -15,17 +16,21 @@ import os
 import re
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager, nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anyio
 
 from agents.tools import builtin
-from orchestrator.errors import CannotWrite, NoProvider
-from orchestrator.events import Event, GateAnswered, GateOpened, RunStarted
+from orchestrator.errors import CannotWrite, NoProvider, RunCancelled, RunChanged, RunOver
+from orchestrator.events import Event, GateAnswered, GateOpened, RunResumed, RunStarted
+from orchestrator.fingerprint import changed, parts_of
+from orchestrator.journal import About, Cut, Journal, JournalError
+from orchestrator.journal.memory import MemoryJournal
+from orchestrator.past import Past, past_of
 from orchestrator.plan import Budget, Plan
 from orchestrator.run import Driver, Recorder, RunResult, result_of
 from orchestrator.squad import Squad
@@ -42,9 +47,12 @@ async def leave_unanswered(gate: GateOpened) -> GateAnswered | None:  # noqa: AR
 
 
 class Run:
-    """One execution of a squad: iterate its events, then read `result`."""
+    """One execution of a squad: iterate its events, then read `result`. `past` holds those of earlier processes."""
 
-    def __init__(self, driver: Driver, recorder: Recorder, crew: Crew, events: Any, stub: bool) -> None:
+    def __init__(
+        self, driver: Driver, recorder: Recorder, crew: Crew, events: Any, stub: bool, past: Sequence[Event] = ()
+    ) -> None:
+        self.past = past
         self.run_id = recorder.run_id
         self._driver = driver
         self._recorder = recorder
@@ -52,6 +60,7 @@ class Run:
         self._events = events
         self._stub = stub
         self._result: RunResult | None = None
+        self._failure: JournalError | None = None
 
     @property
     def result(self) -> RunResult:
@@ -71,15 +80,33 @@ class Run:
         try:
             return await self._events.receive()  # type: ignore[no-any-return]  # a stream of events
         except anyio.EndOfStream:
+            if self._failure is not None:
+                raise self._failure from None
             raise StopAsyncIteration from None
 
-    async def _go(self, started: RunStarted, close: Callable[[], None]) -> None:
-        self._recorder.record("", started)
+    async def _go(self, opening: RunStarted | RunResumed, close: Callable[[], None]) -> None:
         try:
-            await self._driver.drive()
-            self._result = result_of(self._driver, self._recorder, stub=self._stub, crew=self._crew)
+            await self._driver.drive(opening)
+            result = result_of(self._driver, self._recorder, stub=self._stub, crew=self._crew)
+            await self._driver.flush()
+            self._result = result
+        except JournalError as error:
+            self._failure = error  # for who reads the events
         finally:
             close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Setting:
+    """Where a run takes place: who answers, who asks, what keeps its record, and what is recorded of it already."""
+
+    run_id: str
+    journal: Journal
+    ask: Ask
+    clock: Callable[[], float]
+    out: Path | None
+    past: Past = field(default_factory=Past)
+    in_flight: Sequence[Cut] = ()
 
 
 @asynccontextmanager
@@ -96,31 +123,113 @@ async def open_run(
     timeout_s: float | None = None,
     ask: Ask = leave_unanswered,
     clock: Callable[[], float] = time.time,
+    journal: Journal | None = None,
 ) -> AsyncIterator[Run]:
     """Open everything that the run needs, start it, and close everything when the block ends.
 
-    Without `out` nothing touches the disk: artifacts are in `result.texts`. `manager` answers turns instead of the
-    configured providers; `offline` overrides the squad's own word. Raises `PlanError` for bad inputs, `NoProvider`
-    where nobody is configured and `CannotWrite` for a bad `out`, all before anything is spent. Leaving the block early
-    cancels the run.
+    Without `out` and `journal` nothing touches the disk: artifacts are in `result.texts`. `manager` answers turns
+    instead of the configured providers; `offline` overrides the squad's own word. `journal` keeps the run's record, so
+    that `resume_run` can go on with it. Raises `PlanError` for bad inputs, `NoProvider` where nobody is configured,
+    `CannotWrite` for a bad `out` and `JournalError` for a record that cannot be kept, all before anything is spent.
+    Leaving the block early cancels the run.
     """
     folder = None if out is None else Path(out)
-    plan = _capped(squad.plan(inputs, tools=builtin(folder)), max_cost_usd, timeout_s)
-    run_id = run_id or new_run_id(plan.name, clock())
+    given = squad.plan(inputs, tools=builtin(folder))
+    plan = _capped(given, max_cost_usd, timeout_s)
+    setting = _Setting(run_id or new_run_id(plan.name, clock()), journal or MemoryJournal(), ask, clock, folder)
     async with _providers(squad, plan, manager, environ, offline) as (complete, stub):
-        if folder is not None and any(task.output_file is not None for task in plan.tasks.values()):
-            _make(folder)
-        send, receive = anyio.create_memory_object_stream[Event](math.inf)
-        recorder = Recorder(run_id, send.send_nowait, clock)
-        crew = Crew(plan, complete, ask, clock, recorder.at, folder)
-        driver = Driver(plan, crew.perform, recorder, ask=ask, clock=clock)
-        run = Run(driver, recorder, crew, receive, stub)
-        started = RunStarted(plan.name, tuple(plan.tasks), stub, None if folder is None else str(folder))
-        with receive:
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(run._go, started, send.close)  # its own maker
+        _prepare(plan, folder)
+        where = None if folder is None else str(folder.absolute())
+        options = {"stub": stub, "out": where, "max_cost_usd": max_cost_usd, "timeout_s": timeout_s}
+        # Fingerprints cost what the plan is large; a journal that ends with the process needs none.
+        parts = {} if journal is None else parts_of(given)
+        about = About(plan.name, squad.file, squad.text, plan.inputs, parts, options, clock())
+        with setting.journal.driving(setting.run_id):
+            await setting.journal.create(setting.run_id, about)
+            started = RunStarted(plan.name, tuple(plan.tasks), stub, None if folder is None else str(folder))
+            async with _running(plan, complete, stub, setting, started) as run:
                 yield run
-                tasks.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def resume_run(
+    squad: Squad,
+    run_id: str,
+    *,
+    journal: Journal,
+    manager: Complete | None = None,
+    environ: Mapping[str, str] | None = None,
+    max_cost_usd: float | None = None,
+    timeout_s: float | None = None,
+    ask: Ask = leave_unanswered,
+    clock: Callable[[], float] = time.time,
+) -> AsyncIterator[Run]:
+    """Go on with a run from its record, as `open_run` would have: what is recorded is not done, nor paid, again.
+
+    `squad` is the one that the run began with; its inputs and folder are in the record. Caps that are given replace
+    the recorded ones. Calls that were in flight are made again, and reported by `CallRepeated`. Raises `RunNotFound`,
+    `RunOver`, `RunCancelled`, `RunBusy` where another process drives the run, and `RunChanged` where the squad differs
+    in more than its limits.
+    """
+    about = await journal.about(run_id)
+    with journal.driving(run_id):
+        past = past_of(await journal.events(run_id))
+        if past.is_over:
+            raise RunOver(f"the run {run_id} is over: {past.status}")
+        if await journal.cancel_requested(run_id):
+            raise RunCancelled(f"the run {run_id} was cancelled")
+        caps = {"max_cost_usd": max_cost_usd, "timeout_s": timeout_s}
+        options = {**about.options, **{name: cap for name, cap in caps.items() if cap is not None}}
+        folder = None if options.get("out") is None else Path(options["out"])
+        given = squad.plan(about.inputs, tools=builtin(folder))
+        if differing := changed(about.parts, parts_of(given)):
+            raise RunChanged(run_id, differing)
+        plan = _capped(given, options.get("max_cost_usd"), options.get("timeout_s"))
+        setting = _Setting(run_id, journal, ask, clock, folder, past, await journal.cut_short(run_id))
+        async with _providers(squad, plan, manager, environ, bool(options.get("stub"))) as (complete, stub):
+            _prepare(plan, folder)
+            async with _running(plan, complete, stub, setting, None) as run:
+                yield run
+
+
+@asynccontextmanager
+async def _running(
+    plan: Plan, complete: Complete, stub: bool, setting: _Setting, started: RunStarted | None
+) -> AsyncIterator[Run]:
+    """Drive the run while the block lasts. `started` None: it goes on."""
+    past, clock = setting.past, setting.clock
+    send, receive = anyio.create_memory_object_stream[Event](math.inf)
+    recorder = Recorder(setting.run_id, send.send_nowait, clock, past)
+    crew = Crew(plan, complete, setting.ask, clock, recorder.at, setting.out, paid=past.paid)
+    for unit, written in past.artifacts.values():
+        await crew.take_over(unit, written)
+    driver = Driver(
+        plan,
+        crew.perform,
+        recorder,
+        ask=setting.ask,
+        journal=setting.journal,
+        clock=clock,
+        past=past,
+        in_flight=frozenset(setting.in_flight),
+    )
+    opening = started or _resumed(driver, setting)
+    run = Run(driver, recorder, crew, receive, stub, past.events)
+    with receive:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(run._go, opening, send.close)  # its own maker
+            yield run
+            tasks.cancel_scope.cancel()
+
+
+def _resumed(driver: Driver, setting: _Setting) -> RunResumed:
+    done = tuple(name for name, task in driver.state.tasks.items() if task.status in ("ok", "skipped"))
+    return RunResumed(done, tuple(f"{cut.key}" for cut in setting.in_flight))
+
+
+def _prepare(plan: Plan, folder: Path | None) -> None:
+    if folder is not None and any(task.output_file is not None for task in plan.tasks.values()):
+        _make(folder)
 
 
 async def run_squad(squad: Squad, *, on_event: Callable[[Event], None] | None = None, **options: Any) -> RunResult:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -41,6 +41,8 @@ class Squad:
     warnings: tuple[Problem, ...]
     _node: Node = field(repr=False)
     _found: tuple[Problem, ...] = field(repr=False)
+    text: str = field(default="", repr=False)
+    """The YAML that it was read from."""
 
     @property
     def name(self) -> str:
@@ -89,9 +91,9 @@ class Squad:
         if personas:
             source = first_of(in_memory(personas), source)
         own = Personas(source)
-        squad = cls(spec, name, own, tuple(tools), policy, catalog, functions or {}, (), node, tuple(found))
+        squad = cls(spec, name, own, tuple(tools), policy, catalog, functions or {}, (), node, tuple(found), text)
         _, warnings = squad._resolve(None, None)
-        return cls(spec, name, own, squad.tools, policy, catalog, squad.functions, tuple(warnings), node, tuple(found))
+        return replace(squad, warnings=tuple(warnings))
 
     def plan(self, inputs: Mapping[str, Any] | None = None, tools: Registry | None = None) -> Plan:
         """Return the plan of a run with these inputs, defaults filled in. Raise `PlanError` where one does not fit.

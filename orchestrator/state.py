@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +21,7 @@ from orchestrator.events import (
     ElementStarted,
     GateAnswered,
     GateOpened,
+    RunResumed,
     RunStatus,
     TaskEnded,
     TaskExpanded,
@@ -113,13 +114,15 @@ class RunState:
             case TaskParked(task, key, reason, ends_run_as):
                 self._park(task, key, reason)
                 self.stopping = self.stopping or ends_run_as
-            case GateOpened(task):
+            case GateOpened(task) if self._is_gate(task):
                 self._leave_ready(task, "gate")
                 self.waiting[task] = "a person's answer"
-            case GateAnswered():
+            case GateAnswered(task) if self._is_gate(task):
                 self._answer(event)
             case TaskReset(task):
                 self._reset(task)
+            case RunResumed():
+                self._resume()
 
     def stop(self, status: RunStatus) -> None:
         """Start nothing more; what is at work may end. The run then ends as `status`."""
@@ -135,6 +138,23 @@ class RunState:
         if any(e.error_kind == "BudgetSpent" for e in failed):
             return "stopped"
         return "failed" if failed else "done"
+
+    def _is_gate(self, task: str) -> bool:
+        """Whether it is a task that a person answers: a tool may ask for leave too, from inside a unit."""
+        return task in self.plan.tasks and isinstance(self.plan.tasks[task].work, Approval)
+
+    def _resume(self) -> None:
+        """Put what was at work or parked to work again. What an interruption or a limit had stopped may start."""
+        if self.stopping in ("cancelled", "paused"):
+            self.stopping = None
+        parked = {task for task in self.waiting if self.tasks[task].status != "gate"}
+        self.waiting = {task: reason for task, reason in self.waiting.items() if task not in parked}
+        for task in parked:
+            self.tasks[task].status = "running"
+        at_work = Counter(task for task, _ in units_at_work(self))
+        self.running = at_work.total()
+        for task in self._fanned:
+            self._elements(task).running = at_work[task]
 
     def _make_ready(self, task: str) -> None:
         queue = self._gates if isinstance(self.plan.tasks[task].work, Approval) else self._ready
@@ -265,6 +285,19 @@ def next_action(state: RunState) -> Happening | None:
         for task in state._ready:
             return _begin(state, state.plan.tasks[task])
     return None
+
+
+def units_at_work(state: RunState) -> Iterator[tuple[str, str | None]]:
+    """Yield (task, key) of each unit that was started and has not ended; `key` None outside a `for_each`.
+
+    Of a run whose process is gone these are to be submitted again.
+    """
+    for task, own in state.tasks.items():
+        if own.status == "running" and own.elements is None:
+            yield task, None
+        elif own.status == "running" and own.elements is not None:
+            idle = own.elements.ended.keys() | set(own.elements.pending)
+            yield from ((task, key) for key in own.elements.items if key not in idle)
 
 
 def between(dependents: Mapping[str, Iterable[str]], starts: Iterable[str], end: str) -> set[str]:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from agents import Agent, OutputInvalid, RunContext, ToolFault
-from agents.toolbox.files import write_inside
+from agents.toolbox.files import read_inside, write_inside
 from orchestrator import brief
-from orchestrator.budget import Account, Purse, open_account
+from orchestrator.budget import Account, Paid, Purse, open_account
 from orchestrator.checks import path_fault, same_file
 from orchestrator.conversation import Conversation, Minutes
 from orchestrator.errors import CannotWrite, RepeatExhausted, TaskTimedOut
@@ -61,10 +61,11 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What a unit's expressions see, and the reviewers' comments that it must heed."""
+    """What a unit's expressions see, the reviewers' comments that it must heed, and its tries that failed before."""
 
     values: Mapping[str, Any]
     comments: tuple[str, ...] = ()
+    tried: int = 0
 
 
 @dataclass(slots=True)
@@ -81,6 +82,8 @@ class Crew:
     """Path in the run's folder -> SHA-256 of what was written there."""
     texts: dict[str, str] = field(default_factory=dict)
     """The artifacts themselves, where there is no folder."""
+    paid: Sequence[Paid] = ()
+    """What earlier processes of the run paid for."""
     _owners: dict[str, str] = field(default_factory=dict)
     """File -> the unit that writes it."""
     _agents: dict[str, Agent] = field(default_factory=dict)
@@ -89,7 +92,7 @@ class Crew:
     async def perform(self, task: TaskPlan, scope: Scope, ctx: RunContext) -> Done:
         """Do the unit's work and write its file. Raises what the work raises, after the plan's retries."""
         purse: Purse = ctx.purse  # type: ignore[assignment]  # the run hands every unit a purse of ours
-        ctx = ctx.at(purse=purse.within(open_account(f"task {task.id}", task.budget, self.clock())))
+        ctx = ctx.at(purse=purse.within(self._open(f"task {task.id}", task.budget, _below(ctx.path))))
         if task.output_file is None:
             return await self._with_retries(task, scope, ctx)
         path = str(task.output_file.render(scope.values))
@@ -99,7 +102,7 @@ class Crew:
         return Done(done.output, done.text, path)
 
     async def _with_retries(self, task: TaskPlan, scope: Scope, ctx: RunContext) -> Done:
-        attempt = 1
+        attempt = scope.tried + 1
         while True:
             here = self._below(ctx, f"try-{attempt}")
             try:
@@ -167,14 +170,14 @@ class Crew:
         self, work: AgentWork, words: str, ctx: RunContext, history: tuple[Message, ...] = ()
     ) -> Any:
         agent = self._agent(work)
-        account = self._account(f"agent {work.agent}", self.plan.agents[work.agent].budget)
+        account = self._account(work.agent, self.plan.agents[work.agent].budget)
         return await agent.work(
             words, self._with_account(ctx, account), output_schema=work.output_schema, history=history
         )
 
     async def _converse(self, work: ConversationWork, topic: str, ctx: RunContext) -> Done:
         plan = self.plan.conversations[work.conversation]
-        account = open_account(f"conversation {plan.id}", plan.budget, self.clock())
+        account = self._open(f"conversation {plan.id}", plan.budget, _below(ctx.path))
         ctx = self._with_account(ctx, account)
 
         async def speak(speaker: str, prompt: str, history: tuple[Message, ...], place: str) -> tuple[str, int]:
@@ -201,10 +204,16 @@ class Crew:
 
     async def _person_speaks(self, prompt: str, history: tuple[Message, ...], ctx: RunContext) -> str:
         shown = {message.name or message.role: message.text for message in history[-3:]}
-        answer = await self.ask(GateOpened(ctx.path, prompt, ("say",), shown, 1))
-        if answer is None:
-            raise Parked("a person's word")
-        return answer.comment
+
+        async def ask() -> str:
+            answer = await self.ask(GateOpened(ctx.path, prompt, ("say",), shown, 1))
+            if answer is None:
+                raise Parked("a person's word")
+            return answer.comment
+
+        heard = b"".join(message.digest for message in history) + prompt.encode("utf-8", "replace")
+        said: str = await ctx.do(f"{ctx.path}/said", hashlib.sha256(heard).digest(), ask)
+        return said
 
     def _agent(self, work: AgentWork) -> Agent:
         key = work.agent if work.tools is None else f"{work.agent} {[tool.name for tool in work.tools]}"
@@ -222,11 +231,14 @@ class Crew:
             )
         return self._agents[key]
 
-    def _account(self, name: str, cap: Any) -> Account | None:
+    def _account(self, agent: str, cap: Any) -> Account | None:
         """An agent's account spans all its work in the run."""
-        if name not in self._accounts:
-            self._accounts[name] = open_account(name, cap, self.clock())
-        return self._accounts[name]
+        if agent not in self._accounts:
+            self._accounts[agent] = self._open(f"agent {agent}", cap, lambda call: call.agent == agent)
+        return self._accounts[agent]
+
+    def _open(self, name: str, cap: Any, is_its: Callable[[Paid], bool]) -> Account | None:
+        return None if cap is None else open_account(name, cap, self.clock(), filter(is_its, self.paid))
 
     def _with_account(self, ctx: RunContext, account: Account | None) -> RunContext:
         purse: Purse = ctx.purse  # type: ignore[assignment]  # as in perform
@@ -253,15 +265,37 @@ class Crew:
     async def _write(self, path: str, text: str, ctx: RunContext) -> None:
         text = clean(text)
         data = text.encode()
+        written = ArtifactWritten(path, hashlib.sha256(data).hexdigest(), len(data), text)
+        await self._put(written, data)
+        ctx.emit(written)
+
+    async def take_over(self, unit: str, written: ArtifactWritten) -> None:
+        """Count an artifact that an earlier process wrote, and write it again where it is gone or another."""
+        self._claim(written.path, unit)
+        await self._put(written, written.text.encode())
+
+    async def _put(self, written: ArtifactWritten, data: bytes) -> None:
+        """Let the artifact stand in the run's folder, where there is one. What is there already is left alone."""
         if self.out is None:
-            self.texts[path] = text
-        else:
+            self.texts[written.path] = written.text
+        elif self.artifacts.get(written.path) != written.sha256:
             try:
-                await anyio.to_thread.run_sync(write_inside, self.out, path, data)
+                await anyio.to_thread.run_sync(_put_inside, self.out, written, data)
             except OSError as error:
-                raise CannotWrite(str(self.out / path), error.strerror or str(error)) from error
-        self.artifacts[path] = digest = hashlib.sha256(data).hexdigest()
-        ctx.emit(ArtifactWritten(path, digest, len(data)))
+                raise CannotWrite(str(self.out / written.path), error.strerror or str(error)) from error
+        self.artifacts[written.path] = written.sha256
+
+
+def _put_inside(out: Path, written: ArtifactWritten, data: bytes) -> None:
+    with suppress(OSError, ValueError):
+        if read_inside(out, written.path, written.size) == data:
+            return
+    write_inside(out, written.path, data)
+
+
+def _below(path: str) -> Callable[[Paid], bool]:
+    """Return what tells whether a call was made below `path`."""
+    return lambda call: call.path.startswith(f"{path}/")
 
 
 @dataclass(frozen=True, slots=True)
