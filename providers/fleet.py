@@ -6,15 +6,17 @@ What changes here changes only by its own methods, and only by what is passed in
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from math import inf
 
 from providers.catalog import Candidate
-from providers.errors import AuthFailed, ProviderError
-from providers.health import CLOSED, Breaker, hold_until, trips_breaker
+from providers.errors import AuthFailed, ProviderError, TimedOut
+from providers.health import CLOSED, Breaker, Track, hold_until, trips_breaker
 from providers.messages import Ability, Image, Message, Needs, OutputSchema, Request, ToolSpec, estimate_tokens
-from providers.policy import AgentPolicy, Policy
+from providers.policy import AgentPolicy, Environment, Policy
+from providers.scoring import SEEN, Contest, paid
 
 REMEMBERED = 1024
 """How many rankings and sizes a fleet keeps at hand."""
@@ -25,7 +27,18 @@ VISION = frozenset({Ability.VISION})
 class Standing:
     """How one candidate stands now. The only thing here that changes; its `Fleet` changes it."""
 
-    __slots__ = ("_blocks", "account", "breaker", "candidate", "headroom", "held_until", "held_why", "name")
+    __slots__ = (
+        "_blocks",
+        "account",
+        "breaker",
+        "candidate",
+        "headroom",
+        "held_until",
+        "held_why",
+        "in_flight",
+        "name",
+        "track",
+    )
 
     def __init__(self, candidate: Candidate) -> None:
         self.candidate = candidate
@@ -34,6 +47,8 @@ class Standing:
         self.breaker: Breaker = CLOSED
         self.held_until = 0.0
         self.held_why = ""
+        self.in_flight = 0
+        self.track = Track()
         self.headroom: float | None = None
         """What is left of the tightest limit, 0 to 1; None: nothing is known."""
         self._blocks: tuple[tuple[float, str, float], ...] = ()
@@ -59,20 +74,50 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """What a policy makes of some needs: configured candidates in order of preference, and who is missing and why."""
+    """What a policy makes of some needs: configured candidates in order of preference, and who is missing and why.
+
+    `pools` names, by candidate, the tier that it stands in; only those of one pool are compared with each other.
+    `task_type` is the policy's word for who asks.
+    """
 
     standings: tuple[Standing, ...]
     refused: Mapping[str, str]
+    pools: Mapping[str, str] = field(default_factory=dict)
+    task_type: str | None = None
+
+    def rivals(self, standings: Sequence[Standing]) -> int:
+        """Return how many of the first of `standings` are of one pool."""
+        pool = self.pools[standings[0].name]
+        for at, standing in enumerate(standings):
+            if self.pools[standing.name] != pool:
+                return at
+        return len(standings)
 
 
 class Fleet:
     """The configured candidates, how each one stands, and the policy that orders them.
 
     `unconfigured` says why a candidate, or a whole provider, that the policy names cannot be asked. `sole` names the
-    one candidate that answers everything, whatever a request or the policy asks for: a dry run's.
+    one candidate that answers everything, whatever a request or the policy asks for: a dry run's. `environment` is
+    where this process runs; None: nobody said.
     """
 
-    __slots__ = ("_rankings", "_sizes", "_sole", "_unconfigured", "policy", "shut", "standings")
+    __slots__ = (
+        "_credit",
+        "_drained",
+        "_rankings",
+        "_sizes",
+        "_sole",
+        "_unconfigured",
+        "_weights",
+        "barred",
+        "contests",
+        "environment",
+        "points_seen",
+        "policy",
+        "shut",
+        "standings",
+    )
 
     def __init__(
         self,
@@ -81,14 +126,75 @@ class Fleet:
         unconfigured: Mapping[str, str] | None = None,
         *,
         sole: str | None = None,
+        environment: Environment | None = None,
     ) -> None:
-        self.policy = policy
-        self.standings = {standing.name: standing for standing in map(Standing, candidates)}
+        self.standings: dict[str, Standing] = {}
         self.shut: set[tuple[str, str | None]] = set()
-        self._unconfigured = dict(unconfigured or {})
+        self.barred: Mapping[str, str] = {}
+        """Providers that are not to be asked, and why."""
+        self.contests: deque[Contest] = deque(maxlen=REMEMBERED)
+        """The latest decisions among several candidates, oldest first; `scoring.replay` makes each one anew."""
+        self.environment = environment
+        self._drained: set[str] = set()
         self._sole = sole
         self._rankings: dict[tuple[str | None, ...], Ranking] = {}
         self._sizes: dict[int, tuple[ToolSpec | OutputSchema, int]] = {}
+        self._credit: dict[str, dict[str, float]] = {}
+        self.adopt(policy, candidates, unconfigured)
+
+    def adopt(
+        self, policy: Policy, candidates: Iterable[Candidate], unconfigured: Mapping[str, str] | None = None
+    ) -> None:
+        """Go on under another policy, with these candidates: turns that began before end with whom they chose.
+
+        What was measured of a candidate that stays is kept, and who is drained stays so. Weights are the policy's.
+        """
+        known, self.policy = self.standings, policy
+        standings = (Standing(candidate) for candidate in candidates)
+        self.standings = {new.name: _kept(known.get(new.name), new) for new in standings}
+        self._unconfigured = dict(unconfigured or {})
+        self._weights = dict(policy.weights)
+        self.points_seen = tuple([policy.factors[factor] for factor in SEEN])
+        self._rankings.clear()
+        self._credit.clear()
+        self._bar()
+
+    def weight(self, provider: str) -> float:
+        """Return a provider's base weight. One that was given none has no share: it is asked after those that have."""
+        return self._weights.get(provider, 0.0)
+
+    def set_weight(self, provider: str, weight: float) -> None:
+        """Change a provider's base weight while this runs; 0: it is never asked (by the strategy `weighted`)."""
+        if not 0.0 <= weight < inf:
+            raise ValueError(f"a weight is a finite number from 0 on, not {weight}")
+        self._weights[provider] = weight
+        self._bar()
+
+    def drain(self, provider: str) -> None:
+        """Ask a provider no more; what is in flight there ends as it will."""
+        self._drained.add(provider)
+        self._bar()
+
+    def undrain(self, provider: str) -> None:
+        """Let a drained provider be asked again."""
+        self._drained.discard(provider)
+        self._bar()
+
+    def _bar(self) -> None:
+        unwanted = [name for name, weight in self._weights.items() if weight == 0.0]
+        barred = dict.fromkeys(unwanted if self.policy.strategy == "weighted" else (), "its weight is 0")
+        self.barred = barred | dict.fromkeys(self._drained, "drained by an operator")
+
+    def credit(self, pool: str) -> Mapping[str, float]:
+        """Return what each candidate of a pool has earned in the weighted round-robin and not yet spent."""
+        return self._credit.get(pool, {})
+
+    def note(self, contest: Contest, winner: str, *, failover: bool = False) -> None:
+        """Note a decision that is being followed. Who was chosen by weight has paid for it; a failover is free."""
+        self.contests.append(contest)
+        if contest.strategy == "weighted" and not failover:
+            credit = paid(contest.values, contest.names.index(winner))
+            self._credit.setdefault(contest.pool, {}).update(zip(contest.names, credit, strict=True))
 
     def ranking(self, needs: Needs) -> Ranking:
         """Return who may serve `needs` by policy alone: pinned model, else chain, else tier; then the last resort."""
@@ -102,38 +208,54 @@ class Fleet:
 
     def _rank(self, needs: Needs) -> Ranking:
         if self._sole is not None:
-            return self._expand((self._sole,), {})
+            return self._expand([("", (self._sole,))])
         if needs.model is not None:
             return self._pinned(needs.model)
-        wish, refused = _wish(self.policy, needs), dict[str, str]()
-        patterns = list(wish.chain)
-        if not patterns and wish.tier is not None:
-            patterns += self.policy.tiers.get(wish.tier, ())
-            if wish.tier not in self.policy.tiers:
+        policy, wish = self.policy, _wish(self.policy, needs)
+        pools, refused = [("", wish.chain)], dict[str, str]()
+        if not wish.chain and wish.tier is not None:
+            tier = policy.tiers.get(wish.tier, ())
+            pools = [*self._lead(tier), (wish.tier, tier)]
+            if wish.tier not in policy.tiers:
                 refused[wish.tier] = "the policy has no such tier"
-        for tier in self.policy.last_resort:
-            patterns += self.policy.tiers.get(tier, ())
-        return self._expand(patterns, refused)
+        pools += [(tier, policy.tiers.get(tier, ())) for tier in policy.last_resort]
+        return self._expand(pools, refused, _task_type(policy, needs))
+
+    def _lead(self, tier: Iterable[str]) -> list[tuple[str, tuple[str, ...]]]:
+        """Return the pool of the provider that the environment puts first: its models of the tier, else all it has."""
+        lead = self.policy.lead
+        if lead is None:
+            return []
+        own = tuple(name for name in tier if name.partition("/")[0] == lead)
+        return [(f"{lead} first", own or (f"{lead}/*",))]
 
     def _pinned(self, model: str) -> Ranking:
         names = [model] if model in self.standings else [n for n in self.standings if n.endswith(f"/{model}")]
         if len(names) > 1:
             return Ranking((), {model: f"names several: {', '.join(names)}"})
-        return self._expand(names or [model], {})
+        return self._expand([("", names or (model,))])
 
-    def _expand(self, patterns: Iterable[str], refused: dict[str, str]) -> Ranking:
+    def _expand(
+        self,
+        pools: Iterable[tuple[str, Sequence[str]]],
+        refused: dict[str, str] | None = None,
+        task_type: str | None = None,
+    ) -> Ranking:
+        """Return the ranking of pools of patterns. One without a name, and every one by `chain`, stays as it stands."""
         chosen: dict[str, Standing] = {}
-        for pattern in patterns:
+        refused, pool_of = refused or {}, dict[str, str]()
+        for pool, pattern in ((pool, pattern) for pool, patterns in pools for pattern in patterns):
             prefix = pattern[:-1] if pattern.endswith("/*") else None
             names = [pattern] if prefix is None else [name for name in self.standings if name.startswith(prefix)]
             for name in names:
                 if name in self.standings:
-                    chosen[name] = self.standings[name]
+                    chosen.setdefault(name, self.standings[name])
+                    pool_of.setdefault(name, name if self.policy.strategy == "chain" or not pool else pool)
                 else:
                     refused[name] = self._why_missing(name)
             if not names:
                 refused[pattern] = self._why_missing(pattern)
-        return Ranking(tuple(chosen.values()), refused)
+        return Ranking(tuple(chosen.values()), refused, pool_of, task_type)
 
     def _why_missing(self, name: str) -> str:
         provider = name.partition("/")[0]
@@ -170,15 +292,24 @@ class Fleet:
     def started(self, name: str) -> bool:
         """Note that an attempt goes out; return whether it is its breaker's probe."""
         standing = self.standings[name]
+        standing.in_flight += 1
         before = standing.breaker
         standing.breaker = before.started()
         return standing.breaker is not before
 
-    def ended(self, name: str, error: ProviderError | None, now: float, elapsed: float) -> None:
-        """Move the candidate's standing by how an attempt of `elapsed` seconds ended; None: it answered."""
-        standing = self.standings[name]
+    def ended(
+        self, name: str, error: ProviderError | None, now: float, elapsed: float, pace: float | None = None
+    ) -> None:
+        """Move the candidate's standing by how an attempt of `elapsed` seconds ended; None: it answered.
+
+        `pace` are the seconds that an answer of nominal length would have taken, where that is not `elapsed`.
+        """
+        standing = self.standings.get(name)
+        if standing is None:
+            return  # another policy was adopted meanwhile
         if error is None:
             standing.breaker = standing.breaker.succeeded()
+            standing.track.answered(now, elapsed if pace is None else pace)
             return
         if isinstance(error, AuthFailed):
             self.shut.add(standing.account)
@@ -186,10 +317,29 @@ class Fleet:
             standing.held_until, standing.held_why = until, type(error).__name__
         if trips_breaker(error, elapsed, self.policy.timeouts):
             standing.breaker = standing.breaker.failed(now, error.retry_at or 0.0)
+            standing.track.failed(now, elapsed if isinstance(error, TimedOut) else None)
+            if standing.breaker.open_until is not None:
+                standing.track.forgiven()
 
     def reopen(self, provider: str) -> None:
         """Let a provider's accounts be asked again, after an operator has seen to the key."""
         self.shut = {account for account in self.shut if account[0] != provider}
+
+
+def _kept(known: Standing | None, new: Standing) -> Standing:
+    """Return the standing that a candidate keeps where it is still the same endpoint and key, else the new one."""
+    if known is None or known.account != new.account:
+        return new
+    if known.candidate.provider.base_url != new.candidate.provider.base_url:
+        return new
+    known.candidate = new.candidate
+    return known
+
+
+def _task_type(policy: Policy, needs: Needs) -> str | None:
+    """Return the type of task that the policy knows of the agent, else of its persona."""
+    said = (policy.agents.get(name) for name in (needs.agent, needs.persona) if name is not None)
+    return next((agent.task_type for agent in said if agent is not None and agent.task_type is not None), None)
 
 
 def _wish(policy: Policy, needs: Needs) -> AgentPolicy:

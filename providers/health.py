@@ -7,10 +7,12 @@ live and on a simulator's clock.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from math import exp, inf
 from typing import Literal
 
 from providers.errors import HEALTH_FAULTS, AuthFailed, ProviderError, QuotaSpent, RateLimited, TimedOut
 from providers.policy import Timeouts
+from providers.scoring import health_value, pace_value
 
 FAULTS_TO_OPEN = 3
 FIRST_REST_S = 30.0
@@ -19,6 +21,21 @@ RATE_LIMIT_HOLD_S = 5.0
 """How long a rate limited candidate is left alone when the provider does not say."""
 QUOTA_HOLD_S = 3600.0
 """The same for a spent allowance: one wasted call an hour is cheap, a guess at the vendor's midnight is wrong."""
+
+ERRORS_FADE_S = 15.0
+"""Answers and faults count half as much after so long, so a recovered candidate comes back by and by."""
+TRUST = 10.0
+"""Answers that everybody is credited with: one fault of a new candidate is no rate of 100 %."""
+PACE_FADES_S = 10.0
+PACE_LASTS_S = 120.0
+"""After so long without a measure nothing is known: whoever was slow is tried again."""
+NOMINAL_TOKENS = 256
+"""Longer answers count as if they had ended here: a long answer is no slow one."""
+FIRST_AS_TOKENS = 64
+"""What the time to the first token is worth in tokens, where only the whole was measured."""
+MEAN_SHARE = 0.1
+NEGLIGIBLE = 0.02
+"""An error rate that is none. A single fault costs the first place for half a minute."""
 
 State = Literal["closed", "open", "half-open"]
 
@@ -68,6 +85,78 @@ class Breaker:
 
 
 CLOSED = Breaker()
+
+
+class Track:
+    """What was seen of one candidate: its errors, fading, and its pace, fast to rise and slow to fall."""
+
+    __slots__ = ("_at", "_good", "_pace", "bad", "latency", "mean", "until")
+
+    def __init__(self) -> None:
+        self._good = self._at = self._pace = 0.0
+        self.bad = 0.0
+        """Recent faults; 0: nothing is wrong with its health."""
+        self.latency = 1.0
+        """The value of the factor, known until `until`."""
+        self.until = -inf
+        self.mean = 0.0
+        """Seconds of an answer of nominal length, over all of them, the late ones counting more; 0 before the first."""
+
+    def answered(self, now: float, pace: float) -> None:
+        self._fade(now)
+        self._good += 1.0
+        self._took(now, pace)
+
+    def failed(self, now: float, waited: float | None = None) -> None:
+        """Note a fault. `waited`: it was a time-out, and the answer would have taken longer than that."""
+        self._fade(now)
+        self.bad += 1.0
+        if waited is not None:
+            self._took(now, waited)
+
+    def forgiven(self) -> None:
+        """Forget the faults: they have opened the breaker, and are paid for by its rest."""
+        self.bad = 0.0
+
+    def error_rate(self, now: float) -> float:
+        """Return the share of faults among the recent answers, 0 to 1."""
+        if self.bad == 0.0:
+            return 0.0
+        faded: float = 0.5 ** (max(now - self._at, 0.0) / ERRORS_FADE_S)
+        return self.bad * faded / ((self.bad + self._good) * faded + TRUST)
+
+    def health(self, now: float) -> float:
+        """Return the value of the factor."""
+        rate = self.error_rate(now)
+        return round(health_value(rate), 3) if rate > NEGLIGIBLE else 1.0
+
+    def pace(self, now: float) -> float | None:
+        """Return the seconds that an answer of nominal length takes, peaks first. None: nothing recent is known."""
+        return self._pace if now <= self.until else None
+
+    def _fade(self, now: float) -> None:
+        if now > self._at:
+            faded = 0.5 ** ((now - self._at) / ERRORS_FADE_S)
+            self._good *= faded
+            self.bad = self.bad * faded if self.bad > 0.001 else 0.0
+            self._at = now
+
+    def _took(self, now: float, seconds: float) -> None:
+        self.mean += (seconds - self.mean) * (MEAN_SHARE if self.mean else 1.0)
+        if seconds < self._pace and now <= self.until:
+            age = max(now - self.until + PACE_LASTS_S, 0.0)
+            seconds += (self._pace - seconds) * exp(-age / PACE_FADES_S)
+        self._pace, self.until = seconds, now + PACE_LASTS_S
+        self.latency = pace_value(seconds)
+
+
+def pace_of(elapsed: float, tokens: int, first_token: float | None = None) -> float:
+    """Return the seconds that an answer of `tokens` would have taken at nominal length; a shorter one as it is."""
+    if tokens <= NOMINAL_TOKENS:
+        return elapsed
+    if first_token is not None:
+        return first_token + (elapsed - first_token) * NOMINAL_TOKENS / tokens
+    return elapsed * (FIRST_AS_TOKENS + NOMINAL_TOKENS) / (FIRST_AS_TOKENS + tokens)
 
 
 def hold_until(error: ProviderError, now: float) -> float | None:

@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Any, Literal
 from providers.catalog import Catalog, Problem
 from providers.errors import CatalogError
 from providers.quantities import parse_duration as parse_duration
+from providers.scoring import POINTS, Strategy
 
 if TYPE_CHECKING:
     from providers.policy_file import AgentShape, PolicyShape
+
+Environment = Literal["production", "development"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +51,13 @@ class Policy:
     tiers: Mapping[str, tuple[str, ...]]
     agents: Mapping[str, AgentPolicy] = field(default_factory=dict)
     default: AgentPolicy = AgentPolicy(tier="worker")
-    strategy: Literal["tier", "chain", "weighted", "latency"] = "tier"
+    strategy: Strategy = "tier"
     environment: Literal["production", "development", "auto"] = "auto"
     weights: Mapping[str, float] = field(default_factory=dict)
-    factors: Mapping[str, float] = field(default_factory=dict)
+    factors: Mapping[str, float] = field(default_factory=lambda: POINTS)
+    by_price: bool = False
+    """Whether price may overrule the order within a tier. A file asks for it by its `factors`; without them the order
+    speaks for itself, for whoever wrote it knew the prices."""
     task_types: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     timeouts: Timeouts = Timeouts()
     attempts_per_turn: int = 4
@@ -62,6 +68,8 @@ class Policy:
     affinity: Mapping[str, str] = field(default_factory=dict)
     """The tier of an agent or persona that brings none of its own. Unlike `agents`, it overrules nobody's wish."""
     budget: Budget = Budget()
+    lead: str | None = None
+    """The provider that comes first in every tier, whatever the score."""
 
 
 def default_policy(catalog: Catalog) -> Policy:
@@ -81,7 +89,7 @@ def parse_policy(data: Mapping[str, Any], catalog: Catalog) -> tuple[Policy, Cat
     shape, problems = read_policy(data)
     catalog, wrong = catalog.overlay_partly(shape.providers)
     proof = _Proof(catalog, [*problems, *wrong], broken={str(path[1]) for path, _ in wrong})
-    policy = _policy(shape, proof, tiers=set(shape.tiers) | _keys(data.get("tiers")))
+    policy = _policy(shape, data, proof, tiers=set(shape.tiers) | _keys(data.get("tiers")))
     if proof.problems:
         raise CatalogError(proof.problems)
     return policy, proof.catalog
@@ -145,7 +153,7 @@ class _Proof:
         self.problems += [(path, f"unknown tier {name!r}{_nearest(name, known)}") for path, name in unknown]
 
 
-def _policy(shape: PolicyShape, proof: _Proof, tiers: set[str]) -> Policy:
+def _policy(shape: PolicyShape, data: Mapping[str, Any], proof: _Proof, tiers: set[str]) -> Policy:
     """Return the policy; what is wrong with it is in `proof`. `tiers` are the names that the file means to define."""
     default = shape.default or _first_tier(shape)
     agents = {name: _agent(agent, proof, ("agents", name)) for name, agent in shape.agents.items()}
@@ -169,6 +177,7 @@ def _policy(shape: PolicyShape, proof: _Proof, tiers: set[str]) -> Policy:
         environment=shape.environment,
         weights=shape.weights,
         factors=shape.factors.model_dump(),
+        by_price=data.get("factors") is not None,
         task_types={task: tuple(wish.prefer) for task, wish in shape.task_types.items()},
         timeouts=Timeouts(**shape.timeouts.given()),
         attempts_per_turn=shape.attempts.per_turn,

@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, Field
 from providers.catalog import Problem
 from providers.quantities import parse_share
 from providers.rows import Duration, Name, Shape, packaged, read_shape
+from providers.scoring import POINTS, Strategy
 
 Share = Annotated[float, BeforeValidator(parse_share)]
 Weight = Annotated[float, Field(ge=0)]
@@ -30,14 +31,14 @@ class TaskShape(Shape):
 
 
 class FactorsShape(Shape):
-    """Points per factor, as in the scoring table."""
+    """Points per factor."""
 
-    cost: Weight = 30
-    quota: Weight = 20
-    health: Weight = 30
-    latency: Weight = 10
-    task: Weight = 15
-    environment: Weight = 20
+    cost: Weight = POINTS["cost"]
+    quota: Weight = POINTS["quota"]
+    health: Weight = POINTS["health"]
+    latency: Weight = POINTS["latency"]
+    task: Weight = POINTS["task"]
+    environment: Weight = POINTS["environment"]
 
 
 class TimeoutsShape(Shape):
@@ -67,7 +68,7 @@ class PolicyShape(Shape):
 
     version: Literal[1] = 1
     environment: Literal["production", "development", "auto"] = "auto"
-    strategy: Literal["tier", "chain", "weighted", "latency"] = "tier"
+    strategy: Strategy = "tier"
     tiers: Annotated[dict[Name, Names], Field(min_length=1)] = Field(default_factory=dict)
     agents: dict[str, AgentShape] = Field(default_factory=dict)
     affinity: dict[str, str] = Field(default_factory=dict)

@@ -13,11 +13,15 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from providers.catalog import Candidate, Model
+from providers.contest import contest_of
+from providers.contest import expected_output as expected_output
 from providers.errors import AllAttemptsFailed, NoRoute, ProviderError, Recovery
 from providers.fleet import Fleet as Fleet
 from providers.fleet import Standing
+from providers.health import pace_of
 from providers.messages import Ability, Request, Response
 from providers.policy import Timeouts
+from providers.scoring import Contest, ordered
 
 if TYPE_CHECKING:
     from random import Random
@@ -26,18 +30,21 @@ BACKOFF_BASE_S = 0.25
 BACKOFF_CAP_S = 4.0
 PROBE_POLL_S = 1.0
 """How long those who wait for another turn's probe sleep before they look again."""
-MODEST_OUTPUT = 4096
-"""Tokens of output to expect of a request that sets no cap: few answers are longer, and many models' caps are huge."""
 NOBODY: Mapping[str, float] = {}
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Candidates in the order in which they are to be tried; `names` are theirs; `refused` says why others are not."""
+    """Candidates in the order in which they are to be tried; `names` are theirs; `refused` says why others are not.
+
+    `contest` is what ordered the first tier in play; None: nobody there had a rival, or the policy's order is all.
+    The tiers after it stand as the policy has them: they are compared when their turn comes.
+    """
 
     candidates: tuple[Candidate, ...]
     names: tuple[str, ...]
     refused: Mapping[str, str]
+    contest: Contest | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +93,7 @@ class Outcome:
     `final`: part of the answer was passed on already, so nobody else may be asked. `sound`: a good answer came, and
     the error is that its caller does not take it, which says nothing against the candidate's health. `refused`:
     neither came, for nothing was sent: a limit leaves no room, and the candidate's standing says until when.
+    `first_token`: seconds to the first content of a stream.
     """
 
     now: float
@@ -94,18 +102,16 @@ class Outcome:
     final: bool = False
     sound: bool = False
     refused: bool = False
+    first_token: float | None = None
 
 
-def expected_output(request: Request, model: Model) -> int:
-    """Return how many tokens of answer to reserve for."""
-    return request.max_output_tokens or min(model.max_output, MODEST_OUTPUT)
-
-
-def choose(fleet: Fleet, request: Request, now: float, tried: Mapping[str, float] = NOBODY) -> Decision:
-    """Return who is to be asked, in order; or until when to wait; or why nobody can be.
+def choose(
+    fleet: Fleet, request: Request, now: float, tried: Mapping[str, float] = NOBODY, draw: float | None = None
+) -> Decision:
+    """Return who is to be asked, in order; or until when to wait; or why nobody can be. Changes nothing.
 
     `tried` holds whom this turn has asked and from when each may be asked again (`inf`: never). They come after
-    all others: moving on is better than coming back.
+    all others: moving on is better than coming back. `draw`, from [0, 1), is the luck that `latency` needs.
     """
     ranking = fleet.ranking(request.needs)
     tokens, abilities = fleet.demands(request)
@@ -125,8 +131,12 @@ def choose(fleet: Fleet, request: Request, now: float, tried: Mapping[str, float
         else:
             (first if back is None else again).append(standing)
     reasons = {**ranking.refused, **refused} if refused else ranking.refused
+    contest = None
+    if len(first) > 1 and (rivals := ranking.rivals(first)) > 1:
+        contest = contest_of(fleet, request, ranking, first[:rivals], now, draw)
+        first[:rivals] = [first[at] for at in ordered(contest)]
     if order := first + again:
-        return Route(tuple(s.candidate for s in order), tuple(s.name for s in order), reasons)
+        return Route(tuple([s.candidate for s in order]), tuple([s.name for s in order]), reasons, contest)
     return Hold(earliest, reasons) if earliest < inf else Refuse(reasons)
 
 
@@ -143,6 +153,8 @@ def _obstacle(fleet: Fleet, standing: Standing, now: float, back: float, tokens:
     """Return until when the candidate may not be asked, and why: the last of its obstacles. Past: it may be."""
     if fleet.shut and standing.account in fleet.shut:
         return inf, "its account is shut: the key was refused"
+    if fleet.barred and (why := fleet.barred.get(standing.account[0])):
+        return inf, why
     until, reason = back, "asked before in this turn"
     if standing.held_until > until:
         until, reason = standing.held_until, f"held after {standing.held_why}"
@@ -172,8 +184,10 @@ def attempts(
     tried: dict[str, float] = {}
     errors: list[ProviderError] = []
     while len(errors) < policy.attempts_per_turn and (now < deadline or not errors):
-        decision = choose(fleet, request, now, tried)
+        decision = choose(fleet, request, now, tried, rng.random() if policy.strategy == "latency" else None)
         if isinstance(decision, Route):
+            if decision.contest is not None:
+                fleet.note(decision.contest, decision.names[0], failover=bool(tried))
             name, more = decision.names[0], min(len(decision.names), policy.attempts_per_turn - len(errors))
             timeouts = _timeouts(policy.timeouts, deadline - now, more, streamed)
             outcome = yield from _attempt(
@@ -204,15 +218,24 @@ def attempts(
 
 
 def _attempt(fleet: Fleet, name: str, effect: Try, began: float) -> Generator[Effect, Outcome, Outcome]:
-    probe = fleet.started(name)
+    probe, standing = fleet.started(name), fleet.standings[name]
     try:
         outcome = yield effect
         if not outcome.refused:
-            fleet.ended(name, None if outcome.sound else outcome.error, outcome.now, outcome.now - began)
+            error = None if outcome.sound else outcome.error
+            fleet.ended(name, error, outcome.now, outcome.now - began, _pace(outcome, began))
     finally:
+        standing.in_flight -= 1
         if probe:  # cancelled, or an error that says nothing about health: the next turn may probe
-            fleet.standings[name].breaker = fleet.standings[name].breaker.abandoned()
+            standing.breaker = standing.breaker.abandoned()
     return outcome
+
+
+def _pace(outcome: Outcome, began: float) -> float | None:
+    if outcome.response is None:
+        return None
+    usage = outcome.response.usage
+    return pace_of(outcome.now - began, usage.output + usage.reasoning, outcome.first_token)
 
 
 def _timeouts(policy: Timeouts, left: float, more: int, streamed: bool) -> Timeouts:

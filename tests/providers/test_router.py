@@ -542,7 +542,7 @@ class TestVirtualTime:
 
     async def test_a_breaker_closes_again_after_its_rest(self):
         net = Net({"a": [*[Unreachable("down")] * 3, ok("back")], "b": [ok("spare")]})
-        manager = manager_of(net)
+        manager = manager_of(net, strategy="chain")
         said = [(await manager.complete(ASK)).text for _ in range(5)]
         await anyio.sleep(31)
         said += [(await manager.complete(ASK)).text for _ in range(2)]
