@@ -16,10 +16,11 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from providers.adapters.encoding import NO_RESULT, to_json
+from providers.adapters.shapes import decode_json
 from providers.catalog import Quirks
 from providers.errors import Unsupported
 from providers.messages import Image, Message, Part, Reasoning, Text, ToolCall, ToolResult
-from providers.unicode import clean, clean_json_text
+from providers.unicode import clean, clean_json, clean_json_text
 
 ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 MAX_ID = 40  # "string too long. Expected a string with maximum length 40"
@@ -29,9 +30,6 @@ DETAILS = "reasoning_details"
 # Content must not be empty: several vendors answer 400 to "" (Anthropic and Bedrock behind aggregators, Mistral, Z.ai).
 BLANK = " "
 SPEAKERS = frozenset(("user", "assistant", "tool"))
-# Where strict turns want a word that nobody said.
-BEGIN, GO_ON, SEEN = "Begin.", "Go on.", "Understood."
-
 _alnum9 = re.compile(r"[A-Za-z0-9]{9}").fullmatch
 _fit_name = re.compile(r"[A-Za-z0-9_-]{1,64}").fullmatch
 _not_in_a_name = re.compile(r"[^A-Za-z0-9_-]+").sub
@@ -54,11 +52,25 @@ class Result(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Fragment:
-    """What a `Message` becomes, but for its neighbours. `calls` are pairs: the transcript's id, the wire's as JSON."""
+    """What a `Message` becomes, but for its neighbours.
 
-    results: tuple[Result, ...]
-    said: Said | None
-    calls: tuple[tuple[str, bytes], ...]
+    `calls` are pairs: the transcript's id, the wire's as JSON. `awaits` are the former where the latter follow from
+    them, `answers` what answers such calls in `answered`: so a plain turn is paired by one comparison.
+    """
+
+    results: tuple[Result, ...] = ()
+    said: Said | None = None
+    calls: tuple[tuple[str, bytes], ...] = ()
+    awaits: tuple[str, ...] | None = None
+    answered: tuple[str, ...] = ()
+    answers: tuple[Said, ...] = ()
+
+
+# Where strict turns want a word that nobody said.
+BEGIN, GO_ON, SEEN = (
+    Said(role, to_json({"role": role, "content": text}))
+    for role, text in (("user", "Begin."), ("user", "Go on."), ("assistant", "Understood."))
+)
 
 
 def fit_name(name: str) -> str:
@@ -72,15 +84,24 @@ def fragment(message: Message, quirks: Quirks, maker: str) -> Fragment:
 
     Reasoning goes back only to the provider that made it, `maker`, and only where `quirks` name a field for it.
     """
-    results = tuple(_result(part) for part in message.parts if isinstance(part, ToolResult))
+    told = [part for part in message.parts if isinstance(part, ToolResult)]
     rest = tuple(part for part in message.parts if not isinstance(part, ToolResult))
-    if message.role == "assistant":
-        if results and not rest:
-            return Fragment(results, None, ())
-        calls = tuple(_wire_ids(message.tool_calls, quirks))
-        said = _assistant(rest, calls, quirks, maker)
-        return Fragment(results, _said(said), tuple((own, to_json(wire)) for own, wire in calls))
-    return Fragment(results, _said(_spoken(message, rest, quirks)) if rest or not results else None, ())
+    if message.role == "assistant" and (rest or not told):
+        wires = tuple(_wire_ids(message.tool_calls, quirks))
+        said: dict[str, Any] | None = _assistant(rest, wires, quirks, maker)
+    else:
+        wires = ()
+        said = _spoken(message, rest, quirks) if rest or not told else None
+    plain = all(wire == _fit_id(clean(own), quirks) for own, wire in wires)
+    results = tuple(map(_result, told))
+    return Fragment(
+        results,
+        None if said is None else _said(said),
+        tuple((own, to_json(wire)) for own, wire in wires),
+        tuple(own for own, _ in wires) if plain else None,
+        tuple(result.call for result in results),
+        tuple(_answer(to_json(_fit_id(clean(each.call), quirks)), each.content) for each in results),
+    )
 
 
 def paired(fragments: Iterable[Fragment]) -> list[Said]:
@@ -92,24 +113,39 @@ def paired(fragments: Iterable[Fragment]) -> list[Said]:
     said: list[Said] = []
     late: list[Said] = []  # waits until the open calls are answered
     calls: list[tuple[str, bytes]] = []
+    awaits: tuple[str, ...] | None = None
     for each in fragments:
-        for result in each.results:
-            call = next((call for call in calls if call[0] == result.call), None)
-            if call is None:
-                late.append(result.orphan)
+        if each.results:
+            if each.answered == awaits:
+                said += each.answers
+                calls = []
             else:
-                calls.remove(call)
-                said.append(_answer(call[1], result.content))
-        if each.said is None:
-            continue
-        if each.results and calls and not each.calls:
-            late.append(each.said)
-            continue
+                _match(each.results, calls, said, late)
+            awaits = None
+            if each.said is None:
+                continue
+            if calls and not each.calls:
+                late.append(each.said)
+                continue
         if calls or late:
             said += _closed(calls, late)
-        said.append(each.said)
-        calls, late = list(each.calls), []
+            calls, late, awaits = [], [], None
+        if each.said is not None:
+            said.append(each.said)
+        if each.calls:
+            calls, awaits = list(each.calls), each.awaits
     return said + _closed(calls, late)
+
+
+def _match(results: Iterable[Result], calls: list[tuple[str, bytes]], said: list[Said], late: list[Said]) -> None:
+    """Add each result to `said`, and take its call from `calls`; one without a call to `late`."""
+    for result in results:
+        call = next((call for call in calls if call[0] == result.call), None)
+        if call is None:
+            late.append(result.orphan)
+        else:
+            calls.remove(call)
+            said.append(_answer(call[1], result.content))
 
 
 def in_strict_turns(transcript: Iterable[Said]) -> list[Said]:
@@ -120,23 +156,20 @@ def in_strict_turns(transcript: Iterable[Said]) -> list[Said]:
     tool's.
     """
     out: list[Said] = []
+    before = ""
     for each in transcript:
-        before = out[-1].role if out else ""
         late_system = each.role not in SPEAKERS and before in SPEAKERS
         said = _system_as_user(each) if late_system else each
         if said.role == before != "tool":
             out[-1] = _merged(out[-1], said)
-        else:
-            out += _bridge(before, said.role)
-            out.append(said)
-    return out if out and out[-1].role in ("user", "tool") else [*out, _word("user", GO_ON)]
-
-
-def _bridge(before: str, after: str) -> Iterator[Said]:
-    if before == "tool" and after == "user":
-        yield _word("assistant", SEEN)
-    elif before not in SPEAKERS and after == "assistant":
-        yield _word("user", BEGIN)
+            continue
+        if said.role == "user" and before == "tool":
+            out.append(SEEN)
+        elif said.role == "assistant" and before not in SPEAKERS:
+            out.append(BEGIN)
+        out.append(said)
+        before = said.role
+    return out if before in ("user", "tool") else [*out, GO_ON]
 
 
 def _closed(calls: list[tuple[str, bytes]], late: list[Said]) -> list[Said]:
@@ -209,10 +242,10 @@ def _thought(own: list[Reasoning], field: str) -> Iterator[tuple[str, Any]]:
 
 def _details(opaque: str | None) -> list[Any]:
     try:
-        found = json.loads(opaque or "[]")
+        found = decode_json(opaque or "[]")
     except (ValueError, RecursionError):  # what another dialect left under the same provider's name
         return []
-    return found if isinstance(found, list) else []
+    return clean_json(found) if isinstance(found, list) else []
 
 
 def _nothing(calls: list[Mapping[str, Any]], quirks: Quirks) -> str | None:

@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from providers.adapters.openai_chat import OpenAIChat
-from providers.adapters.openai_turns import BEGIN, GO_ON, SEEN
 from providers.catalog import Candidate, Model, Provider, Quirks
 from providers.errors import Unsupported
 from providers.messages import (
@@ -32,7 +31,6 @@ from providers.messages import (
 
 CHAT = OpenAIChat()
 MODEL = Model("small-1", 8000, 1000)
-MADE_UP = {BEGIN, GO_ON, SEEN, "(no result: the call was not carried out)"}
 
 
 def sent(*transcript: Message, name: str = "vendor", schema: OutputSchema | None = None, **quirks) -> list[dict]:
@@ -51,6 +49,12 @@ def roles(messages: list[dict]) -> list[str]:
 def test_a_result_without_its_call_is_told_as_the_users_words():
     out = sent(user("x"), tool(ToolResult("gone", "look", "42")), assistant("ok"))
     assert out[1] == {"role": "user", "content": "Result of the tool look: 42"}
+
+
+def test_a_result_that_comes_too_late_is_told_behind_its_stand_in():
+    out = sent(assistant(ToolCall("a", "f", "{}")), user("and?"), tool(ToolResult("a", "f", "42")))
+    assert roles(out) == ["assistant", "tool", "user", "user"]
+    assert out[3]["content"] == "Result of the tool f: 42"
 
 
 def test_a_second_result_to_one_call_is_told_too():
@@ -109,10 +113,15 @@ def test_details_go_back_unchanged_to_who_sent_them_only():
     assert sent(said) == [{"role": "assistant", "content": "done"}]
 
 
-@pytest.mark.parametrize("opaque", ["no json", "7", None])
+@pytest.mark.parametrize("opaque", ["no json", "7", "[NaN]", "[" * 100_000, None])
 def test_a_blob_of_another_dialect_is_left_out(opaque):
     said = assistant(Reasoning("hm", opaque, "vendor"), "done")
     assert "reasoning_details" not in sent(said, reasoning_field="reasoning_details")[0]
+
+
+def test_a_blob_that_was_tampered_with_is_cleaned():
+    said = assistant(Reasoning("", '[{"data":"\\ud83d\\u0000"}]', "vendor"), "done")
+    assert sent(said, reasoning_field="reasoning_details")[0]["reasoning_details"] == [{"data": "\ufffd"}]
 
 
 def test_where_reasoning_is_demanded_foreign_turns_hold_a_blank():
@@ -142,15 +151,15 @@ def test_strict_turns():
     )
     assert roles(out) == ["system", "user", "assistant", "tool", "assistant", "user", "assistant", "user"]
     assert out[0]["content"] == "one\n\ntwo"
-    assert out[1]["content"] == BEGIN
+    assert out[1]["content"] == "Begin."
     assert (out[2]["content"], len(out[2]["tool_calls"])) == ("hello\n\nthere", 1)
-    assert out[4]["content"] == SEEN
+    assert out[4]["content"] == "Understood."
     assert [item.get("text") for item in out[5]["content"]] == [
         "Result of the tool g: y\n\nSystem: three\n\nfour",
         "see",
         None,
     ]
-    assert out[7]["content"] == GO_ON
+    assert out[7]["content"] == "Go on."
 
 
 def test_a_plain_conversation_is_the_same_in_strict_turns():
