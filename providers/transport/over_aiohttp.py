@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import ssl
+from asyncio import TimerHandle, Transport, get_running_loop
 from collections.abc import Mapping
+from contextvars import ContextVar
 from functools import lru_cache
 from ipaddress import ip_address, ip_network
 from math import inf
-from time import monotonic
 from types import TracebackType
 from typing import Self, TypeGuard
 from urllib.request import getproxies, proxy_bypass
@@ -26,7 +27,6 @@ from aiohttp import (
     InvalidURL,
     NonHttpUrlClientError,
     ServerDisconnectedError,
-    ServerTimeoutError,
     TCPConnector,
 )
 from aiohttp.connector import Connection
@@ -34,7 +34,7 @@ from aiohttp.http import HttpProcessingError
 from yarl import URL
 
 from providers.adapters import HttpReply, HttpRequest
-from providers.errors import ProviderError
+from providers.errors import Phase, ProviderError, TimedOut
 from providers.transport import (
     KEEP_ALIVE_S,
     MAX_BYTES,
@@ -51,7 +51,6 @@ from providers.transport import (
 
 MAX_HEADER_BYTES = 64 * 1024
 FOREIGN = (ClientError, HttpProcessingError, TimeoutError, OSError)
-SAID_UNSAYABLE = (*FOREIGN, ValueError)
 
 
 class AiohttpTransport:
@@ -66,9 +65,10 @@ class AiohttpTransport:
         self.max_bytes = max_bytes
         self._target = lru_cache(maxsize=256)(self._resolve)
         self._timeout = lru_cache(maxsize=256)(_timeout)
+        self._proven = WeakSet[object]()
         self._trust: ssl.SSLContext | None = None
-        self._kept = _session(TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_S), _watched(WeakSet()))
-        self._fresh = _session(TCPConnector(limit=0, force_close=True), ClientResponse)
+        self._kept = _session(TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_S))
+        self._fresh = _session(TCPConnector(limit=0, force_close=True))
 
     async def __aenter__(self) -> Self:
         return self
@@ -106,40 +106,40 @@ class AiohttpTransport:
         self, request: HttpRequest, connect_s: float, first_byte_s: float, idle_s: float, total_s: float, coding: str
     ) -> _AiohttpStream:
         headers = headers_of(request, coding)
-        began = monotonic()
+        watch = _Watch(request.url, self._proven, first_byte_s, total_s)
+        token = _WATCH.set(watch)
         try:
-            try:
-                reply = await self._ask(self._kept, request, headers, self._timeout(connect_s, first_byte_s, total_s))
-            except _Stale as stale:
-                spent = monotonic() - began
-                if spent > STALE_S:
-                    raise stale.cause from None
-                reply = await self._ask(
-                    self._fresh, request, headers, self._timeout(connect_s, first_byte_s, total_s - spent)
-                )
-        except SAID_UNSAYABLE as error:
+            reply = await self._ask(request, headers, self._timeout(min(connect_s, total_s)), watch)
+        except (*FOREIGN, ValueError) as error:
             raise _ours(error, request.url, head=True) from None
-        if idle_s != first_byte_s and not reply.closed:
-            _wait_between_reads(reply, idle_s)
+        finally:
+            _WATCH.reset(token)
         try:
-            return _AiohttpStream(reply, request.url, self.max_bytes)
+            return _AiohttpStream(reply, watch, idle_s, self.max_bytes)
         except ProviderError:
-            _drop(reply)
+            watch.drop()
             raise
 
     async def _ask(
-        self, session: ClientSession, request: HttpRequest, headers: Mapping[str, str], limits: ClientTimeout
+        self, request: HttpRequest, headers: Mapping[str, str], limits: ClientTimeout, watch: _Watch
     ) -> ClientResponse:
-        url, proxy, tls = self._target(request.url)
-        return await session.request(
-            request.method,
-            url,
-            data=request.body,
-            headers=headers,
-            timeout=limits,
-            allow_redirects=False,
-            proxy=proxy,
-            ssl=tls,
+        method, (url, proxy, tls) = request.method, self._target(request.url)
+        try:
+            return await self._kept.request(
+                method,
+                url,
+                data=request.body,
+                headers=headers,
+                timeout=limits,
+                proxy=proxy,
+                ssl=tls,
+                allow_redirects=False,
+            )
+        except _Stale as stale:
+            if watch.spent > STALE_S:
+                raise stale.cause from None
+        return await self._fresh.request(
+            method, url, data=request.body, headers=headers, timeout=limits, proxy=proxy, ssl=tls, allow_redirects=False
         )
 
     def _resolve(self, url: str) -> tuple[URL, URL | None, ssl.SSLContext | bool]:
@@ -167,10 +167,10 @@ class AiohttpTransport:
 class _AiohttpStream:
     """One open reply. It unpacks the body itself: so much at a time as may still come."""
 
-    __slots__ = ("_content", "_inflow", "_reply", "_url", "headers", "status")
+    __slots__ = ("_content", "_idle_s", "_inflow", "_watch", "headers", "status")
 
-    def __init__(self, reply: ClientResponse, url: str, max_bytes: int) -> None:
-        self._reply, self._url, self._content = reply, url, reply.content
+    def __init__(self, reply: ClientResponse, watch: _Watch, idle_s: float, max_bytes: int) -> None:
+        self._content, self._watch, self._idle_s = reply.content, watch, idle_s
         self.status: int = reply.status
         self.headers: Mapping[str, str] = {
             name.decode("latin-1").lower(): value.decode("latin-1") for name, value in reply.raw_headers
@@ -179,21 +179,124 @@ class _AiohttpStream:
 
     async def read(self) -> bytes:
         """Return the next bytes, `b""` at the end and ever after."""
+        watch = self._watch
         try:
-            while chunk := await self._content.readany():
+            while True:
+                watch.wait(self._idle_s)
+                chunk = await self._content.readany()
+                watch.rest()
+                if not chunk:
+                    break
                 if piece := self._inflow.take(chunk):
                     return piece
         except FOREIGN as error:
-            raise _ours(error, self._url, head=False) from None
+            raise watch.late() or _ours(error, watch.url, head=False) from None
+        if (late := watch.late()) is not None:
+            raise late  # a body without a length ends where its connection does, and we ended that
         self._inflow.end()
         return b""
 
     def close(self) -> None:
-        _drop(self._reply)
+        self._watch.drop()
 
     async def aclose(self) -> None:
         """Close the reply with its socket, unless it was read to its end: then its connection is free already."""
         self.close()
+
+
+class _Watch:
+    """Keeps the time of one exchange, and ends it by closing its socket.
+
+    aiohttp's own limits set up to four timers a request and one a chunk, a quarter of a request's cost. Here is one
+    timer. What comes only moves `_due`; the timer looks when it fires, and is set again where more time was given.
+    """
+
+    __slots__ = (
+        "_armed",
+        "_began",
+        "_due",
+        "_end",
+        "_first_byte_s",
+        "_late",
+        "_loop",
+        "_phase",
+        "_reply",
+        "_timer",
+        "_transport",
+        "proven",
+        "url",
+    )
+
+    def __init__(self, url: str, proven: WeakSet[object], first_byte_s: float, total_s: float) -> None:
+        self.url, self.proven = url, proven
+        self._loop = get_running_loop()
+        self._began = self._loop.time()
+        self._end = self._due = self._began + total_s
+        self._first_byte_s = first_byte_s
+        self._phase: Phase = "first_token"
+        self._late: Phase | None = None
+        self._timer: TimerHandle | None = None
+        self._armed = inf
+        self._reply: ClientResponse | None = None
+        self._transport: Transport | None = None
+
+    @property
+    def spent(self) -> float:
+        """Seconds since the exchange began."""
+        return self._loop.time() - self._began
+
+    def begin(self, reply: ClientResponse, transport: Transport | None) -> None:
+        """Watch what goes over `transport`: its reply's head is due."""
+        self._reply, self._transport = reply, transport
+        self._expect(self._first_byte_s)
+
+    def wait(self, idle_s: float) -> None:
+        """Note that more of the body is due, unless all of it is there."""
+        if self._reply is not None and not self._reply.closed:
+            self._phase = "between_chunks"
+            self._expect(idle_s)
+
+    def rest(self) -> None:
+        """Note that nobody waits: only the end of all time is due."""
+        self._due = self._end
+
+    def _expect(self, seconds: float) -> None:
+        self._due = min(self._loop.time() + seconds, self._end)
+        if self._due < self._armed:
+            self._arm()
+
+    def _arm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._armed, self._timer = self._due, self._loop.call_at(self._due, self._look)
+
+    def _look(self) -> None:
+        if self._loop.time() < self._due:
+            self._arm()
+        elif self._reply is not None and not self._reply.closed:
+            self._late = "total" if self._due >= self._end else self._phase
+            self._abort()  # which wakes whoever waits
+
+    def late(self) -> TimedOut | None:
+        """Return the error of the limit that was not kept, if there is one."""
+        return None if self._late is None else late(self.url, self._late)
+
+    def drop(self) -> None:
+        """Stop, and close the socket unless the reply was read to its end: then it serves others already."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer, self._armed = None, inf
+        if self._reply is not None and not self._reply.closed:
+            self._abort()
+            self._reply.close()
+
+    def _abort(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()  # `close` would wait until what was written is sent; nobody may ever read it
+
+
+_WATCH: ContextVar[_Watch] = ContextVar("watch")
+"""The exchange that this task is at: a client's reply class is handed nothing of ours."""
 
 
 class _Stale(Exception):
@@ -203,25 +306,24 @@ class _Stale(Exception):
         self.cause = cause
 
 
-def _watched(proven: WeakSet[object]) -> type[ClientResponse]:
-    """Return a class of replies that knows which connections have answered before: they are in `proven`."""
+class _Reply(ClientResponse):
+    """A reply whose head is watched, and which knows the connections that have answered before."""
 
-    class Watched(ClientResponse):
-        async def start(self, connection: Connection) -> ClientResponse:
-            protocol, transport = connection.protocol, connection.transport
-            try:
-                await super().start(connection)
-            except BaseException as error:
-                # `close`, which follows, would wait until what was written is sent; the other side may never read it.
-                if transport is not None:
-                    transport.abort()
-                if protocol in proven and _nothing_came(error):
-                    raise _Stale(error) from None
-                raise
-            proven.add(protocol)
-            return self
-
-    return Watched
+    async def start(self, connection: Connection) -> ClientResponse:
+        watch, protocol = _WATCH.get(), connection.protocol
+        watch.begin(self, connection.transport)
+        try:
+            await super().start(connection)
+        except BaseException as error:
+            watch.drop()
+            if isinstance(error, ClientError) and (late := watch.late()) is not None:
+                raise late from None
+            if protocol in watch.proven and _nothing_came(error):
+                raise _Stale(error) from None
+            raise
+        watch.rest()
+        watch.proven.add(protocol)
+        return self
 
 
 def _nothing_came(error: BaseException) -> TypeGuard[ServerDisconnectedError | ClientOSError]:
@@ -230,11 +332,11 @@ def _nothing_came(error: BaseException) -> TypeGuard[ServerDisconnectedError | C
     return isinstance(error, ClientOSError)
 
 
-def _session(connector: TCPConnector, replies: type[ClientResponse]) -> ClientSession:
+def _session(connector: TCPConnector) -> ClientSession:
     return ClientSession(
         connector=connector,
         cookie_jar=DummyCookieJar(),
-        response_class=replies,
+        response_class=_Reply,
         skip_auto_headers=("accept", "content-type"),
         auto_decompress=False,
         max_line_size=MAX_HEADER_BYTES,
@@ -242,23 +344,9 @@ def _session(connector: TCPConnector, replies: type[ClientResponse]) -> ClientSe
     )
 
 
-def _timeout(connect_s: float, first_byte_s: float, total_s: float) -> ClientTimeout:
-    # Zero would mean that there is no limit.
-    connect, first_byte, total = (max(seconds, 0.001) for seconds in (connect_s, first_byte_s, total_s))
-    return ClientTimeout(total=total, connect=connect, sock_read=first_byte, ceil_threshold=inf)
-
-
-def _wait_between_reads(reply: ClientResponse, idle_s: float) -> None:
-    if reply.connection is not None and (protocol := reply.connection.protocol) is not None:
-        protocol.read_timeout = max(idle_s, 0.001)
-        protocol.start_timeout()
-
-
-def _drop(reply: ClientResponse) -> None:
-    if not reply.closed:
-        if reply.connection is not None and (transport := reply.connection.transport) is not None:
-            transport.abort()
-        reply.close()
+def _timeout(connect_s: float) -> ClientTimeout:
+    # Only a new connection waits for this. Zero would mean that there is no limit.
+    return ClientTimeout(total=None, connect=max(connect_s, 0.001), ceil_threshold=inf)
 
 
 def _ours(error: Exception, url: str, *, head: bool) -> ProviderError:
@@ -266,10 +354,6 @@ def _ours(error: Exception, url: str, *, head: bool) -> ProviderError:
     match error:
         case ConnectionTimeoutError():
             return late(url, "connect")
-        case ServerTimeoutError():
-            return late(url, "first_token" if head else "between_chunks")
-        case TimeoutError():
-            return late(url, "total")
         case ClientHttpProxyError():
             return no_connection(url, f"the proxy answered with HTTP {error.status}")
         case ClientConnectorError():
