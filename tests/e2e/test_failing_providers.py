@@ -22,7 +22,7 @@ pytestmark = [
 ]
 
 GREET = {"a": {"agent": "ann", "description": "Greet.", "output_file": "a.md"}}
-TIMEOUTS = {"connect": "2s", "first_token": "300ms", "between_chunks": "300ms", "total": "2s"}
+TIMEOUTS = {"connect": "2s", "first_token": "300ms", "between_chunks": "300ms", "total": "1s"}
 
 FAILURES = {
     "500": "ServerFault",

@@ -18,7 +18,7 @@ def writes(path: str, **more: object) -> dict[str, object]:
     return {"agent": "ann", "description": "x", "output_file": path, **more}
 
 
-@pytest.mark.parametrize("name", ["../x", "/x", "a/../../x", "", "~root", "a\\b", "a\x00b", "b/"])
+@pytest.mark.parametrize("name", ["../x", "/x", "a/../../x", "", "~root", "a\\b", "b/"])
 async def test_a_path_that_leaves_the_folder_at_run_time_costs_nothing(tmp_path: Path, name: str) -> None:
     given = squad({"a": writes("${{ inputs.name }}"), "b": {**writes("b.md"), "agent": "bob"}}, inputs=INPUTS)
     manager = Answers()

@@ -47,8 +47,10 @@ def assert_nowhere(ended: Ended, folder: Path, *, code: int | None = None) -> No
         assert CANARY.encode() not in data, path
 
 
-@pytest.mark.parametrize("mode", FAILURES)
-@pytest.mark.parametrize("options", [(), ("--json",), ("--verbose", "--log-format", "json")], ids=" ".join)
+@pytest.mark.parametrize(
+    ("mode", "options"),
+    [*zip(FAILURES, [(), (), ("--json",), ("--verbose", "--log-format", "json")], strict=True)],
+)
 def test_a_failing_runs_words_events_and_record_do_not_hold_the_key(
     loopback: Loopback, tmp_path: Path, mode: str, options: tuple[str, ...]
 ):
