@@ -21,6 +21,13 @@ from providers.errors import ProviderError, Unsupported
 from providers.messages import OutputSchema, Request, Response, ToolSpec
 from providers.unicode import clean, clean_json
 
+# "'default' is not permitted", "'oneOf' is not permitted": OpenAI's strict mode, docs/sources.md#requests.
+NOT_STRICT = frozenset(
+    ("allOf", "default", "dependentRequired", "dependentSchemas", "else", "if", "not", "oneOf", "patternProperties")
+)
+NAMED = frozenset(("properties", "$defs", "definitions"))
+"""Keywords whose values are schemas by name."""
+
 
 class OpenAIChat:
     """An `Adapter`. Stateless but for what it remembers of tools and schemas, which are taken to be frozen."""
@@ -129,16 +136,22 @@ def _response_format(output: OutputSchema) -> bytes:
 
 
 def _is_strict(schema: Any) -> bool:
-    """Say whether OpenAI's strict mode takes `schema`: every object closed, all of its properties required."""
+    """Say whether OpenAI's strict mode takes `schema`: every object closed, all of its properties required.
+
+    Where it does not, the schema is sent as a wish; the answer is validated anyway.
+    """
     if isinstance(schema, list):
         return all(_is_strict(item) for item in schema)
     if not isinstance(schema, dict):
         return True
+    if schema.keys() & NOT_STRICT or ("$ref" in schema and len(schema) > 1):
+        return False
     if schema.get("type") == "object" or "properties" in schema:
         names = schema.get("properties", {})
         if schema.get("additionalProperties") is not False or set(schema.get("required", ())) != set(names):
             return False
-    return all(_is_strict(item) for item in schema.values())
+    inner = [item.values() if key in NAMED and isinstance(item, dict) else [item] for key, item in schema.items()]
+    return all(_is_strict(item) for items in inner for item in items)
 
 
 def _schema_in_words(output: OutputSchema, role: str) -> bytes:

@@ -147,6 +147,29 @@ def test_an_open_schema_is_not_sent_as_strict():
     assert sent(request)["response_format"]["json_schema"]["strict"] is False
 
 
+def closed(**properties) -> dict:
+    return {**CLOSED, "properties": properties, "required": list(properties)}
+
+
+@pytest.mark.parametrize(
+    ("schema", "strict"),
+    [
+        (closed(default={"type": "string"}, oneOf=CLOSED), True),  # names of properties are no keywords
+        (closed(a={"type": "array", "items": CLOSED}), True),
+        (closed(a={"anyOf": [CLOSED, {"type": "null"}]}), True),
+        ({**closed(a={"$ref": "#/$defs/b"}), "$defs": {"b": CLOSED}}, True),
+        (closed(a={"type": "string", "default": "x"}), False),
+        (closed(a={"oneOf": [CLOSED]}), False),
+        (closed(a={"$ref": "#/$defs/b", "description": "x"}), False),
+        ({**CLOSED, "$defs": {"b": {"type": "object"}}}, False),
+        ({**CLOSED, "required": []}, False),
+    ],
+)
+def test_only_what_strict_mode_takes_is_sent_as_strict(schema, strict):
+    request = replace(ASK, output_schema=OutputSchema(schema))
+    assert sent(request)["response_format"]["json_schema"]["strict"] is strict
+
+
 @pytest.mark.parametrize("mode", ["object", "prompt"])
 def test_where_schemas_are_not_taken_they_are_said_in_words(mode):
     request = Request((system("a"), system("b"), user("hi")), output_schema=OutputSchema(CLOSED))
