@@ -7,44 +7,38 @@ transport would hand it. The recordings are not the project's: absent, we skip.
 
 from __future__ import annotations
 
-import base64
-import gzip
 import hashlib
-import json
-import socketserver
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
-from pathlib import Path
 from random import Random
 
 import pytest
 
 from providers import errors
-from providers.adapters import Adapter, HttpReply
-from providers.adapters.anthropic_messages import AnthropicMessages
-from providers.adapters.gemini import Gemini
-from providers.adapters.openai_chat import OpenAIChat
-from providers.catalog import Candidate, Model, Provider
+from providers.adapters import HttpReply
 from providers.errors import AllAttemptsFailed, ProviderError
 from providers.messages import Reasoning, ReasoningDelta, Request, Response, TextDelta, Usage, user
 from providers.policy import Policy, Timeouts
 from providers.router import ProviderManager
 from providers.transport import open_transport
+from tests.providers.recordings import (
+    ABSENT,
+    ADAPTERS,
+    FOLDER,
+    Recording,
+    Served,
+    events,
+    framed,
+    rechunked,
+    recordings,
+    serving,
+)
 
 pytestmark = pytest.mark.anyio
 
-RECORDINGS = Path(__file__).resolve().parents[2].parent / "shared" / "cassettes"
-ADAPTERS: dict[str, Adapter] = {
-    "openai-chat": OpenAIChat(),
-    "anthropic-messages": AnthropicMessages(),
-    "gemini": Gemini(),
-}
 ASK = Request((user("hi"),))
 NOW = 1_754_667_634.0  # 2025-08-08 15:40:34 UTC: when OpenRouter sent the 429 that is recorded
 SMALL = 2_500  # bytes up to which a body is cut at every offset
-MODEL = Model("some-model", 8000, 1000)
 TIMEOUTS = Timeouts(connect=5, first_token=5, between_chunks=5, total=20)
 
 
@@ -212,137 +206,22 @@ EXPECTED: dict[str, Said | Failed] = {
 }  # fmt: skip
 
 
-# ---- the recordings
-
-
-@dataclass(frozen=True)
-class Recording:
-    name: str
-    dialect: str
-    status: int
-    headers: dict[str, str]
-    body: bytes
-    streamed: bool
-
-    @property
-    def adapter(self) -> Adapter:
-        return ADAPTERS[self.dialect]
-
-    @property
-    def expected(self) -> Said | Failed | None:
-        found = [value for key, value in EXPECTED.items() if self.name.startswith(key)]
-        return found[0] if len(found) == 1 else None
-
-    def candidate(self, base_url: str = "http://vendor.test") -> Candidate:
-        provider = Provider(self.name.split("/")[0], self.dialect, base_url, None, {MODEL.name: MODEL})
-        return Candidate(provider, MODEL)
-
-
-def dialect_of(vendor: str, url: str | None, response: dict) -> str | None:
-    """Return the dialect, None for one that is not ours: Responses, Ollama's own, Cloudflare's own."""
-    if vendor in ("anthropic", "gemini"):
-        return {"anthropic": "anthropic-messages", "gemini": "gemini"}[vendor]
-    if url is not None:
-        return "openai-chat" if url.split("?")[0].endswith("/chat/completions") else None
-    foreign = "ndjson" in response["headers"].get("content-type", "") or '"result": {' in response["body"]
-    return None if foreign else "openai-chat"
-
-
-def recordings() -> Iterator[Recording]:
-    for path in sorted(RECORDINGS.rglob("*.json")):
-        recorded = json.loads(path.read_text("utf-8"))
-        response, vendor = recorded["response"], path.parent.name
-        dialect = dialect_of(vendor, (recorded.get("request") or {}).get("url"), response)
-        if dialect is None:
-            continue
-        packed = response.get("body_base64")
-        body = base64.b64decode(packed) if packed is not None else response["body"].encode()
-        headers = {name.lower(): value for name, value in response["headers"].items()}
-        yield Recording(f"{vendor}/{path.stem}", dialect, response["status"], headers, body, response["is_stream"])
-
-
-if not RECORDINGS.is_dir():
-    pytest.skip("the recordings are not beside this checkout", allow_module_level=True)
+if not FOLDER.is_dir():
+    pytest.skip(ABSENT, allow_module_level=True)
 
 ALL = list(recordings())
 by_name = pytest.mark.parametrize("recording", ALL, ids=[recording.name[:60] for recording in ALL])
 
 
-# ---- the server
-
-
-class Served(socketserver.ThreadingTCPServer):
-    """Answers a request under `/KEY/` with the pieces that were put there, one write each, and hangs up."""
-
-    allow_reuse_address = True
-    daemon_threads = True
-    request_queue_size = 64
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.replies: dict[str, list[bytes]] = {}
-
-    def put(self, pieces: list[bytes]) -> str:
-        """Return the base URL under which `pieces` are served."""
-        key = str(len(self.replies))
-        self.replies[key] = pieces
-        return f"http://127.0.0.1:{self.server_address[1]}/{key}"
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        """Stay silent: a client that has heard enough leaves in the middle."""
-
-
-class _Handler(socketserver.StreamRequestHandler):
-    server: Served
-    disable_nagle_algorithm = True
-
-    def handle(self) -> None:
-        path = self.rfile.readline().split()[1].decode()
-        length = 0
-        while (line := self.rfile.readline().strip().lower()) != b"":
-            if line.startswith(b"content-length:"):
-                length = int(line.split(b":")[1])
-        self.rfile.read(length)
-        for piece in self.server.replies[path.split("/")[1]]:
-            self.wfile.write(piece)
-
-
 @pytest.fixture(scope="module")
 def served() -> Iterator[Served]:
-    with Served() as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-        thread.start()
+    with serving() as server:
         yield server
-        server.shutdown()
-        thread.join()
 
 
-def framed(recording: Recording, chunks: list[bytes], *, torn: bool = False) -> list[bytes]:
-    """Return a reply of these chunks of a body in the recording's framing; `torn`: without the end that it promises."""
-    dropped = {"transfer-encoding", "content-length", "content-encoding", "connection"}
-    head = [f"{name}: {value}" for name, value in recording.headers.items() if name not in dropped]
-    if recording.headers.get("content-encoding") == "gzip" and not recording.streamed:
-        chunks, head = [gzip.compress(b"".join(chunks), mtime=0)], [*head, "content-encoding: gzip"]
-    if recording.streamed or "transfer-encoding" in recording.headers:
-        head.append("transfer-encoding: chunked")
-        chunks = [b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in chunks if chunk]
-        chunks += [b"40\r\n"] if torn else [b"0\r\n\r\n"]
-    else:
-        head.append(f"content-length: {sum(map(len, chunks)) + 64 * torn}")
-    lines = [f"HTTP/1.1 {recording.status} Recorded", *head, "connection: close", "", ""]
-    return ["\r\n".join(lines).encode("latin-1"), *chunks]
-
-
-def events(body: bytes) -> list[bytes]:
-    """Return a stream's events, each with the blank line behind it."""
-    end = b"\r\n\r\n" if b"\r\n\r\n" in body else b"\n\n"
-    parts = body.split(end)
-    return [part + end for part in parts[:-1]] + ([parts[-1]] if parts[-1] else [])
-
-
-def rechunked(body: bytes, rng: Random) -> list[bytes]:
-    cuts = sorted({0, len(body), *(rng.randrange(len(body)) for _ in range(min(len(body), 40)))})
-    return [body[start:end] for start, end in pairwise(cuts)]
+def expected_of(recording: Recording) -> Said | Failed | None:
+    found = [value for key, value in EXPECTED.items() if recording.name.startswith(key)]
+    return found[0] if len(found) == 1 else None
 
 
 async def ask(recording: Recording, pieces: list[bytes], served: Served) -> Response | ProviderError:
@@ -442,15 +321,15 @@ def test_every_recording_of_the_dialect_is_expected_once():
     chat = [recording for recording in ALL if recording.dialect == "openai-chat"]
     found = {key: [r.name for r in chat if r.name.startswith(key)] for key in EXPECTED}
     assert [key for key, names in found.items() if len(names) != 1] == []
-    assert [r.name for r in chat if r.expected is None] == []
+    assert [r.name for r in chat if expected_of(r) is None] == []
 
 
 @by_name
 async def test_whole(recording: Recording, served: Served):
     pieces = events(recording.body) if recording.streamed else [recording.body]
     outcome = await ask(recording, framed(recording, pieces), served)
-    if recording.expected is not None:
-        assert_as_expected(outcome, recording.expected)
+    if (expected := expected_of(recording)) is not None:
+        assert_as_expected(outcome, expected)
     assert_same(outcome, directly(recording, recording.body))
 
 
