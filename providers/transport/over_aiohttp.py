@@ -14,6 +14,7 @@ from typing import Self, TypeGuard
 from urllib.request import getproxies, proxy_bypass
 from weakref import WeakSet
 
+import anyio
 from aiohttp import (
     ClientConnectorError,
     ClientError,
@@ -79,9 +80,10 @@ class AiohttpTransport:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Close all connections."""
-        await self._kept.close()
-        await self._fresh.close()
+        """Close all connections. Not stopped by a cancellation: a session left open complains on stderr."""
+        with anyio.CancelScope(shield=True):
+            await self._kept.close()
+            await self._fresh.close()
 
     async def send(
         self, request: HttpRequest, *, connect_s: float, first_byte_s: float, idle_s: float, total_s: float
