@@ -92,7 +92,7 @@ def _shown(text: str) -> str:
     """Return the text as it may stand on a terminal: tabs as spaces, nothing that moves the cursor or turns text."""
     if text.isascii() and text.isprintable():
         return text
-    return "".join(_TAB if c == "\t" else "\N{REPLACEMENT CHARACTER}" if _is_unsafe(c) else c for c in text)
+    return "".join(_TAB if c == "\t" else "\ufffd" if _is_unsafe(c) else c for c in text)
 
 
 def _is_unsafe(character: str) -> bool:
