@@ -24,7 +24,10 @@ _BOM = "\ufeff"
 _unsafe = re.compile(f"[{_CONTROLS}{_SURROGATES}{_BOM}]").search
 _has_surrogate = re.compile(f"[{_SURROGATES}]").search
 _without = re.compile(f"[{_CONTROLS}{_BOM}]").sub
-_escaped_surrogate = re.compile(r"\\u[dD][89a-fA-F]").search
+# How JSON spells them, behind a backslash that is not escaped itself.
+_escaped_unsafe = re.compile(
+    r"(?<!\\)(?:\\\\)*\\(?:[bf]|u(?:[dD][89a-fA-F]|00(?:0[0-8bBcCeEfF]|1|7[fF]|[89])|[fF][eE][fF][fF]))"
+).search
 
 # What a terminal would act on instead of showing: CSI and string sequences (OSC, DCS, SOS, PM, APC) with their bodies,
 # then any two-character escape. ECMA-48, 5th edition, and xterm's control sequences. An unfinished string sequence
@@ -77,11 +80,11 @@ def clean_json(value: Any) -> Any:
 def clean_json_text(text: str) -> str:
     r"""Return `text`, which should be JSON, clean in itself and in what it spells: `"\ud83d"` is a lone surrogate too.
 
-    Vendors parse the arguments of tool calls and answer 400 to an unpaired escape. Text that is no JSON stays as it is
-    once cleaned.
+    Vendors parse the arguments of tool calls and answer 400 to an unpaired escape, and tools get what `"\u0000"` says.
+    Text that is no JSON stays as it is once cleaned.
     """
     text = clean(text)
-    if not _escaped_surrogate(text):
+    if not _escaped_unsafe(text):
         return text
     try:
         return json.dumps(clean_json(json.loads(text)), ensure_ascii=False, separators=(",", ":"))
