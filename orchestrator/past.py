@@ -13,6 +13,7 @@ from orchestrator.events import (
     ArtifactWritten,
     ConversationEnded,
     Event,
+    GateAnswered,
     GateOpened,
     MessageSpoken,
     RunFinished,
@@ -20,6 +21,7 @@ from orchestrator.events import (
     RunStarted,
     RunStatus,
     TaskRepeated,
+    TaskReset,
     TaskRetried,
 )
 
@@ -83,6 +85,8 @@ def _fold(past: Past, event: Event) -> None:
             past.tried[event.task] = attempt
         case GateOpened(task=task):
             past.gates[task] = Gate(data, event.at)
+        case GateAnswered(task=task) | TaskReset(task=task):
+            past.gates.pop(task, None)
         case ArtifactWritten(path=path):
             past.artifacts[path] = (event.task, data)
     if isinstance(data, TOLD_AGAIN):

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from agents.tools import builtin
+from orchestrator.approvals import asking_the_journal_first
 from orchestrator.errors import CannotWrite, NoProvider, RunCancelled, RunChanged, RunOver
 from orchestrator.events import Event, GateAnswered, GateOpened, RunResumed, RunStarted
 from orchestrator.fingerprint import changed, parts_of
@@ -143,7 +144,15 @@ async def open_run(
         options = {"stub": stub, "out": where, "max_cost_usd": max_cost_usd, "timeout_s": timeout_s}
         # Fingerprints cost what the plan is large; a journal that ends with the process needs none.
         parts = {} if journal is None else parts_of(given)
-        about = About(plan.name, squad.file, squad.text, plan.inputs, parts, options, clock())
+        about = About(
+            plan.name,
+            _place_of(squad.file),
+            squad.text,
+            plan.inputs,
+            parts,
+            options,
+            clock(),
+        )
         with setting.journal.driving(setting.run_id):
             await setting.journal.create(setting.run_id, about)
             started = RunStarted(plan.name, tuple(plan.tasks), stub, None if folder is None else str(folder))
@@ -185,6 +194,7 @@ async def resume_run(
         if differing := changed(about.parts, parts_of(given)):
             raise RunChanged(run_id, differing)
         plan = _capped(given, options.get("max_cost_usd"), options.get("timeout_s"))
+        ask = asking_the_journal_first(journal, run_id, ask)
         setting = _Setting(run_id, journal, ask, clock, folder, past, await journal.cut_short(run_id))
         async with _providers(squad, plan, manager, environ, bool(options.get("stub"))) as (complete, stub):
             _prepare(plan, folder)
@@ -227,6 +237,11 @@ def _resumed(driver: Driver, setting: _Setting) -> RunResumed:
     return RunResumed(done, tuple(f"{cut.key}" for cut in setting.in_flight))
 
 
+def _place_of(file: str) -> str:
+    """Return the squad's file so that it is found from any folder; a text that was no file keeps its name."""
+    return str(Path(file).absolute()) if Path(file).is_file() else file
+
+
 def _prepare(plan: Plan, folder: Path | None) -> None:
     if folder is not None and any(task.output_file is not None for task in plan.tasks.values()):
         _make(folder)
@@ -267,6 +282,15 @@ def _make(folder: Path) -> None:
         raise CannotWrite(str(folder), "permission denied")
 
 
+def stub_answers(squad: Squad, plan: Plan, environ: Mapping[str, str], offline: bool | None) -> bool:
+    """Return whether the offline stub answers. Raise `NoProvider` where it may not, and nobody is configured."""
+    configured = squad.catalog.candidates(environ)
+    stub = offline if offline is not None else plan.offline == "always" or (plan.offline == "auto" and not configured)
+    if not stub and not configured:
+        raise NoProvider(squad.catalog.unconfigured(environ))
+    return stub
+
+
 @asynccontextmanager
 async def _providers(
     squad: Squad, plan: Plan, manager: Complete | None, environ: Mapping[str, str] | None, offline: bool | None
@@ -277,10 +301,7 @@ async def _providers(
             yield manager, False
         return
     environ = os.environ if environ is None else environ
-    configured = squad.catalog.candidates(environ)
-    stub = offline if offline is not None else plan.offline == "always" or (plan.offline == "auto" and not configured)
-    if not stub and not configured:
-        raise NoProvider(squad.catalog.unconfigured(environ))
+    stub = stub_answers(squad, plan, environ, offline)
     async with open_manager(squad.policy, squad.catalog, environ, offline=stub) as opened:
         yield opened, stub
 

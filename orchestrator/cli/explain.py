@@ -1,4 +1,4 @@
-"""`explain [RUN] TASK`: who was asked for a task of the last run, in which order, and how each attempt ended."""
+"""`explain [RUN] TASK`: who was asked for a task of a run, in which order, and how each attempt ended."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import click
 from orchestrator.cli import app
 from orchestrator.cli.app import settings_of
 from orchestrator.cli.exits import NothingSelected
-from orchestrator.cli.record import read_last_run
+from orchestrator.cli.record import read_run
 from orchestrator.cli.view import duration, usd
 from providers.unicode import printable
 
@@ -22,17 +22,11 @@ TOLD = frozenset({"route.chosen", "attempt.ended", "waiting.for_provider", "turn
 @click.option("--turn", type=click.IntRange(min=1), metavar="N", help="Only this turn of each piece of work.")
 @click.pass_context
 def explain_command(context: click.Context, words: tuple[str, ...], turn: int | None) -> None:
-    """Show who was asked for TASK in the last run, and why: candidates, refusals, attempts."""
+    """Show who was asked for TASK in RUN (the latest), and why: candidates, refusals, attempts."""
     if len(words) > 2:
         raise click.UsageError("explain takes a task, and a run before it")
     run, task = (words[0], words[1]) if len(words) == 2 else (None, words[0])
-    try:
-        events = list(read_last_run(settings_of(context).state_folder))
-    except FileNotFoundError:
-        raise NothingSelected("no run is recorded here", "orchestrator run squad.yaml") from None
-    recorded = events[0]["run_id"] if events else ""
-    if run is not None and run != recorded:
-        raise NothingSelected(f"only the last run is kept, and that is {recorded}", f"orchestrator explain {task}")
+    recorded, events = read_run(settings_of(context), run)
     lines = list(explanation(events, task, turn))
     if not lines:
         known = ", ".join(tasks_of(events)) or "none"

@@ -39,8 +39,8 @@ def as_text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=2 if value else None)
 
 
-def tell_end(talk: Talk, progress: Progress, result: RunResult, file: str) -> None:
-    """Say how the run ended and what may be done next."""
+def tell_end(talk: Talk, progress: Progress, result: RunResult, file: str, *, recorded: bool) -> None:
+    """Say how the run ended and what may be done next: a run that is `recorded` can be resumed."""
     states = ", ".join(f"{number} {state}" for state, number in task_counts(result.tasks).items())
     figures = "  ".join(filter(None, (progress.took(), tokens(result.usage.total), usd(micro(result.cost)))))
     talk.say(f"\n{result.run_id}: {result.status}  ({states})  {figures}")
@@ -50,7 +50,7 @@ def tell_end(talk: Talk, progress: Progress, result: RunResult, file: str) -> No
     _tell_artifacts(talk, result)
     for task, reason in result.waiting.items():
         talk.say(printable(f"waiting: {task}: {reason}"))
-    talk.say(f"next: {next_command(result, progress, file)}")
+    talk.say(f"next: {next_command(result, progress, file, recorded=recorded)}")
     if result.stub:
         talk.say(STUB_NOTICE)
 
@@ -63,14 +63,20 @@ def _tell_artifacts(talk: Talk, result: RunResult) -> None:
         talk.say(f"artifact: and {more} more in {result.out}")
 
 
-def next_command(result: RunResult, progress: Progress, file: str) -> str:
+def next_command(result: RunResult, progress: Progress, file: str, *, recorded: bool) -> str:
     """Return the command that helps most after such an end."""
+    again = f"orchestrator runs resume {result.run_id}" if recorded else f"orchestrator run {file}"
     if result.status == "waiting":
-        return f"orchestrator run {file} on a terminal, or with --approve auto or deny"
-    if result.status in ("paused", "stopped"):
+        answer = f"orchestrator approvals approve {result.run_id} {next(iter(result.waiting), 'TASK')}, then "
+        return (
+            f"{answer if recorded else ''}{again}{'' if recorded else ' on a terminal, or with --approve auto or deny'}"
+        )
+    if result.status == "paused":
+        return f"raise the budget in {file}, or --max-cost and --timeout, then {again}"
+    if result.status == "stopped":
         return f"raise the budget in {file}, or --max-cost and --timeout"
     if result.status == "cancelled":
-        return f"orchestrator run {file}"
+        return again
     if result.stub:
         return "orchestrator providers ls  (shows which keys to set)"
     failed = progress.last_failure[0] if progress.last_failure else None

@@ -1,58 +1,75 @@
-"""The events of the last run, kept in the state folder so that `explain` can read them."""
+"""Where the command line keeps the record of its runs: `journal.db` in the state folder, or what `--db` names."""
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any
 
-NAME = "last-run.jsonl"
+from orchestrator.cli.app import Settings
+from orchestrator.cli.exits import NothingSelected, Unusable
 
+if TYPE_CHECKING:
+    from orchestrator.journal.sqlite import SqliteJournal
 
-class LastRun:
-    """Writes one run's events, a line each. Until the first one, the record of the run before stays.
-
-    The file appears under its name at once and grows; where it cannot be written, `warn` says so, once.
-    """
-
-    def __init__(self, state: Path, warn: Callable[[str], None]) -> None:
-        self._state = state
-        self._warn = warn
-        self._file: TextIO | None = None
-        self._usable = True
-
-    def write(self, document: Mapping[str, Any]) -> None:
-        if not self._usable:
-            return
-        try:
-            if self._file is None:
-                self._file = self._open()
-            self._file.write(json.dumps(document) + "\n")
-        except OSError as error:
-            self._usable = False
-            self._warn(f"the run is not recorded, `explain` will not know it: {error}")
-
-    def _open(self) -> TextIO:
-        self._state.mkdir(parents=True, exist_ok=True)
-        fresh = self._state / f"{NAME}.{os.getpid()}"
-        file = fresh.open("w", encoding="ascii", buffering=1)
-        fresh.replace(self._state / NAME)
-        return file
-
-    def close(self) -> None:
-        if self._file is not None:
-            with suppress(OSError):  # what could not be written is tried once more; that was told
-                self._file.close()
+NAME = "journal.db"
+SQLITE = "sqlite:///"
 
 
-def read_last_run(state: Path) -> Iterator[dict[str, Any]]:
-    """Yield the recorded events. A last line that was cut short is left out. Raise `FileNotFoundError` without any."""
-    with (state / NAME).open(encoding="utf-8") as file:
-        for line in file:
-            try:
-                yield json.loads(line)
-            except ValueError:
-                return
+def journal_file(settings: Settings, db: str | None) -> Path:
+    """Return the journal's file: `sqlite:///path` from the working folder, `sqlite:////path` from the root."""
+    if db is None:
+        return settings.state_folder / NAME
+    if not db.startswith(SQLITE) or db == SQLITE:
+        raise Unusable(f"--db {db}: only sqlite:///PATH is known in this version", f"--db sqlite:///{NAME}")
+    return Path(db.removeprefix(SQLITE))
+
+
+@asynccontextmanager
+async def record_for_run(
+    settings: Settings, db: str | None, warn: Callable[[str], None]
+) -> AsyncIterator[SqliteJournal | None]:
+    """Open the journal that a new run is kept in. Where the state folder cannot be written, warn and give None."""
+    from orchestrator.journal import JournalDamaged, JournalUnusable
+    from orchestrator.journal.sqlite import SqliteJournal
+
+    try:
+        journal = SqliteJournal(journal_file(settings, db))
+    except JournalUnusable as error:
+        if db is not None or isinstance(error, JournalDamaged):
+            raise
+        warn(f"the run is not recorded: it cannot be resumed, nor explained: {error}")
+        yield None
+        return
+    async with journal:
+        yield journal
+
+
+def read_run(settings: Settings, run: str | None, db: str | None = None) -> tuple[str, list[dict[str, Any]]]:
+    """Return a run's id and its events as documents; `run` None: the latest. Raise `NothingSelected`, `RunNotFound`."""
+    import anyio
+
+    from orchestrator.events import to_json
+
+    async def read() -> tuple[str, list[dict[str, Any]]]:
+        async with open_record(settings, db) as journal:
+            name = run or next((line.run for line in await journal.runs(limit=1)), None)
+            if name is None:
+                raise NothingSelected("no run is recorded here", "orchestrator run squad.yaml")
+            await journal.about(name)
+            return name, [to_json(event) for event in await journal.events(name)]
+
+    return anyio.run(read)
+
+
+@asynccontextmanager
+async def open_record(settings: Settings, db: str | None = None) -> AsyncIterator[SqliteJournal]:
+    """Open the journal of earlier runs. Raise `NothingSelected` where there is none."""
+    from orchestrator.journal.sqlite import SqliteJournal
+
+    file = journal_file(settings, db)
+    if not file.exists():
+        raise NothingSelected(f"no run is recorded here: there is no {file}", "orchestrator run squad.yaml")
+    async with SqliteJournal(file) as journal:
+        yield journal

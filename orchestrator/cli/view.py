@@ -106,6 +106,18 @@ class Progress:
         self.rows = {task: Row(task) for task in event["tasks"]}
         return None
 
+    def _on_run_resumed(self, event: Document) -> Change:
+        self.began, self.ended, self.status = event["at"], None, "running"
+        for row in self.rows.values():
+            if row.state == "parked":
+                row.state, row.detail = "running", ""
+        again = f"; in flight before, made again: {', '.join(event['in_flight'])}" if event["in_flight"] else ""
+        cost = f", {usd(self.cost)} spent" if self.tokens else ""
+        return Change(self.run_id, f"goes on: {len(event['done'])} of its tasks are done{cost}{again}")
+
+    def _on_call_repeated(self, event: Document) -> Change:
+        return Change(event["step"], "was in flight when the run was cut short: it may have been paid twice", "warning")
+
     def _on_task_started(self, event: Document) -> Change:
         row = self._own(event)
         row.who, row.attempt = event["who"], event["attempt"]

@@ -76,6 +76,8 @@ class SqliteJournal:
                 connection.execute("PRAGMA journal_mode = WAL")
                 connection.execute("PRAGMA synchronous = FULL")
                 prepare(connection)
+                connection.execute("BEGIN IMMEDIATE")  # a file that can only be read is found out now
+                connection.execute("ROLLBACK")
             except BaseException:
                 connection.close()
                 raise
@@ -281,7 +283,7 @@ class SqliteJournal:
             raise JournalUnusable(f"{self.path.parent} cannot be made: {error.strerror or error}") from error
 
     def _connect(self) -> sqlite3.Connection:
-        return sqlite3.connect(self.path, timeout=10, isolation_level=None, check_same_thread=False)
+        return sqlite3.connect(self.path, timeout=60, isolation_level=None, check_same_thread=False)
 
     async def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         def read() -> T:

@@ -64,17 +64,17 @@ def test_a_misspelt_command_names_the_nearest(call):
 def test_common_options_stand_before_or_after_the_command(call, folder):
     for arguments in (["--state", "here", "run", "squad.yaml"], ["run", "squad.yaml", "--state", "here"]):
         assert call(*arguments).code == 0
-        (folder / "here" / "last-run.jsonl").unlink()
+        (folder / "here" / "journal.db").unlink()
     assert call("--state", "lost", "run", "squad.yaml", "--state", "found").code == 0
-    assert (folder / "found" / "last-run.jsonl").exists()
+    assert (folder / "found" / "journal.db").exists()
 
 
 def test_the_environment_names_the_state_folder_and_an_option_outranks_it(call, folder, monkeypatch):
     monkeypatch.setenv("ORCHESTRATOR_STATE", "from-environment")
     call("run", "squad.yaml")
-    assert (folder / "from-environment" / "last-run.jsonl").exists()
+    assert (folder / "from-environment" / "journal.db").exists()
     call("run", "squad.yaml", "--state", "from-option")
-    assert (folder / "from-option" / "last-run.jsonl").exists()
+    assert (folder / "from-option" / "journal.db").exists()
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])

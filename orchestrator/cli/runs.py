@@ -1,0 +1,222 @@
+"""`runs`: what is recorded of runs, going on with one, watching one, stopping one."""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import AbstractAsyncContextManager, aclosing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import click
+
+from orchestrator.cli.app import Group, Settings, settings_of
+from orchestrator.cli.approvals import db_option, open_gates
+from orchestrator.cli.conduct import Manner, conduct
+from orchestrator.cli.exits import Exit, NothingSelected
+from orchestrator.cli.gates import Answer, Approve
+from orchestrator.cli.given import Duration, Usd, load_squad
+from orchestrator.cli.record import open_record
+from orchestrator.cli.run import caps_of
+from orchestrator.cli.table import columns
+from orchestrator.cli.telling import Talk, print_json
+from orchestrator.cli.view import Progress, duration, tokens, usd
+from providers.unicode import printable
+
+if TYPE_CHECKING:
+    from orchestrator.journal import About, RunLine
+    from orchestrator.journal.sqlite import SqliteJournal
+    from orchestrator.runtime import Run
+    from orchestrator.squad import Squad
+
+UNFINISHED = "unfinished"
+"""A run that no process drives and that never ended: it was killed, or the machine went down."""
+
+
+@click.group("runs", cls=Group)
+def runs_command() -> None:
+    """Recorded runs."""
+
+
+@runs_command.command("ls")
+@click.option("--limit", type=click.IntRange(min=1), default=20, help="The latest so many (20).")
+@click.option("--json", "as_json", is_flag=True, help="Write JSON.")
+@db_option
+@click.pass_context
+def list_runs(context: click.Context, limit: int, as_json: bool, db: str | None) -> None:
+    """List the latest runs: id, squad, state, cost, when it began."""
+    found = anyio.run(_list, settings_of(context), db, limit)
+    if as_json:
+        print_json([{**line._asdict(), "status": state, "cost": _usd(line.cost)} for line, state in found])
+        return
+    rows = [(line.run, line.squad, state, usd(_usd(line.cost)), _when(line.created_at)) for line, state in found]
+    click.echo(columns([("RUN", "SQUAD", "STATE", "COST", "BEGAN"), *(tuple(map(printable, row)) for row in rows)]))
+
+
+async def _list(settings: Settings, db: str | None, limit: int) -> list[tuple[RunLine, str]]:
+    async with open_record(settings, db) as journal:
+        return [(line, _state(journal, line.run, line.status)) for line in await journal.runs(limit)]
+
+
+def _state(journal: SqliteJournal, run: str, status: str) -> str:
+    return UNFINISHED if status == "running" and not journal.is_driven(run) else status
+
+
+@runs_command.command("show")
+@click.argument("run")
+@click.option("--json", "as_json", is_flag=True, help="Write all its events as JSON Lines.")
+@db_option
+@click.pass_context
+def show_run(context: click.Context, run: str, as_json: bool, db: str | None) -> None:
+    """Show where a run stands: its tasks, what was spent, what waits, what to do next."""
+    anyio.run(_show, settings_of(context), db, run, as_json)
+
+
+async def _show(settings: Settings, db: str | None, run: str, as_json: bool) -> None:
+    from orchestrator.events import to_json
+
+    async with open_record(settings, db) as journal:
+        about = await journal.about(run)
+        documents = [to_json(event) for event in await journal.events(run)]
+        if as_json:
+            for document in documents:
+                print_json(document)
+            return
+        progress = Progress()
+        for document in documents:
+            progress.apply(document)
+        state = _state(journal, run, progress.status)
+        cut = [step.key for step in await journal.cut_short(run)] if state == UNFINISHED else []
+        gates = [one.gate.task for one in await open_gates(journal, run)]
+    click.echo(printable("\n".join(described(run, about, progress, state, cut, gates))))
+
+
+def described(run: str, about: About, progress: Progress, state: str, cut: list[str], gates: list[str]) -> list[str]:
+    """Return the lines that say where a run stands. Pure."""
+    figures = "  ".join(filter(None, (tokens(progress.tokens), usd(progress.cost))))
+    lines = [f"{run}: {state}  {figures}", f"squad: {about.squad} ({about.file})"]
+    lines += [f"folder: {progress.out}"] if progress.out else []
+    rows = [
+        (r.name, r.who, r.state, duration(r.seconds(r.ended or 0.0)) if r.ended else "") for r in progress.rows.values()
+    ]
+    lines += ["", columns([("TASK", "WHO", "STATE", "TIME"), *rows]), ""]
+    lines += [f"in flight when it was cut short: {key}" for key in cut]
+    lines += [f"waits for a person: {task}" for task in gates]
+    if state in (UNFINISHED, "waiting", "paused", "cancelled"):
+        lines.append(f"next: orchestrator runs resume {run}")
+    return lines
+
+
+@runs_command.command("resume")
+@click.argument("run")
+@click.option("--max-cost", type=Usd(), metavar="USD", help="Instead of the cap that the run began with.")
+@click.option("--timeout", type=Duration(), metavar="DUR", help="Instead of the time that the run began with.")
+@click.option("--approve", type=click.Choice(["ask", "deny", "auto"]), default="ask", help="Who answers gates (ask).")
+@click.option("--json", "as_json", is_flag=True, help="Write the new events to stdout as JSON Lines.")
+@db_option
+@click.pass_context
+def resume(
+    context: click.Context,
+    run: str,
+    max_cost: float | None,
+    timeout: float | None,
+    approve: Approve,
+    as_json: bool,
+    db: str | None,
+) -> int:
+    """Go on with a run that was killed, interrupted or parked. What is recorded is not paid again."""
+    return anyio.run(_resume, settings_of(context), db, run, (max_cost, timeout), approve, as_json)
+
+
+async def _resume(
+    settings: Settings,
+    db: str | None,
+    run: str,
+    caps: tuple[float | None, float | None],
+    approve: Approve,
+    as_json: bool,
+) -> Exit:
+    from orchestrator.runtime import resume_run
+
+    talk = Talk(settings)
+    async with open_record(settings, db) as journal:
+        about = await journal.about(run)
+        squad = squad_of(about, settings)
+        cost, seconds = caps
+
+        def opening(ask: Answer) -> AbstractAsyncContextManager[Run]:
+            return resume_run(
+                squad, run, journal=journal, environ=os.environ, max_cost_usd=cost, timeout_s=seconds, ask=ask
+            )
+
+        old = about.options
+        limits = caps_of(squad.outline(), cost or old.get("max_cost_usd"), seconds or old.get("timeout_s"))
+        return await conduct(Manner(about.file, approve, as_json, settings, limits, journal), opening, talk)
+
+
+def squad_of(about: About, settings: Settings) -> Squad:
+    """Return the squad as its file stands now; where the file is gone, as it was recorded."""
+    if Path(about.file).is_file():
+        return load_squad(about.file, settings)
+    from orchestrator.squad import Squad
+
+    return Squad.from_text(about.text, about.file, routing=settings.routing_file())
+
+
+@runs_command.command("cancel")
+@click.argument("run")
+@db_option
+@click.pass_context
+def cancel(context: click.Context, run: str, db: str | None) -> None:
+    """End a run for good: calls in flight may end, nothing more is started, and it is not resumed."""
+    driven = anyio.run(_cancel, settings_of(context), db, run)
+    Talk(settings_of(context)).say(f"{run}: {'asked to stop' if driven else 'cancelled'}")
+
+
+async def _cancel(settings: Settings, db: str | None, run: str) -> bool:
+    from orchestrator.past import past_of
+
+    async with open_record(settings, db) as journal:
+        await journal.about(run)
+        past = past_of(await journal.events(run))
+        if past.is_over:
+            raise NothingSelected(f"the run {run} is over: {past.status}")
+        await journal.request_cancel(run)
+        return journal.is_driven(run)
+
+
+@runs_command.command("watch")
+@click.argument("run")
+@click.option("--json", "as_json", is_flag=True, help="Write all its events as JSON Lines.")
+@db_option
+@click.pass_context
+def watch(context: click.Context, run: str, as_json: bool, db: str | None) -> None:
+    """Show a run's events, the recorded ones first, then each new one until it ends."""
+    anyio.run(_watch, settings_of(context), db, run, as_json)
+
+
+async def _watch(settings: Settings, db: str | None, run: str, as_json: bool) -> None:
+    from orchestrator.events import to_json
+
+    async with open_record(settings, db) as journal:
+        await journal.about(run)
+        progress = Progress()
+        async with aclosing(journal.watch(run)) as events:
+            async for seq, event in events:
+                document: Any = to_json(event)
+                change = progress.apply(document)
+                if as_json:
+                    print_json(document)
+                elif change is not None:
+                    click.echo(printable(f"{_when(event.at)}  {change.row}: {change.text}"))
+                if event.type == "run.finished" and not await journal.events(run, seq):
+                    return
+
+
+def _usd(cost: int | None) -> float | None:
+    return None if cost is None else cost / 1e6
+
+
+def _when(at: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
