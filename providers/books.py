@@ -26,6 +26,12 @@ class Purse(Protocol):
     def reserve(self, cost: int, tokens: int) -> Any: ...
 
 
+class Held(Protocol):
+    """What an attempt holds of its candidate's limits, and is told how it ended."""
+
+    def note(self, error: ProviderError | None, response: Response | None, heard: int) -> None: ...
+
+
 class Turn:
     """What one turn's attempts share: who asks, who listens, who pays, and what was tried so far."""
 
@@ -65,10 +71,10 @@ class Exchange:
     Opening it raises the purse's `BudgetSpent`; nothing is sent then.
     """
 
-    __slots__ = ("_began", "_effect", "_held", "_open", "_tokens", "_turn")
+    __slots__ = ("_allowed", "_began", "_effect", "_held", "_open", "_tokens", "_turn")
 
-    def __init__(self, turn: Turn, effect: Try) -> None:
-        self._turn, self._effect, self._open = turn, effect, True
+    def __init__(self, turn: Turn, effect: Try, allowed: Held | None = None) -> None:
+        self._turn, self._effect, self._open, self._allowed = turn, effect, True, allowed
         candidate, route = effect.candidate, effect.route
         if effect.number == 1:
             turn.emit(RouteChosen(route.names, route.refused))
@@ -92,6 +98,8 @@ class Exchange:
         ms = (turn.clock() - self._began) * 1000
         if self._held is not None:
             self._book(candidate, response, heard)
+        if self._allowed is not None:
+            self._allowed.note(error, response, heard)
         if error is None:
             attempt = Attempt(provider, model, how, ms=ms)
         else:
@@ -109,12 +117,17 @@ class Exchange:
         if response is None and not heard:
             held.release()
             return
-        usage = response.usage if response is not None else Usage()
-        if not usage.total:  # not said: a broken stream, or a vendor that sends no usage; what was heard was billed
-            said = estimate_tokens(response.text) if response is not None else heard
-            usage = Usage(input=self._tokens, output=said)
+        usage = billed(self._tokens, response, heard)
         known = response.cost if response is not None else None
         held.settle(known if known is not None else cost_of(candidate, usage, self._turn.clock()) or 0, usage.total)
+
+
+def billed(tokens: int, response: Response | None, heard: int) -> Usage:
+    """Return what a call of about `tokens` used: the provider's figures, else what was said and heard."""
+    if response is not None and response.usage.total:
+        return response.usage
+    # Not said: a broken stream, or a vendor that sends no usage.
+    return Usage(input=tokens, output=estimate_tokens(response.text) if response is not None else heard)
 
 
 def check(response: Response) -> None:

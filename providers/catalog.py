@@ -58,6 +58,8 @@ class Quirks:
     for what is written there costs a quarter more than input."""
     stand_in_signature: str | None = None
     """Sent where a turn's first tool call has no signature of this endpoint: for vendors that refuse one without."""
+    request_window: float | None = None
+    """Seconds over which the requests are counted that a rate limit header speaks of. None: not known."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,7 +90,13 @@ class ProviderError(Exception):
 
 
 class Unreachable(ProviderError):
+    """No answer began. `sent`: the request may have reached the provider all the same."""
+
     fault = Fault.NETWORK
+
+    def __init__(self, message: str, *, status: int | None = None, sent: bool = False) -> None:
+        super().__init__(message, status=status)
+        self.sent = sent
 
 
 Phase = Literal["connect", "first_token", "between_chunks", "total"]

@@ -135,8 +135,7 @@ def reserve(state: State, amounts: Amounts, lease: str, now: float, expires: flo
     for meter, amount in amounts:
         count = tidied(state.get(meter.key, NOTHING), meter.window, now)
         if isinstance(meter.window, Paced):
-            pace = meter.window.seconds / meter.amount
-            held[meter.key] = replace(count, due=max(count.due, now) + amount * pace)
+            held[meter.key] = _paced(count, meter, amount, now)
         else:
             held[meter.key] = replace(count, leases=(*count.leases, Lease(lease, amount, expires)))
     return held, None
@@ -156,6 +155,18 @@ def settle(state: State, amounts: Amounts, lease: str, now: float) -> State:
 def refund(state: State, meters: Iterable[Meter], lease: str, now: float) -> State:
     """Return the state without what the call held."""
     return settle(state, [(meter, 0.0) for meter in meters], lease, now)
+
+
+def spend(state: State, amounts: Amounts, now: float) -> State:
+    """Return the state with `amounts` booked, whether there is room for them or not."""
+    held = dict(state)
+    for meter, amount in amounts:
+        count = tidied(state.get(meter.key, NOTHING), meter.window, now)
+        if isinstance(meter.window, Paced):
+            held[meter.key] = _paced(count, meter, amount, now)
+        else:
+            held[meter.key] = _spend(count, index(meter.window, now), amount)
+    return held
 
 
 def observe(state: State, meter: Meter, remaining: float, until: float | None, now: float) -> State:
@@ -183,6 +194,12 @@ def view(state: State, meter: Meter, now: float) -> Used:
     used = _sum(count, index(meter.window, now) - reach(meter.window))
     ends = [*(end for end, _ in _ends(count, meter.window, now)), *(each.expires for each in count.leases)]
     return Used(meter, used, max(ends, default=now))
+
+
+def least_left(state: State, meters: Iterable[Meter], now: float) -> float:
+    """Return the share that is left under the tightest of `meters`, a spacing aside: it passes by itself."""
+    counted = (meter for meter in meters if meter.amount and not isinstance(meter.window, Paced))
+    return min((view(state, meter, now).left for meter in counted), default=1.0)
 
 
 def tidied(count: Count, window: Window, now: float) -> Count:
@@ -263,6 +280,10 @@ def _lacking(state: State, meter: Meter, amount: float, now: float) -> Refused |
     if _sum(count, index(meter.window, now) - reach(meter.window)) + amount <= meter.amount:
         return None
     return Refused(meter, _room_at(replace(count, leases=()), meter, amount, now))
+
+
+def _paced(count: Count, meter: Meter, amount: float, now: float) -> Count:
+    return replace(count, due=max(count.due, now) + amount * (span(meter.window) / meter.amount))
 
 
 def _room_at(count: Count, meter: Meter, amount: float, now: float) -> float:

@@ -15,7 +15,10 @@ from providers.books import Accept, Exchange, Purse, Turn, check
 from providers.catalog import Candidate, Catalog, load_catalog
 from providers.errors import ProviderError
 from providers.events import Emit, ignore
+from providers.ledger import Ledger
+from providers.ledger.memory import MemoryLedger
 from providers.messages import Request, Response
+from providers.metering import Held, Metering
 from providers.policy import Policy, default_policy
 from providers.routing import Fleet, Outcome, Try, attempts
 from providers.streaming import ResponseStream
@@ -40,6 +43,7 @@ class ProviderManager:
         sole: str | None = None,
         clock: Callable[[], float] = time.time,
         rng: Random | None = None,
+        ledger: Ledger | None = None,
     ) -> None:
         known = list(candidates)
         foreign = {
@@ -49,6 +53,7 @@ class ProviderManager:
         self.fleet = Fleet(usable, policy, {**(unconfigured or {}), **foreign}, sole=sole)
         self._access = Access(adapters, transport)
         self.clock = clock
+        self.metering = Metering(MemoryLedger() if ledger is None else ledger, self.fleet, clock)
         self.rng = Random() if rng is None else rng  # noqa: S311  # jitter, not a secret
 
     @property
@@ -80,10 +85,21 @@ class ProviderManager:
             flow.close()
 
     async def _try(self, turn: Turn, effect: Try, accept: Accept | None) -> Outcome:
-        exchange = Exchange(turn, effect)
+        if not effect.candidate.provider.limits:
+            return await self._exchange(turn, effect, accept, None)
+        held = await self.metering.hold(effect, turn.request)
+        if held is None:
+            return Outcome(self.clock(), refused=True)
+        try:
+            return await self._exchange(turn, effect, accept, held)
+        finally:
+            await held.close()
+
+    async def _exchange(self, turn: Turn, effect: Try, accept: Accept | None, held: Held | None) -> Outcome:
+        exchange = Exchange(turn, effect, held)
         response, sound = None, False
         try:
-            response = await self._ask(turn.request, effect)
+            response = await self._ask(turn.request, effect, held)
             check(response)
             sound = True
             if accept is not None:
@@ -97,7 +113,7 @@ class ProviderManager:
         finally:
             exchange.close("cancelled", None, response)
 
-    async def _ask(self, request: Request, effect: Try) -> Response:
+    async def _ask(self, request: Request, effect: Try, held: Held | None) -> Response:
         candidate, limits = effect.candidate, effect.timeouts
         local = self._access.local.get(candidate.provider.dialect)
         if local is not None:
@@ -106,6 +122,8 @@ class ProviderManager:
         adapter = self._access.remote[candidate.provider.dialect]
         message = adapter.encode(request, candidate, stream=False)
         reply = await self._access.send(message, limits)
+        if held is not None:
+            held.headers = reply.headers
         if 200 <= reply.status < 300:
             return adapter.decode(reply, request, candidate, self.clock())
         raise adapter.classify(reply, candidate, self.clock())
@@ -113,7 +131,9 @@ class ProviderManager:
     def stream(self, request: Request, *, emit: Emit = ignore, purse: Purse | None = None) -> ResponseStream:
         """Return the answer as it comes: `async with manager.stream(request) as deltas: async for delta in deltas`."""
         turn = Turn(self.fleet, self.clock, request, emit, purse)
-        return ResponseStream(turn, attempts(self.fleet, request, turn.began, self.rng, streamed=True), self._access)
+        return ResponseStream(
+            turn, attempts(self.fleet, request, turn.began, self.rng, streamed=True), self._access, self.metering
+        )
 
 
 @asynccontextmanager

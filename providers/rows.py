@@ -59,6 +59,7 @@ class QuirksShape(Shape):
     parallel_calls: bool = True
     cache_from: Annotated[int, Field(ge=0)] | None = None
     stand_in_signature: Name | None = None
+    request_window: Duration | None = None
 
 
 class PriceShape(Shape):
@@ -289,6 +290,7 @@ def _unlike(provider: Provider) -> Iterable[Problem]:
         if name != provider.full_name(name) and provider.full_name(name) in provider.models:
             yield ("models", name), f"is the same as {provider.full_name(name)!r}: write that"
     for at, limit in enumerate(provider.limits):
-        for key, name in [("model", limit.model), *(("pool", name) for name in limit.pool)]:
-            if name is not None and name not in provider.models:
+        named = [("model", limit.model or "")] if limit.model is not None else [("pool", name) for name in limit.pool]
+        for key, name in named:
+            if name not in provider.models:
                 yield ("limits", at, key), f"no model {name!r} here{nearest(name, provider.models)}"

@@ -24,6 +24,7 @@ from providers.messages import (
     ToolCallDelta,
     estimate_tokens,
 )
+from providers.metering import Held, Metering
 from providers.routing import Effect, Outcome, Sleep, Try
 from providers.transport import HttpStream, Transport
 from providers.wire import Access, phases
@@ -43,11 +44,14 @@ class ResponseStream:
     `async with` closes the socket and the books, whatever happened.
     """
 
-    def __init__(self, turn: Turn, flow: Generator[Effect, Outcome, Response], access: Access) -> None:
+    def __init__(
+        self, turn: Turn, flow: Generator[Effect, Outcome, Response], access: Access, metering: Metering
+    ) -> None:
         self.response: Response | None = None
-        self._turn, self._flow, self._access = turn, flow, access
+        self._turn, self._flow, self._access, self._metering = turn, flow, access, metering
         self._effect: Effect | None = None
         self._exchange: Exchange | None = None
+        self._held: Held | None = None
         self._wire: _Wire | None = None
         self._ready: deque[Delta] = deque()
         self._passed = False
@@ -97,7 +101,11 @@ class ResponseStream:
     async def _attempt(self, effect: Try) -> Outcome | None:
         """Return how the attempt ended, or None while it goes on."""
         if self._exchange is None:
-            self._exchange = Exchange(self._turn, effect)
+            if effect.candidate.provider.limits:
+                self._held = await self._metering.hold(effect, self._turn.request)
+                if self._held is None:
+                    return Outcome(self._turn.clock(), refused=True)
+            self._exchange = Exchange(self._turn, effect, self._held)
         try:
             response = await self._pull(effect)
             if response is None:
@@ -121,6 +129,7 @@ class ResponseStream:
         if self._wire is None:
             adapter = self._access.remote[effect.candidate.provider.dialect]
             self._wire = _Wire(adapter, self._turn, effect, keeps_time=self._access.keeps_time)
+            self._wire.held = self._held
             await self._wire.open(self._access.transport)
         deltas = await self._wire.read()
         if deltas is None:
@@ -129,19 +138,24 @@ class ResponseStream:
         return None
 
     async def _end(self, how: Ending, error: ProviderError | None = None, response: Response | None = None) -> None:
-        """End the attempt, if there is one: its books first, which cannot fail, then its socket."""
+        """End the attempt, if there is one: its books first, which cannot fail, then its socket, then its limits."""
         exchange, self._exchange = self._exchange, None
         wire, self._wire = self._wire, None
+        held, self._held = self._held, None
         if exchange is not None:
             exchange.close(how, error, response, heard=wire.heard if wire is not None else 0)
-        if wire is not None:
-            await wire.aclose()
+        try:
+            if wire is not None:
+                await wire.aclose()
+        finally:
+            if held is not None:
+                await held.close()
 
 
 class _Wire:
     """One streamed reply: its socket, its decoder, and how patient we are with it."""
 
-    __slots__ = ("_adapter", "_began", "_effect", "_keeps_time", "_stream", "_turn", "decoder", "heard")
+    __slots__ = ("_adapter", "_began", "_effect", "_keeps_time", "_stream", "_turn", "decoder", "heard", "held")
 
     def __init__(self, adapter: Adapter, turn: Turn, effect: Try, *, keeps_time: bool) -> None:
         self._keeps_time = keeps_time
@@ -151,6 +165,7 @@ class _Wire:
         self.decoder: StreamDecoder = adapter.stream_decoder(turn.request, effect.candidate, turn.clock())
         self.heard = 0
         """About how many tokens came."""
+        self.held: Held | None = None
 
     async def open(self, transport: Transport) -> None:
         """Return once a 2xx reply has begun. Raise what another reply means."""
@@ -160,6 +175,8 @@ class _Wire:
             self._stream = await transport.open_stream(message, **phases(limits))
         if self._stream is None:
             raise TimedOut(f"no reply within {limits.total:g} s", phase="total")
+        if self.held is not None:
+            self.held.headers = self._stream.headers
         if not 200 <= self._stream.status < 300:
             reply = HttpReply(self._stream.status, self._stream.headers, await self._whole_body())
             raise self._adapter.classify(reply, candidate, self._turn.clock())

@@ -180,5 +180,5 @@ def hung_up(url: str, error: Exception, *, head: bool) -> ProviderError:
     """Return the error of a connection that ended. `head`: the reply had not begun yet."""
     kind = type(error).__name__
     if head:
-        return Unreachable(f"{host_of(url)} hung up before it answered ({kind})")
+        return Unreachable(f"{host_of(url)} hung up before it answered ({kind})", sent=True)
     return StreamBroken(f"{host_of(url)} hung up in the middle of its answer ({kind})")

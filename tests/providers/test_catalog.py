@@ -189,10 +189,10 @@ class TestEnvironment:
 class TestOverlay:
     def test_what_a_row_leaves_out_stays(self, catalog):
         groq = catalog.overlay({"groq": {"quirks": {"sampling": False}}}).providers["groq"]
-        assert groq.quirks == Quirks(sampling=False)
+        assert groq.quirks == Quirks(sampling=False, request_window=86400)
         assert groq.models == catalog.providers["groq"].models
         assert groq.key_env == "GROQ_API_KEY"
-        assert catalog.providers["groq"].quirks == Quirks()
+        assert catalog.providers["groq"].quirks == Quirks(request_window=86400)
 
     def test_models_merge_field_by_field(self, catalog):
         rows = {"groq": {"models": {"openai/gpt-oss-20b": {"tools": False, "vision": True, "price": None}}}}

@@ -1,0 +1,197 @@
+"""From a candidate's limits to meters, from a call to amounts: what is counted, and for whom. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from math import inf
+from typing import Literal
+
+from providers.adapters.rate_headers import Counted, Seen
+from providers.catalog import Candidate, Limit, Metric
+from providers.errors import BadRequest, ProviderError, TimedOut, Unreachable
+from providers.messages import Usage
+from providers.prices import cost_of
+from providers.quota import Calendar, Fixed, Meter, Paced, Refused, Rolling, Window, span
+
+NEURON_MICRO_USD = 11.0
+"""What Cloudflare charges for a neuron: $0.011 for 1,000 (developers.cloudflare.com/workers-ai/platform/pricing,
+2026-11). It prints no other way to count them."""
+HOLD_S = 30 * 86400.0
+
+Ending = Literal["answered", "refused", "unsent", "unknown"]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What a call is expected to come to, or came to. `cost` is micro-USD; where a price is not known it is 0."""
+
+    usage: Usage
+    cost: float
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """A candidate's limits, each with its meter, and `hold`: a meter that the provider's own refusals shut."""
+
+    limits: tuple[tuple[Limit, Meter], ...]
+    hold: Meter
+
+    @property
+    def meters(self) -> tuple[Meter, ...]:
+        return (*(meter for _, meter in self.limits), self.hold)
+
+    def call(self, candidate: Candidate, usage: Usage, now: float) -> Call:
+        """Return `usage` with its cost, which is looked up only where a limit counts it."""
+        counted = any(limit.metric in ("usd", "neurons") for limit, _ in self.limits)
+        return Call(usage, (cost_of(candidate, usage, now) or 0) if counted else 0)
+
+    def sized(self, meter: Meter) -> bool:
+        """Whether a smaller call may find room where a larger one does not."""
+        return any(each is meter and limit.metric != "requests" for limit, each in self.limits)
+
+
+def allowance(candidate: Candidate) -> Allowance | None:
+    """Return what binds a candidate, None where nothing does."""
+    provider, model = candidate.provider, candidate.model.name
+    kept = provider.kept_limits(model)
+    if not kept:
+        return None
+    account = f"{provider.name}/{_fingerprint(candidate.key)}"
+    limits = {meter.key: (limit, meter) for limit in kept for meter in [_meter(account, limit)]}
+    return Allowance(
+        tuple(limits.values()), Meter(f"{account}/{model}/hold", 0.0, Fixed(HOLD_S), "held by the provider")
+    )
+
+
+def _fingerprint(key: str | None) -> str:
+    """Return a name for an account from which its key cannot be found."""
+    return hashlib.sha256(f"account\0{key or ''}".encode("utf-8", "surrogatepass")).hexdigest()[:12]
+
+
+def _meter(account: str, limit: Limit) -> Meter:
+    scope = limit.model or "+".join(sorted(limit.pool)) or "*"
+    window = _window(limit)
+    return Meter(f"{account}/{scope}/{limit.metric}/{_spelled(window)}", limit.amount, window, words(limit))
+
+
+def _window(limit: Limit) -> Window:
+    if limit.paced:
+        return Paced(limit.window, limit.burst)
+    if limit.kind == "day" or limit.kind == "month":
+        return Calendar(limit.kind, limit.timezone)
+    return Fixed(limit.window) if limit.kind == "fixed" else Rolling(limit.window)
+
+
+def _spelled(window: Window) -> str:
+    kind = type(window).__name__.lower()
+    return f"{window.unit}@{window.timezone}" if isinstance(window, Calendar) else f"{kind}:{window.seconds:g}"
+
+
+def words(limit: Limit) -> str:
+    """Return a limit as a person would say it: `30 requests in 60 s`."""
+    if limit.paced:
+        return f"a request every {limit.window:g} s"
+    window = f"a {limit.kind} ({limit.timezone})" if limit.kind in ("day", "month") else f"{limit.window:g} s"
+    return f"{limit.amount:,g} {limit.metric} in {window}"
+
+
+def expected(bound: Allowance, asked: Call, whole: Call) -> list[tuple[Meter, float]]:
+    """Return what to reserve for a call: `asked` is its input alone, `whole` has the longest answer to expect.
+
+    An answer that would not fit an empty window is expected to fill it.
+    """
+    amounts = [(meter, _expected(limit, asked, whole)) for limit, meter in bound.limits]
+    return [*amounts, (bound.hold, 0.0)]
+
+
+def _expected(limit: Limit, asked: Call, whole: Call) -> float:
+    least = _amount(limit, asked)
+    return least if limit.reserves == "input" else min(_amount(limit, whole), max(least, limit.amount))
+
+
+def came_to(
+    bound: Allowance, held: Sequence[tuple[Meter, float]], how: Ending, call: Call
+) -> list[tuple[Meter, float]]:
+    """Return what to book for a call that held `held` and ended so. What is unknown is booked as it was expected."""
+    amounts = []
+    for (limit, meter), (_, most) in zip(bound.limits, held, strict=False):
+        sent = limit.counts == "sent" or (limit.counts == "default" and limit.metric == "requests")
+        if how == "answered":
+            amounts.append((meter, _amount(limit, call)))
+        else:
+            amounts.append((meter, most if how == "unknown" or (how == "refused" and sent) else 0.0))
+    return [*amounts, (bound.hold, 0.0)]
+
+
+def _amount(limit: Limit, call: Call) -> float:
+    usage = call.usage
+    match limit.metric:
+        case "requests":
+            return 1.0
+        case "input":
+            return float(usage.input + usage.cache_read + usage.cache_write)
+        case "output":
+            return float(usage.output + usage.reasoning)
+        case "total":
+            return float(usage.total)
+        case "uncached":
+            return float(usage.total - usage.cache_read)
+        case "neurons":
+            return call.cost / NEURON_MICRO_USD
+        case "usd":
+            return call.cost / 1e6
+
+
+def ending(error: ProviderError | None, answered: bool) -> Ending:
+    """Return what a provider makes of a call that ended so."""
+    if answered:
+        return "answered"
+    if error is None:
+        return "unknown"
+    if isinstance(error, Unreachable):
+        return "unknown" if error.sent else "unsent"
+    if isinstance(error, TimedOut) and error.phase == "connect":
+        return "unsent"
+    if error.status is None:
+        return "unsent" if isinstance(error, BadRequest) else "unknown"
+    return "refused" if error.status >= 400 else "unknown"
+
+
+_HEADERS: Mapping[Metric, Counted] = {
+    "requests": "requests",
+    "total": "tokens",
+    "uncached": "tokens",
+    "input": "input",
+    "output": "output",
+}
+
+
+def matching(bound: Allowance, said: Iterable[Seen]) -> Iterator[tuple[Meter, Seen]]:
+    """Yield the meters that a reply's headers speak of: the same thing counted, in the same window or up to as much."""
+    for each in said:
+        for limit, meter in bound.limits:
+            same = each.window == span(meter.window) if each.window else each.limit == limit.amount
+            if same and each.remaining is not None and _HEADERS.get(limit.metric) == each.counted:
+                yield meter, each
+
+
+def headroom(said: Iterable[Seen]) -> float | None:
+    """Return the least share that headers say is left, None where they say nothing of it."""
+    shares = (min(1.0, each.remaining / each.limit) for each in said if each.limit and each.remaining is not None)
+    return min(shares, default=None)
+
+
+def reason(refused: Refused) -> str:
+    """Return why a candidate is passed over, and until when."""
+    if refused.until == inf:
+        return f"the call asks for more than its limit of {refused.meter.label} allows at all"
+    if not refused.meter.amount:
+        return refused.meter.label
+    return f"its limit of {refused.meter.label} is used up until {_clock(refused.until)}"
+
+
+def _clock(at: float) -> str:
+    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%dT%H:%M:%SZ}"
