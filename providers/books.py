@@ -77,7 +77,8 @@ class Exchange:
         self._turn, self._effect, self._open, self._allowed = turn, effect, True, allowed
         candidate, route = effect.candidate, effect.route
         if effect.number == 1:
-            turn.emit(RouteChosen(route.names, route.refused))
+            contest = None if route.contest is None else route.contest._asdict()
+            turn.emit(RouteChosen(route.names, route.refused, contest))
         self._tokens, self._held = 0, cast(Any, None)
         if turn.purse is not None:
             self._tokens = turn.fleet.demands(turn.request)[0]

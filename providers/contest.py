@@ -76,8 +76,8 @@ def _wished(
     task_type = request.needs.task_type or ranking.task_type
     if task_type is not None and (task := _task(fleet, task_type, members, pace)):
         columns["task"] = task
-    if fleet.environment is not None:
-        hosted = fleet.environment == "production"
+    if fleet.policy.environment != "auto":
+        hosted = fleet.policy.environment == "production"
         columns["environment"] = [float(standing.candidate.provider.hosted is hosted) for standing in members]
     return columns
 

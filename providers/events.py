@@ -12,10 +12,15 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class RouteChosen:
-    """Candidates in the order in which they will be tried, and why each other one is not."""
+    """Candidates in the order in which they will be tried, and why each other one is not.
+
+    `contest` is what ordered the first of them, where several of one tier could be asked: `scoring.Contest` as plain
+    data, out of which `scoring.replay` makes the order anew.
+    """
 
     candidates: tuple[str, ...]
     refused: Mapping[str, str]
+    contest: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from providers.catalog import Candidate
 from providers.errors import AuthFailed, ProviderError, TimedOut
 from providers.health import CLOSED, Breaker, Track, hold_until, trips_breaker
 from providers.messages import Ability, Image, Message, Needs, OutputSchema, Request, ToolSpec, estimate_tokens
-from providers.policy import AgentPolicy, Environment, Policy
+from providers.policy import AgentPolicy, Policy
 from providers.scoring import SEEN, Contest, paid
 
 REMEMBERED = 1024
@@ -98,8 +98,7 @@ class Fleet:
     """The configured candidates, how each one stands, and the policy that orders them.
 
     `unconfigured` says why a candidate, or a whole provider, that the policy names cannot be asked. `sole` names the
-    one candidate that answers everything, whatever a request or the policy asks for: a dry run's. `environment` is
-    where this process runs; None: nobody said.
+    one candidate that answers everything, whatever a request or the policy asks for: a dry run's.
     """
 
     __slots__ = (
@@ -112,7 +111,6 @@ class Fleet:
         "_weights",
         "barred",
         "contests",
-        "environment",
         "points_seen",
         "policy",
         "shut",
@@ -126,7 +124,6 @@ class Fleet:
         unconfigured: Mapping[str, str] | None = None,
         *,
         sole: str | None = None,
-        environment: Environment | None = None,
     ) -> None:
         self.standings: dict[str, Standing] = {}
         self.shut: set[tuple[str, str | None]] = set()
@@ -134,7 +131,6 @@ class Fleet:
         """Providers that are not to be asked, and why."""
         self.contests: deque[Contest] = deque(maxlen=REMEMBERED)
         """The latest decisions among several candidates, oldest first; `scoring.replay` makes each one anew."""
-        self.environment = environment
         self._drained: set[str] = set()
         self._sole = sole
         self._rankings: dict[tuple[str | None, ...], Ranking] = {}
@@ -226,8 +222,9 @@ class Fleet:
         lead = self.policy.lead
         if lead is None:
             return []
-        own = tuple(name for name in tier if name.partition("/")[0] == lead)
-        return [(f"{lead} first", own or (f"{lead}/*",))]
+        provider = lead.partition("/")[0]
+        own = tuple(name for name in tier if name.partition("/")[0] == provider)
+        return [(f"{provider} first", own or (lead,))]
 
     def _pinned(self, model: str) -> Ranking:
         names = [model] if model in self.standings else [n for n in self.standings if n.endswith(f"/{model}")]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from math import inf
 from typing import TYPE_CHECKING, Any, Literal
 
 from providers.catalog import Catalog, Problem
@@ -14,7 +15,15 @@ from providers.scoring import POINTS, Strategy
 if TYPE_CHECKING:
     from providers.policy_file import AgentShape, PolicyShape
 
-Environment = Literal["production", "development"]
+Environment = Literal["production", "development", "auto"]
+SMALLEST_CONTEXT = 6
+"""Tokens: one message that says nothing is five by our estimate, and something must be left for the answer."""
+_KINDS: Mapping[str, Environment] = {
+    "production": "production",
+    "prod": "production",
+    "development": "development",
+    "dev": "development",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +61,8 @@ class Policy:
     agents: Mapping[str, AgentPolicy] = field(default_factory=dict)
     default: AgentPolicy = AgentPolicy(tier="worker")
     strategy: Strategy = "tier"
-    environment: Literal["production", "development", "auto"] = "auto"
+    environment: Environment = "auto"
+    """Production prefers hosted models, development local ones; `auto` that stayed so: nobody said, no preference."""
     weights: Mapping[str, float] = field(default_factory=dict)
     factors: Mapping[str, float] = field(default_factory=lambda: POINTS)
     by_price: bool = False
@@ -69,7 +79,8 @@ class Policy:
     """The tier of an agent or persona that brings none of its own. Unlike `agents`, it overrules nobody's wish."""
     budget: Budget = Budget()
     lead: str | None = None
-    """The provider that comes first in every tier, whatever the score."""
+    """`provider/model` or `provider/*`: whose models come first in every tier, whatever the score. A tier's own ones of
+    that provider go before this one; chains and pinned models stay as they are."""
 
 
 def default_policy(catalog: Catalog) -> Policy:
@@ -95,6 +106,40 @@ def parse_policy(data: Mapping[str, Any], catalog: Catalog) -> tuple[Policy, Cat
     return policy, proof.catalog
 
 
+def with_environment(policy: Policy, catalog: Catalog, environ: Mapping[str, str]) -> tuple[Policy, Catalog]:
+    """Return the policy with what environment variables say, and the catalog with the models that they name.
+
+    `MODEL_PROVIDER` names the provider that comes first in every tier. `<PROVIDER>_MODEL` (`GROQ_MODEL`) names the
+    model that is asked wherever a tier names that provider. Where the policy's environment is `auto`,
+    `ORCHESTRATOR_ENV`, else `ENVIRONMENT`, may say production (prod) or development (dev). Raise `CatalogError` naming
+    the variable.
+    """
+    proof, own = _Proof(catalog, [], broken=set()), dict[str, str]()
+    for row in catalog.providers.values():
+        if model := environ.get(f"{row.env_prefix}_MODEL", "").strip():
+            (own[row.name],) = proof.candidates([row.full_name(model)], ("environment", f"{row.env_prefix}_MODEL"))
+    lead = environ.get("MODEL_PROVIDER", "").strip()
+    proof.providers([(("environment", "MODEL_PROVIDER"), lead)] if lead else ())
+    if proof.problems:
+        raise CatalogError([(path[:2], problem) for path, problem in proof.problems])
+    return replace(
+        policy,
+        tiers={tier: _swapped(names, own) for tier, names in policy.tiers.items()} if own else policy.tiers,
+        lead=own.get(lead, f"{lead}/*") if lead else policy.lead,
+        environment=_detected(environ) if policy.environment == "auto" else policy.environment,
+    ), proof.catalog
+
+
+def _swapped(names: Iterable[str], own: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the names, each once, with the model of its provider in `own` in place of the one that stood there."""
+    return tuple(dict.fromkeys(own.get(name.partition("/")[0], name) for name in names))
+
+
+def _detected(environ: Mapping[str, str]) -> Environment:
+    said = environ.get("ORCHESTRATOR_ENV", "").strip() or environ.get("ENVIRONMENT", "").strip()
+    return _KINDS.get(said.lower(), "auto")
+
+
 @dataclass(slots=True)
 class _Proof:
     """Checks names against the catalog, gathers what is wrong, and widens the catalog by what a policy may bring.
@@ -111,7 +156,8 @@ class _Proof:
         kept: dict[str, None] = {}
         for at, written in enumerate(names):
             name, problem = self._candidate(written)
-            covered = next((seen for seen in kept if name in (seen, f"{seen[:-1]}{name.partition('/')[2]}")), None)
+            every = f"{name.partition('/')[0]}/*"
+            covered = next((seen for seen in kept if seen in (name, every)), None)
             if problem is None and covered is not None:
                 problem = f"is never reached: {covered!r} stands before it"
             if problem is not None:
@@ -133,7 +179,8 @@ class _Proof:
         if model == "*":
             return name, None
         if found := self.catalog.find(name):
-            return row.full_name(found[1].name), None
+            fits = found[1].context >= SMALLEST_CONTEXT
+            return row.full_name(found[1].name), None if fits else "could never answer: no request fits its context"
         if row.any_model:
             self.catalog = self.catalog.serving(provider, model)
             return row.full_name(model), None
@@ -168,7 +215,7 @@ def _policy(shape: PolicyShape, data: Mapping[str, Any], proof: _Proof, tiers: s
         for task, wish in shape.task_types.items()
         for at, name in enumerate(wish.prefer)
     )
-    proof.problems += _without_means(shape)
+    proof.problems += [*_without_means(shape), *_dead(shape, data)]
     return Policy(
         tiers={name: proof.candidates(names, ("tiers", name)) for name, names in shape.tiers.items()},
         agents=agents,
@@ -209,6 +256,26 @@ def _without_means(shape: PolicyShape) -> Iterable[Problem]:
         yield ("strategy",), "strategy chain needs a chain: give one to default or to an agent"
     if shape.default and not shape.default.tier and not shape.default.chain:
         yield ("default",), "needs a tier or a chain"
+
+
+def _dead(shape: PolicyShape, data: Mapping[str, Any]) -> Iterable[Problem]:
+    """Yield which rules of the file never have an effect, whatever is asked. `data` is what the file itself says."""
+    for path, said in ((("default",), shape.default), *((("agents", name), a) for name, a in shape.agents.items())):
+        if said is not None and said.chain and said.tier is not None:
+            yield (*path, "tier"), "is never read: the chain beside it goes first"
+    for who in _keys(data.get("affinity")) & {name for name, a in shape.agents.items() if a.chain or a.tier}:
+        yield ("affinity", who), f"is never read: agents.{who} goes first"
+    for at, tier in enumerate(shape.last_resort or ()):
+        if tier in (shape.last_resort or ())[:at]:
+            yield ("last_resort", at), f"is never reached: {tier!r} stands before it"
+    limits = shape.timeouts.given()
+    for phase in ("connect", "first_token", "between_chunks"):
+        if limits.get(phase, 0) > limits.get("total", inf):
+            yield ("timeouts", phase), "is never reached: total is less"
+    never = {name for name, weight in shape.weights.items() if weight == 0}
+    for tier, names in shape.tiers.items() if shape.strategy == "weighted" else ():
+        if names and all(name.partition("/")[0] in never for name in names):
+            yield ("tiers", tier), "nobody of it is ever asked: the weight of each of its providers is 0"
 
 
 def _budget(shape: PolicyShape) -> Budget:

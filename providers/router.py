@@ -19,7 +19,7 @@ from providers.ledger import Ledger
 from providers.ledger.memory import MemoryLedger
 from providers.messages import Request, Response
 from providers.metering import Held, Metering
-from providers.policy import Policy, default_policy
+from providers.policy import Policy, default_policy, with_environment
 from providers.routing import Fleet, Outcome, Try, attempts
 from providers.streaming import ResponseStream
 from providers.transport import Transport, open_transport
@@ -159,6 +159,7 @@ async def open_manager(
         sole, candidates = _STUB, _stub(catalog)
     else:
         environ = os.environ if environ is None else environ
+        policy, catalog = with_environment(policy, catalog, environ)
         candidates, missing = catalog.candidates(environ), dict(catalog.unconfigured(environ))
     async with AsyncExitStack() as stack:
         hosted = any(not isinstance(adapters.get(c.provider.dialect), LocalAdapter | None) for c in candidates)

@@ -11,7 +11,9 @@ from orchestrator.cli import app
 from orchestrator.cli.app import settings_of
 from orchestrator.cli.exits import NothingSelected
 from orchestrator.cli.record import read_run
+from orchestrator.cli.table import columns
 from orchestrator.cli.view import duration, usd
+from providers.scoring import Contest, replay, score
 from providers.unicode import printable
 
 TOLD = frozenset({"route.chosen", "attempt.ended", "waiting.for_provider", "turn.ended"})
@@ -20,14 +22,15 @@ TOLD = frozenset({"route.chosen", "attempt.ended", "waiting.for_provider", "turn
 @app.command("explain")
 @click.argument("words", nargs=-1, required=True, metavar="[RUN] TASK")
 @click.option("--turn", type=click.IntRange(min=1), metavar="N", help="Only this turn of each piece of work.")
+@click.option("--without", metavar="PROVIDER", help="Show whom each turn would have asked without this provider.")
 @click.pass_context
-def explain_command(context: click.Context, words: tuple[str, ...], turn: int | None) -> None:
+def explain_command(context: click.Context, words: tuple[str, ...], turn: int | None, without: str | None) -> None:
     """Show who was asked for TASK in RUN (the latest), and why: candidates, refusals, attempts."""
     if len(words) > 2:
         raise click.UsageError("explain takes a task, and a run before it")
     run, task = (words[0], words[1]) if len(words) == 2 else (None, words[0])
     recorded, events = read_run(settings_of(context), run)
-    lines = list(explanation(events, task, turn))
+    lines = list(explanation(events, task, turn, without))
     if not lines:
         known = ", ".join(tasks_of(events)) or "none"
         raise NothingSelected(f"nothing was asked for {task!r} in run {recorded}", f"its tasks: {known}")
@@ -39,10 +42,13 @@ def tasks_of(events: Iterable[Mapping[str, Any]]) -> list[str]:
     return next((list(event["tasks"]) for event in events if event["type"] == "run.started"), [])
 
 
-def explanation(events: Iterable[Mapping[str, Any]], task: str, turn: int | None) -> Iterator[str]:
+def explanation(
+    events: Iterable[Mapping[str, Any]], task: str, turn: int | None, without: str | None = None
+) -> Iterator[str]:
     """Yield the lines about one task or element: turn by turn what was decided and what happened, then how it ended.
 
-    What was done at the same time is told one unit after the other.
+    What was done at the same time is told one unit after the other. `without` a provider, each decision is made once
+    more as if it had not been there.
     """
     turns: dict[tuple[str, int], list[str]] = {}
     at: dict[str, int] = {}
@@ -54,6 +60,8 @@ def explanation(events: Iterable[Mapping[str, Any]], task: str, turn: int | None
         if event["type"] in TOLD and lies_in(unit, task):
             at[unit] = at.get(unit, 0) + (event["type"] == "route.chosen")
             turns.setdefault((unit, at[unit]), []).extend(_told(event))
+            if without is not None and event["type"] == "route.chosen":
+                turns[unit, at[unit]].append(f"  without {without}: {_counterfactual(event, without)}")
     for (unit, number), lines in turns.items():
         if turn in (None, number):
             yield f"{unit}, turn {number}"
@@ -73,6 +81,8 @@ def _told(event: Mapping[str, Any]) -> Iterator[str]:
             yield f"  candidates: {', '.join(event['candidates']) or 'none'}"
             for name, reason in event["refused"].items():
                 yield f"  refused: {name}: {reason}"
+            if event.get("contest") is not None:
+                yield from _compared(Contest.read(event["contest"]))
         case "attempt.ended":
             why = f": {event['error']}: {event['detail'] or ''}" if event["error"] else ""
             took = duration(event["ms"] / 1000)
@@ -83,3 +93,25 @@ def _told(event: Mapping[str, Any]) -> Iterator[str]:
             usage = event["usage"]
             tokens = f"{usage['input_tokens']:,} tokens in, {usage['output_tokens']:,} out"
             yield f"  answered by {event['provider']}/{event['model']}: {tokens}, {usd(event['cost_usd'])}"
+
+
+def _compared(contest: Contest) -> Iterator[str]:
+    """Yield what decided the order, as a table."""
+    titles = [f"{name} ({points:g})" for name, points in zip(contest.factors, contest.points, strict=False)]
+    drawn = "" if contest.draw is None else f", draw {contest.draw:.3f}"
+    yield f"  compared in {contest.pool}, strategy {contest.strategy}{drawn}:"
+    rows = [("", *(titles or contest.factors), *(["score"] if titles else []))]
+    for name, values in zip(contest.names, contest.values, strict=True):
+        total = [f"{score(values, contest.points):.1f}"] if titles else []
+        rows.append((name, *(f"{value:.3g}" for value in values), *total))
+    yield from (f"    {line}" for line in columns(rows).splitlines())
+
+
+def _counterfactual(event: Mapping[str, Any], provider: str) -> str:
+    """Return whom the turn would have asked, in order: out of the record alone, so with what was known then."""
+    if event.get("contest") is None:
+        order: tuple[str, ...] = ()
+    else:
+        order = replay(Contest.read(event["contest"]).without(provider))
+    others = [name for name in event["candidates"] if name not in order and name.partition("/")[0] != provider]
+    return ", ".join([*order, *others]) or "nobody"

@@ -22,7 +22,17 @@ from providers.errors import (
     Unreachable,
     Unsupported,
 )
-from providers.health import CLOSED, FIRST_REST_S, LONGEST_REST_S, Breaker, hold_until, trips_breaker
+from providers.health import (
+    CLOSED,
+    FIRST_REST_S,
+    LONGEST_REST_S,
+    PACE_LASTS_S,
+    Breaker,
+    Track,
+    hold_until,
+    pace_of,
+    trips_breaker,
+)
 from providers.policy import Timeouts
 
 PATIENCE = Timeouts()
@@ -187,3 +197,66 @@ class ManyTurns(RuleBasedStateMachine):
 
 
 TestManyTurns = ManyTurns.TestCase
+
+
+class TestTrack:
+    def test_nobody_starts_with_a_blemish(self):
+        track = Track()
+        assert (track.health(0.0), track.error_rate(0.0), track.pace(0.0)) == (1.0, 0.0, None)
+
+    def test_a_fault_weighs_less_by_and_by_and_is_gone_within_a_minute(self):
+        track = Track()
+        track.failed(100.0)
+        seen = [track.health(100.0 + wait) for wait in range(0, 61, 5)]
+        assert seen == sorted(seen)
+        assert seen[0] < 0.9
+        assert seen[-1] == 1.0
+
+    def test_answers_dilute_faults(self):
+        alone, busy = Track(), Track()
+        for track, answers in ((alone, 0), (busy, 50)):
+            for _ in range(answers):
+                track.answered(100.0, 1.0)
+            track.failed(100.0)
+        assert alone.error_rate(100.0) > busy.error_rate(100.0) > 0.0
+
+    @given(st.lists(st.tuples(st.booleans(), st.floats(0, 100)), max_size=60))
+    def test_rates_and_values_stay_in_bounds(self, outcomes):
+        track, now = Track(), 0.0
+        for good, wait in outcomes:
+            now += wait
+            track.answered(now, wait) if good else track.failed(now, wait)
+            assert 0.0 <= track.error_rate(now) < 1.0
+            assert -1.0 <= track.health(now) <= 1.0
+            assert 0.0 <= track.latency <= 1.0
+
+    def test_a_peak_shows_at_once_and_fades_slowly(self):
+        track = Track()
+        track.answered(0.0, 0.5)
+        track.answered(1.0, 8.0)
+        assert track.pace(1.0) == 8.0
+        track.answered(2.0, 0.5)
+        assert 5.0 < track.pace(2.0) < 8.0
+        for at in range(3, 40):
+            track.answered(float(at), 0.5)
+        assert track.pace(40.0) == pytest.approx(0.5, abs=0.3)
+
+    def test_what_is_old_is_not_known(self):
+        track = Track()
+        track.answered(0.0, 9.0)
+        assert track.pace(PACE_LASTS_S) == 9.0
+        assert track.pace(PACE_LASTS_S + 1) is None
+        track.answered(PACE_LASTS_S + 2, 1.0)
+        assert track.pace(PACE_LASTS_S + 2) == 1.0
+
+    def test_a_time_out_took_at_least_that_long(self):
+        track = Track()
+        track.failed(0.0, 10.0)
+        assert track.pace(0.0) == 10.0
+
+    @pytest.mark.parametrize(
+        ("elapsed", "tokens", "first", "pace"),
+        [(3.0, 0, None, 3.0), (3.0, 256, None, 3.0), (20.0, 1536, None, 4.0), (21.0, 2560, 1.0, 3.0)],
+    )
+    def test_a_long_answer_is_no_slow_one(self, elapsed, tokens, first, pace):
+        assert pace_of(elapsed, tokens, first) == pytest.approx(pace)

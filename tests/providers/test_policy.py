@@ -13,7 +13,15 @@ from hypothesis import strategies as st
 from providers.catalog import Catalog, load_catalog
 from providers.errors import CatalogError
 from providers.messages import Ability
-from providers.policy import AgentPolicy, Budget, Timeouts, default_policy, parse_duration, parse_policy
+from providers.policy import (
+    AgentPolicy,
+    Budget,
+    Timeouts,
+    default_policy,
+    parse_duration,
+    parse_policy,
+    with_environment,
+)
 from providers.policy_file import PolicyShape
 from providers.quantities import parse_share
 
@@ -266,6 +274,24 @@ class TestProblems:
             ({"attempts": {"per_turn": True}}, "attempts.per_turn", "integer"),
             ({"budget": {"alert_at": [50]}}, "budget.alert_at.0", "is no share"),
             ({"stream": {"on_break": "retry"}}, "stream.on_break", "'restart'"),
+            ({"default": {"tier": "boss", "chain": ["groq/*"]}}, "default.tier", "is never read"),
+            ({"agents": {"a": {"tier": "boss", "chain": ["groq/*"]}}}, "agents.a.tier", "is never read"),
+            ({"agents": {"dev": {"tier": "boss"}}, "affinity": {"dev": "worker"}}, "affinity.dev", "never read"),
+            ({"last_resort": ["fallback", "boss", "fallback"]}, "last_resort.2", "never reached"),
+            ({"timeouts": {"first_token": "3m", "total": "2m"}}, "timeouts.first_token", "total is less"),
+            (
+                {"strategy": "weighted", "weights": {"groq": 0, "openai": 1}, "tiers": {"t": ["groq/*"]}},
+                "tiers.t",
+                "nobody of it is ever asked",
+            ),
+            (
+                {
+                    "tiers": {"t": ["lab/m"]},
+                    "providers": {"lab": {**LAB, "models": {"m": {"context": 5, "max_output": 1}}}},
+                },
+                "tiers.t.0",
+                "no request fits",
+            ),
             ({"providers": {"groq": {"dialect": "openai"}}}, "providers.groq.dialect", "openai-chat"),
         ],
     )
@@ -273,6 +299,21 @@ class TestProblems:
         found = problems(catalog, data)
         assert found.keys() == {where}
         assert text in found[where]
+
+    @pytest.mark.parametrize(
+        "data",
+        [
+            {"agents": {"dev": {"task_type": "code"}}, "affinity": {"dev": "boss"}},
+            {"tiers": {"t": ["ollama/m", "ollama/n"]}},
+            {"timeouts": {"total": "5s"}},
+            {"timeouts": {"first_token": "30s", "total": "30s"}},
+            {"weights": {"groq": 0}, "tiers": {"t": ["groq/*"]}},
+            {"strategy": "weighted", "weights": {"groq": 0, "openai": 1}},
+            {"task_types": {"code": {"prefer": ["openai"]}}, "tiers": {"t": ["groq/*"]}},
+        ],
+    )
+    def test_no_false_alarms(self, catalog, data):
+        parse_policy(data, catalog)
 
     def test_all_at_once(self, catalog):
         found = problems(
@@ -318,3 +359,60 @@ class TestProblems:
             assert error.problems  # noqa: PT017  # either ending is right
         else:
             assert policy.tiers
+
+
+class TestEnvironment:
+    def under(self, catalog, policy=None, **environ):
+        policy = default_policy(catalog) if policy is None else policy
+        return with_environment(policy, catalog, environ)
+
+    def test_nothing_said_changes_nothing(self, catalog):
+        policy = default_policy(catalog)
+        assert self.under(catalog, policy, GROQ_API_KEY="k", MODEL_PROVIDER=" ") == (policy, catalog)
+
+    def test_a_providers_model_stands_wherever_a_tier_names_the_provider(self, catalog):
+        policy, _ = self.under(catalog, GROQ_MODEL="qwen/qwen3.8-27b")
+        for names in policy.tiers.values():
+            assert [name for name in names if name.startswith("groq/")] == ["groq/qwen/qwen3.8-27b"]
+
+    def test_chains_stay_as_they_are_written(self, catalog):
+        policy, catalog = parse_policy({"agents": {"a": {"chain": ["groq/openai/gpt-oss-20b"]}}}, catalog)
+        policy, _ = self.under(catalog, policy, GROQ_MODEL="qwen/qwen3.8-27b", MODEL_PROVIDER="openai")
+        assert policy.agents["a"].chain == ("groq/openai/gpt-oss-20b",)
+
+    def test_the_model_provider_leads(self, catalog):
+        assert self.under(catalog, MODEL_PROVIDER="groq")[0].lead == "groq/*"
+        assert self.under(catalog, MODEL_PROVIDER="openai", OPENAI_MODEL="gpt-6-luna")[0].lead == "openai/gpt-6-luna"
+
+    def test_a_server_of_any_model_serves_what_is_named(self, catalog):
+        policy, wider = self.under(catalog, OLLAMA_MODEL="qwen3:8b")
+        assert policy.tiers["fallback"][-1] == "ollama/qwen3:8b"
+        assert wider.find("ollama/qwen3:8b")
+
+    @pytest.mark.parametrize(
+        ("environ", "where", "text"),
+        [
+            ({"MODEL_PROVIDER": "grok"}, "environment.MODEL_PROVIDER", "did you mean 'groq'?"),
+            ({"OPENAI_MODEL": "gpt-6-lunar"}, "environment.OPENAI_MODEL", "did you mean 'openai/gpt-6-luna'?"),
+        ],
+    )
+    def test_what_does_not_exist_is_named_with_its_variable(self, catalog, environ, where, text):
+        with pytest.raises(CatalogError) as failed:
+            self.under(catalog, **environ)
+        ((path, said),) = failed.value.problems
+        assert ".".join(map(str, path)) == where
+        assert text in said
+
+    @pytest.mark.parametrize(
+        ("written", "environ", "is_"),
+        [
+            ("auto", {}, "auto"),
+            ("auto", {"ENVIRONMENT": "Prod"}, "production"),
+            ("auto", {"ORCHESTRATOR_ENV": "dev", "ENVIRONMENT": "production"}, "development"),
+            ("auto", {"ENVIRONMENT": "staging"}, "auto"),
+            ("production", {"ORCHESTRATOR_ENV": "dev"}, "production"),
+        ],
+    )
+    def test_where_this_runs(self, catalog, written, environ, is_):
+        policy, _ = parse_policy({"environment": written}, catalog)
+        assert self.under(catalog, policy, **environ)[0].environment == is_

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import heapq
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from math import inf
 from random import Random
@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from providers.catalog import Candidate, Model, Provider
+from providers.catalog import Candidate, Model, Price, Provider
 from providers.errors import (
     AllAttemptsFailed,
     AuthFailed,
@@ -210,6 +210,113 @@ class TestFilter:
         assert (crowd.standings["a/m"].breaker, crowd.standings["a/m"].held_until, crowd.shut) == before
 
 
+class TestScore:
+    """What is known of candidates orders a tier; where nothing is, the policy does."""
+
+    def crowd(self, **policy) -> Fleet:
+        return fleet("a/m", "b/m", "c/m", **policy)
+
+    def test_a_fault_costs_the_first_place_for_half_a_minute(self):
+        crowd = self.crowd()
+        crowd.ended("a/m", ServerFault("x"), NOW, 0.1)
+        assert names(choose(crowd, ask(), NOW)) == ("b/m", "c/m", "a/m")
+        assert names(choose(crowd, ask(), NOW + 45)) == ("a/m", "b/m", "c/m")
+
+    def test_faults_that_open_the_breaker_are_paid_for_by_its_rest(self):
+        crowd = self.crowd()
+        for _ in range(3):
+            crowd.ended("a/m", ServerFault("x"), NOW, 0.1)
+        assert names(choose(crowd, ask(), NOW + 31)) == ("a/m", "b/m", "c/m")
+
+    def test_little_headroom_costs_a_place(self):
+        crowd = self.crowd()
+        crowd.standings["a/m"].left(0.1, NOW + 60)
+        assert names(choose(crowd, ask(), NOW)) == ("b/m", "c/m", "a/m")
+        assert names(choose(crowd, ask(), NOW + 61)) == ("a/m", "b/m", "c/m")
+
+    def test_a_fresh_process_behaves_as_the_file_reads_whatever_the_prices(self):
+        price = {"a/m": Price(10, 10), "b/m": None, "c/m": Price(0, 0), "d/m": Price(1, 1)}
+        rows = [replace(candidate(n), model=replace(candidate(n).model, price=p)) for n, p in price.items()]
+        policy = Policy({"worker": tuple(price)}, last_resort=())
+        assert names(choose(Fleet(rows, policy), ask(), NOW)) == ("a/m", "b/m", "c/m", "d/m")
+        cheap = replace(policy, by_price=True)
+        assert names(choose(Fleet(rows, cheap), ask(), NOW)) == ("c/m", "d/m", "b/m", "a/m")
+
+    def test_a_task_type_prefers_providers(self):
+        agents = {"dev": AgentPolicy(task_type="code")}
+        crowd = self.crowd(agents=agents, task_types={"code": ("c", "b")})
+        assert names(choose(crowd, ask(agent="dev"), NOW)) == ("c/m", "b/m", "a/m")
+        assert names(choose(crowd, ask(task_type="code"), NOW)) == ("c/m", "b/m", "a/m")
+        assert names(choose(crowd, ask(agent="dev", task_type="poetry"), NOW)) == ("a/m", "b/m", "c/m")
+
+    def test_task_types_that_say_by_themselves_what_they_want(self):
+        rows = [
+            candidate("a/m", abilities=frozenset({Ability.TOOLS})),
+            candidate("b/m", abilities=frozenset({Ability.REASONING})),
+            candidate("c/m", context=1_000_000, abilities=frozenset()),
+        ]
+        crowd = Fleet(rows, Policy({"worker": ("b/m", "a/m", "c/m")}, last_resort=()))
+        first = {task: names(choose(crowd, ask(task_type=task), NOW))[0] for task in ("analysis", "tools", "creative")}
+        assert first == {"analysis": "b/m", "tools": "a/m", "creative": "b/m"}
+        assert names(choose(crowd, ask(task_type="long_context"), NOW))[0] == "c/m"
+
+    def test_chains_and_the_strategy_chain_keep_their_order(self):
+        agents = {"dev": AgentPolicy(chain=("c/m", "a/m", "b/m"))}
+        for crowd, needs, order in (
+            (self.crowd(agents=agents), {"agent": "dev"}, ("c/m", "a/m", "b/m")),
+            (self.crowd(strategy="chain"), {}, ("a/m", "b/m", "c/m")),
+        ):
+            crowd.ended(order[0], ServerFault("x"), NOW, 0.1)
+            route = choose(crowd, ask(**needs), NOW)
+            assert names(route) == order
+            assert route.contest is None
+
+    def test_a_tier_is_not_compared_with_the_one_after_it(self):
+        crowd = fleet("a/m", "b/m", tiers={"worker": ("a/m",), "fallback": ("b/m",)}, last_resort=("fallback",))
+        crowd.ended("a/m", ServerFault("x"), NOW, 0.1)
+        assert names(choose(crowd, ask(), NOW)) == ("a/m", "b/m")
+
+    def test_the_provider_that_leads_comes_first_in_every_tier(self):
+        tiers = {"worker": ("a/m", "b/m"), "boss": ("a/m", "c/m")}
+        crowd = self.crowd(tiers=tiers, lead="b/*")
+        assert names(choose(crowd, ask(), NOW)) == ("b/m", "a/m")
+        assert names(choose(crowd, ask(tier="boss"), NOW)) == ("b/m", "a/m", "c/m")
+
+    def test_a_drained_provider_is_refused_and_comes_back(self):
+        crowd = self.crowd()
+        crowd.drain("a")
+        assert choose(crowd, ask(), NOW).refused == {"a/m": "drained by an operator"}
+        assert choose(crowd, ask(model="a/m"), NOW) == Refuse({"a/m": "drained by an operator"})
+        crowd.undrain("a")
+        assert names(choose(crowd, ask(), NOW)) == ("a/m", "b/m", "c/m")
+
+    @pytest.mark.parametrize("weight", [-1.0, inf, float("nan")])
+    def test_what_is_no_weight(self, weight):
+        with pytest.raises(ValueError, match="finite number"):
+            self.crowd().set_weight("a", weight)
+
+    def test_another_policy_is_adopted_with_what_was_measured(self):
+        crowd = self.crowd()
+        crowd.ended("a/m", RateLimited("x", retry_at=NOW + 60), NOW, 0.1)
+        flow = attempts(crowd, ask(), NOW, Random(1))
+        assert next(flow).candidate.name == "b/m"
+        crowd.adopt(Policy({"worker": ("a/m", "d/m")}, last_resort=()), [candidate("a/m"), candidate("d/m")])
+        with pytest.raises(StopIteration):
+            flow.send(Outcome(NOW + 1, response=answer()))
+        route = choose(crowd, ask(), NOW + 1)
+        assert names(route) == ("d/m",)
+        assert route.refused == {"a/m": "held after RateLimited"}
+
+    def test_nothing_in_flight_is_left_behind(self):
+        crowd = self.crowd()
+        drive(crowd, ask(), [ServerFault("x"), answer()])
+        flow = attempts(crowd, ask(), NOW, Random(1))
+        next(flow)
+        assert sum(standing.in_flight for standing in crowd.standings.values()) == 1
+        flow.close()
+        assert sum(standing.in_flight for standing in crowd.standings.values()) == 0
+
+
 def test_measuring_a_transcript_counts_what_the_request_counts():
     crowd = fleet("a/m")
     tools = (ToolSpec("t", "does much", {"type": "object"}),)
@@ -378,7 +485,9 @@ FAILURES = st.sampled_from([RateLimited, QuotaSpent, ServerFault, Overloaded, Un
 @settings(max_examples=200)
 def test_every_turn_ends_in_bounds(failures, width, per_turn, deadline):
     crowd = fleet(*(f"p{n}/m" for n in range(width)), attempts_per_turn=per_turn)
-    script = [kind("x", retry_at=None if wait is None else NOW + wait) for kind, wait in failures] + [answer()] * 12
+    script = [kind("x") for kind, _ in failures] + [answer()] * 12
+    for error, (_, wait) in zip(script, failures, strict=False):
+        error.retry_at = None if wait is None else NOW + wait
     try:
         turn = Turn(crowd, ask(deadline_s=deadline), script, took=0.0)
     except AllAttemptsFailed as error:

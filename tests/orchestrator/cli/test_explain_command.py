@@ -1,0 +1,34 @@
+"""`explain` where several candidates could have been asked."""
+
+from __future__ import annotations
+
+RIVALS = """\
+tiers: {{boss: [near/m, far/m, far/n], creative: [near/m]}}
+environment: production
+factors: {{cost: 30}}
+last_resort: []
+providers:
+  near: {{dialect: openai-chat, base_url: {url}, hosted: false, models: {{m: {{context: 9000, max_output: 900}}}}}}
+  far:
+    dialect: openai-chat
+    base_url: {url}
+    models:
+      m: {{context: 9000, max_output: 900, price: {{input: 1, output: 1}}}}
+      n: {{context: 9000, max_output: 900, price: {{input: 0, output: 0}}}}
+"""
+
+
+def test_explain_shows_what_was_compared_and_who_would_have_been_asked_without_a_provider(call, folder, loopback):
+    (folder / "agent_routing.yaml").write_text(RIVALS.format(url=loopback.url("ok")))
+    assert call("run", "squad.yaml", "--run-id", "r-1").code == 0
+    lines = call("explain", "research", "--without", "far").out.splitlines()
+    assert lines[1:7] == [
+        "  candidates: far/n, far/m, near/m",
+        "  compared in boss, strategy tier:",
+        "            quota (20)  health (30)  latency (10)  cost (30)  environment (20)  score",
+        "    near/m  1           1            0.5           0.5        0                 70.0",
+        "    far/m   1           1            0.5           0.9        1                 102.0",
+        "    far/n   1           1            0.5           1          1                 105.0",
+    ]
+    assert lines[7] == "  without far: near/m"
+    assert not any("compared" in line or "without" in line for line in call("explain", "r-1", "nothing").out)
