@@ -1,0 +1,89 @@
+"""Writes `providers.md` beside it from the packaged catalog: `python docs/reference/generate.py`.
+
+A test compares the page with what this makes, so the page cannot drift from the code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from providers.catalog import Limit, Model, Provider, load_catalog
+from providers.messages import Ability
+
+PAGE = Path(__file__).with_name("providers.md")
+HEAD = """# Providers
+
+What the packaged catalog knows of each provider. Made by `docs/reference/generate.py`; where the facts come from:
+[sources](../sources.md). A routing file may overlay any of it, and add providers on a known dialect.
+
+"Schema" is how an answer's JSON Schema is asked for: **native** in the vendor's own field, **object** as any JSON
+object with the schema in words, **words** only. Whichever it is, the answer is validated. All rows stream.
+"""
+SCHEMA = {"schema": "native", "object": "object", "prompt": "words"}
+
+
+def page() -> str:
+    """Return the whole page."""
+    providers = load_catalog().providers.values()
+    return "\n".join([HEAD, *_overview(providers), *(line for row in providers for line in _section(row))]) + "\n"
+
+
+def _overview(providers: object) -> Iterator[str]:
+    yield "| provider | dialect | key | switched on by | schema | tools | vision | reasoning | models |"
+    yield "|---|---|---|---|---|---|---|---|---|"
+    for row in providers:  # type: ignore[attr-defined]  # a view of providers
+        yield _overview_row(row)
+    yield ""
+
+
+def _overview_row(row: Provider) -> str:
+    models = row.models.values()
+    on = f"`{row.env_prefix}_BASE_URL`" if row.opt_in and row.base_url else "`--offline`" if row.opt_in else "its key"
+    key = f"`{row.key_env}`" if row.key_env else "none"
+    schema = SCHEMA[row.quirks.json_mode] if row.dialect != "scripted" else "obeyed"
+    able = [_share(models, ability) for ability in (Ability.TOOLS, Ability.VISION, Ability.REASONING)]
+    more = " + any" if row.any_model else ""
+    cells = [f"[{row.name}](#{row.name})", row.dialect, key, on, schema, *able, f"{len(row.models)}{more}"]
+    return f"| {' | '.join(cells)} |"
+
+
+def _share(models: object, ability: Ability) -> str:
+    have = [ability in model.abilities for model in models]  # type: ignore[attr-defined]  # a view of models
+    return "yes" if all(have) else "some" if any(have) else "no"
+
+
+def _section(row: Provider) -> Iterator[str]:
+    yield f"## {row.name}"
+    yield ""
+    yield f"`{row.base_url}`" if row.base_url else "In this process; no network."
+    if row.source:
+        yield f"Source: {row.source}{f', {row.as_of}' if row.as_of else ''}."
+    yield ""
+    yield "| model | context | max output | USD per million in / out | abilities |"
+    yield "|---|---|---|---|---|"
+    yield from (_model(model) for model in row.models.values())
+    yield ""
+    if row.limits:
+        yield "Published limits, kept only where a routing file says which plan the account is on:"
+        yield ""
+        yield from (f"- {_limit(limit)}" for limit in row.limits)
+        yield ""
+
+
+def _model(model: Model) -> str:
+    price = "unknown" if model.price is None else f"{model.price.input:g} / {model.price.output:g}"
+    able = ", ".join(sorted(model.abilities))
+    return f"| `{model.name}` | {model.context:,} | {model.max_output:,} | {price} | {able} |"
+
+
+def _limit(limit: Limit) -> str:
+    window = {60: "minute", 3600: "hour", 86400: "day", 2592000: "month"}.get(int(limit.window), f"{limit.window:g} s")
+    where = f" for `{limit.model}`" if limit.model else ""
+    plan = f" ({limit.plan} plan)" if limit.plan else ""
+    since = f", {limit.as_of}" if limit.as_of else ""
+    return f"{limit.amount:,.0f} {limit.metric} a {window}{where}{plan}: {limit.source or 'no source'}{since}"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), "utf-8")

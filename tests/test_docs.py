@@ -1,0 +1,33 @@
+"""Documentation that fails when it lies."""
+
+from __future__ import annotations
+
+import re
+import runpy
+from pathlib import Path
+
+import pytest
+
+DOCS = Path(__file__).parents[1] / "docs"
+
+
+def test_the_providers_page_is_what_the_catalog_says() -> None:
+    made = runpy.run_path(str(DOCS / "reference/generate.py"))["page"]()
+    assert (DOCS / "reference/providers.md").read_text("utf-8") == made, "run python docs/reference/generate.py"
+
+
+@pytest.mark.parametrize("page", sorted(DOCS.rglob("*.md")), ids=lambda page: str(page.relative_to(DOCS)))
+def test_every_local_link_leads_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text("utf-8")):
+        assert (page.parent / target).exists(), target
+
+
+def test_the_design_page_names_files_that_exist() -> None:
+    """In its table of where to find what: a path that moved is found here."""
+    root = DOCS.parent
+    table = (DOCS / "design.md").read_text("utf-8").partition("## Where to find what")[2].partition("\n## ")[0]
+    for row in re.findall(r"^\|[^|]+\|([^|]+)\|$", table, re.MULTILINE)[2:]:
+        named = [name for name in re.findall(r"`([^`]+)`", row) if "/" in name or name.endswith((".py", ".yaml"))]
+        folder = next((Path(name).parent for name in named if "/" in name), Path())
+        for name in named:
+            assert (root / name).exists() or (root / folder / name).exists(), name
