@@ -178,7 +178,7 @@ class Driver:
             self._record(opening)
         async with anyio.create_task_group() as tasks:
             self._tasks = tasks
-            tasks.start_soon(self._dispatcher.serve, self._guarded, {"units": self.plan.max_parallel})
+            tasks.start_soon(self._dispatcher.serve, self._worked_on, {"units": self.plan.max_parallel})
             if isinstance(opening, RunResumed):
                 await self._take_up()
             await self._advance()
@@ -199,7 +199,7 @@ class Driver:
         for task in [task for task in self.state.waiting if task in self._past.gates]:
             opened, at = self._past.gates[task]
             self._asking += 1
-            self._tasks.start_soon(self._await_answer, opened, at)
+            self._tasks.start_soon(self._asked, opened, at)
 
     async def _within_time(self, over: Awaitable[None]) -> None:
         """Wait for the end; when the squad's own time is up, what is at work is cut off."""
@@ -230,7 +230,7 @@ class Driver:
             await self._dispatcher.submit(Unit(self._recorder.run_id, event.task, key, attempt))
         elif isinstance(event, GateOpened):
             self._asking += 1
-            self._tasks.start_soon(self._await_answer, event, self._clock())
+            self._tasks.start_soon(self._asked, event, self._clock())
 
     def _end_if_idle(self) -> None:
         if self.state.running == 0 and (self._asking == 0 or self.state.stopping):
@@ -242,6 +242,7 @@ class Driver:
         assert isinstance(plan, Approval)
         left = None if plan.timeout is None else opened_at + plan.timeout - self._clock()
         answer: GateAnswered | None = None
+        await self.flush()  # others may answer it from now on
         with anyio.move_on_after(left) as scope:
             answer = await self._ask(gate)
         if scope.cancelled_caught and plan.on_timeout != "pause":
@@ -249,15 +250,25 @@ class Driver:
         self._asking -= 1
         if answer is not None and not self.state.stopping:
             self._record(answer)
+            await self.flush()  # an answer is recorded before anything follows from it
         await self._advance()
 
-    async def _guarded(self, unit: Unit) -> None:
-        """Handle one unit. Without its journal the run cannot go on: what is not recorded must not be done."""
+    async def _worked_on(self, unit: Unit) -> None:
         try:
             await self._handle(unit)
         except JournalError as error:
-            self._failure = self._failure or error
-            self._over.set()
+            self._break_off(error)
+
+    async def _asked(self, gate: GateOpened, opened_at: float) -> None:
+        try:
+            await self._await_answer(gate, opened_at)
+        except JournalError as error:
+            self._break_off(error)
+
+    def _break_off(self, error: JournalError) -> None:
+        """End the run, as its journal fails: what is not recorded must not be done."""
+        self._failure = self._failure or error
+        self._over.set()
 
     async def _handle(self, unit: Unit) -> None:
         """Work on one unit and settle it. The task boundary: whatever the work raises ends the task, not the run."""

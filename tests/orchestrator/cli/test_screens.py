@@ -10,8 +10,8 @@ import pytest
 from rich.console import Console
 
 from orchestrator.cli.app import Settings
-from orchestrator.cli.live import Table, fitting, render
 from orchestrator.cli.conduct import beat
+from orchestrator.cli.live import Table, fitting, render
 from orchestrator.cli.screens import STUB_NOTICE, Lines, Log, one_line
 from orchestrator.cli.telling import Talk
 from orchestrator.cli.view import Caps, Change, Progress, Row

@@ -1,0 +1,332 @@
+"""Runs that are killed: a process of its own for each, and a provider in this one that counts what it answered.
+
+Processes are forked from a server that has everything imported, so that a test can afford hundreds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import multiprocessing
+import os
+import signal
+import socketserver
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import anyio
+
+from agents import tool
+from orchestrator import GateAnswered, GateOpened, Squad
+from orchestrator.journal import Journal
+from orchestrator.journal.sqlite import SqliteJournal
+from orchestrator.runtime import open_run, resume_run
+from providers.events import ignore
+from providers.messages import FinishReason, Message, Request, Response, Text, ToolCall, Usage
+
+PADDING = " and so on" * 30
+"""Makes an answer large enough to be kept apart from its record."""
+WORLD = multiprocessing.get_context("forkserver")
+WORLD.set_forkserver_preload([__name__])
+
+
+def agent() -> dict[str, Any]:
+    return {"persona": {"name": "Tester", "role": "Answers.", "tier": "worker"}}
+
+
+SMALL: dict[str, Any] = {
+    "version": 1,
+    "name": "small",
+    "agents": {"ann": agent(), "bob": agent()},
+    "tasks": {
+        "brief": {"agent": "ann", "description": "Study it.", "output_file": "brief.md"},
+        "gate": {"needs": ["brief"], "approval": {"prompt": "Go on?", "show": ["brief"]}},
+        "plan": {
+            "agent": "bob",
+            "needs": ["gate"],
+            "context": ["brief"],
+            "description": "Plan.",
+            "output_file": "p.md",
+        },
+    },
+    "outputs": {"plan": "${{ tasks.plan.output }}"},
+}
+SCHEMA_OF_STORIES = {
+    "type": "object",
+    "required": ["stories"],
+    "properties": {"stories": {"type": "array", "maxItems": 9, "items": {"type": "object"}}},
+}
+VERDICT = {"type": "object", "required": ["verdict"], "properties": {"verdict": {"enum": ["approve", "revise"]}}}
+LARGE: dict[str, Any] = {
+    "version": 1,
+    "name": "large",
+    "budget": {"max_turns": 200, "max_cost": 1.0},
+    "agents": {
+        **{name: agent() for name in ("ann", "bob", "cat", "sam")},
+        "dev": {**agent(), "tools": ["note"], "budget": {"max_turns": 60}},
+    },
+    "conversations": {
+        "meeting": {
+            "pattern": "party",
+            "participants": ["ann", "bob", "cat"],
+            "moderator": "sam",
+            "speakers_per_round": 2,
+            "independent_first_round": True,
+            "terminate": {"max_turns": 9},
+        }
+    },
+    "tasks": {
+        "brief": {"agent": "ann", "description": "Study it.", "output_file": "docs/brief.md"},
+        "left": {"agent": "bob", "needs": ["brief"], "description": "Left.", "output_file": "docs/left.md"},
+        "right": {"agent": "cat", "needs": ["brief"], "description": "Right.", "output_file": "docs/right.md"},
+        "talk": {
+            "conversation": "meeting",
+            "needs": ["left", "right"],
+            "description": "Agree.",
+            "output_file": "docs/minutes.md",
+        },
+        "stories": {
+            "agent": "sam",
+            "needs": ["talk"],
+            "description": "Cut stories.",
+            "output_schema": SCHEMA_OF_STORIES,
+        },
+        "gate": {
+            "needs": ["stories"],
+            "approval": {"prompt": "Build?", "show": ["stories"], "choices": ["approve", "revise", "reject"]},
+            "on_revise": {"rerun": ["stories"], "max_attempts": 2},
+        },
+        "build": {
+            "needs": ["gate"],
+            "context": ["stories"],
+            "for_each": "${{ tasks.stories.output.stories }}",
+            "as": "story",
+            "key": "${{ story.id }}",
+            "max_parallel": 3,
+            "steps": [
+                {"id": "code", "agent": "dev", "description": "Code ${{ story.id }}."},
+                {"id": "review", "agent": "cat", "description": "Review ${{ story.id }}.", "output_schema": VERDICT},
+            ],
+            "repeat": {"until": "${{ steps.review.output.verdict == 'approve' }}", "max_attempts": 3},
+        },
+        "docs": {"agent": "bob", "needs": ["build"], "description": "Write it.", "output_file": "docs/guide.md"},
+    },
+    "outputs": {"guide": "${{ tasks.docs.output }}", "built": "${{ tasks.build.output }}"},
+}
+SQUADS = {"small": SMALL, "large": LARGE}
+
+
+def answer_to(asked: dict[str, Any]) -> dict[str, Any]:
+    """Return what a model says: the same to the same request, another to each other one. Pure."""
+    seal, last = asked["digest"][:12], asked["last"]
+    if asked["schema"] and "Cut stories" in asked["text"]:
+        return {"text": json.dumps({"stories": [{"id": f"S-{n}", "seal": seal} for n in (1, 2, 3)]})}
+    if asked["schema"]:
+        again = "S-2" in last and "attempt 1" not in asked["text"]
+        return {"text": json.dumps({"verdict": "revise" if again else "approve"})}
+    if asked["tools"] and asked["role"] == "user":
+        return {"call": json.dumps({"what": seal})}
+    return {"text": f"{asked['agent']} {seal}{PADDING}"}
+
+
+@dataclass
+class Counting:
+    """The provider. `answered` counts the same request's answers; `tools` and `asked` the tools' calls and the gates'.
+
+    `before(n)` and `after(n)` are called around the n-th answer.
+    """
+
+    answered: Counter[str] = field(default_factory=Counter)
+    tools: Counter[str] = field(default_factory=Counter)
+    asked: Counter[str] = field(default_factory=Counter)
+    before: Callable[[int], None] = lambda number: None
+    after: Callable[[int], None] = lambda number: None
+    port: int = 0
+
+    @contextmanager
+    def serving(self) -> Iterator[Counting]:
+        provider, lock = self, threading.Lock()
+
+        class Handler(socketserver.StreamRequestHandler):
+            def handle(self) -> None:
+                line = self.rfile.readline()
+                if not line:
+                    return
+                told = json.loads(line)
+                with lock:
+                    number = provider._count(told)
+                if told["kind"] == "model":
+                    provider.before(number)
+                try:
+                    self.wfile.write(json.dumps(provider._reply(told)).encode() + b"\n")
+                except OSError:
+                    return
+                if told["kind"] == "model":
+                    provider.after(number)
+
+        with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
+            server.daemon_threads = True
+            self.port = server.server_address[1]
+            thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+            thread.start()
+            try:
+                yield self
+            finally:
+                server.shutdown()
+                thread.join()
+
+    def _count(self, told: dict[str, Any]) -> int:
+        counter = {"model": self.answered, "tool": self.tools, "gate": self.asked}[told["kind"]]
+        counter[told["digest"]] += 1
+        return self.answered.total()
+
+    def _reply(self, told: dict[str, Any]) -> dict[str, Any]:
+        return answer_to(told) if told["kind"] == "model" else {"text": "done"}
+
+
+async def tell(port: int, told: dict[str, Any]) -> dict[str, Any]:
+    async with await anyio.connect_tcp("127.0.0.1", port) as stream:
+        await stream.send(json.dumps(told).encode() + b"\n")
+        data = b""
+        while not data.endswith(b"\n"):
+            data += await stream.receive()
+    reply: dict[str, Any] = json.loads(data)
+    return reply
+
+
+def digest_of(*texts: str) -> str:
+    return hashlib.sha256("\0".join(texts).encode()).hexdigest()
+
+
+class OverSocket:
+    """A manager whose provider is another process."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+
+    async def complete(
+        self, request: Request, *, emit: Any = ignore, purse: Any = None, accept: Any = None
+    ) -> Response:
+        hold = purse.reserve(7, 15)
+        try:
+            reply = await tell(self._port, self._told(request))
+        except BaseException:
+            hold.release()
+            raise
+        hold.settle(7, 15)
+        part = Text(reply["text"]) if "text" in reply else ToolCall("c", "note", reply["call"])
+        finish = FinishReason.STOP if "text" in reply else FinishReason.TOOL_CALLS
+        return Response(Message("assistant", (part,)), finish, Usage(10, output=5), "far", "far", 7)
+
+    def _told(self, request: Request) -> dict[str, Any]:
+        agent = request.needs.agent or ""
+        said = [m.digest.hex() for m in request.messages]
+        return {
+            "kind": "model",
+            "agent": agent,
+            "digest": digest_of(agent, str(bool(request.output_schema)), *said),
+            "schema": request.output_schema is not None,
+            "tools": bool(request.tools),
+            "role": request.messages[-1].role,
+            "text": "\n".join(m.text for m in request.messages),
+            "last": request.messages[-1].text,
+        }
+
+
+def squad_for(name: str, port: int) -> Squad:
+    @tool(idempotent=True)
+    async def note(what: str) -> str:
+        """Note it."""
+        return str((await tell(port, {"kind": "tool", "digest": what}))["text"])
+
+    return Squad.from_mapping(SQUADS[name], tools=[note] if name == "large" else [])
+
+
+class Doomed:
+    """A journal that kills the process as soon as it has recorded so many things."""
+
+    WRITES = ("create", "claim", "begin", "finish", "give_up", "end", "park", "append")
+
+    def __init__(self, journal: SqliteJournal, left: int) -> None:
+        self._journal = journal
+        self._left = left
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._journal, name)
+        if name not in self.WRITES:
+            return found
+
+        async def write(*args: Any) -> Any:
+            done = await found(*args)
+            self._left -= 1
+            if self._left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return done
+
+        return write
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a process is to do: run a squad, or resume it, and die after `commits` records."""
+
+    squad: str
+    folder: str
+    port: int
+    resume: bool = False
+    commits: int = 0
+    backend: str = "asyncio"
+
+
+def child(order: Order) -> None:
+    """Be the process. How the run ended stands in `result.json`."""
+    anyio.run(_drive, order, backend=order.backend)
+
+
+async def _drive(order: Order) -> None:
+    folder = Path(order.folder)
+    squad, manager = squad_for(order.squad, order.port), OverSocket(order.port)
+
+    async def ask(gate: GateOpened) -> GateAnswered:
+        await tell(order.port, {"kind": "gate", "digest": f"{gate.task}#{gate.attempt}"})
+        choice = "revise" if "revise" in gate.choices and gate.attempt == 1 else "approve"
+        return GateAnswered(gate.task, choice, "smaller" if choice == "revise" else "", "terminal")
+
+    async with SqliteJournal(folder / "journal.db") as opened:
+        journal: Journal = Doomed(opened, order.commits) if order.commits else opened  # type: ignore[assignment]
+        shared: dict[str, Any] = {"manager": manager, "journal": journal, "ask": ask}
+        if order.resume:
+            opening = resume_run(squad, "r", **shared)
+        else:
+            opening = open_run(squad, run_id="r", out=folder / "out", **shared)
+        async with opening as run:
+            async for _ in run:
+                pass
+        result = run.result
+    used = [result.status, dict(result.outputs), dict(result.artifacts), result.usage.total, result.cost]
+    (folder / "result.json").write_text(json.dumps(used))
+
+
+def start(order: Order) -> Any:
+    process = WORLD.Process(target=child, args=(order,))
+    process.start()
+    return process
+
+
+def run_to_its_end(order: Order) -> int:
+    """Return the exit code: 0, or -9 for a process that was killed."""
+    process = start(order)
+    process.join(30)
+    assert process.exitcode is not None, "it hangs"
+    return int(process.exitcode)
+
+
+def made(folder: Path) -> dict[str, bytes]:
+    """Return the files of the run's folder."""
+    out = folder / "out"
+    return {str(p.relative_to(out)): p.read_bytes() for p in sorted(out.rglob("*")) if p.is_file()}

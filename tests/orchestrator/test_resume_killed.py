@@ -1,0 +1,164 @@
+"""Kill -9 at every record of a run: resumed, it ends as if nothing had happened, and no recorded turn is paid twice."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterator
+from contextlib import aclosing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from orchestrator.errors import RunNotFound
+from orchestrator.events import CallRepeated, Event
+from orchestrator.journal.sqlite import SqliteJournal
+from tests.orchestrator.crashes import Counting, Order, made, run_to_its_end, start
+
+
+@pytest.fixture
+def provider() -> Iterator[Counting]:
+    with Counting().serving() as serving:
+        yield serving
+
+
+def recorded(folder: Path) -> list[Event]:
+    async def read() -> list[Event]:
+        async with SqliteJournal(folder / "journal.db") as journal:
+            return list(await journal.events("r"))
+
+    return anyio.run(read)
+
+
+def began(folder: Path) -> bool:
+    async def ask() -> bool:
+        async with SqliteJournal(folder / "journal.db") as journal:
+            try:
+                await journal.about("r")
+            except RunNotFound:
+                return False
+            return True
+
+    return anyio.run(ask)
+
+
+class Whole:
+    """What an unkilled run of a squad comes to."""
+
+    def __init__(self, squad: str, folder: Path) -> None:
+        with Counting().serving() as provider:
+            assert run_to_its_end(Order(squad, str(folder), provider.port)) == 0
+        self.result = json.loads((folder / "result.json").read_text())
+        self.files = made(folder)
+        self.answered = provider.answered
+        self.tools = provider.tools
+        self.events = recorded(folder)
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Whole:
+    return Whole("small", tmp_path_factory.mktemp("small"))
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Whole:
+    return Whole("large", tmp_path_factory.mktemp("large"))
+
+
+def check(folder: Path, whole: Whole, provider: Counting) -> None:
+    """Whatever was done to the run, it ended like the whole one; only what was reported was asked twice."""
+    if (folder / "result.json").exists():  # killed right after its last record, it could not say how it ended
+        assert json.loads((folder / "result.json").read_text()) == whole.result, "outputs, artifacts, usage and cost"
+    assert made(folder) == whole.files
+    assert set(provider.answered) == set(whole.answered), "the same requests, no other"
+    assert set(provider.tools) == set(whole.tools)
+    events = recorded(folder)
+    assert len({event.id for event in events}) == len(events)
+    reported = sum(isinstance(event.data, CallRepeated) for event in events)
+    twice = (provider.answered - whole.answered).total() + (provider.tools - whole.tools).total()
+    assert twice <= reported, "a call was paid twice, and nobody was told"
+    assert told(events) == told(whole.events)
+
+
+def told(events: list[Event]) -> list[tuple[str, str]]:
+    """Return what happened once, whatever was repeated on the way."""
+    once = ("task.started", "task.ended", "element.ended", "turn.ended", "message.spoken", "artifact.written")
+    return sorted((event.type, repr(event.data)) for event in events if event.type in once)
+
+
+def kill_at(commits: int, squad: str, folder: Path, provider: Counting, **more: Any) -> bool:
+    """Return whether the run was over before it recorded so much. If not, it is killed there, and resumed."""
+    order = Order(squad, str(folder), provider.port, commits=commits, **more)
+    if run_to_its_end(order) == 0:
+        return True
+    if recorded(folder)[-1:] and recorded(folder)[-1].type == "run.finished":
+        return True
+    assert run_to_its_end(replace(order, commits=0, resume=True)) == 0
+    return False
+
+
+def test_kill_at_every_record_of_a_small_sprint(tmp_path: Path, small: Whole) -> None:
+    for commits in range(1, 1000):
+        folder = tmp_path / str(commits)
+        folder.mkdir()
+        with Counting().serving() as provider:
+            over = kill_at(commits, "small", folder, provider, backend=("asyncio", "trio")[commits % 2])
+        check(folder, small, provider)
+        if over:
+            break
+    assert commits > 12, "every claim, intent, result and end is a record"
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_kill_a_large_sprint_again_and_again(tmp_path: Path, large: Whole, provider: Counting, seed: int) -> None:
+    """Parallel branches, a party, a fan-out with tools and repeats, a gate that revises: killed until it is through."""
+    dice = random.Random(seed)
+    order, kills = Order("large", str(tmp_path), provider.port, commits=dice.randrange(1, 60)), 0
+    while run_to_its_end(order) != 0:
+        kills += 1
+        order = replace(order, commits=dice.randrange(5, 60), resume=began(tmp_path))
+    assert kills > 0
+    check(tmp_path, large, provider)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_kill_a_large_sprint_around_an_answer(tmp_path: Path, large: Whole, provider: Counting, seed: int) -> None:
+    """Killed by the provider: just before it answers, or just after, when nobody can have recorded it yet."""
+    dice = random.Random(seed)
+    number = dice.randrange(1, large.answered.total())
+    order = Order("large", str(tmp_path), provider.port)
+
+    def strike(answer: int) -> None:
+        if answer == number:
+            process.kill()
+
+    if dice.random() < 0.5:
+        provider.before = strike
+    else:
+        provider.after = strike
+    process = start(order)
+    process.join(30)
+    assert run_to_its_end(replace(order, resume=True)) == 0 if process.exitcode else True
+    check(tmp_path, large, provider)
+
+
+def test_a_watcher_sees_every_event_once_over_a_kill(tmp_path: Path, provider: Counting) -> None:
+    order = Order("small", str(tmp_path), provider.port, commits=7)
+    assert run_to_its_end(order) == -9
+
+    async def watch() -> list[Event]:
+        seen: list[Event] = []
+        async with SqliteJournal(tmp_path / "journal.db") as journal, aclosing(journal.watch("r")) as events:
+            async for _, event in events:
+                seen.append(event)
+                if len(seen) == 1:
+                    start(replace(order, commits=0, resume=True))
+                if event.type == "run.finished":
+                    break
+        return seen
+
+    seen = anyio.run(watch)
+    assert seen == recorded(tmp_path)
