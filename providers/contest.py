@@ -9,6 +9,7 @@ from providers.fleet import Fleet, Ranking, Standing
 from providers.messages import Ability, Request
 from providers.scoring import (
     SEEN,
+    UNKNOWN_PACE,
     Contest,
     known_or_best,
     load,
@@ -27,6 +28,28 @@ NEEDED = {"reasoning": Ability.REASONING, "analysis": Ability.REASONING, "tools"
 def expected_output(request: Request, model: Model) -> int:
     """Return how many tokens of answer to reserve for."""
     return request.max_output_tokens or min(model.max_output, MODEST_OUTPUT)
+
+
+def alike(fleet: Fleet, request: Request, ranking: Ranking, members: Sequence[Standing], now: float) -> bool:
+    """Whether nothing that is known or wished for tells `members` apart, so that the policy's order is all.
+
+    Says so for a healthy first choice that is the only one measured yet: the usual case, which costs no arithmetic.
+    """
+    policy = fleet.policy
+    if policy.strategy != "tier" or policy.by_price or policy.environment != "auto":
+        return False
+    if request.needs.task_type is not None or ranking.task_type is not None:
+        return False
+    measured = False
+    for standing in members:
+        track = standing.track
+        if track.bad or standing.headroom is not None:
+            return False
+        if now <= track.until:
+            if measured or track.latency < UNKNOWN_PACE:
+                return False
+            measured = True
+    return True
 
 
 def contest_of(

@@ -14,8 +14,8 @@ from typing import Any
 class RouteChosen:
     """Candidates in the order in which they will be tried, and why each other one is not.
 
-    `contest` is what ordered the first of them, where several of one tier could be asked: `scoring.Contest` as plain
-    data, out of which `scoring.replay` makes the order anew.
+    `contest` is what ordered the first of them, where more than the policy's order told them apart: `scoring.Contest`
+    as plain data, out of which `scoring.replay` makes the order anew.
     """
 
     candidates: tuple[str, ...]
@@ -49,6 +49,19 @@ class WaitingForProvider:
 
     until: float
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerLost:
+    """The shared ledger is down: this process goes on alone with `share` of every limit."""
+
+    reason: str
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerRegained:
+    """The shared ledger is back; what was used alone is booked there."""
 
 
 Emit = Callable[[Any], None]

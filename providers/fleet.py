@@ -85,13 +85,16 @@ class Ranking:
     pools: Mapping[str, str] = field(default_factory=dict)
     task_type: str | None = None
 
-    def rivals(self, standings: Sequence[Standing]) -> int:
-        """Return how many of the first of `standings` are of one pool."""
-        pool = self.pools[standings[0].name]
+    def rivals(self, standings: list[Standing]) -> list[Standing]:
+        """Return the first ones of `standings` that are of one pool."""
+        pools = self.pools
+        pool = pools[standings[0].name]
+        if pools[standings[-1].name] == pool:  # pools stand one after the other
+            return standings
         for at, standing in enumerate(standings):
-            if self.pools[standing.name] != pool:
-                return at
-        return len(standings)
+            if pools[standing.name] != pool:
+                return standings[:at]
+        return standings
 
 
 class Fleet:

@@ -24,6 +24,8 @@ QUOTA_HOLD_S = 3600.0
 
 ERRORS_FADE_S = 15.0
 """Answers and faults count half as much after so long, so a recovered candidate comes back by and by."""
+FADE_STEP_S = 0.1
+"""What passes in less time than this fades together: the arithmetic is not worth it for each call."""
 TRUST = 10.0
 """Answers that everybody is credited with: one fault of a new candidate is no rate of 100 %."""
 PACE_FADES_S = 10.0
@@ -135,7 +137,7 @@ class Track:
         return self._pace if now <= self.until else None
 
     def _fade(self, now: float) -> None:
-        if now > self._at:
+        if now > self._at + FADE_STEP_S:
             faded = 0.5 ** ((now - self._at) / ERRORS_FADE_S)
             self._good *= faded
             self.bad = self.bad * faded if self.bad > 0.001 else 0.0

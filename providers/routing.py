@@ -13,7 +13,7 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from providers.catalog import Candidate, Model
-from providers.contest import contest_of
+from providers.contest import alike, contest_of
 from providers.contest import expected_output as expected_output
 from providers.errors import AllAttemptsFailed, NoRoute, ProviderError, Recovery
 from providers.fleet import Fleet as Fleet
@@ -37,7 +37,7 @@ NOBODY: Mapping[str, float] = {}
 class Route:
     """Candidates in the order in which they are to be tried; `names` are theirs; `refused` says why others are not.
 
-    `contest` is what ordered the first tier in play; None: nobody there had a rival, or the policy's order is all.
+    `contest` is what ordered the first tier in play; None: nothing told those of it apart, the policy's order is all.
     The tiers after it stand as the policy has them: they are compared when their turn comes.
     """
 
@@ -132,9 +132,9 @@ def choose(
             (first if back is None else again).append(standing)
     reasons = {**ranking.refused, **refused} if refused else ranking.refused
     contest = None
-    if len(first) > 1 and (rivals := ranking.rivals(first)) > 1:
-        contest = contest_of(fleet, request, ranking, first[:rivals], now, draw)
-        first[:rivals] = [first[at] for at in ordered(contest)]
+    if len(first) > 1 and len(rivals := ranking.rivals(first)) > 1 and not alike(fleet, request, ranking, rivals, now):
+        contest = contest_of(fleet, request, ranking, rivals, now, draw)
+        first[: len(rivals)] = [rivals[at] for at in ordered(contest)]
     if order := first + again:
         return Route(tuple([s.candidate for s in order]), tuple([s.name for s in order]), reasons, contest)
     return Hold(earliest, reasons) if earliest < inf else Refuse(reasons)
