@@ -66,6 +66,7 @@ class RunChanged(OrchestratorError):
     def __init__(self, run: str, parts: Sequence[str]) -> None:
         super().__init__(f"the run {run} cannot go on: changed since it began: {', '.join(parts)}")
         self.parts = tuple(parts)
+        self.hint = "undo the change to resume it, or start a new run"
 
 
 class RunCancelled(OrchestratorError):

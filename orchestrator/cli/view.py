@@ -111,9 +111,10 @@ class Progress:
         for row in self.rows.values():
             if row.state == "parked":
                 row.state, row.detail = "running", ""
-        again = f"; in flight before, made again: {', '.join(event['in_flight'])}" if event["in_flight"] else ""
-        cost = f", {usd(self.cost)} spent" if self.tokens else ""
-        return Change(self.run_id, f"goes on: {len(event['done'])} of its tasks are done{cost}{again}")
+        tasks = sum("[" not in name for name in self.rows)
+        again = f"; was in flight: {', '.join(event['in_flight'])}" if event["in_flight"] else ""
+        text = f"goes on: {len(event['done'])} of {tasks} tasks done, {usd(self.cost)} spent{again}"
+        return Change(self.run_id, text, "warning" if again else "info")
 
     def _on_call_repeated(self, event: Document) -> Change:
         return Change(event["step"], "was in flight when the run was cut short: it may have been paid twice", "warning")

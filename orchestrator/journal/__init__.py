@@ -84,6 +84,8 @@ class StepChanged(JournalError):
 class RunExists(JournalError):
     """A run of this id is recorded already."""
 
+    hint = "go on with it by `orchestrator runs resume`, or give the new one another --run-id"
+
 
 class RunBusy(JournalError):
     """Another process drives the run."""

@@ -1,0 +1,176 @@
+"""`runs` and `approvals`: what is recorded, and going on with it from another process."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROUTING = """\
+tiers: {{worker: [lab/m], boss: [lab/m], creative: [lab/m], fallback: [lab/m]}}
+last_resort: []
+providers:
+  lab:
+    dialect: openai-chat
+    base_url: {url}
+    models: {{m: {{context: 100000, max_output: 1000, price: {{input: 0, output: 0}}}}}}
+"""
+REVISED = """\
+name: revised
+offline: auto
+agents:
+  mary: {persona: analyst}
+tasks:
+  research: {agent: mary, description: Research tea., output_file: r.md}
+  approve:
+    needs: [research]
+    approval: {prompt: Good enough?, show: [research], choices: [approve, revise, reject]}
+    on_revise: {rerun: [research], max_attempts: 2}
+  after: {agent: mary, needs: [approve], description: Build it.}
+outputs:
+  choice: ${{ tasks.approve.output.choice }}
+"""
+
+
+def state_of(call, run):
+    return next(line["status"] for line in json.loads(call("runs", "ls", "--json").out) if line["run"] == run)
+
+
+def test_a_parked_run_is_answered_and_goes_on(call, folder):
+    assert call("run", "gated.yaml", "--run-id", "r-1").code == 7
+    assert state_of(call, "r-1") == "waiting"
+    (waiting,) = json.loads(call("approvals", "ls", "--json").out)
+    assert (waiting["run"], waiting["task"], waiting["prompt"]) == ("r-1", "approve", "Good enough?")
+    assert "tea" in call("approvals", "show", "r-1", "approve").out
+    assert call("approvals", "approve", "r-1", "approve", "--comment", "fine").code == 0
+    assert json.loads(call("approvals", "ls", "--json").out) == []
+    done = call("runs", "resume", "r-1")
+    assert (done.code, done.out) == (0, "approve\n")
+    assert "r-1: goes on: 1 of 2 tasks done, $0.00 spent" in done.err
+    assert "approve: approve by api (fine)" in done.err
+    assert "research: started" not in done.err, "what was done is not done again"
+    assert state_of(call, "r-1") == "done"
+
+
+def test_a_parked_run_is_denied(call):
+    call("run", "gated.yaml", "--run-id", "r-1")
+    assert call("approvals", "deny", "r-1", "approve", "--comment", "no").code == 0
+    assert call("runs", "resume", "r-1").code == 1
+    assert state_of(call, "r-1") == "rejected"
+
+
+def test_each_answer_is_bound_to_what_was_shown(call, folder):
+    (folder / "revised.yaml").write_text(REVISED)
+    call("run", "revised.yaml", "--run-id", "r-1", "--out", "there")
+    assert call("approvals", "revise", "r-1", "approve", "--comment", "shorter").code == 0
+    assert call("approvals", "approve", "r-1", "approve").code == 5, "it is answered"
+    again = call("runs", "resume", "r-1")
+    assert again.code == 7
+    assert "research: will run again" in again.err
+    assert call("approvals", "approve", "r-1", "approve").code == 0
+    assert call("runs", "resume", "r-1").out == "approve\n"
+
+
+def test_what_cannot_be_resumed_says_why(call, folder):
+    assert call("runs", "ls").code == 5, "nothing was ever recorded"
+    call("run", "gated.yaml", "--run-id", "r-1")
+    call("run", "squad.yaml", "--run-id", "r-2")
+    assert "is over: done" in call("runs", "resume", "r-2").err
+    assert call("runs", "resume", "r-3").code == 5
+    assert call("approvals", "approve", "r-1", "research").code == 5
+    assert call("approvals", "revise", "r-1", "approve").code == 2, "it is no choice of this gate"
+    twice = call("run", "gated.yaml", "--run-id", "r-1")
+    assert (twice.code, "runs resume" in twice.err) == (2, True)
+    text = (folder / "gated.yaml").read_text()
+    (folder / "gated.yaml").write_text(text.replace("Research tea", "Research coffee"))
+    changed = call("runs", "resume", "r-1")
+    assert changed.code == 1
+    assert "changed since it began: task research" in changed.err
+    (folder / "gated.yaml").write_text(f"# a comment changes nothing\n{text}")
+    assert call("runs", "resume", "r-1").code == 7
+    (folder / "gated.yaml").unlink()
+    assert call("runs", "resume", "r-1", "--approve", "auto").code == 0, "the record holds the squad too"
+
+
+def test_a_cancelled_run_stays_so(call):
+    call("run", "gated.yaml", "--run-id", "r-1")
+    assert call("runs", "cancel", "r-1").code == 0
+    done = call("runs", "resume", "r-1")
+    assert (done.code, "was cancelled" in done.err) == (130, True)
+
+
+def test_a_run_that_a_cap_paused_goes_on_under_a_higher_one(call, folder):
+    text = (folder / "squad.yaml").read_text()
+    (folder / "squad.yaml").write_text(f"{text}budget: {{max_turns: 1, on_exceed: pause}}\n")
+    assert call("run", "squad.yaml", "--run-id", "r-1").code == 6
+    assert call("runs", "resume", "r-1").code == 6, "what was spent counts"
+    (folder / "squad.yaml").write_text(f"{text}budget: {{max_turns: 2, on_exceed: pause}}\n")
+    done = call("runs", "resume", "r-1")
+    assert (done.code, done.out) == (0, "brief.md\n")
+
+
+def test_the_record_may_stand_elsewhere(call, folder):
+    db = f"sqlite:///{folder}/deep/own.db"
+    assert call("run", "gated.yaml", "--run-id", "r-1", "--db", db).code == 7
+    assert call("runs", "show", "r-1").code == 5
+    shown = call("runs", "show", "r-1", "--db", db).out
+    assert "r-1: waiting" in shown
+    assert "next: orchestrator runs resume r-1" in shown
+    events = [json.loads(line) for line in call("runs", "watch", "r-1", "--json", "--db", db).out.splitlines()]
+    assert [events[0]["type"], events[-1]["type"]] == ["run.started", "run.finished"]
+    assert events == [json.loads(line) for line in call("runs", "show", "r-1", "--json", "--db", db).out.splitlines()]
+
+
+def test_a_damaged_record_is_said_and_kept(call, folder):
+    call("run", "gated.yaml", "--run-id", "r-1")
+    file = folder / ".orchestrator" / "journal.db"
+    file.write_bytes(b"this was a journal once, " * 200)
+    for arguments in (["runs", "ls"], ["runs", "resume", "r-1"], ["run", "squad.yaml"]):
+        done = call(*arguments)
+        assert done.code == 2
+        assert "is damaged" in done.err
+    assert (folder / ".orchestrator" / "journal.db.damaged").read_bytes() == file.read_bytes()
+
+
+def begin(folder: Path, url: str) -> subprocess.Popen[str]:
+    (folder / "agent_routing.yaml").write_text(ROUTING.format(url=url))
+    command = [sys.executable, "-m", "orchestrator", "run", "squad.yaml", "--run-id", "r-1", "--out", "out"]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.mark.parametrize("signals", [["SIGKILL"], ["SIGTERM"], ["SIGINT", "SIGINT"], ["SIGINT"]])
+def test_a_run_that_was_stopped_is_resumed(call, folder, loopback, signals):
+    cut = signals != ["SIGINT"]
+    process = begin(folder, loopback.url("ok", "hang" if cut else "slow=0.5", "ok"))
+    while len(loopback.requests) < 2:
+        assert process.poll() is None
+    state = {line["run"]: line["status"] for line in json.loads(call("runs", "ls", "--json").out)}
+    assert state == {"r-1": "running"}
+    assert "is being driven by another process" in call("runs", "resume", "r-1").err
+    for name in signals:
+        process.send_signal(getattr(signal, name))
+        if name == "SIGINT":
+            while "Ctrl-C again stops now" not in process.stderr.readline():
+                assert process.poll() is None
+    process.communicate(timeout=30)
+    assert state_of(call, "r-1") == ("unfinished" if cut else "cancelled")
+    done = call("runs", "resume", "r-1")
+    assert (done.code, done.out) == (0, "brief.md\n"), done.err
+    asked = [json.dumps(seen.body, sort_keys=True) for seen in loopback.requests]
+    assert len(asked) == len(set(asked)) + cut, "only what was in flight is asked again"
+    assert ("it may have been paid twice" in done.err) == cut
+
+
+def test_another_process_cancels_a_run(call, folder, loopback):
+    process = begin(folder, loopback.url("slow=1.2", "ok"))
+    while not loopback.requests:
+        assert process.poll() is None
+    assert call("runs", "cancel", "r-1").err == "r-1: asked to stop\n"
+    _, error = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "another process cancelled the run" in error
+    assert len(loopback.requests) == 1, "its first call ended, the second was not begun"
