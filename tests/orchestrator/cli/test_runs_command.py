@@ -151,9 +151,9 @@ def test_a_run_that_was_stopped_is_resumed(call, folder, loopback, signals):
     state = {line["run"]: line["status"] for line in json.loads(call("runs", "ls", "--json").out)}
     assert state == {"r-1": "running"}
     assert "is being driven by another process" in call("runs", "resume", "r-1").err
-    for name in signals:
+    for number, name in enumerate(signals, 1):
         process.send_signal(getattr(signal, name))
-        if name == "SIGINT":
+        if number < len(signals):
             while "Ctrl-C again stops now" not in process.stderr.readline():
                 assert process.poll() is None
     process.communicate(timeout=30)
