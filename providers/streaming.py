@@ -115,8 +115,9 @@ class ResponseStream:
             self._ready.clear()
             await self._end("failed", error)
             return Outcome(self._turn.clock(), error=error, final=self._passed)
+        first_token = None if self._wire is None else self._wire.first_token
         await self._end("ok", None, response)
-        return Outcome(self._turn.clock(), response=response)
+        return Outcome(self._turn.clock(), response=response, first_token=first_token)
 
     async def _pull(self, effect: Try) -> Response | None:
         """Make the next deltas ready; return the answer once it is whole."""
@@ -155,7 +156,18 @@ class ResponseStream:
 class _Wire:
     """One streamed reply: its socket, its decoder, and how patient we are with it."""
 
-    __slots__ = ("_adapter", "_began", "_effect", "_keeps_time", "_stream", "_turn", "decoder", "heard", "held")
+    __slots__ = (
+        "_adapter",
+        "_began",
+        "_effect",
+        "_keeps_time",
+        "_stream",
+        "_turn",
+        "decoder",
+        "first_token",
+        "heard",
+        "held",
+    )
 
     def __init__(self, adapter: Adapter, turn: Turn, effect: Try, *, keeps_time: bool) -> None:
         self._keeps_time = keeps_time
@@ -165,6 +177,8 @@ class _Wire:
         self.decoder: StreamDecoder = adapter.stream_decoder(turn.request, effect.candidate, turn.clock())
         self.heard = 0
         """About how many tokens came."""
+        self.first_token: float | None = None
+        """Seconds until the first of them."""
         self.held: Held | None = None
 
     async def open(self, transport: Transport) -> None:
@@ -193,6 +207,8 @@ class _Wire:
         if not data:
             return None
         deltas = self.decoder.feed(data)
+        if deltas and self.first_token is None:
+            self.first_token = anyio.current_time() - self._began
         self.heard += sum(_weight(delta) for delta in deltas)
         return deltas
 

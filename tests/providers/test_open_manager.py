@@ -13,6 +13,7 @@ from providers.adapters.scripted import Scripted, say
 from providers.errors import AllAttemptsFailed, NoRoute, RateLimited, StreamBroken
 from providers.messages import Needs, Request, user
 from providers.router import ProviderManager, open_manager
+from providers.scoring import Contest, replay
 from providers.transport.over_httpx2 import HttpxTransport
 
 pytestmark = pytest.mark.anyio
@@ -139,3 +140,23 @@ class TestOpenManager:
     async def test_adapters_can_be_replaced(self):
         async with open_manager(offline=True, adapters={"scripted": Scripted([say("as told")])}) as manager:
             assert (await manager.complete(ASK)).text == "as told"
+
+
+async def test_the_environment_puts_a_provider_first_and_names_its_model():
+    environ = {**KEYS, "MODEL_PROVIDER": "groq", "GROQ_MODEL": "qwen/qwen3.8-27b", "ENVIRONMENT": "production"}
+    async with open_manager(environ=environ, adapters={"openai-chat": Scripted([say("hello")])}) as manager:
+        response = await manager.complete(ASK)
+        assert (response.provider, response.model) == ("groq", "qwen/qwen3.8-27b")
+        assert manager.fleet.policy.environment == "production"
+
+
+async def test_what_was_compared_stands_in_the_event_and_makes_the_order_anew():
+    seen: list = []
+    async with open_manager(
+        environ={**KEYS, "ENVIRONMENT": "production"}, adapters={"openai-chat": Scripted([say("hello")])}
+    ) as manager:
+        await manager.complete(ASK, emit=seen.append)
+    chosen = seen[0]
+    contest = Contest.read(json.loads(json.dumps(chosen.contest)))
+    assert replay(contest) == chosen.candidates[: len(contest.names)]
+    assert contest.factors == ("quota", "health", "latency", "environment")

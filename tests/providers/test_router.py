@@ -510,6 +510,12 @@ class TestVirtualTime:
             )
         assert anyio.current_time() - began == pytest.approx(20.0)
 
+    async def test_a_streams_pace_is_its_first_token_and_the_speed_after_it(self):
+        manager = manager_of(Net({"a": [[2.0, b"x\n" * 512, 8.0, b"END\n"]]}))
+        async with manager.stream(ASK) as deltas:
+            _ = [delta async for delta in deltas]
+        assert manager.fleet.standings["a/m"].track.pace(manager.clock()) == pytest.approx(2 + 8 * 256 / 513)
+
     async def test_a_transport_that_forgets_the_time_is_cut_off(self):
         class Deaf(Net):
             async def send(self, request, **limits):
