@@ -1,0 +1,88 @@
+"""Counts on a real Redis: its clock, its crash, and routers that share it against an upstream that counts."""
+
+from __future__ import annotations
+
+import time
+
+import anyio
+import pytest
+
+from providers.events import LedgerLost, LedgerRegained
+from providers.ledger import LedgerDown
+from providers.ledger.redis import RedisLedger
+from providers.ledger.sheltered import RETRY_S, ShelteredLedger
+from providers.quota import Calendar, Meter, Refused, Rolling
+
+pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("anyio_backend", ["asyncio"])]  # what its client runs on
+
+
+async def test_it_goes_by_the_servers_clock(shared_redis):
+    meter = Meter("clock", 2, Rolling(3600))
+    right, wrong = RedisLedger(shared_redis.url), RedisLedger(shared_redis.url)
+    now = time.time()
+    assert await right.reserve([(meter, 1)], "a", now, 60) == 0.5
+    assert await wrong.reserve([(meter, 1)], "b", now - 1e6, 60) == 0.0
+    await right.settle([(meter, 1)], "a", now)
+    await wrong.settle([(meter, 1)], "b", now - 1e6)
+    for ledger, its_now in ((right, now), (wrong, now - 1e6)):
+        refused = await ledger.reserve([(meter, 1)], "c", its_now, 60)
+        assert isinstance(refused, Refused)
+        assert refused.until == pytest.approx(its_now + 3630, abs=31)  # on the clock of whoever asked
+        await ledger.aclose()
+
+
+@pytest.mark.parametrize("error_s", [0.0, 40 * 86400.0, -40 * 86400.0])
+async def test_a_day_is_the_servers_day(shared_redis, error_s):
+    meter = Meter(f"day {error_s}", 1, Calendar("day"))
+    ledger, now = RedisLedger(shared_redis.url), time.time() + error_s
+    assert await ledger.reserve([(meter, 1)], "a", now, 60) == 0.0
+    await ledger.settle([(meter, 1)], "a", now)
+    (seen,) = await ledger.usage([meter], now)
+    left = 86400 - time.time() % 86400
+    assert (seen.used, seen.resets_at - now) == (1, pytest.approx(left, abs=5))
+    await ledger.aclose()
+
+
+async def test_keys_are_gone_when_they_cannot_matter_any_more(shared_redis):
+    from redis.asyncio import Redis
+
+    meter, ledger = Meter("short lived", 1, Rolling(10)), RedisLedger(shared_redis.url, prefix="t:")
+    await ledger.reserve([(meter, 1)], "a", time.time(), 60)
+    await ledger.aclose()
+    async with Redis.from_url(shared_redis.url) as client:
+        assert 60 < await client.ttl("t:short lived") <= 150
+
+
+async def test_a_server_that_is_killed_and_comes_back(redis_server):
+    events, clock = [], time.time()
+    meter = Meter("k", 40, Rolling(3600))
+    ledger = ShelteredLedger(RedisLedger(redis_server.url), emit=events.append)
+    assert not isinstance(await ledger.reserve([(meter, 1)], "a", clock, 60), Refused)
+    redis_server.kill()
+    granted = 0
+    while not isinstance(await ledger.reserve([(meter, 1)], f"b{granted}", clock, 60), Refused):
+        await ledger.settle([(meter, 1)], f"b{granted}", clock)
+        granted += 1
+    assert granted == 10
+    assert [type(event) for event in events] == [LedgerLost]
+    redis_server.start()
+    await ledger.reserve([(meter, 1)], "c", clock + RETRY_S, 60)
+    assert [type(event) for event in events] == [LedgerLost, LedgerRegained]
+    assert (await ledger.usage([meter], clock + RETRY_S))[0].used == 11
+    await ledger.aclose()
+
+
+async def test_a_server_that_does_not_answer_is_down_within_its_time_out(unused_silence):
+    ledger = RedisLedger(f"redis://127.0.0.1:{unused_silence}/0")
+    with anyio.fail_after(5), pytest.raises(LedgerDown):
+        await ledger.usage([Meter("k", 1, Rolling(1))], time.time())
+    await ledger.aclose()
+
+
+@pytest.fixture
+def unused_silence():
+    """A port that accepts and says nothing."""
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener.getsockname()[1]
