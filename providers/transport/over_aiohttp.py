@@ -7,6 +7,7 @@ from asyncio import TimerHandle, Transport, get_running_loop
 from collections.abc import Mapping
 from contextvars import ContextVar
 from functools import lru_cache
+from io import BytesIO
 from ipaddress import ip_address, ip_network
 from math import inf
 from types import TracebackType
@@ -51,6 +52,7 @@ from providers.transport import (
 )
 
 MAX_HEADER_BYTES = 64 * 1024
+LARGE_BODY = 1024 * 1024
 FOREIGN = (ClientError, HttpProcessingError, TimeoutError, OSError)
 
 
@@ -130,7 +132,7 @@ class AiohttpTransport:
             return await self._kept.request(
                 method,
                 url,
-                data=request.body,
+                data=_body(request),
                 headers=headers,
                 timeout=limits,
                 proxy=proxy,
@@ -141,7 +143,14 @@ class AiohttpTransport:
             if watch.spent > STALE_S:
                 raise stale.cause from None
         return await self._fresh.request(
-            method, url, data=request.body, headers=headers, timeout=limits, proxy=proxy, ssl=tls, allow_redirects=False
+            method,
+            url,
+            data=_body(request),
+            headers=headers,
+            timeout=limits,
+            proxy=proxy,
+            ssl=tls,
+            allow_redirects=False,
         )
 
     def _resolve(self, url: str) -> tuple[URL, URL | None, ssl.SSLContext | bool]:
@@ -344,6 +353,11 @@ def _session(connector: TCPConnector) -> ClientSession:
         max_line_size=MAX_HEADER_BYTES,
         max_field_size=MAX_HEADER_BYTES,
     )
+
+
+def _body(request: HttpRequest) -> bytes | BytesIO:
+    # aiohttp writes bytes at once, and warns where they are many; a file it writes in pieces, in turn with other tasks.
+    return request.body if len(request.body) <= LARGE_BODY else BytesIO(request.body)
 
 
 def _timeout(connect_s: float) -> ClientTimeout:

@@ -399,6 +399,16 @@ async def test_an_address_is_sent_as_it_is_written(open_net, path):
     assert server.heads[0].startswith(f"POST {path} HTTP/1.1\r\n".encode())
 
 
+async def test_a_large_body_is_sent_whole(open_net):
+    body = b"x" * 3 * 2**20 + b"\r\n\r\n{}"
+    async with Vendor(in_turn(replying(b"1"), hanging_up, replying(b"2"))) as server, open_net() as net:
+        await net.send(server.request(), **LIMITS)
+        request = HttpRequest("POST", server.request().url, {}, body)
+        assert (await net.send(request, **LIMITS)).body == b"2"
+    assert all(head.endswith(body) for head in server.heads[1:])
+    assert f"\r\ncontent-length: {len(body)}\r\n".encode() in server.heads[2].lower()
+
+
 async def test_a_long_header_is_no_error(open_net):
     async with Vendor(replying(b"x", "content-security-policy: " + "x" * 20_000)) as server, open_net() as net:
         assert (await net.send(server.request(), **LIMITS)).body == b"x"
