@@ -33,6 +33,7 @@ from orchestrator.journal import About, Cut, Journal, JournalError
 from orchestrator.journal.memory import MemoryJournal
 from orchestrator.past import Past, past_of
 from orchestrator.plan import Budget, Plan
+from orchestrator.rereading import Rereading
 from orchestrator.run import Driver, Recorder, RunResult, result_of
 from orchestrator.squad import Squad
 from orchestrator.work import Ask, Crew
@@ -125,12 +126,14 @@ async def open_run(
     ask: Ask = leave_unanswered,
     clock: Callable[[], float] = time.time,
     journal: Journal | None = None,
+    state: Path | None = None,
 ) -> AsyncIterator[Run]:
     """Open everything that the run needs, start it, and close everything when the block ends.
 
     Without `out` and `journal` nothing touches the disk: artifacts are in `result.texts`. `manager` answers turns
     instead of the configured providers; `offline` overrides the squad's own word. `journal` keeps the run's record, so
-    that `resume_run` can go on with it. Raises `PlanError` for bad inputs, `NoProvider` where nobody is configured,
+    that `resume_run` can go on with it; `state` is the folder that keeps what providers' limits allow, over runs and
+    among processes. Raises `PlanError` for bad inputs, `NoProvider` where nobody is configured,
     `CannotWrite` for a bad `out` and `JournalError` for a record that cannot be kept, all before anything is spent.
     Leaving the block early cancels the run.
     """
@@ -138,7 +141,7 @@ async def open_run(
     given = squad.plan(inputs, tools=builtin(folder))
     plan = _capped(given, max_cost_usd, timeout_s)
     setting = _Setting(run_id or new_run_id(plan.name, clock()), journal or MemoryJournal(), ask, clock, folder)
-    async with _providers(squad, plan, manager, environ, offline) as (complete, stub):
+    async with _providers(squad, plan, manager, environ, offline, state) as (complete, stub):
         _prepare(plan, folder)
         where = None if folder is None else str(folder.absolute())
         options = {"stub": stub, "out": where, "max_cost_usd": max_cost_usd, "timeout_s": timeout_s}
@@ -172,6 +175,7 @@ async def resume_run(
     timeout_s: float | None = None,
     ask: Ask = leave_unanswered,
     clock: Callable[[], float] = time.time,
+    state: Path | None = None,
 ) -> AsyncIterator[Run]:
     """Go on with a run from its record, as `open_run` would have: what is recorded is not done, nor paid, again.
 
@@ -196,7 +200,7 @@ async def resume_run(
         plan = _capped(given, options.get("max_cost_usd"), options.get("timeout_s"))
         ask = asking_the_journal_first(journal, run_id, ask)
         setting = _Setting(run_id, journal, ask, clock, folder, past, await journal.cut_short(run_id))
-        async with _providers(squad, plan, manager, environ, bool(options.get("stub"))) as (complete, stub):
+        async with _providers(squad, plan, manager, environ, bool(options.get("stub")), state) as (complete, stub):
             _prepare(plan, folder)
             async with _running(plan, complete, stub, setting, None) as run:
                 yield run
@@ -226,10 +230,15 @@ async def _running(
     opening = started or _resumed(driver, setting)
     run = Run(driver, recorder, crew, receive, stub, past.events)
     with receive:
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(run._go, opening, send.close)  # its own maker
-            yield run
-            tasks.cancel_scope.cancel()
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(run._go, opening, send.close)  # its own maker
+                yield run
+                tasks.cancel_scope.cancel()
+        except BaseExceptionGroup as group:
+            if len(group.exceptions) > 1:
+                raise
+            raise group.exceptions[0] from None
 
 
 def _resumed(driver: Driver, setting: _Setting) -> RunResumed:
@@ -293,7 +302,12 @@ def stub_answers(squad: Squad, plan: Plan, environ: Mapping[str, str], offline: 
 
 @asynccontextmanager
 async def _providers(
-    squad: Squad, plan: Plan, manager: Complete | None, environ: Mapping[str, str] | None, offline: bool | None
+    squad: Squad,
+    plan: Plan,
+    manager: Complete | None,
+    environ: Mapping[str, str] | None,
+    offline: bool | None,
+    state: Path | None,
 ) -> AsyncIterator[tuple[Complete, bool]]:
     """Open who answers, and tell whether it is the stub: only where the squad or the caller asked for it."""
     if manager is not None:
@@ -302,8 +316,11 @@ async def _providers(
         return
     environ = os.environ if environ is None else environ
     stub = stub_answers(squad, plan, environ, offline)
-    async with open_manager(squad.policy, squad.catalog, environ, offline=stub) as opened:
-        yield opened, stub
+    async with open_manager(squad.policy, squad.catalog, environ, offline=stub, state=state) as opened:
+        if stub or squad.routing_file is None:
+            yield opened, stub
+        else:
+            yield Rereading(opened, squad.routing_file, squad.routing_now, environ), stub
 
 
 def _capped(plan: Plan, max_cost_usd: float | None, timeout_s: float | None) -> Plan:

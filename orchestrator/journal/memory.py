@@ -10,7 +10,7 @@ from typing import Any
 import anyio
 
 from orchestrator.errors import RunNotFound
-from orchestrator.events import Event, RunFinished
+from orchestrator.events import Event, RunFinished, RunResumed, RunStarted
 from orchestrator.journal import (
     About,
     Cut,
@@ -52,6 +52,11 @@ class _Run:
     cancel: bool = False
     grown: anyio.Event | None = None
     """Set, and replaced by the next watcher, when an event was recorded."""
+
+
+_NOTHING = _Run()
+"""A run that nobody recorded anything of. Never written to."""
+_TURNING = (RunStarted, RunResumed, RunFinished)
 
 
 class MemoryJournal:
@@ -136,19 +141,19 @@ class MemoryJournal:
         self._record(run, events)
 
     async def events(self, run: str, after_seq: int = 0) -> Sequence[Event]:
-        return self._run(run).events[after_seq:]
+        return self._runs.get(run, _NOTHING).events[after_seq:]
 
     async def signal(self, run: str, name: str, value: Any, idempotency_key: str) -> None:
         self._run(run).signals.setdefault(idempotency_key, (name, value))
 
     async def signals(self, run: str) -> Sequence[tuple[str, Any]]:
-        return list(self._run(run).signals.values())
+        return list(self._runs.get(run, _NOTHING).signals.values())
 
     async def request_cancel(self, run: str) -> None:
         self._run(run).cancel = True
 
     async def cancel_requested(self, run: str) -> bool:
-        return self._run(run).cancel
+        return self._runs.get(run, _NOTHING).cancel
 
     async def watch(self, run: str, after_seq: int = 0) -> AsyncGenerator[tuple[int, Event], None]:
         found, seq = self._run(run), after_seq
@@ -164,8 +169,8 @@ class MemoryJournal:
         """Nothing is open."""
 
     def _held(self, unit: str, fence: Fence) -> _Unit:
-        found = self._units[unit]
-        if found.fence != fence or found.ended:
+        found = self._units.get(unit)
+        if found is None or found.fence != fence or found.ended:
             raise Fenced(f"{unit} is no longer held under fence {fence}")
         return found
 
@@ -190,6 +195,7 @@ class MemoryJournal:
 
 def _line(name: str, run: _Run) -> RunLine:
     about = run.about or About("")
-    last = run.events[-1].data if run.events else None
+    turns = (event.data for event in reversed(run.events) if isinstance(event.data, _TURNING))
+    last = next(turns, None)
     status, cost = (last.status, last.cost) if isinstance(last, RunFinished) else ("running", None)
     return RunLine(name, about.squad, about.created_at, status, cost)

@@ -1,6 +1,7 @@
 """The tables of the SQLite journal, and how a database of an earlier release becomes one of this release.
 
-Rows are only ever added, but for a run's status. `MIGRATIONS[n]` leads from version n to n + 1; none is ever changed.
+Rows are only ever added, but for a run's status. `seal` is a CRC-32 of what SQLite itself does not check.
+`MIGRATIONS[n]` leads from version n to n + 1; none is ever changed.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ MIGRATIONS = (
         run TEXT NOT NULL UNIQUE,
         squad TEXT NOT NULL,
         created_at REAL NOT NULL,
-        about BLOB NOT NULL,
+        about BLOB NOT NULL, seal INTEGER NOT NULL,
         status TEXT NOT NULL,
         cost INTEGER
     );
@@ -27,7 +28,7 @@ MIGRATIONS = (
     CREATE TABLE events (
         run INTEGER NOT NULL, seq INTEGER NOT NULL,
         place INTEGER NOT NULL, turn INTEGER NOT NULL, number INTEGER NOT NULL,
-        at REAL NOT NULL, data BLOB NOT NULL,
+        at REAL NOT NULL, data BLOB NOT NULL, seal INTEGER NOT NULL,
         PRIMARY KEY (run, seq)
     ) WITHOUT ROWID;
     CREATE UNIQUE INDEX event_ids ON events (place, turn, number);
@@ -42,13 +43,14 @@ MIGRATIONS = (
         unit INTEGER NOT NULL, key TEXT NOT NULL, attempt INTEGER NOT NULL, PRIMARY KEY (unit, key, attempt)
     ) WITHOUT ROWID;
     CREATE TABLE results (
-        unit INTEGER NOT NULL, key TEXT NOT NULL, data BLOB NOT NULL, tokens INTEGER, cost INTEGER,
+        unit INTEGER NOT NULL, key TEXT NOT NULL, data BLOB NOT NULL, seal INTEGER NOT NULL,
+        tokens INTEGER, cost INTEGER,
         PRIMARY KEY (unit, key)
     ) WITHOUT ROWID;
     CREATE TABLE bodies (digest BLOB NOT NULL UNIQUE, body BLOB NOT NULL);
     CREATE TABLE signals (
         id INTEGER PRIMARY KEY, run INTEGER NOT NULL, key TEXT NOT NULL, name TEXT NOT NULL, value BLOB NOT NULL,
-        UNIQUE (run, key)
+        seal INTEGER NOT NULL, UNIQUE (run, key)
     );
     CREATE TABLE cancels (run INTEGER PRIMARY KEY);
     """,

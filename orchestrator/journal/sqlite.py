@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import sqlite3
+import zlib
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
@@ -93,17 +94,16 @@ class SqliteJournal:
             if db.execute("SELECT 1 FROM runs WHERE run = ?", (run,)).fetchone():
                 raise RunExists(f"there is a run {run} already")
             _keep(db, packed.bodies)
-            row = (run, about.squad, about.created_at, packed.data, "running", 0)
-            db.execute("INSERT INTO runs (run, squad, created_at, about, status, cost) VALUES (?, ?, ?, ?, ?, ?)", row)
+            self._insert_run(db, run, about, packed.data)
 
         await self._writer.run(work)
 
     async def about(self, run: str) -> About:
         def work(db: sqlite3.Connection) -> About:
-            row = db.execute("SELECT about FROM runs WHERE run = ?", (run,)).fetchone()
+            row = db.execute("SELECT about, seal FROM runs WHERE run = ?", (run,)).fetchone()
             if row is None:
                 raise RunNotFound(f"there is no run {run} in {self.path}")
-            return _unpacked(db, row[0])  # type: ignore[no-any-return]  # what `create` packed
+            return _unpacked(db, row, run)  # type: ignore[no-any-return]  # what `create` packed
 
         return await self._read(work)
 
@@ -146,9 +146,9 @@ class SqliteJournal:
             if recorded_hash != request_hash:
                 raise StepChanged(f"{unit} {key} was recorded for another request")
             self._record(db, _run_of(unit), rows)
-            done = db.execute("SELECT data FROM results WHERE unit = ? AND key = ?", (place, key)).fetchone()
+            done = db.execute("SELECT data, seal FROM results WHERE unit = ? AND key = ?", (place, key)).fetchone()
             if done is not None:
-                return Recorded(_unpacked(db, done[0]))
+                return Recorded(_unpacked(db, done, key))
             db.execute("INSERT INTO intents VALUES (?, ?, ?, ?)", (place, key, attempt + 1, request_hash))
             return Go(attempt + 1, f"{unit}/{key}")
 
@@ -163,7 +163,8 @@ class SqliteJournal:
         def work(db: sqlite3.Connection) -> None:
             place = self._held(db, unit, fence)
             _keep(db, packed.bodies)
-            db.execute("INSERT OR IGNORE INTO results VALUES (?, ?, ?, ?, ?)", (place, key, packed.data, tokens, cost))
+            row = (place, key, packed.data, _seal(packed.data, key), tokens, cost)
+            db.execute("INSERT OR IGNORE INTO results VALUES (?, ?, ?, ?, ?, ?)", row)
             self._record(db, _run_of(unit), rows)
 
         await self._writer.run(work)
@@ -231,13 +232,16 @@ class SqliteJournal:
 
     async def _after(self, run: str, after_seq: int) -> list[tuple[int, Event]]:
         query = """
-            SELECT seq, path, turn, number, at, data FROM events JOIN places ON places.id = place
+            SELECT seq, path, turn, number, at, data, seal FROM events JOIN places ON places.id = place
             WHERE events.run = (SELECT id FROM runs WHERE run = ?) AND seq > ? ORDER BY seq
             """
 
         def work(db: sqlite3.Connection) -> list[tuple[int, Event]]:
             rows = db.execute(query, (run, after_seq)).fetchall()
-            return [(seq, Event(run, path, turn, n, at, _unpacked(db, data))) for seq, path, turn, n, at, data in rows]
+            return [
+                (seq, Event(run, path, turn, number, at, _unpacked(db, sealed, seq, path, turn, number, at)))
+                for seq, path, turn, number, at, *sealed in rows
+            ]
 
         return await self._read(work)
 
@@ -248,14 +252,14 @@ class SqliteJournal:
 
         def work(db: sqlite3.Connection) -> None:
             _keep(db, packed.bodies)
-            row = (self._run(db, run), idempotency_key, name, packed.data)
-            db.execute("INSERT OR IGNORE INTO signals (run, key, name, value) VALUES (?, ?, ?, ?)", row)
+            row = (self._run(db, run), idempotency_key, name, packed.data, _seal(packed.data, name))
+            db.execute("INSERT OR IGNORE INTO signals (run, key, name, value, seal) VALUES (?, ?, ?, ?, ?)", row)
 
         await self._writer.run(work)
 
     async def signals(self, run: str) -> Sequence[tuple[str, Any]]:
-        query = "SELECT name, value FROM signals WHERE run = (SELECT id FROM runs WHERE run = ?) ORDER BY id"
-        return await self._read(lambda db: [(name, _unpacked(db, v)) for name, v in db.execute(query, (run,))])
+        query = "SELECT name, value, seal FROM signals WHERE run = (SELECT id FROM runs WHERE run = ?) ORDER BY id"
+        return await self._read(lambda db: [(name, _unpacked(db, v, name)) for name, *v in db.execute(query, (run,))])
 
     async def request_cancel(self, run: str) -> None:
         await self._writer.run(lambda db: db.execute("INSERT OR IGNORE INTO cancels VALUES (?)", (self._run(db, run),)))
@@ -328,19 +332,17 @@ class SqliteJournal:
 
     # -- rows
 
+    def _insert_run(self, db: sqlite3.Connection, run: str, about: About, data: bytes) -> int:
+        row = (run, about.squad, about.created_at, data, _seal(data, run), "running")
+        query = "INSERT INTO runs (run, squad, created_at, about, seal, status) VALUES (?, ?, ?, ?, ?, ?)"
+        found = db.execute(query, row).lastrowid
+        assert found is not None, "an inserted row has an id"
+        return found
+
     def _run(self, db: sqlite3.Connection, run: str) -> int:
         if (found := self._ids.get(run)) is None:
             row = db.execute("SELECT id FROM runs WHERE run = ?", (run,)).fetchone()
-            if row is None:
-                packed = _packed(About(""))
-                query = (
-                    "INSERT INTO runs (run, squad, created_at, about, status, cost) VALUES (?, '', 0, ?, 'running', 0)"
-                )
-                found = db.execute(query, (run, packed.data)).lastrowid
-            else:
-                found = row[0]
-            assert found is not None, "an inserted row has an id"
-            self._ids[run] = found
+            found = self._ids[run] = row[0] if row else self._insert_run(db, run, About(""), _packed(About("")).data)
         return found
 
     def _place(self, db: sqlite3.Connection, run: str, path: str) -> int:
@@ -358,7 +360,7 @@ class SqliteJournal:
 
     def _held(self, db: sqlite3.Connection, unit: str, fence: Fence) -> int:
         place = self._unit(db, unit)
-        if _fence(db, place) != fence or _has_ended(db, place):
+        if fence < 1 or _fence(db, place) != fence or _has_ended(db, place):
             raise Fenced(f"{unit} is no longer held under fence {fence}")
         return place
 
@@ -369,8 +371,9 @@ class SqliteJournal:
         (seq,) = db.execute("SELECT coalesce(max(seq), 0) FROM events WHERE run = ?", (of,)).fetchone()
         for row in rows:
             place = self._place(db, run, row.path)
-            given = (of, seq + 1, place, row.turn, row.number, row.at, row.data)
-            new = db.execute("INSERT OR IGNORE INTO events VALUES (?, ?, ?, ?, ?, ?, ?)", given).rowcount
+            seal = _seal(row.data, seq + 1, row.path, row.turn, row.number, row.at)
+            given = (of, seq + 1, place, row.turn, row.number, row.at, row.data, seal)
+            new = db.execute("INSERT OR IGNORE INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?)", given).rowcount
             if new:
                 seq += 1
                 _keep(db, row.bodies)
@@ -409,7 +412,16 @@ def _packed(value: Any) -> Any:
         raise JournalError(f"this cannot be kept in a journal: {error}") from error
 
 
-def _unpacked(db: sqlite3.Connection, data: bytes) -> Any:
+def _seal(data: bytes, *beside: Any) -> int:
+    return zlib.crc32(data, zlib.crc32(repr(beside).encode("utf-8", "surrogatepass")))
+
+
+def _unpacked(db: sqlite3.Connection, sealed: Sequence[Any], *beside: Any) -> Any:
+    """Return the value of (data, seal), which was sealed with what stands `beside` it."""
+    data, seal = sealed
+    if not isinstance(data, bytes) or _seal(data, *beside) != seal:
+        raise JournalDamaged("a record is not what was written")
+
     def body_of(digest: bytes) -> bytes:
         row = db.execute("SELECT body FROM bodies WHERE digest = ?", (digest,)).fetchone()
         if row is None or hashlib.sha256(row[0]).digest() != digest:

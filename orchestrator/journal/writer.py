@@ -95,7 +95,7 @@ class Writer:
                 try:
                     job.result = job.work(self._connection)
                 except JournalError as refused:
-                    job.error = refused
+                    job.error = self._explain(refused)
             self._connection.execute("COMMIT")
         except BaseException as error:  # noqa: BLE001  # the thread's boundary: whoever waits must hear of it
             self._fail(batch, error)

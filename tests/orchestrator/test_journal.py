@@ -9,10 +9,12 @@ from pathlib import Path
 import anyio
 import pytest
 
-from orchestrator.events import Event, TaskStarted
-from orchestrator.journal import Fenced, Go, Journal, Recorded, StepChanged
+from orchestrator.errors import RunNotFound
+from orchestrator.events import Event, RunFinished, RunResumed, TaskStarted
+from orchestrator.journal import About, Cut, Fenced, Go, Journal, Recorded, RunBusy, RunExists, StepChanged
 from orchestrator.journal.memory import MemoryJournal
 from orchestrator.journal.sqlite import SqliteJournal
+from providers.messages import Usage
 
 pytestmark = pytest.mark.anyio
 
@@ -72,6 +74,82 @@ async def test_an_ended_unit_is_not_claimed_again_but_a_parked_one_is(journal: J
     await journal.park("r/a", await held(journal), "a person")
     await journal.end("r/a", await held(journal))
     assert await journal.claim("r/a", "me") is None
+
+
+async def test_the_first_result_of_a_step_stays(journal: Journal) -> None:
+    fence = await held(journal)
+    await journal.begin("r/a", "turn-1", b"h", fence)
+    await journal.finish("r/a", "turn-1", fence, "first", [event(1)])
+    await journal.finish("r/a", "turn-1", fence, "second", [event(1), event(2)])
+    assert await journal.begin("r/a", "turn-1", b"h", fence) == Recorded("first")
+    assert await journal.events("r") == [event(1), event(2)]
+
+
+async def test_every_call_brings_its_events_in_order(journal: Journal) -> None:
+    fence = await held(journal)
+    await journal.begin("r/a", "turn-1", b"h", fence, [event(1)])
+    await journal.finish("r/a", "turn-1", fence, "x", [event(2)])
+    await journal.park("r/a", fence, "a person", [event(3)])
+    fence = await held(journal)
+    await journal.end("r/a", fence, [event(4)])
+    await journal.append("r", [event(5)])
+    assert [found.seq for found in await journal.events("r")] == [1, 2, 3, 4, 5]
+    assert [found.seq for found in await journal.events("r", after_seq=3)] == [4, 5]
+
+
+async def test_what_was_cut_short_is_known_until_it_is_finished_given_up_or_its_unit_ended(journal: Journal) -> None:
+    fence = await held(journal)
+    for key in ("given up", "finished", "begun again", "cut"):
+        await journal.begin("r/a", key, b"h", fence)
+    await journal.finish("r/a", "finished", fence, "x")
+    await journal.give_up("r/a", "given up", fence)
+    await journal.give_up("r/a", "begun again", fence)
+    await journal.begin("r/a", "begun again", b"h", fence)
+    assert await journal.cut_short("r") == [Cut("r/a", "begun again"), Cut("r/a", "cut")]
+    await journal.end("r/a", fence)
+    assert await journal.cut_short("r") == []
+
+
+async def test_a_run_is_made_once_and_known_by_what_it_is_made_of(journal: Journal) -> None:
+    about = About(
+        "pair", "/x/squad.yaml", "name: pair 🦊" * 99, {"idea": ["tea", 1.5]}, {"task a": "d"}, {"stub": True}, 7.5
+    )
+    await journal.create("r", about)
+    assert await journal.about("r") == about
+    with pytest.raises(RunExists):
+        await journal.create("r", about)
+    with pytest.raises(RunNotFound):
+        await journal.about("other")
+    assert await journal.events("other") == []
+
+
+async def test_runs_are_listed_newest_first_with_how_they_ended(journal: Journal) -> None:
+    for name in ("one", "two", "three"):
+        await journal.create(name, About(name))
+    finished = RunFinished("one", "waiting", {}, {}, Usage(), 12, {}, False)
+    await journal.append("one", [Event("one", "", 0, 1, 0.0, finished)])
+    await journal.append(
+        "two", [Event("two", "", 0, 1, 0.0, finished), Event("two", "", 0, 2, 0.0, RunResumed((), ()))]
+    )
+    lines = [(line.run, line.status, line.cost) for line in await journal.runs()]
+    assert lines == [("three", "running", None), ("two", "running", None), ("one", "waiting", 12)]
+    assert [line.run for line in await journal.runs(limit=1)] == ["three"]
+
+
+async def test_one_driver_a_run(journal: Journal) -> None:
+    with journal.driving("r"):
+        with pytest.raises(RunBusy), journal.driving("r"):
+            raise AssertionError("two at once")
+        with journal.driving("other"):
+            pass
+    with journal.driving("r"):
+        pass
+
+
+async def test_a_journal_is_closed_twice(journal: Journal) -> None:
+    await journal.append("r", [event(1)])
+    await journal.aclose()
+    await journal.aclose()
 
 
 async def test_signals_count_once(journal: Journal) -> None:

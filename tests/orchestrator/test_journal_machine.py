@@ -1,0 +1,137 @@
+"""Whatever is done in whatever order, the journal on disk answers as the one in memory does."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from anyio.from_thread import start_blocking_portal
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from orchestrator.events import Event, RunFinished, RunResumed, TaskStarted
+from orchestrator.journal import About, JournalError
+from orchestrator.journal.memory import MemoryJournal
+from orchestrator.journal.sqlite import SqliteJournal
+from providers.messages import Usage
+
+RUNS, UNITS, KEYS = ("r", "s"), ("r/a", "r/b[1]", "s/a"), ("turn-1", "turn-2")
+PAYLOADS = (
+    TaskStarted("a", 1, "🦊" * 300),
+    RunFinished("r", "done", {"x": [1]}, {}, Usage(1), 3, {}, False),
+    RunResumed((), ()),
+)
+EVENTS = st.lists(
+    st.tuples(st.sampled_from(["a", ""]), st.integers(0, 1), st.integers(1, 4), st.sampled_from(PAYLOADS)), max_size=3
+)
+SHM = "/dev/shm" if Path("/dev/shm").is_dir() else None  # no disk is needed to compare answers
+
+
+def events(run: str, given: Sequence[tuple[str, int, int, Any]]) -> list[Event]:
+    return [Event(run, task, turn, seq, 1.5, payload) for task, turn, seq, payload in given]
+
+
+class Journals(RuleBasedStateMachine):
+    """Each rule does the same to both, and compares what they say."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = tempfile.mkdtemp(dir=SHM)
+        self.memory = MemoryJournal()
+        self.sqlite = SqliteJournal(Path(self.folder) / "journal.db")
+        self.portals = start_blocking_portal()
+        self.portal = self.portals.__enter__()
+        self.fences: dict[str, int] = {}
+        self.begun: set[tuple[str, str]] = set()
+
+    def teardown(self) -> None:
+        self.portal.call(self.sqlite.aclose)
+        self.portals.__exit__(None, None, None)
+        shutil.rmtree(self.folder)
+
+    def both(self, name: str, *args: Any) -> Any:
+        said = [self.ask(journal, name, args) for journal in (self.memory, self.sqlite)]
+        assert said[0] == said[1], name
+        return said[0]
+
+    def ask(self, journal: Any, name: str, args: tuple[Any, ...]) -> Any:
+        try:
+            return self.portal.call(getattr(journal, name), *args)
+        except JournalError as error:
+            return type(error)
+
+    @initialize()
+    def known(self) -> None:
+        for run in RUNS:
+            self.both("create", run, About(run, text="x" * 500))
+
+    @rule(unit=st.sampled_from(UNITS))
+    def claim(self, unit: str) -> None:
+        fence = self.both("claim", unit, "me")
+        if fence is not None:
+            self.fences[unit] = fence
+
+    @rule(
+        unit=st.sampled_from(UNITS),
+        key=st.sampled_from(KEYS),
+        seal=st.sampled_from([b"h", b"h", b"i"]),
+        told=EVENTS,
+        old=st.booleans(),
+    )
+    def begin(self, unit: str, key: str, seal: bytes, told: Any, old: bool) -> None:
+        fence = self.fences.get(unit, 0) - old
+        said = self.both("begin", unit, key, seal, fence, events(unit[0], told))
+        if not isinstance(said, type):
+            self.begun.add((unit, key))
+
+    @precondition(lambda self: self.begun)
+    @rule(data=st.data(), result=st.sampled_from(["x" * 300, {"a": [1]}, None]), told=EVENTS, old=st.booleans())
+    def finish(self, data: Any, result: Any, told: Any, old: bool) -> None:
+        unit, key = data.draw(st.sampled_from(sorted(self.begun)))
+        self.both("finish", unit, key, self.fences[unit] - old, result, events(unit[0], told))
+
+    @precondition(lambda self: self.begun)
+    @rule(data=st.data())
+    def give_up(self, data: Any) -> None:
+        unit, key = data.draw(st.sampled_from(sorted(self.begun)))
+        self.both("give_up", unit, key, self.fences[unit])
+
+    @rule(unit=st.sampled_from(UNITS), told=EVENTS)
+    def end(self, unit: str, told: Any) -> None:
+        self.both("end", unit, self.fences.get(unit, 0), events(unit[0], told))
+
+    @rule(unit=st.sampled_from(UNITS), told=EVENTS)
+    def park(self, unit: str, told: Any) -> None:
+        self.both("park", unit, self.fences.get(unit, 0), "a person", events(unit[0], told))
+
+    @rule(run=st.sampled_from(RUNS), told=EVENTS)
+    def append(self, run: str, told: Any) -> None:
+        self.both("append", run, events(run, told))
+
+    @rule(run=st.sampled_from(RUNS), name=st.sampled_from("xy"), value=st.integers(), key=st.sampled_from("kl"))
+    def signal(self, run: str, name: str, value: int, key: str) -> None:
+        self.both("signal", run, name, value, key)
+
+    @rule(run=st.sampled_from(RUNS))
+    def request_cancel(self, run: str) -> None:
+        self.both("request_cancel", run)
+
+    @rule()
+    def another_process(self) -> None:
+        self.portal.call(self.sqlite.aclose)
+        self.sqlite = SqliteJournal(self.sqlite.path)
+
+    @invariant()
+    def read_the_same(self) -> None:
+        self.both("runs")
+        for run in RUNS:
+            for name in ("events", "signals", "cut_short", "cancel_requested"):
+                self.both(name, run)
+
+
+Journals.TestCase.settings = settings(max_examples=20, stateful_step_count=25, deadline=None)
+TestJournals = Journals.TestCase
