@@ -179,6 +179,14 @@ class ArtifactWritten:
 
 
 @dataclass(frozen=True, slots=True)
+class RoutingReread:
+    """The routing file changed. `error` says why what was read before still holds; None: the new one does."""
+
+    file: str
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class BudgetReached:
     """A cap left no room for a call. `action` is what follows: pause, stop or downgrade_tier."""
 

@@ -43,6 +43,8 @@ class Squad:
     _found: tuple[Problem, ...] = field(repr=False)
     text: str = field(default="", repr=False)
     """The YAML that it was read from."""
+    routing_file: Path | None = field(default=None, repr=False)
+    """The file that `policy` and `catalog` were read from, where there is one."""
 
     @property
     def name(self) -> str:
@@ -91,9 +93,15 @@ class Squad:
         if personas:
             source = first_of(in_memory(personas), source)
         own = Personas(source)
-        squad = cls(spec, name, own, tuple(tools), policy, catalog, functions or {}, (), node, tuple(found), text)
+        file = None if routing is None or isinstance(routing, Mapping) else Path(routing)
+        squad = cls(spec, name, own, tuple(tools), policy, catalog, functions or {}, (), node, tuple(found), text, file)
         _, warnings = squad._resolve(None, None)
         return replace(squad, warnings=tuple(warnings))
+
+    def routing_now(self) -> tuple[Policy, Catalog]:
+        """Return what the routing file says now. Raise `SpecError` with every mistake in it."""
+        policy, catalog = load_routing(self.routing_file)
+        return policy, _serving(catalog, (agent.model for agent in self.spec.agents.values()))
 
     def plan(self, inputs: Mapping[str, Any] | None = None, tools: Registry | None = None) -> Plan:
         """Return the plan of a run with these inputs, defaults filled in. Raise `PlanError` where one does not fit.

@@ -45,16 +45,31 @@ class ProviderManager:
         rng: Random | None = None,
         ledger: Ledger | None = None,
     ) -> None:
-        known = list(candidates)
-        foreign = {
-            c.name: f"dialect {c.provider.dialect} is not built in" for c in known if c.provider.dialect not in adapters
-        }
-        usable = [c for c in known if c.name not in foreign]
-        self.fleet = Fleet(usable, policy, {**(unconfigured or {}), **foreign}, sole=sole)
+        self._dialects = frozenset(adapters)
+        usable, missing = self._usable(candidates, unconfigured)
+        self.fleet = Fleet(usable, policy, missing, sole=sole)
         self._access = Access(adapters, transport)
         self.clock = clock
         self.metering = Metering(MemoryLedger() if ledger is None else ledger, self.fleet, clock)
         self.rng = Random() if rng is None else rng  # noqa: S311  # jitter, not a secret
+
+    def adopt(self, policy: Policy, catalog: Catalog, environ: Mapping[str, str]) -> None:
+        """Go on under another policy and catalog; turns that began before end as they began.
+
+        Raise `CatalogError`, with everything as it was. A manager that was opened without a transport gets none.
+        """
+        policy, catalog = with_environment(policy, catalog, environ)
+        usable, missing = self._usable(catalog.candidates(environ), catalog.unconfigured(environ))
+        self.fleet.adopt(policy, usable, missing)
+
+    def _usable(
+        self, candidates: Iterable[Candidate], unconfigured: Mapping[str, str] | None
+    ) -> tuple[list[Candidate], dict[str, str]]:
+        """Return those whose dialect is spoken here, and why others cannot be asked."""
+        known = list(candidates)
+        strange = [c for c in known if c.provider.dialect not in self._dialects]
+        missing = {c.name: f"dialect {c.provider.dialect} is not built in" for c in strange}
+        return [c for c in known if c.name not in missing], {**(unconfigured or {}), **missing}
 
     @property
     def configured(self) -> tuple[str, ...]:

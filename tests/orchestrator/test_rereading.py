@@ -1,0 +1,87 @@
+"""A routing file that changes while a manager answers: taken whole before the next turn, or not at all."""
+
+from __future__ import annotations
+
+import pytest
+
+from agents.events import TurnEnded
+from orchestrator.events import GateAnswered, GateOpened, RoutingReread
+from orchestrator.rereading import Rereading
+from orchestrator.runtime import run_squad
+from orchestrator.squad import Squad, load_routing
+from providers.adapters.scripted import Scripted, say
+from providers.messages import Request, user
+from providers.router import open_manager
+
+pytestmark = pytest.mark.anyio
+ROUTING = """\
+tiers: {{worker: [lab/{model}]}}
+providers:
+  lab:
+    dialect: openai-chat
+    base_url: {url}
+    models: {{one: {{context: 9000, max_output: 900}}, two: {{context: 9000, max_output: 900}}}}
+"""
+ASK = Request((user("hi"),))
+
+
+async def test_a_change_holds_from_the_next_turn_on_and_a_mistake_leaves_the_old_one(tmp_path):
+    file, seen = tmp_path / "agent_routing.yaml", []
+
+    def write(model: str) -> None:
+        fresh = tmp_path / "fresh"
+        fresh.write_text(ROUTING.format(model=model, url="http://127.0.0.1:9/v1"))
+        fresh.replace(file)
+
+    async def asked() -> str:
+        return (await manager.complete(ASK, emit=seen.append)).model
+
+    def told() -> list[RoutingReread]:
+        return [event for event in seen if isinstance(event, RoutingReread)]
+
+    write("one")
+    policy, catalog = load_routing(file)
+    adapters = {"openai-chat": Scripted([say("hello")] * 9)}
+    async with open_manager(policy, catalog, {}, adapters=adapters) as opened:
+        manager = Rereading(opened, file, lambda: load_routing(file), {})
+        assert await asked() == "one"
+        write("two")
+        assert [await asked(), await asked()] == ["two", "two"]
+        assert told() == [RoutingReread(str(file), None)]
+        write("three")
+        assert [await asked(), await asked()] == ["two", "two"]
+        assert len(told()) == 2
+        assert "serves no model 'three'" in (told()[1].error or "")
+        file.unlink()
+        assert [await asked(), await asked()] == ["two", "two"]
+        assert len(told()) == 3
+        write("one")
+        assert await asked() == "one"
+
+
+SQUAD = """\
+name: pair
+agents:
+  one: {persona: dev}
+tasks:
+  first: {agent: one, description: Begin.}
+  approve: {needs: [first], approval: {prompt: Go on?, show: [first]}}
+  second: {agent: one, needs: [approve], description: Go on.}
+"""
+
+
+async def test_a_run_takes_its_next_turn_to_the_model_that_the_file_names_by_then(tmp_path, loopback):
+    file, seen = tmp_path / "agent_routing.yaml", []
+    url = loopback.url("ok")
+    file.write_text(ROUTING.format(model="one", url=url))
+
+    async def swap(gate: GateOpened) -> GateAnswered:
+        file.write_text(ROUTING.format(model="two", url=url) + "# swapped")
+        return GateAnswered(gate.task, gate.choices[0], "", "terminal")
+
+    squad = Squad.from_text(SQUAD, routing=file)
+    result = await run_squad(squad, on_event=seen.append, environ={}, offline=False, ask=swap)
+    data = [event.data for event in seen]
+    assert result.status == "done"
+    assert [each.model for each in data if isinstance(each, TurnEnded)] == ["one", "two"]
+    assert [each.error for each in data if isinstance(each, RoutingReread)] == [None]
