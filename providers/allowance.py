@@ -90,11 +90,16 @@ def _spelled(window: Window) -> str:
     return f"{window.unit}@{window.timezone}" if isinstance(window, Calendar) else f"{kind}:{window.seconds:g}"
 
 
+_SPELLED = {1.0: "1 s", 60.0: "1 min", 3600.0: "1 h", 86400.0: "24 h"}
+
+
 def words(limit: Limit) -> str:
-    """Return a limit as a person would say it: `30 requests in 60 s`."""
+    """Return a limit as a person would say it: `30 requests in 1 min`."""
     if limit.paced:
         return f"a request every {limit.window:g} s"
-    window = f"a {limit.kind} ({limit.timezone})" if limit.kind in ("day", "month") else f"{limit.window:g} s"
+    window = _SPELLED.get(limit.window, f"{limit.window:g} s")
+    if limit.kind in ("day", "month"):
+        window = f"a {limit.kind} ({limit.timezone})"
     return f"{limit.amount:,g} {limit.metric} in {window}"
 
 

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from random import Random
 
 import anyio.lowlevel
@@ -160,11 +161,16 @@ async def open_manager(
     offline: bool = False,
     transport: Transport | None = None,
     adapters: Mapping[str, Adapter | LocalAdapter] | None = None,
+    ledger: Ledger | None = None,
+    state: Path | None = None,
 ) -> AsyncIterator[ProviderManager]:
     """Yield a manager of every candidate that `environ` (None: this process's) has a key for; close its sockets after.
 
     `offline`: the stub answers everything, whatever tier or model is asked for, and no network is opened. What is not
     given is the packaged catalog, the built-in policy, the dialects that are built in. Raises `CatalogError`.
+
+    `ledger` counts what limits allow; it is the caller's to close. Without one, counts are kept in the folder `state`,
+    or without a folder in memory. No file is made before a call that a limit binds.
     """
     catalog = load_catalog() if catalog is None else catalog
     policy = default_policy(catalog) if policy is None else policy
@@ -180,12 +186,33 @@ async def open_manager(
         hosted = any(not isinstance(adapters.get(c.provider.dialect), LocalAdapter | None) for c in candidates)
         if transport is None and hosted:
             transport = await stack.enter_async_context(open_transport())
+        if ledger is None and state is not None:
+            ledger = kept_in(state)
+            stack.push_async_callback(ledger.aclose)
         yield ProviderManager(
-            candidates, policy, adapters=adapters, transport=transport, unconfigured=missing, sole=sole
+            candidates,
+            policy,
+            adapters=adapters,
+            transport=transport,
+            unconfigured=missing,
+            sole=sole,
+            ledger=ledger,
         )
 
 
+def kept_in(state: Path, emit: Emit = ignore) -> Ledger:
+    """Return the ledger that the processes of one machine share in their folder for state.
+
+    Where it cannot be written, each of them goes on alone with a share of every limit, and tells `emit`.
+    """
+    from providers.ledger.sheltered import ShelteredLedger
+    from providers.ledger.sqlite import SqliteLedger
+
+    return ShelteredLedger(SqliteLedger(state / LEDGER_FILE), emit=emit)
+
+
 _STUB = "stub/stub"
+LEDGER_FILE = "limits.sqlite3"
 
 
 def _built_in() -> dict[str, Adapter | LocalAdapter]:

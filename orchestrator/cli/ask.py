@@ -90,7 +90,8 @@ async def _ask(request: Request, settings: Settings, stream: bool, as_json: bool
     async with anyio.create_task_group() as tasks:
         interruption = Interruption(tasks.cancel_scope, lambda: False)
         await tasks.start(interruption.watch)
-        async with open_manager(policy, catalog, os.environ, offline=offline) as manager:
+        state = settings.state_folder
+        async with open_manager(policy, catalog, os.environ, offline=offline, state=state) as manager:
             answer = _stream(manager, request, emit) if stream else manager.complete(request, emit=emit)
             response = await answer
         tasks.cancel_scope.cancel()

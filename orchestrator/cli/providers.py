@@ -1,4 +1,4 @@
-"""`providers ls` and `providers test`."""
+"""`providers ls` and `providers test`; `limits` and `reset` stand in `allowances.py`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import anyio
 import click
 
+from orchestrator.cli.allowances import limits_command, reset_command
 from orchestrator.cli.app import Group, settings_of
 from orchestrator.cli.exits import Exit, NothingSelected, Unusable
 from orchestrator.cli.given import load_policy
@@ -19,6 +20,8 @@ from orchestrator.cli.view import duration, usd
 from providers.unicode import printable
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from providers.catalog import Catalog, Limit, Model, Price, Provider
     from providers.policy import Policy
 
@@ -30,6 +33,10 @@ WINDOWS = {1.0: "second", 60.0: "minute", 3600.0: "hour", 86400.0: "day"}
 @click.group("providers", cls=Group)
 def providers_command() -> None:
     """Who can be asked."""
+
+
+providers_command.add_command(limits_command)
+providers_command.add_command(reset_command)
 
 
 @providers_command.command("ls")
@@ -138,7 +145,7 @@ def test_providers(context: click.Context, name: str | None) -> int:
         lacking = catalog.unconfigured(os.environ)
         ways = [f"{who}: {why}" for who, why in lacking.items() if name in (None, who)]
         raise NothingSelected("no provider is configured to be tested", "; ".join(ways))
-    trials = anyio.run(_try_all, policy, catalog, chosen)
+    trials = anyio.run(_try_all, policy, catalog, chosen, settings_of(context).state_folder)
     click.echo(columns([("MODEL", "RESULT", "TIME", "COST"), *map(_trial_row, trials)]))
     failed = [trial for trial in trials if trial.failure is not None]
     Talk(settings_of(context)).say(f"{len(trials) - len(failed)} of {len(trials)} answered")
@@ -166,11 +173,14 @@ def exit_of_trials(failures: Sequence[BaseException | None]) -> Exit:
     return Exit.CREDENTIALS if Exit.CREDENTIALS in codes else Exit.NO_ANSWER
 
 
-async def _try_all(policy: Policy, catalog: Catalog, names: Iterable[str]) -> list[Trial]:
+async def _try_all(policy: Policy, catalog: Catalog, names: Iterable[str], state: Path) -> list[Trial]:
     from providers.router import open_manager
 
     trials: list[Trial] = []
-    async with open_manager(policy, catalog, os.environ) as manager, anyio.create_task_group() as tasks:
+    async with (
+        open_manager(policy, catalog, os.environ, state=state) as manager,
+        anyio.create_task_group() as tasks,
+    ):
         for name in names:
             tasks.start_soon(_try_one, manager, name, trials)
     return sorted(trials, key=lambda trial: trial.name)

@@ -120,6 +120,7 @@ async def execute(order: Order, squad: Squad, plan: Plan, talk: Talk) -> Exit:
                 timeout_s=order.timeout,
                 ask=ask,
                 journal=journal,
+                state=order.settings.state_folder,
             )
 
         caps = caps_of(plan, order.max_cost, order.timeout)

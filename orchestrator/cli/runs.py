@@ -147,7 +147,14 @@ async def _resume(
 
         def opening(ask: Answer) -> AbstractAsyncContextManager[Run]:
             return resume_run(
-                squad, run, journal=journal, environ=os.environ, max_cost_usd=cost, timeout_s=seconds, ask=ask
+                squad,
+                run,
+                journal=journal,
+                environ=os.environ,
+                max_cost_usd=cost,
+                timeout_s=seconds,
+                ask=ask,
+                state=settings.state_folder,
             )
 
         old = about.options

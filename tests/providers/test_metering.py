@@ -235,7 +235,7 @@ class TestWhenALimitIsReached:
         assert net.calls == {"a": 200, "b": 50}
         assert [e.provider for e in events if isinstance(e, AttemptStarted)].index("b") == 200
         reasons = [e.refused["a/m"] for e in events if isinstance(e, RouteChosen) and e.refused]
-        assert reasons[0] == "its limit of 200 requests in 86400 s is used up until 2026-11-21T12:24:00Z"
+        assert reasons[0] == "its limit of 200 requests in 24 h is used up until 2026-11-21T12:24:00Z"
         assert router.fleet.standings["a/m"].blocked_until(clock())[0] == NOON + 86400 + 1440
 
     async def test_a_turn_waits_for_the_earliest_instant_within_its_deadline(self):
@@ -270,7 +270,7 @@ class TestWhenALimitIsReached:
 
     async def test_what_can_never_fit_says_so(self):
         router = manager(Net(), candidate("a", Limit("input", 10, 60)))
-        with pytest.raises(NoRoute, match="more than its limit of 10 input in 60 s allows at all"):
+        with pytest.raises(NoRoute, match="more than its limit of 10 input in 1 min allows at all"):
             await router.complete(Request((user("hi " * 80),)))
 
     async def test_an_answer_expected_to_be_long_fits_an_empty_window(self):

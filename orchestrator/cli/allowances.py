@@ -1,0 +1,122 @@
+"""`providers limits` and `providers reset`: what providers still allow, and how to forget what was counted."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import click
+
+from orchestrator.cli.app import Command, settings_of
+from orchestrator.cli.exits import Unusable
+from orchestrator.cli.given import load_policy
+from orchestrator.cli.table import columns
+from orchestrator.cli.telling import Talk, print_json
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from orchestrator.cli.app import Settings
+    from providers.quota import Meter, Used
+
+
+@click.command("limits", cls=Command)
+@click.option("--json", "as_json", is_flag=True, help="Write JSON.")
+@click.pass_context
+def limits_command(context: click.Context, as_json: bool) -> None:
+    """Show what is used of each limit that is kept, and when all of it is free again.
+
+    Kept are the limits that a routing file states, and a plan's published ones where it says `plan: free`.
+    """
+    settings = settings_of(context)
+    kept, now = kept_limits(settings), time.time()
+    used = anyio.run(_usage, settings.state_folder, [meter for _, meter in kept], now)
+    # A hold is no limit: it is told only while a provider has shut the door.
+    rows = [(who, each) for (who, _), each in zip(kept, used, strict=True) if each.meter.amount or each.used]
+    if as_json:
+        print_json([_document(who, each, now) for who, each in rows], indent=2)
+    elif not rows:
+        Talk(settings).say("no limit is kept: a routing file states them, or says `plan: free` of a provider")
+    else:
+        click.echo(columns([("FOR", "LIMIT", "USED", "LEFT", "ALL FREE AT"), *(_row(*row, now) for row in rows)]))
+
+
+@click.command("reset", cls=Command)
+@click.argument("provider", required=False)
+@click.pass_context
+def reset_command(context: click.Context, provider: str | None) -> None:
+    """Forget what was counted of all limits that are kept, or of one PROVIDER's."""
+    settings = settings_of(context)
+    kept = kept_limits(settings)
+    meters = [meter for who, meter in kept if provider in (None, who.partition("/")[0])]
+    if not meters:
+        raise Unusable(f"no limit is kept for {provider}" if provider else "no limit is kept", "nothing to forget")
+    anyio.run(_forget, settings.state_folder, meters)
+    Talk(settings).say(f"forgot what was counted of {len(meters)} limits")
+
+
+def kept_limits(settings: Settings) -> list[tuple[str, Meter]]:
+    """Return whom each limit that is kept binds, `provider` or `provider/model`, and its meter."""
+    from providers.allowance import allowance
+    from providers.policy import with_environment
+
+    policy, catalog = load_policy(settings)
+    _, catalog = with_environment(policy, catalog, os.environ)
+    found: dict[str, tuple[str, Meter]] = {}
+    for candidate in catalog.candidates(os.environ):
+        bound = allowance(candidate)
+        if bound is not None:
+            name = candidate.provider.name
+            for limit, meter in bound.limits:
+                whom = limit.model or "+".join(limit.pool)
+                found[meter.key] = (f"{name}/{whom}" if whom else name, meter)
+            found[bound.hold.key] = (candidate.name, bound.hold)
+    return list(found.values())
+
+
+async def _usage(state: Path, meters: Sequence[Meter], now: float) -> list[Used]:
+    from providers.ledger.memory import MemoryLedger
+    from providers.router import LEDGER_FILE, kept_in
+
+    # Looking makes no file.
+    ledger = kept_in(state) if (state / LEDGER_FILE).exists() else MemoryLedger()
+    try:
+        return await ledger.usage(meters, now)
+    finally:
+        await ledger.aclose()
+
+
+async def _forget(state: Path, meters: Iterable[Meter]) -> None:
+    from providers.router import LEDGER_FILE, kept_in
+
+    if (state / LEDGER_FILE).exists():
+        ledger = kept_in(state)
+        try:
+            await ledger.forget(list(meters))
+        finally:
+            await ledger.aclose()
+
+
+def _document(who: str, used: Used, now: float) -> dict[str, Any]:
+    return {
+        "schema_version": 1,
+        "for": who,
+        "limit": used.meter.label,
+        "amount": used.meter.amount,
+        "used": used.used,
+        "left": used.left,
+        "all_free_at": _instant(used.resets_at) if used.resets_at > now else None,
+    }
+
+
+def _row(who: str, used: Used, now: float) -> tuple[str, ...]:
+    free = _instant(used.resets_at) if used.resets_at > now else "now"
+    return who, used.meter.label, f"{used.used:,.6g}", f"{used.left:.0%}", free
+
+
+def _instant(at: float) -> str:
+    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%dT%H:%M:%SZ}"
