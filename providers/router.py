@@ -18,6 +18,7 @@ from providers.errors import ProviderError
 from providers.events import Emit, ignore
 from providers.ledger import Ledger
 from providers.ledger.memory import MemoryLedger
+from providers.ledger.sheltered import sheltered
 from providers.messages import Request, Response
 from providers.metering import Held, Metering
 from providers.policy import Policy, default_policy, with_environment
@@ -51,7 +52,7 @@ class ProviderManager:
         self.fleet = Fleet(usable, policy, missing, sole=sole)
         self._access = Access(adapters, transport)
         self.clock = clock
-        self.metering = Metering(MemoryLedger() if ledger is None else ledger, self.fleet, clock)
+        self.metering = Metering(MemoryLedger() if ledger is None else sheltered(ledger), self.fleet, clock)
         self.rng = Random() if rng is None else rng  # noqa: S311  # jitter, not a secret
 
     def adopt(self, policy: Policy, catalog: Catalog, environ: Mapping[str, str]) -> None:

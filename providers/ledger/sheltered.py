@@ -109,5 +109,10 @@ class ShelteredLedger:
         return replace(meter, amount=min(meter.amount, max(meter.amount * self._share, amount)))
 
 
+def sheltered(ledger: Ledger) -> Ledger:
+    """Return a ledger that never raises `LedgerDown`: itself, where it is one of those that can't."""
+    return ledger if isinstance(ledger, MemoryLedger | ShelteredLedger) else ShelteredLedger(ledger)
+
+
 async def _nothing() -> None:
     return None

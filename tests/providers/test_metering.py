@@ -25,6 +25,7 @@ from providers.errors import (
     Unreachable,
 )
 from providers.events import AttemptStarted, RouteChosen, WaitingForProvider
+from providers.ledger.sqlite import SqliteLedger
 from providers.messages import FinishReason, Needs, Request, Response, TextDelta, Usage, assistant, user
 from providers.policy import Policy
 from providers.router import ProviderManager
@@ -360,6 +361,18 @@ class TestTheProvidersWord:
         await anyio.sleep(61)
         standing.blocked_until(clock())
         assert standing.headroom is None
+
+
+async def test_a_ledger_that_is_down_ends_no_turn(tmp_path):
+    (tmp_path / "limits").write_bytes(b"no database" * 99)
+    a = candidate("a", Limit("requests", 8, 60))
+    policy = Policy({"worker": ("a/m",)}, last_resort=())
+    ledger = SqliteLedger(tmp_path / "limits")
+    router = ProviderManager([a], policy, adapters={"test": Dialect()}, transport=Net(), clock=clock, ledger=ledger)
+    for _ in range(2):  # its share of eight
+        await router.complete(ask(1))
+    with pytest.raises(NoRoute):
+        await router.complete(ask(1))
 
 
 async def test_without_limits_nothing_is_asked_of_the_ledger():
