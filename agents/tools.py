@@ -30,7 +30,8 @@ class Tool:
     Arguments are validated, by the signature's types or by `parameters` (a JSON Schema) where given, before `function`
     gets them as keywords. A function that isn't async runs in a thread unless `blocking` is False. After `timeout_s`
     the model is told so; a thread cannot be stopped and may still finish. Results are cut at `max_chars`.
-    `idempotent`: calling it twice does no harm. `approval` "ask": a person is asked before each call.
+    `idempotent`: calling it twice does no harm; a call of another one that a crash cut short is made again only with a
+    person's leave. `approval` "ask": a person is asked before each call.
     """
 
     name: str
@@ -143,28 +144,32 @@ async def call_all(
 
 
 async def _step(call: ToolCall, i: int, tools: Mapping[str, Tool], ctx: RunContext, turn: int) -> ToolResult:
+    name = f"{ctx.path}/turn-{turn}/tool-{i}"
     request_hash = hashlib.sha256(f"{call.name}\0{call.arguments}".encode("utf-8", "surrogatepass")).digest()
 
     async def work() -> ToolResult:
         ctx.emit(ToolStarted(turn, i, call.name))
         began = anyio.current_time()
-        made = await _checked(call, tools, ctx)
+        made = await _checked(call, tools, ctx, unknown=name in ctx.cut_short)
         ctx.emit(ToolEnded(turn, i, call.name, not made.is_error, (anyio.current_time() - began) * 1000))
         return made
 
-    result: ToolResult = await ctx.do(f"{ctx.path}/turn-{turn}/tool-{i}", request_hash, work)
+    result: ToolResult = await ctx.do(name, request_hash, work)
     # A replayed result answers this turn's call, whatever id its own turn had.
     return result if result.call_id == call.id else ToolResult(call.id, call.name, result.content, result.is_error)
 
 
-async def _checked(call: ToolCall, tools: Mapping[str, Tool], ctx: RunContext) -> ToolResult:
+async def _checked(call: ToolCall, tools: Mapping[str, Tool], ctx: RunContext, *, unknown: bool) -> ToolResult:
+    """Return the result of a call that may be made. `unknown`: it was cut short, and may have taken effect."""
     chosen = tools.get(call.name)
     if chosen is None:
         return _failed(call, f"there is no tool of this name; there are: {', '.join(tools) or 'none'}")
-    if chosen.approval != "never":
+    unknown = unknown and not chosen.idempotent
+    if unknown or chosen.approval != "never":
         if ctx.approve is None:
             return _failed(call, "it needs a person's approval, and nobody can be asked now; go on without it")
-        if not await ctx.approve(call.name, call.arguments):
+        again = " again, though it was cut short and may have taken effect" if unknown else ""
+        if not await ctx.approve(f"{call.name}{again}", call.arguments):
             return _failed(call, "a person refused this call")
     return await chosen.call(call)
 

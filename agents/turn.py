@@ -59,6 +59,9 @@ class RunContext:
     approve: Approve | None = None
     """Asked before a tool whose `approval` is "ask" runs; None: nobody can be asked, so such a tool is refused."""
 
+    cut_short: frozenset[str] = frozenset()
+    """Steps that were in flight when an earlier process of the run ended: nobody knows whether they took effect."""
+
     def at(self, **changes: Any) -> RunContext:
         return replace(self, **changes)
 

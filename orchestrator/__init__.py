@@ -12,9 +12,10 @@ if TYPE_CHECKING:
     from orchestrator._version import __version__ as __version__
     from orchestrator.errors import NoProvider, OrchestratorError, PlanError, SpecError
     from orchestrator.events import Event, GateAnswered, GateOpened, to_json
+    from orchestrator.journal.sqlite import SqliteJournal
     from orchestrator.plan import Plan
     from orchestrator.run import RunResult
-    from orchestrator.runtime import Run, open_run, run_squad, run_sync
+    from orchestrator.runtime import Run, open_run, resume_run, run_squad, run_sync
     from orchestrator.squad import Squad
 
 _HOMES = {
@@ -32,7 +33,9 @@ _HOMES = {
     "run_sync": "runtime",
     "RunResult": "run",
     "SpecError": "errors",
+    "resume_run": "runtime",
     "Squad": "squad",
+    "SqliteJournal": "journal.sqlite",
     "to_json": "events",
 }
 
@@ -47,8 +50,10 @@ __all__ = [
     "Run",
     "RunResult",
     "SpecError",
+    "SqliteJournal",
     "Squad",
     "open_run",
+    "resume_run",
     "run_squad",
     "run_sync",
     "to_json",

@@ -48,6 +48,7 @@ from providers.errors import BudgetSpent
 from providers.events import Emit
 from providers.messages import Usage
 
+NONE: frozenset[str] = frozenset()
 Perform = Callable[[TaskPlan, Scope, RunContext], Awaitable[Done]]
 """Does one unit's work: `Crew.perform`, or a test's function."""
 
@@ -158,7 +159,9 @@ class Driver:
         # What a resumed run has worked counts against its time; how long it lay does not.
         account = open_account("squad", plan.budget, clock() - past.worked_s, past.paid)
         self._purse = Purse((), clock).within(account)
-        self._in_flight = in_flight
+        self._cut_short: defaultdict[str, set[str]] = defaultdict(set)
+        for unit, key in in_flight:
+            self._cut_short[unit].add(key)
         self._over = anyio.Event()
         self._asking = 0
         self._failure: JournalError | None = None
@@ -298,13 +301,15 @@ class Driver:
         return Scope(values, state.comments, self._past.tried.get(unit.path, 0))
 
     def _context(self, unit: Unit, unit_id: str, fence: int) -> RunContext:
+        cut_short = frozenset(self._cut_short[unit_id]) if self._cut_short else NONE
+
         async def do(name: str, request_hash: bytes, work: Callable[[], Awaitable[Any]]) -> Any:
             if self.interrupted:
                 raise Parked("interrupted")
             step = await self._journal.begin(unit_id, name, request_hash, fence, self._recorder.take())
             if isinstance(step, Recorded):
                 return step.result
-            if (unit_id, name) in self._in_flight:
+            if name in cut_short:
                 self._recorder.record(unit.path, CallRepeated(name))
             try:
                 result = await work()
@@ -324,7 +329,8 @@ class Driver:
             return answer.choice == "approve"
 
         path = unit.path
-        return RunContext(emit=self._recorder.at(path), do=do, purse=self._purse, path=path, approve=approve)
+        emit = self._recorder.at(path)
+        return RunContext(emit=emit, do=do, purse=self._purse, path=path, approve=approve, cut_short=cut_short)
 
     def _limited(self, unit: Unit, error: Parked | BudgetSpent) -> TaskEnded | ElementEnded | TaskParked:
         if isinstance(error, Parked):

@@ -156,7 +156,7 @@ async def open_run(
             options,
             clock(),
         )
-        with setting.journal.driving(setting.run_id):
+        async with setting.journal.driving(setting.run_id):
             await setting.journal.create(setting.run_id, about)
             started = RunStarted(plan.name, tuple(plan.tasks), stub, None if folder is None else str(folder))
             async with _running(plan, complete, stub, setting, started) as run:
@@ -185,7 +185,7 @@ async def resume_run(
     in more than its limits.
     """
     about = await journal.about(run_id)
-    with journal.driving(run_id):
+    async with journal.driving(run_id):
         past = past_of(await journal.events(run_id))
         if past.is_over:
             raise RunOver(f"the run {run_id} is over: {past.status}")
@@ -225,7 +225,7 @@ async def _running(
         journal=setting.journal,
         clock=clock,
         past=past,
-        in_flight=frozenset(setting.in_flight),
+        in_flight=setting.in_flight,
     )
     opening = started or _resumed(driver, setting)
     run = Run(driver, recorder, crew, receive, stub, past.events)

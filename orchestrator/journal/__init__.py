@@ -8,7 +8,7 @@ even when tasks were reordered.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
@@ -63,7 +63,7 @@ class RunLine(NamedTuple):
 
 
 class Cut(NamedTuple):
-    """A step that was begun and neither finished nor given up: in flight when its process was last heard of."""
+    """A step without a result, one of whose attempts was not given up: it was in flight when its process ended."""
 
     unit: str
     key: str
@@ -112,8 +112,11 @@ class Journal(Protocol):
     async def runs(self, limit: int = 100) -> Sequence[RunLine]:
         """Return the latest runs, newest first."""
 
-    def driving(self, run: str) -> AbstractContextManager[None]:
-        """Let nobody else drive the run while the block lasts, in any process. Raise `RunBusy`."""
+    def driving(self, run: str) -> AbstractAsyncContextManager[None]:
+        """Let nobody else drive the run while the block lasts, in any process. Raise `RunBusy`.
+
+        All that was given to be recorded is recorded when the block is left, even by a cancellation.
+        """
 
     async def claim(self, unit: str, owner: str) -> Fence | None:
         """Take the unit and return a fence above all earlier ones; None where it has ended."""
@@ -127,7 +130,7 @@ class Journal(Protocol):
         """Record the step's result and its events in one transaction; a first result stays. Raise `Fenced`."""
 
     async def give_up(self, unit: str, key: str, fence: Fence) -> None:
-        """Record that the step ended without a result: nothing of it is in flight any more. Raise `Fenced`."""
+        """Record that the step's latest attempt ended without a result: it is in flight no more. Raise `Fenced`."""
 
     async def end(self, unit: str, fence: Fence, events: Sequence[Event] = ()) -> None:
         """Record that the unit is final: no later claim gets it. Raise `Fenced`."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,7 +37,10 @@ class _Unit:
 class _Step:
     request_hash: bytes
     attempts: int = 0
-    in_flight: bool = False
+    in_flight: int = 0
+    """Attempts of which nobody knows how they ended."""
+    given_up: int = 0
+    """The latest attempt that ended without a result."""
     result: Any = None
     done: bool = False
 
@@ -82,8 +85,8 @@ class MemoryJournal:
         latest = [*self._runs.items()][::-1][:limit]
         return [_line(name, run) for name, run in latest]
 
-    @contextmanager
-    def driving(self, run: str) -> Iterator[None]:
+    @asynccontextmanager
+    async def driving(self, run: str) -> AsyncIterator[None]:
         if run in self._driven:
             raise RunBusy(f"the run {run} is being driven already")
         self._driven.add(run)
@@ -113,17 +116,20 @@ class MemoryJournal:
         if step.done:
             return Recorded(step.result)
         step.attempts += 1
-        step.in_flight = True
+        step.in_flight += 1
         return Go(step.attempts, f"{unit}/{key}")
 
     async def finish(self, unit: str, key: str, fence: Fence, result: Any, events: Sequence[Event] = ()) -> None:
         step = self._held(unit, fence).steps[key]
         if not step.done:
-            step.result, step.done, step.in_flight = result, True, False
+            step.result, step.done, step.in_flight = result, True, 0
         self._record(unit.partition("/")[0], events)
 
     async def give_up(self, unit: str, key: str, fence: Fence) -> None:
-        self._held(unit, fence).steps[key].in_flight = False
+        step = self._held(unit, fence).steps[key]
+        if step.given_up < step.attempts:
+            step.given_up = step.attempts
+            step.in_flight = max(step.in_flight - 1, 0)
 
     async def end(self, unit: str, fence: Fence, events: Sequence[Event] = ()) -> None:
         self._held(unit, fence).ended = True

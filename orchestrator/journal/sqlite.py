@@ -10,8 +10,8 @@ import hashlib
 import shutil
 import sqlite3
 import zlib
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple, Self, TypeVar
 
@@ -111,8 +111,14 @@ class SqliteJournal:
         query = "SELECT run, squad, created_at, status, cost FROM runs ORDER BY id DESC LIMIT ?"
         return await self._read(lambda db: [RunLine(*row) for row in db.execute(query, (limit,))])
 
-    def driving(self, run: str) -> AbstractContextManager[None]:
-        return locked(self._lock_of(run), f"the run {run}")
+    @asynccontextmanager
+    async def driving(self, run: str) -> AsyncIterator[None]:
+        with locked(self._lock_of(run), f"the run {run}"):
+            try:
+                yield
+            finally:
+                with anyio.CancelScope(shield=True), suppress(JournalError):  # a broken writer was told already
+                    await self._writer.run(lambda _: None)
 
     def is_driven(self, run: str) -> bool:
         """Return whether a process drives the run now."""
@@ -172,7 +178,9 @@ class SqliteJournal:
 
     async def give_up(self, unit: str, key: str, fence: Fence) -> None:
         def work(db: sqlite3.Connection) -> None:
-            query = "INSERT OR IGNORE INTO given_up SELECT unit, key, attempt FROM intents WHERE unit = ? AND key = ?"
+            query = (
+                "INSERT OR IGNORE INTO given_up SELECT unit, key, max(attempt) FROM intents WHERE unit = ? AND key = ?"
+            )
             db.execute(query, (self._held(db, unit, fence), key))
 
         await self._writer.run(work)
@@ -199,14 +207,13 @@ class SqliteJournal:
 
     async def cut_short(self, run: str) -> Sequence[Cut]:
         query = """
-            SELECT places.path, key FROM intents JOIN places ON places.id = unit JOIN runs ON runs.id = places.run
-            WHERE runs.run = ? AND unit NOT IN (SELECT unit FROM ends)
-            AND (unit, key) NOT IN (SELECT unit, key FROM results)
-            GROUP BY unit, key
-            HAVING max(attempt) > (
-                SELECT coalesce(max(g.attempt), 0) FROM given_up g WHERE g.unit = intents.unit AND g.key = intents.key
+            SELECT DISTINCT p.path, i.key FROM runs JOIN places p ON p.run = runs.id JOIN intents i ON i.unit = p.id
+            WHERE runs.run = ? AND NOT EXISTS (SELECT 1 FROM ends e WHERE e.unit = i.unit)
+            AND NOT EXISTS (SELECT 1 FROM results r WHERE r.unit = i.unit AND r.key = i.key)
+            AND NOT EXISTS (
+                SELECT 1 FROM given_up g WHERE g.unit = i.unit AND g.key = i.key AND g.attempt = i.attempt
             )
-            ORDER BY places.path, key
+            ORDER BY p.path, i.key
             """
         return await self._read(lambda db: [Cut(f"{run}/{path}", key) for path, key in db.execute(query, (run,))])
 

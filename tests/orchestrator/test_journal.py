@@ -137,13 +137,29 @@ async def test_runs_are_listed_newest_first_with_how_they_ended(journal: Journal
 
 
 async def test_one_driver_a_run(journal: Journal) -> None:
-    with journal.driving("r"):
-        with pytest.raises(RunBusy), journal.driving("r"):
-            raise AssertionError("two at once")
-        with journal.driving("other"):
+    async with journal.driving("r"):
+        with pytest.raises(RunBusy):
+            async with journal.driving("r"):
+                raise AssertionError("two at once")
+        async with journal.driving("other"):
             pass
-    with journal.driving("r"):
+    async with journal.driving("r"):
         pass
+
+
+async def test_what_was_given_is_recorded_when_its_driver_leaves(journal: Journal) -> None:
+    """Whoever drives next must find all of it, also where the first one was cancelled in the middle of it."""
+    given = anyio.Event()
+
+    async def record() -> None:
+        given.set()
+        await journal.append("r", [event(n) for n in range(1, 500)])
+
+    async with anyio.create_task_group() as tasks, journal.driving("r"):
+        tasks.start_soon(record)
+        await given.wait()
+        tasks.cancel_scope.cancel()
+    assert len(await journal.events("r")) == 499
 
 
 async def test_a_journal_is_closed_twice(journal: Journal) -> None:
