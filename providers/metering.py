@@ -17,13 +17,15 @@ from providers.fleet import Fleet, Standing
 from providers.health import QUOTA_HOLD_S, RATE_LIMIT_HOLD_S
 from providers.ledger import Ledger
 from providers.messages import Request, Response, Usage
-from providers.quota import Amounts, Refused
+from providers.quota import Amounts
 from providers.routing import Try, expected_output
 
 POLL_S = 0.05
 """How soon to look again where calls that are out fill a limit: any of them may come back with less."""
+SCARCE = 0.1
+"""Under which share a provider's own limits are news to whoever chooses."""
 NEWS_S = 60.0
-"""For how long a headroom is news."""
+"""For how long they are."""
 LATE_S = 30.0
 """How long after its deadline an attempt may still be booked before its lease expires."""
 BOOK_S = 2.0
@@ -56,19 +58,16 @@ class Metering:
         asked = held.bound.call(candidate, Usage(input=tokens), now)
         held.amounts = expected(held.bound, asked, held.bound.call(candidate, whole, now))
         try:
-            left = await self.ledger.reserve(held.amounts, held.lease, now, effect.timeouts.total + LATE_S)
+            refused = await self.ledger.reserve(held.amounts, held.lease, now, effect.timeouts.total + LATE_S)
         except BaseException:
             await held.close()  # the ledger may have done it all the same
             raise
-        standing = self.standing(candidate)
-        if isinstance(left, Refused):
-            sized = tokens if held.bound.sized(left.meter) else 0
-            if standing is not None:
-                standing.block(max(left.until, self.clock() + POLL_S), reason(left), sized)
-            return None
-        if standing is not None:
-            standing.left(left, now + NEWS_S)
-        return held
+        if refused is None:
+            return held
+        if (standing := self.standing(candidate)) is not None:
+            sized = tokens if held.bound.sized(refused.meter) else 0
+            standing.block(max(refused.until, self.clock() + POLL_S), reason(refused), sized)
+        return None
 
     def standing(self, candidate: Candidate) -> Standing | None:
         """Return how the candidate stands, None where another policy has dropped it meanwhile."""
@@ -121,10 +120,14 @@ class Held:
             await ledger.observe(bound.hold, -1.0, _back_at(error, now), now)
 
     def _hint(self, error: ProviderError | None, said: list[Seen], now: float) -> None:
-        """Let the standing know what the provider itself says is left: nobody told us to keep a limit."""
+        """Let the standing know what the provider itself says is left, where that is little.
+
+        A limit that is kept here tells nobody before it is reached: being refused costs nothing then, and whoever is
+        left for having less room than others would never be used up.
+        """
         standing = self._metering.standing(self.candidate)
         share = 0.0 if isinstance(error, RateLimited) else headroom(said)
-        if standing is not None and share is not None:
+        if standing is not None and share is not None and share < SCARCE:
             standing.left(share, _back_at(error, now) if isinstance(error, RateLimited) else now + NEWS_S)
 
 

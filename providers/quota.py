@@ -196,12 +196,6 @@ def view(state: State, meter: Meter, now: float) -> Used:
     return Used(meter, used, max(ends, default=now))
 
 
-def least_left(state: State, meters: Iterable[Meter], now: float) -> float:
-    """Return the share that is left under the tightest of `meters`, a spacing aside: it passes by itself."""
-    counted = (meter for meter in meters if meter.amount and not isinstance(meter.window, Paced))
-    return min((view(state, meter, now).left for meter in counted), default=1.0)
-
-
 def tidied(count: Count, window: Window, now: float) -> Count:
     """Return the count without what can't matter any more, expired leases booked."""
     if isinstance(window, Paced):

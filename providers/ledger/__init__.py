@@ -22,8 +22,8 @@ class Ledger(Protocol):
     `LedgerDown`. A call that is cancelled may have been done: refund its lease, which is harmless where it was not.
     """
 
-    async def reserve(self, amounts: Amounts, lease: str, now: float, ttl: float) -> Refused | float:
-        """Hold all of `amounts` for `ttl` seconds and return the least share that is left, or hold none of them.
+    async def reserve(self, amounts: Amounts, lease: str, now: float, ttl: float) -> Refused | None:
+        """Hold all of `amounts` for `ttl` seconds, or hold none of them and return who has no room.
 
         A lease that is neither settled nor refunded in time is booked whole: its holder died and may have been heard.
         """

@@ -14,10 +14,10 @@ class MemoryLedger:
     def __init__(self) -> None:
         self._counts: dict[str, Count] = {}
 
-    async def reserve(self, amounts: Amounts, lease: str, now: float, ttl: float) -> Refused | float:
+    async def reserve(self, amounts: Amounts, lease: str, now: float, ttl: float) -> Refused | None:
         state, refused = quota.reserve(self._of(amounts), amounts, lease, now, now + ttl)
         self._counts |= state
-        return refused or quota.least_left(state, [meter for meter, _ in amounts], now)
+        return refused
 
     async def settle(self, amounts: Amounts, lease: str, now: float) -> None:
         self._counts |= quota.settle(self._of(amounts), amounts, lease, now)

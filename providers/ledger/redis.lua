@@ -121,18 +121,16 @@ if op == 'reserve' then
       return answer
     end
   end
-  local left = 1
   for i, meter in ipairs(meters) do
     local count = counts[i]
     if meter.paced then
       pace(meter, count)
     else
       table.insert(count.leases, {lease, meter.amount, now + ttl})
-      if meter.limit ~= 0 then left = math.min(left, math.max(0, 1 - used(meter, count) / meter.limit)) end
     end
     save(i, count)
   end
-  return {'granted', exact(now), exact(left)}
+  return {'granted', exact(now)}
 end
 
 if op == 'usage' then

@@ -35,10 +35,10 @@ class RedisLedger:
         self._ahead = 0.0
         """By how much the server's clock is ahead of the caller's, as the last answer showed."""
 
-    async def reserve(self, amounts: Amounts, lease: str, now: float, ttl: float) -> Refused | float:
+    async def reserve(self, amounts: Amounts, lease: str, now: float, ttl: float) -> Refused | None:
         kind, at, texts = await self._run("reserve", amounts, now, lease, ttl)
         if kind == "granted":
-            return float(texts[0])
+            return None
         counts = {meter.key: from_text(text) for (meter, _), text in zip(amounts, texts, strict=True)}
         refused = quota.check(counts, amounts, at)
         assert refused is not None

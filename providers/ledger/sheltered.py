@@ -33,12 +33,12 @@ class ShelteredLedger:
         self._leases: set[str] = set()
         self._owed: list[Amounts] = []
 
-    async def reserve(self, amounts: Amounts, lease: str, now: float, ttl: float) -> Refused | float:
-        async def alone() -> Refused | float:
-            left = await self._alone.reserve([(self._part(m, a), a) for m, a in amounts], lease, now, ttl)
-            if not isinstance(left, Refused):
+    async def reserve(self, amounts: Amounts, lease: str, now: float, ttl: float) -> Refused | None:
+        async def alone() -> Refused | None:
+            refused = await self._alone.reserve([(self._part(m, a), a) for m, a in amounts], lease, now, ttl)
+            if refused is None:
                 self._leases.add(lease)
-            return left
+            return refused
 
         return await self._either(lambda: self._shared.reserve(amounts, lease, now, ttl), alone, now)
 

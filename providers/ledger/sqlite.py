@@ -32,12 +32,10 @@ class SqliteLedger:
         self._connection: sqlite3.Connection | None = None
         self._one_at_a_time = anyio.CapacityLimiter(1)
 
-    async def reserve(self, amounts: Amounts, lease: str, now: float, ttl: float) -> Refused | float:
-        def work(state: State) -> tuple[State, Refused | float]:
-            after, refused = quota.reserve(state, amounts, lease, now, now + ttl)
-            return after, refused or quota.least_left(after, [meter for meter, _ in amounts], now)
-
-        return await self._change([meter for meter, _ in amounts], work)
+    async def reserve(self, amounts: Amounts, lease: str, now: float, ttl: float) -> Refused | None:
+        return await self._change(
+            [meter for meter, _ in amounts], lambda state: quota.reserve(state, amounts, lease, now, now + ttl)
+        )
 
     async def settle(self, amounts: Amounts, lease: str, now: float) -> None:
         await self._change([m for m, _ in amounts], lambda state: (quota.settle(state, amounts, lease, now), None))

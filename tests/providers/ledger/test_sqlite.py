@@ -40,7 +40,7 @@ anyio.run(main)
 async def test_counts_survive_a_restart(tmp_path: Path):
     path = tmp_path / "state" / "limits.sqlite3"
     first = SqliteLedger(path)
-    assert await first.reserve([(METER, 50)], "a", NOW, 60) == 0.0
+    assert await first.reserve([(METER, 50)], "a", NOW, 60) is None
     await first.settle([(METER, 50)], "a", NOW)
     await first.aclose()
     second = SqliteLedger(path)
