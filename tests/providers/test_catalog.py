@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from dataclasses import fields
+from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -239,6 +242,13 @@ class TestOverlay:
     def test_a_limit_that_cannot_be_is_refused(self, catalog, changed, said):
         limit = {"metric": "requests", "amount": 9, "window": 60, **changed}
         assert said in problems(catalog, {"lab": {**NEW, "limits": [limit]}})["providers.lab.limits.0"]
+
+    def test_the_documentations_example_is_sound(self, catalog):
+        text = (Path(__file__).parents[2] / "docs" / "limits.md").read_text("utf-8")
+        rows = yaml.safe_load(re.search(r"```yaml\n(.*?)```", text, re.DOTALL)[1])["providers"]
+        groq = catalog.overlay(rows).providers["groq"]
+        assert len([limit for limit in groq.limits if not limit.published]) == 5
+        assert len(groq.kept_limits(MODEL)) == 4 + 2
 
     def test_published_limits_are_kept_only_on_their_plan(self, catalog):
         def kept(row):
