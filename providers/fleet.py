@@ -50,7 +50,7 @@ class Standing:
         self.in_flight = 0
         self.track = Track()
         self.headroom: float | None = None
-        """What is left of the tightest limit, 0 to 1; None: nothing is known."""
+        """What the provider says is left of its tightest limit, 0 to 1, where that is little; None: no news."""
         self._blocks: tuple[tuple[float, str, float], ...] = ()
 
     def left(self, share: float, until: float) -> None:
