@@ -359,18 +359,20 @@ async def test_one_process_drives_a_run_and_a_cancelled_one_is_not_resumed(journ
         await go_on(given, journal, Answers())
 
 
-async def test_a_step_that_asks_something_else_stops_the_run(journal: Journal) -> None:
-    words = ["first"]
+async def test_a_tool_that_was_changed_under_the_run_stops_it(journal: Journal) -> None:
+    """Its text in the squad is the same, but the model would be asked with another schema."""
 
-    def persona() -> dict[str, Any]:
-        return {"ann": {"persona": {"name": "T", "role": words[0], "tier": "worker"}}}
+    @tool(name="deploy", idempotent=True)
+    async def other(where: str, how: str) -> str:
+        """Deploy it."""
+        return f"{where} {how}"
 
-    given, manager = squad({"a": "x"}, people=persona()), hanging_at(2, lambda agent, request: "")
-    await cut(given, journal, manager, turn(2))
-    # The same words in the file, another request from the library: what is recorded must not answer it.
-    fence = await journal.claim("r/a", "me") or 0
-    with pytest.raises(StepChanged):
-        await journal.begin("r/a", "a/try-1/turn-1/model", b"another request", fence)
+    given, answer = deploying([], idempotent=True)
+    await cut(given, journal, Answers(answer), lambda event: event.type == "tool.started")
+    people = {"ann": {"persona": {"name": "T", "role": "r", "tier": "worker"}, "tools": ["deploy"]}}
+    changed = squad({"a": "x"}, tools=[other], people=people, outputs={"said": "${{ tasks.a.output }}"})
+    with pytest.raises(StepChanged, match="a/try-1/turn-1/model was recorded for another request"):
+        await go_on(changed, journal, Answers(answer))
 
 
 async def test_who_was_taken_over_writes_nothing_more(journal: Journal) -> None:

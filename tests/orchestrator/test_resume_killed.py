@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import random
+import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import aclosing
 from dataclasses import replace
@@ -17,6 +20,8 @@ from orchestrator.errors import RunNotFound
 from orchestrator.events import CallRepeated, Event
 from orchestrator.journal.sqlite import SqliteJournal
 from tests.orchestrator.crashes import Counting, Order, made, run_to_its_end, start
+
+EXPERIMENT = str(Path(__file__).parents[2] / "examples" / "kill_and_resume.py")
 
 
 @pytest.fixture
@@ -162,3 +167,16 @@ def test_a_watcher_sees_every_event_once_over_a_kill(tmp_path: Path, provider: C
 
     seen = anyio.run(watch)
     assert seen == recorded(tmp_path)
+
+
+def test_the_experiment_that_anyone_can_run() -> None:
+    done = subprocess.run([sys.executable, EXPERIMENT, "0.1"], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    *_, report, _, counted = done.stdout.splitlines()
+    answers, questions = map(int, re.findall(r"\d+", counted)[:2])
+    assert (report, questions) == ("Done: Report.", 5)
+    assert (
+        answers - 5
+        <= done.stderr.count("it may have been paid twice")
+        == done.stderr.count("in flight when it was cut")
+    )
