@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf
 
-from providers.catalog import Candidate
+from providers.catalog import Candidate, Limit
 from providers.errors import AuthFailed, ProviderError, TimedOut
 from providers.health import CLOSED, Breaker, Track, hold_until, trips_breaker
 from providers.messages import Ability, Image, Message, Needs, OutputSchema, Request, ToolSpec, estimate_tokens
@@ -52,6 +52,15 @@ class Standing:
         self.headroom: float | None = None
         """What the provider says is left of its tightest limit, 0 to 1, where that is little; None: no news."""
         self._blocks: tuple[tuple[float, str, float], ...] = ()
+
+    @property
+    def limits(self) -> tuple[Limit, ...]:
+        """The limits that are kept for it."""
+        return self.candidate.provider.kept_limits(self.candidate.model.name)
+
+    def forget_limits(self) -> None:
+        """Forget what was noted of limits: they are others now."""
+        self._blocks, self.headroom = (), None
 
     def left(self, share: float, until: float) -> None:
         """Note `headroom`, which is news until `until`: then a window passes."""
@@ -332,6 +341,8 @@ def _kept(known: Standing | None, new: Standing) -> Standing:
         return new
     if known.candidate.provider.base_url != new.candidate.provider.base_url:
         return new
+    if known.limits != new.limits:
+        known.forget_limits()
     known.candidate = new.candidate
     return known
 

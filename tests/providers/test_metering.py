@@ -308,11 +308,16 @@ class TestWhenALimitIsReached:
         assert len(done) >= 0.95 * 60 * 10
 
     async def test_a_policy_adopted_meanwhile_brings_its_own_limits(self):
-        router = manager(Net(), candidate("a", Limit("requests", 1, 60)))
+        router = manager(Net(), candidate("a", Limit("requests", 1, 86400)))
         await router.complete(ASK)
-        more = candidate("a", Limit("requests", 2, 60))
-        router.fleet.standings["a/m"].candidate = more
-        assert router.metering.bound(more).meters[0].amount == 2
+        with pytest.raises(NoRoute):
+            await router.complete(ask(1))
+        router.fleet.adopt(router.fleet.policy, [candidate("a", Limit("requests", 2, 86400))])
+        await router.complete(ask(1))
+        with pytest.raises(NoRoute):
+            await router.complete(ask(1))
+        router.fleet.adopt(router.fleet.policy, [candidate("a", Limit("requests", 2, 86400))])
+        assert router.fleet.standings["a/m"].blocked_until(clock())
 
 
 class TestTheProvidersWord:
