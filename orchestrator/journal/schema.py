@@ -1,6 +1,7 @@
 """The tables of the SQLite journal, and how a database of an earlier release becomes one of this release.
 
-Rows are only ever added, but for a run's status. `seal` is a CRC-32 of what SQLite itself does not check.
+Rows are only ever added, but for a run's status. `seal` is a CRC-32 of what SQLite itself does not check, a
+`body` is compressed and named by its SHA-256.
 `MIGRATIONS[n]` leads from version n to n + 1; none is ever changed.
 """
 
