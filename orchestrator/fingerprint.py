@@ -14,7 +14,6 @@ from typing import Any
 
 from agents.tools import Tool
 from orchestrator.plan import Plan
-from personas.sandbox import ExpressionText
 
 LEFT_OUT = frozenset({"budget", "timeout", "retry", "max_parallel", "position", "tier", "model"})
 
@@ -44,6 +43,8 @@ def _digest(part: Any) -> str:
 
 
 def _plain(value: Any) -> Any:
+    from personas.sandbox import ExpressionText  # loaded with the squad that holds them, not with the package
+
     if isinstance(value, ExpressionText):
         return value.source
     if isinstance(value, Tool):

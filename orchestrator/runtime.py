@@ -33,11 +33,9 @@ from orchestrator.journal import About, Cut, Journal, JournalError
 from orchestrator.journal.memory import MemoryJournal
 from orchestrator.past import Past, past_of
 from orchestrator.plan import Budget, Plan
-from orchestrator.rereading import Rereading
 from orchestrator.run import Driver, Recorder, RunResult, result_of
 from orchestrator.squad import Squad
 from orchestrator.work import Ask, Crew
-from providers.router import open_manager
 
 if TYPE_CHECKING:
     from agents.turn import Complete
@@ -314,6 +312,9 @@ async def _providers(
         async with nullcontext():
             yield manager, False
         return
+    from orchestrator.rereading import Rereading  # with the providers' rooms: who brings a manager loads none of them
+    from providers.router import open_manager
+
     environ = os.environ if environ is None else environ
     stub = stub_answers(squad, plan, environ, offline)
     async with open_manager(squad.policy, squad.catalog, environ, offline=stub, state=state) as opened:
