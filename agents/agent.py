@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from agents.context import History, count_tokens, fit
 from agents.errors import TurnLimit
@@ -76,6 +76,7 @@ class Agent:
     history: History = ALL
     max_output_tokens: int | None = None
     temperature: float | None = None
+    effort: Literal["low", "medium", "high"] | None = None
     values: Mapping[str, Any] = field(default_factory=lambda: NO_VALUES)
     _memo: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
 
@@ -181,6 +182,7 @@ class Log:
             output_schema=None if self.shape is None else self.shape.schema,
             max_output_tokens=agent.max_output_tokens,
             temperature=agent.temperature,
+            effort=agent.effort,
             needs=agent.needs,
         )
 
@@ -208,7 +210,9 @@ class Log:
 def _begin(agent: Agent, shape: Shape | None, history: tuple[Message, ...]) -> Log:
     opening = agent.opening
     # Who answers is not in the digest: a recorded answer stays good when a tier or a model is changed.
-    seal = hashlib.sha256(f"{agent.max_output_tokens} {agent.temperature} {agent.window} {agent.history}".encode())
+    seal = hashlib.sha256(
+        f"{agent.max_output_tokens} {agent.temperature} {agent.effort} {agent.window} {agent.history}".encode()
+    )
     for one in agent.tools:
         seal.update(one.digest)
     seal.update(b"" if shape is None else shape.digest)

@@ -49,6 +49,8 @@ class Quirks:
 
     `reasoning_details` takes what came in that field, unchanged; any other takes the text, and stands in every message
     of the assistant."""
+    effort_field: str | None = "reasoning_effort"
+    """Where the reasoning effort stands (Chat Completions only). `reasoning`: an object of that name holds it."""
     strict_turns: bool = False
     """Roles keep a strict order (see `openai_turns.in_strict_turns`): Mistral's, and that of most chat templates."""
     parallel_calls: bool = True

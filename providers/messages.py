@@ -226,6 +226,8 @@ class Request:
     temperature: float | None = None
     stop: tuple[str, ...] = ()
     seed: int | None = None
+    effort: Literal["low", "medium", "high"] | None = None
+    """How much a model that reasons should think. Not sent to one that does not, or has no word for it."""
     needs: Needs = Needs()
 
     @property

@@ -55,6 +55,7 @@ class QuirksShape(Shape):
     tool_call_extra: dict[str, Any] = Field(default_factory=dict)
     null_content: bool = True
     reasoning_field: Name | None = None
+    effort_field: Name | None = "reasoning_effort"
     strict_turns: bool = False
     parallel_calls: bool = True
     cache_from: Annotated[int, Field(ge=0)] | None = None

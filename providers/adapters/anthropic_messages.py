@@ -59,14 +59,19 @@ class AnthropicMessages:
             yield b'"tools":[' + b",".join([self._kept.keep("tool", tool, _tool) for tool in request.tools]) + b"]"
         # One place for instructions: those given in mid-conversation stand there too, in order.
         system = [block for m in request.messages if m.role == "system" if (block := m.memo(SYSTEM, _instruction))]
+        config: list[bytes] = []
         if (output := request.output_schema) is not None:
             native = (
                 candidate.provider.quirks.json_mode == "schema" and Ability.JSON_SCHEMA in candidate.model.abilities
             )
-            if config := self._kept.keep("format", output, _output_config) if native else b"":
-                yield config
+            if shape := self._kept.keep("format", output, _format) if native else b"":
+                config.append(shape)
             else:
                 system.append(self._kept.keep("words", output, _in_words))
+        if request.effort is not None and Ability.REASONING in candidate.model.abilities:
+            config.append(b'"effort":' + to_json(request.effort))
+        if config:
+            yield b'"output_config":{' + b",".join(config) + b"}"
         marked = _is_long(request, candidate.provider.quirks)
         if system:
             yield b'"system":[' + _block_marked(b",".join(system), marked) + b"]"
@@ -124,12 +129,10 @@ def _tool(spec: ToolSpec) -> bytes:
     return to_json({"name": clean(spec.name), **told, "input_schema": schema})
 
 
-def _output_config(output: OutputSchema) -> bytes:
+def _format(output: OutputSchema) -> bytes:
     """Return the member that asks for `output`, nothing where the dialect cannot say it."""
     schema = subset(clean_json(output.schema))
-    return (
-        b"" if schema is None else b'"output_config":' + to_json({"format": {"type": "json_schema", "schema": schema}})
-    )
+    return b"" if schema is None else b'"format":' + to_json({"type": "json_schema", "schema": schema})
 
 
 def _in_words(output: OutputSchema) -> bytes:

@@ -22,6 +22,7 @@ from providers.adapters.gemini_reply import MADE_UP, ContentStream, read_reply
 from providers.catalog import Candidate
 from providers.errors import ProviderError, Unsupported
 from providers.messages import (
+    Ability,
     Image,
     Message,
     OutputSchema,
@@ -140,6 +141,8 @@ def _config(request: Request, candidate: Candidate) -> dict[str, Any]:
         config["stopSequences"] = stops
     if request.seed is not None:
         config["seed"] = request.seed % SEEDS
+    if request.effort is not None and Ability.REASONING in model.abilities:
+        config["thinkingConfig"] = {"thinkingLevel": request.effort.upper()}
     if request.output_schema is not None and quirks.json_mode == "object":
         config["responseMimeType"] = "application/json"
     return config

@@ -18,7 +18,7 @@ from providers.adapters.openai_stream import ChatStream
 from providers.adapters.openai_turns import Said, fit_name, fragment, in_strict_turns, paired
 from providers.catalog import Candidate, Quirks
 from providers.errors import ProviderError, Unsupported
-from providers.messages import OutputSchema, Request, Response, ToolSpec
+from providers.messages import Ability, OutputSchema, Request, Response, ToolSpec
 from providers.unicode import clean, clean_json
 
 # "'default' is not permitted", "'oneOf' is not permitted": OpenAI's strict mode, docs/sources.md#requests.
@@ -67,6 +67,9 @@ class OpenAIChat:
             head["stop"] = [clean(word) for word in request.stop]
         if request.seed is not None:
             head[quirks.seed_field] = request.seed
+        if request.effort is not None and quirks.effort_field and Ability.REASONING in model.abilities:
+            nested = quirks.effort_field == "reasoning"
+            head[quirks.effort_field] = {"effort": request.effort} if nested else request.effort
         if stream:
             head["stream"] = True
             if quirks.stream_options:
