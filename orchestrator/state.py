@@ -178,12 +178,13 @@ class RunState:
             for queue in (self._ready, self._gates, self._answers, self._doomed, self._fanned, self.waiting):
                 queue.pop(event.task, None)
         state.status, state.output = event.status, event.output
-        self.values["tasks"][event.task] = {
-            "output": event.output,
-            "output_file": event.output_file,
-            "status": event.status,
-            "failed": list(event.failed),
-        }
+        if event.status != "cancelled":  # what never began made nothing, and has no failures either
+            self.values["tasks"][event.task] = {
+                "output": event.output,
+                "output_file": event.output_file,
+                "status": event.status,
+                "failed": list(event.failed),
+            }
         if event.status == "failed":
             self.errors[event.task] = event
             if event.error_kind == "Rejected":

@@ -90,6 +90,16 @@ async def test_a_failed_task_fails_the_run_and_what_was_finished_stays(tmp_path:
     assert (tmp_path / "a.md").read_text() == "fine"
 
 
+async def test_an_output_of_a_task_that_never_began_is_none() -> None:
+    def answer(agent: str, request: Request) -> str:
+        raise AllAttemptsFailed("no", [ServerFault("down")])
+
+    build = {"agent": "bob", "needs": ["a"], "description": "y"}
+    given = squad({"a": "x", "b": build}, outputs={"b": "${{ tasks.b.output }}", "failed": "${{ tasks.b.failed }}"})
+    result, _ = await run(given, Answers(answer))
+    assert result.outputs == {"b": None, "failed": None}
+
+
 BUILD: dict[str, Any] = {
     "for_each": "${{ inputs.stories }}",
     "as": "story",
