@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
+from agents.toolbox.files import sweep
 from agents.tools import builtin
 from orchestrator.approvals import asking_the_journal_first
 from orchestrator.errors import CannotWrite, NoProvider, RunCancelled, RunChanged, RunOver
@@ -200,6 +201,8 @@ async def resume_run(
         setting = _Setting(run_id, journal, ask, clock, folder, past, await journal.cut_short(run_id))
         async with _providers(squad, plan, manager, environ, bool(options.get("stub")), state) as (complete, stub):
             _prepare(plan, folder)
+            if folder is not None:
+                await anyio.to_thread.run_sync(sweep, folder)
             async with _running(plan, complete, stub, setting, None) as run:
                 yield run
 

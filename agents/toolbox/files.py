@@ -7,6 +7,7 @@ between a check and its use leads nowhere. Where the platform has no such calls 
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import stat
 from collections.abc import Iterator
@@ -24,6 +25,8 @@ READ_BYTES = 1 << 20
 WRITE_BYTES = 8 << 20
 LISTED = 1000
 """Entries that a listing shows."""
+UNFINISHED = re.compile(r"\.part-([0-9]+)-[0-9a-f]{16}")
+"""Files that are being written, by the id of the process that writes."""
 
 HAS_DIR_FD = {os.open, os.mkdir, os.stat, os.unlink} <= os.supports_dir_fd
 NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
@@ -142,7 +145,7 @@ def _below(here: _Folder, name: str, relative: str, create: bool) -> _Folder:
 
 
 def _replace(folder: _Folder, name: str, data: bytes) -> None:
-    part = f".part-{secrets.token_hex(8)}"
+    part = f".part-{os.getpid()}-{secrets.token_hex(8)}"
     fd = os.open(folder.at(part), os.O_WRONLY | os.O_CREAT | os.O_EXCL | NO_FOLLOW | BINARY, 0o666, dir_fd=folder.fd)
     try:
         with os.fdopen(fd, "wb") as file:
@@ -156,6 +159,27 @@ def _replace(folder: _Folder, name: str, data: bytes) -> None:
         raise
     if folder.fd is not None:
         os.fsync(folder.fd)  # the new name, too, outlives a power cut
+
+
+def sweep(root: Path) -> None:
+    """Remove what writers below `root` left unfinished when they were killed. Files of living processes stay."""
+    for folder, _, names in os.walk(root):
+        for name in names:
+            if (found := UNFINISHED.fullmatch(name)) and not _is_alive(int(found[1])):
+                with suppress(FileNotFoundError):
+                    Path(folder, name).unlink()
+
+
+def _is_alive(pid: int) -> bool:
+    if os.name == "nt":  # there, signal 0 is Ctrl-C
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def file_tools(root: Path | None) -> tuple[Tool, ...]:
