@@ -1,4 +1,4 @@
-"""This project as an adapter of the neutral benchmark: the same measures as its peers, in the same session.
+"""This project as an adapter of the neutral benchmark: the same measures as its peers, beside them.
 
 Copy or link it into the benchmark's `adapters/` folder as `squad_orchestrator_.py`; `benchmarks/README.md` has the
 commands.
