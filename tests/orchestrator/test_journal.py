@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from pathlib import Path
@@ -162,10 +163,11 @@ async def test_what_was_given_is_recorded_when_its_driver_leaves(journal: Journa
     assert len(await journal.events("r")) == 499
 
 
-async def test_a_journal_is_closed_twice(journal: Journal) -> None:
+async def test_a_journal_may_be_closed_twice_and_leaves_no_writer(journal: Journal) -> None:
     await journal.append("r", [event(1)])
-    await journal.aclose()
-    await journal.aclose()
+    for _ in range(2):
+        await journal.aclose()
+        assert not [thread.name for thread in threading.enumerate() if "journal" in thread.name.lower()]
 
 
 async def test_signals_count_once(journal: Journal) -> None:
