@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Literal, Protocol, cast
@@ -10,7 +11,7 @@ import anyio
 
 from providers.catalog import Candidate
 from providers.errors import BadReply, ProviderError
-from providers.events import AttemptEnded, AttemptStarted, Emit, RouteChosen, WaitingForProvider
+from providers.events import AttemptEnded, AttemptStarted, Emit, RouteChosen, WaitingForProvider, ignore
 from providers.messages import Attempt, Request, Response, Usage, estimate_tokens
 from providers.prices import cost_of
 from providers.routing import Fleet, Outcome, Sleep, Try, expected_output
@@ -71,10 +72,12 @@ class Exchange:
     Opening it raises the purse's `BudgetSpent`; nothing is sent then.
     """
 
-    __slots__ = ("_allowed", "_began", "_effect", "_held", "_open", "_tokens", "_turn")
+    __slots__ = ("_allowed", "_began", "_effect", "_held", "_open", "_tokens", "_turn", "body")
 
     def __init__(self, turn: Turn, effect: Try, allowed: Held | None = None) -> None:
         self._turn, self._effect, self._open, self._allowed = turn, effect, True, allowed
+        self.body: bytes | None = None
+        """What is sent, once it is known."""
         candidate, route = effect.candidate, effect.route
         if effect.number == 1:
             contest = None if route.contest is None else route.contest._asdict()
@@ -111,7 +114,9 @@ class Exchange:
         if how == "ok":
             turn.answered_by = candidate
         turn.attempts.append(attempt)
-        turn.emit(AttemptEnded(self._effect.number, provider, model, how, attempt.error, attempt.detail, ms))
+        if turn.emit is not ignore:
+            sent = None if self.body is None else hashlib.sha256(self.body).hexdigest()
+            turn.emit(AttemptEnded(self._effect.number, provider, model, how, attempt.error, attempt.detail, ms, sent))
 
     def _book(self, candidate: Candidate, response: Response | None, heard: int) -> None:
         held, self._held = self._held, None

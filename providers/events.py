@@ -32,7 +32,10 @@ class AttemptStarted:
 
 @dataclass(frozen=True, slots=True)
 class AttemptEnded:
-    """`outcome` is "ok", "failed" or "cancelled"; `error` the class's name; `ms` of wall time."""
+    """`outcome` is "ok", "failed" or "cancelled"; `error` the class's name; `ms` of wall time.
+
+    `request_sha256` (hex) is of the body that was sent; None: nothing was, or it was answered in this process.
+    """
 
     number: int
     provider: str
@@ -41,6 +44,7 @@ class AttemptEnded:
     error: str | None
     detail: str | None
     ms: float
+    request_sha256: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -116,7 +116,7 @@ class ProviderManager:
         exchange = Exchange(turn, effect, held)
         response, sound = None, False
         try:
-            response = await self._ask(turn.request, effect, held)
+            response = await self._ask(turn.request, effect, held, exchange)
             check(response)
             sound = True
             if accept is not None:
@@ -130,7 +130,7 @@ class ProviderManager:
         finally:
             exchange.close("cancelled", None, response)
 
-    async def _ask(self, request: Request, effect: Try, held: Held | None) -> Response:
+    async def _ask(self, request: Request, effect: Try, held: Held | None, exchange: Exchange) -> Response:
         candidate, limits = effect.candidate, effect.timeouts
         local = self._access.local.get(candidate.provider.dialect)
         if local is not None:
@@ -138,6 +138,7 @@ class ProviderManager:
             return local.respond(request, candidate)
         adapter = self._access.remote[candidate.provider.dialect]
         message = adapter.encode(request, candidate, stream=False)
+        exchange.body = message.body
         reply = await self._access.send(message, limits)
         if held is not None:
             held.headers = reply.headers

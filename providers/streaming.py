@@ -131,7 +131,8 @@ class ResponseStream:
             adapter = self._access.remote[effect.candidate.provider.dialect]
             self._wire = _Wire(adapter, self._turn, effect, keeps_time=self._access.keeps_time)
             self._wire.held = self._held
-            await self._wire.open(self._access.transport)
+            assert self._exchange is not None
+            await self._wire.open(self._access.transport, self._exchange)
         deltas = await self._wire.read()
         if deltas is None:
             return self._wire.decoder.finish()
@@ -181,10 +182,11 @@ class _Wire:
         """Seconds until the first of them."""
         self.held: Held | None = None
 
-    async def open(self, transport: Transport) -> None:
+    async def open(self, transport: Transport, exchange: Exchange) -> None:
         """Return once a 2xx reply has begun. Raise what another reply means."""
         candidate, limits = self._effect.candidate, self._effect.timeouts
         message = self._adapter.encode(self._turn.request, candidate, stream=True)
+        exchange.body = message.body
         with anyio.move_on_after(limits.total):
             self._stream = await transport.open_stream(message, **phases(limits))
         if self._stream is None:
