@@ -1,0 +1,337 @@
+"""The shape of a scenario's text, and how it becomes a `Scenario`. Every mistake is told with its path of keys."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BeforeValidator, Field
+
+from providers.catalog import Catalog, Limit, Problem, load_catalog
+from providers.errors import CatalogError
+from providers.messages import Ability
+from providers.policy import Policy, parse_policy
+from providers.policy_file import Share
+from providers.quantities import parse_duration, parse_share
+from providers.rows import Duration, Shape, nearest, read_shape
+from providers.simulation.scenario import (
+    MIDNIGHT,
+    Behaviour,
+    ErrorKind,
+    Expectation,
+    Flaky,
+    Latency,
+    Load,
+    Mode,
+    Outage,
+    Scenario,
+)
+
+SUFFIX = ".yaml"
+EVERY = "*"
+LARGEST = 1_000_000
+"""Bytes of a scenario file."""
+MOST_TURNS = 10_000_000
+
+Seconds = Annotated[float, BeforeValidator(parse_duration)]
+Count = Annotated[int, Field(ge=1, le=MOST_TURNS)]
+Tokens = Annotated[int, Field(ge=1, le=10_000_000)]
+Sigma = Annotated[float, Field(ge=0, le=3)]
+Keys = str | list[str | int]
+
+
+def _instant(value: object) -> object:
+    """Return epoch seconds of what YAML read as an instant or a day; text and all else as it is."""
+    if isinstance(value, str):
+        try:
+            value = datetime.fromisoformat(value)
+        except ValueError:
+            return value
+    if isinstance(value, datetime):
+        return value.replace(tzinfo=value.tzinfo or UTC).timestamp()
+    return value
+
+
+def _figure(value: object) -> float:
+    """Return a number, or the share that a percentage is."""
+    if isinstance(value, str):
+        return parse_share(value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"{value!r} is no figure: write a number, or a percentage")
+    return float(value)
+
+
+Figure = Annotated[float, BeforeValidator(_figure)]
+
+
+class LatencyShape(Shape):
+    first_token: Seconds = 0.5
+    per_token: Seconds = 0.005
+    spread: Sigma = 0.0
+
+
+class OutageShape(Shape):
+    begins: Seconds = 0.0
+    lasts: Duration
+    how: Mode = "refuses"
+
+
+class FlakyShape(Shape):
+    share: Annotated[Share, Field(lt=1)]
+    mean: Duration = 60.0
+    how: Mode = "refuses"
+
+
+class BehaviourShape(Shape):
+    latency: LatencyShape = LatencyShape()
+    errors: dict[ErrorKind, Share] = Field(default_factory=dict)
+    outages: list[OutageShape] = Field(default_factory=list)
+    flaky: FlakyShape | None = None
+    region: str | None = None
+    hidden_limits: list[Any] = Field(default_factory=list)
+
+
+class LoadShape(Shape):
+    """`count` turns `over` some time, or one `every` so often; two of the three. `agents` and `personas` stand for one
+    load for each name."""
+
+    count: Count | None = None
+    over: Duration | None = None
+    every: Duration | None = None
+    begins: Seconds = 0.0
+    agents: list[str] = Field(default_factory=list)
+    personas: list[str] = Field(default_factory=list)
+    tier: str | None = None
+    model: str | None = None
+    task_type: str | None = None
+    abilities: list[str] = Field(default_factory=list)
+    input_tokens: Tokens = 600
+    output_tokens: Tokens = 200
+    max_output_tokens: Tokens | None = 1024
+    spread: Sigma = 0.0
+    deadline: Duration | None = None
+    arrivals: Literal["even", "random"] = "even"
+    phase: str = ""
+
+
+class ClaimShape(Shape):
+    text: str
+    of: Keys
+    per: Keys = Field(default_factory=list)
+    exactly: Figure | None = None
+    at_least: Figure | None = None
+    at_most: Figure | None = None
+
+
+class ScenarioShape(Shape):
+    title: str
+    about: str = ""
+    seed: int = 1
+    starts: Annotated[float, BeforeValidator(_instant), Field(ge=0, lt=4e9)] = MIDNIGHT
+    instances: Annotated[int, Field(ge=1, le=1000)] = 1
+    message_delay: Seconds = 0.0
+    policy: dict[str, Any] = Field(default_factory=dict)
+    providers: Annotated[dict[str, BehaviourShape | None], Field(min_length=1)]
+    regions: dict[str, list[OutageShape]] = Field(default_factory=dict)
+    load: Annotated[list[LoadShape], Field(min_length=1)]
+    claims: list[ClaimShape] = Field(default_factory=list)
+
+
+def shipped() -> Sequence[str]:
+    """Return the names of the packaged scenarios, sorted."""
+    folder = resources.files("providers.simulation") / "scenarios"
+    return sorted(file.name.removesuffix(SUFFIX) for file in folder.iterdir() if file.name.endswith(SUFFIX))
+
+
+def load(source: str | Path) -> Scenario:
+    """Return the scenario; see `load_scenario`."""
+    if isinstance(source, str) and source in shipped():
+        text = (resources.files("providers.simulation") / "scenarios" / f"{source}{SUFFIX}").read_text("utf-8")
+        return parse_scenario(_tree(text, source), source)
+    path = Path(source)
+    return parse_scenario(_tree(_text(path), str(path)), path.stem)
+
+
+def parse_scenario(data: Mapping[str, Any], name: str) -> Scenario:
+    """Return the scenario that a file's mapping says. Raise `CatalogError` with everything that is wrong with it."""
+    shape, problems = read_shape(ScenarioShape, data, ())
+    policy, catalog, wrong = _policy(data.get("policy"))
+    problems += wrong
+    if shape is None or catalog is None or policy is None:
+        raise CatalogError(problems)
+    problems += [*_unknown(shape, catalog, policy), *_load_problems(shape), *_claim_problems(shape)]
+    providers = {who: _behaviour(who, row, catalog, problems) for who, row in shape.providers.items()}
+    if problems:
+        raise CatalogError(problems)
+    return Scenario(
+        name=name,
+        title=shape.title,
+        about=shape.about.strip(),
+        policy=policy,
+        catalog=catalog,
+        providers=providers,
+        load=tuple(each for row in shape.load for each in _loads(row)),
+        claims=tuple(_expectation(claim) for claim in shape.claims),
+        regions={region: tuple(map(_outage, outages)) for region, outages in shape.regions.items()},
+        starts=shape.starts,
+        instances=shape.instances,
+        message_delay=shape.message_delay,
+        seed=shape.seed,
+    )
+
+
+def _text(path: Path) -> str:
+    try:
+        if path.stat().st_size > LARGEST:
+            raise _wrong(f"{path} is larger than {LARGEST:,} bytes: that is no scenario")
+        return path.read_text("utf-8-sig")
+    except FileNotFoundError:
+        known = shipped()
+        hint = nearest(str(path), known) or f": there is no such file, and shipped are {', '.join(known)}"
+        raise _wrong(f"no scenario {str(path)!r}{hint}") from None
+    except UnicodeDecodeError as error:
+        raise _wrong(f"{path} is not UTF-8: byte {error.start}") from None
+    except OSError as error:
+        raise _wrong(f"{path} cannot be read: {error.strerror}") from None
+
+
+def _tree(text: str, name: str) -> Mapping[str, Any]:
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    try:
+        data = yaml.load(text, loader)  # noqa: S506  # both loaders are safe ones
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        said = getattr(error, "problem", None) or type(error).__name__
+        raise _wrong(f"{name} is no YAML{where}: {said}") from None
+    if not isinstance(data, Mapping):
+        raise _wrong(f"{name} holds no mapping: a scenario has title, providers and load")
+    return {str(key): value for key, value in data.items()}
+
+
+def _wrong(text: str) -> CatalogError:
+    return CatalogError([((), text)])
+
+
+def _policy(said: Any) -> tuple[Policy | None, Catalog | None, list[Problem]]:
+    if said is not None and not isinstance(said, Mapping):
+        return None, None, []  # told by the shape already
+    try:
+        policy, catalog = parse_policy(said or {}, load_catalog())
+    except CatalogError as error:
+        return None, None, [(("policy", *path), text) for path, text in error.problems]
+    return policy, catalog, []
+
+
+def _unknown(shape: ScenarioShape, catalog: Catalog, policy: Policy) -> Iterator[Problem]:
+    """Yield which names lead nowhere."""
+    for name, row in shape.providers.items():
+        if name != EVERY and name not in catalog.providers:
+            text = f"unknown provider {name!r}{nearest(name, catalog.providers)}: policy.providers may bring new ones"
+            yield ("providers", name), text
+        region = row.region if row else None
+        if region is not None and region not in shape.regions:
+            yield ("providers", name, "region"), f"unknown region {region!r}{nearest(region, shape.regions)}"
+        if row and sum(row.errors.values()) > 1:
+            yield ("providers", name, "errors"), "come to more than all calls"
+    for at, load in enumerate(shape.load):
+        if load.tier is not None and load.tier not in policy.tiers:
+            yield ("load", at, "tier"), f"unknown tier {load.tier!r}{nearest(load.tier, policy.tiers)}"
+        if load.model is not None and catalog.find(load.model) is None:
+            yield ("load", at, "model"), f"unknown model {load.model!r}{nearest(load.model, catalog.names())}"
+        for which, ability in enumerate(load.abilities):
+            known = [each.value for each in Ability]
+            if ability not in known:
+                yield ("load", at, "abilities", which), f"unknown ability {ability!r}{nearest(ability, known)}"
+
+
+def _load_problems(shape: ScenarioShape) -> Iterator[Problem]:
+    for at, load in enumerate(shape.load):
+        said = [load.count, load.over, load.every]
+        if load.count is None and None in said[1:]:
+            yield ("load", at), "needs a count, or `over` and `every`"
+        elif None not in said:
+            yield ("load", at), "has count, over and every: two of them make the third"
+        elif load.count is None and not 1 <= _count(load) <= MOST_TURNS:
+            yield ("load", at), f"comes to {_count(load):,} turns: 1 to {MOST_TURNS:,} are possible"
+
+
+def _claim_problems(shape: ScenarioShape) -> Iterator[Problem]:
+    for at, claim in enumerate(shape.claims):
+        said = [each for each in (claim.exactly, claim.at_least, claim.at_most) if each is not None]
+        if not said:
+            yield ("claims", at), "claims nothing: say exactly, at_least or at_most"
+        if not claim.of:
+            yield ("claims", at, "of"), "is empty: name a figure of the report, as failed or [providers, groq, share]"
+
+
+def _count(load: LoadShape) -> int:
+    if load.count is not None:
+        return load.count
+    return round((load.over or 0.0) / (load.every or 1.0))
+
+
+def _loads(row: LoadShape) -> Iterator[Load]:
+    count = _count(row)
+    over = row.over if row.over is not None else count * (row.every or 0.0)
+    for agent, persona in _who(row):
+        yield Load(
+            count=count,
+            over=over,
+            begins=row.begins,
+            agent=agent,
+            persona=persona,
+            tier=row.tier,
+            model=row.model,
+            task_type=row.task_type,
+            abilities=frozenset(Ability(ability) for ability in row.abilities),
+            input_tokens=row.input_tokens,
+            output_tokens=row.output_tokens,
+            max_output_tokens=row.max_output_tokens,
+            spread=row.spread,
+            deadline=row.deadline,
+            arrivals=row.arrivals,
+            phase=row.phase,
+        )
+
+
+def _who(row: LoadShape) -> Iterable[tuple[str | None, str | None]]:
+    named = [*((agent, None) for agent in row.agents), *((None, persona) for persona in row.personas)]
+    return named or [(None, None)]
+
+
+def _behaviour(name: str, row: BehaviourShape | None, catalog: Catalog, problems: list[Problem]) -> Behaviour:
+    row = row or BehaviourShape()
+    latency = Latency(row.latency.first_token, row.latency.per_token, row.latency.spread)
+    flaky = None if row.flaky is None else Flaky(row.flaky.share, row.flaky.mean, row.flaky.how)
+    hidden = _hidden(name, row.hidden_limits, catalog, problems) if row.hidden_limits else ()
+    return Behaviour(latency, row.errors, tuple(map(_outage, row.outages)), flaky, row.region, hidden)
+
+
+def _hidden(name: str, rows: list[Any], catalog: Catalog, problems: list[Problem]) -> tuple[Limit, ...]:
+    """Return the limits; what is wrong with them is told under `hidden_limits`."""
+    if name == EVERY:
+        problems.append((("providers", name, "hidden_limits"), "are those of one provider: name it"))
+        return ()
+    if name not in catalog.providers:
+        return ()
+    known = catalog.providers[name].limits
+    rowed, wrong = catalog.overlay_partly({name: {"limits": rows}})
+    problems += [((*path[:2], "hidden_limits", *path[3:]), text) for path, text in wrong]
+    return tuple(limit for limit in rowed.providers[name].limits if limit not in known)
+
+
+def _outage(row: OutageShape) -> Outage:
+    return Outage(row.begins, row.lasts, row.how)
+
+
+def _expectation(claim: ClaimShape) -> Expectation:
+    return Expectation(claim.text, _keys(claim.of), _keys(claim.per), claim.exactly, claim.at_least, claim.at_most)
+
+
+def _keys(said: Keys) -> tuple[str | int, ...]:
+    return tuple(said.split(".")) if isinstance(said, str) else tuple(said)
