@@ -54,7 +54,7 @@ _FORBIDDEN = re.compile("[^\t\n\r\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\
 
 def problems_at(root: Node, pairs: Iterable[tuple[Path, str]], code: str) -> list[Problem]:
     """Return (path, message) pairs, as `CatalogError` and `PersonaError` hold them, as problems with their places."""
-    return in_order(root.problem(path, code, message) for path, message in pairs)
+    return in_order(root.problem(path, code, text, key=text.startswith("unknown key")) for path, text in pairs)
 
 
 def load_file(path: str | FilePath) -> tuple[str, Node]:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "run": ("run", "Run a squad file."),
     "ask": ("ask", "Ask one question, of a persona or of a model alone."),
-    "validate": ("check", "Find every mistake in squad files. Spends nothing."),
+    "validate": ("check", "Find every mistake in squads and routing files. Spends nothing."),
     "graph": ("check", "Draw the order of a squad's tasks."),
     "config": ("check", "Show what a squad file comes to, all defaults in place."),
     "schema": ("check", "Print the JSON Schema of squad files, for editors."),

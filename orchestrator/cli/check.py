@@ -1,4 +1,4 @@
-"""`validate`, `schema`, `graph` and `config`: what can be said of a squad file without running it."""
+"""`validate`, `schema`, `graph` and `config`: what can be said of a file without running it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from orchestrator.cli.app import Settings, settings_of
 from orchestrator.cli.exits import Exit, NothingSelected
 from orchestrator.cli.given import load_squad
 from orchestrator.cli.telling import Talk, count, print_json
+from orchestrator.kinds import NAMES, Kind, kind_of_file
 from orchestrator.problems import FORMATS, Problem
+from providers.unicode import printable
 
 
 @app.command("validate")
@@ -22,18 +24,24 @@ from orchestrator.problems import FORMATS, Problem
 @click.option("--format", "form", type=click.Choice(list(FORMATS)), default="text", help="How to write them (text).")
 @click.pass_context
 def validate_command(context: click.Context, files: tuple[str, ...], form: str) -> int:
-    """Find every mistake in squad FILEs. Spends nothing. A folder stands for the YAML files in it."""
-    settings = settings_of(context)
+    """Find every mistake in FILEs: squads, and routing files. Spends nothing.
+
+    A folder stands for the YAML files in it. What a file is for is told by its fields.
+    """
+    settings, talk = settings_of(context), Talk(settings_of(context))
     chosen = [path for file in files for path in matching(file)]
     if not chosen:
         raise NothingSelected("no squad file was given, or none matches", "orchestrator validate squad.yaml")
-    problems = [problem for file in chosen for problem in problems_of(file, settings)]
+    problems: list[Problem] = []
+    for file in chosen:
+        kind = kind_of_file(file)
+        if kind != "squad":
+            talk.say(f"{printable(file)}: read as {NAMES[kind]}")
+        problems += problems_of(file, kind, settings)
     errors = sum(problem.severity == "error" for problem in problems)
     if problems or form != "text":
         click.echo(FORMATS[form](problems))
-    Talk(settings).say(
-        f"{count(len(chosen), 'file')}: {count(errors, 'error')}, {count(len(problems) - errors, 'warning')}"
-    )
+    talk.say(f"{count(len(chosen), 'file')}: {count(errors, 'error')}, {count(len(problems) - errors, 'warning')}")
     return Exit.FAILED if errors else Exit.DONE
 
 
@@ -47,12 +55,15 @@ def matching(file: str) -> list[str]:
     return [file]
 
 
-def problems_of(file: str, settings: Settings) -> Sequence[Problem]:
-    """Return all that is wrong with a squad file, in the order of its text."""
+def problems_of(file: str, kind: Kind, settings: Settings) -> Sequence[Problem]:
+    """Return all that is wrong with a file of this kind, in the order of its text."""
     from orchestrator.errors import ProblemsFound
-    from orchestrator.squad import Squad
+    from orchestrator.squad import Squad, load_routing
 
     try:
+        if kind == "routing":
+            load_routing(file)
+            return ()
         return Squad.from_file(file, routing=settings.routing_file()).warnings
     except ProblemsFound as found:
         return found.problems

@@ -53,8 +53,11 @@ def load_squad(file: str, settings: Settings) -> Squad:
     """Return the squad of `file`. Raise `Unusable` where there is none, `SpecError` with all its mistakes."""
     if not Path(file).is_file():
         raise Unusable(f"there is no squad file {file}", "`orchestrator init` writes one")
+    from orchestrator.kinds import NAMES, kind_of_file
     from orchestrator.squad import Squad
 
+    if (kind := kind_of_file(file)) != "squad":
+        raise Unusable(f"{file} is {NAMES[kind]}, not a squad", f"`orchestrator validate {file}` checks it")
     return Squad.from_file(file, routing=settings.routing_file())
 
 

@@ -148,6 +148,27 @@ def test_validate_for_machines(call, folder):
     assert json.loads(call("validate", "squad.yaml", "--format", "json").out) == []
 
 
+def test_validate_reads_a_routing_file_as_one_and_says_so(call, folder):
+    (folder / "agent_routing.yaml").write_text(
+        "tiers: {worker: [groq/openai/gpt-oss-20b, nobody/x]}\nagents: {dev: {teir: worker}}\n"
+    )
+    done = call("validate", "agent_routing.yaml", "--format", "json")
+    assert done.code == 1
+    found = [(p["line"], p["column"], p["code"]) for p in json.loads(done.out)]
+    assert found == [(1, 43, "routing"), (2, 16, "routing")]
+    assert "agent_routing.yaml: read as a routing file" in done.err
+    (folder / "agent_routing.yaml").write_text("agents: {dev: {tier: worker}}\nproviders: {groq: {plan: free}}\n")
+    assert call("validate", "agent_routing.yaml").code == 0
+
+
+def test_a_routing_file_is_no_squad_to_any_command(call, folder):
+    (folder / "who.yaml").write_text("tiers: {worker: [groq/openai/gpt-oss-20b]}\n")
+    for command in ("run", "graph", "config"):
+        done = call(command, "who.yaml")
+        assert done.code == 2
+        assert "who.yaml is a routing file, not a squad" in done.err
+
+
 def test_validate_takes_folders_and_patterns(call, folder):
     (folder / "more").mkdir()
     assert call("validate", "more").code == 5
