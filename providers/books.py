@@ -36,7 +36,7 @@ class Held(Protocol):
 class Turn:
     """What one turn's attempts share: who asks, who listens, who pays, and what was tried so far."""
 
-    __slots__ = ("answered_by", "attempts", "began", "clock", "emit", "fleet", "purse", "request")
+    __slots__ = ("answers", "attempts", "began", "clock", "emit", "fleet", "purse", "request")
 
     def __init__(
         self, fleet: Fleet, clock: Callable[[], float], request: Request, emit: Emit, purse: Purse | None
@@ -45,7 +45,8 @@ class Turn:
         self.request, self.emit, self.purse = request, emit, purse
         self.began = self.clock()
         self.attempts: list[Attempt] = []
-        self.answered_by: Candidate | None = None
+        self.answers: list[tuple[Response, Candidate]] = []
+        """Of two attempts at once both may have answered."""
 
     async def sleep(self, effect: Sleep) -> Outcome:
         self.emit(WaitingForProvider(effect.until, effect.reason))
@@ -54,8 +55,7 @@ class Turn:
 
     def finished(self, response: Response) -> Response:
         """Return `response` with the turn's attempts and latency (waits included), and with what it leaves unsaid."""
-        candidate = self.answered_by
-        assert candidate is not None
+        candidate = next(who for answer, who in self.answers if answer is response)
         return replace(
             response,
             provider=response.provider or candidate.provider.name,
@@ -111,8 +111,8 @@ class Exchange:
             if candidate.key:
                 error.hide(candidate.key)
             attempt = Attempt(provider, model, how, error.status, type(error).__name__, error.message, ms)
-        if how == "ok":
-            turn.answered_by = candidate
+        if how == "ok" and response is not None:
+            turn.answers.append((response, candidate))
         turn.attempts.append(attempt)
         if turn.emit is not ignore:
             sent = None if self.body is None else hashlib.sha256(self.body).hexdigest()

@@ -14,8 +14,10 @@ from math import inf
 from providers.catalog import Candidate, Limit
 from providers.errors import AuthFailed, ProviderError, TimedOut
 from providers.health import CLOSED, Breaker, Track, hold_until, trips_breaker
+from providers.line import Line
 from providers.messages import Ability, Image, Message, Needs, OutputSchema, Request, ToolSpec, estimate_tokens
 from providers.policy import AgentPolicy, Policy
+from providers.retries import RetryBudget
 from providers.scoring import SEEN, Contest, paid
 
 REMEMBERED = 1024
@@ -123,8 +125,10 @@ class Fleet:
         "_weights",
         "barred",
         "contests",
+        "line",
         "points_seen",
         "policy",
+        "retries",
         "shut",
         "standings",
     )
@@ -143,6 +147,9 @@ class Fleet:
         """Providers that are not to be asked, and why."""
         self.contests: deque[Contest] = deque(maxlen=REMEMBERED)
         """The latest decisions among several candidates, oldest first; `scoring.replay` makes each one anew."""
+        self.retries = RetryBudget(policy.retry_budget)
+        self.line = Line()
+        """Turns that wait for a limit or a breaker."""
         self._drained: set[str] = set()
         self._sole = sole
         self._rankings: dict[tuple[str | None, ...], Ranking] = {}
@@ -158,6 +165,7 @@ class Fleet:
         What was measured of a candidate that stays is kept, and who is drained stays so. Weights are the policy's.
         """
         known, self.policy = self.standings, policy
+        self.retries.share = policy.retry_budget
         standings = (Standing(candidate) for candidate in candidates)
         self.standings = {new.name: _kept(known.get(new.name), new) for new in standings}
         self._unconfigured = dict(unconfigured or {})

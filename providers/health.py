@@ -17,6 +17,10 @@ from providers.scoring import health_value, pace_value
 FAULTS_TO_OPEN = 3
 FIRST_REST_S = 30.0
 LONGEST_REST_S = 600.0
+FIRST_ROOM = 2
+"""Calls that may be out at once after a probe was answered; every further answer doubles them."""
+FULL_ROOM = 64
+"""From so many on, nothing is held back any more."""
 RATE_LIMIT_HOLD_S = 5.0
 """How long a rate limited candidate is left alone when the provider does not say."""
 QUOTA_HOLD_S = 3600.0
@@ -39,7 +43,7 @@ MEAN_SHARE = 0.1
 NEGLIGIBLE = 0.02
 """An error rate that is none. A single fault costs the first place for half a minute."""
 
-State = Literal["closed", "open", "half-open"]
+State = Literal["closed", "open", "half-open", "recovering"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,25 +51,30 @@ class Breaker:
     """One candidate's breaker, as a value: every event returns the next one.
 
     Closed until `FAULTS_TO_OPEN` faults in a row; then open for a rest that doubles with each trip; then half-open,
-    where one probe at a time may go out. A success closes it and forgets the trips.
+    where one probe at a time may go out. Its answer lets `room` calls be out at once, each further answer twice as
+    many, until the breaker is closed and its trips are forgotten. A fault on the way opens it anew.
     """
 
     faults: int = 0
     trips: int = 0
     open_until: float | None = None
     probing: bool = False
+    room: int | None = None
+    """None: any number."""
 
     def state(self, now: float) -> State:
         if self.open_until is None:
-            return "closed"
+            return "closed" if self.room is None else "recovering"
         return "open" if now < self.open_until else "half-open"
 
-    def admits(self, now: float) -> bool:
-        """Whether one more attempt may go out."""
-        return self.open_until is None or (now >= self.open_until and not self.probing)
+    def admits(self, now: float, in_flight: int = 0) -> bool:
+        """Whether one more attempt may go out beside those `in_flight`."""
+        if self.open_until is None:
+            return self.room is None or in_flight < self.room
+        return now >= self.open_until and not self.probing
 
     def started(self) -> Breaker:
-        """Return the breaker after an attempt that it admitted went out: the probe, unless it is closed."""
+        """Return the breaker after an attempt that it admitted went out: the probe, where it is half-open."""
         return self if self.open_until is None else replace(self, probing=True)
 
     def abandoned(self) -> Breaker:
@@ -73,14 +82,18 @@ class Breaker:
         return replace(self, probing=False) if self.probing else self
 
     def succeeded(self) -> Breaker:
-        return self if self is CLOSED else CLOSED
+        if self.open_until is not None:
+            return Breaker(trips=self.trips, room=FIRST_ROOM)
+        if self.room is not None and self.room * 2 < FULL_ROOM:
+            return replace(self, room=self.room * 2)
+        return CLOSED
 
     def failed(self, now: float, not_before: float = 0.0) -> Breaker:
         """Return the breaker after a fault; where it opens, it rests until `not_before` at least."""
-        if self.state(now) == "open":
+        state, faults = self.state(now), self.faults + 1
+        if state == "open":
             return self  # attempts that went out before it opened: they are the same outage, not a new trip
-        faults = self.faults + 1
-        if self.open_until is None and faults < FAULTS_TO_OPEN:
+        if state == "closed" and faults < FAULTS_TO_OPEN:
             return replace(self, faults=faults)
         rest = min(LONGEST_REST_S, FIRST_REST_S * 2.0 ** min(self.trips, 16))
         return Breaker(faults, self.trips + 1, max(now + rest, not_before))

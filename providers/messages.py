@@ -194,6 +194,8 @@ class Ability(StrEnum):
     JSON_SCHEMA = "json_schema"
     VISION = "vision"
     REASONING = "reasoning"
+    PREFILL = "prefill"
+    """It goes on with the assistant's message that a transcript ends in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +204,7 @@ class Needs:
 
     `agent` and `persona` are looked up in the policy's `agents`; `tier` is the persona's own, used where the policy
     says nothing. `model` pins one candidate ("provider/model"). `deadline_s` are seconds from now for the whole turn.
+    `run` is whose turn it is: where turns wait for a limit, runs are served side by side.
     """
 
     agent: str | None = None
@@ -211,6 +214,7 @@ class Needs:
     task_type: str | None = None
     abilities: frozenset[Ability] = frozenset()
     deadline_s: float | None = None
+    run: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -328,4 +332,18 @@ class ToolCallDelta:
     arguments: str = ""
 
 
-Delta = TextDelta | ReasoningDelta | ToolCallDelta
+@dataclass(frozen=True, slots=True)
+class Restarted:
+    """The stream broke, for `reason`: what came before is void, and the answer begins anew."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """The stream broke, for `reason`: here is the seam. What follows goes on from what came before it."""
+
+    reason: str
+
+
+Delta = TextDelta | ReasoningDelta | ToolCallDelta | Restarted | Resumed

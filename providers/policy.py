@@ -72,6 +72,10 @@ class Policy:
     timeouts: Timeouts = Timeouts()
     attempts_per_turn: int = 4
     retry_budget: float = 0.2
+    hedge_after: float | None = None
+    """Seconds of silence after which a second candidate is asked beside the first; None: never."""
+    on_decline: Literal["error", "elsewhere"] = "error"
+    """What follows when a provider's content filter declines a request."""
     on_break: Literal["error", "restart", "resume"] = "error"
     last_resort: tuple[str, ...] = ("fallback",)
     """Tiers tried after the asked one, in order."""
@@ -229,6 +233,8 @@ def _policy(shape: PolicyShape, data: Mapping[str, Any], proof: _Proof, tiers: s
         timeouts=Timeouts(**shape.timeouts.given()),
         attempts_per_turn=shape.attempts.per_turn,
         retry_budget=shape.attempts.retry_budget,
+        hedge_after=shape.attempts.hedge_after,
+        on_decline=shape.attempts.on_decline,
         on_break=shape.stream.on_break,
         last_resort=tuple(last_resort),
         affinity=shape.affinity,

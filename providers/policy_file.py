@@ -51,6 +51,8 @@ class TimeoutsShape(Shape):
 class AttemptsShape(Shape):
     per_turn: int = Field(default=4, ge=1)
     retry_budget: Share = 0.2
+    hedge_after: Duration | None = None
+    on_decline: Literal["error", "elsewhere"] = "error"
 
 
 class StreamShape(Shape):

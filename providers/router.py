@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from random import Random
 
@@ -22,7 +23,8 @@ from providers.ledger.sheltered import sheltered
 from providers.messages import Request, Response
 from providers.metering import Held, Metering
 from providers.policy import Policy, default_policy, with_environment
-from providers.routing import Fleet, Outcome, Try, attempts
+from providers.racing import race
+from providers.routing import Fleet, Outcome, Sleep, Try, attempts
 from providers.streaming import ResponseStream
 from providers.transport import Transport, open_transport
 from providers.wire import Access
@@ -91,10 +93,18 @@ class ProviderManager:
         try:
             effect = next(flow)
             while True:
-                if isinstance(effect, Try):
-                    outcome = await self._try(turn, effect, accept)
-                else:
+                if isinstance(effect, Sleep):
                     outcome = await turn.sleep(effect)
+                else:
+                    assert isinstance(effect, Try), "attempts that are out are listened to by `race` alone"
+                    if effect.hedge_after is not None:
+                        raced = await race(flow, effect, partial(self._try, turn, accept=accept), self.clock)
+                        if raced.effect is None:
+                            assert raced.response is not None, "a round ends in an effect or an answer"
+                            return turn.finished(raced.response)
+                        effect = raced.effect
+                        continue
+                    outcome = await self._try(turn, effect, accept)
                 effect = flow.send(outcome)
         except StopIteration as done:
             return turn.finished(done.value)

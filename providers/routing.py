@@ -1,26 +1,26 @@
 """Who is asked, in which order, and what follows from each answer. Pure: time and randomness are passed in.
 
 `choose` filters and orders; `attempts` is one turn's flow as a generator that does no I/O: it yields what to do
-(`Try`, `Sleep`) and is sent how it went (`Outcome`). The provider manager drives it with the real world, a simulator
-with a virtual clock and dice.
+(`Try`, `Listen`, `Sleep`) and is sent how it went (`Outcome`). The provider manager drives it with the real world, a
+simulator with a virtual clock and dice.
 """
 
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from providers.catalog import Candidate, Model
 from providers.contest import alike, contest_of
 from providers.contest import expected_output as expected_output
-from providers.errors import AllAttemptsFailed, NoRoute, ProviderError, Recovery
+from providers.errors import AllAttemptsFailed, Declined, NoRoute, ProviderError, Recovery
 from providers.fleet import Fleet as Fleet
 from providers.fleet import Standing
-from providers.health import pace_of
+from providers.health import CLOSED, pace_of
 from providers.messages import Ability, Request, Response
-from providers.policy import Timeouts
+from providers.policy import Policy, Timeouts
 from providers.scoring import Contest, ordered
 
 if TYPE_CHECKING:
@@ -30,6 +30,10 @@ BACKOFF_BASE_S = 0.25
 BACKOFF_CAP_S = 4.0
 PROBE_POLL_S = 1.0
 """How long those who wait for another turn's probe sleep before they look again."""
+RETRY_POLL_S = 0.5
+"""The same for those who wait until the process may make further attempts."""
+IN_LINE_S = 0.001
+"""How long after the one before it each of those wakes who wait for one instant: they must not all arrive at it."""
 NOBODY: Mapping[str, float] = {}
 
 
@@ -67,12 +71,24 @@ Decision = Route | Hold | Refuse
 
 @dataclass(frozen=True, slots=True)
 class Try:
-    """Ask `candidate`, this turn's attempt `number` (from 1), within `timeouts`. `route` is the decision behind it."""
+    """Ask `candidate`, this turn's attempt `number` (from 1), within `timeouts`. `route` is the decision behind it.
+
+    `hedge_after`: send a `silent` outcome if so many seconds bring nothing (of a whole answer: no answer); what then
+    is to be tried goes out beside it. `continues`: of an answer that broke off part was passed on already; this one
+    is it anew, or goes on where it ended.
+    """
 
     candidate: Candidate
     number: int
     timeouts: Timeouts
     route: Route
+    hedge_after: float | None = None
+    continues: Literal["restart", "resume"] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Listen:
+    """Go on with the attempts that are out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,17 +99,19 @@ class Sleep:
     reason: str
 
 
-Effect = Try | Sleep
+Effect = Try | Listen | Sleep
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How an effect went and when it ended. After a `Try` exactly one of `response` and `error` is set.
+    """How an effect went and when it ended. Of an attempt that ended exactly one of `response` and `error` is set.
 
-    `final`: part of the answer was passed on already, so nobody else may be asked. `sound`: a good answer came, and
-    the error is that its caller does not take it, which says nothing against the candidate's health. `refused`:
-    neither came, for nothing was sent: a limit leaves no room, and the candidate's standing says until when.
-    `first_token`: seconds to the first content of a stream.
+    `number` is the attempt's, where several are out. `final`: part of the answer was passed on, so nobody else may be
+    asked; `passed`: it was, and the answer may begin anew or be gone on with. `sound`: a good answer came, and the
+    error is that its caller does not take it, which says nothing against the candidate's health. `refused`: nothing
+    was sent: a limit leaves no room, and the candidate's standing says until when. `silent`: nothing ended, and
+    `hedge_after` is over. `dropped`: the attempt was given up, for another one answers. `first_token`: seconds to the
+    first content of a stream.
     """
 
     now: float
@@ -103,6 +121,10 @@ class Outcome:
     sound: bool = False
     refused: bool = False
     first_token: float | None = None
+    number: int = 0
+    passed: bool = False
+    silent: bool = False
+    dropped: bool = False
 
 
 def choose(
@@ -162,9 +184,11 @@ def _obstacle(fleet: Fleet, standing: Standing, now: float, back: float, tokens:
     if blocked is not None and blocked[0] > until:
         until, reason = blocked
     breaker = standing.breaker
-    if breaker.open_until is not None and not breaker.admits(now):
-        # Half-open with a probe out: its end is unknown, so those who wait look again soon.
-        rest = breaker.open_until if now < breaker.open_until else now + PROBE_POLL_S
+    if breaker is not CLOSED and not breaker.admits(now, standing.in_flight):
+        # With a probe out, or few calls let through after it, the end is unknown: those who wait look again soon.
+        rest = now + PROBE_POLL_S
+        if breaker.open_until is not None and now < breaker.open_until:
+            rest = breaker.open_until
         if rest > until:
             until, reason = rest, f"its breaker is {breaker.state(now)}"
     return until, reason
@@ -176,59 +200,149 @@ def attempts(
     """One turn: yields effects, is sent their outcomes, returns the answer. Closing it at any point is safe.
 
     Raises `NoRoute` where nobody could be asked, an error whose recovery is NEVER as it comes, and
-    `AllAttemptsFailed` for the rest. At most `attempts_per_turn` attempts; no sleep reaches the turn's deadline.
+    `AllAttemptsFailed` for the rest. At most `attempts_per_turn` attempts; no sleep reaches the turn's deadline. What
+    goes beyond a turn's first attempt is taken from the process's `RetryBudget`.
     """
-    policy = fleet.policy
+    policy, run = fleet.policy, request.needs.run
     allowed = request.needs.deadline_s
     deadline = now + (policy.timeouts.total if allowed is None else allowed)
     tried: dict[str, float] = {}
     errors: list[ProviderError] = []
-    while len(errors) < policy.attempts_per_turn and (now < deadline or not errors):
-        decision = choose(fleet, request, now, tried, rng.random() if policy.strategy == "latency" else None)
-        if isinstance(decision, Route):
-            if decision.contest is not None:
-                fleet.note(decision.contest, decision.names[0], failover=bool(tried))
-            name, more = decision.names[0], min(len(decision.names), policy.attempts_per_turn - len(errors))
-            timeouts = _timeouts(policy.timeouts, deadline - now, more, streamed)
-            outcome = yield from _attempt(
-                fleet, name, Try(decision.candidates[0], len(errors) + 1, timeouts, decision), now
-            )
-            if outcome.response is not None:
-                return outcome.response
-            now, error = outcome.now, outcome.error
-            if outcome.refused:
-                if now >= deadline and not errors:
-                    raise NoRoute({name: "a limit left no room until the deadline"})
-                continue
-            assert error is not None
-            if outcome.final or error.recovery is Recovery.NEVER:
-                raise error
-            errors.append(error)
-            tried[name] = _back_at(error, name in tried, len(errors), now, rng)
-        elif isinstance(decision, Hold) and decision.until < deadline:
-            # A little late, each by its own draw: those who wait for one instant must not all arrive at it.
-            late = decision.until + rng.uniform(0.0, BACKOFF_BASE_S)
-            until = late if late < deadline else decision.until
-            now = (yield Sleep(until, _shortly(decision.reasons))).now
-        elif errors:
-            break
-        else:
-            raise NoRoute(decision.reasons, decision.until if isinstance(decision, Hold) else None)
+    made = 0
+    waits = False
+    continues: Literal["restart", "resume"] | None = None
+    fleet.retries.turn(now)
+    try:
+        while len(errors) < policy.attempts_per_turn and (now < deadline or not errors):
+            decision = choose(fleet, request, now, tried, rng.random() if policy.strategy == "latency" else None)
+            if isinstance(decision, Route):
+                if errors and not fleet.retries.take(now):
+                    until = now + rng.uniform(0.5, 1.0) * RETRY_POLL_S
+                    if until >= deadline:
+                        break
+                    now = (yield Sleep(until, "this process makes no more further attempts for now")).now
+                    continue
+                taken_at = now if errors else None
+                if decision.contest is not None:
+                    fleet.note(decision.contest, decision.names[0], failover=bool(tried))
+                name, more = decision.names[0], min(len(decision.names), policy.attempts_per_turn - len(errors))
+                timeouts = _timeouts(policy.timeouts, deadline - now, more, streamed)
+                hedge_after = policy.hedge_after if more > 1 else None
+                effect = Try(decision.candidates[0], made + 1, timeouts, decision, hedge_after, continues)
+                ended = yield from _round(fleet, request, name, effect, now, tried)
+                for name, outcome in ended:
+                    now, error = outcome.now, outcome.error
+                    if taken_at is not None and (outcome.refused or outcome.response is not None):
+                        fleet.retries.give_back(taken_at)
+                    if not outcome.refused:
+                        made = max(made, outcome.number or effect.number)
+                        if waits:
+                            fleet.line.leave(run, served=True)
+                            waits = False
+                    if outcome.response is not None:
+                        return outcome.response
+                    if outcome.dropped:
+                        continue
+                    if outcome.refused:
+                        if now >= deadline and not errors:
+                            raise NoRoute({name: "a limit left no room until the deadline"})
+                        continue
+                    assert error is not None
+                    if outcome.final or _is_hopeless(error, policy):
+                        raise error
+                    errors.append(error)
+                    tried[name] = _back_at(error, name in tried, len(errors), now, rng)
+                    if outcome.passed and policy.on_break != "error" and continues is None:
+                        continues = policy.on_break
+                        request = _continued(request, continues)
+            elif isinstance(decision, Hold) and decision.until < deadline:
+                if not waits:
+                    fleet.line.join(run)
+                    waits = True
+                late = decision.until + fleet.line.rank(run, rng.random()) * IN_LINE_S + rng.uniform(0.0, IN_LINE_S)
+                until = late if late < deadline else decision.until
+                now = (yield Sleep(until, _shortly(decision.reasons))).now
+            elif errors:
+                break
+            else:
+                raise NoRoute(decision.reasons, decision.until if isinstance(decision, Hold) else None)
+    finally:
+        if waits:
+            fleet.line.leave(run, served=False)
     raise AllAttemptsFailed(f"no model answered in {len(errors)} attempts", errors)
 
 
-def _attempt(fleet: Fleet, name: str, effect: Try, began: float) -> Generator[Effect, Outcome, Outcome]:
-    probe, standing = fleet.started(name), fleet.standings[name]
+def _round(
+    fleet: Fleet, request: Request, name: str, effect: Try, now: float, tried: Mapping[str, float]
+) -> Generator[Effect, Outcome, list[tuple[str, Outcome]]]:
+    """Make an attempt, and where it is silent for long a second one beside it; return how each of them ended.
+
+    An answer comes last and ends the round, as does an error behind which nobody else is out.
+    """
+    out = {effect.number: _Flight(fleet, name, now)}
+    ended: list[tuple[str, Outcome]] = []
     try:
         outcome = yield effect
-        if not outcome.refused:
-            error = None if outcome.sound else outcome.error
-            fleet.ended(name, error, outcome.now, outcome.now - began, _pace(outcome, began))
+        while True:
+            if outcome.silent:
+                hedge = _hedge(fleet, request, name, effect, outcome.now, tried)
+                if hedge is not None:
+                    out[hedge.number] = _Flight(fleet, hedge.candidate.name, outcome.now)
+                outcome = yield hedge or Listen()
+                continue
+            flight = out.pop(outcome.number or effect.number)
+            flight.landed(outcome)
+            ended.append((flight.name, outcome))
+            if not out or outcome.response is not None:
+                return ended
+            outcome = yield Listen()
     finally:
-        standing.in_flight -= 1
-        if probe:  # cancelled, or an error that says nothing about health: the next turn may probe
-            standing.breaker = standing.breaker.abandoned()
-    return outcome
+        for flight in out.values():
+            flight.given_up()
+
+
+def _hedge(fleet: Fleet, request: Request, name: str, first: Try, now: float, tried: Mapping[str, float]) -> Try | None:
+    """Return whom to ask beside a silent attempt; None: nobody can be, or the process may make no more attempts."""
+    decision = choose(fleet, request, now, {**tried, name: inf}, 0.0)
+    if not isinstance(decision, Route) or decision.names[0] in tried or not fleet.retries.take(now):
+        return None
+    return replace(first, candidate=decision.candidates[0], number=first.number + 1, route=decision, hedge_after=None)
+
+
+class _Flight:
+    """One attempt that is out: noted with its candidate's standing, and taken from it exactly once."""
+
+    __slots__ = ("_began", "_fleet", "_probe", "_standing", "name")
+
+    def __init__(self, fleet: Fleet, name: str, now: float) -> None:
+        self.name, self._fleet, self._began = name, fleet, now
+        self._probe, self._standing = fleet.started(name), fleet.standings[name]
+
+    def landed(self, outcome: Outcome) -> None:
+        if not outcome.refused and not outcome.dropped:
+            error = None if outcome.sound else outcome.error
+            self._fleet.ended(self.name, error, outcome.now, outcome.now - self._began, _pace(outcome, self._began))
+        self.given_up()
+
+    def given_up(self) -> None:
+        self._standing.in_flight -= 1
+        if self._probe:  # cancelled, or an error that says nothing about health: the next turn may probe
+            self._standing.breaker = self._standing.breaker.abandoned()
+
+
+def _is_hopeless(error: ProviderError, policy: Policy) -> bool:
+    """Whether nobody else is to be asked. What a filter declined goes elsewhere only where the policy says so."""
+    if isinstance(error, Declined) and policy.on_decline == "elsewhere":
+        return False
+    return error.recovery is Recovery.NEVER
+
+
+def _continued(request: Request, how: Literal["restart", "resume"]) -> Request:
+    """Return the request as it is asked of who takes over: to go on with an answer is an ability."""
+    if how == "restart":
+        return request
+    needs = replace(request.needs, abilities=request.needs.abilities | {Ability.PREFILL})
+    return replace(request, needs=needs)
 
 
 def _pace(outcome: Outcome, began: float) -> float | None:

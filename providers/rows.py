@@ -100,6 +100,7 @@ class ModelShape(Shape):
     json_schema: bool = False
     vision: bool = False
     reasoning: bool = False
+    prefill: bool = False
     source: str = ""
 
 

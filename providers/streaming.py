@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
@@ -17,16 +18,21 @@ from providers.messages import (
     Delta,
     Reasoning,
     ReasoningDelta,
+    Request,
     Response,
+    Restarted,
+    Resumed,
     Text,
     TextDelta,
     ToolCall,
     ToolCallDelta,
+    assistant,
     estimate_tokens,
 )
 from providers.metering import Held, Metering
+from providers.racing import race
 from providers.routing import Effect, Outcome, Sleep, Try
-from providers.transport import HttpStream, Transport
+from providers.transport import HttpStream
 from providers.wire import Access, phases
 
 LOCAL_DELTA = 16
@@ -40,8 +46,9 @@ CLOSE_S = 0.1
 class ResponseStream:
     """An answer's deltas in order, then `response`. Ends complete, or with a typed error: never silently short.
 
-    Failover is free until the first delta was passed on; after it the error of the break is raised. Leaving the
-    `async with` closes the socket and the books, whatever happened.
+    Failover is free until the first delta was passed on; after it the policy's `on_break` decides: the error of the
+    break is raised, or a `Restarted` or `Resumed` among the deltas says what follows. Leaving the `async with` closes
+    the socket and the books, whatever happened.
     """
 
     def __init__(
@@ -49,12 +56,16 @@ class ResponseStream:
     ) -> None:
         self.response: Response | None = None
         self._turn, self._flow, self._access, self._metering = turn, flow, access, metering
+        self._on_break = turn.fleet.policy.on_break
         self._effect: Effect | None = None
-        self._exchange: Exchange | None = None
-        self._held: Held | None = None
-        self._wire: _Wire | None = None
+        self._attempt: _Attempt | None = None
+        self._out: list[_Attempt] = []
+        """All attempts that are not over."""
         self._ready: deque[Delta] = deque()
         self._passed = False
+        self._said: list[str] | None = []
+        """The text that was passed on, for whoever goes on with it; None: nobody can."""
+        self._broke = ""
         self._over = False
 
     async def __aenter__(self) -> Self:
@@ -74,14 +85,25 @@ class ResponseStream:
                 raise StopAsyncIteration
             await self._advance()
         self._passed = True
-        return self._ready.popleft()
+        delta = self._ready.popleft()
+        if self._on_break == "resume":
+            self._remember(delta)
+        return delta
+
+    def _remember(self, delta: Delta) -> None:
+        """Keep the text; an answer of other things as well cannot be gone on with."""
+        if self._said is not None and isinstance(delta, TextDelta):
+            self._said.append(delta.text)
+        elif not isinstance(delta, Resumed):
+            self._said = None
 
     async def aclose(self) -> None:
         """Close the socket and the books. Idempotent, and not stopped by a cancellation."""
         self._over = True
         self._ready.clear()
         self._flow.close()
-        await self._end("cancelled")
+        while self._out:
+            await self._out[-1].end("cancelled")
 
     async def _advance(self) -> None:
         """Take one step of the turn: wait, ask the next candidate, or read what the current one says."""
@@ -90,7 +112,7 @@ class ResponseStream:
                 self._effect = next(self._flow)
             elif isinstance(self._effect, Sleep):
                 self._effect = self._flow.send(await self._turn.sleep(self._effect))
-            elif (outcome := await self._attempt(self._effect)) is not None:
+            elif (outcome := await self._go_on()) is not None:
                 self._effect = self._flow.send(outcome)
         except StopIteration as done:
             self.response, self._over = self._turn.finished(done.value), True
@@ -98,49 +120,149 @@ class ResponseStream:
             self._over = True
             raise
 
-    async def _attempt(self, effect: Try) -> Outcome | None:
+    async def _go_on(self) -> Outcome | None:
+        """Begin the attempt or go on with it. Return how it ended, None while it goes on."""
+        assert isinstance(self._effect, Try), "attempts that are out are listened to by `race` alone"
+        if self._attempt is None and self._effect.hedge_after is not None:
+            await self._race(self._effect)
+            return None
+        if self._attempt is None:
+            self._attempt = self._opened(self._effect)
+        outcome = await self._attempt.step()
+        self._take(self._attempt)
+        if outcome is None:
+            return None
+        self._attempt = None
+        return self._judged(outcome)
+
+    async def _race(self, first: Try) -> None:
+        raced = await race(self._flow, first, self._speaks, self._turn.clock)
+        if raced.response is not None:
+            self.response, self._over = self._turn.finished(raced.response), True
+        self._effect = raced.effect
+        if raced.speaker:
+            self._attempt = next(each for each in self._out if each.effect is raced.effect)
+            self._take(self._attempt)
+
+    def _opened(self, effect: Try) -> _Attempt:
+        said = "".join(self._said or ()) if effect.continues == "resume" else ""
+        return _Attempt(self._turn, effect, self._access, self._metering, said, self._out)
+
+    async def _speaks(self, effect: Try) -> Outcome | None:
+        """Make an attempt until its first content, or its end."""
+        attempt, outcome = self._opened(effect), None
+        try:
+            while outcome is None and not attempt.ready:
+                outcome = await attempt.step()
+        except BaseException:
+            await attempt.end("cancelled")
+            raise
+        if outcome is not None:
+            self._take(attempt)
+            return self._judged(outcome)
+        return None
+
+    def _take(self, attempt: _Attempt) -> None:
+        """Pass on what the attempt has said; where it is not the first to speak, what that means comes before it."""
+        if not attempt.ready:
+            return
+        if attempt.effect.continues is not None and not attempt.spoke:
+            resumes = attempt.effect.continues == "resume"
+            self._ready.append(Resumed(self._broke) if resumes else Restarted(self._broke))
+        attempt.spoke = True
+        self._ready.extend(attempt.ready)
+        attempt.ready.clear()
+
+    def _judged(self, outcome: Outcome) -> Outcome:
+        """Return what an attempt's end means for the turn: what was passed on cannot be taken back."""
+        if outcome.error is None or not self._passed:
+            if outcome.error is not None:
+                self._ready.clear()
+            return outcome
+        self._broke = str(outcome.error)
+        self._ready.clear()
+        lost = self._on_break == "error" or (self._on_break == "resume" and self._said is None)
+        return replace(outcome, passed=True, final=lost)
+
+
+class _Attempt:
+    """One attempt of a stream: its books, its limits and its socket. `ready` is what it said and nobody took yet.
+
+    `said` is what it is to go on with. It stands in `out` until it is over.
+    """
+
+    def __init__(
+        self, turn: Turn, effect: Try, access: Access, metering: Metering, said: str, out: list[_Attempt]
+    ) -> None:
+        self.effect = effect
+        self.ready: list[Delta] = []
+        self.spoke = False
+        self._turn, self._access, self._metering, self._said, self._out = turn, access, metering, said, out
+        self._request = _going_on(turn.request, said)
+        self._blanks = said != said.rstrip()
+        """Whether they stand before the rest already, which may begin with its own."""
+        self._exchange: Exchange | None = None
+        self._held: Held | None = None
+        self._wire: _Wire | None = None
+        out.append(self)
+
+    async def step(self) -> Outcome | None:
         """Return how the attempt ended, or None while it goes on."""
         if self._exchange is None:
-            if effect.candidate.provider.limits:
-                self._held = await self._metering.hold(effect, self._turn.request)
+            if self.effect.candidate.provider.limits:
+                self._held = await self._metering.hold(self.effect, self._turn.request)
                 if self._held is None:
+                    await self.end("cancelled")
                     return Outcome(self._turn.clock(), refused=True)
-            self._exchange = Exchange(self._turn, effect, self._held)
+            self._exchange = Exchange(self._turn, self.effect, self._held)
         try:
-            response = await self._pull(effect)
+            response = await self._pull(self._exchange)
             if response is None:
                 return None
             check(response)
         except ProviderError as error:
-            self._ready.clear()
-            await self._end("failed", error)
-            return Outcome(self._turn.clock(), error=error, final=self._passed)
+            self.ready.clear()
+            await self.end("failed", error)
+            return Outcome(self._turn.clock(), error=error)
         first_token = None if self._wire is None else self._wire.first_token
-        await self._end("ok", None, response)
+        if self._said:
+            response = _joined(self._said, response)
+        await self.end("ok", None, response)
         return Outcome(self._turn.clock(), response=response, first_token=first_token)
 
-    async def _pull(self, effect: Try) -> Response | None:
+    async def _pull(self, exchange: Exchange) -> Response | None:
         """Make the next deltas ready; return the answer once it is whole."""
-        local = self._access.local.get(effect.candidate.provider.dialect)
+        local = self._access.local.get(self.effect.candidate.provider.dialect)
         if local is not None:
             await anyio.lowlevel.checkpoint()
-            response = local.respond(self._turn.request, effect.candidate)
-            self._ready.extend(_chopped(response))
+            response = local.respond(self._request, self.effect.candidate)
+            self.ready.extend(_chopped(response))
             return response
         if self._wire is None:
-            adapter = self._access.remote[effect.candidate.provider.dialect]
-            self._wire = _Wire(adapter, self._turn, effect, keeps_time=self._access.keeps_time)
+            adapter = self._access.remote[self.effect.candidate.provider.dialect]
+            self._wire = _Wire(adapter, self._request, self._turn.clock, self.effect, self._access)
             self._wire.held = self._held
-            assert self._exchange is not None
-            await self._wire.open(self._access.transport, self._exchange)
+            await self._wire.open(exchange)
         deltas = await self._wire.read()
         if deltas is None:
             return self._wire.decoder.finish()
-        self._ready.extend(deltas)
+        self.ready.extend(self._without_blanks(deltas) if self._blanks else deltas)
         return None
 
-    async def _end(self, how: Ending, error: ProviderError | None = None, response: Response | None = None) -> None:
-        """End the attempt, if there is one: its books first, which cannot fail, then its socket, then its limits."""
+    def _without_blanks(self, deltas: list[Delta]) -> list[Delta]:
+        kept: list[Delta] = []
+        for delta in deltas:
+            if not self._blanks or not isinstance(delta, TextDelta):
+                kept.append(delta)
+            elif rest := delta.text.lstrip():
+                kept.append(TextDelta(rest))
+                self._blanks = False
+        return kept
+
+    async def end(self, how: Ending, error: ProviderError | None = None, response: Response | None = None) -> None:
+        """End it, once: its books first, which cannot fail, then its socket, then its limits."""
+        if self in self._out:
+            self._out.remove(self)
         exchange, self._exchange = self._exchange, None
         wire, self._wire = self._wire, None
         held, self._held = self._held, None
@@ -154,48 +276,65 @@ class ResponseStream:
                 await held.close()
 
 
+def _going_on(request: Request, said: str) -> Request:
+    """Return the request with the answer so far at its end. No blanks there: some vendors refuse them."""
+    said = said.rstrip()
+    return replace(request, messages=(*request.messages, assistant(said))) if said else request
+
+
+def _joined(said: str, response: Response) -> Response:
+    """Return the whole answer, of which `response` is the rest."""
+    first, *others = response.message.parts or (Text(""),)
+    if not isinstance(first, Text):
+        return replace(response, message=assistant(Text(said), first, *others))
+    rest = first.text.lstrip() if said != said.rstrip() else first.text
+    return replace(response, message=assistant(Text(said + rest), *others))
+
+
 class _Wire:
     """One streamed reply: its socket, its decoder, and how patient we are with it."""
 
     __slots__ = (
+        "_access",
         "_adapter",
         "_began",
         "_effect",
-        "_keeps_time",
+        "_now",
+        "_request",
         "_stream",
-        "_turn",
         "decoder",
         "first_token",
         "heard",
         "held",
     )
 
-    def __init__(self, adapter: Adapter, turn: Turn, effect: Try, *, keeps_time: bool) -> None:
-        self._keeps_time = keeps_time
-        self._adapter, self._turn, self._effect = adapter, turn, effect
+    def __init__(
+        self, adapter: Adapter, request: Request, now: Callable[[], float], effect: Try, access: Access
+    ) -> None:
+        self._adapter, self._request, self._now, self._effect, self._access = adapter, request, now, effect, access
         self._began = anyio.current_time()
         self._stream: HttpStream | None = None
-        self.decoder: StreamDecoder = adapter.stream_decoder(turn.request, effect.candidate, turn.clock())
+        self.decoder: StreamDecoder = adapter.stream_decoder(request, effect.candidate, now())
         self.heard = 0
         """About how many tokens came."""
         self.first_token: float | None = None
         """Seconds until the first of them."""
         self.held: Held | None = None
 
-    async def open(self, transport: Transport, exchange: Exchange) -> None:
+    async def open(self, exchange: Exchange) -> None:
         """Return once a 2xx reply has begun. Raise what another reply means."""
         candidate, limits = self._effect.candidate, self._effect.timeouts
-        message = self._adapter.encode(self._turn.request, candidate, stream=True)
+        message = self._adapter.encode(self._request, candidate, stream=True)
         exchange.body = message.body
         with anyio.move_on_after(limits.total):
-            self._stream = await transport.open_stream(message, **phases(limits))
+            self._stream = await self._access.transport.open_stream(message, **phases(limits))
         if self._stream is None:
             raise TimedOut(f"no reply within {limits.total:g} s", phase="total")
         if self.held is not None:
             self.held.headers = self._stream.headers
         if not 200 <= self._stream.status < 300:
             reply = HttpReply(self._stream.status, self._stream.headers, await self._whole_body())
-            raise self._adapter.classify(reply, candidate, self._turn.clock())
+            raise self._adapter.classify(reply, candidate, self._now())
 
     async def _whole_body(self) -> bytes:
         body = b""
@@ -216,7 +355,9 @@ class _Wire:
 
     async def _bytes(self) -> bytes:
         assert self._stream is not None
-        if self.heard and self._keeps_time:  # what is left to watch, silence and the total, the transport watches
+        if (
+            self.heard and self._access.keeps_time
+        ):  # what is left to watch, silence and the total, the transport watches
             return await self._stream.read()
         seconds, phase = self._patience()
         with anyio.move_on_after(seconds):
@@ -240,7 +381,9 @@ class _Wire:
 
 
 def _weight(delta: Delta) -> int:
-    return estimate_tokens(delta.arguments if isinstance(delta, ToolCallDelta) else delta.text)
+    if isinstance(delta, TextDelta | ReasoningDelta):
+        return estimate_tokens(delta.text)
+    return estimate_tokens(delta.arguments) if isinstance(delta, ToolCallDelta) else 0
 
 
 def _chopped(response: Response) -> Iterator[Delta]:

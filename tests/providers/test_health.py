@@ -62,10 +62,24 @@ def test_half_open_admits_one_probe():
     assert breaker.started().abandoned().admits(FIRST_REST_S)
 
 
-def test_a_probe_that_answers_closes_it_and_one_that_fails_doubles_the_rest():
-    probing = tripped(0.0).started()
-    assert probing.succeeded() is CLOSED
-    assert probing.failed(100.0).open_until == 100.0 + 2 * FIRST_REST_S
+def test_a_probe_that_fails_doubles_the_rest():
+    assert tripped(0.0).started().failed(100.0).open_until == 100.0 + 2 * FIRST_REST_S
+
+
+def test_a_probe_that_answers_lets_a_few_through_and_each_answer_twice_as_many():
+    breaker, rooms = tripped(0.0).started().succeeded(), []
+    while breaker is not CLOSED:
+        assert breaker.state(100.0) == "recovering"
+        assert breaker.admits(100.0, breaker.room - 1)
+        assert not breaker.admits(100.0, breaker.room)
+        rooms.append(breaker.room)
+        breaker = breaker.succeeded()
+    assert rooms == [2, 4, 8, 16, 32]
+
+
+def test_a_fault_on_the_way_back_opens_it_for_twice_as_long():
+    back = tripped(0.0).started().succeeded().succeeded()
+    assert back.failed(100.0).open_until == 100.0 + 2 * FIRST_REST_S
 
 
 def test_rests_double_up_to_ten_minutes():
