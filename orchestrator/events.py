@@ -41,6 +41,37 @@ class RunResumed:
 
 
 @dataclass(frozen=True, slots=True)
+class RunEdited:
+    """The squad is another from here on. What happened before to tasks in `again` and `gone` no longer counts, but as
+    money that was spent.
+
+    `tasks` are all tasks from now on, `parts` what differs; `renamed` leads from a task's former name to that under
+    which it keeps its record. Units of a task in `attempts` count on from that number.
+    """
+
+    tasks: tuple[str, ...]
+    parts: tuple[str, ...]
+    again: tuple[str, ...] = ()
+    gone: tuple[str, ...] = ()
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    attempts: Mapping[str, int] = field(default_factory=dict)
+    in_flight: tuple[str, ...] = ()
+    """Steps of these tasks that were begun and have no result: they may have been paid for, and are not made again."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunForked:
+    """All before it was taken over from the run `source`, which paid for it: `usage` and `cost` (micro-USD)."""
+
+    source: str
+    kept: tuple[str, ...]
+    again: tuple[str, ...]
+    parts: tuple[str, ...]
+    usage: Usage
+    cost: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class CallRepeated:
     """A call that was in flight when the run was cut short is made again: it may have been paid for twice."""
 

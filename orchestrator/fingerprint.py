@@ -1,4 +1,4 @@
-"""A plan as digests, part by part: what a resumed run compares to tell that, and where, its squad was changed. Pure.
+"""A plan as digests: what tells that, and where, a run's squad was changed, and which of its work still counts. Pure.
 
 Left out is what changes no request: budgets, time limits, retries, slots, the place in the file. So a run that a budget
 paused goes on after the budget was raised.
@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 from agents.tools import Tool
-from orchestrator.plan import Plan
+from orchestrator.plan import AgentWork, Approval, ConversationWork, Plan, Steps, TaskPlan, Work
 
 LEFT_OUT = frozenset({"budget", "timeout", "retry", "max_parallel", "position", "tier", "model"})
+_EXPRESSION = re.compile(r"\$\{\{.*?\}\}", re.DOTALL)
+_TASK_READ = re.compile(r"""(?<![\w.])tasks\s*(?:\.\s*(\w+)|\[\s*(['"])(\w+)\2\s*\])""")
+NOTHING: Mapping[str, str] = {}
 
 
 def parts_of(plan: Plan) -> dict[str, str]:
@@ -26,6 +30,71 @@ def parts_of(plan: Plan) -> dict[str, str]:
 def changed(recorded: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
     """Return the names of the parts that differ, those that are gone or new among them, in order."""
     return [name for name in {**recorded, **now} if recorded.get(name) != now.get(name)]
+
+
+def lineages_of(plan: Plan) -> dict[str, str]:
+    """Return a digest of all that each task's work is made of: its own words, its agents and conversations, the inputs
+    that it reads, and the lineage of every task that it needs.
+
+    The names of tasks do not count: a task that was renamed, and one that needs it, keep their digests.
+    """
+    made: dict[str, str] = {}
+    agents = {name: _digest(agent) for name, agent in plan.agents.items()}
+    for task in plan.tasks.values():
+        reads = [name for text in _texts(task) for name in text.names]
+        inputs = {name[1] for name in reads if name[0] == "inputs" and len(name) > 1}
+        everything = ("inputs",) in reads
+        made[task.id] = _digest(
+            {
+                "task": _nameless(task, made),
+                "needs": sorted(made[need] for need in task.needs),
+                "agents": {name: agents[name] for name in doers_of(plan, task) if name in agents},
+                "conversations": [plan.conversations[name] for name in conversations_of(task)],
+                "inputs": {name: plan.inputs.get(name) for name in (plan.inputs if everything else inputs)},
+                "history": plan.history,
+                # Who picks tasks by a name that is only known later reads their names, too.
+                "names": sorted(plan.tasks) if ("tasks",) in reads else [],
+            }
+        )
+    return made
+
+
+def conversations_of(task: TaskPlan) -> list[str]:
+    """Return the conversations that the task holds."""
+    return [work.conversation for work in _works(task.work) if isinstance(work, ConversationWork)]
+
+
+def doers_of(plan: Plan, task: TaskPlan) -> set[str]:
+    """Return everybody who works on the task: its agents, and who takes part in its conversations."""
+    held = [plan.conversations[name] for name in conversations_of(task)]
+    agents = {work.agent for work in _works(task.work) if isinstance(work, AgentWork)}
+    return agents.union(*(one.participants for one in held), *({one.moderator} for one in held if one.moderator))
+
+
+def _works(work: Work) -> list[AgentWork | ConversationWork | Approval]:
+    return [step.work for step in work.steps] if isinstance(work, Steps) else [work]
+
+
+def _nameless(task: TaskPlan, lineages: Mapping[str, str]) -> Any:
+    """Return the task as plain values, with other tasks' lineages for their names."""
+    work = task.work
+    if isinstance(work, Approval):
+        show, rerun = (tuple(lineages[name] for name in names) for names in (work.show, work.rerun))
+        work = replace(work, show=show, rerun=rerun)
+    context = tuple(lineages[name] for name in task.context)
+    return _plain(replace(task, id="", needs=(), context=context, work=work), lineages)
+
+
+def _texts(value: Any) -> Iterator[Any]:
+    """Yield the texts with expressions that stand in a plan's part."""
+    if hasattr(value, "names") and hasattr(value, "source"):
+        yield value
+    elif is_dataclass(value) and not isinstance(value, Tool):
+        for field in fields(value):
+            yield from _texts(getattr(value, field.name))
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _texts(item)
 
 
 def _parts(plan: Plan) -> Iterator[tuple[str, Any]]:
@@ -42,20 +111,21 @@ def _digest(part: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Any, named: Mapping[str, str] = NOTHING) -> Any:
+    """Return the value as JSON knows it; in expressions the tasks in `named` stand under what they are named there."""
     from personas.sandbox import ExpressionText  # loaded with the squad that holds them, not with the package
 
     if isinstance(value, ExpressionText):
-        return value.source
+        return _renamed(value.source, named) if named else value.source
     if isinstance(value, Tool):
         return [value.name, value.description, value.parameters]
     if is_dataclass(value):
         told = (f.name for f in fields(value) if f.name not in LEFT_OUT and not f.name.startswith("_"))
-        return {name: _plain(getattr(value, name)) for name in told}
+        return {name: _plain(getattr(value, name), named) for name in told}
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): _plain(item, named) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [_plain(item, named) for item in value]
     if isinstance(value, set | frozenset):
         return sorted(str(item) for item in value)
     return (
@@ -63,3 +133,13 @@ def _plain(value: Any) -> Any:
         if isinstance(value, str | int | float | bool | None)
         else getattr(value, "__qualname__", str(type(value)))
     )
+
+
+def _renamed(source: str, named: Mapping[str, str]) -> str:
+    """Return a text in whose expressions the tasks in `named` go by other names."""
+
+    def rename(read: re.Match[str]) -> str:
+        task = read[1] or read[3]
+        return f"tasks.{named.get(task, task)}"
+
+    return _EXPRESSION.sub(lambda expression: _TASK_READ.sub(rename, expression[0]), source)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from agents.events import TurnEnded
@@ -16,7 +17,9 @@ from orchestrator.events import (
     GateAnswered,
     GateOpened,
     MessageSpoken,
+    RunEdited,
     RunFinished,
+    RunForked,
     RunResumed,
     RunStarted,
     RunStatus,
@@ -27,6 +30,9 @@ from orchestrator.events import (
 
 TOLD_AGAIN = (ArtifactWritten, ConversationEnded, MessageSpoken, TaskRepeated)
 """What code that runs again says again, though nothing happened: it is recorded already, and is told once."""
+_LYING = (RunStarted, RunResumed, RunEdited, RunForked)
+"""Before these the run lay, or was not there: no work was done."""
+_ROOT = re.compile(r"[^\[#/]*")
 
 
 class Gate(NamedTuple):
@@ -43,6 +49,9 @@ class Past:
     """
 
     events: Sequence[Event] = ()
+    """All that is recorded."""
+    standing: Sequence[Event] = ()
+    """Those that still count, each under its task's name of today: what an edit made void is not among them."""
     started: RunStarted | None = None
     status: RunStatus | None = None
     """How the run ended last, None where it never did: its process was killed, or is at work."""
@@ -61,26 +70,77 @@ class Past:
 
 def past_of(events: Sequence[Event]) -> Past:
     """Return the fold of the events, oldest first."""
-    past, before = Past(events), 0.0
+    past, before = Past(events, standing(events)), 0.0
     for event in events:
-        if not isinstance(event.data, RunStarted | RunResumed):
+        if not isinstance(event.data, _LYING):
             past.worked_s += max(event.at - before, 0.0)
         before = event.at
+        _count(past, event)
+    for event in past.standing:
         _fold(past, event)
     return past
+
+
+def standing(events: Sequence[Event]) -> Sequence[Event]:
+    """Return the events that still count, each under its task's name of today."""
+    if not any(isinstance(event.data, RunEdited) for event in events):
+        return events
+    kept: list[Event] = []
+    for event in events:
+        if isinstance(event.data, RunEdited):
+            kept = edited(kept, event.data)
+        kept.append(event)
+    return kept
+
+
+def edited(events: Sequence[Event], edit: RunEdited) -> list[Event]:
+    """Return what is left of the events after an edit, under the new names."""
+    void = {*edit.again, *edit.gone} - edit.renamed.keys()
+    return [_under(edit, event) for event in events if root_of(event.task) not in void]
+
+
+def root_of(path: str) -> str:
+    """Return the task that a path in a run lies in: `build` of `build[S-1]#2/try-1`; nothing for the run itself."""
+    found = _ROOT.match(path)
+    return found[0] if found else ""
+
+
+def _under(edit: RunEdited, event: Event) -> Event:
+    if root_of(event.task) not in edit.renamed:
+        return event
+    data = event.data
+    if hasattr(data, "task"):
+        data = replace(data, task=_renamed(data.task, edit.renamed))
+    return event._replace(task=_renamed(event.task, edit.renamed), data=data)
+
+
+def _count(past: Past, event: Event) -> None:
+    """Count what was spent, whatever it was spent on."""
+    match event.data:
+        case RunStarted():
+            past.started = event.data
+        case RunResumed():
+            past.status = None
+        case RunEdited(renamed=renamed):
+            past.status = None
+            if renamed:
+                past.paid = [call._replace(path=_renamed(call.path, renamed)) for call in past.paid]
+        case RunForked():
+            past.paid, past.worked_s = [], 0.0
+        case RunFinished(status=status):
+            past.status = status
+        case TurnEnded(agent=agent, usage=usage, cost=cost):
+            past.paid.append(Paid(event.task, agent, cost, usage.total))
+
+
+def _renamed(path: str, names: Mapping[str, str]) -> str:
+    root = root_of(path)
+    return names.get(root, root) + path[len(root) :]
 
 
 def _fold(past: Past, event: Event) -> None:
     data = event.data
     match data:
-        case RunStarted():
-            past.started = data
-        case RunResumed():
-            past.status = None
-        case RunFinished(status=status):
-            past.status = status
-        case TurnEnded(agent=agent, usage=usage, cost=cost):
-            past.paid.append(Paid(event.task, agent, cost, usage.total))
         case TaskRetried(attempt=attempt):
             past.tried[event.task] = attempt
         case GateOpened(task=task):

@@ -30,6 +30,7 @@ from orchestrator.events import (
     GateAnswered,
     GateOpened,
     RunFinished,
+    RunForked,
     RunResumed,
     RunStarted,
     RunStatus,
@@ -118,7 +119,9 @@ class Recorder:
             self._listen(event)
 
     def _count(self, payload: Any) -> None:
-        if isinstance(payload, TurnEnded):
+        if isinstance(payload, RunForked):  # what came before was paid by another run
+            self.usage, self.cost = Usage(), 0
+        elif isinstance(payload, TurnEnded):
             self.usage += payload.usage
             self.cost = None if payload.cost is None or self.cost is None else self.cost + payload.cost
 
@@ -154,7 +157,7 @@ class Driver:
         self._dispatcher = dispatcher or LocalDispatcher()
         self._clock = clock
         self._past = past = past or Past()
-        for event in past.events:
+        for event in past.standing:
             self.state.apply(event.data)
         # What a resumed run has worked counts against its time; how long it lay does not.
         account = open_account("squad", plan.budget, clock() - past.worked_s, past.paid)

@@ -21,6 +21,7 @@ from orchestrator.events import (
     ElementStarted,
     GateAnswered,
     GateOpened,
+    RunEdited,
     RunResumed,
     RunStatus,
     TaskEnded,
@@ -121,6 +122,9 @@ class RunState:
                 self._answer(event)
             case TaskReset(task):
                 self._reset(task)
+            case RunEdited(attempts=attempts):
+                for task, attempt in attempts.items():
+                    self.tasks[task].attempt = attempt
             case RunResumed():
                 self._resume()
 
@@ -246,7 +250,8 @@ class RunState:
 
     def _reset(self, task: str) -> None:
         """Make a task wait again. Those it needs are reset before it: the plan's order is topological."""
-        self._resets.remove(task)
+        if task in self._resets:  # it is not where the gate that asked for it was edited since
+            self._resets.remove(task)
         state = self.tasks[task]
         if self._satisfies(task):
             for dependent in self._dependents[task]:
