@@ -15,6 +15,7 @@ from dataclasses import MISSING, dataclass, fields
 from enum import Enum
 from functools import lru_cache
 from inspect import isclass
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 from agents import events as agent_events
@@ -27,6 +28,8 @@ LARGE = 200
 """Characters or bytes that still stand in the JSON itself."""
 
 Bodies = dict[bytes, bytes]
+PLAIN = frozenset({int, float, bool, type(None)})
+_JSON = json.JSONEncoder(ensure_ascii=False, check_circular=False, separators=(",", ":"))
 
 
 class Packed(NamedTuple):
@@ -47,6 +50,8 @@ class _Shape:
     cls: type
     names: tuple[str, ...]
     defaults: tuple[Any, ...]
+    held: Callable[[Any], tuple[Any, ...]]
+    """Returns the fields of an object, in the order of `names`."""
 
 
 @lru_cache(maxsize=1)
@@ -60,17 +65,23 @@ def _shapes() -> Mapping[str, _Shape]:
 
 def _shape(cls: Any) -> _Shape:
     if issubclass(cls, Enum):
-        return _Shape(cls, ("value",), (MISSING,))
+        return _Shape(cls, ("value",), (MISSING,), _all_of(("value",)))
     told = [f for f in fields(cls) if f.init]
+    names = tuple(f.name for f in told)
     defaults = (f.default_factory() if f.default_factory is not MISSING else f.default for f in told)
-    return _Shape(cls, tuple(f.name for f in told), tuple(defaults))
+    return _Shape(cls, names, tuple(defaults), _all_of(names))
+
+
+def _all_of(names: tuple[str, ...]) -> Callable[[Any], tuple[Any, ...]]:
+    if len(names) > 1:
+        return attrgetter(*names)
+    return lambda value: tuple(getattr(value, name) for name in names)
 
 
 def pack(value: Any) -> Packed:
     """Return `value` as JSON and the large texts and bytes in it. Raise `TypeError` for what cannot be recorded."""
     bodies: Bodies = {}
-    tree = _tree(value, bodies)
-    return Packed(_encoded(json.dumps(tree, ensure_ascii=False, separators=(",", ":"))), bodies)
+    return Packed(_encoded(_JSON.encode(_tree(value, bodies))), bodies)
 
 
 def _encoded(text: str) -> bytes:
@@ -82,16 +93,16 @@ def _tree(value: Any, bodies: Bodies) -> Any:
     kind = type(value)
     if kind is str:
         return value if len(value) <= LARGE else {"$s": _put(_encoded(value), bodies)}
-    if value is None or kind is int or kind is float or kind is bool:
+    if kind in PLAIN:
         return value
+    if (shape := _shapes().get(kind.__name__)) is not None and shape.cls is kind:
+        return _object(value, shape, bodies)
     if kind is list:
         return [_tree(item, bodies) for item in value]
     if kind is tuple:
         return {"$t": [_tree(item, bodies) for item in value]}
     if kind is bytes:
         return {"$b": _put(value, bodies)} if len(value) > LARGE else {"$6": base64.b64encode(value).decode("ascii")}
-    if (shape := _shapes().get(kind.__name__)) is not None and shape.cls is kind:
-        return _object(value, shape, bodies)
     if isinstance(value, Mapping):
         return _mapping(value, bodies)
     plains: tuple[Any, ...] = (str, int, float, list, tuple)
@@ -103,10 +114,10 @@ def _tree(value: Any, bodies: Bodies) -> Any:
 
 def _object(value: Any, shape: _Shape, bodies: Bodies) -> dict[str, Any]:
     made: dict[str, Any] = {"$": shape.cls.__name__}
-    for name, default in zip(shape.names, shape.defaults, strict=True):
-        held = getattr(value, name)
-        if default is MISSING or type(held) is not type(default) or held != default:
-            made[name] = _tree(held, bodies)
+    for name, default, held in zip(shape.names, shape.defaults, shape.held(value), strict=True):
+        kind = type(held)
+        if default is MISSING or kind is not type(default) or held != default:
+            made[name] = held if kind in PLAIN else _tree(held, bodies)
     return made
 
 

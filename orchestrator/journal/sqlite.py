@@ -6,25 +6,22 @@ connections of their own and never wait for it.
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import sqlite3
-import zlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from pathlib import Path
-from typing import Any, NamedTuple, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import anyio
 import anyio.to_thread
 
 from orchestrator.errors import RunNotFound
-from orchestrator.events import Event, RunFinished, RunResumed, RunStarted
+from orchestrator.events import Event
 from orchestrator.journal import (
     About,
     Cut,
     Fence,
-    Fenced,
     Go,
     JournalDamaged,
     JournalError,
@@ -34,8 +31,8 @@ from orchestrator.journal import (
     RunLine,
     StepChanged,
 )
-from orchestrator.journal.codec import Bodies, Unreadable, pack, unpack
 from orchestrator.journal.lock import is_locked, locked
+from orchestrator.journal.rows import Row, Rows, packed, rows_of, seal, unpacked
 from orchestrator.journal.schema import prepare
 from orchestrator.journal.writer import Writer
 from providers.messages import Response
@@ -43,22 +40,7 @@ from providers.messages import Response
 T = TypeVar("T")
 POLL_S = 0.2
 """How often a watcher looks for what another process recorded."""
-FAST = 1
-"""The level of compression: half the bytes of prose for some microseconds a kilobyte."""
 DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
-
-
-class _Row(NamedTuple):
-    """An event ready to be written."""
-
-    path: str
-    turn: int
-    number: int
-    at: float
-    data: bytes
-    bodies: Bodies
-    status: str | None
-    cost: int | None
 
 
 class SqliteJournal:
@@ -70,8 +52,7 @@ class SqliteJournal:
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
-        self._ids: dict[str, int] = {}
-        """Runs and places that are on disk, or will be with the transaction that is being made."""
+        self._rows = Rows()
         with self._explained():
             self._make_folder()
             connection = self._connect()
@@ -84,19 +65,19 @@ class SqliteJournal:
             except BaseException:
                 connection.close()
                 raise
-        self._writer = Writer(connection, self._explain, self._ids.clear)
+        self._writer = Writer(connection, self._explain, self._rows)
         self._grown = anyio.Event()
 
     # -- runs
 
     async def create(self, run: str, about: About) -> None:
-        packed = _packed(about)
+        data, bodies = packed(about)
 
         def work(db: sqlite3.Connection) -> None:
             if db.execute("SELECT 1 FROM runs WHERE run = ?", (run,)).fetchone():
                 raise RunExists(f"there is a run {run} already")
-            _keep(db, packed.bodies)
-            self._insert_run(db, run, about, packed.data)
+            self._rows.keep(db, bodies)
+            self._rows.insert_run(db, run, about, data)
 
         await self._writer.run(work)
 
@@ -105,7 +86,7 @@ class SqliteJournal:
             row = db.execute("SELECT about, seal FROM runs WHERE run = ?", (run,)).fetchone()
             if row is None:
                 raise RunNotFound(f"there is no run {run} in {self.path}")
-            return _unpacked(db, row, run)  # type: ignore[no-any-return]  # what `create` packed
+            return unpacked(db, row, run)  # type: ignore[no-any-return]  # what `create` packed
 
         return await self._read(work)
 
@@ -132,31 +113,25 @@ class SqliteJournal:
     # -- units and steps
 
     async def claim(self, unit: str, owner: str) -> Fence | None:
-        def work(db: sqlite3.Connection) -> Fence | None:
-            place = self._unit(db, unit)
-            if _has_ended(db, place):
-                return None
-            fence = _fence(db, place) + 1
-            db.execute("INSERT INTO claims VALUES (?, ?, ?)", (place, fence, owner))
-            return fence
-
-        return await self._writer.run(work)
+        return await self._writer.run(lambda db: self._rows.claim(db, unit, owner))
 
     async def begin(
         self, unit: str, key: str, request_hash: bytes, fence: Fence, events: Sequence[Event] = ()
     ) -> Recorded | Go:
-        rows = _rows(events)
+        rows = rows_of(events)
 
         def work(db: sqlite3.Connection) -> Recorded | Go:
-            place = self._held(db, unit, fence)
+            place = self._rows.held(db, unit, fence)
             query = "SELECT attempt, hash FROM intents WHERE unit = ? AND key = ? ORDER BY attempt DESC LIMIT 1"
             attempt, recorded_hash = db.execute(query, (place, key)).fetchone() or (0, request_hash)
             if recorded_hash != request_hash:
                 raise StepChanged(f"{unit} {key} was recorded for another request")
-            self._record(db, _run_of(unit), rows)
-            done = db.execute("SELECT data, seal FROM results WHERE unit = ? AND key = ?", (place, key)).fetchone()
-            if done is not None:
-                return Recorded(_unpacked(db, done, key))
+            self._rows.record(db, _run_of(unit), rows)
+            if attempt:  # a result comes after its intent
+                query = "SELECT data, seal FROM results WHERE unit = ? AND key = ?"
+                done = db.execute(query, (place, key)).fetchone()
+                if done is not None:
+                    return Recorded(unpacked(db, done, key))
             db.execute("INSERT INTO intents VALUES (?, ?, ?, ?)", (place, key, attempt + 1, request_hash))
             return Go(attempt + 1, f"{unit}/{key}")
 
@@ -165,15 +140,15 @@ class SqliteJournal:
         return step
 
     async def finish(self, unit: str, key: str, fence: Fence, result: Any, events: Sequence[Event] = ()) -> None:
-        packed, rows = _packed(result), _rows(events)
+        (data, bodies), rows = packed(result), rows_of(events)
         tokens, cost = (result.usage.total, result.cost) if isinstance(result, Response) else (None, None)
 
         def work(db: sqlite3.Connection) -> None:
-            place = self._held(db, unit, fence)
-            _keep(db, packed.bodies)
-            row = (place, key, packed.data, _seal(packed.data, key), tokens, cost)
+            place = self._rows.held(db, unit, fence)
+            self._rows.keep(db, bodies)
+            row = (place, key, data, seal(data, key), tokens, cost)
             db.execute("INSERT OR IGNORE INTO results VALUES (?, ?, ?, ?, ?, ?)", row)
-            self._record(db, _run_of(unit), rows)
+            self._rows.record(db, _run_of(unit), rows)
 
         await self._writer.run(work)
         self._tell(rows)
@@ -183,26 +158,26 @@ class SqliteJournal:
             query = (
                 "INSERT OR IGNORE INTO given_up SELECT unit, key, max(attempt) FROM intents WHERE unit = ? AND key = ?"
             )
-            db.execute(query, (self._held(db, unit, fence), key))
+            db.execute(query, (self._rows.held(db, unit, fence), key))
 
         await self._writer.run(work)
 
     async def end(self, unit: str, fence: Fence, events: Sequence[Event] = ()) -> None:
-        rows = _rows(events)
+        rows = rows_of(events)
 
         def work(db: sqlite3.Connection) -> None:
-            db.execute("INSERT INTO ends VALUES (?)", (self._held(db, unit, fence),))
-            self._record(db, _run_of(unit), rows)
+            self._rows.end(db, unit, fence)
+            self._rows.record(db, _run_of(unit), rows)
 
         await self._writer.run(work)
         self._tell(rows)
 
     async def park(self, unit: str, fence: Fence, waiting_for: str, events: Sequence[Event] = ()) -> None:  # noqa: ARG002  # its event says what for
-        rows = _rows(events)
+        rows = rows_of(events)
 
         def work(db: sqlite3.Connection) -> None:
-            self._held(db, unit, fence)
-            self._record(db, _run_of(unit), rows)
+            self._rows.held(db, unit, fence)
+            self._rows.record(db, _run_of(unit), rows)
 
         await self._writer.run(work)
         self._tell(rows)
@@ -222,8 +197,8 @@ class SqliteJournal:
     # -- events
 
     async def append(self, run: str, events: Sequence[Event]) -> None:
-        if rows := _rows(events):
-            await self._writer.run(lambda db: self._record(db, run, rows))
+        if rows := rows_of(events):
+            await self._writer.run(lambda db: self._rows.record(db, run, rows))
             self._tell(rows)
 
     async def events(self, run: str, after_seq: int = 0) -> Sequence[Event]:
@@ -248,7 +223,7 @@ class SqliteJournal:
         def work(db: sqlite3.Connection) -> list[tuple[int, Event]]:
             rows = db.execute(query, (run, after_seq)).fetchall()
             return [
-                (seq, Event(run, path, turn, number, at, _unpacked(db, sealed, seq, path, turn, number, at)))
+                (seq, Event(run, path, turn, number, at, unpacked(db, sealed, seq, path, turn, number, at)))
                 for seq, path, turn, number, at, *sealed in rows
             ]
 
@@ -257,21 +232,23 @@ class SqliteJournal:
     # -- what others say
 
     async def signal(self, run: str, name: str, value: Any, idempotency_key: str) -> None:
-        packed = _packed(value)
+        data, bodies = packed(value)
 
         def work(db: sqlite3.Connection) -> None:
-            _keep(db, packed.bodies)
-            row = (self._run(db, run), idempotency_key, name, packed.data, _seal(packed.data, name))
+            self._rows.keep(db, bodies)
+            row = (self._rows.run(db, run), idempotency_key, name, data, seal(data, name))
             db.execute("INSERT OR IGNORE INTO signals (run, key, name, value, seal) VALUES (?, ?, ?, ?, ?)", row)
 
         await self._writer.run(work)
 
     async def signals(self, run: str) -> Sequence[tuple[str, Any]]:
         query = "SELECT name, value, seal FROM signals WHERE run = (SELECT id FROM runs WHERE run = ?) ORDER BY id"
-        return await self._read(lambda db: [(name, _unpacked(db, v, name)) for name, *v in db.execute(query, (run,))])
+        return await self._read(lambda db: [(name, unpacked(db, v, name)) for name, *v in db.execute(query, (run,))])
 
     async def request_cancel(self, run: str) -> None:
-        await self._writer.run(lambda db: db.execute("INSERT OR IGNORE INTO cancels VALUES (?)", (self._run(db, run),)))
+        await self._writer.run(
+            lambda db: db.execute("INSERT OR IGNORE INTO cancels VALUES (?)", (self._rows.run(db, run),))
+        )
 
     async def cancel_requested(self, run: str) -> bool:
         query = "SELECT 1 FROM cancels WHERE run = (SELECT id FROM runs WHERE run = ?)"
@@ -339,57 +316,7 @@ class SqliteJournal:
                     shutil.copyfile(file, f"{copy}{end}")
         return JournalDamaged(f"the journal {self.path} is damaged ({why}). A copy is kept as {copy}")
 
-    # -- rows
-
-    def _insert_run(self, db: sqlite3.Connection, run: str, about: About, data: bytes) -> int:
-        row = (run, about.squad, about.created_at, data, _seal(data, run), "running")
-        query = "INSERT INTO runs (run, squad, created_at, about, seal, status) VALUES (?, ?, ?, ?, ?, ?)"
-        found = db.execute(query, row).lastrowid
-        assert found is not None, "an inserted row has an id"
-        return found
-
-    def _run(self, db: sqlite3.Connection, run: str) -> int:
-        if (found := self._ids.get(run)) is None:
-            row = db.execute("SELECT id FROM runs WHERE run = ?", (run,)).fetchone()
-            found = self._ids[run] = row[0] if row else self._insert_run(db, run, About(""), _packed(About("")).data)
-        return found
-
-    def _place(self, db: sqlite3.Connection, run: str, path: str) -> int:
-        name = f"{run}/{path}"
-        if (found := self._ids.get(name)) is None:
-            of = self._run(db, run)
-            db.execute("INSERT OR IGNORE INTO places (run, path) VALUES (?, ?)", (of, path))
-            (found,) = db.execute("SELECT id FROM places WHERE run = ? AND path = ?", (of, path)).fetchone()
-            self._ids[name] = found
-        return found
-
-    def _unit(self, db: sqlite3.Connection, unit: str) -> int:
-        run, _, path = unit.partition("/")
-        return self._place(db, run, path)
-
-    def _held(self, db: sqlite3.Connection, unit: str, fence: Fence) -> int:
-        place = self._unit(db, unit)
-        if fence < 1 or _fence(db, place) != fence or _has_ended(db, place):
-            raise Fenced(f"{unit} is no longer held under fence {fence}")
-        return place
-
-    def _record(self, db: sqlite3.Connection, run: str, rows: Sequence[_Row]) -> None:
-        if not rows:
-            return
-        of = self._run(db, run)
-        (seq,) = db.execute("SELECT coalesce(max(seq), 0) FROM events WHERE run = ?", (of,)).fetchone()
-        for row in rows:
-            place = self._place(db, run, row.path)
-            seal = _seal(row.data, seq + 1, row.path, row.turn, row.number, row.at)
-            given = (of, seq + 1, place, row.turn, row.number, row.at, row.data, seal)
-            new = db.execute("INSERT OR IGNORE INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?)", given).rowcount
-            if new:
-                seq += 1
-                _keep(db, row.bodies)
-                if row.status is not None:
-                    db.execute("UPDATE runs SET status = ?, cost = ? WHERE id = ?", (row.status, row.cost, of))
-
-    def _tell(self, rows: Sequence[_Row]) -> None:
+    def _tell(self, rows: Sequence[Row]) -> None:
         if rows:
             grown, self._grown = self._grown, anyio.Event()
             grown.set()
@@ -397,63 +324,3 @@ class SqliteJournal:
 
 def _run_of(unit: str) -> str:
     return unit.partition("/")[0]
-
-
-def _rows(events: Sequence[Event]) -> list[_Row]:
-    rows = []
-    for event in events:
-        packed = _packed(event.data)
-        status, cost = _status(event.data)
-        rows.append(_Row(event.task, event.turn, event.seq, event.at, packed.data, packed.bodies, status, cost))
-    return rows
-
-
-def _status(payload: Any) -> tuple[str | None, int | None]:
-    if isinstance(payload, RunFinished):
-        return payload.status, payload.cost
-    return ("running", None) if isinstance(payload, RunStarted | RunResumed) else (None, None)
-
-
-def _packed(value: Any) -> Any:
-    try:
-        return pack(value)
-    except TypeError as error:
-        raise JournalError(f"this cannot be kept in a journal: {error}") from error
-
-
-def _seal(data: bytes, *beside: Any) -> int:
-    return zlib.crc32(data, zlib.crc32(repr(beside).encode("utf-8", "surrogatepass")))
-
-
-def _unpacked(db: sqlite3.Connection, sealed: Sequence[Any], *beside: Any) -> Any:
-    """Return the value of (data, seal), which was sealed with what stands `beside` it."""
-    data, seal = sealed
-    if not isinstance(data, bytes) or _seal(data, *beside) != seal:
-        raise JournalDamaged("a record is not what was written")
-
-    def body_of(digest: bytes) -> bytes:
-        row = db.execute("SELECT body FROM bodies WHERE digest = ?", (digest,)).fetchone()
-        with suppress(zlib.error, TypeError):
-            if row is not None and hashlib.sha256(body := zlib.decompress(row[0])).digest() == digest:
-                return body
-        raise JournalDamaged("a text is not what was written")
-
-    try:
-        return unpack(data, body_of)
-    except Unreadable as error:
-        raise JournalDamaged(str(error)) from error
-
-
-def _keep(db: sqlite3.Connection, bodies: Bodies) -> None:
-    for digest, body in bodies.items():
-        if db.execute("SELECT 1 FROM bodies WHERE digest = ?", (digest,)).fetchone() is None:
-            db.execute("INSERT INTO bodies VALUES (?, ?)", (digest, zlib.compress(body, FAST)))
-
-
-def _fence(db: sqlite3.Connection, place: int) -> Fence:
-    fence: Fence = db.execute("SELECT coalesce(max(fence), 0) FROM claims WHERE unit = ?", (place,)).fetchone()[0]
-    return fence
-
-
-def _has_ended(db: sqlite3.Connection, place: int) -> bool:
-    return db.execute("SELECT 1 FROM ends WHERE unit = ?", (place,)).fetchone() is not None

@@ -14,6 +14,7 @@ import anyio
 import anyio.lowlevel
 
 from orchestrator.journal import JournalError, JournalUnusable
+from orchestrator.journal.rows import Rows
 
 T = TypeVar("T")
 MOST_AT_ONCE = 1000
@@ -40,11 +41,11 @@ class Writer:
         self,
         connection: sqlite3.Connection,
         explain: Callable[[BaseException], BaseException],
-        undone: Callable[[], None],
+        rows: Rows,
     ) -> None:
         self._connection = connection
         self._explain = explain
-        self._undone = undone
+        self._rows = rows
         self._broken: BaseException | None = None
         self._closed = False
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
@@ -91,6 +92,7 @@ class Writer:
             if self._broken is not None:
                 raise self._broken
             self._connection.execute("BEGIN IMMEDIATE")
+            self._rows.begin(self._connection)
             for job in batch:
                 try:
                     job.result = job.work(self._connection)
@@ -105,7 +107,7 @@ class Writer:
             self._broken = self._explain(error)
         if self._connection.in_transaction:
             self._connection.rollback()
-        self._undone()
+        self._rows.forget()
         for job in batch:
             job.error = self._broken
 
