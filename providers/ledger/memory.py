@@ -4,40 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from providers import quota
-from providers.quota import Amounts, Count, Meter, Refused, State, Used
+from providers.quota import Amounts, Book, Meter, Refused, Used
 
 
 class MemoryLedger:
     """A `Ledger` that never waits: what it is asked is done when the call returns its first time."""
 
     def __init__(self) -> None:
-        self._counts: dict[str, Count] = {}
+        self._book = Book()
 
     async def reserve(self, amounts: Amounts, lease: str, now: float, ttl: float) -> Refused | None:
-        state, refused = quota.reserve(self._of(amounts), amounts, lease, now, now + ttl)
-        self._counts |= state
-        return refused
+        return self._book.reserve(amounts, lease, now, now + ttl)
 
     async def settle(self, amounts: Amounts, lease: str, now: float) -> None:
-        self._counts |= quota.settle(self._of(amounts), amounts, lease, now)
+        self._book.settle(amounts, lease, now)
 
     async def spend(self, amounts: Amounts, now: float) -> None:
-        self._counts |= quota.spend(self._of(amounts), amounts, now)
+        self._book.spend(amounts, now)
 
     async def observe(self, meter: Meter, remaining: float, until: float | None, now: float) -> None:
-        self._counts |= quota.observe(self._of([(meter, 0.0)]), meter, remaining, until, now)
+        self._book.observe(meter, remaining, until, now)
 
     async def usage(self, meters: Sequence[Meter], now: float) -> list[Used]:
-        return [quota.view(self._counts, meter, now) for meter in meters]
+        return [self._book.view(meter, now) for meter in meters]
 
     async def forget(self, meters: Sequence[Meter]) -> None:
         for meter in meters:
-            self._counts.pop(meter.key, None)
+            self._book.forget(meter)
 
     async def aclose(self) -> None:
         pass
-
-    def _of(self, amounts: Amounts) -> State:
-        """Return the counts at hand: a call's cost must not grow with the number of accounts."""
-        return {meter.key: count for meter, _ in amounts if (count := self._counts.get(meter.key)) is not None}

@@ -1,0 +1,285 @@
+"""What was used under one key, kept so that a call costs the same few steps whatever was counted before it.
+
+A `Count` is a value: what is written down and sent about. A `Tally` is the same ready for use; it changes by its own
+methods alone, and those that only look leave it as it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import floor, inf
+
+from providers.windows import Calendar, Paced, Window, index, reach, span, start, width
+
+NEAR = 8
+"""So many buckets on, what has left the window is taken off; further on all is added up anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class Meter:
+    """`amount` in `window`, counted under `key`: meters with one key share one count. `label` is for people."""
+
+    key: str
+    amount: float
+    window: Window
+    label: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """What one call holds: booked whole once it expires, for whoever died with it may have been heard."""
+
+    id: str
+    amount: float
+    expires: float
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """What was used under one key. `spent` holds (bucket, amount) in order of time."""
+
+    spent: tuple[tuple[int, float], ...] = ()
+    leases: tuple[Lease, ...] = ()
+    outside: tuple[float, float] = (0.0, 0.0)
+    """(amount, until): what the provider counted beyond our own, by its own word."""
+    due: float = 0.0
+    """Paced: when the next call would come in an even flow."""
+
+
+NOTHING = Count()
+
+
+@dataclass(frozen=True, slots=True)
+class Used:
+    """What stands under a meter: `used` of its amount (calls that are out included), all of it free at `resets_at`."""
+
+    meter: Meter
+    used: float
+    resets_at: float
+
+    @property
+    def left(self) -> float:
+        """The share that is left, 0 to 1."""
+        return max(0.0, 1.0 - self.used / self.meter.amount) if self.meter.amount else float(self.used == 0)
+
+
+class Tally:
+    """A count of one kind of window. Amounts and limits are in the meter's own unit, instants epoch seconds."""
+
+    __slots__ = (
+        "_at",
+        "_due",
+        "_from",
+        "_last",
+        "_leases",
+        "_outside",
+        "_paced",
+        "_reach",
+        "_soonest",
+        "_spent",
+        "_swept",
+        "_to",
+        "_used",
+        "_width",
+        "window",
+    )
+
+    def __init__(self, window: Window, count: Count = NOTHING) -> None:
+        self.window = window
+        self._paced = isinstance(window, Paced)
+        self._width = 0.0 if isinstance(window, Calendar) else width(window)
+        self._reach = reach(window)
+        self._spent = dict(count.spent)
+        self._last = count.spent[-1][0] if count.spent else -1
+        self._leases: dict[str, tuple[float, float]] = {}
+        for lease in count.leases:
+            held, expires = self._leases.get(lease.id, (0.0, 0.0))
+            self._leases[lease.id] = (held + lease.amount, max(expires, lease.expires))
+        self._outside = count.outside
+        self._due = count.due
+        self._at = self._swept = -1
+        self._used = 0.0
+        """What counts in the bucket `_at`, which begins at `_from` and ends before `_to` where a calendar has it."""
+        self._from, self._to = inf, -inf
+        self._soonest = self._news()
+
+    def count(self) -> Count:
+        """Return it as a value."""
+        leases = tuple([Lease(name, amount, expires) for name, (amount, expires) in self._leases.items()])
+        return Count(tuple(self._spent.items()), leases, self._outside, self._due)
+
+    def lacks(self, limit: float, amount: float, now: float) -> bool:
+        """Whether `amount` has no room now."""
+        if self._paced:
+            return amount > limit or now < self._paced_at(limit, now)
+        if now >= self._soonest:
+            return self._tidied(now).lacks(limit, amount, now)
+        self._look(now)
+        if self._used + amount <= limit:
+            return False
+        self._reckon()  # a sum that was kept up to date may be off by a rounding
+        return self._used + amount > limit
+
+    def room_at(self, limit: float, amount: float, now: float) -> float:
+        """Return the first instant from `now` on with room for `amount` if what is out came to nothing; inf: never."""
+        if amount > limit:
+            return inf
+        if self._paced:
+            return max(now, self._paced_at(limit, now))
+        if now >= self._soonest:
+            return self._tidied(now).room_at(limit, amount, now)
+        self._look(now)
+        total = amount
+        for end, booked in reversed(self._ends()):
+            total += booked
+            if total > limit:
+                return end
+        return now
+
+    def hold(self, lease: str, amount: float, limit: float, now: float, expires: float) -> None:
+        """Count `amount` for a call that goes out, now that `lacks` was asked about it at the same instant.
+
+        Paced: it is spent, for another call may have been paced after it.
+        """
+        if self._paced:
+            self._pace(amount, limit, now)
+            return
+        if self._at != self._swept or now >= self._soonest:
+            self._tidy(now)
+        self._leases[lease] = (amount, expires)
+        self._used += amount
+        if expires < self._soonest:
+            self._soonest = expires
+
+    def settle(self, lease: str, amount: float, now: float) -> bool:
+        """Book `amount` in place of what the call held. False: there is no such lease, and nothing was done."""
+        if lease not in self._leases:
+            return False
+        self._tidy(now)
+        held = self._leases.pop(lease, None)
+        if held is None:
+            return False
+        self._used -= held[0]
+        self._book(self._at, amount)
+        return True
+
+    def spend(self, amount: float, limit: float, now: float) -> None:
+        """Book `amount`, whether there is room or not."""
+        if self._paced:
+            self._pace(amount, limit, now)
+        else:
+            self._tidy(now)
+            self._book(self._at, amount)
+
+    def observe(self, limit: float, remaining: float, until: float | None, now: float) -> bool:
+        """Take room away as the provider's own word has it. False: it says nothing new, and nothing was done."""
+        if self._paced:
+            return False
+        tidy = self._tidied(now)
+        tidy._reckon(outside=False)
+        end = start(self.window, tidy._at + self._reach + 1) if until is None else until
+        said = (limit - tidy._used - remaining, min(max(end, now), now + span(self.window)))
+        if said[0] <= 0 or said <= tidy._outside:
+            return False
+        self._tidy(now)
+        self._outside = said
+        self._soonest = self._news()
+        self._reckon()
+        return True
+
+    def view(self, meter: Meter, now: float) -> Used:
+        """Return what stands under the meter."""
+        if self._paced:
+            ahead = max(0.0, self._stepped(now) - now)
+            return Used(meter, min(1.0, ahead / span(self.window)) * meter.amount, now + ahead)
+        tidy = self._tidied(now)
+        tidy._reckon()
+        ends = [end for end, _ in tidy._ends()] + [expires for _, expires in tidy._leases.values()]
+        return Used(meter, tidy._used, max(ends, default=now))
+
+    def _tidied(self, now: float) -> Tally:
+        tidy = Tally(self.window, self.count())
+        tidy._tidy(now)
+        return tidy
+
+    def _tidy(self, now: float) -> None:
+        """Let go of what can't matter any more; leases that have expired are booked."""
+        if now >= self._soonest:
+            for name in [name for name, (_, expires) in self._leases.items() if expires <= now]:
+                amount, expires = self._leases.pop(name)
+                self._book(index(self.window, expires), amount)
+            if self._outside[0] and self._outside[1] <= now:
+                self._outside = NOTHING.outside
+            self._soonest = self._news()
+            self._look(now)
+            self._reckon()
+        else:
+            self._look(now)
+        if self._at != self._swept:
+            oldest = self._at - 2 * self._reach - 1
+            if self._spent and next(iter(self._spent)) < oldest:
+                self._spent = {at: amount for at, amount in self._spent.items() if at >= oldest}
+            self._swept = self._at
+
+    def _look(self, now: float) -> None:
+        """Know what counts `now`."""
+        if self._width:
+            number = floor(now / self._width)
+            if number == self._at:
+                return
+        elif self._from <= now < self._to:
+            return
+        else:
+            number = index(self.window, now)
+            self._from, self._to = start(self.window, number), start(self.window, number + 1)
+        step, self._at = number - self._at, number
+        if 0 < step <= NEAR:
+            for left in range(number - step - self._reach, number - self._reach):
+                self._used -= self._spent.get(left, 0.0)
+        else:
+            self._reckon()
+
+    def _reckon(self, *, outside: bool = True) -> None:
+        # In this order and not by `sum`, which compensates for rounding since Python 3.12: every ledger must come to
+        # the same figure.
+        total, oldest = self._outside[0] if outside else 0.0, self._at - self._reach
+        for number, amount in self._spent.items():
+            if number >= oldest:
+                total += amount
+        for amount, _ in self._leases.values():
+            total += amount
+        self._used = total
+
+    def _book(self, number: int, amount: float) -> None:
+        if not amount:
+            return
+        if number not in self._spent and number < self._last:  # the clock has stepped back: numbers stay in order
+            self._spent = dict(sorted({**self._spent, number: 0.0}.items()))
+        self._spent[number] = self._spent.get(number, 0.0) + amount
+        self._last = max(self._last, number)
+        if number >= self._at - self._reach:
+            self._used += amount
+
+    def _news(self) -> float:
+        """Return before when no lease expires, and what was used outside counts."""
+        ends = [expires for _, expires in self._leases.values()]
+        return min([*ends, self._outside[1]] if self._outside[0] else ends, default=inf)
+
+    def _ends(self) -> Sequence[tuple[float, float]]:
+        """Return (instant, amount) of everything but leases that will stop counting, in order of time."""
+        oldest, window, more = self._at - self._reach, self.window, self._reach + 1
+        ends = [(start(window, number + more), amount) for number, amount in self._spent.items() if number >= oldest]
+        return sorted([*ends, (self._outside[1], self._outside[0])] if self._outside[0] else ends)
+
+    def _stepped(self, now: float) -> float:
+        """Return when the next paced call is due. What lies further ahead than a burst: the clock has stepped back."""
+        assert isinstance(self.window, Paced)
+        return min(self._due, now + self.window.seconds * self.window.burst)
+
+    def _paced_at(self, limit: float, now: float) -> float:
+        assert isinstance(self.window, Paced)
+        return self._stepped(now) - (self.window.burst - 1) * (self.window.seconds / limit)
+
+    def _pace(self, amount: float, limit: float, now: float) -> None:
+        self._due = max(self._stepped(now), now) + amount * (span(self.window) / limit)
