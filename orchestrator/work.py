@@ -327,6 +327,9 @@ def _time_limit(seconds: float | None, purse: Any, what: str) -> Iterator[None]:
     """Fail what it surrounds with `TaskTimedOut` after `seconds`, or when the purse's own time is up."""
     left = purse.seconds_left() if purse is not None else math.inf
     limit = min(math.inf if seconds is None else seconds, left)
+    if limit == math.inf:
+        yield
+        return
     with anyio.move_on_after(limit) as scope:
         yield
     if scope.cancelled_caught:
