@@ -65,7 +65,7 @@ def _shapes() -> Mapping[str, _Shape]:
 
 def _shape(cls: Any) -> _Shape:
     if issubclass(cls, Enum):
-        return _Shape(cls, ("value",), (MISSING,), _all_of(("value",)))
+        return _Shape(cls, ("value",), (MISSING,), lambda member: (member._value_,))  # `value` costs ten times that
     told = [f for f in fields(cls) if f.init]
     names = tuple(f.name for f in told)
     defaults = (f.default_factory() if f.default_factory is not MISSING else f.default for f in told)
@@ -117,7 +117,8 @@ def _object(value: Any, shape: _Shape, bodies: Bodies) -> dict[str, Any]:
     for name, default, held in zip(shape.names, shape.defaults, shape.held(value), strict=True):
         kind = type(held)
         if default is MISSING or kind is not type(default) or held != default:
-            made[name] = held if kind in PLAIN else _tree(held, bodies)
+            stands = kind in PLAIN or (kind is str and len(held) <= LARGE)
+            made[name] = held if stands else _tree(held, bodies)
     return made
 
 
