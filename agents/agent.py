@@ -78,6 +78,8 @@ class Agent:
     temperature: float | None = None
     effort: Literal["low", "medium", "high"] | None = None
     values: Mapping[str, Any] = field(default_factory=lambda: NO_VALUES)
+    run: str | None = None
+    """Whose turns its turns are: where providers' limits make them wait, runs are served side by side."""
     _memo: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
 
     async def work(
@@ -126,7 +128,9 @@ class Agent:
         found: Needs | None = self._memo.get("needs")
         if found is None:
             persona, tier = self.persona.name, self.tier or self.persona.tier
-            found = self._memo["needs"] = Needs(agent=self.name, persona=persona, tier=tier, model=self.model)
+            found = self._memo["needs"] = Needs(
+                agent=self.name, persona=persona, tier=tier, model=self.model, run=self.run
+            )
         return found
 
 

@@ -215,7 +215,7 @@ async def _running(
     past, clock = setting.past, setting.clock
     send, receive = anyio.create_memory_object_stream[Event](math.inf)
     recorder = Recorder(setting.run_id, send.send_nowait, clock, past)
-    crew = Crew(plan, complete, setting.ask, clock, recorder.at, setting.out, paid=past.paid)
+    crew = Crew(plan, complete, setting.ask, clock, recorder.at, setting.out, paid=past.paid, run=setting.run_id)
     for unit, written in past.artifacts.values():
         await crew.take_over(unit, written)
     driver = Driver(

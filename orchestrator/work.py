@@ -84,6 +84,9 @@ class Crew:
     """The artifacts themselves, where there is no folder."""
     paid: Sequence[Paid] = ()
     """What earlier processes of the run paid for."""
+    run: str | None = None
+    pause: Callable[[float], Awaitable[None]] = anyio.sleep
+    """Waits so many seconds before a task is tried once more."""
     _owners: dict[str, str] = field(default_factory=dict)
     """File -> the unit that writes it."""
     _agents: dict[str, Agent] = field(default_factory=dict)
@@ -113,7 +116,7 @@ class Crew:
                 if cause is None or cause not in task.retry.on or attempt >= task.retry.max_attempts:
                     raise
                 ctx.emit(TaskRetried(task.id, attempt, str(error)))
-                await anyio.sleep(backoff_s(error, attempt, self.clock()))
+                await self.pause(backoff_s(error, attempt, self.clock()))
             attempt += 1
 
     async def _repeat(self, task: TaskPlan, scope: Scope, ctx: RunContext) -> Done:
@@ -228,6 +231,7 @@ class Crew:
                 tier=plan.tier,
                 model=plan.model,
                 history=self.plan.history,
+                run=self.run,
             )
         return self._agents[key]
 

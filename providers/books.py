@@ -93,7 +93,10 @@ class Exchange:
     def close(
         self, how: Ending, error: ProviderError | None = None, response: Response | None = None, heard: int = 0
     ) -> None:
-        """Settle or release, and tell. `response` may stand beside an error: an answer that would not do was paid."""
+        """Settle or release, and tell. `response` may stand beside an error: an answer that would not do was paid.
+
+        Of an attempt that was given up nobody says what it cost: what was sent is taken to be billed.
+        """
         if not self._open:
             return
         self._open = False
@@ -101,7 +104,7 @@ class Exchange:
         provider, model = candidate.provider.name, candidate.model.name
         ms = (turn.clock() - self._began) * 1000
         if self._held is not None:
-            self._book(candidate, response, heard)
+            self._book(candidate, response, heard, lost=how == "cancelled" and self.body is not None)
         if self._allowed is not None:
             self._allowed.note(error, response, heard)
         if error is None:
@@ -118,9 +121,9 @@ class Exchange:
             sent = None if self.body is None else hashlib.sha256(self.body).hexdigest()
             turn.emit(AttemptEnded(self._effect.number, provider, model, how, attempt.error, attempt.detail, ms, sent))
 
-    def _book(self, candidate: Candidate, response: Response | None, heard: int) -> None:
+    def _book(self, candidate: Candidate, response: Response | None, heard: int, *, lost: bool) -> None:
         held, self._held = self._held, None
-        if response is None and not heard:
+        if response is None and not heard and not lost:
             held.release()
             return
         usage = billed(self._tokens, response, heard)

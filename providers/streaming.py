@@ -15,6 +15,7 @@ from providers.adapters import Adapter, HttpReply, StreamDecoder
 from providers.books import Ending, Exchange, Turn, check
 from providers.errors import Phase, ProviderError, TimedOut
 from providers.messages import (
+    Ability,
     Delta,
     Reasoning,
     ReasoningDelta,
@@ -213,7 +214,7 @@ class _Attempt:
                 self._held = await self._metering.hold(self.effect, self._turn.request)
                 if self._held is None:
                     await self.end("cancelled")
-                    return Outcome(self._turn.clock(), refused=True)
+                    return Outcome(self._turn.clock(), refused=True, number=self.effect.number)
             self._exchange = Exchange(self._turn, self.effect, self._held)
         try:
             response = await self._pull(self._exchange)
@@ -223,12 +224,13 @@ class _Attempt:
         except ProviderError as error:
             self.ready.clear()
             await self.end("failed", error)
-            return Outcome(self._turn.clock(), error=error)
+            return Outcome(self._turn.clock(), error=error, number=self.effect.number)
         first_token = None if self._wire is None else self._wire.first_token
         if self._said:
             response = _joined(self._said, response)
         await self.end("ok", None, response)
-        return Outcome(self._turn.clock(), response=response, first_token=first_token)
+        now, number = self._turn.clock(), self.effect.number
+        return Outcome(now, response=response, first_token=first_token, number=number)
 
     async def _pull(self, exchange: Exchange) -> Response | None:
         """Make the next deltas ready; return the answer once it is whole."""
@@ -279,7 +281,10 @@ class _Attempt:
 def _going_on(request: Request, said: str) -> Request:
     """Return the request with the answer so far at its end. No blanks there: some vendors refuse them."""
     said = said.rstrip()
-    return replace(request, messages=(*request.messages, assistant(said))) if said else request
+    if not said:
+        return request
+    needs = replace(request.needs, abilities=request.needs.abilities | {Ability.PREFILL})
+    return replace(request, messages=(*request.messages, assistant(said)), needs=needs)
 
 
 def _joined(said: str, response: Response) -> Response:

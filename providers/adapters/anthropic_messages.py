@@ -147,11 +147,12 @@ def _instruction(message: Message) -> bytes:
 
 def _messages(request: Request, maker: str, marked: bool) -> bytes:
     key, make = f"anthropic-messages {maker}", partial(fragment, maker=maker)
-    *before, last = turns(
+    said: Any = (
         ("assistant" if message.role == "assistant" else "user", message.memo(key, make))
         for message in request.messages
         if message.role != "system"
     )
+    *before, last = turns(said, prefill=Ability.PREFILL in request.needs.abilities)
     return b",".join([*before, _block_marked(last[:-2], marked) + b"]}"])
 
 

@@ -161,16 +161,19 @@ def _result(result: ToolResult) -> Result:
     return Result(clean(result.call_id), tail, text_block(f"Result of {result.name or 'a tool'}{failed}: {content}"))
 
 
-def turns(said: Iterable[tuple[Literal["user", "assistant"], tuple[Block, ...]]]) -> list[bytes]:
+def turns(
+    said: Iterable[tuple[Literal["user", "assistant"], tuple[Block, ...]]], *, prefill: bool = False
+) -> list[bytes]:
     """Return the messages: the user's first and last, roles in turn, results right behind their calls.
 
-    A call without a result gets one that says so. A result without a call is told as text.
+    A call without a result gets one that says so. A result without a call is told as text. With `prefill` the last
+    words may be the assistant's, which the model is to go on with.
     """
     transcript = _Transcript()
     for role, blocks in said:
         if blocks:
             transcript.add(role, blocks)
-    return transcript.finish()
+    return transcript.finish(prefill=prefill)
 
 
 class _Transcript:
@@ -197,8 +200,8 @@ class _Transcript:
             else:
                 self._blocks.append(block.text)
 
-    def finish(self) -> list[bytes]:
-        if self._role != "user":
+    def finish(self, *, prefill: bool) -> list[bytes]:
+        if self._role != "user" and not (prefill and self._role and not any(self._open.values())):
             self._turn_to("user")
             if not any(self._open.values()):
                 self._blocks.append(text_block(GO_ON if self._turns else BEGIN))

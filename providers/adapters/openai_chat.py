@@ -100,7 +100,7 @@ class OpenAIChat:
             body = self._kept.keep(quirks.system_role, request.output_schema, words)
             said.insert(leading, Said(quirks.system_role, body))
         if quirks.strict_turns:
-            said = in_strict_turns(said)
+            said = in_strict_turns(said, prefill=Ability.PREFILL in request.needs.abilities)
         return b",".join([each.body for each in said])
 
 

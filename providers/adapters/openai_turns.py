@@ -148,12 +148,12 @@ def _match(results: Iterable[Result], calls: list[tuple[str, bytes]], said: list
             said.append(_answer(call[1], result.content))
 
 
-def in_strict_turns(transcript: Iterable[Said]) -> list[Said]:
+def in_strict_turns(transcript: Iterable[Said], *, prefill: bool = False) -> list[Said]:
     """Return `transcript` in the order that Mistral and most chat templates enforce.
 
     One system message, first; later ones become the user's words. Nobody speaks twice in a row. An assistant's word
     stands between a tool's and a user's, a user's before the first of an assistant. The last word is a user's or a
-    tool's.
+    tool's; with `prefill` it may be an assistant's, which the model is to go on with.
     """
     out: list[Said] = []
     before = ""
@@ -169,7 +169,7 @@ def in_strict_turns(transcript: Iterable[Said]) -> list[Said]:
             out.append(BEGIN)
         out.append(said)
         before = said.role
-    return out if before in ("user", "tool") else [*out, GO_ON]
+    return out if before in ("user", "tool") or (prefill and before == "assistant") else [*out, GO_ON]
 
 
 def _closed(calls: list[tuple[str, bytes]], late: list[Said]) -> list[Said]:

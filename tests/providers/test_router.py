@@ -149,7 +149,10 @@ class Socket:
 
 @dataclass
 class Net:
-    """A transport: what each provider answers, in turn; the last answer goes on for ever."""
+    """A transport: what each provider answers, in turn; the last answer goes on for ever.
+
+    (seconds, answer) comes late.
+    """
 
     answers: dict[str, list]
     calls: list[str] = field(default_factory=list)
@@ -163,6 +166,9 @@ class Net:
     async def send(self, request, *, connect_s, first_byte_s, idle_s, total_s) -> HttpReply:
         await anyio.lowlevel.checkpoint()
         answer = self._next(request.url)
+        if isinstance(answer, tuple):
+            late, answer = answer
+            await anyio.sleep(late)
         if answer == HANG:
             with anyio.move_on_after(first_byte_s):
                 await anyio.sleep_forever()
@@ -347,13 +353,13 @@ class TestComplete:
         assert purse.closed_once()
         assert manager.fleet.standings["b/m"].breaker.faults == 0
 
-    async def test_a_cancelled_attempt_gives_everything_back(self):
+    async def test_a_cancelled_attempt_is_taken_to_be_billed_for_what_was_sent(self):
         net, purse, seen = Net({"a": [HANG]}), Purse(), []
         with anyio.move_on_after(0.01) as scope:
             await manager_of(net).complete(ASK, purse=purse, emit=seen.append)
         assert scope.cancelled_caught
         assert purse.closed_once()
-        assert purse.settled == []
+        assert purse.settled == [(ASK.input_tokens, ASK.input_tokens)]
         assert seen[-1].outcome == "cancelled"
 
     async def test_a_bug_is_not_taken_for_a_providers_failure(self):

@@ -1,0 +1,221 @@
+"""Attempts beside a silent one, and answers that broke off: what the upstreams see, what is booked, what is told."""
+
+from __future__ import annotations
+
+import anyio
+import pytest
+from trio.testing import MockClock
+
+from providers.errors import AllAttemptsFailed, BudgetSpent, Declined, RateLimited, StreamBroken
+from providers.events import AttemptEnded
+from providers.messages import Ability, Needs, Request, Restarted, Resumed, TextDelta, user
+from providers.policy import Policy
+from providers.retries import FLOOR, WINDOW_S
+from providers.router import ProviderManager
+from tests.providers.test_router import ASK, HANG, Clock, Net, Plain, Purse, candidates, manager_of, ok, refused
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend():
+    return "trio", {"clock": MockClock(autojump_threshold=0)}
+
+
+def nothing_is_out(manager: ProviderManager) -> bool:
+    return all(standing.in_flight == 0 for standing in manager.fleet.standings.values())
+
+
+class Whole:
+    """How a turn is asked."""
+
+    def answer(self, *said: str):
+        return ok("".join(said))
+
+    async def ask(self, manager: ProviderManager, **how) -> str:
+        return (await manager.complete(ASK, **how)).text
+
+
+class Streamed(Whole):
+    def answer(self, *said: str):
+        return [*(word.encode() + b"\n" for word in said), b"END\n"]
+
+    async def ask(self, manager: ProviderManager, **how) -> str:
+        async with manager.stream(ASK, **how) as deltas:
+            text = "".join([delta.text async for delta in deltas])
+        assert deltas.response.text == text
+        return text
+
+
+@pytest.fixture(params=[Whole(), Streamed()], ids=["complete", "stream"])
+def way(request):
+    return request.param
+
+
+class TestHedging:
+    async def test_a_quick_answer_is_alone(self, way):
+        net = Net({"a": [(1.9, way.answer("first"))], "b": [way.answer("second")]})
+        assert await way.ask(manager_of(net, hedge_after=2.0)) == "first"
+        assert net.calls == ["a"]
+
+    async def test_beside_a_silent_one_a_second_is_asked_and_the_loser_is_let_go(self, way):
+        net, purse, seen = Net({"a": [(60.0, way.answer("first"))], "b": [way.answer("second")]}), Purse(), []
+        manager, began = manager_of(net, hedge_after=2.0), anyio.current_time()
+        assert await way.ask(manager, purse=purse, emit=seen.append) == "second"
+        assert anyio.current_time() - began == pytest.approx(2.0)
+        assert net.calls == ["a", "b"]
+        assert net.open_sockets == 0
+        ends = [(e.number, e.provider, e.outcome) for e in seen if isinstance(e, AttemptEnded)]
+        assert sorted(ends) == [(1, "a", "cancelled"), (2, "b", "ok")]
+        assert nothing_is_out(manager)
+        assert purse.closed_once()
+        assert len(purse.settled) == 2, "the loser was sent, and is taken to be billed"
+
+    async def test_the_first_may_still_win(self, way):
+        net = Net({"a": [(3.0, way.answer("first"))], "b": [(60.0, way.answer("second"))]})
+        manager = manager_of(net, hedge_after=2.0)
+        assert await way.ask(manager) == "first"
+        assert net.calls == ["a", "b"]
+        assert nothing_is_out(manager)
+
+    async def test_of_two_the_one_that_fails_leaves_the_turn_to_the_other(self, way):
+        net = Net({"a": [(3.0, refused(500))], "b": [(9.0, way.answer("second"))], "c": [way.answer("third")]})
+        assert await way.ask(manager_of(net, hedge_after=2.0)) == "second"
+        assert net.calls == ["a", "b"]
+
+    async def test_both_fail_and_a_third_is_asked(self, way):
+        net = Net({"a": [(3.0, refused(500))], "b": [(3.0, refused(503))], "c": [way.answer("third")]})
+        manager, seen = manager_of(net, hedge_after=2.0), []
+        assert await way.ask(manager, emit=seen.append) == "third"
+        assert [e.number for e in seen if isinstance(e, AttemptEnded)] == [1, 2, 3]
+        assert nothing_is_out(manager)
+
+    async def test_hedges_are_taken_from_the_budget_of_retries(self, way):
+        net = Net({"a": [(3.0, way.answer("first"))], "b": [(60.0, way.answer("second"))]})
+        manager = manager_of(net, hedge_after=2.0, retry_budget=0.0)
+        while manager.fleet.retries.take(manager.clock()):
+            pass
+        assert await way.ask(manager) == "first"
+        assert net.calls == ["a"]
+
+    async def test_a_purse_that_allows_one_call_gets_one(self, way):
+        net, purse = Net({"a": [(3.0, way.answer("first"))], "b": [way.answer("second")]}), Purse(room=1)
+        assert await way.ask(manager_of(net, hedge_after=2.0), purse=purse) == "first"
+        with pytest.raises(BudgetSpent):
+            await way.ask(manager_of(net, hedge_after=2.0), purse=purse)
+        assert purse.closed_once()
+
+    async def test_a_caller_that_leaves_takes_both_along(self, way):
+        net, purse = Net({"a": [HANG], "b": [HANG]}), Purse()
+        manager = manager_of(net, hedge_after=2.0)
+        with anyio.move_on_after(5.0) as scope:
+            await way.ask(manager, purse=purse)
+        assert scope.cancelled_caught
+        assert net.calls == ["a", "b"]
+        assert net.open_sockets == 0
+        assert nothing_is_out(manager)
+        assert purse.closed_once()
+
+
+class Continuing(Plain):
+    """`Plain`, and what it was asked to go on with."""
+
+    def __init__(self) -> None:
+        self.asked: list[Request] = []
+
+    def encode(self, request, candidate, *, stream):
+        self.asked.append(request)
+        return super().encode(request, candidate, stream=stream)
+
+
+def breaking(net: Net, on_break: str, dialect: Plain) -> ProviderManager:
+    known = candidates(*net.answers)
+    policy = Policy({"worker": tuple(c.name for c in known)}, on_break=on_break, last_resort=())
+    return ProviderManager(known, policy, adapters={"plain": dialect}, transport=net, clock=Clock())
+
+
+async def told(manager: ProviderManager, **how) -> tuple[list, str]:
+    async with manager.stream(ASK, **how) as stream:
+        deltas = [delta.text if isinstance(delta, TextDelta) else type(delta) async for delta in stream]
+    return deltas, stream.response.text
+
+
+class TestOnBreak:
+    async def test_restart_tells_that_what_came_before_is_void_and_begins_anew(self):
+        net = Net({"a": [[b"half\n"]], "b": [[b"a whole\n", b"answer\n", b"END\n"]]})
+        deltas, text = await told(breaking(net, "restart", Plain()))
+        assert deltas == ["half", Restarted, "a whole", "answer"]
+        assert text == "a wholeanswer"
+
+    async def test_who_takes_over_without_a_word_is_not_announced(self):
+        net = Net({"a": [[b"half\n"]], "b": [[]], "c": [[b"whole\n", b"END\n"]]})
+        deltas, _ = await told(breaking(net, "restart", Plain()))
+        assert deltas == ["half", Restarted, "whole"]
+
+    async def test_resume_goes_on_from_what_was_said_and_marks_the_seam(self):
+        net, dialect = Net({"a": [[b"one two \n"]], "b": [[b" \n", b" three\n", b"END\n"]]}), Continuing()
+        deltas, text = await told(breaking(net, "resume", dialect))
+        assert deltas == ["one two ", Resumed, "three"]
+        assert text == "one two three"
+        last = dialect.asked[1].messages[-1]
+        assert (last.role, last.text) == ("assistant", "one two")
+        assert Ability.PREFILL in dialect.asked[1].needs.abilities
+
+    async def test_resume_after_resume_keeps_all_that_was_said(self):
+        net, dialect = Net({"a": [[b"one\n"]], "b": [[b"two\n"]], "c": [[b"three\n", b"END\n"]]}), Continuing()
+        deltas, text = await told(breaking(net, "resume", dialect))
+        assert deltas == ["one", Resumed, "two", Resumed, "three"]
+        assert text == "onetwothree"
+        assert dialect.asked[2].messages[-1].text == "onetwo"
+
+    async def test_nobody_who_could_resume_is_an_error_and_no_other_answer(self):
+        net = Net({"a": [[b"half\n"]], "b": [[b"whole\n", b"END\n"]]})
+        manager = breaking(net, "resume", Plain())
+        for standing in manager.fleet.standings.values():
+            model = standing.candidate.model
+            object.__setattr__(model, "abilities", model.abilities - {Ability.PREFILL})
+        with pytest.raises(AllAttemptsFailed) as failed:
+            await told(manager)
+        assert isinstance(failed.value.exceptions[0], StreamBroken)
+        assert net.calls == ["a"]
+
+
+@pytest.mark.parametrize("on_decline", ["error", "elsewhere"])
+async def test_what_a_filter_declines_goes_elsewhere_by_policy_alone(way, on_decline):
+    net = Net({"a": [refused(403)], "b": [way.answer("yes")]})
+    manager = manager_of(net, on_decline=on_decline)
+    if on_decline == "elsewhere":
+        assert await way.ask(manager) == "yes"
+    else:
+        with pytest.raises(Declined):
+            await way.ask(manager)
+        assert net.calls == ["a"]
+
+
+async def test_with_everything_down_calls_stay_within_the_share_and_the_floor(way):
+    net = Net({name: [refused(500)] for name in "abcd"})
+    manager, callers, began = manager_of(net), 500, anyio.current_time()
+
+    async def caller() -> None:
+        with pytest.raises(AllAttemptsFailed):
+            await way.ask(manager)
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(callers):
+            tasks.start_soon(caller)
+    windows = 1 + (anyio.current_time() - began) // WINDOW_S
+    assert len(net.calls) <= 1.2 * callers + FLOOR * windows
+
+
+async def test_runs_that_wait_for_one_limit_are_served_side_by_side():
+    manager, served = manager_of(Net({"a": [ok()]})), []
+    manager.fleet.ended("a/m", RateLimited("slow down", retry_at=manager.clock() + 30.0), manager.clock(), 0.1)
+
+    async def turn(run: str) -> None:
+        await manager.complete(Request((user("hi"),), needs=Needs(run=run, deadline_s=600.0)))
+        served.append(run)
+
+    async with anyio.create_task_group() as tasks:
+        for run in ["large"] * 100 + ["small"] * 3:
+            tasks.start_soon(turn, run)
+    assert served[:20].count("small") == 3
