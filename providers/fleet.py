@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from math import inf
 
 from providers.catalog import Candidate, Limit
-from providers.errors import AuthFailed, ProviderError, TimedOut
+from providers.errors import AuthFailed, Fault, ProviderError, TimedOut
 from providers.health import CLOSED, Breaker, Track, hold_until, trips_breaker
 from providers.line import Line
 from providers.messages import Ability, Image, Message, Needs, OutputSchema, Request, ToolSpec, estimate_tokens
@@ -34,6 +34,7 @@ class Standing:
         "account",
         "breaker",
         "candidate",
+        "faults",
         "headroom",
         "held_until",
         "held_why",
@@ -51,6 +52,8 @@ class Standing:
         self.held_why = ""
         self.in_flight = 0
         self.track = Track()
+        self.faults: dict[Fault, int] = {}
+        """Failed attempts by whose fault they were, since the process began."""
         self.headroom: float | None = None
         """What the provider says is left of its tightest limit, 0 to 1, where that is little; None: no news."""
         self._blocks: tuple[tuple[float, str, float], ...] = ()
@@ -328,6 +331,7 @@ class Fleet:
             standing.breaker = standing.breaker.succeeded()
             standing.track.answered(now, elapsed if pace is None else pace)
             return
+        standing.faults[error.fault] = standing.faults.get(error.fault, 0) + 1
         if isinstance(error, AuthFailed):
             self.shut.add(standing.account)
         if (until := hold_until(error, now)) is not None:

@@ -92,7 +92,7 @@ async def _ask(request: Request, settings: Settings, stream: bool, as_json: bool
         await tasks.start(interruption.watch)
         state = settings.state_folder
         async with open_manager(policy, catalog, os.environ, offline=offline, state=state) as manager:
-            answer = _stream(manager, request, emit) if stream else manager.complete(request, emit=emit)
+            answer = _stream(manager, request, emit, talk) if stream else manager.complete(request, emit=emit)
             response = await answer
         tasks.cancel_scope.cancel()
     interruption.check()
@@ -115,15 +115,20 @@ def _listener(settings: Settings, talk: Talk) -> Emit:
     return emit
 
 
-async def _stream(manager: Any, request: Request, emit: Emit) -> Response:
+async def _stream(manager: Any, request: Request, emit: Emit, talk: Talk) -> Response:
     """Print the text as it comes, cleaned as a whole: an escape sequence may be split between two deltas."""
-    from providers.messages import TextDelta
+    from providers.messages import Restarted, Resumed, TextDelta
 
     printer = StreamPrinter()
     async with manager.stream(request, emit=emit) as deltas:
         async for delta in deltas:
             if isinstance(delta, TextDelta):
                 printer.add(delta.text)
+            elif isinstance(delta, Restarted):
+                printer.end()
+                talk.say(f"the stream broke, and the answer begins anew: {delta.reason}")
+            elif isinstance(delta, Resumed):
+                talk.say(f"the stream broke, and the answer goes on: {delta.reason}")
         printer.end()
         response: Response = deltas.response
     return response
