@@ -41,22 +41,26 @@ def lineages_of(plan: Plan) -> dict[str, str]:
     made: dict[str, str] = {}
     agents = {name: _digest(agent) for name, agent in plan.agents.items()}
     for task in plan.tasks.values():
-        reads = [name for text in _texts(task) for name in text.names]
-        inputs = {name[1] for name in reads if name[0] == "inputs" and len(name) > 1}
-        everything = ("inputs",) in reads
+        by_any_name = any(("tasks",) in text.names for text in _texts(task))
         made[task.id] = _digest(
             {
                 "task": _nameless(task, made),
                 "needs": sorted(made[need] for need in task.needs),
                 "agents": {name: agents[name] for name in doers_of(plan, task) if name in agents},
                 "conversations": [plan.conversations[name] for name in conversations_of(task)],
-                "inputs": {name: plan.inputs.get(name) for name in (plan.inputs if everything else inputs)},
+                "inputs": {name: plan.inputs.get(name) for name in inputs_of(plan, task)},
                 "history": plan.history,
                 # Who picks tasks by a name that is only known later reads their names, too.
-                "names": sorted(plan.tasks) if ("tasks",) in reads else [],
+                "names": sorted(plan.tasks) if by_any_name else [],
             }
         )
     return made
+
+
+def inputs_of(plan: Plan, task: TaskPlan) -> set[str]:
+    """Return the inputs that the task's expressions read."""
+    read = {name[:2] for text in _texts(task) for name in text.names if name[0] == "inputs"}
+    return set(plan.inputs) if ("inputs",) in read else {name for _, name in read}
 
 
 def conversations_of(task: TaskPlan) -> list[str]:

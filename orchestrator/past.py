@@ -106,6 +106,10 @@ def root_of(path: str) -> str:
 
 
 def _under(edit: RunEdited, event: Event) -> Event:
+    if isinstance(event.data, RunEdited):
+        void = {*edit.again, *edit.gone} - edit.renamed.keys()
+        attempts = {edit.renamed.get(task, task): n for task, n in event.data.attempts.items() if task not in void}
+        return event._replace(data=replace(event.data, attempts=attempts))
     if root_of(event.task) not in edit.renamed:
         return event
     data = event.data
