@@ -124,9 +124,19 @@ class RateLimited(ProviderError):
 
 
 class QuotaSpent(RateLimited):
-    """A day's, a month's or a purse's allowance is gone; trying again soon is useless."""
+    """A day's, a month's or a purse's allowance is gone; trying again soon is useless.
+
+    `money`: there is none left, or a bill is not paid. No waiting cures that: the account is shut until an operator
+    acts.
+    """
 
     recovery = Recovery.ELSEWHERE
+
+    def __init__(
+        self, message: str, *, status: int | None = None, retry_at: float | None = None, money: bool = False
+    ) -> None:
+        super().__init__(message, status=status, retry_at=retry_at)
+        self.money = money
 
 
 class ServerFault(ProviderError):

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from math import inf
 
 from providers.catalog import Candidate, Limit
-from providers.errors import AuthFailed, Fault, ProviderError, TimedOut
+from providers.errors import AuthFailed, Fault, ProviderError, QuotaSpent, TimedOut
 from providers.health import CLOSED, Breaker, Track, hold_until, trips_breaker
 from providers.line import Line
 from providers.messages import Ability, Image, Message, Needs, OutputSchema, Request, ToolSpec, estimate_tokens
@@ -145,7 +145,8 @@ class Fleet:
         sole: str | None = None,
     ) -> None:
         self.standings: dict[str, Standing] = {}
-        self.shut: set[tuple[str, str | None]] = set()
+        self.shut: dict[tuple[str, str | None], str] = {}
+        """Accounts that are not to be asked before an operator has acted, and why."""
         self.barred: Mapping[str, str] = {}
         """Providers that are not to be asked, and why."""
         self.contests: deque[Contest] = deque(maxlen=REMEMBERED)
@@ -333,7 +334,9 @@ class Fleet:
             return
         standing.faults[error.fault] = standing.faults.get(error.fault, 0) + 1
         if isinstance(error, AuthFailed):
-            self.shut.add(standing.account)
+            self.shut[standing.account] = "the key was refused"
+        elif isinstance(error, QuotaSpent) and error.money:
+            self.shut[standing.account] = "no money is left there"
         if (until := hold_until(error, now)) is not None:
             standing.held_until, standing.held_why = until, type(error).__name__
         if trips_breaker(error, elapsed, self.policy.timeouts):
@@ -343,8 +346,8 @@ class Fleet:
                 standing.track.forgiven()
 
     def reopen(self, provider: str) -> None:
-        """Let a provider's accounts be asked again, after an operator has seen to the key."""
-        self.shut = {account for account in self.shut if account[0] != provider}
+        """Let a provider's accounts be asked again, after an operator has seen to the key, or to the bill."""
+        self.shut = {account: why for account, why in self.shut.items() if account[0] != provider}
 
 
 def _kept(known: Standing | None, new: Standing) -> Standing:

@@ -173,8 +173,8 @@ def _unfit(model: Model, request: Request, tokens: int, abilities: frozenset[Abi
 
 def _obstacle(fleet: Fleet, standing: Standing, now: float, back: float, tokens: int = 0) -> tuple[float, str]:
     """Return until when the candidate may not be asked, and why: the last of its obstacles. Past: it may be."""
-    if fleet.shut and standing.account in fleet.shut:
-        return inf, "its account is shut: the key was refused"
+    if fleet.shut and (why := fleet.shut.get(standing.account)):
+        return inf, f"its account is shut: {why}"
     if fleet.barred and (why := fleet.barred.get(standing.account[0])):
         return inf, why
     until, reason = back, "asked before in this turn"

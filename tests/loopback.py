@@ -1,12 +1,14 @@
 """A provider on 127.0.0.1 that speaks Chat Completions and misbehaves as its path says.
 
 `loopback.url("500", "ok")` is the base URL of an endpoint whose first request gets a 500 and every later one a sound
-answer. It runs in threads of its own, so tests on any event loop may ask it.
+answer; `loopback.by(rule)` that of one where a function says it of each call. It runs in threads of its own, so tests
+on any event loop may ask it.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import select
 import socket
 import struct
@@ -29,13 +31,22 @@ POLL_S = 0.02
 
 @dataclass
 class Seen:
-    """One request. `left` is set when the client closed its socket before the answer was over."""
+    """One request, which came at the instant `at` of `time.monotonic`.
+
+    `left` is set, and `left_at` is when, once the client closed its socket before the answer was over.
+    """
 
     base: str
     mode: str
     headers: dict[str, str]
     body: Any
+    at: float = field(default_factory=time.monotonic)
     left: threading.Event = field(default_factory=threading.Event)
+    left_at: float = math.inf
+
+
+Rule = Callable[[Seen], str]
+"""Says which mode meets a call."""
 
 
 class Loopback:
@@ -47,6 +58,7 @@ class Loopback:
         """What the mode `literal` says: a JSON string as it stands on the wire, escapes and all."""
         self.stopping = threading.Event()
         self._turns: Counter[str] = Counter()
+        self._rules: dict[str, Rule] = {}
         self._lock = threading.Lock()
         self._server = _Server(("127.0.0.1", 0), self)
 
@@ -60,6 +72,12 @@ class Loopback:
         assert not unknown, f"no such mode: {unknown}"
         return f"{self.root}/{','.join(modes)}/v1"
 
+    def by(self, rule: Rule) -> str:
+        """Return a base URL of its own, where `rule` says of each call which mode meets it."""
+        name = f"rule{len(self._rules)}"
+        self._rules[name] = rule
+        return f"{self.root}/{name}/v1"
+
     def to(self, base: str) -> list[Seen]:
         """Return the requests that came to the base URL."""
         return [seen for seen in self.requests if seen.base == base]
@@ -72,6 +90,8 @@ class Loopback:
             options = modes.split(",")
             base = f"{self.root}{path.removesuffix('/chat/completions')}"
             seen = Seen(base, options[min(turn, len(options) - 1)], headers, body)
+            if modes in self._rules:
+                seen.mode = self._rules[modes](seen)
             self.requests.append(seen)
         return seen
 
@@ -139,9 +159,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def refuse(self, status: int, message: str, **headers: str) -> None:
-        error = {"error": {"message": message, "type": "server_error", "param": None, "code": None}}
-        self.whole(status, json.dumps(error).encode(), **headers)
+    def refuse(self, status: int, message: str, code: str | None = None, **headers: str) -> None:
+        self.whole(status, json.dumps(_error(message, code)).encode(), **headers)
 
     def open_events(self) -> None:
         self.send_response(200)
@@ -155,8 +174,8 @@ class _Handler(BaseHTTPRequestHandler):
     def delta(self, **delta: Any) -> None:
         self.chunk(_event({"choices": [{"index": 0, "delta": delta, "finish_reason": None}]}))
 
-    def end_events(self) -> None:
-        self.chunk(_event({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}))
+    def end_events(self, finish: str = "stop") -> None:
+        self.chunk(_event({"choices": [{"index": 0, "delta": {}, "finish_reason": finish}]}))
         if (self.seen.body.get("stream_options") or {}).get("include_usage"):
             self.chunk(_event({"choices": [], "usage": USAGE}))
         self.chunk(b"data: [DONE]\n\n")
@@ -172,12 +191,21 @@ class _Handler(BaseHTTPRequestHandler):
             self.delta(content=word)
         self.end_events()
 
+    def half(self) -> None:
+        """Begin a whole answer, of which more is promised."""
+        self.send_response(200)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", "500")
+        self.end_headers()
+        self.wfile.write(_completion(ANSWER)[:30])
+
     def hold(self, seconds: float) -> None:
         """Send nothing for `seconds`, or until the client leaves or the test is over."""
         until = time.monotonic() + seconds
         while time.monotonic() < until and not self.loopback.stopping.is_set():
             readable, _, _ = select.select([self.connection], [], [], POLL_S)
             if readable and not self._peek():
+                self.seen.left_at = time.monotonic()
                 self.seen.left.set()
                 self.close_connection = True
                 return
@@ -192,8 +220,12 @@ def _event(value: Any) -> bytes:
     return b"data: " + json.dumps(value, ensure_ascii=False).encode() + b"\n\n"
 
 
-def _completion(content: str) -> bytes:
-    choice = {"index": 0, "message": {"role": "assistant", "content": content}, "finish_reason": "stop"}
+def _error(message: str, code: str | None = None) -> dict[str, Any]:
+    return {"error": {"message": message, "type": "server_error", "param": None, "code": code}}
+
+
+def _completion(content: str, finish: str = "stop") -> bytes:
+    choice = {"index": 0, "message": {"role": "assistant", "content": content}, "finish_reason": finish}
     return json.dumps({"id": "x", "choices": [choice], "usage": USAGE}, ensure_ascii=False).encode()
 
 
@@ -220,8 +252,11 @@ def _hang(handler: _Handler, _: str) -> None:
 
 def _stall(handler: _Handler, _: str) -> None:
     """Go silent after the first word."""
-    handler.open_events()
-    handler.delta(content=WORDS[0])
+    if handler.streamed:
+        handler.open_events()
+        handler.delta(content=WORDS[0])
+    else:
+        handler.half()
     handler.hold(60)
     handler.close_connection = True
 
@@ -259,11 +294,45 @@ def _torn(handler: _Handler, words: str) -> None:
             handler.delta(content=word)
         handler.wfile.write(b"40\r\ndata: {")
     else:
-        handler.send_response(200)
-        handler.send_header("content-length", "500")
-        handler.end_headers()
-        handler.wfile.write(_completion(ANSWER)[:30])
+        handler.half()
     handler.close_connection = True
+
+
+def _unended(handler: _Handler, _: str) -> None:
+    """Say all there is to say, and end neither the stream nor the body: where was it cut?"""
+    if handler.streamed:
+        handler.open_events()
+        for word in WORDS:
+            handler.delta(content=word)
+        handler.chunk(b"")
+    else:
+        handler.send_response(200)
+        handler.send_header("content-type", "application/json")
+        handler.send_header("transfer-encoding", "chunked")
+        handler.end_headers()
+        handler.chunk(_completion(ANSWER))
+        handler.close_connection = True
+
+
+def _error_inside(handler: _Handler, words: str) -> None:
+    """Break after some words, and say so under the status 200 that was sent long ago."""
+    if not handler.streamed:
+        handler.whole(200, json.dumps(_error("the upstream broke")).encode())
+        return
+    handler.open_events()
+    for word in WORDS[: int(words or 0)]:
+        handler.delta(content=word)
+    handler.chunk(_event(_error("the upstream broke")))
+    handler.chunk(b"")
+
+
+def _withheld(handler: _Handler, _: str) -> None:
+    """Answer with nothing but the word of a content filter."""
+    if handler.streamed:
+        handler.open_events()
+        handler.end_events("content_filter")
+    else:
+        handler.whole(200, _completion("", "content_filter"))
 
 
 def _literal(handler: _Handler, _: str) -> None:
@@ -295,11 +364,18 @@ def _latin1(handler: _Handler, _: str) -> None:
 
 
 MODES: dict[str, Callable[[_Handler, str], None]] = {
-    "ok": lambda handler, _: handler.answer(),
+    "ok": lambda handler, words: handler.answer(WORDS[int(words or 0) :]),
     "500": lambda handler, _: handler.refuse(500, "something broke"),
     "503": lambda handler, _: handler.refuse(503, "no capacity"),
     "401": lambda handler, _: handler.refuse(401, "wrong key"),
     "429": lambda handler, seconds: handler.refuse(429, "slow down", retry_after=seconds or "1"),
+    "429-bare": lambda handler, _: handler.refuse(429, "slow down"),
+    "day-spent": lambda handler, wait: handler.refuse(429, f"Limit of requests per day reached. Try again in {wait}."),
+    "unpaid": lambda handler, _: handler.refuse(429, "You exceeded your current quota", "insufficient_quota"),
+    "400": lambda handler, _: handler.refuse(400, "messages: at least one is required", "invalid_request_error"),
+    "declined": lambda handler, _: handler.refuse(400, "The prompt was filtered", "content_filter"),
+    "withheld": _withheld,
+    "too-long": lambda handler, _: handler.refuse(400, "too many tokens", "context_length_exceeded"),
     "reset": _reset,
     "slow": _slow,
     "hang": _hang,
@@ -309,12 +385,15 @@ MODES: dict[str, Callable[[_Handler, str], None]] = {
     "html": _html,
     "cut": _cut,
     "torn": _torn,
+    "unended": _unended,
+    "error-inside": _error_inside,
     "wrong-type": lambda handler, _: handler.answer(content_type="application/octet-stream"),
     "latin1": _latin1,
     "literal": _literal,
     "echo": _echo,
 }
-"""By name; an argument follows `=`: `429=7` (Retry-After), `slow=0.2` (seconds), `cut=0`, `torn=2` (words before)."""
+"""By name; an argument follows `=`: `429=7` (Retry-After), `day-spent=2h`, `slow=0.2` (seconds), `cut=0`, `torn=2`,
+`error-inside=1` (words before), `ok=2` (words that are left out)."""
 
 
 @pytest.fixture

@@ -94,7 +94,8 @@ def _sort(kind: int, report: Report, at: float | None, now: float) -> ProviderEr
     """Return the class of error. The order is the point: the specific first, the bare status last."""
     text, codes = report.text or f"HTTP {kind}", report.codes
     if kind == 402 or codes & MONEY_CODES or (kind in (400, 403, 429) and _money(text)):
-        return QuotaSpent(text, retry_at=_regained(text, now))
+        regained = _regained(text, now)
+        return QuotaSpent(text, retry_at=regained, money=regained is None)
     if kind == 413 or "exceed_context_size_error" in codes or (kind in (400, 422, 429, 500) and _context(text)):
         return ContextTooLong(text)
     if kind in (400, 403) and _filtered(text):

@@ -130,7 +130,7 @@ def _error(status: int, headers: Mapping[str, str], report: Report, details: Det
 def _sort(status: int, text: str, details: Details, at: float | None, now: float) -> ProviderError:
     """Return the class of error. The order is the point: the specific first, the bare status last."""
     if status == 402 or "BILLING_DISABLED" in details.reasons or (status in (400, 403, 429) and _money(text)):
-        return QuotaSpent(text)
+        return QuotaSpent(text, money=True)
     if any(reason.startswith("API_KEY_") for reason in details.reasons) or (status == 400 and _bad_key(text)):
         return AuthFailed(text)
     if status in (401, 403) or (status == 400 and _not_allowed(text)):

@@ -133,7 +133,7 @@ def _sort(status: int, report: Report, at: float | None, now: float) -> Provider
     broke = status in (400, 403) or (status == 429 and at is None)
     if codes & MONEY_CODES or status == 402 or (broke and _money(text)):
         # Of all 402s one heals by waiting: too much of the balance is held by calls in flight (OpenRouter).
-        return RateLimited(text, retry_at=at) if status == 402 and at is not None else QuotaSpent(text)
+        return RateLimited(text, retry_at=at) if status == 402 and at is not None else QuotaSpent(text, money=True)
     if codes & NEURON_CODES and status == 429:
         return QuotaSpent(text, retry_at=_next_midnight(now))
     if codes & DRAFT_CODES:

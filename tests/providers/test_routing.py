@@ -204,10 +204,10 @@ class TestFilter:
 
     def test_a_thousand_caller_faults_change_nothing(self):
         crowd = fleet("a/m")
-        before = (crowd.standings["a/m"].breaker, crowd.standings["a/m"].held_until, set(crowd.shut))
+        before = (crowd.standings["a/m"].breaker, crowd.standings["a/m"].held_until, tuple(crowd.shut))
         for _ in range(1000):
             drive(crowd, ask(), [BadRequest("no")], fails=AllAttemptsFailed)
-        assert (crowd.standings["a/m"].breaker, crowd.standings["a/m"].held_until, crowd.shut) == before
+        assert (crowd.standings["a/m"].breaker, crowd.standings["a/m"].held_until, tuple(crowd.shut)) == before
 
 
 class TestScore:

@@ -1,0 +1,179 @@
+"""A bench for the failover exam: providers on loopback, a manager, and what both of them saw."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from random import Random
+from typing import Literal
+
+import anyio
+import sniffio
+
+from providers.adapters.openai_chat import OpenAIChat
+from providers.catalog import Candidate, Limit, Model, Price, Provider
+from providers.events import Emit, ignore
+from providers.ledger.memory import MemoryLedger
+from providers.messages import Ability, Needs, Request, Response, Restarted, Resumed, TextDelta, user
+from providers.policy import Policy, Timeouts
+from providers.quota import Amounts, Refused
+from providers.router import ProviderManager
+from providers.transport.over_aiohttp import AiohttpTransport
+from providers.transport.over_httpx2 import HttpxTransport
+from tests.loopback import Loopback, Rule, Seen
+
+How = Literal["complete", "stream"]
+ASK = Request((user("Say hello to 👩‍👩‍👧‍👦, שלום."),), max_output_tokens=50)
+QUICK = Timeouts(connect=2.0, first_token=0.3, between_chunks=0.3, total=2.0)
+PATIENT = Timeouts(connect=5.0, first_token=30.0, between_chunks=30.0, total=60.0)
+KEY = "sk-loopback-secret"
+PLENTY = (Limit("requests", 1_000_000, 86400), Limit("total", 1e12, 86400))
+"""Limits that bind nobody: every attempt reserves under them, and what was booked can be read."""
+
+
+def within(seconds: float, request: Request = ASK) -> Request:
+    return Request(request.messages, max_output_tokens=50, needs=Needs(deadline_s=seconds))
+
+
+class WatchedLedger(MemoryLedger):
+    """Counts as the ledger in memory does, and knows which reservations are open and how often each one ended."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: set[str] = set()
+        self.ends: Counter[str] = Counter()
+
+    async def reserve(self, amounts: Amounts, lease: str, now: float, ttl: float) -> Refused | None:
+        refused = await super().reserve(amounts, lease, now, ttl)
+        if refused is None:
+            self.open.add(lease)
+        return refused
+
+    async def settle(self, amounts: Amounts, lease: str, now: float) -> None:
+        await super().settle(amounts, lease, now)
+        self.open.discard(lease)
+        self.ends[lease] += 1
+
+
+class Lab:
+    """Asks as `how` says, of providers on loopback, by a clock that can be moved on."""
+
+    def __init__(self, loopback: Loopback, how: How) -> None:
+        self.loopback, self.how = loopback, how
+        self.ledger = WatchedLedger()
+        self.passed: list[str] = []
+        """What streams passed on, and in brackets what they said of a break."""
+        self._skipped = 0.0
+        self._names: dict[str, str] = {}
+
+    def clock(self) -> float:
+        return time.time() + self._skipped
+
+    def skip(self, seconds: float) -> None:
+        """Let time pass for the manager. Nobody who sleeps meanwhile notices."""
+        self._skipped += seconds
+
+    def provider(
+        self,
+        name: str,
+        *modes: str,
+        rule: Rule | None = None,
+        url: str | None = None,
+        context: int = 8192,
+        key: str = KEY,
+        limits: tuple[Limit, ...] = PLENTY,
+        abilities: frozenset[Ability] = frozenset(),
+    ) -> Candidate:
+        """Return a candidate whose n-th call is met by the n-th mode, later ones by the last; or as `rule` says."""
+        base = url or self.loopback.by(rule or _one_after_another(modes))
+        self._names[base] = name
+        model = Model("m", context=context, max_output=512, abilities=abilities, price=Price(0, 0))
+        return Candidate(Provider(name, "openai-chat", base, "KEY", {"m": model}, limits=limits), model, key=key)
+
+    @asynccontextmanager
+    async def manager(self, *candidates: Candidate, **policy: object) -> AsyncIterator[ProviderManager]:
+        """Yield a manager that asks them in this order. Whatever happened, all reservations were ended once."""
+        names = tuple(dict.fromkeys(each.name for each in candidates))
+        given = {"strategy": "chain", "timeouts": QUICK, "last_resort": (), **policy}
+        fast = sniffio.current_async_library() == "asyncio"
+        async with AiohttpTransport() if fast else HttpxTransport() as transport:
+            yield ProviderManager(
+                candidates,
+                Policy({"worker": names}, **given),
+                adapters={"openai-chat": OpenAIChat()},
+                transport=transport,
+                clock=self.clock,
+                rng=Random(1),
+                ledger=self.ledger,
+            )
+        assert not self.ledger.open
+        assert set(self.ledger.ends.values()) <= {1}
+
+    async def ask(self, manager: ProviderManager, request: Request = ASK, emit: Emit = ignore) -> Response:
+        if self.how == "complete":
+            return await manager.complete(request, emit=emit)
+        said: list[str] = []
+        async with manager.stream(request, emit=emit) as deltas:
+            async for delta in deltas:
+                match delta:
+                    case TextDelta(text):
+                        said.append(text)
+                        self.passed.append(text)
+                    case Restarted():
+                        said.clear()
+                        self.passed.append("[restarted]")
+                    case Resumed():
+                        self.passed.append("[resumed]")
+        assert deltas.response is not None
+        assert "".join(said) == deltas.response.text
+        return deltas.response
+
+    async def ask_at_once(self, manager: ProviderManager, many: int, request: Request = ASK) -> list[object]:
+        """Ask so many times at the same time; return each answer, or the error in its place."""
+        ends: list[object] = []
+
+        async def one() -> None:
+            try:
+                ends.append(await self.ask(manager, request))
+            except Exception as error:  # noqa: BLE001  # whoever asked looks at each
+                ends.append(error)
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(many):
+                tasks.start_soon(one)
+        return ends
+
+    @property
+    def calls(self) -> list[str]:
+        """The names of the providers that were called, in order of arrival."""
+        return [self._names[seen.base] for seen in self.loopback.requests]
+
+    def to(self, name: str) -> list[Seen]:
+        """Return the calls that a provider saw."""
+        return [seen for seen in self.loopback.requests if self._names[seen.base] == name]
+
+    async def booked(self, manager: ProviderManager, name: str) -> tuple[float, float]:
+        """Return the requests and tokens that stand under a provider's limits."""
+        bound = manager.metering.bound(manager.fleet.standings[f"{name}/m"].candidate)
+        assert bound is not None
+        requests, tokens, _ = await self.ledger.usage(bound.meters, self.clock())
+        return requests.used, tokens.used
+
+
+def _one_after_another(modes: tuple[str, ...]) -> Callable[[Seen], str]:
+    left = list(modes)
+    return lambda _: left.pop(0) if len(left) > 1 else left[0]
+
+
+def health(manager: ProviderManager, name: str) -> tuple[object, ...]:
+    """Return every figure of a candidate's health."""
+    standing = manager.fleet.standings[f"{name}/m"]
+    return (
+        standing.breaker,
+        standing.track.bad,
+        standing.held_until,
+        standing.headroom,
+        standing.account in manager.fleet.shut,
+    )
