@@ -15,7 +15,6 @@ from providers.adapters import Adapter, HttpReply, StreamDecoder
 from providers.books import Ending, Exchange, Turn, check
 from providers.errors import Phase, ProviderError, TimedOut
 from providers.messages import (
-    Ability,
     Delta,
     Reasoning,
     ReasoningDelta,
@@ -27,12 +26,12 @@ from providers.messages import (
     TextDelta,
     ToolCall,
     ToolCallDelta,
-    assistant,
     estimate_tokens,
 )
 from providers.metering import Held, Metering
 from providers.racing import race
 from providers.routing import Effect, Outcome, Sleep, Try
+from providers.seam import Seam
 from providers.transport import HttpStream
 from providers.wire import Access, phases
 
@@ -198,10 +197,9 @@ class _Attempt:
         self.effect = effect
         self.ready: list[Delta] = []
         self.spoke = False
-        self._turn, self._access, self._metering, self._said, self._out = turn, access, metering, said, out
-        self._request = _going_on(turn.request, said)
-        self._blanks = said != said.rstrip()
-        """Whether they stand before the rest already, which may begin with its own."""
+        self._turn, self._access, self._metering, self._out = turn, access, metering, out
+        self._seam = Seam(said) if said.strip() else None
+        self._request = turn.request if self._seam is None else self._seam.request(turn.request)
         self._exchange: Exchange | None = None
         self._held: Held | None = None
         self._wire: _Wire | None = None
@@ -226,8 +224,9 @@ class _Attempt:
             await self.end("failed", error)
             return Outcome(self._turn.clock(), error=error, number=self.effect.number)
         first_token = None if self._wire is None else self._wire.first_token
-        if self._said:
-            response = _joined(self._said, response)
+        if self._seam is not None:
+            self.ready.extend(self._seam.held())
+            response = self._seam.joined(response)
         await self.end("ok", None, response)
         now, number = self._turn.clock(), self.effect.number
         return Outcome(now, response=response, first_token=first_token, number=number)
@@ -248,18 +247,8 @@ class _Attempt:
         deltas = await self._wire.read()
         if deltas is None:
             return self._wire.decoder.finish()
-        self.ready.extend(self._without_blanks(deltas) if self._blanks else deltas)
+        self.ready.extend(deltas if self._seam is None else self._seam.passed(deltas))
         return None
-
-    def _without_blanks(self, deltas: list[Delta]) -> list[Delta]:
-        kept: list[Delta] = []
-        for delta in deltas:
-            if not self._blanks or not isinstance(delta, TextDelta):
-                kept.append(delta)
-            elif rest := delta.text.lstrip():
-                kept.append(TextDelta(rest))
-                self._blanks = False
-        return kept
 
     async def end(self, how: Ending, error: ProviderError | None = None, response: Response | None = None) -> None:
         """End it, once: its books first, which cannot fail, then its socket, then its limits."""
@@ -276,24 +265,6 @@ class _Attempt:
         finally:
             if held is not None:
                 await held.close()
-
-
-def _going_on(request: Request, said: str) -> Request:
-    """Return the request with the answer so far at its end. No blanks there: some vendors refuse them."""
-    said = said.rstrip()
-    if not said:
-        return request
-    needs = replace(request.needs, abilities=request.needs.abilities | {Ability.PREFILL})
-    return replace(request, messages=(*request.messages, assistant(said)), needs=needs)
-
-
-def _joined(said: str, response: Response) -> Response:
-    """Return the whole answer, of which `response` is the rest."""
-    first, *others = response.message.parts or (Text(""),)
-    if not isinstance(first, Text):
-        return replace(response, message=assistant(Text(said), first, *others))
-    rest = first.text.lstrip() if said != said.rstrip() else first.text
-    return replace(response, message=assistant(Text(said + rest), *others))
 
 
 class _Wire:

@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from random import Random
 
 import anyio
@@ -15,10 +16,10 @@ from jsonschema import Draft202012Validator
 
 from providers.adapters.openai_chat import OpenAIChat
 from providers.adapters.scripted import Stub
-from providers.catalog import Candidate, Model, Price, Provider
+from providers.catalog import Candidate, Model, Price, Provider, Quirks
 from providers.errors import AllAttemptsFailed, StreamBroken, TimedOut
 from providers.events import AttemptEnded, AttemptStarted
-from providers.messages import Ability, FinishReason, OutputSchema, Request, Response, TextDelta, Usage, user
+from providers.messages import Ability, FinishReason, OutputSchema, Request, Response, Resumed, TextDelta, Usage, user
 from providers.policy import Policy, Timeouts
 from providers.router import ProviderManager
 from providers.transport.over_httpx2 import HttpxTransport
@@ -262,6 +263,26 @@ async def test_llama_streams(llama: Llama):
     assert len(pieces) > 1
     assert text == answer.text
     assert 0 < answer.usage.output <= 24
+
+
+@pytest.mark.e2e
+async def test_llama_goes_on_with_an_answer_that_broke_off(llama: Llama, loopback: Loopback):
+    row = candidate("llamacpp", llama.base_url, llama.model, frozenset({Ability.PREFILL}))
+    row = replace(row, provider=replace(row.provider, quirks=Quirks(strict_turns=True)))
+    async with asking(candidate("cut", loopback.url("cut=2")), row, timeouts=PATIENT) as manager:
+        manager.fleet.policy = replace(manager.fleet.policy, on_break="resume")
+        async with manager.stream(short()) as stream:
+            deltas = [delta async for delta in stream]
+        before = await manager.complete(short())
+
+    (seam,) = [at for at, delta in enumerate(deltas) if isinstance(delta, Resumed)]
+    said = "".join(delta.text for delta in deltas[:seam])
+    assert said == "".join(WORDS[:2])
+    assert stream.response.text == said + "".join(delta.text for delta in deltas[seam + 1 :])
+    assert stream.response.text.count(said) == 1
+    # What came before was read as the beginning of its own answer: no more than those tokens.
+    usages = [answer.usage.input + answer.usage.cache_read for answer in (stream.response, before)]
+    assert 0 < usages[0] - usages[1] <= len(said)
 
 
 @pytest.mark.e2e

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import anyio
 import pytest
 from trio.testing import MockClock
 
-from providers.errors import AllAttemptsFailed, BudgetSpent, Declined, RateLimited, StreamBroken
+from providers.catalog import Limit
+from providers.errors import AllAttemptsFailed, BudgetSpent, Declined, StreamBroken
 from providers.events import AttemptEnded
 from providers.messages import Ability, Needs, Request, Restarted, Resumed, TextDelta, user
 from providers.policy import Policy
@@ -207,15 +210,23 @@ async def test_with_everything_down_calls_stay_within_the_share_and_the_floor(wa
     assert len(net.calls) <= 1.2 * callers + FLOOR * windows
 
 
-async def test_runs_that_wait_for_one_limit_are_served_side_by_side():
-    manager, served = manager_of(Net({"a": [ok()]})), []
-    manager.fleet.ended("a/m", RateLimited("slow down", retry_at=manager.clock() + 30.0), manager.clock(), 0.1)
+async def test_a_small_run_is_not_kept_waiting_behind_a_large_one():
+    (known,) = candidates("a")
+    spaced = Limit("requests", 1, 1.0, paced=True)
+    known = replace(known, provider=replace(known.provider, limits=(spaced,)))
+    policy = Policy({"worker": (known.name,)}, last_resort=())
+    net, served = Net({"a": [ok()]}), []
+    manager = ProviderManager([known], policy, adapters={"plain": Plain()}, transport=net, clock=Clock())
 
     async def turn(run: str) -> None:
         await manager.complete(Request((user("hi"),), needs=Needs(run=run, deadline_s=600.0)))
         served.append(run)
 
     async with anyio.create_task_group() as tasks:
-        for run in ["large"] * 100 + ["small"] * 3:
-            tasks.start_soon(turn, run)
-    assert served[:20].count("small") == 3
+        for _ in range(200):
+            tasks.start_soon(turn, "large")
+        await anyio.sleep(20)
+        for _ in range(3):
+            tasks.start_soon(turn, "small")
+    assert len(served) == 203
+    assert served[:40].count("small") == 3, "20 had been served, and 180 of the large run waited"

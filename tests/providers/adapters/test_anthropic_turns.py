@@ -14,7 +14,20 @@ from providers.adapters.anthropic_reply import REDACTED
 from providers.adapters.anthropic_turns import BEGIN, GO_ON, MEDIA_TYPES
 from providers.adapters.encoding import NO_RESULT
 from providers.catalog import Candidate, Model, Provider
-from providers.messages import Image, Message, Reasoning, Request, Text, ToolCall, ToolResult, assistant, tool, user
+from providers.messages import (
+    Ability,
+    Image,
+    Message,
+    Needs,
+    Reasoning,
+    Request,
+    Text,
+    ToolCall,
+    ToolResult,
+    assistant,
+    tool,
+    user,
+)
 
 CHAT = AnthropicMessages()
 ROW = Model("m", 8000, 1000)
@@ -170,6 +183,12 @@ def test_the_user_speaks_first_and_last():
         {"role": "assistant", "content": [text("I am here. ")]},
         said(text(GO_ON)),
     ]
+
+
+def test_an_answer_that_is_to_be_gone_on_with_stands_last():
+    begun = Request((user("a"), assistant("It is")), needs=Needs(abilities=frozenset({Ability.PREFILL})))
+    messages = json.loads(CHAT.encode(begun, HERE, stream=True).body)["messages"]
+    assert messages == [said(text("a")), {"role": "assistant", "content": [text("It is")]}]
 
 
 def test_results_stand_first_and_right_behind_their_calls():

@@ -15,8 +15,10 @@ from providers.adapters.openai_chat import OpenAIChat
 from providers.catalog import Candidate, Model, Provider, Quirks
 from providers.errors import Unsupported
 from providers.messages import (
+    Ability,
     Image,
     Message,
+    Needs,
     OutputSchema,
     Reasoning,
     Request,
@@ -160,6 +162,14 @@ def test_strict_turns():
         None,
     ]
     assert out[7]["content"] == "Go on."
+
+
+def test_an_answer_that_is_to_be_gone_on_with_stands_last():
+    begun = Request((user("a"), assistant("It is")), needs=Needs(abilities=frozenset({Ability.PREFILL})))
+    for strict in (False, True):
+        provider = Provider("p", "openai-chat", "", None, {MODEL.name: MODEL}, quirks=Quirks(strict_turns=strict))
+        messages = json.loads(CHAT.encode(begun, Candidate(provider, MODEL), stream=True).body)["messages"]
+        assert messages[-1] == {"role": "assistant", "content": "It is"}
 
 
 def test_a_plain_conversation_is_the_same_in_strict_turns():
