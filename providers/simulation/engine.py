@@ -1,14 +1,42 @@
-"""Drives turns over virtual time."""
+"""Drives turns over virtual time: a heap of events, and no clock, thread or socket.
+
+Exact, for it is the code that runs live: who is chosen and in which order, failover, waiting, breakers, retry budgets,
+what is reserved of each limit and booked after the call. Modelled: what providers do (`vendors.py`), and the way to the
+ledger that all router instances share. The ledger decides in the order in which messages come to it and a call goes
+out only after its answer has come back, as with a server that machines share, so no delay can lead past a limit; it
+costs each call two trips. Shares of a limit that instances lease and use up alone would save those trips, and leave a
+part of each limit with instances that have no use for it. Hedged attempts are not modelled: a turn has one call out.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import BinaryIO
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from heapq import heappop, heappush
+from random import Random
+from typing import Any, BinaryIO
 
-from providers.catalog import Catalog
+from providers.allowance import ending, reason
+from providers.catalog import Candidate, Catalog
+from providers.errors import ProviderError, QuotaSpent, RateLimited, RoutingError, TimedOut
+from providers.fleet import Fleet
+from providers.health import QUOTA_HOLD_S, RATE_LIMIT_HOLD_S
+from providers.metering import LATE_S, POLL_S
 from providers.policy import Policy
+from providers.quota import Book, Refused
+from providers.routing import Outcome, Sleep, Try, attempts
+from providers.simulation.load import Kind, arrivals, dice, kinds
+from providers.simulation.records import Records
 from providers.simulation.report import Report
-from providers.simulation.scenario import Load, Scenario
+from providers.simulation.scenario import EVERY, Behaviour, Load, Scenario
+from providers.simulation.terms import AllTerms, Terms
+from providers.simulation.vendors import vendors
+
+KEY = "simulated"
+"""Stands for every provider's key, and for what else its address may need."""
+
+Act = Callable[[Any, float], None]
 
 
 def run(
@@ -21,4 +49,222 @@ def run(
     log: BinaryIO | None = None,
 ) -> Report:
     """Return what the scenario came to; see `simulate`."""
-    raise NotImplementedError
+    return Simulation(
+        scenario,
+        scenario.policy if policy is None else policy,
+        scenario.catalog if catalog is None else catalog,
+        scenario.load if load is None else load,
+        scenario.seed if seed is None else seed,
+        log,
+    ).run()
+
+
+class Router:
+    """One instance of the provider manager: its own view of health, its own dice."""
+
+    __slots__ = ("dice", "fleet", "number")
+
+    def __init__(self, number: int, fleet: Fleet, dice: Random) -> None:
+        self.number, self.fleet, self.dice = number, fleet, dice
+
+
+class Turn:
+    """One turn on its way, and the attempt of it that is out."""
+
+    __slots__ = (
+        "began",
+        "called",
+        "effect",
+        "error",
+        "flow",
+        "kind",
+        "load",
+        "name",
+        "number",
+        "refused",
+        "router",
+        "slept",
+        "terms",
+    )
+
+    def __init__(self, number: int, router: Router, load: int, kind: Kind, began: float) -> None:
+        self.number, self.router, self.load, self.kind, self.began = number, router, load, kind, began
+        self.name = str(number)
+        self.flow = attempts(router.fleet, kind.request, began, router.dice)
+        self.effect: Any = None
+        self.terms: Terms | None = None
+        self.called = 0.0
+        """When the call went to its provider."""
+        self.error: ProviderError | None = None
+        """What it will end in."""
+        self.refused: Refused | None = None
+        """The ledger's answer, where it found no room."""
+        self.slept = 0.0
+
+
+class Simulation:
+    """One run of a scenario, from its first turn to the end of the last one."""
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        policy: Policy,
+        catalog: Catalog,
+        load: Sequence[Load],
+        seed: int,
+        log: BinaryIO | None,
+    ) -> None:
+        starts, behaviours = scenario.starts, _present(scenario, catalog)
+        candidates = _candidates(catalog, behaviours)
+        policy = replace(policy, hedge_after=None)
+        unconfigured = {name: "it is not part of the scenario" for name in catalog.providers if name not in behaviours}
+        self._delay = scenario.message_delay
+        self._vendors = vendors(behaviours, scenario.regions, starts, seed)
+        self._routers = [
+            Router(number, Fleet(candidates, policy, unconfigured), dice(seed, "router", number))
+            for number in range(scenario.instances)
+        ]
+        self._book = Book()
+        self._terms = AllTerms({name: each.hidden for name, each in behaviours.items()}, starts)
+        self._kinds: list[list[Kind]] = []
+        for each in load:
+            self._kinds.append(kinds(each, sum(map(len, self._kinds))))
+        self._arrivals = [arrivals(each, starts, dice(seed, "load", at)) for at, each in enumerate(load)]
+        self._dice = dice(seed, "sizes")
+        self._heap: list[tuple[float, int, Act, Any]] = []
+        self._events = self._turns = 0
+        self._records = Records(scenario, policy, candidates, load, seed, log)
+
+    def run(self) -> Report:
+        for at in range(len(self._arrivals)):
+            self._expect(at)
+        heap = self._heap
+        while heap:
+            now, _, act, subject = heappop(heap)
+            act(subject, now)
+        return self._records.report(self._vendors, self._terms.limits, self._routers[0].fleet)
+
+    def _at(self, when: float, act: Act, subject: Any) -> None:
+        self._events += 1
+        heappush(self._heap, (when, self._events, act, subject))
+
+    def _expect(self, load: int) -> None:
+        when = next(self._arrivals[load], None)
+        if when is not None:
+            self._at(when, self._arrive, load)
+
+    def _arrive(self, load: int, now: float) -> None:
+        self._expect(load)
+        alike = self._kinds[load]
+        kind = alike[0] if len(alike) == 1 else alike[int(self._dice.random() * len(alike))]
+        router = self._routers[self._turns % len(self._routers)]
+        self._turns += 1
+        self._go_on(Turn(self._turns, router, load, kind, now), None, now)
+
+    def _go_on(self, turn: Turn, outcome: Outcome | None, now: float) -> None:
+        try:
+            effect = next(turn.flow) if outcome is None else turn.flow.send(outcome)
+        except StopIteration:
+            self._records.answered(turn, now)
+        except (RoutingError, ProviderError) as error:
+            self._records.failed(turn, error, now)
+        else:
+            turn.effect = effect
+            if isinstance(effect, Try):
+                self._try(turn, effect, now)
+            else:
+                assert isinstance(effect, Sleep)
+                self._records.slept(turn, effect, now)
+                self._at(max(now, effect.until), self._wake, turn)
+
+    def _wake(self, turn: Turn, now: float) -> None:
+        self._go_on(turn, Outcome(now), now)
+
+    def _try(self, turn: Turn, effect: Try, now: float) -> None:
+        kind, fleet = turn.kind, turn.router.fleet
+        turn.terms = terms = self._terms.of(effect.candidate, kind, fleet)
+        if terms is None or terms.bound is None:
+            self._call(turn, now)
+        elif self._delay:
+            self._at(now + self._delay, self._reserve, turn)
+        else:
+            self._reserve(turn, now)
+
+    def _reserve(self, turn: Turn, now: float) -> None:
+        """The ledger hears of the call."""
+        terms, effect = turn.terms, turn.effect
+        assert terms is not None
+        turn.refused = self._book.reserve(terms.reserves, turn.name, now, now + effect.timeouts.total + LATE_S)
+        then = self._call if turn.refused is None else self._turn_away
+        if self._delay:
+            self._at(now + self._delay, then, turn)
+        else:
+            then(turn, now)
+
+    def _turn_away(self, turn: Turn, now: float) -> None:
+        refused, terms, name = turn.refused, turn.terms, turn.effect.candidate.name
+        assert refused is not None
+        assert terms is not None
+        assert terms.bound is not None
+        sized = terms.tokens if terms.bound.sized(refused.meter) else 0
+        turn.router.fleet.standings[name].block(max(refused.until, now + POLL_S), reason(refused), sized)
+        self._records.refused(turn, refused, now)
+        self._go_on(turn, Outcome(now, refused=True), now)
+
+    def _call(self, turn: Turn, now: float) -> None:
+        """The provider hears of the call."""
+        effect, candidate = turn.effect, turn.effect.candidate
+        vendor = self._vendors[candidate.provider.name]
+        seconds, turn.error = vendor.answer(now, turn.kind.usage.output, turn.terms)
+        patience = effect.timeouts.first_token
+        if seconds > patience:
+            seconds, turn.error = patience, TimedOut(f"nothing came within {patience:g} s", phase="first_token")
+        turn.called = now
+        self._records.called(turn.router.fleet.standings[candidate.name])
+        self._at(now + seconds, self._end, turn)
+
+    def _end(self, turn: Turn, now: float) -> None:
+        """The call has come back; its books are closed while the turn goes on."""
+        error, candidate = turn.error, turn.effect.candidate
+        self._records.ended(turn, now)
+        if turn.terms is not None and turn.terms.bound is not None:
+            closing = (turn.terms, turn.name, error)
+            if self._delay:
+                self._at(now + self._delay, self._settle, closing)
+            else:
+                self._settle(closing, now)
+        elif isinstance(error, RateLimited):
+            turn.router.fleet.standings[candidate.name].left(0.0, _back_at(error, now))
+        if error is None:
+            self._vendors[candidate.provider.name].answered()
+            outcome = Outcome(now, turn.kind.response)
+        else:
+            outcome = Outcome(now, None, error)
+        self._go_on(turn, outcome, now)
+
+    def _settle(self, closing: tuple[Terms, str, ProviderError | None], now: float) -> None:
+        """The ledger hears what the call came to."""
+        terms, lease, error = closing
+        assert terms.bound is not None
+        self._book.settle(terms.books[ending(error, error is None)], lease, now)
+        if isinstance(error, RateLimited):
+            self._book.observe(terms.bound.hold, -1.0, _back_at(error, now), now)
+
+
+def _back_at(error: RateLimited, now: float) -> float:
+    return error.retry_at or now + (QUOTA_HOLD_S if isinstance(error, QuotaSpent) else RATE_LIMIT_HOLD_S)
+
+
+def _present(scenario: Scenario, catalog: Catalog) -> dict[str, Behaviour]:
+    """Return the behaviour of each provider that is there, in the catalog's order."""
+    said, others = scenario.providers, scenario.providers.get(EVERY)
+    present = {name: said.get(name, None if row.opt_in else others) for name, row in catalog.providers.items()}
+    return {name: behaviour for name, behaviour in present.items() if behaviour is not None}
+
+
+def _candidates(catalog: Catalog, behaviours: Mapping[str, Behaviour]) -> tuple[Candidate, ...]:
+    """Return the candidates of who is there, each with a key that is none."""
+    rows = {name: replace(catalog.providers[name], opt_in=False) for name in behaviours}
+    variables = [name for row in rows.values() for name in re.findall(r"\{([A-Z][A-Z0-9_]*)\}", row.base_url)]
+    variables += [row.key_env for row in rows.values() if row.key_env]
+    return Catalog(rows).candidates(dict.fromkeys(variables, KEY))

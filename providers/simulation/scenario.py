@@ -13,6 +13,8 @@ from providers.catalog import Catalog, Limit
 from providers.messages import Ability
 from providers.policy import Policy
 
+EVERY = "*"
+"""Stands for the providers that a scenario names nowhere else."""
 MIDNIGHT = 1_795_132_800.0
 """2026-11-20T00:00:00Z."""
 Mode = Literal["refuses", "hangs", "errors"]

@@ -19,6 +19,7 @@ from providers.policy_file import Share
 from providers.quantities import parse_duration, parse_share
 from providers.rows import Duration, Shape, nearest, read_shape
 from providers.simulation.scenario import (
+    EVERY,
     MIDNIGHT,
     Behaviour,
     ErrorKind,
@@ -32,7 +33,6 @@ from providers.simulation.scenario import (
 )
 
 SUFFIX = ".yaml"
-EVERY = "*"
 LARGEST = 1_000_000
 """Bytes of a scenario file."""
 MOST_TURNS = 10_000_000

@@ -1,0 +1,46 @@
+"""Measures what a scenario claims against what was counted. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from providers.simulation.report import Claim, Report
+from providers.simulation.scenario import Expectation
+
+
+def measured(report: Report, claims: Sequence[Expectation]) -> Report:
+    """Return the report with the claims in it."""
+    figures = report.to_json()
+    return replace(report, claims=tuple(_measure(figures, claim) for claim in claims))
+
+
+def _measure(figures: Mapping[str, Any], claim: Expectation) -> Claim:
+    value, found = _figure(figures, claim.of), ".".join(map(str, claim.of))
+    said = f"{found} is {value:,g}"
+    if claim.per:
+        whole = _figure(figures, claim.per)
+        value = value / whole if whole else 0.0
+        said += f" of {whole:,g} ({value:.4%})"
+    held = (
+        (claim.exactly is None or value == claim.exactly)
+        and (claim.at_least is None or value >= claim.at_least)
+        and (claim.at_most is None or value <= claim.at_most)
+    )
+    return Claim(claim.text, held, said)
+
+
+def _figure(figures: Mapping[str, Any], keys: Sequence[str | int]) -> float:
+    """Return the number under `keys`; of a list or a mapping, how many it holds; 0 where the keys lead nowhere."""
+    found: Any = figures
+    for key in keys:
+        if isinstance(found, Mapping):
+            found = found.get(key)
+        elif isinstance(found, list | tuple) and isinstance(key, int) and key < len(found):
+            found = found[key]
+        else:
+            found = None
+    if isinstance(found, int | float):
+        return float(found)
+    return float(len(found)) if isinstance(found, Mapping | list | tuple) else 0.0

@@ -1,0 +1,81 @@
+"""What one kind of call reserves of a candidate's limits, what it is booked as, and what the provider counts. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from providers.allowance import Allowance, Ending, allowance, came_to, expected
+from providers.catalog import Candidate, Limit
+from providers.fleet import Fleet
+from providers.messages import Usage
+from providers.quota import Amounts, Meter
+from providers.routing import expected_output
+from providers.simulation.load import Kind
+from providers.simulation.vendors import TrueLimit
+
+Counted = Sequence[tuple[TrueLimit, float]]
+ENDINGS: tuple[Ending, ...] = ("answered", "refused", "unsent", "unknown")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Terms:
+    """`bound`, `reserves` and `books` (by how a call ended) are the routers'; None: they know of no limit.
+
+    `answered` and `refused` are the provider's own: what a call counts for that it answers, or turns down.
+    """
+
+    bound: Allowance | None
+    tokens: int
+    reserves: Amounts
+    books: Mapping[Ending, Amounts]
+    answered: Counted
+    refused: Counted
+
+
+class AllTerms:
+    """The terms of every candidate and kind, and the limits that stand behind them, made as they are met."""
+
+    def __init__(self, hidden: dict[str, tuple[Limit, ...]], now: float) -> None:
+        self._hidden, self._now = hidden, now
+        self._known: dict[tuple[str, int], Terms | None] = {}
+        self.limits: dict[str, tuple[str, TrueLimit, bool]] = {}
+        """By the key of the meter: whose limit it is, and whether the routers know of it."""
+
+    def of(self, candidate: Candidate, kind: Kind, fleet: Fleet) -> Terms | None:
+        """Return what holds for a call of the kind; None: it is bound by nothing."""
+        key = (candidate.name, kind.number)
+        if key not in self._known:
+            self._known[key] = self._made(candidate, kind, fleet.demands(kind.request)[0])
+        return self._known[key]
+
+    def _made(self, candidate: Candidate, kind: Kind, tokens: int) -> Terms | None:
+        bound = allowance(candidate)
+        provider = candidate.provider
+        row = replace(provider, limits=self._hidden.get(provider.name, ()), plan="")
+        secret = allowance(replace(candidate, provider=row))
+        if bound is None and secret is None:
+            return None
+        whole = Usage(input=tokens, output=expected_output(kind.request, candidate.model))
+        reserves: Amounts = ()
+        books: Mapping[Ending, Amounts] = dict.fromkeys(ENDINGS, ())
+        answered, refused = list[tuple[TrueLimit, float]](), list[tuple[TrueLimit, float]]()
+        for each in (bound, secret):
+            if each is None:
+                continue
+            asked = each.call(candidate, Usage(input=tokens), self._now)
+            held = expected(each, asked, each.call(candidate, whole, self._now))
+            came = each.call(candidate, kind.usage, self._now)
+            booked = {how: came_to(each, held, how, came) for how in ENDINGS}
+            limits = [self._limit(provider.name, limit, meter, known=each is bound) for limit, meter in each.limits]
+            answered += [(limit, amount) for limit, (_, amount) in zip(limits, booked["answered"], strict=False)]
+            refused += [(limit, amount) for limit, (_, amount) in zip(limits, booked["refused"], strict=False)]
+            if each is bound:
+                reserves, books = held, booked
+        return Terms(bound, tokens, reserves, books, answered, refused)
+
+    def _limit(self, provider: str, limit: Limit, meter: Meter, *, known: bool) -> TrueLimit:
+        key = meter.key if known else f"{meter.key} hidden"
+        if key not in self.limits:
+            self.limits[key] = (provider, TrueLimit(limit, meter), known)
+        return self.limits[key][1]
