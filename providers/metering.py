@@ -46,6 +46,10 @@ class Metering:
             known = self._bound[candidate.name] = (candidate, allowance(candidate))
         return known[1]
 
+    def binds(self, candidate: Candidate) -> bool:
+        """Whether an attempt has something to hold, or its reply's headers say something of limits."""
+        return bool(candidate.provider.limits) or self.bound(candidate) is not None
+
     async def hold(self, effect: Try, request: Request) -> Held | None:
         """Return what the attempt holds, or None: a limit leaves no room, and the standing says until when."""
         candidate = effect.candidate
