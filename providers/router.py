@@ -112,7 +112,7 @@ class ProviderManager:
             flow.close()
 
     async def _try(self, turn: Turn, effect: Try, accept: Accept | None) -> Outcome:
-        if not effect.candidate.provider.limits:
+        if not self.metering.binds(effect.candidate):
             return await self._exchange(turn, effect, accept, None)
         held = await self.metering.hold(effect, turn.request)
         if held is None:

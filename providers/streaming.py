@@ -208,7 +208,7 @@ class _Attempt:
     async def step(self) -> Outcome | None:
         """Return how the attempt ended, or None while it goes on."""
         if self._exchange is None:
-            if self.effect.candidate.provider.limits:
+            if self._metering.binds(self.effect.candidate):
                 self._held = await self._metering.hold(self.effect, self._turn.request)
                 if self._held is None:
                     await self.end("cancelled")
