@@ -21,6 +21,8 @@ FAST = 1
 """The level of compression: half the bytes of prose for some microseconds a kilobyte."""
 MOST_REMEMBERED = 20_000
 """Entries of each kind: a few MB."""
+MOST_READ_AHEAD = 1000
+"""Results of one unit that are read when it is claimed again."""
 
 
 class Row(NamedTuple):
@@ -34,6 +36,13 @@ class Row(NamedTuple):
     bodies: Bodies
     status: str | None
     cost: int | None
+
+
+class Step(NamedTuple):
+    """A step that has its result."""
+
+    request_hash: bytes
+    result: Any
 
 
 class Standing(NamedTuple):
@@ -117,6 +126,18 @@ class Rows:
         db.execute("INSERT INTO claims VALUES (?, ?, ?)", (place, held.fence + 1, owner))
         self._standing[place] = Standing(held.fence + 1, False)
         return held.fence + 1
+
+    def done(self, db: sqlite3.Connection, unit: str) -> dict[str, Step]:
+        """Return the steps that earlier owners of the unit finished, by key; not all of a unit that has very many."""
+        place = self.unit(db, unit)
+        if not self.standing(db, place).fence:
+            return {}
+        query = """
+            SELECT key, (SELECT hash FROM intents i WHERE i.unit = r.unit AND i.key = r.key LIMIT 1), data, seal
+            FROM results r WHERE unit = ? LIMIT ?
+            """  # all attempts of a step have one hash
+        found = db.execute(query, (place, MOST_READ_AHEAD)).fetchall()
+        return {key: Step(hash_, unpacked(db, sealed, key)) for key, hash_, *sealed in found}
 
     def held(self, db: sqlite3.Connection, unit: str, fence: Fence) -> int:
         """Return the unit's place. Raise `Fenced` where `fence` no longer holds it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
@@ -19,6 +19,8 @@ from orchestrator.journal.rows import Rows
 T = TypeVar("T")
 MOST_AT_ONCE = 1000
 """Jobs of one transaction: the first of them wait no longer than so many take."""
+MOST_LAST_AT_ONCE = 100
+"""Of them, those that let all others go first."""
 
 
 @dataclass(slots=True)
@@ -26,12 +28,14 @@ class _Job:
     work: Callable[[sqlite3.Connection], Any]
     loop: Any
     done: anyio.Event
+    last: bool
     result: Any = None
     error: BaseException | None = None
 
 
 class Writer:
-    """Runs functions on one connection, in the order in which they were given, each once.
+    """Runs functions on one connection, in the order in which they were given, each once. Those that are to come
+    `last` keep their order among each other, and let all others go first: work under way goes before new work.
 
     A function that refuses (a `JournalError`) must do so before it writes: the others of its transaction stand. After
     any other failure nothing is written any more: what came later must not be recorded without what came before.
@@ -49,15 +53,16 @@ class Writer:
         self._broken: BaseException | None = None
         self._closed = False
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
+        self._last: deque[_Job] = deque()
         self._thread = threading.Thread(target=self._serve, name="journal", daemon=True)
         self._thread.start()
 
-    async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
+    async def run(self, work: Callable[[sqlite3.Connection], T], *, last: bool = False) -> T:
         """Return what `work` returned, once it is on disk. It is done even where the caller is cancelled meanwhile."""
         if self._closed:
             raise JournalUnusable("the journal is closed")
         token: Any = anyio.lowlevel.current_token()
-        job = _Job(work, getattr(token, "native_token", token), anyio.Event())
+        job = _Job(work, getattr(token, "native_token", token), anyio.Event(), last)
         self._jobs.put(job)
         await job.done.wait()
         if job.error is not None:
@@ -73,19 +78,26 @@ class Writer:
             self._connection.close()
 
     def _serve(self) -> None:
-        while (first := self._jobs.get()) is not None:
-            batch, more = [first], True
-            while more and len(batch) < MOST_AT_ONCE:
-                try:
-                    job = self._jobs.get_nowait()
-                except Empty:
-                    break
-                if job is None:
-                    self._jobs.put(None)
-                    break
-                batch.append(job)
-            self._commit(batch)
-            _wake(batch)
+        more = True
+        while more or self._last:
+            batch, more = self._take(more)
+            if batch:
+                self._commit(batch)
+                _wake(batch)
+
+    def _take(self, more: bool) -> tuple[list[_Job], bool]:
+        """Return the jobs of the next transaction, and whether others may come after it."""
+        batch: list[_Job] = []
+        while more and len(batch) < MOST_AT_ONCE:
+            try:
+                job = self._jobs.get(block=not (batch or self._last))
+            except Empty:
+                break
+            if job is None:
+                more = False
+            else:
+                (self._last if job.last else batch).append(job)
+        return batch + [self._last.popleft() for _ in range(min(len(self._last), MOST_LAST_AT_ONCE))], more
 
     def _commit(self, batch: list[_Job]) -> None:
         try:
