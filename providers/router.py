@@ -186,7 +186,7 @@ async def open_manager(
     """
     catalog = load_catalog() if catalog is None else catalog
     policy = default_policy(catalog) if policy is None else policy
-    adapters = _built_in() if adapters is None else adapters
+    adapters = built_in() if adapters is None else adapters
     sole, missing = None, dict[str, str]()
     if offline:
         sole, candidates = _STUB, _stub(catalog)
@@ -227,7 +227,8 @@ _STUB = "stub/stub"
 LEDGER_FILE = "limits.sqlite3"
 
 
-def _built_in() -> dict[str, Adapter | LocalAdapter]:
+def built_in() -> dict[str, Adapter | LocalAdapter]:
+    """Return the adapters of the dialects that are built in."""
     from providers.adapters.anthropic_messages import AnthropicMessages
     from providers.adapters.gemini import Gemini
     from providers.adapters.openai_chat import OpenAIChat
