@@ -11,7 +11,7 @@ from typing import Literal
 
 from providers.adapters.rate_headers import Counted, Seen
 from providers.catalog import Candidate, Limit, Metric
-from providers.errors import BadRequest, ProviderError, TimedOut, Unreachable
+from providers.errors import AuthFailed, ProviderError, TimedOut, Unreachable
 from providers.messages import Usage
 from providers.prices import cost_of
 from providers.quota import Calendar, Fixed, Meter, Paced, Refused, Rolling, Window, span
@@ -161,7 +161,7 @@ def ending(error: ProviderError | None, answered: bool) -> Ending:
     if isinstance(error, TimedOut) and error.phase == "connect":
         return "unsent"
     if error.status is None:
-        return "unsent" if isinstance(error, BadRequest) else "unknown"
+        return "unsent" if isinstance(error, AuthFailed) else "unknown"
     return "refused" if error.status >= 400 else "unknown"
 
 

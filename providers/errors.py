@@ -154,17 +154,22 @@ class AuthFailed(ProviderError):
 
 
 class BadRequest(ProviderError):
-    """The provider refuses what was sent; the same request fails there again."""
+    """The provider refuses what was sent: it fails there again, and whoever else is asked is asked the same."""
 
+    recovery = Recovery.NEVER
     fault = Fault.CALLER
 
 
 class ContextTooLong(BadRequest):
     """The transcript does not fit this model; a larger one may take it."""
 
+    recovery = Recovery.ELSEWHERE
+
 
 class Unsupported(BadRequest):
     """This model lacks an ability that the request uses, or does not exist there."""
+
+    recovery = Recovery.ELSEWHERE
 
 
 class Declined(ProviderError):

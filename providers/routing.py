@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 from providers.catalog import Candidate, Model
 from providers.contest import alike, contest_of
 from providers.contest import expected_output as expected_output
-from providers.errors import AllAttemptsFailed, Declined, NoRoute, ProviderError, Recovery
+from providers.errors import AllAttemptsFailed, ContextTooLong, Declined, NoRoute, ProviderError, Recovery
 from providers.fleet import Fleet as Fleet
 from providers.fleet import Standing
 from providers.health import CLOSED, pace_of
@@ -252,6 +252,8 @@ def attempts(
                         raise error
                     errors.append(error)
                     tried[name] = _back_at(error, name in tried, len(errors), now, rng)
+                    if isinstance(error, ContextTooLong):
+                        tried |= _no_larger(fleet, request, name)
                     if outcome.passed and policy.on_break != "error" and continues is None:
                         continues = policy.on_break
                         request = _continued(request, continues)
@@ -335,6 +337,12 @@ def _is_hopeless(error: ProviderError, policy: Policy) -> bool:
     if isinstance(error, Declined) and policy.on_decline == "elsewhere":
         return False
     return error.recovery is Recovery.NEVER
+
+
+def _no_larger(fleet: Fleet, request: Request, name: str) -> dict[str, float]:
+    """Return, as never to be asked, all whose context is no larger than the one that was too small."""
+    contexts = {each.name: each.candidate.model.context for each in fleet.ranking(request.needs).standings}
+    return {other: inf for other, context in contexts.items() if context <= contexts.get(name, 0)}
 
 
 def _continued(request: Request, how: Literal["restart", "resume"]) -> Request:

@@ -139,7 +139,8 @@ def _sort(status: int, text: str, details: Details, at: float | None, now: float
         return ContextTooLong(text)
     if status == 429:
         return _limited(text, details, at, now)
-    if status in (404, 405, 410, 501) or (status == 400 and _not_enabled(text)):
+    # A transcript of another model's calls lacks what Gemini alone wants: others take it.
+    if status in (404, 405, 410, 501) or (status == 400 and (_not_enabled(text) or "thought_signature" in text)):
         return Unsupported(text)
     return Overloaded(text) if status == 500 and "overloaded" in text.lower() else by_status(status, text)
 

@@ -18,7 +18,7 @@ from providers.adapters.json_objects import ObjectParser
 from providers.adapters.shapes import count, mapping, object_in, sequence, string
 from providers.adapters.sse import EventParser
 from providers.catalog import Candidate
-from providers.errors import BadReply, BadRequest, Declined, ProviderError, StreamBroken, Unsupported
+from providers.errors import BadReply, Declined, ProviderError, StreamBroken, Unsupported
 from providers.messages import (
     Delta,
     FinishReason,
@@ -197,7 +197,7 @@ class Answer:
             what = "prompt was refused" if self._blocked else "answer was withheld"
             raise Declined(f"the {what} ({words})", category=clean(reason)[:40].lower())
         if reason == "MISSING_THOUGHT_SIGNATURE":
-            raise BadRequest(f"a tool call went back without its signature ({words})")
+            raise Unsupported(f"a tool call went back without its signature ({words})")
         if reason and reason not in FINISHES:  # MALFORMED_FUNCTION_CALL, OTHER and what may come: nothing is whole
             raise BadReply(f"the model broke off ({words})")
         if empty:

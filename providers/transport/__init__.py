@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from providers.adapters import HttpReply, HttpRequest
-from providers.errors import BadReply, BadRequest, Phase, ProviderError, StreamBroken, TimedOut, Unreachable
+from providers.errors import AuthFailed, BadReply, Phase, ProviderError, StreamBroken, TimedOut, Unreachable
 
 MAX_BYTES = 64 * 1024 * 1024
 KEEP_ALIVE_S = 60.0
@@ -135,12 +135,15 @@ class Inflow:
 
 
 def headers_of(request: HttpRequest, coding: str) -> dict[str, str]:
-    """Return the headers to send. Raise `BadRequest`, which does not show them, for what no header line can hold."""
+    """Return the headers to send. Raise `AuthFailed`, which does not show them, for what no header line can hold.
+
+    What stands in headers comes from keys and rows, never from a request: only an operator can mend it.
+    """
     headers = {"user-agent": USER_AGENT, "accept-encoding": coding, **request.headers}
     for name, value in headers.items():
         # The clients differ here: one would write UTF-8, one lets NUL through.
         if not (value.isascii() and value.isprintable() and name.isascii() and name.isprintable()):
-            raise BadRequest(f"the request to {host_of(request.url)} has a header that cannot be said in HTTP")
+            raise AuthFailed(f"the key for {host_of(request.url)}, or a header, cannot be said in HTTP")
     return headers
 
 
@@ -163,8 +166,8 @@ def no_set_up(error: Exception) -> Unreachable:
     return Unreachable(f"SSL_CERT_FILE, SSL_CERT_DIR or a proxy variable holds what cannot be used ({kind})")
 
 
-def unsayable(url: str, error: Exception) -> BadRequest:
-    return BadRequest(f"the request to {host_of(url)} cannot be said in HTTP ({type(error).__name__})")
+def unsayable(url: str, error: Exception) -> Unreachable:
+    return Unreachable(f"the request to {host_of(url)} cannot be said in HTTP ({type(error).__name__})")
 
 
 def late(url: str, phase: Phase) -> TimedOut:

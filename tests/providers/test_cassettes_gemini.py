@@ -19,7 +19,6 @@ from providers.catalog import Candidate, load_catalog
 from providers.errors import (
     AllAttemptsFailed,
     AuthFailed,
-    BadRequest,
     ContextTooLong,
     ProviderError,
     RateLimited,
@@ -113,9 +112,9 @@ ERRORS = {
         "You exceeded your current quota",
         NOW + 48.939935699,
     ),
-    "400_array_wrapped": (BadRequest, "Function call is missing a thought_signature", None),
+    "400_array_wrapped": (Unsupported, "Function call is missing a thought_signature", None),
     "400_context": (ContextTooLong, "The input token count exceeds the maximum", None),
-    "400_missing_thought_signature": (BadRequest, "Function call is missing a thought_signature", None),
+    "400_missing_thought_signature": (Unsupported, "Function call is missing a thought_signature", None),
 }
 
 

@@ -30,6 +30,7 @@ from providers.errors import (
     StreamBroken,
     TimedOut,
     Unreachable,
+    Unsupported,
 )
 from providers.events import AttemptEnded, AttemptStarted, RouteChosen, WaitingForProvider
 from providers.messages import (
@@ -51,7 +52,15 @@ from providers.router import ProviderManager
 
 pytestmark = pytest.mark.anyio
 ASK = Request((user("hi"),))
-ERRORS = {400: BadRequest, 401: AuthFailed, 403: Declined, 429: RateLimited, 500: ServerFault, 503: Overloaded}
+ERRORS = {
+    400: BadRequest,
+    401: AuthFailed,
+    403: Declined,
+    404: Unsupported,
+    429: RateLimited,
+    500: ServerFault,
+    503: Overloaded,
+}
 
 
 class Clock:
@@ -250,7 +259,7 @@ class TestComplete:
             (refused(503), "Overloaded"),
             (refused(429, retry_after="30"), "RateLimited"),
             (refused(401), "AuthFailed"),
-            (refused(400), "BadRequest"),
+            (refused(404), "Unsupported"),
             (Unreachable("connection reset"), "Unreachable"),
             (ok(""), "BadReply"),
             (ok(" \n"), "BadReply"),

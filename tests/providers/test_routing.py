@@ -27,6 +27,7 @@ from providers.errors import (
     ServerFault,
     TimedOut,
     Unreachable,
+    Unsupported,
 )
 from providers.messages import (
     Ability,
@@ -206,7 +207,7 @@ class TestFilter:
         crowd = fleet("a/m")
         before = (crowd.standings["a/m"].breaker, crowd.standings["a/m"].held_until, tuple(crowd.shut))
         for _ in range(1000):
-            drive(crowd, ask(), [BadRequest("no")], fails=AllAttemptsFailed)
+            drive(crowd, ask(), [BadRequest("no")], fails=BadRequest)
         assert (crowd.standings["a/m"].breaker, crowd.standings["a/m"].held_until, tuple(crowd.shut)) == before
 
 
@@ -375,14 +376,14 @@ class TestAttempts:
 
     @pytest.mark.parametrize(
         "error",
-        [ServerFault("x"), Overloaded("x"), Unreachable("x"), AuthFailed("x"), RateLimited("x"), BadRequest("x")],
+        [ServerFault("x"), Overloaded("x"), Unreachable("x"), AuthFailed("x"), RateLimited("x"), Unsupported("x")],
     )
     def test_a_failure_goes_on_to_the_next_at_once(self, error):
         turn = drive(fleet("a/m", "b/m"), ask(), [error, answer()])
         assert (turn.tries, turn.sleeps) == (["a/m", "b/m"], [])
 
     def test_who_failed_elsewhere_is_not_asked_again(self):
-        failed = drive(fleet("a/m", "b/m"), ask(), [Unreachable("1"), BadRequest("2")], fails=AllAttemptsFailed)
+        failed = drive(fleet("a/m", "b/m"), ask(), [Unreachable("1"), Unsupported("2")], fails=AllAttemptsFailed)
         assert [e.message for e in failed.exceptions] == ["1", "2"]
 
     def test_who_may_answer_again_is_asked_once_more_after_a_jittered_wait(self):
@@ -473,7 +474,7 @@ class TestAttempts:
         assert drive(crowd, ask(deadline_s=3.0), [answer()]).timeouts == [Timeouts(3.0, 3.0, 3.0, 3.0)]
 
 
-FAILURES = st.sampled_from([RateLimited, QuotaSpent, ServerFault, Overloaded, Unreachable, AuthFailed, BadRequest])
+FAILURES = st.sampled_from([RateLimited, QuotaSpent, ServerFault, Overloaded, Unreachable, AuthFailed, Unsupported])
 
 
 @given(

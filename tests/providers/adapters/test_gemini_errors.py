@@ -87,7 +87,7 @@ DAILY = "GenerateRequestsPerDayPerProjectPerModel-FreeTier"
         (404, rpc(404, "models/x is not found for API version v1beta"), Unsupported),
         (400, rpc(400, "Function calling is not enabled for models/gemma-3"), Unsupported),
         (400, rpc(400, "Function calling with a response mime type: 'application/json' is unsupported"), Unsupported),
-        (400, rpc(400, "Function call is missing a thought_signature in functionCall parts."), BadRequest),
+        (400, rpc(400, "Function call is missing a thought_signature in functionCall parts."), Unsupported),
         (400, rpc(400, "Unable to submit request because it must have a text parameter"), BadRequest),
         (400, [rpc(400, "Please ensure that multiturn requests alternate.")], BadRequest),
         (408, rpc(408, "late"), TimedOut),

@@ -19,7 +19,6 @@ from providers.catalog import Candidate, Model, Price, Provider
 from providers.errors import (
     AuthFailed,
     BadReply,
-    BadRequest,
     Declined,
     Overloaded,
     ProviderError,
@@ -199,7 +198,7 @@ def test_a_prompt_that_was_only_rated_is_answered():
         ("MALFORMED_RESPONSE", BadReply),
         ("OTHER", BadReply),
         ("SOMETHING_NEW", BadReply),
-        ("MISSING_THOUGHT_SIGNATURE", BadRequest),
+        ("MISSING_THOUGHT_SIGNATURE", Unsupported),
         ("FINISH_REASON_UNSPECIFIED", BadReply),
         (None, BadReply),
     ],

@@ -1,0 +1,74 @@
+"""The failover exam, 15 to 19: whose fault an error is, and what follows for the others."""
+
+from __future__ import annotations
+
+import pytest
+
+from providers.errors import BadRequest, Declined
+from providers.messages import Request, user
+from tests.loopback import ANSWER
+from tests.providers.exam.lab import PATIENT, Lab, health
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.mark.parametrize("mode", ["declined", "withheld"])
+async def test_15_a_content_refusal_goes_nowhere_else_unless_the_policy_says_so(lab: Lab, mode: str):
+    async with lab.manager(lab.provider("strict", mode), lab.provider("good", "ok")) as manager:
+        before = health(manager, "strict")
+        with pytest.raises(Declined) as refused:
+            await lab.ask(manager)
+        assert (refused.value.provider, refused.value.category) == ("strict", "content_filter")
+        assert health(manager, "strict") == before
+    assert lab.calls == ["strict"]
+
+
+@pytest.mark.parametrize("mode", ["declined", "withheld"])
+async def test_15_a_content_refusal_goes_elsewhere_where_the_policy_says_so(lab: Lab, mode: str):
+    providers = (lab.provider("strict", mode), lab.provider("good", "ok"))
+    async with lab.manager(*providers, on_decline="elsewhere") as manager:
+        before = health(manager, "strict")
+        answer = await lab.ask(manager)
+        assert [(a.provider, a.error) for a in answer.attempts] == [("strict", "Declined"), ("good", None)]
+        assert health(manager, "strict") == before
+    assert lab.calls == ["strict", "good"]
+
+
+async def test_16_a_context_that_is_too_long_goes_to_a_larger_window_and_is_no_retry(lab: Lab):
+    providers = (
+        lab.provider("small", "too-long"),
+        lab.provider("as-small", "ok"),
+        lab.provider("smaller", "ok", context=4096),
+        lab.provider("large", "ok", context=200_000),
+    )
+    async with lab.manager(*providers) as manager:
+        before = [health(manager, name) for name in ("small", "as-small")]
+        answer = await lab.ask(manager)
+        assert [(a.provider, a.error) for a in answer.attempts] == [("small", "ContextTooLong"), ("large", None)]
+        assert [health(manager, name) for name in ("small", "as-small")] == before
+    assert lab.calls == ["small", "large"]
+
+
+async def test_17_a_callers_bad_request_moves_neither_on_nor_anybodys_health(lab: Lab):
+    async with lab.manager(lab.provider("first", "400"), lab.provider("second", "400")) as manager:
+        before = health(manager, "first")
+        for _ in range(50):
+            with pytest.raises(BadRequest) as refused:
+                await lab.ask(manager)
+            assert (refused.value.provider, refused.value.status) == ("first", 400)
+        assert health(manager, "first") == before
+    assert lab.calls == ["first"] * 50
+
+
+async def test_18_lone_surrogates_a_thousand_times_move_nobodys_health(lab: Lab):
+    broken = Request((user("half of \ud83d a pair, \udc00\x00 and a NUL"),), max_output_tokens=50)
+    async with lab.manager(lab.provider("only", "ok"), timeouts=PATIENT) as manager:
+        before = health(manager, "only")
+        ends = [end for _ in range(20) for end in await lab.ask_at_once(manager, 50, broken)]
+        assert [end for end in ends if isinstance(end, Exception)] == []
+        assert health(manager, "only") == before
+        assert (await lab.ask(manager)).text == ANSWER
+        assert await lab.booked(manager, "only") == (1001, 1001 * 19)
+    said = {seen.body["messages"][0]["content"] for seen in lab.to("only")[:-1]}
+    assert said == {"half of \ufffd a pair, \ufffd and a NUL"}
+    assert len(lab.calls) == 1001
