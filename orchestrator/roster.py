@@ -93,7 +93,7 @@ class Roster:
             extended = persona.get("extends")
             known = extended is None or self._knows((*path, "extends"), extended)
             return persona if known else None
-        if _is_file(persona):
+        if is_file(persona):
             return self._file(path, persona)
         return {"extends": persona} if self._knows(path, persona) else None
 
@@ -196,13 +196,14 @@ class Roster:
         )
 
 
-def _is_file(persona: str) -> bool:
+def is_file(persona: str) -> bool:
+    """Whether the word for a persona names a file, beside the squad's own."""
     return "/" in persona or persona.endswith((".yaml", ".yml"))
 
 
 def _stem(persona: str | Mapping[str, Any]) -> str | None:
     """Return the name that a persona has from its file."""
-    if isinstance(persona, str) and _is_file(persona):
+    if isinstance(persona, str) and is_file(persona):
         return persona.rsplit("/", 1)[-1].removesuffix(".yaml").removesuffix(".yml")
     return None
 

@@ -175,6 +175,18 @@ class Driver:
         self.state.stop("cancelled")
         self._end_if_idle()
 
+    def run_out_of_time(self) -> None:
+        """End the run now, as its squad's own time is up."""
+        budget = self.plan.budget
+        assert budget is not None, "only a budget limits the run's time"
+        self._recorder.record("", BudgetReached("squad", "max_time", budget.on_exceed))
+        self.state.stop("paused" if budget.on_exceed == "pause" else "stopped")
+        self._over.set()
+
+    def done(self) -> tuple[str, ...]:
+        """Return the tasks of which nothing is left to be done."""
+        return tuple(name for name, task in self.state.tasks.items() if task.status in ("ok", "skipped"))
+
     async def drive(self, opening: RunStarted | RunResumed | None = None) -> None:
         """Run until nothing more can happen. Cancelling it stops at once. Raises `JournalError`.
 
@@ -213,10 +225,7 @@ class Driver:
         with anyio.move_on_after(left) as scope:
             await over
         if scope.cancelled_caught:
-            budget = self.plan.budget
-            assert budget is not None, "only a budget limits the run's time"
-            self._recorder.record("", BudgetReached("squad", "max_time", budget.on_exceed))
-            self.state.stop("paused" if budget.on_exceed == "pause" else "stopped")
+            self.run_out_of_time()
 
     async def _advance(self) -> None:
         """Let everything happen that may happen now."""

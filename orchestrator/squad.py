@@ -28,6 +28,15 @@ ROUTING_FILE = "agent_routing.yaml"
 
 
 @dataclass(frozen=True, slots=True)
+class _Given:
+    """What came with a squad's text and is in no file."""
+
+    personas: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    routing: Mapping[str, Any] | None = None
+    sources: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Squad:
     """What one squad file defines, bound to its personas, tools and routing. Immutable; runs any number of times."""
 
@@ -45,6 +54,7 @@ class Squad:
     """The YAML that it was read from."""
     routing_file: Path | None = field(default=None, repr=False)
     """The file that `policy` and `catalog` were read from, where there is one."""
+    _given: _Given = field(default_factory=_Given, repr=False)
 
     @property
     def name(self) -> str:
@@ -77,16 +87,23 @@ class Squad:
         tools: Iterable[Tool] = (),
         functions: Mapping[str, Callable[..., bool]] | None = None,
         routing: Path | str | Mapping[str, Any] | None = None,
+        sources: Mapping[str, str] | None = None,
     ) -> Self:
         """Return the squad of a YAML text; `name` stands for it in messages.
 
         `personas` and `tools` are the caller's own, beside the built-in ones; they win where names are equal.
         `functions` are conditions that a conversation's `terminate` may name. `routing` is the policy, or its file.
+        With `sources`, as the method of that name returned them, no file is read.
         """
         from orchestrator.spec import parse_spec
         from personas import Personas, first_of, in_memory, packaged
 
-        policy, catalog = load_routing(routing)
+        given = _Given(personas or {}, routing if isinstance(routing, Mapping) else None, sources)
+        if sources is not None:
+            from orchestrator.sources import personas_in, tools_in
+
+            personas, tools = {**personas_in(sources), **(personas or {})}, (*tools_in(sources), *tools)
+        policy, catalog = load_routing(routing) if sources is None else _recorded_routing(sources)
         spec, node, found = parse_spec(text, name)
         catalog = _serving(catalog, (agent.model for agent in spec.agents.values()))
         source: Source = packaged()
@@ -94,7 +111,8 @@ class Squad:
             source = first_of(in_memory(personas), source)
         own = Personas(source)
         file = None if routing is None or isinstance(routing, Mapping) else Path(routing)
-        squad = cls(spec, name, own, tuple(tools), policy, catalog, functions or {}, (), node, tuple(found), text, file)
+        squad = cls(spec, name, own, tuple(tools), policy, catalog, functions or {}, (), node, tuple(found))
+        squad = replace(squad, text=text, routing_file=file, _given=given)
         _, warnings = squad._resolve(None, None)
         return replace(squad, warnings=tuple(warnings))
 
@@ -102,6 +120,18 @@ class Squad:
         """Return what the routing file says now. Raise `SpecError` with every mistake in it."""
         policy, catalog = load_routing(self.routing_file)
         return policy, _serving(catalog, (agent.model for agent in self.spec.agents.values()))
+
+    def sources(self) -> Mapping[str, str]:
+        """Return the texts of all that the squad's own text refers to. Raise `SpecError` where a file cannot be read.
+
+        `from_text` makes the same squad of them where the files, the personas and the tools are not at hand.
+        """
+        from orchestrator.sources import gather
+
+        given = self._given
+        if given.sources is not None:
+            return given.sources
+        return gather(self.spec, Path(self.file).parent, given.routing or self.routing_file, given.personas, self.tools)
 
     def plan(self, inputs: Mapping[str, Any] | None = None, tools: Registry | None = None) -> Plan:
         """Return the plan of a run with these inputs, defaults filled in. Raise `PlanError` where one does not fit.
@@ -139,6 +169,10 @@ class Squad:
 
     def _read_persona(self, path: str) -> Mapping[str, Any]:
         """A persona's file stands beside the squad's."""
+        if self._given.sources is not None:
+            from orchestrator.sources import persona_in
+
+            return persona_in(self._given.sources, path)
         from orchestrator.yamltree import read_mapping
 
         plain: Mapping[str, Any] = read_mapping(Path(self.file).parent / path).plain()
@@ -155,19 +189,34 @@ def _serving(catalog: Catalog, pinned: Iterable[str | None]) -> Catalog:
     return catalog
 
 
-def load_routing(routing: Path | str | Mapping[str, Any] | None) -> tuple[Policy, Catalog]:
+def load_routing(
+    routing: Path | str | Mapping[str, Any] | None, catalog: Catalog | None = None
+) -> tuple[Policy, Catalog]:
     """Return the policy and the catalog with its overlays: of a file, of a mapping, or the built-in ones.
 
-    Raises `SpecError` with every mistake in the file, each with its line and column.
+    `catalog` is what is laid over, instead of the packaged one. Raises `SpecError` with every mistake in the file, each
+    with its line and column.
     """
-    catalog = load_catalog()
+    catalog = load_catalog() if catalog is None else catalog
     if routing is None:
         return default_policy(catalog), catalog
     if isinstance(routing, Mapping):
         return parse_policy(routing, catalog)
-    from orchestrator.yamltree import problems_at, read_mapping
+    from orchestrator.yamltree import read_mapping
 
-    root = read_mapping(routing)
+    return _read_routing(read_mapping(routing), catalog)
+
+
+def _recorded_routing(sources: Mapping[str, str]) -> tuple[Policy, Catalog]:
+    from orchestrator.sources import routing_in
+
+    catalog, root = load_catalog(), routing_in(sources)
+    return (default_policy(catalog), catalog) if root is None else _read_routing(root, catalog)
+
+
+def _read_routing(root: Node, catalog: Catalog) -> tuple[Policy, Catalog]:
+    from orchestrator.yamltree import problems_at
+
     try:
         return parse_policy(root.plain(), catalog)
     except CatalogError as error:

@@ -23,6 +23,7 @@ __all__ = [
     "Node",
     "decode",
     "load_file",
+    "mapping_in",
     "problems_at",
     "read_mapping",
     "read_text",
@@ -53,8 +54,11 @@ _FORBIDDEN = re.compile("[^\t\n\r\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\
 
 
 def problems_at(root: Node, pairs: Iterable[tuple[Path, str]], code: str) -> list[Problem]:
-    """Return (path, message) pairs, as `CatalogError` and `PersonaError` hold them, as problems with their places."""
-    return in_order(root.problem(path, code, text, key=text.startswith("unknown key")) for path, text in pairs)
+    """Return (path, message) pairs, as `CatalogError` and `PersonaError` hold them, as problems with their places.
+
+    Where a message quotes the last key of its path, that key is what is wrong.
+    """
+    return in_order(root.problem(p, code, text, key=bool(p) and repr(p[-1]) in text) for p, text in pairs)
 
 
 def load_file(path: str | FilePath) -> tuple[str, Node]:
@@ -65,7 +69,12 @@ def load_file(path: str | FilePath) -> tuple[str, Node]:
 
 def read_mapping(path: str | FilePath) -> Node:
     """Return the tree of a file that holds a mapping. Raise `SpecError` where it is anything else."""
-    root = load_file(path)[1]
+    return mapping_in(read_text(path), str(path))
+
+
+def mapping_in(text: str, path: str) -> Node:
+    """Return the tree of a text that holds a mapping; `path` stands for it in messages. Raise `SpecError`."""
+    root = read_tree(text, path)
     if not isinstance(root.value, Mapping):
         raise SpecError([root.problem((), "wrong-type", "the file must be a mapping: `key: value` lines")])
     return root
