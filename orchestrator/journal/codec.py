@@ -2,7 +2,8 @@
 
 A value of one of our classes is `{"$": class, field: value, ...}`, fields that hold their default left out, so a field
 that a later version adds is read from older records. Texts and bytes above `LARGE` are not in the JSON: they stand in
-`Packed.bodies` under their SHA-256, so a text that several events repeat is stored once.
+`Packed.bodies` under their SHA-256, so a text that several events repeat is stored once. JSON above `LARGE_RECORD`
+stands there too.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ from providers import events as provider_events
 from providers import messages
 
 LARGE = 200
-"""Characters or bytes that still stand in the JSON itself."""
+"""Bytes of a text that still stand in the JSON itself."""
+LARGE_RECORD = 700
+"""Bytes of JSON that still stand in their own row: from about 1,000 on SQLite would give each row a page of its own."""
 
 Bodies = dict[bytes, bytes]
 PLAIN = frozenset({int, float, bool, type(None)})
@@ -81,7 +84,10 @@ def _all_of(names: tuple[str, ...]) -> Callable[[Any], tuple[Any, ...]]:
 def pack(value: Any) -> Packed:
     """Return `value` as JSON and the large texts and bytes in it. Raise `TypeError` for what cannot be recorded."""
     bodies: Bodies = {}
-    return Packed(_encoded(_JSON.encode(_tree(value, bodies))), bodies)
+    data = _encoded(_JSON.encode(_tree(value, bodies)))
+    if len(data) > LARGE_RECORD:
+        data = _encoded(_JSON.encode({"$j": _put(data, bodies)}))
+    return Packed(data, bodies)
 
 
 def _encoded(text: str) -> bytes:
@@ -89,10 +95,14 @@ def _encoded(text: str) -> bytes:
     return text.encode("utf-8", "surrogatepass")
 
 
+def _is_small(text: str) -> bool:
+    return len(text) <= LARGE and (text.isascii() or len(_encoded(text)) <= LARGE)
+
+
 def _tree(value: Any, bodies: Bodies) -> Any:
     kind = type(value)
     if kind is str:
-        return value if len(value) <= LARGE else {"$s": _put(_encoded(value), bodies)}
+        return value if _is_small(value) else {"$s": _put(_encoded(value), bodies)}
     if kind in PLAIN:
         return value
     if (shape := _shapes().get(kind.__name__)) is not None and shape.cls is kind:
@@ -117,7 +127,7 @@ def _object(value: Any, shape: _Shape, bodies: Bodies) -> dict[str, Any]:
     for name, default, held in zip(shape.names, shape.defaults, shape.held(value), strict=True):
         kind = type(held)
         if default is MISSING or kind is not type(default) or held != default:
-            stands = kind in PLAIN or (kind is str and len(held) <= LARGE)
+            stands = kind in PLAIN or (kind is str and _is_small(held))
             made[name] = held if stands else _tree(held, bodies)
     return made
 
@@ -169,6 +179,8 @@ def _special(key: str, item: Any, body_of: Callable[[bytes], bytes]) -> Any:
             return body_of(bytes.fromhex(item)).decode("utf-8", "surrogatepass")
         case "$b":
             return body_of(bytes.fromhex(item))
+        case "$j":
+            return _value(json.loads(body_of(bytes.fromhex(item)).decode("utf-8", "surrogatepass")), body_of)
         case "$6":
             return base64.b64decode(item, validate=True)
         case "$m":
