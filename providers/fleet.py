@@ -78,12 +78,13 @@ class Standing:
 
     def blocked_until(self, now: float, tokens: int = 0) -> tuple[float, str] | None:
         """Return until when (epoch seconds) limits leave no room for a request of `tokens`, and which limit it is."""
-        if not self._blocks:
-            return None
-        live = tuple(block for block in self._blocks if block[0] > now)
-        if live != self._blocks:
-            self._blocks, self.headroom = live, None  # a window has passed: what was left of it is no news any more
-        return max(((until, reason) for until, reason, least in live if tokens >= least), default=None)
+        last = None
+        for block in self._blocks:
+            if block[0] <= now:  # a window has passed: what was left of it is no news any more
+                self._blocks, self.headroom = tuple([each for each in self._blocks if each[0] > now]), None
+            elif tokens >= block[2] and (last is None or block[0] > last[0]):
+                last = block
+        return None if last is None else last[:2]
 
 
 @dataclass(frozen=True, slots=True)

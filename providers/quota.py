@@ -59,9 +59,8 @@ class Book:
 
     def reserve(self, amounts: Amounts, lease: str, now: float, expires: float) -> Refused | None:
         tallies = [self._tally(meter) for meter, _ in amounts]
-        for tally, (meter, amount) in zip(tallies, amounts, strict=True):
-            if tally.lacks(meter.amount, amount, now):
-                return _last_to_have_room(zip(tallies, amounts, strict=True), now)
+        if refused := _last_to_have_room(zip(tallies, amounts, strict=True), now):
+            return refused
         for tally, (meter, amount) in zip(tallies, amounts, strict=True):
             tally.hold(lease, amount, meter.amount, now, expires)
         return None
@@ -155,9 +154,10 @@ def _tally(state: State, meter: Meter) -> Tally:
 
 
 def _last_to_have_room(asked: Iterable[tuple[Tally, tuple[Meter, float]]], now: float) -> Refused | None:
-    refused = [
-        Refused(meter, tally.room_at(meter.amount, amount, now))
-        for tally, (meter, amount) in asked
-        if tally.lacks(meter.amount, amount, now)
-    ]
-    return max(refused, key=lambda each: each.until, default=None)
+    last = None
+    for tally, (meter, amount) in asked:
+        if tally.lacks(meter.amount, amount, now):
+            until = tally.room_at(meter.amount, amount, now)
+            if last is None or until > last.until:
+                last = Refused(meter, until)
+    return last

@@ -12,6 +12,8 @@ from math import floor, inf
 
 from providers.windows import Calendar, Paced, Window, index, reach, span, start, width
 
+ROUNDING = 1e-9
+"""By more of a limit than this no sum is off that was kept up to date."""
 NEAR = 8
 """So many buckets on, what has left the window is taken off; further on all is added up anew."""
 
@@ -118,7 +120,8 @@ class Tally:
         self._look(now)
         if self._used + amount <= limit:
             return False
-        self._reckon()  # a sum that was kept up to date may be off by a rounding
+        if self._used + amount <= limit + ROUNDING * limit:
+            self._reckon()  # a sum that was kept up to date may be off by a rounding
         return self._used + amount > limit
 
     def room_at(self, limit: float, amount: float, now: float) -> float:
@@ -131,10 +134,19 @@ class Tally:
             return self._tidied(now).room_at(limit, amount, now)
         self._look(now)
         total = amount
-        for end, booked in reversed(self._ends()):
-            total += booked
+        if self._outside[0]:
+            for end, booked in reversed(self._ends()):
+                total += booked
+                if total > limit:
+                    return end
+            return now
+        oldest = self._at - self._reach
+        for number in reversed(self._spent):
+            total += self._spent[number]
+            if number < oldest:
+                break
             if total > limit:
-                return end
+                return start(self.window, number + self._reach + 1)
         return now
 
     def hold(self, lease: str, amount: float, limit: float, now: float, expires: float) -> None:

@@ -125,6 +125,7 @@ class Simulation:
             for number in range(scenario.instances)
         ]
         self._book = Book()
+        self._reasons: dict[str, tuple[float, str]] = {}
         self._terms = AllTerms({name: each.hidden for name, each in behaviours.items()}, starts)
         self._kinds: list[list[Kind]] = []
         for each in load:
@@ -182,7 +183,7 @@ class Simulation:
 
     def _try(self, turn: Turn, effect: Try, now: float) -> None:
         kind, fleet = turn.kind, turn.router.fleet
-        turn.terms = terms = self._terms.of(effect.candidate, kind, fleet)
+        turn.terms = terms = self._terms.of(effect, kind, fleet)
         if terms is None or terms.bound is None:
             self._call(turn, now)
         elif self._delay:
@@ -202,12 +203,15 @@ class Simulation:
             then(turn, now)
 
     def _turn_away(self, turn: Turn, now: float) -> None:
-        refused, terms, name = turn.refused, turn.terms, turn.effect.candidate.name
+        refused, terms, name = turn.refused, turn.terms, turn.effect.route.names[0]
         assert refused is not None
         assert terms is not None
         assert terms.bound is not None
         sized = terms.tokens if terms.bound.sized(refused.meter) else 0
-        turn.router.fleet.standings[name].block(max(refused.until, now + POLL_S), reason(refused), sized)
+        why = self._reasons.get(refused.meter.key)
+        if why is None or why[0] != refused.until:
+            why = self._reasons[refused.meter.key] = (refused.until, reason(refused))
+        turn.router.fleet.standings[name].block(max(refused.until, now + POLL_S), why[1], sized)
         self._records.refused(turn, refused, now)
         self._go_on(turn, Outcome(now, refused=True), now)
 
@@ -220,7 +224,7 @@ class Simulation:
         if seconds > patience:
             seconds, turn.error = patience, TimedOut(f"nothing came within {patience:g} s", phase="first_token")
         turn.called = now
-        self._records.called(turn.router.fleet.standings[candidate.name])
+        self._records.called(turn.router.fleet.standings[effect.route.names[0]])
         self._at(now + seconds, self._end, turn)
 
     def _end(self, turn: Turn, now: float) -> None:
@@ -234,7 +238,7 @@ class Simulation:
             else:
                 self._settle(closing, now)
         elif isinstance(error, RateLimited):
-            turn.router.fleet.standings[candidate.name].left(0.0, _back_at(error, now))
+            turn.router.fleet.standings[turn.effect.route.names[0]].left(0.0, _back_at(error, now))
         if error is None:
             self._vendors[candidate.provider.name].answered()
             outcome = Outcome(now, turn.kind.response)

@@ -150,7 +150,7 @@ class Records:
 
     def answered(self, turn: Turn, now: float) -> None:
         """A turn has its answer: that of its last call."""
-        row, turns = self._rows[turn.effect.candidate.name], self._turns[turn.load]
+        row, turns = self._rows[turn.effect.route.names[0]], self._turns[turn.load]
         usage, price, took = turn.kind.usage, row.candidate.model.price, now - turn.began
         row.answers += 1
         row.input += usage.input
@@ -168,7 +168,7 @@ class Records:
         turns.answered += 1
         if took <= turns.deadline:
             turns.in_time += 1
-        turns.by[row.candidate.name] += 1
+        turns.by[turn.effect.route.names[0]] += 1
         self._durations[int(STEPS * ln(took)) if took > 0 else -1000] += 1
         self._slowest = max(self._slowest, took)
         stretch = self._stretch(now)

@@ -10,7 +10,7 @@ from providers.catalog import Candidate, Limit
 from providers.fleet import Fleet
 from providers.messages import Usage
 from providers.quota import Amounts, Meter
-from providers.routing import expected_output
+from providers.routing import Try, expected_output
 from providers.simulation.load import Kind
 from providers.simulation.vendors import TrueLimit
 
@@ -42,11 +42,11 @@ class AllTerms:
         self.limits: dict[str, tuple[str, TrueLimit, bool]] = {}
         """By the key of the meter: whose limit it is, and whether the routers know of it."""
 
-    def of(self, candidate: Candidate, kind: Kind, fleet: Fleet) -> Terms | None:
+    def of(self, effect: Try, kind: Kind, fleet: Fleet) -> Terms | None:
         """Return what holds for a call of the kind; None: it is bound by nothing."""
-        key = (candidate.name, kind.number)
+        key = (effect.route.names[0], kind.number)
         if key not in self._known:
-            self._known[key] = self._made(candidate, kind, fleet.demands(kind.request)[0])
+            self._known[key] = self._made(effect.candidate, kind, fleet.demands(kind.request)[0])
         return self._known[key]
 
     def _made(self, candidate: Candidate, kind: Kind, tokens: int) -> Terms | None:

@@ -6,7 +6,7 @@ from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
-from math import exp, inf
+from math import ceil, exp, inf
 from random import Random
 from statistics import NormalDist
 from typing import TYPE_CHECKING
@@ -78,7 +78,7 @@ class TrueLimit:
         if isinstance(window, Paced):
             return limit * ((ends - begins) / window.seconds + window.burst)
         if isinstance(window, Rolling):
-            return limit * max(1.0, (ends - begins) / window.seconds)
+            return limit * ceil((ends - begins) / window.seconds)
         return limit * (index(window, ends - SLACK) - index(window, begins) + 1)
 
     @property
