@@ -131,7 +131,7 @@ class _Walk:
         if isinstance(items, list | tuple):
             return len(items)
         count = min(self.assumed.elements, each.max_items)
-        self._note(f"{task.id}: {count} elements of its for_each, at most {each.max_items}")
+        self._note(f"{task.id}: {count} elements of its for_each (elements), at most {each.max_items}")
         return count
 
     def _known(self, text: ExpressionText) -> Any:
@@ -147,7 +147,7 @@ class _Walk:
         attempts = 1
         if task.repeat is not None:
             attempts = min(self.assumed.repeats, task.repeat.max_attempts)
-            self._note(f"{task.id}: {attempts} of at most {task.repeat.max_attempts} attempts of its repeat")
+            self._note(f"{task.id}: {attempts} of at most {task.repeat.max_attempts} attempts of its repeat (repeats)")
         now, size = begins, 0
         for _ in range(attempts):
             now, size = self._once(task, now, context)
@@ -204,7 +204,7 @@ class _Walk:
             if speaker != HUMAN:
                 self._turn(task, speaker, now, self._instructions(speaker) + read, self.assumed.utterance_tokens)
             now += self.seconds_for(self.assumed.utterance_tokens) if others_wait else 0.0
-        self._note(f"{plan.id}: {len(talk.spoken)} utterances{talk.why}")
+        self._note(f"{plan.id}: {len(talk.spoken)} utterances, {talk.why}")
         size = self.assumed.utterance_tokens
         if work.output_schema is None:
             return now, size
@@ -234,7 +234,7 @@ class _Talk:
     @property
     def why(self) -> str:
         bound = any(leaf.max_turns or leaf.tokens for leaf in brief.leaves(self.plan.terminate))
-        return ", up to its own bounds" if bound or self.plan.budget else ""
+        return "up to its own bounds" if bound or self.plan.budget else "(utterances)"
 
     def utterances(self) -> Iterator[tuple[str, int, bool]]:
         """Yield (speaker, tokens that it reads beside its instructions, whether the next one waits for it)."""

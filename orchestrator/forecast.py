@@ -18,17 +18,18 @@ USUAL = Assumptions()
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """`runs` of a plan as a scenario, and what one run is expected to need."""
+    """`runs` of a plan, `per_hour` an hour, as a scenario; and what one run is expected to need."""
 
     plan: Plan
     runs: int
+    per_hour: float
     outlook: Outlook
     scenario: Scenario
     assumptions: tuple[str, ...]
 
     def claims(self, report: Report) -> tuple[Claim, ...]:
         """Return whether every turn was answered, and for each budget whether a run stays within it."""
-        every = Claim("every turn is answered", not report.failed, f"{report.answered:,} of {report.turns:,}")
+        every = Claim("every turn is answered", not report.failed, f"{report.answered:,} of {report.turns:,} turns")
         return every, *self._within(report)
 
     def _within(self, report: Report) -> Iterator[Claim]:
@@ -64,14 +65,14 @@ def forecast(
     over = runs * 3600 / per_hour
     scenario = Scenario(
         name=plan.name,
-        title=plan.description or plan.name,
-        about="",
+        title=plan.name,
+        about=plan.description,
         policy=policy,
         catalog=catalog,
         providers={name: Behaviour(LATENCY) for name in providers},
         load=tuple(_load(plan, turn, runs, over) for turn in outlook.turns),
     )
-    return Forecast(plan, runs, outlook, scenario, (*outlook.notes, *_always(assumed)))
+    return Forecast(plan, runs, per_hour, outlook, scenario, (*outlook.notes, *_always(assumed)))
 
 
 def _load(plan: Plan, turn: Turn, runs: int, over: float) -> Load:
@@ -94,18 +95,19 @@ def _load(plan: Plan, turn: Turn, runs: int, over: float) -> Load:
 
 def _always(assumed: Assumptions) -> Iterator[str]:
     yield (
-        f"an answer has {assumed.answer_tokens} tokens, {assumed.structured_tokens} where it has a schema, "
-        f"{assumed.utterance_tokens} in a conversation; input is counted from the texts, high rather than low"
+        f"answers: {assumed.answer_tokens} tokens (answer_tokens), {assumed.structured_tokens} where there is a schema "
+        f"(structured_tokens), {assumed.utterance_tokens} in a conversation (utterance_tokens)"
     )
     yield (
-        f"an agent with tools calls some in {assumed.tool_turns} turns before it answers, "
-        f"{assumed.tool_call_tokens} tokens each, and reads {assumed.tool_result_tokens} tokens of results"
+        f"tools: whoever has some calls them in {assumed.tool_turns} turns (tool_turns) of {assumed.tool_call_tokens} "
+        f"tokens (tool_call_tokens), then reads {assumed.tool_result_tokens} more each time (tool_result_tokens)"
     )
+    yield "input: counted from the file's texts and the answers above, high rather than low; no answer is cut short"
     yield (
-        f"a first token takes {LATENCY.first_token:g} s and each further one {LATENCY.per_token * 1000:g} ms, whoever "
-        "answers; turns that wait hold up none of their own run; budgets stop nothing"
+        f"time: {LATENCY.first_token:g} s to a first token and {LATENCY.per_token * 1000:g} ms for each, whoever "
+        "answers; a turn that waits holds up no later one, and a budget stops none"
     )
-    yield "limits are those that the routing file states, and those of the plan that it names for a provider"
+    yield "limits: those that the routing file states, and those of the plan that it names for a provider"
 
 
 def _caps(what: str, caps: Budget, turns: Iterable[Turn], cost: float, least: str) -> Iterator[Claim]:
@@ -115,7 +117,9 @@ def _caps(what: str, caps: Budget, turns: Iterable[Turn], cost: float, least: st
         text = f"{what} stays within its ${caps.max_cost / 1e6:,.2f}"
         yield Claim(text, cost <= caps.max_cost, f"${cost / 1e6:,.4f}{least}")
     if caps.max_tokens is not None:
-        yield Claim(f"{what} stays within its {caps.max_tokens:,} tokens", tokens <= caps.max_tokens, f"{tokens:,}")
+        yield Claim(
+            f"{what} stays within its {caps.max_tokens:,} tokens", tokens <= caps.max_tokens, f"{tokens:,} tokens"
+        )
     if caps.max_turns is not None:
         yield Claim(
             f"{what} stays within its {caps.max_turns:,} turns", len(turns) <= caps.max_turns, f"{len(turns):,}"

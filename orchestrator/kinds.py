@@ -16,11 +16,13 @@ def kind_of(keys: Iterable[str]) -> Kind:
     """Return what a file with these top-level keys is: what most of them are fields of; a squad in case of doubt."""
     from orchestrator.spec import SquadSpec
     from providers.policy_file import PolicyShape
+    from providers.simulation.scenario_file import ScenarioShape
 
     given = set(keys)
     fields: Mapping[Kind, set[str]] = {
         "squad": set(SquadSpec.model_fields),
         "routing": set(PolicyShape.model_fields),
+        "scenario": set(ScenarioShape.model_fields),
     }
     return max(fields, key=lambda kind: len(given & fields[kind]))
 

@@ -15,11 +15,12 @@ if TYPE_CHECKING:
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "run": ("run", "Run a squad file."),
     "ask": ("ask", "Ask one question, of a persona or of a model alone."),
-    "validate": ("check", "Find every mistake in squads and routing files. Spends nothing."),
+    "validate": ("check", "Find every mistake in squads, routing files, scenarios."),
     "graph": ("check", "Draw the order of a squad's tasks."),
     "config": ("check", "Show what a squad file comes to, all defaults in place."),
     "schema": ("check", "Print the JSON Schema of squad files, for editors."),
     "explain": ("explain", "Show who was asked for a task of a run, and why."),
+    "simulate": ("simulate", "Simulate a scenario, or runs of a squad. Spends nothing."),
     "runs": ("runs", "List recorded runs; show, resume, watch or cancel one."),
     "approvals": ("approvals", "List what waits for a person; approve or deny it."),
     "personas": ("personas", "List the personas, show one."),

@@ -12,7 +12,7 @@ import click
 from orchestrator.cli import app
 from orchestrator.cli.app import Settings, settings_of
 from orchestrator.cli.exits import Exit, NothingSelected
-from orchestrator.cli.given import load_squad
+from orchestrator.cli.given import load_scenario_file, load_squad
 from orchestrator.cli.telling import Talk, count, print_json
 from orchestrator.kinds import NAMES, Kind, kind_of_file
 from orchestrator.problems import FORMATS, Problem
@@ -24,7 +24,7 @@ from providers.unicode import printable
 @click.option("--format", "form", type=click.Choice(list(FORMATS)), default="text", help="How to write them (text).")
 @click.pass_context
 def validate_command(context: click.Context, files: tuple[str, ...], form: str) -> int:
-    """Find every mistake in FILEs: squads, and routing files. Spends nothing.
+    """Find every mistake in FILEs: squads, routing files, scenarios. Spends nothing.
 
     A folder stands for the YAML files in it. What a file is for is told by its fields.
     """
@@ -63,6 +63,9 @@ def problems_of(file: str, kind: Kind, settings: Settings) -> Sequence[Problem]:
     try:
         if kind == "routing":
             load_routing(file)
+            return ()
+        if kind == "scenario":
+            load_scenario_file(file)
             return ()
         return Squad.from_file(file, routing=settings.routing_file()).warnings
     except ProblemsFound as found:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from personas import Persona
     from providers.catalog import Catalog
     from providers.policy import Policy
+    from providers.simulation import Scenario
 
 
 class Duration(click.ParamType):  # type: ignore[type-arg]  # generic only in newer versions of click
@@ -68,6 +69,27 @@ def load_policy(settings: Settings) -> tuple[Policy, Catalog]:
     return load_routing(settings.routing_file())
 
 
+def policy_over(file: str, catalog: Catalog) -> tuple[Policy, Catalog]:
+    """Return what a routing file says over `catalog`. Raise `SpecError` with all its mistakes."""
+    from orchestrator.squad import load_routing
+
+    return load_routing(file, catalog)
+
+
+def load_scenario_file(file: str) -> Scenario:
+    """Return the scenario of a YAML file. Raise `SpecError` with all its mistakes, each in its place."""
+    from orchestrator.errors import SpecError
+    from orchestrator.yamltree import problems_at, read_mapping
+    from providers.errors import CatalogError
+    from providers.simulation.scenario_file import parse_scenario
+
+    root = read_mapping(file)
+    try:
+        return parse_scenario(root.plain(), Path(file).stem)
+    except CatalogError as error:
+        raise SpecError(problems_at(root, error.problems, "scenario")) from None
+
+
 def load_persona(name: str) -> Persona:
     """Return a persona of the library. Raise `Unusable` where there is none of this name."""
     from personas import Personas, packaged
@@ -78,13 +100,13 @@ def load_persona(name: str) -> Persona:
     return library.get(name)
 
 
-def split_inputs(pairs: Sequence[str]) -> list[tuple[str, str]]:
-    """Return `key=value` texts as pairs."""
+def split_inputs(pairs: Sequence[str], option: str = "-i", what: str = "an input") -> list[tuple[str, str]]:
+    """Return the `key=value` texts that `option` was given as pairs; `what` is what one of them is called."""
     found = []
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if not equals or not key:
-            raise Unusable(f"-i {pair}: an input is written key=value")
+            raise Unusable(f"{option} {pair}: {what} is written key=value")
         found.append((key, as_meant(value)))
     return found
 

@@ -19,6 +19,8 @@ from providers.unicode import printable
 
 COLOURS = ("#0072b2", "#e69f00", "#009e73", "#56b4e9", "#d55e00", "#cc79a7", "#f0e442")
 WIDTH = 960
+LONGEST_TITLE = 72
+"""Characters; more would leave the picture."""
 LEFT, RIGHT = 124, 24
 """Pixels beside the plots."""
 BARS, MONEY, LANE = 240, 80, 16
@@ -36,7 +38,8 @@ text { font: 12px system-ui, 'Segoe UI', 'DejaVu Sans', Arial, sans-serif }
 
 def to_svg(scenario: Scenario, reports: Sequence[tuple[str, Report]]) -> str:
     """Return an SVG document with a picture for each (label, report), on axes that compare. At least one is needed."""
-    providers = list(dict.fromkeys(name for _, report in reports for name in report.providers))
+    uses = [item for _, report in reports for item in report.providers.items()]
+    providers = list(dict.fromkeys(name for name, use in uses if use.calls))
     shared = _Axes(
         tuple(providers),
         max(_height(report.timeline) for _, report in reports),
@@ -56,7 +59,7 @@ def to_svg(scenario: Scenario, reports: Sequence[tuple[str, Report]]) -> str:
         f"<style>{_STYLE}</style>",
         f"<defs>{''.join(_hatches())}</defs>",
         f'<rect class="paper" width="{WIDTH}" height="{below:g}" fill="#ffffff"/>',
-        _label(LEFT, 34, scenario.title, "ink h1"),
+        _label(LEFT, 34, _cut(scenario.title), "ink h1"),
     ]
     return "\n".join([*head, *drawn, "</svg>", ""])
 
@@ -272,6 +275,10 @@ def _label(x: float, y: float, text: str, kind: str) -> str:
     return f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}" fill="{fill}">{_text(text)}</text>'
 
 
+def _cut(title: str) -> str:
+    return title if len(title) <= LONGEST_TITLE else title[: LONGEST_TITLE - 3].rstrip() + "..."
+
+
 def _text(text: str) -> str:
     return escape(printable(text))
 
@@ -291,15 +298,14 @@ def _tick(span: float) -> float:
 
 
 def _time(seconds: float) -> str:
-    """Return seconds as `90 s`, `15 min`, `1:30 h` or `2 d`, whichever is exact and short."""
-    if seconds < 120 and seconds % 60:
-        return f"{seconds:g} s"
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= size and not seconds % size:
-            return f"{seconds / size:g} {unit}"
-    if seconds >= 3600:
-        return f"{seconds // 3600:g}:{seconds % 3600 / 60:02.0f} h"
-    return f"{seconds / 60:.1f} min" if seconds else "0"
+    """Return seconds as `1.5 s`, `90 s`, `15 min`, `1:30 h` or `2 d`: short, and exact where that is short."""
+    if seconds < 120 and seconds != 60:
+        return f"{seconds:.3g} s" if seconds else "0"
+    whole = round(seconds / 60)
+    for size, unit in ((1440, "d"), (60, "h"), (1, "min")):
+        if whole >= size and not whole % size and (size > 1 or whole < 120):
+            return f"{whole // size} {unit}"
+    return f"{whole // 60}:{whole % 60:02} h"
 
 
 def _count(number: float) -> str:

@@ -1,0 +1,138 @@
+"""The turns that a squad is expected to take, beside those that it takes."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections import Counter
+
+import pytest
+
+from orchestrator import Squad, run_squad
+from orchestrator.expected import Assumptions, Outlook, expect
+
+SQUAD = """\
+name: crew
+offline: always
+inputs:
+  parts: {type: list, default: [one, two, three]}
+  wanted: {type: boolean, default: false}
+agents:
+  mary: {persona: analyst}
+  amelia: {persona: dev}
+  bob: {persona: sm}
+conversations:
+  talk:
+    pattern: round_robin
+    participants: [mary, amelia, bob]
+    terminate: {max_turns: 7}
+  party:
+    pattern: party
+    participants: [mary, amelia]
+    moderator: bob
+    speakers_per_round: 1
+    independent_first_round: true
+    terminate: {max_turns: 5}
+tasks:
+  research: {agent: mary, description: Look at it.}
+  build:
+    needs: [research]
+    for_each: ${{ inputs.parts }}
+    as: part
+    key: ${{ part }}
+    max_parallel: 2
+    steps:
+      - {id: code, agent: amelia, description: "Make ${{ part }}."}
+      - {id: check, agent: bob, description: Look at it again.}
+  extra: {agent: mary, needs: [research], if: "${{ inputs.wanted }}", description: More.}
+  discuss: {conversation: talk, needs: [build], description: Talk.}
+  decide:
+    conversation: party
+    needs: [discuss]
+    description: Decide.
+    output_schema: {type: object, required: [go], properties: {go: {type: boolean}}}
+"""
+
+
+def seconds(tokens: int) -> float:
+    return tokens / 100
+
+
+def outlook(text: str, **assumed: int) -> Outlook:
+    return expect(Squad.from_text(text).outline(), Assumptions(**assumed), seconds)
+
+
+@pytest.mark.anyio
+async def test_what_is_expected_is_what_a_run_takes():
+    squad, taken = Squad.from_text(SQUAD), []
+    result = await run_squad(squad, on_event=lambda event: taken.append(event) if event.type == "turn.ended" else None)
+    assert result.status == "done"
+    expected = expect(squad.outline(), Assumptions(), seconds).turns
+    by_task = Counter((re.match(r"[a-z]+", event.task)[0], event.data.agent) for event in taken)
+    assert Counter((turn.task, turn.agent) for turn in expected) == by_task
+    assert expected[0].input_tokens == pytest.approx(taken[0].data.usage.input, rel=0.05)
+
+
+def test_a_turn_begins_when_what_it_waits_for_has_ended_and_reads_what_that_made():
+    turns = outlook(SQUAD, answer_tokens=100, utterance_tokens=100).turns
+    code = [turn for turn in turns if turn.task == "build" and turn.agent == "amelia"]
+    assert [turn.begins for turn in code] == [1.0, 1.0, 3.0]  # two at once, each a step of 1 s and its check
+    check = next(turn for turn in turns if turn.task == "build" and turn.agent == "bob")
+    assert check.input_tokens > 200  # the research, and the code
+    party = [turn for turn in turns if turn.task == "decide"]
+    assert [turn.begins - party[0].begins for turn in party[:4]] == [0.0, 0.0, 1.0, 2.0]  # the first round as one
+
+
+def test_a_conversation_reads_more_with_each_utterance():
+    turns = [turn for turn in outlook(SQUAD).turns if turn.task == "discuss"]
+    marys = [turn.input_tokens for turn in turns if turn.agent == "mary"]
+    assert [later - earlier for earlier, later in itertools.pairwise(marys)] == [900, 900]
+
+
+UNKNOWN = """\
+name: x
+agents:
+  amelia: {persona: dev, tools: [read_file]}
+tasks:
+  plan:
+    agent: amelia
+    description: Cut it.
+    output_schema: {type: object, properties: {parts: {type: array, maxItems: 3, items: {type: string}}}}
+  build:
+    agent: amelia
+    needs: [plan]
+    for_each: ${{ tasks.plan.output.parts }}
+    key: ${{ item }}
+    repeat: {until: "${{ output }}", max_attempts: 9}
+    description: Build it.
+"""
+
+
+def test_what_only_a_run_can_tell_is_assumed_within_its_bounds_and_said():
+    found = outlook(UNKNOWN, elements=50, repeats=2, tool_turns=1)
+    assert Counter(turn.task for turn in found.turns) == {"plan": 2, "build": 3 * 2 * 2}
+    assert found.notes == (
+        "build: 3 elements of its for_each (elements), at most 3",
+        "build: 2 of at most 9 attempts of its repeat (repeats)",
+    )
+    assert all(turn.with_tools for turn in found.turns)
+
+
+@pytest.mark.parametrize(
+    ("bound", "utterances"),
+    [
+        ("{any: [{max_turns: 9}, {max_turns: 2}]}", 2),
+        ("{all: [{max_turns: 9}, {max_turns: 2}]}", 9),
+    ],
+)
+def test_a_conversation_goes_on_to_its_bounds(bound, utterances):
+    talk = [turn for turn in outlook(SQUAD.replace("{max_turns: 7}", bound)).turns if turn.task == "discuss"]
+    assert len(talk) == utterances
+
+
+def test_a_conversation_ends_by_the_tokens_that_it_took():
+    talk = [
+        turn for turn in outlook(SQUAD.replace("{max_turns: 7}", "{tokens: 20000}")).turns if turn.task == "discuss"
+    ]
+    took = [turn.input_tokens + turn.output_tokens for turn in talk]
+    assert sum(took[:-1]) < 20_000 <= sum(took)
