@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol, cast
 
 import anyio
 
-from providers.catalog import Candidate
+from providers.catalog import Candidate, numbered
 from providers.errors import BadReply, ProviderError
 from providers.events import AttemptEnded, AttemptStarted, Emit, RouteChosen, WaitingForProvider, ignore
 from providers.messages import Attempt, Request, Response, Usage, estimate_tokens
@@ -88,7 +88,7 @@ class Exchange:
             wanted = Usage(input=self._tokens, output=expected_output(turn.request, candidate.model))
             self._held = turn.purse.reserve(cost_of(candidate, wanted, turn.clock()) or 0, wanted.total)
         self._began = turn.clock()
-        turn.emit(AttemptStarted(effect.number, candidate.provider.name, candidate.model.name))
+        turn.emit(AttemptStarted(effect.number, candidate.provider.name, candidate.model.name, candidate.account))
 
     def close(
         self, how: Ending, error: ProviderError | None = None, response: Response | None = None, heard: int = 0
@@ -101,25 +101,26 @@ class Exchange:
             return
         self._open = False
         turn, candidate = self._turn, self._effect.candidate
-        provider, model = candidate.provider.name, candidate.model.name
+        provider, model, account = candidate.provider.name, candidate.model.name, candidate.account
         ms = (turn.clock() - self._began) * 1000
         if self._held is not None:
             self._book(candidate, response, heard, lost=how == "cancelled" and self.body is not None)
         if self._allowed is not None:
             self._allowed.note(error, response, heard)
         if error is None:
-            attempt = Attempt(provider, model, how, ms=ms)
+            attempt = Attempt(provider, model, how, ms=ms, account=account)
         else:
-            error.of(provider, model)
+            error.of(provider, numbered(model, account))
             if candidate.key:
                 error.hide(candidate.key)
-            attempt = Attempt(provider, model, how, error.status, type(error).__name__, error.message, ms)
+            attempt = Attempt(provider, model, how, error.status, type(error).__name__, error.message, ms, account)
         if how == "ok" and response is not None:
             turn.answers.append((response, candidate))
         turn.attempts.append(attempt)
         if turn.emit is not ignore:
             sent = None if self.body is None else hashlib.sha256(self.body).hexdigest()
-            turn.emit(AttemptEnded(self._effect.number, provider, model, how, attempt.error, attempt.detail, ms, sent))
+            ended = (provider, model, how, attempt.error, attempt.detail, ms, sent, account)
+            turn.emit(AttemptEnded(self._effect.number, *ended))
 
     def _book(self, candidate: Candidate, response: Response | None, heard: int, *, lost: bool) -> None:
         held, self._held = self._held, None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 from urllib.parse import quote, urlsplit
 
 from providers.errors import CatalogError
@@ -22,6 +22,8 @@ Problem = tuple[tuple[str | int, ...], str]
 """Where in a file (the path of keys) and what is wrong there."""
 
 _PLACEHOLDER = re.compile(r"\{([A-Z][A-Z0-9_]*)\}")
+_NUMBERED = re.compile(r"(.+)_([1-9][0-9]?)")
+_OF_ACCOUNT = re.compile(r"(.+)#([1-9][0-9]*)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +140,9 @@ class Model:
 class Provider:
     """A vendor's endpoint. `key_env` names the variable that holds the key; None: no key is needed.
 
-    `base_url` may hold `{VARIABLE}`, filled from the environment when candidates are opened.
+    `more_key_envs` name those of its further accounts; where there are none, `GROQ_API_KEY_2`, `_3` and so on are
+    found by themselves. Of a candidate `key_env` is the variable that its own key came from. `base_url` may hold
+    `{VARIABLE}`, filled from the environment when candidates are opened.
     """
 
     name: str
@@ -157,6 +161,7 @@ class Provider:
     """Serves models that the catalog can't know; a name that a policy brings gets the facts of the first row."""
     plan: str = ""
     """The plan that the account is on (`free`), where a routing file says so: its published limits are then kept."""
+    more_key_envs: tuple[str, ...] = ()
 
     def kept_limits(self, model: str) -> tuple[Limit, ...]:
         """Return the limits that no call of `model` may pass: those a routing file states, and those of the plan."""
@@ -178,16 +183,28 @@ class Provider:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A model of a provider through one key. `key` never shows in a repr."""
+    """A model of a provider through one key. `key` never shows in a repr; `account` is the key's number, from 1."""
 
     provider: Provider
     model: Model
     key: str | None = field(default=None, repr=False)
+    account: int = 1
 
     @property
     def name(self) -> str:
-        """`provider/model`, the name that policies and events use."""
-        return self.provider.full_name(self.model.name)
+        """The name that events use: `provider/model`, and for an account after the first `provider/model#2`."""
+        return numbered(self.provider.full_name(self.model.name), self.account)
+
+
+def numbered(name: str, account: int) -> str:
+    """Return the name of a model as this account of its provider serves it. The first account has no number."""
+    return name if account == 1 else f"{name}#{account}"
+
+
+def of_all_accounts(name: str) -> str:
+    """Return `provider/model` of a name that may be one account's. No model's own name ends in `#` and a number."""
+    found = _OF_ACCOUNT.fullmatch(name)
+    return found[1] if found else name
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,27 +256,33 @@ class Catalog:
         return Catalog({**self.providers, provider: replace(row, models=models)})
 
     def candidates(self, environ: Mapping[str, str]) -> tuple[Candidate, ...]:
-        """Return every model of every configured provider, in catalog order.
+        """Return every model of every account that has a key, in catalog order, a model's accounts side by side.
 
         Raise `CatalogError` naming each variable that holds what can't be a key, an id or a URL; never its value.
         """
         opened = self._open(environ)
         return tuple(
-            Candidate(provider, model, key)
-            for provider, key in (found for found in opened.values() if not isinstance(found, str))
-            for model in provider.models.values()
+            Candidate(account.provider, model, account.key, account.number)
+            for accounts in opened.values()
+            if not isinstance(accounts, str)
+            for model in accounts[0].provider.models.values()
+            for account in accounts
         )
 
     def unconfigured(self, environ: Mapping[str, str]) -> Mapping[str, str]:
         """Return, for each provider without candidates, what it lacks. Raises as `candidates` does."""
         return {name: found for name, found in self._open(environ).items() if isinstance(found, str)}
 
-    def _open(self, environ: Mapping[str, str]) -> dict[str, tuple[Provider, str | None] | str]:
+    def _open(self, environ: Mapping[str, str]) -> dict[str, list[_Account] | str]:
         problems: list[Problem] = []
-        opened: dict[str, tuple[Provider, str | None] | str] = {}
+        opened: dict[str, list[_Account] | str] = {}
+        further: dict[str, list[int]] = {}
+        for variable in environ:
+            if found := _NUMBERED.fullmatch(variable):
+                further.setdefault(found[1], []).append(int(found[2]))
         for name, provider in self.providers.items():
             try:
-                opened[name] = _account(provider, environ)
+                opened[name] = _accounts(provider, environ, further)
             except CatalogError as error:
                 problems += error.problems
         if problems:
@@ -295,24 +318,67 @@ def url_problem(url: str) -> str | None:
     return f"would show the secret {secret}: URLs are printed" if secret else None
 
 
-def _account(provider: Provider, environ: Mapping[str, str]) -> tuple[Provider, str | None] | str:
-    """Return the row with its final URL and its key, or what is missing."""
+class _Account(NamedTuple):
+    """One key of a provider, whose row has the final URL and the variable that the key came from."""
+
+    number: int
+    provider: Provider
+    key: str | None
+
+
+def _accounts(
+    provider: Provider, environ: Mapping[str, str], further: Mapping[str, Sequence[int]]
+) -> list[_Account] | str:
+    """Return the provider's accounts, or what is missing. A key that stands in two variables is one account.
+
+    `further` are the numbers that follow a variable's name in the environment.
+    """
     url_variable = f"{provider.env_prefix}_BASE_URL"
     url = _read(environ, url_variable)
     if url and (problem := url_problem(url)):
         raise CatalogError([(("environment", url_variable), problem)])
     if provider.opt_in and not url:
         return f"not switched on: set {url_variable}" if provider.base_url else "only offline, or where a policy asks"
-    key = _read(environ, provider.key_env or "") or _read(environ, f"{provider.env_prefix}_API_KEY")
-    if provider.key_env and not key:
-        return f"no key: set {provider.key_env}"
-    url = url or provider.base_url
+    found: dict[str, _Account] = {}
+    for number, variables in _key_variables(provider, further).items():
+        variable, key = next(((name, value) for name in variables if (value := _read(environ, name))), (None, ""))
+        if key in found or (provider.key_env and not key):
+            continue
+        address = _address(url or provider.base_url, number, environ)
+        if address is None:
+            missing = next(name for name in _PLACEHOLDER.findall(url or provider.base_url) if not _read(environ, name))
+            return f"no address: set {missing}"
+        row = replace(provider, base_url=address, key_env=variable if provider.key_env else None)
+        found[key] = _Account(number, row, key or None)
+    wanted = " or ".join(filter(None, (provider.key_env, *provider.more_key_envs)))
+    return list(found.values()) or f"no key: set {wanted}"
+
+
+def _key_variables(provider: Provider, further: Mapping[str, Sequence[int]]) -> dict[int, tuple[str, ...]]:
+    """Return the variables that may hold the key of each account, by its number; the first that has one counts.
+
+    Numbers are the variables' own, or places in a list: an account keeps its name when another one goes. What ends in
+    `_1` is the first account too.
+    """
+    first, own = provider.key_env, f"{provider.env_prefix}_API_KEY"
+    if first is None:
+        return {1: (own,)}
+    if provider.more_key_envs:
+        return {number: (name,) for number, name in enumerate((first, *provider.more_key_envs), 1)}
+    stems = tuple(dict.fromkeys((first, own)))
+    numbers = sorted({number for stem in stems for number in further.get(stem, ())} - {1})
+    numbers_of = {number: tuple(f"{stem}_{number}" for stem in stems) for number in numbers}
+    return {1: (*stems, *(f"{stem}_1" for stem in stems)), **numbers_of}
+
+
+def _address(url: str, account: int, environ: Mapping[str, str]) -> str | None:
+    """Return the URL with its placeholders filled, an account's own value first; None where one is not set."""
     for variable in _PLACEHOLDER.findall(url):
-        value = _read(environ, variable)
+        value = (_read(environ, f"{variable}_{account}") if account > 1 else "") or _read(environ, variable)
         if not value:
-            return f"no address: set {variable}"
+            return None
         url = url.replace(f"{{{variable}}}", quote(value, safe=""))
-    return replace(provider, base_url=url.rstrip("/")), key or None
+    return url.rstrip("/")
 
 
 def _read(environ: Mapping[str, str], variable: str) -> str:

@@ -25,9 +25,12 @@ class RouteChosen:
 
 @dataclass(frozen=True, slots=True)
 class AttemptStarted:
+    """`account` is the number of the provider's key, from 1."""
+
     number: int
     provider: str
     model: str
+    account: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,7 @@ class AttemptEnded:
     detail: str | None
     ms: float
     request_sha256: str | None = None
+    account: int = 1
 
 
 @dataclass(frozen=True, slots=True)

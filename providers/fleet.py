@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf
 
-from providers.catalog import Candidate, Limit
+from providers.catalog import Candidate, Limit, of_all_accounts
 from providers.errors import AuthFailed, Fault, ProviderError, QuotaSpent, TimedOut
 from providers.health import CLOSED, Breaker, Track, hold_until, trips_breaker
 from providers.line import Line
@@ -120,6 +120,7 @@ class Fleet:
     """
 
     __slots__ = (
+        "_accounts",
         "_credit",
         "_drained",
         "_rankings",
@@ -173,6 +174,9 @@ class Fleet:
         self.retries.share = policy.retry_budget
         standings = (Standing(candidate) for candidate in candidates)
         self.standings = {new.name: _kept(known.get(new.name), new) for new in standings}
+        self._accounts: dict[str, list[str]] = {}
+        for name in self.standings:
+            self._accounts.setdefault(of_all_accounts(name), []).append(name)
         self._unconfigured = dict(unconfigured or {})
         self._weights = dict(policy.weights)
         self.points_seen = tuple([policy.factors[factor] for factor in SEEN])
@@ -252,10 +256,11 @@ class Fleet:
         return [(f"{provider} first", own or (lead,))]
 
     def _pinned(self, model: str) -> Ranking:
-        names = [model] if model in self.standings else [n for n in self.standings if n.endswith(f"/{model}")]
-        if len(names) > 1:
-            return Ranking((), {model: f"names several: {', '.join(names)}"})
-        return self._expand([("", names or (model,))])
+        whole = of_all_accounts(model)
+        known = [whole] if whole in self._accounts else [name for name in self._accounts if name.endswith(f"/{whole}")]
+        if len(known) > 1:
+            return Ranking((), {model: f"names several: {', '.join(known)}"})
+        return self._expand([("", [f"{name}{model[len(whole) :]}" for name in known] or (model,))])
 
     def _expand(
         self,
@@ -263,24 +268,30 @@ class Fleet:
         refused: dict[str, str] | None = None,
         task_type: str | None = None,
     ) -> Ranking:
-        """Return the ranking of pools of patterns. One without a name, and every one by `chain`, stays as it stands."""
+        """Return the ranking of pools of patterns. One without a name, and every one by `chain`, stays as it stands.
+
+        A model stands for all accounts that serve it, which are one pool whatever the strategy.
+        """
         chosen: dict[str, Standing] = {}
         refused, pool_of = refused or {}, dict[str, str]()
         for pool, pattern in ((pool, pattern) for pool, patterns in pools for pattern in patterns):
             prefix = pattern[:-1] if pattern.endswith("/*") else None
-            names = [pattern] if prefix is None else [name for name in self.standings if name.startswith(prefix)]
-            for name in names:
-                if name in self.standings:
-                    chosen.setdefault(name, self.standings[name])
-                    pool_of.setdefault(name, name if self.policy.strategy == "chain" or not pool else pool)
-                else:
-                    refused[name] = self._why_missing(name)
-            if not names:
+            models = [pattern] if prefix is None else [name for name in self._accounts if name.startswith(prefix)]
+            for model in models:
+                for name in self._accounts.get(model, [model]):
+                    if name in self.standings:
+                        chosen.setdefault(name, self.standings[name])
+                        pool_of.setdefault(name, model if self.policy.strategy == "chain" or not pool else pool)
+                    else:
+                        refused[name] = self._why_missing(name)
+            if not models:
                 refused[pattern] = self._why_missing(pattern)
         return Ranking(tuple(chosen.values()), refused, pool_of, task_type)
 
     def _why_missing(self, name: str) -> str:
         provider = name.partition("/")[0]
+        if of_all_accounts(name) in self._accounts:
+            return f"{provider} has no such account here"
         served = any(standing.account[0] == provider for standing in self.standings.values())
         unknown = f"{provider} serves no such model here" if served else "not configured"
         return self._unconfigured.get(name) or self._unconfigured.get(provider, unknown)

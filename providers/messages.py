@@ -284,6 +284,8 @@ class Attempt:
     error: str | None = None
     detail: str | None = None
     ms: float = 0.0
+    account: int = 1
+    """The number of the provider's key."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,13 +7,14 @@ from dataclasses import dataclass, field, replace
 from math import inf
 from typing import TYPE_CHECKING, Any, Literal
 
-from providers.catalog import Catalog, Problem
+from providers.catalog import Catalog, Problem, of_all_accounts
 from providers.errors import CatalogError
 from providers.quantities import parse_duration as parse_duration
+from providers.quota import knows_timezone
 from providers.scoring import POINTS, Strategy
 
 if TYPE_CHECKING:
-    from providers.policy_file import AgentShape, PolicyShape
+    from providers.policy_file import AgentShape, BudgetShape, PolicyShape
 
 Environment = Literal["production", "development", "auto"]
 SMALLEST_CONTEXT = 6
@@ -47,15 +48,29 @@ class Timeouts:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """Our own cap on a day's spending, in micro-USD (None: no cap), and at which shares of it to raise an alert."""
+    """Our own caps on what a day may cost, in micro-USD (None: no cap), and at which shares of one to raise an alert.
+
+    `providers` and `models` (`provider/model`) have caps of their own beside that of all together. A day begins at
+    midnight in `timezone`.
+    """
 
     max_cost_per_day: int | None = None
-    alert_at: tuple[float, ...] = ()
+    alert_at: tuple[float, ...] = (0.5, 0.8, 1.0)
+    providers: Mapping[str, int] = field(default_factory=dict)
+    models: Mapping[str, int] = field(default_factory=dict)
+    timezone: str = "UTC"
+    unknown_price: Literal["refuse", "allow"] = "refuse"
+    """Whether a model may be asked under a cap whose price nobody knows: it would count as nothing beforehand."""
+    webhook_env: str | None = None
+    """The variable that holds the URL to which alerts are posted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """Tiers hold candidate names in order of preference: `provider/model`, or `provider/*` for all of a provider's."""
+    """Tiers hold candidate names in order of preference: `provider/model`, or `provider/*` for all of a provider's.
+
+    A name stands for all accounts of its provider; `provider/model#2` is the second one alone.
+    """
 
     tiers: Mapping[str, tuple[str, ...]]
     agents: Mapping[str, AgentPolicy] = field(default_factory=dict)
@@ -161,7 +176,7 @@ class _Proof:
         for at, written in enumerate(names):
             name, problem = self._candidate(written)
             every = f"{name.partition('/')[0]}/*"
-            covered = next((seen for seen in kept if seen in (name, every)), None)
+            covered = next((seen for seen in kept if seen in (name, of_all_accounts(name), every)), None)
             if problem is None and covered is not None:
                 problem = f"is never reached: {covered!r} stands before it"
             if problem is not None:
@@ -170,7 +185,9 @@ class _Proof:
         return tuple(kept)
 
     def _candidate(self, name: str) -> tuple[str, str | None]:
-        provider, _, model = name.partition("/")
+        whole = of_all_accounts(name)
+        account = name[len(whole) :]
+        provider, _, model = whole.partition("/")
         if not model or model != model.strip():
             return name, f"{name!r} is no candidate: write provider/model or provider/*"
         if provider in self.broken:
@@ -182,12 +199,13 @@ class _Proof:
             self.catalog = self.catalog.enable(provider)
         if model == "*":
             return name, None
-        if found := self.catalog.find(name):
+        if found := self.catalog.find(whole):
             fits = found[1].context >= SMALLEST_CONTEXT
-            return row.full_name(found[1].name), None if fits else "could never answer: no request fits its context"
+            spelled = f"{row.full_name(found[1].name)}{account}"
+            return spelled, None if fits else "could never answer: no request fits its context"
         if row.any_model:
             self.catalog = self.catalog.serving(provider, model)
-            return row.full_name(model), None
+            return f"{row.full_name(model)}{account}", None
         return name, f"{provider} serves no model {model!r}{_nearest(name, map(row.full_name, row.models))}"
 
     def provider(self, name: str) -> str | None:
@@ -238,7 +256,7 @@ def _policy(shape: PolicyShape, data: Mapping[str, Any], proof: _Proof, tiers: s
         on_break=shape.stream.on_break,
         last_resort=tuple(last_resort),
         affinity=shape.affinity,
-        budget=_budget(shape),
+        budget=_budget(shape.budget, proof),
     )
 
 
@@ -284,9 +302,46 @@ def _dead(shape: PolicyShape, data: Mapping[str, Any]) -> Iterable[Problem]:
             yield ("tiers", tier), "nobody of it is ever asked: the weight of each of its providers is 0"
 
 
-def _budget(shape: PolicyShape) -> Budget:
-    cap = shape.budget.max_cost_per_day
-    return Budget(None if cap is None else round(cap * 1e6), tuple(sorted(shape.budget.alert_at)))
+def _budget(shape: BudgetShape, proof: _Proof) -> Budget:
+    proof.providers((("budget", "providers", name), name) for name in shape.providers)
+    models = {}
+    for name, amount in shape.models.items():
+        spelled, problem = proof._candidate(name)
+        if spelled.endswith("/*"):
+            problem = "is no model: a provider's cap stands in providers"
+        proof.problems += [] if problem is None else [(("budget", "models", name), problem)]
+        models[of_all_accounts(spelled)] = _micro(amount)
+    cap = None if shape.max_cost_per_day is None else _micro(shape.max_cost_per_day)
+    proof.problems += _budget_problems(shape)
+    return Budget(
+        cap,
+        tuple(sorted(set(shape.alert_at))),
+        {name: _micro(amount) for name, amount in shape.providers.items()},
+        models,
+        shape.timezone,
+        shape.unknown_price,
+        shape.webhook_env,
+    )
+
+
+def _budget_problems(shape: BudgetShape) -> Iterable[Problem]:
+    if not knows_timezone(shape.timezone):
+        yield ("budget", "timezone"), f"knows no timezone {shape.timezone!r}: write one as Europe/Berlin"
+    most = inf if shape.max_cost_per_day is None else shape.max_cost_per_day
+    for name, cap in shape.providers.items():
+        if cap > most:
+            yield ("budget", "providers", name), "is never reached: max_cost_per_day is less"
+    for name, cap in shape.models.items():
+        if cap > min(most, shape.providers.get(name.partition("/")[0], inf)):
+            yield ("budget", "models", name), "is never reached: the provider's cap, or that of the day, is less"
+    if shape.webhook_env is not None and most == inf and not shape.providers and not shape.models:
+        yield ("budget", "webhook_env"), "is never read: there is no cap to alert of"
+    if 0 in shape.alert_at:
+        yield ("budget", "alert_at", shape.alert_at.index(0)), "is no share to alert at: nothing is spent yet"
+
+
+def _micro(usd: float) -> int:
+    return round(usd * 1e6)
 
 
 def _keys(section: object) -> set[str]:

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from providers.catalog import Limit, Metric, Model, Price, Problem, Provider, url_problem
+from providers.catalog import Limit, Metric, Model, Price, Problem, Provider, of_all_accounts, url_problem
 from providers.messages import Ability
 from providers.quantities import parse_duration
 from providers.quota import CALENDAR_SECONDS, knows_timezone
@@ -23,6 +23,11 @@ Name = Annotated[str, Field(pattern=r"^\S+$")]
 Day = Annotated[str, BeforeValidator(str), Field(pattern=r"^\d{4}-\d\d-\d\d$")]
 """An ISO date; YAML reads one as a date, which is text again here."""
 
+IN_ENVIRONMENT = "a key stands in the environment or in .env, never in a file; api_key_env names its variable"
+SECRETS = frozenset({"api_key", "apikey", "api_keys", "key", "keys", "token", "api_token", "secret", "password"})
+"""What a key would be written under, were it allowed. What stands there is shown in no message."""
+_ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_LIKE_A_KEY = re.compile(r"(?=.*[a-z])(?=.*[0-9]).{20,}")
 _COPIED = {"dialect", "base_url", "hosted", "any_model", "plan", "source", "as_of"}
 _PROVIDER_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 
@@ -104,10 +109,25 @@ class ModelShape(Shape):
     source: str = ""
 
 
+def _variables(value: Any) -> Any:
+    """Return the names as a list. None of them is repeated in a message: it may be a key that was put there."""
+    if value is None:
+        return None
+    names = value if isinstance(value, list) else [value]
+    if not names or not all(isinstance(name, str) and _ENV_NAME.fullmatch(name) for name in names):
+        raise ValueError("is no name of a variable, and no list of such names: write GROQ_API_KEY")
+    if any(map(_LIKE_A_KEY.fullmatch, names)):
+        raise ValueError(f"looks like a key: {IN_ENVIRONMENT}")
+    if len(set(names)) < len(names):
+        raise ValueError("names a variable twice")
+    return names
+
+
 class ProviderShape(Shape):
     dialect: Dialect | None = None
     base_url: str | None = None
-    api_key_env: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None = None
+    api_key_env: Annotated[list[str] | None, BeforeValidator(_variables)] = None
+    """Variables, one for each account; None: no key is needed."""
     hosted: bool = True
     opt_in: bool = False
     any_model: bool = False
@@ -166,6 +186,8 @@ def nearest(word: str, known: Iterable[str]) -> str:
 def _message(error: Any) -> str:
     key = str(error["loc"][-1]) if error["loc"] else ""
     match error["type"]:
+        case "extra_forbidden" if key.lower() in SECRETS:
+            return IN_ENVIRONMENT
         case "extra_forbidden":
             return f"unknown key {key!r}{nearest(key, _keys())}"
         case "value_error":
@@ -227,7 +249,8 @@ def _merged(name: str, row: ProviderShape, base: Provider | None) -> Provider:
     given = row.given()
     changes = {key: given[key] for key in given.keys() & _COPIED}
     if "api_key_env" in given:
-        changes["key_env"] = row.api_key_env
+        names = tuple(row.api_key_env or ())
+        changes |= {"key_env": names[0] if names else None, "more_key_envs": names[1:]}
     models = {key: _model(key, shape, start.models.get(key)) for key, shape in row.models.items()}
     return replace(
         start,
@@ -289,6 +312,8 @@ def _unlike(provider: Provider) -> Iterable[Problem]:
     for name, model in provider.models.items():
         if model.max_output > model.context:
             yield ("models", name, "max_output"), f"{model.max_output} is more than the context of {model.context}"
+        if name != of_all_accounts(name):
+            yield ("models", name), f"ends as the name of an account does: {name!r} cannot be a model's"
         if name != provider.full_name(name) and provider.full_name(name) in provider.models:
             yield ("models", name), f"is the same as {provider.full_name(name)!r}: write that"
     for at, limit in enumerate(provider.limits):

@@ -189,6 +189,76 @@ class TestEnvironment:
         assert first.provider.base_url.endswith("/accounts/..%2Fa%3Fb/ai/v1")
 
 
+class TestAccounts:
+    def accounts(self, catalog: Catalog, environ: dict[str, str]) -> list[tuple[str, str | None, str | None]]:
+        found = [c for c in catalog.candidates(environ) if c.model.name in (MODEL, "m", "@cf/openai/gpt-oss-120b")]
+        return [(c.name, c.key, c.provider.key_env) for c in found]
+
+    def test_numbered_keys_are_found_and_a_gap_ends_nothing(self, catalog):
+        environ = {f"GROQ_API_KEY{end}": f"k{end}" for end in ("", "_2", "_4", "_10")}
+        name = f"groq/{MODEL}"
+        assert self.accounts(catalog, environ) == [
+            (name, "k", "GROQ_API_KEY"),
+            (f"{name}#2", "k_2", "GROQ_API_KEY_2"),
+            (f"{name}#4", "k_4", "GROQ_API_KEY_4"),
+            (f"{name}#10", "k_10", "GROQ_API_KEY_10"),
+        ]
+
+    def test_a_models_accounts_stand_side_by_side(self, catalog):
+        names = [c.name for c in catalog.candidates({"GROQ_API_KEY": "a", "GROQ_API_KEY_2": "b"})]
+        assert names[:4] == [f"groq/{MODEL}", f"groq/{MODEL}#2", "groq/openai/gpt-oss-20b", "groq/openai/gpt-oss-20b#2"]
+
+    @pytest.mark.parametrize(
+        ("environ", "keys"),
+        [
+            ({"GROQ_API_KEY_1": "a", "GROQ_API_KEY_2": "b"}, {1: "a", 2: "b"}),
+            ({"GROQ_API_KEY": "a", "GROQ_API_KEY_1": "b"}, {1: "a"}),
+            ({"GROQ_API_KEY": "", "GROQ_API_KEY_3": "c"}, {3: "c"}),
+            ({"GROQ_API_KEY": "a", "GROQ_API_KEY_2": "a", "GROQ_API_KEY_3": " a "}, {1: "a"}),
+            ({"GROQ_API_KEY": "a", "GROQ_API_KEY_02": "b", "GROQ_API_KEY_X": "c", "GROQ_API_KEY_100": "d"}, {1: "a"}),
+        ],
+    )
+    def test_an_account_has_its_variables_number_and_a_key_counts_once(self, catalog, environ, keys):
+        assert {c.account: c.key for c in catalog.candidates(environ)} == keys
+
+    def test_a_list_names_the_accounts_and_no_other_is_looked_for(self, catalog):
+        laid = catalog.overlay({"groq": {"api_key_env": ["TEAM_KEY", "OWN_KEY"]}})
+        assert laid.unconfigured({"GROQ_API_KEY": "k"})["groq"] == "no key: set TEAM_KEY or OWN_KEY"
+        environ = {"OWN_KEY": "b", "TEAM_KEY_2": "x", "GROQ_API_KEY_2": "y"}
+        assert self.accounts(laid, environ) == [(f"groq/{MODEL}#2", "b", "OWN_KEY")]
+        assert len(self.accounts(laid, {**environ, "TEAM_KEY": "a"})) == 2
+
+    def test_the_address_of_an_account_may_be_its_own(self, catalog):
+        environ = {"CLOUDFLARE_API_TOKEN": "a", "CLOUDFLARE_API_TOKEN_2": "b", "CLOUDFLARE_API_KEY_3": "c"}
+        environ |= {"CLOUDFLARE_ACCOUNT_ID": "one", "CLOUDFLARE_ACCOUNT_ID_2": "two"}
+        found = {c.key: c.provider.base_url.split("/")[-3] for c in catalog.candidates(environ)}
+        assert found == {"a": "one", "b": "two", "c": "one"}
+
+    def test_a_further_key_that_can_be_none_is_named_by_its_variable(self, catalog):
+        with pytest.raises(CatalogError) as failed:
+            catalog.candidates({"GROQ_API_KEY": "k", "GROQ_API_KEY_2": "s3crét"})
+        assert [path for path, _ in failed.value.problems] == [("environment", "GROQ_API_KEY_2")]
+        assert "s3cr" not in str(failed.value)
+
+    @pytest.mark.parametrize(
+        ("row", "where", "said"),
+        [
+            ({"api_key": "gsk_abc"}, "api_key", "api_key_env names its variable"),
+            ({"api_key_env": "gsk_abcdefGHIJKL0123456789"}, "api_key_env", "looks like a key"),
+            ({"api_key_env": "sk-s3cret"}, "api_key_env", "is no name of a variable"),
+            ({"api_key_env": []}, "api_key_env", "is no name of a variable"),
+            ({"api_key_env": ["A", 1]}, "api_key_env", "is no name of a variable"),
+            ({"api_key_env": ["A", "A"]}, "api_key_env", "twice"),
+            ({"models": {"m#2": {"context": 8, "max_output": 4}}}, "models.m#2", "ends as the name of an account"),
+        ],
+    )
+    def test_what_cannot_be_is_told_without_a_key(self, catalog, row, where, said):
+        found = problems(catalog, {"groq": row})
+        assert found.keys() == {f"providers.groq.{where}"}
+        assert said in found[f"providers.groq.{where}"]
+        assert not any(word in str(found) for word in ("gsk_", "s3cret"))
+
+
 class TestOverlay:
     def test_what_a_row_leaves_out_stays(self, catalog):
         groq = catalog.overlay({"groq": {"quirks": {"sampling": False}}}).providers["groq"]

@@ -11,11 +11,12 @@ from random import Random
 
 import pytest
 
-from providers.catalog import Candidate, Model, Price, Provider, load_catalog
+from providers.catalog import Candidate, Limit, Model, Price, Provider, load_catalog
 from providers.errors import AllAttemptsFailed, NoRoute, ServerFault, TimedOut, Unreachable
 from providers.fleet import Fleet
 from providers.messages import Ability, FinishReason, Needs, Request, Response, Usage, assistant, user
 from providers.policy import AgentPolicy, Policy, default_policy
+from providers.router import ProviderManager
 from providers.routing import Outcome, Sleep, Try, attempts
 from providers.scoring import replay
 
@@ -276,3 +277,28 @@ def test_every_decision_can_be_made_again_out_of_its_record(strategy):
     Watched(crowd, says).run(every(0.3, 400))
     assert [replay(contest) for contest in crowd.contests] == chosen[-len(crowd.contests) :]
     assert len({order[0] for order in chosen}) == 3
+
+
+class EachKey:
+    """Answers in this process, and counts by provider and key."""
+
+    def __init__(self) -> None:
+        self.calls: Counter[tuple[str, str | None]] = Counter()
+
+    def respond(self, request: Request, candidate: Candidate) -> Response:
+        self.calls[candidate.provider.name, candidate.key] += 1
+        return ANSWER
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("strategy", ["tier", "chain"])
+async def test_two_keys_of_200_requests_a_day_answer_400_and_the_401st_goes_to_the_next_provider(strategy):
+    row = Model("m", 100_000, 4096)
+    twice = Provider("twice", "any", "", "KEY", {"m": row}, limits=(Limit("requests", 200, 86400),))
+    crowd = [Candidate(twice, row, "one"), Candidate(twice, row, "two", 2), candidate("next/m")]
+    policy, asked = Policy({"worker": ("twice/m", "next/m")}, strategy=strategy, last_resort=()), EachKey()
+    router = ProviderManager(crowd, policy, adapters={"any": asked}, clock=lambda: NOW)
+    answers = [await router.complete(ask()) for _ in range(401)]
+    assert asked.calls == {("twice", "one"): 200, ("twice", "two"): 200, ("next", None): 1}
+    assert answers[-1].provider == "next"
+    assert all(len(answer.attempts) == 1 for answer in answers), "not one call was wasted"

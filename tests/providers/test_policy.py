@@ -185,6 +185,32 @@ class TestUsersFile:
         assert policy.timeouts == Timeouts(5, 10, 30, 120)
         assert policy.budget == Budget(2_500_000, (0.5, 0.9))
 
+    def test_caps_on_money(self, catalog):
+        budget = {
+            "max_cost_per_day": 5,
+            "providers": {"openai": 2.5},
+            "models": {"openai/gpt-6-luna": 0.1},
+            "timezone": "Europe/Berlin",
+            "unknown_price": "allow",
+            "webhook_env": "HOOK",
+        }
+        policy, _ = parse_policy({"budget": budget}, catalog)
+        assert policy.budget == Budget(
+            5_000_000,
+            (0.5, 0.8, 1.0),
+            {"openai": 2_500_000},
+            {"openai/gpt-6-luna": 100_000},
+            "Europe/Berlin",
+            "allow",
+            "HOOK",
+        )
+
+    def test_a_url_in_place_of_its_variable_is_not_repeated(self, catalog):
+        with pytest.raises(CatalogError) as caught:
+            parse_policy({"budget": {"max_cost_per_day": 1, "webhook_env": "https://hooks.test/s3cret"}}, catalog)
+        assert "BUDGET_WEBHOOK_URL" in str(caught.value)
+        assert "s3cret" not in str(caught.value)
+
     def test_one_section_leaves_the_others_built_in(self, catalog):
         policy, _ = parse_policy({"environment": "development", "factors": {"cost": 0}, "agents": None}, catalog)
         assert policy.tiers == default_policy(catalog).tiers
@@ -250,6 +276,8 @@ class TestProblems:
             ({"tiers": {"t": ["groq/gpt-oss-120b"]}}, "tiers.t.0", "did you mean 'groq/openai/gpt-oss-120b'?"),
             ({"tiers": {"t": ["groq/*", "groq/openai/gpt-oss-20b"]}}, "tiers.t.1", "never reached"),
             ({"tiers": {"t": ["openrouter/*", "openrouter/auto"]}}, "tiers.t.1", "never reached"),
+            ({"tiers": {"t": ["groq/*", "groq/openai/gpt-oss-20b#2"]}}, "tiers.t.1", "never reached"),
+            ({"tiers": {"t": ["openrouter/auto", "openrouter/auto#2"]}}, "tiers.t.1", "never reached"),
             ({"tiers": {"t": ["openrouter/auto", "openrouter/openrouter/auto"]}}, "tiers.t.1", "never reached"),
             ({"agents": {"a": {"tier": "bos"}}}, "agents.a.tier", "did you mean 'boss'?"),
             ({"agents": {"a": {"chain": []}}}, "agents.a.chain", "is empty"),
@@ -273,6 +301,19 @@ class TestProblems:
             ({"attempts": {"per_turn": 0}}, "attempts.per_turn", "greater than or equal to 1"),
             ({"attempts": {"per_turn": True}}, "attempts.per_turn", "integer"),
             ({"budget": {"alert_at": [50]}}, "budget.alert_at.0", "is no share"),
+            ({"budget": {"max_cost_per_day": float("inf")}}, "budget.max_cost_per_day", "finite"),
+            ({"budget": {"alert_at": ["0%"]}}, "budget.alert_at.0", "nothing is spent yet"),
+            ({"budget": {"providers": {"opnai": 1}}}, "budget.providers.opnai", "did you mean 'openai'?"),
+            ({"budget": {"models": {"openai/*": 1}}}, "budget.models.openai/*", "is no model"),
+            ({"budget": {"models": {"openai/gpt-6-lun": 1}}}, "budget.models.openai/gpt-6-lun", "gpt-6-luna"),
+            ({"budget": {"max_cost_per_day": 1, "providers": {"openai": 2}}}, "budget.providers.openai", "is less"),
+            (
+                {"budget": {"providers": {"openai": 1}, "models": {"openai/gpt-6-luna": 2}}},
+                "budget.models.openai/gpt-6-luna",
+                "is less",
+            ),
+            ({"budget": {"max_cost_per_day": 1, "timezone": "Mars/Base"}}, "budget.timezone", "Europe/Berlin"),
+            ({"budget": {"webhook_env": "HOOK"}}, "budget.webhook_env", "no cap to alert of"),
             ({"stream": {"on_break": "retry"}}, "stream.on_break", "'restart'"),
             ({"default": {"tier": "boss", "chain": ["groq/*"]}}, "default.tier", "is never read"),
             ({"agents": {"a": {"tier": "boss", "chain": ["groq/*"]}}}, "agents.a.tier", "is never read"),
@@ -305,6 +346,7 @@ class TestProblems:
         [
             {"agents": {"dev": {"task_type": "code"}}, "affinity": {"dev": "boss"}},
             {"tiers": {"t": ["ollama/m", "ollama/n"]}},
+            {"tiers": {"t": ["openrouter/auto#2", "openrouter/auto#3", "openrouter/auto"]}},
             {"timeouts": {"total": "5s"}},
             {"timeouts": {"first_token": "30s", "total": "30s"}},
             {"weights": {"groq": 0}, "tiers": {"t": ["groq/*"]}},

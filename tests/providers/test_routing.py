@@ -143,6 +143,56 @@ class TestOrder:
         assert len(crowd._rankings) <= 1024
 
 
+class TestAccounts:
+    def crowd(self, **policy) -> Fleet:
+        rows = [(name, number) for name in ("a/m", "a/x/m", "b/m") for number in (1, 2)]
+        candidates = [replace(candidate(name, key=f"{name[0]}{number}"), account=number) for name, number in rows]
+        return Fleet(candidates, Policy(**({"tiers": {"worker": ("a/m", "b/m")}, "last_resort": ()} | policy)))
+
+    @pytest.mark.parametrize(
+        ("needs", "order"),
+        [
+            ({}, ("a/m", "a/m#2", "b/m", "b/m#2")),
+            ({"agent": "second"}, ("a/m#2",)),
+            ({"agent": "turned"}, ("a/m#2", "b/m", "b/m#2", "a/m")),
+            ({"agent": "all"}, ("a/m", "a/m#2", "a/x/m", "a/x/m#2")),
+            ({"model": "a/m"}, ("a/m", "a/m#2")),
+            ({"model": "a/m#2"}, ("a/m#2",)),
+            ({"model": "x/m"}, ("a/x/m", "a/x/m#2")),
+            ({"model": "x/m#2"}, ("a/x/m#2",)),
+        ],
+    )
+    @pytest.mark.parametrize("strategy", ["tier", "chain"])
+    def test_a_name_stands_for_all_accounts_and_a_number_for_one(self, strategy, needs, order):
+        agents = {
+            "second": AgentPolicy(chain=("a/m#2",)),
+            "turned": AgentPolicy(chain=("a/m#2", "b/m", "a/m")),
+            "all": AgentPolicy(chain=("a/*",)),
+        }
+        assert names(choose(self.crowd(agents=agents, strategy=strategy), ask(**needs), NOW)) == order
+
+    def test_who_is_ambiguous_is_told_by_model_and_not_by_account(self):
+        assert choose(self.crowd(), ask(model="m"), NOW) == Refuse({"m": "names several: a/m, a/x/m, b/m"})
+
+    def test_accounts_of_a_pinned_model_are_compared_with_each_other(self):
+        crowd = self.crowd()
+        crowd.standings["a/m"].left(0.02, NOW + 60)
+        assert names(choose(crowd, ask(model="a/m"), NOW)) == ("a/m#2", "a/m")
+        assert names(choose(crowd, ask(model="a/m"), NOW + 61)) == ("a/m", "a/m#2")
+
+    def test_a_drained_provider_is_drained_in_all_its_accounts_and_a_refused_key_shuts_one(self):
+        crowd = self.crowd()
+        crowd.ended("a/m", AuthFailed("x"), NOW, 0.1)
+        assert names(choose(crowd, ask(model="x/m"), NOW)) == ("a/x/m#2",)
+        crowd.drain("a")
+        assert names(choose(crowd, ask(), NOW)) == ("b/m", "b/m#2")
+
+    def test_accounts_share_their_providers_weight(self):
+        crowd = self.crowd(strategy="weighted", weights={"a": 0.5, "b": 0.5})
+        route = choose(crowd, ask(), NOW)
+        assert [weight for weight, _ in route.contest.values] == [0.25] * 4
+
+
 class TestFilter:
     def test_abilities(self):
         plain, seeing = candidate("a/plain", abilities=frozenset()), candidate("b/seeing")
