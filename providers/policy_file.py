@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
 
@@ -59,10 +60,26 @@ class StreamShape(Shape):
     on_break: Literal["error", "restart", "resume"] = "error"
 
 
+def _variable(value: object) -> object:
+    """Return the name of a variable. What stands there instead is not repeated: it may be the secret itself."""
+    if value is None or (isinstance(value, str) and re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", value)):
+        return value
+    raise ValueError("names the variable that holds the URL: write BUDGET_WEBHOOK_URL, and set that")
+
+
+Usd = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
+
+
 class BudgetShape(Shape):
-    max_cost_per_day: float | None = Field(default=None, ge=0)
-    """USD."""
-    alert_at: list[Share] = Field(default_factory=list)
+    """Amounts are USD a day: for all providers together, for one provider, for one model."""
+
+    max_cost_per_day: Usd | None = None
+    providers: dict[str, Usd] = Field(default_factory=dict)
+    models: dict[str, Usd] = Field(default_factory=dict)
+    timezone: str = "UTC"
+    alert_at: list[Share] = Field(default_factory=lambda: [0.5, 0.8, 1.0])
+    unknown_price: Literal["refuse", "allow"] = "refuse"
+    webhook_env: Annotated[str | None, BeforeValidator(_variable)] = None
 
 
 class PolicyShape(Shape):
