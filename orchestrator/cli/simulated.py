@@ -74,7 +74,7 @@ def _providers(report: Report) -> list[Row]:
             f"{use.share:.1%}",
             f"{use.input_tokens:,}",
             f"{use.output_tokens:,}",
-            _money(use.cost, use.unpriced),
+            _money(use.cost) if not use.unpriced else f"{_money(use.cost)} + unknown" if use.cost else "unknown",
             _counts(use.errors) or "-",
         )
         for name, use in report.providers.items()
@@ -91,8 +91,8 @@ def _limits(report: Report) -> list[Row]:
     return [
         (
             f"{name}: {limit.label}",
-            f"{limit.amount:,g}",
-            f"{limit.peak:,g}",
+            _amount(limit.amount),
+            _amount(limit.peak),
             f"{limit.used:.1%}",
             f"{limit.refused:,}",
             f"{limit.violations:,}",
@@ -129,7 +129,8 @@ def _totals(report: Report, forecast: Forecast | None) -> Iterator[Row]:
     yield "time", f"{within}, the longest {duration(took.longest)}"
     each = f", {_money(report.cost / forecast.runs)} a run" if forecast is not None else ""
     tokens = f"{report.input_tokens:,} tokens in, {report.output_tokens:,} out"
-    yield "cost", f"{_money(report.cost, report.unpriced)}{each}; {tokens}"
+    unknown = f" and {count(report.unpriced, 'answer')} of unknown price" if report.unpriced else ""
+    yield "cost", f"{_money(report.cost)}{each}{unknown}; {tokens}"
     yield "calls", f"{report.calls:,}, of them {report.probes:,} probes; {report.violations:,} past a limit"
     yield "clock", f"{duration(report.virtual_seconds)} simulated"
     yield "again", f"seed {report.seed}; decision log of {report.decisions:,} lines, SHA-256 {report.digest}"
@@ -184,6 +185,10 @@ def _figures(report: Report) -> Iterator[tuple[str, Figure]]:
             yield f"{name}: cost", Figure(use.cost, _money)
 
 
+def _amount(amount: float) -> str:
+    return f"{amount:,.0f}" if amount >= 1000 else f"{amount:,.4g}"
+
+
 def _share(share: float) -> str:
     return f"{share:.1%}"
 
@@ -192,9 +197,8 @@ def _whole(number: float) -> str:
     return f"{number:,.0f}"
 
 
-def _money(micro_usd: float, unpriced: int = 0) -> str:
-    """Return micro-USD in USD, and how many answers it leaves out because nobody knows their price."""
-    return usd(micro_usd / 1e6) + (f" and {unpriced:,} answers of unknown price" if unpriced else "")
+def _money(micro_usd: float) -> str:
+    return usd(micro_usd / 1e6)
 
 
 def _counts(counts: Mapping[str, int]) -> str:

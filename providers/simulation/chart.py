@@ -19,6 +19,7 @@ from providers.unicode import printable
 
 COLOURS = ("#0072b2", "#e69f00", "#009e73", "#56b4e9", "#d55e00", "#cc79a7", "#f0e442")
 WIDTH = 960
+REGION = "region "
 LONGEST_TITLE = 72
 """Characters; more would leave the picture."""
 LEFT, RIGHT = 124, 24
@@ -59,7 +60,7 @@ def to_svg(scenario: Scenario, reports: Sequence[tuple[str, Report]]) -> str:
         f"<style>{_STYLE}</style>",
         f"<defs>{''.join(_hatches())}</defs>",
         f'<rect class="paper" width="{WIDTH}" height="{below:g}" fill="#ffffff"/>',
-        _label(LEFT, 34, _cut(scenario.title), "ink h1"),
+        _label(LEFT, 34, _cut(scenario.title, LONGEST_TITLE), "ink h1"),
     ]
     return "\n".join([*head, *drawn, "</svg>", ""])
 
@@ -153,7 +154,7 @@ class _Picture:
     def _lanes(self, top: float) -> Iterator[str]:
         """A lane for each one that was down, and one with a cross for each stretch in which turns failed."""
         for name, outages in _downs(self.scenario).items():
-            yield _label(LEFT - 8, top + 13, f"{name} down", "soft end")
+            yield _label(LEFT - 8, top + 13, f"{_cut(name.removeprefix(REGION), 12)} down", "soft end")
             fill = (
                 _fill(self.axes.providers.index(name)) if name in self.axes.providers else 'class="soft" fill="#666666"'
             )
@@ -198,7 +199,7 @@ class _Picture:
 
 def _downs(scenario: Scenario) -> dict[str, tuple[Outage, ...]]:
     """Return who is down when, as the scenario says it: regions under their own name, then single providers."""
-    regions = {f"region {name}": outages for name, outages in scenario.regions.items() if outages}
+    regions = {f"{REGION}{name}": outages for name, outages in scenario.regions.items() if outages}
     return {**regions, **{name: row.outages for name, row in scenario.providers.items() if row.outages}}
 
 
@@ -275,8 +276,8 @@ def _label(x: float, y: float, text: str, kind: str) -> str:
     return f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}" fill="{fill}">{_text(text)}</text>'
 
 
-def _cut(title: str) -> str:
-    return title if len(title) <= LONGEST_TITLE else title[: LONGEST_TITLE - 3].rstrip() + "..."
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else text[: most - 3].rstrip() + "..."
 
 
 def _text(text: str) -> str:
@@ -284,11 +285,13 @@ def _text(text: str) -> str:
 
 
 def _ceiling(most: float) -> float:
-    """Return the least of 1, 2, 4, 6, 8 times a power of ten that holds `most`: their quarters are short numbers."""
+    """Return the least number that holds `most` and has short quarters."""
     if most <= 0:
         return 1.0
     power = 10.0 ** floor(log10(most))
-    return next(factor * power for factor in (1, 2, 4, 6, 8, 10) if most <= factor * power * (1 + 1e-9))
+    return next(
+        factor * power for factor in (1, 1.2, 1.6, 2, 2.4, 3.2, 4, 6, 8, 10) if most <= factor * power * (1 + 1e-9)
+    )
 
 
 def _tick(span: float) -> float:
@@ -298,14 +301,14 @@ def _tick(span: float) -> float:
 
 
 def _time(seconds: float) -> str:
-    """Return seconds as `1.5 s`, `90 s`, `15 min`, `1:30 h` or `2 d`: short, and exact where that is short."""
+    """Return seconds as `1.5 s`, `90 s`, `2:30 min`, `15 min`, `1:30 h` or `2 d`."""
     if seconds < 120 and seconds != 60:
         return f"{seconds:.3g} s" if seconds else "0"
-    whole = round(seconds / 60)
-    for size, unit in ((1440, "d"), (60, "h"), (1, "min")):
-        if whole >= size and not whole % size and (size > 1 or whole < 120):
-            return f"{whole // size} {unit}"
-    return f"{whole // 60}:{whole % 60:02} h"
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if not round(seconds) % size and (size > 60 or seconds < 7200):
+            return f"{round(seconds) // size} {unit}"
+    size, unit = (60, "min") if seconds < 3600 else (3600, "h")
+    return f"{int(seconds // size)}:{int(seconds % size * 60 / size):02} {unit}"
 
 
 def _count(number: float) -> str:
@@ -313,4 +316,4 @@ def _count(number: float) -> str:
 
 
 def _usd(amount: float) -> str:
-    return f"${amount:,.2f}" if amount >= 1 or not amount else f"${amount:.2g}"
+    return f"${amount:,.2f}" if amount >= 0.1 or not amount else f"${amount:.3g}"

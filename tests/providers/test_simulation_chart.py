@@ -92,7 +92,7 @@ def test_two_are_drawn_on_axes_that_compare(scenario):
     shown = texts(svg, "text")
     assert {"mine.yaml", "yours.yaml"} <= set(shown)
     assert shown.count("cost so far, USD") == 2  # the free one too, so that nothing shifts
-    assert shown.count("200") == 2  # the scale of the taller one, twice
+    assert shown.count("120") == 2  # the scale of the taller one, twice
 
 
 def test_what_nothing_happened_in_can_be_drawn(scenario):
