@@ -140,18 +140,20 @@ def choose(
     first: list[Standing] = []
     again: list[Standing] = []
     refused: dict[str, str] = {}
-    earliest = inf
+    earliest, wanted = inf, request.max_output_tokens
     for standing in ranking.standings:
-        back = tried.get(standing.name)
-        reason = _unfit(standing.candidate.model, request, tokens, abilities)
-        until = inf
-        if reason is None:
-            until, reason = _obstacle(fleet, standing, now, back or 0.0, tokens)
-        if until > now:
-            refused[standing.name] = reason
-            earliest = min(earliest, until)
-        else:
+        model = standing.candidate.model
+        if tokens + (wanted or _room(model)) > model.context or not abilities <= model.abilities:
+            refused[standing.name] = _unfit(model, tokens, wanted or _room(model), abilities)
+            continue
+        back = tried.get(standing.name) if tried else None
+        until, reason = _obstacle(fleet, standing, now, back or 0.0, tokens)
+        if until <= now:
             (first if back is None else again).append(standing)
+            continue
+        refused[standing.name] = reason
+        if until < earliest:
+            earliest = until
     reasons = {**ranking.refused, **refused} if refused else ranking.refused
     contest = None
     if len(first) > 1 and len(rivals := ranking.rivals(first)) > 1 and not alike(fleet, request, ranking, rivals, now):
@@ -162,13 +164,15 @@ def choose(
     return Hold(earliest, reasons) if earliest < inf else Refuse(reasons)
 
 
-def _unfit(model: Model, request: Request, tokens: int, abilities: frozenset[Ability]) -> str | None:
+def _room(model: Model) -> int:
+    """Return how many tokens of the context an answer needs whose request sets no cap."""
+    return min(model.max_output, model.context // 8, 1024)
+
+
+def _unfit(model: Model, tokens: int, room: int, abilities: frozenset[Ability]) -> str:
     if not abilities <= model.abilities:
         return f"lacks {', '.join(sorted(abilities - model.abilities))}"
-    room = request.max_output_tokens or min(model.max_output, model.context // 8, 1024)
-    if tokens + room > model.context:
-        return f"about {tokens} tokens and {room} for the answer do not fit its context of {model.context}"
-    return None
+    return f"about {tokens} tokens and {room} for the answer do not fit its context of {model.context}"
 
 
 def _obstacle(fleet: Fleet, standing: Standing, now: float, back: float, tokens: int = 0) -> tuple[float, str]:
