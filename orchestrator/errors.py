@@ -11,13 +11,15 @@ OrchestratorError
 ├ RunNotFound
 ├ RunOver             nothing of it is left to be done
 ├ RunChanged          its squad is another by now
+├ UnknownTask
+├ EditUnknown         what its squad's change touches cannot be told
 ├ JournalError        (journal) its record cannot be kept or read
 └ RunCancelled
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -59,6 +61,13 @@ class RunNotFound(OrchestratorError):
 class RunOver(OrchestratorError):
     """The run has ended: nothing of it is left to be done."""
 
+    def __init__(self, run: str, status: str) -> None:
+        super().__init__(f"the run {run} is over: {status}")
+        self.hint = (
+            f"`orchestrator runs fork {run} --from TASK` does a task again in a new run; "
+            "after an edit of its squad, `runs resume --edited` goes on with it"
+        )
+
 
 class RunChanged(OrchestratorError):
     """The squad is no longer what the run began with. `parts` names what differs."""
@@ -66,7 +75,27 @@ class RunChanged(OrchestratorError):
     def __init__(self, run: str, parts: Sequence[str]) -> None:
         super().__init__(f"the run {run} cannot go on: changed since it began: {', '.join(parts)}")
         self.parts = tuple(parts)
-        self.hint = "undo the change to resume it, or start a new run"
+        self.hint = (
+            f"`orchestrator runs resume {run} --edited` does again what the change touches, and no more; "
+            "with --dry-run it only says what that is"
+        )
+
+
+class UnknownTask(OrchestratorError):
+    """The squad has no task of this name."""
+
+    def __init__(self, task: str, known: Iterable[str]) -> None:
+        super().__init__(f"the squad has no task {task}")
+        self.hint = f"its tasks: {', '.join(known)}"
+
+
+class EditUnknown(OrchestratorError):
+    """The run was recorded by a release that did not keep what tells which tasks an edit touches."""
+
+    hint = "undo the change to go on with it, or start a new run"
+
+    def __init__(self, parts: Sequence[str]) -> None:
+        super().__init__(f"an older release recorded this run: what a change of {', '.join(parts)} touches is unknown")
 
 
 class RunCancelled(OrchestratorError):

@@ -107,9 +107,9 @@ def root_of(path: str) -> str:
 
 def _under(edit: RunEdited, event: Event) -> Event:
     if isinstance(event.data, RunEdited):
-        void = {*edit.again, *edit.gone} - edit.renamed.keys()
-        attempts = {edit.renamed.get(task, task): n for task, n in event.data.attempts.items() if task not in void}
-        return event._replace(data=replace(event.data, attempts=attempts))
+        attempts = {edit.renamed.get(task, task): number for task, number in event.data.attempts.items()}
+        there = {task: number for task, number in attempts.items() if task in edit.tasks}
+        return event._replace(data=replace(event.data, attempts=there))
     if root_of(event.task) not in edit.renamed:
         return event
     data = event.data

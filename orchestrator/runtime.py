@@ -27,9 +27,10 @@ import anyio
 from agents.toolbox.files import sweep
 from agents.tools import builtin
 from orchestrator.approvals import asking_the_journal_first
+from orchestrator.edit import Edit, edit_of, moved_steps
 from orchestrator.errors import CannotWrite, NoProvider, RunCancelled, RunChanged, RunOver
 from orchestrator.events import Event, GateAnswered, GateOpened, RunResumed, RunStarted
-from orchestrator.fingerprint import changed, parts_of
+from orchestrator.fingerprint import changed, lineages_of, parts_of
 from orchestrator.journal import About, Cut, Journal, JournalError
 from orchestrator.journal.memory import MemoryJournal
 from orchestrator.past import Past, past_of
@@ -138,23 +139,13 @@ async def open_run(
     """
     folder = None if out is None else Path(out)
     given = squad.plan(inputs, tools=builtin(folder))
-    plan = _capped(given, max_cost_usd, timeout_s)
+    plan = capped(given, max_cost_usd, timeout_s)
     setting = _Setting(run_id or new_run_id(plan.name, clock()), journal or MemoryJournal(), ask, clock, folder)
     async with _providers(squad, plan, manager, environ, offline, state) as (complete, stub):
         _prepare(plan, folder)
         where = None if folder is None else str(folder.absolute())
         options = {"stub": stub, "out": where, "max_cost_usd": max_cost_usd, "timeout_s": timeout_s}
-        # Fingerprints cost what the plan is large; a journal that ends with the process needs none.
-        parts = {} if journal is None else parts_of(given)
-        about = About(
-            plan.name,
-            _place_of(squad.file),
-            squad.text,
-            plan.inputs,
-            parts,
-            options,
-            clock(),
-        )
+        about = about_of(squad, given, options, clock(), lasting=journal is not None)
         async with setting.journal.driving(setting.run_id):
             await setting.journal.create(setting.run_id, about)
             started = RunStarted(plan.name, tuple(plan.tasks), stub, None if folder is None else str(folder))
@@ -175,34 +166,42 @@ async def resume_run(
     ask: Ask = leave_unanswered,
     clock: Callable[[], float] = time.time,
     state: Path | None = None,
+    edited: bool = False,
 ) -> AsyncIterator[Run]:
     """Go on with a run from its record, as `open_run` would have: what is recorded is not done, nor paid, again.
 
     `squad` is the one that the run began with; its inputs and folder are in the record. Caps that are given replace
-    the recorded ones. Calls that were in flight are made again, and reported by `CallRepeated`. Raises `RunNotFound`,
-    `RunOver`, `RunCancelled`, `RunBusy` where another process drives the run, and `RunChanged` where the squad differs
-    in more than its limits.
+    the recorded ones. Calls that were in flight are made again, and reported by `CallRepeated`. Where the squad was
+    `edited`, what the edit touches runs again, and all that needs it; a run that was over may so go on. `edit_of_run`
+    tells before what that is. Raises `RunNotFound`, `RunOver`, `RunCancelled`, `RunBusy` where another process drives
+    the run, and `RunChanged` where the squad differs in more than its limits and is not said to be edited.
     """
     about = await journal.about(run_id)
     async with journal.driving(run_id):
         past = past_of(await journal.events(run_id))
-        if past.is_over:
-            raise RunOver(f"the run {run_id} is over: {past.status}")
+        if past.is_over and not edited:
+            raise RunOver(run_id, str(past.status))
         if await journal.cancel_requested(run_id):
             raise RunCancelled(f"the run {run_id} was cancelled")
         caps = {"max_cost_usd": max_cost_usd, "timeout_s": timeout_s}
         options = {**about.options, **{name: cap for name, cap in caps.items() if cap is not None}}
         folder = None if options.get("out") is None else Path(options["out"])
-        given = squad.plan(about.inputs, tools=builtin(folder))
-        if differing := changed(about.parts, parts_of(given)):
+        given = squad.plan(inputs_for(squad, about) if edited else about.inputs, tools=builtin(folder))
+        differing = changed(about.parts, parts_of(given))
+        if differing and not edited:
             raise RunChanged(run_id, differing)
-        plan = _capped(given, options.get("max_cost_usd"), options.get("timeout_s"))
+        if past.is_over and not differing:
+            raise RunOver(run_id, str(past.status))
+        plan = capped(given, options.get("max_cost_usd"), options.get("timeout_s"))
         ask = asking_the_journal_first(journal, run_id, ask)
-        setting = _Setting(run_id, journal, ask, clock, folder, past, await journal.cut_short(run_id))
         async with _providers(squad, plan, manager, environ, bool(options.get("stub")), state) as (complete, stub):
             _prepare(plan, folder)
             if folder is not None:
                 await anyio.to_thread.run_sync(sweep, folder)
+            if differing:
+                now = about_of(squad, given, options, about.created_at)
+                past = await _edit(journal, run_id, edit_of(about, past.events, given, now), now, past, clock)
+            setting = _Setting(run_id, journal, ask, clock, folder, past, await journal.cut_short(run_id))
             async with _running(plan, complete, stub, setting, None) as run:
                 yield run
 
@@ -240,6 +239,29 @@ async def _running(
             if len(group.exceptions) > 1:
                 raise
             raise group.exceptions[0] from None
+
+
+async def _edit(journal: Journal, run_id: str, edit: Edit, now: About, past: Past, clock: Callable[[], float]) -> Past:
+    """Record that the run is made of something else from now on, and return what of its past still counts."""
+    void = edit.void(await journal.cut_short(run_id))
+    recorder = Recorder(run_id, None, clock, past)
+    recorder.record("", edit.event(void))
+    steps = moved_steps(await journal.steps(run_id), edit.moved) if edit.moved else []
+    await journal.edit(run_id, now, recorder.take(), steps, {cut.unit for cut in void})
+    return past_of(await journal.events(run_id))
+
+
+def about_of(squad: Squad, plan: Plan, options: Mapping[str, Any], created_at: float, *, lasting: bool = True) -> About:
+    """Return what a run is made of. Sources and digests cost what the squad is large: a `lasting` record has them."""
+    parts, lineages = (parts_of(plan), lineages_of(plan)) if lasting else ({}, {})
+    place = _place_of(squad.file)
+    sources = squad.sources() if lasting else {}
+    return About(plan.name, place, squad.text, plan.inputs, parts, options, created_at, lineages, sources)
+
+
+def inputs_for(squad: Squad, about: About) -> dict[str, Any]:
+    """Return the run's inputs, as far as the squad still takes them."""
+    return {name: value for name, value in about.inputs.items() if name in squad.spec.inputs}
 
 
 def _resumed(driver: Driver, setting: _Setting) -> RunResumed:
@@ -327,7 +349,7 @@ async def _providers(
             yield Rereading(opened, squad.routing_file, squad.routing_now, environ), stub
 
 
-def _capped(plan: Plan, max_cost_usd: float | None, timeout_s: float | None) -> Plan:
+def capped(plan: Plan, max_cost_usd: float | None, timeout_s: float | None) -> Plan:
     """Return the plan under the caller's own caps too: the lower one holds."""
     if max_cost_usd is None and timeout_s is None:
         return plan

@@ -37,6 +37,8 @@ FAILURES: Mapping[str, Exit] = {
     "orchestrator.errors.RunNotFound": Exit.NOTHING,
     "orchestrator.errors.RunOver": Exit.NOTHING,
     "orchestrator.errors.RunChanged": Exit.FAILED,
+    "orchestrator.errors.EditUnknown": Exit.FAILED,
+    "orchestrator.errors.UnknownTask": Exit.USAGE,
     "orchestrator.errors.RunCancelled": Exit.INTERRUPTED,
     "orchestrator.journal.Fenced": Exit.INTERRUPTED,
     "orchestrator.journal.StepChanged": Exit.FAILED,

@@ -7,7 +7,7 @@ even when tasks were reordered.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
@@ -38,8 +38,10 @@ class Go:
 class About:
     """What a run is made of, recorded before anything else of it.
 
-    `text` is the squad's YAML, `file` where it stood; `parts` are digests of the plan, part by part, by which a later
-    resume tells what was changed; `options` are the caller's: `stub`, `out`, `max_cost_usd`, `timeout_s`.
+    `text` is the squad's YAML, `file` where it stood, `sources` what it refers to (see `sources.py`); `parts` are
+    digests of the plan, part by part, by which a later resume tells what was changed, and `lineages` those of all that
+    each task's work is made of, by which an edit tells what runs again; `options` are the caller's: `stub`, `out`,
+    `max_cost_usd`, `timeout_s`.
     """
 
     squad: str
@@ -49,6 +51,8 @@ class About:
     parts: Mapping[str, str] = field(default_factory=dict, repr=False)
     options: Mapping[str, Any] = field(default_factory=dict)
     created_at: float = 0.0
+    lineages: Mapping[str, str] = field(default_factory=dict, repr=False)
+    sources: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 class RunLine(NamedTuple):
@@ -67,6 +71,17 @@ class Cut(NamedTuple):
 
     unit: str
     key: str
+
+
+class StepRecord(NamedTuple):
+    """One step as it is recorded; `unit` is its unit's path. `done`: it has a `result`; else it may be in flight."""
+
+    unit: str
+    key: str
+    request_hash: bytes
+    done: bool
+    result: Any
+    in_flight: bool
 
 
 class JournalError(OrchestratorError):
@@ -103,11 +118,30 @@ class Journal(Protocol):
     """Guarantees: a step that `finish` recorded is handed back by every later `begin`; its events are recorded with it
     or not at all, in the order of the calls; a stale fence writes nothing. All raise `JournalUnusable`."""
 
-    async def create(self, run: str, about: About) -> None:
-        """Record a new run. Raise `RunExists`."""
+    async def create(
+        self, run: str, about: About, events: Sequence[Event] = (), steps: Sequence[StepRecord] = ()
+    ) -> None:
+        """Record a new run, with the events and the ended steps that it takes over, at once. Raise `RunExists`."""
+
+    async def edit(
+        self,
+        run: str,
+        about: About,
+        events: Sequence[Event],
+        steps: Sequence[StepRecord] = (),
+        over: Collection[str] = (),
+    ) -> None:
+        """Record at once that a run is made of something else from now on: `about` holds, what held before is kept.
+
+        `steps` are handed back from now on as if they had ended in their units; the units in `over` are final, however
+        they stood. Whoever edits a run drives it.
+        """
 
     async def about(self, run: str) -> About:
-        """Return what a run is made of. Raise `RunNotFound`."""
+        """Return what a run is made of, as it was edited last. Raise `RunNotFound`."""
+
+    async def abouts(self, run: str) -> Sequence[About]:
+        """Return what a run was made of at first, and after each edit. Raise `RunNotFound`."""
 
     async def runs(self, limit: int = 100) -> Sequence[RunLine]:
         """Return the latest runs, newest first."""
@@ -146,6 +180,9 @@ class Journal(Protocol):
 
     async def cut_short(self, run: str) -> Sequence[Cut]:
         """Return the steps in flight of units that have not ended."""
+
+    async def steps(self, run: str) -> Sequence[StepRecord]:
+        """Return all steps of a run that were begun, in the order of their units and keys."""
 
     async def signal(self, run: str, name: str, value: Any, idempotency_key: str) -> None:
         """Record a person's answer or another outside fact once for each `idempotency_key`."""

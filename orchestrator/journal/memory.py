@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import anyio
 
 from orchestrator.errors import RunNotFound
-from orchestrator.events import Event, RunFinished, RunResumed, RunStarted
+from orchestrator.events import Event, RunEdited, RunFinished, RunResumed, RunStarted
 from orchestrator.journal import (
     About,
     Cut,
@@ -22,6 +22,7 @@ from orchestrator.journal import (
     RunExists,
     RunLine,
     StepChanged,
+    StepRecord,
 )
 
 
@@ -48,6 +49,7 @@ class _Step:
 @dataclass(slots=True)
 class _Run:
     about: About | None = None
+    former: list[About] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     places: set[tuple[str, int, int]] = field(default_factory=set)
     """(task, turn, sequence) of each event: what its id is made of."""
@@ -59,7 +61,7 @@ class _Run:
 
 _NOTHING = _Run()
 """A run that nobody recorded anything of. Never written to."""
-_TURNING = (RunStarted, RunResumed, RunFinished)
+_TURNING = (RunStarted, RunEdited, RunResumed, RunFinished)
 
 
 class MemoryJournal:
@@ -70,16 +72,44 @@ class MemoryJournal:
         self._runs: dict[str, _Run] = {}
         self._driven: set[str] = set()
 
-    async def create(self, run: str, about: About) -> None:
+    async def create(
+        self, run: str, about: About, events: Sequence[Event] = (), steps: Sequence[StepRecord] = ()
+    ) -> None:
         if run in self._runs:
             raise RunExists(f"there is a run {run} already")
         self._runs[run] = _Run(about)
+        self._take_over(run, events, steps)
+
+    async def edit(
+        self,
+        run: str,
+        about: About,
+        events: Sequence[Event],
+        steps: Sequence[StepRecord] = (),
+        over: Collection[str] = (),
+    ) -> None:
+        edited = self._run(run)
+        edited.former.append(edited.about or About(""))
+        edited.about = about
+        self._take_over(run, events, steps)
+        for unit in over:
+            self._units.setdefault(unit, _Unit()).ended = True
+
+    def _take_over(self, run: str, events: Sequence[Event], steps: Sequence[StepRecord]) -> None:
+        self._record(run, events)
+        for step in steps:
+            unit = self._units.setdefault(f"{run}/{step.unit}", _Unit())
+            unit.steps.setdefault(step.key, _Step(step.request_hash, attempts=1, result=step.result, done=True))
 
     async def about(self, run: str) -> About:
         found = self._runs.get(run)
         if found is None or found.about is None:
             raise RunNotFound(f"there is no run {run} in this process")
         return found.about
+
+    async def abouts(self, run: str) -> Sequence[About]:
+        latest = await self.about(run)
+        return [*self._runs[run].former, latest]
 
     async def runs(self, limit: int = 100) -> Sequence[RunLine]:
         latest = [*self._runs.items()][::-1][:limit]
@@ -143,6 +173,14 @@ class MemoryJournal:
         units = {name: unit for name, unit in self._units.items() if name.startswith(f"{run}/") and not unit.ended}
         return sorted(Cut(name, key) for name, u in units.items() for key, step in u.steps.items() if step.in_flight)
 
+    async def steps(self, run: str) -> Sequence[StepRecord]:
+        return sorted(
+            StepRecord(name.removeprefix(f"{run}/"), key, step.request_hash, step.done, step.result, step.in_flight > 0)
+            for name, unit in self._units.items()
+            if name.startswith(f"{run}/")
+            for key, step in unit.steps.items()
+        )
+
     async def append(self, run: str, events: Sequence[Event]) -> None:
         self._record(run, events)
 
@@ -176,7 +214,7 @@ class MemoryJournal:
 
     def _held(self, unit: str, fence: Fence) -> _Unit:
         found = self._units.get(unit)
-        if found is None or found.fence != fence or found.ended:
+        if found is None or fence < 1 or found.fence != fence or found.ended:
             raise Fenced(f"{unit} is no longer held under fence {fence}")
         return found
 

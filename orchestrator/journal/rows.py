@@ -9,13 +9,14 @@ from __future__ import annotations
 import hashlib
 import sqlite3
 import zlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
-from orchestrator.events import Event, RunFinished, RunResumed, RunStarted
-from orchestrator.journal import About, Fence, Fenced, JournalDamaged, JournalError
+from orchestrator.events import Event, RunEdited, RunFinished, RunResumed, RunStarted
+from orchestrator.journal import About, Fence, Fenced, JournalDamaged, JournalError, StepRecord
 from orchestrator.journal.codec import Bodies, Packed, Unreadable, pack, unpack
+from providers.messages import Response
 
 FAST = 1
 """The level of compression: half the bytes of prose for some microseconds a kilobyte."""
@@ -43,6 +44,21 @@ class Step(NamedTuple):
 
     request_hash: bytes
     result: Any
+
+
+class StepRow(NamedTuple):
+    """An ended step of another run, or of another unit, ready to be written."""
+
+    unit: str
+    key: str
+    request_hash: bytes
+    packed: Packed
+    tokens: int | None
+    cost: int | None
+
+    @classmethod
+    def of(cls, step: StepRecord) -> StepRow:
+        return cls(step.unit, step.key, step.request_hash, packed(step.result), *spent_in(step.result))
 
 
 class Standing(NamedTuple):
@@ -86,6 +102,29 @@ class Rows:
         found = db.execute(query, row).lastrowid
         assert found is not None, "an inserted row has an id"
         return found
+
+    def edit_run(self, db: sqlite3.Connection, run: str, about: About, data: bytes) -> None:
+        """Write what a run is made of from now on."""
+        of = self.run(db, run)
+        query = "INSERT INTO edits SELECT ?1, coalesce(max(number), 0) + 1, ?2, ?3 FROM edits WHERE run = ?1"
+        db.execute(query, (of, data, seal(data, run)))
+        db.execute("UPDATE runs SET squad = ? WHERE id = ?", (about.squad, of))
+
+    def take_over(self, db: sqlite3.Connection, run: str, steps: Sequence[StepRow]) -> None:
+        """Write steps as if they had ended in their units. One that is there stays."""
+        for step in steps:
+            place, (data, bodies) = self.unit(db, f"{run}/{step.unit}"), step.packed
+            self.keep(db, bodies)
+            db.execute("INSERT OR IGNORE INTO intents VALUES (?, ?, 1, ?)", (place, step.key, step.request_hash))
+            row = (place, step.key, data, seal(data, step.key), step.tokens, step.cost)
+            db.execute("INSERT OR IGNORE INTO results VALUES (?, ?, ?, ?, ?, ?)", row)
+
+    def make_final(self, db: sqlite3.Connection, units: Collection[str]) -> None:
+        """Let no later claim get these units, however they stand."""
+        for unit in units:
+            place = self.unit(db, unit)
+            db.execute("INSERT OR IGNORE INTO ends VALUES (?)", (place,))
+            self._standing[place] = Standing(self.standing(db, place).fence, True)
 
     def run(self, db: sqlite3.Connection, run: str) -> int:
         if (found := self._runs.get(run)) is None:
@@ -192,7 +231,12 @@ def rows_of(events: Sequence[Event]) -> list[Row]:
 def _status(payload: Any) -> tuple[str | None, int | None]:
     if isinstance(payload, RunFinished):
         return payload.status, payload.cost
-    return ("running", None) if isinstance(payload, RunStarted | RunResumed) else (None, None)
+    return ("running", None) if isinstance(payload, RunStarted | RunEdited | RunResumed) else (None, None)
+
+
+def spent_in(result: Any) -> tuple[int | None, int | None]:
+    """Return the tokens and the micro-USD that a step took; None where it is no model's answer."""
+    return (result.usage.total, result.cost) if isinstance(result, Response) else (None, None)
 
 
 def packed(value: Any) -> Packed:

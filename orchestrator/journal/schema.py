@@ -1,7 +1,7 @@
 """The tables of the SQLite journal, and how a database of an earlier release becomes one of this release.
 
-Rows are only ever added, but for a run's status. `seal` is a CRC-32 of what SQLite itself does not check, a
-`body` is compressed and named by its SHA-256.
+Rows are only ever added, but for a run's status and its squad's name. `seal` is a CRC-32 of what SQLite itself does
+not check, a `body` is compressed and named by its SHA-256.
 `MIGRATIONS[n]` leads from version n to n + 1; none is ever changed.
 """
 
@@ -54,6 +54,12 @@ MIGRATIONS = (
         seal INTEGER NOT NULL, UNIQUE (run, key)
     );
     CREATE TABLE cancels (run INTEGER PRIMARY KEY);
+    """,
+    """
+    CREATE TABLE edits (
+        run INTEGER NOT NULL, number INTEGER NOT NULL, about BLOB NOT NULL, seal INTEGER NOT NULL,
+        PRIMARY KEY (run, number)
+    ) WITHOUT ROWID;
     """,
 )
 

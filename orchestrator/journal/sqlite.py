@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterator, Sequence
 from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple, Self, TypeVar
@@ -30,12 +30,12 @@ from orchestrator.journal import (
     RunExists,
     RunLine,
     StepChanged,
+    StepRecord,
 )
 from orchestrator.journal.lock import is_locked, locked
-from orchestrator.journal.rows import Row, Rows, Step, packed, rows_of, seal, unpacked
+from orchestrator.journal.rows import Row, Rows, Step, StepRow, packed, rows_of, seal, spent_in, unpacked
 from orchestrator.journal.schema import prepare
 from orchestrator.journal.writer import Writer
-from providers.messages import Response
 
 T = TypeVar("T")
 POLL_S = 0.2
@@ -79,23 +79,58 @@ class SqliteJournal:
 
     # -- runs
 
-    async def create(self, run: str, about: About) -> None:
-        data, bodies = packed(about)
+    async def create(
+        self, run: str, about: About, events: Sequence[Event] = (), steps: Sequence[StepRecord] = ()
+    ) -> None:
+        (data, bodies), rows = packed(about), rows_of(events)
+        taken = [StepRow.of(step) for step in steps]
 
         def work(db: sqlite3.Connection) -> None:
             if db.execute("SELECT 1 FROM runs WHERE run = ?", (run,)).fetchone():
                 raise RunExists(f"there is a run {run} already")
             self._rows.keep(db, bodies)
             self._rows.insert_run(db, run, about, data)
+            self._rows.take_over(db, run, taken)
+            self._rows.record(db, run, rows)
 
         await self._writer.run(work)
 
+    async def edit(
+        self,
+        run: str,
+        about: About,
+        events: Sequence[Event],
+        steps: Sequence[StepRecord] = (),
+        over: Collection[str] = (),
+    ) -> None:
+        (data, bodies), rows = packed(about), rows_of(events)
+        taken = [StepRow.of(step) for step in steps]
+
+        def work(db: sqlite3.Connection) -> None:
+            self._rows.keep(db, bodies)
+            self._rows.edit_run(db, run, about, data)
+            self._rows.take_over(db, run, taken)
+            self._rows.make_final(db, over)
+            self._rows.record(db, run, rows)
+
+        await self._writer.run(work)
+        self._tell(rows)
+
     async def about(self, run: str) -> About:
-        def work(db: sqlite3.Connection) -> About:
-            row = db.execute("SELECT about, seal FROM runs WHERE run = ?", (run,)).fetchone()
-            if row is None:
+        return (await self.abouts(run))[-1]
+
+    async def abouts(self, run: str) -> Sequence[About]:
+        query = """
+            SELECT r.about, r.seal, 0 AS number FROM runs r WHERE r.run = ?1
+            UNION ALL SELECT e.about, e.seal, e.number FROM runs r JOIN edits e ON e.run = r.id WHERE r.run = ?1
+            ORDER BY number
+            """
+
+        def work(db: sqlite3.Connection) -> list[About]:
+            rows = db.execute(query, (run,)).fetchall()
+            if not rows:
                 raise RunNotFound(f"there is no run {run} in {self.path}")
-            return unpacked(db, row, run)  # type: ignore[no-any-return]  # what `create` packed
+            return [unpacked(db, row[:2], run) for row in rows]
 
         return await self._read(work)
 
@@ -147,7 +182,7 @@ class SqliteJournal:
             query = "SELECT attempt, hash FROM intents WHERE unit = ? AND key = ? ORDER BY attempt DESC LIMIT 1"
             attempt, recorded_hash = db.execute(query, (place, key)).fetchone() or (0, request_hash)
             if recorded_hash != request_hash:
-                raise StepChanged(f"{unit} {key} was recorded for another request")
+                raise _changed(unit, key)
             self._rows.record(db, _run_of(unit), rows)
             if attempt:  # a result comes after its intent
                 query = "SELECT data, seal FROM results WHERE unit = ? AND key = ?"
@@ -163,7 +198,7 @@ class SqliteJournal:
 
     async def finish(self, unit: str, key: str, fence: Fence, result: Any, events: Sequence[Event] = ()) -> None:
         (data, bodies), rows = packed(result), rows_of(events)
-        tokens, cost = (result.usage.total, result.cost) if isinstance(result, Response) else (None, None)
+        tokens, cost = spent_in(result)
 
         def work(db: sqlite3.Connection) -> None:
             place = self._rows.held(db, unit, fence)
@@ -217,6 +252,25 @@ class SqliteJournal:
             ORDER BY p.path, i.key
             """
         return await self._read(lambda db: [Cut(f"{run}/{path}", key) for path, key in db.execute(query, (run,))])
+
+    async def steps(self, run: str) -> Sequence[StepRecord]:
+        query = """
+            SELECT p.path, i.key, max(i.attempt), i.hash, r.data, r.seal, count(g.attempt) < count(*)
+            FROM runs JOIN places p ON p.run = runs.id JOIN intents i ON i.unit = p.id
+            LEFT JOIN results r ON r.unit = i.unit AND r.key = i.key
+            LEFT JOIN given_up g ON g.unit = i.unit AND g.key = i.key AND g.attempt = i.attempt
+            WHERE runs.run = ? GROUP BY i.unit, i.key ORDER BY p.path, i.key
+            """
+
+        def work(db: sqlite3.Connection) -> list[StepRecord]:
+            found = []
+            for path, key, _, request_hash, *sealed, unknown in db.execute(query, (run,)).fetchall():
+                done = sealed[0] is not None
+                result = unpacked(db, sealed, key) if done else None
+                found.append(StepRecord(path, key, request_hash, done, result, not done and bool(unknown)))
+            return found
+
+        return await self._read(work)
 
     # -- events
 

@@ -13,17 +13,18 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from orchestrator.events import Event, RunFinished, RunResumed, TaskStarted
-from orchestrator.journal import About, JournalError
+from orchestrator.events import Event, RunEdited, RunFinished, RunResumed, TaskStarted
+from orchestrator.journal import About, JournalError, StepRecord
 from orchestrator.journal.memory import MemoryJournal
 from orchestrator.journal.sqlite import SqliteJournal
 from providers.messages import Usage
 
-RUNS, UNITS, KEYS = ("r", "s"), ("r/a", "r/b[1]", "s/a"), ("turn-1", "turn-2")
+RUNS, UNITS, KEYS = ("r", "s"), ("r/a", "r/b[1]", "r/c", "s/a"), ("turn-1", "turn-2")
 PAYLOADS = (
     TaskStarted("a", 1, "🦊" * 300),
     RunFinished("r", "done", {"x": [1]}, {}, Usage(1), 3, {}, False),
     RunResumed((), ()),
+    RunEdited(("a",), ("task a",)),
 )
 EVENTS = st.lists(
     st.tuples(st.sampled_from(["a", ""]), st.integers(0, 1), st.integers(1, 4), st.sampled_from(PAYLOADS)), max_size=3
@@ -68,6 +69,17 @@ class Journals(RuleBasedStateMachine):
     def known(self) -> None:
         for run in RUNS:
             self.both("create", run, About(run, text="x" * 500))
+
+    @rule(run=st.sampled_from([*RUNS, "t"]), told=EVENTS, key=st.sampled_from(KEYS), result=st.sampled_from([*"xy"]))
+    def fork(self, run: str, told: Any, key: str, result: str) -> None:
+        steps = [StepRecord("a", key, b"h", True, result * 300, False)]
+        self.both("create", run, About("forked", text="y" * 500), events(run, told), steps)
+
+    @rule(run=st.sampled_from(RUNS), told=EVENTS, key=st.sampled_from(KEYS), over=st.sets(st.sampled_from(UNITS)))
+    def edit(self, run: str, told: Any, key: str, over: set[str]) -> None:
+        steps = [StepRecord("c", key, b"h", True, {"z": 1}, False)]
+        over = {unit for unit in over if unit.startswith(run)}
+        self.both("edit", run, About("edited", text="z" * 500), events(run, told), steps, over)
 
     @rule(unit=st.sampled_from(UNITS))
     def claim(self, unit: str) -> None:
@@ -129,7 +141,7 @@ class Journals(RuleBasedStateMachine):
     def read_the_same(self) -> None:
         self.both("runs")
         for run in RUNS:
-            for name in ("events", "signals", "cut_short", "cancel_requested"):
+            for name in ("about", "abouts", "events", "steps", "signals", "cut_short", "cancel_requested"):
                 self.both(name, run)
 
 

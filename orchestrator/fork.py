@@ -1,0 +1,86 @@
+"""A new run that takes over what another one did, up to a task, and does the rest anew: `fork_run`.
+
+What is taken over was paid for by the other run: it stands in the fork's record, and counts in none of its budgets.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from agents.tools import builtin
+from orchestrator.edit import Edit, edit_of, events_of_fork, moved_steps
+from orchestrator.events import Event, RunStarted
+from orchestrator.journal import Journal
+from orchestrator.runtime import Run, about_of, inputs_for, leave_unanswered, new_run_id, resume_run
+from orchestrator.squad import Squad
+from orchestrator.work import Ask
+
+if TYPE_CHECKING:
+    from agents.turn import Complete
+
+
+async def edit_of_run(
+    squad: Squad,
+    run_id: str,
+    *,
+    journal: Journal,
+    start: str | None = None,
+    inputs: Mapping[str, Any] | None = None,
+) -> Edit:
+    """Return what becomes of a recorded run when it is resumed as edited, or forked: what is kept, what runs again.
+
+    Nothing is recorded, nobody is asked. `start` names a task that runs again whatever was edited; `inputs` replace
+    those of the run. Raises `RunNotFound`, `UnknownTask`, `EditUnknown`, and `PlanError` for inputs that do not fit.
+    """
+    about, events = await journal.about(run_id), await journal.events(run_id)
+    plan = squad.plan({**inputs_for(squad, about), **(inputs or {})})
+    return edit_of(about, events, plan, about_of(squad, plan, about.options, 0.0), start)
+
+
+@asynccontextmanager
+async def fork_run(
+    squad: Squad,
+    source: str,
+    *,
+    journal: Journal,
+    start: str | None = None,
+    inputs: Mapping[str, Any] | None = None,
+    out: Path | str | None = None,
+    run_id: str | None = None,
+    manager: Complete | None = None,
+    environ: Mapping[str, str] | None = None,
+    max_cost_usd: float | None = None,
+    timeout_s: float | None = None,
+    ask: Ask = leave_unanswered,
+    clock: Callable[[], float] = time.time,
+    state: Path | None = None,
+) -> AsyncIterator[Run]:
+    """Begin a new run that shares the record of `source`, and drive it as `resume_run` does.
+
+    The task `start`, what `squad` and `inputs` changed, and all that needs these run anew; everything else is taken
+    over as it stands, files among it, and is not paid again. `source` stays as it is, and may be at work meanwhile.
+    Caps that are not given are those of `source`; what it spent counts in none of them. Raises what `edit_of_run` and
+    `resume_run` raise, and `RunExists`.
+    """
+    was, past, now = await journal.about(source), await journal.events(source), clock()
+    folder = None if out is None else Path(out)
+    plan = squad.plan({**inputs_for(squad, was), **(inputs or {})}, tools=builtin(folder))
+    caps = {"max_cost_usd": max_cost_usd, "timeout_s": timeout_s}
+    options = {
+        **was.options,
+        **{cap: value for cap, value in caps.items() if value is not None},
+        "out": None if folder is None else str(folder.absolute()),
+    }
+    about = about_of(squad, plan, options, now)
+    edit = edit_of(was, past, plan, about, start)
+    name, shown = run_id or new_run_id(plan.name, now), None if folder is None else str(folder)
+    started = RunStarted(plan.name, tuple(plan.tasks), bool(options.get("stub")), shown)
+    events = events_of_fork(source, past, edit, Event(name, "", 0, 1, now, started))
+    await journal.create(name, about, events, moved_steps(await journal.steps(source), edit.kept))
+    given: dict[str, Any] = {"manager": manager, "environ": environ, "ask": ask, "clock": clock, "state": state}
+    async with resume_run(squad, name, journal=journal, **given) as run:
+        yield run
