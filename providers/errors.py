@@ -26,7 +26,9 @@ The router reads `recovery` and `fault`; it has no ladder of types.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from enum import StrEnum
+from math import ceil
 from typing import ClassVar, Literal, Self
 
 
@@ -198,22 +200,34 @@ class NoRoute(RoutingError):
 
     def __init__(self, reasons: Mapping[str, str], earliest: float | None = None) -> None:
         lines = "; ".join(f"{name}: {reason}" for name, reason in reasons.items()) or "no candidate is configured"
-        super().__init__(f"no provider can take this turn: {lines}")
+        super().__init__(f"no provider can take this turn: {lines}{_come_back(earliest)}")
         self.reasons = dict(reasons)
         self.earliest = earliest
 
 
 class AllAttemptsFailed(ExceptionGroup[ProviderError], RoutingError):
-    """Every attempt failed; `.exceptions` holds them in order of attempt."""
+    """Every attempt failed; `.exceptions` holds them in order of attempt.
 
-    def __new__(cls, message: str, exceptions: Sequence[ProviderError]) -> Self:
+    `earliest` (epoch seconds): when a candidate may be asked again; None: nobody knows, or waiting changes nothing.
+    """
+
+    def __new__(
+        cls,
+        message: str,
+        exceptions: Sequence[ProviderError],
+        earliest: float | None = None,  # noqa: ARG004  # `__init__` takes it
+    ) -> Self:
         return super().__new__(cls, message, exceptions)
 
+    def __init__(self, message: str, exceptions: Sequence[ProviderError], earliest: float | None = None) -> None:
+        super().__init__(message, exceptions)
+        self.earliest = earliest
+
     def derive(self, excs: Sequence[ProviderError]) -> AllAttemptsFailed:  # type: ignore[override]  # same element type
-        return AllAttemptsFailed(self.message, excs)
+        return AllAttemptsFailed(self.message, excs, self.earliest)
 
     def __str__(self) -> str:
-        return f"{self.message}: " + "; ".join(str(e) for e in self.exceptions)
+        return f"{self.message}: " + "; ".join(str(e) for e in self.exceptions) + _come_back(self.earliest)
 
 
 class BudgetSpent(RoutingError):
@@ -228,6 +242,12 @@ class BudgetSpent(RoutingError):
             f" after {_amount(kind, spent)}"
         )
         self.which, self.kind, self.cap, self.spent, self.wanted = which, kind, cap, spent, wanted
+
+
+def _come_back(earliest: float | None) -> str:
+    return (
+        "" if earliest is None else f"; ask again from {datetime.fromtimestamp(ceil(earliest), UTC):%Y-%m-%dT%H:%M:%SZ}"
+    )
 
 
 def _amount(kind: str, value: float) -> str:

@@ -275,7 +275,9 @@ def attempts(
     finally:
         if waits:
             fleet.line.leave(run, served=False)
-    raise AllAttemptsFailed(f"no model answered in {len(errors)} attempts", errors)
+    afterwards = choose(fleet, request, now)
+    earliest = afterwards.until if isinstance(afterwards, Hold) else now if isinstance(afterwards, Route) else None
+    raise AllAttemptsFailed(f"no model answered in {len(errors)} attempts", errors, earliest)
 
 
 def _round(

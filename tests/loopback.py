@@ -111,7 +111,7 @@ class Loopback:
 class _Server(ThreadingHTTPServer):
     daemon_threads = False
     block_on_close = True
-    request_queue_size = 128
+    request_queue_size = 2048
 
     def __init__(self, address: tuple[str, int], loopback: Loopback) -> None:
         super().__init__(address, _Handler)
@@ -123,6 +123,7 @@ class _Server(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # else each answer on a kept connection waits 40 ms for an acknowledgement
     server: _Server
 
     def setup(self) -> None:
@@ -131,7 +132,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def handle_one_request(self) -> None:
         # An idle kept connection must not hold up the stop.
-        while not select.select([self.connection], [], [], POLL_S)[0]:
+        while not self.readable():
             if self.loopback.stopping.is_set():
                 self.close_connection = True
                 return
@@ -203,12 +204,17 @@ class _Handler(BaseHTTPRequestHandler):
         """Send nothing for `seconds`, or until the client leaves or the test is over."""
         until = time.monotonic() + seconds
         while time.monotonic() < until and not self.loopback.stopping.is_set():
-            readable, _, _ = select.select([self.connection], [], [], POLL_S)
-            if readable and not self._peek():
+            if self.readable() and not self._peek():
                 self.seen.left_at = time.monotonic()
                 self.seen.left.set()
                 self.close_connection = True
                 return
+
+    def readable(self) -> bool:
+        """Wait a moment for something to read. A select would end at the 1024th socket."""
+        waiting = select.poll()
+        waiting.register(self.connection, select.POLLIN)
+        return bool(waiting.poll(POLL_S * 1000))
 
     def _peek(self) -> bytes:
         with suppress(ConnectionError):

@@ -1,0 +1,155 @@
+"""The failover exam, 20 to 24: outages, recoveries, slowness, and callers who leave."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import replace
+from itertools import pairwise
+
+import anyio
+import anyio.to_thread
+import pytest
+
+from providers.errors import AllAttemptsFailed, NoRoute, Overloaded, StreamBroken
+from providers.health import CLOSED, FAULTS_TO_OPEN, FIRST_REST_S, FIRST_ROOM
+from providers.messages import Needs
+from providers.policy import Policy
+from providers.retries import FLOOR
+from tests.loopback import ANSWER, WORDS, Seen
+from tests.providers.exam.lab import ASK, PATIENT, Lab, within
+
+pytestmark = [
+    pytest.mark.anyio,
+    # As in test_faults.py: httpcore2's inner generator is left to trio's garbage collector.
+    pytest.mark.filterwarnings("ignore:Async generator 'httpcore2.*:ResourceWarning"),
+]
+
+
+async def test_20_with_everything_down_an_outage_does_not_multiply_traffic(lab: Lab):
+    callers = 200
+    providers = [lab.provider("full", "503"), lab.provider("sick", "torn=0"), lab.provider("late", "500")]
+    async with lab.manager(*providers) as manager:
+        # All at once: no breaker has seen anything yet, the budget of retries alone holds them back.
+        failures = await lab.ask_at_once(manager, callers, within(0.6))
+        calls = len(lab.calls)
+        assert callers <= calls <= callers * (1 + Policy({}).retry_budget) + FLOOR
+        assert {type(failure) for failure in failures} <= {AllAttemptsFailed, NoRoute}
+        longest = max((f for f in failures if isinstance(f, AllAttemptsFailed)), key=lambda f: len(f.exceptions))
+        assert [(e.provider, type(e)) for e in longest.exceptions][:2] == [("full", Overloaded), ("sick", StreamBroken)]
+        # Whoever comes later asks nobody, and hears each reason and when to come back.
+        failure: Exception = failures[-1]
+        while not isinstance(failure, NoRoute):
+            (failure,) = await lab.ask_at_once(manager, 1, within(0.6))
+        calls = len(lab.calls)
+        with pytest.raises(NoRoute) as refused:
+            await lab.ask(manager, within(0.6))
+        assert len(lab.calls) == calls <= (callers + 10) * (1 + Policy({}).retry_budget) + FLOOR
+        opens = {name: manager.fleet.standings[name].breaker.open_until for name in refused.value.reasons}
+        assert set(opens) == {"full/m", "sick/m", "late/m"}
+        assert refused.value.earliest == min(opens.values())
+        assert "ask again from 20" in str(refused.value)
+
+
+async def test_20_the_error_lists_each_cause_and_when_to_come_back(lab: Lab):
+    async with lab.manager(lab.provider("full", "429=60"), lab.provider("gone", "day-spent=2h")) as manager:
+        with pytest.raises(AllAttemptsFailed) as failed:
+            await lab.ask(manager)
+        assert failed.value.earliest == pytest.approx(lab.clock() + 60, abs=2)
+    assert lab.calls == ["full", "gone"]
+    for cause in ("full/m: slow down (HTTP 429)", "gone/m: Limit of requests per day", "ask again from 20"):
+        assert cause in str(failed.value)
+
+
+async def open_breaker(lab: Lab, manager, name: str) -> None:
+    for _ in range(FAULTS_TO_OPEN):
+        with pytest.raises(AllAttemptsFailed):
+            await lab.ask(manager, within(0.3))
+    assert manager.fleet.standings[name].breaker.state(lab.clock()) == "open"
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])  # httpx2 takes seconds for so many connections
+async def test_21_after_a_recovery_one_probe_goes_out_for_a_thousand_waiters(lab: Lab):
+    waiters, slow = 1000, 0.4
+    modes = [*["503"] * FAULTS_TO_OPEN, f"slow={slow}", "slow=0.05"]
+    async with lab.manager(lab.provider("only", *modes), attempts_per_turn=1, timeouts=PATIENT) as manager:
+        await open_breaker(lab, manager, "only/m")
+        lab.skip(FIRST_REST_S - 0.5)
+        ends = await lab.ask_at_once(manager, waiters, within(30))
+    assert [end for end in ends if isinstance(end, Exception)] == []
+    arrivals = [seen.at for seen in lab.to("only")[FAULTS_TO_OPEN:]]
+    assert len(arrivals) == waiters
+    probe, *others = arrivals
+    assert min(others) >= probe + slow, "before the first success nobody else goes out"
+    answered = min(others)
+    assert sum(at < answered + 0.05 for at in others) <= FIRST_ROOM, "then few, and more with each answer"
+
+
+async def test_22_a_flapping_provider_is_asked_ever_more_rarely(lab: Lab):
+    """It is down, well for one call, down again: each time it is left alone twice as long, and nobody notices."""
+    seconds, asked_at = 300, []
+
+    def rule(seen: Seen) -> str:
+        asked_at.append(lab.clock())
+        well = len(asked_at) > FAULTS_TO_OPEN and (len(asked_at) - FAULTS_TO_OPEN) % 2 == 1
+        return "ok" if well else "503"
+
+    async with lab.manager(lab.provider("flaps", rule=rule), lab.provider("spare", "ok")) as manager:
+        for _ in range(seconds):
+            assert (await lab.ask(manager)).text == ANSWER
+            lab.skip(1.0)
+    rests = [later - earlier for earlier, later in pairwise(asked_at) if later - earlier > 2]
+    assert [round(rest / FIRST_REST_S) for rest in rests] == [1, 2, 4]
+    assert lab.calls.count("flaps") == FAULTS_TO_OPEN + 2 * 3
+    assert lab.calls.count("spare") == seconds - 3
+
+
+@pytest.mark.parametrize("strategy", ["tier", "latency"])
+async def test_23_traffic_moves_off_a_slow_provider_within_a_second(lab: Lab, strategy: str):
+    became_slow = math.inf
+
+    def rule(seen: Seen) -> str:
+        return "slow=0.8" if seen.at >= became_slow else "ok"
+
+    providers = (lab.provider("first", rule=rule), lab.provider("other", "ok"))
+    async with lab.manager(*providers, strategy=strategy, timeouts=PATIENT) as manager:
+        for name in ("first/m", "other/m"):  # both are known
+            await lab.ask(manager, replace(ASK, needs=Needs(model=name)))
+        async with anyio.create_task_group() as load:
+            for number in range(80):
+                if number == 10:
+                    became_slow = time.monotonic()
+                load.start_soon(lab.ask, manager)
+                await anyio.sleep(0.02)
+            load.cancel_scope.cancel()
+    late = [name for name, seen in zip(lab.calls, lab.loopback.requests, strict=True) if seen.at > became_slow + 1.0]
+    assert len(late) > 5
+    assert late.count("first") <= 0.1 * len(late)
+    if strategy == "tier":
+        assert lab.calls[2:12] == ["first"] * 10, "before that the policy's order held"
+
+
+async def test_24_a_caller_that_leaves_closes_the_socket_in_100_ms_and_releases_what_it_reserved(lab: Lab):
+    took: list[float] = []
+    async with lab.manager(lab.provider("only", "stall"), timeouts=PATIENT) as manager:
+        for leaves in range(3):
+            if lab.how == "stream":
+                async with manager.stream(ASK) as deltas:
+                    assert (await anext(deltas)).text == WORDS[0]
+                    left = time.monotonic()
+            else:
+                with anyio.move_on_after(0.3) as scope:
+                    await lab.ask(manager)
+                left = time.monotonic()
+                assert scope.cancelled_caught
+            assert not lab.ledger.open
+            seen = lab.to("only")[leaves]
+            assert await anyio.to_thread.run_sync(seen.left.wait, 2)
+            took.append(seen.left_at - left)
+        assert manager.fleet.standings["only/m"].in_flight == 0
+        assert manager.fleet.standings["only/m"].breaker == CLOSED
+        requests, tokens = await lab.booked(manager, "only")
+        assert requests == 3
+        assert 0 < tokens <= 3 * (ASK.input_tokens + ASK.max_output_tokens)
+    assert min(took) <= 0.1  # each of them, on a machine that does nothing else
+    assert max(took) <= 1.0
