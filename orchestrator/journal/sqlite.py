@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterator, Sequence
 from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from pathlib import Path
@@ -41,6 +42,11 @@ T = TypeVar("T")
 POLL_S = 0.2
 """How often a watcher looks for what another process recorded."""
 DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+LAST_OF_RUN = """
+    SELECT coalesce(max(seq), 0) FROM places p JOIN events e INDEXED BY event_ids ON e.place = p.id
+    WHERE p.run = (SELECT id FROM runs WHERE run = ?)
+    """
+"""Asks an index, not the table itself: a row that lost its place in one of them stands in the other."""
 
 
 class _Done(NamedTuple):
@@ -64,16 +70,7 @@ class SqliteJournal:
         """What units that were claimed again will ask for first: they reach their first new step without waiting."""
         with self._explained():
             self._make_folder()
-            connection = self._connect()
-            try:
-                connection.execute("PRAGMA journal_mode = WAL")
-                connection.execute("PRAGMA synchronous = FULL")
-                prepare(connection)
-                connection.execute("BEGIN IMMEDIATE")  # a file that can only be read is found out now
-                connection.execute("ROLLBACK")
-            except BaseException:
-                connection.close()
-                raise
+            connection = self._open()
         self._writer = Writer(connection, self._explain, self._rows)
         self._grown = anyio.Event()
 
@@ -300,6 +297,9 @@ class SqliteJournal:
 
         def work(db: sqlite3.Connection) -> list[tuple[int, Event]]:
             rows = db.execute(query, (run, after_seq)).fetchall()
+            expected = after_seq + len(rows) if after_seq else db.execute(LAST_OF_RUN, (run,)).fetchone()[0]
+            if [row[0] for row in rows] != [*range(after_seq + 1, expected + 1)]:
+                raise JournalDamaged("events are missing")
             return [
                 (seq, Event(run, path, turn, number, at, unpacked(db, sealed, seq, path, turn, number, at)))
                 for seq, path, turn, number, at, *sealed in rows
@@ -350,6 +350,20 @@ class SqliteJournal:
         except OSError as error:
             raise JournalUnusable(f"{self.path.parent} cannot be made: {error.strerror or error}") from error
 
+    def _open(self) -> sqlite3.Connection:
+        """Return the writer's connection, to a file that is a journal of this release."""
+        connection = self._connect()
+        try:
+            _use_log(connection)
+            connection.execute("PRAGMA synchronous = FULL")
+            prepare(connection)
+            connection.execute("BEGIN IMMEDIATE")  # a file that can only be read is found out now
+            connection.execute("ROLLBACK")
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
     def _connect(self) -> sqlite3.Connection:
         return sqlite3.connect(self.path, timeout=60, isolation_level=None, check_same_thread=False)
 
@@ -368,7 +382,7 @@ class SqliteJournal:
     def _explained(self) -> Iterator[None]:
         try:
             yield
-        except (sqlite3.Error, JournalError) as error:
+        except (sqlite3.Error, UnicodeDecodeError, JournalError) as error:
             explained = self._explain(error)
             if explained is error:
                 raise
@@ -376,9 +390,7 @@ class SqliteJournal:
 
     def _explain(self, error: BaseException) -> BaseException:
         """Return what the failure means for who uses the journal."""
-        if isinstance(error, JournalDamaged) or (
-            isinstance(error, sqlite3.Error) and (getattr(error, "sqlite_errorcode", 0) & 0xFF) in DAMAGED
-        ):
+        if _is_damage(error):
             return self._damaged(str(error))
         if isinstance(error, sqlite3.Error):
             return JournalUnusable(f"the journal {self.path} cannot be used: {error}")
@@ -398,6 +410,27 @@ class SqliteJournal:
         if rows:
             grown, self._grown = self._grown, anyio.Event()
             grown.set()
+
+
+def _use_log(connection: sqlite3.Connection) -> None:
+    """Set WAL mode. SQLite does not wait by itself where another process is setting it for the same new file."""
+    for tries_left in range(100, -1, -1):
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if not tries_left or error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+                raise
+            time.sleep(0.05)
+        else:
+            return
+
+
+def _is_damage(error: BaseException) -> bool:
+    """Return whether the failure means that the file is not what was written. A message of SQLite may quote it."""
+    if isinstance(error, sqlite3.Error):
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        return code in DAMAGED or "decode to UTF-8" in str(error)
+    return isinstance(error, JournalDamaged | UnicodeDecodeError)
 
 
 def _changed(unit: str, key: str) -> StepChanged:

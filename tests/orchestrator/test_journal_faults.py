@@ -7,19 +7,22 @@ import random
 import resource
 import shutil
 import sqlite3
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
 from orchestrator.errors import OrchestratorError
-from orchestrator.events import Event, TaskEnded
+from orchestrator.events import Event, RunFinished, TaskEnded
 from orchestrator.journal import About, JournalDamaged, JournalUnusable
 from orchestrator.journal.schema import MIGRATIONS
 from orchestrator.journal.sqlite import SqliteJournal
 from orchestrator.runtime import open_run, resume_run
+from tests.orchestrator.crashes import WORLD
 from tests.orchestrator.squads import Answers, squad
 
 pytestmark = pytest.mark.anyio
@@ -29,43 +32,90 @@ def event(seq: int) -> Event:
     return Event("r", "a", 0, seq, 1.5, TaskEnded("a", "ok", {"n": seq, "text": f"answer {seq} " * 40}))
 
 
+TURNS = range(1, 40)
+
+
 async def written(file: Path) -> Path:
     """Return the file of a closed journal with a run in it."""
     async with SqliteJournal(file) as journal:
-        await journal.create("r", About("pair", text="name: pair\n" * 40))
-        fence = await journal.claim("r/a", "me") or 0
-        for seq in range(1, 40):
-            await journal.begin("r/a", f"turn-{seq}", b"h", fence)
-            await journal.finish("r/a", f"turn-{seq}", fence, f"answer {seq}" * 40, [event(seq)])
+        await write_run(journal)
     return file
 
 
+async def write_run(journal: SqliteJournal) -> None:
+    await journal.create("r", About("pair", text="name: pair\n" * 40))
+    fence = await journal.claim("r/a", "me") or 0
+    for turn in TURNS:
+        await journal.begin("r/a", f"turn-{turn}", b"h", fence)
+        await journal.finish("r/a", f"turn-{turn}", fence, f"answer {turn}" * 40, [event(turn)])
+    await journal.begin("r/a", "turn-40", b"h", fence)
+    await journal.signal("r", "note", "hold on " * 40, "once")
+
+
 async def read(file: Path) -> list[Any]:
+    """Return all that the journal tells of the run, as whoever goes on with it asks for it."""
     async with SqliteJournal(file) as journal:
-        return [await journal.about("r"), *await journal.events("r")]
+        told = [await journal.about("r"), await journal.events("r"), await journal.signals("r")]
+        told.append(await journal.cut_short("r"))
+        fence = await journal.claim("r/a", "me") or 0
+        return [*told, *[await journal.begin("r/a", f"turn-{turn}", b"h", fence) for turn in TURNS]]
 
 
-async def test_no_flipped_byte_and_no_cut_invents_anything(tmp_path: Path) -> None:
+def torn(data: bytes) -> Iterator[bytes]:
+    """Yield the file with a bit of each page flipped, four times, and cut off after each page and inside it."""
+    dice = random.Random(1)
+    for start in range(0, len(data), 4096):
+        for _ in range(4):
+            flipped = bytearray(data)
+            flipped[start + dice.randrange(4096)] ^= 1 << dice.randrange(8)
+            yield bytes(flipped)
+        if start:
+            yield data[:start]
+            yield data[: start + dice.randrange(1, 4096)]
+
+
+async def test_no_flipped_bit_and_no_cut_invents_anything(tmp_path: Path) -> None:
     file = await written(tmp_path / "journal.db")
-    whole, data = await read(file), file.read_bytes()
-    dice, refused = random.Random(1), 0
-    for number in range(120):
+    data = file.read_bytes()
+    whole, refused = await read(file), 0
+    for number, found in enumerate(torn(data)):
         copy = tmp_path / str(number) / "journal.db"
         copy.parent.mkdir()
-        torn = bytearray(data)
-        if number % 3:
-            torn[dice.randrange(len(torn))] ^= 1 << dice.randrange(8)
-        else:
-            del torn[dice.randrange(4096, len(torn)) :]
-        copy.write_bytes(torn)
+        copy.write_bytes(found)
         try:
             assert await read(copy) == whole
         except (JournalUnusable, OrchestratorError) as error:
             refused += 1
             if isinstance(error, JournalDamaged):
-                assert copy.with_name("journal.db.damaged").read_bytes() == bytes(torn), "kept as it was found"
+                assert copy.with_name("journal.db.damaged").exists(), "kept beside it"
         shutil.rmtree(copy.parent)
     assert refused > 40
+
+
+async def test_a_torn_log_of_a_killed_process_loses_its_end_at_most(tmp_path: Path) -> None:
+    async with SqliteJournal(tmp_path / "journal.db") as journal:
+        await write_run(journal)
+        whole = await journal.events("r")
+        data, log = (tmp_path / "journal.db").read_bytes(), (tmp_path / "journal.db-wal").read_bytes()
+    lengths, dice = set(), random.Random(1)
+    for number in range(40):
+        copy = tmp_path / str(number) / "journal.db"
+        copy.parent.mkdir()
+        copy.write_bytes(data)
+        found, place = bytearray(log), dice.randrange(len(log))
+        if number % 2:
+            found[place] ^= 1 << dice.randrange(8)
+        else:
+            del found[place:]
+        copy.with_name("journal.db-wal").write_bytes(found)
+        try:
+            async with SqliteJournal(copy) as journal:
+                events = await journal.events("r")
+                assert events == whole[: len(events)]
+                lengths.add(len(events))
+        except JournalUnusable:
+            pass  # the tables themselves were in what was lost, or it is told as damaged
+    assert len(lengths) > 5
 
 
 async def test_what_is_no_journal_is_left_alone(tmp_path: Path) -> None:
@@ -90,14 +140,39 @@ async def test_a_folder_that_is_none_is_said(tmp_path: Path) -> None:
         SqliteJournal(tmp_path / "file" / "journal.db")
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere: run the tests as another user")
-async def test_a_folder_that_can_only_be_read_is_said(tmp_path: Path) -> None:
-    tmp_path.chmod(0o500)
+@contextmanager
+def as_nobody() -> Iterator[None]:
+    """Be a user whom folders' modes hold: root's own are not held by any."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(65534)
     try:
-        with pytest.raises(JournalUnusable):
-            SqliteJournal(tmp_path / "journal.db")
+        yield
     finally:
-        tmp_path.chmod(0o700)
+        os.seteuid(0)
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that every user reaches, and none can write to."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        yield folder
+        folder.chmod(0o700)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the modes of folders are those of POSIX")
+async def test_a_folder_that_can_only_be_read_is_said_before_anything_is_spent(open_folder: Path) -> None:
+    new, old, manager = open_folder / "new.db", open_folder / "old.db", Answers()
+    await written(old)
+    open_folder.chmod(0o555)
+    for file in (new, old):
+        with as_nobody(), pytest.raises(JournalUnusable, match=str(file)):
+            async with SqliteJournal(file) as journal, open_run(squad({"a": "x"}), journal=journal, manager=manager):
+                pass
+    assert manager.asked == []
 
 
 @contextmanager
@@ -138,6 +213,25 @@ async def test_a_disk_that_is_full_at_any_write_stops_the_run_and_it_goes_on_lat
     assert stopped > 3
 
 
+async def test_a_disk_that_is_full_while_the_journal_is_made_is_said_as_that(tmp_path: Path) -> None:
+    refused = set()
+    for number, room in enumerate(range(0, 200_000, 4096)):
+        file = tmp_path / str(number) / "journal.db"
+        try:
+            with largest_file(room):
+                await written(file)
+        except JournalUnusable as error:
+            refused.add(str(error).rpartition(": ")[2])
+            await written(file.with_name("other.db"))
+        else:
+            break
+        if file.exists():
+            async with SqliteJournal(file) as journal:
+                await journal.runs()
+    assert refused
+    assert refused <= {"disk I/O error", "database or disk is full"}
+
+
 async def with_room(given: Any, file: Path, manager: Answers, size: int) -> bool:
     """Return whether a run came to its end with files of at most `size` bytes."""
     async with SqliteJournal(file) as journal:
@@ -153,3 +247,48 @@ async def with_room(given: Any, file: Path, manager: Answers, size: int) -> bool
 
 def largest_in(folder: Path) -> int:
     return max(file.stat().st_size for file in folder.iterdir() if file.is_file())
+
+
+PROCESSES, RUNS = 4, 6
+FLOCK = squad(
+    {"a": "x", "b": "y", "c": {"agent": "bob", "needs": ["a", "b"], "description": "z"}},
+    outputs={"c": "${{ tasks.c.output }}"},
+)
+
+
+def work_beside_others(file: str, number: int) -> None:
+    """Be one of several processes that make and use one journal at once, for many runs at once."""
+
+    async def one(journal: SqliteJournal, name: str) -> None:
+        manager = Answers(lambda agent, request: f"{agent} in {name} " * 20)
+        async with open_run(FLOCK, run_id=name, journal=journal, manager=manager) as run:
+            async for _ in run:
+                pass
+        assert run.result.status == "done"
+
+    async def all_of_them() -> None:
+        async with SqliteJournal(file) as journal, anyio.create_task_group() as tasks:
+            for run in range(RUNS):
+                tasks.start_soon(one, journal, f"run-{number}-{run}")
+
+    anyio.run(all_of_them)
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_processes_on_one_folder_record_all_of_their_runs(tmp_path: Path) -> None:
+    file = tmp_path / "state" / "journal.db"
+    made = [WORLD.Process(target=work_beside_others, args=(str(file), number)) for number in range(PROCESSES)]
+    for process in made:
+        process.start()
+    for process in made:
+        process.join(60)
+    assert [process.exitcode for process in made] == [0] * PROCESSES
+    async with SqliteJournal(file) as journal:
+        lines = {line.run: line.status for line in await journal.runs(1000)}
+        assert lines == {f"run-{n}-{run}": "done" for n in range(PROCESSES) for run in range(RUNS)}
+        for name in lines:
+            events = await journal.events(name)
+            finished = events[-1].data
+            assert isinstance(finished, RunFinished)
+            assert finished.outputs == {"c": f"bob in {name} " * 20}
+            assert [event.type for event in events].count("turn.ended") == 3
