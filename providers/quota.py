@@ -58,10 +58,10 @@ class Book:
         self._tallies: dict[str, Tally] = {}
 
     def reserve(self, amounts: Amounts, lease: str, now: float, expires: float) -> Refused | None:
-        tallies = [self._tally(meter) for meter, _ in amounts]
-        if refused := _last_to_have_room(zip(tallies, amounts, strict=True), now):
+        asked = [(self._tally(meter), meter, amount) for meter, amount in amounts]
+        if refused := _last_to_have_room(asked, now):
             return refused
-        for tally, (meter, amount) in zip(tallies, amounts, strict=True):
+        for tally, meter, amount in asked:
             tally.hold(lease, amount, meter.amount, now, expires)
         return None
 
@@ -85,25 +85,24 @@ class Book:
 
     def _tally(self, meter: Meter) -> Tally:
         tally = self._tallies.get(meter.key)
-        if tally is None:
-            tally = self._tallies[meter.key] = Tally(meter.window)
-        elif tally.window is not meter.window and tally.window != meter.window:
-            tally = self._tallies[meter.key] = Tally(meter.window, tally.count())
+        if tally is not None and (tally.window is meter.window or tally.window == meter.window):
+            return tally
+        tally = self._tallies[meter.key] = Tally(meter.window, NOTHING if tally is None else tally.count())
         return tally
 
 
 def check(state: State, amounts: Amounts, now: float) -> Refused | None:
     """Return the last of the meters to have room, or None: all have it now."""
-    return _last_to_have_room([(_tally(state, meter), (meter, amount)) for meter, amount in amounts], now)
+    return _last_to_have_room([(_tally(state, meter), meter, amount) for meter, amount in amounts], now)
 
 
 def reserve(state: State, amounts: Amounts, lease: str, now: float, expires: float) -> tuple[State, Refused | None]:
     """Return the state with all of `amounts` held until `expires`, or the same state and who refused: all or none."""
-    asked = [(_tally(state, meter), (meter, amount)) for meter, amount in amounts]
+    asked = [(_tally(state, meter), meter, amount) for meter, amount in amounts]
     if (refused := _last_to_have_room(asked, now)) is not None:
         return state, refused
     held = dict(state)
-    for tally, (meter, amount) in asked:
+    for tally, meter, amount in asked:
         tally.hold(lease, amount, meter.amount, now, expires)
         held[meter.key] = tally.count()
     return held, None
@@ -153,9 +152,9 @@ def _tally(state: State, meter: Meter) -> Tally:
     return Tally(meter.window, state.get(meter.key, NOTHING))
 
 
-def _last_to_have_room(asked: Iterable[tuple[Tally, tuple[Meter, float]]], now: float) -> Refused | None:
+def _last_to_have_room(asked: Iterable[tuple[Tally, Meter, float]], now: float) -> Refused | None:
     last = None
-    for tally, (meter, amount) in asked:
+    for tally, meter, amount in asked:
         if tally.lacks(meter.amount, amount, now):
             until = tally.room_at(meter.amount, amount, now)
             if last is None or until > last.until:

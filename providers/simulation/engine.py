@@ -11,6 +11,7 @@ part of each limit with instances that have no use for it. Hedged attempts are n
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from heapq import heappop, heappush
@@ -30,6 +31,7 @@ from providers.simulation.load import Kind, arrivals, dice, kinds
 from providers.simulation.records import Records
 from providers.simulation.report import Report
 from providers.simulation.scenario import EVERY, Behaviour, Load, Scenario
+from providers.simulation.summary import summary
 from providers.simulation.terms import AllTerms, Terms
 from providers.simulation.vendors import vendors
 
@@ -37,6 +39,8 @@ KEY = "simulated"
 """Stands for every provider's key, and for what else its address may need."""
 
 Act = Callable[[Any, float], None]
+Event = tuple[float, int, Act, Any]
+"""When, its number (of two at one instant the earlier one made comes first), what happens, and to whom."""
 
 
 def run(
@@ -132,22 +136,28 @@ class Simulation:
             self._kinds.append(kinds(each, sum(map(len, self._kinds))))
         self._arrivals = [arrivals(each, starts, dice(seed, "load", at)) for at, each in enumerate(load)]
         self._dice = dice(seed, "sizes")
-        self._heap: list[tuple[float, int, Act, Any]] = []
+        self._heap: list[Event] = []
+        self._trips: deque[Event] = deque()
+        """Messages on their way to the ledger and back: all take as long, so they come in the order they were sent."""
         self._events = self._turns = 0
         self._records = Records(scenario, policy, candidates, load, seed, log)
 
     def run(self) -> Report:
         for at in range(len(self._arrivals)):
             self._expect(at)
-        heap = self._heap
-        while heap:
-            now, _, act, subject = heappop(heap)
-            act(subject, now)
-        return self._records.report(self._vendors, self._terms.limits, self._routers[0].fleet)
+        heap, trips = self._heap, self._trips
+        while heap or trips:
+            event = trips.popleft() if trips and (not heap or trips[0] < heap[0]) else heappop(heap)
+            event[2](event[3], event[0])
+        return summary(self._records, self._vendors, self._terms.limits, self._routers[0].fleet)
 
     def _at(self, when: float, act: Act, subject: Any) -> None:
         self._events += 1
         heappush(self._heap, (when, self._events, act, subject))
+
+    def _trip(self, now: float, act: Act, subject: Any) -> None:
+        self._events += 1
+        self._trips.append((now + self._delay, self._events, act, subject))
 
     def _expect(self, load: int) -> None:
         when = next(self._arrivals[load], None)
@@ -187,7 +197,7 @@ class Simulation:
         if terms is None or terms.bound is None:
             self._call(turn, now)
         elif self._delay:
-            self._at(now + self._delay, self._reserve, turn)
+            self._trip(now, self._reserve, turn)
         else:
             self._reserve(turn, now)
 
@@ -198,7 +208,7 @@ class Simulation:
         turn.refused = self._book.reserve(terms.reserves, turn.name, now, now + effect.timeouts.total + LATE_S)
         then = self._call if turn.refused is None else self._turn_away
         if self._delay:
-            self._at(now + self._delay, then, turn)
+            self._trip(now, then, turn)
         else:
             then(turn, now)
 
@@ -234,7 +244,7 @@ class Simulation:
         if turn.terms is not None and turn.terms.bound is not None:
             closing = (turn.terms, turn.name, error)
             if self._delay:
-                self._at(now + self._delay, self._settle, closing)
+                self._trip(now, self._settle, closing)
             else:
                 self._settle(closing, now)
         elif isinstance(error, RateLimited):
