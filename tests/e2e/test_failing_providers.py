@@ -17,7 +17,7 @@ from tests.loopback import ANSWER, Loopback
 
 pytestmark = [
     pytest.mark.anyio,
-    # As in tests/providers/test_live.py: httpcore2's inner generator is left to trio's garbage collector.
+    # As in tests/providers/exam/test_faults.py: httpcore2's inner generator is left to trio's garbage collector.
     pytest.mark.filterwarnings("ignore:Async generator 'httpcore2.*:ResourceWarning"),
 ]
 

@@ -8,7 +8,8 @@ import anyio
 import anyio.to_thread
 import pytest
 
-from providers.errors import BadReply, ServerFault, StreamBroken, TimedOut
+from providers.errors import BadReply, Overloaded, ServerFault, StreamBroken, TimedOut
+from providers.events import AttemptEnded, AttemptStarted, RouteChosen
 from providers.health import CLOSED, FAULTS_TO_OPEN
 from providers.messages import Ability
 from tests.loopback import ANSWER, WORDS, Seen
@@ -26,9 +27,11 @@ ONE_TOKENS = 19
 
 async def elsewhere(lab: Lab, *modes: str, error: str) -> None:
     """Ask where the first of two providers fails so: the other one answers, each is called once, nobody's twice."""
+    events: list[object] = []
     async with lab.manager(lab.provider("bad", *modes), lab.provider("good", "ok")) as manager:
-        answer = await lab.ask(manager)
+        answer = await lab.ask(manager, emit=events.append)
         assert answer.text == ANSWER
+        assert [type(e) for e in events] == [RouteChosen, AttemptStarted, AttemptEnded, AttemptStarted, AttemptEnded]
         assert [(a.provider, a.outcome, a.error) for a in answer.attempts] == [
             ("bad", "failed", error),
             ("good", "ok", None),
@@ -37,7 +40,7 @@ async def elsewhere(lab: Lab, *modes: str, error: str) -> None:
         assert manager.fleet.standings["bad/m"].breaker.faults == 1
         assert manager.fleet.standings["good/m"].breaker == CLOSED
         assert await lab.booked(manager, "good") == (1, ONE_TOKENS)
-        assert KEY not in repr(answer)
+        assert KEY not in repr((answer, events))
     assert lab.passed in ([], list(WORDS)), "what the first one said was passed on to nobody"
 
 
@@ -51,8 +54,9 @@ async def test_05_a_500_and_then_well_is_asked_again_where_nobody_else_is(lab: L
         assert await lab.booked(manager, "only") == (2, ONE_TOKENS)
 
 
-async def test_05_a_500_is_no_reason_to_wait_where_somebody_else_is(lab: Lab):
-    await elsewhere(lab, "500", error=ServerFault.__name__)
+@pytest.mark.parametrize(("mode", "error"), [("500", ServerFault), ("503", Overloaded)])
+async def test_05_a_500_is_no_reason_to_wait_where_somebody_else_is(lab: Lab, mode: str, error: type[Exception]):
+    await elsewhere(lab, mode, error=error.__name__)
 
 
 async def test_06_a_dead_primary_costs_nothing_and_is_left_alone_soon(lab: Lab):
