@@ -82,6 +82,14 @@ def test_one_variable_makes_a_real_provider(checkout: Path, loopback: Loopback) 
     assert loopback.requests[-1].headers["authorization"] == "Bearer gsk_your_key"
 
 
+def test_a_day_is_simulated_without_a_key_and_drawn(checkout: Path) -> None:
+    command = next(line for block in blocks("sh") for line in block.splitlines() if " simulate " in line)
+    done = run_here(command, checkout)
+    assert done.returncode == 0, done.stdout
+    assert "A working day on two accounts" in done.stdout
+    assert (checkout / "day.svg").read_text("utf-8").startswith("<svg ")
+
+
 def test_embedding_is_short_and_runs(checkout: Path) -> None:
     (code,) = blocks("python")
     assert len(code.splitlines()) <= 12

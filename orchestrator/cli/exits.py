@@ -15,7 +15,7 @@ class Exit(IntEnum):
 
     DONE = 0
     FAILED = 1
-    """The run ended with failed tasks, or validation found errors."""
+    """The run ended with failed tasks, validation found errors, or a claim of a simulation did not hold."""
     USAGE = 2
     INTERNAL = 3
     CREDENTIALS = 4

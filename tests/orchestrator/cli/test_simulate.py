@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from importlib import resources
+from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -201,3 +203,20 @@ def test_mistakes_in_files_have_their_place(call, folder, mine):
     assert "mine.yaml:3:1: error[bad-yaml]" in call("simulate", "mine.yaml").err
     (folder / "bad.yaml").write_text("name: x\nagents: {mary: {persona: analist}}\ntasks: {a: {agent: mary}}\n")
     assert "bad.yaml:2:" in call("simulate", "bad.yaml", "--all-providers").err
+
+
+DOCS = Path(__file__).parents[3] / "docs/simulation.md"
+EXAMPLE = Path(__file__).parents[3] / "examples/scenario.yaml"
+
+
+def test_the_documented_scenario_is_the_example_and_holds(call):
+    (documented,) = re.findall(r"```yaml\n(.*?)```", DOCS.read_text("utf-8"), re.DOTALL)
+    assert documented == EXAMPLE.read_text("utf-8")
+    done = call("simulate", str(EXAMPLE))
+    assert done.code == 0, done.out
+    assert "1,296" in done.out
+
+
+def test_the_page_names_every_shipped_scenario():
+    table = DOCS.read_text("utf-8").partition("## What is shipped")[2]
+    assert sorted(re.findall(r"^\| `([a-z-]+)` \|", table, re.MULTILINE)) == list(shipped())
