@@ -1,4 +1,4 @@
-"""From a candidate's limits to meters, from a call to amounts: what is counted, and for whom. Pure."""
+"""From a candidate's limits, and our own budget, to meters; from a call to amounts: what is counted, for whom. Pure."""
 
 from __future__ import annotations
 
@@ -11,15 +11,20 @@ from typing import Literal
 
 from providers.adapters.rate_headers import Counted, Seen
 from providers.catalog import Candidate, Limit, Metric
-from providers.errors import AuthFailed, ProviderError, TimedOut, Unreachable
+from providers.errors import OWN_BUDGET, AuthFailed, ProviderError, TimedOut, Unreachable
 from providers.messages import Usage
+from providers.policy import Budget
 from providers.prices import cost_of
 from providers.quota import Calendar, Fixed, Meter, Paced, Refused, Rolling, Window, span
 
 NEURON_MICRO_USD = 11.0
 """What Cloudflare charges for a neuron: $0.011 for 1,000 (developers.cloudflare.com/workers-ai/platform/pricing,
 2026-11). It prints no other way to count them."""
+NO_BUDGET = Budget()
 HOLD_S = 30 * 86400.0
+
+NOMINAL = Usage(input=1_000_000, output=1_000_000)
+"""What a model is asked the price of, to know whether it has one."""
 
 Ending = Literal["answered", "refused", "unsent", "unknown"]
 
@@ -33,37 +38,96 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
+class Cap:
+    """One of our own caps on a day's spending. `which` says whose: `day`, `provider openai`, `model openai/gpt-6-luna`.
+
+    `meter` counts micro-USD. A mark has room for one: who takes it tells, alone of all processes, that this share of
+    the cap was reached today.
+    """
+
+    which: str
+    meter: Meter
+    marks: tuple[tuple[float, Meter], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Allowance:
-    """A candidate's limits, each with its meter, and `hold`: a meter that the provider's own refusals shut."""
+    """A candidate's limits, each with its meter, and our own caps on money.
+
+    `hold` is a meter that the provider's own refusals shut; it is in use where there are limits. `refused`: why a
+    candidate cannot be asked at all under our caps.
+    """
 
     limits: tuple[tuple[Limit, Meter], ...]
     hold: Meter
+    caps: tuple[Cap, ...] = ()
+    refused: str | None = None
 
     @property
     def meters(self) -> tuple[Meter, ...]:
-        return (*(meter for _, meter in self.limits), self.hold)
+        hold = (self.hold,) if self.limits else ()
+        return (*(meter for _, meter in self.limits), *(cap.meter for cap in self.caps), *hold)
 
     def call(self, candidate: Candidate, usage: Usage, now: float) -> Call:
-        """Return `usage` with its cost, which is looked up only where a limit counts it."""
-        counted = any(limit.metric in ("usd", "neurons") for limit, _ in self.limits)
+        """Return `usage` with its cost, which is looked up only where something counts it."""
+        counted = self.caps or any(limit.metric in ("usd", "neurons") for limit, _ in self.limits)
         return Call(usage, (cost_of(candidate, usage, now) or 0) if counted else 0)
 
     def sized(self, meter: Meter) -> bool:
         """Whether a smaller call may find room where a larger one does not."""
-        return any(each is meter and limit.metric != "requests" for limit, each in self.limits)
+        return self.cap(meter) is not None or any(
+            each is meter and limit.metric != "requests" for limit, each in self.limits
+        )
+
+    def cap(self, meter: Meter) -> Cap | None:
+        """Return the cap that the meter counts for, None where it is a provider's limit."""
+        return next((cap for cap in self.caps if cap.meter.key == meter.key), None)
 
 
-def allowance(candidate: Candidate) -> Allowance | None:
-    """Return what binds a candidate, None where nothing does."""
+def allowance(candidate: Candidate, budget: Budget = NO_BUDGET, now: float = 0.0) -> Allowance | None:
+    """Return what binds a candidate, None where nothing does. `now`, epoch seconds UTC, picks its price."""
     provider, model = candidate.provider, candidate.model.name
     kept = provider.kept_limits(model)
-    if not kept:
+    caps, refused = _caps(candidate, budget, now)
+    if not kept and not caps and refused is None:
         return None
     account = f"{provider.name}/{_fingerprint(candidate.key)}"
     limits = {meter.key: (limit, meter) for limit in kept for meter in [_meter(account, limit)]}
-    return Allowance(
-        tuple(limits.values()), Meter(f"{account}/{model}/hold", 0.0, Fixed(HOLD_S), "held by the provider")
-    )
+    hold = Meter(f"{account}/{model}/hold", 0.0, Fixed(HOLD_S), "held by the provider")
+    return Allowance(tuple(limits.values()), hold, caps, refused)
+
+
+def _caps(candidate: Candidate, budget: Budget, now: float) -> tuple[tuple[Cap, ...], str | None]:
+    """Return the caps that bind a candidate: none, where it is free. Else why it is refused, where nobody knows."""
+    own = ("day", f"provider {candidate.provider.name}", f"model {full_name(candidate)}")
+    caps = tuple([cap for cap in caps_of(budget) if cap.which in own])
+    price = cost_of(candidate, NOMINAL, now) if caps else 0
+    if price is None and budget.unknown_price == "refuse":
+        return (), f"nobody knows its price, which {caps[0].meter.label} must count"
+    return () if price == 0 else caps, None
+
+
+def caps_of(budget: Budget) -> Iterator[Cap]:
+    """Yield all caps of a budget."""
+    if budget.max_cost_per_day is not None:
+        yield _cap("day", budget.max_cost_per_day, budget)
+    for kind, amounts in (("provider", budget.providers), ("model", budget.models)):
+        for name, amount in amounts.items():
+            yield _cap(f"{kind} {name}", amount, budget)
+
+
+def full_name(candidate: Candidate) -> str:
+    """Return `provider/model`, whichever account it is."""
+    return candidate.provider.full_name(candidate.model.name)
+
+
+def _cap(which: str, amount: int, budget: Budget) -> Cap:
+    kind, _, name = which.partition(" ")
+    day, key = Calendar("day", budget.timezone), f"budget/{which.replace(' ', '/', 1)}"
+    label = f"{OWN_BUDGET} of {dollars(amount)}" + (f" for {name}" if kind != "day" else "")
+    # Another amount is another cap: its shares are told anew.
+    marks = ((share, Meter(f"{key}/{amount}/{share:g}", 1.0, day)) for share in budget.alert_at)
+    return Cap(which, Meter(key, float(amount), day, label), tuple(marks))
 
 
 def _fingerprint(key: str | None) -> str:
@@ -106,10 +170,14 @@ def words(limit: Limit) -> str:
 def expected(bound: Allowance, asked: Call, whole: Call) -> list[tuple[Meter, float]]:
     """Return what to reserve for a call: `asked` is its input alone, `whole` has the longest answer to expect.
 
-    An answer that would not fit an empty window is expected to fill it.
+    An answer that would not fit a limit's empty window is expected to fill it. Our own caps make no such exception.
     """
     amounts = [(meter, _expected(limit, asked, whole)) for limit, meter in bound.limits]
-    return [*amounts, (bound.hold, 0.0)]
+    return _with_hold(bound, [*amounts, *((cap.meter, whole.cost) for cap in bound.caps)])
+
+
+def _with_hold(bound: Allowance, amounts: list[tuple[Meter, float]]) -> list[tuple[Meter, float]]:
+    return [*amounts, (bound.hold, 0.0)] if bound.limits else amounts
 
 
 def _expected(limit: Limit, asked: Call, whole: Call) -> float:
@@ -128,7 +196,11 @@ def came_to(
             amounts.append((meter, _amount(limit, call)))
         else:
             amounts.append((meter, most if how == "unknown" or (how == "refused" and sent) else 0.0))
-    return [*amounts, (bound.hold, 0.0)]
+    for cap, (_, most) in zip(bound.caps, held[len(bound.limits) :], strict=False):
+        # What was heard of an answer that broke off may have cost more than was expected of the whole.
+        booked = {"answered": call.cost, "unknown": max(most, call.cost), "refused": 0.0, "unsent": 0.0}[how]
+        amounts.append((cap.meter, booked))
+    return _with_hold(bound, amounts)
 
 
 def _amount(limit: Limit, call: Call) -> float:
@@ -191,11 +263,22 @@ def headroom(said: Iterable[Seen]) -> float | None:
 
 def reason(refused: Refused) -> str:
     """Return why a candidate is passed over, and until when."""
+    if refused.meter.key.startswith("budget/"):
+        label = refused.meter.label
+        if refused.until == inf:
+            return f"the call may cost more than all of {label}"
+        return f"{label} is used up until {_clock(refused.until)}"
     if refused.until == inf:
         return f"the call asks for more than its limit of {refused.meter.label} allows at all"
     if not refused.meter.amount:
         return refused.meter.label
     return f"its limit of {refused.meter.label} is used up until {_clock(refused.until)}"
+
+
+def dollars(micro_usd: float) -> str:
+    """Return money as `$5.00`, with as many digits as a small amount needs."""
+    cents = micro_usd >= 1e6 or not micro_usd % 1e4
+    return f"${micro_usd / 1e6:,.2f}" if cents else f"${micro_usd / 1e6:.6f}".rstrip("0")
 
 
 def _clock(at: float) -> str:

@@ -103,8 +103,11 @@ class Exchange:
         turn, candidate = self._turn, self._effect.candidate
         provider, model, account = candidate.provider.name, candidate.model.name, candidate.account
         ms = (turn.clock() - self._began) * 1000
+        bill = None
+        if how != "ok" or self._held is not None:
+            bill = self._bill(candidate, response, heard, lost=how == "cancelled" and self.body is not None)
         if self._held is not None:
-            self._book(candidate, response, heard, lost=how == "cancelled" and self.body is not None)
+            self._book(bill)
         if self._allowed is not None:
             self._allowed.note(error, response, heard)
         if error is None:
@@ -119,17 +122,26 @@ class Exchange:
         turn.attempts.append(attempt)
         if turn.emit is not ignore:
             sent = None if self.body is None else hashlib.sha256(self.body).hexdigest()
-            ended = (provider, model, how, attempt.error, attempt.detail, ms, sent, account)
+            usage, cost = (None, None) if bill is None or how == "ok" else bill
+            ended = (provider, model, how, attempt.error, attempt.detail, ms, sent, account, usage, cost)
             turn.emit(AttemptEnded(self._effect.number, *ended))
 
-    def _book(self, candidate: Candidate, response: Response | None, heard: int, *, lost: bool) -> None:
-        held, self._held = self._held, None
+    def _bill(
+        self, candidate: Candidate, response: Response | None, heard: int, *, lost: bool
+    ) -> tuple[Usage, int | None] | None:
+        """Return what the attempt is taken to be billed for and what that costs, None where it is nothing."""
         if response is None and not heard and not lost:
-            held.release()
-            return
-        usage = billed(self._tokens, response, heard)
+            return None
+        usage = billed(self._tokens or self._turn.fleet.demands(self._turn.request)[0], response, heard)
         known = response.cost if response is not None else None
-        held.settle(known if known is not None else cost_of(candidate, usage, self._turn.clock()) or 0, usage.total)
+        return usage, cost_of(candidate, usage, self._turn.clock()) if known is None else known
+
+    def _book(self, bill: tuple[Usage, int | None] | None) -> None:
+        held, self._held = self._held, None
+        if bill is None:
+            held.release()
+        else:
+            held.settle(bill[1] or 0, bill[0].total)
 
 
 def billed(tokens: int, response: Response | None, heard: int) -> Usage:

@@ -195,6 +195,10 @@ class RoutingError(Exception):
     """No answer was had, after all that may be tried was tried."""
 
 
+OWN_BUDGET = "the day's budget"
+"""What the reasons name for which a candidate is passed over that our own money does not reach for."""
+
+
 class NoRoute(RoutingError):
     """No candidate may be asked. `reasons` says why, by candidate; `earliest` (epoch seconds) when one may be."""
 
@@ -203,6 +207,11 @@ class NoRoute(RoutingError):
         super().__init__(f"no provider can take this turn: {lines}{_come_back(earliest)}")
         self.reasons = dict(reasons)
         self.earliest = earliest
+
+    @property
+    def over_budget(self) -> bool:
+        """Whether our own budget of the day stands in the way: more money, or another day, would bring an answer."""
+        return any(OWN_BUDGET in reason for reason in self.reasons.values())
 
 
 class AllAttemptsFailed(ExceptionGroup[ProviderError], RoutingError):

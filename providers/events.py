@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from providers.messages import Usage
+
 
 @dataclass(frozen=True, slots=True)
 class RouteChosen:
@@ -38,6 +40,8 @@ class AttemptEnded:
     """`outcome` is "ok", "failed" or "cancelled"; `error` the class's name; `ms` of wall time.
 
     `request_sha256` (hex) is of the body that was sent; None: nothing was, or it was answered in this process.
+    `usage` is what an attempt that did not answer is taken to be billed for, and `cost` (micro-USD, None: unknown) what
+    that comes to. `usage` None: nothing, or it answered, and its turn says it.
     """
 
     number: int
@@ -49,6 +53,8 @@ class AttemptEnded:
     ms: float
     request_sha256: str | None = None
     account: int = 1
+    usage: Usage | None = None
+    cost: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +63,20 @@ class WaitingForProvider:
 
     until: float
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetAlert:
+    """A day's spending has reached `share` (0 to 1) of our own cap, or a call found no room: then it is 1.
+
+    `which` is `day`, `provider openai` or `model openai/gpt-6-luna`; `spent` and `cap` are micro-USD. Told once for
+    each share and day by all processes that share a ledger.
+    """
+
+    which: str
+    share: float
+    spent: int
+    cap: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -170,6 +170,9 @@ class Fleet:
 
         What was measured of a candidate that stays is kept, and who is drained stays so. Weights are the policy's.
         """
+        if self.standings and policy.budget != self.policy.budget:
+            for standing in self.standings.values():
+                standing.forget_limits()
         known, self.policy = self.standings, policy
         self.retries.share = policy.retry_budget
         standings = (Standing(candidate) for candidate in candidates)

@@ -1,23 +1,25 @@
-"""Keeps calls within their candidates' limits: reserves before an attempt, books after it, tells the standings."""
+"""Keeps calls within their candidates' limits and our own budget: reserves before an attempt, books after it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from math import inf
 from uuid import uuid4
 
 import anyio
 
 from providers.adapters.rate_headers import Seen, seen
-from providers.allowance import Allowance, allowance, came_to, ending, expected, headroom, matching, reason
+from providers.allowance import Allowance, Cap, allowance, came_to, ending, expected, headroom, matching, reason
 from providers.books import billed
 from providers.catalog import Candidate
 from providers.errors import ProviderError, QuotaSpent, RateLimited, Unreachable
+from providers.events import BudgetAlert, Emit, ignore
 from providers.fleet import Fleet, Standing
 from providers.health import QUOTA_HOLD_S, RATE_LIMIT_HOLD_S
 from providers.ledger import Ledger
 from providers.messages import Request, Response, Usage
-from providers.quota import Amounts
+from providers.quota import Amounts, Meter, index
 from providers.routing import Try, expected_output
 
 POLL_S = 0.05
@@ -33,29 +35,46 @@ BOOK_S = 2.0
 
 
 class Metering:
-    """Every attempt's reservations, of candidates that have limits; the others are none of its business."""
+    """Every attempt's reservations, of candidates that something binds; the others are none of its business.
+
+    `alarm` is told of each alert, beside the turn that found it out.
+    """
 
     def __init__(self, ledger: Ledger, fleet: Fleet, clock: Callable[[], float]) -> None:
         self.ledger, self._fleet, self.clock = ledger, fleet, clock
+        self.alarm: Emit = ignore
+        self._budget = fleet.policy.budget
         self._bound: dict[str, tuple[Candidate, Allowance | None]] = {}
+        self._told: dict[str, int] = {}
+        """Marks that are known to be taken, with the number of their day."""
 
     def bound(self, candidate: Candidate) -> Allowance | None:
         """Return what binds a candidate; another policy may bring other limits under the same name."""
+        budget = self._fleet.policy.budget
+        if budget is not self._budget:
+            self._budget = budget
+            self._bound.clear()
         known = self._bound.get(candidate.name)
         if known is None or known[0] is not candidate:
-            known = self._bound[candidate.name] = (candidate, allowance(candidate))
+            known = self._bound[candidate.name] = (candidate, allowance(candidate, budget, self.clock()))
         return known[1]
 
     def binds(self, candidate: Candidate) -> bool:
         """Whether an attempt has something to hold, or its reply's headers say something of limits."""
         return bool(candidate.provider.limits) or self.bound(candidate) is not None
 
-    async def hold(self, effect: Try, request: Request) -> Held | None:
-        """Return what the attempt holds, or None: a limit leaves no room, and the standing says until when."""
+    async def hold(self, effect: Try, request: Request, emit: Emit = ignore) -> Held | None:
+        """Return what the attempt holds, or None: something leaves no room, and the standing says until when.
+
+        `emit` is told of shares of our budget that are reached, now or when the attempt is over.
+        """
         candidate = effect.candidate
-        held = Held(self, candidate, self.bound(candidate))
+        held = Held(self, candidate, self.bound(candidate), emit)
         if held.bound is None:
             return held
+        if held.bound.refused is not None:
+            self._block(candidate, inf, held.bound.refused)
+            return None
         tokens = self._fleet.demands(request)[0]
         whole = Usage(input=tokens, output=expected_output(request, candidate.model))
         held.tokens, now = tokens, self.clock()
@@ -68,10 +87,41 @@ class Metering:
             raise
         if refused is None:
             return held
-        if (standing := self.standing(candidate)) is not None:
-            sized = tokens if held.bound.sized(refused.meter) else 0
-            standing.block(max(refused.until, self.clock() + POLL_S), reason(refused), sized)
+        until = max(refused.until, self.clock() + POLL_S)
+        self._block(candidate, until, reason(refused), tokens if held.bound.sized(refused.meter) else 0)
+        cap = held.bound.cap(refused.meter)
+        if cap is not None and until == refused.until < inf:  # what is booked leaves no room, not calls that are out
+            await self.watch([cap], emit, used_up=True)
         return None
+
+    def _block(self, candidate: Candidate, until: float, why: str, tokens: int = 0) -> None:
+        if (standing := self.standing(candidate)) is not None:
+            standing.block(until, why, tokens)
+
+    async def watch(self, caps: Sequence[Cap], emit: Emit, *, used_up: bool = False) -> None:
+        """Tell which shares of the caps are reached that nobody has told of today. `used_up`: all of them are."""
+        now = self.clock()
+        open_ = [cap for cap in caps if any(self._is_open(mark, now) for _, mark in cap.marks)]
+        for cap, used in zip(open_, await self.ledger.usage([cap.meter for cap in open_], now), strict=True):
+            spent = used.used - used.held
+            for share, mark in cap.marks:
+                reached = used_up or spent >= share * cap.meter.amount
+                if reached and self._is_open(mark, now) and await self._take(mark, now):
+                    alert = BudgetAlert(cap.which, share, round(spent), round(cap.meter.amount))
+                    emit(alert)
+                    self.alarm(alert)
+
+    def _is_open(self, mark: Meter, now: float) -> bool:
+        return self._told.get(mark.key) != index(mark.window, now)
+
+    async def _take(self, mark: Meter, now: float) -> bool:
+        """Return whether nobody has taken the mark today, in any process of the ledger. It is taken from now on."""
+        lease = uuid4().hex
+        refused = await self.ledger.reserve([(mark, 1.0)], lease, now, LATE_S)
+        if refused is None:
+            await self.ledger.settle([(mark, 1.0)], lease, now)
+        self._told[mark.key] = index(mark.window, now)
+        return refused is None
 
     def standing(self, candidate: Candidate) -> Standing | None:
         """Return how the candidate stands, None where another policy has dropped it meanwhile."""
@@ -81,10 +131,10 @@ class Metering:
 class Held:
     """What one attempt holds of its candidate's limits. Closed on every path; only the first time counts."""
 
-    __slots__ = ("_ended", "_metering", "_open", "amounts", "bound", "candidate", "headers", "lease", "tokens")
+    __slots__ = ("_emit", "_ended", "_metering", "_open", "amounts", "bound", "candidate", "headers", "lease", "tokens")
 
-    def __init__(self, metering: Metering, candidate: Candidate, bound: Allowance | None) -> None:
-        self._metering, self.candidate, self.bound = metering, candidate, bound
+    def __init__(self, metering: Metering, candidate: Candidate, bound: Allowance | None, emit: Emit = ignore) -> None:
+        self._metering, self.candidate, self.bound, self._emit = metering, candidate, bound, emit
         self.lease = uuid4().hex if bound is not None else ""
         self.amounts: Amounts = ()
         self.tokens = 0
@@ -105,8 +155,9 @@ class Held:
         self._open = False
         now, (error, response, heard) = self._metering.clock(), self._ended
         said = seen(self.headers, now, self.candidate.provider.quirks.request_window) if self.headers else []
-        if self.bound is None:
+        if self.bound is None or not self.bound.limits:
             self._hint(error, said, now)
+        if self.bound is None:
             return
         call = self.bound.call(self.candidate, billed(self.tokens, response, heard), now)
         if response is not None and response.cost is not None:
@@ -115,12 +166,14 @@ class Held:
         with anyio.move_on_after(BOOK_S, shield=True):
             await self._metering.ledger.settle(booked, self.lease, now)
             await self._observe(self.bound, error, said, now)
+            if self.bound.caps and call.cost:
+                await self._metering.watch(self.bound.caps, self._emit)
 
     async def _observe(self, bound: Allowance, error: ProviderError | None, said: list[Seen], now: float) -> None:
         ledger = self._metering.ledger
         for meter, each in matching(bound, said):
             await ledger.observe(meter, each.remaining or 0.0, each.resets_at, now)
-        if isinstance(error, RateLimited):
+        if bound.limits and isinstance(error, RateLimited):
             await ledger.observe(bound.hold, -1.0, _back_at(error, now), now)
 
     def _hint(self, error: ProviderError | None, said: list[Seen], now: float) -> None:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from decimal import ROUND_CEILING
 from typing import Any
 
-from providers.catalog import Candidate
+from providers.catalog import Candidate, Price
 from providers.messages import Usage
 
 
@@ -17,11 +17,13 @@ def cost_of(candidate: Candidate, usage: Usage, now: float) -> int | None:
     """Return micro-USD, rounded up; None where nobody knows the price: unknown is never free.
 
     `now`, epoch seconds UTC, picks the price: some differ by the hour. The vendor is found by its base URL, so a
-    provider that the user named as they like is found, and one behind a proxy of their own is not.
+    provider that the user named as they like is found, and one behind a proxy of their own is not. What nobody counted
+    the tokens of costs something unknown, too, unless it is free.
     """
-    if candidate.model.price is not None:
-        return candidate.model.price.cost(usage)
-    if not usage.total or not candidate.provider.hosted:
+    price = candidate.model.price
+    if price is not None and (usage.total or _is_free(price)):
+        return price.cost(usage)
+    if price is not None or not usage.total or not candidate.provider.hosted:
         return None
     try:
         import genai_prices
@@ -37,6 +39,10 @@ def cost_of(candidate: Candidate, usage: Usage, now: float) -> int | None:
     except LookupError:
         return None
     return int((found.total_price * 1_000_000).to_integral_value(ROUND_CEILING))
+
+
+def _is_free(price: Price) -> bool:
+    return not any((price.input, price.output, price.cache_read, price.cache_write))
 
 
 def _counted(library: Any, usage: Usage) -> Any:

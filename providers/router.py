@@ -114,7 +114,7 @@ class ProviderManager:
     async def _try(self, turn: Turn, effect: Try, accept: Accept | None) -> Outcome:
         if not self.metering.binds(effect.candidate):
             return await self._exchange(turn, effect, accept, None)
-        held = await self.metering.hold(effect, turn.request)
+        held = await self.metering.hold(effect, turn.request, turn.emit)
         if held is None:
             return Outcome(self.clock(), refused=True)
         try:

@@ -209,7 +209,7 @@ class _Attempt:
         """Return how the attempt ended, or None while it goes on."""
         if self._exchange is None:
             if self._metering.binds(self.effect.candidate):
-                self._held = await self._metering.hold(self.effect, self._turn.request)
+                self._held = await self._metering.hold(self.effect, self._turn.request, self._turn.emit)
                 if self._held is None:
                     await self.end("cancelled")
                     return Outcome(self._turn.clock(), refused=True, number=self.effect.number)

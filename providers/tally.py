@@ -54,11 +54,15 @@ NOTHING = Count()
 
 @dataclass(frozen=True, slots=True)
 class Used:
-    """What stands under a meter: `used` of its amount (calls that are out included), all of it free at `resets_at`."""
+    """What stands under a meter: `used` of its amount, all of it free at `resets_at`.
+
+    `held` of that is what calls hold that are out.
+    """
 
     meter: Meter
     used: float
     resets_at: float
+    held: float = 0.0
 
     @property
     def left(self) -> float:
@@ -208,7 +212,10 @@ class Tally:
         tidy = self._tidied(now)
         tidy._reckon()
         ends = [end for end, _ in tidy._ends()] + [expires for _, expires in tidy._leases.values()]
-        return Used(meter, tidy._used, max(ends, default=now))
+        held = 0.0
+        for amount, _ in tidy._leases.values():
+            held += amount
+        return Used(meter, tidy._used, max(ends, default=now), held)
 
     def _tidied(self, now: float) -> Tally:
         tidy = Tally(self.window, self.count())

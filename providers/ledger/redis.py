@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib import resources
 from typing import Any
 
@@ -59,7 +60,7 @@ class RedisLedger:
         _, at, texts = await self._run("usage", [(meter, 0.0) for meter in meters], now)
         counts = {meter.key: from_text(text) for meter, text in zip(meters, texts, strict=True)}
         seen = [quota.view(counts, meter, at) for meter in meters]
-        return [Used(each.meter, each.used, each.resets_at + (now - at)) for each in seen]
+        return [replace(each, resets_at=each.resets_at + (now - at)) for each in seen]
 
     async def forget(self, meters: Sequence[Meter]) -> None:
         from redis.exceptions import RedisError

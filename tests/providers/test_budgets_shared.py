@@ -1,0 +1,91 @@
+"""One budget of several processes: in a file that they share, and over sockets."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import anyio
+import pytest
+
+from providers.allowance import caps_of
+from providers.ledger.sqlite import SqliteLedger
+from providers.policy import Budget
+
+CAP, COST = 20_000, 120
+WORKER = """
+import json, sys
+from pathlib import Path
+import anyio
+from providers.adapters import HttpReply
+from providers.catalog import Candidate, Model, Price, Provider
+from providers.errors import NoRoute
+from providers.events import BudgetAlert
+from providers.ledger.sqlite import SqliteLedger
+from providers.messages import FinishReason, Request, Response, Usage, assistant, user
+from providers.policy import Budget, Policy
+from providers.router import ProviderManager
+
+class Net:
+    async def send(self, request, **limits):
+        await anyio.sleep(0.02)
+        return HttpReply(200, {}, b"{}")
+
+class Dialect:
+    def encode(self, request, candidate, *, stream):
+        return HttpReply(200, {}, b"x")
+    def decode(self, reply, request, candidate, now):
+        return Response(assistant("hello"), FinishReason.STOP, Usage(20, output=10))
+
+async def main(path, cap):
+    model = Model("m", 10_000, 1_000, price=Price(1, 10))
+    one = Candidate(Provider("a", "test", "a", None, {"m": model}), model, "k")
+    policy = Policy({"worker": ("a/m",)}, last_resort=(), budget=Budget(cap))
+    ledger = SqliteLedger(Path(path))
+    manager = ProviderManager([one], policy, adapters={"test": Dialect()}, transport=Net(), ledger=ledger)
+    alerts, answered, refused = [], 0, 0
+    def emit(event):
+        if isinstance(event, BudgetAlert):
+            alerts.append(event.share)
+    async def call():
+        nonlocal answered, refused
+        try:
+            await manager.complete(Request((user("hi"),), max_output_tokens=50), emit=emit)
+            answered += 1
+        except NoRoute as error:
+            assert error.over_budget
+            refused += 1
+    async with anyio.create_task_group() as tasks:
+        for _ in range(100):
+            tasks.start_soon(call)
+    await ledger.aclose()
+    print(json.dumps([answered, refused, alerts]))
+
+anyio.run(main, sys.argv[1], int(sys.argv[2]))
+"""
+
+
+@pytest.mark.skipif(
+    time.gmtime().tm_hour == 23 and time.gmtime().tm_min > 57, reason="the day is about to end: run it after midnight"
+)
+def test_processes_that_share_a_file_do_not_pass_a_cap_and_tell_of_each_share_once(tmp_path: Path) -> None:
+    path = tmp_path / "limits.sqlite3"
+    command = [sys.executable, "-c", WORKER, str(path), str(CAP)]
+    workers = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(3)]
+    told = [json.loads(worker.communicate(timeout=120)[0]) for worker in workers]
+
+    async def spent() -> float:
+        ledger = SqliteLedger(path)
+        (used,) = await ledger.usage([cap.meter for cap in caps_of(Budget(CAP))], time.time())
+        await ledger.aclose()
+        return used.used
+
+    total = anyio.run(spent)
+    answered = sum(each[0] for each in told)
+    assert [each[0] + each[1] for each in told] == [100, 100, 100]
+    assert total == answered * COST <= CAP
+    assert total > CAP - 505, "no more is left than one call may cost"
+    assert sorted(share for each in told for share in each[2]) == [0.5, 0.8, 1.0]
