@@ -69,10 +69,9 @@ class Span:
 
 @dataclass(slots=True)
 class Part:
-    """What one process recorded. `before` are the events of those before it, among them `edits` of the squad."""
+    """What one process recorded. `before` are the events of those before it."""
 
     before: Sequence[Event]
-    edits: int = 0
     places: list[Place] = field(default_factory=list)
     spans: dict[str, Span] = field(default_factory=dict)
 
@@ -93,16 +92,16 @@ class Part:
 
 def parts_of_record(events: Sequence[Event]) -> list[Part]:
     """Return the parts of a run's events, oldest first."""
-    reader, parts, part, edits = _Reader(), list[Part](), None, 0
+    reader, parts, part = _Reader(), list[Part](), None
     for number, event in enumerate(events):
         match event.data:
             case RunForked():
                 parts, part = [], None  # what came before another run did
             case RunEdited():
                 reader.edit(event.data)
-                part, edits = None, edits + 1
+                part = None
             case RunStarted() | RunResumed():
-                part = Part(events[:number], edits)
+                part = Part(events[:number])
                 parts.append(part)
                 reader.steps.clear()
         if part is not None:

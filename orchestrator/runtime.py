@@ -198,9 +198,12 @@ async def resume_run(
             _prepare(plan, folder)
             if folder is not None:
                 await anyio.to_thread.run_sync(sweep, folder)
+            now = about_of(squad, given, options, about.created_at)
+            now = replace(now, since=len(past.events))
             if differing:
-                now = about_of(squad, given, options, about.created_at)
                 past = await _edit(journal, run_id, edit_of(about, past.events, given, now), now, past, clock)
+            elif replace(now, since=about.since) != about:
+                await journal.edit(run_id, now, ())  # limits that are others: what the run does depends on them, too
             setting = _Setting(run_id, journal, ask, clock, folder, past, await journal.cut_short(run_id))
             async with _running(plan, complete, stub, setting, None) as run:
                 yield run

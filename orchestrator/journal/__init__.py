@@ -41,7 +41,7 @@ class About:
     `text` is the squad's YAML, `file` where it stood, `sources` what it refers to (see `sources.py`); `parts` are
     digests of the plan, part by part, by which a later resume tells what was changed, and `lineages` those of all that
     each task's work is made of, by which an edit tells what runs again; `options` are the caller's: `stub`, `out`,
-    `max_cost_usd`, `timeout_s`.
+    `max_cost_usd`, `timeout_s`. It holds from the event after the first `since` ones on.
     """
 
     squad: str
@@ -53,6 +53,7 @@ class About:
     created_at: float = 0.0
     lineages: Mapping[str, str] = field(default_factory=dict, repr=False)
     sources: Mapping[str, str] = field(default_factory=dict, repr=False)
+    since: int = 0
 
 
 class RunLine(NamedTuple):
