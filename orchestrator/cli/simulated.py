@@ -22,6 +22,7 @@ Row = tuple[str, ...]
 
 def told(case: Case, report: Report) -> str:
     """Return the whole report of one simulation."""
+    part = "PHASE" if case.forecast is None else "TASK"
     asked = _table(("PROVIDER", "CALLS", "ANSWERS", "SHARE", "TOKENS IN", "OUT", "COST", "ERRORS"), _providers(report))
     parts = [
         _head(case),
@@ -29,6 +30,7 @@ def told(case: Case, report: Report) -> str:
         "\n".join(filter(None, (asked, _idle(report)))),
         _table(("LIMIT", "ALLOWED", "PEAK", "USED", "HELD BACK", "BROKEN"), _limits(report)),
         _table(("AGENT", "TURNS", "FAILED", "COST", "WHO ANSWERED"), _groups(report.agents)),
+        _table((part, "TURNS", "FAILED", "COST", "WHO ANSWERED"), _groups(report.phases)),
         _alone(case, report),
         columns(list(_totals(report, case.forecast))),
     ]
@@ -90,7 +92,7 @@ def _idle(report: Report) -> str:
 def _limits(report: Report) -> list[Row]:
     return [
         (
-            f"{name}: {limit.label}",
+            f"{name if limit.scope == '*' else f'{name}/{limit.scope}'}: {limit.label}",
             _amount(limit.amount),
             _amount(limit.peak),
             f"{limit.used:.1%}",
@@ -107,6 +109,7 @@ def _groups(groups: Mapping[str, GroupUse]) -> list[Row]:
     return [
         (name, f"{group.turns:,}", f"{group.failed:,}", _money(group.cost), _counts(group.providers) or "nobody")
         for name, group in groups.items()
+        if name
     ]
 
 

@@ -139,7 +139,10 @@ def test_a_squad_is_the_load(call, monkeypatch):
     assert done.code == 0
     assert "3 runs of 2 turns, 10 an hour." in done.out
     assert "answers: 800 tokens (answer_tokens)" in done.out
-    assert "mary   3      0" in done.out
+    rows = {line.split()[0]: line.split() for line in done.out.splitlines() if line.strip()}
+    for name in ("mary", "paige", "research", "brief"):
+        assert rows[name][1:3] == ["3", "0"]
+        assert rows[name][-2:] == ["groq", "3"]
     assert "every turn is answered  yes   6 of 6 turns" in done.out
     report = json.loads(call("simulate", "squad.yaml", "--runs", "3", "--json").out)["reports"][0]
     assert set(report["providers"]) == {"groq"}
