@@ -238,6 +238,7 @@ CODES: Mapping[str, str] = {
     "bad-schema": "Not a JSON Schema, or one that refers to another document.",
     # Other files and inputs
     "routing": "The routing file names what cannot be.",
+    "bad-env-file": "A line of the .env file that is no NAME=value.",
     "scenario": "The scenario says what cannot be simulated.",
     "invalid-input": "A value that the input's type does not take.",
     "missing-input": "An input without a default was not given.",

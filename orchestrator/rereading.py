@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from orchestrator.environment import Environment
 from orchestrator.errors import SpecError
 from orchestrator.events import RoutingReread
 from providers.catalog import Catalog
@@ -21,19 +22,20 @@ Stamp = tuple[int, int, int] | None
 class Rereading:
     """Answers as its manager does, and reads a routing file that has changed before the next turn begins.
 
-    A file is taken whole or not at all: one with mistakes, or one that is gone, leaves everything as it was. Either way
-    the turn that found it emits one `RoutingReread`.
+    So it does with the `.env` of an `environ` that has one. A file is taken whole or not at all: one with mistakes, or
+    one that is gone, leaves everything as it was. Either way the turn that found it emits one `RoutingReread`.
     """
 
     def __init__(
         self,
         manager: ProviderManager,
-        file: Path,
+        file: Path | None,
         read: Callable[[], tuple[Policy, Catalog]],
         environ: Mapping[str, str],
     ) -> None:
-        self._manager, self._file, self._read, self._environ = manager, file, read, environ
-        self._stamp = _stamp(file)
+        self._manager, self._read, self._environ = manager, read, environ
+        keys = environ.file if isinstance(environ, Environment) else None
+        self._stamps = {each: _stamp(each) for each in (file, keys) if each is not None}
 
     async def complete(self, request: Request, *, emit: Emit = ignore, **more: Any) -> Response:
         self._follow(emit)
@@ -44,16 +46,23 @@ class Rereading:
         return self._manager.stream(request, emit=emit, **more)
 
     def _follow(self, emit: Emit) -> None:
-        stamp = _stamp(self._file)
-        if stamp == self._stamp:
+        changed = {file: now for file, stamp in self._stamps.items() if (now := _stamp(file)) != stamp}
+        if not changed:
             return
-        self._stamp = stamp
+        self._stamps |= changed
+        error = next((f"{file} is gone" for file, stamp in changed.items() if stamp is None), None) or self._adopt()
+        for file in changed:
+            emit(RoutingReread(str(file), error))
+
+    def _adopt(self) -> str | None:
+        """Go on as the files say; return why not where they have mistakes."""
         try:
-            self._manager.adopt(*self._read(), self._environ)
+            environ = self._environ.now() if isinstance(self._environ, Environment) else self._environ
+            self._manager.adopt(*self._read(), environ)
         except (SpecError, CatalogError) as error:
-            emit(RoutingReread(str(self._file), str(error)))
-        else:
-            emit(RoutingReread(str(self._file), None))
+            return str(error)
+        self._environ = environ
+        return None
 
 
 def _stamp(file: Path) -> Stamp:

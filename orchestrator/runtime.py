@@ -340,13 +340,14 @@ async def _providers(
         async with nullcontext():
             yield manager, False
         return
+    from orchestrator.environment import Environment
     from orchestrator.rereading import Rereading  # with the providers' rooms: who brings a manager loads none of them
     from providers.router import open_manager
 
     environ = os.environ if environ is None else environ
     stub = stub_answers(squad, plan, environ, offline)
     async with open_manager(squad.policy, squad.catalog, environ, offline=stub, state=state) as opened:
-        if stub or squad.routing_file is None:
+        if stub or (squad.routing_file is None and not isinstance(environ, Environment)):
             yield opened, stub
         else:
             yield Rereading(opened, squad.routing_file, squad.routing_now, environ), stub

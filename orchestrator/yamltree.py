@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -56,9 +56,13 @@ _FORBIDDEN = re.compile("[^\t\n\r\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\
 def problems_at(root: Node, pairs: Iterable[tuple[Path, str]], code: str) -> list[Problem]:
     """Return (path, message) pairs, as `CatalogError` and `PersonaError` hold them, as problems with their places.
 
-    Where a message quotes the last key of its path, that key is what is wrong.
+    Where a message quotes the last key of its path, that key is what is wrong. A line that may hold a key to a provider
+    by mistake is not shown.
     """
-    return in_order(root.problem(p, code, text, key=bool(p) and repr(p[-1]) in text) for p, text in pairs)
+    from providers.rows import WITHHELD  # with pydantic, which few mistakes need
+
+    found = [root.problem(p, code, text, key=bool(p) and repr(p[-1]) in text) for p, text in pairs]
+    return in_order(replace(p, source="") if p.path and str(p.path[-1]).lower() in WITHHELD else p for p in found)
 
 
 def load_file(path: str | FilePath) -> tuple[str, Node]:

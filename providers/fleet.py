@@ -146,6 +146,7 @@ class Fleet:
         *,
         sole: str | None = None,
     ) -> None:
+        self.policy = policy
         self.standings: dict[str, Standing] = {}
         self.shut: dict[tuple[str, str | None], str] = {}
         """Accounts that are not to be asked before an operator has acted, and why."""
@@ -170,7 +171,7 @@ class Fleet:
 
         What was measured of a candidate that stays is kept, and who is drained stays so. Weights are the policy's.
         """
-        if self.standings and policy.budget != self.policy.budget:
+        if policy.budget != self.policy.budget:
             for standing in self.standings.values():
                 standing.forget_limits()
         known, self.policy = self.standings, policy
@@ -281,7 +282,7 @@ class Fleet:
             prefix = pattern[:-1] if pattern.endswith("/*") else None
             models = [pattern] if prefix is None else [name for name in self._accounts if name.startswith(prefix)]
             for model in models:
-                for name in self._accounts.get(model, [model]):
+                for name in self._accounts.get(model, [model.removesuffix("#1")]):
                     if name in self.standings:
                         chosen.setdefault(name, self.standings[name])
                         pool_of.setdefault(name, model if self.policy.strategy == "chain" or not pool else pool)

@@ -25,7 +25,9 @@ Day = Annotated[str, BeforeValidator(str), Field(pattern=r"^\d{4}-\d\d-\d\d$")]
 
 IN_ENVIRONMENT = "a key stands in the environment or in .env, never in a file; api_key_env names its variable"
 SECRETS = frozenset({"api_key", "apikey", "api_keys", "key", "keys", "token", "api_token", "secret", "password"})
-"""What a key would be written under, were it allowed. What stands there is shown in no message."""
+"""What a key would be written under, were it allowed."""
+WITHHELD = SECRETS | {"api_key_env", "webhook_env"}
+"""Where a secret may stand by mistake: the text of such a line is shown in no message."""
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _LIKE_A_KEY = re.compile(r"(?=.*[a-z])(?=.*[0-9]).{20,}")
 _COPIED = {"dialect", "base_url", "hosted", "any_model", "plan", "source", "as_of"}

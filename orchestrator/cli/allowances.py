@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
@@ -13,7 +12,7 @@ import click
 
 from orchestrator.cli.app import Command, settings_of
 from orchestrator.cli.exits import Unusable
-from orchestrator.cli.given import load_policy
+from orchestrator.cli.given import environment, load_policy
 from orchestrator.cli.table import columns
 from orchestrator.cli.telling import Talk, print_json
 
@@ -52,7 +51,9 @@ def reset_command(context: click.Context, provider: str | None) -> None:
     """Forget what was counted of all limits that are kept, or of one PROVIDER's."""
     settings = settings_of(context)
     kept = kept_limits(settings)
-    meters = [meter for who, meter in kept if provider in (None, who.partition("/")[0])]
+    from providers.catalog import of_all_accounts
+
+    meters = [meter for who, meter in kept if provider in (None, of_all_accounts(who).partition("/")[0])]
     if not meters:
         raise Unusable(f"no limit is kept for {provider}" if provider else "no limit is kept", "nothing to forget")
     anyio.run(_forget, settings.state_folder, meters)
@@ -62,18 +63,20 @@ def reset_command(context: click.Context, provider: str | None) -> None:
 def kept_limits(settings: Settings) -> list[tuple[str, Meter]]:
     """Return whom each limit that is kept binds, `provider` or `provider/model`, and its meter."""
     from providers.allowance import allowance
+    from providers.catalog import numbered
     from providers.policy import with_environment
 
     policy, catalog = load_policy(settings)
-    _, catalog = with_environment(policy, catalog, os.environ)
+    environ = environment(settings)
+    _, catalog = with_environment(policy, catalog, environ)
     found: dict[str, tuple[str, Meter]] = {}
-    for candidate in catalog.candidates(os.environ):
+    for candidate in catalog.candidates(environ):
         bound = allowance(candidate)
         if bound is not None:
             name = candidate.provider.name
             for limit, meter in bound.limits:
                 whom = limit.model or "+".join(limit.pool)
-                found[meter.key] = (f"{name}/{whom}" if whom else name, meter)
+                found[meter.key] = (numbered(f"{name}/{whom}" if whom else name, candidate.account), meter)
             found[bound.hold.key] = (candidate.name, bound.hold)
     return list(found.values())
 

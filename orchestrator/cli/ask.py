@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 import time
@@ -14,7 +13,7 @@ import click
 from orchestrator.cli import app
 from orchestrator.cli.app import Settings, settings_of
 from orchestrator.cli.exits import Exit
-from orchestrator.cli.given import as_meant, as_text, load_persona, load_policy
+from orchestrator.cli.given import as_meant, as_text, environment, load_persona, load_policy
 from orchestrator.cli.screens import STUB_NOTICE, Log
 from orchestrator.cli.signals import Interruption
 from orchestrator.cli.telling import Talk, print_json
@@ -82,16 +81,17 @@ async def _ask(request: Request, settings: Settings, stream: bool, as_json: bool
 
     talk = Talk(settings)
     policy, catalog = load_policy(settings)
+    environ = environment(settings)
     if offline:
         talk.say(STUB_NOTICE)
-    elif not catalog.candidates(os.environ):
-        raise NoProvider(catalog.unconfigured(os.environ))
+    elif not catalog.candidates(environ):
+        raise NoProvider(catalog.unconfigured(environ))
     emit = _listener(settings, talk)
     async with anyio.create_task_group() as tasks:
         interruption = Interruption(tasks.cancel_scope, lambda: False)
         await tasks.start(interruption.watch)
         state = settings.state_folder
-        async with open_manager(policy, catalog, os.environ, offline=offline, state=state) as manager:
+        async with open_manager(policy, catalog, environ, offline=offline, state=state) as manager:
             answer = _stream(manager, request, emit, talk) if stream else manager.complete(request, emit=emit)
             response = await answer
         tasks.cancel_scope.cancel()

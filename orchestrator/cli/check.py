@@ -12,7 +12,7 @@ import click
 from orchestrator.cli import app
 from orchestrator.cli.app import Settings, settings_of
 from orchestrator.cli.exits import Exit, NothingSelected
-from orchestrator.cli.given import load_scenario_file, load_squad
+from orchestrator.cli.given import environment, load_scenario_file, load_squad
 from orchestrator.cli.telling import Talk, count, print_json
 from orchestrator.kinds import NAMES, Kind, kind_of_file
 from orchestrator.problems import FORMATS, Problem
@@ -107,7 +107,7 @@ def config_command(context: click.Context, file: str, form: str) -> None:
     """Show what a squad FILE comes to: every name bound, every default in place."""
     from orchestrator.cli.resolved import resolved_document
 
-    document = resolved_document(load_squad(file, settings_of(context)))
+    document = resolved_document(load_squad(file, settings_of(context)), environment(settings_of(context)))
     if form == "json":
         print_json(document, indent=2)
         return

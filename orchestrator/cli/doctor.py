@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 import click
@@ -17,9 +17,17 @@ from orchestrator.cli.exits import Exit
 from orchestrator.cli.table import columns
 from orchestrator.cli.telling import print_json
 
-PACKAGES = ("anyio", "click", "httpx2", "jinja2", "jsonschema", "pydantic", "yaml", "regex", "rich", "structlog")
+if TYPE_CHECKING:
+    from orchestrator.environment import Environment
+    from providers.catalog import Catalog
+
+PACKAGES = (
+    *("anyio", "click", "dotenv", "httpx2", "jinja2", "jsonschema", "pydantic"),
+    *("regex", "rich", "structlog", "yaml"),
+)
 OLDEST = (3, 11)
 CONNECT_S = 5.0
+GIT_S = 2.0
 
 
 class Finding(NamedTuple):
@@ -40,7 +48,7 @@ def doctor_command(context: click.Context, online: bool, as_json: bool) -> int:
     settings = settings_of(context)
     found = list(findings(settings))
     if online:
-        found += reachable()
+        found += reachable(settings)
     if as_json:
         print_json([finding._asdict() for finding in found], indent=2)
     else:
@@ -59,7 +67,8 @@ def findings(settings: Settings) -> Iterator[Finding]:
     yield state_folder(settings.state_folder)
     yield encoding(sys.stdout.encoding or "ascii")
     yield from guarded("routing", lambda: routing(settings))
-    yield from guarded("keys", keys)
+    yield from guarded("env-file", lambda: env_file(settings))
+    yield from guarded("keys", lambda: keys(settings))
 
 
 def guarded(check: str, run: Callable[[], Iterable[Finding]]) -> Iterator[Finding]:
@@ -120,27 +129,81 @@ def routing(settings: Settings) -> Iterator[Finding]:
         yield Finding("routing", "ok", f"{file} is sound" if file else "built in (there is no routing file here)")
 
 
-def keys() -> Iterator[Finding]:
-    from providers.catalog import load_catalog
+def env_file(settings: Settings) -> Iterator[Finding]:
+    """Ask whether the `.env`, where there is one, can be read, and by nobody else."""
+    from orchestrator.cli.given import environment
+    from orchestrator.errors import ProblemsFound
 
-    catalog = load_catalog()
-    missing = catalog.unconfigured(os.environ)
-    there = [row for name, row in catalog.providers.items() if name not in missing]
-    for row in there:
-        yield Finding("keys", "ok", f"{row.name}: {row.key_env + ' is set' if row.key_env else 'needs no key'}")
-    if not there:
+    try:
+        file = environment(settings).file
+    except ProblemsFound as found:
+        yield Finding("env-file", "fail", str(found.problems[0]), f"{len(found.problems)} in all: mend the file")
+        return
+    if not file.is_file():
+        return
+    mode = file.stat().st_mode
+    if os.name == "posix" and mode & 0o077:
+        yield Finding("env-file", "warn", f"{file} can be read by others", f"chmod 600 {file}")
+    elif is_tracked(file):
+        advice = f"git rm --cached {file}, ignore it, and have new keys made: old commits hold these"
+        yield Finding("env-file", "warn", f"{file} is tracked by git", advice)
+    else:
+        yield Finding("env-file", "ok", f"{file} is sound")
+
+
+def is_tracked(file: Path) -> bool:
+    """Return whether git keeps the file. Without git, or outside of its folders, nobody does."""
+    import subprocess
+
+    asked = ["git", "-C", str(file.parent), "ls-files", "--error-unmatch", "--", file.name]
+    try:
+        return subprocess.run(asked, capture_output=True, timeout=GIT_S, check=False).returncode == 0  # noqa: S603
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+
+
+def keys(settings: Settings) -> Iterator[Finding]:
+    """Tell of each account where its key comes from; never the key."""
+    catalog, environ = surroundings(settings)
+    missing = catalog.unconfigured(environ)
+    there: set[tuple[str, int]] = set()
+    for candidate in catalog.candidates(environ):
+        row, account = candidate.provider, (candidate.provider.name, candidate.account)
+        if account not in there:
+            there.add(account)
+            where = environ.file if environ.is_from_file(row.key_env or "") else "the environment"
+            what = f"{row.key_env} is set in {where}" if row.key_env else "needs no key"
+            yield Finding("keys", "ok", f"{row.name}: {what}")
+    if len(missing) == len(catalog.providers):
         ways = [row.key_env for row in catalog.providers.values() if row.key_env]
-        advice = f"set one of {', '.join(dict.fromkeys(ways))}; until then, --offline runs on the stub"
+        names = ", ".join(dict.fromkeys(ways))
+        advice = f"set one of {names}, or write it to .env; until then, --offline runs on the stub"
         yield Finding("keys", "warn", "no provider is configured", advice)
 
 
-def reachable() -> list[Finding]:
+def surroundings(settings: Settings) -> tuple[Catalog, Environment]:
+    """Return the catalog and the environment that hold here; what is broken of them stands in another finding."""
+    from orchestrator.cli.given import environment, load_policy
+    from orchestrator.environment import Environment
+    from orchestrator.errors import ProblemsFound
+    from providers.catalog import load_catalog
+
+    try:
+        catalog = load_policy(settings)[1]
+    except ProblemsFound:
+        catalog = load_catalog()
+    try:
+        return catalog, environment(settings)
+    except ProblemsFound:
+        return catalog, Environment(os.environ, {}, Path())
+
+
+def reachable(settings: Settings) -> list[Finding]:
     """Return whether the hosts of the configured providers take a connection."""
     import anyio
 
-    from providers.catalog import load_catalog
-
-    rows = {c.provider.name: c.provider.base_url for c in load_catalog().candidates(os.environ)}
+    catalog, environ = surroundings(settings)
+    rows = {c.provider.name: c.provider.base_url for c in catalog.candidates(environ)}
     return anyio.run(_connect_all, rows)
 
 

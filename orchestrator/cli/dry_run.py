@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -20,11 +20,15 @@ if TYPE_CHECKING:
     from orchestrator.squad import Squad
 
 
-def print_dry_run(squad: Squad, plan: Plan, caps: Caps, *, offline: bool, as_json: bool) -> Exit:
+def print_dry_run(
+    squad: Squad, plan: Plan, caps: Caps, environ: Mapping[str, str], *, offline: bool, as_json: bool
+) -> Exit:
     """Write the plan to stdout: the tasks in order, the agents with who would likely answer them, the limits."""
     nodes = nodes_of(plan)
-    stub = answers_offline(squad, plan, offline)
-    agents = {name: "the offline stub" if stub else likely(squad, agent) for name, agent in plan.agents.items()}
+    stub = answers_offline(squad, plan, environ, offline)
+    agents = {
+        name: "the offline stub" if stub else likely(squad, agent, environ) for name, agent in plan.agents.items()
+    }
     if as_json:
         print_json(_document(plan, nodes, agents, caps, stub), indent=2)
         return Exit.DONE
@@ -38,19 +42,21 @@ def print_dry_run(squad: Squad, plan: Plan, caps: Caps, *, offline: bool, as_jso
     return Exit.DONE
 
 
-def answers_offline(squad: Squad, plan: Plan, offline: bool) -> bool:
+def answers_offline(squad: Squad, plan: Plan, environ: Mapping[str, str], offline: bool) -> bool:
     """Return whether the stub would answer, as the run itself decides it."""
     if offline or plan.offline == "always":
         return True
-    return plan.offline == "auto" and not squad.catalog.candidates(os.environ)
+    return plan.offline == "auto" and not squad.catalog.candidates(environ)
 
 
-def likely(squad: Squad, agent: AgentPlan) -> str:
+def likely(squad: Squad, agent: AgentPlan, environ: Mapping[str, str]) -> str:
     """Return the candidate that would be asked first by policy alone, or why there is none."""
     from providers.fleet import Fleet
     from providers.messages import Needs
+    from providers.policy import with_environment
 
-    fleet = Fleet(squad.catalog.candidates(os.environ), squad.policy, squad.catalog.unconfigured(os.environ))
+    policy, catalog = with_environment(squad.policy, squad.catalog, environ)
+    fleet = Fleet(catalog.candidates(environ), policy, catalog.unconfigured(environ))
     needs = Needs(agent=agent.id, persona=agent.persona.name, tier=agent.tier or agent.persona.tier, model=agent.model)
     ranking = fleet.ranking(needs)
     if ranking.standings:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 import click
 
@@ -40,6 +41,20 @@ def make_streams_lossy() -> None:
             stream.reconfigure(errors=errors)
 
 
+def variables(arguments: Sequence[str]) -> Mapping[str, str]:
+    """Return what may hold secrets: the environment, with the `.env` that holds here where that can be read."""
+    from orchestrator.cli.exits import Unusable
+    from orchestrator.cli.given import environment
+    from orchestrator.errors import SpecError
+
+    words = [part for word in arguments for part in (word.split("=", 1) if word.startswith("--routing=") else [word])]
+    said = [after for word, after in pairwise(words) if word == "--routing"]
+    try:
+        return environment(Settings(routing=said[-1] if said else os.environ.get("ORCHESTRATOR_ROUTING")))
+    except (SpecError, Unusable):
+        return os.environ
+
+
 def _tell(error: BaseException, arguments: Sequence[str]) -> int:
     """Say what went wrong and return its exit code."""
     from orchestrator.cli.exits import Exit, cause_of, exit_of
@@ -59,6 +74,6 @@ def _tell(error: BaseException, arguments: Sequence[str]) -> int:
     elif isinstance(error, (click.Abort, KeyboardInterrupt)):
         talk.write("interrupted")
     elif not isinstance(error, BrokenPipeError):
-        tell_failure(talk, error, internal=code is Exit.INTERNAL, verbose=verbose)
+        tell_failure(talk, error, variables(arguments), internal=code is Exit.INTERNAL, verbose=verbose)
     give_up_on(sys.stderr)
     return int(code)

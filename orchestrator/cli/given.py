@@ -15,6 +15,7 @@ from orchestrator.cli.app import Settings
 from orchestrator.cli.exits import Unusable
 
 if TYPE_CHECKING:
+    from orchestrator.environment import Environment
     from orchestrator.squad import Squad
     from personas import Persona
     from providers.catalog import Catalog
@@ -60,6 +61,17 @@ def load_squad(file: str, settings: Settings) -> Squad:
     if (kind := kind_of_file(file)) != "squad":
         raise Unusable(f"{file} is {NAMES[kind]}, not a squad", f"`orchestrator validate {file}` checks it")
     return Squad.from_file(file, routing=settings.routing_file())
+
+
+def environment(settings: Settings) -> Environment:
+    """Return the variables that say whom to ask: the process's, and below them those of the `.env` that holds here.
+
+    It stands beside the routing file, else in the working folder. Raise `SpecError` with each line that is none.
+    """
+    from orchestrator.environment import environment_of
+
+    routing = settings.routing_file()
+    return environment_of(None if routing is None else routing.parent)
 
 
 def load_policy(settings: Settings) -> tuple[Policy, Catalog]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -12,7 +11,7 @@ import click
 from orchestrator.cli.allowances import limits_command, reset_command
 from orchestrator.cli.app import Group, settings_of
 from orchestrator.cli.exits import Exit, NothingSelected, Unusable
-from orchestrator.cli.given import load_policy
+from orchestrator.cli.given import environment, load_policy
 from orchestrator.cli.masking import mask_secrets
 from orchestrator.cli.table import columns
 from orchestrator.cli.telling import Talk, print_json
@@ -22,6 +21,8 @@ from providers.unicode import printable
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from orchestrator.cli.app import Settings
+    from orchestrator.environment import Environment
     from providers.catalog import Catalog, Limit, Model, Price, Provider
     from providers.policy import Policy
 
@@ -44,10 +45,10 @@ providers_command.add_command(reset_command)
 @click.pass_context
 def list_providers(context: click.Context, as_json: bool) -> None:
     """List models with what they can do and cost, and which providers have their key. Keys are never shown."""
-    policy, catalog = load_policy(settings_of(context))
-    missing = catalog.unconfigured(os.environ)
+    policy, catalog, environ = asked_here(settings_of(context))
+    missing, keys = catalog.unconfigured(environ), keys_of(catalog, environ)
     if as_json:
-        print_json([_document(provider, policy, missing) for provider in catalog.providers.values()], indent=2)
+        print_json([_document(provider, policy, missing, keys) for provider in catalog.providers.values()], indent=2)
         return
     rows: list[tuple[str, ...]] = [("MODEL", "CONTEXT", "OUTPUT", "$/M IN", "$/M OUT", "ABILITIES", "TIERS")]
     for provider in catalog.providers.values():
@@ -56,15 +57,38 @@ def list_providers(context: click.Context, as_json: bool) -> None:
     click.echo()
     heads = [("PROVIDER", "KEY", "LIMITS")]
     for name, provider in catalog.providers.items():
-        heads.append((name, key_state(provider, missing), "; ".join(map(limit_words, provider.limits)) or "none known"))
+        heads.append(
+            (name, key_state(provider, missing, keys), "; ".join(map(limit_words, provider.limits)) or "none known")
+        )
     click.echo(columns(heads))
 
 
-def key_state(provider: Provider, missing: Mapping[str, str]) -> str:
-    """Return `yes`, `not needed`, or what it takes."""
+def asked_here(settings: Settings) -> tuple[Policy, Catalog, Environment]:
+    """Return the policy and the catalog that hold here, with what the environment says, and that environment."""
+    from providers.policy import with_environment
+
+    environ = environment(settings)
+    return *with_environment(*load_policy(settings), environ), environ
+
+
+def keys_of(catalog: Catalog, environ: Mapping[str, str]) -> Mapping[str, list[str]]:
+    """Return by provider the variables that hold its keys, one for each account."""
+    found: dict[str, list[str]] = {}
+    for candidate in catalog.candidates(environ):
+        variable = candidate.provider.key_env
+        if variable is not None and variable not in found.setdefault(candidate.provider.name, []):
+            found[candidate.provider.name].append(variable)
+    return found
+
+
+def key_state(provider: Provider, missing: Mapping[str, str], keys: Mapping[str, Sequence[str]]) -> str:
+    """Return `yes`, how many there are, `not needed`, or what it takes."""
     if provider.name in missing:
         return missing[provider.name]
-    return "yes" if provider.key_env else "not needed"
+    if not provider.key_env:
+        return "not needed"
+    many = len(keys[provider.name])
+    return "yes" if many == 1 else f"{many} keys"
 
 
 def limit_words(limit: Limit) -> str:
@@ -99,7 +123,9 @@ def prices(price: Price | None) -> tuple[str, str]:
     return ("?", "?") if price is None else (f"{price.input:g}", f"{price.output:g}")
 
 
-def _document(provider: Provider, policy: Policy, missing: Mapping[str, str]) -> dict[str, Any]:
+def _document(
+    provider: Provider, policy: Policy, missing: Mapping[str, str], keys: Mapping[str, Sequence[str]]
+) -> dict[str, Any]:
     models = [
         {
             "name": provider.full_name(m.name),
@@ -115,8 +141,9 @@ def _document(provider: Provider, policy: Policy, missing: Mapping[str, str]) ->
         "schema_version": 1,
         "provider": provider.name,
         "configured": provider.name not in missing,
-        "key": key_state(provider, missing),
+        "key": key_state(provider, missing, keys),
         "key_variable": provider.key_env,
+        "accounts": list(keys.get(provider.name, ())),
         "base_url": provider.base_url,
         "limits": list(map(limit_words, provider.limits)),
         "models": models,
@@ -136,30 +163,35 @@ class Trial(NamedTuple):
 @click.argument("name", required=False)
 @click.pass_context
 def test_providers(context: click.Context, name: str | None) -> int:
-    """Ask each configured provider (or NAME) for one word, with its cheapest model. This costs a little."""
-    policy, catalog = load_policy(settings_of(context))
+    """Ask each configured provider (or NAME) for one word, with its cheapest model. This costs a little.
+
+    Of a provider with several keys, each is asked.
+    """
+    policy, catalog, environ = asked_here(settings_of(context))
     if name is not None and name not in catalog.providers:
         raise Unusable(f"there is no provider {name!r}", f"known: {', '.join(catalog.providers)}")
-    chosen = cheapest_of_each(catalog, name)
+    chosen = cheapest_of_each(catalog, environ, name)
     if not chosen:
-        lacking = catalog.unconfigured(os.environ)
+        lacking = catalog.unconfigured(environ)
         ways = [f"{who}: {why}" for who, why in lacking.items() if name in (None, who)]
         raise NothingSelected("no provider is configured to be tested", "; ".join(ways))
-    trials = anyio.run(_try_all, policy, catalog, chosen, settings_of(context).state_folder)
-    click.echo(columns([("MODEL", "RESULT", "TIME", "COST"), *map(_trial_row, trials)]))
+    trials = anyio.run(_try_all, policy, catalog, environ, chosen, settings_of(context).state_folder)
+    rows = [_trial_row(trial, environ) for trial in trials]
+    click.echo(columns([("MODEL", "RESULT", "TIME", "COST"), *rows]))
     failed = [trial for trial in trials if trial.failure is not None]
     Talk(settings_of(context)).say(f"{len(trials) - len(failed)} of {len(trials)} answered")
     return exit_of_trials([trial.failure for trial in failed])
 
 
-def cheapest_of_each(catalog: Catalog, only: str | None) -> list[str]:
-    """Return for each configured provider its cheapest model. An unknown price counts as the dearest."""
-    cheapest: dict[str, tuple[float, str]] = {}
-    for candidate in catalog.candidates(os.environ):
+def cheapest_of_each(catalog: Catalog, environ: Mapping[str, str], only: str | None) -> list[str]:
+    """Return for each account of each provider the cheapest model. An unknown price counts as the dearest."""
+    cheapest: dict[tuple[str, int], tuple[float, str]] = {}
+    for candidate in catalog.candidates(environ):
         provider, price = candidate.provider, candidate.model.price
         if only in (None, provider.name) and provider.dialect != "scripted":
             cost = float("inf") if price is None else price.input + price.output
-            cheapest[provider.name] = min(cheapest.get(provider.name, (cost, candidate.name)), (cost, candidate.name))
+            account = provider.name, candidate.account
+            cheapest[account] = min(cheapest.get(account, (cost, candidate.name)), (cost, candidate.name))
     return [name for _, name in cheapest.values()]
 
 
@@ -173,12 +205,14 @@ def exit_of_trials(failures: Sequence[BaseException | None]) -> Exit:
     return Exit.CREDENTIALS if Exit.CREDENTIALS in codes else Exit.NO_ANSWER
 
 
-async def _try_all(policy: Policy, catalog: Catalog, names: Iterable[str], state: Path) -> list[Trial]:
+async def _try_all(
+    policy: Policy, catalog: Catalog, environ: Mapping[str, str], names: Iterable[str], state: Path
+) -> list[Trial]:
     from providers.router import open_manager
 
     trials: list[Trial] = []
     async with (
-        open_manager(policy, catalog, os.environ, state=state) as manager,
+        open_manager(policy, catalog, environ, state=state) as manager,
         anyio.create_task_group() as tasks,
     ):
         for name in names:
@@ -187,10 +221,12 @@ async def _try_all(policy: Policy, catalog: Catalog, names: Iterable[str], state
 
 
 async def _try_one(manager: Any, name: str, trials: list[Trial]) -> None:
+    from providers.catalog import of_all_accounts
     from providers.errors import ProviderError, RoutingError
     from providers.messages import Needs, Request, user
 
-    request = Request((user("Answer with the word ok."),), max_output_tokens=TEST_TOKENS, needs=Needs(model=name))
+    alone = name if name != of_all_accounts(name) else f"{name}#1"
+    request = Request((user("Answer with the word ok."),), max_output_tokens=TEST_TOKENS, needs=Needs(model=alone))
     began = anyio.current_time()
     try:
         response = await manager.complete(request)
@@ -201,6 +237,6 @@ async def _try_one(manager: Any, name: str, trials: list[Trial]) -> None:
         trials.append(Trial(name, anyio.current_time() - began, cost, None))
 
 
-def _trial_row(trial: Trial) -> tuple[str, ...]:
-    result = "ok" if trial.failure is None else mask_secrets(printable(str(trial.failure)), os.environ)
+def _trial_row(trial: Trial, environ: Mapping[str, str]) -> tuple[str, ...]:
+    result = "ok" if trial.failure is None else mask_secrets(printable(str(trial.failure)), environ)
     return trial.name, " ".join(result.split()), duration(trial.seconds), usd(trial.cost) if not trial.failure else ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, Any
@@ -18,21 +17,32 @@ if TYPE_CHECKING:
 UNSAID: tuple[Any, ...] = (None, (), {}, "")
 
 
-def resolved_document(squad: Squad) -> dict[str, Any]:
-    """Return the whole plan as plain data. Durations are seconds, money is USD, secrets are masked."""
+def resolved_document(squad: Squad, environ: Mapping[str, str]) -> dict[str, Any]:
+    """Return the whole plan as plain data. Durations are seconds, money is USD, the secrets of `environ` are masked."""
     plan = squad.outline()
     document = {"schema_version": 1, **_fields(plan)}
     document["routing"] = {"strategy": squad.policy.strategy, "tiers": squad.policy.tiers}
-    plain: dict[str, Any] = _plain(document)
+    plain: dict[str, Any] = _masked(_plain(document), environ)
     return plain
+
+
+def _masked(value: Any, environ: Mapping[str, str]) -> Any:
+    match value:
+        case str():
+            return mask_secrets(value, environ)
+        case dict():
+            return {key: _masked(inner, environ) for key, inner in value.items()}
+        case list():
+            return [_masked(inner, environ) for inner in value]
+    return value
 
 
 def _plain(value: Any) -> Any:
     match value:
         case str():
-            return mask_secrets(value, os.environ)
+            return value
         case ExpressionText():
-            return _plain(value.source)
+            return value.source
         case Tool():
             return value.name if value.approval == "never" else {"name": value.name, "approval": value.approval}
         case Budget():

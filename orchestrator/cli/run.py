@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import time
 from collections.abc import Mapping
@@ -18,7 +17,7 @@ from orchestrator.cli.app import Settings, settings_of
 from orchestrator.cli.conduct import Manner, conduct
 from orchestrator.cli.exits import Exit, Unusable
 from orchestrator.cli.gates import Answer, Approve
-from orchestrator.cli.given import Duration, Usd, json_object, load_squad, split_inputs
+from orchestrator.cli.given import Duration, Usd, environment, json_object, load_squad, split_inputs
 from orchestrator.cli.record import journal_file, record_for_run
 from orchestrator.cli.telling import Talk
 from orchestrator.cli.view import Caps
@@ -92,7 +91,7 @@ def run_command(
         from orchestrator.cli.dry_run import print_dry_run
 
         caps = caps_of(plan, max_cost, timeout)
-        return print_dry_run(squad, plan, caps, offline=offline, as_json=as_json)
+        return print_dry_run(squad, plan, caps, environment(settings), offline=offline, as_json=as_json)
     from orchestrator.runtime import new_run_id
 
     name = run_id or new_run_id(plan.name, time.time())
@@ -105,7 +104,8 @@ async def execute(order: Order, squad: Squad, plan: Plan, talk: Talk) -> Exit:
     """Run with a record where one can be kept, and return the exit code."""
     from orchestrator.runtime import open_run, stub_answers
 
-    stub_answers(squad, plan, os.environ, order.offline or None)  # without anybody to ask, nothing is written either
+    environ = environment(order.settings)
+    stub_answers(squad, plan, environ, order.offline or None)  # without anybody to ask, nothing is written either
     async with record_for_run(order.settings, order.db, talk.warn) as journal:
 
         def opening(ask: Answer) -> AbstractAsyncContextManager[Run]:
@@ -114,7 +114,7 @@ async def execute(order: Order, squad: Squad, plan: Plan, talk: Talk) -> Exit:
                 inputs=order.inputs,
                 out=order.out,
                 run_id=order.run_id,
-                environ=os.environ,
+                environ=environ,
                 offline=order.offline or None,
                 max_cost_usd=order.max_cost,
                 timeout_s=order.timeout,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from contextlib import AbstractAsyncContextManager, aclosing
 from pathlib import Path

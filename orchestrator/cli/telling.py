@@ -74,8 +74,10 @@ def print_json(document: Any, *, indent: int | None = None) -> None:
     click.echo(json.dumps(document, indent=indent))
 
 
-def tell_failure(talk: Talk, error: BaseException, *, internal: bool, verbose: bool) -> None:
-    """Say what ended the program. Secrets are masked; a traceback is shown only where `verbose` asks for it."""
+def tell_failure(
+    talk: Talk, error: BaseException, environ: Mapping[str, str], *, internal: bool, verbose: bool
+) -> None:
+    """Say what ended the program, without the secrets of `environ`. `verbose` asks for a traceback."""
     from orchestrator.errors import ProblemsFound
 
     hint = getattr(error, "hint", "")
@@ -85,14 +87,14 @@ def tell_failure(talk: Talk, error: BaseException, *, internal: bool, verbose: b
         talk.write(to_text(error.problems))
         talk.fail(f"{count(len(error.problems), 'mistake')}; nothing was spent")
         return
-    text = mask_secrets(_words(error), os.environ)
+    text = mask_secrets(_words(error), environ)
     if not internal or hint:
         talk.fail(text, hint)
         return
     if verbose:
         import traceback
 
-        talk.write(mask_secrets("".join(traceback.format_exception(error)), os.environ).rstrip())
+        talk.write(mask_secrets("".join(traceback.format_exception(error)), environ).rstrip())
     talk.fail(f"internal error: {type(error).__name__}: {text}", "" if verbose else "`--verbose` shows the traceback")
 
 

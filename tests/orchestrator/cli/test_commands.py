@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -268,13 +269,15 @@ def test_the_cheapest_model_is_tested(monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "x" * 20)
     monkeypatch.setenv("GROQ_API_KEY", "x" * 20)
     catalog = load_catalog()
-    names = cheapest_of_each(catalog, None)
+    names = cheapest_of_each(catalog, os.environ, None)
     assert [name.partition("/")[0] for name in names] == ["openai", "groq"]
     for name in names:
         _, model = catalog.find(name)
         others = catalog.providers[name.partition("/")[0]].models.values()
         assert model.price.input + model.price.output == min(m.price.input + m.price.output for m in others if m.price)
-    assert cheapest_of_each(catalog, "groq") == names[1:]
+    assert cheapest_of_each(catalog, os.environ, "groq") == names[1:]
+    monkeypatch.setenv("GROQ_API_KEY_2", "y" * 20)
+    assert cheapest_of_each(catalog, os.environ, "groq") == [names[1], f"{names[1]}#2"]
 
 
 def test_how_a_test_of_providers_ends():
@@ -301,7 +304,8 @@ def test_doctor(call, monkeypatch):
     assert states["keys"] == "warn"
     monkeypatch.setenv("GROQ_API_KEY", "very-secret-value")
     found = json.loads(call("doctor", "--json").out)
-    assert {"check": "keys", "state": "ok", "text": "groq: GROQ_API_KEY is set", "advice": ""} in found
+    text = "groq: GROQ_API_KEY is set in the environment"
+    assert {"check": "keys", "state": "ok", "text": text, "advice": ""} in found
 
 
 def test_doctor_online_connects_and_sends_nothing(call, loopback, monkeypatch):
