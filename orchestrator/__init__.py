@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from orchestrator._version import __version__ as __version__
     from orchestrator.errors import NoProvider, OrchestratorError, PlanError, SpecError
     from orchestrator.events import Event, GateAnswered, GateOpened, to_json
+    from orchestrator.fork import edit_of_run, fork_run
     from orchestrator.journal.sqlite import SqliteJournal
     from orchestrator.plan import Plan
     from orchestrator.run import RunResult
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "__version__": "_version",
+    "edit_of_run": "fork",
     "Event": "events",
+    "fork_run": "fork",
     "GateAnswered": "events",
     "GateOpened": "events",
     "NoProvider": "errors",
@@ -52,6 +55,8 @@ __all__ = [
     "SpecError",
     "SqliteJournal",
     "Squad",
+    "edit_of_run",
+    "fork_run",
     "open_run",
     "resume_run",
     "run_squad",

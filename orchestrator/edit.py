@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from agents.events import TurnEnded
@@ -55,6 +55,11 @@ class Stand:
     def at_work(self) -> bool:
         return self.status in ("running", "gate")
 
+    @property
+    def is_open(self) -> bool:
+        """Return whether it has not ended."""
+        return self.at_work or self.status == "waiting"
+
 
 @dataclass(frozen=True, slots=True)
 class Edit:
@@ -82,6 +87,12 @@ class Edit:
     def moved(self) -> dict[str, str]:
         """Return those of the renamed tasks whose recorded steps are to be found under the new name, too."""
         return {old: new for old, new in self.renamed.items() if new not in self.attempts}
+
+    @property
+    def is_more(self) -> bool:
+        """Return whether anything is left to be done."""
+        ended = {new for old, new in self.kept.items() if not self.stood[old].is_open}
+        return not self.plan.tasks.keys() <= ended
 
     def spent_on(self, former: Iterable[str]) -> Spent:
         """Return what these tasks' records were paid with."""
@@ -237,7 +248,7 @@ def events_of_fork(source: str, events: Sequence[Event], edit: Edit, opening: Ev
     numbers = Counter[tuple[str, int]]()
     total = edit.spent_on(edit.kept)
     forked = RunForked(source, tuple(edit.kept.values()), tuple(edit.again), edit.parts, total.usage, total.cost)
-    left = [_stripped(event) for event in edited(standing(events), edit.event()) if _goes_along(event)]
+    left = [_stripped(event, edit) for event in edited(standing(events), edit.event()) if _goes_along(event)]
     made = []
     for event in [opening, *left, opening._replace(data=forked)]:
         numbers[event.task, event.turn] += 1
@@ -261,8 +272,8 @@ def _goes_along(event: Event) -> bool:
     return event.task != "" or (isinstance(event.data, RunEdited) and bool(event.data.attempts))
 
 
-def _stripped(event: Event) -> Event:
+def _stripped(event: Event, edit: Edit) -> Event:
     """Return an earlier edit without what it did: of that, the events beside it are the result."""
     if not isinstance(event.data, RunEdited):
         return event
-    return event._replace(data=replace(event.data, parts=(), again=(), gone=(), renamed={}, in_flight=()))
+    return event._replace(data=RunEdited(tuple(edit.plan.tasks), (), attempts=event.data.attempts))

@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.cli.app import Settings
 from orchestrator.cli.exits import NothingSelected, Unusable
+from orchestrator.cli.given import load_squad
 
 if TYPE_CHECKING:
+    from orchestrator.journal import About
     from orchestrator.journal.sqlite import SqliteJournal
+    from orchestrator.squad import Squad
 
 NAME = "journal.db"
 SQLITE = "sqlite:///"
@@ -61,6 +64,15 @@ def read_run(settings: Settings, run: str | None, db: str | None = None) -> tupl
             return name, [to_json(event) for event in await journal.events(name)]
 
     return anyio.run(read)
+
+
+def squad_of(about: About, settings: Settings) -> Squad:
+    """Return the squad as its file stands now; where the file is gone, as it was recorded."""
+    if Path(about.file).is_file():
+        return load_squad(about.file, settings)
+    from orchestrator.squad import Squad
+
+    return Squad.from_text(about.text, about.file, routing=settings.routing_file())
 
 
 @asynccontextmanager

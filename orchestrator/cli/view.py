@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -60,6 +61,7 @@ class Progress:
     status: str = "running"
     began: float | None = None
     out: str | None = None
+    forked: str = ""
     rows: dict[str, Row] = field(default_factory=dict)
     tokens: int = 0
     cost: float | None = 0.0
@@ -92,9 +94,9 @@ class Progress:
 
     def _row_at(self, unit: str) -> Row | None:
         """Return the row that a unit's path lies in: the element's, else the task's. Keys may hold any character."""
-        ends = (i + 1 for i in range(len(unit) - 1, 0, -1) if unit[i] == "]" and unit[i + 1 : i + 2] in ("", "/"))
+        ends = (i + 1 for i in range(len(unit) - 1, 0, -1) if unit[i] == "]" and unit[i + 1 : i + 2] in ("", "/", "#"))
         element = next((self.rows[unit[:end]] for end in ends if unit[:end] in self.rows), None)
-        return element or self.rows.get(unit.partition("/")[0].partition("[")[0])
+        return element or self.rows.get(re.split(r"[/\[#]", unit, maxsplit=1)[0])
 
     def _own(self, event: Document) -> Row:
         name = event["task"] if event.get("key") is None else f"{event['task']}[{event['key']}]"
@@ -115,6 +117,28 @@ class Progress:
         again = f"; was in flight: {', '.join(event['in_flight'])}" if event["in_flight"] else ""
         text = f"goes on: {len(event['done'])} of {tasks} tasks done, {usd(self.cost)} spent{again}"
         return Change(self.run_id, text, "warning" if again else "info")
+
+    def _on_run_edited(self, event: Document) -> Change | None:
+        renamed, void = event["renamed"], {*event["again"], *event["gone"]} - event["renamed"].keys()
+        kept: dict[str, list[Row]] = {}
+        for row in self.rows.values():
+            task, bracket, key = row.name.partition("[")
+            if task not in void:
+                new = renamed.get(task, task)
+                row.name = f"{new}{bracket}{key}"
+                kept.setdefault(new, []).append(row)
+        self.rows = {row.name: row for task in event["tasks"] for row in kept.get(task, [Row(task)])}
+        self.status, self.finished = "running", None
+        if not event["parts"]:
+            return None
+        again = f"; runs again: {', '.join(event['again'])}" if event["again"] else ""
+        lost = f"; was in flight: {', '.join(event['in_flight'])}" if event["in_flight"] else ""
+        return Change(self.run_id, f"edited: {', '.join(event['parts'])}{again}{lost}", "warning" if lost else "info")
+
+    def _on_run_forked(self, event: Document) -> Change:
+        self.tokens, self.cost = 0, 0.0
+        self.forked = f"from {event['source']}, which paid {usd(event['cost_usd'])} for {len(event['kept'])} tasks"
+        return Change(self.run_id, f"forked {self.forked}")
 
     def _on_call_repeated(self, event: Document) -> Change:
         return Change(event["step"], "was in flight when the run was cut short: it may have been paid twice", "warning")
