@@ -42,6 +42,7 @@ FAILURES: Mapping[str, Exit] = {
     "orchestrator.errors.RunCancelled": Exit.INTERRUPTED,
     "orchestrator.journal.Fenced": Exit.INTERRUPTED,
     "orchestrator.journal.StepChanged": Exit.FAILED,
+    "orchestrator.replay.NotReplayable": Exit.FAILED,
     "orchestrator.journal.JournalError": Exit.USAGE,
     "orchestrator.errors.NoProvider": Exit.CREDENTIALS,
     "orchestrator.errors.CannotWrite": Exit.USAGE,

@@ -1,20 +1,26 @@
-"""`explain [RUN] TASK`: who was asked for a task of a run, in which order, and how each attempt ended."""
+"""`explain [RUN] TASK`: who was asked for a task of a run, in which order, how each attempt ended, what was sent."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import anyio
 import click
 
 from orchestrator.cli import app
-from orchestrator.cli.app import settings_of
+from orchestrator.cli.app import Settings, settings_of
+from orchestrator.cli.approvals import db_option
 from orchestrator.cli.exits import NothingSelected
-from orchestrator.cli.record import read_run
+from orchestrator.cli.record import open_record, read_run
 from orchestrator.cli.table import columns
 from orchestrator.cli.view import duration, usd
 from providers.scoring import Contest, replay, score
 from providers.unicode import printable
+
+if TYPE_CHECKING:
+    from orchestrator.sent import Sent
 
 TOLD = frozenset({"route.chosen", "attempt.ended", "waiting.for_provider", "turn.ended"})
 
@@ -23,19 +29,70 @@ TOLD = frozenset({"route.chosen", "attempt.ended", "waiting.for_provider", "turn
 @click.argument("words", nargs=-1, required=True, metavar="[RUN] TASK")
 @click.option("--turn", type=click.IntRange(min=1), metavar="N", help="Only this turn of each piece of work.")
 @click.option("--without", metavar="PROVIDER", help="Show whom each turn would have asked without this provider.")
+@click.option("--request", "as_sent", is_flag=True, help="Write the bytes that were sent instead, as they were sent.")
+@click.option("--attempt", type=click.IntRange(min=1), metavar="N", help="With --request: this attempt (the last).")
+@click.option("--pretty", is_flag=True, help="With --request: as indented JSON.")
+@db_option
 @click.pass_context
-def explain_command(context: click.Context, words: tuple[str, ...], turn: int | None, without: str | None) -> None:
-    """Show who was asked for TASK in RUN (the latest), and why: candidates, refusals, attempts."""
+def explain_command(
+    context: click.Context,
+    words: tuple[str, ...],
+    turn: int | None,
+    without: str | None,
+    as_sent: bool,
+    attempt: int | None,
+    pretty: bool,
+    db: str | None,
+) -> None:
+    """Show who was asked for TASK in RUN (the latest), and why: candidates, refusals, attempts.
+
+    TASK may be a piece of one, as it is shown: 'build[S-1]/try-1/code'.
+    """
     if len(words) > 2:
         raise click.UsageError("explain takes a task, and a run before it")
     run, task = (words[0], words[1]) if len(words) == 2 else (None, words[0])
-    recorded, events = read_run(settings_of(context), run)
+    recorded, events = read_run(settings_of(context), run, db)
+    if as_sent:
+        body = anyio.run(_sent, settings_of(context), db, recorded, task, turn, attempt)
+        if pretty:
+            click.echo(printable(json.dumps(json.loads(body), indent=2, ensure_ascii=False)))
+        else:
+            click.echo(body, nl=False)
+        return
     lines = list(explanation(events, task, turn, without))
     if not lines:
         known = ", ".join(tasks_of(events)) or "none"
         raise NothingSelected(f"nothing was asked for {task!r} in run {recorded}", f"its tasks: {known}")
     for line in lines:
         click.echo(printable(line))
+
+
+async def _sent(
+    settings: Settings, db: str | None, run: str, task: str, turn: int | None, attempt: int | None
+) -> bytes:
+    """Return the bytes of the one attempt that is meant."""
+    from orchestrator.replay import read_record
+    from orchestrator.sent import attempts_of, body_of
+
+    async with open_record(settings, db) as journal:
+        record = await read_record(journal, run)
+    return await body_of(record, the_one(list(attempts_of(record)), task, turn, attempt))
+
+
+def the_one(attempts: list[Sent], task: str, turn: int | None, attempt: int | None) -> Sent:
+    """Return the attempt that is meant; of a turn the last one. Raise `NothingSelected` where several may be."""
+    found = [one for one in attempts if lies_in(one.path, task) and turn in (None, one.turn)]
+    found = [one for one in found if attempt in (None, one.number)]
+    turns = {(one.path, one.turn) for one in found}
+    if not found:
+        known = ", ".join(dict.fromkeys(one.path for one in attempts)) or "none"
+        raise NothingSelected(f"nothing was asked for {task!r} there", f"what was asked: {known}")
+    if len(turns) > 1:
+        listed = "".join(f"\n  {one}" for one in found)
+        raise NothingSelected(f"{len(turns)} turns of {task!r} were asked; name one of these:{listed}")
+    if found[-1].sha256 is None:
+        raise NothingSelected(f"nothing was sent: {found[-1]}")
+    return found[-1]
 
 
 def tasks_of(events: Iterable[Mapping[str, Any]]) -> list[str]:
@@ -71,8 +128,8 @@ def explanation(
 
 
 def lies_in(unit: str, task: str) -> bool:
-    """Return whether the path of a unit lies in a task, in all elements of a task, or in one element."""
-    return unit == task or unit.startswith((f"{task}/", f"{task}["))
+    """Return whether the path of a unit lies in a task, in all elements of a task, or in one: after revisions, too."""
+    return unit == task or unit.startswith((f"{task}/", f"{task}[", f"{task}#"))
 
 
 def _told(event: Mapping[str, Any]) -> Iterator[str]:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
+from orchestrator.cli.explain import lies_in
+
 RIVALS = """\
 tiers: {{boss: [near/m, far/m, far/n], creative: [near/m]}}
 environment: production
@@ -32,3 +36,20 @@ def test_explain_shows_what_was_compared_and_who_would_have_been_asked_without_a
     ]
     assert lines[7] == "  without far: near/m"
     assert not any("compared" in line or "without" in line for line in call("explain", "r-1", "nothing").out)
+
+
+@pytest.mark.parametrize(
+    ("path", "task", "lies"),
+    [
+        ("build/try-1", "build", True),
+        ("build#2/try-1", "build", True),
+        ("build[S-1]/try-1/code", "build", True),
+        ("build[S-1]#3/try-1/code", "build[S-1]", True),
+        ("talk/try-1/round-1/ann", "talk", True),
+        ("talk/try-1/round-1/ann", "talk/try-1/round-1/ann", True),
+        ("builder/try-1", "build", False),
+        ("build[S-10]/try-1", "build[S-1]", False),
+    ],
+)
+def test_a_task_is_found_in_its_elements_its_turns_and_after_revisions(path, task, lies):
+    assert lies_in(path, task) is lies

@@ -1,0 +1,596 @@
+"""A recorded run, run again from its record: nobody is asked, and it says the same, byte for byte."""
+
+from __future__ import annotations
+
+import copy
+import json
+import shutil
+import sqlite3
+import subprocess
+import sys
+import zlib
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+import yaml
+
+from agents import ToolFault, tool
+from orchestrator import GateAnswered, GateOpened, Squad
+from orchestrator.differing import changes_between
+from orchestrator.errors import CannotWrite
+from orchestrator.export import copy_run, export_run
+from orchestrator.journal.memory import MemoryJournal
+from orchestrator.journal.sqlite import SqliteJournal
+from orchestrator.replay import Replay, replay
+from orchestrator.runtime import open_run, resume_run
+from providers.errors import AllAttemptsFailed, RateLimited, ServerFault
+from providers.messages import FinishReason, Message, Request, Response, ToolCall, ToolSpec, Usage, system, user
+from tests.conftest import VIRTUAL
+from tests.e2e.command import ROOT, orchestrator
+from tests.orchestrator.crashes import SQUADS, Counting, Order, run_to_its_end, squad_for
+from tests.orchestrator.squads import Answers, squad
+from tests.orchestrator.vendors import Vendors
+
+pytestmark = pytest.mark.anyio
+virtual_time = pytest.mark.parametrize("anyio_backend", [VIRTUAL], indirect=True)
+
+
+def assert_equal(ended: Replay) -> None:
+    assert ended.is_equal, ended.difference
+
+
+async def replayed(folder: Path, **options: Any) -> Replay:
+    async with SqliteJournal(folder / "journal.db") as journal:
+        with anyio.fail_after(20):
+            return await replay(journal, "r", **options)
+
+
+# -- whole and killed runs of processes of their own
+
+
+@pytest.mark.parametrize("name", ["small", "large"])
+async def test_a_replay_says_what_was_recorded(name: str, tmp_path: Path) -> None:
+    with Counting().serving() as provider:
+        assert await anyio.to_thread.run_sync(run_to_its_end, Order(name, str(tmp_path), provider.port)) == 0
+        asked = provider.answered.total()
+        ended = await replayed(tmp_path)
+        assert provider.answered.total() == asked, "nobody is asked"
+    assert_equal(ended)
+    status, _, artifacts, *_ = json.loads((tmp_path / "result.json").read_text())
+    assert (status, dict(ended.artifacts)) == ("done", artifacts)
+    assert ended.has_end
+
+
+@pytest.mark.parametrize("commits", [1, 7, 23, 41, 58, 77, 96])
+async def test_a_run_that_was_killed_and_resumed_twice_replays(commits: int, tmp_path: Path) -> None:
+    with Counting().serving() as provider:
+        for more in ({"commits": commits}, {"commits": max(4, commits // 3), "resume": True}, {"resume": True}):
+            order = Order("large", str(tmp_path), provider.port, **more)  # type: ignore[arg-type]  # its fields
+            await anyio.to_thread.run_sync(run_to_its_end, order)
+            ended = await replayed(tmp_path)
+            assert_equal(ended)
+    assert ended.has_end
+
+
+# -- each thing that may happen to a run
+
+
+async def record(
+    given: Squad,
+    manager: Any,
+    *,
+    resumes: int = 0,
+    later: Squad | None = None,
+    ask: Any = None,
+    watch: Callable[[Any, Any], None] | None = None,
+) -> tuple[Replay, list[str]]:
+    """Run the squad, resume it (as `later`) so often, and replay it. Returns the replay, and each process's status."""
+    journal, statuses = MemoryJournal(), []
+    asking = {} if ask is None else {"ask": ask}
+    for number in range(resumes + 1):
+        shared: dict[str, Any] = {"manager": manager, "journal": journal, **asking}
+        opening: AbstractAsyncContextManager[Any]
+        opening = resume_run(later or given, "r", **shared) if number else open_run(given, run_id="r", **shared)
+        async with opening as run:
+            async for event in run:
+                if watch is not None:
+                    watch(run, event)
+        statuses.append(run.result.status)
+    with anyio.fail_after(20):
+        return await replay(journal, "r"), statuses
+
+
+def failing(times: int, error: Callable[[], Exception]) -> Callable[[str, Request], str]:
+    left = [times]
+
+    def answer(agent: str, request: Request) -> str:
+        left[0] -= 1
+        if left[0] >= 0:
+            raise error()
+        return f"{agent}: done"
+
+    return answer
+
+
+def attempts_failed() -> Exception:
+    return AllAttemptsFailed("nobody answered", [ServerFault("broke"), RateLimited("slow", retry_at=0.0)])
+
+
+RETRIED = {"agent": "ann", "description": "x", "retry": {"max_attempts": 3, "on": ["provider", "rate_limit"]}}
+
+
+@virtual_time
+@pytest.mark.parametrize(("times", "status"), [(1, "done"), (2, "done"), (5, "failed")])
+async def test_retries_and_failures_replay(times: int, status: str) -> None:
+    given = squad({"a": RETRIED, "b": {"agent": "bob", "needs": ["a"], "description": "y"}})
+    ended, statuses = await record(given, Answers(failing(times, attempts_failed)))
+    assert_equal(ended)
+    assert statuses == [status]
+
+
+async def test_a_time_limit_that_was_reached_replays_in_no_time() -> None:
+    async def slow(agent: str, request: Request) -> str:
+        await anyio.sleep(30 if agent == "ann" else 0)
+        return "done"
+
+    limited = {"agent": "ann", "description": "x", "timeout": "200ms", "continue_on_error": True}
+    given = squad({"a": limited, "b": {"agent": "bob", "description": "y"}})
+    ended, _ = await record(given, Answers(slow))
+    assert_equal(ended)
+
+
+async def test_a_run_that_ran_out_of_time_replays() -> None:
+    async def slow(agent: str, request: Request) -> str:
+        await anyio.sleep(30)
+        return "done"
+
+    given = squad({"a": "x", "b": {"agent": "bob", "description": "y"}}, budget={"max_time": "200ms"})
+    ended, statuses = await record(given, Answers(slow))
+    assert_equal(ended)
+    assert statuses == ["stopped"]
+
+
+async def test_a_run_that_a_budget_paused_replays_with_the_part_after_it() -> None:
+    tasks = {"a": "x", "b": {"agent": "bob", "needs": ["a"], "description": "y"}}
+    given = squad(tasks, budget={"max_turns": 1, "on_exceed": "pause"})
+    ended, statuses = await record(given, Answers(), resumes=1)
+    assert_equal(ended)
+    assert statuses == ["paused", "paused"]
+
+
+async def test_a_conversation_that_its_own_budget_ended_replays() -> None:
+    talk = {
+        "pattern": "round_robin",
+        "participants": ["ann", "bob"],
+        "terminate": {"max_turns": 9},
+        "budget": {"max_turns": 3},
+    }
+    given = squad({"a": {"conversation": "talk", "description": "x"}}, conversations={"talk": talk})
+    ended, statuses = await record(given, Answers())
+    assert_equal(ended)
+    assert statuses == ["done"]
+
+
+async def test_a_run_that_went_on_under_other_limits_replays() -> None:
+    tasks = {f"t{i}": {"agent": "ann", "description": str(i)} for i in range(6)}
+    first = squad(tasks, max_parallel=1, budget={"max_turns": 2, "on_exceed": "pause"})
+    later = squad(tasks, max_parallel=3, budget={"max_turns": 99, "on_exceed": "pause"})
+    ended, statuses = await record(first, Answers(), later=later, resumes=1)
+    assert_equal(ended)
+    assert statuses == ["paused", "done"]
+
+
+async def test_a_run_that_was_stopped_replays_with_the_part_after_it() -> None:
+    tasks = {f"t{i}": {"agent": "ann", "description": str(i), "needs": [f"t{i - 1}"] if i else []} for i in range(5)}
+    stopped = []
+
+    def stop(run: Any, event: Any) -> None:
+        if event.type == "task.ended" and event.data.task == "t1" and not stopped:
+            stopped.append(run)
+            run.stop()
+
+    ended, statuses = await record(squad(tasks), Answers(), resumes=1, watch=stop)
+    assert_equal(ended)
+    assert statuses == ["cancelled", "done"]
+
+
+async def test_a_person_who_asked_for_changes_and_waited_for_days_replays() -> None:
+    answers = iter([None, ("revise", "shorter"), ("approve", "")])
+
+    async def ask(gate: GateOpened) -> GateAnswered | None:
+        said = next(answers)
+        return None if said is None else GateAnswered(gate.task, *said, "terminal")
+
+    gate = {
+        "needs": ["a"],
+        "approval": {"prompt": "Good?", "show": ["a"], "choices": ["approve", "revise", "reject"]},
+        "on_revise": {"rerun": ["a"], "max_attempts": 2},
+    }
+    given = squad({"a": "x", "gate": gate, "b": {"agent": "bob", "needs": ["gate"], "description": "y"}})
+    ended, statuses = await record(given, Answers(), resumes=1, ask=ask)
+    assert_equal(ended)
+    assert statuses == ["waiting", "done"]
+
+
+async def test_a_person_who_takes_part_in_a_conversation_replays() -> None:
+    answers = iter(["First.", None, "Second."])
+
+    async def ask(gate: GateOpened) -> GateAnswered | None:
+        said = next(answers)
+        return None if said is None else GateAnswered(gate.task, "say", said, "terminal")
+
+    talk = {"pattern": "round_robin", "participants": ["ann", "human"], "terminate": {"max_turns": 4}}
+    given = squad({"a": {"conversation": "talk", "description": "x"}}, conversations={"talk": talk})
+    ended, statuses = await record(given, Answers(), resumes=1, ask=ask)
+    assert_equal(ended)
+    assert statuses == ["waiting", "done"]
+
+
+def calling(agent: str, request: Request) -> Response | str:
+    if request.messages[-1].role != "user":
+        return f"{agent}: done"
+    calls = tuple(ToolCall(f"c{i}", "note", json.dumps({"what": str(i)})) for i in range(2))
+    return Response(Message("assistant", calls), FinishReason.TOOL_CALLS, Usage(10, output=5), "fake", "fake", 10)
+
+
+@pytest.mark.parametrize("outcome", ["works", "breaks", "faults", "is asked for"])
+async def test_tools_replay_and_are_not_called_again(outcome: str) -> None:
+    called, leave = [], iter([None, None, True, True, True, True])
+
+    @tool(approval="ask" if outcome == "is asked for" else "never")
+    def note(what: str) -> str:
+        """Note it."""
+        called.append(what)
+        if outcome == "faults":
+            raise ToolFault("note", "no paper")
+        if outcome == "breaks":
+            raise ValueError("no ink")
+        return "noted"
+
+    async def ask(gate: GateOpened) -> GateAnswered | None:
+        return None if next(leave) is None else GateAnswered(gate.task, "approve", "", "terminal")
+
+    people = {"ann": {"persona": {"name": "Ann", "role": "Answers.", "tier": "worker"}, "tools": ["note"]}}
+    given = squad({"a": "x", "b": {"agent": "ann", "description": "y"}}, people=people, tools=[note])
+    resumes = 1 if outcome == "is asked for" else 0
+    ended, statuses = await record(given, Answers(calling), ask=ask, resumes=resumes)
+    before = len(called)
+    assert_equal(ended)
+    assert statuses[0] == {"faults": "failed", "is asked for": "waiting"}.get(outcome, "done")
+    assert len(called) == before > 0
+
+
+@virtual_time
+async def test_elements_that_fail_and_an_answer_of_the_wrong_shape_replay() -> None:
+    def answer(agent: str, request: Request) -> str:
+        if "Number 2" in request.messages[1].text:
+            raise attempts_failed()
+        return '{"n": 1}' if len(request.messages) > 2 else "no JSON"
+
+    each = {
+        "agent": "ann",
+        "description": "Number ${{ item }}",
+        "for_each": "${{ inputs.numbers }}",
+        "key": "k/${{ item }}",
+        "fail_fast": False,
+        "max_parallel": 2,
+        "output_schema": {"type": "object", "required": ["n"]},
+        "continue_on_error": True,
+    }
+    given = squad({"a": each}, inputs={"numbers": {"type": "list", "default": [1, 2, 3, 4]}})
+    ended, statuses = await record(given, Answers(answer))
+    assert_equal(ended)
+    assert statuses == ["done"]
+
+
+@pytest.mark.parametrize("max_parallel", [1, 3, 16])
+async def test_many_branches_at_once_replay_in_the_recorded_order(max_parallel: int) -> None:
+    async def answer(agent: str, request: Request) -> str:
+        await anyio.sleep(hash(request.messages[-1].digest) % 7 / 1000)
+        return "done"
+
+    tasks: dict[str, Any] = {f"t{i}": {"agent": "ann", "description": f"{i}"} for i in range(30)}
+    tasks |= {f"u{i}": {"agent": "bob", "needs": [f"t{i}", f"t{29 - i}"], "description": f"{i}"} for i in range(15)}
+    ended, statuses = await record(squad(tasks, max_parallel=max_parallel), Answers(answer))
+    assert_equal(ended)
+    assert statuses == ["done"]
+
+
+# -- what differs
+
+
+def edited(name: str, change: Callable[[dict[str, Any]], None]) -> Squad:
+    other = copy.deepcopy(SQUADS[name])
+    change(other)
+    return Squad.from_mapping(other, tools=squad_for(name, 0).tools)
+
+
+async def small_run(folder: Path) -> None:
+    with Counting().serving() as provider:
+        assert await anyio.to_thread.run_sync(run_to_its_end, Order("small", str(folder), provider.port)) == 0
+
+
+async def test_a_changed_prompt_fails_with_what_differs_in_the_request(tmp_path: Path) -> None:
+    await small_run(tmp_path)
+
+    def change(squad: dict[str, Any]) -> None:
+        squad["agents"]["bob"]["persona"]["role"] = "Answers well."
+        squad["tasks"]["plan"]["description"] = "Plan it all."
+
+    ended = await replayed(tmp_path, against=edited("small", change))
+    assert ended.difference is not None
+    assert ended.difference.step == ("plan", "plan/try-1/turn-1/model")
+    assert ended.difference.request is not None
+    assert ended.difference.request.needs.agent == "bob"
+    assert [change.field for change in ended.changes] == ["messages[0] (system)", "messages[1] (user)"]
+    lines = [line for change in ended.changes for line in change.lines()]
+    assert {"-Answers.", "+Answers well.", "-Plan.", "+Plan it all."} <= set(lines)
+
+
+async def test_another_order_of_events_is_told_by_the_first_that_differs(tmp_path: Path) -> None:
+    await small_run(tmp_path)
+    ended = await replayed(tmp_path, against=edited("small", lambda squad: squad["tasks"].update(more=_more())))
+    assert ended.difference is not None
+    assert (ended.difference.number, ended.difference.step) == (0, None)
+    assert ended.difference.replayed is not None
+    assert "more" in ended.difference.replayed.data.tasks
+
+
+def _more() -> dict[str, Any]:
+    return {"agent": "ann", "description": "More."}
+
+
+async def test_work_that_never_comes_ends_the_replay_instead_of_waiting_for_it(tmp_path: Path) -> None:
+    await small_run(tmp_path)
+
+    def change(squad: dict[str, Any]) -> None:
+        squad["tasks"]["gate"]["if"] = "${{ tasks.brief.output == '' }}"
+
+    ended = await replayed(tmp_path, against=edited("small", change))
+    assert ended.difference is not None
+    assert (ended.difference.recorded is None, ended.difference.replayed is None) != (True, True)
+
+
+def test_requests_are_compared_field_by_field() -> None:
+    one = Request((system("s"), user("a\nb")), (ToolSpec("t", "old"), ToolSpec("gone", "")), temperature=0.2)
+    other = Request((system("s"), user("a\nc"), user("more")), (ToolSpec("t", "new"),), temperature=0.7, effort="low")
+    changes = {change.field: change for change in changes_between(one, other)}
+    fields = ["messages[1] (user)", "messages[2] (user)", "tools.t.description", "tools.gone", "temperature", "effort"]
+    assert list(changes) == fields
+    assert changes["temperature"].lines() == ["temperature: 0.2 -> 0.7"]
+    assert changes["effort"].lines() == ["effort: (nothing) -> low"]
+    assert "-b" in changes["messages[1] (user)"].lines()
+    assert changes_between(one, one) == []
+
+
+# -- export, and a machine that has nothing else
+
+
+def written_squad(folder: Path, root: str) -> None:
+    """Write a squad with a persona file and a routing file of three dialects, under one address."""
+    model = {"context": 9000, "max_output": 900, "price": {"input": 1, "output": 1}, "tools": True, "json_schema": True}
+    dialects = {"one": "openai-chat", "two": "anthropic-messages", "three": "gemini"}
+    rows = {
+        name: {"dialect": dialect, "base_url": f"{root}/v1", "models": {f"m-{name}": model}}
+        for name, dialect in dialects.items()
+    }
+    names = [f"{name}/m-{name}" for name in rows]
+    chains = {"three": {"chain": ["three/m-three", "two/m-two"]}}
+    routing = {"version": 1, "tiers": {"worker": names}, "agents": chains, "last_resort": [], "providers": rows}
+    (folder / "agent_routing.yaml").write_text(yaml.safe_dump(routing), "utf-8")
+    persona = {"name": "Fay", "role": "Reads 🛒 files.", "tier": "worker", "principles": ["No haste."]}
+    (folder / "people").mkdir()
+    (folder / "people" / "fay.yaml").write_text(yaml.safe_dump(persona, allow_unicode=True), "utf-8")
+    agents = {
+        "fay": {"persona": "people/fay.yaml", "model": "one/m-one", "tools": ["read_file"]},
+        "two": {"persona": "people/fay.yaml", "model": "two/m-two"},
+        "three": {"persona": "people/fay.yaml"},
+    }
+    tasks = {
+        "read": {"agent": "fay", "description": "Read it.", "output_file": "read.md"},
+        "each": {
+            "agent": "two",
+            "needs": ["read"],
+            "description": "Do ${{ item }}.",
+            "for_each": "${{ inputs.parts }}",
+            "key": "${{ item }}",
+        },
+        "last": {"agent": "three", "needs": ["each"], "description": "Close é it.", "output_file": "last.md"},
+    }
+    squad = {
+        "version": 1,
+        "name": "far",
+        "inputs": {"parts": {"type": "list", "default": ["a", "b"]}},
+        "agents": agents,
+        "tasks": tasks,
+    }
+    (folder / "squad.yaml").write_text(yaml.safe_dump(squad, allow_unicode=True, sort_keys=False), "utf-8")
+
+
+CANARY = "canary7Zq9xW2pKu3Lm"
+KEYS = {f"{name}_API_KEY": CANARY for name in ("ONE", "TWO", "THREE")}
+
+GUARDED = """
+import runpy, sys
+def refuse(event, arguments):
+    if event in ("socket.connect", "socket.bind", "socket.getaddrinfo", "socket.sendto"):
+        raise SystemExit("the network was used: " + event)
+sys.addaudithook(refuse)
+sys.argv = ["orchestrator", *sys.argv[1:]]
+runpy.run_module("orchestrator", run_name="__main__", alter_sys=True)
+"""
+
+
+def without_network(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", GUARDED, *arguments]
+    return subprocess.run(
+        command, cwd=cwd, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+@pytest.fixture(scope="module")
+def far(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Vendors]:
+    """A run over three dialects, with a retry and a failover: its folder, and what the providers got."""
+    home = tmp_path_factory.mktemp("home")
+    with Vendors({"/chat/completions": 1, ":generateContent": 9}).serving() as vendors:
+        written_squad(home, vendors.root)
+        ended = orchestrator("run", "squad.yaml", "--run-id", "r", cwd=home, env=KEYS)
+        assert ended.code == 0, ended.err
+    return home, vendors
+
+
+@pytest.fixture
+def away(far: tuple[Path, Vendors], tmp_path: Path) -> Path:
+    """Another machine: a folder with the exported run, and nothing that it was made from."""
+    elsewhere, home = tmp_path / "elsewhere", tmp_path / "home"
+    shutil.copytree(far[0], home)
+    elsewhere.mkdir()
+    exported = orchestrator("runs", "export", "r", str(elsewhere / "r.db"), cwd=home)
+    assert exported.code == 0, exported.err
+    shutil.rmtree(home)
+    return elsewhere
+
+
+def test_an_exported_run_replays_where_nothing_else_is_left_of_it(away: Path) -> None:
+    ended = without_network("runs", "replay", "r.db", cwd=away)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout.startswith("r: equal: ")
+    told = without_network("runs", "replay", "r", "--from-file", "r.db", "--json", cwd=away)
+    document = json.loads(told.stdout)
+    assert (document["equal"], sorted(document["artifacts"])) == (True, ["last.md", "read.md"])
+    assert sorted(path.name for path in away.iterdir()) == ["r.db"], "nothing is written"
+
+
+def test_an_exported_run_is_one_file_that_other_commands_read(away: Path) -> None:
+    shown = orchestrator("runs", "show", "r", "--db", "sqlite:///r.db", cwd=away)
+    assert "r: done" in shown.out
+    explained = orchestrator("explain", "r", "last", "--db", "sqlite:///r.db", cwd=away)
+    assert "answered by two/m-two" in explained.out
+
+
+def test_an_exported_run_holds_no_key(away: Path) -> None:
+    with sqlite3.connect(away / "r.db") as db:
+        texts = b"".join(zlib.decompress(body) for (body,) in db.execute("SELECT body FROM bodies"))
+    assert b"No haste." in texts
+    assert CANARY.encode() not in texts + (away / "r.db").read_bytes()
+
+
+def test_an_export_overwrites_nothing_unless_it_is_told_to(far: tuple[Path, Vendors], tmp_path: Path) -> None:
+    file = tmp_path / "mine.db"
+    file.write_text("mine")
+    refused = orchestrator("runs", "export", "r", str(file), cwd=far[0])
+    assert (refused.code, file.read_text()) == (2, "mine")
+    assert "--force" in refused.err
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.db"]
+    assert orchestrator("runs", "export", "r", str(file), "--force", cwd=far[0]).code == 0
+    assert without_network("runs", "replay", str(file), cwd=tmp_path).returncode == 0
+
+
+async def test_a_copy_goes_on_where_the_run_was_cut_short(tmp_path: Path) -> None:
+    with Counting().serving() as provider:
+        order = Order("large", str(tmp_path), provider.port, commits=40)
+        assert await anyio.to_thread.run_sync(run_to_its_end, order) != 0
+        async with SqliteJournal(tmp_path / "journal.db") as journal:
+            await export_run(journal, "r", tmp_path / "copy.db")
+            cut, told = await journal.cut_short("r"), await journal.events("r")
+            with pytest.raises(CannotWrite):
+                await export_run(journal, "r", tmp_path / "copy.db")
+        async with SqliteJournal(tmp_path / "copy.db") as copied:
+            assert (await copied.cut_short("r"), await copied.events("r")) == (cut, told)
+            assert_equal(await replay(copied, "r"))
+            (tmp_path / "journal.db").unlink()
+        shutil.copyfile(tmp_path / "copy.db", tmp_path / "journal.db")
+        resumed = Order("large", str(tmp_path), provider.port, resume=True)
+        assert await anyio.to_thread.run_sync(run_to_its_end, resumed) == 0
+        assert_equal(await replayed(tmp_path))
+
+
+async def test_a_copy_of_a_copy_holds_the_same() -> None:
+    first, second, third = MemoryJournal(), MemoryJournal(), MemoryJournal()
+    given = squad({"a": RETRIED, "b": {"agent": "bob", "needs": ["a"], "description": "y"}})
+    async with open_run(given, run_id="r", manager=Answers(), journal=first) as run:
+        async for _ in run:
+            pass
+    await copy_run(first, second, "r")
+    await copy_run(second, third, "r")
+    for read in ("abouts", "events", "steps", "signals", "cut_short"):
+        assert await getattr(third, read)("r") == await getattr(first, read)("r"), read
+
+
+# -- what went to the provider
+
+
+ASKED = [
+    ("read", 1, 1, "/chat/completions"),
+    ("read", 1, 2, "/chat/completions"),
+    ("read", 2, 1, "/chat/completions"),
+    ("each[a]", 1, 1, "/messages"),
+    ("each[b]", 1, 1, "/messages"),
+    ("last", 1, 1, ":generateContent"),
+    ("last", 1, 2, "/messages"),
+]
+
+
+@pytest.mark.parametrize(("task", "turn", "attempt", "end"), ASKED)
+def test_explain_prints_the_bytes_that_the_provider_got(
+    far: tuple[Path, Vendors], away: Path, task: str, turn: int, attempt: int, end: str
+) -> None:
+    options = ("--request", "--turn", str(turn), "--attempt", str(attempt))
+    ended = orchestrator("explain", "r", task, *options, "--db", "sqlite:///r.db", cwd=away)
+    assert ended.code == 0, ended.err
+    assert (end, ended.stdout) in far[1].bodies
+    last_words = {"last": "Close é it.", "each[a]": "Do a.", "each[b]": "Do b."}.get(task, "Read it.")
+    assert last_words in json.dumps(json.loads(ended.stdout), ensure_ascii=False)
+    assert ("none.md" in ended.out) == (turn == 2), "the second turn shows what the tool answered"
+    assert CANARY not in ended.out
+
+
+def test_explain_asks_which_turn_is_meant_and_prints_it_for_people(away: Path) -> None:
+    asked = orchestrator("explain", "r", "read", "--request", "--db", "sqlite:///r.db", cwd=away)
+    assert (asked.code, asked.stdout) == (5, b"")
+    assert "read/try-1 --turn 2 --attempt 1: one/m-one: ok" in asked.err
+    options = ("--request", "--turn", "1", "--pretty", "--db", "sqlite:///r.db")
+    pretty = orchestrator("explain", "r", "read/try-1", *options, cwd=away)
+    assert '"role": "system"' in pretty.out
+    assert json.loads(pretty.out)["model"] == "m-one"
+
+
+def test_bytes_that_this_release_makes_otherwise_are_refused(away: Path, tmp_path: Path) -> None:
+    async def change() -> None:
+        async with SqliteJournal(away / "r.db") as journal, SqliteJournal(tmp_path / "changed.db") as target:
+            about = await journal.about("r")
+            sources = {name: text.replace("m-two", "m-2") for name, text in about.sources.items()}
+            events = [
+                event._replace(data=replace(event.data, model="m-2"))
+                if getattr(event.data, "model", None) == "m-two"
+                else event
+                for event in await journal.events("r")
+            ]
+            text = about.text.replace("m-two", "m-2")
+            await target.create("r", replace(about, text=text, sources=sources), events, await journal.steps("r"))
+
+    anyio.run(change)
+    ended = orchestrator(
+        "explain", "r", "each[a]", "--request", "--db", f"sqlite:///{tmp_path / 'changed.db'}", cwd=away
+    )
+    assert (ended.code, ended.stdout) == (1, b"")
+    assert "does not make the bytes that were sent" in ended.err
+
+
+def test_a_resume_that_would_ask_otherwise_stops_with_the_step_that_does(tmp_path: Path) -> None:
+    with Vendors().serving() as vendors:
+        written_squad(tmp_path, vendors.root)
+        with (tmp_path / "squad.yaml").open("a", encoding="utf-8") as file:
+            file.write("budget: {max_turns: 1, on_exceed: pause}\n")
+        orchestrator("run", "squad.yaml", "--run-id", "r", cwd=tmp_path, env=KEYS)
+        with sqlite3.connect(tmp_path / ".orchestrator" / "journal.db") as db:
+            db.execute("UPDATE intents SET hash = zeroblob(32) WHERE key LIKE '%/turn-1/model'")
+        ended = orchestrator("runs", "resume", "r", "--max-cost", "9", cwd=tmp_path, env=KEYS)
+        asked = len(vendors.bodies)
+    assert (ended.code, asked) == (1, 1)
+    assert "read/try-1/turn-1/model (agent fay)" in ended.err
