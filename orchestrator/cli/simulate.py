@@ -15,7 +15,7 @@ from orchestrator.cli import app
 from orchestrator.cli.app import Settings, settings_of
 from orchestrator.cli.exits import Exit, Unusable
 from orchestrator.cli.given import load_scenario_file, load_squad, policy_over, split_inputs
-from orchestrator.cli.telling import Talk, count, print_json
+from orchestrator.cli.telling import Talk, print_json
 from orchestrator.errors import CannotWrite
 from orchestrator.kinds import kind_of_file
 from orchestrator.problems import nearest
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 OWN = "own"
 """The policy that a scenario, or a squad's routing file, brings itself."""
-MANY_TURNS = 100_000
-"""From so many on a simulation takes seconds, and says that it works."""
+MANY_TURNS, MOST_TURNS = 100_000, 10_000_000
+"""Turns from which on a simulation takes seconds, and says that it works; and how many are taken on of a squad."""
 
 
 class Case(NamedTuple):
@@ -198,6 +198,10 @@ def _squad_case(file: str, policy: str, runs: Runs, settings: Settings) -> Case:
         per_hour=runs.per_hour or 10.0,
         assumed=_assumptions(runs.assumed),
     )
+    if (turns := made.runs * len(made.outlook.turns)) > MOST_TURNS:
+        raise Unusable(
+            f"{made.runs:,} runs come to {turns:,} turns; {MOST_TURNS:,} are simulated at most", "fewer --runs"
+        )
     return Case(policy, made.scenario, made)
 
 
@@ -219,7 +223,7 @@ def _simulate(case: Case, seed: int | None, log: str | None, talk: Talk) -> Repo
 
     turns = sum(load.count for load in case.scenario.load)
     if turns >= MANY_TURNS:
-        talk.say(f"simulating {count(turns, 'turn')} ...")
+        talk.say(f"simulating {turns:,} turns ...")
     with _opened(log) as file:
         report = simulate(case.scenario, seed=seed, log=file)
     return report if case.forecast is None else replace(report, claims=case.forecast.claims(report))

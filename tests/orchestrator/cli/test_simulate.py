@@ -190,6 +190,17 @@ def test_bad_input_is_told_before_anything_is_simulated(call, mine, arguments, c
     assert said in done.err
 
 
+def test_more_turns_than_can_be_simulated_are_refused(call, folder):
+    (folder / "wide.yaml").write_text(
+        "name: wide\ninputs: {of: {type: list}}\nagents: {mary: {persona: analyst}}\n"
+        "tasks: {a: {agent: mary, for_each: '${{ inputs.of }}', key: '${{ item }}', description: Do it.}}\n"
+    )
+    of = f"of={json.dumps(list(range(1001)))}"
+    done = call("simulate", "wide.yaml", "--all-providers", "--runs", "10000", "-i", of)
+    assert done.code == 2
+    assert "10,000 runs come to 10,010,000 turns" in done.err
+
+
 def test_mistakes_in_files_have_their_place(call, folder, mine):
     (folder / "mine.yaml").write_text(
         MINE.replace("  groq: {}", "  grok: {}").replace("count: 60,", "count: 60, every: 1s,")
