@@ -12,10 +12,30 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from agents.events import TurnEnded
 from orchestrator.plan import Budget, OnExceed
 from providers.errors import BudgetSpent
+from providers.events import AttemptEnded
+from providers.messages import Usage
+
+
+class Bill(NamedTuple):
+    """What was billed: tokens, and micro-USD (None: unknown)."""
+
+    usage: Usage
+    cost: int | None
+
+
+def bill_of(payload: Any) -> Bill | None:
+    """Return what an event says was billed, None for one that says nothing of it.
+
+    A turn says it of the attempt that answered it, each other attempt of its own: whoever adds them up has all.
+    """
+    if isinstance(payload, TurnEnded) or (isinstance(payload, AttemptEnded) and payload.usage is not None):
+        return Bill(payload.usage or Usage(), payload.cost)
+    return None
 
 
 class Paid(NamedTuple):

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from agents.events import TurnEnded
+from orchestrator.budget import Bill, bill_of
 from orchestrator.errors import EditUnknown, UnknownTask
 from orchestrator.events import (
     Event,
@@ -37,7 +37,7 @@ class Spent(NamedTuple):
     usage: Usage = Usage()
     cost: int | None = 0
 
-    def plus(self, other: Spent | TurnEnded) -> Spent:
+    def plus(self, other: Spent | Bill) -> Spent:
         cost = None if self.cost is None or other.cost is None else self.cost + other.cost
         return Spent(self.usage + other.usage, cost)
 
@@ -219,9 +219,9 @@ def stood_of(events: Iterable[Event]) -> dict[str, Stand]:
                 stood.setdefault(task, Stand()).status = status
             case TaskReset():
                 stood[task].status, stood[task].revised = "waiting", True
-            case TurnEnded():
-                stand = stood.setdefault(task, Stand())
-                stand.spent = stand.spent.plus(event.data)
+        if (bill := bill_of(event.data)) is not None:
+            stand = stood.setdefault(task, Stand())
+            stand.spent = stand.spent.plus(bill)
     return stood
 
 

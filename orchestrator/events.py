@@ -15,6 +15,8 @@ from typing import Any, Literal, NamedTuple
 from providers.messages import Usage
 
 SCHEMA_VERSION = 1
+MONEY = frozenset({"cost", "spent", "cap"})
+"""Fields that hold micro-USD."""
 
 TaskStatus = Literal["waiting", "running", "gate", "ok", "failed", "skipped", "cancelled"]
 RunStatus = Literal["done", "failed", "rejected", "waiting", "paused", "stopped", "cancelled"]
@@ -293,6 +295,6 @@ def _plain(value: Any) -> Any:
 
 
 def _field(name: str, value: Any) -> tuple[str, Any]:
-    if name == "cost":
-        return "cost_usd", None if value is None else value / 1e6
+    if name in MONEY:
+        return f"{name}_usd", None if value is None else value / 1e6
     return name, _plain(value)

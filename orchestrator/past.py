@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
-from agents.events import TurnEnded
-from orchestrator.budget import Paid
+from agents.events import TurnStarted
+from orchestrator.budget import Paid, bill_of
 from orchestrator.events import (
     ArtifactWritten,
     ConversationEnded,
@@ -57,6 +57,9 @@ class Past:
     """How the run ended last, None where it never did: its process was killed, or is at work."""
     worked_s: float = 0.0
     paid: list[Paid] = field(default_factory=list)
+    """All that was billed, answers that would not do included."""
+    agents: dict[str, str] = field(default_factory=dict)
+    """Who had the last turn at each path."""
     tried: dict[str, int] = field(default_factory=dict)
     gates: dict[str, Gate] = field(default_factory=dict)
     artifacts: dict[str, tuple[str, ArtifactWritten]] = field(default_factory=dict)
@@ -133,8 +136,11 @@ def _count(past: Past, event: Event) -> None:
             past.paid, past.worked_s = [], 0.0
         case RunFinished(status=status):
             past.status = status
-        case TurnEnded(agent=agent, usage=usage, cost=cost):
-            past.paid.append(Paid(event.task, agent, cost, usage.total))
+        case TurnStarted(agent=agent):
+            past.agents[event.task] = agent
+    if (bill := bill_of(event.data)) is not None:
+        agent = getattr(event.data, "agent", None) or past.agents.get(event.task, "")
+        past.paid.append(Paid(event.task, agent, bill.cost, bill.usage.total))
 
 
 def _renamed(path: str, names: Mapping[str, str]) -> str:

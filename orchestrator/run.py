@@ -17,8 +17,8 @@ from typing import Any
 
 import anyio
 
-from agents import RunContext, TurnEnded
-from orchestrator.budget import Purse, open_account
+from agents import RunContext
+from orchestrator.budget import Purse, bill_of, open_account
 from orchestrator.dispatch import Dispatcher, Unit
 from orchestrator.dispatch.local import LocalDispatcher
 from orchestrator.events import (
@@ -45,7 +45,7 @@ from orchestrator.plan import Approval, Plan, TaskPlan
 from orchestrator.state import Happening, RunState, next_action, units_at_work
 from orchestrator.work import Ask, Done, Parked, Scope
 from personas.errors import TemplateError
-from providers.errors import BudgetSpent
+from providers.errors import BudgetSpent, NoRoute
 from providers.events import Emit
 from providers.messages import Usage
 
@@ -121,9 +121,9 @@ class Recorder:
     def _count(self, payload: Any) -> None:
         if isinstance(payload, RunForked):  # what came before was paid by another run
             self.usage, self.cost = Usage(), 0
-        elif isinstance(payload, TurnEnded):
-            self.usage += payload.usage
-            self.cost = None if payload.cost is None or self.cost is None else self.cost + payload.cost
+        elif (bill := bill_of(payload)) is not None:
+            self.usage += bill.usage
+            self.cost = None if bill.cost is None or self.cost is None else self.cost + bill.cost
 
     def take(self) -> list[Event]:
         """Return the events that the journal does not have yet; they are its from now on."""
@@ -295,6 +295,8 @@ class Driver:
             ended: Any = _well(unit, done)
         except (Parked, BudgetSpent) as error:
             ended = self._limited(unit, error)
+        except NoRoute as error:
+            ended = self._penniless(unit, error) if error.over_budget else _failed(unit, error)
         except JournalError:
             raise
         except Exception as error:  # noqa: BLE001  # the task boundary
@@ -354,6 +356,11 @@ class Driver:
         if error.which == "squad":
             self.state.stop("stopped")
         return _failed(unit, error)
+
+    def _penniless(self, unit: Unit, error: NoRoute) -> TaskParked:
+        """Wait for another day: what is spent on this one is no fault of the task's."""
+        self._recorder.record(unit.path, BudgetReached("day", "max_cost", "pause"))
+        return TaskParked(unit.task, unit.key, str(error), "paused")
 
     def _on_exceed(self, which: str) -> str:
         kind, _, name = which.partition(" ")

@@ -27,7 +27,7 @@ from orchestrator.errors import CannotWrite, RepeatExhausted, TaskTimedOut
 from orchestrator.events import ArtifactWritten, BudgetReached, GateAnswered, GateOpened, TaskRepeated, TaskRetried
 from orchestrator.plan import AgentWork, ConversationWork, Plan, RetryCause, Steps, TaskPlan
 from orchestrator.state import as_text
-from providers.errors import AllAttemptsFailed, BudgetSpent, RateLimited, RoutingError, TimedOut
+from providers.errors import AllAttemptsFailed, BudgetSpent, NoRoute, RateLimited, RoutingError, TimedOut
 from providers.events import Emit, ignore
 from providers.messages import Message, Request, Response
 from providers.unicode import clean
@@ -349,7 +349,7 @@ def cause_of(error: BaseException) -> RetryCause | None:
             return "timeout"
         case ToolFault():
             return "tool"
-        case BudgetSpent():
+        case BudgetSpent() | NoRoute(over_budget=True):
             return None
         case AllAttemptsFailed():
             if any(isinstance(e, RateLimited) for e in error.exceptions):

@@ -103,6 +103,8 @@ def exit_of(error: BaseException) -> Exit:
     """Return the exit code of a failure; what the table does not know is our own fault, `Exit.INTERNAL`."""
     if is_about_keys(error):
         return Exit.CREDENTIALS
+    if getattr(error, "over_budget", False):  # of `NoRoute`
+        return Exit.LIMIT
     for cls in type(error).__mro__:
         found = FAILURES.get(f"{cls.__module__}.{cls.__qualname__}")
         if found is not None:

@@ -227,6 +227,8 @@ class Progress:
     def _on_attempt_ended(self, event: Document) -> Change | None:
         self.attempt_errors.add(event["error"])
         row = self._row_at(event["unit"])
+        if event.get("usage") is not None:  # it did not answer, and was billed all the same
+            self._bill(event)
         if event["outcome"] != "failed" or row is None:
             return None
         who = f"{event['provider']}/{event['model']}"
@@ -237,7 +239,13 @@ class Progress:
         wait = max(event["until"] - event["at"], 0.0)
         return None if row is None else Change(row.name, f"waits {wait:.0f} s: {event['reason']}", "warning")
 
+    def _on_budget_alert(self, event: Document) -> Change:
+        return Change(event["which"], alert_line(event), "warning")
+
     def _on_turn_ended(self, event: Document) -> None:
+        self._bill(event)
+
+    def _bill(self, event: Document) -> None:
         used, cost = sum(event["usage"][kind] for kind in BILLED), event["cost_usd"]
         self.tokens += used
         self.cost = None if cost is None or self.cost is None else self.cost + cost
@@ -252,6 +260,14 @@ class Progress:
 
 BILLED = ("input_tokens", "output_tokens")
 """The two that together hold all tokens: cached ones are part of the input, reasoning of the output."""
+
+
+def alert_line(event: Document) -> str:
+    """Return what a `budget.alert` says: which share of which budget is spent."""
+    kind, _, name = event["which"].partition(" ")
+    of = "the day's budget" if kind == "day" else f"the day's budget for {name}"
+    spent = f"{usd(event['spent_usd'])} of {usd(event['cap_usd'])}"
+    return f"{of} is used up: {spent}" if event["share"] == 1 else f"{event['share']:.0%} of {of} is spent: {spent}"
 
 
 def budget_line(progress: Progress, caps: Caps, now: float) -> str:
