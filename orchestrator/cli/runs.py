@@ -17,7 +17,7 @@ from orchestrator.cli.conduct import Manner, conduct
 from orchestrator.cli.exits import Exit, NothingSelected, cause_of
 from orchestrator.cli.export import export_command
 from orchestrator.cli.gates import Answer, Approve
-from orchestrator.cli.given import Duration, Usd, load_squad
+from orchestrator.cli.given import Duration, Usd, environment, load_squad
 from orchestrator.cli.record import open_record
 from orchestrator.cli.replay import in_full, replay_command
 from orchestrator.cli.run import caps_of
@@ -151,13 +151,14 @@ async def _resume(
         about = await journal.about(run)
         squad = squad_of(about, settings)
         cost, seconds = caps
+        environ = environment(settings)
 
         def opening(ask: Answer) -> AbstractAsyncContextManager[Run]:
             return resume_run(
                 squad,
                 run,
                 journal=journal,
-                environ=os.environ,
+                environ=environ,
                 max_cost_usd=cost,
                 timeout_s=seconds,
                 ask=ask,
