@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import time
 from contextlib import AbstractAsyncContextManager, aclosing
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -16,9 +14,11 @@ from orchestrator.cli.approvals import db_option, open_gates
 from orchestrator.cli.conduct import Manner, conduct
 from orchestrator.cli.exits import Exit, NothingSelected, cause_of
 from orchestrator.cli.export import export_command
+from orchestrator.cli.fork import fork_command, preview_edit, told_edit
 from orchestrator.cli.gates import Answer, Approve
-from orchestrator.cli.given import Duration, Usd, environment, load_squad
-from orchestrator.cli.record import open_record
+from orchestrator.cli.given import Duration, Usd, environment
+from orchestrator.cli.notices import telling
+from orchestrator.cli.record import open_record, squad_of
 from orchestrator.cli.replay import in_full, replay_command
 from orchestrator.cli.run import caps_of
 from orchestrator.cli.table import columns
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from orchestrator.journal import About, RunLine
     from orchestrator.journal.sqlite import SqliteJournal
     from orchestrator.runtime import Run
-    from orchestrator.squad import Squad
 
 UNFINISHED = "unfinished"
 """A run that no process drives and that never ended: it was killed, or the machine went down."""
@@ -43,6 +42,7 @@ def runs_command() -> None:
 
 runs_command.add_command(replay_command)
 runs_command.add_command(export_command)
+runs_command.add_command(fork_command)
 
 
 @runs_command.command("ls")
@@ -102,6 +102,7 @@ def described(run: str, about: About, progress: Progress, state: str, cut: list[
     """Return the lines that say where a run stands. Pure."""
     figures = "  ".join(filter(None, (tokens(progress.tokens), usd(progress.cost))))
     lines = [f"{run}: {state}  {figures}", f"squad: {about.squad} ({about.file})"]
+    lines += [f"forked: {progress.forked}"] if progress.forked else []
     lines += [f"folder: {progress.out}"] if progress.out else []
     rows = [
         (r.name, r.who, r.state, duration(r.seconds(r.ended or 0.0)) if r.ended else "") for r in progress.rows.values()
@@ -119,6 +120,8 @@ def described(run: str, about: About, progress: Progress, state: str, cut: list[
 @click.option("--max-cost", type=Usd(), metavar="USD", help="Instead of the cap that the run began with.")
 @click.option("--timeout", type=Duration(), metavar="DUR", help="Instead of the time that the run began with.")
 @click.option("--approve", type=click.Choice(["ask", "deny", "auto"]), default="ask", help="Who answers gates (ask).")
+@click.option("--edited", is_flag=True, help="The squad was edited: do again what the edit touches, and no more.")
+@click.option("--dry-run", is_flag=True, help="With --edited: say what would run again, no more. Spends nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Write the new events to stdout as JSON Lines.")
 @db_option
 @click.pass_context
@@ -128,11 +131,18 @@ def resume(
     max_cost: float | None,
     timeout: float | None,
     approve: Approve,
+    edited: bool,
+    dry_run: bool,
     as_json: bool,
     db: str | None,
 ) -> int:
     """Go on with a run that was killed, interrupted or parked. What is recorded is not paid again."""
-    return anyio.run(_resume, settings_of(context), db, run, (max_cost, timeout), approve, as_json)
+    if dry_run and not edited:
+        raise click.UsageError("--dry-run says what an edit would do: give it with --edited")
+    settings = settings_of(context)
+    if dry_run:
+        return anyio.run(preview_edit, settings, db, run)
+    return anyio.run(_resume, settings, db, run, (max_cost, timeout), approve, edited, as_json)
 
 
 async def _resume(
@@ -141,6 +151,7 @@ async def _resume(
     run: str,
     caps: tuple[float | None, float | None],
     approve: Approve,
+    edited: bool,
     as_json: bool,
 ) -> Exit:
     from orchestrator.journal import StepChanged
@@ -150,6 +161,8 @@ async def _resume(
     async with open_record(settings, db) as journal:
         about = await journal.about(run)
         squad = squad_of(about, settings)
+        if edited:
+            talk.say(await told_edit(squad, run, journal))
         cost, seconds = caps
         environ = environment(settings)
 
@@ -163,6 +176,8 @@ async def _resume(
                 timeout_s=seconds,
                 ask=ask,
                 state=settings.state_folder,
+                edited=edited,
+                notify=telling(talk.warn),
             )
 
         old = about.options
@@ -173,15 +188,6 @@ async def _resume(
             if isinstance(changed := cause_of(error), StepChanged):
                 raise await in_full(changed, journal, run, squad) from error
             raise
-
-
-def squad_of(about: About, settings: Settings) -> Squad:
-    """Return the squad as its file stands now; where the file is gone, as it was recorded."""
-    if Path(about.file).is_file():
-        return load_squad(about.file, settings)
-    from orchestrator.squad import Squad
-
-    return Squad.from_text(about.text, about.file, routing=settings.routing_file())
 
 
 @runs_command.command("cancel")
