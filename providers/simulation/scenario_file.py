@@ -35,6 +35,7 @@ from providers.simulation.scenario import (
 SUFFIX = ".yaml"
 LARGEST = 1_000_000
 """Bytes of a scenario file."""
+MOST_VALUES, DEEPEST = 20_000, 50
 MOST_TURNS = 10_000_000
 
 Seconds = Annotated[float, BeforeValidator(parse_duration)]
@@ -202,15 +203,36 @@ def _text(path: Path) -> str:
 def _tree(text: str, name: str) -> Mapping[str, Any]:
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
+        if not _is_modest(yaml.parse(text, loader)):
+            raise _wrong(f"{name} holds more than {MOST_VALUES:,} values, or more than {DEEPEST} levels of them")
         data = yaml.load(text, loader)  # noqa: S506  # both loaders are safe ones
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except (yaml.YAMLError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        said = getattr(error, "problem", None) or type(error).__name__
+        said = getattr(error, "problem", None) or str(error)
         raise _wrong(f"{name} is no YAML{where}: {said}") from None
     if not isinstance(data, Mapping):
         raise _wrong(f"{name} holds no mapping: a scenario has title, providers and load")
     return {str(key): value for key, value in data.items()}
+
+
+def _is_modest(events: Iterable[Any]) -> bool:
+    """Whether the events, what aliases repeat counted again, may be composed: nesting can end the process else."""
+    sizes: dict[str | None, int] = {}
+    above: list[tuple[str | None, int]] = []
+    count = 0
+    for event in events:
+        if isinstance(event, yaml.AliasEvent):
+            count += sizes.get(event.anchor, 0)
+        elif isinstance(event, yaml.CollectionStartEvent):
+            above.append((event.anchor, count))
+        elif isinstance(event, yaml.CollectionEndEvent):
+            anchor, before = above.pop()
+            sizes[anchor] = count - before
+        count += isinstance(event, yaml.NodeEvent)
+        if count > MOST_VALUES or len(above) > DEEPEST:
+            return False
+    return True
 
 
 def _wrong(text: str) -> CatalogError:

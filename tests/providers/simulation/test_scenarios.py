@@ -1,0 +1,78 @@
+"""What the shipped scenarios claim is measured, and holds; a day of a million turns in a part of it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from providers.simulation import Report, Scenario, load_scenario, shipped, simulate
+from providers.simulation.scenario import Expectation
+
+DAY = "million-turn-day"
+
+
+def told(report: Report) -> str:
+    return "\n".join(f"{claim.held} {claim.text}: {claim.measured}" for claim in report.claims)
+
+
+@pytest.mark.parametrize("name", [name for name in shipped() if name != DAY])
+def test_every_claim_of_a_shipped_scenario_holds(name):
+    scenario = load_scenario(name)
+    report = simulate(scenario)
+    assert report.claims
+    assert report.held, told(report)
+    assert report.turns == sum(load.count for load in scenario.load) == report.answered + report.failed
+
+
+@pytest.mark.parametrize("name", [name for name in shipped() if name != DAY])
+def test_claims_hold_for_other_dice_too(name):
+    report = simulate(load_scenario(name), seed=20)
+    assert report.held, told(report)
+
+
+def part_of_the_day(turns: int) -> Scenario:
+    day = load_scenario(DAY)
+    (load,) = day.load
+    return replace(day, load=(replace(load, count=turns, over=load.over * turns / load.count),))
+
+
+def test_part_of_the_day_of_a_million_turns():
+    report = simulate(part_of_the_day(20_000))
+    assert (report.violations, report.failed) == (0, 0)
+    assert report.answered_in_time >= 0.999 * report.turns
+    by_minutes = [report.providers[name].limits[0].used for name in ("groq", "nvidia", "mistral")]
+    assert min(by_minutes) >= 0.93, "a window that began before the last turn came is not full"
+
+
+def test_a_claim_that_does_not_hold_says_so_with_its_figure():
+    wrong = Expectation("nobody is answered", of=("answered",), at_most=0)
+    report = simulate(replace(load_scenario("development"), claims=(wrong,)))
+    assert not report.held
+    assert report.claims[0].measured == "answered is 15"
+
+
+def test_a_report_is_plain_data_and_its_parts_agree():
+    report = simulate(load_scenario("shared-limits"))
+    read = json.loads(json.dumps(report.to_json()))
+    assert read["answered"] == report.answered
+    answers = sum(use.answers for use in report.providers.values())
+    assert report.answered == answers == sum(use.answers for use in report.models.values())
+    assert answers == sum(sum(bucket.answers.values()) for bucket in report.timeline)
+    assert report.cost == sum(use.cost for use in report.providers.values())
+    assert report.cost == sum(bucket.cost for bucket in report.timeline)
+    assert report.durations.p50 <= report.durations.p95 <= report.durations.longest
+
+
+def test_a_limit_that_nobody_knows_of_is_met_once_and_then_kept_away_from():
+    scenario = load_scenario("quota-exhaustion")
+    known = scenario.catalog.providers["gemini"]
+    catalog = replace(scenario.catalog, providers={**scenario.catalog.providers, "gemini": replace(known, limits=())})
+    gemini = replace(scenario.providers["gemini"], hidden=known.limits)
+    hidden = replace(scenario, catalog=catalog, providers={**scenario.providers, "gemini": gemini})
+    report = simulate(hidden)
+    assert report.failed == 0
+    assert report.providers["gemini"].answers == 200
+    assert report.providers["gemini"].errors == {"RateLimited": 1}
+    assert report.violations == 0, "a limit that the routers cannot know is none of theirs"
