@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -16,7 +15,7 @@ from orchestrator.cli.approvals import db_option
 from orchestrator.cli.conduct import Manner, conduct
 from orchestrator.cli.exits import Exit, Unusable
 from orchestrator.cli.gates import Answer, Approve
-from orchestrator.cli.given import Duration, Usd, load_squad, split_inputs
+from orchestrator.cli.given import Duration, Usd, environment, load_squad, split_inputs
 from orchestrator.cli.record import open_record, squad_of
 from orchestrator.cli.run import RUN_ID, caps_of
 from orchestrator.cli.table import columns
@@ -94,7 +93,7 @@ async def _fork(order: Order) -> Exit:
             return Exit.DONE
         talk.say(printable("\n".join(lines)) + "\n")
         name = order.run_id or new_run_id(edit.plan.name, time.time())
-        environ = os.environ
+        environ = environment(settings)
 
         def opening(ask: Answer) -> AbstractAsyncContextManager[Run]:
             return fork_run(

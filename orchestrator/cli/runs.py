@@ -12,12 +12,14 @@ import click
 from orchestrator.cli.app import Group, Settings, settings_of
 from orchestrator.cli.approvals import db_option, open_gates
 from orchestrator.cli.conduct import Manner, conduct
-from orchestrator.cli.exits import Exit, NothingSelected
+from orchestrator.cli.exits import Exit, NothingSelected, cause_of
+from orchestrator.cli.export import export_command
 from orchestrator.cli.fork import fork_command, preview_edit, told_edit
 from orchestrator.cli.gates import Answer, Approve
 from orchestrator.cli.given import Duration, Usd, environment
 from orchestrator.cli.notices import telling
 from orchestrator.cli.record import open_record, squad_of
+from orchestrator.cli.replay import in_full, replay_command
 from orchestrator.cli.run import caps_of
 from orchestrator.cli.table import columns
 from orchestrator.cli.telling import Talk, print_json
@@ -38,6 +40,8 @@ def runs_command() -> None:
     """Recorded runs."""
 
 
+runs_command.add_command(replay_command)
+runs_command.add_command(export_command)
 runs_command.add_command(fork_command)
 
 
@@ -150,6 +154,7 @@ async def _resume(
     edited: bool,
     as_json: bool,
 ) -> Exit:
+    from orchestrator.journal import StepChanged
     from orchestrator.runtime import resume_run
 
     talk = Talk(settings)
@@ -177,7 +182,12 @@ async def _resume(
 
         old = about.options
         limits = caps_of(squad.outline(), cost or old.get("max_cost_usd"), seconds or old.get("timeout_s"))
-        return await conduct(Manner(about.file, approve, as_json, settings, limits, journal), opening, talk)
+        try:
+            return await conduct(Manner(about.file, approve, as_json, settings, limits, journal), opening, talk)
+        except (StepChanged, ExceptionGroup) as error:
+            if isinstance(changed := cause_of(error), StepChanged):
+                raise await in_full(changed, journal, run, squad) from error
+            raise
 
 
 @runs_command.command("cancel")
