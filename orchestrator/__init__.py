@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from orchestrator._version import __version__ as __version__
+    from orchestrator.environment import environment_of
     from orchestrator.errors import NoProvider, OrchestratorError, PlanError, SpecError
     from orchestrator.events import Event, GateAnswered, GateOpened, to_json
     from orchestrator.fork import edit_of_run, fork_run
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "__version__": "_version",
+    "environment_of": "environment",
     "edit_of_run": "fork",
     "Event": "events",
     "fork_run": "fork",
@@ -56,6 +58,7 @@ __all__ = [
     "SqliteJournal",
     "Squad",
     "edit_of_run",
+    "environment_of",
     "fork_run",
     "open_run",
     "resume_run",

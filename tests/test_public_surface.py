@@ -9,7 +9,7 @@ import pytest
 PACKAGES = ["orchestrator", "agents", "personas", "providers"]
 PINNED = {
     "orchestrator": "Event GateAnswered GateOpened NoProvider OrchestratorError Plan PlanError Run RunResult SpecError"
-    " SqliteJournal Squad edit_of_run fork_run open_run resume_run run_squad run_sync to_json",
+    " SqliteJournal Squad edit_of_run environment_of fork_run open_run resume_run run_squad run_sync to_json",
     "providers": "AllAttemptsFailed BudgetSpent Catalog CatalogError Message Needs NoRoute Policy ProviderError"
     " ProviderManager Request Response RoutingError Usage assistant default_policy load_catalog open_manager"
     " parse_policy system user",
