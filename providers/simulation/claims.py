@@ -18,11 +18,11 @@ def measured(report: Report, claims: Sequence[Expectation]) -> Report:
 
 def _measure(figures: Mapping[str, Any], claim: Expectation) -> Claim:
     value, found = _figure(figures, claim.of), ".".join(map(str, claim.of))
-    said = f"{found} is {value:,g}"
+    said = f"{found} is {value:,.10g}"
     if claim.per:
         whole = _figure(figures, claim.per)
         value = value / whole if whole else 0.0
-        said += f" of {whole:,g} ({value:.4%})"
+        said += f" of {whole:,.10g} ({value * 100:.6g}%)"
     held = (
         (claim.exactly is None or value == claim.exactly)
         and (claim.at_least is None or value >= claim.at_least)

@@ -6,6 +6,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import ceil
 from math import log as ln
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
     from providers.simulation.engine import Turn
 
 BUCKETS = 96
-"""Of the timeline: a day's quarters of an hour."""
+"""Of the timeline, at most: a day's quarters of an hour."""
+WIDTHS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200)
+"""Seconds of a bucket that people count in; beyond them whole days."""
 STEPS = 20
 """Buckets of durations for each factor of e: a twentieth apart."""
 AT_ONCE = -1000
@@ -93,7 +96,7 @@ class Records:
         self.ends = [Ends(total if each.deadline is None else each.deadline) for each in load]
         self.lasts = max((each.begins + each.over for each in load), default=0.0)
         """Seconds from the start to the end of the load."""
-        self.width = max(self.lasts / BUCKETS, 1.0)
+        self.width = _round(self.lasts / BUCKETS)
         self.stretches: list[Stretch] = []
         self.durations: Counter[int] = Counter()
         self.slowest = 0.0
@@ -207,3 +210,8 @@ class Records:
         self._hash.update(text)
         if self._log is not None:
             self._log.write(text)
+
+
+def _round(seconds: float) -> float:
+    """Return the least usual width of a bucket that is at least so many seconds."""
+    return next((float(width) for width in WIDTHS if seconds <= width), ceil(seconds / 86400) * 86400.0)
