@@ -18,11 +18,11 @@ def measured(report: Report, claims: Sequence[Expectation]) -> Report:
 
 def _measure(figures: Mapping[str, Any], claim: Expectation) -> Claim:
     value, found = _figure(figures, claim.of), ".".join(map(str, claim.of))
-    said = f"{found} is {value:,.10g}"
+    said = f"{found} is {_number(value)}"
     if claim.per:
         whole = _figure(figures, claim.per)
         value = value / whole if whole else 0.0
-        said += f" of {whole:,.10g} ({value * 100:.6g}%)"
+        said += f" of {_number(whole)} ({value * 100:.6g}%)"
     held = (
         (claim.exactly is None or value == claim.exactly)
         and (claim.at_least is None or value >= claim.at_least)
@@ -44,3 +44,7 @@ def _figure(figures: Mapping[str, Any], keys: Sequence[str | int]) -> float:
     if isinstance(found, int | float):
         return float(found)
     return float(len(found)) if isinstance(found, Mapping | list | tuple) else 0.0
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value == int(value) else f"{value:,.6g}"
