@@ -38,6 +38,7 @@ from orchestrator.plan import Budget, Plan
 from orchestrator.run import Driver, Recorder, RunResult, result_of
 from orchestrator.squad import Squad
 from orchestrator.work import Ask, Crew
+from providers.events import Emit, ignore
 
 if TYPE_CHECKING:
     from agents.turn import Complete
@@ -127,21 +128,23 @@ async def open_run(
     clock: Callable[[], float] = time.time,
     journal: Journal | None = None,
     state: Path | None = None,
+    notify: Emit = ignore,
 ) -> AsyncIterator[Run]:
     """Open everything that the run needs, start it, and close everything when the block ends.
 
     Without `out` and `journal` nothing touches the disk: artifacts are in `result.texts`. `manager` answers turns
     instead of the configured providers; `offline` overrides the squad's own word. `journal` keeps the run's record, so
     that `resume_run` can go on with it; `state` is the folder that keeps what providers' limits allow, over runs and
-    among processes. Raises `PlanError` for bad inputs, `NoProvider` where nobody is configured,
-    `CannotWrite` for a bad `out` and `JournalError` for a record that cannot be kept, all before anything is spent.
+    among processes, and `notify` is told when what keeps it is lost and regained. Raises `PlanError` for bad inputs,
+    `NoProvider` where nobody is configured, `CatalogError` for a ledger that cannot be used, `CannotWrite` for a bad
+    `out` and `JournalError` for a record that cannot be kept, all before anything is spent.
     Leaving the block early cancels the run.
     """
     folder = None if out is None else Path(out)
     given = squad.plan(inputs, tools=builtin(folder))
     plan = capped(given, max_cost_usd, timeout_s)
     setting = _Setting(run_id or new_run_id(plan.name, clock()), journal or MemoryJournal(), ask, clock, folder)
-    async with _providers(squad, plan, manager, environ, offline, state) as (complete, stub):
+    async with _providers(squad, plan, manager, environ, offline, state, notify) as (complete, stub):
         _prepare(plan, folder)
         where = None if folder is None else str(folder.absolute())
         options = {"stub": stub, "out": where, "max_cost_usd": max_cost_usd, "timeout_s": timeout_s}
@@ -167,6 +170,7 @@ async def resume_run(
     clock: Callable[[], float] = time.time,
     state: Path | None = None,
     edited: bool = False,
+    notify: Emit = ignore,
 ) -> AsyncIterator[Run]:
     """Go on with a run from its record, as `open_run` would have: what is recorded is not done, nor paid, again.
 
@@ -194,7 +198,8 @@ async def resume_run(
             raise RunOver(run_id, str(past.status))
         plan = capped(given, options.get("max_cost_usd"), options.get("timeout_s"))
         ask = asking_the_journal_first(journal, run_id, ask)
-        async with _providers(squad, plan, manager, environ, bool(options.get("stub")), state) as (complete, stub):
+        stub = bool(options.get("stub"))
+        async with _providers(squad, plan, manager, environ, stub, state, notify) as (complete, stub):
             _prepare(plan, folder)
             if folder is not None:
                 await anyio.to_thread.run_sync(sweep, folder)
@@ -334,6 +339,7 @@ async def _providers(
     environ: Mapping[str, str] | None,
     offline: bool | None,
     state: Path | None,
+    notify: Emit,
 ) -> AsyncIterator[tuple[Complete, bool]]:
     """Open who answers, and tell whether it is the stub: only where the squad or the caller asked for it."""
     if manager is not None:
@@ -346,7 +352,7 @@ async def _providers(
 
     environ = os.environ if environ is None else environ
     stub = stub_answers(squad, plan, environ, offline)
-    async with open_manager(squad.policy, squad.catalog, environ, offline=stub, state=state) as opened:
+    async with open_manager(squad.policy, squad.catalog, environ, offline=stub, state=state, notify=notify) as opened:
         if stub or (squad.routing_file is None and not isinstance(environ, Environment)):
             yield opened, stub
         else:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from providers.catalog import Catalog, Problem, of_all_accounts
 from providers.errors import CatalogError
+from providers.ledger.opening import wrong_address
 from providers.quantities import parse_duration as parse_duration
 from providers.quota import knows_timezone
 from providers.scoring import POINTS, Strategy
@@ -97,6 +98,8 @@ class Policy:
     affinity: Mapping[str, str] = field(default_factory=dict)
     """The tier of an agent or persona that brings none of its own. Unlike `agents`, it overrules nobody's wish."""
     budget: Budget = Budget()
+    ledger: str | None = None
+    """The address of a ledger that machines share; None: each counts on its own."""
     lead: str | None = None
     """`provider/model` or `provider/*`: whose models come first in every tier, whatever the score. A tier's own ones of
     that provider go before this one; chains and pinned models stay as they are."""
@@ -257,6 +260,7 @@ def _policy(shape: PolicyShape, data: Mapping[str, Any], proof: _Proof, tiers: s
         last_resort=tuple(last_resort),
         affinity=shape.affinity,
         budget=_budget(shape.budget, proof),
+        ledger=shape.ledger,
     )
 
 
@@ -280,6 +284,8 @@ def _without_means(shape: PolicyShape) -> Iterable[Problem]:
         yield ("strategy",), "strategy chain needs a chain: give one to default or to an agent"
     if shape.default and not shape.default.tier and not shape.default.chain:
         yield ("default",), "needs a tier or a chain"
+    if shape.ledger is not None and (wrong := wrong_address(shape.ledger, in_file=True)):
+        yield ("ledger",), wrong
 
 
 def _dead(shape: PolicyShape, data: Mapping[str, Any]) -> Iterable[Problem]:

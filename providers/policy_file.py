@@ -100,6 +100,7 @@ class PolicyShape(Shape):
     attempts: AttemptsShape = AttemptsShape()
     stream: StreamShape = StreamShape()
     budget: BudgetShape = BudgetShape()
+    ledger: str | None = None
     providers: dict[str, Any] = Field(default_factory=dict)
 
 

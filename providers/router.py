@@ -19,6 +19,7 @@ from providers.errors import ProviderError
 from providers.events import Emit, ignore
 from providers.ledger import Ledger
 from providers.ledger.memory import MemoryLedger
+from providers.ledger.opening import ledger_of
 from providers.ledger.sheltered import sheltered
 from providers.messages import Request, Response
 from providers.metering import Held, Metering
@@ -175,21 +176,23 @@ async def open_manager(
     adapters: Mapping[str, Adapter | LocalAdapter] | None = None,
     ledger: Ledger | None = None,
     state: Path | None = None,
+    notify: Emit = ignore,
 ) -> AsyncIterator[ProviderManager]:
     """Yield a manager of every candidate that `environ` (None: this process's) has a key for; close its sockets after.
 
     `offline`: the stub answers everything, whatever tier or model is asked for, and no network is opened. What is not
     given is the packaged catalog, the built-in policy, the dialects that are built in. Raises `CatalogError`.
 
-    `ledger` counts what limits allow; it is the caller's to close. Without one, counts are kept in the folder `state`,
-    or without a folder in memory. No file is made before a call that a limit binds.
+    `ledger` counts what limits allow; it is the caller's to close. Without one, counts are kept where the variable
+    `ORCHESTRATOR_LEDGER` or the policy says, else in the folder `state`, or without a folder in memory. No file is made
+    before a call that a limit binds. `notify` is told when a ledger is lost and when it is regained.
     """
     catalog = load_catalog() if catalog is None else catalog
     policy = default_policy(catalog) if policy is None else policy
     adapters = built_in() if adapters is None else adapters
     sole, missing = None, dict[str, str]()
     if offline:
-        sole, candidates = _STUB, _stub(catalog)
+        sole, candidates, environ = _STUB, _stub(catalog), {}
     else:
         environ = os.environ if environ is None else environ
         policy, catalog = with_environment(policy, catalog, environ)
@@ -198,9 +201,10 @@ async def open_manager(
         hosted = any(not isinstance(adapters.get(c.provider.dialect), LocalAdapter | None) for c in candidates)
         if transport is None and hosted:
             transport = await stack.enter_async_context(open_transport())
-        if ledger is None and state is not None:
-            ledger = kept_in(state)
-            stack.push_async_callback(ledger.aclose)
+        if ledger is None:
+            ledger = ledger_of(None if offline else policy.ledger, environ, state, notify)
+            if ledger is not None:
+                stack.push_async_callback(ledger.aclose)
         yield ProviderManager(
             candidates,
             policy,
@@ -212,19 +216,7 @@ async def open_manager(
         )
 
 
-def kept_in(state: Path, emit: Emit = ignore) -> Ledger:
-    """Return the ledger that the processes of one machine share in their folder for state.
-
-    Where it cannot be written, each of them goes on alone with a share of every limit, and tells `emit`.
-    """
-    from providers.ledger.sheltered import ShelteredLedger
-    from providers.ledger.sqlite import SqliteLedger
-
-    return ShelteredLedger(SqliteLedger(state / LEDGER_FILE), emit=emit)
-
-
 _STUB = "stub/stub"
-LEDGER_FILE = "limits.sqlite3"
 
 
 def built_in() -> dict[str, Adapter | LocalAdapter]:

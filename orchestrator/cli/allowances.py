@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -13,13 +14,13 @@ import click
 from orchestrator.cli.app import Command, settings_of
 from orchestrator.cli.exits import Unusable
 from orchestrator.cli.given import environment, load_policy
+from orchestrator.cli.notices import telling
 from orchestrator.cli.table import columns
 from orchestrator.cli.telling import Talk, print_json
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from orchestrator.cli.app import Settings
+    from providers.ledger import Ledger
     from providers.quota import Meter, Used
 
 
@@ -33,7 +34,7 @@ def limits_command(context: click.Context, as_json: bool) -> None:
     """
     settings = settings_of(context)
     kept, now = kept_limits(settings), time.time()
-    used = anyio.run(_usage, settings.state_folder, [meter for _, meter in kept], now)
+    used = anyio.run(_usage, settings, [meter for _, meter in kept], now)
     # A hold is no limit: it is told only while a provider has shut the door.
     rows = [(who, each) for (who, _), each in zip(kept, used, strict=True) if each.meter.amount or each.used]
     if as_json:
@@ -56,7 +57,7 @@ def reset_command(context: click.Context, provider: str | None) -> None:
     meters = [meter for who, meter in kept if provider in (None, of_all_accounts(who).partition("/")[0])]
     if not meters:
         raise Unusable(f"no limit is kept for {provider}" if provider else "no limit is kept", "nothing to forget")
-    anyio.run(_forget, settings.state_folder, meters)
+    anyio.run(_forget, settings, meters)
     Talk(settings).say(f"forgot what was counted of {len(meters)} limits")
 
 
@@ -81,27 +82,35 @@ def kept_limits(settings: Settings) -> list[tuple[str, Meter]]:
     return list(found.values())
 
 
-async def _usage(state: Path, meters: Sequence[Meter], now: float) -> list[Used]:
-    from providers.ledger.memory import MemoryLedger
-    from providers.router import LEDGER_FILE, kept_in
-
-    # Looking makes no file.
-    ledger = kept_in(state) if (state / LEDGER_FILE).exists() else MemoryLedger()
-    try:
+async def _usage(settings: Settings, meters: Sequence[Meter], now: float) -> list[Used]:
+    async with _ledger_here(settings) as ledger:
         return await ledger.usage(meters, now)
-    finally:
-        await ledger.aclose()
 
 
-async def _forget(state: Path, meters: Iterable[Meter]) -> None:
-    from providers.router import LEDGER_FILE, kept_in
+async def _forget(settings: Settings, meters: Iterable[Meter]) -> None:
+    from providers.ledger import LedgerDown
 
-    if (state / LEDGER_FILE).exists():
-        ledger = kept_in(state)
+    async with _ledger_here(settings) as ledger:
         try:
             await ledger.forget(list(meters))
-        finally:
-            await ledger.aclose()
+        except LedgerDown as error:
+            raise Unusable(f"the ledger of limits is down: {error}", "nothing was forgotten") from error
+
+
+@asynccontextmanager
+async def _ledger_here(settings: Settings) -> AsyncIterator[Ledger]:
+    """Yield the ledger that runs here count in. Looking makes no file: without one it is an empty one."""
+    from providers.ledger.memory import MemoryLedger
+    from providers.ledger.opening import FILE, ledger_of
+
+    folder = settings.state_folder
+    state = folder if (folder / FILE).exists() else None
+    address = load_policy(settings)[0].ledger
+    ledger = ledger_of(address, environment(settings), state, telling(Talk(settings).warn)) or MemoryLedger()
+    try:
+        yield ledger
+    finally:
+        await ledger.aclose()
 
 
 def _document(who: str, used: Used, now: float) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from orchestrator.cli import app
 from orchestrator.cli.app import Settings, settings_of
 from orchestrator.cli.exits import Exit
 from orchestrator.cli.given import as_meant, as_text, environment, load_persona, load_policy
+from orchestrator.cli.notices import telling
 from orchestrator.cli.screens import STUB_NOTICE, Log
 from orchestrator.cli.signals import Interruption
 from orchestrator.cli.telling import Talk, print_json
@@ -91,7 +92,8 @@ async def _ask(request: Request, settings: Settings, stream: bool, as_json: bool
         interruption = Interruption(tasks.cancel_scope, lambda: False)
         await tasks.start(interruption.watch)
         state = settings.state_folder
-        async with open_manager(policy, catalog, environ, offline=offline, state=state) as manager:
+        tell = telling(talk.warn)
+        async with open_manager(policy, catalog, environ, offline=offline, state=state, notify=tell) as manager:
             answer = _stream(manager, request, emit, talk) if stream else manager.complete(request, emit=emit)
             response = await answer
         tasks.cancel_scope.cancel()

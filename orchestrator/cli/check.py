@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from orchestrator.cli import app
 from orchestrator.cli.app import Settings, settings_of
 from orchestrator.cli.exits import Exit, NothingSelected
 from orchestrator.cli.given import environment, load_scenario_file, load_squad
+from orchestrator.cli.masking import mask_secrets
 from orchestrator.cli.telling import Talk, count, print_json
 from orchestrator.kinds import NAMES, Kind, kind_of_file
 from orchestrator.problems import FORMATS, Problem
@@ -40,7 +42,7 @@ def validate_command(context: click.Context, files: tuple[str, ...], form: str) 
         problems += problems_of(file, kind, settings)
     errors = sum(problem.severity == "error" for problem in problems)
     if problems or form != "text":
-        click.echo(FORMATS[form](problems))
+        click.echo(mask_secrets(FORMATS[form](problems), os.environ))  # it repeats lines of files
     talk.say(f"{count(len(chosen), 'file')}: {count(errors, 'error')}, {count(len(problems) - errors, 'warning')}")
     return Exit.FAILED if errors else Exit.DONE
 

@@ -5,9 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL", re.IGNORECASE)
-# Shapes of keys that vendors hand out, for a secret that came from elsewhere than the environment.
-SECRET_SHAPE = re.compile(r"(?i)\b(?:sk|gsk|csk|xai|pk|hf|ghp|r8)[-_][\w-]{16,}|\bAIza[\w-]{20,}|(?<=bearer )\S{8,}")
+SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL|WEBHOOK", re.IGNORECASE)
+# Shapes of keys that vendors hand out, and a password in an address, for a secret that came from elsewhere than the
+# environment.
+SECRET_SHAPE = re.compile(
+    r"(?i)\b(?:sk|gsk|csk|xai|pk|hf|ghp|r8)[-_][\w-]{16,}|\bAIza[\w-]{20,}|(?<=bearer )\S{8,}"
+    r"|(?<=://)[^\s/@]*:[^\s/@]+(?=@)"
+)
 MASK = "***"
 SHORTEST_SECRET = 6
 """Characters. Shorter values are words; masking them would garble the text and hide nothing."""

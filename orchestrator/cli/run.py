@@ -18,6 +18,7 @@ from orchestrator.cli.conduct import Manner, conduct
 from orchestrator.cli.exits import Exit, Unusable
 from orchestrator.cli.gates import Answer, Approve
 from orchestrator.cli.given import Duration, Usd, environment, json_object, load_squad, split_inputs
+from orchestrator.cli.notices import telling
 from orchestrator.cli.record import journal_file, record_for_run
 from orchestrator.cli.telling import Talk
 from orchestrator.cli.view import Caps
@@ -121,6 +122,7 @@ async def execute(order: Order, squad: Squad, plan: Plan, talk: Talk) -> Exit:
                 ask=ask,
                 journal=journal,
                 state=order.settings.state_folder,
+                notify=telling(talk.warn),
             )
 
         caps = caps_of(plan, order.max_cost, order.timeout)

@@ -84,7 +84,7 @@ def tell_failure(
     if isinstance(error, ProblemsFound):
         from orchestrator.problems import to_text
 
-        talk.write(to_text(error.problems))
+        talk.write(mask_secrets(to_text(error.problems), environ))  # it repeats lines of files
         talk.fail(f"{count(len(error.problems), 'mistake')}; nothing was spent")
         return
     text = mask_secrets(_words(error), environ)
