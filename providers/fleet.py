@@ -212,7 +212,16 @@ class Fleet:
     def _bar(self) -> None:
         unwanted = [name for name, weight in self._weights.items() if weight == 0.0]
         barred = dict.fromkeys(unwanted if self.policy.strategy == "weighted" else (), "its weight is 0")
-        self.barred = barred | dict.fromkeys(self._drained, "drained by an operator")
+        self.barred = self._elsewhere() | barred | dict.fromkeys(self._drained, "drained by an operator")
+
+    def _elsewhere(self) -> dict[str, str]:
+        """Return the providers that are not for the environment that this runs in, and why."""
+        here = self.policy.environment
+        allowed = self.policy.only.get(here)
+        if allowed is None or self._sole is not None:
+            return {}
+        others = {standing.account[0] for standing in self.standings.values()} - set(allowed)
+        return dict.fromkeys(others, f"not for {here}: only {', '.join(allowed)} may be asked there")
 
     def credit(self, pool: str) -> Mapping[str, float]:
         """Return what each candidate of a pool has earned in the weighted round-robin and not yet spent."""
@@ -226,7 +235,7 @@ class Fleet:
             self._credit.setdefault(contest.pool, {}).update(zip(contest.names, credit, strict=True))
 
     def ranking(self, needs: Needs) -> Ranking:
-        """Return who may serve `needs` by policy alone: pinned model, else chain, else tier; then the last resort."""
+        """Return who may serve `needs` by policy alone: one model, else a chain, else a tier; then the last resort."""
         key = (needs.agent, needs.persona, needs.tier, needs.model)
         found = self._rankings.get(key)
         if found is None:
@@ -241,6 +250,8 @@ class Fleet:
         if needs.model is not None:
             return self._pinned(needs.model)
         policy, wish = self.policy, _wish(self.policy, needs)
+        if wish.model is not None:
+            return self._pinned(wish.model)
         pools, refused = [("", wish.chain)], dict[str, str]()
         if not wish.chain and wish.tier is not None:
             tier = policy.tiers.get(wish.tier, ())
@@ -388,7 +399,7 @@ def _wish(policy: Policy, needs: Needs) -> AgentPolicy:
     """Return what the policy says of the agent, else of its persona, else the persona's own tier, else an affinity."""
     who = [name for name in (needs.agent, needs.persona) if name is not None]
     for said in (policy.agents[name] for name in who if name in policy.agents):
-        if said.chain or said.tier is not None:
+        if said.chain or said.tier is not None or said.model is not None:
             return said
     near = (policy.affinity[name] for name in who if name in policy.affinity)
     tier = needs.tier if needs.tier is not None else next(near, None)

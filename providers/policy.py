@@ -30,11 +30,13 @@ _KINDS: Mapping[str, Environment] = {
 
 @dataclass(frozen=True, slots=True)
 class AgentPolicy:
-    """What one agent or persona maps to: a chain of candidates, else a tier. Empty: its persona's own tier."""
+    """What one agent or persona maps to: a model and nobody else, else a chain of candidates and then the last resort,
+    else a tier. Empty: its persona's own tier."""
 
     tier: str | None = None
     chain: tuple[str, ...] = ()
     task_type: str | None = None
+    model: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,8 @@ class Policy:
     strategy: Strategy = "tier"
     environment: Environment = "auto"
     """Production prefers hosted models, development local ones; `auto` that stayed so: nobody said, no preference."""
+    only: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """By environment the providers that may be asked there; where it says nothing, all may."""
     weights: Mapping[str, float] = field(default_factory=dict)
     factors: Mapping[str, float] = field(default_factory=lambda: POINTS)
     by_price: bool = False
@@ -124,8 +128,22 @@ def parse_policy(data: Mapping[str, Any], catalog: Catalog) -> tuple[Policy, Cat
     proof = _Proof(catalog, [*problems, *wrong], broken={str(path[1]) for path, _ in wrong})
     policy = _policy(shape, data, proof, tiers=set(shape.tiers) | _keys(data.get("tiers")))
     if proof.problems:
-        raise CatalogError(proof.problems)
+        raise CatalogError([(_as_written(path, data), problem) for path, problem in proof.problems])
     return policy, proof.catalog
+
+
+def _as_written(path: tuple[str | int, ...], data: object) -> tuple[str | int, ...]:
+    """Return the path with ranks in place of the numbers that they stand for in a chain."""
+    from providers.policy_file import RANKS
+
+    found: list[str | int] = []
+    for part in path:
+        if found[-1:] == ["chain"] and isinstance(data, Mapping) and isinstance(part, int):
+            found.append([rank for rank in RANKS if rank in data][part])
+            break
+        found.append(part)
+        data = data.get(part) if isinstance(data, Mapping) else None
+    return (*found, *path[len(found) :])
 
 
 def with_environment(policy: Policy, catalog: Catalog, environ: Mapping[str, str]) -> tuple[Policy, Catalog]:
@@ -187,6 +205,14 @@ class _Proof:
             kept[name] = None
         return tuple(kept)
 
+    def model(self, name: str, path: tuple[str | int, ...]) -> str:
+        """Return the name of one model as events spell it."""
+        spelled, problem = self._candidate(name)
+        if problem is None and spelled.endswith("/*"):
+            problem = "names several models: a chain may"
+        self.problems += [] if problem is None else [(path, problem)]
+        return spelled
+
     def _candidate(self, name: str) -> tuple[str, str | None]:
         whole = of_all_accounts(name)
         account = name[len(whole) :]
@@ -235,18 +261,20 @@ def _policy(shape: PolicyShape, data: Mapping[str, Any], proof: _Proof, tiers: s
     last_resort = ["fallback"] if shape.last_resort is None and "fallback" in tiers else shape.last_resort or []
     proof.tiers(((("last_resort", at), tier) for at, tier in enumerate(last_resort)), tiers)
     proof.providers((("weights", name), name) for name in shape.weights)
+    proof.providers((("only", where, at), name) for where, names in shape.only.items() for at, name in enumerate(names))
     proof.providers(
         (("task_types", task, "prefer", at), name)
         for task, wish in shape.task_types.items()
         for at, name in enumerate(wish.prefer)
     )
-    proof.problems += [*_without_means(shape), *_dead(shape, data)]
+    proof.problems += [*_without_means(shape), *_dead(shape, data), *_never_asked(shape, proof)]
     return Policy(
         tiers={name: proof.candidates(names, ("tiers", name)) for name, names in shape.tiers.items()},
         agents=agents,
         default=_agent(default, proof, ("default",)),
         strategy=shape.strategy,
         environment=shape.environment,
+        only={where: tuple(names) for where, names in shape.only.items()},
         weights=shape.weights,
         factors=shape.factors.model_dump(),
         by_price=data.get("factors") is not None,
@@ -272,7 +300,9 @@ def _first_tier(shape: PolicyShape) -> AgentShape:
 
 
 def _agent(agent: AgentShape, proof: _Proof, path: tuple[str | int, ...]) -> AgentPolicy:
-    return AgentPolicy(agent.tier, proof.candidates(agent.chain, (*path, "chain")), agent.task_type)
+    chain = proof.candidates(agent.chain, (*path, "chain"))
+    model = None if agent.model is None else proof.model(agent.model, (*path, "model"))
+    return AgentPolicy(agent.tier, chain, agent.task_type, model)
 
 
 def _without_means(shape: PolicyShape) -> Iterable[Problem]:
@@ -282,8 +312,8 @@ def _without_means(shape: PolicyShape) -> Iterable[Problem]:
     chains = [agent.chain for agent in (*shape.agents.values(), shape.default) if agent]
     if shape.strategy == "chain" and not any(chains):
         yield ("strategy",), "strategy chain needs a chain: give one to default or to an agent"
-    if shape.default and not shape.default.tier and not shape.default.chain:
-        yield ("default",), "needs a tier or a chain"
+    if shape.default and not (shape.default.tier or shape.default.chain or shape.default.model):
+        yield ("default",), "needs a tier, a model or a chain"
     if shape.ledger is not None and (wrong := wrong_address(shape.ledger, in_file=True)):
         yield ("ledger",), wrong
 
@@ -291,9 +321,13 @@ def _without_means(shape: PolicyShape) -> Iterable[Problem]:
 def _dead(shape: PolicyShape, data: Mapping[str, Any]) -> Iterable[Problem]:
     """Yield which rules of the file never have an effect, whatever is asked. `data` is what the file itself says."""
     for path, said in ((("default",), shape.default), *((("agents", name), a) for name, a in shape.agents.items())):
-        if said is not None and said.chain and said.tier is not None:
-            yield (*path, "tier"), "is never read: the chain beside it goes first"
-    for who in _keys(data.get("affinity")) & {name for name, a in shape.agents.items() if a.chain or a.tier}:
+        for key, first in (("tier", "chain"), ("tier", "model"), ("chain", "model")):
+            if said is not None and getattr(said, key) and getattr(said, first):
+                yield (*path, key), f"is never read: the {first} beside it goes first"
+        types = shape.task_types
+        if said is not None and said.task_type not in (None, *types) and (like := _nearest(str(said.task_type), types)):
+            yield (*path, "task_type"), f"no task type {said.task_type!r} is defined{like}"
+    for who in _keys(data.get("affinity")) & {name for name, a in shape.agents.items() if a.chain or a.tier or a.model}:
         yield ("affinity", who), f"is never read: agents.{who} goes first"
     for at, tier in enumerate(shape.last_resort or ()):
         if tier in (shape.last_resort or ())[:at]:
@@ -348,6 +382,21 @@ def _budget_problems(shape: BudgetShape) -> Iterable[Problem]:
 
 def _micro(usd: float) -> int:
     return round(usd * 1e6)
+
+
+def _never_asked(shape: PolicyShape, proof: _Proof) -> Iterable[Problem]:
+    """Yield which lists of providers, by environment, are never read, or leave nobody to be asked."""
+    agents = [*shape.agents.values(), *([shape.default] if shape.default else [])]
+    named = [name for names in (*shape.tiers.values(), *(agent.chain for agent in agents)) for name in names]
+    named += [agent.model for agent in agents if agent.model is not None]
+    for where, names in shape.only.items():
+        if shape.environment not in (where, "auto"):
+            yield ("only", where), f"is never read: the environment is {shape.environment}"
+        elif not any(map(proof.provider, names)) and not {name.partition("/")[0] for name in named} & set(names):
+            yield ("only", where), "leaves nobody to be asked: no tier, chain or model names any of them"
+        for at, name in enumerate(names):
+            if name in names[:at]:
+                yield ("only", where, at), "stands there twice"
 
 
 def _keys(section: object) -> set[str]:

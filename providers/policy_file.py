@@ -16,14 +16,30 @@ from providers.scoring import POINTS, Strategy
 Share = Annotated[float, BeforeValidator(parse_share)]
 Weight = Annotated[float, Field(ge=0)]
 Names = Annotated[list[str], Field(min_length=1)]
+RANKS = ("primary", "secondary", "tertiary", "last_resort")
 
 _BY_NAME = {"tiers", "agents", "affinity", "task_types", "weights"}
 """Sections whose entries are independent of each other: a broken one takes no other one with it."""
 
 
+def _by_rank(value: Any) -> Any:
+    """Return a chain whose members are given by rank as a list."""
+    if not isinstance(value, Mapping):
+        return value
+    if strange := next((key for key in value if key not in RANKS), None):
+        raise ValueError(f"knows no rank {strange!r}: write primary, secondary, tertiary and last_resort")
+    for rank, before in (("primary", None), ("tertiary", "secondary"), ("secondary", "primary")):
+        if before is None and rank not in value:
+            raise ValueError("has no primary")
+        if before is not None and rank in value and before not in value:
+            raise ValueError(f"has a {rank} and no {before}")
+    return [value[rank] for rank in RANKS if rank in value]
+
+
 class AgentShape(Shape):
     tier: str | None = None
-    chain: Names = Field(default_factory=list)
+    model: str | None = None
+    chain: Annotated[Names, BeforeValidator(_by_rank)] = Field(default_factory=list)
     task_type: str | None = None
 
 
@@ -87,6 +103,7 @@ class PolicyShape(Shape):
 
     version: Literal[1] = 1
     environment: Literal["production", "development", "auto"] = "auto"
+    only: dict[Literal["production", "development"], Names] = Field(default_factory=dict)
     strategy: Strategy = "tier"
     tiers: Annotated[dict[Name, Names], Field(min_length=1)] = Field(default_factory=dict)
     agents: dict[str, AgentShape] = Field(default_factory=dict)

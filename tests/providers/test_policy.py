@@ -34,6 +34,7 @@ JSON = st.recursive(
         | st.dictionaries(st.text() | st.integers() | st.booleans() | st.none(), inner, max_size=3)
     ),
 )
+GROQ = "groq/openai/gpt-oss-20b"
 LAB = {"dialect": "openai-chat", "base_url": "http://127.0.0.1:9/v1", "models": {"m": {"context": 8, "max_output": 4}}}
 
 
@@ -258,6 +259,18 @@ class TestUsersFile:
         assert wider.find("lab/m")
 
 
+class TestChains:
+    def test_a_chain_may_name_its_members_by_rank(self, catalog):
+        ranked = {"last_resort": "openrouter/auto", "secondary": "openai/gpt-6-luna", "primary": GROQ}
+        policy, _ = parse_policy({"agents": {"a": {"chain": ranked}}, "default": {"chain": {"primary": GROQ}}}, catalog)
+        assert policy.agents["a"].chain == (GROQ, "openai/gpt-6-luna", "openrouter/auto")
+        assert policy.default.chain == (GROQ,)
+
+    def test_an_agent_may_have_one_model_and_nobody_else(self, catalog):
+        policy, _ = parse_policy({"agents": {"a": {"model": "openrouter/openrouter/auto"}}}, catalog)
+        assert policy.agents["a"] == AgentPolicy(model="openrouter/auto")
+
+
 class TestProblems:
     @pytest.mark.parametrize(
         ("data", "where", "text"),
@@ -287,7 +300,7 @@ class TestProblems:
                 "did you mean 'openai/gpt-5.6-luna'?",
             ),
             ({"affinity": {"a": "creativ"}}, "affinity.a", "did you mean 'creative'?"),
-            ({"default": {}}, "default", "needs a tier or a chain"),
+            ({"default": {}}, "default", "needs a tier, a model or a chain"),
             ({"default": {"tier": "x"}}, "default.tier", "unknown tier"),
             ({"last_resort": ["fallbacks"]}, "last_resort.0", "did you mean 'fallback'?"),
             ({"weights": {"antropic": 1}}, "weights.antropic", "did you mean 'anthropic'?"),
@@ -318,6 +331,44 @@ class TestProblems:
             ({"default": {"tier": "boss", "chain": ["groq/*"]}}, "default.tier", "is never read"),
             ({"agents": {"a": {"tier": "boss", "chain": ["groq/*"]}}}, "agents.a.tier", "is never read"),
             ({"agents": {"dev": {"tier": "boss"}}, "affinity": {"dev": "worker"}}, "affinity.dev", "never read"),
+            ({"agents": {"a": {"model": "groq/*"}}}, "agents.a.model", "names several models"),
+            ({"agents": {"a": {"model": "groq/x"}}}, "agents.a.model", "serves no model 'x'"),
+            ({"agents": {"a": {"model": GROQ, "tier": "boss"}}}, "agents.a.tier", "the model beside it goes first"),
+            ({"agents": {"a": {"model": GROQ, "chain": ["openai/*"]}}}, "agents.a.chain", "model beside it"),
+            (
+                {"agents": {"a": {"task_type": "cod"}}, "task_types": {"code": {"prefer": ["groq"]}}},
+                "agents.a.task_type",
+                "did you mean 'code'?",
+            ),
+            ({"tiers": {"t": ["tier:boss"]}}, "tiers.t.0", "write provider/model"),
+            ({"agents": {"a": {"chain": {"secondary": GROQ}}}}, "agents.a.chain", "has no primary"),
+            (
+                {"agents": {"a": {"chain": {"primary": GROQ, "tertiary": "openai/*"}}}},
+                "agents.a.chain",
+                "has a tertiary and no secondary",
+            ),
+            ({"default": {"chain": {"primary": GROQ, "first": "x"}}}, "default.chain", "knows no rank 'first'"),
+            (
+                {"agents": {"a": {"chain": {"last_resort": "groq/x", "primary": GROQ}}}},
+                "agents.a.chain.last_resort",
+                "serves no model 'x'",
+            ),
+            (
+                {"default": {"chain": {"primary": GROQ, "secondary": "openai/*", "last_resort": GROQ}}},
+                "default.chain.last_resort",
+                "is never reached",
+            ),
+            ({"default": {"chain": {"primary": None}}}, "default.chain.primary", "valid string"),
+            ({"only": {"development": ["locall"]}}, "only.development.0", "did you mean 'local'?"),
+            ({"only": {"staging": ["local"]}}, "only.staging", "'production' or 'development'"),
+            ({"only": {"development": []}}, "only.development", "is empty"),
+            ({"only": {"development": ["local", "ollama", "local"]}}, "only.development.2", "twice"),
+            ({"only": {"development": ["stub"]}}, "only.development", "leaves nobody to be asked"),
+            (
+                {"environment": "production", "only": {"development": ["local"]}},
+                "only.development",
+                "is never read: the environment is production",
+            ),
             ({"last_resort": ["fallback", "boss", "fallback"]}, "last_resort.2", "never reached"),
             ({"timeouts": {"first_token": "3m", "total": "2m"}}, "timeouts.first_token", "total is less"),
             (
@@ -352,6 +403,10 @@ class TestProblems:
             {"weights": {"groq": 0}, "tiers": {"t": ["groq/*"]}},
             {"strategy": "weighted", "weights": {"groq": 0, "openai": 1}},
             {"task_types": {"code": {"prefer": ["openai"]}}, "tiers": {"t": ["groq/*"]}},
+            {"task_types": {"code": {"prefer": ["openai"]}}, "agents": {"a": {"task_type": "speed"}}},
+            {"only": {"development": ["local", "ollama"], "production": ["openai"]}},
+            {"environment": "development", "only": {"development": ["lab"]}, "tiers": {"t": ["lab/*"]}}
+            | {"providers": {"lab": LAB}},
         ],
     )
     def test_no_false_alarms(self, catalog, data):

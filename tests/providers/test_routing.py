@@ -95,6 +95,7 @@ class TestOrder:
             ({"agent": "near", "tier": "worker"}, ("b/fast", "c/any")),
             ({"model": "e/y", "agent": "chained"}, ("e/y",)),
             ({"model": "y"}, ("e/y",)),
+            ({"agent": "pinned", "tier": "boss"}, ("e/y",)),
         ],
     )
     def test_pin_then_agent_then_persona_then_tier_then_affinity_then_default(self, needs, order):
@@ -102,6 +103,7 @@ class TestOrder:
             "chained": AgentPolicy(chain=("e/y", "d/x/deep")),
             "planner": AgentPolicy(tier="boss"),
             "typed": AgentPolicy(task_type="code"),
+            "pinned": AgentPolicy(model="e/y"),
         }
         assert names(choose(self.fleet(agents=agents, affinity={"near": "boss"}), ask(**needs), NOW)) == order
 
@@ -141,6 +143,41 @@ class TestOrder:
         for number in range(3000):
             choose(crowd, ask(model=f"made-up-{number}"), NOW)
         assert len(crowd._rankings) <= 1024
+
+
+class TestOnly:
+    """Where this runs may leave some providers out, whoever asks for them."""
+
+    def crowd(self, environment: str, **policy) -> Fleet:
+        only = {"development": ("b",), "production": ("a", "c")}
+        return fleet("a/m", "b/m", "c/m", environment=environment, only=only, **policy)
+
+    @pytest.mark.parametrize(
+        ("environment", "asked"),
+        [("development", {"b/m"}), ("production", {"a/m", "c/m"}), ("auto", {"a/m", "b/m", "c/m"})],
+    )
+    def test_others_are_refused_with_the_reason(self, environment, asked):
+        route = choose(self.crowd(environment), ask(), NOW)
+        assert set(names(route)) == asked
+        assert route.refused.keys() == {"a/m", "b/m", "c/m"} - asked
+        assert set(route.refused.values()) <= {
+            "not for development: only b may be asked there",
+            "not for production: only a, c may be asked there",
+        }
+
+    def test_a_pinned_model_and_a_chain_are_no_way_round_it(self):
+        crowd = self.crowd("development", agents={"x": AgentPolicy(chain=("a/m", "c/m"))})
+        assert isinstance(choose(crowd, ask(model="a/m"), NOW), Refuse)
+        assert isinstance(choose(crowd, ask(agent="x"), NOW), Refuse)
+
+    def test_the_stub_of_a_dry_run_answers_everywhere(self):
+        crowd = fleet("stub/stub", sole="stub/stub", environment="development", only={"development": ("b",)})
+        assert names(choose(crowd, ask(), NOW)) == ("stub/stub",)
+
+    def test_another_policy_lets_them_be_asked(self):
+        crowd = self.crowd("development")
+        crowd.adopt(Policy({"worker": ("a/m",)}), [candidate("a/m")])
+        assert names(choose(crowd, ask(), NOW)) == ("a/m",)
 
 
 class TestAccounts:
