@@ -100,6 +100,14 @@ def test_what_nothing_happened_in_can_be_drawn(scenario):
     assert "no answer" not in to_svg(scenario, [("", nothing)])
 
 
+def test_a_long_tail_is_drawn_in_no_more_bars_than_can_be_seen(scenario):
+    long = replace(report(["groq"]), timeline=tuple(Bucket(at * 1.0, {"groq": 1}, {}, 0, 0) for at in range(5000)))
+    svg = to_svg(scenario, [("", replace(long, bucket_seconds=1.0))])
+    assert "turns answered per 21 s" in texts(svg, "text")
+    assert svg.count("<g>") == 239
+    assert len(svg) < 60_000
+
+
 def test_a_png_is_one(scenario):
     data = to_png(to_svg(scenario, [("", report(NAMES, failed=3, cost=250_000))]))
     assert data.startswith(b"\x89PNG\r\n")
