@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import floor, inf
+from typing import NamedTuple
 
 from providers.windows import Calendar, Paced, Window, index, reach, span, start, width
 
@@ -28,8 +29,7 @@ class Meter:
     label: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Lease:
+class Lease(NamedTuple):
     """What one call holds: booked whole once it expires, for whoever died with it may have been heard."""
 
     id: str
@@ -98,10 +98,7 @@ class Tally:
         self._reach = reach(window)
         self._spent = dict(count.spent)
         self._last = count.spent[-1][0] if count.spent else -1
-        self._leases: dict[str, tuple[float, float]] = {}
-        for lease in count.leases:
-            held, expires = self._leases.get(lease.id, (0.0, 0.0))
-            self._leases[lease.id] = (held + lease.amount, max(expires, lease.expires))
+        self._leases = {lease.id: lease for lease in count.leases}
         self._outside = count.outside
         self._due = count.due
         self._at = self._swept = -1
@@ -112,8 +109,7 @@ class Tally:
 
     def count(self) -> Count:
         """Return it as a value."""
-        leases = tuple([Lease(name, amount, expires) for name, (amount, expires) in self._leases.items()])
-        return Count(tuple(self._spent.items()), leases, self._outside, self._due)
+        return Count(tuple(self._spent.items()), tuple(self._leases.values()), self._outside, self._due)
 
     def lacks(self, limit: float, amount: float, now: float) -> bool:
         """Whether `amount` has no room now."""
@@ -163,7 +159,7 @@ class Tally:
             return
         if self._at != self._swept or now >= self._soonest:
             self._tidy(now)
-        self._leases[lease] = (amount, expires)
+        self._leases[lease] = Lease(lease, amount, expires)
         self._used += amount
         if expires < self._soonest:
             self._soonest = expires
@@ -176,7 +172,7 @@ class Tally:
         held = self._leases.pop(lease, None)
         if held is None:
             return False
-        self._used -= held[0]
+        self._used -= held.amount
         self._book(self._at, amount)
         return True
 
@@ -211,10 +207,10 @@ class Tally:
             return Used(meter, min(1.0, ahead / span(self.window)) * meter.amount, now + ahead)
         tidy = self._tidied(now)
         tidy._reckon()
-        ends = [end for end, _ in tidy._ends()] + [expires for _, expires in tidy._leases.values()]
+        ends = [end for end, _ in tidy._ends()] + [lease.expires for lease in tidy._leases.values()]
         held = 0.0
-        for amount, _ in tidy._leases.values():
-            held += amount
+        for lease in tidy._leases.values():
+            held += lease.amount
         return Used(meter, tidy._used, max(ends, default=now), held)
 
     def _tidied(self, now: float) -> Tally:
@@ -225,9 +221,9 @@ class Tally:
     def _tidy(self, now: float) -> None:
         """Let go of what can't matter any more; leases that have expired are booked."""
         if now >= self._soonest:
-            for name in [name for name, (_, expires) in self._leases.items() if expires <= now]:
-                amount, expires = self._leases.pop(name)
-                self._book(index(self.window, expires), amount)
+            for lease in [lease for lease in self._leases.values() if lease.expires <= now]:
+                del self._leases[lease.id]
+                self._book(index(self.window, lease.expires), lease.amount)
             if self._outside[0] and self._outside[1] <= now:
                 self._outside = NOTHING.outside
             self._soonest = self._news()
@@ -266,8 +262,8 @@ class Tally:
         for number, amount in self._spent.items():
             if number >= oldest:
                 total += amount
-        for amount, _ in self._leases.values():
-            total += amount
+        for lease in self._leases.values():
+            total += lease.amount
         self._used = total
 
     def _book(self, number: int, amount: float) -> None:
@@ -282,7 +278,7 @@ class Tally:
 
     def _news(self) -> float:
         """Return before when no lease expires, and what was used outside counts."""
-        ends = [expires for _, expires in self._leases.values()]
+        ends = [lease.expires for lease in self._leases.values()]
         return min([*ends, self._outside[1]] if self._outside[0] else ends, default=inf)
 
     def _ends(self) -> Sequence[tuple[float, float]]:

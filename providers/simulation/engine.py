@@ -36,7 +36,7 @@ from providers.simulation.terms import AllTerms, Terms
 from providers.simulation.vendors import vendors
 
 KEY = "simulated"
-"""Stands for every provider's key, and for what else its address may need."""
+"""What every key begins with, and what else an address may need; with its variable's name it is each account's own."""
 
 Act = Callable[[Any, float], None]
 Event = tuple[float, int, Act, Any]
@@ -250,7 +250,7 @@ class Simulation:
         elif isinstance(error, RateLimited):
             turn.router.fleet.standings[turn.effect.route.names[0]].left(0.0, _back_at(error, now))
         if error is None:
-            self._vendors[candidate.provider.name].answered()
+            self._vendors[candidate.provider.name].answered(turn.terms, now)
             outcome = Outcome(now, turn.kind.response)
         else:
             outcome = Outcome(now, None, error)
@@ -280,5 +280,5 @@ def _candidates(catalog: Catalog, behaviours: Mapping[str, Behaviour]) -> tuple[
     """Return the candidates of who is there, each with a key that is none."""
     rows = {name: replace(catalog.providers[name], opt_in=False) for name in behaviours}
     variables = [name for row in rows.values() for name in re.findall(r"\{([A-Z][A-Z0-9_]*)\}", row.base_url)]
-    variables += [row.key_env for row in rows.values() if row.key_env]
-    return Catalog(rows).candidates(dict.fromkeys(variables, KEY))
+    variables += [name for row in rows.values() if row.key_env for name in (row.key_env, *row.more_key_envs)]
+    return Catalog(rows).candidates({name: f"{KEY}-{name}" for name in variables})

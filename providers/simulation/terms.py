@@ -22,7 +22,8 @@ ENDINGS: tuple[Ending, ...] = ("answered", "refused", "unsent", "unknown")
 class Terms:
     """`bound`, `reserves` and `books` (by how a call ended) are the routers'; None: they know of no limit.
 
-    `answered` and `refused` are the provider's own: what a call counts for that it answers, or turns down.
+    `answered` and `refused` are the provider's own: what a call counts for that it answers, or turns down; `later`,
+    what is counted on top once the answer is there, of limits that let calls in by their input.
     """
 
     bound: Allowance | None
@@ -30,6 +31,7 @@ class Terms:
     reserves: Amounts
     books: Mapping[Ending, Amounts]
     answered: Counted
+    later: Counted
     refused: Counted
 
 
@@ -59,7 +61,7 @@ class AllTerms:
         whole = Usage(input=tokens, output=expected_output(kind.request, candidate.model))
         reserves: Amounts = ()
         books: Mapping[Ending, Amounts] = dict.fromkeys(ENDINGS, ())
-        answered, refused = list[tuple[TrueLimit, float]](), list[tuple[TrueLimit, float]]()
+        answered, later, refused = _nothing(), _nothing(), _nothing()
         for each in (bound, secret):
             if each is None:
                 continue
@@ -67,15 +69,24 @@ class AllTerms:
             held = expected(each, asked, each.call(candidate, whole, self._now))
             came = each.call(candidate, kind.usage, self._now)
             booked = {how: came_to(each, held, how, came) for how in ENDINGS}
-            limits = [self._limit(provider.name, limit, meter, known=each is bound) for limit, meter in each.limits]
-            answered += [(limit, amount) for limit, (_, amount) in zip(limits, booked["answered"], strict=False)]
-            refused += [(limit, amount) for limit, (_, amount) in zip(limits, booked["refused"], strict=False)]
+            for at, (limit, meter) in enumerate(each.limits):
+                true = self._limit(provider.name, limit, meter, known=each is bound)
+                amount = booked["answered"][at][1]
+                first = min(amount, held[at][1]) if limit.reserves == "input" else amount
+                answered.append((true, first))
+                refused.append((true, booked["refused"][at][1]))
+                if amount > first:
+                    later.append((true, amount - first))
             if each is bound:
                 reserves, books = held, booked
-        return Terms(bound, tokens, reserves, books, answered, refused)
+        return Terms(bound, tokens, reserves, books, answered, later, refused)
 
     def _limit(self, provider: str, limit: Limit, meter: Meter, *, known: bool) -> TrueLimit:
         key = meter.key if known else f"{meter.key} hidden"
         if key not in self.limits:
             self.limits[key] = (provider, TrueLimit(limit, meter), known)
         return self.limits[key][1]
+
+
+def _nothing() -> list[tuple[TrueLimit, float]]:
+    return []

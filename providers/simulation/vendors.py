@@ -127,8 +127,11 @@ class Vendor:
                 limit.count(amount, now)
         return (seconds, None) if kind is None else self._fail(kind, seconds)
 
-    def answered(self) -> None:
-        """Note that an answer has come back."""
+    def answered(self, terms: Terms | None, now: float) -> None:
+        """Note that an answer has come back, and count what it came to where its calls were let in by less."""
+        if terms is not None:
+            for limit, amount in terms.later:
+                limit.count(amount, now)
         if self._was_down:
             self.recovery_calls = max(self.recovery_calls, self._recovering)
             self._was_down = False

@@ -112,7 +112,7 @@ class World:
             raise TimedOut("late", phase="first_token")
         if error is not None:
             raise error
-        vendor.answered()
+        vendor.answered(None, self.now())
         return HttpReply(200, {}, b"{}")
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from providers.simulation import Report, Scenario, load_scenario, shipped, simulate
 from providers.simulation.scenario import Expectation
+from providers.simulation.scenario_file import parse_scenario
 
 DAY = "million-turn-day"
 
@@ -76,3 +77,27 @@ def test_a_limit_that_nobody_knows_of_is_met_once_and_then_kept_away_from():
     assert report.providers["gemini"].answers == 200
     assert report.providers["gemini"].errors == {"RateLimited": 1}
     assert report.violations == 0, "a limit that the routers cannot know is none of theirs"
+
+
+def small(**provider) -> Scenario:
+    policy = {"tiers": {"worker": ["groq/openai/gpt-oss-20b", "mistral/mistral-small-latest"]}}
+    load = [{"count": 600, "over": "30m", "arrivals": "random", "output_tokens": 400}]
+    file = {"title": "small", "providers": {"groq": None, "mistral": None}, "load": load}
+    return parse_scenario({**file, "policy": {**policy, "providers": {"groq": provider}}}, "small")
+
+
+def test_each_account_of_a_provider_has_its_own_limits():
+    limits = [{"metric": "requests", "amount": 100, "calendar": "day"}]
+    one = simulate(small(limits=limits)).providers["groq"]
+    two = simulate(small(limits=limits, api_key_env=["GROQ_API_KEY", "OTHER_KEY"])).providers["groq"]
+    assert (one.answers, two.answers) == (100, 200)
+    assert [limit.peak for limit in two.limits] == [100, 100]
+
+
+def test_a_limit_that_lets_calls_in_by_their_input_counts_the_answer_once_it_is_there():
+    limits = [{"metric": "total", "amount": 20_000, "window": "5m", "fixed": True, "reserves": "input"}]
+    report = simulate(small(limits=limits))
+    assert report.violations == 0
+    (limit,) = report.providers["groq"].limits
+    assert limit.total == report.providers["groq"].answers * 1000
+    assert 20_000 < limit.peak < 22_000, "the answers of calls that were out together"
