@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from heapq import heapreplace
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,7 @@ from personas.errors import TemplateError
 from providers.messages import Request, estimate_tokens
 
 if TYPE_CHECKING:
+    from agents.tools import Tool
     from personas.sandbox import ExpressionText
 
 HUMAN = "human"
@@ -179,8 +180,7 @@ class _Walk:
     def _agent_works(self, task: str, work: AgentWork, now: float, words: int) -> tuple[float, int]:
         agent = self.plan.agents[work.agent]
         tools = agent.tools if work.tools is None else work.tools
-        fixed = self._instructions(work.agent) + _shape_tokens(work.output_schema)
-        fixed += Request((), tuple(tool.spec for tool in tools)).input_tokens
+        fixed = self._instructions(work.agent) + _tool_tokens(tools) + _shape_tokens(work.output_schema)
         for _ in range(min(self.assumed.tool_turns, agent.max_turns - 1) if tools else 0):
             now = self._turn(task, work.agent, now, fixed + words, self.assumed.tool_call_tokens, with_tools=True)
             words += self.assumed.tool_call_tokens + self.assumed.tool_result_tokens
@@ -202,18 +202,28 @@ class _Walk:
         talk = _Talk(plan, self.assumed, words + estimate_tokens(brief.house_rules(plan)), self.plan.history.keep_last)
         for speaker, read, others_wait in talk.utterances():
             if speaker != HUMAN:
-                self._turn(task, speaker, now, self._instructions(speaker) + read, self.assumed.utterance_tokens)
+                self._says(task, speaker, now, read, self.assumed.utterance_tokens)
             now += self.seconds_for(self.assumed.utterance_tokens) if others_wait else 0.0
         self._note(f"{plan.id}: {len(talk.spoken)} utterances, {talk.why}")
         size = self.assumed.utterance_tokens
         if work.output_schema is None:
             return now, size
         speaker = plan.moderator or next(name for name in plan.participants if name != HUMAN)
-        read = self._instructions(speaker) + words + len(talk.spoken) * size + _shape_tokens(work.output_schema)
-        return self._turn(task, speaker, now, read, self.assumed.structured_tokens), self.assumed.structured_tokens
+        read = words + len(talk.spoken) * size + _shape_tokens(work.output_schema)
+        return self._says(task, speaker, now, read, self.assumed.structured_tokens), self.assumed.structured_tokens
+
+    def _says(self, task: str, speaker: str, now: float, read: int, written: int) -> float:
+        """Note a turn in a conversation: its tools go along, and are not called. Return when it ends."""
+        tools = self.plan.agents[speaker].tools
+        read += self._instructions(speaker) + _tool_tokens(tools)
+        return self._turn(task, speaker, now, read, written, with_tools=bool(tools))
 
     def _note(self, text: str) -> None:
         self.notes[text] = None
+
+
+def _tool_tokens(tools: Iterable[Tool]) -> int:
+    return Request((), tuple(tool.spec for tool in tools)).input_tokens
 
 
 def _shape_tokens(schema: Mapping[str, Any] | None) -> int:
