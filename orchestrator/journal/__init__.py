@@ -144,8 +144,13 @@ class Journal(Protocol):
     async def abouts(self, run: str) -> Sequence[About]:
         """Return what a run was made of at first, and after each edit. Raise `RunNotFound`."""
 
-    async def runs(self, limit: int = 100) -> Sequence[RunLine]:
-        """Return the latest runs, newest first."""
+    async def runs(
+        self, limit: int | None = 100, *, statuses: Collection[str] = (), squad: str | None = None
+    ) -> Sequence[RunLine]:
+        """Return the latest runs, newest first: those of these statuses and this squad, or all."""
+
+    async def remove(self, run: str) -> bool:
+        """Forget a run for good, and return whether there was one. Raise `RunBusy` where somebody drives it."""
 
     def driving(self, run: str) -> AbstractAsyncContextManager[None]:
         """Let nobody else drive the run while the block lasts, in any process. Raise `RunBusy`.

@@ -11,7 +11,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, fields
 from enum import Enum
 from functools import lru_cache
@@ -31,6 +32,8 @@ LARGE_RECORD = 700
 """Bytes of JSON that still stand in their own row: from about 1,000 on SQLite would give each row a page of its own."""
 
 Bodies = dict[bytes, bytes]
+_REFERENCE = re.compile(rb'"\$([sbj])":"([0-9a-f]{64})"')
+"""Nothing that was recorded can look like it: a quote in a text is escaped, and a key with `$` stands in a list."""
 PLAIN = frozenset({int, float, bool, type(None)})
 _JSON = json.JSONEncoder(ensure_ascii=False, check_circular=False, separators=(",", ":"))
 
@@ -142,6 +145,11 @@ def _put(body: bytes, bodies: Bodies) -> str:
     digest = hashlib.sha256(body).digest()
     bodies[digest] = body
     return digest.hex()
+
+
+def references(data: bytes) -> Iterator[tuple[bytes, bool]]:
+    """Yield the SHA-256 of each text that a record refers to, and whether that text is a record itself."""
+    return ((bytes.fromhex(found[2].decode()), found[1] == b"j") for found in _REFERENCE.finditer(data))
 
 
 def unpack(data: bytes, body_of: Callable[[bytes], bytes]) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import anyio
@@ -111,9 +112,17 @@ class MemoryJournal:
         latest = await self.about(run)
         return [*self._runs[run].former, latest]
 
-    async def runs(self, limit: int = 100) -> Sequence[RunLine]:
-        latest = [*self._runs.items()][::-1][:limit]
-        return [_line(name, run) for name, run in latest]
+    async def runs(
+        self, limit: int | None = 100, *, statuses: Collection[str] = (), squad: str | None = None
+    ) -> Sequence[RunLine]:
+        lines = (_line(name, run) for name, run in reversed(self._runs.items()))
+        wanted = (line for line in lines if (not statuses or line.status in statuses) and squad in (None, line.squad))
+        return list(islice(wanted, limit))
+
+    async def remove(self, run: str) -> bool:
+        async with self.driving(run):
+            self._units = {name: unit for name, unit in self._units.items() if not name.startswith(f"{run}/")}
+            return self._runs.pop(run, None) is not None
 
     @asynccontextmanager
     async def driving(self, run: str) -> AsyncIterator[None]:

@@ -33,9 +33,11 @@ from orchestrator.journal import (
     StepChanged,
     StepRecord,
 )
+from orchestrator.journal.bills import bills
 from orchestrator.journal.lock import is_locked, locked
 from orchestrator.journal.rows import Row, Rows, Step, StepRow, packed, rows_of, seal, spent_in, unpacked
 from orchestrator.journal.schema import prepare
+from orchestrator.journal.upkeep import reclaim, remove_run
 from orchestrator.journal.writer import Writer
 
 T = TypeVar("T")
@@ -131,9 +133,40 @@ class SqliteJournal:
 
         return await self._read(work)
 
-    async def runs(self, limit: int = 100) -> Sequence[RunLine]:
-        query = "SELECT run, squad, created_at, status, cost FROM runs ORDER BY id DESC LIMIT ?"
-        return await self._read(lambda db: [RunLine(*row) for row in db.execute(query, (limit,))])
+    async def runs(
+        self, limit: int | None = 100, *, statuses: Collection[str] = (), squad: str | None = None
+    ) -> Sequence[RunLine]:
+        marks = ", ".join("?" * len(statuses))
+        tests = [f"status IN ({marks})"] * bool(statuses) + ["squad = ?"] * (squad is not None)
+        where = f"WHERE {' AND '.join(tests)}" if tests else ""
+        query = f"SELECT run, squad, created_at, status, cost FROM runs {where} ORDER BY id DESC LIMIT ?"  # noqa: S608  # marks
+        given = (*statuses, *([squad] * (squad is not None)), -1 if limit is None else limit)
+        return await self._read(lambda db: [RunLine(*row) for row in db.execute(query, given)])
+
+    async def remove(self, run: str) -> bool:
+        def work(db: sqlite3.Connection) -> bool:
+            self._rows.forget()
+            return remove_run(db, run)
+
+        async with self.driving(run):
+            return await self._writer.run(work)
+
+    async def reclaim(self) -> bool:
+        """Give the room of removed runs back to the disk. False: somebody drives a run, so it is left to a later time."""
+        if self.driven():
+            return False
+
+        def work() -> None:
+            with self._explained(), closing(self._connect()) as db:
+                reclaim(db)
+
+        await anyio.to_thread.run_sync(work)
+        return True
+
+    def driven(self) -> list[str]:
+        """Return the runs that some process drives now."""
+        locks = sorted(self._locks.glob("*.lock")) if self._locks.is_dir() else []
+        return [lock.stem for lock in locks if is_locked(lock)]
 
     @asynccontextmanager
     async def driving(self, run: str) -> AsyncIterator[None]:
@@ -149,7 +182,11 @@ class SqliteJournal:
         return is_locked(self._lock_of(run))
 
     def _lock_of(self, run: str) -> Path:
-        return self.path.with_name(f"{self.path.name}-locks") / f"{run}.lock"
+        return self._locks / f"{run}.lock"
+
+    @property
+    def _locks(self) -> Path:
+        return self.path.with_name(f"{self.path.name}-locks")
 
     # -- units and steps
 
@@ -307,6 +344,10 @@ class SqliteJournal:
 
         return await self._read(work)
 
+    async def bills(self, since: float = 0.0) -> Sequence[Event]:
+        """Return the events of all runs since (epoch seconds UTC) that say what was billed; see `bills.py`."""
+        return await self._read(lambda db: list(bills(db, since)))
+
     # -- what others say
 
     async def signal(self, run: str, name: str, value: Any, idempotency_key: str) -> None:
@@ -354,6 +395,7 @@ class SqliteJournal:
         """Return the writer's connection, to a file that is a journal of this release."""
         connection = self._connect()
         try:
+            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # of a new file; any other keeps its own way
             _use_log(connection)
             connection.execute("PRAGMA synchronous = FULL")
             prepare(connection)

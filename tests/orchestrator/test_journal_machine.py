@@ -81,6 +81,13 @@ class Journals(RuleBasedStateMachine):
         over = {unit for unit in over if unit.startswith(run)}
         self.both("edit", run, About("edited", text="z" * 500), events(run, told), steps, over)
 
+    @rule(run=st.sampled_from(RUNS))
+    def remove(self, run: str) -> None:
+        self.both("remove", run)
+        self.both("create", run, About(run))
+        self.fences = {unit: fence for unit, fence in self.fences.items() if not unit.startswith(run)}
+        self.begun = {step for step in self.begun if not step[0].startswith(run)}
+
     @rule(unit=st.sampled_from(UNITS))
     def claim(self, unit: str) -> None:
         fence = self.both("claim", unit, "me")
@@ -141,6 +148,7 @@ class Journals(RuleBasedStateMachine):
     def read_the_same(self) -> None:
         self.both("runs")
         for run in RUNS:
+            self.both("remove", "nobody")
             for name in ("about", "abouts", "events", "steps", "signals", "cut_short", "cancel_requested"):
                 self.both(name, run)
 
