@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator import brief
 from orchestrator.plan import (
+    HUMAN,
     AgentWork,
     Approval,
+    Budget,
     ConversationPlan,
     ConversationWork,
     Plan,
@@ -26,7 +28,8 @@ if TYPE_CHECKING:
     from agents.tools import Tool
     from personas.sandbox import ExpressionText
 
-HUMAN = "human"
+MOST_UTTERANCES = 1000
+"""Of one conversation; one that may go on for longer is cut there, and said to be."""
 ANSWER_OF_A_GATE = 20
 """Tokens."""
 
@@ -243,8 +246,9 @@ class _Talk:
 
     @property
     def why(self) -> str:
-        bound = any(leaf.max_turns or leaf.tokens for leaf in brief.leaves(self.plan.terminate))
-        return "up to its own bounds" if bound or self.plan.budget else "(utterances)"
+        if len(self.spoken) >= MOST_UTTERANCES:
+            return "and it may go on"
+        return "(utterances)" if self._bound(self.plan.terminate) is None else "up to its own bounds"
 
     def utterances(self) -> Iterator[tuple[str, int, bool]]:
         """Yield (speaker, tokens that it reads beside its instructions, whether the next one waits for it)."""
@@ -275,17 +279,21 @@ class _Talk:
         return read
 
     def _ended(self) -> bool:
-        caps = self.plan.budget
-        if caps is not None and (
-            (caps.max_turns is not None and len(self.spoken) >= caps.max_turns)
-            or (caps.max_tokens is not None and self.tokens >= caps.max_tokens)
-        ):
+        if self._spent(self.plan.budget) or len(self.spoken) >= MOST_UTTERANCES:
             return True
-        counted = any(leaf.max_turns is not None for leaf in brief.leaves(self.plan.terminate))
-        return self._holds(self.plan.terminate) or (not counted and len(self.spoken) >= self.assumed.utterances)
+        holds = self._bound(self.plan.terminate)
+        return len(self.spoken) >= self.assumed.utterances if holds is None else holds
 
-    def _holds(self, end: Termination) -> bool:
-        if end.any or end.all:
-            return any(map(self._holds, end.any)) or (bool(end.all) and all(map(self._holds, end.all)))
-        turns, tokens = end.max_turns, end.tokens
+    def _spent(self, caps: Budget | None) -> bool:
+        return caps is not None and self._reached(caps.max_turns, caps.max_tokens)
+
+    def _reached(self, turns: int | None, tokens: int | None) -> bool:
         return (turns is not None and len(self.spoken) >= turns) or (tokens is not None and self.tokens >= tokens)
+
+    def _bound(self, end: Termination) -> bool | None:
+        """Return whether a condition holds that can be counted; None where nothing in it can be."""
+        if not (end.any or end.all):
+            known = end.max_turns is not None or end.tokens is not None
+            return self._reached(end.max_turns, end.tokens) if known else None
+        inner = [holds for node in (*end.any, *end.all) if (holds := self._bound(node)) is not None]
+        return (any(inner) if end.any else all(inner)) if inner else None

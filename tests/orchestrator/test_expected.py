@@ -123,11 +123,15 @@ def test_what_only_a_run_can_tell_is_assumed_within_its_bounds_and_said():
     [
         ("{any: [{max_turns: 9}, {max_turns: 2}]}", 2),
         ("{all: [{max_turns: 9}, {max_turns: 2}]}", 9),
+        ("{all: [{max_turns: 5}, {text: DONE}]}", 5),  # what nobody can count is taken to hold by then
+        ("{any: [{max_turns: 5}, {text: DONE}]}", 5),
+        ("{text: DONE}", 12),
+        ("{tokens: 1000000000}", 1000),
     ],
 )
 def test_a_conversation_goes_on_to_its_bounds(bound, utterances):
-    talk = [turn for turn in outlook(SQUAD.replace("{max_turns: 7}", bound)).turns if turn.task == "discuss"]
-    assert len(talk) == utterances
+    bounded = SQUAD.replace("{max_turns: 7}", bound) + "budget: {max_turns: 1000000}\n"
+    assert sum(turn.task == "discuss" for turn in outlook(bounded).turns) == utterances
 
 
 def test_a_conversation_ends_by_the_tokens_that_it_took():
