@@ -70,12 +70,16 @@ class Termination:
     function: Callable[..., bool] | None = None
 
 
+HUMAN = "human"
+"""The participant of a conversation that is a person."""
+
+
 @dataclass(frozen=True, slots=True)
 class ConversationPlan:
     id: str
     pattern: Literal["round_robin", "party"]
     participants: tuple[str, ...]
-    """Agent ids, or `human`."""
+    """Agent ids, or `HUMAN`."""
     terminate: Termination
     moderator: str | None = None
     speakers_per_round: int = 3
