@@ -15,7 +15,7 @@ from orchestrator.journal.sqlite import SqliteJournal
 from orchestrator.runtime import open_run
 from tests.orchestrator.squads import Answers, squad
 
-EMPTY = 80_000
+EMPTY = 90_000
 """Bytes of a journal with one run and nothing said: its tables' first pages."""
 A_TURN = 1_100
 """Bytes of a turn beside its message: intent, result, three events, and what is not filled of their pages."""
