@@ -218,6 +218,7 @@ CODES: Mapping[str, str] = {
     "invalid-persona": "The persona cannot be made as written.",
     "unknown-tier": "No tier has this name.",
     "unknown-model": "No provider of the catalog serves this model.",
+    "unanswerable": "No model that the routing allows could do what the agent needs.",
     "unknown-tool": "No tool of the registry has this name.",
     "unknown-function": "No function was registered under this name.",
     "unknown-task": "No task of the squad has this name.",

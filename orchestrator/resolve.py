@@ -16,7 +16,7 @@ from orchestrator.graph import ancestry, cycles, order
 from orchestrator.inputs import resolve_inputs
 from orchestrator.plan import FOR_EACH_CAP, ConversationPlan, History, Plan, TaskPlan
 from orchestrator.problems import Path, Problem, in_order
-from orchestrator.roster import PersonaSource, ReadPersona, Roster, bounds, budget, is_bounded
+from orchestrator.roster import PersonaSource, ReadPersona, Roster, WhyNobody, bounds, budget, is_bounded
 from orchestrator.spec import SquadSpec
 from orchestrator.tasks import Tasks
 from orchestrator.yamltree import Node
@@ -47,15 +47,16 @@ def resolve(
     found: Sequence[Problem] = (),
     read_persona: ReadPersona | None = None,
     functions: Mapping[str, Callable[..., bool]] | None = None,
+    why_nobody: WhyNobody | None = None,
 ) -> tuple[Plan, list[Problem]]:
     """Return the plan and its warnings. Raise `PlanError` with all problems, `found` and the warnings among them.
 
     `spec`, `node` and `found` are what `load_spec` returned. `models` ("provider/model") None: any may be named.
     `inputs` None: the squad is checked, not run, so none is required. `read_persona` returns what a persona file says.
-    `functions` are the conditions that conversations may name.
+    `functions` are the conditions that conversations may name. `why_nobody` says why no model could answer an agent.
     """
     report = Report.after(node, found)
-    roster = Roster(spec, report, personas, tools, tiers, models, read_persona, functions or {})
+    roster = Roster(spec, report, personas, tools, tiers, models, read_persona, functions or {}, why_nobody)
     plan = _plan(spec, report, roster, inputs, limits)
     problems = in_order(report.found)
     if report.errors:

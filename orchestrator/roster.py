@@ -8,21 +8,23 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from orchestrator.checks import Report
 from orchestrator.errors import SpecError
-from orchestrator.plan import AgentPlan, Budget, ConversationPlan, Termination
+from orchestrator.plan import HUMAN, AgentPlan, Budget, ConversationPlan, Termination
 from orchestrator.problems import Path, nearest
 from orchestrator.spec import AgentSpec, BudgetSpec, ConversationSpec, SquadSpec, TerminateSpec, ToolUse
 from personas.persona import PersonaError, merge
+from providers.catalog import of_all_accounts
 
 if TYPE_CHECKING:
     from agents.tools import Tool
     from personas import Persona
 
-HUMAN = "human"
 RUNNABLE = ("round_robin", "party")
 _PERSONA_FIELDS = ("name", "title", "role", "identity", "style", "principles", "template", "produces")
 
 ReadPersona = Callable[[str], Mapping[str, Any]]
 """Returns what a persona file says; raises `SpecError` or `OSError`."""
+WhyNobody = Callable[[AgentPlan], str]
+"""Returns why no model there is could ever answer an agent, empty where one could."""
 
 
 class PersonaSource(Protocol):
@@ -34,7 +36,7 @@ class PersonaSource(Protocol):
 class Roster:
     """Binds the squad's agents and conversations; `tools`, `tiers` and `models` are what there is to name.
 
-    `models` None: which models there are is not known, so any may be named.
+    `models` None: which models there are is not known, so any may be named; `why_nobody` None: so may any answer.
     """
 
     spec: SquadSpec
@@ -45,6 +47,9 @@ class Roster:
     models: Collection[str] | None
     read_persona: ReadPersona | None = None
     functions: Mapping[str, Callable[..., bool]] = field(default_factory=dict)
+    why_nobody: WhyNobody | None = None
+    _sound: dict[str, AgentPlan] = field(default_factory=dict)
+    """The agents that somebody could answer, as far as is known."""
 
     def agents(self) -> dict[str, AgentPlan]:
         """Return the agents whose personas could be made."""
@@ -56,8 +61,9 @@ class Roster:
         if name.casefold() == HUMAN or not name.strip() or any(c.isspace() for c in name):
             reason = "stands for a person" if name.casefold() == HUMAN else "must be one word"
             self.report.error(path, "invalid-name", f"the name '{name}' {reason}", key=True)
-        if spec.model is not None and self.models is not None and spec.model not in self.models:
-            self.report.unknown((*path, "model"), "model", spec.model, self.models)
+        named = spec.model is None or self.models is None or of_all_accounts(spec.model) in self.models
+        if not named:
+            self.report.unknown((*path, "model"), "model", str(spec.model), self.models or ())
         if spec.tier is not None:
             self._tier((*path, "tier"), spec.tier)
         own = self.bind((*path, "tools"), spec.tools or ())
@@ -69,7 +75,18 @@ class Roster:
         inherited = self.bind((*path, "persona"), persona.tools)
         bound = {tool.name: tool for tool in (*inherited, *own)}
         plan = AgentPlan(name, persona, tuple(bound.values()), spec.tier, spec.model, budget=budget(spec.budget))
+        if named:
+            self._sound[name] = plan
+            said = [field for field in ("model", "tools", "tier") if getattr(spec, field)]
+            self.answerable((*path, *(said or ["persona"])[:1]), name, plan.tools)
         return plan if spec.max_turns is None else replace(plan, max_turns=spec.max_turns)
+
+    def answerable(self, path: Path, name: str, tools: tuple[Tool, ...]) -> None:
+        """Report an agent that no model could answer with these tools. It is reported once."""
+        plan = self._sound.get(name)
+        if plan is not None and self.why_nobody is not None and (why := self.why_nobody(replace(plan, tools=tools))):
+            del self._sound[name]
+            self.report.error(path, "unanswerable", f"no model could ever answer the agent '{name}': {why}")
 
     def _tier(self, path: Path, tier: str) -> None:
         if tier not in self.tiers:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from orchestrator.errors import SpecError
-from providers.catalog import Catalog, load_catalog
+from providers.catalog import Candidate, Catalog, load_catalog, of_all_accounts
 from providers.errors import CatalogError
 from providers.policy import Policy, default_policy, parse_policy
 from providers.unicode import clean_json
@@ -18,13 +18,15 @@ from providers.unicode import clean_json
 if TYPE_CHECKING:
     from agents.tools import Registry, Tool
     from orchestrator.nodes import Node
-    from orchestrator.plan import Plan
+    from orchestrator.plan import AgentPlan, Plan
     from orchestrator.problems import Problem
     from orchestrator.spec import SquadSpec
     from personas import Personas
     from personas.sources import Source
 
 ROUTING_FILE = "agent_routing.yaml"
+TOLD = 3
+"""How many models' reasons a message has room for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +167,7 @@ class Squad:
             found=self._found,
             read_persona=self._read_persona,
             functions=self.functions,
+            why_nobody=None if self.spec.offline == "always" else _prover(self.policy, self.catalog),
         )
 
     def _read_persona(self, path: str) -> Mapping[str, Any]:
@@ -179,12 +182,38 @@ class Squad:
         return plain
 
 
+def _prover(policy: Policy, catalog: Catalog) -> Callable[[AgentPlan], str]:
+    """Return a function that says why, were there a key to every model, none could answer an agent; empty: one could.
+
+    What the routing filters by is asked of it: what a model can do, and whom the policy leaves out.
+    """
+    from providers.messages import Ability, Needs, Request
+    from providers.routing import Fleet, Refuse, choose
+
+    rows = catalog.providers.values()
+    fleet = Fleet((Candidate(row, model) for row in rows for model in row.models.values()), policy)
+
+    def why(agent: AgentPlan) -> str:
+        tier = agent.tier or agent.persona.tier
+        abilities = frozenset({Ability.TOOLS} if agent.tools else ())
+        needs = Needs(agent.id, agent.persona.name, tier, agent.model, abilities=abilities)
+        decision = choose(fleet, Request((), needs=needs), 0.0)
+        if not isinstance(decision, Refuse) or tier not in (None, *policy.tiers):
+            return ""
+        if any(name != of_all_accounts(name) for name in decision.reasons):
+            return ""  # which accounts there are is known by the keys alone
+        told = [f"{name} {reason}" for name, reason in decision.reasons.items()]
+        return "; ".join(told[:TOLD]) + (f"; and {len(told) - TOLD} more" if len(told) > TOLD else "")
+
+    return why
+
+
 def _serving(catalog: Catalog, pinned: Iterable[str | None]) -> Catalog:
     """Return the catalog with the pinned models of providers that serve whatever is loaded: a local server's."""
     for name in filter(None, pinned):
-        provider, _, model = name.partition("/")
+        provider, _, model = of_all_accounts(name).partition("/")
         row = catalog.providers.get(provider)
-        if model and row is not None and row.any_model and catalog.find(name) is None:
+        if model and row is not None and row.any_model and catalog.find(of_all_accounts(name)) is None:
             catalog = catalog.serving(provider, model)
     return catalog
 

@@ -154,6 +154,8 @@ class Tasks:
             return ConversationWork(spec.conversation, description, expected, spec.output_schema)
         if spec.agent is not None:
             self.roster.agent((*path, "agent"), spec.agent)
+            if tools:
+                self.roster.answerable((*path, "tools"), spec.agent, tools)
         return AgentWork(spec.agent or "", description, expected, spec.output_schema, tools)
 
     def _steps(self, path: Path, specs: list[StepSpec], scope: Scope) -> Iterable[Step]:

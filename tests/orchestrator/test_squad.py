@@ -79,3 +79,63 @@ def test_one_squad_plans_any_number_of_runs() -> None:
     assert squad.plan().inputs == {"n": 1}
     with pytest.raises(PlanError, match="n"):
         squad.plan({"n": "two"})
+
+
+ROUTING = """\
+tiers:
+  worker: [lab/mute]
+  boss: [lab/mute, groq/openai/gpt-oss-20b]
+agents:
+  chained: {chain: {primary: lab/mute, last_resort: cerebras/gpt-oss-120b}}
+  moved: {tier: worker}
+  alone: {model: lab/mute}
+providers:
+  lab:
+    dialect: openai-chat
+    base_url: http://127.0.0.1:9/v1
+    models: {mute: {context: 9000, max_output: 900}}
+"""
+HANDS = """\
+name: hands
+%s
+agents:
+  quiet: {persona: dev, tier: worker}
+  armed: {persona: dev, tier: worker, tools: [read_file]}
+  able: {persona: dev, tier: boss, tools: [read_file]}
+  chained: {persona: dev, tier: worker, tools: [read_file]}
+  moved: {persona: dev, tier: boss, tools: [read_file]}
+  alone: {persona: dev, tier: boss, tools: [read_file]}
+  pinned: {persona: dev, model: lab/mute, tools: [read_file]}
+  second: {persona: dev, model: "groq/openai/gpt-oss-20b#2", tools: [read_file]}
+tasks:
+  a: {agent: quiet, description: x, tools: [read_file]}
+  b: {agent: armed, description: x, tools: [write_file]}
+  c: {agent: quiet, description: x}
+  d: {agent: able, description: x, needs: [a, b, c]}
+"""
+
+
+def test_an_agent_with_tools_that_no_model_of_its_route_can_call_is_told_where_it_stands(tmp_path):
+    (tmp_path / "routing.yaml").write_text(ROUTING)
+    (tmp_path / "hands.yaml").write_text(HANDS % "")
+    with pytest.raises(PlanError) as failed:
+        Squad.from_file(tmp_path / "hands.yaml", routing=tmp_path / "routing.yaml")
+    found = [problem for problem in failed.value.problems if problem.code == "unanswerable"]
+    assert [(p.line, p.message.split("'")[1]) for p in found] == [
+        (5, "armed"),
+        (8, "moved"),
+        (9, "alone"),
+        (10, "pinned"),
+        (13, "quiet"),
+    ]
+    assert {p.message.partition(": ")[2] for p in found} == {"lab/mute lacks tools"}
+
+
+def test_the_stub_can_call_every_tool_and_somebody_who_is_left_out_none(tmp_path):
+    (tmp_path / "routing.yaml").write_text(ROUTING)
+    (tmp_path / "hands.yaml").write_text(HANDS % "offline: always")
+    Squad.from_file(tmp_path / "hands.yaml", routing=tmp_path / "routing.yaml")
+    (tmp_path / "routing.yaml").write_text(f"{ROUTING}environment: production\nonly: {{production: [cerebras]}}\n")
+    (tmp_path / "hands.yaml").write_text(HANDS % "")
+    with pytest.raises(PlanError, match="lab/mute not for production: only cerebras may be asked there"):
+        Squad.from_file(tmp_path / "hands.yaml", routing=tmp_path / "routing.yaml")
