@@ -5,7 +5,7 @@ what is reserved of each limit and booked after the call. Modelled: what provide
 ledger that all router instances share. The ledger decides in the order in which messages come to it and a call goes
 out only after its answer has come back, as with a server that machines share, so no delay can lead past a limit; it
 costs each call two trips. Shares of a limit that instances lease and use up alone would save those trips, and leave a
-part of each limit with instances that have no use for it. Hedged attempts are not modelled: a turn has one call out.
+part of each limit with instances that have no use for it.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from heapq import heappop, heappush
+from math import inf
 from random import Random
 from typing import Any, BinaryIO
 
-from providers.allowance import ending, reason
+from providers.allowance import Ending, ending, reason
 from providers.catalog import Candidate, Catalog
 from providers.errors import ProviderError, QuotaSpent, RateLimited, RoutingError, TimedOut
 from providers.fleet import Fleet
@@ -73,37 +74,32 @@ class Router:
 
 
 class Turn:
-    """One turn on its way, and the attempt of it that is out."""
+    """One turn on its way."""
 
-    __slots__ = (
-        "began",
-        "called",
-        "effect",
-        "error",
-        "flow",
-        "kind",
-        "load",
-        "name",
-        "number",
-        "refused",
-        "router",
-        "slept",
-        "terms",
-    )
+    __slots__ = ("began", "flow", "kind", "load", "number", "out", "router", "slept")
 
     def __init__(self, number: int, router: Router, load: int, kind: Kind, began: float) -> None:
         self.number, self.router, self.load, self.kind, self.began = number, router, load, kind, began
-        self.name = str(number)
         self.flow = attempts(router.fleet, kind.request, began, router.dice)
-        self.effect: Any = None
-        self.terms: Terms | None = None
-        self.called = 0.0
+        self.out: list[Attempt] = []
+        self.slept = 0.0
+
+
+class Attempt:
+    """One attempt of a turn, from its reservation to its end."""
+
+    __slots__ = ("called", "effect", "error", "lease", "name", "number", "refused", "terms", "turn")
+
+    def __init__(self, turn: Turn, effect: Try, terms: Terms | None) -> None:
+        self.turn, self.effect, self.terms = turn, effect, terms
+        self.name, self.number = effect.route.names[0], effect.number
+        self.lease = f"{turn.number}/{effect.number}"
+        self.called: float | None = None
         """When the call went to its provider."""
         self.error: ProviderError | None = None
         """What it will end in."""
         self.refused: Refused | None = None
         """The ledger's answer, where it found no room."""
-        self.slept = 0.0
 
 
 class Simulation:
@@ -120,7 +116,6 @@ class Simulation:
     ) -> None:
         starts, behaviours = scenario.starts, _present(scenario, catalog)
         candidates = _candidates(catalog, behaviours)
-        policy = replace(policy, hedge_after=None)
         unconfigured = {name: "it is not part of the scenario" for name in catalog.providers if name not in behaviours}
         self._delay = scenario.message_delay
         self._vendors = vendors(behaviours, scenario.regions, starts, seed)
@@ -130,7 +125,7 @@ class Simulation:
         ]
         self._book = Book()
         self._reasons: dict[str, tuple[float, str]] = {}
-        self._terms = AllTerms({name: each.hidden for name, each in behaviours.items()}, starts)
+        self._terms = AllTerms({name: each.hidden for name, each in behaviours.items()}, policy.budget, starts)
         self._kinds: list[list[Kind]] = []
         for each in load:
             self._kinds.append(kinds(each, sum(map(len, self._kinds))))
@@ -172,19 +167,21 @@ class Simulation:
         self._turns += 1
         self._go_on(Turn(self._turns, router, load, kind, now), None, now)
 
-    def _go_on(self, turn: Turn, outcome: Outcome | None, now: float) -> None:
+    def _go_on(self, turn: Turn, outcome: Outcome | None, now: float, ended: Attempt | None = None) -> None:
+        """Take the turn's next step. `ended` is the attempt that the outcome is of."""
         try:
             effect = next(turn.flow) if outcome is None else turn.flow.send(outcome)
         except StopIteration:
-            self._records.answered(turn, now)
+            assert ended is not None
+            self._records.answered(ended, now)
+            self._give_up(turn, now)
         except (RoutingError, ProviderError) as error:
             self._records.failed(turn, error, now)
+            self._give_up(turn, now)
         else:
-            turn.effect = effect
             if isinstance(effect, Try):
                 self._try(turn, effect, now)
-            else:
-                assert isinstance(effect, Sleep)
+            elif isinstance(effect, Sleep):
                 self._records.slept(turn, effect, now)
                 self._at(max(now, effect.until), self._wake, turn)
 
@@ -192,28 +189,40 @@ class Simulation:
         self._go_on(turn, Outcome(now), now)
 
     def _try(self, turn: Turn, effect: Try, now: float) -> None:
-        kind, fleet = turn.kind, turn.router.fleet
-        turn.terms = terms = self._terms.of(effect, kind, fleet)
+        fleet = turn.router.fleet
+        terms = self._terms.of(effect, turn.kind, fleet)
+        attempt = Attempt(turn, effect, terms)
+        turn.out.append(attempt)
+        if effect.hedge_after is not None:
+            self._at(now + effect.hedge_after, self._hear_nothing, attempt)
         if terms is None or terms.bound is None:
-            self._call(turn, now)
+            self._call(attempt, now)
+        elif terms.bound.refused is not None:
+            fleet.standings[attempt.name].block(inf, terms.bound.refused)
+            self._come_back(attempt, Outcome(now, refused=True, number=attempt.number), now)
         elif self._delay:
-            self._trip(now, self._reserve, turn)
+            self._trip(now, self._reserve, attempt)
         else:
-            self._reserve(turn, now)
+            self._reserve(attempt, now)
 
-    def _reserve(self, turn: Turn, now: float) -> None:
+    def _hear_nothing(self, attempt: Attempt, now: float) -> None:
+        if attempt in attempt.turn.out:
+            self._go_on(attempt.turn, Outcome(now, silent=True), now)
+
+    def _reserve(self, attempt: Attempt, now: float) -> None:
         """The ledger hears of the call."""
-        terms, effect = turn.terms, turn.effect
+        terms, ttl = attempt.terms, attempt.effect.timeouts.total + LATE_S
         assert terms is not None
-        turn.refused = self._book.reserve(terms.reserves, turn.name, now, now + effect.timeouts.total + LATE_S)
-        then = self._call if turn.refused is None else self._turn_away
+        attempt.refused = self._book.reserve(terms.reserves, attempt.lease, now, now + ttl)
+        then = self._call if attempt.refused is None else self._turn_away
         if self._delay:
-            self._trip(now, then, turn)
+            self._trip(now, then, attempt)
         else:
-            then(turn, now)
+            then(attempt, now)
 
-    def _turn_away(self, turn: Turn, now: float) -> None:
-        refused, terms, name = turn.refused, turn.terms, turn.effect.route.names[0]
+    def _turn_away(self, attempt: Attempt, now: float) -> None:
+        """The router hears that there is no room."""
+        refused, terms = attempt.refused, attempt.terms
         assert refused is not None
         assert terms is not None
         assert terms.bound is not None
@@ -221,47 +230,69 @@ class Simulation:
         why = self._reasons.get(refused.meter.key)
         if why is None or why[0] != refused.until:
             why = self._reasons[refused.meter.key] = (refused.until, reason(refused))
-        turn.router.fleet.standings[name].block(max(refused.until, now + POLL_S), why[1], sized)
-        self._records.refused(turn, refused, now)
-        self._go_on(turn, Outcome(now, refused=True), now)
+        attempt.turn.router.fleet.standings[attempt.name].block(max(refused.until, now + POLL_S), why[1], sized)
+        if attempt in attempt.turn.out:
+            self._records.refused(attempt, refused, now)
+            self._come_back(attempt, Outcome(now, refused=True, number=attempt.number), now)
 
-    def _call(self, turn: Turn, now: float) -> None:
+    def _call(self, attempt: Attempt, now: float) -> None:
         """The provider hears of the call."""
-        effect, candidate = turn.effect, turn.effect.candidate
-        vendor = self._vendors[candidate.provider.name]
-        seconds, turn.error = vendor.answer(now, turn.kind.usage.output, turn.terms)
+        turn, effect = attempt.turn, attempt.effect
+        if attempt not in turn.out:  # given up while it asked the ledger
+            self._close(attempt, "unsent", now)
+            return
+        vendor = self._vendors[effect.candidate.provider.name]
+        seconds, attempt.error = vendor.answer(now, turn.kind.usage.output, attempt.terms)
         patience = effect.timeouts.first_token
         if seconds > patience:
-            seconds, turn.error = patience, TimedOut(f"nothing came within {patience:g} s", phase="first_token")
-        turn.called = now
-        self._records.called(turn.router.fleet.standings[effect.route.names[0]])
-        self._at(now + seconds, self._end, turn)
+            seconds, attempt.error = patience, TimedOut(f"nothing came within {patience:g} s", phase="first_token")
+        attempt.called = now
+        self._records.called(turn.router.fleet.standings[attempt.name])
+        self._at(now + seconds, self._end, attempt)
 
-    def _end(self, turn: Turn, now: float) -> None:
+    def _end(self, attempt: Attempt, now: float) -> None:
         """The call has come back; its books are closed while the turn goes on."""
-        error, candidate = turn.error, turn.effect.candidate
-        self._records.ended(turn, now)
-        if turn.terms is not None and turn.terms.bound is not None:
-            closing = (turn.terms, turn.name, error)
-            if self._delay:
-                self._trip(now, self._settle, closing)
-            else:
-                self._settle(closing, now)
-        elif isinstance(error, RateLimited):
-            turn.router.fleet.standings[turn.effect.route.names[0]].left(0.0, _back_at(error, now))
+        turn, error, terms = attempt.turn, attempt.error, attempt.terms
+        if attempt not in turn.out:
+            return
+        self._records.ended(attempt, now)
         if error is None:
-            self._vendors[candidate.provider.name].answered(turn.terms, now)
-            outcome = Outcome(now, turn.kind.response)
+            self._vendors[attempt.effect.candidate.provider.name].answered(terms, now)
+            outcome = Outcome(now, turn.kind.response, number=attempt.number)
         else:
-            outcome = Outcome(now, None, error)
-        self._go_on(turn, outcome, now)
+            outcome = Outcome(now, None, error, number=attempt.number)
+        if terms is not None and terms.bound is not None:
+            self._close(attempt, ending(error, error is None), now)
+        if isinstance(error, RateLimited) and (terms is None or terms.bound is None or not terms.bound.limits):
+            turn.router.fleet.standings[attempt.name].left(0.0, _back_at(error, now))
+        self._come_back(attempt, outcome, now)
 
-    def _settle(self, closing: tuple[Terms, str, ProviderError | None], now: float) -> None:
+    def _come_back(self, attempt: Attempt, outcome: Outcome, now: float) -> None:
+        attempt.turn.out.remove(attempt)
+        self._go_on(attempt.turn, outcome, now, attempt)
+
+    def _give_up(self, turn: Turn, now: float) -> None:
+        """Let go of what is still out when a turn ends: nobody knows what became of it."""
+        given_up, turn.out = turn.out, []
+        for attempt in given_up:
+            if attempt.called is not None:
+                self._records.dropped(attempt, now)
+                self._close(attempt, "unknown", now)
+
+    def _close(self, attempt: Attempt, how: Ending, now: float) -> None:
+        if attempt.terms is not None and attempt.terms.bound is not None:
+            if self._delay:
+                self._trip(now, self._settle, (attempt, how))
+            else:
+                self._settle((attempt, how), now)
+
+    def _settle(self, closing: tuple[Attempt, Ending], now: float) -> None:
         """The ledger hears what the call came to."""
-        terms, lease, error = closing
+        (attempt, how), terms, error = closing, closing[0].terms, closing[0].error
+        assert terms is not None
         assert terms.bound is not None
-        self._book.settle(terms.books[ending(error, error is None)], lease, now)
-        if isinstance(error, RateLimited):
+        self._book.settle(terms.books[how], attempt.lease, now)
+        if terms.bound.limits and isinstance(error, RateLimited):
             self._book.observe(terms.bound.hold, -1.0, _back_at(error, now), now)
 
 

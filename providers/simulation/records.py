@@ -18,7 +18,7 @@ from providers.routing import Sleep
 from providers.simulation.scenario import Load, Scenario
 
 if TYPE_CHECKING:
-    from providers.simulation.engine import Turn
+    from providers.simulation.engine import Attempt, Turn
 
 BUCKETS = 96
 """Of the timeline, at most: a day's quarters of an hour."""
@@ -116,9 +116,9 @@ class Records:
         if standing.breaker.probing:
             calls.probes += 1
 
-    def ended(self, turn: Turn, now: float) -> None:
+    def ended(self, attempt: Attempt, now: float) -> None:
         """A call has come back."""
-        effect, error = turn.effect, turn.error
+        effect, error = attempt.effect, attempt.error
         names = effect.route.names
         order = self._orders.get(names) or self._ordered(names)
         if error is None:
@@ -127,12 +127,21 @@ class Records:
             how = type(error).__name__
             self.calls[names[0]].errors[how] += 1
             self._stretch(now).errors[effect.candidate.provider.name] += 1
-        at, took = turn.called - self.starts, now - turn.called
-        self._write(f"{at:.6f} r{turn.router.number} t{turn.number} #{effect.number} o{order} {how} {took:.6f}\n")
+        self._tell(attempt, order, how, now)
 
-    def refused(self, turn: Turn, refused: Refused, now: float) -> None:
+    def dropped(self, attempt: Attempt, now: float) -> None:
+        """A call is given up, for another one has answered."""
+        names = attempt.effect.route.names
+        self._tell(attempt, self._orders.get(names) or self._ordered(names), "dropped", now)
+
+    def _tell(self, attempt: Attempt, order: int, how: str, now: float) -> None:
+        turn, called = attempt.turn, attempt.called or now
+        at, took = called - self.starts, now - called
+        self._write(f"{at:.6f} r{turn.router.number} t{turn.number} #{attempt.number} o{order} {how} {took:.6f}\n")
+
+    def refused(self, attempt: Attempt, refused: Refused, now: float) -> None:
         """The ledger has found no room for a call."""
-        names = turn.effect.route.names
+        turn, names = attempt.turn, attempt.effect.route.names
         order = self._orders.get(names) or self._ordered(names)
         self.refusals[refused.meter.key] += 1
         at, until = now - self.starts, refused.until - self.starts
@@ -150,13 +159,13 @@ class Records:
         at, until = now - self.starts, effect.until - self.starts
         self._write(f"{at:.6f} r{turn.router.number} t{turn.number} hold {until:.6f}\n")
 
-    def answered(self, turn: Turn, now: float) -> None:
-        """A turn has its answer: that of its last call."""
-        effect, took = turn.effect, now - turn.began
-        key = (effect.route.names[0], turn.kind.number)
+    def answered(self, attempt: Attempt, now: float) -> None:
+        """A turn has its answer, by this attempt."""
+        turn = attempt.turn
+        took, key = now - turn.began, (attempt.name, turn.kind.number)
         tab = self.tabs.get(key)
         if tab is None:
-            tab = self.tabs[key] = Tab(effect.candidate, turn)
+            tab = self.tabs[key] = Tab(attempt.effect.candidate, turn)
         tab.answers += 1
         if turn.number > tab.last:
             tab.last = turn.number

@@ -9,6 +9,7 @@ from providers.allowance import Allowance, Ending, allowance, came_to, expected
 from providers.catalog import Candidate, Limit
 from providers.fleet import Fleet
 from providers.messages import Usage
+from providers.policy import Budget
 from providers.quota import Amounts, Meter
 from providers.routing import Try, expected_output
 from providers.simulation.load import Kind
@@ -38,8 +39,8 @@ class Terms:
 class AllTerms:
     """The terms of every candidate and kind, and the limits that stand behind them, made as they are met."""
 
-    def __init__(self, hidden: dict[str, tuple[Limit, ...]], now: float) -> None:
-        self._hidden, self._now = hidden, now
+    def __init__(self, hidden: Mapping[str, tuple[Limit, ...]], budget: Budget, now: float) -> None:
+        self._hidden, self._budget, self._now = hidden, budget, now
         self._known: dict[tuple[str, int], Terms | None] = {}
         self.limits: dict[str, tuple[str, TrueLimit, bool]] = {}
         """By the key of the meter: whose limit it is, and whether the routers know of it."""
@@ -52,7 +53,7 @@ class AllTerms:
         return self._known[key]
 
     def _made(self, candidate: Candidate, kind: Kind, tokens: int) -> Terms | None:
-        bound = allowance(candidate)
+        bound = allowance(candidate, self._budget, self._now)
         provider = candidate.provider
         row = replace(provider, limits=self._hidden.get(provider.name, ()), plan="")
         secret = allowance(replace(candidate, provider=row))

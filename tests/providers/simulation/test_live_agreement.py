@@ -27,6 +27,7 @@ from providers.simulation.vendors import vendors
 pytestmark = pytest.mark.anyio
 EASY = {"latency": {"first_token": "400ms", "per_token": "3ms", "spread": 0.4}}
 TROUBLED = EASY | {"errors": {"server": 0.1, "overloaded": 0.05, "malformed": 0.05}}
+UNEVEN = {"latency": {"first_token": "500ms", "per_token": "1ms", "spread": 1.0}}
 SCENARIOS = {
     "errors": {"providers": {"groq": TROUBLED, "cerebras": TROUBLED, "mistral": EASY}},
     "outages": {
@@ -35,6 +36,13 @@ SCENARIOS = {
             "cerebras": EASY | {"outages": [{"begins": "100s", "lasts": "60s", "how": "refuses"}]},
             "mistral": EASY | {"outages": [{"begins": "110s", "lasts": "20s", "how": "errors"}]},
         }
+    },
+    "hedges": {
+        "providers": {"groq": TROUBLED, "cerebras": UNEVEN, "mistral": UNEVEN},
+        "policy": {
+            "attempts": {"hedge_after": "800ms"},
+            "providers": {"cerebras": {"limits": [{"metric": "requests", "amount": 20, "window": "1m"}]}},
+        },
     },
     "limits": {
         "providers": {"groq": EASY, "cerebras": EASY, "mistral": EASY},
@@ -96,7 +104,7 @@ class World:
 
     def __init__(self, scenario: Scenario, candidates: tuple[Candidate, ...]) -> None:
         self.vendors = vendors(scenario.providers, scenario.regions, scenario.starts, scenario.seed)
-        self.terms = AllTerms({}, scenario.starts)
+        self.terms = AllTerms({}, scenario.policy.budget, scenario.starts)
         self.candidates = {candidate.name: candidate for candidate in candidates}
         self.starts = scenario.starts
 
@@ -141,7 +149,8 @@ async def lived(scenario: Scenario) -> dict[int, list[tuple[str, str]]]:
     async def turn(number: int, at: float, request: Request) -> None:
         def hear(event: object) -> None:
             if isinstance(event, AttemptEnded):
-                asked[number].append((f"{event.provider}/{event.model}", event.error or "ok"))
+                how = "dropped" if event.outcome == "cancelled" else event.error or "ok"
+                asked[number].append((f"{event.provider}/{event.model}", how))
 
         await anyio.sleep(at - world.now())
         with suppress(RoutingError, ProviderError):
@@ -166,3 +175,5 @@ async def test_each_turn_asks_the_same_candidates_live_and_simulated(name, strat
     assert len(live) > 150
     assert live == virtual
     assert len({asked for turns in live.values() for asked in turns}) >= 3, "there was something to choose"
+    dropped = sum(how == "dropped" for turns in live.values() for _, how in turns)
+    assert (dropped > 10) is (name == "hedges")

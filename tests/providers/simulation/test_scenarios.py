@@ -79,8 +79,8 @@ def test_a_limit_that_nobody_knows_of_is_met_once_and_then_kept_away_from():
     assert report.violations == 0, "a limit that the routers cannot know is none of theirs"
 
 
-def small(**provider) -> Scenario:
-    policy = {"tiers": {"worker": ["groq/openai/gpt-oss-20b", "mistral/mistral-small-latest"]}}
+def small(budget=None, **provider) -> Scenario:
+    policy = {"tiers": {"worker": ["groq/openai/gpt-oss-20b", "mistral/mistral-small-latest"]}, "budget": budget}
     load = [{"count": 600, "over": "30m", "arrivals": "random", "output_tokens": 400}]
     file = {"title": "small", "providers": {"groq": None, "mistral": None}, "load": load}
     return parse_scenario({**file, "policy": {**policy, "providers": {"groq": provider}}}, "small")
@@ -101,3 +101,12 @@ def test_a_limit_that_lets_calls_in_by_their_input_counts_the_answer_once_it_is_
     (limit,) = report.providers["groq"].limits
     assert limit.total == report.providers["groq"].answers * 1000
     assert 20_000 < limit.peak < 22_000, "the answers of calls that were out together"
+
+
+def test_our_own_budget_for_a_day_is_kept():
+    whole = simulate(small())
+    assert whole.cost > 60_000
+    report = simulate(small(budget={"max_cost_per_day": 0.06}))
+    assert 0.95 * 60_000 < report.cost <= 60_000
+    assert report.failures == {"NoRoute": report.failed}
+    assert report.answered + report.failed == 600
