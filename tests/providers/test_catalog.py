@@ -102,6 +102,10 @@ class TestPackagedRows:
         paced = [limit for limit in catalog.providers["mistral"].limits if limit.paced]
         assert [(limit.metric, limit.amount, limit.window) for limit in paced] == [("requests", 1, 1)]
 
+    def test_geminis_day_ends_at_midnight_pacific(self, catalog):
+        (day,) = [limit for limit in catalog.providers["gemini"].limits if limit.kind == "day"]
+        assert (day.metric, day.amount, day.timezone) == ("requests", 500, "America/Los_Angeles")
+
 
 class TestNames:
     def test_a_wire_name_that_names_its_provider_is_not_prefixed_twice(self, catalog):
