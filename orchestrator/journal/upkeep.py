@@ -45,7 +45,7 @@ def reclaim(db: sqlite3.Connection) -> None:
         db.executemany("DELETE FROM bodies WHERE digest = ?", ((digest,) for digest in orphans))
         db.execute("COMMIT")
     except BaseException:
-        db.execute("ROLLBACK")
+        db.rollback()  # nothing, where SQLite has done it by itself
         raise
     (vacuum,) = db.execute("PRAGMA auto_vacuum").fetchone()
     if vacuum == 0:

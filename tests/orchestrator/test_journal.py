@@ -202,3 +202,20 @@ async def test_watchers_see_each_event_once_from_where_they_left(journal: Journa
             await anyio.lowlevel.checkpoint()
             await journal.append("r", [event(4)])
     assert seen == [(2, 2), (3, 3), (4, 4)]
+
+
+async def test_what_another_process_takes_over_is_known_at_once(tmp_path: Path) -> None:
+    async with SqliteJournal(tmp_path / "journal.db") as mine, SqliteJournal(tmp_path / "journal.db") as other:
+        first = await held(mine)
+        await mine.begin("r/a", "turn-1", b"h", first)
+        await mine.finish("r/a", "turn-1", first, "done", [event(1)])
+        again = await held(mine)
+        theirs = await held(other)
+        await other.append("r", [event(2)])
+        assert await mine.begin("r/a", "turn-1", b"h", again) == Recorded("done"), "a result stays true for everybody"
+        with pytest.raises(Fenced):
+            await mine.begin("r/a", "turn-2", b"h", again)
+        await mine.append("r", [event(2), event(3)])
+        await other.end("r/a", theirs)
+        assert await mine.claim("r/a", "me") is None
+        assert [seen.seq for seen in await mine.events("r")] == [1, 2, 3]
