@@ -10,17 +10,15 @@ part of each limit with instances that have no use for it.
 
 from __future__ import annotations
 
-import re
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
 from math import inf
 from random import Random
 from typing import Any, BinaryIO
 
 from providers.allowance import Ending, ending, reason
-from providers.catalog import Candidate, Catalog
+from providers.catalog import Catalog
 from providers.errors import ProviderError, QuotaSpent, RateLimited, RoutingError, TimedOut
 from providers.fleet import Fleet
 from providers.health import QUOTA_HOLD_S, RATE_LIMIT_HOLD_S
@@ -29,15 +27,13 @@ from providers.policy import Policy
 from providers.quota import Book, Refused
 from providers.routing import Outcome, Sleep, Try, attempts
 from providers.simulation.load import Kind, arrivals, dice, kinds
+from providers.simulation.present import candidates_of, present
 from providers.simulation.records import Records
 from providers.simulation.report import Report
-from providers.simulation.scenario import EVERY, Behaviour, Load, Scenario
+from providers.simulation.scenario import Load, Scenario
 from providers.simulation.summary import summary
 from providers.simulation.terms import AllTerms, Terms
 from providers.simulation.vendors import vendors
-
-KEY = "simulated"
-"""What every key begins with, and what else an address may need; with its variable's name it is each account's own."""
 
 Act = Callable[[Any, float], None]
 Event = tuple[float, int, Act, Any]
@@ -114,8 +110,8 @@ class Simulation:
         seed: int,
         log: BinaryIO | None,
     ) -> None:
-        starts, behaviours = scenario.starts, _present(scenario, catalog)
-        candidates = _candidates(catalog, behaviours)
+        starts, behaviours = scenario.starts, present(scenario, catalog)
+        candidates = candidates_of(catalog, behaviours)
         unconfigured = {name: "it is not part of the scenario" for name in catalog.providers if name not in behaviours}
         self._delay = scenario.message_delay
         self._vendors = vendors(behaviours, scenario.regions, starts, seed)
@@ -298,18 +294,3 @@ class Simulation:
 
 def _back_at(error: RateLimited, now: float) -> float:
     return error.retry_at or now + (QUOTA_HOLD_S if isinstance(error, QuotaSpent) else RATE_LIMIT_HOLD_S)
-
-
-def _present(scenario: Scenario, catalog: Catalog) -> dict[str, Behaviour]:
-    """Return the behaviour of each provider that is there, in the catalog's order."""
-    said, others = scenario.providers, scenario.providers.get(EVERY)
-    present = {name: said.get(name, None if row.opt_in else others) for name, row in catalog.providers.items()}
-    return {name: behaviour for name, behaviour in present.items() if behaviour is not None}
-
-
-def _candidates(catalog: Catalog, behaviours: Mapping[str, Behaviour]) -> tuple[Candidate, ...]:
-    """Return the candidates of who is there, each with a key that is none."""
-    rows = {name: replace(catalog.providers[name], opt_in=False) for name in behaviours}
-    variables = [name for row in rows.values() for name in re.findall(r"\{([A-Z][A-Z0-9_]*)\}", row.base_url)]
-    variables += [name for row in rows.values() if row.key_env for name in (row.key_env, *row.more_key_envs)]
-    return Catalog(rows).candidates({name: f"{KEY}-{name}" for name in variables})

@@ -18,8 +18,8 @@ from providers.events import AttemptEnded
 from providers.messages import Request, Response
 from providers.router import ProviderManager
 from providers.simulation import Scenario, simulate
-from providers.simulation.engine import _candidates
 from providers.simulation.load import arrivals, dice, kinds
+from providers.simulation.present import candidates_of
 from providers.simulation.scenario_file import parse_scenario
 from providers.simulation.terms import AllTerms
 from providers.simulation.vendors import vendors
@@ -126,7 +126,7 @@ class World:
 
 async def lived(scenario: Scenario) -> dict[int, list[tuple[str, str]]]:
     """Return the same of a real manager, its turns arriving at the same instants on a clock that jumps."""
-    candidates = _candidates(scenario.catalog, scenario.providers)
+    candidates = candidates_of(scenario.catalog, scenario.providers)
     world = World(scenario, candidates)
     dialects = {candidate.provider.dialect: Dialect() for candidate in candidates}
     manager = ProviderManager(
