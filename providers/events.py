@@ -80,6 +80,15 @@ class BudgetAlert:
 
 
 @dataclass(frozen=True, slots=True)
+class AlertNotPosted:
+    """The webhook whose address stands in `variable` was not told of an alert about the budget `which`."""
+
+    variable: str
+    which: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class LedgerLost:
     """The shared ledger is down: this process goes on alone with `share` of every limit."""
 

@@ -13,6 +13,7 @@ from random import Random
 import anyio.lowlevel
 
 from providers.adapters import Adapter, LocalAdapter
+from providers.alerts import posting
 from providers.books import Accept, Exchange, Purse, Turn, check
 from providers.catalog import Candidate, Catalog, load_catalog
 from providers.errors import ProviderError
@@ -199,13 +200,13 @@ async def open_manager(
         candidates, missing = catalog.candidates(environ), dict(catalog.unconfigured(environ))
     async with AsyncExitStack() as stack:
         hosted = any(not isinstance(adapters.get(c.provider.dialect), LocalAdapter | None) for c in candidates)
-        if transport is None and hosted:
+        if transport is None and (hosted or (policy.budget.webhook_env and not offline)):
             transport = await stack.enter_async_context(open_transport())
         if ledger is None:
             ledger = ledger_of(None if offline else policy.ledger, environ, state, notify)
             if ledger is not None:
                 stack.push_async_callback(ledger.aclose)
-        yield ProviderManager(
+        manager = ProviderManager(
             candidates,
             policy,
             adapters=adapters,
@@ -214,6 +215,10 @@ async def open_manager(
             sole=sole,
             ledger=ledger,
         )
+        if not offline:
+            alarm = posting(policy.budget, environ, transport, notify)
+            manager.metering.alarm = await stack.enter_async_context(alarm)
+        yield manager
 
 
 _STUB = "stub/stub"

@@ -18,10 +18,10 @@ from orchestrator.cli.notices import telling
 from orchestrator.cli.screens import STUB_NOTICE, Log
 from orchestrator.cli.signals import Interruption
 from orchestrator.cli.telling import Talk, print_json
-from orchestrator.cli.view import duration, tokens, usd
+from orchestrator.cli.view import alert_line, duration, tokens, usd
 from orchestrator.errors import NoProvider
 from orchestrator.events import Event, to_json
-from providers.events import Emit, ignore
+from providers.events import BudgetAlert, Emit
 from providers.unicode import printable
 
 if TYPE_CHECKING:
@@ -106,13 +106,17 @@ async def _ask(request: Request, settings: Settings, stream: bool, as_json: bool
 
 
 def _listener(settings: Settings, talk: Talk) -> Emit:
-    """Return who hears of routes and attempts: the log, where one is wanted."""
-    if not (settings.verbose or settings.log_format):
-        return ignore
-    log = Log(settings, talk)
+    """Return who hears of routes and attempts: the log, where one is wanted. Of the budget everybody is told."""
+    log = Log(settings, talk) if settings.verbose or settings.log_format else None
 
     def emit(payload: Any) -> None:
-        log.saw(to_json(Event("", "", 0, 0, time.time(), payload)), None)
+        if log is None and not isinstance(payload, BudgetAlert):
+            return
+        document = to_json(Event("", "", 0, 0, time.time(), payload))
+        if log is not None:
+            log.saw(document, None)
+        if isinstance(payload, BudgetAlert):
+            talk.warn(alert_line(document))
 
     return emit
 

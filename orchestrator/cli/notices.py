@@ -1,11 +1,11 @@
-"""What is said of the process as a whole, not of a run or a turn: that its shared ledger is lost, or regained."""
+"""What is said of the process as a whole, not of a run or a turn: of its shared ledger, of alerts that got lost."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
-from providers.events import Emit, LedgerLost, LedgerRegained
+from providers.events import AlertNotPosted, Emit, LedgerLost, LedgerRegained
 
 
 def telling(say: Callable[[str], None]) -> Emit:
@@ -15,6 +15,8 @@ def telling(say: Callable[[str], None]) -> Emit:
         match event:
             case LedgerLost(reason, share):
                 say(f"the ledger of limits is down ({reason}): going on alone with {share:.0%} of each limit")
+            case AlertNotPosted(variable, which, reason):
+                say(f"an alert about the budget of the {which} was not posted to {variable}: {reason}")
             case LedgerRegained():
                 say("the ledger of limits is back; what was used meanwhile is booked there")
 

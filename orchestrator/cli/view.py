@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from providers.catalog import numbered
+
 Document = Mapping[str, Any]
 """An event as `orchestrator.events.to_json` makes it."""
 
@@ -222,7 +224,7 @@ class Progress:
 
     def _on_attempt_started(self, event: Document) -> None:
         if (row := self._row_at(event["unit"])) is not None:
-            row.model = f"{event['provider']}/{event['model']}"
+            row.model = candidate_of(event)
 
     def _on_attempt_ended(self, event: Document) -> Change | None:
         self.attempt_errors.add(event["error"])
@@ -231,7 +233,7 @@ class Progress:
             self._bill(event)
         if event["outcome"] != "failed" or row is None:
             return None
-        who = f"{event['provider']}/{event['model']}"
+        who = candidate_of(event)
         return Change(row.name, f"{who} failed: {event['error']}: {event['detail'] or ''}", "warning")
 
     def _on_waiting_for_provider(self, event: Document) -> Change | None:
@@ -262,12 +264,17 @@ BILLED = ("input_tokens", "output_tokens")
 """The two that together hold all tokens: cached ones are part of the input, reasoning of the output."""
 
 
+def candidate_of(event: Document) -> str:
+    """Return whom an attempt asked, by the name that policies and `--model` take."""
+    return numbered(f"{event['provider']}/{event['model']}", event.get("account", 1))
+
+
 def alert_line(event: Document) -> str:
     """Return what a `budget.alert` says: which share of which budget is spent."""
     kind, _, name = event["which"].partition(" ")
     of = "the day's budget" if kind == "day" else f"the day's budget for {name}"
     spent = f"{usd(event['spent_usd'])} of {usd(event['cap_usd'])}"
-    return f"{of} is used up: {spent}" if event["share"] == 1 else f"{event['share']:.0%} of {of} is spent: {spent}"
+    return f"{of} is used up: {spent}" if event["share"] == 1 else f"{event['share'] * 100:g}% of {of} is spent: {spent}"
 
 
 def budget_line(progress: Progress, caps: Caps, now: float) -> str:

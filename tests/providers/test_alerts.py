@@ -1,0 +1,171 @@
+"""Alerts that are posted to a webhook: live, to a server of this process, which may be of no use."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import anyio
+import pytest
+
+from providers.alerts import posting
+from providers.catalog import load_catalog
+from providers.errors import CatalogError
+from providers.events import AlertNotPosted, BudgetAlert
+from providers.messages import Needs, Request, user
+from providers.policy import Budget, parse_policy
+from providers.router import open_manager
+from tests.loopback import Loopback
+
+pytestmark = [
+    pytest.mark.anyio,
+    # As in tests/providers/exam/test_faults.py: httpcore2's inner generator is left to trio's garbage collector.
+    pytest.mark.filterwarnings("ignore:Async generator 'httpcore2.*:ResourceWarning"),
+]
+SECRET = "T0K/s3cret-part"
+
+
+class Hook:
+    """A webhook. Its n-th answer is the n-th of `statuses`, later ones the last; 0 hangs until it is over."""
+
+    def __init__(self) -> None:
+        self.posted: list[tuple[str, Any]] = []
+        self.statuses = [200]
+        self.over = threading.Event()
+        hook = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["content-length"]))
+                status = hook.statuses[min(len(hook.posted), len(hook.statuses) - 1)]
+                hook.posted.append((self.path, json.loads(body)))
+                if status == 0:
+                    hook.over.wait(30)
+                    return
+                self.send_response(status)
+                self.send_header("content-length", "0")
+                self.end_headers()
+
+            def log_message(self, *_: Any) -> None:
+                """Say nothing."""
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server.server_address[1]}/hooks/{SECRET}?for=us"
+
+
+@pytest.fixture
+def hook() -> Iterator[Hook]:
+    made = Hook()
+    thread = threading.Thread(target=made.server.serve_forever, args=(0.02,))
+    thread.start()
+    yield made
+    made.over.set()
+    made.server.shutdown()
+    thread.join()
+    made.server.server_close()
+
+
+async def ask_twice(hook: Hook, loopback: Loopback, url: str | None = None) -> tuple[list[Any], list[Any], float]:
+    """Return what the turns told, what the process told, and how long each turn took at most."""
+    price = {"input": 100, "output": 100}
+    data = {
+        "tiers": {"t": ["lab/m"]},
+        "default": {"tier": "t"},
+        "budget": {"max_cost_per_day": 1, "alert_at": ["0.1%"], "webhook_env": "HOOK"},
+        "providers": {
+            "lab": {
+                "dialect": "openai-chat",
+                "base_url": loopback.url("ok"),
+                "models": {"m": {"context": 9000, "max_output": 100, "price": price}},
+            }
+        },
+    }
+    policy, catalog = parse_policy(data, load_catalog())
+    told: list[Any] = []
+    noticed: list[Any] = []
+    longest = 0.0
+    environ = {"HOOK": hook.url if url is None else url}
+    async with open_manager(policy, catalog, environ, notify=noticed.append) as manager:
+        for _ in range(2):
+            began = time.monotonic()
+            await manager.complete(Request((user("hi"),), needs=Needs(tier="t")), emit=told.append)
+            longest = max(longest, time.monotonic() - began)
+    return [each for each in told if isinstance(each, BudgetAlert)], noticed, longest
+
+
+async def test_an_alert_is_posted_once_and_says_it_in_words_and_figures(hook: Hook, loopback: Loopback) -> None:
+    alerts, noticed, _ = await ask_twice(hook, loopback)
+    assert (alerts, noticed) == ([BudgetAlert("day", 0.001, 1900, 1_000_000)], [])
+    ((path, document),) = hook.posted
+    assert SECRET in path
+    assert document.pop("at").startswith("20")
+    assert document == {
+        "type": "budget.alert",
+        "schema_version": 1,
+        "text": "The day's budget has reached 0.1%: $0.0019 of $1.00 spent",
+        "which": "day",
+        "share": 0.001,
+        "spent_usd": 0.0019,
+        "cap_usd": 1.0,
+    }
+
+
+async def test_a_webhook_that_fails_is_tried_twice_then_one_notice_without_its_address(
+    hook: Hook, loopback: Loopback
+) -> None:
+    hook.statuses = [500]
+    alerts, noticed, _ = await ask_twice(hook, loopback)
+    assert len(alerts) == 1
+    assert len(hook.posted) == 2
+    assert noticed == [AlertNotPosted("HOOK", "day", "HTTP 500")]
+    hook.posted.clear()
+    hook.statuses = [500, 200]
+    assert (await ask_twice(hook, loopback))[1] == []
+
+
+async def test_a_webhook_that_hangs_delays_no_turn_and_ends_with_the_process(hook: Hook, loopback: Loopback) -> None:
+    hook.statuses = [0]
+    began = time.monotonic()
+    alerts, noticed, longest = await ask_twice(hook, loopback)
+    assert len(alerts) == 1
+    assert longest < 2.5, "less than one try at the webhook takes"
+    assert time.monotonic() - began < 15
+    assert [each.variable for each in noticed] == ["HOOK"]
+
+
+async def test_nobody_listens_there(hook: Hook, loopback: Loopback) -> None:
+    _, noticed, _ = await ask_twice(hook, loopback, f"http://127.0.0.1:1/{SECRET}")
+    assert noticed == [AlertNotPosted("HOOK", "day", "Unreachable")]
+
+
+async def test_a_variable_that_is_not_set_is_told_with_the_first_alert(hook: Hook, loopback: Loopback) -> None:
+    _, noticed, _ = await ask_twice(hook, loopback, " ")
+    assert noticed == [AlertNotPosted("HOOK", "day", "it is not set")]
+
+
+@pytest.mark.parametrize("url", [f"ftp://x/{SECRET}", f"hooks/{SECRET}", f"http:///{SECRET}", f"https://x/é{SECRET}"])
+async def test_what_is_no_address_is_found_at_once_and_not_repeated(url: str) -> None:
+    with pytest.raises(CatalogError, match=r"environment.HOOK: is no URL") as caught:
+        async with posting(Budget(1, webhook_env="HOOK"), {"HOOK": url}, None):
+            pass
+    assert "s3cret" not in str(caught.value)
+
+
+async def test_what_is_raised_beside_it_comes_out_as_it_was(hook: Hook) -> None:
+    from providers.transport import open_transport
+
+    async with open_transport() as transport:
+        with pytest.raises(KeyError, match="own"):
+            async with posting(Budget(1, webhook_env="HOOK"), {"HOOK": hook.url}, transport):
+                raise KeyError("own")
+        with anyio.move_on_after(0.05) as scope:
+            async with posting(Budget(1, webhook_env="HOOK"), {"HOOK": hook.url}, transport):
+                await anyio.sleep_forever()
+        assert scope.cancelled_caught
