@@ -20,6 +20,8 @@ from providers.quota import Calendar, Fixed, Meter, Paced, Refused, Rolling, Win
 NEURON_MICRO_USD = 11.0
 """What Cloudflare charges for a neuron: $0.011 for 1,000 (developers.cloudflare.com/workers-ai/platform/pricing,
 2026-11). It prints no other way to count them."""
+OWN = "budget"
+"""How the keys of our own meters begin."""
 NO_BUDGET = Budget()
 HOLD_S = 30 * 86400.0
 
@@ -123,7 +125,7 @@ def full_name(candidate: Candidate) -> str:
 
 def _cap(which: str, amount: int, budget: Budget) -> Cap:
     kind, _, name = which.partition(" ")
-    day, key = Calendar("day", budget.timezone), f"budget/{which.replace(' ', '/', 1)}"
+    day, key = Calendar("day", budget.timezone), f"{OWN}/{which.replace(' ', '/', 1)}"
     label = f"{OWN_BUDGET} of {dollars(amount)}" + (f" for {name}" if kind != "day" else "")
     # Another amount is another cap: its shares are told anew.
     marks = ((share, Meter(f"{key}/{amount}/{share:g}", 1.0, day)) for share in budget.alert_at)
@@ -263,7 +265,7 @@ def headroom(said: Iterable[Seen]) -> float | None:
 
 def reason(refused: Refused) -> str:
     """Return why a candidate is passed over, and until when."""
-    if refused.meter.key.startswith("budget/"):
+    if is_own(refused.meter):
         label = refused.meter.label
         if refused.until == inf:
             return f"the call may cost more than all of {label}"
@@ -273,6 +275,11 @@ def reason(refused: Refused) -> str:
     if not refused.meter.amount:
         return refused.meter.label
     return f"its limit of {refused.meter.label} is used up until {_clock(refused.until)}"
+
+
+def is_own(meter: Meter) -> bool:
+    """Whether the meter counts for a cap of our own, in micro-USD."""
+    return meter.key.startswith(f"{OWN}/")
 
 
 def dollars(micro_usd: float) -> str:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Write JSON.")
 @click.pass_context
 def limits_command(context: click.Context, as_json: bool) -> None:
-    """Show what is used of each limit that is kept, and when all of it is free again.
+    """Show what is used of each limit that is kept, and of our own budget, and when all of it is free again.
 
     Kept are the limits that a routing file states, and a plan's published ones where it says `plan: free`.
     """
@@ -40,7 +40,9 @@ def limits_command(context: click.Context, as_json: bool) -> None:
     if as_json:
         print_json([_document(who, each, now) for who, each in rows], indent=2)
     elif not rows:
-        Talk(settings).say("no limit is kept: a routing file states them, or says `plan: free` of a provider")
+        Talk(settings).say(
+            "no limit is kept, and no budget: a routing file states them, or says `plan: free` of a provider"
+        )
     else:
         click.echo(columns([("FOR", "LIMIT", "USED", "LEFT", "ALL FREE AT"), *(_row(*row, now) for row in rows)]))
 
@@ -62,15 +64,15 @@ def reset_command(context: click.Context, provider: str | None) -> None:
 
 
 def kept_limits(settings: Settings) -> list[tuple[str, Meter]]:
-    """Return whom each limit that is kept binds, `provider` or `provider/model`, and its meter."""
-    from providers.allowance import allowance
+    """Return whom each limit that is kept binds, `provider` or `provider/model`, and its meter; first our own caps."""
+    from providers.allowance import allowance, caps_of
     from providers.catalog import numbered
     from providers.policy import with_environment
 
     policy, catalog = load_policy(settings)
     environ = environment(settings)
     _, catalog = with_environment(policy, catalog, environ)
-    found: dict[str, tuple[str, Meter]] = {}
+    found = {cap.meter.key: (cap.which.partition(" ")[2] or "all", cap.meter) for cap in caps_of(policy.budget)}
     for candidate in catalog.candidates(environ):
         bound = allowance(candidate)
         if bound is not None:
@@ -113,13 +115,20 @@ async def _ledger_here(settings: Settings) -> AsyncIterator[Ledger]:
         await ledger.aclose()
 
 
+def _unit(meter: Meter) -> float:
+    """Return what one of a figure is: our own caps count micro-USD, which people read as USD."""
+    from providers.allowance import is_own
+
+    return 1e-6 if is_own(meter) else 1.0
+
+
 def _document(who: str, used: Used, now: float) -> dict[str, Any]:
     return {
         "schema_version": 1,
         "for": who,
         "limit": used.meter.label,
-        "amount": used.meter.amount,
-        "used": used.used,
+        "amount": used.meter.amount * _unit(used.meter),
+        "used": used.used * _unit(used.meter),
         "left": used.left,
         "all_free_at": _instant(used.resets_at) if used.resets_at > now else None,
     }
@@ -127,7 +136,7 @@ def _document(who: str, used: Used, now: float) -> dict[str, Any]:
 
 def _row(who: str, used: Used, now: float) -> tuple[str, ...]:
     free = _instant(used.resets_at) if used.resets_at > now else "now"
-    return who, used.meter.label, f"{used.used:,.6g}", f"{used.left:.0%}", free
+    return who, used.meter.label, f"{used.used * _unit(used.meter):,.6g}", f"{used.left:.0%}", free
 
 
 def _instant(at: float) -> str:

@@ -22,6 +22,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "explain": ("explain", "Show who was asked for a task of a run, and why."),
     "simulate": ("simulate", "Simulate a scenario, or runs of a squad. Spends nothing."),
     "runs": ("runs", "List recorded runs; show, resume, watch or cancel one."),
+    "spending": ("spending", "Show what runs have cost: by provider, agent, day ..."),
     "approvals": ("approvals", "List what waits for a person; approve or deny it."),
     "personas": ("personas", "List the personas, show one."),
     "providers": ("providers", "List the providers, test those that have a key."),
