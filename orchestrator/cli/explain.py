@@ -15,7 +15,7 @@ from orchestrator.cli.approvals import db_option
 from orchestrator.cli.exits import NothingSelected
 from orchestrator.cli.record import open_record, read_run
 from orchestrator.cli.table import columns
-from orchestrator.cli.view import duration, usd
+from orchestrator.cli.view import candidate_of, duration, usd
 from providers.scoring import Contest, replay, score
 from providers.unicode import printable
 
@@ -143,7 +143,7 @@ def _told(event: Mapping[str, Any]) -> Iterator[str]:
         case "attempt.ended":
             why = f": {event['error']}: {event['detail'] or ''}" if event["error"] else ""
             took = duration(event["ms"] / 1000)
-            yield f"  attempt {event['number']}: {event['provider']}/{event['model']}: {event['outcome']}{why} ({took})"
+            yield f"  attempt {event['number']}: {candidate_of(event)}: {event['outcome']}{why} ({took})"
         case "waiting.for_provider":
             yield f"  waited {max(event['until'] - event['at'], 0):.0f} s: {event['reason']}"
         case "turn.ended":

@@ -141,3 +141,21 @@ def test_a_key_in_a_routing_file_is_refused_and_not_shown(call, folder, field, c
     assert f"agent_routing.yaml:3:{column}: error[routing]: " in done.out
     assert "in the environment or in .env" in done.out
     assert SECRET not in done.out + done.err
+
+
+def test_a_refused_key_is_told_with_its_number_in_progress_and_in_explain(call, folder, loopback):
+    url = loopback.by(lambda seen: "401" if seen.headers["authorization"] == "Bearer first" else "ok")
+    write(folder, f"GROQ_BASE_URL={url}\nGROQ_API_KEY_2=first\nGROQ_API_KEY_3=second\n")
+    done = call("run", "squad.yaml")
+    assert done.code == 0
+    assert "groq/openai/gpt-oss-120b#2 failed: AuthFailed" in done.err
+    told = call("explain", "research").out
+    assert "attempt 1: groq/openai/gpt-oss-120b#2: failed: AuthFailed" in told
+    assert "attempt 2: groq/openai/gpt-oss-120b#3: ok" in told
+    assert "refused: groq/qwen/qwen3.8-27b#2: its account is shut" in call("explain", "brief").out
+    tested = call("providers", "test", "groq")
+    assert tested.code == 4
+    assert [row.split()[0] for row in tested.out.splitlines()[1:]] == [
+        "groq/openai/gpt-oss-20b#2",
+        "groq/openai/gpt-oss-20b#3",
+    ]
