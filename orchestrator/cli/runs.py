@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import AbstractAsyncContextManager, aclosing
 from typing import TYPE_CHECKING, Any
 
@@ -17,9 +16,11 @@ from orchestrator.cli.export import export_command
 from orchestrator.cli.fork import fork_command, preview_edit, told_edit
 from orchestrator.cli.gates import Answer, Approve
 from orchestrator.cli.given import Duration, Usd, environment
+from orchestrator.cli.listing import UNFINISHED, ls_command, state_of, when
 from orchestrator.cli.notices import telling
 from orchestrator.cli.record import open_record, squad_of
 from orchestrator.cli.replay import in_full, replay_command
+from orchestrator.cli.rm import rm_command
 from orchestrator.cli.run import caps_of
 from orchestrator.cli.table import columns
 from orchestrator.cli.telling import Talk, print_json
@@ -27,12 +28,8 @@ from orchestrator.cli.view import Progress, duration, tokens, usd
 from providers.unicode import printable
 
 if TYPE_CHECKING:
-    from orchestrator.journal import About, RunLine
-    from orchestrator.journal.sqlite import SqliteJournal
+    from orchestrator.journal import About
     from orchestrator.runtime import Run
-
-UNFINISHED = "unfinished"
-"""A run that no process drives and that never ended: it was killed, or the machine went down."""
 
 
 @click.group("runs", cls=Group)
@@ -40,33 +37,11 @@ def runs_command() -> None:
     """Recorded runs."""
 
 
+runs_command.add_command(ls_command)
+runs_command.add_command(rm_command)
 runs_command.add_command(replay_command)
 runs_command.add_command(export_command)
 runs_command.add_command(fork_command)
-
-
-@runs_command.command("ls")
-@click.option("--limit", type=click.IntRange(min=1), default=20, help="The latest so many (20).")
-@click.option("--json", "as_json", is_flag=True, help="Write JSON.")
-@db_option
-@click.pass_context
-def list_runs(context: click.Context, limit: int, as_json: bool, db: str | None) -> None:
-    """List the latest runs: id, squad, state, cost, when it began."""
-    found = anyio.run(_list, settings_of(context), db, limit)
-    if as_json:
-        print_json([{**line._asdict(), "status": state, "cost": _usd(line.cost)} for line, state in found])
-        return
-    rows = [(line.run, line.squad, state, usd(_usd(line.cost)), _when(line.created_at)) for line, state in found]
-    click.echo(columns([("RUN", "SQUAD", "STATE", "COST", "BEGAN"), *(tuple(map(printable, row)) for row in rows)]))
-
-
-async def _list(settings: Settings, db: str | None, limit: int) -> list[tuple[RunLine, str]]:
-    async with open_record(settings, db) as journal:
-        return [(line, _state(journal, line.run, line.status)) for line in await journal.runs(limit)]
-
-
-def _state(journal: SqliteJournal, run: str, status: str) -> str:
-    return UNFINISHED if status == "running" and not journal.is_driven(run) else status
 
 
 @runs_command.command("show")
@@ -92,7 +67,7 @@ async def _show(settings: Settings, db: str | None, run: str, as_json: bool) -> 
         progress = Progress()
         for document in documents:
             progress.apply(document)
-        state = _state(journal, run, progress.status)
+        state = state_of(journal, run, progress.status)
         cut = [step.key for step in await journal.cut_short(run)] if state == UNFINISHED else []
         gates = [one.gate.task for one in await open_gates(journal, run)]
     click.echo(printable("\n".join(described(run, about, progress, state, cut, gates))))
@@ -235,14 +210,6 @@ async def _watch(settings: Settings, db: str | None, run: str, as_json: bool) ->
                 if as_json:
                     print_json(document)
                 elif change is not None:
-                    click.echo(printable(f"{_when(event.at)}  {change.row}: {change.text}"))
+                    click.echo(printable(f"{when(event.at)}  {change.row}: {change.text}"))
                 if event.type == "run.finished" and not await journal.events(run, seq):
                     return
-
-
-def _usd(cost: int | None) -> float | None:
-    return None if cost is None else cost / 1e6
-
-
-def _when(at: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))

@@ -127,7 +127,7 @@ def test_killed_and_resumed_it_pays_for_nothing_twice_but_what_was_in_flight(cal
     command = [sys.executable, "-m", "orchestrator", "runs", *how]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         while len(loopback.requests) < 6:
-            assert process.poll() is None
+            assert process.poll() is None, process.stderr.read().decode()
         process.kill()
         process.communicate()
     assert asked() == ["Talk on it.", "Write it up."]
