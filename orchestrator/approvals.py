@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
+import anyio
+
 from orchestrator.events import GateAnswered, GateOpened
+from orchestrator.journal import JournalError
 
 if TYPE_CHECKING:
     from orchestrator.journal import Journal
     from orchestrator.work import Ask
 
 SIGNAL = "gate"
+LISTEN_S = 0.5
+"""How often to look for an answer from outside."""
 
 
 def digest_of(gate: GateOpened) -> str:
@@ -29,14 +35,49 @@ async def answer_gate(journal: Journal, run: str, gate: GateOpened, choice: str,
     await journal.signal(run, SIGNAL, {"gate": digest, "choice": choice, "comment": comment}, f"{SIGNAL}/{digest}")
 
 
-def asking_the_journal_first(journal: Journal, run: str, ask: Ask) -> Ask:
-    """Return an `Ask` that takes a recorded answer to the very same gate, and asks on where there is none."""
+async def recorded_answer(journal: Journal, run: str, gate: GateOpened) -> GateAnswered | None:
+    """Return what was answered from outside to the very same gate, None where nothing was."""
+    digest = digest_of(gate)
+    for name, value in await journal.signals(run):
+        if name == SIGNAL and value["gate"] == digest:
+            return GateAnswered(gate.task, value["choice"], value["comment"], "api")
+    return None
+
+
+async def hear(journal: Journal, run: str, gate: GateOpened) -> GateAnswered:
+    """Wait until somebody answers the gate from outside."""
+    while (answer := await recorded_answer(journal, run, gate)) is None:  # noqa: ASYNC110  # another process records it
+        await anyio.sleep(LISTEN_S)
+    return answer
+
+
+def asking_outside_too(journal: Journal, run: str, ask: Ask, flush: Callable[[], Awaitable[None]]) -> Ask:
+    """Return an `Ask` that takes what comes first: an answer from outside, or that of `ask`, which may be none.
+
+    `flush` lets the journal have the question: others can answer only what is recorded.
+    """
 
     async def answer(gate: GateOpened) -> GateAnswered | None:
-        digest = digest_of(gate)
-        for name, value in await journal.signals(run):
-            if name == SIGNAL and value["gate"] == digest:
-                return GateAnswered(gate.task, value["choice"], value["comment"], "api")
-        return await ask(gate)
+        await flush()
+        heard = await recorded_answer(journal, run, gate)
+        if heard is not None:
+            return heard
+        answers: list[GateAnswered | None] = []
+        failures: list[JournalError] = []
+
+        async def listen() -> None:
+            try:
+                answers.append(await hear(journal, run, gate))
+            except JournalError as error:
+                failures.append(error)
+            tasks.cancel_scope.cancel()
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(listen)
+            answers.append(await ask(gate))
+            tasks.cancel_scope.cancel()
+        if failures:
+            raise failures[0]
+        return answers[0]
 
     return answer

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -27,8 +27,9 @@ from orchestrator.events import (
     TaskReset,
     TaskRetried,
 )
+from orchestrator.plan import HUMAN
 
-TOLD_AGAIN = (ArtifactWritten, ConversationEnded, MessageSpoken, TaskRepeated)
+TOLD_AGAIN = (ArtifactWritten, ConversationEnded, GateOpened, MessageSpoken, TaskRepeated)
 """What code that runs again says again, though nothing happened: it is recorded already, and is told once."""
 _LYING = (RunStarted, RunResumed, RunEdited, RunForked)
 """Before these the run lay, or was not there: no work was done."""
@@ -63,7 +64,8 @@ class Past:
     tried: dict[str, int] = field(default_factory=dict)
     gates: dict[str, Gate] = field(default_factory=dict)
     artifacts: dict[str, tuple[str, ArtifactWritten]] = field(default_factory=dict)
-    told: Counter[tuple[str, Any]] = field(default_factory=Counter)
+    told: Counter[Hashable] = field(default_factory=Counter)
+    """By `telling`: what code that runs again need not tell."""
 
     @property
     def is_over(self) -> bool:
@@ -157,7 +159,17 @@ def _fold(past: Past, event: Event) -> None:
             past.gates[task] = Gate(data, event.at)
         case GateAnswered(task=task) | TaskReset(task=task):
             past.gates.pop(task, None)
+        case MessageSpoken(speaker=speaker) if speaker == HUMAN:
+            for gate in [gate for gate in past.gates if gate.startswith(f"{event.task}/")]:
+                del past.gates[gate]
         case ArtifactWritten(path=path):
             past.artifacts[path] = (event.task, data)
     if isinstance(data, TOLD_AGAIN):
-        past.told[event.task, data] += 1
+        past.told[telling(event.task, data)] += 1
+
+
+def telling(path: str, payload: Any) -> Hashable:
+    """Return what a payload that was said at `path` is known by."""
+    if isinstance(payload, GateOpened):
+        return path, payload.task, payload.attempt, payload.prompt, tuple(payload.shown.items())
+    return path, payload

@@ -355,6 +355,9 @@ class Player:
     async def append(self, *_: Any) -> None:
         await self._turn(FLUSH)
 
+    async def signals(self, _: str) -> Sequence[tuple[str, Any]]:
+        return ()  # what a person said is in the record
+
 
 def _same(one: Event, other: Event) -> bool:
     return one[:5] == other[:5] and (one.data is other.data or pack(one.data).data == pack(other.data).data)

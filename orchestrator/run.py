@@ -8,6 +8,7 @@ of the next.
 
 from __future__ import annotations
 
+import math
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Collection, Mapping
@@ -18,6 +19,7 @@ from typing import Any
 import anyio
 
 from agents import RunContext
+from orchestrator.approvals import hear
 from orchestrator.budget import Purse, bill_of, open_account
 from orchestrator.dispatch import Dispatcher, Unit
 from orchestrator.dispatch.local import LocalDispatcher
@@ -40,7 +42,7 @@ from orchestrator.events import (
 )
 from orchestrator.journal import Cut, Journal, JournalError, Recorded
 from orchestrator.journal.memory import MemoryJournal
-from orchestrator.past import TOLD_AGAIN, Past
+from orchestrator.past import TOLD_AGAIN, Past, telling
 from orchestrator.plan import Approval, Plan, TaskPlan
 from orchestrator.state import Happening, RunState, next_action, units_at_work
 from orchestrator.work import Ask, Done, Parked, Scope
@@ -106,8 +108,8 @@ class Recorder:
         return emit
 
     def record(self, path: str, payload: Any) -> None:
-        if self._told is not None and isinstance(payload, TOLD_AGAIN) and self._told[path, payload]:
-            self._told[path, payload] -= 1
+        if self._told and isinstance(payload, TOLD_AGAIN) and self._told[said := telling(path, payload)]:
+            self._told[said] -= 1
             return
         turn = getattr(payload, "turn", 0)
         place = (path, turn)
@@ -252,17 +254,23 @@ class Driver:
             self._over.set()
 
     async def _await_answer(self, gate: GateOpened, opened_at: float) -> None:
-        """Ask, and wait no longer than the gate allows. Unanswered, the run parks once nothing else can go on."""
+        """Ask, and wait no longer than the gate allows. Unanswered, the run parks once nothing else can go on.
+
+        As long as something else is at work, an answer from outside still counts.
+        """
         plan = self.plan.tasks[gate.task].work
         assert isinstance(plan, Approval)
-        left = None if plan.timeout is None else opened_at + plan.timeout - self._clock()
-        answer: GateAnswered | None = None
-        await self.flush()  # others may answer it from now on
-        with anyio.move_on_after(left) as scope:
+        left = math.inf if plan.timeout is None else opened_at + plan.timeout - self._clock()
+        until, answer = anyio.current_time() + left, None
+        with anyio.CancelScope(deadline=until) as scope:
             answer = await self._ask(gate)
+        self._asking -= 1
+        if answer is None and not scope.cancelled_caught:
+            await self._advance()
+            with anyio.CancelScope(deadline=until) as scope:
+                answer = await hear(self._journal, self._recorder.run_id, gate)
         if scope.cancelled_caught and plan.on_timeout != "pause":
             answer = GateAnswered(gate.task, plan.on_timeout, "", "timeout")
-        self._asking -= 1
         if answer is not None and not self.state.stopping:
             self._record(answer)
             await self.flush()  # an answer is recorded before anything follows from it

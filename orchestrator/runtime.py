@@ -26,7 +26,7 @@ import anyio
 
 from agents.toolbox.files import sweep
 from agents.tools import builtin
-from orchestrator.approvals import asking_the_journal_first
+from orchestrator.approvals import asking_outside_too
 from orchestrator.edit import Edit, edit_of, moved_steps
 from orchestrator.errors import CannotWrite, NoProvider, RunCancelled, RunChanged, RunOver
 from orchestrator.events import Event, GateAnswered, GateOpened, RunResumed, RunStarted
@@ -197,7 +197,6 @@ async def resume_run(
         if past.is_over and not differing:
             raise RunOver(run_id, str(past.status))
         plan = capped(given, options.get("max_cost_usd"), options.get("timeout_s"))
-        ask = asking_the_journal_first(journal, run_id, ask)
         stub = bool(options.get("stub"))
         async with _providers(squad, plan, manager, environ, stub, state, notify) as (complete, stub):
             _prepare(plan, folder)
@@ -222,14 +221,19 @@ async def _running(
     past, clock = setting.past, setting.clock
     send, receive = anyio.create_memory_object_stream[Event](math.inf)
     recorder = Recorder(setting.run_id, send.send_nowait, clock, past)
-    crew = Crew(plan, complete, setting.ask, clock, recorder.at, setting.out, paid=past.paid, run=setting.run_id)
+
+    async def flush() -> None:
+        await setting.journal.append(setting.run_id, recorder.take())
+
+    ask = asking_outside_too(setting.journal, setting.run_id, setting.ask, flush)
+    crew = Crew(plan, complete, ask, clock, recorder.at, setting.out, paid=past.paid, run=setting.run_id)
     for unit, written in past.artifacts.values():
         await crew.take_over(unit, written)
     driver = Driver(
         plan,
         crew.perform,
         recorder,
-        ask=setting.ask,
+        ask=ask,
         journal=setting.journal,
         clock=clock,
         past=past,

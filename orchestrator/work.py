@@ -25,7 +25,7 @@ from orchestrator.checks import path_fault, same_file
 from orchestrator.conversation import Conversation, Minutes
 from orchestrator.errors import CannotWrite, RepeatExhausted, TaskTimedOut
 from orchestrator.events import ArtifactWritten, BudgetReached, GateAnswered, GateOpened, TaskRepeated, TaskRetried
-from orchestrator.plan import AgentWork, ConversationWork, Plan, RetryCause, Steps, TaskPlan
+from orchestrator.plan import HUMAN, AgentWork, ConversationWork, Plan, RetryCause, Steps, TaskPlan
 from orchestrator.state import as_text
 from providers.errors import AllAttemptsFailed, BudgetSpent, NoRoute, RateLimited, RoutingError, TimedOut
 from providers.events import Emit, ignore
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 Ask = Callable[[GateOpened], Awaitable[GateAnswered | None]]
 """Asks a person; None: nobody answers now, so the unit or the run parks."""
 LONGEST_BACKOFF_S = 60.0
-HUMAN = "human"
 _REVISION = re.compile(r"#\d+\Z")
 
 
@@ -208,8 +207,11 @@ class Crew:
     async def _person_speaks(self, prompt: str, history: tuple[Message, ...], ctx: RunContext) -> str:
         shown = {message.name or message.role: message.text for message in history[-3:]}
 
+        gate = GateOpened(ctx.path, prompt, ("say",), shown, 1)
+        ctx.emit(gate)
+
         async def ask() -> str:
-            answer = await self.ask(GateOpened(ctx.path, prompt, ("say",), shown, 1))
+            answer = await self.ask(gate)
             if answer is None:
                 raise Parked("a person's word")
             return answer.comment

@@ -1,4 +1,4 @@
-"""`approvals ls`, `approve`, `revise` and `deny`: a person's answers to runs that wait for one, from any process."""
+"""`approvals`: a person's answers to runs that wait for one, from any process."""
 
 from __future__ import annotations
 
@@ -95,12 +95,25 @@ def deny(context: click.Context, run: str, task: str, comment: str, db: str | No
     _answer(context, db, run, task, "reject", comment)
 
 
+@approvals_command.command("say")
+@click.argument("run")
+@click.argument("task")
+@click.argument("words")
+@db_option
+@click.pass_context
+def say(context: click.Context, run: str, task: str, words: str, db: str | None) -> None:
+    """Speak WORDS in a conversation of RUN that waits for a person at TASK."""
+    _answer(context, db, run, task, "say", words)
+
+
 def _answer(context: click.Context, db: str | None, run: str, task: str, choice: str, comment: str) -> None:
-    anyio.run(_record_answer, settings_of(context), db, run, task, choice, comment)
-    Talk(settings_of(context)).say(f"{task}: {choice}\nnext: orchestrator runs resume {run}")
+    driven = anyio.run(_record_answer, settings_of(context), db, run, task, choice, comment)
+    follows = "the run is at work, and goes on with it" if driven else f"next: orchestrator runs resume {run}"
+    Talk(settings_of(context)).say(f"{task}: {choice}\n{follows}")
 
 
-async def _record_answer(settings: Settings, db: str | None, run: str, task: str, choice: str, comment: str) -> None:
+async def _record_answer(settings: Settings, db: str | None, run: str, task: str, choice: str, comment: str) -> bool:
+    """Record the answer; return whether a process drives the run and will hear it."""
     from orchestrator.approvals import answer_gate
 
     async with open_record(settings, db) as journal:
@@ -109,6 +122,7 @@ async def _record_answer(settings: Settings, db: str | None, run: str, task: str
             await answer_gate(journal, run, found.gate, choice, comment)
         except ValueError as error:
             raise Unusable(str(error)) from None
+        return journal.is_driven(run)
 
 
 async def _one(settings: Settings, db: str | None, run: str, task: str) -> Open:
@@ -128,7 +142,7 @@ async def _find(journal: Journal, run: str, task: str) -> Open:
 
 async def _all_open(settings: Settings, db: str | None) -> list[Open]:
     async with open_record(settings, db) as journal:
-        lines = [line for line in await journal.runs(MOST_RUNS) if line.status in ("waiting", "running")]
+        lines = await journal.runs(MOST_RUNS, statuses=("waiting", "running"))
         return [gate for line in lines for gate in await open_gates(journal, line.run)]
 
 

@@ -18,6 +18,7 @@ from orchestrator.events import Event
 from orchestrator.journal import Fenced, Journal, JournalError, RunBusy, StepChanged
 from orchestrator.journal.memory import MemoryJournal
 from orchestrator.journal.sqlite import SqliteJournal
+from orchestrator.past import past_of
 from orchestrator.runtime import open_run, resume_run
 from providers.errors import AllAttemptsFailed, ServerFault
 from providers.messages import FinishReason, Message, Request, Response, ToolCall, Usage
@@ -219,6 +220,34 @@ async def test_a_gate_is_answered_from_outside_and_only_for_what_was_shown(journ
     assert (await go_on(given, journal, Answers()))[0].status == "done"
 
 
+async def test_an_answer_from_outside_counts_while_the_run_is_at_work(journal: Journal) -> None:
+    side = {"agent": "ann", "description": "Something else."}
+    answered = anyio.Event()
+
+    async def respond(agent: str, request: Request) -> Any:
+        if "Something else" in str(request.messages):
+            await answered.wait()
+        return "done"
+
+    given, opened = squad({**GATED, "side": side}), []
+    async with open_run(given, run_id="r", journal=journal, manager=Answers(respond)) as run:
+        async for event in run:
+            if event.type == "gate.opened":
+                await answer_gate(journal, "r", event.data, "approve")
+                opened.append(event)
+            if event.type == "gate.answered":
+                answered.set()
+    assert (run.result.status, run.result.tasks["build"], len(opened)) == ("done", "ok", 1)
+
+
+async def test_an_answer_from_outside_ends_a_question_at_the_terminal(journal: Journal) -> None:
+    async def never(gate: GateOpened) -> None:
+        await answer_gate(journal, "r", gate, "approve")
+        await anyio.sleep_forever()
+
+    assert (await begin(squad(GATED), journal, Answers(), ask=never)).status == "done"
+
+
 async def test_an_answered_gate_stays_answered(journal: Journal) -> None:
     async def approve(gate: GateOpened) -> GateAnswered:
         return GateAnswered(gate.task, "approve", "", "terminal")
@@ -293,6 +322,18 @@ async def test_another_tool_that_was_cut_short_is_called_again_only_with_leave(
     result, _ = await go_on(given, journal, Answers(answer))
     assert (result.status, len(ran)) == ("done", times)
     assert said in result.outputs["said"]
+
+
+async def test_a_persons_words_may_come_from_outside(journal: Journal) -> None:
+    talk = {"pattern": "round_robin", "participants": ["human", "ann"], "terminate": {"max_turns": 2}}
+    given = squad({"talk": {"conversation": "meeting", "description": "Agree."}}, conversations={"meeting": talk})
+    assert (await begin(given, journal, Answers())).status == "waiting"
+    (waiting,) = past_of(await journal.events("r")).gates.values()
+    await answer_gate(journal, "r", waiting.opened, "say", "I agree.")
+    result, events = await go_on(given, journal, Answers())
+    assert result.status == "done"
+    assert of_type(events, "message.spoken")[0].text == "I agree."
+    assert not past_of(await journal.events("r")).gates
 
 
 async def test_a_person_who_spoke_is_not_asked_to_speak_again(journal: Journal) -> None:
