@@ -267,7 +267,7 @@ def _policy(shape: PolicyShape, data: Mapping[str, Any], proof: _Proof, tiers: s
         for task, wish in shape.task_types.items()
         for at, name in enumerate(wish.prefer)
     )
-    proof.problems += [*_without_means(shape), *_dead(shape, data), *_never_asked(shape, proof)]
+    proof.problems += [*_without_means(shape), *_dead(shape, data), *_never_asked(shape, data, proof)]
     return Policy(
         tiers={name: proof.candidates(names, ("tiers", name)) for name, names in shape.tiers.items()},
         agents=agents,
@@ -336,6 +336,12 @@ def _dead(shape: PolicyShape, data: Mapping[str, Any]) -> Iterable[Problem]:
     for phase in ("connect", "first_token", "between_chunks"):
         if limits.get(phase, 0) > limits.get("total", inf):
             yield ("timeouts", phase), "is never reached: total is less"
+    if shape.attempts.hedge_after is not None and shape.attempts.hedge_after >= limits.get("total", inf):
+        yield ("attempts", "hedge_after"), "is never reached: the total of timeouts is not more"
+    if shape.attempts.hedge_after is not None and shape.attempts.per_turn == 1:
+        yield ("attempts", "hedge_after"), "is never read: per_turn allows no second attempt"
+    if shape.stream.on_break != "error" and shape.attempts.per_turn == 1:
+        yield ("stream", "on_break"), "is never read: attempts.per_turn allows no second attempt"
     never = {name for name, weight in shape.weights.items() if weight == 0}
     for tier, names in shape.tiers.items() if shape.strategy == "weighted" else ():
         if names and all(name.partition("/")[0] in never for name in names):
@@ -384,7 +390,7 @@ def _micro(usd: float) -> int:
     return round(usd * 1e6)
 
 
-def _never_asked(shape: PolicyShape, proof: _Proof) -> Iterable[Problem]:
+def _never_asked(shape: PolicyShape, data: Mapping[str, Any], proof: _Proof) -> Iterable[Problem]:
     """Yield which lists of providers, by environment, are never read, or leave nobody to be asked."""
     agents = [*shape.agents.values(), *([shape.default] if shape.default else [])]
     named = [name for names in (*shape.tiers.values(), *(agent.chain for agent in agents)) for name in names]
@@ -397,6 +403,22 @@ def _never_asked(shape: PolicyShape, proof: _Proof) -> Iterable[Problem]:
         for at, name in enumerate(names):
             if name in names[:at]:
                 yield ("only", where, at), "stands there twice"
+    allowed = shape.only.get(shape.environment) if shape.environment != "auto" else None
+    for path, routed in _routes(shape, data) if allowed is not None else ():
+        if routed and not {name.partition("/")[0] for name in routed} & set(allowed or ()):
+            yield path, f"nobody of it is ever asked: in {shape.environment} only {', '.join(allowed or ())} may be"
+
+
+def _routes(shape: PolicyShape, data: Mapping[str, Any]) -> Iterable[tuple[tuple[str | int, ...], list[str]]]:
+    """Yield the tiers and chains that the file itself writes."""
+    for tier in _keys(data.get("tiers")) & shape.tiers.keys():
+        yield ("tiers", tier), shape.tiers[tier]
+    said = [(("default",), shape.default), *((("agents", name), agent) for name, agent in shape.agents.items())]
+    for path, agent in said:
+        if agent is not None and agent.chain:
+            yield (*path, "chain"), agent.chain
+        if agent is not None and agent.model is not None:
+            yield (*path, "model"), [agent.model]
 
 
 def _keys(section: object) -> set[str]:

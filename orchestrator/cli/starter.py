@@ -71,8 +71,8 @@ out/
 """
 
 ENV_HEAD = """\
-# Copy this to .env, fill in the keys that you have, and load it: set -a; . ./.env; set +a
-# One key is enough. Keys are read from the environment only and never shown.
+# Copy this to .env beside the routing file and fill in the keys that you have. One is enough, and none is ever shown.
+# What the environment sets goes before this file. A second key of one provider is NAME_2.
 """
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from types import MappingProxyType
 
@@ -35,6 +36,7 @@ JSON = st.recursive(
     ),
 )
 GROQ = "groq/openai/gpt-oss-20b"
+ONLY_GROQ = {"environment": "production", "only": {"production": ["groq"]}}
 LAB = {"dialect": "openai-chat", "base_url": "http://127.0.0.1:9/v1", "models": {"m": {"context": 8, "max_output": 4}}}
 
 
@@ -212,6 +214,14 @@ class TestUsersFile:
         assert "BUDGET_WEBHOOK_URL" in str(caught.value)
         assert "s3cret" not in str(caught.value)
 
+    def test_the_documentations_examples_load(self, catalog):
+        blocks = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs/routing.md").read_text("utf-8"), re.DOTALL)
+        policy, _ = parse_policy(
+            {key: value for text in blocks for key, value in yaml.safe_load(text).items()}, catalog
+        )
+        assert [len(agent.chain) for agent in policy.agents.values()] == [0, 2, 4, 0]
+        assert policy.only["development"] == ("local", "ollama")
+
     def test_one_section_leaves_the_others_built_in(self, catalog):
         policy, _ = parse_policy({"environment": "development", "factors": {"cost": 0}, "agents": None}, catalog)
         assert policy.tiers == default_policy(catalog).tiers
@@ -365,6 +375,16 @@ class TestProblems:
             ({"only": {"development": ["local", "ollama", "local"]}}, "only.development.2", "twice"),
             ({"only": {"development": ["stub"]}}, "only.development", "leaves nobody to be asked"),
             (
+                ONLY_GROQ | {"tiers": {"boss": ["openai/*", "local/*"], "worker": ["groq/*"]}},
+                "tiers.boss",
+                "nobody of it is ever asked: in production only groq may be",
+            ),
+            (ONLY_GROQ | {"default": {"chain": ["openai/*"]}}, "default.chain", "nobody of it is ever asked"),
+            (ONLY_GROQ | {"agents": {"a": {"model": "openai/gpt-6-luna"}}}, "agents.a.model", "nobody of it"),
+            ({"attempts": {"hedge_after": "2m"}}, "attempts.hedge_after", "total of timeouts is not more"),
+            ({"attempts": {"hedge_after": "2s", "per_turn": 1}}, "attempts.hedge_after", "no second attempt"),
+            ({"attempts": {"per_turn": 1}, "stream": {"on_break": "restart"}}, "stream.on_break", "no second attempt"),
+            (
                 {"environment": "production", "only": {"development": ["local"]}},
                 "only.development",
                 "is never read: the environment is production",
@@ -405,6 +425,7 @@ class TestProblems:
             {"task_types": {"code": {"prefer": ["openai"]}}, "tiers": {"t": ["groq/*"]}},
             {"task_types": {"code": {"prefer": ["openai"]}}, "agents": {"a": {"task_type": "speed"}}},
             {"only": {"development": ["local", "ollama"], "production": ["openai"]}},
+            {"environment": "development", "only": {"development": ["local"]}},
             {"environment": "development", "only": {"development": ["lab"]}, "tiers": {"t": ["lab/*"]}}
             | {"providers": {"lab": LAB}},
         ],
