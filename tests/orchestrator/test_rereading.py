@@ -5,11 +5,13 @@ from __future__ import annotations
 import pytest
 
 from agents.events import TurnEnded
+from orchestrator.environment import environment_of
 from orchestrator.events import GateAnswered, GateOpened, RoutingReread
 from orchestrator.rereading import Rereading
 from orchestrator.runtime import run_squad
 from orchestrator.squad import Squad, load_routing
 from providers.adapters.scripted import Scripted, say
+from providers.errors import RoutingError
 from providers.messages import Request, user
 from providers.router import open_manager
 
@@ -57,6 +59,45 @@ async def test_a_change_holds_from_the_next_turn_on_and_a_mistake_leaves_the_old
         assert len(told()) == 3
         write("one")
         assert await asked() == "one"
+
+
+async def test_a_key_that_is_changed_in_the_env_file_serves_from_the_next_turn_on(tmp_path, loopback):
+    """Also one that was refused; and a file with a mistake, or none, leaves the keys as they were."""
+    url = loopback.by(lambda seen: "ok" if seen.headers["authorization"] == "Bearer second" else "401")
+    file, seen = tmp_path / ".env", []
+
+    def write(text: str) -> None:
+        file.write_text(f"GROQ_BASE_URL={url}\n{text}")
+
+    def told() -> list[str | None]:
+        return [event.error for event in seen if isinstance(event, RoutingReread)]
+
+    async def asked() -> str | None:
+        try:
+            return (await manager.complete(ASK, emit=seen.append)).provider
+        except RoutingError as error:
+            return type(error).__name__
+
+    write("GROQ_API_KEY=first")
+    policy, catalog = load_routing(None)
+    environ = environment_of(tmp_path, {})
+    async with open_manager(policy, catalog, environ) as opened:
+        manager = Rereading(opened, None, lambda: load_routing(None), environ)
+        assert [await asked(), await asked()] == ["AllAttemptsFailed", "NoRoute"]
+        assert told() == []
+        write("GROQ_API_KEY=second")
+        assert [await asked(), await asked()] == ["groq", "groq"]
+        assert told() == [None]
+        write("GROQ_API_KEY third")
+        assert await asked() == "groq"
+        assert f"{file}:2:1: error[bad-env-file]: " in str(told()[-1])
+        file.unlink()
+        assert await asked() == "groq"
+        assert told()[-1] == f"{file} is gone"
+        write("GROQ_API_KEY=second\nGROQ_API_KEY_2=other")
+        assert await asked() == "groq"
+        assert opened.configured[:2] == ("groq/openai/gpt-oss-120b", "groq/openai/gpt-oss-120b#2")
+    assert not any(key in repr(seen) for key in ("first", "second", "third", "other"))
 
 
 SQUAD = """\
