@@ -7,7 +7,7 @@ be the next event of the record, byte for byte. So it ends equal, or at the firs
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, cast
@@ -16,7 +16,12 @@ import anyio
 import anyio.lowlevel
 
 from agents import RunContext
+from orchestrator.dispatch import Handler
+from orchestrator.dispatch.local import LocalDispatcher
+from orchestrator.errors import CannotWrite
 from orchestrator.events import (
+    ArtifactWritten,
+    ElementEnded,
     Event,
     GateAnswered,
     GateOpened,
@@ -36,6 +41,7 @@ from providers.messages import Request, Response
 
 DECISION = "a decision of the run"
 FLUSH = "a record of what was said"
+MOST_UNITS = 1 << 30
 PATIENCE = 20
 """Rounds of the event loop in which a replay in which everything waits may still move."""
 StepKey = tuple[str, str]
@@ -77,6 +83,24 @@ class _Waiter:
     error: Exception | None = None
 
 
+class _Dry(Crew):
+    """A crew whose files stay in memory. A disk that failed is in the record."""
+
+    failed: Callable[[], str | None]
+
+    async def _put(self, written: ArtifactWritten, data: bytes) -> None:
+        if (text := self.failed()) is not None:
+            raise stand_in(CannotWrite, "CannotWrite", text)
+        await super()._put(written, data)
+
+
+class _Wide(LocalDispatcher):
+    """A dispatcher with a worker for every unit: whose turn it is says the record."""
+
+    async def serve(self, handler: Handler, queues: Mapping[str, int]) -> None:
+        await super().serve(handler, dict.fromkeys(queues, MOST_UNITS))
+
+
 class Player:
     """One part of a record being played to the code that made it.
 
@@ -101,9 +125,10 @@ class Player:
         """Run the code until the part is over, or departs from the record."""
         past = past_of(self._part.before)
         self._recorder = recorder = Recorder(self._answers.run, self._heard, self._next_at, past)
-        crew = Crew(
+        crew = _Dry(
             self._plan, self, self._ask, self._now, recorder.at, paid=past.paid, pause=_no_pause, run=self._answers.run
         )
+        crew.failed = self._unwritten
         for unit, written in past.artifacts.values():
             await crew.take_over(unit, written)
         self._driver = driver = Driver(
@@ -112,6 +137,7 @@ class Player:
             recorder,
             ask=self._ask,
             journal=cast(Journal, self),
+            dispatcher=_Wide(),
             clock=self._now,
             past=past,
         )
@@ -300,10 +326,16 @@ class Player:
             await self._turn(ctx.path)
             raise
         await self._turn(ctx.path)
-        match self._part.places[self.equal].event.data:
-            case TaskEnded(status="failed", error=text, error_kind="CannotWrite"):
-                raise stand_in(Exception, "CannotWrite", text or "")  # the disk's fault, not the code's
         return done
+
+    def _unwritten(self) -> str | None:
+        """Return why the file that is written now could not be."""
+        match self._part.places[min(self.equal, len(self._part.places) - 1)].event.data:
+            case TaskEnded(error=str(text), error_kind="CannotWrite"):
+                return text
+            case ElementEnded(error=str(text), error_kind="CannotWrite"):
+                return text
+        return None
 
     async def _ask(self, gate: GateOpened) -> GateAnswered | None:
         """Answer a gate as it was answered."""
@@ -355,8 +387,10 @@ class Player:
     async def append(self, *_: Any) -> None:
         await self._turn(FLUSH)
 
-    async def signals(self, _: str) -> Sequence[tuple[str, Any]]:
-        return ()  # what a person said is in the record
+    async def signals(self, *_: Any) -> Sequence[tuple[str, Any]]:
+        """Let nobody be heard from outside: `_ask` knows all answers."""
+        await anyio.sleep_forever()
+        raise AssertionError("it was cancelled")
 
 
 def _same(one: Event, other: Event) -> bool:

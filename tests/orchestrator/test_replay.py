@@ -24,6 +24,7 @@ from orchestrator import GateAnswered, GateOpened, Squad
 from orchestrator.differing import changes_between
 from orchestrator.errors import CannotWrite
 from orchestrator.export import copy_run, export_run
+from orchestrator.fork import fork_run
 from orchestrator.journal.memory import MemoryJournal
 from orchestrator.journal.sqlite import SqliteJournal
 from orchestrator.replay import Replay, replay
@@ -299,6 +300,55 @@ async def test_many_branches_at_once_replay_in_the_recorded_order(max_parallel: 
     ended, statuses = await record(squad(tasks, max_parallel=max_parallel), Answers(answer))
     assert_equal(ended)
     assert statuses == ["done"]
+
+
+async def test_a_file_that_the_disk_refused_replays_where_the_disk_is_another(tmp_path: Path) -> None:
+    (tmp_path / "docs").write_text("in the way")
+    journal = MemoryJournal()
+    given = squad({"a": {"agent": "ann", "description": "x", "output_file": "docs/a.md"}})
+    async with open_run(given, run_id="r", manager=Answers(), journal=journal, out=tmp_path) as run:
+        async for _ in run:
+            pass
+    assert run.result.error_kinds == {"a": "CannotWrite"}
+    assert_equal(await replay(journal, "r"))
+
+
+async def test_units_that_wait_for_a_slot_after_a_kill_replay() -> None:
+    async def slow(agent: str, request: Request) -> str:
+        await anyio.sleep(0.02)
+        return "done"
+
+    tasks = {f"t{i}": {"agent": "ann", "description": f"{i}"} for i in range(6)}
+    journal = MemoryJournal()
+    shared: dict[str, Any] = {"journal": journal, "manager": Answers(slow)}
+    async with open_run(squad(tasks, max_parallel=6), run_id="r", **shared) as run:
+        async for event in run:
+            if event.type == "turn.started":
+                break  # leaving it cuts it off
+    async with resume_run(squad(tasks, max_parallel=1), "r", **shared) as run:
+        repeated = [event async for event in run if event.type == "call.repeated"]
+    assert len(repeated) > 1, "several were at work, and one at a time went on"
+    assert_equal(await replay(journal, "r"))
+
+
+async def test_an_edited_run_and_a_fork_of_it_replay() -> None:
+    tasks = {f"t{i}": {"agent": "ann", "description": f"{i}", "needs": [f"t{i - 1}"] if i else []} for i in range(4)}
+    other = {**tasks, "t2": {**tasks["t2"], "description": "other"}, "late": {**tasks["t3"], "description": "late"}}
+    journal = MemoryJournal()
+    shared: dict[str, Any] = {"journal": journal, "manager": Answers()}
+    for opening in (
+        open_run(squad(tasks), run_id="r", **shared),
+        resume_run(squad(other), "r", edited=True, **shared),
+        fork_run(squad(other), "r", run_id="f", start="t1", **shared),
+    ):
+        async with opening as run:
+            async for _ in run:
+                pass
+        assert run.result.status == "done"
+    for name in ("r", "f"):
+        ended = await replay(journal, name)
+        assert_equal(ended)
+        assert ended.has_end
 
 
 # -- what differs
