@@ -13,7 +13,7 @@ import signal
 import socketserver
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,11 +26,19 @@ from orchestrator import GateAnswered, GateOpened, Squad
 from orchestrator.journal import Journal
 from orchestrator.journal.sqlite import SqliteJournal
 from orchestrator.runtime import open_run, resume_run
+from providers.adapters import HttpReply, HttpRequest
+from providers.catalog import Candidate, Model, Price, Provider
 from providers.events import ignore
-from providers.messages import FinishReason, Message, Request, Response, Text, ToolCall, Usage
+from providers.ledger.sqlite import SqliteLedger
+from providers.messages import Ability, FinishReason, Message, Request, Response, Text, ToolCall, Usage
+from providers.policy import Budget, Policy
+from providers.router import ProviderManager
 
 PADDING = " and so on" * 30
 """Makes an answer large enough to be kept apart from its record."""
+LEDGER = "limits.sqlite3"
+CAPPED = Budget(1_000_000_000)
+"""Of a process that keeps a budget."""
 WORLD = multiprocessing.get_context("forkserver")
 WORLD.set_forkserver_preload([__name__])
 
@@ -214,28 +222,60 @@ class OverSocket:
     ) -> Response:
         hold = purse.reserve(7, 15)
         try:
-            reply = await tell(self._port, self._told(request))
+            reply = await tell(self._port, _told(request))
         except BaseException:
             hold.release()
             raise
         hold.settle(7, 15)
-        part = Text(reply["text"]) if "text" in reply else ToolCall("c", "note", reply["call"])
-        finish = FinishReason.STOP if "text" in reply else FinishReason.TOOL_CALLS
-        return Response(Message("assistant", (part,)), finish, Usage(10, output=5), "far", "far", 7)
+        return _said(reply, cost=7)
 
-    def _told(self, request: Request) -> dict[str, Any]:
-        agent = request.needs.agent or ""
-        said = [m.digest.hex() for m in request.messages]
-        return {
-            "kind": "model",
-            "agent": agent,
-            "digest": digest_of(agent, str(bool(request.output_schema)), *said),
-            "schema": request.output_schema is not None,
-            "tools": bool(request.tools),
-            "role": request.messages[-1].role,
-            "text": "\n".join(m.text for m in request.messages),
-            "last": request.messages[-1].text,
-        }
+
+class Far:
+    """The same provider as a dialect and the way to it, for a manager that keeps a ledger."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+
+    def encode(self, request: Request, candidate: Candidate, *, stream: bool) -> HttpRequest:
+        return HttpRequest("POST", "", {}, json.dumps(_told(request)).encode())
+
+    def decode(self, reply: HttpReply, *_: Any) -> Response:
+        return _said(json.loads(reply.body))
+
+    async def send(self, request: HttpRequest, **_: float) -> HttpReply:
+        told = await tell(self._port, json.loads(request.body))
+        return HttpReply(200, {}, json.dumps(told).encode())
+
+
+def _said(reply: Mapping[str, Any], cost: int | None = None) -> Response:
+    part = Text(reply["text"]) if "text" in reply else ToolCall("c", "note", reply["call"])
+    finish = FinishReason.STOP if "text" in reply else FinishReason.TOOL_CALLS
+    return Response(Message("assistant", (part,)), finish, Usage(10, output=5), "far", "far", cost)
+
+
+def _told(request: Request) -> dict[str, Any]:
+    agent = request.needs.agent or ""
+    said = [m.digest.hex() for m in request.messages]
+    return {
+        "kind": "model",
+        "agent": agent,
+        "digest": digest_of(agent, str(bool(request.output_schema)), *said),
+        "schema": request.output_schema is not None,
+        "tools": bool(request.tools),
+        "role": request.messages[-1].role,
+        "text": "\n".join(m.text for m in request.messages),
+        "last": request.messages[-1].text,
+    }
+
+
+def paying(port: int, ledger: SqliteLedger) -> ProviderManager:
+    """Return a manager whose one model costs 7 micro-USD an answer, under a cap for the day."""
+    abilities = frozenset({Ability.TOOLS, Ability.JSON_SCHEMA})
+    model = Model("far", 1_000_000, 1000, abilities, Price(0.2, 1.0))
+    row = Candidate(Provider("far", "far", "", None, {"far": model}), model)
+    policy = Policy({"worker": (row.name,)}, last_resort=(), budget=CAPPED)
+    far: Any = Far(port)
+    return ProviderManager([row], policy, adapters={"far": far}, transport=far, ledger=ledger)
 
 
 def squad_for(name: str, port: int) -> Squad:
@@ -281,6 +321,8 @@ class Order:
     resume: bool = False
     commits: int = 0
     backend: str = "asyncio"
+    budget: bool = False
+    """Whether a day's budget is kept, in the folder's ledger."""
 
 
 def child(order: Order) -> None:
@@ -290,7 +332,8 @@ def child(order: Order) -> None:
 
 async def _drive(order: Order) -> None:
     folder = Path(order.folder)
-    squad, manager = squad_for(order.squad, order.port), OverSocket(order.port)
+    squad, ledger = squad_for(order.squad, order.port), SqliteLedger(folder / LEDGER)
+    manager = paying(order.port, ledger) if order.budget else OverSocket(order.port)
 
     async def ask(gate: GateOpened) -> GateAnswered:
         await tell(order.port, {"kind": "gate", "digest": f"{gate.task}#{gate.attempt}"})
@@ -308,6 +351,7 @@ async def _drive(order: Order) -> None:
             async for _ in run:
                 pass
         result = run.result
+    await ledger.aclose()
     used = [result.status, dict(result.outputs), dict(result.artifacts), result.usage.total, result.cost]
     (folder / "result.json").write_text(json.dumps(used))
 
