@@ -4,22 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from math import inf
 from typing import TYPE_CHECKING, Any, Literal
 
-from providers.catalog import Catalog, Problem, of_all_accounts
+from providers.catalog import Catalog, of_all_accounts
 from providers.errors import CatalogError
-from providers.ledger.opening import wrong_address
+from providers.policy_names import Names
 from providers.quantities import parse_duration as parse_duration
-from providers.quota import knows_timezone
 from providers.scoring import POINTS, Strategy
 
 if TYPE_CHECKING:
     from providers.policy_file import AgentShape, BudgetShape, PolicyShape
 
 Environment = Literal["production", "development", "auto"]
-SMALLEST_CONTEXT = 6
-"""Tokens: one message that says nothing is five by our estimate, and something must be left for the answer."""
 _KINDS: Mapping[str, Environment] = {
     "production": "production",
     "prod": "production",
@@ -122,14 +118,15 @@ def parse_policy(data: Mapping[str, Any], catalog: Catalog) -> tuple[Policy, Cat
     (`local/qwen3`) adds its row. Raise `CatalogError` with every problem of the file.
     """
     from providers.policy_file import read_policy
+    from providers.policy_rules import keys
 
     shape, problems = read_policy(data)
     catalog, wrong = catalog.overlay_partly(shape.providers)
-    proof = _Proof(catalog, [*problems, *wrong], broken={str(path[1]) for path, _ in wrong})
-    policy = _policy(shape, data, proof, tiers=set(shape.tiers) | _keys(data.get("tiers")))
-    if proof.problems:
-        raise CatalogError([(_as_written(path, data), problem) for path, problem in proof.problems])
-    return policy, proof.catalog
+    known = Names(catalog, [*problems, *wrong], broken={str(path[1]) for path, _ in wrong})
+    policy = _policy(shape, data, known, tiers=set(shape.tiers) | keys(data.get("tiers")))
+    if known.problems:
+        raise CatalogError([(_as_written(path, data), problem) for path, problem in known.problems])
+    return policy, known.catalog
 
 
 def _as_written(path: tuple[str | int, ...], data: object) -> tuple[str | int, ...]:
@@ -154,20 +151,20 @@ def with_environment(policy: Policy, catalog: Catalog, environ: Mapping[str, str
     `ORCHESTRATOR_ENV`, else `ENVIRONMENT`, may say production (prod) or development (dev). Raise `CatalogError` naming
     the variable.
     """
-    proof, own = _Proof(catalog, [], broken=set()), dict[str, str]()
+    known, own = Names(catalog, [], broken=set()), dict[str, str]()
     for row in catalog.providers.values():
         if model := environ.get(f"{row.env_prefix}_MODEL", "").strip():
-            (own[row.name],) = proof.candidates([row.full_name(model)], ("environment", f"{row.env_prefix}_MODEL"))
+            (own[row.name],) = known.candidates([row.full_name(model)], ("environment", f"{row.env_prefix}_MODEL"))
     lead = environ.get("MODEL_PROVIDER", "").strip()
-    proof.providers([(("environment", "MODEL_PROVIDER"), lead)] if lead else ())
-    if proof.problems:
-        raise CatalogError([(path[:2], problem) for path, problem in proof.problems])
+    known.providers([(("environment", "MODEL_PROVIDER"), lead)] if lead else ())
+    if known.problems:
+        raise CatalogError([(path[:2], problem) for path, problem in known.problems])
     return replace(
         policy,
         tiers={tier: _swapped(names, own) for tier, names in policy.tiers.items()} if own else policy.tiers,
         lead=own.get(lead, f"{lead}/*") if lead else policy.lead,
         environment=_detected(environ) if policy.environment == "auto" else policy.environment,
-    ), proof.catalog
+    ), known.catalog
 
 
 def _swapped(names: Iterable[str], own: Mapping[str, str]) -> tuple[str, ...]:
@@ -180,98 +177,29 @@ def _detected(environ: Mapping[str, str]) -> Environment:
     return _KINDS.get(said.lower(), "auto")
 
 
-@dataclass(slots=True)
-class _Proof:
-    """Checks names against the catalog, gathers what is wrong, and widens the catalog by what a policy may bring.
+def _policy(shape: PolicyShape, data: Mapping[str, Any], known: Names, tiers: set[str]) -> Policy:
+    """Return the policy; what is wrong with it goes into `known`. `tiers` are those that the file means to define."""
+    from providers.policy_rules import problems_in
 
-    `broken` are providers whose rows in the file are wrong: that their names lead nowhere is no further mistake.
-    """
-
-    catalog: Catalog
-    problems: list[Problem]
-    broken: set[str]
-
-    def candidates(self, names: Iterable[str], path: tuple[str | int, ...]) -> tuple[str, ...]:
-        """Return the names as events spell them. One that an earlier one covers is never reached: a mistake."""
-        kept: dict[str, None] = {}
-        for at, written in enumerate(names):
-            name, problem = self._candidate(written)
-            every = f"{name.partition('/')[0]}/*"
-            covered = next((seen for seen in kept if seen in (name, of_all_accounts(name), every)), None)
-            if problem is None and covered is not None:
-                problem = f"is never reached: {covered!r} stands before it"
-            if problem is not None:
-                self.problems.append(((*path, at), problem))
-            kept[name] = None
-        return tuple(kept)
-
-    def model(self, name: str, path: tuple[str | int, ...]) -> str:
-        """Return the name of one model as events spell it."""
-        spelled, problem = self._candidate(name)
-        if problem is None and spelled.endswith("/*"):
-            problem = "names several models: a chain may"
-        self.problems += [] if problem is None else [(path, problem)]
-        return spelled
-
-    def _candidate(self, name: str) -> tuple[str, str | None]:
-        whole = of_all_accounts(name)
-        account = name[len(whole) :]
-        provider, _, model = whole.partition("/")
-        if not model or model != model.strip():
-            return name, f"{name!r} is no candidate: write provider/model or provider/*"
-        if provider in self.broken:
-            return name, None
-        if problem := self.provider(provider):
-            return name, problem
-        row = self.catalog.providers[provider]
-        if row.opt_in and not row.base_url:
-            self.catalog = self.catalog.enable(provider)
-        if model == "*":
-            return name, None
-        if found := self.catalog.find(whole):
-            fits = found[1].context >= SMALLEST_CONTEXT
-            spelled = f"{row.full_name(found[1].name)}{account}"
-            return spelled, None if fits else "could never answer: no request fits its context"
-        if row.any_model:
-            self.catalog = self.catalog.serving(provider, model)
-            return f"{row.full_name(model)}{account}", None
-        return name, f"{provider} serves no model {model!r}{_nearest(name, map(row.full_name, row.models))}"
-
-    def provider(self, name: str) -> str | None:
-        """Return what is wrong with this provider's name, or None."""
-        if name in self.broken or name in self.catalog.providers:
-            return None
-        return f"unknown provider {name!r}{_nearest(name, self.catalog.providers)}"
-
-    def providers(self, names: Iterable[tuple[tuple[str | int, ...], str]]) -> None:
-        self.problems += [(path, problem) for path, name in names if (problem := self.provider(name))]
-
-    def tiers(self, names: Iterable[tuple[tuple[str | int, ...], str | None]], known: set[str]) -> None:
-        unknown = [(path, name) for path, name in names if name is not None and name not in known]
-        self.problems += [(path, f"unknown tier {name!r}{_nearest(name, known)}") for path, name in unknown]
-
-
-def _policy(shape: PolicyShape, data: Mapping[str, Any], proof: _Proof, tiers: set[str]) -> Policy:
-    """Return the policy; what is wrong with it is in `proof`. `tiers` are the names that the file means to define."""
     default = shape.default or _first_tier(shape)
-    agents = {name: _agent(agent, proof, ("agents", name)) for name, agent in shape.agents.items()}
-    proof.tiers(((("agents", name, "tier"), agent.tier) for name, agent in agents.items()), tiers)
-    proof.tiers(((("affinity", name), tier) for name, tier in shape.affinity.items()), tiers)
-    proof.tiers([(("default", "tier"), default.tier)], tiers)
+    agents = {name: _agent(agent, known, ("agents", name)) for name, agent in shape.agents.items()}
+    known.tiers(((("agents", name, "tier"), agent.tier) for name, agent in agents.items()), tiers)
+    known.tiers(((("affinity", name), tier) for name, tier in shape.affinity.items()), tiers)
+    known.tiers([(("default", "tier"), default.tier)], tiers)
     last_resort = ["fallback"] if shape.last_resort is None and "fallback" in tiers else shape.last_resort or []
-    proof.tiers(((("last_resort", at), tier) for at, tier in enumerate(last_resort)), tiers)
-    proof.providers((("weights", name), name) for name in shape.weights)
-    proof.providers((("only", where, at), name) for where, names in shape.only.items() for at, name in enumerate(names))
-    proof.providers(
+    known.tiers(((("last_resort", at), tier) for at, tier in enumerate(last_resort)), tiers)
+    known.providers((("weights", name), name) for name in shape.weights)
+    known.providers((("only", where, at), name) for where, names in shape.only.items() for at, name in enumerate(names))
+    known.providers(
         (("task_types", task, "prefer", at), name)
         for task, wish in shape.task_types.items()
         for at, name in enumerate(wish.prefer)
     )
-    proof.problems += [*_without_means(shape), *_dead(shape, data), *_never_asked(shape, data, proof)]
+    known.problems += problems_in(shape, data, known)
     return Policy(
-        tiers={name: proof.candidates(names, ("tiers", name)) for name, names in shape.tiers.items()},
+        tiers={name: known.candidates(names, ("tiers", name)) for name, names in shape.tiers.items()},
         agents=agents,
-        default=_agent(default, proof, ("default",)),
+        default=_agent(default, known, ("default",)),
         strategy=shape.strategy,
         environment=shape.environment,
         only={where: tuple(names) for where, names in shape.only.items()},
@@ -287,7 +215,7 @@ def _policy(shape: PolicyShape, data: Mapping[str, Any], proof: _Proof, tiers: s
         on_break=shape.stream.on_break,
         last_resort=tuple(last_resort),
         affinity=shape.affinity,
-        budget=_budget(shape.budget, proof),
+        budget=_budget(shape.budget, known),
         ledger=shape.ledger,
     )
 
@@ -299,66 +227,22 @@ def _first_tier(shape: PolicyShape) -> AgentShape:
     return AgentShape(tier="worker" if "worker" in shape.tiers else next(iter(shape.tiers), None))
 
 
-def _agent(agent: AgentShape, proof: _Proof, path: tuple[str | int, ...]) -> AgentPolicy:
-    chain = proof.candidates(agent.chain, (*path, "chain"))
-    model = None if agent.model is None else proof.model(agent.model, (*path, "model"))
+def _agent(agent: AgentShape, known: Names, path: tuple[str | int, ...]) -> AgentPolicy:
+    chain = known.candidates(agent.chain, (*path, "chain"))
+    model = None if agent.model is None else known.model(agent.model, (*path, "model"))
     return AgentPolicy(agent.tier, chain, agent.task_type, model)
 
 
-def _without_means(shape: PolicyShape) -> Iterable[Problem]:
-    """Yield which strategy has nothing to work with."""
-    if shape.strategy == "weighted" and not any(shape.weights.values()):
-        yield ("weights",), "strategy weighted needs a provider whose weight is over 0"
-    chains = [agent.chain for agent in (*shape.agents.values(), shape.default) if agent]
-    if shape.strategy == "chain" and not any(chains):
-        yield ("strategy",), "strategy chain needs a chain: give one to default or to an agent"
-    if shape.default and not (shape.default.tier or shape.default.chain or shape.default.model):
-        yield ("default",), "needs a tier, a model or a chain"
-    if shape.ledger is not None and (wrong := wrong_address(shape.ledger, in_file=True)):
-        yield ("ledger",), wrong
-
-
-def _dead(shape: PolicyShape, data: Mapping[str, Any]) -> Iterable[Problem]:
-    """Yield which rules of the file never have an effect, whatever is asked. `data` is what the file itself says."""
-    for path, said in ((("default",), shape.default), *((("agents", name), a) for name, a in shape.agents.items())):
-        for key, first in (("tier", "chain"), ("tier", "model"), ("chain", "model")):
-            if said is not None and getattr(said, key) and getattr(said, first):
-                yield (*path, key), f"is never read: the {first} beside it goes first"
-        types = shape.task_types
-        if said is not None and said.task_type not in (None, *types) and (like := _nearest(str(said.task_type), types)):
-            yield (*path, "task_type"), f"no task type {said.task_type!r} is defined{like}"
-    for who in _keys(data.get("affinity")) & {name for name, a in shape.agents.items() if a.chain or a.tier or a.model}:
-        yield ("affinity", who), f"is never read: agents.{who} goes first"
-    for at, tier in enumerate(shape.last_resort or ()):
-        if tier in (shape.last_resort or ())[:at]:
-            yield ("last_resort", at), f"is never reached: {tier!r} stands before it"
-    limits = shape.timeouts.given()
-    for phase in ("connect", "first_token", "between_chunks"):
-        if limits.get(phase, 0) > limits.get("total", inf):
-            yield ("timeouts", phase), "is never reached: total is less"
-    if shape.attempts.hedge_after is not None and shape.attempts.hedge_after >= limits.get("total", inf):
-        yield ("attempts", "hedge_after"), "is never reached: the total of timeouts is not more"
-    if shape.attempts.hedge_after is not None and shape.attempts.per_turn == 1:
-        yield ("attempts", "hedge_after"), "is never read: per_turn allows no second attempt"
-    if shape.stream.on_break != "error" and shape.attempts.per_turn == 1:
-        yield ("stream", "on_break"), "is never read: attempts.per_turn allows no second attempt"
-    never = {name for name, weight in shape.weights.items() if weight == 0}
-    for tier, names in shape.tiers.items() if shape.strategy == "weighted" else ():
-        if names and all(name.partition("/")[0] in never for name in names):
-            yield ("tiers", tier), "nobody of it is ever asked: the weight of each of its providers is 0"
-
-
-def _budget(shape: BudgetShape, proof: _Proof) -> Budget:
-    proof.providers((("budget", "providers", name), name) for name in shape.providers)
+def _budget(shape: BudgetShape, known: Names) -> Budget:
+    known.providers((("budget", "providers", name), name) for name in shape.providers)
     models = {}
     for name, amount in shape.models.items():
-        spelled, problem = proof._candidate(name)
+        spelled, problem = known.candidate(name)
         if spelled.endswith("/*"):
             problem = "is no model: a provider's cap stands in providers"
-        proof.problems += [] if problem is None else [(("budget", "models", name), problem)]
+        known.problems += [] if problem is None else [(("budget", "models", name), problem)]
         models[of_all_accounts(spelled)] = _micro(amount)
     cap = None if shape.max_cost_per_day is None else _micro(shape.max_cost_per_day)
-    proof.problems += _budget_problems(shape)
     return Budget(
         cap,
         tuple(sorted(set(shape.alert_at))),
@@ -370,62 +254,5 @@ def _budget(shape: BudgetShape, proof: _Proof) -> Budget:
     )
 
 
-def _budget_problems(shape: BudgetShape) -> Iterable[Problem]:
-    if not knows_timezone(shape.timezone):
-        yield ("budget", "timezone"), f"knows no timezone {shape.timezone!r}: write one as Europe/Berlin"
-    most = inf if shape.max_cost_per_day is None else shape.max_cost_per_day
-    for name, cap in shape.providers.items():
-        if cap > most:
-            yield ("budget", "providers", name), "is never reached: max_cost_per_day is less"
-    for name, cap in shape.models.items():
-        if cap > min(most, shape.providers.get(name.partition("/")[0], inf)):
-            yield ("budget", "models", name), "is never reached: the provider's cap, or that of the day, is less"
-    if shape.webhook_env is not None and most == inf and not shape.providers and not shape.models:
-        yield ("budget", "webhook_env"), "is never read: there is no cap to alert of"
-    if 0 in shape.alert_at:
-        yield ("budget", "alert_at", shape.alert_at.index(0)), "is no share to alert at: nothing is spent yet"
-
-
 def _micro(usd: float) -> int:
     return round(usd * 1e6)
-
-
-def _never_asked(shape: PolicyShape, data: Mapping[str, Any], proof: _Proof) -> Iterable[Problem]:
-    """Yield which lists of providers, by environment, are never read, or leave nobody to be asked."""
-    agents = [*shape.agents.values(), *([shape.default] if shape.default else [])]
-    named = [name for names in (*shape.tiers.values(), *(agent.chain for agent in agents)) for name in names]
-    named += [agent.model for agent in agents if agent.model is not None]
-    for where, names in shape.only.items():
-        if shape.environment not in (where, "auto"):
-            yield ("only", where), f"is never read: the environment is {shape.environment}"
-        elif not any(map(proof.provider, names)) and not {name.partition("/")[0] for name in named} & set(names):
-            yield ("only", where), "leaves nobody to be asked: no tier, chain or model names any of them"
-        for at, name in enumerate(names):
-            if name in names[:at]:
-                yield ("only", where, at), "stands there twice"
-    allowed = shape.only.get(shape.environment) if shape.environment != "auto" else None
-    for path, routed in _routes(shape, data) if allowed is not None else ():
-        if routed and not {name.partition("/")[0] for name in routed} & set(allowed or ()):
-            yield path, f"nobody of it is ever asked: in {shape.environment} only {', '.join(allowed or ())} may be"
-
-
-def _routes(shape: PolicyShape, data: Mapping[str, Any]) -> Iterable[tuple[tuple[str | int, ...], list[str]]]:
-    """Yield the tiers and chains that the file itself writes."""
-    for tier in _keys(data.get("tiers")) & shape.tiers.keys():
-        yield ("tiers", tier), shape.tiers[tier]
-    said = [(("default",), shape.default), *((("agents", name), agent) for name, agent in shape.agents.items())]
-    for path, agent in said:
-        if agent is not None and agent.chain:
-            yield (*path, "chain"), agent.chain
-        if agent is not None and agent.model is not None:
-            yield (*path, "model"), [agent.model]
-
-
-def _keys(section: object) -> set[str]:
-    return {str(key) for key in section} if isinstance(section, Mapping) else set()
-
-
-def _nearest(word: str, known: Iterable[str]) -> str:
-    from providers.rows import nearest
-
-    return nearest(word, known)
