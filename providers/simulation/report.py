@@ -12,8 +12,8 @@ class LimitUse:
     """One limit of a provider, as the provider itself saw it.
 
     `total` is all that came to it of the limit's metric, `peak` the most within one window of the provider's own exact
-    reckoning. `used` is `total` as a share of what the limit would have allowed while there was load; `refused` how
-    often the routers' ledger found no room in it; `violations` how many calls came to the provider past it.
+    reckoning. `used` is `total` as a share of what the limit would have allowed until the load ended or the last
+    call came; `refused` how often the routers' ledger found no room in it; `violations` how many calls came past it.
     """
 
     label: str

@@ -31,12 +31,25 @@ SLACK = 1e-6
 class TrueLimit:
     """A limit as the provider itself enforces it: exact, without buckets, by the instants at which calls come to it."""
 
-    __slots__ = ("_due", "_from", "_seen", "_to", "_window", "meter", "peak", "scope", "total", "used", "violations")
+    __slots__ = (
+        "_due",
+        "_from",
+        "_last",
+        "_seen",
+        "_to",
+        "_window",
+        "meter",
+        "peak",
+        "scope",
+        "total",
+        "used",
+        "violations",
+    )
 
     def __init__(self, limit: Limit, meter: Meter) -> None:
         self.meter, self.scope, self._window = meter, limit.model or "+".join(limit.pool) or "*", meter.window
         self._seen: deque[tuple[float, float]] = deque()
-        self._from, self._to, self._due = inf, -inf, -inf
+        self._from, self._to, self._due, self._last = inf, -inf, -inf, -inf
         self.used = self.peak = self.total = 0.0
         self.violations = 0
 
@@ -61,6 +74,7 @@ class TrueLimit:
     def count(self, amount: float, now: float) -> None:
         """Count a call that has come within the limit."""
         self.total += amount
+        self._last = now
         window = self._window
         if isinstance(window, Paced):
             self._due = max(self._due, now) + amount * window.seconds / self.meter.amount
@@ -73,8 +87,8 @@ class TrueLimit:
             self.peak = self.used
 
     def allowed(self, begins: float, ends: float) -> float:
-        """Return the most that could have come between two instants, no window fuller than the limit."""
-        window, limit = self._window, self.meter.amount
+        """Return the most that could have come between two instants, or up to the last call where that came later."""
+        window, limit, ends = self._window, self.meter.amount, max(ends, self._last + SLACK)
         if isinstance(window, Paced):
             return limit * ((ends - begins) / window.seconds + window.burst)
         if isinstance(window, Rolling):

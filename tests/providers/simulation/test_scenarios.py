@@ -63,6 +63,7 @@ def test_a_report_is_plain_data_and_its_parts_agree():
     assert answers == sum(sum(bucket.answers.values()) for bucket in report.timeline)
     assert report.cost == sum(use.cost for use in report.providers.values())
     assert report.cost == sum(bucket.cost for bucket in report.timeline)
+    assert all(0 < limit.used <= 1 for use in report.providers.values() for limit in use.limits)
     assert report.durations.p50 <= report.durations.p95 <= report.durations.longest
 
 
