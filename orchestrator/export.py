@@ -35,10 +35,9 @@ async def export_run(journal: Journal, run: str, file: Path, *, overwrite: bool 
 
 async def copy_run(source: Journal, target: Journal, run: str) -> None:
     """Copy all that is recorded of a run, calls that were in flight among it."""
-    abouts = await source.abouts(run)
-    steps = await source.steps(run)
-    done = [step for step in steps if step.done]
-    await target.create(run, abouts[0], await source.events(run), done)
+    abouts, events = await source.abouts(run), await source.events(run)
+    steps = await source.steps(run)  # after the events: where the run goes on meanwhile, none of theirs is missing
+    await target.create(run, abouts[0], events, [step for step in steps if step.done])
     for about in abouts[1:]:
         await target.edit(run, about, ())
     for step in steps:

@@ -94,10 +94,15 @@ async def opened(settings: Settings, from_file: str | None, db: str | None) -> A
         async with open_record(settings, db) as journal:
             yield journal
         return
+    from orchestrator.journal import JournalUnusable
+
     with tempfile.TemporaryDirectory() as folder:
         copy = shutil.copyfile(from_file, Path(folder) / "export.db")
-        async with open_record(settings, f"sqlite:///{copy}") as journal:
-            yield journal
+        try:
+            async with open_record(settings, f"sqlite:///{copy}") as journal:
+                yield journal
+        except JournalUnusable as error:  # it names the copy, which nobody knows of
+            raise JournalUnusable(f"{from_file} is no run that was exported, or it is damaged") from error
 
 
 async def only_run(journal: Journal) -> str:
@@ -127,7 +132,7 @@ def described(ended: Replay) -> list[str]:
         lines.append(f"another request: {difference.step[1]}{agent}")
         lines += [line for change in ended.changes for line in change.lines()]
         if not ended.changes:
-            lines.append("no field differs that a record can show: this release, or a setting of it, asks otherwise")
+            lines.append("no field of it can be compared: this release asks otherwise, or the record is damaged")
         return lines
     return [*lines, *(f"  {line}" for line in _event_lines(difference.recorded, difference.replayed))]
 

@@ -516,6 +516,17 @@ def test_an_exported_run_replays_where_nothing_else_is_left_of_it(away: Path) ->
     assert sorted(path.name for path in away.iterdir()) == ["r.db"], "nothing is written"
 
 
+def test_the_example_on_the_stub_replays_without_its_files(tmp_path: Path) -> None:
+    shutil.copyfile(ROOT / "examples" / "sprint.yaml", tmp_path / "sprint.yaml")
+    ended = orchestrator("run", "sprint.yaml", "--offline", "--run-id", "r", "--approve", "auto", cwd=tmp_path)
+    assert ended.code == 0, ended.err
+    (tmp_path / "sprint.yaml").unlink()
+    shutil.rmtree(tmp_path / "out")
+    again = without_network("runs", "replay", "r", cwd=tmp_path)
+    assert (again.returncode, again.stderr) == (0, "")
+    assert not (tmp_path / "out").exists(), "artifacts are compared, not written"
+
+
 def test_an_exported_run_is_one_file_that_other_commands_read(away: Path) -> None:
     shown = orchestrator("runs", "show", "r", "--db", "sqlite:///r.db", cwd=away)
     assert "r: done" in shown.out
@@ -539,6 +550,16 @@ def test_an_export_overwrites_nothing_unless_it_is_told_to(far: tuple[Path, Vend
     assert [path.name for path in tmp_path.iterdir()] == ["mine.db"]
     assert orchestrator("runs", "export", "r", str(file), "--force", cwd=far[0]).code == 0
     assert without_network("runs", "replay", str(file), cwd=tmp_path).returncode == 0
+
+
+@pytest.mark.parametrize("damage", [lambda data: data[:30000], lambda data: b"SQLite", lambda data: b""])
+def test_a_file_that_is_no_export_or_a_torn_one_is_named(away: Path, damage: Callable[[bytes], bytes]) -> None:
+    (away / "torn.db").write_bytes(damage((away / "r.db").read_bytes()))
+    ended = without_network("runs", "replay", "torn.db", cwd=away)
+    assert ended.returncode in (2, 5)
+    assert ended.stdout == ""
+    assert "torn.db" in ended.stderr or "does not hold one run" in ended.stderr
+    assert sorted(path.name for path in away.iterdir()) == ["r.db", "torn.db"]
 
 
 async def test_a_copy_goes_on_where_the_run_was_cut_short(tmp_path: Path) -> None:
