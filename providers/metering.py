@@ -88,9 +88,11 @@ class Metering:
         if refused is None:
             return held
         until = max(refused.until, self.clock() + POLL_S)
-        self._block(candidate, until, reason(refused), tokens if held.bound.sized(refused.meter) else 0)
         cap = held.bound.cap(refused.meter)
-        if cap is not None and until == refused.until < inf:  # what is booked leaves no room, not calls that are out
+        is_held = cap is not None and until > refused.until
+        why = f"{refused.meter.label} is held by calls that are out" if is_held else reason(refused)
+        self._block(candidate, until, why, tokens if held.bound.sized(refused.meter) else 0)
+        if cap is not None and not is_held and until < inf:
             await self.watch([cap], emit, used_up=True)
         return None
 
