@@ -367,7 +367,8 @@ class Fleet:
         if (until := hold_until(error, now)) is not None:
             standing.held_until, standing.held_why = until, type(error).__name__
         if trips_breaker(error, elapsed, self.policy.timeouts):
-            standing.breaker = standing.breaker.failed(now, error.retry_at or 0.0)
+            enough = standing.track.row_of_an_outage(standing.breaker.faults)
+            standing.breaker = standing.breaker.failed(now, error.retry_at or 0.0, enough)
             standing.track.failed(now, elapsed if isinstance(error, TimedOut) else None)
             if standing.breaker.open_until is not None:
                 standing.track.forgiven()

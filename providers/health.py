@@ -7,7 +7,7 @@ live and on a simulator's clock.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from math import exp, inf
+from math import ceil, exp, inf, log
 from typing import Literal
 
 from providers.errors import HEALTH_FAULTS, AuthFailed, ProviderError, QuotaSpent, RateLimited, TimedOut
@@ -15,6 +15,8 @@ from providers.policy import Timeouts
 from providers.scoring import health_value, pace_value
 
 FAULTS_TO_OPEN = 3
+CHANCE = 1e-6
+"""A row of faults this unlikely, at the rate of faults that was there before it, is an outage."""
 FIRST_REST_S = 30.0
 LONGEST_REST_S = 600.0
 FIRST_ROOM = 2
@@ -50,9 +52,10 @@ State = Literal["closed", "open", "half-open", "recovering"]
 class Breaker:
     """One candidate's breaker, as a value: every event returns the next one.
 
-    Closed until `FAULTS_TO_OPEN` faults in a row; then open for a rest that doubles with each trip; then half-open,
-    where one probe at a time may go out. Its answer lets `room` calls be out at once, each further answer twice as
-    many, until the breaker is closed and its trips are forgotten. A fault on the way opens it anew.
+    Closed until `FAULTS_TO_OPEN` faults in a row, or more where so many are chance; then open for a rest that doubles
+    with each trip; then half-open, where one probe at a time may go out. Its answer lets `room` calls be out at once,
+    each further answer twice as many, until the breaker is closed and its trips are forgotten. A fault on the way opens
+    it anew.
     """
 
     faults: int = 0
@@ -88,12 +91,15 @@ class Breaker:
             return replace(self, room=self.room * 2)
         return CLOSED
 
-    def failed(self, now: float, not_before: float = 0.0) -> Breaker:
-        """Return the breaker after a fault; where it opens, it rests until `not_before` at least."""
+    def failed(self, now: float, not_before: float = 0.0, enough: int = FAULTS_TO_OPEN) -> Breaker:
+        """Return the breaker after a fault; where it opens, it rests until `not_before` at least.
+
+        `enough` faults in a row open it.
+        """
         state, faults = self.state(now), self.faults + 1
         if state == "open":
             return self  # attempts that went out before it opened: they are the same outage, not a new trip
-        if state == "closed" and faults < FAULTS_TO_OPEN:
+        if state == "closed" and faults < enough:
             return replace(self, faults=faults)
         rest = min(LONGEST_REST_S, FIRST_REST_S * 2.0 ** min(self.trips, 16))
         return Breaker(faults, self.trips + 1, max(now + rest, not_before))
@@ -139,6 +145,12 @@ class Track:
             return 0.0
         faded: float = 0.5 ** (max(now - self._at, 0.0) / ERRORS_FADE_S)
         return self.bad * faded / ((self.bad + self._good) * faded + TRUST)
+
+    def row_of_an_outage(self, row: int) -> int:
+        """Return how many faults in a row are no chance, after `row` of them: many of who answers, but often fails."""
+        before = max(self.bad - row, 0.0)
+        rate = before / (before + self._good + TRUST)
+        return FAULTS_TO_OPEN if rate == 0.0 else max(FAULTS_TO_OPEN, ceil(log(CHANCE) / log(rate)))
 
     def health(self, now: float) -> float:
         """Return the value of the factor."""

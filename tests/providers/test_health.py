@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from random import Random
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,6 +27,7 @@ from providers.errors import (
 )
 from providers.health import (
     CLOSED,
+    FAULTS_TO_OPEN,
     FIRST_REST_S,
     LONGEST_REST_S,
     PACE_LASTS_S,
@@ -213,6 +217,21 @@ class ManyTurns(RuleBasedStateMachine):
 TestManyTurns = ManyTurns.TestCase
 
 
+def asked(dice: Random, breaker: Breaker, track: Track, rates: Sequence[float]) -> int | None:
+    """Return after how many attempts, 40 a second, each failing at its rate, the breaker opened; None: never."""
+    for number, rate in enumerate(rates, 1):
+        now = number / 40
+        if dice.random() < rate:
+            breaker = breaker.failed(now, enough=track.row_of_an_outage(breaker.faults))
+            track.failed(now)
+        else:
+            breaker = breaker.succeeded()
+            track.answered(now, 1.0)
+        if breaker.state(now) == "open":
+            return number
+    return None
+
+
 class TestTrack:
     def test_nobody_starts_with_a_blemish(self):
         track = Track()
@@ -262,6 +281,17 @@ class TestTrack:
         assert track.pace(PACE_LASTS_S + 1) is None
         track.answered(PACE_LASTS_S + 2, 1.0)
         assert track.pace(PACE_LASTS_S + 2) == 1.0
+
+    def test_who_often_fails_and_often_answers_is_no_outage(self):
+        for seed in range(5):
+            assert asked(Random(seed), Breaker(), Track(), [0.2] * 10_000) is None
+
+    def test_an_outage_of_who_never_or_often_failed_opens_the_breaker(self):
+        dice = Random(1)
+        assert asked(dice, Breaker(), Track(), [0.0] * 1000 + [1.0] * 100) == 1000 + FAULTS_TO_OPEN
+        opened = asked(dice, Breaker(), Track(), [0.2] * 1000 + [1.0] * 100)
+        assert opened is not None
+        assert 1000 < opened < 1015
 
     def test_a_time_out_took_at_least_that_long(self):
         track = Track()
