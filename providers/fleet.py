@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf
 
-from providers.catalog import Candidate, Limit, of_all_accounts
+from providers.catalog import Candidate, Limit, Provider, of_all_accounts
 from providers.errors import AuthFailed, Fault, ProviderError, QuotaSpent, TimedOut
 from providers.health import CLOSED, Breaker, Track, hold_until, trips_breaker
 from providers.line import Line
@@ -372,6 +372,20 @@ class Fleet:
             standing.track.failed(now, elapsed if isinstance(error, TimedOut) else None)
             if standing.breaker.open_until is not None:
                 standing.track.forgiven()
+
+    def checked(self, provider: Provider, *, well: bool, now: float) -> None:
+        """Take whether a provider's endpoint answers at all.
+
+        Where it does not, the breakers of all behind it open; where it does, those that wait for a probe have had it.
+        """
+        for standing in self.standings.values():
+            row = standing.candidate.provider
+            if (row.name, row.base_url) != (provider.name, provider.base_url) or standing.breaker.probing:
+                continue
+            if well and standing.breaker.state(now) == "half-open":
+                standing.breaker = standing.breaker.started().succeeded()
+            while not well and standing.breaker.state(now) != "open":
+                standing.breaker = standing.breaker.failed(now)
 
     def reopen(self, provider: str) -> None:
         """Let a provider's accounts be asked again, after an operator has seen to the key, or to the bill."""

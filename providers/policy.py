@@ -65,6 +65,14 @@ class Budget:
 
 
 @dataclass(frozen=True, slots=True)
+class Checks:
+    """Which providers are asked, `every` so many seconds, whether they answer at all."""
+
+    every: float
+    providers: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     """Tiers hold candidate names in order of preference: `provider/model`, or `provider/*` for all of a provider's.
 
@@ -98,6 +106,8 @@ class Policy:
     affinity: Mapping[str, str] = field(default_factory=dict)
     """The tier of an agent or persona that brings none of its own. Unlike `agents`, it overrules nobody's wish."""
     budget: Budget = Budget()
+    checks: Checks | None = None
+    """None: whether a provider answers is learnt from turns alone."""
     ledger: str | None = None
     """The address of a ledger that machines share; None: each counts on its own."""
     lead: str | None = None
@@ -190,6 +200,8 @@ def _policy(shape: PolicyShape, data: Mapping[str, Any], known: Names, tiers: se
     known.tiers(((("last_resort", at), tier) for at, tier in enumerate(last_resort)), tiers)
     known.providers((("weights", name), name) for name in shape.weights)
     known.providers((("only", where, at), name) for where, names in shape.only.items() for at, name in enumerate(names))
+    checked = shape.checks.providers if shape.checks else []
+    known.providers((("checks", "providers", at), name) for at, name in enumerate(checked))
     known.providers(
         (("task_types", task, "prefer", at), name)
         for task, wish in shape.task_types.items()
@@ -216,6 +228,7 @@ def _policy(shape: PolicyShape, data: Mapping[str, Any], known: Names, tiers: se
         last_resort=tuple(last_resort),
         affinity=shape.affinity,
         budget=_budget(shape.budget, known),
+        checks=None if shape.checks is None else Checks(shape.checks.every, tuple(shape.checks.providers)),
         ledger=shape.ledger,
     )
 

@@ -98,6 +98,11 @@ class BudgetShape(Shape):
     webhook_env: Annotated[str | None, BeforeValidator(_variable)] = None
 
 
+class ChecksShape(Shape):
+    every: Annotated[Duration, Field(ge=1)] = 60.0
+    providers: Names
+
+
 class PolicyShape(Shape):
     """The whole file. No field depends on another one: each can be left out and the rest still reads."""
 
@@ -117,6 +122,7 @@ class PolicyShape(Shape):
     attempts: AttemptsShape = AttemptsShape()
     stream: StreamShape = StreamShape()
     budget: BudgetShape = BudgetShape()
+    checks: ChecksShape | None = None
     ledger: str | None = None
     providers: dict[str, Any] = Field(default_factory=dict)
 

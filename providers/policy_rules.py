@@ -19,6 +19,7 @@ def problems_in(shape: PolicyShape, data: Mapping[str, Any], names: Names) -> It
     yield from _without_means(shape)
     yield from _dead(shape, data)
     yield from _never_asked(shape, data, names)
+    yield from _unchecked(shape, names)
     yield from _budget_problems(shape.budget)
 
 
@@ -33,6 +34,17 @@ def _without_means(shape: PolicyShape) -> Iterable[Problem]:
         yield ("default",), "needs a tier, a model or a chain"
     if shape.ledger is not None and (wrong := wrong_address(shape.ledger, in_file=True)):
         yield ("ledger",), wrong
+
+
+def _unchecked(shape: PolicyShape, known: Names) -> Iterable[Problem]:
+    """Yield what of `checks` nobody can be asked."""
+    names = shape.checks.providers if shape.checks else []
+    for at, name in enumerate(names):
+        row = known.catalog.providers.get(name)
+        if row is not None and not row.base_url:
+            yield ("checks", "providers", at), f"{name} answers in this process: there is nothing to check"
+        elif name in names[:at]:
+            yield ("checks", "providers", at), "stands there twice"
 
 
 def _dead(shape: PolicyShape, data: Mapping[str, Any]) -> Iterable[Problem]:

@@ -16,6 +16,7 @@ from providers.adapters import Adapter, LocalAdapter
 from providers.alerts import posting
 from providers.books import Accept, Exchange, Purse, Turn, check
 from providers.catalog import Candidate, Catalog, load_catalog
+from providers.checks import checking
 from providers.errors import ProviderError
 from providers.events import Emit, ignore
 from providers.ledger import Ledger
@@ -218,6 +219,7 @@ async def open_manager(
         if not offline:
             alarm = posting(policy.budget, environ, transport, notify)
             manager.metering.alarm = await stack.enter_async_context(alarm)
+            await stack.enter_async_context(checking(manager.fleet, manager._access, manager.clock))
         yield manager
 
 

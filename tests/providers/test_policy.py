@@ -276,6 +276,11 @@ class TestChains:
         assert policy.agents["a"].chain == (GROQ, "openai/gpt-6-luna", "openrouter/auto")
         assert policy.default.chain == (GROQ,)
 
+    def test_checks_are_every_minute_where_nothing_else_is_said(self, catalog):
+        policy, _ = parse_policy({"checks": {"providers": ["local", "groq"]}}, catalog)
+        assert (policy.checks.every, policy.checks.providers) == (60, ("local", "groq"))
+        assert default_policy(catalog).checks is None
+
     def test_an_agent_may_have_one_model_and_nobody_else(self, catalog):
         policy, _ = parse_policy({"agents": {"a": {"model": "openrouter/openrouter/auto"}}}, catalog)
         assert policy.agents["a"] == AgentPolicy(model="openrouter/auto")
@@ -351,6 +356,10 @@ class TestProblems:
                 "did you mean 'code'?",
             ),
             ({"tiers": {"t": ["tier:boss"]}}, "tiers.t.0", "write provider/model"),
+            ({"checks": {"providers": ["locall"]}}, "checks.providers.0", "did you mean 'local'?"),
+            ({"checks": {"providers": ["local", "stub"]}}, "checks.providers.1", "nothing to check"),
+            ({"checks": {"providers": ["local", "local"]}}, "checks.providers.1", "twice"),
+            ({"checks": {"every": "1ms", "providers": ["local"]}}, "checks.every", "greater than or equal to 1"),
             ({"agents": {"a": {"chain": {"secondary": GROQ}}}}, "agents.a.chain", "has no primary"),
             (
                 {"agents": {"a": {"chain": {"primary": GROQ, "tertiary": "openai/*"}}}},
