@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from orchestrator.work import Ask
 
 SIGNAL = "gate"
-LISTEN_S = 0.5
-"""How often to look for an answer from outside."""
+SOON_S, SELDOM_S = 0.5, 15.0
+"""How often to look for an answer from outside: a question that has been open for long can wait for some seconds."""
 
 
 def digest_of(gate: GateOpened) -> str:
@@ -46,8 +46,10 @@ async def recorded_answer(journal: Journal, run: str, gate: GateOpened) -> GateA
 
 async def hear(journal: Journal, run: str, gate: GateOpened) -> GateAnswered:
     """Wait until somebody answers the gate from outside."""
-    while (answer := await recorded_answer(journal, run, gate)) is None:  # noqa: ASYNC110  # another process records it
-        await anyio.sleep(LISTEN_S)
+    pause = SOON_S
+    while (answer := await recorded_answer(journal, run, gate)) is None:
+        await anyio.sleep(pause)
+        pause = min(SELDOM_S, pause * 1.05)
     return answer
 
 

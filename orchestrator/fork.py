@@ -5,7 +5,6 @@ What is taken over was paid for by the other run: it stands in the fork's record
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,7 +14,7 @@ from agents.tools import builtin
 from orchestrator.edit import Edit, edit_of, events_of_fork, moved_steps
 from orchestrator.events import Event, RunStarted
 from orchestrator.journal import Journal
-from orchestrator.runtime import Run, about_of, inputs_for, leave_unanswered, new_run_id, resume_run
+from orchestrator.runtime import Run, about_of, inputs_for, leave_unanswered, new_run_id, raised, resume_run, steady
 from orchestrator.squad import Squad
 from orchestrator.work import Ask
 
@@ -56,7 +55,7 @@ async def fork_run(
     max_cost_usd: float | None = None,
     timeout_s: float | None = None,
     ask: Ask = leave_unanswered,
-    clock: Callable[[], float] = time.time,
+    clock: Callable[[], float] | None = None,
     state: Path | None = None,
 ) -> AsyncIterator[Run]:
     """Begin a new run that shares the record of `source`, and drive it as `resume_run` does.
@@ -66,15 +65,12 @@ async def fork_run(
     Caps that are not given are those of `source`; what it spent counts in none of them. Raises what `edit_of_run` and
     `resume_run` raise, and `RunExists`.
     """
+    clock = clock or steady()
     was, past, now = await journal.about(source), await journal.events(source), clock()
     folder = None if out is None else Path(out)
     plan = squad.plan({**inputs_for(squad, was), **(inputs or {})}, tools=builtin(folder))
-    caps = {"max_cost_usd": max_cost_usd, "timeout_s": timeout_s}
-    options = {
-        **was.options,
-        **{cap: value for cap, value in caps.items() if value is not None},
-        "out": None if folder is None else str(folder.absolute()),
-    }
+    options = raised(was.options, max_cost_usd, timeout_s)
+    options["out"] = None if folder is None else str(folder.absolute())
     about = about_of(squad, plan, options, now)
     edit = edit_of(was, past, plan, about, start)
     name, shown = run_id or new_run_id(plan.name, now), None if folder is None else str(folder)

@@ -125,7 +125,7 @@ async def open_run(
     max_cost_usd: float | None = None,
     timeout_s: float | None = None,
     ask: Ask = leave_unanswered,
-    clock: Callable[[], float] = time.time,
+    clock: Callable[[], float] | None = None,
     journal: Journal | None = None,
     state: Path | None = None,
     notify: Emit = ignore,
@@ -141,8 +141,9 @@ async def open_run(
     Leaving the block early cancels the run.
     """
     folder = None if out is None else Path(out)
+    clock = clock or steady()
     given = squad.plan(inputs, tools=builtin(folder))
-    plan = capped(given, max_cost_usd, timeout_s)
+    plan = capped(given, {"max_cost_usd": max_cost_usd, "timeout_s": timeout_s})
     setting = _Setting(run_id or new_run_id(plan.name, clock()), journal or MemoryJournal(), ask, clock, folder)
     async with _providers(squad, plan, manager, environ, offline, state, notify) as (complete, stub):
         _prepare(plan, folder)
@@ -167,7 +168,7 @@ async def resume_run(
     max_cost_usd: float | None = None,
     timeout_s: float | None = None,
     ask: Ask = leave_unanswered,
-    clock: Callable[[], float] = time.time,
+    clock: Callable[[], float] | None = None,
     state: Path | None = None,
     edited: bool = False,
     notify: Emit = ignore,
@@ -180,6 +181,7 @@ async def resume_run(
     tells before what that is. Raises `RunNotFound`, `RunOver`, `RunCancelled`, `RunBusy` where another process drives
     the run, and `RunChanged` where the squad differs in more than its limits and is not said to be edited.
     """
+    clock = clock or steady()
     about = await journal.about(run_id)
     async with journal.driving(run_id):
         past = past_of(await journal.events(run_id))
@@ -187,8 +189,7 @@ async def resume_run(
             raise RunOver(run_id, str(past.status))
         if await journal.cancel_requested(run_id):
             raise RunCancelled(f"the run {run_id} was cancelled")
-        caps = {"max_cost_usd": max_cost_usd, "timeout_s": timeout_s}
-        options = {**about.options, **{name: cap for name, cap in caps.items() if cap is not None}}
+        options = raised(about.options, max_cost_usd, timeout_s)
         folder = None if options.get("out") is None else Path(options["out"])
         given = squad.plan(inputs_for(squad, about) if edited else about.inputs, tools=builtin(folder))
         differing = changed(about.parts, parts_of(given))
@@ -196,7 +197,7 @@ async def resume_run(
             raise RunChanged(run_id, differing)
         if past.is_over and not differing:
             raise RunOver(run_id, str(past.status))
-        plan = capped(given, options.get("max_cost_usd"), options.get("timeout_s"))
+        plan = capped(given, options)
         stub = bool(options.get("stub"))
         async with _providers(squad, plan, manager, environ, stub, state, notify) as (complete, stub):
             _prepare(plan, folder)
@@ -309,6 +310,12 @@ def run_sync(squad: Squad, **options: Any) -> RunResult:
     return anyio.run(go)
 
 
+def steady() -> Callable[[], float]:
+    """Return a clock of epoch seconds that goes on evenly: to set the machine's clock spends nobody's time budget."""
+    began = time.time() - time.monotonic()
+    return lambda: began + time.monotonic()
+
+
 def new_run_id(name: str, now: float) -> str:
     """Return an id that sorts by time, is safe as a folder's name, and does not repeat."""
     safe = re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-")[:40] or "run"
@@ -363,14 +370,25 @@ async def _providers(
             yield Rereading(opened, squad.routing_file, squad.routing_now, environ), stub
 
 
-def capped(plan: Plan, max_cost_usd: float | None, timeout_s: float | None) -> Plan:
-    """Return the plan under the caller's own caps too: the lower one holds."""
-    if max_cost_usd is None and timeout_s is None:
+def raised(options: Mapping[str, Any], max_cost_usd: float | None, timeout_s: float | None) -> dict[str, Any]:
+    """Return a run's options with caps that were given to go on with it: they hold instead of any other, the squad's
+    own ones too."""
+    caps = {"max_cost_usd": max_cost_usd, "timeout_s": timeout_s}
+    given = {name: cap for name, cap in caps.items() if cap is not None}
+    instead = sorted({*options.get("instead", ()), *given})
+    return {**options, **given, **({"instead": instead} if instead else {})}
+
+
+def capped(plan: Plan, options: Mapping[str, Any]) -> Plan:
+    """Return the plan under the caller's own caps too: the lower one holds, but for one that was given `instead`."""
+    own, instead = plan.budget or Budget(), options.get("instead", ())
+    max_cost_usd, max_time = options.get("max_cost_usd"), options.get("timeout_s")
+    max_cost = None if max_cost_usd is None else round(max_cost_usd * 1e6)
+    if max_cost is None and max_time is None:
         return plan
-    own = plan.budget or Budget()
-    cost = None if max_cost_usd is None else round(max_cost_usd * 1e6)
-    lowest = replace(own, max_cost=_lower(own.max_cost, cost), max_time=_lower(own.max_time, timeout_s))
-    return replace(plan, budget=lowest)
+    cost = max_cost if "max_cost_usd" in instead else _lower(own.max_cost, max_cost)
+    time_s = max_time if "timeout_s" in instead else _lower(own.max_time, max_time)
+    return replace(plan, budget=replace(own, max_cost=cost, max_time=time_s))
 
 
 def _lower(one: Any, other: Any) -> Any:

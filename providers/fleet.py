@@ -36,6 +36,7 @@ class Standing:
         "candidate",
         "faults",
         "headroom",
+        "held_from",
         "held_until",
         "held_why",
         "in_flight",
@@ -48,7 +49,7 @@ class Standing:
         self.name = candidate.name
         self.account = (candidate.provider.name, candidate.key)
         self.breaker: Breaker = CLOSED
-        self.held_until = 0.0
+        self.held_from = self.held_until = 0.0
         self.held_why = ""
         self.in_flight = 0
         self.track = Track()
@@ -365,7 +366,7 @@ class Fleet:
         elif isinstance(error, QuotaSpent) and error.money:
             self.shut[standing.account] = "no money is left there"
         if (until := hold_until(error, now)) is not None:
-            standing.held_until, standing.held_why = until, type(error).__name__
+            standing.held_from, standing.held_until, standing.held_why = now, until, type(error).__name__
         if trips_breaker(error, elapsed, self.policy.timeouts):
             enough = standing.track.row_of_an_outage(standing.breaker.faults)
             standing.breaker = standing.breaker.failed(now, error.retry_at or 0.0, enough)

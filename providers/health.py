@@ -42,6 +42,8 @@ NOMINAL_TOKENS = 256
 FIRST_AS_TOKENS = 64
 """What the time to the first token is worth in tokens, where only the whole was measured."""
 MEAN_SHARE = 0.1
+SET_BACK_S = 60.0
+"""A clock that goes back by less is being adjusted."""
 NEGLIGIBLE = 0.02
 """An error rate that is none. A single fault costs the first place for half a minute."""
 
@@ -64,17 +66,18 @@ class Breaker:
     probing: bool = False
     room: int | None = None
     """None: any number."""
+    opened_at: float = 0.0
 
     def state(self, now: float) -> State:
         if self.open_until is None:
             return "closed" if self.room is None else "recovering"
-        return "open" if now < self.open_until else "half-open"
+        return "open" if now < self.open_until and not set_back(now, self.opened_at) else "half-open"
 
     def admits(self, now: float, in_flight: int = 0) -> bool:
         """Whether one more attempt may go out beside those `in_flight`."""
         if self.open_until is None:
             return self.room is None or in_flight < self.room
-        return now >= self.open_until and not self.probing
+        return self.state(now) == "half-open" and not self.probing
 
     def started(self) -> Breaker:
         """Return the breaker after an attempt that it admitted went out: the probe, where it is half-open."""
@@ -102,10 +105,15 @@ class Breaker:
         if state == "closed" and faults < enough:
             return replace(self, faults=faults)
         rest = min(LONGEST_REST_S, FIRST_REST_S * 2.0 ** min(self.trips, 16))
-        return Breaker(faults, self.trips + 1, max(now + rest, not_before))
+        return Breaker(faults, self.trips + 1, max(now + rest, not_before), opened_at=now)
 
 
 CLOSED = Breaker()
+
+
+def set_back(now: float, began: float) -> bool:
+    """Whether the clock was set back since `began`: what lasts until an instant would last for as long too much."""
+    return now < began - SET_BACK_S
 
 
 class Track:

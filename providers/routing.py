@@ -18,7 +18,7 @@ from providers.contest import expected_output as expected_output
 from providers.errors import AllAttemptsFailed, ContextTooLong, Declined, NoRoute, ProviderError, Recovery
 from providers.fleet import Fleet as Fleet
 from providers.fleet import Standing
-from providers.health import CLOSED, pace_of
+from providers.health import CLOSED, pace_of, set_back
 from providers.messages import Ability, Request, Response
 from providers.policy import Policy, Timeouts
 from providers.scoring import Contest, ordered
@@ -182,7 +182,7 @@ def _obstacle(fleet: Fleet, standing: Standing, now: float, back: float, tokens:
     if fleet.barred and (why := fleet.barred.get(standing.account[0])):
         return inf, why
     until, reason = back, "asked before in this turn"
-    if standing.held_until > until:
+    if standing.held_until > until and not set_back(now, standing.held_from):
         until, reason = standing.held_until, f"held after {standing.held_why}"
     blocked = standing.blocked_until(now, tokens)
     if blocked is not None and blocked[0] > until:
@@ -191,7 +191,7 @@ def _obstacle(fleet: Fleet, standing: Standing, now: float, back: float, tokens:
     if breaker is not CLOSED and not breaker.admits(now, standing.in_flight):
         # With a probe out, or few calls let through after it, the end is unknown: those who wait look again soon.
         rest = now + PROBE_POLL_S
-        if breaker.open_until is not None and now < breaker.open_until:
+        if breaker.open_until is not None and breaker.state(now) == "open":
             rest = breaker.open_until
         if rest > until:
             until, reason = rest, f"its breaker is {breaker.state(now)}"

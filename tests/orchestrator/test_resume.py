@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -189,6 +190,23 @@ async def test_time_at_work_counts_and_time_in_between_does_not() -> None:
     result, _ = await go_on(given, journal, Answers(answer), **options)
     assert (result.status, result.tasks["a"]) == ("stopped", "ok")
     assert round(anyio.current_time() - began) == 20
+
+
+@pytest.mark.parametrize("jump", [86_400.0, -86_400.0])
+async def test_to_set_the_clock_spends_no_time_and_takes_no_event_back(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch, jump: float
+) -> None:
+    real = time.time
+
+    def answer(agent: str, request: Request) -> str:
+        monkeypatch.setattr(time, "time", lambda: real() + jump)
+        return "done"
+
+    given = squad({"a": "x", "b": {"agent": "ann", "description": "y", "needs": ["a"]}}, budget={"max_time": "1h"})
+    assert (await begin(given, journal, Answers(answer))).status == "done"
+    stamps = [event.at for event in await journal.events("r")]
+    assert stamps == sorted(stamps)
+    assert stamps[-1] - stamps[0] < 3600
 
 
 GATED = {

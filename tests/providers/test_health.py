@@ -81,6 +81,12 @@ def test_a_probe_that_answers_lets_a_few_through_and_each_answer_twice_as_many()
     assert rooms == [2, 4, 8, 16, 32]
 
 
+def test_a_clock_that_is_set_back_does_not_keep_it_open():
+    breaker = tripped(100_000.0)
+    assert breaker.state(100_001.0) == "open"
+    assert breaker.state(13_600.0) == "half-open"
+
+
 def test_a_fault_on_the_way_back_opens_it_for_twice_as_long():
     back = tripped(0.0).started().succeeded().succeeded()
     assert back.failed(100.0).open_until == 100.0 + 2 * FIRST_REST_S

@@ -277,6 +277,12 @@ class TestFilter:
         crowd.reopen("c")
         assert names(choose(crowd, ask(), NOW + 1e9)) == ("a/m", "b/m", "c/m", "c/n", "d/m")
 
+    def test_a_clock_that_is_set_back_holds_nobody(self):
+        crowd = fleet("a/m")
+        crowd.ended("a/m", RateLimited("x", retry_at=NOW + 5), NOW, 0.1)
+        assert isinstance(choose(crowd, ask(), NOW + 1), Hold)
+        assert names(choose(crowd, ask(), NOW - 86_400)) == ("a/m",)
+
     def test_another_key_of_the_same_provider_is_another_account(self):
         crowd = Fleet([candidate("a/m", key="k1"), candidate("a/n", key="k2")], Policy({"worker": ("a/*",)}))
         crowd.ended("a/m", AuthFailed("x"), NOW, 0.1)
