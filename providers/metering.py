@@ -28,6 +28,9 @@ SCARCE = 0.1
 """Under which share a provider's own limits are news to whoever chooses."""
 NEWS_S = 60.0
 """For how long they are."""
+AT_ONCE = 8
+"""How many attempts at one candidate may stand before the ledger. Of a crowd that wakes for one place, most learn from
+the first that it is gone, and need not go there."""
 LATE_S = 30.0
 """How long after its deadline an attempt may still be booked before its lease expires."""
 BOOK_S = 2.0
@@ -45,6 +48,7 @@ class Metering:
         self.alarm: Emit = ignore
         self._budget = fleet.policy.budget
         self._bound: dict[str, tuple[Candidate, Allowance | None]] = {}
+        self._doors: dict[str, anyio.Semaphore] = {}
         self._told: dict[str, int] = {}
         """Marks that are known to be taken, with the number of their day."""
 
@@ -81,7 +85,12 @@ class Metering:
         asked = held.bound.call(candidate, Usage(input=tokens), now)
         held.amounts = expected(held.bound, asked, held.bound.call(candidate, whole, now))
         try:
-            refused = await self.ledger.reserve(held.amounts, held.lease, now, effect.timeouts.total + LATE_S)
+            async with self._door(candidate):
+                if self._is_blocked(candidate, tokens):
+                    return None
+                refused = await self.ledger.reserve(
+                    held.amounts, held.lease, self.clock(), effect.timeouts.total + LATE_S
+                )
         except BaseException:
             await held.close()  # the ledger may have done it all the same
             raise
@@ -95,6 +104,16 @@ class Metering:
         if cap is not None and not is_held and until < inf:
             await self.watch([cap], emit, used_up=True)
         return None
+
+    def _door(self, candidate: Candidate) -> anyio.Semaphore:
+        door = self._doors.get(candidate.name)
+        if door is None:
+            door = self._doors[candidate.name] = anyio.Semaphore(AT_ONCE, fast_acquire=True)
+        return door
+
+    def _is_blocked(self, candidate: Candidate, tokens: int) -> bool:
+        standing = self.standing(candidate)
+        return standing is not None and standing.blocked_until(self.clock(), tokens) is not None
 
     def _block(self, candidate: Candidate, until: float, why: str, tokens: int = 0) -> None:
         if (standing := self.standing(candidate)) is not None:
@@ -161,10 +180,12 @@ class Held:
             self._hint(error, said, now)
         if self.bound is None:
             return
-        call = self.bound.call(self.candidate, billed(self.tokens, response, heard), now)
-        if response is not None and response.cost is not None:
-            call = replace(call, cost=response.cost)
-        booked = came_to(self.bound, self.amounts, ending(error, answered=response is not None), call)
+        told = response if response is not None else error
+        call = self.bound.call(self.candidate, billed(self.tokens, told, heard), now)
+        if told is not None and told.cost is not None:
+            call = replace(call, cost=told.cost)
+        answered = told is not None and told.usage is not None
+        booked = came_to(self.bound, self.amounts, ending(error, answered=answered), call)
         with anyio.move_on_after(BOOK_S, shield=True):
             await self._metering.ledger.settle(booked, self.lease, now)
             await self._observe(self.bound, error, said, now)

@@ -17,6 +17,8 @@ PREFIX = "{squad-quota}:"
 """Of every key. The braces keep all counts on one node of a cluster: a call's limits are reserved together."""
 TIMEOUT_S = 1.0
 """How long to wait for an answer, or a connection. A server that is slower than that counts as down."""
+CONNECTIONS = 16
+"""The server does one thing at a time: more of them wait there instead of here."""
 KEEP_S = 120.0
 
 
@@ -27,10 +29,24 @@ class RedisLedger:
     """
 
     def __init__(self, url: str, *, prefix: str = PREFIX, own_clock: bool = False) -> None:
-        from redis.asyncio import Redis
+        from redis.asyncio import BlockingConnectionPool, Redis
+        from redis.asyncio.retry import Retry
+        from redis.backoff import NoBackoff
+        from redis.exceptions import ConnectionError as Disconnected
 
         script = (resources.files("providers.ledger") / "redis.lua").read_text("utf-8")
-        self._client: Any = Redis.from_url(url, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S)
+        # One that does not block fails where many ask at once, and a crowd would take that for an outage.
+        pool = BlockingConnectionPool.from_url(
+            url,
+            max_connections=CONNECTIONS,
+            timeout=TIMEOUT_S,
+            socket_timeout=TIMEOUT_S,
+            socket_connect_timeout=TIMEOUT_S,
+            # Once, at once: a connection that the server has let go of since is no outage. To hold a lease twice is
+            # harmless, and to book twice errs to the safe side.
+            retry=Retry(NoBackoff(), 1, (Disconnected,)),
+        )
+        self._client: Any = Redis.from_pool(pool)
         self._script: Any = self._client.register_script(script)
         self._prefix, self._own_clock = prefix, own_clock
         self._ahead = 0.0

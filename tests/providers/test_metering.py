@@ -25,8 +25,10 @@ from providers.errors import (
     Unreachable,
 )
 from providers.events import AttemptStarted, RouteChosen, WaitingForProvider
+from providers.ledger.memory import MemoryLedger
 from providers.ledger.sqlite import SqliteLedger
 from providers.messages import FinishReason, Needs, Request, Response, TextDelta, Usage, assistant, user
+from providers.metering import AT_ONCE
 from providers.policy import Policy
 from providers.router import ProviderManager
 
@@ -306,6 +308,30 @@ class TestWhenALimitIsReached:
                 tasks.start_soon(caller, number)
         assert net.violations == 0
         assert len(done) >= 0.95 * 60 * 10
+
+    async def test_a_crowd_that_waits_for_one_place_does_not_all_go_to_the_ledger_for_it(self):
+        class Far(MemoryLedger):
+            asked = 0
+
+            async def reserve(self, amounts, lease, now, ttl):
+                self.asked += 1
+                await anyio.sleep(0.1)
+                return await super().reserve(amounts, lease, now, ttl)
+
+        one, seconds = candidate("a", Limit("requests", 1, 1, kind="fixed")), 10
+        router, ledger = manager(Net(), one), Far()
+        router.metering.ledger = ledger
+        done = []
+
+        async def caller():
+            with suppress(NoRoute):
+                done.append(await router.complete(ask(seconds)))
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(300):
+                tasks.start_soon(caller)
+        assert len(done) == seconds
+        assert ledger.asked <= (AT_ONCE + 1) * (seconds + 1)
 
     async def test_a_policy_adopted_meanwhile_brings_its_own_limits(self):
         router = manager(Net(), candidate("a", Limit("requests", 1, 86400)))

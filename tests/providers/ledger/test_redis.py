@@ -43,6 +43,27 @@ async def test_a_day_is_the_servers_day(shared_redis, error_s):
     await ledger.aclose()
 
 
+async def test_a_crowd_that_asks_at_once_is_no_outage(shared_redis):
+    meter, ledger = Meter("crowd", 1000, Rolling(3600)), RedisLedger(shared_redis.url)
+    async with anyio.create_task_group() as tasks:
+        for number in range(500):
+            tasks.start_soon(ledger.reserve, [(meter, 1)], f"{number}", time.time(), 60)
+    assert (await ledger.usage([meter], time.time()))[0].used == 500
+    await ledger.aclose()
+
+
+async def test_connections_that_the_server_has_let_go_of_are_no_outage(redis_server):
+    meter, ledger = Meter("idle", 1000, Rolling(3600)), RedisLedger(redis_server.url)
+    for _round in range(2):
+        async with anyio.create_task_group() as tasks:
+            for _ in range(40):  # on all of its connections
+                tasks.start_soon(ledger.spend, [(meter, 1)], time.time())
+        redis_server.kill()
+        redis_server.start()
+    assert (await ledger.usage([meter], time.time()))[0].used == 0
+    await ledger.aclose()
+
+
 async def test_keys_are_gone_when_they_cannot_matter_any_more(shared_redis):
     from redis.asyncio import Redis
 
