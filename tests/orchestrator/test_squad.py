@@ -135,7 +135,7 @@ def test_the_stub_can_call_every_tool_and_somebody_who_is_left_out_none(tmp_path
     (tmp_path / "routing.yaml").write_text(ROUTING)
     (tmp_path / "hands.yaml").write_text(HANDS % "offline: always")
     Squad.from_file(tmp_path / "hands.yaml", routing=tmp_path / "routing.yaml")
-    (tmp_path / "routing.yaml").write_text(f"{ROUTING}environment: production\nonly: {{production: [cerebras]}}\n")
+    (tmp_path / "routing.yaml").write_text(f"{ROUTING}environment: production\nonly: {{production: [lab, cerebras]}}\n")
     (tmp_path / "hands.yaml").write_text(HANDS % "")
-    with pytest.raises(PlanError, match="lab/mute not for production: only cerebras may be asked there"):
+    with pytest.raises(PlanError, match="gpt-oss-20b not for production: only lab, cerebras may be asked there"):
         Squad.from_file(tmp_path / "hands.yaml", routing=tmp_path / "routing.yaml")
