@@ -105,7 +105,8 @@ class Exchange:
         ms = (turn.clock() - self._began) * 1000
         bill = None
         if how != "ok" or self._held is not None:
-            bill = self._bill(candidate, response, heard, lost=how == "cancelled" and self.body is not None)
+            lost = how == "cancelled" and self.body is not None
+            bill = self._bill(candidate, error, response, heard, lost=lost)
         if self._held is not None:
             self._book(bill)
         if self._allowed is not None:
@@ -127,13 +128,14 @@ class Exchange:
             turn.emit(AttemptEnded(self._effect.number, *ended))
 
     def _bill(
-        self, candidate: Candidate, response: Response | None, heard: int, *, lost: bool
+        self, candidate: Candidate, error: ProviderError | None, response: Response | None, heard: int, *, lost: bool
     ) -> tuple[Usage, int | None] | None:
         """Return what the attempt is taken to be billed for and what that costs, None where it is nothing."""
-        if response is None and not heard and not lost:
+        told = response if response is not None else error
+        if response is None and not heard and not lost and (error is None or error.usage is None):
             return None
-        usage = billed(self._tokens or self._turn.fleet.demands(self._turn.request)[0], response, heard)
-        known = response.cost if response is not None else None
+        usage = billed(self._tokens or self._turn.fleet.demands(self._turn.request)[0], told, heard)
+        known = told.cost if told is not None else None
         return usage, cost_of(candidate, usage, self._turn.clock()) if known is None else known
 
     def _book(self, bill: tuple[Usage, int | None] | None) -> None:
@@ -144,12 +146,12 @@ class Exchange:
             held.settle(bill[1] or 0, bill[0].total)
 
 
-def billed(tokens: int, response: Response | None, heard: int) -> Usage:
+def billed(tokens: int, told: Response | ProviderError | None, heard: int) -> Usage:
     """Return what a call of about `tokens` used: the provider's figures, else what was said and heard."""
-    if response is not None and response.usage.total:
-        return response.usage
+    if told is not None and told.usage is not None and told.usage.total:
+        return told.usage
     # Not said: a broken stream, or a vendor that sends no usage.
-    return Usage(input=tokens, output=estimate_tokens(response.text) if response is not None else heard)
+    return Usage(input=tokens, output=estimate_tokens(told.text) if isinstance(told, Response) else heard)
 
 
 def check(response: Response) -> None:

@@ -31,6 +31,8 @@ from enum import StrEnum
 from math import ceil
 from typing import ClassVar, Literal, Self
 
+from providers.messages import Usage
+
 
 class Recovery(StrEnum):
     AGAIN = "again"
@@ -60,7 +62,11 @@ SHORTEST_HIDDEN = 4
 
 
 class ProviderError(Exception):
-    """One attempt failed. `provider` and `model` are set by the router, `retry_at` (epoch seconds UTC) where known."""
+    """One attempt failed. `provider` and `model` are set by the router, `retry_at` (epoch seconds UTC) where known.
+
+    `usage` is what the provider says it billed for an answer that would not do, and `cost` (micro-USD) what that came
+    to. None: it does not say.
+    """
 
     recovery: ClassVar[Recovery] = Recovery.ELSEWHERE
     fault: ClassVar[Fault] = Fault.PROVIDER
@@ -72,10 +78,17 @@ class ProviderError(Exception):
         self.retry_at = retry_at
         self.provider = ""
         self.model = ""
+        self.usage: Usage | None = None
+        self.cost: int | None = None
 
     def of(self, provider: str, model: str) -> Self:
         """Set whose failure it is, and return itself."""
         self.provider, self.model = provider, model
+        return self
+
+    def billed(self, usage: Usage | None, cost: int | None) -> Self:
+        """Set what was billed all the same, and return itself."""
+        self.usage, self.cost = usage, cost
         return self
 
     def hide(self, secret: str) -> None:

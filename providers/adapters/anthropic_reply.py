@@ -166,7 +166,8 @@ class Answer:
             parts = [part for part in parts if not isinstance(part, ToolCall)]
         called = any(isinstance(part, ToolCall) for part in parts)
         if not called and not any(isinstance(part, Text) and part.text.strip() for part in parts):
-            raise self._nothing(finish, thought=bool(parts))
+            billed = self._usage()
+            raise self._nothing(finish, thought=bool(parts)).billed(billed, _cost(candidate.model.price, billed))
         if called and finish is FinishReason.STOP:
             finish = FinishReason.TOOL_CALLS
         usage = self._usage()

@@ -173,10 +173,14 @@ class Answer:
         """Return the answer, or raise what it amounts to: declined, failed, empty."""
         self._close()
         message = Message("assistant", tuple(self._parts))
-        finish = self._sound_finish(empty=not message.tool_calls and not message.text.strip())
+        usage = None if self._usage is None else _usage(mapping(self._usage, "usageMetadata"))
+        try:
+            finish = self._sound_finish(empty=not message.tool_calls and not message.text.strip())
+        except ProviderError as error:
+            error.billed(usage, self._cost(usage))
+            raise
         if finish is FinishReason.STOP and message.tool_calls:  # the dialect's word for both
             finish = FinishReason.TOOL_CALLS
-        usage = None if self._usage is None else _usage(mapping(self._usage, "usageMetadata"))
         return Response(
             message=message,
             finish=finish,

@@ -17,7 +17,7 @@ from providers.adapters.openai_errors import error_in
 from providers.adapters.openai_thought import details_in, part_thought, reasoning_in, sealed, text_of
 from providers.adapters.shapes import count, mapping, object_in, sequence, string, tool_call
 from providers.catalog import Candidate
-from providers.errors import BadReply, Declined, ServerFault
+from providers.errors import BadReply, Declined, ProviderError, ServerFault
 from providers.messages import (
     FinishReason,
     Message,
@@ -92,18 +92,9 @@ class Answer:
     def response(self, candidate: Candidate) -> Response:
         """Return the answer, or raise what it amounts to: declined, failed, empty."""
         text, reasoning = clean(self.text), clean(self.reasoning)
-        if self.refusal:
-            raise Declined(f"the model refuses: {cut(clean(self.refusal), 200)}", category="refusal")
-        if self.finish == "error":
-            raise ServerFault("the answer ended with finish_reason error")
-        empty = not self.calls and not text.strip()
-        if empty and self.finish == "content_filter":
-            raise Declined("a content filter withheld the answer", category="content_filter")
-        if empty:
-            why = f"finish_reason {cut(clean(self.finish), 40) or 'missing'}" + (
-                ", only reasoning" if reasoning else ""
-            )
-            raise BadReply(f"the answer is empty ({why})")
+        fault = self._fault(text, reasoning)
+        if fault is not None:
+            raise fault.billed(self.usage, self._cost(candidate))
         opaque = sealed(self.details)
         parts: list[Part] = [Reasoning(reasoning, opaque, candidate.provider.name)] if reasoning or opaque else []
         parts += [Text(text)] if text else []
@@ -116,6 +107,18 @@ class Answer:
             model=candidate.model.name,
             cost=self._cost(candidate),
         )
+
+    def _fault(self, text: str, reasoning: str) -> ProviderError | None:
+        if self.refusal:
+            return Declined(f"the model refuses: {cut(clean(self.refusal), 200)}", category="refusal")
+        if self.finish == "error":
+            return ServerFault("the answer ended with finish_reason error")
+        if self.calls or text.strip():
+            return None
+        if self.finish == "content_filter":
+            return Declined("a content filter withheld the answer", category="content_filter")
+        only = ", only reasoning" if reasoning else ""
+        return BadReply(f"the answer is empty (finish_reason {cut(clean(self.finish), 40) or 'missing'}{only})")
 
     def _finish(self) -> FinishReason:
         """Calls decide where the vendor's word is missing, unknown or `stop`, which some send with calls too."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from random import Random
 
@@ -9,9 +10,12 @@ import anyio
 import pytest
 
 from providers.adapters import HttpReply
+from providers.adapters.anthropic_messages import AnthropicMessages
+from providers.adapters.gemini import Gemini
+from providers.adapters.openai_chat import OpenAIChat
 from providers.allowance import caps_of
 from providers.catalog import Candidate, Limit, Model, Price, Provider
-from providers.errors import BadReply, NoRoute, StreamBroken
+from providers.errors import AllAttemptsFailed, BadReply, NoRoute, StreamBroken
 from providers.events import AttemptEnded, BudgetAlert, RouteChosen
 from providers.messages import FinishReason, Request, Response, Usage, assistant, user
 from providers.policy import Budget, Policy
@@ -32,16 +36,15 @@ def priced(name: str, price: Price | None = PRICE, *limits: Limit) -> Candidate:
     return Candidate(Provider(name, "test", name, None, {"m": model}, limits=limits), model, f"sk-{name}")
 
 
-def manager(net: Net, budget: Budget, *candidates: Candidate, ledger=None, **policy) -> ProviderManager:
+def manager(net: Net, budget: Budget, *candidates: Candidate, dialect=None, **policy) -> ProviderManager:
     names = tuple(each.name for each in candidates)
     return ProviderManager(
         candidates,
         Policy({"worker": names}, last_resort=(), budget=budget, **({"strategy": "chain"} | policy)),
-        adapters={"test": Dialect()},
+        adapters={"test": dialect or Dialect()},
         transport=net,
         clock=clock,
         rng=Random(4),
-        ledger=ledger,
     )
 
 
@@ -149,8 +152,7 @@ class TestAnUnknownPrice:
             def decode(self, *told):
                 return Response(assistant("hello"), FinishReason.STOP, Usage(20, output=10), cost=700)
 
-        asked = manager(Net(), Budget(1000, (), unknown_price="allow"), priced("unknown", None))
-        asked._access.remote["test"] = Telling()
+        asked = manager(Net(), Budget(1000, (), unknown_price="allow"), priced("unknown", None), dialect=Telling())
         for _ in range(2):
             await asked.complete(ASK)
         with pytest.raises(NoRoute, match="used up"):
@@ -212,3 +214,45 @@ class TestAlerts:
             for _ in range(15):
                 tasks.start_soon(lambda: asked.complete(ASK, emit=told.append))
         assert not [each for each in told if isinstance(each, BudgetAlert)]
+
+
+class TestAnswersThatWouldNotDo:
+    """What the dialects refuse is billed by the provider's own figures."""
+
+    @pytest.mark.parametrize(
+        ("dialect", "body"),
+        [
+            (
+                OpenAIChat(),
+                {
+                    "choices": [{"index": 0, "message": {"role": "assistant", "content": ""}, "finish_reason": "stop"}],
+                    "usage": {"prompt_tokens": 12, "completion_tokens": 7},
+                },
+            ),
+            (
+                AnthropicMessages(),
+                {"content": [], "stop_reason": "end_turn", "usage": {"input_tokens": 12, "output_tokens": 7}},
+            ),
+            (
+                Gemini(),
+                {
+                    "candidates": [{"content": {"parts": []}, "finishReason": "STOP"}],
+                    "usageMetadata": {"promptTokenCount": 12, "candidatesTokenCount": 7},
+                },
+            ),
+        ],
+        ids=["openai", "anthropic", "gemini"],
+    )
+    async def test_an_empty_answer_is_paid(self, dialect, body):
+        class Replying(Net):
+            async def send(self, *_, **__):
+                return HttpReply(200, {"content-type": "application/json"}, json.dumps(body).encode())
+
+        model = Model("m", 10_000, 1_000, price=PRICE)
+        row = Candidate(Provider("a", "test", "https://a.test/v1", None, {"m": model}), model, "sk-a")
+        asked, told = manager(Replying(), Budget(1_000_000, ()), row, dialect=dialect, attempts_per_turn=1), []
+        with pytest.raises(AllAttemptsFailed):
+            await asked.complete(ASK, emit=told.append)
+        (ended,) = [each for each in told if isinstance(each, AttemptEnded)]
+        assert (ended.error, ended.usage, ended.cost) == ("BadReply", Usage(12, output=7), 12 + 70)
+        assert await spent(asked) == [12 + 70]
