@@ -213,10 +213,14 @@ class ArtifactWritten:
 
 @dataclass(frozen=True, slots=True)
 class RoutingReread:
-    """The routing file changed. `error` says why what was read before still holds; None: the new one does."""
+    """The routing file changed. `error` says why what was read before still holds; None: the new one does.
+
+    `text` is the routing file's, for the journal alone: what was sent from then on can be made again.
+    """
 
     file: str
     error: str | None
+    text: str = field(default="", repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

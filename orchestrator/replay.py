@@ -5,16 +5,17 @@ Nobody is asked and nothing is written: artifacts are compared by their SHA-256.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from agents.tools import builtin
 from orchestrator.differing import Change, changes_between
+from orchestrator.events import RoutingReread
 from orchestrator.journal import About, Journal, JournalError
 from orchestrator.plan import Plan
 from orchestrator.player import Answers, Difference, Player, StepKey
 from orchestrator.recorded import Part, parts_of_record
-from orchestrator.runtime import capped
+from orchestrator.sources import with_routing
 from orchestrator.squad import Squad
 from providers.messages import Request
 
@@ -44,9 +45,17 @@ class Record:
 
     def plan(self, part: int, squad: Squad) -> Plan:
         """Return what `squad` makes of the inputs of a part. Raise `PlanError` where they do not fit."""
+        # The caller's own caps are left out: whether one was reached is recorded.
+        return squad.plan(self._about(part).inputs, tools=builtin(None))
+
+    def squads(self, part: int, functions: Functions = NONE) -> Iterator[Squad]:
+        """Yield the squad of a part, then what it became with each routing file that the run read on its way."""
+        yield self.squad(part, functions)
         about = self._about(part)
-        plan = squad.plan(about.inputs, tools=builtin(None))
-        return capped(plan, about.options.get("max_cost_usd"), about.options.get("timeout_s"))
+        for event in (place.event.data for one in self.parts for place in one.places):
+            if isinstance(event, RoutingReread) and event.text:
+                sources = with_routing(about.sources, event.file, event.text)
+                yield Squad.from_text(about.text, about.file, sources=sources, functions=functions)
 
     def _about(self, part: int) -> About:
         recorded = len(self.parts[part].before)

@@ -9,6 +9,7 @@ from typing import Any
 from orchestrator.environment import Environment
 from orchestrator.errors import SpecError
 from orchestrator.events import RoutingReread
+from orchestrator.yamltree import read_text
 from providers.catalog import Catalog
 from providers.errors import CatalogError
 from providers.events import Emit, ignore
@@ -33,7 +34,7 @@ class Rereading:
         read: Callable[[], tuple[Policy, Catalog]],
         environ: Mapping[str, str],
     ) -> None:
-        self._manager, self._read, self._environ = manager, read, environ
+        self._manager, self._read, self._environ, self._routing = manager, read, environ, file
         keys = environ.file if isinstance(environ, Environment) else None
         self._stamps = {each: _stamp(each) for each in (file, keys) if each is not None}
 
@@ -52,7 +53,15 @@ class Rereading:
         self._stamps |= changed
         error = next((f"{file} is gone" for file, stamp in changed.items() if stamp is None), None) or self._adopt()
         for file in changed:
-            emit(RoutingReread(str(file), error))
+            # Of the routing file alone: the other one holds keys.
+            text = self._text() if file == self._routing and error is None else ""
+            emit(RoutingReread(str(file), error, text))
+
+    def _text(self) -> str:
+        try:
+            return read_text(self._routing) if self._routing is not None else ""
+        except SpecError:  # gone again since it was adopted
+            return ""
 
     def _adopt(self) -> str | None:
         """Go on as the files say; return why not where they have mistakes."""

@@ -71,17 +71,21 @@ def attempts_of(record: Record) -> Iterator[Sent]:
 async def body_of(record: Record, sent: Sent, functions: Functions = NONE) -> bytes:
     """Return the body of the request that went out. Raise `OtherBytes` where its hash is not the recorded one."""
     request = await request_of(record, sent.part, sent.step, functions)
-    candidate = _candidate(record.squad(sent.part, functions).catalog, sent)
-    for body in _bodies(request, candidate):
-        if hashlib.sha256(body).hexdigest() == sent.sha256:
-            return body
+    found = [_candidate(squad.catalog, sent) for squad in record.squads(sent.part, functions)]
+    candidates = [candidate for candidate in found if candidate is not None]
+    if not candidates:
+        raise NotReplayable(f"neither this release nor the run's routing file knows the provider {sent.provider}")
+    for candidate in candidates:
+        for body in _bodies(request, candidate):
+            if hashlib.sha256(body).hexdigest() == sent.sha256:
+                return body
     raise OtherBytes(f"this release does not make the bytes that were sent: their SHA-256 was {sent.sha256}")
 
 
-def _candidate(catalog: Catalog, sent: Sent) -> Candidate:
+def _candidate(catalog: Catalog, sent: Sent) -> Candidate | None:
     row = catalog.providers.get(sent.provider)
     if row is None:
-        raise NotReplayable(f"neither this release nor the run's routing file knows the provider {sent.provider}")
+        return None
     if sent.model not in row.models:  # the environment named it
         row = catalog.serving(sent.provider, sent.model).providers[sent.provider]
     return Candidate(row, row.models[sent.model])

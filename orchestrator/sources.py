@@ -64,6 +64,11 @@ def routing_in(sources: Mapping[str, str]) -> Node | None:
     return next((mapping_in(text, name[len(ROUTING) :]) for name, text in _of(sources, ROUTING)), None)
 
 
+def with_routing(sources: Mapping[str, str], file: str, text: str) -> dict[str, str]:
+    """Return the sources with another routing file in place of theirs."""
+    return {name: said for name, said in sources.items() if not name.startswith(ROUTING)} | {ROUTING + file: text}
+
+
 def tools_in(sources: Mapping[str, str]) -> tuple[Tool, ...]:
     """Return the embedding program's tools as a model sees them. Calling one raises `ToolFault`."""
     return tuple(_shown(name[len(TOOL) :], json.loads(text)) for name, text in _of(sources, TOOL))

@@ -27,8 +27,9 @@ from orchestrator.export import copy_run, export_run
 from orchestrator.fork import fork_run
 from orchestrator.journal.memory import MemoryJournal
 from orchestrator.journal.sqlite import SqliteJournal
-from orchestrator.replay import Replay, replay
+from orchestrator.replay import Replay, read_record, replay
 from orchestrator.runtime import open_run, resume_run
+from orchestrator.sent import attempts_of, body_of
 from providers.errors import AllAttemptsFailed, RateLimited, ServerFault
 from providers.messages import FinishReason, Message, Request, Response, ToolCall, ToolSpec, Usage, system, user
 from tests.conftest import VIRTUAL
@@ -665,3 +666,37 @@ def test_a_resume_that_would_ask_otherwise_stops_with_the_step_that_does(tmp_pat
         asked = len(vendors.bodies)
     assert (ended.code, asked) == (1, 1)
     assert "read/try-1/turn-1/model (agent fay)" in ended.err
+
+
+async def test_bytes_are_made_again_by_the_routing_file_that_held_then(tmp_path: Path) -> None:
+    file, journal = tmp_path / "agent_routing.yaml", MemoryJournal()
+    model = {"context": 9000, "max_output": 900}
+
+    def write(cap: int) -> None:
+        row = {"dialect": "openai-chat", "base_url": vendors.root, "models": {"m": model}}
+        row["quirks"] = {"default_max_tokens": cap}
+        routing = {"tiers": {"worker": ["one/m"]}, "last_resort": [], "providers": {"one": row}}
+        file.write_text(yaml.safe_dump({"version": 1, **routing}), "utf-8")
+
+    async def swap(gate: GateOpened) -> GateAnswered:
+        write(777)
+        return GateAnswered(gate.task, "approve", "", "terminal")
+
+    gate = {"needs": ["a"], "approval": {"prompt": "Good?"}}
+    tasks = {"a": {"agent": "ann", "description": "x"}, "gate": gate}
+    tasks["b"] = {"agent": "ann", "needs": ["gate"], "description": "y"}
+    people = {"ann": {"persona": {"name": "Ann", "role": "Answers.", "tier": "worker"}}}
+    text = yaml.safe_dump({"version": 1, "name": "test", "agents": people, "tasks": tasks})
+    with Vendors().serving() as vendors:
+        write(55)
+        given = Squad.from_text(text, routing=file)
+        async with open_run(given, run_id="r", journal=journal, environ=KEYS, ask=swap) as run:
+            async for _ in run:
+                pass
+    assert run.result.status == "done"
+    file.unlink()
+    assert_equal(await replay(journal, "r"))
+    made = await read_record(journal, "r")
+    bodies = [await body_of(made, sent) for sent in attempts_of(made)]
+    assert bodies == [body for _, body in vendors.bodies]
+    assert [json.loads(body)["max_completion_tokens"] for body in bodies] == [55, 777]
