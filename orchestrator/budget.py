@@ -144,6 +144,13 @@ class Purse:
         now = self.clock()
         return min((a.seconds_left(now) for a in self.accounts), default=float("inf"))
 
+    def out_of_time(self) -> BudgetSpent:
+        """Return the failure of the account whose time is up first."""
+        now = self.clock()
+        first = min(self.accounts, key=lambda account: account.seconds_left(now))
+        limit = first.cap.max_time or 0
+        return BudgetSpent(first.name, "max_time", limit, limit, 0)
+
 
 def open_account(name: str, cap: Budget | None, now: float, paid: Iterable[Paid] = ()) -> Account | None:
     """Return an account that starts at `now` with what was `paid` already, None where there is no cap."""

@@ -330,7 +330,7 @@ def _at_tier(request: Request, tier: str) -> Request:
 
 @contextmanager
 def _time_limit(seconds: float | None, purse: Any, what: str) -> Iterator[None]:
-    """Fail what it surrounds with `TaskTimedOut` after `seconds`, or when the purse's own time is up."""
+    """Fail what it surrounds with `TaskTimedOut` after `seconds`, or with `BudgetSpent` when a budget's time is up."""
     left = purse.seconds_left() if purse is not None else math.inf
     limit = min(math.inf if seconds is None else seconds, left)
     if limit == math.inf:
@@ -339,7 +339,7 @@ def _time_limit(seconds: float | None, purse: Any, what: str) -> Iterator[None]:
     with anyio.move_on_after(limit) as scope:
         yield
     if scope.cancelled_caught:
-        raise TaskTimedOut(f"{what} took longer than {limit:g} s")
+        raise TaskTimedOut(f"{what} took longer than {limit:g} s") if limit < left else purse.out_of_time()
 
 
 def cause_of(error: BaseException) -> RetryCause | None:

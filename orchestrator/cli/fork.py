@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -77,7 +77,7 @@ async def _fork(order: Order) -> Exit:
     import time
 
     from orchestrator.fork import edit_of_run, fork_run
-    from orchestrator.runtime import new_run_id
+    from orchestrator.runtime import capped, new_run_id, raised
 
     settings, talk = order.settings, Talk(order.settings)
     async with open_record(settings, order.db) as journal:
@@ -111,9 +111,7 @@ async def _fork(order: Order) -> Exit:
                 state=settings.state_folder,
             )
 
-        old: Mapping[str, Any] = about.options
-        cost, seconds = order.max_cost or old.get("max_cost_usd"), order.timeout or old.get("timeout_s")
-        caps = caps_of(edit.plan, cost, seconds)
+        caps = caps_of(capped(edit.plan, raised(about.options, order.max_cost, order.timeout)))
         return await conduct(Manner(squad.file, order.approve, order.json, settings, caps, journal), opening, talk)
 
 

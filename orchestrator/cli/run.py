@@ -130,7 +130,7 @@ async def execute(order: Order, squad: Squad, plan: Plan, talk: Talk) -> Exit:
         return await conduct(manner, opening, talk)
 
 
-def caps_of(plan: Plan, max_cost: float | None, timeout: float | None) -> Caps:
+def caps_of(plan: Plan, max_cost: float | None = None, timeout: float | None = None) -> Caps:
     """Return the run's limits: the squad's own, or the command line's where those are lower."""
     own = plan.budget or Budget()
     cost = None if own.max_cost is None else own.max_cost / 1e6

@@ -130,7 +130,7 @@ async def _resume(
     as_json: bool,
 ) -> Exit:
     from orchestrator.journal import StepChanged
-    from orchestrator.runtime import resume_run
+    from orchestrator.runtime import capped, raised, resume_run
 
     talk = Talk(settings)
     async with open_record(settings, db) as journal:
@@ -155,8 +155,7 @@ async def _resume(
                 notify=telling(talk.warn),
             )
 
-        old = about.options
-        limits = caps_of(squad.outline(), cost or old.get("max_cost_usd"), seconds or old.get("timeout_s"))
+        limits = caps_of(capped(squad.outline(), raised(about.options, cost, seconds)))
         try:
             return await conduct(Manner(about.file, approve, as_json, settings, limits, journal), opening, talk)
         except (StepChanged, ExceptionGroup) as error:
