@@ -142,9 +142,9 @@ class Tally:
             return now
         oldest = self._at - self._reach
         for number in reversed(self._spent):
-            total += self._spent[number]
             if number < oldest:
                 break
+            total += self._spent[number]
             if total > limit:
                 return start(self.window, number + self._reach + 1)
         return now

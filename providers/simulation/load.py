@@ -19,7 +19,7 @@ from providers.messages import (
     assistant,
     user,
 )
-from providers.simulation.scenario import Load
+from providers.simulation.scenario import MOST_TOKENS, Load
 
 SIZES = 16
 """Of a load whose turns differ in size: so many quantiles are drawn from."""
@@ -62,7 +62,7 @@ def _kind(load: Load, size: float, number: int) -> Kind:
         abilities=load.abilities,
         deadline_s=load.deadline,
     )
-    wanted = max(TOKENS_PER_MESSAGE + 1, round(load.input_tokens * size))
+    wanted = min(max(TOKENS_PER_MESSAGE + 1, round(load.input_tokens * size)), MOST_TOKENS)
     text = "x" * ((wanted - TOKENS_PER_MESSAGE - 1) * BYTES_PER_TOKEN)  # so that the estimate is `wanted`
     output = max(1, min(round(load.output_tokens * size), load.max_output_tokens or 10**9))
     request = Request((user(text),), needs=needs, max_output_tokens=load.max_output_tokens)

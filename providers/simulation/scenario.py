@@ -15,6 +15,8 @@ from providers.policy import Policy
 
 EVERY = "*"
 """Stands for the providers that a scenario names nowhere else."""
+MOST_TOKENS = 2_000_000
+"""Of one turn's input: no model's context is larger."""
 MIDNIGHT = 1_795_132_800.0
 """2026-11-20T00:00:00Z."""
 Mode = Literal["refuses", "hangs", "errors"]

@@ -169,6 +169,8 @@ def _load_problems(shape: ScenarioShape) -> Iterator[Problem]:
             yield ("load", at), "has count, over and every: two of them make the third"
         elif load.count is None and not 1 <= _count(load) <= MOST_TURNS:
             yield ("load", at), f"comes to {_count(load):,} turns: 1 to {MOST_TURNS:,} are possible"
+    if (turns := sum(_count(load) * len(_who(load)) for load in shape.load)) > MOST_TURNS:
+        yield ("load",), f"comes to {turns:,} turns: up to {MOST_TURNS:,} are possible"
 
 
 def _claim_problems(shape: ScenarioShape) -> Iterator[Problem]:
@@ -210,7 +212,7 @@ def _loads(row: LoadShape) -> Iterator[Load]:
         )
 
 
-def _who(row: LoadShape) -> Iterable[tuple[str | None, str | None]]:
+def _who(row: LoadShape) -> Sequence[tuple[str | None, str | None]]:
     named = [*((agent, None) for agent in row.agents), *((None, persona) for persona in row.personas)]
     return named or [(None, None)]
 

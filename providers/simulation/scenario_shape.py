@@ -10,13 +10,13 @@ from pydantic import BeforeValidator, Field
 from providers.policy_file import Share
 from providers.quantities import parse_duration, parse_share
 from providers.rows import Duration, Shape
-from providers.simulation.scenario import MIDNIGHT, ErrorKind, Mode
+from providers.simulation.scenario import MIDNIGHT, MOST_TOKENS, ErrorKind, Mode
 
 MOST_TURNS = 10_000_000
 
 Seconds = Annotated[float, BeforeValidator(parse_duration)]
 Count = Annotated[int, Field(ge=1, le=MOST_TURNS)]
-Tokens = Annotated[int, Field(ge=1, le=10_000_000)]
+Tokens = Annotated[int, Field(ge=1, le=MOST_TOKENS)]
 Sigma = Annotated[float, Field(ge=0, le=3)]
 Keys = str | list[str | int]
 

@@ -35,6 +35,8 @@ def problems(**changes) -> dict[str, str]:
         ({"load": [{"count": 1, "over": "1s", "every": "1s"}]}, "load.0", "two of them make the third"),
         ({"load": [{"over": "1s", "every": "1h"}]}, "load.0", "comes to 0 turns"),
         ({"load": [{"over": "1000000d", "every": "1ms"}]}, "load.0", "turns: 1 to 10,000,000 are possible"),
+        ({"load": [{"count": 9_000_000, "agents": ["a", "b"]}]}, "load", "comes to 18,000,000 turns"),
+        ({"load": [{"count": 1, "input_tokens": 3_000_000}]}, "load.0.input_tokens", "less than or equal to 2000000"),
         ({"load": [{"count": 0}]}, "load.0.count", "greater than or equal to 1"),
         ({"load": [{"count": 1, "deadline": "soon"}]}, "load.0.deadline", "'soon' is no duration: write 500ms"),
         ({"load": [{"count": 1, "tier": "workers"}]}, "load.0.tier", "unknown tier 'workers': did you mean 'worker'?"),
