@@ -143,13 +143,17 @@ def _told(event: Mapping[str, Any]) -> Iterator[str]:
         case "attempt.ended":
             why = f": {event['error']}: {event['detail'] or ''}" if event["error"] else ""
             took = duration(event["ms"] / 1000)
-            yield f"  attempt {event['number']}: {candidate_of(event)}: {event['outcome']}{why} ({took})"
+            paid = f", billed {_billed(event)}" if event.get("usage") is not None else ""
+            yield f"  attempt {event['number']}: {candidate_of(event)}: {event['outcome']}{why} ({took}){paid}"
         case "waiting.for_provider":
             yield f"  waited {max(event['until'] - event['at'], 0):.0f} s: {event['reason']}"
         case "turn.ended":
-            usage = event["usage"]
-            tokens = f"{usage['input_tokens']:,} tokens in, {usage['output_tokens']:,} out"
-            yield f"  answered by {event['provider']}/{event['model']}: {tokens}, {usd(event['cost_usd'])}"
+            yield f"  answered by {event['provider']}/{event['model']}: {_billed(event)}"
+
+
+def _billed(event: Mapping[str, Any]) -> str:
+    usage = event["usage"]
+    return f"{usage['input_tokens']:,} tokens in, {usage['output_tokens']:,} out, {usd(event['cost_usd'])}"
 
 
 def _compared(contest: Contest) -> Iterator[str]:

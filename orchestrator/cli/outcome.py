@@ -71,6 +71,8 @@ def next_command(result: RunResult, progress: Progress, file: str, *, recorded: 
         return (
             f"{answer if recorded else ''}{again}{'' if recorded else ' on a terminal, or with --approve auto or deny'}"
         )
+    if result.status == "paused" and progress.out_of == "day":
+        return f"raise the day's budget in the routing file, or wait for another day, then {again}"
     if result.status == "paused":
         return f"raise the budget in {file}, or --max-cost and --timeout, then {again}"
     if result.status == "stopped":

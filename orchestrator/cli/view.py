@@ -73,6 +73,8 @@ class Progress:
     last_output: Any = None
     """What the task said that ended last; a person's answer is no output."""
     ended: float | None = None
+    out_of: str = ""
+    """The budget that was reached last: `squad`, `task build`, or that of the `day`."""
     attempt_errors: set[str | None] = field(default_factory=set)
 
     def apply(self, event: Document) -> Change | None:
@@ -217,6 +219,7 @@ class Progress:
         return Change(self._own(event).name, f"{event['choice']} by {event['by']}{comment}")
 
     def _on_budget_reached(self, event: Document) -> Change:
+        self.out_of = event["which"]
         return Change(event["which"], f"budget reached: {event['kind']}, so: {event['action']}", "warning")
 
     def _on_artifact_written(self, event: Document) -> None:
@@ -274,7 +277,9 @@ def alert_line(event: Document) -> str:
     kind, _, name = event["which"].partition(" ")
     of = "the day's budget" if kind == "day" else f"the day's budget for {name}"
     spent = f"{usd(event['spent_usd'])} of {usd(event['cap_usd'])}"
-    return f"{of} is used up: {spent}" if event["share"] == 1 else f"{event['share'] * 100:g}% of {of} is spent: {spent}"
+    return (
+        f"{of} is used up: {spent}" if event["share"] == 1 else f"{event['share'] * 100:g}% of {of} is spent: {spent}"
+    )
 
 
 def budget_line(progress: Progress, caps: Caps, now: float) -> str:

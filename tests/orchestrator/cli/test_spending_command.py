@@ -72,6 +72,7 @@ def test_a_run_that_meets_it_pauses_tells_of_it_and_goes_on_later(call, capped):
     assert next(e for e in events if e["type"] == "budget.reached")["which"] == "day"
     assert events[-1]["status"] == "paused"
     assert "the day's budget of $0.02 is used up until" in ended.err
+    assert "next: raise the day's budget in the routing file, or wait for another day, then" in ended.err
     assert call("runs", "resume", f"r{number}").code == Exit.LIMIT
     capped(1)
     assert call("runs", "resume", f"r{number}").code == 0
@@ -102,6 +103,14 @@ def test_spending_adds_up_what_runs_cost(call, capped):
     assert shown[1].split() == ["brief", "1", "0", "12", "7", "$0.0009"]
     assert "nothing was spent since 2999-01-01" in call("spending", "--since", "2999-01-01").err
     assert call("spending", "--timezone", "Mars/Base").code == Exit.USAGE
+
+
+def test_an_answer_that_would_not_do_is_paid_and_shown_where_it_was(call, capped, loopback):
+    capped(1, (loopback.url("ok"), loopback.url("empty", "ok")))
+    assert call("run", "squad.yaml", "--run-id", "r").code == 0
+    assert "57 tokens  $0.0029" in call("runs", "show", "r").out.splitlines()[0]
+    assert call("spending", "--by", "task").out.splitlines()[1].split() == ["research", "1", "1", "24", "14", "$0.0019"]
+    assert "(0.0 s), billed 12 tokens in, 7 out, $0.0009" in call("explain", "r", "research").out
 
 
 def test_what_nobody_knows_the_price_of_is_not_nothing(call, capped):

@@ -19,7 +19,7 @@ from orchestrator.events import (
     TaskStarted,
     to_json,
 )
-from providers.events import AttemptEnded, AttemptStarted, WaitingForProvider
+from providers.events import AttemptEnded, AttemptStarted, BudgetAlert, WaitingForProvider
 from providers.messages import FinishReason, Usage
 
 
@@ -152,4 +152,23 @@ def test_figures():
         "$0.0123",
         "$1.24",
         "$1,234.50",
+    ]
+
+
+def test_an_attempt_that_answered_nobody_but_was_billed_counts():
+    lost = AttemptEnded(1, "groq", "fast", "failed", "BadReply", "empty", 5.0, usage=Usage(10, output=5), cost=500)
+    progress, _ = fold(started("a"), ("a", TaskStarted("a", 1, "m")), ("a/try-1", lost), ("a/try-1", turn(1500)))
+    assert (progress.tokens, progress.cost) == (35, 0.002)
+    assert (progress.rows["a"].tokens, progress.rows["a"].cost) == (35, 0.002)
+
+
+def test_a_budget_alert_says_whose_budget_it_is():
+    _, lines = fold(
+        started("a"),
+        ("a", BudgetAlert("day", 0.5, 2_510_000, 5_000_000)),
+        ("a", BudgetAlert("provider openai", 1.0, 1_990_000, 2_000_000)),
+    )
+    assert lines == [
+        "day: 50% of the day's budget is spent: $2.51 of $5.00",
+        "provider openai: the day's budget for openai is used up: $1.99 of $2.00",
     ]
