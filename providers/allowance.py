@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -93,7 +92,7 @@ def allowance(candidate: Candidate, budget: Budget = NO_BUDGET, now: float = 0.0
     caps, refused = _caps(candidate, budget, now)
     if not kept and not caps and refused is None:
         return None
-    account = f"{provider.name}/{_fingerprint(candidate.key)}"
+    account = f"{provider.name}/{candidate.fingerprint}"
     limits = {meter.key: (limit, meter) for limit in kept for meter in [_meter(account, limit)]}
     hold = Meter(f"{account}/{model}/hold", 0.0, Fixed(HOLD_S), "held by the provider")
     return Allowance(tuple(limits.values()), hold, caps, refused)
@@ -130,11 +129,6 @@ def _cap(which: str, amount: int, budget: Budget) -> Cap:
     # Another amount is another cap: its shares are told anew.
     marks = ((share, Meter(f"{key}/{amount}/{share:g}", 1.0, day)) for share in budget.alert_at)
     return Cap(which, Meter(key, float(amount), day, label), tuple(marks))
-
-
-def _fingerprint(key: str | None) -> str:
-    """Return a name for an account from which its key cannot be found."""
-    return hashlib.sha256(f"account\0{key or ''}".encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
 
 def _meter(account: str, limit: Limit) -> Meter:

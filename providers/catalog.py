@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -194,6 +195,11 @@ class Candidate:
     def name(self) -> str:
         """The name that events use: `provider/model`, and for an account after the first `provider/model#2`."""
         return numbered(self.provider.full_name(self.model.name), self.account)
+
+    @property
+    def fingerprint(self) -> str:
+        """A name for the key from which it cannot be found: counts and standings go by it, on every machine."""
+        return hashlib.sha256(f"account\0{self.key or ''}".encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
 
 def numbered(name: str, account: int) -> str:

@@ -47,7 +47,7 @@ class Standing:
     def __init__(self, candidate: Candidate) -> None:
         self.candidate = candidate
         self.name = candidate.name
-        self.account = (candidate.provider.name, candidate.key)
+        self.account = (candidate.provider.name, candidate.fingerprint)
         self.breaker: Breaker = CLOSED
         self.held_from = self.held_until = 0.0
         self.held_why = ""
@@ -149,7 +149,7 @@ class Fleet:
     ) -> None:
         self.policy = policy
         self.standings: dict[str, Standing] = {}
-        self.shut: dict[tuple[str, str | None], str] = {}
+        self.shut: dict[tuple[str, str], str] = {}
         """Accounts that are not to be asked before an operator has acted, and why."""
         self.barred: Mapping[str, str] = {}
         """Providers that are not to be asked, and why."""

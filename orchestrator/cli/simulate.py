@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -14,7 +13,7 @@ import click
 from orchestrator.cli import app
 from orchestrator.cli.app import Settings, settings_of
 from orchestrator.cli.exits import Exit, Unusable
-from orchestrator.cli.given import load_scenario_file, load_squad, policy_over, split_inputs
+from orchestrator.cli.given import environment, load_scenario_file, load_squad, policy_over, split_inputs
 from orchestrator.cli.telling import Talk, print_json
 from orchestrator.errors import CannotWrite
 from orchestrator.kinds import kind_of_file
@@ -181,11 +180,12 @@ def _squad_case(file: str, policy: str, runs: Runs, settings: Settings) -> Case:
 
     squad = load_squad(file, settings if policy == OWN else settings._replace(routing=policy))
     plan = squad.plan(squad.coerce(split_inputs(runs.inputs))) if runs.inputs else squad.outline()
-    rules, catalog = with_environment(squad.policy, squad.catalog, os.environ)
+    environ = environment(settings)
+    rules, catalog = with_environment(squad.policy, squad.catalog, environ)
     if runs.all_providers:
         names = [name for name, row in catalog.providers.items() if not row.opt_in]
     else:
-        names = list(dict.fromkeys(candidate.provider.name for candidate in catalog.candidates(os.environ)))
+        names = list(dict.fromkeys(candidate.provider.name for candidate in catalog.candidates(environ)))
     if not names:
         hint = "set a key, or simulate with --all-providers as if every provider had one"
         raise Unusable("no provider is configured here, so nobody would answer", hint)

@@ -287,6 +287,7 @@ class TestFilter:
         crowd = Fleet([candidate("a/m", key="k1"), candidate("a/n", key="k2")], Policy({"worker": ("a/*",)}))
         crowd.ended("a/m", AuthFailed("x"), NOW, 0.1)
         assert names(choose(crowd, ask(), NOW)) == ("a/n",)
+        assert "k1" not in repr(crowd.shut)
 
     def test_hold_names_the_earliest_instant(self):
         crowd = fleet("a/m", "b/m")
