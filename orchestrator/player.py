@@ -115,11 +115,13 @@ class Player:
         self.artifacts: Mapping[str, str] = {}
         self._part, self._number, self._target = part, number, target
         self._plan, self._answers = _untimed(plan), answers
+        self._stopped_after = part.stopped_after
         self._over = anyio.Event()
         self._begun: set[str] = set()
         self._waiting: defaultdict[str, list[_Waiter]] = defaultdict(list)
         self._telling = False
-        self._capturing = False
+        self._captured: StepKey | None = None
+        """The step whose request is being made: what is said meanwhile does not count."""
 
     async def play(self) -> None:
         """Run the code until the part is over, or departs from the record."""
@@ -165,7 +167,7 @@ class Player:
 
     def _heard(self, event: Event) -> None:
         """Compare what was said with what was recorded."""
-        if self._capturing or self._over.is_set():
+        if self._captured is not None or self._over.is_set():
             return
         places = self._part.places
         if self.equal == len(places):
@@ -206,11 +208,13 @@ class Player:
             return
         self._telling = True
         places, begun = self._part.places, self._begun
-        while self.equal < len(places) and places[self.equal].step in begun and not self._over.is_set():
-            told = places[self.equal].event
-            self._recorder.record(told.task, told.data)
+        while self.equal < len(places) and not self._over.is_set():
+            place = places[self.equal]
+            if place.step not in begun and not place.is_chance:
+                break
+            self._recorder.record(place.event.task, place.event.data)
         self._telling = False
-        if (stopped := self._part.stopped_after) is not None and self.equal >= stopped:
+        if self._stopped_after is not None and self.equal >= self._stopped_after:
             self._driver.state.stop("cancelled")
         if self.equal < len(places):
             self._wake(places[self.equal])
@@ -347,8 +351,7 @@ class Player:
         """Take the request of the step that is looked for."""
         self.request = request
         if self._target is None:
-            assert self.difference is None
-            self._differ(None, None, self._changed, request)
+            self._differ(None, None, self._captured, request)
         self._over.set()
         await anyio.sleep_forever()
         raise AssertionError("it was cancelled")
@@ -363,19 +366,19 @@ class Player:
         step = self._answers.steps.get((path, key))
         changed = step is not None and step.request_hash != request_hash
         if changed or (path, key) == self._target:
-            return await self._captured((path, key), changed=changed)
+            return await self._capture((path, key), changed=changed)
         self._begun.add(key)
         waiter = await self._turn(path, (path, key))
         if waiter.error is not None:
             raise waiter.error
         return Recorded(waiter.result)
 
-    async def _captured(self, key: StepKey, *, changed: bool) -> Go:
+    async def _capture(self, key: StepKey, *, changed: bool) -> Go:
         """Let the step make its request, which goes no further than `complete`."""
         if changed and (self._target == key or not key[1].endswith("/model")):
             self._differ(None, None, key)
             await anyio.sleep_forever()
-        self._capturing, self._changed = True, key
+        self._captured = key
         return Go(1, "")
 
     async def end(self, *_: Any) -> None:

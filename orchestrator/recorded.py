@@ -58,6 +58,11 @@ class Place(NamedTuple):
         """Whether the state of the run alone brought it about."""
         return self.unit is None and isinstance(self.event.data, DECISIONS)
 
+    @property
+    def is_chance(self) -> bool:
+        """Whether it was only observed, outside of any step: nothing leads to it."""
+        return self.step is None and _happens_inside(self.event.data)
+
 
 @dataclass(slots=True)
 class Span:
@@ -107,6 +112,10 @@ def parts_of_record(events: Sequence[Event]) -> list[Part]:
         if part is not None:
             reader.read(event, part)
     return parts
+
+
+def _happens_inside(data: Any) -> bool:
+    return type(data).__module__ in INSIDE
 
 
 def _is_answer(place: Place) -> bool:
@@ -195,7 +204,7 @@ class _Reader:
                 return self.steps.get(path)
             case BudgetReached() if path != unit:
                 return self.steps.get(path)
-        return self.steps.get(path) if type(data).__module__ in INSIDE else None
+        return self.steps.get(path) if _happens_inside(data) else None
 
 
 # ---- what a step without a result raised

@@ -31,6 +31,7 @@ from orchestrator.replay import Replay, read_record, replay
 from orchestrator.runtime import open_run, resume_run
 from orchestrator.sent import attempts_of, body_of
 from providers.errors import AllAttemptsFailed, RateLimited, ServerFault
+from providers.events import LedgerLost, ignore
 from providers.messages import FinishReason, Message, Request, Response, ToolCall, ToolSpec, Usage, system, user
 from tests.conftest import VIRTUAL
 from tests.e2e.command import ROOT, orchestrator
@@ -350,6 +351,20 @@ async def test_an_edited_run_and_a_fork_of_it_replay() -> None:
         ended = await replay(journal, name)
         assert_equal(ended)
         assert ended.has_end
+
+
+async def test_news_that_came_when_its_turn_was_long_over_replays() -> None:
+    class Late(Answers):
+        tell: Any = None
+
+        async def complete(self, request: Request, *, emit: Any = ignore, **more: Any) -> Response:
+            if self.tell is not None:
+                self.tell(LedgerLost("down", 0.5))
+            self.tell = emit
+            return await super().complete(request, emit=emit, **more)
+
+    ended, _ = await record(squad({"a": "x", "b": {"agent": "bob", "needs": ["a"], "description": "y"}}), Late())
+    assert_equal(ended)
 
 
 # -- what differs
