@@ -141,7 +141,9 @@ class Progress:
 
     def _on_run_forked(self, event: Document) -> Change:
         self.tokens, self.cost = 0, 0.0
-        self.forked = f"from {event['source']}, which paid {usd(event['cost_usd'])} for {len(event['kept'])} tasks"
+        kept = len(event["kept"])
+        tasks = f"{kept} task{'' if kept == 1 else 's'}"
+        self.forked = f"from {event['source']}, which paid {usd(event['cost_usd'])} for {tasks}"
         return Change(self.run_id, f"forked {self.forked}")
 
     def _on_call_repeated(self, event: Document) -> Change:

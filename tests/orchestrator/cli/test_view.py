@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from agents.events import TurnEnded
 from orchestrator.cli.view import Caps, Progress, budget_line, duration, usd
 from orchestrator.events import (
@@ -11,7 +13,9 @@ from orchestrator.events import (
     Event,
     GateAnswered,
     GateOpened,
+    RunEdited,
     RunFinished,
+    RunForked,
     RunStarted,
     TaskEnded,
     TaskExpanded,
@@ -172,3 +176,36 @@ def test_a_budget_alert_says_whose_budget_it_is():
         "day: 50% of the day's budget is spent: $2.51 of $5.00",
         "provider openai: the day's budget for openai is used up: $1.99 of $2.00",
     ]
+
+
+def test_an_edit_renames_rows_and_empties_those_that_run_again():
+    progress, lines = fold(
+        started("a", "b", "c"),
+        ("a", TaskStarted("a", 1, "mary")),
+        ("a/try-1", turn(1500)),
+        ("a", TaskEnded("a", "ok", "done")),
+        ("b", TaskExpanded("b", ("x",), (1,))),
+        ("b[x]/try-1", turn(1500)),
+        (
+            "",
+            RunEdited(("z", "b", "d"), ("task b",), ("b",), ("c",), {"a": "z"}, {"b": 2}, ("b[x]/try-1/turn-1/model",)),
+        ),
+        ("b", TaskExpanded("b", ("x",), (1,))),
+        ("b[x]#2/try-1", turn(1500)),
+    )
+    assert [*progress.rows] == ["z", "b", "b[x]", "d"]
+    assert (progress.rows["z"].state, progress.rows["z"].cost) == ("ok", 0.0015)
+    assert progress.rows["b[x]"].cost == 0.0015, "what is void is no more in the row"
+    assert progress.cost == pytest.approx(0.0045), "but it was spent"
+    assert "r-1: edited: task b; runs again: b; was in flight: b[x]/try-1/turn-1/model" in lines
+
+
+def test_a_fork_begins_at_nothing_spent():
+    progress, lines = fold(
+        started("a", "b"),
+        ("a/try-1", turn(1500)),
+        ("", RunForked("r-0", ("a",), ("b",), (), Usage(10), 1500)),
+        ("b/try-1", turn(500)),
+    )
+    assert (progress.cost, progress.tokens) == (0.0005, 20)
+    assert lines == ["r-1: forked from r-0, which paid $0.0015 for 1 task"]
