@@ -13,7 +13,7 @@ import anyio
 import sniffio
 
 from providers.adapters.openai_chat import OpenAIChat
-from providers.catalog import Candidate, Limit, Model, Price, Provider
+from providers.catalog import Candidate, Limit, Model, Price, Provider, of_all_accounts
 from providers.events import Emit, ignore
 from providers.ledger.memory import MemoryLedger
 from providers.messages import Ability, Needs, Request, Response, Restarted, Resumed, TextDelta, user
@@ -95,7 +95,7 @@ class Lab:
     @asynccontextmanager
     async def manager(self, *candidates: Candidate, **policy: object) -> AsyncIterator[ProviderManager]:
         """Yield a manager that asks them in this order. Whatever happened, all reservations were ended once."""
-        names = tuple(dict.fromkeys(each.name for each in candidates))
+        names = tuple(dict.fromkeys(of_all_accounts(each.name) for each in candidates))
         given = {"strategy": "chain", "timeouts": QUICK, "last_resort": (), **policy}
         fast = sniffio.current_async_library() == "asyncio"
         async with AiohttpTransport() if fast else HttpxTransport() as transport:
