@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import fields, is_dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 from agents.tools import Tool
@@ -20,6 +21,7 @@ LEFT_OUT = frozenset({"budget", "timeout", "retry", "max_parallel", "position", 
 _EXPRESSION = re.compile(r"\$\{\{.*?\}\}", re.DOTALL)
 _TASK_READ = re.compile(r"""(?<![\w.])tasks\s*(?:\.\s*(\w+)|\[\s*(['"])(\w+)\2\s*\])""")
 NOTHING: Mapping[str, str] = {}
+_SCALARS = frozenset({str, int, float, bool, type(None)})
 
 
 def parts_of(plan: Plan) -> dict[str, str]:
@@ -41,17 +43,17 @@ def lineages_of(plan: Plan) -> dict[str, str]:
     made: dict[str, str] = {}
     agents = {name: _digest(agent) for name, agent in plan.agents.items()}
     for task in plan.tasks.values():
-        by_any_name = any(("tasks",) in text.names for text in _texts(task))
+        reads = {name for text in _texts(task) for name in text.names}
         made[task.id] = _digest(
             {
                 "task": _nameless(task, made),
                 "needs": sorted(made[need] for need in task.needs),
                 "agents": {name: agents[name] for name in doers_of(plan, task) if name in agents},
                 "conversations": [plan.conversations[name] for name in conversations_of(task)],
-                "inputs": {name: plan.inputs.get(name) for name in inputs_of(plan, task)},
+                "inputs": {name: plan.inputs.get(name) for name in _inputs(plan, reads)},
                 "history": plan.history,
                 # Who picks tasks by a name that is only known later reads their names, too.
-                "names": sorted(plan.tasks) if by_any_name else [],
+                "names": sorted(plan.tasks) if ("tasks",) in reads else [],
             }
         )
     return made
@@ -59,7 +61,11 @@ def lineages_of(plan: Plan) -> dict[str, str]:
 
 def inputs_of(plan: Plan, task: TaskPlan) -> set[str]:
     """Return the inputs that the task's expressions read."""
-    read = {name[:2] for text in _texts(task) for name in text.names if name[0] == "inputs"}
+    return _inputs(plan, {name for text in _texts(task) for name in text.names})
+
+
+def _inputs(plan: Plan, reads: Collection[tuple[str, ...]]) -> set[str]:
+    read = {name[:2] for name in reads if name[0] == "inputs"}
     return set(plan.inputs) if ("inputs",) in read else {name for _, name in read}
 
 
@@ -91,11 +97,14 @@ def _nameless(task: TaskPlan, lineages: Mapping[str, str]) -> Any:
 
 def _texts(value: Any) -> Iterator[Any]:
     """Yield the texts with expressions that stand in a plan's part."""
-    if hasattr(value, "names") and hasattr(value, "source"):
+    kind: Any = type(value)
+    if kind in _SCALARS:
+        return
+    if _is_text(kind):
         yield value
-    elif is_dataclass(value) and not isinstance(value, Tool):
-        for field in fields(value):
-            yield from _texts(getattr(value, field.name))
+    elif not isinstance(value, Tool) and (told := _told(kind)) is not None:
+        for name in told:
+            yield from _texts(getattr(value, name))
     elif isinstance(value, list | tuple):
         for item in value:
             yield from _texts(item)
@@ -110,6 +119,19 @@ def _parts(plan: Plan) -> Iterator[tuple[str, Any]]:
     yield "history", plan.history
 
 
+def _is_text(kind: type) -> bool:
+    """Return whether it is the class of texts with expressions: it is loaded with the squad that holds them."""
+    return kind.__name__ == "ExpressionText"
+
+
+@lru_cache(maxsize=256)
+def _told(kind: type) -> tuple[str, ...] | None:
+    """Return the fields of a class that a digest tells, None where it is no dataclass."""
+    if not is_dataclass(kind):
+        return None
+    return tuple(f.name for f in fields(kind) if f.name not in LEFT_OUT and not f.name.startswith("_"))
+
+
 def _digest(part: Any) -> str:
     text = json.dumps(_plain(part), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -117,14 +139,14 @@ def _digest(part: Any) -> str:
 
 def _plain(value: Any, named: Mapping[str, str] = NOTHING) -> Any:
     """Return the value as JSON knows it; in expressions the tasks in `named` stand under what they are named there."""
-    from personas.sandbox import ExpressionText  # loaded with the squad that holds them, not with the package
-
-    if isinstance(value, ExpressionText):
+    kind: Any = type(value)
+    if kind in _SCALARS:
+        return value
+    if _is_text(kind):
         return _renamed(value.source, named) if named else value.source
     if isinstance(value, Tool):
         return [value.name, value.description, value.parameters]
-    if is_dataclass(value):
-        told = (f.name for f in fields(value) if f.name not in LEFT_OUT and not f.name.startswith("_"))
+    if (told := _told(kind)) is not None:
         return {name: _plain(getattr(value, name), named) for name in told}
     if isinstance(value, Mapping):
         return {str(key): _plain(item, named) for key, item in value.items()}
