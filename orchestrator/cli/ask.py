@@ -188,7 +188,6 @@ def document_of(response: Response) -> dict[str, Any]:
             {
                 "provider": attempt.provider,
                 "model": attempt.model,
-                "account": attempt.account,
                 "outcome": attempt.outcome,
                 "status": attempt.status,
                 "error": attempt.error,
