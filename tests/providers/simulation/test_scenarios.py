@@ -29,7 +29,7 @@ def test_every_claim_of_a_shipped_scenario_holds(name):
 
 @pytest.mark.parametrize("name", [name for name in shipped() if name != DAY])
 def test_claims_hold_for_other_dice_too(name):
-    report = simulate(load_scenario(name), seed=20)
+    report = simulate(load_scenario(name), seed=7)
     assert report.held, told(report)
 
 
