@@ -76,7 +76,7 @@ def show(found: Found) -> dict[str, float]:
 def figures(runs: list[dict[str, Any]]) -> dict[str, list[float]]:
     told: dict[str, list[float]] = {}
     if "recovery_s" in runs[0]:
-        return {"recovery s": [run["recovery_s"] for run in runs]}
+        return {"recovery s": [run["recovery_s"] for run in runs], "CPU s": [run["cpu_s"] for run in runs]}
     if "stored" in runs[0]:
         told["stored bytes"] = [run["stored"] for run in runs]
     told["turns/s"] = [run["turns"] / run["wall_s"] for run in runs]
@@ -96,7 +96,9 @@ def ratios(medians: dict[str, float], has_dbos: bool, has_langgraph: bool) -> No
     print(f"engine and memory journal over the bare calls, us CPU a turn: {engine:.1f}")
     if has_dbos:
         show_ratio("turns/s beside DBOS", "ours crowd turns/s", "dbos crowd turns/s")
+        show_ratio("CPU a turn beside DBOS", "ours crowd CPU us/turn", "dbos crowd CPU us/turn")
         show_ratio("recovery beside DBOS", "ours recover recovery s", "dbos recover recovery s")
+        show_ratio("CPU of a recovery beside DBOS", "ours recover CPU s", "dbos recover CPU s")
     for kind in ("prose", "noise") if has_langgraph else ():
         for shape in ("chat", "loop"):
             one, other = f"ours storage {kind} stored bytes", f"langgraph storage {kind} {shape} stored bytes"

@@ -51,7 +51,7 @@ class Counter:
 
     def begun(self) -> None:
         if self._first_only:
-            report(first_turn_at=time.time())
+            report(first_turn_at=time.time(), cpu_s=time.process_time())
             os._exit(0)
 
     def ended(self) -> None:
