@@ -152,7 +152,7 @@ class SqliteJournal:
             return await self._writer.run(work)
 
     async def reclaim(self) -> bool:
-        """Give the room of removed runs back to the disk. False: somebody drives a run, so it is left to a later time."""
+        """Give the room of removed runs back to the disk. False: a run is at work, so it is left to a later time."""
         if self.driven():
             return False
 

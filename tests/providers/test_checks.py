@@ -104,11 +104,15 @@ class TestOnAVirtualClock:
 
     async def test_nothing_is_asked_unless_the_policy_says_so_and_errors_pass_as_they_are(self):
         door = Door(lambda: OK)
+
+        async def fail_after_a_round(checks: Checks | None) -> None:
+            async with checking(crowd(checks), Access({"openai-chat": OpenAIChat()}, door), clock):
+                await anyio.sleep(61)
+                raise KeyError("in the block")
+
         for checks, rounds in ((None, 0), (EACH_MINUTE, 2)):
             with pytest.raises(KeyError, match="in the block"):
-                async with checking(crowd(checks), Access({"openai-chat": OpenAIChat()}, door), clock):
-                    await anyio.sleep(61)
-                    raise KeyError("in the block")
+                await fail_after_a_round(checks)
             assert len(door.asked) == rounds
 
 
