@@ -48,7 +48,10 @@ async def posting(
 
     def take(alert: BudgetAlert) -> None:
         pending.append(alert)
-        send.send_nowait((alert, time.time()))
+        try:
+            send.send_nowait((alert, time.time()))
+        except anyio.ClosedResourceError:  # of a turn that outlives its manager
+            lost("the process ended before it could be")
 
     def lost(reason: str) -> None:
         notify(AlertNotPosted(variable, pending.pop(0).which, reason))
@@ -74,7 +77,7 @@ async def posting(
                     await over.wait()
                 tasks.cancel_scope.cancel()
                 while pending:
-                    lost("the process ended before it answered")
+                    lost("the process ended before it could be")
     except BaseExceptionGroup as group:
         if len(group.exceptions) > 1:
             raise

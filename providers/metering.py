@@ -122,8 +122,10 @@ class Metering:
     async def watch(self, caps: Sequence[Cap], emit: Emit, *, used_up: bool = False) -> None:
         """Tell which shares of the caps are reached that nobody has told of today. `used_up`: all of them are."""
         now = self.clock()
-        open_ = [cap for cap in caps if any(self._is_open(mark, now) for _, mark in cap.marks)]
-        for cap, used in zip(open_, await self.ledger.usage([cap.meter for cap in open_], now), strict=True):
+        untold = [cap for cap in caps if any(self._is_open(mark, now) for _, mark in cap.marks)]
+        if not untold:
+            return
+        for cap, used in zip(untold, await self.ledger.usage([cap.meter for cap in untold], now), strict=True):
             spent = used.used - used.held
             for share, mark in cap.marks:
                 reached = used_up or spent >= share * cap.meter.amount

@@ -19,6 +19,7 @@ from providers.events import AlertNotPosted, BudgetAlert
 from providers.messages import Needs, Request, user
 from providers.policy import Budget, parse_policy
 from providers.router import open_manager
+from providers.transport import open_transport
 from tests.loopback import Loopback
 
 pytestmark = [
@@ -159,8 +160,6 @@ async def test_what_is_no_address_is_found_at_once_and_not_repeated(url: str) ->
 
 
 async def test_what_is_raised_beside_it_comes_out_as_it_was(hook: Hook) -> None:
-    from providers.transport import open_transport
-
     async with open_transport() as transport:
         with pytest.raises(KeyError, match="own"):
             async with posting(Budget(1, webhook_env="HOOK"), {"HOOK": hook.url}, transport):
@@ -169,3 +168,12 @@ async def test_what_is_raised_beside_it_comes_out_as_it_was(hook: Hook) -> None:
             async with posting(Budget(1, webhook_env="HOOK"), {"HOOK": hook.url}, transport):
                 await anyio.sleep_forever()
         assert scope.cancelled_caught
+
+
+async def test_a_turn_that_outlives_its_manager_does_not_fail_by_its_alert(hook: Hook) -> None:
+    noticed: list[Any] = []
+    async with open_transport() as transport:
+        async with posting(Budget(1, webhook_env="HOOK"), {"HOOK": hook.url}, transport, noticed.append) as take:
+            pass
+        take(BudgetAlert("day", 1.0, 1, 1))
+    assert [each.which for each in noticed] == ["day"]
