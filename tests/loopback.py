@@ -56,7 +56,6 @@ class Loopback:
         self.requests: list[Seen] = []
         self.literal = b'"Hello."'
         """What the mode `literal` says: a JSON string as it stands on the wire, escapes and all."""
-        self.stopping = threading.Event()
         self._turns: Counter[str] = Counter()
         self._rules: dict[str, Rule] = {}
         self._lock = threading.Lock()
@@ -102,9 +101,9 @@ class Loopback:
         try:
             yield self
         finally:
-            self.stopping.set()
             self._server.shutdown()
             thread.join()
+            self._server.hang_up()
             self._server.server_close()  # waits for the threads that still answer
 
 
@@ -116,6 +115,21 @@ class _Server(ThreadingHTTPServer):
     def __init__(self, address: tuple[str, int], loopback: Loopback) -> None:
         super().__init__(address, _Handler)
         self.loopback = loopback
+        self._open: set[Any] = set()
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self._open.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        self._open.discard(request)
+        super().shutdown_request(request)
+
+    def hang_up(self) -> None:
+        """End all connections: who waits on one, for a request or for its client to leave, waits no more."""
+        for connection in self._open.copy():
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Stay silent: clients of a misbehaving server leave in the middle."""
@@ -129,14 +143,6 @@ class _Handler(BaseHTTPRequestHandler):
     def setup(self) -> None:
         super().setup()
         self.loopback = self.server.loopback
-
-    def handle_one_request(self) -> None:
-        # An idle kept connection must not hold up the stop.
-        while not self.readable():
-            if self.loopback.stopping.is_set():
-                self.close_connection = True
-                return
-        super().handle_one_request()
 
     def do_POST(self) -> None:
         data = self.rfile.read(int(self.headers.get("content-length", 0)))
@@ -202,19 +208,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def hold(self, seconds: float) -> None:
         """Send nothing for `seconds`, or until the client leaves or the test is over."""
-        until = time.monotonic() + seconds
-        while time.monotonic() < until and not self.loopback.stopping.is_set():
-            if self.readable() and not self._peek():
-                self.seen.left_at = time.monotonic()
-                self.seen.left.set()
-                self.close_connection = True
-                return
-
-    def readable(self) -> bool:
-        """Wait a moment for something to read. A select would end at the 1024th socket."""
-        waiting = select.poll()
+        waiting = select.poll()  # a select would end at the 1024th socket
         waiting.register(self.connection, select.POLLIN)
-        return bool(waiting.poll(POLL_S * 1000))
+        if waiting.poll(seconds * 1000) and not self._peek():
+            self.seen.left_at = time.monotonic()
+            self.seen.left.set()
+            self.close_connection = True
 
     def _peek(self) -> bytes:
         with suppress(ConnectionError):
