@@ -1,4 +1,4 @@
-"""Several keys of one provider: each with its own standing."""
+"""The failover exam, 19, and what else is to be said of a provider's several keys: each has its own standing."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from providers.catalog import Candidate
-from providers.errors import AllAttemptsFailed, NoRoute
+from providers.errors import AllAttemptsFailed, AuthFailed, NoRoute
 from providers.events import AttemptEnded, RouteChosen
 from providers.messages import Needs, Request
 from tests.loopback import Seen
@@ -29,7 +29,7 @@ def accounts(lab: Lab, says: Callable[[str], str]) -> list[Candidate]:
 
 
 @pytest.mark.parametrize("says", ["401", "unpaid"])
-async def test_a_refused_or_unpaid_key_costs_one_call_and_the_other_one_serves(lab: Lab, says):
+async def test_19_a_refused_or_unpaid_key_is_shut_after_one_call_and_the_other_one_serves(lab: Lab, says):
     both = accounts(lab, lambda key: says if key == KEYS[0] else "ok")
     async with lab.manager(*both, lab.provider("next", "ok")) as manager:
         events: list[object] = []
@@ -42,6 +42,17 @@ async def test_a_refused_or_unpaid_key_costs_one_call_and_the_other_one_serves(l
     assert route.candidates == ("twice/m#2", "next/m")
     assert "its account is shut" in route.refused["twice/m"]
     assert not any(key in repr(events) for key in KEYS)
+
+
+async def test_19_with_every_key_refused_each_costs_one_call(lab: Lab):
+    async with lab.manager(*accounts(lab, lambda _: "401")) as manager:
+        with pytest.raises(AllAttemptsFailed) as failed:
+            await lab.ask(manager)
+        assert [type(error) for error in failed.value.exceptions] == [AuthFailed, AuthFailed]
+        for _ in range(3):
+            with pytest.raises(NoRoute, match="its account is shut: the key was refused"):
+                await lab.ask(manager)
+    assert lab.calls == ["twice", "twice"]
 
 
 async def test_a_key_that_is_held_leaves_the_other_ones_breaker_and_limits_as_they_are(lab: Lab):

@@ -1,14 +1,12 @@
-"""The failover exam, 15 to 19: whose fault an error is, and what follows for the others."""
+"""The failover exam, 15 to 18: whose fault an error is, and what follows for the others."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
-from providers.errors import AllAttemptsFailed, AuthFailed, BadRequest, Declined, NoRoute
+from providers.errors import BadRequest, Declined
 from providers.messages import Request, user
-from tests.loopback import ANSWER, Seen
+from tests.loopback import ANSWER
 from tests.providers.exam.lab import PATIENT, Lab, health
 
 pytestmark = pytest.mark.anyio
@@ -74,34 +72,3 @@ async def test_18_lone_surrogates_a_thousand_times_move_nobodys_health(lab: Lab)
     said = {seen.body["messages"][0]["content"] for seen in lab.to("only")[:-1]}
     assert said == {"half of \ufffd a pair, \ufffd and a NUL"}
     assert len(lab.calls) == 1001
-
-
-async def test_19_a_refused_key_is_shut_and_the_providers_other_key_is_used(lab: Lab):
-    def rule(seen: Seen) -> str:
-        return "401" if "revoked" in seen.headers["authorization"] else "ok"
-
-    first = lab.provider("vendor", rule=rule, key="sk-revoked-one")
-    second = replace(first, key="sk-sound-two", account=2)
-    async with lab.manager(first, second, lab.provider("spare", "ok")) as manager:
-        answers = [await lab.ask(manager) for _ in range(5)]
-        assert [(a.provider, a.error) for a in answers[0].attempts] == [("vendor", "AuthFailed"), ("vendor", None)]
-        assert [[a.error for a in answer.attempts] for answer in answers[1:]] == [[None]] * 4
-        assert set(manager.fleet.shut) == {manager.fleet.standings["vendor/m"].account}
-        assert manager.fleet.standings["vendor/m#2"].breaker == manager.fleet.standings["vendor/m"].breaker
-        assert await lab.booked(manager, "vendor") == (1, 0), "it came there, and cost no tokens"
-        assert "sk-" not in repr((answers, manager.fleet.standings["vendor/m"].candidate))
-    keys = [seen.headers["authorization"] for seen in lab.to("vendor")]
-    assert keys == ["Bearer sk-revoked-one", *["Bearer sk-sound-two"] * 5]
-    assert lab.to("spare") == []
-
-
-async def test_19_with_every_key_refused_each_costs_one_call(lab: Lab):
-    first = lab.provider("vendor", "401")
-    async with lab.manager(first, replace(first, key="sk-other-two", account=2)) as manager:
-        with pytest.raises(AllAttemptsFailed) as failed:
-            await lab.ask(manager)
-        assert [type(error) for error in failed.value.exceptions] == [AuthFailed, AuthFailed]
-        for _ in range(3):
-            with pytest.raises(NoRoute, match="its account is shut: the key was refused"):
-                await lab.ask(manager)
-    assert lab.calls == ["vendor", "vendor"]
