@@ -198,11 +198,12 @@ def hold_until(error: ProviderError, now: float) -> float | None:
     """Return until when `error` keeps its candidate away, None where it does not. The provider's word goes first."""
     if error.fault not in HEALTH_FAULTS:
         return None
-    if error.retry_at is not None:
-        return error.retry_at
-    if isinstance(error, QuotaSpent):
-        return now + QUOTA_HOLD_S
-    return now + RATE_LIMIT_HOLD_S if isinstance(error, RateLimited) else None
+    return limited_until(error, now) if isinstance(error, RateLimited) else error.retry_at
+
+
+def limited_until(error: RateLimited, now: float) -> float:
+    """Return until when a limit lasts: a guess where the provider does not say."""
+    return error.retry_at or now + (QUOTA_HOLD_S if isinstance(error, QuotaSpent) else RATE_LIMIT_HOLD_S)
 
 
 def trips_breaker(error: ProviderError, elapsed: float, patience: Timeouts) -> bool:

@@ -13,10 +13,10 @@ from providers.adapters.rate_headers import Seen, seen
 from providers.allowance import Allowance, Cap, allowance, came_to, ending, expected, headroom, matching, reason
 from providers.books import billed
 from providers.catalog import Candidate
-from providers.errors import ProviderError, QuotaSpent, RateLimited, Unreachable
+from providers.errors import ProviderError, RateLimited, Unreachable
 from providers.events import BudgetAlert, Emit, ignore
 from providers.fleet import Fleet, Standing
-from providers.health import QUOTA_HOLD_S, RATE_LIMIT_HOLD_S
+from providers.health import limited_until
 from providers.ledger import Ledger
 from providers.messages import Request, Response, Usage
 from providers.quota import Amounts, Meter, index
@@ -199,7 +199,7 @@ class Held:
         for meter, each in matching(bound, said):
             await ledger.observe(meter, each.remaining or 0.0, each.resets_at, now)
         if bound.limits and isinstance(error, RateLimited):
-            await ledger.observe(bound.hold, -1.0, _back_at(error, now), now)
+            await ledger.observe(bound.hold, -1.0, limited_until(error, now), now)
 
     def _hint(self, error: ProviderError | None, said: list[Seen], now: float) -> None:
         """Let the standing know what the provider itself says is left, where that is little.
@@ -210,8 +210,4 @@ class Held:
         standing = self._metering.standing(self.candidate)
         share = 0.0 if isinstance(error, RateLimited) else headroom(said)
         if standing is not None and share is not None and share < SCARCE:
-            standing.left(share, _back_at(error, now) if isinstance(error, RateLimited) else now + NEWS_S)
-
-
-def _back_at(error: RateLimited, now: float) -> float:
-    return error.retry_at or now + (QUOTA_HOLD_S if isinstance(error, QuotaSpent) else RATE_LIMIT_HOLD_S)
+            standing.left(share, limited_until(error, now) if isinstance(error, RateLimited) else now + NEWS_S)

@@ -19,9 +19,9 @@ from typing import Any, BinaryIO
 
 from providers.allowance import Ending, ending, reason
 from providers.catalog import Catalog
-from providers.errors import ProviderError, QuotaSpent, RateLimited, RoutingError, TimedOut
+from providers.errors import ProviderError, RateLimited, RoutingError, TimedOut
 from providers.fleet import Fleet
-from providers.health import QUOTA_HOLD_S, RATE_LIMIT_HOLD_S
+from providers.health import limited_until
 from providers.metering import LATE_S, POLL_S
 from providers.policy import Policy
 from providers.quota import Book, Refused
@@ -260,7 +260,7 @@ class Simulation:
         if terms is not None and terms.bound is not None:
             self._close(attempt, ending(error, error is None), now)
         if isinstance(error, RateLimited) and (terms is None or terms.bound is None or not terms.bound.limits):
-            turn.router.fleet.standings[attempt.name].left(0.0, _back_at(error, now))
+            turn.router.fleet.standings[attempt.name].left(0.0, limited_until(error, now))
         self._come_back(attempt, outcome, now)
 
     def _come_back(self, attempt: Attempt, outcome: Outcome, now: float) -> None:
@@ -289,8 +289,4 @@ class Simulation:
         assert terms.bound is not None
         self._book.settle(terms.books[how], attempt.lease, now)
         if terms.bound.limits and isinstance(error, RateLimited):
-            self._book.observe(terms.bound.hold, -1.0, _back_at(error, now), now)
-
-
-def _back_at(error: RateLimited, now: float) -> float:
-    return error.retry_at or now + (QUOTA_HOLD_S if isinstance(error, QuotaSpent) else RATE_LIMIT_HOLD_S)
+            self._book.observe(terms.bound.hold, -1.0, limited_until(error, now), now)
