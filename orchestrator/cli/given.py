@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -55,12 +56,24 @@ def load_squad(file: str, settings: Settings) -> Squad:
     """Return the squad of `file`. Raise `Unusable` where there is none, `SpecError` with all its mistakes."""
     if not Path(file).is_file():
         raise Unusable(f"there is no squad file {file}", "`orchestrator init` writes one")
+    _load_yaml()
     from orchestrator.kinds import NAMES, kind_of_file
     from orchestrator.squad import Squad
 
     if (kind := kind_of_file(file)) != "squad":
         raise Unusable(f"{file} is {NAMES[kind]}, not a squad", f"`orchestrator validate {file}` checks it")
     return Squad.from_file(file, routing=settings.routing_file())
+
+
+def _load_yaml() -> None:
+    """Import PyYAML while Ctrl-C is held back: its C half swallows an interrupt that comes as it loads."""
+    if not hasattr(signal, "pthread_sigmask"):
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        import yaml  # noqa: F401  # for its being loaded
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def environment(settings: Settings) -> Environment:
@@ -76,6 +89,7 @@ def environment(settings: Settings) -> Environment:
 
 def load_policy(settings: Settings) -> tuple[Policy, Catalog]:
     """Return the policy and the catalog that hold here. Raise `SpecError` with all mistakes of the routing file."""
+    _load_yaml()
     from orchestrator.squad import load_routing
 
     return load_routing(settings.routing_file())
