@@ -207,77 +207,109 @@ def attempts(
     `AllAttemptsFailed` for the rest. At most `attempts_per_turn` attempts; no sleep reaches the turn's deadline. What
     goes beyond a turn's first attempt is taken from the process's `RetryBudget`.
     """
-    policy, run = fleet.policy, request.needs.run
-    allowed = request.needs.deadline_s
-    deadline = now + (policy.timeouts.total if allowed is None else allowed)
-    tried: dict[str, float] = {}
-    errors: list[ProviderError] = []
-    made = 0
-    waits = False
-    continues: Literal["restart", "resume"] | None = None
+    turn = _Course(fleet, request, now, rng)
     fleet.retries.turn(now)
     try:
-        while len(errors) < policy.attempts_per_turn and (now < deadline or not errors):
-            decision = choose(fleet, request, now, tried, rng.random() if policy.strategy == "latency" else None)
+        while turn.may_go_on(now):
+            decision = choose(fleet, turn.request, now, turn.tried, turn.draw())
             if isinstance(decision, Route):
-                if errors and not fleet.retries.take(now):
+                if turn.errors and not fleet.retries.take(now):
                     until = now + rng.uniform(0.5, 1.0) * RETRY_POLL_S
-                    if until >= deadline:
+                    if until >= turn.deadline:
                         break
                     now = (yield Sleep(until, "this process makes no more further attempts for now")).now
                     continue
-                taken_at = now if errors else None
-                if decision.contest is not None:
-                    fleet.note(decision.contest, decision.names[0], failover=bool(tried))
-                name, more = decision.names[0], min(len(decision.names), policy.attempts_per_turn - len(errors))
-                timeouts = _timeouts(policy.timeouts, deadline - now, more, streamed)
-                hedge_after = policy.hedge_after if more > 1 else None
-                effect = Try(decision.candidates[0], made + 1, timeouts, decision, hedge_after, continues)
-                ended = yield from _round(fleet, request, name, effect, now, tried)
-                for name, outcome in ended:
-                    now, error = outcome.now, outcome.error
-                    if taken_at is not None and (outcome.refused or outcome.response is not None):
-                        fleet.retries.give_back(taken_at)
-                    if not outcome.refused:
-                        made = max(made, outcome.number or effect.number)
-                        if waits:
-                            fleet.line.leave(run, served=True)
-                            waits = False
-                    if outcome.response is not None:
-                        return outcome.response
-                    if outcome.dropped:
-                        continue
-                    if outcome.refused:
-                        if now >= deadline and not errors:
-                            raise NoRoute({name: "a limit left no room until the deadline"})
-                        continue
-                    assert error is not None
-                    if outcome.final or _is_hopeless(error, policy):
-                        raise error
-                    errors.append(error)
-                    tried[name] = _back_at(error, name in tried, len(errors), now, rng)
-                    if isinstance(error, ContextTooLong):
-                        tried |= _no_larger(fleet, request, name)
-                    if outcome.passed and policy.on_break != "error" and continues is None:
-                        continues = policy.on_break
-                        request = _continued(request, continues)
-            elif isinstance(decision, Hold) and decision.until < deadline:
-                if not waits:
-                    fleet.line.join(run)
-                    waits = True
-                late = decision.until + fleet.line.rank(run, rng.random()) * IN_LINE_S + rng.uniform(0.0, IN_LINE_S)
-                until = late if late < deadline else decision.until
-                now = (yield Sleep(until, _shortly(decision.reasons))).now
-            elif errors:
+                taken_at = now if turn.errors else None
+                effect = turn.next_try(decision, now, streamed)
+                ended = yield from _round(fleet, turn.request, decision.names[0], effect, now, turn.tried)
+                now = ended[-1][1].now
+                if (response := turn.learn(ended, effect, taken_at)) is not None:
+                    return response
+            elif isinstance(decision, Hold) and decision.until < turn.deadline:
+                now = (yield turn.sleep(decision)).now
+            elif turn.errors:
                 break
             else:
                 raise NoRoute(decision.reasons, decision.until if isinstance(decision, Hold) else None)
     finally:
-        if waits:
-            fleet.line.leave(run, served=False)
-    afterwards = choose(fleet, request, now)
+        turn.leave_the_line(served=False)
+    afterwards = choose(fleet, turn.request, now)
     earliest = afterwards.until if isinstance(afterwards, Hold) else now if isinstance(afterwards, Route) else None
-    raise AllAttemptsFailed(f"no model answered in {len(errors)} attempts", errors, earliest)
+    raise AllAttemptsFailed(f"no model answered in {len(turn.errors)} attempts", turn.errors, earliest)
+
+
+class _Course:
+    """What one turn has come to so far: whom it asked, what failed, whether it stands in line."""
+
+    __slots__ = ("_fleet", "_policy", "_rng", "_waits", "continues", "deadline", "errors", "made", "request", "tried")
+
+    def __init__(self, fleet: Fleet, request: Request, now: float, rng: Random) -> None:
+        self._fleet, self._policy, self._rng = fleet, fleet.policy, rng
+        self.request = request
+        allowed = request.needs.deadline_s
+        self.deadline = now + (self._policy.timeouts.total if allowed is None else allowed)
+        self.tried: dict[str, float] = {}
+        self.errors: list[ProviderError] = []
+        self.made = 0
+        self.continues: Literal["restart", "resume"] | None = None
+        self._waits = False
+
+    def may_go_on(self, now: float) -> bool:
+        return len(self.errors) < self._policy.attempts_per_turn and (now < self.deadline or not self.errors)
+
+    def draw(self) -> float | None:
+        return self._rng.random() if self._policy.strategy == "latency" else None
+
+    def next_try(self, route: Route, now: float, streamed: bool) -> Try:
+        """Return the attempt at the first of the route, and note the decision that it follows."""
+        policy = self._policy
+        if route.contest is not None:
+            self._fleet.note(route.contest, route.names[0], failover=bool(self.tried))
+        more = min(len(route.names), policy.attempts_per_turn - len(self.errors))
+        timeouts = _timeouts(policy.timeouts, self.deadline - now, more, streamed)
+        hedge_after = policy.hedge_after if more > 1 else None
+        return Try(route.candidates[0], self.made + 1, timeouts, route, hedge_after, self.continues)
+
+    def learn(self, ended: list[tuple[str, Outcome]], effect: Try, taken_at: float | None) -> Response | None:
+        """Take in how the attempts of a round ended; return the answer. Raise what nobody can mend."""
+        for name, outcome in ended:
+            if taken_at is not None and (outcome.refused or outcome.response is not None):
+                self._fleet.retries.give_back(taken_at)
+            if not outcome.refused:
+                self.made = max(self.made, outcome.number or effect.number)
+                self.leave_the_line(served=True)
+            if outcome.response is not None:
+                return outcome.response
+            if outcome.refused and outcome.now >= self.deadline and not self.errors:
+                raise NoRoute({name: "a limit left no room until the deadline"})
+            if outcome.error is not None:
+                self._failed(name, outcome, outcome.error)
+        return None
+
+    def _failed(self, name: str, outcome: Outcome, error: ProviderError) -> None:
+        if outcome.final or _is_hopeless(error, self._policy):
+            raise error
+        self.errors.append(error)
+        self.tried[name] = _back_at(error, name in self.tried, len(self.errors), outcome.now, self._rng)
+        if isinstance(error, ContextTooLong):
+            self.tried |= _no_larger(self._fleet, self.request, name)
+        if outcome.passed and self._policy.on_break != "error" and self.continues is None:
+            self.continues = self._policy.on_break
+            self.request = _continued(self.request, self.continues)
+
+    def sleep(self, hold: Hold) -> Sleep:
+        """Stand in line, and return the sleep until it may be this turn's."""
+        run, line = self.request.needs.run, self._fleet.line
+        if not self._waits:
+            line.join(run)
+            self._waits = True
+        late = hold.until + line.rank(run, self._rng.random()) * IN_LINE_S + self._rng.uniform(0.0, IN_LINE_S)
+        return Sleep(late if late < self.deadline else hold.until, _shortly(hold.reasons))
+
+    def leave_the_line(self, *, served: bool) -> None:
+        if self._waits:
+            self._fleet.line.leave(self.request.needs.run, served=served)
+            self._waits = False
 
 
 def _round(
