@@ -150,7 +150,7 @@ async def _step(call: ToolCall, i: int, tools: Mapping[str, Tool], ctx: RunConte
     async def work() -> ToolResult:
         ctx.emit(ToolStarted(turn, i, call.name))
         began = anyio.current_time()
-        made = await _checked(call, tools, ctx, unknown=name in ctx.cut_short)
+        made = await _checked(call, name, tools, ctx)
         ctx.emit(ToolEnded(turn, i, call.name, not made.is_error, (anyio.current_time() - began) * 1000))
         return made
 
@@ -159,17 +159,17 @@ async def _step(call: ToolCall, i: int, tools: Mapping[str, Tool], ctx: RunConte
     return result if result.call_id == call.id else ToolResult(call.id, call.name, result.content, result.is_error)
 
 
-async def _checked(call: ToolCall, tools: Mapping[str, Tool], ctx: RunContext, *, unknown: bool) -> ToolResult:
-    """Return the result of a call that may be made. `unknown`: it was cut short, and may have taken effect."""
+async def _checked(call: ToolCall, step: str, tools: Mapping[str, Tool], ctx: RunContext) -> ToolResult:
+    """Return the result of a call that may be made. One that was cut short may have taken effect."""
     chosen = tools.get(call.name)
     if chosen is None:
         return _failed(call, f"there is no tool of this name; there are: {', '.join(tools) or 'none'}")
-    unknown = unknown and not chosen.idempotent
+    unknown = step in ctx.cut_short and not chosen.idempotent
     if unknown or chosen.approval != "never":
         if ctx.approve is None:
             return _failed(call, "it needs a person's approval, and nobody can be asked now; go on without it")
         again = " again, though it was cut short and may have taken effect" if unknown else ""
-        if not await ctx.approve(f"{call.name}{again}", call.arguments):
+        if not await ctx.approve(f"{call.name}{again}", call.arguments, step):
             return _failed(call, "a person refused this call")
     return await chosen.call(call)
 

@@ -39,8 +39,8 @@ class Complete(Protocol):
 Do = Callable[[str, bytes, Callable[[], Awaitable[T]]], Awaitable[T]]
 """`do(name, request_hash, work)`: a durable step. What is recorded under `name` is handed back; else `work` runs."""
 
-Approve = Callable[[str, str], Awaitable[bool]]
-"""`approve(tool, arguments)`: whether a person lets the tool run with these arguments (JSON text)."""
+Approve = Callable[[str, str, str], Awaitable[bool]]
+"""`approve(tool, arguments, step)`: whether a person lets this step run the tool with these arguments (JSON text)."""
 
 
 async def _do_now(name: str, request_hash: bytes, work: Callable[[], Awaitable[T]]) -> T:  # noqa: ARG001

@@ -341,8 +341,9 @@ class Driver:
             await self._journal.finish(unit_id, name, fence, result, self._recorder.take())
             return result
 
-        async def approve(tool: str, arguments: str) -> bool:
-            gate = GateOpened(unit.path, f"Run the tool {tool}?", ("approve", "reject"), {"arguments": arguments}, 1)
+        async def approve(tool: str, arguments: str, step: str) -> bool:
+            shown = {"call": step, "arguments": arguments}  # leave for one call is no leave for the next one like it
+            gate = GateOpened(unit.path, f"Run the tool {tool}?", ("approve", "reject"), shown, 1)
             self._recorder.record(unit.path, gate)
             answer = await self._ask(gate)
             if answer is None:

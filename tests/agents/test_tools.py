@@ -209,8 +209,8 @@ class TestCallAll:
         def deploy(where: str) -> str:
             return f"deployed to {where}"
 
-        async def approve(name: str, arguments: str) -> bool:
-            asked.append((name, arguments))
+        async def approve(name: str, arguments: str, step: str) -> bool:
+            asked.append((name, arguments, step))
             return "test" in arguments
 
         async def outcome(where: str, ctx: RunContext) -> tuple[bool, str]:
@@ -222,7 +222,8 @@ class TestCallAll:
         assert await outcome("test", with_person) == (False, "deployed to test")
         assert await outcome("live", with_person) == (True, "deploy failed: a person refused this call")
         assert "approval" in (await outcome("test", RunContext()))[1]
-        assert asked == [("deploy", '{"where": "test"}'), ("deploy", '{"where": "live"}')]
+        step = "/turn-1/tool-1"
+        assert asked == [("deploy", '{"where": "test"}', step), ("deploy", '{"where": "live"}', step)]
 
 
 class TestRegistry:

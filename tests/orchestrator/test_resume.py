@@ -342,6 +342,31 @@ async def test_another_tool_that_was_cut_short_is_called_again_only_with_leave(
     assert said in result.outputs["said"]
 
 
+async def test_leave_for_one_call_of_a_tool_is_no_leave_for_the_next_one_like_it(journal: Journal) -> None:
+    ran: list[str] = []
+
+    @tool(approval="ask")
+    async def deploy(where: str) -> str:
+        """Deploy it."""
+        ran.append(where)
+        return "deployed"
+
+    def answer(agent: str, request: Request) -> Any:
+        if sum(message.role == "tool" for message in request.messages) == 2:
+            return "done"
+        call = ToolCall("c1", "deploy", json.dumps({"where": "prod"}))
+        return Response(Message("assistant", (call,)), FinishReason.TOOL_CALLS, Usage(1), "fake", "fake", 0)
+
+    people = {"ann": {"persona": {"name": "T", "role": "r", "tier": "worker"}, "tools": ["deploy"]}}
+    given = squad({"a": "x"}, tools=[deploy], people=people)
+    assert (await begin(given, journal, Answers(answer))).status == "waiting"
+    for times in (1, 2):
+        (gate,) = past_of(await journal.events("r")).gates.values()
+        await answer_gate(journal, "r", gate.opened, "approve")
+        result, _ = await go_on(given, journal, Answers(answer))
+        assert (result.status, ran) == ("waiting" if times == 1 else "done", ["prod"] * times)
+
+
 async def test_a_persons_words_may_come_from_outside(journal: Journal) -> None:
     talk = {"pattern": "round_robin", "participants": ["human", "ann"], "terminate": {"max_turns": 2}}
     given = squad({"talk": {"conversation": "meeting", "description": "Agree."}}, conversations={"meeting": talk})
