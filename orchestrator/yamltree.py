@@ -18,6 +18,7 @@ import yaml
 from orchestrator.errors import SpecError
 from orchestrator.nodes import Mark, Node, Scalar, Source, source_of, span
 from orchestrator.problems import Path, Problem, in_order
+from providers.yaml_depth import TOO_DEEP_HINT, too_deep
 
 __all__ = [
     "Node",
@@ -128,6 +129,10 @@ def _too_large(source: Source, mark: Mark, cap: str) -> Problem:
     return source.problem(mark, "too-large", f"the file has more than {cap}")
 
 
+def _too_deep(source: Source, mark: Mark) -> Problem:
+    return source.problem(mark, "too-large", f"the file has more than {MAX_DEPTH} levels", TOO_DEEP_HINT)
+
+
 def write_tree(value: Any) -> str:
     """Return a YAML text that `read_tree` reads back as `value`: mappings, lists and scalars of Python.
 
@@ -194,6 +199,8 @@ class _Builder:
             for event in yaml.parse(self.source.text, Loader=loader):
                 self._take(event)
         except yaml.MarkedYAMLError as error:
+            if deep := too_deep(self.source.text, MAX_DEPTH, error):
+                self._stop(_too_deep(self.source, self._mark_of(deep)))
             self._stop(_syntax(self.source, error))
         if self.root is None or (self.root.value is None and not self.source.text[slice(*self.root.mark[3:])].strip()):
             self._stop(self.source.problem(Mark(1, 1, 0, 0, 0), "empty-file", "the file says nothing"))
@@ -242,7 +249,7 @@ class _Builder:
         if self.nodes > MAX_NODES:
             self._stop(_too_large(self.source, self._mark_of(event), f"{MAX_NODES} values"))
         if len(self.stack) + height > MAX_DEPTH:
-            self._stop(_too_large(self.source, self._mark_of(event), f"{MAX_DEPTH} levels"))
+            self._stop(_too_deep(self.source, self._mark_of(event)))
 
     def _refuse_tag(self, event: yaml.ScalarEvent | yaml.CollectionStartEvent) -> None:
         if event.tag is not None:

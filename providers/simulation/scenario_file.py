@@ -24,6 +24,7 @@ from providers.simulation.scenario_shape import (
     OutageShape,
 )
 from providers.simulation.scenario_shape import ScenarioShape as ScenarioShape
+from providers.yaml_depth import TOO_DEEP_HINT, too_deep
 
 SUFFIX = ".yaml"
 LARGEST = 1_000_000
@@ -92,21 +93,24 @@ def _text(path: Path) -> str:
 def _tree(text: str, name: str) -> Mapping[str, Any]:
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        if not _is_modest(yaml.parse(text, loader)):
-            raise _wrong(f"{name} holds more than {MOST_VALUES:,} values, or more than {DEEPEST} levels of them")
+        _refuse_excess(yaml.parse(text, loader), name)
         data = yaml.load(text, loader)  # noqa: S506  # both loaders are safe ones
     except (yaml.YAMLError, ValueError) as error:
+        if isinstance(error, yaml.YAMLError) and (deep := too_deep(text, DEEPEST, error)):
+            raise _excess(name, deep, f"{DEEPEST} levels", TOO_DEEP_HINT) from None
         mark = getattr(error, "problem_mark", None)
-        where = f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         said = getattr(error, "problem", None) or str(error)
-        raise _wrong(f"{name} is no YAML{where}: {said}") from None
+        raise _wrong(f"{name} is no YAML{_place(mark)}: {said}") from None
     if not isinstance(data, Mapping):
         raise _wrong(f"{name} holds no mapping: a scenario has title, providers and load")
     return {str(key): value for key, value in data.items()}
 
 
-def _is_modest(events: Iterable[Any]) -> bool:
-    """Whether the events, what aliases repeat counted again, may be composed: nesting can end the process else."""
+def _refuse_excess(events: Iterable[Any], name: str) -> None:
+    """Raise `CatalogError` for events, what aliases repeat counted again, that must not be composed.
+
+    Nesting can end the process else.
+    """
     sizes: dict[str | None, int] = {}
     above: list[tuple[str | None, int]] = []
     count = 0
@@ -119,9 +123,18 @@ def _is_modest(events: Iterable[Any]) -> bool:
             anchor, before = above.pop()
             sizes[anchor] = count - before
         count += isinstance(event, yaml.NodeEvent)
-        if count > MOST_VALUES or len(above) > DEEPEST:
-            return False
-    return True
+        if count > MOST_VALUES:
+            raise _excess(name, event, f"{MOST_VALUES:,} values", "write several scenarios")
+        if len(above) > DEEPEST:
+            raise _excess(name, event, f"{DEEPEST} levels", TOO_DEEP_HINT)
+
+
+def _excess(name: str, event: yaml.Event, cap: str, hint: str) -> CatalogError:
+    return _wrong(f"{name} holds more than {cap}{_place(event.start_mark)}: {hint}")
+
+
+def _place(mark: Any) -> str:
+    return f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""
 
 
 def _wrong(text: str) -> CatalogError:

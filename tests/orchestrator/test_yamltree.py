@@ -23,6 +23,7 @@ from orchestrator.yamltree import (
     scalar,
     write_tree,
 )
+from tests.deep_yaml import DEEP, NAMES
 
 
 def refused(text: str) -> list[tuple[int, int, str]]:
@@ -143,15 +144,23 @@ def test_directives_are_fine() -> None:
     assert read_tree("%YAML 1.2\n---\na: 1\n...\n", "t.yaml").plain() == {"a": 1}
 
 
-@pytest.mark.parametrize(
-    "text",
-    ["[" * 100_000, "{a: " * 100_000, "- " * 100_000, "? " * 100_000, "".join(f"{' ' * i}a:\n" for i in range(2000))],
-    ids=["brackets", "braces", "dashes", "keys", "indents"],
-)
+@pytest.mark.parametrize("text", DEEP, ids=NAMES)
 def test_depth_ends_reading_at_once(text: str) -> None:
     began = time.process_time()
-    assert refused(text)[0][2] in ("too-large", "bad-yaml")
+    assert refused(text) == [(*DEEP[text], "too-large")]
     assert time.process_time() - began < 0.5
+
+
+def test_depth_is_told_with_what_helps() -> None:
+    with pytest.raises(SpecError) as caught:
+        read_tree("[" * 1500, "t.yaml")
+    (problem,) = caught.value.problems
+    assert problem.message == "the file has more than 50 levels"
+    assert problem.hint == "put fewer lists and mappings inside each other"
+
+
+def test_a_mistake_behind_sound_depth_is_told_as_itself() -> None:
+    assert refused("a: " + "[" * 40 + "}") == [(1, 44, "bad-yaml")]
 
 
 def test_an_alias_bomb_ends_reading_at_once() -> None:

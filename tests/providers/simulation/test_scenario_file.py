@@ -7,6 +7,7 @@ import pytest
 from providers.errors import CatalogError
 from providers.simulation import load_scenario, shipped
 from providers.simulation.scenario_file import parse_scenario
+from tests.deep_yaml import DEEP, NAMES
 
 ROWS = [(n, b", ".join([b"*a%d" % (n - 1)] * 9)) for n in range(1, 9)]
 BOMB = b"a0: &a0 [x, x, x, x]\n" + b"".join(b"a%d: &a%d [%s]\n" % (n, n, row) for n, row in ROWS)
@@ -79,7 +80,7 @@ def test_mistakes_of_different_parts_are_told_together():
         (b"", "holds no mapping"),
         (b"title: \xff", "is not UTF-8: byte 7"),
         (b"[" * 900_000, "more than 50 levels"),
-        (BOMB, "more than 20,000 values"),
+        (BOMB, "more than 20,000 values in line 5, column 25: write several scenarios"),
         (b"title: 2026-99-99", "is no YAML"),
         (b"#" * 1_000_001, "is larger than 1,000,000 bytes"),
     ],
@@ -88,6 +89,16 @@ def test_a_file_that_is_no_scenario_is_told_as_that(tmp_path, content, text):
     path = tmp_path / "bad.yaml"
     path.write_bytes(content)
     with pytest.raises(CatalogError, match=text):
+        load_scenario(path)
+
+
+@pytest.mark.parametrize("text", DEEP, ids=NAMES)
+def test_too_many_levels_are_told_with_their_place(tmp_path, text):
+    path = tmp_path / "deep.yaml"
+    path.write_text(text[:1_000_000])
+    line, column = DEEP[text]
+    what = f"more than 50 levels in line {line}, column {column}: put fewer lists and mappings inside each other"
+    with pytest.raises(CatalogError, match=what):
         load_scenario(path)
 
 
