@@ -134,8 +134,9 @@ class Journal(Protocol):
     ) -> None:
         """Record at once that a run is made of something else from now on: `about` holds, what held before is kept.
 
-        `steps` are handed back from now on as if they had ended in their units; the units in `over` are final, however
-        they stood. Whoever edits a run drives it.
+        `steps` are handed back from now on as if they had ended in their units, also where one was begun there and
+        has no result yet; a result that is there stays. The units in `over` are final, however they stood. Whoever
+        edits a run drives it.
         """
 
     async def about(self, run: str) -> About:

@@ -100,7 +100,8 @@ class MemoryJournal:
         self._record(run, events)
         for step in steps:
             unit = self._units.setdefault(f"{run}/{step.unit}", _Unit())
-            unit.steps.setdefault(step.key, _Step(step.request_hash, attempts=1, result=step.result, done=True))
+            if (there := unit.steps.get(step.key)) is None or not there.done:
+                unit.steps[step.key] = _Step(step.request_hash, attempts=1, result=step.result, done=True)
 
     async def about(self, run: str) -> About:
         found = self._runs.get(run)

@@ -111,13 +111,16 @@ class Rows:
         db.execute("UPDATE runs SET squad = ? WHERE id = ?", (about.squad, of))
 
     def take_over(self, db: sqlite3.Connection, run: str, steps: Sequence[StepRow]) -> None:
-        """Write steps as if they had ended in their units. One that is there stays."""
+        """Write steps as if they had ended in their units. A result that is there stays."""
         for step in steps:
             place, (data, bodies) = self.unit(db, f"{run}/{step.unit}"), step.packed
             self.keep(db, bodies)
-            db.execute("INSERT OR IGNORE INTO intents VALUES (?, ?, 1, ?)", (place, step.key, step.request_hash))
             row = (place, step.key, data, seal(data, step.key), step.tokens, step.cost)
-            db.execute("INSERT OR IGNORE INTO results VALUES (?, ?, ?, ?, ?, ?)", row)
+            if db.execute("INSERT OR IGNORE INTO results VALUES (?, ?, ?, ?, ?, ?)", row).rowcount:
+                # The latest attempt's request is the step's: one that was begun here may have asked something else.
+                query = "INSERT INTO intents SELECT ?1, ?2, coalesce(max(attempt), 0) + 1, ?3 FROM intents "
+                query += "WHERE unit = ?1 AND key = ?2"
+                db.execute(query, (place, step.key, step.request_hash))
 
     def make_final(self, db: sqlite3.Connection, units: Collection[str]) -> None:
         """Let no later claim get these units, however they stand."""
@@ -172,9 +175,10 @@ class Rows:
         if not self.standing(db, place).fence:
             return {}
         query = """
-            SELECT key, (SELECT hash FROM intents i WHERE i.unit = r.unit AND i.key = r.key LIMIT 1), data, seal
-            FROM results r WHERE unit = ? LIMIT ?
-            """  # all attempts of a step have one hash
+            SELECT key, (
+                SELECT hash FROM intents i WHERE i.unit = r.unit AND i.key = r.key ORDER BY attempt DESC LIMIT 1
+            ), data, seal FROM results r WHERE unit = ? LIMIT ?
+            """
         found = db.execute(query, (place, MOST_READ_AHEAD)).fetchall()
         return {key: Step(hash_, unpacked(db, sealed, key)) for key, hash_, *sealed in found}
 

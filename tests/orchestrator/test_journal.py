@@ -12,7 +12,7 @@ import pytest
 
 from orchestrator.errors import RunNotFound
 from orchestrator.events import Event, RunFinished, RunResumed, TaskStarted
-from orchestrator.journal import About, Cut, Fenced, Go, Journal, Recorded, RunBusy, RunExists, StepChanged
+from orchestrator.journal import About, Cut, Fenced, Go, Journal, Recorded, RunBusy, RunExists, StepChanged, StepRecord
 from orchestrator.journal.memory import MemoryJournal
 from orchestrator.journal.sqlite import SqliteJournal
 from providers.messages import Usage
@@ -44,6 +44,38 @@ async def test_a_finished_step_is_handed_back_for_ever(journal: Journal) -> None
     assert await journal.begin("r/a", "turn-1", b"h", fence) == Recorded({"said": "🦊"})
     later = await held(journal)
     assert await journal.begin("r/a", "turn-1", b"h", later) == Recorded({"said": "🦊"})
+
+
+@pytest.mark.parametrize("asked", [b"h", b"other"])
+@pytest.mark.parametrize("ended", ["in flight", "given up", "cut short twice"])
+async def test_an_edit_ends_a_step_that_was_begun(journal: Journal, asked: bytes, ended: str) -> None:
+    await journal.create("r", About("one"))
+    fence = await held(journal)
+    await journal.begin("r/a", "turn-1", asked, fence)
+    if ended == "given up":
+        await journal.give_up("r/a", "turn-1", fence)
+    if ended == "cut short twice":
+        fence = await held(journal)
+        await journal.begin("r/a", "turn-1", asked, fence)
+    step = StepRecord("a", "turn-1", b"h", True, "taken", False)
+    await journal.edit("r", About("two"), (), [step])
+    assert await journal.steps("r") == [step]
+    assert await journal.cut_short("r") == []
+    await journal.finish("r/a", "turn-1", fence, "late")
+    assert await journal.begin("r/a", "turn-1", b"h", fence) == Recorded("taken")
+    later = await held(journal)
+    with pytest.raises(StepChanged):
+        await journal.begin("r/a", "turn-1", b"another", later)
+    assert await journal.begin("r/a", "turn-1", b"h", later) == Recorded("taken")
+
+
+async def test_an_edit_leaves_a_result_that_is_there(journal: Journal) -> None:
+    await journal.create("r", About("one"))
+    fence = await held(journal)
+    await journal.begin("r/a", "turn-1", b"h", fence)
+    await journal.finish("r/a", "turn-1", fence, "first")
+    await journal.edit("r", About("two"), (), [StepRecord("a", "turn-1", b"other", True, "taken", False)])
+    assert await journal.begin("r/a", "turn-1", b"h", fence) == Recorded("first")
 
 
 async def test_a_step_cut_short_runs_again_under_the_same_idempotency_key(journal: Journal) -> None:
