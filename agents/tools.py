@@ -64,7 +64,7 @@ class Tool:
 
     async def call(self, call: ToolCall) -> ToolResult:
         """Return the tool's answer. What goes wrong is told to the model, except a `ToolFault`, which is raised."""
-        from providers.unicode import clean_json_text
+        from providers.documents.unicode import clean_json_text
 
         try:
             arguments = self._arguments().read(clean_json_text(call.arguments))
@@ -196,7 +196,7 @@ def _text(value: Any) -> str:
 
 def _shown(text: str, max_chars: int) -> str:
     """Return `text` clean and at most about `max_chars` code points long; a cut splits no grapheme."""
-    from providers.unicode import clean
+    from providers.documents.unicode import clean
 
     if len(text) <= max_chars:
         return clean(text)

@@ -12,12 +12,12 @@ import time
 from collections.abc import Callable
 from random import Random
 
-from providers.catalog import Candidate, Model, Price, Provider
+from providers.catalog.model import Candidate, Model, Price, Provider
 from providers.errors import ServerFault
-from providers.fleet import Fleet
 from providers.messages import Ability, Message, Needs, Request, assistant, system, user
-from providers.policy import Policy
-from providers.routing import Route, choose
+from providers.policy.model import Policy
+from providers.routing.fleet import Fleet
+from providers.routing.turn import Route, choose
 
 NOW = 1_800_000_000.0
 COUNT = 2000

@@ -25,7 +25,7 @@ from durable_load import (
 
 from orchestrator import Squad
 from orchestrator.journal.memory import MemoryJournal
-from orchestrator.journal.sqlite import SqliteJournal
+from orchestrator.journal.sqlite.journal import SqliteJournal
 from orchestrator.runtime import open_run, resume_run
 from providers.messages import FinishReason, Message, Request, Response, Text, Usage
 

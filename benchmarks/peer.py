@@ -12,15 +12,15 @@ from typing import Any
 from _template import Base  # type: ignore[import-not-found]  # the benchmark's own
 
 from agents import Agent, RunContext, tool
-from orchestrator.plan import AgentWork, Plan, TaskPlan
-from orchestrator.run import Driver, Recorder
+from orchestrator.run.driver import Driver, Recorder
+from orchestrator.run.worker import Done, Scope
 from orchestrator.runtime import leave_unanswered
-from orchestrator.work import Done, Scope
+from orchestrator.squad.plan import AgentWork, Plan, TaskPlan
 from personas import Persona, Sandbox
 from providers import open_manager
-from providers.catalog import load_catalog
+from providers.catalog.model import load_catalog
 from providers.messages import FinishReason, Message, Request, Response, Text, assistant, system, user
-from providers.policy import parse_policy
+from providers.policy.model import parse_policy
 
 TERSE = Persona(name="terse", display_name="Terse", role="You are terse.", tier="worker")
 ROLES = {"system": system, "user": user, "assistant": assistant}

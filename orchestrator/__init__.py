@@ -11,37 +11,38 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from orchestrator._version import __version__ as __version__
     from orchestrator.environment import environment_of
-    from orchestrator.errors import NoProvider, OrchestratorError, PlanError, SpecError
+    from orchestrator.errors import NoProvider, OrchestratorError, PlanError
     from orchestrator.events import Event, GateAnswered, GateOpened, to_json
     from orchestrator.fork import edit_of_run, fork_run
-    from orchestrator.journal.sqlite import SqliteJournal
-    from orchestrator.plan import Plan
-    from orchestrator.run import RunResult
+    from orchestrator.journal.sqlite.journal import SqliteJournal
+    from orchestrator.run.driver import RunResult
     from orchestrator.runtime import Run, open_run, resume_run, run_squad, run_sync
-    from orchestrator.squad import Squad
+    from orchestrator.squad.load import Squad
+    from orchestrator.squad.plan import Plan
+    from providers.documents.problems import SpecError
 
 _HOMES = {
-    "__version__": "_version",
-    "environment_of": "environment",
-    "edit_of_run": "fork",
-    "Event": "events",
-    "fork_run": "fork",
-    "GateAnswered": "events",
-    "GateOpened": "events",
-    "NoProvider": "errors",
-    "open_run": "runtime",
-    "OrchestratorError": "errors",
-    "Plan": "plan",
-    "PlanError": "errors",
-    "Run": "runtime",
-    "run_squad": "runtime",
-    "run_sync": "runtime",
-    "RunResult": "run",
-    "SpecError": "errors",
-    "resume_run": "runtime",
-    "Squad": "squad",
-    "SqliteJournal": "journal.sqlite",
-    "to_json": "events",
+    "__version__": "orchestrator._version",
+    "environment_of": "orchestrator.environment",
+    "edit_of_run": "orchestrator.fork",
+    "Event": "orchestrator.events",
+    "fork_run": "orchestrator.fork",
+    "GateAnswered": "orchestrator.events",
+    "GateOpened": "orchestrator.events",
+    "NoProvider": "orchestrator.errors",
+    "open_run": "orchestrator.runtime",
+    "OrchestratorError": "orchestrator.errors",
+    "Plan": "orchestrator.squad.plan",
+    "PlanError": "orchestrator.errors",
+    "Run": "orchestrator.runtime",
+    "run_squad": "orchestrator.runtime",
+    "run_sync": "orchestrator.runtime",
+    "RunResult": "orchestrator.run.driver",
+    "SpecError": "providers.documents.problems",
+    "resume_run": "orchestrator.runtime",
+    "Squad": "orchestrator.squad.load",
+    "SqliteJournal": "orchestrator.journal.sqlite.journal",
+    "to_json": "orchestrator.events",
 }
 
 __all__ = [
@@ -72,7 +73,7 @@ def __getattr__(name: str) -> Any:
     """Load a public name when it is first asked for: importing the package loads nothing else."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    value = getattr(import_module(_HOMES[name]), name)
     globals()[name] = value
     return value
 

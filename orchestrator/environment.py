@@ -7,8 +7,7 @@ from collections.abc import Iterator, Mapping
 from io import StringIO
 from pathlib import Path
 
-from orchestrator.errors import SpecError
-from orchestrator.problems import Problem
+from providers.documents.problems import Problem, SpecError
 
 ENV_FILE = ".env"
 MAX_BYTES = 1 << 20

@@ -1,9 +1,7 @@
-"""What can go wrong above the agents.
+"""What can go wrong above the agents. Mistakes in files are `SpecError`s of `providers.documents.problems`.
 
 OrchestratorError
-├ ProblemsFound        mistakes in what was given, all of them
-│ ├ SpecError          the squad file itself
-│ └ PlanError          what it refers to: names, inputs, paths
+├ PlanError            what a squad refers to: names, inputs, paths; a ProblemsFound too
 ├ TaskTimedOut
 ├ RepeatExhausted      `until` never held
 ├ NoProvider           nobody is configured to answer
@@ -20,29 +18,15 @@ OrchestratorError
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from orchestrator.problems import Problem
+from providers.documents.problems import ProblemsFound
 
 
 class OrchestratorError(Exception):
     """The root of this package's errors."""
 
 
-class ProblemsFound(OrchestratorError):
-    """Mistakes, all at once, each with its place. Nothing was spent."""
-
-    def __init__(self, problems: Sequence[Problem]) -> None:
-        super().__init__("\n".join(str(problem) for problem in problems))
-        self.problems = tuple(problems)
-
-
-class SpecError(ProblemsFound):
-    """The squad file cannot be read, or says what no squad file may say."""
-
-
-class PlanError(ProblemsFound):
+class PlanError(OrchestratorError, ProblemsFound):
     """The squad file refers to what is not there, or could run for ever."""
 
 

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agents.tools import builtin
-from orchestrator.edit import Edit, edit_of, events_of_fork, moved_steps
 from orchestrator.events import Event, RunStarted
-from orchestrator.journal import Journal
+from orchestrator.journal.protocols import Journal
+from orchestrator.rerun.edit import Edit, edit_of, events_of_fork, moved_steps
+from orchestrator.run.worker import Ask
 from orchestrator.runtime import Run, about_of, inputs_for, leave_unanswered, new_run_id, raised, resume_run, steady
-from orchestrator.squad import Squad
-from orchestrator.work import Ask
+from orchestrator.squad.load import Squad
 
 if TYPE_CHECKING:
     from agents.turn import Complete

@@ -26,18 +26,18 @@ import anyio
 
 from agents.toolbox.files import sweep
 from agents.tools import builtin
-from orchestrator.approvals import asking_outside_too
-from orchestrator.edit import Edit, edit_of, moved_steps
 from orchestrator.errors import CannotWrite, NoProvider, RunCancelled, RunChanged, RunOver
 from orchestrator.events import Event, GateAnswered, GateOpened, RunResumed, RunStarted
-from orchestrator.fingerprint import changed, lineages_of, parts_of
-from orchestrator.journal import About, Cut, Journal, JournalError
 from orchestrator.journal.memory import MemoryJournal
-from orchestrator.past import Past, past_of
-from orchestrator.plan import Budget, Plan
-from orchestrator.run import Driver, Recorder, RunResult, result_of
-from orchestrator.squad import Squad
-from orchestrator.work import Ask, Crew
+from orchestrator.journal.protocols import About, Cut, Journal, JournalError
+from orchestrator.rerun.edit import Edit, edit_of, moved_steps
+from orchestrator.rerun.fingerprint import changed, lineages_of, parts_of
+from orchestrator.run.approvals import asking_outside_too
+from orchestrator.run.driver import Driver, Recorder, RunResult, result_of
+from orchestrator.run.history import Past, past_of
+from orchestrator.run.worker import Ask, Crew
+from orchestrator.squad.load import Squad
+from orchestrator.squad.plan import Budget, Plan
 from providers.events import Emit, ignore
 
 if TYPE_CHECKING:
@@ -358,8 +358,8 @@ async def _providers(
             yield manager, False
         return
     from orchestrator.environment import Environment
-    from orchestrator.rereading import Rereading  # with the providers' rooms: who brings a manager loads none of them
-    from providers.router import open_manager
+    from orchestrator.hot_reload import Rereading  # with the providers' rooms: who brings a manager loads none of them
+    from providers.client.manager import open_manager
 
     environ = os.environ if environ is None else environ
     stub = stub_answers(squad, plan, environ, offline)

@@ -21,10 +21,10 @@ from jinja2.parser import Parser
 from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from personas import grammar
+from personas import ast_check as grammar
+from personas.attributes import Unknown, UnknownName, pick, reach
+from personas.filters import FILTER_WORDS, REWRITTEN, TEST_WORDS, BudgetedContext, as_text, calculate
 from personas.limits import Budget, Limits, TemplateError
-from personas.lookup import Unknown, UnknownName, pick, reach
-from personas.vocabulary import FILTER_WORDS, REWRITTEN, TEST_WORDS, BudgetedContext, as_text, calculate
 
 __all__ = ["ExpressionText", "Limits", "Sandbox", "Template", "TemplateError"]
 

@@ -9,7 +9,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from providers.catalog import Catalog, load_catalog
+    from providers.catalog.model import Catalog, load_catalog
+    from providers.client.manager import ProviderManager, open_manager
     from providers.errors import (
         AllAttemptsFailed,
         BudgetSpent,
@@ -19,25 +20,24 @@ if TYPE_CHECKING:
         RoutingError,
     )
     from providers.messages import Message, Needs, Request, Response, Usage, assistant, system, user
-    from providers.policy import Policy, default_policy, parse_policy
-    from providers.router import ProviderManager, open_manager
+    from providers.policy.model import Policy, default_policy, parse_policy
 
 _HOMES = {
     "AllAttemptsFailed": "errors",
     "assistant": "messages",
     "BudgetSpent": "errors",
-    "Catalog": "catalog",
+    "Catalog": "catalog.model",
     "CatalogError": "errors",
-    "default_policy": "policy",
-    "load_catalog": "catalog",
+    "default_policy": "policy.model",
+    "load_catalog": "catalog.model",
     "Message": "messages",
     "Needs": "messages",
     "NoRoute": "errors",
-    "open_manager": "router",
-    "parse_policy": "policy",
-    "Policy": "policy",
+    "open_manager": "client.manager",
+    "parse_policy": "policy.model",
+    "Policy": "policy.model",
     "ProviderError": "errors",
-    "ProviderManager": "router",
+    "ProviderManager": "client.manager",
     "Request": "messages",
     "Response": "messages",
     "RoutingError": "errors",

@@ -203,7 +203,7 @@ def file_tools(root: Path | None) -> tuple[Tool, ...]:
     @tool(idempotent=True, approval="ask")
     def write_file(path: str, content: str) -> str:
         """Write the file at `path`, relative to the run's folder: whole, instead of what was there."""
-        from providers.unicode import clean
+        from providers.documents.unicode import clean
 
         data = clean(content).encode()
         if len(data) > WRITE_BYTES:

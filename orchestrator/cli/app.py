@@ -30,11 +30,11 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "init": ("init", "Write a small squad to start from."),
     "completion": ("completion", "Print a shell's completion script."),
 }
-"""Command -> (module in this package, the line that `--help` shows). The function is called `<command>_command`."""
+"""Command -> (module in `commands/`, the line that `--help` shows). The function is called `<command>_command`."""
 
 STANDALONE = frozenset({"doctor", "completion"})
 """Those that work where the rest of the installation is broken: they import none of it."""
-GIVEN = "orchestrator.cli.given"
+GIVEN = "orchestrator.cli.arguments"
 
 
 class Settings(NamedTuple):
@@ -154,10 +154,10 @@ class LazyGroup(CommonOptions, click.Group):
         from importlib import import_module
 
         if name not in STANDALONE:
-            from orchestrator.cli.neighbours import require_our_agents
+            from orchestrator.cli.our_packages import require_our_agents
 
             require_our_agents()
-        command = getattr(import_module(f"orchestrator.cli.{COMMANDS[name][0]}"), f"{name}_command")
+        command = getattr(import_module(f"orchestrator.cli.commands.{COMMANDS[name][0]}"), f"{name}_command")
         assert isinstance(command, click.Command)
         return command
 

@@ -43,9 +43,9 @@ def make_streams_lossy() -> None:
 
 def variables(arguments: Sequence[str]) -> Mapping[str, str]:
     """Return what may hold secrets: the environment, with the `.env` that holds here where that can be read."""
+    from orchestrator.cli.arguments import environment
     from orchestrator.cli.exits import Unusable
-    from orchestrator.cli.given import environment
-    from orchestrator.errors import SpecError
+    from providers.documents.problems import SpecError
 
     words = [part for word in arguments for part in (word.split("=", 1) if word.startswith("--routing=") else [word])]
     said = [after for word, after in pairwise(words) if word == "--routing"]
@@ -58,7 +58,7 @@ def variables(arguments: Sequence[str]) -> Mapping[str, str]:
 def _tell(error: BaseException, arguments: Sequence[str]) -> int:
     """Say what went wrong and return its exit code."""
     from orchestrator.cli.exits import Exit, cause_of, exit_of
-    from orchestrator.cli.telling import Talk, give_up_on, tell_failure
+    from orchestrator.cli.ui.console import Talk, give_up_on, tell_failure
 
     color = next((word == "--color" for word in reversed(arguments) if word in ("--color", "--no-color")), None)
     talk, verbose = Talk(Settings(color=color)), "--verbose" in arguments or "-v" in arguments

@@ -31,7 +31,7 @@ class Exit(IntEnum):
 
 
 FAILURES: Mapping[str, Exit] = {
-    "orchestrator.errors.ProblemsFound": Exit.FAILED,
+    "providers.documents.problems.ProblemsFound": Exit.FAILED,
     "orchestrator.errors.TaskTimedOut": Exit.LIMIT,
     "orchestrator.errors.RepeatExhausted": Exit.LIMIT,
     "orchestrator.errors.RunNotFound": Exit.NOTHING,
@@ -40,10 +40,10 @@ FAILURES: Mapping[str, Exit] = {
     "orchestrator.errors.EditUnknown": Exit.FAILED,
     "orchestrator.errors.UnknownTask": Exit.USAGE,
     "orchestrator.errors.RunCancelled": Exit.INTERRUPTED,
-    "orchestrator.journal.Fenced": Exit.INTERRUPTED,
-    "orchestrator.journal.StepChanged": Exit.FAILED,
-    "orchestrator.replay.NotReplayable": Exit.FAILED,
-    "orchestrator.journal.JournalError": Exit.USAGE,
+    "orchestrator.journal.protocols.Fenced": Exit.INTERRUPTED,
+    "orchestrator.journal.protocols.StepChanged": Exit.FAILED,
+    "orchestrator.rerun.replay.NotReplayable": Exit.FAILED,
+    "orchestrator.journal.protocols.JournalError": Exit.USAGE,
     "orchestrator.errors.NoProvider": Exit.CREDENTIALS,
     "orchestrator.errors.CannotWrite": Exit.USAGE,
     "orchestrator.cli.exits.Unusable": Exit.USAGE,

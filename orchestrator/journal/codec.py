@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 from agents import events as agent_events
 from orchestrator import events as run_events
-from orchestrator import journal
+from orchestrator.journal import protocols as journal
 from providers import events as provider_events
 from providers import messages
 

@@ -12,7 +12,7 @@ import anyio
 
 from orchestrator.errors import RunNotFound
 from orchestrator.events import Event, RunEdited, RunFinished, RunResumed, RunStarted
-from orchestrator.journal import (
+from orchestrator.journal.protocols import (
     About,
     Cut,
     Fence,

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    from providers.catalog import Candidate
+    from providers.catalog.model import Candidate
     from providers.errors import ProviderError
     from providers.messages import Delta, Request, Response
 

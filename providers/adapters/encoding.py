@@ -6,10 +6,10 @@ import json
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from providers.catalog import Candidate
+from providers.catalog.model import Candidate
+from providers.documents.unicode import clean_json
 from providers.errors import AuthFailed
 from providers.messages import OutputSchema
-from providers.unicode import clean_json
 
 T = TypeVar("T")
 

@@ -12,8 +12,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from providers.documents.unicode import clean, cut
 from providers.errors import BadRequest, Overloaded, ProviderError, ServerFault, TimedOut, Unreachable, Unsupported
-from providers.unicode import clean, cut
 
 EXCERPT = 200
 MAX_BODY = 64 * 1024  # an error's sense stands in its head; a proxy's page may be megabytes

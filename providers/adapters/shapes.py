@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from providers.adapters.error_report import excerpt
+from providers.documents.unicode import clean, clean_json_text
 from providers.errors import BadReply
 from providers.messages import ToolCall
-from providers.unicode import clean, clean_json_text
 
 MAX_TOKENS = 2**53  # beyond it a JSON number is not exact, and no bill is that long
 

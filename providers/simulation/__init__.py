@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from providers.catalog import Catalog
-from providers.policy import Policy
+from providers.catalog.model import Catalog
+from providers.policy.model import Policy
 from providers.simulation.report import Bucket, Claim, Durations, GroupUse, LimitUse, ProviderUse, Report, Waits
 from providers.simulation.scenario import Behaviour, Expectation, Flaky, Latency, Load, Outage, Scenario
 

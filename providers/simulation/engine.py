@@ -17,23 +17,23 @@ from math import inf
 from random import Random
 from typing import Any, BinaryIO
 
-from providers.allowance import Ending, ending, reason
-from providers.catalog import Catalog
+from providers.catalog.model import Catalog
+from providers.client.reservations import LATE_S, POLL_S
 from providers.errors import ProviderError, RateLimited, RoutingError, TimedOut
-from providers.fleet import Fleet
-from providers.health import limited_until
-from providers.metering import LATE_S, POLL_S
-from providers.policy import Policy
-from providers.quota import Book, Refused
-from providers.routing import Outcome, Sleep, Try, attempts
+from providers.limits.reserve import Book, Refused
+from providers.limits.rules import Ending, ending, reason
+from providers.policy.model import Policy
+from providers.routing.fleet import Fleet
+from providers.routing.health import limited_until
+from providers.routing.turn import Outcome, Sleep, Try, attempts
 from providers.simulation.load import Kind, arrivals, dice, kinds
+from providers.simulation.modelled import vendors
 from providers.simulation.present import candidates_of, present
 from providers.simulation.records import Records
 from providers.simulation.report import Report
 from providers.simulation.scenario import Load, Scenario
 from providers.simulation.summary import summary
 from providers.simulation.terms import AllTerms, Terms
-from providers.simulation.vendors import vendors
 
 Act = Callable[[Any, float], None]
 Event = tuple[float, int, Act, Any]

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 
-from providers.catalog import Candidate, Catalog
+from providers.catalog.model import Candidate, Catalog
 from providers.simulation.scenario import EVERY, Behaviour, Scenario
 
 KEY = "simulated"

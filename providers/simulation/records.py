@@ -10,11 +10,11 @@ from math import ceil
 from math import log as ln
 from typing import TYPE_CHECKING, BinaryIO
 
-from providers.catalog import Candidate
-from providers.fleet import Standing
-from providers.policy import Policy
-from providers.quota import Refused
-from providers.routing import Sleep
+from providers.catalog.model import Candidate
+from providers.limits.reserve import Refused
+from providers.policy.model import Policy
+from providers.routing.fleet import Standing
+from providers.routing.turn import Sleep
 from providers.simulation.scenario import Load, Scenario
 
 if TYPE_CHECKING:

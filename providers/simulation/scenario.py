@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from providers.catalog import Catalog, Limit
+from providers.catalog.model import Catalog, Limit
 from providers.messages import Ability
-from providers.policy import Policy
+from providers.policy.model import Policy
 
 EVERY = "*"
 """Stands for the providers that a scenario names nowhere else."""

@@ -9,11 +9,12 @@ from typing import Any
 
 import yaml
 
-from providers.catalog import Catalog, Limit, Problem, load_catalog
+from providers.catalog.file import nearest, read_shape
+from providers.catalog.model import Catalog, Limit, Problem, load_catalog
+from providers.documents.depth import TOO_DEEP_HINT, too_deep
 from providers.errors import CatalogError
 from providers.messages import Ability
-from providers.policy import Policy, parse_policy
-from providers.rows import nearest, read_shape
+from providers.policy.model import Policy, parse_policy
 from providers.simulation.scenario import EVERY, Behaviour, Expectation, Flaky, Latency, Load, Outage, Scenario
 from providers.simulation.scenario_shape import (
     MOST_TURNS,
@@ -24,7 +25,6 @@ from providers.simulation.scenario_shape import (
     OutageShape,
 )
 from providers.simulation.scenario_shape import ScenarioShape as ScenarioShape
-from providers.yaml_depth import TOO_DEEP_HINT, too_deep
 
 SUFFIX = ".yaml"
 LARGEST = 1_000_000

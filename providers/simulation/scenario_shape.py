@@ -7,9 +7,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from providers.policy_file import Share
-from providers.quantities import parse_duration, parse_share
-from providers.rows import Duration, Shape
+from providers.catalog.file import Duration, Shape
+from providers.documents.quantities import parse_duration, parse_share
+from providers.policy.parse import Share
 from providers.simulation.scenario import MIDNIGHT, MOST_TOKENS, ErrorKind, Mode
 
 MOST_TURNS = 10_000_000

@@ -7,13 +7,13 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from math import exp
 
-from providers.fleet import Fleet
 from providers.messages import Needs, Usage
+from providers.routing.fleet import Fleet
 from providers.simulation.claims import measured
+from providers.simulation.modelled import TrueLimit, Vendor
 from providers.simulation.records import AT_ONCE, STEPS, Calls, Records, Stretch, Tab
 from providers.simulation.report import Bucket, Durations, GroupUse, LimitUse, ProviderUse, Report, Waits
 from providers.simulation.scenario import Load
-from providers.simulation.vendors import TrueLimit, Vendor
 
 Limits = Mapping[str, tuple[str, TrueLimit, bool]]
 """By the key of the meter: whose limit it is, and whether the routers know of it."""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from html import escape
 from math import ceil, floor, log10
 
-from providers.unicode import printable
+from providers.documents.unicode import printable
 
 
 def grid(

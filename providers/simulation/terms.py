@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from providers.allowance import Allowance, Ending, allowance, came_to, expected
-from providers.catalog import Candidate, Limit
-from providers.fleet import Fleet
+from providers.catalog.model import Candidate, Limit
+from providers.limits.reserve import Amounts, Meter
+from providers.limits.rules import Allowance, Ending, allowance, came_to, expected
 from providers.messages import Usage
-from providers.policy import Budget
-from providers.quota import Amounts, Meter
-from providers.routing import Try, expected_output
+from providers.policy.model import Budget
+from providers.routing.fleet import Fleet
+from providers.routing.turn import Try, expected_output
 from providers.simulation.load import Kind
-from providers.simulation.vendors import TrueLimit
+from providers.simulation.modelled import TrueLimit
 
 Counted = Sequence[tuple[TrueLimit, float]]
 ENDINGS: tuple[Ending, ...] = ("answered", "refused", "unsent", "unknown")

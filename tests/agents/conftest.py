@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from agents import Agent
-from providers.adapters.scripted import Scripted
-from providers.catalog import Candidate, Model, Price, Provider
+from providers.catalog.model import Candidate, Model, Price, Provider
+from providers.client.manager import ProviderManager
 from providers.messages import Ability
-from providers.policy import Policy
-from providers.router import ProviderManager
+from providers.policy.model import Policy
+from providers.stub.scripted import Scripted
 
 
 @dataclass

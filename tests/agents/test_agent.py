@@ -7,10 +7,10 @@ import pytest
 
 from agents import OutputInvalid, RunContext, ToolEnded, ToolFault, ToolStarted, TurnEnded, TurnLimit, TurnStarted, tool
 from agents.context import History
-from providers.adapters.scripted import say, tool_call
 from providers.errors import AllAttemptsFailed, AuthFailed, Declined
 from providers.events import AttemptEnded
 from providers.messages import FinishReason, OutputSchema, Response, Usage, assistant, user
+from providers.stub.scripted import say, tool_call
 
 pytestmark = pytest.mark.anyio
 

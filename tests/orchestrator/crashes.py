@@ -23,16 +23,16 @@ import anyio
 
 from agents import tool
 from orchestrator import GateAnswered, GateOpened, Squad
-from orchestrator.journal import Journal
-from orchestrator.journal.sqlite import SqliteJournal
+from orchestrator.journal.protocols import Journal
+from orchestrator.journal.sqlite.journal import SqliteJournal
 from orchestrator.runtime import open_run, resume_run
 from providers.adapters import HttpReply, HttpRequest
-from providers.catalog import Candidate, Model, Price, Provider
+from providers.catalog.model import Candidate, Model, Price, Provider
+from providers.client.manager import ProviderManager
 from providers.events import ignore
-from providers.ledger.sqlite import SqliteLedger
+from providers.limits.ledger.sqlite import SqliteLedger
 from providers.messages import Ability, FinishReason, Message, Request, Response, Text, ToolCall, Usage
-from providers.policy import Budget, Policy
-from providers.router import ProviderManager
+from providers.policy.model import Budget, Policy
 
 PADDING = " and so on" * 30
 """Makes an answer large enough to be kept apart from its record."""

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
-from orchestrator.budget import Purse, Reservation, open_account
-from orchestrator.plan import Budget
+from orchestrator.run.budget import Purse, Reservation, open_account
+from orchestrator.squad.plan import Budget
 from providers.errors import BudgetSpent
 
 amounts = st.integers(0, 60)

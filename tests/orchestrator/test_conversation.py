@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator import brief
-from orchestrator.conversation import Conversation, Log, Minutes, ended
 from orchestrator.events import ConversationEnded
-from orchestrator.plan import ConversationPlan, Termination
+from orchestrator.run import prompts
+from orchestrator.run.conversation import Conversation, Log, Minutes, ended
+from orchestrator.squad.plan import ConversationPlan, Termination
 from providers.errors import BudgetSpent, ServerFault
 from providers.messages import Message, user
 
@@ -102,12 +102,12 @@ async def test_the_moderator_names_who_speaks_next() -> None:
 
 
 def test_a_moderator_who_names_nobody_lets_the_longest_silent_speak() -> None:
-    assert brief.next_speakers("no names", party(), ["john", "sally", "winston"]) == ["amelia", "john"]
+    assert prompts.next_speakers("no names", party(), ["john", "sally", "winston"]) == ["amelia", "john"]
 
 
 @given(text=st.text(), spoken=st.lists(st.sampled_from(["john", "winston", "sally", "amelia", "bob"])))
 def test_whatever_the_moderator_says_someone_speaks_next(text: str, spoken: list[str]) -> None:
-    chosen = brief.next_speakers(text, party(), spoken)
+    chosen = prompts.next_speakers(text, party(), spoken)
     assert 1 <= len(chosen) <= 2
     assert set(chosen) <= set(party().participants)
 

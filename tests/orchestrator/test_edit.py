@@ -20,9 +20,9 @@ from orchestrator import GateAnswered, GateOpened, RunResult, Squad
 from orchestrator.errors import EditUnknown, RunChanged, RunOver
 from orchestrator.events import Event
 from orchestrator.fork import edit_of_run
-from orchestrator.journal import Journal
 from orchestrator.journal.memory import MemoryJournal
-from orchestrator.past import standing
+from orchestrator.journal.protocols import Journal
+from orchestrator.run.history import standing
 from orchestrator.runtime import Run, open_run, resume_run
 from providers.errors import AllAttemptsFailed, ServerFault
 from providers.messages import Request

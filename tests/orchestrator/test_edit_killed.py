@@ -15,8 +15,8 @@ from orchestrator import Squad
 from orchestrator.errors import RunNotFound, RunOver
 from orchestrator.events import CallRepeated, Event, RunEdited
 from orchestrator.fork import fork_run
-from orchestrator.journal import Journal
-from orchestrator.journal.sqlite import SqliteJournal
+from orchestrator.journal.protocols import Journal
+from orchestrator.journal.sqlite.journal import SqliteJournal
 from orchestrator.runtime import open_run, resume_run
 from tests.orchestrator.crashes import WORLD, Counting, Doomed, OverSocket, agent
 

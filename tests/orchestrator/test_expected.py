@@ -9,7 +9,7 @@ from collections import Counter
 import pytest
 
 from orchestrator import Squad, run_squad
-from orchestrator.expected import Assumptions, Outlook, expect
+from orchestrator.forecast.turns import Assumptions, Outlook, expect
 
 SQUAD = """\
 name: crew

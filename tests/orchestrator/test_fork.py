@@ -10,7 +10,7 @@ import pytest
 from orchestrator import Squad
 from orchestrator.errors import RunNotFound, UnknownTask
 from orchestrator.fork import fork_run
-from orchestrator.journal import Journal, RunExists
+from orchestrator.journal.protocols import Journal, RunExists
 from orchestrator.runtime import open_run, resume_run
 from providers.messages import Request
 from tests.orchestrator.squads import Answers, of_type, squad

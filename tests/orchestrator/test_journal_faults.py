@@ -18,9 +18,9 @@ import pytest
 
 from orchestrator.errors import OrchestratorError
 from orchestrator.events import Event, RunFinished, TaskEnded
-from orchestrator.journal import About, JournalDamaged, JournalUnusable
-from orchestrator.journal.schema import MIGRATIONS
-from orchestrator.journal.sqlite import SqliteJournal
+from orchestrator.journal.protocols import About, JournalDamaged, JournalUnusable
+from orchestrator.journal.sqlite.journal import SqliteJournal
+from orchestrator.journal.sqlite.schema import MIGRATIONS
 from orchestrator.runtime import open_run, resume_run
 from tests.orchestrator.crashes import WORLD
 from tests.orchestrator.squads import Answers, squad

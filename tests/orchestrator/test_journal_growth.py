@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from orchestrator.events import Event, TaskEnded
-from orchestrator.journal.sqlite import SqliteJournal
+from orchestrator.journal.sqlite.journal import SqliteJournal
 from orchestrator.runtime import open_run
 from tests.orchestrator.squads import Answers, squad
 

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from orchestrator.events import Event, RunEdited, RunFinished, RunResumed, TaskStarted
-from orchestrator.journal import About, JournalError, StepRecord
 from orchestrator.journal.memory import MemoryJournal
-from orchestrator.journal.sqlite import SqliteJournal
+from orchestrator.journal.protocols import About, JournalError, StepRecord
+from orchestrator.journal.sqlite.journal import SqliteJournal
 from providers.messages import Usage
 
 RUNS, UNITS, KEYS = ("r", "s"), ("r/a", "r/b[1]", "r/c", "s/a"), ("turn-1", "turn-2")

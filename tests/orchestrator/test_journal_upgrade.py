@@ -12,8 +12,8 @@ import pytest
 from orchestrator import Squad
 from orchestrator.errors import RunCancelled
 from orchestrator.events import RunFinished
-from orchestrator.journal.schema import MIGRATIONS
-from orchestrator.journal.sqlite import SqliteJournal
+from orchestrator.journal.sqlite.journal import SqliteJournal
+from orchestrator.journal.sqlite.schema import MIGRATIONS
 from orchestrator.runtime import resume_run
 from tests.orchestrator.samples.make import HERE, LONG, TEXT, Manager
 

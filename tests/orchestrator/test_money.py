@@ -8,13 +8,13 @@ import pytest
 
 from orchestrator.events import Event, to_json
 from orchestrator.journal.memory import MemoryJournal
-from orchestrator.past import past_of
+from orchestrator.run.history import past_of
 from orchestrator.runtime import open_run, resume_run
 from providers.adapters import HttpReply
-from providers.catalog import Candidate, Model, Price, Provider
+from providers.catalog.model import Candidate, Model, Price, Provider
+from providers.client.manager import ProviderManager
 from providers.messages import FinishReason, Response, Usage, assistant
-from providers.policy import Budget, Policy
-from providers.router import ProviderManager
+from providers.policy.model import Budget, Policy
 from tests.orchestrator.squads import of_type, squad
 from tests.providers.test_metering import NOON, Dialect
 

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
-from orchestrator.journal.sqlite import SqliteJournal
-from orchestrator.spending import spending
-from providers.allowance import caps_of
-from providers.ledger.sqlite import SqliteLedger
-from providers.quota import Used
+from orchestrator.journal.sqlite.journal import SqliteJournal
+from orchestrator.run.spending import spending
+from providers.limits.ledger.sqlite import SqliteLedger
+from providers.limits.reserve import Used
+from providers.limits.rules import caps_of
 from tests.orchestrator.crashes import CAPPED, LEDGER, Counting, Order, run_to_its_end
 
 COST = 7

@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agents.tools import Registry, Tool
-from orchestrator.errors import PlanError, SpecError
-from orchestrator.problems import CODES, FORMATS, Problem
-from orchestrator.resolve import resolve
-from orchestrator.spec import parse_spec
+from orchestrator.errors import PlanError
+from orchestrator.squad.resolve import resolve
+from orchestrator.squad.spec import parse_spec
 from personas import Personas, packaged
+from providers.documents.problems import CODES, FORMATS, Problem, SpecError
 
 HERE = Path(__file__).parent
 CORPUS = HERE / "mutations"

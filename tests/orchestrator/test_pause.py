@@ -8,8 +8,8 @@ import anyio
 import pytest
 
 from orchestrator import Squad
-from orchestrator.journal import Journal
 from orchestrator.journal.memory import MemoryJournal
+from orchestrator.journal.protocols import Journal
 from orchestrator.runtime import open_run
 from tests.conftest import VIRTUAL
 from tests.orchestrator.squads import Answers, of_type, squad

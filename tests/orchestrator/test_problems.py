@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from orchestrator.problems import CODES, Problem, in_order, nearest, to_github, to_json, to_sarif, to_text
+from providers.documents.problems import CODES, Problem, in_order, nearest, to_github, to_json, to_sarif, to_text
 
 
 def problem(source: str, column: int, length: int, **more: object) -> Problem:

@@ -21,15 +21,15 @@ import yaml
 
 from agents import ToolFault, tool
 from orchestrator import GateAnswered, GateOpened, Squad
-from orchestrator.differing import changes_between
 from orchestrator.errors import CannotWrite
-from orchestrator.export import copy_run, export_run
 from orchestrator.fork import fork_run
 from orchestrator.journal.memory import MemoryJournal
-from orchestrator.journal.sqlite import SqliteJournal
-from orchestrator.replay import Replay, read_record, replay
+from orchestrator.journal.sqlite.journal import SqliteJournal
+from orchestrator.rerun.diff import changes_between
+from orchestrator.rerun.export import copy_run, export_run
+from orchestrator.rerun.replay import Replay, read_record, replay
+from orchestrator.rerun.requests import attempts_of, body_of
 from orchestrator.runtime import open_run, resume_run
-from orchestrator.sent import attempts_of, body_of
 from providers.errors import AllAttemptsFailed, RateLimited, ServerFault
 from providers.events import LedgerLost, ignore
 from providers.messages import FinishReason, Message, Request, Response, ToolCall, ToolSpec, Usage, system, user

@@ -7,13 +7,13 @@ import pytest
 from agents.events import TurnEnded
 from orchestrator.environment import environment_of
 from orchestrator.events import GateAnswered, GateOpened, RoutingReread
-from orchestrator.rereading import Rereading
+from orchestrator.hot_reload import Rereading
 from orchestrator.runtime import run_squad
-from orchestrator.squad import Squad, load_routing
-from providers.adapters.scripted import Scripted, say
+from orchestrator.squad.load import Squad, load_routing
+from providers.client.manager import open_manager
 from providers.errors import RoutingError
 from providers.messages import Request, user
-from providers.router import open_manager
+from providers.stub.scripted import Scripted, say
 
 pytestmark = pytest.mark.anyio
 ROUTING = """\

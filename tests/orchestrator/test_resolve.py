@@ -10,16 +10,16 @@ from typing import Any
 import pytest
 
 from agents.tools import Registry, Tool
-from orchestrator.checks import path_fault
-from orchestrator.errors import PlanError, SpecError
-from orchestrator.graph import ancestry, cycles, order
-from orchestrator.inputs import coerce_inputs
-from orchestrator.plan import FOR_EACH_CAP, AgentWork, Approval, Budget, Plan, Steps
-from orchestrator.problems import Problem
-from orchestrator.resolve import Limits, resolve
-from orchestrator.spec import load_spec, parse_spec
-from orchestrator.yamltree import read_tree
+from orchestrator.errors import PlanError
+from orchestrator.squad.graph import ancestry, cycles, order
+from orchestrator.squad.inputs import coerce_inputs
+from orchestrator.squad.plan import FOR_EACH_CAP, AgentWork, Approval, Budget, Plan, Steps
+from orchestrator.squad.resolve import Limits, resolve
+from orchestrator.squad.schemas import path_fault
+from orchestrator.squad.spec import load_spec, parse_spec
 from personas import Personas, packaged
+from providers.documents.problems import Problem, SpecError
+from providers.documents.yaml import read_tree
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "sprint.yaml"

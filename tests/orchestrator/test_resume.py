@@ -13,13 +13,13 @@ import pytest
 
 from agents import tool
 from orchestrator import GateAnswered, GateOpened, RunResult, Squad
-from orchestrator.approvals import answer_gate
 from orchestrator.errors import RunCancelled, RunChanged, RunNotFound, RunOver
 from orchestrator.events import Event
-from orchestrator.journal import Fenced, Journal, JournalError, RunBusy, StepChanged
 from orchestrator.journal.memory import MemoryJournal
-from orchestrator.journal.sqlite import SqliteJournal
-from orchestrator.past import past_of
+from orchestrator.journal.protocols import Fenced, Journal, JournalError, RunBusy, StepChanged
+from orchestrator.journal.sqlite.journal import SqliteJournal
+from orchestrator.run.approvals import answer_gate
+from orchestrator.run.history import past_of
 from orchestrator.runtime import open_run, resume_run
 from providers.errors import AllAttemptsFailed, ServerFault
 from providers.messages import FinishReason, Message, Request, Response, ToolCall, Usage

@@ -19,7 +19,7 @@ import pytest
 
 from orchestrator.errors import RunNotFound
 from orchestrator.events import CallRepeated, Event
-from orchestrator.journal.sqlite import SqliteJournal
+from orchestrator.journal.sqlite.journal import SqliteJournal
 from tests.orchestrator.crashes import Counting, Order, made, run_to_its_end, start
 
 EXPERIMENT = str(Path(__file__).parents[2] / "examples" / "kill_and_resume.py")

@@ -12,8 +12,8 @@ import anyio
 import pytest
 
 from orchestrator.errors import RunNotFound
-from orchestrator.journal import About, Journal, RunBusy
-from orchestrator.journal.sqlite import SqliteJournal
+from orchestrator.journal.protocols import About, Journal, RunBusy
+from orchestrator.journal.sqlite.journal import SqliteJournal
 from orchestrator.runtime import open_run
 from providers.messages import Request
 from tests.orchestrator.squads import Answers, squad

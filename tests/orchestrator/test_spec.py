@@ -7,10 +7,9 @@ from pathlib import Path
 import pytest
 from jsonschema import Draft202012Validator
 
-from orchestrator.errors import SpecError
-from orchestrator.problems import Problem
-from orchestrator.spec import SquadSpec, json_schema, load_spec, parse_spec
-from orchestrator.yamltree import read_tree
+from orchestrator.squad.spec import SquadSpec, json_schema, load_spec, parse_spec
+from providers.documents.problems import Problem, SpecError
+from providers.documents.yaml import read_tree
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "sprint.yaml"

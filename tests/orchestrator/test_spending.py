@@ -12,9 +12,9 @@ import pytest
 
 from agents.events import TurnEnded, TurnStarted
 from orchestrator.events import Event, RunForked
-from orchestrator.journal import About, JournalDamaged
-from orchestrator.journal.sqlite import SqliteJournal
-from orchestrator.spending import By, Spending, spending
+from orchestrator.journal.protocols import About, JournalDamaged
+from orchestrator.journal.sqlite.journal import SqliteJournal
+from orchestrator.run.spending import By, Spending, spending
 from providers.events import AttemptEnded, AttemptStarted
 from providers.messages import FinishReason, Usage
 

@@ -21,8 +21,8 @@ from orchestrator.events import (
     TaskReset,
     TaskStarted,
 )
-from orchestrator.plan import AgentWork, Approval, ForEach, Plan, TaskPlan
-from orchestrator.state import RunState, between, next_action
+from orchestrator.run.state import RunState, between, next_action
+from orchestrator.squad.plan import AgentWork, Approval, ForEach, Plan, TaskPlan
 from personas.sandbox import Sandbox
 
 text = Sandbox().expression_text

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from orchestrator.errors import SpecError
-from orchestrator.yamltree import (
+from providers.documents.problems import SpecError
+from providers.documents.yaml import (
     MAX_BYTES,
     MAX_NODES,
     decode,

@@ -15,10 +15,10 @@ from pathlib import Path
 from random import Random
 
 from providers.adapters import Adapter
-from providers.adapters.anthropic_messages import AnthropicMessages
-from providers.adapters.gemini import Gemini
-from providers.adapters.openai_chat import OpenAIChat
-from providers.catalog import Candidate, Model, Provider
+from providers.adapters.anthropic.encode import AnthropicMessages
+from providers.adapters.gemini.encode import Gemini
+from providers.adapters.openai.encode import OpenAIChat
+from providers.catalog.model import Candidate, Model, Provider
 
 FOLDER = Path(__file__).resolve().parents[2].parent / "shared" / "cassettes"
 ABSENT = "the recordings are not beside this checkout"

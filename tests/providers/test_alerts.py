@@ -12,13 +12,13 @@ from typing import Any
 import anyio
 import pytest
 
-from providers.alerts import posting
-from providers.catalog import load_catalog
+from providers.catalog.model import load_catalog
+from providers.client.alerts import posting
+from providers.client.manager import open_manager
 from providers.errors import CatalogError
 from providers.events import AlertNotPosted, BudgetAlert
 from providers.messages import Needs, Request, user
-from providers.policy import Budget, parse_policy
-from providers.router import open_manager
+from providers.policy.model import Budget, parse_policy
 from providers.transport import open_transport
 from tests.loopback import Loopback
 

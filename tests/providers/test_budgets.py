@@ -10,16 +10,16 @@ import anyio
 import pytest
 
 from providers.adapters import HttpReply
-from providers.adapters.anthropic_messages import AnthropicMessages
-from providers.adapters.gemini import Gemini
-from providers.adapters.openai_chat import OpenAIChat
-from providers.allowance import caps_of
-from providers.catalog import Candidate, Limit, Model, Price, Provider
+from providers.adapters.anthropic.encode import AnthropicMessages
+from providers.adapters.gemini.encode import Gemini
+from providers.adapters.openai.encode import OpenAIChat
+from providers.catalog.model import Candidate, Limit, Model, Price, Provider
+from providers.client.manager import ProviderManager
 from providers.errors import AllAttemptsFailed, BadReply, NoRoute, StreamBroken
 from providers.events import AttemptEnded, BudgetAlert, RouteChosen
+from providers.limits.rules import caps_of
 from providers.messages import FinishReason, Request, Response, Usage, assistant, user
-from providers.policy import Budget, Policy
-from providers.router import ProviderManager
+from providers.policy.model import Budget, Policy
 from tests.providers.test_metering import NOON, Dialect, Net, anyio_backend, clock
 
 pytestmark = pytest.mark.anyio

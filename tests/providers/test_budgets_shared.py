@@ -11,9 +11,9 @@ from pathlib import Path
 import anyio
 import pytest
 
-from providers.allowance import caps_of
-from providers.ledger.sqlite import SqliteLedger
-from providers.policy import Budget
+from providers.limits.ledger.sqlite import SqliteLedger
+from providers.limits.rules import caps_of
+from providers.policy.model import Budget
 
 CAP, COST = 20_000, 120
 WORKER = """
@@ -21,13 +21,13 @@ import json, sys
 from pathlib import Path
 import anyio
 from providers.adapters import HttpReply
-from providers.catalog import Candidate, Model, Price, Provider
+from providers.catalog.model import Candidate, Model, Price, Provider
 from providers.errors import NoRoute
 from providers.events import BudgetAlert
-from providers.ledger.sqlite import SqliteLedger
+from providers.limits.ledger.sqlite import SqliteLedger
 from providers.messages import FinishReason, Request, Response, Usage, assistant, user
-from providers.policy import Budget, Policy
-from providers.router import ProviderManager
+from providers.policy.model import Budget, Policy
+from providers.client.manager import ProviderManager
 
 class Net:
     async def send(self, request, **limits):

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from providers.adapters import HttpReply
-from providers.adapters.openai_chat import OpenAIChat
-from providers.catalog import Candidate, Model, Provider
+from providers.adapters.openai.encode import OpenAIChat
+from providers.catalog.model import Candidate, Model, Provider
+from providers.documents.unicode import clean
 from providers.errors import (
     AuthFailed,
     BadReply,
@@ -25,7 +26,6 @@ from providers.errors import (
     Unsupported,
 )
 from providers.messages import ReasoningDelta, Request, TextDelta, ToolCallDelta, user
-from providers.unicode import clean
 
 RECORDINGS = Path(__file__).resolve().parents[2].parent / "shared" / "cassettes"
 VENDORS = {

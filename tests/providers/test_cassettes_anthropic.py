@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 
 from providers.adapters import HttpReply
-from providers.adapters.anthropic_messages import AnthropicMessages
-from providers.adapters.anthropic_reply import REDACTED
-from providers.catalog import Candidate, Model, Provider
+from providers.adapters.anthropic.decode import REDACTED
+from providers.adapters.anthropic.encode import AnthropicMessages
+from providers.catalog.model import Candidate, Model, Provider
+from providers.documents.unicode import clean
 from providers.errors import (
     AuthFailed,
     BadRequest,
@@ -43,7 +44,6 @@ from providers.messages import (
     Usage,
     user,
 )
-from providers.unicode import clean
 from tests.providers.adapters.test_anthropic_turns import assert_valid
 
 RECORDINGS = Path(__file__).resolve().parents[2].parent / "shared" / "cassettes"

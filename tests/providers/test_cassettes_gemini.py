@@ -14,8 +14,10 @@ import anyio.abc
 import pytest
 
 from providers.adapters import HttpReply
-from providers.adapters.gemini import Gemini
-from providers.catalog import Candidate, load_catalog
+from providers.adapters.gemini.encode import Gemini
+from providers.catalog.model import Candidate, load_catalog
+from providers.client.manager import open_manager
+from providers.documents.unicode import clean
 from providers.errors import (
     AllAttemptsFailed,
     AuthFailed,
@@ -36,9 +38,7 @@ from providers.messages import (
     tool,
     user,
 )
-from providers.policy import Policy
-from providers.router import open_manager
-from providers.unicode import clean
+from providers.policy.model import Policy
 
 RECORDINGS = Path(__file__).resolve().parents[2].parent / "shared" / "cassettes"
 NOW = 1_790_000_000.0

@@ -13,10 +13,10 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from providers.catalog import Catalog, Limit, Price, Quirks, load_catalog
+from providers.catalog.file import ProviderShape, QuirksShape
+from providers.catalog.model import Catalog, Limit, Price, Quirks, load_catalog
 from providers.errors import CatalogError
 from providers.messages import Ability, Usage
-from providers.rows import ProviderShape, QuirksShape
 
 HOSTED = {
     "openai": "OPENAI_API_KEY",
@@ -427,6 +427,7 @@ def test_a_price_is_rounded_up():
 
 def test_importing_reads_nothing():
     """The library that reads files is loaded by reading one, not by importing the catalog."""
-    code = "import sys, providers.catalog, providers.policy; print(sorted({'yaml', 'pydantic'} & set(sys.modules)))"
+    imports = "import sys, providers.catalog.model, providers.policy.model"
+    code = imports + "; print(sorted({'yaml', 'pydantic'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -9,15 +9,15 @@ import pytest
 from trio.testing import MockClock
 
 from providers.adapters import HttpReply, HttpRequest
-from providers.adapters.openai_chat import OpenAIChat
-from providers.catalog import Candidate, Model, Provider, load_catalog
-from providers.checks import checking
+from providers.adapters.openai.encode import OpenAIChat
+from providers.catalog.model import Candidate, Model, Provider, load_catalog
+from providers.client.adapter_table import Access
+from providers.client.manager import open_manager
+from providers.client.probes import checking
 from providers.errors import AuthFailed, ProviderError, TimedOut, Unreachable
-from providers.fleet import Fleet
 from providers.messages import Request, user
-from providers.policy import Checks, Policy, parse_policy
-from providers.router import open_manager
-from providers.wire import Access
+from providers.policy.model import Checks, Policy, parse_policy
+from providers.routing.fleet import Fleet
 from tests.loopback import Loopback
 
 pytestmark = pytest.mark.anyio

@@ -11,14 +11,14 @@ from random import Random
 
 import pytest
 
-from providers.catalog import Candidate, Limit, Model, Price, Provider, load_catalog
+from providers.catalog.model import Candidate, Limit, Model, Price, Provider, load_catalog
+from providers.client.manager import ProviderManager
 from providers.errors import AllAttemptsFailed, NoRoute, ServerFault, TimedOut, Unreachable
-from providers.fleet import Fleet
 from providers.messages import Ability, FinishReason, Needs, Request, Response, Usage, assistant, user
-from providers.policy import AgentPolicy, Policy, default_policy
-from providers.router import ProviderManager
-from providers.routing import Outcome, Sleep, Try, attempts
-from providers.scoring import replay
+from providers.policy.model import AgentPolicy, Policy, default_policy
+from providers.routing.fleet import Fleet
+from providers.routing.scores import replay
+from providers.routing.turn import Outcome, Sleep, Try, attempts
 
 NOW = 1_000_000.0
 ANSWER = Response(assistant("done"), FinishReason.STOP, Usage(20, output=20))

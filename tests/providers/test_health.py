@@ -25,7 +25,8 @@ from providers.errors import (
     Unreachable,
     Unsupported,
 )
-from providers.health import (
+from providers.policy.model import Timeouts
+from providers.routing.health import (
     CLOSED,
     FAULTS_TO_OPEN,
     FIRST_REST_S,
@@ -37,7 +38,6 @@ from providers.health import (
     pace_of,
     trips_breaker,
 )
-from providers.policy import Timeouts
 
 PATIENCE = Timeouts()
 

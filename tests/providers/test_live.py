@@ -12,13 +12,13 @@ import anyio
 import pytest
 from jsonschema import Draft202012Validator
 
-from providers.adapters.openai_chat import OpenAIChat
-from providers.adapters.scripted import Stub
-from providers.catalog import Candidate, Model, Price, Provider, Quirks
+from providers.adapters.openai.encode import OpenAIChat
+from providers.catalog.model import Candidate, Model, Price, Provider, Quirks
+from providers.client.manager import ProviderManager
 from providers.errors import AllAttemptsFailed
 from providers.messages import Ability, FinishReason, OutputSchema, Request, Response, Resumed, TextDelta, Usage, user
-from providers.policy import Policy, Timeouts
-from providers.router import ProviderManager
+from providers.policy.model import Policy, Timeouts
+from providers.stub.scripted import Stub
 from providers.transport.over_httpx2 import HttpxTransport
 from tests.llama import Llama
 from tests.loopback import ANSWER, WORDS, Loopback

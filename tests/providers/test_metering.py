@@ -12,7 +12,9 @@ import pytest
 from trio.testing import MockClock
 
 from providers.adapters import HttpReply, HttpRequest
-from providers.catalog import Candidate, Limit, Model, Provider, Quirks
+from providers.catalog.model import Candidate, Limit, Model, Provider, Quirks
+from providers.client.manager import ProviderManager
+from providers.client.reservations import AT_ONCE
 from providers.errors import (
     AllAttemptsFailed,
     BudgetSpent,
@@ -25,12 +27,10 @@ from providers.errors import (
     Unreachable,
 )
 from providers.events import AttemptStarted, RouteChosen, WaitingForProvider
-from providers.ledger.memory import MemoryLedger
-from providers.ledger.sqlite import SqliteLedger
+from providers.limits.ledger.memory import MemoryLedger
+from providers.limits.ledger.sqlite import SqliteLedger
 from providers.messages import FinishReason, Needs, Request, Response, TextDelta, Usage, assistant, user
-from providers.metering import AT_ONCE
-from providers.policy import Policy
-from providers.router import ProviderManager
+from providers.policy.model import Policy
 
 pytestmark = pytest.mark.anyio
 NOON = 1_795_176_000.0

@@ -12,10 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from providers.adapters import Adapter
-from providers.adapters.anthropic_messages import AnthropicMessages
-from providers.adapters.gemini import Gemini
-from providers.adapters.openai_chat import OpenAIChat
-from providers.catalog import Candidate, load_catalog
+from providers.adapters.anthropic.encode import AnthropicMessages
+from providers.adapters.gemini.encode import Gemini
+from providers.adapters.openai.encode import OpenAIChat
+from providers.catalog.model import Candidate, load_catalog
+from providers.documents.unicode import clean
 from providers.errors import BadReply
 from providers.messages import (
     OutputSchema,
@@ -30,7 +31,6 @@ from providers.messages import (
     tool,
     user,
 )
-from providers.unicode import clean
 
 NAUGHTY = (
     # Surrogates: alone, turned round, doubled, a pair in halves.

@@ -9,11 +9,11 @@ from contextlib import asynccontextmanager
 import httpx2
 import pytest
 
-from providers.adapters.scripted import Scripted, say
+from providers.client.manager import ProviderManager, open_manager
 from providers.errors import AllAttemptsFailed, NoRoute, RateLimited, StreamBroken
 from providers.messages import Needs, Request, user
-from providers.router import ProviderManager, open_manager
-from providers.scoring import Contest, replay
+from providers.routing.scores import Contest, replay
+from providers.stub.scripted import Scripted, say
 from providers.transport.over_httpx2 import HttpxTransport
 
 pytestmark = pytest.mark.anyio

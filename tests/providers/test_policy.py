@@ -11,10 +11,11 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from providers.catalog import Catalog, load_catalog
+from providers.catalog.model import Catalog, load_catalog
+from providers.documents.quantities import parse_share
 from providers.errors import CatalogError
 from providers.messages import Ability
-from providers.policy import (
+from providers.policy.model import (
     AgentPolicy,
     Budget,
     Timeouts,
@@ -23,8 +24,7 @@ from providers.policy import (
     parse_policy,
     with_environment,
 )
-from providers.policy_file import PolicyShape
-from providers.quantities import parse_share
+from providers.policy.parse import PolicyShape
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = ROOT.parent / "shared/design/examples/agent_routing.yaml"

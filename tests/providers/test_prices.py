@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from providers.catalog import Candidate, Model, Price, Provider, load_catalog
+from providers.catalog.model import Candidate, Model, Price, Provider, load_catalog
+from providers.catalog.prices import cost_of
 from providers.messages import Usage
-from providers.prices import cost_of
 
 NOW = 1_795_000_000.0  # 2026-11-18
 USAGE = Usage(input=700, cache_read=200, cache_write=100, output=60, reasoning=40)

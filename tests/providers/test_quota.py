@@ -12,7 +12,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from providers.quota import (
+from providers.limits.reserve import (
     BUCKETS,
     Calendar,
     Fixed,

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from providers.line import Line
-from providers.retries import FLOOR, WINDOW_S, RetryBudget
+from providers.routing.fair_queue import Line
+from providers.routing.retry_budget import FLOOR, WINDOW_S, RetryBudget
 
 
 class TestRetryBudget:

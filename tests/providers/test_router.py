@@ -14,7 +14,8 @@ import pytest
 from trio.testing import MockClock
 
 from providers.adapters import HttpReply, HttpRequest
-from providers.catalog import Candidate, Model, Price, Provider
+from providers.catalog.model import Candidate, Model, Price, Provider
+from providers.client.manager import ProviderManager
 from providers.errors import (
     AllAttemptsFailed,
     AuthFailed,
@@ -47,8 +48,7 @@ from providers.messages import (
     assistant,
     user,
 )
-from providers.policy import Policy
-from providers.router import ProviderManager
+from providers.policy.model import Policy
 
 pytestmark = pytest.mark.anyio
 ASK = Request((user("hi"),))

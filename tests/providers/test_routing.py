@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from providers.catalog import Candidate, Model, Price, Provider
+from providers.catalog.model import Candidate, Model, Price, Provider
 from providers.errors import (
     AllAttemptsFailed,
     AuthFailed,
@@ -44,8 +44,8 @@ from providers.messages import (
     system,
     user,
 )
-from providers.policy import AgentPolicy, Policy, Timeouts
-from providers.routing import Fleet, Hold, Outcome, Refuse, Route, Sleep, Try, attempts, choose
+from providers.policy.model import AgentPolicy, Policy, Timeouts
+from providers.routing.turn import Fleet, Hold, Outcome, Refuse, Route, Sleep, Try, attempts, choose
 
 NOW = 1_000_000.0
 ALL = frozenset(Ability)

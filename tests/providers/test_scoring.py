@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from providers.scoring import (
+from providers.routing.scores import (
     POINTS,
     Contest,
     known_or_best,

@@ -7,8 +7,8 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
+from providers.client.resume import Seam
 from providers.messages import FinishReason, Response, TextDelta, assistant
-from providers.seam import Seam
 
 WORDS = st.text(st.sampled_from("ab \n"), min_size=1, max_size=12)
 

@@ -8,13 +8,13 @@ import anyio
 import pytest
 from trio.testing import MockClock
 
-from providers.catalog import Limit
+from providers.catalog.model import Limit
+from providers.client.manager import ProviderManager
 from providers.errors import AllAttemptsFailed, BudgetSpent, Declined, StreamBroken
 from providers.events import AttemptEnded
 from providers.messages import Ability, Needs, Request, Restarted, Resumed, TextDelta, user
-from providers.policy import Policy
-from providers.retries import FLOOR, WINDOW_S
-from providers.router import ProviderManager
+from providers.policy.model import Policy
+from providers.routing.retry_budget import FLOOR, WINDOW_S
 from tests.providers.test_router import ASK, HANG, Clock, Net, Plain, Purse, candidates, manager_of, ok, refused
 
 pytestmark = pytest.mark.anyio

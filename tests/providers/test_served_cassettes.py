@@ -16,10 +16,10 @@ import pytest
 
 from providers import errors
 from providers.adapters import HttpReply
+from providers.client.manager import ProviderManager
 from providers.errors import AllAttemptsFailed, ProviderError
 from providers.messages import Reasoning, ReasoningDelta, Request, Response, TextDelta, Usage, user
-from providers.policy import Policy, Timeouts
-from providers.router import ProviderManager
+from providers.policy.model import Policy, Timeouts
 from providers.transport import open_transport
 from tests.providers.recordings import (
     ABSENT,

@@ -12,7 +12,7 @@ import regex
 from hypothesis import given
 from hypothesis import strategies as st
 
-from providers.unicode import (
+from providers.documents.unicode import (
     CleanStream,
     clean,
     clean_counted,

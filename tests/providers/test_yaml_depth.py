@@ -7,7 +7,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from providers.yaml_depth import too_deep
+from providers.documents.depth import too_deep
 from tests.deep_yaml import DEEP, NAMES
 
 

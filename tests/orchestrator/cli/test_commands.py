@@ -13,14 +13,14 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.cli import doctor
 from orchestrator.cli.app import Settings
-from orchestrator.cli.ask import StreamPrinter
-from orchestrator.cli.providers import cheapest_of_each, exit_of_trials
-from orchestrator.cli.table import columns
-from providers.catalog import load_catalog
+from orchestrator.cli.commands import doctor
+from orchestrator.cli.commands.ask import StreamPrinter
+from orchestrator.cli.commands.providers import cheapest_of_each, exit_of_trials
+from orchestrator.cli.ui.columns import columns
+from providers.catalog.model import load_catalog
+from providers.documents.unicode import printable
 from providers.errors import AllAttemptsFailed, AuthFailed, NoRoute, Unreachable
-from providers.unicode import printable
 
 # -- ask
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.cli.drawing import (
+from orchestrator.cli.ui.drawing import (
     ASCII,
     UNICODE,
     Node,

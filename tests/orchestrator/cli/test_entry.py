@@ -12,8 +12,8 @@ import pytest
 from orchestrator import __main__ as entry_point
 from orchestrator._version import __version__
 from orchestrator.cli.app import COMMANDS, Settings
-from orchestrator.cli.masking import mask_secrets
-from orchestrator.cli.telling import Talk, tell_failure, wants_color
+from orchestrator.cli.ui.console import Talk, tell_failure, wants_color
+from orchestrator.cli.ui.masking import mask_secrets
 
 
 def test_version(call):

@@ -19,9 +19,10 @@ from orchestrator.cli.exits import (
     exit_of,
     exit_of_run,
 )
-from orchestrator.errors import NoProvider, PlanError, RunNotFound, SpecError, TaskTimedOut
+from orchestrator.errors import NoProvider, PlanError, RunNotFound, TaskTimedOut
 from orchestrator.events import RunStatus
 from personas import PersonaError
+from providers.documents.problems import SpecError
 from providers.errors import AllAttemptsFailed, AuthFailed, BudgetSpent, CatalogError, NoRoute, Overloaded, Unreachable
 
 

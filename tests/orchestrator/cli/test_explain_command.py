@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from orchestrator.cli.explain import lies_in
+from orchestrator.cli.commands.explain import lies_in
 
 RIVALS = """\
 tiers: {{boss: [near/m, far/m, far/n], creative: [near/m]}}

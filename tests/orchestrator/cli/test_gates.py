@@ -7,7 +7,7 @@ from contextlib import nullcontext
 import anyio
 import pytest
 
-from orchestrator.cli.gates import Asking, answering, ask_person, standing_answer
+from orchestrator.cli.ui.gates import Asking, answering, ask_person, standing_answer
 from orchestrator.events import GateAnswered, GateOpened
 
 pytestmark = pytest.mark.anyio

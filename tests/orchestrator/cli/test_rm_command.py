@@ -10,8 +10,8 @@ import anyio
 import pytest
 
 from orchestrator.events import Event, RunFinished, RunStarted
-from orchestrator.journal import About
-from orchestrator.journal.sqlite import SqliteJournal
+from orchestrator.journal.protocols import About
+from orchestrator.journal.sqlite.journal import SqliteJournal
 from providers.messages import Usage
 
 DAY_S = 86_400

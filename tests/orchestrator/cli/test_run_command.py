@@ -12,8 +12,8 @@ import sys
 import pytest
 
 from orchestrator.cli.app import Settings
-from orchestrator.cli.record import read_run
-from orchestrator.cli.screens import STUB_NOTICE
+from orchestrator.cli.journals import read_run
+from orchestrator.cli.ui.screens import STUB_NOTICE
 
 ROUTING = """\
 tiers: {{worker: [lab/m], boss: [lab/m], creative: [lab/m], fallback: [lab/m]}}

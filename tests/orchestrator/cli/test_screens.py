@@ -10,11 +10,11 @@ import pytest
 from rich.console import Console
 
 from orchestrator.cli.app import Settings
-from orchestrator.cli.conduct import beat
-from orchestrator.cli.live import Table, fitting, render
-from orchestrator.cli.screens import STUB_NOTICE, Lines, Log, one_line
-from orchestrator.cli.telling import Talk
-from orchestrator.cli.view import Caps, Change, Progress, Row
+from orchestrator.cli.run_session import beat
+from orchestrator.cli.ui.console import Talk
+from orchestrator.cli.ui.live import Table, fitting, render
+from orchestrator.cli.ui.progress import Caps, Change, Progress, Row
+from orchestrator.cli.ui.screens import STUB_NOTICE, Lines, Log, one_line
 
 
 def progress_of(*rows, stub=False):

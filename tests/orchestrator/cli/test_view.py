@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from agents.events import TurnEnded
-from orchestrator.cli.view import Caps, Progress, budget_line, duration, usd
+from orchestrator.cli.ui.progress import Caps, Progress, budget_line, duration, usd
 from orchestrator.events import (
     ArtifactWritten,
     ElementEnded,

@@ -18,9 +18,9 @@ from typing import Any
 import anyio
 
 from orchestrator import GateAnswered, GateOpened, Squad
-from orchestrator.journal import About
-from orchestrator.journal.schema import MIGRATIONS
-from orchestrator.journal.sqlite import SqliteJournal
+from orchestrator.journal.protocols import About
+from orchestrator.journal.sqlite.journal import SqliteJournal
+from orchestrator.journal.sqlite.schema import MIGRATIONS
 from orchestrator.runtime import open_run
 from providers.messages import FinishReason, Message, Request, Response, Text, Usage
 

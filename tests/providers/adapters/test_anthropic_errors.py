@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from providers.adapters import HttpReply
-from providers.adapters.anthropic_errors import TYPES, error_in
-from providers.adapters.anthropic_messages import AnthropicMessages
-from providers.catalog import Candidate, Model, Provider
+from providers.adapters.anthropic.encode import AnthropicMessages
+from providers.adapters.anthropic.errors import TYPES, error_in
+from providers.catalog.model import Candidate, Model, Provider
 from providers.errors import (
     AuthFailed,
     BadRequest,

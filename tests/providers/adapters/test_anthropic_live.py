@@ -8,8 +8,9 @@ from random import Random
 
 import pytest
 
-from providers.adapters.anthropic_messages import AnthropicMessages
-from providers.catalog import Candidate, Model, Price, Provider, Quirks
+from providers.adapters.anthropic.encode import AnthropicMessages
+from providers.catalog.model import Candidate, Model, Price, Provider, Quirks
+from providers.client.manager import ProviderManager
 from providers.errors import AllAttemptsFailed, ContextTooLong
 from providers.messages import (
     Ability,
@@ -24,8 +25,7 @@ from providers.messages import (
     tool,
     user,
 )
-from providers.policy import Policy, Timeouts
-from providers.router import ProviderManager
+from providers.policy.model import Policy, Timeouts
 from providers.transport.over_httpx2 import HttpxTransport
 from tests.llama import Llama
 

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from providers.adapters.anthropic_messages import CACHED, MAX_TOKENS, AnthropicMessages
-from providers.catalog import Candidate, Model, Provider, Quirks
+from providers.adapters.anthropic.encode import CACHED, MAX_TOKENS, AnthropicMessages
+from providers.catalog.model import Candidate, Model, Provider, Quirks
+from providers.documents.unicode import clean
 from providers.errors import AuthFailed, Unsupported
 from providers.messages import (
     Ability,
@@ -27,7 +28,6 @@ from providers.messages import (
     tool,
     user,
 )
-from providers.unicode import clean
 
 CHAT = AnthropicMessages()
 MODEL = Model("small-1", context=8000, max_output=1000, abilities=frozenset({Ability.JSON_SCHEMA}))

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from providers.adapters import HttpReply
-from providers.adapters.anthropic_messages import AnthropicMessages
-from providers.adapters.anthropic_reply import REDACTED
-from providers.catalog import Candidate, Model, Price, Provider
+from providers.adapters.anthropic.decode import REDACTED
+from providers.adapters.anthropic.encode import AnthropicMessages
+from providers.catalog.model import Candidate, Model, Price, Provider
 from providers.errors import BadReply, Declined, Overloaded, ProviderError, RateLimited, StreamBroken
 from providers.messages import (
     FinishReason,

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from providers.adapters.anthropic_schema import MAX_OPTIONAL, MAX_UNIONS, subset
-from providers.adapters.schema_sample import sample
+from providers.adapters.anthropic.schema import MAX_OPTIONAL, MAX_UNIONS, subset
+from providers.stub.schema_sample import sample
 
 TEXT = {"type": "string"}
 

@@ -9,11 +9,11 @@ from itertools import count
 from hypothesis import given
 from hypothesis import strategies as st
 
-from providers.adapters.anthropic_messages import AnthropicMessages
-from providers.adapters.anthropic_reply import REDACTED
-from providers.adapters.anthropic_turns import BEGIN, GO_ON, MEDIA_TYPES
+from providers.adapters.anthropic.decode import REDACTED
+from providers.adapters.anthropic.encode import AnthropicMessages
+from providers.adapters.anthropic.transcript import BEGIN, GO_ON, MEDIA_TYPES
 from providers.adapters.encoding import NO_RESULT
-from providers.catalog import Candidate, Model, Provider
+from providers.catalog.model import Candidate, Model, Provider
 from providers.messages import (
     Ability,
     Image,

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from providers.adapters import Adapter
-from providers.adapters.anthropic_messages import AnthropicMessages
-from providers.adapters.gemini import Gemini
-from providers.adapters.openai_chat import OpenAIChat
-from providers.catalog import Candidate, load_catalog
+from providers.adapters.anthropic.encode import AnthropicMessages
+from providers.adapters.gemini.encode import Gemini
+from providers.adapters.openai.encode import OpenAIChat
+from providers.catalog.model import Candidate, load_catalog
 from providers.messages import OutputSchema, Request, user
 
 CATALOG = load_catalog()

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from providers.adapters import HttpReply
-from providers.adapters.gemini import BEGIN, CONTINUE, Gemini
-from providers.catalog import Candidate, Model, Price, Provider, Quirks, load_catalog
+from providers.adapters.gemini.encode import BEGIN, CONTINUE, Gemini
+from providers.catalog.model import Candidate, Model, Price, Provider, Quirks, load_catalog
+from providers.documents.unicode import clean
 from providers.errors import AuthFailed, Unsupported
 from providers.messages import (
     Image,
@@ -29,7 +30,6 @@ from providers.messages import (
     tool,
     user,
 )
-from providers.unicode import clean
 
 MODEL = Model("gemini-x", context=8000, max_output=1000, price=Price(1.0, 2.0))
 GEMINI = Gemini()

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from providers.adapters import HttpReply
-from providers.adapters.gemini import Gemini
-from providers.catalog import Candidate, Model, Provider
+from providers.adapters.gemini.encode import Gemini
+from providers.catalog.model import Candidate, Model, Provider
 from providers.errors import (
     AuthFailed,
     BadRequest,
@@ -157,7 +157,7 @@ def test_a_system_without_time_zones_never_comes_too_early():
     """The zone database is the system's: none is to be found where its paths are empty and tzdata is not installed."""
     import zoneinfo
 
-    from providers.adapters.gemini_errors import DAY_ZONE
+    from providers.adapters.gemini.errors import DAY_ZONE
 
     summer = 1_784_000_000.0
     with_zones = error(429, rpc(429, SPENT, quota(DAILY)), now=summer).retry_at

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from providers.adapters import HttpReply
-from providers.adapters.gemini import Gemini
-from providers.catalog import Candidate, Model, Price, Provider
+from providers.adapters.gemini.encode import Gemini
+from providers.catalog.model import Candidate, Model, Price, Provider
 from providers.errors import (
     AuthFailed,
     BadReply,

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from providers.adapters.openai_chat import OpenAIChat
-from providers.catalog import Candidate, Model, Price, Provider, Quirks
+from providers.adapters.openai.encode import OpenAIChat
+from providers.catalog.model import Candidate, Model, Price, Provider, Quirks
+from providers.documents.unicode import clean
 from providers.errors import (
     AuthFailed,
     Unsupported,
@@ -30,7 +31,6 @@ from providers.messages import (
     tool,
     user,
 )
-from providers.unicode import clean
 
 NOW = 1_800_000_000.0  # 2027-01-15 08:00:00 UTC
 MODEL = Model("small-1", context=8000, max_output=1000, price=Price(1.0, 2.0))

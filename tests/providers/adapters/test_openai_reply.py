@@ -14,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from providers.adapters import HttpReply
-from providers.adapters.openai_chat import OpenAIChat
-from providers.catalog import Candidate, Model, Price, Provider
+from providers.adapters.openai.encode import OpenAIChat
+from providers.catalog.model import Candidate, Model, Price, Provider
+from providers.documents.unicode import clean
 from providers.errors import (
     BadReply,
     Declined,
@@ -37,7 +38,6 @@ from providers.messages import (
     Usage,
     user,
 )
-from providers.unicode import clean
 
 NOW = 1_800_000_000.0  # 2027-01-15 08:00:00 UTC
 MODEL = Model("small-1", context=8000, max_output=1000, price=Price(1.0, 2.0))

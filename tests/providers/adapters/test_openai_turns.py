@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from providers.adapters.openai_chat import OpenAIChat
-from providers.catalog import Candidate, Model, Provider, Quirks
+from providers.adapters.openai.encode import OpenAIChat
+from providers.catalog.model import Candidate, Model, Provider, Quirks
 from providers.errors import Unsupported
 from providers.messages import (
     Ability,

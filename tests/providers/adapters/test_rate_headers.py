@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from providers.adapters.rate_headers import Seen, seen
+from providers.limits.headers import Seen, seen
 
 NOW = 1_795_176_000.0  # 2026-11-20T12:00:00Z
 DAY = 86400.0

@@ -14,9 +14,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from providers.adapters import LocalAdapter
-from providers.adapters.scripted import Scripted, ScriptUsedUp, Stub, say, tool_call
-from providers.adapters.stub_texts import DOCUMENTS, LABEL, MEETING
-from providers.catalog import Candidate, Model, Provider
+from providers.catalog.model import Candidate, Model, Provider
 from providers.errors import BadReply, Overloaded
 from providers.messages import (
     FinishReason,
@@ -29,6 +27,8 @@ from providers.messages import (
     system,
     user,
 )
+from providers.stub.scripted import Scripted, ScriptUsedUp, Stub, say, tool_call
+from providers.stub.texts import DOCUMENTS, LABEL, MEETING
 
 MODEL = Model("small", context=8192, max_output=4096)
 CANDIDATE = Candidate(Provider("scripted", "scripted", "", None, {"small": MODEL}), MODEL)
@@ -90,7 +90,7 @@ def test_every_persona_has_a_document_and_a_voice():
 
 def test_the_same_request_gets_the_same_answer_in_another_process():
     code = (
-        "from providers.adapters.scripted import Stub\n"
+        "from providers.stub.scripted import Stub\n"
         "from providers.messages import *\n"
         "import sys\n"
         f"request = Request((user({TASK!r}),), needs=Needs(persona='tea'))\n"

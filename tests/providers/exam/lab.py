@@ -12,14 +12,14 @@ from typing import Literal
 import anyio
 import sniffio
 
-from providers.adapters.openai_chat import OpenAIChat
-from providers.catalog import Candidate, Limit, Model, Price, Provider, of_all_accounts
+from providers.adapters.openai.encode import OpenAIChat
+from providers.catalog.model import Candidate, Limit, Model, Price, Provider, of_all_accounts
+from providers.client.manager import ProviderManager
 from providers.events import Emit, ignore
-from providers.ledger.memory import MemoryLedger
+from providers.limits.ledger.memory import MemoryLedger
+from providers.limits.reserve import Amounts, Refused
 from providers.messages import Ability, Needs, Request, Response, Restarted, Resumed, TextDelta, user
-from providers.policy import Policy, Timeouts
-from providers.quota import Amounts, Refused
-from providers.router import ProviderManager
+from providers.policy.model import Policy, Timeouts
 from providers.transport.over_aiohttp import AiohttpTransport
 from providers.transport.over_httpx2 import HttpxTransport
 from tests.loopback import Loopback, Rule, Seen

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from providers.catalog import Candidate
+from providers.catalog.model import Candidate
 from providers.errors import AllAttemptsFailed, AuthFailed, NoRoute
 from providers.events import AttemptEnded, RouteChosen
 from providers.messages import Needs, Request

@@ -10,8 +10,8 @@ import pytest
 
 from providers.errors import BadReply, Overloaded, ServerFault, StreamBroken, TimedOut
 from providers.events import AttemptEnded, AttemptStarted, RouteChosen
-from providers.health import CLOSED, FAULTS_TO_OPEN
 from providers.messages import Ability
+from providers.routing.health import CLOSED, FAULTS_TO_OPEN
 from tests.loopback import ANSWER, WORDS, Seen
 from tests.providers.exam.lab import KEY, Lab
 

@@ -12,10 +12,10 @@ import anyio.to_thread
 import pytest
 
 from providers.errors import AllAttemptsFailed, NoRoute
-from providers.health import CLOSED, FAULTS_TO_OPEN, FIRST_REST_S, FIRST_ROOM
 from providers.messages import Needs
-from providers.policy import Policy
-from providers.retries import FLOOR
+from providers.policy.model import Policy
+from providers.routing.health import CLOSED, FAULTS_TO_OPEN, FIRST_REST_S, FIRST_ROOM
+from providers.routing.retry_budget import FLOOR
 from tests.loopback import ANSWER, WORDS, Seen
 from tests.providers.exam.lab import ASK, PATIENT, Lab, within
 

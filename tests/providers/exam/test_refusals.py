@@ -6,10 +6,10 @@ import time
 
 import pytest
 
-from providers.catalog import Limit
+from providers.catalog.model import Limit
 from providers.errors import AllAttemptsFailed, NoRoute, QuotaSpent, RateLimited
-from providers.health import RATE_LIMIT_HOLD_S
-from providers.ledger.sqlite import SqliteLedger
+from providers.limits.ledger.sqlite import SqliteLedger
+from providers.routing.health import RATE_LIMIT_HOLD_S
 from tests.loopback import ANSWER
 from tests.providers.exam.lab import PATIENT, Lab, health, within
 

@@ -18,11 +18,11 @@ from pathlib import Path
 
 import anyio
 
-from providers.catalog import Catalog, load_catalog
+from providers.catalog.model import Catalog, load_catalog
+from providers.client.manager import open_manager
 from providers.errors import RoutingError
 from providers.messages import Needs, Request, user
-from providers.policy import Policy, parse_policy
-from providers.router import open_manager
+from providers.policy.model import Policy, parse_policy
 
 ROOT = Path(__file__).parents[3]
 TICK_S = 0.01

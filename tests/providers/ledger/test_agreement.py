@@ -12,11 +12,11 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
-from providers import quota
-from providers.ledger.memory import MemoryLedger
-from providers.ledger.redis import RedisLedger
-from providers.ledger.sqlite import SqliteLedger
-from providers.quota import Calendar, Fixed, Meter, Paced, Rolling
+from providers.limits import reserve as quota
+from providers.limits.ledger.memory import MemoryLedger
+from providers.limits.ledger.redis import RedisLedger
+from providers.limits.ledger.sqlite import SqliteLedger
+from providers.limits.reserve import Calendar, Fixed, Meter, Paced, Rolling
 
 ZONE = "America/Los_Angeles"
 METERS = [

@@ -8,11 +8,11 @@ import anyio
 import anyio.to_thread
 import pytest
 
-from providers.allowance import allowance
-from providers.ledger.redis import TIMEOUT_S, RedisLedger
-from providers.ledger.sheltered import RETRY_S, SHARE
-from providers.metering import LATE_S
-from providers.quota import Used
+from providers.client.reservations import LATE_S
+from providers.limits.ledger.fallback import RETRY_S, SHARE
+from providers.limits.ledger.redis import TIMEOUT_S, RedisLedger
+from providers.limits.reserve import Used
+from providers.limits.rules import allowance
 from tests.providers.ledger.crowd import Kept, Order, Upstream, crowd, end_of, policy_of
 
 pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("anyio_backend", ["asyncio"])]

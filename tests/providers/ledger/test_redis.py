@@ -8,10 +8,10 @@ import anyio
 import pytest
 
 from providers.events import LedgerLost, LedgerRegained
-from providers.ledger import LedgerDown
-from providers.ledger.redis import RedisLedger
-from providers.ledger.sheltered import RETRY_S, ShelteredLedger
-from providers.quota import Calendar, Meter, Refused, Rolling
+from providers.limits.ledger import LedgerDown
+from providers.limits.ledger.fallback import RETRY_S, ShelteredLedger
+from providers.limits.ledger.redis import RedisLedger
+from providers.limits.reserve import Calendar, Meter, Refused, Rolling
 
 pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("anyio_backend", ["asyncio"])]  # what its client runs on
 

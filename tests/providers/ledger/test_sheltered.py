@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from providers.events import LedgerLost, LedgerRegained
-from providers.ledger import LedgerDown
-from providers.ledger.memory import MemoryLedger
-from providers.ledger.sheltered import RETRY_S, ShelteredLedger
-from providers.quota import Fixed, Meter, Paced, Refused, Rolling
+from providers.limits.ledger import LedgerDown
+from providers.limits.ledger.fallback import RETRY_S, ShelteredLedger
+from providers.limits.ledger.memory import MemoryLedger
+from providers.limits.reserve import Fixed, Meter, Paced, Refused, Rolling
 
 pytestmark = pytest.mark.anyio
 NOW = 1_795_176_000.0

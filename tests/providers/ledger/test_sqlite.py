@@ -9,9 +9,9 @@ from pathlib import Path
 import anyio
 import pytest
 
-from providers.ledger import LedgerDown
-from providers.ledger.sqlite import SqliteLedger
-from providers.quota import Meter, Refused, Rolling
+from providers.limits.ledger import LedgerDown
+from providers.limits.ledger.sqlite import SqliteLedger
+from providers.limits.reserve import Meter, Refused, Rolling
 
 pytestmark = pytest.mark.anyio
 METER = Meter("k", 50, Rolling(3600))
@@ -20,8 +20,8 @@ NOW = 1_795_176_000.0
 WORKER = """
 import sys, anyio
 from pathlib import Path
-from providers.ledger.sqlite import SqliteLedger
-from providers.quota import Meter, Refused, Rolling
+from providers.limits.ledger.sqlite import SqliteLedger
+from providers.limits.reserve import Meter, Refused, Rolling
 
 async def main():
     ledger, meter, granted = SqliteLedger(Path(sys.argv[1])), Meter("k", 50, Rolling(3600)), 0

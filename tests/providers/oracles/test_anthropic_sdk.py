@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from providers.adapters.anthropic_messages import AnthropicMessages
-from providers.catalog import Candidate, load_catalog
+from providers.adapters.anthropic.encode import AnthropicMessages
+from providers.catalog.model import Candidate, load_catalog
 from providers.messages import Reasoning, Request, ToolCall, ToolResult, assistant, tool, user
 from tests.providers.oracles.ear import ADD, PARAMETERS, PIXEL, SUM, TALK, WHOLE, Ear, Sent
 

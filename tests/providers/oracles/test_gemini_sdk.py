@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from providers.adapters.gemini import Gemini
-from providers.catalog import Candidate, load_catalog
+from providers.adapters.gemini.encode import Gemini
+from providers.catalog.model import Candidate, load_catalog
 from providers.messages import Request, ToolCall, ToolResult, assistant, tool, user
 from tests.providers.oracles.ear import ADD, PARAMETERS, PIXEL, SUM, WHOLE, Ear, Sent
 

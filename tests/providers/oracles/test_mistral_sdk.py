@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from providers.adapters.openai_chat import OpenAIChat
-from providers.catalog import Candidate, load_catalog
+from providers.adapters.openai.encode import OpenAIChat
+from providers.catalog.model import Candidate, load_catalog
 from providers.messages import (
     Image,
     Message,

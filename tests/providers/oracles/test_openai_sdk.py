@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter
 
-from providers.adapters.openai_chat import OpenAIChat
-from providers.catalog import Candidate, load_catalog
+from providers.adapters.openai.encode import OpenAIChat
+from providers.catalog.model import Candidate, load_catalog
 from providers.messages import Reasoning, Request, ToolCall, assistant
 from tests.providers.oracles.ear import ADD, PARAMETERS, PIXEL, SUM, TALK, WHOLE, Ear, Sent
 

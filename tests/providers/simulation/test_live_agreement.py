@@ -12,17 +12,17 @@ import pytest
 from trio.testing import MockClock
 
 from providers.adapters import HttpReply, HttpRequest
-from providers.catalog import Candidate
+from providers.catalog.model import Candidate
+from providers.client.manager import ProviderManager
 from providers.errors import ProviderError, RoutingError, TimedOut
 from providers.events import AttemptEnded
 from providers.messages import Request, Response
-from providers.router import ProviderManager
 from providers.simulation import Scenario, simulate
 from providers.simulation.load import arrivals, dice, kinds
+from providers.simulation.modelled import vendors
 from providers.simulation.present import candidates_of
 from providers.simulation.scenario_file import parse_scenario
 from providers.simulation.terms import AllTerms
-from providers.simulation.vendors import vendors
 
 pytestmark = pytest.mark.anyio
 EASY = {"latency": {"first_token": "400ms", "per_token": "3ms", "spread": 0.4}}

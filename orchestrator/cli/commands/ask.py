@@ -1,0 +1,210 @@
+"""`ask TEXT`: one question, one answer."""
+
+from __future__ import annotations
+
+import re
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import click
+
+from orchestrator.cli import app
+from orchestrator.cli.app import Settings, settings_of
+from orchestrator.cli.arguments import as_meant, as_text, environment, load_persona, load_policy
+from orchestrator.cli.exits import Exit
+from orchestrator.cli.signals import Interruption
+from orchestrator.cli.ui.console import Talk, print_json
+from orchestrator.cli.ui.notices import telling
+from orchestrator.cli.ui.progress import alert_line, duration, tokens, usd
+from orchestrator.cli.ui.screens import STUB_NOTICE, Log
+from orchestrator.errors import NoProvider
+from orchestrator.events import Event, to_json
+from providers.documents.unicode import printable
+from providers.events import BudgetAlert, Emit
+
+if TYPE_CHECKING:
+    from providers.messages import Request, Response
+
+
+@app.command("ask")
+@click.argument("text", metavar="TEXT|-")
+@click.option("--agent", "persona", metavar="PERSONA", help="Who answers: a persona of the library.")
+@click.option("--tier", metavar="TIER", help="The class of models: boss, worker, creative, fallback.")
+@click.option("--model", metavar="PROVIDER/MODEL", help="This model and no other.")
+@click.option("--system", "instructions", metavar="TEXT", help="Instructions to the model, after the persona's.")
+@click.option("--stream", is_flag=True, help="Print the answer as it comes.")
+@click.option("--json", "as_json", is_flag=True, help="Write one JSON document.")
+@click.option("--offline", is_flag=True, help="Ask no model: the built-in stub answers.")
+@click.pass_context
+def ask_command(
+    context: click.Context,
+    text: str,
+    persona: str | None,
+    tier: str | None,
+    model: str | None,
+    instructions: str | None,
+    stream: bool,
+    as_json: bool,
+    offline: bool,
+) -> int:
+    """Ask one question and print the answer. `-` reads it from stdin."""
+    question = as_text(sys.stdin.buffer.read(), sys.stdin.encoding) if text == "-" else as_meant(text)
+    if not question.strip():
+        raise click.UsageError("there is no question")
+    if stream and as_json:
+        raise click.UsageError("--stream prints text as it comes, --json one document at the end: choose one")
+    request = request_for(question, persona, tier, model, instructions and as_meant(instructions))
+    settings = settings_of(context)
+    anyio.run(_ask, request, settings, stream, as_json, offline)
+    return Exit.DONE
+
+
+def request_for(
+    question: str, persona: str | None, tier: str | None, model: str | None, instructions: str | None
+) -> Request:
+    """Return the request. A persona is its instructions and its tier: it has no tools here."""
+    from providers.messages import Needs, Request, system, user
+
+    parts = [] if instructions is None else [instructions]
+    if persona is not None:
+        found = load_persona(persona)
+        parts.insert(0, found.instructions())
+        tier = tier or found.tier
+    opening = (system("\n\n".join(parts)),) if parts else ()
+    # A tier that was asked for outranks what the policy says of the persona; a persona's own tier does not.
+    return Request((*opening, user(question)), needs=Needs(persona=persona, tier=tier, model=model))
+
+
+async def _ask(request: Request, settings: Settings, stream: bool, as_json: bool, offline: bool) -> None:
+    from providers.client.manager import open_manager
+
+    talk = Talk(settings)
+    policy, catalog = load_policy(settings)
+    environ = environment(settings)
+    if offline:
+        talk.say(STUB_NOTICE)
+    elif not catalog.candidates(environ):
+        raise NoProvider(catalog.unconfigured(environ))
+    emit = _listener(settings, talk)
+    async with anyio.create_task_group() as tasks:
+        interruption = Interruption(tasks.cancel_scope, lambda: False)
+        await tasks.start(interruption.watch)
+        state = settings.state_folder
+        tell = telling(talk.warn)
+        async with open_manager(policy, catalog, environ, offline=offline, state=state, notify=tell) as manager:
+            answer = _stream(manager, request, emit, talk) if stream else manager.complete(request, emit=emit)
+            response = await answer
+        tasks.cancel_scope.cancel()
+    interruption.check()
+    if as_json:
+        print_json(document_of(response))
+    elif not stream:
+        click.echo(printable(response.text))
+    _tell(talk, response)
+
+
+def _listener(settings: Settings, talk: Talk) -> Emit:
+    """Return who hears of routes and attempts: the log, where one is wanted. Of the budget everybody is told."""
+    log = Log(settings, talk) if settings.verbose or settings.log_format else None
+
+    def emit(payload: Any) -> None:
+        if log is None and not isinstance(payload, BudgetAlert):
+            return
+        document = to_json(Event("", "", 0, 0, time.time(), payload))
+        if log is not None:
+            log.saw(document, None)
+        if isinstance(payload, BudgetAlert):
+            talk.warn(alert_line(document))
+
+    return emit
+
+
+async def _stream(manager: Any, request: Request, emit: Emit, talk: Talk) -> Response:
+    """Print the text as it comes, cleaned as a whole: an escape sequence may be split between two deltas."""
+    from providers.messages import Restarted, Resumed, TextDelta
+
+    printer = StreamPrinter()
+    async with manager.stream(request, emit=emit) as deltas:
+        async for delta in deltas:
+            if isinstance(delta, TextDelta):
+                printer.add(delta.text)
+            elif isinstance(delta, Restarted):
+                printer.end()
+                talk.say(f"the stream broke, and the answer begins anew: {delta.reason}")
+            elif isinstance(delta, Resumed):
+                talk.say(f"the stream broke, and the answer goes on: {delta.reason}")
+        printer.end()
+        response: Response = deltas.response
+    return response
+
+
+class StreamPrinter:
+    """Prints a text that comes in pieces as `printable` would print the whole: a sequence may be split anywhere.
+
+    Every escape sequence ends at its line's end at the latest, so what follows an introducer waits for that.
+    """
+
+    INTRODUCER = re.compile("[\x1b\x90-\x9f]")
+
+    def __init__(self) -> None:
+        self._held = ""
+
+    def add(self, piece: str) -> None:
+        text = self._held + piece
+        line = text.rfind("\n") + 1
+        found = self.INTRODUCER.search(text, line)
+        certain = found.start() if found else len(text)
+        # The first half of a surrogate pair waits for the second.
+        certain -= "\ud800" <= text[certain - 1 : certain] <= "\udbff"
+        self._held = text[certain:]
+        click.echo(printable(text[:certain]), nl=False)
+
+    def end(self) -> None:
+        """Print what was held back, and end the line."""
+        click.echo(printable(self._held))
+        self._held = ""
+
+
+def document_of(response: Response) -> dict[str, Any]:
+    """Return the document of `ask --json`."""
+    usage = response.usage
+    return {
+        "schema_version": 1,
+        "text": response.text,
+        "provider": response.provider,
+        "model": response.model,
+        "finish_reason": response.finish.value,
+        "tool_calls": [{"id": c.id, "name": c.name, "arguments": c.arguments} for c in response.tool_calls],
+        "usage": {
+            "input_tokens": usage.input + usage.cache_read + usage.cache_write,
+            "output_tokens": usage.output + usage.reasoning,
+            "cached_tokens": usage.cache_read,
+            "reasoning_tokens": usage.reasoning,
+        },
+        "cost_usd": None if response.cost is None else response.cost / 1e6,
+        "attempts": [
+            {
+                "provider": attempt.provider,
+                "model": attempt.model,
+                "outcome": attempt.outcome,
+                "status": attempt.status,
+                "error": attempt.error,
+                "ms": round(attempt.ms, 1),
+            }
+            for attempt in response.attempts
+        ],
+        "latency_ms": round(response.latency_ms, 1),
+    }
+
+
+def _tell(talk: Talk, response: Response) -> None:
+    cost = usd(None if response.cost is None else response.cost / 1e6)
+    figures = (
+        f"{response.provider}/{response.model}",
+        tokens(response.usage.total),
+        cost,
+        duration(response.latency_ms / 1000),
+    )
+    talk.say("  ".join(filter(None, figures)))

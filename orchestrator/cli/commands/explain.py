@@ -1,0 +1,178 @@
+"""`explain [RUN] TASK`: who was asked for a task of a run, in which order, how each attempt ended, what was sent."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import click
+
+from orchestrator.cli import app
+from orchestrator.cli.app import Settings, settings_of
+from orchestrator.cli.commands.approvals import db_option
+from orchestrator.cli.exits import NothingSelected
+from orchestrator.cli.journals import open_record, read_run
+from orchestrator.cli.ui.columns import columns
+from orchestrator.cli.ui.progress import candidate_of, duration, usd
+from providers.documents.unicode import printable
+from providers.routing.scores import Contest, replay, score
+
+if TYPE_CHECKING:
+    from orchestrator.rerun.requests import Sent
+
+TOLD = frozenset({"route.chosen", "attempt.ended", "waiting.for_provider", "turn.ended"})
+
+
+@app.command("explain")
+@click.argument("words", nargs=-1, required=True, metavar="[RUN] TASK")
+@click.option("--turn", type=click.IntRange(min=1), metavar="N", help="Only this turn of each piece of work.")
+@click.option("--without", metavar="PROVIDER", help="Show whom each turn would have asked without this provider.")
+@click.option("--request", "as_sent", is_flag=True, help="Write the bytes that were sent instead, as they were sent.")
+@click.option("--attempt", type=click.IntRange(min=1), metavar="N", help="With --request: this attempt (the last).")
+@click.option("--pretty", is_flag=True, help="With --request: as indented JSON.")
+@db_option
+@click.pass_context
+def explain_command(
+    context: click.Context,
+    words: tuple[str, ...],
+    turn: int | None,
+    without: str | None,
+    as_sent: bool,
+    attempt: int | None,
+    pretty: bool,
+    db: str | None,
+) -> None:
+    """Show who was asked for TASK in RUN (the latest), and why: candidates, refusals, attempts.
+
+    TASK may be a piece of one, as it is shown: 'build[S-1]/try-1/code'.
+    """
+    if len(words) > 2:
+        raise click.UsageError("explain takes a task, and a run before it")
+    run, task = (words[0], words[1]) if len(words) == 2 else (None, words[0])
+    recorded, events = read_run(settings_of(context), run, db)
+    if as_sent:
+        body = anyio.run(_sent, settings_of(context), db, recorded, task, turn, attempt)
+        if pretty:
+            click.echo(printable(json.dumps(json.loads(body), indent=2, ensure_ascii=False)))
+        else:
+            click.echo(body, nl=False)
+        return
+    lines = list(explanation(events, task, turn, without))
+    if not lines:
+        known = ", ".join(tasks_of(events)) or "none"
+        raise NothingSelected(f"nothing was asked for {task!r} in run {recorded}", f"its tasks: {known}")
+    for line in lines:
+        click.echo(printable(line))
+
+
+async def _sent(
+    settings: Settings, db: str | None, run: str, task: str, turn: int | None, attempt: int | None
+) -> bytes:
+    """Return the bytes of the one attempt that is meant."""
+    from orchestrator.rerun.replay import read_record
+    from orchestrator.rerun.requests import attempts_of, body_of
+
+    async with open_record(settings, db) as journal:
+        record = await read_record(journal, run)
+    return await body_of(record, the_one(list(attempts_of(record)), task, turn, attempt))
+
+
+def the_one(attempts: list[Sent], task: str, turn: int | None, attempt: int | None) -> Sent:
+    """Return the attempt that is meant; of a turn the last one. Raise `NothingSelected` where several may be."""
+    found = [one for one in attempts if lies_in(one.path, task) and turn in (None, one.turn)]
+    found = [one for one in found if attempt in (None, one.number)]
+    turns = {(one.path, one.turn) for one in found}
+    if not found:
+        known = ", ".join(dict.fromkeys(one.path for one in attempts)) or "none"
+        raise NothingSelected(f"nothing was asked for {task!r} there", f"what was asked: {known}")
+    if len(turns) > 1:
+        listed = "".join(f"\n  {one}" for one in found)
+        raise NothingSelected(f"{len(turns)} turns of {task!r} were asked; name one of these:{listed}")
+    if found[-1].sha256 is None:
+        raise NothingSelected(f"nothing was sent: {found[-1]}")
+    return found[-1]
+
+
+def tasks_of(events: Iterable[Mapping[str, Any]]) -> list[str]:
+    return next((list(event["tasks"]) for event in events if event["type"] == "run.started"), [])
+
+
+def explanation(
+    events: Iterable[Mapping[str, Any]], task: str, turn: int | None, without: str | None = None
+) -> Iterator[str]:
+    """Yield the lines about one task or element: turn by turn what was decided and what happened, then how it ended.
+
+    What was done at the same time is told one unit after the other. `without` a provider, each decision is made once
+    more as if it had not been there.
+    """
+    turns: dict[tuple[str, int], list[str]] = {}
+    at: dict[str, int] = {}
+    end = ""
+    for event in events:
+        unit = event["unit"]
+        if event["type"] == "task.ended" and event["task"] == task:
+            end = f"{task}: {event['status']}" + (f": {event['error']}" if event["error"] else "")
+        if event["type"] in TOLD and lies_in(unit, task):
+            at[unit] = at.get(unit, 0) + (event["type"] == "route.chosen")
+            turns.setdefault((unit, at[unit]), []).extend(_told(event))
+            if without is not None and event["type"] == "route.chosen":
+                turns[unit, at[unit]].append(f"  without {without}: {_counterfactual(event, without)}")
+    for (unit, number), lines in turns.items():
+        if turn in (None, number):
+            yield f"{unit}, turn {number}"
+            yield from lines
+    if end and turn is None:
+        yield end
+
+
+def lies_in(unit: str, task: str) -> bool:
+    """Return whether the path of a unit lies in a task, in all elements of a task, or in one: after revisions, too."""
+    return unit == task or unit.startswith((f"{task}/", f"{task}[", f"{task}#"))
+
+
+def _told(event: Mapping[str, Any]) -> Iterator[str]:
+    match event["type"]:
+        case "route.chosen":
+            yield f"  candidates: {', '.join(event['candidates']) or 'none'}"
+            for name, reason in event["refused"].items():
+                yield f"  refused: {name}: {reason}"
+            if event.get("contest") is not None:
+                yield from _compared(Contest.read(event["contest"]))
+        case "attempt.ended":
+            why = f": {event['error']}: {event['detail'] or ''}" if event["error"] else ""
+            took = duration(event["ms"] / 1000)
+            paid = f", billed {_billed(event)}" if event.get("usage") is not None else ""
+            yield f"  attempt {event['number']}: {candidate_of(event)}: {event['outcome']}{why} ({took}){paid}"
+        case "waiting.for_provider":
+            yield f"  waited {max(event['until'] - event['at'], 0):.0f} s: {event['reason']}"
+        case "turn.ended":
+            yield f"  answered by {event['provider']}/{event['model']}: {_billed(event)}"
+
+
+def _billed(event: Mapping[str, Any]) -> str:
+    usage = event["usage"]
+    return f"{usage['input_tokens']:,} tokens in, {usage['output_tokens']:,} out, {usd(event['cost_usd'])}"
+
+
+def _compared(contest: Contest) -> Iterator[str]:
+    """Yield what decided the order, as a table."""
+    titles = [f"{name} ({points:g})" for name, points in zip(contest.factors, contest.points, strict=False)]
+    drawn = "" if contest.draw is None else f", draw {contest.draw:.3f}"
+    yield f"  compared in {contest.pool}, strategy {contest.strategy}{drawn}:"
+    rows = [("", *(titles or contest.factors), *(["score"] if titles else []))]
+    for name, values in zip(contest.names, contest.values, strict=True):
+        total = [f"{score(values, contest.points):.1f}"] if titles else []
+        rows.append((name, *(f"{value:.3g}" for value in values), *total))
+    yield from (f"    {line}" for line in columns(rows).splitlines())
+
+
+def _counterfactual(event: Mapping[str, Any], provider: str) -> str:
+    """Return whom the turn would have asked, in order: out of the record alone, so with what was known then."""
+    if event.get("contest") is None:
+        order: tuple[str, ...] = ()
+    else:
+        order = replay(Contest.read(event["contest"]).without(provider))
+    others = [name for name in event["candidates"] if name not in order and name.partition("/")[0] != provider]
+    return ", ".join([*order, *others]) or "nobody"

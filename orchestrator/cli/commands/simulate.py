@@ -1,0 +1,264 @@
+"""`simulate`: a scenario, or a squad as the load, on a virtual clock. Nothing is sent and nothing is spent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+
+import click
+
+from orchestrator.cli import app
+from orchestrator.cli.app import Settings, settings_of
+from orchestrator.cli.arguments import environment, load_scenario_file, load_squad, policy_over, split_inputs
+from orchestrator.cli.exits import Exit, Unusable
+from orchestrator.cli.ui.console import Talk, print_json
+from orchestrator.errors import CannotWrite
+from orchestrator.squad.file_kind import kind_of_file
+from providers.documents.problems import nearest
+
+if TYPE_CHECKING:
+    from orchestrator.forecast.scenario import Forecast
+    from orchestrator.forecast.turns import Assumptions
+    from providers.simulation import Report, Scenario
+
+OWN = "own"
+"""The policy that a scenario, or a squad's routing file, brings itself."""
+MANY_TURNS, MOST_TURNS = 100_000, 10_000_000
+"""Turns from which on a simulation takes seconds, and says that it works; and how many are taken on of a squad."""
+
+
+class Case(NamedTuple):
+    """One simulation: a scenario under one policy, and the squad's forecast that it was made of, if any."""
+
+    policy: str
+    scenario: Scenario
+    forecast: Forecast | None = None
+
+
+class Runs(NamedTuple):
+    """How a squad is made into load. None: as usual."""
+
+    inputs: tuple[str, ...]
+    number: int | None
+    per_hour: float | None
+    assumed: tuple[str, ...]
+    all_providers: bool
+
+
+@app.command("simulate")
+@click.argument("what", required=False, metavar="SCENARIO|FILE")
+@click.option("--list", "listing", is_flag=True, help="List the scenarios that come with the program.")
+@click.option("--seed", type=click.IntRange(0), metavar="N", help="Of all that is drawn (the scenario's).")
+@click.option(
+    "--policy", "policies", multiple=True, metavar="FILE", help="Routing file instead of its own; two: compare."
+)
+@click.option("--chart", metavar="FILE.svg|.png", help="Draw who answered when. PNG takes the extra [charts].")
+@click.option("--log", metavar="FILE", help="Write the decision log: a line for each decision.")
+@click.option("--json", "as_json", is_flag=True, help="Write one JSON document.")
+@click.option("-i", "--input", "inputs", multiple=True, metavar="KEY=VALUE", help="Squad: an input; may be repeated.")
+@click.option("--runs", "count_", type=click.IntRange(1, 10_000), metavar="N", help="Squad: runs to simulate (20).")
+@click.option("--rate", "per_hour", type=click.FloatRange(0.001, 1e6), metavar="N", help="Squad: runs an hour (10).")
+@click.option("--assume", "assumed", multiple=True, metavar="KEY=N", help="Squad: another assumption; see the report.")
+@click.option("--all-providers", is_flag=True, help="Squad: as if every provider of the catalog had a key.")
+@click.pass_context
+def simulate_command(
+    context: click.Context,
+    what: str | None,
+    listing: bool,
+    seed: int | None,
+    policies: tuple[str, ...],
+    chart: str | None,
+    log: str | None,
+    as_json: bool,
+    inputs: tuple[str, ...],
+    count_: int | None,
+    per_hour: float | None,
+    assumed: tuple[str, ...],
+    all_providers: bool,
+) -> int:
+    """Simulate a shipped SCENARIO, a scenario FILE, or runs of a squad FILE. Spends nothing.
+
+    The routing, the limits and the failover are those that live turns go through; the providers are modelled. The exit
+    code is 1 where a claim of the scenario, or a budget of the squad, did not hold.
+    """
+    if listing:
+        return _list(as_json)
+    settings, runs = settings_of(context), Runs(inputs, count_, per_hour, assumed, all_providers)
+    _check(what, policies, chart, log)
+    assert what is not None, "checked"
+    cases = list(_cases(what, policies or (OWN,), runs, settings))
+    talk = Talk(settings)
+    reports = [_simulate(case, seed, log, talk) for case in cases]
+    if chart is not None:
+        _draw(chart, cases, reports)
+    if as_json:
+        print_json(_document(cases, reports))
+    else:
+        from orchestrator.cli.ui.simulation import compared, told
+
+        click.echo(told(cases[0], reports[0]) if len(cases) == 1 else compared(cases, reports))
+    return Exit.DONE if all(report.held for report in reports) else Exit.FAILED
+
+
+def _list(as_json: bool) -> Exit:
+    from orchestrator.cli.ui.columns import columns
+    from providers.simulation import load_scenario, shipped
+
+    scenarios = [load_scenario(name) for name in shipped()]
+    if as_json:
+        print_json([{"schema_version": 1, "name": s.name, "title": s.title, "about": s.about} for s in scenarios])
+    else:
+        click.echo(columns([("SCENARIO", "SHOWS"), *((s.name, s.title) for s in scenarios)]))
+    return Exit.DONE
+
+
+def _check(what: str | None, policies: Sequence[str], chart: str | None, log: str | None) -> None:
+    """Raise `Unusable` for what makes no sense together, before anything is simulated."""
+    if what is None:
+        raise Unusable("name a scenario, or a file", "`orchestrator simulate --list` lists those that are here")
+    if len(policies) > 2:
+        raise Unusable(f"--policy is given {len(policies)} times", "once: that policy; twice: the two are compared")
+    if log is not None and len(policies) > 1:
+        raise Unusable("--log holds the decisions of one policy", "give --policy once")
+    for policy in policies:
+        if policy != OWN and not Path(policy).is_file():
+            raise Unusable(f"there is no routing file {policy}", f"a file's name, or {OWN!r}")
+    for option, file in (("--chart", chart), ("--log", log)):
+        if file is not None and not Path(file).absolute().parent.is_dir():
+            raise CannotWrite(f"{option} {file}", f"there is no folder {Path(file).parent}")
+        if file is not None and Path(file).is_dir():
+            raise CannotWrite(f"{option} {file}", "it is a folder")
+    if chart is None:
+        return
+    kind = Path(chart).suffix.lower()
+    if kind not in (".svg", ".png"):
+        raise Unusable(f"--chart {chart}: a chart is an .svg or a .png")
+    from importlib.util import find_spec
+
+    if kind == ".png" and find_spec("resvg_py") is None:
+        raise Unusable("a PNG takes resvg-py", "pip install 'squad-orchestrator[charts]', or write an .svg")
+
+
+def _cases(what: str, policies: Sequence[str], runs: Runs, settings: Settings) -> Iterator[Case]:
+    from providers.simulation import load_scenario, shipped
+
+    if what not in shipped() and kind_of_named(what) == "squad":
+        for policy in policies:
+            yield _squad_case(what, policy, runs, settings)
+        return
+    if runs != Runs((), None, None, (), all_providers=False):
+        raise Unusable("-i, --runs, --rate, --assume and --all-providers are for squads", f"{what} is a scenario")
+    scenario = load_scenario(what) if what in shipped() else load_scenario_file(what)
+    for policy in policies:
+        if policy == OWN:
+            yield Case(OWN, scenario)
+        else:
+            given, catalog = policy_over(policy, scenario.catalog)
+            yield Case(policy, replace(scenario, policy=given, catalog=catalog))
+
+
+def kind_of_named(what: str) -> str:
+    """Return what the file is. Raise `Unusable` where there is none, or it can be no load."""
+    from providers.simulation import shipped
+
+    if not Path(what).is_file():
+        hint = nearest(what, shipped()) or "`orchestrator simulate --list` lists them"
+        raise Unusable(f"there is no scenario and no file called {what}", hint)
+    kind = kind_of_file(what)
+    if kind == "routing":
+        hint = f"orchestrator simulate SCENARIO --policy {what}"
+        raise Unusable(f"{what} is a routing file: it says who answers, not what is asked", hint)
+    return kind
+
+
+def _squad_case(file: str, policy: str, runs: Runs, settings: Settings) -> Case:
+    from orchestrator.forecast.scenario import forecast
+    from providers.policy.model import with_environment
+
+    squad = load_squad(file, settings if policy == OWN else settings._replace(routing=policy))
+    plan = squad.plan(squad.coerce(split_inputs(runs.inputs))) if runs.inputs else squad.outline()
+    environ = environment(settings)
+    rules, catalog = with_environment(squad.policy, squad.catalog, environ)
+    if runs.all_providers:
+        names = [name for name, row in catalog.providers.items() if not row.opt_in]
+    else:
+        names = list(dict.fromkeys(candidate.provider.name for candidate in catalog.candidates(environ)))
+    if not names:
+        hint = "set a key, or simulate with --all-providers as if every provider had one"
+        raise Unusable("no provider is configured here, so nobody would answer", hint)
+    made = forecast(
+        plan,
+        rules,
+        catalog,
+        names,
+        runs=runs.number or 20,
+        per_hour=runs.per_hour or 10.0,
+        assumed=_assumptions(runs.assumed),
+    )
+    if (turns := made.runs * len(made.outlook.turns)) > MOST_TURNS:
+        raise Unusable(
+            f"{made.runs:,} runs come to {turns:,} turns; {MOST_TURNS:,} are simulated at most", "fewer --runs"
+        )
+    return Case(policy, made.scenario, made)
+
+
+def _assumptions(pairs: Sequence[str]) -> Assumptions:
+    from orchestrator.forecast.turns import Assumptions
+
+    known, changed = Assumptions.__dataclass_fields__, {}
+    for key, value in split_inputs(pairs, "--assume", "an assumption"):
+        if key not in known:
+            raise Unusable(f"--assume {key}: nothing is assumed under that name", nearest(key, known))
+        if not value.isdecimal() or not 0 < int(value) <= 1_000_000:
+            raise Unusable(f"--assume {key}={value}: it is a whole number from 1 to 1,000,000")
+        changed[key] = int(value)
+    return Assumptions(**changed)
+
+
+def _simulate(case: Case, seed: int | None, log: str | None, talk: Talk) -> Report:
+    from providers.simulation import simulate
+
+    turns = sum(load.count for load in case.scenario.load)
+    if turns >= MANY_TURNS:
+        talk.say(f"simulating {turns:,} turns ...")
+    with _opened(log) as file:
+        report = simulate(case.scenario, seed=seed, log=file)
+    return report if case.forecast is None else replace(report, claims=case.forecast.claims(report))
+
+
+@contextmanager
+def _opened(file: str | None) -> Iterator[BinaryIO | None]:
+    if file is None:
+        yield None
+        return
+    try:
+        with Path(file).open("wb") as opened:
+            yield opened
+    except OSError as error:
+        raise CannotWrite(f"--log {file}", error.strerror or str(error)) from error
+
+
+def _draw(file: str, cases: Sequence[Case], reports: Sequence[Report]) -> None:
+    from providers.simulation.chart import to_png, to_svg
+
+    labels = [case.policy if len(cases) > 1 else "" for case in cases]
+    svg = to_svg(cases[0].scenario, list(zip(labels, reports, strict=True)))
+    data = to_png(svg) if file.lower().endswith(".png") else svg.encode()
+    try:
+        Path(file).write_bytes(data)
+    except OSError as error:
+        raise CannotWrite(f"--chart {file}", error.strerror or str(error)) from error
+
+
+def _document(cases: Sequence[Case], reports: Sequence[Report]) -> Mapping[str, Any]:
+    forecast = cases[0].forecast
+    return {
+        "schema_version": 1,
+        "held": all(report.held for report in reports),
+        "runs": None if forecast is None else forecast.runs,
+        "assumptions": [] if forecast is None else list(forecast.assumptions),
+        "reports": [{"policy": case.policy, **report.to_json()} for case, report in zip(cases, reports, strict=True)],
+    }

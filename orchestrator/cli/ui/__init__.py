@@ -1,0 +1,1 @@
+"""What the terminal shows: results, progress, questions to a person."""

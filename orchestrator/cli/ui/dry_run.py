@@ -1,0 +1,92 @@
+"""`run --dry-run`: what would be done, in which order, by whom. Nothing is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from orchestrator.cli.exits import Exit
+from orchestrator.cli.ui.columns import columns
+from orchestrator.cli.ui.console import print_json
+from orchestrator.cli.ui.drawing import Node, nodes_of
+from orchestrator.cli.ui.progress import Caps, duration, usd
+from orchestrator.cli.ui.screens import STUB_NOTICE
+from providers.documents.unicode import printable
+
+if TYPE_CHECKING:
+    from orchestrator.squad.load import Squad
+    from orchestrator.squad.plan import AgentPlan, Plan
+
+
+def print_dry_run(
+    squad: Squad, plan: Plan, caps: Caps, environ: Mapping[str, str], *, offline: bool, as_json: bool
+) -> Exit:
+    """Write the plan to stdout: the tasks in order, the agents with who would likely answer them, the limits."""
+    nodes = nodes_of(plan)
+    stub = answers_offline(squad, plan, environ, offline)
+    agents = {
+        name: "the offline stub" if stub else likely(squad, agent, environ) for name, agent in plan.agents.items()
+    }
+    if as_json:
+        print_json(_document(plan, nodes, agents, caps, stub), indent=2)
+        return Exit.DONE
+    tasks = [(str(i), n.id, n.who, ", ".join(n.needs), ", ".join(n.notes)) for i, n in enumerate(nodes, 1)]
+    click.echo(printable(columns([("", "TASK", "WHO", "NEEDS", ""), *tasks])))
+    rows = [(name, agent.persona.name, tier_of(agent), agents[name]) for name, agent in plan.agents.items()]
+    click.echo("\n" + printable(columns([("AGENT", "PERSONA", "TIER", "LIKELY ANSWERED BY"), *rows])))
+    click.echo(f"\nlimits: {limit_words(caps)}")
+    if stub:
+        click.echo(STUB_NOTICE)
+    return Exit.DONE
+
+
+def answers_offline(squad: Squad, plan: Plan, environ: Mapping[str, str], offline: bool) -> bool:
+    """Return whether the stub would answer, as the run itself decides it."""
+    if offline or plan.offline == "always":
+        return True
+    return plan.offline == "auto" and not squad.catalog.candidates(environ)
+
+
+def likely(squad: Squad, agent: AgentPlan, environ: Mapping[str, str]) -> str:
+    """Return the candidate that would be asked first by policy alone, or why there is none."""
+    from providers.messages import Needs
+    from providers.policy.model import with_environment
+    from providers.routing.fleet import Fleet
+
+    policy, catalog = with_environment(squad.policy, squad.catalog, environ)
+    fleet = Fleet(catalog.candidates(environ), policy, catalog.unconfigured(environ))
+    needs = Needs(agent=agent.id, persona=agent.persona.name, tier=agent.tier or agent.persona.tier, model=agent.model)
+    ranking = fleet.ranking(needs)
+    if ranking.standings:
+        return ranking.standings[0].name
+    return "nobody: " + "; ".join(f"{name}: {why}" for name, why in ranking.refused.items())
+
+
+def tier_of(agent: AgentPlan) -> str:
+    return agent.model or agent.tier or agent.persona.tier
+
+
+def limit_words(caps: Caps) -> str:
+    """Return the run's limits in words."""
+    words = (
+        usd(caps.cost) if caps.cost is not None else "",
+        f"{caps.tokens:,} tokens" if caps.tokens is not None else "",
+        duration(caps.seconds),
+    )
+    return ", ".join(filter(None, words)) or "none"
+
+
+def _document(plan: Plan, nodes: list[Node], agents: dict[str, str], caps: Caps, stub: bool) -> dict[str, Any]:
+    return {
+        "schema_version": 1,
+        "squad": plan.name,
+        "stub": stub,
+        "tasks": [{"id": n.id, "who": n.who, "needs": list(n.needs), "notes": list(n.notes)} for n in nodes],
+        "agents": [
+            {"id": name, "persona": agent.persona.name, "tier": tier_of(agent), "likely": agents[name]}
+            for name, agent in plan.agents.items()
+        ],
+        "limits": {"cost_usd": caps.cost, "tokens": caps.tokens, "seconds": caps.seconds},
+    }

@@ -1,0 +1,103 @@
+"""How a gate is answered from the command line: by `--approve`, by a person at the terminal, or not at all."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager
+from typing import Literal
+
+import anyio
+import click
+
+from orchestrator.events import GateAnswered, GateOpened
+from providers.documents.unicode import printable
+
+Approve = Literal["ask", "deny", "auto"]
+Answer = Callable[[GateOpened], Awaitable[GateAnswered | None]]
+ReadLine = Callable[[], Awaitable[str | None]]
+"""Returns the next line without its end, None at the end of the input."""
+
+
+def standing_answer(approve: Approve, gate: GateOpened) -> GateAnswered | None:
+    """Return what `--approve deny` or `auto` says. None where only a person can: nobody else speaks in their place."""
+    wanted = {"deny": "reject", "auto": "approve"}.get(approve)
+    return GateAnswered(gate.task, wanted, "", "--approve") if wanted in gate.choices else None
+
+
+def answering(approve: Approve, *, at_terminal: bool, aside: Callable[[], AbstractContextManager[None]]) -> Answer:
+    """Return who answers gates. `aside` makes room on the screen for a question."""
+    one_at_a_time = anyio.Lock()
+
+    async def answer(gate: GateOpened) -> GateAnswered | None:
+        if approve != "ask" or not at_terminal:
+            return standing_answer(approve, gate)
+        async with one_at_a_time:
+            with aside():
+                return await ask_person(gate, read_line)
+
+    return answer
+
+
+class Asking:
+    """Asks a person until told to stop; a question that was open then stays unanswered."""
+
+    def __init__(self, answer: Answer) -> None:
+        self._answer = answer
+        self._over = False
+        self._open: set[anyio.CancelScope] = set()
+
+    async def ask(self, gate: GateOpened) -> GateAnswered | None:
+        with anyio.CancelScope() as scope:
+            self._open.add(scope)
+            try:
+                return None if self._over else await self._answer(gate)
+            finally:
+                self._open.discard(scope)
+        return None
+
+    def end(self) -> None:
+        self._over = True
+        for scope in self._open:
+            scope.cancel()
+
+
+async def ask_person(gate: GateOpened, read: ReadLine) -> GateAnswered | None:
+    """Return a person's answer, None where the input ended. What models wrote is shown as data."""
+    for title, text in gate.shown.items():
+        click.echo(f"\n--- {printable(title)} ---\n{printable(text)}", err=True)
+    click.echo(f"\n{printable(gate.task)}: {printable(gate.prompt)}", err=True)
+    choice = await _choose(gate.choices, read)
+    if choice is None:
+        return None
+    comment = await _prompt("your words" if choice == "say" else "comment (may be empty)", read)
+    return None if comment is None else GateAnswered(gate.task, choice, comment, "terminal")
+
+
+async def _choose(choices: tuple[str, ...], read: ReadLine) -> str | None:
+    if len(choices) == 1:
+        return choices[0]
+    while (given := await _prompt(" / ".join(choices), read)) is not None:
+        matching = [choice for choice in choices if given and choice.startswith(given.casefold())]
+        if len(matching) == 1:
+            return matching[0]
+        click.echo(f"answer with one of: {', '.join(choices)} (the first letters are enough)", err=True)
+    return None
+
+
+async def _prompt(label: str, read: ReadLine) -> str | None:
+    click.echo(f"{label}: ", err=True, nl=False)
+    line = await read()
+    return None if line is None else line.strip()
+
+
+async def read_line() -> str | None:
+    """Return the terminal's next line. Cancelling it leaves no thread behind that waits for a key."""
+    if os.name == "nt":
+        line = await anyio.to_thread.run_sync(sys.stdin.readline, abandon_on_cancel=True)
+    else:
+        await anyio.wait_readable(sys.stdin)
+        # A terminal hands over one line a read; Python's own buffer would hide a second one from the wait above.
+        line = os.read(sys.stdin.fileno(), 1 << 16).decode(sys.stdin.encoding or "utf-8", "replace")
+    return line.rstrip("\r\n") if line else None

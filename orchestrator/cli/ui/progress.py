@@ -1,0 +1,317 @@
+"""What a run looks like from its events: pure. A fold of the public documents, so a recorded run reads the same."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from providers.catalog.model import numbered
+
+Document = Mapping[str, Any]
+"""An event as `orchestrator.events.to_json` makes it."""
+
+ENDED = frozenset({"ok", "failed", "skipped", "cancelled"})
+
+
+@dataclass(slots=True)
+class Row:
+    """One task, or one element of a fan-out. Times are epoch seconds; `cost` is USD, None once any was unknown."""
+
+    name: str
+    who: str = ""
+    state: str = "waiting"
+    model: str = ""
+    tokens: int = 0
+    cost: float | None = 0.0
+    attempt: int = 1
+    began: float | None = None
+    ended: float | None = None
+    detail: str = ""
+
+    def seconds(self, now: float) -> float | None:
+        """Return how long it has worked, None where it has not begun."""
+        return None if self.began is None else (self.ended or now) - self.began
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Something that a reader wants to hear of: one line."""
+
+    row: str
+    text: str
+    level: Literal["info", "warning", "error"] = "info"
+
+
+@dataclass(frozen=True, slots=True)
+class Caps:
+    """The run's own limits: USD, tokens, seconds. None: no limit of that kind."""
+
+    cost: float | None = None
+    tokens: int | None = None
+    seconds: float | None = None
+
+
+@dataclass(slots=True)
+class Progress:
+    """Where a run stands. `apply` takes each event once, in order, and returns what is worth a line."""
+
+    squad: str = ""
+    run_id: str = ""
+    stub: bool = False
+    status: str = "running"
+    began: float | None = None
+    out: str | None = None
+    forked: str = ""
+    rows: dict[str, Row] = field(default_factory=dict)
+    tokens: int = 0
+    cost: float | None = 0.0
+    artifacts: dict[str, str] = field(default_factory=dict)
+    finished: Document | None = None
+    last_failure: tuple[str, str] | None = None
+    last_output: Any = None
+    """What the task said that ended last; a person's answer is no output."""
+    ended: float | None = None
+    out_of: str = ""
+    """The budget that was reached last: `squad`, `task build`, or that of the `day`."""
+    attempt_errors: set[str | None] = field(default_factory=set)
+
+    def apply(self, event: Document) -> Change | None:
+        handler = getattr(self, "_on_" + event["type"].replace(".", "_"), None)
+        change: Change | None = handler(event) if handler else None
+        return change
+
+    def took(self) -> str:
+        """Return how long the run took."""
+        return "" if self.began is None or self.ended is None else duration(self.ended - self.began)
+
+    def running(self) -> Iterator[Row]:
+        return (row for row in self.rows.values() if row.state == "running")
+
+    def counts(self) -> dict[str, int]:
+        """Return how many rows are in each state."""
+        counts: dict[str, int] = {}
+        for row in self.rows.values():
+            counts[row.state] = counts.get(row.state, 0) + 1
+        return counts
+
+    def _row_at(self, unit: str) -> Row | None:
+        """Return the row that a unit's path lies in: the element's, else the task's. Keys may hold any character."""
+        ends = (i + 1 for i in range(len(unit) - 1, 0, -1) if unit[i] == "]" and unit[i + 1 : i + 2] in ("", "/", "#"))
+        element = next((self.rows[unit[:end]] for end in ends if unit[:end] in self.rows), None)
+        return element or self.rows.get(re.split(r"[/\[#]", unit, maxsplit=1)[0])
+
+    def _own(self, event: Document) -> Row:
+        name = event["task"] if event.get("key") is None else f"{event['task']}[{event['key']}]"
+        return self.rows.setdefault(name, Row(name))
+
+    def _on_run_started(self, event: Document) -> Change | None:
+        self.squad, self.run_id, self.stub, self.out = event["squad"], event["run_id"], event["stub"], event["out"]
+        self.began = event["at"]
+        self.rows = {task: Row(task) for task in event["tasks"]}
+        return None
+
+    def _on_run_resumed(self, event: Document) -> Change:
+        self.began, self.ended, self.status = event["at"], None, "running"
+        for row in self.rows.values():
+            if row.state == "parked":
+                row.state, row.detail = "running", ""
+        tasks = sum("[" not in name for name in self.rows)
+        again = f"; was in flight: {', '.join(event['in_flight'])}" if event["in_flight"] else ""
+        text = f"goes on: {len(event['done'])} of {tasks} tasks done, {usd(self.cost)} spent{again}"
+        return Change(self.run_id, text, "warning" if again else "info")
+
+    def _on_run_edited(self, event: Document) -> Change | None:
+        renamed, void = event["renamed"], {*event["again"], *event["gone"]} - event["renamed"].keys()
+        kept: dict[str, list[Row]] = {}
+        for row in self.rows.values():
+            task, bracket, key = row.name.partition("[")
+            if task not in void:
+                new = renamed.get(task, task)
+                row.name = f"{new}{bracket}{key}"
+                kept.setdefault(new, []).append(row)
+        self.rows = {row.name: row for task in event["tasks"] for row in kept.get(task, [Row(task)])}
+        self.status, self.finished = "running", None
+        if not event["parts"]:
+            return None
+        again = f"; runs again: {', '.join(event['again'])}" if event["again"] else ""
+        lost = f"; was in flight: {', '.join(event['in_flight'])}" if event["in_flight"] else ""
+        return Change(self.run_id, f"edited: {', '.join(event['parts'])}{again}{lost}", "warning" if lost else "info")
+
+    def _on_run_forked(self, event: Document) -> Change:
+        self.tokens, self.cost = 0, 0.0
+        kept = len(event["kept"])
+        tasks = f"{kept} task{'' if kept == 1 else 's'}"
+        self.forked = f"from {event['source']}, which paid {usd(event['cost_usd'])} for {tasks}"
+        return Change(self.run_id, f"forked {self.forked}")
+
+    def _on_call_repeated(self, event: Document) -> Change:
+        return Change(event["step"], "was in flight when the run was cut short: it may have been paid twice", "warning")
+
+    def _on_task_started(self, event: Document) -> Change:
+        row = self._own(event)
+        row.who, row.attempt = event["who"], event["attempt"]
+        return self._begin(row, event, f"started ({row.who})")
+
+    def _on_task_expanded(self, event: Document) -> Change:
+        row = self._own(event)
+        elements = {f"{row.name}[{key}]": Row(f"{row.name}[{key}]") for key in event["keys"]}
+        rows: dict[str, Row] = {}
+        for name, other in self.rows.items():  # the elements stand below their task, those of an earlier time are gone
+            if not name.startswith(f"{row.name}["):
+                rows[name] = other
+            if name == row.name:
+                rows |= elements
+        self.rows = rows
+        return self._begin(row, event, f"fans out over {len(event['keys'])}")
+
+    def _on_element_started(self, event: Document) -> Change:
+        return self._begin(self._own(event), event, "started")
+
+    def _begin(self, row: Row, event: Document, text: str) -> Change:
+        row.state, row.began, row.ended, row.detail = "running", event["at"], None, ""
+        return Change(row.name, text)
+
+    def _on_task_ended(self, event: Document) -> Change:
+        row = self._own(event)
+        was_gate = row.state == "gate"
+        row.state, row.ended, row.detail = event["status"], event["at"], event["error"] or ""
+        if row.state == "failed":
+            self.last_failure = (row.name, row.detail)
+            return Change(row.name, f"failed: {row.detail}", "error")
+        if row.state == "ok" and event.get("key") is None and not was_gate:
+            self.last_output = event["output"]
+        return Change(row.name, self._ending(row), "warning" if row.state == "cancelled" else "info")
+
+    _on_element_ended = _on_task_ended
+
+    def _ending(self, row: Row) -> str:
+        if row.state != "ok":
+            return f"{row.state}: {row.detail}" if row.detail else row.state
+        figures = (duration(row.seconds(row.ended or 0.0)), row.model, tokens(row.tokens), usd(row.cost))
+        return "ok  " + "  ".join(figure for figure in figures if figure)
+
+    def _on_task_retried(self, event: Document) -> Change:
+        row = self._own(event)
+        row.attempt = event["attempt"]
+        return Change(row.name, f"attempt {row.attempt}, after: {event['error']}", "warning")
+
+    def _on_task_repeated(self, event: Document) -> Change:
+        row = self._own(event)
+        return Change(row.name, f"`until` did not hold after attempt {event['attempt']}")
+
+    def _on_task_reset(self, event: Document) -> Change:
+        row = self._own(event)
+        row.state, row.began, row.ended = "waiting", None, None
+        return Change(row.name, "will run again with the reviewer's comment")
+
+    def _on_task_parked(self, event: Document) -> Change:
+        row = self._own(event)
+        row.state, row.detail = "parked", event["reason"]
+        return Change(row.name, f"parked: {row.detail}", "warning")
+
+    def _on_gate_opened(self, event: Document) -> Change:
+        row = self._own(event)
+        row.state, row.who, row.attempt, row.began = "gate", "a person", event["attempt"], event["at"]
+        return Change(row.name, f"waits for a person: {event['prompt']}", "warning")
+
+    def _on_gate_answered(self, event: Document) -> Change:
+        comment = f" ({event['comment']})" if event["comment"] else ""
+        return Change(self._own(event).name, f"{event['choice']} by {event['by']}{comment}")
+
+    def _on_budget_reached(self, event: Document) -> Change:
+        self.out_of = event["which"]
+        return Change(event["which"], f"budget reached: {event['kind']}, so: {event['action']}", "warning")
+
+    def _on_artifact_written(self, event: Document) -> None:
+        self.artifacts[event["path"]] = event["sha256"]
+
+    def _on_attempt_started(self, event: Document) -> None:
+        if (row := self._row_at(event["unit"])) is not None:
+            row.model = candidate_of(event)
+
+    def _on_attempt_ended(self, event: Document) -> Change | None:
+        self.attempt_errors.add(event["error"])
+        row = self._row_at(event["unit"])
+        if event.get("usage") is not None:  # it did not answer, and was billed all the same
+            self._bill(event)
+        if event["outcome"] != "failed" or row is None:
+            return None
+        who = candidate_of(event)
+        return Change(row.name, f"{who} failed: {event['error']}: {event['detail'] or ''}", "warning")
+
+    def _on_waiting_for_provider(self, event: Document) -> Change | None:
+        row = self._row_at(event["unit"])
+        wait = max(event["until"] - event["at"], 0.0)
+        return None if row is None else Change(row.name, f"waits {wait:.0f} s: {event['reason']}", "warning")
+
+    def _on_budget_alert(self, event: Document) -> Change:
+        return Change(event["which"], alert_line(event), "warning")
+
+    def _on_turn_ended(self, event: Document) -> None:
+        self._bill(event)
+
+    def _bill(self, event: Document) -> None:
+        used, cost = sum(event["usage"][kind] for kind in BILLED), event["cost_usd"]
+        self.tokens += used
+        self.cost = None if cost is None or self.cost is None else self.cost + cost
+        if (row := self._row_at(event["unit"])) is not None:
+            row.tokens += used
+            row.cost = None if cost is None or row.cost is None else row.cost + cost
+
+    def _on_run_finished(self, event: Document) -> None:
+        self.finished, self.status, self.ended = event, event["status"], event["at"]
+        self.cost, self.tokens = event["cost_usd"], sum(event["usage"][kind] for kind in BILLED)
+
+
+BILLED = ("input_tokens", "output_tokens")
+"""The two that together hold all tokens: cached ones are part of the input, reasoning of the output."""
+
+
+def candidate_of(event: Document) -> str:
+    """Return whom an attempt asked, by the name that policies and `--model` take."""
+    return numbered(f"{event['provider']}/{event['model']}", event.get("account", 1))
+
+
+def alert_line(event: Document) -> str:
+    """Return what a `budget.alert` says: which share of which budget is spent."""
+    kind, _, name = event["which"].partition(" ")
+    of = "the day's budget" if kind == "day" else f"the day's budget for {name}"
+    spent = f"{usd(event['spent_usd'])} of {usd(event['cap_usd'])}"
+    return (
+        f"{of} is used up: {spent}" if event["share"] == 1 else f"{event['share'] * 100:g}% of {of} is spent: {spent}"
+    )
+
+
+def budget_line(progress: Progress, caps: Caps, now: float) -> str:
+    """Return what was used, each figure with its cap where it has one."""
+    cost = usd(progress.cost) + (f" of {usd(caps.cost)}" if caps.cost is not None else "")
+    used = f"{progress.tokens:,}" + (f" of {caps.tokens:,}" if caps.tokens is not None else "") + " tokens"
+    spent = duration(now - progress.began) if progress.began is not None else ""
+    spent += f" of {duration(caps.seconds)}" if caps.seconds is not None else ""
+    return "  ".join(filter(None, (cost, used, spent)))
+
+
+def duration(seconds: float | None) -> str:
+    """Return seconds as `4.2 s`, `3:07` or `1:02:03`; nothing for None."""
+    if seconds is None:
+        return ""
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    minutes, left = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{left:02}" if hours else f"{minutes}:{left:02}"
+
+
+def tokens(count: int) -> str:
+    """Return a count of tokens, short; nothing for none."""
+    return f"{count:,} tokens" if count else ""
+
+
+def usd(cost: float | None) -> str:
+    """Return money in USD; an unknown amount says so, for it is not nothing."""
+    if cost is None:
+        return "cost unknown"
+    whole_cents = cost >= 1 or round(cost, 2) == round(cost, 6)
+    return f"${cost:,.2f}" if whole_cents else f"${cost:.4f}"

@@ -1,0 +1,133 @@
+"""How a run at work is shown on stderr: lines, a log, or the live table of `live.py`."""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, Protocol, Self, TextIO
+
+from orchestrator.cli.app import Settings
+from orchestrator.cli.ui.console import Talk
+from orchestrator.cli.ui.progress import Caps, Change, Document, Progress, Row, duration
+from providers.documents.unicode import printable
+
+STUB_NOTICE = "OFFLINE STUB: no model is asked, every answer is canned"
+HEARTBEAT_S = 30.0
+
+
+class Screen(Protocol):
+    """Shows a run between `__enter__` and `__exit__`. `tick` is called every `period` seconds."""
+
+    period: float
+
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *failure: object) -> None: ...
+    def saw(self, event: Document, change: Change | None) -> None: ...
+    def say(self, text: str) -> None: ...
+    def tick(self) -> None: ...
+    def aside(self) -> AbstractContextManager[None]:
+        """Make room for a question while the block runs."""
+
+
+class Flowing:
+    """A screen that only ever adds lines: there is nothing to open, close or move aside."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        pass
+
+    def tick(self) -> None:
+        pass
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        yield
+
+
+class Lines(Flowing):
+    """A line per change, and a heartbeat that names what is running."""
+
+    period = HEARTBEAT_S
+
+    def __init__(self, progress: Progress, talk: Talk, clock: Callable[[], float] = time.time) -> None:
+        self._progress = progress
+        self._talk = talk
+        self._clock = clock
+
+    def saw(self, event: Document, change: Change | None) -> None:
+        if change is not None:
+            self.say(one_line(change, event["at"]))
+
+    def say(self, text: str) -> None:
+        self._talk.say(text)
+
+    def tick(self) -> None:
+        now = self._clock()
+        running = [still(row, now) for row in self._progress.running()]
+        if running:
+            self.say(f"{clock_time(now)} still running: {', '.join(running)}")
+
+
+class Log(Flowing):
+    """Every event as a structured log line."""
+
+    period = math.inf
+
+    def __init__(self, settings: Settings, talk: Talk, file: TextIO | None = None) -> None:
+        self._log = open_log(settings.log_format or "console", color=talk.color, file=file or sys.stderr)
+
+    def saw(self, event: Document, change: Change | None) -> None:
+        fields = {name: value for name, value in event.items() if name not in ("type", "id")}
+        write = getattr(self._log, change.level if change is not None else "debug")
+        write(event["type"], **{name: _logged(value) for name, value in fields.items()})
+
+    def say(self, text: str) -> None:
+        self._log.info(text)
+
+
+def open_screen(settings: Settings, talk: Talk, progress: Progress, caps: Caps) -> Screen:
+    """Return the screen that fits: a log where one is wanted, a live table on a terminal, else lines."""
+    if settings.log_format or settings.verbose:
+        return Log(settings, talk)
+    if sys.stderr.isatty() and not settings.quiet and os.environ.get("TERM") != "dumb":
+        from orchestrator.cli.ui.live import Table
+
+        return Table(progress, caps, color=talk.color)
+    return Lines(progress, talk)
+
+
+def open_log(form: str, *, color: bool, file: TextIO) -> Any:
+    """Return a structlog logger to `file`. Nothing global is configured."""
+    import structlog
+
+    renderer: Any = (
+        structlog.dev.ConsoleRenderer(colors=color) if form == "console" else structlog.processors.JSONRenderer()
+    )
+    processors = [structlog.processors.add_log_level, structlog.processors.TimeStamper(fmt="iso", utc=True), renderer]
+    return structlog.wrap_logger(structlog.PrintLogger(file), processors=processors)
+
+
+def one_line(change: Change, at: float) -> str:
+    """Return a change as one line, whatever a model or a provider put into it."""
+    mark = {"info": "", "warning": "! ", "error": "! "}[change.level]
+    text = " ".join(printable(change.text).split("\n"))
+    return f"{clock_time(at)} {mark}{printable(change.row)}: {text}"
+
+
+def still(row: Row, now: float) -> str:
+    figures = ", ".join(filter(None, (duration(row.seconds(now)), row.model)))
+    return printable(f"{row.name} ({figures})")
+
+
+def clock_time(at: float) -> str:
+    return time.strftime("%H:%M:%S", time.localtime(at))
+
+
+def _logged(value: Any) -> Any:
+    return printable(value) if isinstance(value, str) else value

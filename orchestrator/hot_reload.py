@@ -1,0 +1,83 @@
+"""Swapping a model without a restart: a provider manager that follows its routing file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from orchestrator.environment import Environment
+from orchestrator.events import RoutingReread
+from providers.catalog.model import Catalog
+from providers.client.manager import ProviderManager
+from providers.documents.problems import SpecError
+from providers.documents.yaml import read_text
+from providers.errors import CatalogError
+from providers.events import Emit, ignore
+from providers.messages import Request, Response
+from providers.policy.model import Policy
+
+Stamp = tuple[int, int, int] | None
+
+
+class Rereading:
+    """Answers as its manager does, and reads a routing file that has changed before the next turn begins.
+
+    So it does with the `.env` of an `environ` that has one. A file is taken whole or not at all: one with mistakes, or
+    one that is gone, leaves everything as it was. Either way the turn that found it emits one `RoutingReread`.
+    """
+
+    def __init__(
+        self,
+        manager: ProviderManager,
+        file: Path | None,
+        read: Callable[[], tuple[Policy, Catalog]],
+        environ: Mapping[str, str],
+    ) -> None:
+        self._manager, self._read, self._environ, self._routing = manager, read, environ, file
+        keys = environ.file if isinstance(environ, Environment) else None
+        self._stamps = {each: _stamp(each) for each in (file, keys) if each is not None}
+
+    async def complete(self, request: Request, *, emit: Emit = ignore, **more: Any) -> Response:
+        self._follow(emit)
+        return await self._manager.complete(request, emit=emit, **more)
+
+    def stream(self, request: Request, *, emit: Emit = ignore, **more: Any) -> Any:
+        self._follow(emit)
+        return self._manager.stream(request, emit=emit, **more)
+
+    def _follow(self, emit: Emit) -> None:
+        changed = {file: now for file, stamp in self._stamps.items() if (now := _stamp(file)) != stamp}
+        if not changed:
+            return
+        self._stamps |= changed
+        error = next((f"{file} is gone" for file, stamp in changed.items() if stamp is None), None) or self._adopt()
+        for file in changed:
+            # Of the routing file alone: the other one holds keys.
+            text = self._text() if file == self._routing and error is None else ""
+            emit(RoutingReread(str(file), error, text))
+
+    def _text(self) -> str:
+        try:
+            return read_text(self._routing) if self._routing is not None else ""
+        except SpecError:  # gone again since it was adopted
+            return ""
+
+    def _adopt(self) -> str | None:
+        """Go on as the files say; return why not where they have mistakes."""
+        try:
+            environ = self._environ.now() if isinstance(self._environ, Environment) else self._environ
+            self._manager.adopt(*self._read(), environ)
+        except (SpecError, CatalogError) as error:
+            return str(error)
+        self._environ = environ
+        return None
+
+
+def _stamp(file: Path) -> Stamp:
+    """Return what changes when the file is written or replaced; None where there is none."""
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino

@@ -1,0 +1,212 @@
+"""What happened, keyed by meaning: the truth of a run.
+
+A *unit* is one task of a run (one element of a `for_each`, one conversation); its id is `run/path`. A *key* names a
+step inside it by meaning: attempt, turn, call; never a count of calls, so code that runs again finds its own answers
+even when tasks were reordered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
+
+from orchestrator.errors import OrchestratorError
+from orchestrator.events import Event
+
+Fence = int
+"""Grows with each claim of a unit. Who holds an older one can no longer write."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """The step ended before: this is its result."""
+
+    result: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Go:
+    """The step is to be done now. `attempt` counts from 1; above 1, an earlier attempt gave no result."""
+
+    attempt: int
+    idempotency_key: str
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What a run is made of, recorded before anything else of it.
+
+    `text` is the squad's YAML, `file` where it stood, `sources` what it refers to (see `sources.py`); `parts` are
+    digests of the plan, part by part, by which a later resume tells what was changed, and `lineages` those of all that
+    each task's work is made of, by which an edit tells what runs again; `options` are the caller's: `stub`, `out`,
+    `max_cost_usd`, `timeout_s`. It holds from the event after the first `since` ones on.
+    """
+
+    squad: str
+    file: str = ""
+    text: str = field(default="", repr=False)
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+    parts: Mapping[str, str] = field(default_factory=dict, repr=False)
+    options: Mapping[str, Any] = field(default_factory=dict)
+    created_at: float = 0.0
+    lineages: Mapping[str, str] = field(default_factory=dict, repr=False)
+    sources: Mapping[str, str] = field(default_factory=dict, repr=False)
+    since: int = 0
+
+
+class RunLine(NamedTuple):
+    """One run as a list shows it. `status` is "running" until its last event; so is that of a run that was killed."""
+
+    run: str
+    squad: str
+    created_at: float
+    status: str
+    cost: int | None
+    """Micro-USD, None where it is unknown."""
+
+
+class Cut(NamedTuple):
+    """A step without a result, one of whose attempts was not given up: it was in flight when its process ended."""
+
+    unit: str
+    key: str
+
+
+class StepRecord(NamedTuple):
+    """One step as it is recorded; `unit` is its unit's path. `done`: it has a `result`; else it may be in flight."""
+
+    unit: str
+    key: str
+    request_hash: bytes
+    done: bool
+    result: Any
+    in_flight: bool
+
+
+class JournalError(OrchestratorError):
+    """The record of a run cannot be kept or read. It ends the run: what is not recorded must not be done."""
+
+
+class Fenced(JournalError):
+    """The unit was claimed by someone else: nothing that this owner writes counts any more."""
+
+
+class StepChanged(JournalError):
+    """A recorded step was asked for with another request: the plan or the input changed under the run."""
+
+
+class RunExists(JournalError):
+    """A run of this id is recorded already."""
+
+    hint = "go on with it by `orchestrator runs resume`, or give the new one another --run-id"
+
+
+class RunBusy(JournalError):
+    """Another process drives the run."""
+
+
+class JournalUnusable(JournalError):
+    """The journal cannot be opened or written: no folder, no leave, no room, or not a journal of this release."""
+
+
+class JournalDamaged(JournalUnusable):
+    """What is stored is not what was written. Nothing of it is guessed."""
+
+
+class Journal(Protocol):
+    """Guarantees: a step that `finish` recorded is handed back by every later `begin`; its events are recorded with it
+    or not at all, in the order of the calls; a stale fence writes nothing. All raise `JournalUnusable`."""
+
+    async def create(
+        self, run: str, about: About, events: Sequence[Event] = (), steps: Sequence[StepRecord] = ()
+    ) -> None:
+        """Record a new run, with the events and the ended steps that it takes over, at once. Raise `RunExists`."""
+
+    async def edit(
+        self,
+        run: str,
+        about: About,
+        events: Sequence[Event],
+        steps: Sequence[StepRecord] = (),
+        over: Collection[str] = (),
+    ) -> None:
+        """Record at once that a run is made of something else from now on: `about` holds, what held before is kept.
+
+        `steps` are handed back from now on as if they had ended in their units, also where one was begun there and
+        has no result yet; a result that is there stays. The units in `over` are final, however they stood. Whoever
+        edits a run drives it.
+        """
+
+    async def about(self, run: str) -> About:
+        """Return what a run is made of, as it was edited last. Raise `RunNotFound`."""
+
+    async def abouts(self, run: str) -> Sequence[About]:
+        """Return what a run was made of at first, and after each edit. Raise `RunNotFound`."""
+
+    async def runs(
+        self, limit: int | None = 100, *, statuses: Collection[str] = (), squad: str | None = None
+    ) -> Sequence[RunLine]:
+        """Return the latest runs, newest first: those of these statuses and this squad, or all."""
+
+    async def remove(self, run: str) -> bool:
+        """Forget a run for good, and return whether there was one. Raise `RunBusy` where somebody drives it."""
+
+    def driving(self, run: str) -> AbstractAsyncContextManager[None]:
+        """Let nobody else drive the run while the block lasts, in any process. Raise `RunBusy`.
+
+        All that was given to be recorded is recorded when the block is left, even by a cancellation.
+        """
+
+    async def claim(self, unit: str, owner: str) -> Fence | None:
+        """Take the unit and return a fence above all earlier ones; None where it has ended."""
+
+    async def begin(
+        self, unit: str, key: str, request_hash: bytes, fence: Fence, events: Sequence[Event] = ()
+    ) -> Recorded | Go:
+        """Return the step's recorded result, or record the intent. Raise `Fenced`, `StepChanged`."""
+
+    async def finish(self, unit: str, key: str, fence: Fence, result: Any, events: Sequence[Event] = ()) -> None:
+        """Record the step's result and its events in one transaction; a first result stays. Raise `Fenced`."""
+
+    async def give_up(self, unit: str, key: str, fence: Fence) -> None:
+        """Record that the step's latest attempt ended without a result: it is in flight no more. Raise `Fenced`."""
+
+    async def end(self, unit: str, fence: Fence, events: Sequence[Event] = ()) -> None:
+        """Record that the unit is final: no later claim gets it. Raise `Fenced`."""
+
+    async def park(self, unit: str, fence: Fence, waiting_for: str, events: Sequence[Event] = ()) -> None:
+        """Give the unit up until something happens; the next claim gets it. Raise `Fenced`."""
+
+    async def append(self, run: str, events: Sequence[Event]) -> None:
+        """Record events that belong to no step. An event whose id is recorded is ignored."""
+
+    async def events(self, run: str, after_seq: int = 0) -> Sequence[Event]:
+        """Return the recorded events after `after_seq`, in the order in which they were recorded."""
+
+    async def cut_short(self, run: str) -> Sequence[Cut]:
+        """Return the steps in flight of units that have not ended."""
+
+    async def steps(self, run: str) -> Sequence[StepRecord]:
+        """Return all steps of a run that were begun, in the order of their units and keys."""
+
+    async def signal(self, run: str, name: str, value: Any, idempotency_key: str) -> None:
+        """Record a person's answer or another outside fact once for each `idempotency_key`."""
+
+    async def signals(self, run: str) -> Sequence[tuple[str, Any]]:
+        """Return the (name, value) pairs signalled so far, oldest first."""
+
+    async def request_cancel(self, run: str) -> None:
+        """Ask whoever drives the run to stop."""
+
+    async def cancel_requested(self, run: str) -> bool: ...
+
+    def watch(self, run: str, after_seq: int = 0) -> AsyncGenerator[tuple[int, Event], None]:
+        """Yield (sequence, event) after `after_seq`, then each new one as it is recorded, without gap or duplicate.
+
+        It never ends by itself: iterate inside `contextlib.aclosing`.
+        """
+
+    async def aclose(self) -> None:
+        """Record what waits, and let everything go. Closing twice does nothing."""

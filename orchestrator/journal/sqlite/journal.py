@@ -1,0 +1,483 @@
+"""The journal in one SQLite file: what the command line uses. See `schema.py` for its tables.
+
+WAL and synchronous=FULL: what `finish` returned from is on disk. One thread writes (`writer.py`); readers have
+connections of their own and never wait for it.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterator, Sequence
+from contextlib import asynccontextmanager, closing, contextmanager, suppress
+from pathlib import Path
+from typing import Any, NamedTuple, Self, TypeVar
+
+import anyio
+import anyio.to_thread
+
+from orchestrator.errors import RunNotFound
+from orchestrator.events import Event
+from orchestrator.journal.protocols import (
+    About,
+    Cut,
+    Fence,
+    Go,
+    JournalDamaged,
+    JournalError,
+    JournalUnusable,
+    Recorded,
+    RunExists,
+    RunLine,
+    StepChanged,
+    StepRecord,
+)
+from orchestrator.journal.sqlite.bills import bills
+from orchestrator.journal.sqlite.lock import is_locked, locked
+from orchestrator.journal.sqlite.schema import prepare
+from orchestrator.journal.sqlite.sql import Row, Rows, Step, StepRow, packed, rows_of, seal, spent_in, unpacked
+from orchestrator.journal.sqlite.upkeep import reclaim, remove_run
+from orchestrator.journal.sqlite.writer import Writer
+
+T = TypeVar("T")
+POLL_S = 0.2
+"""How often a watcher looks for what another process recorded."""
+DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+LAST_OF_RUN = """
+    SELECT coalesce(max(seq), 0) FROM places p JOIN events e INDEXED BY event_ids ON e.place = p.id
+    WHERE p.run = (SELECT id FROM runs WHERE run = ?)
+    """
+"""Asks an index, not the table itself: a row that lost its place in one of them stands in the other."""
+
+
+class _Done(NamedTuple):
+    """The finished steps of a unit, as it was claimed under `fence`. A result never changes, so they stay true."""
+
+    fence: Fence | None
+    steps: dict[str, Step]
+
+
+class SqliteJournal:
+    """A `Journal` in the file `path`, made where there is none.
+
+    Raises `JournalUnusable` where the folder or the file cannot be written, and `JournalDamaged` for a file that is not
+    what SQLite wrote; then a copy of it is kept beside it.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+        self._rows = Rows()
+        self._done: dict[str, _Done] = {}
+        """What units that were claimed again will ask for first: they reach their first new step without waiting."""
+        with self._explained():
+            self._make_folder()
+            connection = self._open()
+        self._writer = Writer(connection, self._explain, self._rows)
+        self._grown = anyio.Event()
+
+    # -- runs
+
+    async def create(
+        self, run: str, about: About, events: Sequence[Event] = (), steps: Sequence[StepRecord] = ()
+    ) -> None:
+        (data, bodies), rows = packed(about), rows_of(events)
+        taken = [StepRow.of(step) for step in steps]
+
+        def work(db: sqlite3.Connection) -> None:
+            if db.execute("SELECT 1 FROM runs WHERE run = ?", (run,)).fetchone():
+                raise RunExists(f"there is a run {run} already")
+            self._rows.keep(db, bodies)
+            self._rows.insert_run(db, run, about, data)
+            self._rows.take_over(db, run, taken)
+            self._rows.record(db, run, rows)
+
+        await self._writer.run(work)
+
+    async def edit(
+        self,
+        run: str,
+        about: About,
+        events: Sequence[Event],
+        steps: Sequence[StepRecord] = (),
+        over: Collection[str] = (),
+    ) -> None:
+        (data, bodies), rows = packed(about), rows_of(events)
+        taken = [StepRow.of(step) for step in steps]
+
+        def work(db: sqlite3.Connection) -> None:
+            self._rows.keep(db, bodies)
+            self._rows.edit_run(db, run, about, data)
+            self._rows.take_over(db, run, taken)
+            self._rows.make_final(db, over)
+            self._rows.record(db, run, rows)
+
+        await self._writer.run(work)
+        self._tell(rows)
+
+    async def about(self, run: str) -> About:
+        return (await self.abouts(run))[-1]
+
+    async def abouts(self, run: str) -> Sequence[About]:
+        query = """
+            SELECT r.about, r.seal, 0 AS number FROM runs r WHERE r.run = ?1
+            UNION ALL SELECT e.about, e.seal, e.number FROM runs r JOIN edits e ON e.run = r.id WHERE r.run = ?1
+            ORDER BY number
+            """
+
+        def work(db: sqlite3.Connection) -> list[About]:
+            rows = db.execute(query, (run,)).fetchall()
+            if not rows:
+                raise RunNotFound(f"there is no run {run} in {self.path}")
+            return [unpacked(db, row[:2], run) for row in rows]
+
+        return await self._read(work)
+
+    async def runs(
+        self, limit: int | None = 100, *, statuses: Collection[str] = (), squad: str | None = None
+    ) -> Sequence[RunLine]:
+        marks = ", ".join("?" * len(statuses))
+        tests = [f"status IN ({marks})"] * bool(statuses) + ["squad = ?"] * (squad is not None)
+        where = f"WHERE {' AND '.join(tests)}" if tests else ""
+        query = f"SELECT run, squad, created_at, status, cost FROM runs {where} ORDER BY id DESC LIMIT ?"  # noqa: S608  # marks
+        given = (*statuses, *([squad] * (squad is not None)), -1 if limit is None else limit)
+        return await self._read(lambda db: [RunLine(*row) for row in db.execute(query, given)])
+
+    async def remove(self, run: str) -> bool:
+        def work(db: sqlite3.Connection) -> bool:
+            self._rows.forget()
+            return remove_run(db, run)
+
+        async with self.driving(run):
+            return await self._writer.run(work)
+
+    async def reclaim(self) -> bool:
+        """Give the room of removed runs back to the disk. False: a run is at work, so it is left to a later time."""
+        if self.driven():
+            return False
+
+        def work() -> None:
+            with self._explained(), closing(self._connect()) as db:
+                reclaim(db)
+
+        await anyio.to_thread.run_sync(work)
+        return True
+
+    def driven(self) -> list[str]:
+        """Return the runs that some process drives now."""
+        locks = sorted(self._locks.glob("*.lock")) if self._locks.is_dir() else []
+        return [lock.stem for lock in locks if is_locked(lock)]
+
+    @asynccontextmanager
+    async def driving(self, run: str) -> AsyncIterator[None]:
+        with locked(self._lock_of(run), f"the run {run}"):
+            try:
+                yield
+            finally:
+                with anyio.CancelScope(shield=True), suppress(JournalError):  # a broken writer was told already
+                    await self._writer.run(lambda _: None, last=True)
+
+    def is_driven(self, run: str) -> bool:
+        """Return whether a process drives the run now."""
+        return is_locked(self._lock_of(run))
+
+    def _lock_of(self, run: str) -> Path:
+        return self._locks / f"{run}.lock"
+
+    @property
+    def _locks(self) -> Path:
+        return self.path.with_name(f"{self.path.name}-locks")
+
+    # -- units and steps
+
+    async def claim(self, unit: str, owner: str) -> Fence | None:
+        def work(db: sqlite3.Connection) -> tuple[Fence | None, dict[str, Step]]:
+            done = self._rows.done(db, unit)
+            return self._rows.claim(db, unit, owner), done
+
+        fence, done = await self._writer.run(work, last=True)
+        self._done.pop(unit, None)
+        if done:
+            self._done[unit] = _Done(fence, done)
+        return fence
+
+    async def begin(
+        self, unit: str, key: str, request_hash: bytes, fence: Fence, events: Sequence[Event] = ()
+    ) -> Recorded | Go:
+        ahead = self._done.get(unit)
+        if not events and ahead is not None and ahead.fence == fence and key in ahead.steps:
+            if ahead.steps[key].request_hash != request_hash:
+                raise _changed(unit, key)
+            return Recorded(ahead.steps.pop(key).result)
+        rows = rows_of(events)
+
+        def work(db: sqlite3.Connection) -> Recorded | Go:
+            place = self._rows.held(db, unit, fence)
+            query = "SELECT attempt, hash FROM intents WHERE unit = ? AND key = ? ORDER BY attempt DESC LIMIT 1"
+            attempt, recorded_hash = db.execute(query, (place, key)).fetchone() or (0, request_hash)
+            if recorded_hash != request_hash:
+                raise _changed(unit, key)
+            self._rows.record(db, _run_of(unit), rows)
+            if attempt:  # a result comes after its intent
+                query = "SELECT data, seal FROM results WHERE unit = ? AND key = ?"
+                done = db.execute(query, (place, key)).fetchone()
+                if done is not None:
+                    return Recorded(unpacked(db, done, key))
+            db.execute("INSERT INTO intents VALUES (?, ?, ?, ?)", (place, key, attempt + 1, request_hash))
+            return Go(attempt + 1, f"{unit}/{key}")
+
+        told = await self._writer.run(work)
+        self._tell(rows)
+        return told
+
+    async def finish(self, unit: str, key: str, fence: Fence, result: Any, events: Sequence[Event] = ()) -> None:
+        (data, bodies), rows = packed(result), rows_of(events)
+        tokens, cost = spent_in(result)
+
+        def work(db: sqlite3.Connection) -> None:
+            place = self._rows.held(db, unit, fence)
+            self._rows.keep(db, bodies)
+            row = (place, key, data, seal(data, key), tokens, cost)
+            db.execute("INSERT OR IGNORE INTO results VALUES (?, ?, ?, ?, ?, ?)", row)
+            self._rows.record(db, _run_of(unit), rows)
+
+        await self._writer.run(work)
+        self._tell(rows)
+
+    async def give_up(self, unit: str, key: str, fence: Fence) -> None:
+        def work(db: sqlite3.Connection) -> None:
+            query = (
+                "INSERT OR IGNORE INTO given_up SELECT unit, key, max(attempt) FROM intents WHERE unit = ? AND key = ?"
+            )
+            db.execute(query, (self._rows.held(db, unit, fence), key))
+
+        await self._writer.run(work)
+
+    async def end(self, unit: str, fence: Fence, events: Sequence[Event] = ()) -> None:
+        rows = rows_of(events)
+
+        def work(db: sqlite3.Connection) -> None:
+            self._rows.end(db, unit, fence)
+            self._rows.record(db, _run_of(unit), rows)
+
+        await self._writer.run(work)
+        self._done.pop(unit, None)
+        self._tell(rows)
+
+    async def park(self, unit: str, fence: Fence, waiting_for: str, events: Sequence[Event] = ()) -> None:  # noqa: ARG002  # its event says what for
+        rows = rows_of(events)
+
+        def work(db: sqlite3.Connection) -> None:
+            self._rows.held(db, unit, fence)
+            self._rows.record(db, _run_of(unit), rows)
+
+        await self._writer.run(work)
+        self._done.pop(unit, None)
+        self._tell(rows)
+
+    async def cut_short(self, run: str) -> Sequence[Cut]:
+        query = """
+            SELECT DISTINCT p.path, i.key FROM runs JOIN places p ON p.run = runs.id JOIN intents i ON i.unit = p.id
+            WHERE runs.run = ? AND NOT EXISTS (SELECT 1 FROM ends e WHERE e.unit = i.unit)
+            AND NOT EXISTS (SELECT 1 FROM results r WHERE r.unit = i.unit AND r.key = i.key)
+            AND NOT EXISTS (
+                SELECT 1 FROM given_up g WHERE g.unit = i.unit AND g.key = i.key AND g.attempt = i.attempt
+            )
+            ORDER BY p.path, i.key
+            """
+        return await self._read(lambda db: [Cut(f"{run}/{path}", key) for path, key in db.execute(query, (run,))])
+
+    async def steps(self, run: str) -> Sequence[StepRecord]:
+        query = """
+            SELECT p.path, i.key, max(i.attempt), i.hash, r.data, r.seal, count(g.attempt) < count(*)
+            FROM runs JOIN places p ON p.run = runs.id JOIN intents i ON i.unit = p.id
+            LEFT JOIN results r ON r.unit = i.unit AND r.key = i.key
+            LEFT JOIN given_up g ON g.unit = i.unit AND g.key = i.key AND g.attempt = i.attempt
+            WHERE runs.run = ? GROUP BY i.unit, i.key ORDER BY p.path, i.key
+            """
+
+        def work(db: sqlite3.Connection) -> list[StepRecord]:
+            found = []
+            for path, key, _, request_hash, *sealed, unknown in db.execute(query, (run,)).fetchall():
+                done = sealed[0] is not None
+                result = unpacked(db, sealed, key) if done else None
+                found.append(StepRecord(path, key, request_hash, done, result, not done and bool(unknown)))
+            return found
+
+        return await self._read(work)
+
+    # -- events
+
+    async def append(self, run: str, events: Sequence[Event]) -> None:
+        if rows := rows_of(events):
+            await self._writer.run(lambda db: self._rows.record(db, run, rows))
+            self._tell(rows)
+
+    async def events(self, run: str, after_seq: int = 0) -> Sequence[Event]:
+        return [event for _, event in await self._after(run, after_seq)]
+
+    async def watch(self, run: str, after_seq: int = 0) -> AsyncGenerator[tuple[int, Event], None]:
+        seq = after_seq
+        while True:
+            grown = self._grown
+            for number, event in await self._after(run, seq):
+                seq = number
+                yield number, event
+            with anyio.move_on_after(POLL_S):
+                await grown.wait()
+
+    async def _after(self, run: str, after_seq: int) -> list[tuple[int, Event]]:
+        query = """
+            SELECT seq, path, turn, number, at, data, seal FROM events JOIN places ON places.id = place
+            WHERE events.run = (SELECT id FROM runs WHERE run = ?) AND seq > ? ORDER BY seq
+            """
+
+        def work(db: sqlite3.Connection) -> list[tuple[int, Event]]:
+            rows = db.execute(query, (run, after_seq)).fetchall()
+            expected = after_seq + len(rows) if after_seq else db.execute(LAST_OF_RUN, (run,)).fetchone()[0]
+            if [row[0] for row in rows] != [*range(after_seq + 1, expected + 1)]:
+                raise JournalDamaged("events are missing")
+            return [
+                (seq, Event(run, path, turn, number, at, unpacked(db, sealed, seq, path, turn, number, at)))
+                for seq, path, turn, number, at, *sealed in rows
+            ]
+
+        return await self._read(work)
+
+    async def bills(self, since: float = 0.0) -> Sequence[Event]:
+        """Return the events of all runs since (epoch seconds UTC) that say what was billed; see `bills.py`."""
+        return await self._read(lambda db: list(bills(db, since)))
+
+    # -- what others say
+
+    async def signal(self, run: str, name: str, value: Any, idempotency_key: str) -> None:
+        data, bodies = packed(value)
+
+        def work(db: sqlite3.Connection) -> None:
+            self._rows.keep(db, bodies)
+            row = (self._rows.run(db, run), idempotency_key, name, data, seal(data, name))
+            db.execute("INSERT OR IGNORE INTO signals (run, key, name, value, seal) VALUES (?, ?, ?, ?, ?)", row)
+
+        await self._writer.run(work)
+
+    async def signals(self, run: str) -> Sequence[tuple[str, Any]]:
+        query = "SELECT name, value, seal FROM signals WHERE run = (SELECT id FROM runs WHERE run = ?) ORDER BY id"
+        return await self._read(lambda db: [(name, unpacked(db, v, name)) for name, *v in db.execute(query, (run,))])
+
+    async def request_cancel(self, run: str) -> None:
+        await self._writer.run(
+            lambda db: db.execute("INSERT OR IGNORE INTO cancels VALUES (?)", (self._rows.run(db, run),))
+        )
+
+    async def cancel_requested(self, run: str) -> bool:
+        query = "SELECT 1 FROM cancels WHERE run = (SELECT id FROM runs WHERE run = ?)"
+        return await self._read(lambda db: db.execute(query, (run,)).fetchone() is not None)
+
+    # -- opening and closing
+
+    async def aclose(self) -> None:
+        with anyio.CancelScope(shield=True):
+            await anyio.to_thread.run_sync(self._writer.close)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    def _make_folder(self) -> None:
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise JournalUnusable(f"{self.path.parent} cannot be made: {error.strerror or error}") from error
+
+    def _open(self) -> sqlite3.Connection:
+        """Return the writer's connection, to a file that is a journal of this release."""
+        connection = self._connect()
+        try:
+            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # of a new file; any other keeps its own way
+            _use_log(connection)
+            connection.execute("PRAGMA synchronous = FULL")
+            prepare(connection)
+            connection.execute("BEGIN IMMEDIATE")  # a file that can only be read is found out now
+            connection.execute("ROLLBACK")
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _connect(self) -> sqlite3.Connection:
+        return sqlite3.connect(self.path, timeout=60, isolation_level=None, check_same_thread=False)
+
+    async def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        def read() -> T:
+            with self._explained(), closing(self._connect()) as db:
+                db.execute("PRAGMA query_only = 1")
+                db.execute("BEGIN")
+                return work(db)
+
+        return await anyio.to_thread.run_sync(read)
+
+    # -- failures
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, UnicodeDecodeError, JournalError) as error:
+            explained = self._explain(error)
+            if explained is error:
+                raise
+            raise explained from error
+
+    def _explain(self, error: BaseException) -> BaseException:
+        """Return what the failure means for who uses the journal."""
+        if _is_damage(error):
+            return self._damaged(str(error))
+        if isinstance(error, sqlite3.Error):
+            return JournalUnusable(f"the journal {self.path} cannot be used: {error}")
+        if type(error) is JournalUnusable and str(self.path.parent) not in str(error):
+            return JournalUnusable(f"the journal {self.path} cannot be used: {error}")
+        return error
+
+    def _damaged(self, why: str) -> JournalDamaged:
+        copy = self.path.with_name(f"{self.path.name}.damaged")
+        if not copy.exists():
+            for end in ("", "-wal"):
+                if (file := Path(f"{self.path}{end}")).exists():
+                    shutil.copyfile(file, f"{copy}{end}")
+        return JournalDamaged(f"the journal {self.path} is damaged ({why}). A copy is kept as {copy}")
+
+    def _tell(self, rows: Sequence[Row]) -> None:
+        if rows:
+            grown, self._grown = self._grown, anyio.Event()
+            grown.set()
+
+
+def _use_log(connection: sqlite3.Connection) -> None:
+    """Set WAL mode. SQLite does not wait by itself where another process is setting it for the same new file."""
+    for tries_left in range(100, -1, -1):
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if not tries_left or error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+                raise
+            time.sleep(0.05)
+        else:
+            return
+
+
+def _is_damage(error: BaseException) -> bool:
+    """Return whether the failure means that the file is not what was written. A message of SQLite may quote it."""
+    if isinstance(error, sqlite3.Error):
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        return code in DAMAGED or "decode to UTF-8" in str(error)
+    return isinstance(error, JournalDamaged | UnicodeDecodeError)
+
+
+def _changed(unit: str, key: str) -> StepChanged:
+    return StepChanged(f"{unit} {key} was recorded for another request")
+
+
+def _run_of(unit: str) -> str:
+    return unit.partition("/")[0]

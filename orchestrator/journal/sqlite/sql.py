@@ -1,0 +1,275 @@
+"""The rows of the SQLite journal: how a record is sealed and read back, and what the writing connection knows of them.
+
+Only the writer's thread touches `Rows`, inside its transaction. What it remembers of the database saves most of the
+questions it would ask; whatever another connection commits makes it forget.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+import zlib
+from collections.abc import Collection, Sequence
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+from orchestrator.events import Event, RunEdited, RunFinished, RunResumed, RunStarted
+from orchestrator.journal.codec import Bodies, Packed, Unreadable, pack, unpack
+from orchestrator.journal.protocols import About, Fence, Fenced, JournalDamaged, JournalError, StepRecord
+from providers.messages import Response
+
+FAST = 1
+"""The level of compression: half the bytes of prose for some microseconds a kilobyte."""
+MOST_REMEMBERED = 20_000
+"""Entries of each kind: a few MB."""
+MOST_READ_AHEAD = 1000
+"""Results of one unit that are read when it is claimed again."""
+
+
+class Row(NamedTuple):
+    """An event ready to be written."""
+
+    path: str
+    turn: int
+    number: int
+    at: float
+    data: bytes
+    bodies: Bodies
+    status: str | None
+    cost: int | None
+
+
+class Step(NamedTuple):
+    """A step that has its result."""
+
+    request_hash: bytes
+    result: Any
+
+
+class StepRow(NamedTuple):
+    """An ended step of another run, or of another unit, ready to be written."""
+
+    unit: str
+    key: str
+    request_hash: bytes
+    packed: Packed
+    tokens: int | None
+    cost: int | None
+
+    @classmethod
+    def of(cls, step: StepRecord) -> StepRow:
+        return cls(step.unit, step.key, step.request_hash, packed(step.result), *spent_in(step.result))
+
+
+class Standing(NamedTuple):
+    """Who holds a unit, and whether it has ended."""
+
+    fence: Fence
+    ended: bool
+
+
+class Rows:
+    """Writes rows. `places` and `runs` are the ids of names, `_bodies` digests of texts that are stored."""
+
+    def __init__(self) -> None:
+        self._version: int | None = None
+        self._runs: dict[str, int] = {}
+        self._places: dict[str, int] = {}
+        self._standing: dict[int, Standing] = {}
+        self._last: dict[int, int] = {}
+        """The sequence number of each run's last event."""
+        self._bodies: set[bytes] = set()
+
+    def begin(self, db: sqlite3.Connection) -> None:
+        """Start a transaction: what was remembered holds only where nobody else has written since."""
+        (version,) = db.execute("PRAGMA data_version").fetchone()
+        if version != self._version:
+            self.forget()
+            self._version = version
+        for kind in (self._runs, self._places, self._standing, self._last, self._bodies):
+            if len(kind) > MOST_REMEMBERED:
+                kind.clear()
+
+    def forget(self) -> None:
+        """Remember nothing: the transaction that made it was undone, or rows were taken away."""
+        self._version = None
+        for kind in (self._runs, self._places, self._standing, self._last, self._bodies):
+            kind.clear()
+
+    def insert_run(self, db: sqlite3.Connection, run: str, about: About, data: bytes) -> int:
+        row = (run, about.squad, about.created_at, data, seal(data, run), "running")
+        query = "INSERT INTO runs (run, squad, created_at, about, seal, status) VALUES (?, ?, ?, ?, ?, ?)"
+        found = db.execute(query, row).lastrowid
+        assert found is not None, "an inserted row has an id"
+        return found
+
+    def edit_run(self, db: sqlite3.Connection, run: str, about: About, data: bytes) -> None:
+        """Write what a run is made of from now on."""
+        of = self.run(db, run)
+        query = "INSERT INTO edits SELECT ?1, coalesce(max(number), 0) + 1, ?2, ?3 FROM edits WHERE run = ?1"
+        db.execute(query, (of, data, seal(data, run)))
+        db.execute("UPDATE runs SET squad = ? WHERE id = ?", (about.squad, of))
+
+    def take_over(self, db: sqlite3.Connection, run: str, steps: Sequence[StepRow]) -> None:
+        """Write steps as if they had ended in their units. A result that is there stays."""
+        for step in steps:
+            place, (data, bodies) = self.unit(db, f"{run}/{step.unit}"), step.packed
+            self.keep(db, bodies)
+            row = (place, step.key, data, seal(data, step.key), step.tokens, step.cost)
+            if db.execute("INSERT OR IGNORE INTO results VALUES (?, ?, ?, ?, ?, ?)", row).rowcount:
+                # The latest attempt's request is the step's: one that was begun here may have asked something else.
+                query = "INSERT INTO intents SELECT ?1, ?2, coalesce(max(attempt), 0) + 1, ?3 FROM intents "
+                query += "WHERE unit = ?1 AND key = ?2"
+                db.execute(query, (place, step.key, step.request_hash))
+
+    def make_final(self, db: sqlite3.Connection, units: Collection[str]) -> None:
+        """Let no later claim get these units, however they stand."""
+        for unit in units:
+            place = self.unit(db, unit)
+            db.execute("INSERT OR IGNORE INTO ends VALUES (?)", (place,))
+            self._standing[place] = Standing(self.standing(db, place).fence, True)
+
+    def run(self, db: sqlite3.Connection, run: str) -> int:
+        if (found := self._runs.get(run)) is None:
+            row = db.execute("SELECT id FROM runs WHERE run = ?", (run,)).fetchone()
+            found = row[0] if row else self.insert_run(db, run, About(""), packed(About("")).data)
+            self._runs[run] = found
+        return found
+
+    def unit(self, db: sqlite3.Connection, unit: str) -> int:
+        """Return the id of the place `run/path`."""
+        if (found := self._places.get(unit)) is None:
+            run, _, path = unit.partition("/")
+            of = self.run(db, run)
+            made = db.execute("INSERT OR IGNORE INTO places (run, path) VALUES (?, ?)", (of, path))
+            if made.rowcount:
+                assert made.lastrowid is not None, "an inserted row has an id"
+                found = made.lastrowid
+            else:
+                (found,) = db.execute("SELECT id FROM places WHERE run = ? AND path = ?", (of, path)).fetchone()
+            self._places[unit] = found
+        return found
+
+    def standing(self, db: sqlite3.Connection, place: int) -> Standing:
+        if (found := self._standing.get(place)) is None:
+            query = """
+                SELECT (SELECT coalesce(max(fence), 0) FROM claims WHERE unit = ?1),
+                EXISTS (SELECT 1 FROM ends WHERE unit = ?1)
+                """
+            fence, ended = db.execute(query, (place,)).fetchone()
+            found = self._standing[place] = Standing(fence, bool(ended))
+        return found
+
+    def claim(self, db: sqlite3.Connection, unit: str, owner: str) -> Fence | None:
+        place = self.unit(db, unit)
+        held = self.standing(db, place)
+        if held.ended:
+            return None
+        db.execute("INSERT INTO claims VALUES (?, ?, ?)", (place, held.fence + 1, owner))
+        self._standing[place] = Standing(held.fence + 1, False)
+        return held.fence + 1
+
+    def done(self, db: sqlite3.Connection, unit: str) -> dict[str, Step]:
+        """Return the steps that earlier owners of the unit finished, by key; not all of a unit that has very many."""
+        place = self.unit(db, unit)
+        if not self.standing(db, place).fence:
+            return {}
+        query = """
+            SELECT key, (
+                SELECT hash FROM intents i WHERE i.unit = r.unit AND i.key = r.key ORDER BY attempt DESC LIMIT 1
+            ), data, seal FROM results r WHERE unit = ? LIMIT ?
+            """
+        found = db.execute(query, (place, MOST_READ_AHEAD)).fetchall()
+        return {key: Step(hash_, unpacked(db, sealed, key)) for key, hash_, *sealed in found}
+
+    def held(self, db: sqlite3.Connection, unit: str, fence: Fence) -> int:
+        """Return the unit's place. Raise `Fenced` where `fence` no longer holds it."""
+        place = self.unit(db, unit)
+        if fence < 1 or self.standing(db, place) != (fence, False):
+            raise Fenced(f"{unit} is no longer held under fence {fence}")
+        return place
+
+    def end(self, db: sqlite3.Connection, unit: str, fence: Fence) -> None:
+        place = self.held(db, unit, fence)
+        db.execute("INSERT INTO ends VALUES (?)", (place,))
+        self._standing[place] = Standing(fence, True)
+
+    def record(self, db: sqlite3.Connection, run: str, rows: Sequence[Row]) -> None:
+        """Write the events after those of the run so far. One whose id is recorded is ignored."""
+        if not rows:
+            return
+        of = self.run(db, run)
+        if (seq := self._last.get(of)) is None:
+            (seq,) = db.execute("SELECT coalesce(max(seq), 0) FROM events WHERE run = ?", (of,)).fetchone()
+        for row in rows:
+            place = self.unit(db, f"{run}/{row.path}")
+            sealed = seal(row.data, seq + 1, row.path, row.turn, row.number, row.at)
+            given = (of, seq + 1, place, row.turn, row.number, row.at, row.data, sealed)
+            new = db.execute("INSERT OR IGNORE INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?)", given).rowcount
+            if new:
+                seq += 1
+                self.keep(db, row.bodies)
+                if row.status is not None:
+                    db.execute("UPDATE runs SET status = ?, cost = ? WHERE id = ?", (row.status, row.cost, of))
+        self._last[of] = seq
+
+    def keep(self, db: sqlite3.Connection, bodies: Bodies) -> None:
+        """Write the texts that are not there yet."""
+        for digest, body in bodies.items():
+            if digest in self._bodies:
+                continue
+            if db.execute("SELECT 1 FROM bodies WHERE digest = ?", (digest,)).fetchone() is None:
+                db.execute("INSERT INTO bodies VALUES (?, ?)", (digest, zlib.compress(body, FAST)))
+            self._bodies.add(digest)
+
+
+def rows_of(events: Sequence[Event]) -> list[Row]:
+    rows = []
+    for event in events:
+        data, bodies = packed(event.data)
+        status, cost = _status(event.data)
+        rows.append(Row(event.task, event.turn, event.seq, event.at, data, bodies, status, cost))
+    return rows
+
+
+def _status(payload: Any) -> tuple[str | None, int | None]:
+    if isinstance(payload, RunFinished):
+        return payload.status, payload.cost
+    return ("running", None) if isinstance(payload, RunStarted | RunEdited | RunResumed) else (None, None)
+
+
+def spent_in(result: Any) -> tuple[int | None, int | None]:
+    """Return the tokens and the micro-USD that a step took; None where it is no model's answer."""
+    return (result.usage.total, result.cost) if isinstance(result, Response) else (None, None)
+
+
+def packed(value: Any) -> Packed:
+    """Return the value as a record. Raise `JournalError` for what none can hold."""
+    try:
+        return pack(value)
+    except TypeError as error:
+        raise JournalError(f"this cannot be kept in a journal: {error}") from error
+
+
+def seal(data: bytes, *beside: Any) -> int:
+    """Return the checksum of a record and of what stands `beside` it in its row."""
+    return zlib.crc32(data, zlib.crc32(repr(beside).encode("utf-8", "surrogatepass")))
+
+
+def unpacked(db: sqlite3.Connection, sealed: Sequence[Any], *beside: Any) -> Any:
+    """Return the value of (data, seal), which was sealed with what stands `beside` it. Raise `JournalDamaged`."""
+    data, found = sealed
+    if not isinstance(data, bytes) or seal(data, *beside) != found:
+        raise JournalDamaged("a record is not what was written")
+
+    def body_of(digest: bytes) -> bytes:
+        row = db.execute("SELECT body FROM bodies WHERE digest = ?", (digest,)).fetchone()
+        with suppress(zlib.error, TypeError):
+            if row is not None and hashlib.sha256(body := zlib.decompress(row[0])).digest() == digest:
+                return body
+        raise JournalDamaged("a text is not what was written")
+
+    try:
+        return unpack(data, body_of)
+    except Unreadable as error:
+        raise JournalDamaged(str(error)) from error

@@ -1,0 +1,1 @@
+"""Recorded runs done again: edited, forked, replayed, compared, exported."""

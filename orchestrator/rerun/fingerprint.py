@@ -1,0 +1,171 @@
+"""A plan as digests: what tells that, and where, a run's squad was changed, and which of its work still counts. Pure.
+
+Left out is what changes no request: budgets, time limits, retries, slots, the place in the file. So a run that a budget
+paused goes on after the budget was raised.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import fields, is_dataclass, replace
+from functools import lru_cache
+from typing import Any
+
+from agents.tools import Tool
+from orchestrator.squad.plan import AgentWork, Approval, ConversationWork, Plan, Steps, TaskPlan, Work
+
+LEFT_OUT = frozenset({"budget", "timeout", "retry", "max_parallel", "position", "tier", "model"})
+_EXPRESSION = re.compile(r"\$\{\{.*?\}\}", re.DOTALL)
+_TASK_READ = re.compile(r"""(?<![\w.])tasks\s*(?:\.\s*(\w+)|\[\s*(['"])(\w+)\2\s*\])""")
+NOTHING: Mapping[str, str] = {}
+_SCALARS = frozenset({str, int, float, bool, type(None)})
+
+
+def parts_of(plan: Plan) -> dict[str, str]:
+    """Return a digest of each part of the plan, under the name by which people know it."""
+    return {name: _digest(part) for name, part in _parts(plan)}
+
+
+def changed(recorded: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """Return the names of the parts that differ, those that are gone or new among them, in order."""
+    return [name for name in {**recorded, **now} if recorded.get(name) != now.get(name)]
+
+
+def lineages_of(plan: Plan) -> dict[str, str]:
+    """Return a digest of all that each task's work is made of: its own words, its agents and conversations, the inputs
+    that it reads, and the lineage of every task that it needs.
+
+    The names of tasks do not count: a task that was renamed, and one that needs it, keep their digests.
+    """
+    made: dict[str, str] = {}
+    agents = {name: _digest(agent) for name, agent in plan.agents.items()}
+    for task in plan.tasks.values():
+        reads = {name for text in _texts(task) for name in text.names}
+        made[task.id] = _digest(
+            {
+                "task": _nameless(task, made),
+                "needs": sorted(made[need] for need in task.needs),
+                "agents": {name: agents[name] for name in doers_of(plan, task) if name in agents},
+                "conversations": [plan.conversations[name] for name in conversations_of(task)],
+                "inputs": {name: plan.inputs.get(name) for name in _inputs(plan, reads)},
+                "history": plan.history,
+                # Who picks tasks by a name that is only known later reads their names, too.
+                "names": sorted(plan.tasks) if ("tasks",) in reads else [],
+            }
+        )
+    return made
+
+
+def inputs_of(plan: Plan, task: TaskPlan) -> set[str]:
+    """Return the inputs that the task's expressions read."""
+    return _inputs(plan, {name for text in _texts(task) for name in text.names})
+
+
+def _inputs(plan: Plan, reads: Collection[tuple[str, ...]]) -> set[str]:
+    read = {name[:2] for name in reads if name[0] == "inputs"}
+    return set(plan.inputs) if ("inputs",) in read else {name for _, name in read}
+
+
+def conversations_of(task: TaskPlan) -> list[str]:
+    """Return the conversations that the task holds."""
+    return [work.conversation for work in _works(task.work) if isinstance(work, ConversationWork)]
+
+
+def doers_of(plan: Plan, task: TaskPlan) -> set[str]:
+    """Return everybody who works on the task: its agents, and who takes part in its conversations."""
+    held = [plan.conversations[name] for name in conversations_of(task)]
+    agents = {work.agent for work in _works(task.work) if isinstance(work, AgentWork)}
+    return agents.union(*(one.participants for one in held), *({one.moderator} for one in held if one.moderator))
+
+
+def _works(work: Work) -> list[AgentWork | ConversationWork | Approval]:
+    return [step.work for step in work.steps] if isinstance(work, Steps) else [work]
+
+
+def _nameless(task: TaskPlan, lineages: Mapping[str, str]) -> Any:
+    """Return the task as plain values, with other tasks' lineages for their names."""
+    work = task.work
+    if isinstance(work, Approval):
+        show, rerun = (tuple(lineages[name] for name in names) for names in (work.show, work.rerun))
+        work = replace(work, show=show, rerun=rerun)
+    context = tuple(lineages[name] for name in task.context)
+    return _plain(replace(task, id="", needs=(), context=context, work=work), lineages)
+
+
+def _texts(value: Any) -> Iterator[Any]:
+    """Yield the texts with expressions that stand in a plan's part."""
+    kind: Any = type(value)
+    if kind in _SCALARS:
+        return
+    if _is_text(kind):
+        yield value
+    elif not isinstance(value, Tool) and (told := _told(kind)) is not None:
+        for name in told:
+            yield from _texts(getattr(value, name))
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _texts(item)
+
+
+def _parts(plan: Plan) -> Iterator[tuple[str, Any]]:
+    yield from ((f"task {name}", task) for name, task in plan.tasks.items())
+    yield from ((f"agent {name}", agent) for name, agent in plan.agents.items())
+    yield from ((f"conversation {name}", held) for name, held in plan.conversations.items())
+    yield from ((f"input {name}", value) for name, value in plan.inputs.items())
+    yield from ((f"output {name}", output) for name, output in plan.outputs.items())
+    yield "history", plan.history
+
+
+def _is_text(kind: type) -> bool:
+    """Return whether it is the class of texts with expressions: it is loaded with the squad that holds them."""
+    return kind.__name__ == "ExpressionText"
+
+
+@lru_cache(maxsize=256)
+def _told(kind: type) -> tuple[str, ...] | None:
+    """Return the fields of a class that a digest tells, None where it is no dataclass."""
+    if not is_dataclass(kind):
+        return None
+    return tuple(f.name for f in fields(kind) if f.name not in LEFT_OUT and not f.name.startswith("_"))
+
+
+def _digest(part: Any) -> str:
+    text = json.dumps(_plain(part), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _plain(value: Any, named: Mapping[str, str] = NOTHING) -> Any:
+    """Return the value as JSON knows it; in expressions the tasks in `named` stand under what they are named there."""
+    kind: Any = type(value)
+    if kind in _SCALARS:
+        return value
+    if _is_text(kind):
+        return _renamed(value.source, named) if named else value.source
+    if isinstance(value, Tool):
+        return [value.name, value.description, value.parameters]
+    if (told := _told(kind)) is not None:
+        return {name: _plain(getattr(value, name), named) for name in told}
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item, named) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item, named) for item in value]
+    if isinstance(value, set | frozenset):
+        return sorted(str(item) for item in value)
+    return (
+        value
+        if isinstance(value, str | int | float | bool | None)
+        else getattr(value, "__qualname__", str(type(value)))
+    )
+
+
+def _renamed(source: str, named: Mapping[str, str]) -> str:
+    """Return a text in whose expressions the tasks in `named` go by other names."""
+
+    def rename(read: re.Match[str]) -> str:
+        task = read[1] or read[3]
+        return f"tasks.{named.get(task, task)}"
+
+    return _EXPRESSION.sub(lambda expression: _TASK_READ.sub(rename, expression[0]), source)

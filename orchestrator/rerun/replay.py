@@ -1,0 +1,131 @@
+"""A recorded run once more, from its record alone: does the same code say the same, and what did a model get to read?
+
+Nobody is asked and nothing is written: artifacts are compared by their SHA-256.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from agents.tools import builtin
+from orchestrator.events import RoutingReread
+from orchestrator.journal.protocols import About, Journal, JournalError
+from orchestrator.rerun.diff import Change, changes_between
+from orchestrator.rerun.player import Answers, Difference, Player, StepKey
+from orchestrator.rerun.record import Part, parts_of_record
+from orchestrator.squad.load import Squad
+from orchestrator.squad.plan import Plan
+from orchestrator.squad.sources import with_routing
+from providers.messages import Request
+
+Functions = Mapping[str, Callable[..., bool]]
+NONE: Functions = {}
+
+
+class NotReplayable(JournalError):
+    """The record does not hold what a replay needs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """All that is recorded of a run, made ready to be played."""
+
+    run: str
+    abouts: tuple[About, ...]
+    parts: tuple[Part, ...]
+    answers: Answers
+
+    def squad(self, part: int, functions: Functions = NONE) -> Squad:
+        """Return the squad that a part of the run was made of, out of the record alone."""
+        about = self._about(part)
+        if not about.text:
+            raise NotReplayable(f"the record of {self.run} does not hold its squad")
+        return Squad.from_text(about.text, about.file, sources=about.sources, functions=functions)
+
+    def plan(self, part: int, squad: Squad) -> Plan:
+        """Return what `squad` makes of the inputs of a part. Raise `PlanError` where they do not fit."""
+        # The caller's own caps are left out: whether one was reached is recorded.
+        return squad.plan(self._about(part).inputs, tools=builtin(None))
+
+    def squads(self, part: int, functions: Functions = NONE) -> Iterator[Squad]:
+        """Yield the squad of a part, then what it became with each routing file that the run read on its way."""
+        yield self.squad(part, functions)
+        about = self._about(part)
+        for event in (place.event.data for one in self.parts for place in one.places):
+            if isinstance(event, RoutingReread) and event.text:
+                sources = with_routing(about.sources, event.file, event.text)
+                yield Squad.from_text(about.text, about.file, sources=sources, functions=functions)
+
+    def _about(self, part: int) -> About:
+        recorded = len(self.parts[part].before)
+        return next(about for about in reversed(self.abouts) if about.since <= recorded)
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """How a replay ended. `events` were equal, and are all that is recorded where there is no `difference`.
+
+    `artifacts` are path -> SHA-256. `changes` says how the request of the first step that differs would read now.
+    """
+
+    run: str
+    events: int
+    artifacts: Mapping[str, str] = field(default_factory=dict)
+    difference: Difference | None = None
+    changes: tuple[Change, ...] = ()
+    has_end: bool = True
+    """False: the record ends where the run's process was killed."""
+
+    @property
+    def is_equal(self) -> bool:
+        return self.difference is None
+
+
+async def read_record(journal: Journal, run: str) -> Record:
+    """Return all that the journal holds of a run. Raise `RunNotFound`."""
+    abouts = tuple(await journal.abouts(run))
+    parts = tuple(parts_of_record(await journal.events(run)))
+    ended_in = {step: i for i, part in enumerate(parts) for step, span in part.spans.items() if span.ended}
+    steps = {(step.unit, step.key): step for step in await journal.steps(run)}
+    return Record(run, abouts, parts, Answers(run, steps, ended_in, bool(abouts[0].options.get("stub"))))
+
+
+async def replay(journal: Journal, run: str, *, against: Squad | None = None, functions: Functions = NONE) -> Replay:
+    """Run a recorded run again, as its own squad has it, or as `against` has it: up to the first difference.
+
+    `functions` are the conditions that an embedding program gave. Raises `RunNotFound`, `NotReplayable`, and
+    `PlanError` where the recorded inputs do not fit `against`.
+    """
+    record = await read_record(journal, run)
+    artifacts: Mapping[str, str] = {}
+    for number, part in enumerate(record.parts):
+        plan = record.plan(number, against or record.squad(number, functions))
+        player = Player(part, number, plan, record.answers)
+        await player.play()
+        artifacts = player.artifacts
+        if (difference := player.difference) is not None:
+            changes = () if against is None else await _changes(record, number, difference, functions)
+            return Replay(run, difference.number, artifacts, difference, changes)
+    has_end = bool(record.parts) and record.parts[-1].finished is not None
+    return Replay(run, sum(len(part.places) for part in record.parts), artifacts, has_end=has_end)
+
+
+async def _changes(record: Record, number: int, difference: Difference, functions: Functions) -> tuple[Change, ...]:
+    if difference.step is None or difference.request is None:
+        return ()
+    try:
+        asked = await request_of(record, number, difference.step, functions)
+    except NotReplayable:
+        return ()  # nor does the recorded squad ask so any more: the code does not
+    return tuple(changes_between(asked, difference.request))
+
+
+async def request_of(record: Record, number: int, step: StepKey, functions: Functions = NONE) -> Request:
+    """Return what a model's step asked for in part `number`. Raise `NotReplayable` where it cannot be made again."""
+    plan = record.plan(number, record.squad(number, functions))
+    player = Player(record.parts[number], number, plan, record.answers, step)
+    await player.play()
+    if player.request is None:
+        raise NotReplayable(f"this release does not make the request of {step[1]} that was recorded")
+    return player.request

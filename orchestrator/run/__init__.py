@@ -1,0 +1,1 @@
+"""One run: its events, the state folded from them, and what drives it."""

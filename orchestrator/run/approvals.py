@@ -1,0 +1,85 @@
+"""Answers that reach a gate from outside: another process, days later. Each is bound to what the person was shown."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+import anyio
+
+from orchestrator.events import GateAnswered, GateOpened
+from orchestrator.journal.protocols import JournalError
+
+if TYPE_CHECKING:
+    from orchestrator.journal.protocols import Journal
+    from orchestrator.run.worker import Ask
+
+SIGNAL = "gate"
+SOON_S, SELDOM_S = 0.5, 15.0
+"""How often to look for an answer from outside: a question that has been open for long can wait for some seconds."""
+
+
+def digest_of(gate: GateOpened) -> str:
+    """Return what an answer is bound to: the gate, its question and all that it shows."""
+    told = [gate.task, gate.attempt, gate.prompt, list(gate.choices), dict(gate.shown)]
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+
+
+async def answer_gate(journal: Journal, run: str, gate: GateOpened, choice: str, comment: str = "") -> None:
+    """Record a person's answer to an open gate; the first one counts. Raise `ValueError` for what is no choice."""
+    if choice not in gate.choices:
+        raise ValueError(f"{gate.task} takes one of: {', '.join(gate.choices)}")
+    digest = digest_of(gate)
+    await journal.signal(run, SIGNAL, {"gate": digest, "choice": choice, "comment": comment}, f"{SIGNAL}/{digest}")
+
+
+async def recorded_answer(journal: Journal, run: str, gate: GateOpened) -> GateAnswered | None:
+    """Return what was answered from outside to the very same gate, None where nothing was."""
+    digest = digest_of(gate)
+    for name, value in await journal.signals(run):
+        if name == SIGNAL and value["gate"] == digest:
+            return GateAnswered(gate.task, value["choice"], value["comment"], "api")
+    return None
+
+
+async def hear(journal: Journal, run: str, gate: GateOpened) -> GateAnswered:
+    """Wait until somebody answers the gate from outside."""
+    pause = SOON_S
+    while (answer := await recorded_answer(journal, run, gate)) is None:
+        await anyio.sleep(pause)
+        pause = min(SELDOM_S, pause * 1.05)
+    return answer
+
+
+def asking_outside_too(journal: Journal, run: str, ask: Ask, flush: Callable[[], Awaitable[None]]) -> Ask:
+    """Return an `Ask` that takes what comes first: an answer from outside, or that of `ask`, which may be none.
+
+    `flush` lets the journal have the question: others can answer only what is recorded.
+    """
+
+    async def answer(gate: GateOpened) -> GateAnswered | None:
+        await flush()
+        heard = await recorded_answer(journal, run, gate)
+        if heard is not None:
+            return heard
+        answers: list[GateAnswered | None] = []
+        failures: list[JournalError] = []
+
+        async def listen() -> None:
+            try:
+                answers.append(await hear(journal, run, gate))
+            except JournalError as error:
+                failures.append(error)
+            tasks.cancel_scope.cancel()
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(listen)
+            answers.append(await ask(gate))
+            tasks.cancel_scope.cancel()
+        if failures:
+            raise failures[0]
+        return answers[0]
+
+    return answer

@@ -1,0 +1,164 @@
+"""Our own caps, nested, as reservations: taken before a call, settled after it, so that no cap can be overshot.
+
+An `Account` is the running sum under one `Budget`. A `Purse` is the accounts that one piece of work draws on together:
+its squad's, task's, conversation's and agent's. A call is reserved on all of them or on none. Money is micro-USD, time
+is seconds; `now` is passed in.
+
+A price that nobody knows cannot be capped: such a call is reserved and settled at 0 micro-USD, counts its tokens and
+its turn in full, and makes the run's cost unknown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from agents.events import TurnEnded
+from orchestrator.squad.plan import Budget, OnExceed
+from providers.errors import BudgetSpent
+from providers.events import AttemptEnded
+from providers.messages import Usage
+
+
+class Bill(NamedTuple):
+    """What was billed: tokens, and micro-USD (None: unknown)."""
+
+    usage: Usage
+    cost: int | None
+
+
+def bill_of(payload: Any) -> Bill | None:
+    """Return what an event says was billed, None for one that says nothing of it.
+
+    A turn says it of the attempt that answered it, each other attempt of its own: whoever adds them up has all.
+    """
+    if isinstance(payload, TurnEnded) or (isinstance(payload, AttemptEnded) and payload.usage is not None):
+        return Bill(payload.usage or Usage(), payload.cost)
+    return None
+
+
+class Paid(NamedTuple):
+    """One call that an earlier process paid for: where, by which agent, micro-USD (None: unknown), tokens."""
+
+    path: str
+    agent: str
+    cost: int | None
+    tokens: int
+
+
+@dataclass(slots=True)
+class Account:
+    """What was spent and what is held under one cap. `name` is shown to people: `squad`, `task build`."""
+
+    name: str
+    cap: Budget
+    opened_at: float
+    cost: int = 0
+    tokens: int = 0
+    turns: int = 0
+    held_cost: int = 0
+    held_tokens: int = 0
+
+    def check(self, cost: int, tokens: int, now: float) -> None:
+        """Raise `BudgetSpent` where the cap leaves no room for one more call of this size."""
+        cap = self.cap
+        wanted: tuple[tuple[str, float | None, float, float], ...] = (
+            ("max_cost", cap.max_cost, self.cost + self.held_cost, cost),
+            ("max_tokens", cap.max_tokens, self.tokens + self.held_tokens, tokens),
+            ("max_turns", cap.max_turns, self.turns, 1),
+        )
+        for kind, limit, spent, more in wanted:
+            if limit is not None and spent + more > limit:
+                raise BudgetSpent(self.name, kind, limit, spent, more)
+        if self.seconds_left(now) <= 0:
+            raise BudgetSpent(self.name, "max_time", cap.max_time or 0, now - self.opened_at, 0)
+
+    def seconds_left(self, now: float) -> float:
+        return float("inf") if self.cap.max_time is None else self.opened_at + self.cap.max_time - now
+
+
+class Hold(NamedTuple):
+    """What a reservation took from each account of a purse."""
+
+    cost: int
+    tokens: int
+
+
+@dataclass(slots=True)
+class Reservation:
+    """One call's share of a purse. Settled or released exactly once; a second time is an error of ours."""
+
+    accounts: tuple[Account, ...]
+    hold: Hold
+    open: bool = True
+
+    def settle(self, cost: int, tokens: int) -> None:
+        """Book what the call really cost: micro-USD and tokens."""
+        self._close()
+        for account in self.accounts:
+            account.cost += cost
+            account.tokens += tokens
+
+    def release(self) -> None:
+        """Give everything back: the call cost nothing."""
+        self._close()
+        for account in self.accounts:
+            account.turns -= 1
+
+    def _close(self) -> None:
+        assert self.open, "a reservation is settled or released once"
+        self.open = False
+        for account in self.accounts:
+            account.held_cost -= self.hold.cost
+            account.held_tokens -= self.hold.tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Purse:
+    """The accounts that a piece of work draws on, outermost first. What `ProviderManager` takes as `purse`."""
+
+    accounts: tuple[Account, ...]
+    clock: Callable[[], float] = field(repr=False)
+
+    def reserve(self, cost: int, tokens: int) -> Reservation:
+        """Hold `cost` and `tokens` on every account, or raise `BudgetSpent` and hold nothing."""
+        now = self.clock()
+        for account in self.accounts:
+            account.check(cost, tokens, now)
+        for account in self.accounts:
+            account.held_cost += cost
+            account.held_tokens += tokens
+            account.turns += 1
+        return Reservation(self.accounts, Hold(cost, tokens))
+
+    def within(self, account: Account | None) -> Purse:
+        """Return a purse that draws on `account` too."""
+        return self if account is None else Purse((*self.accounts, account), self.clock)
+
+    def on_exceed(self, which: str) -> OnExceed:
+        """Return what the account named `which` wants done when it is spent."""
+        return next((a.cap.on_exceed for a in self.accounts if a.name == which), "stop")
+
+    def seconds_left(self) -> float:
+        now = self.clock()
+        return min((a.seconds_left(now) for a in self.accounts), default=float("inf"))
+
+    def out_of_time(self) -> BudgetSpent:
+        """Return the failure of the account whose time is up first."""
+        now = self.clock()
+        first = min(self.accounts, key=lambda account: account.seconds_left(now))
+        limit = first.cap.max_time or 0
+        return BudgetSpent(first.name, "max_time", limit, limit, 0)
+
+
+def open_account(name: str, cap: Budget | None, now: float, paid: Iterable[Paid] = ()) -> Account | None:
+    """Return an account that starts at `now` with what was `paid` already, None where there is no cap."""
+    if cap is None:
+        return None
+    account = Account(name, cap, now)
+    for call in paid:
+        account.cost += call.cost or 0
+        account.tokens += call.tokens
+        account.turns += 1
+    return account

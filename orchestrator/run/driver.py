@@ -1,0 +1,441 @@
+"""One run from its first event to its last: drives the pure state with real work.
+
+    next_action -> record -> submit -> a unit works -> record how it ended -> next_action ...
+
+Settling is synchronous and done by whoever's unit ended, so nothing stands between the end of one task and the start
+of the next.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import anyio
+
+from agents import RunContext
+from orchestrator.dispatch import Dispatcher, Unit
+from orchestrator.dispatch.local import LocalDispatcher
+from orchestrator.events import (
+    BudgetReached,
+    CallRepeated,
+    ElementEnded,
+    ElementStarted,
+    Event,
+    GateAnswered,
+    GateOpened,
+    RunFinished,
+    RunForked,
+    RunResumed,
+    RunStarted,
+    RunStatus,
+    TaskEnded,
+    TaskParked,
+    TaskStarted,
+)
+from orchestrator.journal.memory import MemoryJournal
+from orchestrator.journal.protocols import Cut, Journal, JournalError, Recorded
+from orchestrator.run.approvals import hear
+from orchestrator.run.budget import Purse, bill_of, open_account
+from orchestrator.run.history import TOLD_AGAIN, Past, telling
+from orchestrator.run.state import Happening, RunState, next_action, units_at_work
+from orchestrator.run.worker import Ask, Done, Parked, Scope
+from orchestrator.squad.plan import Approval, Plan, TaskPlan
+from personas.errors import TemplateError
+from providers.errors import BudgetSpent, NoRoute
+from providers.events import Emit
+from providers.messages import Usage
+
+NONE: frozenset[str] = frozenset()
+Perform = Callable[[TaskPlan, Scope, RunContext], Awaitable[Done]]
+"""Does one unit's work: `Crew.perform`, or a test's function."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """How a run ended. `cost` is micro-USD, None where any price was unknown; `artifacts` path -> SHA-256.
+
+    `texts` holds the artifacts themselves where the run had no folder (`out` is None).
+    """
+
+    run_id: str
+    status: RunStatus
+    outputs: Mapping[str, Any]
+    artifacts: Mapping[str, str]
+    usage: Usage
+    cost: int | None
+    tasks: Mapping[str, str]
+    errors: Mapping[str, str]
+    error_kinds: Mapping[str, str]
+    waiting: Mapping[str, str]
+    stub: bool
+    out: Path | None = None
+    texts: Mapping[str, str] = field(default_factory=dict)
+
+
+class Recorder:
+    """Numbers the run's events and hands them on: to the listener, and to the journal with the step that made them.
+
+    After `past` it counts on from there, and what code that runs again says again is told once.
+    """
+
+    def __init__(
+        self, run_id: str, listen: Callable[[Event], None] | None, clock: Callable[[], float], past: Past | None = None
+    ) -> None:
+        self.run_id = run_id
+        self.usage = Usage()
+        self.cost: int | None = 0
+        self._listen = listen
+        self._clock = clock
+        self._next: defaultdict[tuple[str, int], int] = defaultdict(int)
+        self._unwritten: list[Event] = []
+        self._told = past.told if past is not None else None
+        for event in past.events if past is not None else ():
+            self._next[event.task, event.turn] = event.seq
+            self._count(event.data)
+
+    def at(self, path: str) -> Emit:
+        """Return the emitter of what happens at `path`: synchronous, never blocking."""
+
+        def emit(payload: Any) -> None:
+            self.record(path, payload)
+
+        return emit
+
+    def record(self, path: str, payload: Any) -> None:
+        if self._told and isinstance(payload, TOLD_AGAIN) and self._told[said := telling(path, payload)]:
+            self._told[said] -= 1
+            return
+        turn = getattr(payload, "turn", 0)
+        place = (path, turn)
+        self._next[place] = seq = self._next[place] + 1
+        self._count(payload)
+        event = Event(self.run_id, path, turn, seq, self._clock(), payload)
+        self._unwritten.append(event)
+        if self._listen is not None:
+            self._listen(event)
+
+    def _count(self, payload: Any) -> None:
+        if isinstance(payload, RunForked):  # what came before was paid by another run
+            self.usage, self.cost = Usage(), 0
+        elif (bill := bill_of(payload)) is not None:
+            self.usage += bill.usage
+            self.cost = None if bill.cost is None or self.cost is None else self.cost + bill.cost
+
+    def take(self) -> list[Event]:
+        """Return the events that the journal does not have yet; they are its from now on."""
+        events, self._unwritten = self._unwritten, []
+        return events
+
+
+class Driver:
+    """Drives one plan to its verdict. Everything that acts is handed in."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        perform: Perform,
+        recorder: Recorder,
+        *,
+        ask: Ask,
+        journal: Journal | None = None,
+        dispatcher: Dispatcher | None = None,
+        clock: Callable[[], float] = time.time,
+        past: Past | None = None,
+        in_flight: Collection[Cut] = (),
+    ) -> None:
+        self.plan = plan
+        self.state = RunState(plan)
+        self.interrupted = False
+        self._perform = perform
+        self._recorder = recorder
+        self._ask = ask
+        self._journal = journal or MemoryJournal()
+        self._dispatcher = dispatcher or LocalDispatcher()
+        self._clock = clock
+        self._past = past = past or Past()
+        for event in past.standing:
+            self.state.apply(event.data)
+        # What a resumed run has worked counts against its time; how long it lay does not.
+        account = open_account("squad", plan.budget, clock() - past.worked_s, past.paid)
+        self._purse = Purse((), clock).within(account)
+        self._cut_short: defaultdict[str, set[str]] = defaultdict(set)
+        for unit, key in in_flight:
+            self._cut_short[unit].add(key)
+        self._over = anyio.Event()
+        self._asking = 0
+        self._failure: JournalError | None = None
+
+    def stop(self) -> None:
+        """Start nothing more; calls in flight end and are recorded, then the run ends as cancelled."""
+        self.interrupted = True
+        self.state.stop("cancelled")
+        self._end_if_idle()
+
+    def run_out_of_time(self) -> None:
+        """End the run now, as its squad's own time is up."""
+        budget = self.plan.budget
+        assert budget is not None, "only a budget limits the run's time"
+        self._recorder.record("", BudgetReached("squad", "max_time", budget.on_exceed))
+        self.state.stop("paused" if budget.on_exceed == "pause" else "stopped")
+        self._over.set()
+
+    def done(self) -> tuple[str, ...]:
+        """Return the tasks of which nothing is left to be done."""
+        return tuple(name for name, task in self.state.tasks.items() if task.status in ("ok", "skipped"))
+
+    async def drive(self, opening: RunStarted | RunResumed | None = None) -> None:
+        """Run until nothing more can happen. Cancelling it stops at once. Raises `JournalError`.
+
+        `opening` is the run's first event, or that which takes it up again.
+        """
+        if opening is not None:
+            self._record(opening)
+        async with anyio.create_task_group() as tasks:
+            self._tasks = tasks
+            tasks.start_soon(self._dispatcher.serve, self._worked_on, {"units": self.plan.max_parallel})
+            if isinstance(opening, RunResumed):
+                await self._take_up()
+            await self._advance()
+            await self._within_time(self._over.wait())
+            tasks.cancel_scope.cancel()
+        if self._failure is not None:
+            raise self._failure
+        await self.flush()
+
+    async def flush(self) -> None:
+        """Let the journal have all events so far."""
+        await self._journal.append(self._recorder.run_id, self._recorder.take())
+
+    async def _take_up(self) -> None:
+        """Submit what was at work once more, and ask what was open once more."""
+        for task, key in list(units_at_work(self.state)):
+            await self._dispatcher.submit(Unit(self._recorder.run_id, task, key, self.state.tasks[task].attempt))
+        for task in [task for task in self.state.waiting if task in self._past.gates]:
+            opened, at = self._past.gates[task]
+            self._asking += 1
+            self._tasks.start_soon(self._asked, opened, at)
+
+    async def _within_time(self, over: Awaitable[None]) -> None:
+        """Wait for the end; when the squad's own time is up, what is at work is cut off."""
+        left = self._purse.seconds_left()
+        with anyio.move_on_after(left) as scope:
+            await over
+        if scope.cancelled_caught:
+            self.run_out_of_time()
+
+    async def _advance(self) -> None:
+        """Let everything happen that may happen now."""
+        while (event := next_action(self.state)) is not None:
+            self._record(event)
+            await self._act(event)
+        self._end_if_idle()
+
+    def _record(self, event: Any) -> None:
+        self.state.apply(event)
+        self._recorder.record(getattr(event, "task", ""), event)
+
+    async def _act(self, event: Happening) -> None:
+        if isinstance(event, (TaskStarted, ElementStarted)):
+            attempt = self.state.tasks[event.task].attempt
+            key = event.key if isinstance(event, ElementStarted) else None
+            await self._dispatcher.submit(Unit(self._recorder.run_id, event.task, key, attempt))
+        elif isinstance(event, GateOpened):
+            self._asking += 1
+            self._tasks.start_soon(self._asked, event, self._clock())
+
+    def _end_if_idle(self) -> None:
+        if self.state.running == 0 and (self._asking == 0 or self.state.stopping):
+            self._over.set()
+
+    async def _await_answer(self, gate: GateOpened, opened_at: float) -> None:
+        """Ask, and wait no longer than the gate allows. Unanswered, the run parks once nothing else can go on.
+
+        As long as something else is at work, an answer from outside still counts.
+        """
+        plan = self.plan.tasks[gate.task].work
+        assert isinstance(plan, Approval)
+        left = math.inf if plan.timeout is None else opened_at + plan.timeout - self._clock()
+        until, answer = anyio.current_time() + left, None
+        with anyio.CancelScope(deadline=until) as scope:
+            answer = await self._ask(gate)
+        self._asking -= 1
+        if answer is None and not scope.cancelled_caught:
+            await self._advance()
+            with anyio.CancelScope(deadline=until) as scope:
+                answer = await hear(self._journal, self._recorder.run_id, gate)
+        if scope.cancelled_caught and plan.on_timeout != "pause":
+            answer = GateAnswered(gate.task, plan.on_timeout, "", "timeout")
+        if answer is not None and not self.state.stopping:
+            self._record(answer)
+            await self.flush()  # an answer is recorded before anything follows from it
+        await self._advance()
+
+    async def _worked_on(self, unit: Unit) -> None:
+        try:
+            await self._handle(unit)
+        except JournalError as error:
+            self._break_off(error)
+
+    async def _asked(self, gate: GateOpened, opened_at: float) -> None:
+        try:
+            await self._await_answer(gate, opened_at)
+        except JournalError as error:
+            self._break_off(error)
+
+    def _break_off(self, error: JournalError) -> None:
+        """End the run, as its journal fails: what is not recorded must not be done."""
+        self._failure = self._failure or error
+        self._over.set()
+
+    async def _handle(self, unit: Unit) -> None:
+        """Work on one unit and settle it. The task boundary: whatever the work raises ends the task, not the run."""
+        unit_id, task = unit.id, self.plan.tasks[unit.task]
+        fence = await self._journal.claim(unit_id, "local")
+        assert fence is not None, "a unit is submitted once"
+        try:
+            done = await self._perform(task, self._scope(unit, task), self._context(unit, unit_id, fence))
+            ended: Any = _well(unit, done)
+        except (Parked, BudgetSpent) as error:
+            ended = self._limited(unit, error)
+        except NoRoute as error:
+            ended = self._penniless(unit, error) if error.over_budget else _failed(unit, error)
+        except JournalError:
+            raise
+        except Exception as error:  # noqa: BLE001  # the task boundary
+            ended = _failed(unit, error)
+        self._record(ended)
+        if isinstance(ended, TaskParked):
+            await self._journal.park(unit_id, fence, ended.reason, self._recorder.take())
+        else:
+            await self._journal.end(unit_id, fence, self._recorder.take())
+        await self._advance()
+
+    def _scope(self, unit: Unit, task: TaskPlan) -> Scope:
+        values, state = self.state.values, self.state.tasks[unit.task]
+        if unit.key is not None and task.for_each is not None and state.elements is not None:
+            values = {**values, task.for_each.item: state.elements.items[unit.key]}
+        return Scope(values, state.comments, self._past.tried.get(unit.path, 0))
+
+    def _context(self, unit: Unit, unit_id: str, fence: int) -> RunContext:
+        cut_short = frozenset(self._cut_short[unit_id]) if self._cut_short else NONE
+
+        async def do(name: str, request_hash: bytes, work: Callable[[], Awaitable[Any]]) -> Any:
+            if self.interrupted:
+                raise Parked("interrupted")
+            step = await self._journal.begin(unit_id, name, request_hash, fence, self._recorder.take())
+            if isinstance(step, Recorded):
+                return step.result
+            if name in cut_short:
+                self._recorder.record(unit.path, CallRepeated(name))
+            try:
+                result = await work()
+            except Exception:
+                await self._journal.give_up(unit_id, name, fence)
+                raise
+            await self._journal.finish(unit_id, name, fence, result, self._recorder.take())
+            return result
+
+        async def approve(tool: str, arguments: str, step: str) -> bool:
+            shown = {"call": step, "arguments": arguments}  # leave for one call is no leave for the next one like it
+            gate = GateOpened(unit.path, f"Run the tool {tool}?", ("approve", "reject"), shown, 1)
+            self._recorder.record(unit.path, gate)
+            answer = await self._ask(gate)
+            if answer is None:
+                raise Parked(f"a person's leave to run {tool}")
+            self._recorder.record(unit.path, answer)
+            return answer.choice == "approve"
+
+        path = unit.path
+        emit = self._recorder.at(path)
+        return RunContext(emit=emit, do=do, purse=self._purse, path=path, approve=approve, cut_short=cut_short)
+
+    def _limited(self, unit: Unit, error: Parked | BudgetSpent) -> TaskEnded | ElementEnded | TaskParked:
+        if isinstance(error, Parked):
+            return TaskParked(unit.task, unit.key, error.reason, "cancelled" if self.interrupted else None)
+        action = self._on_exceed(error.which)
+        self._recorder.record(unit.path, BudgetReached(error.which, error.kind, action))
+        if action == "pause":
+            return TaskParked(unit.task, unit.key, str(error), "paused")
+        if error.which == "squad":
+            self.state.stop("stopped")
+        return _failed(unit, error)
+
+    def _penniless(self, unit: Unit, error: NoRoute) -> TaskParked:
+        """Wait for another day: what is spent on this one is no fault of the task's."""
+        self._recorder.record(unit.path, BudgetReached("day", "max_cost", "pause"))
+        return TaskParked(unit.task, unit.key, str(error), "paused")
+
+    def _on_exceed(self, which: str) -> str:
+        kind, _, name = which.partition(" ")
+        places: Mapping[str, Any] = {
+            "squad": self.plan,
+            "task": self.plan.tasks.get(name),
+            "agent": self.plan.agents.get(name),
+            "conversation": self.plan.conversations.get(name),
+        }
+        budget = getattr(places[kind], "budget", None)
+        return "stop" if budget is None else budget.on_exceed
+
+
+def _well(unit: Unit, done: Done) -> TaskEnded | ElementEnded:
+    if unit.key is not None:
+        return ElementEnded(unit.task, unit.key, "ok", done.output)
+    return TaskEnded(unit.task, "ok", done.output, done.output_file)
+
+
+def _failed(unit: Unit, error: Exception) -> TaskEnded | ElementEnded:
+    text, kind = str(error) or type(error).__name__, type(error).__name__
+    if unit.key is not None:
+        return ElementEnded(unit.task, unit.key, "failed", error=text, error_kind=kind)
+    return TaskEnded(unit.task, "failed", error=text, error_kind=kind)
+
+
+def outputs_of(plan: Plan, state: RunState) -> dict[str, Any]:
+    """Return the plan's outputs as far as they can be told: an output whose task did not end well is None."""
+    outputs: dict[str, Any] = {}
+    for name, expression in plan.outputs.items():
+        try:
+            outputs[name] = expression.render(state.values)
+        except TemplateError:
+            outputs[name] = None
+    return outputs
+
+
+def result_of(driver: Driver, recorder: Recorder, *, stub: bool, crew: Any) -> RunResult:
+    """Return the result of a driven run, and record its last event."""
+    state = driver.state
+    result = RunResult(
+        run_id=recorder.run_id,
+        status=state.verdict(),
+        outputs=outputs_of(driver.plan, state),
+        artifacts=dict(crew.artifacts),
+        usage=recorder.usage,
+        cost=recorder.cost,
+        tasks={name: task.status for name, task in state.tasks.items()},
+        errors={name: event.error or "" for name, event in state.errors.items()},
+        error_kinds={name: event.error_kind or "" for name, event in state.errors.items()},
+        waiting=dict(state.waiting),
+        stub=stub,
+        out=crew.out,
+        texts=dict(crew.texts),
+    )
+    recorder.record(
+        "",
+        RunFinished(
+            result.run_id,
+            result.status,
+            result.outputs,
+            result.artifacts,
+            result.usage,
+            result.cost,
+            result.tasks,
+            stub,
+        ),
+    )
+    return result

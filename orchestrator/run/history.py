@@ -1,0 +1,175 @@
+"""What the recorded events of a run say to whoever goes on with it. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+from agents.events import TurnStarted
+from orchestrator.events import (
+    ArtifactWritten,
+    ConversationEnded,
+    Event,
+    GateAnswered,
+    GateOpened,
+    MessageSpoken,
+    RunEdited,
+    RunFinished,
+    RunForked,
+    RunResumed,
+    RunStarted,
+    RunStatus,
+    TaskRepeated,
+    TaskReset,
+    TaskRetried,
+)
+from orchestrator.run.budget import Paid, bill_of
+from orchestrator.squad.plan import HUMAN
+
+TOLD_AGAIN = (ArtifactWritten, ConversationEnded, GateOpened, MessageSpoken, TaskRepeated)
+"""What code that runs again says again, though nothing happened: it is recorded already, and is told once."""
+_LYING = (RunStarted, RunResumed, RunEdited, RunForked)
+"""Before these the run lay, or was not there: no work was done."""
+_ROOT = re.compile(r"[^\[#/]*")
+
+
+class Gate(NamedTuple):
+    opened: GateOpened
+    at: float
+    """Epoch seconds UTC."""
+
+
+@dataclass(slots=True)
+class Past:
+    """The fold of a run's events, so far as its state does not hold it. `worked_s` is the time that was spent at work.
+
+    `tried` is the number of failed tries by unit; `artifacts` the events by path, with the unit that wrote each.
+    """
+
+    events: Sequence[Event] = ()
+    """All that is recorded."""
+    standing: Sequence[Event] = ()
+    """Those that still count, each under its task's name of today: what an edit made void is not among them."""
+    started: RunStarted | None = None
+    status: RunStatus | None = None
+    """How the run ended last, None where it never did: its process was killed, or is at work."""
+    worked_s: float = 0.0
+    paid: list[Paid] = field(default_factory=list)
+    """All that was billed, answers that would not do included."""
+    agents: dict[str, str] = field(default_factory=dict)
+    """Who had the last turn at each path."""
+    tried: dict[str, int] = field(default_factory=dict)
+    gates: dict[str, Gate] = field(default_factory=dict)
+    artifacts: dict[str, tuple[str, ArtifactWritten]] = field(default_factory=dict)
+    told: Counter[Hashable] = field(default_factory=Counter)
+    """By `telling`: what code that runs again need not tell."""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing is left to be done."""
+        return self.status in ("done", "failed", "rejected", "stopped")
+
+
+def past_of(events: Sequence[Event]) -> Past:
+    """Return the fold of the events, oldest first."""
+    past, before = Past(events, standing(events)), 0.0
+    for event in events:
+        if not isinstance(event.data, _LYING):
+            past.worked_s += max(event.at - before, 0.0)
+        before = event.at
+        _count(past, event)
+    for event in past.standing:
+        _fold(past, event)
+    return past
+
+
+def standing(events: Sequence[Event]) -> Sequence[Event]:
+    """Return the events that still count, each under its task's name of today."""
+    if not any(isinstance(event.data, RunEdited) for event in events):
+        return events
+    kept: list[Event] = []
+    for event in events:
+        if isinstance(event.data, RunEdited):
+            kept = edited(kept, event.data)
+        kept.append(event)
+    return kept
+
+
+def edited(events: Sequence[Event], edit: RunEdited) -> list[Event]:
+    """Return what is left of the events after an edit, under the new names."""
+    void = {*edit.again, *edit.gone} - edit.renamed.keys()
+    return [_under(edit, event) for event in events if root_of(event.task) not in void]
+
+
+def root_of(path: str) -> str:
+    """Return the task that a path in a run lies in: `build` of `build[S-1]#2/try-1`; nothing for the run itself."""
+    found = _ROOT.match(path)
+    return found[0] if found else ""
+
+
+def _under(edit: RunEdited, event: Event) -> Event:
+    if isinstance(event.data, RunEdited):
+        attempts = {edit.renamed.get(task, task): number for task, number in event.data.attempts.items()}
+        there = {task: number for task, number in attempts.items() if task in edit.tasks}
+        return event._replace(data=replace(event.data, attempts=there))
+    if root_of(event.task) not in edit.renamed:
+        return event
+    data = event.data
+    if hasattr(data, "task"):
+        data = replace(data, task=_renamed(data.task, edit.renamed))
+    return event._replace(task=_renamed(event.task, edit.renamed), data=data)
+
+
+def _count(past: Past, event: Event) -> None:
+    """Count what was spent, whatever it was spent on."""
+    match event.data:
+        case RunStarted():
+            past.started = event.data
+        case RunResumed():
+            past.status = None
+        case RunEdited(renamed=renamed):
+            past.status = None
+            if renamed:
+                past.paid = [call._replace(path=_renamed(call.path, renamed)) for call in past.paid]
+        case RunForked():
+            past.paid, past.worked_s = [], 0.0
+        case RunFinished(status=status):
+            past.status = status
+        case TurnStarted(agent=agent):
+            past.agents[event.task] = agent
+    if (bill := bill_of(event.data)) is not None:
+        agent = getattr(event.data, "agent", None) or past.agents.get(event.task, "")
+        past.paid.append(Paid(event.task, agent, bill.cost, bill.usage.total))
+
+
+def _renamed(path: str, names: Mapping[str, str]) -> str:
+    root = root_of(path)
+    return names.get(root, root) + path[len(root) :]
+
+
+def _fold(past: Past, event: Event) -> None:
+    data = event.data
+    match data:
+        case TaskRetried(attempt=attempt):
+            past.tried[event.task] = attempt
+        case GateOpened(task=task):
+            past.gates[task] = Gate(data, event.at)
+        case GateAnswered(task=task) | TaskReset(task=task):
+            past.gates.pop(task, None)
+        case MessageSpoken(speaker=speaker) if speaker == HUMAN:
+            for gate in [gate for gate in past.gates if gate.startswith(f"{event.task}/")]:
+                del past.gates[gate]
+        case ArtifactWritten(path=path):
+            past.artifacts[path] = (event.task, data)
+    if isinstance(data, TOLD_AGAIN):
+        past.told[telling(event.task, data)] += 1
+
+
+def telling(path: str, payload: Any) -> Hashable:
+    """Return what a payload that was said at `path` is known by."""
+    if isinstance(payload, GateOpened):
+        return path, payload.task, payload.attempt, payload.prompt, tuple(payload.shown.items())
+    return path, payload

@@ -1,0 +1,413 @@
+"""Where a run stands, and what happens next: pure. Events in, events out; no clock, no I/O, no randomness.
+
+`RunState` is folded from the run's own events: `apply` takes each one, in order. `next_action` reads the state and
+returns the next event that may happen at once, None where nothing can until something ends. Whoever drives a run
+alternates the two, so a resumed run that folds recorded events stands exactly where the first one stood.
+
+Each event costs what it changes, never the size of the plan: a task knows how many of its needs are unmet, and who
+waits for it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from orchestrator.events import (
+    ElementEnded,
+    ElementStarted,
+    GateAnswered,
+    GateOpened,
+    RunEdited,
+    RunResumed,
+    RunStatus,
+    TaskEnded,
+    TaskExpanded,
+    TaskParked,
+    TaskReset,
+    TaskStarted,
+    TaskStatus,
+)
+from orchestrator.squad.plan import AgentWork, Approval, ConversationWork, ForEach, Plan, TaskPlan, Work
+from personas.errors import TemplateError
+
+Happening = TaskStarted | TaskExpanded | ElementStarted | GateOpened | TaskEnded | TaskReset
+"""What `next_action` returns."""
+
+
+class BadFanOut(ValueError):
+    """A `for_each` found something that cannot be fanned out."""
+
+
+@dataclass(slots=True)
+class Elements:
+    """The fan-out of one `for_each`, in the order of its list."""
+
+    items: dict[str, Any]
+    pending: deque[str]
+    running: int = 0
+    ended: dict[str, ElementEnded] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class TaskState:
+    unmet: int
+    status: TaskStatus = "waiting"
+    attempt: int = 1
+    output: Any = None
+    elements: Elements | None = None
+    revisions: int = 0
+    comments: tuple[str, ...] = ()
+
+
+class RunState:
+    """The fold of a run's events over its plan."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.tasks = {task.id: TaskState(len(task.needs)) for task in plan.tasks.values()}
+        self.values: dict[str, Any] = {"inputs": plan.inputs, "tasks": {}}
+        """What expressions see: kept as tasks end, never rebuilt."""
+        self.running = 0
+        """Units at work."""
+        self.stopping: RunStatus | None = None
+        """Set once nothing new may start; the run ends so."""
+        self.waiting: dict[str, str] = {}
+        """Parked units and open gates, each with its reason."""
+        self.errors: dict[str, TaskEnded] = {}
+        self._dependents: dict[str, list[str]] = {task: [] for task in plan.tasks}
+        for task in plan.tasks.values():
+            for need in task.needs:
+                self._dependents[need].append(task.id)
+        # Ordered sets of what may move. Gates hold no slot, so they stand apart and never wait behind work.
+        self._ready: dict[str, None] = {}
+        self._gates: dict[str, None] = {}
+        self._answers: dict[str, GateAnswered] = {}
+        self._doomed: dict[str, str] = {}
+        self._fanned: dict[str, None] = {}
+        self._resets: deque[str] = deque()
+        for task in plan.tasks.values():
+            if not task.needs:
+                self._make_ready(task.id)
+
+    def apply(self, event: Any) -> None:
+        """Fold one event in. Events that change no state are ignored."""
+        match event:
+            case TaskStarted(task):
+                self._leave_ready(task, "running")
+                self.running += 1
+            case TaskEnded():
+                self._end(event)
+            case TaskExpanded(task, keys, items):
+                self._leave_ready(task, "running")
+                self.tasks[task].elements = Elements(dict(zip(keys, items, strict=True)), deque(keys))
+                self._fanned[task] = None
+            case ElementStarted(task, key):
+                elements = self._elements(task)
+                elements.pending.remove(key)
+                elements.running += 1
+                self.running += 1
+            case ElementEnded():
+                self._end_element(event)
+            case TaskParked(task, key, reason, ends_run_as):
+                self._park(task, key, reason)
+                self.stopping = self.stopping or ends_run_as
+            case GateOpened(task) if self._is_gate(task):
+                self._leave_ready(task, "gate")
+                self.waiting[task] = "a person's answer"
+            case GateAnswered(task) if self._is_gate(task):
+                self._answer(event)
+            case TaskReset(task):
+                self._reset(task)
+            case RunEdited(attempts=attempts):
+                for task, attempt in attempts.items():
+                    self.tasks[task].attempt = attempt
+            case RunResumed():
+                self._resume()
+
+    def stop(self, status: RunStatus) -> None:
+        """Start nothing more; what is at work may end. The run then ends as `status`."""
+        self.stopping = self.stopping or status
+
+    def verdict(self) -> RunStatus:
+        """Return how the run ends if nothing more happens."""
+        if self.stopping:
+            return self.stopping
+        if self.waiting:
+            return "waiting"
+        failed = [e for task, e in self.errors.items() if not self.plan.tasks[task].continue_on_error]
+        if any(e.error_kind == "BudgetSpent" for e in failed):
+            return "stopped"
+        return "failed" if failed else "done"
+
+    def _is_gate(self, task: str) -> bool:
+        """Whether it is a task that a person answers: a tool may ask for leave too, from inside a unit."""
+        return task in self.plan.tasks and isinstance(self.plan.tasks[task].work, Approval)
+
+    def _resume(self) -> None:
+        """Put what was at work or parked to work again. What an interruption or a limit had stopped may start."""
+        if self.stopping in ("cancelled", "paused"):
+            self.stopping = None
+        parked = {task for task in self.waiting if self.tasks[task].status != "gate"}
+        self.waiting = {task: reason for task, reason in self.waiting.items() if task not in parked}
+        for task in parked:
+            self.tasks[task].status = "running"
+        at_work = Counter(task for task, _ in units_at_work(self))
+        self.running = at_work.total()
+        for task in self._fanned:
+            self._elements(task).running = at_work[task]
+
+    def _make_ready(self, task: str) -> None:
+        queue = self._gates if isinstance(self.plan.tasks[task].work, Approval) else self._ready
+        queue[task] = None
+
+    def _leave_ready(self, task: str, status: TaskStatus) -> None:
+        self._ready.pop(task, None)
+        self._gates.pop(task, None)
+        self.tasks[task].status = status
+
+    def _elements(self, task: str) -> Elements:
+        elements = self.tasks[task].elements
+        assert elements is not None, f"{task} was not expanded"
+        return elements
+
+    def _end(self, event: TaskEnded) -> None:
+        state = self.tasks[event.task]
+        if state.status == "running" and state.elements is None:
+            self.running -= 1  # a unit at work stands in no queue
+        else:
+            for queue in (self._ready, self._gates, self._answers, self._doomed, self._fanned, self.waiting):
+                queue.pop(event.task, None)
+        state.status, state.output = event.status, event.output
+        if event.status != "cancelled":  # what never began made nothing, and has no failures either
+            self.values["tasks"][event.task] = {
+                "output": event.output,
+                "output_file": event.output_file,
+                "status": event.status,
+                "failed": list(event.failed),
+            }
+        if event.status == "failed":
+            self.errors[event.task] = event
+            if event.error_kind == "Rejected":
+                self.stop("rejected")
+            elif self.plan.fail_fast and not self.plan.tasks[event.task].continue_on_error:
+                self.stop("failed")
+        satisfied = self._satisfies(event.task)
+        for dependent in self._dependents[event.task]:
+            if self.tasks[dependent].status != "waiting":
+                continue
+            if satisfied:
+                self._meet(dependent)
+            else:
+                self._doomed[dependent] = f"needs {event.task}, which was {event.status}"
+
+    def _satisfies(self, task: str) -> bool:
+        """A task that its own `if` skipped satisfies those that need it; one that could not start does not."""
+        status = self.tasks[task].status
+        return status in ("ok", "skipped") or (status == "failed" and self.plan.tasks[task].continue_on_error)
+
+    def _meet(self, task: str) -> None:
+        state = self.tasks[task]
+        state.unmet -= 1
+        if state.unmet == 0:
+            self._make_ready(task)
+
+    def _end_element(self, event: ElementEnded) -> None:
+        elements = self._elements(event.task)
+        elements.running -= 1
+        self.running -= 1
+        elements.ended[event.key] = event
+        each = self.plan.tasks[event.task].for_each
+        if event.status == "failed" and each is not None and each.fail_fast:
+            # What is at work is paid for and may end; what has not started does not.
+            for key in elements.pending:
+                elements.ended[key] = ElementEnded(event.task, key, "cancelled", error=f"{event.key} failed")
+            elements.pending.clear()
+
+    def _park(self, task: str, key: str | None, reason: str) -> None:
+        state = self.tasks[task]
+        if key is not None:
+            self._elements(task).running -= 1
+        if state.status != "gate":
+            self.running -= 1
+            state.status = "waiting" if key is None else state.status
+        self.waiting[task] = reason
+
+    def _answer(self, event: GateAnswered) -> None:
+        self.waiting.pop(event.task, None)
+        work = self.plan.tasks[event.task].work
+        if event.choice != "revise" or not isinstance(work, Approval):
+            self._answers[event.task] = event
+            return
+        self.tasks[event.task].revisions += 1
+        again = between(self._dependents, work.rerun, event.task)
+        for task in again - {event.task}:
+            self.tasks[task].comments += (event.comment,)
+        self._resets.extend(task for task in self.plan.tasks if task in again)
+
+    def _reset(self, task: str) -> None:
+        """Make a task wait again. Those it needs are reset before it: the plan's order is topological."""
+        if task in self._resets:  # it is not where the gate that asked for it was edited since
+            self._resets.remove(task)
+        state = self.tasks[task]
+        if self._satisfies(task):
+            for dependent in self._dependents[task]:
+                if self.tasks[dependent].status == "waiting":
+                    self.tasks[dependent].unmet += 1
+                    self._leave_ready(dependent, "waiting")
+        state.status, state.output, state.elements = "waiting", None, None
+        state.attempt += 1
+        state.unmet = sum(not self._satisfies(need) for need in self.plan.tasks[task].needs)
+        self.values["tasks"].pop(task, None)
+        self.errors.pop(task, None)
+        if state.unmet == 0:
+            self._make_ready(task)
+
+
+def next_action(state: RunState) -> Happening | None:
+    """Return the next event that may happen now, None where none may until something ends.
+
+    A task starts the moment its own needs are met and a slot is free: there is no barrier between levels. The event is
+    only decided here; it has happened once it was applied.
+    """
+    if state._resets:
+        return TaskReset(state._resets[0])
+    for gate, answer in state._answers.items():
+        return _pass_gate(gate, answer)
+    if state.stopping:
+        return None
+    for task, reason in state._doomed.items():
+        return TaskEnded(task, "cancelled", error=reason)
+    for task in state._gates:
+        return _begin(state, state.plan.tasks[task])
+    has_slot = state.running < state.plan.max_parallel
+    for task in state._fanned:
+        if (event := _fan(state, state.plan.tasks[task], has_slot)) is not None:
+            return event
+    if has_slot:
+        for task in state._ready:
+            return _begin(state, state.plan.tasks[task])
+    return None
+
+
+def units_at_work(state: RunState) -> Iterator[tuple[str, str | None]]:
+    """Yield (task, key) of each unit that was started and has not ended; `key` None outside a `for_each`.
+
+    Of a run whose process is gone these are to be submitted again.
+    """
+    for task, own in state.tasks.items():
+        if own.status == "running" and own.elements is None:
+            yield task, None
+        elif own.status == "running" and own.elements is not None:
+            idle = own.elements.ended.keys() | set(own.elements.pending)
+            yield from ((task, key) for key in own.elements.items if key not in idle)
+
+
+def between(dependents: Mapping[str, Iterable[str]], starts: Iterable[str], end: str) -> set[str]:
+    """Return the tasks on any way from `starts` to `end`, both included: what a revision does again."""
+    reaches: dict[str, bool] = {end: True}
+    # Depth first with an explicit stack: a chain of 10,000 tasks must not meet the recursion limit.
+    stack = list(starts)
+    while stack:
+        task = stack[-1]
+        unknown = [d for d in dependents[task] if d not in reaches] if task not in reaches else []
+        if unknown:
+            stack.extend(unknown)
+        else:
+            reaches.setdefault(task, any(reaches[d] for d in dependents[task]))
+            stack.pop()
+    return {task for task, does in reaches.items() if does}
+
+
+def who(work: Work) -> str:
+    """Return who does the work: an agent, a conversation, the agents of the steps, or a person."""
+    match work:
+        case AgentWork(agent):
+            return agent
+        case ConversationWork(conversation):
+            return conversation
+        case Approval():
+            return "a person"
+        case _:
+            return ", ".join(dict.fromkeys(who(step.work) for step in work.steps))
+
+
+def _begin(state: RunState, task: TaskPlan) -> Happening:
+    """Return how a ready task begins: its `if` may skip it, and what cannot be evaluated fails it."""
+    try:
+        if task.condition is not None and not task.condition.render(state.values):
+            return TaskEnded(task.id, "skipped", error="its `if` does not hold")
+        if isinstance(task.work, Approval):
+            return _open_gate(state, task, task.work)
+        if task.for_each is not None:
+            return _expand(state, task, task.for_each)
+    except (TemplateError, BadFanOut) as error:
+        return TaskEnded(task.id, "failed", error=str(error), error_kind=type(error).__name__)
+    return TaskStarted(task.id, state.tasks[task.id].attempt, who(task.work))
+
+
+def _open_gate(state: RunState, task: TaskPlan, gate: Approval) -> GateOpened:
+    own = state.tasks[task.id]
+    spent = own.revisions >= gate.max_revisions
+    return GateOpened(
+        task.id,
+        str(gate.prompt.render(state.values)),
+        tuple(choice for choice in gate.choices if choice != "revise" or not spent),
+        {shown: as_text(state.values["tasks"].get(shown, {}).get("output")) for shown in gate.show},
+        own.attempt,
+    )
+
+
+def _pass_gate(task: str, answer: GateAnswered) -> TaskEnded:
+    output = {"choice": answer.choice, "comment": answer.comment}
+    if answer.choice == "reject":
+        return TaskEnded(task, "failed", output, error=answer.comment or "a person rejected it", error_kind="Rejected")
+    return TaskEnded(task, "ok", output)
+
+
+def _expand(state: RunState, task: TaskPlan, each: ForEach) -> TaskExpanded:
+    items = each.items.render(state.values)
+    if not isinstance(items, (list, tuple)):
+        raise BadFanOut(f"for_each of {task.id} is {type(items).__name__}, not a list")
+    if len(items) > each.max_items:
+        raise BadFanOut(f"for_each of {task.id} has {len(items)} elements, more than its cap of {each.max_items}")
+    keys = [as_text(each.key.render({**state.values, each.item: item})) for item in items]
+    key, count = Counter(keys).most_common(1)[0] if keys else ("", 1)
+    if count > 1:
+        raise BadFanOut(f"for_each of {task.id}: the key {key!r} stands for {count} elements")
+    return TaskExpanded(task.id, tuple(keys), tuple(items))
+
+
+def _fan(state: RunState, task: TaskPlan, has_slot: bool) -> Happening | None:
+    elements = state._elements(task.id)
+    if not elements.pending and not elements.running and len(elements.ended) == len(elements.items):
+        return _gather(task.id, elements)
+    each = task.for_each
+    assert each is not None
+    limit = each.max_parallel or state.plan.max_parallel
+    if has_slot and elements.pending and elements.running < limit:
+        return ElementStarted(task.id, elements.pending[0])
+    return None
+
+
+def _gather(task: str, elements: Elements) -> TaskEnded:
+    """Return the end of a fan-out: a list aligned with its input, never shorter. Any failed element fails the task."""
+    ended = [elements.ended[key] for key in elements.items]
+    failed = tuple(e.key for e in ended if e.status != "ok")
+    first = next((e for e in ended if e.status == "failed"), None)
+    return TaskEnded(
+        task,
+        "failed" if failed else "ok",
+        [e.output for e in ended],
+        error=f"{len(failed)} of {len(ended)} failed: {', '.join(failed)}" if failed else None,
+        error_kind=first.error_kind if first else None,
+        failed=failed,
+    )
+
+
+def as_text(value: Any) -> str:
+    """Return a task's output as a reader sees it: text as it is, anything else as indented JSON."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=2)

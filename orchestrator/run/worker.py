@@ -1,0 +1,370 @@
+"""What one unit does: its agent's, its conversation's or its steps' work, with repeats, retries and time limits.
+
+Every model and tool call below is a durable step, keyed by its place (`build[S-1]/try-1/repeat-2/review/turn-1`), so a
+unit that runs again after a crash is handed what it already paid for.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import anyio
+
+from agents import Agent, OutputInvalid, RunContext, ToolFault
+from agents.toolbox.files import read_inside, write_inside
+from orchestrator.errors import CannotWrite, RepeatExhausted, TaskTimedOut
+from orchestrator.events import ArtifactWritten, BudgetReached, GateAnswered, GateOpened, TaskRepeated, TaskRetried
+from orchestrator.run import prompts
+from orchestrator.run.budget import Account, Paid, Purse, open_account
+from orchestrator.run.conversation import Conversation, Minutes
+from orchestrator.run.state import as_text
+from orchestrator.squad.plan import HUMAN, AgentWork, ConversationWork, Plan, RetryCause, Steps, TaskPlan
+from orchestrator.squad.schemas import path_fault, same_file
+from providers.documents.unicode import clean
+from providers.errors import AllAttemptsFailed, BudgetSpent, NoRoute, RateLimited, RoutingError, TimedOut
+from providers.events import Emit, ignore
+from providers.messages import Message, Request, Response
+
+if TYPE_CHECKING:
+    from agents.turn import Accept, Complete
+
+Ask = Callable[[GateOpened], Awaitable[GateAnswered | None]]
+"""Asks a person; None: nobody answers now, so the unit or the run parks."""
+LONGEST_BACKOFF_S = 60.0
+_REVISION = re.compile(r"#\d+\Z")
+
+
+class Parked(Exception):
+    """The unit cannot go on now, and has not failed: `reason` says what it waits for."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What a unit made: `output` for other tasks, `text` for its file, where that file stands in the run's folder."""
+
+    output: Any
+    text: str
+    output_file: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What a unit's expressions see, the reviewers' comments that it must heed, and its tries that failed before."""
+
+    values: Mapping[str, Any]
+    comments: tuple[str, ...] = ()
+    tried: int = 0
+
+
+@dataclass(slots=True)
+class Crew:
+    """The plan's agents at work for one run. `out` is the run's folder; None: artifacts stay in memory."""
+
+    plan: Plan
+    manager: Complete
+    ask: Ask
+    clock: Callable[[], float]
+    emit_at: Callable[[str], Emit]
+    out: Path | None = None
+    artifacts: dict[str, str] = field(default_factory=dict)
+    """Path in the run's folder -> SHA-256 of what was written there."""
+    texts: dict[str, str] = field(default_factory=dict)
+    """The artifacts themselves, where there is no folder."""
+    paid: Sequence[Paid] = ()
+    """What earlier processes of the run paid for."""
+    run: str | None = None
+    pause: Callable[[float], Awaitable[None]] = anyio.sleep
+    """Waits so many seconds before a task is tried once more."""
+    _owners: dict[str, str] = field(default_factory=dict)
+    """File -> the unit that writes it."""
+    _agents: dict[str, Agent] = field(default_factory=dict)
+    _accounts: dict[str, Account | None] = field(default_factory=dict)
+
+    async def perform(self, task: TaskPlan, scope: Scope, ctx: RunContext) -> Done:
+        """Do the unit's work and write its file. Raises what the work raises, after the plan's retries."""
+        purse: Purse = ctx.purse  # type: ignore[assignment]  # the run hands every unit a purse of ours
+        ctx = ctx.at(purse=purse.within(self._open(f"task {task.id}", task.budget, _below(ctx.path))))
+        if task.output_file is None:
+            return await self._with_retries(task, scope, ctx)
+        path = str(task.output_file.render(scope.values))
+        self._claim(path, ctx.path)  # known before anything is paid for
+        done = await self._with_retries(task, scope, ctx)
+        await self._write(path, done.text, ctx)
+        return Done(done.output, done.text, path)
+
+    async def _with_retries(self, task: TaskPlan, scope: Scope, ctx: RunContext) -> Done:
+        attempt = scope.tried + 1
+        while True:
+            here = self._below(ctx, f"try-{attempt}")
+            try:
+                with _time_limit(task.timeout, ctx.purse, f"task {task.id}"):
+                    return await self._repeat(task, scope, here)
+            except (OutputInvalid, ToolFault, TaskTimedOut, RoutingError) as error:
+                cause = cause_of(error)
+                if cause is None or cause not in task.retry.on or attempt >= task.retry.max_attempts:
+                    raise
+                ctx.emit(TaskRetried(task.id, attempt, str(error)))
+                await self.pause(backoff_s(error, attempt, self.clock()))
+            attempt += 1
+
+    async def _repeat(self, task: TaskPlan, scope: Scope, ctx: RunContext) -> Done:
+        if task.repeat is None:
+            return (await self._do(task, scope, {}, ctx))[0]
+        earlier: dict[str, str] = {}
+        for attempt in range(1, task.repeat.max_attempts + 1):
+            done, steps = await self._do(task, scope, earlier, self._below(ctx, f"repeat-{attempt}"))
+            if task.repeat.until.render({**scope.values, "steps": steps, "output": done.output}):
+                return done
+            ctx.emit(TaskRepeated(task.id, attempt))
+            earlier = {f"{name}, attempt {attempt}": as_text(made["output"]) for name, made in steps.items()}
+            earlier = earlier or {f"attempt {attempt}": done.text}
+        raise RepeatExhausted(f"`until` of {task.id} did not hold in {task.repeat.max_attempts} attempts")
+
+    async def _do(
+        self, task: TaskPlan, scope: Scope, earlier: Mapping[str, str], ctx: RunContext
+    ) -> tuple[Done, dict[str, Any]]:
+        """Do the work once. Returns what was made, and each step's own output."""
+        context = {**self._context(task, scope.values), **earlier}
+        if not isinstance(task.work, Steps):
+            assert isinstance(task.work, AgentWork | ConversationWork), "a gate is no work for a unit"
+            return await self._one(task.work, scope, context, ctx), {}
+        made: dict[str, Any] = {}
+        for step in task.work.steps:
+            inner = Scope({**scope.values, "steps": made}, scope.comments)
+            if step.condition is not None and not step.condition.render(inner.values):
+                made[step.id] = {"output": None, "status": "skipped"}
+                continue
+            with _time_limit(step.timeout, None, f"step {step.id} of task {task.id}"):
+                done = await self._one(step.work, inner, context, self._below(ctx, step.id))
+            made[step.id] = {"output": done.output, "status": "ok"}
+            context = {**context, step.id: done.text}
+        outputs = {name: step["output"] for name, step in made.items()}
+        text = "\n\n".join(f"## {name}\n\n{as_text(output)}" for name, output in outputs.items() if output is not None)
+        return Done(outputs, text), made
+
+    async def _one(
+        self, work: AgentWork | ConversationWork, scope: Scope, context: Mapping[str, str], ctx: RunContext
+    ) -> Done:
+        expected = work.expected_output
+        words = prompts.compose(
+            as_text(work.description.render(scope.values)),
+            None if expected is None else as_text(expected.render(scope.values)),
+            context,
+            scope.comments,
+        )
+        if isinstance(work, ConversationWork):
+            return await self._converse(work, words, ctx)
+        result = await self._agent_works(work, words, ctx)
+        return Done(result.output, result.text if work.output_schema is None else as_text(result.output))
+
+    async def _agent_works(
+        self, work: AgentWork, words: str, ctx: RunContext, history: tuple[Message, ...] = ()
+    ) -> Any:
+        agent = self._agent(work)
+        account = self._account(work.agent, self.plan.agents[work.agent].budget)
+        return await agent.work(
+            words, self._with_account(ctx, account), output_schema=work.output_schema, history=history
+        )
+
+    async def _converse(self, work: ConversationWork, topic: str, ctx: RunContext) -> Done:
+        plan = self.plan.conversations[work.conversation]
+        account = self._open(f"conversation {plan.id}", plan.budget, _below(ctx.path))
+        ctx = self._with_account(ctx, account)
+
+        async def speak(speaker: str, prompt: str, history: tuple[Message, ...], place: str) -> tuple[str, int]:
+            here = self._below(ctx, place)
+            if speaker == HUMAN:
+                return await self._person_speaks(prompt, history, here), 0
+            result = await self._agent_works(AgentWork(speaker, work.description), prompt, here, history)
+            return result.text, result.usage.total
+
+        own = account.name if account else ""
+        minutes = await Conversation(plan, topic, speak, ctx.emit, self.clock, own).hold()
+        if work.output_schema is None:
+            return Done(minutes.conclusion, minutes.document())
+        return await self._conclude(work, minutes, topic, ctx)
+
+    async def _conclude(self, work: ConversationWork, minutes: Minutes, topic: str, ctx: RunContext) -> Done:
+        """Ask for the result in the wanted shape: one more turn, of the moderator where there is one."""
+        plan = self.plan.conversations[work.conversation]
+        speaker = plan.moderator or next(name for name in plan.participants if name != HUMAN)
+        shaped = AgentWork(speaker, work.description, output_schema=work.output_schema)
+        words = prompts.compose(topic, "The result of the conversation.", {"The conversation": minutes.document()})
+        result = await self._agent_works(shaped, words, self._below(ctx, "conclusion"))
+        return Done(result.output, as_text(result.output))
+
+    async def _person_speaks(self, prompt: str, history: tuple[Message, ...], ctx: RunContext) -> str:
+        shown = {message.name or message.role: message.text for message in history[-3:]}
+
+        gate = GateOpened(ctx.path, prompt, ("say",), shown, 1)
+        ctx.emit(gate)
+
+        async def ask() -> str:
+            answer = await self.ask(gate)
+            if answer is None:
+                raise Parked("a person's word")
+            return answer.comment
+
+        heard = b"".join(message.digest for message in history) + prompt.encode("utf-8", "replace")
+        said: str = await ctx.do(f"{ctx.path}/said", hashlib.sha256(heard).digest(), ask)
+        return said
+
+    def _agent(self, work: AgentWork) -> Agent:
+        key = work.agent if work.tools is None else f"{work.agent} {[tool.name for tool in work.tools]}"
+        if key not in self._agents:
+            plan = self.plan.agents[work.agent]
+            self._agents[key] = Agent(
+                name=plan.id,
+                persona=plan.persona,
+                tools=plan.tools if work.tools is None else work.tools,
+                manager=Downgrading(self.manager),
+                max_turns=plan.max_turns,
+                tier=plan.tier,
+                model=plan.model,
+                history=self.plan.history,
+                run=self.run,
+            )
+        return self._agents[key]
+
+    def _account(self, agent: str, cap: Any) -> Account | None:
+        """An agent's account spans all its work in the run."""
+        if agent not in self._accounts:
+            self._accounts[agent] = self._open(f"agent {agent}", cap, lambda call: call.agent == agent)
+        return self._accounts[agent]
+
+    def _open(self, name: str, cap: Any, is_its: Callable[[Paid], bool]) -> Account | None:
+        return None if cap is None else open_account(name, cap, self.clock(), filter(is_its, self.paid))
+
+    def _with_account(self, ctx: RunContext, account: Account | None) -> RunContext:
+        purse: Purse = ctx.purse  # type: ignore[assignment]  # as in perform
+        return ctx if account is None else ctx.at(purse=purse.within(account))
+
+    def _below(self, ctx: RunContext, place: str) -> RunContext:
+        path = f"{ctx.path}/{place}"
+        return ctx.at(path=path, emit=self.emit_at(path))
+
+    def _context(self, task: TaskPlan, values: Mapping[str, Any]) -> dict[str, str]:
+        """Return the outputs that feed the task. A need that is not named in `context` only orders it."""
+        ended = values["tasks"]
+        made = {name: ended[name]["output"] for name in task.context if name in ended}
+        return {name: as_text(output) for name, output in made.items() if output is not None}
+
+    def _claim(self, path: str, unit: str) -> None:
+        """Raise `CannotWrite` where `path` is no path in the run's folder, or the file is another unit's."""
+        unit = _REVISION.sub("", unit)
+        owner = self._owners.setdefault(same_file(path), unit)
+        fault = path_fault(path) or (f"it is the file of {owner}" if owner != unit else "")
+        if fault:
+            raise CannotWrite(f"output_file {path!r}", fault)
+
+    async def _write(self, path: str, text: str, ctx: RunContext) -> None:
+        text = clean(text)
+        data = text.encode()
+        written = ArtifactWritten(path, hashlib.sha256(data).hexdigest(), len(data), text)
+        await self._put(written, data)
+        ctx.emit(written)
+
+    async def take_over(self, unit: str, written: ArtifactWritten) -> None:
+        """Count an artifact that an earlier process wrote, and write it again where it is gone or another."""
+        self._claim(written.path, unit)
+        await self._put(written, written.text.encode())
+
+    async def _put(self, written: ArtifactWritten, data: bytes) -> None:
+        """Let the artifact stand in the run's folder, where there is one. What is there already is left alone."""
+        if self.out is None:
+            self.texts[written.path] = written.text
+        elif self.artifacts.get(written.path) != written.sha256:
+            try:
+                await anyio.to_thread.run_sync(_put_inside, self.out, written, data)
+            except OSError as error:
+                raise CannotWrite(str(self.out / written.path), error.strerror or str(error)) from error
+        self.artifacts[written.path] = written.sha256
+
+
+def _put_inside(out: Path, written: ArtifactWritten, data: bytes) -> None:
+    with suppress(OSError, ValueError):
+        if read_inside(out, written.path, written.size) == data:
+            return
+    write_inside(out, written.path, data)
+
+
+def _below(path: str) -> Callable[[Paid], bool]:
+    """Return what tells whether a call was made below `path`."""
+    return lambda call: call.path.startswith(f"{path}/")
+
+
+@dataclass(frozen=True, slots=True)
+class Downgrading:
+    """Answers through `inner`; where a spent budget says `downgrade_tier`, once more at the fallback tier."""
+
+    inner: Complete
+
+    async def complete(
+        self, request: Request, *, emit: Emit = ignore, purse: Any = None, accept: Accept | None = None
+    ) -> Response:
+        try:
+            return await self.inner.complete(request, emit=emit, purse=purse, accept=accept)
+        except BudgetSpent as spent:
+            if purse is None or purse.on_exceed(spent.which) != "downgrade_tier":
+                raise
+            emit(BudgetReached(spent.which, spent.kind, "downgrade_tier"))
+            cheap = _at_tier(request, "fallback")
+            return await self.inner.complete(cheap, emit=emit, purse=purse, accept=accept)
+
+
+def _at_tier(request: Request, tier: str) -> Request:
+    needs = replace(request.needs, agent=None, persona=None, model=None, tier=tier)
+    return replace(request, needs=needs)
+
+
+@contextmanager
+def _time_limit(seconds: float | None, purse: Any, what: str) -> Iterator[None]:
+    """Fail what it surrounds with `TaskTimedOut` after `seconds`, or with `BudgetSpent` when a budget's time is up."""
+    left = purse.seconds_left() if purse is not None else math.inf
+    limit = min(math.inf if seconds is None else seconds, left)
+    if limit == math.inf:
+        yield
+        return
+    with anyio.move_on_after(limit) as scope:
+        yield
+    if scope.cancelled_caught:
+        raise TaskTimedOut(f"{what} took longer than {limit:g} s") if limit < left else purse.out_of_time()
+
+
+def cause_of(error: BaseException) -> RetryCause | None:
+    """Return the word by which a plan's `retry.on` names this failure, None where none does."""
+    match error:
+        case OutputInvalid():
+            return "invalid_output"
+        case TaskTimedOut():
+            return "timeout"
+        case ToolFault():
+            return "tool"
+        case BudgetSpent() | NoRoute(over_budget=True):
+            return None
+        case AllAttemptsFailed():
+            if any(isinstance(e, RateLimited) for e in error.exceptions):
+                return "rate_limit"
+            return "timeout" if any(isinstance(e, TimedOut) for e in error.exceptions) else "provider"
+        case RoutingError():
+            return "rate_limit" if getattr(error, "earliest", None) else "provider"
+    return None
+
+
+def backoff_s(error: BaseException, attempt: int, now: float) -> float:
+    """Return seconds to wait before the next try: until the provider takes us again, else 1, 2, 4 ... at most 60."""
+    until = [e.retry_at for e in getattr(error, "exceptions", ()) if getattr(e, "retry_at", None)]
+    earliest = min(until) if until else getattr(error, "earliest", None)
+    wait = 2.0 ** (attempt - 1) if earliest is None else earliest - now
+    return min(max(wait, 0.0), LONGEST_BACKOFF_S)

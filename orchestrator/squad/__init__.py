@@ -1,0 +1,1 @@
+"""From a squad file to a plan: read, checked as a whole, every name bound."""

@@ -1,0 +1,256 @@
+"""Who takes part: agents with their personas and tools, and the conversations that they hold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Protocol
+
+from orchestrator.squad.plan import HUMAN, AgentPlan, Budget, ConversationPlan, Termination
+from orchestrator.squad.schemas import Report
+from orchestrator.squad.spec import AgentSpec, BudgetSpec, ConversationSpec, SquadSpec, TerminateSpec, ToolUse
+from personas.persona import PersonaError, merge
+from providers.catalog.model import of_all_accounts
+from providers.documents.problems import Path, SpecError, nearest
+
+if TYPE_CHECKING:
+    from agents.tools import Tool
+    from personas import Persona
+
+RUNNABLE = ("round_robin", "party")
+_PERSONA_FIELDS = ("name", "title", "role", "identity", "style", "principles", "template", "produces")
+
+ReadPersona = Callable[[str], Mapping[str, Any]]
+"""Returns what a persona file says; raises `SpecError` or `OSError`."""
+WhyNobody = Callable[[AgentPlan], str]
+"""Returns why no model there is could ever answer an agent, empty where one could."""
+
+
+class PersonaSource(Protocol):
+    def names(self) -> Iterable[str]: ...
+    def build(self, mapping: Mapping[str, Any], name: str | None = None, /) -> Persona: ...
+
+
+@dataclass(slots=True)
+class Roster:
+    """Binds the squad's agents and conversations; `tools`, `tiers` and `models` are what there is to name.
+
+    `models` None: which models there are is not known, so any may be named; `why_nobody` None: so may any answer.
+    """
+
+    spec: SquadSpec
+    report: Report
+    personas: PersonaSource
+    tools: Mapping[str, Tool]
+    tiers: Collection[str]
+    models: Collection[str] | None
+    read_persona: ReadPersona | None = None
+    functions: Mapping[str, Callable[..., bool]] = field(default_factory=dict)
+    why_nobody: WhyNobody | None = None
+    _sound: dict[str, AgentPlan] = field(default_factory=dict)
+    """The agents that somebody could answer, as far as is known."""
+
+    def agents(self) -> dict[str, AgentPlan]:
+        """Return the agents whose personas could be made."""
+        plans = {name: self._agent(name, spec) for name, spec in self.spec.agents.items()}
+        return {name: plan for name, plan in plans.items() if plan is not None}
+
+    def _agent(self, name: str, spec: AgentSpec) -> AgentPlan | None:
+        path = ("agents", name)
+        if name.casefold() == HUMAN or not name.strip() or any(c.isspace() for c in name):
+            reason = "stands for a person" if name.casefold() == HUMAN else "must be one word"
+            self.report.error(path, "invalid-name", f"the name '{name}' {reason}", key=True)
+        named = spec.model is None or self.models is None or of_all_accounts(spec.model) in self.models
+        if not named:
+            self.report.unknown((*path, "model"), "model", str(spec.model), self.models or ())
+        if spec.tier is not None:
+            self._tier((*path, "tier"), spec.tier)
+        own = self.bind((*path, "tools"), spec.tools or ())
+        persona = self._persona(path, spec)
+        if persona is None:
+            return None
+        if spec.tier is None and spec.model is None and persona.tier is not None:
+            self._tier((*path, "persona"), persona.tier)
+        inherited = self.bind((*path, "persona"), persona.tools)
+        bound = {tool.name: tool for tool in (*inherited, *own)}
+        plan = AgentPlan(name, persona, tuple(bound.values()), spec.tier, spec.model, budget=budget(spec.budget))
+        if named:
+            self._sound[name] = plan
+            said = [field for field in ("model", "tools", "tier") if getattr(spec, field)]
+            self.answerable((*path, *(said or ["persona"])[:1]), name, plan.tools)
+        return plan if spec.max_turns is None else replace(plan, max_turns=spec.max_turns)
+
+    def answerable(self, path: Path, name: str, tools: tuple[Tool, ...]) -> None:
+        """Report an agent that no model could answer with these tools. It is reported once."""
+        plan = self._sound.get(name)
+        if plan is not None and self.why_nobody is not None and (why := self.why_nobody(replace(plan, tools=tools))):
+            del self._sound[name]
+            self.report.error(path, "unanswerable", f"no model could ever answer the agent '{name}': {why}")
+
+    def _tier(self, path: Path, tier: str) -> None:
+        if tier not in self.tiers:
+            self.report.unknown(path, "tier", tier, self.tiers)
+
+    def _persona(self, path: Path, spec: AgentSpec) -> Persona | None:
+        base = self._base((*path, "persona"), spec.persona)
+        if base is None:
+            return None
+        overrides = {key: value for key in _PERSONA_FIELDS if (value := getattr(spec, key)) is not None}
+        try:
+            return self.personas.build(merge(base, overrides), _stem(spec.persona))
+        except PersonaError as error:
+            for inner, message in error.problems:
+                own = (*path, *inner) if inner and inner[0] in overrides else (*path, "persona", *inner)
+                self.report.error(own, "invalid-persona", message, key="not a field" in message)
+            return None
+
+    def _base(self, path: Path, persona: str | dict[str, Any]) -> Mapping[str, Any] | None:
+        if isinstance(persona, dict):
+            extended = persona.get("extends")
+            known = extended is None or self._knows((*path, "extends"), extended)
+            return persona if known else None
+        if is_file(persona):
+            return self._file(path, persona)
+        return {"extends": persona} if self._knows(path, persona) else None
+
+    def _knows(self, path: Path, name: Any) -> bool:
+        known = set(self.personas.names())
+        if name not in known:
+            self.report.unknown(path, "persona", str(name), known)
+        return name in known
+
+    def _file(self, path: Path, file: str) -> Mapping[str, Any] | None:
+        if self.read_persona is None:
+            self.report.error(path, "unknown-persona", f"persona files are not read here: '{file}'")
+            return None
+        try:
+            return self.read_persona(file)
+        except SpecError as error:
+            self.report.found += error.problems
+            self.report.error(path, "invalid-persona", f"the persona file '{file}' has mistakes")
+        except OSError as error:
+            self.report.error(path, "unknown-persona", f"cannot read '{file}': {error.strerror or error}")
+        return None
+
+    def bind(self, path: Path, names: Sequence[str | ToolUse | Mapping[str, Any]]) -> tuple[Tool, ...]:
+        """Return the named tools, each once; the last approval that is given for it holds."""
+        bound: dict[str, Tool] = {}
+        for index, use in enumerate(names):
+            name, approval = _tool_use(use)
+            tool = self.tools.get(name)
+            if tool is None:
+                place = path if path[-1] == "persona" else (*path, index, *(() if isinstance(use, str) else ("name",)))
+                self.report.unknown(place, "tool", name, self.tools)
+            else:
+                bound[name] = tool if approval is None else replace(tool, approval=approval)
+        return tuple(bound.values())
+
+    def conversations(self) -> dict[str, ConversationPlan]:
+        return {name: self._conversation(name, spec) for name, spec in self.spec.conversations.items()}
+
+    def _conversation(self, name: str, spec: ConversationSpec) -> ConversationPlan:
+        path = ("conversations", name)
+        if spec.pattern not in RUNNABLE:
+            message = f"the pattern {spec.pattern} is not there yet"
+            self.report.error((*path, "pattern"), "unsupported-pattern", message, f"use {' or '.join(RUNNABLE)}")
+        self._participants(path, spec)
+        if spec.moderator is not None:
+            self.agent((*path, "moderator"), spec.moderator)
+        speakers = [*spec.participants, *([spec.moderator] if spec.moderator else [])]
+        plan = ConversationPlan(
+            name,
+            "party" if spec.pattern == "party" else "round_robin",
+            tuple(spec.participants),
+            self._terminate((*path, "terminate"), spec.terminate, speakers),
+            spec.moderator,
+            independent_first_round=spec.independent_first_round,
+            budget=budget(spec.budget),
+        )
+        return plan if spec.speakers_per_round is None else replace(plan, speakers_per_round=spec.speakers_per_round)
+
+    def _participants(self, path: Path, spec: ConversationSpec) -> None:
+        for index, name in enumerate(spec.participants):
+            place = (*path, "participants", index)
+            if name in spec.participants[:index]:
+                self.report.error(place, "duplicate-name", f"'{name}' takes part already")
+            elif name != HUMAN:
+                self.agent(place, name)
+        if set(spec.participants) == {HUMAN}:
+            self.report.error((*path, "participants"), "invalid-value", "at least one agent must take part")
+
+    def agent(self, path: Path, name: str) -> None:
+        """Report a name that no agent has."""
+        if name not in self.spec.agents and not self.report.is_unsure((), "agents"):
+            self.report.unknown(path, "agent", name, self.spec.agents)
+
+    def _terminate(self, path: Path, spec: TerminateSpec, speakers: Sequence[str]) -> Termination:
+        named = [name for name in _CONDITIONS if getattr(spec, name) is not None]
+        if len(named) != 1:
+            found = " and ".join(named) or "none"
+            hint = "join several by any: [...] or all: [...]"
+            self.report.lacks(
+                path, "one-of", f"a condition has exactly one of {', '.join(_CONDITIONS)}; here: {found}", hint
+            )
+        if spec.from_ is not None and spec.text is None:
+            self.report.error((*path, "from"), "misplaced-field", "'from' stands with 'text' only", key=True)
+        elif spec.from_ is not None and spec.from_ not in speakers:
+            message = f"'{spec.from_}' does not take part in this conversation"
+            self.report.error((*path, "from"), "unknown-agent", message, nearest(spec.from_, speakers))
+        function = None if spec.function is None else self.functions.get(spec.function)
+        if spec.function is not None and function is None:
+            self.report.unknown((*path, "function"), "function", spec.function, self.functions)
+        return Termination(
+            tuple(self._terminate((*path, "any", i), inner, speakers) for i, inner in enumerate(spec.any or ())),
+            tuple(self._terminate((*path, "all", i), inner, speakers) for i, inner in enumerate(spec.all or ())),
+            spec.max_turns,
+            spec.text,
+            spec.from_,
+            spec.no_progress_rounds,
+            spec.tokens,
+            spec.time,
+            function,
+        )
+
+
+def is_file(persona: str) -> bool:
+    """Whether the word for a persona names a file, beside the squad's own."""
+    return "/" in persona or persona.endswith((".yaml", ".yml"))
+
+
+def _stem(persona: str | Mapping[str, Any]) -> str | None:
+    """Return the name that a persona has from its file."""
+    if isinstance(persona, str) and is_file(persona):
+        return persona.rsplit("/", 1)[-1].removesuffix(".yaml").removesuffix(".yml")
+    return None
+
+
+def _tool_use(use: str | ToolUse | Mapping[str, Any]) -> tuple[str, Any]:
+    """Return a tool's name and the approval that it needs here, None where nothing is said of that."""
+    if isinstance(use, str):
+        return use, None
+    return (use.name, use.approval) if isinstance(use, ToolUse) else (str(use["name"]), use.get("approval"))
+
+
+_CONDITIONS = ("any", "all", "max_turns", "text", "no_progress_rounds", "tokens", "time", "function")
+
+
+def is_bounded(end: Termination) -> bool:
+    """Whether a conversation with this end is sure to end: one of `any` suffices, each of `all` must be sure."""
+    if end.any:
+        return any(map(is_bounded, end.any))
+    if end.all:
+        return all(map(is_bounded, end.all))
+    return end.max_turns is not None or end.tokens is not None or end.time is not None
+
+
+def budget(spec: BudgetSpec | None) -> Budget | None:
+    """Return the caps with money in micro-USD."""
+    if spec is None:
+        return None
+    cost = None if spec.max_cost is None else round(spec.max_cost * 1_000_000)
+    return Budget(cost, spec.max_tokens, spec.max_time, spec.max_turns, spec.on_exceed)
+
+
+def bounds(caps: Budget | None) -> bool:
+    """Whether these caps end any conversation: money does not, where a model costs nothing."""
+    return caps is not None and not (caps.max_tokens is None and caps.max_time is None and caps.max_turns is None)

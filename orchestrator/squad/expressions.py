@@ -1,0 +1,173 @@
+"""Which names an expression may read at its place, and what is wrong where it reads another."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.squad.graph import Ancestry
+from orchestrator.squad.schemas import Report, below
+from orchestrator.squad.spec import SquadSpec, StepSpec, TaskSpec
+from personas.errors import TemplateError
+from personas.sandbox import Sandbox
+from providers.documents.problems import Path, nearest
+
+if TYPE_CHECKING:
+    from personas.sandbox import ExpressionText
+
+TASK_ATTRIBUTES = ("output", "output_file", "status", "failed")
+STEP_ATTRIBUTES = ("output", "status")
+_ANSWER = {"type": "object", "properties": {"choice": {}, "comment": {}}}
+_WHOLE = re.compile(r"\s*\$\{\{(?:(?!\}\}).)*\}\}\s*", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What an expression can see. `task` None: all tasks, as `outputs` does. `names` are names of this place alone."""
+
+    task: str | None = None
+    steps: Mapping[str, StepSpec] = field(default_factory=dict)
+    later: Collection[str] = ()
+    names: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class Expressions:
+    """Parses the squad's texts and checks what they read."""
+
+    spec: SquadSpec
+    report: Report
+    ancestry: Ancestry
+    sandbox: Sandbox = field(default_factory=Sandbox)
+    read_inputs: set[str] = field(default_factory=set)
+
+    def text(self, path: Path, source: str, scope: Scope) -> ExpressionText:
+        """Return the parsed text; an empty one where it is wrong, which is then reported."""
+        try:
+            text = self.sandbox.expression_text(source)
+        except TemplateError as error:
+            self.report.within(path, error.offset or 0, 1, "bad-expression", error.message)
+            return self.sandbox.expression_text("")
+        for name in sorted(text.names):
+            self._name(path, source, name, scope)
+        return text
+
+    def value(self, path: Path, source: str, scope: Scope, meant: str) -> ExpressionText:
+        """Return the parsed text of a field that takes a value, so that the text must be one expression and no more."""
+        if not _WHOLE.fullmatch(source):
+            hint = f"write ${{{{ {source} }}}}" if "{" not in source else "write one ${{ }} and nothing beside it"
+            self.report.error(path, "bad-expression", f"'{path[-1]}' takes {meant}, but this is text", hint)
+        return self.text(path, source, scope)
+
+    def _name(self, path: Path, source: str, name: tuple[str, ...], scope: Scope) -> None:
+        head, *rest = name
+        known = ("inputs", "tasks", *(("steps",) if scope.steps or scope.later else ()), *scope.names)
+        fault: tuple[str, str, str] | None = None
+        if head in scope.names:
+            return
+        if head == "inputs":
+            fault = self._input(rest)
+        elif head == "tasks":
+            fault = self._task(rest, scope)
+        elif head == "steps" and "steps" in known:
+            fault = self._step(rest, scope)
+        elif scope.task is None or ("tasks", scope.task) not in self.report.gaps:
+            fault = "unknown-name", f"'{head}' is not known here", nearest(head, known)
+        if fault is not None:
+            offset, length = _find(source, name)
+            self.report.within(path, offset, length, *fault)
+
+    def _input(self, rest: list[str]) -> tuple[str, str, str] | None:
+        self.read_inputs |= {rest[0]} if rest else set(self.spec.inputs)
+        if not rest or rest[0] in self.spec.inputs or self.report.is_unsure((), "inputs"):
+            return None
+        return "unknown-input", f"no input is called '{rest[0]}'", nearest(rest[0], self.spec.inputs)
+
+    def _task(self, rest: list[str], scope: Scope) -> tuple[str, str, str] | None:
+        if not rest or self.report.is_unsure((), "tasks"):
+            return None
+        task, tasks = rest[0], self.spec.tasks
+        if task not in tasks:
+            return "unknown-task", f"no task is called '{task}'", nearest(task, tasks)
+        if scope.task is not None and self.ancestry.knows(scope.task) and not self.ancestry.precedes(task, scope.task):
+            return "not-an-ancestor", *_why_not(task, scope.task)
+        return None if len(rest) < 2 else self._task_attribute(task, rest[1:])
+
+    def _task_attribute(self, task: str, rest: list[str]) -> tuple[str, str, str] | None:
+        attribute, *inner = rest
+        spec = self.spec.tasks[task]
+        if attribute not in TASK_ATTRIBUTES:
+            return "unknown-attribute", f"a task has no '{attribute}'", nearest(attribute, TASK_ATTRIBUTES)
+        if self.report.is_broken(("tasks", task)) or ("tasks", task) in self.report.gaps:
+            return None
+        if attribute == "output_file" and spec.output_file is None:
+            message = f"task '{task}' writes no file"
+            return "output-never-produced", message, f"give '{task}' an output_file, or read its output"
+        return self._output(f"task '{task}'", schema_of(spec), inner) if attribute == "output" else None
+
+    def _step(self, rest: list[str], scope: Scope) -> tuple[str, str, str] | None:
+        if not rest:
+            return None
+        step, *inner = rest
+        if any(gap[:3] == ("tasks", scope.task, "steps") for gap in self.report.gaps):
+            return None
+        if step not in scope.steps:
+            message = f"no earlier step is called '{step}'"
+            hint = f"'{step}' comes later" if step in scope.later else nearest(step, scope.steps)
+            return "unknown-step", message, hint
+        if not inner:
+            return None
+        if inner[0] not in STEP_ATTRIBUTES:
+            return "unknown-attribute", f"a step has no '{inner[0]}'", nearest(inner[0], STEP_ATTRIBUTES)
+        schema = _own_schema(scope.steps[step])
+        return self._output(f"step '{step}'", schema, inner[1:]) if inner[0] == "output" else None
+
+    def _output(self, owner: str, schema: Any, names: list[str]) -> tuple[str, str, str] | None:
+        missing = below(schema, names)[1]
+        if missing is not None:
+            depth = names.index(missing)
+            parent, _ = below(schema, names[:depth])
+            hint = nearest(missing, parent["properties"])
+            return "unknown-attribute", f"the output of {owner} has no '{'.'.join(names[: depth + 1])}'", hint
+        if schema == _TEXT and names:
+            message = f"the output of {owner} is text and has no '{names[0]}'"
+            return "unknown-attribute", message, f"give {owner} an output_schema"
+        return None
+
+
+_TEXT: Mapping[str, Any] = {"type": "string"}
+
+
+def schema_of(task: TaskSpec) -> Any:
+    """Return what is known of a task's output, as a JSON Schema; None where nothing is."""
+    if task.for_each is not None:
+        return None
+    if task.approval is not None:
+        return _ANSWER
+    if task.steps is not None:
+        return {"type": "object", "properties": {step.id: _own_schema(step) for step in task.steps}}
+    return _own_schema(task)
+
+
+def _own_schema(work: TaskSpec | StepSpec) -> Any:
+    if work.output_schema is not None:
+        return work.output_schema
+    return _TEXT if work.agent is not None or work.conversation is not None else None
+
+
+def _why_not(task: str, reader: str) -> tuple[str, str]:
+    if task == reader:
+        return f"task '{task}' cannot read itself", ""
+    return f"'{reader}' does not wait for '{task}'", f"add '{task}' to needs"
+
+
+def _find(source: str, name: tuple[str, ...]) -> tuple[int, int]:
+    """Return offset and length of a dotted name in a text."""
+    for end in range(len(name), 0, -1):
+        dotted = r"\s*(?:\.\s*|\[\s*['\"]?)".join(map(re.escape, name[:end]))
+        for expression in re.finditer(r"\$\{\{.*?\}\}", source, re.DOTALL):
+            if found := re.compile(rf"(?<![\w.]){dotted}(?!\w)").search(source, *expression.span()):
+                return found.start(), len(found[0])
+    return max(source.find("${{"), 0), 1

@@ -1,0 +1,152 @@
+"""From a squad as it is written to a plan: every name bound, every default in place, every mistake reported at once.
+
+Pure: files are read by whoever calls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.errors import PlanError
+from orchestrator.squad.agents import PersonaSource, ReadPersona, Roster, WhyNobody, bounds, budget, is_bounded
+from orchestrator.squad.expressions import Expressions, Scope
+from orchestrator.squad.graph import ancestry, cycles, order
+from orchestrator.squad.inputs import resolve_inputs
+from orchestrator.squad.plan import FOR_EACH_CAP, ConversationPlan, History, Plan, TaskPlan
+from orchestrator.squad.schemas import Report
+from orchestrator.squad.spec import SquadSpec
+from orchestrator.squad.tasks import Tasks
+from providers.documents.problems import Path, Problem, in_order
+from providers.documents.yaml import Node
+
+if TYPE_CHECKING:
+    from agents.tools import Tool
+
+VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What squads may ask for where they state no bound of their own. `max_items`: elements of a `for_each`."""
+
+    max_items: int = FOR_EACH_CAP
+
+
+def resolve(
+    spec: SquadSpec,
+    node: Node,
+    *,
+    personas: PersonaSource,
+    tools: Mapping[str, Tool],
+    tiers: Collection[str],
+    models: Collection[str] | None = None,
+    inputs: Mapping[str, Any] | None = None,
+    limits: Limits = Limits(),
+    found: Sequence[Problem] = (),
+    read_persona: ReadPersona | None = None,
+    functions: Mapping[str, Callable[..., bool]] | None = None,
+    why_nobody: WhyNobody | None = None,
+) -> tuple[Plan, list[Problem]]:
+    """Return the plan and its warnings. Raise `PlanError` with all problems, `found` and the warnings among them.
+
+    `spec`, `node` and `found` are what `load_spec` returned. `models` ("provider/model") None: any may be named.
+    `inputs` None: the squad is checked, not run, so none is required. `read_persona` returns what a persona file says.
+    `functions` are the conditions that conversations may name. `why_nobody` says why no model could answer an agent.
+    """
+    report = Report.after(node, found)
+    roster = Roster(spec, report, personas, tools, tiers, models, read_persona, functions or {}, why_nobody)
+    plan = _plan(spec, report, roster, inputs, limits)
+    problems = in_order(report.found)
+    if report.errors:
+        raise PlanError(problems)
+    return plan, problems
+
+
+def _plan(spec: SquadSpec, report: Report, roster: Roster, inputs: Mapping[str, Any] | None, limits: Limits) -> Plan:
+    if spec.version != VERSION:
+        message = f"this release reads version {VERSION} of the format, not {spec.version}"
+        report.error(("version",), "unsupported-version", message)
+    if not spec.tasks and not report.is_unsure((), "tasks"):
+        report.lacks(("tasks",), "no-tasks", "a squad needs at least one task")
+    values = resolve_inputs(spec, inputs, report)
+    agents, conversations = roster.agents(), roster.conversations()
+    tasks, texts = _tasks(spec, report, roster, limits)
+    outputs = {name: texts.text(("outputs", name), source, Scope()) for name, source in spec.outputs.items()}
+    _check_ends(spec, report, conversations)
+    _warn_of_unused(spec, report, texts)
+    history = spec.defaults.history
+    return Plan(
+        spec.name,
+        tasks,
+        agents,
+        conversations,
+        values,
+        outputs,
+        budget(spec.budget),
+        History() if history is None else History(history.keep_last, history.summarise_over_tokens),
+        fail_fast=spec.fail_fast,
+        offline=spec.offline,
+        description=spec.description,
+        **({} if spec.max_parallel is None else {"max_parallel": spec.max_parallel}),
+    )
+
+
+def _tasks(spec: SquadSpec, report: Report, roster: Roster, limits: Limits) -> tuple[dict[str, TaskPlan], Expressions]:
+    texts = Expressions(spec, report, ancestry({}, ()))
+    planner = Tasks(spec, report, roster, texts, texts.ancestry, limits.max_items)
+    needs = {name: planner.needs(name) for name in spec.tasks}
+    ordered = order(needs)
+    for cycle in cycles(needs, ordered):
+        after = cycle[1] if len(cycle) > 1 else cycle[0]
+        index = (spec.tasks[cycle[0]].needs or []).index(after)
+        shown = " -> ".join([*cycle, cycle[0]])
+        report.error(("tasks", cycle[0], "needs", index), "cycle", f"these tasks wait for each other: {shown}")
+    texts.ancestry = planner.ancestry = ancestry(needs, ordered, [name for name in spec.tasks if planner.is_torn(name)])
+    plans = {name: planner.plan(name) for name in spec.tasks}  # in the file's order, so that of two the first is right
+    return {name: plans[name] for name in ordered}, texts
+
+
+def _check_ends(spec: SquadSpec, report: Report, conversations: Mapping[str, ConversationPlan]) -> None:
+    """Report conversations that nothing is sure to end: neither their terminate nor a budget around them."""
+    if bounds(budget(spec.budget)):
+        return
+    uses = list(_conversation_uses(spec))
+    for name, plan in conversations.items():
+        if is_bounded(plan.terminate) or bounds(plan.budget):
+            continue
+        around = [spec.tasks[task].budget for task, used in uses if used == name]
+        if around and all(bounds(budget(caps)) for caps in around):
+            continue
+        hint = (
+            "add max_turns, tokens or time, under any where there are several; max_cost alone does not end what is free"
+        )
+        path: Path = ("conversations", name, "terminate")
+        if not any(broken[:3] == path for broken in report.broken):
+            report.error(path, "unbounded", f"the conversation '{name}' could go on for ever", hint, key=True)
+
+
+def _conversation_uses(spec: SquadSpec) -> list[tuple[str, str]]:
+    """Return (task, conversation) for each task or step that holds one."""
+    direct = [(name, task.conversation) for name, task in spec.tasks.items()]
+    inside = [(name, step.conversation) for name, task in spec.tasks.items() for step in task.steps or ()]
+    return [(task, used) for task, used in (*direct, *inside) if used is not None]
+
+
+def _warn_of_unused(spec: SquadSpec, report: Report, texts: Expressions) -> None:
+    """Warn of what nothing uses, unless it is what an unknown name was meant to be, or stands in what is wrong."""
+    meant = {problem.hint for problem in report.found}
+    if any(len(path) == 1 or path[0] in ("tasks", "conversations", "outputs") for path in report.broken):
+        return
+    held = {used for _, used in _conversation_uses(spec)}
+    works = {worker.agent for task in spec.tasks.values() for worker in (task, *(task.steps or ()))}
+    talks = {name for talk in spec.conversations.values() for name in (*talk.participants, talk.moderator)}
+    for group, names, used in (
+        ("agent", spec.agents, works | talks),
+        ("conversation", spec.conversations, held),
+        ("input", spec.inputs, texts.read_inputs),
+    ):
+        for name in names:
+            if name not in used and f"did you mean '{name}'?" not in meant:
+                report.warn((f"{group}s", name), f"unused-{group}", f"the {group} '{name}' is not used")

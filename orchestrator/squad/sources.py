@@ -1,0 +1,87 @@
+"""What a squad's text refers to, as texts by kind and name: kept with a run, they make its squad again anywhere.
+
+The kinds: `persona PATH`, a persona's file, by the path in the squad; `routing FILE`; of an embedding program its own
+`personas`, and `tool NAME` for what a model was shown of each of its tools.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from orchestrator.squad.agents import is_file
+from providers.documents.yaml import Node, mapping_in, read_text
+
+if TYPE_CHECKING:
+    from agents.tools import Tool
+    from orchestrator.squad.spec import SquadSpec
+
+OWN_PERSONAS = "personas"
+PERSONA, ROUTING, TOOL = "persona ", "routing ", "tool "
+
+
+def gather(
+    spec: SquadSpec,
+    beside: Path,
+    routing: Path | Mapping[str, Any] | None,
+    personas: Mapping[str, Mapping[str, Any]],
+    tools: Iterable[Tool],
+) -> dict[str, str]:
+    """Return the sources of a squad whose file stands in the folder `beside`. Raise `SpecError` for an unreadable one.
+
+    Where personas or routing were given as objects, they become JSON.
+    """
+    paths = [agent.persona for agent in spec.agents.values() if isinstance(agent.persona, str)]
+    found = {PERSONA + path: read_text(beside / path) for path in paths if is_file(path)}
+    if isinstance(routing, Mapping):
+        found[f"{ROUTING}<routing>"] = json.dumps(dict(routing), ensure_ascii=False)
+    elif routing is not None:
+        found[ROUTING + str(routing)] = read_text(routing)
+    if personas:
+        found[OWN_PERSONAS] = json.dumps({name: dict(one) for name, one in personas.items()}, ensure_ascii=False)
+    shown = {tool.name: {"description": tool.description, "parameters": tool.spec.parameters} for tool in tools}
+    return found | {TOOL + name: json.dumps(seen, ensure_ascii=False) for name, seen in shown.items()}
+
+
+def persona_in(sources: Mapping[str, str], path: str) -> Mapping[str, Any]:
+    """Return what the persona's file said. Raise `OSError` where it is not among the sources."""
+    if (text := sources.get(PERSONA + path)) is None:
+        raise FileNotFoundError(2, "it is not in the record", path)
+    plain: Mapping[str, Any] = mapping_in(text, path).plain()
+    return plain
+
+
+def personas_in(sources: Mapping[str, str]) -> Mapping[str, Mapping[str, Any]]:
+    """Return the embedding program's own personas."""
+    found: Mapping[str, Mapping[str, Any]] = json.loads(sources.get(OWN_PERSONAS, "{}"))
+    return found
+
+
+def routing_in(sources: Mapping[str, str]) -> Node | None:
+    """Return the tree of the routing file, None where there was none. Raise `SpecError`."""
+    return next((mapping_in(text, name[len(ROUTING) :]) for name, text in _of(sources, ROUTING)), None)
+
+
+def with_routing(sources: Mapping[str, str], file: str, text: str) -> dict[str, str]:
+    """Return the sources with another routing file in place of theirs."""
+    return {name: said for name, said in sources.items() if not name.startswith(ROUTING)} | {ROUTING + file: text}
+
+
+def tools_in(sources: Mapping[str, str]) -> tuple[Tool, ...]:
+    """Return the embedding program's tools as a model sees them. Calling one raises `ToolFault`."""
+    return tuple(_shown(name[len(TOOL) :], json.loads(text)) for name, text in _of(sources, TOOL))
+
+
+def _of(sources: Mapping[str, str], kind: str) -> list[tuple[str, str]]:
+    return [(name, text) for name, text in sources.items() if name.startswith(kind)]
+
+
+def _shown(name: str, seen: Mapping[str, Any]) -> Tool:
+    from agents import Tool, ToolFault
+
+    def gone(**_: Any) -> NoReturn:
+        raise ToolFault(name, "a record holds what a model was shown of a tool, not the tool")
+
+    return Tool(name, seen["description"], gone, parameters=seen["parameters"])

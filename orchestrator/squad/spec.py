@@ -1,0 +1,304 @@
+"""The squad file as it is written: its fields, their types, and every mistake in them at once.
+
+What fields mean together (names, order, bounds, expressions) is for `resolve.py`. A field that is wrong is reported and
+then mended with a harmless value, so that the rest of the file can be checked in the same go: see `load_spec`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path as FilePath
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, ValidationError
+from pydantic_core import PydanticCustomError
+
+from orchestrator.squad.plan import OnExceed, RetryCause
+from providers.documents import validation as mistakes
+from providers.documents.problems import Problem, SpecError, in_order
+from providers.documents.quantities import parse_duration
+from providers.documents.yaml import Node, read_text, read_tree
+
+
+def _seconds(value: object) -> float:
+    try:
+        return parse_duration(value)
+    except ValueError as error:
+        raise PydanticCustomError("invalid-duration", "{text}", {"text": str(error)}) from None
+
+
+def _some_time(seconds: float) -> float:
+    if seconds <= 0:
+        raise PydanticCustomError("out-of-range", "a time limit is more than 0")
+    return seconds
+
+
+Duration = Annotated[
+    float,
+    BeforeValidator(_seconds, json_schema_input_type=str | float),
+    Field(description="500ms, 5s, 10m, 2h, 3d, or a number of seconds"),
+]
+Positive = Annotated[int, Field(ge=1)]
+PositiveTime = Annotated[Duration, AfterValidator(_some_time)]
+NonEmpty = Annotated[str, Field(min_length=1)]
+Expression = Annotated[NonEmpty, Field(description="Text; `${{ }}` holds an expression")]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+    noun: ClassVar[str] = "this mapping"
+
+
+def _kind(value: object) -> str:
+    return "mapping" if isinstance(value, dict) else "text"
+
+
+class ToolUse(_Part):
+    """A tool, and whether a person must allow each call."""
+
+    noun: ClassVar[str] = "a tool"
+    name: NonEmpty = Field(description="The name in the registry")
+    approval: Literal["never", "ask"] | None = Field(default=None, description="ask: a person allows each call")
+
+
+ToolRef = Annotated[Annotated[NonEmpty, Tag("text")] | Annotated[ToolUse, Tag("mapping")], Discriminator(_kind)]
+
+
+class InputSpec(_Part):
+    """What a run may be given from outside."""
+
+    noun: ClassVar[str] = "an input"
+    type: Literal["string", "integer", "number", "boolean", "list"] = Field(
+        default="string", description="What values it takes"
+    )
+    default: Any = Field(default=None, description="Without one the input must be given")
+    enum: list[Any] | None = Field(default=None, min_length=1, description="The values that are allowed")
+    description: str = Field(default="", description="What it is for")
+
+
+class BudgetSpec(_Part):
+    """Caps that no call may pass; each is reserved before a call and settled after it."""
+
+    noun: ClassVar[str] = "a budget"
+    max_cost: float | None = Field(default=None, ge=0, description="USD")
+    max_tokens: Positive | None = Field(default=None, description="Tokens, read and written")
+    max_time: PositiveTime | None = Field(default=None, description="Time on the clock")
+    max_turns: Positive | None = Field(default=None, description="Model calls")
+    on_exceed: OnExceed = Field(default="stop", description="What happens where a cap leaves no room")
+
+
+class RetrySpec(_Part):
+    """When failed work is tried again."""
+
+    noun: ClassVar[str] = "a retry"
+    max_attempts: Annotated[int, Field(ge=1, le=100, description="The first attempt counts too")]
+    on: list[RetryCause] = Field(["rate_limit", "timeout"], min_length=1, description="What is tried again")
+
+
+class HistorySpec(_Part):
+    """How much of a transcript goes along."""
+
+    noun: ClassVar[str] = "a history"
+    keep_last: Positive | None = Field(default=None, description="Utterances that go along word for word")
+    summarise_over_tokens: Positive | None = Field(default=None, description="Older ones are summarised beyond this")
+
+
+class Defaults(_Part):
+    """What tasks take where they say nothing."""
+
+    noun: ClassVar[str] = "defaults"
+    timeout: PositiveTime | None = Field(default=None, description="Of one task")
+    retry: RetrySpec | None = Field(default=None, description="Of one task")
+    history: HistorySpec | None = Field(default=None, description="Of conversations")
+    max_parallel: Positive | None = Field(default=None, description="Elements of one for_each at work at once")
+
+
+class AgentSpec(_Part):
+    """A persona at work. Fields beside `persona` override it: scalars replace, lists append, maps merge."""
+
+    noun: ClassVar[str] = "an agent"
+    persona: Annotated[
+        Annotated[NonEmpty, Tag("text")] | Annotated[dict[str, Any], Tag("mapping")],
+        Discriminator(_kind),
+        Field(description="A name of the library, a file (./mine.yaml), or a mapping"),
+    ]
+    name: NonEmpty | None = Field(default=None, description="What it is called")
+    title: NonEmpty | None = Field(default=None, description="What it is")
+    role: NonEmpty | None = Field(default=None, description="What it is responsible for")
+    identity: NonEmpty | None = Field(default=None, description="Who it is and how it thinks")
+    style: NonEmpty | None = Field(default=None, description="How it speaks")
+    template: NonEmpty | None = Field(default=None, description="The template of its instructions")
+    produces: list[NonEmpty] | None = Field(default=None, description="What else it makes")
+    principles: list[NonEmpty] | None = Field(default=None, description="What else it holds to")
+    tier: NonEmpty | None = Field(default=None, description="The class of models that it needs")
+    model: NonEmpty | None = Field(default=None, description="provider/model: pins one")
+    tools: list[ToolRef] | None = Field(default=None, description="Tools beside those of its persona")
+    max_turns: int | None = Field(default=None, ge=1, le=1000, description="Model calls for one piece of work")
+    budget: BudgetSpec | None = Field(default=None, description="Caps over all its work in a run")
+
+
+class TerminateSpec(_Part):
+    """When a conversation ends. One condition, or several joined by `any` or `all`."""
+
+    noun: ClassVar[str] = "a condition"
+    any: list[TerminateSpec] | None = Field(default=None, min_length=1, description="Ends when one of these holds")
+    all: list[TerminateSpec] | None = Field(default=None, min_length=1, description="Ends when all of these hold")
+    max_turns: Positive | None = Field(default=None, description="Utterances")
+    text: NonEmpty | None = Field(default=None, description="Somebody says this")
+    from_: NonEmpty | None = Field(default=None, alias="from", description="Whose text counts; with `text` only")
+    no_progress_rounds: Positive | None = Field(default=None, description="Rounds that brought nothing new")
+    tokens: Positive | None = Field(default=None, description="Tokens of the conversation")
+    time: PositiveTime | None = Field(default=None, description="Since it began")
+    function: NonEmpty | None = Field(default=None, description="A name that the embedding application registered")
+
+
+class ConversationSpec(_Part):
+    """Agents, and people, who talk until a condition holds."""
+
+    noun: ClassVar[str] = "a conversation"
+    pattern: Literal["round_robin", "party", "selector", "handoff", "debate", "hierarchical"] = Field(
+        default="round_robin", description="Who speaks when"
+    )
+    participants: list[NonEmpty] = Field(min_length=1, description="Agents, or human")
+    moderator: NonEmpty | None = Field(default=None, description="An agent that opens the floor and closes")
+    speakers_per_round: Positive | None = Field(default=None, description="In a party")
+    independent_first_round: bool = Field(default=False, description="Nobody reads a colleague before having spoken")
+    terminate: TerminateSpec = Field(description="When it ends")
+    budget: BudgetSpec | None = Field(default=None, description="Caps of the conversation")
+
+
+class ApprovalSpec(_Part):
+    """A question to a person."""
+
+    noun: ClassVar[str] = "an approval"
+    prompt: Expression
+    show: list[NonEmpty] = Field(default_factory=list, description="Tasks whose outputs the person reads")
+    choices: list[Literal["approve", "revise", "reject"]] = Field(
+        ["approve", "reject"], min_length=1, description="What may be answered"
+    )
+    timeout: PositiveTime | None = Field(default=None, description="How long to wait for an answer")
+    on_timeout: Literal["pause", "approve", "reject"] = Field(default="pause", description="What happens then")
+
+
+class ReviseSpec(_Part):
+    """What runs again when a person asks for changes."""
+
+    noun: ClassVar[str] = "an on_revise"
+    rerun: list[NonEmpty] = Field(min_length=1, description="Ancestors that run again with the comment")
+    max_attempts: int | None = Field(default=None, ge=1, le=100, description="How often; required")
+
+
+class RepeatSpec(_Part):
+    """Work that is done again until a condition holds."""
+
+    noun: ClassVar[str] = "a repeat"
+    until: Expression = Field(description="Done when this holds")
+    max_attempts: int | None = Field(default=None, ge=1, le=1000, description="How often at most; required")
+
+
+class StepSpec(_Part):
+    """One piece of a task's work; later steps see it as `steps.<id>.output`."""
+
+    noun: ClassVar[str] = "a step"
+    id: NonEmpty = Field(description="Its name in expressions")
+    agent: NonEmpty | None = Field(default=None, description="Who does it")
+    conversation: NonEmpty | None = Field(default=None, description="Or the conversation that does it")
+    description: Expression | None = Field(default=None, description="What to do")
+    expected_output: Expression | None = Field(default=None, description="What the result looks like")
+    output_schema: dict[str, Any] | None = Field(default=None, description="What the output must be: a JSON Schema")
+    tools: list[ToolRef] | None = Field(default=None, description="Instead of the agent's own")
+    timeout: PositiveTime | None = Field(default=None, description="Of this step")
+    if_: Expression | None = Field(default=None, alias="if", description="Skipped where this does not hold")
+
+
+class TaskSpec(_Part):
+    """Work with one result. It has exactly one of agent, conversation, approval and steps."""
+
+    noun: ClassVar[str] = "a task"
+    agent: NonEmpty | None = Field(default=None, description="Who does it")
+    conversation: NonEmpty | None = Field(default=None, description="Or the conversation that does it")
+    approval: ApprovalSpec | None = Field(default=None, description="Or the question that a person answers")
+    steps: list[StepSpec] | None = Field(default=None, min_length=1, description="Or the pieces that are done in turn")
+    description: Expression | None = Field(default=None, description="What to do")
+    expected_output: Expression | None = Field(default=None, description="What the result looks like")
+    output_schema: dict[str, Any] | None = Field(default=None, description="What the output must be: a JSON Schema")
+    output_file: Expression | None = Field(
+        default=None, description="Where the result is written, inside the run's folder"
+    )
+    needs: list[NonEmpty] | None = Field(default=None, description="Tasks that must end first")
+    context: list[NonEmpty] | None = Field(default=None, description="Ancestors whose outputs are read; default: needs")
+    if_: Expression | None = Field(default=None, alias="if", description="Skipped where this does not hold")
+    for_each: Expression | None = Field(default=None, description="An expression that gives a list")
+    as_: NonEmpty | None = Field(default=None, alias="as", description="The name of one element; default: item")
+    key: Expression | None = Field(default=None, description="What identifies an element, on resume and in the cache")
+    max_parallel: Positive | None = Field(default=None, description="Elements at work at once")
+    fail_fast: bool | None = Field(default=None, description="Whether the first failed element stops the others")
+    repeat: RepeatSpec | None = Field(default=None, description="Done again until a condition holds")
+    retry: RetrySpec | None = Field(default=None, description="When failed work is tried again")
+    timeout: PositiveTime | None = Field(default=None, description="Of one attempt")
+    budget: BudgetSpec | None = Field(default=None, description="Caps of this task")
+    continue_on_error: bool = Field(default=False, description="Whether tasks that need this one go on where it fails")
+    tools: list[ToolRef] | None = Field(default=None, description="Instead of the agent's own")
+    cache: bool | None = Field(default=None, description="Only false: results are kept by the run, not across runs")
+    on_revise: ReviseSpec | None = Field(default=None, description="What the choice revise does")
+
+
+class SquadSpec(_Part):
+    """A squad and what it does."""
+
+    noun: ClassVar[str] = "a squad"
+    version: int = Field(default=1, description="Of the format: 1")
+    name: NonEmpty = Field(description="What the squad is called")
+    description: str = Field(default="", description="What it is for")
+    offline: Literal["never", "auto", "always"] = Field(
+        default="never", description="Whether the offline stub may answer"
+    )
+    inputs: dict[str, InputSpec] = Field(default_factory=dict, description="What a run is given")
+    defaults: Defaults = Field(default=Defaults(), description="What tasks take where they say nothing")
+    budget: BudgetSpec | None = Field(default=None, description="Caps of the whole run")
+    max_parallel: Positive | None = Field(default=None, description="Units at work at once, over the whole run")
+    fail_fast: bool = Field(default=False, description="Whether the first failed task stops what has not started yet")
+    agents: dict[str, AgentSpec] = Field(default_factory=dict, description="Who works")
+    conversations: dict[str, ConversationSpec] = Field(default_factory=dict, description="Who talks")
+    tasks: dict[str, TaskSpec] = Field(description="What is done")
+    outputs: dict[str, Expression] = Field(default_factory=dict, description="What the run results in")
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema of a squad file, for editors."""
+    schema = SquadSpec.model_json_schema(by_alias=True)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "Squad"}
+
+
+def load_spec(path: str | FilePath) -> tuple[SquadSpec, Node, list[Problem]]:
+    """Return a squad file's fields, its tree, and what is wrong with it so far: hand all three to `resolve`.
+
+    Raises `SpecError` where the file cannot be read as YAML at all. Wrong fields hold harmless values.
+    """
+    return parse_spec(read_text(path), str(path))
+
+
+def parse_spec(text: str, file: str) -> tuple[SquadSpec, Node, list[Problem]]:
+    """Return what `load_spec` returns, of a text."""
+    problems: list[Problem] = []
+    root = read_tree(text, file, problems)
+    if not isinstance(root.value, Mapping):
+        raise SpecError(
+            [root.problem((), "wrong-type", "a squad is a mapping: `name: ...`, `agents: ...`, `tasks: ...`")]
+        )
+    data, is_whole = root.plain(), not problems
+    for mended in range(_MENDINGS):
+        try:
+            return SquadSpec.model_validate(data), root, in_order(problems)
+        except ValidationError as error:
+            wrong = [(mistakes.path_of(data, detail["loc"]), detail) for detail in error.errors(include_url=False)]
+        if not mended:  # later rounds find only what the mending did
+            found = mistakes.problems(root, SquadSpec, wrong)
+            problems += found if is_whole else [p for p in found if p.code != "missing-field"]
+        for path, detail in wrong:
+            mistakes.mend(data, path, detail["type"])
+    raise AssertionError(f"{file}: its mistakes cannot be mended")
+
+
+_MENDINGS = 60
+"""Each round mends at least one level of the tree, and the tree has fewer."""

@@ -1,0 +1,328 @@
+"""Each task of a squad, bound and checked: its work, its place in the order, its expressions, its bounds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from orchestrator.squad.agents import Roster, budget
+from orchestrator.squad.expressions import Expressions, Scope, schema_of
+from orchestrator.squad.graph import Ancestry
+from orchestrator.squad.plan import (
+    AgentWork,
+    Approval,
+    ConversationWork,
+    ForEach,
+    Repeat,
+    Retry,
+    Step,
+    Steps,
+    TaskPlan,
+    Work,
+)
+from orchestrator.squad.schemas import Report, Schemas, below, path_fault, same_file
+from orchestrator.squad.spec import ApprovalSpec, RetrySpec, SquadSpec, StepSpec, TaskSpec
+from providers.documents.problems import Path
+
+KINDS = ("agent", "conversation", "approval", "steps")
+_ORDER = frozenset({"needs", "context", "if_", "continue_on_error"})
+_RUN = frozenset({"retry", "timeout", "budget", "cache", "output_file"})
+_LOOP = frozenset({"for_each", "as_", "key", "max_parallel", "fail_fast", "repeat"})
+_WORDS = frozenset({"description", "expected_output", "output_schema"})
+_FITTING: Mapping[str, frozenset[str]] = {
+    "agent": _ORDER | _RUN | _LOOP | _WORDS | {"tools"},
+    "conversation": _ORDER | _RUN | _LOOP | _WORDS,
+    "steps": _ORDER | _RUN | _LOOP,
+    "approval": _ORDER | {"on_revise"},
+}
+_WITH_FOR_EACH = frozenset({"as_", "key", "max_parallel", "fail_fast"})
+_ELSEWHERE = {
+    ("steps", "tools"): "give them to a step",
+    ("steps", "description"): "describe each step",
+    ("steps", "expected_output"): "say it in a step",
+    ("steps", "output_schema"): "give it to a step",
+    ("approval", "timeout"): "put it inside approval",
+    ("approval", "description"): "an approval has a prompt",
+    ("conversation", "tools"): "tools belong to agents",
+}
+_WORDS_OF_THE_LANGUAGE = {
+    *("and", "or", "not", "in", "is", "if", "else", "elif", "for", "true", "false", "none", "True", "False", "None"),
+    *("inputs", "tasks", "steps", "output", "loop"),
+}
+
+
+@dataclass(slots=True)
+class Tasks:
+    """Makes the plan of each task."""
+
+    spec: SquadSpec
+    report: Report
+    roster: Roster
+    texts: Expressions
+    ancestry: Ancestry
+    max_items: int
+    schemas: Schemas = field(default_factory=Schemas)
+    files: dict[str, str] = field(default_factory=dict)
+    """Files that tasks write, in one spelling -> the task."""
+    folders: dict[str, str] = field(default_factory=dict)
+    """Folders of those files -> the first task that writes there."""
+
+    def plan(self, name: str) -> TaskPlan:
+        spec, path = self.spec.tasks[name], ("tasks", name)
+        scope = Scope(name)
+        condition = None
+        if spec.if_ is not None:
+            condition = self.texts.value((*path, "if"), spec.if_, scope, "a condition")
+        inner = Scope(name, names=(spec.as_ or "item",)) if spec.for_each is not None else scope
+        self._fields(name, spec)
+        work = self._work(path, spec, inner)
+        is_gate = isinstance(work, Approval)
+        return TaskPlan(
+            name,
+            work,
+            tuple(dict.fromkeys(need for need in spec.needs or () if need in self.spec.tasks)),
+            self._context(name, spec),
+            condition,
+            self._for_each(path, spec, scope, inner),
+            self._repeat(path, spec, inner),
+            Retry() if is_gate else self._retry(spec.retry),
+            None if is_gate else spec.timeout or self.spec.defaults.timeout,
+            budget(spec.budget),
+            spec.continue_on_error,
+            None if spec.output_file is None else self._output_file(name, spec, inner),
+            self.report.node.mark_of(path, key=True)[:2],
+        )
+
+    def _retry(self, spec: RetrySpec | None) -> Retry:
+        spec = spec or self.spec.defaults.retry
+        return Retry() if spec is None else Retry(spec.max_attempts, frozenset(spec.on))
+
+    def _fields(self, name: str, spec: TaskSpec) -> None:
+        """Check that the fields that are there go together."""
+        path = ("tasks", name)
+        if not name.isidentifier() or name in _WORDS_OF_THE_LANGUAGE:
+            hint = f"write {name.replace('-', '_')}" if name.replace("-", "_").isidentifier() and "-" in name else ""
+            self.report.error(path, "invalid-name", f"'{name}' cannot be used in expressions", hint, key=True)
+        kinds = [kind for kind in KINDS if getattr(spec, kind) is not None]
+        self._one_kind(path, kinds, "a task", KINDS)
+        given = {name for name in spec.model_fields_set if getattr(spec, name) is not None} - {*KINDS}
+        for kind in kinds if len(kinds) == 1 else ():
+            for extra in sorted(given - _FITTING[kind]):
+                self._misplaced((*path, extra.rstrip("_")), f"a task with '{kind}'", _ELSEWHERE.get((kind, extra), ""))
+        for extra in sorted(given & _WITH_FOR_EACH) if spec.for_each is None else ():
+            self._misplaced((*path, extra.rstrip("_")), "a task without 'for_each'", "")
+        if spec.cache:
+            message = "results are not kept across runs yet"
+            self.report.error((*path, "cache"), "unsupported-field", message, "leave it out, or write false")
+
+    def _misplaced(self, path: Path, where: str, hint: str) -> None:
+        if path[:-1] not in self.report.gaps:
+            self.report.error(path, "misplaced-field", f"'{path[-1]}' has no meaning in {where}", hint, key=True)
+
+    def _one_kind(self, path: Path, found: list[str], noun: str, kinds: tuple[str, ...]) -> None:
+        if not found:
+            self.report.lacks(path, "one-of", f"{noun} has exactly one of {', '.join(kinds)}; this one has none")
+        elif len(found) > 1:
+            message = f"{noun} has exactly one of {', '.join(kinds)}; this one has {' and '.join(found)}"
+            self.report.error((*path, found[1]), "one-of", message, key=True)
+
+    def _work(self, path: Path, spec: TaskSpec, scope: Scope) -> Work:
+        if spec.approval is not None:
+            return self._approval(path, spec, spec.approval, scope)
+        if spec.steps is not None:
+            return Steps(tuple(self._steps((*path, "steps"), spec.steps, scope)))
+        return self._single(path, spec, scope)
+
+    def _single(self, path: Path, spec: TaskSpec | StepSpec, scope: Scope) -> AgentWork | ConversationWork:
+        """Return the work of one agent or one conversation."""
+        has_doer = spec.agent is not None or spec.conversation is not None
+        if has_doer and spec.description is None:
+            self.report.lacks(path, "missing-field", f"{spec.noun} needs 'description'")
+        description = self.texts.text((*path, "description"), spec.description or "", scope)
+        expected = None
+        if spec.expected_output is not None:
+            expected = self.texts.text((*path, "expected_output"), spec.expected_output, scope)
+        if spec.output_schema is not None:
+            for inner, message in self.schemas.faults(spec.output_schema):
+                self.report.error((*path, "output_schema", *inner), "bad-schema", message)
+        tools = None if spec.tools is None else self.roster.bind((*path, "tools"), spec.tools)
+        if spec.conversation is not None and spec.agent is None:
+            known = self.spec.conversations
+            if spec.conversation not in known and not self.report.is_unsure((), "conversations"):
+                self.report.unknown((*path, "conversation"), "conversation", spec.conversation, known)
+            return ConversationWork(spec.conversation, description, expected, spec.output_schema)
+        if spec.agent is not None:
+            self.roster.agent((*path, "agent"), spec.agent)
+            if tools:
+                self.roster.answerable((*path, "tools"), spec.agent, tools)
+        return AgentWork(spec.agent or "", description, expected, spec.output_schema, tools)
+
+    def _steps(self, path: Path, specs: list[StepSpec], scope: Scope) -> Iterable[Step]:
+        earlier: dict[str, StepSpec] = {}
+        names = [spec.id for spec in specs]
+        for index, spec in enumerate(specs):
+            here = (*path, index)
+            inner = Scope(scope.task, dict(earlier), names[index:], scope.names)
+            self._step_fields(here, spec, earlier)
+            condition = None
+            if spec.if_ is not None:
+                condition = self.texts.value((*here, "if"), spec.if_, inner, "a condition")
+            yield Step(spec.id, self._single(here, spec, inner), condition, spec.timeout)
+            earlier[spec.id] = spec
+
+    def _step_fields(self, path: Path, spec: StepSpec, earlier: Mapping[str, StepSpec]) -> None:
+        if spec.id in earlier:
+            self.report.error((*path, "id"), "duplicate-name", f"a step before this one is called '{spec.id}' too")
+        elif not spec.id.isidentifier() or spec.id in _WORDS_OF_THE_LANGUAGE:
+            self.report.error((*path, "id"), "invalid-name", f"'{spec.id}' cannot be used in expressions")
+        kinds = KINDS[:2]
+        self._one_kind(path, [kind for kind in kinds if getattr(spec, kind) is not None], "a step", kinds)
+        if spec.tools is not None and spec.agent is None and spec.conversation is not None:
+            self._misplaced((*path, "tools"), "a step with 'conversation'", "tools belong to agents")
+
+    def _approval(self, path: Path, task: TaskSpec, spec: ApprovalSpec, scope: Scope) -> Approval:
+        prompt = self.texts.text((*path, "approval", "prompt"), spec.prompt, scope)
+        name = str(path[-1])
+        self._ancestors(name, spec.show, (*path, "approval", "show"), "show")
+        revise = task.on_revise
+        if revise is not None:
+            self._ancestors(name, revise.rerun, (*path, "on_revise", "rerun"), "rerun")
+            if revise.max_attempts is None:
+                self._unbounded((*path, "on_revise"), "'on_revise' needs 'max_attempts'", "max_attempts: 3")
+        choices = tuple(spec.choices)
+        if "choices" not in spec.model_fields_set and revise is not None:
+            choices = ("approve", "revise", "reject")
+        self._choices(path, choices, task)
+        return Approval(
+            prompt,
+            tuple(spec.show),
+            choices,
+            spec.timeout,
+            spec.on_timeout,
+            tuple(revise.rerun) if revise else (),
+            (revise.max_attempts or 1) if revise else 0,
+        )
+
+    def _choices(self, path: Path, choices: tuple[str, ...], task: TaskSpec) -> None:
+        place = (*path, "approval", "choices")
+        if len(set(choices)) < len(choices):
+            self.report.error(place, "duplicate-name", "a choice stands twice")
+        elif "approve" not in choices:
+            self.report.error(place, "invalid-value", "without 'approve' nobody can let the run go on")
+        elif ("revise" in choices) != (task.on_revise is not None):
+            if task.on_revise is None:
+                self.report.lacks(
+                    path, "missing-field", "the choice 'revise' needs 'on_revise'", "on_revise: {rerun: [...]}"
+                )
+            else:
+                self.report.error(place, "invalid-value", "'on_revise' stands there, but 'revise' is no choice")
+
+    def _context(self, name: str, spec: TaskSpec) -> tuple[str, ...]:
+        if spec.context is None:
+            return tuple(dict.fromkeys(need for need in spec.needs or () if need in self.spec.tasks))
+        self._ancestors(name, spec.context, ("tasks", name, "context"), "context")
+        return tuple(dict.fromkeys(spec.context))
+
+    def _ancestors(self, name: str, listed: list[str], path: Path, word: str) -> None:
+        """Check that each listed task is sure to have ended before task `name` starts."""
+        for index, other in enumerate(listed):
+            if other not in self.spec.tasks:
+                self.report.unknown((*path, index), "task", other, self.spec.tasks)
+            elif self.ancestry.knows(name) and not self.ancestry.precedes(other, name):
+                message = f"'{word}' names '{other}', which '{name}' does not wait for"
+                self.report.error((*path, index), "not-an-ancestor", message, f"add '{other}' to needs")
+
+    def _unbounded(self, path: Path, message: str, hint: str) -> None:
+        self.report.lacks(path, "unbounded", message, hint)
+
+    def _repeat(self, path: Path, spec: TaskSpec, scope: Scope) -> Repeat | None:
+        if spec.repeat is None:
+            return None
+        here = (*path, "repeat")
+        if spec.repeat.max_attempts is None:
+            self._unbounded(here, "'repeat' could go on for ever without 'max_attempts'", "max_attempts: 3")
+        steps = {step.id: step for step in spec.steps or ()}
+        inner = Scope(scope.task, steps, (), (*scope.names, "output"))
+        until = self.texts.value((*here, "until"), spec.repeat.until, inner, "a condition")
+        return Repeat(until, spec.repeat.max_attempts or 1)
+
+    def _for_each(self, path: Path, spec: TaskSpec, scope: Scope, inner: Scope) -> ForEach | None:
+        if spec.for_each is None:
+            return None
+        item = inner.names[0]
+        if spec.as_ is not None and (not item.isidentifier() or item in _WORDS_OF_THE_LANGUAGE):
+            self.report.error((*path, "as"), "invalid-name", f"'{item}' cannot name an element in expressions")
+        items = self.texts.value((*path, "for_each"), spec.for_each, scope, "a list")
+        if spec.key is None:
+            hint = f"key: ${{{{ {item}.id }}}}"
+            self.report.lacks(
+                path, "missing-field", "'for_each' needs 'key', which identifies an element on resume", hint
+            )
+        key = self.texts.text((*path, "key"), spec.key or "", inner)
+        is_constant = spec.key is not None and bool(key.source) and all(name[0] != item for name in key.names)
+        if is_constant and not self.report.is_unsure(path, "as"):
+            hint = f"read '{item}' in it"
+            self.report.error((*path, "key"), "invalid-value", "the key is the same for each element", hint)
+        parallel = spec.max_parallel or self.spec.defaults.max_parallel
+        fail_fast = True if spec.fail_fast is None else spec.fail_fast
+        return ForEach(items, key, item, parallel, fail_fast, self._max_items(path, items.names))
+
+    def _max_items(self, path: Path, names: frozenset[tuple[str, ...]]) -> int:
+        """Return how many elements there may be: what the list's schema says, where one list is read as it is."""
+        if len(names) != 1:
+            return self.max_items
+        head, *rest = next(iter(names))
+        if head != "tasks" or rest[1:2] != ["output"] or rest[0] not in self.spec.tasks:
+            return self.max_items
+        schema: Any = below(schema_of(self.spec.tasks[rest[0]]), rest[2:])[0]
+        if not isinstance(schema, Mapping):
+            return self.max_items
+        if schema.get("type", "array") in ("string", "number", "integer", "boolean", "null"):
+            self.report.error((*path, "for_each"), "wrong-type", f"'for_each' takes a list, not a {schema['type']}")
+        stated = schema.get("maxItems")
+        return stated if isinstance(stated, int) and stated >= 1 else self.max_items
+
+    def _output_file(self, name: str, spec: TaskSpec, scope: Scope) -> Any:
+        path, source = ("tasks", name, "output_file"), spec.output_file or ""
+        text = self.texts.text(path, source, scope)
+        if fault := path_fault(source):
+            self.report.error(path, "unsafe-path", fault)
+        elif "${{" not in source:
+            self._claim(name, path, source)
+        if spec.for_each is not None and all(used[0] not in scope.names for used in text.names):
+            hint = f"read '{scope.names[0]}' in the path"
+            self.report.error(path, "duplicate-output-file", "each element would write the same file", hint)
+        return text
+
+    def _claim(self, name: str, path: Path, source: str) -> None:
+        """Report a file that another task writes, or needs as a folder."""
+        file = same_file(source)
+        parts = file.split("/")
+        folders = ["/".join(parts[:end]) for end in range(1, len(parts))]
+        message = ""
+        if file in self.files:
+            message = f"'{self.files[file]}' writes this file too"
+        elif file in self.folders:
+            message = f"'{source}' is a folder for '{self.folders[file]}', and a file here"
+        elif taken := next((folder for folder in folders if folder in self.files), None):
+            message = f"'{taken}' is a file of '{self.files[taken]}', and a folder here"
+        if message:
+            self.report.error(path, "duplicate-output-file", message)
+        self.files.setdefault(file, name)
+        for folder in folders:
+            self.folders.setdefault(folder, name)
+
+    def needs(self, name: str) -> list[str]:
+        """Return what the task waits for, and report names that no task has."""
+        needs = self.spec.tasks[name].needs or []
+        for index, need in enumerate(needs):
+            if need not in self.spec.tasks:
+                self.report.unknown(("tasks", name, "needs", index), "task", need, self.spec.tasks)
+        return [need for need in needs if need in self.spec.tasks]
+
+    def is_torn(self, name: str) -> bool:
+        """Whether some of the task's needs cannot be told, because of a mistake in them."""
+        path, gaps = ("tasks", name), self.report.gaps
+        unknown = any(need not in self.spec.tasks for need in self.spec.tasks[name].needs or ())
+        return unknown or self.report.is_broken(path) or path in gaps or (*path, "needs") in gaps

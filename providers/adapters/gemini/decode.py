@@ -1,0 +1,293 @@
+"""What generateContent answers, whole or as a stream, made into one `Response`.
+
+A stream's events are whole replies, each with the next parts: so one `Answer` takes the only reply of a call, or all of
+a stream's, one after the other. Sources: recorded traffic and google-genai 3.4.0 (SDK), 2026-11.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from providers.adapters import HttpReply
+from providers.adapters.error_report import excerpt
+from providers.adapters.gemini.errors import error_in
+from providers.adapters.json_objects import ObjectParser
+from providers.adapters.shapes import count, mapping, object_in, sequence, string
+from providers.adapters.sse import EventParser
+from providers.catalog.model import Candidate
+from providers.documents.unicode import CleanStream, clean, clean_json, cut
+from providers.errors import BadReply, Declined, ProviderError, StreamBroken, Unsupported
+from providers.messages import (
+    Delta,
+    FinishReason,
+    Message,
+    Part,
+    Reasoning,
+    ReasoningDelta,
+    Request,
+    Response,
+    Text,
+    TextDelta,
+    ToolCall,
+    ToolCallDelta,
+    Usage,
+)
+
+MADE_UP = "local_"
+"""How the ids begin that we give to calls which came without: they say nothing to the endpoint."""
+
+FILTERED = {
+    "SAFETY",
+    "RECITATION",
+    "LANGUAGE",
+    "BLOCKLIST",
+    "PROHIBITED_CONTENT",
+    "SPII",
+    "MODEL_ARMOR",
+    "IMAGE_SAFETY",
+    "IMAGE_PROHIBITED_CONTENT",
+    "IMAGE_RECITATION",
+}
+FINISHES = {"STOP": FinishReason.STOP, "MAX_TOKENS": FinishReason.LENGTH}
+# UTF-8's byte order mark and white space, which may stand before a body.
+_LEADING = b"\xef\xbb\xbf \t\r\n"
+
+
+def read_reply(reply: HttpReply, request: Request, candidate: Candidate, now: float) -> Response:
+    """Return the answer in a 2xx reply, or raise the `ProviderError` that it amounts to."""
+    answer = Answer(request, candidate, now)
+    for chunk in _chunks(reply.body):
+        answer.take(chunk, [])
+    return answer.response()
+
+
+def _chunks(body: bytes) -> list[dict[str, Any]]:
+    """Return the replies in a body: one, or an array of them as a stream has it without `alt=sse`."""
+    if body.lstrip(_LEADING)[:1] != b"[":
+        return [object_in(body.lstrip(_LEADING))]
+    parser = ObjectParser()
+    chunks = [object_in(each) for each in parser.feed(body)]
+    if parser.inside or not chunks:
+        raise BadReply(f"the reply is no array of objects: {excerpt(body)}")
+    return chunks
+
+
+class Answer:
+    """What was said so far."""
+
+    def __init__(self, request: Request, candidate: Candidate, now: float) -> None:
+        self._candidate = candidate
+        self._now = now
+        self._turn = len(request.messages)
+        self._finish = self._why = self._blocked = self._reply_id = ""
+        self._usage: Any = None
+        self._parts: list[Part] = []
+        self._ids: set[str] = set()
+        self._kind: type[Text | Reasoning] | None = None  # of the text that may go on
+        self._pieces: list[str] = []
+        self._clean = CleanStream()
+
+    @property
+    def ended(self) -> bool:
+        return bool(self._finish or self._blocked)
+
+    def take(self, chunk: Mapping[str, Any], deltas: list[Delta]) -> None:
+        """Add what `chunk` says, and what is new in it to `deltas`. Raise an error that it holds."""
+        found = error_in(chunk, self._now)
+        if found is not None:
+            raise found
+        if "responseId" in chunk:
+            self._reply_id = string(chunk["responseId"], "responseId")
+        if (usage := chunk.get("usageMetadata")) is not None:  # running totals: the last one counts
+            self._usage = usage
+        if feedback := chunk.get("promptFeedback"):
+            reason = string(mapping(feedback, "promptFeedback").get("blockReason"), "blockReason")
+            self._blocked = reason or self._blocked
+        candidates = sequence(chunk.get("candidates"), "candidates")
+        if candidates:  # more than one come only where more are asked for
+            self._take(mapping(candidates[0], "first candidate"), deltas)
+
+    def _take(self, candidate: Mapping[str, Any], deltas: list[Delta]) -> None:
+        content = mapping(candidate.get("content") or {}, "content")
+        for part in sequence(content.get("parts"), "parts"):
+            self._part(mapping(part, "part"), deltas)
+        if "finishReason" in candidate and (reason := string(candidate["finishReason"], "finishReason")):
+            self._finish = "" if reason == "FINISH_REASON_UNSPECIFIED" else reason
+            self._why = string(candidate.get("finishMessage"), "finishMessage")
+
+    def _part(self, part: Mapping[str, Any], deltas: list[Delta]) -> None:
+        """Take a text, a thought or a call. What the vendor's own tools did (code, its output) is not the answer."""
+        signature = None
+        if "thoughtSignature" in part:
+            signature = clean(string(part["thoughtSignature"], "thoughtSignature")) or None
+        call = part.get("functionCall")
+        if call is not None:
+            self._call(mapping(call, "functionCall"), signature, deltas)
+        elif "text" in part:
+            self._say(Reasoning if part.get("thought") is True else Text, string(part["text"], "text"), deltas)
+            if signature is not None:
+                self._close(signature)
+
+    def _say(self, kind: type[Text | Reasoning], text: str, deltas: list[Delta]) -> None:
+        if kind is not self._kind:
+            self._close()
+            self._kind = kind
+        if text and (text := self._clean.feed(text)):
+            self._pieces.append(text)
+            deltas.append(TextDelta(text) if kind is Text else ReasoningDelta(text))
+
+    def _close(self, signature: str | None = None) -> None:
+        """End the text that was going on. A text's signature stands behind it as reasoning without words."""
+        kind, self._kind = self._kind, None
+        text = "".join(self._pieces) + self._clean.finish()
+        self._pieces = []
+        maker = self._candidate.provider.name
+        if kind is Text:
+            self._parts += [Text(text)] if text else []
+            self._parts += [Reasoning("", signature, maker)] if signature else []
+        elif text or signature:
+            self._parts.append(Reasoning(text, signature, maker))
+
+    def _call(self, call: Mapping[str, Any], signature: str | None, deltas: list[Delta]) -> None:
+        self._close()
+        name, arguments = clean(string(call.get("name"), "name")), _arguments(call.get("args"))
+        if not name:
+            raise BadReply("a function call has no name")
+        index = len(self._ids)
+        own = clean(string(call.get("id"), "id"))
+        call_id = own if own and own not in self._ids else self._made_up(index, name, arguments)
+        self._ids.add(call_id)
+        made_by = self._candidate.provider.name if own or signature else None
+        self._parts.append(ToolCall(call_id, name, arguments, signature, made_by))
+        deltas.append(ToolCallDelta(index, call_id, name, arguments))
+
+    def _made_up(self, index: int, name: str, arguments: str) -> str:
+        """Return an id: the same for the same reply, another for another turn, since other dialects need it unique."""
+        seed = json.dumps([self._reply_id, self._turn, index, name, arguments])
+        return MADE_UP + hashlib.sha256(seed.encode()).hexdigest()[:24]
+
+    def response(self) -> Response:
+        """Return the answer, or raise what it amounts to: declined, failed, empty."""
+        self._close()
+        message = Message("assistant", tuple(self._parts))
+        usage = None if self._usage is None else _usage(mapping(self._usage, "usageMetadata"))
+        try:
+            finish = self._sound_finish(empty=not message.tool_calls and not message.text.strip())
+        except ProviderError as error:
+            error.billed(usage, self._cost(usage))
+            raise
+        if finish is FinishReason.STOP and message.tool_calls:  # the dialect's word for both
+            finish = FinishReason.TOOL_CALLS
+        return Response(
+            message=message,
+            finish=finish,
+            usage=usage or Usage(),
+            provider=self._candidate.provider.name,
+            model=self._candidate.model.name,
+            cost=self._cost(usage),
+        )
+
+    def _sound_finish(self, *, empty: bool) -> FinishReason:
+        reason = self._blocked or self._finish
+        words = cut(clean(f"{reason}: {self._why}" if self._why else reason), 200)
+        if self._blocked or reason in FILTERED:
+            if not empty:
+                return FinishReason.CONTENT_FILTER
+            if reason == "LANGUAGE":
+                raise Unsupported("the model does not speak the language that this asks for")
+            what = "prompt was refused" if self._blocked else "answer was withheld"
+            raise Declined(f"the {what} ({words})", category=clean(reason)[:40].lower())
+        if reason == "MISSING_THOUGHT_SIGNATURE":
+            raise Unsupported(f"a tool call went back without its signature ({words})")
+        if reason and reason not in FINISHES:  # MALFORMED_FUNCTION_CALL, OTHER and what may come: nothing is whole
+            raise BadReply(f"the model broke off ({words})")
+        if empty:
+            raise BadReply(f"the answer is empty (finishReason {words or 'missing'})")
+        if not reason:
+            raise BadReply("the answer has no finishReason")
+        return FINISHES[reason]
+
+    def _cost(self, usage: Usage | None) -> int | None:
+        """Return the catalog's price. Without usage only a free model's is known."""
+        price = self._candidate.model.price
+        if price is None or usage is None:
+            return 0 if price is not None and price.input == price.output == 0 else None
+        return price.cost(usage)
+
+
+class ContentStream:
+    """A `StreamDecoder`. An error behind deltas of the same bytes is raised by the next call, so none is lost."""
+
+    def __init__(self, request: Request, candidate: Candidate, now: float) -> None:
+        self._answer = Answer(request, candidate, now)
+        self._parser: EventParser | ObjectParser | None = None
+        self._seen = False
+        self._error: ProviderError | None = None
+
+    def feed(self, data: bytes) -> list[Delta]:
+        deltas: list[Delta] = []
+        self._raise_pending()
+        try:
+            for each in self._bodies(data):
+                self._take(each, deltas)
+        except ProviderError as error:
+            self._error = error
+            if not deltas:
+                raise
+        return deltas
+
+    def finish(self) -> Response:
+        self._raise_pending()
+        if isinstance(self._parser, EventParser):
+            for _, data in self._parser.finish():
+                self._take(data, [])
+        if not self._seen:
+            stray = self._parser.stray if isinstance(self._parser, EventParser) else b""
+            if stray:
+                raise BadReply(f"the reply is no event stream: {excerpt(stray)}")
+            raise StreamBroken("the stream ended before its first event")
+        if not self._answer.ended:
+            raise StreamBroken("the stream ended without a finishReason")
+        return self._answer.response()
+
+    def _raise_pending(self) -> None:
+        if self._error is not None:
+            raise self._error
+
+    def _bodies(self, data: bytes) -> list[bytes]:
+        """Return the replies that `data` completes, of an event stream or of the array that comes without `alt=sse`."""
+        if self._parser is None:
+            data = data.lstrip(_LEADING)
+            if not data:
+                return []
+            self._parser = ObjectParser() if data[:1] in b"[{" else EventParser()
+        found = self._parser.feed(data)
+        return [each if isinstance(each, bytes) else each[1] for each in found]
+
+    def _take(self, body: bytes, deltas: list[Delta]) -> None:
+        if body == b"[DONE]":  # not Google's, but gateways add it
+            return
+        self._answer.take(object_in(body), deltas)
+        self._seen = True
+
+
+def _arguments(value: Any) -> str:
+    """Return the arguments as JSON text: the dialect's are an object, absent where a function takes none."""
+    try:
+        arguments = clean_json(mapping(value if value is not None else {}, "args"))
+        return json.dumps(arguments, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    except (ValueError, RecursionError) as error:
+        raise BadReply(f"a function call's args are not JSON ({type(error).__name__})") from None
+
+
+def _usage(raw: Mapping[str, Any]) -> Usage:
+    """Return the ledger. The prompt's tokens include the cached ones here; the candidates' exclude the thoughts."""
+    prompt, thoughts = count(raw.get("promptTokenCount")), count(raw.get("thoughtsTokenCount"))
+    read = min(count(raw.get("cachedContentTokenCount")), prompt)
+    tools, said = count(raw.get("toolUsePromptTokenCount")), raw.get("candidatesTokenCount")
+    if said is None:  # left out where it is 0, and sometimes where it isn't
+        said = max(0, count(raw.get("totalTokenCount")) - prompt - tools - thoughts)
+    return Usage(prompt - read + tools, read, 0, count(said), thoughts)

@@ -1,0 +1,1 @@
+"""OpenAI's Chat Completions, the dialect that most vendors speak."""

@@ -1,0 +1,161 @@
+"""OpenAI's Chat Completions, the dialect that most vendors speak. What differs between them stands in `Quirks`.
+
+Encoding: a message's bytes are made once and kept by the message, so a turn pays for joining its transcript, not for
+encoding it again. Sources of the vendors' oddities: docs/sources.md, checked 2026-11.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+from providers.adapters import HttpReply, HttpRequest, StreamDecoder
+from providers.adapters.encoding import Kept, key_of, schema_in_words, to_json
+from providers.adapters.openai.decode import read_reply
+from providers.adapters.openai.errors import error_of
+from providers.adapters.openai.stream import ChatStream
+from providers.adapters.openai.transcript import Said, fit_name, fragment, in_strict_turns, paired
+from providers.catalog.model import Candidate, Quirks
+from providers.documents.unicode import clean, clean_json
+from providers.errors import ProviderError, Unsupported
+from providers.messages import Ability, OutputSchema, Request, Response, ToolSpec
+
+# "'default' is not permitted", "'oneOf' is not permitted": OpenAI's strict mode, docs/sources.md#requests.
+NOT_STRICT = frozenset(
+    ("allOf", "default", "dependentRequired", "dependentSchemas", "else", "if", "not", "oneOf", "patternProperties")
+)
+NAMED = frozenset(("properties", "$defs", "definitions"))
+"""Keywords whose values are schemas by name."""
+
+
+class OpenAIChat:
+    """An `Adapter`. Stateless but for what it remembers of tools and schemas, which are taken to be frozen."""
+
+    def __init__(self) -> None:
+        self._kept = Kept()
+
+    def encode(self, request: Request, candidate: Candidate, *, stream: bool) -> HttpRequest:
+        """Return the HTTP request. Raise `Unsupported` for an image outside a user's message."""
+        head = self._head(request, candidate, stream=stream)
+        body = b"".join((head[:-1], b',"messages":[', self._messages(request, candidate), b"]}"))
+        url = candidate.provider.base_url.rstrip("/") + "/chat/completions"
+        return HttpRequest("POST", url, _headers(candidate, stream=stream), body)
+
+    def decode(self, reply: HttpReply, request: Request, candidate: Candidate, now: float) -> Response:  # noqa: ARG002
+        """Return the answer of a 2xx reply. Raise a `ProviderError` for anything that is not a sound answer."""
+        return read_reply(reply, candidate, now)
+
+    def classify(self, reply: HttpReply, candidate: Candidate, now: float) -> ProviderError:  # noqa: ARG002
+        """Return the error that a reply other than 2xx means. Never raises, whatever the body."""
+        return error_of(reply.status, reply.headers, reply.body, now)
+
+    def stream_decoder(self, request: Request, candidate: Candidate, now: float) -> StreamDecoder:  # noqa: ARG002
+        """Return a fresh decoder for one streamed reply."""
+        return ChatStream(candidate, now)
+
+    def _head(self, request: Request, candidate: Candidate, *, stream: bool) -> bytes:
+        """Return a JSON object of everything but the messages."""
+        quirks, model = candidate.provider.quirks, candidate.model
+        head: dict[str, Any] = {"model": model.name}
+        cap = request.max_output_tokens or quirks.default_max_tokens
+        if cap is not None:
+            head[quirks.max_tokens_field] = min(cap, model.max_output) if model.max_output else cap
+        if request.temperature is not None and quirks.sampling:
+            head["temperature"] = request.temperature
+        if request.stop:
+            head["stop"] = [clean(word) for word in request.stop]
+        if request.seed is not None:
+            head[quirks.seed_field] = request.seed
+        if request.effort is not None and quirks.effort_field and Ability.REASONING in model.abilities:
+            nested = quirks.effort_field == "reasoning"
+            head[quirks.effort_field] = {"effort": request.effort} if nested else request.effort
+        if stream:
+            head["stream"] = True
+            if quirks.stream_options:
+                head["stream_options"] = {"include_usage": True}
+        if request.tools and request.tool_choice != "auto":
+            head["tool_choice"] = _tool_choice(request)
+        if request.output_schema is not None and quirks.json_mode == "object":
+            head["response_format"] = {"type": "json_object"}
+        return _spliced(to_json(head), self._cached(request, quirks))
+
+    def _cached(self, request: Request, quirks: Quirks) -> Iterator[bytes]:
+        """Yield members whose bytes outlive a turn: the tools and the output schema."""
+        if request.tools:
+            yield b'"tools":[' + b",".join([self._kept.keep("tool", tool, _tool) for tool in request.tools]) + b"]"
+        if request.output_schema is not None and quirks.json_mode == "schema":
+            yield self._kept.keep("format", request.output_schema, _response_format)
+
+    def _messages(self, request: Request, candidate: Candidate) -> bytes:
+        quirks = candidate.provider.quirks
+        key = f"openai-chat {quirks.system_role} {quirks.tool_ids} {quirks.null_content}"
+        if quirks.reasoning_field or quirks.tool_call_extra:
+            key = f"{key} {candidate.provider.name} {quirks.reasoning_field} {quirks.tool_call_extra}"
+        make = partial(fragment, quirks=quirks, maker=candidate.provider.name)
+        said = paired([message.memo(key, make) for message in request.messages])
+        if request.output_schema is not None and quirks.json_mode != "schema":
+            leading = next((i for i, each in enumerate(said) if each.role != quirks.system_role), len(said))
+            words = partial(_schema_in_words, role=quirks.system_role)
+            body = self._kept.keep(quirks.system_role, request.output_schema, words)
+            said.insert(leading, Said(quirks.system_role, body))
+        if quirks.strict_turns:
+            said = in_strict_turns(said, prefill=Ability.PREFILL in request.needs.abilities)
+        return b",".join([each.body for each in said])
+
+
+def _headers(candidate: Candidate, *, stream: bool) -> dict[str, str]:
+    headers = {
+        "content-type": "application/json",
+        "accept": "text/event-stream" if stream else "application/json",
+        **candidate.provider.quirks.extra_headers,
+    }
+    if (key := key_of(candidate)) is not None:
+        headers["authorization"] = f"Bearer {key}"
+    return headers
+
+
+def _spliced(head: bytes, members: Iterator[bytes]) -> bytes:
+    return head[:-1] + b"".join([b"," + member for member in members]) + b"}"
+
+
+def _tool_choice(request: Request) -> Any:
+    if request.tool_choice in ("none", "required"):
+        return request.tool_choice
+    if all(tool.name != request.tool_choice for tool in request.tools):
+        raise Unsupported(f"tool_choice {request.tool_choice!r} names no tool of the request")
+    return {"type": "function", "function": {"name": clean(request.tool_choice)}}
+
+
+def _tool(spec: ToolSpec) -> bytes:
+    function = {"name": spec.name, "description": spec.description, "parameters": spec.parameters}
+    return to_json({"type": "function", "function": clean_json(function)})
+
+
+def _response_format(output: OutputSchema) -> bytes:
+    schema = clean_json(output.schema)
+    spec = {"name": fit_name(output.name), "schema": schema, "strict": _is_strict(schema)}
+    return b'"response_format":' + to_json({"type": "json_schema", "json_schema": spec})
+
+
+def _is_strict(schema: Any) -> bool:
+    """Say whether OpenAI's strict mode takes `schema`: every object closed, all of its properties required.
+
+    Where it does not, the schema is sent as a wish; the answer is validated anyway.
+    """
+    if isinstance(schema, list):
+        return all(_is_strict(item) for item in schema)
+    if not isinstance(schema, dict):
+        return True
+    if schema.keys() & NOT_STRICT or ("$ref" in schema and len(schema) > 1):
+        return False
+    if schema.get("type") == "object" or "properties" in schema:
+        names = schema.get("properties", {})
+        if schema.get("additionalProperties") is not False or set(schema.get("required", ())) != set(names):
+            return False
+    inner = [item.values() if key in NAMED and isinstance(item, dict) else [item] for key, item in schema.items()]
+    return all(_is_strict(item) for items in inner for item in items)
+
+
+def _schema_in_words(output: OutputSchema, role: str) -> bytes:
+    return to_json({"role": role, "content": schema_in_words(output)})

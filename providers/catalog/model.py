@@ -1,0 +1,396 @@
+"""Facts: who can be asked, where, in which dialect, for what price. Policy is in `policy.py`."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, NamedTuple
+from urllib.parse import quote, urlsplit
+
+from providers.errors import CatalogError
+from providers.messages import Ability, Usage
+
+ToolIds = Literal["opaque", "alnum9"]
+JsonMode = Literal["schema", "object", "prompt"]
+Metric = Literal["requests", "input", "output", "total", "uncached", "neurons", "usd"]
+WindowKind = Literal["rolling", "fixed", "day", "month"]
+Counting = Literal["default", "sent", "answered"]
+"""Which calls a limit counts: all that reached the provider, or those that it answered. By default requests are counted
+when sent, all else when answered."""
+Problem = tuple[tuple[str | int, ...], str]
+"""Where in a file (the path of keys) and what is wrong there."""
+
+_PLACEHOLDER = re.compile(r"\{([A-Z][A-Z0-9_]*)\}")
+_NUMBERED = re.compile(r"(.+)_([1-9][0-9]?)")
+_OF_ACCOUNT = re.compile(r"(.+)#([1-9][0-9]*)")
+
+
+@dataclass(frozen=True, slots=True)
+class Quirks:
+    """Where a vendor departs from its dialect. The defaults are OpenAI's own habits."""
+
+    max_tokens_field: str = "max_completion_tokens"
+    seed_field: str = "seed"
+    stream_options: bool = True
+    system_role: Literal["system", "developer"] = "system"
+    tool_ids: ToolIds = "opaque"
+    json_mode: JsonMode = "schema"
+    """`schema`: response_format json_schema; `object`: json_object, the schema in the prompt; `prompt`: words only."""
+    sampling: bool = True
+    """Whether temperature may be sent."""
+    default_max_tokens: int | None = None
+    """Sent where the request sets no cap: for vendors that reserve, or default to, something unreasonable."""
+    extra_headers: Mapping[str, str] = field(default_factory=dict)
+    tool_call_extra: Mapping[str, Any] = field(default_factory=dict)
+    """Merged into every tool call of the history: for vendors that demand more there than the dialect knows."""
+    null_content: bool = True
+    """Whether null may be the content beside tool calls without text. Where not, an empty string is."""
+    reasoning_field: str | None = None
+    """The assistant's field in which reasoning goes back to who made it. None: it is left out.
+
+    `reasoning_details` takes what came in that field, unchanged; any other takes the text, and stands in every message
+    of the assistant."""
+    effort_field: str | None = "reasoning_effort"
+    """Where the reasoning effort stands (Chat Completions only). `reasoning`: an object of that name holds it."""
+    strict_turns: bool = False
+    """Roles keep a strict order (see `openai_turns.in_strict_turns`): Mistral's, and that of most chat templates."""
+    parallel_calls: bool = True
+    """False: the model is asked for one tool call at a time (Messages only)."""
+    cache_from: int | None = None
+    """From so many tokens on (an estimate) the transcript is marked for the prompt cache (Messages only). None: never,
+    for what is written there costs a quarter more than input."""
+    stand_in_signature: str | None = None
+    """Sent where a turn's first tool call has no signature of this endpoint: for vendors that refuse one without."""
+    request_window: float | None = None
+    """Seconds over which the requests are counted that a rate limit header speaks of. None: not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """USD per million tokens, as vendors print it. A token then costs that many micro-USD."""
+
+    input: float
+    output: float
+    cache_read: float | None = None
+    cache_write: float | None = None
+    source: str = ""
+    as_of: str = ""
+
+    def cost(self, usage: Usage) -> int:
+        """Return micro-USD, rounded up: a cost is never understated."""
+        read = self.input if self.cache_read is None else self.cache_read
+        write = self.input if self.cache_write is None else self.cache_write
+        exact = (
+            usage.input * self.input
+            + usage.cache_read * read
+            + usage.cache_write * write
+            + (usage.output + usage.reasoning) * self.output
+        )
+        return int(-(-exact // 1))
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """A provider's allowance: `amount` of `metric` in `window` seconds; `quota.py` counts it.
+
+    It holds for the whole account, for the `model` of this wire name, or for a `pool` of models that share it. `plan`
+    names the plan it belongs to; empty: any. `paced`: spread evenly, so a second call must wait out the window (a
+    spacing, `burst` calls at once), not a sum within it.
+    """
+
+    metric: Metric
+    amount: float
+    window: float
+    model: str | None = None
+    plan: str = ""
+    paced: bool = False
+    source: str = ""
+    as_of: str = ""
+    kind: WindowKind = "rolling"
+    """`fixed`: counted in spans from the epoch; `day` and `month`: of the calendar in `timezone`."""
+    timezone: str = "UTC"
+    burst: int = 1
+    pool: tuple[str, ...] = ()
+    counts: Counting = "default"
+    reserves: Literal["whole", "input"] = "whole"
+    """`input`: what the answer may come to is not reserved, only booked once it is known."""
+    published: bool = False
+    """The vendor's figure from the packaged catalog: it is kept only on the plan that it names."""
+
+    def covers(self, model: str) -> bool:
+        """Whether it holds for calls of the model with this wire name."""
+        return self.model in (None, model) and (not self.pool or model in self.pool)
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """What a provider serves under `name` (the name on the wire)."""
+
+    name: str
+    context: int
+    max_output: int
+    abilities: frozenset[Ability] = frozenset()
+    price: Price | None = None
+    """None: unknown, never free."""
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """A vendor's endpoint. `key_env` names the variable that holds the key; None: no key is needed.
+
+    `more_key_envs` name those of its further accounts; where there are none, `GROQ_API_KEY_2`, `_3` and so on are
+    found by themselves. Of a candidate `key_env` is the variable that its own key came from. `base_url` may hold
+    `{VARIABLE}`, filled from the environment when candidates are opened.
+    """
+
+    name: str
+    dialect: str
+    base_url: str
+    key_env: str | None
+    models: Mapping[str, Model]
+    quirks: Quirks = Quirks()
+    hosted: bool = True
+    source: str = ""
+    as_of: str = ""
+    limits: tuple[Limit, ...] = ()
+    opt_in: bool = False
+    """Never a candidate for being there alone: it waits for its base URL, or for `Catalog.enable`."""
+    any_model: bool = False
+    """Serves models that the catalog can't know; a name that a policy brings gets the facts of the first row."""
+    plan: str = ""
+    """The plan that the account is on (`free`), where a routing file says so: its published limits are then kept."""
+    more_key_envs: tuple[str, ...] = ()
+
+    def kept_limits(self, model: str) -> tuple[Limit, ...]:
+        """Return the limits that no call of `model` may pass: those a routing file states, and those of the plan."""
+        return tuple(
+            limit
+            for limit in self.limits
+            if limit.covers(model) and (not limit.published or (self.plan and limit.plan in ("", self.plan)))
+        )
+
+    def full_name(self, model: str) -> str:
+        """Return `provider/model`. A wire name that begins so already (`openrouter/auto`) is not prefixed twice."""
+        return model if model.startswith(f"{self.name}/") else f"{self.name}/{model}"
+
+    @property
+    def env_prefix(self) -> str:
+        """`GROQ` for groq: `GROQ_BASE_URL` and `GROQ_API_KEY` are read for every provider."""
+        return re.sub(r"[^A-Z0-9]", "_", self.name.upper())
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A model of a provider through one key. `key` never shows in a repr; `account` is the key's number, from 1."""
+
+    provider: Provider
+    model: Model
+    key: str | None = field(default=None, repr=False)
+    account: int = 1
+
+    @property
+    def name(self) -> str:
+        """The name that events use: `provider/model`, and for an account after the first `provider/model#2`."""
+        return numbered(self.provider.full_name(self.model.name), self.account)
+
+    @property
+    def fingerprint(self) -> str:
+        """A name for the key from which it cannot be found: counts and standings go by it, on every machine."""
+        return hashlib.sha256(f"account\0{self.key or ''}".encode("utf-8", "surrogatepass")).hexdigest()[:12]
+
+
+def numbered(name: str, account: int) -> str:
+    """Return the name of a model as this account of its provider serves it. The first account has no number."""
+    return name if account == 1 else f"{name}#{account}"
+
+
+def of_all_accounts(name: str) -> str:
+    """Return `provider/model` of a name that may be one account's. No model's own name ends in `#` and a number."""
+    found = _OF_ACCOUNT.fullmatch(name)
+    return found[1] if found else name
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """All rows by name. Immutable: `overlay` and `enable` return another catalog."""
+
+    providers: Mapping[str, Provider]
+
+    def find(self, name: str) -> tuple[Provider, Model] | None:
+        """Return the row of `provider/model`, or None."""
+        provider = self.providers.get(name.partition("/")[0])
+        if provider is None:
+            return None
+        model = provider.models.get(name.partition("/")[2]) or provider.models.get(name)
+        return (provider, model) if model else None
+
+    def names(self) -> Iterator[str]:
+        """Yield `provider/model` of every row, in catalog order."""
+        for provider in self.providers.values():
+            yield from map(provider.full_name, provider.models)
+
+    def overlay(self, rows: Mapping[str, Any]) -> Catalog:
+        """Return this catalog with `rows` (a file's `providers:`) laid over it.
+
+        What a row leaves out stays; models merge by name, limits by what they limit. A row with a `base_url` is
+        switched on. Raise `CatalogError` with every problem; paths begin at `providers`.
+        """
+        catalog, problems = self.overlay_partly(rows)
+        if problems:
+            raise CatalogError(problems)
+        return catalog
+
+    def overlay_partly(self, rows: Mapping[str, Any]) -> tuple[Catalog, Sequence[Problem]]:
+        """Return the catalog with the sound ones of `rows` laid over it, and what is wrong with the others."""
+        from providers.catalog.file import lay_over
+
+        providers, problems = lay_over(self.providers, rows)
+        return Catalog(providers), problems
+
+    def enable(self, *names: str) -> Catalog:
+        """Return a catalog in which these opt-in providers (`stub`) count as configured. Raise `KeyError`."""
+        changed = {name: replace(self.providers[name], opt_in=False) for name in names}
+        return Catalog({**self.providers, **changed})
+
+    def serving(self, provider: str, model: str) -> Catalog:
+        """Return a catalog in which `provider` serves `model` too, with the facts of its first row."""
+        row = self.providers[provider]
+        models = {**row.models, model: replace(next(iter(row.models.values())), name=model)}
+        return Catalog({**self.providers, provider: replace(row, models=models)})
+
+    def candidates(self, environ: Mapping[str, str]) -> tuple[Candidate, ...]:
+        """Return every model of every account that has a key, in catalog order, a model's accounts side by side.
+
+        Raise `CatalogError` naming each variable that holds what can't be a key, an id or a URL; never its value.
+        """
+        opened = self._open(environ)
+        return tuple(
+            Candidate(account.provider, model, account.key, account.number)
+            for accounts in opened.values()
+            if not isinstance(accounts, str)
+            for model in accounts[0].provider.models.values()
+            for account in accounts
+        )
+
+    def unconfigured(self, environ: Mapping[str, str]) -> Mapping[str, str]:
+        """Return, for each provider without candidates, what it lacks. Raises as `candidates` does."""
+        return {name: found for name, found in self._open(environ).items() if isinstance(found, str)}
+
+    def _open(self, environ: Mapping[str, str]) -> dict[str, list[_Account] | str]:
+        problems: list[Problem] = []
+        opened: dict[str, list[_Account] | str] = {}
+        further: dict[str, list[int]] = {}
+        for variable in environ:
+            if found := _NUMBERED.fullmatch(variable):
+                further.setdefault(found[1], []).append(int(found[2]))
+        for name, provider in self.providers.items():
+            try:
+                opened[name] = _accounts(provider, environ, further)
+            except CatalogError as error:
+                problems += error.problems
+        if problems:
+            raise CatalogError(problems)
+        return opened
+
+
+def load_catalog() -> Catalog:
+    """Return the packaged catalog. Raise `CatalogError` where the file can't be."""
+    from providers.catalog.file import packaged
+
+    rows = Catalog({}).overlay(packaged("catalog/catalog.yaml")["providers"]).providers
+    return Catalog({name: replace(row, limits=tuple(map(_published, row.limits))) for name, row in rows.items()})
+
+
+def _published(limit: Limit) -> Limit:
+    return replace(limit, published=True)
+
+
+def url_problem(url: str) -> str | None:
+    """Return why `url` can't be a base URL, or None. A placeholder that could hold a secret is refused."""
+    if not url.isascii() or not url.isprintable() or " " in url:
+        return "is no URL: it holds spaces, control characters or other letters than ASCII"
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "is no URL"
+    if parts.scheme not in ("http", "https") or not parts.netloc:
+        return "is no URL: it must begin with http:// or https:// and a host"
+    if parts.username is not None or parts.query or parts.fragment:
+        return "holds a user name, a query or a fragment: keys go into the environment, never into a URL"
+    secret = next((name for name in _PLACEHOLDER.findall(url) if re.search("KEY|TOKEN|SECRET|PASS", name)), None)
+    return f"would show the secret {secret}: URLs are printed" if secret else None
+
+
+class _Account(NamedTuple):
+    """One key of a provider, whose row has the final URL and the variable that the key came from."""
+
+    number: int
+    provider: Provider
+    key: str | None
+
+
+def _accounts(
+    provider: Provider, environ: Mapping[str, str], further: Mapping[str, Sequence[int]]
+) -> list[_Account] | str:
+    """Return the provider's accounts, or what is missing. A key that stands in two variables is one account.
+
+    `further` are the numbers that follow a variable's name in the environment.
+    """
+    url_variable = f"{provider.env_prefix}_BASE_URL"
+    url = _read(environ, url_variable)
+    if url and (problem := url_problem(url)):
+        raise CatalogError([(("environment", url_variable), problem)])
+    if provider.opt_in and not url:
+        return f"not switched on: set {url_variable}" if provider.base_url else "only offline, or where a policy asks"
+    found: dict[str, _Account] = {}
+    for number, variables in _key_variables(provider, further).items():
+        variable, key = next(((name, value) for name in variables if (value := _read(environ, name))), (None, ""))
+        if key in found or (provider.key_env and not key):
+            continue
+        address = _address(url or provider.base_url, number, environ)
+        if address is None:
+            missing = next(name for name in _PLACEHOLDER.findall(url or provider.base_url) if not _read(environ, name))
+            return f"no address: set {missing}"
+        row = replace(provider, base_url=address, key_env=variable if provider.key_env else None)
+        found[key] = _Account(number, row, key or None)
+    wanted = " or ".join(filter(None, (provider.key_env, *provider.more_key_envs)))
+    return list(found.values()) or f"no key: set {wanted}"
+
+
+def _key_variables(provider: Provider, further: Mapping[str, Sequence[int]]) -> dict[int, tuple[str, ...]]:
+    """Return the variables that may hold the key of each account, by its number; the first that has one counts.
+
+    Numbers are the variables' own, or places in a list: an account keeps its name when another one goes. What ends in
+    `_1` is the first account too.
+    """
+    first, own = provider.key_env, f"{provider.env_prefix}_API_KEY"
+    if first is None:
+        return {1: (own,)}
+    if provider.more_key_envs:
+        return {number: (name,) for number, name in enumerate((first, *provider.more_key_envs), 1)}
+    stems = tuple(dict.fromkeys((first, own)))
+    numbers = sorted({number for stem in stems for number in further.get(stem, ())} - {1})
+    numbers_of = {number: tuple(f"{stem}_{number}" for stem in stems) for number in numbers}
+    return {1: (*stems, *(f"{stem}_1" for stem in stems)), **numbers_of}
+
+
+def _address(url: str, account: int, environ: Mapping[str, str]) -> str | None:
+    """Return the URL with its placeholders filled, an account's own value first; None where one is not set."""
+    for variable in _PLACEHOLDER.findall(url):
+        value = (_read(environ, f"{variable}_{account}") if account > 1 else "") or _read(environ, variable)
+        if not value:
+            return None
+        url = url.replace(f"{{{variable}}}", quote(value, safe=""))
+    return url.rstrip("/")
+
+
+def _read(environ: Mapping[str, str], variable: str) -> str:
+    """Return the variable, stripped; empty where it is not set. Its value stands in no error: it may be a key."""
+    value = environ.get(variable, "").strip()
+    if not value.isascii() or not value.isprintable():
+        text = "holds control characters or other letters than ASCII: paste it again"
+        raise CatalogError([(("environment", variable), text)])
+    return value

@@ -1,0 +1,141 @@
+"""Budget alerts to a webhook: a small JSON document, posted in the background to an address of the operator's.
+
+The address may be a secret (many chat services' are). It comes from the environment alone, and stands in no log.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+import anyio
+
+from providers.adapters import HttpRequest
+from providers.errors import OWN_BUDGET, CatalogError, ProviderError
+from providers.events import AlertNotPosted, BudgetAlert, Emit, ignore
+from providers.limits.rules import dollars
+from providers.policy.model import Budget
+from providers.transport import Transport
+
+PATIENCE_S = 3.0
+"""For one try, from the connection to the reply."""
+PAUSE_S = 0.5
+CLOSE_S = 5.0
+"""How long what is not posted yet may hold up the end of a process."""
+
+
+@asynccontextmanager
+async def posting(
+    budget: Budget, environ: Mapping[str, str], transport: Transport | None, notify: Emit = ignore
+) -> AsyncIterator[Emit]:
+    """Yield who takes alerts and posts them while the block lasts. Nothing that fails there comes out here.
+
+    `notify` is told of an alert that was not posted. Raises `CatalogError` for an address that can be none.
+    """
+    url, variable = _address(budget, environ), budget.webhook_env or ""
+    if url is None or transport is None:
+        yield ignore if not variable else lambda alert: notify(AlertNotPosted(variable, alert.which, "it is not set"))
+        return
+    send, receive = anyio.create_memory_object_stream[tuple[BudgetAlert, float]](math.inf)
+    pending: list[BudgetAlert] = []
+    over = anyio.Event()
+
+    def take(alert: BudgetAlert) -> None:
+        pending.append(alert)
+        try:
+            send.send_nowait((alert, time.time()))
+        except anyio.ClosedResourceError:  # of a turn that outlives its manager
+            lost("the process ended before it could be")
+
+    def lost(reason: str) -> None:
+        notify(AlertNotPosted(variable, pending.pop(0).which, reason))
+
+    async def work() -> None:
+        with receive:
+            async for alert, at in receive:
+                failure = await _post_twice(url, document(alert, at), transport)
+                if failure is None:
+                    pending.pop(0)
+                else:
+                    lost(failure)
+        over.set()
+
+    try:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(work)
+            try:
+                yield take
+            finally:
+                send.close()
+                with anyio.move_on_after(CLOSE_S, shield=True):
+                    await over.wait()
+                tasks.cancel_scope.cancel()
+                while pending:
+                    lost("the process ended before it could be")
+    except BaseExceptionGroup as group:
+        if len(group.exceptions) > 1:
+            raise
+        raise group.exceptions[0] from None  # as it was raised in the block
+
+
+def _address(budget: Budget, environ: Mapping[str, str]) -> str | None:
+    if budget.webhook_env is None:
+        return None
+    url = environ.get(budget.webhook_env, "").strip()
+    if not url:
+        return None
+    if not url.isascii() or not url.isprintable() or " " in url or not _is_http(url):
+        raise CatalogError([(("environment", budget.webhook_env), "is no URL that begins with http:// or https://")])
+    return url
+
+
+def _is_http(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
+
+async def _post_twice(url: str, said: Mapping[str, Any], transport: Transport) -> str | None:
+    """Return why neither of two tries went well, None where one did."""
+    request = HttpRequest("POST", url, {"content-type": "application/json"}, json.dumps(said).encode())
+    if await _post(request, transport) is None:
+        return None
+    await anyio.sleep(PAUSE_S)
+    return await _post(request, transport)
+
+
+async def _post(request: HttpRequest, transport: Transport) -> str | None:
+    """Return why the request failed, in words that hold nothing of its address; None: it did not."""
+    try:
+        with anyio.fail_after(PATIENCE_S):
+            reply = await transport.send(
+                request, connect_s=PATIENCE_S, first_byte_s=PATIENCE_S, idle_s=PATIENCE_S, total_s=PATIENCE_S
+            )
+    except (ProviderError, TimeoutError) as error:
+        return type(error).__name__
+    return None if 200 <= reply.status < 300 else f"HTTP {reply.status}"
+
+
+def document(alert: BudgetAlert, at: float) -> dict[str, Any]:
+    """Return what is posted. `text` is for services that show a message; `at` is epoch seconds UTC."""
+    kind, _, name = alert.which.partition(" ")
+    of = OWN_BUDGET.capitalize() + (f" for {name}" if kind != "day" else "")
+    share = "is used up" if alert.share == 1 else f"has reached {alert.share * 100:g}%"
+    return {
+        "type": "budget.alert",
+        "schema_version": 1,
+        "text": f"{of} {share}: {dollars(alert.spent)} of {dollars(alert.cap)} spent",
+        "which": alert.which,
+        "share": alert.share,
+        "spent_usd": alert.spent / 1e6,
+        "cap_usd": alert.cap / 1e6,
+        "at": f"{datetime.fromtimestamp(at, UTC):%Y-%m-%dT%H:%M:%SZ}",
+    }

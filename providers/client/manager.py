@@ -1,0 +1,248 @@
+"""The provider manager: drives `routing.attempts` with the real world, for whole answers and for streams."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+from pathlib import Path
+from random import Random
+
+import anyio.lowlevel
+
+from providers.adapters import Adapter, LocalAdapter
+from providers.catalog.model import Candidate, Catalog, load_catalog
+from providers.client.accounting import Accept, Exchange, Purse, Turn, check
+from providers.client.adapter_table import Access
+from providers.client.alerts import posting
+from providers.client.hedge import race
+from providers.client.probes import checking
+from providers.client.reservations import Held, Metering
+from providers.client.stream import ResponseStream
+from providers.errors import ProviderError
+from providers.events import Emit, ignore
+from providers.limits.ledger import Ledger
+from providers.limits.ledger.fallback import sheltered
+from providers.limits.ledger.memory import MemoryLedger
+from providers.limits.ledger.opening import ledger_of
+from providers.messages import Request, Response
+from providers.policy.model import Policy, default_policy, with_environment
+from providers.routing.turn import Fleet, Outcome, Sleep, Try, attempts
+from providers.transport import Transport, open_transport
+
+
+class ProviderManager:
+    """Answers requests by whichever candidate the policy and the state of the world allow.
+
+    One per process; safe to use from many tasks. A cancelled call releases what it reserved and closes its socket.
+    """
+
+    def __init__(
+        self,
+        candidates: Iterable[Candidate],
+        policy: Policy,
+        *,
+        adapters: Mapping[str, Adapter | LocalAdapter],
+        transport: Transport | None = None,
+        unconfigured: Mapping[str, str] | None = None,
+        sole: str | None = None,
+        clock: Callable[[], float] = time.time,
+        rng: Random | None = None,
+        ledger: Ledger | None = None,
+    ) -> None:
+        self._dialects = frozenset(adapters)
+        usable, missing = self._usable(candidates, unconfigured)
+        self.fleet = Fleet(usable, policy, missing, sole=sole)
+        self._access = Access(adapters, transport)
+        self.clock = clock
+        self.metering = Metering(MemoryLedger() if ledger is None else sheltered(ledger), self.fleet, clock)
+        self.rng = Random() if rng is None else rng  # noqa: S311  # jitter, not a secret
+
+    def adopt(self, policy: Policy, catalog: Catalog, environ: Mapping[str, str]) -> None:
+        """Go on under another policy and catalog; turns that began before end as they began.
+
+        Raise `CatalogError`, with everything as it was. A manager that was opened without a transport gets none.
+        """
+        policy, catalog = with_environment(policy, catalog, environ)
+        usable, missing = self._usable(catalog.candidates(environ), catalog.unconfigured(environ))
+        self.fleet.adopt(policy, usable, missing)
+
+    def _usable(
+        self, candidates: Iterable[Candidate], unconfigured: Mapping[str, str] | None
+    ) -> tuple[list[Candidate], dict[str, str]]:
+        """Return those whose dialect is spoken here, and why others cannot be asked."""
+        known = list(candidates)
+        strange = [c for c in known if c.provider.dialect not in self._dialects]
+        missing = {c.name: f"dialect {c.provider.dialect} is not built in" for c in strange}
+        return [c for c in known if c.name not in missing], {**(unconfigured or {}), **missing}
+
+    @property
+    def configured(self) -> tuple[str, ...]:
+        """The names of the candidates that may be asked, in catalog order."""
+        return tuple(self.fleet.standings)
+
+    async def complete(
+        self, request: Request, *, emit: Emit = ignore, purse: Purse | None = None, accept: Accept | None = None
+    ) -> Response:
+        """Return a sound, whole answer with all of the turn's attempts.
+
+        Raises `RoutingError` (`NoRoute`, `AllAttemptsFailed`, the purse's `BudgetSpent`), or the `ProviderError`
+        that nobody could recover from.
+        """
+        turn = Turn(self.fleet, self.clock, request, emit, purse)
+        flow = attempts(self.fleet, request, turn.began, self.rng)
+        try:
+            effect = next(flow)
+            while True:
+                if isinstance(effect, Sleep):
+                    outcome = await turn.sleep(effect)
+                else:
+                    assert isinstance(effect, Try), "attempts that are out are listened to by `race` alone"
+                    if effect.hedge_after is not None:
+                        raced = await race(flow, effect, partial(self._try, turn, accept=accept), self.clock)
+                        if raced.effect is None:
+                            assert raced.response is not None, "a round ends in an effect or an answer"
+                            return turn.finished(raced.response)
+                        effect = raced.effect
+                        continue
+                    outcome = await self._try(turn, effect, accept)
+                effect = flow.send(outcome)
+        except StopIteration as done:
+            return turn.finished(done.value)
+        finally:
+            flow.close()
+
+    async def _try(self, turn: Turn, effect: Try, accept: Accept | None) -> Outcome:
+        if not self.metering.binds(effect.candidate):
+            return await self._exchange(turn, effect, accept, None)
+        held = await self.metering.hold(effect, turn.request, turn.emit)
+        if held is None:
+            return Outcome(self.clock(), refused=True)
+        try:
+            return await self._exchange(turn, effect, accept, held)
+        finally:
+            await held.close()
+
+    async def _exchange(self, turn: Turn, effect: Try, accept: Accept | None, held: Held | None) -> Outcome:
+        exchange = Exchange(turn, effect, held)
+        response, sound = None, False
+        try:
+            response = await self._ask(turn.request, effect, held, exchange)
+            check(response)
+            sound = True
+            if accept is not None:
+                accept(response)
+        except ProviderError as error:
+            exchange.close("failed", error, response)
+            return Outcome(self.clock(), error=error, sound=sound)
+        else:
+            exchange.close("ok", None, response)
+            return Outcome(self.clock(), response=response)
+        finally:
+            exchange.close("cancelled", None, response)
+
+    async def _ask(self, request: Request, effect: Try, held: Held | None, exchange: Exchange) -> Response:
+        candidate, limits = effect.candidate, effect.timeouts
+        local = self._access.local.get(candidate.provider.dialect)
+        if local is not None:
+            await anyio.lowlevel.checkpoint()
+            return local.respond(request, candidate)
+        adapter = self._access.remote[candidate.provider.dialect]
+        message = adapter.encode(request, candidate, stream=False)
+        exchange.body = message.body
+        reply = await self._access.send(message, limits)
+        if held is not None:
+            held.headers = reply.headers
+        if 200 <= reply.status < 300:
+            return adapter.decode(reply, request, candidate, self.clock())
+        raise adapter.classify(reply, candidate, self.clock())
+
+    def stream(self, request: Request, *, emit: Emit = ignore, purse: Purse | None = None) -> ResponseStream:
+        """Return the answer as it comes: `async with manager.stream(request) as deltas: async for delta in deltas`."""
+        turn = Turn(self.fleet, self.clock, request, emit, purse)
+        return ResponseStream(
+            turn, attempts(self.fleet, request, turn.began, self.rng, streamed=True), self._access, self.metering
+        )
+
+
+@asynccontextmanager
+async def open_manager(
+    policy: Policy | None = None,
+    catalog: Catalog | None = None,
+    environ: Mapping[str, str] | None = None,
+    *,
+    offline: bool = False,
+    transport: Transport | None = None,
+    adapters: Mapping[str, Adapter | LocalAdapter] | None = None,
+    ledger: Ledger | None = None,
+    state: Path | None = None,
+    notify: Emit = ignore,
+) -> AsyncIterator[ProviderManager]:
+    """Yield a manager of every candidate that `environ` (None: this process's) has a key for; close its sockets after.
+
+    `offline`: the stub answers everything, whatever tier or model is asked for, and no network is opened. What is not
+    given is the packaged catalog, the built-in policy, the dialects that are built in. Raises `CatalogError`.
+
+    `ledger` counts what limits allow; it is the caller's to close. Without one, counts are kept where the variable
+    `ORCHESTRATOR_LEDGER` or the policy says, else in the folder `state`, or without a folder in memory. No file is made
+    before a call that a limit binds. `notify` is told when a ledger is lost and when it is regained.
+    """
+    catalog = load_catalog() if catalog is None else catalog
+    policy = default_policy(catalog) if policy is None else policy
+    adapters = built_in() if adapters is None else adapters
+    sole, missing = None, dict[str, str]()
+    if offline:
+        sole, candidates, environ = _STUB, _stub(catalog), {}
+    else:
+        environ = os.environ if environ is None else environ
+        policy, catalog = with_environment(policy, catalog, environ)
+        candidates, missing = catalog.candidates(environ), dict(catalog.unconfigured(environ))
+    async with AsyncExitStack() as stack:
+        hosted = any(not isinstance(adapters.get(c.provider.dialect), LocalAdapter | None) for c in candidates)
+        if transport is None and (hosted or (policy.budget.webhook_env and not offline)):
+            transport = await stack.enter_async_context(open_transport())
+        if ledger is None:
+            ledger = ledger_of(None if offline else policy.ledger, environ, state, notify)
+            if ledger is not None:
+                stack.push_async_callback(ledger.aclose)
+        manager = ProviderManager(
+            candidates,
+            policy,
+            adapters=adapters,
+            transport=transport,
+            unconfigured=missing,
+            sole=sole,
+            ledger=ledger,
+        )
+        if not offline:
+            alarm = posting(policy.budget, environ, transport, notify)
+            manager.metering.alarm = await stack.enter_async_context(alarm)
+            await stack.enter_async_context(checking(manager.fleet, manager._access, manager.clock))
+        yield manager
+
+
+_STUB = "stub/stub"
+
+
+def built_in() -> dict[str, Adapter | LocalAdapter]:
+    """Return the adapters of the dialects that are built in."""
+    from providers.adapters.anthropic.encode import AnthropicMessages
+    from providers.adapters.gemini.encode import Gemini
+    from providers.adapters.openai.encode import OpenAIChat
+    from providers.stub.scripted import Stub
+
+    return {
+        "openai-chat": OpenAIChat(),
+        "anthropic-messages": AnthropicMessages(),
+        "gemini": Gemini(),
+        "scripted": Stub(),
+    }
+
+
+def _stub(catalog: Catalog) -> tuple[Candidate, ...]:
+    """Return the stub alone, from the packaged catalog where `catalog` has no such row."""
+    rows = catalog if "stub" in catalog.providers else load_catalog()
+    provider, model = rows.serving(*_STUB.split("/")).providers["stub"], "stub"
+    return (Candidate(provider, provider.models[model]),)

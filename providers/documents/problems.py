@@ -1,0 +1,268 @@
+"""Mistakes in a file: each with its place, a stable code and what to do about it, for people and for machines."""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+from urllib.parse import quote
+
+Path = tuple[str | int, ...]
+"""Where in the tree of a file: keys and indices from its root."""
+Severity = Literal["error", "warning"]
+
+SECRETS = frozenset({"api_key", "apikey", "api_keys", "key", "keys", "token", "api_token", "secret", "password"})
+"""What a key would be written under, were it allowed."""
+WITHHELD = SECRETS | {"api_key_env", "webhook_env"}
+"""Where a secret may stand by mistake: the text of such a line is shown in no message."""
+
+_TAB = "    "
+_WIDEST = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One mistake. `line` and `column` count from 1, columns and `length` in characters.
+
+    `source` is the text of that line, `path` the place in the tree; `str` gives the first line of what `to_text` shows.
+    """
+
+    file: str
+    line: int
+    column: int
+    length: int
+    code: str
+    message: str
+    severity: Severity = "error"
+    hint: str = ""
+    path: Path = ()
+    source: str = field(default="", repr=False, compare=False)
+
+    def __str__(self) -> str:
+        place = f"{_shown(self.file)}:{self.line}:{self.column}"
+        return f"{place}: {self.severity}[{self.code}]: {_shown(self.message)}"
+
+
+class ProblemsFound(Exception):
+    """Mistakes, all at once, each with its place. Nothing was spent."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        super().__init__("\n".join(str(problem) for problem in problems))
+        self.problems = tuple(problems)
+
+
+class SpecError(ProblemsFound):
+    """A file cannot be read, or says what no file of its kind may say."""
+
+
+def in_order(problems: Iterable[Problem]) -> list[Problem]:
+    """Return the problems in the order of their files' text, each once."""
+    return sorted(dict.fromkeys(problems), key=lambda p: (p.file, p.line, p.column))
+
+
+def nearest(word: str, choices: Iterable[str]) -> str:
+    """Return a hint that names the choice most like `word`, else the choices where they are few; else nothing."""
+    import difflib  # only a mistake needs it
+
+    known = sorted(choices)
+    by_folded = {name.casefold(): name for name in known}
+    close = difflib.get_close_matches(word.casefold(), by_folded, n=1, cutoff=0.6)
+    if close:
+        return f"did you mean '{by_folded[close[0]]}'?"
+    return f"known here: {', '.join(known)}" if 0 < len(known) <= 12 else ""
+
+
+def to_text(problems: Sequence[Problem]) -> str:
+    """Return the problems as a person reads them: place, message, the line of the file with a caret, the hint."""
+    return "\n".join(_explained(problem) for problem in problems)
+
+
+def _explained(problem: Problem) -> str:
+    hint = _shown(problem.hint)
+    if not problem.source:
+        return f"{problem}\n      | {hint}" if hint else str(problem)
+    before, marked, after = _around_caret(problem)
+    caret = " " * _width(before) + "^" * max(1, _width(marked))
+    return f"{problem}\n{problem.line:>5} | {before}{marked}{after}\n      | {caret} {hint}".rstrip()
+
+
+def _around_caret(problem: Problem) -> tuple[str, str, str]:
+    """Return what stands before, at and after the caret, cut to what a screen shows."""
+    start = problem.column - 1
+    end = start + max(problem.length, 1)
+    before, marked, after = (
+        _shown(s) for s in (problem.source[:start], problem.source[start:end], problem.source[end:])
+    )
+    if _width(before) + _width(marked) + _width(after) <= _WIDEST:
+        return before, marked, after.rstrip()
+    marked = marked if len(marked) <= _WIDEST // 2 else marked[: _WIDEST // 2] + "…"
+    before = before if len(before) <= _WIDEST // 3 else "…" + before[-_WIDEST // 3 :]
+    room = max(0, _WIDEST - len(before) - len(marked))
+    return before, marked, after.rstrip() if len(after) <= room else after[:room] + "…"
+
+
+def _shown(text: str) -> str:
+    """Return the text as it may stand on a terminal: tabs as spaces, nothing that moves the cursor or turns text."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(_TAB if c == "\t" else "\ufffd" if _is_unsafe(c) else c for c in text)
+
+
+def _is_unsafe(character: str) -> bool:
+    return (
+        unicodedata.category(character) in {"Cc", "Cs", "Zl", "Zp"}
+        or "\u202a" <= character <= "\u202e"
+        or ("\u2066" <= character <= "\u2069")
+    )
+
+
+def _width(text: str) -> int:
+    """Return how many columns of a terminal the text takes."""
+    if text.isascii():
+        return len(text)
+    return sum(_columns(character) for character in text)
+
+
+def _columns(character: str) -> int:
+    if unicodedata.category(character) in {"Mn", "Me", "Cf"}:
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in {"W", "F"} else 1
+
+
+def to_json(problems: Sequence[Problem]) -> str:
+    """Return a JSON array of the problems."""
+    keys = ("file", "line", "column", "code", "severity", "message", "hint")
+    return json.dumps([{key: getattr(p, key) for key in keys} for p in problems], indent=2, ensure_ascii=False)
+
+
+def to_github(problems: Sequence[Problem]) -> str:
+    """Return workflow commands, which GitHub Actions shows beside the lines of a change.
+
+    Source: docs.github.com, "Workflow commands for GitHub Actions", read 2026-11.
+    """
+    return "\n".join(_command(problem) for problem in problems)
+
+
+def _command(p: Problem) -> str:
+    values = {
+        "file": p.file,
+        "line": p.line,
+        "col": p.column,
+        "endColumn": p.column + max(p.length, 1),
+        "title": p.code,
+    }
+    properties = ",".join(
+        f"{key}={_escaped(str(value)).replace(':', '%3A').replace(',', '%2C')}" for key, value in values.items()
+    )
+    return f"::{p.severity} {properties}::{_escaped(_with_hint(p))}"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _with_hint(problem: Problem) -> str:
+    return f"{problem.message} ({problem.hint})" if problem.hint else problem.message
+
+
+def to_sarif(problems: Sequence[Problem]) -> str:
+    """Return a SARIF 2.1.0 log. Columns count Unicode code points. Source: OASIS, SARIF 2.1.0."""
+    from importlib.metadata import version  # only this format shows it
+
+    rules = [
+        {"id": code, "shortDescription": {"text": CODES.get(code, code)}}
+        for code in sorted({problem.code for problem in problems})
+    ]
+    driver = {"name": "orchestrator", "version": version("squad-orchestrator"), "rules": rules}
+    run = {"tool": {"driver": driver}, "columnKind": "unicodeCodePoints", "results": [_result(p) for p in problems]}
+    schema = "https://json.schemastore.org/sarif-2.1.0.json"
+    return json.dumps({"$schema": schema, "version": "2.1.0", "runs": [run]}, indent=2, ensure_ascii=False)
+
+
+def _result(p: Problem) -> dict[str, Any]:
+    region = {"startLine": p.line, "startColumn": p.column, "endColumn": p.column + max(p.length, 1)}
+    place = {"artifactLocation": {"uri": quote(p.file.replace("\\", "/"))}, "region": region}
+    return {
+        "ruleId": p.code,
+        "level": p.severity,
+        "message": {"text": _with_hint(p)},
+        "locations": [{"physicalLocation": place}],
+    }
+
+
+FORMATS: Mapping[str, Callable[[Sequence[Problem]], str]] = {
+    "text": to_text,
+    "json": to_json,
+    "github": to_github,
+    "sarif": to_sarif,
+}
+
+CODES: Mapping[str, str] = {
+    # Reading the file
+    "unreadable-file": "The file is missing, is a folder, or may not be read.",
+    "empty-file": "The file says nothing.",
+    "not-utf8": "The file is not UTF-8 text.",
+    "control-character": "A character that YAML forbids, or that editors and YAML count differently.",
+    "too-large": "The file has more bytes, levels or values than a squad may have.",
+    "bad-yaml": "The text is no YAML.",
+    "tag": "A YAML tag (`!name`); tags are refused.",
+    "merge-key": "A YAML merge key (`<<`); it is no part of YAML 1.2.",
+    "duplicate-key": "A key stands twice in one mapping.",
+    "bad-key": "A key that is not text.",
+    "several-documents": "More than one YAML document in the file.",
+    "unknown-alias": "An alias (`*name`) without an anchor (`&name`) before it.",
+    "recursive-alias": "An alias inside the value that it stands for.",
+    # Fields
+    "unknown-field": "A field that does not exist at this place.",
+    "missing-field": "A field that must be there is not.",
+    "misplaced-field": "A field that exists, but has no meaning at this place.",
+    "wrong-type": "A value of another type than the field takes.",
+    "invalid-value": "A value that is not one of those that the field takes.",
+    "out-of-range": "A number, a text or a list beyond what the field takes.",
+    "invalid-duration": "A duration is written 500ms, 5s, 10m, 2h, 3d, or as a number of seconds.",
+    "invalid-name": "A name that expressions could not use, or that is reserved.",
+    "duplicate-name": "A name that must be unique stands twice.",
+    "one-of": "Exactly one of several fields must be given.",
+    "unsupported-version": "A version of the format that this release does not know.",
+    "unsupported-pattern": "A conversation pattern that this release does not run.",
+    "unsupported-field": "A value of a field that this release does not act on.",
+    # Names
+    "unknown-agent": "No agent of the squad has this name.",
+    "unknown-conversation": "No conversation of the squad has this name.",
+    "unknown-persona": "No persona of the library, and no file, has this name.",
+    "invalid-persona": "The persona cannot be made as written.",
+    "unknown-tier": "No tier has this name.",
+    "unknown-model": "No provider of the catalog serves this model.",
+    "unanswerable": "No model that the routing allows could do what the agent needs.",
+    "unknown-tool": "No tool of the registry has this name.",
+    "unknown-function": "No function was registered under this name.",
+    "unknown-task": "No task of the squad has this name.",
+    "unknown-step": "No earlier step of the task has this name.",
+    "unknown-input": "The squad declares no input of this name.",
+    "unknown-name": "An expression reads a name that does not exist there.",
+    "unknown-attribute": "An expression reads something that a task or step does not have.",
+    # Order and bounds
+    "cycle": "Tasks that wait for each other.",
+    "not-an-ancestor": "A task is read that is not sure to have ended before.",
+    "unbounded": "Something could run for ever, or cost without end.",
+    "no-tasks": "The squad has nothing to do.",
+    # Expressions, files, schemas
+    "bad-expression": "The text inside `${{ }}` is no expression.",
+    "output-never-produced": "An output is read that nothing produces.",
+    "unsafe-path": "A path that leaves the run's folder, or that some system cannot store.",
+    "duplicate-output-file": "Two tasks write the same file.",
+    "bad-schema": "Not a JSON Schema, or one that refers to another document.",
+    # Other files and inputs
+    "routing": "The routing file names what cannot be.",
+    "bad-env-file": "A line of the .env file that is no NAME=value.",
+    "scenario": "The scenario says what cannot be simulated.",
+    "invalid-input": "A value that the input's type does not take.",
+    "missing-input": "An input without a default was not given.",
+    # Warnings
+    "unused-agent": "No task and no conversation uses the agent.",
+    "unused-conversation": "No task holds the conversation.",
+    "unused-input": "No expression reads the input.",
+}
+"""What each code means. Codes are stable: a new release adds, it does not rename."""

@@ -1,0 +1,47 @@
+"""Where counts live: in this process, in a file that several processes share, or on a server that machines share.
+
+They are alternatives of each other: the same calls at the same instants get the same answers from all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from providers.limits.reserve import Amounts, Meter, Refused, Used
+
+
+class LedgerDown(Exception):
+    """The ledger cannot be reached or written. Nothing is known of whether it did what it was asked."""
+
+
+class Ledger(Protocol):
+    """Counts by meter. `now` is epoch seconds UTC; a ledger that has a clock of its own goes by that.
+
+    Each method is atomic, also against other processes. Instants that are returned are on the caller's clock. All raise
+    `LedgerDown`. A call that is cancelled may have been done: refund its lease, which is harmless where it was not.
+    """
+
+    async def reserve(self, amounts: Amounts, lease: str, now: float, ttl: float) -> Refused | None:
+        """Hold all of `amounts` for `ttl` seconds, or hold none of them and return who has no room.
+
+        A lease that is neither settled nor refunded in time is booked whole: its holder died and may have been heard.
+        """
+
+    async def settle(self, amounts: Amounts, lease: str, now: float) -> None:
+        """Book `amounts` in place of what the lease holds; 0 refunds it. Done once: a lease that is gone is let be."""
+
+    async def spend(self, amounts: Amounts, now: float) -> None:
+        """Book what was used without a reservation here, whether there is room for it or not."""
+
+    async def observe(self, meter: Meter, remaining: float, until: float | None, now: float) -> None:
+        """Take away room as the provider's own word has it; see `quota.observe`."""
+
+    async def usage(self, meters: Sequence[Meter], now: float) -> list[Used]:
+        """Return what stands under each meter."""
+
+    async def forget(self, meters: Sequence[Meter]) -> None:
+        """Begin anew with these meters."""
+
+    async def aclose(self) -> None:
+        """Let go of files and connections. What was counted stays where it is kept."""

@@ -1,0 +1,123 @@
+"""Counts on a Redis server that several machines share. Needs `pip install squad-orchestrator[redis]`, and asyncio."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from importlib import resources
+from typing import Any
+
+from providers.limits import reserve as quota
+from providers.limits.ledger import LedgerDown
+from providers.limits.ledger.text import from_text
+from providers.limits.reserve import Amounts, Calendar, Meter, Paced, Refused, Used, index, reach, span, start, width
+
+PREFIX = "{squad-quota}:"
+"""Of every key. The braces keep all counts on one node of a cluster: a call's limits are reserved together."""
+TIMEOUT_S = 1.0
+"""How long to wait for an answer, or a connection. A server that is slower than that counts as down."""
+CONNECTIONS = 16
+"""The server does one thing at a time: more of them wait there instead of here."""
+KEEP_S = 120.0
+
+
+class RedisLedger:
+    """A `Ledger` on Redis 5 or later. Each call is one run of a script, by the server's clock.
+
+    `own_clock`: go by the caller's clock instead, as a simulation must.
+    """
+
+    def __init__(self, url: str, *, prefix: str = PREFIX, own_clock: bool = False) -> None:
+        from redis.asyncio import BlockingConnectionPool, Redis
+        from redis.asyncio.retry import Retry
+        from redis.backoff import NoBackoff
+        from redis.exceptions import ConnectionError as Disconnected
+
+        script = (resources.files("providers.limits.ledger") / "redis.lua").read_text("utf-8")
+        # One that does not block fails where many ask at once, and a crowd would take that for an outage.
+        pool = BlockingConnectionPool.from_url(
+            url,
+            max_connections=CONNECTIONS,
+            timeout=TIMEOUT_S,
+            socket_timeout=TIMEOUT_S,
+            socket_connect_timeout=TIMEOUT_S,
+            # Once, at once: a connection that the server has let go of since is no outage. To hold a lease twice is
+            # harmless, and to book twice errs to the safe side.
+            retry=Retry(NoBackoff(), 1, (Disconnected,)),
+        )
+        self._client: Any = Redis.from_pool(pool)
+        self._script: Any = self._client.register_script(script)
+        self._prefix, self._own_clock = prefix, own_clock
+        self._ahead = 0.0
+        """By how much the server's clock is ahead of the caller's, as the last answer showed."""
+
+    async def reserve(self, amounts: Amounts, lease: str, now: float, ttl: float) -> Refused | None:
+        kind, at, texts = await self._run("reserve", amounts, now, lease, ttl)
+        if kind == "granted":
+            return None
+        counts = {meter.key: from_text(text) for (meter, _), text in zip(amounts, texts, strict=True)}
+        refused = quota.check(counts, amounts, at)
+        assert refused is not None
+        return Refused(refused.meter, refused.until + (now - at))
+
+    async def settle(self, amounts: Amounts, lease: str, now: float) -> None:
+        await self._run("settle", amounts, now, lease)
+
+    async def spend(self, amounts: Amounts, now: float) -> None:
+        await self._run("spend", amounts, now)
+
+    async def observe(self, meter: Meter, remaining: float, until: float | None, now: float) -> None:
+        if until is None:
+            until = start(meter.window, index(meter.window, now) + reach(meter.window) + 1)
+        await self._run("observe", [(meter, 0.0)], now, remaining=remaining, ahead=until - now)
+
+    async def usage(self, meters: Sequence[Meter], now: float) -> list[Used]:
+        _, at, texts = await self._run("usage", [(meter, 0.0) for meter in meters], now)
+        counts = {meter.key: from_text(text) for meter, text in zip(meters, texts, strict=True)}
+        seen = [quota.view(counts, meter, at) for meter in meters]
+        return [replace(each, resets_at=each.resets_at + (now - at)) for each in seen]
+
+    async def forget(self, meters: Sequence[Meter]) -> None:
+        from redis.exceptions import RedisError
+
+        try:
+            await self._client.delete(*(self._prefix + meter.key for meter in meters))
+        except (RedisError, OSError, TimeoutError) as error:
+            raise LedgerDown(f"Redis: {error}") from error
+
+    async def aclose(self) -> None:
+        await self._client.aclose()
+
+    async def _run(
+        self, operation: str, amounts: Amounts, now: float, lease: str = "", ttl: float = KEEP_S, **more: float
+    ) -> tuple[str, float, list[bytes]]:
+        """Return the script's word, the time by which it went, and the rest of its answer."""
+        from redis.exceptions import RedisError
+
+        keys = [self._prefix + meter.key for meter, _ in amounts]
+        given = repr(now) if self._own_clock else ""
+        for _ in range(2):
+            meters = json.dumps([_said(meter, amount, now + self._ahead) | more for meter, amount in amounts])
+            try:
+                kind, at, *texts = await self._script(keys=keys, args=[operation, given, lease, repr(ttl), meters])
+            except (RedisError, OSError, TimeoutError) as error:
+                raise LedgerDown(f"Redis: {error}") from error
+            self._ahead = float(at) - now
+            if kind != b"clock":
+                break
+        else:
+            raise LedgerDown("Redis: its clock runs wild")
+        return kind.decode(), float(at), texts
+
+
+def _said(meter: Meter, amount: float, now: float) -> dict[str, Any]:
+    """Return a meter as the script reads it."""
+    window = meter.window
+    said: dict[str, Any] = {"limit": meter.amount, "amount": amount, "span": span(window), "reach": reach(window)}
+    if isinstance(window, Paced):
+        return said | {"paced": True, "burst": window.burst}
+    if isinstance(window, Calendar):
+        first = index(window, now) - 1
+        return said | {"first": first, "starts": [start(window, first + i) for i in range(4)]}
+    return said | {"width": width(window)}

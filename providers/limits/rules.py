@@ -1,0 +1,286 @@
+"""From a candidate's limits, and our own budget, to meters; from a call to amounts: what is counted, for whom. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from math import inf
+from typing import Literal
+
+from providers.catalog.model import Candidate, Limit, Metric
+from providers.catalog.prices import cost_of
+from providers.errors import OWN_BUDGET, AuthFailed, ProviderError, TimedOut, Unreachable
+from providers.limits.headers import Counted, Seen
+from providers.limits.reserve import Calendar, Fixed, Meter, Paced, Refused, Rolling, Window, span
+from providers.messages import Usage
+from providers.policy.model import Budget
+
+NEURON_MICRO_USD = 11.0
+"""What Cloudflare charges for a neuron: $0.011 for 1,000 (developers.cloudflare.com/workers-ai/platform/pricing,
+2026-11). It prints no other way to count them."""
+OWN = "budget"
+"""How the keys of our own meters begin."""
+NO_BUDGET = Budget()
+HOLD_S = 30 * 86400.0
+
+NOMINAL = Usage(input=1_000_000, output=1_000_000)
+"""What a model is asked the price of, to know whether it has one."""
+
+Ending = Literal["answered", "refused", "unsent", "unknown"]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What a call is expected to come to, or came to. `cost` is micro-USD; where a price is not known it is 0."""
+
+    usage: Usage
+    cost: float
+
+
+@dataclass(frozen=True, slots=True)
+class Cap:
+    """One of our own caps on a day's spending. `which` says whose: `day`, `provider openai`, `model openai/gpt-6-luna`.
+
+    `meter` counts micro-USD. A mark has room for one: who takes it tells, alone of all processes, that this share of
+    the cap was reached today.
+    """
+
+    which: str
+    meter: Meter
+    marks: tuple[tuple[float, Meter], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """A candidate's limits, each with its meter, and our own caps on money.
+
+    `hold` is a meter that the provider's own refusals shut; it is in use where there are limits. `refused`: why a
+    candidate cannot be asked at all under our caps.
+    """
+
+    limits: tuple[tuple[Limit, Meter], ...]
+    hold: Meter
+    caps: tuple[Cap, ...] = ()
+    refused: str | None = None
+
+    @property
+    def meters(self) -> tuple[Meter, ...]:
+        hold = (self.hold,) if self.limits else ()
+        return (*(meter for _, meter in self.limits), *(cap.meter for cap in self.caps), *hold)
+
+    def call(self, candidate: Candidate, usage: Usage, now: float) -> Call:
+        """Return `usage` with its cost, which is looked up only where something counts it."""
+        counted = self.caps or any(limit.metric in ("usd", "neurons") for limit, _ in self.limits)
+        return Call(usage, (cost_of(candidate, usage, now) or 0) if counted else 0)
+
+    def sized(self, meter: Meter) -> bool:
+        """Whether a smaller call may find room where a larger one does not."""
+        return self.cap(meter) is not None or any(
+            each is meter and limit.metric != "requests" for limit, each in self.limits
+        )
+
+    def cap(self, meter: Meter) -> Cap | None:
+        """Return the cap that the meter counts for, None where it is a provider's limit."""
+        return next((cap for cap in self.caps if cap.meter.key == meter.key), None)
+
+
+def allowance(candidate: Candidate, budget: Budget = NO_BUDGET, now: float = 0.0) -> Allowance | None:
+    """Return what binds a candidate, None where nothing does. `now`, epoch seconds UTC, picks its price."""
+    provider, model = candidate.provider, candidate.model.name
+    kept = provider.kept_limits(model)
+    caps, refused = _caps(candidate, budget, now)
+    if not kept and not caps and refused is None:
+        return None
+    account = f"{provider.name}/{candidate.fingerprint}"
+    limits = {meter.key: (limit, meter) for limit in kept for meter in [_meter(account, limit)]}
+    hold = Meter(f"{account}/{model}/hold", 0.0, Fixed(HOLD_S), "held by the provider")
+    return Allowance(tuple(limits.values()), hold, caps, refused)
+
+
+def _caps(candidate: Candidate, budget: Budget, now: float) -> tuple[tuple[Cap, ...], str | None]:
+    """Return the caps that bind a candidate: none, where it is free. Else why it is refused, where nobody knows."""
+    own = ("day", f"provider {candidate.provider.name}", f"model {full_name(candidate)}")
+    caps = tuple([cap for cap in caps_of(budget) if cap.which in own])
+    price = cost_of(candidate, NOMINAL, now) if caps else 0
+    if price is None and budget.unknown_price == "refuse":
+        return (), f"nobody knows its price, which {caps[0].meter.label} must count"
+    return () if price == 0 else caps, None
+
+
+def caps_of(budget: Budget) -> Iterator[Cap]:
+    """Yield all caps of a budget."""
+    if budget.max_cost_per_day is not None:
+        yield _cap("day", budget.max_cost_per_day, budget)
+    for kind, amounts in (("provider", budget.providers), ("model", budget.models)):
+        for name, amount in amounts.items():
+            yield _cap(f"{kind} {name}", amount, budget)
+
+
+def full_name(candidate: Candidate) -> str:
+    """Return `provider/model`, whichever account it is."""
+    return candidate.provider.full_name(candidate.model.name)
+
+
+def _cap(which: str, amount: int, budget: Budget) -> Cap:
+    kind, _, name = which.partition(" ")
+    day, key = Calendar("day", budget.timezone), f"{OWN}/{which.replace(' ', '/', 1)}"
+    label = f"{OWN_BUDGET} of {dollars(amount)}" + (f" for {name}" if kind != "day" else "")
+    # Another amount is another cap: its shares are told anew.
+    marks = ((share, Meter(f"{key}/{amount}/{share:g}", 1.0, day)) for share in budget.alert_at)
+    return Cap(which, Meter(key, float(amount), day, label), tuple(marks))
+
+
+def _meter(account: str, limit: Limit) -> Meter:
+    scope = limit.model or "+".join(sorted(limit.pool)) or "*"
+    window = _window(limit)
+    return Meter(f"{account}/{scope}/{limit.metric}/{_spelled(window)}", limit.amount, window, words(limit))
+
+
+def _window(limit: Limit) -> Window:
+    if limit.paced:
+        return Paced(limit.window, limit.burst)
+    if limit.kind == "day" or limit.kind == "month":
+        return Calendar(limit.kind, limit.timezone)
+    return Fixed(limit.window) if limit.kind == "fixed" else Rolling(limit.window)
+
+
+def _spelled(window: Window) -> str:
+    kind = type(window).__name__.lower()
+    return f"{window.unit}@{window.timezone}" if isinstance(window, Calendar) else f"{kind}:{window.seconds:g}"
+
+
+_SPELLED = {1.0: "1 s", 60.0: "1 min", 3600.0: "1 h", 86400.0: "24 h"}
+
+
+def words(limit: Limit) -> str:
+    """Return a limit as a person would say it: `30 requests in 1 min`."""
+    if limit.paced:
+        return f"a request every {limit.window:g} s"
+    window = _SPELLED.get(limit.window, f"{limit.window:g} s")
+    if limit.kind in ("day", "month"):
+        window = f"a {limit.kind} ({limit.timezone})"
+    return f"{limit.amount:,g} {limit.metric} in {window}"
+
+
+def expected(bound: Allowance, asked: Call, whole: Call) -> list[tuple[Meter, float]]:
+    """Return what to reserve for a call: `asked` is its input alone, `whole` has the longest answer to expect.
+
+    An answer that would not fit a limit's empty window is expected to fill it. Our own caps make no such exception.
+    """
+    amounts = [(meter, _expected(limit, asked, whole)) for limit, meter in bound.limits]
+    return _with_hold(bound, [*amounts, *((cap.meter, whole.cost) for cap in bound.caps)])
+
+
+def _with_hold(bound: Allowance, amounts: list[tuple[Meter, float]]) -> list[tuple[Meter, float]]:
+    return [*amounts, (bound.hold, 0.0)] if bound.limits else amounts
+
+
+def _expected(limit: Limit, asked: Call, whole: Call) -> float:
+    least = _amount(limit, asked)
+    return least if limit.reserves == "input" else min(_amount(limit, whole), max(least, limit.amount))
+
+
+def came_to(
+    bound: Allowance, held: Sequence[tuple[Meter, float]], how: Ending, call: Call
+) -> list[tuple[Meter, float]]:
+    """Return what to book for a call that held `held` and ended so. What is unknown is booked as it was expected."""
+    amounts = []
+    for (limit, meter), (_, most) in zip(bound.limits, held, strict=False):
+        sent = limit.counts == "sent" or (limit.counts == "default" and limit.metric == "requests")
+        if how == "answered":
+            amounts.append((meter, _amount(limit, call)))
+        else:
+            amounts.append((meter, most if how == "unknown" or (how == "refused" and sent) else 0.0))
+    for cap, (_, most) in zip(bound.caps, held[len(bound.limits) :], strict=False):
+        # What was heard of an answer that broke off may have cost more than was expected of the whole.
+        booked = {"answered": call.cost, "unknown": max(most, call.cost), "refused": 0.0, "unsent": 0.0}[how]
+        amounts.append((cap.meter, booked))
+    return _with_hold(bound, amounts)
+
+
+def _amount(limit: Limit, call: Call) -> float:
+    usage = call.usage
+    match limit.metric:
+        case "requests":
+            return 1.0
+        case "input":
+            return float(usage.input + usage.cache_read + usage.cache_write)
+        case "output":
+            return float(usage.output + usage.reasoning)
+        case "total":
+            return float(usage.total)
+        case "uncached":
+            return float(usage.total - usage.cache_read)
+        case "neurons":
+            return call.cost / NEURON_MICRO_USD
+        case "usd":
+            return call.cost / 1e6
+
+
+def ending(error: ProviderError | None, answered: bool) -> Ending:
+    """Return what a provider makes of a call that ended so."""
+    if answered:
+        return "answered"
+    if error is None:
+        return "unknown"
+    if isinstance(error, Unreachable):
+        return "unknown" if error.sent else "unsent"
+    if isinstance(error, TimedOut) and error.phase == "connect":
+        return "unsent"
+    if error.status is None:
+        return "unsent" if isinstance(error, AuthFailed) else "unknown"
+    return "refused" if error.status >= 400 else "unknown"
+
+
+_HEADERS: Mapping[Metric, Counted] = {
+    "requests": "requests",
+    "total": "tokens",
+    "uncached": "tokens",
+    "input": "input",
+    "output": "output",
+}
+
+
+def matching(bound: Allowance, said: Iterable[Seen]) -> Iterator[tuple[Meter, Seen]]:
+    """Yield the meters that a reply's headers speak of: the same thing counted, in the same window or up to as much."""
+    for each in said:
+        for limit, meter in bound.limits:
+            same = each.window == span(meter.window) if each.window else each.limit == limit.amount
+            if same and each.remaining is not None and _HEADERS.get(limit.metric) == each.counted:
+                yield meter, each
+
+
+def headroom(said: Iterable[Seen]) -> float | None:
+    """Return the least share that headers say is left, None where they say nothing of it."""
+    shares = (min(1.0, each.remaining / each.limit) for each in said if each.limit and each.remaining is not None)
+    return min(shares, default=None)
+
+
+def reason(refused: Refused) -> str:
+    """Return why a candidate is passed over, and until when."""
+    if is_own(refused.meter):
+        label = refused.meter.label
+        if refused.until == inf:
+            return f"the call may cost more than all of {label}"
+        return f"{label} is used up until {_clock(refused.until)}"
+    if refused.until == inf:
+        return f"the call asks for more than its limit of {refused.meter.label} allows at all"
+    if not refused.meter.amount:
+        return refused.meter.label
+    return f"its limit of {refused.meter.label} is used up until {_clock(refused.until)}"
+
+
+def is_own(meter: Meter) -> bool:
+    """Whether the meter counts for a cap of our own, in micro-USD."""
+    return meter.key.startswith(f"{OWN}/")
+
+
+def dollars(micro_usd: float) -> str:
+    """Return money as `$5.00`, with as many digits as a small amount needs."""
+    cents = micro_usd >= 1e6 or not micro_usd % 1e4
+    return f"${micro_usd / 1e6:,.2f}" if cents else f"${micro_usd / 1e6:.6f}".rstrip("0")
+
+
+def _clock(at: float) -> str:
+    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%dT%H:%M:%SZ}"

@@ -1,0 +1,220 @@
+"""Whether a candidate may be asked: a breaker, and how long an error keeps its candidate or account away. Pure.
+
+`now` and every instant are epoch seconds UTC; whoever holds a breaker passes the time in, so that the same code runs
+live and on a simulator's clock.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import ceil, exp, inf, log
+from typing import Literal
+
+from providers.errors import HEALTH_FAULTS, AuthFailed, ProviderError, QuotaSpent, RateLimited, TimedOut
+from providers.policy.model import Timeouts
+from providers.routing.scores import health_value, pace_value
+
+FAULTS_TO_OPEN = 3
+CHANCE = 1e-6
+"""A row of faults this unlikely, at the rate of faults that was there before it, is an outage."""
+FIRST_REST_S = 30.0
+LONGEST_REST_S = 600.0
+FIRST_ROOM = 2
+"""Calls that may be out at once after a probe was answered; every further answer doubles them."""
+FULL_ROOM = 64
+"""From so many on, nothing is held back any more."""
+RATE_LIMIT_HOLD_S = 5.0
+"""How long a rate limited candidate is left alone when the provider does not say."""
+QUOTA_HOLD_S = 3600.0
+"""The same for a spent allowance: one wasted call an hour is cheap, a guess at the vendor's midnight is wrong."""
+
+ERRORS_FADE_S = 15.0
+"""Answers and faults count half as much after so long, so a recovered candidate comes back by and by."""
+FADE_STEP_S = 0.1
+"""What passes in less time than this fades together: the arithmetic is not worth it for each call."""
+TRUST = 10.0
+"""Answers that everybody is credited with: one fault of a new candidate is no rate of 100 %."""
+PACE_FADES_S = 10.0
+PACE_LASTS_S = 120.0
+"""After so long without a measure nothing is known: whoever was slow is tried again."""
+NOMINAL_TOKENS = 256
+"""Longer answers count as if they had ended here: a long answer is no slow one."""
+FIRST_AS_TOKENS = 64
+"""What the time to the first token is worth in tokens, where only the whole was measured."""
+MEAN_SHARE = 0.1
+SET_BACK_S = 60.0
+"""A clock that goes back by less is being adjusted."""
+NEGLIGIBLE = 0.02
+"""An error rate that is none. A single fault costs the first place for half a minute."""
+
+State = Literal["closed", "open", "half-open", "recovering"]
+
+
+@dataclass(frozen=True, slots=True)
+class Breaker:
+    """One candidate's breaker, as a value: every event returns the next one.
+
+    Closed until `FAULTS_TO_OPEN` faults in a row, or more where so many are chance; then open for a rest that doubles
+    with each trip; then half-open, where one probe at a time may go out. Its answer lets `room` calls be out at once,
+    each further answer twice as many, until the breaker is closed and its trips are forgotten. A fault on the way opens
+    it anew.
+    """
+
+    faults: int = 0
+    trips: int = 0
+    open_until: float | None = None
+    probing: bool = False
+    room: int | None = None
+    """None: any number."""
+    opened_at: float = 0.0
+
+    def state(self, now: float) -> State:
+        if self.open_until is None:
+            return "closed" if self.room is None else "recovering"
+        return "open" if now < self.open_until and not set_back(now, self.opened_at) else "half-open"
+
+    def admits(self, now: float, in_flight: int = 0) -> bool:
+        """Whether one more attempt may go out beside those `in_flight`."""
+        if self.open_until is None:
+            return self.room is None or in_flight < self.room
+        return self.state(now) == "half-open" and not self.probing
+
+    def started(self) -> Breaker:
+        """Return the breaker after an attempt that it admitted went out: the probe, where it is half-open."""
+        return self if self.open_until is None else replace(self, probing=True)
+
+    def abandoned(self) -> Breaker:
+        """Return the breaker after its probe ended without saying anything about health."""
+        return replace(self, probing=False) if self.probing else self
+
+    def succeeded(self) -> Breaker:
+        if self.open_until is not None:
+            return Breaker(trips=self.trips, room=FIRST_ROOM)
+        if self.room is not None and self.room * 2 < FULL_ROOM:
+            return replace(self, room=self.room * 2)
+        return CLOSED
+
+    def failed(self, now: float, not_before: float = 0.0, enough: int = FAULTS_TO_OPEN) -> Breaker:
+        """Return the breaker after a fault; where it opens, it rests until `not_before` at least.
+
+        `enough` faults in a row open it.
+        """
+        state, faults = self.state(now), self.faults + 1
+        if state == "open":
+            return self  # attempts that went out before it opened: they are the same outage, not a new trip
+        if state == "closed" and faults < enough:
+            return replace(self, faults=faults)
+        rest = min(LONGEST_REST_S, FIRST_REST_S * 2.0 ** min(self.trips, 16))
+        return Breaker(faults, self.trips + 1, max(now + rest, not_before), opened_at=now)
+
+
+CLOSED = Breaker()
+
+
+def set_back(now: float, began: float) -> bool:
+    """Whether the clock was set back since `began`: what lasts until an instant would last for as long too much."""
+    return now < began - SET_BACK_S
+
+
+class Track:
+    """What was seen of one candidate: its errors, fading, and its pace, fast to rise and slow to fall."""
+
+    __slots__ = ("_at", "_good", "_pace", "bad", "latency", "mean", "until")
+
+    def __init__(self) -> None:
+        self._good = self._at = self._pace = 0.0
+        self.bad = 0.0
+        """Recent faults; 0: nothing is wrong with its health."""
+        self.latency = 1.0
+        """The value of the factor, known until `until`."""
+        self.until = -inf
+        self.mean = 0.0
+        """Seconds of an answer of nominal length, over all of them, the late ones counting more; 0 before the first."""
+
+    def answered(self, now: float, pace: float) -> None:
+        self._fade(now)
+        self._good += 1.0
+        self._took(now, pace)
+
+    def failed(self, now: float, waited: float | None = None) -> None:
+        """Note a fault. `waited`: it was a time-out, and the answer would have taken longer than that."""
+        self._fade(now)
+        self.bad += 1.0
+        if waited is not None:
+            self._took(now, waited)
+
+    def forgiven(self) -> None:
+        """Forget the faults: they have opened the breaker, and are paid for by its rest."""
+        self.bad = 0.0
+
+    def error_rate(self, now: float) -> float:
+        """Return the share of faults among the recent answers, 0 to 1."""
+        if self.bad == 0.0:
+            return 0.0
+        faded: float = 0.5 ** (max(now - self._at, 0.0) / ERRORS_FADE_S)
+        return self.bad * faded / ((self.bad + self._good) * faded + TRUST)
+
+    def row_of_an_outage(self, row: int) -> int:
+        """Return how many faults in a row are no chance, after `row` of them: many of who answers, but often fails."""
+        before = max(self.bad - row, 0.0)
+        rate = before / (before + self._good + TRUST)
+        return FAULTS_TO_OPEN if rate == 0.0 else max(FAULTS_TO_OPEN, ceil(log(CHANCE) / log(rate)))
+
+    def health(self, now: float) -> float:
+        """Return the value of the factor."""
+        rate = self.error_rate(now)
+        return round(health_value(rate), 3) if rate > NEGLIGIBLE else 1.0
+
+    def pace(self, now: float) -> float | None:
+        """Return the seconds that an answer of nominal length takes, peaks first. None: nothing recent is known."""
+        return self._pace if now <= self.until else None
+
+    def _fade(self, now: float) -> None:
+        if now > self._at + FADE_STEP_S:
+            faded = 0.5 ** ((now - self._at) / ERRORS_FADE_S)
+            self._good *= faded
+            self.bad = self.bad * faded if self.bad > 0.001 else 0.0
+            self._at = now
+
+    def _took(self, now: float, seconds: float) -> None:
+        self.mean += (seconds - self.mean) * (MEAN_SHARE if self.mean else 1.0)
+        if seconds < self._pace and now <= self.until:
+            age = max(now - self.until + PACE_LASTS_S, 0.0)
+            seconds += (self._pace - seconds) * exp(-age / PACE_FADES_S)
+        self._pace, self.until = seconds, now + PACE_LASTS_S
+        self.latency = pace_value(seconds)
+
+
+def pace_of(elapsed: float, tokens: int, first_token: float | None = None) -> float:
+    """Return the seconds that an answer of `tokens` would have taken at nominal length; a shorter one as it is."""
+    if tokens <= NOMINAL_TOKENS:
+        return elapsed
+    if first_token is not None:
+        return first_token + (elapsed - first_token) * NOMINAL_TOKENS / tokens
+    return elapsed * (FIRST_AS_TOKENS + NOMINAL_TOKENS) / (FIRST_AS_TOKENS + tokens)
+
+
+def hold_until(error: ProviderError, now: float) -> float | None:
+    """Return until when `error` keeps its candidate away, None where it does not. The provider's word goes first."""
+    if error.fault not in HEALTH_FAULTS:
+        return None
+    return limited_until(error, now) if isinstance(error, RateLimited) else error.retry_at
+
+
+def limited_until(error: RateLimited, now: float) -> float:
+    """Return until when a limit lasts: a guess where the provider does not say."""
+    return error.retry_at or now + (QUOTA_HOLD_S if isinstance(error, QuotaSpent) else RATE_LIMIT_HOLD_S)
+
+
+def trips_breaker(error: ProviderError, elapsed: float, patience: Timeouts) -> bool:
+    """Whether `error`, after `elapsed` seconds of the attempt, counts against the candidate's breaker.
+
+    Limits hold a candidate and refused keys shut its account, so neither is a fault of the endpoint as well. A
+    time-out that came sooner than the policy's own patience is the caller's haste.
+    """
+    if error.fault not in HEALTH_FAULTS or isinstance(error, RateLimited | AuthFailed):
+        return False
+    if isinstance(error, TimedOut):
+        enough = patience.first_token if error.phase == "total" else getattr(patience, error.phase)
+        return elapsed >= 0.9 * float(enough)
+    return True

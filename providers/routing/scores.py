@@ -1,0 +1,150 @@
+"""The order among candidates that all may be asked: seven factors, weights, or two drawn by lot. Pure arithmetic.
+
+A `Contest` holds everything that an order is made of, so the same function orders live, in a replay of a record, and
+in a counterfactual. The seventh factor, whether a reservation is possible now, is pass or fail: who fails it is in no
+contest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from operator import mul
+from typing import Any, NamedTuple
+
+from providers.policy.factors import Strategy
+
+SEEN = ("quota", "health", "latency")
+"""The factors that are read always; the others where the policy or the request asks for them."""
+UNKNOWN_PRICE = 0.5
+CHEAPEST = 0.9
+"""The value of the cheapest price that is not 0: free comes first, however cheap the others are."""
+UNKNOWN_PACE = 0.5
+SLOW_S = 10.0
+"""A pace that halves a candidate's latency value, and its weight."""
+SHORTEST_S = 0.001
+"""The pace that loads are reckoned with where none was measured: such a candidate is soon tried, not swamped."""
+STEPS = 100
+"""A score that differs by less than a hundredth of all points in play does not differ: there the policy's order
+decides, and an estimate that fades away gives the first place back."""
+
+
+class Contest(NamedTuple):
+    """What decided the order of `names`, which stand in the policy's order. `pool` names the tier they are of.
+
+    `values` has a row for each name and a column for each of `factors`. By `tier` these are the factors that were
+    read, with their `points`; by `weighted` the weight in effect and the credit before; by `latency` the load, of
+    which two are compared that the `draw` from [0, 1) picks.
+    """
+
+    strategy: Strategy
+    pool: str
+    names: tuple[str, ...]
+    factors: tuple[str, ...]
+    points: tuple[float, ...]
+    values: tuple[tuple[float, ...], ...]
+    draw: float | None = None
+
+    @classmethod
+    def read(cls, record: Mapping[str, Any]) -> Contest:
+        """Return the contest of a record that went through JSON."""
+        plain: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in record.items()}
+        return cls(**{**plain, "values": tuple(map(tuple, plain["values"]))})
+
+    def without(self, provider: str) -> Contest:
+        """Return the contest as it would have been without a provider's candidates. What was measured stays."""
+        kept = [at for at, name in enumerate(self.names) if name.partition("/")[0] != provider]
+        names, values = tuple(self.names[at] for at in kept), tuple(self.values[at] for at in kept)
+        return self._replace(names=names, values=values)
+
+
+def ordered(contest: Contest) -> Sequence[int]:
+    """Return the indexes of `contest.names` in the order in which they are to be asked. Ties keep their places."""
+    if contest.strategy == "tier":
+        return _by_score(contest.values, contest.points)
+    if contest.strategy == "weighted":
+        return _by_credit(contest.values)
+    if contest.strategy == "latency":
+        return _by_lot([load for (load,) in contest.values], contest.draw or 0.0)
+    return range(len(contest.names))
+
+
+def replay(contest: Contest) -> tuple[str, ...]:
+    """Return the names in the order that was chosen, out of the record alone."""
+    return tuple(contest.names[at] for at in ordered(contest))
+
+
+def score(values: Sequence[float], points: Sequence[float]) -> float:
+    """Return the sum of each value times its points."""
+    total: float = sum(map(mul, values, points))
+    return total
+
+
+def _by_score(values: Sequence[Sequence[float]], points: Sequence[float]) -> Sequence[int]:
+    step = sum(points) / STEPS
+    if not step or values.count(values[0]) == len(values):
+        return range(len(values))
+    ranks = [-round(score(row, points) / step) for row in values]
+    return sorted(range(len(values)), key=ranks.__getitem__)
+
+
+def _by_credit(values: Sequence[Sequence[float]]) -> Sequence[int]:
+    """Smooth weighted round-robin: who has most credit goes first. Who has no weight comes after all who have."""
+    keys = [(weight <= 0.0, -credit - weight) for weight, credit in values]
+    return sorted(range(len(values)), key=keys.__getitem__)
+
+
+def _by_lot(loads: Sequence[float], draw: float) -> Sequence[int]:
+    """Two drawn by lot, the less loaded one of them first; then the others, least loaded first."""
+    order = sorted(range(len(loads)), key=loads.__getitem__)
+    if len(order) > 1:
+        one, other = divmod(int(draw * len(loads) * (len(loads) - 1)), len(loads) - 1)
+        other += other >= one
+        order.insert(0, order.pop(min(order.index(one), order.index(other))))
+    return order
+
+
+def paid(values: Sequence[Sequence[float]], winner: int) -> list[float]:
+    """Return everybody's credit after `winner` was asked: each earned its weight, the winner paid for all."""
+    after = [credit + weight for weight, credit in values]
+    after[winner] -= sum(weight for weight, _ in values)
+    return after
+
+
+def price_values(prices: Sequence[float | None]) -> list[float]:
+    """Return 1 for free, `CHEAPEST` for the least price above 0 and in proportion less for more; 0.5 for unknown."""
+    least = min((price for price in prices if price), default=0.0)
+    return [UNKNOWN_PRICE if price is None else CHEAPEST * least / price if price > 0 else 1.0 for price in prices]
+
+
+def pace_value(pace: float) -> float:
+    """Return 1 for no time at all, 0.5 for `SLOW_S`, towards 0 beyond it."""
+    return round(1.0 / (1.0 + pace / SLOW_S), 3)
+
+
+def known_or_best(values: Sequence[float | None]) -> list[float]:
+    """Return the latency values; who was not measured counts like the best who was, and never under 0.5.
+
+    So a first choice that comes back has its place, and a slow one does not keep it.
+    """
+    best = max((value for value in values if value is not None), default=UNKNOWN_PACE)
+    return [max(best, UNKNOWN_PACE) if value is None else value for value in values]
+
+
+def health_value(error_rate: float) -> float:
+    """Return 1 for no errors of its own, 0 for every other answer one, -1 for nothing but errors."""
+    return 1.0 - 2.0 * error_rate
+
+
+def preference(name: str, preferred: Sequence[str]) -> float:
+    """Return 1 for the first of `preferred`, less for each later one, over 0.5 for the last, 0 for who is not there."""
+    return 1.0 - 0.5 * preferred.index(name) / len(preferred) if name in preferred else 0.0
+
+
+def weight_in_effect(base: float, error_rate: float, mean_latency_s: float) -> float:
+    """Return the weight that errors and slowness leave of `base`."""
+    return base * (1.0 - 0.5 * error_rate) / (1.0 + mean_latency_s / SLOW_S)
+
+
+def load(pace_s: float | None, in_flight: int) -> float:
+    """Return the time that a new call would wait, if those in flight are served one after the other."""
+    return max(pace_s or 0.0, SHORTEST_S) * (in_flight + 1)
