@@ -13,7 +13,18 @@ import pytest
 from orchestrator.errors import RunNotFound
 from orchestrator.events import Event, RunFinished, RunResumed, TaskStarted
 from orchestrator.journal.memory import MemoryJournal
-from orchestrator.journal.protocols import About, Cut, Fenced, Go, Journal, Recorded, RunBusy, RunExists, StepChanged, StepRecord
+from orchestrator.journal.protocols import (
+    About,
+    Cut,
+    Fenced,
+    Go,
+    Journal,
+    Recorded,
+    RunBusy,
+    RunExists,
+    StepChanged,
+    StepRecord,
+)
 from orchestrator.journal.sqlite.journal import SqliteJournal
 from providers.messages import Usage
 
