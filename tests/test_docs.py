@@ -28,6 +28,7 @@ def test_the_design_page_names_files_that_exist() -> None:
     table = (DOCS / "design.md").read_text("utf-8").partition("## Where to find what")[2].partition("\n## ")[0]
     for row in re.findall(r"^\|[^|]+\|([^|]+)\|$", table, re.MULTILINE)[2:]:
         named = [name for name in re.findall(r"`([^`]+)`", row) if "/" in name or name.endswith((".py", ".yaml"))]
-        folder = next((Path(name).parent for name in named if "/" in name), Path())
+        folder = Path()
         for name in named:
+            folder = Path(name).parent if "/" in name else folder  # a bare name stands where the last one stood
             assert (root / name).exists() or (root / folder / name).exists(), name
