@@ -30,5 +30,5 @@ def test_the_design_page_names_files_that_exist() -> None:
         named = [name for name in re.findall(r"`([^`]+)`", row) if "/" in name or name.endswith((".py", ".yaml"))]
         folder = Path()
         for name in named:
-            folder = Path(name).parent if "/" in name else folder  # a bare name stands where the last one stood
+            folder = Path(name).parent if "/" in name[:-1] else folder  # a bare name stands where the last one stood
             assert (root / name).exists() or (root / folder / name).exists(), name

@@ -13,9 +13,9 @@ from orchestrator.fork import fork_run
 from orchestrator.journal.protocols import Journal, RunExists
 from orchestrator.runtime import open_run, resume_run
 from providers.messages import Request
+from tests.orchestrator.rerun.test_edit import EDITED, FOUR, GATED, Went, approve, echo, edit, fresh, reading, words
+from tests.orchestrator.run.test_resume import begin, hanging_at, journal
 from tests.orchestrator.squads import Answers, of_type, squad
-from tests.orchestrator.test_edit import EDITED, FOUR, GATED, Went, approve, echo, edit, fresh, reading, words
-from tests.orchestrator.test_resume import begin, hanging_at, journal
 
 __all__ = ["journal"]
 

@@ -44,7 +44,7 @@ from providers.messages import (
     Usage,
     user,
 )
-from tests.providers.adapters.test_anthropic_turns import assert_valid
+from tests.providers.adapters.anthropic.test_transcript import assert_valid
 
 RECORDINGS = Path(__file__).resolve().parents[2].parent / "shared" / "cassettes"
 NOW = 1_790_000_000.0

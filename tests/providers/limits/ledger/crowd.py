@@ -24,7 +24,7 @@ from providers.errors import RoutingError
 from providers.messages import Needs, Request, user
 from providers.policy.model import Policy, parse_policy
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 TICK_S = 0.01
 
 

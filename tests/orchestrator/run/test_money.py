@@ -16,7 +16,7 @@ from providers.client.manager import ProviderManager
 from providers.messages import FinishReason, Response, Usage, assistant
 from providers.policy.model import Budget, Policy
 from tests.orchestrator.squads import of_type, squad
-from tests.providers.test_metering import NOON, Dialect
+from tests.providers.client.test_reservations import NOON, Dialect
 
 pytestmark = pytest.mark.anyio
 CALL = 20 * 1 + 10 * 10

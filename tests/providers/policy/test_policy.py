@@ -26,7 +26,7 @@ from providers.policy.model import (
 )
 from providers.policy.parse import PolicyShape
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 REFERENCE = ROOT.parent / "shared/design/examples/agent_routing.yaml"
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),

@@ -16,10 +16,10 @@ from orchestrator.journal.protocols import About, Journal, RunBusy
 from orchestrator.journal.sqlite.journal import SqliteJournal
 from orchestrator.runtime import open_run
 from providers.messages import Request
+from tests.orchestrator.rerun.test_edit import FOUR, echo
+from tests.orchestrator.run.test_resume import begin, cut, hanging_at, journal, turn
 from tests.orchestrator.squads import Answers, squad
-from tests.orchestrator.test_edit import FOUR, echo
 from tests.orchestrator.test_fork import fork
-from tests.orchestrator.test_resume import begin, cut, hanging_at, journal, turn
 
 __all__ = ["journal"]
 

@@ -20,7 +20,7 @@ from providers.events import AttemptEnded, BudgetAlert, RouteChosen
 from providers.limits.rules import caps_of
 from providers.messages import FinishReason, Request, Response, Usage, assistant, user
 from providers.policy.model import Budget, Policy
-from tests.providers.test_metering import NOON, Dialect, Net, anyio_backend, clock
+from tests.providers.client.test_reservations import NOON, Dialect, Net, anyio_backend, clock
 
 pytestmark = pytest.mark.anyio
 virtual_time = anyio_backend

@@ -13,7 +13,7 @@ from providers.limits.ledger.fallback import RETRY_S, SHARE
 from providers.limits.ledger.redis import TIMEOUT_S, RedisLedger
 from providers.limits.reserve import Used
 from providers.limits.rules import allowance
-from tests.providers.ledger.crowd import Kept, Order, Upstream, crowd, end_of, policy_of
+from tests.providers.limits.ledger.crowd import Kept, Order, Upstream, crowd, end_of, policy_of
 
 pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("anyio_backend", ["asyncio"])]
 PROCESSES = 3

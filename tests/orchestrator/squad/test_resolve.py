@@ -21,7 +21,7 @@ from personas import Personas, packaged
 from providers.documents.problems import Problem, SpecError
 from providers.documents.yaml import read_tree
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 EXAMPLE = ROOT / "examples" / "sprint.yaml"
 REFERENCE = ROOT.parent / "shared" / "design" / "examples" / "sprint.yaml"
 TOOLS = Registry(tuple(Tool(name, "", print) for name in ("read_file", "write_file")))

@@ -22,7 +22,7 @@ from orchestrator.events import CallRepeated, Event
 from orchestrator.journal.sqlite.journal import SqliteJournal
 from tests.orchestrator.crashes import Counting, Order, made, run_to_its_end, start
 
-EXPERIMENT = str(Path(__file__).parents[2] / "examples" / "kill_and_resume.py")
+EXPERIMENT = str(Path(__file__).parents[3] / "examples" / "kill_and_resume.py")
 
 
 @pytest.fixture

@@ -26,8 +26,8 @@ from orchestrator.run.history import standing
 from orchestrator.runtime import Run, open_run, resume_run
 from providers.errors import AllAttemptsFailed, ServerFault
 from providers.messages import Request
+from tests.orchestrator.run.test_resume import begin, cut, hanging_at, journal, turn
 from tests.orchestrator.squads import Answers, of_type, squad
-from tests.orchestrator.test_resume import begin, cut, hanging_at, journal, turn
 
 __all__ = ["journal"]
 

@@ -19,7 +19,7 @@ from providers.documents.problems import CODES, FORMATS, Problem, SpecError
 HERE = Path(__file__).parent
 CORPUS = HERE / "mutations"
 SQUAD = (CORPUS / "squad.yaml").read_text("utf-8")
-SPRINT = (HERE.parents[1] / "examples" / "sprint.yaml").read_text("utf-8")
+SPRINT = (HERE.parents[2] / "examples" / "sprint.yaml").read_text("utf-8")
 CASES = yaml.safe_load((CORPUS / "cases.yaml").read_text("utf-8"))
 TOOLS = Registry(tuple(Tool(name, "", print) for name in ("read_file", "write_file")))
 LIBRARY = Personas(packaged())
@@ -65,7 +65,7 @@ def test_the_corpus_covers_the_codes() -> None:
 
 
 def test_every_code_is_documented() -> None:
-    page = (HERE.parents[1] / "docs" / "reference" / "problems.md").read_text("utf-8")
+    page = (HERE.parents[2] / "docs" / "reference" / "problems.md").read_text("utf-8")
     missing = [code for code in CODES if f"### `{code}`" not in page]
     assert missing == []
 

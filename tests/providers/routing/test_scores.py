@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from providers.policy.factors import POINTS
 from providers.routing.scores import (
-    POINTS,
     Contest,
     known_or_best,
     load,

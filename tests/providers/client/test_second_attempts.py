@@ -15,7 +15,7 @@ from providers.events import AttemptEnded
 from providers.messages import Ability, Needs, Request, Restarted, Resumed, TextDelta, user
 from providers.policy.model import Policy
 from providers.routing.retry_budget import FLOOR, WINDOW_S
-from tests.providers.test_router import ASK, HANG, Clock, Net, Plain, Purse, candidates, manager_of, ok, refused
+from tests.providers.client.test_manager import ASK, HANG, Clock, Net, Plain, Purse, candidates, manager_of, ok, refused
 
 pytestmark = pytest.mark.anyio
 

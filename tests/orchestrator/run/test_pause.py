@@ -12,8 +12,8 @@ from orchestrator.journal.memory import MemoryJournal
 from orchestrator.journal.protocols import Journal
 from orchestrator.runtime import open_run
 from tests.conftest import VIRTUAL
+from tests.orchestrator.run.test_resume import begin, cut, go_on, journal, turn
 from tests.orchestrator.squads import Answers, of_type, squad
-from tests.orchestrator.test_resume import begin, cut, go_on, journal, turn
 
 __all__ = ["journal"]
 

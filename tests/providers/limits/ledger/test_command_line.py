@@ -12,7 +12,7 @@ import yaml
 from tests.e2e.command import ROOT, orchestrator, started, without_traceback
 from tests.e2e.files import write_routing, write_squad
 from tests.loopback import ANSWER, Loopback
-from tests.providers.ledger.conftest import RedisServer
+from tests.providers.limits.ledger.conftest import RedisServer
 
 PASSWORD = "hunter2-of-the-ledger"
 DOWN, BACK = "warning: the ledger of limits is down", "warning: the ledger of limits is back"

@@ -11,7 +11,7 @@ from orchestrator.squad.spec import SquadSpec, json_schema, load_spec, parse_spe
 from providers.documents.problems import Problem, SpecError
 from providers.documents.yaml import read_tree
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 EXAMPLE = ROOT / "examples" / "sprint.yaml"
 SMALLEST = "name: s\nagents: {a: {persona: dev}}\ntasks: {t: {agent: a, description: Do.}}\n"
 
