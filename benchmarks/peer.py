@@ -13,7 +13,7 @@ from _template import Base  # type: ignore[import-not-found]  # the benchmark's 
 
 from agents import Agent, RunContext, tool
 from orchestrator.run.driver import Driver, Recorder
-from orchestrator.run.worker import Done, Scope
+from orchestrator.run.worker import Scope, UnitResult
 from orchestrator.runtime import leave_unanswered
 from orchestrator.squad.plan import AgentWork, Plan, TaskPlan
 from personas import Persona, Sandbox
@@ -104,10 +104,10 @@ class Adapter(Base):  # type: ignore[misc]  # the base is the benchmark's
         async def run() -> int:
             done = 0
 
-            async def perform(task: TaskPlan, scope: Scope, ctx: RunContext) -> Done:
+            async def perform(task: TaskPlan, scope: Scope, ctx: RunContext) -> UnitResult:
                 nonlocal done
                 done += 1
-                return Done(1, "1")
+                return UnitResult(1, "1")
 
             recorder = Recorder("bench", None, lambda: 0.0)
             await Driver(plan, perform, recorder, ask=leave_unanswered).drive()

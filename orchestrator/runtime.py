@@ -34,8 +34,8 @@ from orchestrator.rerun.edit import Edit, edit_of, moved_steps
 from orchestrator.rerun.fingerprint import changed, lineages_of, parts_of
 from orchestrator.run.approvals import asking_outside_too
 from orchestrator.run.driver import Driver, Recorder, RunResult, result_of
-from orchestrator.run.history import Past, past_of
-from orchestrator.run.worker import Ask, Crew
+from orchestrator.run.history import RunHistory, history_of
+from orchestrator.run.worker import Ask, TaskRunner
 from orchestrator.squad.load import Squad
 from orchestrator.squad.plan import Budget, Plan
 from providers.events import Emit, ignore
@@ -53,7 +53,7 @@ class Run:
     """One execution of a squad: iterate its events, then read `result`. `past` holds those of earlier processes."""
 
     def __init__(
-        self, driver: Driver, recorder: Recorder, crew: Crew, events: Any, stub: bool, past: Sequence[Event] = ()
+        self, driver: Driver, recorder: Recorder, crew: TaskRunner, events: Any, stub: bool, past: Sequence[Event] = ()
     ) -> None:
         self.past = past
         self.run_id = recorder.run_id
@@ -108,7 +108,7 @@ class _Setting:
     ask: Ask
     clock: Callable[[], float]
     out: Path | None
-    past: Past = field(default_factory=Past)
+    past: RunHistory = field(default_factory=RunHistory)
     in_flight: Sequence[Cut] = ()
 
 
@@ -184,7 +184,7 @@ async def resume_run(
     clock = clock or steady()
     about = await journal.about(run_id)
     async with journal.driving(run_id):
-        past = past_of(await journal.events(run_id))
+        past = history_of(await journal.events(run_id))
         if past.is_over and not edited:
             raise RunOver(run_id, str(past.status))
         if await journal.cancel_requested(run_id):
@@ -227,7 +227,7 @@ async def _running(
         await setting.journal.append(setting.run_id, recorder.take())
 
     ask = asking_outside_too(setting.journal, setting.run_id, setting.ask, flush)
-    crew = Crew(plan, complete, ask, clock, recorder.at, setting.out, paid=past.paid, run=setting.run_id)
+    crew = TaskRunner(plan, complete, ask, clock, recorder.at, setting.out, paid=past.paid, run=setting.run_id)
     for unit, written in past.artifacts.values():
         await crew.take_over(unit, written)
     driver = Driver(
@@ -254,14 +254,16 @@ async def _running(
             raise group.exceptions[0] from None
 
 
-async def _edit(journal: Journal, run_id: str, edit: Edit, now: About, past: Past, clock: Callable[[], float]) -> Past:
+async def _edit(
+    journal: Journal, run_id: str, edit: Edit, now: About, past: RunHistory, clock: Callable[[], float]
+) -> RunHistory:
     """Record that the run is made of something else from now on, and return what of its past still counts."""
     void = edit.void(await journal.cut_short(run_id))
     recorder = Recorder(run_id, None, clock, past)
     recorder.record("", edit.event(void))
     steps = moved_steps(await journal.steps(run_id), edit.moved) if edit.moved else []
     await journal.edit(run_id, now, recorder.take(), steps, {cut.unit for cut in void})
-    return past_of(await journal.events(run_id))
+    return history_of(await journal.events(run_id))
 
 
 def about_of(squad: Squad, plan: Plan, options: Mapping[str, Any], created_at: float, *, lasting: bool = True) -> About:

@@ -58,10 +58,10 @@ def variables(arguments: Sequence[str]) -> Mapping[str, str]:
 def _tell(error: BaseException, arguments: Sequence[str]) -> int:
     """Say what went wrong and return its exit code."""
     from orchestrator.cli.exits import Exit, cause_of, exit_of
-    from orchestrator.cli.ui.console import Talk, give_up_on, tell_failure
+    from orchestrator.cli.ui.console import Console, give_up_on, tell_failure
 
     color = next((word == "--color" for word in reversed(arguments) if word in ("--color", "--no-color")), None)
-    talk, verbose = Talk(Settings(color=color)), "--verbose" in arguments or "-v" in arguments
+    talk, verbose = Console(Settings(color=color)), "--verbose" in arguments or "-v" in arguments
     # click leaves so, with a code of its own, where the reader of a stream has left; nobody else does.
     error = BrokenPipeError() if isinstance(error, SystemExit) else cause_of(error)
     lost = give_up_on(sys.stdout)

@@ -13,7 +13,7 @@ import anyio
 from orchestrator.cli.app import Settings
 from orchestrator.cli.exits import Exit, exit_of_run
 from orchestrator.cli.signals import Interruption
-from orchestrator.cli.ui.console import Talk, print_json
+from orchestrator.cli.ui.console import Console, print_json
 from orchestrator.cli.ui.gates import Answer, Approve, Asking, answering
 from orchestrator.cli.ui.outcome import print_results, tell_end
 from orchestrator.cli.ui.progress import Caps, Document, Progress
@@ -43,7 +43,7 @@ Opening = Callable[[Answer], "AbstractAsyncContextManager[Run]"]
 """Opens the run with who answers its gates."""
 
 
-async def conduct(manner: Manner, opening: Opening, talk: Talk) -> Exit:
+async def conduct(manner: Manner, opening: Opening, talk: Console) -> Exit:
     """Run, show it, print what came out, and return the exit code."""
     progress = Progress()
     screen = screen_for(manner, talk, progress)
@@ -56,7 +56,7 @@ async def conduct(manner: Manner, opening: Opening, talk: Talk) -> Exit:
     return code
 
 
-def screen_for(manner: Manner, talk: Talk, progress: Progress) -> Screen:
+def screen_for(manner: Manner, talk: Console, progress: Progress) -> Screen:
     """Return where progress is shown. Events and a live table cannot share one terminal: the table yields."""
     if manner.json and sys.stdout.isatty():
         return Lines(progress, talk)

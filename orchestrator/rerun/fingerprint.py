@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import Any
 
 from agents.tools import Tool
-from orchestrator.squad.plan import AgentWork, Approval, ConversationWork, Plan, Steps, TaskPlan, Work
+from orchestrator.squad.plan import AgentWork, Approval, ConversationWork, Plan, Steps, TaskBody, TaskPlan
 
 LEFT_OUT = frozenset({"budget", "timeout", "retry", "max_parallel", "position", "tier", "model"})
 _EXPRESSION = re.compile(r"\$\{\{.*?\}\}", re.DOTALL)
@@ -81,7 +81,7 @@ def doers_of(plan: Plan, task: TaskPlan) -> set[str]:
     return agents.union(*(one.participants for one in held), *({one.moderator} for one in held if one.moderator))
 
 
-def _works(work: Work) -> list[AgentWork | ConversationWork | Approval]:
+def _works(work: TaskBody) -> list[AgentWork | ConversationWork | Approval]:
     return [step.work for step in work.steps] if isinstance(work, Steps) else [work]
 
 

@@ -34,8 +34,8 @@ from orchestrator.journal.codec import pack
 from orchestrator.journal.protocols import Fence, Go, Journal, Recorded, StepRecord
 from orchestrator.rerun.record import Part, Place, failure_at, stand_in
 from orchestrator.run.driver import Driver, Recorder, result_of
-from orchestrator.run.history import past_of
-from orchestrator.run.worker import Crew, Done, Parked, Scope
+from orchestrator.run.history import history_of
+from orchestrator.run.worker import Scope, Suspended, TaskRunner, UnitResult
 from orchestrator.squad.plan import Approval, Budget, Plan, Steps, TaskPlan
 from providers.messages import Request, Response
 
@@ -83,7 +83,7 @@ class _Waiter:
     error: Exception | None = None
 
 
-class _Dry(Crew):
+class _Dry(TaskRunner):
     """A crew whose files stay in memory. A disk that failed is in the record."""
 
     failed: Callable[[], str | None]
@@ -125,7 +125,7 @@ class Player:
 
     async def play(self) -> None:
         """Run the code until the part is over, or departs from the record."""
-        past = past_of(self._part.before)
+        past = history_of(self._part.before)
         self._recorder = recorder = Recorder(self._answers.run, self._heard, self._next_at, past)
         crew = _Dry(
             self._plan, self, self._ask, self._now, recorder.at, paid=past.paid, pause=_no_pause, run=self._answers.run
@@ -150,7 +150,7 @@ class Player:
             tasks.cancel_scope.cancel()
         self.artifacts = crew.artifacts
 
-    async def _drive(self, driver: Driver, recorder: Recorder, crew: Crew) -> None:
+    async def _drive(self, driver: Driver, recorder: Recorder, crew: TaskRunner) -> None:
         await driver.drive(self._opening(driver))
         result_of(driver, recorder, stub=self._answers.stub, crew=crew)
         self._over.set()
@@ -274,7 +274,7 @@ class Player:
         assert waiter.key is not None
         step = self._answers.steps.get(waiter.key)
         if isinstance(place.event.data, TaskParked):
-            waiter.error = Parked(place.event.data.reason)
+            waiter.error = Suspended(place.event.data.reason)
             return True
         waiter.result = None if step is None else step.result
         return step is not None and step.done
@@ -287,7 +287,7 @@ class Player:
             if waiter.key is None or (span is not None and span.last >= self.equal):
                 continue
             if isinstance(data, TaskParked):
-                waiter.error = Parked(data.reason)
+                waiter.error = Suspended(data.reason)
             else:
                 waiter.error = failure_at(self._part, self.equal, self._causes(waiter.key[0]))
             if waiter.error is not None:
@@ -322,7 +322,7 @@ class Player:
 
     # -- what surrounds a unit
 
-    async def _perform(self, crew: Crew, task: TaskPlan, scope: Scope, ctx: RunContext) -> Done:
+    async def _perform(self, crew: TaskRunner, task: TaskPlan, scope: Scope, ctx: RunContext) -> UnitResult:
         """Do the unit's work, and let it end when it ended."""
         try:
             done = await crew.perform(task, scope, ctx)

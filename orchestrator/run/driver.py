@@ -42,9 +42,9 @@ from orchestrator.journal.memory import MemoryJournal
 from orchestrator.journal.protocols import Cut, Journal, JournalError, Recorded
 from orchestrator.run.approvals import hear
 from orchestrator.run.budget import Purse, bill_of, open_account
-from orchestrator.run.history import TOLD_AGAIN, Past, telling
+from orchestrator.run.history import TOLD_AGAIN, RunHistory, telling
 from orchestrator.run.state import Happening, RunState, next_action, units_at_work
-from orchestrator.run.worker import Ask, Done, Parked, Scope
+from orchestrator.run.worker import Ask, Scope, Suspended, UnitResult
 from orchestrator.squad.plan import Approval, Plan, TaskPlan
 from personas.errors import TemplateError
 from providers.errors import BudgetSpent, NoRoute
@@ -52,8 +52,8 @@ from providers.events import Emit
 from providers.messages import Usage
 
 NONE: frozenset[str] = frozenset()
-Perform = Callable[[TaskPlan, Scope, RunContext], Awaitable[Done]]
-"""Does one unit's work: `Crew.perform`, or a test's function."""
+Perform = Callable[[TaskPlan, Scope, RunContext], Awaitable[UnitResult]]
+"""Does one unit's work: `TaskRunner.perform`, or a test's function."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,11 @@ class Recorder:
     """
 
     def __init__(
-        self, run_id: str, listen: Callable[[Event], None] | None, clock: Callable[[], float], past: Past | None = None
+        self,
+        run_id: str,
+        listen: Callable[[Event], None] | None,
+        clock: Callable[[], float],
+        past: RunHistory | None = None,
     ) -> None:
         self.run_id = run_id
         self.usage = Usage()
@@ -146,7 +150,7 @@ class Driver:
         journal: Journal | None = None,
         dispatcher: Dispatcher | None = None,
         clock: Callable[[], float] = time.time,
-        past: Past | None = None,
+        past: RunHistory | None = None,
         in_flight: Collection[Cut] = (),
     ) -> None:
         self.plan = plan
@@ -158,7 +162,7 @@ class Driver:
         self._journal = journal or MemoryJournal()
         self._dispatcher = dispatcher or LocalDispatcher()
         self._clock = clock
-        self._past = past = past or Past()
+        self._past = past = past or RunHistory()
         for event in past.standing:
             self.state.apply(event.data)
         # What a resumed run has worked counts against its time; how long it lay does not.
@@ -301,7 +305,7 @@ class Driver:
         try:
             done = await self._perform(task, self._scope(unit, task), self._context(unit, unit_id, fence))
             ended: Any = _well(unit, done)
-        except (Parked, BudgetSpent) as error:
+        except (Suspended, BudgetSpent) as error:
             ended = self._limited(unit, error)
         except NoRoute as error:
             ended = self._penniless(unit, error) if error.over_budget else _failed(unit, error)
@@ -327,7 +331,7 @@ class Driver:
 
         async def do(name: str, request_hash: bytes, work: Callable[[], Awaitable[Any]]) -> Any:
             if self.interrupted:
-                raise Parked("interrupted")
+                raise Suspended("interrupted")
             step = await self._journal.begin(unit_id, name, request_hash, fence, self._recorder.take())
             if isinstance(step, Recorded):
                 return step.result
@@ -347,7 +351,7 @@ class Driver:
             self._recorder.record(unit.path, gate)
             answer = await self._ask(gate)
             if answer is None:
-                raise Parked(f"a person's leave to run {tool}")
+                raise Suspended(f"a person's leave to run {tool}")
             self._recorder.record(unit.path, answer)
             return answer.choice == "approve"
 
@@ -355,8 +359,8 @@ class Driver:
         emit = self._recorder.at(path)
         return RunContext(emit=emit, do=do, purse=self._purse, path=path, approve=approve, cut_short=cut_short)
 
-    def _limited(self, unit: Unit, error: Parked | BudgetSpent) -> TaskEnded | ElementEnded | TaskParked:
-        if isinstance(error, Parked):
+    def _limited(self, unit: Unit, error: Suspended | BudgetSpent) -> TaskEnded | ElementEnded | TaskParked:
+        if isinstance(error, Suspended):
             return TaskParked(unit.task, unit.key, error.reason, "cancelled" if self.interrupted else None)
         action = self._on_exceed(error.which)
         self._recorder.record(unit.path, BudgetReached(error.which, error.kind, action))
@@ -383,7 +387,7 @@ class Driver:
         return "stop" if budget is None else budget.on_exceed
 
 
-def _well(unit: Unit, done: Done) -> TaskEnded | ElementEnded:
+def _well(unit: Unit, done: UnitResult) -> TaskEnded | ElementEnded:
     if unit.key is not None:
         return ElementEnded(unit.task, unit.key, "ok", done.output)
     return TaskEnded(unit.task, "ok", done.output, done.output_file)

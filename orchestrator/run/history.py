@@ -43,7 +43,7 @@ class Gate(NamedTuple):
 
 
 @dataclass(slots=True)
-class Past:
+class RunHistory:
     """The fold of a run's events, so far as its state does not hold it. `worked_s` is the time that was spent at work.
 
     `tried` is the number of failed tries by unit; `artifacts` the events by path, with the unit that wrote each.
@@ -73,9 +73,9 @@ class Past:
         return self.status in ("done", "failed", "rejected", "stopped")
 
 
-def past_of(events: Sequence[Event]) -> Past:
+def history_of(events: Sequence[Event]) -> RunHistory:
     """Return the fold of the events, oldest first."""
-    past, before = Past(events, standing(events)), 0.0
+    past, before = RunHistory(events, standing(events)), 0.0
     for event in events:
         if not isinstance(event.data, _LYING):
             past.worked_s += max(event.at - before, 0.0)
@@ -123,7 +123,7 @@ def _under(edit: RunEdited, event: Event) -> Event:
     return event._replace(task=_renamed(event.task, edit.renamed), data=data)
 
 
-def _count(past: Past, event: Event) -> None:
+def _count(past: RunHistory, event: Event) -> None:
     """Count what was spent, whatever it was spent on."""
     match event.data:
         case RunStarted():
@@ -150,7 +150,7 @@ def _renamed(path: str, names: Mapping[str, str]) -> str:
     return names.get(root, root) + path[len(root) :]
 
 
-def _fold(past: Past, event: Event) -> None:
+def _fold(past: RunHistory, event: Event) -> None:
     data = event.data
     match data:
         case TaskRetried(attempt=attempt):

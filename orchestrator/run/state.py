@@ -31,7 +31,7 @@ from orchestrator.events import (
     TaskStarted,
     TaskStatus,
 )
-from orchestrator.squad.plan import AgentWork, Approval, ConversationWork, ForEach, Plan, TaskPlan, Work
+from orchestrator.squad.plan import AgentWork, Approval, ConversationWork, ForEach, Plan, TaskBody, TaskPlan
 from personas.errors import TemplateError
 
 Happening = TaskStarted | TaskExpanded | ElementStarted | GateOpened | TaskEnded | TaskReset
@@ -322,7 +322,7 @@ def between(dependents: Mapping[str, Iterable[str]], starts: Iterable[str], end:
     return {task for task, does in reaches.items() if does}
 
 
-def who(work: Work) -> str:
+def who(work: TaskBody) -> str:
     """Return who does the work: an agent, a conversation, the agents of the steps, or a person."""
     match work:
         case AgentWork(agent):

@@ -41,7 +41,7 @@ LONGEST_BACKOFF_S = 60.0
 _REVISION = re.compile(r"#\d+\Z")
 
 
-class Parked(Exception):
+class Suspended(Exception):
     """The unit cannot go on now, and has not failed: `reason` says what it waits for."""
 
     def __init__(self, reason: str) -> None:
@@ -50,7 +50,7 @@ class Parked(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
+class UnitResult:
     """What a unit made: `output` for other tasks, `text` for its file, where that file stands in the run's folder."""
 
     output: Any
@@ -68,7 +68,7 @@ class Scope:
 
 
 @dataclass(slots=True)
-class Crew:
+class TaskRunner:
     """The plan's agents at work for one run. `out` is the run's folder; None: artifacts stay in memory."""
 
     plan: Plan
@@ -91,7 +91,7 @@ class Crew:
     _agents: dict[str, Agent] = field(default_factory=dict)
     _accounts: dict[str, Account | None] = field(default_factory=dict)
 
-    async def perform(self, task: TaskPlan, scope: Scope, ctx: RunContext) -> Done:
+    async def perform(self, task: TaskPlan, scope: Scope, ctx: RunContext) -> UnitResult:
         """Do the unit's work and write its file. Raises what the work raises, after the plan's retries."""
         purse: Purse = ctx.purse  # type: ignore[assignment]  # the run hands every unit a purse of ours
         ctx = ctx.at(purse=purse.within(self._open(f"task {task.id}", task.budget, _below(ctx.path))))
@@ -101,9 +101,9 @@ class Crew:
         self._claim(path, ctx.path)  # known before anything is paid for
         done = await self._with_retries(task, scope, ctx)
         await self._write(path, done.text, ctx)
-        return Done(done.output, done.text, path)
+        return UnitResult(done.output, done.text, path)
 
-    async def _with_retries(self, task: TaskPlan, scope: Scope, ctx: RunContext) -> Done:
+    async def _with_retries(self, task: TaskPlan, scope: Scope, ctx: RunContext) -> UnitResult:
         attempt = scope.tried + 1
         while True:
             here = self._below(ctx, f"try-{attempt}")
@@ -118,7 +118,7 @@ class Crew:
                 await self.pause(backoff_s(error, attempt, self.clock()))
             attempt += 1
 
-    async def _repeat(self, task: TaskPlan, scope: Scope, ctx: RunContext) -> Done:
+    async def _repeat(self, task: TaskPlan, scope: Scope, ctx: RunContext) -> UnitResult:
         if task.repeat is None:
             return (await self._do(task, scope, {}, ctx))[0]
         earlier: dict[str, str] = {}
@@ -133,7 +133,7 @@ class Crew:
 
     async def _do(
         self, task: TaskPlan, scope: Scope, earlier: Mapping[str, str], ctx: RunContext
-    ) -> tuple[Done, dict[str, Any]]:
+    ) -> tuple[UnitResult, dict[str, Any]]:
         """Do the work once. Returns what was made, and each step's own output."""
         context = {**self._context(task, scope.values), **earlier}
         if not isinstance(task.work, Steps):
@@ -151,11 +151,11 @@ class Crew:
             context = {**context, step.id: done.text}
         outputs = {name: step["output"] for name, step in made.items()}
         text = "\n\n".join(f"## {name}\n\n{as_text(output)}" for name, output in outputs.items() if output is not None)
-        return Done(outputs, text), made
+        return UnitResult(outputs, text), made
 
     async def _one(
         self, work: AgentWork | ConversationWork, scope: Scope, context: Mapping[str, str], ctx: RunContext
-    ) -> Done:
+    ) -> UnitResult:
         expected = work.expected_output
         words = prompts.compose(
             as_text(work.description.render(scope.values)),
@@ -166,7 +166,7 @@ class Crew:
         if isinstance(work, ConversationWork):
             return await self._converse(work, words, ctx)
         result = await self._agent_works(work, words, ctx)
-        return Done(result.output, result.text if work.output_schema is None else as_text(result.output))
+        return UnitResult(result.output, result.text if work.output_schema is None else as_text(result.output))
 
     async def _agent_works(
         self, work: AgentWork, words: str, ctx: RunContext, history: tuple[Message, ...] = ()
@@ -177,7 +177,7 @@ class Crew:
             words, self._with_account(ctx, account), output_schema=work.output_schema, history=history
         )
 
-    async def _converse(self, work: ConversationWork, topic: str, ctx: RunContext) -> Done:
+    async def _converse(self, work: ConversationWork, topic: str, ctx: RunContext) -> UnitResult:
         plan = self.plan.conversations[work.conversation]
         account = self._open(f"conversation {plan.id}", plan.budget, _below(ctx.path))
         ctx = self._with_account(ctx, account)
@@ -192,17 +192,17 @@ class Crew:
         own = account.name if account else ""
         minutes = await Conversation(plan, topic, speak, ctx.emit, self.clock, own).hold()
         if work.output_schema is None:
-            return Done(minutes.conclusion, minutes.document())
+            return UnitResult(minutes.conclusion, minutes.document())
         return await self._conclude(work, minutes, topic, ctx)
 
-    async def _conclude(self, work: ConversationWork, minutes: Minutes, topic: str, ctx: RunContext) -> Done:
+    async def _conclude(self, work: ConversationWork, minutes: Minutes, topic: str, ctx: RunContext) -> UnitResult:
         """Ask for the result in the wanted shape: one more turn, of the moderator where there is one."""
         plan = self.plan.conversations[work.conversation]
         speaker = plan.moderator or next(name for name in plan.participants if name != HUMAN)
         shaped = AgentWork(speaker, work.description, output_schema=work.output_schema)
         words = prompts.compose(topic, "The result of the conversation.", {"The conversation": minutes.document()})
         result = await self._agent_works(shaped, words, self._below(ctx, "conclusion"))
-        return Done(result.output, as_text(result.output))
+        return UnitResult(result.output, as_text(result.output))
 
     async def _person_speaks(self, prompt: str, history: tuple[Message, ...], ctx: RunContext) -> str:
         shown = {message.name or message.role: message.text for message in history[-3:]}
@@ -213,7 +213,7 @@ class Crew:
         async def ask() -> str:
             answer = await self.ask(gate)
             if answer is None:
-                raise Parked("a person's word")
+                raise Suspended("a person's word")
             return answer.comment
 
         heard = b"".join(message.digest for message in history) + prompt.encode("utf-8", "replace")

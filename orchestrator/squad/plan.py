@@ -140,7 +140,7 @@ class Steps:
     steps: tuple[Step, ...]
 
 
-Work = AgentWork | ConversationWork | Approval | Steps
+TaskBody = AgentWork | ConversationWork | Approval | Steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +168,7 @@ class TaskPlan:
     """`needs` orders and `context` feeds. `position` is (line, column) in the squad file, for messages."""
 
     id: str
-    work: Work
+    work: TaskBody
     needs: tuple[str, ...] = ()
     context: tuple[str, ...] = ()
     condition: ExpressionText | None = None

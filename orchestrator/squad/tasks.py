@@ -18,8 +18,8 @@ from orchestrator.squad.plan import (
     Retry,
     Step,
     Steps,
+    TaskBody,
     TaskPlan,
-    Work,
 )
 from orchestrator.squad.schemas import Report, Schemas, below, path_fault, same_file
 from orchestrator.squad.spec import ApprovalSpec, RetrySpec, SquadSpec, StepSpec, TaskSpec
@@ -127,7 +127,7 @@ class Tasks:
             message = f"{noun} has exactly one of {', '.join(kinds)}; this one has {' and '.join(found)}"
             self.report.error((*path, found[1]), "one-of", message, key=True)
 
-    def _work(self, path: Path, spec: TaskSpec, scope: Scope) -> Work:
+    def _work(self, path: Path, spec: TaskSpec, scope: Scope) -> TaskBody:
         if spec.approval is not None:
             return self._approval(path, spec, spec.approval, scope)
         if spec.steps is not None:

@@ -66,7 +66,7 @@ class Turn:
         )
 
 
-class Exchange:
+class AttemptAccount:
     """The books of one attempt: opened before anything is sent, closed exactly once on every path.
 
     Opening it raises the purse's `BudgetSpent`; nothing is sent then.

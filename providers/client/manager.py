@@ -14,17 +14,17 @@ import anyio.lowlevel
 
 from providers.adapters import Adapter, LocalAdapter
 from providers.catalog.model import Candidate, Catalog, load_catalog
-from providers.client.accounting import Accept, Exchange, Purse, Turn, check
+from providers.client.accounting import Accept, AttemptAccount, Purse, Turn, check
 from providers.client.adapter_table import Access
 from providers.client.alerts import posting
 from providers.client.hedge import race
 from providers.client.probes import checking
-from providers.client.reservations import Held, Metering
+from providers.client.reservations import Held, Reservations
 from providers.client.stream import ResponseStream
 from providers.errors import ProviderError
 from providers.events import Emit, ignore
 from providers.limits.ledger import Ledger
-from providers.limits.ledger.fallback import sheltered
+from providers.limits.ledger.fallback import with_fallback
 from providers.limits.ledger.memory import MemoryLedger
 from providers.limits.ledger.opening import ledger_of
 from providers.messages import Request, Response
@@ -57,7 +57,7 @@ class ProviderManager:
         self.fleet = Fleet(usable, policy, missing, sole=sole)
         self._access = Access(adapters, transport)
         self.clock = clock
-        self.metering = Metering(MemoryLedger() if ledger is None else sheltered(ledger), self.fleet, clock)
+        self.metering = Reservations(MemoryLedger() if ledger is None else with_fallback(ledger), self.fleet, clock)
         self.rng = Random() if rng is None else rng  # noqa: S311  # jitter, not a secret
 
     def adopt(self, policy: Policy, catalog: Catalog, environ: Mapping[str, str]) -> None:
@@ -126,7 +126,7 @@ class ProviderManager:
             await held.close()
 
     async def _exchange(self, turn: Turn, effect: Try, accept: Accept | None, held: Held | None) -> Outcome:
-        exchange = Exchange(turn, effect, held)
+        exchange = AttemptAccount(turn, effect, held)
         response, sound = None, False
         try:
             response = await self._ask(turn.request, effect, held, exchange)
@@ -143,7 +143,7 @@ class ProviderManager:
         finally:
             exchange.close("cancelled", None, response)
 
-    async def _ask(self, request: Request, effect: Try, held: Held | None, exchange: Exchange) -> Response:
+    async def _ask(self, request: Request, effect: Try, held: Held | None, exchange: AttemptAccount) -> Response:
         candidate, limits = effect.candidate, effect.timeouts
         local = self._access.local.get(candidate.provider.dialect)
         if local is not None:

@@ -15,10 +15,10 @@ from providers.errors import ProviderError, RateLimited, Unreachable
 from providers.events import BudgetAlert, Emit, ignore
 from providers.limits.headers import Seen, seen
 from providers.limits.ledger import Ledger
-from providers.limits.reserve import Amounts, Meter, index
+from providers.limits.reserve import Amounts, LimitKey, index
 from providers.limits.rules import Allowance, Cap, allowance, came_to, ending, expected, headroom, matching, reason
 from providers.messages import Request, Response, Usage
-from providers.routing.fleet import Fleet, Standing
+from providers.routing.fleet import CandidateState, Fleet
 from providers.routing.health import limited_until
 from providers.routing.turn import Try, expected_output
 
@@ -37,7 +37,7 @@ BOOK_S = 2.0
 """How long a cancelled call may take to give back what it holds."""
 
 
-class Metering:
+class Reservations:
     """Every attempt's reservations, of candidates that something binds; the others are none of its business.
 
     `alarm` is told of each alert, beside the turn that found it out.
@@ -134,10 +134,10 @@ class Metering:
                     emit(alert)
                     self.alarm(alert)
 
-    def _is_open(self, mark: Meter, now: float) -> bool:
+    def _is_open(self, mark: LimitKey, now: float) -> bool:
         return self._told.get(mark.key) != index(mark.window, now)
 
-    async def _take(self, mark: Meter, now: float) -> bool:
+    async def _take(self, mark: LimitKey, now: float) -> bool:
         """Return whether nobody has taken the mark today, in any process of the ledger. It is taken from now on."""
         lease = uuid4().hex
         refused = await self.ledger.reserve([(mark, 1.0)], lease, now, LATE_S)
@@ -146,7 +146,7 @@ class Metering:
         self._told[mark.key] = index(mark.window, now)
         return refused is None
 
-    def standing(self, candidate: Candidate) -> Standing | None:
+    def standing(self, candidate: Candidate) -> CandidateState | None:
         """Return how the candidate stands, None where another policy has dropped it meanwhile."""
         return self._fleet.standings.get(candidate.name)
 
@@ -156,7 +156,9 @@ class Held:
 
     __slots__ = ("_emit", "_ended", "_metering", "_open", "amounts", "bound", "candidate", "headers", "lease", "tokens")
 
-    def __init__(self, metering: Metering, candidate: Candidate, bound: Allowance | None, emit: Emit = ignore) -> None:
+    def __init__(
+        self, metering: Reservations, candidate: Candidate, bound: Allowance | None, emit: Emit = ignore
+    ) -> None:
         self._metering, self.candidate, self.bound, self._emit = metering, candidate, bound, emit
         self.lease = uuid4().hex if bound is not None else ""
         self.amounts: Amounts = ()

@@ -8,7 +8,7 @@ from dataclasses import replace
 from providers.messages import Ability, Delta, Request, Response, Text, TextDelta, assistant
 
 
-class Seam:
+class ResumedStream:
     """`said` is what was passed on, and not blank.
 
     It is sent without the blanks at its end, which some vendors refuse, so the rest may begin with blanks that stand

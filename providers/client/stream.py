@@ -12,11 +12,11 @@ import anyio
 import anyio.lowlevel
 
 from providers.adapters import Adapter, HttpReply, StreamDecoder
-from providers.client.accounting import Ending, Exchange, Turn, check
+from providers.client.accounting import AttemptAccount, Ending, Turn, check
 from providers.client.adapter_table import Access, phases
 from providers.client.hedge import race
-from providers.client.reservations import Held, Metering
-from providers.client.resume import Seam
+from providers.client.reservations import Held, Reservations
+from providers.client.resume import ResumedStream
 from providers.errors import Phase, ProviderError, TimedOut
 from providers.messages import (
     Delta,
@@ -52,7 +52,7 @@ class ResponseStream:
     """
 
     def __init__(
-        self, turn: Turn, flow: Generator[Effect, Outcome, Response], access: Access, metering: Metering
+        self, turn: Turn, flow: Generator[Effect, Outcome, Response], access: Access, metering: Reservations
     ) -> None:
         self.response: Response | None = None
         self._turn, self._flow, self._access, self._metering = turn, flow, access, metering
@@ -192,15 +192,15 @@ class _Attempt:
     """
 
     def __init__(
-        self, turn: Turn, effect: Try, access: Access, metering: Metering, said: str, out: list[_Attempt]
+        self, turn: Turn, effect: Try, access: Access, metering: Reservations, said: str, out: list[_Attempt]
     ) -> None:
         self.effect = effect
         self.ready: list[Delta] = []
         self.spoke = False
         self._turn, self._access, self._metering, self._out = turn, access, metering, out
-        self._seam = Seam(said) if said.strip() else None
+        self._seam = ResumedStream(said) if said.strip() else None
         self._request = turn.request if self._seam is None else self._seam.request(turn.request)
-        self._exchange: Exchange | None = None
+        self._exchange: AttemptAccount | None = None
         self._held: Held | None = None
         self._wire: _Wire | None = None
         out.append(self)
@@ -213,7 +213,7 @@ class _Attempt:
                 if self._held is None:
                     await self.end("cancelled")
                     return Outcome(self._turn.clock(), refused=True, number=self.effect.number)
-            self._exchange = Exchange(self._turn, self.effect, self._held)
+            self._exchange = AttemptAccount(self._turn, self.effect, self._held)
         try:
             response = await self._pull(self._exchange)
             if response is None:
@@ -231,7 +231,7 @@ class _Attempt:
         now, number = self._turn.clock(), self.effect.number
         return Outcome(now, response=response, first_token=first_token, number=number)
 
-    async def _pull(self, exchange: Exchange) -> Response | None:
+    async def _pull(self, exchange: AttemptAccount) -> Response | None:
         """Make the next deltas ready; return the answer once it is whole."""
         local = self._access.local.get(self.effect.candidate.provider.dialect)
         if local is not None:
@@ -297,7 +297,7 @@ class _Wire:
         """Seconds until the first of them."""
         self.held: Held | None = None
 
-    async def open(self, exchange: Exchange) -> None:
+    async def open(self, exchange: AttemptAccount) -> None:
         """Return once a 2xx reply has begun. Raise what another reply means."""
         candidate, limits = self._effect.candidate, self._effect.timeouts
         message = self._adapter.encode(self._request, candidate, stream=True)

@@ -1,7 +1,7 @@
 """What was used under one key, kept so that a call costs the same few steps whatever was counted before it.
 
-A `Count` is a value: what is written down and sent about. A `Tally` is the same ready for use; it changes by its own
-methods alone, and those that only look leave it as it was.
+A `Count` is a value: what is written down and sent about. A `WindowCounter` is the same ready for use; it changes by
+its own methods alone, and those that only look leave it as it was.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ NEAR = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Meter:
+class LimitKey:
     """`amount` in `window`, counted under `key`: meters with one key share one count. `label` is for people."""
 
     key: str
@@ -59,7 +59,7 @@ class Used:
     `held` of that is what calls hold that are out.
     """
 
-    meter: Meter
+    meter: LimitKey
     used: float
     resets_at: float
     held: float = 0.0
@@ -70,7 +70,7 @@ class Used:
         return max(0.0, 1.0 - self.used / self.meter.amount) if self.meter.amount else float(self.used == 0)
 
 
-class Tally:
+class WindowCounter:
     """A count of one kind of window. Amounts and limits are in the meter's own unit, instants epoch seconds."""
 
     __slots__ = (
@@ -200,7 +200,7 @@ class Tally:
         self._reckon()
         return True
 
-    def view(self, meter: Meter, now: float) -> Used:
+    def view(self, meter: LimitKey, now: float) -> Used:
         """Return what stands under the meter."""
         if self._paced:
             ahead = max(0.0, self._stepped(now) - now)
@@ -213,8 +213,8 @@ class Tally:
             held += lease.amount
         return Used(meter, tidy._used, max(ends, default=now), held)
 
-    def _tidied(self, now: float) -> Tally:
-        tidy = Tally(self.window, self.count())
+    def _tidied(self, now: float) -> WindowCounter:
+        tidy = WindowCounter(self.window, self.count())
         tidy._tidy(now)
         return tidy
 

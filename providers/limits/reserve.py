@@ -7,7 +7,8 @@ and, in a rolling window, by one bucket (1/60 of the window); it is never low, a
 A window's past is kept for as long again, and what is booked in the future counts now: a clock may step back by a
 window without a call being forgotten. All instants are epoch seconds UTC.
 
-A `Book` counts in place, for whoever keeps the only copy; the functions do the same to values, for whoever stores them.
+A `CounterStore` counts in place, where a process keeps the only copy; the functions do the same to values, for ledgers
+that store them.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ from dataclasses import dataclass
 from providers.limits.counter import NOTHING as NOTHING
 from providers.limits.counter import Count as Count
 from providers.limits.counter import Lease as Lease
-from providers.limits.counter import Meter as Meter
-from providers.limits.counter import Tally
+from providers.limits.counter import LimitKey as LimitKey
 from providers.limits.counter import Used as Used
+from providers.limits.counter import WindowCounter
 from providers.windows import BUCKETS as BUCKETS
 from providers.windows import CALENDAR_SECONDS as CALENDAR_SECONDS
 from providers.windows import Calendar as Calendar
@@ -36,7 +37,7 @@ from providers.windows import start as start
 from providers.windows import width as width
 
 State = Mapping[str, Count]
-Amounts = Sequence[tuple[Meter, float]]
+Amounts = Sequence[tuple[LimitKey, float]]
 """What one call asks of each of its meters."""
 
 
@@ -47,15 +48,15 @@ class Refused:
     `until` is exact where none is out. It is `now` where they alone stand in the way: any of them may make room.
     """
 
-    meter: Meter
+    meter: LimitKey
     until: float
 
 
-class Book:
+class CounterStore:
     """Tallies by meter. Methods are as the functions of their names, which see."""
 
     def __init__(self) -> None:
-        self._tallies: dict[str, Tally] = {}
+        self._tallies: dict[str, WindowCounter] = {}
 
     def reserve(self, amounts: Amounts, lease: str, now: float, expires: float) -> Refused | None:
         asked = [(self._tally(meter), meter, amount) for meter, amount in amounts]
@@ -73,21 +74,21 @@ class Book:
         for meter, amount in amounts:
             self._tally(meter).spend(amount, meter.amount, now)
 
-    def observe(self, meter: Meter, remaining: float, until: float | None, now: float) -> None:
+    def observe(self, meter: LimitKey, remaining: float, until: float | None, now: float) -> None:
         self._tally(meter).observe(meter.amount, remaining, until, now)
 
-    def view(self, meter: Meter, now: float) -> Used:
+    def view(self, meter: LimitKey, now: float) -> Used:
         return self._tally(meter).view(meter, now)
 
-    def forget(self, meter: Meter) -> None:
+    def forget(self, meter: LimitKey) -> None:
         """Begin anew with the meter."""
         self._tallies.pop(meter.key, None)
 
-    def _tally(self, meter: Meter) -> Tally:
+    def _tally(self, meter: LimitKey) -> WindowCounter:
         tally = self._tallies.get(meter.key)
         if tally is not None and (tally.window is meter.window or tally.window == meter.window):
             return tally
-        tally = self._tallies[meter.key] = Tally(meter.window, NOTHING if tally is None else tally.count())
+        tally = self._tallies[meter.key] = WindowCounter(meter.window, NOTHING if tally is None else tally.count())
         return tally
 
 
@@ -118,7 +119,7 @@ def settle(state: State, amounts: Amounts, lease: str, now: float) -> State:
     return booked
 
 
-def refund(state: State, meters: Iterable[Meter], lease: str, now: float) -> State:
+def refund(state: State, meters: Iterable[LimitKey], lease: str, now: float) -> State:
     """Return the state without what the call held."""
     return settle(state, [(meter, 0.0) for meter in meters], lease, now)
 
@@ -133,7 +134,7 @@ def spend(state: State, amounts: Amounts, now: float) -> State:
     return booked
 
 
-def observe(state: State, meter: Meter, remaining: float, until: float | None, now: float) -> State:
+def observe(state: State, meter: LimitKey, remaining: float, until: float | None, now: float) -> State:
     """Return the state after the provider said how much remains, and until when what was used counts.
 
     Its word only ever takes room away: an answer may be older than what was reserved since. Calls that are out are
@@ -143,16 +144,16 @@ def observe(state: State, meter: Meter, remaining: float, until: float | None, n
     return {**state, meter.key: tally.count()} if tally.observe(meter.amount, remaining, until, now) else state
 
 
-def view(state: State, meter: Meter, now: float) -> Used:
+def view(state: State, meter: LimitKey, now: float) -> Used:
     """Return what stands under the meter."""
     return _tally(state, meter).view(meter, now)
 
 
-def _tally(state: State, meter: Meter) -> Tally:
-    return Tally(meter.window, state.get(meter.key, NOTHING))
+def _tally(state: State, meter: LimitKey) -> WindowCounter:
+    return WindowCounter(meter.window, state.get(meter.key, NOTHING))
 
 
-def _last_to_have_room(asked: Iterable[tuple[Tally, Meter, float]], now: float) -> Refused | None:
+def _last_to_have_room(asked: Iterable[tuple[WindowCounter, LimitKey, float]], now: float) -> Refused | None:
     last = None
     for tally, meter, amount in asked:
         if tally.lacks(meter.amount, amount, now):

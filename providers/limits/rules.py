@@ -12,7 +12,7 @@ from providers.catalog.model import Candidate, Limit, Metric
 from providers.catalog.prices import cost_of
 from providers.errors import OWN_BUDGET, AuthFailed, ProviderError, TimedOut, Unreachable
 from providers.limits.headers import Counted, Seen
-from providers.limits.reserve import Calendar, Fixed, Meter, Paced, Refused, Rolling, Window, span
+from providers.limits.reserve import Calendar, Fixed, LimitKey, Paced, Refused, Rolling, Window, span
 from providers.messages import Usage
 from providers.policy.model import Budget
 
@@ -47,8 +47,8 @@ class Cap:
     """
 
     which: str
-    meter: Meter
-    marks: tuple[tuple[float, Meter], ...]
+    meter: LimitKey
+    marks: tuple[tuple[float, LimitKey], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +59,13 @@ class Allowance:
     candidate cannot be asked at all under our caps.
     """
 
-    limits: tuple[tuple[Limit, Meter], ...]
-    hold: Meter
+    limits: tuple[tuple[Limit, LimitKey], ...]
+    hold: LimitKey
     caps: tuple[Cap, ...] = ()
     refused: str | None = None
 
     @property
-    def meters(self) -> tuple[Meter, ...]:
+    def meters(self) -> tuple[LimitKey, ...]:
         hold = (self.hold,) if self.limits else ()
         return (*(meter for _, meter in self.limits), *(cap.meter for cap in self.caps), *hold)
 
@@ -74,13 +74,13 @@ class Allowance:
         counted = self.caps or any(limit.metric in ("usd", "neurons") for limit, _ in self.limits)
         return Call(usage, (cost_of(candidate, usage, now) or 0) if counted else 0)
 
-    def sized(self, meter: Meter) -> bool:
+    def sized(self, meter: LimitKey) -> bool:
         """Whether a smaller call may find room where a larger one does not."""
         return self.cap(meter) is not None or any(
             each is meter and limit.metric != "requests" for limit, each in self.limits
         )
 
-    def cap(self, meter: Meter) -> Cap | None:
+    def cap(self, meter: LimitKey) -> Cap | None:
         """Return the cap that the meter counts for, None where it is a provider's limit."""
         return next((cap for cap in self.caps if cap.meter.key == meter.key), None)
 
@@ -94,7 +94,7 @@ def allowance(candidate: Candidate, budget: Budget = NO_BUDGET, now: float = 0.0
         return None
     account = f"{provider.name}/{candidate.fingerprint}"
     limits = {meter.key: (limit, meter) for limit in kept for meter in [_meter(account, limit)]}
-    hold = Meter(f"{account}/{model}/hold", 0.0, Fixed(HOLD_S), "held by the provider")
+    hold = LimitKey(f"{account}/{model}/hold", 0.0, Fixed(HOLD_S), "held by the provider")
     return Allowance(tuple(limits.values()), hold, caps, refused)
 
 
@@ -127,14 +127,14 @@ def _cap(which: str, amount: int, budget: Budget) -> Cap:
     day, key = Calendar("day", budget.timezone), f"{OWN}/{which.replace(' ', '/', 1)}"
     label = f"{OWN_BUDGET} of {dollars(amount)}" + (f" for {name}" if kind != "day" else "")
     # Another amount is another cap: its shares are told anew.
-    marks = ((share, Meter(f"{key}/{amount}/{share:g}", 1.0, day)) for share in budget.alert_at)
-    return Cap(which, Meter(key, float(amount), day, label), tuple(marks))
+    marks = ((share, LimitKey(f"{key}/{amount}/{share:g}", 1.0, day)) for share in budget.alert_at)
+    return Cap(which, LimitKey(key, float(amount), day, label), tuple(marks))
 
 
-def _meter(account: str, limit: Limit) -> Meter:
+def _meter(account: str, limit: Limit) -> LimitKey:
     scope = limit.model or "+".join(sorted(limit.pool)) or "*"
     window = _window(limit)
-    return Meter(f"{account}/{scope}/{limit.metric}/{_spelled(window)}", limit.amount, window, words(limit))
+    return LimitKey(f"{account}/{scope}/{limit.metric}/{_spelled(window)}", limit.amount, window, words(limit))
 
 
 def _window(limit: Limit) -> Window:
@@ -163,7 +163,7 @@ def words(limit: Limit) -> str:
     return f"{limit.amount:,g} {limit.metric} in {window}"
 
 
-def expected(bound: Allowance, asked: Call, whole: Call) -> list[tuple[Meter, float]]:
+def expected(bound: Allowance, asked: Call, whole: Call) -> list[tuple[LimitKey, float]]:
     """Return what to reserve for a call: `asked` is its input alone, `whole` has the longest answer to expect.
 
     An answer that would not fit a limit's empty window is expected to fill it. Our own caps make no such exception.
@@ -172,7 +172,7 @@ def expected(bound: Allowance, asked: Call, whole: Call) -> list[tuple[Meter, fl
     return _with_hold(bound, [*amounts, *((cap.meter, whole.cost) for cap in bound.caps)])
 
 
-def _with_hold(bound: Allowance, amounts: list[tuple[Meter, float]]) -> list[tuple[Meter, float]]:
+def _with_hold(bound: Allowance, amounts: list[tuple[LimitKey, float]]) -> list[tuple[LimitKey, float]]:
     return [*amounts, (bound.hold, 0.0)] if bound.limits else amounts
 
 
@@ -182,8 +182,8 @@ def _expected(limit: Limit, asked: Call, whole: Call) -> float:
 
 
 def came_to(
-    bound: Allowance, held: Sequence[tuple[Meter, float]], how: Ending, call: Call
-) -> list[tuple[Meter, float]]:
+    bound: Allowance, held: Sequence[tuple[LimitKey, float]], how: Ending, call: Call
+) -> list[tuple[LimitKey, float]]:
     """Return what to book for a call that held `held` and ended so. What is unknown is booked as it was expected."""
     amounts = []
     for (limit, meter), (_, most) in zip(bound.limits, held, strict=False):
@@ -242,7 +242,7 @@ _HEADERS: Mapping[Metric, Counted] = {
 }
 
 
-def matching(bound: Allowance, said: Iterable[Seen]) -> Iterator[tuple[Meter, Seen]]:
+def matching(bound: Allowance, said: Iterable[Seen]) -> Iterator[tuple[LimitKey, Seen]]:
     """Yield the meters that a reply's headers speak of: the same thing counted, in the same window or up to as much."""
     for each in said:
         for limit, meter in bound.limits:
@@ -271,7 +271,7 @@ def reason(refused: Refused) -> str:
     return f"its limit of {refused.meter.label} is used up until {_clock(refused.until)}"
 
 
-def is_own(meter: Meter) -> bool:
+def is_own(meter: LimitKey) -> bool:
     """Whether the meter counts for a cap of our own, in micro-USD."""
     return meter.key.startswith(f"{OWN}/")
 

@@ -16,9 +16,9 @@ from providers.errors import AuthFailed, Fault, ProviderError, QuotaSpent, Timed
 from providers.messages import Ability, Image, Message, Needs, OutputSchema, Request, ToolSpec, estimate_tokens
 from providers.policy.model import AgentPolicy, Policy
 from providers.routing.fair_queue import Line
-from providers.routing.health import CLOSED, Breaker, Track, hold_until, trips_breaker
+from providers.routing.health import CLOSED, Breaker, HealthStats, hold_until, trips_breaker
 from providers.routing.retry_budget import RetryBudget
-from providers.routing.scores import SEEN, Contest, paid
+from providers.routing.scores import SEEN, Ordering, paid
 
 REMEMBERED = 1024
 """How many rankings and sizes a fleet keeps at hand."""
@@ -26,7 +26,7 @@ TOOLS = frozenset({Ability.TOOLS})
 VISION = frozenset({Ability.VISION})
 
 
-class Standing:
+class CandidateState:
     """How one candidate stands now. The only thing here that changes; its `Fleet` changes it."""
 
     __slots__ = (
@@ -52,7 +52,7 @@ class Standing:
         self.held_from = self.held_until = 0.0
         self.held_why = ""
         self.in_flight = 0
-        self.track = Track()
+        self.track = HealthStats()
         self.faults: dict[Fault, int] = {}
         """Failed attempts by whose fault they were, since the process began."""
         self.headroom: float | None = None
@@ -96,12 +96,12 @@ class Ranking:
     `task_type` is the policy's word for who asks.
     """
 
-    standings: tuple[Standing, ...]
+    standings: tuple[CandidateState, ...]
     refused: Mapping[str, str]
     pools: Mapping[str, str] = field(default_factory=dict)
     task_type: str | None = None
 
-    def rivals(self, standings: list[Standing]) -> list[Standing]:
+    def rivals(self, standings: list[CandidateState]) -> list[CandidateState]:
         """Return the first ones of `standings` that are of one pool."""
         pools = self.pools
         pool = pools[standings[0].name]
@@ -148,12 +148,12 @@ class Fleet:
         sole: str | None = None,
     ) -> None:
         self.policy = policy
-        self.standings: dict[str, Standing] = {}
+        self.standings: dict[str, CandidateState] = {}
         self.shut: dict[tuple[str, str], str] = {}
         """Accounts that are not to be asked before an operator has acted, and why."""
         self.barred: Mapping[str, str] = {}
         """Providers that are not to be asked, and why."""
-        self.contests: deque[Contest] = deque(maxlen=REMEMBERED)
+        self.contests: deque[Ordering] = deque(maxlen=REMEMBERED)
         """The latest decisions among several candidates, oldest first; `scoring.replay` makes each one anew."""
         self.retries = RetryBudget(policy.retry_budget)
         self.line = Line()
@@ -177,7 +177,7 @@ class Fleet:
                 standing.forget_limits()
         known, self.policy = self.standings, policy
         self.retries.share = policy.retry_budget
-        standings = (Standing(candidate) for candidate in candidates)
+        standings = (CandidateState(candidate) for candidate in candidates)
         self.standings = {new.name: _kept(known.get(new.name), new) for new in standings}
         self._accounts: dict[str, list[str]] = {}
         for name in self.standings:
@@ -228,7 +228,7 @@ class Fleet:
         """Return what each candidate of a pool has earned in the weighted round-robin and not yet spent."""
         return self._credit.get(pool, {})
 
-    def note(self, contest: Contest, winner: str, *, failover: bool = False) -> None:
+    def note(self, contest: Ordering, winner: str, *, failover: bool = False) -> None:
         """Note a decision that is being followed. Who was chosen by weight has paid for it; a failover is free."""
         self.contests.append(contest)
         if contest.strategy == "weighted" and not failover:
@@ -288,7 +288,7 @@ class Fleet:
 
         A model stands for all accounts that serve it, which are one pool whatever the strategy.
         """
-        chosen: dict[str, Standing] = {}
+        chosen: dict[str, CandidateState] = {}
         refused, pool_of = refused or {}, dict[str, str]()
         for pool, pattern in ((pool, pattern) for pool, patterns in pools for pattern in patterns):
             prefix = pattern[:-1] if pattern.endswith("/*") else None
@@ -393,7 +393,7 @@ class Fleet:
         self.shut = {account: why for account, why in self.shut.items() if account[0] != provider}
 
 
-def _kept(known: Standing | None, new: Standing) -> Standing:
+def _kept(known: CandidateState | None, new: CandidateState) -> CandidateState:
     """Return the standing that a candidate keeps where it is still the same endpoint and key, else the new one."""
     if known is None or known.account != new.account:
         return new

@@ -116,7 +116,7 @@ def set_back(now: float, began: float) -> bool:
     return now < began - SET_BACK_S
 
 
-class Track:
+class HealthStats:
     """What was seen of one candidate: its errors, fading, and its pace, fast to rise and slow to fall."""
 
     __slots__ = ("_at", "_good", "_pace", "bad", "latency", "mean", "until")

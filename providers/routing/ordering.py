@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 from providers.catalog.model import Model
 from providers.messages import Ability, Request
-from providers.routing.fleet import Fleet, Ranking, Standing
+from providers.routing.fleet import CandidateState, Fleet, Ranking
 from providers.routing.scores import (
     SEEN,
     UNKNOWN_PACE,
-    Contest,
+    Ordering,
     known_or_best,
     load,
     preference,
@@ -30,7 +30,7 @@ def expected_output(request: Request, model: Model) -> int:
     return request.max_output_tokens or min(model.max_output, MODEST_OUTPUT)
 
 
-def alike(fleet: Fleet, request: Request, ranking: Ranking, members: Sequence[Standing], now: float) -> bool:
+def alike(fleet: Fleet, request: Request, ranking: Ranking, members: Sequence[CandidateState], now: float) -> bool:
     """Whether nothing that is known or wished for tells `members` apart, so that the policy's order is all.
 
     Says so for a healthy first choice that is the only one measured yet: the usual case, which costs no arithmetic.
@@ -52,29 +52,29 @@ def alike(fleet: Fleet, request: Request, ranking: Ranking, members: Sequence[St
     return True
 
 
-def contest_of(
-    fleet: Fleet, request: Request, ranking: Ranking, members: Sequence[Standing], now: float, draw: float | None
-) -> Contest:
+def ordering_of(
+    fleet: Fleet, request: Request, ranking: Ranking, members: Sequence[CandidateState], now: float, draw: float | None
+) -> Ordering:
     """Return the contest of `members`, which are of one pool and may all be asked. `draw` is for `latency` alone."""
     names = tuple([standing.name for standing in members])
     pool, strategy = ranking.pools[names[0]], fleet.policy.strategy
     if strategy == "weighted":
         earned = fleet.credit(pool)
         shares = zip(_weights(fleet, members, now), [earned.get(name, 0.0) for name in names], strict=True)
-        return Contest(strategy, pool, names, ("weight", "credit"), (), tuple(shares))
+        return Ordering(strategy, pool, names, ("weight", "credit"), (), tuple(shares))
     if strategy == "latency":
         loads = tuple([(load(standing.track.pace(now), standing.in_flight),) for standing in members])
-        return Contest(strategy, pool, names, ("load",), (), loads, draw)
+        return Ordering(strategy, pool, names, ("load",), (), loads, draw)
     values, points = _seen(members, now), fleet.points_seen
     factors: tuple[str, ...] = SEEN
     if more := _wished(fleet, request, ranking, members, [row[-1] for row in values]):
         factors += tuple(more)
         points += tuple([fleet.policy.factors[factor] for factor in more])
         values = [row + column for row, column in zip(values, zip(*more.values(), strict=True), strict=True)]
-    return Contest(strategy, pool, names, factors, points, tuple(values))
+    return Ordering(strategy, pool, names, factors, points, tuple(values))
 
 
-def _seen(members: Sequence[Standing], now: float) -> list[tuple[float, ...]]:
+def _seen(members: Sequence[CandidateState], now: float) -> list[tuple[float, ...]]:
     """Return the values of `SEEN` by member: nothing known is nothing against it."""
     rows: list[tuple[float, ...]] = []
     measured = True
@@ -90,7 +90,7 @@ def _seen(members: Sequence[Standing], now: float) -> list[tuple[float, ...]]:
 
 
 def _wished(
-    fleet: Fleet, request: Request, ranking: Ranking, members: Sequence[Standing], pace: list[float]
+    fleet: Fleet, request: Request, ranking: Ranking, members: Sequence[CandidateState], pace: list[float]
 ) -> dict[str, list[float]]:
     """Return the values of the factors that are read where somebody asked for them."""
     columns: dict[str, list[float]] = {}
@@ -105,7 +105,7 @@ def _wished(
     return columns
 
 
-def _prices(tokens: int, request: Request, members: Sequence[Standing]) -> list[float | None]:
+def _prices(tokens: int, request: Request, members: Sequence[CandidateState]) -> list[float | None]:
     """Return what the call would cost at each, in micro-USD, were the answer as long as is reserved for."""
     models = [standing.candidate.model for standing in members]
     return [
@@ -114,7 +114,7 @@ def _prices(tokens: int, request: Request, members: Sequence[Standing]) -> list[
     ]
 
 
-def _task(fleet: Fleet, task_type: str, members: Sequence[Standing], pace: list[float]) -> list[float]:
+def _task(fleet: Fleet, task_type: str, members: Sequence[CandidateState], pace: list[float]) -> list[float]:
     """Return how well each one suits the type of task; nothing where nobody said what it wants."""
     preferred = fleet.policy.task_types.get(task_type)
     if preferred is not None:
@@ -128,7 +128,7 @@ def _task(fleet: Fleet, task_type: str, members: Sequence[Standing], pace: list[
     return [] if ability is None else [float(ability in standing.candidate.model.abilities) for standing in members]
 
 
-def _weights(fleet: Fleet, members: Sequence[Standing], now: float) -> tuple[float, ...]:
+def _weights(fleet: Fleet, members: Sequence[CandidateState], now: float) -> tuple[float, ...]:
     """Return the weights in effect. Models of one provider in one tier share its weight evenly."""
     providers = [standing.account[0] for standing in members]
     return tuple(

@@ -1,6 +1,6 @@
 """The order among candidates that all may be asked: seven factors, weights, or two drawn by lot. Pure arithmetic.
 
-A `Contest` holds everything that an order is made of, so the same function orders live, in a replay of a record, and
+A `Ordering` holds everything that an order is made of, so the same function orders live, in a replay of a record, and
 in a counterfactual. The seventh factor, whether a reservation is possible now, is pass or fail: who fails it is in no
 contest.
 """
@@ -28,7 +28,7 @@ STEPS = 100
 decides, and an estimate that fades away gives the first place back."""
 
 
-class Contest(NamedTuple):
+class Ordering(NamedTuple):
     """What decided the order of `names`, which stand in the policy's order. `pool` names the tier they are of.
 
     `values` has a row for each name and a column for each of `factors`. By `tier` these are the factors that were
@@ -45,19 +45,19 @@ class Contest(NamedTuple):
     draw: float | None = None
 
     @classmethod
-    def read(cls, record: Mapping[str, Any]) -> Contest:
+    def read(cls, record: Mapping[str, Any]) -> Ordering:
         """Return the contest of a record that went through JSON."""
         plain: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in record.items()}
         return cls(**{**plain, "values": tuple(map(tuple, plain["values"]))})
 
-    def without(self, provider: str) -> Contest:
+    def without(self, provider: str) -> Ordering:
         """Return the contest as it would have been without a provider's candidates. What was measured stays."""
         kept = [at for at, name in enumerate(self.names) if name.partition("/")[0] != provider]
         names, values = tuple(self.names[at] for at in kept), tuple(self.values[at] for at in kept)
         return self._replace(names=names, values=values)
 
 
-def ordered(contest: Contest) -> Sequence[int]:
+def ordered(contest: Ordering) -> Sequence[int]:
     """Return the indexes of `contest.names` in the order in which they are to be asked. Ties keep their places."""
     if contest.strategy == "tier":
         return _by_score(contest.values, contest.points)
@@ -68,7 +68,7 @@ def ordered(contest: Contest) -> Sequence[int]:
     return range(len(contest.names))
 
 
-def replay(contest: Contest) -> tuple[str, ...]:
+def replay(contest: Ordering) -> tuple[str, ...]:
     """Return the names in the order that was chosen, out of the record alone."""
     return tuple(contest.names[at] for at in ordered(contest))
 

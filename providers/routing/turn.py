@@ -16,12 +16,12 @@ from providers.catalog.model import Candidate, Model
 from providers.errors import AllAttemptsFailed, ContextTooLong, Declined, NoRoute, ProviderError, Recovery
 from providers.messages import Ability, Request, Response
 from providers.policy.model import Policy, Timeouts
+from providers.routing.fleet import CandidateState
 from providers.routing.fleet import Fleet as Fleet
-from providers.routing.fleet import Standing
 from providers.routing.health import CLOSED, pace_of, set_back
-from providers.routing.ordering import alike, contest_of
+from providers.routing.ordering import alike, ordering_of
 from providers.routing.ordering import expected_output as expected_output
-from providers.routing.scores import Contest, ordered
+from providers.routing.scores import Ordering, ordered
 
 if TYPE_CHECKING:
     from random import Random
@@ -48,7 +48,7 @@ class Route:
     candidates: tuple[Candidate, ...]
     names: tuple[str, ...]
     refused: Mapping[str, str]
-    contest: Contest | None = None
+    contest: Ordering | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,8 +137,8 @@ def choose(
     """
     ranking = fleet.ranking(request.needs)
     tokens, abilities = fleet.demands(request)
-    first: list[Standing] = []
-    again: list[Standing] = []
+    first: list[CandidateState] = []
+    again: list[CandidateState] = []
     refused: dict[str, str] = {}
     earliest, wanted = inf, request.max_output_tokens
     for standing in ranking.standings:
@@ -157,7 +157,7 @@ def choose(
     reasons = {**ranking.refused, **refused} if refused else ranking.refused
     contest = None
     if len(first) > 1 and len(rivals := ranking.rivals(first)) > 1 and not alike(fleet, request, ranking, rivals, now):
-        contest = contest_of(fleet, request, ranking, rivals, now, draw)
+        contest = ordering_of(fleet, request, ranking, rivals, now, draw)
         first[: len(rivals)] = [rivals[at] for at in ordered(contest)]
     if order := first + again:
         return Route(tuple([s.candidate for s in order]), tuple([s.name for s in order]), reasons, contest)
@@ -175,7 +175,7 @@ def _unfit(model: Model, tokens: int, room: int, abilities: frozenset[Ability]) 
     return f"about {tokens} tokens and {room} for the answer do not fit its context of {model.context}"
 
 
-def _obstacle(fleet: Fleet, standing: Standing, now: float, back: float, tokens: int = 0) -> tuple[float, str]:
+def _obstacle(fleet: Fleet, standing: CandidateState, now: float, back: float, tokens: int = 0) -> tuple[float, str]:
     """Return until when the candidate may not be asked, and why: the last of its obstacles. Past: it may be."""
     if fleet.shut and (why := fleet.shut.get(standing.account)):
         return inf, f"its account is shut: {why}"

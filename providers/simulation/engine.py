@@ -20,7 +20,7 @@ from typing import Any, BinaryIO
 from providers.catalog.model import Catalog
 from providers.client.reservations import LATE_S, POLL_S
 from providers.errors import ProviderError, RateLimited, RoutingError, TimedOut
-from providers.limits.reserve import Book, Refused
+from providers.limits.reserve import CounterStore, Refused
 from providers.limits.rules import Ending, ending, reason
 from providers.policy.model import Policy
 from providers.routing.fleet import Fleet
@@ -119,7 +119,7 @@ class Simulation:
             Router(number, Fleet(candidates, policy, unconfigured), dice(seed, "router", number))
             for number in range(scenario.instances)
         ]
-        self._book = Book()
+        self._book = CounterStore()
         self._reasons: dict[str, tuple[float, str]] = {}
         self._terms = AllTerms({name: each.hidden for name, each in behaviours.items()}, policy.budget, starts)
         self._kinds: list[list[Kind]] = []

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from providers.catalog.model import Limit
 from providers.errors import BadReply, Declined, Overloaded, ProviderError, RateLimited, ServerFault, Unreachable
-from providers.limits.reserve import Meter, Paced, Rolling, index, span, start
+from providers.limits.reserve import LimitKey, Paced, Rolling, index, span, start
 from providers.simulation.load import dice
 from providers.simulation.scenario import Behaviour, ErrorKind, Latency, Mode, Outage
 
@@ -46,7 +46,7 @@ class TrueLimit:
         "violations",
     )
 
-    def __init__(self, limit: Limit, meter: Meter) -> None:
+    def __init__(self, limit: Limit, meter: LimitKey) -> None:
         self.meter, self.scope, self._window = meter, limit.model or "+".join(limit.pool) or "*", meter.window
         self._seen: deque[tuple[float, float]] = deque()
         self._from, self._to, self._due, self._last = inf, -inf, -inf, -inf
@@ -100,7 +100,7 @@ class TrueLimit:
         return span(self._window)
 
 
-class Vendor:
+class ModelledProvider:
     """One provider. Calls come in order of time; `dice` are its own, so that no other one's traffic moves its luck."""
 
     def __init__(self, name: str, behaviour: Behaviour, regional: Iterable[Outage], starts: float, seed: int) -> None:
@@ -214,9 +214,9 @@ def _flaky(behaviour: Behaviour, own: Random) -> Iterator[Outage]:
 
 def vendors(
     behaviours: Mapping[str, Behaviour], regions: Mapping[str, Sequence[Outage]], starts: float, seed: int
-) -> dict[str, Vendor]:
+) -> dict[str, ModelledProvider]:
     """Return a provider for each behaviour, under its name."""
     return {
-        name: Vendor(name, behaviour, regions.get(behaviour.region or "", ()), starts, seed)
+        name: ModelledProvider(name, behaviour, regions.get(behaviour.region or "", ()), starts, seed)
         for name, behaviour in behaviours.items()
     }

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from providers.catalog.model import Candidate
 from providers.limits.reserve import Refused
 from providers.policy.model import Policy
-from providers.routing.fleet import Standing
+from providers.routing.fleet import CandidateState
 from providers.routing.turn import Sleep
 from providers.simulation.scenario import Load, Scenario
 
@@ -109,7 +109,7 @@ class Records:
         self._lines: list[str] = []
         self._hash = hashlib.sha256()
 
-    def called(self, standing: Standing) -> None:
+    def called(self, standing: CandidateState) -> None:
         """A call goes to its provider."""
         calls = self.calls[standing.name]
         calls.calls += 1

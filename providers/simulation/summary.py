@@ -10,7 +10,7 @@ from math import exp
 from providers.messages import Needs, Usage
 from providers.routing.fleet import Fleet
 from providers.simulation.claims import measured
-from providers.simulation.modelled import TrueLimit, Vendor
+from providers.simulation.modelled import ModelledProvider, TrueLimit
 from providers.simulation.records import AT_ONCE, STEPS, Calls, Records, Stretch, Tab
 from providers.simulation.report import Bucket, Durations, GroupUse, LimitUse, ProviderUse, Report, Waits
 from providers.simulation.scenario import Load
@@ -19,7 +19,7 @@ Limits = Mapping[str, tuple[str, TrueLimit, bool]]
 """By the key of the meter: whose limit it is, and whether the routers know of it."""
 
 
-def summary(records: Records, vendors: Mapping[str, Vendor], limits: Limits, fleet: Fleet) -> Report:
+def summary(records: Records, vendors: Mapping[str, ModelledProvider], limits: Limits, fleet: Fleet) -> Report:
     """Return what all of it came to, with the claims measured. `fleet` knows which tier the policy meant a load for."""
     digest, tabs = records.digest(), records.tabs.values()
     answered, failed = sum(tab.answers for tab in tabs), records.failures.total()
@@ -85,7 +85,7 @@ def _use(calls: Iterable[Calls], tabs: Collection[Tab], answered: int) -> Provid
     )
 
 
-def _provider(name: str, vendor: Vendor, records: Records, limits: Limits, answered: int) -> ProviderUse:
+def _provider(name: str, vendor: ModelledProvider, records: Records, limits: Limits, answered: int) -> ProviderUse:
     begins = records.starts + min((each.begins for each in records.load), default=0.0)
     ends = max(records.starts + records.lasts, begins + 1.0)
     uses = [

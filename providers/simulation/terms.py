@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from providers.catalog.model import Candidate, Limit
-from providers.limits.reserve import Amounts, Meter
+from providers.limits.reserve import Amounts, LimitKey
 from providers.limits.rules import Allowance, Ending, allowance, came_to, expected
 from providers.messages import Usage
 from providers.policy.model import Budget
@@ -82,7 +82,7 @@ class AllTerms:
                 reserves, books = held, booked
         return Terms(bound, tokens, reserves, books, answered, later, refused)
 
-    def _limit(self, provider: str, limit: Limit, meter: Meter, *, known: bool) -> TrueLimit:
+    def _limit(self, provider: str, limit: Limit, meter: LimitKey, *, known: bool) -> TrueLimit:
         key = meter.key if known else f"{meter.key} hidden"
         if key not in self.limits:
             self.limits[key] = (provider, TrueLimit(limit, meter), known)

@@ -11,7 +11,7 @@ from orchestrator.cli.app import Group, Settings, settings_of
 from orchestrator.cli.exits import NothingSelected, Unusable
 from orchestrator.cli.journals import open_record
 from orchestrator.cli.ui.columns import columns
-from orchestrator.cli.ui.console import Talk, print_json
+from orchestrator.cli.ui.console import Console, print_json
 from providers.documents.unicode import printable
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def say(context: click.Context, run: str, task: str, words: str, db: str | None)
 def _answer(context: click.Context, db: str | None, run: str, task: str, choice: str, comment: str) -> None:
     driven = anyio.run(_record_answer, settings_of(context), db, run, task, choice, comment)
     follows = "the run is at work, and goes on with it" if driven else f"next: orchestrator runs resume {run}"
-    Talk(settings_of(context)).say(f"{task}: {choice}\n{follows}")
+    Console(settings_of(context)).say(f"{task}: {choice}\n{follows}")
 
 
 async def _record_answer(settings: Settings, db: str | None, run: str, task: str, choice: str, comment: str) -> bool:
@@ -149,9 +149,9 @@ async def _all_open(settings: Settings, db: str | None) -> list[Open]:
 async def open_gates(journal: Journal, run: str) -> list[Open]:
     """Return the gates of a run that are open and unanswered, oldest first."""
     from orchestrator.run.approvals import SIGNAL, digest_of
-    from orchestrator.run.history import past_of
+    from orchestrator.run.history import history_of
 
-    gates = past_of(await journal.events(run)).gates.values()
+    gates = history_of(await journal.events(run)).gates.values()
     answered = {value["gate"] for name, value in await journal.signals(run) if name == SIGNAL}
     return [Open(run, gate.opened) for gate in gates if digest_of(gate.opened) not in answered]
 

@@ -15,7 +15,7 @@ from orchestrator.cli.app import Settings, settings_of
 from orchestrator.cli.arguments import as_meant, as_text, environment, load_persona, load_policy
 from orchestrator.cli.exits import Exit
 from orchestrator.cli.signals import Interruption
-from orchestrator.cli.ui.console import Talk, print_json
+from orchestrator.cli.ui.console import Console, print_json
 from orchestrator.cli.ui.notices import telling
 from orchestrator.cli.ui.progress import alert_line, duration, tokens, usd
 from orchestrator.cli.ui.screens import STUB_NOTICE, Log
@@ -80,7 +80,7 @@ def request_for(
 async def _ask(request: Request, settings: Settings, stream: bool, as_json: bool, offline: bool) -> None:
     from providers.client.manager import open_manager
 
-    talk = Talk(settings)
+    talk = Console(settings)
     policy, catalog = load_policy(settings)
     environ = environment(settings)
     if offline:
@@ -105,7 +105,7 @@ async def _ask(request: Request, settings: Settings, stream: bool, as_json: bool
     _tell(talk, response)
 
 
-def _listener(settings: Settings, talk: Talk) -> Emit:
+def _listener(settings: Settings, talk: Console) -> Emit:
     """Return who hears of routes and attempts: the log, where one is wanted. Of the budget everybody is told."""
     log = Log(settings, talk) if settings.verbose or settings.log_format else None
 
@@ -121,7 +121,7 @@ def _listener(settings: Settings, talk: Talk) -> Emit:
     return emit
 
 
-async def _stream(manager: Any, request: Request, emit: Emit, talk: Talk) -> Response:
+async def _stream(manager: Any, request: Request, emit: Emit, talk: Console) -> Response:
     """Print the text as it comes, cleaned as a whole: an escape sequence may be split between two deltas."""
     from providers.messages import Restarted, Resumed, TextDelta
 
@@ -199,7 +199,7 @@ def document_of(response: Response) -> dict[str, Any]:
     }
 
 
-def _tell(talk: Talk, response: Response) -> None:
+def _tell(talk: Console, response: Response) -> None:
     cost = usd(None if response.cost is None else response.cost / 1e6)
     figures = (
         f"{response.provider}/{response.model}",

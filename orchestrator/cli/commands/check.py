@@ -14,7 +14,7 @@ from orchestrator.cli import app
 from orchestrator.cli.app import Settings, settings_of
 from orchestrator.cli.arguments import environment, load_scenario_file, load_squad
 from orchestrator.cli.exits import Exit, NothingSelected
-from orchestrator.cli.ui.console import Talk, count, print_json
+from orchestrator.cli.ui.console import Console, count, print_json
 from orchestrator.cli.ui.masking import mask_secrets
 from orchestrator.squad.file_kind import NAMES, Kind, kind_of_file
 from providers.documents.problems import FORMATS, Problem
@@ -30,7 +30,7 @@ def validate_command(context: click.Context, files: tuple[str, ...], form: str) 
 
     A folder stands for the YAML files in it. What a file is for is told by its fields.
     """
-    settings, talk = settings_of(context), Talk(settings_of(context))
+    settings, talk = settings_of(context), Console(settings_of(context))
     chosen = [path for file in files for path in matching(file)]
     if not chosen:
         raise NothingSelected("no squad file was given, or none matches", "orchestrator validate squad.yaml")

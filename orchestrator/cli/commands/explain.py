@@ -17,7 +17,7 @@ from orchestrator.cli.journals import open_record, read_run
 from orchestrator.cli.ui.columns import columns
 from orchestrator.cli.ui.progress import candidate_of, duration, usd
 from providers.documents.unicode import printable
-from providers.routing.scores import Contest, replay, score
+from providers.routing.scores import Ordering, replay, score
 
 if TYPE_CHECKING:
     from orchestrator.rerun.requests import Sent
@@ -139,7 +139,7 @@ def _told(event: Mapping[str, Any]) -> Iterator[str]:
             for name, reason in event["refused"].items():
                 yield f"  refused: {name}: {reason}"
             if event.get("contest") is not None:
-                yield from _compared(Contest.read(event["contest"]))
+                yield from _compared(Ordering.read(event["contest"]))
         case "attempt.ended":
             why = f": {event['error']}: {event['detail'] or ''}" if event["error"] else ""
             took = duration(event["ms"] / 1000)
@@ -156,7 +156,7 @@ def _billed(event: Mapping[str, Any]) -> str:
     return f"{usage['input_tokens']:,} tokens in, {usage['output_tokens']:,} out, {usd(event['cost_usd'])}"
 
 
-def _compared(contest: Contest) -> Iterator[str]:
+def _compared(contest: Ordering) -> Iterator[str]:
     """Yield what decided the order, as a table."""
     titles = [f"{name} ({points:g})" for name, points in zip(contest.factors, contest.points, strict=False)]
     drawn = "" if contest.draw is None else f", draw {contest.draw:.3f}"
@@ -173,6 +173,6 @@ def _counterfactual(event: Mapping[str, Any], provider: str) -> str:
     if event.get("contest") is None:
         order: tuple[str, ...] = ()
     else:
-        order = replay(Contest.read(event["contest"]).without(provider))
+        order = replay(Ordering.read(event["contest"]).without(provider))
     others = [name for name in event["candidates"] if name not in order and name.partition("/")[0] != provider]
     return ", ".join([*order, *others]) or "nobody"

@@ -10,7 +10,7 @@ import click
 from orchestrator.cli.app import Command, Settings, settings_of
 from orchestrator.cli.commands.approvals import db_option
 from orchestrator.cli.journals import open_record
-from orchestrator.cli.ui.console import Talk
+from orchestrator.cli.ui.console import Console
 
 
 @click.command("export", cls=Command)
@@ -28,7 +28,7 @@ def export_command(context: click.Context, run: str, file: str | None, force: bo
     target = Path(file or f"{run}.run.db")
     size = anyio.run(_export, settings, run, target, force, db)
     click.echo(str(target))
-    Talk(settings).say(f"{run}: {size:,} bytes; elsewhere: orchestrator runs replay {target.name}")
+    Console(settings).say(f"{run}: {size:,} bytes; elsewhere: orchestrator runs replay {target.name}")
 
 
 async def _export(settings: Settings, run: str, file: Path, force: bool, db: str | None) -> int:

@@ -18,7 +18,7 @@ from orchestrator.cli.exits import Exit, Unusable
 from orchestrator.cli.journals import open_record, squad_of
 from orchestrator.cli.run_session import Manner, conduct
 from orchestrator.cli.ui.columns import columns
-from orchestrator.cli.ui.console import Talk, count
+from orchestrator.cli.ui.console import Console, count
 from orchestrator.cli.ui.gates import Answer, Approve
 from orchestrator.cli.ui.progress import tokens, usd
 from providers.documents.unicode import printable
@@ -79,7 +79,7 @@ async def _fork(order: Order) -> Exit:
     from orchestrator.fork import edit_of_run, fork_run
     from orchestrator.runtime import capped, new_run_id, raised
 
-    settings, talk = order.settings, Talk(order.settings)
+    settings, talk = order.settings, Console(order.settings)
     async with open_record(settings, order.db) as journal:
         about = await journal.about(order.source)
         squad = squad_of(about, settings) if order.file is None else load_squad(order.file, settings)

@@ -10,7 +10,7 @@ import click
 from orchestrator.cli import app
 from orchestrator.cli.app import settings_of
 from orchestrator.cli.exits import Unusable
-from orchestrator.cli.ui.console import Talk
+from orchestrator.cli.ui.console import Console
 from orchestrator.cli.ui.starter import GITIGNORE, ROUTING, SQUAD, env_example
 
 
@@ -32,7 +32,7 @@ def init_command(context: click.Context, folder: str) -> None:
         path = Path(folder) / name
         click.echo(f"{'wrote' if write_new(path, text) else 'kept '}  {path}")
     steps = ([] if folder == "." else [f"cd {shlex.quote(folder)}"]) + ["orchestrator run squad.yaml"]
-    Talk(settings_of(context)).say(f"next: {' && '.join(steps)}")
+    Console(settings_of(context)).say(f"next: {' && '.join(steps)}")
 
 
 def write_new(path: Path, text: str) -> bool:

@@ -15,13 +15,13 @@ from orchestrator.cli.app import Command, settings_of
 from orchestrator.cli.arguments import environment, load_policy
 from orchestrator.cli.exits import Unusable
 from orchestrator.cli.ui.columns import columns
-from orchestrator.cli.ui.console import Talk, print_json
+from orchestrator.cli.ui.console import Console, print_json
 from orchestrator.cli.ui.notices import telling
 
 if TYPE_CHECKING:
     from orchestrator.cli.app import Settings
     from providers.limits.ledger import Ledger
-    from providers.limits.reserve import Meter, Used
+    from providers.limits.reserve import LimitKey, Used
 
 
 @click.command("limits", cls=Command)
@@ -40,7 +40,7 @@ def limits_command(context: click.Context, as_json: bool) -> None:
     if as_json:
         print_json([_document(who, each, now) for who, each in rows], indent=2)
     elif not rows:
-        Talk(settings).say(
+        Console(settings).say(
             "no limit is kept, and no budget: a routing file states them, or says `plan: free` of a provider"
         )
     else:
@@ -60,10 +60,10 @@ def reset_command(context: click.Context, provider: str | None) -> None:
     if not meters:
         raise Unusable(f"no limit is kept for {provider}" if provider else "no limit is kept", "nothing to forget")
     anyio.run(_forget, settings, meters)
-    Talk(settings).say(f"forgot what was counted of {len(meters)} limits")
+    Console(settings).say(f"forgot what was counted of {len(meters)} limits")
 
 
-def kept_limits(settings: Settings) -> list[tuple[str, Meter]]:
+def kept_limits(settings: Settings) -> list[tuple[str, LimitKey]]:
     """Return whom each limit that is kept binds, `provider` or `provider/model`, and its meter; first our own caps."""
     from providers.catalog.model import numbered
     from providers.limits.rules import allowance, caps_of
@@ -84,12 +84,12 @@ def kept_limits(settings: Settings) -> list[tuple[str, Meter]]:
     return list(found.values())
 
 
-async def _usage(settings: Settings, meters: Sequence[Meter], now: float) -> list[Used]:
+async def _usage(settings: Settings, meters: Sequence[LimitKey], now: float) -> list[Used]:
     async with _ledger_here(settings) as ledger:
         return await ledger.usage(meters, now)
 
 
-async def _forget(settings: Settings, meters: Iterable[Meter]) -> None:
+async def _forget(settings: Settings, meters: Iterable[LimitKey]) -> None:
     from providers.limits.ledger import LedgerDown
 
     async with _ledger_here(settings) as ledger:
@@ -108,14 +108,14 @@ async def _ledger_here(settings: Settings) -> AsyncIterator[Ledger]:
     folder = settings.state_folder
     state = folder if (folder / FILE).exists() else None
     address = load_policy(settings)[0].ledger
-    ledger = ledger_of(address, environment(settings), state, telling(Talk(settings).warn)) or MemoryLedger()
+    ledger = ledger_of(address, environment(settings), state, telling(Console(settings).warn)) or MemoryLedger()
     try:
         yield ledger
     finally:
         await ledger.aclose()
 
 
-def _unit(meter: Meter) -> float:
+def _unit(meter: LimitKey) -> float:
     """Return what one of a figure is: our own caps count micro-USD, which people read as USD."""
     from providers.limits.rules import is_own
 

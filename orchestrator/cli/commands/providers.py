@@ -13,7 +13,7 @@ from orchestrator.cli.arguments import environment, load_policy
 from orchestrator.cli.commands.limits import limits_command, reset_command
 from orchestrator.cli.exits import Exit, NothingSelected, Unusable
 from orchestrator.cli.ui.columns import columns
-from orchestrator.cli.ui.console import Talk, print_json
+from orchestrator.cli.ui.console import Console, print_json
 from orchestrator.cli.ui.masking import mask_secrets
 from orchestrator.cli.ui.progress import duration, usd
 from providers.documents.unicode import printable
@@ -179,7 +179,7 @@ def test_providers(context: click.Context, name: str | None) -> int:
     rows = [_trial_row(trial, environ) for trial in trials]
     click.echo(columns([("MODEL", "RESULT", "TIME", "COST"), *rows]))
     failed = [trial for trial in trials if trial.failure is not None]
-    Talk(settings_of(context)).say(f"{len(trials) - len(failed)} of {len(trials)} answered")
+    Console(settings_of(context)).say(f"{len(trials) - len(failed)} of {len(trials)} answered")
     return exit_of_trials([trial.failure for trial in failed])
 
 

@@ -19,7 +19,7 @@ from orchestrator.cli.commands.approvals import db_option
 from orchestrator.cli.commands.list_runs import STATES, state_of, states_option, table_of
 from orchestrator.cli.exits import Exit, Unusable
 from orchestrator.cli.journals import journal_file, open_record
-from orchestrator.cli.ui.console import Talk, count
+from orchestrator.cli.ui.console import Console, count
 from providers.documents.unicode import printable
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def rm_command(
 
 
 async def _rm(settings: Settings, db: str | None, order: Order) -> Exit:
-    talk, file = Talk(settings), journal_file(settings, db)
+    talk, file = Console(settings), journal_file(settings, db)
     async with open_record(settings, db) as journal:
         chosen = await _named(journal, order.names) if order.names else await _filtered(journal, order)
         for line, _ in [one for one in chosen if one[1] == "running"]:
@@ -118,7 +118,7 @@ async def _filtered(journal: SqliteJournal, order: Order) -> list[tuple[RunLine,
     return [(line, state) for line, state in wanted if state in states]
 
 
-def _confirm(talk: Talk, going: Sequence[tuple[RunLine, str]]) -> None:
+def _confirm(talk: Console, going: Sequence[tuple[RunLine, str]]) -> None:
     """Show what goes, and raise `Unusable` where nobody can be asked, `Abort` where the answer is no."""
     talk.write(table_of(going[:MOST_SHOWN]))
     if len(going) > MOST_SHOWN:
@@ -146,9 +146,9 @@ async def _remove(journal: SqliteJournal, runs: Sequence[str], *, artifacts: boo
 
 
 async def _written(journal: SqliteJournal, run: str) -> dict[str, str]:
-    from orchestrator.run.history import past_of
+    from orchestrator.run.history import history_of
 
-    artifacts = past_of(await journal.events(run)).artifacts.values()
+    artifacts = history_of(await journal.events(run)).artifacts.values()
     return {written.path: written.sha256 for _, written in artifacts}
 
 

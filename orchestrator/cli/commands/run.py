@@ -18,7 +18,7 @@ from orchestrator.cli.arguments import Duration, Usd, environment, json_object, 
 from orchestrator.cli.exits import Exit, Unusable
 from orchestrator.cli.journals import journal_file, record_for_run
 from orchestrator.cli.run_session import Manner, conduct
-from orchestrator.cli.ui.console import Talk
+from orchestrator.cli.ui.console import Console
 from orchestrator.cli.ui.gates import Answer, Approve
 from orchestrator.cli.ui.notices import telling
 from orchestrator.cli.ui.progress import Caps
@@ -83,7 +83,7 @@ def run_command(
     if run_id is not None and not RUN_ID.fullmatch(run_id):
         raise Unusable(f"--run-id {run_id!r}: letters, digits, '.', '_' and '-' only, at most 100")
     squad = load_squad(file, settings)
-    talk = Talk(settings)
+    talk = Console(settings)
     for problem in squad.warnings:
         talk.write(str(problem))
     inputs = {**(json_object(inputs_file) if inputs_file else {}), **squad.coerce(split_inputs(pairs))}
@@ -101,7 +101,7 @@ def run_command(
     return anyio.run(execute, order, squad, plan, talk)
 
 
-async def execute(order: Order, squad: Squad, plan: Plan, talk: Talk) -> Exit:
+async def execute(order: Order, squad: Squad, plan: Plan, talk: Console) -> Exit:
     """Run with a record where one can be kept, and return the exit code."""
     from orchestrator.runtime import open_run, stub_answers
 

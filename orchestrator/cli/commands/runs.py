@@ -21,7 +21,7 @@ from orchestrator.cli.exits import Exit, NothingSelected, cause_of
 from orchestrator.cli.journals import open_record, squad_of
 from orchestrator.cli.run_session import Manner, conduct
 from orchestrator.cli.ui.columns import columns
-from orchestrator.cli.ui.console import Talk, print_json
+from orchestrator.cli.ui.console import Console, print_json
 from orchestrator.cli.ui.gates import Answer, Approve
 from orchestrator.cli.ui.notices import telling
 from orchestrator.cli.ui.progress import Progress, duration, tokens, usd
@@ -132,7 +132,7 @@ async def _resume(
     from orchestrator.journal.protocols import StepChanged
     from orchestrator.runtime import capped, raised, resume_run
 
-    talk = Talk(settings)
+    talk = Console(settings)
     async with open_record(settings, db) as journal:
         about = await journal.about(run)
         squad = squad_of(about, settings)
@@ -171,15 +171,15 @@ async def _resume(
 def cancel(context: click.Context, run: str, db: str | None) -> None:
     """End a run for good: calls in flight may end, nothing more is started, and it is not resumed."""
     driven = anyio.run(_cancel, settings_of(context), db, run)
-    Talk(settings_of(context)).say(f"{run}: {'asked to stop' if driven else 'cancelled'}")
+    Console(settings_of(context)).say(f"{run}: {'asked to stop' if driven else 'cancelled'}")
 
 
 async def _cancel(settings: Settings, db: str | None, run: str) -> bool:
-    from orchestrator.run.history import past_of
+    from orchestrator.run.history import history_of
 
     async with open_record(settings, db) as journal:
         await journal.about(run)
-        past = past_of(await journal.events(run))
+        past = history_of(await journal.events(run))
         if past.is_over:
             raise NothingSelected(f"the run {run} is over: {past.status}")
         await journal.request_cancel(run)

@@ -14,7 +14,7 @@ from orchestrator.cli import app
 from orchestrator.cli.app import Settings, settings_of
 from orchestrator.cli.arguments import environment, load_scenario_file, load_squad, policy_over, split_inputs
 from orchestrator.cli.exits import Exit, Unusable
-from orchestrator.cli.ui.console import Talk, print_json
+from orchestrator.cli.ui.console import Console, print_json
 from orchestrator.errors import CannotWrite
 from orchestrator.squad.file_kind import kind_of_file
 from providers.documents.problems import nearest
@@ -90,7 +90,7 @@ def simulate_command(
     _check(what, policies, chart, log)
     assert what is not None, "checked"
     cases = list(_cases(what, policies or (OWN,), runs, settings))
-    talk = Talk(settings)
+    talk = Console(settings)
     reports = [_simulate(case, seed, log, talk) for case in cases]
     if chart is not None:
         _draw(chart, cases, reports)
@@ -218,7 +218,7 @@ def _assumptions(pairs: Sequence[str]) -> Assumptions:
     return Assumptions(**changed)
 
 
-def _simulate(case: Case, seed: int | None, log: str | None, talk: Talk) -> Report:
+def _simulate(case: Case, seed: int | None, log: str | None, talk: Console) -> Report:
     from providers.simulation import simulate
 
     turns = sum(load.count for load in case.scenario.load)

@@ -13,7 +13,7 @@ from orchestrator.cli.app import settings_of
 from orchestrator.cli.commands.approvals import db_option
 from orchestrator.cli.journals import open_record
 from orchestrator.cli.ui.columns import columns
-from orchestrator.cli.ui.console import Talk, count, print_json
+from orchestrator.cli.ui.console import Console, count, print_json
 from orchestrator.cli.ui.progress import usd
 from providers.documents.unicode import printable
 
@@ -73,13 +73,15 @@ def spending_command(
         print_json({"schema_version": 1, "by": by, "rows": lines, "total": document(total)}, indent=2)
         return
     if not rows:
-        Talk(settings_of(context)).say("nothing was spent" if since is None else f"nothing was spent since {since:%F}")
+        Console(settings_of(context)).say(
+            "nothing was spent" if since is None else f"nothing was spent since {since:%F}"
+        )
         return
     table = [(by.upper(), *TITLES), *((printable(name), *_cells(each)) for name, each in rows.items())]
     click.echo(columns([*table, ("in all", *_cells(total))] if len(rows) > 1 else table))
     if total.unknown:
         bills = count(total.unknown, "bill")
-        Talk(settings_of(context)).say(f"nobody knows what {bills} came to: no price is known, or no usage was said")
+        Console(settings_of(context)).say(f"nobody knows what {bills} came to: no price is known, or no usage was said")
 
 
 async def _bills(settings: Settings, db: str | None, since: float) -> Sequence[Event]:

@@ -21,7 +21,7 @@ def wants_color(settings: Settings, environ: Mapping[str, str], *, terminal: boo
     return terminal and not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"
 
 
-class Talk:
+class Console:
     """Says things on stderr. `--quiet` silences all but warnings and failures."""
 
     def __init__(self, settings: Settings) -> None:
@@ -75,7 +75,7 @@ def print_json(document: Any, *, indent: int | None = None) -> None:
 
 
 def tell_failure(
-    talk: Talk, error: BaseException, environ: Mapping[str, str], *, internal: bool, verbose: bool
+    talk: Console, error: BaseException, environ: Mapping[str, str], *, internal: bool, verbose: bool
 ) -> None:
     """Say what ended the program, without the secrets of `environ`. `verbose` asks for a traceback."""
     from providers.documents.problems import ProblemsFound

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from orchestrator.cli.ui.console import Talk
+from orchestrator.cli.ui.console import Console
 from orchestrator.cli.ui.progress import Progress, tokens, usd
 from orchestrator.cli.ui.screens import STUB_NOTICE
 from providers.documents.unicode import printable
@@ -39,7 +39,7 @@ def as_text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=2 if value else None)
 
 
-def tell_end(talk: Talk, progress: Progress, result: RunResult, file: str, *, recorded: bool) -> None:
+def tell_end(talk: Console, progress: Progress, result: RunResult, file: str, *, recorded: bool) -> None:
     """Say how the run ended and what may be done next: a run that is `recorded` can be resumed."""
     states = ", ".join(f"{number} {state}" for state, number in task_counts(result.tasks).items())
     figures = "  ".join(filter(None, (progress.took(), tokens(result.usage.total), usd(micro(result.cost)))))
@@ -55,7 +55,7 @@ def tell_end(talk: Talk, progress: Progress, result: RunResult, file: str, *, re
         talk.say(STUB_NOTICE)
 
 
-def _tell_artifacts(talk: Talk, result: RunResult) -> None:
+def _tell_artifacts(talk: Console, result: RunResult) -> None:
     for path in list(result.artifacts)[:MOST_ARTIFACTS]:
         talk.say(printable(f"artifact: {result.out / path if result.out else path}"))
     more = len(result.artifacts) - MOST_ARTIFACTS

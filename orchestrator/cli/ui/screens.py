@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Protocol, Self, TextIO
 
 from orchestrator.cli.app import Settings
-from orchestrator.cli.ui.console import Talk
+from orchestrator.cli.ui.console import Console
 from orchestrator.cli.ui.progress import Caps, Change, Document, Progress, Row, duration
 from providers.documents.unicode import printable
 
@@ -55,7 +55,7 @@ class Lines(Flowing):
 
     period = HEARTBEAT_S
 
-    def __init__(self, progress: Progress, talk: Talk, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, progress: Progress, talk: Console, clock: Callable[[], float] = time.time) -> None:
         self._progress = progress
         self._talk = talk
         self._clock = clock
@@ -79,7 +79,7 @@ class Log(Flowing):
 
     period = math.inf
 
-    def __init__(self, settings: Settings, talk: Talk, file: TextIO | None = None) -> None:
+    def __init__(self, settings: Settings, talk: Console, file: TextIO | None = None) -> None:
         self._log = open_log(settings.log_format or "console", color=talk.color, file=file or sys.stderr)
 
     def saw(self, event: Document, change: Change | None) -> None:
@@ -91,7 +91,7 @@ class Log(Flowing):
         self._log.info(text)
 
 
-def open_screen(settings: Settings, talk: Talk, progress: Progress, caps: Caps) -> Screen:
+def open_screen(settings: Settings, talk: Console, progress: Progress, caps: Caps) -> Screen:
     """Return the screen that fits: a log where one is wanted, a live table on a terminal, else lines."""
     if settings.log_format or settings.verbose:
         return Log(settings, talk)

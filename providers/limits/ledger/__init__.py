@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from providers.limits.reserve import Amounts, Meter, Refused, Used
+from providers.limits.reserve import Amounts, LimitKey, Refused, Used
 
 
 class LedgerDown(Exception):
@@ -34,13 +34,13 @@ class Ledger(Protocol):
     async def spend(self, amounts: Amounts, now: float) -> None:
         """Book what was used without a reservation here, whether there is room for it or not."""
 
-    async def observe(self, meter: Meter, remaining: float, until: float | None, now: float) -> None:
+    async def observe(self, meter: LimitKey, remaining: float, until: float | None, now: float) -> None:
         """Take away room as the provider's own word has it; see `quota.observe`."""
 
-    async def usage(self, meters: Sequence[Meter], now: float) -> list[Used]:
+    async def usage(self, meters: Sequence[LimitKey], now: float) -> list[Used]:
         """Return what stands under each meter."""
 
-    async def forget(self, meters: Sequence[Meter]) -> None:
+    async def forget(self, meters: Sequence[LimitKey]) -> None:
         """Begin anew with these meters."""
 
     async def aclose(self) -> None:

@@ -9,7 +9,7 @@ from typing import TypeVar
 from providers.events import Emit, LedgerLost, LedgerRegained, ignore
 from providers.limits.ledger import Ledger, LedgerDown
 from providers.limits.ledger.memory import MemoryLedger
-from providers.limits.reserve import Amounts, Meter, Paced, Refused, Used
+from providers.limits.reserve import Amounts, LimitKey, Paced, Refused, Used
 
 T = TypeVar("T")
 SHARE = 0.25
@@ -17,7 +17,7 @@ RETRY_S = 2.0
 """How long to leave a ledger alone that was down. Asking it costs a caller its time-out."""
 
 
-class ShelteredLedger:
+class FallbackLedger:
     """A `Ledger` that never raises `LedgerDown`.
 
     While the shared one is down this process admits in every window at most `share` of each limit, and one call where
@@ -56,19 +56,19 @@ class ShelteredLedger:
 
         await self._either(lambda: self._shared.spend(amounts, now), alone, now)
 
-    async def observe(self, meter: Meter, remaining: float, until: float | None, now: float) -> None:
+    async def observe(self, meter: LimitKey, remaining: float, until: float | None, now: float) -> None:
         async def alone() -> None:
             await self._alone.observe(self._part(meter, 0.0), remaining, until, now)
 
         await self._either(lambda: self._shared.observe(meter, remaining, until, now), alone, now)
 
-    async def usage(self, meters: Sequence[Meter], now: float) -> list[Used]:
+    async def usage(self, meters: Sequence[LimitKey], now: float) -> list[Used]:
         async def alone() -> list[Used]:
             return await self._alone.usage([self._part(meter, 0.0) for meter in meters], now)
 
         return await self._either(lambda: self._shared.usage(meters, now), alone, now)
 
-    async def forget(self, meters: Sequence[Meter]) -> None:
+    async def forget(self, meters: Sequence[LimitKey]) -> None:
         await self._alone.forget(meters)
         await self._shared.forget(meters)
 
@@ -102,16 +102,16 @@ class ShelteredLedger:
             self._retry_at = None
             self._emit(LedgerRegained())
 
-    def _part(self, meter: Meter, amount: float) -> Meter:
+    def _part(self, meter: LimitKey, amount: float) -> LimitKey:
         """Return the meter with this process's share of its amount."""
         if isinstance(meter.window, Paced):
             return replace(meter, window=replace(meter.window, seconds=meter.window.seconds / self._share))
         return replace(meter, amount=min(meter.amount, max(meter.amount * self._share, amount)))
 
 
-def sheltered(ledger: Ledger) -> Ledger:
+def with_fallback(ledger: Ledger) -> Ledger:
     """Return a ledger that never raises `LedgerDown`: itself, where it is one of those that can't."""
-    return ledger if isinstance(ledger, MemoryLedger | ShelteredLedger) else ShelteredLedger(ledger)
+    return ledger if isinstance(ledger, MemoryLedger | FallbackLedger) else FallbackLedger(ledger)
 
 
 async def _nothing() -> None:

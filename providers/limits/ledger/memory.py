@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from providers.limits.reserve import Amounts, Book, Meter, Refused, Used
+from providers.limits.reserve import Amounts, CounterStore, LimitKey, Refused, Used
 
 
 class MemoryLedger:
     """A `Ledger` that never waits: what it is asked is done when the call returns its first time."""
 
     def __init__(self) -> None:
-        self._book = Book()
+        self._book = CounterStore()
 
     async def reserve(self, amounts: Amounts, lease: str, now: float, ttl: float) -> Refused | None:
         return self._book.reserve(amounts, lease, now, now + ttl)
@@ -22,13 +22,13 @@ class MemoryLedger:
     async def spend(self, amounts: Amounts, now: float) -> None:
         self._book.spend(amounts, now)
 
-    async def observe(self, meter: Meter, remaining: float, until: float | None, now: float) -> None:
+    async def observe(self, meter: LimitKey, remaining: float, until: float | None, now: float) -> None:
         self._book.observe(meter, remaining, until, now)
 
-    async def usage(self, meters: Sequence[Meter], now: float) -> list[Used]:
+    async def usage(self, meters: Sequence[LimitKey], now: float) -> list[Used]:
         return [self._book.view(meter, now) for meter in meters]
 
-    async def forget(self, meters: Sequence[Meter]) -> None:
+    async def forget(self, meters: Sequence[LimitKey]) -> None:
         for meter in meters:
             self._book.forget(meter)
 

@@ -9,7 +9,7 @@ from providers.documents.addresses import VARIABLE, wrong_address
 from providers.errors import CatalogError
 from providers.events import Emit, ignore
 from providers.limits.ledger import Ledger
-from providers.limits.ledger.fallback import ShelteredLedger
+from providers.limits.ledger.fallback import FallbackLedger
 
 FILE = "limits.sqlite3"
 
@@ -31,14 +31,14 @@ def ledger_of(
         raise CatalogError([(where, wrong)])
     from providers.limits.ledger.redis import RedisLedger
 
-    return ShelteredLedger(RedisLedger(address), emit=emit)
+    return FallbackLedger(RedisLedger(address), emit=emit)
 
 
 def kept_in(state: Path, emit: Emit = ignore) -> Ledger:
     """Return the ledger that the processes of one machine share in their folder for state."""
     from providers.limits.ledger.sqlite import SqliteLedger
 
-    return ShelteredLedger(SqliteLedger(state / FILE), emit=emit)
+    return FallbackLedger(SqliteLedger(state / FILE), emit=emit)
 
 
 def _unusable() -> str | None:

@@ -11,7 +11,7 @@ from typing import Any
 from providers.limits import reserve as quota
 from providers.limits.ledger import LedgerDown
 from providers.limits.ledger.text import from_text
-from providers.limits.reserve import Amounts, Calendar, Meter, Paced, Refused, Used, index, reach, span, start, width
+from providers.limits.reserve import Amounts, Calendar, LimitKey, Paced, Refused, Used, index, reach, span, start, width
 
 PREFIX = "{squad-quota}:"
 """Of every key. The braces keep all counts on one node of a cluster: a call's limits are reserved together."""
@@ -67,18 +67,18 @@ class RedisLedger:
     async def spend(self, amounts: Amounts, now: float) -> None:
         await self._run("spend", amounts, now)
 
-    async def observe(self, meter: Meter, remaining: float, until: float | None, now: float) -> None:
+    async def observe(self, meter: LimitKey, remaining: float, until: float | None, now: float) -> None:
         if until is None:
             until = start(meter.window, index(meter.window, now) + reach(meter.window) + 1)
         await self._run("observe", [(meter, 0.0)], now, remaining=remaining, ahead=until - now)
 
-    async def usage(self, meters: Sequence[Meter], now: float) -> list[Used]:
+    async def usage(self, meters: Sequence[LimitKey], now: float) -> list[Used]:
         _, at, texts = await self._run("usage", [(meter, 0.0) for meter in meters], now)
         counts = {meter.key: from_text(text) for meter, text in zip(meters, texts, strict=True)}
         seen = [quota.view(counts, meter, at) for meter in meters]
         return [replace(each, resets_at=each.resets_at + (now - at)) for each in seen]
 
-    async def forget(self, meters: Sequence[Meter]) -> None:
+    async def forget(self, meters: Sequence[LimitKey]) -> None:
         from redis.exceptions import RedisError
 
         try:
@@ -111,7 +111,7 @@ class RedisLedger:
         return kind.decode(), float(at), texts
 
 
-def _said(meter: Meter, amount: float, now: float) -> dict[str, Any]:
+def _said(meter: LimitKey, amount: float, now: float) -> dict[str, Any]:
     """Return a meter as the script reads it."""
     window = meter.window
     said: dict[str, Any] = {"limit": meter.amount, "amount": amount, "span": span(window), "reach": reach(window)}

@@ -14,7 +14,7 @@ import anyio.to_thread
 from providers.limits import reserve as quota
 from providers.limits.ledger import LedgerDown
 from providers.limits.ledger.text import from_text, to_text
-from providers.limits.reserve import Amounts, Count, Meter, Refused, State, Used
+from providers.limits.reserve import Amounts, Count, LimitKey, Refused, State, Used
 
 T = TypeVar("T")
 BUSY_S = 5.0
@@ -43,13 +43,13 @@ class SqliteLedger:
     async def spend(self, amounts: Amounts, now: float) -> None:
         await self._change([m for m, _ in amounts], lambda state: (quota.spend(state, amounts, now), None))
 
-    async def observe(self, meter: Meter, remaining: float, until: float | None, now: float) -> None:
+    async def observe(self, meter: LimitKey, remaining: float, until: float | None, now: float) -> None:
         await self._change([meter], lambda state: (quota.observe(state, meter, remaining, until, now), None))
 
-    async def usage(self, meters: Sequence[Meter], now: float) -> list[Used]:
+    async def usage(self, meters: Sequence[LimitKey], now: float) -> list[Used]:
         return await self._change(meters, lambda state: (state, [quota.view(state, m, now) for m in meters]))
 
-    async def forget(self, meters: Sequence[Meter]) -> None:
+    async def forget(self, meters: Sequence[LimitKey]) -> None:
         await self._change(meters, lambda state: (dict.fromkeys(state, quota.NOTHING), None))
 
     async def aclose(self) -> None:
@@ -57,7 +57,7 @@ class SqliteLedger:
             connection, self._connection = self._connection, None
             await anyio.to_thread.run_sync(connection.close, limiter=self._one_at_a_time)
 
-    async def _change(self, meters: Sequence[Meter], work: Callable[[State], tuple[State, T]]) -> T:
+    async def _change(self, meters: Sequence[LimitKey], work: Callable[[State], tuple[State, T]]) -> T:
         keys = [meter.key for meter in meters]
         return await anyio.to_thread.run_sync(self._transact, keys, work, limiter=self._one_at_a_time)
 

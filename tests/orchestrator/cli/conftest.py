@@ -40,7 +40,7 @@ outputs:
 """
 
 
-class Done(NamedTuple):
+class UnitResult(NamedTuple):
     code: int
     out: str
     err: str
@@ -63,10 +63,10 @@ def folder(tmp_path, monkeypatch):
 def call(capsys):
     """Return a function that runs a command in this process."""
 
-    def run(*arguments: str) -> Done:
+    def run(*arguments: str) -> UnitResult:
         code = main(list(arguments))
         captured = capsys.readouterr()
-        return Done(code, captured.out, captured.err)
+        return UnitResult(code, captured.out, captured.err)
 
     return run
 

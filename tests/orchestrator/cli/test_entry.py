@@ -12,7 +12,7 @@ import pytest
 from orchestrator import __main__ as entry_point
 from orchestrator._version import __version__
 from orchestrator.cli.app import COMMANDS, Settings
-from orchestrator.cli.ui.console import Talk, tell_failure, wants_color
+from orchestrator.cli.ui.console import Console, tell_failure, wants_color
 from orchestrator.cli.ui.masking import mask_secrets
 
 
@@ -134,7 +134,7 @@ def test_a_stranger_called_agents_is_named(spawn, folder):
 def test_an_internal_error_is_one_line_without_secrets(capsys, monkeypatch):
     monkeypatch.setenv("GROQ_API_KEY", "very-secret-value")
     error = ZeroDivisionError("divided very-secret-value by \x1b[31mzero\x1b[0m")
-    tell_failure(Talk(Settings()), error, os.environ, internal=True, verbose=False)
+    tell_failure(Console(Settings()), error, os.environ, internal=True, verbose=False)
     assert capsys.readouterr().err.splitlines() == [
         "error: internal error: ZeroDivisionError: divided *** by zero",
         "hint: `--verbose` shows the traceback",
@@ -146,7 +146,7 @@ def test_verbose_shows_the_traceback_without_secrets(capsys, monkeypatch):
     try:
         raise ZeroDivisionError("very-secret-value")
     except ZeroDivisionError as error:
-        tell_failure(Talk(Settings()), error, os.environ, internal=True, verbose=True)
+        tell_failure(Console(Settings()), error, os.environ, internal=True, verbose=True)
     shown = capsys.readouterr().err
     assert "Traceback (most recent call last)" in shown
     assert "test_entry.py" in shown

@@ -7,11 +7,11 @@ import json
 
 import anyio
 import pytest
-from rich.console import Console
+from rich.console import Console as RichConsole
 
 from orchestrator.cli.app import Settings
 from orchestrator.cli.run_session import beat
-from orchestrator.cli.ui.console import Talk
+from orchestrator.cli.ui.console import Console
 from orchestrator.cli.ui.live import Table, fitting, render
 from orchestrator.cli.ui.progress import Caps, Change, Progress, Row
 from orchestrator.cli.ui.screens import STUB_NOTICE, Lines, Log, one_line
@@ -23,7 +23,7 @@ def progress_of(*rows, stub=False):
 
 def drawn(progress, width=100, height=30, encoding="utf-8"):
     file = io.TextIOWrapper(io.BytesIO(), encoding=encoding, errors="replace")
-    console = Console(file=file, width=width, height=height, force_terminal=True, color_system=None, markup=False)
+    console = RichConsole(file=file, width=width, height=height, force_terminal=True, color_system=None, markup=False)
     console.print(render(progress, Caps(cost=5.0), 61.0, width, height))
     file.flush()
     return file.buffer.getvalue().decode(encoding)
@@ -71,7 +71,7 @@ def test_of_many_rows_those_that_matter_are_kept_in_order():
 def test_the_table_is_redrawn_for_events_and_once_a_second():
     file = io.StringIO()
     now = [10.0]
-    console = Console(file=file, force_terminal=True, width=80, height=20, color_system=None)
+    console = RichConsole(file=file, force_terminal=True, width=80, height=20, color_system=None)
     table = Table(progress_of(*ROWS), Caps(), color=False, console=console, clock=lambda: now[0])
     with table:
         frames = []
@@ -90,7 +90,7 @@ def test_a_change_is_one_line_of_data():
     assert line[8:] == " ! a: failed: because"
 
 
-class Heard(Talk):
+class Heard(Console):
     """Keeps what is said."""
 
     def __init__(self):

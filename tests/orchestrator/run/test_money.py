@@ -8,7 +8,7 @@ import pytest
 
 from orchestrator.events import Event, to_json
 from orchestrator.journal.memory import MemoryJournal
-from orchestrator.run.history import past_of
+from orchestrator.run.history import history_of
 from orchestrator.runtime import open_run, resume_run
 from providers.adapters import HttpReply
 from providers.catalog.model import Candidate, Model, Price, Provider
@@ -55,7 +55,7 @@ async def test_an_answer_that_would_not_do_is_paid_in_the_run_and_in_what_a_resu
         events = [event async for event in run]
     assert run.result.status == "done"
     assert (run.result.cost, run.result.usage) == (3 * CALL, Usage(60, output=30))
-    paid = past_of(await journal.events("r")).paid
+    paid = history_of(await journal.events("r")).paid
     assert sorted((call.agent, call.cost, call.tokens) for call in paid) == [
         ("ann", CALL, 30),
         ("ann", CALL, 30),

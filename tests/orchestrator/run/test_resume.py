@@ -19,7 +19,7 @@ from orchestrator.journal.memory import MemoryJournal
 from orchestrator.journal.protocols import Fenced, Journal, JournalError, RunBusy, StepChanged
 from orchestrator.journal.sqlite.journal import SqliteJournal
 from orchestrator.run.approvals import answer_gate
-from orchestrator.run.history import past_of
+from orchestrator.run.history import history_of
 from orchestrator.runtime import open_run, resume_run
 from providers.errors import AllAttemptsFailed, ServerFault
 from providers.messages import FinishReason, Message, Request, Response, ToolCall, Usage
@@ -361,7 +361,7 @@ async def test_leave_for_one_call_of_a_tool_is_no_leave_for_the_next_one_like_it
     given = squad({"a": "x"}, tools=[deploy], people=people)
     assert (await begin(given, journal, Answers(answer))).status == "waiting"
     for times in (1, 2):
-        (gate,) = past_of(await journal.events("r")).gates.values()
+        (gate,) = history_of(await journal.events("r")).gates.values()
         await answer_gate(journal, "r", gate.opened, "approve")
         result, _ = await go_on(given, journal, Answers(answer))
         assert (result.status, ran) == ("waiting" if times == 1 else "done", ["prod"] * times)
@@ -371,12 +371,12 @@ async def test_a_persons_words_may_come_from_outside(journal: Journal) -> None:
     talk = {"pattern": "round_robin", "participants": ["human", "ann"], "terminate": {"max_turns": 2}}
     given = squad({"talk": {"conversation": "meeting", "description": "Agree."}}, conversations={"meeting": talk})
     assert (await begin(given, journal, Answers())).status == "waiting"
-    (waiting,) = past_of(await journal.events("r")).gates.values()
+    (waiting,) = history_of(await journal.events("r")).gates.values()
     await answer_gate(journal, "r", waiting.opened, "say", "I agree.")
     result, events = await go_on(given, journal, Answers())
     assert result.status == "done"
     assert of_type(events, "message.spoken")[0].text == "I agree."
-    assert not past_of(await journal.events("r")).gates
+    assert not history_of(await journal.events("r")).gates
 
 
 async def test_a_person_who_spoke_is_not_asked_to_speak_again(journal: Journal) -> None:

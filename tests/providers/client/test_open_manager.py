@@ -12,7 +12,7 @@ import pytest
 from providers.client.manager import ProviderManager, open_manager
 from providers.errors import AllAttemptsFailed, NoRoute, RateLimited, StreamBroken
 from providers.messages import Needs, Request, user
-from providers.routing.scores import Contest, replay
+from providers.routing.scores import Ordering, replay
 from providers.stub.scripted import Scripted, say
 from providers.transport.over_httpx2 import HttpxTransport
 
@@ -157,6 +157,6 @@ async def test_what_was_compared_stands_in_the_event_and_makes_the_order_anew():
     ) as manager:
         await manager.complete(ASK, emit=seen.append)
     chosen = seen[0]
-    contest = Contest.read(json.loads(json.dumps(chosen.contest)))
+    contest = Ordering.read(json.loads(json.dumps(chosen.contest)))
     assert replay(contest) == chosen.candidates[: len(contest.names)]
     assert contest.factors == ("quota", "health", "latency", "environment")

@@ -7,7 +7,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from providers.client.resume import Seam
+from providers.client.resume import ResumedStream
 from providers.messages import FinishReason, Response, TextDelta, assistant
 
 WORDS = st.text(st.sampled_from("ab \n"), min_size=1, max_size=12)
@@ -17,7 +17,7 @@ WORDS = st.text(st.sampled_from("ab \n"), min_size=1, max_size=12)
 def test_what_was_said_stands_there_once_and_the_deltas_agree_with_the_answer(said, rest, echoes, cuts):
     told = said.rstrip() + rest if echoes else rest
     ends = sorted({min(cut, len(told)) for cut in cuts} | {0, len(told)})
-    seam = Seam(said)
+    seam = ResumedStream(said)
     passed = [d for a, b in pairwise(ends) for d in seam.passed([TextDelta(told[a:b])])]
     passed += seam.held()
     whole = seam.joined(Response(assistant(told), FinishReason.STOP)).text

@@ -16,7 +16,7 @@ from providers.limits.reserve import (
     BUCKETS,
     Calendar,
     Fixed,
-    Meter,
+    LimitKey,
     Paced,
     Rolling,
     check,
@@ -30,9 +30,9 @@ from providers.limits.reserve import (
 )
 
 NOON = 1_795_176_000.0  # 2026-11-20T12:00:00Z
-MINUTE = Meter("a/minute", 3, Rolling(60))
-DAY = Meter("a/day", 5, Calendar("day"))
-PACE = Meter("a/pace", 1, Paced(0.5))
+MINUTE = LimitKey("a/minute", 3, Rolling(60))
+DAY = LimitKey("a/day", 5, Calendar("day"))
+PACE = LimitKey("a/pace", 1, Paced(0.5))
 WINDOWS = {"rolling": Rolling(60), "fixed": Fixed(60), "day": Calendar("day"), "month": Calendar("month")}
 
 
@@ -56,7 +56,7 @@ class TestReserving:
 
     @pytest.mark.parametrize("name", WINDOWS)
     def test_the_instant_of_a_refusal_is_exact(self, name):
-        meter = Meter("k", 10, WINDOWS[name])
+        meter = LimitKey("k", 10, WINDOWS[name])
         state = spent({}, [(meter, 4)], NOON, "a")
         state = spent(state, [(meter, 5)], NOON + 30, "b")
         refused = check(state, [(meter, 3)], NOON + 31)
@@ -104,7 +104,7 @@ class TestReserving:
         assert settle(state, [(MINUTE, 0)], "dead", NOON + 30).get(MINUTE.key) == state[MINUTE.key]
 
     def test_memory_is_bounded(self):
-        meter, state = Meter("k", 1e9, Rolling(60)), {}
+        meter, state = LimitKey("k", 1e9, Rolling(60)), {}
         for n in range(2000):
             state = spent(state, [(meter, 1)], NOON + n * 0.37)
         assert len(state["k"].spent) <= 2 * BUCKETS + 2
@@ -123,7 +123,7 @@ class TestPacing:
         assert [t - NOON for t in times] == [0, 0.5, 1, 1.5]
 
     def test_a_burst_comes_at_once_then_evenly(self):
-        meter, state, granted = Meter("k", 60, Paced(60, burst=3)), {}, 0
+        meter, state, granted = LimitKey("k", 60, Paced(60, burst=3)), {}, 0
         for n in range(100):
             state, refused = reserve(state, [(meter, 1)], "x", NOON + n / 10, NOON + 99)
             granted += refused is None
@@ -153,11 +153,11 @@ class TestCalendars:
     )
     def test_a_day_ends_at_its_own_midnight(self, timezone, now, midnight):
         at, end = datetime.fromisoformat(now).timestamp(), datetime.fromisoformat(midnight).timestamp()
-        meter = Meter("k", 1, Calendar("day", timezone))
+        meter = LimitKey("k", 1, Calendar("day", timezone))
         assert check(spent({}, [(meter, 1)], at), [(meter, 1)], at).until == end
 
     def test_a_month_ends_with_its_last_day(self):
-        meter = Meter("k", 1, Calendar("month"))
+        meter = LimitKey("k", 1, Calendar("month"))
         until = check(spent({}, [(meter, 1)], NOON), [(meter, 1)], NOON).until
         assert datetime.fromtimestamp(until, ZoneInfo("UTC")).isoformat() == "2026-12-01T00:00:00+00:00"
 
@@ -193,7 +193,7 @@ class TestTheProvidersWord:
         assert check(state, [(DAY, 1)], NOON).until == start(DAY.window, index(DAY.window, NOON) + 1)
 
     def test_a_meter_of_nothing_is_a_hold(self):
-        held = Meter("hold", 0, Fixed(30 * 86400))
+        held = LimitKey("hold", 0, Fixed(30 * 86400))
         assert check({}, [(held, 0)], NOON) is None
         state = observe({}, held, remaining=-1, until=NOON + 5000, now=NOON)
         assert check(state, [(held, 0)], NOON).until == NOON + 5000
@@ -207,9 +207,9 @@ class Machine(RuleBasedStateMachine):
         super().__init__()
         zone = "America/Los_Angeles"
         self.meters = {
-            "rolling": Meter("r", 4, Rolling(60)),
-            "fixed": Meter("f", 5, Fixed(60)),
-            "day": Meter("d", 9, Calendar("day", zone)),
+            "rolling": LimitKey("r", 4, Rolling(60)),
+            "fixed": LimitKey("f", 5, Fixed(60)),
+            "day": LimitKey("d", 9, Calendar("day", zone)),
         }
         self.now = datetime(2026, 11, 1, 23, 58, tzinfo=ZoneInfo(zone)).timestamp()
         self.true = 0.0  # seconds that really passed

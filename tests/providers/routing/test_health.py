@@ -33,7 +33,7 @@ from providers.routing.health import (
     LONGEST_REST_S,
     PACE_LASTS_S,
     Breaker,
-    Track,
+    HealthStats,
     hold_until,
     pace_of,
     trips_breaker,
@@ -223,7 +223,7 @@ class ManyTurns(RuleBasedStateMachine):
 TestManyTurns = ManyTurns.TestCase
 
 
-def asked(dice: Random, breaker: Breaker, track: Track, rates: Sequence[float]) -> int | None:
+def asked(dice: Random, breaker: Breaker, track: HealthStats, rates: Sequence[float]) -> int | None:
     """Return after how many attempts, 40 a second, each failing at its rate, the breaker opened; None: never."""
     for number, rate in enumerate(rates, 1):
         now = number / 40
@@ -240,11 +240,11 @@ def asked(dice: Random, breaker: Breaker, track: Track, rates: Sequence[float]) 
 
 class TestTrack:
     def test_nobody_starts_with_a_blemish(self):
-        track = Track()
+        track = HealthStats()
         assert (track.health(0.0), track.error_rate(0.0), track.pace(0.0)) == (1.0, 0.0, None)
 
     def test_a_fault_weighs_less_by_and_by_and_is_gone_within_a_minute(self):
-        track = Track()
+        track = HealthStats()
         track.failed(100.0)
         seen = [track.health(100.0 + wait) for wait in range(0, 61, 5)]
         assert seen == sorted(seen)
@@ -252,7 +252,7 @@ class TestTrack:
         assert seen[-1] == 1.0
 
     def test_answers_dilute_faults(self):
-        alone, busy = Track(), Track()
+        alone, busy = HealthStats(), HealthStats()
         for track, answers in ((alone, 0), (busy, 50)):
             for _ in range(answers):
                 track.answered(100.0, 1.0)
@@ -261,7 +261,7 @@ class TestTrack:
 
     @given(st.lists(st.tuples(st.booleans(), st.floats(0, 100)), max_size=60))
     def test_rates_and_values_stay_in_bounds(self, outcomes):
-        track, now = Track(), 0.0
+        track, now = HealthStats(), 0.0
         for good, wait in outcomes:
             now += wait
             track.answered(now, wait) if good else track.failed(now, wait)
@@ -270,7 +270,7 @@ class TestTrack:
             assert 0.0 <= track.latency <= 1.0
 
     def test_a_peak_shows_at_once_and_fades_slowly(self):
-        track = Track()
+        track = HealthStats()
         track.answered(0.0, 0.5)
         track.answered(1.0, 8.0)
         assert track.pace(1.0) == 8.0
@@ -281,7 +281,7 @@ class TestTrack:
         assert track.pace(40.0) == pytest.approx(0.5, abs=0.3)
 
     def test_what_is_old_is_not_known(self):
-        track = Track()
+        track = HealthStats()
         track.answered(0.0, 9.0)
         assert track.pace(PACE_LASTS_S) == 9.0
         assert track.pace(PACE_LASTS_S + 1) is None
@@ -290,17 +290,17 @@ class TestTrack:
 
     def test_who_often_fails_and_often_answers_is_no_outage(self):
         for seed in range(5):
-            assert asked(Random(seed), Breaker(), Track(), [0.2] * 10_000) is None
+            assert asked(Random(seed), Breaker(), HealthStats(), [0.2] * 10_000) is None
 
     def test_an_outage_of_who_never_or_often_failed_opens_the_breaker(self):
         dice = Random(1)
-        assert asked(dice, Breaker(), Track(), [0.0] * 1000 + [1.0] * 100) == 1000 + FAULTS_TO_OPEN
-        opened = asked(dice, Breaker(), Track(), [0.2] * 1000 + [1.0] * 100)
+        assert asked(dice, Breaker(), HealthStats(), [0.0] * 1000 + [1.0] * 100) == 1000 + FAULTS_TO_OPEN
+        opened = asked(dice, Breaker(), HealthStats(), [0.2] * 1000 + [1.0] * 100)
         assert opened is not None
         assert 1000 < opened < 1015
 
     def test_a_time_out_took_at_least_that_long(self):
-        track = Track()
+        track = HealthStats()
         track.failed(0.0, 10.0)
         assert track.pace(0.0) == 10.0
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from providers.policy.factors import POINTS
 from providers.routing.scores import (
-    Contest,
+    Ordering,
     known_or_best,
     load,
     ordered,
@@ -31,11 +31,11 @@ ROWS = st.integers(1, 6).flatmap(
 POINT = st.floats(0.5, 40)
 
 
-def contest(rows, points=None, strategy="tier", draw=None) -> Contest:
+def contest(rows, points=None, strategy="tier", draw=None) -> Ordering:
     width = len(rows[0])
     points = tuple(points or [10.0] * width) if strategy == "tier" else ()
     names = tuple(f"p{at}/m" for at in range(len(rows)))
-    return Contest(strategy, "worker", names, tuple(map(str, range(width))), points, tuple(map(tuple, rows)), draw)
+    return Ordering(strategy, "worker", names, tuple(map(str, range(width))), points, tuple(map(tuple, rows)), draw)
 
 
 class TestValues:
@@ -180,7 +180,7 @@ class TestRecord:
     @given(ROWS)
     def test_a_replay_out_of_json_is_the_same(self, rows):
         once = contest(rows[1])
-        again = Contest.read(json.loads(json.dumps(once._asdict())))
+        again = Ordering.read(json.loads(json.dumps(once._asdict())))
         assert again == once
         assert replay(again) == replay(once)
 

@@ -142,7 +142,10 @@ CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
 
 
 async def test_a_reply_comes_back_whole_whatever_its_status(open_net):
-    async with Vendor(replying(b'{"ok":1}', "X-Request-ID: 7", status="429 Slow")) as server, open_net() as net:
+    async with (
+        Vendor(replying(b'{"ok":1}', "X-Request-ID: 7", status="429 Slow")) as server,
+        open_net() as net,
+    ):
         reply = await net.send(server.request(authorization="Bearer k"), **LIMITS)
     assert reply == HttpReply(429, {"content-length": "8", "x-request-id": "7"}, b'{"ok":1}')
     [head] = server.heads
@@ -447,7 +450,10 @@ async def test_a_large_body_is_sent_whole(open_net):
 
 
 async def test_a_long_header_is_no_error(open_net):
-    async with Vendor(replying(b"x", "content-security-policy: " + "x" * 20_000)) as server, open_net() as net:
+    async with (
+        Vendor(replying(b"x", "content-security-policy: " + "x" * 20_000)) as server,
+        open_net() as net,
+    ):
         assert (await net.send(server.request(), **LIMITS)).body == b"x"
 
 

@@ -16,18 +16,18 @@ from providers.limits import reserve as quota
 from providers.limits.ledger.memory import MemoryLedger
 from providers.limits.ledger.redis import RedisLedger
 from providers.limits.ledger.sqlite import SqliteLedger
-from providers.limits.reserve import Calendar, Fixed, Meter, Paced, Rolling
+from providers.limits.reserve import Calendar, Fixed, LimitKey, Paced, Rolling
 
 ZONE = "America/Los_Angeles"
 METERS = [
-    Meter("rolling", 5, Rolling(64)),
-    Meter("short", 3.5, Rolling(0.75)),
-    Meter("fixed", 7, Fixed(60)),
-    Meter("day", 11, Calendar("day", ZONE)),
-    Meter("month", 300, Calendar("month")),
-    Meter("pace", 1, Paced(0.5)),
-    Meter("burst", 60, Paced(60, burst=4)),
-    Meter("hold", 0, Fixed(86400)),
+    LimitKey("rolling", 5, Rolling(64)),
+    LimitKey("short", 3.5, Rolling(0.75)),
+    LimitKey("fixed", 7, Fixed(60)),
+    LimitKey("day", 11, Calendar("day", ZONE)),
+    LimitKey("month", 300, Calendar("month")),
+    LimitKey("pace", 1, Paced(0.5)),
+    LimitKey("burst", 60, Paced(60, burst=4)),
+    LimitKey("hold", 0, Fixed(86400)),
 ]
 # Sums of quarters are exact: no ledger's rounding can hide behind another's.
 quarters = st.integers(0, 12).map(lambda n: n / 4)
@@ -41,7 +41,7 @@ class Machine(RuleBasedStateMachine):
         self.state: quota.State = {}
         self.now = datetime(2026, 11, 1, 0, 58, tzinfo=ZoneInfo(ZONE)).timestamp()  # an hour before an hour comes twice
         self.names = map(str, itertools.count())
-        self.out: dict[str, list[tuple[Meter, float]]] = {}
+        self.out: dict[str, list[tuple[LimitKey, float]]] = {}
 
     def teardown(self):
         self.call(self.ledger.aclose)

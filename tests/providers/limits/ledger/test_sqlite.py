@@ -11,10 +11,10 @@ import pytest
 
 from providers.limits.ledger import LedgerDown
 from providers.limits.ledger.sqlite import SqliteLedger
-from providers.limits.reserve import Meter, Refused, Rolling
+from providers.limits.reserve import LimitKey, Refused, Rolling
 
 pytestmark = pytest.mark.anyio
-METER = Meter("k", 50, Rolling(3600))
+METER = LimitKey("k", 50, Rolling(3600))
 NOW = 1_795_176_000.0
 
 WORKER = """
