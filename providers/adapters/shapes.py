@@ -6,7 +6,8 @@ An absent or null string, array or count is an empty one.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from providers.adapters.error_report import excerpt
@@ -63,6 +64,17 @@ def tool_call(index: int, call_id: str, name: str, arguments: str) -> ToolCall:
     if not name:
         raise BadReply("a tool call has no name")
     return ToolCall(clean(call_id) or f"call_{index}", clean(name), clean_json_text(arguments))
+
+
+def told_apart(calls: Iterable[ToolCall]) -> Iterator[ToolCall]:
+    """Yield `calls`, each with an id of its own: results are told apart by nothing else."""
+    taken = set[str]()
+    for at, call in enumerate(calls):
+        own = call.id
+        while own in taken:
+            own = f"{own}_{at}"
+        taken.add(own)
+        yield call if own == call.id else replace(call, id=own)
 
 
 def count(value: Any) -> int:

@@ -13,7 +13,7 @@ from providers.adapters import HttpReply
 from providers.adapters.anthropic.errors import error_in
 from providers.adapters.encoding import to_json
 from providers.adapters.error_report import excerpt
-from providers.adapters.shapes import count, mapping, object_in, sequence, string, tool_call
+from providers.adapters.shapes import count, mapping, object_in, sequence, string, told_apart, tool_call
 from providers.adapters.sse import Event, EventParser
 from providers.catalog.model import Candidate, Price
 from providers.documents.unicode import CleanStream, clean, clean_json, cut
@@ -113,6 +113,11 @@ class Block:
         return ReasoningDelta(piece) if self.kind == "thinking" else ToolCallDelta(self.index, arguments=piece)
 
     @property
+    def speaks(self) -> bool:
+        """Whether its pieces are joined with those of other blocks by who listens to the stream."""
+        return self.kind in ("text", "thinking")
+
+    @property
     def text(self) -> str:
         return "".join(self._pieces)
 
@@ -161,6 +166,8 @@ class Answer:
         """Return the answer, or raise what it amounts to: declined, empty."""
         maker = candidate.provider.name
         parts = _joined([part for block in self._blocks if (part := block.part(maker)) is not None])
+        calls = told_apart([part for part in parts if isinstance(part, ToolCall)])
+        parts = [next(calls) if isinstance(part, ToolCall) else part for part in parts]
         finish = STOPS.get(self.stop, FinishReason.STOP)
         if finish is FinishReason.CONTENT_FILTER:  # a call that was interrupted by a refusal must not be carried out
             parts = [part for part in parts if not isinstance(part, ToolCall)]
@@ -214,6 +221,8 @@ class MessageStream:
         self._events = EventParser()
         self._answer = Answer()
         self._open: dict[int, Block] = {}
+        self._split: set[int] = set()
+        """Indices of thoughts that another block broke into: a signature signs the whole of one, which is not kept."""
         self._seen = self._done = False
         self._error: ProviderError | None = None
 
@@ -240,8 +249,6 @@ class MessageStream:
             raise self._not_a_stream()
         if not self._done or not self._answer.stop:
             raise StreamBroken("the stream ended without message_stop or without a stop reason")
-        for block in self._open.values():
-            block.close()
         return self._answer.response(self._candidate)
 
     def _raise_pending(self) -> None:
@@ -271,7 +278,8 @@ class MessageStream:
             case "content_block_delta":
                 self._piece(chunk, deltas)
             case "content_block_start":
-                self._start(_index(chunk), mapping(chunk.get("content_block"), "content_block"), deltas)
+                self._split.discard(index := _index(chunk))
+                self._start(index, mapping(chunk.get("content_block"), "content_block"), deltas)
             case "content_block_stop":
                 if block := self._open.pop(_index(chunk), None):
                     self._close(block, deltas)
@@ -281,6 +289,8 @@ class MessageStream:
                 self._answer.stopped(mapping(chunk.get("delta") or {}, "delta"))
                 self._answer.bill(chunk)
             case "message_stop":
+                for block in self._open.values():
+                    self._close(block, deltas)
                 self._done = True
             case _:  # ping, and what may come
                 return
@@ -288,13 +298,29 @@ class MessageStream:
 
     def _start(self, index: int, start: Mapping[str, Any], deltas: list[Delta]) -> Block:
         if before := self._open.pop(index, None):
+            if before.kind == "tool_use" and before.id and before.id == start.get("id"):
+                raise StreamBroken("a tool call begins twice")
             self._close(before, deltas)
-        block = self._open[index] = self._answer.open(start)
+        block = self._answer.open(start)
+        if block.speaks:
+            self._interrupt(deltas)
+        self._open[index] = block
         if block.kind == "tool_use":
             deltas.append(ToolCallDelta(block.index, block.id, block.name))
         elif block.text:
             deltas.append(block.delta(block.text))
         return block
+
+    def _interrupt(self, deltas: list[Delta]) -> None:
+        """Close the text or thought that is open, so that the answer says things in the order in which they came.
+
+        What comes for it later makes a block of its own.
+        """
+        for index, block in [*self._open.items()]:
+            if block.speaks:
+                self._close(self._open.pop(index), deltas)
+                if block.kind == "thinking":
+                    self._split.add(index)
 
     def _close(self, block: Block, deltas: list[Delta]) -> None:
         if rest := block.close():
@@ -305,13 +331,15 @@ class MessageStream:
         kind = string(delta.get("type"), "delta type")
         block = self._open.get(index)
         if block is None:
+            if kind == "input_json_delta" and delta.get("partial_json"):
+                raise StreamBroken("arguments came for no open tool call")
             if kind not in _OPENS:
                 return
             block = self._start(index, {"type": _OPENS[kind]}, deltas)
         if field := _PIECES.get((block.kind, kind)):
             if piece := block.add(string(delta.get(field), field)):
                 deltas.append(block.delta(piece))
-        elif block.kind == "thinking" and kind == "signature_delta":
+        elif block.kind == "thinking" and kind == "signature_delta" and index not in self._split:
             block.opaque += string(delta.get("signature"), "signature")
 
 

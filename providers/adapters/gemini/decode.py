@@ -129,21 +129,25 @@ class Answer:
         elif "text" in part:
             self._say(Reasoning if part.get("thought") is True else Text, string(part["text"], "text"), deltas)
             if signature is not None:
-                self._close(signature)
+                self._close(deltas, signature)
 
     def _say(self, kind: type[Text | Reasoning], text: str, deltas: list[Delta]) -> None:
         if kind is not self._kind:
-            self._close()
+            self._close(deltas)
             self._kind = kind
-        if text and (text := self._clean.feed(text)):
-            self._pieces.append(text)
-            deltas.append(TextDelta(text) if kind is Text else ReasoningDelta(text))
+        if text:
+            self._add(self._clean.feed(text), deltas)
 
-    def _close(self, signature: str | None = None) -> None:
+    def _add(self, text: str, deltas: list[Delta]) -> None:
+        if text:
+            self._pieces.append(text)
+            deltas.append(TextDelta(text) if self._kind is Text else ReasoningDelta(text))
+
+    def _close(self, deltas: list[Delta], signature: str | None = None) -> None:
         """End the text that was going on. A text's signature stands behind it as reasoning without words."""
+        self._add(self._clean.finish(), deltas)
         kind, self._kind = self._kind, None
-        text = "".join(self._pieces) + self._clean.finish()
-        self._pieces = []
+        text, self._pieces = "".join(self._pieces), []
         maker = self._candidate.provider.name
         if kind is Text:
             self._parts += [Text(text)] if text else []
@@ -152,7 +156,7 @@ class Answer:
             self._parts.append(Reasoning(text, signature, maker))
 
     def _call(self, call: Mapping[str, Any], signature: str | None, deltas: list[Delta]) -> None:
-        self._close()
+        self._close(deltas)
         name, arguments = clean(string(call.get("name"), "name")), _arguments(call.get("args"))
         if not name:
             raise BadReply("a function call has no name")
@@ -171,7 +175,7 @@ class Answer:
 
     def response(self) -> Response:
         """Return the answer, or raise what it amounts to: declined, failed, empty."""
-        self._close()
+        self._close([])
         message = Message("assistant", tuple(self._parts))
         usage = None if self._usage is None else _usage(mapping(self._usage, "usageMetadata"))
         try:

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from providers.adapters import HttpReply
 from providers.adapters.openai.errors import error_in
 from providers.adapters.openai.reasoning import details_in, part_thought, reasoning_in, sealed, text_of
-from providers.adapters.shapes import count, mapping, object_in, sequence, string, tool_call
+from providers.adapters.shapes import count, mapping, object_in, sequence, string, told_apart, tool_call
 from providers.catalog.model import Candidate
 from providers.documents.unicode import clean, cut
 from providers.errors import BadReply, Declined, ProviderError, ServerFault
@@ -26,7 +25,6 @@ from providers.messages import (
     Reasoning,
     Response,
     Text,
-    ToolCall,
     Usage,
 )
 
@@ -98,7 +96,7 @@ class Answer:
         opaque = sealed(self.details)
         parts: list[Part] = [Reasoning(reasoning, opaque, candidate.provider.name)] if reasoning or opaque else []
         parts += [Text(text)] if text else []
-        parts += _told_apart([tool_call(i, *call) for i, call in enumerate(self.calls)])
+        parts += told_apart([tool_call(i, *call) for i, call in enumerate(self.calls)])
         return Response(
             message=Message("assistant", tuple(parts)),
             finish=self._finish(),
@@ -135,17 +133,6 @@ class Answer:
         if self.usage is None:
             return 0 if price.input == price.output == 0 else None
         return price.cost(self.usage)
-
-
-def _told_apart(calls: list[ToolCall]) -> Iterator[ToolCall]:
-    """Yield `calls`, each with an id of its own: results are told apart by nothing else."""
-    taken = set[str]()
-    for at, call in enumerate(calls):
-        own = call.id
-        while own in taken:
-            own = f"{own}_{at}"
-        taken.add(own)
-        yield call if own == call.id else replace(call, id=own)
 
 
 def calls_in(message: Mapping[str, Any]) -> Sequence[Any]:

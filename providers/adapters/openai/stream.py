@@ -86,6 +86,7 @@ class ChatStream:
         if self._done:
             return
         if data == b"[DONE]":
+            self._flush(deltas)
             self._done = True
             return
         chunk = object_in(data)
@@ -152,6 +153,9 @@ class ChatStream:
         self._say(self._text.finish(), deltas)
         self._part(*self._leading.finish(), deltas)
         self._part(self._thought.finish(), "", deltas)
+        for at, call in enumerate(self._calls):
+            if rest := call.finish():
+                deltas.append(ToolCallDelta(at, arguments=rest))
 
     def _call(self, piece: Mapping[str, Any], deltas: list[Delta]) -> None:
         function = mapping(piece.get("function") or {}, "function")
@@ -201,8 +205,14 @@ class _Call:
         self._pieces.append(piece)
         return piece
 
+    def finish(self) -> str:
+        """Return what was held back at the end."""
+        rest = self._clean.finish()
+        self._pieces.append(rest)
+        return rest
+
     def whole(self) -> tuple[str, str, str]:
-        return self.id, self.name, "".join(self._pieces) + self._clean.finish()
+        return self.id, self.name, "".join(self._pieces)
 
 
 def _is_whole(data: bytes) -> bool:

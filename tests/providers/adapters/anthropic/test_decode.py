@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from providers.adapters import HttpReply
@@ -29,6 +29,7 @@ from providers.messages import (
     Usage,
     user,
 )
+from tests.told import assert_told
 
 CHAT = AnthropicMessages()
 NOW = 1_800_000_000.0
@@ -369,6 +370,9 @@ def test_a_wrong_shape_at_any_level_is_a_typed_error_or_a_sound_answer(path, new
 
 @settings(max_examples=400)
 @given(st.sampled_from(places(events(WHOLE), ())[1:]), json_values)
+@example((12, "index"), 0)
+@example((3, "index"), 1)
+@example((29, "index"), 8)
 def test_a_wrong_shape_in_any_event_is_a_typed_error_or_a_sound_answer(path, new):
     changed = put(events(WHOLE), path, new)
     body = b"".join(b"data: " + json.dumps(event).encode() + b"\n\n" for event in changed)
@@ -377,7 +381,110 @@ def test_a_wrong_shape_in_any_event_is_a_typed_error_or_a_sound_answer(path, new
     except ProviderError:
         return
     assert_sound(answer)
-    assert "".join(d.text for d in deltas if isinstance(d, TextDelta)) == answer.text
+    assert_told(deltas, answer)
+
+
+HEAD, *_, LATE, STOP = events(WHOLE)
+
+
+def begin(index: int, block: dict) -> dict:
+    return {"type": "content_block_start", "index": index, "content_block": block}
+
+
+def piece(index: int, kind: str, words: str) -> dict:
+    return {"type": "content_block_delta", "index": index, "delta": {"type": f"{kind}_delta", FIELDS[kind]: words}}
+
+
+def over(index: int) -> dict:
+    return {"type": "content_block_stop", "index": index}
+
+
+FIELDS = {"text": "text", "thinking": "thinking", "input_json": "partial_json", "signature": "signature"}
+THOUGHT = {"type": "thinking", "thinking": "", "signature": ""}
+CALL = {**LOOK, "input": {}}
+
+
+@pytest.mark.parametrize(
+    ("chunks", "parts"),
+    [
+        (
+            [begin(0, text("")), begin(1, text("")), *(piece(i, "text", w) for i, w in [(0, "a"), (1, "b"), (0, "c")])],
+            (Text("abc"),),
+        ),
+        ([begin(0, text("")), piece(0, "text", "a"), begin(0, text("b")), piece(0, "text", "c")], (Text("abc"),)),
+        ([begin(0, text("a")), over(0), piece(0, "text", "b"), piece(7, "text", "c")], (Text("abc"),)),
+        (
+            [begin(0, text("a\ud83d")), begin(1, text("b")), piece(0, "text", "\ude00")],
+            (Text("a\ufffdb\ufffd"),),
+        ),
+        (
+            [
+                *(begin(0, THOUGHT), piece(0, "thinking", "a"), piece(1, "text", "b")),
+                *(piece(0, "thinking", "c"), piece(0, "signature", "s")),
+            ],
+            (Reasoning("a", None, "here"), Text("b"), Reasoning("c", None, "here")),
+        ),
+        (
+            [begin(0, THOUGHT), piece(0, "thinking", "a"), piece(0, "signature", "s"), begin(1, text("b"))],
+            (Reasoning("a", "s", "here"), Text("b")),
+        ),
+        (
+            [
+                *(begin(0, CALL), begin(1, {**CALL, "id": "b"})),
+                *(piece(0, "input_json", "{"), piece(1, "input_json", "{")),
+                *(piece(0, "input_json", '"n":1}'), piece(1, "input_json", "}")),
+            ],
+            (ToolCall("toolu_1", "look", '{"n":1}'), ToolCall("b", "look", "{}")),
+        ),
+        ([begin(0, text("a")), begin(1, LOOK)], (Text("a"), ANSWER[3])),
+        ([begin(0, LOOK), begin(0, NOTHING)], ANSWER[3:]),
+        (
+            [begin(0, LOOK), over(0), begin(1, {**NOTHING, "id": "toolu_1"})],
+            (ANSWER[3], ToolCall("toolu_1_1", "now", "{}")),
+        ),
+    ],
+)
+def test_blocks_that_share_an_index_or_interleave_are_told_in_the_order_in_which_they_come(chunks, parts):
+    body = b"".join(b"data: " + json.dumps(each).encode() + b"\n\n" for each in [HEAD, *chunks, LATE, STOP])
+    deltas, answer = streamed(body)
+    assert answer.message.parts == parts
+    assert_told(deltas, answer)
+
+
+@pytest.mark.parametrize(
+    "chunks",
+    [
+        [begin(0, CALL), begin(0, CALL), piece(0, "input_json", "{}")],
+        [begin(0, CALL), piece(1, "input_json", '{"n":1}')],
+        [begin(0, CALL), over(0), piece(0, "input_json", '{"n":1}')],
+    ],
+)
+def test_a_call_whose_arguments_cannot_be_told_breaks_the_stream(chunks):
+    with pytest.raises(StreamBroken):
+        streamed(framed(HEAD, *chunks, LATE, STOP))
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 2), st.sampled_from(["text", "thinking", "call", "over", "a", "b", "\ud83d"])))
+)
+def test_whatever_the_order_of_blocks_the_deltas_are_the_answer(steps):
+    chunks, kinds = [], {}
+    for at, (index, step) in enumerate(steps):
+        match step:
+            case "over":
+                chunks.append(over(index))
+            case "text" | "thinking" | "call":
+                kinds[index] = "input_json" if step == "call" else step
+                block = {"text": text(""), "thinking": THOUGHT, "call": {**CALL, "id": f"c{at}"}}[step]
+                chunks.append(begin(index, block))
+            case words:
+                chunks.append(piece(index, kinds.get(index, "text"), words))
+    body = b"".join(b"data: " + json.dumps(each).encode() + b"\n\n" for each in [HEAD, *chunks, LATE, STOP])
+    try:
+        deltas, answer = streamed(body)
+    except ProviderError:
+        return
+    assert_told(deltas, answer)
 
 
 @given(st.binary(max_size=200), st.binary(max_size=50))

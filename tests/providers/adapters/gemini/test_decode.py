@@ -10,7 +10,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from providers.adapters import HttpReply
@@ -39,6 +39,7 @@ from providers.messages import (
     Usage,
     user,
 )
+from tests.told import assert_told
 
 NOW = 1_800_000_000.0
 MODEL = Model("gemini-x", context=8000, max_output=1000, price=Price(1.0, 2.0, cache_read=0.1))
@@ -339,6 +340,29 @@ def test_a_pair_of_surrogates_may_be_split_between_chunks():
     ]
     deltas, answer = stream(*halves, sse(chunk()))
     assert answer.text == "a😀b" == "".join(delta.text for delta in deltas)
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            [
+                {"text": "a"},
+                {"text": "\ud83d"},
+                {"text": "\ude00", "thought": True},
+                {"text": "\ud83d", "thought": True},
+                {"text": "", "thoughtSignature": "S"},
+                {"functionCall": {"name": "f", "id": "x", "args": {"k": "\ud83d"}}},
+            ]
+        ),
+        max_size=8,
+    )
+)
+@example([{"text": "a\ud83d"}, {"text": "b", "thought": True}, {"text": "c"}])
+@example([{"text": "a\ud83d"}, {"functionCall": {"name": "f"}}, {"text": "c"}])
+def test_whatever_the_order_of_parts_the_deltas_are_the_answer(parts):
+    chunks = [chunk(part, finish=None) for part in parts] + [chunk({"text": "."})]
+    deltas, answer = stream(b"".join(b"data: " + json.dumps(each).encode() + b"\n\n" for each in chunks))
+    assert_told(deltas, answer)
 
 
 def test_an_error_inside_a_stream_comes_after_what_was_said():

@@ -38,6 +38,7 @@ from providers.messages import (
     Usage,
     user,
 )
+from tests.told import assert_told
 
 NOW = 1_800_000_000.0  # 2027-01-15 08:00:00 UTC
 MODEL = Model("small-1", context=8000, max_output=1000, price=Price(1.0, 2.0))
@@ -605,9 +606,43 @@ STREAMED = {
 @given(st.sampled_from(list(places(STREAMED))), json_values)
 def test_whatever_stands_wrong_in_a_chunk_it_is_an_answer_or_our_error(path, new):
     data = b"data: " + on_the_wire(broken(STREAMED, path, new)) + b"\n\ndata: [DONE]\n\n"
-    _, outcome = run(data)
+    deltas, outcome = run(data)
     if not isinstance(outcome, tuple):
         assert_sound(outcome)
+        assert_told(deltas, outcome)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([None, 0, 1, 5]), st.sampled_from(["", "a", "b"]), st.sampled_from(["", "f"]),
+            st.sampled_from(["", "{", "}", "\ud83d", "\ude00"]), st.sampled_from(["", "x", "\ud83d", "<thi", "nk>"])
+        ),
+        max_size=8,
+    ),
+    st.sampled_from([None, "stop"]),
+)  # fmt: skip
+def test_however_calls_are_numbered_the_deltas_are_the_answer(pieces, finish):
+    chunks = [
+        chunk({"content": text, "tool_calls": [{"index": i, "id": a, "function": {"name": f, "arguments": more}}]})
+        for i, a, f, more, text in pieces
+    ]
+    body = b"".join(b"data: " + json.dumps(each).encode() + b"\n\n" for each in [*chunks, chunk(finish=finish)])
+    deltas, outcome = run(body + b"data: [DONE]\n\n")
+    if not isinstance(outcome, tuple):
+        assert_told(deltas, outcome)
+
+
+def test_what_was_held_back_is_told_at_the_end_also_without_a_finish_reason():
+    call = {"index": 0, "id": "a", "function": {"name": "f", "arguments": "\ud83d"}}
+    body = b"".join(
+        b"data: " + json.dumps(each).encode() + b"\n\n"
+        for each in (chunk({"content": "a<"}), chunk({"content": "\ud83d", "tool_calls": [call]}))
+    )
+    deltas, answer = run(body + b"data: [DONE]\n\n")
+    assert answer.text == "a<\ufffd"
+    assert answer.tool_calls == (ToolCall("a", "f", "\ufffd"),)
+    assert_told(deltas, answer)
 
 
 @given(
