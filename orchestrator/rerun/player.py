@@ -7,7 +7,7 @@ be the next event of the record, byte for byte. So it ends equal, or at the firs
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, cast
@@ -87,6 +87,12 @@ class _Dry(TaskRunner):
     """A crew whose files stay in memory. A disk that failed is in the record."""
 
     failed: Callable[[], str | None]
+    turn: Callable[[str], Awaitable[Any]]
+
+    async def _write(self, path: str, text: str, ctx: RunContext) -> None:
+        # A disk takes its time, and other units go on meanwhile: the record says when the file was there.
+        await self.turn(ctx.path)
+        await super()._write(path, text, ctx)
 
     async def _put(self, written: ArtifactWritten, data: bytes) -> None:
         if (text := self.failed()) is not None:
@@ -130,7 +136,7 @@ class Player:
         crew = _Dry(
             self._plan, self, self._ask, self._now, recorder.at, paid=past.paid, pause=_no_pause, run=self._answers.run
         )
-        crew.failed = self._unwritten
+        crew.failed, crew.turn = self._unwritten, self._turn
         for unit, written in past.artifacts.values():
             await crew.take_over(unit, written)
         self._driver = driver = Driver(
