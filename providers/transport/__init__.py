@@ -1,9 +1,10 @@
 """The network: the only package that touches it. Every failure leaves it as one of our errors.
 
-Two clients, one contract: `over_httpx2` runs on every event loop, `over_aiohttp` is the fast one of asyncio. Neither
-follows a redirect or keeps a cookie, and neither reads more than `max_bytes` of a reply, unpacked. What is sent is
-sent once, with one exception: a kept connection that the server closed before a byte of the reply came. That says
-that the server let go of an idle connection, so the request goes out again, once, on a fresh one.
+No redirect is followed, no cookie kept, and no more than `max_bytes` of a reply is read, unpacked. What is sent is sent
+once, with one exception: a kept connection that the server closed before a byte of the reply came. That says that the
+server let go of an idle connection, so the request goes out again, once, on a fresh one.
+
+What comes on a kept connection without having been asked for is no answer to anything: the connection is closed.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ from providers.adapters import HttpReply, HttpRequest
 from providers.errors import AuthFailed, BadReply, Phase, ProviderError, StreamBroken, TimedOut, Unreachable
 
 MAX_BYTES = 64 * 1024 * 1024
-KEEP_ALIVE_S = 60.0
 STALE_S = 1.0
 """How long after a request the end of a kept connection may still mean that the server had let go of it before."""
 USER_AGENT = "squad-orchestrator"  # some vendors' front doors refuse a request without one
@@ -67,28 +67,10 @@ class OpenTransport(Transport, Protocol):
 
 
 def open_transport() -> OpenTransport:
-    """Return the fastest transport that the running event loop and what is installed allow.
+    """Return the transport over real sockets."""
+    from providers.transport.sockets import SocketTransport
 
-    It is aiohttp's on asyncio, where the extra `fast` is installed and no proxy is set that aiohttp cannot speak to.
-    """
-    return _over_aiohttp() or _over_httpx2()
-
-
-def _over_aiohttp() -> OpenTransport | None:
-    import asyncio
-
-    try:
-        asyncio.get_running_loop()
-        from providers.transport.over_aiohttp import AiohttpTransport, speaks_to_proxies
-    except (RuntimeError, ImportError):  # trio, or the extra is not installed
-        return None
-    return AiohttpTransport() if speaks_to_proxies() else None
-
-
-def _over_httpx2() -> OpenTransport:
-    from providers.transport.over_httpx2 import HttpxTransport
-
-    return HttpxTransport()
+    return SocketTransport()
 
 
 class Inflow:
@@ -141,7 +123,6 @@ def headers_of(request: HttpRequest, coding: str) -> dict[str, str]:
     """
     headers = {"user-agent": USER_AGENT, "accept-encoding": coding, **request.headers}
     for name, value in headers.items():
-        # The clients differ here: one would write UTF-8, one lets NUL through.
         if not (value.isascii() and value.isprintable() and name.isascii() and name.isprintable()):
             raise AuthFailed(f"the key for {host_of(request.url)}, or a header, cannot be said in HTTP")
     return headers
@@ -164,10 +145,6 @@ def no_set_up(error: Exception) -> Unreachable:
     # Its words may quote a proxy's password.
     kind = type(error).__name__
     return Unreachable(f"SSL_CERT_FILE, SSL_CERT_DIR or a proxy variable holds what cannot be used ({kind})")
-
-
-def unsayable(url: str, error: Exception) -> Unreachable:
-    return Unreachable(f"the request to {host_of(url)} cannot be said in HTTP ({type(error).__name__})")
 
 
 def late(url: str, phase: Phase) -> TimedOut:

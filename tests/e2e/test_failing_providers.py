@@ -15,11 +15,7 @@ from tests.e2e.command import orchestrator
 from tests.e2e.files import write_routing, write_squad
 from tests.loopback import ANSWER, Loopback
 
-pytestmark = [
-    pytest.mark.anyio,
-    # As in tests/providers/exam/test_faults.py: httpcore2's inner generator is left to trio's garbage collector.
-    pytest.mark.filterwarnings("ignore:Async generator 'httpcore2.*:ResourceWarning"),
-]
+pytestmark = pytest.mark.anyio
 
 GREET = {"a": {"agent": "ann", "description": "Greet.", "output_file": "a.md"}}
 TIMEOUTS = {"connect": "1s", "first_token": "300ms", "between_chunks": "300ms", "total": "1s"}

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from providers.catalog.model import Catalog
 
 PACKAGES = (
-    *("anyio", "click", "dotenv", "httpx2", "jinja2", "jsonschema", "pydantic"),
-    *("regex", "rich", "structlog", "yaml"),
+    *("anyio", "click", "dotenv", "httptools", "jinja2", "jsonschema", "pydantic"),
+    *("regex", "rich", "structlog", "truststore", "yaml"),
 )
 OLDEST = (3, 11)
 CONNECT_S = 5.0

@@ -22,11 +22,7 @@ from providers.policy.model import Budget, parse_policy
 from providers.transport import open_transport
 from tests.loopback import Loopback
 
-pytestmark = [
-    pytest.mark.anyio,
-    # As in tests/providers/exam/test_faults.py: httpcore2's inner generator is left to trio's garbage collector.
-    pytest.mark.filterwarnings("ignore:Async generator 'httpcore2.*:ResourceWarning"),
-]
+pytestmark = pytest.mark.anyio
 SECRET = "T0K/s3cret-part"
 
 

@@ -19,16 +19,11 @@ from providers.errors import AllAttemptsFailed
 from providers.messages import Ability, FinishReason, OutputSchema, Request, Response, Resumed, TextDelta, Usage, user
 from providers.policy.model import Policy, Timeouts
 from providers.stub.scripted import Stub
-from providers.transport.over_httpx2 import HttpxTransport
+from providers.transport.sockets import SocketTransport
 from tests.llama import Llama
 from tests.loopback import ANSWER, WORDS, Loopback
 
-pytestmark = [
-    pytest.mark.anyio,
-    # httpx2 2.16 closes the outer generator of a body that is left early, not httpcore2's inner one: on trio that one
-    # is found by the garbage collector, after its socket was closed in time.
-    pytest.mark.filterwarnings("ignore:Async generator 'httpcore2.*:ResourceWarning"),
-]
+pytestmark = pytest.mark.anyio
 
 ASK = Request((user("Say hello to 👩‍👩‍👧‍👦, שלום."),))
 QUICK = Timeouts(connect=2.0, first_token=0.3, between_chunks=0.3, total=1.6)
@@ -46,7 +41,7 @@ def candidate(name: str, base_url: str, model: str = "m", abilities: frozenset[A
 async def asking(*candidates: Candidate, timeouts: Timeouts = QUICK) -> AsyncIterator[ProviderManager]:
     policy = Policy({"worker": tuple(c.name for c in candidates)}, timeouts=timeouts, last_resort=())
     adapters = {"openai-chat": OpenAIChat(), "scripted": Stub()}
-    async with HttpxTransport() as transport:
+    async with SocketTransport() as transport:
         yield ProviderManager(candidates, policy, adapters=adapters, transport=transport, rng=Random(1))
 
 

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
-import httpx2
 import pytest
 
+from providers.adapters import HttpReply, HttpRequest
 from providers.client.manager import ProviderManager, open_manager
-from providers.errors import AllAttemptsFailed, NoRoute, RateLimited, StreamBroken
+from providers.errors import AllAttemptsFailed, NoRoute, RateLimited, StreamBroken, TimedOut, Unreachable
 from providers.messages import Needs, Request, user
 from providers.routing.scores import Ordering, replay
 from providers.stub.scripted import Scripted, say
-from providers.transport.over_httpx2 import HttpxTransport
 
 pytestmark = pytest.mark.anyio
 ASK = Request((user("hi"),))
@@ -45,40 +45,68 @@ def events(*texts: str, end: str | None = "stop") -> bytes:
     return body if end is None else body + event({}, end) + b"data: [DONE]\n\n"
 
 
+@dataclass
+class FarEnd:
+    """A `Transport` whose other end is a function: it returns a reply, or raises what the network would."""
+
+    answer: Callable[[HttpRequest], HttpReply]
+
+    async def send(self, request: HttpRequest, **limits: float) -> HttpReply:
+        return self.answer(request)
+
+    async def open_stream(self, request: HttpRequest, **limits: float) -> Replayed:
+        reply = self.answer(request)
+        return Replayed(reply.status, reply.headers, [reply.body])
+
+
+@dataclass
+class Replayed:
+    status: int
+    headers: Mapping[str, str]
+    pieces: list[bytes]
+
+    async def read(self) -> bytes:
+        return self.pieces.pop() if self.pieces else b""
+
+    async def aclose(self) -> None:
+        self.pieces.clear()
+
+
+def reply(status: int, body: object) -> HttpReply:
+    return HttpReply(status, {}, body.encode() if isinstance(body, str) else json.dumps(body).encode())
+
+
 class TestOverHttp:
-    """The real dialect and the real client; only the other end of the wire is a function."""
+    """The real dialect and the real router; only the other end of the wire is a function."""
 
     @asynccontextmanager
-    async def manager(self, handler) -> AsyncIterator[ProviderManager]:
-        async with (
-            HttpxTransport(httpx2.MockTransport(handler)) as transport,
-            open_manager(environ=KEYS, transport=transport) as manager,
-        ):
+    async def manager(self, answer) -> AsyncIterator[ProviderManager]:
+        async with open_manager(environ=KEYS, transport=FarEnd(answer)) as manager:
             yield manager
 
     @pytest.mark.parametrize(
         ("broken", "error"),
         [
-            (httpx2.Response(500, text="oops"), "ServerFault"),
-            (httpx2.Response(503, json={"error": {"message": "overloaded"}}), "Overloaded"),
-            (httpx2.Response(429, headers={"retry-after": "20"}, json={"error": {"message": "slow"}}), "RateLimited"),
-            (httpx2.Response(401, json={"error": {"message": "bad key"}}), "AuthFailed"),
-            (httpx2.Response(200, text="<html>"), "BadReply"),
-            (httpx2.Response(200, text='{"choices": ['), "BadReply"),
-            (httpx2.Response(200, json=completion("")), "BadReply"),
-            (httpx2.ReadError("reset"), "Unreachable"),
-            (httpx2.ReadTimeout("nothing"), "TimedOut"),
+            (reply(500, "oops"), "ServerFault"),
+            (reply(503, {"error": {"message": "overloaded"}}), "Overloaded"),
+            (HttpReply(429, {"retry-after": "20"}, b'{"error": {"message": "slow"}}'), "RateLimited"),
+            (reply(401, {"error": {"message": "bad key"}}), "AuthFailed"),
+            (reply(200, "<html>"), "BadReply"),
+            (reply(200, '{"choices": ['), "BadReply"),
+            (reply(200, completion("")), "BadReply"),
+            (Unreachable("reset"), "Unreachable"),
+            (TimedOut("nothing", phase="first_token"), "TimedOut"),
         ],
     )
     async def test_what_is_broken_is_named_and_the_next_one_answers(self, broken, error):
-        def handler(request: httpx2.Request) -> httpx2.Response:
+        def answer(request: HttpRequest) -> HttpReply:
             if request.headers["authorization"] == "Bearer sk-groq":
-                return httpx2.Response(200, json=completion("hello"))
+                return reply(200, completion("hello"))
             if isinstance(broken, Exception):
                 raise broken
             return broken
 
-        async with self.manager(handler) as manager:
+        async with self.manager(answer) as manager:
             response = await manager.complete(Request((user("hi"),), needs=Needs(agent="dev")))
         assert response.text == "hello"
         assert [(a.provider, a.error) for a in response.attempts] == [("cerebras", error), ("groq", None)]
@@ -86,12 +114,12 @@ class TestOverHttp:
         assert "sk-" not in repr(response)
 
     async def test_a_stream_fails_over_before_content_and_is_whole_after(self):
-        def handler(request: httpx2.Request) -> httpx2.Response:
+        def answer(request: HttpRequest) -> HttpReply:
             cut = request.headers["authorization"] == "Bearer sk-cerebras"
             body = events(end=None) if cut else events("hel", "lo")
-            return httpx2.Response(200, headers={"content-type": "text/event-stream"}, content=body)
+            return HttpReply(200, {"content-type": "text/event-stream"}, body)
 
-        async with self.manager(handler) as manager, manager.stream(ASK) as stream:
+        async with self.manager(answer) as manager, manager.stream(ASK) as stream:
             assert [delta.text async for delta in stream] == ["hel", "lo"]
         assert stream.response.text == "hello"
         assert [(a.provider, a.error) for a in stream.response.attempts] == [
@@ -100,17 +128,17 @@ class TestOverHttp:
         ]
 
     async def test_a_stream_cut_after_content_is_told(self):
-        def handler(request: httpx2.Request) -> httpx2.Response:
-            return httpx2.Response(200, headers={"content-type": "text/event-stream"}, content=events("hel", end=None))
+        def answer(request: HttpRequest) -> HttpReply:
+            return HttpReply(200, {"content-type": "text/event-stream"}, events("hel", end=None))
 
-        async with self.manager(handler) as manager, manager.stream(ASK) as stream:
+        async with self.manager(answer) as manager, manager.stream(ASK) as stream:
             assert (await anext(stream)).text == "hel"
             with pytest.raises(StreamBroken):
                 await anext(stream)
 
     async def test_a_refused_stream_is_classified_by_its_body(self):
         request = Request((user("hi"),), needs=Needs(deadline_s=1.0))
-        slow = httpx2.Response(429, json={"error": {"message": "slow"}})
+        slow = reply(429, {"error": {"message": "slow"}})
         async with self.manager(lambda _: slow) as manager, manager.stream(request) as stream:
             with pytest.raises(AllAttemptsFailed) as failed:
                 await anext(stream)

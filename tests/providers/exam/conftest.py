@@ -1,4 +1,4 @@
-"""Every case is put through whole answers and streams, on asyncio over aiohttp and on trio over httpx2."""
+"""Every case is put through whole answers and streams, on asyncio and on trio."""
 
 from __future__ import annotations
 

@@ -10,7 +10,6 @@ from random import Random
 from typing import Literal
 
 import anyio
-import sniffio
 
 from providers.adapters.openai.encode import OpenAIChat
 from providers.catalog.model import Candidate, Limit, Model, Price, Provider, of_all_accounts
@@ -20,8 +19,7 @@ from providers.limits.ledger.memory import MemoryLedger
 from providers.limits.reserve import Amounts, Refused
 from providers.messages import Ability, Needs, Request, Response, Restarted, Resumed, TextDelta, user
 from providers.policy.model import Policy, Timeouts
-from providers.transport.over_aiohttp import AiohttpTransport
-from providers.transport.over_httpx2 import HttpxTransport
+from providers.transport.sockets import SocketTransport
 from tests.loopback import Loopback, Rule, Seen
 
 How = Literal["complete", "stream"]
@@ -97,8 +95,7 @@ class Lab:
         """Yield a manager that asks them in this order. Whatever happened, all reservations were ended once."""
         names = tuple(dict.fromkeys(of_all_accounts(each.name) for each in candidates))
         given = {"strategy": "chain", "timeouts": QUICK, "last_resort": (), **policy}
-        fast = sniffio.current_async_library() == "asyncio"
-        async with AiohttpTransport() if fast else HttpxTransport() as transport:
+        async with SocketTransport() as transport:
             yield ProviderManager(
                 candidates,
                 Policy({"worker": names}, **given),

@@ -15,12 +15,7 @@ from providers.routing.health import CLOSED, FAULTS_TO_OPEN
 from tests.loopback import ANSWER, WORDS, Seen
 from tests.providers.exam.lab import KEY, Lab
 
-pytestmark = [
-    pytest.mark.anyio,
-    # httpx2 2.16 closes the outer generator of a body that is left early, not httpcore2's inner one: on trio that one
-    # is found by the garbage collector, after its socket was closed in time.
-    pytest.mark.filterwarnings("ignore:Async generator 'httpcore2.*:ResourceWarning"),
-]
+pytestmark = pytest.mark.anyio
 ONE_TOKENS = 19
 """What the loopback provider bills for an answer."""
 

@@ -19,11 +19,7 @@ from providers.routing.retry_budget import FLOOR
 from tests.loopback import ANSWER, WORDS, Seen
 from tests.providers.exam.lab import ASK, PATIENT, Lab, within
 
-pytestmark = [
-    pytest.mark.anyio,
-    # As in test_faults.py: httpcore2's inner generator is left to trio's garbage collector.
-    pytest.mark.filterwarnings("ignore:Async generator 'httpcore2.*:ResourceWarning"),
-]
+pytestmark = pytest.mark.anyio
 
 
 async def test_20_with_everything_down_an_outage_does_not_multiply_traffic(lab: Lab):
@@ -66,7 +62,6 @@ async def open_breaker(lab: Lab, manager, name: str) -> None:
     assert manager.fleet.standings[name].breaker.state(lab.clock()) == "open"
 
 
-@pytest.mark.parametrize("anyio_backend", ["asyncio"])  # httpx2 takes seconds for so many connections
 async def test_21_after_a_recovery_one_probe_goes_out_for_a_thousand_waiters(lab: Lab):
     waiters, slow = 1000, 0.4
     modes = [*["503"] * FAULTS_TO_OPEN, f"slow={slow}", "slow=0.05"]

@@ -26,7 +26,7 @@ from providers.messages import (
     user,
 )
 from providers.policy.model import Policy, Timeouts
-from providers.transport.over_httpx2 import HttpxTransport
+from providers.transport.sockets import SocketTransport
 from tests.llama import Llama
 
 pytestmark = [pytest.mark.anyio, pytest.mark.e2e]
@@ -42,7 +42,7 @@ async def asking(llama: Llama) -> AsyncIterator[ProviderManager]:
         "llama", "anthropic-messages", llama.base_url, "KEY", {row.name: row}, Quirks(json_mode="prompt")
     )
     policy = Policy({"worker": (f"llama/{row.name}",)}, timeouts=Timeouts(5.0, 30.0, 30.0, 60.0), last_resort=())
-    async with HttpxTransport() as transport:
+    async with SocketTransport() as transport:
         yield ProviderManager(
             [Candidate(provider, row, "none")],
             policy,
