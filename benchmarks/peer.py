@@ -12,9 +12,9 @@ from typing import Any
 from _template import Base  # type: ignore[import-not-found]  # the benchmark's own
 
 from agents import Agent, RunContext, tool
+from orchestrator.options import leave_unanswered
 from orchestrator.run.driver import Driver, Recorder
 from orchestrator.run.worker import Scope, UnitResult
-from orchestrator.runtime import leave_unanswered
 from orchestrator.squad.plan import AgentWork, Plan, TaskPlan
 from personas import Persona, Sandbox
 from providers import open_manager

@@ -6,17 +6,20 @@ What is taken over was paid for by the other run: it stands in the fork's record
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agents.tools import builtin
 from orchestrator.events import Event, RunStarted
 from orchestrator.journal.protocols import Journal
+from orchestrator.options import RunOptions, leave_unanswered, raised, steady
 from orchestrator.rerun.edit import Edit, edit_of, events_of_fork, moved_steps
 from orchestrator.run.worker import Ask
-from orchestrator.runtime import Run, about_of, inputs_for, leave_unanswered, new_run_id, raised, resume_run, steady
+from orchestrator.runtime import Run, about_of, inputs_for, new_run_id, resume_with
 from orchestrator.squad.load import Squad
+from providers.events import Emit, ignore
 
 if TYPE_CHECKING:
     from agents.turn import Complete
@@ -40,8 +43,7 @@ async def edit_of_run(
     return edit_of(about, events, plan, about_of(squad, plan, about.options, 0.0), start)
 
 
-@asynccontextmanager
-async def fork_run(
+def fork_run(
     squad: Squad,
     source: str,
     *,
@@ -57,7 +59,8 @@ async def fork_run(
     ask: Ask = leave_unanswered,
     clock: Callable[[], float] | None = None,
     state: Path | None = None,
-) -> AsyncIterator[Run]:
+    notify: Emit = ignore,
+) -> AbstractAsyncContextManager[Run]:
     """Begin a new run that shares the record of `source`, and drive it as `resume_run` does.
 
     The task `start`, what `squad` and `inputs` changed, and all that needs these run anew; everything else is taken
@@ -65,18 +68,38 @@ async def fork_run(
     Caps that are not given are those of `source`; what it spent counts in none of them. Raises what `edit_of_run` and
     `resume_run` raise, and `RunExists`.
     """
-    clock = clock or steady()
+    options = RunOptions(
+        inputs=inputs,
+        out=out,
+        run_id=run_id,
+        manager=manager,
+        environ=environ,
+        max_cost_usd=max_cost_usd,
+        timeout_s=timeout_s,
+        ask=ask,
+        clock=clock,
+        journal=journal,
+        state=state,
+        notify=notify,
+    )
+    return fork_with(squad, source, journal, options, start=start)
+
+
+@asynccontextmanager
+async def fork_with(
+    squad: Squad, source: str, journal: Journal, options: RunOptions, *, start: str | None = None
+) -> AsyncIterator[Run]:
+    """Fork a run that `journal` holds: `fork_run` for callers that hold the options as a value."""
+    clock, folder = options.clock or steady(), options.folder
     was, past, now = await journal.about(source), await journal.events(source), clock()
-    folder = None if out is None else Path(out)
-    plan = squad.plan({**inputs_for(squad, was), **(inputs or {})}, tools=builtin(folder))
-    options = raised(was.options, max_cost_usd, timeout_s)
-    options["out"] = None if folder is None else str(folder.absolute())
-    about = about_of(squad, plan, options, now)
+    plan = squad.plan({**inputs_for(squad, was), **(options.inputs or {})}, tools=builtin(folder))
+    recorded = raised(was.options, options.caps)
+    recorded["out"] = None if folder is None else str(folder.absolute())
+    about = about_of(squad, plan, recorded, now)
     edit = edit_of(was, past, plan, about, start)
-    name, shown = run_id or new_run_id(plan.name, now), None if folder is None else str(folder)
-    started = RunStarted(plan.name, tuple(plan.tasks), bool(options.get("stub")), shown)
+    name, shown = options.run_id or new_run_id(plan.name, now), None if folder is None else str(folder)
+    started = RunStarted(plan.name, tuple(plan.tasks), bool(recorded.get("stub")), shown)
     events = events_of_fork(source, past, edit, Event(name, "", 0, 1, now, started))
     await journal.create(name, about, events, moved_steps(await journal.steps(source), edit.kept))
-    given: dict[str, Any] = {"manager": manager, "environ": environ, "ask": ask, "clock": clock, "state": state}
-    async with resume_run(squad, name, journal=journal, **given) as run:
+    async with resume_with(squad, name, journal, replace(options, clock=clock)) as run:
         yield run

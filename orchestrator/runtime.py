@@ -16,8 +16,8 @@ import os
 import re
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
-from contextlib import asynccontextmanager, nullcontext
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,9 +27,10 @@ import anyio
 from agents.toolbox.files import sweep
 from agents.tools import builtin
 from orchestrator.errors import CannotWrite, NoProvider, RunCancelled, RunChanged, RunOver
-from orchestrator.events import Event, GateAnswered, GateOpened, RunResumed, RunStarted
+from orchestrator.events import Event, RunResumed, RunStarted
 from orchestrator.journal.memory import MemoryJournal
 from orchestrator.journal.protocols import About, Cut, Journal, JournalError
+from orchestrator.options import RunOptions, capped, leave_unanswered, raised, recorded_options, steady
 from orchestrator.rerun.edit import Edit, edit_of, moved_steps
 from orchestrator.rerun.fingerprint import changed, lineages_of, parts_of
 from orchestrator.run.approvals import asking_outside_too
@@ -37,16 +38,11 @@ from orchestrator.run.driver import Driver, Recorder, RunResult, result_of
 from orchestrator.run.history import RunHistory, history_of
 from orchestrator.run.worker import Ask, TaskRunner
 from orchestrator.squad.load import Squad
-from orchestrator.squad.plan import Budget, Plan
+from orchestrator.squad.plan import Plan
 from providers.events import Emit, ignore
 
 if TYPE_CHECKING:
     from agents.turn import Complete
-
-
-async def leave_unanswered(gate: GateOpened) -> GateAnswered | None:  # noqa: ARG001
-    """Answer no gate: the run parks once nothing else can go on."""
-    return None
 
 
 class Run:
@@ -112,8 +108,7 @@ class _Setting:
     in_flight: Sequence[Cut] = ()
 
 
-@asynccontextmanager
-async def open_run(
+def open_run(
     squad: Squad,
     *,
     inputs: Mapping[str, Any] | None = None,
@@ -129,27 +124,46 @@ async def open_run(
     journal: Journal | None = None,
     state: Path | None = None,
     notify: Emit = ignore,
-) -> AsyncIterator[Run]:
+) -> AbstractAsyncContextManager[Run]:
     """Open everything that the run needs, start it, and close everything when the block ends.
 
     Without `out` and `journal` nothing touches the disk: artifacts are in `result.texts`. `manager` answers turns
     instead of the configured providers; `offline` overrides the squad's own word. `journal` keeps the run's record, so
     that `resume_run` can go on with it; `state` is the folder that keeps what providers' limits allow, over runs and
     among processes, and `notify` is told when what keeps it is lost and regained. Raises `PlanError` for bad inputs,
-    `NoProvider` where nobody is configured, `CatalogError` for a ledger that cannot be used, `CannotWrite` for a bad
-    `out` and `JournalError` for a record that cannot be kept, all before anything is spent.
+    `NoProvider` where no provider is configured, `CatalogError` for a ledger that cannot be used, `CannotWrite` for a
+    bad `out` and `JournalError` for a record that cannot be kept, all before anything is spent.
     Leaving the block early cancels the run.
     """
-    folder = None if out is None else Path(out)
-    clock = clock or steady()
-    given = squad.plan(inputs, tools=builtin(folder))
-    plan = capped(given, {"max_cost_usd": max_cost_usd, "timeout_s": timeout_s})
-    setting = _Setting(run_id or new_run_id(plan.name, clock()), journal or MemoryJournal(), ask, clock, folder)
-    async with _providers(squad, plan, manager, environ, offline, state, notify) as (complete, stub):
+    options = RunOptions(
+        inputs=inputs,
+        out=out,
+        run_id=run_id,
+        manager=manager,
+        environ=environ,
+        offline=offline,
+        max_cost_usd=max_cost_usd,
+        timeout_s=timeout_s,
+        ask=ask,
+        clock=clock,
+        journal=journal,
+        state=state,
+        notify=notify,
+    )
+    return open_with(squad, options)
+
+
+@asynccontextmanager
+async def open_with(squad: Squad, options: RunOptions) -> AsyncIterator[Run]:
+    """Begin a new run: `open_run` for callers that hold the options as a value."""
+    folder, clock = options.folder, options.clock or steady()
+    given = squad.plan(options.inputs, tools=builtin(folder))
+    plan = capped(given, options.caps)
+    journal = options.journal or MemoryJournal()
+    setting = _Setting(options.run_id or new_run_id(plan.name, clock()), journal, options.ask, clock, folder)
+    async with _providers(squad, plan, options, options.offline) as (complete, stub):
         _prepare(plan, folder)
-        where = None if folder is None else str(folder.absolute())
-        options = {"stub": stub, "out": where, "max_cost_usd": max_cost_usd, "timeout_s": timeout_s}
-        about = about_of(squad, given, options, clock(), lasting=journal is not None)
+        about = about_of(squad, given, recorded_options(options, stub), clock(), lasting=options.journal is not None)
         async with setting.journal.driving(setting.run_id):
             await setting.journal.create(setting.run_id, about)
             started = RunStarted(plan.name, tuple(plan.tasks), stub, None if folder is None else str(folder))
@@ -157,8 +171,7 @@ async def open_run(
                 yield run
 
 
-@asynccontextmanager
-async def resume_run(
+def resume_run(
     squad: Squad,
     run_id: str,
     *,
@@ -172,7 +185,7 @@ async def resume_run(
     state: Path | None = None,
     edited: bool = False,
     notify: Emit = ignore,
-) -> AsyncIterator[Run]:
+) -> AbstractAsyncContextManager[Run]:
     """Go on with a run from its record, as `open_run` would have: what is recorded is not done, nor paid, again.
 
     `squad` is the one that the run began with; its inputs and folder are in the record. Caps that are given replace
@@ -181,7 +194,29 @@ async def resume_run(
     tells before what that is. Raises `RunNotFound`, `RunOver`, `RunCancelled`, `RunBusy` where another process drives
     the run, and `RunChanged` where the squad differs in more than its limits and is not said to be edited.
     """
-    clock = clock or steady()
+    options = RunOptions(
+        manager=manager,
+        environ=environ,
+        max_cost_usd=max_cost_usd,
+        timeout_s=timeout_s,
+        ask=ask,
+        clock=clock,
+        journal=journal,
+        state=state,
+        notify=notify,
+    )
+    return resume_with(squad, run_id, journal, options, edited=edited)
+
+
+@asynccontextmanager
+async def resume_with(
+    squad: Squad, run_id: str, journal: Journal, options: RunOptions, *, edited: bool = False
+) -> AsyncIterator[Run]:
+    """Go on with a run from its record in `journal`: `resume_run` for callers that hold the options as a value.
+
+    Inputs, folder and id are those of the record, whatever `options` says of them.
+    """
+    clock = options.clock or steady()
     about = await journal.about(run_id)
     async with journal.driving(run_id):
         past = history_of(await journal.events(run_id))
@@ -189,27 +224,26 @@ async def resume_run(
             raise RunOver(run_id, str(past.status))
         if await journal.cancel_requested(run_id):
             raise RunCancelled(f"the run {run_id} was cancelled")
-        options = raised(about.options, max_cost_usd, timeout_s)
-        folder = None if options.get("out") is None else Path(options["out"])
+        recorded = raised(about.options, options.caps)
+        folder = None if recorded.get("out") is None else Path(recorded["out"])
         given = squad.plan(inputs_for(squad, about) if edited else about.inputs, tools=builtin(folder))
         differing = changed(about.parts, parts_of(given))
         if differing and not edited:
             raise RunChanged(run_id, differing)
         if past.is_over and not differing:
             raise RunOver(run_id, str(past.status))
-        plan = capped(given, options)
-        stub = bool(options.get("stub"))
-        async with _providers(squad, plan, manager, environ, stub, state, notify) as (complete, stub):
+        plan = capped(given, recorded)
+        async with _providers(squad, plan, options, bool(recorded.get("stub"))) as (complete, stub):
             _prepare(plan, folder)
             if folder is not None:
                 await anyio.to_thread.run_sync(sweep, folder)
-            now = about_of(squad, given, options, about.created_at)
+            now = about_of(squad, given, recorded, about.created_at)
             now = replace(now, since=len(past.events))
             if differing:
                 past = await _edit(journal, run_id, edit_of(about, past.events, given, now), now, past, clock)
             elif replace(now, since=about.since) != about:
                 await journal.edit(run_id, now, ())  # limits that are others: what the run does depends on them, too
-            setting = _Setting(run_id, journal, ask, clock, folder, past, await journal.cut_short(run_id))
+            setting = _Setting(run_id, journal, options.ask, clock, folder, past, await journal.cut_short(run_id))
             async with _running(plan, complete, stub, setting, None) as run:
                 yield run
 
@@ -294,28 +328,88 @@ def _prepare(plan: Plan, folder: Path | None) -> None:
         _make(folder)
 
 
-async def run_squad(squad: Squad, *, on_event: Callable[[Event], None] | None = None, **options: Any) -> RunResult:
-    """Run a squad to its end and return how it ended. `options` are those of `open_run`."""
-    async with open_run(squad, **options) as run:
+async def run_squad(
+    squad: Squad,
+    *,
+    inputs: Mapping[str, Any] | None = None,
+    out: Path | str | None = None,
+    run_id: str | None = None,
+    manager: Complete | None = None,
+    environ: Mapping[str, str] | None = None,
+    offline: bool | None = None,
+    max_cost_usd: float | None = None,
+    timeout_s: float | None = None,
+    ask: Ask = leave_unanswered,
+    clock: Callable[[], float] | None = None,
+    journal: Journal | None = None,
+    state: Path | None = None,
+    notify: Emit = ignore,
+    on_event: Callable[[Event], None] | None = None,
+) -> RunResult:
+    """Run a squad to its end and return how it ended. `on_event` is called with each event; all else is as `open_run`
+    takes it."""
+    options = RunOptions(
+        inputs=inputs,
+        out=out,
+        run_id=run_id,
+        manager=manager,
+        environ=environ,
+        offline=offline,
+        max_cost_usd=max_cost_usd,
+        timeout_s=timeout_s,
+        ask=ask,
+        clock=clock,
+        journal=journal,
+        state=state,
+        notify=notify,
+    )
+    return await _run_to_end(squad, options, on_event)
+
+
+def run_sync(
+    squad: Squad,
+    *,
+    inputs: Mapping[str, Any] | None = None,
+    out: Path | str | None = None,
+    run_id: str | None = None,
+    manager: Complete | None = None,
+    environ: Mapping[str, str] | None = None,
+    offline: bool | None = None,
+    max_cost_usd: float | None = None,
+    timeout_s: float | None = None,
+    ask: Ask = leave_unanswered,
+    clock: Callable[[], float] | None = None,
+    journal: Journal | None = None,
+    state: Path | None = None,
+    notify: Emit = ignore,
+    on_event: Callable[[Event], None] | None = None,
+) -> RunResult:
+    """Run a squad to its end from code that is not async, as `run_squad` does. Inside a running event loop, await
+    `run_squad` instead."""
+    options = RunOptions(
+        inputs=inputs,
+        out=out,
+        run_id=run_id,
+        manager=manager,
+        environ=environ,
+        offline=offline,
+        max_cost_usd=max_cost_usd,
+        timeout_s=timeout_s,
+        ask=ask,
+        clock=clock,
+        journal=journal,
+        state=state,
+        notify=notify,
+    )
+    return anyio.run(_run_to_end, squad, options, on_event)
+
+
+async def _run_to_end(squad: Squad, options: RunOptions, on_event: Callable[[Event], None] | None) -> RunResult:
+    async with open_with(squad, options) as run:
         async for event in run:
             if on_event is not None:
                 on_event(event)
     return run.result
-
-
-def run_sync(squad: Squad, **options: Any) -> RunResult:
-    """Run a squad to its end from code that is not async. Inside a running event loop, await `run_squad` instead."""
-
-    def go() -> Coroutine[Any, Any, RunResult]:
-        return run_squad(squad, **options)
-
-    return anyio.run(go)
-
-
-def steady() -> Callable[[], float]:
-    """Return a clock of epoch seconds that goes on evenly: to set the machine's clock spends nobody's time budget."""
-    began = time.time() - time.monotonic()
-    return lambda: began + time.monotonic()
 
 
 def new_run_id(name: str, now: float) -> str:
@@ -346,52 +440,23 @@ def stub_answers(squad: Squad, plan: Plan, environ: Mapping[str, str], offline: 
 
 @asynccontextmanager
 async def _providers(
-    squad: Squad,
-    plan: Plan,
-    manager: Complete | None,
-    environ: Mapping[str, str] | None,
-    offline: bool | None,
-    state: Path | None,
-    notify: Emit,
+    squad: Squad, plan: Plan, options: RunOptions, offline: bool | None
 ) -> AsyncIterator[tuple[Complete, bool]]:
-    """Open who answers, and tell whether it is the stub: only where the squad or the caller asked for it."""
-    if manager is not None:
+    """Open what answers turns, and tell whether it is the stub: only where the squad or the caller asked for it."""
+    if options.manager is not None:
         async with nullcontext():
-            yield manager, False
+            yield options.manager, False
         return
     from orchestrator.environment import Environment
     from orchestrator.hot_reload import Rereading  # with the providers' rooms: who brings a manager loads none of them
     from providers.client.manager import open_manager
 
-    environ = os.environ if environ is None else environ
+    environ = os.environ if options.environ is None else options.environ
     stub = stub_answers(squad, plan, environ, offline)
-    async with open_manager(squad.policy, squad.catalog, environ, offline=stub, state=state, notify=notify) as opened:
+    async with open_manager(
+        squad.policy, squad.catalog, environ, offline=stub, state=options.state, notify=options.notify
+    ) as opened:
         if stub or (squad.routing_file is None and not isinstance(environ, Environment)):
             yield opened, stub
         else:
             yield Rereading(opened, squad.routing_file, squad.routing_now, environ), stub
-
-
-def raised(options: Mapping[str, Any], max_cost_usd: float | None, timeout_s: float | None) -> dict[str, Any]:
-    """Return a run's options with caps that were given to go on with it: they hold instead of any other, the squad's
-    own ones too."""
-    caps = {"max_cost_usd": max_cost_usd, "timeout_s": timeout_s}
-    given = {name: cap for name, cap in caps.items() if cap is not None}
-    instead = sorted({*options.get("instead", ()), *given})
-    return {**options, **given, **({"instead": instead} if instead else {})}
-
-
-def capped(plan: Plan, options: Mapping[str, Any]) -> Plan:
-    """Return the plan under the caller's own caps too: the lower one holds, but for one that was given `instead`."""
-    own, instead = plan.budget or Budget(), options.get("instead", ())
-    max_cost_usd, max_time = options.get("max_cost_usd"), options.get("timeout_s")
-    max_cost = None if max_cost_usd is None else round(max_cost_usd * 1e6)
-    if max_cost is None and max_time is None:
-        return plan
-    cost = max_cost if "max_cost_usd" in instead else _lower(own.max_cost, max_cost)
-    time_s = max_time if "timeout_s" in instead else _lower(own.max_time, max_time)
-    return replace(plan, budget=replace(own, max_cost=cost, max_time=time_s))
-
-
-def _lower(one: Any, other: Any) -> Any:
-    return min((cap for cap in (one, other) if cap is not None), default=None)

@@ -77,7 +77,8 @@ async def _fork(order: Order) -> Exit:
     import time
 
     from orchestrator.fork import edit_of_run, fork_run
-    from orchestrator.runtime import capped, new_run_id, raised
+    from orchestrator.options import capped, raised
+    from orchestrator.runtime import new_run_id
 
     settings, talk = order.settings, Console(order.settings)
     async with open_record(settings, order.db) as journal:
@@ -111,7 +112,9 @@ async def _fork(order: Order) -> Exit:
                 state=settings.state_folder,
             )
 
-        caps = caps_of(capped(edit.plan, raised(about.options, order.max_cost, order.timeout)))
+        caps = caps_of(
+            capped(edit.plan, raised(about.options, {"max_cost_usd": order.max_cost, "timeout_s": order.timeout}))
+        )
         return await conduct(Manner(squad.file, order.approve, order.json, settings, caps, journal), opening, talk)
 
 

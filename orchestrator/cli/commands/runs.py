@@ -130,7 +130,8 @@ async def _resume(
     as_json: bool,
 ) -> Exit:
     from orchestrator.journal.protocols import StepChanged
-    from orchestrator.runtime import capped, raised, resume_run
+    from orchestrator.options import capped, raised
+    from orchestrator.runtime import resume_run
 
     talk = Console(settings)
     async with open_record(settings, db) as journal:
@@ -155,7 +156,7 @@ async def _resume(
                 notify=telling(talk.warn),
             )
 
-        limits = caps_of(capped(squad.outline(), raised(about.options, cost, seconds)))
+        limits = caps_of(capped(squad.outline(), raised(about.options, {"max_cost_usd": cost, "timeout_s": seconds})))
         try:
             return await conduct(Manner(about.file, approve, as_json, settings, limits, journal), opening, talk)
         except (StepChanged, ExceptionGroup) as error:

@@ -1,0 +1,93 @@
+"""What a caller may ask of a run beside its squad, and the caps that hold in the end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.events import GateAnswered, GateOpened
+from orchestrator.journal.protocols import Journal
+from orchestrator.run.worker import Ask
+from orchestrator.squad.plan import Budget, Plan
+from providers.events import Emit, ignore
+
+if TYPE_CHECKING:
+    from agents.turn import Complete
+
+
+async def leave_unanswered(gate: GateOpened) -> GateAnswered | None:  # noqa: ARG001
+    """Answer no gate: the run pauses once nothing else can go on."""
+    return None
+
+
+def steady() -> Callable[[], float]:
+    """Return a clock of epoch seconds that goes on evenly: setting the machine's clock uses up no time budget."""
+    began = time.time() - time.monotonic()
+    return lambda: began + time.monotonic()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """What a caller asks of one run, new, resumed or forked. None: as the squad, or the record of the run, has it.
+
+    `manager` answers turns instead of the configured providers; `offline` overrides the squad's own word. Money is
+    USD, time is seconds. `ask` answers gates. `journal` keeps the record, `state` is the folder of what providers'
+    limits allow, and `notify` is told when that ledger is lost and regained.
+    """
+
+    inputs: Mapping[str, Any] | None = None
+    out: Path | str | None = None
+    run_id: str | None = None
+    manager: Complete | None = None
+    environ: Mapping[str, str] | None = field(default=None, repr=False)
+    offline: bool | None = None
+    max_cost_usd: float | None = None
+    timeout_s: float | None = None
+    ask: Ask = leave_unanswered
+    clock: Callable[[], float] | None = None
+    journal: Journal | None = None
+    state: Path | None = None
+    notify: Emit = ignore
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder of the run's artifacts."""
+        return None if self.out is None else Path(self.out)
+
+    @property
+    def caps(self) -> dict[str, float | None]:
+        """The caller's own caps, as a run's record holds them."""
+        return {"max_cost_usd": self.max_cost_usd, "timeout_s": self.timeout_s}
+
+
+def recorded_options(options: RunOptions, stub: bool) -> dict[str, Any]:
+    """Return the options that a resume needs again: who answered, where artifacts are, the caller's caps."""
+    folder = options.folder
+    return {"stub": stub, "out": None if folder is None else str(folder.absolute()), **options.caps}
+
+
+def raised(recorded: Mapping[str, Any], caps: Mapping[str, float | None]) -> dict[str, Any]:
+    """Return a run's recorded options with the caps that were given to go on with it: they replace any other cap, the
+    squad's own ones too."""
+    given = {name: cap for name, cap in caps.items() if cap is not None}
+    instead = sorted({*recorded.get("instead", ()), *given})
+    return {**recorded, **given, **({"instead": instead} if instead else {})}
+
+
+def capped(plan: Plan, recorded: Mapping[str, Any]) -> Plan:
+    """Return the plan under the caller's own caps too: the lower one holds, but for one that was given `instead`."""
+    own, instead = plan.budget or Budget(), recorded.get("instead", ())
+    max_cost_usd, max_time = recorded.get("max_cost_usd"), recorded.get("timeout_s")
+    max_cost = None if max_cost_usd is None else round(max_cost_usd * 1e6)
+    if max_cost is None and max_time is None:
+        return plan
+    cost = max_cost if "max_cost_usd" in instead else _lower(own.max_cost, max_cost)
+    time_s = max_time if "timeout_s" in instead else _lower(own.max_time, max_time)
+    return replace(plan, budget=replace(own, max_cost=cost, max_time=time_s))
+
+
+def _lower(one: Any, other: Any) -> Any:
+    return min((cap for cap in (one, other) if cap is not None), default=None)
