@@ -16,8 +16,8 @@ from providers.catalog.model import Candidate, Model, Price, Provider
 from providers.errors import ServerFault
 from providers.messages import Ability, Message, Needs, Request, assistant, system, user
 from providers.policy.model import Policy
+from providers.routing.choice import Route, choose
 from providers.routing.fleet import Fleet
-from providers.routing.turn import Route, choose
 
 NOW = 1_800_000_000.0
 COUNT = 2000

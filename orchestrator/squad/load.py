@@ -188,7 +188,8 @@ def _prover(policy: Policy, catalog: Catalog) -> Callable[[AgentPlan], str]:
     What the routing filters by is asked of it: what a model can do, and whom the policy leaves out.
     """
     from providers.messages import Ability, Needs, Request
-    from providers.routing.turn import Fleet, Refuse, choose
+    from providers.routing.choice import Refuse, choose
+    from providers.routing.fleet import Fleet
 
     rows = catalog.providers.values()
     fleet = Fleet((Candidate(row, model) for row in rows for model in row.models.values()), policy)

@@ -14,7 +14,9 @@ from providers.catalog.prices import cost_of
 from providers.errors import BadReply, ProviderError
 from providers.events import AttemptEnded, AttemptStarted, Emit, RouteChosen, WaitingForProvider, ignore
 from providers.messages import Attempt, Request, Response, Usage, estimate_tokens
-from providers.routing.turn import Fleet, Outcome, Sleep, Try, expected_output
+from providers.routing.effects import Sleep, Try, Woke
+from providers.routing.fleet import Fleet
+from providers.routing.ordering import expected_output
 
 Accept = Callable[[Response], None]
 """Raises `BadReply` where an answer will not do; the attempt then counts as failed."""
@@ -48,10 +50,10 @@ class Turn:
         self.answers: list[tuple[Response, Candidate]] = []
         """Of two attempts at once both may have answered."""
 
-    async def sleep(self, effect: Sleep) -> Outcome:
+    async def sleep(self, effect: Sleep) -> Woke:
         self.emit(WaitingForProvider(effect.until, effect.reason))
         await anyio.sleep(max(0.0, effect.until - self.clock()))
-        return Outcome(self.clock())
+        return Woke(self.clock())
 
     def finished(self, response: Response) -> Response:
         """Return `response` with the turn's attempts and latency (waits included), and with what it leaves unsaid."""
@@ -80,7 +82,7 @@ class AttemptAccount:
         """What is sent, once it is known."""
         candidate, route = effect.candidate, effect.route
         if effect.number == 1:
-            contest = None if route.contest is None else route.contest._asdict()
+            contest = None if route.ordering is None else route.ordering._asdict()
             turn.emit(RouteChosen(route.names, route.refused, contest))
         self._tokens, self._held = 0, cast(Any, None)
         if turn.purse is not None:

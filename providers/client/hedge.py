@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable, Generator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import anyio
 
 from providers.errors import ProviderError, RoutingError
 from providers.messages import Response
-from providers.routing.turn import Effect, Listen, Outcome, Try
+from providers.routing.effects import Dropped, Effect, Ended, Listen, Outcome, Refused, Silent, Try
 
-Ask = Callable[[Try], Awaitable[Outcome | None]]
+Ask = Callable[[Try], Awaitable[Ended | None]]
 """Makes an attempt and returns how it ended; None: it has begun to answer, and is left open."""
 
 
@@ -31,18 +31,18 @@ async def race(flow: Generator[Effect, Outcome, Response], first: Try, ask: Ask,
     Raises what `flow` raises, and the `RoutingError` of the first attempt; a second one that our own caps do not allow
     is none.
     """
-    send, receive = anyio.create_memory_object_stream[tuple[Try, Outcome | RoutingError | None]](math.inf)
+    send, receive = anyio.create_memory_object_stream[tuple[Try, Ended | RoutingError | None]](math.inf)
     out: set[int] = set()
     patience = math.inf if first.hedge_after is None else first.hedge_after
     raced: Raced | None = None
     failure: ProviderError | RoutingError | None = None
 
     async def listen(effect: Try) -> None:
-        heard: Outcome | RoutingError | None
+        heard: Ended | RoutingError | None
         try:
             heard = await ask(effect)
         except RoutingError as error:
-            heard = error if effect is first else Outcome(clock(), refused=True)
+            heard = error if effect is first else Refused(clock(), effect.number)
         send.send_nowait((effect, heard))
 
     with send, receive:
@@ -50,11 +50,12 @@ async def race(flow: Generator[Effect, Outcome, Response], first: Try, ask: Ask,
             out.add(first.number)
             tasks.start_soon(listen, first)
             while raced is None and failure is None:
+                outcome: Outcome
                 ended = None
                 with anyio.move_on_after(patience):
                     ended = await receive.receive()
                 if ended is None:
-                    outcome, patience = Outcome(clock(), silent=True), math.inf
+                    outcome, patience = Silent(clock()), math.inf
                 else:
                     effect, heard = ended
                     out.discard(effect.number)
@@ -64,7 +65,7 @@ async def race(flow: Generator[Effect, Outcome, Response], first: Try, ask: Ask,
                     if isinstance(heard, RoutingError):
                         failure = heard
                         break
-                    outcome = replace(heard, number=effect.number)
+                    outcome = heard
                 try:
                     following = flow.send(outcome)
                 except StopIteration as done:
@@ -87,5 +88,5 @@ async def race(flow: Generator[Effect, Outcome, Response], first: Try, ask: Ask,
 def _spoke(flow: Generator[Effect, Outcome, Response], effect: Try, others: set[int], now: float) -> Raced:
     """Give up the others: who has begun to answer goes on alone."""
     for number in others:
-        flow.send(Outcome(now, number=number, dropped=True))
+        flow.send(Dropped(now, number))
     return Raced(effect, speaker=True)

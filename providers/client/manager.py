@@ -29,7 +29,9 @@ from providers.limits.ledger.memory import MemoryLedger
 from providers.limits.ledger.opening import ledger_of
 from providers.messages import Request, Response
 from providers.policy.model import Policy, default_policy, with_environment
-from providers.routing.turn import Fleet, Outcome, Sleep, Try, attempts
+from providers.routing.effects import Answered, Ended, Failed, Outcome, Refused, Sleep, Try
+from providers.routing.fleet import Fleet
+from providers.routing.turn import attempts
 from providers.transport import Transport, open_transport
 
 
@@ -96,6 +98,7 @@ class ProviderManager:
         try:
             effect = next(flow)
             while True:
+                outcome: Outcome
                 if isinstance(effect, Sleep):
                     outcome = await turn.sleep(effect)
                 else:
@@ -114,18 +117,18 @@ class ProviderManager:
         finally:
             flow.close()
 
-    async def _try(self, turn: Turn, effect: Try, accept: Accept | None) -> Outcome:
+    async def _try(self, turn: Turn, effect: Try, accept: Accept | None) -> Ended:
         if not self.metering.binds(effect.candidate):
             return await self._exchange(turn, effect, accept, None)
         held = await self.metering.hold(effect, turn.request, turn.emit)
         if held is None:
-            return Outcome(self.clock(), refused=True)
+            return Refused(self.clock(), effect.number)
         try:
             return await self._exchange(turn, effect, accept, held)
         finally:
             await held.close()
 
-    async def _exchange(self, turn: Turn, effect: Try, accept: Accept | None, held: Held | None) -> Outcome:
+    async def _exchange(self, turn: Turn, effect: Try, accept: Accept | None, held: Held | None) -> Ended:
         exchange = AttemptAccount(turn, effect, held)
         response, sound = None, False
         try:
@@ -136,10 +139,10 @@ class ProviderManager:
                 accept(response)
         except ProviderError as error:
             exchange.close("failed", error, response)
-            return Outcome(self.clock(), error=error, sound=sound)
+            return Failed(self.clock(), effect.number, error, sound=sound)
         else:
             exchange.close("ok", None, response)
-            return Outcome(self.clock(), response=response)
+            return Answered(self.clock(), effect.number, response)
         finally:
             exchange.close("cancelled", None, response)
 

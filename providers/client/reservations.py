@@ -18,9 +18,10 @@ from providers.limits.ledger import Ledger
 from providers.limits.reserve import Amounts, LimitKey, index
 from providers.limits.rules import Allowance, Cap, allowance, came_to, ending, expected, headroom, matching, reason
 from providers.messages import Request, Response, Usage
+from providers.routing.effects import Try
 from providers.routing.fleet import CandidateState, Fleet
 from providers.routing.health import limited_until
-from providers.routing.turn import Try, expected_output
+from providers.routing.ordering import expected_output
 
 POLL_S = 0.05
 """How soon to look again where calls that are out fill a limit: any of them may come back with less."""

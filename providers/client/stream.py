@@ -32,7 +32,7 @@ from providers.messages import (
     ToolCallDelta,
     estimate_tokens,
 )
-from providers.routing.turn import Effect, Outcome, Sleep, Try
+from providers.routing.effects import Answered, Effect, Ended, Failed, Outcome, Refused, Sleep, Try
 from providers.transport import HttpStream
 
 LOCAL_DELTA = 16
@@ -120,7 +120,7 @@ class ResponseStream:
             self._over = True
             raise
 
-    async def _go_on(self) -> Outcome | None:
+    async def _go_on(self) -> Ended | None:
         """Begin the attempt or go on with it. Return how it ended, None while it goes on."""
         assert isinstance(self._effect, Try), "attempts that are out are listened to by `race` alone"
         if self._attempt is None and self._effect.hedge_after is not None:
@@ -148,7 +148,7 @@ class ResponseStream:
         said = "".join(self._said or ()) if effect.continues == "resume" else ""
         return _Attempt(self._turn, effect, self._access, self._metering, said, self._out)
 
-    async def _speaks(self, effect: Try) -> Outcome | None:
+    async def _speaks(self, effect: Try) -> Ended | None:
         """Make an attempt until its first content, or its end."""
         attempt, outcome = self._opened(effect), None
         try:
@@ -173,16 +173,16 @@ class ResponseStream:
         self._ready.extend(attempt.ready)
         attempt.ready.clear()
 
-    def _judged(self, outcome: Outcome) -> Outcome:
+    def _judged(self, outcome: Ended) -> Ended:
         """Return what an attempt's end means for the turn: what was passed on cannot be taken back."""
-        if outcome.error is None or not self._passed:
-            if outcome.error is not None:
-                self._ready.clear()
+        if not isinstance(outcome, Failed):
+            return outcome
+        self._ready.clear()
+        if not self._passed:
             return outcome
         self._broke = str(outcome.error)
-        self._ready.clear()
-        lost = self._on_break == "error" or (self._on_break == "resume" and self._said is None)
-        return replace(outcome, passed=True, final=lost)
+        lost = self._on_break == "resume" and self._said is None
+        return replace(outcome, on_break="error" if lost else self._on_break)
 
 
 class _Attempt:
@@ -205,14 +205,14 @@ class _Attempt:
         self._wire: _Wire | None = None
         out.append(self)
 
-    async def step(self) -> Outcome | None:
+    async def step(self) -> Ended | None:
         """Return how the attempt ended, or None while it goes on."""
         if self._exchange is None:
             if self._metering.binds(self.effect.candidate):
                 self._held = await self._metering.hold(self.effect, self._turn.request, self._turn.emit)
                 if self._held is None:
                     await self.end("cancelled")
-                    return Outcome(self._turn.clock(), refused=True, number=self.effect.number)
+                    return Refused(self._turn.clock(), self.effect.number)
             self._exchange = AttemptAccount(self._turn, self.effect, self._held)
         try:
             response = await self._pull(self._exchange)
@@ -222,14 +222,13 @@ class _Attempt:
         except ProviderError as error:
             self.ready.clear()
             await self.end("failed", error)
-            return Outcome(self._turn.clock(), error=error, number=self.effect.number)
+            return Failed(self._turn.clock(), self.effect.number, error)
         first_token = None if self._wire is None else self._wire.first_token
         if self._seam is not None:
             self.ready.extend(self._seam.held())
             response = self._seam.joined(response)
         await self.end("ok", None, response)
-        now, number = self._turn.clock(), self.effect.number
-        return Outcome(now, response=response, first_token=first_token, number=number)
+        return Answered(self._turn.clock(), self.effect.number, response, first_token)
 
     async def _pull(self, exchange: AttemptAccount) -> Response | None:
         """Make the next deltas ready; return the answer once it is whole."""

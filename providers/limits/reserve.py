@@ -42,7 +42,7 @@ Amounts = Sequence[tuple[LimitKey, float]]
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class NoRoom:
     """`meter` leaves no room before `until` (inf: never), whatever becomes of the calls that are out.
 
     `until` is exact where none is out. It is `now` where they alone stand in the way: any of them may make room.
@@ -58,7 +58,7 @@ class CounterStore:
     def __init__(self) -> None:
         self._tallies: dict[str, WindowCounter] = {}
 
-    def reserve(self, amounts: Amounts, lease: str, now: float, expires: float) -> Refused | None:
+    def reserve(self, amounts: Amounts, lease: str, now: float, expires: float) -> NoRoom | None:
         asked = [(self._tally(meter), meter, amount) for meter, amount in amounts]
         if refused := _last_to_have_room(asked, now):
             return refused
@@ -92,12 +92,12 @@ class CounterStore:
         return tally
 
 
-def check(state: State, amounts: Amounts, now: float) -> Refused | None:
+def check(state: State, amounts: Amounts, now: float) -> NoRoom | None:
     """Return the last of the meters to have room, or None: all have it now."""
     return _last_to_have_room([(_tally(state, meter), meter, amount) for meter, amount in amounts], now)
 
 
-def reserve(state: State, amounts: Amounts, lease: str, now: float, expires: float) -> tuple[State, Refused | None]:
+def reserve(state: State, amounts: Amounts, lease: str, now: float, expires: float) -> tuple[State, NoRoom | None]:
     """Return the state with all of `amounts` held until `expires`, or the same state and who refused: all or none."""
     asked = [(_tally(state, meter), meter, amount) for meter, amount in amounts]
     if (refused := _last_to_have_room(asked, now)) is not None:
@@ -153,11 +153,11 @@ def _tally(state: State, meter: LimitKey) -> WindowCounter:
     return WindowCounter(meter.window, state.get(meter.key, NOTHING))
 
 
-def _last_to_have_room(asked: Iterable[tuple[WindowCounter, LimitKey, float]], now: float) -> Refused | None:
+def _last_to_have_room(asked: Iterable[tuple[WindowCounter, LimitKey, float]], now: float) -> NoRoom | None:
     last = None
     for tally, meter, amount in asked:
         if tally.lacks(meter.amount, amount, now):
             until = tally.room_at(meter.amount, amount, now)
             if last is None or until > last.until:
-                last = Refused(meter, until)
+                last = NoRoom(meter, until)
     return last

@@ -12,7 +12,7 @@ from providers.catalog.model import Candidate, Limit, Metric
 from providers.catalog.prices import cost_of
 from providers.errors import OWN_BUDGET, AuthFailed, ProviderError, TimedOut, Unreachable
 from providers.limits.headers import Counted, Seen
-from providers.limits.reserve import Calendar, Fixed, LimitKey, Paced, Refused, Rolling, Window, span
+from providers.limits.reserve import Calendar, Fixed, LimitKey, NoRoom, Paced, Rolling, Window, span
 from providers.messages import Usage
 from providers.policy.model import Budget
 
@@ -257,7 +257,7 @@ def headroom(said: Iterable[Seen]) -> float | None:
     return min(shares, default=None)
 
 
-def reason(refused: Refused) -> str:
+def reason(refused: NoRoom) -> str:
     """Return why a candidate is passed over, and until when."""
     if is_own(refused.meter):
         label = refused.meter.label

@@ -15,7 +15,7 @@ from providers.catalog.model import Candidate, Limit, Provider, of_all_accounts
 from providers.errors import AuthFailed, Fault, ProviderError, QuotaSpent, TimedOut
 from providers.messages import Ability, Image, Message, Needs, OutputSchema, Request, ToolSpec, estimate_tokens
 from providers.policy.model import AgentPolicy, Policy
-from providers.routing.fair_queue import Line
+from providers.routing.fair_queue import FairQueue
 from providers.routing.health import CLOSED, Breaker, HealthStats, hold_until, trips_breaker
 from providers.routing.retry_budget import RetryBudget
 from providers.routing.scores import SEEN, Ordering, paid
@@ -130,10 +130,10 @@ class Fleet:
         "_unconfigured",
         "_weights",
         "barred",
-        "contests",
-        "line",
+        "orderings",
         "points_seen",
         "policy",
+        "queue",
         "retries",
         "shut",
         "standings",
@@ -153,10 +153,10 @@ class Fleet:
         """Accounts that are not to be asked before an operator has acted, and why."""
         self.barred: Mapping[str, str] = {}
         """Providers that are not to be asked, and why."""
-        self.contests: deque[Ordering] = deque(maxlen=REMEMBERED)
+        self.orderings: deque[Ordering] = deque(maxlen=REMEMBERED)
         """The latest decisions among several candidates, oldest first; `scoring.replay` makes each one anew."""
         self.retries = RetryBudget(policy.retry_budget)
-        self.line = Line()
+        self.queue = FairQueue()
         """Turns that wait for a limit or a breaker."""
         self._drained: set[str] = set()
         self._sole = sole
@@ -228,12 +228,12 @@ class Fleet:
         """Return what each candidate of a pool has earned in the weighted round-robin and not yet spent."""
         return self._credit.get(pool, {})
 
-    def note(self, contest: Ordering, winner: str, *, failover: bool = False) -> None:
+    def note(self, ordering: Ordering, winner: str, *, failover: bool = False) -> None:
         """Note a decision that is being followed. Who was chosen by weight has paid for it; a failover is free."""
-        self.contests.append(contest)
-        if contest.strategy == "weighted" and not failover:
-            credit = paid(contest.values, contest.names.index(winner))
-            self._credit.setdefault(contest.pool, {}).update(zip(contest.names, credit, strict=True))
+        self.orderings.append(ordering)
+        if ordering.strategy == "weighted" and not failover:
+            credit = paid(ordering.values, ordering.names.index(winner))
+            self._credit.setdefault(ordering.pool, {}).update(zip(ordering.names, credit, strict=True))
 
     def ranking(self, needs: Needs) -> Ranking:
         """Return who may serve `needs` by policy alone: one model, else a chain, else a tier; then the last resort."""

@@ -55,7 +55,7 @@ def alike(fleet: Fleet, request: Request, ranking: Ranking, members: Sequence[Ca
 def ordering_of(
     fleet: Fleet, request: Request, ranking: Ranking, members: Sequence[CandidateState], now: float, draw: float | None
 ) -> Ordering:
-    """Return the contest of `members`, which are of one pool and may all be asked. `draw` is for `latency` alone."""
+    """Return the ordering of `members`, which are of one pool and may all be asked. `draw` is for `latency` alone."""
     names = tuple([standing.name for standing in members])
     pool, strategy = ranking.pools[names[0]], fleet.policy.strategy
     if strategy == "weighted":

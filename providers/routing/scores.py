@@ -2,7 +2,7 @@
 
 A `Ordering` holds everything that an order is made of, so the same function orders live, in a replay of a record, and
 in a counterfactual. The seventh factor, whether a reservation is possible now, is pass or fail: who fails it is in no
-contest.
+ordering.
 """
 
 from __future__ import annotations
@@ -46,31 +46,31 @@ class Ordering(NamedTuple):
 
     @classmethod
     def read(cls, record: Mapping[str, Any]) -> Ordering:
-        """Return the contest of a record that went through JSON."""
+        """Return the ordering of a record that went through JSON."""
         plain: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in record.items()}
         return cls(**{**plain, "values": tuple(map(tuple, plain["values"]))})
 
     def without(self, provider: str) -> Ordering:
-        """Return the contest as it would have been without a provider's candidates. What was measured stays."""
+        """Return the ordering as it would have been without a provider's candidates. What was measured stays."""
         kept = [at for at, name in enumerate(self.names) if name.partition("/")[0] != provider]
         names, values = tuple(self.names[at] for at in kept), tuple(self.values[at] for at in kept)
         return self._replace(names=names, values=values)
 
 
-def ordered(contest: Ordering) -> Sequence[int]:
-    """Return the indexes of `contest.names` in the order in which they are to be asked. Ties keep their places."""
-    if contest.strategy == "tier":
-        return _by_score(contest.values, contest.points)
-    if contest.strategy == "weighted":
-        return _by_credit(contest.values)
-    if contest.strategy == "latency":
-        return _by_lot([load for (load,) in contest.values], contest.draw or 0.0)
-    return range(len(contest.names))
+def ordered(ordering: Ordering) -> Sequence[int]:
+    """Return the indexes of `ordering.names` in the order in which they are to be asked. Ties keep their places."""
+    if ordering.strategy == "tier":
+        return _by_score(ordering.values, ordering.points)
+    if ordering.strategy == "weighted":
+        return _by_credit(ordering.values)
+    if ordering.strategy == "latency":
+        return _by_lot([load for (load,) in ordering.values], ordering.draw or 0.0)
+    return range(len(ordering.names))
 
 
-def replay(contest: Ordering) -> tuple[str, ...]:
+def replay(ordering: Ordering) -> tuple[str, ...]:
     """Return the names in the order that was chosen, out of the record alone."""
-    return tuple(contest.names[at] for at in ordered(contest))
+    return tuple(ordering.names[at] for at in ordered(ordering))
 
 
 def score(values: Sequence[float], points: Sequence[float]) -> float:

@@ -20,12 +20,13 @@ from typing import Any, BinaryIO
 from providers.catalog.model import Catalog
 from providers.client.reservations import LATE_S, POLL_S
 from providers.errors import ProviderError, RateLimited, RoutingError, TimedOut
-from providers.limits.reserve import CounterStore, Refused
+from providers.limits.reserve import CounterStore, NoRoom
 from providers.limits.rules import Ending, ending, reason
 from providers.policy.model import Policy
+from providers.routing.effects import Answered, Ended, Failed, Outcome, Refused, Silent, Sleep, Try, Woke
 from providers.routing.fleet import Fleet
 from providers.routing.health import limited_until
-from providers.routing.turn import Outcome, Sleep, Try, attempts
+from providers.routing.turn import attempts
 from providers.simulation.load import Kind, arrivals, dice, kinds
 from providers.simulation.modelled import vendors
 from providers.simulation.present import candidates_of, present
@@ -94,7 +95,7 @@ class Attempt:
         """When the call went to its provider."""
         self.error: ProviderError | None = None
         """What it will end in."""
-        self.refused: Refused | None = None
+        self.refused: NoRoom | None = None
         """The ledger's answer, where it found no room."""
 
 
@@ -182,7 +183,7 @@ class Simulation:
                 self._at(max(now, effect.until), self._wake, turn)
 
     def _wake(self, turn: Turn, now: float) -> None:
-        self._go_on(turn, Outcome(now), now)
+        self._go_on(turn, Woke(now), now)
 
     def _try(self, turn: Turn, effect: Try, now: float) -> None:
         fleet = turn.router.fleet
@@ -195,7 +196,7 @@ class Simulation:
             self._call(attempt, now)
         elif terms.bound.refused is not None:
             fleet.standings[attempt.name].block(inf, terms.bound.refused)
-            self._come_back(attempt, Outcome(now, refused=True, number=attempt.number), now)
+            self._come_back(attempt, Refused(now, attempt.number), now)
         elif self._delay:
             self._trip(now, self._reserve, attempt)
         else:
@@ -203,7 +204,7 @@ class Simulation:
 
     def _hear_nothing(self, attempt: Attempt, now: float) -> None:
         if attempt in attempt.turn.out:
-            self._go_on(attempt.turn, Outcome(now, silent=True), now)
+            self._go_on(attempt.turn, Silent(now), now)
 
     def _reserve(self, attempt: Attempt, now: float) -> None:
         """The ledger hears of the call."""
@@ -229,7 +230,7 @@ class Simulation:
         attempt.turn.router.fleet.standings[attempt.name].block(max(refused.until, now + POLL_S), why[1], sized)
         if attempt in attempt.turn.out:
             self._records.refused(attempt, refused, now)
-            self._come_back(attempt, Outcome(now, refused=True, number=attempt.number), now)
+            self._come_back(attempt, Refused(now, attempt.number), now)
 
     def _call(self, attempt: Attempt, now: float) -> None:
         """The provider hears of the call."""
@@ -254,9 +255,9 @@ class Simulation:
         self._records.ended(attempt, now)
         if error is None:
             self._vendors[attempt.effect.candidate.provider.name].answered(terms, now)
-            outcome = Outcome(now, turn.kind.response, number=attempt.number)
+            outcome: Ended = Answered(now, attempt.number, turn.kind.response)
         else:
-            outcome = Outcome(now, None, error, number=attempt.number)
+            outcome = Failed(now, attempt.number, error)
         if terms is not None and terms.bound is not None:
             self._close(attempt, ending(error, error is None), now)
         if isinstance(error, RateLimited) and (terms is None or terms.bound is None or not terms.bound.limits):

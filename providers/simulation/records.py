@@ -11,10 +11,10 @@ from math import log as ln
 from typing import TYPE_CHECKING, BinaryIO
 
 from providers.catalog.model import Candidate
-from providers.limits.reserve import Refused
+from providers.limits.reserve import NoRoom
 from providers.policy.model import Policy
+from providers.routing.effects import Sleep
 from providers.routing.fleet import CandidateState
-from providers.routing.turn import Sleep
 from providers.simulation.scenario import Load, Scenario
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ class Records:
         at, took = called - self.starts, now - called
         self._write(f"{at:.6f} r{turn.router.number} t{turn.number} #{attempt.number} o{order} {how} {took:.6f}\n")
 
-    def refused(self, attempt: Attempt, refused: Refused, now: float) -> None:
+    def refused(self, attempt: Attempt, refused: NoRoom, now: float) -> None:
         """The ledger has found no room for a call."""
         turn, names = attempt.turn, attempt.effect.route.names
         order = self._orders.get(names) or self._ordered(names)

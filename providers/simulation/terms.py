@@ -10,8 +10,9 @@ from providers.limits.reserve import Amounts, LimitKey
 from providers.limits.rules import Allowance, Ending, allowance, came_to, expected
 from providers.messages import Usage
 from providers.policy.model import Budget
+from providers.routing.effects import Try
 from providers.routing.fleet import Fleet
-from providers.routing.turn import Try, expected_output
+from providers.routing.ordering import expected_output
 from providers.simulation.load import Kind
 from providers.simulation.modelled import TrueLimit
 

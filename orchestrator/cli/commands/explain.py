@@ -156,14 +156,14 @@ def _billed(event: Mapping[str, Any]) -> str:
     return f"{usage['input_tokens']:,} tokens in, {usage['output_tokens']:,} out, {usd(event['cost_usd'])}"
 
 
-def _compared(contest: Ordering) -> Iterator[str]:
+def _compared(ordering: Ordering) -> Iterator[str]:
     """Yield what decided the order, as a table."""
-    titles = [f"{name} ({points:g})" for name, points in zip(contest.factors, contest.points, strict=False)]
-    drawn = "" if contest.draw is None else f", draw {contest.draw:.3f}"
-    yield f"  compared in {contest.pool}, strategy {contest.strategy}{drawn}:"
-    rows = [("", *(titles or contest.factors), *(["score"] if titles else []))]
-    for name, values in zip(contest.names, contest.values, strict=True):
-        total = [f"{score(values, contest.points):.1f}"] if titles else []
+    titles = [f"{name} ({points:g})" for name, points in zip(ordering.factors, ordering.points, strict=False)]
+    drawn = "" if ordering.draw is None else f", draw {ordering.draw:.3f}"
+    yield f"  compared in {ordering.pool}, strategy {ordering.strategy}{drawn}:"
+    rows = [("", *(titles or ordering.factors), *(["score"] if titles else []))]
+    for name, values in zip(ordering.names, ordering.values, strict=True):
+        total = [f"{score(values, ordering.points):.1f}"] if titles else []
         rows.append((name, *(f"{value:.3g}" for value in values), *total))
     yield from (f"    {line}" for line in columns(rows).splitlines())
 

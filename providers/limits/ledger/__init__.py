@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from providers.limits.reserve import Amounts, LimitKey, Refused, Used
+from providers.limits.reserve import Amounts, LimitKey, NoRoom, Used
 
 
 class LedgerDown(Exception):
@@ -22,7 +22,7 @@ class Ledger(Protocol):
     `LedgerDown`. A call that is cancelled may have been done: refund its lease, which is harmless where it was not.
     """
 
-    async def reserve(self, amounts: Amounts, lease: str, now: float, ttl: float) -> Refused | None:
+    async def reserve(self, amounts: Amounts, lease: str, now: float, ttl: float) -> NoRoom | None:
         """Hold all of `amounts` for `ttl` seconds, or hold none of them and return who has no room.
 
         A lease that is neither settled nor refunded in time is booked whole: its holder died and may have been heard.

@@ -9,7 +9,7 @@ from typing import TypeVar
 from providers.events import Emit, LedgerLost, LedgerRegained, ignore
 from providers.limits.ledger import Ledger, LedgerDown
 from providers.limits.ledger.memory import MemoryLedger
-from providers.limits.reserve import Amounts, LimitKey, Paced, Refused, Used
+from providers.limits.reserve import Amounts, LimitKey, NoRoom, Paced, Used
 
 T = TypeVar("T")
 SHARE = 0.25
@@ -33,8 +33,8 @@ class FallbackLedger:
         self._leases: set[str] = set()
         self._owed: list[Amounts] = []
 
-    async def reserve(self, amounts: Amounts, lease: str, now: float, ttl: float) -> Refused | None:
-        async def alone() -> Refused | None:
+    async def reserve(self, amounts: Amounts, lease: str, now: float, ttl: float) -> NoRoom | None:
+        async def alone() -> NoRoom | None:
             refused = await self._alone.reserve([(self._part(m, a), a) for m, a in amounts], lease, now, ttl)
             if refused is None:
                 self._leases.add(lease)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from providers.limits.reserve import Amounts, CounterStore, LimitKey, Refused, Used
+from providers.limits.reserve import Amounts, CounterStore, LimitKey, NoRoom, Used
 
 
 class MemoryLedger:
@@ -13,7 +13,7 @@ class MemoryLedger:
     def __init__(self) -> None:
         self._book = CounterStore()
 
-    async def reserve(self, amounts: Amounts, lease: str, now: float, ttl: float) -> Refused | None:
+    async def reserve(self, amounts: Amounts, lease: str, now: float, ttl: float) -> NoRoom | None:
         return self._book.reserve(amounts, lease, now, now + ttl)
 
     async def settle(self, amounts: Amounts, lease: str, now: float) -> None:

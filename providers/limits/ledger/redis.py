@@ -11,7 +11,7 @@ from typing import Any
 from providers.limits import reserve as quota
 from providers.limits.ledger import LedgerDown
 from providers.limits.ledger.text import from_text
-from providers.limits.reserve import Amounts, Calendar, LimitKey, Paced, Refused, Used, index, reach, span, start, width
+from providers.limits.reserve import Amounts, Calendar, LimitKey, NoRoom, Paced, Used, index, reach, span, start, width
 
 PREFIX = "{squad-quota}:"
 """Of every key. The braces keep all counts on one node of a cluster: a call's limits are reserved together."""
@@ -52,14 +52,14 @@ class RedisLedger:
         self._ahead = 0.0
         """By how much the server's clock is ahead of the caller's, as the last answer showed."""
 
-    async def reserve(self, amounts: Amounts, lease: str, now: float, ttl: float) -> Refused | None:
+    async def reserve(self, amounts: Amounts, lease: str, now: float, ttl: float) -> NoRoom | None:
         kind, at, texts = await self._run("reserve", amounts, now, lease, ttl)
         if kind == "granted":
             return None
         counts = {meter.key: from_text(text) for (meter, _), text in zip(amounts, texts, strict=True)}
         refused = quota.check(counts, amounts, at)
         assert refused is not None
-        return Refused(refused.meter, refused.until + (now - at))
+        return NoRoom(refused.meter, refused.until + (now - at))
 
     async def settle(self, amounts: Amounts, lease: str, now: float) -> None:
         await self._run("settle", amounts, now, lease)

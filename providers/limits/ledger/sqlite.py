@@ -14,7 +14,7 @@ import anyio.to_thread
 from providers.limits import reserve as quota
 from providers.limits.ledger import LedgerDown
 from providers.limits.ledger.text import from_text, to_text
-from providers.limits.reserve import Amounts, Count, LimitKey, Refused, State, Used
+from providers.limits.reserve import Amounts, Count, LimitKey, NoRoom, State, Used
 
 T = TypeVar("T")
 BUSY_S = 5.0
@@ -32,7 +32,7 @@ class SqliteLedger:
         self._connection: sqlite3.Connection | None = None
         self._one_at_a_time = anyio.CapacityLimiter(1)
 
-    async def reserve(self, amounts: Amounts, lease: str, now: float, ttl: float) -> Refused | None:
+    async def reserve(self, amounts: Amounts, lease: str, now: float, ttl: float) -> NoRoom | None:
         return await self._change(
             [meter for meter, _ in amounts], lambda state: quota.reserve(state, amounts, lease, now, now + ttl)
         )

@@ -185,6 +185,6 @@ async def test_what_was_compared_stands_in_the_event_and_makes_the_order_anew():
     ) as manager:
         await manager.complete(ASK, emit=seen.append)
     chosen = seen[0]
-    contest = Ordering.read(json.loads(json.dumps(chosen.contest)))
-    assert replay(contest) == chosen.candidates[: len(contest.names)]
-    assert contest.factors == ("quota", "health", "latency", "environment")
+    ordering = Ordering.read(json.loads(json.dumps(chosen.contest)))
+    assert replay(ordering) == chosen.candidates[: len(ordering.names)]
+    assert ordering.factors == ("quota", "health", "latency", "environment")

@@ -16,7 +16,7 @@ from providers.catalog.model import Candidate, Limit, Model, Price, Provider, of
 from providers.client.manager import ProviderManager
 from providers.events import Emit, ignore
 from providers.limits.ledger.memory import MemoryLedger
-from providers.limits.reserve import Amounts, Refused
+from providers.limits.reserve import Amounts, NoRoom
 from providers.messages import Ability, Needs, Request, Response, Restarted, Resumed, TextDelta, user
 from providers.policy.model import Policy, Timeouts
 from providers.transport.sockets import SocketTransport
@@ -43,7 +43,7 @@ class WatchedLedger(MemoryLedger):
         self.open: set[str] = set()
         self.ends: Counter[str] = Counter()
 
-    async def reserve(self, amounts: Amounts, lease: str, now: float, ttl: float) -> Refused | None:
+    async def reserve(self, amounts: Amounts, lease: str, now: float, ttl: float) -> NoRoom | None:
         refused = await super().reserve(amounts, lease, now, ttl)
         if refused is None:
             self.open.add(lease)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from random import Random
 
@@ -16,9 +16,10 @@ from providers.client.manager import ProviderManager
 from providers.errors import AllAttemptsFailed, NoRoute, ServerFault, TimedOut, Unreachable
 from providers.messages import Ability, FinishReason, Needs, Request, Response, Usage, assistant, user
 from providers.policy.model import AgentPolicy, Policy, default_policy
+from providers.routing.effects import Answered, Ended, Failed, Sleep, Try, Woke
 from providers.routing.fleet import Fleet
 from providers.routing.scores import replay
-from providers.routing.turn import Outcome, Sleep, Try, attempts
+from providers.routing.turn import attempts
 
 NOW = 1_000_000.0
 ANSWER = Response(assistant("done"), FinishReason.STOP, Usage(20, output=20))
@@ -39,8 +40,12 @@ def ask(**needs) -> Request:
     return Request((user("hi"),), needs=Needs(**needs))
 
 
-def always(seconds: float) -> Callable[[str, float, Random], Outcome]:
-    return lambda _, now, __: Outcome(now + seconds, response=ANSWER)
+FIRST = 1
+"""The number of an attempt, until it is known whose it is."""
+
+
+def always(seconds: float) -> Callable[[str, float, Random], Ended]:
+    return lambda _, now, __: Answered(now + seconds, FIRST, ANSWER)
 
 
 @dataclass
@@ -48,7 +53,7 @@ class World:
     """Drives turns, each at its time, against modelled providers; counts who answered and how long it took."""
 
     crowd: Fleet
-    says: Callable[[str, float, Random], Outcome]
+    says: Callable[[str, float, Random], Ended]
     seed: int = 1
     answered: list[str] = field(default_factory=list)
     took: list[float] = field(default_factory=list)
@@ -74,17 +79,17 @@ class World:
                 self.lost += 1
             else:
                 if isinstance(effect, Sleep):
-                    outcome = Outcome(effect.until)
+                    outcome = Woke(effect.until)
                 else:
                     outcome, who = self.ask(effect, now, dice), effect.candidate.name
                 heapq.heappush(queue, (outcome.now, next(order), began, request, flow, outcome, who))
         return self
 
-    def ask(self, effect: Try, now: float, dice: Random) -> Outcome:
+    def ask(self, effect: Try, now: float, dice: Random) -> Ended:
         self.calls[effect.candidate.name] += 1
-        outcome = self.says(effect.candidate.name, now, dice)
+        outcome = replace(self.says(effect.candidate.name, now, dice), number=effect.number)
         limit = now + effect.timeouts.first_token
-        return outcome if outcome.now <= limit else Outcome(limit, error=TimedOut("slow", phase="first_token"))
+        return outcome if outcome.now <= limit else Failed(limit, effect.number, TimedOut("slow", phase="first_token"))
 
 
 def every(seconds: float, turns: int, request: Request | None = None) -> list[tuple[float, Request]]:
@@ -105,8 +110,8 @@ class TestWeights:
         assert shares == {f"{name}/m": pytest.approx(share, rel=0.02) for name, share in SHARES.items()}
 
     def test_slowness_takes_from_a_share_and_gives_it_back(self):
-        def says(name: str, now: float, _: Random) -> Outcome:
-            return Outcome(now + (5.0 if name == "c/m" and now < NOW + 500 else 0.0), response=ANSWER)
+        def says(name: str, now: float, _: Random) -> Ended:
+            return Answered(now + (5.0 if name == "c/m" and now < NOW + 500 else 0.0), FIRST, ANSWER)
 
         world = World(self.crowd(), says).run(every(0.1, 10_000))
         early, late = Counter(world.answered[1000:5000]), Counter(world.answered[6000:])
@@ -114,15 +119,15 @@ class TestWeights:
         assert late == {f"{n}/m": pytest.approx(4000 * share, rel=0.02) for n, share in SHARES.items()}
 
     def test_errors_take_from_a_share(self):
-        def says(name: str, now: float, dice: Random) -> Outcome:
+        def says(name: str, now: float, dice: Random) -> Ended:
             if name == "b/m" and dice.random() < 0.2:
-                return Outcome(now, error=ServerFault("oops"))
-            return Outcome(now, response=ANSWER)
+                return Failed(now, FIRST, ServerFault("oops"))
+            return Answered(now, FIRST, ANSWER)
 
         crowd = self.crowd()
         world = World(crowd, says).run(every(0.1, 4000))
         assert world.lost == 0
-        first = Counter(replay(contest)[0] for contest in crowd.contests if len(contest.names) == 3)
+        first = Counter(replay(ordering)[0] for ordering in crowd.orderings if len(ordering.names) == 3)
         assert 0.3 < first["b/m"] / first.total() < 0.39
 
     def test_weight_0_means_never_and_can_be_changed_while_it_runs(self):
@@ -139,7 +144,7 @@ class TestWeights:
         down = World(
             crowd,
             lambda name, now, _: (
-                Outcome(now, error=Unreachable("x")) if name == "a/m" else Outcome(now, response=ANSWER)
+                Failed(now, FIRST, Unreachable("x")) if name == "a/m" else Answered(now, FIRST, ANSWER)
             ),
         )
         assert set(down.run(every(60.0, 5)).answered) == {"x/m"}
@@ -151,8 +156,8 @@ class TestWeights:
 
 
 class TestSpeed:
-    def says(self, name: str, now: float, dice: Random) -> Outcome:
-        return Outcome(now + PACE[name] * dice.uniform(0.8, 1.2), response=ANSWER)
+    def says(self, name: str, now: float, dice: Random) -> Ended:
+        return Answered(now + PACE[name] * dice.uniform(0.8, 1.2), FIRST, ANSWER)
 
     def test_twenty_of_twenty_speed_critical_requests_on_the_fastest(self):
         world = World(fleet(*PACE), self.says)
@@ -171,8 +176,8 @@ class TestSpeed:
         assert count["fast/m"] > count["middle/m"] > count["slow/m"] > 0
 
     def test_a_provider_that_turns_slow_loses_traffic_within_a_second_of_its_first_late_answer(self):
-        def says(name: str, now: float, _: Random) -> Outcome:
-            return Outcome(now + (4.0 if name == "a/m" and now > NOW + 10 else 0.2), response=ANSWER)
+        def says(name: str, now: float, _: Random) -> Ended:
+            return Answered(now + (4.0 if name == "a/m" and now > NOW + 10 else 0.2), FIRST, ANSWER)
 
         world = World(fleet("a/m", "b/m", strategy="latency"), says).run(every(0.01, 3000))
         late = world.answered[-1000:]
@@ -202,9 +207,9 @@ class TestAgents:
         assert self.world(always(0.5)).answered == ["a/m"] * 5 + ["b/m"] * 8
 
     def test_the_seconds_failure_moves_its_eight_to_the_first(self):
-        def says(name: str, now: float, _: Random) -> Outcome:
+        def says(name: str, now: float, _: Random) -> Ended:
             down = name == "b/m"
-            return Outcome(now + 0.1, error=Unreachable("down")) if down else Outcome(now + 0.5, response=ANSWER)
+            return Failed(now + 0.1, FIRST, Unreachable("down")) if down else Answered(now + 0.5, FIRST, ANSWER)
 
         world = self.world(says)
         assert world.answered == ["a/m"] * 13
@@ -245,11 +250,11 @@ def test_nearly_all_turns_are_answered_in_time_while_each_provider_is_down_two_p
     dice = Random(11)
     down = {name: outages(dice, NOW + turns * seconds) for name in ("a/m", "b/m", "c/m")}
 
-    def says(name: str, now: float, dice: Random) -> Outcome:
+    def says(name: str, now: float, dice: Random) -> Ended:
         hangs = next((hangs for begin, end, hangs in down[name] if begin <= now < end), None)
         if hangs is not None:
-            return Outcome(now + (1e6 if hangs else 0.05), error=Unreachable("down"))
-        return Outcome(now + dice.lognormvariate(0.0, 0.5), response=ANSWER)
+            return Failed(now + (1e6 if hangs else 0.05), FIRST, Unreachable("down"))
+        return Answered(now + dice.lognormvariate(0.0, 0.5), FIRST, ANSWER)
 
     crowd = fleet("a/m", "b/m", "c/m", strategy=strategy, weights={"a": 1.0, "b": 1.0, "c": 1.0})
     world = World(crowd, says).run(every(seconds, turns, ask(deadline_s=deadline)))
@@ -260,22 +265,22 @@ def test_nearly_all_turns_are_answered_in_time_while_each_provider_is_down_two_p
 
 @pytest.mark.parametrize("strategy", ["tier", "weighted", "latency"])
 def test_every_decision_can_be_made_again_out_of_its_record(strategy):
-    def says(name: str, now: float, dice: Random) -> Outcome:
+    def says(name: str, now: float, dice: Random) -> Ended:
         if dice.random() < 0.2:
-            return Outcome(now + 0.1, error=ServerFault("oops"))
-        return Outcome(now + dice.expovariate(1.0), response=ANSWER)
+            return Failed(now + 0.1, FIRST, ServerFault("oops"))
+        return Answered(now + dice.expovariate(1.0), FIRST, ANSWER)
 
     crowd = fleet("a/m", "b/m", "c/m", strategy=strategy, weights={"a": 1.0, "b": 2.0, "c": 0.5})
     chosen: list[tuple[str, ...]] = []
 
     class Watched(World):
-        def ask(self, effect: Try, now: float, dice: Random) -> Outcome:
-            if effect.route.contest is not None:
-                chosen.append(effect.route.names[: len(effect.route.contest.names)])
+        def ask(self, effect: Try, now: float, dice: Random) -> Ended:
+            if effect.route.ordering is not None:
+                chosen.append(effect.route.names[: len(effect.route.ordering.names)])
             return super().ask(effect, now, dice)
 
     Watched(crowd, says).run(every(0.3, 400))
-    assert [replay(contest) for contest in crowd.contests] == chosen[-len(crowd.contests) :]
+    assert [replay(ordering) for ordering in crowd.orderings] == chosen[-len(crowd.orderings) :]
     assert len({order[0] for order in chosen}) == 3
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from providers.routing.fair_queue import Line
+from providers.routing.fair_queue import FairQueue
 from providers.routing.retry_budget import FLOOR, WINDOW_S, RetryBudget
 
 
@@ -49,7 +49,7 @@ class TestRetryBudget:
 
 
 class TestLine:
-    def serve(self, line: Line, waiting: Counter) -> list[str]:
+    def serve(self, line: FairQueue, waiting: Counter) -> list[str]:
         """Let all be served, the one who stands first each time; return the runs in that order."""
         served = []
         while waiting.total():
@@ -61,7 +61,7 @@ class TestLine:
         return served
 
     def test_a_small_run_is_served_beside_a_large_one(self):
-        line, waiting = Line(), Counter(large=1000, small=3)
+        line, waiting = FairQueue(), Counter(large=1000, small=3)
         for run, turns in waiting.items():
             for _ in range(turns):
                 line.join(run)
@@ -70,7 +70,7 @@ class TestLine:
         assert not line._places
 
     def test_who_comes_late_does_not_wait_for_all_who_came_before(self):
-        line, waiting = Line(), Counter(large=500)
+        line, waiting = FairQueue(), Counter(large=500)
         for _ in range(500):
             line.join("large")
         for _ in range(200):
@@ -82,7 +82,7 @@ class TestLine:
 
     @given(st.lists(st.tuples(st.sampled_from("abc"), st.booleans()), max_size=200), st.randoms())
     def test_whoever_leaves_nobody_is_lost(self, steps, random):
-        line, waiting = Line(), Counter()
+        line, waiting = FairQueue(), Counter()
         for run, joins in steps:
             if joins or not waiting[run]:
                 line.join(run)

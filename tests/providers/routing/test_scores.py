@@ -31,7 +31,7 @@ ROWS = st.integers(1, 6).flatmap(
 POINT = st.floats(0.5, 40)
 
 
-def contest(rows, points=None, strategy="tier", draw=None) -> Ordering:
+def ordering(rows, points=None, strategy="tier", draw=None) -> Ordering:
     width = len(rows[0])
     points = tuple(points or [10.0] * width) if strategy == "tier" else ()
     names = tuple(f"p{at}/m" for at in range(len(rows)))
@@ -101,7 +101,7 @@ class TestByScore:
         ],
     )
     def test_orders(self, rows, points, order):
-        assert list(ordered(contest(rows, points))) == order
+        assert list(ordered(ordering(rows, points))) == order
 
     @given(ROWS, st.data())
     def test_a_better_value_never_costs_a_place(self, rows, data):
@@ -111,7 +111,7 @@ class TestByScore:
         better = list(rows[who])
         better[which] = data.draw(st.floats(better[which], 1.0))
         raised = [*rows[:who], tuple(better), *rows[who + 1 :]]
-        before, after = (list(ordered(contest(r, points))).index(who) for r in (rows, raised))
+        before, after = (list(ordered(ordering(r, points))).index(who) for r in (rows, raised))
         assert after <= before
 
     @given(ROWS, st.sampled_from([0.25, 2.0, 64.0]), st.data())
@@ -119,17 +119,17 @@ class TestByScore:
         width, rows = rows
         points = data.draw(st.lists(POINT, min_size=width, max_size=width))
         larger = [each * scale for each in points]
-        assert list(ordered(contest(rows, points))) == list(ordered(contest(rows, larger)))
+        assert list(ordered(ordering(rows, points))) == list(ordered(ordering(rows, larger)))
 
     @given(ROWS)
     def test_ties_keep_the_policys_order(self, rows):
         _, rows = rows
         doubled = [row for row in rows for _ in range(2)]
-        order = list(ordered(contest(doubled)))
+        order = list(ordered(ordering(doubled)))
         assert all(order.index(2 * at) < order.index(2 * at + 1) for at in range(len(rows)))
 
     def test_no_factor_was_read(self):
-        assert list(ordered(contest([(), ()], ()))) == [0, 1]
+        assert list(ordered(ordering([(), ()], ()))) == [0, 1]
 
 
 class TestByWeight:
@@ -137,7 +137,7 @@ class TestByWeight:
         credit, count = [0.0] * len(weights), Counter()
         for _ in range(turns):
             rows = list(zip(weights, credit, strict=True))
-            winner = ordered(contest(rows, strategy="weighted"))[0]
+            winner = ordered(ordering(rows, strategy="weighted"))[0]
             credit = paid(rows, winner)
             count[winner] += 1
         return count
@@ -153,19 +153,19 @@ class TestByWeight:
         rows, credit, said = [3.0, 1.0, 1.0], [0.0, 0.0, 0.0], []
         for _ in range(5):
             pairs = list(zip(rows, credit, strict=True))
-            said.append(ordered(contest(pairs, strategy="weighted"))[0])
+            said.append(ordered(ordering(pairs, strategy="weighted"))[0])
             credit = paid(pairs, said[-1])
         assert said == [0, 1, 0, 2, 0]
 
     def test_who_has_no_weight_comes_last_whatever_the_credit(self):
-        assert list(ordered(contest([(0.0, 5.0), (0.3, -2.0), (0.4, -9.0)], strategy="weighted"))) == [1, 2, 0]
+        assert list(ordered(ordering([(0.0, 5.0), (0.3, -2.0), (0.4, -9.0)], strategy="weighted"))) == [1, 2, 0]
 
 
 class TestByLot:
     def test_two_are_drawn_and_the_less_loaded_one_goes_first(self):
         loads, dice, first = [(5.0,), (1.0,), (3.0,)], Random(4), Counter()
         for _ in range(3000):
-            order = ordered(contest(loads, strategy="latency", draw=dice.random()))
+            order = ordered(ordering(loads, strategy="latency", draw=dice.random()))
             assert sorted(order) == [0, 1, 2]
             first[order[0]] += 1
         assert 0 not in first, "the most loaded one loses against whomever it is drawn with"
@@ -173,19 +173,19 @@ class TestByLot:
 
     @given(st.lists(st.tuples(st.floats(0, 100)), min_size=1, max_size=6), st.floats(0, 1, exclude_max=True))
     def test_nobody_is_lost(self, loads, draw):
-        assert sorted(ordered(contest(loads, strategy="latency", draw=draw))) == list(range(len(loads)))
+        assert sorted(ordered(ordering(loads, strategy="latency", draw=draw))) == list(range(len(loads)))
 
 
 class TestRecord:
     @given(ROWS)
     def test_a_replay_out_of_json_is_the_same(self, rows):
-        once = contest(rows[1])
+        once = ordering(rows[1])
         again = Ordering.read(json.loads(json.dumps(once._asdict())))
         assert again == once
         assert replay(again) == replay(once)
 
     def test_without_a_provider(self):
-        three = contest([(0.1,), (0.9,), (0.5,)])
+        three = ordering([(0.1,), (0.9,), (0.5,)])
         assert replay(three) == ("p1/m", "p2/m", "p0/m")
         assert replay(three.without("p1")) == ("p2/m", "p0/m")
         assert replay(three.without("nobody")) == replay(three)

@@ -45,7 +45,10 @@ from providers.messages import (
     user,
 )
 from providers.policy.model import AgentPolicy, Policy, Timeouts
-from providers.routing.turn import Fleet, Hold, Outcome, Refuse, Route, Sleep, Try, attempts, choose
+from providers.routing.choice import Refuse, Route, Wait, choose
+from providers.routing.effects import Answered, Ended, Failed, Sleep, Try, Woke
+from providers.routing.fleet import Fleet
+from providers.routing.turn import attempts
 
 NOW = 1_000_000.0
 ALL = frozenset(Ability)
@@ -227,7 +230,7 @@ class TestAccounts:
     def test_accounts_share_their_providers_weight(self):
         crowd = self.crowd(strategy="weighted", weights={"a": 0.5, "b": 0.5})
         route = choose(crowd, ask(), NOW)
-        assert [weight for weight, _ in route.contest.values] == [0.25] * 4
+        assert [weight for weight, _ in route.ordering.values] == [0.25] * 4
 
 
 class TestFilter:
@@ -280,7 +283,7 @@ class TestFilter:
     def test_a_clock_that_is_set_back_holds_nobody(self):
         crowd = fleet("a/m")
         crowd.ended("a/m", RateLimited("x", retry_at=NOW + 5), NOW, 0.1)
-        assert isinstance(choose(crowd, ask(), NOW + 1), Hold)
+        assert isinstance(choose(crowd, ask(), NOW + 1), Wait)
         assert names(choose(crowd, ask(), NOW - 86_400)) == ("a/m",)
 
     def test_another_key_of_the_same_provider_is_another_account(self):
@@ -294,7 +297,7 @@ class TestFilter:
         crowd.ended("a/m", RateLimited("x", retry_at=NOW + 40), NOW, 0.1)
         crowd.ended("b/m", RateLimited("x", retry_at=NOW + 20), NOW, 0.1)
         decision = choose(crowd, ask(), NOW)
-        assert isinstance(decision, Hold)
+        assert isinstance(decision, Wait)
         assert decision.until == NOW + 20
 
     def test_a_thousand_caller_faults_change_nothing(self):
@@ -364,7 +367,7 @@ class TestScore:
             crowd.ended(order[0], ServerFault("x"), NOW, 0.1)
             route = choose(crowd, ask(**needs), NOW)
             assert names(route) == order
-            assert route.contest is None
+            assert route.ordering is None
 
     def test_a_tier_is_not_compared_with_the_one_after_it(self):
         crowd = fleet("a/m", "b/m", tiers={"worker": ("a/m",), "fallback": ("b/m",)}, last_resort=("fallback",))
@@ -397,7 +400,7 @@ class TestScore:
         assert next(flow).candidate.name == "b/m"
         crowd.adopt(Policy({"worker": ("a/m", "d/m")}, last_resort=()), [candidate("a/m"), candidate("d/m")])
         with pytest.raises(StopIteration):
-            flow.send(Outcome(NOW + 1, response=answer()))
+            flow.send(Answered(NOW + 1, 1, answer()))
         route = choose(crowd, ask(), NOW + 1)
         assert names(route) == ("d/m",)
         assert route.refused == {"a/m": "held after RateLimited"}
@@ -443,13 +446,14 @@ class Turn:
                 if isinstance(effect, Sleep):
                     self.sleeps.append(effect.until - now)
                     now = effect.until
-                    effect = flow.send(Outcome(now))
+                    effect = flow.send(Woke(now))
                     continue
                 self.tries.append(effect.candidate.name)
                 self.timeouts.append(effect.timeouts)
                 now += took
                 said = next(script)
-                effect = flow.send(Outcome(now, **{"response" if isinstance(said, Response) else "error": said}))
+                ended = Answered if isinstance(said, Response) else Failed
+                effect = flow.send(ended(now, effect.number, said))
         except StopIteration as done:
             self.response = done.value
         self.left = list(script)
@@ -547,7 +551,7 @@ class TestAttempts:
         flow = attempts(fleet("a/m", "b/m"), ask(), NOW, Random(1))
         next(flow)
         with pytest.raises(Unreachable):
-            flow.send(Outcome(NOW + 1, error=Unreachable("cut"), final=True))
+            flow.send(Failed(NOW + 1, 1, Unreachable("cut"), on_break="error"))
 
     def test_a_closed_turn_gives_its_probe_back(self):
         crowd = fleet("a/m")
@@ -558,7 +562,7 @@ class TestAttempts:
         second = attempts(crowd, ask(), NOW, Random(1))
         assert isinstance(next(second), Sleep), "a probe is out: the second turn waits"
         flow.close()
-        assert isinstance(second.send(Outcome(NOW + 1)), Try)
+        assert isinstance(second.send(Woke(NOW + 1)), Try)
 
     def test_a_whole_answer_has_its_share_of_the_turn_and_a_stream_its_first_token(self):
         crowd = fleet("a/m", "b/m", "c/m")
@@ -624,25 +628,27 @@ class Day:
                 self.results[type(error).__name__] += 1
                 continue
             if isinstance(effect, Sleep):
-                outcome = Outcome(effect.until)
+                outcome = Woke(effect.until)
             else:
                 outcome = self.answer(effect, now, dice)
-                log.update(f"{now:.6f} {effect.candidate.name} {type(outcome.error).__name__}\n".encode())
+                log.update(
+                    f"{now:.6f} {effect.candidate.name} {type(getattr(outcome, 'error', None)).__name__}\n".encode()
+                )
             heapq.heappush(queue, (outcome.now, next(order), flow, outcome))
         return log.hexdigest()
 
-    def answer(self, effect: Try, now: float, dice: Random) -> Outcome:
+    def answer(self, effect: Try, now: float, dice: Random) -> Ended:
         name = effect.candidate.name
         self.calls[name] += 1
         end = now + dice.expovariate(2.0)
         if name in self.down:
-            return Outcome(now + 0.1, error=Unreachable("down"))
+            return Failed(now + 0.1, effect.number, Unreachable("down"))
         match dice.random():
             case roll if roll < 0.02:
-                return Outcome(end, error=RateLimited("slow", retry_at=end + 2.0))
+                return Failed(end, effect.number, RateLimited("slow", retry_at=end + 2.0))
             case roll if roll < 0.05:
-                return Outcome(end, error=ServerFault("oops"))
-        return Outcome(end, response=answer())
+                return Failed(end, effect.number, ServerFault("oops"))
+        return Answered(end, effect.number, answer())
 
 
 def test_twenty_thousand_turns_are_the_same_twice_and_nearly_all_answered():

@@ -8,7 +8,7 @@ from providers.events import LedgerLost, LedgerRegained
 from providers.limits.ledger import LedgerDown
 from providers.limits.ledger.fallback import RETRY_S, FallbackLedger
 from providers.limits.ledger.memory import MemoryLedger
-from providers.limits.reserve import Fixed, LimitKey, Paced, Refused, Rolling
+from providers.limits.reserve import Fixed, LimitKey, NoRoom, Paced, Rolling
 
 pytestmark = pytest.mark.anyio
 NOW = 1_795_176_000.0
@@ -38,7 +38,7 @@ async def admitted(ledger: FallbackLedger, now: float, meter: LimitKey = METER, 
     granted = 0
     while granted < 100:
         answer = await ledger.reserve([(meter, amount)], f"{now}-{granted}", now, 60)
-        if isinstance(answer, Refused):
+        if isinstance(answer, NoRoom):
             break
         await ledger.settle([(meter, amount)], f"{now}-{granted}", now)
         granted += 1

@@ -11,7 +11,7 @@ from providers.events import LedgerLost, LedgerRegained
 from providers.limits.ledger import LedgerDown
 from providers.limits.ledger.fallback import RETRY_S, FallbackLedger
 from providers.limits.ledger.redis import RedisLedger
-from providers.limits.reserve import Calendar, LimitKey, Refused, Rolling
+from providers.limits.reserve import Calendar, LimitKey, NoRoom, Rolling
 
 pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("anyio_backend", ["asyncio"])]  # what its client runs on
 
@@ -26,7 +26,7 @@ async def test_it_goes_by_the_servers_clock(shared_redis):
     await wrong.settle([(meter, 1)], "b", now - 1e6)
     for ledger, its_now in ((right, now), (wrong, now - 1e6)):
         refused = await ledger.reserve([(meter, 1)], "c", its_now, 60)
-        assert isinstance(refused, Refused)
+        assert isinstance(refused, NoRoom)
         assert refused.until == pytest.approx(its_now + 3630, abs=31)  # on the clock of whoever asked
         await ledger.aclose()
 
@@ -78,10 +78,10 @@ async def test_a_server_that_is_killed_and_comes_back(redis_server):
     events, clock = [], time.time()
     meter = LimitKey("k", 40, Rolling(3600))
     ledger = FallbackLedger(RedisLedger(redis_server.url), emit=events.append)
-    assert not isinstance(await ledger.reserve([(meter, 1)], "a", clock, 60), Refused)
+    assert not isinstance(await ledger.reserve([(meter, 1)], "a", clock, 60), NoRoom)
     redis_server.kill()
     granted = 0
-    while not isinstance(await ledger.reserve([(meter, 1)], f"b{granted}", clock, 60), Refused):
+    while not isinstance(await ledger.reserve([(meter, 1)], f"b{granted}", clock, 60), NoRoom):
         await ledger.settle([(meter, 1)], f"b{granted}", clock)
         granted += 1
     assert granted == 10

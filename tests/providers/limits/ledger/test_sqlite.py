@@ -11,7 +11,7 @@ import pytest
 
 from providers.limits.ledger import LedgerDown
 from providers.limits.ledger.sqlite import SqliteLedger
-from providers.limits.reserve import LimitKey, Refused, Rolling
+from providers.limits.reserve import LimitKey, NoRoom, Rolling
 
 pytestmark = pytest.mark.anyio
 METER = LimitKey("k", 50, Rolling(3600))
@@ -21,13 +21,13 @@ WORKER = """
 import sys, anyio
 from pathlib import Path
 from providers.limits.ledger.sqlite import SqliteLedger
-from providers.limits.reserve import Meter, Refused, Rolling
+from providers.limits.reserve import Meter, NoRoom, Rolling
 
 async def main():
     ledger, meter, granted = SqliteLedger(Path(sys.argv[1])), Meter("k", 50, Rolling(3600)), 0
     for n in range(40):
         lease = f"{sys.argv[2]}-{n}"
-        if not isinstance(await ledger.reserve([(meter, 1)], lease, 1_795_176_000.0, 60), Refused):
+        if not isinstance(await ledger.reserve([(meter, 1)], lease, 1_795_176_000.0, 60), NoRoom):
             granted += 1
             if n % 2:
                 await ledger.settle([(meter, 1)], lease, 1_795_176_000.0)
@@ -44,7 +44,7 @@ async def test_counts_survive_a_restart(tmp_path: Path):
     await first.settle([(METER, 50)], "a", NOW)
     await first.aclose()
     second = SqliteLedger(path)
-    assert isinstance(await second.reserve([(METER, 1)], "b", NOW + 1, 60), Refused)
+    assert isinstance(await second.reserve([(METER, 1)], "b", NOW + 1, 60), NoRoom)
     await second.aclose()
 
 
@@ -61,7 +61,7 @@ async def test_a_cancelled_call_leaves_the_file_usable(tmp_path: Path):
     with anyio.CancelScope() as scope:
         scope.cancel()
         await ledger.reserve([(METER, 1)], "a", NOW, 60)
-    assert not isinstance(await ledger.reserve([(METER, 1)], "b", NOW, 60), Refused)
+    assert not isinstance(await ledger.reserve([(METER, 1)], "b", NOW, 60), NoRoom)
     await ledger.aclose()
 
 

@@ -1,0 +1,121 @@
+"""Which candidates may be asked now, and in which order. Pure: time and luck are passed in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import inf
+
+from providers.catalog.model import Candidate, Model
+from providers.messages import Ability, Request
+from providers.routing.fleet import CandidateState, Fleet
+from providers.routing.health import CLOSED, set_back
+from providers.routing.ordering import alike, ordering_of
+from providers.routing.scores import Ordering, ordered
+
+PROBE_POLL_S = 1.0
+"""How long those who wait for another turn's probe sleep before they look again."""
+NOBODY: Mapping[str, float] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Candidates in the order in which they are to be tried; `names` are theirs; `refused` says why others are not.
+
+    `ordering` is what ordered the first tier in play; None: nothing told those of it apart, the policy's order is all.
+    The tiers after it stand as the policy has them: they are compared when their turn comes.
+    """
+
+    candidates: tuple[Candidate, ...]
+    names: tuple[str, ...]
+    refused: Mapping[str, str]
+    ordering: Ordering | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Nobody may be asked before `until` (epoch seconds)."""
+
+    until: float
+    reasons: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """Nobody may be asked, and waiting does not change it."""
+
+    reasons: Mapping[str, str]
+
+
+Decision = Route | Wait | Refuse
+
+
+def choose(
+    fleet: Fleet, request: Request, now: float, tried: Mapping[str, float] = NOBODY, draw: float | None = None
+) -> Decision:
+    """Return who is to be asked, in order; or until when to wait; or why nobody can be. Changes nothing.
+
+    `tried` holds whom this turn has asked and from when each may be asked again (`inf`: never). They come after
+    all others: moving on is better than coming back. `draw`, from [0, 1), is the luck that `latency` needs.
+    """
+    ranking = fleet.ranking(request.needs)
+    tokens, abilities = fleet.demands(request)
+    first: list[CandidateState] = []
+    again: list[CandidateState] = []
+    refused: dict[str, str] = {}
+    earliest, wanted = inf, request.max_output_tokens
+    for standing in ranking.standings:
+        model = standing.candidate.model
+        if tokens + (wanted or _room(model)) > model.context or not abilities <= model.abilities:
+            refused[standing.name] = _unfit(model, tokens, wanted or _room(model), abilities)
+            continue
+        back = tried.get(standing.name) if tried else None
+        until, reason = _obstacle(fleet, standing, now, back or 0.0, tokens)
+        if until <= now:
+            (first if back is None else again).append(standing)
+            continue
+        refused[standing.name] = reason
+        if until < earliest:
+            earliest = until
+    reasons = {**ranking.refused, **refused} if refused else ranking.refused
+    ordering = None
+    if len(first) > 1 and len(rivals := ranking.rivals(first)) > 1 and not alike(fleet, request, ranking, rivals, now):
+        ordering = ordering_of(fleet, request, ranking, rivals, now, draw)
+        first[: len(rivals)] = [rivals[at] for at in ordered(ordering)]
+    if order := first + again:
+        return Route(tuple([s.candidate for s in order]), tuple([s.name for s in order]), reasons, ordering)
+    return Wait(earliest, reasons) if earliest < inf else Refuse(reasons)
+
+
+def _room(model: Model) -> int:
+    """Return how many tokens of the context an answer needs whose request sets no cap."""
+    return min(model.max_output, model.context // 8, 1024)
+
+
+def _unfit(model: Model, tokens: int, room: int, abilities: frozenset[Ability]) -> str:
+    if not abilities <= model.abilities:
+        return f"lacks {', '.join(sorted(abilities - model.abilities))}"
+    return f"about {tokens} tokens and {room} for the answer do not fit its context of {model.context}"
+
+
+def _obstacle(fleet: Fleet, standing: CandidateState, now: float, back: float, tokens: int = 0) -> tuple[float, str]:
+    """Return until when the candidate may not be asked, and why: the last of its obstacles. Past: it may be."""
+    if fleet.shut and (why := fleet.shut.get(standing.account)):
+        return inf, f"its account is shut: {why}"
+    if fleet.barred and (why := fleet.barred.get(standing.account[0])):
+        return inf, why
+    until, reason = back, "asked before in this turn"
+    if standing.held_until > until and not set_back(now, standing.held_from):
+        until, reason = standing.held_until, f"held after {standing.held_why}"
+    blocked = standing.blocked_until(now, tokens)
+    if blocked is not None and blocked[0] > until:
+        until, reason = blocked
+    breaker = standing.breaker
+    if breaker is not CLOSED and not breaker.admits(now, standing.in_flight):
+        # With a probe out, or few calls let through after it, the end is unknown: those who wait look again soon.
+        rest = now + PROBE_POLL_S
+        if breaker.open_until is not None and breaker.state(now) == "open":
+            rest = breaker.open_until
+        if rest > until:
+            until, reason = rest, f"its breaker is {breaker.state(now)}"
+    return until, reason
