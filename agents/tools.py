@@ -239,6 +239,10 @@ class Registry(Mapping[str, Tool]):
         """Return a registry with these tools too; they replace those of the same name."""
         return Registry(tuple({**self._named, **{one.name: one for one in tools}}.values()))
 
+    def without(self, *names: str) -> Registry:
+        """Return a registry without the tools of these names."""
+        return Registry(tuple(one for name, one in self._named.items() if name not in names))
+
 
 def builtin(root: Path | None) -> Registry:
     """Return the built-in tools, bound to the folder `root`. Without one they say that there is none."""

@@ -59,10 +59,17 @@ def load_squad(file: str, settings: Settings) -> Squad:
     _load_yaml()
     from orchestrator.squad.file_kind import NAMES, kind_of_file
     from orchestrator.squad.load import Squad
+    from providers.documents.problems import ProblemsFound
 
-    if (kind := kind_of_file(file)) != "squad":
-        raise Unusable(f"{file} is {NAMES[kind]}, not a squad", f"`orchestrator validate {file}` checks it")
-    return Squad.from_file(file, routing=settings.routing_file())
+    try:
+        return Squad.from_file(file, routing=settings.routing_file())
+    except ProblemsFound:
+        # A file of another kind is full of mistakes as a squad; asked only here, so that a sound file is read once.
+        if (kind := kind_of_file(file)) != "squad":
+            raise Unusable(
+                f"{file} is {NAMES[kind]}, not a squad", f"`orchestrator validate {file}` checks it"
+            ) from None
+        raise
 
 
 def _load_yaml() -> None:

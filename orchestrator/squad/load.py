@@ -36,6 +36,8 @@ class _Given:
     personas: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     routing: Mapping[str, Any] | None = None
     sources: Mapping[str, str] | None = None
+    texts: dict[str, str] = field(default_factory=dict)
+    """The files that were read beside the squad's own, by path."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,8 @@ class Squad:
     routing_file: Path | None = field(default=None, repr=False)
     """The file that `policy` and `catalog` were read from, where there is one."""
     _given: _Given = field(default_factory=_Given, repr=False)
+    _outline: Plan | None = field(default=None, repr=False)
+    """The plan without inputs: the squad is resolved once, when it is read."""
 
     @property
     def name(self) -> str:
@@ -105,7 +109,7 @@ class Squad:
             from orchestrator.squad.sources import personas_in, tools_in
 
             personas, tools = {**personas_in(sources), **(personas or {})}, (*tools_in(sources), *tools)
-        policy, catalog = load_routing(routing) if sources is None else _recorded_routing(sources)
+        policy, catalog = load_routing(routing, texts=given.texts) if sources is None else _recorded_routing(sources)
         spec, node, found = parse_spec(text, name)
         catalog = _serving(catalog, (agent.model for agent in spec.agents.values()))
         source: Source = packaged()
@@ -115,8 +119,8 @@ class Squad:
         file = None if routing is None or isinstance(routing, Mapping) else Path(routing)
         squad = cls(spec, name, own, tuple(tools), policy, catalog, functions or {}, (), node, tuple(found))
         squad = replace(squad, text=text, routing_file=file, _given=given)
-        _, warnings = squad._resolve(None, None)
-        return replace(squad, warnings=tuple(warnings))
+        outline, warnings = squad._resolve()
+        return replace(squad, warnings=tuple(warnings), _outline=outline)
 
     def routing_now(self) -> tuple[Policy, Catalog]:
         """Return what the routing file says now. Raise `SpecError` with every mistake in it."""
@@ -133,18 +137,29 @@ class Squad:
         given = self._given
         if given.sources is not None:
             return given.sources
-        return gather(self.spec, Path(self.file).parent, given.routing or self.routing_file, given.personas, self.tools)
+        return gather(
+            self.spec,
+            Path(self.file).parent,
+            given.routing or self.routing_file,
+            given.personas,
+            self.tools,
+            given.texts,
+        )
 
     def plan(self, inputs: Mapping[str, Any] | None = None, tools: Registry | None = None) -> Plan:
         """Return the plan of a run with these inputs, defaults filled in. Raise `PlanError` where one does not fit.
 
         `tools` are the built-in ones, bound to the run's folder.
         """
-        return self._resolve(inputs or {}, tools)[0]
+        from orchestrator.squad.resolve import with_inputs, with_tools
+
+        plan = with_inputs(self.outline(), inputs or {}, self.spec, self._node, self._found, self.warnings)
+        return plan if tools is None else with_tools(plan, tools.without(*(tool.name for tool in self.tools)))
 
     def outline(self) -> Plan:
         """Return the plan as it stands before any input is given: to be shown, not to be run."""
-        return self._resolve(None, None)[0]
+        assert self._outline is not None, "`from_text` resolves the squad"
+        return self._outline
 
     def coerce(self, pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
         """Return inputs that were given as text, each as its declared type; `plan` reports those that do not fit."""
@@ -152,7 +167,7 @@ class Squad:
 
         return coerce_inputs(self.spec, pairs)
 
-    def _resolve(self, inputs: Mapping[str, Any] | None, tools: Registry | None) -> tuple[Plan, list[Problem]]:
+    def _resolve(self) -> tuple[Plan, list[Problem]]:
         from agents.tools import builtin
         from orchestrator.squad.resolve import resolve
 
@@ -160,10 +175,9 @@ class Squad:
             self.spec,
             self._node,
             personas=self.personas,
-            tools=(builtin(None) if tools is None else tools).plus(*self.tools),
+            tools=builtin(None).plus(*self.tools),
             tiers=self.policy.tiers,
             models=frozenset(self.catalog.names()),
-            inputs=inputs,
             found=self._found,
             read_persona=self._read_persona,
             functions=self.functions,
@@ -176,9 +190,11 @@ class Squad:
             from orchestrator.squad.sources import persona_in
 
             return persona_in(self._given.sources, path)
-        from providers.documents.yaml import read_mapping
+        from orchestrator.squad.sources import read_once
+        from providers.documents.yaml import mapping_in
 
-        plain: Mapping[str, Any] = read_mapping(Path(self.file).parent / path).plain()
+        file = Path(self.file).parent / path
+        plain: Mapping[str, Any] = mapping_in(read_once(file, self._given.texts), str(file)).plain()
         return plain
 
 
@@ -220,21 +236,25 @@ def _serving(catalog: Catalog, pinned: Iterable[str | None]) -> Catalog:
 
 
 def load_routing(
-    routing: Path | str | Mapping[str, Any] | None, catalog: Catalog | None = None
+    routing: Path | str | Mapping[str, Any] | None,
+    catalog: Catalog | None = None,
+    texts: dict[str, str] | None = None,
 ) -> tuple[Policy, Catalog]:
     """Return the policy and the catalog with its overlays: of a file, of a mapping, or the built-in ones.
 
-    `catalog` is what is laid over, instead of the packaged one. Raises `SpecError` with every mistake in the file, each
-    with its line and column.
+    `catalog` is what is laid over, instead of the packaged one; `texts` keeps the text of a file that is read. Raises
+    `SpecError` with every mistake in the file, each with its line and column.
     """
     catalog = load_catalog() if catalog is None else catalog
     if routing is None:
         return default_policy(catalog), catalog
     if isinstance(routing, Mapping):
         return parse_policy(routing, catalog)
-    from providers.documents.yaml import read_mapping
+    from orchestrator.squad.sources import read_once
+    from providers.documents.yaml import mapping_in
 
-    return _read_routing(read_mapping(routing), catalog)
+    text = read_once(Path(routing), {} if texts is None else texts)
+    return _read_routing(mapping_in(text, str(routing)), catalog)
 
 
 def _recorded_routing(sources: Mapping[str, str]) -> tuple[Policy, Catalog]:

@@ -6,15 +6,26 @@ Pure: files are read by whoever calls.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, assert_never
 
 from orchestrator.errors import PlanError
 from orchestrator.squad.agents import PersonaSource, ReadPersona, Roster, WhyNobody, bounds, budget, is_bounded
 from orchestrator.squad.expressions import Expressions, Scope
 from orchestrator.squad.graph import ancestry, cycles, order
 from orchestrator.squad.inputs import resolve_inputs
-from orchestrator.squad.plan import FOR_EACH_CAP, ConversationPlan, History, Plan, TaskPlan
+from orchestrator.squad.plan import (
+    FOR_EACH_CAP,
+    AgentWork,
+    Approval,
+    ConversationPlan,
+    ConversationWork,
+    History,
+    Plan,
+    Steps,
+    TaskBody,
+    TaskPlan,
+)
 from orchestrator.squad.schemas import Report
 from orchestrator.squad.spec import SquadSpec
 from orchestrator.squad.tasks import Tasks
@@ -62,6 +73,50 @@ def resolve(
     if report.errors:
         raise PlanError(problems)
     return plan, problems
+
+
+def with_inputs(
+    outline: Plan,
+    inputs: Mapping[str, Any],
+    spec: SquadSpec,
+    node: Node,
+    found: Sequence[Problem] = (),
+    warnings: Sequence[Problem] = (),
+) -> Plan:
+    """Return the plan of a run with these inputs, defaults filled in. Raise `PlanError` with each that does not fit.
+
+    `outline` is the plan as `resolve` returned it without inputs, `warnings` what it returned beside it.
+    """
+    report = Report.after(node, found)
+    values = resolve_inputs(spec, inputs, report)
+    if report.errors:
+        raise PlanError(in_order([*report.found, *(one for one in warnings if one not in report.found)]))
+    return replace(outline, inputs=values)
+
+
+def with_tools(plan: Plan, tools: Mapping[str, Tool]) -> Plan:
+    """Return the plan with each tool that has a namesake in `tools` replaced by it; its approval stays."""
+
+    def bound(old: tuple[Tool, ...]) -> tuple[Tool, ...]:
+        return tuple(replace(tools[one.name], approval=one.approval) if one.name in tools else one for one in old)
+
+    def of_work(work: AgentWork | ConversationWork) -> AgentWork | ConversationWork:
+        return replace(work, tools=bound(work.tools)) if isinstance(work, AgentWork) and work.tools else work
+
+    def of_task(body: TaskBody) -> TaskBody:
+        match body:
+            case AgentWork() | ConversationWork():
+                return of_work(body)
+            case Steps(steps):
+                return Steps(tuple(replace(step, work=of_work(step.work)) for step in steps))
+            case Approval():
+                return body
+            case _:
+                assert_never(body)
+
+    agents = {name: replace(agent, tools=bound(agent.tools)) for name, agent in plan.agents.items()}
+    tasks = {name: replace(task, work=of_task(task.work)) for name, task in plan.tasks.items()}
+    return replace(plan, agents=agents, tasks=tasks)
 
 
 def _plan(spec: SquadSpec, report: Report, roster: Roster, inputs: Mapping[str, Any] | None, limits: Limits) -> Plan:

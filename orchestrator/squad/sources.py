@@ -22,23 +22,34 @@ OWN_PERSONAS = "personas"
 PERSONA, ROUTING, TOOL = "persona ", "routing ", "tool "
 
 
+def read_once(path: Path, texts: dict[str, str]) -> str:
+    """Return the text of a file, out of `texts` where it was read before. Raise `SpecError`.
+
+    What is recorded of a squad is so what it was made of, whatever happened to its files since.
+    """
+    if (text := texts.get(str(path))) is None:
+        text = texts[str(path)] = read_text(path)
+    return text
+
+
 def gather(
     spec: SquadSpec,
     beside: Path,
     routing: Path | Mapping[str, Any] | None,
     personas: Mapping[str, Mapping[str, Any]],
     tools: Iterable[Tool],
+    texts: dict[str, str],
 ) -> dict[str, str]:
     """Return the sources of a squad whose file stands in the folder `beside`. Raise `SpecError` for an unreadable one.
 
     Where personas or routing were given as objects, they become JSON.
     """
     paths = [agent.persona for agent in spec.agents.values() if isinstance(agent.persona, str)]
-    found = {PERSONA + path: read_text(beside / path) for path in paths if is_file(path)}
+    found = {PERSONA + path: read_once(beside / path, texts) for path in paths if is_file(path)}
     if isinstance(routing, Mapping):
         found[f"{ROUTING}<routing>"] = json.dumps(dict(routing), ensure_ascii=False)
     elif routing is not None:
-        found[ROUTING + str(routing)] = read_text(routing)
+        found[ROUTING + str(routing)] = read_once(routing, texts)
     if personas:
         found[OWN_PERSONAS] = json.dumps({name: dict(one) for name, one in personas.items()}, ensure_ascii=False)
     shown = {tool.name: {"description": tool.description, "parameters": tool.spec.parameters} for tool in tools}
