@@ -9,6 +9,9 @@ from heapq import heapreplace
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.run import prompts
+from orchestrator.run.conversations import PATTERNS
+from orchestrator.run.conversations.ending import SoFar, ended
+from orchestrator.run.conversations.speech import Conclusion, Speak, SpeakTogether, Utterance, advance, speeches_of
 from orchestrator.squad.plan import (
     HUMAN,
     AgentWork,
@@ -19,8 +22,8 @@ from orchestrator.squad.plan import (
     Plan,
     Steps,
     TaskPlan,
-    Termination,
 )
+from orchestrator.squad.termination import countable
 from personas.errors import TemplateError
 from providers.messages import Request, estimate_tokens
 
@@ -202,19 +205,19 @@ class _Walk:
 
     def _talk(self, task: str, work: ConversationWork, now: float, words: int) -> tuple[float, int]:
         plan = self.plan.conversations[work.conversation]
-        talk = _Talk(
-            plan, self.assumed, words + estimate_tokens(prompts.house_rules(plan)), self.plan.history.keep_last
-        )
-        for speaker, read, others_wait in talk.utterances():
-            if speaker != HUMAN:
-                self._says(task, speaker, now, read, self.assumed.utterance_tokens)
-            now += self.seconds_for(self.assumed.utterance_tokens) if others_wait else 0.0
-        self._note(f"{plan.id}: {len(talk.spoken)} utterances, {talk.why}")
+        opening = words + estimate_tokens(prompts.house_rules(plan))
+        talk = _ExpectedTalk(plan, self.assumed, opening, self.plan.history.keep_last)
+        for turns in talk.turns():
+            for speaker, read in turns:
+                if speaker != HUMAN:
+                    self._says(task, speaker, now, read, self.assumed.utterance_tokens)
+            now += self.seconds_for(self.assumed.utterance_tokens)
+        self._note(f"{plan.id}: {len(talk.said)} utterances, {talk.why}")
         size = self.assumed.utterance_tokens
         if work.output_schema is None:
             return now, size
         speaker = plan.moderator or next(name for name in plan.participants if name != HUMAN)
-        read = words + len(talk.spoken) * size + _shape_tokens(work.output_schema)
+        read = words + len(talk.said) * size + _shape_tokens(work.output_schema)
         return self._says(task, speaker, now, read, self.assumed.structured_tokens), self.assumed.structured_tokens
 
     def _says(self, task: str, speaker: str, now: float, read: int, written: int) -> float:
@@ -236,66 +239,53 @@ def _shape_tokens(schema: Mapping[str, Any] | None) -> int:
 
 
 @dataclass(slots=True)
-class _Talk:
+class _ExpectedTalk:
     """Who speaks in a conversation that nobody ends before its bounds, and what each one reads."""
 
     plan: ConversationPlan
     assumed: Assumptions
     opening: int
     keep_last: int | None
-    spoken: list[str] = field(default_factory=list)
+    said: list[Utterance] = field(default_factory=list)
     tokens: int = 0
 
     @property
     def why(self) -> str:
-        if len(self.spoken) >= MOST_UTTERANCES:
+        if len(self.said) >= MOST_UTTERANCES:
             return "and it may go on"
-        return "(utterances)" if self._bound(self.plan.terminate) is None else "up to its own bounds"
+        return "(utterances)" if countable(self.plan.terminate) is None else "up to its own bounds"
 
-    def utterances(self) -> Iterator[tuple[str, int, bool]]:
-        """Yield (speaker, tokens that it reads beside its instructions, whether the next one waits for it)."""
-        everyone = self.plan.independent_first_round or self.plan.pattern == "round_robin"
-        speakers = list(self.plan.participants if everyone else self.plan.participants[: self.plan.speakers_per_round])
-        number = 1
-        while True:
-            alone = number == 1 and self.plan.independent_first_round
-            for at, speaker in enumerate(speakers):
-                if self._ended():
-                    return
-                read = self._read(speaker, 0 if alone else len(self.spoken))
-                yield speaker, read, not alone or at + 1 == len(speakers)
-                self.spoken.append(speaker)
-            if self.plan.pattern == "party":
-                if self.plan.moderator and not self._ended():
-                    yield self.plan.moderator, self._read(self.plan.moderator, len(self.spoken)), True
-                    self.spoken.append(self.plan.moderator)
-                speakers = prompts.next_speakers("", self.plan, self.spoken)
-            number += 1
+    def turns(self) -> Iterator[list[tuple[str, int]]]:
+        """Yield who speaks at the same time: each with the tokens that it reads beside its instructions."""
+        pattern = PATTERNS[self.plan.pattern](self.plan)
+        following = advance(pattern, None)
+        while not isinstance(following, Conclusion):
+            before = len(self.said)
+            heard = 0 if isinstance(following, SpeakTogether) else before
+            turns = [(one.speaker, self._speak(one, heard)) for one in speeches_of(following) if not self._is_over()]
+            if turns:
+                yield turns
+            following = advance(pattern, tuple(self.said[before:]))
 
-    def _read(self, speaker: str, heard: int) -> int:
+    def _speak(self, speech: Speak, heard: int) -> int:
+        """Let somebody speak, and return the tokens that it reads."""
         kept = heard if self.keep_last is None else min(heard, self.keep_last)
-        read = (
-            self.opening + estimate_tokens(prompts.your_turn(speaker, self.plan)) + kept * self.assumed.utterance_tokens
-        )
-        self.tokens += 0 if speaker == HUMAN else read + self.assumed.utterance_tokens
+        read = self.opening + estimate_tokens(speech.prompt) + kept * self.assumed.utterance_tokens
+        self.tokens += 0 if speech.speaker == HUMAN else read + self.assumed.utterance_tokens
+        # What will be said is not known; without it a party lets those speak who were silent longest.
+        self.said.append(Utterance(speech.speaker, "", speech.round))
         return read
 
-    def _ended(self) -> bool:
-        if self._spent(self.plan.budget) or len(self.spoken) >= MOST_UTTERANCES:
+    def _is_over(self) -> bool:
+        if self._is_spent(self.plan.budget) or len(self.said) >= MOST_UTTERANCES:
             return True
-        holds = self._bound(self.plan.terminate)
-        return len(self.spoken) >= self.assumed.utterances if holds is None else holds
+        end = countable(self.plan.terminate)
+        if end is None:
+            return len(self.said) >= self.assumed.utterances
+        return ended(end, SoFar(self.said, self.tokens)) is not None
 
-    def _spent(self, caps: Budget | None) -> bool:
-        return caps is not None and self._reached(caps.max_turns, caps.max_tokens)
-
-    def _reached(self, turns: int | None, tokens: int | None) -> bool:
-        return (turns is not None and len(self.spoken) >= turns) or (tokens is not None and self.tokens >= tokens)
-
-    def _bound(self, end: Termination) -> bool | None:
-        """Return whether a condition holds that can be counted; None where nothing in it can be."""
-        if not (end.any or end.all):
-            known = end.max_turns is not None or end.tokens is not None
-            return self._reached(end.max_turns, end.tokens) if known else None
-        inner = [holds for node in (*end.any, *end.all) if (holds := self._bound(node)) is not None]
-        return (any(inner) if end.any else all(inner)) if inner else None
+    def _is_spent(self, caps: Budget | None) -> bool:
+        if caps is None:
+            return False
+        reached = ((caps.max_turns, len(self.said)), (caps.max_tokens, self.tokens))
+        return any(cap is not None and so_far >= cap for cap, so_far in reached)

@@ -16,10 +16,12 @@ from typing import Any
 
 from agents.tools import Tool
 from orchestrator.squad.plan import AgentWork, Approval, ConversationWork, Plan, Steps, TaskBody, TaskPlan
+from orchestrator.squad.termination import AllOf, AnyOf, Termination, written
 
 LEFT_OUT = frozenset({"budget", "timeout", "retry", "max_parallel", "position", "tier", "model"})
 _EXPRESSION = re.compile(r"\$\{\{.*?\}\}", re.DOTALL)
 _TASK_READ = re.compile(r"""(?<![\w.])tasks\s*(?:\.\s*(\w+)|\[\s*(['"])(\w+)\2\s*\])""")
+CONDITION_FIELDS = ("max_turns", "text", "text_from", "no_progress_rounds", "tokens", "time", "function")
 NOTHING: Mapping[str, str] = {}
 _SCALARS = frozenset({str, int, float, bool, type(None)})
 
@@ -146,6 +148,8 @@ def _plain(value: Any, named: Mapping[str, str] = NOTHING) -> Any:
         return _renamed(value.source, named) if named else value.source
     if isinstance(value, Tool):
         return [value.name, value.description, value.parameters]
+    if isinstance(value, Termination):
+        return _plain(_condition(value), named)
     if (told := _told(kind)) is not None:
         return {name: _plain(getattr(value, name), named) for name in told}
     if isinstance(value, Mapping):
@@ -159,6 +163,14 @@ def _plain(value: Any, named: Mapping[str, str] = NOTHING) -> Any:
         if isinstance(value, str | int | float | bool | None)
         else getattr(value, "__qualname__", str(type(value)))
     )
+
+
+def _condition(end: Termination) -> dict[str, Any]:
+    """Return the condition in the form of the digests that are recorded: each field of a squad file, set or not."""
+    said = written(end)
+    inner = [_condition(one) for one in end.conditions] if isinstance(end, AnyOf | AllOf) else []
+    joined = {name: inner if name in said else [] for name in ("any", "all")}
+    return {**dict.fromkeys(CONDITION_FIELDS), **said, **joined}
 
 
 def _renamed(source: str, named: Mapping[str, str]) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from orchestrator.squad.plan import ConversationPlan, Termination
+from orchestrator.squad.plan import ConversationPlan
+from orchestrator.squad.termination import Termination, phrases
 
 
 def compose(
@@ -50,27 +51,8 @@ def moderate(conversation: ConversationPlan) -> str:
 
 def closing(speaker: str, terminate: Termination) -> str:
     """Return how `speaker` may end the conversation; empty where it can't."""
-    texts = [leaf.text for leaf in leaves(terminate) if leaf.text is not None and leaf.text_from in (None, speaker)]
+    texts = [one.phrase for one in phrases(terminate) if one.by in (None, speaker)]
     if not texts:
         return ""
     words = " or ".join(f'"{text}"' for text in texts)
     return f"When the matter is settled, write the whole result with its decisions, then say exactly {words}."
-
-
-def leaves(terminate: Termination) -> list[Termination]:
-    """Return the conditions that a termination is made of."""
-    inner = [*terminate.any, *terminate.all]
-    return [leaf for node in inner for leaf in leaves(node)] if inner else [terminate]
-
-
-def next_speakers(text: str, conversation: ConversationPlan, spoken: Sequence[str]) -> list[str]:
-    """Return who speaks next: those on the moderator's `NEXT:` line, else those who have been silent longest.
-
-    `spoken` are the speakers so far, oldest first. Always at least one, at most `speakers_per_round`.
-    """
-    line = next((part for part in reversed(text.splitlines()) if part.strip().upper().startswith("NEXT:")), "")
-    words = {word.strip(" \t.,;:*`'\"").casefold() for word in line.partition(":")[2].replace(",", " ").split()}
-    named = [name for name in conversation.participants if name.casefold() in words]
-    last = {name: index for index, name in enumerate(spoken)}
-    silent_first = sorted(conversation.participants, key=lambda name: last.get(name, -1))
-    return (named or silent_first)[: conversation.speakers_per_round]

@@ -4,11 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast, get_args
 
-from orchestrator.squad.plan import HUMAN, AgentPlan, Budget, ConversationPlan, Termination
+from orchestrator.squad.plan import HUMAN, AgentPlan, Budget, ConversationPlan, PatternName
 from orchestrator.squad.schemas import Report
 from orchestrator.squad.spec import AgentSpec, BudgetSpec, ConversationSpec, SquadSpec, TerminateSpec, ToolUse
+from orchestrator.squad.termination import (
+    AllOf,
+    AnyOf,
+    FunctionHolds,
+    MaxSeconds,
+    MaxTokens,
+    MaxTurns,
+    NoProgress,
+    PhraseSaid,
+    Termination,
+)
 from personas.persona import PersonaError, merge
 from providers.catalog.model import of_all_accounts
 from providers.documents.problems import Path, SpecError, nearest
@@ -17,7 +28,7 @@ if TYPE_CHECKING:
     from agents.tools import Tool
     from personas import Persona
 
-RUNNABLE = ("round_robin", "party")
+RUNNABLE = get_args(PatternName)
 _PERSONA_FIELDS = ("name", "title", "role", "identity", "style", "principles", "template", "produces")
 
 ReadPersona = Callable[[str], Mapping[str, Any]]
@@ -150,7 +161,8 @@ class Roster:
 
     def _conversation(self, name: str, spec: ConversationSpec) -> ConversationPlan:
         path = ("conversations", name)
-        if spec.pattern not in RUNNABLE:
+        is_runnable = spec.pattern in RUNNABLE
+        if not is_runnable:
             message = f"the pattern {spec.pattern} is not there yet"
             self.report.error((*path, "pattern"), "unsupported-pattern", message, f"use {' or '.join(RUNNABLE)}")
         self._participants(path, spec)
@@ -159,7 +171,7 @@ class Roster:
         speakers = [*spec.participants, *([spec.moderator] if spec.moderator else [])]
         plan = ConversationPlan(
             name,
-            "party" if spec.pattern == "party" else "round_robin",
+            cast(PatternName, spec.pattern if is_runnable else RUNNABLE[0]),
             tuple(spec.participants),
             self._terminate((*path, "terminate"), spec.terminate, speakers),
             spec.moderator,
@@ -199,17 +211,33 @@ class Roster:
         function = None if spec.function is None else self.functions.get(spec.function)
         if spec.function is not None and function is None:
             self.report.unknown((*path, "function"), "function", spec.function, self.functions)
-        return Termination(
-            tuple(self._terminate((*path, "any", i), inner, speakers) for i, inner in enumerate(spec.any or ())),
-            tuple(self._terminate((*path, "all", i), inner, speakers) for i, inner in enumerate(spec.all or ())),
-            spec.max_turns,
-            spec.text,
-            spec.from_,
-            spec.no_progress_rounds,
-            spec.tokens,
-            spec.time,
-            function,
-        )
+        return self._condition(path, spec, speakers, function)
+
+    def _condition(
+        self, path: Path, spec: TerminateSpec, speakers: Sequence[str], function: Callable[..., bool] | None
+    ) -> Termination:
+        """Return the condition that is written first, in the order of `_CONDITIONS`, where there are several."""
+        match spec:
+            case TerminateSpec(any=list(inner)):
+                return AnyOf(tuple(self._terminate((*path, "any", i), one, speakers) for i, one in enumerate(inner)))
+            case TerminateSpec(all=list(inner)):
+                return AllOf(tuple(self._terminate((*path, "all", i), one, speakers) for i, one in enumerate(inner)))
+            case TerminateSpec(max_turns=int(turns)):
+                return MaxTurns(turns)
+            case TerminateSpec(text=str(phrase)):
+                return PhraseSaid(phrase, spec.from_)
+            case TerminateSpec(no_progress_rounds=int(rounds)):
+                return NoProgress(rounds)
+            case TerminateSpec(tokens=int(tokens)):
+                return MaxTokens(tokens)
+            case TerminateSpec(time=float(seconds)):
+                return MaxSeconds(seconds)
+        return FunctionHolds(function or _never)
+
+
+def _never(_: object) -> bool:
+    """Stand for a function that is not known, which is reported."""
+    return False
 
 
 def is_file(persona: str) -> bool:
@@ -232,15 +260,6 @@ def _tool_use(use: str | ToolUse | Mapping[str, Any]) -> tuple[str, Any]:
 
 
 _CONDITIONS = ("any", "all", "max_turns", "text", "no_progress_rounds", "tokens", "time", "function")
-
-
-def is_bounded(end: Termination) -> bool:
-    """Whether a conversation with this end is sure to end: one of `any` suffices, each of `all` must be sure."""
-    if end.any:
-        return any(map(is_bounded, end.any))
-    if end.all:
-        return all(map(is_bounded, end.all))
-    return end.max_turns is not None or end.tokens is not None or end.time is not None
 
 
 def budget(spec: BudgetSpec | None) -> Budget | None:

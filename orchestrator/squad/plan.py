@@ -6,17 +6,20 @@ micro-USD.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from agents.context import History as History
+from orchestrator.squad.termination import Termination
 
 if TYPE_CHECKING:
     from agents.tools import Tool
     from personas import Persona
     from personas.sandbox import ExpressionText
 
+PatternName = Literal["round_robin", "party"]
+"""The patterns that run: each is a file in `orchestrator/run/conversations/`."""
 RetryCause = Literal["rate_limit", "timeout", "invalid_output", "provider", "tool"]
 OnExceed = Literal["pause", "stop", "downgrade_tier"]
 FOR_EACH_CAP = 1000
@@ -55,21 +58,6 @@ class AgentPlan:
     budget: Budget | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Termination:
-    """When a conversation ends. A leaf has one of the fields set; a node joins others by `any` or `all`."""
-
-    any: tuple[Termination, ...] = ()
-    all: tuple[Termination, ...] = ()
-    max_turns: int | None = None
-    text: str | None = None
-    text_from: str | None = None
-    no_progress_rounds: int | None = None
-    tokens: int | None = None
-    time: float | None = None
-    function: Callable[..., bool] | None = None
-
-
 HUMAN = "human"
 """The participant of a conversation that is a person."""
 
@@ -77,7 +65,7 @@ HUMAN = "human"
 @dataclass(frozen=True, slots=True)
 class ConversationPlan:
     id: str
-    pattern: Literal["round_robin", "party"]
+    pattern: PatternName
     participants: tuple[str, ...]
     """Agent ids, or `HUMAN`."""
     terminate: Termination

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, assert_never
 
 from orchestrator.errors import PlanError
-from orchestrator.squad.agents import PersonaSource, ReadPersona, Roster, WhyNobody, bounds, budget, is_bounded
+from orchestrator.squad.agents import PersonaSource, ReadPersona, Roster, WhyNobody, bounds, budget
 from orchestrator.squad.expressions import Expressions, Scope
 from orchestrator.squad.graph import ancestry, cycles, order
 from orchestrator.squad.inputs import resolve_inputs
@@ -29,6 +29,7 @@ from orchestrator.squad.plan import (
 from orchestrator.squad.schemas import Report
 from orchestrator.squad.spec import SquadSpec
 from orchestrator.squad.tasks import Tasks
+from orchestrator.squad.termination import is_bounded
 from providers.documents.problems import Path, Problem, in_order
 from providers.documents.yaml import Node
 

@@ -144,7 +144,7 @@ class TerminateSpec(_Part):
     any: list[TerminateSpec] | None = Field(default=None, min_length=1, description="Ends when one of these holds")
     all: list[TerminateSpec] | None = Field(default=None, min_length=1, description="Ends when all of these hold")
     max_turns: Positive | None = Field(default=None, description="Utterances")
-    text: NonEmpty | None = Field(default=None, description="Somebody says this")
+    text: NonEmpty | None = Field(default=None, description="Somebody says this, in no quotation and no code")
     from_: NonEmpty | None = Field(default=None, alias="from", description="Whose text counts; with `text` only")
     no_progress_rounds: Positive | None = Field(default=None, description="Rounds that brought nothing new")
     tokens: Positive | None = Field(default=None, description="Tokens of the conversation")

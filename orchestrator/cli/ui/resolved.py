@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from agents.tools import Tool
 from orchestrator.cli.ui.masking import mask_secrets
-from orchestrator.squad.plan import Budget, Plan, Termination
+from orchestrator.squad.plan import Budget, Plan
+from orchestrator.squad.termination import Termination, written
 from personas.sandbox import ExpressionText
 
 if TYPE_CHECKING:
@@ -48,6 +49,8 @@ def _plain(value: Any) -> Any:
         case Budget():
             cost = None if value.max_cost is None else value.max_cost / 1e6
             return _plain({**_fields(value), **({} if cost is None else {"max_cost": cost})})
+        case _ if isinstance(value, Termination):
+            return _plain(written(value))
         case Mapping():
             return {str(key): _plain(inner) for key, inner in value.items()}
         case set() | frozenset():
@@ -63,7 +66,7 @@ def _fields(value: Any) -> dict[str, Any]:
     """Return a dataclass's fields that say something. The kind of a task's work stands as its name."""
     named = {f.name: getattr(value, f.name) for f in fields(value) if not f.name.startswith("_")}
     found = {name: inner for name, inner in named.items() if inner not in UNSAID and name != "position"}
-    if isinstance(value, Termination | Plan):
+    if isinstance(value, Plan):
         return found
     work = found.pop("work", None)
     if work is not None:

@@ -17,6 +17,7 @@ from orchestrator.squad.plan import FOR_EACH_CAP, AgentWork, Approval, Budget, P
 from orchestrator.squad.resolve import Limits, resolve
 from orchestrator.squad.schemas import path_fault
 from orchestrator.squad.spec import load_spec, parse_spec
+from orchestrator.squad.termination import AnyOf, FunctionHolds, MaxTurns
 from personas import Personas, packaged
 from providers.documents.problems import Problem, SpecError
 from providers.documents.yaml import read_tree
@@ -214,7 +215,7 @@ def test_functions_end_conversations() -> None:
 
     text = talk("{any: [{function: enough}, {max_turns: 3}]}")
     plan = planned(text, functions={"enough": enough})[0]
-    assert plan.conversations["c"].terminate.any[0].function is enough
+    assert plan.conversations["c"].terminate == AnyOf((FunctionHolds(enough), MaxTurns(3)))
 
 
 INPUTS = (

@@ -1,0 +1,96 @@
+"""Whether a conversation is over: pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import assert_never
+
+from orchestrator.run.conversations.speech import Utterance
+from orchestrator.squad.termination import (
+    AllOf,
+    AnyOf,
+    FunctionHolds,
+    MaxSeconds,
+    MaxTokens,
+    MaxTurns,
+    NoProgress,
+    PhraseSaid,
+    Termination,
+)
+
+QUOTED = re.compile(r"`[^`\n]*`|\"[^\"\n]*\"|“[^”\n]*”|„[^“”\n]*[“”]|«[^»\n]*»")
+FENCE = re.compile(r"\s*(```|~~~)")
+AROUND_A_PHRASE = " \t*_#>-.!`'\"“”„«»"
+"""What may stand around a phrase in a line of its own: emphasis, a heading, quotation marks."""
+
+
+@dataclass(frozen=True, slots=True)
+class SoFar:
+    """What conditions are judged by. `idle_rounds` are the latest rounds in a row that made no progress."""
+
+    said: Sequence[Utterance]
+    tokens: int = 0
+    idle_rounds: int = 0
+    seconds: float = 0.0
+
+
+def ended(end: Termination, so_far: SoFar) -> str | None:
+    """Return the condition that holds, in words, None where the conversation goes on."""
+    match end:
+        case AnyOf(conditions):
+            return next((reason for one in conditions if (reason := ended(one, so_far))), None)
+        case AllOf(conditions):
+            reasons = [ended(one, so_far) for one in conditions]
+            return " and ".join(reason for reason in reasons if reason) if all(reasons) else None
+        case MaxTurns(turns):
+            return f"max_turns {turns}" if len(so_far.said) >= turns else None
+        case PhraseSaid(phrase, by):
+            speaker = _who_said(phrase, by, so_far.said)
+            return None if speaker is None else f"{speaker} said {phrase!r}"
+        case NoProgress(rounds):
+            return f"{rounds} rounds without progress" if so_far.idle_rounds >= rounds else None
+        case MaxTokens(tokens):
+            return f"{tokens} tokens" if so_far.tokens >= tokens else None
+        case MaxSeconds(seconds):
+            return f"{seconds:g} s" if so_far.seconds >= seconds else None
+        case FunctionHolds(function):
+            return "the given function" if function(tuple(so_far.said)) else None
+        case _:
+            assert_never(end)
+
+
+def _who_said(phrase: str, by: str | None, said: Sequence[Utterance]) -> str | None:
+    """Return who said `phrase` in the latest round: speakers of one round may have spoken at the same time."""
+    for utterance in reversed(said):
+        if utterance.round != said[-1].round:
+            break
+        if by in (None, utterance.speaker) and says(utterance.text, phrase):
+            return utterance.speaker
+    return None
+
+
+def says(text: str, phrase: str) -> bool:
+    """Return whether a text says the phrase itself, rather than quotes it or shows it in code.
+
+    A last line that is the phrase alone always says it: the prompt shows it in quotation marks, so models repeat these.
+    """
+    if phrase not in text:
+        return False
+    lines = [line for line in text.splitlines() if line.strip() and not FENCE.match(line)]
+    if lines and lines[-1].strip(AROUND_A_PHRASE) == phrase.strip(AROUND_A_PHRASE):
+        return True
+    spoken = "\n".join(_outside_code(text))
+    # A phrase with quotation marks of its own would never be found outside of any.
+    return phrase in (spoken if QUOTED.search(phrase) else QUOTED.sub(" ", spoken))
+
+
+def _outside_code(text: str) -> Iterator[str]:
+    """Yield the lines that stand in no fenced block."""
+    is_code = False
+    for line in text.splitlines():
+        if FENCE.match(line):
+            is_code = not is_code
+        elif not is_code:
+            yield line
