@@ -14,8 +14,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         print(f"orchestrator {__version__}")
         return 0
-    from orchestrator.cli.entry import dispatch
+    from orchestrator.cli.loading import interrupts_held
 
+    try:
+        with interrupts_held():
+            from orchestrator.cli.entry import dispatch
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
     return dispatch(arguments)
 
 

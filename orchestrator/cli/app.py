@@ -153,11 +153,15 @@ class LazyGroup(CommonOptions, click.Group):
             context.fail(f"There is no command {name!r}.{hint}" if not name.startswith("-") else f"No option {name}.")
         from importlib import import_module
 
+        from orchestrator.cli.loading import interrupts_held
+
         if name not in STANDALONE:
             from orchestrator.cli.our_packages import require_our_agents
 
             require_our_agents()
-        command = getattr(import_module(f"orchestrator.cli.commands.{COMMANDS[name][0]}"), f"{name}_command")
+        with interrupts_held():
+            module = import_module(f"orchestrator.cli.commands.{COMMANDS[name][0]}")
+        command = getattr(module, f"{name}_command")
         assert isinstance(command, click.Command)
         return command
 

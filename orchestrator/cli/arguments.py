@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import signal
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ import click
 
 from orchestrator.cli.app import Settings
 from orchestrator.cli.exits import Unusable
+from orchestrator.cli.loading import interrupts_held
 
 if TYPE_CHECKING:
     from orchestrator.environment import Environment
@@ -52,11 +52,11 @@ class Usd(click.FloatRange):
         return amount if math.isfinite(amount) else self.fail(f"{value} is no amount in USD", param, ctx)
 
 
+@interrupts_held()
 def load_squad(file: str, settings: Settings) -> Squad:
     """Return the squad of `file`. Raise `Unusable` where there is none, `SpecError` with all its mistakes."""
     if not Path(file).is_file():
         raise Unusable(f"there is no squad file {file}", "`orchestrator init` writes one")
-    _load_yaml()
     from orchestrator.squad.file_kind import NAMES, kind_of_file
     from orchestrator.squad.load import Squad
     from providers.documents.problems import ProblemsFound
@@ -72,17 +72,6 @@ def load_squad(file: str, settings: Settings) -> Squad:
         raise
 
 
-def _load_yaml() -> None:
-    """Import PyYAML while Ctrl-C is held back: its C half swallows an interrupt that comes as it loads."""
-    if not hasattr(signal, "pthread_sigmask"):
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        import yaml  # noqa: F401  # for its being loaded
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
 def environment(settings: Settings) -> Environment:
     """Return the variables that say whom to ask: the process's, and below them those of the `.env` that holds here.
 
@@ -94,14 +83,15 @@ def environment(settings: Settings) -> Environment:
     return environment_of(None if routing is None else routing.parent)
 
 
+@interrupts_held()
 def load_policy(settings: Settings) -> tuple[Policy, Catalog]:
     """Return the policy and the catalog that hold here. Raise `SpecError` with all mistakes of the routing file."""
-    _load_yaml()
     from orchestrator.squad.load import load_routing
 
     return load_routing(settings.routing_file())
 
 
+@interrupts_held()
 def policy_over(file: str, catalog: Catalog) -> tuple[Policy, Catalog]:
     """Return what a routing file says over `catalog`. Raise `SpecError` with all its mistakes."""
     from orchestrator.squad.load import load_routing
@@ -123,6 +113,7 @@ def load_scenario_file(file: str) -> Scenario:
         raise SpecError(problems_at(root, error.problems, "scenario")) from None
 
 
+@interrupts_held()
 def load_persona(name: str) -> Persona:
     """Return a persona of the library. Raise `Unusable` where there is none of this name."""
     from personas import Personas, packaged

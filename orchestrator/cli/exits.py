@@ -138,7 +138,9 @@ def exit_of_run(status: str, error_kinds: Iterable[str], attempt_errors: Iterabl
 
 
 def cause_of(error: BaseException) -> BaseException:
-    """Return the failure itself: a task group wraps even a single one."""
+    """Return the failure itself: a task group wraps even a single one, and Python an interrupt of `__set_name__`."""
     while type(error) in (ExceptionGroup, BaseExceptionGroup) and len(error.exceptions) == 1:  # type: ignore[attr-defined]  # narrowed by type()
         error = error.exceptions[0]  # type: ignore[attr-defined]  # as above
+    if type(error) is RuntimeError and isinstance(error.__cause__, KeyboardInterrupt):
+        return error.__cause__
     return error

@@ -6,6 +6,7 @@ import glob
 import os
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 
 import click
@@ -14,11 +15,19 @@ from orchestrator.cli import app
 from orchestrator.cli.app import Settings, settings_of
 from orchestrator.cli.arguments import environment, load_scenario_file, load_squad
 from orchestrator.cli.exits import Exit, NothingSelected
+from orchestrator.cli.loading import interrupts_held
 from orchestrator.cli.ui.console import Console, count, print_json
 from orchestrator.cli.ui.masking import mask_secrets
 from orchestrator.squad.file_kind import NAMES, Kind, kind_of_file
 from providers.documents.problems import FORMATS, Problem
 from providers.documents.unicode import printable
+
+READERS = (
+    "orchestrator.squad.load",
+    "orchestrator.squad.spec",
+    "personas.persona",
+    "providers.simulation.scenario_file",
+)
 
 
 @app.command("validate")
@@ -34,6 +43,7 @@ def validate_command(context: click.Context, files: tuple[str, ...], form: str) 
     chosen = [path for file in files for path in matching(file)]
     if not chosen:
         raise NothingSelected("no squad file was given, or none matches", "orchestrator validate squad.yaml")
+    _load_readers()
     problems: list[Problem] = []
     for file in chosen:
         kind = kind_of_file(file)
@@ -55,6 +65,13 @@ def matching(file: str) -> list[str]:
     if not path.exists() and any(character in file for character in "*?["):
         return sorted(glob.glob(file, recursive=True))  # noqa: PTH207  # the pattern may be absolute
     return [file]
+
+
+@interrupts_held()
+def _load_readers() -> None:
+    """Import what reads files. They are read when Ctrl-C works again: one may be a pipe that never ends."""
+    for module in READERS:
+        import_module(module)
 
 
 def problems_of(file: str, kind: Kind, settings: Settings) -> Sequence[Problem]:

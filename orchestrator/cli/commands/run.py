@@ -17,6 +17,7 @@ from orchestrator.cli.app import Settings, settings_of
 from orchestrator.cli.arguments import Duration, Usd, environment, json_object, load_squad, split_inputs
 from orchestrator.cli.exits import Exit, Unusable
 from orchestrator.cli.journals import journal_file, record_for_run
+from orchestrator.cli.loading import interrupts_held
 from orchestrator.cli.run_session import Manner, conduct
 from orchestrator.cli.ui.console import Console
 from orchestrator.cli.ui.gates import Answer, Approve
@@ -93,7 +94,8 @@ def run_command(
 
         caps = caps_of(plan, max_cost, timeout)
         return print_dry_run(squad, plan, caps, environment(settings), offline=offline, as_json=as_json)
-    from orchestrator.runtime import new_run_id
+    with interrupts_held():
+        from orchestrator.runtime import new_run_id
 
     name = run_id or new_run_id(plan.name, time.time())
     folder = Path(out) if out else Path("out") / name

@@ -14,6 +14,7 @@ from orchestrator.cli import app
 from orchestrator.cli.app import Settings, settings_of
 from orchestrator.cli.arguments import environment, load_scenario_file, load_squad, policy_over, split_inputs
 from orchestrator.cli.exits import Exit, Unusable
+from orchestrator.cli.loading import interrupts_held
 from orchestrator.cli.ui.console import Console, print_json
 from orchestrator.errors import CannotWrite
 from orchestrator.squad.file_kind import kind_of_file
@@ -103,6 +104,7 @@ def simulate_command(
     return Exit.DONE if all(report.held for report in reports) else Exit.FAILED
 
 
+@interrupts_held()
 def _list(as_json: bool) -> Exit:
     from orchestrator.cli.ui.columns import columns
     from providers.simulation import load_scenario, shipped
@@ -143,21 +145,33 @@ def _check(what: str | None, policies: Sequence[str], chart: str | None, log: st
 
 
 def _cases(what: str, policies: Sequence[str], runs: Runs, settings: Settings) -> Iterator[Case]:
-    from providers.simulation import load_scenario, shipped
-
-    if what not in shipped() and kind_of_named(what) == "squad":
+    if _is_squad(what):
         for policy in policies:
             yield _squad_case(what, policy, runs, settings)
         return
     if runs != Runs((), None, None, (), all_providers=False):
         raise Unusable("-i, --runs, --rate, --assume and --all-providers are for squads", f"{what} is a scenario")
-    scenario = load_scenario(what) if what in shipped() else load_scenario_file(what)
+    scenario = _scenario(what)
     for policy in policies:
         if policy == OWN:
             yield Case(OWN, scenario)
         else:
             given, catalog = policy_over(policy, scenario.catalog)
             yield Case(policy, replace(scenario, policy=given, catalog=catalog))
+
+
+@interrupts_held()
+def _is_squad(what: str) -> bool:
+    from providers.simulation import shipped
+
+    return what not in shipped() and kind_of_named(what) == "squad"
+
+
+@interrupts_held()
+def _scenario(what: str) -> Scenario:
+    from providers.simulation import load_scenario, shipped
+
+    return load_scenario(what) if what in shipped() else load_scenario_file(what)
 
 
 def kind_of_named(what: str) -> str:

@@ -96,3 +96,14 @@ def test_a_single_failure_is_taken_out_of_its_group():
     several = ExceptionGroup("tasks", [ValueError(), KeyError()])
     assert cause_of(several) is several
     assert exit_of(several) is Exit.INTERNAL
+
+
+def test_an_interrupt_that_python_wrapped_is_an_interrupt():
+    class Field:
+        def __set_name__(self, owner: type, name: str) -> None:
+            raise KeyboardInterrupt
+
+    with pytest.raises((RuntimeError, KeyboardInterrupt)) as failed:  # Python 3.12 no longer wraps it
+        type("Event", (), {"field": Field()})
+    assert exit_of(cause_of(failed.value)) is Exit.INTERRUPTED
+    assert exit_of(cause_of(RuntimeError("x"))) is Exit.INTERNAL
