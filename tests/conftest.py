@@ -1,16 +1,43 @@
-"""Fixtures that every test may use."""
+"""Fixtures that every test may use, and how hypothesis explores."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 from trio.testing import MockClock
 
 from tests.llama import llama as llama
 from tests.loopback import loopback as loopback
 
 VIRTUAL = "virtual time"
+
+# The same few examples each time, on any machine; `--hypothesis-profile=explore` looks for new ones. A busy machine is
+# slow: no example is timed.
+settings.register_profile(
+    "default",
+    max_examples=20,
+    derandomize=True,
+    database=None,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.register_profile(
+    "explore",
+    settings.get_profile("default"),
+    max_examples=400,
+    derandomize=False,
+    print_blob=True,
+)
+settings.load_profile("default")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that hypothesis drives, so that they can be asked for: `-m property`."""
+    for item in items:
+        if getattr(getattr(item, "obj", None), "is_hypothesis_test", False):
+            item.add_marker(pytest.mark.property)
 
 
 @pytest.fixture(params=["asyncio", "trio"])

@@ -23,6 +23,8 @@ from typing import Any
 
 import pytest
 
+from tests.patience import PATIENCE_S
+
 WORDS = ("Hello ", "from ", "loopback ", "🛒 ", "é.")
 ANSWER = "".join(WORDS)
 USAGE = {"prompt_tokens": 12, "completion_tokens": 7, "total_tokens": 19}
@@ -58,7 +60,7 @@ class Loopback:
         """What the mode `literal` says: a JSON string as it stands on the wire, escapes and all."""
         self._turns: Counter[str] = Counter()
         self._rules: dict[str, Rule] = {}
-        self._lock = threading.Lock()
+        self._came = threading.Condition()
         self._server = _Server(("127.0.0.1", 0), self)
 
     @property
@@ -83,7 +85,7 @@ class Loopback:
 
     def take(self, path: str, headers: dict[str, str], body: Any) -> Seen:
         modes = path.split("/")[1]
-        with self._lock:
+        with self._came:
             turn = self._turns[modes]
             self._turns[modes] += 1
             options = modes.split(",")
@@ -92,7 +94,13 @@ class Loopback:
             if modes in self._rules:
                 seen.mode = self._rules[modes](seen)
             self.requests.append(seen)
+            self._came.notify_all()
         return seen
+
+    def wait_for(self, count: int) -> None:
+        """Wait until so many requests have come in all."""
+        with self._came:
+            assert self._came.wait_for(lambda: len(self.requests) >= count, PATIENCE_S), f"{len(self.requests)} came"
 
     @contextmanager
     def serving(self) -> Iterator[Loopback]:

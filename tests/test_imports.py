@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+from tests.patience import PATIENCE_S
+
 LISTEN = """
 import json, sys, threading
 seen = []
@@ -31,7 +33,7 @@ HEAVY = ("pydantic", "httptools", "rich", "jsonschema", "structlog", "trio", "xl
 
 
 def imported(statement: str) -> dict[str, object]:
-    done = subprocess.run([sys.executable, "-c", LISTEN, statement], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", LISTEN, statement], capture_output=True, text=True, timeout=PATIENCE_S)
     assert done.returncode == 0, done.stderr
     found: dict[str, object] = json.loads(done.stdout)
     return found

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.loopback import Loopback
+from tests.patience import PATIENCE_S
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
@@ -37,7 +38,7 @@ def run_here(command: str, folder: Path, **environment: str) -> subprocess.Compl
         capture_output=True,
         text=True,
         encoding="utf-8",
-        timeout=120,
+        timeout=PATIENCE_S,
     )
 
 
@@ -112,7 +113,10 @@ def test_every_command_that_the_text_names_exists() -> None:
     assert {"validate", "schema", "graph", "init", "providers", "doctor"} <= named
     for command in named:
         done = subprocess.run(
-            [sys.executable, "-m", "orchestrator", command, "--help"], capture_output=True, text=True, timeout=60
+            [sys.executable, "-m", "orchestrator", command, "--help"],
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_S,
         )
         assert done.returncode == 0, done.stderr
 

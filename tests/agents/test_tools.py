@@ -13,6 +13,7 @@ from pydantic import Field
 from agents import Registry, RunContext, Tool, ToolFault, tool
 from agents.tools import builtin, call_all
 from providers.messages import ToolCall
+from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.anyio
 
@@ -182,7 +183,7 @@ class TestCallAll:
             return n
 
         calls = [ToolCall(f"c{n}", "wait", f'{{"n": {n}}}') for n in (1, 2)]
-        with anyio.fail_after(5):
+        with anyio.fail_after(PATIENCE_S):
             results = await call_all(calls, (wait,), RunContext(), 1)
         assert [(result.call_id, result.content) for result in results] == [("c1", "1"), ("c2", "2")]
 

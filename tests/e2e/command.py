@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.patience import PATIENCE_S
+
 ROOT = Path(__file__).resolve().parents[2]
 MEMORY = 2 << 30
 """Bytes of address space."""
-PATIENCE_S = 30.0
 KEPT = ("PATH", "HOME", "SYSTEMROOT", "TMPDIR", "COVERAGE_PROCESS_START")
 
 ESCAPE = re.compile(rb"[\x00-\x08\x0b-\x1f\x7f]|\xc2[\x80-\x9f]")
@@ -85,7 +86,7 @@ def started(
 
 
 def orchestrator(*arguments: str | bytes, cwd: Path, stdin: bytes | None = None, **options: Any) -> Ended:
-    """Run a command to its end. Fails the test where it takes longer than half a minute."""
+    """Run a command to its end. Fails the test where it does not end."""
     given = {} if stdin is None else {"stdin": subprocess.PIPE}
     with started(*arguments, cwd=cwd, **given, **options) as child:
         out, err = child.communicate(stdin, timeout=PATIENCE_S)

@@ -15,9 +15,10 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.command import PATIENCE_S, Ended, files_below, orchestrator, started
+from tests.e2e.command import Ended, files_below, orchestrator, started
 from tests.e2e.files import write_routing, write_squad
 from tests.loopback import ANSWER, Loopback
+from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="reads /proc")
 
@@ -121,7 +122,7 @@ def test_the_second_interrupt_stops_at_once(loopback: Loopback, tmp_path: Path):
         ended = run.ends()
     assert ended.code == 130
     assert sorted(files_below(tmp_path / "out")) == ["docs/a.md"]
-    assert all(seen.left.wait(5) for seen in loopback.requests[1:]), "its calls were cut off"
+    assert all(seen.left.wait(PATIENCE_S) for seen in loopback.requests[1:]), "its calls were cut off"
 
 
 def test_sigterm_stops_at_once(loopback: Loopback, tmp_path: Path):
@@ -133,7 +134,7 @@ def test_sigterm_stops_at_once(loopback: Loopback, tmp_path: Path):
     assert ended.code == 143
     assert ended.err.splitlines()[-1] == "error: terminated"
     assert sorted(files_below(tmp_path / "out")) == ["docs/a.md"]
-    assert all(seen.left.wait(5) for seen in loopback.requests[1:]), "its calls were cut off"
+    assert all(seen.left.wait(PATIENCE_S) for seen in loopback.requests[1:]), "its calls were cut off"
 
 
 @pytest.mark.parametrize("instant", sorted(Random(7).sample(range(EVENTS), 20)))
@@ -146,8 +147,11 @@ def test_at_any_instant_an_interrupt_leaves_whole_files_only(loopback: Loopback,
             run.read()
             run.child.send_signal(signal.SIGINT)
         ended = run.ends()
-    finished = bool(run.events) and run.events[-1].get("status") == "done"
-    assert ended.code in ((0, 130) if finished else (130,)), ended.err
+    last = run.events[-1] if run.events else {}
+    finished = {0} if last.get("status") == "done" else set()
+    # One that comes after all is written, while the interpreter ends, ends the process itself: shells say 130, too.
+    over = {-signal.SIGINT} if last.get("type") == "run.finished" else set()
+    assert ended.code in {130} | finished | over, ended.err
 
 
 @pytest.mark.parametrize("library", ["_json", "_yaml", "pydantic_core"])

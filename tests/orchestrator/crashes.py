@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import pytest
 
 from agents import tool
 from orchestrator import GateAnswered, GateOpened, Squad
@@ -33,6 +34,7 @@ from providers.events import ignore
 from providers.limits.ledger.sqlite import SqliteLedger
 from providers.messages import Ability, FinishReason, Message, Request, Response, Text, ToolCall, Usage
 from providers.policy.model import Budget, Policy
+from tests.patience import PATIENCE_S
 
 PADDING = " and so on" * 30
 """Makes an answer large enough to be kept apart from its record."""
@@ -41,6 +43,11 @@ CAPPED = Budget(1_000_000_000)
 """Of a process that keeps a budget."""
 WORLD = multiprocessing.get_context("forkserver")
 WORLD.set_forkserver_preload([__name__])
+
+
+def seeds(few: int, all_of_them: int) -> list[Any]:
+    """Return the seeds of a test that kills at random: a few for a plain run, the others behind the marker `long`."""
+    return [seed if seed < few else pytest.param(seed, marks=pytest.mark.long) for seed in range(all_of_them)]
 
 
 def agent() -> dict[str, Any]:
@@ -365,7 +372,7 @@ def start(order: Order) -> Any:
 def run_to_its_end(order: Order) -> int:
     """Return the exit code: 0, or -9 for a process that was killed."""
     process = start(order)
-    process.join(30)
+    process.join(PATIENCE_S)
     assert process.exitcode is not None, "it hangs"
     return int(process.exitcode)
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import pytest
 
 from orchestrator.__main__ import main
+from tests.patience import PATIENCE_S
 
 SQUAD = """\
 name: pair
@@ -80,6 +81,6 @@ def spawn():
         path = os.pathsep.join(filter(None, (environ.pop("FIRST", ""), root)))
         command = [sys.executable, "-m", "orchestrator", *arguments]
         env = {**os.environ, "PYTHONPATH": path, **environ}
-        return subprocess.run(command, input=stdin, capture_output=True, env=env, timeout=60)
+        return subprocess.run(command, input=stdin, capture_output=True, env=env, timeout=PATIENCE_S)
 
     return run

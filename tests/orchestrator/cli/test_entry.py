@@ -14,6 +14,7 @@ from orchestrator._version import __version__
 from orchestrator.cli.app import COMMANDS, Settings
 from orchestrator.cli.ui.console import Console, tell_failure, wants_color
 from orchestrator.cli.ui.masking import mask_secrets
+from tests.patience import PATIENCE_S
 
 
 def test_version(call):
@@ -107,14 +108,14 @@ def test_a_reader_that_leaves_is_no_crash(folder):
     process.stdout.close()
     error = process.stderr.read()
     process.stderr.close()
-    assert process.wait(timeout=60) == 130
+    assert process.wait(timeout=PATIENCE_S) == 130
     assert b"Traceback" not in error
     assert b"BrokenPipe" not in error
 
 
 def test_both_readers_may_leave(folder):
     shell = f"{sys.executable} -m orchestrator run squad.yaml 2>&1 | head -n 1; echo ${{PIPESTATUS[0]}}"
-    done = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, timeout=PATIENCE_S)
     assert done.stderr == ""
     assert done.stdout.splitlines()[-1] in ("0", "130")
 

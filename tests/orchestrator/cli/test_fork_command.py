@@ -126,8 +126,7 @@ def test_killed_and_resumed_it_pays_for_nothing_twice_but_what_was_in_flight(cal
     (folder / "agent_routing.yaml").write_text(ROUTING.format(url=loopback.url("ok", "hang", "ok")))
     command = [sys.executable, "-m", "orchestrator", "runs", *how]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        while len(loopback.requests) < 6:
-            assert process.poll() is None, process.stderr.read().decode()
+        loopback.wait_for(6)
         process.kill()
         process.communicate()
     assert asked() == ["Talk on it.", "Write it up."]

@@ -14,6 +14,7 @@ import pytest
 from orchestrator.cli.app import Settings
 from orchestrator.cli.journals import read_run
 from orchestrator.cli.ui.screens import STUB_NOTICE
+from tests.patience import PATIENCE_S
 
 ROUTING = """\
 tiers: {{worker: [lab/m], boss: [lab/m], creative: [lab/m], fallback: [lab/m]}}
@@ -215,15 +216,14 @@ def begin(folder, loopback, mode="hang"):
     while not any("research: started" in line for line in told):
         told.append(process.stderr.readline())
         assert told[-1], "".join(told)
-    while not loopback.requests:
-        assert process.poll() is None
+    loopback.wait_for(1)
     return process
 
 
 def test_the_first_interrupt_finishes_the_calls_in_flight(folder, loopback):
     process = begin(folder, loopback, "slow=0.3")
     process.send_signal(signal.SIGINT)
-    _, error = process.communicate(timeout=30)
+    _, error = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 130
     assert "stopping: waiting for the calls in flight of research; Ctrl-C again stops now" in error
     assert "cancelled" in error
@@ -237,7 +237,7 @@ def test_the_second_interrupt_stops_now(folder, loopback):
     while "Ctrl-C again stops now" not in process.stderr.readline():
         assert process.poll() is None
     process.send_signal(signal.SIGINT)
-    _, error = process.communicate(timeout=30)
+    _, error = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 130
     assert "Traceback" not in error
 
@@ -245,7 +245,7 @@ def test_the_second_interrupt_stops_now(folder, loopback):
 def test_sigterm(folder, loopback):
     process = begin(folder, loopback)
     process.send_signal(signal.SIGTERM)
-    _, error = process.communicate(timeout=30)
+    _, error = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 143
     assert "Traceback" not in error
 
@@ -261,7 +261,7 @@ def test_a_terminal_has_a_live_table_and_may_answer(folder):
     shown += read_until(leader, "comment (may be empty): ")
     os.write(leader, b"well done\n")
     shown += read_until(leader, "")
-    assert process.communicate(timeout=30)[0] == "approve\n"
+    assert process.communicate(timeout=PATIENCE_S)[0] == "approve\n"
     assert process.returncode == 0
     os.close(leader)
     assert "provider/model" in shown

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import PATIENCE_S
+
 ROUTING = """\
 tiers: {{worker: [lab/m], boss: [lab/m], creative: [lab/m], fallback: [lab/m]}}
 last_resort: []
@@ -146,8 +148,7 @@ def begin(folder: Path, url: str) -> subprocess.Popen[str]:
 def test_a_run_that_was_stopped_is_resumed(call, folder, loopback, signals):
     cut = signals != ["SIGINT"]
     process = begin(folder, loopback.url("ok", "hang" if cut else "slow=0.5", "ok"))
-    while len(loopback.requests) < 2:
-        assert process.poll() is None
+    loopback.wait_for(2)
     state = {line["run"]: line["status"] for line in json.loads(call("runs", "ls", "--json").out)}
     assert state == {"r-1": "running"}
     assert "is being driven by another process" in call("runs", "resume", "r-1").err
@@ -156,7 +157,7 @@ def test_a_run_that_was_stopped_is_resumed(call, folder, loopback, signals):
         if number < len(signals):
             while "Ctrl-C again stops now" not in process.stderr.readline():
                 assert process.poll() is None
-    process.communicate(timeout=30)
+    process.communicate(timeout=PATIENCE_S)
     assert state_of(call, "r-1") == ("unfinished" if cut else "cancelled")
     done = call("runs", "resume", "r-1")
     assert (done.code, done.out) == (0, "brief.md\n"), done.err
@@ -167,10 +168,9 @@ def test_a_run_that_was_stopped_is_resumed(call, folder, loopback, signals):
 
 def test_another_process_cancels_a_run(call, folder, loopback):
     process = begin(folder, loopback.url("slow=1.2", "ok"))
-    while not loopback.requests:
-        assert process.poll() is None
+    loopback.wait_for(1)
     assert call("runs", "cancel", "r-1").err == "r-1: asked to stop\n"
-    _, error = process.communicate(timeout=30)
+    _, error = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 130
     assert "another process cancelled the run" in error
     assert len(loopback.requests) == 1, "its first call ended, the second was not begun"

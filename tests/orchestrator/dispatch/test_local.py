@@ -7,6 +7,7 @@ import pytest
 
 from orchestrator.dispatch import Unit
 from orchestrator.dispatch.local import LocalDispatcher
+from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.anyio
 
@@ -25,7 +26,7 @@ async def test_every_unit_runs_once_and_no_more_than_the_queue_allows_at_a_time(
         if len(ran) == 50:
             all_ran.set()
 
-    with anyio.fail_after(5):
+    with anyio.fail_after(PATIENCE_S):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(dispatcher.serve, handle, {"units": 4})
             for number in range(50):
@@ -46,7 +47,7 @@ async def test_a_unit_submitted_while_all_workers_wait_gets_a_worker() -> None:
         else:
             second_ran.set()
 
-    with anyio.fail_after(5):
+    with anyio.fail_after(PATIENCE_S):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(dispatcher.serve, handle, {"units": 2})
             await dispatcher.submit(Unit("r", "first"))
@@ -68,7 +69,7 @@ async def test_cancel_reaches_a_running_unit_and_only_it() -> None:
         finally:
             stopped.set()
 
-    with anyio.fail_after(5):
+    with anyio.fail_after(PATIENCE_S):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(dispatcher.serve, handle, {"units": 1})
             await dispatcher.submit(Unit("r", "stuck"))

@@ -24,6 +24,7 @@ from orchestrator.journal.sqlite.schema import MIGRATIONS
 from orchestrator.runtime import open_run, resume_run
 from tests.orchestrator.crashes import WORLD
 from tests.orchestrator.squads import Answers, squad
+from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.anyio
 
@@ -281,7 +282,7 @@ async def test_processes_on_one_folder_record_all_of_their_runs(tmp_path: Path) 
     for process in made:
         process.start()
     for process in made:
-        process.join(60)
+        process.join(PATIENCE_S)
     assert [process.exitcode for process in made] == [0] * PROCESSES
     async with SqliteJournal(file) as journal:
         lines = {line.run: line.status for line in await journal.runs(1000)}

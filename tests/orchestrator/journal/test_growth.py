@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 import anyio
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.events import Event, TaskEnded
@@ -22,7 +22,7 @@ A_TURN = 1_100
 ALPHABETS = {"ASCII": (32, 127), "Greek and Cyrillic": (880, 1300), "emoji": (0x1F300, 0x1F5FF)}
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=settings().max_examples // 4)
 @given(
     turns=st.integers(1, 60),
     size=st.integers(1, 6_000),

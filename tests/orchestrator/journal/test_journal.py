@@ -27,6 +27,7 @@ from orchestrator.journal.protocols import (
 )
 from orchestrator.journal.sqlite.journal import SqliteJournal
 from providers.messages import Usage
+from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.anyio
 
@@ -237,7 +238,7 @@ async def test_watchers_see_each_event_once_from_where_they_left(journal: Journa
                 if seq == 4:
                     return
 
-    with anyio.fail_after(5):
+    with anyio.fail_after(PATIENCE_S):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(watch)
             await anyio.lowlevel.checkpoint()

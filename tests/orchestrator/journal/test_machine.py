@@ -155,7 +155,7 @@ class Journals(RuleBasedStateMachine):
                 self.both(name, run)
 
 
-Journals.TestCase.settings = settings(max_examples=20, stateful_step_count=25, deadline=None)
+Journals.TestCase.settings = settings(max_examples=settings().max_examples // 4, stateful_step_count=25)
 TestJournals = Journals.TestCase
 
 

@@ -18,7 +18,8 @@ from orchestrator.fork import fork_run
 from orchestrator.journal.protocols import Journal
 from orchestrator.journal.sqlite.journal import SqliteJournal
 from orchestrator.runtime import open_run, resume_run
-from tests.orchestrator.crashes import WORLD, Counting, Doomed, OverSocket, agent
+from tests.orchestrator.crashes import WORLD, Counting, Doomed, OverSocket, agent, seeds
+from tests.patience import PATIENCE_S
 
 TASKS: dict[str, Any] = {
     "brief": {"agent": "ann", "description": "Study it.", "output_file": "brief.md"},
@@ -92,7 +93,7 @@ def run_process(order: Order) -> int:
     """Return its exit code: 0, or -9 where it was killed."""
     process = WORLD.Process(target=child, args=(order,))
     process.start()
-    process.join(30)
+    process.join(PATIENCE_S)
     assert process.exitcode is not None, "it hangs"
     return int(process.exitcode)
 
@@ -144,6 +145,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
     return Whole(folder / "r", asked["new"], asked["open"])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("how", ["edit", "fork"])
 def test_killed_at_every_record_and_gone_on_with(tmp_path: Path, whole: Whole, how: How) -> None:
     for commits in range(1, 100):
@@ -162,7 +164,7 @@ def test_killed_at_every_record_and_gone_on_with(tmp_path: Path, whole: Whole, h
     assert commits > 4 * AGAIN, "the edit itself, and each claim, intent, result and end is a record"
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", seeds(1, 6))
 def test_a_run_that_was_killed_is_edited_and_killed_again_and_again(tmp_path: Path, whole: Whole, seed: int) -> None:
     dice = random.Random(seed)
     with Counting().serving() as provider:

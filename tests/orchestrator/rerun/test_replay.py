@@ -38,6 +38,7 @@ from tests.e2e.command import ROOT, orchestrator
 from tests.orchestrator.crashes import SQUADS, Counting, Order, run_to_its_end, squad_for
 from tests.orchestrator.squads import Answers, squad
 from tests.orchestrator.vendors import Vendors
+from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.anyio
 virtual_time = pytest.mark.parametrize("anyio_backend", [VIRTUAL], indirect=True)
@@ -49,7 +50,7 @@ def assert_equal(ended: Replay) -> None:
 
 async def replayed(folder: Path, **options: Any) -> Replay:
     async with SqliteJournal(folder / "journal.db") as journal:
-        with anyio.fail_after(20):
+        with anyio.fail_after(PATIENCE_S):
             return await replay(journal, "r", **options)
 
 
@@ -105,7 +106,7 @@ async def record(
                 if watch is not None:
                     watch(run, event)
         statuses.append(run.result.status)
-    with anyio.fail_after(20):
+    with anyio.fail_after(PATIENCE_S):
         return await replay(journal, "r"), statuses
 
 
@@ -532,7 +533,7 @@ runpy.run_module("orchestrator", run_name="__main__", alter_sys=True)
 def without_network(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", GUARDED, *arguments]
     return subprocess.run(
-        command, cwd=cwd, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=60, check=False
+        command, cwd=cwd, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=PATIENCE_S, check=False
     )
 
 

@@ -18,6 +18,7 @@ from providers.errors import AllAttemptsFailed, RateLimited, ServerFault
 from providers.messages import FinishReason, Message, Request, Response, ToolCall, Usage
 from tests.conftest import VIRTUAL
 from tests.orchestrator.squads import Answers, of_type, run, squad, types
+from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.anyio
 virtual_time = pytest.mark.parametrize("anyio_backend", [VIRTUAL], indirect=True)
@@ -358,7 +359,7 @@ async def test_leaving_the_block_early_stops_at_once() -> None:
         return "never"
 
     manager = Answers(answer)
-    with anyio.fail_after(5):
+    with anyio.fail_after(PATIENCE_S):
         async with open_run(squad({"a": "x"}), manager=manager) as opened:
             await started.wait()
     assert manager.at_work == 0

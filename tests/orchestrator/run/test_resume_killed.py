@@ -20,7 +20,8 @@ import pytest
 from orchestrator.errors import RunNotFound
 from orchestrator.events import CallRepeated, Event
 from orchestrator.journal.sqlite.journal import SqliteJournal
-from tests.orchestrator.crashes import Counting, Order, made, run_to_its_end, start
+from tests.orchestrator.crashes import Counting, Order, made, run_to_its_end, seeds, start
+from tests.patience import PATIENCE_S
 
 EXPERIMENT = str(Path(__file__).parents[3] / "examples" / "kill_and_resume.py")
 
@@ -110,6 +111,7 @@ def kill_at(commits: int, squad: str, folder: Path, provider: Counting, **more: 
     return False
 
 
+@pytest.mark.long
 def test_kill_at_every_record_of_a_small_sprint(tmp_path: Path, small: Whole) -> None:
     for commits in range(1, 1000):
         folder = tmp_path / str(commits)
@@ -122,7 +124,7 @@ def test_kill_at_every_record_of_a_small_sprint(tmp_path: Path, small: Whole) ->
     assert commits > 12, "every claim, intent, result and end is a record"
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", seeds(1, 8))
 def test_kill_a_large_sprint_again_and_again(tmp_path: Path, large: Whole, provider: Counting, seed: int) -> None:
     """Parallel branches, a party, a fan-out with tools and repeats, a gate that revises: killed until it is through."""
     dice = random.Random(seed)
@@ -134,7 +136,7 @@ def test_kill_a_large_sprint_again_and_again(tmp_path: Path, large: Whole, provi
     check(tmp_path, large, provider)
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", seeds(2, 8))
 def test_kill_a_large_sprint_around_an_answer(tmp_path: Path, large: Whole, provider: Counting, seed: int) -> None:
     """Killed by the provider: just before it answers, or just after, when nobody can have recorded it yet."""
     dice = random.Random(seed)
@@ -150,12 +152,12 @@ def test_kill_a_large_sprint_around_an_answer(tmp_path: Path, large: Whole, prov
     else:
         provider.after = strike
     process = start(order)
-    process.join(30)
+    process.join(PATIENCE_S)
     assert run_to_its_end(replace(order, resume=True)) == 0 if process.exitcode else True
     check(tmp_path, large, provider)
 
 
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", seeds(2, 40))
 def test_kill_a_large_sprint_at_any_instant(tmp_path: Path, large: Whole, provider: Counting, seed: int) -> None:
     """Up to five times each, some two hundred kills in all."""
     dice, kills = random.Random(seed), 0
@@ -194,7 +196,7 @@ def test_a_watcher_sees_every_event_once_over_a_kill(tmp_path: Path, provider: C
 
 
 def test_the_experiment_that_anyone_can_run() -> None:
-    done = subprocess.run([sys.executable, EXPERIMENT, "0.1"], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, EXPERIMENT, "0.1"], capture_output=True, text=True, timeout=PATIENCE_S)
     assert done.returncode == 0, done.stderr
     *_, report, _, counted = done.stdout.splitlines()
     answers, questions = map(int, re.findall(r"\d+", counted)[:2])

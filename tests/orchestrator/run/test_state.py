@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.events import (
@@ -275,7 +275,6 @@ def plans(draw: st.DrawFn) -> Plan:
     return Plan("p", tasks, max_parallel=draw(st.integers(1, 4)))
 
 
-@settings(deadline=None)
 @given(plan=plans(), seed=st.integers(0, 10**6))
 def test_whatever_ends_in_whatever_order_every_task_ends_once_and_needs_come_first(plan: Plan, seed: int) -> None:
     dice, state = random.Random(seed), RunState(plan)

@@ -7,6 +7,7 @@ import pytest
 from providers.catalog.model import Candidate, Model, Price, Provider, load_catalog
 from providers.catalog.prices import cost_of
 from providers.messages import Usage
+from tests.components import imported
 
 NOW = 1_795_000_000.0  # 2026-11-18
 USAGE = Usage(input=700, cache_read=200, cache_write=100, output=60, reasoning=40)
@@ -36,7 +37,7 @@ def test_unknown_is_unknown(unknown: Candidate):
 
 @pytest.mark.parametrize("name", ["openai/gpt-6-luna", "anthropic/claude-haiku-5-5", "groq/openai/gpt-oss-120b"])
 def test_the_table_agrees_with_the_catalog_that_was_made_of_it(name: str):
-    pytest.importorskip("genai_prices", reason="needs squad-orchestrator[prices]")
+    imported("genai_prices", "prices")
     provider, model = load_catalog().find(name)
     assert model.price is not None
     assert cost_of(candidate(provider.base_url, model.name), USAGE, NOW) == model.price.cost(USAGE)

@@ -14,6 +14,7 @@ import pytest
 from providers.limits.ledger.sqlite import SqliteLedger
 from providers.limits.rules import caps_of
 from providers.policy.model import Budget
+from tests.patience import PATIENCE_S
 
 CAP, COST = 20_000, 120
 WORKER = """
@@ -75,7 +76,7 @@ def test_processes_that_share_a_file_do_not_pass_a_cap_and_tell_of_each_share_on
     path = tmp_path / "limits.sqlite3"
     command = [sys.executable, "-c", WORKER, str(path), str(CAP)]
     workers = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(3)]
-    told = [json.loads(worker.communicate(timeout=120)[0]) for worker in workers]
+    told = [json.loads(worker.communicate(timeout=PATIENCE_S)[0]) for worker in workers]
 
     async def spent() -> float:
         ledger = SqliteLedger(path)

@@ -19,6 +19,7 @@ from providers.messages import Request, user
 from providers.policy.model import Checks, Policy, parse_policy
 from providers.routing.fleet import Fleet
 from tests.loopback import Loopback
+from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.anyio
 VIRTUAL = ("trio", {"clock": MockClock(autojump_threshold=0)})
@@ -122,7 +123,7 @@ async def test_a_live_manager_does_not_send_its_first_turn_to_a_server_that_is_d
     environ = {"LOCAL_BASE_URL": "http://127.0.0.1:9/v1", "OLLAMA_BASE_URL": loopback.url("ok")}
     async with open_manager(policy, catalog, environ) as manager:
         local = manager.fleet.standings["local/default"]
-        with anyio.fail_after(5):
+        with anyio.fail_after(PATIENCE_S):
             while local.breaker.open_until is None:  # noqa: ASYNC110  # nobody tells of it
                 await anyio.sleep(0.01)
         answer = await manager.complete(Request((user("hi"),)))

@@ -266,7 +266,7 @@ class Machine(RuleBasedStateMachine):
             assert max(totals.values(), default=0) <= meter.amount
 
 
-Machine.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+Machine.TestCase.settings = settings(stateful_step_count=40)
 TestNeverPastALimit = Machine.TestCase
 
 

@@ -13,9 +13,11 @@ import pytest
 from providers.adapters.anthropic.encode import AnthropicMessages
 from providers.catalog.model import Candidate, load_catalog
 from providers.messages import Reasoning, Request, ToolCall, ToolResult, assistant, tool, user
+from tests.components import imported
 from tests.providers.oracles.ear import ADD, PARAMETERS, PIXEL, SUM, TALK, WHOLE, Ear, Sent
 
-anthropic = pytest.importorskip("anthropic", reason="needs squad-orchestrator[oracles]")
+anthropic = imported("anthropic", "oracles")
+pytestmark = pytest.mark.long
 
 MESSAGES_API = AnthropicMessages()
 CATALOG = load_catalog()

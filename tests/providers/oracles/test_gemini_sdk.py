@@ -12,9 +12,11 @@ import pytest
 from providers.adapters.gemini.encode import Gemini
 from providers.catalog.model import Candidate, load_catalog
 from providers.messages import Request, ToolCall, ToolResult, assistant, tool, user
+from tests.components import imported
 from tests.providers.oracles.ear import ADD, PARAMETERS, PIXEL, SUM, WHOLE, Ear, Sent
 
-genai = pytest.importorskip("google.genai", reason="needs squad-orchestrator[oracles]")
+genai = imported("google.genai", "oracles")
+pytestmark = pytest.mark.long
 
 GEMINI = Gemini()
 CATALOG = load_catalog()

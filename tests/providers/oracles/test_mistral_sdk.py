@@ -22,9 +22,11 @@ from providers.messages import (
     tool,
     user,
 )
+from tests.components import imported
 from tests.providers.oracles.ear import ADD, PARAMETERS, PIXEL, SUM, WHOLE, Ear, Sent
 
-mistral = pytest.importorskip("mistralai.client", reason="needs squad-orchestrator[oracles]")
+mistral = imported("mistralai.client", "oracles")
+pytestmark = pytest.mark.long
 
 CHAT = OpenAIChat()
 ROW = load_catalog().providers["mistral"]

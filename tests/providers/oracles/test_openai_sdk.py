@@ -14,9 +14,11 @@ from pydantic import TypeAdapter
 from providers.adapters.openai.encode import OpenAIChat
 from providers.catalog.model import Candidate, load_catalog
 from providers.messages import Reasoning, Request, ToolCall, assistant
+from tests.components import imported
 from tests.providers.oracles.ear import ADD, PARAMETERS, PIXEL, SUM, TALK, WHOLE, Ear, Sent
 
-openai = pytest.importorskip("openai", reason="needs squad-orchestrator[oracles]")
+openai = imported("openai", "oracles")
+pytestmark = pytest.mark.long
 
 CHAT = OpenAIChat()
 CATALOG = load_catalog()

@@ -11,7 +11,7 @@ from math import inf
 from random import Random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from providers.catalog.model import Candidate, Model, Price, Provider
@@ -581,7 +581,6 @@ FAILURES = st.sampled_from([RateLimited, QuotaSpent, ServerFault, Overloaded, Un
     st.integers(1, 6),
     st.floats(0.5, 200),
 )
-@settings(max_examples=200)
 def test_every_turn_ends_in_bounds(failures, width, per_turn, deadline):
     crowd = fleet(*(f"p{n}/m" for n in range(width)), attempts_per_turn=per_turn)
     script = [kind("x") for kind, _ in failures] + [answer()] * 12

@@ -9,6 +9,7 @@ import subprocess
 import sys
 
 from providers.simulation import load_scenario, simulate
+from tests.patience import PATIENCE_S
 
 TELL = """
 import sys
@@ -26,7 +27,7 @@ def run(name: str, hash_seed: str) -> tuple[bytes, bytes]:
         [sys.executable, "-c", TELL, name],
         capture_output=True,
         env={**os.environ, "PYTHONHASHSEED": hash_seed},
-        timeout=120,
+        timeout=PATIENCE_S,
         check=True,
     )
     return done.stdout, done.stderr

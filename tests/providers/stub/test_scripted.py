@@ -9,7 +9,7 @@ import sys
 import time
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
@@ -314,7 +314,6 @@ def grow(inner):
     )
 
 
-@settings(deadline=None)
 @given(st.recursive(LEAVES, grow, max_leaves=12))
 def test_any_satisfiable_schema_is_satisfied(schema):
     schema = {**schema, "$defs": {"any": True}}

@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from providers.adapters import HttpReply
@@ -358,7 +358,6 @@ def put(value: Any, path: tuple, new: Any) -> Any:
     return changed
 
 
-@settings(max_examples=400)
 @given(st.sampled_from(places(WHOLE)), json_values)
 def test_a_wrong_shape_at_any_level_is_a_typed_error_or_a_sound_answer(path, new):
     try:
@@ -368,7 +367,6 @@ def test_a_wrong_shape_at_any_level_is_a_typed_error_or_a_sound_answer(path, new
     assert_sound(answer)
 
 
-@settings(max_examples=400)
 @given(st.sampled_from(places(events(WHOLE), ())[1:]), json_values)
 @example((12, "index"), 0)
 @example((3, "index"), 1)

@@ -8,7 +8,7 @@ from collections import Counter
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from providers.adapters.openai.encode import OpenAIChat
@@ -267,7 +267,6 @@ def assert_strict(out: list[dict], system_role: str) -> None:
     assert all(after in follows[before] for before, after in pairwise(spoken))
 
 
-@settings(max_examples=200)
 @given(transcripts, quirks, st.booleans())
 def test_any_transcript_becomes_a_valid_one(transcript, quirks, constrained):
     out = sent(*transcript, schema=OutputSchema({}) if constrained else None, **quirks)

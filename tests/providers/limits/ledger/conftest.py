@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import socket
 import subprocess
@@ -11,6 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.components import absent
+from tests.patience import PATIENCE_S
 
 
 class RedisServer:
@@ -31,7 +33,7 @@ class RedisServer:
         log = (self.folder / "redis.log").open("ab")
         with log:
             self.process = subprocess.Popen(["redis-server", *options], stdout=log, stderr=log)
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + PATIENCE_S
         while True:
             try:
                 socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
@@ -44,7 +46,7 @@ class RedisServer:
     def kill(self) -> None:
         if self.process is not None:
             self.process.kill()
-            self.process.wait(10)
+            self.process.wait(PATIENCE_S)
             self.process = None
 
 
@@ -55,9 +57,7 @@ def _server(folder: Path) -> Iterator[RedisServer]:
     except ImportError:
         missing.append("redis (pip install squad-orchestrator[redis])")
     if missing:
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"missing under CI: {', '.join(missing)}")
-        pytest.skip(f"needs {', '.join(missing)}")
+        absent(" and ".join(missing))
     server = RedisServer(folder)
     server.start()
     try:

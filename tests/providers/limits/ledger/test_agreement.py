@@ -107,26 +107,25 @@ class Machine(RuleBasedStateMachine):
         self.state = {key: count for key, count in self.state.items() if key != meter.key}
 
 
-def drive(make, examples: int) -> None:
+def drive(make) -> None:
     with start_blocking_portal("asyncio") as portal:
         run_state_machine_as_test(
             lambda: Machine(portal, make),
             settings=settings(
-                max_examples=examples,
+                max_examples=settings().max_examples // 4,
                 stateful_step_count=30,
-                deadline=None,
                 suppress_health_check=list(HealthCheck),
             ),
         )
 
 
 def test_memory_agrees():
-    drive(MemoryLedger, 50)
+    drive(MemoryLedger)
 
 
 def test_sqlite_agrees(tmp_path: Path):
-    drive(lambda: SqliteLedger(tmp_path / "limits.sqlite3"), 25)
+    drive(lambda: SqliteLedger(tmp_path / "limits.sqlite3"))
 
 
 def test_redis_agrees(shared_redis):
-    drive(lambda: RedisLedger(shared_redis.url, own_clock=True), 40)
+    drive(lambda: RedisLedger(shared_redis.url, own_clock=True))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ import yaml
 from tests.e2e.command import ROOT, orchestrator, started, without_traceback
 from tests.e2e.files import write_routing, write_squad
 from tests.loopback import ANSWER, Loopback
+from tests.patience import PATIENCE_S
 from tests.providers.limits.ledger.conftest import RedisServer
 
 PASSWORD = "hunter2-of-the-ledger"
@@ -61,11 +61,11 @@ def test_a_run_tells_once_that_its_ledger_is_lost_and_once_that_it_is_back(
     }
     write_squad(tmp_path / "squad.yaml", tasks)
     with started("run", "squad.yaml", cwd=tmp_path) as child:
-        wait_for(lambda: len(loopback.requests) >= 2)
+        loopback.wait_for(2)
         redis_server.kill()
-        wait_for(lambda: len(loopback.requests) >= 5)
+        loopback.wait_for(5)
         redis_server.start()
-        _, err = child.communicate(timeout=30)
+        _, err = child.communicate(timeout=PATIENCE_S)
     said = err.decode()
     assert child.returncode == 0, said
     assert (said.count(DOWN), said.count(BACK)) == (1, 1), said
@@ -121,10 +121,3 @@ def test_without_the_client_of_redis_it_is_said_how_to_install_it(tmp_path, loop
     assert refused.code != 0
     assert "ledger: needs the client of Redis: pip install 'squad-orchestrator[redis]'" in refused.err
     assert loopback.requests == []
-
-
-def wait_for(what, seconds: float = 20.0) -> None:
-    ends = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < ends
-        time.sleep(0.02)

@@ -15,7 +15,7 @@ from providers.limits.reserve import Used
 from providers.limits.rules import allowance
 from tests.providers.limits.ledger.crowd import Kept, Order, Upstream, crowd, end_of, policy_of
 
-pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("anyio_backend", ["asyncio"])]
+pytestmark = [pytest.mark.long, pytest.mark.anyio, pytest.mark.parametrize("anyio_backend", ["asyncio"])]
 PROCESSES = 3
 STARTS_S = 3.0
 """What processes are given to start in."""

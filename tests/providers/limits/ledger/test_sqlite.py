@@ -12,6 +12,7 @@ import pytest
 from providers.limits.ledger import LedgerDown
 from providers.limits.ledger.sqlite import SqliteLedger
 from providers.limits.reserve import LimitKey, NoRoom, Rolling
+from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.anyio
 METER = LimitKey("k", 50, Rolling(3600))
@@ -52,7 +53,7 @@ def test_processes_on_one_file_admit_no_more_than_one_would(tmp_path: Path):
     path = str(tmp_path / "limits.sqlite3")
     command = [sys.executable, "-c", WORKER, path]
     workers = [subprocess.Popen([*command, str(n)], stdout=subprocess.PIPE) for n in range(3)]
-    granted = [int(worker.communicate(timeout=30)[0]) for worker in workers]
+    granted = [int(worker.communicate(timeout=PATIENCE_S)[0]) for worker in workers]
     assert sum(granted) == 50
 
 
