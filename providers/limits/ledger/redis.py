@@ -16,7 +16,7 @@ from providers.limits.reserve import Amounts, Calendar, LimitKey, NoRoom, Paced,
 PREFIX = "{squad-quota}:"
 """Of every key. The braces keep all counts on one node of a cluster: a call's limits are reserved together."""
 TIMEOUT_S = 1.0
-"""How long to wait for an answer, or a connection. A server that is slower than that counts as down."""
+"""How long a router waits for an answer, or for a connection, before it goes on alone."""
 CONNECTIONS = 16
 """The server does one thing at a time: more of them wait there instead of here."""
 KEEP_S = 120.0
@@ -25,10 +25,12 @@ KEEP_S = 120.0
 class RedisLedger:
     """A `Ledger` on Redis 5 or later. Each call is one run of a script, by the server's clock.
 
-    `own_clock`: go by the caller's clock instead, as a simulation must.
+    `own_clock`: go by the caller's clock instead, as a simulation must. `timeout_s`: one that is slower is down.
     """
 
-    def __init__(self, url: str, *, prefix: str = PREFIX, own_clock: bool = False) -> None:
+    def __init__(
+        self, url: str, *, prefix: str = PREFIX, own_clock: bool = False, timeout_s: float = TIMEOUT_S
+    ) -> None:
         from redis.asyncio import BlockingConnectionPool, Redis
         from redis.asyncio.retry import Retry
         from redis.backoff import NoBackoff
@@ -39,9 +41,9 @@ class RedisLedger:
         pool = BlockingConnectionPool.from_url(
             url,
             max_connections=CONNECTIONS,
-            timeout=TIMEOUT_S,
-            socket_timeout=TIMEOUT_S,
-            socket_connect_timeout=TIMEOUT_S,
+            timeout=timeout_s,
+            socket_timeout=timeout_s,
+            socket_connect_timeout=timeout_s,
             # Once, at once: a connection that the server has let go of since is no outage. To hold a lease twice is
             # harmless, and to book twice errs to the safe side.
             retry=Retry(NoBackoff(), 1, (Disconnected,)),

@@ -17,6 +17,7 @@ from providers.limits.ledger.memory import MemoryLedger
 from providers.limits.ledger.redis import RedisLedger
 from providers.limits.ledger.sqlite import SqliteLedger
 from providers.limits.reserve import Calendar, Fixed, LimitKey, Paced, Rolling
+from tests.patience import PATIENCE_S
 
 ZONE = "America/Los_Angeles"
 METERS = [
@@ -128,4 +129,4 @@ def test_sqlite_agrees(tmp_path: Path):
 
 
 def test_redis_agrees(shared_redis):
-    drive(lambda: RedisLedger(shared_redis.url, own_clock=True))
+    drive(lambda: RedisLedger(shared_redis.url, own_clock=True, timeout_s=PATIENCE_S))

@@ -22,10 +22,10 @@ WORKER = """
 import sys, anyio
 from pathlib import Path
 from providers.limits.ledger.sqlite import SqliteLedger
-from providers.limits.reserve import Meter, NoRoom, Rolling
+from providers.limits.reserve import LimitKey, NoRoom, Rolling
 
 async def main():
-    ledger, meter, granted = SqliteLedger(Path(sys.argv[1])), Meter("k", 50, Rolling(3600)), 0
+    ledger, meter, granted = SqliteLedger(Path(sys.argv[1])), LimitKey("k", 50, Rolling(3600)), 0
     for n in range(40):
         lease = f"{sys.argv[2]}-{n}"
         if not isinstance(await ledger.reserve([(meter, 1)], lease, 1_795_176_000.0, 60), NoRoom):
