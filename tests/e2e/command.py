@@ -1,4 +1,4 @@
-"""The command line as people start it: a process of its own, in a folder of its own, its memory and time bounded."""
+"""The command line as people use it: a process of its own, in a folder of its own, its memory and time bounded."""
 
 from __future__ import annotations
 
@@ -12,13 +12,18 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+from orchestrator.__main__ import main
+from tests import processes
 from tests.patience import PATIENCE_S
 
 ROOT = Path(__file__).resolve().parents[2]
 MEMORY = 2 << 30
 """Bytes of address space."""
+AT_START = re.compile(r"PYTHON|LANG|LC_")
+"""Variables that the interpreter reads when it starts."""
 KEPT = ("PATH", "HOME", "SYSTEMROOT", "TMPDIR", "COVERAGE_PROCESS_START")
 
 ESCAPE = re.compile(rb"[\x00-\x08\x0b-\x1f\x7f]|\xc2[\x80-\x9f]")
@@ -55,6 +60,10 @@ class Ended:
         return [event for event in self.events if event["type"] == name]
 
 
+def inherited() -> dict[str, str]:
+    return {name: os.environ[name] for name in KEPT if name in os.environ}
+
+
 @contextmanager
 def started(
     *arguments: str | bytes,
@@ -65,9 +74,8 @@ def started(
     **streams: Any,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Start `python -m orchestrator`; whatever happens in the block, the process is over after it."""
-    inherited = {name: os.environ[name] for name in KEPT if name in os.environ}
     command: list[str | bytes] = [sys.executable, "-m", "orchestrator", *arguments]
-    environment = {**inherited, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1", **(env or {})}
+    environment = {**inherited(), "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1", **(env or {})}
     pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **streams}
     child = subprocess.Popen(command, cwd=cwd, env=environment, **pipes)
     try:
@@ -85,12 +93,40 @@ def started(
         child.wait()
 
 
-def orchestrator(*arguments: str | bytes, cwd: Path, stdin: bytes | None = None, **options: Any) -> Ended:
-    """Run a command to its end. Fails the test where it does not end."""
-    given = {} if stdin is None else {"stdin": subprocess.PIPE}
-    with started(*arguments, cwd=cwd, **given, **options) as child:
-        out, err = child.communicate(stdin, timeout=PATIENCE_S)
-        return Ended(child.returncode, out, err)
+def orchestrator(
+    *arguments: str | bytes, cwd: Path, stdin: bytes = b"", env: Mapping[str, str] | None = None, **limits: Any
+) -> Ended:
+    """Run a command to its end. Fails the test where it does not end.
+
+    Its process is forked from one that has everything imported, which saves the half second that a start takes. Where
+    the interpreter itself must start otherwise, by a variable or what it inherits, it is started anew.
+    """
+    environment = {**inherited(), **(env or {})}
+    if limits or any(AT_START.match(name) for name in environment):
+        with started(*arguments, cwd=cwd, env=env, stdin=subprocess.PIPE, **limits) as child:
+            out, err = child.communicate(stdin, timeout=PATIENCE_S)
+            return Ended(child.returncode, out, err)
+    with TemporaryDirectory() as name:
+        streams = [Path(name) / stream for stream in ("stdin", "stdout", "stderr")]
+        for path, data in zip(streams, (stdin, b"", b""), strict=True):
+            path.write_bytes(data)
+        words = [os.fsdecode(word) for word in arguments]
+        code = processes.end(processes.start(_perform, words, str(cwd), environment, [str(path) for path in streams]))
+        return Ended(code, streams[1].read_bytes(), streams[2].read_bytes())
+
+
+def _perform(arguments: list[str], cwd: str, environment: dict[str, str], streams: list[str]) -> None:
+    """Be the process of a command, from its first line on."""
+    os.chdir(cwd)
+    os.environ.clear()
+    os.environ.update(environment)
+    for number, path in enumerate(streams):
+        os.dup2(os.open(path, os.O_RDWR), number)
+    sys.stdin, sys.stdout = open(0, encoding="utf-8"), open(1, "w", encoding="utf-8")  # noqa: SIM115
+    sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    sys.argv = ["orchestrator", *arguments]
+    sys.exit(main())
 
 
 def without_traceback(ended: Ended) -> bool:

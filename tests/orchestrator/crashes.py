@@ -1,13 +1,9 @@
-"""Runs that are killed: a process of its own for each, and a provider in this one that counts what it answered.
-
-Processes are forked from a server that has everything imported, so that a test can afford hundreds.
-"""
+"""Runs that are killed: a process of its own for each, and a provider in this one that counts what it answered."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import multiprocessing
 import os
 import signal
 import socketserver
@@ -16,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
@@ -34,15 +31,13 @@ from providers.events import ignore
 from providers.limits.ledger.sqlite import SqliteLedger
 from providers.messages import Ability, FinishReason, Message, Request, Response, Text, ToolCall, Usage
 from providers.policy.model import Budget, Policy
-from tests.patience import PATIENCE_S
+from tests import processes
 
 PADDING = " and so on" * 30
 """Makes an answer large enough to be kept apart from its record."""
 LEDGER = "limits.sqlite3"
 CAPPED = Budget(1_000_000_000)
 """Of a process that keeps a budget."""
-WORLD = multiprocessing.get_context("forkserver")
-WORLD.set_forkserver_preload([__name__])
 
 
 def seeds(few: int, all_of_them: int) -> list[Any]:
@@ -363,18 +358,13 @@ async def _drive(order: Order) -> None:
     (folder / "result.json").write_text(json.dumps(used))
 
 
-def start(order: Order) -> Any:
-    process = WORLD.Process(target=child, args=(order,))
-    process.start()
-    return process
+def start(order: Order) -> ForkServerProcess:
+    return processes.start(child, order)
 
 
 def run_to_its_end(order: Order) -> int:
     """Return the exit code: 0, or -9 for a process that was killed."""
-    process = start(order)
-    process.join(PATIENCE_S)
-    assert process.exitcode is not None, "it hangs"
-    return int(process.exitcode)
+    return processes.end(start(order))
 
 
 def made(folder: Path) -> dict[str, bytes]:

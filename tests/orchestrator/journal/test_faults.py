@@ -22,9 +22,8 @@ from orchestrator.journal.protocols import About, JournalDamaged, JournalUnusabl
 from orchestrator.journal.sqlite.journal import SqliteJournal
 from orchestrator.journal.sqlite.schema import MIGRATIONS
 from orchestrator.runtime import open_run, resume_run
-from tests.orchestrator.crashes import WORLD
+from tests import processes
 from tests.orchestrator.squads import Answers, squad
-from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.anyio
 
@@ -278,12 +277,8 @@ def work_beside_others(file: str, number: int) -> None:
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_processes_on_one_folder_record_all_of_their_runs(tmp_path: Path) -> None:
     file = tmp_path / "state" / "journal.db"
-    made = [WORLD.Process(target=work_beside_others, args=(str(file), number)) for number in range(PROCESSES)]
-    for process in made:
-        process.start()
-    for process in made:
-        process.join(PATIENCE_S)
-    assert [process.exitcode for process in made] == [0] * PROCESSES
+    made = [processes.start(work_beside_others, str(file), number) for number in range(PROCESSES)]
+    assert [processes.end(process) for process in made] == [0] * PROCESSES
     async with SqliteJournal(file) as journal:
         lines = {line.run: line.status for line in await journal.runs(1000)}
         assert lines == {f"run-{n}-{run}": "done" for n in range(PROCESSES) for run in range(RUNS)}

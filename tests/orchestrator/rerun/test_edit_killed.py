@@ -18,8 +18,8 @@ from orchestrator.fork import fork_run
 from orchestrator.journal.protocols import Journal
 from orchestrator.journal.sqlite.journal import SqliteJournal
 from orchestrator.runtime import open_run, resume_run
-from tests.orchestrator.crashes import WORLD, Counting, Doomed, OverSocket, agent, seeds
-from tests.patience import PATIENCE_S
+from tests import processes
+from tests.orchestrator.crashes import Counting, Doomed, OverSocket, agent, seeds
 
 TASKS: dict[str, Any] = {
     "brief": {"agent": "ann", "description": "Study it.", "output_file": "brief.md"},
@@ -91,11 +91,7 @@ async def _drive(order: Order) -> None:
 
 def run_process(order: Order) -> int:
     """Return its exit code: 0, or -9 where it was killed."""
-    process = WORLD.Process(target=child, args=(order,))
-    process.start()
-    process.join(PATIENCE_S)
-    assert process.exitcode is not None, "it hangs"
-    return int(process.exitcode)
+    return processes.end(processes.start(child, order))
 
 
 def recorded(folder: Path, run: str) -> list[Event]:

@@ -1,0 +1,38 @@
+"""Processes that are forked from a server which has everything imported: a test can afford hundreds of them."""
+
+from __future__ import annotations
+
+import multiprocessing
+import pkgutil
+from contextlib import chdir
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+from typing import Any
+
+import orchestrator
+from tests.patience import PATIENCE_S
+
+OURS = [module.name for module in pkgutil.walk_packages(orchestrator.__path__, "orchestrator.")]
+LATER = ["anyio._backends._asyncio", "redis.asyncio", "rich.live", "rich.table", "rich.traceback", "structlog"]
+"""What commands import only once they need it."""
+ROOT = Path(__file__).parents[1]
+WORLD = multiprocessing.get_context("forkserver")
+WORLD.set_forkserver_preload(["tests.orchestrator.crashes", "tests.e2e.command", *OURS, *LATER])
+
+
+def start(work: Any, *given: Any) -> ForkServerProcess:
+    """Start a process that does `work(*given)`, a function of a module."""
+    process = WORLD.Process(target=work, args=given)
+    with chdir(ROOT):  # where the server, which the first process starts, finds the tests
+        process.start()
+    return process
+
+
+def end(process: ForkServerProcess) -> int:
+    """Return its exit code; -9 where it was killed."""
+    process.join(PATIENCE_S)
+    if process.exitcode is None:
+        process.kill()
+        process.join()
+        raise AssertionError("it hangs")
+    return process.exitcode
