@@ -35,6 +35,8 @@ CHILD = """
 import sys, xllamacpp
 params = xllamacpp.CommonParams()
 params.model.path, params.port, params.n_ctx, params.n_predict = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), 64
+for each in (params.cpuparams, params.cpuparams_batch):  # several would wait for each other, in a loop, on a busy core
+    each.n_threads = 1
 server = xllamacpp.Server(params)
 sys.stdin.read()
 """

@@ -137,7 +137,13 @@ def test_sigterm_stops_at_once(loopback: Loopback, tmp_path: Path):
     assert all(seen.left.wait(PATIENCE_S) for seen in loopback.requests[1:]), "its calls were cut off"
 
 
-@pytest.mark.parametrize("instant", sorted(Random(7).sample(range(EVENTS), 20)))
+@pytest.mark.parametrize(
+    "instant",
+    [
+        at if at % 5 == 0 else pytest.param(at, marks=pytest.mark.long)
+        for at in sorted(Random(7).sample(range(EVENTS), 20))
+    ],
+)
 def test_at_any_instant_an_interrupt_leaves_whole_files_only(loopback: Loopback, tmp_path: Path, instant: int):
     with running(tmp_path, loopback.url("slow=0.02")) as run:
         for _ in range(instant + 1):

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.e2e
 ROUTING = {
     "version": 1,
     "tiers": {"boss": ["local/*"], "worker": ["local/*"], "creative": ["local/*"]},
-    "timeouts": {"first_token": "30s", "total": "60s"},
+    "timeouts": {"first_token": "5m", "total": "10m"},
     "providers": {"local": {"quirks": {"default_max_tokens": 400}}},
 }
 WORD = {"type": "string", "pattern": "^[a-z]{1,8}$"}
