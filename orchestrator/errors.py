@@ -89,7 +89,7 @@ class RunCancelled(OrchestratorError):
 class NoProvider(OrchestratorError):
     """Nobody is configured to answer. `reasons` says, for each provider, what it would take."""
 
-    def __init__(self, reasons: Mapping[str, str]) -> None:
+    def __init__(self, reasons: Mapping[str, object]) -> None:
         ways = "\n".join(f"  {name}: {reason}" for name, reason in reasons.items())
         super().__init__(f"no provider is configured. Any one of these is enough:\n{ways}\nor run with --offline")
         self.reasons = dict(reasons)

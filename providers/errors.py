@@ -26,10 +26,11 @@ The router reads `recovery` and `fault`; it has no ladder of types.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from math import ceil
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Literal, NamedTuple, Self, cast
 
 from providers.messages import Usage
 
@@ -208,14 +209,69 @@ class RoutingError(Exception):
     """No answer was had, after all that may be tried was tried."""
 
 
-OWN_BUDGET = "the day's budget"
-"""What the reasons name for which a candidate is passed over that our own money does not reach for."""
+BudgetKind = Literal["day", "provider", "model", "squad", "task", "agent", "conversation"]
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetRef:
+    """One of our own budgets: a day's, in all or for a provider or a model, or one of a run. Its text: `task build`."""
+
+    kind: BudgetKind
+    name: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}" if self.name else self.kind
+
+    @classmethod
+    def read(cls, text: str) -> BudgetRef:
+        """Return what `str` wrote: events are recorded with the text."""
+        kind, _, name = text.partition(" ")
+        return cls(cast(BudgetKind, kind), name)
+
+
+class ReasonCode(StrEnum):
+    """Why a candidate is not eligible."""
+
+    NO_KEY = "no_key"
+    KEY_REFUSED = "key_refused"
+    NO_MONEY = "no_money"
+    """The provider says that its bill is unpaid or its credit is used up."""
+    NOT_CONFIGURED = "not_configured"
+    """An address is missing, or the provider is not switched on."""
+    UNKNOWN = "unknown"
+    """There is no such tier, model, account or dialect here."""
+    CAPABILITY = "capability"
+    CONTEXT = "context"
+    """The request does not fit the model's context."""
+    EXCLUDED = "excluded"
+    """The environment, a weight of 0 or an operator keeps it out."""
+    TRIED = "tried"
+    HELD = "held"
+    """After an error that named an instant."""
+    LIMIT = "limit"
+    BUDGET = "budget"
+    BREAKER = "breaker"
+
+
+class Reason(NamedTuple):
+    """Why a candidate is not eligible. `text` is for people, and nothing decides by it.
+
+    `until` (epoch seconds): when this ends by itself, where that is known. `budget`: our own budget that it is about.
+    """
+
+    code: ReasonCode
+    text: str
+    until: float | None = None
+    budget: BudgetRef | None = None
+
+    def __str__(self) -> str:
+        return self.text
 
 
 class NoRoute(RoutingError):
     """No candidate may be asked. `reasons` says why, by candidate; `earliest` (epoch seconds) when one may be."""
 
-    def __init__(self, reasons: Mapping[str, str], earliest: float | None = None) -> None:
+    def __init__(self, reasons: Mapping[str, Reason], earliest: float | None = None) -> None:
         lines = "; ".join(f"{name}: {reason}" for name, reason in reasons.items()) or "no candidate is configured"
         super().__init__(f"no provider can take this turn: {lines}{_come_back(earliest)}")
         self.reasons = dict(reasons)
@@ -224,7 +280,7 @@ class NoRoute(RoutingError):
     @property
     def over_budget(self) -> bool:
         """Whether our own budget of the day stands in the way: more money, or another day, would bring an answer."""
-        return any(OWN_BUDGET in reason for reason in self.reasons.values())
+        return any(reason.budget is not None for reason in self.reasons.values())
 
 
 class AllAttemptsFailed(ExceptionGroup[ProviderError], RoutingError):
@@ -253,17 +309,17 @@ class AllAttemptsFailed(ExceptionGroup[ProviderError], RoutingError):
 
 
 class BudgetSpent(RoutingError):
-    """Our own cap `which` (of kind `kind`) leaves no room for this call. Nothing was sent.
+    """The cap `kind` of our own `budget` leaves no room for this call. Nothing was sent.
 
     `cap`, `spent` and `wanted` are micro-USD, tokens, seconds or turns, as `kind` says.
     """
 
-    def __init__(self, which: str, kind: str, cap: float, spent: float, wanted: float) -> None:
+    def __init__(self, budget: BudgetRef, kind: str, cap: float, spent: float, wanted: float) -> None:
         super().__init__(
-            f"budget of {which}: {kind} {_amount(kind, cap)} does not allow {_amount(kind, wanted)} more"
+            f"budget of {budget}: {kind} {_amount(kind, cap)} does not allow {_amount(kind, wanted)} more"
             f" after {_amount(kind, spent)}"
         )
-        self.which, self.kind, self.cap, self.spent, self.wanted = which, kind, cap, spent, wanted
+        self.budget, self.kind, self.cap, self.spent, self.wanted = budget, kind, cap, spent, wanted
 
 
 def _come_back(earliest: float | None) -> str:

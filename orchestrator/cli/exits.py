@@ -119,14 +119,16 @@ def is_about_keys(error: BaseException) -> bool:
             return all(type(cause).__name__ == "AuthFailed" for cause in error.exceptions)  # type: ignore[attr-defined]  # a group
         case "NoRoute":
             reasons = error.reasons.values()  # type: ignore[attr-defined]  # its own
-            return any("key" in why for why in reasons) and all(why.startswith(UNCONFIGURED) for why in reasons)
+            codes = {reason.code for reason in reasons}
+            return bool(codes & ABOUT_A_KEY) and codes <= FOR_AN_OPERATOR
         case "CatalogError":
             return any(path[:1] == ("environment",) for path, _ in error.problems)  # type: ignore[attr-defined]  # its own
     return False
 
 
-UNCONFIGURED = ("no key", "no address", "not switched on", "not configured", "only offline", "its account is shut")
-"""How the reasons begin for which a provider that nobody set up is not asked."""
+ABOUT_A_KEY = frozenset({"no_key", "key_refused"})
+FOR_AN_OPERATOR = ABOUT_A_KEY | {"no_money", "not_configured"}
+"""Codes of `providers.errors.Reason` that only an operator can mend; importing them here would slow every command."""
 
 
 def exit_of_run(status: str, error_kinds: Iterable[str], attempt_errors: Iterable[str | None]) -> Exit:

@@ -39,7 +39,7 @@ from orchestrator.events import (
     TaskStarted,
 )
 from providers import events as provider_events
-from providers.errors import OWN_BUDGET, BudgetSpent, NoRoute, RoutingError
+from providers.errors import BudgetRef, BudgetSpent, NoRoute, Reason, ReasonCode, RoutingError
 
 INSIDE = (agent_events.__name__, provider_events.__name__)
 """What stands in these modules happens inside a step."""
@@ -262,10 +262,10 @@ def _retried(text: str, on: frozenset[Any]) -> Exception:
 def _spent(which: str, kind: str, text: str) -> Exception:
     if which == "day":
         error = stand_in(NoRoute, "NoRoute", text)
-        error.reasons = {"all": OWN_BUDGET}  # type: ignore[attr-defined]  # NoRoute's own
+        error.reasons = {"all": Reason(ReasonCode.BUDGET, "", budget=BudgetRef("day"))}  # type: ignore[attr-defined]  # NoRoute's own
         return error
     error = stand_in(BudgetSpent, "BudgetSpent", text)
-    error.which, error.kind = which, kind  # type: ignore[attr-defined]  # BudgetSpent's own
+    error.budget, error.kind = BudgetRef.read(which), kind  # type: ignore[attr-defined]  # BudgetSpent's own
     return error
 
 

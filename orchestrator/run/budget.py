@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from agents.events import TurnEnded
 from orchestrator.squad.plan import Budget, OnExceed
-from providers.errors import BudgetSpent
+from providers.errors import BudgetRef, BudgetSpent
 from providers.events import AttemptEnded
 from providers.messages import Usage
 
@@ -49,9 +49,9 @@ class Paid(NamedTuple):
 
 @dataclass(slots=True)
 class Account:
-    """What was spent and what is held under one cap. `name` is shown to people: `squad`, `task build`."""
+    """What was spent and what is held under one cap of the run's: `ref` names the budget."""
 
-    name: str
+    ref: BudgetRef
     cap: Budget
     opened_at: float
     cost: int = 0
@@ -70,9 +70,9 @@ class Account:
         )
         for kind, limit, spent, more in wanted:
             if limit is not None and spent + more > limit:
-                raise BudgetSpent(self.name, kind, limit, spent, more)
+                raise BudgetSpent(self.ref, kind, limit, spent, more)
         if self.seconds_left(now) <= 0:
-            raise BudgetSpent(self.name, "max_time", cap.max_time or 0, now - self.opened_at, 0)
+            raise BudgetSpent(self.ref, "max_time", cap.max_time or 0, now - self.opened_at, 0)
 
     def seconds_left(self, now: float) -> float:
         return float("inf") if self.cap.max_time is None else self.opened_at + self.cap.max_time - now
@@ -136,9 +136,9 @@ class Purse:
         """Return a purse that draws on `account` too."""
         return self if account is None else Purse((*self.accounts, account), self.clock)
 
-    def on_exceed(self, which: str) -> OnExceed:
-        """Return what the account named `which` wants done when it is spent."""
-        return next((a.cap.on_exceed for a in self.accounts if a.name == which), "stop")
+    def on_exceed(self, budget: BudgetRef) -> OnExceed:
+        """Return what the account of `budget` wants done when it is spent."""
+        return next((a.cap.on_exceed for a in self.accounts if a.ref == budget), "stop")
 
     def seconds_left(self) -> float:
         now = self.clock()
@@ -149,14 +149,14 @@ class Purse:
         now = self.clock()
         first = min(self.accounts, key=lambda account: account.seconds_left(now))
         limit = first.cap.max_time or 0
-        return BudgetSpent(first.name, "max_time", limit, limit, 0)
+        return BudgetSpent(first.ref, "max_time", limit, limit, 0)
 
 
-def open_account(name: str, cap: Budget | None, now: float, paid: Iterable[Paid] = ()) -> Account | None:
+def open_account(ref: BudgetRef, cap: Budget | None, now: float, paid: Iterable[Paid] = ()) -> Account | None:
     """Return an account that starts at `now` with what was `paid` already, None where there is no cap."""
     if cap is None:
         return None
-    account = Account(name, cap, now)
+    account = Account(ref, cap, now)
     for call in paid:
         account.cost += call.cost or 0
         account.tokens += call.tokens

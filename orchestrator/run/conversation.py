@@ -23,7 +23,7 @@ from orchestrator.run.conversations.speech import (
     speeches_of,
 )
 from orchestrator.squad.plan import ConversationPlan
-from providers.errors import BudgetSpent
+from providers.errors import BudgetRef, BudgetSpent
 from providers.events import Emit
 from providers.messages import Message, assistant, user
 
@@ -111,7 +111,7 @@ class Conversation:
     speaker: Speaker
     emit: Emit
     clock: Callable[[], float]
-    own_account: str = ""
+    own_account: BudgetRef | None = None
     """The budget account that ends the conversation, rather than fails it, when it is spent."""
 
     async def hold(self) -> Minutes:
@@ -160,7 +160,7 @@ class Conversation:
         try:
             spoken.texts[speech] = await self.speaker(speech.speaker, speech.prompt, history, speech.place)
         except BudgetSpent as error:
-            if error.which != self.own_account:
+            if error.budget != self.own_account:
                 raise
             # No failure of the round: who speaks at the same time has reserved its part, which will be paid.
             spoken.spent = error

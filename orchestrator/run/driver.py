@@ -47,7 +47,7 @@ from orchestrator.run.state import Happening, RunState, next_action, units_at_wo
 from orchestrator.run.worker import Ask, Scope, Suspended, UnitResult
 from orchestrator.squad.plan import Approval, Plan, TaskPlan
 from personas.errors import TemplateError
-from providers.errors import BudgetSpent, NoRoute
+from providers.errors import BudgetRef, BudgetSpent, NoRoute
 from providers.events import Emit
 from providers.messages import Usage
 
@@ -166,7 +166,7 @@ class Driver:
         for event in past.standing:
             self.state.apply(event.data)
         # What a resumed run has worked counts against its time; how long it lay does not.
-        account = open_account("squad", plan.budget, clock() - past.worked_s, past.paid)
+        account = open_account(BudgetRef("squad"), plan.budget, clock() - past.worked_s, past.paid)
         self._purse = Purse((), clock).within(account)
         self._cut_short: defaultdict[str, set[str]] = defaultdict(set)
         for unit, key in in_flight:
@@ -362,11 +362,11 @@ class Driver:
     def _limited(self, unit: Unit, error: Suspended | BudgetSpent) -> TaskEnded | ElementEnded | TaskParked:
         if isinstance(error, Suspended):
             return TaskParked(unit.task, unit.key, error.reason, "cancelled" if self.interrupted else None)
-        action = self._on_exceed(error.which)
-        self._recorder.record(unit.path, BudgetReached(error.which, error.kind, action))
+        action = self._on_exceed(error.budget)
+        self._recorder.record(unit.path, BudgetReached(str(error.budget), error.kind, action))
         if action == "pause":
             return TaskParked(unit.task, unit.key, str(error), "paused")
-        if error.which == "squad":
+        if error.budget.kind == "squad":
             self.state.stop("stopped")
         return _failed(unit, error)
 
@@ -375,15 +375,14 @@ class Driver:
         self._recorder.record(unit.path, BudgetReached("day", "max_cost", "pause"))
         return TaskParked(unit.task, unit.key, str(error), "paused")
 
-    def _on_exceed(self, which: str) -> str:
-        kind, _, name = which.partition(" ")
+    def _on_exceed(self, ref: BudgetRef) -> str:
         places: Mapping[str, Any] = {
             "squad": self.plan,
-            "task": self.plan.tasks.get(name),
-            "agent": self.plan.agents.get(name),
-            "conversation": self.plan.conversations.get(name),
+            "task": self.plan.tasks.get(ref.name),
+            "agent": self.plan.agents.get(ref.name),
+            "conversation": self.plan.conversations.get(ref.name),
         }
-        budget = getattr(places[kind], "budget", None)
+        budget = getattr(places[ref.kind], "budget", None)
         return "stop" if budget is None else budget.on_exceed
 
 

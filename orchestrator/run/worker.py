@@ -28,7 +28,7 @@ from orchestrator.run.state import as_text
 from orchestrator.squad.plan import HUMAN, AgentWork, ConversationWork, Plan, RetryCause, Steps, TaskPlan
 from orchestrator.squad.schemas import path_fault, same_file
 from providers.documents.unicode import clean
-from providers.errors import AllAttemptsFailed, BudgetSpent, NoRoute, RateLimited, RoutingError, TimedOut
+from providers.errors import AllAttemptsFailed, BudgetRef, BudgetSpent, NoRoute, RateLimited, RoutingError, TimedOut
 from providers.events import Emit, ignore
 from providers.messages import Message, Request, Response
 
@@ -94,7 +94,7 @@ class TaskRunner:
     async def perform(self, task: TaskPlan, scope: Scope, ctx: RunContext) -> UnitResult:
         """Do the unit's work and write its file. Raises what the work raises, after the plan's retries."""
         purse: Purse = ctx.purse  # type: ignore[assignment]  # the run hands every unit a purse of ours
-        ctx = ctx.at(purse=purse.within(self._open(f"task {task.id}", task.budget, _below(ctx.path))))
+        ctx = ctx.at(purse=purse.within(self._open(BudgetRef("task", task.id), task.budget, _below(ctx.path))))
         if task.output_file is None:
             return await self._with_retries(task, scope, ctx)
         path = str(task.output_file.render(scope.values))
@@ -179,7 +179,7 @@ class TaskRunner:
 
     async def _converse(self, work: ConversationWork, topic: str, ctx: RunContext) -> UnitResult:
         plan = self.plan.conversations[work.conversation]
-        account = self._open(f"conversation {plan.id}", plan.budget, _below(ctx.path))
+        account = self._open(BudgetRef("conversation", plan.id), plan.budget, _below(ctx.path))
         ctx = self._with_account(ctx, account)
 
         async def speak(speaker: str, prompt: str, history: tuple[Message, ...], place: str) -> tuple[str, int]:
@@ -189,7 +189,7 @@ class TaskRunner:
             result = await self._agent_works(AgentWork(speaker, work.description), prompt, here, history)
             return result.text, result.usage.total
 
-        own = account.name if account else ""
+        own = account.ref if account else None
         minutes = await Conversation(plan, topic, speak, ctx.emit, self.clock, own).hold()
         if work.output_schema is None:
             return UnitResult(minutes.conclusion, minutes.document())
@@ -240,11 +240,11 @@ class TaskRunner:
     def _account(self, agent: str, cap: Any) -> Account | None:
         """An agent's account spans all its work in the run."""
         if agent not in self._accounts:
-            self._accounts[agent] = self._open(f"agent {agent}", cap, lambda call: call.agent == agent)
+            self._accounts[agent] = self._open(BudgetRef("agent", agent), cap, lambda call: call.agent == agent)
         return self._accounts[agent]
 
-    def _open(self, name: str, cap: Any, is_its: Callable[[Paid], bool]) -> Account | None:
-        return None if cap is None else open_account(name, cap, self.clock(), filter(is_its, self.paid))
+    def _open(self, ref: BudgetRef, cap: Any, is_its: Callable[[Paid], bool]) -> Account | None:
+        return None if cap is None else open_account(ref, cap, self.clock(), filter(is_its, self.paid))
 
     def _with_account(self, ctx: RunContext, account: Account | None) -> RunContext:
         purse: Purse = ctx.purse  # type: ignore[assignment]  # as in perform
@@ -316,9 +316,9 @@ class Downgrading:
         try:
             return await self.inner.complete(request, emit=emit, purse=purse, accept=accept)
         except BudgetSpent as spent:
-            if purse is None or purse.on_exceed(spent.which) != "downgrade_tier":
+            if purse is None or purse.on_exceed(spent.budget) != "downgrade_tier":
                 raise
-            emit(BudgetReached(spent.which, spent.kind, "downgrade_tier"))
+            emit(BudgetReached(str(spent.budget), spent.kind, "downgrade_tier"))
             cheap = _at_tier(request, "fallback")
             return await self.inner.complete(cheap, emit=emit, purse=purse, accept=accept)
 

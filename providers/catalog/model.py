@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple
 from urllib.parse import quote, urlsplit
 
-from providers.errors import CatalogError
+from providers.errors import CatalogError, Reason, ReasonCode
 from providers.messages import Ability, Usage
 
 ToolIds = Literal["opaque", "alnum9"]
@@ -270,18 +270,18 @@ class Catalog:
         return tuple(
             Candidate(account.provider, model, account.key, account.number)
             for accounts in opened.values()
-            if not isinstance(accounts, str)
+            if not isinstance(accounts, Reason)
             for model in accounts[0].provider.models.values()
             for account in accounts
         )
 
-    def unconfigured(self, environ: Mapping[str, str]) -> Mapping[str, str]:
+    def unconfigured(self, environ: Mapping[str, str]) -> Mapping[str, Reason]:
         """Return, for each provider without candidates, what it lacks. Raises as `candidates` does."""
-        return {name: found for name, found in self._open(environ).items() if isinstance(found, str)}
+        return {name: found for name, found in self._open(environ).items() if isinstance(found, Reason)}
 
-    def _open(self, environ: Mapping[str, str]) -> dict[str, list[_Account] | str]:
+    def _open(self, environ: Mapping[str, str]) -> dict[str, list[_Account] | Reason]:
         problems: list[Problem] = []
-        opened: dict[str, list[_Account] | str] = {}
+        opened: dict[str, list[_Account] | Reason] = {}
         further: dict[str, list[int]] = {}
         for variable in environ:
             if found := _NUMBERED.fullmatch(variable):
@@ -334,7 +334,7 @@ class _Account(NamedTuple):
 
 def _accounts(
     provider: Provider, environ: Mapping[str, str], further: Mapping[str, Sequence[int]]
-) -> list[_Account] | str:
+) -> list[_Account] | Reason:
     """Return the provider's accounts, or what is missing. A key that stands in two variables is one account.
 
     `further` are the numbers that follow a variable's name in the environment.
@@ -344,7 +344,8 @@ def _accounts(
     if url and (problem := url_problem(url)):
         raise CatalogError([(("environment", url_variable), problem)])
     if provider.opt_in and not url:
-        return f"not switched on: set {url_variable}" if provider.base_url else "only offline, or where a policy asks"
+        switch = f"not switched on: set {url_variable}" if provider.base_url else "only offline, or where a policy asks"
+        return Reason(ReasonCode.NOT_CONFIGURED, switch)
     found: dict[str, _Account] = {}
     for number, variables in _key_variables(provider, further).items():
         variable, key = next(((name, value) for name in variables if (value := _read(environ, name))), (None, ""))
@@ -353,11 +354,11 @@ def _accounts(
         address = _address(url or provider.base_url, number, environ)
         if address is None:
             missing = next(name for name in _PLACEHOLDER.findall(url or provider.base_url) if not _read(environ, name))
-            return f"no address: set {missing}"
+            return Reason(ReasonCode.NOT_CONFIGURED, f"no address: set {missing}")
         row = replace(provider, base_url=address, key_env=variable if provider.key_env else None)
         found[key] = _Account(number, row, key or None)
     wanted = " or ".join(filter(None, (provider.key_env, *provider.more_key_envs)))
-    return list(found.values()) or f"no key: set {wanted}"
+    return list(found.values()) or Reason(ReasonCode.NO_KEY, f"no key: set {wanted}")
 
 
 def _key_variables(provider: Provider, further: Mapping[str, Sequence[int]]) -> dict[int, tuple[str, ...]]:

@@ -81,9 +81,10 @@ class AttemptAccount:
         self.body: bytes | None = None
         """What is sent, once it is known."""
         candidate, route = effect.candidate, effect.route
-        if effect.number == 1:
+        if effect.number == 1 and turn.emit is not ignore:
             contest = None if route.ordering is None else route.ordering._asdict()
-            turn.emit(RouteChosen(route.names, route.refused, contest))
+            refused = {name: str(reason) for name, reason in route.refused.items()}
+            turn.emit(RouteChosen(route.names, refused, contest))
         self._tokens, self._held = 0, cast(Any, None)
         if turn.purse is not None:
             self._tokens = turn.fleet.demands(turn.request)[0]

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import anyio
 
 from providers.adapters import HttpRequest
-from providers.errors import OWN_BUDGET, CatalogError, ProviderError
+from providers.errors import BudgetRef, CatalogError, ProviderError
 from providers.events import AlertNotPosted, BudgetAlert, Emit, ignore
 from providers.limits.rules import dollars
 from providers.policy.model import Budget
@@ -126,8 +126,8 @@ async def _post(request: HttpRequest, transport: Transport) -> str | None:
 
 def document(alert: BudgetAlert, at: float) -> dict[str, Any]:
     """Return what is posted. `text` is for services that show a message; `at` is epoch seconds UTC."""
-    kind, _, name = alert.which.partition(" ")
-    of = OWN_BUDGET.capitalize() + (f" for {name}" if kind != "day" else "")
+    name = BudgetRef.read(alert.which).name
+    of = "The day's budget" + (f" for {name}" if name else "")
     share = "is used up" if alert.share == 1 else f"has reached {alert.share * 100:g}%"
     return {
         "type": "budget.alert",

@@ -21,7 +21,7 @@ from providers.client.hedge import race
 from providers.client.probes import checking
 from providers.client.reservations import Held, Reservations
 from providers.client.stream import ResponseStream
-from providers.errors import ProviderError
+from providers.errors import ProviderError, Reason, ReasonCode
 from providers.events import Emit, ignore
 from providers.limits.ledger import Ledger
 from providers.limits.ledger.fallback import with_fallback
@@ -48,7 +48,7 @@ class ProviderManager:
         *,
         adapters: Mapping[str, Adapter | LocalAdapter],
         transport: Transport | None = None,
-        unconfigured: Mapping[str, str] | None = None,
+        unconfigured: Mapping[str, Reason] | None = None,
         sole: str | None = None,
         clock: Callable[[], float] = time.time,
         rng: Random | None = None,
@@ -72,12 +72,12 @@ class ProviderManager:
         self.fleet.adopt(policy, usable, missing)
 
     def _usable(
-        self, candidates: Iterable[Candidate], unconfigured: Mapping[str, str] | None
-    ) -> tuple[list[Candidate], dict[str, str]]:
+        self, candidates: Iterable[Candidate], unconfigured: Mapping[str, Reason] | None
+    ) -> tuple[list[Candidate], dict[str, Reason]]:
         """Return those whose dialect is spoken here, and why others cannot be asked."""
         known = list(candidates)
         strange = [c for c in known if c.provider.dialect not in self._dialects]
-        missing = {c.name: f"dialect {c.provider.dialect} is not built in" for c in strange}
+        missing = {c.name: Reason(ReasonCode.UNKNOWN, f"dialect {c.provider.dialect} is not built in") for c in strange}
         return [c for c in known if c.name not in missing], {**(unconfigured or {}), **missing}
 
     @property
@@ -195,7 +195,7 @@ async def open_manager(
     catalog = load_catalog() if catalog is None else catalog
     policy = default_policy(catalog) if policy is None else policy
     adapters = built_in() if adapters is None else adapters
-    sole, missing = None, dict[str, str]()
+    sole, missing = None, dict[str, Reason]()
     if offline:
         sole, candidates, environ = _STUB, _stub(catalog), {}
     else:

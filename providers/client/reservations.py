@@ -11,7 +11,7 @@ import anyio
 
 from providers.catalog.model import Candidate
 from providers.client.accounting import billed
-from providers.errors import ProviderError, RateLimited, Unreachable
+from providers.errors import ProviderError, RateLimited, Reason, ReasonCode, Unreachable
 from providers.events import BudgetAlert, Emit, ignore
 from providers.limits.headers import Seen, seen
 from providers.limits.ledger import Ledger
@@ -100,7 +100,7 @@ class Reservations:
         until = max(refused.until, self.clock() + POLL_S)
         cap = held.bound.cap(refused.meter)
         is_held = cap is not None and until > refused.until
-        why = f"{refused.meter.label} is held by calls that are out" if is_held else reason(refused)
+        why = _held_back(cap) if cap is not None and is_held else reason(held.bound, refused)
         self._block(candidate, until, why, tokens if held.bound.sized(refused.meter) else 0)
         if cap is not None and not is_held and until < inf:
             await self.watch([cap], emit, used_up=True)
@@ -116,7 +116,7 @@ class Reservations:
         standing = self.standing(candidate)
         return standing is not None and standing.blocked_until(self.clock(), tokens) is not None
 
-    def _block(self, candidate: Candidate, until: float, why: str, tokens: int = 0) -> None:
+    def _block(self, candidate: Candidate, until: float, why: Reason, tokens: int = 0) -> None:
         if (standing := self.standing(candidate)) is not None:
             standing.block(until, why, tokens)
 
@@ -131,7 +131,7 @@ class Reservations:
             for share, mark in cap.marks:
                 reached = used_up or spent >= share * cap.meter.amount
                 if reached and self._is_open(mark, now) and await self._take(mark, now):
-                    alert = BudgetAlert(cap.which, share, round(spent), round(cap.meter.amount))
+                    alert = BudgetAlert(str(cap.budget), share, round(spent), round(cap.meter.amount))
                     emit(alert)
                     self.alarm(alert)
 
@@ -150,6 +150,11 @@ class Reservations:
     def standing(self, candidate: Candidate) -> CandidateState | None:
         """Return how the candidate stands, None where another policy has dropped it meanwhile."""
         return self._fleet.standings.get(candidate.name)
+
+
+def _held_back(cap: Cap) -> Reason:
+    """Return why a candidate is passed over while calls in flight hold all that is left of a cap."""
+    return Reason(ReasonCode.BUDGET, f"{cap.meter.label} is held by calls in flight", budget=cap.budget)
 
 
 class Held:

@@ -10,7 +10,7 @@ from typing import Literal
 
 from providers.catalog.model import Candidate, Limit, Metric
 from providers.catalog.prices import cost_of
-from providers.errors import OWN_BUDGET, AuthFailed, ProviderError, TimedOut, Unreachable
+from providers.errors import AuthFailed, BudgetRef, ProviderError, Reason, ReasonCode, TimedOut, Unreachable
 from providers.limits.headers import Counted, Seen
 from providers.limits.reserve import Calendar, Fixed, LimitKey, NoRoom, Paced, Rolling, Window, span
 from providers.messages import Usage
@@ -40,13 +40,13 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Cap:
-    """One of our own caps on a day's spending. `which` says whose: `day`, `provider openai`, `model openai/gpt-6-luna`.
+    """One of our own caps on a day's spending, that of `budget`.
 
     `meter` counts micro-USD. A mark has room for one: who takes it tells, alone of all processes, that this share of
     the cap was reached today.
     """
 
-    which: str
+    budget: BudgetRef
     meter: LimitKey
     marks: tuple[tuple[float, LimitKey], ...]
 
@@ -62,7 +62,7 @@ class Allowance:
     limits: tuple[tuple[Limit, LimitKey], ...]
     hold: LimitKey
     caps: tuple[Cap, ...] = ()
-    refused: str | None = None
+    refused: Reason | None = None
 
     @property
     def meters(self) -> tuple[LimitKey, ...]:
@@ -98,23 +98,29 @@ def allowance(candidate: Candidate, budget: Budget = NO_BUDGET, now: float = 0.0
     return Allowance(tuple(limits.values()), hold, caps, refused)
 
 
-def _caps(candidate: Candidate, budget: Budget, now: float) -> tuple[tuple[Cap, ...], str | None]:
+def _caps(candidate: Candidate, budget: Budget, now: float) -> tuple[tuple[Cap, ...], Reason | None]:
     """Return the caps that bind a candidate: none, where it is free. Else why it is refused, where nobody knows."""
-    own = ("day", f"provider {candidate.provider.name}", f"model {full_name(candidate)}")
-    caps = tuple([cap for cap in caps_of(budget) if cap.which in own])
+    own = (
+        BudgetRef("day"),
+        BudgetRef("provider", candidate.provider.name),
+        BudgetRef("model", full_name(candidate)),
+    )
+    caps = tuple([cap for cap in caps_of(budget) if cap.budget in own])
     price = cost_of(candidate, NOMINAL, now) if caps else 0
     if price is None and budget.unknown_price == "refuse":
-        return (), f"nobody knows its price, which {caps[0].meter.label} must count"
+        text = f"its price is unknown, which {caps[0].meter.label} must count"
+        return (), Reason(ReasonCode.BUDGET, text, budget=caps[0].budget)
     return () if price == 0 else caps, None
 
 
 def caps_of(budget: Budget) -> Iterator[Cap]:
     """Yield all caps of a budget."""
     if budget.max_cost_per_day is not None:
-        yield _cap("day", budget.max_cost_per_day, budget)
-    for kind, amounts in (("provider", budget.providers), ("model", budget.models)):
-        for name, amount in amounts.items():
-            yield _cap(f"{kind} {name}", amount, budget)
+        yield _cap(BudgetRef("day"), budget.max_cost_per_day, budget)
+    for name, amount in budget.providers.items():
+        yield _cap(BudgetRef("provider", name), amount, budget)
+    for name, amount in budget.models.items():
+        yield _cap(BudgetRef("model", name), amount, budget)
 
 
 def full_name(candidate: Candidate) -> str:
@@ -122,13 +128,12 @@ def full_name(candidate: Candidate) -> str:
     return candidate.provider.full_name(candidate.model.name)
 
 
-def _cap(which: str, amount: int, budget: Budget) -> Cap:
-    kind, _, name = which.partition(" ")
-    day, key = Calendar("day", budget.timezone), f"{OWN}/{which.replace(' ', '/', 1)}"
-    label = f"{OWN_BUDGET} of {dollars(amount)}" + (f" for {name}" if kind != "day" else "")
+def _cap(ref: BudgetRef, amount: int, budget: Budget) -> Cap:
+    day, key = Calendar("day", budget.timezone), "/".join(filter(None, (OWN, ref.kind, ref.name)))
+    label = f"the day's budget of {dollars(amount)}" + (f" for {ref.name}" if ref.name else "")
     # Another amount is another cap: its shares are told anew.
     marks = ((share, LimitKey(f"{key}/{amount}/{share:g}", 1.0, day)) for share in budget.alert_at)
-    return Cap(which, LimitKey(key, float(amount), day, label), tuple(marks))
+    return Cap(ref, LimitKey(key, float(amount), day, label), tuple(marks))
 
 
 def _meter(account: str, limit: Limit) -> LimitKey:
@@ -257,18 +262,17 @@ def headroom(said: Iterable[Seen]) -> float | None:
     return min(shares, default=None)
 
 
-def reason(refused: NoRoom) -> str:
-    """Return why a candidate is passed over, and until when."""
-    if is_own(refused.meter):
-        label = refused.meter.label
-        if refused.until == inf:
-            return f"the call may cost more than all of {label}"
-        return f"{label} is used up until {_clock(refused.until)}"
-    if refused.until == inf:
-        return f"the call asks for more than its limit of {refused.meter.label} allows at all"
-    if not refused.meter.amount:
-        return refused.meter.label
-    return f"its limit of {refused.meter.label} is used up until {_clock(refused.until)}"
+def reason(bound: Allowance, refused: NoRoom) -> Reason:
+    """Return why a candidate of this allowance is passed over, and until when."""
+    label, until = refused.meter.label, refused.until
+    ends = None if until == inf else until
+    if (cap := bound.cap(refused.meter)) is not None:
+        used_up = f"{label} is used up until {_clock(until)}" if ends else f"the call may cost more than all of {label}"
+        return Reason(ReasonCode.BUDGET, used_up, ends, cap.budget)
+    if ends is None:
+        return Reason(ReasonCode.LIMIT, f"the call asks for more than its limit of {label} allows at all")
+    used_up = f"its limit of {label} is used up until {_clock(until)}" if refused.meter.amount else label
+    return Reason(ReasonCode.LIMIT, used_up, ends)
 
 
 def is_own(meter: LimitKey) -> bool:

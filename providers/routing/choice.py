@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from math import inf
 
 from providers.catalog.model import Candidate, Model
+from providers.errors import Reason, ReasonCode
 from providers.messages import Ability, Request
 from providers.routing.fleet import CandidateState, Fleet
 from providers.routing.health import CLOSED, set_back
@@ -16,6 +17,7 @@ from providers.routing.scores import Ordering, ordered
 PROBE_POLL_S = 1.0
 """How long those who wait for another turn's probe sleep before they look again."""
 NOBODY: Mapping[str, float] = {}
+_TRIED = Reason(ReasonCode.TRIED, "asked before in this turn")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +30,7 @@ class Route:
 
     candidates: tuple[Candidate, ...]
     names: tuple[str, ...]
-    refused: Mapping[str, str]
+    refused: Mapping[str, Reason]
     ordering: Ordering | None = None
 
 
@@ -37,14 +39,14 @@ class Wait:
     """Nobody may be asked before `until` (epoch seconds)."""
 
     until: float
-    reasons: Mapping[str, str]
+    reasons: Mapping[str, Reason]
 
 
 @dataclass(frozen=True, slots=True)
 class Refuse:
     """Nobody may be asked, and waiting does not change it."""
 
-    reasons: Mapping[str, str]
+    reasons: Mapping[str, Reason]
 
 
 Decision = Route | Wait | Refuse
@@ -62,7 +64,7 @@ def choose(
     tokens, abilities = fleet.demands(request)
     first: list[CandidateState] = []
     again: list[CandidateState] = []
-    refused: dict[str, str] = {}
+    refused: dict[str, Reason] = {}
     earliest, wanted = inf, request.max_output_tokens
     for standing in ranking.standings:
         model = standing.candidate.model
@@ -70,11 +72,11 @@ def choose(
             refused[standing.name] = _unfit(model, tokens, wanted or _room(model), abilities)
             continue
         back = tried.get(standing.name) if tried else None
-        until, reason = _obstacle(fleet, standing, now, back or 0.0, tokens)
-        if until <= now:
+        obstacle = _obstacle(fleet, standing, now, back or 0.0, tokens)
+        if obstacle is None:
             (first if back is None else again).append(standing)
             continue
-        refused[standing.name] = reason
+        until, refused[standing.name] = obstacle
         if until < earliest:
             earliest = until
     reasons = {**ranking.refused, **refused} if refused else ranking.refused
@@ -92,30 +94,34 @@ def _room(model: Model) -> int:
     return min(model.max_output, model.context // 8, 1024)
 
 
-def _unfit(model: Model, tokens: int, room: int, abilities: frozenset[Ability]) -> str:
+def _unfit(model: Model, tokens: int, room: int, abilities: frozenset[Ability]) -> Reason:
     if not abilities <= model.abilities:
-        return f"lacks {', '.join(sorted(abilities - model.abilities))}"
-    return f"about {tokens} tokens and {room} for the answer do not fit its context of {model.context}"
+        return Reason(ReasonCode.CAPABILITY, f"lacks {', '.join(sorted(abilities - model.abilities))}")
+    text = f"about {tokens} tokens and {room} for the answer do not fit its context of {model.context}"
+    return Reason(ReasonCode.CONTEXT, text)
 
 
-def _obstacle(fleet: Fleet, standing: CandidateState, now: float, back: float, tokens: int = 0) -> tuple[float, str]:
-    """Return until when the candidate may not be asked, and why: the last of its obstacles. Past: it may be."""
-    if fleet.shut and (why := fleet.shut.get(standing.account)):
-        return inf, f"its account is shut: {why}"
-    if fleet.barred and (why := fleet.barred.get(standing.account[0])):
+def _obstacle(
+    fleet: Fleet, state: CandidateState, now: float, back: float, tokens: int = 0
+) -> tuple[float, Reason] | None:
+    """Return until when the candidate may not be asked, and why: the obstacle that lasts longest. None: it may be."""
+    if fleet.shut and (why := fleet.shut.get(state.account)):
         return inf, why
-    until, reason = back, "asked before in this turn"
-    if standing.held_until > until and not set_back(now, standing.held_from):
-        until, reason = standing.held_until, f"held after {standing.held_why}"
-    blocked = standing.blocked_until(now, tokens)
+    if fleet.barred and (why := fleet.barred.get(state.account[0])):
+        return inf, why
+    until, reason = back, _TRIED
+    if state.held_until > until and not set_back(now, state.held_from):
+        until = state.held_until
+        reason = Reason(ReasonCode.HELD, f"held after {state.held_after}", until)
+    blocked = state.blocked_until(now, tokens)
     if blocked is not None and blocked[0] > until:
         until, reason = blocked
-    breaker = standing.breaker
-    if breaker is not CLOSED and not breaker.admits(now, standing.in_flight):
+    breaker = state.breaker
+    if breaker is not CLOSED and not breaker.admits(now, state.in_flight):
         # With a probe out, or few calls let through after it, the end is unknown: those who wait look again soon.
-        rest = now + PROBE_POLL_S
-        if breaker.open_until is not None and breaker.state(now) == "open":
+        rest, how = now + PROBE_POLL_S, breaker.state(now)
+        if breaker.open_until is not None and how == "open":
             rest = breaker.open_until
         if rest > until:
-            until, reason = rest, f"its breaker is {breaker.state(now)}"
-    return until, reason
+            until, reason = rest, Reason(ReasonCode.BREAKER, f"its breaker is {how}", rest)
+    return None if until <= now else (until, reason)

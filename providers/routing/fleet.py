@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from math import inf
 
 from providers.catalog.model import Candidate, Limit, Provider, of_all_accounts
-from providers.errors import AuthFailed, Fault, ProviderError, QuotaSpent, TimedOut
+from providers.errors import AuthFailed, Fault, ProviderError, QuotaSpent, Reason, ReasonCode, TimedOut
 from providers.messages import Ability, Image, Message, Needs, OutputSchema, Request, ToolSpec, estimate_tokens
 from providers.policy.model import AgentPolicy, Policy
 from providers.routing.fair_queue import FairQueue
@@ -22,8 +22,14 @@ from providers.routing.scores import SEEN, Ordering, paid
 
 REMEMBERED = 1024
 """How many rankings and sizes a fleet keeps at hand."""
+_NEWS = Reason(ReasonCode.LIMIT, "little is left of a limit")
 TOOLS = frozenset({Ability.TOOLS})
 VISION = frozenset({Ability.VISION})
+_KEY_REFUSED = Reason(ReasonCode.KEY_REFUSED, "its account is shut: the key was refused")
+_NO_MONEY = Reason(ReasonCode.NO_MONEY, "its account is shut: no money is left there")
+_NOT_CONFIGURED = Reason(ReasonCode.NOT_CONFIGURED, "not configured")
+_NO_WEIGHT = Reason(ReasonCode.EXCLUDED, "its weight is 0")
+_DRAINED = Reason(ReasonCode.EXCLUDED, "drained by an operator")
 
 
 class CandidateState:
@@ -36,9 +42,9 @@ class CandidateState:
         "candidate",
         "faults",
         "headroom",
+        "held_after",
         "held_from",
         "held_until",
-        "held_why",
         "in_flight",
         "name",
         "track",
@@ -50,14 +56,15 @@ class CandidateState:
         self.account = (candidate.provider.name, candidate.fingerprint)
         self.breaker: Breaker = CLOSED
         self.held_from = self.held_until = 0.0
-        self.held_why = ""
+        self.held_after = ""
+        """The class of the error that it is held after."""
         self.in_flight = 0
         self.track = HealthStats()
         self.faults: dict[Fault, int] = {}
         """Failed attempts by whose fault they were, since the process began."""
         self.headroom: float | None = None
         """What the provider says is left of its tightest limit, 0 to 1, where that is little; None: no news."""
-        self._blocks: tuple[tuple[float, str, float], ...] = ()
+        self._blocks: tuple[tuple[float, Reason, float], ...] = ()
 
     @property
     def limits(self) -> tuple[Limit, ...]:
@@ -70,14 +77,14 @@ class CandidateState:
 
     def left(self, share: float, until: float) -> None:
         """Note `headroom`, which is news until `until`: then a window passes."""
-        self.block(until, "", inf)
+        self.block(until, _NEWS, inf)  # refuses no request, and ends with the news
         self.headroom = share
 
-    def block(self, until: float, reason: str, tokens: float = 0) -> None:
+    def block(self, until: float, reason: Reason, tokens: float = 0) -> None:
         """Note that a limit leaves no room before `until` for a request of `tokens` (an estimate of its input)."""
         self._blocks = (*(block for block in self._blocks if block[2] < tokens), (until, reason, tokens))
 
-    def blocked_until(self, now: float, tokens: int = 0) -> tuple[float, str] | None:
+    def blocked_until(self, now: float, tokens: int = 0) -> tuple[float, Reason] | None:
         """Return until when (epoch seconds) limits leave no room for a request of `tokens`, and which limit it is."""
         last = None
         for block in self._blocks:
@@ -97,7 +104,7 @@ class Ranking:
     """
 
     standings: tuple[CandidateState, ...]
-    refused: Mapping[str, str]
+    refused: Mapping[str, Reason]
     pools: Mapping[str, str] = field(default_factory=dict)
     task_type: str | None = None
 
@@ -143,15 +150,15 @@ class Fleet:
         self,
         candidates: Iterable[Candidate],
         policy: Policy,
-        unconfigured: Mapping[str, str] | None = None,
+        unconfigured: Mapping[str, Reason] | None = None,
         *,
         sole: str | None = None,
     ) -> None:
         self.policy = policy
         self.standings: dict[str, CandidateState] = {}
-        self.shut: dict[tuple[str, str], str] = {}
+        self.shut: dict[tuple[str, str], Reason] = {}
         """Accounts that are not to be asked before an operator has acted, and why."""
-        self.barred: Mapping[str, str] = {}
+        self.barred: Mapping[str, Reason] = {}
         """Providers that are not to be asked, and why."""
         self.orderings: deque[Ordering] = deque(maxlen=REMEMBERED)
         """The latest decisions among several candidates, oldest first; `scoring.replay` makes each one anew."""
@@ -166,7 +173,7 @@ class Fleet:
         self.adopt(policy, candidates, unconfigured)
 
     def adopt(
-        self, policy: Policy, candidates: Iterable[Candidate], unconfigured: Mapping[str, str] | None = None
+        self, policy: Policy, candidates: Iterable[Candidate], unconfigured: Mapping[str, Reason] | None = None
     ) -> None:
         """Go on under another policy, with these candidates: turns that began before end with whom they chose.
 
@@ -212,17 +219,18 @@ class Fleet:
 
     def _bar(self) -> None:
         unwanted = [name for name, weight in self._weights.items() if weight == 0.0]
-        barred = dict.fromkeys(unwanted if self.policy.strategy == "weighted" else (), "its weight is 0")
-        self.barred = self._elsewhere() | barred | dict.fromkeys(self._drained, "drained by an operator")
+        barred = dict.fromkeys(unwanted if self.policy.strategy == "weighted" else (), _NO_WEIGHT)
+        self.barred = self._elsewhere() | barred | dict.fromkeys(self._drained, _DRAINED)
 
-    def _elsewhere(self) -> dict[str, str]:
+    def _elsewhere(self) -> dict[str, Reason]:
         """Return the providers that are not for the environment that this runs in, and why."""
         here = self.policy.environment
         allowed = self.policy.only.get(here)
         if allowed is None or self._sole is not None:
             return {}
         others = {standing.account[0] for standing in self.standings.values()} - set(allowed)
-        return dict.fromkeys(others, f"not for {here}: only {', '.join(allowed)} may be asked there")
+        text = f"not for {here}: only {', '.join(allowed)} may be asked there"
+        return dict.fromkeys(others, Reason(ReasonCode.EXCLUDED, text))
 
     def credit(self, pool: str) -> Mapping[str, float]:
         """Return what each candidate of a pool has earned in the weighted round-robin and not yet spent."""
@@ -253,12 +261,12 @@ class Fleet:
         policy, wish = self.policy, _wish(self.policy, needs)
         if wish.model is not None:
             return self._pinned(wish.model)
-        pools, refused = [("", wish.chain)], dict[str, str]()
+        pools, refused = [("", wish.chain)], dict[str, Reason]()
         if not wish.chain and wish.tier is not None:
             tier = policy.tiers.get(wish.tier, ())
             pools = [*self._lead(tier), (wish.tier, tier)]
             if wish.tier not in policy.tiers:
-                refused[wish.tier] = "the policy has no such tier"
+                refused[wish.tier] = Reason(ReasonCode.UNKNOWN, "the policy has no such tier")
         pools += [(tier, policy.tiers.get(tier, ())) for tier in policy.last_resort]
         return self._expand(pools, refused, _task_type(policy, needs))
 
@@ -275,13 +283,13 @@ class Fleet:
         whole = of_all_accounts(model)
         known = [whole] if whole in self._accounts else [name for name in self._accounts if name.endswith(f"/{whole}")]
         if len(known) > 1:
-            return Ranking((), {model: f"names several: {', '.join(known)}"})
+            return Ranking((), {model: Reason(ReasonCode.UNKNOWN, f"names several: {', '.join(known)}")})
         return self._expand([("", [f"{name}{model[len(whole) :]}" for name in known] or (model,))])
 
     def _expand(
         self,
         pools: Iterable[tuple[str, Sequence[str]]],
-        refused: dict[str, str] | None = None,
+        refused: dict[str, Reason] | None = None,
         task_type: str | None = None,
     ) -> Ranking:
         """Return the ranking of pools of patterns. One without a name, and every one by `chain`, stays as it stands.
@@ -304,12 +312,12 @@ class Fleet:
                 refused[pattern] = self._why_missing(pattern)
         return Ranking(tuple(chosen.values()), refused, pool_of, task_type)
 
-    def _why_missing(self, name: str) -> str:
+    def _why_missing(self, name: str) -> Reason:
         provider = name.partition("/")[0]
         if of_all_accounts(name) in self._accounts:
-            return f"{provider} has no such account here"
+            return Reason(ReasonCode.UNKNOWN, f"{provider} has no such account here")
         served = any(standing.account[0] == provider for standing in self.standings.values())
-        unknown = f"{provider} serves no such model here" if served else "not configured"
+        unknown = Reason(ReasonCode.UNKNOWN, f"{provider} serves no such model here") if served else _NOT_CONFIGURED
         return self._unconfigured.get(name) or self._unconfigured.get(provider, unknown)
 
     def demands(self, request: Request) -> tuple[int, frozenset[Ability]]:
@@ -362,11 +370,11 @@ class Fleet:
             return
         standing.faults[error.fault] = standing.faults.get(error.fault, 0) + 1
         if isinstance(error, AuthFailed):
-            self.shut[standing.account] = "the key was refused"
+            self.shut[standing.account] = _KEY_REFUSED
         elif isinstance(error, QuotaSpent) and error.money:
-            self.shut[standing.account] = "no money is left there"
+            self.shut[standing.account] = _NO_MONEY
         if (until := hold_until(error, now)) is not None:
-            standing.held_from, standing.held_until, standing.held_why = now, until, type(error).__name__
+            standing.held_from, standing.held_until, standing.held_after = now, until, type(error).__name__
         if trips_breaker(error, elapsed, self.policy.timeouts):
             enough = standing.track.row_of_an_outage(standing.breaker.faults)
             standing.breaker = standing.breaker.failed(now, error.retry_at or 0.0, enough)

@@ -11,7 +11,16 @@ from dataclasses import replace
 from math import inf
 from typing import TYPE_CHECKING, Literal, assert_never
 
-from providers.errors import AllAttemptsFailed, ContextTooLong, Declined, NoRoute, ProviderError, Recovery
+from providers.errors import (
+    AllAttemptsFailed,
+    ContextTooLong,
+    Declined,
+    NoRoute,
+    ProviderError,
+    Reason,
+    ReasonCode,
+    Recovery,
+)
 from providers.messages import Ability, Request, Response
 from providers.policy.model import Policy, Timeouts
 from providers.routing.choice import Decision, Refuse, Route, Wait, choose
@@ -41,6 +50,7 @@ RETRY_POLL_S = 0.5
 """How long a turn sleeps that waits until the process may make further attempts, before it looks again."""
 IN_QUEUE_S = 0.001
 """How far apart turns wake that wait for one instant: they must not all arrive at it."""
+_NO_ROOM = Reason(ReasonCode.LIMIT, "a limit left no room until the deadline")
 
 
 def attempts(
@@ -141,7 +151,7 @@ class _Course:
                 self._fleet.retries.give_back(taken_at)
             if isinstance(outcome, Refused):
                 if outcome.now >= self.deadline and not self.errors:
-                    raise NoRoute({name: "a limit left no room until the deadline"})
+                    raise NoRoute({name: _NO_ROOM})
                 continue
             self.made = max(self.made, outcome.number)
             self.leave_the_queue(served=True)
@@ -299,5 +309,5 @@ def _back_at(error: ProviderError, second: bool, failures: int, now: float, rng:
     return max(now + wait, error.retry_at or 0.0)
 
 
-def _shortly(reasons: Mapping[str, str]) -> str:
+def _shortly(reasons: Mapping[str, Reason]) -> str:
     return "; ".join(f"{name}: {reason}" for name, reason in reasons.items())

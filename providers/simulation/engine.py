@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 
 from providers.catalog.model import Catalog
 from providers.client.reservations import LATE_S, POLL_S
-from providers.errors import ProviderError, RateLimited, RoutingError, TimedOut
+from providers.errors import ProviderError, RateLimited, Reason, ReasonCode, RoutingError, TimedOut
 from providers.limits.reserve import CounterStore, NoRoom
 from providers.limits.rules import Ending, ending, reason
 from providers.policy.model import Policy
@@ -113,7 +113,8 @@ class Simulation:
     ) -> None:
         starts, behaviours = scenario.starts, present(scenario, catalog)
         candidates = candidates_of(catalog, behaviours)
-        unconfigured = {name: "it is not part of the scenario" for name in catalog.providers if name not in behaviours}
+        absent = Reason(ReasonCode.NOT_CONFIGURED, "it is not part of the scenario")
+        unconfigured = {name: absent for name in catalog.providers if name not in behaviours}
         self._delay = scenario.message_delay
         self._vendors = vendors(behaviours, scenario.regions, starts, seed)
         self._routers = [
@@ -121,7 +122,7 @@ class Simulation:
             for number in range(scenario.instances)
         ]
         self._book = CounterStore()
-        self._reasons: dict[str, tuple[float, str]] = {}
+        self._reasons: dict[str, tuple[float, Reason]] = {}
         self._terms = AllTerms({name: each.hidden for name, each in behaviours.items()}, policy.budget, starts)
         self._kinds: list[list[Kind]] = []
         for each in load:
@@ -226,7 +227,7 @@ class Simulation:
         sized = terms.tokens if terms.bound.sized(refused.meter) else 0
         why = self._reasons.get(refused.meter.key)
         if why is None or why[0] != refused.until:
-            why = self._reasons[refused.meter.key] = (refused.until, reason(refused))
+            why = self._reasons[refused.meter.key] = (refused.until, reason(terms.bound, refused))
         attempt.turn.router.fleet.standings[attempt.name].block(max(refused.until, now + POLL_S), why[1], sized)
         if attempt in attempt.turn.out:
             self._records.refused(attempt, refused, now)

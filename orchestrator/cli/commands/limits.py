@@ -72,7 +72,7 @@ def kept_limits(settings: Settings) -> list[tuple[str, LimitKey]]:
     policy, catalog = load_policy(settings)
     environ = environment(settings)
     _, catalog = with_environment(policy, catalog, environ)
-    found = {cap.meter.key: (cap.which.partition(" ")[2] or "all", cap.meter) for cap in caps_of(policy.budget)}
+    found = {cap.meter.key: (cap.budget.name or "all", cap.meter) for cap in caps_of(policy.budget)}
     for candidate in catalog.candidates(environ):
         bound = allowance(candidate)
         if bound is not None:

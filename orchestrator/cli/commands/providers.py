@@ -81,10 +81,10 @@ def keys_of(catalog: Catalog, environ: Mapping[str, str]) -> Mapping[str, list[s
     return found
 
 
-def key_state(provider: Provider, missing: Mapping[str, str], keys: Mapping[str, Sequence[str]]) -> str:
+def key_state(provider: Provider, missing: Mapping[str, object], keys: Mapping[str, Sequence[str]]) -> str:
     """Return `yes`, how many there are, `not needed`, or what it takes."""
     if provider.name in missing:
-        return missing[provider.name]
+        return str(missing[provider.name])
     if not provider.key_env:
         return "not needed"
     many = len(keys[provider.name])
@@ -124,7 +124,7 @@ def prices(price: Price | None) -> tuple[str, str]:
 
 
 def _document(
-    provider: Provider, policy: Policy, missing: Mapping[str, str], keys: Mapping[str, Sequence[str]]
+    provider: Provider, policy: Policy, missing: Mapping[str, object], keys: Mapping[str, Sequence[str]]
 ) -> dict[str, Any]:
     models = [
         {

@@ -23,7 +23,22 @@ from orchestrator.errors import NoProvider, PlanError, RunNotFound, TaskTimedOut
 from orchestrator.events import RunStatus
 from personas import PersonaError
 from providers.documents.problems import SpecError
-from providers.errors import AllAttemptsFailed, AuthFailed, BudgetSpent, CatalogError, NoRoute, Overloaded, Unreachable
+from providers.errors import (
+    AllAttemptsFailed,
+    AuthFailed,
+    BudgetRef,
+    BudgetSpent,
+    CatalogError,
+    NoRoute,
+    Overloaded,
+    Reason,
+    ReasonCode,
+    Unreachable,
+)
+
+
+def why(code: str) -> Reason:
+    return Reason(ReasonCode(code), "in words")
 
 
 @pytest.mark.parametrize("name", FAILURES)
@@ -46,15 +61,18 @@ def test_each_name_in_the_table_is_a_class(name):
         (CatalogError([(("environment", "GROQ_API_KEY"), "holds control characters")]), 4),
         (AuthFailed("x"), 4),
         (AllAttemptsFailed("x", [AuthFailed("a"), AuthFailed("b")]), 4),
-        (NoRoute({"a/b": "no key: set A_KEY", "c/*": "not switched on: set C_BASE_URL"}), 4),
-        (NoRoute({"a/b": "no key: set A_KEY", "c/d": "breaker open"}), 8),
+        (NoRoute({"a/b": why("no_key"), "c/*": why("not_configured")}), 4),
+        (NoRoute({"a/b": why("no_key"), "c/d": why("breaker")}), 8),
+        (NoRoute({"a/b": why("key_refused"), "c/d": why("no_money")}), 4),
+        (NoRoute({"a/b": why("no_money")}), 8),
+        (NoRoute({"a/monkey": why("not_configured")}), 8),
         (NothingSelected("x"), 5),
         (RunNotFound("x"), 5),
-        (BudgetSpent("squad", "max_cost", 1, 1, 1), 6),
+        (BudgetSpent(BudgetRef("squad"), "max_cost", 1, 1, 1), 6),
         (TaskTimedOut("x"), 6),
         (Overloaded("x"), 8),
         (AllAttemptsFailed("x", [AuthFailed("a"), Unreachable("b")]), 8),
-        (NoRoute({"a/b": "breaker open"}), 8),
+        (NoRoute({"a/b": why("breaker")}), 8),
         (NoRoute({}), 8),
         (KeyboardInterrupt(), 130),
         (click.Abort(), 130),

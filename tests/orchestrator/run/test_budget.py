@@ -8,7 +8,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 
 from orchestrator.run.budget import Purse, Reservation, open_account
 from orchestrator.squad.plan import Budget
-from providers.errors import BudgetSpent
+from providers.errors import BudgetRef, BudgetSpent
 
 amounts = st.integers(0, 60)
 
@@ -20,10 +20,10 @@ class NestedCaps(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        squad = open_account("squad", Budget(max_cost=100, max_tokens=150), 0.0)
+        squad = open_account(BudgetRef("squad"), Budget(max_cost=100, max_tokens=150), 0.0)
         purse = Purse((), lambda: 0.0).within(squad)
-        one = open_account("task one", Budget(max_cost=40, max_turns=5), 0.0)
-        two = open_account("task two", None, 0.0)
+        one = open_account(BudgetRef("task", "one"), Budget(max_cost=40, max_turns=5), 0.0)
+        two = open_account(BudgetRef("task", "two"), None, 0.0)
         self.accounts = [a for a in (squad, one) if a]
         self.purses = [purse.within(one), purse.within(two)]
         self.settled = 0
@@ -80,7 +80,7 @@ TestNestedCaps = NestedCaps.TestCase
 
 
 def test_a_reservation_is_closed_once() -> None:
-    hold = Purse((), lambda: 0.0).within(open_account("squad", Budget(max_cost=10), 0.0)).reserve(5, 1)
+    hold = Purse((), lambda: 0.0).within(open_account(BudgetRef("squad"), Budget(max_cost=10), 0.0)).reserve(5, 1)
     hold.settle(5, 1)
     with pytest.raises(AssertionError, match="once"):
         hold.release()
@@ -88,7 +88,7 @@ def test_a_reservation_is_closed_once() -> None:
 
 def test_time_is_a_cap_too() -> None:
     now = [0.0]
-    purse = Purse((), lambda: now[0]).within(open_account("squad", Budget(max_time=10.0), 0.0))
+    purse = Purse((), lambda: now[0]).within(open_account(BudgetRef("squad"), Budget(max_time=10.0), 0.0))
     now[0] = 9.5
     purse.reserve(0, 0).release()
     assert purse.seconds_left() == pytest.approx(0.5)
@@ -99,8 +99,8 @@ def test_time_is_a_cap_too() -> None:
 
 def test_the_spent_account_is_named_and_says_what_it_wants_done() -> None:
     purse = Purse((), lambda: 0.0)
-    purse = purse.within(open_account("squad", Budget(max_cost=100), 0.0))
-    purse = purse.within(open_account("task build", Budget(max_cost=1, on_exceed="downgrade_tier"), 0.0))
+    purse = purse.within(open_account(BudgetRef("squad"), Budget(max_cost=100), 0.0))
+    purse = purse.within(open_account(BudgetRef("task", "build"), Budget(max_cost=1, on_exceed="downgrade_tier"), 0.0))
     with pytest.raises(BudgetSpent, match="task build") as spent:
         purse.reserve(2, 0)
-    assert purse.on_exceed(spent.value.which) == "downgrade_tier"
+    assert purse.on_exceed(spent.value.budget) == "downgrade_tier"

@@ -12,7 +12,7 @@ from orchestrator.events import ConversationEnded
 from orchestrator.run.conversation import Conversation, Minutes
 from orchestrator.squad.plan import ConversationPlan
 from orchestrator.squad.termination import AllOf, AnyOf, MaxTurns, NoProgress, PhraseSaid
-from providers.errors import BudgetSpent, ServerFault
+from providers.errors import BudgetRef, BudgetSpent, ServerFault
 from providers.messages import Message
 
 pytestmark = pytest.mark.anyio
@@ -119,8 +119,11 @@ async def test_rounds_without_a_new_word_end_it() -> None:
     assert len(minutes.said) == 6
 
 
+TALK = BudgetRef("conversation", "talk")
+
+
 async def test_its_own_budget_ends_it_and_another_fails_it() -> None:
-    def spent(which: str) -> Script:
+    def spent(which: BudgetRef) -> Script:
         def script(speaker: str, count: int) -> str:
             if count == 1:
                 raise BudgetSpent(which, "max_turns", 2, 2, 1)
@@ -129,10 +132,10 @@ async def test_its_own_budget_ends_it_and_another_fails_it() -> None:
         return script
 
     plan = ConversationPlan("talk", "round_robin", ("a", "b"), MaxTurns(9))
-    minutes = await Stage(spent("conversation talk")).hold(plan, own_account="conversation talk")
+    minutes = await Stage(spent(TALK)).hold(plan, own_account=TALK)
     assert minutes.reason == "its budget of max_turns"
     with pytest.raises(BudgetSpent, match="squad"):
-        await Stage(spent("squad")).hold(plan, own_account="conversation talk")
+        await Stage(spent(BudgetRef("squad"))).hold(plan, own_account=TALK)
 
 
 async def test_a_failure_in_the_first_round_comes_out_as_itself() -> None:
@@ -161,11 +164,11 @@ async def test_an_independent_first_round_goes_on_where_a_number_of_turns_alone_
 async def test_what_was_said_before_its_own_budget_ended_the_first_round_counts() -> None:
     def script(speaker: str, count: int) -> str:
         if speaker == "sally":
-            raise BudgetSpent("conversation meeting", "max_turns", 2, 2, 1)
+            raise BudgetSpent(BudgetRef("conversation", "meeting"), "max_turns", 2, 2, 1)
         return f"{speaker}'s view"
 
     stage = Stage(script)
-    minutes = await stage.hold(meeting(independent_first_round=True), own_account="conversation meeting")
+    minutes = await stage.hold(meeting(independent_first_round=True), own_account=BudgetRef("conversation", "meeting"))
     assert minutes.reason == "its budget of max_turns"
     assert [u.speaker for u in minutes.said] == ["john", "winston", "amelia"]
     assert "winston's view" in minutes.conclusion

@@ -132,7 +132,7 @@ class TestEnvironment:
     def test_nothing_is_configured_without_a_key(self, catalog):
         assert catalog.candidates({}) == ()
         assert set(catalog.unconfigured({})) == set(catalog.providers)
-        assert catalog.unconfigured({})["groq"] == "no key: set GROQ_API_KEY"
+        assert str(catalog.unconfigured({})["groq"]) == "no key: set GROQ_API_KEY"
 
     @pytest.mark.parametrize(("provider", "variable"), HOSTED.items())
     def test_one_key_opens_one_provider(self, catalog, provider, variable):
@@ -172,7 +172,7 @@ class TestEnvironment:
     @pytest.mark.parametrize("provider", ["local", "ollama"])
     def test_a_server_of_your_own_waits_for_its_address(self, catalog, provider):
         variable = f"{provider.upper()}_BASE_URL"
-        assert catalog.unconfigured({})[provider] == f"not switched on: set {variable}"
+        assert str(catalog.unconfigured({})[provider]) == f"not switched on: set {variable}"
         assert opened(catalog, {variable: "http://127.0.0.1:9/v1"}) == {provider}
         assert opened(catalog.overlay({provider: {"base_url": "http://127.0.0.1:9/v1"}}), {}) == {provider}
         assert opened(catalog.overlay({provider: {"limits": []}}), {}) == set()
@@ -188,7 +188,7 @@ class TestEnvironment:
 
     def test_the_account_stands_in_the_address(self, catalog):
         key = {"CLOUDFLARE_API_TOKEN": "k"}
-        assert catalog.unconfigured(key)["cloudflare"] == "no address: set CLOUDFLARE_ACCOUNT_ID"
+        assert str(catalog.unconfigured(key)["cloudflare"]) == "no address: set CLOUDFLARE_ACCOUNT_ID"
         first, *_ = catalog.candidates({**key, "CLOUDFLARE_ACCOUNT_ID": "../a?b"})
         assert first.provider.base_url.endswith("/accounts/..%2Fa%3Fb/ai/v1")
 
@@ -227,7 +227,7 @@ class TestAccounts:
 
     def test_a_list_names_the_accounts_and_no_other_is_looked_for(self, catalog):
         laid = catalog.overlay({"groq": {"api_key_env": ["TEAM_KEY", "OWN_KEY"]}})
-        assert laid.unconfigured({"GROQ_API_KEY": "k"})["groq"] == "no key: set TEAM_KEY or OWN_KEY"
+        assert str(laid.unconfigured({"GROQ_API_KEY": "k"})["groq"]) == "no key: set TEAM_KEY or OWN_KEY"
         environ = {"OWN_KEY": "b", "TEAM_KEY_2": "x", "GROQ_API_KEY_2": "y"}
         assert self.accounts(laid, environ) == [(f"groq/{MODEL}#2", "b", "OWN_KEY")]
         assert len(self.accounts(laid, {**environ, "TEAM_KEY": "a"})) == 2
@@ -341,7 +341,7 @@ class TestOverlay:
     def test_a_new_provider_on_a_known_dialect(self, catalog):
         assert opened(catalog.overlay({"tech-lab": NEW}), {}) == {"tech-lab"}
         keyed = catalog.overlay({"tech-lab": {**NEW, "api_key_env": "LAB_KEY"}})
-        assert keyed.unconfigured({})["tech-lab"] == "no key: set LAB_KEY"
+        assert str(keyed.unconfigured({})["tech-lab"]) == "no key: set LAB_KEY"
         assert [c.key for c in keyed.candidates({"TECH_LAB_API_KEY": "k"})] == ["k"]
 
     def test_a_key_can_be_dropped(self, catalog):

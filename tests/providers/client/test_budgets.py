@@ -138,7 +138,7 @@ class TestACap:
 class TestAnUnknownPrice:
     async def test_is_refused_under_a_cap(self):
         asked = manager(Net(), Budget(1000, ()), priced("unknown", None))
-        with pytest.raises(NoRoute, match=r"nobody knows its price, which the day's budget of .* must count") as caught:
+        with pytest.raises(NoRoute, match=r"its price is unknown, which the day's budget of .* must count") as caught:
             await asked.complete(ASK)
         assert caught.value.over_budget
         assert caught.value.earliest is None

@@ -21,12 +21,15 @@ from providers.errors import (
     AuthFailed,
     BadReply,
     BadRequest,
+    BudgetRef,
     BudgetSpent,
     Declined,
     NoRoute,
     Overloaded,
     ProviderError,
     RateLimited,
+    Reason,
+    ReasonCode,
     ServerFault,
     StreamBroken,
     TimedOut,
@@ -207,7 +210,7 @@ class Purse:
 
     def reserve(self, cost: int, tokens: int):
         if len(self.reserved) >= self.room:
-            raise BudgetSpent("run", "max_tokens", 1, 1, tokens)
+            raise BudgetSpent(BudgetRef("squad"), "max_tokens", 1, 1, tokens)
         self.reserved.append((cost, tokens))
         return _Held(self, len(self.reserved))
 
@@ -308,12 +311,15 @@ class TestComplete:
             candidates("a", dialect="klingon"),
             Policy({"worker": ("a/m", "b/m")}),
             adapters={},
-            unconfigured={"b": "no key: set B"},
+            unconfigured={"b": Reason(ReasonCode.NO_KEY, "no key: set B")},
         )
         assert manager.configured == ()
         with pytest.raises(NoRoute) as failed:
             await manager.complete(ASK)
-        assert failed.value.reasons == {"a/m": "dialect klingon is not built in", "b/m": "no key: set B"}
+        assert failed.value.reasons == {
+            "a/m": Reason(ReasonCode.UNKNOWN, "dialect klingon is not built in"),
+            "b/m": Reason(ReasonCode.NO_KEY, "no key: set B"),
+        }
 
     async def test_never_ends_the_turn(self):
         net = Net({"a": [refused(403)], "b": [ok()]})

@@ -159,7 +159,7 @@ class TestOpenManager:
             assert manager.configured == ()
             with pytest.raises(NoRoute) as failed:
                 await manager.complete(ASK)
-        assert failed.value.reasons["groq/openai/gpt-oss-20b"] == "no key: set GROQ_API_KEY"
+        assert str(failed.value.reasons["groq/openai/gpt-oss-20b"]) == "no key: set GROQ_API_KEY"
 
     async def test_keys_decide_who_is_configured(self):
         async with open_manager(environ={"GROQ_API_KEY": "sk-groq"}) as manager:

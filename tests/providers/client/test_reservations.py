@@ -17,6 +17,7 @@ from providers.client.manager import ProviderManager
 from providers.client.reservations import AT_ONCE
 from providers.errors import (
     AllAttemptsFailed,
+    BudgetRef,
     BudgetSpent,
     NoRoute,
     ProviderError,
@@ -188,7 +189,7 @@ class TestOneCall:
     async def test_nothing_is_held_where_our_own_purse_is_empty(self):
         class Empty:
             def reserve(self, cost, tokens):
-                raise BudgetSpent("run", "max_tokens", 1, 1, tokens)
+                raise BudgetSpent(BudgetRef("squad"), "max_tokens", 1, 1, tokens)
 
         router = manager(Net(), candidate("a", PER_MINUTE))
         with pytest.raises(BudgetSpent):

@@ -77,7 +77,7 @@ async def test_04_a_bill_that_is_not_paid_is_not_retried_and_shuts_the_account(l
         with pytest.raises(NoRoute) as refused:
             await lab.ask(manager)
         assert refused.value.earliest is None
-        assert "account is shut" in refused.value.reasons["unpaid/m"]
+        assert "account is shut" in refused.value.reasons["unpaid/m"].text
         assert lab.calls == ["unpaid"]
         manager.fleet.reopen("unpaid")
         assert (await lab.ask(manager)).text == ANSWER

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import heapq
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from itertools import count
 from math import inf
@@ -24,6 +25,8 @@ from providers.errors import (
     Overloaded,
     QuotaSpent,
     RateLimited,
+    Reason,
+    ReasonCode,
     ServerFault,
     TimedOut,
     Unreachable,
@@ -62,6 +65,18 @@ def candidate(name: str, *, context: int = 100_000, abilities=ALL, key: str | No
 def fleet(*names: str, sole: str | None = None, unconfigured=None, **policy) -> Fleet:
     policy = {"tiers": {"worker": names}, "last_resort": ()} | policy
     return Fleet(map(candidate, names), Policy(**policy), unconfigured, sole=sole)
+
+
+def why(text: str) -> Reason:
+    return Reason(ReasonCode.NOT_CONFIGURED, text)
+
+
+def unknown(name: str, text: str) -> Refuse:
+    return Refuse({name: Reason(ReasonCode.UNKNOWN, text)})
+
+
+def texts(reasons: Mapping[str, Reason]) -> dict[str, str]:
+    return {name: str(reason) for name, reason in reasons.items()}
 
 
 def ask(text: str = "hi", **needs) -> Request:
@@ -112,11 +127,11 @@ class TestOrder:
 
     def test_an_ambiguous_pin_is_refused_with_the_names(self):
         decision = choose(self.fleet(), ask(model="x/deep"), NOW)
-        assert decision == Refuse({"x/deep": "names several: d/x/deep, e/x/deep"})
+        assert texts(decision.reasons) == {"x/deep": "names several: d/x/deep, e/x/deep"}
 
     def test_a_pin_never_falls_back_to_somebody_else(self):
-        assert choose(self.fleet(), ask(model="a/gone"), NOW) == Refuse({"a/gone": "a serves no such model here"})
-        assert choose(self.fleet(), ask(model="z/gone"), NOW) == Refuse({"z/gone": "not configured"})
+        assert choose(self.fleet(), ask(model="a/gone"), NOW) == unknown("a/gone", "a serves no such model here")
+        assert choose(self.fleet(), ask(model="z/gone"), NOW) == Refuse({"z/gone": why("not configured")})
 
     def test_a_star_is_all_of_a_providers_models(self):
         assert names(choose(self.fleet(tiers={"worker": ("e/*", "a/*")}), ask(), NOW)) == ("e/x/deep", "e/y", "a/big")
@@ -124,13 +139,20 @@ class TestOrder:
     def test_an_unknown_tier_is_said_and_the_last_resort_serves(self):
         route = choose(self.fleet(), ask(tier="bos"), NOW)
         assert names(route) == ("c/any", "b/fast")
-        assert route.refused == {"bos": "the policy has no such tier"}
+        assert texts(route.refused) == {"bos": "the policy has no such tier"}
 
     def test_who_is_missing_is_said(self):
         tiers = {"worker": ("groq/a", "local/*", "b/fast", "odd/m")}
-        missing = {"groq": "no key: set GROQ_API_KEY", "local": "not switched on", "odd/m": "dialect x is not built in"}
+        missing = {
+            name: why(text)
+            for name, text in {
+                "groq": "no key: set GROQ_API_KEY",
+                "local": "not switched on",
+                "odd/m": "dialect x is not built in",
+            }.items()
+        }
         route = choose(Fleet([candidate("b/fast")], Policy(tiers), missing), ask(), NOW)
-        assert route.refused == {
+        assert texts(route.refused) == {
             "groq/a": "no key: set GROQ_API_KEY",
             "local/*": "not switched on",
             "odd/m": "dialect x is not built in",
@@ -163,7 +185,7 @@ class TestOnly:
         route = choose(self.crowd(environment), ask(), NOW)
         assert set(names(route)) == asked
         assert route.refused.keys() == {"a/m", "b/m", "c/m"} - asked
-        assert set(route.refused.values()) <= {
+        assert set(texts(route.refused).values()) <= {
             "not for development: only b may be asked there",
             "not for production: only a, c may be asked there",
         }
@@ -212,7 +234,7 @@ class TestAccounts:
         assert names(choose(self.crowd(agents=agents, strategy=strategy), ask(**needs), NOW)) == order
 
     def test_who_is_ambiguous_is_told_by_model_and_not_by_account(self):
-        assert choose(self.crowd(), ask(model="m"), NOW) == Refuse({"m": "names several: a/m, a/x/m, b/m"})
+        assert choose(self.crowd(), ask(model="m"), NOW) == unknown("m", "names several: a/m, a/x/m, b/m")
 
     def test_accounts_of_a_pinned_model_are_compared_with_each_other(self):
         crowd = self.crowd()
@@ -240,10 +262,10 @@ class TestFilter:
         shown = Request((Message("user", (Text("what is it?"), Image("image/png", b"..."))),))
         armed = Request((user("hi"),), tools=(ToolSpec("t", "does"),))
         formed = Request((user("hi"),), output_schema=OutputSchema({"type": "object"}))
-        assert choose(crowd, shown, NOW).refused == {"a/plain": "lacks vision"}
-        assert choose(crowd, armed, NOW).refused == {"a/plain": "lacks tools"}
+        assert texts(choose(crowd, shown, NOW).refused) == {"a/plain": "lacks vision"}
+        assert texts(choose(crowd, armed, NOW).refused) == {"a/plain": "lacks tools"}
         assert names(choose(crowd, formed, NOW)) == ("a/plain", "b/seeing")
-        assert choose(crowd, ask(abilities=frozenset({Ability.REASONING})), NOW).refused == {
+        assert texts(choose(crowd, ask(abilities=frozenset({Ability.REASONING})), NOW).refused) == {
             "a/plain": "lacks reasoning"
         }
 
@@ -252,7 +274,7 @@ class TestFilter:
         assert names(choose(crowd, ask("x" * 1500), NOW)) == ("a/small", "b/large")
         long = choose(crowd, ask("x" * 6000), NOW)
         assert names(long) == ("b/large",)
-        assert "do not fit its context of 1000" in long.refused["a/small"]
+        assert "do not fit its context of 1000" in long.refused["a/small"].text
         wordy = Request((user("hi"),), max_output_tokens=999)
         assert names(choose(crowd, wordy, NOW)) == ("b/large",)
 
@@ -269,7 +291,7 @@ class TestFilter:
         crowd.ended("c/m", AuthFailed("x"), NOW, 0.1)
         route = choose(crowd, ask(), NOW)
         assert names(route) == ("d/m",)
-        assert route.refused == {
+        assert texts(route.refused) == {
             "a/m": "held after RateLimited",
             "b/m": "its breaker is open",
             "c/m": "its account is shut: the key was refused",
@@ -383,8 +405,10 @@ class TestScore:
     def test_a_drained_provider_is_refused_and_comes_back(self):
         crowd = self.crowd()
         crowd.drain("a")
-        assert choose(crowd, ask(), NOW).refused == {"a/m": "drained by an operator"}
-        assert choose(crowd, ask(model="a/m"), NOW) == Refuse({"a/m": "drained by an operator"})
+        assert texts(choose(crowd, ask(), NOW).refused) == {"a/m": "drained by an operator"}
+        assert choose(crowd, ask(model="a/m"), NOW) == Refuse(
+            {"a/m": Reason(ReasonCode.EXCLUDED, "drained by an operator")}
+        )
         crowd.undrain("a")
         assert names(choose(crowd, ask(), NOW)) == ("a/m", "b/m", "c/m")
 
@@ -403,7 +427,7 @@ class TestScore:
             flow.send(Answered(NOW + 1, 1, answer()))
         route = choose(crowd, ask(), NOW + 1)
         assert names(route) == ("d/m",)
-        assert route.refused == {"a/m": "held after RateLimited"}
+        assert texts(route.refused) == {"a/m": "held after RateLimited"}
 
     def test_nothing_in_flight_is_left_behind(self):
         crowd = self.crowd()
@@ -526,11 +550,13 @@ class TestAttempts:
         crowd.ended("b/m", QuotaSpent("x", retry_at=NOW + 400), NOW, 0.1)
         failed = drive(crowd, ask(), [], fails=NoRoute)
         assert failed.earliest == NOW + 400
-        assert failed.reasons == {"a/m": "held after QuotaSpent", "b/m": "held after QuotaSpent"}
+        assert texts(failed.reasons) == {"a/m": "held after QuotaSpent", "b/m": "held after QuotaSpent"}
 
     def test_nobody_is_configured(self):
-        failed = drive(Fleet([], Policy({"worker": ("a/m",)}), {"a": "no key: set A_KEY"}), ask(), [], fails=NoRoute)
-        assert (failed.reasons, failed.earliest) == ({"a/m": "no key: set A_KEY"}, None)
+        failed = drive(
+            Fleet([], Policy({"worker": ("a/m",)}), {"a": why("no key: set A_KEY")}), ask(), [], fails=NoRoute
+        )
+        assert (texts(failed.reasons), failed.earliest) == ({"a/m": "no key: set A_KEY"}, None)
 
     def test_a_time_out_that_eats_the_turn_ends_it(self):
         failed = drive(fleet("a/m", "b/m"), ask(deadline_s=3.0), [TimedOut("x")], took=3.0, fails=AllAttemptsFailed)
