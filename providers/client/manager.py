@@ -19,7 +19,7 @@ from providers.client.adapter_table import Access
 from providers.client.alerts import posting
 from providers.client.hedge import race
 from providers.client.probes import checking
-from providers.client.reservations import Held, Reservations
+from providers.client.reservations import Reservation, Reservations
 from providers.client.stream import ResponseStream
 from providers.errors import ProviderError, Reason, ReasonCode
 from providers.events import Emit, ignore
@@ -59,7 +59,7 @@ class ProviderManager:
         self.fleet = Fleet(usable, policy, missing, sole=sole)
         self._access = Access(adapters, transport)
         self.clock = clock
-        self.metering = Reservations(MemoryLedger() if ledger is None else with_fallback(ledger), self.fleet, clock)
+        self.reservations = Reservations(MemoryLedger() if ledger is None else with_fallback(ledger), self.fleet, clock)
         self.rng = Random() if rng is None else rng  # noqa: S311  # jitter, not a secret
 
     def adopt(self, policy: Policy, catalog: Catalog, environ: Mapping[str, str]) -> None:
@@ -118,9 +118,9 @@ class ProviderManager:
             flow.close()
 
     async def _try(self, turn: Turn, effect: Try, accept: Accept | None) -> Ended:
-        if not self.metering.binds(effect.candidate):
+        if not self.reservations.binds(effect.candidate):
             return await self._exchange(turn, effect, accept, None)
-        held = await self.metering.hold(effect, turn.request, turn.emit)
+        held = await self.reservations.reserve(effect, turn.request, turn.emit)
         if held is None:
             return Refused(self.clock(), effect.number)
         try:
@@ -128,7 +128,7 @@ class ProviderManager:
         finally:
             await held.close()
 
-    async def _exchange(self, turn: Turn, effect: Try, accept: Accept | None, held: Held | None) -> Ended:
+    async def _exchange(self, turn: Turn, effect: Try, accept: Accept | None, held: Reservation | None) -> Ended:
         exchange = AttemptAccount(turn, effect, held)
         response, sound = None, False
         try:
@@ -146,7 +146,7 @@ class ProviderManager:
         finally:
             exchange.close("cancelled", None, response)
 
-    async def _ask(self, request: Request, effect: Try, held: Held | None, exchange: AttemptAccount) -> Response:
+    async def _ask(self, request: Request, effect: Try, held: Reservation | None, exchange: AttemptAccount) -> Response:
         candidate, limits = effect.candidate, effect.timeouts
         local = self._access.local.get(candidate.provider.dialect)
         if local is not None:
@@ -166,7 +166,7 @@ class ProviderManager:
         """Return the answer as it comes: `async with manager.stream(request) as deltas: async for delta in deltas`."""
         turn = Turn(self.fleet, self.clock, request, emit, purse)
         return ResponseStream(
-            turn, attempts(self.fleet, request, turn.began, self.rng, streamed=True), self._access, self.metering
+            turn, attempts(self.fleet, request, turn.began, self.rng, streamed=True), self._access, self.reservations
         )
 
 
@@ -221,7 +221,7 @@ async def open_manager(
         )
         if not offline:
             alarm = posting(policy.budget, environ, transport, notify)
-            manager.metering.alarm = await stack.enter_async_context(alarm)
+            manager.reservations.alarm = await stack.enter_async_context(alarm)
             await stack.enter_async_context(checking(manager.fleet, manager._access, manager.clock))
         yield manager
 

@@ -15,7 +15,7 @@ from providers.adapters import Adapter, HttpReply, StreamDecoder
 from providers.client.accounting import AttemptAccount, Ending, Turn, check
 from providers.client.adapter_table import Access, phases
 from providers.client.hedge import race
-from providers.client.reservations import Held, Reservations
+from providers.client.reservations import Reservation, Reservations
 from providers.client.resume import ResumedStream
 from providers.errors import Phase, ProviderError, TimedOut
 from providers.messages import (
@@ -52,10 +52,10 @@ class ResponseStream:
     """
 
     def __init__(
-        self, turn: Turn, flow: Generator[Effect, Outcome, Response], access: Access, metering: Reservations
+        self, turn: Turn, flow: Generator[Effect, Outcome, Response], access: Access, reservations: Reservations
     ) -> None:
         self.response: Response | None = None
-        self._turn, self._flow, self._access, self._metering = turn, flow, access, metering
+        self._turn, self._flow, self._access, self._reservations = turn, flow, access, reservations
         self._on_break = turn.fleet.policy.on_break
         self._effect: Effect | None = None
         self._attempt: _Attempt | None = None
@@ -146,7 +146,7 @@ class ResponseStream:
 
     def _opened(self, effect: Try) -> _Attempt:
         said = "".join(self._said or ()) if effect.continues == "resume" else ""
-        return _Attempt(self._turn, effect, self._access, self._metering, said, self._out)
+        return _Attempt(self._turn, effect, self._access, self._reservations, said, self._out)
 
     async def _speaks(self, effect: Try) -> Ended | None:
         """Make an attempt until its first content, or its end."""
@@ -192,24 +192,24 @@ class _Attempt:
     """
 
     def __init__(
-        self, turn: Turn, effect: Try, access: Access, metering: Reservations, said: str, out: list[_Attempt]
+        self, turn: Turn, effect: Try, access: Access, reservations: Reservations, said: str, out: list[_Attempt]
     ) -> None:
         self.effect = effect
         self.ready: list[Delta] = []
         self.spoke = False
-        self._turn, self._access, self._metering, self._out = turn, access, metering, out
+        self._turn, self._access, self._reservations, self._out = turn, access, reservations, out
         self._seam = ResumedStream(said) if said.strip() else None
         self._request = turn.request if self._seam is None else self._seam.request(turn.request)
         self._exchange: AttemptAccount | None = None
-        self._held: Held | None = None
+        self._held: Reservation | None = None
         self._wire: _Wire | None = None
         out.append(self)
 
     async def step(self) -> Ended | None:
         """Return how the attempt ended, or None while it goes on."""
         if self._exchange is None:
-            if self._metering.binds(self.effect.candidate):
-                self._held = await self._metering.hold(self.effect, self._turn.request, self._turn.emit)
+            if self._reservations.binds(self.effect.candidate):
+                self._held = await self._reservations.reserve(self.effect, self._turn.request, self._turn.emit)
                 if self._held is None:
                     await self.end("cancelled")
                     return Refused(self._turn.clock(), self.effect.number)
@@ -294,7 +294,7 @@ class _Wire:
         """About how many tokens came."""
         self.first_token: float | None = None
         """Seconds until the first of them."""
-        self.held: Held | None = None
+        self.held: Reservation | None = None
 
     async def open(self, exchange: AttemptAccount) -> None:
         """Return once a 2xx reply has begun. Raise what another reply means."""

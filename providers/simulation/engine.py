@@ -13,16 +13,15 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
-from math import inf
 from random import Random
 from typing import Any, BinaryIO
 
 from providers.catalog.model import Catalog
-from providers.client.reservations import LATE_S, POLL_S
 from providers.errors import ProviderError, RateLimited, Reason, ReasonCode, RoutingError, TimedOut
 from providers.limits.reserve import CounterStore, NoRoom
-from providers.limits.rules import Ending, ending, reason
+from providers.limits.rules import Ending, ending
 from providers.policy.model import Policy
+from providers.routing.admission import LATE_S, Plan, forbid, refuse, shut_until
 from providers.routing.effects import Answered, Ended, Failed, Outcome, Refused, Silent, Sleep, Try, Woke
 from providers.routing.fleet import Fleet
 from providers.routing.health import limited_until
@@ -98,6 +97,12 @@ class Attempt:
         self.refused: NoRoom | None = None
         """The ledger's answer, where it found no room."""
 
+    @property
+    def plan(self) -> Plan:
+        assert self.terms is not None, "only what binds a call is reserved"
+        assert self.terms.plan is not None, "only what binds a call is reserved"
+        return self.terms.plan
+
 
 class Simulation:
     """One run of a scenario, from its first turn to the end of the last one."""
@@ -122,7 +127,6 @@ class Simulation:
             for number in range(scenario.instances)
         ]
         self._book = CounterStore()
-        self._reasons: dict[str, tuple[float, Reason]] = {}
         self._terms = AllTerms({name: each.hidden for name, each in behaviours.items()}, policy.budget, starts)
         self._kinds: list[list[Kind]] = []
         for each in load:
@@ -193,10 +197,9 @@ class Simulation:
         turn.out.append(attempt)
         if effect.hedge_after is not None:
             self._at(now + effect.hedge_after, self._hear_nothing, attempt)
-        if terms is None or terms.bound is None:
+        if terms is None or terms.plan is None:
             self._call(attempt, now)
-        elif terms.bound.refused is not None:
-            fleet.standings[attempt.name].block(inf, terms.bound.refused)
+        elif forbid(fleet.standings[attempt.name], terms.plan.bound):
             self._come_back(attempt, Refused(now, attempt.number), now)
         elif self._delay:
             self._trip(now, self._reserve, attempt)
@@ -209,9 +212,8 @@ class Simulation:
 
     def _reserve(self, attempt: Attempt, now: float) -> None:
         """The ledger hears of the call."""
-        terms, ttl = attempt.terms, attempt.effect.timeouts.total + LATE_S
-        assert terms is not None
-        attempt.refused = self._book.reserve(terms.reserves, attempt.lease, now, now + ttl)
+        plan, ttl = attempt.plan, attempt.effect.timeouts.total + LATE_S
+        attempt.refused = self._book.reserve(plan.reserves, attempt.lease, now, now + ttl)
         then = self._call if attempt.refused is None else self._turn_away
         if self._delay:
             self._trip(now, then, attempt)
@@ -220,15 +222,9 @@ class Simulation:
 
     def _turn_away(self, attempt: Attempt, now: float) -> None:
         """The router hears that there is no room."""
-        refused, terms = attempt.refused, attempt.terms
+        refused = attempt.refused
         assert refused is not None
-        assert terms is not None
-        assert terms.bound is not None
-        sized = terms.tokens if terms.bound.sized(refused.meter) else 0
-        why = self._reasons.get(refused.meter.key)
-        if why is None or why[0] != refused.until:
-            why = self._reasons[refused.meter.key] = (refused.until, reason(terms.bound, refused))
-        attempt.turn.router.fleet.standings[attempt.name].block(max(refused.until, now + POLL_S), why[1], sized)
+        refuse(attempt.turn.router.fleet.standings[attempt.name], attempt.plan, refused, now)
         if attempt in attempt.turn.out:
             self._records.refused(attempt, refused, now)
             self._come_back(attempt, Refused(now, attempt.number), now)
@@ -259,9 +255,9 @@ class Simulation:
             outcome: Ended = Answered(now, attempt.number, turn.kind.response)
         else:
             outcome = Failed(now, attempt.number, error)
-        if terms is not None and terms.bound is not None:
+        if terms is not None and terms.plan is not None:
             self._close(attempt, ending(error, error is None), now)
-        if isinstance(error, RateLimited) and (terms is None or terms.bound is None or not terms.bound.limits):
+        if isinstance(error, RateLimited) and (terms is None or terms.plan is None or not terms.plan.bound.limits):
             turn.router.fleet.standings[attempt.name].left(0.0, limited_until(error, now))
         self._come_back(attempt, outcome, now)
 
@@ -278,7 +274,7 @@ class Simulation:
                 self._close(attempt, "unknown", now)
 
     def _close(self, attempt: Attempt, how: Ending, now: float) -> None:
-        if attempt.terms is not None and attempt.terms.bound is not None:
+        if attempt.terms is not None and attempt.terms.plan is not None:
             if self._delay:
                 self._trip(now, self._settle, (attempt, how))
             else:
@@ -286,9 +282,8 @@ class Simulation:
 
     def _settle(self, closing: tuple[Attempt, Ending], now: float) -> None:
         """The ledger hears what the call came to."""
-        (attempt, how), terms, error = closing, closing[0].terms, closing[0].error
+        (attempt, how), terms = closing, closing[0].terms
         assert terms is not None
-        assert terms.bound is not None
         self._book.settle(terms.books[how], attempt.lease, now)
-        if terms.bound.limits and isinstance(error, RateLimited):
-            self._book.observe(terms.bound.hold, -1.0, limited_until(error, now), now)
+        if (shut := shut_until(attempt.plan.bound, attempt.error, now)) is not None:
+            self._book.observe(shut[0], -1.0, shut[1], now)

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 
 from providers.catalog.model import Candidate, Limit
 from providers.limits.reserve import Amounts, LimitKey
-from providers.limits.rules import Allowance, Ending, allowance, came_to, expected
-from providers.messages import Usage
+from providers.limits.rules import Ending, allowance
 from providers.policy.model import Budget
+from providers.routing.admission import Plan, plan, settled
 from providers.routing.effects import Try
 from providers.routing.fleet import Fleet
 from providers.routing.ordering import expected_output
@@ -22,15 +22,13 @@ ENDINGS: tuple[Ending, ...] = ("answered", "refused", "unsent", "unknown")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Terms:
-    """`bound`, `reserves` and `books` (by how a call ended) are the routers'; None: they know of no limit.
+    """`plan` and `books` (by how a call ended) are the routers'; None: they know of no limit.
 
     `answered` and `refused` are the provider's own: what a call counts for that it answers, or turns down; `later`,
     what is counted on top once the answer is there, of limits that let calls in by their input.
     """
 
-    bound: Allowance | None
-    tokens: int
-    reserves: Amounts
+    plan: Plan | None
     books: Mapping[Ending, Amounts]
     answered: Counted
     later: Counted
@@ -60,17 +58,15 @@ class AllTerms:
         secret = allowance(replace(candidate, provider=row))
         if bound is None and secret is None:
             return None
-        whole = Usage(input=tokens, output=expected_output(kind.request, candidate.model))
-        reserves: Amounts = ()
+        output, known = expected_output(kind.request, candidate.model), None
         books: Mapping[Ending, Amounts] = dict.fromkeys(ENDINGS, ())
         answered, later, refused = _nothing(), _nothing(), _nothing()
         for each in (bound, secret):
             if each is None:
                 continue
-            asked = each.call(candidate, Usage(input=tokens), self._now)
-            held = expected(each, asked, each.call(candidate, whole, self._now))
-            came = each.call(candidate, kind.usage, self._now)
-            booked = {how: came_to(each, held, how, came) for how in ENDINGS}
+            call = plan(each, candidate, tokens, output, self._now)
+            held, came = call.reserves, each.call(candidate, kind.usage, self._now)
+            booked = {how: settled(call, how, came) for how in ENDINGS}
             for at, (limit, meter) in enumerate(each.limits):
                 true = self._limit(provider.name, limit, meter, known=each is bound)
                 amount = booked["answered"][at][1]
@@ -80,8 +76,8 @@ class AllTerms:
                 if amount > first:
                     later.append((true, amount - first))
             if each is bound:
-                reserves, books = held, booked
-        return Terms(bound, tokens, reserves, books, answered, later, refused)
+                known, books = call, booked
+        return Terms(known, books, answered, later, refused)
 
     def _limit(self, provider: str, limit: Limit, meter: LimitKey, *, known: bool) -> TrueLimit:
         key = meter.key if known else f"{meter.key} hidden"

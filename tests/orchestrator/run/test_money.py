@@ -95,7 +95,7 @@ async def test_a_run_waits_for_another_day_where_the_days_budget_is_used_up() ->
         assert run.result.status == "paused"
         return events
 
-    await answers.metering.ledger.spend([(answers.metering.bound(_only(answers)).caps[0].meter, 900)], NOON)
+    await answers.reservations.ledger.spend([(answers.reservations.bound(_only(answers)).caps[0].meter, 900)], NOON)
     events = await first()
     assert [(e.which, e.share, e.spent, e.cap) for e in of_type(events, "budget.alert")] == [
         ("day", 0.01, 900 + CALL, 11_000)

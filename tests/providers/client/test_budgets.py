@@ -50,7 +50,7 @@ def manager(net: Net, budget: Budget, *candidates: Candidate, dialect=None, **po
 
 async def spent(asked: ProviderManager) -> list[float]:
     caps = [cap.meter for cap in caps_of(asked.fleet.policy.budget)]
-    return [used.used for used in await asked.metering.ledger.usage(caps, clock())]
+    return [used.used for used in await asked.reservations.ledger.usage(caps, clock())]
 
 
 class TestACap:

@@ -148,8 +148,8 @@ def ask(seconds: float | None = None) -> Request:
 
 
 async def used(router: ProviderManager, name: str, at: int = 0) -> float:
-    bound = router.metering.bound(router.fleet.standings[f"{name}/m"].candidate)
-    return (await router.metering.ledger.usage(bound.meters, clock()))[at].used
+    bound = router.reservations.bound(router.fleet.standings[f"{name}/m"].candidate)
+    return (await router.reservations.ledger.usage(bound.meters, clock()))[at].used
 
 
 PER_MINUTE = Limit("requests", 10, 60)
@@ -225,7 +225,7 @@ class TestOneCall:
         model = Model("m", 10_000, 1_000)
         row = Provider("a", "test", "a", None, {"m": model}, limits=(PER_MINUTE,))
         router = manager(Net(), Candidate(row, model, "sk-one"))
-        keys = {router.metering.bound(Candidate(row, model, key)).meters[0].key for key in ("sk-one", "sk-two")}
+        keys = {router.reservations.bound(Candidate(row, model, key)).meters[0].key for key in ("sk-one", "sk-two")}
         assert len(keys) == 2
         assert not any("sk-" in key for key in keys)
 
@@ -321,7 +321,7 @@ class TestWhenALimitIsReached:
 
         one, seconds = candidate("a", Limit("requests", 1, 1, kind="fixed")), 10
         router, ledger = manager(Net(), one), Far()
-        router.metering.ledger = ledger
+        router.reservations.ledger = ledger
         done = []
 
         async def caller():
@@ -357,7 +357,7 @@ class TestTheProvidersWord:
             await first.complete(ASK)
         assert net.calls["a"] == 1
         second = manager(net, candidate("a", day), candidate("b"))  # another process on the same ledger
-        second.metering.ledger = first.metering.ledger
+        second.reservations.ledger = first.reservations.ledger
         for _ in range(50):
             await second.complete(ASK)
         assert net.calls == {"a": 1, "b": 100}
@@ -410,7 +410,7 @@ async def test_without_limits_nothing_is_asked_of_the_ledger():
             raise AssertionError(json.dumps(name))
 
     router = manager(Net(), candidate("a"))
-    router.metering.ledger = Untouchable()
+    router.reservations.ledger = Untouchable()
     await router.complete(ASK)
     async with router.stream(ASK) as deltas:
         assert [delta.text async for delta in deltas] == ["hel", "lo", ""][:2]

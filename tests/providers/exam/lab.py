@@ -153,7 +153,7 @@ class Lab:
 
     async def booked(self, manager: ProviderManager, name: str) -> tuple[float, float]:
         """Return the requests and tokens that stand under a provider's limits."""
-        bound = manager.metering.bound(manager.fleet.standings[f"{name}/m"].candidate)
+        bound = manager.reservations.bound(manager.fleet.standings[f"{name}/m"].candidate)
         assert bound is not None
         requests, tokens, *_ = await self.ledger.usage(bound.meters, self.clock())
         return requests.used, tokens.used

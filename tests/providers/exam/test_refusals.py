@@ -58,7 +58,7 @@ async def test_03_a_spent_day_costs_one_call_until_its_reset(lab: Lab, tmp_path)
     providers = (lab.provider("daily", "day-spent=2h", "ok"), lab.provider("spare", "ok"))
     async with lab.manager(*providers) as first, lab.manager(*providers) as second:
         for manager in (first, second):  # two processes of one machine
-            manager.metering.ledger = SqliteLedger(tmp_path / "limits")
+            manager.reservations.ledger = SqliteLedger(tmp_path / "limits")
             assert [(await lab.ask(manager)).provider for _ in range(10)] == ["spare"] * 10
         assert lab.calls.count("daily") == 1
         lab.skip(2 * 3600 - 60)
