@@ -429,11 +429,17 @@ def _make(folder: Path) -> None:
         raise CannotWrite(str(folder), "permission denied")
 
 
+def stub_would_answer(squad: Squad, plan: Plan, environ: Mapping[str, str], offline: bool | None) -> bool:
+    """Return whether the offline stub answers: as the caller says, else as the squad does."""
+    if offline is not None:
+        return offline
+    return plan.offline == "always" or (plan.offline == "auto" and not squad.catalog.candidates(environ))
+
+
 def stub_answers(squad: Squad, plan: Plan, environ: Mapping[str, str], offline: bool | None) -> bool:
-    """Return whether the offline stub answers. Raise `NoProvider` where it may not, and nobody is configured."""
-    configured = squad.catalog.candidates(environ)
-    stub = offline if offline is not None else plan.offline == "always" or (plan.offline == "auto" and not configured)
-    if not stub and not configured:
+    """Return whether the offline stub answers. Raise `NoProvider` where it may not, and no provider is configured."""
+    stub = stub_would_answer(squad, plan, environ, offline)
+    if not stub and not squad.catalog.candidates(environ):
         raise NoProvider(squad.catalog.unconfigured(environ))
     return stub
 

@@ -1,1 +1,1 @@
-"""The command line: results on stdout, talk on stderr. Nothing here is imported before it is used."""
+"""The command line: results on stdout, console on stderr. Nothing here is imported before it is used."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
 from orchestrator._version import __version__
+from orchestrator.cli.loading import interrupts_held
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -15,15 +17,15 @@ if TYPE_CHECKING:
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "run": ("run", "Run a squad file."),
     "ask": ("ask", "Ask one question, of a persona or of a model alone."),
-    "validate": ("check", "Find every mistake in squads, routing files, scenarios."),
-    "graph": ("check", "Draw the order of a squad's tasks."),
-    "config": ("check", "Show what a squad file comes to, all defaults in place."),
-    "schema": ("check", "Print the JSON Schema of squad files, for editors."),
-    "explain": ("explain", "Show who was asked for a task of a run, and why."),
+    "validate": ("validate", "Find every mistake in squads, routing files, scenarios."),
+    "graph": ("graph", "Draw the order of a squad's tasks."),
+    "config": ("config", "Show a squad file with every default filled in."),
+    "schema": ("schema", "Print the JSON Schema of squad files, for editors."),
+    "explain": ("explain", "Show which models a task's turns were sent to, and why."),
     "simulate": ("simulate", "Simulate a scenario, or runs of a squad. Spends nothing."),
     "runs": ("runs", "List recorded runs; show, resume, watch or cancel one."),
     "spending": ("spending", "Show what runs have cost: by provider, agent, day ..."),
-    "approvals": ("approvals", "List what waits for a person; approve or deny it."),
+    "approvals": ("approvals", "List the tasks that await approval; approve or deny one."),
     "personas": ("personas", "List the personas, show one."),
     "providers": ("providers", "List the providers, test those that have a key."),
     "doctor": ("doctor", "Check this installation and its surroundings."),
@@ -33,12 +35,12 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
 """Command -> (module in `commands/`, the line that `--help` shows). The function is called `<command>_command`."""
 
 STANDALONE = frozenset({"doctor", "completion"})
-"""Those that work where the rest of the installation is broken: they import none of it."""
-GIVEN = "orchestrator.cli.arguments"
+"""Commands that work where the rest of the installation is broken: they import none of it."""
+GIVEN = "orchestrator.cli.settings"
 
 
 class Settings(NamedTuple):
-    """The common options. None where nobody said anything."""
+    """The common options. None: the option was not given."""
 
     state: str = ".orchestrator"
     routing: str | None = None
@@ -52,20 +54,6 @@ class Settings(NamedTuple):
         from pathlib import Path
 
         return Path(self.state)
-
-    def routing_file(self) -> Path | None:
-        """Return the routing file: the one that was named, else the working folder's own where there is one."""
-        from pathlib import Path
-
-        if self.routing is None:
-            default = Path("agent_routing.yaml")
-            return default if default.is_file() else None
-        path = Path(self.routing)
-        if not path.is_file():
-            from orchestrator.cli.exits import Unusable
-
-            raise Unusable(f"there is no routing file {self.routing}", "`orchestrator init` writes one")
-        return path
 
 
 def settings_of(context: click.Context) -> Settings:
@@ -88,10 +76,14 @@ def common_options(*, environment: bool = False) -> list[click.Option]:
     return [
         option("--state", envvar="ORCHESTRATOR_STATE", metavar="DIR", help="Where state is kept (.orchestrator)."),
         option("--routing", envvar="ORCHESTRATOR_ROUTING", metavar="FILE", help="Routing file (agent_routing.yaml)."),
-        option("--color/--no-color", help="Colours on stderr, or none. Default: on a terminal without NO_COLOR."),
-        option("--quiet", "-q", is_flag=True, help="Say nothing but results and failures."),
-        option("--verbose", "-v", is_flag=True, help="Log what happens; show the traceback of an internal error."),
-        option("--log-format", type=click.Choice(["console", "json"]), help="Log events so, instead of progress."),
+        option("--color/--no-color", help="Colours on stderr, or none (on a terminal without NO_COLOR)."),
+        option("--quiet", "-q", is_flag=True, help="Print results and failures only."),
+        option("--verbose", "-v", is_flag=True, help="Log every event; show the traceback of an internal error."),
+        option(
+            "--log-format",
+            type=click.Choice(["console", "json"]),
+            help="Log events instead of progress.",
+        ),
     ]
 
 
@@ -134,6 +126,18 @@ class Group(CommonOptions, click.Group):
         self.add_common_options()
 
 
+def load_command(name: str) -> click.Command:
+    """Import a command's module and return the command. The one place where our own code is imported on use, so that
+    `--help` and `--version` load none of it."""
+    if name not in STANDALONE:
+        from orchestrator.cli.our_packages import require_our_agents
+
+        require_our_agents()
+    command = getattr(import_module(f"orchestrator.cli.commands.{COMMANDS[name][0]}"), f"{name}_command")
+    assert isinstance(command, click.Command)
+    return command
+
+
 class LazyGroup(CommonOptions, click.Group):
     """All commands. Listing them imports none of their modules."""
 
@@ -150,20 +154,10 @@ class LazyGroup(CommonOptions, click.Group):
 
             close = get_close_matches(name, COMMANDS, n=1)
             hint = f" Did you mean {close[0]!r}?" if close else ""
-            context.fail(f"There is no command {name!r}.{hint}" if not name.startswith("-") else f"No option {name}.")
-        from importlib import import_module
-
-        from orchestrator.cli.loading import interrupts_held
-
-        if name not in STANDALONE:
-            from orchestrator.cli.our_packages import require_our_agents
-
-            require_our_agents()
+            what = f"option {name}" if name.startswith("-") else f"command {name!r}"
+            context.fail(f"There is no {what}.{hint}")
         with interrupts_held():
-            module = import_module(f"orchestrator.cli.commands.{COMMANDS[name][0]}")
-        command = getattr(module, f"{name}_command")
-        assert isinstance(command, click.Command)
-        return command
+            return load_command(name)
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002  # as above
         with formatter.section("Commands"):
@@ -177,7 +171,9 @@ def _print_version(context: click.Context, _: click.Parameter, wanted: bool) -> 
 
 
 @click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Print it.")
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Print the version."
+)
 def orchestrator() -> None:
     """Run squads of agents that YAML files define, over many model providers.
 

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
-from itertools import pairwise
+from collections.abc import Sequence
 
-import click
-
-from orchestrator.cli.app import Settings, orchestrator
+from orchestrator.cli.app import orchestrator
 
 
 def dispatch(arguments: Sequence[str]) -> int:
@@ -21,7 +18,9 @@ def dispatch(arguments: Sequence[str]) -> int:
         )
         sys.stdout.flush()
     except BaseException as error:  # noqa: BLE001  # the outermost place
-        return _tell(error, arguments)
+        from orchestrator.cli.failures import tell  # on use: `--help` and `--version` need none of it
+
+        return tell(error, arguments)
     return int(code or 0)
 
 
@@ -39,41 +38,3 @@ def make_streams_lossy() -> None:
     for stream, errors in ((sys.stdout, "replace"), (sys.stderr, "backslashreplace")):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors=errors)
-
-
-def variables(arguments: Sequence[str]) -> Mapping[str, str]:
-    """Return what may hold secrets: the environment, with the `.env` that holds here where that can be read."""
-    from orchestrator.cli.arguments import environment
-    from orchestrator.cli.exits import Unusable
-    from providers.documents.problems import SpecError
-
-    words = [part for word in arguments for part in (word.split("=", 1) if word.startswith("--routing=") else [word])]
-    said = [after for word, after in pairwise(words) if word == "--routing"]
-    try:
-        return environment(Settings(routing=said[-1] if said else os.environ.get("ORCHESTRATOR_ROUTING")))
-    except (SpecError, Unusable):
-        return os.environ
-
-
-def _tell(error: BaseException, arguments: Sequence[str]) -> int:
-    """Say what went wrong and return its exit code."""
-    from orchestrator.cli.exits import Exit, cause_of, exit_of
-    from orchestrator.cli.ui.console import Console, give_up_on, tell_failure
-
-    color = next((word == "--color" for word in reversed(arguments) if word in ("--color", "--no-color")), None)
-    talk, verbose = Console(Settings(color=color)), "--verbose" in arguments or "-v" in arguments
-    # click leaves so, with a code of its own, where the reader of a stream has left; nobody else does.
-    error = BrokenPipeError() if isinstance(error, SystemExit) else cause_of(error)
-    lost = give_up_on(sys.stdout)
-    if lost is not None and not isinstance(lost, BrokenPipeError):
-        talk.fail(f"stdout cannot be written: {lost.strerror}")
-        return int(Exit.FAILED)
-    code = exit_of(error)
-    if isinstance(error, click.ClickException):
-        error.show()
-    elif isinstance(error, (click.Abort, KeyboardInterrupt)):
-        talk.write("interrupted")
-    elif not isinstance(error, BrokenPipeError):
-        tell_failure(talk, error, variables(arguments), internal=code is Exit.INTERNAL, verbose=verbose)
-    give_up_on(sys.stderr)
-    return int(code)

@@ -2,22 +2,66 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+import functools
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Concatenate, ParamSpec
 
-from orchestrator.cli.app import Settings
-from orchestrator.cli.arguments import load_squad
+import anyio
+import click
+
+from orchestrator.cli.app import Settings, settings_of
 from orchestrator.cli.exits import NothingSelected, Unusable
+from orchestrator.cli.files import load_squad, routing_file
+from orchestrator.cli.ui.console import Console
+from orchestrator.cli.ui.next_step import command_line
+from orchestrator.journal.protocols import About, JournalDamaged, JournalUnusable
+from orchestrator.journal.sqlite.journal import SqliteJournal
+from orchestrator.squad.load import Squad
 
-if TYPE_CHECKING:
-    from orchestrator.journal.protocols import About
-    from orchestrator.journal.sqlite.journal import SqliteJournal
-    from orchestrator.squad.load import Squad
+P = ParamSpec("P")
 
 NAME = "journal.db"
 SQLITE = "sqlite:///"
+START_ONE = "`orchestrator run squad.yaml` records one"
+
+db_option = click.option("--db", metavar="URL", help="Where runs are recorded: sqlite:///PATH (STATE/journal.db).")
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """The recorded runs, opened for one command, and what the command needs around them."""
+
+    journal: SqliteJournal
+    file: Path
+    settings: Settings
+    console: Console
+    db: str | None
+
+    def command(self, *words: str) -> str:
+        """Return the command `orchestrator WORDS` as the user may type it: it reads the same journal."""
+        return command_line(self.settings, *words, db=self.db)
+
+
+def reads_runs(work: Callable[Concatenate[Records, P], Awaitable[int | None]]) -> Callable[..., int | None]:
+    """Make a command of an async function: it takes `--db`, and gets the journal opened as its first argument.
+
+    Where nothing is recorded the command ends with `NothingSelected`.
+    """
+
+    async def opened(settings: Settings, db: str | None, arguments: dict[str, Any]) -> int | None:
+        async with open_records(settings, db) as records:
+            return await work(records, **arguments)  # type: ignore[call-arg]  # click gives options by name
+
+    @db_option
+    @click.pass_context
+    @functools.wraps(work)
+    def command(context: click.Context, /, *, db: str | None, **arguments: Any) -> int | None:
+        return anyio.run(opened, settings_of(context), db, arguments)
+
+    return command
 
 
 def journal_file(settings: Settings, db: str | None) -> Path:
@@ -25,8 +69,18 @@ def journal_file(settings: Settings, db: str | None) -> Path:
     if db is None:
         return settings.state_folder / NAME
     if not db.startswith(SQLITE) or db == SQLITE:
-        raise Unusable(f"--db {db}: only sqlite:///PATH is known in this version", f"--db sqlite:///{NAME}")
+        raise Unusable(f"--db {db}: this version reads sqlite:///PATH only", f"--db sqlite:///{NAME}")
     return Path(db.removeprefix(SQLITE))
+
+
+@asynccontextmanager
+async def open_records(settings: Settings, db: str | None = None) -> AsyncIterator[Records]:
+    """Open the journal of earlier runs. Raise `NothingSelected` where there is none."""
+    file = journal_file(settings, db)
+    if not file.exists():
+        raise NothingSelected(f"no run is recorded here: there is no {file}", START_ONE)
+    async with SqliteJournal(file) as journal:
+        yield Records(journal, file, settings, Console(settings), db)
 
 
 @asynccontextmanager
@@ -34,9 +88,6 @@ async def record_for_run(
     settings: Settings, db: str | None, warn: Callable[[str], None]
 ) -> AsyncIterator[SqliteJournal | None]:
     """Open the journal that a new run is kept in. Where the state folder cannot be written, warn and give None."""
-    from orchestrator.journal.protocols import JournalDamaged, JournalUnusable
-    from orchestrator.journal.sqlite.journal import SqliteJournal
-
     try:
         journal = SqliteJournal(journal_file(settings, db))
     except JournalUnusable as error:
@@ -49,39 +100,15 @@ async def record_for_run(
         yield journal
 
 
-def read_run(settings: Settings, run: str | None, db: str | None = None) -> tuple[str, list[dict[str, Any]]]:
-    """Return a run's id and its events as documents; `run` None: the latest. Raise `NothingSelected`, `RunNotFound`."""
-    import anyio
-
-    from orchestrator.events import to_json
-
-    async def read() -> tuple[str, list[dict[str, Any]]]:
-        async with open_record(settings, db) as journal:
-            name = run or next((line.run for line in await journal.runs(limit=1)), None)
-            if name is None:
-                raise NothingSelected("no run is recorded here", "orchestrator run squad.yaml")
-            await journal.about(name)
-            return name, [to_json(event) for event in await journal.events(name)]
-
-    return anyio.run(read)
+async def latest_run(journal: SqliteJournal) -> str:
+    """Return the id of the run that began last. Raise `NothingSelected` where none is recorded."""
+    for line in await journal.runs(limit=1):
+        return line.run
+    raise NothingSelected("no run is recorded here", START_ONE)
 
 
 def squad_of(about: About, settings: Settings) -> Squad:
     """Return the squad as its file stands now; where the file is gone, as it was recorded."""
     if Path(about.file).is_file():
         return load_squad(about.file, settings)
-    from orchestrator.squad.load import Squad
-
-    return Squad.from_text(about.text, about.file, routing=settings.routing_file())
-
-
-@asynccontextmanager
-async def open_record(settings: Settings, db: str | None = None) -> AsyncIterator[SqliteJournal]:
-    """Open the journal of earlier runs. Raise `NothingSelected` where there is none."""
-    from orchestrator.journal.sqlite.journal import SqliteJournal
-
-    file = journal_file(settings, db)
-    if not file.exists():
-        raise NothingSelected(f"no run is recorded here: there is no {file}", "orchestrator run squad.yaml")
-    async with SqliteJournal(file) as journal:
-        yield journal
+    return Squad.from_text(about.text, about.file, routing=routing_file(settings))

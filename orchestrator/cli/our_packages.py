@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+
 DISTRIBUTION = "squad-orchestrator"
 
 
@@ -16,8 +18,7 @@ class StrangeAgents(Exception):
 
 def strange_agents() -> StrangeAgents | None:
     """Return what is wrong with the package `agents`, or None."""
-    import agents
-
+    agents = import_module("agents")  # on use: what is found under this name is what is in doubt
     if getattr(agents, "__distribution__", None) == DISTRIBUTION:
         return None
     return StrangeAgents(str(getattr(agents, "__file__", None) or "an unknown place"))

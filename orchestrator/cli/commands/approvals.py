@@ -1,30 +1,33 @@
-"""`approvals`: a person's answers to runs that wait for one, from any process."""
+"""`approvals`: a person's answers to runs that await one, from any process."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-import anyio
 import click
 
-from orchestrator.cli.app import Group, Settings, settings_of
+from orchestrator.cli.app import Command, Group
 from orchestrator.cli.exits import NothingSelected, Unusable
-from orchestrator.cli.journals import open_record
+from orchestrator.cli.journals import Records, reads_runs
 from orchestrator.cli.ui.columns import columns
-from orchestrator.cli.ui.console import Console, print_json
+from orchestrator.cli.ui.console import print_json
+from orchestrator.events import GateOpened
+from orchestrator.journal.protocols import Journal
+from orchestrator.run.approvals import SIGNAL, answer_gate, digest_of
+from orchestrator.run.history import history_of
 from providers.documents.unicode import printable
 
-if TYPE_CHECKING:
-    from orchestrator.events import GateOpened
-    from orchestrator.journal.protocols import Journal
-
-db_option = click.option("--db", metavar="URL", help="Where runs are recorded: sqlite:///PATH (STATE/journal.db).")
-comment_option = click.option("--comment", default="", metavar="TEXT", help="What the agents are told with it.")
 MOST_RUNS = 1000
+ANSWERS = {
+    "approve": ("approve", "Approve TASK of RUN: the run goes on."),
+    "revise": ("revise", "Send TASK of RUN back: the tasks before it run again, with your comment."),
+    "deny": ("reject", "Reject TASK of RUN."),
+}
+"""Command -> (the choice that it records, its help)."""
 
 
-class Open(NamedTuple):
-    """A gate that nobody has answered yet."""
+class OpenGate(NamedTuple):
+    """A gate that is open and not answered yet."""
 
     run: str
     gate: GateOpened
@@ -32,16 +35,16 @@ class Open(NamedTuple):
 
 @click.group("approvals", cls=Group)
 def approvals_command() -> None:
-    """What waits for a person."""
+    """List the tasks that await approval; approve, revise or deny one."""
 
 
 @approvals_command.command("ls")
 @click.option("--json", "as_json", is_flag=True, help="Write JSON.")
-@db_option
-@click.pass_context
-def list_approvals(context: click.Context, as_json: bool, db: str | None) -> None:
-    """List the open questions: run, task, question, choices."""
-    found = anyio.run(_all_open, settings_of(context), db)
+@reads_runs
+async def list_approvals(records: Records, as_json: bool) -> None:
+    """List what awaits approval: run, task, choices, question."""
+    lines = await records.journal.runs(MOST_RUNS, statuses=("waiting", "running"))
+    found = [gate for line in lines for gate in await open_gates(records.journal, line.run)]
     if as_json:
         print_json([_document(one) for one in found])
         return
@@ -52,111 +55,74 @@ def list_approvals(context: click.Context, as_json: bool, db: str | None) -> Non
 @approvals_command.command("show")
 @click.argument("run")
 @click.argument("task")
-@db_option
-@click.pass_context
-def show_approval(context: click.Context, run: str, task: str, db: str | None) -> None:
-    """Show all that the person is to judge."""
-    gate = anyio.run(_one, settings_of(context), db, run, task).gate
+@reads_runs
+async def show_approval(records: Records, run: str, task: str) -> None:
+    """Show the question and the texts to decide on."""
+    gate = (await _find(records.journal, run, task)).gate
     for title, text in gate.shown.items():
         click.echo(f"--- {printable(title)} ---\n{printable(text)}\n")
     click.echo(f"{printable(gate.prompt)}  ({' / '.join(gate.choices)})")
 
 
-@approvals_command.command("approve")
-@click.argument("run")
-@click.argument("task")
-@comment_option
-@db_option
-@click.pass_context
-def approve(context: click.Context, run: str, task: str, comment: str, db: str | None) -> None:
-    """Let TASK of RUN pass."""
-    _answer(context, db, run, task, "approve", comment)
+def answer_command(name: str, choice: str, help_text: str) -> Command:
+    """Return the command that answers a gate with one of its choices."""
+
+    @click.command(name, cls=Command, help=help_text)
+    @click.argument("run")
+    @click.argument("task")
+    @click.option("--comment", default="", metavar="TEXT", help="A comment that the agents read.")
+    @reads_runs
+    async def answer(records: Records, run: str, task: str, comment: str) -> None:
+        await _answer(records, run, task, choice, comment)
+
+    return answer
 
 
-@approvals_command.command("revise")
-@click.argument("run")
-@click.argument("task")
-@comment_option
-@db_option
-@click.pass_context
-def revise(context: click.Context, run: str, task: str, comment: str, db: str | None) -> None:
-    """Have what leads to TASK done again, with a comment."""
-    _answer(context, db, run, task, "revise", comment)
-
-
-@approvals_command.command("deny")
-@click.argument("run")
-@click.argument("task")
-@comment_option
-@db_option
-@click.pass_context
-def deny(context: click.Context, run: str, task: str, comment: str, db: str | None) -> None:
-    """Reject TASK of RUN."""
-    _answer(context, db, run, task, "reject", comment)
+for _name, (_choice, _help) in ANSWERS.items():
+    approvals_command.add_command(answer_command(_name, _choice, _help))
 
 
 @approvals_command.command("say")
 @click.argument("run")
 @click.argument("task")
 @click.argument("words")
-@db_option
-@click.pass_context
-def say(context: click.Context, run: str, task: str, words: str, db: str | None) -> None:
-    """Speak WORDS in a conversation of RUN that waits for a person at TASK."""
-    _answer(context, db, run, task, "say", words)
+@reads_runs
+async def say(records: Records, run: str, task: str, words: str) -> None:
+    """Take the human's turn in a conversation: WORDS are said at TASK of RUN."""
+    await _answer(records, run, task, "say", words)
 
 
-def _answer(context: click.Context, db: str | None, run: str, task: str, choice: str, comment: str) -> None:
-    driven = anyio.run(_record_answer, settings_of(context), db, run, task, choice, comment)
-    follows = "the run is at work, and goes on with it" if driven else f"next: orchestrator runs resume {run}"
-    Console(settings_of(context)).say(f"{task}: {choice}\n{follows}")
+async def _answer(records: Records, run: str, task: str, choice: str, comment: str) -> None:
+    """Record the answer, and say what happens next: a process that drives the run hears it by itself."""
+    journal = records.journal
+    found = await _find(journal, run, task)
+    try:
+        await answer_gate(journal, run, found.gate, choice, comment)
+    except ValueError as error:
+        raise Unusable(str(error)) from None
+    at_work = "the run is at work, and goes on with this answer"
+    follows = at_work if journal.is_driven(run) else f"next: {records.command('runs', 'resume', run)}"
+    records.console.say(f"{task}: {choice}\n{follows}")
 
 
-async def _record_answer(settings: Settings, db: str | None, run: str, task: str, choice: str, comment: str) -> bool:
-    """Record the answer; return whether a process drives the run and will hear it."""
-    from orchestrator.run.approvals import answer_gate
-
-    async with open_record(settings, db) as journal:
-        found = await _find(journal, run, task)
-        try:
-            await answer_gate(journal, run, found.gate, choice, comment)
-        except ValueError as error:
-            raise Unusable(str(error)) from None
-        return journal.is_driven(run)
-
-
-async def _one(settings: Settings, db: str | None, run: str, task: str) -> Open:
-    async with open_record(settings, db) as journal:
-        return await _find(journal, run, task)
-
-
-async def _find(journal: Journal, run: str, task: str) -> Open:
+async def _find(journal: Journal, run: str, task: str) -> OpenGate:
     await journal.about(run)
     found = await open_gates(journal, run)
     for one in found:
         if one.gate.task == task:
             return one
     waiting = ", ".join(one.gate.task for one in found) or "nothing"
-    raise NothingSelected(f"{task} of {run} waits for nobody", f"waiting there: {waiting}")
+    raise NothingSelected(f"{task} of {run} does not await approval", f"awaiting approval in this run: {waiting}")
 
 
-async def _all_open(settings: Settings, db: str | None) -> list[Open]:
-    async with open_record(settings, db) as journal:
-        lines = await journal.runs(MOST_RUNS, statuses=("waiting", "running"))
-        return [gate for line in lines for gate in await open_gates(journal, line.run)]
-
-
-async def open_gates(journal: Journal, run: str) -> list[Open]:
+async def open_gates(journal: Journal, run: str) -> list[OpenGate]:
     """Return the gates of a run that are open and unanswered, oldest first."""
-    from orchestrator.run.approvals import SIGNAL, digest_of
-    from orchestrator.run.history import history_of
-
     gates = history_of(await journal.events(run)).gates.values()
     answered = {value["gate"] for name, value in await journal.signals(run) if name == SIGNAL}
-    return [Open(run, gate.opened) for gate in gates if digest_of(gate.opened) not in answered]
+    return [OpenGate(run, gate.opened) for gate in gates if digest_of(gate.opened) not in answered]
 
 
-def _document(one: Open) -> dict[str, Any]:
+def _document(one: OpenGate) -> dict[str, Any]:
     gate = one.gate
     return {
         "run": one.run,

@@ -5,32 +5,32 @@ from __future__ import annotations
 import re
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import anyio
 import click
 
 from orchestrator.cli import app
 from orchestrator.cli.app import Settings, settings_of
-from orchestrator.cli.arguments import as_meant, as_text, environment, load_persona, load_policy
 from orchestrator.cli.exits import Exit
+from orchestrator.cli.files import environment, load_persona, load_policy
 from orchestrator.cli.signals import Interruption
+from orchestrator.cli.ui.arguments import as_meant, as_text
 from orchestrator.cli.ui.console import Console, print_json
-from orchestrator.cli.ui.notices import telling
+from orchestrator.cli.ui.notices import STUB_NOTICE, telling
 from orchestrator.cli.ui.progress import alert_line, duration, tokens, usd
-from orchestrator.cli.ui.screens import STUB_NOTICE, Log
+from orchestrator.cli.ui.screens import LogScreen
 from orchestrator.errors import NoProvider
 from orchestrator.events import Event, to_json
+from providers.client.manager import ProviderManager, open_manager
 from providers.documents.unicode import printable
 from providers.events import BudgetAlert, Emit
-
-if TYPE_CHECKING:
-    from providers.messages import Request, Response
+from providers.messages import Needs, Request, Response, Restarted, Resumed, TextDelta, system, user
 
 
 @app.command("ask")
 @click.argument("text", metavar="TEXT|-")
-@click.option("--agent", "persona", metavar="PERSONA", help="Who answers: a persona of the library.")
+@click.option("--agent", "persona", metavar="PERSONA", help="Answer as this persona of the library.")
 @click.option("--tier", metavar="TIER", help="The class of models: boss, worker, creative, fallback.")
 @click.option("--model", metavar="PROVIDER/MODEL", help="This model and no other.")
 @click.option("--system", "instructions", metavar="TEXT", help="Instructions to the model, after the persona's.")
@@ -52,9 +52,9 @@ def ask_command(
     """Ask one question and print the answer. `-` reads it from stdin."""
     question = as_text(sys.stdin.buffer.read(), sys.stdin.encoding) if text == "-" else as_meant(text)
     if not question.strip():
-        raise click.UsageError("there is no question")
+        raise click.UsageError("the question is empty")
     if stream and as_json:
-        raise click.UsageError("--stream prints text as it comes, --json one document at the end: choose one")
+        raise click.UsageError("--stream prints text as it comes, --json one document at the end: give one of them")
     request = request_for(question, persona, tier, model, instructions and as_meant(instructions))
     settings = settings_of(context)
     anyio.run(_ask, request, settings, stream, as_json, offline)
@@ -65,7 +65,6 @@ def request_for(
     question: str, persona: str | None, tier: str | None, model: str | None, instructions: str | None
 ) -> Request:
     """Return the request. A persona is its instructions and its tier: it has no tools here."""
-    from providers.messages import Needs, Request, system, user
 
     parts = [] if instructions is None else [instructions]
     if persona is not None:
@@ -78,23 +77,22 @@ def request_for(
 
 
 async def _ask(request: Request, settings: Settings, stream: bool, as_json: bool, offline: bool) -> None:
-    from providers.client.manager import open_manager
 
-    talk = Console(settings)
+    console = Console(settings)
     policy, catalog = load_policy(settings)
     environ = environment(settings)
     if offline:
-        talk.say(STUB_NOTICE)
+        console.say(STUB_NOTICE)
     elif not catalog.candidates(environ):
         raise NoProvider(catalog.unconfigured(environ))
-    emit = _listener(settings, talk)
+    emit = _listener(settings, console)
     async with anyio.create_task_group() as tasks:
         interruption = Interruption(tasks.cancel_scope, lambda: False)
         await tasks.start(interruption.watch)
         state = settings.state_folder
-        tell = telling(talk.warn)
+        tell = telling(console.warn)
         async with open_manager(policy, catalog, environ, offline=offline, state=state, notify=tell) as manager:
-            answer = _stream(manager, request, emit, talk) if stream else manager.complete(request, emit=emit)
+            answer = _stream(manager, request, emit, console) if stream else manager.complete(request, emit=emit)
             response = await answer
         tasks.cancel_scope.cancel()
     interruption.check()
@@ -102,12 +100,12 @@ async def _ask(request: Request, settings: Settings, stream: bool, as_json: bool
         print_json(document_of(response))
     elif not stream:
         click.echo(printable(response.text))
-    _tell(talk, response)
+    _print_figures(console, response)
 
 
-def _listener(settings: Settings, talk: Console) -> Emit:
-    """Return who hears of routes and attempts: the log, where one is wanted. Of the budget everybody is told."""
-    log = Log(settings, talk) if settings.verbose or settings.log_format else None
+def _listener(settings: Settings, console: Console) -> Emit:
+    """Return what hears of routes and attempts: the log, where one is wanted. Budget alerts are always shown."""
+    log = LogScreen(settings, console) if settings.verbose or settings.log_format else None
 
     def emit(payload: Any) -> None:
         if log is None and not isinstance(payload, BudgetAlert):
@@ -116,14 +114,13 @@ def _listener(settings: Settings, talk: Console) -> Emit:
         if log is not None:
             log.saw(document, None)
         if isinstance(payload, BudgetAlert):
-            talk.warn(alert_line(document))
+            console.warn(alert_line(document))
 
     return emit
 
 
-async def _stream(manager: Any, request: Request, emit: Emit, talk: Console) -> Response:
+async def _stream(manager: ProviderManager, request: Request, emit: Emit, console: Console) -> Response:
     """Print the text as it comes, cleaned as a whole: an escape sequence may be split between two deltas."""
-    from providers.messages import Restarted, Resumed, TextDelta
 
     printer = StreamPrinter()
     async with manager.stream(request, emit=emit) as deltas:
@@ -132,11 +129,12 @@ async def _stream(manager: Any, request: Request, emit: Emit, talk: Console) -> 
                 printer.add(delta.text)
             elif isinstance(delta, Restarted):
                 printer.end()
-                talk.say(f"the stream broke, and the answer begins anew: {delta.reason}")
+                console.say(f"the stream broke; the answer starts again: {delta.reason}")
             elif isinstance(delta, Resumed):
-                talk.say(f"the stream broke, and the answer goes on: {delta.reason}")
+                console.say(f"the stream broke; the answer continues: {delta.reason}")
         printer.end()
-        response: Response = deltas.response
+        response = deltas.response
+    assert response is not None, "a stream that was read to its end has one"
     return response
 
 
@@ -199,7 +197,7 @@ def document_of(response: Response) -> dict[str, Any]:
     }
 
 
-def _tell(talk: Console, response: Response) -> None:
+def _print_figures(console: Console, response: Response) -> None:
     cost = usd(None if response.cost is None else response.cost / 1e6)
     figures = (
         f"{response.provider}/{response.model}",
@@ -207,4 +205,4 @@ def _tell(talk: Console, response: Response) -> None:
         cost,
         duration(response.latency_ms / 1000),
     )
-    talk.say("  ".join(filter(None, figures)))
+    console.say("  ".join(filter(None, figures)))

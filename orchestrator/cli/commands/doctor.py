@@ -1,33 +1,30 @@
-"""`doctor`: what of the surroundings works, and what to do about the rest. Runs where much else is broken."""
+"""`doctor`: what works here, and what to do about the rest. It runs where much of the installation is broken."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
-from urllib.parse import urlsplit
+from typing import Literal, NamedTuple
 
 import click
 
 from orchestrator.cli.app import Command, Settings, settings_of
 from orchestrator.cli.exits import Exit
+from orchestrator.cli.our_packages import strange_agents
 from orchestrator.cli.ui.columns import columns
 from orchestrator.cli.ui.console import print_json
-
-if TYPE_CHECKING:
-    from orchestrator.environment import Environment
-    from providers.catalog.model import Catalog
 
 PACKAGES = (
     *("anyio", "click", "dotenv", "httptools", "jinja2", "jsonschema", "pydantic"),
     *("regex", "rich", "structlog", "truststore", "yaml"),
 )
 OLDEST = (3, 11)
-CONNECT_S = 5.0
-GIT_S = 2.0
+CHECKS = "orchestrator.cli.commands.doctor_checks"
+"""The checks that need the rest of the installation: imported where they run, since it may be broken."""
 
 
 class Finding(NamedTuple):
@@ -40,15 +37,15 @@ class Finding(NamedTuple):
 
 
 @click.command("doctor", cls=Command)
-@click.option("--online", is_flag=True, help="Also connect to the configured providers. Sends nothing, costs nothing.")
+@click.option("--online", is_flag=True, help="Also connect to the configured providers. Sends no request.")
 @click.option("--json", "as_json", is_flag=True, help="Write JSON.")
 @click.pass_context
 def doctor_command(context: click.Context, online: bool, as_json: bool) -> int:
-    """Check this installation and its surroundings. Exits with 1 where something must be mended."""
+    """Check this installation and its surroundings. The exit code is 1 where something must be fixed."""
     settings = settings_of(context)
     found = list(findings(settings))
     if online:
-        found += reachable(settings)
+        found += guarded("online", settings)
     if as_json:
         print_json([finding._asdict() for finding in found], indent=2)
     else:
@@ -66,16 +63,17 @@ def findings(settings: Settings) -> Iterator[Finding]:
     yield our_agents()
     yield state_folder(settings.state_folder)
     yield encoding(sys.stdout.encoding or "ascii")
-    yield from guarded("routing", lambda: routing(settings))
-    yield from guarded("env-file", lambda: env_file(settings))
-    yield from guarded("keys", lambda: keys(settings))
+    yield from guarded("routing", settings)
+    yield from guarded("env-file", settings)
+    yield from guarded("keys", settings)
 
 
-def guarded(check: str, run: Callable[[], Iterable[Finding]]) -> Iterator[Finding]:
-    """Yield what a check finds that needs the rest of the installation; what it meets there is a finding too."""
+def guarded(check: str, settings: Settings) -> Iterator[Finding]:
+    """Yield the findings of a check that needs the rest of the installation; its own failure is a finding too."""
     try:
-        yield from run()
-    except Exception as error:  # noqa: BLE001  # a doctor that dies of the illness is of no use
+        for state, text, advice in import_module(CHECKS).CHECKS[check](settings):
+            yield Finding(check, state, text, advice)
+    except Exception as error:  # noqa: BLE001  # what is broken is what the command is asked for
         yield Finding(check, "fail", f"{type(error).__name__}: {error}".splitlines()[0], "see the findings above")
 
 
@@ -94,8 +92,6 @@ def packages() -> Finding:
 
 
 def our_agents() -> Finding:
-    from orchestrator.cli.our_packages import strange_agents
-
     strange = strange_agents()
     if strange is None:
         return Finding("agents", "ok", "the package `agents` is ours")
@@ -103,7 +99,7 @@ def our_agents() -> Finding:
 
 
 def state_folder(folder: Path) -> Finding:
-    """Ask whether the folder, or the nearest one above it that exists, may be written to."""
+    """Check that the folder, or the nearest one above it that exists, can be written."""
     there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
     if there.is_dir() and os.access(there, os.W_OK | os.X_OK):
         return Finding("state", "ok", f"{folder} can be written")
@@ -114,122 +110,3 @@ def encoding(name: str) -> Finding:
     if name.lower().replace("-", "") in ("utf8", "utf8sig"):
         return Finding("encoding", "ok", name)
     return Finding("encoding", "warn", f"stdout is {name}: other characters come out as ?", "set PYTHONUTF8=1")
-
-
-def routing(settings: Settings) -> Iterator[Finding]:
-    from orchestrator.cli.arguments import load_policy
-    from providers.documents.problems import ProblemsFound
-
-    try:
-        load_policy(settings)
-    except ProblemsFound as found:
-        yield Finding("routing", "fail", str(found.problems[0]), f"{len(found.problems)} in all: mend the file")
-    else:
-        file = settings.routing_file()
-        yield Finding("routing", "ok", f"{file} is sound" if file else "built in (there is no routing file here)")
-
-
-def env_file(settings: Settings) -> Iterator[Finding]:
-    """Ask whether the `.env`, where there is one, can be read, and by nobody else."""
-    from orchestrator.cli.arguments import environment
-    from providers.documents.problems import ProblemsFound
-
-    try:
-        file = environment(settings).file
-    except ProblemsFound as found:
-        yield Finding("env-file", "fail", str(found.problems[0]), f"{len(found.problems)} in all: mend the file")
-        return
-    if not file.is_file():
-        return
-    mode = file.stat().st_mode
-    if os.name == "posix" and mode & 0o077:
-        yield Finding("env-file", "warn", f"{file} can be read by others", f"chmod 600 {file}")
-    elif is_tracked(file):
-        advice = f"git rm --cached {file}, ignore it, and have new keys made: old commits hold these"
-        yield Finding("env-file", "warn", f"{file} is tracked by git", advice)
-    else:
-        yield Finding("env-file", "ok", f"{file} is sound")
-
-
-def is_tracked(file: Path) -> bool:
-    """Return whether git keeps the file. Without git, or outside of its folders, nobody does."""
-    import subprocess
-
-    asked = ["git", "-C", str(file.parent), "ls-files", "--error-unmatch", "--", file.name]
-    try:
-        return subprocess.run(asked, capture_output=True, timeout=GIT_S, check=False).returncode == 0  # noqa: S603
-    except (OSError, subprocess.TimeoutExpired):
-        return False
-
-
-def keys(settings: Settings) -> Iterator[Finding]:
-    """Tell of each account where its key comes from; never the key."""
-    catalog, environ = surroundings(settings)
-    missing = catalog.unconfigured(environ)
-    there: set[tuple[str, int]] = set()
-    for candidate in catalog.candidates(environ):
-        row, account = candidate.provider, (candidate.provider.name, candidate.account)
-        if account not in there:
-            there.add(account)
-            where = environ.file if environ.is_from_file(row.key_env or "") else "the environment"
-            what = f"{row.key_env} is set in {where}" if row.key_env else "needs no key"
-            yield Finding("keys", "ok", f"{row.name}: {what}")
-    if len(missing) == len(catalog.providers):
-        ways = [row.key_env for row in catalog.providers.values() if row.key_env]
-        names = ", ".join(dict.fromkeys(ways))
-        advice = f"set one of {names}, or write it to .env; until then, --offline runs on the stub"
-        yield Finding("keys", "warn", "no provider is configured", advice)
-
-
-def surroundings(settings: Settings) -> tuple[Catalog, Environment]:
-    """Return the catalog and the environment that hold here; what is broken of them stands in another finding."""
-    from orchestrator.cli.arguments import environment, load_policy
-    from orchestrator.environment import Environment
-    from providers.catalog.model import load_catalog
-    from providers.documents.problems import ProblemsFound
-
-    try:
-        catalog = load_policy(settings)[1]
-    except ProblemsFound:
-        catalog = load_catalog()
-    try:
-        return catalog, environment(settings)
-    except ProblemsFound:
-        return catalog, Environment(os.environ, {}, Path())
-
-
-def reachable(settings: Settings) -> list[Finding]:
-    """Return whether the hosts of the configured providers take a connection."""
-    import anyio
-
-    catalog, environ = surroundings(settings)
-    rows = {c.provider.name: c.provider.base_url for c in catalog.candidates(environ)}
-    return anyio.run(_connect_all, rows)
-
-
-async def _connect_all(urls: dict[str, str]) -> list[Finding]:
-    import anyio
-
-    found: list[Finding] = []
-    async with anyio.create_task_group() as tasks:
-        for name, url in urls.items():
-            if url:
-                tasks.start_soon(_connect, name, url, found)
-    return sorted(found)
-
-
-async def _connect(name: str, url: str, found: list[Finding]) -> None:
-    import anyio
-
-    parts = urlsplit(url)
-    port = parts.port or (443 if parts.scheme == "https" else 80)
-    try:
-        with anyio.fail_after(CONNECT_S):
-            stream = await anyio.connect_tcp(parts.hostname or "", port)
-        await stream.aclose()
-    except (OSError, TimeoutError) as error:
-        # Only a warning: calls may go through a proxy, which this check does not ask.
-        why = str(error) or f"no connection within {CONNECT_S:g} s"
-        found.append(Finding("online", "warn", f"{name}: {why}", f"can this machine reach {parts.hostname}?"))
-    else:
-        found.append(Finding("online", "ok", f"{name}: {parts.hostname} takes connections"))

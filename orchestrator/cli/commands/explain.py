@@ -1,81 +1,71 @@
-"""`explain [RUN] TASK`: who was asked for a task of a run, in which order, how each attempt ended, what was sent."""
+"""`explain [RUN] TASK`: which models a task's turns were sent to, in which order, how each attempt ended."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import anyio
 import click
 
 from orchestrator.cli import app
-from orchestrator.cli.app import Settings, settings_of
-from orchestrator.cli.commands.approvals import db_option
 from orchestrator.cli.exits import NothingSelected
-from orchestrator.cli.journals import open_record, read_run
+from orchestrator.cli.journals import Records, latest_run, reads_runs
 from orchestrator.cli.ui.columns import columns
 from orchestrator.cli.ui.progress import candidate_of, duration, usd
+from orchestrator.events import to_json
+from orchestrator.rerun.replay import read_record
+from orchestrator.rerun.requests import Sent, attempts_of, body_of
 from providers.documents.unicode import printable
 from providers.routing.scores import Ordering, replay, score
 
-if TYPE_CHECKING:
-    from orchestrator.rerun.requests import Sent
-
-TOLD = frozenset({"route.chosen", "attempt.ended", "waiting.for_provider", "turn.ended"})
+SHOWN = frozenset({"route.chosen", "attempt.ended", "waiting.for_provider", "turn.ended"})
 
 
 @app.command("explain")
 @click.argument("words", nargs=-1, required=True, metavar="[RUN] TASK")
-@click.option("--turn", type=click.IntRange(min=1), metavar="N", help="Only this turn of each piece of work.")
-@click.option("--without", metavar="PROVIDER", help="Show whom each turn would have asked without this provider.")
-@click.option("--request", "as_sent", is_flag=True, help="Write the bytes that were sent instead, as they were sent.")
-@click.option("--attempt", type=click.IntRange(min=1), metavar="N", help="With --request: this attempt (the last).")
+@click.option("--turn", type=click.IntRange(min=1), metavar="N", help="Only this turn of each part of the task.")
+@click.option("--without", metavar="PROVIDER", help="Also show the order of candidates without this provider.")
+@click.option("--request", "as_sent", is_flag=True, help="Write the request that was sent, byte for byte, instead.")
+@click.option("--attempt", type=click.IntRange(min=1), metavar="N", help="With --request: which attempt (the last).")
 @click.option("--pretty", is_flag=True, help="With --request: as indented JSON.")
-@db_option
-@click.pass_context
-def explain_command(
-    context: click.Context,
+@reads_runs
+async def explain_command(
+    records: Records,
     words: tuple[str, ...],
     turn: int | None,
     without: str | None,
     as_sent: bool,
     attempt: int | None,
     pretty: bool,
-    db: str | None,
 ) -> None:
-    """Show who was asked for TASK in RUN (the latest), and why: candidates, refusals, attempts.
+    """Show which models the turns of TASK in RUN (the latest) were sent to, and why: candidates, refusals, attempts.
 
-    TASK may be a piece of one, as it is shown: 'build[S-1]/try-1/code'.
+    TASK may also be a part of a task, as it is shown: 'build[S-1]/try-1/code'.
     """
     if len(words) > 2:
         raise click.UsageError("explain takes a task, and a run before it")
-    run, task = (words[0], words[1]) if len(words) == 2 else (None, words[0])
-    recorded, events = read_run(settings_of(context), run, db)
+    run, task = words if len(words) == 2 else (await latest_run(records.journal), words[0])
+    await records.journal.about(run)
     if as_sent:
-        body = anyio.run(_sent, settings_of(context), db, recorded, task, turn, attempt)
+        body = await _sent(records, run, task, turn, attempt)
         if pretty:
             click.echo(printable(json.dumps(json.loads(body), indent=2, ensure_ascii=False)))
         else:
             click.echo(body, nl=False)
         return
+    events = [to_json(event) for event in await records.journal.events(run)]
     lines = list(explanation(events, task, turn, without))
     if not lines:
         known = ", ".join(tasks_of(events)) or "none"
-        raise NothingSelected(f"nothing was asked for {task!r} in run {recorded}", f"its tasks: {known}")
+        raise NothingSelected(f"no model was asked for {task!r} in run {run}", f"its tasks: {known}")
     for line in lines:
         click.echo(printable(line))
 
 
-async def _sent(
-    settings: Settings, db: str | None, run: str, task: str, turn: int | None, attempt: int | None
-) -> bytes:
+async def _sent(records: Records, run: str, task: str, turn: int | None, attempt: int | None) -> bytes:
     """Return the bytes of the one attempt that is meant."""
-    from orchestrator.rerun.replay import read_record
-    from orchestrator.rerun.requests import attempts_of, body_of
-
-    async with open_record(settings, db) as journal:
-        record = await read_record(journal, run)
+    record = await read_record(records.journal, run)
     return await body_of(record, the_one(list(attempts_of(record)), task, turn, attempt))
 
 
@@ -86,10 +76,10 @@ def the_one(attempts: list[Sent], task: str, turn: int | None, attempt: int | No
     turns = {(one.path, one.turn) for one in found}
     if not found:
         known = ", ".join(dict.fromkeys(one.path for one in attempts)) or "none"
-        raise NothingSelected(f"nothing was asked for {task!r} there", f"what was asked: {known}")
+        raise NothingSelected(f"no model was asked for {task!r} in this run", f"requests were made for: {known}")
     if len(turns) > 1:
         listed = "".join(f"\n  {one}" for one in found)
-        raise NothingSelected(f"{len(turns)} turns of {task!r} were asked; name one of these:{listed}")
+        raise NothingSelected(f"{task!r} has {len(turns)} turns; choose one of them by its part and --turn:{listed}")
     if found[-1].sha256 is None:
         raise NothingSelected(f"nothing was sent: {found[-1]}")
     return found[-1]
@@ -104,8 +94,8 @@ def explanation(
 ) -> Iterator[str]:
     """Yield the lines about one task or element: turn by turn what was decided and what happened, then how it ended.
 
-    What was done at the same time is told one unit after the other. `without` a provider, each decision is made once
-    more as if it had not been there.
+    Parts that ran at the same time follow one another. With `without`, each decision is also made as if that provider
+    had not been a candidate.
     """
     turns: dict[tuple[str, int], list[str]] = {}
     at: dict[str, int] = {}
@@ -114,9 +104,9 @@ def explanation(
         unit = event["unit"]
         if event["type"] == "task.ended" and event["task"] == task:
             end = f"{task}: {event['status']}" + (f": {event['error']}" if event["error"] else "")
-        if event["type"] in TOLD and lies_in(unit, task):
+        if event["type"] in SHOWN and lies_in(unit, task):
             at[unit] = at.get(unit, 0) + (event["type"] == "route.chosen")
-            turns.setdefault((unit, at[unit]), []).extend(_told(event))
+            turns.setdefault((unit, at[unit]), []).extend(_lines_of(event))
             if without is not None and event["type"] == "route.chosen":
                 turns[unit, at[unit]].append(f"  without {without}: {_counterfactual(event, without)}")
     for (unit, number), lines in turns.items():
@@ -132,7 +122,7 @@ def lies_in(unit: str, task: str) -> bool:
     return unit == task or unit.startswith((f"{task}/", f"{task}[", f"{task}#"))
 
 
-def _told(event: Mapping[str, Any]) -> Iterator[str]:
+def _lines_of(event: Mapping[str, Any]) -> Iterator[str]:
     match event["type"]:
         case "route.chosen":
             yield f"  candidates: {', '.join(event['candidates']) or 'none'}"
@@ -169,10 +159,10 @@ def _compared(ordering: Ordering) -> Iterator[str]:
 
 
 def _counterfactual(event: Mapping[str, Any], provider: str) -> str:
-    """Return whom the turn would have asked, in order: out of the record alone, so with what was known then."""
+    """Return the candidates of the turn, in order, from the record alone: with what was known when it ran."""
     if event.get("contest") is None:
         order: tuple[str, ...] = ()
     else:
         order = replay(Ordering.read(event["contest"]).without(provider))
     others = [name for name in event["candidates"] if name not in order and name.partition("/")[0] != provider]
-    return ", ".join([*order, *others]) or "nobody"
+    return ", ".join([*order, *others]) or "none"

@@ -12,15 +12,14 @@ from orchestrator.cli.app import settings_of
 from orchestrator.cli.exits import Unusable
 from orchestrator.cli.ui.console import Console
 from orchestrator.cli.ui.starter import GITIGNORE, ROUTING, SQUAD, env_example
+from providers.catalog.model import load_catalog
 
 
 @app.command("init")
 @click.argument("folder", default=".", metavar="[DIR]")
 @click.pass_context
 def init_command(context: click.Context, folder: str) -> None:
-    """Write a small squad, a routing file and their surroundings to DIR. What is there already stays as it is."""
-    from providers.catalog.model import load_catalog
-
+    """Write a small squad, a routing file, .env.example and .gitignore to DIR. Existing files are kept."""
     keys = dict.fromkeys(row.key_env for row in load_catalog().providers.values() if row.key_env)
     files = {
         "squad.yaml": SQUAD,
@@ -43,7 +42,7 @@ def write_new(path: Path, text: str) -> bool:
             file.write(text)
     except FileExistsError:
         if not path.is_file():
-            raise Unusable(f"{path} is in the way: it is no file") from None
+            raise Unusable(f"{path} is in the way: it is not a file") from None
         return False
     except OSError as error:
         raise Unusable(f"cannot write {path}: {error.strerror or error}") from error

@@ -5,22 +5,21 @@ from __future__ import annotations
 import click
 
 from orchestrator.cli.app import Group
-from orchestrator.cli.arguments import load_persona
+from orchestrator.cli.files import load_persona
 from orchestrator.cli.ui.columns import columns
 from orchestrator.cli.ui.console import print_json
+from personas import Personas, packaged
 
 
 @click.group("personas", cls=Group)
 def personas_command() -> None:
-    """The personas that come with the package."""
+    """List or show the personas that come with the package."""
 
 
 @personas_command.command("ls")
 @click.option("--json", "as_json", is_flag=True, help="Write JSON.")
 def list_personas(as_json: bool) -> None:
-    """List the personas: name, what it is called, what it is, tier."""
-    from personas import Personas, packaged
-
+    """List the personas: name, display name, title, tier."""
     library = Personas(packaged())
     found = [library.get(name) for name in library.names()]
     if as_json:
@@ -41,6 +40,11 @@ def show_persona(name: str, as_json: bool) -> None:
         fields = {slot: getattr(persona, slot) for slot in persona.__slots__}
         print_json({**fields, "instructions": persona.instructions()}, indent=2)
         return
-    facts = [("name", persona.name), ("called", persona.display_name), ("title", persona.title), ("tier", persona.tier)]
+    facts = [
+        ("name", persona.name),
+        ("called", persona.display_name),
+        ("title", persona.title),
+        ("tier", persona.tier),
+    ]
     click.echo(columns(facts))
     click.echo(f"\n{persona.instructions()}")

@@ -5,25 +5,29 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import click
 
 from orchestrator.cli import app
 from orchestrator.cli.app import Settings, settings_of
-from orchestrator.cli.arguments import environment, load_scenario_file, load_squad, policy_over, split_inputs
 from orchestrator.cli.exits import Exit, Unusable
+from orchestrator.cli.files import environment, load_scenario_file, load_squad, policy_over
 from orchestrator.cli.loading import interrupts_held
+from orchestrator.cli.ui.arguments import split_inputs
+from orchestrator.cli.ui.columns import columns
 from orchestrator.cli.ui.console import Console, print_json
+from orchestrator.cli.ui.simulation import Case, render, render_compared
 from orchestrator.errors import CannotWrite
+from orchestrator.forecast.scenario import forecast
+from orchestrator.forecast.turns import Assumptions
 from orchestrator.squad.file_kind import kind_of_file
 from providers.documents.problems import nearest
-
-if TYPE_CHECKING:
-    from orchestrator.forecast.scenario import Forecast
-    from orchestrator.forecast.turns import Assumptions
-    from providers.simulation import Report, Scenario
+from providers.policy.model import with_environment
+from providers.simulation import Report, Scenario, load_scenario, shipped, simulate
+from providers.simulation.chart import to_png, to_svg
 
 OWN = "own"
 """The policy that a scenario, or a squad's routing file, brings itself."""
@@ -31,15 +35,7 @@ MANY_TURNS, MOST_TURNS = 100_000, 10_000_000
 """Turns from which on a simulation takes seconds, and says that it works; and how many are taken on of a squad."""
 
 
-class Case(NamedTuple):
-    """One simulation: a scenario under one policy, and the squad's forecast that it was made of, if any."""
-
-    policy: str
-    scenario: Scenario
-    forecast: Forecast | None = None
-
-
-class Runs(NamedTuple):
+class SquadLoad(NamedTuple):
     """How a squad is made into load. None: as usual."""
 
     inputs: tuple[str, ...]
@@ -87,27 +83,23 @@ def simulate_command(
     """
     if listing:
         return _list(as_json)
-    settings, runs = settings_of(context), Runs(inputs, count_, per_hour, assumed, all_providers)
+    settings, load = settings_of(context), SquadLoad(inputs, count_, per_hour, assumed, all_providers)
     _check(what, policies, chart, log)
     assert what is not None, "checked"
-    cases = list(_cases(what, policies or (OWN,), runs, settings))
-    talk = Console(settings)
-    reports = [_simulate(case, seed, log, talk) for case in cases]
+    cases = list(_cases(what, policies or (OWN,), load, settings))
+    console = Console(settings)
+    reports = [_simulate(case, seed, log, console) for case in cases]
     if chart is not None:
         _draw(chart, cases, reports)
     if as_json:
         print_json(_document(cases, reports))
     else:
-        from orchestrator.cli.ui.simulation import compared, told
-
-        click.echo(told(cases[0], reports[0]) if len(cases) == 1 else compared(cases, reports))
+        click.echo(render(cases[0], reports[0]) if len(cases) == 1 else render_compared(cases, reports))
     return Exit.DONE if all(report.held for report in reports) else Exit.FAILED
 
 
 @interrupts_held()
 def _list(as_json: bool) -> Exit:
-    from orchestrator.cli.ui.columns import columns
-    from providers.simulation import load_scenario, shipped
 
     scenarios = [load_scenario(name) for name in shipped()]
     if as_json:
@@ -138,45 +130,39 @@ def _check(what: str | None, policies: Sequence[str], chart: str | None, log: st
     kind = Path(chart).suffix.lower()
     if kind not in (".svg", ".png"):
         raise Unusable(f"--chart {chart}: a chart is an .svg or a .png")
-    from importlib.util import find_spec
-
     if kind == ".png" and find_spec("resvg_py") is None:
         raise Unusable("a PNG takes resvg-py", "pip install 'squad-orchestrator[charts]', or write an .svg")
 
 
-def _cases(what: str, policies: Sequence[str], runs: Runs, settings: Settings) -> Iterator[Case]:
+def _cases(what: str, policies: Sequence[str], load: SquadLoad, settings: Settings) -> Iterator[Case]:
+
     if _is_squad(what):
         for policy in policies:
-            yield _squad_case(what, policy, runs, settings)
+            yield _squad_case(what, policy, load, settings)
         return
-    if runs != Runs((), None, None, (), all_providers=False):
+    if load != SquadLoad((), None, None, (), all_providers=False):
         raise Unusable("-i, --runs, --rate, --assume and --all-providers are for squads", f"{what} is a scenario")
     scenario = _scenario(what)
     for policy in policies:
         if policy == OWN:
             yield Case(OWN, scenario)
         else:
-            given, catalog = policy_over(policy, scenario.catalog)
-            yield Case(policy, replace(scenario, policy=given, catalog=catalog))
+            rules, catalog = policy_over(policy, scenario.catalog)
+            yield Case(policy, replace(scenario, policy=rules, catalog=catalog))
 
 
 @interrupts_held()
 def _is_squad(what: str) -> bool:
-    from providers.simulation import shipped
-
     return what not in shipped() and kind_of_named(what) == "squad"
 
 
 @interrupts_held()
 def _scenario(what: str) -> Scenario:
-    from providers.simulation import load_scenario, shipped
-
     return load_scenario(what) if what in shipped() else load_scenario_file(what)
 
 
 def kind_of_named(what: str) -> str:
     """Return what the file is. Raise `Unusable` where there is none, or it can be no load."""
-    from providers.simulation import shipped
 
     if not Path(what).is_file():
         hint = nearest(what, shipped()) or "`orchestrator simulate --list` lists them"
@@ -188,15 +174,13 @@ def kind_of_named(what: str) -> str:
     return kind
 
 
-def _squad_case(file: str, policy: str, runs: Runs, settings: Settings) -> Case:
-    from orchestrator.forecast.scenario import forecast
-    from providers.policy.model import with_environment
+def _squad_case(file: str, policy: str, load: SquadLoad, settings: Settings) -> Case:
 
     squad = load_squad(file, settings if policy == OWN else settings._replace(routing=policy))
-    plan = squad.plan(squad.coerce(split_inputs(runs.inputs))) if runs.inputs else squad.outline()
+    plan = squad.plan(squad.coerce(split_inputs(load.inputs))) if load.inputs else squad.outline()
     environ = environment(settings)
     rules, catalog = with_environment(squad.policy, squad.catalog, environ)
-    if runs.all_providers:
+    if load.all_providers:
         names = [name for name, row in catalog.providers.items() if not row.opt_in]
     else:
         names = list(dict.fromkeys(candidate.provider.name for candidate in catalog.candidates(environ)))
@@ -208,9 +192,9 @@ def _squad_case(file: str, policy: str, runs: Runs, settings: Settings) -> Case:
         rules,
         catalog,
         names,
-        runs=runs.number or 20,
-        per_hour=runs.per_hour or 10.0,
-        assumed=_assumptions(runs.assumed),
+        runs=load.number or 20,
+        per_hour=load.per_hour or 10.0,
+        assumed=_assumptions(load.assumed),
     )
     if (turns := made.runs * len(made.outlook.turns)) > MOST_TURNS:
         raise Unusable(
@@ -220,7 +204,6 @@ def _squad_case(file: str, policy: str, runs: Runs, settings: Settings) -> Case:
 
 
 def _assumptions(pairs: Sequence[str]) -> Assumptions:
-    from orchestrator.forecast.turns import Assumptions
 
     known, changed = Assumptions.__dataclass_fields__, {}
     for key, value in split_inputs(pairs, "--assume", "an assumption"):
@@ -232,12 +215,11 @@ def _assumptions(pairs: Sequence[str]) -> Assumptions:
     return Assumptions(**changed)
 
 
-def _simulate(case: Case, seed: int | None, log: str | None, talk: Console) -> Report:
-    from providers.simulation import simulate
+def _simulate(case: Case, seed: int | None, log: str | None, console: Console) -> Report:
 
     turns = sum(load.count for load in case.scenario.load)
     if turns >= MANY_TURNS:
-        talk.say(f"simulating {turns:,} turns ...")
+        console.say(f"simulating {turns:,} turns ...")
     with _opened(log) as file:
         report = simulate(case.scenario, seed=seed, log=file)
     return report if case.forecast is None else replace(report, claims=case.forecast.claims(report))
@@ -256,7 +238,6 @@ def _opened(file: str | None) -> Iterator[BinaryIO | None]:
 
 
 def _draw(file: str, cases: Sequence[Case], reports: Sequence[Report]) -> None:
-    from providers.simulation.chart import to_png, to_svg
 
     labels = [case.policy if len(cases) > 1 else "" for case in cases]
     svg = to_svg(cases[0].scenario, list(zip(labels, reports, strict=True)))

@@ -11,7 +11,6 @@ from typing import Any, TextIO
 import click
 
 from orchestrator.cli.app import Settings
-from orchestrator.cli.ui.masking import mask_secrets
 
 
 def wants_color(settings: Settings, environ: Mapping[str, str], *, terminal: bool) -> bool:
@@ -72,33 +71,3 @@ def count(number: int, what: str) -> str:
 def print_json(document: Any, *, indent: int | None = None) -> None:
     """Write one JSON document to stdout as ASCII: whole in every encoding, and inert on a terminal."""
     click.echo(json.dumps(document, indent=indent))
-
-
-def tell_failure(
-    talk: Console, error: BaseException, environ: Mapping[str, str], *, internal: bool, verbose: bool
-) -> None:
-    """Say what ended the program, without the secrets of `environ`. `verbose` asks for a traceback."""
-    from providers.documents.problems import ProblemsFound
-
-    hint = getattr(error, "hint", "")
-    if isinstance(error, ProblemsFound):
-        from providers.documents.problems import to_text
-
-        talk.write(mask_secrets(to_text(error.problems), environ))  # it repeats lines of files
-        talk.fail(f"{count(len(error.problems), 'mistake')}; nothing was spent")
-        return
-    text = mask_secrets(_words(error), environ)
-    if not internal or hint:
-        talk.fail(text, hint)
-        return
-    if verbose:
-        import traceback
-
-        talk.write(mask_secrets("".join(traceback.format_exception(error)), environ).rstrip())
-    talk.fail(f"internal error: {type(error).__name__}: {text}", "" if verbose else "`--verbose` shows the traceback")
-
-
-def _words(error: BaseException) -> str:
-    from providers.documents.unicode import printable
-
-    return printable(str(error)) or type(error).__name__

@@ -14,7 +14,7 @@ from orchestrator.squad.plan import Approval, Plan, TaskPlan
 
 
 @dataclass(frozen=True, slots=True)
-class Node:
+class DrawnTask:
     """A task as it is drawn. `notes` are words like `if` or `for each`."""
 
     id: str
@@ -47,13 +47,13 @@ def encodes(encoding: str, pen: Pen) -> bool:
     return True
 
 
-def nodes_of(plan: Plan) -> list[Node]:
+def nodes_of(plan: Plan) -> list[DrawnTask]:
     """Return the plan's tasks, layer by layer: what can run at the same time stands together."""
     level: dict[str, int] = {}
     for task in plan.tasks.values():
         level[task.id] = 1 + max((level[need] for need in task.needs), default=-1)
     tasks = sorted(plan.tasks.values(), key=lambda task: level[task.id])
-    return [Node(t.id, who(t.work), t.needs, tuple(_notes(t)), isinstance(t.work, Approval)) for t in tasks]
+    return [DrawnTask(t.id, who(t.work), t.needs, tuple(_notes(t)), isinstance(t.work, Approval)) for t in tasks]
 
 
 def _notes(task: TaskPlan) -> Iterable[str]:
@@ -65,7 +65,7 @@ def _notes(task: TaskPlan) -> Iterable[str]:
         yield f"repeats up to {task.repeat.max_attempts}"
 
 
-def direct_needs(nodes: Sequence[Node]) -> dict[str, list[str]]:
+def direct_needs(nodes: Sequence[DrawnTask]) -> dict[str, list[str]]:
     """Return the needs of each task without those that follow from its others."""
     needs: Needs = {node.id: node.needs for node in nodes}
     above = ancestry(needs, order(needs))
@@ -75,7 +75,7 @@ def direct_needs(nodes: Sequence[Node]) -> dict[str, list[str]]:
     }
 
 
-def to_ascii(nodes: Sequence[Node], pen: Pen) -> str:
+def to_ascii(nodes: Sequence[DrawnTask], pen: Pen) -> str:
     """Return the tasks as rails, top to bottom: a rail leads from a task to those that need it.
 
     Each task takes one line; a line of joints stands above it where rails meet or part. A rail that only passes is
@@ -98,7 +98,7 @@ class _Rails:
         self._ended = -1
         """The column of the task just drawn, where nothing needs it."""
 
-    def draw(self, node: Node) -> Iterator[tuple[str, str]]:
+    def draw(self, node: DrawnTask) -> Iterator[tuple[str, str]]:
         """Yield the lines of one task, each with its label: the joints above it have none."""
         above, joined = self._columns, self._joined(node.id)
         own = self._place(node.id)
@@ -142,12 +142,12 @@ class _Rails:
         return "".join(cells).rstrip()
 
 
-def _label(node: Node) -> str:
+def _label(node: DrawnTask) -> str:
     notes = f"  [{', '.join(node.notes)}]" if node.notes else ""
     return f"{node.id}  ({node.who}){notes}"
 
 
-def to_mermaid(nodes: Sequence[Node]) -> str:
+def to_mermaid(nodes: Sequence[DrawnTask]) -> str:
     """Return a Mermaid flowchart. Ids are numbered: a task may be called `end`, which Mermaid reserves."""
     number = {node.id: f"t{index}" for index, node in enumerate(nodes)}
     lines = ["flowchart TD"]
@@ -158,7 +158,7 @@ def to_mermaid(nodes: Sequence[Node]) -> str:
     return "\n".join(lines)
 
 
-def to_dot(nodes: Sequence[Node]) -> str:
+def to_dot(nodes: Sequence[DrawnTask]) -> str:
     """Return a Graphviz digraph."""
     lines = ["digraph squad {", "  node [shape=box, style=rounded];"]
     for node in nodes:
@@ -172,7 +172,7 @@ def _dot_text(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)
 
 
-def to_document(name: str, nodes: Sequence[Node]) -> dict[str, Any]:
+def to_document(name: str, nodes: Sequence[DrawnTask]) -> dict[str, Any]:
     """Return the graph as a document, in the drawing's order."""
     tasks = [
         {"id": node.id, "who": node.who, "needs": list(node.needs), "notes": list(node.notes), "gate": node.gate}

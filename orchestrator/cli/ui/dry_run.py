@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from orchestrator.cli.exits import Exit
 from orchestrator.cli.ui.columns import columns
 from orchestrator.cli.ui.console import print_json
-from orchestrator.cli.ui.drawing import Node, nodes_of
+from orchestrator.cli.ui.drawing import DrawnTask, nodes_of
+from orchestrator.cli.ui.notices import STUB_NOTICE
 from orchestrator.cli.ui.progress import Caps, duration, usd
-from orchestrator.cli.ui.screens import STUB_NOTICE
+from orchestrator.runtime import stub_would_answer
+from orchestrator.squad.load import Squad
+from orchestrator.squad.plan import AgentPlan, Plan
 from providers.documents.unicode import printable
-
-if TYPE_CHECKING:
-    from orchestrator.squad.load import Squad
-    from orchestrator.squad.plan import AgentPlan, Plan
+from providers.messages import Needs
+from providers.policy.model import with_environment
+from providers.routing.fleet import Fleet
 
 
 def print_dry_run(
@@ -25,7 +27,7 @@ def print_dry_run(
 ) -> Exit:
     """Write the plan to stdout: the tasks in order, the agents with who would likely answer them, the limits."""
     nodes = nodes_of(plan)
-    stub = answers_offline(squad, plan, environ, offline)
+    stub = stub_would_answer(squad, plan, environ, offline or None)
     agents = {
         name: "the offline stub" if stub else likely(squad, agent, environ) for name, agent in plan.agents.items()
     }
@@ -42,18 +44,8 @@ def print_dry_run(
     return Exit.DONE
 
 
-def answers_offline(squad: Squad, plan: Plan, environ: Mapping[str, str], offline: bool) -> bool:
-    """Return whether the stub would answer, as the run itself decides it."""
-    if offline or plan.offline == "always":
-        return True
-    return plan.offline == "auto" and not squad.catalog.candidates(environ)
-
-
 def likely(squad: Squad, agent: AgentPlan, environ: Mapping[str, str]) -> str:
     """Return the candidate that would be asked first by policy alone, or why there is none."""
-    from providers.messages import Needs
-    from providers.policy.model import with_environment
-    from providers.routing.fleet import Fleet
 
     policy, catalog = with_environment(squad.policy, squad.catalog, environ)
     fleet = Fleet(catalog.candidates(environ), policy, catalog.unconfigured(environ))
@@ -61,7 +53,7 @@ def likely(squad: Squad, agent: AgentPlan, environ: Mapping[str, str]) -> str:
     ranking = fleet.ranking(needs)
     if ranking.standings:
         return ranking.standings[0].name
-    return "nobody: " + "; ".join(f"{name}: {why}" for name, why in ranking.refused.items())
+    return "none: " + "; ".join(f"{name}: {why}" for name, why in ranking.refused.items())
 
 
 def tier_of(agent: AgentPlan) -> str:
@@ -78,7 +70,7 @@ def limit_words(caps: Caps) -> str:
     return ", ".join(filter(None, words)) or "none"
 
 
-def _document(plan: Plan, nodes: list[Node], agents: dict[str, str], caps: Caps, stub: bool) -> dict[str, Any]:
+def _document(plan: Plan, nodes: list[DrawnTask], agents: dict[str, str], caps: Caps, stub: bool) -> dict[str, Any]:
     return {
         "schema_version": 1,
         "squad": plan.name,

@@ -12,22 +12,29 @@ import anyio
 import click
 
 from orchestrator.events import GateAnswered, GateOpened
+from orchestrator.run.worker import Ask
 from providers.documents.unicode import printable
 
-Approve = Literal["ask", "deny", "auto"]
-Answer = Callable[[GateOpened], Awaitable[GateAnswered | None]]
+ApprovalMode = Literal["ask", "deny", "auto"]
 ReadLine = Callable[[], Awaitable[str | None]]
 """Returns the next line without its end, None at the end of the input."""
 
+approve_option = click.option(
+    "--approve",
+    type=click.Choice(["ask", "deny", "auto"]),
+    default="ask",
+    help="How approvals are answered: ask a person, deny all, or approve all (ask).",
+)
 
-def standing_answer(approve: Approve, gate: GateOpened) -> GateAnswered | None:
-    """Return what `--approve deny` or `auto` says. None where only a person can: nobody else speaks in their place."""
+
+def standing_answer(approve: ApprovalMode, gate: GateOpened) -> GateAnswered | None:
+    """Return what `--approve deny` or `auto` answers. None where only a person can: a turn in a conversation, say."""
     wanted = {"deny": "reject", "auto": "approve"}.get(approve)
     return GateAnswered(gate.task, wanted, "", "--approve") if wanted in gate.choices else None
 
 
-def answering(approve: Approve, *, at_terminal: bool, aside: Callable[[], AbstractContextManager[None]]) -> Answer:
-    """Return who answers gates. `aside` makes room on the screen for a question."""
+def answering(approve: ApprovalMode, *, at_terminal: bool, aside: Callable[[], AbstractContextManager[None]]) -> Ask:
+    """Return the function that answers gates. `aside` makes room on the screen for a question."""
     one_at_a_time = anyio.Lock()
 
     async def answer(gate: GateOpened) -> GateAnswered | None:
@@ -43,7 +50,7 @@ def answering(approve: Approve, *, at_terminal: bool, aside: Callable[[], Abstra
 class Asking:
     """Asks a person until told to stop; a question that was open then stays unanswered."""
 
-    def __init__(self, answer: Answer) -> None:
+    def __init__(self, answer: Ask) -> None:
         self._answer = answer
         self._over = False
         self._open: set[anyio.CancelScope] = set()
@@ -78,8 +85,8 @@ async def ask_person(gate: GateOpened, read: ReadLine) -> GateAnswered | None:
 async def _choose(choices: tuple[str, ...], read: ReadLine) -> str | None:
     if len(choices) == 1:
         return choices[0]
-    while (given := await _prompt(" / ".join(choices), read)) is not None:
-        matching = [choice for choice in choices if given and choice.startswith(given.casefold())]
+    while (typed := await _prompt(" / ".join(choices), read)) is not None:
+        matching = [choice for choice in choices if typed and choice.startswith(typed.casefold())]
         if len(matching) == 1:
             return matching[0]
         click.echo(f"answer with one of: {', '.join(choices)} (the first letters are enough)", err=True)

@@ -11,11 +11,11 @@ from typing import Self
 import rich.box
 from rich.console import Console, Group
 from rich.live import Live
-from rich.table import Table as RichTable
+from rich.table import Table
 from rich.text import Text
 
-from orchestrator.cli.ui.progress import Caps, Change, Document, Progress, Row, budget_line, duration, usd
-from orchestrator.cli.ui.screens import STUB_NOTICE
+from orchestrator.cli.ui.notices import STUB_NOTICE
+from orchestrator.cli.ui.progress import Caps, Document, Progress, ProgressLine, TaskRow, budget_line, duration, usd
 from providers.documents.unicode import printable
 
 FRAME_S = 1 / 8
@@ -26,7 +26,7 @@ NARROW = 90
 """Columns below which the table keeps only what tells how the run goes."""
 
 
-class Table:
+class TableScreen:
     """Redraws at most eight times a second, and only when there is something new: an event, or another second."""
 
     period = FRAME_S
@@ -57,7 +57,7 @@ class Table:
         self._draw()
         self._live.stop()
 
-    def saw(self, event: Document, change: Change | None) -> None:  # noqa: ARG002  # the table shows the state
+    def saw(self, event: Document, change: ProgressLine | None) -> None:  # noqa: ARG002  # the table shows the state
         self._shown = None
 
     def say(self, text: str) -> None:
@@ -86,7 +86,7 @@ class Table:
 def render(progress: Progress, caps: Caps, now: float, width: int, height: int) -> Group:
     """Return the table and its budget line, cut to the screen. All that models wrote stands in it as plain text."""
     title = printable(progress.squad) + (f"\n{STUB_NOTICE}" if progress.stub else "")
-    table = RichTable(title=Text(title), box=rich.box.SIMPLE_HEAD, expand=False, pad_edge=False)
+    table = Table(title=Text(title), box=rich.box.SIMPLE_HEAD, expand=False, pad_edge=False)
     columns = ("task", "state", "time", "cost") if width < NARROW else WIDE
     for name in columns:
         right = name in ("tokens", "cost", "time", "try")
@@ -101,7 +101,7 @@ def render(progress: Progress, caps: Caps, now: float, width: int, height: int) 
 WIDE = ("task", "agent", "state", "provider/model", "tokens", "cost", "time", "try")
 
 
-def _cells(row: Row, columns: tuple[str, ...], now: float) -> Iterator[tuple[str, str]]:
+def _cells(row: TaskRow, columns: tuple[str, ...], now: float) -> Iterator[tuple[str, str]]:
     cells = {
         "task": row.name,
         "agent": row.who,
@@ -116,7 +116,7 @@ def _cells(row: Row, columns: tuple[str, ...], now: float) -> Iterator[tuple[str
         yield cells[name], COLORS.get(row.state, "") if name == "state" else ""
 
 
-def fitting(progress: Progress, room: int) -> tuple[list[Row], str]:
+def fitting(progress: Progress, room: int) -> tuple[list[TaskRow], str]:
     """Return the rows that fit, in the order of the plan, and a line that counts the others.
 
     What is at work, waits for a person or failed is kept before what has ended well or has not begun.

@@ -7,6 +7,8 @@ from typing import Any
 
 from providers.events import AlertNotPosted, Emit, LedgerLost, LedgerRegained
 
+STUB_NOTICE = "OFFLINE STUB: no model is asked, every answer is canned"
+
 
 def telling(say: Callable[[str], None]) -> Emit:
     """Return an emitter that has each notice said in one line."""

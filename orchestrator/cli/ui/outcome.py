@@ -1,26 +1,27 @@
-"""How a run's end is told: the outputs on stdout; what failed, the cost, the artifacts and what to do on stderr."""
+"""How a run's end is told: outputs on stdout; what failed, the cost, the artifacts and the next command on stderr."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import click
 
 from orchestrator.cli.ui.console import Console
+from orchestrator.cli.ui.notices import STUB_NOTICE
 from orchestrator.cli.ui.progress import Progress, tokens, usd
-from orchestrator.cli.ui.screens import STUB_NOTICE
+from orchestrator.run.driver import RunResult
 from providers.documents.unicode import printable
 
-if TYPE_CHECKING:
-    from orchestrator.run.driver import RunResult
-
 MOST_ARTIFACTS = 12
+OPEN = ("gate", "parked")
+"""States of a task whose gate is not answered."""
 
 
 def print_results(result: RunResult, progress: Progress) -> None:
-    """Write the outputs that there are to stdout. A squad that declares none has its last task's for a result."""
+    """Write the outputs that there are to stdout. Where the squad declares none, the last task's output is written."""
     outputs = {name: value for name, value in result.outputs.items() if value is not None}
     if not result.outputs and result.status == "done":
         click.echo(printable(as_text(progress.last_output)))
@@ -39,51 +40,75 @@ def as_text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=2 if value else None)
 
 
-def tell_end(talk: Console, progress: Progress, result: RunResult, file: str, *, recorded: bool) -> None:
-    """Say how the run ended and what may be done next: a run that is `recorded` can be resumed."""
+@dataclass(frozen=True, slots=True)
+class Continuation:
+    """How the user can go on after a run: its squad file, how commands are written, what its record allows."""
+
+    file: str
+    command: Callable[..., str]
+    recorded: bool
+    resumable: bool
+
+
+def tell_end(console: Console, progress: Progress, result: RunResult, after: Continuation) -> None:
+    """Say how the run ended and what may be done next."""
     states = ", ".join(f"{number} {state}" for state, number in task_counts(result.tasks).items())
     figures = "  ".join(filter(None, (progress.took(), tokens(result.usage.total), usd(micro(result.cost)))))
-    talk.say(f"\n{result.run_id}: {result.status}  ({states})  {figures}")
+    console.say(f"\n{result.run_id}: {result.status}  ({states})  {figures}")
     if progress.last_failure:
         row, why = progress.last_failure
-        talk.write(printable(f"last failure: {row}: {why}"))
-    _tell_artifacts(talk, result)
+        console.write(printable(f"last failure: {row}: {why}"))
+    _tell_artifacts(console, result)
     for task, reason in result.waiting.items():
-        talk.say(printable(f"waiting: {task}: {reason}"))
-    talk.say(f"next: {next_command(result, progress, file, recorded=recorded)}")
+        console.say(printable(f"waiting: {task}: {reason}"))
+    if (advice := advice_for(result, progress, after)) and not console.quiet:
+        console.hint(advice)
+    console.say(f"next: {next_command(result, progress, after)}")
     if result.stub:
-        talk.say(STUB_NOTICE)
+        console.say(STUB_NOTICE)
 
 
-def _tell_artifacts(talk: Console, result: RunResult) -> None:
+def _tell_artifacts(console: Console, result: RunResult) -> None:
     for path in list(result.artifacts)[:MOST_ARTIFACTS]:
-        talk.say(printable(f"artifact: {result.out / path if result.out else path}"))
+        console.say(printable(f"artifact: {result.out / path if result.out else path}"))
     more = len(result.artifacts) - MOST_ARTIFACTS
     if more > 0:
-        talk.say(f"artifact: and {more} more in {result.out}")
+        console.say(f"artifact: and {more} more in {result.out}")
 
 
-def next_command(result: RunResult, progress: Progress, file: str, *, recorded: bool) -> str:
+def advice_for(result: RunResult, progress: Progress, after: Continuation) -> str:
+    """Return what has to change before the next command helps; empty where nothing has to."""
+    match result.status:
+        case "waiting" if not after.resumable:
+            return "the run is not recorded: answer on a terminal, or give --approve auto or --approve deny"
+        case "paused" if progress.out_of == "day":
+            return "raise the day's budget in the routing file, or wait for another day"
+        case "paused" | "stopped":
+            return f"raise the budget in {after.file}, or give --max-cost or --timeout"
+    return "set the key of a provider to ask a model instead of the stub" if result.stub else ""
+
+
+def next_command(result: RunResult, progress: Progress, after: Continuation) -> str:
     """Return the command that helps most after such an end."""
-    again = f"orchestrator runs resume {result.run_id}" if recorded else f"orchestrator run {file}"
-    if result.status == "waiting":
-        answer = f"orchestrator approvals approve {result.run_id} {next(iter(result.waiting), 'TASK')}, then "
-        return (
-            f"{answer if recorded else ''}{again}{'' if recorded else ' on a terminal, or with --approve auto or deny'}"
-        )
-    if result.status == "paused" and progress.out_of == "day":
-        return f"raise the day's budget in the routing file, or wait for another day, then {again}"
-    if result.status == "paused":
-        return f"raise the budget in {file}, or --max-cost and --timeout, then {again}"
-    if result.status == "stopped":
-        return f"raise the budget in {file}, or --max-cost and --timeout"
-    if result.status == "cancelled":
-        return again
+    again = after.command("runs", "resume", result.run_id) if after.resumable else after.command("run", after.file)
+    match result.status:
+        case "waiting":
+            gate = next((row for row in progress.rows.values() if row.choices and row.state in OPEN), None)
+            if gate is None or not after.resumable:
+                return again
+            if "approve" not in gate.choices:
+                return after.command("approvals", "show", result.run_id, gate.name)
+            return f"{after.command('approvals', 'approve', result.run_id, gate.name)} && {again}"
+        case "paused" | "cancelled":
+            return again
+        case "stopped":
+            return after.command("run", after.file)
     if result.stub:
-        return "orchestrator providers ls  (shows which keys to set)"
-    failed = progress.last_failure[0] if progress.last_failure else None
-    task = failed or next(reversed(list(result.tasks)), "TASK")
-    return f"orchestrator explain {task.partition('[')[0]}"
+        return after.command("providers", "ls")
+    task = progress.to_explain()
+    if task is None or not after.recorded:
+        return after.command("runs", "show", result.run_id) if after.recorded else after.command("run", after.file)
+    return after.command("explain", task)
 
 
 def task_counts(tasks: Mapping[str, str]) -> dict[str, int]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from orchestrator.squad.plan import Budget, Plan
 from providers.catalog.model import numbered
 
 Document = Mapping[str, Any]
@@ -16,7 +17,7 @@ ENDED = frozenset({"ok", "failed", "skipped", "cancelled"})
 
 
 @dataclass(slots=True)
-class Row:
+class TaskRow:
     """One task, or one element of a fan-out. Times are epoch seconds; `cost` is USD, None once any was unknown."""
 
     name: str
@@ -29,6 +30,8 @@ class Row:
     began: float | None = None
     ended: float | None = None
     detail: str = ""
+    choices: tuple[str, ...] = ()
+    """What its gate can be answered with."""
 
     def seconds(self, now: float) -> float | None:
         """Return how long it has worked, None where it has not begun."""
@@ -36,7 +39,7 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class ProgressLine:
     """Something that a reader wants to hear of: one line."""
 
     row: str
@@ -53,6 +56,12 @@ class Caps:
     seconds: float | None = None
 
 
+def caps_of(plan: Plan) -> Caps:
+    """Return the limits of a run of this plan."""
+    own = plan.budget or Budget()
+    return Caps(None if own.max_cost is None else own.max_cost / 1e6, own.max_tokens, own.max_time)
+
+
 @dataclass(slots=True)
 class Progress:
     """Where a run stands. `apply` takes each event once, in order, and returns what is worth a line."""
@@ -64,7 +73,7 @@ class Progress:
     began: float | None = None
     out: str | None = None
     forked: str = ""
-    rows: dict[str, Row] = field(default_factory=dict)
+    rows: dict[str, TaskRow] = field(default_factory=dict)
     tokens: int = 0
     cost: float | None = 0.0
     artifacts: dict[str, str] = field(default_factory=dict)
@@ -77,16 +86,23 @@ class Progress:
     """The budget that was reached last: `squad`, `task build`, or that of the `day`."""
     attempt_errors: set[str | None] = field(default_factory=set)
 
-    def apply(self, event: Document) -> Change | None:
+    def apply(self, event: Document) -> ProgressLine | None:
         handler = getattr(self, "_on_" + event["type"].replace(".", "_"), None)
-        change: Change | None = handler(event) if handler else None
+        change: ProgressLine | None = handler(event) if handler else None
         return change
 
     def took(self) -> str:
         """Return how long the run took."""
         return "" if self.began is None or self.ended is None else duration(self.ended - self.began)
 
-    def running(self) -> Iterator[Row]:
+    def to_explain(self) -> str | None:
+        """Return the task whose turns are most worth explaining: the last that failed, else the last that has any."""
+        asked = [row.name for row in self.rows.values() if row.model]
+        failed = self.last_failure[0] if self.last_failure else None
+        name = failed if failed in asked else asked[-1] if asked else None
+        return None if name is None else name.partition("[")[0]
+
+    def running(self) -> Iterator[TaskRow]:
         return (row for row in self.rows.values() if row.state == "running")
 
     def counts(self) -> dict[str, int]:
@@ -96,23 +112,23 @@ class Progress:
             counts[row.state] = counts.get(row.state, 0) + 1
         return counts
 
-    def _row_at(self, unit: str) -> Row | None:
+    def _row_at(self, unit: str) -> TaskRow | None:
         """Return the row that a unit's path lies in: the element's, else the task's. Keys may hold any character."""
         ends = (i + 1 for i in range(len(unit) - 1, 0, -1) if unit[i] == "]" and unit[i + 1 : i + 2] in ("", "/", "#"))
         element = next((self.rows[unit[:end]] for end in ends if unit[:end] in self.rows), None)
         return element or self.rows.get(re.split(r"[/\[#]", unit, maxsplit=1)[0])
 
-    def _own(self, event: Document) -> Row:
+    def _own(self, event: Document) -> TaskRow:
         name = event["task"] if event.get("key") is None else f"{event['task']}[{event['key']}]"
-        return self.rows.setdefault(name, Row(name))
+        return self.rows.setdefault(name, TaskRow(name))
 
-    def _on_run_started(self, event: Document) -> Change | None:
+    def _on_run_started(self, event: Document) -> ProgressLine | None:
         self.squad, self.run_id, self.stub, self.out = event["squad"], event["run_id"], event["stub"], event["out"]
         self.began = event["at"]
-        self.rows = {task: Row(task) for task in event["tasks"]}
+        self.rows = {task: TaskRow(task) for task in event["tasks"]}
         return None
 
-    def _on_run_resumed(self, event: Document) -> Change:
+    def _on_run_resumed(self, event: Document) -> ProgressLine:
         self.began, self.ended, self.status = event["at"], None, "running"
         for row in self.rows.values():
             if row.state == "parked":
@@ -120,44 +136,48 @@ class Progress:
         tasks = sum("[" not in name for name in self.rows)
         again = f"; was in flight: {', '.join(event['in_flight'])}" if event["in_flight"] else ""
         text = f"goes on: {len(event['done'])} of {tasks} tasks done, {usd(self.cost)} spent{again}"
-        return Change(self.run_id, text, "warning" if again else "info")
+        return ProgressLine(self.run_id, text, "warning" if again else "info")
 
-    def _on_run_edited(self, event: Document) -> Change | None:
+    def _on_run_edited(self, event: Document) -> ProgressLine | None:
         renamed, void = event["renamed"], {*event["again"], *event["gone"]} - event["renamed"].keys()
-        kept: dict[str, list[Row]] = {}
+        kept: dict[str, list[TaskRow]] = {}
         for row in self.rows.values():
             task, bracket, key = row.name.partition("[")
             if task not in void:
                 new = renamed.get(task, task)
                 row.name = f"{new}{bracket}{key}"
                 kept.setdefault(new, []).append(row)
-        self.rows = {row.name: row for task in event["tasks"] for row in kept.get(task, [Row(task)])}
+        self.rows = {row.name: row for task in event["tasks"] for row in kept.get(task, [TaskRow(task)])}
         self.status, self.finished = "running", None
         if not event["parts"]:
             return None
         again = f"; runs again: {', '.join(event['again'])}" if event["again"] else ""
         lost = f"; was in flight: {', '.join(event['in_flight'])}" if event["in_flight"] else ""
-        return Change(self.run_id, f"edited: {', '.join(event['parts'])}{again}{lost}", "warning" if lost else "info")
+        return ProgressLine(
+            self.run_id, f"edited: {', '.join(event['parts'])}{again}{lost}", "warning" if lost else "info"
+        )
 
-    def _on_run_forked(self, event: Document) -> Change:
+    def _on_run_forked(self, event: Document) -> ProgressLine:
         self.tokens, self.cost = 0, 0.0
         kept = len(event["kept"])
         tasks = f"{kept} task{'' if kept == 1 else 's'}"
         self.forked = f"from {event['source']}, which paid {usd(event['cost_usd'])} for {tasks}"
-        return Change(self.run_id, f"forked {self.forked}")
+        return ProgressLine(self.run_id, f"forked {self.forked}")
 
-    def _on_call_repeated(self, event: Document) -> Change:
-        return Change(event["step"], "was in flight when the run was cut short: it may have been paid twice", "warning")
+    def _on_call_repeated(self, event: Document) -> ProgressLine:
+        return ProgressLine(
+            event["step"], "was in flight when the run was cut short: it may have been paid twice", "warning"
+        )
 
-    def _on_task_started(self, event: Document) -> Change:
+    def _on_task_started(self, event: Document) -> ProgressLine:
         row = self._own(event)
         row.who, row.attempt = event["who"], event["attempt"]
         return self._begin(row, event, f"started ({row.who})")
 
-    def _on_task_expanded(self, event: Document) -> Change:
+    def _on_task_expanded(self, event: Document) -> ProgressLine:
         row = self._own(event)
-        elements = {f"{row.name}[{key}]": Row(f"{row.name}[{key}]") for key in event["keys"]}
-        rows: dict[str, Row] = {}
+        elements = {f"{row.name}[{key}]": TaskRow(f"{row.name}[{key}]") for key in event["keys"]}
+        rows: dict[str, TaskRow] = {}
         for name, other in self.rows.items():  # the elements stand below their task, those of an earlier time are gone
             if not name.startswith(f"{row.name}["):
                 rows[name] = other
@@ -166,63 +186,64 @@ class Progress:
         self.rows = rows
         return self._begin(row, event, f"fans out over {len(event['keys'])}")
 
-    def _on_element_started(self, event: Document) -> Change:
+    def _on_element_started(self, event: Document) -> ProgressLine:
         return self._begin(self._own(event), event, "started")
 
-    def _begin(self, row: Row, event: Document, text: str) -> Change:
+    def _begin(self, row: TaskRow, event: Document, text: str) -> ProgressLine:
         row.state, row.began, row.ended, row.detail = "running", event["at"], None, ""
-        return Change(row.name, text)
+        return ProgressLine(row.name, text)
 
-    def _on_task_ended(self, event: Document) -> Change:
+    def _on_task_ended(self, event: Document) -> ProgressLine:
         row = self._own(event)
         was_gate = row.state == "gate"
         row.state, row.ended, row.detail = event["status"], event["at"], event["error"] or ""
         if row.state == "failed":
             self.last_failure = (row.name, row.detail)
-            return Change(row.name, f"failed: {row.detail}", "error")
+            return ProgressLine(row.name, f"failed: {row.detail}", "error")
         if row.state == "ok" and event.get("key") is None and not was_gate:
             self.last_output = event["output"]
-        return Change(row.name, self._ending(row), "warning" if row.state == "cancelled" else "info")
+        return ProgressLine(row.name, self._ending(row), "warning" if row.state == "cancelled" else "info")
 
     _on_element_ended = _on_task_ended
 
-    def _ending(self, row: Row) -> str:
+    def _ending(self, row: TaskRow) -> str:
         if row.state != "ok":
             return f"{row.state}: {row.detail}" if row.detail else row.state
         figures = (duration(row.seconds(row.ended or 0.0)), row.model, tokens(row.tokens), usd(row.cost))
         return "ok  " + "  ".join(figure for figure in figures if figure)
 
-    def _on_task_retried(self, event: Document) -> Change:
+    def _on_task_retried(self, event: Document) -> ProgressLine:
         row = self._own(event)
         row.attempt = event["attempt"]
-        return Change(row.name, f"attempt {row.attempt}, after: {event['error']}", "warning")
+        return ProgressLine(row.name, f"attempt {row.attempt}, after: {event['error']}", "warning")
 
-    def _on_task_repeated(self, event: Document) -> Change:
+    def _on_task_repeated(self, event: Document) -> ProgressLine:
         row = self._own(event)
-        return Change(row.name, f"`until` did not hold after attempt {event['attempt']}")
+        return ProgressLine(row.name, f"`until` did not hold after attempt {event['attempt']}")
 
-    def _on_task_reset(self, event: Document) -> Change:
+    def _on_task_reset(self, event: Document) -> ProgressLine:
         row = self._own(event)
         row.state, row.began, row.ended = "waiting", None, None
-        return Change(row.name, "will run again with the reviewer's comment")
+        return ProgressLine(row.name, "will run again with the reviewer's comment")
 
-    def _on_task_parked(self, event: Document) -> Change:
+    def _on_task_parked(self, event: Document) -> ProgressLine:
         row = self._own(event)
         row.state, row.detail = "parked", event["reason"]
-        return Change(row.name, f"parked: {row.detail}", "warning")
+        return ProgressLine(row.name, f"parked: {row.detail}", "warning")
 
-    def _on_gate_opened(self, event: Document) -> Change:
+    def _on_gate_opened(self, event: Document) -> ProgressLine:
         row = self._own(event)
         row.state, row.who, row.attempt, row.began = "gate", "a person", event["attempt"], event["at"]
-        return Change(row.name, f"waits for a person: {event['prompt']}", "warning")
+        row.choices = tuple(event["choices"])
+        return ProgressLine(row.name, f"waits for a person: {event['prompt']}", "warning")
 
-    def _on_gate_answered(self, event: Document) -> Change:
+    def _on_gate_answered(self, event: Document) -> ProgressLine:
         comment = f" ({event['comment']})" if event["comment"] else ""
-        return Change(self._own(event).name, f"{event['choice']} by {event['by']}{comment}")
+        return ProgressLine(self._own(event).name, f"{event['choice']} by {event['by']}{comment}")
 
-    def _on_budget_reached(self, event: Document) -> Change:
+    def _on_budget_reached(self, event: Document) -> ProgressLine:
         self.out_of = event["which"]
-        return Change(event["which"], f"budget reached: {event['kind']}, so: {event['action']}", "warning")
+        return ProgressLine(event["which"], f"budget reached: {event['kind']}, so: {event['action']}", "warning")
 
     def _on_artifact_written(self, event: Document) -> None:
         self.artifacts[event["path"]] = event["sha256"]
@@ -231,7 +252,7 @@ class Progress:
         if (row := self._row_at(event["unit"])) is not None:
             row.model = candidate_of(event)
 
-    def _on_attempt_ended(self, event: Document) -> Change | None:
+    def _on_attempt_ended(self, event: Document) -> ProgressLine | None:
         self.attempt_errors.add(event["error"])
         row = self._row_at(event["unit"])
         if event.get("usage") is not None:  # it did not answer, and was billed all the same
@@ -239,15 +260,15 @@ class Progress:
         if event["outcome"] != "failed" or row is None:
             return None
         who = candidate_of(event)
-        return Change(row.name, f"{who} failed: {event['error']}: {event['detail'] or ''}", "warning")
+        return ProgressLine(row.name, f"{who} failed: {event['error']}: {event['detail'] or ''}", "warning")
 
-    def _on_waiting_for_provider(self, event: Document) -> Change | None:
+    def _on_waiting_for_provider(self, event: Document) -> ProgressLine | None:
         row = self._row_at(event["unit"])
         wait = max(event["until"] - event["at"], 0.0)
-        return None if row is None else Change(row.name, f"waits {wait:.0f} s: {event['reason']}", "warning")
+        return None if row is None else ProgressLine(row.name, f"waits {wait:.0f} s: {event['reason']}", "warning")
 
-    def _on_budget_alert(self, event: Document) -> Change:
-        return Change(event["which"], alert_line(event), "warning")
+    def _on_budget_alert(self, event: Document) -> ProgressLine:
+        return ProgressLine(event["which"], alert_line(event), "warning")
 
     def _on_turn_ended(self, event: Document) -> None:
         self._bill(event)

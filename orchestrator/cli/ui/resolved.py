@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from agents.tools import Tool
 from orchestrator.cli.ui.masking import mask_secrets
+from orchestrator.squad.load import Squad
 from orchestrator.squad.plan import Budget, Plan
 from orchestrator.squad.termination import Termination, written
 from personas.sandbox import ExpressionText
-
-if TYPE_CHECKING:
-    from orchestrator.squad.load import Squad
 
 UNSAID: tuple[Any, ...] = (None, (), {}, "")
 

@@ -12,10 +12,9 @@ from typing import Any, Protocol, Self, TextIO
 
 from orchestrator.cli.app import Settings
 from orchestrator.cli.ui.console import Console
-from orchestrator.cli.ui.progress import Caps, Change, Document, Progress, Row, duration
+from orchestrator.cli.ui.progress import Document, Progress, ProgressLine, TaskRow, duration
 from providers.documents.unicode import printable
 
-STUB_NOTICE = "OFFLINE STUB: no model is asked, every answer is canned"
 HEARTBEAT_S = 30.0
 
 
@@ -26,14 +25,14 @@ class Screen(Protocol):
 
     def __enter__(self) -> Self: ...
     def __exit__(self, *failure: object) -> None: ...
-    def saw(self, event: Document, change: Change | None) -> None: ...
+    def saw(self, event: Document, change: ProgressLine | None) -> None: ...
     def say(self, text: str) -> None: ...
     def tick(self) -> None: ...
     def aside(self) -> AbstractContextManager[None]:
         """Make room for a question while the block runs."""
 
 
-class Flowing:
+class AppendingScreen:
     """A screen that only ever adds lines: there is nothing to open, close or move aside."""
 
     def __enter__(self) -> Self:
@@ -50,17 +49,17 @@ class Flowing:
         yield
 
 
-class Lines(Flowing):
+class LineScreen(AppendingScreen):
     """A line per change, and a heartbeat that names what is running."""
 
     period = HEARTBEAT_S
 
-    def __init__(self, progress: Progress, talk: Console, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, progress: Progress, console: Console, clock: Callable[[], float] = time.time) -> None:
         self._progress = progress
-        self._talk = talk
+        self._talk = console
         self._clock = clock
 
-    def saw(self, event: Document, change: Change | None) -> None:
+    def saw(self, event: Document, change: ProgressLine | None) -> None:
         if change is not None:
             self.say(one_line(change, event["at"]))
 
@@ -74,15 +73,15 @@ class Lines(Flowing):
             self.say(f"{clock_time(now)} still running: {', '.join(running)}")
 
 
-class Log(Flowing):
+class LogScreen(AppendingScreen):
     """Every event as a structured log line."""
 
     period = math.inf
 
-    def __init__(self, settings: Settings, talk: Console, file: TextIO | None = None) -> None:
-        self._log = open_log(settings.log_format or "console", color=talk.color, file=file or sys.stderr)
+    def __init__(self, settings: Settings, console: Console, file: TextIO | None = None) -> None:
+        self._log = open_log(settings.log_format or "console", color=console.color, file=file or sys.stderr)
 
-    def saw(self, event: Document, change: Change | None) -> None:
+    def saw(self, event: Document, change: ProgressLine | None) -> None:
         fields = {name: value for name, value in event.items() if name not in ("type", "id")}
         write = getattr(self._log, change.level if change is not None else "debug")
         write(event["type"], **{name: _logged(value) for name, value in fields.items()})
@@ -91,15 +90,14 @@ class Log(Flowing):
         self._log.info(text)
 
 
-def open_screen(settings: Settings, talk: Console, progress: Progress, caps: Caps) -> Screen:
-    """Return the screen that fits: a log where one is wanted, a live table on a terminal, else lines."""
-    if settings.log_format or settings.verbose:
-        return Log(settings, talk)
-    if sys.stderr.isatty() and not settings.quiet and os.environ.get("TERM") != "dumb":
-        from orchestrator.cli.ui.live import Table
+def wants_log(settings: Settings) -> bool:
+    """Return whether events are logged instead of being shown as progress."""
+    return bool(settings.log_format or settings.verbose)
 
-        return Table(progress, caps, color=talk.color)
-    return Lines(progress, talk)
+
+def wants_table(settings: Settings) -> bool:
+    """Return whether stderr is a terminal that can be redrawn."""
+    return sys.stderr.isatty() and not settings.quiet and os.environ.get("TERM") != "dumb"
 
 
 def open_log(form: str, *, color: bool, file: TextIO) -> Any:
@@ -113,14 +111,14 @@ def open_log(form: str, *, color: bool, file: TextIO) -> Any:
     return structlog.wrap_logger(structlog.PrintLogger(file), processors=processors)
 
 
-def one_line(change: Change, at: float) -> str:
+def one_line(change: ProgressLine, at: float) -> str:
     """Return a change as one line, whatever a model or a provider put into it."""
     mark = {"info": "", "warning": "! ", "error": "! "}[change.level]
     text = " ".join(printable(change.text).split("\n"))
     return f"{clock_time(at)} {mark}{printable(change.row)}: {text}"
 
 
-def still(row: Row, now: float) -> str:
+def still(row: TaskRow, now: float) -> str:
     figures = ", ".join(filter(None, (duration(row.seconds(now)), row.model)))
     return printable(f"{row.name} ({figures})")
 

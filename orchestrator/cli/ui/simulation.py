@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from orchestrator.cli.ui.columns import columns
 from orchestrator.cli.ui.console import count
 from orchestrator.cli.ui.progress import duration, usd
+from orchestrator.forecast.scenario import Forecast
 from providers.documents.unicode import printable
-
-if TYPE_CHECKING:
-    from orchestrator.cli.commands.simulate import Case
-    from orchestrator.forecast.scenario import Forecast
-    from providers.simulation import GroupUse, Report
+from providers.simulation import GroupUse, Report, Scenario
 
 WIDTH = 100
-Row = tuple[str, ...]
+Cells = tuple[str, ...]
 
 
-def told(case: Case, report: Report) -> str:
+class Case(NamedTuple):
+    """One simulation: a scenario under one policy, and the squad's forecast that it was made of, if any."""
+
+    policy: str
+    scenario: Scenario
+    forecast: Forecast | None = None
+
+
+def render(case: Case, report: Report) -> str:
     """Return the whole report of one simulation."""
     part = "PHASE" if case.forecast is None else "TASK"
     asked = _table(("PROVIDER", "CALLS", "ANSWERS", "SHARE", "TOKENS IN", "OUT", "COST", "ERRORS"), _providers(report))
@@ -37,7 +42,7 @@ def told(case: Case, report: Report) -> str:
     return printable("\n\n".join(filter(None, parts)))
 
 
-def compared(cases: Sequence[Case], reports: Sequence[Report]) -> str:
+def render_compared(cases: Sequence[Case], reports: Sequence[Report]) -> str:
     """Return two simulations side by side, and what moved from the first to the second."""
     first, second = reports
     rows = [*_claims_compared(first, second), *_figures_compared(first, second)]
@@ -59,15 +64,15 @@ def _head(case: Case) -> str:
     return "\n".join(lines)
 
 
-def _table(head: Row, rows: Sequence[Row]) -> str:
+def _table(head: Cells, rows: Sequence[Cells]) -> str:
     return columns([head, *rows]) if rows else ""
 
 
-def _claims(report: Report) -> list[Row]:
+def _claims(report: Report) -> list[Cells]:
     return [(claim.text, "yes" if claim.held else "NO", claim.measured) for claim in report.claims]
 
 
-def _providers(report: Report) -> list[Row]:
+def _providers(report: Report) -> list[Cells]:
     return [
         (
             name,
@@ -89,7 +94,7 @@ def _idle(report: Report) -> str:
     return f"not asked: {', '.join(names)}" if names else ""
 
 
-def _limits(report: Report) -> list[Row]:
+def _limits(report: Report) -> list[Cells]:
     return [
         (
             f"{name if limit.scope == '*' else f'{name}/{limit.scope}'}: {limit.label}",
@@ -105,7 +110,7 @@ def _limits(report: Report) -> list[Row]:
     ]
 
 
-def _groups(groups: Mapping[str, GroupUse]) -> list[Row]:
+def _groups(groups: Mapping[str, GroupUse]) -> list[Cells]:
     return [
         (name, f"{group.turns:,}", f"{group.failed:,}", _money(group.cost), _counts(group.providers) or "nobody")
         for name, group in groups.items()
@@ -121,7 +126,7 @@ def _alone(case: Case, report: Report) -> str:
     return _table(("ALL ANSWERS BY ONE MODEL ALONE", "COST"), [(name, _money(cost)) for name, cost in ranked])
 
 
-def _totals(report: Report, forecast: Forecast | None) -> Iterator[Row]:
+def _totals(report: Report, forecast: Forecast | None) -> Iterator[Cells]:
     late, took, waits = report.answered - report.answered_in_time, report.durations, report.waits
     ended = f"{report.answered_in_time:,} answered in time, {late:,} late, {report.failed:,} failed"
     yield "turns", f"{report.turns:,}: {ended}" + (f" ({_counts(report.failures)})" if report.failures else "")
@@ -139,13 +144,13 @@ def _totals(report: Report, forecast: Forecast | None) -> Iterator[Row]:
     yield "again", f"seed {report.seed}; decision log of {report.decisions:,} lines, SHA-256 {report.digest}"
 
 
-def _claims_compared(first: Report, second: Report) -> Iterator[Row]:
+def _claims_compared(first: Report, second: Report) -> Iterator[Cells]:
     for one, other in zip(first.claims, second.claims, strict=True):
         moved = "" if one.held == other.held else "holds now" if other.held else "no longer holds"
         yield one.text, *(f"{'yes' if claim.held else 'NO'} ({claim.measured})" for claim in (one, other)), moved
 
 
-class Figure(NamedTuple):
+class Measure(NamedTuple):
     """A figure that is compared: its value, how it is written, and how a change of it is."""
 
     value: float
@@ -159,10 +164,10 @@ class Figure(NamedTuple):
         return ("+" if other > self.value else "-") + (self.change or self.written)(abs(other - self.value))
 
 
-def _figures_compared(first: Report, second: Report) -> Iterator[Row]:
+def _figures_compared(first: Report, second: Report) -> Iterator[Cells]:
     ones, others = dict(_figures(first)), dict(_figures(second))
     for name in dict.fromkeys([*ones, *others]):
-        one, other = (figures.get(name, Figure(0.0, _whole)) for figures in (ones, others))
+        one, other = (figures.get(name, Measure(0.0, _whole)) for figures in (ones, others))
         known = ones.get(name, other)
         yield (
             name,
@@ -172,20 +177,23 @@ def _figures_compared(first: Report, second: Report) -> Iterator[Row]:
         )
 
 
-def _figures(report: Report) -> Iterator[tuple[str, Figure]]:
+def _figures(report: Report) -> Iterator[tuple[str, Measure]]:
     took = report.durations
-    yield "turns answered in time", Figure(report.answered_in_time, _whole)
-    yield "late", Figure(report.answered - report.answered_in_time, _whole)
-    yield "failed", Figure(report.failed, _whole)
-    yield "waited", Figure(report.waits.turns, _whole)
-    yield "95% within", Figure(min(took.p95, took.longest), duration)
-    yield "longest", Figure(took.longest, duration)
-    yield "calls", Figure(report.calls, _whole)
-    yield "cost", Figure(report.cost, _money)
+    yield "turns answered in time", Measure(report.answered_in_time, _whole)
+    yield "late", Measure(report.answered - report.answered_in_time, _whole)
+    yield "failed", Measure(report.failed, _whole)
+    yield "waited", Measure(report.waits.turns, _whole)
+    yield "95% within", Measure(min(took.p95, took.longest), duration)
+    yield "longest", Measure(took.longest, duration)
+    yield "calls", Measure(report.calls, _whole)
+    yield "cost", Measure(report.cost, _money)
     for name, use in report.providers.items():
         if use.calls:
-            yield f"{name}: share of answers", Figure(use.share, _share, lambda points: f"{points * 100:.1f} points")
-            yield f"{name}: cost", Figure(use.cost, _money)
+            yield (
+                f"{name}: share of answers",
+                Measure(use.share, _share, lambda points: f"{points * 100:.1f} points"),
+            )
+            yield f"{name}: cost", Measure(use.cost, _money)
 
 
 def _amount(amount: float) -> str:

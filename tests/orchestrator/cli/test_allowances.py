@@ -49,7 +49,7 @@ def test_looking_makes_no_file_and_neither_does_a_call_without_limits(call, limi
 def test_without_limits_there_is_nothing_to_show_or_forget(call, folder):
     shown = call("providers", "limits")
     assert (shown.code, shown.out) == (0, "")
-    assert "no limit is kept" in shown.err
+    assert "no limits and no budgets are counted" in shown.err
     assert json.loads(call("providers", "limits", "--json").out) == []
     assert call("providers", "reset", "groq").code == 2
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from orchestrator.cli.app import Settings
 from orchestrator.cli.commands import doctor
 from orchestrator.cli.commands.ask import StreamPrinter
-from orchestrator.cli.commands.providers import cheapest_of_each, exit_of_trials
+from orchestrator.cli.commands.providers.test import cheapest_of_each, exit_of_trials
 from orchestrator.cli.ui.columns import columns
 from providers.catalog.model import load_catalog
 from providers.documents.unicode import printable
@@ -233,7 +233,7 @@ def test_personas(call):
     assert json.loads(call("personas", "show", "dev", "--json").out)["instructions"]
     unknown = call("personas", "show", "nobody")
     assert unknown.code == 2
-    assert "known: analyst" in unknown.err
+    assert "the personas are: analyst" in unknown.err
 
 
 def test_providers_ls_says_whether_a_key_is_there_and_never_which(call, monkeypatch):
@@ -334,7 +334,7 @@ def test_doctor_finds_what_is_wrong(call, folder):
 
 
 def test_doctor_names_a_routing_file_that_is_not_there():
-    found = list(doctor.guarded("routing", lambda: doctor.routing(Settings(routing="none.yaml"))))
+    found = list(doctor.guarded("routing", Settings(routing="none.yaml")))
     assert found[0].state == "fail"
     assert "none.yaml" in found[0].text
 

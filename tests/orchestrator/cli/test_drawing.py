@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from orchestrator.cli.ui.drawing import (
     ASCII,
     UNICODE,
-    Node,
+    DrawnTask,
     direct_needs,
     encodes,
     to_ascii,
@@ -26,7 +26,7 @@ def graphs(draw):
     nodes = []
     for i in range(size):
         needs = draw(st.sets(st.integers(0, i - 1), max_size=4)) if i else set()
-        nodes.append(Node(f"t{i}", "x", tuple(f"t{n}" for n in sorted(needs)), gate=draw(st.booleans())))
+        nodes.append(DrawnTask(f"t{i}", "x", tuple(f"t{n}" for n in sorted(needs)), gate=draw(st.booleans())))
     return nodes
 
 
@@ -74,10 +74,10 @@ def test_the_ascii_pen_draws_the_same_in_ascii(nodes):
 
 def test_a_diamond():
     nodes = [
-        Node("a", "m"),
-        Node("b", "m", ("a",)),
-        Node("c", "m", ("a",), ("if",)),
-        Node("d", "a person", ("a", "b", "c"), gate=True),
+        DrawnTask("a", "m"),
+        DrawnTask("b", "m", ("a",)),
+        DrawnTask("c", "m", ("a",), ("if",)),
+        DrawnTask("d", "a person", ("a", "b", "c"), gate=True),
     ]
     assert to_ascii(nodes, UNICODE).splitlines() == [
         "●    a  (m)",
@@ -90,7 +90,13 @@ def test_a_diamond():
 
 
 def test_a_passing_rail_is_not_joined():
-    nodes = [Node("a", "m"), Node("b", "m"), Node("c", "m"), Node("d", "m", ("a", "c")), Node("e", "m", ("b", "d"))]
+    nodes = [
+        DrawnTask("a", "m"),
+        DrawnTask("b", "m"),
+        DrawnTask("c", "m"),
+        DrawnTask("d", "m", ("a", "c")),
+        DrawnTask("e", "m", ("b", "d")),
+    ]
     assert "├─│─┘" in to_ascii(nodes, UNICODE)
 
 
@@ -102,7 +108,7 @@ def test_the_pen_follows_the_encoding():
 
 
 def test_names_are_quoted_for_pages():
-    nodes = [Node('a"<b>', "m"), Node("end", "m", ('a"<b>',))]
+    nodes = [DrawnTask('a"<b>', "m"), DrawnTask("end", "m", ('a"<b>',))]
     assert to_mermaid(nodes).splitlines()[1:] == [
         '    t0["a&quot;&lt;b>  (m)"]',
         '    t1["end  (m)"]',

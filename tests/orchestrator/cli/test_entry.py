@@ -12,7 +12,8 @@ import pytest
 from orchestrator import __main__ as entry_point
 from orchestrator._version import __version__
 from orchestrator.cli.app import COMMANDS, Settings
-from orchestrator.cli.ui.console import Console, tell_failure, wants_color
+from orchestrator.cli.failures import tell_failure
+from orchestrator.cli.ui.console import Console, wants_color
 from orchestrator.cli.ui.masking import mask_secrets
 from tests.patience import PATIENCE_S
 

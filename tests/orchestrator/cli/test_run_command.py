@@ -9,11 +9,13 @@ import signal
 import subprocess
 import sys
 
+import anyio
 import pytest
 
 from orchestrator.cli.app import Settings
-from orchestrator.cli.journals import read_run
-from orchestrator.cli.ui.screens import STUB_NOTICE
+from orchestrator.cli.journals import latest_run, open_records
+from orchestrator.cli.ui.notices import STUB_NOTICE
+from orchestrator.events import to_json
 from tests.patience import PATIENCE_S
 
 ROUTING = """\
@@ -61,7 +63,14 @@ def test_json_lines_end_with_the_result(call, folder):
     assert last["artifacts"] == {"brief.md": hashlib.sha256(data).hexdigest()}
     assert set(last["usage"]) == {"input_tokens", "output_tokens", "cached_tokens", "reasoning_tokens"}
     assert len({event["id"] for event in events}) == len(events)
-    assert read_run(Settings(), "r-1") == ("r-1", events)
+    assert anyio.run(recorded) == ("r-1", events)
+
+
+async def recorded() -> tuple[str, list[object]]:
+    """Return the latest run's id, and its events as the record has them."""
+    async with open_records(Settings()) as records:
+        run = await latest_run(records.journal)
+        return run, [to_json(event) for event in await records.journal.events(run)]
 
 
 def test_inputs_have_their_declared_types(call, folder):
@@ -83,7 +92,7 @@ def test_inputs_have_their_declared_types(call, folder):
         (["run", "squad.yaml", "--inputs", "no.json"], "--inputs no.json"),
         (["run", "squad.yaml", "--inputs", "squad.yaml"], "--inputs squad.yaml"),
         (["run", "squad.yaml", "--run-id", "../up"], "--run-id '../up'"),
-        (["run", "squad.yaml", "--db", "postgresql://x"], "only sqlite:///PATH is known"),
+        (["run", "squad.yaml", "--db", "postgresql://x"], "this version reads sqlite:///PATH only"),
         (["run", "squad.yaml", "--timeout", "soon"], "'soon' is no duration"),
         (["--routing", "no.yaml", "run", "squad.yaml"], "there is no routing file no.yaml"),
     ],

@@ -121,7 +121,10 @@ def test_the_record_may_stand_elsewhere(call, folder):
     assert call("runs", "show", "r-1").code == 5
     shown = call("runs", "show", "r-1", "--db", db).out
     assert "r-1: waiting" in shown
-    assert "next: orchestrator runs resume r-1" in shown
+    answer, resume = (
+        f"orchestrator {words} --db {db}" for words in ("approvals approve r-1 approve", "runs resume r-1")
+    )
+    assert f"next: {answer} && {resume}" in shown
     events = [json.loads(line) for line in call("runs", "watch", "r-1", "--json", "--db", db).out.splitlines()]
     assert [events[0]["type"], events[-1]["type"]] == ["run.started", "run.finished"]
     assert events == [json.loads(line) for line in call("runs", "show", "r-1", "--json", "--db", db).out.splitlines()]

@@ -10,11 +10,12 @@ import pytest
 from rich.console import Console as RichConsole
 
 from orchestrator.cli.app import Settings
-from orchestrator.cli.run_session import beat
+from orchestrator.cli.session import beat
 from orchestrator.cli.ui.console import Console
-from orchestrator.cli.ui.live import Table, fitting, render
-from orchestrator.cli.ui.progress import Caps, Change, Progress, Row
-from orchestrator.cli.ui.screens import STUB_NOTICE, Lines, Log, one_line
+from orchestrator.cli.ui.live import TableScreen, fitting, render
+from orchestrator.cli.ui.notices import STUB_NOTICE
+from orchestrator.cli.ui.progress import Caps, Progress, ProgressLine, TaskRow
+from orchestrator.cli.ui.screens import LineScreen, LogScreen, one_line
 
 
 def progress_of(*rows, stub=False):
@@ -30,9 +31,9 @@ def drawn(progress, width=100, height=30, encoding="utf-8"):
 
 
 ROWS = (
-    Row("a", "mary", "ok", "groq/fast", 1200, 0.5, began=0.0, ended=4.2),
-    Row("b[x\x1b[31m]", "[bold]bob", "running", "groq/fast", 0, 0.0, attempt=2, began=1.0),
-    Row("c"),
+    TaskRow("a", "mary", "ok", "groq/fast", 1200, 0.5, began=0.0, ended=4.2),
+    TaskRow("b[x\x1b[31m]", "[bold]bob", "running", "groq/fast", 0, 0.0, attempt=2, began=1.0),
+    TaskRow("c"),
 )
 
 
@@ -52,15 +53,15 @@ def test_it_fits_the_terminal(width):
 
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
 def test_it_can_be_drawn_in_any_encoding(encoding):
-    shown = drawn(progress_of(Row("日本語", "мария", "ok")), encoding=encoding)
+    shown = drawn(progress_of(TaskRow("日本語", "мария", "ok")), encoding=encoding)
     assert "ok" in shown
     assert "state" in shown
 
 
 def test_of_many_rows_those_that_matter_are_kept_in_order():
-    rows = [Row(f"done-{i}", state="ok") for i in range(50)]
-    rows += [Row("busy", state="running"), Row("broken", state="failed"), Row("gate", state="gate")]
-    rows += [Row(f"later-{i}") for i in range(50)]
+    rows = [TaskRow(f"done-{i}", state="ok") for i in range(50)]
+    rows += [TaskRow("busy", state="running"), TaskRow("broken", state="failed"), TaskRow("gate", state="gate")]
+    rows += [TaskRow(f"later-{i}") for i in range(50)]
     kept, rest = fitting(progress_of(*rows), 5)
     assert [row.name for row in kept] == ["busy", "broken", "gate", "later-0", "later-1"]
     assert rest == "not shown: 50 ok, 48 waiting"
@@ -72,7 +73,7 @@ def test_the_table_is_redrawn_for_events_and_once_a_second():
     file = io.StringIO()
     now = [10.0]
     console = RichConsole(file=file, force_terminal=True, width=80, height=20, color_system=None)
-    table = Table(progress_of(*ROWS), Caps(), color=False, console=console, clock=lambda: now[0])
+    table = TableScreen(progress_of(*ROWS), Caps(), color=False, console=console, clock=lambda: now[0])
     with table:
         frames = []
         for at, event in ((10.0, True), (10.1, False), (10.2, True), (10.3, False), (11.1, False), (11.2, False)):
@@ -86,7 +87,7 @@ def test_the_table_is_redrawn_for_events_and_once_a_second():
 
 
 def test_a_change_is_one_line_of_data():
-    line = one_line(Change("a\x1b[2J", "failed:\nbecause\u202e", "error"), 0.0)
+    line = one_line(ProgressLine("a\x1b[2J", "failed:\nbecause\u202e", "error"), 0.0)
     assert line[8:] == " ! a: failed: because"
 
 
@@ -105,7 +106,7 @@ class Heard(Console):
 @pytest.mark.parametrize("anyio_backend", ["virtual time"], indirect=True)
 async def test_a_heartbeat_names_what_is_running_every_thirty_seconds():
     heard = Heard()
-    lines = Lines(progress_of(*ROWS), heard, clock=lambda: 61.0)
+    lines = LineScreen(progress_of(*ROWS), heard, clock=lambda: 61.0)
     with anyio.move_on_after(95):
         await beat(lines)
     assert len(heard.lines) == 3
@@ -114,14 +115,14 @@ async def test_a_heartbeat_names_what_is_running_every_thirty_seconds():
 
 def test_there_is_no_heartbeat_where_nothing_runs():
     heard = Heard()
-    Lines(progress_of(Row("a")), heard).tick()
+    LineScreen(progress_of(TaskRow("a")), heard).tick()
     assert heard.lines == []
 
 
 def test_the_log_has_a_line_for_each_event():
     file = io.StringIO()
-    log = Log(Settings(log_format="json"), Heard(), file)
-    log.saw({"type": "task.ended", "id": "1", "task": "a\x1b[0m", "at": 1.0}, Change("a", "failed", "error"))
+    log = LogScreen(Settings(log_format="json"), Heard(), file)
+    log.saw({"type": "task.ended", "id": "1", "task": "a\x1b[0m", "at": 1.0}, ProgressLine("a", "failed", "error"))
     log.saw({"type": "turn.started", "id": "2"}, None)
     first, second = map(json.loads, file.getvalue().splitlines())
     assert (first["event"], first["task"], first["level"]) == ("task.ended", "a", "error")

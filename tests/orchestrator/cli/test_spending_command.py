@@ -72,7 +72,10 @@ def test_a_run_that_meets_it_pauses_tells_of_it_and_goes_on_later(call, capped):
     assert next(e for e in events if e["type"] == "budget.reached")["which"] == "day"
     assert events[-1]["status"] == "paused"
     assert "the day's budget of $0.02 is used up until" in ended.err
-    assert "next: raise the day's budget in the routing file, or wait for another day, then" in ended.err
+    assert (
+        "hint: raise the day's budget in the routing file, or wait for another day\nnext: orchestrator runs resume r7"
+        in ended.err
+    )
     assert call("runs", "resume", f"r{number}").code == Exit.LIMIT
     capped(1)
     assert call("runs", "resume", f"r{number}").code == 0
@@ -99,7 +102,7 @@ def test_spending_adds_up_what_runs_cost(call, capped):
     assert (row["cost_usd"], row["cost_unknown"]) == (2 * PAID, 0)
     assert document["total"]["cost_usd"] == 2 * PAID
     shown = call("spending", "--by", "task").out.splitlines()
-    assert [line.split()[0] for line in shown] == ["TASK", "brief", "research", "in"]
+    assert [line.split()[0] for line in shown] == ["TASK", "brief", "research", "total"]
     assert shown[1].split() == ["brief", "1", "0", "12", "7", "$0.0009"]
     assert "nothing was spent since 2999-01-01" in call("spending", "--since", "2999-01-01").err
     assert call("spending", "--timezone", "Mars/Base").code == Exit.USAGE
@@ -118,5 +121,5 @@ def test_what_nobody_knows_the_price_of_is_not_nothing(call, capped):
     assert call("run", "squad.yaml").code == 0
     shown = call("spending")
     assert shown.out.splitlines()[1].split() == ["lab", "2", "0", "24", "14", "unknown", "2"]
-    assert "nobody knows what 2 bills came to" in shown.err
+    assert "the cost of 2 bills is unknown" in shown.err
     assert json.loads(call("spending", "--json").out)["total"]["cost_usd"] is None

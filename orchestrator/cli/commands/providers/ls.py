@@ -1,0 +1,120 @@
+"""`providers ls`: the models of the catalog, and which providers have a key."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import click
+
+from orchestrator.cli.app import Command, settings_of
+from orchestrator.cli.files import configured
+from orchestrator.cli.ui.columns import columns
+from orchestrator.cli.ui.console import print_json
+from orchestrator.cli.ui.progress import duration
+from providers.catalog.model import Catalog, Limit, Model, Price, Provider
+from providers.policy.model import Policy
+
+WINDOWS = {1.0: "second", 60.0: "minute", 3600.0: "hour", 86400.0: "day"}
+
+
+@click.command("ls", cls=Command)
+@click.option("--json", "as_json", is_flag=True, help="Write JSON.")
+@click.pass_context
+def ls_command(context: click.Context, as_json: bool) -> None:
+    """List models with their capabilities and prices, and which providers have a key. Keys are never shown."""
+    policy, catalog, environ = configured(settings_of(context))
+    missing, keys = catalog.unconfigured(environ), keys_of(catalog, environ)
+    if as_json:
+        print_json([_document(provider, policy, missing, keys) for provider in catalog.providers.values()], indent=2)
+        return
+    rows: list[tuple[str, ...]] = [("MODEL", "CONTEXT", "OUTPUT", "$/M IN", "$/M OUT", "CAPABILITIES", "TIERS")]
+    for provider in catalog.providers.values():
+        rows += [_row(provider, model, policy) for model in provider.models.values()]
+    click.echo(columns(rows))
+    click.echo()
+    heads = [("PROVIDER", "KEY", "LIMITS")]
+    for name, provider in catalog.providers.items():
+        heads.append(
+            (name, key_state(provider, missing, keys), "; ".join(map(limit_words, provider.limits)) or "none known")
+        )
+    click.echo(columns(heads))
+
+
+def keys_of(catalog: Catalog, environ: Mapping[str, str]) -> Mapping[str, list[str]]:
+    """Return by provider the variables that hold its keys, one for each account."""
+    found: dict[str, list[str]] = {}
+    for candidate in catalog.candidates(environ):
+        variable = candidate.provider.key_env
+        if variable is not None and variable not in found.setdefault(candidate.provider.name, []):
+            found[candidate.provider.name].append(variable)
+    return found
+
+
+def key_state(provider: Provider, missing: Mapping[str, object], keys: Mapping[str, Sequence[str]]) -> str:
+    """Return `yes`, how many there are, `not needed`, or what it takes."""
+    if provider.name in missing:
+        return str(missing[provider.name])
+    if not provider.key_env:
+        return "not needed"
+    many = len(keys[provider.name])
+    return "yes" if many == 1 else f"{many} keys"
+
+
+def limit_words(limit: Limit) -> str:
+    """Return a limit as `30 requests / minute`."""
+    window = WINDOWS.get(limit.window) or duration(limit.window)
+    what = f"{limit.amount:,g} {limit.metric} / {window}"
+    return f"{what} ({limit.model})" if limit.model else what
+
+
+def _row(provider: Provider, model: Model, policy: Policy) -> tuple[str, ...]:
+    name = provider.full_name(model.name)
+    per_in, per_out = prices(model.price)
+    abilities = " ".join(sorted(model.abilities))
+    return (
+        name,
+        f"{model.context:,}",
+        f"{model.max_output:,}",
+        per_in,
+        per_out,
+        abilities,
+        " ".join(tiers(name, policy)),
+    )
+
+
+def tiers(name: str, policy: Policy) -> list[str]:
+    """Return the tiers that name a model, or all of its provider's."""
+    whole = f"{name.partition('/')[0]}/*"
+    return [tier for tier, names in policy.tiers.items() if name in names or whole in names]
+
+
+def prices(price: Price | None) -> tuple[str, str]:
+    return ("?", "?") if price is None else (f"{price.input:g}", f"{price.output:g}")
+
+
+def _document(
+    provider: Provider, policy: Policy, missing: Mapping[str, object], keys: Mapping[str, Sequence[str]]
+) -> dict[str, Any]:
+    models = [
+        {
+            "name": provider.full_name(m.name),
+            "context": m.context,
+            "max_output": m.max_output,
+            "abilities": sorted(m.abilities),
+            "price_usd_per_million": None if m.price is None else {"input": m.price.input, "output": m.price.output},
+            "tiers": tiers(provider.full_name(m.name), policy),
+        }
+        for m in provider.models.values()
+    ]
+    return {
+        "schema_version": 1,
+        "provider": provider.name,
+        "configured": provider.name not in missing,
+        "key": key_state(provider, missing, keys),
+        "key_variable": provider.key_env,
+        "accounts": list(keys.get(provider.name, ())),
+        "base_url": provider.base_url,
+        "limits": list(map(limit_words, provider.limits)),
+        "models": models,
+    }

@@ -1,0 +1,84 @@
+"""`runs fork`: a new run that takes over what another did, up to a task."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from pathlib import Path
+
+import click
+
+from orchestrator.cli.app import Command
+from orchestrator.cli.exits import Exit, Unusable
+from orchestrator.cli.files import environment, load_squad
+from orchestrator.cli.journals import Records, reads_runs, squad_of
+from orchestrator.cli.session import RunSession
+from orchestrator.cli.ui.arguments import DurationOption, RunIdOption, UsdOption, split_inputs
+from orchestrator.cli.ui.edits import fork_lines
+from orchestrator.cli.ui.gates import ApprovalMode, approve_option
+from orchestrator.cli.ui.progress import caps_of
+from orchestrator.fork import edit_of_run, fork_with
+from orchestrator.options import RunOptions, capped, raised
+from orchestrator.runtime import new_run_id
+from providers.documents.unicode import printable
+
+
+@click.command("fork", cls=Command)
+@click.argument("run")
+@click.option("--from", "start", metavar="TASK", help="Run this task again, and all that needs it.")
+@click.option("--file", metavar="FILE", help="The squad file to use (RUN's file, as it is now).")
+@click.option("-i", "--input", "pairs", multiple=True, metavar="KEY=VALUE", help="Another input; may be repeated.")
+@click.option("--run-id", type=RunIdOption(), metavar="ID", help="The new run's id (the squad's name and the time).")
+@click.option("--out", metavar="DIR", help="Where artifacts are written (out/<run-id>).")
+@click.option("--max-cost", type=UsdOption(), metavar="USD", help="Stop before the new run costs more (as RUN).")
+@click.option(
+    "--timeout", "timeout_s", type=DurationOption(), metavar="DUR", help="Stop after this time: 90s, 10m, 2h (as RUN)."
+)
+@approve_option
+@click.option("--dry-run", is_flag=True, help="Only show what is taken over and what runs. Spends nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Write the new events to stdout as JSON Lines.")
+@reads_runs
+async def fork_command(
+    records: Records,
+    run: str,
+    start: str | None,
+    file: str | None,
+    pairs: tuple[str, ...],
+    run_id: str | None,
+    out: str | None,
+    max_cost: float | None,
+    timeout_s: float | None,
+    approve: ApprovalMode,
+    dry_run: bool,
+    as_json: bool,
+) -> int:
+    """Begin a new run that takes over the results of RUN, except TASK, what was edited, and all that needs these.
+
+    What is taken over is not paid for again. RUN does not change, and may still be at work.
+    """
+    journal, settings, console = records.journal, records.settings, records.console
+    about = await journal.about(run)
+    squad = squad_of(about, settings) if file is None else load_squad(file, settings)
+    inputs = squad.coerce(split_inputs(pairs))
+    edit = await edit_of_run(squad, run, journal=journal, start=start, inputs=inputs)
+    if not edit.is_more:
+        raise Unusable(f"nothing of {run} would run again", "name a task: --from TASK")
+    shown = printable("\n".join(fork_lines(edit)))
+    if dry_run:
+        click.echo(shown)
+        return Exit.DONE
+    console.say(f"{shown}\n")
+    name = run_id or new_run_id(edit.plan.name, time.time())
+    options = RunOptions(
+        inputs=inputs,
+        out=out or Path("out") / name,
+        run_id=name,
+        environ=environment(settings),
+        max_cost_usd=max_cost,
+        timeout_s=timeout_s,
+        journal=journal,
+        state=settings.state_folder,
+    )
+    caps = caps_of(capped(edit.plan, raised(about.options, options.caps)))
+    session = RunSession(squad.file, caps, approve, as_json, settings, console, records.db)
+    return await session.run(partial(fork_with, squad, run, journal, start=start), options)

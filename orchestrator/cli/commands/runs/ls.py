@@ -1,0 +1,40 @@
+"""`runs ls`: the latest runs, and in which state each is."""
+
+from __future__ import annotations
+
+from itertools import islice
+
+import click
+
+from orchestrator.cli.app import Command
+from orchestrator.cli.journals import Records, reads_runs
+from orchestrator.cli.ui.console import print_json
+from orchestrator.cli.ui.run_list import STATES, UNFINISHED, cost_of, state_of, states_option, table_of
+from orchestrator.journal.protocols import RunLine
+
+
+@click.command("ls", cls=Command)
+@click.option("--limit", type=click.IntRange(min=1), default=20, help="How many runs, the latest first (20).")
+@states_option(f"Only runs in one of these states: {', '.join(STATES)}.")
+@click.option("--squad", metavar="NAME", help="Only runs of this squad.")
+@click.option("--json", "as_json", is_flag=True, help="Write JSON.")
+@reads_runs
+async def ls_command(records: Records, limit: int, states: tuple[str, ...], squad: str | None, as_json: bool) -> None:
+    """List the latest runs: id, squad, state, cost, when it began."""
+    found = await _latest(records, limit, states, squad)
+    if as_json:
+        print_json([{**line._asdict(), "status": state, "cost": cost_of(line)} for line, state in found])
+    else:
+        click.echo(table_of(found))
+
+
+async def _latest(
+    records: Records, limit: int, states: tuple[str, ...], squad: str | None
+) -> list[tuple[RunLine, str]]:
+    recorded = {"running" if state == UNFINISHED else state for state in states}
+    # Only a lock tells a run at work from one that was killed: locks are asked of as few runs as possible.
+    mixed = ("running" in states) != (UNFINISHED in states)
+    journal = records.journal
+    lines = await journal.runs(None if mixed else limit, statuses=recorded, squad=squad)
+    found = ((line, state_of(line.status, is_driven=journal.is_driven(line.run))) for line in lines)
+    return list(islice((one for one in found if not states or one[1] in states), limit))

@@ -1,0 +1,81 @@
+"""`runs resume`: go on with a run."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import click
+
+from orchestrator.cli.app import Command
+from orchestrator.cli.exits import Exit, cause_of
+from orchestrator.cli.files import environment
+from orchestrator.cli.journals import Records, reads_runs, squad_of
+from orchestrator.cli.session import RunSession
+from orchestrator.cli.ui.arguments import DurationOption, UsdOption
+from orchestrator.cli.ui.edits import edit_lines
+from orchestrator.cli.ui.gates import ApprovalMode, approve_option
+from orchestrator.cli.ui.progress import caps_of
+from orchestrator.cli.ui.replays import replay_lines
+from orchestrator.fork import edit_of_run
+from orchestrator.journal.protocols import StepChanged
+from orchestrator.options import RunOptions, capped, raised
+from orchestrator.rerun.replay import replay
+from orchestrator.runtime import resume_with
+from orchestrator.squad.load import Squad
+from providers.documents.unicode import printable
+
+
+@click.command("resume", cls=Command)
+@click.argument("run")
+@click.option("--max-cost", type=UsdOption(), metavar="USD", help="Instead of the cap that the run began with.")
+@click.option(
+    "--timeout", "timeout_s", type=DurationOption(), metavar="DUR", help="Instead of the time that the run began with."
+)
+@approve_option
+@click.option("--edited", is_flag=True, help="The squad was edited: run again only what the edit affects.")
+@click.option("--dry-run", is_flag=True, help="With --edited: only show what would run again. Spends nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Write the new events to stdout as JSON Lines.")
+@reads_runs
+async def resume_command(
+    records: Records,
+    run: str,
+    max_cost: float | None,
+    timeout_s: float | None,
+    approve: ApprovalMode,
+    edited: bool,
+    dry_run: bool,
+    as_json: bool,
+) -> int:
+    """Go on with a run that was killed, interrupted or paused. What is recorded is not paid for again."""
+    if dry_run and not edited:
+        raise click.UsageError("--dry-run shows what an edit would run again: give it with --edited")
+    journal, settings = records.journal, records.settings
+    about = await journal.about(run)
+    squad = squad_of(about, settings)
+    if edited:
+        shown = printable("\n".join(edit_lines(await edit_of_run(squad, run, journal=journal))))
+        if dry_run:
+            click.echo(shown)
+            return Exit.DONE
+        records.console.say(shown)
+    options = RunOptions(
+        environ=environment(settings),
+        max_cost_usd=max_cost,
+        timeout_s=timeout_s,
+        journal=journal,
+        state=settings.state_folder,
+    )
+    caps = caps_of(capped(squad.outline(), raised(about.options, options.caps)))
+    session = RunSession(about.file, caps, approve, as_json, settings, records.console, records.db)
+    try:
+        return await session.run(partial(resume_with, squad, run, journal, edited=edited), options)
+    except (StepChanged, ExceptionGroup) as error:
+        if isinstance(changed := cause_of(error), StepChanged):
+            raise await _in_full(changed, records, run, squad) from error
+        raise
+
+
+async def _in_full(error: StepChanged, records: Records, run: str, squad: Squad) -> StepChanged:
+    """Return the failure with which step differs, and how, field by field."""
+    ended = await replay(records.journal, run, against=squad)
+    return type(error)("\n".join([str(error), *([] if ended.is_equal else replay_lines(ended)[1:])]))

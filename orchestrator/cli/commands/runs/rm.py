@@ -1,0 +1,168 @@
+"""`runs rm`: take runs out of the record for good, by name or by age and state."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import anyio
+import click
+
+from agents.toolbox.files import read_inside
+from orchestrator.cli.app import Command
+from orchestrator.cli.exits import Exit, Unusable
+from orchestrator.cli.journals import Records, reads_runs
+from orchestrator.cli.ui.arguments import DurationOption
+from orchestrator.cli.ui.console import Console, count
+from orchestrator.cli.ui.run_list import STATES, state_of, states_option, table_of
+from orchestrator.journal.protocols import Journal, RunLine
+from orchestrator.run.history import history_of
+from providers.documents.unicode import printable
+
+OVER = ("done", "failed", "rejected", "stopped")
+"""The states that are meant where none is named: of these runs nothing is left to be done."""
+MOST_SHOWN = 20
+AT_ONCE = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """Which runs are to go where none is named. `keep`: the latest so many stay, whatever else holds of them."""
+
+    older_than: float | None
+    states: tuple[str, ...]
+    keep: int | None
+
+    def __bool__(self) -> bool:
+        return self.older_than is not None or bool(self.states) or self.keep is not None
+
+
+@click.command("rm", cls=Command)
+@click.argument("runs", nargs=-1)
+@click.option("--older-than", type=DurationOption(), metavar="AGE", help="Runs that began longer ago: 12h, 30d.")
+@states_option(f"Runs in one of these states ({','.join(OVER)}): {', '.join(STATES)}.")
+@click.option("--keep", type=click.IntRange(min=0), metavar="N", help="Keep the latest N runs, whatever their state.")
+@click.option("--artifacts", is_flag=True, help="Also delete the files that they wrote and that nobody changed since.")
+@click.option("--dry-run", is_flag=True, help="Only show which runs would go.")
+@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+@reads_runs
+async def rm_command(
+    records: Records,
+    runs: tuple[str, ...],
+    older_than: float | None,
+    states: tuple[str, ...],
+    keep: int | None,
+    artifacts: bool,
+    dry_run: bool,
+    yes: bool,
+) -> int:
+    """Remove the record of runs, named or chosen by age and state. A run that is at work is left alone.
+
+    A removed run cannot be shown, resumed or forked any more; forks that were made of it stay whole.
+    """
+    filters = Filters(older_than, states, keep)
+    if bool(runs) == bool(filters):
+        raise click.UsageError("which runs? name them, or choose them by --older-than, --status and --keep")
+    chosen = await _named(records, runs) if runs else await _filtered(records, filters)
+    for line, _ in [one for one in chosen if one[1] == "running"]:
+        records.console.warn(f"{line.run} is at work: it is left alone")
+    going = [(line, state) for line, state in chosen if state != "running"]
+    if dry_run or not going:
+        click.echo(table_of(going))
+        return Exit.DONE
+    if not yes:
+        _confirm(records.console, going)
+    await _remove_all(records, [line.run for line, _ in going], artifacts=artifacts)
+    return Exit.DONE
+
+
+async def _named(records: Records, names: Sequence[str]) -> list[tuple[RunLine, str]]:
+    """Return these runs. Raise `RunNotFound`, before any is removed."""
+    journal = records.journal
+    for name in names:
+        await journal.about(name)
+    lines = {line.run: line for line in await journal.runs(None)}
+    found = (lines[name] for name in dict.fromkeys(names))
+    return [(line, state_of(line.status, is_driven=journal.is_driven(line.run))) for line in found]
+
+
+async def _filtered(records: Records, filters: Filters) -> list[tuple[RunLine, str]]:
+    """Return the runs that all of the filters hold of, oldest first."""
+    journal, states = records.journal, filters.states or OVER
+    began_before = float("inf") if filters.older_than is None else time.time() - filters.older_than
+    old = [line for line in (await journal.runs(None))[filters.keep or 0 :] if line.created_at < began_before]
+    wanted = ((line, state_of(line.status, is_driven=journal.is_driven(line.run))) for line in reversed(old))
+    return [(line, state) for line, state in wanted if state in states]
+
+
+def _confirm(console: Console, going: Sequence[tuple[RunLine, str]]) -> None:
+    """Show what goes, and raise `Unusable` where there is no terminal to ask at, `Abort` where the answer is no."""
+    console.write(table_of(going[:MOST_SHOWN]))
+    if len(going) > MOST_SHOWN:
+        console.write(f"and {len(going) - MOST_SHOWN} more")
+    if not sys.stdin.isatty():
+        raise Unusable(f"{count(len(going), 'run')} would be removed, and there is no terminal to ask at", "give --yes")
+    click.confirm(f"Remove {count(len(going), 'run')} for good?", abort=True, err=True)
+
+
+async def _remove_all(records: Records, names: Sequence[str], *, artifacts: bool) -> None:
+    before = room_of(records.file)
+    for start in range(0, len(names), AT_ONCE):
+        await _remove(records.journal, names[start : start + AT_ONCE], artifacts=artifacts)
+    freed, say = await records.journal.reclaim(), records.console.say
+    room = f"{bytes_in_words(before)}, now {bytes_in_words(room_of(records.file))}"
+    say(f"{count(len(names), 'run')} removed; {records.file}: {room}")
+    if not freed:
+        say("a run is at work: room on the disk is given back by the next `runs rm` that finds none at work")
+
+
+async def _remove(journal: Journal, runs: Sequence[str], *, artifacts: bool) -> None:
+    """Remove these runs, and write their names to stdout. They share their commits to disk."""
+
+    async def remove(run: str) -> None:
+        if artifacts:
+            out, written = (await journal.about(run)).options.get("out"), await _written(journal, run)
+            if out is not None:
+                await anyio.to_thread.run_sync(delete_artifacts, Path(out), written)
+        await journal.remove(run)
+
+    async with anyio.create_task_group() as tasks:
+        for run in runs:
+            tasks.start_soon(remove, run)
+    for run in runs:
+        click.echo(printable(run))
+
+
+async def _written(journal: Journal, run: str) -> dict[str, str]:
+    artifacts = history_of(await journal.events(run)).artifacts.values()
+    return {written.path: written.sha256 for _, written in artifacts}
+
+
+def delete_artifacts(out: Path, artifacts: dict[str, str]) -> None:
+    """Delete the files (path in `out` -> SHA-256) that are as they were written, and the folders that are empty then.
+
+    Any other file in the folder stays.
+    """
+    folders = {out}
+    for path, sha256 in artifacts.items():
+        with suppress(OSError, ValueError):
+            if hashlib.sha256(read_inside(out, path)).hexdigest() == sha256:
+                (out / path).unlink()
+                folders.update(folder for folder in (out / path).parents if out in folder.parents)
+    for folder in sorted(folders, key=lambda folder: len(folder.parts), reverse=True):
+        with suppress(OSError):  # it is not empty, or not there
+            folder.rmdir()
+
+
+def room_of(file: Path) -> int:
+    """Return the bytes that a journal takes on the disk."""
+    return sum(part.stat().st_size for part in (file, file.with_name(f"{file.name}-wal")) if part.exists())
+
+
+def bytes_in_words(size: int) -> str:
+    return f"{size / 1e6:.1f} MB" if size >= 1e6 else f"{size / 1e3:.0f} kB"

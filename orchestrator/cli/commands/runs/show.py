@@ -1,0 +1,57 @@
+"""`runs show`: the state of one run."""
+
+from __future__ import annotations
+
+import click
+
+from orchestrator.cli.app import Command
+from orchestrator.cli.commands.approvals import open_gates
+from orchestrator.cli.journals import Records, reads_runs
+from orchestrator.cli.ui.columns import columns
+from orchestrator.cli.ui.console import print_json
+from orchestrator.cli.ui.progress import Progress, duration, tokens, usd
+from orchestrator.cli.ui.run_list import UNFINISHED, state_of
+from orchestrator.events import to_json
+from orchestrator.journal.protocols import About
+from providers.documents.unicode import printable
+
+
+@click.command("show", cls=Command)
+@click.argument("run")
+@click.option("--json", "as_json", is_flag=True, help="Write all its events as JSON Lines.")
+@reads_runs
+async def show_command(records: Records, run: str, as_json: bool) -> None:
+    """Show the state of a run: its tasks, its cost, what awaits approval, what to do next."""
+    journal = records.journal
+    about = await journal.about(run)
+    documents = [to_json(event) for event in await journal.events(run)]
+    if as_json:
+        for document in documents:
+            print_json(document)
+        return
+    progress = Progress()
+    for document in documents:
+        progress.apply(document)
+    state = state_of(progress.status, is_driven=journal.is_driven(run))
+    cut = [step.key for step in await journal.cut_short(run)] if state == UNFINISHED else []
+    gates = [one.gate.task for one in await open_gates(journal, run)]
+    lines = described(run, about, progress, state, cut, gates)
+    if state in (UNFINISHED, "waiting", "paused", "cancelled") and not await journal.cancel_requested(run):
+        answer = [records.command("approvals", "approve", run, gates[0])] if gates else []
+        lines.append(f"next: {' && '.join([*answer, records.command('runs', 'resume', run)])}")
+    click.echo(printable("\n".join(lines)))
+
+
+def described(run: str, about: About, progress: Progress, state: str, cut: list[str], gates: list[str]) -> list[str]:
+    """Return the lines that show a run's state. Pure."""
+    figures = "  ".join(filter(None, (tokens(progress.tokens), usd(progress.cost))))
+    lines = [f"{run}: {state}  {figures}", f"squad: {about.squad} ({about.file})"]
+    lines += [f"forked: {progress.forked}"] if progress.forked else []
+    lines += [f"folder: {progress.out}"] if progress.out else []
+    rows = [
+        (r.name, r.who, r.state, duration(r.seconds(r.ended or 0.0)) if r.ended else "") for r in progress.rows.values()
+    ]
+    lines += ["", columns([("TASK", "WHO", "STATE", "TIME"), *rows]), ""]
+    lines += [f"in flight when the run was cut short: {key}" for key in cut]
+    lines += [f"awaiting approval: {task}" for task in gates]
+    return lines

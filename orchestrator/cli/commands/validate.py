@@ -1,0 +1,84 @@
+"""`validate`: every mistake in squads, routing files and scenarios, at once."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+
+import click
+
+from orchestrator.cli import app
+from orchestrator.cli.app import Settings, settings_of
+from orchestrator.cli.exits import Exit, NothingSelected
+from orchestrator.cli.files import load_scenario_file, routing_file
+from orchestrator.cli.loading import interrupts_held
+from orchestrator.cli.ui.console import Console, count
+from orchestrator.cli.ui.masking import mask_secrets
+from orchestrator.squad.file_kind import NAMES, Kind, kind_of_file
+from orchestrator.squad.load import Squad, load_routing
+from providers.documents.problems import FORMATS, Problem, ProblemsFound
+from providers.documents.unicode import printable
+
+READERS = ("orchestrator.squad.spec", "personas.persona")
+"""What is imported when a file is read, and makes pydantic's validators."""
+
+
+@app.command("validate")
+@click.argument("files", nargs=-1, metavar="FILE...")
+@click.option("--format", "form", type=click.Choice(list(FORMATS)), default="text", help="How to write them (text).")
+@click.pass_context
+def validate_command(context: click.Context, files: tuple[str, ...], form: str) -> int:
+    """Find every mistake in FILEs: squads, routing files, scenarios. Spends nothing.
+
+    FILE may be a folder: all YAML files in it are checked. The kind of a file is recognised by its fields.
+    """
+    settings, console = settings_of(context), Console(settings_of(context))
+    chosen = [path for file in files for path in matching(file)]
+    if not chosen:
+        raise NothingSelected("no file was given, or none matches", "orchestrator validate squad.yaml")
+    _load_readers()
+    problems: list[Problem] = []
+    for file in chosen:
+        kind = kind_of_file(file)
+        if kind != "squad":
+            console.say(f"{printable(file)}: read as {NAMES[kind]}")
+        problems += problems_of(file, kind, settings)
+    errors = sum(problem.severity == "error" for problem in problems)
+    if problems or form != "text":
+        click.echo(mask_secrets(FORMATS[form](problems), os.environ))  # it repeats lines of files
+    console.say(f"{count(len(chosen), 'file')}: {count(errors, 'error')}, {count(len(problems) - errors, 'warning')}")
+    return Exit.FAILED if errors else Exit.DONE
+
+
+def matching(file: str) -> list[str]:
+    """Return the files that an argument stands for: itself, a folder's YAML files, or those that a pattern matches."""
+    path = Path(file)
+    if path.is_dir():
+        return sorted(str(child) for child in path.iterdir() if child.suffix in (".yaml", ".yml"))
+    if not path.exists() and any(character in file for character in "*?["):
+        return sorted(glob.glob(file, recursive=True))  # noqa: PTH207  # the pattern may be absolute
+    return [file]
+
+
+@interrupts_held()
+def _load_readers() -> None:
+    """Import what reads files. They are read when Ctrl-C works again: one may be a pipe that never ends."""
+    for module in READERS:
+        import_module(module)
+
+
+def problems_of(file: str, kind: Kind, settings: Settings) -> Sequence[Problem]:
+    """Return all that is wrong with a file of this kind, in the order of its text."""
+    try:
+        if kind == "routing":
+            load_routing(file)
+            return ()
+        if kind == "scenario":
+            load_scenario_file(file)
+            return ()
+        return Squad.from_file(file, routing=routing_file(settings)).warnings
+    except ProblemsFound as found:
+        return found.problems

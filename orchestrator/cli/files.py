@@ -1,0 +1,95 @@
+"""The files that commands read: squads, routing files, scenarios, `.env`, personas; each mistake in its place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from orchestrator.cli.app import Settings
+from orchestrator.cli.exits import Unusable
+from orchestrator.cli.loading import interrupts_held
+from orchestrator.environment import Environment, environment_of
+from orchestrator.squad.file_kind import NAMES, kind_of_file
+from orchestrator.squad.load import Squad, load_routing
+from personas import Persona, Personas, packaged
+from providers.catalog.model import Catalog
+from providers.documents.problems import ProblemsFound, SpecError
+from providers.documents.yaml import problems_at, read_mapping
+from providers.errors import CatalogError
+from providers.policy.model import Policy, with_environment
+from providers.simulation import Scenario
+from providers.simulation.scenario_file import parse_scenario
+
+ROUTING_FILE = "agent_routing.yaml"
+
+
+def routing_file(settings: Settings) -> Path | None:
+    """Return the routing file: the one that was named, else the working folder's own where there is one."""
+    if settings.routing is None:
+        default = Path(ROUTING_FILE)
+        return default if default.is_file() else None
+    path = Path(settings.routing)
+    if not path.is_file():
+        raise Unusable(f"there is no routing file {settings.routing}", "`orchestrator init` writes one")
+    return path
+
+
+@interrupts_held()
+def load_squad(file: str, settings: Settings) -> Squad:
+    """Return the squad of `file`. Raise `Unusable` where there is none, `SpecError` with all its mistakes."""
+    if not Path(file).is_file():
+        raise Unusable(f"there is no squad file {file}", "`orchestrator init` writes one")
+    try:
+        return Squad.from_file(file, routing=routing_file(settings))
+    except ProblemsFound:
+        # A file of another kind is full of mistakes as a squad; asked only here, so that a sound file is read once.
+        if (kind := kind_of_file(file)) != "squad":
+            hint = f"`orchestrator validate {file}` checks it"
+            raise Unusable(f"{file} is {NAMES[kind]}, not a squad", hint) from None
+        raise
+
+
+def environment(settings: Settings) -> Environment:
+    """Return the variables that hold keys and addresses: the process's, and below them those of the `.env`.
+
+    The `.env` is the one beside the routing file, else the one in the working folder. Raise `SpecError` with each line
+    that is no `NAME=value`.
+    """
+    routing = routing_file(settings)
+    return environment_of(None if routing is None else routing.parent)
+
+
+@interrupts_held()
+def load_policy(settings: Settings) -> tuple[Policy, Catalog]:
+    """Return the policy and the catalog that hold here. Raise `SpecError` with all mistakes of the routing file."""
+    return load_routing(routing_file(settings))
+
+
+@interrupts_held()
+def policy_over(file: str, catalog: Catalog) -> tuple[Policy, Catalog]:
+    """Return the policy of a routing file over this catalog, and the catalog with the file's own entries."""
+    return load_routing(file, catalog)
+
+
+@interrupts_held()
+def load_scenario_file(file: str) -> Scenario:
+    """Return the scenario of a YAML file. Raise `SpecError` with all its mistakes, each in its place."""
+    root = read_mapping(file)
+    try:
+        return parse_scenario(root.plain(), Path(file).stem)
+    except CatalogError as error:
+        raise SpecError(problems_at(root, error.problems, "scenario")) from None
+
+
+@interrupts_held()
+def load_persona(name: str) -> Persona:
+    """Return a persona of the library. Raise `Unusable` where there is none of this name."""
+    library = Personas(packaged())
+    if name not in library.names():
+        raise Unusable(f"there is no persona {name!r}", f"the personas are: {', '.join(library.names())}")
+    return library.get(name)
+
+
+def configured(settings: Settings) -> tuple[Policy, Catalog, Environment]:
+    """Return the policy and the catalog that hold here, with what the environment changes, and that environment."""
+    environ = environment(settings)
+    return *with_environment(*load_policy(settings), environ), environ

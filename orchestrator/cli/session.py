@@ -1,0 +1,144 @@
+"""A run at the command line, new or resumed: shown while it goes on, stopped by signals, told when it has ended."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, replace
+from functools import partial
+
+import anyio
+
+from orchestrator.cli.app import Settings
+from orchestrator.cli.exits import Exit, exit_of_run
+from orchestrator.cli.signals import Interruption
+from orchestrator.cli.ui.console import Console, print_json
+from orchestrator.cli.ui.gates import ApprovalMode, Asking, answering
+from orchestrator.cli.ui.next_step import command_line
+from orchestrator.cli.ui.notices import STUB_NOTICE, telling
+from orchestrator.cli.ui.outcome import Continuation, print_results, tell_end
+from orchestrator.cli.ui.progress import Caps, Document, Progress
+from orchestrator.cli.ui.screens import LineScreen, LogScreen, Screen, wants_log, wants_table
+from orchestrator.events import to_json
+from orchestrator.journal.protocols import Journal
+from orchestrator.options import RunOptions
+from orchestrator.run.driver import RunResult
+from orchestrator.runtime import Run
+
+LISTENS_S = 0.5
+"""How often a run looks whether another process asked it to stop."""
+
+Opening = Callable[[RunOptions], AbstractAsyncContextManager[Run]]
+"""Opens a run, new, resumed or forked, with these options."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunSession:
+    """How one run is shown, and what answers its gates. `file` is the squad's, for the hint at the end."""
+
+    file: str
+    caps: Caps
+    approve: ApprovalMode
+    as_json: bool
+    settings: Settings
+    console: Console
+    db: str | None
+
+    async def run(self, opening: Opening, options: RunOptions) -> Exit:
+        """Run, show it, print the outputs, and return the exit code."""
+        progress = Progress()
+        screen = self._screen(progress)
+        with screen:
+            result = await self._follow(opening, options, screen, progress)
+        if not self.as_json:
+            print_results(result, progress)
+        tell_end(self.console, progress, result, await self._continuation(result, options.journal))
+        return exit_of_run(result.status, result.error_kinds.values(), progress.attempt_errors)
+
+    async def _continuation(self, result: RunResult, journal: Journal | None) -> Continuation:
+        """Return how to go on: a run that is not recorded, or that `runs cancel` ended, cannot be resumed."""
+        recorded = journal is not None
+        resumable = journal is not None and not await journal.cancel_requested(result.run_id)
+        return Continuation(self.file, partial(command_line, self.settings, db=self.db), recorded, resumable)
+
+    def _screen(self, progress: Progress) -> Screen:
+        """Return the screen that fits: a log where one is wanted, a live table on a terminal, else lines.
+
+        Events on stdout and a live table cannot share one terminal: the table yields.
+        """
+        if self.as_json and sys.stdout.isatty():
+            return LineScreen(progress, self.console)
+        if wants_log(self.settings):
+            return LogScreen(self.settings, self.console)
+        if wants_table(self.settings):
+            from orchestrator.cli.ui.live import TableScreen  # it brings rich, which nothing else needs
+
+            return TableScreen(progress, self.caps, color=self.console.color)
+        return LineScreen(progress, self.console)
+
+    async def _follow(self, opening: Opening, options: RunOptions, screen: Screen, progress: Progress) -> RunResult:
+        """Return how the run ended, having shown each of its events. Raises what a signal ended it with."""
+        at_terminal = sys.stdin.isatty() and sys.stderr.isatty()
+        asking = Asking(answering(self.approve, at_terminal=at_terminal, aside=screen.aside))
+        result: RunResult | None = None
+        async with anyio.create_task_group() as tasks:
+            interruption = Interruption(tasks.cancel_scope, lambda: False)
+            await tasks.start(interruption.watch)
+            async with opening(replace(options, ask=asking.ask, notify=telling(self.console.warn))) as run:
+                interruption.stop = stopping(run, asking, screen, progress)
+                tasks.start_soon(beat, screen)
+                if options.journal is not None:
+                    tasks.start_soon(heed, options.journal, run, asking, screen)
+                for event in run.past:
+                    progress.apply(to_json(event))
+                async for event in run:
+                    show(to_json(event), screen, progress, as_json=self.as_json)
+            result = run.result
+            tasks.cancel_scope.cancel()
+        interruption.check()
+        assert result is not None, "a run that nothing interrupted has a result"
+        return result
+
+
+def show(document: Document, screen: Screen, progress: Progress, *, as_json: bool) -> None:
+    """Show one event: on stdout where events are the result, and on the screen."""
+    line = progress.apply(document)
+    if as_json:
+        print_json(document)
+    if document["type"] in ("run.started", "run.resumed") and progress.stub:
+        screen.say(STUB_NOTICE)
+    screen.saw(document, line)
+
+
+def stopping(run: Run, asking: Asking, screen: Screen, progress: Progress) -> Callable[[], bool]:
+    """Return what the first Ctrl-C does: it lets the calls in flight end, and says which they are."""
+
+    def stop() -> bool:
+        running = ", ".join(row.name for row in progress.running()) or "nothing"
+        screen.say(f"stopping: waiting for the calls in flight of {running}; Ctrl-C again stops now")
+        asking.end()
+        run.stop()
+        return True
+
+    return stop
+
+
+async def beat(screen: Screen) -> None:
+    """Tick the screen until cancelled."""
+    if screen.period < math.inf:
+        while True:
+            await anyio.sleep(screen.period)
+            screen.tick()
+
+
+async def heed(journal: Journal, run: Run, asking: Asking, screen: Screen) -> None:
+    """End the run once another process asks for it."""
+    while True:
+        await anyio.sleep(LISTENS_S)
+        if await journal.cancel_requested(run.run_id):
+            break
+    screen.say("stopping: another process cancelled the run")
+    asking.end()
+    run.stop()

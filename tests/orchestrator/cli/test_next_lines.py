@@ -1,0 +1,95 @@
+"""Each `next:` line is a command that works as it is printed, options that lead to the same files included."""
+
+from __future__ import annotations
+
+import shlex
+
+import pytest
+
+TALK = """\
+name: talk
+offline: auto
+agents: {mary: {persona: analyst}}
+conversations:
+  chat: {pattern: round_robin, participants: [mary, human], terminate: {max_turns: 2}}
+tasks:
+  talk: {conversation: chat, description: Talk.}
+"""
+WORKS = (0, 1, 6, 7)
+"""Exit codes of a command that was understood and found what it names; 6: its budget is spent, 7: it waits again."""
+
+
+@pytest.fixture
+def follow(call):
+    """Return a function that calls what a text's `next:` line says, up to `most` times one after another."""
+
+    def run(text: str, most: int = 3) -> list[str]:
+        done = []
+        for _ in range(most):
+            line = next((line for line in text.splitlines() if line.startswith("next: ")), None)
+            if line is None:
+                break
+            for command in line.removeprefix("next: ").split(" && "):
+                program, *words = shlex.split(command)
+                assert program == "orchestrator"
+                ended = call(*words)
+                assert ended.code in WORKS, f"{command}: {ended.err}"
+                done.append(command)
+            text = ended.err + ended.out
+        return done
+
+    return run
+
+
+def test_after_a_run_on_the_stub(call, follow):
+    assert follow(call("run", "squad.yaml").err) == ["orchestrator providers ls"]
+
+
+@pytest.mark.parametrize("options", [(), ("--state", "a folder"), ("--db", "sqlite:///own.db")])
+def test_after_a_run_that_awaits_approval(call, follow, options):
+    tail = " " + shlex.join(options) if options else ""
+    expected = [f"orchestrator approvals approve r-1 approve{tail}", f"orchestrator runs resume r-1{tail}"]
+    assert follow(call("run", "gated.yaml", "--run-id", "r-1", *options).err)[:2] == expected
+
+
+def test_after_an_answer_and_after_a_look_at_the_run(call, follow):
+    call("run", "gated.yaml", "--run-id", "r-1")
+    assert follow(call("runs", "show", "r-1").out, 1) == [
+        "orchestrator approvals approve r-1 approve",
+        "orchestrator runs resume r-1",
+    ]
+    call("run", "gated.yaml", "--run-id", "r-2")
+    assert follow(call("approvals", "deny", "r-2", "approve").err)[0] == "orchestrator runs resume r-2"
+
+
+def test_after_a_run_that_waits_for_a_persons_words(call, follow, folder):
+    (folder / "talk.yaml").write_text(TALK)
+    waiting = call("run", "talk.yaml", "--run-id", "r-1")
+    assert waiting.code == 7
+    assert follow(waiting.err)[0].startswith("orchestrator approvals show r-1 ")
+
+
+@pytest.mark.parametrize("action", ["pause", "stop"])
+def test_after_a_run_that_a_budget_ended(call, follow, folder, action):
+    text = (folder / "squad.yaml").read_text()
+    (folder / "squad.yaml").write_text(f"{text}budget: {{max_turns: 1, on_exceed: {action}}}\n")
+    ended = call("run", "squad.yaml", "--run-id", "r-1")
+    assert ended.code == 6
+    assert "hint: raise the budget in squad.yaml, or give --max-cost or --timeout" in ended.err
+    assert follow(ended.err, 1) == [f"orchestrator {'runs resume r-1' if action == 'pause' else 'run squad.yaml'}"]
+
+
+def test_of_a_cancelled_run_none_is_offered_that_would_be_refused(call, follow):
+    call("run", "gated.yaml", "--run-id", "r-1")
+    call("runs", "cancel", "r-1")
+    assert call("runs", "resume", "r-1").code == 130
+    assert follow(call("runs", "show", "r-1").out) == []
+
+
+def test_after_init_and_export(call, follow, folder, monkeypatch):
+    call("run", "squad.yaml", "--run-id", "r-1")
+    assert follow(call("runs", "export", "r-1", "a file.db").err) == ["orchestrator runs replay 'a file.db'"]
+    line = next(line for line in call("init", "new").err.splitlines() if line.startswith("next: "))
+    folder_of, command = line.removeprefix("next: ").split(" && ")
+    monkeypatch.chdir(shlex.split(folder_of)[1])
+    assert call(*shlex.split(command)[1:]).code == 0
