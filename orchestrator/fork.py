@@ -9,9 +9,10 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from agents.tools import builtin
+from agents.turn import Complete
 from orchestrator.events import Event, RunStarted
 from orchestrator.journal.protocols import Journal
 from orchestrator.options import RunOptions, leave_unanswered, raised, steady
@@ -20,9 +21,6 @@ from orchestrator.run.worker import Ask
 from orchestrator.runtime import Run, about_of, inputs_for, new_run_id, resume_with
 from orchestrator.squad.load import Squad
 from providers.events import Emit, ignore
-
-if TYPE_CHECKING:
-    from agents.turn import Complete
 
 
 async def edit_of_run(

@@ -6,16 +6,14 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from agents.turn import Complete
 from orchestrator.events import GateAnswered, GateOpened
 from orchestrator.journal.protocols import Journal
 from orchestrator.run.worker import Ask
 from orchestrator.squad.plan import Budget, Plan
 from providers.events import Emit, ignore
-
-if TYPE_CHECKING:
-    from agents.turn import Complete
 
 
 async def leave_unanswered(gate: GateOpened) -> GateAnswered | None:  # noqa: ARG001

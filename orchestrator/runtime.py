@@ -20,12 +20,14 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import anyio
 
 from agents.toolbox.files import sweep
 from agents.tools import builtin
+from agents.turn import Complete
+from orchestrator.environment import Environment
 from orchestrator.errors import CannotWrite, NoProvider, RunCancelled, RunChanged, RunOver
 from orchestrator.events import Event, RunResumed, RunStarted
 from orchestrator.journal.memory import MemoryJournal
@@ -40,9 +42,6 @@ from orchestrator.run.worker import Ask, TaskRunner
 from orchestrator.squad.load import Squad
 from orchestrator.squad.plan import Plan
 from providers.events import Emit, ignore
-
-if TYPE_CHECKING:
-    from agents.turn import Complete
 
 
 class Run:
@@ -453,8 +452,8 @@ async def _providers(
         async with nullcontext():
             yield options.manager, False
         return
-    from orchestrator.environment import Environment
-    from orchestrator.hot_reload import Rereading  # with the providers' rooms: who brings a manager loads none of them
+    # Imported on use: these bring the network and YAML, which a caller with a manager of its own never needs.
+    from orchestrator.hot_reload import Rereading
     from providers.client.manager import open_manager
 
     environ = os.environ if options.environ is None else options.environ

@@ -1,4 +1,4 @@
-"""The files that commands read: squads, routing files, scenarios, `.env`, personas; each mistake in its place."""
+"""The files that commands read: squads, routing files, `.env`, personas; each mistake in its place."""
 
 from __future__ import annotations
 
@@ -12,12 +12,8 @@ from orchestrator.squad.file_kind import NAMES, kind_of_file
 from orchestrator.squad.load import Squad, load_routing
 from personas import Persona, Personas, packaged
 from providers.catalog.model import Catalog
-from providers.documents.problems import ProblemsFound, SpecError
-from providers.documents.yaml import problems_at, read_mapping
-from providers.errors import CatalogError
+from providers.documents.problems import ProblemsFound
 from providers.policy.model import Policy, with_environment
-from providers.simulation import Scenario
-from providers.simulation.scenario_file import parse_scenario
 
 ROUTING_FILE = "agent_routing.yaml"
 
@@ -68,16 +64,6 @@ def load_policy(settings: Settings) -> tuple[Policy, Catalog]:
 def policy_over(file: str, catalog: Catalog) -> tuple[Policy, Catalog]:
     """Return the policy of a routing file over this catalog, and the catalog with the file's own entries."""
     return load_routing(file, catalog)
-
-
-@interrupts_held()
-def load_scenario_file(file: str) -> Scenario:
-    """Return the scenario of a YAML file. Raise `SpecError` with all its mistakes, each in its place."""
-    root = read_mapping(file)
-    try:
-        return parse_scenario(root.plain(), Path(file).stem)
-    except CatalogError as error:
-        raise SpecError(problems_at(root, error.problems, "scenario")) from None
 
 
 @interrupts_held()

@@ -31,7 +31,7 @@ db_option = click.option("--db", metavar="URL", help="Where runs are recorded: s
 
 
 @dataclass(frozen=True, slots=True)
-class Records:
+class RecordedRuns:
     """The recorded runs, opened for one command, and what the command needs around them."""
 
     journal: SqliteJournal
@@ -45,7 +45,7 @@ class Records:
         return command_line(self.settings, *words, db=self.db)
 
 
-def reads_runs(work: Callable[Concatenate[Records, P], Awaitable[int | None]]) -> Callable[..., int | None]:
+def reads_runs(work: Callable[Concatenate[RecordedRuns, P], Awaitable[int | None]]) -> Callable[..., int | None]:
     """Make a command of an async function: it takes `--db`, and gets the journal opened as its first argument.
 
     Where nothing is recorded the command ends with `NothingSelected`.
@@ -74,13 +74,13 @@ def journal_file(settings: Settings, db: str | None) -> Path:
 
 
 @asynccontextmanager
-async def open_records(settings: Settings, db: str | None = None) -> AsyncIterator[Records]:
+async def open_records(settings: Settings, db: str | None = None) -> AsyncIterator[RecordedRuns]:
     """Open the journal of earlier runs. Raise `NothingSelected` where there is none."""
     file = journal_file(settings, db)
     if not file.exists():
         raise NothingSelected(f"no run is recorded here: there is no {file}", START_ONE)
     async with SqliteJournal(file) as journal:
-        yield Records(journal, file, settings, Console(settings), db)
+        yield RecordedRuns(journal, file, settings, Console(settings), db)
 
 
 @asynccontextmanager

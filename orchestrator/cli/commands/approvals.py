@@ -8,7 +8,7 @@ import click
 
 from orchestrator.cli.app import Command, Group
 from orchestrator.cli.exits import NothingSelected, Unusable
-from orchestrator.cli.journals import Records, reads_runs
+from orchestrator.cli.journals import RecordedRuns, reads_runs
 from orchestrator.cli.ui.columns import columns
 from orchestrator.cli.ui.console import print_json
 from orchestrator.events import GateOpened
@@ -41,7 +41,7 @@ def approvals_command() -> None:
 @approvals_command.command("ls")
 @click.option("--json", "as_json", is_flag=True, help="Write JSON.")
 @reads_runs
-async def list_approvals(records: Records, as_json: bool) -> None:
+async def list_approvals(records: RecordedRuns, as_json: bool) -> None:
     """List what awaits approval: run, task, choices, question."""
     lines = await records.journal.runs(MOST_RUNS, statuses=("waiting", "running"))
     found = [gate for line in lines for gate in await open_gates(records.journal, line.run)]
@@ -56,7 +56,7 @@ async def list_approvals(records: Records, as_json: bool) -> None:
 @click.argument("run")
 @click.argument("task")
 @reads_runs
-async def show_approval(records: Records, run: str, task: str) -> None:
+async def show_approval(records: RecordedRuns, run: str, task: str) -> None:
     """Show the question and the texts to decide on."""
     gate = (await _find(records.journal, run, task)).gate
     for title, text in gate.shown.items():
@@ -72,7 +72,7 @@ def answer_command(name: str, choice: str, help_text: str) -> Command:
     @click.argument("task")
     @click.option("--comment", default="", metavar="TEXT", help="A comment that the agents read.")
     @reads_runs
-    async def answer(records: Records, run: str, task: str, comment: str) -> None:
+    async def answer(records: RecordedRuns, run: str, task: str, comment: str) -> None:
         await _answer(records, run, task, choice, comment)
 
     return answer
@@ -87,12 +87,12 @@ for _name, (_choice, _help) in ANSWERS.items():
 @click.argument("task")
 @click.argument("words")
 @reads_runs
-async def say(records: Records, run: str, task: str, words: str) -> None:
+async def say(records: RecordedRuns, run: str, task: str, words: str) -> None:
     """Take the human's turn in a conversation: WORDS are said at TASK of RUN."""
     await _answer(records, run, task, "say", words)
 
 
-async def _answer(records: Records, run: str, task: str, choice: str, comment: str) -> None:
+async def _answer(records: RecordedRuns, run: str, task: str, choice: str, comment: str) -> None:
     """Record the answer, and say what happens next: a process that drives the run hears it by itself."""
     journal = records.journal
     found = await _find(journal, run, task)

@@ -10,7 +10,7 @@ import click
 
 from orchestrator.cli import app
 from orchestrator.cli.exits import NothingSelected
-from orchestrator.cli.journals import Records, latest_run, reads_runs
+from orchestrator.cli.journals import RecordedRuns, latest_run, reads_runs
 from orchestrator.cli.ui.columns import columns
 from orchestrator.cli.ui.progress import candidate_of, duration, usd
 from orchestrator.events import to_json
@@ -31,7 +31,7 @@ SHOWN = frozenset({"route.chosen", "attempt.ended", "waiting.for_provider", "tur
 @click.option("--pretty", is_flag=True, help="With --request: as indented JSON.")
 @reads_runs
 async def explain_command(
-    records: Records,
+    records: RecordedRuns,
     words: tuple[str, ...],
     turn: int | None,
     without: str | None,
@@ -63,7 +63,7 @@ async def explain_command(
         click.echo(printable(line))
 
 
-async def _sent(records: Records, run: str, task: str, turn: int | None, attempt: int | None) -> bytes:
+async def _sent(records: RecordedRuns, run: str, task: str, turn: int | None, attempt: int | None) -> bytes:
     """Return the bytes of the one attempt that is meant."""
     record = await read_record(records.journal, run)
     return await body_of(record, the_one(list(attempts_of(record)), task, turn, attempt))

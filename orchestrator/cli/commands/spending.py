@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from orchestrator.cli import app
-from orchestrator.cli.journals import Records, reads_runs
+from orchestrator.cli.journals import RecordedRuns, reads_runs
 from orchestrator.cli.ui.arguments import TimeZoneOption
 from orchestrator.cli.ui.columns import columns
 from orchestrator.cli.ui.console import count, print_json
@@ -32,7 +32,7 @@ TITLES = ("TURNS", "LOST", "TOKENS IN", "OUT", "COST", "COST UNKNOWN")
 )
 @click.option("--json", "as_json", is_flag=True, help="Write JSON.")
 @reads_runs
-async def spending_command(records: Records, by: Any, since: datetime | None, zone: tzinfo, as_json: bool) -> None:
+async def spending_command(records: RecordedRuns, by: Any, since: datetime | None, zone: tzinfo, as_json: bool) -> None:
     """Show what recorded runs have cost. Turns of unknown price are counted in a column of their own.
 
     LOST are attempts that gave no usable answer and were billed all the same: rejected answers, broken streams,

@@ -13,8 +13,9 @@ import click
 from orchestrator.cli import app
 from orchestrator.cli.app import Settings, settings_of
 from orchestrator.cli.exits import Exit, NothingSelected
-from orchestrator.cli.files import load_scenario_file, routing_file
+from orchestrator.cli.files import routing_file
 from orchestrator.cli.loading import interrupts_held
+from orchestrator.cli.scenario_files import load_scenario_file
 from orchestrator.cli.ui.console import Console, count
 from orchestrator.cli.ui.masking import mask_secrets
 from orchestrator.squad.file_kind import NAMES, Kind, kind_of_file

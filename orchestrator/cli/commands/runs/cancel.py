@@ -6,14 +6,14 @@ import click
 
 from orchestrator.cli.app import Command
 from orchestrator.cli.exits import NothingSelected
-from orchestrator.cli.journals import Records, reads_runs
+from orchestrator.cli.journals import RecordedRuns, reads_runs
 from orchestrator.run.history import history_of
 
 
 @click.command("cancel", cls=Command)
 @click.argument("run")
 @reads_runs
-async def cancel_command(records: Records, run: str) -> None:
+async def cancel_command(records: RecordedRuns, run: str) -> None:
     """End a run for good: calls in flight may end, no new ones start, and the run cannot be resumed."""
     journal = records.journal
     await journal.about(run)

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from orchestrator.cli.app import Command
-from orchestrator.cli.journals import Records, reads_runs
+from orchestrator.cli.journals import RecordedRuns, reads_runs
 from orchestrator.rerun.export import export_run
 
 
@@ -17,7 +17,7 @@ from orchestrator.rerun.export import export_run
 @click.argument("file", required=False)
 @click.option("--force", is_flag=True, help="Overwrite the file.")
 @reads_runs
-async def export_command(records: Records, run: str, file: str | None, force: bool) -> None:
+async def export_command(records: RecordedRuns, run: str, file: str | None, force: bool) -> None:
     """Write RUN and everything that it used to FILE (RUN.run.db).
 
     On another machine: `orchestrator runs replay FILE`, or any command about runs with --db sqlite:///FILE.

@@ -11,7 +11,7 @@ import click
 from orchestrator.cli.app import Command
 from orchestrator.cli.exits import Exit, Unusable
 from orchestrator.cli.files import environment, load_squad
-from orchestrator.cli.journals import Records, reads_runs, squad_of
+from orchestrator.cli.journals import RecordedRuns, reads_runs, squad_of
 from orchestrator.cli.session import RunSession
 from orchestrator.cli.ui.arguments import DurationOption, RunIdOption, UsdOption, split_inputs
 from orchestrator.cli.ui.edits import fork_lines
@@ -39,7 +39,7 @@ from providers.documents.unicode import printable
 @click.option("--json", "as_json", is_flag=True, help="Write the new events to stdout as JSON Lines.")
 @reads_runs
 async def fork_command(
-    records: Records,
+    records: RecordedRuns,
     run: str,
     start: str | None,
     file: str | None,

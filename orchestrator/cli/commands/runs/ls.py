@@ -7,7 +7,7 @@ from itertools import islice
 import click
 
 from orchestrator.cli.app import Command
-from orchestrator.cli.journals import Records, reads_runs
+from orchestrator.cli.journals import RecordedRuns, reads_runs
 from orchestrator.cli.ui.console import print_json
 from orchestrator.cli.ui.run_list import STATES, UNFINISHED, cost_of, state_of, states_option, table_of
 from orchestrator.journal.protocols import RunLine
@@ -19,7 +19,9 @@ from orchestrator.journal.protocols import RunLine
 @click.option("--squad", metavar="NAME", help="Only runs of this squad.")
 @click.option("--json", "as_json", is_flag=True, help="Write JSON.")
 @reads_runs
-async def ls_command(records: Records, limit: int, states: tuple[str, ...], squad: str | None, as_json: bool) -> None:
+async def ls_command(
+    records: RecordedRuns, limit: int, states: tuple[str, ...], squad: str | None, as_json: bool
+) -> None:
     """List the latest runs: id, squad, state, cost, when it began."""
     found = await _latest(records, limit, states, squad)
     if as_json:
@@ -29,7 +31,7 @@ async def ls_command(records: Records, limit: int, states: tuple[str, ...], squa
 
 
 async def _latest(
-    records: Records, limit: int, states: tuple[str, ...], squad: str | None
+    records: RecordedRuns, limit: int, states: tuple[str, ...], squad: str | None
 ) -> list[tuple[RunLine, str]]:
     recorded = {"running" if state == UNFINISHED else state for state in states}
     # Only a lock tells a run at work from one that was killed: locks are asked of as few runs as possible.

@@ -9,7 +9,7 @@ import click
 from orchestrator.cli.app import Command
 from orchestrator.cli.exits import Exit, cause_of
 from orchestrator.cli.files import environment
-from orchestrator.cli.journals import Records, reads_runs, squad_of
+from orchestrator.cli.journals import RecordedRuns, reads_runs, squad_of
 from orchestrator.cli.session import RunSession
 from orchestrator.cli.ui.arguments import DurationOption, UsdOption
 from orchestrator.cli.ui.edits import edit_lines
@@ -37,7 +37,7 @@ from providers.documents.unicode import printable
 @click.option("--json", "as_json", is_flag=True, help="Write the new events to stdout as JSON Lines.")
 @reads_runs
 async def resume_command(
-    records: Records,
+    records: RecordedRuns,
     run: str,
     max_cost: float | None,
     timeout_s: float | None,
@@ -75,7 +75,7 @@ async def resume_command(
         raise
 
 
-async def _in_full(error: StepChanged, records: Records, run: str, squad: Squad) -> StepChanged:
+async def _in_full(error: StepChanged, records: RecordedRuns, run: str, squad: Squad) -> StepChanged:
     """Return the failure with which step differs, and how, field by field."""
     ended = await replay(records.journal, run, against=squad)
     return type(error)("\n".join([str(error), *([] if ended.is_equal else replay_lines(ended)[1:])]))

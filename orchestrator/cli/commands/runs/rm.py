@@ -16,7 +16,7 @@ import click
 from agents.toolbox.files import read_inside
 from orchestrator.cli.app import Command
 from orchestrator.cli.exits import Exit, Unusable
-from orchestrator.cli.journals import Records, reads_runs
+from orchestrator.cli.journals import RecordedRuns, reads_runs
 from orchestrator.cli.ui.arguments import DurationOption
 from orchestrator.cli.ui.console import Console, count
 from orchestrator.cli.ui.run_list import STATES, state_of, states_option, table_of
@@ -52,7 +52,7 @@ class Filters:
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 @reads_runs
 async def rm_command(
-    records: Records,
+    records: RecordedRuns,
     runs: tuple[str, ...],
     older_than: float | None,
     states: tuple[str, ...],
@@ -81,7 +81,7 @@ async def rm_command(
     return Exit.DONE
 
 
-async def _named(records: Records, names: Sequence[str]) -> list[tuple[RunLine, str]]:
+async def _named(records: RecordedRuns, names: Sequence[str]) -> list[tuple[RunLine, str]]:
     """Return these runs. Raise `RunNotFound`, before any is removed."""
     journal = records.journal
     for name in names:
@@ -91,7 +91,7 @@ async def _named(records: Records, names: Sequence[str]) -> list[tuple[RunLine, 
     return [(line, state_of(line.status, is_driven=journal.is_driven(line.run))) for line in found]
 
 
-async def _filtered(records: Records, filters: Filters) -> list[tuple[RunLine, str]]:
+async def _filtered(records: RecordedRuns, filters: Filters) -> list[tuple[RunLine, str]]:
     """Return the runs that all of the filters hold of, oldest first."""
     journal, states = records.journal, filters.states or OVER
     began_before = float("inf") if filters.older_than is None else time.time() - filters.older_than
@@ -110,7 +110,7 @@ def _confirm(console: Console, going: Sequence[tuple[RunLine, str]]) -> None:
     click.confirm(f"Remove {count(len(going), 'run')} for good?", abort=True, err=True)
 
 
-async def _remove_all(records: Records, names: Sequence[str], *, artifacts: bool) -> None:
+async def _remove_all(records: RecordedRuns, names: Sequence[str], *, artifacts: bool) -> None:
     before = room_of(records.file)
     for start in range(0, len(names), AT_ONCE):
         await _remove(records.journal, names[start : start + AT_ONCE], artifacts=artifacts)

@@ -6,7 +6,7 @@ import click
 
 from orchestrator.cli.app import Command
 from orchestrator.cli.commands.approvals import open_gates
-from orchestrator.cli.journals import Records, reads_runs
+from orchestrator.cli.journals import RecordedRuns, reads_runs
 from orchestrator.cli.ui.columns import columns
 from orchestrator.cli.ui.console import print_json
 from orchestrator.cli.ui.progress import Progress, duration, tokens, usd
@@ -20,7 +20,7 @@ from providers.documents.unicode import printable
 @click.argument("run")
 @click.option("--json", "as_json", is_flag=True, help="Write all its events as JSON Lines.")
 @reads_runs
-async def show_command(records: Records, run: str, as_json: bool) -> None:
+async def show_command(records: RecordedRuns, run: str, as_json: bool) -> None:
     """Show the state of a run: its tasks, its cost, what awaits approval, what to do next."""
     journal = records.journal
     about = await journal.about(run)

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from orchestrator.cli.app import Command
-from orchestrator.cli.journals import Records, reads_runs
+from orchestrator.cli.journals import RecordedRuns, reads_runs
 from orchestrator.cli.ui.console import print_json
 from orchestrator.cli.ui.progress import Progress
 from orchestrator.cli.ui.run_list import when
@@ -20,7 +20,7 @@ from providers.documents.unicode import printable
 @click.argument("run")
 @click.option("--json", "as_json", is_flag=True, help="Write all its events as JSON Lines.")
 @reads_runs
-async def watch_command(records: Records, run: str, as_json: bool) -> None:
+async def watch_command(records: RecordedRuns, run: str, as_json: bool) -> None:
     """Show a run's events, the recorded ones first, then each new one until the run ends."""
     journal, progress = records.journal, Progress()
     await journal.about(run)
