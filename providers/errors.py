@@ -26,12 +26,12 @@ The router reads `recovery` and `fault`; it has no ladder of types.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from math import ceil
-from typing import ClassVar, Literal, NamedTuple, Self, cast
+from typing import ClassVar, Literal, NamedTuple, Self
 
+from providers.budgets import BudgetRef
 from providers.messages import Usage
 
 
@@ -207,26 +207,6 @@ class BadReply(ProviderError):
 
 class RoutingError(Exception):
     """No answer was had, after all that may be tried was tried."""
-
-
-BudgetKind = Literal["day", "provider", "model", "squad", "task", "agent", "conversation"]
-
-
-@dataclass(frozen=True, slots=True)
-class BudgetRef:
-    """One of our own budgets: a day's, in all or for a provider or a model, or one of a run. Its text: `task build`."""
-
-    kind: BudgetKind
-    name: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.kind} {self.name}" if self.name else self.kind
-
-    @classmethod
-    def read(cls, text: str) -> BudgetRef:
-        """Return what `str` wrote: events are recorded with the text."""
-        kind, _, name = text.partition(" ")
-        return cls(cast(BudgetKind, kind), name)
 
 
 class ReasonCode(StrEnum):

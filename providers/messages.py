@@ -310,6 +310,10 @@ class Response:
         return self.message.tool_calls
 
 
+Accept = Callable[[Response], None]
+"""Raises `BadReply` for an answer that will not do; the attempt then counts as failed."""
+
+
 @dataclass(frozen=True, slots=True)
 class TextDelta:
     """The next piece of the answer's text."""

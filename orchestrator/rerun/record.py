@@ -39,7 +39,8 @@ from orchestrator.events import (
     TaskStarted,
 )
 from providers import events as provider_events
-from providers.errors import BudgetRef, BudgetSpent, NoRoute, Reason, ReasonCode, RoutingError
+from providers.budgets import BudgetRef
+from providers.errors import BudgetSpent, NoRoute, Reason, ReasonCode, RoutingError
 
 INSIDE = (agent_events.__name__, provider_events.__name__)
 """What stands in these modules happens inside a step."""

@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 
 from agents.events import TurnEnded
 from orchestrator.squad.plan import Budget, OnExceed
-from providers.errors import BudgetRef, BudgetSpent
+from providers.budgets import BudgetRef
+from providers.errors import BudgetSpent
 from providers.events import AttemptEnded
 from providers.messages import Usage
 

@@ -23,7 +23,8 @@ from orchestrator.run.conversations.speech import (
     speeches_of,
 )
 from orchestrator.squad.plan import ConversationPlan
-from providers.errors import BudgetRef, BudgetSpent
+from providers.budgets import BudgetRef
+from providers.errors import BudgetSpent
 from providers.events import Emit
 from providers.messages import Message, assistant, user
 

@@ -47,7 +47,8 @@ from orchestrator.run.state import Happening, RunState, next_action, units_at_wo
 from orchestrator.run.worker import Ask, Scope, Suspended, UnitResult
 from orchestrator.squad.plan import Approval, Plan, TaskPlan
 from personas.errors import TemplateError
-from providers.errors import BudgetRef, BudgetSpent, NoRoute
+from providers.budgets import BudgetRef
+from providers.errors import BudgetSpent, NoRoute
 from providers.events import Emit
 from providers.messages import Usage
 

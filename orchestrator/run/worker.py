@@ -27,8 +27,9 @@ from orchestrator.run.conversation import Conversation, Minutes
 from orchestrator.run.state import as_text
 from orchestrator.squad.plan import HUMAN, AgentWork, ConversationWork, Plan, RetryCause, Steps, TaskPlan
 from orchestrator.squad.schemas import path_fault, same_file
+from providers.budgets import BudgetRef
 from providers.documents.unicode import clean
-from providers.errors import AllAttemptsFailed, BudgetRef, BudgetSpent, NoRoute, RateLimited, RoutingError, TimedOut
+from providers.errors import AllAttemptsFailed, BudgetSpent, NoRoute, RateLimited, RoutingError, TimedOut
 from providers.events import Emit, ignore
 from providers.messages import Message, Request, Response
 

@@ -1,83 +1,35 @@
-"""A turn's books: what each attempt reserved, cost and came to; and who is told."""
+"""The account of one attempt: what it reserved and cost, and the events that tell of it."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
-from dataclasses import replace
-from typing import Any, Literal, Protocol, cast
+from typing import Literal
 
-import anyio
-
+from providers.budgets import BudgetReservation
 from providers.catalog.model import Candidate, numbered
 from providers.catalog.prices import cost_of
-from providers.errors import BadReply, ProviderError
-from providers.events import AttemptEnded, AttemptStarted, Emit, RouteChosen, WaitingForProvider, ignore
-from providers.messages import Attempt, Request, Response, Usage, estimate_tokens
-from providers.routing.effects import Sleep, Try, Woke
-from providers.routing.fleet import Fleet
+from providers.client.reservations import Reservation
+from providers.client.turn import LiveTurn
+from providers.errors import ProviderError
+from providers.events import AttemptEnded, AttemptStarted, RouteChosen, ignore
+from providers.messages import Attempt, Response, Usage
+from providers.routing.admission import billed
+from providers.routing.effects import Try
 from providers.routing.ordering import expected_output
 
-Accept = Callable[[Response], None]
-"""Raises `BadReply` where an answer will not do; the attempt then counts as failed."""
-Ending = Literal["ok", "failed", "cancelled"]
-
-
-class Purse(Protocol):
-    """Our own caps. A reservation has `settle(cost, tokens)` and `release()`; exactly one is called, once."""
-
-    def reserve(self, cost: int, tokens: int) -> Any: ...
-
-
-class Held(Protocol):
-    """What an attempt holds of its candidate's limits, and is told how it ended."""
-
-    def note(self, error: ProviderError | None, response: Response | None, heard: int) -> None: ...
-
-
-class Turn:
-    """What one turn's attempts share: who asks, who listens, who pays, and what was tried so far."""
-
-    __slots__ = ("answers", "attempts", "began", "clock", "emit", "fleet", "purse", "request")
-
-    def __init__(
-        self, fleet: Fleet, clock: Callable[[], float], request: Request, emit: Emit, purse: Purse | None
-    ) -> None:
-        self.fleet, self.clock = fleet, clock
-        self.request, self.emit, self.purse = request, emit, purse
-        self.began = self.clock()
-        self.attempts: list[Attempt] = []
-        self.answers: list[tuple[Response, Candidate]] = []
-        """Of two attempts at once both may have answered."""
-
-    async def sleep(self, effect: Sleep) -> Woke:
-        self.emit(WaitingForProvider(effect.until, effect.reason))
-        await anyio.sleep(max(0.0, effect.until - self.clock()))
-        return Woke(self.clock())
-
-    def finished(self, response: Response) -> Response:
-        """Return `response` with the turn's attempts and latency (waits included), and with what it leaves unsaid."""
-        candidate = next(who for answer, who in self.answers if answer is response)
-        return replace(
-            response,
-            provider=response.provider or candidate.provider.name,
-            model=response.model or candidate.model.name,
-            cost=cost_of(candidate, response.usage, self.clock()) if response.cost is None else response.cost,
-            attempts=tuple(self.attempts),
-            latency_ms=(self.clock() - self.began) * 1000,
-        )
+AttemptEnding = Literal["ok", "failed", "cancelled"]
 
 
 class AttemptAccount:
-    """The books of one attempt: opened before anything is sent, closed exactly once on every path.
+    """The account of one attempt: opened before anything is sent, closed exactly once on every path.
 
-    Opening it raises the purse's `BudgetSpent`; nothing is sent then.
+    Opening it raises the `BudgetSpent` of the run's budgets; nothing is sent then.
     """
 
-    __slots__ = ("_allowed", "_began", "_effect", "_held", "_open", "_tokens", "_turn", "body")
+    __slots__ = ("_began", "_budgeted", "_effect", "_open", "_reservation", "_tokens", "_turn", "body")
 
-    def __init__(self, turn: Turn, effect: Try, allowed: Held | None = None) -> None:
-        self._turn, self._effect, self._open, self._allowed = turn, effect, True, allowed
+    def __init__(self, turn: LiveTurn, effect: Try, reservation: Reservation | None = None) -> None:
+        self._turn, self._effect, self._open, self._reservation = turn, effect, True, reservation
         self.body: bytes | None = None
         """What is sent, once it is known."""
         candidate, route = effect.candidate, effect.route
@@ -85,20 +37,21 @@ class AttemptAccount:
             contest = None if route.ordering is None else route.ordering._asdict()
             refused = {name: str(reason) for name, reason in route.refused.items()}
             turn.emit(RouteChosen(route.names, refused, contest))
-        self._tokens, self._held = 0, cast(Any, None)
-        if turn.purse is not None:
+        self._tokens = 0
+        self._budgeted: BudgetReservation | None = None
+        if turn.scope is not None:
             self._tokens = turn.fleet.demands(turn.request)[0]
             wanted = Usage(input=self._tokens, output=expected_output(turn.request, candidate.model))
-            self._held = turn.purse.reserve(cost_of(candidate, wanted, turn.clock()) or 0, wanted.total)
+            self._budgeted = turn.scope.reserve(cost_of(candidate, wanted, turn.clock()) or 0, wanted.total)
         self._began = turn.clock()
         turn.emit(AttemptStarted(effect.number, candidate.provider.name, candidate.model.name, candidate.account))
 
     def close(
-        self, how: Ending, error: ProviderError | None = None, response: Response | None = None, heard: int = 0
+        self, how: AttemptEnding, error: ProviderError | None = None, response: Response | None = None, heard: int = 0
     ) -> None:
         """Settle or release, and tell. `response` may stand beside an error: an answer that would not do was paid.
 
-        Of an attempt that was given up nobody says what it cost: what was sent is taken to be billed.
+        No provider says what an attempt cost that was given up: what was sent is taken to be billed.
         """
         if not self._open:
             return
@@ -107,13 +60,13 @@ class AttemptAccount:
         provider, model, account = candidate.provider.name, candidate.model.name, candidate.account
         ms = (turn.clock() - self._began) * 1000
         bill = None
-        if how != "ok" or self._held is not None:
+        if how != "ok" or self._budgeted is not None:
             lost = how == "cancelled" and self.body is not None
             bill = self._bill(candidate, error, response, heard, lost=lost)
-        if self._held is not None:
-            self._book(bill)
-        if self._allowed is not None:
-            self._allowed.note(error, response, heard)
+        if self._budgeted is not None:
+            _settle(self._budgeted, bill)
+        if self._reservation is not None:
+            self._reservation.note(error, response, heard)
         if error is None:
             attempt = Attempt(provider, model, how, ms=ms, account=account)
         else:
@@ -141,23 +94,9 @@ class AttemptAccount:
         known = told.cost if told is not None else None
         return usage, cost_of(candidate, usage, self._turn.clock()) if known is None else known
 
-    def _book(self, bill: tuple[Usage, int | None] | None) -> None:
-        held, self._held = self._held, None
-        if bill is None:
-            held.release()
-        else:
-            held.settle(bill[1] or 0, bill[0].total)
 
-
-def billed(tokens: int, told: Response | ProviderError | None, heard: int) -> Usage:
-    """Return what a call of about `tokens` used: the provider's figures, else what was said and heard."""
-    if told is not None and told.usage is not None and told.usage.total:
-        return told.usage
-    # Not said: a broken stream, or a vendor that sends no usage.
-    return Usage(input=tokens, output=estimate_tokens(told.text) if isinstance(told, Response) else heard)
-
-
-def check(response: Response) -> None:
-    """Raise `BadReply` for an answer that says nothing."""
-    if not response.text.strip() and not response.tool_calls:
-        raise BadReply("the answer is empty")
+def _settle(budgeted: BudgetReservation, bill: tuple[Usage, int | None] | None) -> None:
+    if bill is None:
+        budgeted.release()
+    else:
+        budgeted.settle(bill[1] or 0, bill[0].total)

@@ -32,7 +32,7 @@ def phases(limits: Timeouts) -> Phases:
     }
 
 
-class Access:
+class AdapterTable:
     """The adapters, those that answer in this process (`local`) apart from those that need the network (`remote`)."""
 
     __slots__ = ("_transport", "keeps_time", "local", "remote")

@@ -17,7 +17,8 @@ from urllib.parse import urlsplit
 import anyio
 
 from providers.adapters import HttpRequest
-from providers.errors import BudgetRef, CatalogError, ProviderError
+from providers.budgets import BudgetRef
+from providers.errors import CatalogError, ProviderError
 from providers.events import AlertNotPosted, BudgetAlert, Emit, ignore
 from providers.limits.rules import dollars
 from providers.policy.model import Budget

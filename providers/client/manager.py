@@ -10,26 +10,26 @@ from functools import partial
 from pathlib import Path
 from random import Random
 
-import anyio.lowlevel
-
 from providers.adapters import Adapter, LocalAdapter
+from providers.budgets import BudgetScope
 from providers.catalog.model import Candidate, Catalog, load_catalog
-from providers.client.accounting import Accept, AttemptAccount, Purse, Turn, check
-from providers.client.adapter_table import Access
+from providers.client.adapter_table import AdapterTable
 from providers.client.alerts import posting
+from providers.client.attempt import LiveAttempt
 from providers.client.hedge import race
 from providers.client.probes import checking
-from providers.client.reservations import Reservation, Reservations
+from providers.client.reservations import Reservations
 from providers.client.stream import ResponseStream
-from providers.errors import ProviderError, Reason, ReasonCode
+from providers.client.turn import LiveTurn
+from providers.errors import Reason, ReasonCode
 from providers.events import Emit, ignore
 from providers.limits.ledger import Ledger
 from providers.limits.ledger.fallback import with_fallback
 from providers.limits.ledger.memory import MemoryLedger
 from providers.limits.ledger.opening import ledger_of
-from providers.messages import Request, Response
+from providers.messages import Accept, Request, Response
 from providers.policy.model import Policy, default_policy, with_environment
-from providers.routing.effects import Answered, Ended, Failed, Outcome, Refused, Sleep, Try
+from providers.routing.effects import Ended, Sleep, Try
 from providers.routing.fleet import Fleet
 from providers.routing.turn import attempts
 from providers.transport import Transport, open_transport
@@ -57,7 +57,7 @@ class ProviderManager:
         self._dialects = frozenset(adapters)
         usable, missing = self._usable(candidates, unconfigured)
         self.fleet = Fleet(usable, policy, missing, sole=sole)
-        self._access = Access(adapters, transport)
+        self._adapters = AdapterTable(adapters, transport)
         self.clock = clock
         self.reservations = Reservations(MemoryLedger() if ledger is None else with_fallback(ledger), self.fleet, clock)
         self.rng = Random() if rng is None else rng  # noqa: S311  # jitter, not a secret
@@ -86,88 +86,43 @@ class ProviderManager:
         return tuple(self.fleet.standings)
 
     async def complete(
-        self, request: Request, *, emit: Emit = ignore, purse: Purse | None = None, accept: Accept | None = None
+        self, request: Request, *, emit: Emit = ignore, purse: BudgetScope | None = None, accept: Accept | None = None
     ) -> Response:
         """Return a sound, whole answer with all of the turn's attempts.
 
-        Raises `RoutingError` (`NoRoute`, `AllAttemptsFailed`, the purse's `BudgetSpent`), or the `ProviderError`
-        that nobody could recover from.
+        Raises `RoutingError` (`NoRoute`, `AllAttemptsFailed`, the scope's `BudgetSpent`), or the `ProviderError` that
+        no other candidate could mend.
         """
-        turn = Turn(self.fleet, self.clock, request, emit, purse)
+        turn = LiveTurn(self.fleet, self._adapters, self.reservations, request, emit, purse, accept)
         flow = attempts(self.fleet, request, turn.began, self.rng)
         try:
             effect = next(flow)
             while True:
-                outcome: Outcome
                 if isinstance(effect, Sleep):
-                    outcome = await turn.sleep(effect)
-                else:
-                    assert isinstance(effect, Try), "attempts that are out are listened to by `race` alone"
-                    if effect.hedge_after is not None:
-                        raced = await race(flow, effect, partial(self._try, turn, accept=accept), self.clock)
-                        if raced.effect is None:
-                            assert raced.response is not None, "a round ends in an effect or an answer"
-                            return turn.finished(raced.response)
-                        effect = raced.effect
-                        continue
-                    outcome = await self._try(turn, effect, accept)
-                effect = flow.send(outcome)
+                    effect = flow.send(await turn.sleep(effect))
+                    continue
+                assert isinstance(effect, Try), "attempts that are out are listened to by `race` alone"
+                if effect.hedge_after is None:
+                    effect = flow.send(await LiveAttempt(turn, effect).finish())
+                    continue
+                raced = await race(flow, effect, partial(_finish, turn), self.clock)
+                if raced.effect is None:
+                    assert raced.response is not None, "a round ends in an effect or an answer"
+                    return turn.finished(raced.response)
+                effect = raced.effect
         except StopIteration as done:
             return turn.finished(done.value)
         finally:
             flow.close()
 
-    async def _try(self, turn: Turn, effect: Try, accept: Accept | None) -> Ended:
-        if not self.reservations.binds(effect.candidate):
-            return await self._exchange(turn, effect, accept, None)
-        held = await self.reservations.reserve(effect, turn.request, turn.emit)
-        if held is None:
-            return Refused(self.clock(), effect.number)
-        try:
-            return await self._exchange(turn, effect, accept, held)
-        finally:
-            await held.close()
-
-    async def _exchange(self, turn: Turn, effect: Try, accept: Accept | None, held: Reservation | None) -> Ended:
-        exchange = AttemptAccount(turn, effect, held)
-        response, sound = None, False
-        try:
-            response = await self._ask(turn.request, effect, held, exchange)
-            check(response)
-            sound = True
-            if accept is not None:
-                accept(response)
-        except ProviderError as error:
-            exchange.close("failed", error, response)
-            return Failed(self.clock(), effect.number, error, sound=sound)
-        else:
-            exchange.close("ok", None, response)
-            return Answered(self.clock(), effect.number, response)
-        finally:
-            exchange.close("cancelled", None, response)
-
-    async def _ask(self, request: Request, effect: Try, held: Reservation | None, exchange: AttemptAccount) -> Response:
-        candidate, limits = effect.candidate, effect.timeouts
-        local = self._access.local.get(candidate.provider.dialect)
-        if local is not None:
-            await anyio.lowlevel.checkpoint()
-            return local.respond(request, candidate)
-        adapter = self._access.remote[candidate.provider.dialect]
-        message = adapter.encode(request, candidate, stream=False)
-        exchange.body = message.body
-        reply = await self._access.send(message, limits)
-        if held is not None:
-            held.headers = reply.headers
-        if 200 <= reply.status < 300:
-            return adapter.decode(reply, request, candidate, self.clock())
-        raise adapter.classify(reply, candidate, self.clock())
-
-    def stream(self, request: Request, *, emit: Emit = ignore, purse: Purse | None = None) -> ResponseStream:
+    def stream(self, request: Request, *, emit: Emit = ignore, purse: BudgetScope | None = None) -> ResponseStream:
         """Return the answer as it comes: `async with manager.stream(request) as deltas: async for delta in deltas`."""
-        turn = Turn(self.fleet, self.clock, request, emit, purse)
-        return ResponseStream(
-            turn, attempts(self.fleet, request, turn.began, self.rng, streamed=True), self._access, self.reservations
-        )
+        turn = LiveTurn(self.fleet, self._adapters, self.reservations, request, emit, purse)
+        return ResponseStream(turn, attempts(self.fleet, request, turn.began, self.rng, streamed=True))
+
+
+async def _finish(turn: LiveTurn, effect: Try) -> Ended:
+    return await LiveAttempt(turn, effect).finish()
 
 
 @asynccontextmanager
@@ -222,7 +177,7 @@ async def open_manager(
         if not offline:
             alarm = posting(policy.budget, environ, transport, notify)
             manager.reservations.alarm = await stack.enter_async_context(alarm)
-            await stack.enter_async_context(checking(manager.fleet, manager._access, manager.clock))
+            await stack.enter_async_context(checking(manager.fleet, manager._adapters, manager.clock))
         yield manager
 
 

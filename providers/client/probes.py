@@ -13,7 +13,7 @@ import anyio
 
 from providers.adapters import HttpRequest
 from providers.catalog.model import Candidate
-from providers.client.adapter_table import Access
+from providers.client.adapter_table import AdapterTable
 from providers.errors import ProviderError, StreamBroken, TimedOut, Unreachable
 from providers.messages import Request, user
 from providers.routing.fleet import Fleet
@@ -25,7 +25,7 @@ OF_A_BODY = frozenset({"content-type", "content-length"})
 
 
 @asynccontextmanager
-async def checking(fleet: Fleet, access: Access, clock: Callable[[], float]) -> AsyncIterator[None]:
+async def checking(fleet: Fleet, adapters: AdapterTable, clock: Callable[[], float]) -> AsyncIterator[None]:
     """Check what the policy's `checks` name, at once and then again and again, while the block lasts.
 
     Another policy's `checks` hold from the next round on; where there were none at the beginning, there never are any.
@@ -35,7 +35,7 @@ async def checking(fleet: Fleet, access: Access, clock: Callable[[], float]) -> 
         return
     try:
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(_rounds, fleet, access, clock)
+            tasks.start_soon(_rounds, fleet, adapters, clock)
             try:
                 yield
             finally:
@@ -46,11 +46,11 @@ async def checking(fleet: Fleet, access: Access, clock: Callable[[], float]) -> 
         raise group.exceptions[0] from None  # as it was raised in the block
 
 
-async def _rounds(fleet: Fleet, access: Access, clock: Callable[[], float]) -> None:
+async def _rounds(fleet: Fleet, adapters: AdapterTable, clock: Callable[[], float]) -> None:
     while (checks := fleet.policy.checks) is not None:
         async with anyio.create_task_group() as tasks:
             for candidate in _one_of_each(fleet, checks.providers):
-                tasks.start_soon(_check, fleet, access, candidate, clock)
+                tasks.start_soon(_check, fleet, adapters, candidate, clock)
         await anyio.sleep(checks.every)
 
 
@@ -64,16 +64,16 @@ def _one_of_each(fleet: Fleet, providers: tuple[str, ...]) -> list[Candidate]:
     return list(found.values())
 
 
-async def _check(fleet: Fleet, access: Access, candidate: Candidate, clock: Callable[[], float]) -> None:
+async def _check(fleet: Fleet, adapters: AdapterTable, candidate: Candidate, clock: Callable[[], float]) -> None:
     provider, limits = candidate.provider, fleet.policy.timeouts
-    adapter = access.remote.get(provider.dialect)
+    adapter = adapters.remote.get(provider.dialect)
     if adapter is None:
         return
     try:
         headers = adapter.encode(PING, candidate, stream=False).headers
         asked = {name: value for name, value in headers.items() if name.lower() not in OF_A_BODY}
         request = HttpRequest("GET", f"{provider.base_url}/models", asked, b"")
-        reply = await access.send(request, replace(limits, total=min(limits.total, limits.first_token)))
+        reply = await adapters.send(request, replace(limits, total=min(limits.total, limits.first_token)))
     except (StreamBroken, TimedOut, Unreachable):
         fleet.checked(provider, well=False, now=clock())
     except ProviderError:

@@ -9,7 +9,6 @@ from uuid import uuid4
 import anyio
 
 from providers.catalog.model import Candidate
-from providers.client.accounting import billed
 from providers.errors import ProviderError, RateLimited, Unreachable
 from providers.events import BudgetAlert, Emit, ignore
 from providers.limits.headers import Seen, seen
@@ -17,7 +16,7 @@ from providers.limits.ledger import Ledger
 from providers.limits.reserve import LimitKey, index
 from providers.limits.rules import Allowance, Cap, allowance, ending, headroom, matching
 from providers.messages import Request, Response
-from providers.routing.admission import LATE_S, Plan, forbid, plan, refuse, settled, shut_until
+from providers.routing.admission import LATE_S, Plan, billed, forbid, plan, refuse, settled, shut_until
 from providers.routing.effects import Try
 from providers.routing.fleet import CandidateState, Fleet
 from providers.routing.health import limited_until

@@ -8,9 +8,10 @@ from datetime import UTC, datetime
 from math import inf
 from typing import Literal
 
+from providers.budgets import BudgetRef
 from providers.catalog.model import Candidate, Limit, Metric
 from providers.catalog.prices import cost_of
-from providers.errors import AuthFailed, BudgetRef, ProviderError, Reason, ReasonCode, TimedOut, Unreachable
+from providers.errors import AuthFailed, ProviderError, Reason, ReasonCode, TimedOut, Unreachable
 from providers.limits.headers import Counted, Seen
 from providers.limits.reserve import Calendar, Fixed, LimitKey, NoRoom, Paced, Rolling, Window, span
 from providers.messages import Usage

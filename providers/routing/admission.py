@@ -12,7 +12,7 @@ from providers.catalog.model import Candidate
 from providers.errors import ProviderError, RateLimited, Reason, ReasonCode
 from providers.limits.reserve import Amounts, LimitKey, NoRoom
 from providers.limits.rules import Allowance, Call, Cap, Ending, came_to, expected, reason
-from providers.messages import Usage
+from providers.messages import Response, Usage, estimate_tokens
 from providers.routing.fleet import CandidateState
 from providers.routing.health import limited_until
 
@@ -75,3 +75,11 @@ def shut_until(bound: Allowance, error: ProviderError | None, now: float) -> tup
     if bound.limits and isinstance(error, RateLimited):
         return bound.hold, limited_until(error, now)
     return None
+
+
+def billed(tokens: int, told: Response | ProviderError | None, heard: int) -> Usage:
+    """Return what a call of about `tokens` used: the provider's figures, else what was said and heard."""
+    if told is not None and told.usage is not None and told.usage.total:
+        return told.usage
+    # Not said: a broken stream, or a vendor that sends no usage.
+    return Usage(input=tokens, output=estimate_tokens(told.text) if isinstance(told, Response) else heard)

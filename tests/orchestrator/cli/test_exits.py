@@ -22,11 +22,11 @@ from orchestrator.cli.exits import (
 from orchestrator.errors import NoProvider, PlanError, RunNotFound, TaskTimedOut
 from orchestrator.events import RunStatus
 from personas import PersonaError
+from providers.budgets import BudgetRef
 from providers.documents.problems import SpecError
 from providers.errors import (
     AllAttemptsFailed,
     AuthFailed,
-    BudgetRef,
     BudgetSpent,
     CatalogError,
     NoRoute,

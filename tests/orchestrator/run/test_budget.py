@@ -8,7 +8,8 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 
 from orchestrator.run.budget import Purse, Reservation, open_account
 from orchestrator.squad.plan import Budget
-from providers.errors import BudgetRef, BudgetSpent
+from providers.budgets import BudgetRef
+from providers.errors import BudgetSpent
 
 amounts = st.integers(0, 60)
 

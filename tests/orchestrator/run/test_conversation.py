@@ -12,7 +12,8 @@ from orchestrator.events import ConversationEnded
 from orchestrator.run.conversation import Conversation, Minutes
 from orchestrator.squad.plan import ConversationPlan
 from orchestrator.squad.termination import AllOf, AnyOf, MaxTurns, NoProgress, PhraseSaid
-from providers.errors import BudgetRef, BudgetSpent, ServerFault
+from providers.budgets import BudgetRef
+from providers.errors import BudgetSpent, ServerFault
 from providers.messages import Message
 
 pytestmark = pytest.mark.anyio

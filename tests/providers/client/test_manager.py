@@ -14,6 +14,7 @@ import pytest
 from trio.testing import MockClock
 
 from providers.adapters import HttpReply, HttpRequest
+from providers.budgets import BudgetRef
 from providers.catalog.model import Candidate, Model, Price, Provider
 from providers.client.manager import ProviderManager
 from providers.errors import (
@@ -21,7 +22,6 @@ from providers.errors import (
     AuthFailed,
     BadReply,
     BadRequest,
-    BudgetRef,
     BudgetSpent,
     Declined,
     NoRoute,

@@ -11,7 +11,7 @@ from trio.testing import MockClock
 from providers.adapters import HttpReply, HttpRequest
 from providers.adapters.openai.encode import OpenAIChat
 from providers.catalog.model import Candidate, Model, Provider, load_catalog
-from providers.client.adapter_table import Access
+from providers.client.adapter_table import AdapterTable
 from providers.client.manager import open_manager
 from providers.client.probes import checking
 from providers.errors import AuthFailed, ProviderError, TimedOut, Unreachable
@@ -66,7 +66,7 @@ def states(fleet: Fleet) -> dict[str, str]:
 class TestOnAVirtualClock:
     async def test_a_door_that_is_shut_opens_every_breaker_behind_it_and_one_that_opens_closes_them(self):
         door, fleet = Door(lambda: Unreachable("refused")), crowd()
-        async with checking(fleet, Access({"openai-chat": OpenAIChat()}, door), clock):
+        async with checking(fleet, AdapterTable({"openai-chat": OpenAIChat()}, door), clock):
             await anyio.sleep(1)
             assert states(fleet) == {"mine/m": "open", "mine/m#2": "open", "other/m": "closed"}
             door.says = lambda: OK
@@ -82,21 +82,21 @@ class TestOnAVirtualClock:
     @pytest.mark.parametrize("said", [HttpReply(503, {}, b""), TimedOut("silent", phase="first_token")])
     async def test_who_is_silent_or_broken_is_down(self, said):
         fleet = crowd()
-        async with checking(fleet, Access({"openai-chat": OpenAIChat()}, Door(lambda: said)), clock):
+        async with checking(fleet, AdapterTable({"openai-chat": OpenAIChat()}, Door(lambda: said)), clock):
             await anyio.sleep(1)
         assert states(fleet)["mine/m"] == "open"
 
     @pytest.mark.parametrize("said", [OK, HttpReply(404, {}, b""), HttpReply(501, {}, b""), AuthFailed("no")])
     async def test_who_answers_at_all_is_well_and_no_account_is_shut(self, said):
         fleet = crowd()
-        async with checking(fleet, Access({"openai-chat": OpenAIChat()}, Door(lambda: said)), clock):
+        async with checking(fleet, AdapterTable({"openai-chat": OpenAIChat()}, Door(lambda: said)), clock):
             await anyio.sleep(1)
         assert set(states(fleet).values()) == {"closed"}
         assert not fleet.shut
 
     async def test_another_policys_checks_hold_from_the_next_round_on(self):
         door, fleet = Door(lambda: OK), crowd()
-        async with checking(fleet, Access({"openai-chat": OpenAIChat()}, door), clock):
+        async with checking(fleet, AdapterTable({"openai-chat": OpenAIChat()}, door), clock):
             await anyio.sleep(1)
             policy = Policy({"worker": ("other/m",)}, checks=Checks(5.0, ("other",)))
             fleet.adopt(policy, [standing.candidate for standing in fleet.standings.values()])
@@ -107,7 +107,7 @@ class TestOnAVirtualClock:
         door = Door(lambda: OK)
 
         async def fail_after_a_round(checks: Checks | None) -> None:
-            async with checking(crowd(checks), Access({"openai-chat": OpenAIChat()}, door), clock):
+            async with checking(crowd(checks), AdapterTable({"openai-chat": OpenAIChat()}, door), clock):
                 await anyio.sleep(61)
                 raise KeyError("in the block")
 

@@ -12,12 +12,12 @@ import pytest
 from trio.testing import MockClock
 
 from providers.adapters import HttpReply, HttpRequest
+from providers.budgets import BudgetRef
 from providers.catalog.model import Candidate, Limit, Model, Provider, Quirks
 from providers.client.manager import ProviderManager
 from providers.client.reservations import AT_ONCE
 from providers.errors import (
     AllAttemptsFailed,
-    BudgetRef,
     BudgetSpent,
     NoRoute,
     ProviderError,

@@ -1,0 +1,171 @@
+"""One attempt at a candidate, whole or streamed: reserve, encode, send, decode or classify, settle, tell."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import anyio.lowlevel
+
+from providers.client.accounting import AttemptAccount, AttemptEnding
+from providers.client.reply import StreamedReply
+from providers.client.reservations import Reservation
+from providers.client.resume import ResumedStream
+from providers.client.turn import LiveTurn
+from providers.errors import BadReply, ProviderError
+from providers.messages import (
+    Delta,
+    Reasoning,
+    ReasoningDelta,
+    Response,
+    Text,
+    TextDelta,
+    ToolCall,
+    ToolCallDelta,
+)
+from providers.routing.effects import Answered, Ended, Failed, Refused, Try
+
+LOCAL_DELTA = 16
+"""Characters in one delta of an answer made in this process."""
+
+
+class LiveAttempt:
+    """Drives one attempt step by step: a whole answer takes one step, a streamed one a step for each piece.
+
+    On every path it closes its account, its socket and its reservation exactly once. `said` is the answer so far, where
+    this attempt goes on with one that broke off.
+    """
+
+    __slots__ = ("_account", "_reply", "_request", "_reservation", "_resumed", "_streamed", "_turn", "effect", "ready")
+
+    def __init__(self, turn: LiveTurn, effect: Try, *, streamed: bool = False, said: str = "") -> None:
+        self.effect = effect
+        self.ready: list[Delta] = []
+        """What a streamed answer said and its caller has not taken yet."""
+        self._turn, self._streamed = turn, streamed
+        self._resumed = ResumedStream(said) if said.strip() else None
+        self._request = turn.request if self._resumed is None else self._resumed.request(turn.request)
+        self._account: AttemptAccount | None = None
+        self._reservation: Reservation | None = None
+        self._reply: StreamedReply | None = None
+
+    async def finish(self) -> Ended:
+        """Take all steps; return how the attempt ended."""
+        while (ended := await self.step()) is None:
+            pass
+        return ended
+
+    async def step(self) -> Ended | None:
+        """Take one step; return how the attempt ended, None while it goes on. After an exception it is over."""
+        response, sound = None, False
+        try:
+            if self._account is None and not await self._is_admitted():
+                return Refused(self._turn.clock(), self.effect.number)
+            response = await self._exchange()
+            if response is None:
+                return None
+            _check(response)
+            sound = True
+            if self._turn.accept is not None:
+                self._turn.accept(response)
+        except ProviderError as error:
+            self.ready.clear()
+            await self.end("failed", error, response)
+            return Failed(self._turn.clock(), self.effect.number, error, sound=sound)
+        except BaseException:
+            await self.end("cancelled", None, response)
+            raise
+        return await self._answered(response)
+
+    async def _answered(self, response: Response) -> Answered:
+        first_token = None if self._reply is None else self._reply.first_token
+        if self._resumed is not None:
+            self.ready.extend(self._resumed.held())
+            response = self._resumed.joined(response)
+        await self.end("ok", None, response)
+        return Answered(self._turn.clock(), self.effect.number, response, first_token)
+
+    async def _is_admitted(self) -> bool:
+        """Reserve the candidate's limits and open the account, which reserves the run's budgets."""
+        turn = self._turn
+        if turn.reservations.binds(self.effect.candidate):
+            self._reservation = await turn.reservations.reserve(self.effect, turn.request, turn.emit)
+            if self._reservation is None:
+                return False
+        self._account = AttemptAccount(turn, self.effect, self._reservation)
+        return True
+
+    async def _exchange(self) -> Response | None:
+        """Return the answer once it is whole; of a streamed one make the next deltas ready."""
+        candidate, adapters = self.effect.candidate, self._turn.adapters
+        local = adapters.local.get(candidate.provider.dialect)
+        if local is not None:
+            await anyio.lowlevel.checkpoint()
+            response = local.respond(self._request, candidate)
+            if self._streamed:
+                self.ready.extend(_chopped(response))
+            return response
+        if self._streamed:
+            return await self._read_on()
+        adapter = adapters.remote[candidate.provider.dialect]
+        message = adapter.encode(self._request, candidate, stream=False)
+        assert self._account is not None, "an attempt is admitted before it is sent"
+        self._account.body = message.body
+        reply = await adapters.send(message, self.effect.timeouts)
+        if self._reservation is not None:
+            self._reservation.headers = reply.headers
+        if 200 <= reply.status < 300:
+            return adapter.decode(reply, self._request, candidate, self._turn.clock())
+        raise adapter.classify(reply, candidate, self._turn.clock())
+
+    async def _read_on(self) -> Response | None:
+        if self._reply is None:
+            assert self._account is not None, "an attempt is admitted before it is sent"
+            self._reply = StreamedReply(self._turn.adapters, self._request, self.effect, self._turn.clock)
+            await self._reply.open(self._account, self._reservation)
+        deltas = await self._reply.read()
+        if deltas is None:
+            return self._reply.decoder.finish()
+        self.ready.extend(deltas if self._resumed is None else self._resumed.passed(deltas))
+        return None
+
+    async def end(
+        self, how: AttemptEnding, error: ProviderError | None = None, response: Response | None = None
+    ) -> None:
+        """End it, once: its account first, which cannot fail, then its socket, then its reservation."""
+        account, self._account = self._account, None
+        reply, self._reply = self._reply, None
+        reservation, self._reservation = self._reservation, None
+        if account is not None:
+            account.close(how, error, response, heard=0 if reply is None else reply.heard)
+        try:
+            if reply is not None:
+                await reply.aclose()
+        finally:
+            if reservation is not None:
+                await reservation.close()
+
+
+def _check(response: Response) -> None:
+    """Raise `BadReply` for an answer that says nothing."""
+    if not response.text.strip() and not response.tool_calls:
+        raise BadReply("the answer is empty")
+
+
+def _chopped(response: Response) -> Iterator[Delta]:
+    """Yield a whole answer as deltas, text in small pieces."""
+    calls = 0
+    for part in response.message.parts:
+        match part:
+            case Text(text):
+                yield from map(TextDelta, _pieces(text))
+            case Reasoning(text):
+                yield from map(ReasoningDelta, _pieces(text))
+            case ToolCall(id, name, arguments):
+                yield ToolCallDelta(calls, id, name, arguments)
+                calls += 1
+            case _:
+                pass  # a model says nothing else
+
+
+def _pieces(text: str) -> list[str]:
+    return [text[i : i + LOCAL_DELTA] for i in range(0, len(text), LOCAL_DELTA)]

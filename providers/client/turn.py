@@ -1,0 +1,69 @@
+"""What one turn's attempts share: who asks, what is listened to, which budgets pay, and what was tried so far."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import anyio
+
+from providers.budgets import BudgetScope
+from providers.catalog.model import Candidate
+from providers.catalog.prices import cost_of
+from providers.client.adapter_table import AdapterTable
+from providers.client.reservations import Reservations
+from providers.events import Emit, WaitingForProvider
+from providers.messages import Accept, Attempt, Request, Response
+from providers.routing.effects import Sleep, Woke
+from providers.routing.fleet import Fleet
+
+
+class LiveTurn:
+    """One turn on its way."""
+
+    __slots__ = (
+        "accept",
+        "adapters",
+        "answers",
+        "attempts",
+        "began",
+        "clock",
+        "emit",
+        "fleet",
+        "request",
+        "reservations",
+        "scope",
+    )
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        adapters: AdapterTable,
+        reservations: Reservations,
+        request: Request,
+        emit: Emit,
+        scope: BudgetScope | None,
+        accept: Accept | None = None,
+    ) -> None:
+        self.fleet, self.adapters, self.reservations, self.clock = fleet, adapters, reservations, reservations.clock
+        self.request, self.emit, self.scope, self.accept = request, emit, scope, accept
+        self.began = self.clock()
+        self.attempts: list[Attempt] = []
+        self.answers: list[tuple[Response, Candidate]] = []
+        """Of two attempts at once both may have answered."""
+
+    async def sleep(self, effect: Sleep) -> Woke:
+        self.emit(WaitingForProvider(effect.until, effect.reason))
+        await anyio.sleep(max(0.0, effect.until - self.clock()))
+        return Woke(self.clock())
+
+    def finished(self, response: Response) -> Response:
+        """Return `response` with the turn's attempts and latency (waits included), and with what it leaves unsaid."""
+        candidate = next(who for answer, who in self.answers if answer is response)
+        return replace(
+            response,
+            provider=response.provider or candidate.provider.name,
+            model=response.model or candidate.model.name,
+            cost=cost_of(candidate, response.usage, self.clock()) if response.cost is None else response.cost,
+            attempts=tuple(self.attempts),
+            latency_ms=(self.clock() - self.began) * 1000,
+        )
