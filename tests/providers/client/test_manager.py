@@ -531,6 +531,15 @@ class TestVirtualTime:
             )
         assert anyio.current_time() - began == pytest.approx(20.0)
 
+    async def test_a_streamed_answer_that_will_not_do_is_billed_as_a_whole_one_is(self):
+        purse = Purse()
+        manager = manager_of(Net({"a": [[b"END\n"]], "b": [[b"hello\n", b"END\n"]]}))
+        async with collected(manager, purse=purse) as (stream, deltas, error):
+            assert (deltas, error) == (["hello"], None)
+        assert [attempt.error for attempt in stream.response.attempts] == ["BadReply", None]
+        assert purse.settled == [(12, 11), (14, 12)]
+        assert purse.closed_once()
+
     async def test_a_streams_pace_is_its_first_token_and_the_speed_after_it(self):
         manager = manager_of(Net({"a": [[2.0, b"x\n" * 512, 8.0, b"END\n"]]}))
         async with manager.stream(ASK) as deltas:
