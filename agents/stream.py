@@ -10,9 +10,9 @@ import anyio
 from anyio.abc import TaskGroup
 
 from agents.agent import Agent, WorkResult, pursue
-from agents.turn import Accept, RunContext
+from agents.turn import RunContext
 from providers.events import Emit, ignore
-from providers.messages import Delta, Message, OutputSchema, Request, Response, TextDelta
+from providers.messages import Accept, Delta, Message, OutputSchema, Request, Response, TextDelta
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
@@ -25,7 +25,7 @@ AHEAD = 64
 class Streams(Protocol):
     """A `Complete` that can also pass an answer on while it comes."""
 
-    def stream(self, request: Request, *, emit: Emit = ignore, purse: Any = None) -> AbstractAsyncContextManager[Any]:
+    def stream(self, request: Request, *, emit: Emit = ignore, budgets: Any = None) -> AbstractAsyncContextManager[Any]:
         """Return a context of an async iterator of deltas whose `response` is the whole answer afterwards."""
 
 
@@ -108,10 +108,10 @@ class WorkStream:
         return do
 
     async def _answer(
-        self, request: Request, *, emit: Emit = ignore, purse: Any = None, accept: Accept | None = None
+        self, request: Request, *, emit: Emit = ignore, budgets: Any = None, accept: Accept | None = None
     ) -> Response:
         self._streamed = True
-        async with self._manager.stream(request, emit=emit, purse=purse) as deltas:
+        async with self._manager.stream(request, emit=emit, budgets=budgets) as deltas:
             async for delta in deltas:
                 await self._send.send(delta)
             response: Response = deltas.response

@@ -8,31 +8,18 @@ from typing import Any, Protocol, TypeVar
 
 from agents.events import TurnEnded, TurnStarted
 from agents.output import Invalid, Shape
+from providers.budgets import BudgetScope
 from providers.events import Emit, ignore
-from providers.messages import FinishReason, Request, Response, ToolCall
+from providers.messages import Accept, FinishReason, Request, Response, ToolCall
 
 T = TypeVar("T")
-
-
-class Purse(Protocol):
-    """Our own caps, nested. A reservation is taken before a call and settled or released exactly once after it.
-
-    It is also what `ProviderManager` takes as `purse`.
-    """
-
-    def reserve(self, cost: int, tokens: int) -> Any:
-        """Return a reservation of `cost` micro-USD and `tokens`; raise `BudgetSpent` where a cap leaves no room."""
-
-
-Accept = Callable[[Response], None]
-"""Raises `BadReply` for an answer that does not do; the attempt then counts as failed."""
 
 
 class Complete(Protocol):
     """Who answers a request: a `ProviderManager`, a cache around one, or a test's function."""
 
     async def complete(
-        self, request: Request, *, emit: Emit = ignore, purse: Any = None, accept: Accept | None = None
+        self, request: Request, *, emit: Emit = ignore, budgets: Any = None, accept: Accept | None = None
     ) -> Response: ...
 
 
@@ -53,7 +40,7 @@ class RunContext:
 
     emit: Emit = ignore
     do: Do[Any] = _do_now
-    purse: Purse | None = None
+    budgets: BudgetScope | None = None
     path: str = ""
     """The position by meaning, `build[S-1]/attempt-2/code`, never a count of calls. Steps are keyed below it."""
     approve: Approve | None = None
@@ -135,7 +122,7 @@ async def take_turn(
 
     async def work() -> Response:
         ctx.emit(TurnStarted(agent, number))
-        made = await answer(request, emit=ctx.emit, purse=ctx.purse, accept=accept)
+        made = await answer(request, emit=ctx.emit, budgets=ctx.budgets, accept=accept)
         ctx.emit(TurnEnded(agent, number, made.provider, made.model, made.usage, made.cost, made.finish))
         return made
 

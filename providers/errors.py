@@ -140,7 +140,7 @@ class RateLimited(ProviderError):
 
 
 class QuotaSpent(RateLimited):
-    """A day's, a month's or a purse's allowance is gone; trying again soon is useless.
+    """The allowance of a day or a month, or all credit, is used up; trying again soon is useless.
 
     `money`: there is none left, or a bill is not paid. No waiting cures that: the account is shut until an operator
     acts.

@@ -1,10 +1,10 @@
 """Our own caps, nested, as reservations: taken before a call, settled after it, so that no cap can be overshot.
 
-An `Account` is the running sum under one `Budget`. A `Purse` is the accounts that one piece of work draws on together:
-its squad's, task's, conversation's and agent's. A call is reserved on all of them or on none. Money is micro-USD, time
-is seconds; `now` is passed in.
+An `Account` is the running sum under one `Budget`. An `AccountScope` is the accounts that one piece of work draws on
+together: its squad's, task's, conversation's and agent's. A call is reserved on all of them or on none. Money is
+micro-USD, time is seconds; `now` is passed in.
 
-A price that nobody knows cannot be capped: such a call is reserved and settled at 0 micro-USD, counts its tokens and
+An unknown price cannot be capped: such a call is reserved and settled at 0 micro-USD, counts its tokens and
 its turn in full, and makes the run's cost unknown.
 """
 
@@ -80,15 +80,15 @@ class Account:
 
 
 class Hold(NamedTuple):
-    """What a reservation took from each account of a purse."""
+    """What a reservation took from each account of a scope."""
 
     cost: int
     tokens: int
 
 
 @dataclass(slots=True)
-class Reservation:
-    """One call's share of a purse. Settled or released exactly once; a second time is an error of ours."""
+class AccountReservation:
+    """One call's share of a scope. Settled or released exactly once; a second time is an error of ours."""
 
     accounts: tuple[Account, ...]
     hold: Hold
@@ -116,13 +116,13 @@ class Reservation:
 
 
 @dataclass(frozen=True, slots=True)
-class Purse:
-    """The accounts that a piece of work draws on, outermost first. What `ProviderManager` takes as `purse`."""
+class AccountScope:
+    """The accounts that a piece of work draws on, outermost first. A `BudgetScope`."""
 
     accounts: tuple[Account, ...]
     clock: Callable[[], float] = field(repr=False)
 
-    def reserve(self, cost: int, tokens: int) -> Reservation:
+    def reserve(self, cost: int, tokens: int) -> AccountReservation:
         """Hold `cost` and `tokens` on every account, or raise `BudgetSpent` and hold nothing."""
         now = self.clock()
         for account in self.accounts:
@@ -131,11 +131,11 @@ class Purse:
             account.held_cost += cost
             account.held_tokens += tokens
             account.turns += 1
-        return Reservation(self.accounts, Hold(cost, tokens))
+        return AccountReservation(self.accounts, Hold(cost, tokens))
 
-    def within(self, account: Account | None) -> Purse:
-        """Return a purse that draws on `account` too."""
-        return self if account is None else Purse((*self.accounts, account), self.clock)
+    def within(self, account: Account | None) -> AccountScope:
+        """Return a scope that draws on `account` too."""
+        return self if account is None else AccountScope((*self.accounts, account), self.clock)
 
     def on_exceed(self, budget: BudgetRef) -> OnExceed:
         """Return what the account of `budget` wants done when it is spent."""

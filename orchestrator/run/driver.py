@@ -41,7 +41,7 @@ from orchestrator.events import (
 from orchestrator.journal.memory import MemoryJournal
 from orchestrator.journal.protocols import Cut, Journal, JournalError, Recorded
 from orchestrator.run.approvals import hear
-from orchestrator.run.budget import Purse, bill_of, open_account
+from orchestrator.run.budget import AccountScope, bill_of, open_account
 from orchestrator.run.history import TOLD_AGAIN, RunHistory, telling
 from orchestrator.run.state import Happening, RunState, next_action, units_at_work
 from orchestrator.run.worker import Ask, Scope, Suspended, UnitResult
@@ -168,7 +168,7 @@ class Driver:
             self.state.apply(event.data)
         # What a resumed run has worked counts against its time; how long it lay does not.
         account = open_account(BudgetRef("squad"), plan.budget, clock() - past.worked_s, past.paid)
-        self._purse = Purse((), clock).within(account)
+        self._budgets = AccountScope((), clock).within(account)
         self._cut_short: defaultdict[str, set[str]] = defaultdict(set)
         for unit, key in in_flight:
             self._cut_short[unit].add(key)
@@ -228,7 +228,7 @@ class Driver:
 
     async def _within_time(self, over: Awaitable[None]) -> None:
         """Wait for the end; when the squad's own time is up, what is at work is cut off."""
-        left = self._purse.seconds_left()
+        left = self._budgets.seconds_left()
         with anyio.move_on_after(left) as scope:
             await over
         if scope.cancelled_caught:
@@ -358,7 +358,7 @@ class Driver:
 
         path = unit.path
         emit = self._recorder.at(path)
-        return RunContext(emit=emit, do=do, purse=self._purse, path=path, approve=approve, cut_short=cut_short)
+        return RunContext(emit=emit, do=do, budgets=self._budgets, path=path, approve=approve, cut_short=cut_short)
 
     def _limited(self, unit: Unit, error: Suspended | BudgetSpent) -> TaskEnded | ElementEnded | TaskParked:
         if isinstance(error, Suspended):

@@ -22,7 +22,7 @@ from agents.toolbox.files import read_inside, write_inside
 from orchestrator.errors import CannotWrite, RepeatExhausted, TaskTimedOut
 from orchestrator.events import ArtifactWritten, BudgetReached, GateAnswered, GateOpened, TaskRepeated, TaskRetried
 from orchestrator.run import prompts
-from orchestrator.run.budget import Account, Paid, Purse, open_account
+from orchestrator.run.budget import Account, AccountScope, Paid, open_account
 from orchestrator.run.conversation import Conversation, Minutes
 from orchestrator.run.state import as_text
 from orchestrator.squad.plan import HUMAN, AgentWork, ConversationWork, Plan, RetryCause, Steps, TaskPlan
@@ -31,10 +31,10 @@ from providers.budgets import BudgetRef
 from providers.documents.unicode import clean
 from providers.errors import AllAttemptsFailed, BudgetSpent, NoRoute, RateLimited, RoutingError, TimedOut
 from providers.events import Emit, ignore
-from providers.messages import Message, Request, Response
+from providers.messages import Accept, Message, Request, Response
 
 if TYPE_CHECKING:
-    from agents.turn import Accept, Complete
+    from agents.turn import Complete
 
 Ask = Callable[[GateOpened], Awaitable[GateAnswered | None]]
 """Asks a person; None: nobody answers now, so the unit or the run parks."""
@@ -94,8 +94,8 @@ class TaskRunner:
 
     async def perform(self, task: TaskPlan, scope: Scope, ctx: RunContext) -> UnitResult:
         """Do the unit's work and write its file. Raises what the work raises, after the plan's retries."""
-        purse: Purse = ctx.purse  # type: ignore[assignment]  # the run hands every unit a purse of ours
-        ctx = ctx.at(purse=purse.within(self._open(BudgetRef("task", task.id), task.budget, _below(ctx.path))))
+        budgets: AccountScope = ctx.budgets  # type: ignore[assignment]  # the run hands every unit a scope of ours
+        ctx = ctx.at(budgets=budgets.within(self._open(BudgetRef("task", task.id), task.budget, _below(ctx.path))))
         if task.output_file is None:
             return await self._with_retries(task, scope, ctx)
         path = str(task.output_file.render(scope.values))
@@ -109,7 +109,7 @@ class TaskRunner:
         while True:
             here = self._below(ctx, f"try-{attempt}")
             try:
-                with _time_limit(task.timeout, ctx.purse, f"task {task.id}"):
+                with _time_limit(task.timeout, ctx.budgets, f"task {task.id}"):
                     return await self._repeat(task, scope, here)
             except (OutputInvalid, ToolFault, TaskTimedOut, RoutingError) as error:
                 cause = cause_of(error)
@@ -248,8 +248,8 @@ class TaskRunner:
         return None if cap is None else open_account(ref, cap, self.clock(), filter(is_its, self.paid))
 
     def _with_account(self, ctx: RunContext, account: Account | None) -> RunContext:
-        purse: Purse = ctx.purse  # type: ignore[assignment]  # as in perform
-        return ctx if account is None else ctx.at(purse=purse.within(account))
+        budgets: AccountScope = ctx.budgets  # type: ignore[assignment]  # as in perform
+        return ctx if account is None else ctx.at(budgets=budgets.within(account))
 
     def _below(self, ctx: RunContext, place: str) -> RunContext:
         path = f"{ctx.path}/{place}"
@@ -312,16 +312,16 @@ class Downgrading:
     inner: Complete
 
     async def complete(
-        self, request: Request, *, emit: Emit = ignore, purse: Any = None, accept: Accept | None = None
+        self, request: Request, *, emit: Emit = ignore, budgets: Any = None, accept: Accept | None = None
     ) -> Response:
         try:
-            return await self.inner.complete(request, emit=emit, purse=purse, accept=accept)
+            return await self.inner.complete(request, emit=emit, budgets=budgets, accept=accept)
         except BudgetSpent as spent:
-            if purse is None or purse.on_exceed(spent.budget) != "downgrade_tier":
+            if budgets is None or budgets.on_exceed(spent.budget) != "downgrade_tier":
                 raise
             emit(BudgetReached(str(spent.budget), spent.kind, "downgrade_tier"))
             cheap = _at_tier(request, "fallback")
-            return await self.inner.complete(cheap, emit=emit, purse=purse, accept=accept)
+            return await self.inner.complete(cheap, emit=emit, budgets=budgets, accept=accept)
 
 
 def _at_tier(request: Request, tier: str) -> Request:
@@ -330,9 +330,9 @@ def _at_tier(request: Request, tier: str) -> Request:
 
 
 @contextmanager
-def _time_limit(seconds: float | None, purse: Any, what: str) -> Iterator[None]:
+def _time_limit(seconds: float | None, budgets: Any, what: str) -> Iterator[None]:
     """Fail what it surrounds with `TaskTimedOut` after `seconds`, or with `BudgetSpent` when a budget's time is up."""
-    left = purse.seconds_left() if purse is not None else math.inf
+    left = budgets.seconds_left() if budgets is not None else math.inf
     limit = min(math.inf if seconds is None else seconds, left)
     if limit == math.inf:
         yield
@@ -340,7 +340,7 @@ def _time_limit(seconds: float | None, purse: Any, what: str) -> Iterator[None]:
     with anyio.move_on_after(limit) as scope:
         yield
     if scope.cancelled_caught:
-        raise TaskTimedOut(f"{what} took longer than {limit:g} s") if limit < left else purse.out_of_time()
+        raise TaskTimedOut(f"{what} took longer than {limit:g} s") if limit < left else budgets.out_of_time()
 
 
 def cause_of(error: BaseException) -> RetryCause | None:

@@ -39,10 +39,10 @@ class AttemptAccount:
             turn.emit(RouteChosen(route.names, refused, contest))
         self._tokens = 0
         self._budgeted: BudgetReservation | None = None
-        if turn.scope is not None:
+        if turn.budgets is not None:
             self._tokens = turn.fleet.demands(turn.request)[0]
             wanted = Usage(input=self._tokens, output=expected_output(turn.request, candidate.model))
-            self._budgeted = turn.scope.reserve(cost_of(candidate, wanted, turn.clock()) or 0, wanted.total)
+            self._budgeted = turn.budgets.reserve(cost_of(candidate, wanted, turn.clock()) or 0, wanted.total)
         self._began = turn.clock()
         turn.emit(AttemptStarted(effect.number, candidate.provider.name, candidate.model.name, candidate.account))
 

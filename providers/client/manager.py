@@ -86,14 +86,14 @@ class ProviderManager:
         return tuple(self.fleet.standings)
 
     async def complete(
-        self, request: Request, *, emit: Emit = ignore, purse: BudgetScope | None = None, accept: Accept | None = None
+        self, request: Request, *, emit: Emit = ignore, budgets: BudgetScope | None = None, accept: Accept | None = None
     ) -> Response:
         """Return a sound, whole answer with all of the turn's attempts.
 
         Raises `RoutingError` (`NoRoute`, `AllAttemptsFailed`, the scope's `BudgetSpent`), or the `ProviderError` that
         no other candidate could mend.
         """
-        turn = LiveTurn(self.fleet, self._adapters, self.reservations, request, emit, purse, accept)
+        turn = LiveTurn(self.fleet, self._adapters, self.reservations, request, emit, budgets, accept)
         flow = attempts(self.fleet, request, turn.began, self.rng)
         try:
             effect = next(flow)
@@ -115,9 +115,9 @@ class ProviderManager:
         finally:
             flow.close()
 
-    def stream(self, request: Request, *, emit: Emit = ignore, purse: BudgetScope | None = None) -> ResponseStream:
+    def stream(self, request: Request, *, emit: Emit = ignore, budgets: BudgetScope | None = None) -> ResponseStream:
         """Return the answer as it comes: `async with manager.stream(request) as deltas: async for delta in deltas`."""
-        turn = LiveTurn(self.fleet, self._adapters, self.reservations, request, emit, purse)
+        turn = LiveTurn(self.fleet, self._adapters, self.reservations, request, emit, budgets)
         return ResponseStream(turn, attempts(self.fleet, request, turn.began, self.rng, streamed=True))
 
 

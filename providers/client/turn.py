@@ -26,12 +26,12 @@ class LiveTurn:
         "answers",
         "attempts",
         "began",
+        "budgets",
         "clock",
         "emit",
         "fleet",
         "request",
         "reservations",
-        "scope",
     )
 
     def __init__(
@@ -41,11 +41,11 @@ class LiveTurn:
         reservations: Reservations,
         request: Request,
         emit: Emit,
-        scope: BudgetScope | None,
+        budgets: BudgetScope | None,
         accept: Accept | None = None,
     ) -> None:
         self.fleet, self.adapters, self.reservations, self.clock = fleet, adapters, reservations, reservations.clock
-        self.request, self.emit, self.scope, self.accept = request, emit, scope, accept
+        self.request, self.emit, self.budgets, self.accept = request, emit, budgets, accept
         self.began = self.clock()
         self.attempts: list[Attempt] = []
         self.answers: list[tuple[Response, Candidate]] = []

@@ -87,7 +87,7 @@ class TestWork:
         class Quiet:
             asked = 0
 
-            async def complete(self, request, *, emit=None, purse=None, accept=None):
+            async def complete(self, request, *, emit=None, budgets=None, accept=None):
                 self.asked += 1
                 parts = [tool_call("add", a=1, b=1)] if self.asked == 1 else []
                 return Response(assistant(*parts), FinishReason.STOP)
@@ -226,7 +226,7 @@ class TestOutputSchema:
 
     async def test_it_is_raised_by_a_manager_that_accepts_everything_too(self, scripted):
         class Careless:
-            async def complete(self, request, *, emit=None, purse=None, accept=None):
+            async def complete(self, request, *, emit=None, budgets=None, accept=None):
                 return Response(assistant("{}"), FinishReason.STOP)
 
         with pytest.raises(OutputInvalid, match="'id' is a required property"):

@@ -220,9 +220,9 @@ class OverSocket:
         self._port = port
 
     async def complete(
-        self, request: Request, *, emit: Any = ignore, purse: Any = None, accept: Any = None
+        self, request: Request, *, emit: Any = ignore, budgets: Any = None, accept: Any = None
     ) -> Response:
-        hold = purse.reserve(7, 15)
+        hold = budgets.reserve(7, 15)
         try:
             reply = await tell(self._port, _told(request))
         except BaseException:

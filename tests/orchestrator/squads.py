@@ -28,10 +28,10 @@ class Answers:
         self.most_at_work = 0
 
     async def complete(
-        self, request: Request, *, emit: Any = ignore, purse: Any = None, accept: Any = None
+        self, request: Request, *, emit: Any = ignore, budgets: Any = None, accept: Any = None
     ) -> Response:
         agent = request.needs.agent or request.needs.tier or ""
-        hold = purse.reserve(self.cost or 0, 15) if purse is not None else None
+        hold = budgets.reserve(self.cost or 0, 15) if budgets is not None else None
         try:
             self.asked.append((agent, request))
             self.at_work += 1

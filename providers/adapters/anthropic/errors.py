@@ -1,6 +1,6 @@
 """What an error of the Messages dialect means. Sources: docs/sources.md, recorded and quoted replies, 2026-11.
 
-The type inside the body wins over the status, and the words over both: an empty purse, a spend limit of one's own and
+The type inside the body wins over the status, and the words over both: no credit, a spend limit of one's own and
 a full context all come as `invalid_request_error`.
 """
 
@@ -112,7 +112,7 @@ def _sort(kind: int, report: Report, at: float | None, now: float) -> ProviderEr
 
 
 def _regained(text: str, now: float) -> float | None:
-    """Return when a spend limit of one's own ends, where the message says so. A purse fills by no clock."""
+    """Return when a spend limit of one's own ends, where the message says so. Credit does not come back by a clock."""
     found = _regain(text)
     if found is None:
         return None

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
-from orchestrator.run.budget import Purse, Reservation, open_account
+from orchestrator.run.budget import AccountReservation, AccountScope, open_account
 from orchestrator.squad.plan import Budget
 from providers.budgets import BudgetRef
 from providers.errors import BudgetSpent
@@ -22,21 +22,21 @@ class NestedCaps(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         squad = open_account(BudgetRef("squad"), Budget(max_cost=100, max_tokens=150), 0.0)
-        purse = Purse((), lambda: 0.0).within(squad)
+        budgets = AccountScope((), lambda: 0.0).within(squad)
         one = open_account(BudgetRef("task", "one"), Budget(max_cost=40, max_turns=5), 0.0)
         two = open_account(BudgetRef("task", "two"), None, 0.0)
         self.accounts = [a for a in (squad, one) if a]
-        self.purses = [purse.within(one), purse.within(two)]
+        self.budgets = [budgets.within(one), budgets.within(two)]
         self.settled = 0
         self.turns = 0
-        self.unclosed: list[Reservation] = []
+        self.unclosed: list[AccountReservation] = []
 
     @rule(target=open_ones, which=st.integers(0, 1), cost=amounts, tokens=amounts)
-    def reserve(self, which: int, cost: int, tokens: int) -> Reservation | None:
+    def reserve(self, which: int, cost: int, tokens: int) -> AccountReservation | None:
         before = [(a.held_cost, a.held_tokens, a.turns) for a in self.accounts]
         refusal = None
         try:
-            hold = self.purses[which].reserve(cost, tokens)
+            hold = self.budgets[which].reserve(cost, tokens)
         except BudgetSpent as spent:
             refusal = spent
         if refusal is not None:
@@ -48,14 +48,14 @@ class NestedCaps(RuleBasedStateMachine):
         return hold
 
     @rule(hold=consumes(open_ones), share=st.floats(0, 1))
-    def settle(self, hold: Reservation | None, share: float) -> None:
+    def settle(self, hold: AccountReservation | None, share: float) -> None:
         if hold is not None:
             hold.settle(int(hold.hold.cost * share), int(hold.hold.tokens * share))
             self.settled += int(hold.hold.cost * share)
             self.unclosed.remove(hold)
 
     @rule(hold=consumes(open_ones))
-    def release(self, hold: Reservation | None) -> None:
+    def release(self, hold: AccountReservation | None) -> None:
         if hold is not None:
             hold.release()
             self.unclosed.remove(hold)
@@ -81,7 +81,9 @@ TestNestedCaps = NestedCaps.TestCase
 
 
 def test_a_reservation_is_closed_once() -> None:
-    hold = Purse((), lambda: 0.0).within(open_account(BudgetRef("squad"), Budget(max_cost=10), 0.0)).reserve(5, 1)
+    hold = (
+        AccountScope((), lambda: 0.0).within(open_account(BudgetRef("squad"), Budget(max_cost=10), 0.0)).reserve(5, 1)
+    )
     hold.settle(5, 1)
     with pytest.raises(AssertionError, match="once"):
         hold.release()
@@ -89,19 +91,21 @@ def test_a_reservation_is_closed_once() -> None:
 
 def test_time_is_a_cap_too() -> None:
     now = [0.0]
-    purse = Purse((), lambda: now[0]).within(open_account(BudgetRef("squad"), Budget(max_time=10.0), 0.0))
+    budgets = AccountScope((), lambda: now[0]).within(open_account(BudgetRef("squad"), Budget(max_time=10.0), 0.0))
     now[0] = 9.5
-    purse.reserve(0, 0).release()
-    assert purse.seconds_left() == pytest.approx(0.5)
+    budgets.reserve(0, 0).release()
+    assert budgets.seconds_left() == pytest.approx(0.5)
     now[0] = 10.0
     with pytest.raises(BudgetSpent, match="max_time"):
-        purse.reserve(0, 0)
+        budgets.reserve(0, 0)
 
 
 def test_the_spent_account_is_named_and_says_what_it_wants_done() -> None:
-    purse = Purse((), lambda: 0.0)
-    purse = purse.within(open_account(BudgetRef("squad"), Budget(max_cost=100), 0.0))
-    purse = purse.within(open_account(BudgetRef("task", "build"), Budget(max_cost=1, on_exceed="downgrade_tier"), 0.0))
+    budgets = AccountScope((), lambda: 0.0)
+    budgets = budgets.within(open_account(BudgetRef("squad"), Budget(max_cost=100), 0.0))
+    budgets = budgets.within(
+        open_account(BudgetRef("task", "build"), Budget(max_cost=1, on_exceed="downgrade_tier"), 0.0)
+    )
     with pytest.raises(BudgetSpent, match="task build") as spent:
-        purse.reserve(2, 0)
-    assert purse.on_exceed(spent.value.budget) == "downgrade_tier"
+        budgets.reserve(2, 0)
+    assert budgets.on_exceed(spent.value.budget) == "downgrade_tier"

@@ -199,7 +199,7 @@ class Net:
         return Socket(self, 200, {}, list(answer))
 
 
-class Purse:
+class Budgets:
     """Counts what is reserved and how each reservation ends. `room` is how many it grants."""
 
     def __init__(self, room: int = 100) -> None:
@@ -219,15 +219,15 @@ class Purse:
 
 
 class _Held:
-    def __init__(self, purse: Purse, number: int) -> None:
-        self.purse, self.number = purse, number
+    def __init__(self, budgets: Budgets, number: int) -> None:
+        self.budgets, self.number = budgets, number
 
     def settle(self, cost: int, tokens: int) -> None:
-        self.purse.ends[self.number] += 1
-        self.purse.settled.append((cost, tokens))
+        self.budgets.ends[self.number] += 1
+        self.budgets.settled.append((cost, tokens))
 
     def release(self) -> None:
-        self.purse.ends[self.number] += 1
+        self.budgets.ends[self.number] += 1
 
 
 def candidates(*names: str, dialect: str = "plain") -> list[Candidate]:
@@ -271,8 +271,8 @@ class TestComplete:
         ],
     )
     async def test_the_next_candidate_answers(self, broken, error):
-        net, seen, purse = Net({"a": [broken], "b": [ok()]}), [], Purse()
-        response = await manager_of(net).complete(ASK, emit=seen.append, purse=purse)
+        net, seen, budgets = Net({"a": [broken], "b": [ok()]}), [], Budgets()
+        response = await manager_of(net).complete(ASK, emit=seen.append, budgets=budgets)
         assert net.calls == ["a", "b"]
         assert [(a.provider, a.outcome, a.error) for a in response.attempts] == [
             ("a", "failed", error),
@@ -280,7 +280,7 @@ class TestComplete:
         ]
         assert [type(e) for e in seen] == [RouteChosen, AttemptStarted, AttemptEnded, AttemptStarted, AttemptEnded]
         assert seen[0].candidates == ("a/m", "b/m")
-        assert purse.closed_once()
+        assert budgets.closed_once()
         assert "sk-secret" not in repr((response, seen))
 
     async def test_a_rate_limited_candidate_is_left_alone_until_it_said(self):
@@ -299,12 +299,12 @@ class TestComplete:
 
     async def test_all_down(self):
         net = Net({name: [Unreachable("down")] for name in "abcdef"})
-        manager, purse = manager_of(net), Purse()
+        manager, budgets = manager_of(net), Budgets()
         with pytest.raises(AllAttemptsFailed) as failed:
-            await manager.complete(ASK, purse=purse)
+            await manager.complete(ASK, budgets=budgets)
         assert [e.provider for e in failed.value.exceptions] == ["a", "b", "c", "d"]
-        assert purse.closed_once()
-        assert purse.settled == []
+        assert budgets.closed_once()
+        assert budgets.settled == []
 
     async def test_nobody(self):
         manager = ProviderManager(
@@ -332,12 +332,12 @@ class TestComplete:
             if response.text != "good":
                 raise BadReply("not the schema")
 
-        net, purse = Net({"a": [ok("bad")], "b": [ok("good")]}), Purse()
-        response = await manager_of(net).complete(ASK, purse=purse, accept=accept)
+        net, budgets = Net({"a": [ok("bad")], "b": [ok("good")]}), Budgets()
+        response = await manager_of(net).complete(ASK, budgets=budgets, accept=accept)
         assert response.text == "good"
         assert [a.error for a in response.attempts] == ["BadReply", None]
-        assert purse.settled == [(20, 15), (20, 15)]
-        assert purse.closed_once()
+        assert budgets.settled == [(20, 15), (20, 15)]
+        assert budgets.closed_once()
 
     async def test_answers_that_callers_do_not_take_open_no_breaker(self):
         def accept(response: Response) -> None:
@@ -351,40 +351,40 @@ class TestComplete:
         assert len(net.calls) == 10
 
     async def test_the_purse_is_asked_for_the_estimate(self):
-        purse = Purse()
-        await manager_of(Net({"a": [ok()]})).complete(ASK, purse=purse)
+        budgets = Budgets()
+        await manager_of(Net({"a": [ok()]})).complete(ASK, budgets=budgets)
         tokens = ASK.input_tokens
-        assert purse.reserved == [(tokens + 2 * 1000, tokens + 1000)]
+        assert budgets.reserved == [(tokens + 2 * 1000, tokens + 1000)]
         capped = Request(ASK.messages, max_output_tokens=50)
-        await manager_of(Net({"a": [ok()]})).complete(capped, purse=purse)
-        assert purse.reserved[1] == (tokens + 2 * 50, tokens + 50)
+        await manager_of(Net({"a": [ok()]})).complete(capped, budgets=budgets)
+        assert budgets.reserved[1] == (tokens + 2 * 50, tokens + 50)
 
     async def test_a_spent_budget_ends_the_turn_and_no_candidate_suffers(self):
-        net, purse, seen = Net({"a": [refused(500)], "b": [ok()]}), Purse(room=1), []
+        net, budgets, seen = Net({"a": [refused(500)], "b": [ok()]}), Budgets(room=1), []
         manager = manager_of(net)
         with pytest.raises(BudgetSpent):
-            await manager.complete(ASK, purse=purse, emit=seen.append)
+            await manager.complete(ASK, budgets=budgets, emit=seen.append)
         assert net.calls == ["a"]
-        assert purse.closed_once()
+        assert budgets.closed_once()
         assert manager.fleet.standings["b/m"].breaker.faults == 0
 
     async def test_a_cancelled_attempt_is_taken_to_be_billed_for_what_was_sent(self):
-        net, purse, seen = Net({"a": [HANG]}), Purse(), []
+        net, budgets, seen = Net({"a": [HANG]}), Budgets(), []
         with anyio.move_on_after(0.01) as scope:
-            await manager_of(net).complete(ASK, purse=purse, emit=seen.append)
+            await manager_of(net).complete(ASK, budgets=budgets, emit=seen.append)
         assert scope.cancelled_caught
-        assert purse.closed_once()
-        assert purse.settled == [(ASK.input_tokens, ASK.input_tokens)]
+        assert budgets.closed_once()
+        assert budgets.settled == [(ASK.input_tokens, ASK.input_tokens)]
         assert seen[-1].outcome == "cancelled"
 
     async def test_a_bug_is_not_taken_for_a_providers_failure(self):
         def accept(response: Response) -> None:
             raise ZeroDivisionError
 
-        purse = Purse()
+        budgets = Budgets()
         with pytest.raises(ZeroDivisionError):
-            await manager_of(Net({"a": [ok()]})).complete(ASK, purse=purse, accept=accept)
-        assert purse.closed_once()
+            await manager_of(Net({"a": [ok()]})).complete(ASK, budgets=budgets, accept=accept)
+        assert budgets.closed_once()
 
     async def test_answers_of_this_process_take_the_same_way(self):
         response = await local_manager(ServerFault("scripted"), says("ok")).complete(ASK)
@@ -412,14 +412,14 @@ async def collected(manager: ProviderManager, **how) -> AsyncIterator[tuple]:
 
 class TestStream:
     async def test_deltas_then_the_answer(self):
-        net, purse, seen = Net({"a": [[b"hel\n", b"lo\nthere\n", b"END\n"]]}), Purse(), []
-        async with collected(manager_of(net), purse=purse, emit=seen.append) as (stream, deltas, error):
+        net, budgets, seen = Net({"a": [[b"hel\n", b"lo\nthere\n", b"END\n"]]}), Budgets(), []
+        async with collected(manager_of(net), budgets=budgets, emit=seen.append) as (stream, deltas, error):
             assert (deltas, error) == (["hel", "lo", "there"], None)
             assert stream.response.text == "hellothere"
             assert (stream.response.provider, stream.response.cost) == ("a", 18)
         assert net.open_sockets == 0
-        assert purse.settled == [(18, 14)]
-        assert purse.closed_once()
+        assert budgets.settled == [(18, 14)]
+        assert budgets.closed_once()
         assert [type(e) for e in seen] == [RouteChosen, AttemptStarted, AttemptEnded]
 
     @pytest.mark.parametrize(
@@ -435,17 +435,17 @@ class TestStream:
         ],
     )
     async def test_before_the_first_content_the_next_candidate_takes_over(self, broken):
-        net, purse = Net({"a": [broken], "b": [[b"hello\n", b"END\n"]]}), Purse()
-        async with collected(manager_of(net), purse=purse) as (stream, deltas, error):
+        net, budgets = Net({"a": [broken], "b": [[b"hello\n", b"END\n"]]}), Budgets()
+        async with collected(manager_of(net), budgets=budgets) as (stream, deltas, error):
             assert (deltas, error) == (["hello"], None)
             assert [a.outcome for a in stream.response.attempts] == ["failed", "ok"]
         assert net.open_sockets == 0
-        assert purse.closed_once()
+        assert budgets.closed_once()
 
     @pytest.mark.parametrize("cut", [[b"hel\n"], [b"hel\n", StreamBroken("reset by peer")]])
     async def test_after_it_the_break_is_told_and_what_was_heard_is_booked(self, cut):
-        net, purse = Net({"a": [cut], "b": [[b"hello\n", b"END\n"]]}), Purse()
-        async with collected(manager_of(net), purse=purse) as (stream, deltas, error):
+        net, budgets = Net({"a": [cut], "b": [[b"hello\n", b"END\n"]]}), Budgets()
+        async with collected(manager_of(net), budgets=budgets) as (stream, deltas, error):
             assert deltas == ["hel"]
             assert isinstance(error, StreamBroken)
             assert error.provider == "a"
@@ -453,8 +453,8 @@ class TestStream:
             assert [delta async for delta in stream] == [], "an ended stream stays ended"
         assert net.calls == ["a"]
         assert net.open_sockets == 0
-        assert purse.closed_once()
-        assert purse.settled == [(ASK.input_tokens + 2 * 2, ASK.input_tokens + 2)]
+        assert budgets.closed_once()
+        assert budgets.settled == [(ASK.input_tokens + 2 * 2, ASK.input_tokens + 2)]
 
     async def test_all_down(self):
         net = Net({name: [refused(503)] for name in "ab"})
@@ -464,31 +464,31 @@ class TestStream:
         assert net.open_sockets == 0
 
     async def test_a_caller_that_leaves_closes_the_socket_and_the_books(self):
-        net, purse, seen = Net({"a": [[b"hel\n", HANG]]}), Purse(), []
-        async with manager_of(net).stream(ASK, purse=purse, emit=seen.append) as stream:
+        net, budgets, seen = Net({"a": [[b"hel\n", HANG]]}), Budgets(), []
+        async with manager_of(net).stream(ASK, budgets=budgets, emit=seen.append) as stream:
             async for _ in stream:
                 break
         assert net.open_sockets == 0
-        assert purse.closed_once()
+        assert budgets.closed_once()
         assert seen[-1].outcome == "cancelled"
 
     async def test_a_cancelled_caller_too(self):
-        net, purse = Net({"a": [[b"hel\n", HANG]]}), Purse()
+        net, budgets = Net({"a": [[b"hel\n", HANG]]}), Budgets()
         with anyio.move_on_after(0.01) as scope:
-            async with manager_of(net).stream(ASK, purse=purse) as stream:
+            async with manager_of(net).stream(ASK, budgets=budgets) as stream:
                 async for _ in stream:
                     pass
         assert scope.cancelled_caught
         assert net.open_sockets == 0
-        assert purse.closed_once()
+        assert budgets.closed_once()
 
     async def test_a_spent_budget_ends_it(self):
-        net, purse = Net({"a": [refused(500)], "b": [[b"END\n"]]}), Purse(room=1)
-        async with manager_of(net).stream(ASK, purse=purse) as stream:
+        net, budgets = Net({"a": [refused(500)], "b": [[b"END\n"]]}), Budgets(room=1)
+        async with manager_of(net).stream(ASK, budgets=budgets) as stream:
             with pytest.raises(BudgetSpent):
                 await anext(stream)
         assert net.calls == ["a"]
-        assert purse.closed_once()
+        assert budgets.closed_once()
 
     async def test_an_unread_stream_costs_nothing(self):
         net = Net({"a": [[b"END\n"]]})
@@ -532,13 +532,13 @@ class TestVirtualTime:
         assert anyio.current_time() - began == pytest.approx(20.0)
 
     async def test_a_streamed_answer_that_will_not_do_is_billed_as_a_whole_one_is(self):
-        purse = Purse()
+        budgets = Budgets()
         manager = manager_of(Net({"a": [[b"END\n"]], "b": [[b"hello\n", b"END\n"]]}))
-        async with collected(manager, purse=purse) as (stream, deltas, error):
+        async with collected(manager, budgets=budgets) as (stream, deltas, error):
             assert (deltas, error) == (["hello"], None)
         assert [attempt.error for attempt in stream.response.attempts] == ["BadReply", None]
-        assert purse.settled == [(12, 11), (14, 12)]
-        assert purse.closed_once()
+        assert budgets.settled == [(12, 11), (14, 12)]
+        assert budgets.closed_once()
 
     async def test_a_streams_pace_is_its_first_token_and_the_speed_after_it(self):
         manager = manager_of(Net({"a": [[2.0, b"x\n" * 512, 8.0, b"END\n"]]}))

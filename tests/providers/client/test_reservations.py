@@ -193,8 +193,8 @@ class TestOneCall:
 
         router = manager(Net(), candidate("a", PER_MINUTE))
         with pytest.raises(BudgetSpent):
-            await router.complete(ASK, purse=Empty())
-        async with router.stream(ASK, purse=Empty()) as deltas:
+            await router.complete(ASK, budgets=Empty())
+        async with router.stream(ASK, budgets=Empty()) as deltas:
             with pytest.raises(BudgetSpent):
                 await anext(deltas)
         assert await used(router, "a") == 0

@@ -15,7 +15,18 @@ from providers.events import AttemptEnded
 from providers.messages import Ability, Needs, Request, Restarted, Resumed, TextDelta, user
 from providers.policy.model import Policy
 from providers.routing.retry_budget import FLOOR, WINDOW_S
-from tests.providers.client.test_manager import ASK, HANG, Clock, Net, Plain, Purse, candidates, manager_of, ok, refused
+from tests.providers.client.test_manager import (
+    ASK,
+    HANG,
+    Budgets,
+    Clock,
+    Net,
+    Plain,
+    candidates,
+    manager_of,
+    ok,
+    refused,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -62,17 +73,17 @@ class TestHedging:
         assert net.calls == ["a"]
 
     async def test_beside_a_silent_one_a_second_is_asked_and_the_loser_is_let_go(self, way):
-        net, purse, seen = Net({"a": [(60.0, way.answer("first"))], "b": [way.answer("second")]}), Purse(), []
+        net, budgets, seen = Net({"a": [(60.0, way.answer("first"))], "b": [way.answer("second")]}), Budgets(), []
         manager, began = manager_of(net, hedge_after=2.0), anyio.current_time()
-        assert await way.ask(manager, purse=purse, emit=seen.append) == "second"
+        assert await way.ask(manager, budgets=budgets, emit=seen.append) == "second"
         assert anyio.current_time() - began == pytest.approx(2.0)
         assert net.calls == ["a", "b"]
         assert net.open_sockets == 0
         ends = [(e.number, e.provider, e.outcome) for e in seen if isinstance(e, AttemptEnded)]
         assert sorted(ends) == [(1, "a", "cancelled"), (2, "b", "ok")]
         assert nothing_is_out(manager)
-        assert purse.closed_once()
-        assert len(purse.settled) == 2, "the loser was sent, and is taken to be billed"
+        assert budgets.closed_once()
+        assert len(budgets.settled) == 2, "the loser was sent, and is taken to be billed"
 
     async def test_the_first_may_still_win(self, way):
         net = Net({"a": [(3.0, way.answer("first"))], "b": [(60.0, way.answer("second"))]})
@@ -102,22 +113,22 @@ class TestHedging:
         assert net.calls == ["a"]
 
     async def test_a_purse_that_allows_one_call_gets_one(self, way):
-        net, purse = Net({"a": [(3.0, way.answer("first"))], "b": [way.answer("second")]}), Purse(room=1)
-        assert await way.ask(manager_of(net, hedge_after=2.0), purse=purse) == "first"
+        net, budgets = Net({"a": [(3.0, way.answer("first"))], "b": [way.answer("second")]}), Budgets(room=1)
+        assert await way.ask(manager_of(net, hedge_after=2.0), budgets=budgets) == "first"
         with pytest.raises(BudgetSpent):
-            await way.ask(manager_of(net, hedge_after=2.0), purse=purse)
-        assert purse.closed_once()
+            await way.ask(manager_of(net, hedge_after=2.0), budgets=budgets)
+        assert budgets.closed_once()
 
     async def test_a_caller_that_leaves_takes_both_along(self, way):
-        net, purse = Net({"a": [HANG], "b": [HANG]}), Purse()
+        net, budgets = Net({"a": [HANG], "b": [HANG]}), Budgets()
         manager = manager_of(net, hedge_after=2.0)
         with anyio.move_on_after(5.0) as scope:
-            await way.ask(manager, purse=purse)
+            await way.ask(manager, budgets=budgets)
         assert scope.cancelled_caught
         assert net.calls == ["a", "b"]
         assert net.open_sockets == 0
         assert nothing_is_out(manager)
-        assert purse.closed_once()
+        assert budgets.closed_once()
 
 
 class Continuing(Plain):
