@@ -20,7 +20,7 @@ from providers.policy.model import Policy
 Stamp = tuple[int, int, int] | None
 
 
-class Rereading:
+class HotReload:
     """Answers as its manager does, and reads a routing file that has changed before the next turn begins.
 
     So it does with the `.env` of an `environ` that has one. A file is taken whole or not at all: one with mistakes, or

@@ -453,7 +453,7 @@ async def _providers(
             yield options.manager, False
         return
     # Imported on use: these bring the network and YAML, which a caller with a manager of its own never needs.
-    from orchestrator.hot_reload import Rereading
+    from orchestrator.hot_reload import HotReload
     from providers.client.manager import open_manager
 
     environ = os.environ if options.environ is None else options.environ
@@ -464,4 +464,4 @@ async def _providers(
         if stub or (squad.routing_file is None and not isinstance(environ, Environment)):
             yield opened, stub
         else:
-            yield Rereading(opened, squad.routing_file, squad.routing_now, environ), stub
+            yield HotReload(opened, squad.routing_file, squad.routing_now, environ), stub

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from orchestrator.forecast.turns import Assumptions, Outlook, Turn, expect
+from orchestrator.forecast.turns import Assumptions, ExpectedTurn, Outlook, expect
 from orchestrator.squad.plan import Budget, Plan
 from providers.catalog.model import Catalog
 from providers.messages import Ability
@@ -75,7 +75,7 @@ def forecast(
     return Forecast(plan, runs, per_hour, outlook, scenario, (*outlook.notes, *_always(assumed)))
 
 
-def _load(plan: Plan, turn: Turn, runs: int, over: float) -> Load:
+def _load(plan: Plan, turn: ExpectedTurn, runs: int, over: float) -> Load:
     agent = plan.agents[turn.agent]
     return Load(
         count=runs,
@@ -112,7 +112,7 @@ def _always(assumed: Assumptions) -> Iterator[str]:
     yield "limits: those that the routing file states, and those of the plan that it names for a provider"
 
 
-def _caps(what: str, caps: Budget, turns: Iterable[Turn], cost: float, least: str) -> Iterator[Claim]:
+def _caps(what: str, caps: Budget, turns: Iterable[ExpectedTurn], cost: float, least: str) -> Iterator[Claim]:
     turns = list(turns)
     tokens = sum(turn.input_tokens + turn.output_tokens for turn in turns)
     if caps.max_cost is not None:

@@ -61,7 +61,7 @@ class Assumptions:
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class ExpectedTurn:
     """One expected model call. `begins` is in seconds from the run's start."""
 
     task: str
@@ -76,7 +76,7 @@ class Turn:
 class Outlook:
     """The turns of a run in the order of the plan, how long it takes, and in words what was assumed of it."""
 
-    turns: tuple[Turn, ...]
+    turns: tuple[ExpectedTurn, ...]
     seconds: float
     notes: tuple[str, ...]
 
@@ -96,7 +96,7 @@ class _Walk:
     plan: Plan
     assumed: Assumptions
     seconds_for: Callable[[int], float]
-    turns: list[Turn] = field(default_factory=list)
+    turns: list[ExpectedTurn] = field(default_factory=list)
     notes: dict[str, None] = field(default_factory=dict)
     ends: dict[str, float] = field(default_factory=dict)
     sizes: dict[str, int] = field(default_factory=dict)
@@ -200,7 +200,7 @@ class _Walk:
 
     def _turn(self, task: str, agent: str, now: float, read: int, written: int, *, with_tools: bool = False) -> float:
         """Note a turn and return when it ends."""
-        self.turns.append(Turn(task, agent, now, read, written, with_tools))
+        self.turns.append(ExpectedTurn(task, agent, now, read, written, with_tools))
         return now + self.seconds_for(written)
 
     def _talk(self, task: str, work: ConversationWork, now: float, words: int) -> tuple[float, int]:

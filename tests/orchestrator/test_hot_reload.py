@@ -7,7 +7,7 @@ import pytest
 from agents.events import TurnEnded
 from orchestrator.environment import environment_of
 from orchestrator.events import GateAnswered, GateOpened, RoutingReread
-from orchestrator.hot_reload import Rereading
+from orchestrator.hot_reload import HotReload
 from orchestrator.runtime import run_squad
 from orchestrator.squad.load import Squad, load_routing
 from providers.client.manager import open_manager
@@ -45,7 +45,7 @@ async def test_a_change_holds_from_the_next_turn_on_and_a_mistake_leaves_the_old
     policy, catalog = load_routing(file)
     adapters = {"openai-chat": Scripted([say("hello")] * 9)}
     async with open_manager(policy, catalog, {}, adapters=adapters) as opened:
-        manager = Rereading(opened, file, lambda: load_routing(file), {})
+        manager = HotReload(opened, file, lambda: load_routing(file), {})
         assert await asked() == "one"
         write("two")
         assert [await asked(), await asked()] == ["two", "two"]
@@ -82,7 +82,7 @@ async def test_a_key_that_is_changed_in_the_env_file_serves_from_the_next_turn_o
     policy, catalog = load_routing(None)
     environ = environment_of(tmp_path, {})
     async with open_manager(policy, catalog, environ) as opened:
-        manager = Rereading(opened, None, lambda: load_routing(None), environ)
+        manager = HotReload(opened, None, lambda: load_routing(None), environ)
         assert [await asked(), await asked()] == ["AllAttemptsFailed", "NoRoute"]
         assert told() == []
         write("GROQ_API_KEY=second")
