@@ -18,9 +18,9 @@ from orchestrator.run.worker import Scope, UnitResult
 from orchestrator.squad.plan import AgentWork, Plan, TaskPlan
 from personas import Persona, Sandbox
 from providers import open_manager
-from providers.catalog.model import load_catalog
+from providers.catalog.file import load_catalog
 from providers.messages import FinishReason, Message, Request, Response, Text, assistant, system, user
-from providers.policy.model import parse_policy
+from providers.policy.parse import parse_policy
 
 TERSE = Persona(name="terse", display_name="Terse", role="You are terse.", tier="worker")
 ROLES = {"system": system, "user": user, "assistant": assistant}

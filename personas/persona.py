@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import lru_cache
 from importlib.resources import files
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any, ClassVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, Discriminator, Field, Tag
 
-from personas.sources import Source, listed
-
-if TYPE_CHECKING:
-    from personas.sandbox import Template
-
-Path = tuple[str | int, ...]
-Problem = tuple[Path, str]
+from personas.errors import TemplateError
+from personas.sandbox import Sandbox, Template
+from personas.sources import PersonaSource, listed
+from providers.documents.models import StrictModel, checked
+from providers.documents.nodes import Node, tree_of
+from providers.documents.problems import Problem, SpecError, in_order, nearest
 
 MAX_ANCESTORS = 16
 
@@ -27,16 +25,8 @@ MAX_ANCESTORS = 16
 _UNREADABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
-class PersonaError(ValueError):
-    """A persona that cannot be made. `problems` holds them all: each a path into the mapping, and a sentence."""
-
-    def __init__(self, problems: Iterable[Problem]) -> None:
-        self.problems = tuple(problems)
-        super().__init__("; ".join(": ".join((*_spelled(path), message)) for path, message in self.problems))
-
-
-def _spelled(path: Path) -> tuple[str, ...]:
-    return (".".join(map(str, path)),) if path else ()
+class PersonaError(SpecError):
+    """A persona that cannot be made: every mistake at once. Paths lead into what the persona was made of."""
 
 
 def _readable(text: str) -> str:
@@ -45,33 +35,41 @@ def _readable(text: str) -> str:
     return text
 
 
-def _named(tool: str | dict[str, Any]) -> str | dict[str, Any]:
-    if isinstance(tool, dict) and not isinstance(tool.get("name"), str):
-        raise ValueError("a tool given as a mapping needs a 'name'")
+def _kind(value: object) -> str:
+    return "mapping" if isinstance(value, dict) else "text"
+
+
+def _with_name(tool: dict[str, Any]) -> dict[str, Any]:
+    if not isinstance(tool.get("name"), str):
+        raise ValueError("needs a 'name' in each tool that is given as a mapping")
     return tool
 
 
-Line = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_readable)]
-Prose = Annotated[str, Field(min_length=1, max_length=20_000), AfterValidator(_readable)]
-Tool = Annotated[Line | dict[str, Any], AfterValidator(_named)]
+ShortText = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_readable)]
+LongText = Annotated[str, Field(min_length=1, max_length=20_000), AfterValidator(_readable)]
+ToolWish = Annotated[
+    Annotated[ShortText, Tag("text")] | Annotated[dict[str, Any], AfterValidator(_with_name), Tag("mapping")],
+    Discriminator(_kind),
+]
 
 
-class PersonaSpec(BaseModel):
+class PersonaSpec(StrictModel):
     """What may be written of a persona. A field left out comes from the persona that it extends."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    extends: Line | None = Field(None, description="The persona to build on: scalars replace, lists append, maps merge")
-    name: Line | None = Field(None, description="What it is called: Amelia")
-    title: Line | None = Field(None, description="What it is: Developer")
-    role: Prose | None = Field(None, description="What it is responsible for, in a sentence")
-    identity: Prose | None = Field(None, description="Who it is and how it thinks")
-    style: Prose | None = Field(None, description="How it speaks")
-    principles: list[Prose] = Field([], max_length=100, description="What it holds to, one sentence each")
-    tier: Line | None = Field(None, description="The class of models that it needs")
-    tools: list[Tool] = Field([], max_length=100, description="Tools by name, or mappings with a name")
-    template: Prose | None = Field(None, description="A packaged template's name, or a template's own text")
-    produces: list[Line] = Field([], max_length=100, description="The artifacts that it makes")
+    noun: ClassVar[str] = "a persona"
+    extends: ShortText | None = Field(
+        None, description="The persona to build on: scalars replace, lists append, maps merge"
+    )
+    name: ShortText | None = Field(None, description="What it is called: Amelia")
+    title: ShortText | None = Field(None, description="What it is: Developer")
+    role: LongText | None = Field(None, description="What it is responsible for, in a sentence")
+    identity: LongText | None = Field(None, description="Who it is and how it thinks")
+    style: LongText | None = Field(None, description="How it speaks")
+    principles: list[LongText] = Field([], max_length=100, description="What it holds to, one sentence each")
+    tier: ShortText | None = Field(None, description="The class of models that it needs")
+    tools: list[ToolWish] = Field([], max_length=100, description="Tools by name, or mappings with a name")
+    template: LongText | None = Field(None, description="A packaged template's name, or a template's own text")
+    produces: list[ShortText] = Field([], max_length=100, description="The artifacts that it makes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,20 +101,19 @@ class Persona:
 
 @lru_cache(maxsize=128)  # a template is a pure function of its text, and parsing costs a hundred renderings
 def _template(named: str) -> Template:
-    from personas.sandbox import Sandbox, TemplateError
-
     if "{{" in named or "{%" in named:
         return Sandbox().template(named)
     known = {file.name.removesuffix(".md.j2"): file for file in (files("personas") / "templates").iterdir()}
     if named not in known:
-        raise TemplateError(f"{named!r} is not a template{_nearest(named, known)}; a template's text holds '{{{{'")
+        hint = nearest(named, known)
+        raise TemplateError(f"{named!r} is not a template ({hint}); a template's text holds '{{{{'")
     return Sandbox().template(known[named].read_text("utf-8"))
 
 
 class Personas:
     """Personas by name, from one source, each made once."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: PersonaSource) -> None:
         self._source = source
         self._made: dict[str, Persona] = {}
 
@@ -130,45 +127,66 @@ class Personas:
             self._made[name] = self.build({"extends": name})
         return self._made[name]
 
-    def build(self, mapping: Mapping[str, Any], name: str | None = None) -> Persona:
-        """Return the persona that `mapping` describes, merged over what it extends.
+    def build(
+        self, written: Mapping[str, Any] | Node, name: str | None = None, over: Mapping[str, Any] | Node | None = None
+    ) -> Persona:
+        """Return the persona that `written` describes, merged over what it extends; `over` is laid on top.
 
         Its id is `name`, else that of the nearest ancestor, else its own name in lower case. Raise `PersonaError`
-        with every problem at once; their paths lead into `mapping`.
+        with every mistake at once.
         """
-        layers, problems = self._layers(mapping)
-        if problems:
-            raise PersonaError(problems)
+        base, top = _tree(written), _tree(over or {})
+        if not isinstance(base.value, Mapping):
+            raise PersonaError([base.problem((), "wrong-type", "a persona is a mapping of fields")])
+        problems = [*checked(PersonaSpec, top)[1], *checked(PersonaSpec, base)[1]]
+        ancestors, wrong = self._ancestors(base)
+        if problems or wrong:
+            raise PersonaError(in_order([*problems, *wrong]))
         merged: dict[str, Any] = {}
-        for layer in reversed(layers):
+        for layer in (*reversed(ancestors), base.plain(), top.plain()):
             merged = merge(merged, layer)
-        ancestor = layers[0].get("extends")
+        ancestor = base.plain().get("extends")
         merged.pop("extends", None)
-        return _persona(merged, name or ancestor or _slug(merged))
+        return _persona(merged, name or ancestor or _slug(merged), base, top)
 
-    def _layers(self, mapping: Mapping[str, Any]) -> tuple[list[Mapping[str, Any]], list[Problem]]:
-        """Return `mapping` and its ancestors, nearest first, and what is wrong with them."""
-        problems = _problems(mapping)
-        if any(not path for path, _ in problems):  # not even a mapping
-            return [], problems
-        layers = [mapping]
+    def _ancestors(self, base: Node) -> tuple[list[Mapping[str, Any]], list[Problem]]:
+        """Return what `base` extends, nearest first, and what is wrong with it, told at its `extends`."""
+        found: list[Mapping[str, Any]] = []
         lineage: list[str] = []
-        while isinstance(parent := layers[-1].get("extends"), str):
-            if parent in lineage:
-                cycle = " -> ".join([*lineage[lineage.index(parent) :], parent])
-                return layers, [*problems, (("extends",), f"personas extend each other: {cycle}")]
-            if len(lineage) == MAX_ANCESTORS:
-                return layers, [*problems, (("extends",), f"more than {MAX_ANCESTORS} personas extend each other")]
+        layer: Mapping[str, Any] = base.plain()
+        while isinstance(parent := layer.get("extends"), str):
+            if wrong := self._broken_line(base, parent, lineage):
+                return found, [wrong]
+            written = self._source(parent)
+            if written is None:
+                message = f"{parent!r} is not a persona{_via(lineage)}"
+                hint = nearest(parent, self.names())
+                return found, [base.problem(("extends",), "unknown-persona", message, hint)]
             lineage.append(parent)
-            found = self._source(parent)
-            if found is None:
-                message = f"{parent!r} is not a persona{_nearest(parent, self.names())}"
-                return layers, [*problems, (("extends",), message + _via(lineage[:-1]))]
-            if wrong := _problems(found):
-                via = [(("extends",), ": ".join((*_spelled(path), text)) + _via(lineage)) for path, text in wrong]
-                return layers, [*problems, *via]
-            layers.append(found)
-        return layers, problems
+            if problems := checked(PersonaSpec, tree_of(written))[1]:
+                return found, [_told_of(base, problem, lineage) for problem in problems]
+            layer = tree_of(written).plain()
+            found.append(layer)
+        return found, []
+
+    def _broken_line(self, base: Node, parent: str, lineage: list[str]) -> Problem | None:
+        """Return why a persona cannot come after those of `lineage`, None where it can."""
+        if parent in lineage:
+            cycle = " -> ".join([*lineage[lineage.index(parent) :], parent])
+            return base.problem(("extends",), "cycle", f"personas extend each other: {cycle}")
+        if len(lineage) == MAX_ANCESTORS:
+            message = f"more than {MAX_ANCESTORS} personas extend each other"
+            return base.problem(("extends",), "unbounded", message)
+        return None
+
+
+def _tree(written: Mapping[str, Any] | Node) -> Node:
+    return written if isinstance(written, Node) else tree_of(written)
+
+
+def _told_of(base: Node, problem: Problem, lineage: Sequence[str]) -> Problem:
+    """Return a problem with an ancestor as one of what extends it."""
+    return base.problem(("extends",), "invalid-persona", f"{problem.message}{_via(lineage)}", problem.hint)
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -185,20 +203,20 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _persona(merged: Mapping[str, Any], name: str) -> Persona:
-    from personas.sandbox import TemplateError
-
+def _persona(merged: Mapping[str, Any], name: str, base: Node, top: Node) -> Persona:
     lists: dict[str, Any] = {key: tuple(merged.get(key, ())) for key in ("principles", "tools", "produces")}
     scalars = {
         key: merged[key] for key in ("title", "role", "identity", "style", "tier", "template") if merged.get(key)
     }
     if "role" not in scalars:
-        raise PersonaError([(("role",), "a persona needs a role: what it is responsible for, in a sentence")])
+        message = "a persona needs a role: what it is responsible for, in a sentence"
+        raise PersonaError([base.problem(("role",), "missing-field", message)])
     persona = Persona(name=name, display_name=merged.get("name") or merged.get("title") or name, **scalars, **lists)
     try:
         _template(persona.template)
     except TemplateError as error:
-        raise PersonaError([(("template",), error.message)]) from None
+        written = base if top.child("template") is None else top
+        raise PersonaError([written.problem(("template",), "invalid-persona", error.message)]) from None
     return persona
 
 
@@ -207,34 +225,5 @@ def _slug(merged: Mapping[str, Any]) -> str:
     return "-".join(words).lower() or "custom"
 
 
-def _problems(mapping: Mapping[str, Any]) -> list[Problem]:
-    """Return what is wrong with one mapping by itself, in the order of its fields."""
-    try:
-        PersonaSpec.model_validate(mapping)
-    except ValidationError as error:
-        # A tool fails as a name and as a mapping; the first says it for both.
-        told = [detail for detail in error.errors() if detail["type"] != "dict_type"]
-        return [_problem(detail["loc"], detail["type"], detail["msg"]) for detail in told]
-    return []
-
-
-def _problem(location: Path, kind: str, message: str) -> Problem:
-    if kind == "extra_forbidden":
-        field = str(location[-1])
-        return location, f"{field!r} is not a field of a persona{_nearest(field, PersonaSpec.model_fields)}"
-    if kind == "model_type":
-        return location, "a persona is a mapping of fields"
-    if location[:1] == ("tools",) and kind == "string_type":
-        return location[:2], "a tool is a name or a mapping"
-    # The two forms of a tool are told apart by a third step, which leads nowhere in what was written.
-    path = location[:2] if location[:1] == ("tools",) else location
-    return path, message.removeprefix("Value error, ").removeprefix("Input ")
-
-
-def _nearest(name: str, known: Iterable[str]) -> str:
-    near = get_close_matches(name, list(known), 1)
-    return f"; did you mean {near[0]!r}?" if near else ""
-
-
-def _via(lineage: list[str]) -> str:
+def _via(lineage: Sequence[str]) -> str:
     return f" (in persona {lineage[-1]!r})" if lineage else ""

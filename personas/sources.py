@@ -9,13 +9,15 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from typing import Any
 
-Source = Callable[[str], Mapping[str, Any] | None]
+from providers.documents.yaml import read_packaged
+
+PersonaSource = Callable[[str], Mapping[str, Any] | None]
 """Returns the persona written under a name, None where there is none. It may have `names()` to list what it holds."""
 
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
 
-def listed(source: Source) -> tuple[str, ...]:
+def listed(source: PersonaSource) -> tuple[str, ...]:
     """Return the sorted names that `source` can list: none where it is a plain function."""
     names: Callable[[], Iterable[str]] | None = getattr(source, "names", None)
     return tuple(sorted(set(names()))) if names else ()
@@ -34,7 +36,7 @@ class _InMemory:
 
 @dataclass(frozen=True, slots=True)
 class _FirstOf:
-    sources: tuple[Source, ...]
+    sources: tuple[PersonaSource, ...]
 
     def __call__(self, name: str) -> Mapping[str, Any] | None:
         return next((found for source in self.sources if (found := source(name)) is not None), None)
@@ -50,34 +52,29 @@ class _Packaged:
         if not _NAME.fullmatch(name):  # it becomes part of a path
             return None
         file = _library() / f"{name}.yaml"
-        return _read(file) if file.is_file() else None
+        if not file.is_file():
+            return None
+        written: Mapping[str, Any] = read_packaged(file)
+        return written
 
     def names(self) -> Iterable[str]:
         return (file.name.removesuffix(".yaml") for file in _library().iterdir() if file.name.endswith(".yaml"))
 
 
-def in_memory(mapping: Mapping[str, Mapping[str, Any]]) -> Source:
+def in_memory(mapping: Mapping[str, Mapping[str, Any]]) -> PersonaSource:
     """Return a source of what `mapping` holds by name."""
     return _InMemory(mapping)
 
 
-def first_of(*sources: Source) -> Source:
+def first_of(*sources: PersonaSource) -> PersonaSource:
     """Return a source that asks `sources` in order and takes the first answer."""
     return _FirstOf(sources)
 
 
-def packaged() -> Source:
+def packaged() -> PersonaSource:
     """Return the source of the personas that come with this package."""
     return _Packaged()
 
 
 def _library() -> Traversable:
     return files("personas") / "library"
-
-
-def _read(file: Traversable) -> Mapping[str, Any]:
-    import yaml  # not needed by who brings personas of their own
-
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    found: Mapping[str, Any] = yaml.load(file.read_text("utf-8"), loader)  # noqa: S506  # safe, and our own file
-    return found

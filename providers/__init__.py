@@ -9,7 +9,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from providers.catalog.model import Catalog, load_catalog
+    from providers.catalog.file import load_catalog
+    from providers.catalog.model import Catalog
     from providers.client.manager import ProviderManager, open_manager
     from providers.errors import (
         AllAttemptsFailed,
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
         RoutingError,
     )
     from providers.messages import Message, Needs, Request, Response, Usage, assistant, system, user
-    from providers.policy.model import Policy, default_policy, parse_policy
+    from providers.policy.model import Policy
+    from providers.policy.parse import default_policy, parse_policy
 
 _HOMES = {
     "AllAttemptsFailed": "errors",
@@ -28,13 +30,13 @@ _HOMES = {
     "BudgetSpent": "errors",
     "Catalog": "catalog.model",
     "CatalogError": "errors",
-    "default_policy": "policy.model",
-    "load_catalog": "catalog.model",
+    "default_policy": "policy.parse",
+    "load_catalog": "catalog.file",
     "Message": "messages",
     "Needs": "messages",
     "NoRoute": "errors",
     "open_manager": "client.manager",
-    "parse_policy": "policy.model",
+    "parse_policy": "policy.parse",
     "Policy": "policy.model",
     "ProviderError": "errors",
     "ProviderManager": "client.manager",

@@ -18,7 +18,7 @@ RoutingError                  no attempt could be made, or all failed
 ├ NoRoute
 ├ AllAttemptsFailed           also an ExceptionGroup, in order of attempt
 └ BudgetSpent                 our own cap, before anything was sent
-CatalogError                  a fact or a policy that cannot be
+CatalogError                  a fact, a policy or a variable that cannot be used; a `SpecError`
 
 The router reads `recovery` and `fault`; it has no ladder of types.
 """
@@ -32,6 +32,7 @@ from math import ceil
 from typing import ClassVar, Literal, NamedTuple, Self
 
 from providers.budgets import BudgetRef
+from providers.documents.problems import Problem, SpecError, in_order, without_secrets
 from providers.messages import Usage
 
 
@@ -312,9 +313,11 @@ def _amount(kind: str, value: float) -> str:
     return f"${value / 1e6:.6f}" if kind == "max_cost" else f"{value:g}"
 
 
-class CatalogError(Exception):
-    """A catalog row or a policy that cannot be used. `problems` are (path of keys, message) pairs, all at once."""
+class CatalogError(SpecError):
+    """Rows of the catalog, a policy, a scenario or environment variables that cannot be used: every mistake at once.
 
-    def __init__(self, problems: Sequence[tuple[tuple[str | int, ...], str]]) -> None:
-        super().__init__("; ".join(f"{'.'.join(map(str, path)) or 'file'}: {text}" for path, text in problems))
-        self.problems = tuple(problems)
+    No problem shows the text of a line on which a key may stand by mistake.
+    """
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        super().__init__(in_order(without_secrets(problems)))

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from providers.catalog.model import Limit, Model, Provider, load_catalog
+from providers.catalog.file import load_catalog
+from providers.catalog.model import Limit, Model, Provider
 from providers.messages import Ability
 
 PAGE = Path(__file__).with_name("providers.md")

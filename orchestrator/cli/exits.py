@@ -122,7 +122,7 @@ def is_about_keys(error: BaseException) -> bool:
             codes = {reason.code for reason in reasons}
             return bool(codes & ABOUT_A_KEY) and codes <= FOR_AN_OPERATOR
         case "CatalogError":
-            return any(path[:1] == ("environment",) for path, _ in error.problems)  # type: ignore[attr-defined]  # its own
+            return any(problem.path[:1] == ("environment",) for problem in error.problems)  # type: ignore[attr-defined]  # its own
     return False
 
 

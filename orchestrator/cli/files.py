@@ -9,11 +9,13 @@ from orchestrator.cli.exits import Unusable
 from orchestrator.cli.loading import interrupts_held
 from orchestrator.environment import Environment, environment_of
 from orchestrator.squad.file_kind import NAMES, kind_of_file
-from orchestrator.squad.load import Squad, load_routing
+from orchestrator.squad.load import Squad
+from orchestrator.squad.routing import load_routing
 from personas import Persona, Personas, packaged
 from providers.catalog.model import Catalog
 from providers.documents.problems import ProblemsFound
-from providers.policy.model import Policy, with_environment
+from providers.policy.environment import with_environment
+from providers.policy.model import Policy
 
 ROUTING_FILE = "agent_routing.yaml"
 

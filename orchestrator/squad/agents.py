@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Protocol, cast, get_args
+from typing import Any, Protocol, cast, get_args
 
+from agents.tools import Tool
 from orchestrator.squad.plan import HUMAN, AgentPlan, Budget, ConversationPlan, PatternName
-from orchestrator.squad.schemas import Report
 from orchestrator.squad.spec import AgentSpec, BudgetSpec, ConversationSpec, SquadSpec, TerminateSpec, ToolUse
 from orchestrator.squad.termination import (
     AllOf,
@@ -20,26 +20,26 @@ from orchestrator.squad.termination import (
     PhraseSaid,
     Termination,
 )
-from personas.persona import PersonaError, merge
+from personas.persona import Persona, PersonaError
 from providers.catalog.model import of_all_accounts
-from providers.documents.problems import Path, SpecError, nearest
-
-if TYPE_CHECKING:
-    from agents.tools import Tool
-    from personas import Persona
+from providers.documents.findings import Findings
+from providers.documents.nodes import Node, tree_of
+from providers.documents.problems import Path, Problem, SpecError, nearest
 
 RUNNABLE = get_args(PatternName)
 _PERSONA_FIELDS = ("name", "title", "role", "identity", "style", "principles", "template", "produces")
 
-ReadPersona = Callable[[str], Mapping[str, Any]]
-"""Returns what a persona file says; raises `SpecError` or `OSError`."""
+ReadPersona = Callable[[str], Node]
+"""Returns the tree of a persona file; raises `SpecError` or `OSError`."""
 WhyNobody = Callable[[AgentPlan], str]
 """Returns why no model there is could ever answer an agent, empty where one could."""
 
 
-class PersonaSource(Protocol):
+class PersonaLibrary(Protocol):
     def names(self) -> Iterable[str]: ...
-    def build(self, mapping: Mapping[str, Any], name: str | None = None, /) -> Persona: ...
+    def build(
+        self, written: Mapping[str, Any] | Node, name: str | None = None, over: Node | None = None, /
+    ) -> Persona: ...
 
 
 @dataclass(slots=True)
@@ -50,8 +50,8 @@ class Roster:
     """
 
     spec: SquadSpec
-    report: Report
-    personas: PersonaSource
+    findings: Findings
+    personas: PersonaLibrary
     tools: Mapping[str, Tool]
     tiers: Collection[str]
     models: Collection[str] | None
@@ -70,10 +70,10 @@ class Roster:
         path = ("agents", name)
         if name.casefold() == HUMAN or not name.strip() or any(c.isspace() for c in name):
             reason = "stands for a person" if name.casefold() == HUMAN else "must be one word"
-            self.report.error(path, "invalid-name", f"the name '{name}' {reason}", key=True)
+            self.findings.error(path, "invalid-name", f"the name '{name}' {reason}", key=True)
         named = spec.model is None or self.models is None or of_all_accounts(spec.model) in self.models
         if not named:
-            self.report.unknown((*path, "model"), "model", str(spec.model), self.models or ())
+            self.findings.unknown((*path, "model"), "model", str(spec.model), self.models or ())
         if spec.tier is not None:
             self._tier((*path, "tier"), spec.tier)
         own = self.bind((*path, "tools"), spec.tools or ())
@@ -92,55 +92,77 @@ class Roster:
         return plan if spec.max_turns is None else replace(plan, max_turns=spec.max_turns)
 
     def answerable(self, path: Path, name: str, tools: tuple[Tool, ...]) -> None:
-        """Report an agent that no model could answer with these tools. It is reported once."""
+        """Findings an agent that no model could answer with these tools. It is reported once."""
         plan = self._sound.get(name)
         if plan is not None and self.why_nobody is not None and (why := self.why_nobody(replace(plan, tools=tools))):
             del self._sound[name]
-            self.report.error(path, "unanswerable", f"no model could ever answer the agent '{name}': {why}")
+            self.findings.error(path, "unanswerable", f"no model could ever answer the agent '{name}': {why}")
 
     def _tier(self, path: Path, tier: str) -> None:
         if tier not in self.tiers:
-            self.report.unknown(path, "tier", tier, self.tiers)
+            self.findings.unknown(path, "tier", tier, self.tiers)
 
     def _persona(self, path: Path, spec: AgentSpec) -> Persona | None:
         base = self._base((*path, "persona"), spec.persona)
         if base is None:
             return None
-        overrides = {key: value for key in _PERSONA_FIELDS if (value := getattr(spec, key)) is not None}
+        over = self._overrides(path, spec)
         try:
-            return self.personas.build(merge(base, overrides), _stem(spec.persona))
+            return self.personas.build(base, _stem(spec.persona), over)
         except PersonaError as error:
-            for inner, message in error.problems:
-                own = (*path, *inner) if inner and inner[0] in overrides else (*path, "persona", *inner)
-                self.report.error(own, "invalid-persona", message, key="not a field" in message)
+            self._report(path, spec.persona, over, error.problems)
             return None
 
-    def _base(self, path: Path, persona: str | dict[str, Any]) -> Mapping[str, Any] | None:
+    def _report(self, path: Path, persona: str | dict[str, Any], over: Node, problems: Sequence[Problem]) -> None:
+        """Report what is wrong with a persona, in the squad's file or in its own."""
+        file = self.findings.node.source.file
+        own = [problem for problem in problems if problem.file == file]
+        for problem in own:
+            is_over = bool(problem.path) and over.child(problem.path[0]) is not None
+            self.findings.add([problem.under(path if is_over else (*path, "persona"))])
+        if len(own) < len(problems):
+            self.findings.found += [problem for problem in problems if problem.file != file]
+            message = f"the persona file '{persona}' has mistakes"
+            self.findings.error((*path, "persona"), "invalid-persona", message)
+
+    def _overrides(self, path: Path, spec: AgentSpec) -> Node:
+        """Return the fields that an agent's persona takes from the agent itself."""
+        agent = self.findings.node.at(path) or self.findings.node
+        fields = {}
+        for key in _PERSONA_FIELDS:
+            if (value := getattr(spec, key)) is not None:
+                written = agent.child(key)
+                is_sound = written is not None and not self.findings.is_broken((*path, key))
+                fields[key] = written if written is not None and is_sound else tree_of(value)
+        return replace(agent, value=fields)
+
+    def _base(self, path: Path, persona: str | dict[str, Any]) -> Node | Mapping[str, Any] | None:
+        written = self.findings.node.at(path)
         if isinstance(persona, dict):
             extended = persona.get("extends")
-            known = extended is None or self._knows((*path, "extends"), extended)
-            return persona if known else None
+            known = not isinstance(extended, str) or self._knows((*path, "extends"), extended)
+            return (written or persona) if known else None
         if is_file(persona):
             return self._file(path, persona)
-        return {"extends": persona} if self._knows(path, persona) else None
+        named = {"extends": written or tree_of(persona)}
+        return tree_of(named) if self._knows(path, persona) else None
 
-    def _knows(self, path: Path, name: Any) -> bool:
+    def _knows(self, path: Path, name: str) -> bool:
         known = set(self.personas.names())
         if name not in known:
-            self.report.unknown(path, "persona", str(name), known)
+            self.findings.unknown(path, "persona", name, known)
         return name in known
 
-    def _file(self, path: Path, file: str) -> Mapping[str, Any] | None:
+    def _file(self, path: Path, file: str) -> Node | Mapping[str, Any] | None:
         if self.read_persona is None:
-            self.report.error(path, "unknown-persona", f"persona files are not read here: '{file}'")
+            self.findings.error(path, "unknown-persona", f"persona files are not read here: '{file}'")
             return None
         try:
             return self.read_persona(file)
         except SpecError as error:
-            self.report.found += error.problems
-            self.report.error(path, "invalid-persona", f"the persona file '{file}' has mistakes")
+            self._report(path[:-1], file, tree_of({}), error.problems)
         except OSError as error:
-            self.report.error(path, "unknown-persona", f"cannot read '{file}': {error.strerror or error}")
+            self.findings.error(path, "unknown-persona", f"cannot read '{file}': {error.strerror or error}")
         return None
 
     def bind(self, path: Path, names: Sequence[str | ToolUse | Mapping[str, Any]]) -> tuple[Tool, ...]:
@@ -151,7 +173,7 @@ class Roster:
             tool = self.tools.get(name)
             if tool is None:
                 place = path if path[-1] == "persona" else (*path, index, *(() if isinstance(use, str) else ("name",)))
-                self.report.unknown(place, "tool", name, self.tools)
+                self.findings.unknown(place, "tool", name, self.tools)
             else:
                 bound[name] = tool if approval is None else replace(tool, approval=approval)
         return tuple(bound.values())
@@ -164,7 +186,7 @@ class Roster:
         is_runnable = spec.pattern in RUNNABLE
         if not is_runnable:
             message = f"the pattern {spec.pattern} is not there yet"
-            self.report.error((*path, "pattern"), "unsupported-pattern", message, f"use {' or '.join(RUNNABLE)}")
+            self.findings.error((*path, "pattern"), "unsupported-pattern", message, f"use {' or '.join(RUNNABLE)}")
         self._participants(path, spec)
         if spec.moderator is not None:
             self.agent((*path, "moderator"), spec.moderator)
@@ -184,33 +206,33 @@ class Roster:
         for index, name in enumerate(spec.participants):
             place = (*path, "participants", index)
             if name in spec.participants[:index]:
-                self.report.error(place, "duplicate-name", f"'{name}' takes part already")
+                self.findings.error(place, "duplicate-name", f"'{name}' takes part already")
             elif name != HUMAN:
                 self.agent(place, name)
         if set(spec.participants) == {HUMAN}:
-            self.report.error((*path, "participants"), "invalid-value", "at least one agent must take part")
+            self.findings.error((*path, "participants"), "invalid-value", "at least one agent must take part")
 
     def agent(self, path: Path, name: str) -> None:
-        """Report a name that no agent has."""
-        if name not in self.spec.agents and not self.report.is_unsure((), "agents"):
-            self.report.unknown(path, "agent", name, self.spec.agents)
+        """Findings a name that no agent has."""
+        if name not in self.spec.agents and not self.findings.is_unsure((), "agents"):
+            self.findings.unknown(path, "agent", name, self.spec.agents)
 
     def _terminate(self, path: Path, spec: TerminateSpec, speakers: Sequence[str]) -> Termination:
         named = [name for name in _CONDITIONS if getattr(spec, name) is not None]
         if len(named) != 1:
             found = " and ".join(named) or "none"
             hint = "join several by any: [...] or all: [...]"
-            self.report.lacks(
+            self.findings.lacks(
                 path, "one-of", f"a condition has exactly one of {', '.join(_CONDITIONS)}; here: {found}", hint
             )
         if spec.from_ is not None and spec.text is None:
-            self.report.error((*path, "from"), "misplaced-field", "'from' stands with 'text' only", key=True)
+            self.findings.error((*path, "from"), "misplaced-field", "'from' stands with 'text' only", key=True)
         elif spec.from_ is not None and spec.from_ not in speakers:
             message = f"'{spec.from_}' does not take part in this conversation"
-            self.report.error((*path, "from"), "unknown-agent", message, nearest(spec.from_, speakers))
+            self.findings.error((*path, "from"), "unknown-agent", message, nearest(spec.from_, speakers))
         function = None if spec.function is None else self.functions.get(spec.function)
         if spec.function is not None and function is None:
-            self.report.unknown((*path, "function"), "function", spec.function, self.functions)
+            self.findings.unknown((*path, "function"), "function", spec.function, self.functions)
         return self._condition(path, spec, speakers, function)
 
     def _condition(

@@ -5,17 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from orchestrator.squad.graph import Ancestry
-from orchestrator.squad.schemas import Report, below
+from orchestrator.squad.schemas import below
 from orchestrator.squad.spec import SquadSpec, StepSpec, TaskSpec
 from personas.errors import TemplateError
-from personas.sandbox import Sandbox
+from personas.sandbox import ExpressionText, Sandbox
+from providers.documents.findings import Findings
 from providers.documents.problems import Path, nearest
-
-if TYPE_CHECKING:
-    from personas.sandbox import ExpressionText
 
 TASK_ATTRIBUTES = ("output", "output_file", "status", "failed")
 STEP_ATTRIBUTES = ("output", "status")
@@ -38,7 +36,7 @@ class Expressions:
     """Parses the squad's texts and checks what they read."""
 
     spec: SquadSpec
-    report: Report
+    findings: Findings
     ancestry: Ancestry
     sandbox: Sandbox = field(default_factory=Sandbox)
     read_inputs: set[str] = field(default_factory=set)
@@ -48,7 +46,7 @@ class Expressions:
         try:
             text = self.sandbox.expression_text(source)
         except TemplateError as error:
-            self.report.within(path, error.offset or 0, 1, "bad-expression", error.message)
+            self.findings.within(path, error.offset or 0, 1, "bad-expression", error.message)
             return self.sandbox.expression_text("")
         for name in sorted(text.names):
             self._name(path, source, name, scope)
@@ -58,7 +56,7 @@ class Expressions:
         """Return the parsed text of a field that takes a value, so that the text must be one expression and no more."""
         if not _WHOLE.fullmatch(source):
             hint = f"write ${{{{ {source} }}}}" if "{" not in source else "write one ${{ }} and nothing beside it"
-            self.report.error(path, "bad-expression", f"'{path[-1]}' takes {meant}, but this is text", hint)
+            self.findings.error(path, "bad-expression", f"'{path[-1]}' takes {meant}, but this is text", hint)
         return self.text(path, source, scope)
 
     def _name(self, path: Path, source: str, name: tuple[str, ...], scope: Scope) -> None:
@@ -73,20 +71,20 @@ class Expressions:
             fault = self._task(rest, scope)
         elif head == "steps" and "steps" in known:
             fault = self._step(rest, scope)
-        elif scope.task is None or ("tasks", scope.task) not in self.report.gaps:
+        elif scope.task is None or ("tasks", scope.task) not in self.findings.gaps:
             fault = "unknown-name", f"'{head}' is not known here", nearest(head, known)
         if fault is not None:
             offset, length = _find(source, name)
-            self.report.within(path, offset, length, *fault)
+            self.findings.within(path, offset, length, *fault)
 
     def _input(self, rest: list[str]) -> tuple[str, str, str] | None:
         self.read_inputs |= {rest[0]} if rest else set(self.spec.inputs)
-        if not rest or rest[0] in self.spec.inputs or self.report.is_unsure((), "inputs"):
+        if not rest or rest[0] in self.spec.inputs or self.findings.is_unsure((), "inputs"):
             return None
         return "unknown-input", f"no input is called '{rest[0]}'", nearest(rest[0], self.spec.inputs)
 
     def _task(self, rest: list[str], scope: Scope) -> tuple[str, str, str] | None:
-        if not rest or self.report.is_unsure((), "tasks"):
+        if not rest or self.findings.is_unsure((), "tasks"):
             return None
         task, tasks = rest[0], self.spec.tasks
         if task not in tasks:
@@ -100,7 +98,7 @@ class Expressions:
         spec = self.spec.tasks[task]
         if attribute not in TASK_ATTRIBUTES:
             return "unknown-attribute", f"a task has no '{attribute}'", nearest(attribute, TASK_ATTRIBUTES)
-        if self.report.is_broken(("tasks", task)) or ("tasks", task) in self.report.gaps:
+        if self.findings.is_broken(("tasks", task)) or ("tasks", task) in self.findings.gaps:
             return None
         if attribute == "output_file" and spec.output_file is None:
             message = f"task '{task}' writes no file"
@@ -111,7 +109,7 @@ class Expressions:
         if not rest:
             return None
         step, *inner = rest
-        if any(gap[:3] == ("tasks", scope.task, "steps") for gap in self.report.gaps):
+        if any(gap[:3] == ("tasks", scope.task, "steps") for gap in self.findings.gaps):
             return None
         if step not in scope.steps:
             message = f"no earlier step is called '{step}'"

@@ -1,4 +1,4 @@
-"""What a YAML file is for, told by its own words: a squad, a routing file, or a scenario."""
+"""What a YAML file is for, told by its own words: a squad, a routing file, a scenario or a persona."""
 
 from __future__ import annotations
 
@@ -6,31 +6,36 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Literal
 
+from orchestrator.squad.spec import SquadSpec
+from personas.persona import PersonaSpec
 from providers.documents.problems import SpecError
+from providers.documents.yaml import read_text, read_tree
+from providers.policy.shapes import PolicyShape
+from providers.simulation.scenario_shape import ScenarioShape
 
-Kind = Literal["squad", "routing", "scenario"]
-NAMES: Mapping[Kind, str] = {"squad": "a squad", "routing": "a routing file", "scenario": "a scenario"}
+FileKind = Literal["squad", "routing", "scenario", "persona"]
+NAMES: Mapping[FileKind, str] = {
+    "squad": "a squad",
+    "routing": "a routing file",
+    "scenario": "a scenario",
+    "persona": "a persona",
+}
+_FIELDS: Mapping[FileKind, frozenset[str]] = {
+    "squad": frozenset(SquadSpec.model_fields),
+    "routing": frozenset(PolicyShape.model_fields),
+    "scenario": frozenset(ScenarioShape.model_fields),
+    "persona": frozenset(PersonaSpec.model_fields),
+}
 
 
-def kind_of(keys: Iterable[str]) -> Kind:
+def kind_of(keys: Iterable[str]) -> FileKind:
     """Return what a file with these top-level keys is: what most of them are fields of; a squad in case of doubt."""
-    from orchestrator.squad.spec import SquadSpec
-    from providers.policy.parse import PolicyShape
-    from providers.simulation.scenario_file import ScenarioShape
-
     given = set(keys)
-    fields: Mapping[Kind, set[str]] = {
-        "squad": set(SquadSpec.model_fields),
-        "routing": set(PolicyShape.model_fields),
-        "scenario": set(ScenarioShape.model_fields),
-    }
-    return max(fields, key=lambda kind: len(given & fields[kind]))
+    return max(_FIELDS, key=lambda kind: len(given & _FIELDS[kind]))
 
 
-def kind_of_file(path: str | Path) -> Kind:
-    """Return what a file is. One that cannot be read counts as a squad: who reads it as one says what is wrong."""
-    from providers.documents.yaml import read_text, read_tree
-
+def kind_of_file(path: str | Path) -> FileKind:
+    """Return what a file is. One that cannot be read counts as a squad: reading it as one tells what is wrong."""
     try:
         value = read_tree(read_text(path), str(path), []).value
     except SpecError:

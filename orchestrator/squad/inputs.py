@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from orchestrator.squad.schemas import Report
 from orchestrator.squad.spec import InputSpec, SquadSpec
+from providers.documents.findings import Findings
 from providers.documents.problems import nearest
 from providers.documents.unicode import clean_json
 
@@ -52,56 +52,56 @@ def _fits(value: Any, kind: str) -> bool:
     return isinstance(value, list)
 
 
-def resolve_inputs(spec: SquadSpec, given: Mapping[str, Any] | None, report: Report) -> dict[str, Any]:
+def resolve_inputs(spec: SquadSpec, given: Mapping[str, Any] | None, findings: Findings) -> dict[str, Any]:
     """Return the value of each input. `given` None: the squad is checked, not run, so none is required."""
     for name, declared in spec.inputs.items():
         if not name.isidentifier():
-            report.error(("inputs", name), "invalid-name", f"'{name}' cannot be used in expressions", key=True)
-        _check_declaration(name, declared, report)
+            findings.error(("inputs", name), "invalid-name", f"'{name}' cannot be used in expressions", key=True)
+        _check_declaration(name, declared, findings)
     for name in given or {}:
         if name not in spec.inputs:
             message = f"the squad takes no input '{name}'"
-            report.error(("inputs",), "unknown-input", message, nearest(name, spec.inputs), key=True)
+            findings.error(("inputs",), "unknown-input", message, nearest(name, spec.inputs), key=True)
     values = {}
     for name, declared in spec.inputs.items():
         if given is not None and name in given:
             values[name] = clean_json(given[name])
-            _check_value(name, declared, given[name], report)
+            _check_value(name, declared, given[name], findings)
         elif declared.default is not None:
             values[name] = declared.default
         elif given is not None:
             hint = f"give it: -i {name}=..."
-            report.error(
+            findings.error(
                 ("inputs", name), "missing-input", f"input '{name}' has no default and was not given", hint, key=True
             )
     return values
 
 
-def _check_declaration(name: str, declared: InputSpec, report: Report) -> None:
-    if report.is_unsure(("inputs", name), "type"):
+def _check_declaration(name: str, declared: InputSpec, findings: Findings) -> None:
+    if findings.is_unsure(("inputs", name), "type"):
         return
     for index, value in enumerate(declared.enum or ()):
         if not _fits(value, declared.type):
-            report.error(("inputs", name, "enum", index), "wrong-type", _unfit(name, declared.type))
+            findings.error(("inputs", name, "enum", index), "wrong-type", _unfit(name, declared.type))
     if declared.default is None:
         return
     path = ("inputs", name, "default")
     if not _fits(declared.default, declared.type):
-        report.error(path, "wrong-type", _unfit(name, declared.type), f"write {_EXAMPLES[declared.type]}")
+        findings.error(path, "wrong-type", _unfit(name, declared.type), f"write {_EXAMPLES[declared.type]}")
     elif declared.enum is not None and declared.default not in declared.enum:
-        report.error(path, "invalid-value", f"the default of '{name}' is not in its enum")
+        findings.error(path, "invalid-value", f"the default of '{name}' is not in its enum")
 
 
 def _unfit(name: str, kind: str) -> str:
     return f"input '{name}' is of type {kind}"
 
 
-def _check_value(name: str, declared: InputSpec, value: Any, report: Report) -> None:
+def _check_value(name: str, declared: InputSpec, value: Any, findings: Findings) -> None:
     path = ("inputs", name)
     if not _fits(value, declared.type):
         shown = json.dumps(value, ensure_ascii=False, default=str)[:60]
         message = f"{_unfit(name, declared.type)}; given was {shown}"
-        report.error(path, "invalid-input", message, f"give {_EXAMPLES[declared.type]}", key=True)
+        findings.error(path, "invalid-input", message, f"give {_EXAMPLES[declared.type]}", key=True)
     elif declared.enum is not None and value not in declared.enum:
         allowed = ", ".join(map(str, declared.enum))
-        report.error(path, "invalid-input", f"input '{name}' is one of {allowed}", key=True)
+        findings.error(path, "invalid-input", f"input '{name}' is one of {allowed}", key=True)

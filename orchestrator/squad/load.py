@@ -5,26 +5,30 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
-from providers.catalog.model import Candidate, Catalog, load_catalog, of_all_accounts
-from providers.documents.problems import SpecError
+from agents.tools import Registry, Tool, builtin
+from orchestrator.squad.inputs import coerce_inputs
+from orchestrator.squad.plan import AgentPlan, Plan
+from orchestrator.squad.resolve import resolve
+from orchestrator.squad.routing import load_routing
+from orchestrator.squad.sources import gather, persona_in, personas_in, routing_in, tools_in
+from orchestrator.squad.spec import SquadSpec, parse_spec
+from personas.persona import Personas
+from personas.sources import PersonaSource, first_of, in_memory, packaged
+from providers.catalog.file import load_catalog
+from providers.catalog.model import Candidate, Catalog, of_all_accounts
+from providers.documents.nodes import Node
+from providers.documents.problems import Problem
+from providers.documents.scalars import write_tree
 from providers.documents.unicode import clean_json
-from providers.errors import CatalogError
-from providers.policy.model import Policy, default_policy, parse_policy
+from providers.documents.yaml import mapping_in, read_once, read_text
+from providers.messages import Ability, Needs, Request
+from providers.policy.model import Policy
+from providers.policy.parse import default_policy, parse_policy
+from providers.routing.choice import Refuse, choose
+from providers.routing.fleet import Fleet
 
-# What reads and checks a squad file brings pydantic, Jinja and YAML: it is loaded when a file is read, so that
-# importing the package stays quick.
-if TYPE_CHECKING:
-    from agents.tools import Registry, Tool
-    from orchestrator.squad.plan import AgentPlan, Plan
-    from orchestrator.squad.spec import SquadSpec
-    from personas import Personas
-    from personas.sources import Source
-    from providers.documents.nodes import Node
-    from providers.documents.problems import Problem
-
-ROUTING_FILE = "agent_routing.yaml"
 TOLD = 3
 """How many models' reasons a message has room for."""
 
@@ -72,15 +76,11 @@ class Squad:
 
         Raises `SpecError` or `PlanError` with every mistake at once, each with its line and column.
         """
-        from providers.documents.yaml import read_text
-
         return cls.from_text(read_text(path), str(path), **options)
 
     @classmethod
     def from_mapping(cls, squad: Mapping[str, Any], name: str = "<squad>", **options: Any) -> Self:
         """Return the squad of Python objects that hold what the YAML would; `options` are those of `from_text`."""
-        from providers.documents.yaml import write_tree
-
         return cls.from_text(write_tree(clean_json(squad)), name, **options)
 
     @classmethod
@@ -101,18 +101,13 @@ class Squad:
         `functions` are conditions that a conversation's `terminate` may name. `routing` is the policy, or its file.
         With `sources`, as the method of that name returned them, no file is read.
         """
-        from orchestrator.squad.spec import parse_spec
-        from personas import Personas, first_of, in_memory, packaged
-
         given = _Given(personas or {}, routing if isinstance(routing, Mapping) else None, sources)
         if sources is not None:
-            from orchestrator.squad.sources import personas_in, tools_in
-
             personas, tools = {**personas_in(sources), **(personas or {})}, (*tools_in(sources), *tools)
         policy, catalog = load_routing(routing, texts=given.texts) if sources is None else _recorded_routing(sources)
         spec, node, found = parse_spec(text, name)
         catalog = _serving(catalog, (agent.model for agent in spec.agents.values()))
-        source: Source = packaged()
+        source: PersonaSource = packaged()
         if personas:
             source = first_of(in_memory(personas), source)
         own = Personas(source)
@@ -132,8 +127,6 @@ class Squad:
 
         `from_text` makes the same squad of them where the files, the personas and the tools are not at hand.
         """
-        from orchestrator.squad.sources import gather
-
         given = self._given
         if given.sources is not None:
             return given.sources
@@ -163,14 +156,9 @@ class Squad:
 
     def coerce(self, pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
         """Return inputs that were given as text, each as its declared type; `plan` reports those that do not fit."""
-        from orchestrator.squad.inputs import coerce_inputs
-
         return coerce_inputs(self.spec, pairs)
 
     def _resolve(self) -> tuple[Plan, list[Problem]]:
-        from agents.tools import builtin
-        from orchestrator.squad.resolve import resolve
-
         return resolve(
             self.spec,
             self._node,
@@ -184,18 +172,12 @@ class Squad:
             why_nobody=None if self.spec.offline == "always" else _prover(self.policy, self.catalog),
         )
 
-    def _read_persona(self, path: str) -> Mapping[str, Any]:
+    def _read_persona(self, path: str) -> Node:
         """A persona's file stands beside the squad's."""
         if self._given.sources is not None:
-            from orchestrator.squad.sources import persona_in
-
             return persona_in(self._given.sources, path)
-        from orchestrator.squad.sources import read_once
-        from providers.documents.yaml import mapping_in
-
         file = Path(self.file).parent / path
-        plain: Mapping[str, Any] = mapping_in(read_once(file, self._given.texts), str(file)).plain()
-        return plain
+        return mapping_in(read_once(file, self._given.texts), str(file))
 
 
 def _prover(policy: Policy, catalog: Catalog) -> Callable[[AgentPlan], str]:
@@ -203,10 +185,6 @@ def _prover(policy: Policy, catalog: Catalog) -> Callable[[AgentPlan], str]:
 
     What the routing filters by is asked of it: what a model can do, and whom the policy leaves out.
     """
-    from providers.messages import Ability, Needs, Request
-    from providers.routing.choice import Refuse, choose
-    from providers.routing.fleet import Fleet
-
     rows = catalog.providers.values()
     fleet = Fleet((Candidate(row, model) for row in rows for model in row.models.values()), policy)
 
@@ -235,39 +213,6 @@ def _serving(catalog: Catalog, pinned: Iterable[str | None]) -> Catalog:
     return catalog
 
 
-def load_routing(
-    routing: Path | str | Mapping[str, Any] | None,
-    catalog: Catalog | None = None,
-    texts: dict[str, str] | None = None,
-) -> tuple[Policy, Catalog]:
-    """Return the policy and the catalog with its overlays: of a file, of a mapping, or the built-in ones.
-
-    `catalog` is what is laid over, instead of the packaged one; `texts` keeps the text of a file that is read. Raises
-    `SpecError` with every mistake in the file, each with its line and column.
-    """
-    catalog = load_catalog() if catalog is None else catalog
-    if routing is None:
-        return default_policy(catalog), catalog
-    if isinstance(routing, Mapping):
-        return parse_policy(routing, catalog)
-    from orchestrator.squad.sources import read_once
-    from providers.documents.yaml import mapping_in
-
-    text = read_once(Path(routing), {} if texts is None else texts)
-    return _read_routing(mapping_in(text, str(routing)), catalog)
-
-
 def _recorded_routing(sources: Mapping[str, str]) -> tuple[Policy, Catalog]:
-    from orchestrator.squad.sources import routing_in
-
     catalog, root = load_catalog(), routing_in(sources)
-    return (default_policy(catalog), catalog) if root is None else _read_routing(root, catalog)
-
-
-def _read_routing(root: Node, catalog: Catalog) -> tuple[Policy, Catalog]:
-    from providers.documents.yaml import problems_at
-
-    try:
-        return parse_policy(root.plain(), catalog)
-    except CatalogError as error:
-        raise SpecError(problems_at(root, error.problems, "routing")) from None
+    return (default_policy(catalog), catalog) if root is None else parse_policy(root, catalog)

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, assert_never
+from typing import Any, assert_never
 
+from agents.tools import Tool
 from orchestrator.errors import PlanError
-from orchestrator.squad.agents import PersonaSource, ReadPersona, Roster, WhyNobody, bounds, budget
+from orchestrator.squad.agents import PersonaLibrary, ReadPersona, Roster, WhyNobody, bounds, budget
 from orchestrator.squad.expressions import Expressions, Scope
 from orchestrator.squad.graph import ancestry, cycles, order
 from orchestrator.squad.inputs import resolve_inputs
@@ -26,15 +27,12 @@ from orchestrator.squad.plan import (
     TaskBody,
     TaskPlan,
 )
-from orchestrator.squad.schemas import Report
 from orchestrator.squad.spec import SquadSpec
 from orchestrator.squad.tasks import Tasks
 from orchestrator.squad.termination import is_bounded
+from providers.documents.findings import Findings
+from providers.documents.nodes import Node
 from providers.documents.problems import Path, Problem, in_order
-from providers.documents.yaml import Node
-
-if TYPE_CHECKING:
-    from agents.tools import Tool
 
 VERSION = 1
 
@@ -50,7 +48,7 @@ def resolve(
     spec: SquadSpec,
     node: Node,
     *,
-    personas: PersonaSource,
+    personas: PersonaLibrary,
     tools: Mapping[str, Tool],
     tiers: Collection[str],
     models: Collection[str] | None = None,
@@ -67,11 +65,11 @@ def resolve(
     `inputs` None: the squad is checked, not run, so none is required. `read_persona` returns what a persona file says.
     `functions` are the conditions that conversations may name. `why_nobody` says why no model could answer an agent.
     """
-    report = Report.after(node, found)
-    roster = Roster(spec, report, personas, tools, tiers, models, read_persona, functions or {}, why_nobody)
-    plan = _plan(spec, report, roster, inputs, limits)
-    problems = in_order(report.found)
-    if report.errors:
+    findings = Findings.after(node, found)
+    roster = Roster(spec, findings, personas, tools, tiers, models, read_persona, functions or {}, why_nobody)
+    plan = _plan(spec, findings, roster, inputs, limits)
+    problems = in_order(findings.found)
+    if findings.errors:
         raise PlanError(problems)
     return plan, problems
 
@@ -88,10 +86,10 @@ def with_inputs(
 
     `outline` is the plan as `resolve` returned it without inputs, `warnings` what it returned beside it.
     """
-    report = Report.after(node, found)
-    values = resolve_inputs(spec, inputs, report)
-    if report.errors:
-        raise PlanError(in_order([*report.found, *(one for one in warnings if one not in report.found)]))
+    findings = Findings.after(node, found)
+    values = resolve_inputs(spec, inputs, findings)
+    if findings.errors:
+        raise PlanError(in_order([*findings.found, *(one for one in warnings if one not in findings.found)]))
     return replace(outline, inputs=values)
 
 
@@ -120,18 +118,20 @@ def with_tools(plan: Plan, tools: Mapping[str, Tool]) -> Plan:
     return replace(plan, agents=agents, tasks=tasks)
 
 
-def _plan(spec: SquadSpec, report: Report, roster: Roster, inputs: Mapping[str, Any] | None, limits: Limits) -> Plan:
+def _plan(
+    spec: SquadSpec, findings: Findings, roster: Roster, inputs: Mapping[str, Any] | None, limits: Limits
+) -> Plan:
     if spec.version != VERSION:
         message = f"this release reads version {VERSION} of the format, not {spec.version}"
-        report.error(("version",), "unsupported-version", message)
-    if not spec.tasks and not report.is_unsure((), "tasks"):
-        report.lacks(("tasks",), "no-tasks", "a squad needs at least one task")
-    values = resolve_inputs(spec, inputs, report)
+        findings.error(("version",), "unsupported-version", message)
+    if not spec.tasks and not findings.is_unsure((), "tasks"):
+        findings.lacks(("tasks",), "no-tasks", "a squad needs at least one task")
+    values = resolve_inputs(spec, inputs, findings)
     agents, conversations = roster.agents(), roster.conversations()
-    tasks, texts = _tasks(spec, report, roster, limits)
+    tasks, texts = _tasks(spec, findings, roster, limits)
     outputs = {name: texts.text(("outputs", name), source, Scope()) for name, source in spec.outputs.items()}
-    _check_ends(spec, report, conversations)
-    _warn_of_unused(spec, report, texts)
+    _check_ends(spec, findings, conversations)
+    _warn_of_unused(spec, findings, texts)
     history = spec.defaults.history
     return Plan(
         spec.name,
@@ -149,23 +149,25 @@ def _plan(spec: SquadSpec, report: Report, roster: Roster, inputs: Mapping[str, 
     )
 
 
-def _tasks(spec: SquadSpec, report: Report, roster: Roster, limits: Limits) -> tuple[dict[str, TaskPlan], Expressions]:
-    texts = Expressions(spec, report, ancestry({}, ()))
-    planner = Tasks(spec, report, roster, texts, texts.ancestry, limits.max_items)
+def _tasks(
+    spec: SquadSpec, findings: Findings, roster: Roster, limits: Limits
+) -> tuple[dict[str, TaskPlan], Expressions]:
+    texts = Expressions(spec, findings, ancestry({}, ()))
+    planner = Tasks(spec, findings, roster, texts, texts.ancestry, limits.max_items)
     needs = {name: planner.needs(name) for name in spec.tasks}
     ordered = order(needs)
     for cycle in cycles(needs, ordered):
         after = cycle[1] if len(cycle) > 1 else cycle[0]
         index = (spec.tasks[cycle[0]].needs or []).index(after)
         shown = " -> ".join([*cycle, cycle[0]])
-        report.error(("tasks", cycle[0], "needs", index), "cycle", f"these tasks wait for each other: {shown}")
+        findings.error(("tasks", cycle[0], "needs", index), "cycle", f"these tasks wait for each other: {shown}")
     texts.ancestry = planner.ancestry = ancestry(needs, ordered, [name for name in spec.tasks if planner.is_torn(name)])
     plans = {name: planner.plan(name) for name in spec.tasks}  # in the file's order, so that of two the first is right
     return {name: plans[name] for name in ordered}, texts
 
 
-def _check_ends(spec: SquadSpec, report: Report, conversations: Mapping[str, ConversationPlan]) -> None:
-    """Report conversations that nothing is sure to end: neither their terminate nor a budget around them."""
+def _check_ends(spec: SquadSpec, findings: Findings, conversations: Mapping[str, ConversationPlan]) -> None:
+    """Findings conversations that nothing is sure to end: neither their terminate nor a budget around them."""
     if bounds(budget(spec.budget)):
         return
     uses = list(_conversation_uses(spec))
@@ -179,8 +181,8 @@ def _check_ends(spec: SquadSpec, report: Report, conversations: Mapping[str, Con
             "add max_turns, tokens or time, under any where there are several; max_cost alone does not end what is free"
         )
         path: Path = ("conversations", name, "terminate")
-        if not any(broken[:3] == path for broken in report.broken):
-            report.error(path, "unbounded", f"the conversation '{name}' could go on for ever", hint, key=True)
+        if not any(broken[:3] == path for broken in findings.broken):
+            findings.error(path, "unbounded", f"the conversation '{name}' could go on for ever", hint, key=True)
 
 
 def _conversation_uses(spec: SquadSpec) -> list[tuple[str, str]]:
@@ -190,10 +192,10 @@ def _conversation_uses(spec: SquadSpec) -> list[tuple[str, str]]:
     return [(task, used) for task, used in (*direct, *inside) if used is not None]
 
 
-def _warn_of_unused(spec: SquadSpec, report: Report, texts: Expressions) -> None:
+def _warn_of_unused(spec: SquadSpec, findings: Findings, texts: Expressions) -> None:
     """Warn of what nothing uses, unless it is what an unknown name was meant to be, or stands in what is wrong."""
-    meant = {problem.hint for problem in report.found}
-    if any(len(path) == 1 or path[0] in ("tasks", "conversations", "outputs") for path in report.broken):
+    meant = {problem.hint for problem in findings.found}
+    if any(len(path) == 1 or path[0] in ("tasks", "conversations", "outputs") for path in findings.broken):
         return
     held = {used for _, used in _conversation_uses(spec)}
     works = {worker.agent for task in spec.tasks.values() for worker in (task, *(task.steps or ()))}
@@ -205,4 +207,4 @@ def _warn_of_unused(spec: SquadSpec, report: Report, texts: Expressions) -> None
     ):
         for name in names:
             if name not in used and f"did you mean '{name}'?" not in meant:
-                report.warn((f"{group}s", name), f"unused-{group}", f"the {group} '{name}' is not used")
+                findings.warn((f"{group}s", name), f"unused-{group}", f"the {group} '{name}' is not used")

@@ -1,81 +1,19 @@
-"""What is checked of single values: paths in the run's folder, JSON Schemas, and where problems are gathered."""
+"""What is checked of single values: paths in the run's folder and JSON Schemas."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from providers.documents.nodes import Node
-from providers.documents.problems import Path, Problem, nearest
+from providers.documents.problems import Path
 
 # What stands in no file name of Windows, macOS and Linux alike. Source: learn.microsoft.com, "Naming files", 2026-11.
 _RESERVED = re.compile(r'[<>:"|?*\x00-\x1f\x7f]')
 _DEVICES = re.compile(r"(?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\..*)?", re.IGNORECASE)
 _EXPRESSION = re.compile(r"\$\{\{.*?\}\}", re.DOTALL)
-
-
-@dataclass(slots=True)
-class Report:
-    """Problems, gathered while a squad is resolved. What only follows from a mistake reported earlier is left out."""
-
-    node: Node
-    found: list[Problem] = field(default_factory=list)
-    broken: frozenset[Path] = frozenset()
-    gaps: frozenset[Path] = frozenset()
-    """Mappings in which some field is wrong: what they lack may be what was meant."""
-    is_readable: bool = True
-    """Whether no key of the file was dropped."""
-
-    @classmethod
-    def after(cls, node: Node, found: Iterable[Problem]) -> Report:
-        found = list(found)
-        broken = frozenset(problem.path for problem in found if problem.path)
-        gaps = frozenset(path[:-1] for path in broken)
-        return cls(node, found, broken, gaps, all(problem.path for problem in found))
-
-    def error(self, path: Path, code: str, message: str, hint: str = "", *, key: bool = False) -> None:
-        if not self.is_broken(path):
-            self.found.append(self.node.problem(path, code, message, hint, key=key))
-
-    def warn(self, path: Path, code: str, message: str, hint: str = "") -> None:
-        if not self.is_broken(path):
-            self.found.append(self.node.problem(path, code, message, hint, key=True, severity="warning"))
-
-    def lacks(self, path: Path, code: str, message: str, hint: str = "") -> None:
-        """Report that the mapping at `path` says too little."""
-        if path not in self.gaps and self.is_readable:
-            self.error(path, code, message, hint, key=True)
-
-    def unknown(self, path: Path, what: str, name: str, known: Iterable[str], *, key: bool = False) -> None:
-        """Report that `name` is none of the `known` names of a kind of thing."""
-        self.error(path, f"unknown-{what}", f"no {what} is called '{name}'", nearest(name, known), key=key)
-
-    def within(self, path: Path, offset: int, length: int, code: str, message: str, hint: str = "") -> None:
-        """Report characters `offset` to `offset + length` of the text at `path`."""
-        target = self.node.at(path)
-        if self.is_broken(path):
-            return
-        if target is None or not isinstance(target.value, str):
-            self.error(path, code, message, hint)
-            return
-        mark = target.place(offset, length)
-        self.found.append(target.source.problem(mark, code, message, hint, path=path))
-
-    def is_broken(self, path: Path) -> bool:
-        return bool(self.broken) and any(path[:end] in self.broken for end in range(1, len(path) + 1))
-
-    def is_unsure(self, path: Path, field: str) -> bool:
-        """Whether `field` of the mapping at `path` is wrong, or may be what a field of another name was meant to be."""
-        mapping = self.node.at(path)
-        absent = mapping is None or mapping.child(field) is None
-        return self.is_broken((*path, field)) or (absent and path in self.gaps)
-
-    @property
-    def errors(self) -> list[Problem]:
-        return [problem for problem in self.found if problem.severity == "error"]
 
 
 def path_fault(template: str) -> str:

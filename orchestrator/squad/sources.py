@@ -9,27 +9,17 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
+from agents.errors import ToolFault
+from agents.tools import Tool
 from orchestrator.squad.agents import is_file
-from providers.documents.yaml import Node, mapping_in, read_text
-
-if TYPE_CHECKING:
-    from agents.tools import Tool
-    from orchestrator.squad.spec import SquadSpec
+from orchestrator.squad.spec import SquadSpec
+from providers.documents.nodes import Node
+from providers.documents.yaml import mapping_in, read_once
 
 OWN_PERSONAS = "personas"
 PERSONA, ROUTING, TOOL = "persona ", "routing ", "tool "
-
-
-def read_once(path: Path, texts: dict[str, str]) -> str:
-    """Return the text of a file, out of `texts` where it was read before. Raise `SpecError`.
-
-    What is recorded of a squad is so what it was made of, whatever happened to its files since.
-    """
-    if (text := texts.get(str(path))) is None:
-        text = texts[str(path)] = read_text(path)
-    return text
 
 
 def gather(
@@ -56,12 +46,11 @@ def gather(
     return found | {TOOL + name: json.dumps(seen, ensure_ascii=False) for name, seen in shown.items()}
 
 
-def persona_in(sources: Mapping[str, str], path: str) -> Mapping[str, Any]:
-    """Return what the persona's file said. Raise `OSError` where it is not among the sources."""
+def persona_in(sources: Mapping[str, str], path: str) -> Node:
+    """Return the tree of the persona's file. Raise `OSError` where it is not among the sources."""
     if (text := sources.get(PERSONA + path)) is None:
         raise FileNotFoundError(2, "it is not in the record", path)
-    plain: Mapping[str, Any] = mapping_in(text, path).plain()
-    return plain
+    return mapping_in(text, path)
 
 
 def personas_in(sources: Mapping[str, str]) -> Mapping[str, Mapping[str, Any]]:
@@ -90,8 +79,6 @@ def _of(sources: Mapping[str, str], kind: str) -> list[tuple[str, str]]:
 
 
 def _shown(name: str, seen: Mapping[str, Any]) -> Tool:
-    from agents import Tool, ToolFault
-
     def gone(**_: Any) -> NoReturn:
         raise ToolFault(name, "a record holds what a model was shown of a tool, not the tool")
 

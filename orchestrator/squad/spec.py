@@ -10,50 +10,25 @@ from collections.abc import Mapping
 from pathlib import Path as FilePath
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, ValidationError
-from pydantic_core import PydanticCustomError
+from pydantic import Discriminator, Field, Tag
 
 from orchestrator.squad.plan import OnExceed, RetryCause
-from providers.documents import validation as mistakes
+from providers.documents.fields import PositiveDuration
+from providers.documents.models import StrictModel, mended
+from providers.documents.nodes import Node
 from providers.documents.problems import Problem, SpecError, in_order
-from providers.documents.quantities import parse_duration
-from providers.documents.yaml import Node, read_text, read_tree
+from providers.documents.yaml import read_text, read_tree
 
-
-def _seconds(value: object) -> float:
-    try:
-        return parse_duration(value)
-    except ValueError as error:
-        raise PydanticCustomError("invalid-duration", "{text}", {"text": str(error)}) from None
-
-
-def _some_time(seconds: float) -> float:
-    if seconds <= 0:
-        raise PydanticCustomError("out-of-range", "a time limit is more than 0")
-    return seconds
-
-
-Duration = Annotated[
-    float,
-    BeforeValidator(_seconds, json_schema_input_type=str | float),
-    Field(description="500ms, 5s, 10m, 2h, 3d, or a number of seconds"),
-]
 Positive = Annotated[int, Field(ge=1)]
-PositiveTime = Annotated[Duration, AfterValidator(_some_time)]
 NonEmpty = Annotated[str, Field(min_length=1)]
 Expression = Annotated[NonEmpty, Field(description="Text; `${{ }}` holds an expression")]
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
-    noun: ClassVar[str] = "this mapping"
 
 
 def _kind(value: object) -> str:
     return "mapping" if isinstance(value, dict) else "text"
 
 
-class ToolUse(_Part):
+class ToolUse(StrictModel):
     """A tool, and whether a person must allow each call."""
 
     noun: ClassVar[str] = "a tool"
@@ -64,7 +39,7 @@ class ToolUse(_Part):
 ToolRef = Annotated[Annotated[NonEmpty, Tag("text")] | Annotated[ToolUse, Tag("mapping")], Discriminator(_kind)]
 
 
-class InputSpec(_Part):
+class InputSpec(StrictModel):
     """What a run may be given from outside."""
 
     noun: ClassVar[str] = "an input"
@@ -76,18 +51,18 @@ class InputSpec(_Part):
     description: str = Field(default="", description="What it is for")
 
 
-class BudgetSpec(_Part):
+class BudgetSpec(StrictModel):
     """Caps that no call may pass; each is reserved before a call and settled after it."""
 
     noun: ClassVar[str] = "a budget"
     max_cost: float | None = Field(default=None, ge=0, description="USD")
     max_tokens: Positive | None = Field(default=None, description="Tokens, read and written")
-    max_time: PositiveTime | None = Field(default=None, description="Time on the clock")
+    max_time: PositiveDuration | None = Field(default=None, description="Time on the clock")
     max_turns: Positive | None = Field(default=None, description="Model calls")
     on_exceed: OnExceed = Field(default="stop", description="What happens where a cap leaves no room")
 
 
-class RetrySpec(_Part):
+class RetrySpec(StrictModel):
     """When failed work is tried again."""
 
     noun: ClassVar[str] = "a retry"
@@ -95,7 +70,7 @@ class RetrySpec(_Part):
     on: list[RetryCause] = Field(["rate_limit", "timeout"], min_length=1, description="What is tried again")
 
 
-class HistorySpec(_Part):
+class HistorySpec(StrictModel):
     """How much of a transcript goes along."""
 
     noun: ClassVar[str] = "a history"
@@ -103,17 +78,17 @@ class HistorySpec(_Part):
     summarise_over_tokens: Positive | None = Field(default=None, description="Older ones are summarised beyond this")
 
 
-class Defaults(_Part):
+class Defaults(StrictModel):
     """What tasks take where they say nothing."""
 
     noun: ClassVar[str] = "defaults"
-    timeout: PositiveTime | None = Field(default=None, description="Of one task")
+    timeout: PositiveDuration | None = Field(default=None, description="Of one task")
     retry: RetrySpec | None = Field(default=None, description="Of one task")
     history: HistorySpec | None = Field(default=None, description="Of conversations")
     max_parallel: Positive | None = Field(default=None, description="Elements of one for_each at work at once")
 
 
-class AgentSpec(_Part):
+class AgentSpec(StrictModel):
     """A persona at work. Fields beside `persona` override it: scalars replace, lists append, maps merge."""
 
     noun: ClassVar[str] = "an agent"
@@ -137,7 +112,7 @@ class AgentSpec(_Part):
     budget: BudgetSpec | None = Field(default=None, description="Caps over all its work in a run")
 
 
-class TerminateSpec(_Part):
+class TerminateSpec(StrictModel):
     """When a conversation ends. One condition, or several joined by `any` or `all`."""
 
     noun: ClassVar[str] = "a condition"
@@ -148,11 +123,11 @@ class TerminateSpec(_Part):
     from_: NonEmpty | None = Field(default=None, alias="from", description="Whose text counts; with `text` only")
     no_progress_rounds: Positive | None = Field(default=None, description="Rounds that brought nothing new")
     tokens: Positive | None = Field(default=None, description="Tokens of the conversation")
-    time: PositiveTime | None = Field(default=None, description="Since it began")
+    time: PositiveDuration | None = Field(default=None, description="Since it began")
     function: NonEmpty | None = Field(default=None, description="A name that the embedding application registered")
 
 
-class ConversationSpec(_Part):
+class ConversationSpec(StrictModel):
     """Agents, and people, who talk until a condition holds."""
 
     noun: ClassVar[str] = "a conversation"
@@ -167,7 +142,7 @@ class ConversationSpec(_Part):
     budget: BudgetSpec | None = Field(default=None, description="Caps of the conversation")
 
 
-class ApprovalSpec(_Part):
+class ApprovalSpec(StrictModel):
     """A question to a person."""
 
     noun: ClassVar[str] = "an approval"
@@ -176,11 +151,11 @@ class ApprovalSpec(_Part):
     choices: list[Literal["approve", "revise", "reject"]] = Field(
         ["approve", "reject"], min_length=1, description="What may be answered"
     )
-    timeout: PositiveTime | None = Field(default=None, description="How long to wait for an answer")
+    timeout: PositiveDuration | None = Field(default=None, description="How long to wait for an answer")
     on_timeout: Literal["pause", "approve", "reject"] = Field(default="pause", description="What happens then")
 
 
-class ReviseSpec(_Part):
+class ReviseSpec(StrictModel):
     """What runs again when a person asks for changes."""
 
     noun: ClassVar[str] = "an on_revise"
@@ -188,7 +163,7 @@ class ReviseSpec(_Part):
     max_attempts: int | None = Field(default=None, ge=1, le=100, description="How often; required")
 
 
-class RepeatSpec(_Part):
+class RepeatSpec(StrictModel):
     """Work that is done again until a condition holds."""
 
     noun: ClassVar[str] = "a repeat"
@@ -196,7 +171,7 @@ class RepeatSpec(_Part):
     max_attempts: int | None = Field(default=None, ge=1, le=1000, description="How often at most; required")
 
 
-class StepSpec(_Part):
+class StepSpec(StrictModel):
     """One piece of a task's work; later steps see it as `steps.<id>.output`."""
 
     noun: ClassVar[str] = "a step"
@@ -207,11 +182,11 @@ class StepSpec(_Part):
     expected_output: Expression | None = Field(default=None, description="What the result looks like")
     output_schema: dict[str, Any] | None = Field(default=None, description="What the output must be: a JSON Schema")
     tools: list[ToolRef] | None = Field(default=None, description="Instead of the agent's own")
-    timeout: PositiveTime | None = Field(default=None, description="Of this step")
+    timeout: PositiveDuration | None = Field(default=None, description="Of this step")
     if_: Expression | None = Field(default=None, alias="if", description="Skipped where this does not hold")
 
 
-class TaskSpec(_Part):
+class TaskSpec(StrictModel):
     """Work with one result. It has exactly one of agent, conversation, approval and steps."""
 
     noun: ClassVar[str] = "a task"
@@ -235,7 +210,7 @@ class TaskSpec(_Part):
     fail_fast: bool | None = Field(default=None, description="Whether the first failed element stops the others")
     repeat: RepeatSpec | None = Field(default=None, description="Done again until a condition holds")
     retry: RetrySpec | None = Field(default=None, description="When failed work is tried again")
-    timeout: PositiveTime | None = Field(default=None, description="Of one attempt")
+    timeout: PositiveDuration | None = Field(default=None, description="Of one attempt")
     budget: BudgetSpec | None = Field(default=None, description="Caps of this task")
     continue_on_error: bool = Field(default=False, description="Whether tasks that need this one go on where it fails")
     tools: list[ToolRef] | None = Field(default=None, description="Instead of the agent's own")
@@ -243,10 +218,22 @@ class TaskSpec(_Part):
     on_revise: ReviseSpec | None = Field(default=None, description="What the choice revise does")
 
 
-class SquadSpec(_Part):
+class SquadSpec(StrictModel):
     """A squad and what it does."""
 
     noun: ClassVar[str] = "a squad"
+    placeholders: ClassVar[Mapping[str, Any]] = {
+        "name": "?",
+        "persona": "?",
+        "id": "?",
+        "prompt": "?",
+        "until": "?",
+        "participants": ["?"],
+        "rerun": ["?"],
+        "terminate": {"max_turns": 1},
+        "max_attempts": 1,
+        "tasks": {},
+    }
     version: int = Field(default=1, description="Of the format: 1")
     name: NonEmpty = Field(description="What the squad is called")
     description: str = Field(default="", description="What it is for")
@@ -286,19 +273,7 @@ def parse_spec(text: str, file: str) -> tuple[SquadSpec, Node, list[Problem]]:
         raise SpecError(
             [root.problem((), "wrong-type", "a squad is a mapping: `name: ...`, `agents: ...`, `tasks: ...`")]
         )
-    data, is_whole = root.plain(), not problems
-    for mended in range(_MENDINGS):
-        try:
-            return SquadSpec.model_validate(data), root, in_order(problems)
-        except ValidationError as error:
-            wrong = [(mistakes.path_of(data, detail["loc"]), detail) for detail in error.errors(include_url=False)]
-        if not mended:  # later rounds find only what the mending did
-            found = mistakes.problems(root, SquadSpec, wrong)
-            problems += found if is_whole else [p for p in found if p.code != "missing-field"]
-        for path, detail in wrong:
-            mistakes.mend(data, path, detail["type"])
-    raise AssertionError(f"{file}: its mistakes cannot be mended")
-
-
-_MENDINGS = 60
-"""Each round mends at least one level of the tree, and the tree has fewer."""
+    is_whole = not problems
+    spec, found = mended(SquadSpec, root)
+    problems += found if is_whole else [p for p in found if p.code != "missing-field"]
+    return spec, root, in_order(problems)

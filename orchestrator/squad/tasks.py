@@ -21,8 +21,9 @@ from orchestrator.squad.plan import (
     TaskBody,
     TaskPlan,
 )
-from orchestrator.squad.schemas import Report, Schemas, below, path_fault, same_file
+from orchestrator.squad.schemas import Schemas, below, path_fault, same_file
 from orchestrator.squad.spec import ApprovalSpec, RetrySpec, SquadSpec, StepSpec, TaskSpec
+from providers.documents.findings import Findings
 from providers.documents.problems import Path
 
 KINDS = ("agent", "conversation", "approval", "steps")
@@ -57,7 +58,7 @@ class Tasks:
     """Makes the plan of each task."""
 
     spec: SquadSpec
-    report: Report
+    findings: Findings
     roster: Roster
     texts: Expressions
     ancestry: Ancestry
@@ -91,7 +92,7 @@ class Tasks:
             budget(spec.budget),
             spec.continue_on_error,
             None if spec.output_file is None else self._output_file(name, spec, inner),
-            self.report.node.mark_of(path, key=True)[:2],
+            self.findings.node.mark_of(path, key=True)[:2],
         )
 
     def _retry(self, spec: RetrySpec | None) -> Retry:
@@ -103,7 +104,7 @@ class Tasks:
         path = ("tasks", name)
         if not name.isidentifier() or name in _WORDS_OF_THE_LANGUAGE:
             hint = f"write {name.replace('-', '_')}" if name.replace("-", "_").isidentifier() and "-" in name else ""
-            self.report.error(path, "invalid-name", f"'{name}' cannot be used in expressions", hint, key=True)
+            self.findings.error(path, "invalid-name", f"'{name}' cannot be used in expressions", hint, key=True)
         kinds = [kind for kind in KINDS if getattr(spec, kind) is not None]
         self._one_kind(path, kinds, "a task", KINDS)
         given = {name for name in spec.model_fields_set if getattr(spec, name) is not None} - {*KINDS}
@@ -114,18 +115,18 @@ class Tasks:
             self._misplaced((*path, extra.rstrip("_")), "a task without 'for_each'", "")
         if spec.cache:
             message = "results are not kept across runs yet"
-            self.report.error((*path, "cache"), "unsupported-field", message, "leave it out, or write false")
+            self.findings.error((*path, "cache"), "unsupported-field", message, "leave it out, or write false")
 
     def _misplaced(self, path: Path, where: str, hint: str) -> None:
-        if path[:-1] not in self.report.gaps:
-            self.report.error(path, "misplaced-field", f"'{path[-1]}' has no meaning in {where}", hint, key=True)
+        if path[:-1] not in self.findings.gaps:
+            self.findings.error(path, "misplaced-field", f"'{path[-1]}' has no meaning in {where}", hint, key=True)
 
     def _one_kind(self, path: Path, found: list[str], noun: str, kinds: tuple[str, ...]) -> None:
         if not found:
-            self.report.lacks(path, "one-of", f"{noun} has exactly one of {', '.join(kinds)}; this one has none")
+            self.findings.lacks(path, "one-of", f"{noun} has exactly one of {', '.join(kinds)}; this one has none")
         elif len(found) > 1:
             message = f"{noun} has exactly one of {', '.join(kinds)}; this one has {' and '.join(found)}"
-            self.report.error((*path, found[1]), "one-of", message, key=True)
+            self.findings.error((*path, found[1]), "one-of", message, key=True)
 
     def _work(self, path: Path, spec: TaskSpec, scope: Scope) -> TaskBody:
         if spec.approval is not None:
@@ -138,19 +139,19 @@ class Tasks:
         """Return the work of one agent or one conversation."""
         has_doer = spec.agent is not None or spec.conversation is not None
         if has_doer and spec.description is None:
-            self.report.lacks(path, "missing-field", f"{spec.noun} needs 'description'")
+            self.findings.lacks(path, "missing-field", f"{spec.noun} needs 'description'")
         description = self.texts.text((*path, "description"), spec.description or "", scope)
         expected = None
         if spec.expected_output is not None:
             expected = self.texts.text((*path, "expected_output"), spec.expected_output, scope)
         if spec.output_schema is not None:
             for inner, message in self.schemas.faults(spec.output_schema):
-                self.report.error((*path, "output_schema", *inner), "bad-schema", message)
+                self.findings.error((*path, "output_schema", *inner), "bad-schema", message)
         tools = None if spec.tools is None else self.roster.bind((*path, "tools"), spec.tools)
         if spec.conversation is not None and spec.agent is None:
             known = self.spec.conversations
-            if spec.conversation not in known and not self.report.is_unsure((), "conversations"):
-                self.report.unknown((*path, "conversation"), "conversation", spec.conversation, known)
+            if spec.conversation not in known and not self.findings.is_unsure((), "conversations"):
+                self.findings.unknown((*path, "conversation"), "conversation", spec.conversation, known)
             return ConversationWork(spec.conversation, description, expected, spec.output_schema)
         if spec.agent is not None:
             self.roster.agent((*path, "agent"), spec.agent)
@@ -173,9 +174,9 @@ class Tasks:
 
     def _step_fields(self, path: Path, spec: StepSpec, earlier: Mapping[str, StepSpec]) -> None:
         if spec.id in earlier:
-            self.report.error((*path, "id"), "duplicate-name", f"a step before this one is called '{spec.id}' too")
+            self.findings.error((*path, "id"), "duplicate-name", f"a step before this one is called '{spec.id}' too")
         elif not spec.id.isidentifier() or spec.id in _WORDS_OF_THE_LANGUAGE:
-            self.report.error((*path, "id"), "invalid-name", f"'{spec.id}' cannot be used in expressions")
+            self.findings.error((*path, "id"), "invalid-name", f"'{spec.id}' cannot be used in expressions")
         kinds = KINDS[:2]
         self._one_kind(path, [kind for kind in kinds if getattr(spec, kind) is not None], "a step", kinds)
         if spec.tools is not None and spec.agent is None and spec.conversation is not None:
@@ -207,16 +208,16 @@ class Tasks:
     def _choices(self, path: Path, choices: tuple[str, ...], task: TaskSpec) -> None:
         place = (*path, "approval", "choices")
         if len(set(choices)) < len(choices):
-            self.report.error(place, "duplicate-name", "a choice stands twice")
+            self.findings.error(place, "duplicate-name", "a choice stands twice")
         elif "approve" not in choices:
-            self.report.error(place, "invalid-value", "without 'approve' nobody can let the run go on")
+            self.findings.error(place, "invalid-value", "without 'approve' nobody can let the run go on")
         elif ("revise" in choices) != (task.on_revise is not None):
             if task.on_revise is None:
-                self.report.lacks(
+                self.findings.lacks(
                     path, "missing-field", "the choice 'revise' needs 'on_revise'", "on_revise: {rerun: [...]}"
                 )
             else:
-                self.report.error(place, "invalid-value", "'on_revise' stands there, but 'revise' is no choice")
+                self.findings.error(place, "invalid-value", "'on_revise' stands there, but 'revise' is no choice")
 
     def _context(self, name: str, spec: TaskSpec) -> tuple[str, ...]:
         if spec.context is None:
@@ -228,13 +229,13 @@ class Tasks:
         """Check that each listed task is sure to have ended before task `name` starts."""
         for index, other in enumerate(listed):
             if other not in self.spec.tasks:
-                self.report.unknown((*path, index), "task", other, self.spec.tasks)
+                self.findings.unknown((*path, index), "task", other, self.spec.tasks)
             elif self.ancestry.knows(name) and not self.ancestry.precedes(other, name):
                 message = f"'{word}' names '{other}', which '{name}' does not wait for"
-                self.report.error((*path, index), "not-an-ancestor", message, f"add '{other}' to needs")
+                self.findings.error((*path, index), "not-an-ancestor", message, f"add '{other}' to needs")
 
     def _unbounded(self, path: Path, message: str, hint: str) -> None:
-        self.report.lacks(path, "unbounded", message, hint)
+        self.findings.lacks(path, "unbounded", message, hint)
 
     def _repeat(self, path: Path, spec: TaskSpec, scope: Scope) -> Repeat | None:
         if spec.repeat is None:
@@ -252,18 +253,18 @@ class Tasks:
             return None
         item = inner.names[0]
         if spec.as_ is not None and (not item.isidentifier() or item in _WORDS_OF_THE_LANGUAGE):
-            self.report.error((*path, "as"), "invalid-name", f"'{item}' cannot name an element in expressions")
+            self.findings.error((*path, "as"), "invalid-name", f"'{item}' cannot name an element in expressions")
         items = self.texts.value((*path, "for_each"), spec.for_each, scope, "a list")
         if spec.key is None:
             hint = f"key: ${{{{ {item}.id }}}}"
-            self.report.lacks(
+            self.findings.lacks(
                 path, "missing-field", "'for_each' needs 'key', which identifies an element on resume", hint
             )
         key = self.texts.text((*path, "key"), spec.key or "", inner)
         is_constant = spec.key is not None and bool(key.source) and all(name[0] != item for name in key.names)
-        if is_constant and not self.report.is_unsure(path, "as"):
+        if is_constant and not self.findings.is_unsure(path, "as"):
             hint = f"read '{item}' in it"
-            self.report.error((*path, "key"), "invalid-value", "the key is the same for each element", hint)
+            self.findings.error((*path, "key"), "invalid-value", "the key is the same for each element", hint)
         parallel = spec.max_parallel or self.spec.defaults.max_parallel
         fail_fast = True if spec.fail_fast is None else spec.fail_fast
         return ForEach(items, key, item, parallel, fail_fast, self._max_items(path, items.names))
@@ -279,7 +280,7 @@ class Tasks:
         if not isinstance(schema, Mapping):
             return self.max_items
         if schema.get("type", "array") in ("string", "number", "integer", "boolean", "null"):
-            self.report.error((*path, "for_each"), "wrong-type", f"'for_each' takes a list, not a {schema['type']}")
+            self.findings.error((*path, "for_each"), "wrong-type", f"'for_each' takes a list, not a {schema['type']}")
         stated = schema.get("maxItems")
         return stated if isinstance(stated, int) and stated >= 1 else self.max_items
 
@@ -287,16 +288,16 @@ class Tasks:
         path, source = ("tasks", name, "output_file"), spec.output_file or ""
         text = self.texts.text(path, source, scope)
         if fault := path_fault(source):
-            self.report.error(path, "unsafe-path", fault)
+            self.findings.error(path, "unsafe-path", fault)
         elif "${{" not in source:
             self._claim(name, path, source)
         if spec.for_each is not None and all(used[0] not in scope.names for used in text.names):
             hint = f"read '{scope.names[0]}' in the path"
-            self.report.error(path, "duplicate-output-file", "each element would write the same file", hint)
+            self.findings.error(path, "duplicate-output-file", "each element would write the same file", hint)
         return text
 
     def _claim(self, name: str, path: Path, source: str) -> None:
-        """Report a file that another task writes, or needs as a folder."""
+        """Findings a file that another task writes, or needs as a folder."""
         file = same_file(source)
         parts = file.split("/")
         folders = ["/".join(parts[:end]) for end in range(1, len(parts))]
@@ -308,7 +309,7 @@ class Tasks:
         elif taken := next((folder for folder in folders if folder in self.files), None):
             message = f"'{taken}' is a file of '{self.files[taken]}', and a folder here"
         if message:
-            self.report.error(path, "duplicate-output-file", message)
+            self.findings.error(path, "duplicate-output-file", message)
         self.files.setdefault(file, name)
         for folder in folders:
             self.folders.setdefault(folder, name)
@@ -318,11 +319,11 @@ class Tasks:
         needs = self.spec.tasks[name].needs or []
         for index, need in enumerate(needs):
             if need not in self.spec.tasks:
-                self.report.unknown(("tasks", name, "needs", index), "task", need, self.spec.tasks)
+                self.findings.unknown(("tasks", name, "needs", index), "task", need, self.spec.tasks)
         return [need for need in needs if need in self.spec.tasks]
 
     def is_torn(self, name: str) -> bool:
         """Whether some of the task's needs cannot be told, because of a mistake in them."""
-        path, gaps = ("tasks", name), self.report.gaps
+        path, gaps = ("tasks", name), self.findings.gaps
         unknown = any(need not in self.spec.tasks for need in self.spec.tasks[name].needs or ())
-        return unknown or self.report.is_broken(path) or path in gaps or (*path, "needs") in gaps
+        return unknown or self.findings.is_broken(path) or path in gaps or (*path, "needs") in gaps

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple
 from urllib.parse import quote, urlsplit
 
+from providers.documents.problems import Problem, variable_problem
 from providers.errors import CatalogError, Reason, ReasonCode
 from providers.messages import Ability, Usage
 
@@ -19,8 +20,6 @@ WindowKind = Literal["rolling", "fixed", "day", "month"]
 Counting = Literal["default", "sent", "answered"]
 """Which calls a limit counts: all that reached the provider, or those that it answered. By default requests are counted
 when sent, all else when answered."""
-Problem = tuple[tuple[str | int, ...], str]
-"""Where in a file (the path of keys) and what is wrong there."""
 
 _PLACEHOLDER = re.compile(r"\{([A-Z][A-Z0-9_]*)\}")
 _NUMBERED = re.compile(r"(.+)_([1-9][0-9]?)")
@@ -215,7 +214,7 @@ def of_all_accounts(name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
-    """All rows by name. Immutable: `overlay` and `enable` return another catalog."""
+    """All rows by name. Immutable: `enable` and `serving` return another catalog."""
 
     providers: Mapping[str, Provider]
 
@@ -231,24 +230,6 @@ class Catalog:
         """Yield `provider/model` of every row, in catalog order."""
         for provider in self.providers.values():
             yield from map(provider.full_name, provider.models)
-
-    def overlay(self, rows: Mapping[str, Any]) -> Catalog:
-        """Return this catalog with `rows` (a file's `providers:`) laid over it.
-
-        What a row leaves out stays; models merge by name, limits by what they limit. A row with a `base_url` is
-        switched on. Raise `CatalogError` with every problem; paths begin at `providers`.
-        """
-        catalog, problems = self.overlay_partly(rows)
-        if problems:
-            raise CatalogError(problems)
-        return catalog
-
-    def overlay_partly(self, rows: Mapping[str, Any]) -> tuple[Catalog, Sequence[Problem]]:
-        """Return the catalog with the sound ones of `rows` laid over it, and what is wrong with the others."""
-        from providers.catalog.file import lay_over
-
-        providers, problems = lay_over(self.providers, rows)
-        return Catalog(providers), problems
 
     def enable(self, *names: str) -> Catalog:
         """Return a catalog in which these opt-in providers (`stub`) count as configured. Raise `KeyError`."""
@@ -296,28 +277,16 @@ class Catalog:
         return opened
 
 
-def load_catalog() -> Catalog:
-    """Return the packaged catalog. Raise `CatalogError` where the file can't be."""
-    from providers.catalog.file import packaged
-
-    rows = Catalog({}).overlay(packaged("catalog/catalog.yaml")["providers"]).providers
-    return Catalog({name: replace(row, limits=tuple(map(_published, row.limits))) for name, row in rows.items()})
-
-
-def _published(limit: Limit) -> Limit:
-    return replace(limit, published=True)
-
-
 def url_problem(url: str) -> str | None:
     """Return why `url` can't be a base URL, or None. A placeholder that could hold a secret is refused."""
     if not url.isascii() or not url.isprintable() or " " in url:
-        return "is no URL: it holds spaces, control characters or other letters than ASCII"
+        return "is not a URL: it holds spaces, control characters or other letters than ASCII"
     try:
         parts = urlsplit(url)
     except ValueError:
-        return "is no URL"
+        return "is not a URL"
     if parts.scheme not in ("http", "https") or not parts.netloc:
-        return "is no URL: it must begin with http:// or https:// and a host"
+        return "is not a URL: it must begin with http:// or https:// and a host"
     if parts.username is not None or parts.query or parts.fragment:
         return "holds a user name, a query or a fragment: keys go into the environment, never into a URL"
     secret = next((name for name in _PLACEHOLDER.findall(url) if re.search("KEY|TOKEN|SECRET|PASS", name)), None)
@@ -342,7 +311,7 @@ def _accounts(
     url_variable = f"{provider.env_prefix}_BASE_URL"
     url = _read(environ, url_variable)
     if url and (problem := url_problem(url)):
-        raise CatalogError([(("environment", url_variable), problem)])
+        raise CatalogError([variable_problem(url_variable, f"the address {problem}")])
     if provider.opt_in and not url:
         switch = f"not switched on: set {url_variable}" if provider.base_url else "only offline, or where a policy asks"
         return Reason(ReasonCode.NOT_CONFIGURED, switch)
@@ -392,6 +361,6 @@ def _read(environ: Mapping[str, str], variable: str) -> str:
     """Return the variable, stripped; empty where it is not set. Its value stands in no error: it may be a key."""
     value = environ.get(variable, "").strip()
     if not value.isascii() or not value.isprintable():
-        text = "holds control characters or other letters than ASCII: paste it again"
-        raise CatalogError([(("environment", variable), text)])
+        text = "the value holds control characters or other letters than ASCII: paste it again"
+        raise CatalogError([variable_problem(variable, text)])
     return value

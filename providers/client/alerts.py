@@ -18,6 +18,7 @@ import anyio
 
 from providers.adapters import HttpRequest
 from providers.budgets import BudgetRef
+from providers.documents.problems import variable_problem
 from providers.errors import CatalogError, ProviderError
 from providers.events import AlertNotPosted, BudgetAlert, Emit, ignore
 from providers.limits.rules import dollars
@@ -92,7 +93,8 @@ def _address(budget: Budget, environ: Mapping[str, str]) -> str | None:
     if not url:
         return None
     if not url.isascii() or not url.isprintable() or " " in url or not _is_http(url):
-        raise CatalogError([(("environment", budget.webhook_env), "is no URL that begins with http:// or https://")])
+        message = "the value is not a URL that begins with http:// or https://"
+        raise CatalogError([variable_problem(budget.webhook_env, message)])
     return url
 
 

@@ -12,7 +12,8 @@ from random import Random
 
 from providers.adapters import Adapter, LocalAdapter
 from providers.budgets import BudgetScope
-from providers.catalog.model import Candidate, Catalog, load_catalog
+from providers.catalog.file import load_catalog
+from providers.catalog.model import Candidate, Catalog
 from providers.client.adapter_table import AdapterTable
 from providers.client.alerts import posting
 from providers.client.attempt import LiveAttempt
@@ -28,7 +29,9 @@ from providers.limits.ledger.fallback import with_fallback
 from providers.limits.ledger.memory import MemoryLedger
 from providers.limits.ledger.opening import ledger_of
 from providers.messages import Accept, Request, Response
-from providers.policy.model import Policy, default_policy, with_environment
+from providers.policy.environment import with_environment
+from providers.policy.model import Policy
+from providers.policy.parse import default_policy
 from providers.routing.effects import Ended, Sleep, Try
 from providers.routing.fleet import Fleet
 from providers.routing.turn import attempts

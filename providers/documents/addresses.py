@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 VARIABLE = "ORCHESTRATOR_LEDGER"
 """Holds the address of a shared ledger; it goes before a routing file's `ledger`."""
-NO_ADDRESS = "is no address of a ledger: redis://HOST:PORT/DB, rediss://HOST:PORT/DB (over TLS) or unix:///PATH"
+NO_ADDRESS = "is not the address of a ledger: redis://HOST:PORT/DB, rediss://HOST:PORT/DB (over TLS) or unix:///PATH"
 
 
 def wrong_address(address: str, *, in_file: bool = False) -> str | None:

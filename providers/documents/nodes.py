@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Any, NamedTuple
 
-from providers.documents.problems import Path, Problem, Severity
+from providers.documents.problems import Path, Problem, Severity, SpecError
+from providers.documents.scalars import Scalar
 
-Scalar = str | int | float | bool | None
 _LINE_END = re.compile(r"\r\n|\r|\n")
 
 
@@ -23,8 +24,14 @@ class Mark(NamedTuple):
     end: int
 
 
+NOWHERE = Mark(0, 0, 0, 0, 0)
+"""The place of data that came from no file."""
+MAX_DEPTH = 50
+"""Lists and mappings inside each other."""
+
+
 @dataclass(frozen=True, slots=True)
-class Source:
+class DocumentText:
     """A file's name and text."""
 
     file: str
@@ -34,7 +41,7 @@ class Source:
     def problem(
         self, mark: Mark, code: str, message: str, hint: str = "", *, path: Path = (), severity: Severity = "error"
     ) -> Problem:
-        line = self.lines[mark.line - 1] if mark.line <= len(self.lines) else ""
+        line = self.lines[mark.line - 1] if 0 < mark.line <= len(self.lines) else ""
         return Problem(self.file, mark.line, mark.column, mark.length, code, message, severity, hint, path, line)
 
 
@@ -44,7 +51,7 @@ class Node:
 
     value: Scalar | tuple[Node, ...] | Mapping[str, Node]
     mark: Mark
-    source: Source = field(repr=False)
+    source: DocumentText = field(repr=False)
     keys: Mapping[str, Mark] = field(default_factory=dict)
     is_block: bool = False
 
@@ -86,7 +93,10 @@ class Node:
     def problem(self, path: Sequence[str | int], code: str, message: str, hint: str = "", **more: Any) -> Problem:
         """Return a problem with what stands at `path`."""
         mark = self.mark_of(path, key=more.pop("key", False))
-        return self.source.problem(mark, code, message, hint, path=tuple(path), **more)
+        here = self
+        for part in path:  # a tree may be put together of parts of several files
+            here = here.child(part) or here
+        return here.source.problem(mark, code, message, hint, path=tuple(path), **more)
 
     def place(self, offset: int, length: int) -> Mark:
         """Return where character `offset` of this text value stands in the file, whatever its quotes and folds."""
@@ -101,13 +111,34 @@ class Node:
         return self.mark
 
 
-def source_of(text: str, file: str) -> Source:
+def tree_of(data: Any, file: str = "") -> Node:
+    """Return the tree of Python objects, as a program has them that reads no file; its problems have paths, no lines.
+
+    Keys become text, dates become what YAML 1.2 would have read. Raise `SpecError` where it nests too deep.
+    """
+    return _node_of(data, DocumentText(file, "", ()), ())
+
+
+def _node_of(data: Any, source: DocumentText, path: Path) -> Node:
+    if len(path) > MAX_DEPTH:
+        raise SpecError([source.problem(NOWHERE, "too-large", f"the data has more than {MAX_DEPTH} levels", path=path)])
+    value: Any = data.isoformat() if isinstance(data, date) else data
+    if isinstance(data, Node):
+        return data
+    if isinstance(data, Mapping):
+        value = {str(key): _node_of(inner, source, (*path, str(key))) for key, inner in data.items()}
+    elif isinstance(data, list | tuple):
+        value = tuple(_node_of(inner, source, (*path, at)) for at, inner in enumerate(data))
+    return Node(value, NOWHERE, source)
+
+
+def source_of(text: str, file: str) -> DocumentText:
     """Return a file's text without its byte order mark, which no editor counts."""
     text = text.removeprefix("\ufeff")
-    return Source(file, text, tuple(_LINE_END.split(text)))
+    return DocumentText(file, text, tuple(_LINE_END.split(text)))
 
 
-def span(source: Source, start: int, end: int) -> Mark:
+def span(source: DocumentText, start: int, end: int) -> Mark:
     """Return the mark of a span of the text, cut to its first line."""
     before = _LINE_END.split(source.text[:start])
     length = min(end - start, len(source.lines[len(before) - 1]) - len(before[-1]))

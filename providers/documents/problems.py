@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 from urllib.parse import quote
 
@@ -15,8 +15,10 @@ Severity = Literal["error", "warning"]
 
 SECRETS = frozenset({"api_key", "apikey", "api_keys", "key", "keys", "token", "api_token", "secret", "password"})
 """What a key would be written under, were it allowed."""
-WITHHELD = SECRETS | {"api_key_env", "webhook_env"}
+WITHHELD = SECRETS | {"api_key_env", "webhook_env", "base_url", "ledger"}
 """Where a secret may stand by mistake: the text of such a line is shown in no message."""
+ENVIRONMENT = "environment"
+"""The first part of the path of a problem with an environment variable."""
 
 _TAB = "    "
 _WIDEST = 100
@@ -27,6 +29,7 @@ class Problem:
     """One mistake. `line` and `column` count from 1, columns and `length` in characters.
 
     `source` is the text of that line, `path` the place in the tree; `str` gives the first line of what `to_text` shows.
+    Data that came from no file has no lines: `line` is 0 and `path` alone says where the mistake is.
     """
 
     file: str
@@ -41,8 +44,16 @@ class Problem:
     source: str = field(default="", repr=False, compare=False)
 
     def __str__(self) -> str:
-        place = f"{_shown(self.file)}:{self.line}:{self.column}"
-        return f"{place}: {self.severity}[{self.code}]: {_shown(self.message)}"
+        return f"{self._place()}: {self.severity}[{self.code}]: {_shown(self.message)}"
+
+    def _place(self) -> str:
+        if self.line:
+            return f"{_shown(self.file)}:{self.line}:{self.column}"
+        return ": ".join(_shown(part) for part in (self.file, ".".join(map(str, self.path))) if part) or "data"
+
+    def under(self, path: Path) -> Problem:
+        """Return this problem of a part of a tree as one of the whole, in which the part stands at `path`."""
+        return replace(self, path=(*path, *self.path))
 
 
 class ProblemsFound(Exception):
@@ -55,6 +66,16 @@ class ProblemsFound(Exception):
 
 class SpecError(ProblemsFound):
     """A file cannot be read, or says what no file of its kind may say."""
+
+
+def variable_problem(variable: str, message: str, hint: str = "") -> Problem:
+    """Return a problem with the value of an environment variable, which is not shown: it may be a secret."""
+    return Problem("", 0, 0, 0, "bad-variable", message, hint=hint, path=(ENVIRONMENT, variable))
+
+
+def without_secrets(problems: Iterable[Problem]) -> list[Problem]:
+    """Return the problems, without the text of a line on which a secret may stand by mistake."""
+    return [replace(p, source="") if any(str(part).lower() in WITHHELD for part in p.path) else p for p in problems]
 
 
 def in_order(problems: Iterable[Problem]) -> list[Problem]:
@@ -205,10 +226,10 @@ CODES: Mapping[str, str] = {
     "empty-file": "The file says nothing.",
     "not-utf8": "The file is not UTF-8 text.",
     "control-character": "A character that YAML forbids, or that editors and YAML count differently.",
-    "too-large": "The file has more bytes, levels or values than a squad may have.",
-    "bad-yaml": "The text is no YAML.",
+    "too-large": "The file has more bytes, levels or values than a file may have.",
+    "bad-yaml": "The text is not YAML.",
     "tag": "A YAML tag (`!name`); tags are refused.",
-    "merge-key": "A YAML merge key (`<<`); it is no part of YAML 1.2.",
+    "merge-key": "A YAML merge key (`<<`); it is not part of YAML 1.2.",
     "duplicate-key": "A key stands twice in one mapping.",
     "bad-key": "A key that is not text.",
     "several-documents": "More than one YAML document in the file.",
@@ -249,15 +270,24 @@ CODES: Mapping[str, str] = {
     "unbounded": "Something could run for ever, or cost without end.",
     "no-tasks": "The squad has nothing to do.",
     # Expressions, files, schemas
-    "bad-expression": "The text inside `${{ }}` is no expression.",
+    "bad-expression": "The text inside `${{ }}` is not an expression.",
     "output-never-produced": "An output is read that nothing produces.",
     "unsafe-path": "A path that leaves the run's folder, or that some system cannot store.",
     "duplicate-output-file": "Two tasks write the same file.",
     "bad-schema": "Not a JSON Schema, or one that refers to another document.",
-    # Other files and inputs
-    "routing": "The routing file names what cannot be.",
-    "bad-env-file": "A line of the .env file that is no NAME=value.",
-    "scenario": "The scenario says what cannot be simulated.",
+    # Routing files, the catalog and scenarios
+    "unknown-provider": "No provider of the catalog has this name.",
+    "unknown-task-type": "No task type of the routing file has this name.",
+    "unknown-region": "No region of the scenario has this name.",
+    "unknown-ability": "No model can have an ability of this name.",
+    "bad-candidate": "A text that does not name a model, or all models, of a provider.",
+    "bad-address": "A URL, or the address of a ledger, that cannot be used.",
+    "bad-limit": "A provider's limit whose fields do not fit together.",
+    "no-effect": "A rule that nothing would ever read or reach.",
+    "secret-in-file": "A field for a key: keys stand in the environment.",
+    # Variables and inputs
+    "bad-env-file": "A line of the .env file that is not NAME=value.",
+    "bad-variable": "An environment variable whose value cannot be used.",
     "invalid-input": "A value that the input's type does not take.",
     "missing-input": "An input without a default was not given.",
     # Warnings

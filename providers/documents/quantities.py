@@ -18,7 +18,7 @@ def parse_duration(text: object) -> float:
     else:
         seconds = _number(text)
     if not 0 <= seconds < math.inf:
-        raise ValueError(f"{_shown(text)} is no duration: write 500ms, 5s, 10m, 2h, 3d or a number of seconds")
+        raise ValueError(f"{_shown(text)} is not a duration: write 500ms, 5s, 10m, 2h, 3d or a number of seconds")
     return seconds
 
 
@@ -30,12 +30,12 @@ def parse_share(text: object) -> float:
     else:
         share = _number(text)
     if not 0 <= share <= 1:
-        raise ValueError(f"{_shown(text)} is no share: write a percentage up to 100%, or a number from 0 to 1")
+        raise ValueError(f"{_shown(text)} is not a share: write a percentage up to 100%, or a number from 0 to 1")
     return share
 
 
 def _number(value: object) -> float:
-    """Return `value` as a float, or -1.0 where it is no number. YAML's `yes` is a bool, and bool is an int."""
+    """Return `value` as a float, or -1.0 where it is not a number. YAML's `yes` is a bool, and bool is an int."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return -1.0
     try:

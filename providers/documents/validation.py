@@ -1,4 +1,4 @@
-"""What is wrong with the fields of a file, in words; and harmless values in the place of wrong ones."""
+"""What is wrong with the fields of a document, in words: pydantic's errors as problems with their places."""
 
 from __future__ import annotations
 
@@ -6,91 +6,97 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import UnionType
-from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, Any, NamedTuple, Union, get_args, get_origin
 
-from providers.documents.problems import Path, Problem, nearest
-from providers.documents.yaml import Node, scalar
+from pydantic import ValidationError
 
-if TYPE_CHECKING:
-    from pydantic_core import ErrorDetails
+from providers.documents.nodes import Node
+from providers.documents.problems import SECRETS, Path, Problem, nearest
+from providers.documents.scalars import scalar
+
+ModelClass = type[Any]
+"""A `StrictModel`, whose `noun` is what messages call it: `a task`."""
+_KEY = "[key]"
+"""The last step of pydantic's way to a key that is wrong."""
 
 
-Model = type[Any]
-"""A class of pydantic's whose `noun` is what messages call it: `a task`."""
+class Complaint(NamedTuple):
+    """One of pydantic's errors: its `kind`, the `path` in the document, `value` is what stands there."""
+
+    path: Path
+    kind: str
+    value: Any
+    message: str
+    expected: str
+    """The literals that are allowed."""
+    on_key: bool
 
 
-def problems(root: Node, model: Model, wrong: Sequence[tuple[Path, ErrorDetails]]) -> list[Problem]:
-    """Return validation errors of `model`, each with its path, as problems of the file that `root` is the tree of.
+def complaints_of(data: Any, error: ValidationError) -> list[Complaint]:
+    """Return what is wrong with `data`, which `error` was raised for."""
+    return [
+        Complaint(
+            _path_of(data, detail["loc"], detail["type"] == "missing"),
+            detail["type"],
+            detail["input"],
+            str(detail.get("ctx", {}).get("error", detail["msg"])),
+            str(detail.get("ctx", {}).get("expected", "")),
+            detail["loc"][-1:] == (_KEY,),
+        )
+        for detail in error.errors(include_url=False)
+    ]
+
+
+def _path_of(data: Any, loc: tuple[str | int, ...], is_missing: bool) -> Path:
+    """Return a place in `data` without the tags of unions, which stand in pydantic's but are no keys of the file."""
+    path: list[str | int] = []
+    for index, part in enumerate(loc):
+        is_lacking = is_missing and index == len(loc) - 1
+        is_key = isinstance(data, dict) and (part in data or is_lacking)
+        is_item = isinstance(data, list) and isinstance(part, int)
+        if is_key or is_item:
+            path.append(part)
+            data = child(data, part)
+    return tuple(path)
+
+
+def child(parent: Any, part: str | int) -> Any:
+    """Return what stands under a key or an index, None where nothing does."""
+    try:
+        return parent[part]
+    except (KeyError, IndexError, TypeError):
+        return None
+
+
+def in_words(root: Node, model: ModelClass, complaints: Sequence[Complaint], at: Path = ()) -> list[Problem]:
+    """Return what is wrong with the part of `root` at the path `at`, which is no `model`, as problems of the whole.
 
     That a field is missing is left out where it stands there under a misspelt name.
     """
-    found = [_problem(root, model, path, detail) for path, detail in wrong]
+    found = [_problem(root, model, at, complaint) for complaint in _merged(complaints)]
     meant = {(problem.path[:-1], problem.hint) for problem in found if problem.code == "unknown-field"}
     return [
         p for p in found if p.code != "missing-field" or (p.path[:-1], f"did you mean '{p.path[-1]}'?") not in meant
     ]
 
 
-def path_of(data: Any, loc: tuple[str | int, ...]) -> Path:
-    """Return a place in `data` without the tags of unions, which stand in pydantic's but are no keys of the file."""
-    path: list[str | int] = []
-    for index, part in enumerate(loc):
-        below = child(data, part)
-        is_last = index == len(loc) - 1
-        if below is not None or (isinstance(data, dict) and (part in data or is_last)):
-            path.append(part)
-            data = below
-    return tuple(path)
+def _merged(complaints: Sequence[Complaint]) -> Iterator[Complaint]:
+    """Yield one complaint for each place: a value that fits no member of a union fails once for each of them.
 
-
-_HARMLESS: Mapping[str, Any] = {
-    "string_type": "?",
-    "string_too_short": "?",
-    "list_type": [],
-    "dict_type": {},
-    "model_type": {},
-    "model_attributes_type": {},
-}
-"""By pydantic's error: what a wrong value is replaced with. Others are left out."""
-_REQUIRED: Mapping[str, Any] = {
-    "name": "?",
-    "persona": "?",
-    "id": "?",
-    "prompt": "?",
-    "until": "?",
-    "participants": ["?"],
-    "rerun": ["?"],
-    "terminate": {"max_turns": 1},
-    "max_attempts": 1,
-    "tasks": {},
-}
-"""What a field that must be there holds where it is missing."""
-
-
-def mend(data: Any, path: Path, kind: str) -> None:
-    """Change what stands at `path`, where it still stands, so that the rest can be validated."""
-    parent: Any = None
-    here: Any = data
-    for part in path:
-        parent, here = here, child(here, part)
-    if parent is None:
-        return
-    last = path[-1]
-    if kind == "missing":
-        parent[last] = _REQUIRED[str(last)]
-    elif kind in _HARMLESS and here != _HARMLESS[kind]:
-        parent[last] = type(_HARMLESS[kind])(_HARMLESS[kind])
-    elif isinstance(parent, list):
-        mend(data, path[:-1], "")
-    else:
-        parent.pop(last, None)
-
-
-def child(parent: Any, part: str | int) -> Any:
-    try:
-        return parent[part]
-    except (KeyError, IndexError, TypeError):
-        return None
+    Where one of them was right about the value and wrong about what it holds, that is what there is to tell.
+    """
+    kinds: dict[Path, list[str]] = {}
+    for each in complaints:
+        if each.kind in _MEANT:
+            kinds.setdefault(each.path, []).append(each.kind)
+    above = {each.path[:end] for each in complaints for end in range(len(each.path))}
+    seen: set[tuple[Path, str]] = set()
+    for each in complaints:
+        joined = "/".join(dict.fromkeys(kinds[each.path])) if each.kind in _MEANT else each.kind
+        if (each.kind in _MEANT and each.path in above) or (each.path, joined) in seen:
+            continue
+        seen.add((each.path, joined))
+        yield each._replace(kind=joined)
 
 
 _MEANT: Mapping[str, tuple[str, str]] = {
@@ -106,35 +112,60 @@ _MEANT: Mapping[str, tuple[str, str]] = {
 }
 
 
-def _problem(root: Node, model: Model, path: Path, detail: ErrorDetails) -> Problem:
-    kind, value = detail["type"], detail["input"]
-    last = str(path[-1]) if path else ""
+def _problem(root: Node, model: ModelClass, at: Path, wrong: Complaint) -> Problem:
+    path, kind = (*at, *wrong.path), wrong.kind
     if kind == "extra_forbidden":
-        here = _model_at(model, path[:-1])
-        hint = nearest(last, _fields(here))
-        return root.problem(path, "unknown-field", f"'{last}' is not a field of {here.noun}", hint, key=True)
+        return _unknown(root, path, _model_at(model, wrong.path[:-1]))
     if kind == "missing":
-        message = f"{_model_at(model, path[:-1]).noun} needs '{last}'"
+        message = f"{_model_at(model, wrong.path[:-1]).noun} needs '{path[-1]}'"
         return replace(root.problem(path[:-1], "missing-field", message, key=True), path=path)
-    if kind in _MEANT:
-        meant, hint = _MEANT[kind]
-        if isinstance(value, str) and kind not in ("dict_type", "model_type", "bool_type"):
-            hint = (
-                f"write [{value}]"
-                if kind == "list_type"
-                else f"write {value}, without quotes"
-                if _is_number(value)
-                else hint
-            )
-        return root.problem(path, "wrong-type", f"'{_named(path)}' takes {meant}, not {_found(value)}", hint)
+    if kind.split("/")[0] in _MEANT:
+        message, hint = _wrong_type(path, kind.split("/"), wrong.value)
+        return root.problem(path, "wrong-type", message, hint, key=wrong.on_key)
     if kind == "literal_error":
-        choices = _quoted(detail.get("ctx", {}).get("expected", ""))
-        hint = nearest(str(value), choices) if isinstance(value, str) else ""
-        message = f"'{_named(path)}' is one of {', '.join(choices)}; not {_found(value)}"
-        return root.problem(path, "invalid-value", message, "" if hint.startswith("known") else hint)
+        message, hint = _wrong_choice(path, wrong)
+        return root.problem(path, "invalid-value", message, hint, key=wrong.on_key)
+    if kind == "value_error":
+        return root.problem(path, "invalid-value", f"'{_named(path)}' {wrong.message}", key=wrong.on_key)
     if "-" in kind:  # our own
-        return root.problem(path, kind, detail["msg"])
-    return root.problem(path, "out-of-range", f"'{_named(path)}' {_limit(detail['msg'])}")
+        return root.problem(path, kind, wrong.message, key=wrong.on_key)
+    is_empty = kind in ("too_short", "string_too_short") and not wrong.value
+    limit = "is empty" if is_empty else _limit(wrong.message)
+    return root.problem(path, "out-of-range", f"'{_named(path)}' {limit}", key=wrong.on_key)
+
+
+def _unknown(root: Node, path: Path, here: ModelClass) -> Problem:
+    last, fields = str(path[-1]), _fields(here)
+    if last.lower() in SECRETS:
+        hint = "api_key_env names its variable" if "api_key_env" in fields else "set its variable"
+        message = "a key stands in the environment or in .env, never in a file"
+        return replace(root.problem(path, "secret-in-file", message, hint, key=True), source="")
+    hint = nearest(last, fields)
+    return root.problem(path, "unknown-field", f"'{last}' is not a field of {here.noun}", hint, key=True)
+
+
+def _wrong_type(path: Path, kinds: Sequence[str], value: Any) -> tuple[str, str]:
+    """Return the message and the hint for a value of a wrong type; `kinds` are the errors of each type it may have."""
+    meant = " or ".join(dict.fromkeys(_MEANT[kind][0] for kind in kinds))
+    hint = _MEANT[kinds[0]][1] if len(kinds) == 1 else ""
+    if isinstance(value, str) and kinds[0] not in ("dict_type", "model_type", "bool_type"):
+        if kinds[0] == "list_type":
+            hint = f"write [{value}]"
+        elif _is_number(value):
+            hint = f"write {value}, without quotes"
+    elif kinds[0] == "string_type" and isinstance(value, dict | list | None):
+        hint = ""
+    return f"'{_named(path)}' takes {meant}, not {_shown(value)}", hint
+
+
+def _wrong_choice(path: Path, wrong: Complaint) -> tuple[str, str]:
+    choices = [text or number for text, number in re.findall(r"'([^']*)'|(\d+)", wrong.expected)]
+    hint = nearest(str(wrong.value), choices) if isinstance(wrong.value, str) else ""
+    subject = _named(path[:-1] if wrong.on_key else path)
+    message = f"'{subject}' is one of {', '.join(choices)}; not {_shown(wrong.value)}"
+    if wrong.on_key:
+        message = f"a key of {message}"
+    return message, "" if hint.startswith("known") else hint
 
 
 def _is_number(text: str) -> bool:
@@ -146,7 +177,7 @@ def _named(path: Path) -> str:
     return str(next((part for part in reversed(path) if isinstance(part, str)), "the file"))
 
 
-def _found(value: Any) -> str:
+def _shown(value: Any) -> str:
     match value:
         case None:
             return "nothing"
@@ -163,19 +194,16 @@ def _found(value: Any) -> str:
 
 def _limit(message: str) -> str:
     """Return pydantic's words for a broken limit, without its subject."""
-    text = re.sub(r"^(Input|String|List|Value) should ", "should ", message)
+    text = re.sub(r"^(Input|String|List|Value|Dictionary) should ", "should ", message)
+    text = text.replace(" after validation", "")
     return text[:1].lower() + text[1:]
 
 
-def _quoted(expected: str) -> list[str]:
-    return re.findall(r"'([^']*)'", expected)
-
-
-def _fields(model: Model) -> list[str]:
+def _fields(model: ModelClass) -> list[str]:
     return [field.alias or name for name, field in model.model_fields.items()]
 
 
-def _model_at(model: Model, path: Path) -> Model:
+def _model_at(model: ModelClass, path: Path) -> ModelClass:
     """Return which part of the format stands at a place of the tree."""
     here: Any = model
     for part in path:
@@ -197,7 +225,7 @@ def _below(annotation: Any, part: str | int) -> Any:
     return Any
 
 
-def _models(annotation: Any) -> Iterator[Model]:
+def _models(annotation: Any) -> Iterator[ModelClass]:
     return (kind for kind in _flat(annotation) if hasattr(kind, "model_fields"))
 
 

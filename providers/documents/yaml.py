@@ -6,61 +6,38 @@ open brackets costs more than a moment. Accepted is UTF-8, with or without a byt
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from importlib.resources.abc import Traversable
 from pathlib import Path as FilePath
 from typing import Any
 
 import yaml
 
-from providers.documents.depth import TOO_DEEP_HINT, too_deep
-from providers.documents.nodes import Mark, Node, Scalar, Source, source_of, span
-from providers.documents.problems import WITHHELD, Path, Problem, SpecError, in_order
-
-__all__ = [
-    "Node",
-    "decode",
-    "load_file",
-    "mapping_in",
-    "problems_at",
-    "read_mapping",
-    "read_text",
-    "read_tree",
-    "write_tree",
-]
+from providers.documents.nodes import MAX_DEPTH, DocumentText, Mark, Node, source_of, span
+from providers.documents.problems import Problem, SpecError, in_order
+from providers.documents.scalars import scalar
+from providers.documents.syntax import syntax_problem
 
 MAX_BYTES = 1 << 20
-MAX_DEPTH = 50
 MAX_NODES = 20_000
 """Values of the file, those that aliases repeat counted again."""
-
-# YAML 1.2 core schema, but a number with a leading zero is text: half of the world reads 0123 as octal.
-_NULL = frozenset({"", "~", "null", "Null", "NULL"})
-_BOOL = {
-    word: value
-    for value, words in {True: "true True TRUE", False: "false False FALSE"}.items()
-    for word in words.split()
-}
-_INT = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,299})")
-_BASED = re.compile(r"0x[0-9a-fA-F]{1,64}|0o[0-7]{1,64}")
-_FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|(?:0|[1-9][0-9]*)(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
-_INFINITE = re.compile(r"([-+]?)\.(?:inf|Inf|INF)")
-_NAN = frozenset({".nan", ".NaN", ".NAN"})
+_TOO_DEEP_HINT = "put fewer lists and mappings inside each other"
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml, where it is built in, is ten times as fast
 
 # What YAML forbids, and three that libyaml takes for line ends (as YAML 1.1 did) while editors do not.
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
 
 
-def problems_at(root: Node, pairs: Iterable[tuple[Path, str]], code: str) -> list[Problem]:
-    """Return (path, message) pairs, as `CatalogError` and `PersonaError` hold them, as problems with their places.
+def read_packaged(file: Traversable) -> Any:
+    """Return what a file of this package holds, as dicts, lists and scalars.
 
-    Where a message quotes the last key of its path, that key is what is wrong. A line that may hold a key to a provider
-    by mistake is not shown.
+    The one way around the strict reader: these files are read at each start, libyaml alone composes them three times
+    as fast, and the tests hold them to what the strict reader says of them. Merge keys (`<<`) may stand in them.
     """
-    found = [root.problem(p, code, text, key=bool(p) and repr(p[-1]) in text) for p, text in pairs]
-    return in_order(replace(p, source="") if p.path and str(p.path[-1]).lower() in WITHHELD else p for p in found)
+    return yaml.load(file.read_text("utf-8"), _LOADER)  # noqa: S506  # both loaders are safe ones
 
 
 def load_file(path: str | FilePath) -> tuple[str, Node]:
@@ -93,6 +70,16 @@ def read_text(path: str | FilePath) -> str:
     return decode(data, str(path))
 
 
+def read_once(path: FilePath, texts: dict[str, str]) -> str:
+    """Return the text of a file, out of `texts` where it was read before. Raise `SpecError`.
+
+    What is recorded of a squad is so what it was made of, whatever happened to its files since.
+    """
+    if (text := texts.get(str(path))) is None:
+        text = texts[str(path)] = read_text(path)
+    return text
+
+
 def decode(data: bytes, file: str) -> str:
     """Return the text of UTF-8 bytes. Raise `SpecError` with the place of the first byte that is not."""
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
@@ -122,44 +109,29 @@ def read_tree(text: str, path: str, found: list[Problem] | None = None) -> Node:
     return root
 
 
-def _too_large(source: Source, mark: Mark, cap: str) -> Problem:
+def _too_large(source: DocumentText, mark: Mark, cap: str) -> Problem:
     return source.problem(mark, "too-large", f"the file has more than {cap}")
 
 
-def _too_deep(source: Source, mark: Mark) -> Problem:
-    return source.problem(mark, "too-large", f"the file has more than {MAX_DEPTH} levels", TOO_DEEP_HINT)
+def _first_too_deep(text: str, levels: int, error: yaml.MarkedYAMLError) -> yaml.CollectionStartEvent | None:
+    """Return the first list or mapping inside `levels` others that stands before the place of a parser's `error`.
 
-
-def write_tree(value: Any) -> str:
-    """Return a YAML text that `read_tree` reads back as `value`: mappings, lists and scalars of Python.
-
-    PyYAML alone would leave out the quotes of `1e3` and `0o17`, which are text to YAML 1.1.
+    To tell a key from a value, the scanner reads up to 1,024 characters ahead of the events. So a parser that refuses
+    to nest deeper (PyYAML 6.0.4 at 1,000 brackets, earlier ones at 10,000 or not at all) may raise before the events
+    have come that pass our own cap. None: the text nests no deeper, so the parser's error is what there is to tell.
     """
+    mark = error.problem_mark or error.context_mark
+    depth = 0
+    with suppress(yaml.YAMLError):  # the text ends in the middle
+        for event in yaml.parse(text[: mark.index] if mark else text, Loader=_LOADER):
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if depth > levels and isinstance(event, yaml.CollectionStartEvent):
+                return event
+    return None
 
-    class Quoting(yaml.SafeDumper):
-        pass
 
-    Quoting.add_representer(str, lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"'))
-    return yaml.dump(value, Dumper=Quoting, allow_unicode=True, sort_keys=False)
-
-
-def scalar(text: str) -> Scalar:
-    """Return what a plain scalar means in YAML 1.2: `no`, `on`, `12:30`, `0123` and dates are text."""
-    if text in _NULL:
-        return None
-    if text in _BOOL:
-        return _BOOL[text]
-    if text[0] not in "+-.0123456789":
-        return text
-    if _INT.fullmatch(text):
-        return int(text)
-    if _BASED.fullmatch(text):
-        return int(text, 0)
-    if _FLOAT.fullmatch(text):
-        return float(text)
-    if infinite := _INFINITE.fullmatch(text):
-        return -math.inf if infinite[1] == "-" else math.inf
-    return math.nan if text in _NAN else text
+def _too_deep(source: DocumentText, mark: Mark) -> Problem:
+    return source.problem(mark, "too-large", f"the file has more than {MAX_DEPTH} levels", _TOO_DEEP_HINT)
 
 
 @dataclass(slots=True)
@@ -179,7 +151,7 @@ class _Open:
 
 @dataclass(slots=True)
 class _Builder:
-    source: Source
+    source: DocumentText
     found: list[Problem]
     stack: list[_Open] = field(default_factory=list)
     anchors: dict[str, tuple[Node, int, int] | None] = field(default_factory=dict)
@@ -191,14 +163,13 @@ class _Builder:
     def read(self) -> Node:
         """Return the root. Raises `SpecError` at what makes the rest unreadable."""
         self._scan()
-        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
         try:
-            for event in yaml.parse(self.source.text, Loader=loader):
+            for event in yaml.parse(self.source.text, Loader=_LOADER):
                 self._take(event)
         except yaml.MarkedYAMLError as error:
-            if deep := too_deep(self.source.text, MAX_DEPTH, error):
+            if deep := _first_too_deep(self.source.text, MAX_DEPTH, error):
                 self._stop(_too_deep(self.source, self._mark_of(deep)))
-            self._stop(_syntax(self.source, error))
+            self._stop(syntax_problem(self.source, error))
         if self.root is None or (self.root.value is None and not self.source.text[slice(*self.root.mark[3:])].strip()):
             self._stop(self.source.problem(Mark(1, 1, 0, 0, 0), "empty-file", "the file says nothing"))
         assert self.root is not None
@@ -351,32 +322,3 @@ class _Builder:
         """Report a key; its value will be read and dropped."""
         self.found.append(self.source.problem(mark, code, message, hint))
         self.stack[-1].key, self.stack[-1].expects_key = None, False
-
-
-def _syntax(source: Source, error: yaml.MarkedYAMLError) -> Problem:
-    """Return the parser's complaint in our words where we have better ones, at the place that helps most."""
-    text, what = source.text, str(error.problem or "no YAML")
-    at = error.problem_mark or error.context_mark
-    assert at is not None, "libyaml marks every syntax error"
-    context = error.context_mark
-    character = text[at.index : at.index + 1]
-    message, hint = what, ""
-    if "cannot start any token" in what:
-        message = "a tab may not indent" if character == "\t" else f"a value may not start with {character}"
-        hint = "use spaces" if character == "\t" else "put the value in quotes"
-    elif "mapping values are not allowed" in what:
-        message, hint = "a second ': ' on the line", "put a value that holds ': ' in quotes"
-    elif "escape" in what or "hexdecimal" in what:  # libyaml's spelling
-        message, hint = "a backslash sequence that YAML does not know", "put the value in single quotes"
-        if "Unicode" in what:
-            message, hint = "this stands for no character", "write the character itself"
-    elif context is not None and "quoted scalar" in str(error.context):
-        at, message = context, "the quote that opens here is never closed"
-    elif context is not None and "flow" in str(error.context):
-        message = (
-            f"expected ',' or the end of the '{text[context.index : context.index + 1]}' of line {context.line + 1}"
-        )
-    elif context is not None and "block" in str(error.context):
-        message, hint = "this does not belong to the block above", "check the indentation"
-    mark = span(source, min(at.index, len(text)), min(at.index + 1, len(text)))
-    return source.problem(mark, "bad-yaml", message, hint)

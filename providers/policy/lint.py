@@ -1,129 +1,176 @@
-"""What a policy says in vain: rules without means, rules that are never read, and lists that leave nobody."""
+"""Which rules of a policy have no effect: rules without means, rules that are never read, empty choices."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterator
 from math import inf
-from typing import Any
 
-from providers.catalog.file import nearest
-from providers.catalog.model import Problem
 from providers.documents.addresses import wrong_address
-from providers.policy.names import Names
-from providers.policy.parse import BudgetShape, PolicyShape
+from providers.documents.findings import Findings
+from providers.documents.problems import Path, nearest
+from providers.policy.names import KnownNames
+from providers.policy.shapes import AgentShape, BudgetShape, PolicyShape
 from providers.windows import knows_timezone
 
-
-def problems_in(shape: PolicyShape, data: Mapping[str, Any], names: Names) -> Iterable[Problem]:
-    """Yield what in `shape` cannot have the effect that was meant. `data` is what the file itself says."""
-    yield from _without_means(shape)
-    yield from _dead(shape, data)
-    yield from _never_asked(shape, data, names)
-    yield from _unchecked(shape, names)
-    yield from _budget_problems(shape.budget)
+_DEAD = "no-effect"
 
 
-def _without_means(shape: PolicyShape) -> Iterable[Problem]:
-    """Yield which strategy has nothing to work with."""
+def report_dead_rules(shape: PolicyShape, known: KnownNames, own_tiers: Collection[str]) -> None:
+    """Report what in `shape` cannot have the effect that was meant. `own_tiers` are those that the file defines."""
+    findings = known.findings
+    _check_means(shape, findings)
+    for path, agent in _agents(shape):
+        _check_agent(shape, agent, path, findings)
+    _check_order(shape, findings)
+    _check_attempts(shape, findings)
+    _check_weights(shape, findings)
+    _check_only(shape, known)
+    _check_left_over(shape, findings, own_tiers)
+    _check_checks(shape, known)
+    _check_budget(shape.budget, findings)
+
+
+def _agents(shape: PolicyShape) -> Iterator[tuple[Path, AgentShape]]:
+    """Yield what the file says of agents, with its place."""
+    if shape.default is not None:
+        yield ("default",), shape.default
+    yield from ((("agents", name), agent) for name, agent in shape.agents.items())
+
+
+def _check_means(shape: PolicyShape, findings: Findings) -> None:
+    """Report a strategy that has nothing to work with, and an address that is none."""
     if shape.strategy == "weighted" and not any(shape.weights.values()):
-        yield ("weights",), "strategy weighted needs a provider whose weight is over 0"
-    chains = [agent.chain for agent in (*shape.agents.values(), shape.default) if agent]
-    if shape.strategy == "chain" and not any(chains):
-        yield ("strategy",), "strategy chain needs a chain: give one to default or to an agent"
+        message = "the strategy weighted needs a provider whose weight is over 0"
+        findings.error(("weights",), "missing-field", message, key=True)
+    if shape.strategy == "chain" and not any(agent.chain for _, agent in _agents(shape)):
+        hint = "give one to default or to an agent"
+        findings.error(("strategy",), "missing-field", "the strategy chain needs a chain", hint)
     if shape.default and not (shape.default.tier or shape.default.chain or shape.default.model):
-        yield ("default",), "needs a tier, a model or a chain"
+        findings.lacks(("default",), "one-of", "default needs a tier, a model or a chain")
     if shape.ledger is not None and (wrong := wrong_address(shape.ledger, in_file=True)):
-        yield ("ledger",), wrong
+        findings.error(("ledger",), "bad-address", f"'ledger' {wrong}")
 
 
-def _unchecked(shape: PolicyShape, known: Names) -> Iterable[Problem]:
-    """Yield what of `checks` nobody can be asked."""
-    names = shape.checks.providers if shape.checks else []
-    for at, name in enumerate(names):
-        row = known.catalog.providers.get(name)
-        if row is not None and not row.base_url:
-            yield ("checks", "providers", at), f"{name} answers in this process: there is nothing to check"
-        elif name in names[:at]:
-            yield ("checks", "providers", at), "stands there twice"
+def _check_agent(shape: PolicyShape, agent: AgentShape, path: Path, findings: Findings) -> None:
+    """Report what of an agent's routing is never read, and a task type that looks like a misspelt one."""
+    for key, first in (("tier", "chain"), ("tier", "model"), ("chain", "model")):
+        if getattr(agent, key) and getattr(agent, first):
+            message = f"'{key}' is never read: the {first} beside it goes first"
+            findings.error((*path, key), _DEAD, message, key=True)
+    affinity: Path = ("affinity", path[-1])
+    is_routed = path[0] == "agents" and (agent.chain or agent.tier or agent.model)
+    if is_routed and findings.node.at(affinity) is not None:
+        message = f"the affinity of '{path[-1]}' is never read: agents.{path[-1]} goes first"
+        findings.error(affinity, _DEAD, message)
+    if agent.task_type not in (None, *shape.task_types):
+        like = nearest(str(agent.task_type), shape.task_types)
+        if like.startswith("did you mean"):  # any other type of task may be a caller's own
+            message = f"no task type is called '{agent.task_type}'"
+            findings.error((*path, "task_type"), "unknown-task-type", message, like)
 
 
-def _dead(shape: PolicyShape, data: Mapping[str, Any]) -> Iterable[Problem]:
-    """Yield which rules of the file never have an effect, whatever is asked. `data` is what the file itself says."""
-    for path, said in ((("default",), shape.default), *((("agents", name), a) for name, a in shape.agents.items())):
-        for key, first in (("tier", "chain"), ("tier", "model"), ("chain", "model")):
-            if said is not None and getattr(said, key) and getattr(said, first):
-                yield (*path, key), f"is never read: the {first} beside it goes first"
-        types = shape.task_types
-        if said is not None and said.task_type not in (None, *types) and (like := nearest(str(said.task_type), types)):
-            yield (*path, "task_type"), f"no task type {said.task_type!r} is defined{like}"
-    for who in keys(data.get("affinity")) & {name for name, a in shape.agents.items() if a.chain or a.tier or a.model}:
-        yield ("affinity", who), f"is never read: agents.{who} goes first"
-    for at, tier in enumerate(shape.last_resort or ()):
-        if tier in (shape.last_resort or ())[:at]:
-            yield ("last_resort", at), f"is never reached: {tier!r} stands before it"
+def _check_order(shape: PolicyShape, findings: Findings) -> None:
+    """Report what a tier that stands before it, or a shorter timeout, keeps from being reached."""
+    last_resort = shape.last_resort or []
+    for at, tier in enumerate(last_resort):
+        if tier in last_resort[:at]:
+            findings.error(("last_resort", at), _DEAD, f"'{tier}' is never reached: it stands before")
     limits = shape.timeouts.given()
     for phase in ("connect", "first_token", "between_chunks"):
         if limits.get(phase, 0) > limits.get("total", inf):
-            yield ("timeouts", phase), "is never reached: total is less"
-    if shape.attempts.hedge_after is not None and shape.attempts.hedge_after >= limits.get("total", inf):
-        yield ("attempts", "hedge_after"), "is never reached: the total of timeouts is not more"
-    if shape.attempts.hedge_after is not None and shape.attempts.per_turn == 1:
-        yield ("attempts", "hedge_after"), "is never read: per_turn allows no second attempt"
+            findings.error(("timeouts", phase), _DEAD, f"'{phase}' is never reached: total is less")
+
+
+def _check_attempts(shape: PolicyShape, findings: Findings) -> None:
+    hedge, total = shape.attempts.hedge_after, shape.timeouts.given().get("total", inf)
+    if hedge is not None and hedge >= total:
+        message = "'hedge_after' is never reached: the total of timeouts is not more"
+        findings.error(("attempts", "hedge_after"), _DEAD, message)
+    if hedge is not None and shape.attempts.per_turn == 1:
+        message = "'hedge_after' is never read: per_turn allows no second attempt"
+        findings.error(("attempts", "hedge_after"), _DEAD, message)
     if shape.stream.on_break != "error" and shape.attempts.per_turn == 1:
-        yield ("stream", "on_break"), "is never read: attempts.per_turn allows no second attempt"
+        message = "'on_break' is never read: attempts.per_turn allows no second attempt"
+        findings.error(("stream", "on_break"), _DEAD, message)
+
+
+def _check_weights(shape: PolicyShape, findings: Findings) -> None:
     never = {name for name, weight in shape.weights.items() if weight == 0}
     for tier, names in shape.tiers.items() if shape.strategy == "weighted" else ():
         if names and all(name.partition("/")[0] in never for name in names):
-            yield ("tiers", tier), "nobody of it is ever asked: the weight of each of its providers is 0"
+            message = f"no model of the tier '{tier}' is ever asked: the weight of each of its providers is 0"
+            findings.error(("tiers", tier), _DEAD, message, key=True)
 
 
-def _never_asked(shape: PolicyShape, data: Mapping[str, Any], known: Names) -> Iterable[Problem]:
-    """Yield which lists of providers, by environment, are never read, or leave nobody to be asked."""
-    agents = [*shape.agents.values(), *([shape.default] if shape.default else [])]
-    named = [name for names in (*shape.tiers.values(), *(agent.chain for agent in agents)) for name in names]
-    named += [agent.model for agent in agents if agent.model is not None]
+def _check_only(shape: PolicyShape, known: KnownNames) -> None:
+    """Report lists of providers, by environment, that are never read, or that leave no provider to be asked."""
+    named = [name for names in shape.tiers.values() for name in names]
+    named += [name for _, agent in _agents(shape) for _, names in _asked(agent) for name in names]
     for where, names in shape.only.items():
+        path = ("only", where)
         if shape.environment not in (where, "auto"):
-            yield ("only", where), f"is never read: the environment is {shape.environment}"
-        elif not any(map(known.provider, names)) and not {name.partition("/")[0] for name in named} & set(names):
-            yield ("only", where), "leaves nobody to be asked: no tier, chain or model names any of them"
-        for at, name in enumerate(names):
-            if name in names[:at]:
-                yield ("only", where, at), "stands there twice"
+            message = f"'{where}' is never read: the environment is {shape.environment}"
+            known.findings.error(path, _DEAD, message, key=True)
+        elif all(map(known.is_provider, names)) and not {name.partition("/")[0] for name in named} & set(names):
+            message = "no provider is left to be asked: no tier, chain or model names any of these"
+            known.findings.error(path, _DEAD, message, key=True)
+        _check_twice(names, path, known.findings)
+
+
+def _check_left_over(shape: PolicyShape, findings: Findings, own_tiers: Collection[str]) -> None:
+    """Report the tiers, chains and models of the file none of whose providers may be asked in its environment."""
     allowed = shape.only.get(shape.environment) if shape.environment != "auto" else None
-    for path, routed in _routes(shape, data) if allowed is not None else ():
-        if routed and not {name.partition("/")[0] for name in routed} & set(allowed or ()):
-            yield path, f"nobody of it is ever asked: in {shape.environment} only {', '.join(allowed or ())} may be"
+    if allowed is None:
+        return
+    routes: list[tuple[Path, list[str]]] = [(("tiers", tier), shape.tiers[tier]) for tier in own_tiers]
+    routes += [((*path, key), names) for path, agent in _agents(shape) for key, names in _asked(agent)]
+    for path, names in routes:
+        if not {name.partition("/")[0] for name in names} & set(allowed):
+            message = f"no model of this is ever asked: in {shape.environment} only {', '.join(allowed)} may be"
+            findings.error(path, _DEAD, message, key=True)
 
 
-def _routes(shape: PolicyShape, data: Mapping[str, Any]) -> Iterable[tuple[tuple[str | int, ...], list[str]]]:
-    """Yield the tiers and chains that the file itself writes."""
-    for tier in keys(data.get("tiers")) & shape.tiers.keys():
-        yield ("tiers", tier), shape.tiers[tier]
-    said = [(("default",), shape.default), *((("agents", name), agent) for name, agent in shape.agents.items())]
-    for path, agent in said:
-        if agent is not None and agent.chain:
-            yield (*path, "chain"), agent.chain
-        if agent is not None and agent.model is not None:
-            yield (*path, "model"), [agent.model]
+def _asked(agent: AgentShape) -> Iterator[tuple[str, list[str]]]:
+    """Yield the names of candidates in an agent's routing, under the field that they stand in."""
+    if names := [name for _, name in agent.members()]:
+        yield "chain", names
+    if agent.model is not None:
+        yield "model", [agent.model]
 
 
-def _budget_problems(shape: BudgetShape) -> Iterable[Problem]:
+def _check_checks(shape: PolicyShape, known: KnownNames) -> None:
+    """Report providers that cannot be checked."""
+    names, path = shape.checks.providers if shape.checks else [], ("checks", "providers")
+    for at, name in enumerate(names):
+        row = known.catalog.providers.get(name)
+        if row is not None and not row.base_url:
+            message = f"{name} answers in this process: there is nothing to check"
+            known.findings.error((*path, at), _DEAD, message)
+    _check_twice(names, path, known.findings)
+
+
+def _check_twice(names: list[str], path: Path, findings: Findings) -> None:
+    for at, name in enumerate(names):
+        if name in names[:at]:
+            findings.error((*path, at), "duplicate-name", f"'{name}' stands here twice")
+
+
+def _check_budget(shape: BudgetShape, findings: Findings) -> None:
     if not knows_timezone(shape.timezone):
-        yield ("budget", "timezone"), f"knows no timezone {shape.timezone!r}: write one as Europe/Berlin"
+        message = f"no timezone is called {shape.timezone!r}"
+        findings.error(("budget", "timezone"), "invalid-value", message, "write one as Europe/Berlin")
     most = inf if shape.max_cost_per_day is None else shape.max_cost_per_day
     for name, cap in shape.providers.items():
         if cap > most:
-            yield ("budget", "providers", name), "is never reached: max_cost_per_day is less"
+            message = f"the cap of {name} is never reached: max_cost_per_day is less"
+            findings.error(("budget", "providers", name), _DEAD, message)
     for name, cap in shape.models.items():
         if cap > min(most, shape.providers.get(name.partition("/")[0], inf)):
-            yield ("budget", "models", name), "is never reached: the provider's cap, or that of the day, is less"
+            message = f"the cap of {name} is never reached: the provider's cap, or that of the day, is less"
+            findings.error(("budget", "models", name), _DEAD, message)
     if shape.webhook_env is not None and most == inf and not shape.providers and not shape.models:
-        yield ("budget", "webhook_env"), "is never read: there is no cap to alert of"
+        message = "'webhook_env' is never read: there is no cap, so there are no alerts"
+        findings.error(("budget", "webhook_env"), _DEAD, message, key=True)
     if 0 in shape.alert_at:
-        yield ("budget", "alert_at", shape.alert_at.index(0)), "is no share to alert at: nothing is spent yet"
-
-
-def keys(section: object) -> set[str]:
-    """Return the keys of a mapping as text; of anything else none."""
-    return {str(key) for key in section} if isinstance(section, Mapping) else set()
+        path = ("budget", "alert_at", shape.alert_at.index(0))
+        findings.error(path, "out-of-range", "an alert at 0% would come before anything is spent")

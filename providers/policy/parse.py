@@ -1,152 +1,61 @@
-"""The shape of the policy's text, `agent_routing.yaml`, and how it is laid over the built-in one."""
+"""How a routing file becomes a policy: laid over the built-in one, its names compared with the catalog."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, Literal
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
 
-from pydantic import BeforeValidator, Field
-
-from providers.catalog.file import Duration, Name, Shape, packaged, read_shape
-from providers.catalog.model import Problem
-from providers.documents.quantities import parse_share
-from providers.policy.factors import POINTS, Strategy
-
-Share = Annotated[float, BeforeValidator(parse_share)]
-Weight = Annotated[float, Field(ge=0)]
-Names = Annotated[list[str], Field(min_length=1)]
-RANKS = ("primary", "secondary", "tertiary", "last_resort")
-
-_BY_NAME = {"tiers", "agents", "affinity", "task_types", "weights"}
-"""Sections whose entries are independent of each other: a broken one takes no other one with it."""
-
-
-def _by_rank(value: Any) -> Any:
-    """Return a chain whose members are given by rank as a list."""
-    if not isinstance(value, Mapping):
-        return value
-    if strange := next((key for key in value if key not in RANKS), None):
-        raise ValueError(f"knows no rank {strange!r}: write primary, secondary, tertiary and last_resort")
-    for rank, before in (("primary", None), ("tertiary", "secondary"), ("secondary", "primary")):
-        if before is None and rank not in value:
-            raise ValueError("has no primary")
-        if before is not None and rank in value and before not in value:
-            raise ValueError(f"has a {rank} and no {before}")
-    return [value[rank] for rank in RANKS if rank in value]
+from providers.catalog.file import lay_over
+from providers.catalog.model import Catalog, of_all_accounts
+from providers.documents.findings import Findings
+from providers.documents.models import mended
+from providers.documents.nodes import Node, tree_of
+from providers.documents.problems import Path, Problem
+from providers.documents.yaml import read_packaged
+from providers.errors import CatalogError
+from providers.policy.lint import report_dead_rules
+from providers.policy.model import AgentPolicy, Budget, Checks, Policy, Timeouts
+from providers.policy.names import KnownNames
+from providers.policy.shapes import AgentShape, BudgetShape, PolicyShape
 
 
-class AgentShape(Shape):
-    tier: str | None = None
-    model: str | None = None
-    chain: Annotated[Names, BeforeValidator(_by_rank)] = Field(default_factory=list)
-    task_type: str | None = None
+def default_policy(catalog: Catalog) -> Policy:
+    """Return the built-in policy. Raise `CatalogError` where `catalog` lacks what it names."""
+    return parse_policy({}, catalog)[0]
 
 
-class TaskShape(Shape):
-    prefer: Names
+def parse_policy(data: Mapping[str, Any] | Node, catalog: Catalog) -> tuple[Policy, Catalog]:
+    """Return the policy that a routing file says, and the catalog with its `providers:` laid over it.
+
+    `data` is the file's tree, or Python objects that hold the same. A file with `tiers` stands alone: no provider is
+    asked that it does not name. One without takes the built-in tiers. Naming a provider that has no address (`stub`)
+    switches it on; naming an unknown model of a server that takes any (`local/qwen3`) adds its row. Raise
+    `CatalogError` with every mistake.
+    """
+    policy, catalog, found = read_policy(data if isinstance(data, Node) else tree_of(data), catalog)
+    if found:
+        raise CatalogError(found)
+    return policy, catalog
 
 
-class FactorsShape(Shape):
-    """Points per factor."""
-
-    cost: Weight = POINTS["cost"]
-    quota: Weight = POINTS["quota"]
-    health: Weight = POINTS["health"]
-    latency: Weight = POINTS["latency"]
-    task: Weight = POINTS["task"]
-    environment: Weight = POINTS["environment"]
-
-
-class TimeoutsShape(Shape):
-    connect: Duration = 0
-    first_token: Duration = 0
-    between_chunks: Duration = 0
-    total: Duration = 0
-
-
-class AttemptsShape(Shape):
-    per_turn: int = Field(default=4, ge=1)
-    retry_budget: Share = 0.2
-    hedge_after: Duration | None = None
-    on_decline: Literal["error", "elsewhere"] = "error"
-
-
-class StreamShape(Shape):
-    on_break: Literal["error", "restart", "resume"] = "error"
-
-
-def _variable(value: object) -> object:
-    """Return the name of a variable. What stands there instead is not repeated: it may be the secret itself."""
-    if value is None or (isinstance(value, str) and re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", value)):
-        return value
-    raise ValueError("names the variable that holds the URL: write BUDGET_WEBHOOK_URL, and set that")
-
-
-Usd = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
-
-
-class BudgetShape(Shape):
-    """Amounts are USD a day: for all providers together, for one provider, for one model."""
-
-    max_cost_per_day: Usd | None = None
-    providers: dict[str, Usd] = Field(default_factory=dict)
-    models: dict[str, Usd] = Field(default_factory=dict)
-    timezone: str = "UTC"
-    alert_at: list[Share] = Field(default_factory=lambda: [0.5, 0.8, 1.0])
-    unknown_price: Literal["refuse", "allow"] = "refuse"
-    webhook_env: Annotated[str | None, BeforeValidator(_variable)] = None
-
-
-class ChecksShape(Shape):
-    every: Annotated[Duration, Field(ge=1)] = 60.0
-    providers: Names
-
-
-class PolicyShape(Shape):
-    """The whole file. No field depends on another one: each can be left out and the rest still reads."""
-
-    version: Literal[1] = 1
-    environment: Literal["production", "development", "auto"] = "auto"
-    only: dict[Literal["production", "development"], Names] = Field(default_factory=dict)
-    strategy: Strategy = "tier"
-    tiers: Annotated[dict[Name, Names], Field(min_length=1)] = Field(default_factory=dict)
-    agents: dict[str, AgentShape] = Field(default_factory=dict)
-    affinity: dict[str, str] = Field(default_factory=dict)
-    default: AgentShape | None = None
-    last_resort: list[str] | None = None
-    task_types: dict[str, TaskShape] = Field(default_factory=dict)
-    weights: dict[str, Weight] = Field(default_factory=dict)
-    factors: FactorsShape = FactorsShape()
-    timeouts: TimeoutsShape = TimeoutsShape()
-    attempts: AttemptsShape = AttemptsShape()
-    stream: StreamShape = StreamShape()
-    budget: BudgetShape = BudgetShape()
-    checks: ChecksShape | None = None
-    ledger: str | None = None
-    providers: dict[str, Any] = Field(default_factory=dict)
-
-
-def read_policy(data: Mapping[str, Any]) -> tuple[PolicyShape, list[Problem]]:
-    """Return what `data` says over the built-in policy, without the parts that are wrong, and what is wrong."""
-    written = {str(key): _named(key, value) for key, value in data.items() if value is not None}
-    builtin = _builtin_below(written)
-    shape, problems = read_shape(PolicyShape, {**builtin, **written}, ())
-    if shape is None:
-        shape, _ = read_shape(PolicyShape, {**builtin, **_without(written, problems)}, ())
-        assert shape is not None  # no field depends on another
-    return shape, problems
-
-
-def _named(section: object, entries: Any) -> Any:
-    """Return a by-name section with its names as text: YAML reads `5`, `null` and `on` as other things."""
-    named = section in _BY_NAME and isinstance(entries, Mapping)
-    return {str(key): value for key, value in entries.items()} if named else entries
+def read_policy(root: Node, catalog: Catalog) -> tuple[Policy, Catalog, list[Problem]]:
+    """Return what `parse_policy` returns, and every mistake: where there is one, the policy is no use but to check."""
+    written = {name: value for name, value in root.plain().items() if value is not None}
+    shape, wrong = mended(PolicyShape, root, {**_builtin_below(written), **written})
+    findings = Findings.after(root, wrong)
+    catalog = lay_over(catalog, findings)
+    broken = {str(p.path[1]) for p in findings.found if p.path[:1] == ("providers",) and len(p.path) > 1}
+    reading = _Reading(shape, root, KnownNames(catalog, findings, broken), {*shape.tiers, *keys_of(root, "tiers")})
+    policy = reading.policy(by_price="factors" in written)
+    report_dead_rules(shape, reading.known, reading.own_tiers())
+    return policy, reading.known.catalog, findings.found
 
 
 def _builtin_below(written: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the built-in policy adds. A file with tiers says itself who may be asked: nobody is added."""
-    builtin: dict[str, Any] = packaged("policy/agent_routing.yaml")
+    """Return what the built-in policy adds. To a file with tiers of its own it adds no provider."""
+    builtin: dict[str, Any] = read_packaged(resources.files("providers") / "policy" / "agent_routing.yaml")
     if "tiers" in written:
         own = written["tiers"] if isinstance(written["tiers"], Mapping) else {}
         builtin["affinity"] = {who: tier for who, tier in builtin["affinity"].items() if tier in own}
@@ -154,14 +63,108 @@ def _builtin_below(written: Mapping[str, Any]) -> dict[str, Any]:
     return builtin
 
 
-def _without(written: Mapping[str, Any], problems: Iterable[Problem]) -> dict[str, Any]:
-    """Return `written` without what the problems point at: an entry where entries are independent, else a section."""
-    sound = dict(written)
-    for path, _ in problems:
-        section, entries = path[0], sound.get(str(path[0]))
-        if section in _BY_NAME and len(path) > 1 and isinstance(entries, Mapping):
-            entries = {key: value for key, value in entries.items() if key != path[1]}
-            sound[str(section)] = entries or None
-        else:
-            sound[str(section)] = None
-    return {key: value for key, value in sound.items() if value is not None}
+def keys_of(root: Node, section: str) -> Collection[str]:
+    """Return the keys that a section of a file has; none where it is no mapping."""
+    node = root.child(section)
+    return node.value.keys() if node is not None and isinstance(node.value, Mapping) else ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """Makes the policy; what is wrong with it goes to the findings of `known`."""
+
+    shape: PolicyShape
+    root: Node
+    known: KnownNames
+    tiers: Collection[str]
+    """Those that the file means to define, right or wrong, and the built-in ones where it defines none."""
+
+    def policy(self, *, by_price: bool) -> Policy:
+        shape = self.shape
+        default = shape.default or self._first_tier()
+        last_resort = self._last_resort()
+        self._check_names(default, last_resort)
+        return Policy(
+            tiers={
+                name: self.known.candidates(enumerate(names), ("tiers", name)) for name, names in shape.tiers.items()
+            },
+            agents={name: self._agent(agent, ("agents", name)) for name, agent in shape.agents.items()},
+            default=self._agent(default, ("default",)),
+            strategy=shape.strategy,
+            environment=shape.environment,
+            only={where: tuple(names) for where, names in shape.only.items()},
+            weights=shape.weights,
+            factors=shape.factors.model_dump(),
+            by_price=by_price,
+            task_types={task: tuple(wish.prefer) for task, wish in shape.task_types.items()},
+            timeouts=Timeouts(**shape.timeouts.given()),
+            attempts_per_turn=shape.attempts.per_turn,
+            retry_budget=shape.attempts.retry_budget,
+            hedge_after=shape.attempts.hedge_after,
+            on_decline=shape.attempts.on_decline,
+            on_break=shape.stream.on_break,
+            last_resort=tuple(last_resort),
+            affinity=shape.affinity,
+            budget=self._budget(shape.budget),
+            checks=None if shape.checks is None else Checks(shape.checks.every, tuple(shape.checks.providers)),
+            ledger=shape.ledger,
+        )
+
+    def own_tiers(self) -> Collection[str]:
+        """Return the sound tiers that the file itself writes."""
+        return [name for name in keys_of(self.root, "tiers") if name in self.shape.tiers]
+
+    def _first_tier(self) -> AgentShape:
+        """Return where agents go of which nothing is said: to the worker tier, else to the first one."""
+        tiers = self.shape.tiers
+        return AgentShape(tier="worker" if "worker" in tiers else next(iter(tiers), None))
+
+    def _last_resort(self) -> list[str]:
+        if self.shape.last_resort is None and "fallback" in self.tiers:
+            return ["fallback"]
+        return self.shape.last_resort or []
+
+    def _check_names(self, default: AgentShape, last_resort: list[str]) -> None:
+        """Report the names of tiers and providers that lead nowhere."""
+        shape, known = self.shape, self.known
+        for name, agent in shape.agents.items():
+            known.tier(agent.tier, ("agents", name, "tier"), self.tiers)
+        for name, tier in shape.affinity.items():
+            known.tier(tier, ("affinity", name), self.tiers)
+        known.tier(default.tier, ("default", "tier"), self.tiers)
+        for at, tier in enumerate(last_resort):
+            known.tier(tier, ("last_resort", at), self.tiers)
+        known.provider_keys(shape.weights, ("weights",))
+        for where, names in shape.only.items():
+            known.providers(names, ("only", where))
+        known.providers(shape.checks.providers if shape.checks else (), ("checks", "providers"))
+        for task, wish in shape.task_types.items():
+            known.providers(wish.prefer, ("task_types", task, "prefer"))
+        known.provider_keys(shape.budget.providers, ("budget", "providers"))
+
+    def _agent(self, agent: AgentShape, path: Path) -> AgentPolicy:
+        chain = self.known.candidates(agent.members(), (*path, "chain"))
+        several = "a chain may name all models of a provider"
+        model = None if agent.model is None else self.known.model(agent.model, (*path, "model"), several)
+        return AgentPolicy(agent.tier, chain, agent.task_type, model)
+
+    def _budget(self, shape: BudgetShape) -> Budget:
+        several = "a provider's cap stands in providers"
+        models = {
+            of_all_accounts(self.known.model(name, ("budget", "models", name), several, key=True)): _micro(amount)
+            for name, amount in shape.models.items()
+        }
+        cap = None if shape.max_cost_per_day is None else _micro(shape.max_cost_per_day)
+        return Budget(
+            cap,
+            tuple(sorted(set(shape.alert_at))),
+            {name: _micro(amount) for name, amount in shape.providers.items()},
+            models,
+            shape.timezone,
+            shape.unknown_price,
+            shape.webhook_env,
+        )
+
+
+def _micro(usd: float) -> int:
+    return round(usd * 1e6)

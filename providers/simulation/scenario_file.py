@@ -1,20 +1,24 @@
-"""How a scenario's text becomes a `Scenario`. Every mistake is told with its path of keys."""
+"""How a scenario's file becomes a `Scenario`, or every mistake in it with its place."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from providers.catalog.file import nearest, read_shape
-from providers.catalog.model import Catalog, Limit, Problem, load_catalog
-from providers.documents.depth import TOO_DEEP_HINT, too_deep
+from providers.catalog.file import lay_over, load_catalog
+from providers.catalog.model import Catalog, Limit
+from providers.documents.findings import Findings
+from providers.documents.models import mended
+from providers.documents.nodes import Node, tree_of
+from providers.documents.problems import Problem, SpecError, nearest
+from providers.documents.yaml import mapping_in, read_text
 from providers.errors import CatalogError
 from providers.messages import Ability
-from providers.policy.model import Policy, parse_policy
+from providers.policy.model import Policy
+from providers.policy.parse import read_policy
 from providers.simulation.scenario import EVERY, Behaviour, Expectation, Flaky, Latency, Load, Outage, Scenario
 from providers.simulation.scenario_shape import (
     MOST_TURNS,
@@ -23,13 +27,10 @@ from providers.simulation.scenario_shape import (
     Keys,
     LoadShape,
     OutageShape,
+    ScenarioShape,
 )
-from providers.simulation.scenario_shape import ScenarioShape as ScenarioShape
 
 SUFFIX = ".yaml"
-LARGEST = 1_000_000
-"""Bytes of a scenario file."""
-MOST_VALUES, DEEPEST = 20_000, 50
 
 
 def shipped() -> Sequence[str]:
@@ -42,22 +43,33 @@ def load(source: str | Path) -> Scenario:
     """Return the scenario; see `load_scenario`."""
     if isinstance(source, str) and source in shipped():
         text = (resources.files("providers.simulation") / "scenarios" / f"{source}{SUFFIX}").read_text("utf-8")
-        return parse_scenario(_tree(text, source), source)
+        return parse_scenario(mapping_in(text, source), source)
     path = Path(source)
-    return parse_scenario(_tree(_text(path), str(path)), path.stem)
+    if not path.exists():
+        known = shipped()
+        hint = nearest(str(path), known)
+        if not hint.startswith("did you mean"):
+            hint = f"shipped are {', '.join(known)}"
+        message = "no scenario has this name, and there is no such file"
+        raise SpecError([Problem(str(path), 1, 1, 0, "unreadable-file", message, hint=hint)])
+    return parse_scenario(mapping_in(read_text(path), str(path)), path.stem)
 
 
-def parse_scenario(data: Mapping[str, Any], name: str) -> Scenario:
-    """Return the scenario that a file's mapping says. Raise `CatalogError` with everything that is wrong with it."""
-    shape, problems = read_shape(ScenarioShape, data, ())
-    policy, catalog, wrong = _policy(data.get("policy"))
-    problems += wrong
-    if shape is None or catalog is None or policy is None:
-        raise CatalogError(problems)
-    problems += [*_unknown(shape, catalog, policy), *_load_problems(shape), *_claim_problems(shape)]
-    providers = {who: _behaviour(who, row, catalog, problems) for who, row in shape.providers.items()}
-    if problems:
-        raise CatalogError(problems)
+def parse_scenario(data: Mapping[str, Any] | Node, name: str) -> Scenario:
+    """Return the scenario that a file's tree says, or Python objects that hold the same.
+
+    Raise `CatalogError` with every mistake.
+    """
+    root = data if isinstance(data, Node) else tree_of(data)
+    shape, wrong = mended(ScenarioShape, root)
+    findings = Findings.after(root, wrong)
+    policy, catalog = _policy(root, findings)
+    _check_providers(shape, catalog, findings)
+    _check_loads(shape, catalog, policy, findings)
+    _check_claims(shape, findings)
+    providers = {who: _behaviour(who, row, catalog, findings) for who, row in shape.providers.items()}
+    if findings.found:
+        raise CatalogError(findings.found)
     return Scenario(
         name=name,
         title=shape.title,
@@ -75,124 +87,64 @@ def parse_scenario(data: Mapping[str, Any], name: str) -> Scenario:
     )
 
 
-def _text(path: Path) -> str:
-    try:
-        if path.stat().st_size > LARGEST:
-            raise _wrong(f"{path} is larger than {LARGEST:,} bytes: that is no scenario")
-        return path.read_text("utf-8-sig")
-    except FileNotFoundError:
-        known = shipped()
-        hint = nearest(str(path), known) or f": there is no such file, and shipped are {', '.join(known)}"
-        raise _wrong(f"no scenario {str(path)!r}{hint}") from None
-    except UnicodeDecodeError as error:
-        raise _wrong(f"{path} is not UTF-8: byte {error.start}") from None
-    except OSError as error:
-        raise _wrong(f"{path} cannot be read: {error.strerror}") from None
+def _policy(root: Node, findings: Findings) -> tuple[Policy, Catalog]:
+    written = root.child("policy")
+    is_readable = written is not None and isinstance(written.value, Mapping)
+    policy, catalog, found = read_policy(written if written and is_readable else tree_of({}), load_catalog())
+    findings.add(problem.under(("policy",)) for problem in found)
+    return policy, catalog
 
 
-def _tree(text: str, name: str) -> Mapping[str, Any]:
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    try:
-        _refuse_excess(yaml.parse(text, loader), name)
-        data = yaml.load(text, loader)  # noqa: S506  # both loaders are safe ones
-    except (yaml.YAMLError, ValueError) as error:
-        if isinstance(error, yaml.YAMLError) and (deep := too_deep(text, DEEPEST, error)):
-            raise _excess(name, deep, f"{DEEPEST} levels", TOO_DEEP_HINT) from None
-        mark = getattr(error, "problem_mark", None)
-        said = getattr(error, "problem", None) or str(error)
-        raise _wrong(f"{name} is no YAML{_place(mark)}: {said}") from None
-    if not isinstance(data, Mapping):
-        raise _wrong(f"{name} holds no mapping: a scenario has title, providers and load")
-    return {str(key): value for key, value in data.items()}
-
-
-def _refuse_excess(events: Iterable[Any], name: str) -> None:
-    """Raise `CatalogError` for events, what aliases repeat counted again, that must not be composed.
-
-    Nesting can end the process else.
-    """
-    sizes: dict[str | None, int] = {}
-    above: list[tuple[str | None, int]] = []
-    count = 0
-    for event in events:
-        if isinstance(event, yaml.AliasEvent):
-            count += sizes.get(event.anchor, 0)
-        elif isinstance(event, yaml.CollectionStartEvent):
-            above.append((event.anchor, count))
-        elif isinstance(event, yaml.CollectionEndEvent):
-            anchor, before = above.pop()
-            sizes[anchor] = count - before
-        count += isinstance(event, yaml.NodeEvent)
-        if count > MOST_VALUES:
-            raise _excess(name, event, f"{MOST_VALUES:,} values", "write several scenarios")
-        if len(above) > DEEPEST:
-            raise _excess(name, event, f"{DEEPEST} levels", TOO_DEEP_HINT)
-
-
-def _excess(name: str, event: yaml.Event, cap: str, hint: str) -> CatalogError:
-    return _wrong(f"{name} holds more than {cap}{_place(event.start_mark)}: {hint}")
-
-
-def _place(mark: Any) -> str:
-    return f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-
-
-def _wrong(text: str) -> CatalogError:
-    return CatalogError([((), text)])
-
-
-def _policy(said: Any) -> tuple[Policy | None, Catalog | None, list[Problem]]:
-    if said is not None and not isinstance(said, Mapping):
-        return None, None, []  # told by the shape already
-    try:
-        policy, catalog = parse_policy(said or {}, load_catalog())
-    except CatalogError as error:
-        return None, None, [(("policy", *path), text) for path, text in error.problems]
-    return policy, catalog, []
-
-
-def _unknown(shape: ScenarioShape, catalog: Catalog, policy: Policy) -> Iterator[Problem]:
-    """Yield which names lead nowhere."""
+def _check_providers(shape: ScenarioShape, catalog: Catalog, findings: Findings) -> None:
+    """Report names of providers and regions that lead nowhere, and errors that come to more than all calls."""
     for name, row in shape.providers.items():
+        path = ("providers", name)
         if name != EVERY and name not in catalog.providers:
-            text = f"unknown provider {name!r}{nearest(name, catalog.providers)}: policy.providers may bring new ones"
-            yield ("providers", name), text
+            hint = nearest(name, catalog.providers) or "policy.providers may bring new ones"
+            findings.error(path, "unknown-provider", f"no provider is called '{name}'", hint, key=True)
         region = row.region if row else None
         if region is not None and region not in shape.regions:
-            yield ("providers", name, "region"), f"unknown region {region!r}{nearest(region, shape.regions)}"
+            findings.unknown((*path, "region"), "region", region, shape.regions)
         if row and sum(row.errors.values()) > 1:
-            yield ("providers", name, "errors"), "come to more than all calls"
+            findings.error((*path, "errors"), "out-of-range", "'errors' come to more than all calls", key=True)
+
+
+def _check_loads(shape: ScenarioShape, catalog: Catalog, policy: Policy, findings: Findings) -> None:
+    """Report names of tiers, models and abilities that lead nowhere, and numbers of turns that cannot be."""
+    known = [each.value for each in Ability]
     for at, load in enumerate(shape.load):
+        path = ("load", at)
         if load.tier is not None and load.tier not in policy.tiers:
-            yield ("load", at, "tier"), f"unknown tier {load.tier!r}{nearest(load.tier, policy.tiers)}"
+            findings.unknown((*path, "tier"), "tier", load.tier, policy.tiers)
         if load.model is not None and catalog.find(load.model) is None:
-            yield ("load", at, "model"), f"unknown model {load.model!r}{nearest(load.model, catalog.names())}"
+            findings.unknown((*path, "model"), "model", load.model, catalog.names())
         for which, ability in enumerate(load.abilities):
-            known = [each.value for each in Ability]
             if ability not in known:
-                yield ("load", at, "abilities", which), f"unknown ability {ability!r}{nearest(ability, known)}"
-
-
-def _load_problems(shape: ScenarioShape) -> Iterator[Problem]:
-    for at, load in enumerate(shape.load):
-        said = [load.count, load.over, load.every]
-        if load.count is None and None in said[1:]:
-            yield ("load", at), "needs a count, or `over` and `every`"
-        elif None not in said:
-            yield ("load", at), "has count, over and every: two of them make the third"
-        elif load.count is None and not 1 <= _count(load) <= MOST_TURNS:
-            yield ("load", at), f"comes to {_count(load):,} turns: 1 to {MOST_TURNS:,} are possible"
+                findings.unknown((*path, "abilities", which), "ability", ability, known)
+        _check_count(load, at, findings)
     if (turns := sum(_count(load) * len(_who(load)) for load in shape.load)) > MOST_TURNS:
-        yield ("load",), f"comes to {turns:,} turns: up to {MOST_TURNS:,} are possible"
+        message = f"the loads come to {turns:,} turns: up to {MOST_TURNS:,} are possible"
+        findings.error(("load",), "out-of-range", message, key=True)
 
 
-def _claim_problems(shape: ScenarioShape) -> Iterator[Problem]:
+def _check_count(load: LoadShape, at: int, findings: Findings) -> None:
+    path, said = ("load", at), [load.count, load.over, load.every]
+    if load.count is None and None in said[1:]:
+        findings.lacks(path, "one-of", "a load needs a count, or `over` and `every`")
+    elif None not in said:
+        findings.lacks(path, "one-of", "a load has count, over and every: two of them make the third")
+    elif load.count is None and not 1 <= _count(load) <= MOST_TURNS:
+        message = f"the load comes to {_count(load):,} turns: 1 to {MOST_TURNS:,} are possible"
+        findings.error(path, "out-of-range", message)
+
+
+def _check_claims(shape: ScenarioShape, findings: Findings) -> None:
     for at, claim in enumerate(shape.claims):
-        said = [each for each in (claim.exactly, claim.at_least, claim.at_most) if each is not None]
-        if not said:
-            yield ("claims", at), "claims nothing: say exactly, at_least or at_most"
+        if claim.exactly is None and claim.at_least is None and claim.at_most is None:
+            findings.lacks(("claims", at), "one-of", "the claim claims nothing: say exactly, at_least or at_most")
         if not claim.of:
-            yield ("claims", at, "of"), "is empty: name a figure of the report, as failed or [providers, groq, share]"
+            hint = "name a figure of the report, as failed or [providers, groq, share]"
+            findings.error(("claims", at, "of"), "out-of-range", "'of' is empty", hint)
 
 
 def _count(load: LoadShape) -> int:
@@ -230,25 +182,27 @@ def _who(row: LoadShape) -> Sequence[tuple[str | None, str | None]]:
     return named or [(None, None)]
 
 
-def _behaviour(name: str, row: BehaviourShape | None, catalog: Catalog, problems: list[Problem]) -> Behaviour:
+def _behaviour(name: str, row: BehaviourShape | None, catalog: Catalog, findings: Findings) -> Behaviour:
     row = row or BehaviourShape()
     latency = Latency(row.latency.first_token, row.latency.per_token, row.latency.spread)
     flaky = None if row.flaky is None else Flaky(row.flaky.share, row.flaky.mean, row.flaky.how)
-    hidden = _hidden(name, row.hidden_limits, catalog, problems) if row.hidden_limits else ()
+    hidden = _hidden(name, catalog, findings) if row.hidden_limits else ()
     return Behaviour(latency, row.errors, tuple(map(_outage, row.outages)), flaky, row.region, hidden)
 
 
-def _hidden(name: str, rows: list[Any], catalog: Catalog, problems: list[Problem]) -> tuple[Limit, ...]:
-    """Return the limits; what is wrong with them is told under `hidden_limits`."""
+def _hidden(name: str, catalog: Catalog, findings: Findings) -> tuple[Limit, ...]:
+    """Return the limits that only the provider knows of; they are read as those of a catalog's row are."""
+    path = ("providers", name, "hidden_limits")
     if name == EVERY:
-        problems.append((("providers", name, "hidden_limits"), "are those of one provider: name it"))
+        findings.error(path, "misplaced-field", "'hidden_limits' are those of one provider: name it", key=True)
         return ()
-    if name not in catalog.providers:
+    if name not in catalog.providers or findings.is_broken(path):
         return ()
-    known = catalog.providers[name].limits
-    rowed, wrong = catalog.overlay_partly({name: {"limits": rows}})
-    problems += [((*path[:2], "hidden_limits", *path[3:]), text) for path, text in wrong]
-    return tuple(limit for limit in rowed.providers[name].limits if limit not in known)
+    known, written = catalog.providers[name].limits, findings.node.at(path)
+    row = Findings(tree_of({"providers": {name: {"limits": written}}}))
+    laid = lay_over(catalog, row)
+    findings.add(replace(problem, path=(*path, *problem.path[3:])) for problem in row.found)
+    return tuple(limit for limit in laid.providers[name].limits if limit not in known)
 
 
 def _outage(row: OutageShape) -> Outage:

@@ -102,7 +102,7 @@ def test_a_routing_file_that_is_none_is_refused_in_its_place(tmp_path: Path):
     (tmp_path / "agent_routing.yaml").write_bytes(b"tiers: {worker: [nobody/x]}\n")
     ended = run(tmp_path, {"a": "x"})
     assert ended.code == 1
-    assert "agent_routing.yaml:1:18: error[routing]: unknown provider 'nobody'" in ended.first
+    assert "agent_routing.yaml:1:18: error[unknown-provider]: no provider is called 'nobody'" in ended.first
 
 
 # ---- hostile templates
@@ -267,9 +267,9 @@ USAGE = {
     ("--inputs", "list.json"): (2, "error: --inputs list.json: this is a JSON list, not an object"),
     ("--inputs", "latin1.json"): (2, "error: --inputs latin1.json: 'utf-8' codec can't decode"),
     ("--inputs", "deep.json"): (2, "error: --inputs deep.json: it is nested too deeply"),
-    ("--timeout", "soon"): (2, "'soon' is no duration: write 500ms, 5s, 10m, 2h, 3d or a number of seconds"),
-    ("--timeout", "-5s"): (2, "'-5s' is no duration"),
-    ("--timeout", "nan"): (2, "'nan' is no duration"),
+    ("--timeout", "soon"): (2, "'soon' is not a duration: write 500ms, 5s, 10m, 2h, 3d or a number of seconds"),
+    ("--timeout", "-5s"): (2, "'-5s' is not a duration"),
+    ("--timeout", "nan"): (2, "'nan' is not a duration"),
     ("--timeout", "0"): (2, "no time at all lets nothing begin"),
     ("--max-cost", "-1"): (2, "-1.0 is not in the range x>=0"),
     ("--max-cost", "nan"): (2, "nan is no amount in USD"),
@@ -315,6 +315,6 @@ def test_without_any_provider_the_exit_code_is_that_of_missing_keys(tmp_path: Pa
 def test_a_variable_that_cannot_be_is_named_and_its_value_is_not(tmp_path: Path, variable: str, value: str, why: str):
     ended = run(tmp_path, {"a": "x"}, offline="never", child={"env": {variable: value}})
     assert ended.code == 4
-    assert ended.first.startswith(f"error: environment.{variable}: ")
+    assert ended.first.startswith(f"environment.{variable}: error[bad-variable]: ")
     assert why in ended.first
     assert "geheim" not in ended.err

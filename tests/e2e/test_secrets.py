@@ -9,11 +9,11 @@ import pytest
 
 from orchestrator import Squad, to_json
 from orchestrator.runtime import run_squad
-from providers.catalog.model import load_catalog
+from providers.catalog.file import load_catalog
 from providers.client.manager import open_manager
 from providers.errors import RoutingError, ServerFault
 from providers.messages import Request, user
-from providers.policy.model import default_policy
+from providers.policy.parse import default_policy
 from tests.e2e.command import Ended, files_below, orchestrator
 from tests.e2e.files import write_squad
 from tests.loopback import Loopback

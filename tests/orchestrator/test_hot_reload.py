@@ -9,7 +9,8 @@ from orchestrator.environment import environment_of
 from orchestrator.events import GateAnswered, GateOpened, RoutingReread
 from orchestrator.hot_reload import HotReload
 from orchestrator.runtime import run_squad
-from orchestrator.squad.load import Squad, load_routing
+from orchestrator.squad.load import Squad
+from orchestrator.squad.routing import load_routing
 from providers.client.manager import open_manager
 from providers.errors import RoutingError
 from providers.messages import Request, user

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.__main__ import main
-from providers.catalog.model import load_catalog
+from providers.catalog.file import load_catalog
 from tests.providers.recordings import ABSENT, FOLDER, Served, framed, recordings, serving
 
 if not FOLDER.is_dir():

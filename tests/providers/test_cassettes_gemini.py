@@ -15,7 +15,8 @@ import pytest
 
 from providers.adapters import HttpReply
 from providers.adapters.gemini.encode import Gemini
-from providers.catalog.model import Candidate, load_catalog
+from providers.catalog.file import load_catalog
+from providers.catalog.model import Candidate
 from providers.client.manager import open_manager
 from providers.documents.unicode import clean
 from providers.errors import (

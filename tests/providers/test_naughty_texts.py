@@ -15,7 +15,8 @@ from providers.adapters import Adapter
 from providers.adapters.anthropic.encode import AnthropicMessages
 from providers.adapters.gemini.encode import Gemini
 from providers.adapters.openai.encode import OpenAIChat
-from providers.catalog.model import Candidate, load_catalog
+from providers.catalog.file import load_catalog
+from providers.catalog.model import Candidate
 from providers.documents.unicode import clean
 from providers.errors import BadReply
 from providers.messages import (

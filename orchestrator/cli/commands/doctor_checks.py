@@ -14,7 +14,8 @@ import anyio
 from orchestrator.cli.app import Settings
 from orchestrator.cli.files import environment, load_policy, routing_file
 from orchestrator.environment import Environment
-from providers.catalog.model import Catalog, load_catalog
+from providers.catalog.file import load_catalog
+from providers.catalog.model import Catalog
 from providers.documents.problems import ProblemsFound
 
 CONNECT_S = 5.0

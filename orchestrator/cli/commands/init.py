@@ -12,7 +12,7 @@ from orchestrator.cli.app import settings_of
 from orchestrator.cli.exits import Unusable
 from orchestrator.cli.ui.console import Console
 from orchestrator.cli.ui.starter import GITIGNORE, ROUTING, SQUAD, env_example
-from providers.catalog.model import load_catalog
+from providers.catalog.file import load_catalog
 
 
 @app.command("init")

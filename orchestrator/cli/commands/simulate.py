@@ -26,7 +26,7 @@ from orchestrator.forecast.scenario import forecast
 from orchestrator.forecast.turns import Assumptions
 from orchestrator.squad.file_kind import kind_of_file
 from providers.documents.problems import nearest
-from providers.policy.model import with_environment
+from providers.policy.environment import with_environment
 from providers.simulation import Report, Scenario, load_scenario, shipped, simulate
 from providers.simulation.chart import to_png, to_svg
 
@@ -171,7 +171,9 @@ def kind_of_named(what: str) -> str:
     kind = kind_of_file(what)
     if kind == "routing":
         hint = f"orchestrator simulate SCENARIO --policy {what}"
-        raise Unusable(f"{what} is a routing file: it says who answers, not what is asked", hint)
+        raise Unusable(f"{what} is a routing file: it says which models answer, not what is asked", hint)
+    if kind == "persona":
+        raise Unusable(f"{what} is a persona: it says who speaks, not what is asked", "name a scenario or a squad")
     return kind
 
 

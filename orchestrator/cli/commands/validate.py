@@ -1,11 +1,10 @@
-"""`validate`: every mistake in squads, routing files and scenarios, at once."""
+"""`validate`: every mistake in squads, routing files, scenarios and personas, at once."""
 
 from __future__ import annotations
 
 import glob
 import os
 from collections.abc import Sequence
-from importlib import import_module
 from pathlib import Path
 
 import click
@@ -14,17 +13,17 @@ from orchestrator.cli import app
 from orchestrator.cli.app import Settings, settings_of
 from orchestrator.cli.exits import Exit, NothingSelected
 from orchestrator.cli.files import routing_file
-from orchestrator.cli.loading import interrupts_held
 from orchestrator.cli.scenario_files import load_scenario_file
 from orchestrator.cli.ui.console import Console, count
 from orchestrator.cli.ui.masking import mask_secrets
-from orchestrator.squad.file_kind import NAMES, Kind, kind_of_file
-from orchestrator.squad.load import Squad, load_routing
+from orchestrator.squad.file_kind import NAMES, FileKind, kind_of_file
+from orchestrator.squad.load import Squad
+from orchestrator.squad.routing import load_routing
+from personas.persona import Personas
+from personas.sources import packaged
 from providers.documents.problems import FORMATS, Problem, ProblemsFound
 from providers.documents.unicode import printable
-
-READERS = ("orchestrator.squad.spec", "personas.persona")
-"""What is imported when a file is read, and makes pydantic's validators."""
+from providers.documents.yaml import read_mapping
 
 
 @app.command("validate")
@@ -32,7 +31,7 @@ READERS = ("orchestrator.squad.spec", "personas.persona")
 @click.option("--format", "form", type=click.Choice(list(FORMATS)), default="text", help="How to write them (text).")
 @click.pass_context
 def validate_command(context: click.Context, files: tuple[str, ...], form: str) -> int:
-    """Find every mistake in FILEs: squads, routing files, scenarios. Spends nothing.
+    """Find every mistake in FILEs: squads, routing files, scenarios, personas. Spends nothing.
 
     FILE may be a folder: all YAML files in it are checked. The kind of a file is recognised by its fields.
     """
@@ -40,7 +39,6 @@ def validate_command(context: click.Context, files: tuple[str, ...], form: str) 
     chosen = [path for file in files for path in matching(file)]
     if not chosen:
         raise NothingSelected("no file was given, or none matches", "orchestrator validate squad.yaml")
-    _load_readers()
     problems: list[Problem] = []
     for file in chosen:
         kind = kind_of_file(file)
@@ -64,14 +62,7 @@ def matching(file: str) -> list[str]:
     return [file]
 
 
-@interrupts_held()
-def _load_readers() -> None:
-    """Import what reads files. They are read when Ctrl-C works again: one may be a pipe that never ends."""
-    for module in READERS:
-        import_module(module)
-
-
-def problems_of(file: str, kind: Kind, settings: Settings) -> Sequence[Problem]:
+def problems_of(file: str, kind: FileKind, settings: Settings) -> Sequence[Problem]:
     """Return all that is wrong with a file of this kind, in the order of its text."""
     try:
         if kind == "routing":
@@ -79,6 +70,9 @@ def problems_of(file: str, kind: Kind, settings: Settings) -> Sequence[Problem]:
             return ()
         if kind == "scenario":
             load_scenario_file(file)
+            return ()
+        if kind == "persona":
+            Personas(packaged()).build(read_mapping(file))
             return ()
         return Squad.from_file(file, routing=routing_file(settings)).warnings
     except ProblemsFound as found:

@@ -18,7 +18,7 @@ from orchestrator.squad.load import Squad
 from orchestrator.squad.plan import AgentPlan, Plan
 from providers.documents.unicode import printable
 from providers.messages import Needs
-from providers.policy.model import with_environment
+from providers.policy.environment import with_environment
 from providers.routing.fleet import Fleet
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from providers.documents.addresses import VARIABLE, wrong_address
+from providers.documents.problems import Problem, variable_problem
 from providers.errors import CatalogError
 from providers.events import Emit, ignore
 from providers.limits.ledger import Ledger
@@ -23,12 +24,13 @@ def ledger_of(
     `emit`. Nothing is opened before the first call. Raise `CatalogError` for an address that cannot be used.
     """
     said = environ.get(VARIABLE, "").strip()
-    where = ("environment", VARIABLE) if said else ("ledger",)
     address = said or in_file
     if not address:
         return None if state is None else kept_in(state, emit)
-    if wrong := wrong_address(address) or _unusable():
-        raise CatalogError([(where, wrong)])
+    wrong = wrong_address(address)
+    if message := f"the value {wrong}" if wrong else _unusable():
+        in_policy = Problem("", 0, 0, 0, "bad-address", message, path=("ledger",))
+        raise CatalogError([variable_problem(VARIABLE, message) if said else in_policy])
     from providers.limits.ledger.redis import RedisLedger
 
     return FallbackLedger(RedisLedger(address), emit=emit)
@@ -48,7 +50,7 @@ def _unusable() -> str | None:
     try:
         import redis.asyncio  # noqa: F401  # whether it is there
     except ImportError:
-        return "needs the client of Redis: pip install 'squad-orchestrator[redis]'"
+        return "the ledger needs the client of Redis: pip install 'squad-orchestrator[redis]'"
     try:
         asyncio.get_running_loop()
     except RuntimeError:

@@ -18,7 +18,7 @@ from orchestrator.cli.commands import doctor
 from orchestrator.cli.commands.ask import StreamPrinter
 from orchestrator.cli.commands.providers.test import cheapest_of_each, exit_of_trials
 from orchestrator.cli.ui.columns import columns
-from providers.catalog.model import load_catalog
+from providers.catalog.file import load_catalog
 from providers.documents.unicode import printable
 from providers.errors import AllAttemptsFailed, AuthFailed, NoRoute, Unreachable
 
@@ -156,7 +156,7 @@ def test_validate_reads_a_routing_file_as_one_and_says_so(call, folder):
     done = call("validate", "agent_routing.yaml", "--format", "json")
     assert done.code == 1
     found = [(p["line"], p["column"], p["code"]) for p in json.loads(done.out)]
-    assert found == [(1, 43, "routing"), (2, 16, "routing")]
+    assert found == [(1, 43, "unknown-provider"), (2, 16, "unknown-field")]
     assert "agent_routing.yaml: read as a routing file" in done.err
     (folder / "agent_routing.yaml").write_text("agents: {dev: {tier: worker}}\nproviders: {groq: {plan: free}}\n")
     assert call("validate", "agent_routing.yaml").code == 0

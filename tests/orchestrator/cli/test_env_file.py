@@ -133,12 +133,15 @@ def test_what_fails_shows_no_secret_of_the_file(call, folder, loopback):
     assert "Bearer" not in done.err.splitlines()[-1], "every secret of the file, not only the key that was sent"
 
 
-@pytest.mark.parametrize(("field", "column"), [("api_key", 14), ("api_key_env", 18), ("Token", 12)])
-def test_a_key_in_a_routing_file_is_refused_and_not_shown(call, folder, field, column):
+@pytest.mark.parametrize(
+    ("field", "column", "code"),
+    [("api_key", 5, "secret-in-file"), ("api_key_env", 18, "invalid-value"), ("Token", 5, "secret-in-file")],
+)
+def test_a_key_in_a_routing_file_is_refused_and_not_shown(call, folder, field, column, code):
     (folder / "agent_routing.yaml").write_text(f"providers:\n  groq:\n    {field}: {SECRET}\n")
     done = call("validate", "agent_routing.yaml")
     assert done.code == 1
-    assert f"agent_routing.yaml:3:{column}: error[routing]: " in done.out
+    assert f"agent_routing.yaml:3:{column}: error[{code}]: " in done.out
     assert "in the environment or in .env" in done.out
     assert SECRET not in done.out + done.err
 

@@ -23,7 +23,7 @@ from orchestrator.errors import NoProvider, PlanError, RunNotFound, TaskTimedOut
 from orchestrator.events import RunStatus
 from personas import PersonaError
 from providers.budgets import BudgetRef
-from providers.documents.problems import SpecError
+from providers.documents.problems import SpecError, variable_problem
 from providers.errors import (
     AllAttemptsFailed,
     AuthFailed,
@@ -58,7 +58,7 @@ def test_each_name_in_the_table_is_a_class(name):
         (ZeroDivisionError(), 3),
         (PersonaError([]), 1),
         (NoProvider({"groq": "no key: set GROQ_API_KEY"}), 4),
-        (CatalogError([(("environment", "GROQ_API_KEY"), "holds control characters")]), 4),
+        (CatalogError([variable_problem("GROQ_API_KEY", "the value holds control characters")]), 4),
         (AuthFailed("x"), 4),
         (AllAttemptsFailed("x", [AuthFailed("a"), AuthFailed("b")]), 4),
         (NoRoute({"a/b": why("no_key"), "c/*": why("not_configured")}), 4),

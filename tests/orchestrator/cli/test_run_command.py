@@ -93,7 +93,7 @@ def test_inputs_have_their_declared_types(call, folder):
         (["run", "squad.yaml", "--inputs", "squad.yaml"], "--inputs squad.yaml"),
         (["run", "squad.yaml", "--run-id", "../up"], "--run-id '../up'"),
         (["run", "squad.yaml", "--db", "postgresql://x"], "this version reads sqlite:///PATH only"),
-        (["run", "squad.yaml", "--timeout", "soon"], "'soon' is no duration"),
+        (["run", "squad.yaml", "--timeout", "soon"], "'soon' is not a duration"),
         (["--routing", "no.yaml", "run", "squad.yaml"], "there is no routing file no.yaml"),
     ],
 )

@@ -207,11 +207,11 @@ def test_mistakes_in_files_have_their_place(call, folder, mine):
     )
     done = call("simulate", "mine.yaml")
     assert done.code == 1
-    assert "mine.yaml:7:3: error[scenario]: unknown provider 'grok'" in done.err
-    assert "mine.yaml:10:5: error[scenario]: has count, over and every" in done.err
+    assert "mine.yaml:7:3: error[unknown-provider]: no provider is called 'grok'" in done.err
+    assert "mine.yaml:10:5: error[one-of]: a load has count, over and every" in done.err
     checked = call("validate", "mine.yaml")
     assert checked.code == 1
-    assert "mine.yaml:7:3: error[scenario]" in checked.out
+    assert "mine.yaml:7:3: error[unknown-provider]" in checked.out
     assert "mine.yaml: read as a scenario" in checked.err
     (folder / "mine.yaml").write_text("title: x\nload: [\n")
     assert "mine.yaml:3:1: error[bad-yaml]" in call("simulate", "mine.yaml").err

@@ -59,8 +59,10 @@ def test_exactly_the_mistake_is_reported(case: dict) -> None:
 
 def test_the_corpus_covers_the_codes() -> None:
     covered = {found.split()[1].rstrip("?") for case in CASES for found in case["found"]}
-    elsewhere = {"unreadable-file", "not-utf8", "too-large", "invalid-input", "missing-input", "routing", "scenario"}
-    elsewhere |= {"bad-env-file", "unanswerable"}
+    elsewhere = {"unreadable-file", "not-utf8", "too-large", "invalid-input", "missing-input"}
+    elsewhere |= {"bad-env-file", "bad-variable", "unanswerable"}
+    elsewhere |= {"unknown-provider", "unknown-task-type", "unknown-region", "unknown-ability", "bad-candidate"}
+    elsewhere |= {"bad-address", "bad-limit", "no-effect"}
     assert set(CODES) - covered == elsewhere
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from orchestrator.squad.schemas import path_fault
 from orchestrator.squad.spec import load_spec, parse_spec
 from orchestrator.squad.termination import AnyOf, FunctionHolds, MaxTurns
 from personas import Personas, packaged
+from providers.documents.nodes import Node, tree_of
 from providers.documents.problems import Problem, SpecError
 from providers.documents.yaml import read_tree
 
@@ -135,9 +135,9 @@ PERSONA = {"name": "Ann", "role": "Counts.", "tier": "boss", "principles": ["One
 
 
 def test_an_agent_from_a_file_with_overrides() -> None:
-    def read(path: str) -> Mapping[str, Any]:
+    def read(path: str) -> Node:
         assert path == "./people/ann.yaml"
-        return PERSONA
+        return tree_of(PERSONA)
 
     text = (
         "name: s\nagents:\n  a:\n    persona: ./people/ann.yaml\n    role: Counts twice.\n    principles: [Two.]\n"
@@ -153,16 +153,17 @@ def test_an_agent_from_a_file_with_overrides() -> None:
 
 
 def test_a_persona_file_that_cannot_be_used() -> None:
-    def gone(path: str) -> Mapping[str, Any]:
+    def gone(path: str) -> Node:
         raise FileNotFoundError(2, "No such file or directory")
 
-    def broken(path: str) -> Mapping[str, Any]:
-        return read_tree("a: 1\na: 2\n", path).plain()
+    def broken(path: str) -> Node:
+        return read_tree("a: 1\na: 2\n", path)
 
     text = "name: s\nagents: {a: {persona: ./x.yaml}}\ntasks: {t: {agent: a, description: Do.}}\n"
     assert refused(text, read_persona=gone) == [(2, "unknown-persona")]
     assert refused(text, read_persona=broken) == [(2, "duplicate-key"), (2, "invalid-persona")]
-    assert refused(text, read_persona=lambda _: {"role": 1}) == [(2, "invalid-persona")]
+    unsound = read_tree("\nrole: 1\n", "x.yaml")
+    assert refused(text, read_persona=lambda _: unsound) == [(2, "invalid-persona"), (2, "wrong-type")]
     assert refused(text) == [(2, "unknown-persona")]
 
 

@@ -68,7 +68,7 @@ def test_a_wrong_value_says_what_would_be_right() -> None:
     assert [(p.message, p.hint) for p in found] == [
         ("'needs' takes a list, not the text 'x'", "write [x]"),
         ("'continue_on_error' takes true or false, not the text 'on'", "YAML 1.2 knows true and false only"),
-        ("a list is no duration: write 500ms, 5s, 10m, 2h, 3d or a number of seconds", ""),
+        ("a list is not a duration: write 500ms, 5s, 10m, 2h, 3d or a number of seconds", ""),
     ]
 
 

@@ -11,7 +11,8 @@ from providers.adapters import Adapter
 from providers.adapters.anthropic.encode import AnthropicMessages
 from providers.adapters.gemini.encode import Gemini
 from providers.adapters.openai.encode import OpenAIChat
-from providers.catalog.model import Candidate, load_catalog
+from providers.catalog.file import load_catalog
+from providers.catalog.model import Candidate
 from providers.messages import OutputSchema, Request, user
 
 CATALOG = load_catalog()

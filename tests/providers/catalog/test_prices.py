@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from providers.catalog.model import Candidate, Model, Price, Provider, load_catalog
+from providers.catalog.file import load_catalog
+from providers.catalog.model import Candidate, Model, Price, Provider
 from providers.catalog.prices import cost_of
 from providers.messages import Usage
 from tests.components import imported

@@ -12,13 +12,14 @@ from typing import Any
 import anyio
 import pytest
 
-from providers.catalog.model import load_catalog
+from providers.catalog.file import load_catalog
 from providers.client.alerts import posting
 from providers.client.manager import open_manager
 from providers.errors import CatalogError
 from providers.events import AlertNotPosted, BudgetAlert
 from providers.messages import Needs, Request, user
-from providers.policy.model import Budget, parse_policy
+from providers.policy.model import Budget
+from providers.policy.parse import parse_policy
 from providers.transport import open_transport
 from tests.loopback import Loopback
 
@@ -149,7 +150,7 @@ async def test_a_variable_that_is_not_set_is_told_with_the_first_alert(hook: Hoo
 
 @pytest.mark.parametrize("url", [f"ftp://x/{SECRET}", f"hooks/{SECRET}", f"http:///{SECRET}", f"https://x/é{SECRET}"])
 async def test_what_is_no_address_is_found_at_once_and_not_repeated(url: str) -> None:
-    with pytest.raises(CatalogError, match=r"environment.HOOK: is no URL") as caught:
+    with pytest.raises(CatalogError, match=r"HOOK: error\[bad-variable\]: the value is not a URL") as caught:
         async with posting(Budget(1, webhook_env="HOOK"), {"HOOK": url}, None):
             pass
     assert "s3cret" not in str(caught.value)

@@ -10,13 +10,15 @@ from trio.testing import MockClock
 
 from providers.adapters import HttpReply, HttpRequest
 from providers.adapters.openai.encode import OpenAIChat
-from providers.catalog.model import Candidate, Model, Provider, load_catalog
+from providers.catalog.file import load_catalog
+from providers.catalog.model import Candidate, Model, Provider
 from providers.client.adapter_table import AdapterTable
 from providers.client.manager import open_manager
 from providers.client.probes import checking
 from providers.errors import AuthFailed, ProviderError, TimedOut, Unreachable
 from providers.messages import Request, user
-from providers.policy.model import Checks, Policy, parse_policy
+from providers.policy.model import Checks, Policy
+from providers.policy.parse import parse_policy
 from providers.routing.fleet import Fleet
 from tests.loopback import Loopback
 from tests.patience import PATIENCE_S

@@ -11,19 +11,22 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from providers.documents.nodes import Node
 from providers.documents.problems import SpecError
+from providers.documents.scalars import scalar, write_tree
 from providers.documents.yaml import (
     MAX_BYTES,
     MAX_NODES,
     decode,
-    load_file,
-    problems_at,
     read_mapping,
+    read_text,
     read_tree,
-    scalar,
-    write_tree,
 )
 from tests.deep_yaml import DEEP, NAMES
+
+
+def load(path: Path | str) -> Node:
+    return read_tree(read_text(path), str(path))
 
 
 def refused(text: str) -> list[tuple[int, int, str]]:
@@ -163,6 +166,13 @@ def test_a_mistake_behind_sound_depth_is_told_as_itself() -> None:
     assert refused("a: " + "[" * 40 + "}") == [(1, 44, "bad-yaml")]
 
 
+@pytest.mark.parametrize(
+    "text", ["[" * 50 + "}", "[[]]" * 60, "[]\n" * 60, "- [a, {b: c}]\n" * 60 + "]", "[" * 50 + "}" + "[" * 60]
+)
+def test_a_mistake_in_what_nests_less_is_told_as_itself(text: str) -> None:
+    assert [code for *_, code in refused(text)] == ["bad-yaml"]
+
+
 def test_an_alias_bomb_ends_reading_at_once() -> None:
     bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n"
     bomb += "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]\n" for i in range(1, 20))
@@ -186,7 +196,7 @@ def test_bytes_are_capped(tmp_path: Path) -> None:
         big = tmp_path / "big.yaml"
         big.write_text(letter * (MAX_BYTES + 9), "utf-8")
         with pytest.raises(SpecError, match="too-large"):
-            load_file(big)
+            load(big)
 
 
 @pytest.mark.parametrize(
@@ -210,7 +220,7 @@ def test_files_that_are_no_yaml(tmp_path: Path, data: bytes, line: int, column: 
     file = tmp_path / "t.yaml"
     file.write_bytes(data)
     with pytest.raises(SpecError) as caught:
-        load_file(file)
+        load(file)
     assert [(p.line, p.column, p.code) for p in caught.value.problems] == [(line, column, code)]
     assert caught.value.problems[0].file == str(file)
 
@@ -218,7 +228,7 @@ def test_files_that_are_no_yaml(tmp_path: Path, data: bytes, line: int, column: 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "no.yaml", tmp_path / "a\0b"):
         with pytest.raises(SpecError, match="unreadable-file"):
-            load_file(path)
+            load(path)
 
 
 def test_a_mapping_is_asked_for(tmp_path: Path) -> None:
@@ -229,13 +239,6 @@ def test_a_mapping_is_asked_for(tmp_path: Path) -> None:
     file.write_text("- a\n", "utf-8")
     with pytest.raises(SpecError, match="must be a mapping"):
         read_mapping(file)
-
-
-def test_foreign_problems_get_their_places() -> None:
-    tree = read_tree("a:\n  b: [1, 2]\n", "t.yaml")
-    pairs = [(("a", "b", 1), "two"), (("a", "c"), "lacks c"), ((), "all")]
-    found = problems_at(tree, pairs, "invalid-persona")
-    assert [(p.line, p.column, p.message) for p in found] == [(1, 1, "lacks c"), (1, 1, "all"), (2, 10, "two")]
 
 
 texts = st.text(st.sampled_from("ab1:-?[]{},&*!|>'\"%@`#~<\\ \n\t\r😀é0.xu"), max_size=60)

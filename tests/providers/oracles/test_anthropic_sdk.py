@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from providers.adapters.anthropic.encode import AnthropicMessages
-from providers.catalog.model import Candidate, load_catalog
+from providers.catalog.file import load_catalog
+from providers.catalog.model import Candidate
 from providers.messages import Reasoning, Request, ToolCall, ToolResult, assistant, tool, user
 from tests.components import imported
 from tests.providers.oracles.ear import ADD, PARAMETERS, PIXEL, SUM, TALK, WHOLE, Ear, Sent

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from providers.adapters.gemini.encode import Gemini
-from providers.catalog.model import Candidate, load_catalog
+from providers.catalog.file import load_catalog
+from providers.catalog.model import Candidate
 from providers.messages import Request, ToolCall, ToolResult, assistant, tool, user
 from tests.components import imported
 from tests.providers.oracles.ear import ADD, PARAMETERS, PIXEL, SUM, WHOLE, Ear, Sent

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from providers.adapters.openai.encode import OpenAIChat
-from providers.catalog.model import Candidate, load_catalog
+from providers.catalog.file import load_catalog
+from providers.catalog.model import Candidate
 from providers.messages import (
     Image,
     Message,

@@ -12,7 +12,8 @@ import pytest
 from pydantic import TypeAdapter
 
 from providers.adapters.openai.encode import OpenAIChat
-from providers.catalog.model import Candidate, load_catalog
+from providers.catalog.file import load_catalog
+from providers.catalog.model import Candidate
 from providers.messages import Reasoning, Request, ToolCall, assistant
 from tests.components import imported
 from tests.providers.oracles.ear import ADD, PARAMETERS, PIXEL, SUM, TALK, WHOLE, Ear, Sent

@@ -11,20 +11,15 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from providers.catalog.model import Catalog, load_catalog
-from providers.documents.quantities import parse_share
+from providers.catalog.file import load_catalog
+from providers.catalog.model import Catalog
+from providers.documents.quantities import parse_duration, parse_share
 from providers.errors import CatalogError
 from providers.messages import Ability
-from providers.policy.model import (
-    AgentPolicy,
-    Budget,
-    Timeouts,
-    default_policy,
-    parse_duration,
-    parse_policy,
-    with_environment,
-)
-from providers.policy.parse import PolicyShape
+from providers.policy.environment import with_environment
+from providers.policy.model import AgentPolicy, Budget, Timeouts
+from providers.policy.parse import default_policy, parse_policy
+from providers.policy.shapes import PolicyShape
 
 ROOT = Path(__file__).parents[3]
 REFERENCE = ROOT.parent / "shared/design/examples/agent_routing.yaml"
@@ -60,7 +55,7 @@ def catalog() -> Catalog:
 def problems(catalog: Catalog, data: object) -> dict[str, str]:
     with pytest.raises(CatalogError) as failed:
         parse_policy(data, catalog)
-    return {".".join(map(str, path)): text for path, text in failed.value.problems}
+    return {".".join(map(str, p.path)): f"{p.message} {p.hint}" for p in failed.value.problems}
 
 
 def read(path: Path) -> object:
@@ -109,7 +104,7 @@ class TestDuration:
         ],
     )
     def test_what_is_none(self, text):
-        with pytest.raises(ValueError, match="is no duration: write 500ms"):
+        with pytest.raises(ValueError, match="is not a duration: write 500ms"):
             parse_duration(text)
 
     @given(JSON)
@@ -129,7 +124,7 @@ class TestShare:
 
     @pytest.mark.parametrize("text", ["20", "101%", 20, -0.1, True, None, "-1%", float("nan")])
     def test_what_is_none(self, text):
-        with pytest.raises(ValueError, match="is no share"):
+        with pytest.raises(ValueError, match="is not a share"):
             parse_share(text)
 
 
@@ -291,8 +286,8 @@ class TestProblems:
         ("data", "where", "text"),
         [
             ({"tires": {}}, "tires", "did you mean 'tiers'?"),
-            ({"version": 2}, "version", "1"),
-            ({"strategy": "tiers"}, "strategy", "'tier'"),
+            ({"version": 2}, "version", "is one of 1"),
+            ({"strategy": "tiers"}, "strategy", "did you mean 'tier'?"),
             ({"strategy": "weighted"}, "weights", "over 0"),
             ({"strategy": "weighted", "weights": {"groq": 0}}, "weights", "over 0"),
             ({"strategy": "chain"}, "strategy", "needs a chain"),
@@ -316,23 +311,23 @@ class TestProblems:
             ),
             ({"affinity": {"a": "creativ"}}, "affinity.a", "did you mean 'creative'?"),
             ({"default": {}}, "default", "needs a tier, a model or a chain"),
-            ({"default": {"tier": "x"}}, "default.tier", "unknown tier"),
+            ({"default": {"tier": "x"}}, "default.tier", "no tier is called 'x'"),
             ({"last_resort": ["fallbacks"]}, "last_resort.0", "did you mean 'fallback'?"),
             ({"weights": {"antropic": 1}}, "weights.antropic", "did you mean 'anthropic'?"),
             ({"weights": {"groq": -1}}, "weights.groq", "greater than or equal to 0"),
             ({"weights": {"groq": float("nan")}}, "weights.groq", "finite"),
             ({"task_types": {"code": {"prefer": ["openia"]}}}, "task_types.code.prefer.0", "did you mean 'openai'?"),
             ({"factors": {"costs": 1}}, "factors.costs", "did you mean 'cost'?"),
-            ({"timeouts": {"total": "soon"}}, "timeouts.total", "is no duration"),
-            ({"timeouts": {"total": 0}}, "timeouts.total", "greater than 0"),
-            ({"attempts": {"retry_budget": "200%"}}, "attempts.retry_budget", "is no share"),
+            ({"timeouts": {"total": "soon"}}, "timeouts.total", "is not a duration"),
+            ({"timeouts": {"total": 0}}, "timeouts.total", "more than 0"),
+            ({"attempts": {"retry_budget": "200%"}}, "attempts.retry_budget", "is not a share"),
             ({"attempts": {"per_turn": 0}}, "attempts.per_turn", "greater than or equal to 1"),
-            ({"attempts": {"per_turn": True}}, "attempts.per_turn", "integer"),
-            ({"budget": {"alert_at": [50]}}, "budget.alert_at.0", "is no share"),
+            ({"attempts": {"per_turn": True}}, "attempts.per_turn", "a whole number"),
+            ({"budget": {"alert_at": [50]}}, "budget.alert_at.0", "is not a share"),
             ({"budget": {"max_cost_per_day": float("inf")}}, "budget.max_cost_per_day", "finite"),
-            ({"budget": {"alert_at": ["0%"]}}, "budget.alert_at.0", "nothing is spent yet"),
+            ({"budget": {"alert_at": ["0%"]}}, "budget.alert_at.0", "before anything is spent"),
             ({"budget": {"providers": {"opnai": 1}}}, "budget.providers.opnai", "did you mean 'openai'?"),
-            ({"budget": {"models": {"openai/*": 1}}}, "budget.models.openai/*", "is no model"),
+            ({"budget": {"models": {"openai/*": 1}}}, "budget.models.openai/*", "names several models"),
             ({"budget": {"models": {"openai/gpt-6-lun": 1}}}, "budget.models.openai/gpt-6-lun", "gpt-6-luna"),
             ({"budget": {"max_cost_per_day": 1, "providers": {"openai": 2}}}, "budget.providers.openai", "is less"),
             (
@@ -341,8 +336,8 @@ class TestProblems:
                 "is less",
             ),
             ({"budget": {"max_cost_per_day": 1, "timezone": "Mars/Base"}}, "budget.timezone", "Europe/Berlin"),
-            ({"budget": {"webhook_env": "HOOK"}}, "budget.webhook_env", "no cap to alert of"),
-            ({"stream": {"on_break": "retry"}}, "stream.on_break", "'restart'"),
+            ({"budget": {"webhook_env": "HOOK"}}, "budget.webhook_env", "there is no cap, so there are no alerts"),
+            ({"stream": {"on_break": "retry"}}, "stream.on_break", "restart"),
             ({"default": {"tier": "boss", "chain": ["groq/*"]}}, "default.tier", "is never read"),
             ({"agents": {"a": {"tier": "boss", "chain": ["groq/*"]}}}, "agents.a.tier", "is never read"),
             ({"agents": {"dev": {"tier": "boss"}}, "affinity": {"dev": "worker"}}, "affinity.dev", "never read"),
@@ -360,13 +355,17 @@ class TestProblems:
             ({"checks": {"providers": ["local", "stub"]}}, "checks.providers.1", "nothing to check"),
             ({"checks": {"providers": ["local", "local"]}}, "checks.providers.1", "twice"),
             ({"checks": {"every": "1ms", "providers": ["local"]}}, "checks.every", "greater than or equal to 1"),
-            ({"agents": {"a": {"chain": {"secondary": GROQ}}}}, "agents.a.chain", "has no primary"),
+            ({"agents": {"a": {"chain": {"secondary": GROQ}}}}, "agents.a.chain.primary", "a chain needs 'primary'"),
             (
                 {"agents": {"a": {"chain": {"primary": GROQ, "tertiary": "openai/*"}}}},
                 "agents.a.chain",
                 "has a tertiary and no secondary",
             ),
-            ({"default": {"chain": {"primary": GROQ, "first": "x"}}}, "default.chain", "knows no rank 'first'"),
+            (
+                {"default": {"chain": {"primary": GROQ, "first": "x"}}},
+                "default.chain.first",
+                "is not a field of a chain",
+            ),
             (
                 {"agents": {"a": {"chain": {"last_resort": "groq/x", "primary": GROQ}}}},
                 "agents.a.chain.last_resort",
@@ -377,19 +376,19 @@ class TestProblems:
                 "default.chain.last_resort",
                 "is never reached",
             ),
-            ({"default": {"chain": {"primary": None}}}, "default.chain.primary", "valid string"),
+            ({"default": {"chain": {"primary": None}}}, "default.chain.primary", "takes text, not nothing"),
             ({"only": {"development": ["locall"]}}, "only.development.0", "did you mean 'local'?"),
-            ({"only": {"staging": ["local"]}}, "only.staging", "'production' or 'development'"),
+            ({"only": {"staging": ["local"]}}, "only.staging", "one of production, development"),
             ({"only": {"development": []}}, "only.development", "is empty"),
             ({"only": {"development": ["local", "ollama", "local"]}}, "only.development.2", "twice"),
-            ({"only": {"development": ["stub"]}}, "only.development", "leaves nobody to be asked"),
+            ({"only": {"development": ["stub"]}}, "only.development", "no provider is left to be asked"),
             (
                 ONLY_GROQ | {"tiers": {"boss": ["openai/*", "local/*"], "worker": ["groq/*"]}},
                 "tiers.boss",
-                "nobody of it is ever asked: in production only groq may be",
+                "no model of this is ever asked: in production only groq may be",
             ),
-            (ONLY_GROQ | {"default": {"chain": ["openai/*"]}}, "default.chain", "nobody of it is ever asked"),
-            (ONLY_GROQ | {"agents": {"a": {"model": "openai/gpt-6-luna"}}}, "agents.a.model", "nobody of it"),
+            (ONLY_GROQ | {"default": {"chain": ["openai/*"]}}, "default.chain", "no model of this is ever asked"),
+            (ONLY_GROQ | {"agents": {"a": {"model": "openai/gpt-6-luna"}}}, "agents.a.model", "no model of this"),
             ({"attempts": {"hedge_after": "2m"}}, "attempts.hedge_after", "total of timeouts is not more"),
             ({"attempts": {"hedge_after": "2s", "per_turn": 1}}, "attempts.hedge_after", "no second attempt"),
             ({"attempts": {"per_turn": 1}, "stream": {"on_break": "restart"}}, "stream.on_break", "no second attempt"),
@@ -403,7 +402,7 @@ class TestProblems:
             (
                 {"strategy": "weighted", "weights": {"groq": 0, "openai": 1}, "tiers": {"t": ["groq/*"]}},
                 "tiers.t",
-                "nobody of it is ever asked",
+                "no model of the tier 't' is ever asked",
             ),
             (
                 {
@@ -526,9 +525,9 @@ class TestEnvironment:
     def test_what_does_not_exist_is_named_with_its_variable(self, catalog, environ, where, text):
         with pytest.raises(CatalogError) as failed:
             self.under(catalog, **environ)
-        ((path, said),) = failed.value.problems
-        assert ".".join(map(str, path)) == where
-        assert text in said
+        (problem,) = failed.value.problems
+        assert ".".join(map(str, problem.path)) == where
+        assert text in problem.hint
 
     @pytest.mark.parametrize(
         ("written", "environ", "is_"),

@@ -11,11 +11,13 @@ from random import Random
 
 import pytest
 
-from providers.catalog.model import Candidate, Limit, Model, Price, Provider, load_catalog
+from providers.catalog.file import load_catalog
+from providers.catalog.model import Candidate, Limit, Model, Price, Provider
 from providers.client.manager import ProviderManager
 from providers.errors import AllAttemptsFailed, NoRoute, ServerFault, TimedOut, Unreachable
 from providers.messages import Ability, FinishReason, Needs, Request, Response, Usage, assistant, user
-from providers.policy.model import AgentPolicy, Policy, default_policy
+from providers.policy.model import AgentPolicy, Policy
+from providers.policy.parse import default_policy
 from providers.routing.effects import Answered, Ended, Failed, Sleep, Try, Woke
 from providers.routing.fleet import Fleet
 from providers.routing.scores import replay

@@ -18,11 +18,13 @@ from pathlib import Path
 
 import anyio
 
-from providers.catalog.model import Catalog, load_catalog
+from providers.catalog.file import load_catalog
+from providers.catalog.model import Catalog
 from providers.client.manager import open_manager
 from providers.errors import RoutingError
 from providers.messages import Needs, Request, user
-from providers.policy.model import Policy, parse_policy
+from providers.policy.model import Policy
+from providers.policy.parse import parse_policy
 
 ROOT = Path(__file__).parents[4]
 TICK_S = 0.01

@@ -91,10 +91,18 @@ def test_a_ledger_that_is_down_ends_nothing_and_its_password_is_not_shown(tmp_pa
 @pytest.mark.parametrize(
     ("variable", "in_file", "says"),
     [
-        ("postgres://u:{secret}@host/db", None, "ORCHESTRATOR_LEDGER: is no address of a ledger: redis://HOST:PORT/DB"),
-        ("redis://u:{secret}@host:port/0", None, "ORCHESTRATOR_LEDGER: is no address of a ledger"),
-        (None, "localhost:6379", "error[routing]: is no address of a ledger"),
-        (None, "redis://:{secret}@localhost:6379/0", "error[routing]: holds a password, which stands in no file"),
+        ("postgres://u:{secret}@host/db", None, "the value is not the address of a ledger: redis://HOST:PORT/DB"),
+        (
+            "redis://u:{secret}@host:port/0",
+            None,
+            "environment.ORCHESTRATOR_LEDGER: error[bad-variable]: the value",
+        ),
+        (None, "localhost:6379", "error[bad-address]: 'ledger' is not the address of a ledger"),
+        (
+            None,
+            "redis://:{secret}@localhost:6379/0",
+            "error[bad-address]: 'ledger' holds a password",
+        ),
     ],
 )
 def test_an_address_that_cannot_be_used_is_told_before_anything_is_sent(
@@ -119,5 +127,5 @@ def test_without_the_client_of_redis_it_is_said_how_to_install_it(tmp_path, loop
     (tmp_path / "none" / "redis" / "__init__.py").write_text("raise ImportError('not installed')")
     refused = orchestrator("ask", "hi", cwd=tmp_path, env={"PYTHONPATH": f"{tmp_path / 'none'}:{ROOT}"})
     assert refused.code != 0
-    assert "ledger: needs the client of Redis: pip install 'squad-orchestrator[redis]'" in refused.err
+    assert "the ledger needs the client of Redis: pip install 'squad-orchestrator[redis]'" in refused.err
     assert loopback.requests == []

@@ -1,0 +1,84 @@
+"""Where the mistakes of one document are gathered, so that all of them are shown at once and each of them only once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from providers.documents.nodes import Node
+from providers.documents.problems import Path, Problem, nearest
+
+
+@dataclass(slots=True)
+class Findings:
+    """Problems with what `node` holds. What only follows from a mistake reported earlier is left out.
+
+    Paths begin at the root of `node`.
+    """
+
+    node: Node
+    found: list[Problem] = field(default_factory=list)
+    broken: frozenset[Path] = frozenset()
+    """Places that are wrong, as far as the fields alone tell: what stands there now is a placeholder."""
+    gaps: frozenset[Path] = frozenset()
+    """Mappings in which some field is wrong: what they lack may be what was meant."""
+    is_readable: bool = True
+    """Whether no key of the file was dropped."""
+
+    @classmethod
+    def after(cls, node: Node, found: Iterable[Problem]) -> Findings:
+        """Return a collector that holds what the reader and the validation of fields have `found`."""
+        found = list(found)
+        broken = frozenset(problem.path for problem in found if problem.path)
+        gaps = frozenset(path[:-1] for path in broken)
+        return cls(node, found, broken, gaps, all(problem.path for problem in found))
+
+    def add(self, problems: Iterable[Problem]) -> None:
+        """Take problems that were made elsewhere, with paths that begin at this root."""
+        self.found += [problem for problem in problems if not self.is_broken(problem.path)]
+
+    def error(self, path: Path, code: str, message: str, hint: str = "", *, key: bool = False) -> None:
+        """Report a mistake in what stands at `path`; `key`: in the key that it stands under."""
+        if not self.is_broken(path):
+            self.found.append(self.node.problem(path, code, message, hint, key=key))
+
+    def warn(self, path: Path, code: str, message: str, hint: str = "") -> None:
+        """Report what is no mistake for sure."""
+        if not self.is_broken(path):
+            self.found.append(self.node.problem(path, code, message, hint, key=True, severity="warning"))
+
+    def lacks(self, path: Path, code: str, message: str, hint: str = "") -> None:
+        """Report that the mapping at `path` says too little."""
+        if path not in self.gaps and self.is_readable:
+            self.error(path, code, message, hint, key=True)
+
+    def unknown(self, path: Path, what: str, name: str, known: Iterable[str], *, key: bool = False) -> None:
+        """Report that `name` is none of the `known` names of a kind of thing."""
+        code = f"unknown-{what.replace(' ', '-')}"
+        self.error(path, code, f"no {what} is called '{name}'", nearest(name, known), key=key)
+
+    def within(self, path: Path, offset: int, length: int, code: str, message: str, hint: str = "") -> None:
+        """Report characters `offset` to `offset + length` of the text at `path`."""
+        target = self.node.at(path)
+        if self.is_broken(path):
+            return
+        if target is None or not isinstance(target.value, str):
+            self.error(path, code, message, hint)
+            return
+        mark = target.place(offset, length)
+        self.found.append(target.source.problem(mark, code, message, hint, path=path))
+
+    def is_broken(self, path: Path) -> bool:
+        """Whether what stands at `path`, or around it, is known to be wrong."""
+        return bool(self.broken) and any(path[:end] in self.broken for end in range(1, len(path) + 1))
+
+    def is_unsure(self, path: Path, field: str) -> bool:
+        """Whether `field` of the mapping at `path` is wrong, or may be what a field of another name was meant to be."""
+        mapping = self.node.at(path)
+        absent = mapping is None or mapping.child(field) is None
+        return self.is_broken((*path, field)) or (absent and path in self.gaps)
+
+    @property
+    def errors(self) -> list[Problem]:
+        """The problems that are more than warnings."""
+        return [problem for problem in self.found if problem.severity == "error"]

@@ -1,0 +1,96 @@
+"""The model that every mapping of a file obeys, and how a part of a file becomes one.
+
+`checked` reads a part whole or not at all. `mended` reads a document and puts harmless values in the place of wrong
+ones, so that the rest of it can be checked in the same go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from providers.documents.nodes import Node
+from providers.documents.problems import Path, Problem
+from providers.documents.validation import child, complaints_of, in_words
+
+
+class StrictModel(BaseModel):
+    """What every mapping in our files obeys: no unknown fields, and no value is taken for one of another type."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+    noun: ClassVar[str] = "this mapping"
+    """What messages call it: `a task`."""
+    placeholders: ClassVar[Mapping[str, Any]] = {}
+    """What a required field of a document, at whatever depth, holds where it is missing, so that the rest is read."""
+
+    def given(self) -> dict[str, Any]:
+        """Return the fields that were written, by name."""
+        return {name: getattr(self, name) for name in self.model_fields_set}
+
+
+M = TypeVar("M", bound=StrictModel)
+
+
+def checked(model: type[M], root: Node, at: Path = ()) -> tuple[M | None, list[Problem]]:
+    """Return what stands at the path `at` of `root` as a `model`; None with every mistake in its fields."""
+    part = root.at(at)
+    data = {} if part is None or part.value is None else part.plain()
+    try:
+        return model.model_validate(data), []
+    except ValidationError as error:
+        return None, in_words(root, model, complaints_of(data, error), at)
+
+
+def mended(model: type[M], root: Node, data: Any = None) -> tuple[M, list[Problem]]:
+    """Return a whole document as a `model`, and every mistake in its fields: in their place stand harmless values.
+
+    `root` holds a mapping. `data` is what it holds, with fields that it leaves out; it is changed.
+    """
+    data = root.plain() if data is None else data
+    found: list[Problem] = []
+    for times in range(_MENDINGS):
+        try:
+            return model.model_validate(data), found
+        except ValidationError as error:
+            wrong = complaints_of(data, error)
+        if not times:  # later rounds find only what the mending did
+            found = in_words(root, model, wrong)
+        for complaint in wrong:
+            _mend(data, complaint.path, complaint.kind, model.placeholders)
+    raise AssertionError(f"{root.source.file}: its mistakes cannot be mended")
+
+
+_MENDINGS = 60
+"""Each round mends at least one level of the tree, and the tree has fewer."""
+_HARMLESS: Mapping[str, Any] = {
+    "string_type": "?",
+    "string_too_short": "?",
+    "list_type": [],
+    "dict_type": {},
+    "model_type": {},
+    "model_attributes_type": {},
+}
+"""By pydantic's error: what a wrong value is replaced with. Others are left out."""
+
+
+def _mend(data: Any, path: Path, kind: str, placeholders: Mapping[str, Any]) -> None:
+    """Change what stands at `path`, where it still stands, so that the rest can be validated."""
+    parent: Any = None
+    here: Any = data
+    for part in path:
+        parent, here = here, child(here, part)
+    if parent is None or isinstance(parent, str):  # what stood there is gone already
+        return
+    last = path[-1]
+    if kind == "missing" and last in placeholders:
+        parent[last] = placeholders[str(last)]
+    elif kind == "missing":
+        _mend(data, path[:-1], "", placeholders)
+    elif kind in _HARMLESS and here != _HARMLESS[kind]:
+        parent[last] = type(_HARMLESS[kind])(_HARMLESS[kind])
+    elif isinstance(parent, list):
+        _mend(data, path[:-1], "", placeholders)
+    else:
+        parent.pop(last, None)

@@ -1,0 +1,37 @@
+"""What is wrong with a text that is not YAML, in words for people who write YAML and not parsers."""
+
+from __future__ import annotations
+
+import yaml
+
+from providers.documents.nodes import DocumentText, span
+from providers.documents.problems import Problem
+
+
+def syntax_problem(source: DocumentText, error: yaml.MarkedYAMLError) -> Problem:
+    """Return the parser's complaint in our words where we have better ones, at the place that helps most."""
+    text, what = source.text, str(error.problem or "no YAML")
+    at = error.problem_mark or error.context_mark
+    assert at is not None, "libyaml marks every syntax error"
+    context = error.context_mark
+    character = text[at.index : at.index + 1]
+    message, hint = what, ""
+    if "cannot start any token" in what:
+        message = "a tab may not indent" if character == "\t" else f"a value may not start with {character}"
+        hint = "use spaces" if character == "\t" else "put the value in quotes"
+    elif "mapping values are not allowed" in what:
+        message, hint = "a second ': ' on the line", "put a value that holds ': ' in quotes"
+    elif "escape" in what or "hexdecimal" in what:  # libyaml's spelling
+        message, hint = "a backslash sequence that YAML does not know", "put the value in single quotes"
+        if "Unicode" in what:
+            message, hint = "this stands for no character", "write the character itself"
+    elif context is not None and "quoted scalar" in str(error.context):
+        at, message = context, "the quote that opens here is never closed"
+    elif context is not None and "flow" in str(error.context):
+        message = (
+            f"expected ',' or the end of the '{text[context.index : context.index + 1]}' of line {context.line + 1}"
+        )
+    elif context is not None and "block" in str(error.context):
+        message, hint = "this does not belong to the block above", "check the indentation"
+    mark = span(source, min(at.index, len(text)), min(at.index + 1, len(text)))
+    return source.problem(mark, "bad-yaml", message, hint)
