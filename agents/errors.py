@@ -3,7 +3,7 @@
 AgentError
 ├ TurnLimit        the work was not done within its turns
 ├ OutputInvalid    the answer broke its schema, twice
-├ ToolFault        a tool cannot do its work, and the model cannot mend that
+├ ToolFault        a tool cannot do its work, and the model cannot fix that
 └ PathEscapes      a path that leaves the folder it is bound to
 """
 

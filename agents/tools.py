@@ -77,7 +77,7 @@ class Tool:
             raise
         except AgentError as error:
             return _failed(call, str(error))
-        except Exception as error:  # noqa: BLE001  # the tool boundary: whatever a tool raises, the model may mend
+        except Exception as error:  # noqa: BLE001  # the tool boundary: whatever a tool raises, the model may fix
             return _failed(call, f"{type(error).__name__}: {error}")
         return _failed(call, f"no answer within {self.timeout_s:g} s")
 

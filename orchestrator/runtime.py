@@ -34,7 +34,7 @@ from orchestrator.journal.memory import MemoryJournal
 from orchestrator.journal.protocols import About, Cut, Journal, JournalError
 from orchestrator.options import RunOptions, capped, leave_unanswered, raised, recorded_options, steady
 from orchestrator.rerun.edit import Edit, edit_of, moved_steps
-from orchestrator.rerun.fingerprint import changed, lineages_of, parts_of
+from orchestrator.rerun.fingerprint import changed, dependency_digests, parts_of
 from orchestrator.run.approvals import asking_outside_too
 from orchestrator.run.driver import Driver, Recorder, RunResult, result_of
 from orchestrator.run.history import RunHistory, history_of
@@ -301,10 +301,10 @@ async def _edit(
 
 def about_of(squad: Squad, plan: Plan, options: Mapping[str, Any], created_at: float, *, lasting: bool = True) -> About:
     """Return what a run is made of. Sources and digests cost what the squad is large: a `lasting` record has them."""
-    parts, lineages = (parts_of(plan), lineages_of(plan)) if lasting else ({}, {})
+    parts, digests = (parts_of(plan), dependency_digests(plan)) if lasting else ({}, {})
     place = _place_of(squad.file)
     sources = squad.sources() if lasting else {}
-    return About(plan.name, place, squad.text, plan.inputs, parts, options, created_at, lineages, sources)
+    return About(plan.name, place, squad.text, plan.inputs, parts, options, created_at, digests, sources)
 
 
 def inputs_for(squad: Squad, about: About) -> dict[str, Any]:

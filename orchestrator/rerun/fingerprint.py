@@ -36,9 +36,9 @@ def changed(recorded: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
     return [name for name in {**recorded, **now} if recorded.get(name) != now.get(name)]
 
 
-def lineages_of(plan: Plan) -> dict[str, str]:
+def dependency_digests(plan: Plan) -> dict[str, str]:
     """Return a digest of all that each task's work is made of: its own words, its agents and conversations, the inputs
-    that it reads, and the lineage of every task that it needs.
+    that it reads, and the digest of every task that it needs.
 
     The names of tasks do not count: a task that was renamed, and one that needs it, keep their digests.
     """
@@ -87,14 +87,14 @@ def _works(work: TaskBody) -> list[AgentWork | ConversationWork | Approval]:
     return [step.work for step in work.steps] if isinstance(work, Steps) else [work]
 
 
-def _nameless(task: TaskPlan, lineages: Mapping[str, str]) -> Any:
-    """Return the task as plain values, with other tasks' lineages for their names."""
+def _nameless(task: TaskPlan, digests: Mapping[str, str]) -> Any:
+    """Return the task as plain values, with other tasks' digests for their names."""
     work = task.work
     if isinstance(work, Approval):
-        show, rerun = (tuple(lineages[name] for name in names) for names in (work.show, work.rerun))
+        show, rerun = (tuple(digests[name] for name in names) for names in (work.show, work.rerun))
         work = replace(work, show=show, rerun=rerun)
-    context = tuple(lineages[name] for name in task.context)
-    return _plain(replace(task, id="", needs=(), context=context, work=work), lineages)
+    context = tuple(digests[name] for name in task.context)
+    return _plain(replace(task, id="", needs=(), context=context, work=work), digests)
 
 
 def _texts(value: Any) -> Iterator[Any]:
