@@ -20,7 +20,7 @@ from providers.messages import ToolCall, ToolResult, ToolSpec
 if TYPE_CHECKING:
     from pathlib import Path
 
-Approval = Literal["never", "ask"]
+ApprovalMode = Literal["never", "ask"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,7 +42,7 @@ class Tool:
     timeout_s: float | None = 60.0
     max_chars: int = 40_000
     idempotent: bool = False
-    approval: Approval = "never"
+    approval: ApprovalMode = "never"
     _memo: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
 
     @property
@@ -108,7 +108,7 @@ def tool(
     timeout_s: float | None = 60.0,
     max_chars: int = 40_000,
     idempotent: bool = False,
-    approval: Approval = "never",
+    approval: ApprovalMode = "never",
 ) -> Callable[[Callable[..., Any]], Tool]: ...
 def tool(function: Callable[..., Any] | None = None, /, *, name: str | None = None, **more: Any) -> Any:
     """Return the function as a `Tool`: its name, its docstring, and a schema from its type hints, made when needed."""

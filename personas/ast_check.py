@@ -12,7 +12,7 @@ from jinja2 import Environment, nodes
 from jinja2.visitor import NodeTransformer
 
 from personas.filters import COMPARED, CONCAT, EACH, FILTER_WORDS, LITERAL, METHODS, SLICE, TEST_WORDS, method
-from personas.limits import Limits, TemplateError
+from personas.limits import TemplateError, TemplateLimits
 
 _NODES = (
     "Template Output TemplateData If For Assign Name Const Tuple List Dict Pair Keyword CondExpr Filter Test Call "
@@ -21,7 +21,7 @@ _NODES = (
 _ALLOWED = frozenset(_NODES.split())
 
 
-def check_nesting(environment: Environment, source: str, state: str | None, limits: Limits) -> None:
+def check_nesting(environment: Environment, source: str, state: str | None, limits: TemplateLimits) -> None:
     """Raise `TemplateError` where `source` is too long or its brackets too deep for a parser that recurses."""
     if len(source) > limits.source_chars:
         raise TemplateError(f"the template is longer than {limits.source_chars:,} characters")
@@ -33,7 +33,7 @@ def check_nesting(environment: Environment, source: str, state: str | None, limi
                 raise TemplateError(f"brackets are nested more than {limits.depth} deep")
 
 
-def check(root: nodes.Node, limits: Limits) -> None:
+def check(root: nodes.Node, limits: TemplateLimits) -> None:
     """Raise `TemplateError` where a parsed template says what is not allowed, or too much of it."""
     todo = [(root, 1)]
     seen = 0
@@ -46,7 +46,7 @@ def check(root: nodes.Node, limits: Limits) -> None:
         todo.extend((child, depth + 1) for child in node.iter_child_nodes())
 
 
-def _check_node(node: nodes.Node, limits: Limits) -> None:
+def _check_node(node: nodes.Node, limits: TemplateLimits) -> None:
     kind = type(node).__name__
     match node:
         case _ if kind not in _ALLOWED:

@@ -18,7 +18,7 @@ from jinja2.runtime import Context
 from jinja2.tests import TESTS
 
 from personas.attributes import Unknown, picker
-from personas.limits import Budget
+from personas.limits import Rendering
 
 # Names that no source can spell: what the grammar rewrites into calls of ours.
 EACH, LITERAL, CONCAT, SLICE, COMPARED = " each", " literal", " concat", " slice", " compared"
@@ -27,7 +27,7 @@ EACH, LITERAL, CONCAT, SLICE, COMPARED = " each", " literal", " concat", " slice
 class BudgetedContext(Context):
     """A rendering's names and its account."""
 
-    budget: Budget
+    budget: Rendering
 
 
 def method(name: str) -> str:
@@ -38,7 +38,7 @@ def method(name: str) -> str:
 # Text
 
 
-def as_text(value: Any, budget: Budget) -> str:
+def as_text(value: Any, budget: Rendering) -> str:
     """Return `value` as a prompt shows it: text as it is, None as nothing, lists and mappings as JSON."""
     match value:
         case str():
@@ -56,7 +56,7 @@ def as_text(value: Any, budget: Budget) -> str:
     raise TypeError(f"{_kind(value)} cannot be written as text")
 
 
-def _tojson(budget: Budget, value: Any, indent: int | None = None) -> str:
+def _tojson(budget: Rendering, value: Any, indent: int | None = None) -> str:
     if indent is not None and not 0 <= indent <= 8:
         raise ValueError("tojson indents by 0 to 8")
     whole = budget.made_whole(value)
@@ -72,20 +72,20 @@ def _plain(value: Any) -> Any:
 def _of_text(function: Callable[..., Any]) -> Callable[..., Any]:
     """Return a filter of the text of a value, which grows by no more than letters do when their case changes."""
 
-    def filter_(budget: Budget, value: Any, *args: Any, **kwargs: Any) -> Any:
+    def filter_(budget: Rendering, value: Any, *args: Any, **kwargs: Any) -> Any:
         return function(as_text(value, budget), *args, **kwargs)
 
     return filter_
 
 
-def _replace(budget: Budget, value: Any, old: str, new: str, count: int = -1) -> str:
+def _replace(budget: Rendering, value: Any, old: str, new: str, count: int = -1) -> str:
     text = as_text(value, budget)
     found = text.count(old) if count < 0 else min(text.count(old), count)
     budget.take(found * len(new))
     return text.replace(old, new, count)
 
 
-def _indent(budget: Budget, value: Any, width: int = 4, first: bool = False, blank: bool = False) -> str:
+def _indent(budget: Rendering, value: Any, width: int = 4, first: bool = False, blank: bool = False) -> str:
     lines = as_text(value, budget).split("\n")
     budget.take(len(lines) * max(width, 8))
     padded = [" " * width + line if line or blank else line for line in lines]
@@ -99,7 +99,7 @@ def _truncate(text: str, length: int = 255, killwords: bool = False, end: str = 
     return (cut if killwords else cut.rsplit(" ", 1)[0]) + end
 
 
-def _split(budget: Budget, value: Any, sep: str | None = None, maxsplit: int = -1) -> list[str]:
+def _split(budget: Rendering, value: Any, sep: str | None = None, maxsplit: int = -1) -> list[str]:
     budget.take(8 * (value.count(sep) if sep else len(value) // 2))
     return _text(value).split(sep, maxsplit)
 
@@ -118,7 +118,7 @@ class _Each:
 
     __slots__ = ("_budget", "_items")
 
-    def __init__(self, items: Any, budget: Budget) -> None:
+    def __init__(self, items: Any, budget: Rendering) -> None:
         self._items = items
         self._budget = budget
 
@@ -139,49 +139,49 @@ def _finite(value: Any) -> Any:
     return value
 
 
-def _each(budget: Budget, value: Any) -> _Each:
+def _each(budget: Rendering, value: Any) -> _Each:
     return _Each(_finite(value), budget)
 
 
-def _slice(budget: Budget, value: Any, start: Any, stop: Any, step: Any) -> Any:
+def _slice(budget: Rendering, value: Any, start: Any, stop: Any, step: Any) -> Any:
     if not isinstance(_finite(value), str | list | tuple):
         raise TypeError(f"{_kind(value)} has no slices")
     budget.take(len(value))
     return value[start:stop:step]
 
 
-def _compared(budget: Budget, value: Any) -> Any:
+def _compared(budget: Rendering, value: Any) -> Any:
     # Looking through a list or text makes nothing and takes time: sixteen entries cost as much as a character made.
     if isinstance(value, str | list | tuple):
         budget.take(len(value) // 16)
     return value
 
 
-def _list(budget: Budget, value: Any) -> list[Any]:
+def _list(budget: Rendering, value: Any) -> list[Any]:
     budget.take(len(_finite(value)))
     return list(value)
 
 
-def _join(budget: Budget, value: Any, d: str = "", attribute: str | int | None = None) -> str:
+def _join(budget: Rendering, value: Any, d: str = "", attribute: str | int | None = None) -> str:
     follow = picker(attribute)
     parts = [as_text(follow(item), budget) for item in _each(budget, value)]
     budget.take(sum(map(len, parts)) + len(d) * len(parts))
     return d.join(parts)
 
 
-def _concat(budget: Budget, parts: list[Any]) -> str:
+def _concat(budget: Rendering, parts: list[Any]) -> str:
     return _join(budget, parts)
 
 
-def _first(budget: Budget, value: Any) -> Any:
+def _first(budget: Rendering, value: Any) -> Any:
     return next(iter(_each(budget, value)), Unknown("there is no first item: the list is empty"))
 
 
-def _last(budget: Budget, value: Any) -> Any:
+def _last(budget: Rendering, value: Any) -> Any:
     return value[-1] if _list(budget, value) else Unknown("there is no last item: the list is empty")
 
 
-def _map(budget: Budget, value: Any, *, attribute: str | int, default: Any = None) -> list[Any]:
+def _map(budget: Rendering, value: Any, *, attribute: str | int, default: Any = None) -> list[Any]:
     found = [picker(attribute, default)(item) for item in _each(budget, value)]
     return [item if not isinstance(item, Undefined) else str(item) for item in found]
 
@@ -197,7 +197,7 @@ def _order(attribute: str | int | None, case_sensitive: bool) -> Callable[[Any],
 
 
 def _sort(
-    budget: Budget,
+    budget: Rendering,
     value: Any,
     reverse: bool = False,
     case_sensitive: bool = False,
@@ -206,20 +206,22 @@ def _sort(
     return sorted(_each(budget, value), key=_order(attribute, case_sensitive), reverse=reverse)
 
 
-def _unique(budget: Budget, value: Any, case_sensitive: bool = False, attribute: str | int | None = None) -> list[Any]:
+def _unique(
+    budget: Rendering, value: Any, case_sensitive: bool = False, attribute: str | int | None = None
+) -> list[Any]:
     key = _order(attribute, case_sensitive)
     return list({key(item): item for item in reversed(list(_each(budget, value)))}.values())[::-1]
 
 
 def _extreme(choose: Callable[..., Any]) -> Callable[..., Any]:
-    def filter_(budget: Budget, value: Any, case_sensitive: bool = False, attribute: str | int | None = None) -> Any:
+    def filter_(budget: Rendering, value: Any, case_sensitive: bool = False, attribute: str | int | None = None) -> Any:
         nothing = Unknown("there is no smallest or largest item: the list is empty")
         return choose(_each(budget, value), key=_order(attribute, case_sensitive), default=nothing)
 
     return filter_
 
 
-def _sum(budget: Budget, value: Any, attribute: str | int | None = None, start: float = 0) -> Any:
+def _sum(budget: Rendering, value: Any, attribute: str | int | None = None, start: float = 0) -> Any:
     follow = picker(attribute)
     total = start
     for item in _each(budget, value):
@@ -230,7 +232,7 @@ def _sum(budget: Budget, value: Any, attribute: str | int | None = None, start: 
 def _chosen(keep: bool, by_attribute: bool) -> Callable[..., Any]:
     """Return one of select, reject, selectattr, rejectattr."""
 
-    def filter_(budget: Budget, value: Any, *args: Any) -> list[Any]:
+    def filter_(budget: Rendering, value: Any, *args: Any) -> list[Any]:
         follow, args = (picker(args[0]), args[1:]) if by_attribute else (picker(None), args)
         passes = _test(budget, *args)
         return [item for item in _each(budget, value) if bool(passes(follow(item))) is keep]
@@ -238,7 +240,7 @@ def _chosen(keep: bool, by_attribute: bool) -> Callable[..., Any]:
     return filter_
 
 
-def _test(budget: Budget, name: str | None = None, *args: Any) -> Callable[[Any], Any]:
+def _test(budget: Rendering, name: str | None = None, *args: Any) -> Callable[[Any], Any]:
     if name is None:
         return bool
     if name not in TEST_WORDS:
@@ -246,7 +248,7 @@ def _test(budget: Budget, name: str | None = None, *args: Any) -> Callable[[Any]
     return lambda item: TEST_WORDS[name](item, *[_compared(budget, arg) for arg in args])
 
 
-def _items(_: Budget, value: Any) -> list[Any]:
+def _items(_: Rendering, value: Any) -> list[Any]:
     return list(_mapping(value).items())
 
 
@@ -268,7 +270,7 @@ _NUMERIC: Mapping[str, Callable[[Any, Any], Any]] = {
 }
 
 
-def calculate(budget: Budget, sign: str, left: Any, right: Any) -> Any:
+def calculate(budget: Rendering, sign: str, left: Any, right: Any) -> Any:
     """Return `left sign right` for numbers, text + text, list + list and text * number."""
     budget.tick()
     match left, right:
@@ -284,7 +286,7 @@ def calculate(budget: Budget, sign: str, left: Any, right: Any) -> Any:
     raise TypeError(f"'{sign}' does not work on {_kind(left)} and {_kind(right)}")
 
 
-def _power(budget: Budget, base: float, exponent: float) -> Any:
+def _power(budget: Rendering, base: float, exponent: float) -> Any:
     if isinstance(base, int) and isinstance(exponent, int) and abs(base) > 1 and exponent > 0:
         # Stands in for the result, whose bits are no fewer: 2 ** 10**10 must be refused before it is made.
         budget.made(1 << min((base.bit_length() - 1) * exponent, 1 << 20))
@@ -302,21 +304,21 @@ def _number(value: Any) -> Any:
     return value
 
 
-def _int(_: Budget, value: Any, default: int = 0, base: int = 10) -> int:
+def _int(_: Rendering, value: Any, default: int = 0, base: int = 10) -> int:
     try:
         return int(value, base) if isinstance(value, str) else int(value)
     except (TypeError, ValueError, OverflowError):
         return int(_float(_, value, default))
 
 
-def _float(_: Budget, value: Any, default: float = 0.0) -> float:
+def _float(_: Rendering, value: Any, default: float = 0.0) -> float:
     try:
         return float(value)
     except (TypeError, ValueError, OverflowError):
         return default
 
 
-def _round(_: Budget, value: Any, precision: int = 0, method: str = "common") -> Any:
+def _round(_: Rendering, value: Any, precision: int = 0, method: str = "common") -> Any:
     if not -15 <= precision <= 15:
         raise ValueError("round takes a precision of -15 to 15")
     if method == "common":
@@ -342,14 +344,16 @@ def _kind(value: Any) -> str:
     return f"a {type(value).__name__}"
 
 
-def _default(_: Budget, value: Any, default_value: Any = "", boolean: bool = False) -> Any:
+def _default(_: Rendering, value: Any, default_value: Any = "", boolean: bool = False) -> Any:
     return default_value if isinstance(value, Undefined) or (boolean and not value) else value
 
 
 # The tables
 
 
-def _priced(function: Callable[..., Any], price: Callable[[Budget, Any], Any] = Budget.made) -> Callable[..., Any]:
+def _priced(
+    function: Callable[..., Any], price: Callable[[Rendering, Any], Any] = Rendering.made
+) -> Callable[..., Any]:
     @pass_context
     def filter_(context: BudgetedContext, value: Any, /, *args: Any, **kwargs: Any) -> Any:
         context.budget.tick()
@@ -364,7 +368,7 @@ def _free(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _method(owner: type, name: str) -> Callable[..., Any]:
-    def filter_(_: Budget, value: Any, *args: Any) -> Any:
+    def filter_(_: Rendering, value: Any, *args: Any) -> Any:
         if isinstance(value, Undefined):
             str(value)
         if not isinstance(value, owner):
@@ -426,7 +430,7 @@ TEST_WORDS: Mapping[str, Any] = {name: TESTS[name] for name in _TEST_NAMES.split
 
 REWRITTEN: Mapping[str, Callable[..., Any]] = {
     EACH: _free(_each),
-    LITERAL: _priced(lambda _, value: value, Budget.made_whole),
+    LITERAL: _priced(lambda _, value: value, Rendering.made_whole),
     CONCAT: _free(_concat),
     SLICE: _free(_slice),
     COMPARED: _free(_compared),

@@ -17,7 +17,7 @@ ENTRY = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class TemplateLimits:
     """Upper bounds of one template. Parsing is bounded by size and shape, rendering by work, room and time."""
 
     source_chars: int = 64_000
@@ -34,12 +34,12 @@ class Limits:
     seconds: float = 1.0
 
 
-class Budget:
+class Rendering:
     """The account of one rendering. Each charge raises `TemplateError` once its limit is passed."""
 
     __slots__ = ("_clock", "_deadline", "_limits", "_room", "_steps", "_written")
 
-    def __init__(self, limits: Limits, clock: Callable[[], float]) -> None:
+    def __init__(self, limits: TemplateLimits, clock: Callable[[], float]) -> None:
         self._limits = limits
         self._clock = clock
         self._deadline = clock() + limits.seconds

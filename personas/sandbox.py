@@ -1,9 +1,9 @@
 """The one sandbox: persona templates (`{{ }}`, `{% %}`) and the expressions of squad files (`${{ }}`).
 
 A template reaches data and a short list of filters, tests and methods: no calls, no macros, no imports, no attribute
-that starts with an underscore, no globals. What it may cost is bounded before parsing (`Limits.source_chars`), after
-parsing (`nodes`, `depth`) and while it runs (`Budget`). Values are data: they are never parsed, so text that came from
-a user or a model cannot become a template.
+that starts with an underscore, no globals. What it may cost is bounded before parsing (`source_chars` of its
+`TemplateLimits`), after parsing (`nodes`, `depth`) and while it runs (`Rendering`). Values are data: they are never
+parsed, so text that came from a user or a model cannot become a template.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from personas import ast_check as grammar
 from personas.attributes import Unknown, UnknownName, pick, reach
 from personas.filters import FILTER_WORDS, REWRITTEN, TEST_WORDS, BudgetedContext, as_text, calculate
-from personas.limits import Budget, Limits, TemplateError
+from personas.limits import Rendering, TemplateError, TemplateLimits
 
-__all__ = ["ExpressionText", "Limits", "Sandbox", "Template", "TemplateError"]
+__all__ = ["ExpressionText", "Sandbox", "Template", "TemplateError", "TemplateLimits"]
 
 Clock = Callable[[], float]
 
@@ -91,7 +91,7 @@ class _Code:
 
     __slots__ = ("_environment", "_root", "names")
 
-    def __init__(self, environment: _Environment, tree: nodes.Template, limits: Limits) -> None:
+    def __init__(self, environment: _Environment, tree: nodes.Template, limits: TemplateLimits) -> None:
         grammar.check(tree, limits)
         self.names = frozenset(grammar.names_read(tree))
         grammar.Priced().visit(tree)
@@ -99,15 +99,15 @@ class _Code:
         self._environment = environment
         self._root = jinja2.Template.from_code(environment, code, {}).root_render_func
 
-    def _context(self, values: Mapping[str, Any], budget: Budget) -> BudgetedContext:
+    def _context(self, values: Mapping[str, Any], budget: Rendering) -> BudgetedContext:
         context = BudgetedContext(self._environment, dict(values), None, {})
         context.budget = budget
         return context
 
-    def run(self, values: Mapping[str, Any], budget: Budget) -> Iterator[str]:
+    def run(self, values: Mapping[str, Any], budget: Rendering) -> Iterator[str]:
         return self._root(self._context(values, budget))
 
-    def result(self, values: Mapping[str, Any], budget: Budget) -> Any:
+    def result(self, values: Mapping[str, Any], budget: Rendering) -> Any:
         context = self._context(values, budget)
         for _ in self._root(context):
             pass  # an expression writes nothing
@@ -122,7 +122,7 @@ class Template:
 
     __slots__ = ("_clock", "_code", "_limits", "source")
 
-    def __init__(self, source: str, code: _Code, limits: Limits, clock: Clock) -> None:
+    def __init__(self, source: str, code: _Code, limits: TemplateLimits, clock: Clock) -> None:
         self.source = source
         self._code = code
         self._limits = limits
@@ -130,7 +130,7 @@ class Template:
 
     def render(self, values: Mapping[str, Any]) -> str:
         """Return the text. Raise `TemplateError` where a name is unknown, a limit is passed or an operation fails."""
-        budget = Budget(self._limits, self._clock)
+        budget = Rendering(self._limits, self._clock)
         try:
             return "".join([budget.written(part) for part in self._code.run(values, budget)])
         except _FAULTS as error:
@@ -147,7 +147,7 @@ class _Expression:
     def where(self) -> str:
         return _where(self.source)
 
-    def value(self, values: Mapping[str, Any], budget: Budget) -> Any:
+    def value(self, values: Mapping[str, Any], budget: Rendering) -> Any:
         try:
             return self.code.result(values, budget)
         except _FAULTS as error:
@@ -162,7 +162,7 @@ class ExpressionText:
     names: frozenset[tuple[str, ...]] = field(compare=False)
     """The constant paths that its expressions read: `${{ inputs.idea }}` reads ("inputs", "idea")."""
     _pieces: tuple[str | _Expression, ...] = field(repr=False, compare=False)
-    _limits: Limits = field(repr=False, compare=False)
+    _limits: TemplateLimits = field(repr=False, compare=False)
     _clock: Clock = field(repr=False, compare=False)
 
     @property
@@ -180,12 +180,12 @@ class ExpressionText:
             case (str() as text,):
                 return text
             case (_Expression() as alone,):
-                return alone.value(values, Budget(self._limits, self._clock))
-        budget = Budget(self._limits, self._clock)
+                return alone.value(values, Rendering(self._limits, self._clock))
+        budget = Rendering(self._limits, self._clock)
         return "".join([budget.written(self._text(piece, values, budget)) for piece in self._pieces])
 
     @staticmethod
-    def _text(piece: str | _Expression, values: Mapping[str, Any], budget: Budget) -> str:
+    def _text(piece: str | _Expression, values: Mapping[str, Any], budget: Rendering) -> str:
         if isinstance(piece, str):
             return piece
         value = piece.value(values, budget)
@@ -198,7 +198,7 @@ class ExpressionText:
 class Sandbox:
     """Parses templates and expressions. Holds no state but its limits and clock (seconds, monotonic)."""
 
-    def __init__(self, limits: Limits = Limits(), clock: Clock = time.monotonic) -> None:  # noqa: B008  # frozen
+    def __init__(self, limits: TemplateLimits = TemplateLimits(), clock: Clock = time.monotonic) -> None:  # noqa: B008  # frozen
         self._limits = limits
         self._clock = clock
         self._environment = _Environment()

@@ -22,7 +22,7 @@ _WHOLE = re.compile(r"\s*\$\{\{(?:(?!\}\}).)*\}\}\s*", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
-class Scope:
+class NamesInScope:
     """What an expression can see. `task` None: all tasks, as `outputs` does. `names` are names of this place alone."""
 
     task: str | None = None
@@ -41,7 +41,7 @@ class Expressions:
     sandbox: Sandbox = field(default_factory=Sandbox)
     read_inputs: set[str] = field(default_factory=set)
 
-    def text(self, path: Path, source: str, scope: Scope) -> ExpressionText:
+    def text(self, path: Path, source: str, scope: NamesInScope) -> ExpressionText:
         """Return the parsed text; an empty one where it is wrong, which is then reported."""
         try:
             text = self.sandbox.expression_text(source)
@@ -52,14 +52,14 @@ class Expressions:
             self._name(path, source, name, scope)
         return text
 
-    def value(self, path: Path, source: str, scope: Scope, meant: str) -> ExpressionText:
+    def value(self, path: Path, source: str, scope: NamesInScope, meant: str) -> ExpressionText:
         """Return the parsed text of a field that takes a value, so that the text must be one expression and no more."""
         if not _WHOLE.fullmatch(source):
             hint = f"write ${{{{ {source} }}}}" if "{" not in source else "write one ${{ }} and nothing beside it"
             self.findings.error(path, "bad-expression", f"'{path[-1]}' takes {meant}, but this is text", hint)
         return self.text(path, source, scope)
 
-    def _name(self, path: Path, source: str, name: tuple[str, ...], scope: Scope) -> None:
+    def _name(self, path: Path, source: str, name: tuple[str, ...], scope: NamesInScope) -> None:
         head, *rest = name
         known = ("inputs", "tasks", *(("steps",) if scope.steps or scope.later else ()), *scope.names)
         fault: tuple[str, str, str] | None = None
@@ -83,7 +83,7 @@ class Expressions:
             return None
         return "unknown-input", f"no input is called '{rest[0]}'", nearest(rest[0], self.spec.inputs)
 
-    def _task(self, rest: list[str], scope: Scope) -> tuple[str, str, str] | None:
+    def _task(self, rest: list[str], scope: NamesInScope) -> tuple[str, str, str] | None:
         if not rest or self.findings.is_unsure((), "tasks"):
             return None
         task, tasks = rest[0], self.spec.tasks
@@ -105,7 +105,7 @@ class Expressions:
             return "output-never-produced", message, f"give '{task}' an output_file, or read its output"
         return self._output(f"task '{task}'", schema_of(spec), inner) if attribute == "output" else None
 
-    def _step(self, rest: list[str], scope: Scope) -> tuple[str, str, str] | None:
+    def _step(self, rest: list[str], scope: NamesInScope) -> tuple[str, str, str] | None:
         if not rest:
             return None
         step, *inner = rest

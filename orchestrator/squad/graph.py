@@ -6,11 +6,11 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
 
-Needs = Mapping[str, Sequence[str]]
+TaskNeeds = Mapping[str, Sequence[str]]
 """Task -> the tasks that it needs, all of them keys too. The order of the keys is that of the file."""
 
 
-def order(needs: Needs) -> list[str]:
+def order(needs: TaskNeeds) -> list[str]:
     """Return the tasks so that each stands after all it needs, else in the order of the file.
 
     Tasks on a cycle, and those that need one, are left out.
@@ -34,7 +34,7 @@ def order(needs: Needs) -> list[str]:
     return ordered
 
 
-def cycles(needs: Needs, ordered: Sequence[str]) -> list[list[str]]:
+def cycles(needs: TaskNeeds, ordered: Sequence[str]) -> list[list[str]]:
     """Return cycles among the tasks that `order` left out: each task needs the next, the last one the first.
 
     Every task that can never start has at least one of them before it.
@@ -76,7 +76,7 @@ class Ancestry:
         return bool(self.above.get(task, 0) & self.bits.get(ancestor, 0))
 
 
-def ancestry(needs: Needs, ordered: Sequence[str], torn: Collection[str] = ()) -> Ancestry:
+def ancestry(needs: TaskNeeds, ordered: Sequence[str], torn: Collection[str] = ()) -> Ancestry:
     """Return the ancestors of each task in `ordered`. Of `torn` tasks not all needs are known."""
     torn = set(torn)
     bits = {name: 1 << index for index, name in enumerate(ordered)}

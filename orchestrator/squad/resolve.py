@@ -12,7 +12,7 @@ from typing import Any, assert_never
 from agents.tools import Tool
 from orchestrator.errors import PlanError
 from orchestrator.squad.agents import PersonaLibrary, ReadPersona, Roster, WhyNobody, bounds, budget
-from orchestrator.squad.expressions import Expressions, Scope
+from orchestrator.squad.expressions import Expressions, NamesInScope
 from orchestrator.squad.graph import ancestry, cycles, order
 from orchestrator.squad.inputs import resolve_inputs
 from orchestrator.squad.plan import (
@@ -38,7 +38,7 @@ VERSION = 1
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class SquadLimits:
     """What squads may ask for where they state no bound of their own. `max_items`: elements of a `for_each`."""
 
     max_items: int = FOR_EACH_CAP
@@ -53,7 +53,7 @@ def resolve(
     tiers: Collection[str],
     models: Collection[str] | None = None,
     inputs: Mapping[str, Any] | None = None,
-    limits: Limits = Limits(),
+    limits: SquadLimits = SquadLimits(),
     found: Sequence[Problem] = (),
     read_persona: ReadPersona | None = None,
     functions: Mapping[str, Callable[..., bool]] | None = None,
@@ -119,7 +119,7 @@ def with_tools(plan: Plan, tools: Mapping[str, Tool]) -> Plan:
 
 
 def _plan(
-    spec: SquadSpec, findings: Findings, roster: Roster, inputs: Mapping[str, Any] | None, limits: Limits
+    spec: SquadSpec, findings: Findings, roster: Roster, inputs: Mapping[str, Any] | None, limits: SquadLimits
 ) -> Plan:
     if spec.version != VERSION:
         message = f"this release reads version {VERSION} of the format, not {spec.version}"
@@ -129,7 +129,7 @@ def _plan(
     values = resolve_inputs(spec, inputs, findings)
     agents, conversations = roster.agents(), roster.conversations()
     tasks, texts = _tasks(spec, findings, roster, limits)
-    outputs = {name: texts.text(("outputs", name), source, Scope()) for name, source in spec.outputs.items()}
+    outputs = {name: texts.text(("outputs", name), source, NamesInScope()) for name, source in spec.outputs.items()}
     _check_ends(spec, findings, conversations)
     _warn_of_unused(spec, findings, texts)
     history = spec.defaults.history
@@ -150,7 +150,7 @@ def _plan(
 
 
 def _tasks(
-    spec: SquadSpec, findings: Findings, roster: Roster, limits: Limits
+    spec: SquadSpec, findings: Findings, roster: Roster, limits: SquadLimits
 ) -> tuple[dict[str, TaskPlan], Expressions]:
     texts = Expressions(spec, findings, ancestry({}, ()))
     planner = Tasks(spec, findings, roster, texts, texts.ancestry, limits.max_items)

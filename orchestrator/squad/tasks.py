@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from orchestrator.squad.agents import Roster, budget
-from orchestrator.squad.expressions import Expressions, Scope, schema_of
+from orchestrator.squad.expressions import Expressions, NamesInScope, schema_of
 from orchestrator.squad.graph import Ancestry
 from orchestrator.squad.plan import (
     AgentWork,
@@ -71,11 +71,11 @@ class Tasks:
 
     def plan(self, name: str) -> TaskPlan:
         spec, path = self.spec.tasks[name], ("tasks", name)
-        scope = Scope(name)
+        scope = NamesInScope(name)
         condition = None
         if spec.if_ is not None:
             condition = self.texts.value((*path, "if"), spec.if_, scope, "a condition")
-        inner = Scope(name, names=(spec.as_ or "item",)) if spec.for_each is not None else scope
+        inner = NamesInScope(name, names=(spec.as_ or "item",)) if spec.for_each is not None else scope
         self._fields(name, spec)
         work = self._work(path, spec, inner)
         is_gate = isinstance(work, Approval)
@@ -128,14 +128,14 @@ class Tasks:
             message = f"{noun} has exactly one of {', '.join(kinds)}; this one has {' and '.join(found)}"
             self.findings.error((*path, found[1]), "one-of", message, key=True)
 
-    def _work(self, path: Path, spec: TaskSpec, scope: Scope) -> TaskBody:
+    def _work(self, path: Path, spec: TaskSpec, scope: NamesInScope) -> TaskBody:
         if spec.approval is not None:
             return self._approval(path, spec, spec.approval, scope)
         if spec.steps is not None:
             return Steps(tuple(self._steps((*path, "steps"), spec.steps, scope)))
         return self._single(path, spec, scope)
 
-    def _single(self, path: Path, spec: TaskSpec | StepSpec, scope: Scope) -> AgentWork | ConversationWork:
+    def _single(self, path: Path, spec: TaskSpec | StepSpec, scope: NamesInScope) -> AgentWork | ConversationWork:
         """Return the work of one agent or one conversation."""
         has_doer = spec.agent is not None or spec.conversation is not None
         if has_doer and spec.description is None:
@@ -159,12 +159,12 @@ class Tasks:
                 self.roster.answerable((*path, "tools"), spec.agent, tools)
         return AgentWork(spec.agent or "", description, expected, spec.output_schema, tools)
 
-    def _steps(self, path: Path, specs: list[StepSpec], scope: Scope) -> Iterable[Step]:
+    def _steps(self, path: Path, specs: list[StepSpec], scope: NamesInScope) -> Iterable[Step]:
         earlier: dict[str, StepSpec] = {}
         names = [spec.id for spec in specs]
         for index, spec in enumerate(specs):
             here = (*path, index)
-            inner = Scope(scope.task, dict(earlier), names[index:], scope.names)
+            inner = NamesInScope(scope.task, dict(earlier), names[index:], scope.names)
             self._step_fields(here, spec, earlier)
             condition = None
             if spec.if_ is not None:
@@ -182,7 +182,7 @@ class Tasks:
         if spec.tools is not None and spec.agent is None and spec.conversation is not None:
             self._misplaced((*path, "tools"), "a step with 'conversation'", "tools belong to agents")
 
-    def _approval(self, path: Path, task: TaskSpec, spec: ApprovalSpec, scope: Scope) -> Approval:
+    def _approval(self, path: Path, task: TaskSpec, spec: ApprovalSpec, scope: NamesInScope) -> Approval:
         prompt = self.texts.text((*path, "approval", "prompt"), spec.prompt, scope)
         name = str(path[-1])
         self._ancestors(name, spec.show, (*path, "approval", "show"), "show")
@@ -237,18 +237,18 @@ class Tasks:
     def _unbounded(self, path: Path, message: str, hint: str) -> None:
         self.findings.lacks(path, "unbounded", message, hint)
 
-    def _repeat(self, path: Path, spec: TaskSpec, scope: Scope) -> Repeat | None:
+    def _repeat(self, path: Path, spec: TaskSpec, scope: NamesInScope) -> Repeat | None:
         if spec.repeat is None:
             return None
         here = (*path, "repeat")
         if spec.repeat.max_attempts is None:
             self._unbounded(here, "'repeat' could go on for ever without 'max_attempts'", "max_attempts: 3")
         steps = {step.id: step for step in spec.steps or ()}
-        inner = Scope(scope.task, steps, (), (*scope.names, "output"))
+        inner = NamesInScope(scope.task, steps, (), (*scope.names, "output"))
         until = self.texts.value((*here, "until"), spec.repeat.until, inner, "a condition")
         return Repeat(until, spec.repeat.max_attempts or 1)
 
-    def _for_each(self, path: Path, spec: TaskSpec, scope: Scope, inner: Scope) -> ForEach | None:
+    def _for_each(self, path: Path, spec: TaskSpec, scope: NamesInScope, inner: NamesInScope) -> ForEach | None:
         if spec.for_each is None:
             return None
         item = inner.names[0]
@@ -284,7 +284,7 @@ class Tasks:
         stated = schema.get("maxItems")
         return stated if isinstance(stated, int) and stated >= 1 else self.max_items
 
-    def _output_file(self, name: str, spec: TaskSpec, scope: Scope) -> Any:
+    def _output_file(self, name: str, spec: TaskSpec, scope: NamesInScope) -> Any:
         path, source = ("tasks", name, "output_file"), spec.output_file or ""
         text = self.texts.text(path, source, scope)
         if fault := path_fault(source):

@@ -22,7 +22,7 @@ from providers.documents.problems import variable_problem
 from providers.errors import CatalogError, ProviderError
 from providers.events import AlertNotPosted, BudgetAlert, Emit, ignore
 from providers.limits.rules import dollars
-from providers.policy.model import Budget
+from providers.policy.model import DailyBudget
 from providers.transport import Transport
 
 PATIENCE_S = 3.0
@@ -34,7 +34,7 @@ CLOSE_S = 5.0
 
 @asynccontextmanager
 async def posting(
-    budget: Budget, environ: Mapping[str, str], transport: Transport | None, notify: Emit = ignore
+    budget: DailyBudget, environ: Mapping[str, str], transport: Transport | None, notify: Emit = ignore
 ) -> AsyncIterator[Emit]:
     """Yield who takes alerts and posts them while the block lasts. Nothing that fails there comes out here.
 
@@ -86,7 +86,7 @@ async def posting(
         raise group.exceptions[0] from None  # as it was raised in the block
 
 
-def _address(budget: Budget, environ: Mapping[str, str]) -> str | None:
+def _address(budget: DailyBudget, environ: Mapping[str, str]) -> str | None:
     if budget.webhook_env is None:
         return None
     url = environ.get(budget.webhook_env, "").strip()

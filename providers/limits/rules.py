@@ -15,14 +15,14 @@ from providers.errors import AuthFailed, ProviderError, Reason, ReasonCode, Time
 from providers.limits.headers import Counted, Seen
 from providers.limits.reserve import Calendar, Fixed, LimitKey, NoRoom, Paced, Rolling, Window, span
 from providers.messages import Usage
-from providers.policy.model import Budget
+from providers.policy.model import DailyBudget
 
 NEURON_MICRO_USD = 11.0
 """What Cloudflare charges for a neuron: $0.011 for 1,000 (developers.cloudflare.com/workers-ai/platform/pricing,
 2026-11). It prints no other way to count them."""
 OWN = "budget"
 """How the keys of our own meters begin."""
-NO_BUDGET = Budget()
+NO_BUDGET = DailyBudget()
 HOLD_S = 30 * 86400.0
 
 NOMINAL = Usage(input=1_000_000, output=1_000_000)
@@ -86,7 +86,7 @@ class Allowance:
         return next((cap for cap in self.caps if cap.meter.key == meter.key), None)
 
 
-def allowance(candidate: Candidate, budget: Budget = NO_BUDGET, now: float = 0.0) -> Allowance | None:
+def allowance(candidate: Candidate, budget: DailyBudget = NO_BUDGET, now: float = 0.0) -> Allowance | None:
     """Return what binds a candidate, None where nothing does. `now`, epoch seconds UTC, picks its price."""
     provider, model = candidate.provider, candidate.model.name
     kept = provider.kept_limits(model)
@@ -99,7 +99,7 @@ def allowance(candidate: Candidate, budget: Budget = NO_BUDGET, now: float = 0.0
     return Allowance(tuple(limits.values()), hold, caps, refused)
 
 
-def _caps(candidate: Candidate, budget: Budget, now: float) -> tuple[tuple[Cap, ...], Reason | None]:
+def _caps(candidate: Candidate, budget: DailyBudget, now: float) -> tuple[tuple[Cap, ...], Reason | None]:
     """Return the caps that bind a candidate: none, where it is free. Else why it is refused, where nobody knows."""
     own = (
         BudgetRef("day"),
@@ -114,7 +114,7 @@ def _caps(candidate: Candidate, budget: Budget, now: float) -> tuple[tuple[Cap, 
     return () if price == 0 else caps, None
 
 
-def caps_of(budget: Budget) -> Iterator[Cap]:
+def caps_of(budget: DailyBudget) -> Iterator[Cap]:
     """Yield all caps of a budget."""
     if budget.max_cost_per_day is not None:
         yield _cap(BudgetRef("day"), budget.max_cost_per_day, budget)
@@ -129,7 +129,7 @@ def full_name(candidate: Candidate) -> str:
     return candidate.provider.full_name(candidate.model.name)
 
 
-def _cap(ref: BudgetRef, amount: int, budget: Budget) -> Cap:
+def _cap(ref: BudgetRef, amount: int, budget: DailyBudget) -> Cap:
     day, key = Calendar("day", budget.timezone), "/".join(filter(None, (OWN, ref.kind, ref.name)))
     label = f"the day's budget of {dollars(amount)}" + (f" for {ref.name}" if ref.name else "")
     # Another amount is another cap: its shares are told anew.

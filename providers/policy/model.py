@@ -33,7 +33,7 @@ class Timeouts:
 
 
 @dataclass(frozen=True, slots=True)
-class Budget:
+class DailyBudget:
     """Our own caps on what a day may cost, in micro-USD (None: no cap), and at which shares of one to raise an alert.
 
     `providers` and `models` (`provider/model`) have caps of their own beside that of all together. A day begins at
@@ -92,7 +92,7 @@ class Policy:
     """Tiers tried after the asked one, in order."""
     affinity: Mapping[str, str] = field(default_factory=dict)
     """The tier of an agent or persona that brings none of its own. Unlike `agents`, it overrules no tier of theirs."""
-    budget: Budget = Budget()
+    budget: DailyBudget = DailyBudget()
     checks: Checks | None = None
     """None: whether a provider answers is learnt from turns alone."""
     ledger: str | None = None

@@ -16,7 +16,7 @@ from providers.documents.problems import Path, Problem
 from providers.documents.yaml import read_packaged
 from providers.errors import CatalogError
 from providers.policy.lint import report_dead_rules
-from providers.policy.model import AgentPolicy, Budget, Checks, Policy, Timeouts
+from providers.policy.model import AgentPolicy, Checks, DailyBudget, Policy, Timeouts
 from providers.policy.names import KnownNames
 from providers.policy.shapes import AgentShape, BudgetShape, PolicyShape
 
@@ -148,14 +148,14 @@ class _Reading:
         model = None if agent.model is None else self.known.model(agent.model, (*path, "model"), several)
         return AgentPolicy(agent.tier, chain, agent.task_type, model)
 
-    def _budget(self, shape: BudgetShape) -> Budget:
+    def _budget(self, shape: BudgetShape) -> DailyBudget:
         several = "a provider's cap stands in providers"
         models = {
             of_all_accounts(self.known.model(name, ("budget", "models", name), several, key=True)): _micro(amount)
             for name, amount in shape.models.items()
         }
         cap = None if shape.max_cost_per_day is None else _micro(shape.max_cost_per_day)
-        return Budget(
+        return DailyBudget(
             cap,
             tuple(sorted(set(shape.alert_at))),
             {name: _micro(amount) for name, amount in shape.providers.items()},

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from providers.catalog.model import Candidate, Limit
 from providers.limits.reserve import Amounts, LimitKey
 from providers.limits.rules import Ending, allowance
-from providers.policy.model import Budget
+from providers.policy.model import DailyBudget
 from providers.routing.admission import Plan, plan, settled
 from providers.routing.effects import Try
 from providers.routing.fleet import Fleet
@@ -38,7 +38,7 @@ class Terms:
 class AllTerms:
     """The terms of every candidate and kind, and the limits that stand behind them, made as they are met."""
 
-    def __init__(self, hidden: Mapping[str, tuple[Limit, ...]], budget: Budget, now: float) -> None:
+    def __init__(self, hidden: Mapping[str, tuple[Limit, ...]], budget: DailyBudget, now: float) -> None:
         self._hidden, self._budget, self._now = hidden, budget, now
         self._known: dict[tuple[str, int], Terms | None] = {}
         self.limits: dict[str, tuple[str, TrueLimit, bool]] = {}

@@ -30,13 +30,13 @@ from providers.client.manager import ProviderManager
 from providers.events import ignore
 from providers.limits.ledger.sqlite import SqliteLedger
 from providers.messages import Ability, FinishReason, Message, Request, Response, Text, ToolCall, Usage
-from providers.policy.model import Budget, Policy
+from providers.policy.model import DailyBudget, Policy
 from tests import processes
 
 PADDING = " and so on" * 30
 """Makes an answer large enough to be kept apart from its record."""
 LEDGER = "limits.sqlite3"
-CAPPED = Budget(1_000_000_000)
+CAPPED = DailyBudget(1_000_000_000)
 """Of a process that keeps a budget."""
 
 

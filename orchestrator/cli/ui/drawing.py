@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.run.state import who
-from orchestrator.squad.graph import Needs, ancestry, order
+from orchestrator.squad.graph import TaskNeeds, ancestry, order
 from orchestrator.squad.plan import Approval, Plan, TaskPlan
 
 
@@ -67,7 +67,7 @@ def _notes(task: TaskPlan) -> Iterable[str]:
 
 def direct_needs(nodes: Sequence[DrawnTask]) -> dict[str, list[str]]:
     """Return the needs of each task without those that follow from its others."""
-    needs: Needs = {node.id: node.needs for node in nodes}
+    needs: TaskNeeds = {node.id: node.needs for node in nodes}
     above = ancestry(needs, order(needs))
     return {
         node.id: [need for need in node.needs if not any(above.precedes(need, other) for other in node.needs)]

@@ -14,7 +14,7 @@ from providers.adapters import HttpReply
 from providers.catalog.model import Candidate, Model, Price, Provider
 from providers.client.manager import ProviderManager
 from providers.messages import FinishReason, Response, Usage, assistant
-from providers.policy.model import Budget, Policy
+from providers.policy.model import DailyBudget, Policy
 from tests.orchestrator.squads import of_type, squad
 from tests.providers.client.test_reservations import NOON, Dialect
 
@@ -40,11 +40,11 @@ class Empty(Dialect):
         return Response(assistant("" if self.left >= 0 else "hello"), FinishReason.STOP, Usage(20, output=10))
 
 
-def manager(now: list[float], *names: str, budget: Budget | None = None, empty: int = 0) -> ProviderManager:
+def manager(now: list[float], *names: str, budget: DailyBudget | None = None, empty: int = 0) -> ProviderManager:
     model = Model("m", 10_000, 1_000, price=Price(1, 10))
     rows = [Candidate(Provider(name, "test", name, None, {"m": model}), model, "k") for name in names]
     policy = Policy(
-        {"worker": tuple(row.name for row in rows)}, last_resort=(), strategy="chain", budget=budget or Budget()
+        {"worker": tuple(row.name for row in rows)}, last_resort=(), strategy="chain", budget=budget or DailyBudget()
     )
     return ProviderManager(rows, policy, adapters={"test": Empty(empty)}, transport=Net(), clock=lambda: now[0])  # type: ignore[arg-type]
 
@@ -86,7 +86,7 @@ async def test_what_was_paid_in_vain_before_a_resume_counts_on_its_caps() -> Non
 
 async def test_a_run_waits_for_another_day_where_the_days_budget_is_used_up() -> None:
     now, journal = [NOON], MemoryJournal()
-    answers = manager(now, "x", budget=Budget(11_000, (0.01,)))
+    answers = manager(now, "x", budget=DailyBudget(11_000, (0.01,)))
     given = squad(CHAIN)
 
     async def first() -> list[Event]:

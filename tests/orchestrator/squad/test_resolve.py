@@ -13,7 +13,7 @@ from orchestrator.errors import PlanError
 from orchestrator.squad.graph import ancestry, cycles, order
 from orchestrator.squad.inputs import coerce_inputs
 from orchestrator.squad.plan import FOR_EACH_CAP, AgentWork, Approval, Budget, Plan, Steps
-from orchestrator.squad.resolve import Limits, resolve
+from orchestrator.squad.resolve import SquadLimits, resolve
 from orchestrator.squad.schemas import path_fault
 from orchestrator.squad.spec import load_spec, parse_spec
 from orchestrator.squad.termination import AnyOf, FunctionHolds, MaxTurns
@@ -109,7 +109,7 @@ def test_defaults_hold_where_tasks_say_nothing() -> None:
 
 def test_limits_cap_what_states_no_bound() -> None:
     loop = "  t: {agent: a, description: Do., for_each: '${{ [1] }}', key: '${{ item }}'}\n"
-    assert plan_of(loop, limits=Limits(max_items=7)).tasks["t"].for_each.max_items == 7  # type: ignore[union-attr]
+    assert plan_of(loop, limits=SquadLimits(max_items=7)).tasks["t"].for_each.max_items == 7  # type: ignore[union-attr]
 
 
 def test_choices_of_a_gate_follow_from_on_revise() -> None:

@@ -18,7 +18,7 @@ from providers.client.manager import open_manager
 from providers.errors import CatalogError
 from providers.events import AlertNotPosted, BudgetAlert
 from providers.messages import Needs, Request, user
-from providers.policy.model import Budget
+from providers.policy.model import DailyBudget
 from providers.policy.parse import parse_policy
 from providers.transport import open_transport
 from tests.loopback import Loopback
@@ -151,7 +151,7 @@ async def test_a_variable_that_is_not_set_is_told_with_the_first_alert(hook: Hoo
 @pytest.mark.parametrize("url", [f"ftp://x/{SECRET}", f"hooks/{SECRET}", f"http:///{SECRET}", f"https://x/é{SECRET}"])
 async def test_what_is_no_address_is_found_at_once_and_not_repeated(url: str) -> None:
     with pytest.raises(CatalogError, match=r"HOOK: error\[bad-variable\]: the value is not a URL") as caught:
-        async with posting(Budget(1, webhook_env="HOOK"), {"HOOK": url}, None):
+        async with posting(DailyBudget(1, webhook_env="HOOK"), {"HOOK": url}, None):
             pass
     assert "s3cret" not in str(caught.value)
 
@@ -159,10 +159,10 @@ async def test_what_is_no_address_is_found_at_once_and_not_repeated(url: str) ->
 async def test_what_is_raised_beside_it_comes_out_as_it_was(hook: Hook) -> None:
     async with open_transport() as transport:
         with pytest.raises(KeyError, match="own"):
-            async with posting(Budget(1, webhook_env="HOOK"), {"HOOK": hook.url}, transport):
+            async with posting(DailyBudget(1, webhook_env="HOOK"), {"HOOK": hook.url}, transport):
                 raise KeyError("own")
         with anyio.move_on_after(0.05) as scope:
-            async with posting(Budget(1, webhook_env="HOOK"), {"HOOK": hook.url}, transport):
+            async with posting(DailyBudget(1, webhook_env="HOOK"), {"HOOK": hook.url}, transport):
                 await anyio.sleep_forever()
         assert scope.cancelled_caught
 
@@ -170,7 +170,7 @@ async def test_what_is_raised_beside_it_comes_out_as_it_was(hook: Hook) -> None:
 async def test_a_turn_that_outlives_its_manager_does_not_fail_by_its_alert(hook: Hook) -> None:
     noticed: list[Any] = []
     async with open_transport() as transport:
-        async with posting(Budget(1, webhook_env="HOOK"), {"HOOK": hook.url}, transport, noticed.append) as take:
+        async with posting(DailyBudget(1, webhook_env="HOOK"), {"HOOK": hook.url}, transport, noticed.append) as take:
             pass
         take(BudgetAlert("day", 1.0, 1, 1))
     assert [each.which for each in noticed] == ["day"]

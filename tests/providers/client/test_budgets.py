@@ -19,7 +19,7 @@ from providers.errors import AllAttemptsFailed, BadReply, NoRoute, StreamBroken
 from providers.events import AttemptEnded, BudgetAlert, RouteChosen
 from providers.limits.rules import caps_of
 from providers.messages import FinishReason, Request, Response, Usage, assistant, user
-from providers.policy.model import Budget, Policy
+from providers.policy.model import DailyBudget, Policy
 from tests.providers.client.test_reservations import NOON, Dialect, Net, anyio_backend, clock
 
 pytestmark = pytest.mark.anyio
@@ -36,7 +36,7 @@ def priced(name: str, price: Price | None = PRICE, *limits: Limit) -> Candidate:
     return Candidate(Provider(name, "test", name, None, {"m": model}, limits=limits), model, f"sk-{name}")
 
 
-def manager(net: Net, budget: Budget, *candidates: Candidate, dialect=None, **policy) -> ProviderManager:
+def manager(net: Net, budget: DailyBudget, *candidates: Candidate, dialect=None, **policy) -> ProviderManager:
     names = tuple(each.name for each in candidates)
     return ProviderManager(
         candidates,
@@ -55,13 +55,13 @@ async def spent(asked: ProviderManager) -> list[float]:
 
 class TestACap:
     async def test_a_call_is_counted_with_its_true_cost_under_every_cap_that_covers_it(self):
-        budget = Budget(1_000_000, (), {"a": 500_000, "b": 500_000}, {"a/m": 400_000})
+        budget = DailyBudget(1_000_000, (), {"a": 500_000, "b": 500_000}, {"a/m": 400_000})
         asked = manager(Net(), budget, priced("a"), priced("b"))
         await asked.complete(ASK)
         assert await spent(asked) == [COST, COST, 0, COST]
 
     async def test_who_finds_no_room_is_passed_over_with_the_reason_and_free_ones_go_on(self):
-        asked = manager(Net(), Budget(1000, ()), priced("dear"), priced("free", Price(0, 0)))
+        asked = manager(Net(), DailyBudget(1000, ()), priced("dear"), priced("free", Price(0, 0)))
         answered = [(await asked.complete(ASK)).provider for _ in range(8)]
         assert answered == ["dear"] * 5 + ["free"] * 3
         told: list[object] = []
@@ -71,7 +71,7 @@ class TestACap:
         }
 
     async def test_with_nobody_left_the_turn_ends_and_says_when_the_budget_is_there_again(self):
-        asked = manager(Net(), Budget(None, (), {"a": 700}), priced("a"))
+        asked = manager(Net(), DailyBudget(None, (), {"a": 700}), priced("a"))
         for _ in range(2):
             await asked.complete(ASK)
         with pytest.raises(NoRoute, match=r"day's budget of \$0.0007 for a is used up until") as caught:
@@ -80,7 +80,7 @@ class TestACap:
         assert caught.value.earliest == NOON + 12 * 3600
 
     async def test_a_day_ends_at_midnight_in_its_timezone(self):
-        asked = manager(Net(), Budget(700, (), timezone="America/Los_Angeles"), priced("a"))
+        asked = manager(Net(), DailyBudget(700, (), timezone="America/Los_Angeles"), priced("a"))
         for _ in range(2):
             await asked.complete(ASK)
         with pytest.raises(NoRoute) as caught:
@@ -91,7 +91,7 @@ class TestACap:
 
     async def test_a_call_that_may_cost_more_than_all_of_it_is_not_made(self):
         net = Net()
-        asked = manager(net, Budget(400, ()), priced("a"))
+        asked = manager(net, DailyBudget(400, ()), priced("a"))
         with pytest.raises(NoRoute, match=r"may cost more than all of the day's budget of \$0.0004"):
             await asked.complete(replace(ASK, messages=(user("hi" * 50),)))
         assert (await asked.complete(replace(ASK, max_output_tokens=10))).provider == "a"
@@ -99,17 +99,19 @@ class TestACap:
 
     @pytest.mark.parametrize("rows", [(), (Limit("requests", 100, 60),)], ids=["no limits", "limits beside"])
     async def test_an_attempt_that_the_provider_refused_costs_nothing(self, rows):
-        asked = manager(Net(a=HttpReply(500, {}, b"")), Budget(1_000_000, ()), priced("a", PRICE, *rows), priced("b"))
+        asked = manager(
+            Net(a=HttpReply(500, {}, b"")), DailyBudget(1_000_000, ()), priced("a", PRICE, *rows), priced("b")
+        )
         await asked.complete(ASK)
         assert await spent(asked) == [COST]
 
     async def test_what_may_have_been_billed_is_booked_as_expected(self):
-        asked = manager(Net(a=StreamBroken("cut")), Budget(1_000_000, ()), priced("a"), priced("b"))
+        asked = manager(Net(a=StreamBroken("cut")), DailyBudget(1_000_000, ()), priced("a"), priced("b"))
         await asked.complete(ASK)
         assert await spent(asked) == [5 + 500 + COST]
 
     async def test_an_answer_that_its_caller_refuses_is_paid_and_its_attempt_says_so(self):
-        asked, told = manager(Net(), Budget(1_000_000, ()), priced("a"), priced("b")), []
+        asked, told = manager(Net(), DailyBudget(1_000_000, ()), priced("a"), priced("b")), []
 
         def accept(_: Response) -> None:
             if not any(isinstance(each, AttemptEnded) for each in told):
@@ -124,12 +126,12 @@ class TestACap:
         assert await spent(asked) == [2 * COST]
 
     async def test_a_cap_that_is_raised_while_it_runs_lets_calls_through_at_once(self):
-        asked = manager(Net(), Budget(700, ()), priced("a"))
+        asked = manager(Net(), DailyBudget(700, ()), priced("a"))
         for _ in range(2):
             await asked.complete(ASK)
         with pytest.raises(NoRoute):
             await asked.complete(ASK)
-        policy = replace(asked.fleet.policy, budget=Budget(6000, ()))
+        policy = replace(asked.fleet.policy, budget=DailyBudget(6000, ()))
         asked.fleet.adopt(policy, [each.candidate for each in asked.fleet.standings.values()])
         await asked.complete(ASK)
         assert await spent(asked) == [3 * COST]
@@ -137,14 +139,14 @@ class TestACap:
 
 class TestAnUnknownPrice:
     async def test_is_refused_under_a_cap(self):
-        asked = manager(Net(), Budget(1000, ()), priced("unknown", None))
+        asked = manager(Net(), DailyBudget(1000, ()), priced("unknown", None))
         with pytest.raises(NoRoute, match=r"its price is unknown, which the day's budget of .* must count") as caught:
             await asked.complete(ASK)
         assert caught.value.over_budget
         assert caught.value.earliest is None
 
     async def test_binds_nobody_whom_no_cap_covers(self):
-        asked = manager(Net(), Budget(None, (), {"a": 1000}), priced("unknown", None))
+        asked = manager(Net(), DailyBudget(None, (), {"a": 1000}), priced("unknown", None))
         assert (await asked.complete(ASK)).provider == "unknown"
 
     async def test_may_be_allowed_and_is_booked_where_the_provider_says_it(self):
@@ -152,7 +154,7 @@ class TestAnUnknownPrice:
             def decode(self, *told):
                 return Response(assistant("hello"), FinishReason.STOP, Usage(20, output=10), cost=700)
 
-        asked = manager(Net(), Budget(1000, (), unknown_price="allow"), priced("unknown", None), dialect=Telling())
+        asked = manager(Net(), DailyBudget(1000, (), unknown_price="allow"), priced("unknown", None), dialect=Telling())
         for _ in range(2):
             await asked.complete(ASK)
         with pytest.raises(NoRoute, match="used up"):
@@ -164,7 +166,7 @@ class TestAtOnce:
     async def test_two_hundred_calls_at_once_do_not_pass_a_cap(self):
         net = Net()
         net.seconds = 1.0
-        asked, cap, refused = manager(net, Budget(10_000, ()), priced("a")), 10_000, 0
+        asked, cap, refused = manager(net, DailyBudget(10_000, ()), priced("a")), 10_000, 0
 
         async def call() -> None:
             nonlocal refused
@@ -184,7 +186,7 @@ class TestAtOnce:
     async def test_a_cancelled_call_is_booked_as_expected_and_its_room_is_not_lost_twice(self):
         net = Net()
         net.seconds = 5.0
-        asked = manager(net, Budget(10_000, ()), priced("a"))
+        asked = manager(net, DailyBudget(10_000, ()), priced("a"))
         with anyio.move_on_after(1):
             await asked.complete(ASK)
         assert await spent(asked) == [505]
@@ -192,7 +194,7 @@ class TestAtOnce:
 
 class TestAlerts:
     async def test_each_share_is_told_once_a_day(self):
-        asked, told = manager(Net(), Budget(1000, (0.5, 0.8, 1.0)), priced("a"), priced("free", Price(0, 0))), []
+        asked, told = manager(Net(), DailyBudget(1000, (0.5, 0.8, 1.0)), priced("a"), priced("free", Price(0, 0))), []
         for _ in range(10):
             await asked.complete(ASK, emit=told.append)
         alerts = [each for each in told if isinstance(each, BudgetAlert)]
@@ -209,7 +211,7 @@ class TestAlerts:
     async def test_what_calls_hold_that_are_out_is_not_spent(self):
         net, told = Net(), []
         net.seconds = 1.0
-        asked = manager(net, Budget(10_000, (0.5,)), priced("a"))
+        asked = manager(net, DailyBudget(10_000, (0.5,)), priced("a"))
         async with anyio.create_task_group() as tasks:
             for _ in range(15):
                 tasks.start_soon(lambda: asked.complete(ASK, emit=told.append))
@@ -250,7 +252,7 @@ class TestAnswersThatWouldNotDo:
 
         model = Model("m", 10_000, 1_000, price=PRICE)
         row = Candidate(Provider("a", "test", "https://a.test/v1", None, {"m": model}), model, "sk-a")
-        asked, told = manager(Replying(), Budget(1_000_000, ()), row, dialect=dialect, attempts_per_turn=1), []
+        asked, told = manager(Replying(), DailyBudget(1_000_000, ()), row, dialect=dialect, attempts_per_turn=1), []
         with pytest.raises(AllAttemptsFailed):
             await asked.complete(ASK, emit=told.append)
         (ended,) = [each for each in told if isinstance(each, AttemptEnded)]

@@ -13,7 +13,7 @@ import pytest
 
 from providers.limits.ledger.sqlite import SqliteLedger
 from providers.limits.rules import caps_of
-from providers.policy.model import Budget
+from providers.policy.model import DailyBudget
 from tests.patience import PATIENCE_S
 
 CAP, COST = 20_000, 120
@@ -27,7 +27,7 @@ from providers.errors import NoRoute
 from providers.events import BudgetAlert
 from providers.limits.ledger.sqlite import SqliteLedger
 from providers.messages import FinishReason, Request, Response, Usage, assistant, user
-from providers.policy.model import Budget, Policy
+from providers.policy.model import DailyBudget, Policy
 from providers.client.manager import ProviderManager
 
 class Net:
@@ -44,7 +44,7 @@ class Dialect:
 async def main(path, cap):
     model = Model("m", 10_000, 1_000, price=Price(1, 10))
     one = Candidate(Provider("a", "test", "a", None, {"m": model}), model, "k")
-    policy = Policy({"worker": ("a/m",)}, last_resort=(), budget=Budget(cap))
+    policy = Policy({"worker": ("a/m",)}, last_resort=(), budget=DailyBudget(cap))
     ledger = SqliteLedger(Path(path))
     manager = ProviderManager([one], policy, adapters={"test": Dialect()}, transport=Net(), ledger=ledger)
     alerts, answered, refused = [], 0, 0
@@ -80,7 +80,7 @@ def test_processes_that_share_a_file_do_not_pass_a_cap_and_tell_of_each_share_on
 
     async def spent() -> float:
         ledger = SqliteLedger(path)
-        (used,) = await ledger.usage([cap.meter for cap in caps_of(Budget(CAP))], time.time())
+        (used,) = await ledger.usage([cap.meter for cap in caps_of(DailyBudget(CAP))], time.time())
         await ledger.aclose()
         return used.used
 

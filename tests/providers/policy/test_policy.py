@@ -17,7 +17,7 @@ from providers.documents.quantities import parse_duration, parse_share
 from providers.errors import CatalogError
 from providers.messages import Ability
 from providers.policy.environment import with_environment
-from providers.policy.model import AgentPolicy, Budget, Timeouts
+from providers.policy.model import AgentPolicy, DailyBudget, Timeouts
 from providers.policy.parse import default_policy, parse_policy
 from providers.policy.shapes import PolicyShape
 
@@ -161,7 +161,7 @@ class TestBuiltIn:
         assert policy.factors == {"cost": 30, "quota": 20, "health": 30, "latency": 10, "task": 15, "environment": 20}
         assert policy.timeouts == Timeouts()
         assert (policy.attempts_per_turn, policy.retry_budget, policy.on_break) == (4, 0.2, "error")
-        assert policy.budget == Budget()
+        assert policy.budget == DailyBudget()
 
 
 class TestUsersFile:
@@ -170,7 +170,7 @@ class TestUsersFile:
         policy, wider = parse_policy(read(REFERENCE), catalog)
         assert policy.agents["pricing"].chain[0] == "openrouter/cohere/command-r-plus"
         assert policy.agents["dev"] == AgentPolicy(tier="worker", task_type="code")
-        assert policy.budget == Budget(5_000_000, (0.5, 0.8, 1.0))
+        assert policy.budget == DailyBudget(5_000_000, (0.5, 0.8, 1.0))
         assert policy.task_types == {"code": ("openai",), "research": ("gemini",)}
         assert [(limit.window, limit.paced) for limit in wider.providers["groq"].limits[-2:]] == [
             (60, False),
@@ -181,7 +181,7 @@ class TestUsersFile:
     def test_our_example_loads(self, catalog):
         policy, _ = parse_policy(read(ROOT / "examples/agent_routing.yaml"), catalog)
         assert policy.timeouts == Timeouts(5, 10, 30, 120)
-        assert policy.budget == Budget(2_500_000, (0.5, 0.9))
+        assert policy.budget == DailyBudget(2_500_000, (0.5, 0.9))
 
     def test_caps_on_money(self, catalog):
         budget = {
@@ -193,7 +193,7 @@ class TestUsersFile:
             "webhook_env": "HOOK",
         }
         policy, _ = parse_policy({"budget": budget}, catalog)
-        assert policy.budget == Budget(
+        assert policy.budget == DailyBudget(
             5_000_000,
             (0.5, 0.8, 1.0),
             {"openai": 2_500_000},
