@@ -10,10 +10,10 @@ from orchestrator.cli.ui.console import Console
 from orchestrator.cli.ui.notices import telling
 from orchestrator.environment import Environment
 from providers.catalog.model import Catalog, numbered
+from providers.limits.counter import LimitKey
 from providers.limits.ledger import Ledger
 from providers.limits.ledger.memory import MemoryLedger
 from providers.limits.ledger.opening import FILE, ledger_of
-from providers.limits.reserve import LimitKey
 from providers.limits.rules import allowance, caps_of
 from providers.policy.model import Policy
 

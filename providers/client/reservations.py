@@ -11,9 +11,9 @@ import anyio
 from providers.catalog.model import Candidate
 from providers.errors import ProviderError, RateLimited, Unreachable
 from providers.events import BudgetAlert, Emit, ignore
+from providers.limits.counter import LimitKey
 from providers.limits.headers import Seen, seen
 from providers.limits.ledger import Ledger
-from providers.limits.reserve import LimitKey, index
 from providers.limits.rules import Allowance, Cap, allowance, ending, headroom, matching
 from providers.messages import Request, Response
 from providers.routing.admission import LATE_S, Plan, billed, forbid, plan, refuse, settled, shut_until
@@ -21,6 +21,7 @@ from providers.routing.effects import Try
 from providers.routing.fleet import CandidateState, Fleet
 from providers.routing.health import limited_until
 from providers.routing.ordering import expected_output
+from providers.windows import index
 
 SCARCE = 0.1
 """Under which share a provider's own limits are news to whoever chooses."""

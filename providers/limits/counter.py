@@ -166,12 +166,11 @@ class WindowCounter:
 
     def settle(self, lease: str, amount: float, now: float) -> bool:
         """Book `amount` in place of what the call held. False: there is no such lease, and nothing was done."""
-        if lease not in self._leases:
+        held = self._leases.get(lease)
+        if held is None or held.expires <= now:  # one that has expired is booked whole
             return False
         self._tidy(now)
-        held = self._leases.pop(lease, None)
-        if held is None:
-            return False
+        del self._leases[lease]
         self._used -= held.amount
         self._book(self._at, amount)
         return True

@@ -1,4 +1,4 @@
-"""What a provider still allows: limits, and what was used of them. No clock of its own: `now` is passed in.
+"""What a provider still allows: limits, and what was used of them. Pure: `now` is passed in.
 
 A call is counted from the moment it is reserved until its window has passed since it was *settled*: whenever it came to
 the provider in between, the provider's own window ends no later than ours. So a count may be high, by a call's duration
@@ -7,8 +7,8 @@ and, in a rolling window, by one bucket (1/60 of the window); it is never low, a
 A window's past is kept for as long again, and what is booked in the future counts now: a clock may step back by a
 window without a call being forgotten. All instants are epoch seconds UTC.
 
-A `CounterStore` counts in place, where a process keeps the only copy; the functions do the same to values, for ledgers
-that store them.
+The count of a rolling window is kept in 60 buckets: a log of calls would grow with traffic, and the buckets err to the
+safe side alone.
 """
 
 from __future__ import annotations
@@ -16,29 +16,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from providers.limits.counter import NOTHING as NOTHING
-from providers.limits.counter import Count as Count
-from providers.limits.counter import Lease as Lease
-from providers.limits.counter import LimitKey as LimitKey
-from providers.limits.counter import Used as Used
-from providers.limits.counter import WindowCounter
-from providers.windows import BUCKETS as BUCKETS
-from providers.windows import CALENDAR_SECONDS as CALENDAR_SECONDS
-from providers.windows import Calendar as Calendar
-from providers.windows import Fixed as Fixed
-from providers.windows import Paced as Paced
-from providers.windows import Rolling as Rolling
-from providers.windows import Window as Window
-from providers.windows import index as index
-from providers.windows import knows_timezone as knows_timezone
-from providers.windows import reach as reach
-from providers.windows import span as span
-from providers.windows import start as start
-from providers.windows import width as width
+from providers.limits.counter import NOTHING, Count, LimitKey, Used, WindowCounter
 
-State = Mapping[str, Count]
 Amounts = Sequence[tuple[LimitKey, float]]
 """What one call asks of each of its meters."""
+_NONE: Mapping[str, Count] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,111 +35,74 @@ class NoRoom:
 
 
 class CounterStore:
-    """Tallies by meter. Methods are as the functions of their names, which see."""
+    """Counters by meter, changed in place. `counts` is what they begin with.
 
-    def __init__(self) -> None:
-        self._tallies: dict[str, WindowCounter] = {}
+    A process that keeps the only copy has one for its life. A ledger that stores counts makes one for each call, of
+    what it read, and writes back what `changed`.
+    """
+
+    def __init__(self, counts: Mapping[str, Count] = _NONE) -> None:
+        self._counts = counts
+        self._counters: dict[str, WindowCounter] = {}
+
+    def check(self, amounts: Amounts, now: float) -> NoRoom | None:
+        """Return the last of the meters to have room, or None: all have it now."""
+        return _last_to_have_room([(self._counter(meter), meter, amount) for meter, amount in amounts], now)
 
     def reserve(self, amounts: Amounts, lease: str, now: float, expires: float) -> NoRoom | None:
-        asked = [(self._tally(meter), meter, amount) for meter, amount in amounts]
+        """Hold all of `amounts` until `expires`, or hold none and return which meter has no room."""
+        asked = [(self._counter(meter), meter, amount) for meter, amount in amounts]
         if refused := _last_to_have_room(asked, now):
             return refused
-        for tally, meter, amount in asked:
-            tally.hold(lease, amount, meter.amount, now, expires)
+        for counter, meter, amount in asked:
+            counter.hold(lease, amount, meter.amount, now, expires)
         return None
 
     def settle(self, amounts: Amounts, lease: str, now: float) -> None:
+        """Book what the call came to in place of what it held. A lease that is gone changes nothing."""
         for meter, amount in amounts:
-            self._tally(meter).settle(lease, amount, now)
+            self._counter(meter).settle(lease, amount, now)
 
     def spend(self, amounts: Amounts, now: float) -> None:
+        """Book `amounts`, whether there is room for them or not."""
         for meter, amount in amounts:
-            self._tally(meter).spend(amount, meter.amount, now)
+            self._counter(meter).spend(amount, meter.amount, now)
 
     def observe(self, meter: LimitKey, remaining: float, until: float | None, now: float) -> None:
-        self._tally(meter).observe(meter.amount, remaining, until, now)
+        """Take in how much remains by the provider's own word, and until when what was used counts.
+
+        Its word only ever takes room away: an answer may be older than what was reserved since. Calls that are out are
+        taken to be among those that it counted. No word reaches further than one window.
+        """
+        self._counter(meter).observe(meter.amount, remaining, until, now)
 
     def view(self, meter: LimitKey, now: float) -> Used:
-        return self._tally(meter).view(meter, now)
+        """Return what stands under the meter."""
+        return self._counter(meter).view(meter, now)
 
-    def forget(self, meter: LimitKey) -> None:
-        """Begin anew with the meter."""
-        self._tallies.pop(meter.key, None)
+    def forget(self, meters: Iterable[LimitKey]) -> None:
+        """Begin anew with these meters."""
+        self._counters |= {meter.key: WindowCounter(meter.window) for meter in meters}
 
-    def _tally(self, meter: LimitKey) -> WindowCounter:
-        tally = self._tallies.get(meter.key)
-        if tally is not None and (tally.window is meter.window or tally.window == meter.window):
-            return tally
-        tally = self._tallies[meter.key] = WindowCounter(meter.window, NOTHING if tally is None else tally.count())
-        return tally
+    def changed(self) -> dict[str, Count]:
+        """Return the counts that are others than those that it began with."""
+        now = ((key, counter.count()) for key, counter in self._counters.items())
+        return {key: count for key, count in now if count != self._counts.get(key, NOTHING)}
 
-
-def check(state: State, amounts: Amounts, now: float) -> NoRoom | None:
-    """Return the last of the meters to have room, or None: all have it now."""
-    return _last_to_have_room([(_tally(state, meter), meter, amount) for meter, amount in amounts], now)
-
-
-def reserve(state: State, amounts: Amounts, lease: str, now: float, expires: float) -> tuple[State, NoRoom | None]:
-    """Return the state with all of `amounts` held until `expires`, or the same state and who refused: all or none."""
-    asked = [(_tally(state, meter), meter, amount) for meter, amount in amounts]
-    if (refused := _last_to_have_room(asked, now)) is not None:
-        return state, refused
-    held = dict(state)
-    for tally, meter, amount in asked:
-        tally.hold(lease, amount, meter.amount, now, expires)
-        held[meter.key] = tally.count()
-    return held, None
-
-
-def settle(state: State, amounts: Amounts, lease: str, now: float) -> State:
-    """Return the state with what the call came to in place of what it held. A lease that is gone changes nothing."""
-    booked = dict(state)
-    for meter, amount in amounts:
-        tally = _tally(state, meter)
-        if tally.settle(lease, amount, now):
-            booked[meter.key] = tally.count()
-    return booked
-
-
-def refund(state: State, meters: Iterable[LimitKey], lease: str, now: float) -> State:
-    """Return the state without what the call held."""
-    return settle(state, [(meter, 0.0) for meter in meters], lease, now)
-
-
-def spend(state: State, amounts: Amounts, now: float) -> State:
-    """Return the state with `amounts` booked, whether there is room for them or not."""
-    booked = dict(state)
-    for meter, amount in amounts:
-        tally = _tally(state, meter)
-        tally.spend(amount, meter.amount, now)
-        booked[meter.key] = tally.count()
-    return booked
-
-
-def observe(state: State, meter: LimitKey, remaining: float, until: float | None, now: float) -> State:
-    """Return the state after the provider said how much remains, and until when what was used counts.
-
-    Its word only ever takes room away: an answer may be older than what was reserved since. Calls that are out are
-    taken to be among those that it counted. No word reaches further than one window.
-    """
-    tally = _tally(state, meter)
-    return {**state, meter.key: tally.count()} if tally.observe(meter.amount, remaining, until, now) else state
-
-
-def view(state: State, meter: LimitKey, now: float) -> Used:
-    """Return what stands under the meter."""
-    return _tally(state, meter).view(meter, now)
-
-
-def _tally(state: State, meter: LimitKey) -> WindowCounter:
-    return WindowCounter(meter.window, state.get(meter.key, NOTHING))
+    def _counter(self, meter: LimitKey) -> WindowCounter:
+        counter = self._counters.get(meter.key)
+        if counter is not None and (counter.window is meter.window or counter.window == meter.window):
+            return counter
+        count = self._counts.get(meter.key, NOTHING) if counter is None else counter.count()
+        counter = self._counters[meter.key] = WindowCounter(meter.window, count)
+        return counter
 
 
 def _last_to_have_room(asked: Iterable[tuple[WindowCounter, LimitKey, float]], now: float) -> NoRoom | None:
     last = None
-    for tally, meter, amount in asked:
-        if tally.lacks(meter.amount, amount, now):
-            until = tally.room_at(meter.amount, amount, now)
+    for counter, meter, amount in asked:
+        if counter.lacks(meter.amount, amount, now):
+            until = counter.room_at(meter.amount, amount, now)
             if last is None or until > last.until:
                 last = NoRoom(meter, until)
     return last

@@ -12,10 +12,12 @@ from providers.budgets import BudgetRef
 from providers.catalog.model import Candidate, Limit, Metric
 from providers.catalog.prices import cost_of
 from providers.errors import AuthFailed, ProviderError, Reason, ReasonCode, TimedOut, Unreachable
+from providers.limits.counter import LimitKey
 from providers.limits.headers import Counted, Seen
-from providers.limits.reserve import Calendar, Fixed, LimitKey, NoRoom, Paced, Rolling, Window, span
+from providers.limits.reserve import NoRoom
 from providers.messages import Usage
 from providers.policy.model import DailyBudget
+from providers.windows import Calendar, Fixed, Paced, Rolling, Window, span
 
 NEURON_MICRO_USD = 11.0
 """What Cloudflare charges for a neuron: $0.011 for 1,000 (developers.cloudflare.com/workers-ai/platform/pricing,

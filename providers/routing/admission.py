@@ -10,7 +10,8 @@ from math import inf
 
 from providers.catalog.model import Candidate
 from providers.errors import ProviderError, RateLimited, Reason, ReasonCode
-from providers.limits.reserve import Amounts, LimitKey, NoRoom
+from providers.limits.counter import LimitKey
+from providers.limits.reserve import Amounts, NoRoom
 from providers.limits.rules import Allowance, Call, Cap, Ending, came_to, expected, reason
 from providers.messages import Response, Usage, estimate_tokens
 from providers.routing.fleet import CandidateState

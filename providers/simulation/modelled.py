@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 
 from providers.catalog.model import Limit
 from providers.errors import BadReply, Declined, Overloaded, ProviderError, RateLimited, ServerFault, Unreachable
-from providers.limits.reserve import LimitKey, Paced, Rolling, index, span, start
+from providers.limits.counter import LimitKey
 from providers.simulation.load import dice
 from providers.simulation.scenario import Behaviour, ErrorKind, Latency, Mode, Outage
+from providers.windows import Paced, Rolling, index, span, start
 
 if TYPE_CHECKING:
     from providers.simulation.terms import Terms

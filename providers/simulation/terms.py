@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from providers.catalog.model import Candidate, Limit
-from providers.limits.reserve import Amounts, LimitKey
+from providers.limits.counter import LimitKey
+from providers.limits.reserve import Amounts
 from providers.limits.rules import Ending, allowance
 from providers.policy.model import DailyBudget
 from providers.routing.admission import Plan, plan, settled

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from providers.limits.reserve import Amounts, LimitKey, NoRoom, Used
+from providers.limits.counter import LimitKey, Used
+from providers.limits.reserve import Amounts, NoRoom
 
 
 class LedgerDown(Exception):
@@ -35,7 +36,7 @@ class Ledger(Protocol):
         """Book what was used without a reservation here, whether there is room for it or not."""
 
     async def observe(self, meter: LimitKey, remaining: float, until: float | None, now: float) -> None:
-        """Take away room as the provider's own word has it; see `quota.observe`."""
+        """Take away room as the provider's own word has it; see `CounterStore.observe`."""
 
     async def usage(self, meters: Sequence[LimitKey], now: float) -> list[Used]:
         """Return what stands under each meter."""

@@ -7,9 +7,11 @@ from dataclasses import replace
 from typing import TypeVar
 
 from providers.events import Emit, LedgerLost, LedgerRegained, ignore
+from providers.limits.counter import LimitKey, Used
 from providers.limits.ledger import Ledger, LedgerDown
 from providers.limits.ledger.memory import MemoryLedger
-from providers.limits.reserve import Amounts, LimitKey, NoRoom, Paced, Used
+from providers.limits.reserve import Amounts, NoRoom
+from providers.windows import Paced
 
 T = TypeVar("T")
 SHARE = 0.25

@@ -8,10 +8,11 @@ from dataclasses import replace
 from importlib import resources
 from typing import Any
 
-from providers.limits import reserve as quota
+from providers.limits.counter import LimitKey, Used
 from providers.limits.ledger import LedgerDown
 from providers.limits.ledger.text import from_text
-from providers.limits.reserve import Amounts, Calendar, LimitKey, NoRoom, Paced, Used, index, reach, span, start, width
+from providers.limits.reserve import Amounts, CounterStore, NoRoom
+from providers.windows import Calendar, Paced, index, reach, span, start, width
 
 PREFIX = "{squad-quota}:"
 """Of every key. The braces keep all counts on one node of a cluster: a call's limits are reserved together."""
@@ -59,7 +60,7 @@ class RedisLedger:
         if kind == "granted":
             return None
         counts = {meter.key: from_text(text) for (meter, _), text in zip(amounts, texts, strict=True)}
-        refused = quota.check(counts, amounts, at)
+        refused = CounterStore(counts).check(amounts, at)
         assert refused is not None
         return NoRoom(refused.meter, refused.until + (now - at))
 
@@ -77,7 +78,8 @@ class RedisLedger:
     async def usage(self, meters: Sequence[LimitKey], now: float) -> list[Used]:
         _, at, texts = await self._run("usage", [(meter, 0.0) for meter in meters], now)
         counts = {meter.key: from_text(text) for meter, text in zip(meters, texts, strict=True)}
-        seen = [quota.view(counts, meter, at) for meter in meters]
+        store = CounterStore(counts)
+        seen = [store.view(meter, at) for meter in meters]
         return [replace(each, resets_at=each.resets_at + (now - at)) for each in seen]
 
     async def forget(self, meters: Sequence[LimitKey]) -> None:

@@ -11,10 +11,10 @@ from typing import TypeVar
 import anyio
 import anyio.to_thread
 
-from providers.limits import reserve as quota
+from providers.limits.counter import Count, LimitKey, Used
 from providers.limits.ledger import LedgerDown
 from providers.limits.ledger.text import from_text, to_text
-from providers.limits.reserve import Amounts, Count, LimitKey, NoRoom, State, Used
+from providers.limits.reserve import Amounts, CounterStore, NoRoom
 
 T = TypeVar("T")
 BUSY_S = 5.0
@@ -24,7 +24,7 @@ BUSY_S = 5.0
 class SqliteLedger:
     """A `Ledger` in one SQLite file, opened (and made) by the first call.
 
-    A call is one write transaction, run in a thread: nobody reads a count between another's look and its booking.
+    A call is one write transaction, run in a thread: no other process reads a count between a look and its booking.
     """
 
     def __init__(self, path: Path) -> None:
@@ -33,42 +33,40 @@ class SqliteLedger:
         self._one_at_a_time = anyio.CapacityLimiter(1)
 
     async def reserve(self, amounts: Amounts, lease: str, now: float, ttl: float) -> NoRoom | None:
-        return await self._change(
-            [meter for meter, _ in amounts], lambda state: quota.reserve(state, amounts, lease, now, now + ttl)
-        )
+        return await self._change(_keys(amounts), lambda counts: counts.reserve(amounts, lease, now, now + ttl))
 
     async def settle(self, amounts: Amounts, lease: str, now: float) -> None:
-        await self._change([m for m, _ in amounts], lambda state: (quota.settle(state, amounts, lease, now), None))
+        await self._change(_keys(amounts), lambda counts: counts.settle(amounts, lease, now))
 
     async def spend(self, amounts: Amounts, now: float) -> None:
-        await self._change([m for m, _ in amounts], lambda state: (quota.spend(state, amounts, now), None))
+        await self._change(_keys(amounts), lambda counts: counts.spend(amounts, now))
 
     async def observe(self, meter: LimitKey, remaining: float, until: float | None, now: float) -> None:
-        await self._change([meter], lambda state: (quota.observe(state, meter, remaining, until, now), None))
+        await self._change([meter.key], lambda counts: counts.observe(meter, remaining, until, now))
 
     async def usage(self, meters: Sequence[LimitKey], now: float) -> list[Used]:
-        return await self._change(meters, lambda state: (state, [quota.view(state, m, now) for m in meters]))
+        keys = [meter.key for meter in meters]
+        return await self._change(keys, lambda counts: [counts.view(meter, now) for meter in meters])
 
     async def forget(self, meters: Sequence[LimitKey]) -> None:
-        await self._change(meters, lambda state: (dict.fromkeys(state, quota.NOTHING), None))
+        await self._change([meter.key for meter in meters], lambda counts: counts.forget(meters))
 
     async def aclose(self) -> None:
         if self._connection is not None:
             connection, self._connection = self._connection, None
             await anyio.to_thread.run_sync(connection.close, limiter=self._one_at_a_time)
 
-    async def _change(self, meters: Sequence[LimitKey], work: Callable[[State], tuple[State, T]]) -> T:
-        keys = [meter.key for meter in meters]
+    async def _change(self, keys: Sequence[str], work: Callable[[CounterStore], T]) -> T:
         return await anyio.to_thread.run_sync(self._transact, keys, work, limiter=self._one_at_a_time)
 
-    def _transact(self, keys: Sequence[str], work: Callable[[State], tuple[State, T]]) -> T:
+    def _transact(self, keys: Sequence[str], work: Callable[[CounterStore], T]) -> T:
         try:
             connection = self._opened()
             connection.execute("BEGIN IMMEDIATE")
             try:
-                before = _read(connection, keys)
-                after, result = work(before)
-                changed = [(key, to_text(count)) for key, count in after.items() if count is not before.get(key)]
+                counts = CounterStore(_read(connection, keys))
+                result = work(counts)
+                changed = [(key, to_text(count)) for key, count in counts.changed().items()]
                 connection.executemany("INSERT OR REPLACE INTO counts VALUES (?, ?)", changed)
                 connection.execute("COMMIT")
             except BaseException:
@@ -100,3 +98,7 @@ def _read(connection: sqlite3.Connection, keys: Sequence[str]) -> dict[str, Coun
     marks = ",".join("?" * len(keys))
     with closing(connection.execute(f"SELECT key, count FROM counts WHERE key IN ({marks})", keys)) as rows:  # noqa: S608
         return {key: from_text(text) for key, text in rows}
+
+
+def _keys(amounts: Amounts) -> list[str]:
+    return [meter.key for meter, _ in amounts]

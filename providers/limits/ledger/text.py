@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from providers.limits.reserve import NOTHING, Count, Lease
+from providers.limits.counter import NOTHING, Count, Lease
 
 
 def to_text(count: Count) -> str:

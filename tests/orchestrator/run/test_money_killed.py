@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from orchestrator.journal.sqlite.journal import SqliteJournal
 from orchestrator.run.spending import spending
+from providers.limits.counter import Used
 from providers.limits.ledger.sqlite import SqliteLedger
-from providers.limits.reserve import Used
 from providers.limits.rules import caps_of
 from tests.orchestrator.crashes import CAPPED, LEDGER, Counting, Order, run_to_its_end
 

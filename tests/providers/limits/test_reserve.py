@@ -12,22 +12,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from providers.limits.reserve import (
-    BUCKETS,
-    Calendar,
-    Fixed,
-    LimitKey,
-    Paced,
-    Rolling,
-    check,
-    index,
-    observe,
-    refund,
-    reserve,
-    settle,
-    start,
-    view,
-)
+from providers.limits.counter import LimitKey
+from providers.windows import BUCKETS, Calendar, Fixed, Paced, Rolling, index, start
+from tests.providers.limits.counts import check, observe, refund, reserve, settle, view
 
 NOON = 1_795_176_000.0  # 2026-11-20T12:00:00Z
 MINUTE = LimitKey("a/minute", 3, Rolling(60))

@@ -14,7 +14,7 @@ from orchestrator.cli.files import configured
 from orchestrator.cli.ledgers import kept_limits, open_ledger
 from orchestrator.cli.ui.columns import columns
 from orchestrator.cli.ui.console import Console, print_json
-from providers.limits.reserve import LimitKey, Used
+from providers.limits.counter import LimitKey, Used
 from providers.limits.rules import is_own
 
 

@@ -12,12 +12,13 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
-from providers.limits import reserve as quota
+from providers.limits.counter import LimitKey
 from providers.limits.ledger.memory import MemoryLedger
 from providers.limits.ledger.redis import RedisLedger
 from providers.limits.ledger.sqlite import SqliteLedger
-from providers.limits.reserve import Calendar, Fixed, LimitKey, Paced, Rolling
+from providers.windows import Calendar, Fixed, Paced, Rolling
 from tests.patience import PATIENCE_S
+from tests.providers.limits import counts
 
 ZONE = "America/Los_Angeles"
 METERS = [
@@ -39,7 +40,7 @@ class Machine(RuleBasedStateMachine):
     def __init__(self, portal, make) -> None:
         super().__init__()
         self.call, self.ledger = portal.call, make()
-        self.state: quota.State = {}
+        self.state: counts.State = {}
         self.now = datetime(2026, 11, 1, 0, 58, tzinfo=ZoneInfo(ZONE)).timestamp()  # an hour before an hour comes twice
         self.names = map(str, itertools.count())
         self.out: dict[str, list[tuple[LimitKey, float]]] = {}
@@ -64,7 +65,7 @@ class Machine(RuleBasedStateMachine):
         amounts = [(meter, amount if meter.amount else 0.0) for meter in meters]
         lease = next(self.names)
         answer = self.call(self.ledger.reserve, amounts, lease, self.now, ttl)
-        self.state, refused = quota.reserve(self.state, amounts, lease, self.now, self.now + ttl)
+        self.state, refused = counts.reserve(self.state, amounts, lease, self.now, self.now + ttl)
         assert answer == refused
         if refused is None:
             self.out[lease] = amounts
@@ -74,7 +75,7 @@ class Machine(RuleBasedStateMachine):
         lease = data.draw(st.sampled_from([*self.out, "unknown"]))
         amounts = [(meter, amount) for meter, _ in self.out.get(lease, [(METERS[0], 1)])]
         self.call(self.ledger.settle, amounts, lease, self.now)
-        self.state = quota.settle(self.state, amounts, lease, self.now)
+        self.state = counts.settle(self.state, amounts, lease, self.now)
         if not again:
             self.out.pop(lease, None)
 
@@ -82,24 +83,24 @@ class Machine(RuleBasedStateMachine):
     def something_was_used_elsewhere(self, meters, amount):
         amounts = [(meter, amount) for meter in meters]
         self.call(self.ledger.spend, amounts, self.now)
-        self.state = quota.spend(self.state, amounts, self.now)
+        self.state = counts.spend(self.state, amounts, self.now)
 
     @rule(meter=st.sampled_from(METERS), left=quarters, ahead=st.sampled_from([0.0, 0.5, 30.0, 1e5]))
     def the_provider_says_what_is_left(self, meter, left, ahead):
         remaining = left if meter.amount else -1.0
         now = self.now = float(round(self.now * 4)) / 4  # what is relative to the server's clock stays exact
         self.call(self.ledger.observe, meter, remaining, now + ahead, now)
-        self.state = quota.observe(self.state, meter, remaining, now + ahead, now)
+        self.state = counts.observe(self.state, meter, remaining, now + ahead, now)
 
     @rule(ahead=st.sampled_from([1.0, 60.0, 90.0, 1e5]))
     def the_provider_shuts_the_door(self, ahead):
         now = self.now = float(round(self.now * 4)) / 4
         self.call(self.ledger.observe, METERS[-1], -1.0, now + ahead, now)
-        self.state = quota.observe(self.state, METERS[-1], -1.0, now + ahead, now)
+        self.state = counts.observe(self.state, METERS[-1], -1.0, now + ahead, now)
 
     @rule()
     def all_say_the_same(self):
-        expected = [quota.view(self.state, meter, self.now) for meter in METERS]
+        expected = [counts.view(self.state, meter, self.now) for meter in METERS]
         assert self.call(self.ledger.usage, METERS, self.now) == expected
 
     @rule(meter=st.sampled_from(METERS))

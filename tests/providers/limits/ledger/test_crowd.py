@@ -8,9 +8,9 @@ import anyio
 import anyio.to_thread
 import pytest
 
+from providers.limits.counter import Used
 from providers.limits.ledger.fallback import RETRY_S, SHARE
 from providers.limits.ledger.redis import TIMEOUT_S, RedisLedger
-from providers.limits.reserve import Used
 from providers.limits.rules import allowance
 from providers.routing.admission import LATE_S
 from tests.providers.limits.ledger.crowd import Kept, Order, Upstream, crowd, end_of, policy_of

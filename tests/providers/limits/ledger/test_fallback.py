@@ -5,10 +5,12 @@ from __future__ import annotations
 import pytest
 
 from providers.events import LedgerLost, LedgerRegained
+from providers.limits.counter import LimitKey
 from providers.limits.ledger import LedgerDown
 from providers.limits.ledger.fallback import RETRY_S, FallbackLedger
 from providers.limits.ledger.memory import MemoryLedger
-from providers.limits.reserve import Fixed, LimitKey, NoRoom, Paced, Rolling
+from providers.limits.reserve import NoRoom
+from providers.windows import Fixed, Paced, Rolling
 
 pytestmark = pytest.mark.anyio
 NOW = 1_795_176_000.0

@@ -8,10 +8,12 @@ import anyio
 import pytest
 
 from providers.events import LedgerLost, LedgerRegained
+from providers.limits.counter import LimitKey
 from providers.limits.ledger import LedgerDown
 from providers.limits.ledger.fallback import RETRY_S, FallbackLedger
 from providers.limits.ledger.redis import PREFIX, RedisLedger
-from providers.limits.reserve import Calendar, LimitKey, NoRoom, Rolling
+from providers.limits.reserve import NoRoom
+from providers.windows import Calendar, Rolling
 from tests.patience import PATIENCE_S
 
 pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("anyio_backend", ["asyncio"])]  # what its client runs on

@@ -9,9 +9,11 @@ from pathlib import Path
 import anyio
 import pytest
 
+from providers.limits.counter import LimitKey
 from providers.limits.ledger import LedgerDown
 from providers.limits.ledger.sqlite import SqliteLedger
-from providers.limits.reserve import LimitKey, NoRoom, Rolling
+from providers.limits.reserve import NoRoom
+from providers.windows import Rolling
 from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.anyio
@@ -22,7 +24,9 @@ WORKER = """
 import sys, anyio
 from pathlib import Path
 from providers.limits.ledger.sqlite import SqliteLedger
-from providers.limits.reserve import LimitKey, NoRoom, Rolling
+from providers.limits.counter import LimitKey
+from providers.limits.reserve import NoRoom
+from providers.windows import Rolling
 
 async def main():
     ledger, meter, granted = SqliteLedger(Path(sys.argv[1])), LimitKey("k", 50, Rolling(3600)), 0
