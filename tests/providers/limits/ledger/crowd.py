@@ -1,6 +1,7 @@
 """A crowd of router processes on one Redis, and the upstream that they ask: it keeps its limits itself, and counts.
 
-Run as a program it is one of the processes: `python crowd.py ORDER`, where ORDER is JSON (`Order`).
+Run as a program it is one of the processes: `python crowd.py ORDER`, where ORDER is JSON (`Order`). Once it is ready it
+says so, and is told when all of them begin.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import anyio
+import anyio.to_thread
 
 from providers.catalog.file import load_catalog
 from providers.catalog.model import Catalog
@@ -28,17 +30,17 @@ from providers.policy.parse import parse_policy
 
 ROOT = Path(__file__).parents[4]
 TICK_S = 0.01
+SOON_S = 0.5
 
 
 @dataclass(frozen=True)
 class Order:
-    """What a process is to do: ask `rate` times a second from `begins` to `ends`, each with `patience` seconds."""
+    """What a process is to do: ask `rate` times a second for `seconds`, each with `patience` seconds."""
 
     url: str
     redis: str
     limits: Mapping[str, Mapping[str, object]]
-    begins: float
-    ends: float
+    seconds: float
     rate: float
     patience: float
 
@@ -50,6 +52,8 @@ class Told:
     answers: int = 0
     refused: int = 0
     limited: int = 0
+    late: float = 0.0
+    """Seconds by which the process was late altogether: a busy machine let them pass."""
     events: list[str] = field(default_factory=list)
 
 
@@ -88,20 +92,42 @@ async def work(order: Order) -> Told:
         told.events.append(type(event).__name__)
 
     async with open_manager(policy, catalog, {"ORCHESTRATOR_LEDGER": order.redis}, notify=notify) as manager:
-        await anyio.sleep(max(0.0, order.begins - time.time()))
-        async with anyio.create_task_group() as calls:
-            for number in range(round(order.rate * (order.ends - order.begins))):
-                await anyio.sleep(max(0.0, order.begins + number / order.rate - time.time()))
-                calls.start_soon(call)
+        print("ready", flush=True)
+        begins = float(await anyio.to_thread.run_sync(sys.stdin.readline))
+        async with anyio.create_task_group() as watching:
+            watching.start_soon(watch, told)
+            async with anyio.create_task_group() as calls:
+                for number in range(round(order.rate * order.seconds)):
+                    await anyio.sleep(max(0.0, begins + number / order.rate - time.time()))
+                    calls.start_soon(call)
+            watching.cancel_scope.cancel()
     return told
 
 
+async def watch(late: Told | Upstream) -> None:
+    """Count by how much this process is late, until it is cancelled."""
+    while True:
+        due = time.monotonic() + TICK_S
+        await anyio.sleep(TICK_S)
+        late.late += max(0.0, time.monotonic() - due - TICK_S)
+
+
 @asynccontextmanager
-async def crowd(order: Order, processes: int) -> AsyncIterator[list[asyncio.subprocess.Process]]:
-    """Start so many of them, the n-th at the address `/n` of the upstream; whatever happens, none is left."""
+async def crowd(order: Order, processes: int) -> AsyncIterator[tuple[float, list[asyncio.subprocess.Process]]]:
+    """Start so many of them, the n-th at the address `/n` of the upstream; whatever happens, none is left.
+
+    Yields the instant at which all of them begin, which is soon, and the processes.
+    """
     started = [await _started(replace(order, url=f"{order.url}/{number}")) for number in range(processes)]
     try:
-        yield started
+        for process in started:
+            assert process.stdout is not None
+            assert await process.stdout.readline() == b"ready\n"
+        begins = time.time() + SOON_S
+        for process in started:
+            assert process.stdin is not None
+            process.stdin.write(b"%r\n" % begins)
+        yield begins, started
     finally:
         for process in started:
             if process.returncode is None:
@@ -112,7 +138,8 @@ async def crowd(order: Order, processes: int) -> AsyncIterator[list[asyncio.subp
 async def _started(order: Order) -> asyncio.subprocess.Process:
     command = [sys.executable, str(Path(__file__)), json.dumps(asdict(order))]
     environ = {"PYTHONPATH": str(ROOT)}
-    return await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE, env=environ)
+    pipe = asyncio.subprocess.PIPE
+    return await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, env=environ)
 
 
 async def end_of(process: asyncio.subprocess.Process) -> Told:
@@ -144,12 +171,11 @@ class Upstream:
         """The instant of each call that was within its limit, by name."""
         self.violations: Counter[str] = Counter()
         self.late = 0.0
-        """Seconds by which this process was late altogether: a busy machine, not a router, let them pass."""
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[str]:
         server = await asyncio.start_server(self._serve, "127.0.0.1", 0, backlog=1024)
-        watching = asyncio.create_task(self._watch())
+        watching = asyncio.create_task(watch(self))
         try:
             yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         finally:
@@ -181,12 +207,6 @@ class Upstream:
             return False
         served.append(now)
         return True
-
-    async def _watch(self) -> None:
-        while True:
-            due = time.monotonic() + TICK_S
-            await asyncio.sleep(TICK_S)
-            self.late += max(0.0, time.monotonic() - due - TICK_S)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:

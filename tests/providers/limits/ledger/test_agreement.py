@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+import pytest
 from anyio.from_thread import start_blocking_portal
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -20,6 +21,7 @@ from providers.windows import Calendar, Fixed, Paced, Rolling
 from tests.patience import PATIENCE_S
 from tests.providers.limits import counts
 
+pytestmark = pytest.mark.property
 ZONE = "America/Los_Angeles"
 METERS = [
     LimitKey("rolling", 5, Rolling(64)),

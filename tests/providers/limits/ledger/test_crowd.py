@@ -13,12 +13,11 @@ from providers.limits.ledger.fallback import RETRY_S, SHARE
 from providers.limits.ledger.redis import TIMEOUT_S, RedisLedger
 from providers.limits.rules import allowance
 from providers.routing.admission import LATE_S
+from tests.patience import PATIENCE_S
 from tests.providers.limits.ledger.crowd import Kept, Order, Upstream, crowd, end_of, policy_of
 
 pytestmark = [pytest.mark.long, pytest.mark.anyio, pytest.mark.parametrize("anyio_backend", ["asyncio"])]
 PROCESSES = 3
-STARTS_S = 3.0
-"""What processes are given to start in."""
 OVERLOAD = 3.0
 
 
@@ -37,10 +36,10 @@ async def test_three_times_the_load_meets_no_429_and_uses_each_limit(shared_redi
         "spaced": {"metric": "requests", "spacing": spacing},
     }
     offered = OVERLOAD * (2 * most / window + 1 / spacing)
-    upstream, begins = Upstream(kept), time.time() + STARTS_S
+    upstream = Upstream(kept)
     async with upstream.serving() as url:
-        order = Order(url, shared_redis.url, limits, begins, begins + run, offered / PROCESSES, patience=4.0)
-        async with crowd(order, PROCESSES) as processes:
+        order = Order(url, shared_redis.url, limits, run, offered / PROCESSES, patience=4.0)
+        async with crowd(order, PROCESSES) as (_, processes):
             told = [await end_of(process) for process in processes]
     assert upstream.violations.total() == 0
     assert [each.limited for each in told] == [0] * PROCESSES
@@ -48,20 +47,21 @@ async def test_three_times_the_load_meets_no_429_and_uses_each_limit(shared_redi
     spaced = upstream.served["spaced"]
     used = {name: upstream.used(name) for name in ("rolling", "fixed")}
     used["spaced"] = (len(spaced) - 1) * spacing / (spaced[-1] - spaced[0])
-    # What this process, which only answers, was late, the routers were late too: a busy machine is not theirs to mend.
-    assert min(used.values()) >= 0.95 * (1 - upstream.late / run), (used, upstream.late)
+    # What a process was late a busy machine took: it is not the routers' to mend.
+    late = max(upstream.late, *(each.late for each in told))
+    assert min(used.values()) >= 0.95 * (1 - late / run), (used, late)
 
 
 async def test_of_a_process_that_is_killed_nobody_gets_more_room_until_its_leases_expire(shared_redis):
     most, window, run = 36, 3.0, 10.0
     limits = {"killed": {"metric": "requests", "amount": most, "window": window}}
-    upstream, begins = Upstream({"killed": Kept(most, window)}, seconds=0.2), time.time() + STARTS_S
+    upstream = Upstream({"killed": Kept(most, window)}, seconds=0.2)
     async with upstream.serving() as url:
         rate = OVERLOAD * most / window / PROCESSES
-        order = Order(url, shared_redis.url, limits, begins, begins + run, rate, patience=4.0)
-        async with crowd(order, PROCESSES) as processes:
+        order = Order(url, shared_redis.url, limits, run, rate, patience=4.0)
+        async with crowd(order, PROCESSES) as (begins, processes):
             await until(begins + run * 0.3)
-            with anyio.fail_after(window * 3):
+            with anyio.fail_after(PATIENCE_S):
                 while not upstream.out["0"]:  # noqa: ASYNC110  # no event tells of it
                     await anyio.sleep(0.01)
             processes[0].kill()
@@ -92,12 +92,12 @@ async def usage(order: Order, now: float) -> Used:
 async def test_while_redis_is_down_processes_go_on_with_a_bounded_share_and_then_regain(redis_server):
     most, window, run = 40, 2.0, 16.0
     limits = {"lost": {"metric": "requests", "amount": most, "window": window}}
-    upstream, begins = Upstream({"lost": Kept(most, window)}, keeps=False), time.time() + STARTS_S
-    ends = begins + run
+    upstream = Upstream({"lost": Kept(most, window)}, keeps=False)
     async with upstream.serving() as url:
         rate = OVERLOAD * most / window / PROCESSES
-        order = Order(url, redis_server.url, limits, begins, ends, rate, patience=3.0)
-        async with crowd(order, PROCESSES) as processes:
+        order = Order(url, redis_server.url, limits, run, rate, patience=3.0)
+        async with crowd(order, PROCESSES) as (begins, processes):
+            ends = begins + run
             await until(begins + 4.0)
             redis_server.kill()
             lost = time.time()
