@@ -17,7 +17,7 @@ from providers.documents.problems import Path, nearest
 from providers.documents.yaml import read_packaged
 from providers.errors import CatalogError
 from providers.messages import Ability
-from providers.windows import CALENDAR_SECONDS, knows_timezone
+from providers.windows import Calendar, Fixed, Paced, Rolling, Window, knows_timezone, span
 
 _COPIED = {"dialect", "base_url", "hosted", "any_model", "plan", "source", "as_of"}
 _PROVIDER_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
@@ -166,27 +166,31 @@ def _limits(base: tuple[Limit, ...], rows: Iterable[LimitShape]) -> tuple[Limit,
 
 
 def _limit(row: LimitShape) -> Limit:
-    window = row.spacing or row.window or CALENDAR_SECONDS[row.calendar or "day"]
     return Limit(
         metric=row.metric,
         amount=row.amount or 1.0,
-        window=window,
+        window=_window(row),
         model=row.model,
         plan=row.plan,
-        paced=bool(row.spacing),
         source=row.source,
         as_of=row.as_of,
-        kind=row.calendar or ("fixed" if row.fixed else "rolling"),
-        timezone=row.timezone,
-        burst=row.burst,
         pool=tuple(row.pool),
         counts=row.counts or "default",
         reserves=row.reserves,
     )
 
 
+def _window(row: LimitShape) -> Window:
+    if row.spacing:
+        return Paced(row.spacing, row.burst)
+    if row.window:
+        return Fixed(row.window) if row.fixed else Rolling(row.window)
+    return Calendar(row.calendar or "day", row.timezone)
+
+
 def _subject(limit: Limit) -> tuple[object, ...]:
-    return limit.metric, limit.window, limit.model, limit.pool, limit.paced
+    """Return what a limit is on. A calendar's day and any 24 hours are one: a file may state either more exactly."""
+    return limit.metric, span(limit.window), limit.model, limit.pool, isinstance(limit.window, Paced)
 
 
 def _check_whole(provider: Provider, written: ProviderShape, path: Path, findings: Findings) -> None:

@@ -12,11 +12,11 @@ from urllib.parse import quote, urlsplit
 from providers.documents.problems import Problem, variable_problem
 from providers.errors import CatalogError, Reason, ReasonCode
 from providers.messages import Ability, Usage
+from providers.windows import Window
 
 ToolIds = Literal["opaque", "alnum9"]
 JsonMode = Literal["schema", "object", "prompt"]
 Metric = Literal["requests", "input", "output", "total", "uncached", "neurons", "usd"]
-WindowKind = Literal["rolling", "fixed", "day", "month"]
 Counting = Literal["default", "sent", "answered"]
 """Which calls a limit counts: all that reached the provider, or those that it answered. By default requests are counted
 when sent, all else when answered."""
@@ -92,25 +92,19 @@ class Price:
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """A provider's allowance: `amount` of `metric` in `window` seconds; `quota.py` counts it.
+    """A provider's allowance: `amount` of `metric` in a `window`; `providers.limits` counts it.
 
     It holds for the whole account, for the `model` of this wire name, or for a `pool` of models that share it. `plan`
-    names the plan it belongs to; empty: any. `paced`: spread evenly, so a second call must wait out the window (a
-    spacing, `burst` calls at once), not a sum within it.
+    names the plan it belongs to; empty: any.
     """
 
     metric: Metric
     amount: float
-    window: float
+    window: Window
     model: str | None = None
     plan: str = ""
-    paced: bool = False
     source: str = ""
     as_of: str = ""
-    kind: WindowKind = "rolling"
-    """`fixed`: counted in spans from the epoch; `day` and `month`: of the calendar in `timezone`."""
-    timezone: str = "UTC"
-    burst: int = 1
     pool: tuple[str, ...] = ()
     counts: Counting = "default"
     reserves: Literal["whole", "input"] = "whole"

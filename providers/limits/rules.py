@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from math import inf
-from typing import Literal
+from typing import Literal, assert_never
 
 from providers.budgets import BudgetRef
 from providers.catalog.model import Candidate, Limit, Metric
@@ -141,16 +141,9 @@ def _cap(ref: BudgetRef, amount: int, budget: DailyBudget) -> Cap:
 
 def _meter(account: str, limit: Limit) -> LimitKey:
     scope = limit.model or "+".join(sorted(limit.pool)) or "*"
-    window = _window(limit)
-    return LimitKey(f"{account}/{scope}/{limit.metric}/{_spelled(window)}", limit.amount, window, words(limit))
-
-
-def _window(limit: Limit) -> Window:
-    if limit.paced:
-        return Paced(limit.window, limit.burst)
-    if limit.kind == "day" or limit.kind == "month":
-        return Calendar(limit.kind, limit.timezone)
-    return Fixed(limit.window) if limit.kind == "fixed" else Rolling(limit.window)
+    return LimitKey(
+        f"{account}/{scope}/{limit.metric}/{_spelled(limit.window)}", limit.amount, limit.window, words(limit)
+    )
 
 
 def _spelled(window: Window) -> str:
@@ -163,11 +156,15 @@ _SPELLED = {1.0: "1 s", 60.0: "1 min", 3600.0: "1 h", 86400.0: "24 h"}
 
 def words(limit: Limit) -> str:
     """Return a limit as a person would say it: `30 requests in 1 min`."""
-    if limit.paced:
-        return f"a request every {limit.window:g} s"
-    window = _SPELLED.get(limit.window, f"{limit.window:g} s")
-    if limit.kind in ("day", "month"):
-        window = f"a {limit.kind} ({limit.timezone})"
+    match limit.window:
+        case Paced(seconds):
+            return f"a request every {seconds:g} s"
+        case Calendar(unit, timezone):
+            window = f"a {unit} ({timezone})"
+        case Fixed(seconds) | Rolling(seconds):
+            window = _SPELLED.get(seconds, f"{seconds:g} s")
+        case _:
+            assert_never(limit.window)
     return f"{limit.amount:,g} {limit.metric} in {window}"
 
 

@@ -20,6 +20,7 @@ from providers.documents.findings import Findings
 from providers.documents.nodes import tree_of
 from providers.errors import CatalogError
 from providers.messages import Ability, Usage
+from providers.windows import Calendar, Fixed, Paced, Rolling
 
 HOSTED = {
     "openai": "OPENAI_API_KEY",
@@ -102,12 +103,12 @@ class TestPackagedRows:
         assert set(QuirksShape.model_fields) == {field.name for field in fields(Quirks)}
 
     def test_a_spacing_is_a_paced_limit(self, catalog):
-        paced = [limit for limit in catalog.providers["mistral"].limits if limit.paced]
-        assert [(limit.metric, limit.amount, limit.window) for limit in paced] == [("requests", 1, 1)]
+        paced = [limit for limit in catalog.providers["mistral"].limits if isinstance(limit.window, Paced)]
+        assert [(limit.metric, limit.amount, limit.window) for limit in paced] == [("requests", 1, Paced(1))]
 
     def test_geminis_day_ends_at_midnight_pacific(self, catalog):
-        (day,) = [limit for limit in catalog.providers["gemini"].limits if limit.kind == "day"]
-        assert (day.metric, day.amount, day.timezone) == ("requests", 500, "America/Los_Angeles")
+        (day,) = [limit for limit in catalog.providers["gemini"].limits if isinstance(limit.window, Calendar)]
+        assert (day.metric, day.amount, day.window) == ("requests", 500, Calendar("day", "America/Los_Angeles"))
 
 
 class TestNames:
@@ -287,22 +288,20 @@ class TestOverlay:
             }
         }
         assert overlay(catalog, rows).providers["nvidia"].limits == (
-            Limit("requests", 10, 60),
-            Limit("requests", 1, 60, paced=True),
+            Limit("requests", 10, Rolling(60)),
+            Limit("requests", 1, Paced(60)),
         )
 
     def test_a_limit_on_a_calendar_replaces_the_one_of_as_long_a_window(self, catalog):
         row = {"metric": "requests", "amount": 9, "calendar": "day", "timezone": "America/Los_Angeles", "model": "m"}
         rows = {"lab": {**NEW, "limits": [{**row, "calendar": None, "window": "1d"}]}}
         laid = overlay(overlay(catalog, rows), {"lab": {"limits": [row]}})
-        assert laid.providers["lab"].limits == (
-            Limit("requests", 9, 86400, "m", kind="day", timezone="America/Los_Angeles"),
-        )
+        assert laid.providers["lab"].limits == (Limit("requests", 9, Calendar("day", "America/Los_Angeles"), "m"),)
 
     def test_a_pool_of_models_shares_a_limit(self, catalog):
         limit = {"metric": "total", "amount": 9, "window": "1h", "fixed": True, "pool": ["m"], "reserves": "input"}
         (found,) = overlay(catalog, {"lab": {**NEW, "limits": [limit]}}).providers["lab"].limits
-        assert (found.kind, found.pool, found.reserves) == ("fixed", ("m",), "input")
+        assert (found.window, found.pool, found.reserves) == (Fixed(3600), ("m",), "input")
         assert found.covers("m")
         assert not found.covers("other")
 

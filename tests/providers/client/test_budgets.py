@@ -20,6 +20,7 @@ from providers.events import AttemptEnded, BudgetAlert, RouteChosen
 from providers.limits.rules import caps_of
 from providers.messages import FinishReason, Request, Response, Usage, assistant, user
 from providers.policy.model import DailyBudget, Policy
+from providers.windows import Rolling
 from tests.providers.client.test_reservations import NOON, Dialect, Net, anyio_backend, clock
 
 pytestmark = pytest.mark.anyio
@@ -97,7 +98,7 @@ class TestACap:
         assert (await asked.complete(replace(ASK, max_output_tokens=10))).provider == "a"
         assert net.calls["a"] == 1
 
-    @pytest.mark.parametrize("rows", [(), (Limit("requests", 100, 60),)], ids=["no limits", "limits beside"])
+    @pytest.mark.parametrize("rows", [(), (Limit("requests", 100, Rolling(60)),)], ids=["no limits", "limits beside"])
     async def test_an_attempt_that_the_provider_refused_costs_nothing(self, rows):
         asked = manager(
             Net(a=HttpReply(500, {}, b"")), DailyBudget(1_000_000, ()), priced("a", PRICE, *rows), priced("b")

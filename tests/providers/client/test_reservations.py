@@ -32,6 +32,7 @@ from providers.limits.ledger.memory import MemoryLedger
 from providers.limits.ledger.sqlite import SqliteLedger
 from providers.messages import FinishReason, Needs, Request, Response, TextDelta, Usage, assistant, user
 from providers.policy.model import Policy
+from providers.windows import Fixed, Paced, Rolling
 
 pytestmark = pytest.mark.anyio
 NOON = 1_795_176_000.0
@@ -152,12 +153,14 @@ async def used(router: ProviderManager, name: str, at: int = 0) -> float:
     return (await router.reservations.ledger.usage(bound.meters, clock()))[at].used
 
 
-PER_MINUTE = Limit("requests", 10, 60)
+PER_MINUTE = Limit("requests", 10, Rolling(60))
 
 
 class TestOneCall:
     async def test_it_is_booked_with_the_providers_own_figures(self):
-        router = manager(Net(), candidate("a", PER_MINUTE, Limit("total", 1000, 60), Limit("input", 1000, 60)))
+        router = manager(
+            Net(), candidate("a", PER_MINUTE, Limit("total", 1000, Rolling(60)), Limit("input", 1000, Rolling(60)))
+        )
         await router.complete(ASK)
         assert [await used(router, "a", at) for at in range(3)] == [1, 30, 20]
 
@@ -173,7 +176,7 @@ class TestOneCall:
     )
     async def test_what_the_provider_does_not_count_is_given_back(self, error, requests, tokens):
         net = Net(a=lambda n: error)
-        router = manager(net, candidate("a", PER_MINUTE, Limit("total", 1000, 60)), attempts_per_turn=1)
+        router = manager(net, candidate("a", PER_MINUTE, Limit("total", 1000, Rolling(60))), attempts_per_turn=1)
         with pytest.raises(AllAttemptsFailed):
             await router.complete(ask(5))
         assert [await used(router, "a", at) for at in range(2)] == [requests, tokens]
@@ -181,7 +184,7 @@ class TestOneCall:
     async def test_a_cancelled_call_is_booked_as_it_was_expected(self):
         net = Net()
         net.seconds = 10
-        router = manager(net, candidate("a", PER_MINUTE, Limit("total", 1000, 60)))
+        router = manager(net, candidate("a", PER_MINUTE, Limit("total", 1000, Rolling(60))))
         with anyio.move_on_after(1):
             await router.complete(ASK)
         assert [await used(router, "a", at) for at in range(2)] == [1, 55]
@@ -200,7 +203,7 @@ class TestOneCall:
         assert await used(router, "a") == 0
 
     async def test_a_stream_is_booked_whole_left_or_never_begun(self):
-        router = manager(Net(), candidate("a", PER_MINUTE, Limit("total", 1000, 60)))
+        router = manager(Net(), candidate("a", PER_MINUTE, Limit("total", 1000, Rolling(60))))
         async with router.stream(ASK) as deltas:
             assert "".join([delta.text async for delta in deltas]) == "hello"
         assert [await used(router, "a", at) for at in range(2)] == [1, 30]
@@ -213,7 +216,7 @@ class TestOneCall:
 
     async def test_limits_of_an_account_are_shared_by_its_models(self):
         one, other = Model("m", 10_000, 1_000), Model("n", 10_000, 1_000)
-        row = Provider("a", "test", "a", None, {"m": one, "n": other}, limits=(Limit("requests", 2, 60),))
+        row = Provider("a", "test", "a", None, {"m": one, "n": other}, limits=(Limit("requests", 2, Rolling(60)),))
         router = manager(Net(), Candidate(row, one, "k"), Candidate(row, other, "k"))
         for _ in range(2):
             await router.complete(ASK)
@@ -234,7 +237,7 @@ class TestWhenALimitIsReached:
     @pytest.mark.parametrize("strategy", ["tier", "chain"])
     async def test_the_next_candidate_is_asked_and_nothing_is_wasted(self, strategy):
         net, events = Net(), []
-        router = manager(net, candidate("a", Limit("requests", 200, 86400)), candidate("b"), strategy=strategy)
+        router = manager(net, candidate("a", Limit("requests", 200, Rolling(86400))), candidate("b"), strategy=strategy)
         for _ in range(250):
             await router.complete(ASK, emit=events.append)
         assert net.calls == {"a": 200, "b": 50}
@@ -245,7 +248,7 @@ class TestWhenALimitIsReached:
 
     async def test_a_turn_waits_for_the_earliest_instant_within_its_deadline(self):
         net, events = Net(), []
-        router = manager(net, candidate("a", Limit("requests", 1, 10, kind="fixed")))
+        router = manager(net, candidate("a", Limit("requests", 1, Fixed(10))))
         await router.complete(ask(30))
         await router.complete(ask(30), emit=events.append)
         (waited,) = [e for e in events if isinstance(e, WaitingForProvider)]
@@ -257,7 +260,7 @@ class TestWhenALimitIsReached:
     async def test_calls_are_spaced_by_500_ms(self):
         net = Net()
         net.rolling = (1, 0.5)
-        router = manager(net, candidate("a", Limit("requests", 1, 0.5, paced=True)))
+        router = manager(net, candidate("a", Limit("requests", 1, Paced(0.5))))
         async with anyio.create_task_group() as tasks:
             for _ in range(12):
                 tasks.start_soon(router.complete, ask(60))
@@ -266,7 +269,7 @@ class TestWhenALimitIsReached:
         assert clock() - NOON >= 5.5
 
     async def test_a_large_call_waits_while_a_small_one_goes(self):
-        router = manager(Net(), candidate("a", Limit("total", 100, 60)))
+        router = manager(Net(), candidate("a", Limit("total", 100, Rolling(60))))
         await router.complete(ASK)
         large = Request((user("hi " * 80),), max_output_tokens=10, needs=Needs(deadline_s=1))
         with pytest.raises(NoRoute):
@@ -274,19 +277,19 @@ class TestWhenALimitIsReached:
         await router.complete(ask(1))
 
     async def test_what_can_never_fit_says_so(self):
-        router = manager(Net(), candidate("a", Limit("input", 10, 60)))
+        router = manager(Net(), candidate("a", Limit("input", 10, Rolling(60))))
         with pytest.raises(NoRoute, match="more than its limit of 10 input in 1 min allows at all"):
             await router.complete(Request((user("hi " * 80),)))
 
     async def test_an_answer_expected_to_be_long_fits_an_empty_window(self):
-        router = manager(Net(), candidate("a", Limit("total", 100, 60)))
+        router = manager(Net(), candidate("a", Limit("total", 100, Rolling(60))))
         await router.complete(Request((user("hi"),), max_output_tokens=900))
         assert await used(router, "a") == 30
 
     async def test_calls_that_come_back_with_less_make_room_at_once(self):
         net = Net()
         net.seconds = 1
-        router = manager(net, candidate("a", Limit("total", 100, 3600)))
+        router = manager(net, candidate("a", Limit("total", 100, Rolling(3600))))
         async with anyio.create_task_group() as tasks:
             for _ in range(2):  # each holds 55, and comes to 30
                 tasks.start_soon(router.complete, ask(30))
@@ -296,7 +299,7 @@ class TestWhenALimitIsReached:
     async def test_three_times_the_load_meets_no_429_and_uses_the_limit(self, seconds):
         net = Net()
         net.seconds, net.rolling = seconds, (60, 60)
-        router = manager(net, candidate("a", Limit("requests", 60, 60)))
+        router = manager(net, candidate("a", Limit("requests", 60, Rolling(60))))
         done = []
 
         async def caller(number):
@@ -319,7 +322,7 @@ class TestWhenALimitIsReached:
                 await anyio.sleep(0.1)
                 return await super().reserve(amounts, lease, now, ttl)
 
-        one, seconds = candidate("a", Limit("requests", 1, 1, kind="fixed")), 10
+        one, seconds = candidate("a", Limit("requests", 1, Fixed(1))), 10
         router, ledger = manager(Net(), one), Far()
         router.reservations.ledger = ledger
         done = []
@@ -335,15 +338,15 @@ class TestWhenALimitIsReached:
         assert ledger.asked <= (AT_ONCE + 1) * (seconds + 1)
 
     async def test_a_policy_adopted_meanwhile_brings_its_own_limits(self):
-        router = manager(Net(), candidate("a", Limit("requests", 1, 86400)))
+        router = manager(Net(), candidate("a", Limit("requests", 1, Rolling(86400))))
         await router.complete(ASK)
         with pytest.raises(NoRoute):
             await router.complete(ask(1))
-        router.fleet.adopt(router.fleet.policy, [candidate("a", Limit("requests", 2, 86400))])
+        router.fleet.adopt(router.fleet.policy, [candidate("a", Limit("requests", 2, Rolling(86400)))])
         await router.complete(ask(1))
         with pytest.raises(NoRoute):
             await router.complete(ask(1))
-        router.fleet.adopt(router.fleet.policy, [candidate("a", Limit("requests", 2, 86400))])
+        router.fleet.adopt(router.fleet.policy, [candidate("a", Limit("requests", 2, Rolling(86400)))])
         assert router.fleet.standings["a/m"].blocked_until(clock())
 
 
@@ -351,7 +354,7 @@ class TestTheProvidersWord:
     async def test_a_spent_day_costs_one_call_until_its_reset(self):
         reset = 3600.0
         net = Net(a=lambda n: HttpReply(429, {"retry-after": f"{reset - (clock() - NOON)}"}, b"day"))
-        day = Limit("requests", 1000, 86400)
+        day = Limit("requests", 1000, Rolling(86400))
         first, second = manager(net, candidate("a", day), candidate("b")), None
         for _ in range(50):
             await first.complete(ASK)
@@ -368,13 +371,13 @@ class TestTheProvidersWord:
     async def test_headers_take_room_away(self):
         headers = {"x-ratelimit-limit-requests": "10", "x-ratelimit-remaining-requests": "2"}
         net = Net(a=HttpReply(200, {**headers, "x-ratelimit-reset-requests": "30s"}, b""))
-        router = manager(net, candidate("a", Limit("requests", 10, 60)), candidate("b"))
+        router = manager(net, candidate("a", Limit("requests", 10, Rolling(60))), candidate("b"))
         for _ in range(5):
             await router.complete(ASK)
         assert net.calls == {"a": 3, "b": 2}
 
     async def test_published_limits_are_hints_once_the_provider_confirms_them(self):
-        published = Limit("requests", 1, 86400, published=True)
+        published = Limit("requests", 1, Rolling(86400), published=True)
         net = Net(a=lambda n: HttpReply(200, {"x-ratelimit-limit-requests": "40", remaining: str(40 - n)}, b""))
         remaining = "x-ratelimit-remaining-requests"
         router = manager(net, candidate("a", published, quirks=Quirks(request_window=86400)))
@@ -394,7 +397,7 @@ class TestTheProvidersWord:
 
 async def test_a_ledger_that_is_down_ends_no_turn(tmp_path):
     (tmp_path / "limits").write_bytes(b"no database" * 99)
-    a = candidate("a", Limit("requests", 8, 60))
+    a = candidate("a", Limit("requests", 8, Rolling(60)))
     policy = Policy({"worker": ("a/m",)}, last_resort=())
     ledger = SqliteLedger(tmp_path / "limits")
     router = ProviderManager([a], policy, adapters={"test": Dialect()}, transport=Net(), clock=clock, ledger=ledger)

@@ -15,6 +15,7 @@ from providers.events import AttemptEnded
 from providers.messages import Ability, Needs, Request, Restarted, Resumed, TextDelta, user
 from providers.policy.model import Policy
 from providers.routing.retry_budget import FLOOR, WINDOW_S
+from providers.windows import Paced
 from tests.providers.client.test_manager import (
     ASK,
     HANG,
@@ -223,7 +224,7 @@ async def test_with_everything_down_calls_stay_within_the_share_and_the_floor(wa
 
 async def test_a_small_run_is_not_kept_waiting_behind_a_large_one():
     (known,) = candidates("a")
-    spaced = Limit("requests", 1, 1.0, paced=True)
+    spaced = Limit("requests", 1, Paced(1.0))
     known = replace(known, provider=replace(known.provider, limits=(spaced,)))
     policy = Policy({"worker": (known.name,)}, last_resort=())
     net, served = Net({"a": [ok()]}), []

@@ -20,6 +20,7 @@ from providers.limits.reserve import Amounts, NoRoom
 from providers.messages import Ability, Needs, Request, Response, Restarted, Resumed, TextDelta, user
 from providers.policy.model import Policy, Timeouts
 from providers.transport.sockets import SocketTransport
+from providers.windows import Rolling
 from tests.loopback import Loopback, Rule, Seen
 
 How = Literal["complete", "stream"]
@@ -27,7 +28,7 @@ ASK = Request((user("Say hello to 👩‍👩‍👧‍👦, שלום."),), max_
 QUICK = Timeouts(connect=2.0, first_token=0.3, between_chunks=0.3, total=2.0)
 PATIENT = Timeouts(connect=5.0, first_token=30.0, between_chunks=30.0, total=60.0)
 KEY = "sk-loopback-secret"
-PLENTY = (Limit("requests", 1_000_000, 86400), Limit("total", 1e12, 86400))
+PLENTY = (Limit("requests", 1_000_000, Rolling(86400)), Limit("total", 1e12, Rolling(86400)))
 """Limits that bind nobody: every attempt reserves under them, and what was booked can be read."""
 
 

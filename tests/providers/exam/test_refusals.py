@@ -10,6 +10,7 @@ from providers.catalog.model import Limit
 from providers.errors import AllAttemptsFailed, NoRoute, QuotaSpent, RateLimited
 from providers.limits.ledger.sqlite import SqliteLedger
 from providers.routing.health import RATE_LIMIT_HOLD_S
+from providers.windows import Fixed
 from tests.loopback import ANSWER
 from tests.providers.exam.lab import PATIENT, Lab, health, within
 
@@ -85,7 +86,7 @@ async def test_04_a_bill_that_is_not_paid_is_not_retried_and_shuts_the_account(l
 
 async def test_25_with_quota_gone_everywhere_a_turn_waits_where_the_reset_is_in_time(lab: Lab):
     window = 0.6
-    limits = (Limit("requests", 1, window, kind="fixed"),)
+    limits = (Limit("requests", 1, Fixed(window)),)
     providers = [lab.provider(name, "ok", limits=limits) for name in "ab"]
     async with lab.manager(*providers, timeouts=PATIENT) as manager:
         lab.skip(window - lab.clock() % window)  # to the beginning of a window

@@ -20,6 +20,7 @@ from providers.policy.environment import with_environment
 from providers.policy.model import AgentPolicy, DailyBudget, Timeouts
 from providers.policy.parse import default_policy, parse_policy
 from providers.policy.shapes import PolicyShape
+from providers.windows import Paced, Rolling
 
 ROOT = Path(__file__).parents[3]
 REFERENCE = ROOT.parent / "shared/design/examples/agent_routing.yaml"
@@ -172,10 +173,7 @@ class TestUsersFile:
         assert policy.agents["dev"] == AgentPolicy(tier="worker", task_type="code")
         assert policy.budget == DailyBudget(5_000_000, (0.5, 0.8, 1.0))
         assert policy.task_types == {"code": ("openai",), "research": ("gemini",)}
-        assert [(limit.window, limit.paced) for limit in wider.providers["groq"].limits[-2:]] == [
-            (60, False),
-            (0.5, True),
-        ]
+        assert [limit.window for limit in wider.providers["groq"].limits[-2:]] == [Rolling(60), Paced(0.5)]
         assert [c.name for c in wider.candidates({"LAB_API_KEY": "k"})] == ["lab/small"]
 
     def test_our_example_loads(self, catalog):

@@ -22,6 +22,7 @@ from providers.routing.effects import Answered, Ended, Failed, Sleep, Try, Woke
 from providers.routing.fleet import Fleet
 from providers.routing.scores import replay
 from providers.routing.turn import attempts
+from providers.windows import Rolling
 
 NOW = 1_000_000.0
 ANSWER = Response(assistant("done"), FinishReason.STOP, Usage(20, output=20))
@@ -301,7 +302,7 @@ class EachKey:
 @pytest.mark.parametrize("strategy", ["tier", "chain"])
 async def test_two_keys_of_200_requests_a_day_answer_400_and_the_401st_goes_to_the_next_provider(strategy):
     row = Model("m", 100_000, 4096)
-    twice = Provider("twice", "any", "", "KEY", {"m": row}, limits=(Limit("requests", 200, 86400),))
+    twice = Provider("twice", "any", "", "KEY", {"m": row}, limits=(Limit("requests", 200, Rolling(86400)),))
     crowd = [Candidate(twice, row, "one"), Candidate(twice, row, "two", 2), candidate("next/m")]
     policy, asked = Policy({"worker": ("twice/m", "next/m")}, strategy=strategy, last_resort=()), EachKey()
     router = ProviderManager(crowd, policy, adapters={"any": asked}, clock=lambda: NOW)

@@ -14,6 +14,7 @@ from orchestrator.cli.ui.console import print_json
 from orchestrator.cli.ui.progress import duration
 from providers.catalog.model import Catalog, Limit, Model, Price, Provider
 from providers.policy.model import Policy
+from providers.windows import span
 
 WINDOWS = {1.0: "second", 60.0: "minute", 3600.0: "hour", 86400.0: "day"}
 
@@ -63,7 +64,7 @@ def key_state(provider: Provider, missing: Mapping[str, object], keys: Mapping[s
 
 def limit_words(limit: Limit) -> str:
     """Return a limit as `30 requests / minute`."""
-    window = WINDOWS.get(limit.window) or duration(limit.window)
+    window = WINDOWS.get(span(limit.window)) or duration(span(limit.window))
     what = f"{limit.amount:,g} {limit.metric} / {window}"
     return f"{what} ({limit.model})" if limit.model else what
 
