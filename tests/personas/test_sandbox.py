@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from personas import Sandbox, TemplateError
-from personas.sandbox import Limits
+from personas.sandbox import TemplateLimits
 
 SANDBOX = Sandbox()
 VALUES = {
@@ -215,7 +215,7 @@ def test_a_templates_syntax_error_names_its_line():
 
 
 def test_the_output_of_many_expressions_is_capped_together():
-    sandbox = Sandbox(Limits(output_chars=10))
+    sandbox = Sandbox(TemplateLimits(output_chars=10))
     text = sandbox.expression_text("${{ a }}-${{ a }}")
     assert text.render({"a": "1234"}) == "1234-1234"
     with pytest.raises(TemplateError, match="writes more than 10"):

@@ -10,7 +10,7 @@ from itertools import count
 import pytest
 
 from personas import Sandbox, TemplateError
-from personas.sandbox import Limits
+from personas.sandbox import TemplateLimits
 
 BIG = "x" * 100_000
 ROOM_BYTES = 40_000_000
@@ -244,7 +244,7 @@ def test_a_deep_stack_under_the_caller_is_no_way_out():
 
 def test_time_is_bounded_by_the_clock_that_is_given():
     clock = count()
-    sandbox = Sandbox(Limits(seconds=50), clock=lambda: float(next(clock)))
+    sandbox = Sandbox(TemplateLimits(seconds=50), clock=lambda: float(next(clock)))
     template = sandbox.template("{% for a in xs %}{{ a }}{% endfor %}")
     assert template.render({"xs": [1] * 10}) == "1" * 10
     with pytest.raises(TemplateError, match="longer than 50 s"):
