@@ -4,13 +4,13 @@ OrchestratorError
 ├ PlanError            what a squad refers to: names, inputs, paths; a ProblemsFound too
 ├ TaskTimedOut
 ├ RepeatExhausted      `until` never held
-├ NoProvider           nobody is configured to answer
+├ NoProvider           no provider is configured
 ├ CannotWrite          the run's folder, or a file in it
 ├ RunNotFound
-├ RunOver             nothing of it is left to be done
-├ RunChanged          its squad is another by now
+├ RunOver             the run has ended: nothing is left to do
+├ RunChanged          its squad differs from the recorded one
 ├ UnknownTask
-├ EditUnknown         what its squad's change touches cannot be told
+├ EditUnknown         which tasks an edit affects is not recorded
 ├ JournalError        (journal) its record cannot be kept or read
 └ RunCancelled
 """
@@ -41,27 +41,29 @@ class RepeatExhausted(OrchestratorError):
 class RunNotFound(OrchestratorError):
     """No run has this id."""
 
+    hint = "`orchestrator runs ls` lists the recorded runs"
+
 
 class RunOver(OrchestratorError):
-    """The run has ended: nothing of it is left to be done."""
+    """The run has ended: nothing is left to do."""
 
     def __init__(self, run: str, status: str) -> None:
         super().__init__(f"the run {run} is over: {status}")
         self.hint = (
-            f"`orchestrator runs fork {run} --from TASK` does a task again in a new run; "
-            "after an edit of its squad, `runs resume --edited` goes on with it"
+            f"`orchestrator runs fork {run} --from TASK` runs a task again, in a new run; "
+            f"after an edit of its squad, `orchestrator runs resume {run} --edited` runs what the edit affects"
         )
 
 
 class RunChanged(OrchestratorError):
-    """The squad is no longer what the run began with. `parts` names what differs."""
+    """The squad differs from the one that the run began with. `parts` names what differs."""
 
     def __init__(self, run: str, parts: Sequence[str]) -> None:
         super().__init__(f"the run {run} cannot go on: changed since it began: {', '.join(parts)}")
         self.parts = tuple(parts)
         self.hint = (
-            f"`orchestrator runs resume {run} --edited` does again what the change touches, and no more; "
-            "with --dry-run it only says what that is"
+            f"`orchestrator runs resume {run} --edited` runs again what the change affects, and nothing else; "
+            "with --dry-run it only shows what that is"
         )
 
 
@@ -74,20 +76,22 @@ class UnknownTask(OrchestratorError):
 
 
 class EditUnknown(OrchestratorError):
-    """The run was recorded by a release that did not keep what tells which tasks an edit touches."""
+    """The run was recorded by an older release, which did not record what each task is made of."""
 
-    hint = "undo the change to go on with it, or start a new run"
+    hint = "undo the change to resume this run, or start a new run"
 
     def __init__(self, parts: Sequence[str]) -> None:
-        super().__init__(f"an older release recorded this run: what a change of {', '.join(parts)} touches is unknown")
+        super().__init__(
+            f"an older release recorded this run: which tasks a change of {', '.join(parts)} affects is unknown"
+        )
 
 
 class RunCancelled(OrchestratorError):
-    """The run was cancelled from elsewhere."""
+    """The run was cancelled by another process."""
 
 
 class NoProvider(OrchestratorError):
-    """Nobody is configured to answer. `reasons` says, for each provider, what it would take."""
+    """No provider is configured. `reasons` says, for each provider, what is missing."""
 
     def __init__(self, reasons: Mapping[str, object]) -> None:
         ways = "\n".join(f"  {name}: {reason}" for name, reason in reasons.items())

@@ -1,6 +1,6 @@
-"""A new run that takes over what another one did, up to a task, and does the rest anew: `fork_run`.
+"""A new run that takes over what another one did, up to a task, and runs the rest: `fork_run`.
 
-What is taken over was paid for by the other run: it stands in the fork's record, and counts in none of its budgets.
+What is taken over was paid for by the other run: it is in the fork's record, and counts in none of its budgets.
 """
 
 from __future__ import annotations
@@ -33,8 +33,9 @@ async def edit_of_run(
 ) -> Edit:
     """Return what becomes of a recorded run when it is resumed as edited, or forked: what is kept, what runs again.
 
-    Nothing is recorded, nobody is asked. `start` names a task that runs again whatever was edited; `inputs` replace
-    those of the run. Raises `RunNotFound`, `UnknownTask`, `EditUnknown`, and `PlanError` for inputs that do not fit.
+    Nothing is recorded, and no model is asked. `start` names a task that runs again whatever was edited; `inputs`
+    replace those of the run. Raises `RunNotFound`, `UnknownTask`, `EditUnknown`, and `PlanError` for inputs that do
+    not fit.
     """
     about, events = await journal.about(run_id), await journal.events(run_id)
     plan = squad.plan({**inputs_for(squad, about), **(inputs or {})})
@@ -61,8 +62,8 @@ def fork_run(
 ) -> AbstractAsyncContextManager[Run]:
     """Begin a new run that shares the record of `source`, and drive it as `resume_run` does.
 
-    The task `start`, what `squad` and `inputs` changed, and all that needs these run anew; everything else is taken
-    over as it stands, files among it, and is not paid again. `source` stays as it is, and may be at work meanwhile.
+    The task `start`, what `squad` and `inputs` changed, and all that needs these run again; everything else is
+    taken over, files included, and is not paid for again. `source` does not change, and may still be at work.
     Caps that are not given are those of `source`; what it spent counts in none of them. Raises what `edit_of_run` and
     `resume_run` raise, and `RunExists`.
     """

@@ -33,7 +33,7 @@ class RunOptions:
 
     `manager` answers turns instead of the configured providers; `offline` overrides the squad's own word. Money is
     USD, time is seconds. `ask` answers gates. `journal` keeps the record, `state` is the folder of what providers'
-    limits allow, and `notify` is told when that ledger is lost and regained.
+    limits allow, and `notify` is called when that ledger is lost and regained.
     """
 
     inputs: Mapping[str, Any] | None = None

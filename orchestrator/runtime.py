@@ -129,7 +129,7 @@ def open_run(
     Without `out` and `journal` nothing touches the disk: artifacts are in `result.texts`. `manager` answers turns
     instead of the configured providers; `offline` overrides the squad's own word. `journal` keeps the run's record, so
     that `resume_run` can go on with it; `state` is the folder that keeps what providers' limits allow, over runs and
-    among processes, and `notify` is told when what keeps it is lost and regained. Raises `PlanError` for bad inputs,
+    among processes, and `notify` is called when that ledger is lost and regained. Raises `PlanError` for bad inputs,
     `NoProvider` where no provider is configured, `CatalogError` for a ledger that cannot be used, `CannotWrite` for a
     bad `out` and `JournalError` for a record that cannot be kept, all before anything is spent.
     Leaving the block early cancels the run.
@@ -191,7 +191,7 @@ def resume_run(
     the recorded ones. Calls that were in flight are made again, and reported by `CallRepeated`. Where the squad was
     `edited`, what the edit touches runs again, and all that needs it; a run that was over may so go on. `edit_of_run`
     tells before what that is. Raises `RunNotFound`, `RunOver`, `RunCancelled`, `RunBusy` where another process drives
-    the run, and `RunChanged` where the squad differs in more than its limits and is not said to be edited.
+    the run, and `RunChanged` where the squad differs in more than its limits and `edited` is not given.
     """
     options = RunOptions(
         manager=manager,

@@ -1,4 +1,4 @@
-"""From arguments to an exit code: the outermost place, where every failure is told once and none is a traceback."""
+"""From arguments to an exit code: the outermost place, where each failure is reported once, without a traceback."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Exit codes, and the one table that says which failure ends in which.
 
-The table names classes by their place, so that reading it imports nothing: a failure's class is loaded by whoever
-raised it.
+The table names classes by their place, so that reading it imports nothing: the code that
+raised a failure has loaded its class.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from enum import IntEnum
 
 
 class Exit(IntEnum):
-    """What the shell is told."""
+    """The exit code of a command."""
 
     DONE = 0
     FAILED = 1
@@ -113,7 +113,7 @@ def exit_of(error: BaseException) -> Exit:
 
 
 def is_about_keys(error: BaseException) -> bool:
-    """Return whether an operator must see to keys: each attempt was refused for its key, or nobody has one."""
+    """Return whether keys are the problem: each attempt was refused for its key, or no provider has one."""
     match type(error).__name__:
         case "AllAttemptsFailed":
             return all(type(cause).__name__ == "AuthFailed" for cause in error.exceptions)  # type: ignore[attr-defined]  # a group
@@ -128,11 +128,11 @@ def is_about_keys(error: BaseException) -> bool:
 
 ABOUT_A_KEY = frozenset({"no_key", "key_refused"})
 FOR_AN_OPERATOR = ABOUT_A_KEY | {"no_money", "not_configured"}
-"""Codes of `providers.errors.Reason` that only an operator can mend; importing them here would slow every command."""
+"""Codes of `providers.errors.Reason` that only an operator can fix; importing them here would slow every command."""
 
 
 def exit_of_run(status: str, error_kinds: Iterable[str], attempt_errors: Iterable[str | None]) -> Exit:
-    """Return the exit code of a run: where every failure was that nobody answered, that is said, not just `failed`."""
+    """Return the exit code of a run: one of its own where every failure was that no provider answered."""
     kinds, errors = set(error_kinds), set(attempt_errors)
     if status != "failed" or not kinds or not kinds <= NO_ANSWER_KINDS:
         return STATUSES[status]

@@ -1,4 +1,4 @@
-"""How a failure that ends the program is told: once, in words, without secrets, with an exit code."""
+"""A failure that ends the program: reported once, in words, without secrets, with an exit code."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def variables(arguments: Sequence[str]) -> Mapping[str, str]:
     words = [part for word in arguments for part in (word.split("=", 1) if word.startswith("--routing=") else [word])]
     named = [after for word, after in pairwise(words) if word == "--routing"]
     try:
-        # By name: where a library is missing, or `agents` is another's package, its failure must still be told.
+        # By name: where a library is missing, or `agents` is another's package, that failure must still be reported.
         files = import_module("orchestrator.cli.files")
         found: Mapping[str, str] = files.environment(
             Settings(routing=named[-1] if named else os.environ.get("ORCHESTRATOR_ROUTING"))

@@ -108,7 +108,7 @@ async def latest_run(journal: SqliteJournal) -> str:
 
 
 def squad_of(about: About, settings: Settings) -> Squad:
-    """Return the squad as its file stands now; where the file is gone, as it was recorded."""
+    """Return the squad as its file is now; where the file is gone, as it was recorded."""
     if Path(about.file).is_file():
         return load_squad(about.file, settings)
     return Squad.from_text(about.text, about.file, routing=routing_file(settings))

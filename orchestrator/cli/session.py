@@ -1,4 +1,4 @@
-"""A run at the command line, new or resumed: shown while it goes on, stopped by signals, told when it has ended."""
+"""A run at the command line, new or resumed: its progress, its signals, its end."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from orchestrator.run.driver import RunResult
 from orchestrator.runtime import Run
 
 LISTENS_S = 0.5
-"""How often a run looks whether another process asked it to stop."""
+"""How often a run checks whether another process asked it to stop."""
 
 Opening = Callable[[RunOptions], AbstractAsyncContextManager[Run]]
 """Opens a run, new, resumed or forked, with these options."""

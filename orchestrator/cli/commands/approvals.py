@@ -48,6 +48,8 @@ async def list_approvals(records: RecordedRuns, as_json: bool) -> None:
     if as_json:
         print_json([_document(one) for one in found])
         return
+    if not found:
+        records.console.say("nothing awaits approval")
     rows = [(o.run, o.gate.task, "/".join(o.gate.choices), o.gate.prompt) for o in found]
     click.echo(columns([("RUN", "TASK", "CHOICES", "QUESTION"), *(tuple(map(printable, row)) for row in rows)]))
 
@@ -88,7 +90,7 @@ for _name, (_choice, _help) in ANSWERS.items():
 @click.argument("words")
 @reads_runs
 async def say(records: RecordedRuns, run: str, task: str, words: str) -> None:
-    """Take the human's turn in a conversation: WORDS are said at TASK of RUN."""
+    """Say WORDS in a conversation of RUN that awaits a person's reply at TASK."""
     await _answer(records, run, task, "say", words)
 
 
@@ -112,7 +114,9 @@ async def _find(journal: Journal, run: str, task: str) -> OpenGate:
         if one.gate.task == task:
             return one
     waiting = ", ".join(one.gate.task for one in found) or "nothing"
-    raise NothingSelected(f"{task} of {run} does not await approval", f"awaiting approval in this run: {waiting}")
+    raise NothingSelected(
+        f"the task {task} of {run} does not await approval", f"awaiting approval in this run: {waiting}"
+    )
 
 
 async def open_gates(journal: Journal, run: str) -> list[OpenGate]:

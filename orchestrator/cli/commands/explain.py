@@ -58,7 +58,8 @@ async def explain_command(
     lines = list(explanation(events, task, turn, without))
     if not lines:
         known = ", ".join(tasks_of(events)) or "none"
-        raise NothingSelected(f"no model was asked for {task!r} in run {run}", f"its tasks: {known}")
+        what = "no model was asked for" if task in tasks_of(events) else "there is no task"
+        raise NothingSelected(f"{what} {task!r} in run {run}", f"its tasks: {known}")
     for line in lines:
         click.echo(printable(line))
 

@@ -24,7 +24,7 @@ from orchestrator.cli.ui.console import print_json
 )
 @click.pass_context
 def graph_command(context: click.Context, file: str, form: str) -> None:
-    """Draw the order of a squad's tasks: each stands below the tasks that it needs."""
+    """Draw the order of a squad's tasks: each is below the tasks that it needs."""
     squad = load_squad(file, settings_of(context))
     nodes = drawing.nodes_of(squad.outline())
     if form == "json":

@@ -49,12 +49,12 @@ class SquadLoad(NamedTuple):
 @app.command("simulate")
 @click.argument("what", required=False, metavar="SCENARIO|FILE")
 @click.option("--list", "listing", is_flag=True, help="List the scenarios that come with the program.")
-@click.option("--seed", type=click.IntRange(0), metavar="N", help="Of all that is drawn (the scenario's).")
+@click.option("--seed", type=click.IntRange(0), metavar="N", help="Seed of the random numbers (the scenario's).")
 @click.option(
-    "--policy", "policies", multiple=True, metavar="FILE", help="Routing file instead of its own; two: compare."
+    "--policy", "policies", multiple=True, metavar="FILE", help="Use this routing file; give two to compare them."
 )
-@click.option("--chart", metavar="FILE.svg|.png", help="Draw who answered when. PNG takes the extra [charts].")
-@click.option("--log", metavar="FILE", help="Write the decision log: a line for each decision.")
+@click.option("--chart", metavar="FILE.svg|.png", help="Draw which provider answered when. PNG needs [charts].")
+@click.option("--log", metavar="FILE", help="Write the decision log: one line per decision.")
 @click.option("--json", "as_json", is_flag=True, help="Write one JSON document.")
 @click.option("-i", "--input", "inputs", multiple=True, metavar="KEY=VALUE", help="Squad: an input; may be repeated.")
 @click.option("--runs", "count_", type=click.IntRange(1, 10_000), metavar="N", help="Squad: runs to simulate (20).")
@@ -79,8 +79,8 @@ def simulate_command(
 ) -> int:
     """Simulate a shipped SCENARIO, a scenario FILE, or runs of a squad FILE. Spends nothing.
 
-    The routing, the limits and the failover are those that live turns go through; the providers are modelled. The exit
-    code is 1 where a claim of the scenario, or a budget of the squad, did not hold.
+    Routing, limits and failover are those of live turns; only the providers are modelled. The exit code is 1 where a
+    claim of the scenario, or a budget of the squad, did not hold.
     """
     if listing:
         return _list(as_json)
@@ -113,7 +113,7 @@ def _list(as_json: bool) -> Exit:
 def _check(what: str | None, policies: Sequence[str], chart: str | None, log: str | None) -> None:
     """Raise `Unusable` for what makes no sense together, before anything is simulated."""
     if what is None:
-        raise Unusable("name a scenario, or a file", "`orchestrator simulate --list` lists those that are here")
+        raise Unusable("name a scenario, or a file", "`orchestrator simulate --list` lists the scenarios")
     if len(policies) > 2:
         raise Unusable(f"--policy is given {len(policies)} times", "once: that policy; twice: the two are compared")
     if log is not None and len(policies) > 1:
@@ -132,7 +132,7 @@ def _check(what: str | None, policies: Sequence[str], chart: str | None, log: st
     if kind not in (".svg", ".png"):
         raise Unusable(f"--chart {chart}: a chart is an .svg or a .png")
     if kind == ".png" and find_spec("resvg_py") is None:
-        raise Unusable("a PNG takes resvg-py", "pip install 'squad-orchestrator[charts]', or write an .svg")
+        raise Unusable("a PNG needs resvg-py", "pip install 'squad-orchestrator[charts]', or write an .svg")
 
 
 def _cases(what: str, policies: Sequence[str], load: SquadLoad, settings: Settings) -> Iterator[Case]:
@@ -189,7 +189,7 @@ def _squad_case(file: str, policy: str, load: SquadLoad, settings: Settings) -> 
         names = list(dict.fromkeys(candidate.provider.name for candidate in catalog.candidates(environ)))
     if not names:
         hint = "set a key, or simulate with --all-providers as if every provider had one"
-        raise Unusable("no provider is configured here, so nobody would answer", hint)
+        raise Unusable("no provider is configured here, so no model could answer", hint)
     made = forecast(
         plan,
         rules,
@@ -211,7 +211,7 @@ def _assumptions(pairs: Sequence[str]) -> Assumptions:
     known, changed = Assumptions.__dataclass_fields__, {}
     for key, value in split_inputs(pairs, "--assume", "an assumption"):
         if key not in known:
-            raise Unusable(f"--assume {key}: nothing is assumed under that name", nearest(key, known))
+            raise Unusable(f"--assume {key}: there is no such assumption", nearest(key, known))
         if not value.isdecimal() or not 0 < int(value) <= 1_000_000:
             raise Unusable(f"--assume {key}={value}: it is a whole number from 1 to 1,000,000")
         changed[key] = int(value)

@@ -53,7 +53,7 @@ def validate_command(context: click.Context, files: tuple[str, ...], form: str) 
 
 
 def matching(file: str) -> list[str]:
-    """Return the files that an argument stands for: itself, a folder's YAML files, or those that a pattern matches."""
+    """Return the files that an argument means: itself, a folder's YAML files, or those that a pattern matches."""
     path = Path(file)
     if path.is_dir():
         return sorted(str(child) for child in path.iterdir() if child.suffix in (".yaml", ".yml"))

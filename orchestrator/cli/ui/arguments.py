@@ -30,7 +30,7 @@ class DurationOption(click.ParamType):  # type: ignore[type-arg]  # generic only
             seconds = parse_duration(value)
         except ValueError as error:
             self.fail(str(error), param, ctx)
-        return seconds or self.fail("it must be longer than no time at all", param, ctx)
+        return seconds or self.fail("it must be longer than 0 s", param, ctx)
 
 
 class UsdOption(click.FloatRange):

@@ -1,4 +1,4 @@
-"""What is said beside the results: on stderr, in words that work without colour."""
+"""Messages beside the results: on stderr, in words that work without colour."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from orchestrator.cli.app import Settings
 
 
 def wants_color(settings: Settings, environ: Mapping[str, str], *, terminal: bool) -> bool:
-    """Return whether stderr is coloured: as told, else on a terminal that can, unless NO_COLOR has a value."""
+    """Return whether stderr is coloured: as the option says, else on a terminal that can, unless NO_COLOR is set."""
     if settings.color is not None:
         return settings.color
     return terminal and not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"

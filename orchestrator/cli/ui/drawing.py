@@ -48,7 +48,7 @@ def encodes(encoding: str, pen: Pen) -> bool:
 
 
 def nodes_of(plan: Plan) -> list[DrawnTask]:
-    """Return the plan's tasks, layer by layer: what can run at the same time stands together."""
+    """Return the plan's tasks, layer by layer: tasks that can run at the same time follow one another."""
     level: dict[str, int] = {}
     for task in plan.tasks.values():
         level[task.id] = 1 + max((level[need] for need in task.needs), default=-1)
@@ -78,7 +78,7 @@ def direct_needs(nodes: Sequence[DrawnTask]) -> dict[str, list[str]]:
 def to_ascii(nodes: Sequence[DrawnTask], pen: Pen) -> str:
     """Return the tasks as rails, top to bottom: a rail leads from a task to those that need it.
 
-    Each task takes one line; a line of joints stands above it where rails meet or part. A rail that only passes is
+    Each task takes one line; with a line of joints above it where rails meet or part. A rail that only passes is
     drawn through the crossing line unbroken, so every joint is a real one.
     """
     rails = _Rails(direct_needs(nodes), pen)

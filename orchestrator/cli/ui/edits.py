@@ -35,7 +35,7 @@ def _rows(edit: Edit) -> Iterator[tuple[str, ...]]:
     for task in edit.plan.tasks:
         if task in former:
             stand, was = edit.stood[former[task]], former[task]
-            now = "kept" if not stand.at_work else "goes on"
+            now = "kept" if not stand.at_work else "continues"
             yield task, stand.status, now, _figures(stand.spent), "" if was == task else f"it was called {was}"
         elif task in edit.again:
             stand = edit.stood[task]

@@ -48,7 +48,7 @@ def answering(approve: ApprovalMode, *, at_terminal: bool, aside: Callable[[], A
 
 
 class Asking:
-    """Asks a person until told to stop; a question that was open then stays unanswered."""
+    """Asks a person until `end` is called; a question that is open then stays unanswered."""
 
     def __init__(self, answer: Ask) -> None:
         self._answer = answer

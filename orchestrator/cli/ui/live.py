@@ -15,7 +15,17 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestrator.cli.ui.notices import STUB_NOTICE
-from orchestrator.cli.ui.progress import Caps, Document, Progress, ProgressLine, TaskRow, budget_line, duration, usd
+from orchestrator.cli.ui.progress import (
+    Caps,
+    Document,
+    Progress,
+    ProgressLine,
+    TaskRow,
+    budget_line,
+    duration,
+    in_words,
+    usd,
+)
 from providers.documents.unicode import printable
 
 FRAME_S = 1 / 8
@@ -84,7 +94,7 @@ class TableScreen:
 
 
 def render(progress: Progress, caps: Caps, now: float, width: int, height: int) -> Group:
-    """Return the table and its budget line, cut to the screen. All that models wrote stands in it as plain text."""
+    """Return the table and its budget line, cut to the screen. Text of models is shown as plain text."""
     title = printable(progress.squad) + (f"\n{STUB_NOTICE}" if progress.stub else "")
     table = Table(title=Text(title), box=rich.box.SIMPLE_HEAD, expand=False, pad_edge=False)
     columns = ("task", "state", "time", "cost") if width < NARROW else WIDE
@@ -105,7 +115,7 @@ def _cells(row: TaskRow, columns: tuple[str, ...], now: float) -> Iterator[tuple
     cells = {
         "task": row.name,
         "agent": row.who,
-        "state": row.state,
+        "state": in_words(row.state),
         "provider/model": row.model,
         "tokens": f"{row.tokens:,}" if row.tokens else "",
         "cost": usd(row.cost) if row.tokens else "",
@@ -130,5 +140,5 @@ def fitting(progress: Progress, room: int) -> tuple[list[TaskRow], str]:
     for i, row in enumerate(rows):
         if i not in kept:
             counts[row.state] = counts.get(row.state, 0) + 1
-    left = ", ".join(f"{number} {state}" for state, number in counts.items())
+    left = ", ".join(f"{number} {in_words(state)}" for state, number in counts.items())
     return [row for i, row in enumerate(rows) if i in kept], f"not shown: {left}"

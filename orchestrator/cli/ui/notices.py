@@ -1,4 +1,4 @@
-"""What is said of the process as a whole, not of a run or a turn: of its shared ledger, of alerts that got lost."""
+"""Notices about the process, not about a run or a turn: its shared ledger, alerts that could not be posted."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ STUB_NOTICE = "OFFLINE STUB: no model is asked, every answer is canned"
 
 
 def telling(say: Callable[[str], None]) -> Emit:
-    """Return an emitter that has each notice said in one line."""
+    """Return an emitter that calls `say` with one line for each notice."""
 
     def emit(event: Any) -> None:
         match event:
@@ -20,6 +20,6 @@ def telling(say: Callable[[str], None]) -> Emit:
             case AlertNotPosted(variable, which, reason):
                 say(f"an alert about the budget of the {which} was not posted to {variable}: {reason}")
             case LedgerRegained():
-                say("the ledger of limits is back; what was used meanwhile is booked there")
+                say("the ledger of limits is back, and now holds what was used meanwhile")
 
     return emit

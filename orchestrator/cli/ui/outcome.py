@@ -1,4 +1,4 @@
-"""How a run's end is told: outputs on stdout; what failed, the cost, the artifacts and the next command on stderr."""
+"""The end of a run: outputs on stdout; what failed, the cost, the artifacts and the next command on stderr."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import click
 
 from orchestrator.cli.ui.console import Console
 from orchestrator.cli.ui.notices import STUB_NOTICE
-from orchestrator.cli.ui.progress import Progress, tokens, usd
+from orchestrator.cli.ui.progress import Progress, in_words, tokens, usd
 from orchestrator.run.driver import RunResult
 from providers.documents.unicode import printable
 
@@ -52,7 +52,7 @@ class Continuation:
 
 def tell_end(console: Console, progress: Progress, result: RunResult, after: Continuation) -> None:
     """Say how the run ended and what may be done next."""
-    states = ", ".join(f"{number} {state}" for state, number in task_counts(result.tasks).items())
+    states = ", ".join(f"{number} {in_words(state)}" for state, number in task_counts(result.tasks).items())
     figures = "  ".join(filter(None, (progress.took(), tokens(result.usage.total), usd(micro(result.cost)))))
     console.say(f"\n{result.run_id}: {result.status}  ({states})  {figures}")
     if progress.last_failure:
@@ -85,7 +85,9 @@ def advice_for(result: RunResult, progress: Progress, after: Continuation) -> st
             return "raise the day's budget in the routing file, or wait for another day"
         case "paused" | "stopped":
             return f"raise the budget in {after.file}, or give --max-cost or --timeout"
-    return "set the key of a provider to ask a model instead of the stub" if result.stub else ""
+        case "done" | "failed" if result.stub:
+            return "set the key of a provider to ask a model instead of the stub"
+    return ""
 
 
 def next_command(result: RunResult, progress: Progress, after: Continuation) -> str:

@@ -15,6 +15,14 @@ Document = Mapping[str, Any]
 
 ENDED = frozenset({"ok", "failed", "skipped", "cancelled"})
 
+STATE_WORDS = {"gate": "awaiting approval", "parked": "paused"}
+"""States of a task whose names are ours, in words."""
+
+
+def in_words(state: str) -> str:
+    """Return a task's state as people read it."""
+    return STATE_WORDS.get(state, state)
+
 
 @dataclass(slots=True)
 class TaskRow:
@@ -40,7 +48,7 @@ class TaskRow:
 
 @dataclass(frozen=True, slots=True)
 class ProgressLine:
-    """Something that a reader wants to hear of: one line."""
+    """One line of progress."""
 
     row: str
     text: str
@@ -64,7 +72,7 @@ def caps_of(plan: Plan) -> Caps:
 
 @dataclass(slots=True)
 class Progress:
-    """Where a run stands. `apply` takes each event once, in order, and returns what is worth a line."""
+    """The state of a run, from its events. `apply` takes each event once, in order, and returns what to show."""
 
     squad: str = ""
     run_id: str = ""
@@ -80,7 +88,7 @@ class Progress:
     finished: Document | None = None
     last_failure: tuple[str, str] | None = None
     last_output: Any = None
-    """What the task said that ended last; a person's answer is no output."""
+    """The output of the task that ended last, approvals left out."""
     ended: float | None = None
     out_of: str = ""
     """The budget that was reached last: `squad`, `task build`, or that of the `day`."""
@@ -135,7 +143,7 @@ class Progress:
                 row.state, row.detail = "running", ""
         tasks = sum("[" not in name for name in self.rows)
         again = f"; was in flight: {', '.join(event['in_flight'])}" if event["in_flight"] else ""
-        text = f"goes on: {len(event['done'])} of {tasks} tasks done, {usd(self.cost)} spent{again}"
+        text = f"resumed: {len(event['done'])} of {tasks} tasks done, {usd(self.cost)} spent{again}"
         return ProgressLine(self.run_id, text, "warning" if again else "info")
 
     def _on_run_edited(self, event: Document) -> ProgressLine | None:
@@ -178,7 +186,7 @@ class Progress:
         row = self._own(event)
         elements = {f"{row.name}[{key}]": TaskRow(f"{row.name}[{key}]") for key in event["keys"]}
         rows: dict[str, TaskRow] = {}
-        for name, other in self.rows.items():  # the elements stand below their task, those of an earlier time are gone
+        for name, other in self.rows.items():  # elements follow their task, and replace those of an earlier attempt
             if not name.startswith(f"{row.name}["):
                 rows[name] = other
             if name == row.name:
@@ -224,18 +232,19 @@ class Progress:
     def _on_task_reset(self, event: Document) -> ProgressLine:
         row = self._own(event)
         row.state, row.began, row.ended = "waiting", None, None
-        return ProgressLine(row.name, "will run again with the reviewer's comment")
+        return ProgressLine(row.name, "runs again, with the reviewer's comment")
 
     def _on_task_parked(self, event: Document) -> ProgressLine:
         row = self._own(event)
         row.state, row.detail = "parked", event["reason"]
-        return ProgressLine(row.name, f"parked: {row.detail}", "warning")
+        return ProgressLine(row.name, f"paused: {row.detail}", "warning")
 
     def _on_gate_opened(self, event: Document) -> ProgressLine:
         row = self._own(event)
         row.state, row.who, row.attempt, row.began = "gate", "a person", event["attempt"], event["at"]
         row.choices = tuple(event["choices"])
-        return ProgressLine(row.name, f"waits for a person: {event['prompt']}", "warning")
+        awaited = "awaiting approval" if "approve" in row.choices else "awaiting a person's reply"
+        return ProgressLine(row.name, f"{awaited}: {event['prompt']}", "warning")
 
     def _on_gate_answered(self, event: Document) -> ProgressLine:
         comment = f" ({event['comment']})" if event["comment"] else ""
@@ -265,7 +274,7 @@ class Progress:
     def _on_waiting_for_provider(self, event: Document) -> ProgressLine | None:
         row = self._row_at(event["unit"])
         wait = max(event["until"] - event["at"], 0.0)
-        return None if row is None else ProgressLine(row.name, f"waits {wait:.0f} s: {event['reason']}", "warning")
+        return None if row is None else ProgressLine(row.name, f"waiting {wait:.0f} s: {event['reason']}", "warning")
 
     def _on_budget_alert(self, event: Document) -> ProgressLine:
         return ProgressLine(event["which"], alert_line(event), "warning")

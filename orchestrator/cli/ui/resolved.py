@@ -61,7 +61,7 @@ def _plain(value: Any) -> Any:
 
 
 def _fields(value: Any) -> dict[str, Any]:
-    """Return a dataclass's fields that say something. The kind of a task's work stands as its name."""
+    """Return a dataclass's fields that are not empty. A task's work is keyed by its kind."""
     named = {f.name: getattr(value, f.name) for f in fields(value) if not f.name.startswith("_")}
     found = {name: inner for name, inner in named.items() if inner not in UNSAID and name != "position"}
     if isinstance(value, Plan):

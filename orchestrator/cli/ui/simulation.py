@@ -112,7 +112,7 @@ def _limits(report: Report) -> list[Cells]:
 
 def _groups(groups: Mapping[str, GroupUse]) -> list[Cells]:
     return [
-        (name, f"{group.turns:,}", f"{group.failed:,}", _money(group.cost), _counts(group.providers) or "nobody")
+        (name, f"{group.turns:,}", f"{group.failed:,}", _money(group.cost), _counts(group.providers) or "none")
         for name, group in groups.items()
         if name
     ]

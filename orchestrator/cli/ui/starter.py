@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 SQUAD = """\
-# A squad: who works (agents), on what (tasks), in which order (needs).
+# A squad: agents, their tasks, and the order of the tasks (needs).
 # Check it: orchestrator validate squad.yaml     Draw it: orchestrator graph squad.yaml
 version: 1
 name: first-squad
@@ -41,11 +41,12 @@ outputs:
 """
 
 ROUTING = """\
-# Who answers whom. All of it is optional: without it the built-in tiers are used, as far as their keys are set.
-# What is there: orchestrator providers ls
+# Which models answer which agents. All of it is optional: without it the built-in tiers are used, with the keys
+# that are set.
+# The models and their names: orchestrator providers ls
 version: 1
 
-# tiers:                          # a file with tiers stands alone: nobody is asked whom it does not name
+# tiers:                          # with tiers here, only the models named here are asked
 #   boss: [groq/openai/gpt-oss-120b, local/*]
 #   worker: [groq/openai/gpt-oss-20b, local/*]
 #   creative: [gemini/gemini-3.1-flash-lite, local/*]
@@ -71,8 +72,8 @@ out/
 """
 
 ENV_HEAD = """\
-# Copy this to .env beside the routing file and fill in the keys that you have. One is enough, and none is ever shown.
-# What the environment sets goes before this file. A second key of one provider is NAME_2.
+# Copy this to .env beside the routing file and fill in the keys that you have. One is enough; keys are never shown.
+# Variables of the environment come before this file. A second key of one provider is NAME_2.
 """
 
 

@@ -55,7 +55,7 @@ def test_an_edited_run_says_first_what_runs_again(call, folder, asked):
     edit(folder)
     edit(folder, "  aside:", "  sidelong:")
     refused = call("runs", "resume", "r-1")
-    assert (refused.code, "runs resume --edited" in refused.err) == (5, True)
+    assert (refused.code, "runs resume r-1 --edited" in refused.err) == (5, True)
     told = call("runs", "resume", "r-1", "--edited", "--dry-run")
     assert (told.code, told.err, asked()) == (0, "", [])
     said = [line.split("  ")[0] + ": " + line.split("  ")[-1].strip() for line in told.out.splitlines()]

@@ -52,7 +52,7 @@ def test_a_parked_run_is_answered_and_goes_on(call, folder):
     assert json.loads(call("approvals", "ls", "--json").out) == []
     done = call("runs", "resume", "r-1")
     assert (done.code, done.out) == (0, "approve\n")
-    assert "r-1: goes on: 1 of 2 tasks done, $0.00 spent" in done.err
+    assert "r-1: resumed: 1 of 2 tasks done, $0.00 spent" in done.err
     assert "approve: approve by api (fine)" in done.err
     assert "research: started" not in done.err, "what was done is not done again"
     assert state_of(call, "r-1") == "done"
@@ -72,7 +72,7 @@ def test_each_answer_is_bound_to_what_was_shown(call, folder):
     assert call("approvals", "approve", "r-1", "approve").code == 5, "it is answered"
     again = call("runs", "resume", "r-1")
     assert again.code == 7
-    assert "research: will run again" in again.err
+    assert "research: runs again" in again.err
     assert call("approvals", "approve", "r-1", "approve").code == 0
     assert call("runs", "resume", "r-1").out == "approve\n"
 

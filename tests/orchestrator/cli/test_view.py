@@ -104,7 +104,7 @@ def test_failures_waits_and_retries_are_told():
     )
     assert lines[1:] == [
         "a: groq/fast failed: RateLimited: slow down",
-        "a: waits 9 s: all are held",
+        "a: waiting 9 s: all are held",
         "a: attempt 2, after: no model answered",
         "a: failed: still none",
     ]
@@ -118,7 +118,7 @@ def test_a_gate():
         ("g", GateAnswered("g", "approve", "fine", "terminal")),
     )
     assert progress.rows["g"].state == "gate"
-    assert lines == ["g: waits for a person: Good?", "g: approve by terminal (fine)"]
+    assert lines == ["g: awaiting approval: Good?", "g: approve by terminal (fine)"]
 
 
 def test_the_end_holds_the_final_figures():

@@ -24,7 +24,8 @@ def reset_command(context: click.Context, provider: str | None) -> None:
     kept = kept_limits(policy, catalog, environ)
     meters = [meter for who, meter in kept if provider in (None, of_all_accounts(who).partition("/")[0])]
     if not meters:
-        raise Unusable(f"no limit of {provider} is counted" if provider else "no limit is counted", "nothing to forget")
+        what = f"no limit of {provider} is counted" if provider else "no limit is counted"
+        raise Unusable(what, "`orchestrator providers limits` shows the limits that are")
 
     async def forget() -> None:
         async with open_ledger(settings, policy, environ) as ledger:

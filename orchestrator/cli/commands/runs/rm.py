@@ -47,7 +47,7 @@ class Filters:
 @click.option("--older-than", type=DurationOption(), metavar="AGE", help="Runs that began longer ago: 12h, 30d.")
 @states_option(f"Runs in one of these states ({','.join(OVER)}): {', '.join(STATES)}.")
 @click.option("--keep", type=click.IntRange(min=0), metavar="N", help="Keep the latest N runs, whatever their state.")
-@click.option("--artifacts", is_flag=True, help="Also delete the files that they wrote and that nobody changed since.")
+@click.option("--artifacts", is_flag=True, help="Also delete the files that they wrote, unless changed since.")
 @click.option("--dry-run", is_flag=True, help="Only show which runs would go.")
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 @reads_runs

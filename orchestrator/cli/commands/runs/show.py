@@ -9,7 +9,7 @@ from orchestrator.cli.commands.approvals import open_gates
 from orchestrator.cli.journals import RecordedRuns, reads_runs
 from orchestrator.cli.ui.columns import columns
 from orchestrator.cli.ui.console import print_json
-from orchestrator.cli.ui.progress import Progress, duration, tokens, usd
+from orchestrator.cli.ui.progress import Progress, duration, in_words, tokens, usd
 from orchestrator.cli.ui.run_list import UNFINISHED, state_of
 from orchestrator.events import to_json
 from orchestrator.journal.protocols import About
@@ -49,7 +49,8 @@ def described(run: str, about: About, progress: Progress, state: str, cut: list[
     lines += [f"forked: {progress.forked}"] if progress.forked else []
     lines += [f"folder: {progress.out}"] if progress.out else []
     rows = [
-        (r.name, r.who, r.state, duration(r.seconds(r.ended or 0.0)) if r.ended else "") for r in progress.rows.values()
+        (row.name, row.who, in_words(row.state), duration(row.seconds(row.ended or 0.0)) if row.ended else "")
+        for row in progress.rows.values()
     ]
     lines += ["", columns([("TASK", "WHO", "STATE", "TIME"), *rows]), ""]
     lines += [f"in flight when the run was cut short: {key}" for key in cut]
