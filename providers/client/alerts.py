@@ -59,14 +59,16 @@ async def posting(
         notify(AlertNotPosted(variable, pending.pop(0).which, reason))
 
     async def work() -> None:
-        with receive:
-            async for alert, at in receive:
-                failure = await _post_twice(url, document(alert, at), transport)
-                if failure is None:
-                    pending.pop(0)
-                else:
-                    lost(failure)
-        over.set()
+        try:
+            with receive:
+                async for alert, at in receive:
+                    failure = await _post_twice(url, document(alert, at), transport)
+                    if failure is None:
+                        pending.pop(0)
+                    else:
+                        lost(failure)
+        finally:  # a cancelled one posts nothing more, and nobody need wait for it
+            over.set()
 
     try:
         async with anyio.create_task_group() as tasks:

@@ -21,6 +21,7 @@ from providers.messages import Needs, Request, user
 from providers.policy.model import DailyBudget
 from providers.policy.parse import parse_policy
 from providers.transport import open_transport
+from tests.conftest import VIRTUAL
 from tests.loopback import Loopback
 
 pytestmark = pytest.mark.anyio
@@ -174,3 +175,13 @@ async def test_a_turn_that_outlives_its_manager_does_not_fail_by_its_alert(hook:
             pass
         take(BudgetAlert("day", 1.0, 1, 1))
     assert [each.which for each in noticed] == ["day"]
+
+
+@pytest.mark.parametrize("anyio_backend", [VIRTUAL], indirect=True)
+async def test_a_process_that_is_cancelled_waits_for_no_webhook() -> None:
+    never_asked: Any = object()
+    began = anyio.current_time()
+    with anyio.move_on_after(1.0):
+        async with posting(DailyBudget(1, webhook_env="HOOK"), {"HOOK": "http://127.0.0.1:1"}, never_asked):
+            await anyio.sleep_forever()
+    assert anyio.current_time() - began == pytest.approx(1.0)
