@@ -6,11 +6,13 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
 from orchestrator.cli.loading import interrupts_held
+from tests.patience import PATIENCE_S
 
 ROOT = Path(__file__).parents[3]
 pytestmark = pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="this system cannot hold a signal")
@@ -52,7 +54,8 @@ def test_an_interrupt_comes_when_the_block_is_left():
 
     def interrupted() -> None:
         with interrupts_held():
-            os.kill(os.getpid(), signal.SIGINT)
+            # To this thread: any other one of the process, as those of a test run, would take it at once.
+            signal.pthread_kill(threading.get_ident(), signal.SIGINT)
             reached.append("the end")
 
     with pytest.raises(KeyboardInterrupt):
@@ -100,6 +103,6 @@ def last_line(folder: Path, code: str, *arguments: str) -> tuple[int, str]:
     """Run the code, and return its exit code and the last line of its stderr."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", code, *arguments]
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=PATIENCE_S)
     assert "Traceback" not in done.stderr
     return done.returncode, done.stderr.splitlines()[-1]

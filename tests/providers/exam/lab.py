@@ -26,7 +26,7 @@ from tests.loopback import Loopback, Rule, Seen
 How = Literal["complete", "stream"]
 ASK = Request((user("Say hello to 👩‍👩‍👧‍👦, שלום."),), max_output_tokens=50)
 QUICK = Timeouts(connect=2.0, first_token=0.3, between_chunks=0.3, total=2.0)
-PATIENT = Timeouts(connect=5.0, first_token=30.0, between_chunks=30.0, total=60.0)
+PATIENT = Timeouts(connect=30.0, first_token=30.0, between_chunks=30.0, total=60.0)
 KEY = "sk-loopback-secret"
 PLENTY = (Limit("requests", 1_000_000, Rolling(86400)), Limit("total", 1e12, Rolling(86400)))
 """Limits that bind nobody: every attempt reserves under them, and what was booked can be read."""
