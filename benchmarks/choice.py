@@ -14,7 +14,7 @@ from random import Random
 
 from providers.catalog.model import Candidate, Model, Price, Provider
 from providers.errors import ServerFault
-from providers.messages import Ability, Message, Needs, Request, assistant, system, user
+from providers.messages import Capability, Message, Needs, Request, assistant, system, user
 from providers.policy.model import Policy
 from providers.routing.choice import Route, choose
 from providers.routing.fleet import Fleet
@@ -22,7 +22,7 @@ from providers.routing.fleet import Fleet
 NOW = 1_800_000_000.0
 COUNT = 2000
 NAMES = [f"provider-{number}/model-{number}" for number in range(12)]
-ALL = frozenset(Ability)
+ALL = frozenset(Capability)
 
 
 def fleet(**policy: object) -> Fleet:

@@ -184,7 +184,7 @@ class ContextTooLong(BadRequest):
 
 
 class Unsupported(BadRequest):
-    """This model lacks an ability that the request uses, or does not exist there."""
+    """This model lacks a capability that the request uses, or does not exist there."""
 
     recovery = Recovery.ELSEWHERE
 

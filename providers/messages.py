@@ -189,7 +189,7 @@ class OutputSchema:
     name: str = "output"
 
 
-class Ability(StrEnum):
+class Capability(StrEnum):
     TOOLS = "tools"
     JSON_SCHEMA = "json_schema"
     VISION = "vision"
@@ -212,7 +212,7 @@ class Needs:
     tier: str | None = None
     model: str | None = None
     task_type: str | None = None
-    abilities: frozenset[Ability] = frozenset()
+    capabilities: frozenset[Capability] = frozenset()
     deadline_s: float | None = None
     run: str | None = None
 

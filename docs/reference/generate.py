@@ -10,7 +10,8 @@ from pathlib import Path
 
 from providers.catalog.file import load_catalog
 from providers.catalog.model import Limit, Model, Provider
-from providers.messages import Ability
+from providers.messages import Capability
+from providers.windows import span
 
 PAGE = Path(__file__).with_name("providers.md")
 HEAD = """# Providers
@@ -43,14 +44,14 @@ def _overview_row(row: Provider) -> str:
     on = f"`{row.env_prefix}_BASE_URL`" if row.opt_in and row.base_url else "`--offline`" if row.opt_in else "its key"
     key = f"`{row.key_env}`" if row.key_env else "none"
     schema = SCHEMA[row.quirks.json_mode] if row.dialect != "scripted" else "obeyed"
-    able = [_share(models, ability) for ability in (Ability.TOOLS, Ability.VISION, Ability.REASONING)]
+    able = [_share(models, capability) for capability in (Capability.TOOLS, Capability.VISION, Capability.REASONING)]
     more = " + any" if row.any_model else ""
     cells = [f"[{row.name}](#{row.name})", row.dialect, key, on, schema, *able, f"{len(row.models)}{more}"]
     return f"| {' | '.join(cells)} |"
 
 
-def _share(models: object, ability: Ability) -> str:
-    have = [ability in model.abilities for model in models]  # type: ignore[attr-defined]  # a view of models
+def _share(models: object, capability: Capability) -> str:
+    have = [capability in model.capabilities for model in models]  # type: ignore[attr-defined]  # a view of models
     return "yes" if all(have) else "some" if any(have) else "no"
 
 
@@ -61,7 +62,7 @@ def _section(row: Provider) -> Iterator[str]:
     if row.source:
         yield f"Source: {row.source}{f', {row.as_of}' if row.as_of else ''}."
     yield ""
-    yield "| model | context | max output | USD per million in / out | abilities |"
+    yield "| model | context | max output | USD per million in / out | capabilities |"
     yield "|---|---|---|---|---|"
     yield from (_model(model) for model in row.models.values())
     yield ""
@@ -74,12 +75,13 @@ def _section(row: Provider) -> Iterator[str]:
 
 def _model(model: Model) -> str:
     price = "unknown" if model.price is None else f"{model.price.input:g} / {model.price.output:g}"
-    able = ", ".join(sorted(model.abilities))
+    able = ", ".join(sorted(model.capabilities))
     return f"| `{model.name}` | {model.context:,} | {model.max_output:,} | {price} | {able} |"
 
 
 def _limit(limit: Limit) -> str:
-    window = {60: "minute", 3600: "hour", 86400: "day", 2592000: "month"}.get(int(limit.window), f"{limit.window:g} s")
+    seconds = span(limit.window)
+    window = {60: "minute", 3600: "hour", 86400: "day", 2592000: "month"}.get(int(seconds), f"{seconds:g} s")
     where = f" for `{limit.model}`" if limit.model else ""
     plan = f" ({limit.plan} plan)" if limit.plan else ""
     since = f", {limit.as_of}" if limit.as_of else ""

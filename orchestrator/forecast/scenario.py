@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from orchestrator.forecast.turns import Assumptions, ExpectedTurn, Outlook, expect
 from orchestrator.squad.plan import Budget, Plan
 from providers.catalog.model import Catalog
-from providers.messages import Ability
+from providers.messages import Capability
 from providers.policy.model import Policy
 from providers.simulation import Behaviour, Claim, Latency, Load, Report, Scenario
 
@@ -85,7 +85,7 @@ def _load(plan: Plan, turn: ExpectedTurn, runs: int, over: float) -> Load:
         persona=agent.persona.name,
         tier=agent.tier or agent.persona.tier,
         model=agent.model,
-        abilities=frozenset({Ability.TOOLS} if turn.with_tools else ()),
+        capabilities=frozenset({Capability.TOOLS} if turn.with_tools else ()),
         input_tokens=turn.input_tokens,
         output_tokens=turn.output_tokens,
         max_output_tokens=None,

@@ -34,6 +34,8 @@ LARGE_RECORD = 700
 Bodies = dict[bytes, bytes]
 _REFERENCE = re.compile(rb'"\$([sbj])":"([0-9a-f]{64})"')
 """Nothing that was recorded can look like it: a quote in a text is escaped, and a key with `$` stands in a list."""
+RENAMED = {"Ability": "Capability"}
+"""Classes by the names under which older versions recorded them."""
 PLAIN = frozenset({int, float, bool, type(None)})
 _JSON = json.JSONEncoder(ensure_ascii=False, check_circular=False, separators=(",", ":"))
 
@@ -168,9 +170,10 @@ def _value(tree: Any, body_of: Callable[[bytes], bytes]) -> Any:
         return [_value(item, body_of) for item in tree]
     if type(tree) is not dict:
         return tree
-    if (name := tree.get("$")) is not None:
+    name: str | None = tree.get("$")
+    if name is not None:
         given = {key: _value(item, body_of) for key, item in tree.items() if key != "$"}
-        shape = _shapes()[name]
+        shape = _shapes()[RENAMED.get(name, name)]
         return shape.cls(**{key: item for key, item in given.items() if key in shape.names})
     if len(tree) == 1:
         ((key, item),) = tree.items()

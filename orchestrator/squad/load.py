@@ -23,7 +23,7 @@ from providers.documents.problems import Problem
 from providers.documents.scalars import write_tree
 from providers.documents.unicode import clean_json
 from providers.documents.yaml import mapping_in, read_once, read_text
-from providers.messages import Ability, Needs, Request
+from providers.messages import Capability, Needs, Request
 from providers.policy.model import Policy
 from providers.policy.parse import default_policy, parse_policy
 from providers.routing.choice import Refuse, choose
@@ -190,8 +190,8 @@ def _prover(policy: Policy, catalog: Catalog) -> Callable[[AgentPlan], str]:
 
     def why(agent: AgentPlan) -> str:
         tier = agent.tier or agent.persona.tier
-        abilities = frozenset({Ability.TOOLS} if agent.tools else ())
-        needs = Needs(agent.id, agent.persona.name, tier, agent.model, abilities=abilities)
+        capabilities = frozenset({Capability.TOOLS} if agent.tools else ())
+        needs = Needs(agent.id, agent.persona.name, tier, agent.model, capabilities=capabilities)
         decision = choose(fleet, Request((), needs=needs), 0.0)
         if not isinstance(decision, Refuse) or tier not in (None, *policy.tiers):
             return ""

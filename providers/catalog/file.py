@@ -16,7 +16,7 @@ from providers.documents.nodes import tree_of
 from providers.documents.problems import Path, nearest
 from providers.documents.yaml import read_packaged
 from providers.errors import CatalogError
-from providers.messages import Ability
+from providers.messages import Capability
 from providers.windows import Calendar, Fixed, Paced, Rolling, Window, knows_timezone, span
 
 _COPIED = {"dialect", "base_url", "hosted", "any_model", "plan", "source", "as_of"}
@@ -148,12 +148,12 @@ def _merged(name: str, row: ProviderShape, base: Provider | None) -> Provider:
 def _model(name: str, row: ModelShape | None, base: Model | None) -> Model:
     start = base or Model(name, 0, 0)
     given = row.given() if row else {}
-    switched = {ability: given[ability.value] for ability in Ability if ability.value in given}
-    on = {ability for ability, value in switched.items() if value}
+    switched = {capability: given[capability.value] for capability in Capability if capability.value in given}
+    on = {capability for capability, value in switched.items() if value}
     changes = {key: given[key] for key in given.keys() & {"context", "max_output", "source"}}
     if "price" in given:
         changes["price"] = Price(**row.price.given()) if row and row.price else None
-    return replace(start, **changes, abilities=(start.abilities - switched.keys()) | on)
+    return replace(start, **changes, capabilities=(start.capabilities - switched.keys()) | on)
 
 
 def _limits(base: tuple[Limit, ...], rows: Iterable[LimitShape]) -> tuple[Limit, ...]:

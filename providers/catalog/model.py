@@ -11,7 +11,7 @@ from urllib.parse import quote, urlsplit
 
 from providers.documents.problems import Problem, variable_problem
 from providers.errors import CatalogError, Reason, ReasonCode
-from providers.messages import Ability, Usage
+from providers.messages import Capability, Usage
 from providers.windows import Window
 
 ToolIds = Literal["opaque", "alnum9"]
@@ -124,7 +124,7 @@ class Model:
     name: str
     context: int
     max_output: int
-    abilities: frozenset[Ability] = frozenset()
+    capabilities: frozenset[Capability] = frozenset()
     price: Price | None = None
     """None: unknown, never free."""
     source: str = ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from providers.messages import Ability, Delta, Request, Response, Text, TextDelta, assistant
+from providers.messages import Capability, Delta, Request, Response, Text, TextDelta, assistant
 
 
 class ResumedStream:
@@ -23,7 +23,7 @@ class ResumedStream:
 
     def request(self, request: Request) -> Request:
         """Return the request with the answer so far at its end."""
-        needs = replace(request.needs, abilities=request.needs.abilities | {Ability.PREFILL})
+        needs = replace(request.needs, capabilities=request.needs.capabilities | {Capability.PREFILL})
         return replace(request, messages=(*request.messages, assistant(self._sent)), needs=needs)
 
     def passed(self, deltas: Iterable[Delta]) -> list[Delta]:

@@ -279,7 +279,7 @@ CODES: Mapping[str, str] = {
     "unknown-provider": "No provider of the catalog has this name.",
     "unknown-task-type": "No task type of the routing file has this name.",
     "unknown-region": "No region of the scenario has this name.",
-    "unknown-ability": "No model can have an ability of this name.",
+    "unknown-ability": "No model can have a capability of this name.",
     "bad-candidate": "A text that does not name a model, or all models, of a provider.",
     "bad-address": "A URL, or the address of a ledger, that cannot be used.",
     "bad-limit": "A provider's limit whose fields do not fit together.",

@@ -8,7 +8,7 @@ from math import inf
 
 from providers.catalog.model import Candidate, Model
 from providers.errors import Reason, ReasonCode
-from providers.messages import Ability, Request
+from providers.messages import Capability, Request
 from providers.routing.fleet import CandidateState, Fleet
 from providers.routing.health import CLOSED, set_back
 from providers.routing.ordering import alike, ordering_of
@@ -61,15 +61,15 @@ def choose(
     all others: moving on is better than coming back. `draw`, from [0, 1), is the luck that `latency` needs.
     """
     ranking = fleet.ranking(request.needs)
-    tokens, abilities = fleet.demands(request)
+    tokens, capabilities = fleet.demands(request)
     first: list[CandidateState] = []
     again: list[CandidateState] = []
     refused: dict[str, Reason] = {}
     earliest, wanted = inf, request.max_output_tokens
     for standing in ranking.standings:
         model = standing.candidate.model
-        if tokens + (wanted or _room(model)) > model.context or not abilities <= model.abilities:
-            refused[standing.name] = _unfit(model, tokens, wanted or _room(model), abilities)
+        if tokens + (wanted or _room(model)) > model.context or not capabilities <= model.capabilities:
+            refused[standing.name] = _unfit(model, tokens, wanted or _room(model), capabilities)
             continue
         back = tried.get(standing.name) if tried else None
         obstacle = _obstacle(fleet, standing, now, back or 0.0, tokens)
@@ -94,9 +94,9 @@ def _room(model: Model) -> int:
     return min(model.max_output, model.context // 8, 1024)
 
 
-def _unfit(model: Model, tokens: int, room: int, abilities: frozenset[Ability]) -> Reason:
-    if not abilities <= model.abilities:
-        return Reason(ReasonCode.CAPABILITY, f"lacks {', '.join(sorted(abilities - model.abilities))}")
+def _unfit(model: Model, tokens: int, room: int, capabilities: frozenset[Capability]) -> Reason:
+    if not capabilities <= model.capabilities:
+        return Reason(ReasonCode.CAPABILITY, f"lacks {', '.join(sorted(capabilities - model.capabilities))}")
     text = f"about {tokens} tokens and {room} for the answer do not fit its context of {model.context}"
     return Reason(ReasonCode.CONTEXT, text)
 

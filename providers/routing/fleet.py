@@ -13,7 +13,7 @@ from math import inf
 
 from providers.catalog.model import Candidate, Limit, Provider, of_all_accounts
 from providers.errors import AuthFailed, Fault, ProviderError, QuotaSpent, Reason, ReasonCode, TimedOut
-from providers.messages import Ability, Image, Message, Needs, OutputSchema, Request, ToolSpec, estimate_tokens
+from providers.messages import Capability, Image, Message, Needs, OutputSchema, Request, ToolSpec, estimate_tokens
 from providers.policy.model import AgentPolicy, Policy
 from providers.routing.fair_queue import FairQueue
 from providers.routing.health import CLOSED, Breaker, HealthStats, hold_until, trips_breaker
@@ -23,8 +23,8 @@ from providers.routing.scores import SEEN, Ordering, paid
 REMEMBERED = 1024
 """How many rankings and sizes a fleet keeps at hand."""
 _NEWS = Reason(ReasonCode.LIMIT, "little is left of a limit")
-TOOLS = frozenset({Ability.TOOLS})
-VISION = frozenset({Ability.VISION})
+TOOLS = frozenset({Capability.TOOLS})
+VISION = frozenset({Capability.VISION})
 _KEY_REFUSED = Reason(ReasonCode.KEY_REFUSED, "its account is shut: the key was refused")
 _NO_MONEY = Reason(ReasonCode.NO_MONEY, "its account is shut: no money is left there")
 _NOT_CONFIGURED = Reason(ReasonCode.NOT_CONFIGURED, "not configured")
@@ -320,18 +320,18 @@ class Fleet:
         unknown = Reason(ReasonCode.UNKNOWN, f"{provider} serves no such model here") if served else _NOT_CONFIGURED
         return self._unconfigured.get(name) or self._unconfigured.get(provider, unknown)
 
-    def demands(self, request: Request) -> tuple[int, frozenset[Ability]]:
-        """Return `request.input_tokens` and the abilities without which it cannot be answered.
+    def demands(self, request: Request) -> tuple[int, frozenset[Capability]]:
+        """Return `request.input_tokens` and the capabilities without which it cannot be answered.
 
-        A JSON schema is no such ability: it can be put into words. What was measured before is not measured again.
+        A JSON schema is no such capability: it can be put into words. What was measured before is not measured again.
         """
         tokens, images = _measure(request.messages)
         for spec in request.tools:
             tokens += self._sized(spec)
         if request.output_schema is not None:
             tokens += self._sized(request.output_schema)
-        abilities = request.needs.abilities | TOOLS if request.tools else request.needs.abilities
-        return tokens, abilities | VISION if images else abilities
+        capabilities = request.needs.capabilities | TOOLS if request.tools else request.needs.capabilities
+        return tokens, capabilities | VISION if images else capabilities
 
     def _sized(self, spec: ToolSpec | OutputSchema) -> int:
         known = self._sizes.get(id(spec))

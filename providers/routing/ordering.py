@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from providers.catalog.model import Model
-from providers.messages import Ability, Request
+from providers.messages import Capability, Request
 from providers.routing.fleet import CandidateState, Fleet, Ranking
 from providers.routing.scores import (
     SEEN,
@@ -20,8 +20,8 @@ from providers.routing.scores import (
 
 MODEST_OUTPUT = 4096
 """Tokens of output to expect of a request that sets no cap: few answers are longer, and many models' caps are huge."""
-NEEDED = {"reasoning": Ability.REASONING, "analysis": Ability.REASONING, "tools": Ability.TOOLS}
-"""Task types that say by themselves which ability helps. `speed` and `long_context` are two more; a policy's own
+NEEDED = {"reasoning": Capability.REASONING, "analysis": Capability.REASONING, "tools": Capability.TOOLS}
+"""Task types that say by themselves which capability helps. `speed` and `long_context` are two more; a policy's own
 `task_types` go before all of them, and what neither knows makes no difference."""
 
 
@@ -124,8 +124,12 @@ def _task(fleet: Fleet, task_type: str, members: Sequence[CandidateState], pace:
     if task_type == "long_context":
         contexts = [standing.candidate.model.context for standing in members]
         return [round(context / max(contexts), 3) for context in contexts]
-    ability = NEEDED.get(task_type)
-    return [] if ability is None else [float(ability in standing.candidate.model.abilities) for standing in members]
+    capability = NEEDED.get(task_type)
+    return (
+        []
+        if capability is None
+        else [float(capability in standing.candidate.model.capabilities) for standing in members]
+    )
 
 
 def _weights(fleet: Fleet, members: Sequence[CandidateState], now: float) -> tuple[float, ...]:

@@ -21,7 +21,7 @@ from providers.errors import (
     ReasonCode,
     Recovery,
 )
-from providers.messages import Ability, Request, Response
+from providers.messages import Capability, Request, Response
 from providers.policy.model import Policy, Timeouts
 from providers.routing.choice import Decision, Refuse, Route, Wait, choose
 from providers.routing.effects import (
@@ -286,7 +286,7 @@ def _continued(request: Request, how: Literal["restart", "resume"]) -> Request:
     """Return the request for the candidate that takes over: to go on with an answer is a capability."""
     if how == "restart":
         return request
-    needs = replace(request.needs, abilities=request.needs.abilities | {Ability.PREFILL})
+    needs = replace(request.needs, capabilities=request.needs.capabilities | {Capability.PREFILL})
     return replace(request, needs=needs)
 
 

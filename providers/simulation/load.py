@@ -59,7 +59,7 @@ def _kind(load: Load, size: float, number: int) -> Kind:
         tier=load.tier,
         model=load.model,
         task_type=load.task_type,
-        abilities=load.abilities,
+        capabilities=load.capabilities,
         deadline_s=load.deadline,
     )
     wanted = min(max(TOKENS_PER_MESSAGE + 1, round(load.input_tokens * size)), MOST_TOKENS)

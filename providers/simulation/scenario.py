@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from providers.catalog.model import Catalog, Limit
-from providers.messages import Ability
+from providers.messages import Capability
 from providers.policy.model import Policy
 
 EVERY = "*"
@@ -83,7 +83,7 @@ class Load:
     tier: str | None = None
     model: str | None = None
     task_type: str | None = None
-    abilities: frozenset[Ability] = frozenset()
+    capabilities: frozenset[Capability] = frozenset()
     input_tokens: int = 600
     output_tokens: int = 200
     max_output_tokens: int | None = 1024

@@ -16,7 +16,7 @@ from providers.documents.nodes import Node, tree_of
 from providers.documents.problems import Problem, SpecError, nearest
 from providers.documents.yaml import mapping_in, read_text
 from providers.errors import CatalogError
-from providers.messages import Ability
+from providers.messages import Capability
 from providers.policy.model import Policy
 from providers.policy.parse import read_policy
 from providers.simulation.scenario import EVERY, Behaviour, Expectation, Flaky, Latency, Load, Outage, Scenario
@@ -110,17 +110,17 @@ def _check_providers(shape: ScenarioShape, catalog: Catalog, findings: Findings)
 
 
 def _check_loads(shape: ScenarioShape, catalog: Catalog, policy: Policy, findings: Findings) -> None:
-    """Report names of tiers, models and abilities that lead nowhere, and numbers of turns that cannot be."""
-    known = [each.value for each in Ability]
+    """Report names of tiers, models and capabilities that lead nowhere, and numbers of turns that cannot be."""
+    known = [each.value for each in Capability]
     for at, load in enumerate(shape.load):
         path = ("load", at)
         if load.tier is not None and load.tier not in policy.tiers:
             findings.unknown((*path, "tier"), "tier", load.tier, policy.tiers)
         if load.model is not None and catalog.find(load.model) is None:
             findings.unknown((*path, "model"), "model", load.model, catalog.names())
-        for which, ability in enumerate(load.abilities):
-            if ability not in known:
-                findings.unknown((*path, "abilities", which), "ability", ability, known)
+        for which, capability in enumerate(load.abilities):
+            if capability not in known:
+                findings.unknown((*path, "abilities", which), "capability", capability, known)
         _check_count(load, at, findings)
     if (turns := sum(_count(load) * len(_who(load)) for load in shape.load)) > MOST_TURNS:
         message = f"the loads come to {turns:,} turns: up to {MOST_TURNS:,} are possible"
@@ -166,7 +166,7 @@ def _loads(row: LoadShape) -> Iterator[Load]:
             tier=row.tier,
             model=row.model,
             task_type=row.task_type,
-            abilities=frozenset(Ability(ability) for ability in row.abilities),
+            capabilities=frozenset(Capability(capability) for capability in row.abilities),
             input_tokens=row.input_tokens,
             output_tokens=row.output_tokens,
             max_output_tokens=row.max_output_tokens,

@@ -12,7 +12,7 @@ import pytest
 from agents import Agent
 from providers.catalog.model import Candidate, Model, Price, Provider
 from providers.client.manager import ProviderManager
-from providers.messages import Ability
+from providers.messages import Capability
 from providers.policy.model import Policy
 from providers.stub.scripted import Scripted
 
@@ -45,7 +45,7 @@ class Bench:
 @pytest.fixture
 def scripted() -> Callable[..., Bench]:
     def make(*steps: Any, candidates: int = 1, price: Price | None = None) -> Bench:
-        model = Model("m", 100_000, 1000, frozenset(Ability), price)
+        model = Model("m", 100_000, 1000, frozenset(Capability), price)
         known = [Candidate(Provider(name, "local", "", None, {"m": model}), model) for name in "abc"[:candidates]]
         policy = Policy({"worker": tuple(c.name for c in known)}, last_resort=())
         script = Scripted(steps)

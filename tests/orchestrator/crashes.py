@@ -29,7 +29,7 @@ from providers.catalog.model import Candidate, Model, Price, Provider
 from providers.client.manager import ProviderManager
 from providers.events import ignore
 from providers.limits.ledger.sqlite import SqliteLedger
-from providers.messages import Ability, FinishReason, Message, Request, Response, Text, ToolCall, Usage
+from providers.messages import Capability, FinishReason, Message, Request, Response, Text, ToolCall, Usage
 from providers.policy.model import DailyBudget, Policy
 from tests import processes
 
@@ -272,8 +272,8 @@ def _told(request: Request) -> dict[str, Any]:
 
 def paying(port: int, ledger: SqliteLedger) -> ProviderManager:
     """Return a manager whose one model costs 7 micro-USD an answer, under a cap for the day."""
-    abilities = frozenset({Ability.TOOLS, Ability.JSON_SCHEMA})
-    model = Model("far", 1_000_000, 1000, abilities, Price(0.2, 1.0))
+    capabilities = frozenset({Capability.TOOLS, Capability.JSON_SCHEMA})
+    model = Model("far", 1_000_000, 1000, capabilities, Price(0.2, 1.0))
     row = Candidate(Provider("far", "far", "", None, {"far": model}), model)
     policy = Policy({"worker": (row.name,)}, last_resort=(), budget=CAPPED)
     far: Any = Far(port)

@@ -18,7 +18,7 @@ from providers.adapters.encoding import Kept, key_of, schema_in_words, to_json
 from providers.catalog.model import Candidate, Quirks
 from providers.documents.unicode import clean, clean_json
 from providers.errors import ProviderError, Unsupported
-from providers.messages import Ability, Image, Message, OutputSchema, Request, Response, ToolSpec
+from providers.messages import Capability, Image, Message, OutputSchema, Request, Response, ToolSpec
 
 # Bedrock answers 400 to the newer 2026-10-21, which changes nothing that is used here.
 VERSION = "2023-06-01"
@@ -62,13 +62,14 @@ class AnthropicMessages:
         config: list[bytes] = []
         if (output := request.output_schema) is not None:
             native = (
-                candidate.provider.quirks.json_mode == "schema" and Ability.JSON_SCHEMA in candidate.model.abilities
+                candidate.provider.quirks.json_mode == "schema"
+                and Capability.JSON_SCHEMA in candidate.model.capabilities
             )
             if shape := self._kept.keep("format", output, _format) if native else b"":
                 config.append(shape)
             else:
                 system.append(self._kept.keep("words", output, _in_words))
-        if request.effort is not None and Ability.REASONING in candidate.model.abilities:
+        if request.effort is not None and Capability.REASONING in candidate.model.capabilities:
             config.append(b'"effort":' + to_json(request.effort))
         if config:
             yield b'"output_config":{' + b",".join(config) + b"}"
@@ -152,7 +153,7 @@ def _messages(request: Request, maker: str, marked: bool) -> bytes:
         for message in request.messages
         if message.role != "system"
     )
-    *before, last = turns(said, prefill=Ability.PREFILL in request.needs.abilities)
+    *before, last = turns(said, prefill=Capability.PREFILL in request.needs.capabilities)
     return b",".join([*before, _block_marked(last[:-2], marked) + b"]}"])
 
 

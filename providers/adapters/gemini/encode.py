@@ -23,7 +23,7 @@ from providers.catalog.model import Candidate
 from providers.documents.unicode import clean, clean_json
 from providers.errors import ProviderError, Unsupported
 from providers.messages import (
-    Ability,
+    Capability,
     Image,
     Message,
     OutputSchema,
@@ -141,7 +141,7 @@ def _config(request: Request, candidate: Candidate) -> dict[str, Any]:
         config["stopSequences"] = stops
     if request.seed is not None:
         config["seed"] = request.seed % SEEDS
-    if request.effort is not None and Ability.REASONING in model.abilities:
+    if request.effort is not None and Capability.REASONING in model.capabilities:
         config["thinkingConfig"] = {"thinkingLevel": request.effort.upper()}
     if request.output_schema is not None and quirks.json_mode == "object":
         config["responseMimeType"] = "application/json"

@@ -19,7 +19,7 @@ from providers.adapters.openai.transcript import Said, fit_name, fragment, in_st
 from providers.catalog.model import Candidate, Quirks
 from providers.documents.unicode import clean, clean_json
 from providers.errors import ProviderError, Unsupported
-from providers.messages import Ability, OutputSchema, Request, Response, ToolSpec
+from providers.messages import Capability, OutputSchema, Request, Response, ToolSpec
 
 # "'default' is not permitted", "'oneOf' is not permitted": OpenAI's strict mode, docs/sources.md#requests.
 NOT_STRICT = frozenset(
@@ -67,7 +67,7 @@ class OpenAIChat:
             head["stop"] = [clean(word) for word in request.stop]
         if request.seed is not None:
             head[quirks.seed_field] = request.seed
-        if request.effort is not None and quirks.effort_field and Ability.REASONING in model.abilities:
+        if request.effort is not None and quirks.effort_field and Capability.REASONING in model.capabilities:
             nested = quirks.effort_field == "reasoning"
             head[quirks.effort_field] = {"effort": request.effort} if nested else request.effort
         if stream:
@@ -100,7 +100,7 @@ class OpenAIChat:
             body = self._kept.keep(quirks.system_role, request.output_schema, words)
             said.insert(leading, Said(quirks.system_role, body))
         if quirks.strict_turns:
-            said = in_strict_turns(said, prefill=Ability.PREFILL in request.needs.abilities)
+            said = in_strict_turns(said, prefill=Capability.PREFILL in request.needs.capabilities)
         return b",".join([each.body for each in said])
 
 

@@ -14,6 +14,7 @@ from orchestrator.events import GateOpened, RunFinished, TaskEnded, TaskExpanded
 from orchestrator.journal.codec import LARGE, Unreadable, pack, unpack
 from providers.messages import (
     Attempt,
+    Capability,
     FinishReason,
     Image,
     Message,
@@ -129,3 +130,7 @@ def test_what_is_no_record_is_refused(data: bytes) -> None:
 def test_what_cannot_be_recorded_is_refused() -> None:
     with pytest.raises(TypeError, match="object cannot be recorded"):
         pack({"x": object()})
+
+
+def test_a_class_that_has_another_name_today_is_read_under_the_one_that_was_recorded() -> None:
+    assert unpack(b'{"$":"Ability","value":"tools"}', {}.__getitem__) is Capability.TOOLS

@@ -19,7 +19,7 @@ from providers.catalog.shapes import ProviderShape, QuirksShape
 from providers.documents.findings import Findings
 from providers.documents.nodes import tree_of
 from providers.errors import CatalogError
-from providers.messages import Ability, Usage
+from providers.messages import Capability, Usage
 from providers.windows import Calendar, Fixed, Paced, Rolling
 
 HOSTED = {
@@ -278,7 +278,7 @@ class TestOverlay:
     def test_models_merge_field_by_field(self, catalog):
         rows = {"groq": {"models": {"openai/gpt-oss-20b": {"tools": False, "vision": True, "price": None}}}}
         model = overlay(catalog, rows).providers["groq"].models["openai/gpt-oss-20b"]
-        assert model.abilities == {Ability.JSON_SCHEMA, Ability.REASONING, Ability.VISION}
+        assert model.capabilities == {Capability.JSON_SCHEMA, Capability.REASONING, Capability.VISION}
         assert (model.context, model.price) == (131072, None)
 
     def test_a_limit_replaces_the_one_on_the_same_thing(self, catalog):

@@ -16,7 +16,17 @@ from providers.adapters.openai.encode import OpenAIChat
 from providers.catalog.model import Candidate, Model, Price, Provider, Quirks
 from providers.client.manager import ProviderManager
 from providers.errors import AllAttemptsFailed
-from providers.messages import Ability, FinishReason, OutputSchema, Request, Response, Resumed, TextDelta, Usage, user
+from providers.messages import (
+    Capability,
+    FinishReason,
+    OutputSchema,
+    Request,
+    Response,
+    Resumed,
+    TextDelta,
+    Usage,
+    user,
+)
 from providers.policy.model import Policy, Timeouts
 from providers.stub.scripted import Stub
 from providers.transport.sockets import SocketTransport
@@ -32,8 +42,10 @@ FREE = Price(0, 0)
 KEY = "sk-loopback-secret"
 
 
-def candidate(name: str, base_url: str, model: str = "m", abilities: frozenset[Ability] = frozenset()) -> Candidate:
-    row = Model(model, context=8192, max_output=512, abilities=abilities, price=FREE)
+def candidate(
+    name: str, base_url: str, model: str = "m", capabilities: frozenset[Capability] = frozenset()
+) -> Candidate:
+    row = Model(model, context=8192, max_output=512, capabilities=capabilities, price=FREE)
     return Candidate(Provider(name, "openai-chat", base_url, "KEY", {model: row}), row, key=KEY)
 
 
@@ -125,7 +137,7 @@ SCHEMA = {
 
 
 def local(llama: Llama) -> Candidate:
-    return candidate("llamacpp", llama.base_url, llama.model, frozenset({Ability.JSON_SCHEMA}))
+    return candidate("llamacpp", llama.base_url, llama.model, frozenset({Capability.JSON_SCHEMA}))
 
 
 def short(**fields) -> Request:
@@ -157,7 +169,7 @@ async def test_llama_streams(llama: Llama):
 
 @pytest.mark.e2e
 async def test_llama_goes_on_with_an_answer_that_broke_off(llama: Llama, loopback: Loopback):
-    row = candidate("llamacpp", llama.base_url, llama.model, frozenset({Ability.PREFILL}))
+    row = candidate("llamacpp", llama.base_url, llama.model, frozenset({Capability.PREFILL}))
     row = replace(row, provider=replace(row.provider, quirks=Quirks(strict_turns=True)))
     async with asking(candidate("cut", loopback.url("cut=2")), row, timeouts=PATIENT) as manager:
         manager.fleet.policy = replace(manager.fleet.policy, on_break="resume")

@@ -38,7 +38,7 @@ from providers.errors import (
 )
 from providers.events import AttemptEnded, AttemptStarted, RouteChosen, WaitingForProvider
 from providers.messages import (
-    Ability,
+    Capability,
     FinishReason,
     Needs,
     Reasoning,
@@ -231,7 +231,7 @@ class _Held:
 
 
 def candidates(*names: str, dialect: str = "plain") -> list[Candidate]:
-    model = Model("m", 100_000, 1000, frozenset(Ability), Price(1.0, 2.0))
+    model = Model("m", 100_000, 1000, frozenset(Capability), Price(1.0, 2.0))
     return [Candidate(Provider(name, dialect, "", None, {"m": model}), model, "sk-secret") for name in names]
 
 

@@ -12,7 +12,7 @@ from providers.catalog.model import Limit
 from providers.client.manager import ProviderManager
 from providers.errors import AllAttemptsFailed, BudgetSpent, Declined, StreamBroken
 from providers.events import AttemptEnded
-from providers.messages import Ability, Needs, Request, Restarted, Resumed, TextDelta, user
+from providers.messages import Capability, Needs, Request, Restarted, Resumed, TextDelta, user
 from providers.policy.model import Policy
 from providers.routing.retry_budget import FLOOR, WINDOW_S
 from providers.windows import Paced
@@ -174,7 +174,7 @@ class TestOnBreak:
         assert text == "one two three"
         last = dialect.asked[1].messages[-1]
         assert (last.role, last.text) == ("assistant", "one two")
-        assert Ability.PREFILL in dialect.asked[1].needs.abilities
+        assert Capability.PREFILL in dialect.asked[1].needs.capabilities
 
     async def test_resume_after_resume_keeps_all_that_was_said(self):
         net, dialect = Net({"a": [[b"one\n"]], "b": [[b"two\n"]], "c": [[b"three\n", b"END\n"]]}), Continuing()
@@ -188,7 +188,7 @@ class TestOnBreak:
         manager = breaking(net, "resume", Plain())
         for standing in manager.fleet.standings.values():
             model = standing.candidate.model
-            object.__setattr__(model, "abilities", model.abilities - {Ability.PREFILL})
+            object.__setattr__(model, "capabilities", model.capabilities - {Capability.PREFILL})
         with pytest.raises(AllAttemptsFailed) as failed:
             await told(manager)
         assert isinstance(failed.value.exceptions[0], StreamBroken)

@@ -17,7 +17,7 @@ from providers.client.manager import ProviderManager
 from providers.events import Emit, ignore
 from providers.limits.ledger.memory import MemoryLedger
 from providers.limits.reserve import Amounts, NoRoom
-from providers.messages import Ability, Needs, Request, Response, Restarted, Resumed, TextDelta, user
+from providers.messages import Capability, Needs, Request, Response, Restarted, Resumed, TextDelta, user
 from providers.policy.model import Policy, Timeouts
 from providers.transport.sockets import SocketTransport
 from providers.windows import Rolling
@@ -83,12 +83,12 @@ class Lab:
         context: int = 8192,
         key: str = KEY,
         limits: tuple[Limit, ...] = PLENTY,
-        abilities: frozenset[Ability] = frozenset(),
+        capabilities: frozenset[Capability] = frozenset(),
     ) -> Candidate:
         """Return a candidate whose n-th call is met by the n-th mode, later ones by the last; or as `rule` says."""
         base = url or self.loopback.by(rule or _one_after_another(modes))
         self._names[base] = name
-        model = Model("m", context=context, max_output=512, abilities=abilities, price=Price(0, 0))
+        model = Model("m", context=context, max_output=512, capabilities=capabilities, price=Price(0, 0))
         return Candidate(Provider(name, "openai-chat", base, "KEY", {"m": model}, limits=limits), model, key=key)
 
     @asynccontextmanager

@@ -10,7 +10,7 @@ import pytest
 
 from providers.errors import BadReply, Overloaded, ServerFault, StreamBroken, TimedOut
 from providers.events import AttemptEnded, AttemptStarted, RouteChosen
-from providers.messages import Ability
+from providers.messages import Capability
 from providers.routing.health import CLOSED, FAULTS_TO_OPEN
 from tests.loopback import ANSWER, WORDS, Seen
 from tests.providers.exam.lab import KEY, Lab
@@ -136,11 +136,11 @@ async def test_08_09_a_break_after_content_where_the_policy_resumes(lab: Lab, mo
         last = seen.body["messages"][-1]
         return "ok=1" if last["role"] == "assistant" else "ok"
 
-    able = frozenset({Ability.PREFILL})
+    able = frozenset({Capability.PREFILL})
     providers = (
-        lab.provider("bad", mode, abilities=able),
+        lab.provider("bad", mode, capabilities=able),
         lab.provider("unable", "ok"),
-        lab.provider("good", rule=rest, abilities=able),
+        lab.provider("good", rule=rest, capabilities=able),
     )
     async with lab.manager(*providers, on_break="resume") as manager:
         answer = await lab.ask(manager)

@@ -15,7 +15,7 @@ from providers.catalog.file import load_catalog
 from providers.catalog.model import Catalog
 from providers.documents.quantities import parse_duration, parse_share
 from providers.errors import CatalogError
-from providers.messages import Ability
+from providers.messages import Capability
 from providers.policy.environment import with_environment
 from providers.policy.model import AgentPolicy, DailyBudget, Timeouts
 from providers.policy.parse import default_policy, parse_policy
@@ -155,7 +155,7 @@ class TestBuiltIn:
         for tier, names in policy.tiers.items():
             found = [catalog.find(name) for name in names if not name.endswith("/*")]
             assert {provider.name for provider, _ in found} == hosted, tier
-            assert all(Ability.TOOLS in model.abilities for _, model in found), tier
+            assert all(Capability.TOOLS in model.capabilities for _, model in found), tier
 
     def test_default_numbers(self, catalog):
         policy = default_policy(catalog)

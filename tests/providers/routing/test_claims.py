@@ -15,7 +15,7 @@ from providers.catalog.file import load_catalog
 from providers.catalog.model import Candidate, Limit, Model, Price, Provider
 from providers.client.manager import ProviderManager
 from providers.errors import AllAttemptsFailed, NoRoute, ServerFault, TimedOut, Unreachable
-from providers.messages import Ability, FinishReason, Needs, Request, Response, Usage, assistant, user
+from providers.messages import Capability, FinishReason, Needs, Request, Response, Usage, assistant, user
 from providers.policy.model import AgentPolicy, Policy
 from providers.policy.parse import default_policy
 from providers.routing.effects import Answered, Ended, Failed, Sleep, Try, Woke
@@ -30,7 +30,7 @@ ANSWER = Response(assistant("done"), FinishReason.STOP, Usage(20, output=20))
 
 def candidate(name: str, *, hosted: bool = True, price: Price | None = None) -> Candidate:
     provider, _, model = name.partition("/")
-    row = Model(model, 100_000, 4096, frozenset(Ability), price)
+    row = Model(model, 100_000, 4096, frozenset(Capability), price)
     return Candidate(Provider(provider, "any", "", None, {}, hosted=hosted), row)
 
 

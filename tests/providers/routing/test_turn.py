@@ -33,7 +33,7 @@ from providers.errors import (
     Unsupported,
 )
 from providers.messages import (
-    Ability,
+    Capability,
     FinishReason,
     Image,
     Message,
@@ -54,12 +54,12 @@ from providers.routing.fleet import Fleet
 from providers.routing.turn import attempts
 
 NOW = 1_000_000.0
-ALL = frozenset(Ability)
+ALL = frozenset(Capability)
 
 
-def candidate(name: str, *, context: int = 100_000, abilities=ALL, key: str | None = None) -> Candidate:
+def candidate(name: str, *, context: int = 100_000, capabilities=ALL, key: str | None = None) -> Candidate:
     provider, _, model = name.partition("/")
-    return Candidate(Provider(provider, "any", "", None, {}), Model(model, context, 4096, abilities), key)
+    return Candidate(Provider(provider, "any", "", None, {}), Model(model, context, 4096, capabilities), key)
 
 
 def fleet(*names: str, sole: str | None = None, unconfigured=None, **policy) -> Fleet:
@@ -257,7 +257,7 @@ class TestAccounts:
 
 class TestFilter:
     def test_abilities(self):
-        plain, seeing = candidate("a/plain", abilities=frozenset()), candidate("b/seeing")
+        plain, seeing = candidate("a/plain", capabilities=frozenset()), candidate("b/seeing")
         crowd = Fleet([plain, seeing], Policy({"worker": ("a/*", "b/*")}))
         shown = Request((Message("user", (Text("what is it?"), Image("image/png", b"..."))),))
         armed = Request((user("hi"),), tools=(ToolSpec("t", "does"),))
@@ -265,7 +265,7 @@ class TestFilter:
         assert texts(choose(crowd, shown, NOW).refused) == {"a/plain": "lacks vision"}
         assert texts(choose(crowd, armed, NOW).refused) == {"a/plain": "lacks tools"}
         assert names(choose(crowd, formed, NOW)) == ("a/plain", "b/seeing")
-        assert texts(choose(crowd, ask(abilities=frozenset({Ability.REASONING})), NOW).refused) == {
+        assert texts(choose(crowd, ask(capabilities=frozenset({Capability.REASONING})), NOW).refused) == {
             "a/plain": "lacks reasoning"
         }
 
@@ -371,9 +371,9 @@ class TestScore:
 
     def test_task_types_that_say_by_themselves_what_they_want(self):
         rows = [
-            candidate("a/m", abilities=frozenset({Ability.TOOLS})),
-            candidate("b/m", abilities=frozenset({Ability.REASONING})),
-            candidate("c/m", context=1_000_000, abilities=frozenset()),
+            candidate("a/m", capabilities=frozenset({Capability.TOOLS})),
+            candidate("b/m", capabilities=frozenset({Capability.REASONING})),
+            candidate("c/m", context=1_000_000, capabilities=frozenset()),
         ]
         crowd = Fleet(rows, Policy({"worker": ("b/m", "a/m", "c/m")}, last_resort=()))
         first = {task: names(choose(crowd, ask(task_type=task), NOW))[0] for task in ("analysis", "tools", "creative")}

@@ -82,14 +82,14 @@ def limit_words(limit: Limit) -> str:
 def _row(provider: Provider, model: Model, policy: Policy) -> tuple[str, ...]:
     name = provider.full_name(model.name)
     per_in, per_out = prices(model.price)
-    abilities = " ".join(sorted(model.abilities))
+    capabilities = " ".join(sorted(model.capabilities))
     return (
         name,
         f"{model.context:,}",
         f"{model.max_output:,}",
         per_in,
         per_out,
-        abilities,
+        capabilities,
         " ".join(tiers(name, policy)),
     )
 
@@ -112,7 +112,7 @@ def _document(
             "name": provider.full_name(m.name),
             "context": m.context,
             "max_output": m.max_output,
-            "abilities": sorted(m.abilities),
+            "abilities": sorted(m.capabilities),
             "price_usd_per_million": None if m.price is None else {"input": m.price.input, "output": m.price.output},
             "tiers": tiers(provider.full_name(m.name), policy),
         }

@@ -14,7 +14,7 @@ from providers.catalog.model import Candidate, Model, Provider, Quirks
 from providers.documents.unicode import clean
 from providers.errors import AuthFailed, Unsupported
 from providers.messages import (
-    Ability,
+    Capability,
     Image,
     Message,
     OutputSchema,
@@ -30,7 +30,7 @@ from providers.messages import (
 )
 
 CHAT = AnthropicMessages()
-MODEL = Model("small-1", context=8000, max_output=1000, abilities=frozenset({Ability.JSON_SCHEMA}))
+MODEL = Model("small-1", context=8000, max_output=1000, capabilities=frozenset({Capability.JSON_SCHEMA}))
 PLAIN = Model("plain-1", context=8000, max_output=0)
 ASK = Request((user("hi"),))
 ADD = ToolSpec("add", "adds", {"properties": {"n": {"type": "integer"}}})

@@ -13,7 +13,7 @@ from providers.catalog.model import Candidate, Model, Price, Provider, Quirks
 from providers.client.manager import ProviderManager
 from providers.errors import AllAttemptsFailed, ContextTooLong
 from providers.messages import (
-    Ability,
+    Capability,
     FinishReason,
     Request,
     TextDelta,
@@ -37,7 +37,7 @@ LOOK = ToolSpec("look", "Looks out of the window.")
 
 @asynccontextmanager
 async def asking(llama: Llama) -> AsyncIterator[ProviderManager]:
-    row = Model(llama.model, 8192, 512, frozenset({Ability.TOOLS}), Price(0, 0))
+    row = Model(llama.model, 8192, 512, frozenset({Capability.TOOLS}), Price(0, 0))
     provider = Provider(
         "llama", "anthropic-messages", llama.base_url, "KEY", {row.name: row}, Quirks(json_mode="prompt")
     )

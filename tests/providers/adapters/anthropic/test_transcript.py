@@ -15,7 +15,7 @@ from providers.adapters.anthropic.transcript import BEGIN, GO_ON, MEDIA_TYPES
 from providers.adapters.encoding import NO_RESULT
 from providers.catalog.model import Candidate, Model, Provider
 from providers.messages import (
-    Ability,
+    Capability,
     Image,
     Message,
     Needs,
@@ -186,7 +186,7 @@ def test_the_user_speaks_first_and_last():
 
 
 def test_an_answer_that_is_to_be_gone_on_with_stands_last():
-    begun = Request((user("a"), assistant("It is")), needs=Needs(abilities=frozenset({Ability.PREFILL})))
+    begun = Request((user("a"), assistant("It is")), needs=Needs(capabilities=frozenset({Capability.PREFILL})))
     messages = json.loads(CHAT.encode(begun, HERE, stream=True).body)["messages"]
     assert messages == [said(text("a")), {"role": "assistant", "content": [text("It is")]}]
 

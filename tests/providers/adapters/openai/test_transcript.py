@@ -15,7 +15,7 @@ from providers.adapters.openai.encode import OpenAIChat
 from providers.catalog.model import Candidate, Model, Provider, Quirks
 from providers.errors import Unsupported
 from providers.messages import (
-    Ability,
+    Capability,
     Image,
     Message,
     Needs,
@@ -165,7 +165,7 @@ def test_strict_turns():
 
 
 def test_an_answer_that_is_to_be_gone_on_with_stands_last():
-    begun = Request((user("a"), assistant("It is")), needs=Needs(abilities=frozenset({Ability.PREFILL})))
+    begun = Request((user("a"), assistant("It is")), needs=Needs(capabilities=frozenset({Capability.PREFILL})))
     for strict in (False, True):
         provider = Provider("p", "openai-chat", "", None, {MODEL.name: MODEL}, quirks=Quirks(strict_turns=strict))
         messages = json.loads(CHAT.encode(begun, Candidate(provider, MODEL), stream=True).body)["messages"]
