@@ -128,17 +128,21 @@ class Personas:
         return self._made[name]
 
     def build(
-        self, written: Mapping[str, Any] | Node, name: str | None = None, over: Mapping[str, Any] | Node | None = None
+        self,
+        written: Mapping[str, Any] | Node,
+        name: str | None = None,
+        over: Mapping[str, Any] | Node | None = None,
+        read: Sequence[Problem] = (),
     ) -> Persona:
         """Return the persona that `written` describes, merged over what it extends; `over` is laid on top.
 
         Its id is `name`, else that of the nearest ancestor, else its own name in lower case. Raise `PersonaError`
-        with every mistake at once.
+        with every mistake at once, those that were `read` in the text among them.
         """
         base, top = _tree(written), _tree(over or {})
         if not isinstance(base.value, Mapping):
             raise PersonaError([base.problem((), "wrong-type", "a persona is a mapping of fields")])
-        problems = [*checked(PersonaSpec, top)[1], *checked(PersonaSpec, base)[1]]
+        problems = [*read, *checked(PersonaSpec, top)[1], *checked(PersonaSpec, base)[1]]
         ancestors, wrong = self._ancestors(base)
         if problems or wrong:
             raise PersonaError(in_order([*problems, *wrong]))

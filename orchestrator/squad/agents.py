@@ -29,8 +29,10 @@ from providers.documents.problems import Path, Problem, SpecError, nearest
 RUNNABLE = get_args(PatternName)
 _PERSONA_FIELDS = ("name", "title", "role", "identity", "style", "principles", "template", "produces")
 
-ReadPersona = Callable[[str], Node]
-"""Returns the tree of a persona file; raises `SpecError` or `OSError`."""
+ReadPersona = Callable[[str, list[Problem]], Node]
+"""Returns the tree of a persona file; mistakes that leave the rest readable go to the list.
+
+Raises `SpecError` or `OSError`."""
 WhyNobody = Callable[[AgentPlan], str]
 """Returns why no model there is could ever answer an agent, empty where one could."""
 
@@ -38,7 +40,12 @@ WhyNobody = Callable[[AgentPlan], str]
 class PersonaLibrary(Protocol):
     def names(self) -> Iterable[str]: ...
     def build(
-        self, written: Mapping[str, Any] | Node, name: str | None = None, over: Node | None = None, /
+        self,
+        written: Mapping[str, Any] | Node,
+        name: str | None = None,
+        over: Node | None = None,
+        read: Sequence[Problem] = (),
+        /,
     ) -> Persona: ...
 
 
@@ -103,12 +110,13 @@ class Roster:
             self.findings.unknown(path, "tier", tier, self.tiers)
 
     def _persona(self, path: Path, spec: AgentSpec) -> Persona | None:
-        base = self._base((*path, "persona"), spec.persona)
+        read: list[Problem] = []
+        base = self._base((*path, "persona"), spec.persona, read)
         if base is None:
             return None
         over = self._overrides(path, spec)
         try:
-            return self.personas.build(base, _stem(spec.persona), over)
+            return self.personas.build(base, _stem(spec.persona), over, read)
         except PersonaError as error:
             self._report(path, spec.persona, over, error.problems)
             return None
@@ -136,14 +144,14 @@ class Roster:
                 fields[key] = written if written is not None and is_sound else tree_of(value)
         return replace(agent, value=fields)
 
-    def _base(self, path: Path, persona: str | dict[str, Any]) -> Node | Mapping[str, Any] | None:
+    def _base(self, path: Path, persona: str | dict[str, Any], read: list[Problem]) -> Node | Mapping[str, Any] | None:
         written = self.findings.node.at(path)
         if isinstance(persona, dict):
             extended = persona.get("extends")
             known = not isinstance(extended, str) or self._knows((*path, "extends"), extended)
             return (written or persona) if known else None
         if is_file(persona):
-            return self._file(path, persona)
+            return self._file(path, persona, read)
         named = {"extends": written or tree_of(persona)}
         return tree_of(named) if self._knows(path, persona) else None
 
@@ -153,12 +161,12 @@ class Roster:
             self.findings.unknown(path, "persona", name, known)
         return name in known
 
-    def _file(self, path: Path, file: str) -> Node | Mapping[str, Any] | None:
+    def _file(self, path: Path, file: str, read: list[Problem]) -> Node | None:
         if self.read_persona is None:
             self.findings.error(path, "unknown-persona", f"persona files are not read here: '{file}'")
             return None
         try:
-            return self.read_persona(file)
+            return self.read_persona(file, read)
         except SpecError as error:
             self._report(path[:-1], file, tree_of({}), error.problems)
         except OSError as error:

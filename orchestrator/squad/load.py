@@ -172,12 +172,12 @@ class Squad:
             why_nobody=None if self.spec.offline == "always" else _prover(self.policy, self.catalog),
         )
 
-    def _read_persona(self, path: str) -> Node:
+    def _read_persona(self, path: str, found: list[Problem]) -> Node:
         """A persona's file stands beside the squad's."""
         if self._given.sources is not None:
-            return persona_in(self._given.sources, path)
+            return persona_in(self._given.sources, path, found)
         file = Path(self.file).parent / path
-        return mapping_in(read_once(file, self._given.texts), str(file))
+        return mapping_in(read_once(file, self._given.texts), str(file), found)
 
 
 def _prover(policy: Policy, catalog: Catalog) -> Callable[[AgentPlan], str]:

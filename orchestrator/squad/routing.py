@@ -11,6 +11,7 @@ from typing import Any
 
 from providers.catalog.file import load_catalog
 from providers.catalog.model import Catalog
+from providers.documents.problems import Problem
 from providers.documents.yaml import mapping_in, read_once
 from providers.policy.model import Policy
 from providers.policy.parse import default_policy, parse_policy
@@ -34,4 +35,5 @@ def load_routing(
     if isinstance(routing, Mapping):
         return parse_policy(routing, catalog)
     text = read_once(Path(routing), {} if texts is None else texts)
-    return parse_policy(mapping_in(text, str(routing)), catalog)
+    read: list[Problem] = []
+    return parse_policy(mapping_in(text, str(routing), read), catalog, read)

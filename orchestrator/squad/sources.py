@@ -16,6 +16,7 @@ from agents.tools import Tool
 from orchestrator.squad.agents import is_file
 from orchestrator.squad.spec import SquadSpec
 from providers.documents.nodes import Node
+from providers.documents.problems import Problem
 from providers.documents.yaml import mapping_in, read_once
 
 OWN_PERSONAS = "personas"
@@ -46,11 +47,11 @@ def gather(
     return found | {TOOL + name: json.dumps(seen, ensure_ascii=False) for name, seen in shown.items()}
 
 
-def persona_in(sources: Mapping[str, str], path: str) -> Node:
+def persona_in(sources: Mapping[str, str], path: str, found: list[Problem]) -> Node:
     """Return the tree of the persona's file. Raise `OSError` where it is not among the sources."""
     if (text := sources.get(PERSONA + path)) is None:
         raise FileNotFoundError(2, "it is not in the record", path)
-    return mapping_in(text, path)
+    return mapping_in(text, path, found)
 
 
 def personas_in(sources: Mapping[str, str]) -> Mapping[str, Mapping[str, Any]]:

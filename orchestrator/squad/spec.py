@@ -16,7 +16,7 @@ from orchestrator.squad.plan import OnExceed, RetryCause
 from providers.documents.fields import PositiveDuration
 from providers.documents.models import StrictModel, mended
 from providers.documents.nodes import Node
-from providers.documents.problems import Problem, SpecError, in_order
+from providers.documents.problems import Problem, SpecError
 from providers.documents.yaml import read_text, read_tree
 
 Positive = Annotated[int, Field(ge=1)]
@@ -273,7 +273,5 @@ def parse_spec(text: str, file: str) -> tuple[SquadSpec, Node, list[Problem]]:
         raise SpecError(
             [root.problem((), "wrong-type", "a squad is a mapping: `name: ...`, `agents: ...`, `tasks: ...`")]
         )
-    is_whole = not problems
-    spec, found = mended(SquadSpec, root)
-    problems += found if is_whole else [p for p in found if p.code != "missing-field"]
-    return spec, root, in_order(problems)
+    spec, found = mended(SquadSpec, root, problems)
+    return spec, root, found

@@ -6,13 +6,13 @@ ones, so that the rest of it can be checked in the same go.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from providers.documents.nodes import Node
-from providers.documents.problems import Path, Problem
+from providers.documents.problems import Path, Problem, in_order
 from providers.documents.validation import child, complaints_of, in_words
 
 
@@ -43,20 +43,23 @@ def checked(model: type[M], root: Node, at: Path = ()) -> tuple[M | None, list[P
         return None, in_words(root, model, complaints_of(data, error), at)
 
 
-def mended(model: type[M], root: Node, data: Any = None) -> tuple[M, list[Problem]]:
-    """Return a whole document as a `model`, and every mistake in its fields: in their place stand harmless values.
+def mended(model: type[M], root: Node, read: Sequence[Problem] = (), data: Any = None) -> tuple[M, list[Problem]]:
+    """Return a whole document as a `model`, and every mistake in it so far: wrong fields hold harmless values.
 
-    `root` holds a mapping. `data` is what it holds, with fields that it leaves out; it is changed.
+    `root` holds a mapping, `read` is what was wrong with its text. `data` is what it holds, with fields that it leaves
+    out; it is changed.
     """
     data = root.plain() if data is None else data
     found: list[Problem] = []
     for times in range(_MENDINGS):
         try:
-            return model.model_validate(data), found
+            return model.model_validate(data), in_order([*read, *found])
         except ValidationError as error:
             wrong = complaints_of(data, error)
         if not times:  # later rounds find only what the mending did
             found = in_words(root, model, wrong)
+            if read:  # keys were dropped: what is missing may be among them
+                found = [problem for problem in found if problem.code != "missing-field"]
         for complaint in wrong:
             _mend(data, complaint.path, complaint.kind, model.placeholders)
     raise AssertionError(f"{root.source.file}: its mistakes cannot be mended")

@@ -46,14 +46,17 @@ def load_file(path: str | FilePath) -> tuple[str, Node]:
     return text, read_tree(text, str(path))
 
 
-def read_mapping(path: str | FilePath) -> Node:
+def read_mapping(path: str | FilePath, found: list[Problem] | None = None) -> Node:
     """Return the tree of a file that holds a mapping. Raise `SpecError` where it is anything else."""
-    return mapping_in(read_text(path), str(path))
+    return mapping_in(read_text(path), str(path), found)
 
 
-def mapping_in(text: str, path: str) -> Node:
-    """Return the tree of a text that holds a mapping; `path` stands for it in messages. Raise `SpecError`."""
-    root = read_tree(text, path)
+def mapping_in(text: str, path: str, found: list[Problem] | None = None) -> Node:
+    """Return the tree of a text that holds a mapping; `path` stands for it in messages. Raise `SpecError`.
+
+    `found` is that of `read_tree`.
+    """
+    root = read_tree(text, path, found)
     if not isinstance(root.value, Mapping):
         raise SpecError([root.problem((), "wrong-type", "the file must be a mapping: `key: value` lines")])
     return root

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any
@@ -26,24 +26,26 @@ def default_policy(catalog: Catalog) -> Policy:
     return parse_policy({}, catalog)[0]
 
 
-def parse_policy(data: Mapping[str, Any] | Node, catalog: Catalog) -> tuple[Policy, Catalog]:
+def parse_policy(
+    data: Mapping[str, Any] | Node, catalog: Catalog, read: Sequence[Problem] = ()
+) -> tuple[Policy, Catalog]:
     """Return the policy that a routing file says, and the catalog with its `providers:` laid over it.
 
     `data` is the file's tree, or Python objects that hold the same. A file with `tiers` stands alone: no provider is
     asked that it does not name. One without takes the built-in tiers. Naming a provider that has no address (`stub`)
     switches it on; naming an unknown model of a server that takes any (`local/qwen3`) adds its row. Raise
-    `CatalogError` with every mistake.
+    `CatalogError` with every mistake, those that were `read` among them.
     """
-    policy, catalog, found = read_policy(data if isinstance(data, Node) else tree_of(data), catalog)
+    policy, catalog, found = read_policy(data if isinstance(data, Node) else tree_of(data), catalog, read)
     if found:
         raise CatalogError(found)
     return policy, catalog
 
 
-def read_policy(root: Node, catalog: Catalog) -> tuple[Policy, Catalog, list[Problem]]:
+def read_policy(root: Node, catalog: Catalog, read: Sequence[Problem] = ()) -> tuple[Policy, Catalog, list[Problem]]:
     """Return what `parse_policy` returns, and every mistake: where there is one, the policy is no use but to check."""
     written = {name: value for name, value in root.plain().items() if value is not None}
-    shape, wrong = mended(PolicyShape, root, {**_builtin_below(written), **written})
+    shape, wrong = mended(PolicyShape, root, read, {**_builtin_below(written), **written})
     findings = Findings.after(root, wrong)
     catalog = lay_over(catalog, findings)
     broken = {str(p.path[1]) for p in findings.found if p.path[:1] == ("providers",) and len(p.path) > 1}

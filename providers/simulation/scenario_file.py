@@ -43,7 +43,7 @@ def load(source: str | Path) -> Scenario:
     """Return the scenario; see `load_scenario`."""
     if isinstance(source, str) and source in shipped():
         text = (resources.files("providers.simulation") / "scenarios" / f"{source}{SUFFIX}").read_text("utf-8")
-        return parse_scenario(mapping_in(text, source), source)
+        return _parsed(text, source, source)
     path = Path(source)
     if not path.exists():
         known = shipped()
@@ -52,16 +52,21 @@ def load(source: str | Path) -> Scenario:
             hint = f"shipped are {', '.join(known)}"
         message = "no scenario has this name, and there is no such file"
         raise SpecError([Problem(str(path), 1, 1, 0, "unreadable-file", message, hint=hint)])
-    return parse_scenario(mapping_in(read_text(path), str(path)), path.stem)
+    return _parsed(read_text(path), str(path), path.stem)
 
 
-def parse_scenario(data: Mapping[str, Any] | Node, name: str) -> Scenario:
+def _parsed(text: str, file: str, name: str) -> Scenario:
+    read: list[Problem] = []
+    return parse_scenario(mapping_in(text, file, read), name, read)
+
+
+def parse_scenario(data: Mapping[str, Any] | Node, name: str, read: Sequence[Problem] = ()) -> Scenario:
     """Return the scenario that a file's tree says, or Python objects that hold the same.
 
-    Raise `CatalogError` with every mistake.
+    Raise `CatalogError` with every mistake, those that were `read` among them.
     """
     root = data if isinstance(data, Node) else tree_of(data)
-    shape, wrong = mended(ScenarioShape, root)
+    shape, wrong = mended(ScenarioShape, root, read)
     findings = Findings.after(root, wrong)
     policy, catalog = _policy(root, findings)
     _check_providers(shape, catalog, findings)

@@ -72,7 +72,8 @@ def problems_of(file: str, kind: FileKind, settings: Settings) -> Sequence[Probl
             load_scenario_file(file)
             return ()
         if kind == "persona":
-            Personas(packaged()).build(read_mapping(file))
+            read: list[Problem] = []
+            Personas(packaged()).build(read_mapping(file, read), read=read)
             return ()
         return Squad.from_file(file, routing=routing_file(settings)).warnings
     except ProblemsFound as found:

@@ -135,7 +135,7 @@ PERSONA = {"name": "Ann", "role": "Counts.", "tier": "boss", "principles": ["One
 
 
 def test_an_agent_from_a_file_with_overrides() -> None:
-    def read(path: str) -> Node:
+    def read(path: str, found: list[Problem]) -> Node:
         assert path == "./people/ann.yaml"
         return tree_of(PERSONA)
 
@@ -153,17 +153,17 @@ def test_an_agent_from_a_file_with_overrides() -> None:
 
 
 def test_a_persona_file_that_cannot_be_used() -> None:
-    def gone(path: str) -> Node:
+    def gone(path: str, found: list[Problem]) -> Node:
         raise FileNotFoundError(2, "No such file or directory")
 
-    def broken(path: str) -> Node:
-        return read_tree("a: 1\na: 2\n", path)
+    def broken(path: str, found: list[Problem]) -> Node:
+        return read_tree("role: x\nrole: y\n", path, found)
 
     text = "name: s\nagents: {a: {persona: ./x.yaml}}\ntasks: {t: {agent: a, description: Do.}}\n"
     assert refused(text, read_persona=gone) == [(2, "unknown-persona")]
     assert refused(text, read_persona=broken) == [(2, "duplicate-key"), (2, "invalid-persona")]
     unsound = read_tree("\nrole: 1\n", "x.yaml")
-    assert refused(text, read_persona=lambda _: unsound) == [(2, "invalid-persona"), (2, "wrong-type")]
+    assert refused(text, read_persona=lambda *_: unsound) == [(2, "invalid-persona"), (2, "wrong-type")]
     assert refused(text) == [(2, "unknown-persona")]
 
 
