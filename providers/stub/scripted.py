@@ -13,7 +13,6 @@ from dataclasses import replace
 from string import Template
 from typing import TYPE_CHECKING, TypeAlias
 
-from providers.errors import BadReply
 from providers.messages import (
     FinishReason,
     Message,
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
     from providers.adapters import LocalAdapter
     from providers.catalog.model import Candidate
 
-Step: TypeAlias = "str | Message | Response | Exception | Callable[[Request], Step]"
+ScriptStep: TypeAlias = "str | Message | Response | Exception | Callable[[Request], ScriptStep]"
 """A text, a message (see `say`), a whole response, an error to raise, or what makes one of these from the request."""
 
 
@@ -51,8 +50,8 @@ class Scripted:
     then=Stub())` is a stub that fails once. One script belongs to one event loop.
     """
 
-    def __init__(self, steps: Iterable[Step] = (), *, then: LocalAdapter | None = None) -> None:
-        self._steps: Iterator[Step] = iter(script := tuple(steps))
+    def __init__(self, steps: Iterable[ScriptStep] = (), *, then: LocalAdapter | None = None) -> None:
+        self._steps: Iterator[ScriptStep] = iter(script := tuple(steps))
         self._length = len(script)
         self._then = then
         self.requests: list[Request] = []
@@ -72,7 +71,7 @@ class Scripted:
             return self._then.respond(request, candidate)
         return self._play(step, request, candidate)
 
-    def _play(self, step: Step, request: Request, candidate: Candidate) -> Response:
+    def _play(self, step: ScriptStep, request: Request, candidate: Candidate) -> Response:
         match step:
             case Exception():
                 raise step
@@ -125,13 +124,13 @@ _IN_CONVERSATION = re.compile(r"^# The conversation$|, it is your turn\b|, you m
 class Stub:
     """Answers offline from the request's own words, in the form of its persona.
 
-    The same request gets the same answer in any process. Free text starts with `stub_texts.LABEL`; an answer to an
-    output schema is JSON that validates, or `BadReply` is raised. No tool is called. Told `say exactly "X"`, it says X
+    The same request gets the same answer in any process. Free text starts with `texts.LABEL`; an answer to an output
+    schema is JSON that validates, or `Unsupported` is raised. No tool is called. Told `say exactly "X"`, it says X
     once it has heard three messages of named speakers, so that a conversation it moderates ends.
     """
 
     def respond(self, request: Request, candidate: Candidate) -> Response:  # noqa: ARG002  # the stub is always itself
-        """Return the stub's answer, at no cost. Raise `BadReply` where no instance of the output schema is found."""
+        """Return the stub's answer, at no cost. Raise `Unsupported` where it finds no instance of the output schema."""
         topic = topic_of(request.messages)
         if request.output_schema is not None:
             return _answer(request, assistant(_instance(request.output_schema, topic)), "stub", "stub")
@@ -140,12 +139,9 @@ class Stub:
 
 
 def _instance(wanted: OutputSchema, topic: Topic) -> str:
-    from providers.stub.schema_sample import Unsatisfiable, sample
+    from providers.stub.instances import sample  # jsonschema is slow to import, and few requests need it
 
-    try:
-        return json.dumps(sample(wanted.schema, topic.subject, topic.words), ensure_ascii=False, indent=1)
-    except Unsatisfiable as failure:
-        raise BadReply(f"the offline stub cannot answer in schema {wanted.name!r}: {failure}") from failure
+    return json.dumps(sample(wanted.schema, topic.subject, topic.words), ensure_ascii=False, indent=1)
 
 
 def _text(request: Request, topic: Topic) -> str:

@@ -11,11 +11,11 @@ import time
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from jsonschema import Draft202012Validator
+from jsonschema import Draft7Validator, Draft202012Validator
 
 from providers.adapters import LocalAdapter
 from providers.catalog.model import Candidate, Model, Provider
-from providers.errors import BadReply, Overloaded
+from providers.errors import BadReply, Overloaded, Unsupported
 from providers.messages import (
     FinishReason,
     Message,
@@ -278,7 +278,10 @@ SCHEMAS = {
     "anchor": {"$ref": "#leaf", "$defs": {"x": {"$anchor": "leaf", "type": "integer"}}},
     **{
         f"format {name}": {"type": "string", "format": name}
-        for name in ("date", "date-time", "email", "uuid", "ipv4", "uri")
+        for name in (
+            *("date", "date-time", "time", "duration", "email", "idn-email", "hostname", "ipv4", "ipv6", "uuid"),
+            *("uri", "iri", "uri-reference", "json-pointer", "regex"),
+        )
     },
 }
 
@@ -321,23 +324,44 @@ def test_any_satisfiable_schema_is_satisfied(schema):
 
 
 @pytest.mark.parametrize(
-    ("schema", "why"),
+    ("schema", "path", "why"),
     [
-        (False, "no instance"),
-        ({"type": "integer", "minimum": 3, "maximum": 2}, "no instance"),
-        ({"$ref": "#"}, "no instance"),
-        ({"type": "object", "required": ["a"], "properties": {"a": {"$ref": "#"}}}, "limits on size and depth"),
-        ({"anyOf": [{"$ref": "#"}, {"type": "string"}]}, "without end"),
-        ({"$ref": "https://schemas.example/x.json"}, "nothing is fetched"),
-        ({"$ref": "#/$defs/missing"}, "not in the schema"),
-        ({"type": 12}, "schema itself is invalid"),
-        ({"type": "string", "pattern": "^(?=x)y$"}, "no instance"),
-        ({"type": "array", "minItems": 10**9}, "at most"),
+        (False, "$", "no instance"),
+        ({"type": "integer", "minimum": 3, "maximum": 2}, "$", "no instance"),
+        ({"$ref": "#"}, "$", "no instance"),
+        (
+            {"type": "object", "required": ["a"], "properties": {"a": {"$ref": "#"}}},
+            "$.a.a.a",
+            "limits on size and depth",
+        ),
+        ({"anyOf": [{"$ref": "#"}, {"type": "string"}]}, "$", "without end"),
+        ({"$ref": "https://schemas.example/x.json"}, "$", "nothing is fetched"),
+        ({"$ref": "#/$defs/missing"}, "$", "not in the schema"),
+        ({"type": 12}, "$.type", "schema itself is invalid"),
+        ({"type": "string", "pattern": "^(?=x)y$"}, "$", "no instance"),
+        ({"type": "string", "pattern": r"^\p{L}+$"}, "$.pattern", "schema itself is invalid"),
+        ({"type": "string", "pattern": r"^\u0416+$"}, "$", "no instance"),
+        ({"type": "array", "minItems": 10**9}, "$", "at most"),
+        (
+            {
+                "type": "object",
+                "properties": {"a": {"type": "array", "minItems": 1, "items": False}},
+                "required": ["a"],
+            },
+            "$.a[0]",
+            "no instance",
+        ),
     ],
 )
-def test_a_schema_that_cannot_be_satisfied_is_refused_with_the_reason(schema, why):
-    with pytest.raises(BadReply, match=re.escape(why)):
+def test_a_schema_that_cannot_be_satisfied_is_refused_with_the_place_and_the_reason(schema, path, why):
+    with pytest.raises(Unsupported, match=re.escape(why)) as refused:
         instance(schema)
+    assert refused.value.path.startswith(path)
+    assert f"at {path}" in str(refused.value)
+
+
+def test_the_stub_takes_an_example_where_it_finds_no_value_of_its_own():
+    assert instance({"type": "string", "pattern": "^(?=x)x+$", "examples": ["xx"]}) == "xx"
 
 
 def test_a_schema_that_branches_everywhere_ends():
@@ -346,9 +370,59 @@ def test_a_schema_that_branches_everywhere_ends():
     barren = {"allOf": [*[{"anyOf": [{}] * 10}] * 10, False]}
     for schema in (wide, deep, barren):
         began = time.process_time()
-        with pytest.raises(BadReply):
+        with pytest.raises(Unsupported):
             instance(schema)
         assert time.process_time() - began < 5
+
+
+PATTERNS = (
+    r"^[A-Z]{2,5}-\d+$", r"^S-\d{3}$", r"^[a-z0-9]+(?:-[a-z0-9]+)*$", r"^\d{4}-\d{2}-\d{2}$", r"^#[0-9a-fA-F]{6}$",
+    r"^v?\d+\.\d+\.\d+(-[a-z]+)?$", r"^[\w.+-]+@[\w-]+\.[a-z]{2,}$", r"^[0-9a-f]{40}$", r"^.{1,200}$",
+    r"^(?:red|green|blue)$", r"^\+?[1-9]\d{1,14}$", r"^[A-Z][a-z]+( [A-Z][a-z]+)*$", r"^[א-ת]+$", r"^[^\s/]+/[^\s/]+$",
+    r"^(?P<major>\d+)\.x$", r"\bTODO\b", r"ADR-\d", r"^[]x]{3}?$", r"^(a|b){2}c?$", r"^https?://\S+$", "^$", "",
+    r"^src/.*\.py$",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_patterns_of_the_usual_forms_are_met_and_the_items_of_a_list_differ(pattern):
+    text = {"type": "string", "pattern": pattern}
+    assert re.search(pattern, instance(text))
+    items = instance({"type": "array", "items": text, "minItems": 2})
+    assert all(re.search(pattern, item) for item in items)
+    assert instance({"type": "object", "required": ["x"], "properties": {"x": text}})["x"] == instance(text)
+
+
+def test_ids_that_have_a_pattern_count_on():
+    code = {"type": "array", "minItems": 11, "items": {"type": "string", "pattern": r"^AB-\d{3}$"}}
+    assert instance(code)[8:] == ["AB-009", "AB-010", "AB-011"]
+
+
+def test_distinct_items_are_made_as_long_as_there_are_some():
+    assert instance({"type": "array", "uniqueItems": True, "items": {"enum": ["a", "b"]}}) == ["a", "b"]
+
+
+def test_a_text_whose_property_says_nothing_of_it_says_that_it_is_a_stubs():
+    text = {"type": "string"}
+    assert instance({"type": "object", "properties": {"owed": text}})["owed"] == "Shared shopping list (offline stub)"
+    assert instance({**text, "maxLength": 20}) == "Shared shopping list"
+
+
+def test_a_slug_is_made_of_the_topic():
+    assert instance({"type": "string", "pattern": "^[a-z0-9-]+$"}) == "shared-shopping-list"
+
+
+def test_a_tuple_of_an_older_draft_is_answered_in_that_draft():
+    schema = {
+        "$schema": "http://json-schema.org/draft-07/schema#",
+        "type": "array",
+        "items": [{"type": "integer"}, {"$ref": "#/definitions/word"}],
+        "additionalItems": False,
+        "minItems": 2,
+        "definitions": {"word": {"enum": ["yes", "no"]}},
+    }
+    assert instance(schema)[1] == "yes"
+    Draft7Validator(schema).validate(instance(schema))
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from providers.adapters.anthropic.schema import MAX_OPTIONAL, MAX_UNIONS, subset
-from providers.stub.schema_sample import sample
+from providers.stub.instances import sample
 
 TEXT = {"type": "string"}
 
