@@ -26,7 +26,7 @@ _unsupported = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class ErrorReport:
     """What a body says. `text` is clean and short; `codes` are its codes and types in lower case."""
 
     text: str = ""
@@ -43,24 +43,26 @@ def excerpt(body: bytes) -> str:
     return cut(" ".join(text[: EXCERPT * 16].split()), EXCERPT) or "an empty body"
 
 
-def report_of(body: bytes) -> Report:
+def report_of(body: bytes) -> ErrorReport:
     """Return what `body` says; where it is no JSON, its head."""
     try:
         found = json.loads(body[:MAX_BODY].decode("utf-8", "replace"))
     except (ValueError, RecursionError):
-        return Report(text=excerpt(body))
+        return ErrorReport(text=excerpt(body))
     report = read_report(found)
     return (
-        report if report.text else Report(excerpt(body), report.codes, report.headers, report.category, report.status)
+        report
+        if report.text
+        else ErrorReport(excerpt(body), report.codes, report.headers, report.category, report.status)
     )
 
 
-def read_report(body: Any) -> Report:
+def read_report(body: Any) -> ErrorReport:
     """Return what decoded JSON says, of any shape."""
     if isinstance(body, list) and body:  # Google wraps an error in an array
         body = body[0]
     if not isinstance(body, dict):
-        return Report(text=_short(_words(body)))
+        return ErrorReport(text=_short(_words(body)))
     inner = body.get("error")
     if not inner and isinstance(body.get("errors"), list) and body["errors"]:
         inner = body["errors"][0]
@@ -68,7 +70,7 @@ def read_report(body: Any) -> Report:
     metadata = next((m for layer in layers if isinstance(m := layer.get("metadata"), dict)), {})
     words = [_words(inner) or _words(body), _words(metadata.get("raw"))]
     quoted = metadata.get("headers")
-    return Report(
+    return ErrorReport(
         text=_short(": ".join(dict.fromkeys(filter(None, words)))),
         codes=frozenset(_codes(layers)),
         headers={str(k).lower(): str(v) for k, v in quoted.items()} if isinstance(quoted, dict) else None,

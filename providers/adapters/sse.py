@@ -11,7 +11,7 @@ from codecs import BOM_UTF8
 
 from providers.errors import BadReply
 
-Event = tuple[bytes, bytes]
+SseEvent = tuple[bytes, bytes]
 """(the event's name, empty where it has none; its data, lines joined by LF)"""
 
 MAX_EVENT_BYTES = 16 * 1024 * 1024
@@ -33,7 +33,7 @@ class EventParser:
         self._data: list[bytes] = []
         self.stray = b""
 
-    def feed(self, data: bytes) -> list[Event]:
+    def feed(self, data: bytes) -> list[SseEvent]:
         """Return the events that `data` completes. Raise `BadReply` where one outgrows all reason."""
         if self._after_cr or b"\r" in data:
             data = self._unified(data)
@@ -49,7 +49,7 @@ class EventParser:
             self._hold(tail)
         return self._events(head.split(b"\n"))
 
-    def finish(self) -> list[Event]:
+    def finish(self) -> list[SseEvent]:
         """Return the event that the end of the stream completes."""
         rest, self._pieces = b"".join(self._pieces), []
         return self._events([rest, b""])
@@ -68,8 +68,8 @@ class EventParser:
         if self._size > MAX_EVENT_BYTES:
             raise BadReply("a line of the stream is longer than 16 MiB")
 
-    def _events(self, lines: list[bytes]) -> list[Event]:
-        events: list[Event] = []
+    def _events(self, lines: list[bytes]) -> list[SseEvent]:
+        events: list[SseEvent] = []
         for line in lines:
             if line.startswith(b"data:"):
                 self._data.append(line[6:] if line[5:6] == b" " else line[5:])

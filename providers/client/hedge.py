@@ -12,7 +12,7 @@ from providers.errors import ProviderError, RoutingError
 from providers.messages import Response
 from providers.routing.effects import Dropped, Effect, Ended, Listen, Outcome, Refused, Silent, Try
 
-Ask = Callable[[Try], Awaitable[Ended | None]]
+MakeAttempt = Callable[[Try], Awaitable[Ended | None]]
 """Makes an attempt and returns how it ended; None: it has begun to answer, and is left open."""
 
 
@@ -25,7 +25,9 @@ class Raced:
     speaker: bool = False
 
 
-async def race(flow: Generator[Effect, Outcome, Response], first: Try, ask: Ask, clock: Callable[[], float]) -> Raced:
+async def race(
+    flow: Generator[Effect, Outcome, Response], first: Try, ask: MakeAttempt, clock: Callable[[], float]
+) -> Raced:
     """Drive `flow` through one round that begins with `first`; whoever is still out at its end is cancelled.
 
     Raises what `flow` raises, and the `RoutingError` of the first attempt; a second one that our own caps do not allow

@@ -16,7 +16,7 @@ from providers.limits.headers import Seen, seen
 from providers.limits.ledger import Ledger
 from providers.limits.rules import Allowance, Cap, allowance, ending, headroom, matching
 from providers.messages import Request, Response
-from providers.routing.admission import LATE_S, Plan, billed, forbid, plan, refuse, settled, shut_until
+from providers.routing.admission import LATE_S, CallPlan, billed, forbid, plan, refuse, settled, shut_until
 from providers.routing.effects import Try
 from providers.routing.fleet import CandidateState, Fleet
 from providers.routing.health import limited_until
@@ -137,7 +137,7 @@ class Reservation:
     __slots__ = ("_emit", "_ended", "_open", "_reservations", "candidate", "headers", "lease", "plan")
 
     def __init__(
-        self, reservations: Reservations, candidate: Candidate, plan: Plan | None, emit: Emit = ignore
+        self, reservations: Reservations, candidate: Candidate, plan: CallPlan | None, emit: Emit = ignore
     ) -> None:
         self._reservations, self.candidate, self.plan, self._emit = reservations, candidate, plan, emit
         self.lease = uuid4().hex if plan is not None else ""

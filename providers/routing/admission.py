@@ -24,7 +24,7 @@ LATE_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class CallPlan:
     """What a call of about `tokens` reserves of all that binds its candidate."""
 
     bound: Allowance
@@ -32,11 +32,11 @@ class Plan:
     reserves: Amounts
 
 
-def plan(bound: Allowance, candidate: Candidate, tokens: int, output: int, now: float) -> Plan:
+def plan(bound: Allowance, candidate: Candidate, tokens: int, output: int, now: float) -> CallPlan:
     """Return what to reserve for a call of `tokens` of input that is answered by at most `output`."""
     asked = bound.call(candidate, Usage(input=tokens), now)
     whole = bound.call(candidate, Usage(input=tokens, output=output), now)
-    return Plan(bound, tokens, expected(bound, asked, whole))
+    return CallPlan(bound, tokens, expected(bound, asked, whole))
 
 
 def forbid(state: CandidateState | None, bound: Allowance) -> bool:
@@ -48,7 +48,7 @@ def forbid(state: CandidateState | None, bound: Allowance) -> bool:
     return True
 
 
-def refuse(state: CandidateState | None, plan: Plan, no_room: NoRoom, now: float) -> Cap | None:
+def refuse(state: CandidateState | None, plan: CallPlan, no_room: NoRoom, now: float) -> Cap | None:
     """Note in the candidate's state until when there is no room. Return our own cap where that is what is used up.
 
     A cap that calls in flight hold is not used up: they may come to less.
@@ -66,7 +66,7 @@ def _held_back(cap: Cap) -> Reason:
     return Reason(ReasonCode.BUDGET, f"{cap.meter.label} is held by calls in flight", budget=cap.budget)
 
 
-def settled(plan: Plan, how: Ending, call: Call) -> Amounts:
+def settled(plan: CallPlan, how: Ending, call: Call) -> Amounts:
     """Return what to book in place of what was reserved."""
     return came_to(plan.bound, plan.reserves, how, call)
 

@@ -1,11 +1,11 @@
 """Drives turns over virtual time: a heap of events, and no clock, thread or socket.
 
-Exact, for it is the code that runs live: who is chosen and in which order, failover, waiting, breakers, retry budgets,
-what is reserved of each limit and booked after the call. Modelled: what providers do (`vendors.py`), and the way to the
-ledger that all router instances share. The ledger decides in the order in which messages come to it and a call goes
-out only after its answer has come back, as with a server that machines share, so no delay can lead past a limit; it
-costs each call two trips. Shares of a limit that instances lease and use up alone would save those trips, and leave a
-part of each limit with instances that have no use for it.
+Exact, because it is the code that runs live: which candidates are asked and in which order, failover, waiting,
+breakers, retry budgets, what is reserved of each limit and booked after the call. Modelled: what providers do
+(`modelled.py`), and the way to the ledger that all router instances share. The ledger decides in the order in which
+messages come to it and a call goes out only after its answer has come back, as with a server that machines share, so no
+delay can lead past a limit; it costs each call two trips. Shares of a limit that instances lease and use up alone would
+save those trips, and leave a part of each limit with instances that have no use for it.
 """
 
 from __future__ import annotations
@@ -13,30 +13,29 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
-from random import Random
 from typing import Any, BinaryIO
 
 from providers.catalog.model import Catalog
 from providers.errors import ProviderError, RateLimited, Reason, ReasonCode, RoutingError, TimedOut
-from providers.limits.reserve import CounterStore, NoRoom
+from providers.limits.reserve import CounterStore
 from providers.limits.rules import Ending, ending
 from providers.policy.model import Policy
-from providers.routing.admission import LATE_S, Plan, forbid, refuse, shut_until
+from providers.routing.admission import LATE_S, forbid, refuse, shut_until
 from providers.routing.effects import Answered, Ended, Failed, Outcome, Refused, Silent, Sleep, Try, Woke
 from providers.routing.fleet import Fleet
 from providers.routing.health import limited_until
-from providers.routing.turn import attempts
 from providers.simulation.load import Kind, arrivals, dice, kinds
-from providers.simulation.modelled import vendors
+from providers.simulation.modelled import modelled_providers
 from providers.simulation.present import candidates_of, present
 from providers.simulation.records import Records
 from providers.simulation.report import Report
 from providers.simulation.scenario import Load, Scenario
 from providers.simulation.summary import summary
-from providers.simulation.terms import AllTerms, Terms
+from providers.simulation.terms import AllTerms
+from providers.simulation.turns import ModelledAttempt, ModelledRouter, ModelledTurn
 
 Act = Callable[[Any, float], None]
-Event = tuple[float, int, Act, Any]
+QueuedEvent = tuple[float, int, Act, Any]
 """When, its number (of two at one instant the earlier one made comes first), what happens, and to whom."""
 
 
@@ -60,50 +59,6 @@ def run(
     ).run()
 
 
-class Router:
-    """One instance of the provider manager: its own view of health, its own dice."""
-
-    __slots__ = ("dice", "fleet", "number")
-
-    def __init__(self, number: int, fleet: Fleet, dice: Random) -> None:
-        self.number, self.fleet, self.dice = number, fleet, dice
-
-
-class Turn:
-    """One turn on its way."""
-
-    __slots__ = ("began", "flow", "kind", "load", "number", "out", "router", "slept")
-
-    def __init__(self, number: int, router: Router, load: int, kind: Kind, began: float) -> None:
-        self.number, self.router, self.load, self.kind, self.began = number, router, load, kind, began
-        self.flow = attempts(router.fleet, kind.request, began, router.dice)
-        self.out: list[Attempt] = []
-        self.slept = 0.0
-
-
-class Attempt:
-    """One attempt of a turn, from its reservation to its end."""
-
-    __slots__ = ("called", "effect", "error", "lease", "name", "number", "refused", "terms", "turn")
-
-    def __init__(self, turn: Turn, effect: Try, terms: Terms | None) -> None:
-        self.turn, self.effect, self.terms = turn, effect, terms
-        self.name, self.number = effect.route.names[0], effect.number
-        self.lease = f"{turn.number}/{effect.number}"
-        self.called: float | None = None
-        """When the call went to its provider."""
-        self.error: ProviderError | None = None
-        """What it will end in."""
-        self.refused: NoRoom | None = None
-        """The ledger's answer, where it found no room."""
-
-    @property
-    def plan(self) -> Plan:
-        assert self.terms is not None, "only what binds a call is reserved"
-        assert self.terms.plan is not None, "only what binds a call is reserved"
-        return self.terms.plan
-
-
 class Simulation:
     """One run of a scenario, from its first turn to the end of the last one."""
 
@@ -121,9 +76,9 @@ class Simulation:
         absent = Reason(ReasonCode.NOT_CONFIGURED, "it is not part of the scenario")
         unconfigured = {name: absent for name in catalog.providers if name not in behaviours}
         self._delay = scenario.message_delay
-        self._vendors = vendors(behaviours, scenario.regions, starts, seed)
+        self._providers = modelled_providers(behaviours, scenario.regions, starts, seed)
         self._routers = [
-            Router(number, Fleet(candidates, policy, unconfigured), dice(seed, "router", number))
+            ModelledRouter(number, Fleet(candidates, policy, unconfigured), dice(seed, "router", number))
             for number in range(scenario.instances)
         ]
         self._book = CounterStore()
@@ -133,8 +88,8 @@ class Simulation:
             self._kinds.append(kinds(each, sum(map(len, self._kinds))))
         self._arrivals = [arrivals(each, starts, dice(seed, "load", at)) for at, each in enumerate(load)]
         self._dice = dice(seed, "sizes")
-        self._heap: list[Event] = []
-        self._trips: deque[Event] = deque()
+        self._heap: list[QueuedEvent] = []
+        self._trips: deque[QueuedEvent] = deque()
         """Messages on their way to the ledger and back: all take as long, so they come in the order they were sent."""
         self._events = self._turns = 0
         self._records = Records(scenario, policy, candidates, load, seed, log)
@@ -146,7 +101,7 @@ class Simulation:
         while heap or trips:
             event = trips.popleft() if trips and (not heap or trips[0] < heap[0]) else heappop(heap)
             event[2](event[3], event[0])
-        return summary(self._records, self._vendors, self._terms.limits, self._routers[0].fleet)
+        return summary(self._records, self._providers, self._terms.limits, self._routers[0].fleet)
 
     def _at(self, when: float, act: Act, subject: Any) -> None:
         self._events += 1
@@ -167,9 +122,11 @@ class Simulation:
         kind = alike[0] if len(alike) == 1 else alike[int(self._dice.random() * len(alike))]
         router = self._routers[self._turns % len(self._routers)]
         self._turns += 1
-        self._go_on(Turn(self._turns, router, load, kind, now), None, now)
+        self._go_on(ModelledTurn(self._turns, router, load, kind, now), None, now)
 
-    def _go_on(self, turn: Turn, outcome: Outcome | None, now: float, ended: Attempt | None = None) -> None:
+    def _go_on(
+        self, turn: ModelledTurn, outcome: Outcome | None, now: float, ended: ModelledAttempt | None = None
+    ) -> None:
         """Take the turn's next step. `ended` is the attempt that the outcome is of."""
         try:
             effect = next(turn.flow) if outcome is None else turn.flow.send(outcome)
@@ -187,13 +144,13 @@ class Simulation:
                 self._records.slept(turn, effect, now)
                 self._at(max(now, effect.until), self._wake, turn)
 
-    def _wake(self, turn: Turn, now: float) -> None:
+    def _wake(self, turn: ModelledTurn, now: float) -> None:
         self._go_on(turn, Woke(now), now)
 
-    def _try(self, turn: Turn, effect: Try, now: float) -> None:
+    def _try(self, turn: ModelledTurn, effect: Try, now: float) -> None:
         fleet = turn.router.fleet
         terms = self._terms.of(effect, turn.kind, fleet)
-        attempt = Attempt(turn, effect, terms)
+        attempt = ModelledAttempt(turn, effect, terms)
         turn.out.append(attempt)
         if effect.hedge_after is not None:
             self._at(now + effect.hedge_after, self._hear_nothing, attempt)
@@ -206,11 +163,11 @@ class Simulation:
         else:
             self._reserve(attempt, now)
 
-    def _hear_nothing(self, attempt: Attempt, now: float) -> None:
+    def _hear_nothing(self, attempt: ModelledAttempt, now: float) -> None:
         if attempt in attempt.turn.out:
             self._go_on(attempt.turn, Silent(now), now)
 
-    def _reserve(self, attempt: Attempt, now: float) -> None:
+    def _reserve(self, attempt: ModelledAttempt, now: float) -> None:
         """The ledger hears of the call."""
         plan, ttl = attempt.plan, attempt.effect.timeouts.total + LATE_S
         attempt.refused = self._book.reserve(plan.reserves, attempt.lease, now, now + ttl)
@@ -220,7 +177,7 @@ class Simulation:
         else:
             then(attempt, now)
 
-    def _turn_away(self, attempt: Attempt, now: float) -> None:
+    def _turn_away(self, attempt: ModelledAttempt, now: float) -> None:
         """The router hears that there is no room."""
         refused = attempt.refused
         assert refused is not None
@@ -229,14 +186,14 @@ class Simulation:
             self._records.refused(attempt, refused, now)
             self._come_back(attempt, Refused(now, attempt.number), now)
 
-    def _call(self, attempt: Attempt, now: float) -> None:
+    def _call(self, attempt: ModelledAttempt, now: float) -> None:
         """The provider hears of the call."""
         turn, effect = attempt.turn, attempt.effect
         if attempt not in turn.out:  # given up while it asked the ledger
             self._close(attempt, "unsent", now)
             return
-        vendor = self._vendors[effect.candidate.provider.name]
-        seconds, attempt.error = vendor.answer(now, turn.kind.usage.output, attempt.terms)
+        provider = self._providers[effect.candidate.provider.name]
+        seconds, attempt.error = provider.answer(now, turn.kind.usage.output, attempt.terms)
         patience = effect.timeouts.first_token
         if seconds > patience:
             seconds, attempt.error = patience, TimedOut(f"nothing came within {patience:g} s", phase="first_token")
@@ -244,14 +201,14 @@ class Simulation:
         self._records.called(turn.router.fleet.standings[attempt.name])
         self._at(now + seconds, self._end, attempt)
 
-    def _end(self, attempt: Attempt, now: float) -> None:
+    def _end(self, attempt: ModelledAttempt, now: float) -> None:
         """The call has come back; its books are closed while the turn goes on."""
         turn, error, terms = attempt.turn, attempt.error, attempt.terms
         if attempt not in turn.out:
             return
         self._records.ended(attempt, now)
         if error is None:
-            self._vendors[attempt.effect.candidate.provider.name].answered(terms, now)
+            self._providers[attempt.effect.candidate.provider.name].answered(terms, now)
             outcome: Ended = Answered(now, attempt.number, turn.kind.response)
         else:
             outcome = Failed(now, attempt.number, error)
@@ -261,11 +218,11 @@ class Simulation:
             turn.router.fleet.standings[attempt.name].left(0.0, limited_until(error, now))
         self._come_back(attempt, outcome, now)
 
-    def _come_back(self, attempt: Attempt, outcome: Outcome, now: float) -> None:
+    def _come_back(self, attempt: ModelledAttempt, outcome: Outcome, now: float) -> None:
         attempt.turn.out.remove(attempt)
         self._go_on(attempt.turn, outcome, now, attempt)
 
-    def _give_up(self, turn: Turn, now: float) -> None:
+    def _give_up(self, turn: ModelledTurn, now: float) -> None:
         """Let go of what is still out when a turn ends: nobody knows what became of it."""
         given_up, turn.out = turn.out, []
         for attempt in given_up:
@@ -273,14 +230,14 @@ class Simulation:
                 self._records.dropped(attempt, now)
                 self._close(attempt, "unknown", now)
 
-    def _close(self, attempt: Attempt, how: Ending, now: float) -> None:
+    def _close(self, attempt: ModelledAttempt, how: Ending, now: float) -> None:
         if attempt.terms is not None and attempt.terms.plan is not None:
             if self._delay:
                 self._trip(now, self._settle, (attempt, how))
             else:
                 self._settle((attempt, how), now)
 
-    def _settle(self, closing: tuple[Attempt, Ending], now: float) -> None:
+    def _settle(self, closing: tuple[ModelledAttempt, Ending], now: float) -> None:
         """The ledger hears what the call came to."""
         (attempt, how), terms = closing, closing[0].terms
         assert terms is not None

@@ -3,102 +3,21 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
-from math import ceil, exp, inf
+from math import exp, inf
 from random import Random
 from statistics import NormalDist
-from typing import TYPE_CHECKING
 
-from providers.catalog.model import Limit
 from providers.errors import BadReply, Declined, Overloaded, ProviderError, RateLimited, ServerFault, Unreachable
-from providers.limits.counter import LimitKey
 from providers.simulation.load import dice
 from providers.simulation.scenario import Behaviour, ErrorKind, Latency, Mode, Outage
-from providers.windows import Paced, Rolling, index, span, start
-
-if TYPE_CHECKING:
-    from providers.simulation.terms import Terms
+from providers.simulation.terms import Terms
 
 DRAWS = 1024
 """Quantiles of a distribution that are drawn from: drawing costs one random number."""
 REFUSED_S = 0.02
 """How soon a refused connection or a rate limit's answer comes."""
-SLACK = 1e-6
-"""Instants are sums of floats: so much, in seconds or in a share of an amount, is no violation."""
-
-
-class TrueLimit:
-    """A limit as the provider itself enforces it: exact, without buckets, by the instants at which calls come to it."""
-
-    __slots__ = (
-        "_due",
-        "_from",
-        "_last",
-        "_seen",
-        "_to",
-        "_window",
-        "meter",
-        "peak",
-        "scope",
-        "total",
-        "used",
-        "violations",
-    )
-
-    def __init__(self, limit: Limit, meter: LimitKey) -> None:
-        self.meter, self.scope, self._window = meter, limit.model or "+".join(limit.pool) or "*", meter.window
-        self._seen: deque[tuple[float, float]] = deque()
-        self._from, self._to, self._due, self._last = inf, -inf, -inf, -inf
-        self.used = self.peak = self.total = 0.0
-        self.violations = 0
-
-    def again_at(self, amount: float, now: float) -> float | None:
-        """Return when a call past the limit may come again; None: it is within it."""
-        window, limit = self._window, self.meter.amount
-        if isinstance(window, Paced):
-            at = self._due - (window.burst - 1) * (window.seconds / limit)
-            return at if now < at - SLACK else None
-        if isinstance(window, Rolling):
-            seen, oldest = self._seen, now - window.seconds
-            while seen and seen[0][0] <= oldest:
-                self.used -= seen.popleft()[1]
-            end = (seen[0][0] if seen else now) + window.seconds
-        else:
-            if not self._from <= now < self._to:
-                number = index(window, now)
-                self._from, self._to, self.used = start(window, number), start(window, number + 1), 0.0
-            end = self._to
-        return end if self.used + amount > limit * (1 + SLACK) else None
-
-    def count(self, amount: float, now: float) -> None:
-        """Count a call that has come within the limit."""
-        self.total += amount
-        self._last = now
-        window = self._window
-        if isinstance(window, Paced):
-            self._due = max(self._due, now) + amount * window.seconds / self.meter.amount
-            self.used = 1.0
-        else:
-            self.used += amount
-            if isinstance(window, Rolling):
-                self._seen.append((now, amount))
-        if self.used > self.peak:
-            self.peak = self.used
-
-    def allowed(self, begins: float, ends: float) -> float:
-        """Return the most that could have come between two instants, or up to the last call where that came later."""
-        window, limit, ends = self._window, self.meter.amount, max(ends, self._last + SLACK)
-        if isinstance(window, Paced):
-            return limit * ((ends - begins) / window.seconds + window.burst)
-        if isinstance(window, Rolling):
-            return limit * ceil((ends - begins) / window.seconds)
-        return limit * (index(window, ends - SLACK) - index(window, begins) + 1)
-
-    @property
-    def seconds(self) -> float:
-        return span(self._window)
 
 
 class ModelledProvider:
@@ -213,7 +132,7 @@ def _flaky(behaviour: Behaviour, own: Random) -> Iterator[Outage]:
         at += lasts
 
 
-def vendors(
+def modelled_providers(
     behaviours: Mapping[str, Behaviour], regions: Mapping[str, Sequence[Outage]], starts: float, seed: int
 ) -> dict[str, ModelledProvider]:
     """Return a provider for each behaviour, under its name."""

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import ceil
 from math import log as ln
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
 from providers.catalog.model import Candidate
 from providers.limits.reserve import NoRoom
@@ -16,9 +16,7 @@ from providers.policy.model import Policy
 from providers.routing.effects import Sleep
 from providers.routing.fleet import CandidateState
 from providers.simulation.scenario import Load, Scenario
-
-if TYPE_CHECKING:
-    from providers.simulation.engine import Attempt, Turn
+from providers.simulation.turns import ModelledAttempt, ModelledTurn
 
 BUCKETS = 96
 """Of the timeline, at most: a day's quarters of an hour."""
@@ -37,7 +35,7 @@ class Tab:
 
     __slots__ = ("answers", "candidate", "cost", "first", "input", "last", "load", "output")
 
-    def __init__(self, candidate: Candidate, turn: Turn) -> None:
+    def __init__(self, candidate: Candidate, turn: ModelledTurn) -> None:
         usage, price = turn.kind.usage, candidate.model.price
         self.candidate, self.load = candidate, turn.load
         self.input, self.output = usage.input, usage.output
@@ -116,7 +114,7 @@ class Records:
         if standing.breaker.probing:
             calls.probes += 1
 
-    def ended(self, attempt: Attempt, now: float) -> None:
+    def ended(self, attempt: ModelledAttempt, now: float) -> None:
         """A call has come back."""
         effect, error = attempt.effect, attempt.error
         names = effect.route.names
@@ -129,17 +127,17 @@ class Records:
             self._stretch(now).errors[effect.candidate.provider.name] += 1
         self._tell(attempt, order, how, now)
 
-    def dropped(self, attempt: Attempt, now: float) -> None:
+    def dropped(self, attempt: ModelledAttempt, now: float) -> None:
         """A call is given up, for another one has answered."""
         names = attempt.effect.route.names
         self._tell(attempt, self._orders.get(names) or self._ordered(names), "dropped", now)
 
-    def _tell(self, attempt: Attempt, order: int, how: str, now: float) -> None:
+    def _tell(self, attempt: ModelledAttempt, order: int, how: str, now: float) -> None:
         turn, called = attempt.turn, attempt.called or now
         at, took = called - self.starts, now - called
         self._write(f"{at:.6f} r{turn.router.number} t{turn.number} #{attempt.number} o{order} {how} {took:.6f}\n")
 
-    def refused(self, attempt: Attempt, refused: NoRoom, now: float) -> None:
+    def refused(self, attempt: ModelledAttempt, refused: NoRoom, now: float) -> None:
         """The ledger has found no room for a call."""
         turn, names = attempt.turn, attempt.effect.route.names
         order = self._orders.get(names) or self._ordered(names)
@@ -147,7 +145,7 @@ class Records:
         at, until = now - self.starts, refused.until - self.starts
         self._write(f"{at:.6f} r{turn.router.number} t{turn.number} o{order} refused {until:.6f}\n")
 
-    def slept(self, turn: Turn, effect: Sleep, now: float) -> None:
+    def slept(self, turn: ModelledTurn, effect: Sleep, now: float) -> None:
         """A turn waits."""
         seconds = effect.until - now
         if not turn.slept:
@@ -159,7 +157,7 @@ class Records:
         at, until = now - self.starts, effect.until - self.starts
         self._write(f"{at:.6f} r{turn.router.number} t{turn.number} hold {until:.6f}\n")
 
-    def answered(self, attempt: Attempt, now: float) -> None:
+    def answered(self, attempt: ModelledAttempt, now: float) -> None:
         """A turn has its answer, by this attempt."""
         turn = attempt.turn
         took, key = now - turn.began, (attempt.name, turn.kind.number)
@@ -181,7 +179,7 @@ class Records:
         answers[tab] = answers.get(tab, 0) + 1
         self.ended_at = now
 
-    def failed(self, turn: Turn, error: Exception, now: float) -> None:
+    def failed(self, turn: ModelledTurn, error: Exception, now: float) -> None:
         """A turn has no answer, and will have none."""
         why = type(error).__name__
         self.failures[why] += 1

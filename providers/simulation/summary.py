@@ -10,20 +10,21 @@ from math import exp
 from providers.messages import Needs, Usage
 from providers.routing.fleet import Fleet
 from providers.simulation.claims import measured
-from providers.simulation.modelled import ModelledProvider, TrueLimit
+from providers.simulation.modelled import ModelledProvider
 from providers.simulation.records import AT_ONCE, STEPS, Calls, Records, Stretch, Tab
 from providers.simulation.report import Bucket, Durations, GroupUse, LimitUse, ProviderUse, Report, Waits
 from providers.simulation.scenario import Load
+from providers.simulation.true_limit import TrueLimit
 
 Limits = Mapping[str, tuple[str, TrueLimit, bool]]
 """By the key of the meter: whose limit it is, and whether the routers know of it."""
 
 
-def summary(records: Records, vendors: Mapping[str, ModelledProvider], limits: Limits, fleet: Fleet) -> Report:
+def summary(records: Records, modelled: Mapping[str, ModelledProvider], limits: Limits, fleet: Fleet) -> Report:
     """Return what all of it came to, with the claims measured. `fleet` knows which tier the policy meant a load for."""
     digest, tabs = records.digest(), records.tabs.values()
     answered, failed = sum(tab.answers for tab in tabs), records.failures.total()
-    providers = {name: _provider(name, vendor, records, limits, answered) for name, vendor in vendors.items()}
+    providers = {name: _provider(name, each, records, limits, answered) for name, each in modelled.items()}
     whole = _use(records.calls.values(), tabs, answered)
     bound = [max(limit.used for limit in use.limits) for use in providers.values() if use.limits]
     report = Report(
@@ -85,7 +86,7 @@ def _use(calls: Iterable[Calls], tabs: Collection[Tab], answered: int) -> Provid
     )
 
 
-def _provider(name: str, vendor: ModelledProvider, records: Records, limits: Limits, answered: int) -> ProviderUse:
+def _provider(name: str, provider: ModelledProvider, records: Records, limits: Limits, answered: int) -> ProviderUse:
     begins = records.starts + min((each.begins for each in records.load), default=0.0)
     ends = max(records.starts + records.lasts, begins + 1.0)
     uses = [
@@ -107,7 +108,7 @@ def _provider(name: str, vendor: ModelledProvider, records: Records, limits: Lim
     tabs = [tab for tab in records.tabs.values() if tab.candidate.provider.name == name]
     return replace(
         _use(calls, tabs, answered),
-        recovery_calls=vendor.recovery_calls,
+        recovery_calls=provider.recovery_calls,
         violations=sum(use.violations for use in uses),
         limits=tuple(uses),
     )

@@ -10,14 +10,14 @@ from providers.limits.counter import LimitKey
 from providers.limits.reserve import Amounts
 from providers.limits.rules import Ending, allowance
 from providers.policy.model import DailyBudget
-from providers.routing.admission import Plan, plan, settled
+from providers.routing.admission import CallPlan, plan, settled
 from providers.routing.effects import Try
 from providers.routing.fleet import Fleet
 from providers.routing.ordering import expected_output
 from providers.simulation.load import Kind
-from providers.simulation.modelled import TrueLimit
+from providers.simulation.true_limit import TrueLimit
 
-Counted = Sequence[tuple[TrueLimit, float]]
+CountedAmounts = Sequence[tuple[TrueLimit, float]]
 ENDINGS: tuple[Ending, ...] = ("answered", "refused", "unsent", "unknown")
 
 
@@ -29,11 +29,11 @@ class Terms:
     what is counted on top once the answer is there, of limits that let calls in by their input.
     """
 
-    plan: Plan | None
+    plan: CallPlan | None
     books: Mapping[Ending, Amounts]
-    answered: Counted
-    later: Counted
-    refused: Counted
+    answered: CountedAmounts
+    later: CountedAmounts
+    refused: CountedAmounts
 
 
 class AllTerms:

@@ -1,7 +1,7 @@
 """What a Messages endpoint answers, whole or as a stream, made into one `Response`.
 
-An answer is a list of content blocks; both roads fill the same `Block`s. Blocks of unknown types (server tools, their
-results, what comes next year) are read over.
+An answer is a list of content blocks; a whole and a streamed one fill the same `StreamedBlock`s. Blocks of unknown
+types (server tools, their results, what comes next year) are read over.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from providers.adapters.anthropic.errors import error_in
 from providers.adapters.encoding import to_json
 from providers.adapters.error_report import excerpt
 from providers.adapters.shapes import count, mapping, object_in, sequence, string, told_apart, tool_call
-from providers.adapters.sse import Event, EventParser
+from providers.adapters.sse import EventParser, SseEvent
 from providers.catalog.model import Candidate, Price
 from providers.documents.unicode import CleanStream, clean, clean_json, cut
 from providers.errors import BadReply, Declined, ProviderError, StreamBroken
@@ -59,7 +59,7 @@ def read_reply(reply: HttpReply, candidate: Candidate, now: float) -> Response:
         raise error_in(body, reply.headers, now)
     if "content" not in body:
         raise BadReply(f"the reply is no message: {excerpt(reply.body)}")
-    answer = Answer()
+    answer = MessagesAnswer()
     for item in sequence(body["content"], "content"):
         answer.open(mapping(item, "content block")).close()
     answer.stopped(body)
@@ -67,7 +67,7 @@ def read_reply(reply: HttpReply, candidate: Candidate, now: float) -> Response:
     return answer.response(candidate)
 
 
-class Block:
+class StreamedBlock:
     """A content block on its way: `text`, `thinking`, `redacted_thinking`, `tool_use`, or a type to be read over."""
 
     __slots__ = ("_clean", "_input", "_pieces", "id", "index", "kind", "name", "opaque")
@@ -134,7 +134,7 @@ class Block:
         return None
 
 
-class Answer:
+class MessagesAnswer:
     """What was said so far."""
 
     __slots__ = ("_billed", "_blocks", "_calls", "_why", "stop")
@@ -142,12 +142,12 @@ class Answer:
     def __init__(self) -> None:
         self.stop = ""
         self._why: Mapping[str, Any] = {}
-        self._blocks: list[Block] = []
+        self._blocks: list[StreamedBlock] = []
         self._calls = 0
         self._billed: dict[str, Any] = {}
 
-    def open(self, start: Mapping[str, Any]) -> Block:
-        block = Block(start, self._calls)
+    def open(self, start: Mapping[str, Any]) -> StreamedBlock:
+        block = StreamedBlock(start, self._calls)
         self._calls += block.kind == "tool_use"
         self._blocks.append(block)
         return block
@@ -219,8 +219,8 @@ class MessageStream:
         self._candidate = candidate
         self._now = now
         self._events = EventParser()
-        self._answer = Answer()
-        self._open: dict[int, Block] = {}
+        self._answer = MessagesAnswer()
+        self._open: dict[int, StreamedBlock] = {}
         self._split: set[int] = set()
         """Indices of thoughts that another block broke into: a signature signs the whole of one, which is not kept."""
         self._seen = self._done = False
@@ -266,7 +266,7 @@ class MessageStream:
             return error
         return error_in(body, {}, self._now) if "error" in body else BadReply(f"no event stream: {excerpt(stray)}")
 
-    def _take(self, event: Event, deltas: list[Delta]) -> None:
+    def _take(self, event: SseEvent, deltas: list[Delta]) -> None:
         if self._done:
             return
         name, data = event
@@ -296,7 +296,7 @@ class MessageStream:
                 return
         self._seen = True
 
-    def _start(self, index: int, start: Mapping[str, Any], deltas: list[Delta]) -> Block:
+    def _start(self, index: int, start: Mapping[str, Any], deltas: list[Delta]) -> StreamedBlock:
         if before := self._open.pop(index, None):
             if before.kind == "tool_use" and before.id and before.id == start.get("id"):
                 raise StreamBroken("a tool call begins twice")
@@ -322,7 +322,7 @@ class MessageStream:
                 if block.kind == "thinking":
                     self._split.add(index)
 
-    def _close(self, block: Block, deltas: list[Delta]) -> None:
+    def _close(self, block: StreamedBlock, deltas: list[Delta]) -> None:
         if rest := block.close():
             deltas.append(block.delta(rest))
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from providers.adapters.error_report import Report, by_status, read_report, report_of
+from providers.adapters.error_report import ErrorReport, by_status, read_report, report_of
 from providers.errors import (
     AuthFailed,
     ContextTooLong,
@@ -77,11 +77,11 @@ def error_in(body: Mapping[str, Any], headers: Mapping[str, str], now: float) ->
     return _error(_kind(report, report.status or 500), headers, report, now)
 
 
-def _kind(report: Report, status: int) -> int:
+def _kind(report: ErrorReport, status: int) -> int:
     return next((TYPES[code] for code in sorted(report.codes) if code in TYPES), status)
 
 
-def _error(status: int, headers: Mapping[str, str], report: Report, now: float) -> ProviderError:
+def _error(status: int, headers: Mapping[str, str], report: ErrorReport, now: float) -> ProviderError:
     at = retry_at(headers, report.text, now)
     error = _sort(_kind(report, status), report, at, now)
     if isinstance(error, ServerFault):
@@ -90,7 +90,7 @@ def _error(status: int, headers: Mapping[str, str], report: Report, now: float) 
     return error
 
 
-def _sort(kind: int, report: Report, at: float | None, now: float) -> ProviderError:
+def _sort(kind: int, report: ErrorReport, at: float | None, now: float) -> ProviderError:
     """Return the class of error. The order is the point: the specific first, the bare status last."""
     text, codes = report.text or f"HTTP {kind}", report.codes
     if kind == 402 or codes & MONEY_CODES or (kind in (400, 403, 429) and _money(text)):

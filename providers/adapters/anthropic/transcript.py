@@ -32,7 +32,7 @@ _not_in_a_name = re.compile(r"[^a-zA-Z0-9_-]+").sub
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class CallBlock:
     """A tool_use block but for its id on the wire. `tail` is what follows the id."""
 
     id: str
@@ -40,7 +40,7 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class ResultBlock:
     """A tool_result block but for the id of its call. `text` says the same where there is no such call."""
 
     id: str
@@ -48,11 +48,11 @@ class Result:
     text: bytes
 
 
-Block = bytes | Call | Result
+ContentBlock = bytes | CallBlock | ResultBlock
 """`bytes` are one or more blocks, joined by commas."""
 
 
-def fragment(message: Message, maker: str) -> tuple[Block, ...]:
+def fragment(message: Message, maker: str) -> tuple[ContentBlock, ...]:
     """Return the blocks of `message`, none where it says nothing. Raise `Unsupported` for an image that can't be sent.
 
     Reasoning goes back only to the endpoint that made it, `maker`, and only with its signature.
@@ -68,7 +68,7 @@ def fragment(message: Message, maker: str) -> tuple[Block, ...]:
     return tuple(_joined(blocks))
 
 
-def _joined(blocks: list[Block]) -> Iterator[Block]:
+def _joined(blocks: list[ContentBlock]) -> Iterator[ContentBlock]:
     """Yield `blocks`, neighbouring bytes as one: most messages are one."""
     run: list[bytes] = []
     for block in blocks:
@@ -93,7 +93,7 @@ def _says(part: Part) -> bool:
     return isinstance(part, Image) or (isinstance(part, Text) and bool(clean(part.text).strip()))
 
 
-def _blocks(parts: list[Part], message: Message, maker: str) -> Iterator[Block]:
+def _blocks(parts: list[Part], message: Message, maker: str) -> Iterator[ContentBlock]:
     """Yield the blocks of neighbouring parts of one type. Texts become one block, as `Message.text` joins them."""
     if isinstance(parts[0], Text):
         if block := text_block("".join(part.text for part in parts if isinstance(part, Text))):
@@ -114,7 +114,7 @@ def _blocks(parts: list[Part], message: Message, maker: str) -> Iterator[Block]:
                 yield _result(part).text if assistant else _result(part)
 
 
-def _without_last_thoughts(blocks: list[Block]) -> list[Block]:
+def _without_last_thoughts(blocks: list[ContentBlock]) -> list[ContentBlock]:
     """Return `blocks` without the thinking at their end: a turn may not end in it, a message that is cut short may."""
     while blocks and isinstance(last := blocks[-1], bytes) and not last.startswith(b'{"type":"text"'):
         blocks = blocks[:-1]
@@ -134,9 +134,9 @@ def _thought(text: str, opaque: str) -> bytes:
     return to_json({"type": "thinking", "thinking": clean(text), "signature": clean(opaque)})
 
 
-def _call(call: ToolCall) -> Call:
+def _call(call: ToolCall) -> CallBlock:
     name = _not_in_a_name("_", call.name)[:64] or "tool"
-    return Call(clean(call.id), b'"name":' + to_json(name) + b',"input":' + _input(call.arguments))
+    return CallBlock(clean(call.id), b'"name":' + to_json(name) + b',"input":' + _input(call.arguments))
 
 
 def _input(arguments: str) -> bytes:
@@ -151,18 +151,19 @@ def _input(arguments: str) -> bytes:
     return text.encode() if sound else to_json({"unparsed": text})
 
 
-def _result(result: ToolResult) -> Result:
+def _result(result: ToolResult) -> ResultBlock:
     content = clean(result.content)
     # Empty content is a 400, none at all is not.
     tail = b',"content":' + to_json(content) if content.strip() else b""
     if result.is_error:
         tail += b',"is_error":true'
     failed = " (failed)" if result.is_error else ""
-    return Result(clean(result.call_id), tail, text_block(f"Result of {result.name or 'a tool'}{failed}: {content}"))
+    shown = text_block(f"Result of {result.name or 'a tool'}{failed}: {content}")
+    return ResultBlock(clean(result.call_id), tail, shown)
 
 
 def turns(
-    said: Iterable[tuple[Literal["user", "assistant"], tuple[Block, ...]]], *, prefill: bool = False
+    said: Iterable[tuple[Literal["user", "assistant"], tuple[ContentBlock, ...]]], *, prefill: bool = False
 ) -> list[bytes]:
     """Return the messages: the user's first and last, roles in turn, results right behind their calls.
 
@@ -187,13 +188,13 @@ class _Transcript:
         self._open: dict[str, list[bytes]] = {}  # id in the messages -> ids on the wire that wait for their results
         self._numbers: dict[str, int] = {}  # id on the wire -> the highest number that was put behind it
 
-    def add(self, role: str, blocks: tuple[Block, ...]) -> None:
+    def add(self, role: str, blocks: tuple[ContentBlock, ...]) -> None:
         if role != self._role:
             self._turn_to(role)
         for block in blocks:
             if isinstance(block, bytes):
                 self._blocks.append(block)
-            elif isinstance(block, Call):
+            elif isinstance(block, CallBlock):
                 self._blocks.append(b'{"type":"tool_use","id":"%b",%b}' % (self._opened(block.id), block.tail))
             elif waiting := self._open.get(block.id):
                 self._results.append(_answer(waiting.pop(0), block.tail))

@@ -1,7 +1,7 @@
 """What generateContent answers, whole or as a stream, made into one `Response`.
 
-A stream's events are whole replies, each with the next parts: so one `Answer` takes the only reply of a call, or all of
-a stream's, one after the other. Sources: recorded traffic and google-genai 3.4.0 (SDK), 2026-11.
+A stream's events are whole replies, each with the next parts: so one `GeminiAnswer` takes the only reply of a call, or
+all of a stream's, one after the other. Sources: recorded traffic and google-genai 3.4.0 (SDK), 2026-11.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ _LEADING = b"\xef\xbb\xbf \t\r\n"
 
 def read_reply(reply: HttpReply, request: Request, candidate: Candidate, now: float) -> Response:
     """Return the answer in a 2xx reply, or raise the `ProviderError` that it amounts to."""
-    answer = Answer(request, candidate, now)
+    answer = GeminiAnswer(request, candidate, now)
     for chunk in _chunks(reply.body):
         answer.take(chunk, [])
     return answer.response()
@@ -75,7 +75,7 @@ def _chunks(body: bytes) -> list[dict[str, Any]]:
     return chunks
 
 
-class Answer:
+class GeminiAnswer:
     """What was said so far."""
 
     def __init__(self, request: Request, candidate: Candidate, now: float) -> None:
@@ -226,7 +226,7 @@ class ContentStream:
     """A `StreamDecoder`. An error behind deltas of the same bytes is raised by the next call, so none is lost."""
 
     def __init__(self, request: Request, candidate: Candidate, now: float) -> None:
-        self._answer = Answer(request, candidate, now)
+        self._answer = GeminiAnswer(request, candidate, now)
         self._parser: EventParser | ObjectParser | None = None
         self._seen = False
         self._error: ProviderError | None = None

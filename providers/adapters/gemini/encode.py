@@ -47,7 +47,7 @@ _USER, _MODEL, _END = b',{"role":"user","parts":[', b',{"role":"model","parts":[
 
 
 @dataclass(frozen=True, slots=True)
-class Fragment:
+class GeminiFragment:
     """A message on the wire: its parts joined by commas, but for tool results, which are not yet paired.
 
     `ids` are those of its calls, or of its results. `halves` go with them: of a call the first members of its answer
@@ -166,7 +166,7 @@ def _tool_choice(request: Request) -> dict[str, Any]:
     return {"mode": "ANY", "allowedFunctionNames": [clean(request.tool_choice)]}
 
 
-def _contents(fragments: Iterable[Fragment]) -> bytes:
+def _contents(fragments: Iterable[GeminiFragment]) -> bytes:
     """Return the turns, alternating from a user's to a user's, with every call answered in the turn after it."""
     turns = _turns(fragments)
     out = [] if turns and turns[0][0].role == "user" else [_USER, _text(BEGIN), _END]
@@ -182,12 +182,12 @@ def _contents(fragments: Iterable[Fragment]) -> bytes:
     return b"".join(out)[1:]
 
 
-_NOTHING = Fragment("user", b"")
+_NOTHING = GeminiFragment("user", b"")
 
 
-def _turns(fragments: Iterable[Fragment]) -> list[list[Fragment]]:
+def _turns(fragments: Iterable[GeminiFragment]) -> list[list[GeminiFragment]]:
     """Return those who speak in the conversation, by turns: one role for as long as it goes on."""
-    turns: list[list[Fragment]] = []
+    turns: list[list[GeminiFragment]] = []
     role = ""
     for each in fragments:
         if each.role == "system" or not (each.parts or each.ids):
@@ -200,7 +200,7 @@ def _turns(fragments: Iterable[Fragment]) -> list[list[Fragment]]:
     return turns
 
 
-def _answered(asked: list[Fragment], turn: list[Fragment]) -> list[bytes]:
+def _answered(asked: list[GeminiFragment], turn: list[GeminiFragment]) -> list[bytes]:
     """Return a user's parts, the answers first and in the order of their calls: without ids the order is what pairs.
 
     A call that nobody answered gets an error. A result that no call asked for becomes text.
@@ -224,16 +224,16 @@ def _answered(asked: list[Fragment], turn: list[Fragment]) -> list[bytes]:
     return [b"{%s%s}}" % (head, answers.get(at, none)) for at, (_, head) in enumerate(calls)] + rest
 
 
-def _fragment(message: Message, maker: str, stand_in: str | None) -> Fragment:
+def _fragment(message: Message, maker: str, stand_in: str | None) -> GeminiFragment:
     if message.role == "assistant":
         calls = message.tool_calls
         parts = _joined(_spoken(message.parts, maker, stand_in))
-        return Fragment("model", parts, tuple(c.id for c in calls), tuple(_awaited(c, maker) for c in calls))
+        return GeminiFragment("model", parts, tuple(c.id for c in calls), tuple(_awaited(c, maker) for c in calls))
     parts = _joined(_heard(message))
     if message.role == "system":
-        return Fragment("system", parts)
+        return GeminiFragment("system", parts)
     results = tuple(part for part in message.parts if isinstance(part, ToolResult))
-    return Fragment("user", parts, tuple(r.call_id for r in results), tuple(map(_response, results)), results)
+    return GeminiFragment("user", parts, tuple(r.call_id for r in results), tuple(map(_response, results)), results)
 
 
 def _joined(parts: Iterable[dict[str, Any]]) -> bytes:

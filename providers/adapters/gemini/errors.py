@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone, tzinfo
 from typing import Any
 
-from providers.adapters.error_report import MAX_BODY, Report, by_status, read_report, report_of
+from providers.adapters.error_report import MAX_BODY, ErrorReport, by_status, read_report, report_of
 from providers.errors import (
     AuthFailed,
     ContextTooLong,
@@ -115,7 +115,7 @@ def _quotas(details: list[dict[str, Any]]) -> Iterator[str]:
                 yield from (str(violation[key]) for key in ("quotaId", "quotaMetric") if key in violation)
 
 
-def _error(status: int, headers: Mapping[str, str], report: Report, details: Details, now: float) -> ProviderError:
+def _error(status: int, headers: Mapping[str, str], report: ErrorReport, details: Details, now: float) -> ProviderError:
     text = report.text or f"HTTP {status}"
     known = (retry_at(headers, details.message or text, now), instant(details.delay, now) if details.delay else None)
     # The delay is the message's figure without its fraction: the later one is the true one.

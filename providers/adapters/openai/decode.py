@@ -50,7 +50,7 @@ def read_reply(reply: HttpReply, candidate: Candidate, now: float) -> Response:
     choice = first_of(body.get("choices"))
     raise_error_in(choice, reply.headers, now)  # OpenRouter: the upstream failed half-way
     message = mapping(choice.get("message"), "message")
-    answer = Answer()
+    answer = ChatAnswer()
     text, thought = content_in(message.get("content"))
     leading, answer.text = part_thought(clean(text))
     answer.details = details_in(message)
@@ -62,7 +62,7 @@ def read_reply(reply: HttpReply, candidate: Candidate, now: float) -> Response:
     return answer.response(candidate)
 
 
-class Answer:
+class ChatAnswer:
     """What was said so far. One thing both roads lead to: a whole reply fills it at once, a stream bit by bit."""
 
     __slots__ = ("calls", "cost", "details", "finish", "reasoning", "refusal", "text", "usage")

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from providers.adapters.error_report import Report, by_status, read_report, report_of
+from providers.adapters.error_report import ErrorReport, by_status, read_report, report_of
 from providers.errors import (
     AuthFailed,
     BadReply,
@@ -101,7 +101,7 @@ def error_in(
     return _error(report.status or _status_of(report), headers, report, now)
 
 
-def _status_of(report: Report) -> int:
+def _status_of(report: ErrorReport) -> int:
     """Return the status that would have come, had the error not come inside a 200."""
     for code, status in (
         ("rate_limit_exceeded", 429),
@@ -116,7 +116,7 @@ def _status_of(report: Report) -> int:
     return 500
 
 
-def _error(status: int, headers: Mapping[str, str], report: Report, now: float) -> ProviderError:
+def _error(status: int, headers: Mapping[str, str], report: ErrorReport, now: float) -> ProviderError:
     merged = {**report.headers, **headers} if report.headers else headers
     at = retry_at(merged, report.text, now)
     error = _sort(status, report, at, now)
@@ -126,7 +126,7 @@ def _error(status: int, headers: Mapping[str, str], report: Report, now: float) 
     return error
 
 
-def _sort(status: int, report: Report, at: float | None, now: float) -> ProviderError:
+def _sort(status: int, report: ErrorReport, at: float | None, now: float) -> ProviderError:
     """Return the class of error. The order is the point: the specific first, the bare status last."""
     text, codes = report.text or f"HTTP {status}", report.codes
     # "You exceeded your current quota" with an instant is a window (Gemini), without one it is money (OpenAI).

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from providers.adapters.error_report import excerpt
-from providers.adapters.openai.decode import Answer, arguments_in, calls_in, content_in, first_of, raise_error_in
+from providers.adapters.openai.decode import ChatAnswer, arguments_in, calls_in, content_in, first_of, raise_error_in
 from providers.adapters.openai.errors import error_in
 from providers.adapters.openai.reasoning import LeadingThought, details_in, joined, reasoning_in, text_of
 from providers.adapters.shapes import mapping, object_in, string
-from providers.adapters.sse import Event, EventParser
+from providers.adapters.sse import EventParser, SseEvent
 from providers.catalog.model import Candidate
 from providers.documents.unicode import CleanStream, clean
 from providers.errors import BadReply, ProviderError, StreamBroken
@@ -24,7 +24,7 @@ class ChatStream:
         self._candidate = candidate
         self._now = now
         self._events = EventParser()
-        self._answer = Answer()
+        self._answer = ChatAnswer()
         self._seen = self._done = False
         self._error: ProviderError | None = None
         self._text = CleanStream()
@@ -81,7 +81,7 @@ class ChatStream:
             return StreamBroken("the stream ended before its first chunk")
         return found or BadReply(f"the reply is no event stream: {excerpt(stray)}")
 
-    def _take(self, event: Event, deltas: list[Delta]) -> None:
+    def _take(self, event: SseEvent, deltas: list[Delta]) -> None:
         name, data = event
         if self._done:
             return

@@ -42,7 +42,7 @@ class Said(NamedTuple):
     body: bytes
 
 
-class Result(NamedTuple):
+class ResultMessage(NamedTuple):
     """A tool's result: the transcript's id of its call, its content as JSON, and what is said where no call stands."""
 
     call: str
@@ -51,14 +51,14 @@ class Result(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Fragment:
+class ChatFragment:
     """What a `Message` becomes, but for its neighbours.
 
     `calls` are pairs: the transcript's id, the wire's as JSON. `awaits` are the former where the latter follow from
     them, `answers` what answers such calls in `answered`: so a plain turn is paired by one comparison.
     """
 
-    results: tuple[Result, ...] = ()
+    results: tuple[ResultMessage, ...] = ()
     said: Said | None = None
     calls: tuple[tuple[str, bytes], ...] = ()
     awaits: tuple[str, ...] | None = None
@@ -79,7 +79,7 @@ def fit_name(name: str) -> str:
     return name if _fit_name(name) else _not_in_a_name("_", name)[:64] or "unnamed"
 
 
-def fragment(message: Message, quirks: Quirks, maker: str) -> Fragment:
+def fragment(message: Message, quirks: Quirks, maker: str) -> ChatFragment:
     """Return `message` on the wire. Raise `Unsupported` for an image outside a user's message.
 
     Reasoning goes back only to the provider that made it, `maker`, and only where `quirks` name a field for it.
@@ -94,7 +94,7 @@ def fragment(message: Message, quirks: Quirks, maker: str) -> Fragment:
         said = _spoken(message, rest, quirks) if rest or not told else None
     plain = all(wire == _fit_id(clean(own), quirks) for own, wire in wires)
     results = tuple(map(_result, told))
-    return Fragment(
+    return ChatFragment(
         results,
         None if said is None else _said(said),
         tuple((own, to_json(wire)) for own, wire in wires),
@@ -104,7 +104,7 @@ def fragment(message: Message, quirks: Quirks, maker: str) -> Fragment:
     )
 
 
-def paired(fragments: Iterable[Fragment]) -> list[Said]:
+def paired(fragments: Iterable[ChatFragment]) -> list[Said]:
     """Return the messages in order, with every call answered before anybody else speaks.
 
     A call that a broken turn left open gets a stand-in: an unanswered id is a 400 everywhere. A result whose call is
@@ -137,7 +137,9 @@ def paired(fragments: Iterable[Fragment]) -> list[Said]:
     return said + _closed(calls, late)
 
 
-def _match(results: Iterable[Result], calls: list[tuple[str, bytes]], said: list[Said], late: list[Said]) -> None:
+def _match(
+    results: Iterable[ResultMessage], calls: list[tuple[str, bytes]], said: list[Said], late: list[Said]
+) -> None:
     """Add each result to `said`, and take its call from `calls`; one without a call to `late`."""
     for result in results:
         call = next((call for call in calls if call[0] == result.call), None)
@@ -210,11 +212,11 @@ def _items(content: Any) -> list[Any]:
     return [{"type": "text", "text": content}] if content.strip() else []
 
 
-def _result(result: ToolResult) -> Result:
+def _result(result: ToolResult) -> ResultMessage:
     # The dialect has no flag for a failed call.
     text = clean(f"error: {result.content}" if result.is_error else result.content)
     orphan = f"Result of the tool {clean(result.name)}: {text}"
-    return Result(result.call_id, to_json(text or BLANK), _word("user", orphan))
+    return ResultMessage(result.call_id, to_json(text or BLANK), _word("user", orphan))
 
 
 def _assistant(parts: tuple[Part, ...], ids: tuple[tuple[str, str], ...], quirks: Quirks, maker: str) -> dict[str, Any]:

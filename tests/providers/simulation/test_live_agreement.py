@@ -19,7 +19,7 @@ from providers.events import AttemptEnded
 from providers.messages import Request, Response
 from providers.simulation import Scenario, simulate
 from providers.simulation.load import arrivals, dice, kinds
-from providers.simulation.modelled import vendors
+from providers.simulation.modelled import modelled_providers
 from providers.simulation.present import candidates_of
 from providers.simulation.scenario_file import parse_scenario
 from providers.simulation.terms import AllTerms
@@ -103,7 +103,9 @@ class World:
     """A transport whose far side is the simulation's own providers."""
 
     def __init__(self, scenario: Scenario, candidates: tuple[Candidate, ...]) -> None:
-        self.vendors = vendors(scenario.providers, scenario.regions, scenario.starts, scenario.seed)
+        self.modelled_providers = modelled_providers(
+            scenario.providers, scenario.regions, scenario.starts, scenario.seed
+        )
         self.terms = AllTerms({}, scenario.policy.budget, scenario.starts)
         self.candidates = {candidate.name: candidate for candidate in candidates}
         self.starts = scenario.starts
@@ -113,7 +115,7 @@ class World:
 
     async def send(self, request: HttpRequest, *, first_byte_s: float, **limits: float) -> HttpReply:
         candidate, kind = self.candidates[request.url], ANSWERS[int(request.body)]
-        vendor = self.vendors[candidate.provider.name]
+        vendor = self.modelled_providers[candidate.provider.name]
         seconds, error = vendor.answer(self.now(), kind.usage.output, None)
         await anyio.sleep(min(seconds, first_byte_s))
         if seconds > first_byte_s:
