@@ -92,7 +92,7 @@ class Agent:
     ) -> WorkResult:
         """Return what the agent made of `brief`, said after `history`.
 
-        Each model call and each tool call is a durable step below `ctx.path`. An answer that is empty or breaks
+        Each model call and each tool call is a durable call below `ctx.step`. An answer that is empty or breaks
         `output_schema` is sent back once. Raises `TurnLimit`, `OutputInvalid`, what a tool raises as `ToolFault`,
         `ContextTooLong`, and what the manager raises.
         """

@@ -10,7 +10,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from agents.agent import Agent, WorkResult, pursue
-from agents.turn import RunContext
+from agents.turn import RunContext, StepKey
 from providers.events import Emit, ignore
 from providers.messages import Accept, Delta, Message, OutputSchema, Request, Response, TextDelta
 
@@ -98,9 +98,9 @@ class WorkStream:
     def _replaying(self, ctx: RunContext) -> Any:
         """Return the context's `do` that passes on, as one delta, an answer which was handed back from the journal."""
 
-        async def do(name: str, request_hash: bytes, work: Any) -> Any:
+        async def do(key: StepKey, request_hash: bytes, work: Any) -> Any:
             self._streamed = False
-            done = await ctx.do(name, request_hash, work)
+            done = await ctx.do(key, request_hash, work)
             if isinstance(done, Response) and not self._streamed and done.text:
                 await self._send.send(TextDelta(done.text))
             return done

@@ -14,7 +14,7 @@ import anyio.to_thread
 
 from agents.errors import AgentError, ToolFault
 from agents.events import ToolEnded, ToolStarted
-from agents.turn import RunContext
+from agents.turn import RunContext, StepKey
 from providers.messages import ToolCall, ToolResult, ToolSpec
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ async def call_all(
 ) -> tuple[ToolResult, ...]:
     """Return the results of one turn's calls in their order; the calls run at the same time.
 
-    Each is the durable step `PATH/turn-TURN/tool-I`. Raises what the first failing step raised, once all have stopped.
+    Each is the durable call `tool-I` of the turn. Raises what the first failing step raised, once all have stopped.
     """
     named = {one.name: one for one in tools}
     if len(calls) == 1:
@@ -144,32 +144,32 @@ async def call_all(
 
 
 async def _step(call: ToolCall, i: int, tools: Mapping[str, Tool], ctx: RunContext, turn: int) -> ToolResult:
-    name = f"{ctx.path}/turn-{turn}/tool-{i}"
+    key = StepKey(ctx.step, turn, f"tool-{i}")
     request_hash = hashlib.sha256(f"{call.name}\0{call.arguments}".encode("utf-8", "surrogatepass")).digest()
 
     async def work() -> ToolResult:
         ctx.emit(ToolStarted(turn, i, call.name))
         began = anyio.current_time()
-        made = await _checked(call, name, tools, ctx)
+        made = await _checked(call, key, tools, ctx)
         ctx.emit(ToolEnded(turn, i, call.name, not made.is_error, (anyio.current_time() - began) * 1000))
         return made
 
-    result: ToolResult = await ctx.do(name, request_hash, work)
+    result: ToolResult = await ctx.do(key, request_hash, work)
     # A replayed result answers this turn's call, whatever id its own turn had.
     return result if result.call_id == call.id else ToolResult(call.id, call.name, result.content, result.is_error)
 
 
-async def _checked(call: ToolCall, step: str, tools: Mapping[str, Tool], ctx: RunContext) -> ToolResult:
+async def _checked(call: ToolCall, key: StepKey, tools: Mapping[str, Tool], ctx: RunContext) -> ToolResult:
     """Return the result of a call that may be made. One that was cut short may have taken effect."""
     chosen = tools.get(call.name)
     if chosen is None:
         return _failed(call, f"there is no tool of this name; there are: {', '.join(tools) or 'none'}")
-    unknown = step in ctx.cut_short and not chosen.idempotent
+    unknown = key in ctx.cut_short and not chosen.idempotent
     if unknown or chosen.approval != "never":
         if ctx.approve is None:
             return _failed(call, "it needs a person's approval, and nobody can be asked now; go on without it")
         again = " again, though it was cut short and may have taken effect" if unknown else ""
-        if not await ctx.approve(f"{call.name}{again}", call.arguments, step):
+        if not await ctx.approve(f"{call.name}{again}", call.arguments, key):
             return _failed(call, "a person refused this call")
     return await chosen.call(call)
 

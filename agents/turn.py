@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from agents.events import TurnEnded, TurnStarted
 from agents.output import Invalid, Shape
@@ -23,14 +23,26 @@ class Complete(Protocol):
     ) -> Response: ...
 
 
-Do = Callable[[str, bytes, Callable[[], Awaitable[T]]], Awaitable[T]]
-"""`do(name, request_hash, work)`: a durable step. What is recorded under `name` is handed back; else `work` runs."""
+class StepKey(NamedTuple):
+    """Names one durable call by what it is for, never by a count of calls, so that code that runs again finds it.
 
-Approve = Callable[[str, str, str], Awaitable[bool]]
-"""`approve(tool, arguments, step)`: whether a person lets this step run the tool with these arguments (JSON text)."""
+    `step` is where in the unit's work it stands, the outermost part first: `("try-1", "repeat-2", "code")`. `turn`
+    counts the model calls of one piece of work from 1; 0: it belongs to none. `call` is `model`, `tool-2` or `said`.
+    """
+
+    step: tuple[str, ...]
+    turn: int
+    call: str
 
 
-async def _do_now(name: str, request_hash: bytes, work: Callable[[], Awaitable[T]]) -> T:  # noqa: ARG001
+Do = Callable[[StepKey, bytes, Callable[[], Awaitable[T]]], Awaitable[T]]
+"""`do(key, request_hash, work)`: a durable call. What is recorded under `key` is handed back; else `work` runs."""
+
+Approve = Callable[[str, str, StepKey], Awaitable[bool]]
+"""`approve(tool, arguments, key)`: whether a person lets this call run the tool with these arguments (JSON text)."""
+
+
+async def _do_now(key: StepKey, request_hash: bytes, work: Callable[[], Awaitable[T]]) -> T:  # noqa: ARG001
     return await work()
 
 
@@ -41,12 +53,12 @@ class RunContext:
     emit: Emit = ignore
     do: Do[Any] = _do_now
     budgets: BudgetScope | None = None
-    path: str = ""
-    """The position by meaning, `build[S-1]/attempt-2/code`, never a count of calls. Steps are keyed below it."""
+    step: tuple[str, ...] = ()
+    """Where in its unit the work stands, by meaning: `("try-1", "code")`. Durable calls are keyed below it."""
     approve: Approve | None = None
     """Asked before a tool whose `approval` is "ask" runs; None: nobody can be asked, so such a tool is refused."""
 
-    cut_short: frozenset[str] = frozenset()
+    cut_short: frozenset[StepKey] = frozenset()
     """Steps that were in flight when an earlier process of the run ended: nobody knows whether they took effect."""
 
     def at(self, **changes: Any) -> RunContext:
@@ -114,7 +126,7 @@ async def take_turn(
     answer: Answer,
     accept: Accept | None = None,
 ) -> Response:
-    """Return the model's answer, paid once: it is the durable step `PATH/turn-NUMBER/model`.
+    """Return the model's answer, paid once: it is the durable call `model` of this turn.
 
     What the turn emits belongs to the step: a recorded one emits nothing again.
     """
@@ -126,5 +138,5 @@ async def take_turn(
         ctx.emit(TurnEnded(agent, number, made.provider, made.model, made.usage, made.cost, made.finish))
         return made
 
-    response: Response = await ctx.do(f"{ctx.path}/turn-{number}/model", request_hash, work)
+    response: Response = await ctx.do(StepKey(ctx.step, number, "model"), request_hash, work)
     return response

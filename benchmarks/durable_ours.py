@@ -134,18 +134,21 @@ def recover(folder: Path) -> None:
 def journal_cpu(folder: Path, turns: str = "20000") -> None:
     """CPU of the memory journal alone: what one turn asks of it, `begin` with one event and `finish` with one."""
     from agents.events import TurnEnded, TurnStarted
+    from agents.turn import StepKey
     from orchestrator.events import Event
+    from orchestrator.units import Unit
 
     async def go() -> None:
         journal, count = MemoryJournal(), int(turns)
         answer = Response(Message("assistant", (Text("x" * ANSWER),)), FinishReason.STOP, Usage(100, output=100))
-        fence = await journal.claim("r/a", "me") or 0
+        fence = await journal.claim("r", Unit("a"), "me") or 0
         watch = Stopwatch()
         for n in range(count):
-            began = Event("r", "a", n, 1, time.time(), TurnStarted("ann", n))
-            await journal.begin("r/a", f"turn-{n}", b"h" * 32, fence, [began])
-            ended = Event("r", "a", n, 2, time.time(), TurnEnded("ann", n, "p", "m", answer.usage, 10, answer.finish))
-            await journal.finish("r/a", f"turn-{n}", fence, answer, [ended])
+            began = Event("r", Unit("a"), (), n, 1, time.time(), TurnStarted("ann", n))
+            await journal.begin("r", Unit("a"), StepKey((), n, "model"), b"h" * 32, fence, [began])
+            turn = TurnEnded("ann", n, "p", "m", answer.usage, 10, answer.finish)
+            ended = Event("r", Unit("a"), (), n, 2, time.time(), turn)
+            await journal.finish("r", Unit("a"), StepKey((), n, "model"), fence, answer, [ended])
         report(**watch.read(), turns=count)
 
     anyio.run(go)

@@ -14,7 +14,7 @@ from _template import Base  # type: ignore[import-not-found]  # the benchmark's 
 from agents import Agent, RunContext, tool
 from orchestrator.options import leave_unanswered
 from orchestrator.run.driver import Driver, Recorder
-from orchestrator.run.worker import Scope, UnitResult
+from orchestrator.run.worker import Assignment, UnitResult
 from orchestrator.squad.plan import AgentWork, Plan, TaskPlan
 from personas import Persona, Sandbox
 from providers import open_manager
@@ -104,7 +104,7 @@ class Adapter(Base):  # type: ignore[misc]  # the base is the benchmark's
         async def run() -> int:
             done = 0
 
-            async def perform(task: TaskPlan, scope: Scope, ctx: RunContext) -> UnitResult:
+            async def perform(task: TaskPlan, given: Assignment, ctx: RunContext) -> UnitResult:
                 nonlocal done
                 done += 1
                 return UnitResult(1, "1")

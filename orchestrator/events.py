@@ -1,6 +1,6 @@
 """What a run lets others see, and what its state is folded from.
 
-A payload says what happened; an `Event` says where and when. Ids are made of (run, task, turn, sequence), so a replay
+A payload says what happened; an `Event` says where and when. Ids are made of (run, place, turn, sequence), so a replay
 that emits again is recognised, not shown twice. Payloads of the lower rooms travel in the same envelope.
 """
 
@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, fields
 from enum import Enum
 from typing import Any, Literal, NamedTuple
 
+from orchestrator.units import StepPath, Unit, path_of
 from providers.messages import Usage
 
 SCHEMA_VERSION = 1
@@ -247,18 +248,28 @@ class RunFinished:
 
 
 class Event(NamedTuple):
-    """Where and when `data` happened: `task` is the unit's path, `turn` 0 outside a turn, `at` epoch seconds UTC."""
+    """Where and when `data` happened: `unit` None: to the run itself; `step` is where in the unit's work.
+
+    What a run decides of a task has the task for its unit, in each attempt. `turn` is 0 outside a turn, `seq` counts
+    the events of one place and turn from 1, `at` is epoch seconds UTC.
+    """
 
     run_id: str
-    task: str
+    unit: Unit | None
+    step: StepPath
     turn: int
     seq: int
     at: float
     data: Any
 
     @property
+    def path(self) -> str:
+        """Its place as text: `build[S-1]/try-1/code`; empty for the run itself."""
+        return path_of(self.unit, self.step)
+
+    @property
     def id(self) -> str:
-        return f"{self.run_id}/{self.task}/{self.turn}/{self.seq}"
+        return f"{self.run_id}/{self.path}/{self.turn}/{self.seq}"
 
     @property
     def type(self) -> str:
@@ -272,11 +283,21 @@ def type_of(payload: Any) -> str:
 
 
 def to_json(event: Event) -> dict[str, Any]:
-    """Return the event as the document that `--json` and the web page show. Money is in USD there."""
-    head = {"type": event.type, "id": event.id, "run_id": event.run_id, "at": round(event.at, 6), "unit": event.task}
+    """Return the event as the document that `--json` and the web page show. Money is in USD there.
+
+    `unit` is its place as text, `place` the same as fields; None: the run itself.
+    """
+    head = {"type": event.type, "id": event.id, "run_id": event.run_id, "at": round(event.at, 6), "unit": event.path}
+    head["place"] = _place(event)
     if isinstance(event.data, RunFinished):
         head["schema_version"] = SCHEMA_VERSION
     return {**head, **_plain(event.data)}
+
+
+def _place(event: Event) -> dict[str, Any] | None:
+    if event.unit is None:
+        return None
+    return {**event.unit._asdict(), "step": list(event.step), "turn": event.turn}
 
 
 def _plain(value: Any) -> Any:

@@ -98,7 +98,7 @@ async def fork_with(
     edit = edit_of(was, past, plan, about, start)
     name, shown = options.run_id or new_run_id(plan.name, now), None if folder is None else str(folder)
     started = RunStarted(plan.name, tuple(plan.tasks), bool(recorded.get("stub")), shown)
-    events = events_of_fork(source, past, edit, Event(name, "", 0, 1, now, started))
+    events = events_of_fork(source, past, edit, Event(name, None, (), 0, 1, now, started))
     await journal.create(name, about, events, moved_steps(await journal.steps(source), edit.kept))
     async with resume_with(squad, name, journal, replace(options, clock=clock)) as run:
         yield run

@@ -31,7 +31,7 @@ from orchestrator.environment import Environment
 from orchestrator.errors import CannotWrite, NoProvider, RunCancelled, RunChanged, RunOver
 from orchestrator.events import Event, RunResumed, RunStarted
 from orchestrator.journal.memory import MemoryJournal
-from orchestrator.journal.protocols import About, Cut, Journal, JournalError
+from orchestrator.journal.protocols import About, InFlightStep, Journal, JournalError
 from orchestrator.options import RunOptions, capped, leave_unanswered, raised, recorded_options, steady
 from orchestrator.rerun.edit import Edit, edit_of, moved_steps
 from orchestrator.rerun.fingerprint import changed, dependency_digests, parts_of
@@ -104,7 +104,7 @@ class _Setting:
     clock: Callable[[], float]
     out: Path | None
     past: RunHistory = field(default_factory=RunHistory)
-    in_flight: Sequence[Cut] = ()
+    in_flight: Sequence[InFlightStep] = ()
 
 
 def open_run(
@@ -293,9 +293,9 @@ async def _edit(
     """Record that the run is made of something else from now on, and return what of its past still counts."""
     void = edit.void(await journal.cut_short(run_id))
     recorder = Recorder(run_id, None, clock, past)
-    recorder.record("", edit.event(void))
+    recorder.record(edit.event(void))
     steps = moved_steps(await journal.steps(run_id), edit.moved) if edit.moved else []
-    await journal.edit(run_id, now, recorder.take(), steps, {cut.unit for cut in void})
+    await journal.edit(run_id, now, recorder.take(), steps, {step.unit for step in void})
     return history_of(await journal.events(run_id))
 
 
@@ -314,7 +314,7 @@ def inputs_for(squad: Squad, about: About) -> dict[str, Any]:
 
 def _resumed(driver: Driver, setting: _Setting) -> RunResumed:
     done = tuple(name for name, task in driver.state.tasks.items() if task.status in ("ok", "skipped"))
-    return RunResumed(done, tuple(f"{cut.key}" for cut in setting.in_flight))
+    return RunResumed(done, tuple(step.path for step in setting.in_flight))
 
 
 def _place_of(file: str) -> str:

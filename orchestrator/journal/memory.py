@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import AsyncGenerator, AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -10,14 +11,15 @@ from typing import Any
 
 import anyio
 
+from agents.turn import StepKey
 from orchestrator.errors import RunNotFound
 from orchestrator.events import Event, RunEdited, RunFinished, RunResumed, RunStarted
 from orchestrator.journal.protocols import (
     About,
-    Cut,
     Fence,
     Fenced,
     Go,
+    InFlightStep,
     Recorded,
     RunBusy,
     RunExists,
@@ -25,14 +27,14 @@ from orchestrator.journal.protocols import (
     StepChanged,
     StepRecord,
 )
+from orchestrator.units import Unit, text_of
 
 
 @dataclass(slots=True)
 class _Unit:
     fence: Fence = 0
     ended: bool = False
-    parked_for: str | None = None
-    steps: dict[str, _Step] = field(default_factory=dict)
+    steps: dict[StepKey, _Step] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -52,8 +54,8 @@ class _Run:
     about: About | None = None
     former: list[About] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
-    places: set[tuple[str, int, int]] = field(default_factory=set)
-    """(task, turn, sequence) of each event: what its id is made of."""
+    places: set[tuple[Any, ...]] = field(default_factory=set)
+    """(unit, step, turn, sequence) of each event: what its id is made of."""
     signals: dict[str, tuple[str, Any]] = field(default_factory=dict)
     cancel: bool = False
     grown: anyio.Event | None = None
@@ -69,7 +71,7 @@ class MemoryJournal:
     """A `Journal` in dictionaries."""
 
     def __init__(self) -> None:
-        self._units: dict[str, _Unit] = {}
+        self._units: defaultdict[str, dict[Unit, _Unit]] = defaultdict(dict)
         self._runs: dict[str, _Run] = {}
         self._driven: set[str] = set()
 
@@ -87,19 +89,19 @@ class MemoryJournal:
         about: About,
         events: Sequence[Event],
         steps: Sequence[StepRecord] = (),
-        over: Collection[str] = (),
+        over: Collection[Unit] = (),
     ) -> None:
         edited = self._run(run)
         edited.former.append(edited.about or About(""))
         edited.about = about
         self._take_over(run, events, steps)
         for unit in over:
-            self._units.setdefault(unit, _Unit()).ended = True
+            self._units[run].setdefault(unit, _Unit()).ended = True
 
     def _take_over(self, run: str, events: Sequence[Event], steps: Sequence[StepRecord]) -> None:
         self._record(run, events)
         for step in steps:
-            unit = self._units.setdefault(f"{run}/{step.unit}", _Unit())
+            unit = self._units[run].setdefault(step.unit, _Unit())
             if (there := unit.steps.get(step.key)) is None or not there.done:
                 unit.steps[step.key] = _Step(step.request_hash, attempts=1, result=step.result, done=True)
 
@@ -122,7 +124,7 @@ class MemoryJournal:
 
     async def remove(self, run: str) -> bool:
         async with self.driving(run):
-            self._units = {name: unit for name, unit in self._units.items() if not name.startswith(f"{run}/")}
+            self._units.pop(run, None)
             return self._runs.pop(run, None) is not None
 
     @asynccontextmanager
@@ -135,61 +137,64 @@ class MemoryJournal:
         finally:
             self._driven.remove(run)
 
-    async def claim(self, unit: str, owner: str) -> Fence | None:  # noqa: ARG002  # one process: owners need no names
-        found = self._units.get(unit)
+    async def claim(self, run: str, unit: Unit, owner: str) -> Fence | None:  # noqa: ARG002  # one process: owners need no names
+        units = self._units[run]
+        found = units.get(unit)
         if found is None:
-            found = self._units[unit] = _Unit()
+            found = units[unit] = _Unit()
         if found.ended:
             return None
-        found.parked_for = None
         found.fence += 1
         return found.fence
 
     async def begin(
-        self, unit: str, key: str, request_hash: bytes, fence: Fence, events: Sequence[Event] = ()
+        self, run: str, unit: Unit, key: StepKey, request_hash: bytes, fence: Fence, events: Sequence[Event] = ()
     ) -> Recorded | Go:
-        steps = self._held(unit, fence).steps
+        steps = self._held(run, unit, fence).steps
         step = steps.setdefault(key, _Step(request_hash))
         if step.request_hash != request_hash:
-            raise StepChanged(f"{unit} {key} was recorded for another request")
-        self._record(unit.partition("/")[0], events)
+            raise StepChanged(f"{text_of(unit, key)} was recorded for another request")
+        self._record(run, events)
         if step.done:
             return Recorded(step.result)
         step.attempts += 1
         step.in_flight += 1
-        return Go(step.attempts, f"{unit}/{key}")
+        return Go(step.attempts)
 
-    async def finish(self, unit: str, key: str, fence: Fence, result: Any, events: Sequence[Event] = ()) -> None:
-        step = self._held(unit, fence).steps[key]
+    async def finish(
+        self, run: str, unit: Unit, key: StepKey, fence: Fence, result: Any, events: Sequence[Event] = ()
+    ) -> None:
+        step = self._held(run, unit, fence).steps[key]
         if not step.done:
             step.result, step.done, step.in_flight = result, True, 0
-        self._record(unit.partition("/")[0], events)
+        self._record(run, events)
 
-    async def give_up(self, unit: str, key: str, fence: Fence) -> None:
-        step = self._held(unit, fence).steps[key]
+    async def give_up(self, run: str, unit: Unit, key: StepKey, fence: Fence) -> None:
+        step = self._held(run, unit, fence).steps[key]
         if step.given_up < step.attempts:
             step.given_up = step.attempts
             step.in_flight = max(step.in_flight - 1, 0)
 
-    async def end(self, unit: str, fence: Fence, events: Sequence[Event] = ()) -> None:
-        self._held(unit, fence).ended = True
-        self._record(unit.partition("/")[0], events)
+    async def end(self, run: str, unit: Unit, fence: Fence, events: Sequence[Event] = ()) -> None:
+        self._held(run, unit, fence).ended = True
+        self._record(run, events)
 
-    async def park(self, unit: str, fence: Fence, waiting_for: str, events: Sequence[Event] = ()) -> None:
-        self._held(unit, fence).parked_for = waiting_for
-        self._record(unit.partition("/")[0], events)
+    async def park(self, run: str, unit: Unit, fence: Fence, events: Sequence[Event] = ()) -> None:
+        self._held(run, unit, fence)
+        self._record(run, events)
 
-    async def cut_short(self, run: str) -> Sequence[Cut]:
-        units = {name: unit for name, unit in self._units.items() if name.startswith(f"{run}/") and not unit.ended}
-        return sorted(Cut(name, key) for name, u in units.items() for key, step in u.steps.items() if step.in_flight)
+    async def cut_short(self, run: str) -> Sequence[InFlightStep]:
+        units = ((unit, held) for unit, held in self._units.get(run, {}).items() if not held.ended)
+        found = (InFlightStep(unit, key) for unit, held in units for key, step in held.steps.items() if step.in_flight)
+        return sorted(found, key=_place)
 
     async def steps(self, run: str) -> Sequence[StepRecord]:
-        return sorted(
-            StepRecord(name.removeprefix(f"{run}/"), key, step.request_hash, step.done, step.result, step.in_flight > 0)
-            for name, unit in self._units.items()
-            if name.startswith(f"{run}/")
-            for key, step in unit.steps.items()
+        found = (
+            StepRecord(unit, key, step.request_hash, step.done, step.result, step.in_flight > 0)
+            for unit, held in self._units.get(run, {}).items()
+            for key, step in held.steps.items()
         )
+        return sorted(found, key=_place)
 
     async def append(self, run: str, events: Sequence[Event]) -> None:
         self._record(run, events)
@@ -222,10 +227,10 @@ class MemoryJournal:
     async def aclose(self) -> None:
         """Nothing is open."""
 
-    def _held(self, unit: str, fence: Fence) -> _Unit:
-        found = self._units.get(unit)
+    def _held(self, run: str, unit: Unit, fence: Fence) -> _Unit:
+        found = self._units[run].get(unit)
         if found is None or fence < 1 or found.fence != fence or found.ended:
-            raise Fenced(f"{unit} is no longer held under fence {fence}")
+            raise Fenced(f"{unit.path} is no longer held under fence {fence}")
         return found
 
     def _run(self, run: str) -> _Run:
@@ -239,12 +244,16 @@ class MemoryJournal:
             return
         found = self._run(run)
         for event in events:
-            if (place := event[1:4]) not in found.places:
+            if (place := event[1:5]) not in found.places:
                 found.places.add(place)
                 found.events.append(event)
         if found.grown is not None:
             found.grown.set()
             found.grown = None
+
+
+def _place(step: InFlightStep | StepRecord) -> tuple[str, str]:
+    return step.unit.path, text_of(step.unit, step.key)
 
 
 def _line(name: str, run: _Run) -> RunLine:

@@ -1,8 +1,8 @@
 """What happened, keyed by meaning: the truth of a run.
 
-A *unit* is one task of a run (one element of a `for_each`, one conversation); its id is `run/path`. A *key* names a
-step inside it by meaning: attempt, turn, call; never a count of calls, so code that runs again finds its own answers
-even when tasks were reordered.
+A *unit* is one task of a run (one element of a `for_each`, one conversation). A *key* names a step inside it by
+meaning: where in its work, turn, call; never a count of calls, so code that runs again finds its own answers even when
+tasks were reordered.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
+from agents.turn import StepKey
 from orchestrator.errors import OrchestratorError
 from orchestrator.events import Event
+from orchestrator.units import Unit, text_of
 
 Fence = int
 """Grows with each claim of a unit. Who holds an older one can no longer write."""
@@ -31,7 +33,6 @@ class Go:
     """The step is to be done now. `attempt` counts from 1; above 1, an earlier attempt gave no result."""
 
     attempt: int
-    idempotency_key: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,18 +68,23 @@ class RunLine(NamedTuple):
     """Micro-USD, None where it is unknown."""
 
 
-class Cut(NamedTuple):
+class InFlightStep(NamedTuple):
     """A step without a result, one of whose attempts was not given up: it was in flight when its process ended."""
 
-    unit: str
-    key: str
+    unit: Unit
+    key: StepKey
+
+    @property
+    def path(self) -> str:
+        """The step as text: `build[S-1]/try-1/turn-1/model`."""
+        return text_of(self.unit, self.key)
 
 
 class StepRecord(NamedTuple):
-    """One step as it is recorded; `unit` is its unit's path. `done`: it has a `result`; else it may be in flight."""
+    """One step as it is recorded. `done`: it has a `result`; else it may be in flight."""
 
-    unit: str
-    key: str
+    unit: Unit
+    key: StepKey
     request_hash: bytes
     done: bool
     result: Any
@@ -130,7 +136,7 @@ class Journal(Protocol):
         about: About,
         events: Sequence[Event],
         steps: Sequence[StepRecord] = (),
-        over: Collection[str] = (),
+        over: Collection[Unit] = (),
     ) -> None:
         """Record at once that a run is made of something else from now on: `about` holds, what held before is kept.
 
@@ -159,24 +165,26 @@ class Journal(Protocol):
         All that was given to be recorded is recorded when the block is left, even by a cancellation.
         """
 
-    async def claim(self, unit: str, owner: str) -> Fence | None:
+    async def claim(self, run: str, unit: Unit, owner: str) -> Fence | None:
         """Take the unit and return a fence above all earlier ones; None where it has ended."""
 
     async def begin(
-        self, unit: str, key: str, request_hash: bytes, fence: Fence, events: Sequence[Event] = ()
+        self, run: str, unit: Unit, key: StepKey, request_hash: bytes, fence: Fence, events: Sequence[Event] = ()
     ) -> Recorded | Go:
         """Return the step's recorded result, or record the intent. Raise `Fenced`, `StepChanged`."""
 
-    async def finish(self, unit: str, key: str, fence: Fence, result: Any, events: Sequence[Event] = ()) -> None:
+    async def finish(
+        self, run: str, unit: Unit, key: StepKey, fence: Fence, result: Any, events: Sequence[Event] = ()
+    ) -> None:
         """Record the step's result and its events in one transaction; a first result stays. Raise `Fenced`."""
 
-    async def give_up(self, unit: str, key: str, fence: Fence) -> None:
+    async def give_up(self, run: str, unit: Unit, key: StepKey, fence: Fence) -> None:
         """Record that the step's latest attempt ended without a result: it is in flight no more. Raise `Fenced`."""
 
-    async def end(self, unit: str, fence: Fence, events: Sequence[Event] = ()) -> None:
+    async def end(self, run: str, unit: Unit, fence: Fence, events: Sequence[Event] = ()) -> None:
         """Record that the unit is final: no later claim gets it. Raise `Fenced`."""
 
-    async def park(self, unit: str, fence: Fence, waiting_for: str, events: Sequence[Event] = ()) -> None:
+    async def park(self, run: str, unit: Unit, fence: Fence, events: Sequence[Event] = ()) -> None:
         """Give the unit up until something happens; the next claim gets it. Raise `Fenced`."""
 
     async def append(self, run: str, events: Sequence[Event]) -> None:
@@ -185,7 +193,7 @@ class Journal(Protocol):
     async def events(self, run: str, after_seq: int = 0) -> Sequence[Event]:
         """Return the recorded events after `after_seq`, in the order in which they were recorded."""
 
-    async def cut_short(self, run: str) -> Sequence[Cut]:
+    async def cut_short(self, run: str) -> Sequence[InFlightStep]:
         """Return the steps in flight of units that have not ended."""
 
     async def steps(self, run: str) -> Sequence[StepRecord]:

@@ -23,11 +23,12 @@ from orchestrator.events import (
     TaskStarted,
     TaskStatus,
 )
-from orchestrator.journal.protocols import About, Cut, StepRecord
+from orchestrator.journal.protocols import About, InFlightStep, StepRecord
 from orchestrator.rerun.fingerprint import changed, conversations_of, doers_of, inputs_of
 from orchestrator.run.budget import Bill, bill_of
-from orchestrator.run.history import edited, root_of, standing
+from orchestrator.run.history import edited, standing
 from orchestrator.squad.plan import Plan
+from orchestrator.units import StepPath, Unit
 from providers.messages import Usage
 
 
@@ -101,12 +102,12 @@ class Edit:
             total = total.plus(self.stood[name].spent)
         return total
 
-    def void(self, units: Iterable[Cut]) -> list[Cut]:
+    def void(self, steps: Iterable[InFlightStep]) -> list[InFlightStep]:
         """Return those of the steps in flight whose units no longer count."""
         gone = {*self.again, *self.gone, *self.renamed}
-        return [cut for cut in units if root_of(cut.unit.partition("/")[2]) in gone]
+        return [step for step in steps if step.unit.task in gone]
 
-    def event(self, in_flight: Iterable[Cut] = ()) -> RunEdited:
+    def event(self, in_flight: Iterable[InFlightStep] = ()) -> RunEdited:
         """Return the edit as the run records it; `in_flight` are the steps that were cut short before it."""
         return RunEdited(
             tuple(self.plan.tasks),
@@ -115,7 +116,7 @@ class Edit:
             self.gone,
             self.renamed,
             dict(self.attempts),
-            tuple(cut.key for cut in self.void(in_flight)),
+            tuple(step.path for step in self.void(in_flight)),
         )
 
 
@@ -208,7 +209,7 @@ def stood_of(events: Iterable[Event]) -> dict[str, Stand]:
     """Return how each task stands that has begun."""
     stood: dict[str, Stand] = {}
     for event in events:
-        task = root_of(event.task)
+        task = "" if event.unit is None else event.unit.task
         match event.data:
             case TaskStarted() | TaskExpanded():
                 stood.setdefault(task, Stand()).status = "running"
@@ -230,8 +231,9 @@ def attempts_used(events: Iterable[Event]) -> Counter[str]:
     used, now = Counter[str](), defaultdict[str, int](lambda: 1)
     for event in events:
         match event.data:
-            case TaskStarted(task) | TaskExpanded(task) | GateOpened(task):
-                used[root_of(task)] = max(used[root_of(task)], now[root_of(task)])
+            case TaskStarted() | TaskExpanded() | GateOpened() if event.unit is not None:
+                task = event.unit.task
+                used[task] = max(used[task], now[task])
             case TaskReset(task):
                 now[task] += 1
             case RunEdited(renamed=renamed, attempts=attempts):
@@ -245,31 +247,26 @@ def attempts_used(events: Iterable[Event]) -> Counter[str]:
 
 def events_of_fork(source: str, events: Sequence[Event], edit: Edit, opening: Event) -> list[Event]:
     """Return the events that a fork begins with: `opening`, those of tasks that keep their record, whose they were."""
-    numbers = Counter[tuple[str, int]]()
+    numbers = Counter[tuple[Unit | None, StepPath, int]]()
     total = edit.spent_on(edit.kept)
     forked = RunForked(source, tuple(edit.kept.values()), tuple(edit.again), edit.parts, total.usage, total.cost)
     left = [_stripped(event, edit) for event in edited(standing(events), edit.event()) if _goes_along(event)]
     made = []
     for event in [opening, *left, opening._replace(data=forked)]:
-        numbers[event.task, event.turn] += 1
-        made.append(event._replace(run_id=opening.run_id, seq=numbers[event.task, event.turn]))
+        place = (event.unit, event.step, event.turn)
+        numbers[place] += 1
+        made.append(event._replace(run_id=opening.run_id, seq=numbers[place]))
     return made
 
 
 def moved_steps(steps: Iterable[StepRecord], tasks: Mapping[str, str]) -> list[StepRecord]:
     """Return the ended steps of these tasks (former name -> name), as if they had ended under the new name."""
-    made = []
-    for step in steps:
-        old = root_of(step.unit)
-        if step.done and old in tasks:
-            unit = tasks[old] + step.unit[len(old) :]
-            key = unit + step.key[len(step.unit) :] if step.key.startswith(f"{step.unit}/") else step.key
-            made.append(step._replace(unit=unit, key=key))
-    return made
+    ended = (step for step in steps if step.done and step.unit.task in tasks)
+    return [step._replace(unit=step.unit._replace(task=tasks[step.unit.task])) for step in ended]
 
 
 def _goes_along(event: Event) -> bool:
-    return event.task != "" or (isinstance(event.data, RunEdited) and bool(event.data.attempts))
+    return event.unit is not None or (isinstance(event.data, RunEdited) and bool(event.data.attempts))
 
 
 def _stripped(event: Event, edit: Edit) -> Event:

@@ -42,10 +42,9 @@ async def copy_run(source: Journal, target: Journal, run: str) -> None:
         await target.edit(run, about, ())
     for step in steps:
         if step.in_flight:
-            unit = f"{run}/{step.unit}"
-            fence = await target.claim(unit, "export")
+            fence = await target.claim(run, step.unit, "export")
             if fence is not None:
-                await target.begin(unit, step.key, step.request_hash, fence)
+                await target.begin(run, step.unit, step.key, step.request_hash, fence)
     for number, (name, value) in enumerate(await source.signals(run)):
         await target.signal(run, name, value, f"{name}/{number}")
     if await source.cancel_requested(run):

@@ -7,15 +7,16 @@ be the next event of the record, byte for byte. So it ends equal, or at the firs
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import anyio
 import anyio.lowlevel
 
 from agents import RunContext
+from agents.turn import StepKey
 from orchestrator.dispatch import Handler
 from orchestrator.dispatch.local import LocalDispatcher
 from orchestrator.errors import CannotWrite
@@ -32,11 +33,12 @@ from orchestrator.events import (
 )
 from orchestrator.journal.codec import pack
 from orchestrator.journal.protocols import Fence, Go, Journal, Recorded, StepRecord
-from orchestrator.rerun.record import Part, Place, failure_at, stand_in
+from orchestrator.rerun.record import Part, Place, StepAt, failure_at, stand_in
 from orchestrator.run.driver import Driver, Recorder, result_of
 from orchestrator.run.history import history_of
-from orchestrator.run.worker import Scope, Suspended, TaskRunner, UnitResult
+from orchestrator.run.worker import SAID, Assignment, Suspended, TaskRunner, UnitResult
 from orchestrator.squad.plan import Approval, Budget, Plan, Steps, TaskPlan
+from orchestrator.units import Unit
 from providers.messages import Request, Response
 
 DECISION = "a decision of the run"
@@ -44,8 +46,6 @@ FLUSH = "a record of what was said"
 MOST_UNITS = 1 << 30
 PATIENCE = 20
 """Rounds of the event loop in which a replay in which everything waits may still move."""
-StepKey = tuple[str, str]
-"""A unit's path and a step's key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class Difference:
     number: int
     recorded: Event | None
     replayed: Event | None
-    step: StepKey | None = None
+    step: StepAt | None = None
     request: Request | None = None
 
 
@@ -68,8 +68,8 @@ class Answers:
     """What a replay is answered from: the steps of a run, and the part of its record in which each one ended."""
 
     run: str
-    steps: Mapping[StepKey, StepRecord]
-    ended_in: Mapping[str, int] = field(default_factory=dict)
+    steps: Mapping[StepAt, StepRecord]
+    ended_in: Mapping[StepAt, int] = field(default_factory=dict)
     stub: bool = False
 
 
@@ -77,7 +77,7 @@ class Answers:
 class _Waiter:
     """Code that waits for its turn. `key` is the step that it waits for; None: it has nothing to be answered."""
 
-    key: StepKey | None = None
+    key: StepAt | None = None
     woken: anyio.Event = field(default_factory=anyio.Event)
     result: Any = None
     error: Exception | None = None
@@ -87,12 +87,12 @@ class _Dry(TaskRunner):
     """A crew whose files stay in memory. A disk that failed is in the record."""
 
     failed: Callable[[], str | None]
-    turn: Callable[[str], Awaitable[Any]]
+    turn: Callable[[Unit], Awaitable[Any]]
 
-    async def _write(self, path: str, text: str, ctx: RunContext) -> None:
+    async def _write(self, path: str, text: str, unit: Unit, ctx: RunContext) -> None:
         # A disk takes its time, and other units go on meanwhile: the record says when the file was there.
-        await self.turn(ctx.path)
-        await super()._write(path, text, ctx)
+        await self.turn(unit)
+        await super()._write(path, text, unit, ctx)
 
     async def _put(self, written: ArtifactWritten, data: bytes) -> None:
         if (text := self.failed()) is not None:
@@ -103,8 +103,8 @@ class _Dry(TaskRunner):
 class _Wide(LocalDispatcher):
     """A dispatcher with a worker for every unit: whose turn it is says the record."""
 
-    async def serve(self, handler: Handler, queues: Mapping[str, int]) -> None:
-        await super().serve(handler, dict.fromkeys(queues, MOST_UNITS))
+    async def serve(self, handler: Handler, slots: int) -> None:  # noqa: ARG002  # as many as there are units
+        await super().serve(handler, MOST_UNITS)
 
 
 class Player:
@@ -114,7 +114,7 @@ class Player:
     the part is played as far as that, and then `request` is there.
     """
 
-    def __init__(self, part: Part, number: int, plan: Plan, answers: Answers, target: StepKey | None = None) -> None:
+    def __init__(self, part: Part, number: int, plan: Plan, answers: Answers, target: StepAt | None = None) -> None:
         self.equal = 0
         self.difference: Difference | None = None
         self.request: Request | None = None
@@ -123,10 +123,10 @@ class Player:
         self._plan, self._answers = _untimed(plan), answers
         self._stopped_after = part.stopped_after
         self._over = anyio.Event()
-        self._begun: set[str] = set()
-        self._waiting: defaultdict[str, list[_Waiter]] = defaultdict(list)
+        self._begun: set[StepAt] = set()
+        self._waiting: defaultdict[Hashable, list[_Waiter]] = defaultdict(list)
         self._telling = False
-        self._captured: StepKey | None = None
+        self._captured: StepAt | None = None
         """The step whose request is being made: what is said meanwhile does not count."""
 
     async def play(self) -> None:
@@ -191,7 +191,7 @@ class Player:
         self,
         recorded: Event | None,
         replayed: Event | None,
-        step: StepKey | None = None,
+        step: StepAt | None = None,
         request: Request | None = None,
     ) -> None:
         number = len(self._part.before) + self.equal
@@ -216,9 +216,9 @@ class Player:
         places, begun = self._part.places, self._begun
         while self.equal < len(places) and not self._over.is_set():
             place = places[self.equal]
-            if place.step not in begun and not place.is_chance:
+            if place.at not in begun and not place.is_chance:
                 break
-            self._recorder.record(place.event.task, place.event.data)
+            self._recorder.record(place.event.data, place.event.unit, place.event.step)
         self._telling = False
         if self._stopped_after is not None and self.equal >= self._stopped_after:
             self._driver.state.stop("cancelled")
@@ -235,12 +235,12 @@ class Player:
             self._wake_unit(place.unit, place)
         elif isinstance(data, GateAnswered):
             self._release(FLUSH)
-            self._release(_gate(data.task))
+            self._release(_Gate(data.task))
         elif place.is_decision:
             self._release(FLUSH)
             self._release(DECISION)
             if self._is_last():
-                for topic in [topic for topic in self._waiting if topic.startswith(_gate(""))]:
+                for topic in [topic for topic in self._waiting if isinstance(topic, _Gate)]:
                     self._release(topic)  # nobody answered
         elif not isinstance(data, RunStarted | RunResumed):
             self._driver.run_out_of_time()
@@ -248,11 +248,11 @@ class Player:
     def _is_last(self) -> bool:
         return self._part.finished is not None and self.equal == len(self._part.places) - 1
 
-    def _release(self, topic: str) -> None:
+    def _release(self, topic: Hashable) -> None:
         for waiter in self._waiting.pop(topic, ()):
             waiter.woken.set()
 
-    def _wake_unit(self, unit: str, place: Place) -> None:
+    def _wake_unit(self, unit: Unit, place: Place) -> None:
         """Wake the unit's code where it can be answered. A person's word comes last: nothing tells when it came."""
         waiting = self._waiting.get(unit, [])
         ready = [waiter for waiter in waiting if waiter.key is None or self._has_ended(waiter)]
@@ -268,13 +268,13 @@ class Player:
     def _has_ended(self, waiter: _Waiter) -> bool:
         """Whether the step's result was there by now. Then the waiter has it."""
         assert waiter.key is not None
-        step, span = self._answers.steps.get(waiter.key), self._part.spans.get(waiter.key[1])
+        step, span = self._answers.steps.get(waiter.key), self._part.spans.get(waiter.key)
         if step is None or not step.done or (span is not None and span.last >= self.equal):
             return False
         waiter.result = step.result
         if _is_spoken(waiter.key):
             return False  # no event tells when
-        return self._answers.ended_in.get(waiter.key[1], self._number) <= self._number  # else it was taken over
+        return self._answers.ended_in.get(waiter.key, self._number) <= self._number  # else it was taken over
 
     def _is_answered(self, waiter: _Waiter, place: Place) -> bool:
         assert waiter.key is not None
@@ -289,22 +289,22 @@ class Player:
         """Return the step that failed, with its error, where the unit's next event says that one did."""
         data = place.event.data
         for waiter in waiting:
-            span = None if waiter.key is None else self._part.spans.get(waiter.key[1])
+            span = None if waiter.key is None else self._part.spans.get(waiter.key)
             if waiter.key is None or (span is not None and span.last >= self.equal):
                 continue
             if isinstance(data, TaskParked):
                 waiter.error = Suspended(data.reason)
             else:
-                waiter.error = failure_at(self._part, self.equal, self._causes(waiter.key[0]))
+                waiter.error = failure_at(self._part, self.equal, self._causes(waiter.key.unit))
             if waiter.error is not None:
                 return [waiter]
         return []
 
-    def _causes(self, unit: str) -> frozenset[Any]:
-        task = next((task for name, task in self._plan.tasks.items() if _is_of(unit, name)), None)
+    def _causes(self, unit: Unit) -> frozenset[Any]:
+        task = self._plan.tasks.get(unit.task)
         return frozenset() if task is None else task.retry.on
 
-    async def _turn(self, topic: str, key: StepKey | None = None) -> _Waiter:
+    async def _turn(self, topic: Hashable, key: StepAt | None = None) -> _Waiter:
         """Wait until the record has come to what the caller says next."""
         waiter = _Waiter(key)
         self._waiting[topic].append(waiter)
@@ -328,14 +328,14 @@ class Player:
 
     # -- what surrounds a unit
 
-    async def _perform(self, crew: TaskRunner, task: TaskPlan, scope: Scope, ctx: RunContext) -> UnitResult:
+    async def _perform(self, crew: TaskRunner, task: TaskPlan, given: Assignment, ctx: RunContext) -> UnitResult:
         """Do the unit's work, and let it end when it ended."""
         try:
-            done = await crew.perform(task, scope, ctx)
+            done = await crew.perform(task, given, ctx)
         except Exception:
-            await self._turn(ctx.path)
+            await self._turn(given.unit)
             raise
-        await self._turn(ctx.path)
+        await self._turn(given.unit)
         return done
 
     def _unwritten(self) -> str | None:
@@ -349,7 +349,7 @@ class Player:
 
     async def _ask(self, gate: GateOpened) -> GateAnswered | None:
         """Answer a gate as it was answered."""
-        await self._turn(_gate(gate.task))
+        await self._turn(_Gate(gate.task))
         data = self._part.places[self.equal].event.data
         return data if isinstance(data, GateAnswered) and data.task == gate.task else None
 
@@ -367,25 +367,25 @@ class Player:
     async def claim(self, *_: Any) -> Fence:
         return 1
 
-    async def begin(self, unit: str, key: str, request_hash: bytes, *_: Any) -> Recorded | Go:
-        path = unit.removeprefix(f"{self._answers.run}/")
-        step = self._answers.steps.get((path, key))
+    async def begin(self, run: str, unit: Unit, key: StepKey, request_hash: bytes, *_: Any) -> Recorded | Go:  # noqa: ARG002
+        at = StepAt(unit, key)
+        step = self._answers.steps.get(at)
         changed = step is not None and step.request_hash != request_hash
-        if changed or (path, key) == self._target:
-            return await self._capture((path, key), changed=changed)
-        self._begun.add(key)
-        waiter = await self._turn(path, (path, key))
+        if changed or at == self._target:
+            return await self._capture(at, changed=changed)
+        self._begun.add(at)
+        waiter = await self._turn(unit, at)
         if waiter.error is not None:
             raise waiter.error
         return Recorded(waiter.result)
 
-    async def _capture(self, key: StepKey, *, changed: bool) -> Go:
+    async def _capture(self, key: StepAt, *, changed: bool) -> Go:
         """Let the step make its request, which goes no further than `complete`."""
-        if changed and (self._target == key or not key[1].endswith("/model")):
+        if changed and (self._target == key or key.key.call != "model"):
             self._differ(None, None, key)
             await anyio.sleep_forever()
         self._captured = key
-        return Go(1, "")
+        return Go(1)
 
     async def end(self, *_: Any) -> None:
         await self._turn(DECISION)
@@ -403,19 +403,17 @@ class Player:
 
 
 def _same(one: Event, other: Event) -> bool:
-    return one[:5] == other[:5] and (one.data is other.data or pack(one.data).data == pack(other.data).data)
+    return one[:6] == other[:6] and (one.data is other.data or pack(one.data).data == pack(other.data).data)
 
 
-def _gate(task: str) -> str:
-    return f"the gate {task}"
+class _Gate(NamedTuple):
+    """What code waits for that asks a person."""
+
+    task: str
 
 
-def _is_spoken(key: StepKey) -> bool:
-    return key[1].endswith("/said")
-
-
-def _is_of(unit: str, task: str) -> bool:
-    return unit == task or unit.startswith((f"{task}[", f"{task}#"))
+def _is_spoken(key: StepAt) -> bool:
+    return key.key.call == SAID
 
 
 async def _no_pause(seconds: float) -> None:  # noqa: ARG001  # time is the record's

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from agents import events as agent_events
 from agents.errors import OutputInvalid, ToolFault
 from agents.events import ToolEnded, ToolStarted, TurnEnded, TurnStarted
-from orchestrator.dispatch import Unit
+from agents.turn import StepKey
 from orchestrator.errors import TaskTimedOut
 from orchestrator.events import (
     BudgetReached,
@@ -38,6 +38,7 @@ from orchestrator.events import (
     TaskRetried,
     TaskStarted,
 )
+from orchestrator.units import StepPath, Unit, key_of, text_of
 from providers import events as provider_events
 from providers.budgets import BudgetRef
 from providers.errors import BudgetSpent, NoRoute, Reason, ReasonCode, RoutingError
@@ -47,12 +48,29 @@ INSIDE = (agent_events.__name__, provider_events.__name__)
 DECISIONS = (TaskStarted, TaskExpanded, ElementStarted, GateOpened, TaskEnded, TaskReset, RunFinished)
 
 
+class StepAt(NamedTuple):
+    """A step of a run: its unit, and its key there."""
+
+    unit: Unit
+    key: StepKey
+
+    @property
+    def path(self) -> str:
+        """The step as text: `build[S-1]/try-1/turn-1/model`."""
+        return text_of(self.unit, self.key)
+
+
 class Place(NamedTuple):
     """One event, and whose it is: `unit`'s; inside `step`, where it happened in one. Both None: the run's own."""
 
     event: Event
-    unit: str | None = None
-    step: str | None = None
+    unit: Unit | None = None
+    step: StepKey | None = None
+
+    @property
+    def at(self) -> StepAt | None:
+        """The step that it happened in."""
+        return None if self.unit is None or self.step is None else StepAt(self.unit, self.step)
 
     @property
     def is_decision(self) -> bool:
@@ -79,7 +97,7 @@ class Part:
 
     before: Sequence[Event]
     places: list[Place] = field(default_factory=list)
-    spans: dict[str, Span] = field(default_factory=dict)
+    spans: dict[StepAt, Span] = field(default_factory=dict)
 
     @property
     def finished(self) -> RunFinished | None:
@@ -109,7 +127,8 @@ def parts_of_record(events: Sequence[Event]) -> list[Part]:
             case RunStarted() | RunResumed():
                 part = Part(events[:number])
                 parts.append(part)
-                reader.steps.clear()
+                reader.turns.clear()
+                reader.tools.clear()
         if part is not None:
             reader.read(event, part)
     return parts
@@ -128,16 +147,18 @@ class _Reader:
     """Tells whose each event is, by what came before it."""
 
     attempts: defaultdict[str, int] = field(default_factory=lambda: defaultdict(lambda: 1))
-    at_work: dict[tuple[str, str | None], str] = field(default_factory=dict)
-    units: set[str] = field(default_factory=set)
-    steps: dict[str, str] = field(default_factory=dict)
-    """Path -> the model's step in flight there; and each tool's step by its own name."""
+    at_work: dict[tuple[str, str | None], Unit] = field(default_factory=dict)
+    units: set[Unit] = field(default_factory=set)
+    turns: dict[tuple[Unit, StepPath], StepKey] = field(default_factory=dict)
+    """Place in a unit's work -> the model's step in flight there."""
+    tools: dict[StepAt, None] = field(default_factory=dict)
+    """Each tool's step, in the order in which they were begun."""
 
     def read(self, event: Event, part: Part) -> None:
         place = self._place(event)
-        if place.step is not None:
+        if place.at is not None:
             ended = isinstance(event.data, TurnEnded | ToolEnded)
-            part.spans[place.step] = Span(len(part.places), ended)
+            part.spans[place.at] = Span(len(part.places), ended)
         part.places.append(place)
 
     def _place(self, event: Event) -> Place:
@@ -156,7 +177,7 @@ class _Reader:
             case TaskParked(task, key):
                 return Place(event, self.at_work.get((task, key)))
             case _:
-                unit = self._unit_of(event.task)
+                unit = event.unit if event.unit in self.units else None  # else it is of a task that a person answers
                 return Place(event, unit, None if unit is None else self._step_of(event, unit))
         return Place(event)
 
@@ -164,48 +185,39 @@ class _Reader:
         """Go on under the names of an edited squad."""
         self.attempts.update(edit.attempts)
         at_work, self.at_work = self.at_work, {}
-        for (task, key), path in at_work.items():
+        for (task, key), unit in at_work.items():
             name = edit.renamed.get(task, task)
             if task in edit.renamed or task not in (*edit.again, *edit.gone):
-                self.at_work[name, key] = name + path[len(task) :]
+                self.at_work[name, key] = unit._replace(task=name)
                 self.units.add(self.at_work[name, key])
 
     def _begin(self, task: str, key: str | None) -> None:
-        path = Unit("", task, key, self.attempts[task]).path
-        self.at_work[task, key] = path
-        self.units.add(path)
+        unit = Unit(task, key, self.attempts[task])
+        self.at_work[task, key] = unit
+        self.units.add(unit)
 
-    def _unit_of(self, path: str) -> str | None:
-        """Return the unit at or below which `path` lies; keys may hold any character, so the longest one."""
-        end = len(path)
-        while end > 0:
-            if path[:end] in self.units:
-                return path[:end]
-            end = path.rfind("/", 0, end)
-        return None
-
-    def _step_of(self, event: Event, unit: str) -> str | None:
-        path, data = event.task, event.data
+    def _step_of(self, event: Event, unit: Unit) -> StepKey | None:
+        here, data = (unit, event.step), event.data
         match data:
             case TurnStarted(turn=turn):
-                self.steps[path] = f"{path}/turn-{turn}/model"
-                return self.steps[path]
+                key = self.turns[here] = StepKey(event.step, turn, "model")
+                return key
             case TurnEnded(turn=turn):
-                return self.steps.pop(path, f"{path}/turn-{turn}/model")
+                return self.turns.pop(here, StepKey(event.step, turn, "model"))
             case ToolStarted(turn=turn, call=call) | ToolEnded(turn=turn, call=call):
-                step = f"{path}/turn-{turn}/tool-{call}"
-                self.steps[step] = step
-                return step
+                key = StepKey(event.step, turn, f"tool-{call}")
+                self.tools[StepAt(unit, key)] = None
+                return key
             case CallRepeated(step):
-                return step
+                return key_of(unit, step)
             case GateOpened() | GateAnswered():
-                tools = [step for step in self.steps.values() if step.startswith(f"{unit}/") and "/tool-" in step]
+                tools = [key for whose, key in self.tools if whose == unit]
                 return tools[-1] if tools else None
             case RoutingReread():
-                return self.steps.get(path)
-            case BudgetReached() if path != unit:
-                return self.steps.get(path)
-        return self.steps.get(path) if _happens_inside(data) else None
+                return self.turns.get(here)
+            case BudgetReached() if event.step:
+                return self.turns.get(here)
+        return self.turns.get(here) if _happens_inside(data) else None
 
 
 # ---- what a step without a result raised
@@ -270,7 +282,7 @@ def _spent(which: str, kind: str, text: str) -> Exception:
     return error
 
 
-def _end_of(part: Part, at: int, unit: str | None) -> str:
+def _end_of(part: Part, at: int, unit: Unit | None) -> str:
     """Return what the unit's end says, after place `at`."""
     for place in part.places[at:]:
         data = place.event.data

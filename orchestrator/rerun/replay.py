@@ -12,8 +12,8 @@ from agents.tools import builtin
 from orchestrator.events import RoutingReread
 from orchestrator.journal.protocols import About, Journal, JournalError
 from orchestrator.rerun.diff import Change, changes_between
-from orchestrator.rerun.player import Answers, Difference, Player, StepKey
-from orchestrator.rerun.record import Part, parts_of_record
+from orchestrator.rerun.player import Answers, Difference, Player
+from orchestrator.rerun.record import Part, StepAt, parts_of_record
 from orchestrator.squad.load import Squad
 from orchestrator.squad.plan import Plan
 from orchestrator.squad.sources import with_routing
@@ -87,7 +87,7 @@ async def read_record(journal: Journal, run: str) -> Record:
     abouts = tuple(await journal.abouts(run))
     parts = tuple(parts_of_record(await journal.events(run)))
     ended_in = {step: i for i, part in enumerate(parts) for step, span in part.spans.items() if span.ended}
-    steps = {(step.unit, step.key): step for step in await journal.steps(run)}
+    steps = {StepAt(step.unit, step.key): step for step in await journal.steps(run)}
     return Record(run, abouts, parts, Answers(run, steps, ended_in, bool(abouts[0].options.get("stub"))))
 
 
@@ -121,11 +121,11 @@ async def _changes(record: Record, number: int, difference: Difference, function
     return tuple(changes_between(asked, difference.request))
 
 
-async def request_of(record: Record, number: int, step: StepKey, functions: Functions = NONE) -> Request:
+async def request_of(record: Record, number: int, step: StepAt, functions: Functions = NONE) -> Request:
     """Return what a model's step asked for in part `number`. Raise `NotReplayable` where it cannot be made again."""
     plan = record.plan(number, record.squad(number, functions))
     player = Player(record.parts[number], number, plan, record.answers, step)
     await player.play()
     if player.request is None:
-        raise NotReplayable(f"this release does not make the request of {step[1]} that was recorded")
+        raise NotReplayable(f"this release does not make the request of {step.path} that was recorded")
     return player.request

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from orchestrator.rerun.player import StepKey
+from orchestrator.rerun.record import StepAt
 from orchestrator.rerun.replay import NONE, Functions, NotReplayable, Record, request_of
 from providers.adapters import Adapter, LocalAdapter
 from providers.catalog.model import Candidate, Catalog
 from providers.client.manager import built_in
 from providers.events import AttemptEnded
 from providers.messages import Request
-
-_TURN = re.compile(r"/turn-(\d+)/model\Z")
 
 
 class OtherBytes(NotReplayable):
@@ -37,7 +34,7 @@ class Sent:
     outcome: str
     sha256: str | None
     part: int
-    step: StepKey
+    step: StepAt
 
     def __str__(self) -> str:
         return f"{self.path} --turn {self.turn} --attempt {self.number}: {self.provider}/{self.model}: {self.outcome}"
@@ -45,26 +42,24 @@ class Sent:
 
 def attempts_of(record: Record) -> Iterator[Sent]:
     """Yield every attempt of a run, in the order in which they ended."""
-    numbers: dict[str, int] = {}
+    numbers: dict[StepAt, int] = {}
     for part_number, part in enumerate(record.parts):
         for place in part.places:
-            ended, step = place.event.data, place.step
-            if not isinstance(ended, AttemptEnded) or step is None or place.unit is None:
+            ended, at = place.event.data, place.at
+            if not isinstance(ended, AttemptEnded) or at is None:
                 continue
-            numbers[step] = number = numbers.get(step, 0) + 1
-            found = _TURN.search(step)
-            turn = int(found[1]) if found else 0
+            numbers[at] = number = numbers.get(at, 0) + 1
             how = ended.outcome if ended.error is None else f"{ended.outcome}: {ended.error}"
             yield Sent(
-                place.event.task,
-                turn,
+                place.event.path,
+                at.key.turn,
                 number,
                 ended.provider,
                 ended.model,
                 how,
                 ended.request_sha256,
                 part_number,
-                (place.unit, step),
+                at,
             )
 
 

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from agents.events import TurnEnded
 from orchestrator.squad.plan import Budget, OnExceed
+from orchestrator.units import StepPath, Unit
 from providers.budgets import BudgetRef
 from providers.errors import BudgetSpent
 from providers.events import AttemptEnded
@@ -42,7 +43,8 @@ def bill_of(payload: Any) -> Bill | None:
 class Paid(NamedTuple):
     """One call that an earlier process paid for: where, by which agent, micro-USD (None: unknown), tokens."""
 
-    path: str
+    unit: Unit | None
+    step: StepPath
     agent: str
     cost: int | None
     tokens: int

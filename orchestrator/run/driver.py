@@ -19,7 +19,8 @@ from typing import Any
 import anyio
 
 from agents import RunContext
-from orchestrator.dispatch import Dispatcher, Unit
+from agents.turn import StepKey
+from orchestrator.dispatch import Dispatcher
 from orchestrator.dispatch.local import LocalDispatcher
 from orchestrator.events import (
     BudgetReached,
@@ -39,21 +40,22 @@ from orchestrator.events import (
     TaskStarted,
 )
 from orchestrator.journal.memory import MemoryJournal
-from orchestrator.journal.protocols import Cut, Journal, JournalError, Recorded
+from orchestrator.journal.protocols import InFlightStep, Journal, JournalError, Recorded
 from orchestrator.run.approvals import hear
 from orchestrator.run.budget import AccountScope, bill_of, open_account
 from orchestrator.run.history import TOLD_AGAIN, RunHistory, telling
 from orchestrator.run.state import Happening, RunState, next_action, units_at_work
-from orchestrator.run.worker import Ask, Scope, Suspended, UnitResult
+from orchestrator.run.worker import Ask, Assignment, Suspended, UnitResult
 from orchestrator.squad.plan import Approval, Plan, TaskPlan
+from orchestrator.units import StepPath, Unit, text_of
 from personas.errors import TemplateError
 from providers.budgets import BudgetRef
 from providers.errors import BudgetSpent, NoRoute
 from providers.events import Emit
 from providers.messages import Usage
 
-NONE: frozenset[str] = frozenset()
-Perform = Callable[[TaskPlan, Scope, RunContext], Awaitable[UnitResult]]
+NONE: frozenset[StepKey] = frozenset()
+Perform = Callable[[TaskPlan, Assignment, RunContext], Awaitable[UnitResult]]
 """Does one unit's work: `TaskRunner.perform`, or a test's function."""
 
 
@@ -97,30 +99,40 @@ class Recorder:
         self.cost: int | None = 0
         self._listen = listen
         self._clock = clock
-        self._next: defaultdict[tuple[str, int], int] = defaultdict(int)
+        self._latest: defaultdict[tuple[Unit | None, StepPath], dict[int, int]] = defaultdict(dict)
+        """By place: turn -> the number of its latest event."""
         self._unwritten: list[Event] = []
         self._told = past.told if past is not None else None
         for event in past.events if past is not None else ():
-            self._next[event.task, event.turn] = event.seq
+            self._latest[event.unit, event.step][event.turn] = event.seq
             self._count(event.data)
 
-    def at(self, path: str) -> Emit:
-        """Return the emitter of what happens at `path`: synchronous, never blocking."""
+    def at(self, unit: Unit, step: StepPath = ()) -> Emit:
+        """Return the emitter of what happens at a place in the run: synchronous, never blocking."""
+
+        latest: dict[int, int] | None = None
 
         def emit(payload: Any) -> None:
-            self.record(path, payload)
+            nonlocal latest
+            if latest is None:
+                latest = self._latest[unit, step]
+            self.record(payload, unit, step, latest)
 
         return emit
 
-    def record(self, path: str, payload: Any) -> None:
-        if self._told and isinstance(payload, TOLD_AGAIN) and self._told[said := telling(path, payload)]:
+    def record(
+        self, payload: Any, unit: Unit | None = None, step: StepPath = (), latest: dict[int, int] | None = None
+    ) -> None:
+        """Record what happened, at `step` in the work of `unit`; without one, to the run itself."""
+        if self._told and isinstance(payload, TOLD_AGAIN) and self._told[said := telling(unit, step, payload)]:
             self._told[said] -= 1
             return
         turn = getattr(payload, "turn", 0)
-        place = (path, turn)
-        self._next[place] = seq = self._next[place] + 1
+        if latest is None:
+            latest = self._latest[unit, step]
+        latest[turn] = seq = latest.get(turn, 0) + 1
         self._count(payload)
-        event = Event(self.run_id, path, turn, seq, self._clock(), payload)
+        event = Event(self.run_id, unit, step, turn, seq, self._clock(), payload)
         self._unwritten.append(event)
         if self._listen is not None:
             self._listen(event)
@@ -152,7 +164,7 @@ class Driver:
         dispatcher: Dispatcher | None = None,
         clock: Callable[[], float] = time.time,
         past: RunHistory | None = None,
-        in_flight: Collection[Cut] = (),
+        in_flight: Collection[InFlightStep] = (),
     ) -> None:
         self.plan = plan
         self.state = RunState(plan)
@@ -169,7 +181,7 @@ class Driver:
         # What a resumed run has worked counts against its time; how long it lay does not.
         account = open_account(BudgetRef("squad"), plan.budget, clock() - past.worked_s, past.paid)
         self._budgets = AccountScope((), clock).within(account)
-        self._cut_short: defaultdict[str, set[str]] = defaultdict(set)
+        self._cut_short: defaultdict[Unit, set[StepKey]] = defaultdict(set)
         for unit, key in in_flight:
             self._cut_short[unit].add(key)
         self._over = anyio.Event()
@@ -186,7 +198,7 @@ class Driver:
         """End the run now, as its squad's own time is up."""
         budget = self.plan.budget
         assert budget is not None, "only a budget limits the run's time"
-        self._recorder.record("", BudgetReached("squad", "max_time", budget.on_exceed))
+        self._recorder.record(BudgetReached("squad", "max_time", budget.on_exceed))
         self.state.stop("paused" if budget.on_exceed == "pause" else "stopped")
         self._over.set()
 
@@ -203,7 +215,7 @@ class Driver:
             self._record(opening)
         async with anyio.create_task_group() as tasks:
             self._tasks = tasks
-            tasks.start_soon(self._dispatcher.serve, self._worked_on, {"units": self.plan.max_parallel})
+            tasks.start_soon(self._dispatcher.serve, self._worked_on, self.plan.max_parallel)
             if isinstance(opening, RunResumed):
                 await self._take_up()
             await self._advance()
@@ -220,11 +232,11 @@ class Driver:
     async def _take_up(self) -> None:
         """Submit what was at work once more, and ask what was open once more."""
         for task, key in list(units_at_work(self.state)):
-            await self._dispatcher.submit(Unit(self._recorder.run_id, task, key, self.state.tasks[task].attempt))
+            await self._dispatcher.submit(Unit(task, key, self.state.tasks[task].attempt))
         for task in [task for task in self.state.waiting if task in self._past.gates]:
-            opened, at = self._past.gates[task]
+            gate = self._past.gates[task]
             self._asking += 1
-            self._tasks.start_soon(self._asked, opened, at)
+            self._tasks.start_soon(self._asked, gate.opened, gate.at)
 
     async def _within_time(self, over: Awaitable[None]) -> None:
         """Wait for the end; when the squad's own time is up, what is at work is cut off."""
@@ -243,13 +255,14 @@ class Driver:
 
     def _record(self, event: Any) -> None:
         self.state.apply(event)
-        self._recorder.record(getattr(event, "task", ""), event)
+        task = getattr(event, "task", None)
+        self._recorder.record(event, None if task is None else Unit(task))
 
     async def _act(self, event: Happening) -> None:
         if isinstance(event, (TaskStarted, ElementStarted)):
             attempt = self.state.tasks[event.task].attempt
             key = event.key if isinstance(event, ElementStarted) else None
-            await self._dispatcher.submit(Unit(self._recorder.run_id, event.task, key, attempt))
+            await self._dispatcher.submit(Unit(event.task, key, attempt))
         elif isinstance(event, GateOpened):
             self._asking += 1
             self._tasks.start_soon(self._asked, event, self._clock())
@@ -300,11 +313,11 @@ class Driver:
 
     async def _handle(self, unit: Unit) -> None:
         """Work on one unit and settle it. The task boundary: whatever the work raises ends the task, not the run."""
-        unit_id, task = unit.id, self.plan.tasks[unit.task]
-        fence = await self._journal.claim(unit_id, "local")
+        run, task = self._recorder.run_id, self.plan.tasks[unit.task]
+        fence = await self._journal.claim(run, unit, "local")
         assert fence is not None, "a unit is submitted once"
         try:
-            done = await self._perform(task, self._scope(unit, task), self._context(unit, unit_id, fence))
+            done = await self._perform(task, self._assignment(unit, task), self._context(unit, fence))
             ended: Any = _well(unit, done)
         except (Suspended, BudgetSpent) as error:
             ended = self._limited(unit, error)
@@ -316,55 +329,58 @@ class Driver:
             ended = _failed(unit, error)
         self._record(ended)
         if isinstance(ended, TaskParked):
-            await self._journal.park(unit_id, fence, ended.reason, self._recorder.take())
+            await self._journal.park(run, unit, fence, self._recorder.take())
         else:
-            await self._journal.end(unit_id, fence, self._recorder.take())
+            await self._journal.end(run, unit, fence, self._recorder.take())
         await self._advance()
 
-    def _scope(self, unit: Unit, task: TaskPlan) -> Scope:
+    def _assignment(self, unit: Unit, task: TaskPlan) -> Assignment:
         values, state = self.state.values, self.state.tasks[unit.task]
         if unit.key is not None and task.for_each is not None and state.elements is not None:
             values = {**values, task.for_each.item: state.elements.items[unit.key]}
-        return Scope(values, state.comments, self._past.tried.get(unit.path, 0))
+        return Assignment(unit, values, state.comments, self._past.tried.get(unit, 0))
 
-    def _context(self, unit: Unit, unit_id: str, fence: int) -> RunContext:
-        cut_short = frozenset(self._cut_short[unit_id]) if self._cut_short else NONE
+    def _context(self, unit: Unit, fence: int) -> RunContext:
+        cut_short = frozenset(self._cut_short[unit]) if self._cut_short else NONE
+        run = self._recorder.run_id
 
-        async def do(name: str, request_hash: bytes, work: Callable[[], Awaitable[Any]]) -> Any:
+        async def do(key: StepKey, request_hash: bytes, work: Callable[[], Awaitable[Any]]) -> Any:
             if self.interrupted:
                 raise Suspended("interrupted")
-            step = await self._journal.begin(unit_id, name, request_hash, fence, self._recorder.take())
+            step = await self._journal.begin(run, unit, key, request_hash, fence, self._recorder.take())
             if isinstance(step, Recorded):
                 return step.result
-            if name in cut_short:
-                self._recorder.record(unit.path, CallRepeated(name))
+            if key in cut_short:
+                self._recorder.record(CallRepeated(text_of(unit, key)), unit)
             try:
                 result = await work()
             except Exception:
-                await self._journal.give_up(unit_id, name, fence)
+                await self._journal.give_up(run, unit, key, fence)
                 raise
-            await self._journal.finish(unit_id, name, fence, result, self._recorder.take())
+            await self._journal.finish(run, unit, key, fence, result, self._recorder.take())
             return result
 
-        async def approve(tool: str, arguments: str, step: str) -> bool:
-            shown = {"call": step, "arguments": arguments}  # leave for one call is no leave for the next one like it
+        async def approve(tool: str, arguments: str, key: StepKey) -> bool:
+            shown = {
+                "call": text_of(unit, key),
+                "arguments": arguments,
+            }  # leave for one call is no leave for the next one like it
             gate = GateOpened(unit.path, f"Run the tool {tool}?", ("approve", "reject"), shown, 1)
-            self._recorder.record(unit.path, gate)
+            self._recorder.record(gate, unit)
             answer = await self._ask(gate)
             if answer is None:
                 raise Suspended(f"a person's leave to run {tool}")
-            self._recorder.record(unit.path, answer)
+            self._recorder.record(answer, unit)
             return answer.choice == "approve"
 
-        path = unit.path
-        emit = self._recorder.at(path)
-        return RunContext(emit=emit, do=do, budgets=self._budgets, path=path, approve=approve, cut_short=cut_short)
+        emit = self._recorder.at(unit)
+        return RunContext(emit=emit, do=do, budgets=self._budgets, approve=approve, cut_short=cut_short)
 
     def _limited(self, unit: Unit, error: Suspended | BudgetSpent) -> TaskEnded | ElementEnded | TaskParked:
         if isinstance(error, Suspended):
             return TaskParked(unit.task, unit.key, error.reason, "cancelled" if self.interrupted else None)
         action = self._on_exceed(error.budget)
-        self._recorder.record(unit.path, BudgetReached(str(error.budget), error.kind, action))
+        self._recorder.record(BudgetReached(str(error.budget), error.kind, action), unit)
         if action == "pause":
             return TaskParked(unit.task, unit.key, str(error), "paused")
         if error.budget.kind == "squad":
@@ -373,7 +389,7 @@ class Driver:
 
     def _penniless(self, unit: Unit, error: NoRoute) -> TaskParked:
         """Wait for another day: what is spent on this one is no fault of the task's."""
-        self._recorder.record(unit.path, BudgetReached("day", "max_cost", "pause"))
+        self._recorder.record(BudgetReached("day", "max_cost", "pause"), unit)
         return TaskParked(unit.task, unit.key, str(error), "paused")
 
     def _on_exceed(self, ref: BudgetRef) -> str:
@@ -430,7 +446,6 @@ def result_of(driver: Driver, recorder: Recorder, *, stub: bool, crew: Any) -> R
         texts=dict(crew.texts),
     )
     recorder.record(
-        "",
         RunFinished(
             result.run_id,
             result.status,

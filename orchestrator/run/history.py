@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -28,16 +27,20 @@ from orchestrator.events import (
 )
 from orchestrator.run.budget import Paid, bill_of
 from orchestrator.squad.plan import HUMAN
+from orchestrator.units import StepPath, Unit, path_of, place_of
 
 TOLD_AGAIN = (ArtifactWritten, ConversationEnded, GateOpened, MessageSpoken, TaskRepeated)
 """What code that runs again says again, though nothing happened: it is recorded already, and is told once."""
 _LYING = (RunStarted, RunResumed, RunEdited, RunForked)
 """Before these the run lay, or was not there: no work was done."""
-_ROOT = re.compile(r"[^\[#/]*")
 
 
 class Gate(NamedTuple):
+    """An open gate, and where it was opened."""
+
     opened: GateOpened
+    unit: Unit | None
+    step: StepPath
     at: float
     """Epoch seconds UTC."""
 
@@ -59,11 +62,11 @@ class RunHistory:
     worked_s: float = 0.0
     paid: list[Paid] = field(default_factory=list)
     """All that was billed, answers that would not do included."""
-    agents: dict[str, str] = field(default_factory=dict)
-    """Who had the last turn at each path."""
-    tried: dict[str, int] = field(default_factory=dict)
+    agents: dict[tuple[Unit | None, StepPath], str] = field(default_factory=dict)
+    """Who had the last turn at each place."""
+    tried: dict[Unit | None, int] = field(default_factory=dict)
     gates: dict[str, Gate] = field(default_factory=dict)
-    artifacts: dict[str, tuple[str, ArtifactWritten]] = field(default_factory=dict)
+    artifacts: dict[str, tuple[Unit, ArtifactWritten]] = field(default_factory=dict)
     told: Counter[Hashable] = field(default_factory=Counter)
     """By `telling`: what code that runs again need not tell."""
 
@@ -101,13 +104,7 @@ def standing(events: Sequence[Event]) -> Sequence[Event]:
 def edited(events: Sequence[Event], edit: RunEdited) -> list[Event]:
     """Return what is left of the events after an edit, under the new names."""
     void = {*edit.again, *edit.gone} - edit.renamed.keys()
-    return [_under(edit, event) for event in events if root_of(event.task) not in void]
-
-
-def root_of(path: str) -> str:
-    """Return the task that a path in a run lies in: `build` of `build[S-1]#2/try-1`; nothing for the run itself."""
-    found = _ROOT.match(path)
-    return found[0] if found else ""
+    return [_under(edit, event) for event in events if event.unit is None or event.unit.task not in void]
 
 
 def _under(edit: RunEdited, event: Event) -> Event:
@@ -115,12 +112,13 @@ def _under(edit: RunEdited, event: Event) -> Event:
         attempts = {edit.renamed.get(task, task): number for task, number in event.data.attempts.items()}
         there = {task: number for task, number in attempts.items() if task in edit.tasks}
         return event._replace(data=replace(event.data, attempts=there))
-    if root_of(event.task) not in edit.renamed:
+    if event.unit is None or event.unit.task not in edit.renamed:
         return event
     data = event.data
-    if hasattr(data, "task"):
-        data = replace(data, task=_renamed(data.task, edit.renamed))
-    return event._replace(task=_renamed(event.task, edit.renamed), data=data)
+    if hasattr(data, "task"):  # of a gate inside a unit it is the text of its place
+        unit, step = place_of(data.task)
+        data = replace(data, task=path_of(_renamed(unit, edit.renamed), step))
+    return event._replace(unit=_renamed(event.unit, edit.renamed), data=data)
 
 
 def _count(past: RunHistory, event: Event) -> None:
@@ -133,43 +131,46 @@ def _count(past: RunHistory, event: Event) -> None:
         case RunEdited(renamed=renamed):
             past.status = None
             if renamed:
-                past.paid = [call._replace(path=_renamed(call.path, renamed)) for call in past.paid]
+                past.paid = [call._replace(unit=_renamed(call.unit, renamed)) for call in past.paid]
         case RunForked():
             past.paid, past.worked_s = [], 0.0
         case RunFinished(status=status):
             past.status = status
         case TurnStarted(agent=agent):
-            past.agents[event.task] = agent
+            past.agents[event.unit, event.step] = agent
     if (bill := bill_of(event.data)) is not None:
-        agent = getattr(event.data, "agent", None) or past.agents.get(event.task, "")
-        past.paid.append(Paid(event.task, agent, bill.cost, bill.usage.total))
+        agent = getattr(event.data, "agent", None) or past.agents.get((event.unit, event.step), "")
+        past.paid.append(Paid(event.unit, event.step, agent, bill.cost, bill.usage.total))
 
 
-def _renamed(path: str, names: Mapping[str, str]) -> str:
-    root = root_of(path)
-    return names.get(root, root) + path[len(root) :]
+def _renamed(unit: Unit | None, names: Mapping[str, str]) -> Unit | None:
+    return None if unit is None else unit._replace(task=names.get(unit.task, unit.task))
 
 
 def _fold(past: RunHistory, event: Event) -> None:
     data = event.data
     match data:
         case TaskRetried(attempt=attempt):
-            past.tried[event.task] = attempt
+            past.tried[event.unit] = attempt
         case GateOpened(task=task):
-            past.gates[task] = Gate(data, event.at)
+            past.gates[task] = Gate(data, event.unit, event.step, event.at)
         case GateAnswered(task=task) | TaskReset(task=task):
             past.gates.pop(task, None)
         case MessageSpoken(speaker=speaker) if speaker == HUMAN:
-            for gate in [gate for gate in past.gates if gate.startswith(f"{event.task}/")]:
-                del past.gates[gate]
-        case ArtifactWritten(path=path):
-            past.artifacts[path] = (event.task, data)
+            for task in [task for task, gate in past.gates.items() if _is_below(gate, event)]:
+                del past.gates[task]
+        case ArtifactWritten(path=path) if event.unit is not None:
+            past.artifacts[path] = (event.unit, data)
     if isinstance(data, TOLD_AGAIN):
-        past.told[telling(event.task, data)] += 1
+        past.told[telling(event.unit, event.step, data)] += 1
 
 
-def telling(path: str, payload: Any) -> Hashable:
-    """Return what a payload that was said at `path` is known by."""
+def _is_below(gate: Gate, event: Event) -> bool:
+    return gate.unit == event.unit and gate.step[: len(event.step)] == event.step and gate.step != event.step
+
+
+def telling(unit: Unit | None, step: StepPath, payload: Any) -> Hashable:
+    """Return what a payload that was said at a place in the run is known by."""
     if isinstance(payload, GateOpened):
-        return path, payload.task, payload.attempt, payload.prompt, tuple(payload.shown.items())
-    return path, payload
+        return unit, step, payload.task, payload.attempt, payload.prompt, tuple(payload.shown.items())
+    return unit, step, payload

@@ -10,7 +10,7 @@ from typing import Literal
 from agents.events import TurnStarted
 from orchestrator.events import Event
 from orchestrator.run.budget import Bill, bill_of
-from orchestrator.run.history import root_of
+from orchestrator.units import StepPath, Unit
 from providers.events import AttemptEnded
 
 By = Literal["provider", "model", "agent", "run", "task", "day"]
@@ -55,11 +55,11 @@ def spending(events: Iterable[Event], by: By, zone: tzinfo) -> tuple[dict[str, S
 
     An attempt that answered nobody belongs to the agent that had the turn.
     """
-    name_of, agents = _namer(by, zone), dict[tuple[str, str], str]()
+    name_of, agents = _namer(by, zone), dict[tuple[str, Unit | None, StepPath], str]()
     found: dict[str, Spending] = {}
     total = Spending()
     for event in events:
-        data, place = event.data, (event.run_id, event.task)
+        data, place = event.data, (event.run_id, event.unit, event.step)
         if isinstance(data, TurnStarted):
             agents[place] = data.agent
         if (bill := bill_of(data)) is None:
@@ -78,7 +78,7 @@ def _namer(by: By, zone: tzinfo) -> Callable[[Event, str], str]:
         "model": lambda event, _: _full_name(event.data.provider, event.data.model),
         "agent": lambda event, agent: getattr(event.data, "agent", agent),
         "run": lambda event, _: event.run_id,
-        "task": lambda event, _: root_of(event.task),
+        "task": lambda event, _: "" if event.unit is None else event.unit.task,
         "day": lambda event, _: datetime.fromtimestamp(event.at, zone).date().isoformat(),
     }
     return namers[by]

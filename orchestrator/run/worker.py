@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -19,6 +18,7 @@ import anyio
 
 from agents import Agent, OutputInvalid, RunContext, ToolFault
 from agents.toolbox.files import read_inside, write_inside
+from agents.turn import StepKey
 from orchestrator.errors import CannotWrite, RepeatExhausted, TaskTimedOut
 from orchestrator.events import ArtifactWritten, BudgetReached, GateAnswered, GateOpened, TaskRepeated, TaskRetried
 from orchestrator.run import prompts
@@ -27,6 +27,7 @@ from orchestrator.run.conversation import Conversation, Minutes
 from orchestrator.run.state import as_text
 from orchestrator.squad.plan import HUMAN, AgentWork, ConversationWork, Plan, RetryCause, Steps, TaskPlan
 from orchestrator.squad.schemas import path_fault, same_file
+from orchestrator.units import StepPath, Unit, path_of, step_of
 from providers.budgets import BudgetRef
 from providers.documents.unicode import clean
 from providers.errors import AllAttemptsFailed, BudgetSpent, NoRoute, RateLimited, RoutingError, TimedOut
@@ -39,7 +40,8 @@ if TYPE_CHECKING:
 Ask = Callable[[GateOpened], Awaitable[GateAnswered | None]]
 """Asks a person; None: nobody answers now, so the unit or the run parks."""
 LONGEST_BACKOFF_S = 60.0
-_REVISION = re.compile(r"#\d+\Z")
+SAID = "said"
+"""The call by which a person's words in a conversation are recorded."""
 
 
 class Suspended(Exception):
@@ -60,9 +62,11 @@ class UnitResult:
 
 
 @dataclass(frozen=True, slots=True)
-class Scope:
-    """What a unit's expressions see, the reviewers' comments that it must heed, and its tries that failed before."""
+class Assignment:
+    """What a unit is to do: what its expressions see, the reviewers' comments that it must heed, and the tries that
+    failed before."""
 
+    unit: Unit
     values: Mapping[str, Any]
     comments: tuple[str, ...] = ()
     tried: int = 0
@@ -76,7 +80,7 @@ class TaskRunner:
     manager: Complete
     ask: Ask
     clock: Callable[[], float]
-    emit_at: Callable[[str], Emit]
+    emit_at: Callable[[Unit, StepPath], Emit]
     out: Path | None = None
     artifacts: dict[str, str] = field(default_factory=dict)
     """Path in the run's folder -> SHA-256 of what was written there."""
@@ -87,30 +91,31 @@ class TaskRunner:
     run: str | None = None
     pause: Callable[[float], Awaitable[None]] = anyio.sleep
     """Waits so many seconds before a task is tried once more."""
-    _owners: dict[str, str] = field(default_factory=dict)
+    _owners: dict[str, Unit] = field(default_factory=dict)
     """File -> the unit that writes it."""
     _agents: dict[str, Agent] = field(default_factory=dict)
     _accounts: dict[str, Account | None] = field(default_factory=dict)
 
-    async def perform(self, task: TaskPlan, scope: Scope, ctx: RunContext) -> UnitResult:
+    async def perform(self, task: TaskPlan, given: Assignment, ctx: RunContext) -> UnitResult:
         """Do the unit's work and write its file. Raises what the work raises, after the plan's retries."""
         budgets: AccountScope = ctx.budgets  # type: ignore[assignment]  # the run hands every unit a scope of ours
-        ctx = ctx.at(budgets=budgets.within(self._open(BudgetRef("task", task.id), task.budget, _below(ctx.path))))
+        account = self._open(BudgetRef("task", task.id), task.budget, _paid_below(given.unit, ctx.step))
+        ctx = ctx.at(budgets=budgets.within(account))
         if task.output_file is None:
-            return await self._with_retries(task, scope, ctx)
-        path = str(task.output_file.render(scope.values))
-        self._claim(path, ctx.path)  # known before anything is paid for
-        done = await self._with_retries(task, scope, ctx)
-        await self._write(path, done.text, ctx)
+            return await self._with_retries(task, given, ctx)
+        path = str(task.output_file.render(given.values))
+        self._claim(path, given.unit)  # known before anything is paid for
+        done = await self._with_retries(task, given, ctx)
+        await self._write(path, done.text, given.unit, ctx)
         return UnitResult(done.output, done.text, path)
 
-    async def _with_retries(self, task: TaskPlan, scope: Scope, ctx: RunContext) -> UnitResult:
-        attempt = scope.tried + 1
+    async def _with_retries(self, task: TaskPlan, given: Assignment, ctx: RunContext) -> UnitResult:
+        attempt = given.tried + 1
         while True:
-            here = self._below(ctx, f"try-{attempt}")
+            here = self._below(ctx, given.unit, f"try-{attempt}")
             try:
                 with _time_limit(task.timeout, ctx.budgets, f"task {task.id}"):
-                    return await self._repeat(task, scope, here)
+                    return await self._repeat(task, given, here)
             except (OutputInvalid, ToolFault, TaskTimedOut, RoutingError) as error:
                 cause = cause_of(error)
                 if cause is None or cause not in task.retry.on or attempt >= task.retry.max_attempts:
@@ -119,13 +124,13 @@ class TaskRunner:
                 await self.pause(backoff_s(error, attempt, self.clock()))
             attempt += 1
 
-    async def _repeat(self, task: TaskPlan, scope: Scope, ctx: RunContext) -> UnitResult:
+    async def _repeat(self, task: TaskPlan, given: Assignment, ctx: RunContext) -> UnitResult:
         if task.repeat is None:
-            return (await self._do(task, scope, {}, ctx))[0]
+            return (await self._do(task, given, {}, ctx))[0]
         earlier: dict[str, str] = {}
         for attempt in range(1, task.repeat.max_attempts + 1):
-            done, steps = await self._do(task, scope, earlier, self._below(ctx, f"repeat-{attempt}"))
-            if task.repeat.until.render({**scope.values, "steps": steps, "output": done.output}):
+            done, steps = await self._do(task, given, earlier, self._below(ctx, given.unit, f"repeat-{attempt}"))
+            if task.repeat.until.render({**given.values, "steps": steps, "output": done.output}):
                 return done
             ctx.emit(TaskRepeated(task.id, attempt))
             earlier = {f"{name}, attempt {attempt}": as_text(made["output"]) for name, made in steps.items()}
@@ -133,21 +138,21 @@ class TaskRunner:
         raise RepeatExhausted(f"`until` of {task.id} did not hold in {task.repeat.max_attempts} attempts")
 
     async def _do(
-        self, task: TaskPlan, scope: Scope, earlier: Mapping[str, str], ctx: RunContext
+        self, task: TaskPlan, given: Assignment, earlier: Mapping[str, str], ctx: RunContext
     ) -> tuple[UnitResult, dict[str, Any]]:
         """Do the work once. Returns what was made, and each step's own output."""
-        context = {**self._context(task, scope.values), **earlier}
+        context = {**self._context(task, given.values), **earlier}
         if not isinstance(task.work, Steps):
             assert isinstance(task.work, AgentWork | ConversationWork), "a gate is no work for a unit"
-            return await self._one(task.work, scope, context, ctx), {}
+            return await self._one(task.work, given, context, ctx), {}
         made: dict[str, Any] = {}
         for step in task.work.steps:
-            inner = Scope({**scope.values, "steps": made}, scope.comments)
+            inner = replace(given, values={**given.values, "steps": made})
             if step.condition is not None and not step.condition.render(inner.values):
                 made[step.id] = {"output": None, "status": "skipped"}
                 continue
             with _time_limit(step.timeout, None, f"step {step.id} of task {task.id}"):
-                done = await self._one(step.work, inner, context, self._below(ctx, step.id))
+                done = await self._one(step.work, inner, context, self._below(ctx, given.unit, step.id))
             made[step.id] = {"output": done.output, "status": "ok"}
             context = {**context, step.id: done.text}
         outputs = {name: step["output"] for name, step in made.items()}
@@ -155,17 +160,17 @@ class TaskRunner:
         return UnitResult(outputs, text), made
 
     async def _one(
-        self, work: AgentWork | ConversationWork, scope: Scope, context: Mapping[str, str], ctx: RunContext
+        self, work: AgentWork | ConversationWork, given: Assignment, context: Mapping[str, str], ctx: RunContext
     ) -> UnitResult:
         expected = work.expected_output
         words = prompts.compose(
-            as_text(work.description.render(scope.values)),
-            None if expected is None else as_text(expected.render(scope.values)),
+            as_text(work.description.render(given.values)),
+            None if expected is None else as_text(expected.render(given.values)),
             context,
-            scope.comments,
+            given.comments,
         )
         if isinstance(work, ConversationWork):
-            return await self._converse(work, words, ctx)
+            return await self._converse(work, words, given.unit, ctx)
         result = await self._agent_works(work, words, ctx)
         return UnitResult(result.output, result.text if work.output_schema is None else as_text(result.output))
 
@@ -178,15 +183,15 @@ class TaskRunner:
             words, self._with_account(ctx, account), output_schema=work.output_schema, history=history
         )
 
-    async def _converse(self, work: ConversationWork, topic: str, ctx: RunContext) -> UnitResult:
+    async def _converse(self, work: ConversationWork, topic: str, unit: Unit, ctx: RunContext) -> UnitResult:
         plan = self.plan.conversations[work.conversation]
-        account = self._open(BudgetRef("conversation", plan.id), plan.budget, _below(ctx.path))
+        account = self._open(BudgetRef("conversation", plan.id), plan.budget, _paid_below(unit, ctx.step))
         ctx = self._with_account(ctx, account)
 
         async def speak(speaker: str, prompt: str, history: tuple[Message, ...], place: str) -> tuple[str, int]:
-            here = self._below(ctx, place)
+            here = self._below(ctx, unit, place)
             if speaker == HUMAN:
-                return await self._person_speaks(prompt, history, here), 0
+                return await self._person_speaks(prompt, history, unit, here), 0
             result = await self._agent_works(AgentWork(speaker, work.description), prompt, here, history)
             return result.text, result.usage.total
 
@@ -194,7 +199,7 @@ class TaskRunner:
         minutes = await Conversation(plan, topic, speak, ctx.emit, self.clock, own).hold()
         if work.output_schema is None:
             return UnitResult(minutes.conclusion, minutes.document())
-        return await self._conclude(work, minutes, topic, ctx)
+        return await self._conclude(work, minutes, topic, self._below(ctx, unit, "conclusion"))
 
     async def _conclude(self, work: ConversationWork, minutes: Minutes, topic: str, ctx: RunContext) -> UnitResult:
         """Ask for the result in the wanted shape: one more turn, of the moderator where there is one."""
@@ -202,13 +207,13 @@ class TaskRunner:
         speaker = plan.moderator or next(name for name in plan.participants if name != HUMAN)
         shaped = AgentWork(speaker, work.description, output_schema=work.output_schema)
         words = prompts.compose(topic, "The result of the conversation.", {"The conversation": minutes.document()})
-        result = await self._agent_works(shaped, words, self._below(ctx, "conclusion"))
+        result = await self._agent_works(shaped, words, ctx)
         return UnitResult(result.output, as_text(result.output))
 
-    async def _person_speaks(self, prompt: str, history: tuple[Message, ...], ctx: RunContext) -> str:
+    async def _person_speaks(self, prompt: str, history: tuple[Message, ...], unit: Unit, ctx: RunContext) -> str:
         shown = {message.name or message.role: message.text for message in history[-3:]}
 
-        gate = GateOpened(ctx.path, prompt, ("say",), shown, 1)
+        gate = GateOpened(path_of(unit, ctx.step), prompt, ("say",), shown, 1)
         ctx.emit(gate)
 
         async def ask() -> str:
@@ -218,7 +223,7 @@ class TaskRunner:
             return answer.comment
 
         heard = b"".join(message.digest for message in history) + prompt.encode("utf-8", "replace")
-        said: str = await ctx.do(f"{ctx.path}/said", hashlib.sha256(heard).digest(), ask)
+        said: str = await ctx.do(StepKey(ctx.step, 0, SAID), hashlib.sha256(heard).digest(), ask)
         return said
 
     def _agent(self, work: AgentWork) -> Agent:
@@ -251,9 +256,9 @@ class TaskRunner:
         budgets: AccountScope = ctx.budgets  # type: ignore[assignment]  # as in perform
         return ctx if account is None else ctx.at(budgets=budgets.within(account))
 
-    def _below(self, ctx: RunContext, place: str) -> RunContext:
-        path = f"{ctx.path}/{place}"
-        return ctx.at(path=path, emit=self.emit_at(path))
+    def _below(self, ctx: RunContext, unit: Unit, place: str) -> RunContext:
+        step = ctx.step + step_of(place)
+        return ctx.at(step=step, emit=self.emit_at(unit, step))
 
     def _context(self, task: TaskPlan, values: Mapping[str, Any]) -> dict[str, str]:
         """Return the outputs that feed the task. A need that is not named in `context` only orders it."""
@@ -261,22 +266,22 @@ class TaskRunner:
         made = {name: ended[name]["output"] for name in task.context if name in ended}
         return {name: as_text(output) for name, output in made.items() if output is not None}
 
-    def _claim(self, path: str, unit: str) -> None:
+    def _claim(self, path: str, unit: Unit) -> None:
         """Raise `CannotWrite` where `path` is no path in the run's folder, or the file is another unit's."""
-        unit = _REVISION.sub("", unit)
+        unit = unit._replace(attempt=1)  # a revision writes the same file
         owner = self._owners.setdefault(same_file(path), unit)
-        fault = path_fault(path) or (f"it is the file of {owner}" if owner != unit else "")
+        fault = path_fault(path) or (f"it is the file of {owner.path}" if owner != unit else "")
         if fault:
             raise CannotWrite(f"output_file {path!r}", fault)
 
-    async def _write(self, path: str, text: str, ctx: RunContext) -> None:
+    async def _write(self, path: str, text: str, unit: Unit, ctx: RunContext) -> None:  # noqa: ARG002  # a replay waits for its unit
         text = clean(text)
         data = text.encode()
         written = ArtifactWritten(path, hashlib.sha256(data).hexdigest(), len(data), text)
         await self._put(written, data)
         ctx.emit(written)
 
-    async def take_over(self, unit: str, written: ArtifactWritten) -> None:
+    async def take_over(self, unit: Unit, written: ArtifactWritten) -> None:
         """Count an artifact that an earlier process wrote, and write it again where it is gone or another."""
         self._claim(written.path, unit)
         await self._put(written, written.text.encode())
@@ -300,9 +305,9 @@ def _put_inside(out: Path, written: ArtifactWritten, data: bytes) -> None:
     write_inside(out, written.path, data)
 
 
-def _below(path: str) -> Callable[[Paid], bool]:
-    """Return what tells whether a call was made below `path`."""
-    return lambda call: call.path.startswith(f"{path}/")
+def _paid_below(unit: Unit, step: StepPath) -> Callable[[Paid], bool]:
+    """Return what tells whether a call was made at a place in the run or below it."""
+    return lambda call: call.unit == unit and call.step[: len(step)] == step
 
 
 @dataclass(frozen=True, slots=True)

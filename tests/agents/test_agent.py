@@ -7,6 +7,7 @@ import pytest
 
 from agents import OutputInvalid, RunContext, ToolEnded, ToolFault, ToolStarted, TurnEnded, TurnLimit, TurnStarted, tool
 from agents.context import History
+from agents.turn import StepKey
 from providers.errors import AllAttemptsFailed, AuthFailed, Declined
 from providers.events import AttemptEnded
 from providers.messages import FinishReason, OutputSchema, Response, Usage, assistant, user
@@ -144,10 +145,10 @@ class TestSteps:
     async def test_each_call_is_a_step_keyed_by_its_place(self, scripted):
         journal = Journal()
         bench = scripted(say(tool_call("add", a=1, b=1), tool_call("add", a=2, b=2)), say("2, 4"))
-        agent, ctx = bench.agent(tools=(add,)), RunContext(do=journal.do, path="build[S-1]/code")
+        agent, ctx = bench.agent(tools=(add,)), RunContext(do=journal.do, step=("try-1", "code"))
         first = await agent.work("Add.", ctx)
-        place = "build[S-1]/code/turn-"
-        assert sorted(journal.ran) == [f"{place}1/model", f"{place}1/tool-1", f"{place}1/tool-2", f"{place}2/model"]
+        calls = [(1, "model"), (1, "tool-1"), (1, "tool-2"), (2, "model")]
+        assert sorted(journal.ran) == [StepKey(("try-1", "code"), *call) for call in calls]
         again = await agent.work("Add.", ctx)
         assert again == first
         assert len(bench.script.requests) == 2

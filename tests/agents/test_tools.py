@@ -12,6 +12,7 @@ from pydantic import Field
 
 from agents import Registry, RunContext, Tool, ToolFault, tool
 from agents.tools import builtin, call_all
+from agents.turn import StepKey
 from providers.messages import ToolCall
 from tests.patience import PATIENCE_S
 
@@ -196,12 +197,12 @@ class TestCallAll:
 
     async def test_an_error_of_the_step_itself_comes_out_as_it_is(self):
         async def do(name, request_hash, work):
-            raise LookupError(name)
+            raise LookupError(*name)
 
         calls = [ToolCall("1", "search", "{}"), ToolCall("2", "search", "{}")]
         for some in (calls[:1], calls):
-            with pytest.raises(LookupError, match="at/turn-3/tool-"):
-                await call_all(some, (search,), RunContext(do=do, path="at"), 3)
+            with pytest.raises(LookupError, match="3, 'tool-"):
+                await call_all(some, (search,), RunContext(do=do, step=("at",)), 3)
 
     async def test_a_tool_that_needs_approval_waits_for_a_person(self):
         asked = []
@@ -210,7 +211,7 @@ class TestCallAll:
         def deploy(where: str) -> str:
             return f"deployed to {where}"
 
-        async def approve(name: str, arguments: str, step: str) -> bool:
+        async def approve(name: str, arguments: str, step: StepKey) -> bool:
             asked.append((name, arguments, step))
             return "test" in arguments
 
@@ -223,7 +224,7 @@ class TestCallAll:
         assert await outcome("test", with_person) == (False, "deployed to test")
         assert await outcome("live", with_person) == (True, "deploy failed: a person refused this call")
         assert "approval" in (await outcome("test", RunContext()))[1]
-        step = "/turn-1/tool-1"
+        step = StepKey((), 1, "tool-1")
         assert asked == [("deploy", '{"where": "test"}', step), ("deploy", '{"where": "live"}', step)]
 
 

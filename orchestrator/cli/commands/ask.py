@@ -110,7 +110,7 @@ def _listener(settings: Settings, console: Console) -> Emit:
     def emit(payload: Any) -> None:
         if log is None and not isinstance(payload, BudgetAlert):
             return
-        document = to_json(Event("", "", 0, 0, time.time(), payload))
+        document = to_json(Event("", None, (), 0, 0, time.time(), payload))
         if log is not None:
             log.saw(document, None)
         if isinstance(payload, BudgetAlert):

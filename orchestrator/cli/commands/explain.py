@@ -16,6 +16,7 @@ from orchestrator.cli.ui.progress import candidate_of, duration, usd
 from orchestrator.events import to_json
 from orchestrator.rerun.replay import read_record
 from orchestrator.rerun.requests import Sent, attempts_of, body_of
+from orchestrator.units import Unit, names_of
 from providers.documents.unicode import printable
 from providers.routing.scores import Ordering, replay, score
 
@@ -72,8 +73,8 @@ async def _sent(records: RecordedRuns, run: str, task: str, turn: int | None, at
 
 def the_one(attempts: list[Sent], task: str, turn: int | None, attempt: int | None) -> Sent:
     """Return the attempt that is meant; of a turn the last one. Raise `NothingSelected` where several may be."""
-    found = [one for one in attempts if lies_in(one.path, task) and turn in (None, one.turn)]
-    found = [one for one in found if attempt in (None, one.number)]
+    found = [one for one in attempts if task in names_of(one.step.unit, one.step.key.step)]
+    found = [one for one in found if turn in (None, one.turn) and attempt in (None, one.number)]
     turns = {(one.path, one.turn) for one in found}
     if not found:
         known = ", ".join(dict.fromkeys(one.path for one in attempts)) or "none"
@@ -105,7 +106,7 @@ def explanation(
         unit = event["unit"]
         if event["type"] == "task.ended" and event["task"] == task:
             end = f"{task}: {event['status']}" + (f": {event['error']}" if event["error"] else "")
-        if event["type"] in SHOWN and lies_in(unit, task):
+        if event["type"] in SHOWN and lies_in(event["place"], task):
             at[unit] = at.get(unit, 0) + (event["type"] == "route.chosen")
             turns.setdefault((unit, at[unit]), []).extend(_lines_of(event))
             if without is not None and event["type"] == "route.chosen":
@@ -118,9 +119,11 @@ def explanation(
         yield end
 
 
-def lies_in(unit: str, task: str) -> bool:
-    """Return whether the path of a unit lies in a task, in all elements of a task, or in one: after revisions, too."""
-    return unit == task or unit.startswith((f"{task}/", f"{task}[", f"{task}#"))
+def lies_in(place: Mapping[str, Any] | None, task: str) -> bool:
+    """Return whether a place lies in a task, in all elements of a task, or in one: after revisions, too."""
+    if place is None:
+        return False
+    return task in names_of(Unit(place["task"], place["key"], place["attempt"]), tuple(place["step"]))
 
 
 def _lines_of(event: Mapping[str, Any]) -> Iterator[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -120,11 +119,13 @@ class Progress:
             counts[row.state] = counts.get(row.state, 0) + 1
         return counts
 
-    def _row_at(self, unit: str) -> TaskRow | None:
-        """Return the row that a unit's path lies in: the element's, else the task's. Keys may hold any character."""
-        ends = (i + 1 for i in range(len(unit) - 1, 0, -1) if unit[i] == "]" and unit[i + 1 : i + 2] in ("", "/", "#"))
-        element = next((self.rows[unit[:end]] for end in ends if unit[:end] in self.rows), None)
-        return element or self.rows.get(re.split(r"[/\[#]", unit, maxsplit=1)[0])
+    def _row_at(self, event: Document) -> TaskRow | None:
+        """Return the row in which the event happened: the element's, else the task's."""
+        place = event["place"]
+        if place is None:
+            return None
+        element = None if place["key"] is None else self.rows.get(f"{place['task']}[{place['key']}]")
+        return element or self.rows.get(place["task"])
 
     def _own(self, event: Document) -> TaskRow:
         name = event["task"] if event.get("key") is None else f"{event['task']}[{event['key']}]"
@@ -258,12 +259,12 @@ class Progress:
         self.artifacts[event["path"]] = event["sha256"]
 
     def _on_attempt_started(self, event: Document) -> None:
-        if (row := self._row_at(event["unit"])) is not None:
+        if (row := self._row_at(event)) is not None:
             row.model = candidate_of(event)
 
     def _on_attempt_ended(self, event: Document) -> ProgressLine | None:
         self.attempt_errors.add(event["error"])
-        row = self._row_at(event["unit"])
+        row = self._row_at(event)
         if event.get("usage") is not None:  # it did not answer, and was billed all the same
             self._bill(event)
         if event["outcome"] != "failed" or row is None:
@@ -272,7 +273,7 @@ class Progress:
         return ProgressLine(row.name, f"{who} failed: {event['error']}: {event['detail'] or ''}", "warning")
 
     def _on_waiting_for_provider(self, event: Document) -> ProgressLine | None:
-        row = self._row_at(event["unit"])
+        row = self._row_at(event)
         wait = max(event["until"] - event["at"], 0.0)
         return None if row is None else ProgressLine(row.name, f"waiting {wait:.0f} s: {event['reason']}", "warning")
 
@@ -286,7 +287,7 @@ class Progress:
         used, cost = sum(event["usage"][kind] for kind in BILLED), event["cost_usd"]
         self.tokens += used
         self.cost = None if cost is None or self.cost is None else self.cost + cost
-        if (row := self._row_at(event["unit"])) is not None:
+        if (row := self._row_at(event)) is not None:
             row.tokens += used
             row.cost = None if cost is None or row.cost is None else row.cost + cost
 

@@ -19,7 +19,7 @@ def replay_lines(ended: Replay) -> list[str]:
     lines = [f"{ended.run}: differs after {count(difference.number, 'event')}"]
     if difference.step is not None:
         agent = "" if difference.request is None else f" (agent {difference.request.needs.agent})"
-        lines.append(f"another request: {difference.step[1]}{agent}")
+        lines.append(f"another request: {difference.step.path}{agent}")
         lines += [line for change in ended.changes for line in change.lines()]
         if not ended.changes:
             lines.append("its fields cannot be compared: this release makes another request, or the record is damaged")
@@ -60,7 +60,7 @@ def replay_document(ended: Replay) -> dict[str, Any]:
             "after": difference.number,
             "recorded": recorded,
             "replayed": replayed,
-            "step": None if difference.step is None else difference.step[1],
+            "step": None if difference.step is None else difference.step.path,
             "agent": None if difference.request is None else difference.request.needs.agent,
             "changes": [change._asdict() for change in ended.changes],
         }

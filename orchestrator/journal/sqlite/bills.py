@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from orchestrator.events import Event
 from orchestrator.journal.sqlite.sql import unpacked
+from orchestrator.units import place_of
 
 
 def _begins(name: str) -> str:
@@ -35,4 +36,4 @@ def bills(db: sqlite3.Connection, since: float) -> Iterator[Event]:
     What a fork took over is not among them: the run that it came from paid for it. Raise `JournalDamaged`.
     """
     for run, path, seq, turn, number, at, *sealed in db.execute(f"WITH forks AS ({_FORKS}) {_QUERY}", (since,)):
-        yield Event(run, path, turn, number, at, unpacked(db, sealed, seq, path, turn, number, at))
+        yield Event(run, *place_of(path), turn, number, at, unpacked(db, sealed, seq, path, turn, number, at))

@@ -17,13 +17,14 @@ from typing import Any, NamedTuple, Self, TypeVar
 import anyio
 import anyio.to_thread
 
+from agents.turn import StepKey
 from orchestrator.errors import RunNotFound
 from orchestrator.events import Event
 from orchestrator.journal.protocols import (
     About,
-    Cut,
     Fence,
     Go,
+    InFlightStep,
     JournalDamaged,
     JournalError,
     JournalUnusable,
@@ -36,9 +37,10 @@ from orchestrator.journal.protocols import (
 from orchestrator.journal.sqlite.bills import bills
 from orchestrator.journal.sqlite.lock import is_locked, locked
 from orchestrator.journal.sqlite.schema import prepare
-from orchestrator.journal.sqlite.sql import Row, Rows, Step, StepRow, packed, rows_of, seal, spent_in, unpacked
+from orchestrator.journal.sqlite.sql import DoneStep, EventRow, Rows, StepRow, packed, rows_of, seal, spent_in, unpacked
 from orchestrator.journal.sqlite.upkeep import reclaim, remove_run
 from orchestrator.journal.sqlite.writer import Writer
+from orchestrator.units import Unit, key_of, place_of, text_of
 
 T = TypeVar("T")
 POLL_S = 0.2
@@ -55,7 +57,7 @@ class _Done(NamedTuple):
     """The finished steps of a unit, as it was claimed under `fence`. A result never changes, so they stay true."""
 
     fence: Fence | None
-    steps: dict[str, Step]
+    steps: dict[str, DoneStep]
 
 
 class SqliteJournal:
@@ -68,7 +70,7 @@ class SqliteJournal:
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
         self._rows = Rows()
-        self._done: dict[str, _Done] = {}
+        self._done: dict[tuple[str, Unit], _Done] = {}
         """What units that were claimed again will ask for first: they reach their first new step without waiting."""
         with self._explained():
             self._make_folder()
@@ -100,7 +102,7 @@ class SqliteJournal:
         about: About,
         events: Sequence[Event],
         steps: Sequence[StepRecord] = (),
-        over: Collection[str] = (),
+        over: Collection[Unit] = (),
     ) -> None:
         (data, bodies), rows = packed(about), rows_of(events)
         taken = [StepRow.of(step) for step in steps]
@@ -109,7 +111,7 @@ class SqliteJournal:
             self._rows.keep(db, bodies)
             self._rows.edit_run(db, run, about, data)
             self._rows.take_over(db, run, taken)
-            self._rows.make_final(db, over)
+            self._rows.make_final(db, run, over)
             self._rows.record(db, run, rows)
 
         await self._writer.run(work)
@@ -190,92 +192,100 @@ class SqliteJournal:
 
     # -- units and steps
 
-    async def claim(self, unit: str, owner: str) -> Fence | None:
-        def work(db: sqlite3.Connection) -> tuple[Fence | None, dict[str, Step]]:
-            done = self._rows.done(db, unit)
-            return self._rows.claim(db, unit, owner), done
+    async def claim(self, run: str, unit: Unit, owner: str) -> Fence | None:
+        path = unit.path
+
+        def work(db: sqlite3.Connection) -> tuple[Fence | None, dict[str, DoneStep]]:
+            done = self._rows.done(db, run, path)
+            return self._rows.claim(db, run, path, owner), done
 
         fence, done = await self._writer.run(work, last=True)
-        self._done.pop(unit, None)
+        self._done.pop((run, unit), None)
         if done:
-            self._done[unit] = _Done(fence, done)
+            self._done[run, unit] = _Done(fence, done)
         return fence
 
     async def begin(
-        self, unit: str, key: str, request_hash: bytes, fence: Fence, events: Sequence[Event] = ()
+        self, run: str, unit: Unit, key: StepKey, request_hash: bytes, fence: Fence, events: Sequence[Event] = ()
     ) -> Recorded | Go:
-        ahead = self._done.get(unit)
-        if not events and ahead is not None and ahead.fence == fence and key in ahead.steps:
-            if ahead.steps[key].request_hash != request_hash:
-                raise _changed(unit, key)
-            return Recorded(ahead.steps.pop(key).result)
+        path, name = unit.path, text_of(unit, key)
+        ahead = self._done.get((run, unit))
+        if not events and ahead is not None and ahead.fence == fence and name in ahead.steps:
+            if ahead.steps[name].request_hash != request_hash:
+                raise _changed(name)
+            return Recorded(ahead.steps.pop(name).result)
         rows = rows_of(events)
 
         def work(db: sqlite3.Connection) -> Recorded | Go:
-            place = self._rows.held(db, unit, fence)
+            place = self._rows.held(db, run, path, fence)
             query = "SELECT attempt, hash FROM intents WHERE unit = ? AND key = ? ORDER BY attempt DESC LIMIT 1"
-            attempt, recorded_hash = db.execute(query, (place, key)).fetchone() or (0, request_hash)
+            attempt, recorded_hash = db.execute(query, (place, name)).fetchone() or (0, request_hash)
             if recorded_hash != request_hash:
-                raise _changed(unit, key)
-            self._rows.record(db, _run_of(unit), rows)
+                raise _changed(name)
+            self._rows.record(db, run, rows)
             if attempt:  # a result comes after its intent
                 query = "SELECT data, seal FROM results WHERE unit = ? AND key = ?"
-                done = db.execute(query, (place, key)).fetchone()
+                done = db.execute(query, (place, name)).fetchone()
                 if done is not None:
-                    return Recorded(unpacked(db, done, key))
-            db.execute("INSERT INTO intents VALUES (?, ?, ?, ?)", (place, key, attempt + 1, request_hash))
-            return Go(attempt + 1, f"{unit}/{key}")
+                    return Recorded(unpacked(db, done, name))
+            db.execute("INSERT INTO intents VALUES (?, ?, ?, ?)", (place, name, attempt + 1, request_hash))
+            return Go(attempt + 1)
 
         told = await self._writer.run(work)
         self._tell(rows)
         return told
 
-    async def finish(self, unit: str, key: str, fence: Fence, result: Any, events: Sequence[Event] = ()) -> None:
+    async def finish(
+        self, run: str, unit: Unit, key: StepKey, fence: Fence, result: Any, events: Sequence[Event] = ()
+    ) -> None:
         (data, bodies), rows = packed(result), rows_of(events)
         tokens, cost = spent_in(result)
+        path, name = unit.path, text_of(unit, key)
 
         def work(db: sqlite3.Connection) -> None:
-            place = self._rows.held(db, unit, fence)
+            place = self._rows.held(db, run, path, fence)
             self._rows.keep(db, bodies)
-            row = (place, key, data, seal(data, key), tokens, cost)
+            row = (place, name, data, seal(data, name), tokens, cost)
             db.execute("INSERT OR IGNORE INTO results VALUES (?, ?, ?, ?, ?, ?)", row)
-            self._rows.record(db, _run_of(unit), rows)
+            self._rows.record(db, run, rows)
 
         await self._writer.run(work)
         self._tell(rows)
 
-    async def give_up(self, unit: str, key: str, fence: Fence) -> None:
+    async def give_up(self, run: str, unit: Unit, key: StepKey, fence: Fence) -> None:
+        path, name = unit.path, text_of(unit, key)
+
         def work(db: sqlite3.Connection) -> None:
             query = (
                 "INSERT OR IGNORE INTO given_up SELECT unit, key, max(attempt) FROM intents WHERE unit = ? AND key = ?"
             )
-            db.execute(query, (self._rows.held(db, unit, fence), key))
+            db.execute(query, (self._rows.held(db, run, path, fence), name))
 
         await self._writer.run(work)
 
-    async def end(self, unit: str, fence: Fence, events: Sequence[Event] = ()) -> None:
-        rows = rows_of(events)
+    async def end(self, run: str, unit: Unit, fence: Fence, events: Sequence[Event] = ()) -> None:
+        path, rows = unit.path, rows_of(events)
 
         def work(db: sqlite3.Connection) -> None:
-            self._rows.end(db, unit, fence)
-            self._rows.record(db, _run_of(unit), rows)
+            self._rows.end(db, run, path, fence)
+            self._rows.record(db, run, rows)
 
         await self._writer.run(work)
-        self._done.pop(unit, None)
+        self._done.pop((run, unit), None)
         self._tell(rows)
 
-    async def park(self, unit: str, fence: Fence, waiting_for: str, events: Sequence[Event] = ()) -> None:  # noqa: ARG002  # its event says what for
-        rows = rows_of(events)
+    async def park(self, run: str, unit: Unit, fence: Fence, events: Sequence[Event] = ()) -> None:
+        path, rows = unit.path, rows_of(events)
 
         def work(db: sqlite3.Connection) -> None:
-            self._rows.held(db, unit, fence)
-            self._rows.record(db, _run_of(unit), rows)
+            self._rows.held(db, run, path, fence)
+            self._rows.record(db, run, rows)
 
         await self._writer.run(work)
-        self._done.pop(unit, None)
+        self._done.pop((run, unit), None)
         self._tell(rows)
 
-    async def cut_short(self, run: str) -> Sequence[Cut]:
+    async def cut_short(self, run: str) -> Sequence[InFlightStep]:
         query = """
             SELECT DISTINCT p.path, i.key FROM runs JOIN places p ON p.run = runs.id JOIN intents i ON i.unit = p.id
             WHERE runs.run = ? AND NOT EXISTS (SELECT 1 FROM ends e WHERE e.unit = i.unit)
@@ -285,7 +295,12 @@ class SqliteJournal:
             )
             ORDER BY p.path, i.key
             """
-        return await self._read(lambda db: [Cut(f"{run}/{path}", key) for path, key in db.execute(query, (run,))])
+
+        def work(db: sqlite3.Connection) -> list[InFlightStep]:
+            found = [(_unit_at(path), name) for path, name in db.execute(query, (run,))]
+            return [InFlightStep(unit, key_of(unit, name)) for unit, name in found]
+
+        return await self._read(work)
 
     async def steps(self, run: str) -> Sequence[StepRecord]:
         query = """
@@ -298,10 +313,12 @@ class SqliteJournal:
 
         def work(db: sqlite3.Connection) -> list[StepRecord]:
             found = []
-            for path, key, _, request_hash, *sealed, unknown in db.execute(query, (run,)).fetchall():
-                done = sealed[0] is not None
-                result = unpacked(db, sealed, key) if done else None
-                found.append(StepRecord(path, key, request_hash, done, result, not done and bool(unknown)))
+            for path, name, _, request_hash, *sealed, unknown in db.execute(query, (run,)).fetchall():
+                done, unit = sealed[0] is not None, _unit_at(path)
+                result = unpacked(db, sealed, name) if done else None
+                found.append(
+                    StepRecord(unit, key_of(unit, name), request_hash, done, result, not done and bool(unknown))
+                )
             return found
 
         return await self._read(work)
@@ -338,7 +355,7 @@ class SqliteJournal:
             if [row[0] for row in rows] != [*range(after_seq + 1, expected + 1)]:
                 raise JournalDamaged("events are missing")
             return [
-                (seq, Event(run, path, turn, number, at, unpacked(db, sealed, seq, path, turn, number, at)))
+                (seq, Event(run, *place_of(path), turn, number, at, unpacked(db, sealed, seq, path, turn, number, at)))
                 for seq, path, turn, number, at, *sealed in rows
             ]
 
@@ -448,7 +465,7 @@ class SqliteJournal:
                     shutil.copyfile(file, f"{copy}{end}")
         return JournalDamaged(f"the journal {self.path} is damaged ({why}). A copy is kept as {copy}")
 
-    def _tell(self, rows: Sequence[Row]) -> None:
+    def _tell(self, rows: Sequence[EventRow]) -> None:
         if rows:
             grown, self._grown = self._grown, anyio.Event()
             grown.set()
@@ -475,9 +492,11 @@ def _is_damage(error: BaseException) -> bool:
     return isinstance(error, JournalDamaged | UnicodeDecodeError)
 
 
-def _changed(unit: str, key: str) -> StepChanged:
-    return StepChanged(f"{unit} {key} was recorded for another request")
+def _changed(name: str) -> StepChanged:
+    return StepChanged(f"{name} was recorded for another request")
 
 
-def _run_of(unit: str) -> str:
-    return unit.partition("/")[0]
+def _unit_at(path: str) -> Unit:
+    unit, _ = place_of(path)
+    assert unit is not None, "steps belong to units"
+    return unit

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from orchestrator.events import Event, RunEdited, RunFinished, RunResumed, RunStarted
 from orchestrator.journal.codec import Bodies, Packed, Unreadable, pack, unpack
 from orchestrator.journal.protocols import About, Fence, Fenced, JournalDamaged, JournalError, StepRecord
+from orchestrator.units import Unit, text_of
 from providers.messages import Response
 
 FAST = 1
@@ -26,7 +27,7 @@ MOST_READ_AHEAD = 1000
 """Results of one unit that are read when it is claimed again."""
 
 
-class Row(NamedTuple):
+class EventRow(NamedTuple):
     """An event ready to be written."""
 
     path: str
@@ -39,7 +40,7 @@ class Row(NamedTuple):
     cost: int | None
 
 
-class Step(NamedTuple):
+class DoneStep(NamedTuple):
     """A step that has its result."""
 
     request_hash: bytes
@@ -49,7 +50,7 @@ class Step(NamedTuple):
 class StepRow(NamedTuple):
     """An ended step of another run, or of another unit, ready to be written."""
 
-    unit: str
+    path: str
     key: str
     request_hash: bytes
     packed: Packed
@@ -58,10 +59,12 @@ class StepRow(NamedTuple):
 
     @classmethod
     def of(cls, step: StepRecord) -> StepRow:
-        return cls(step.unit, step.key, step.request_hash, packed(step.result), *spent_in(step.result))
+        return cls(
+            step.unit.path, text_of(step.unit, step.key), step.request_hash, packed(step.result), *spent_in(step.result)
+        )
 
 
-class Standing(NamedTuple):
+class ClaimState(NamedTuple):
     """Who holds a unit, and whether it has ended."""
 
     fence: Fence
@@ -74,8 +77,8 @@ class Rows:
     def __init__(self) -> None:
         self._version: int | None = None
         self._runs: dict[str, int] = {}
-        self._places: dict[str, int] = {}
-        self._standing: dict[int, Standing] = {}
+        self._places: dict[tuple[str, str], int] = {}
+        self._claims: dict[int, ClaimState] = {}
         self._last: dict[int, int] = {}
         """The sequence number of each run's last event."""
         self._bodies: set[bytes] = set()
@@ -86,14 +89,14 @@ class Rows:
         if version != self._version:
             self.forget()
             self._version = version
-        for kind in (self._runs, self._places, self._standing, self._last, self._bodies):
+        for kind in (self._runs, self._places, self._claims, self._last, self._bodies):
             if len(kind) > MOST_REMEMBERED:
                 kind.clear()
 
     def forget(self) -> None:
         """Remember nothing: the transaction that made it was undone, or rows were taken away."""
         self._version = None
-        for kind in (self._runs, self._places, self._standing, self._last, self._bodies):
+        for kind in (self._runs, self._places, self._claims, self._last, self._bodies):
             kind.clear()
 
     def insert_run(self, db: sqlite3.Connection, run: str, about: About, data: bytes) -> int:
@@ -113,7 +116,7 @@ class Rows:
     def take_over(self, db: sqlite3.Connection, run: str, steps: Sequence[StepRow]) -> None:
         """Write steps as if they had ended in their units. A result that is there stays."""
         for step in steps:
-            place, (data, bodies) = self.unit(db, f"{run}/{step.unit}"), step.packed
+            place, (data, bodies) = self.place(db, run, step.path), step.packed
             self.keep(db, bodies)
             row = (place, step.key, data, seal(data, step.key), step.tokens, step.cost)
             if db.execute("INSERT OR IGNORE INTO results VALUES (?, ?, ?, ?, ?, ?)", row).rowcount:
@@ -122,12 +125,12 @@ class Rows:
                 query += "WHERE unit = ?1 AND key = ?2"
                 db.execute(query, (place, step.key, step.request_hash))
 
-    def make_final(self, db: sqlite3.Connection, units: Collection[str]) -> None:
+    def make_final(self, db: sqlite3.Connection, run: str, units: Collection[Unit]) -> None:
         """Let no later claim get these units, however they stand."""
         for unit in units:
-            place = self.unit(db, unit)
+            place = self.place(db, run, unit.path)
             db.execute("INSERT OR IGNORE INTO ends VALUES (?)", (place,))
-            self._standing[place] = Standing(self.standing(db, place).fence, True)
+            self._claims[place] = ClaimState(self.claim_state(db, place).fence, True)
 
     def run(self, db: sqlite3.Connection, run: str) -> int:
         if (found := self._runs.get(run)) is None:
@@ -136,10 +139,9 @@ class Rows:
             self._runs[run] = found
         return found
 
-    def unit(self, db: sqlite3.Connection, unit: str) -> int:
-        """Return the id of the place `run/path`."""
-        if (found := self._places.get(unit)) is None:
-            run, _, path = unit.partition("/")
+    def place(self, db: sqlite3.Connection, run: str, path: str) -> int:
+        """Return the id of a place in a run."""
+        if (found := self._places.get((run, path))) is None:
             of = self.run(db, run)
             made = db.execute("INSERT OR IGNORE INTO places (run, path) VALUES (?, ?)", (of, path))
             if made.rowcount:
@@ -147,32 +149,32 @@ class Rows:
                 found = made.lastrowid
             else:
                 (found,) = db.execute("SELECT id FROM places WHERE run = ? AND path = ?", (of, path)).fetchone()
-            self._places[unit] = found
+            self._places[run, path] = found
         return found
 
-    def standing(self, db: sqlite3.Connection, place: int) -> Standing:
-        if (found := self._standing.get(place)) is None:
+    def claim_state(self, db: sqlite3.Connection, place: int) -> ClaimState:
+        if (found := self._claims.get(place)) is None:
             query = """
                 SELECT (SELECT coalesce(max(fence), 0) FROM claims WHERE unit = ?1),
                 EXISTS (SELECT 1 FROM ends WHERE unit = ?1)
                 """
             fence, ended = db.execute(query, (place,)).fetchone()
-            found = self._standing[place] = Standing(fence, bool(ended))
+            found = self._claims[place] = ClaimState(fence, bool(ended))
         return found
 
-    def claim(self, db: sqlite3.Connection, unit: str, owner: str) -> Fence | None:
-        place = self.unit(db, unit)
-        held = self.standing(db, place)
+    def claim(self, db: sqlite3.Connection, run: str, path: str, owner: str) -> Fence | None:
+        place = self.place(db, run, path)
+        held = self.claim_state(db, place)
         if held.ended:
             return None
         db.execute("INSERT INTO claims VALUES (?, ?, ?)", (place, held.fence + 1, owner))
-        self._standing[place] = Standing(held.fence + 1, False)
+        self._claims[place] = ClaimState(held.fence + 1, False)
         return held.fence + 1
 
-    def done(self, db: sqlite3.Connection, unit: str) -> dict[str, Step]:
+    def done(self, db: sqlite3.Connection, run: str, path: str) -> dict[str, DoneStep]:
         """Return the steps that earlier owners of the unit finished, by key; not all of a unit that has very many."""
-        place = self.unit(db, unit)
-        if not self.standing(db, place).fence:
+        place = self.place(db, run, path)
+        if not self.claim_state(db, place).fence:
             return {}
         query = """
             SELECT key, (
@@ -180,21 +182,21 @@ class Rows:
             ), data, seal FROM results r WHERE unit = ? LIMIT ?
             """
         found = db.execute(query, (place, MOST_READ_AHEAD)).fetchall()
-        return {key: Step(hash_, unpacked(db, sealed, key)) for key, hash_, *sealed in found}
+        return {key: DoneStep(hash_, unpacked(db, sealed, key)) for key, hash_, *sealed in found}
 
-    def held(self, db: sqlite3.Connection, unit: str, fence: Fence) -> int:
+    def held(self, db: sqlite3.Connection, run: str, path: str, fence: Fence) -> int:
         """Return the unit's place. Raise `Fenced` where `fence` no longer holds it."""
-        place = self.unit(db, unit)
-        if fence < 1 or self.standing(db, place) != (fence, False):
-            raise Fenced(f"{unit} is no longer held under fence {fence}")
+        place = self.place(db, run, path)
+        if fence < 1 or self.claim_state(db, place) != (fence, False):
+            raise Fenced(f"{path} is no longer held under fence {fence}")
         return place
 
-    def end(self, db: sqlite3.Connection, unit: str, fence: Fence) -> None:
-        place = self.held(db, unit, fence)
+    def end(self, db: sqlite3.Connection, run: str, path: str, fence: Fence) -> None:
+        place = self.held(db, run, path, fence)
         db.execute("INSERT INTO ends VALUES (?)", (place,))
-        self._standing[place] = Standing(fence, True)
+        self._claims[place] = ClaimState(fence, True)
 
-    def record(self, db: sqlite3.Connection, run: str, rows: Sequence[Row]) -> None:
+    def record(self, db: sqlite3.Connection, run: str, rows: Sequence[EventRow]) -> None:
         """Write the events after those of the run so far. One whose id is recorded is ignored."""
         if not rows:
             return
@@ -202,7 +204,7 @@ class Rows:
         if (seq := self._last.get(of)) is None:
             (seq,) = db.execute("SELECT coalesce(max(seq), 0) FROM events WHERE run = ?", (of,)).fetchone()
         for row in rows:
-            place = self.unit(db, f"{run}/{row.path}")
+            place = self.place(db, run, row.path)
             sealed = seal(row.data, seq + 1, row.path, row.turn, row.number, row.at)
             given = (of, seq + 1, place, row.turn, row.number, row.at, row.data, sealed)
             new = db.execute("INSERT OR IGNORE INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?)", given).rowcount
@@ -223,12 +225,12 @@ class Rows:
             self._bodies.add(digest)
 
 
-def rows_of(events: Sequence[Event]) -> list[Row]:
+def rows_of(events: Sequence[Event]) -> list[EventRow]:
     rows = []
     for event in events:
         data, bodies = packed(event.data)
         status, cost = _status(event.data)
-        rows.append(Row(event.task, event.turn, event.seq, event.at, data, bodies, status, cost))
+        rows.append(EventRow(event.path, event.turn, event.seq, event.at, data, bodies, status, cost))
     return rows
 
 

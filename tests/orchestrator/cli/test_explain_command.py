@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from orchestrator.cli.commands.explain import lies_in
+from orchestrator.events import Event, RunResumed, to_json
+from orchestrator.units import place_of
 
 RIVALS = """\
 tiers: {{boss: [near/m, far/m, far/n], creative: [near/m]}}
@@ -52,4 +54,5 @@ def test_explain_shows_what_was_compared_and_who_would_have_been_asked_without_a
     ],
 )
 def test_a_task_is_found_in_its_elements_its_turns_and_after_revisions(path, task, lies):
-    assert lies_in(path, task) is lies
+    place = to_json(Event("r", *place_of(path), 0, 1, 0.0, RunResumed((), ())))["place"]
+    assert lies_in(place, task) is lies

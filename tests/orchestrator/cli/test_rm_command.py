@@ -34,10 +34,10 @@ async def _record(file: Path, runs: Mapping[str, tuple[float, str, str]]) -> Non
     async with SqliteJournal(file) as journal:
         for run, (days, status, squad) in runs.items():
             began = time.time() - days * DAY_S
-            events = [Event(run, "", 0, 1, began, RunStarted(squad, (), False, None))]
+            events = [Event(run, None, (), 0, 1, began, RunStarted(squad, (), False, None))]
             if status != "unfinished":
                 ended = RunFinished(run, status, {}, {}, Usage(1), 10, {}, False)
-                events.append(Event(run, "", 0, 2, began + 1, ended))
+                events.append(Event(run, None, (), 0, 2, began + 1, ended))
             await journal.create(run, About(squad, created_at=began), events)
 
 

@@ -23,6 +23,7 @@ from orchestrator.events import (
     TaskStarted,
     to_json,
 )
+from orchestrator.units import place_of
 from providers.events import AttemptEnded, AttemptStarted, BudgetAlert, WaitingForProvider
 from providers.messages import FinishReason, Usage
 
@@ -31,7 +32,7 @@ def fold(*happened):
     """Return the progress after (unit, payload) pairs, one a second, and the lines that they are worth."""
     progress, changes = Progress(), []
     for at, (unit, payload) in enumerate(happened, 1):
-        changes.append(progress.apply(to_json(Event("r-1", unit, 0, at, float(at), payload))))
+        changes.append(progress.apply(to_json(Event("r-1", *place_of(unit), 0, at, float(at), payload))))
     return progress, [f"{c.row}: {c.text}" for c in changes if c is not None]
 
 

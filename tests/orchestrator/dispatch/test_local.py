@@ -5,8 +5,8 @@ from __future__ import annotations
 import anyio
 import pytest
 
-from orchestrator.dispatch import Unit
 from orchestrator.dispatch.local import LocalDispatcher
+from orchestrator.units import Unit
 from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.anyio
@@ -28,10 +28,10 @@ async def test_every_unit_runs_once_and_no_more_than_the_queue_allows_at_a_time(
 
     with anyio.fail_after(PATIENCE_S):
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(dispatcher.serve, handle, {"units": 4})
+            tasks.start_soon(dispatcher.serve, handle, 4)
             for number in range(50):
-                await dispatcher.submit(Unit("r", f"t{number}"))
-                await dispatcher.submit(Unit("r", f"t{number}"))  # idempotent
+                await dispatcher.submit(Unit(f"t{number}"))
+                await dispatcher.submit(Unit(f"t{number}"))  # idempotent
             await all_ran.wait()
             tasks.cancel_scope.cancel()
     assert sorted(ran) == sorted(f"t{number}" for number in range(50))
@@ -49,35 +49,9 @@ async def test_a_unit_submitted_while_all_workers_wait_gets_a_worker() -> None:
 
     with anyio.fail_after(PATIENCE_S):
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(dispatcher.serve, handle, {"units": 2})
-            await dispatcher.submit(Unit("r", "first"))
+            tasks.start_soon(dispatcher.serve, handle, 2)
+            await dispatcher.submit(Unit("first"))
             await anyio.wait_all_tasks_blocked()
-            await dispatcher.submit(Unit("r", "second"))
+            await dispatcher.submit(Unit("second"))
             await second_ran.wait()
-            tasks.cancel_scope.cancel()
-
-
-async def test_cancel_reaches_a_running_unit_and_only_it() -> None:
-    dispatcher, stopped, other = LocalDispatcher(), anyio.Event(), anyio.Event()
-
-    async def handle(unit: Unit) -> None:
-        if unit.task == "other":
-            other.set()
-            return
-        try:
-            await anyio.sleep_forever()
-        finally:
-            stopped.set()
-
-    with anyio.fail_after(PATIENCE_S):
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(dispatcher.serve, handle, {"units": 1})
-            await dispatcher.submit(Unit("r", "stuck"))
-            await dispatcher.submit(Unit("r", "gone"))
-            await dispatcher.submit(Unit("r", "other"))
-            await anyio.wait_all_tasks_blocked()
-            await dispatcher.cancel(Unit("r", "gone"))
-            await dispatcher.cancel(Unit("r", "stuck"))
-            await stopped.wait()
-            await other.wait()
             tasks.cancel_scope.cancel()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import re
 from collections import Counter
 
 import pytest
@@ -68,7 +67,7 @@ async def test_what_is_expected_is_what_a_run_takes():
     result = await run_squad(squad, on_event=lambda event: taken.append(event) if event.type == "turn.ended" else None)
     assert result.status == "done"
     expected = expect(squad.outline(), Assumptions(), seconds).turns
-    by_task = Counter((re.match(r"[a-z]+", event.task)[0], event.data.agent) for event in taken)
+    by_task = Counter((event.unit.task, event.data.agent) for event in taken)
     assert Counter((turn.task, turn.agent) for turn in expected) == by_task
     assert expected[0].input_tokens == pytest.approx(taken[0].data.usage.input, rel=0.05)
 

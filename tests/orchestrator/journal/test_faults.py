@@ -16,20 +16,23 @@ from typing import Any
 import anyio
 import pytest
 
+from agents.turn import StepKey
 from orchestrator.errors import OrchestratorError
 from orchestrator.events import Event, RunFinished, TaskEnded
 from orchestrator.journal.protocols import About, JournalDamaged, JournalUnusable
 from orchestrator.journal.sqlite.journal import SqliteJournal
 from orchestrator.journal.sqlite.schema import MIGRATIONS
 from orchestrator.runtime import open_run, resume_run
+from orchestrator.units import Unit
 from tests import processes
 from tests.orchestrator.squads import Answers, squad
 
 pytestmark = pytest.mark.anyio
+A = Unit("a")
 
 
 def event(seq: int) -> Event:
-    return Event("r", "a", 0, seq, 1.5, TaskEnded("a", "ok", {"n": seq, "text": f"answer {seq} " * 40}))
+    return Event("r", A, (), 0, seq, 1.5, TaskEnded("a", "ok", {"n": seq, "text": f"answer {seq} " * 40}))
 
 
 TURNS = range(1, 40)
@@ -44,11 +47,11 @@ async def written(file: Path) -> Path:
 
 async def write_run(journal: SqliteJournal) -> None:
     await journal.create("r", About("pair", text="name: pair\n" * 40))
-    fence = await journal.claim("r/a", "me") or 0
+    fence = await journal.claim("r", A, "me") or 0
     for turn in TURNS:
-        await journal.begin("r/a", f"turn-{turn}", b"h", fence)
-        await journal.finish("r/a", f"turn-{turn}", fence, f"answer {turn}" * 40, [event(turn)])
-    await journal.begin("r/a", "turn-40", b"h", fence)
+        await journal.begin("r", A, StepKey((), turn, "model"), b"h", fence)
+        await journal.finish("r", A, StepKey((), turn, "model"), fence, f"answer {turn}" * 40, [event(turn)])
+    await journal.begin("r", A, StepKey((), 40, "model"), b"h", fence)
     await journal.signal("r", "note", "hold on " * 40, "once")
 
 
@@ -57,8 +60,8 @@ async def read(file: Path) -> list[Any]:
     async with SqliteJournal(file) as journal:
         told = [await journal.about("r"), await journal.events("r"), await journal.signals("r")]
         told.append(await journal.cut_short("r"))
-        fence = await journal.claim("r/a", "me") or 0
-        return [*told, *[await journal.begin("r/a", f"turn-{turn}", b"h", fence) for turn in TURNS]]
+        fence = await journal.claim("r", A, "me") or 0
+        return [*told, *[await journal.begin("r", A, StepKey((), turn, "model"), b"h", fence) for turn in TURNS]]
 
 
 def torn(data: bytes) -> Iterator[bytes]:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from orchestrator.events import Event, TaskEnded
 from orchestrator.journal.sqlite.journal import SqliteJournal
 from orchestrator.runtime import open_run
+from orchestrator.units import Unit
 from tests.orchestrator.squads import Answers, squad
 
 EMPTY = 90_000
@@ -49,7 +50,7 @@ def test_a_conversation_is_stored_once_though_each_turn_hears_all_of_it(
 def test_a_record_of_many_small_values_takes_no_page_of_its_own() -> None:
     dice, count = random.Random(1), 100
     outputs = [{f"field-{n}": dice.randbytes(40).hex() for n in range(16)} for _ in range(count)]
-    events = [Event("r", "a", 0, n, 0.0, TaskEnded("a", "ok", output)) for n, output in enumerate(outputs)]
+    events = [Event("r", Unit("a"), (), 0, n, 0.0, TaskEnded("a", "ok", output)) for n, output in enumerate(outputs)]
 
     async def write(file: Path) -> None:
         async with SqliteJournal(file) as journal:

@@ -10,14 +10,15 @@ from pathlib import Path
 import anyio
 import pytest
 
+from agents.turn import StepKey
 from orchestrator.errors import RunNotFound
 from orchestrator.events import Event, RunFinished, RunResumed, TaskStarted
 from orchestrator.journal.memory import MemoryJournal
 from orchestrator.journal.protocols import (
     About,
-    Cut,
     Fenced,
     Go,
+    InFlightStep,
     Journal,
     Recorded,
     RunBusy,
@@ -26,10 +27,12 @@ from orchestrator.journal.protocols import (
     StepRecord,
 )
 from orchestrator.journal.sqlite.journal import SqliteJournal
+from orchestrator.units import Unit
 from providers.messages import Usage
 from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.anyio
+A = Unit("a")
 
 
 @pytest.fixture(params=["memory", "sqlite"])
@@ -39,23 +42,27 @@ async def journal(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
     await made.aclose()
 
 
+def key(name: str) -> StepKey:
+    return StepKey((), 0, name)
+
+
 def event(seq: int) -> Event:
-    return Event("r", "a", 0, seq, 0.0, TaskStarted("a", 1, "mary"))
+    return Event("r", A, (), 0, seq, 0.0, TaskStarted("a", 1, "mary"))
 
 
 async def held(journal: Journal) -> int:
-    fence = await journal.claim("r/a", "me")
+    fence = await journal.claim("r", A, "me")
     assert fence is not None
     return fence
 
 
 async def test_a_finished_step_is_handed_back_for_ever(journal: Journal) -> None:
     fence = await held(journal)
-    assert await journal.begin("r/a", "turn-1", b"h", fence) == Go(1, "r/a/turn-1")
-    await journal.finish("r/a", "turn-1", fence, {"said": "🦊"})
-    assert await journal.begin("r/a", "turn-1", b"h", fence) == Recorded({"said": "🦊"})
+    assert await journal.begin("r", A, key("turn-1"), b"h", fence) == Go(1)
+    await journal.finish("r", A, key("turn-1"), fence, {"said": "🦊"})
+    assert await journal.begin("r", A, key("turn-1"), b"h", fence) == Recorded({"said": "🦊"})
     later = await held(journal)
-    assert await journal.begin("r/a", "turn-1", b"h", later) == Recorded({"said": "🦊"})
+    assert await journal.begin("r", A, key("turn-1"), b"h", later) == Recorded({"said": "🦊"})
 
 
 @pytest.mark.parametrize("asked", [b"h", b"other"])
@@ -63,80 +70,80 @@ async def test_a_finished_step_is_handed_back_for_ever(journal: Journal) -> None
 async def test_an_edit_ends_a_step_that_was_begun(journal: Journal, asked: bytes, ended: str) -> None:
     await journal.create("r", About("one"))
     fence = await held(journal)
-    await journal.begin("r/a", "turn-1", asked, fence)
+    await journal.begin("r", A, key("turn-1"), asked, fence)
     if ended == "given up":
-        await journal.give_up("r/a", "turn-1", fence)
+        await journal.give_up("r", A, key("turn-1"), fence)
     if ended == "cut short twice":
         fence = await held(journal)
-        await journal.begin("r/a", "turn-1", asked, fence)
-    step = StepRecord("a", "turn-1", b"h", True, "taken", False)
+        await journal.begin("r", A, key("turn-1"), asked, fence)
+    step = StepRecord(A, key("turn-1"), b"h", True, "taken", False)
     await journal.edit("r", About("two"), (), [step])
     assert await journal.steps("r") == [step]
     assert await journal.cut_short("r") == []
-    await journal.finish("r/a", "turn-1", fence, "late")
-    assert await journal.begin("r/a", "turn-1", b"h", fence) == Recorded("taken")
+    await journal.finish("r", A, key("turn-1"), fence, "late")
+    assert await journal.begin("r", A, key("turn-1"), b"h", fence) == Recorded("taken")
     later = await held(journal)
     with pytest.raises(StepChanged):
-        await journal.begin("r/a", "turn-1", b"another", later)
-    assert await journal.begin("r/a", "turn-1", b"h", later) == Recorded("taken")
+        await journal.begin("r", A, key("turn-1"), b"another", later)
+    assert await journal.begin("r", A, key("turn-1"), b"h", later) == Recorded("taken")
 
 
 async def test_an_edit_leaves_a_result_that_is_there(journal: Journal) -> None:
     await journal.create("r", About("one"))
     fence = await held(journal)
-    await journal.begin("r/a", "turn-1", b"h", fence)
-    await journal.finish("r/a", "turn-1", fence, "first")
-    await journal.edit("r", About("two"), (), [StepRecord("a", "turn-1", b"other", True, "taken", False)])
-    assert await journal.begin("r/a", "turn-1", b"h", fence) == Recorded("first")
+    await journal.begin("r", A, key("turn-1"), b"h", fence)
+    await journal.finish("r", A, key("turn-1"), fence, "first")
+    await journal.edit("r", About("two"), (), [StepRecord(A, key("turn-1"), b"other", True, "taken", False)])
+    assert await journal.begin("r", A, key("turn-1"), b"h", fence) == Recorded("first")
 
 
-async def test_a_step_cut_short_runs_again_under_the_same_idempotency_key(journal: Journal) -> None:
-    assert await journal.begin("r/a", "turn-1", b"h", await held(journal)) == Go(1, "r/a/turn-1")
-    assert await journal.begin("r/a", "turn-1", b"h", await held(journal)) == Go(2, "r/a/turn-1")
+async def test_a_step_cut_short_runs_again_under_the_same_key(journal: Journal) -> None:
+    assert await journal.begin("r", A, key("turn-1"), b"h", await held(journal)) == Go(1)
+    assert await journal.begin("r", A, key("turn-1"), b"h", await held(journal)) == Go(2)
 
 
 async def test_a_stale_owner_writes_nothing(journal: Journal) -> None:
     old = await held(journal)
-    await journal.begin("r/a", "turn-1", b"h", old)
+    await journal.begin("r", A, key("turn-1"), b"h", old)
     new = await held(journal)
     assert new > old
     with pytest.raises(Fenced):
-        await journal.finish("r/a", "turn-1", old, "late")
+        await journal.finish("r", A, key("turn-1"), old, "late")
     with pytest.raises(Fenced):
-        await journal.end("r/a", old)
-    assert isinstance(await journal.begin("r/a", "turn-1", b"h", new), Go)
+        await journal.end("r", A, old)
+    assert isinstance(await journal.begin("r", A, key("turn-1"), b"h", new), Go)
 
 
 async def test_another_request_under_a_recorded_key_is_refused(journal: Journal) -> None:
     fence = await held(journal)
-    await journal.begin("r/a", "turn-1", b"h", fence)
-    await journal.finish("r/a", "turn-1", fence, "x")
+    await journal.begin("r", A, key("turn-1"), b"h", fence)
+    await journal.finish("r", A, key("turn-1"), fence, "x")
     with pytest.raises(StepChanged, match="turn-1"):
-        await journal.begin("r/a", "turn-1", b"other", fence)
+        await journal.begin("r", A, key("turn-1"), b"other", fence)
 
 
 async def test_an_ended_unit_is_not_claimed_again_but_a_parked_one_is(journal: Journal) -> None:
-    await journal.park("r/a", await held(journal), "a person")
-    await journal.end("r/a", await held(journal))
-    assert await journal.claim("r/a", "me") is None
+    await journal.park("r", A, await held(journal))
+    await journal.end("r", A, await held(journal))
+    assert await journal.claim("r", A, "me") is None
 
 
 async def test_the_first_result_of_a_step_stays(journal: Journal) -> None:
     fence = await held(journal)
-    await journal.begin("r/a", "turn-1", b"h", fence)
-    await journal.finish("r/a", "turn-1", fence, "first", [event(1)])
-    await journal.finish("r/a", "turn-1", fence, "second", [event(1), event(2)])
-    assert await journal.begin("r/a", "turn-1", b"h", fence) == Recorded("first")
+    await journal.begin("r", A, key("turn-1"), b"h", fence)
+    await journal.finish("r", A, key("turn-1"), fence, "first", [event(1)])
+    await journal.finish("r", A, key("turn-1"), fence, "second", [event(1), event(2)])
+    assert await journal.begin("r", A, key("turn-1"), b"h", fence) == Recorded("first")
     assert await journal.events("r") == [event(1), event(2)]
 
 
 async def test_every_call_brings_its_events_in_order(journal: Journal) -> None:
     fence = await held(journal)
-    await journal.begin("r/a", "turn-1", b"h", fence, [event(1)])
-    await journal.finish("r/a", "turn-1", fence, "x", [event(2)])
-    await journal.park("r/a", fence, "a person", [event(3)])
+    await journal.begin("r", A, key("turn-1"), b"h", fence, [event(1)])
+    await journal.finish("r", A, key("turn-1"), fence, "x", [event(2)])
+    await journal.park("r", A, fence, [event(3)])
     fence = await held(journal)
-    await journal.end("r/a", fence, [event(4)])
+    await journal.end("r", A, fence, [event(4)])
     await journal.append("r", [event(5)])
     assert [found.seq for found in await journal.events("r")] == [1, 2, 3, 4, 5]
     assert [found.seq for found in await journal.events("r", after_seq=3)] == [4, 5]
@@ -144,14 +151,14 @@ async def test_every_call_brings_its_events_in_order(journal: Journal) -> None:
 
 async def test_what_was_cut_short_is_known_until_it_is_finished_given_up_or_its_unit_ended(journal: Journal) -> None:
     fence = await held(journal)
-    for key in ("given up", "finished", "begun again", "cut"):
-        await journal.begin("r/a", key, b"h", fence)
-    await journal.finish("r/a", "finished", fence, "x")
-    await journal.give_up("r/a", "given up", fence)
-    await journal.give_up("r/a", "begun again", fence)
-    await journal.begin("r/a", "begun again", b"h", fence)
-    assert await journal.cut_short("r") == [Cut("r/a", "begun again"), Cut("r/a", "cut")]
-    await journal.end("r/a", fence)
+    for name in ("given up", "finished", "begun again", "cut"):
+        await journal.begin("r", A, key(name), b"h", fence)
+    await journal.finish("r", A, key("finished"), fence, "x")
+    await journal.give_up("r", A, key("given up"), fence)
+    await journal.give_up("r", A, key("begun again"), fence)
+    await journal.begin("r", A, key("begun again"), b"h", fence)
+    assert await journal.cut_short("r") == [InFlightStep(A, key("begun again")), InFlightStep(A, key("cut"))]
+    await journal.end("r", A, fence)
     assert await journal.cut_short("r") == []
 
 
@@ -172,9 +179,9 @@ async def test_runs_are_listed_newest_first_with_how_they_ended(journal: Journal
     for name in ("one", "two", "three"):
         await journal.create(name, About(name))
     finished = RunFinished("one", "waiting", {}, {}, Usage(), 12, {}, False)
-    await journal.append("one", [Event("one", "", 0, 1, 0.0, finished)])
+    await journal.append("one", [Event("one", None, (), 0, 1, 0.0, finished)])
     await journal.append(
-        "two", [Event("two", "", 0, 1, 0.0, finished), Event("two", "", 0, 2, 0.0, RunResumed((), ()))]
+        "two", [Event("two", None, (), 0, 1, 0.0, finished), Event("two", None, (), 0, 2, 0.0, RunResumed((), ()))]
     )
     lines = [(line.run, line.status, line.cost) for line in await journal.runs()]
     assert lines == [("three", "running", None), ("two", "running", None), ("one", "waiting", 12)]
@@ -251,15 +258,15 @@ async def test_watchers_see_each_event_once_from_where_they_left(journal: Journa
 async def test_what_another_process_takes_over_is_known_at_once(tmp_path: Path) -> None:
     async with SqliteJournal(tmp_path / "journal.db") as mine, SqliteJournal(tmp_path / "journal.db") as other:
         first = await held(mine)
-        await mine.begin("r/a", "turn-1", b"h", first)
-        await mine.finish("r/a", "turn-1", first, "done", [event(1)])
+        await mine.begin("r", A, key("turn-1"), b"h", first)
+        await mine.finish("r", A, key("turn-1"), first, "done", [event(1)])
         again = await held(mine)
         theirs = await held(other)
         await other.append("r", [event(2)])
-        assert await mine.begin("r/a", "turn-1", b"h", again) == Recorded("done"), "a result stays true for everybody"
+        assert await mine.begin("r", A, key("turn-1"), b"h", again) == Recorded("done"), "it stays true for all"
         with pytest.raises(Fenced):
-            await mine.begin("r/a", "turn-2", b"h", again)
+            await mine.begin("r", A, key("turn-2"), b"h", again)
         await mine.append("r", [event(2), event(3)])
-        await other.end("r/a", theirs)
-        assert await mine.claim("r/a", "me") is None
+        await other.end("r", A, theirs)
+        assert await mine.claim("r", A, "me") is None
         assert [seen.seq for seen in await mine.events("r")] == [1, 2, 3]

@@ -13,13 +13,17 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from agents.turn import StepKey
 from orchestrator.events import Event, RunEdited, RunFinished, RunResumed, TaskStarted
 from orchestrator.journal.memory import MemoryJournal
 from orchestrator.journal.protocols import About, JournalError, StepRecord
 from orchestrator.journal.sqlite.journal import SqliteJournal
+from orchestrator.units import Unit
 from providers.messages import Usage
 
-RUNS, UNITS, KEYS = ("r", "s"), ("r/a", "r/b[1]", "r/c", "s/a"), ("turn-1", "turn-2")
+A, B, C = Unit("a"), Unit("b", "1"), Unit("c")
+RUNS, UNITS = ("r", "s"), (("r", A), ("r", B), ("r", C), ("s", A))
+KEYS = (StepKey((), 1, "model"), StepKey(("try-1",), 0, "said"))
 PAYLOADS = (
     TaskStarted("a", 1, "🦊" * 300),
     RunFinished("r", "done", {"x": [1]}, {}, Usage(1), 3, {}, False),
@@ -27,15 +31,16 @@ PAYLOADS = (
     RunEdited(("a",), ("task a",)),
 )
 EVENTS = st.lists(
-    st.tuples(st.sampled_from(["a", ""]), st.integers(0, 1), st.integers(1, 4), st.sampled_from(PAYLOADS)), max_size=3
+    st.tuples(st.sampled_from([A, None]), st.integers(0, 1), st.integers(1, 4), st.sampled_from(PAYLOADS)), max_size=3
 )
-TAKEN = st.tuples(st.sampled_from(["a", "b[1]", "c"]), st.sampled_from(KEYS), st.sampled_from([b"h", b"i"]))
+TAKEN = st.tuples(st.sampled_from([A, B, C]), st.sampled_from(KEYS), st.sampled_from([b"h", b"i"]))
 """Unit, key and request of a step that a fork or an edit takes over."""
+RunUnit = tuple[str, Unit]
 SHM = "/dev/shm" if Path("/dev/shm").is_dir() else None  # no disk is needed to compare answers
 
 
-def events(run: str, given: Sequence[tuple[str, int, int, Any]]) -> list[Event]:
-    return [Event(run, task, turn, seq, 1.5, payload) for task, turn, seq, payload in given]
+def events(run: str, given: Sequence[tuple[Unit | None, int, int, Any]]) -> list[Event]:
+    return [Event(run, unit, (), turn, seq, 1.5, payload) for unit, turn, seq, payload in given]
 
 
 class Journals(RuleBasedStateMachine):
@@ -48,8 +53,8 @@ class Journals(RuleBasedStateMachine):
         self.sqlite = SqliteJournal(Path(self.folder) / "journal.db")
         self.portals = start_blocking_portal()
         self.portal = self.portals.__enter__()
-        self.fences: dict[str, int] = {}
-        self.begun: set[tuple[str, str]] = set()
+        self.fences: dict[RunUnit, int] = {}
+        self.begun: set[tuple[RunUnit, StepKey]] = set()
 
     def teardown(self) -> None:
         self.portal.call(self.sqlite.aclose)
@@ -73,61 +78,61 @@ class Journals(RuleBasedStateMachine):
             self.both("create", run, About(run, text="x" * 500))
 
     @rule(run=st.sampled_from([*RUNS, "t"]), told=EVENTS, step=TAKEN, result=st.sampled_from([*"xy"]))
-    def fork(self, run: str, told: Any, step: tuple[str, str, bytes], result: str) -> None:
+    def fork(self, run: str, told: Any, step: tuple[Unit, StepKey, bytes], result: str) -> None:
         steps = [StepRecord(*step, True, result * 300, False)]
         self.both("create", run, About("forked", text="y" * 500), events(run, told), steps)
 
     @rule(run=st.sampled_from(RUNS), told=EVENTS, step=TAKEN, over=st.sets(st.sampled_from(UNITS)))
-    def edit(self, run: str, told: Any, step: tuple[str, str, bytes], over: set[str]) -> None:
+    def edit(self, run: str, told: Any, step: tuple[Unit, StepKey, bytes], over: set[RunUnit]) -> None:
         steps = [StepRecord(*step, True, {"z": 1}, False)]
-        over = {unit for unit in over if unit.startswith(run)}
-        self.both("edit", run, About("edited", text="z" * 500), events(run, told), steps, over)
+        final = {unit for of, unit in over if of == run}
+        self.both("edit", run, About("edited", text="z" * 500), events(run, told), steps, final)
 
     @rule(run=st.sampled_from(RUNS))
     def remove(self, run: str) -> None:
         self.both("remove", run)
         self.both("create", run, About(run))
-        self.fences = {unit: fence for unit, fence in self.fences.items() if not unit.startswith(run)}
-        self.begun = {step for step in self.begun if not step[0].startswith(run)}
+        self.fences = {whose: fence for whose, fence in self.fences.items() if whose[0] != run}
+        self.begun = {step for step in self.begun if step[0][0] != run}
 
-    @rule(unit=st.sampled_from(UNITS))
-    def claim(self, unit: str) -> None:
-        fence = self.both("claim", unit, "me")
+    @rule(whose=st.sampled_from(UNITS))
+    def claim(self, whose: RunUnit) -> None:
+        fence = self.both("claim", *whose, "me")
         if fence is not None:
-            self.fences[unit] = fence
+            self.fences[whose] = fence
 
     @rule(
-        unit=st.sampled_from(UNITS),
+        whose=st.sampled_from(UNITS),
         key=st.sampled_from(KEYS),
         seal=st.sampled_from([b"h", b"h", b"i"]),
         told=EVENTS,
         old=st.booleans(),
     )
-    def begin(self, unit: str, key: str, seal: bytes, told: Any, old: bool) -> None:
-        fence = self.fences.get(unit, 0) - old
-        said = self.both("begin", unit, key, seal, fence, events(unit[0], told))
+    def begin(self, whose: RunUnit, key: StepKey, seal: bytes, told: Any, old: bool) -> None:
+        fence = self.fences.get(whose, 0) - old
+        said = self.both("begin", *whose, key, seal, fence, events(whose[0], told))
         if not isinstance(said, type):
-            self.begun.add((unit, key))
+            self.begun.add((whose, key))
 
     @precondition(lambda self: self.begun)
     @rule(data=st.data(), result=st.sampled_from(["x" * 300, {"a": [1]}, None]), told=EVENTS, old=st.booleans())
     def finish(self, data: Any, result: Any, told: Any, old: bool) -> None:
-        unit, key = data.draw(st.sampled_from(sorted(self.begun)))
-        self.both("finish", unit, key, self.fences[unit] - old, result, events(unit[0], told))
+        whose, key = data.draw(st.sampled_from(sorted(self.begun, key=repr)))
+        self.both("finish", *whose, key, self.fences[whose] - old, result, events(whose[0], told))
 
     @precondition(lambda self: self.begun)
     @rule(data=st.data())
     def give_up(self, data: Any) -> None:
-        unit, key = data.draw(st.sampled_from(sorted(self.begun)))
-        self.both("give_up", unit, key, self.fences[unit])
+        whose, key = data.draw(st.sampled_from(sorted(self.begun, key=repr)))
+        self.both("give_up", *whose, key, self.fences[whose])
 
-    @rule(unit=st.sampled_from(UNITS), told=EVENTS)
-    def end(self, unit: str, told: Any) -> None:
-        self.both("end", unit, self.fences.get(unit, 0), events(unit[0], told))
+    @rule(whose=st.sampled_from(UNITS), told=EVENTS)
+    def end(self, whose: RunUnit, told: Any) -> None:
+        self.both("end", *whose, self.fences.get(whose, 0), events(whose[0], told))
 
-    @rule(unit=st.sampled_from(UNITS), told=EVENTS)
-    def park(self, unit: str, told: Any) -> None:
-        self.both("park", unit, self.fences.get(unit, 0), "a person", events(unit[0], told))
+    @rule(whose=st.sampled_from(UNITS), told=EVENTS)
+    def park(self, whose: RunUnit, told: Any) -> None:
+        self.both("park", *whose, self.fences.get(whose, 0), events(whose[0], told))
 
     @rule(run=st.sampled_from(RUNS), told=EVENTS)
     def append(self, run: str, told: Any) -> None:
@@ -164,11 +169,11 @@ def test_an_edit_ends_a_step_that_another_process_began() -> None:
     both = Journals()
     try:
         both.known()
-        both.claim("r/c")
-        both.begin("r/c", "turn-1", b"h", [], False)
+        both.claim(("r", C))
+        both.begin(("r", C), KEYS[0], b"h", [], False)
         both.another_process()
-        both.claim("r/a")
-        both.edit("r", [], ("c", "turn-1", b"h"), set())
+        both.claim(("r", A))
+        both.edit("r", [], (C, KEYS[0], b"h"), set())
         both.read_the_same()
     finally:
         both.teardown()

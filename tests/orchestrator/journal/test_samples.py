@@ -57,7 +57,7 @@ async def test_its_runs_replay(run: str, file: Path) -> None:
 async def test_its_killed_run_goes_on_and_pays_nothing_twice(file: Path) -> None:
     async with SqliteJournal(file) as journal:
         about = await journal.about("cut")
-        in_flight = [step.key for step in await journal.cut_short("cut")]
+        in_flight = [step.path for step in await journal.cut_short("cut")]
         paid = [event.type for event in await journal.events("cut")].count("turn.ended")
         manager = Manager()
         squad = Squad.from_text(about.text, about.file)

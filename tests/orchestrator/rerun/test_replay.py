@@ -341,7 +341,7 @@ async def test_a_conversation_whose_file_is_written_while_other_work_goes_on_rep
     shared: dict[str, Any] = {"journal": journal, "manager": Answers(answer)}
     async with open_run(given, run_id="r", out=tmp_path, **shared) as run:
         async for event in run:
-            if is_cut and event.type == "turn.started" and event.task.startswith("last"):
+            if is_cut and event.type == "turn.started" and event.unit.task == "last":
                 break
     if is_cut:
         async with resume_run(given, "r", **shared) as run:
@@ -428,7 +428,8 @@ async def test_a_changed_prompt_fails_with_what_differs_in_the_request(tmp_path:
 
     ended = await replayed(tmp_path, against=edited("small", change))
     assert ended.difference is not None
-    assert ended.difference.step == ("plan", "plan/try-1/turn-1/model")
+    assert ended.difference.step is not None
+    assert ended.difference.step.path == "plan/try-1/turn-1/model"
     assert ended.difference.request is not None
     assert ended.difference.request.needs.agent == "bob"
     assert [change.field for change in ended.changes] == ["messages[0] (system)", "messages[1] (user)"]

@@ -339,7 +339,7 @@ async def test_stop_lets_calls_in_flight_end_and_starts_nothing_more() -> None:
     )
     async with open_run(given, manager=manager) as opened:
         async for event in opened:
-            if event.type == "turn.started" and event.task.startswith("t1"):
+            if event.type == "turn.started" and event.unit.task == "t1":
                 opened.stop()
                 stopped.set()
     result = opened.result

@@ -21,6 +21,7 @@ from orchestrator.journal.sqlite.journal import SqliteJournal
 from orchestrator.run.approvals import answer_gate
 from orchestrator.run.history import history_of
 from orchestrator.runtime import open_run, resume_run
+from orchestrator.units import Unit
 from providers.errors import AllAttemptsFailed, ServerFault
 from providers.messages import FinishReason, Message, Request, Response, ToolCall, Usage
 from tests.conftest import VIRTUAL
@@ -96,7 +97,7 @@ async def test_recorded_turns_are_handed_back_and_the_one_in_flight_is_made_agai
     given = squad(CHAIN, outputs={"b": "${{ tasks.b.output }}"})
     first = hanging_at(2)
     await cut(
-        given, journal, first, lambda event: event.type == "turn.started" and event.task == "b/try-1", out=tmp_path
+        given, journal, first, lambda event: event.type == "turn.started" and event.path == "b/try-1", out=tmp_path
     )
     second = Answers()
     result, events = await go_on(given, journal, second)
@@ -473,7 +474,7 @@ async def test_who_was_taken_over_writes_nothing_more(journal: Journal) -> None:
         async with open_run(given, run_id="r", journal=journal, manager=Answers(answer)) as run:
             async for event in run:
                 if event.type == "turn.started":
-                    assert await journal.claim("r/a", "other") == 2
+                    assert await journal.claim("r", Unit("a"), "other") == 2
                     taken.set()
 
     with pytest.raises(Fenced):

@@ -15,6 +15,7 @@ from orchestrator.events import Event, RunForked
 from orchestrator.journal.protocols import About, JournalDamaged
 from orchestrator.journal.sqlite.journal import SqliteJournal
 from orchestrator.run.spending import By, Spending, spending
+from orchestrator.units import place_of
 from providers.events import AttemptEnded, AttemptStarted
 from providers.messages import FinishReason, Usage
 
@@ -39,7 +40,7 @@ def lost(cost: int | None, outcome: str = "failed") -> AttemptEnded:
 
 
 async def record(journal: SqliteJournal, run: str, *told: tuple[str, Any], at: float = DAY + 60) -> None:
-    events = [Event(run, path, 0, number, at + number, data) for number, (path, data) in enumerate(told, 1)]
+    events = [Event(run, *place_of(path), 0, number, at + number, data) for number, (path, data) in enumerate(told, 1)]
     await journal.create(run, About("s"), events)
 
 

@@ -33,7 +33,7 @@ async def show_command(records: RecordedRuns, run: str, as_json: bool) -> None:
     for document in documents:
         progress.apply(document)
     state = state_of(progress.status, is_driven=journal.is_driven(run))
-    cut = [step.key for step in await journal.cut_short(run)] if state == UNFINISHED else []
+    cut = [step.path for step in await journal.cut_short(run)] if state == UNFINISHED else []
     gates = [one.gate.task for one in await open_gates(journal, run)]
     lines = described(run, about, progress, state, cut, gates)
     if state in (UNFINISHED, "waiting", "paused", "cancelled") and not await journal.cancel_requested(run):

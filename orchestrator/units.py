@@ -1,0 +1,83 @@
+"""A unit of a run's work, where in it something happened, and the text by which people and stored records know it.
+
+A path is `build[S-1]#2/try-1/code`: the task, the element of its `for_each`, the attempt after a reviewer's revision,
+and what the unit does below. Inside the program it is a `Unit` and a step; only `places` reads the text again.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import NamedTuple
+
+from agents.turn import StepKey
+
+StepPath = tuple[str, ...]
+"""Where in a unit's work something happened, the outermost part first: `("try-1", "repeat-2", "code")`."""
+
+_PATH = re.compile(r"([^\[#/]*)(?:\[(.*?)\])?(?:#(\d+))?(?:/(try-\d+(?:/.*)?))?", re.DOTALL)
+"""An element's key may hold any character: that a unit's work begins with its try tells where the key ends."""
+_TURN = re.compile(r"turn-(\d+)")
+
+
+class Unit(NamedTuple):
+    """One task of a run, or one element of its `for_each`. `attempt` counts its revisions from 1."""
+
+    task: str
+    key: str | None = None
+    attempt: int = 1
+
+    @property
+    def path(self) -> str:
+        """Its place in the run by meaning: `build[S-1]`, `stories#2` after a revision."""
+        element = "" if self.key is None else f"[{self.key}]"
+        again = "" if self.attempt == 1 else f"#{self.attempt}"
+        return f"{self.task}{element}{again}"
+
+
+def path_of(unit: Unit | None, step: StepPath = ()) -> str:
+    """Return the text of a place in a run; empty for the run itself."""
+    if unit is None:
+        return ""
+    return "/".join((unit.path, *step)) if step else unit.path
+
+
+def names_of(unit: Unit, step: StepPath = ()) -> Iterator[str]:
+    """Yield each name by which people may mean a place: its task, element, attempt, and every part of its step."""
+    yield unit.task
+    yield from (Unit(unit.task, unit.key).path, unit.path)
+    yield from (path_of(unit, step[:end]) for end in range(1, len(step) + 1))
+
+
+@lru_cache(maxsize=4096)
+def place_of(path: str) -> tuple[Unit | None, StepPath]:
+    """Return the unit and the step that `path_of` made a text of: how records are read."""
+    if not path:
+        return None, ()
+    found = _PATH.fullmatch(path)
+    if found is None:
+        task, *step = path.split("/")
+        return Unit(task), tuple(step)
+    task, key, attempt, below = found.groups()
+    return Unit(task, key, int(attempt or 1)), step_of(below or "")
+
+
+def step_of(text: str) -> StepPath:
+    """Return the parts of a step's text. A name that holds a slash counts as several parts, here as in records."""
+    return tuple(text.split("/")) if text else ()
+
+
+def text_of(unit: Unit, key: StepKey) -> str:
+    """Return the text by which records and people know a durable call: `build[S-1]/try-1/turn-1/model`."""
+    turn = (f"turn-{key.turn}",) if key.turn else ()
+    return "/".join((unit.path, *key.step, *turn, key.call))
+
+
+@lru_cache(maxsize=4096)
+def key_of(unit: Unit, text: str) -> StepKey:
+    """Return the call of a unit that `text_of` made a text of: how records are read."""
+    *step, call = text.removeprefix(f"{unit.path}/").split("/")
+    if step and (turn := _TURN.fullmatch(step[-1])):
+        return StepKey(tuple(step[:-1]), int(turn[1]), call)
+    return StepKey(tuple(step), 0, call)
