@@ -48,9 +48,9 @@ def measured(fleet: Fleet) -> Fleet:
 
 def with_limits(fleet: Fleet) -> Fleet:
     for number, name in enumerate(NAMES):
-        fleet.standings[name].left(number / 12, NOW + 30)
+        fleet.states[name].left(number / 12, NOW + 30)
         if number % 4 == 0:
-            fleet.standings[name].block(NOW + 20, "60 requests a minute are used")
+            fleet.states[name].block(NOW + 20, "60 requests a minute are used")
     return fleet
 
 

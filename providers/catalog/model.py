@@ -191,7 +191,7 @@ class Candidate:
 
     @property
     def fingerprint(self) -> str:
-        """A name for the key from which it cannot be found: counts and standings go by it, on every machine."""
+        """A name for the key from which it cannot be found: counts and states go by it, on every machine."""
         return hashlib.sha256(f"account\0{self.key or ''}".encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
 

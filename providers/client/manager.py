@@ -86,7 +86,7 @@ class ProviderManager:
     @property
     def configured(self) -> tuple[str, ...]:
         """The names of the candidates that may be asked, in catalog order."""
-        return tuple(self.fleet.standings)
+        return tuple(self.fleet.states)
 
     async def complete(
         self, request: Request, *, emit: Emit = ignore, budgets: BudgetScope | None = None, accept: Accept | None = None

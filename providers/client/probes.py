@@ -57,10 +57,10 @@ async def _rounds(fleet: Fleet, adapters: AdapterTable, clock: Callable[[], floa
 def _one_of_each(fleet: Fleet, providers: tuple[str, ...]) -> list[Candidate]:
     """Return a candidate of each endpoint that is to be checked: all of its models and keys are behind one door."""
     found: dict[tuple[str, str], Candidate] = {}
-    for standing in fleet.standings.values():
-        row = standing.candidate.provider
+    for state in fleet.states.values():
+        row = state.candidate.provider
         if row.name in providers:
-            found.setdefault((row.name, row.base_url), standing.candidate)
+            found.setdefault((row.name, row.base_url), state.candidate)
     return list(found.values())
 
 

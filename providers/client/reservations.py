@@ -17,8 +17,9 @@ from providers.limits.ledger import Ledger
 from providers.limits.rules import Allowance, Cap, allowance, ending, headroom, matching
 from providers.messages import Request, Response
 from providers.routing.admission import LATE_S, CallPlan, billed, forbid, plan, refuse, settled, shut_until
+from providers.routing.candidate_state import CandidateState
 from providers.routing.effects import Try
-from providers.routing.fleet import CandidateState, Fleet
+from providers.routing.fleet import Fleet
 from providers.routing.health import limited_until
 from providers.routing.ordering import expected_output
 from providers.windows import index
@@ -128,7 +129,7 @@ class Reservations:
 
     def state(self, candidate: Candidate) -> CandidateState | None:
         """Return the candidate's state, None where another policy has dropped it meanwhile."""
-        return self._fleet.standings.get(candidate.name)
+        return self._fleet.states.get(candidate.name)
 
 
 class Reservation:

@@ -14,7 +14,7 @@ from providers.limits.counter import LimitKey
 from providers.limits.reserve import Amounts, NoRoom
 from providers.limits.rules import Allowance, Call, Cap, Ending, came_to, expected, reason
 from providers.messages import Response, Usage, estimate_tokens
-from providers.routing.fleet import CandidateState
+from providers.routing.candidate_state import CandidateState
 from providers.routing.health import limited_until
 
 POLL_S = 0.05

@@ -9,7 +9,8 @@ from math import inf
 from providers.catalog.model import Candidate, Model
 from providers.errors import Reason, ReasonCode
 from providers.messages import Capability, Request
-from providers.routing.fleet import CandidateState, Fleet
+from providers.routing.candidate_state import CandidateState
+from providers.routing.fleet import Fleet
 from providers.routing.health import CLOSED, set_back
 from providers.routing.ordering import alike, ordering_of
 from providers.routing.scores import Ordering, ordered
@@ -66,17 +67,17 @@ def choose(
     again: list[CandidateState] = []
     refused: dict[str, Reason] = {}
     earliest, wanted = inf, request.max_output_tokens
-    for standing in ranking.standings:
-        model = standing.candidate.model
+    for state in ranking.states:
+        model = state.candidate.model
         if tokens + (wanted or _room(model)) > model.context or not capabilities <= model.capabilities:
-            refused[standing.name] = _unfit(model, tokens, wanted or _room(model), capabilities)
+            refused[state.name] = _unfit(model, tokens, wanted or _room(model), capabilities)
             continue
-        back = tried.get(standing.name) if tried else None
-        obstacle = _obstacle(fleet, standing, now, back or 0.0, tokens)
+        back = tried.get(state.name) if tried else None
+        obstacle = _obstacle(fleet, state, now, back or 0.0, tokens)
         if obstacle is None:
-            (first if back is None else again).append(standing)
+            (first if back is None else again).append(state)
             continue
-        until, refused[standing.name] = obstacle
+        until, refused[state.name] = obstacle
         if until < earliest:
             earliest = until
     reasons = {**ranking.refused, **refused} if refused else ranking.refused

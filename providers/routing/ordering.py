@@ -6,7 +6,9 @@ from collections.abc import Sequence
 
 from providers.catalog.model import Model
 from providers.messages import Capability, Request
-from providers.routing.fleet import CandidateState, Fleet, Ranking
+from providers.routing.candidate_state import CandidateState
+from providers.routing.fleet import Fleet
+from providers.routing.ranking import Ranking
 from providers.routing.scores import (
     SEEN,
     UNKNOWN_PACE,
@@ -41,9 +43,9 @@ def alike(fleet: Fleet, request: Request, ranking: Ranking, members: Sequence[Ca
     if request.needs.task_type is not None or ranking.task_type is not None:
         return False
     measured = False
-    for standing in members:
-        track = standing.track
-        if track.bad or standing.headroom is not None:
+    for state in members:
+        track = state.track
+        if track.bad or state.headroom is not None:
             return False
         if now <= track.until:
             if measured or track.latency < UNKNOWN_PACE:
@@ -56,14 +58,14 @@ def ordering_of(
     fleet: Fleet, request: Request, ranking: Ranking, members: Sequence[CandidateState], now: float, draw: float | None
 ) -> Ordering:
     """Return the ordering of `members`, which are of one pool and may all be asked. `draw` is for `latency` alone."""
-    names = tuple([standing.name for standing in members])
+    names = tuple([state.name for state in members])
     pool, strategy = ranking.pools[names[0]], fleet.policy.strategy
     if strategy == "weighted":
         earned = fleet.credit(pool)
         shares = zip(_weights(fleet, members, now), [earned.get(name, 0.0) for name in names], strict=True)
         return Ordering(strategy, pool, names, ("weight", "credit"), (), tuple(shares))
     if strategy == "latency":
-        loads = tuple([(load(standing.track.pace(now), standing.in_flight),) for standing in members])
+        loads = tuple([(load(state.track.pace(now), state.in_flight),) for state in members])
         return Ordering(strategy, pool, names, ("load",), (), loads, draw)
     values, points = _seen(members, now), fleet.points_seen
     factors: tuple[str, ...] = SEEN
@@ -78,8 +80,8 @@ def _seen(members: Sequence[CandidateState], now: float) -> list[tuple[float, ..
     """Return the values of `SEEN` by member: nothing known is nothing against it."""
     rows: list[tuple[float, ...]] = []
     measured = True
-    for standing in members:
-        track, room = standing.track, standing.headroom
+    for state in members:
+        track, room = state.track, state.headroom
         latency = track.latency if now <= track.until else -1.0
         measured = measured and latency >= 0.0
         rows.append((1.0 if room is None else round(room, 3), track.health(now) if track.bad else 1.0, latency))
@@ -101,13 +103,13 @@ def _wished(
         columns["task"] = task
     if fleet.policy.environment != "auto":
         hosted = fleet.policy.environment == "production"
-        columns["environment"] = [float(standing.candidate.provider.hosted is hosted) for standing in members]
+        columns["environment"] = [float(state.candidate.provider.hosted is hosted) for state in members]
     return columns
 
 
 def _prices(tokens: int, request: Request, members: Sequence[CandidateState]) -> list[float | None]:
     """Return what the call would cost at each, in micro-USD, were the answer as long as is reserved for."""
-    models = [standing.candidate.model for standing in members]
+    models = [state.candidate.model for state in members]
     return [
         None if m.price is None else tokens * m.price.input + expected_output(request, m) * m.price.output
         for m in models
@@ -118,24 +120,20 @@ def _task(fleet: Fleet, task_type: str, members: Sequence[CandidateState], pace:
     """Return how well each one suits the type of task; nothing where nobody said what it wants."""
     preferred = fleet.policy.task_types.get(task_type)
     if preferred is not None:
-        return [preference(standing.account[0], preferred) for standing in members]
+        return [preference(state.account[0], preferred) for state in members]
     if task_type == "speed":
         return pace
     if task_type == "long_context":
-        contexts = [standing.candidate.model.context for standing in members]
+        contexts = [state.candidate.model.context for state in members]
         return [round(context / max(contexts), 3) for context in contexts]
     capability = NEEDED.get(task_type)
-    return (
-        []
-        if capability is None
-        else [float(capability in standing.candidate.model.capabilities) for standing in members]
-    )
+    return [] if capability is None else [float(capability in state.candidate.model.capabilities) for state in members]
 
 
 def _weights(fleet: Fleet, members: Sequence[CandidateState], now: float) -> tuple[float, ...]:
     """Return the weights in effect. Models of one provider in one tier share its weight evenly."""
-    providers = [standing.account[0] for standing in members]
+    providers = [state.account[0] for state in members]
     return tuple(
         weight_in_effect(fleet.weight(provider) / providers.count(provider), track.error_rate(now), track.mean)
-        for provider, track in zip(providers, [standing.track for standing in members], strict=True)
+        for provider, track in zip(providers, [state.track for state in members], strict=True)
     )

@@ -246,7 +246,7 @@ class _Flight:
 
     def __init__(self, fleet: Fleet, name: str, now: float) -> None:
         self.name, self._fleet, self._began = name, fleet, now
-        self._probe, self._state = fleet.started(name), fleet.standings[name]
+        self._probe, self._state = fleet.started(name), fleet.states[name]
 
     def landed(self, outcome: Ended) -> None:
         now, began = outcome.now, self._began
@@ -278,7 +278,7 @@ def _is_hopeless(error: ProviderError, policy: Policy) -> bool:
 
 def _no_larger(fleet: Fleet, request: Request, name: str) -> dict[str, float]:
     """Return, as never to be asked, every candidate whose context is no larger than the one that was too small."""
-    contexts = {each.name: each.candidate.model.context for each in fleet.ranking(request.needs).standings}
+    contexts = {each.name: each.candidate.model.context for each in fleet.ranking(request.needs).states}
     return {other: inf for other, context in contexts.items() if context <= contexts.get(name, 0)}
 
 

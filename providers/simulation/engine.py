@@ -156,7 +156,7 @@ class Simulation:
             self._at(now + effect.hedge_after, self._hear_nothing, attempt)
         if terms is None or terms.plan is None:
             self._call(attempt, now)
-        elif forbid(fleet.standings[attempt.name], terms.plan.bound):
+        elif forbid(fleet.states[attempt.name], terms.plan.bound):
             self._come_back(attempt, Refused(now, attempt.number), now)
         elif self._delay:
             self._trip(now, self._reserve, attempt)
@@ -181,7 +181,7 @@ class Simulation:
         """The router hears that there is no room."""
         refused = attempt.refused
         assert refused is not None
-        refuse(attempt.turn.router.fleet.standings[attempt.name], attempt.plan, refused, now)
+        refuse(attempt.turn.router.fleet.states[attempt.name], attempt.plan, refused, now)
         if attempt in attempt.turn.out:
             self._records.refused(attempt, refused, now)
             self._come_back(attempt, Refused(now, attempt.number), now)
@@ -198,7 +198,7 @@ class Simulation:
         if seconds > patience:
             seconds, attempt.error = patience, TimedOut(f"nothing came within {patience:g} s", phase="first_token")
         attempt.called = now
-        self._records.called(turn.router.fleet.standings[attempt.name])
+        self._records.called(turn.router.fleet.states[attempt.name])
         self._at(now + seconds, self._end, attempt)
 
     def _end(self, attempt: ModelledAttempt, now: float) -> None:
@@ -215,7 +215,7 @@ class Simulation:
         if terms is not None and terms.plan is not None:
             self._close(attempt, ending(error, error is None), now)
         if isinstance(error, RateLimited) and (terms is None or terms.plan is None or not terms.plan.bound.limits):
-            turn.router.fleet.standings[attempt.name].left(0.0, limited_until(error, now))
+            turn.router.fleet.states[attempt.name].left(0.0, limited_until(error, now))
         self._come_back(attempt, outcome, now)
 
     def _come_back(self, attempt: ModelledAttempt, outcome: Outcome, now: float) -> None:

@@ -13,8 +13,8 @@ from typing import BinaryIO
 from providers.catalog.model import Candidate
 from providers.limits.reserve import NoRoom
 from providers.policy.model import Policy
+from providers.routing.candidate_state import CandidateState
 from providers.routing.effects import Sleep
-from providers.routing.fleet import CandidateState
 from providers.simulation.scenario import Load, Scenario
 from providers.simulation.turns import ModelledAttempt, ModelledTurn
 
@@ -107,11 +107,11 @@ class Records:
         self._lines: list[str] = []
         self._hash = hashlib.sha256()
 
-    def called(self, standing: CandidateState) -> None:
+    def called(self, state: CandidateState) -> None:
         """A call goes to its provider."""
-        calls = self.calls[standing.name]
+        calls = self.calls[state.name]
         calls.calls += 1
-        if standing.breaker.probing:
+        if state.breaker.probing:
             calls.probes += 1
 
     def ended(self, attempt: ModelledAttempt, now: float) -> None:

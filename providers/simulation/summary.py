@@ -140,7 +140,7 @@ def _groups(records: Records, names: Sequence[str]) -> dict[str, GroupUse]:
 def _tier(load: Load, fleet: Fleet) -> str:
     """Return the tier that a load's turns are for by policy; nothing where a chain or a pinned model serves them."""
     ranking = fleet.ranking(Needs(agent=load.agent, persona=load.persona, tier=load.tier, model=load.model))
-    pools = [(each.name, ranking.pools[each.name]) for each in ranking.standings[:1]]
+    pools = [(each.name, ranking.pools[each.name]) for each in ranking.states[:1]]
     return next((pool for name, pool in pools if pool != name), "")
 
 

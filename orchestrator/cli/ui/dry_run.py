@@ -51,8 +51,8 @@ def likely(squad: Squad, agent: AgentPlan, environ: Mapping[str, str]) -> str:
     fleet = Fleet(catalog.candidates(environ), policy, catalog.unconfigured(environ))
     needs = Needs(agent=agent.id, persona=agent.persona.name, tier=agent.tier or agent.persona.tier, model=agent.model)
     ranking = fleet.ranking(needs)
-    if ranking.standings:
-        return ranking.standings[0].name
+    if ranking.states:
+        return ranking.states[0].name
     return "none: " + "; ".join(f"{name}: {why}" for name, why in ranking.refused.items())
 
 

@@ -111,5 +111,5 @@ async def test_a_run_waits_for_another_day_where_the_days_budget_is_used_up() ->
 
 
 def _only(answers: ProviderManager) -> Candidate:
-    (standing,) = answers.fleet.standings.values()
-    return standing.candidate
+    (state,) = answers.fleet.states.values()
+    return state.candidate

@@ -133,7 +133,7 @@ class TestACap:
         with pytest.raises(NoRoute):
             await asked.complete(ASK)
         policy = replace(asked.fleet.policy, budget=DailyBudget(6000, ()))
-        asked.fleet.adopt(policy, [each.candidate for each in asked.fleet.standings.values()])
+        asked.fleet.adopt(policy, [each.candidate for each in asked.fleet.states.values()])
         await asked.complete(ASK)
         assert await spent(asked) == [3 * COST]
 

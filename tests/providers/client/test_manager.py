@@ -366,7 +366,7 @@ class TestComplete:
             await manager.complete(ASK, budgets=budgets, emit=seen.append)
         assert net.calls == ["a"]
         assert budgets.closed_once()
-        assert manager.fleet.standings["b/m"].breaker.faults == 0
+        assert manager.fleet.states["b/m"].breaker.faults == 0
 
     async def test_a_cancelled_attempt_is_taken_to_be_billed_for_what_was_sent(self):
         net, budgets, seen = Net({"a": [HANG]}), Budgets(), []
@@ -544,7 +544,7 @@ class TestVirtualTime:
         manager = manager_of(Net({"a": [[2.0, b"x\n" * 512, 8.0, b"END\n"]]}))
         async with manager.stream(ASK) as deltas:
             _ = [delta async for delta in deltas]
-        assert manager.fleet.standings["a/m"].track.pace(manager.clock()) == pytest.approx(2 + 8 * 256 / 513)
+        assert manager.fleet.states["a/m"].track.pace(manager.clock()) == pytest.approx(2 + 8 * 256 / 513)
 
     async def test_a_transport_that_forgets_the_time_is_cut_off(self):
         class Deaf(Net):

@@ -61,7 +61,7 @@ def crowd(checks: Checks | None = EACH_MINUTE) -> Fleet:
 
 
 def states(fleet: Fleet) -> dict[str, str]:
-    return {name: standing.breaker.state(clock()) for name, standing in fleet.standings.items()}
+    return {name: state.breaker.state(clock()) for name, state in fleet.states.items()}
 
 
 @pytest.mark.parametrize("anyio_backend", [VIRTUAL])
@@ -101,7 +101,7 @@ class TestOnAVirtualClock:
         async with checking(fleet, AdapterTable({"openai-chat": OpenAIChat()}, door), clock):
             await anyio.sleep(1)
             policy = Policy({"worker": ("other/m",)}, checks=Checks(5.0, ("other",)))
-            fleet.adopt(policy, [standing.candidate for standing in fleet.standings.values()])
+            fleet.adopt(policy, [state.candidate for state in fleet.states.values()])
             await anyio.sleep(62)
         assert [request.url.split("/")[2] for request in door.asked] == ["mine.test", "other.test"]
 
@@ -124,7 +124,7 @@ async def test_a_live_manager_does_not_send_its_first_turn_to_a_server_that_is_d
     policy, catalog = parse_policy(data, load_catalog())
     environ = {"LOCAL_BASE_URL": "http://127.0.0.1:9/v1", "OLLAMA_BASE_URL": loopback.url("ok")}
     async with open_manager(policy, catalog, environ) as manager:
-        local = manager.fleet.standings["local/default"]
+        local = manager.fleet.states["local/default"]
         with anyio.fail_after(PATIENCE_S):
             while local.breaker.open_until is None:  # noqa: ASYNC110  # nobody tells of it
                 await anyio.sleep(0.01)

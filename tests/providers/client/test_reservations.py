@@ -149,7 +149,7 @@ def ask(seconds: float | None = None) -> Request:
 
 
 async def used(router: ProviderManager, name: str, at: int = 0) -> float:
-    bound = router.reservations.bound(router.fleet.standings[f"{name}/m"].candidate)
+    bound = router.reservations.bound(router.fleet.states[f"{name}/m"].candidate)
     return (await router.reservations.ledger.usage(bound.meters, clock()))[at].used
 
 
@@ -244,7 +244,7 @@ class TestWhenALimitIsReached:
         assert [e.provider for e in events if isinstance(e, AttemptStarted)].index("b") == 200
         reasons = [e.refused["a/m"] for e in events if isinstance(e, RouteChosen) and e.refused]
         assert reasons[0] == "its limit of 200 requests in 24 h is used up until 2026-11-21T12:24:00Z"
-        assert router.fleet.standings["a/m"].blocked_until(clock())[0] == NOON + 86400 + 1440
+        assert router.fleet.states["a/m"].blocked_until(clock())[0] == NOON + 86400 + 1440
 
     async def test_a_turn_waits_for_the_earliest_instant_within_its_deadline(self):
         net, events = Net(), []
@@ -347,7 +347,7 @@ class TestWhenALimitIsReached:
         with pytest.raises(NoRoute):
             await router.complete(ask(1))
         router.fleet.adopt(router.fleet.policy, [candidate("a", Limit("requests", 2, Rolling(86400)))])
-        assert router.fleet.standings["a/m"].blocked_until(clock())
+        assert router.fleet.states["a/m"].blocked_until(clock())
 
 
 class TestTheProvidersWord:
@@ -381,18 +381,18 @@ class TestTheProvidersWord:
         net = Net(a=lambda n: HttpReply(200, {"x-ratelimit-limit-requests": "40", remaining: str(40 - n)}, b""))
         remaining = "x-ratelimit-remaining-requests"
         router = manager(net, candidate("a", published, quirks=Quirks(request_window=86400)))
-        standing = router.fleet.standings["a/m"]
-        assert standing.headroom is None
+        state = router.fleet.states["a/m"]
+        assert state.headroom is None
         for _ in range(36):
             await router.complete(ASK)
-        assert standing.headroom is None
+        assert state.headroom is None
         await router.complete(ASK)
         assert net.calls["a"] == 37
-        assert standing.headroom == 0.075
-        assert standing.blocked_until(clock()) is None
+        assert state.headroom == 0.075
+        assert state.blocked_until(clock()) is None
         await anyio.sleep(61)
-        standing.blocked_until(clock())
-        assert standing.headroom is None
+        state.blocked_until(clock())
+        assert state.headroom is None
 
 
 async def test_a_ledger_that_is_down_ends_no_turn(tmp_path):

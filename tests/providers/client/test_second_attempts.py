@@ -38,7 +38,7 @@ def anyio_backend():
 
 
 def nothing_is_out(manager: ProviderManager) -> bool:
-    return all(standing.in_flight == 0 for standing in manager.fleet.standings.values())
+    return all(state.in_flight == 0 for state in manager.fleet.states.values())
 
 
 class Whole:
@@ -186,8 +186,8 @@ class TestOnBreak:
     async def test_nobody_who_could_resume_is_an_error_and_no_other_answer(self):
         net = Net({"a": [[b"half\n"]], "b": [[b"whole\n", b"END\n"]]})
         manager = breaking(net, "resume", Plain())
-        for standing in manager.fleet.standings.values():
-            model = standing.candidate.model
+        for state in manager.fleet.states.values():
+            model = state.candidate.model
             object.__setattr__(model, "capabilities", model.capabilities - {Capability.PREFILL})
         with pytest.raises(AllAttemptsFailed) as failed:
             await told(manager)

@@ -154,7 +154,7 @@ class Lab:
 
     async def booked(self, manager: ProviderManager, name: str) -> tuple[float, float]:
         """Return the requests and tokens that stand under a provider's limits."""
-        bound = manager.reservations.bound(manager.fleet.standings[f"{name}/m"].candidate)
+        bound = manager.reservations.bound(manager.fleet.states[f"{name}/m"].candidate)
         assert bound is not None
         requests, tokens, *_ = await self.ledger.usage(bound.meters, self.clock())
         return requests.used, tokens.used
@@ -167,11 +167,11 @@ def _one_after_another(modes: tuple[str, ...]) -> Callable[[Seen], str]:
 
 def health(manager: ProviderManager, name: str) -> tuple[object, ...]:
     """Return every figure of a candidate's health."""
-    standing = manager.fleet.standings[f"{name}/m"]
+    state = manager.fleet.states[f"{name}/m"]
     return (
-        standing.breaker,
-        standing.track.bad,
-        standing.held_until,
-        standing.headroom,
-        standing.account in manager.fleet.shut,
+        state.breaker,
+        state.track.bad,
+        state.held_until,
+        state.headroom,
+        state.account in manager.fleet.shut,
     )

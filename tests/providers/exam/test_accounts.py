@@ -1,4 +1,4 @@
-"""The failover exam, 19, and what else is to be said of a provider's several keys: each has its own standing."""
+"""The failover exam, 19, and what else is to be said of a provider's several keys: each has its own state."""
 
 from __future__ import annotations
 

@@ -32,8 +32,8 @@ async def elsewhere(lab: Lab, *modes: str, error: str) -> None:
             ("good", "ok", None),
         ]
         assert lab.calls == ["bad", "good"]
-        assert manager.fleet.standings["bad/m"].breaker.faults == 1
-        assert manager.fleet.standings["good/m"].breaker == CLOSED
+        assert manager.fleet.states["bad/m"].breaker.faults == 1
+        assert manager.fleet.states["good/m"].breaker == CLOSED
         assert await lab.booked(manager, "good") == (1, ONE_TOKENS)
         assert KEY not in repr((answer, events))
     assert lab.passed in ([], list(WORDS)), "what the first one said was passed on to nobody"
@@ -45,7 +45,7 @@ async def test_05_a_500_and_then_well_is_asked_again_where_nobody_else_is(lab: L
         assert answer.text == ANSWER
         assert [a.error for a in answer.attempts] == ["ServerFault", None]
         assert lab.calls == ["only", "only"]
-        assert manager.fleet.standings["only/m"].breaker == CLOSED
+        assert manager.fleet.states["only/m"].breaker == CLOSED
         assert await lab.booked(manager, "only") == (2, ONE_TOKENS)
 
 
@@ -61,7 +61,7 @@ async def test_06_a_dead_primary_costs_nothing_and_is_left_alone_soon(lab: Lab):
         async with lab.manager(dead, lab.provider("good", "ok")) as manager:
             answers = [await lab.ask(manager) for _ in range(8)]
             assert await lab.booked(manager, "dead") == (0, 0), "nothing was sent: all of it was given back"
-            assert manager.fleet.standings["dead/m"].breaker.state(lab.clock()) == "open"
+            assert manager.fleet.states["dead/m"].breaker.state(lab.clock()) == "open"
     tried = [[a.error for a in answer.attempts] for answer in answers]
     assert tried == [["Unreachable", None]] * FAULTS_TO_OPEN + [[None]] * (8 - FAULTS_TO_OPEN)
     assert lab.calls == ["good"] * 8
@@ -71,7 +71,7 @@ async def test_07_a_primary_that_hangs_before_its_first_byte_is_left_with_time_f
     async with lab.manager(lab.provider("bad", "hang"), lab.provider("good", "ok")) as manager:
         answer = await lab.ask(manager)
         assert (answer.text, [a.error for a in answer.attempts]) == (ANSWER, ["TimedOut", None])
-        assert manager.fleet.standings["bad/m"].breaker.faults == 1
+        assert manager.fleet.states["bad/m"].breaker.faults == 1
         # Nobody knows what a provider makes of a call that it never answered: it stays booked as expected.
         assert (await lab.booked(manager, "bad"))[0] == 1
     assert lab.calls == ["bad", "good"]
@@ -100,7 +100,7 @@ async def a_break_after_content(lab: Lab, mode: str, error: type[Exception], on_
             first = lab.passed.index("[restarted]")
             assert lab.passed[:first] in ([WORDS[0]], list(WORDS))
             assert lab.passed[first + 1 :] == list(WORDS)
-        assert manager.fleet.standings["bad/m"].breaker.faults == 1
+        assert manager.fleet.states["bad/m"].breaker.faults == 1
         assert (await lab.booked(manager, "bad"))[0] == 1
 
 

@@ -39,7 +39,7 @@ async def test_20_with_everything_down_an_outage_does_not_multiply_traffic(lab: 
         with pytest.raises(NoRoute) as refused:
             await lab.ask(manager, within(3.0))
         assert len(lab.calls) == calls <= (callers + 10) * (1 + Policy({}).retry_budget) + FLOOR
-        opens = {name: manager.fleet.standings[name].breaker.open_until for name in refused.value.reasons}
+        opens = {name: manager.fleet.states[name].breaker.open_until for name in refused.value.reasons}
         assert set(opens) == {"full/m", "sick/m", "late/m"}
         assert refused.value.earliest == min(opens.values())
         assert "ask again from 20" in str(refused.value)
@@ -59,7 +59,7 @@ async def open_breaker(lab: Lab, manager, name: str) -> None:
     for _ in range(FAULTS_TO_OPEN):
         with pytest.raises(AllAttemptsFailed):
             await lab.ask(manager, within(0.3))
-    assert manager.fleet.standings[name].breaker.state(lab.clock()) == "open"
+    assert manager.fleet.states[name].breaker.state(lab.clock()) == "open"
 
 
 async def test_21_after_a_recovery_one_probe_goes_out_for_a_thousand_waiters(lab: Lab):
@@ -139,8 +139,8 @@ async def test_24_a_caller_that_leaves_closes_the_socket_in_100_ms_and_releases_
             seen = lab.to("only")[leaves]
             assert await anyio.to_thread.run_sync(seen.left.wait, 2)
             took.append(seen.left_at - left)
-        assert manager.fleet.standings["only/m"].in_flight == 0
-        assert manager.fleet.standings["only/m"].breaker == CLOSED
+        assert manager.fleet.states["only/m"].in_flight == 0
+        assert manager.fleet.states["only/m"].breaker == CLOSED
         requests, tokens = await lab.booked(manager, "only")
         assert requests == 3
         assert 0 < tokens <= 3 * (ASK.input_tokens + ASK.max_output_tokens)

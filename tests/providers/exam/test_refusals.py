@@ -48,7 +48,7 @@ async def test_02_rate_limit_without_retry_after_is_left_alone_for_a_while(lab: 
     async with lab.manager(lab.provider("busy", "429-bare", "ok"), lab.provider("spare", "ok")) as manager:
         answers = [(await lab.ask(manager)).provider for _ in range(5)]
         assert answers == ["spare"] * 5
-        assert manager.fleet.standings["busy/m"].breaker.faults == 0
+        assert manager.fleet.states["busy/m"].breaker.faults == 0
         lab.skip(RATE_LIMIT_HOLD_S)
         assert (await lab.ask(manager)).provider == "busy"
     assert lab.calls == ["busy", *["spare"] * 5, "busy"]

@@ -167,7 +167,7 @@ class TestOrder:
         crowd = self.fleet()
         for number in range(3000):
             choose(crowd, ask(model=f"made-up-{number}"), NOW)
-        assert len(crowd._rankings) <= 1024
+        assert len(crowd._ranker._rankings) <= 1024
 
 
 class TestOnly:
@@ -238,7 +238,7 @@ class TestAccounts:
 
     def test_accounts_of_a_pinned_model_are_compared_with_each_other(self):
         crowd = self.crowd()
-        crowd.standings["a/m"].left(0.02, NOW + 60)
+        crowd.states["a/m"].left(0.02, NOW + 60)
         assert names(choose(crowd, ask(model="a/m"), NOW)) == ("a/m#2", "a/m")
         assert names(choose(crowd, ask(model="a/m"), NOW + 61)) == ("a/m", "a/m#2")
 
@@ -324,10 +324,10 @@ class TestFilter:
 
     def test_a_thousand_caller_faults_change_nothing(self):
         crowd = fleet("a/m")
-        before = (crowd.standings["a/m"].breaker, crowd.standings["a/m"].held_until, tuple(crowd.shut))
+        before = (crowd.states["a/m"].breaker, crowd.states["a/m"].held_until, tuple(crowd.shut))
         for _ in range(1000):
             drive(crowd, ask(), [BadRequest("no")], fails=BadRequest)
-        assert (crowd.standings["a/m"].breaker, crowd.standings["a/m"].held_until, tuple(crowd.shut)) == before
+        assert (crowd.states["a/m"].breaker, crowd.states["a/m"].held_until, tuple(crowd.shut)) == before
 
 
 class TestScore:
@@ -350,7 +350,7 @@ class TestScore:
 
     def test_little_headroom_costs_a_place(self):
         crowd = self.crowd()
-        crowd.standings["a/m"].left(0.1, NOW + 60)
+        crowd.states["a/m"].left(0.1, NOW + 60)
         assert names(choose(crowd, ask(), NOW)) == ("b/m", "c/m", "a/m")
         assert names(choose(crowd, ask(), NOW + 61)) == ("a/m", "b/m", "c/m")
 
@@ -434,9 +434,9 @@ class TestScore:
         drive(crowd, ask(), [ServerFault("x"), answer()])
         flow = attempts(crowd, ask(), NOW, Random(1))
         next(flow)
-        assert sum(standing.in_flight for standing in crowd.standings.values()) == 1
+        assert sum(state.in_flight for state in crowd.states.values()) == 1
         flow.close()
-        assert sum(standing.in_flight for standing in crowd.standings.values()) == 0
+        assert sum(state.in_flight for state in crowd.states.values()) == 0
 
 
 def test_measuring_a_transcript_counts_what_the_request_counts():
