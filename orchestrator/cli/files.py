@@ -8,12 +8,12 @@ from orchestrator.cli.app import Settings
 from orchestrator.cli.exits import Unusable
 from orchestrator.cli.loading import interrupts_held
 from orchestrator.environment import Environment, environment_of
-from orchestrator.squad.file_kind import NAMES, kind_of_file
+from orchestrator.squad.file_kind import NAMES, kind_of
 from orchestrator.squad.load import Squad
 from orchestrator.squad.routing import load_routing
 from personas import Persona, Personas, packaged
 from providers.catalog.model import Catalog
-from providers.documents.problems import ProblemsFound
+from providers.documents.yaml import ParsedFile, parse_file
 from providers.policy.environment import with_environment
 from providers.policy.model import Policy
 
@@ -36,14 +36,16 @@ def load_squad(file: str, settings: Settings) -> Squad:
     """Return the squad of `file`. Raise `Unusable` where there is none, `SpecError` with all its mistakes."""
     if not Path(file).is_file():
         raise Unusable(f"there is no squad file {file}", "`orchestrator init` writes one")
-    try:
-        return Squad.from_file(file, routing=routing_file(settings))
-    except ProblemsFound:
-        # A file of another kind is full of mistakes as a squad; asked only here, so that a sound file is read once.
-        if (kind := kind_of_file(file)) != "squad":
-            hint = f"`orchestrator validate {file}` checks it"
-            raise Unusable(f"{file} is {NAMES[kind]}, not a squad", hint) from None
-        raise
+    parsed = parse_file(file)
+    if (kind := kind_of(parsed.keys)) != "squad":
+        raise Unusable(f"{file} is {NAMES[kind]}, not a squad", f"`orchestrator validate {file}` checks it")
+    return squad_of_file(parsed, settings)
+
+
+@interrupts_held()
+def squad_of_file(parsed: ParsedFile, settings: Settings) -> Squad:
+    """Return the squad of a file that was parsed before. Raise `SpecError` with all its mistakes."""
+    return Squad.from_file(parsed, routing=routing_file(settings))
 
 
 def environment(settings: Settings) -> Environment:

@@ -15,7 +15,7 @@ from orchestrator.cli.app import Settings
 from orchestrator.cli.exits import Exit, exit_of_run
 from orchestrator.cli.signals import Interruption
 from orchestrator.cli.ui.console import Console, print_json
-from orchestrator.cli.ui.gates import ApprovalMode, Asking, answering
+from orchestrator.cli.ui.gates import ApproveChoice, Asking, answering
 from orchestrator.cli.ui.next_step import command_line
 from orchestrator.cli.ui.notices import STUB_NOTICE, telling
 from orchestrator.cli.ui.outcome import Continuation, print_results, tell_end
@@ -40,7 +40,7 @@ class RunSession:
 
     file: str
     caps: Caps
-    approve: ApprovalMode
+    approve: ApproveChoice
     as_json: bool
     settings: Settings
     console: Console

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Literal
 
 from orchestrator.squad.spec import SquadSpec
 from personas.persona import PersonaSpec
-from providers.documents.problems import SpecError
-from providers.documents.yaml import read_text, read_tree
 from providers.policy.shapes import PolicyShape
 from providers.simulation.scenario_shape import ScenarioShape
 
@@ -32,12 +29,3 @@ def kind_of(keys: Iterable[str]) -> FileKind:
     """Return what a file with these top-level keys is: what most of them are fields of; a squad in case of doubt."""
     given = set(keys)
     return max(_FIELDS, key=lambda kind: len(given & _FIELDS[kind]))
-
-
-def kind_of_file(path: str | Path) -> FileKind:
-    """Return what a file is. One that cannot be read counts as a squad: reading it as one tells what is wrong."""
-    try:
-        value = read_tree(read_text(path), str(path), []).value
-    except SpecError:
-        return "squad"
-    return kind_of(value) if isinstance(value, Mapping) else "squad"

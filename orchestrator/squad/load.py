@@ -13,7 +13,7 @@ from orchestrator.squad.plan import AgentPlan, Plan
 from orchestrator.squad.resolve import resolve
 from orchestrator.squad.routing import load_routing
 from orchestrator.squad.sources import gather, persona_in, personas_in, routing_in, tools_in
-from orchestrator.squad.spec import SquadSpec, parse_spec
+from orchestrator.squad.spec import SquadSpec, spec_of
 from personas.persona import Personas
 from personas.sources import PersonaSource, first_of, in_memory, packaged
 from providers.catalog.file import load_catalog
@@ -22,7 +22,7 @@ from providers.documents.nodes import Node
 from providers.documents.problems import Problem
 from providers.documents.scalars import write_tree
 from providers.documents.unicode import clean_json
-from providers.documents.yaml import mapping_in, read_once, read_text
+from providers.documents.yaml import ParsedFile, mapping_in, parse_file, parse_text, read_once
 from providers.messages import Capability, Needs, Request
 from providers.policy.model import Policy
 from providers.policy.parse import default_policy, parse_policy
@@ -71,12 +71,13 @@ class Squad:
         return self.spec.name
 
     @classmethod
-    def from_file(cls, path: Path | str, **options: Any) -> Self:
-        """Return the squad of a YAML file; `options` are those of `from_text`.
+    def from_file(cls, path: Path | str | ParsedFile, **options: Any) -> Self:
+        """Return the squad of a YAML file, which may be parsed already; `options` are those of `from_text`.
 
         Raises `SpecError` or `PlanError` with every mistake at once, each with its line and column.
         """
-        return cls.from_text(read_text(path), str(path), **options)
+        parsed = path if isinstance(path, ParsedFile) else parse_file(path)
+        return cls.from_text(parsed.text, parsed.file, **options, parsed=parsed)
 
     @classmethod
     def from_mapping(cls, squad: Mapping[str, Any], name: str = "<squad>", **options: Any) -> Self:
@@ -94,18 +95,20 @@ class Squad:
         functions: Mapping[str, Callable[..., bool]] | None = None,
         routing: Path | str | Mapping[str, Any] | None = None,
         sources: Mapping[str, str] | None = None,
+        parsed: ParsedFile | None = None,
     ) -> Self:
         """Return the squad of a YAML text; `name` stands for it in messages.
 
         `personas` and `tools` are the caller's own, beside the built-in ones; they win where names are equal.
         `functions` are conditions that a conversation's `terminate` may name. `routing` is the policy, or its file.
-        With `sources`, as the method of that name returned them, no file is read.
+        With `sources`, as the method of that name returned them, no file is read. `parsed` is the text's tree, where
+        the caller has it.
         """
         given = _Given(personas or {}, routing if isinstance(routing, Mapping) else None, sources)
         if sources is not None:
             personas, tools = {**personas_in(sources), **(personas or {})}, (*tools_in(sources), *tools)
         policy, catalog = load_routing(routing, texts=given.texts) if sources is None else _recorded_routing(sources)
-        spec, node, found = parse_spec(text, name)
+        spec, node, found = spec_of(parsed or parse_text(text, name))
         catalog = _serving(catalog, (agent.model for agent in spec.agents.values()))
         source: PersonaSource = packaged()
         if personas:

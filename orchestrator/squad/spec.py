@@ -17,7 +17,7 @@ from providers.documents.fields import PositiveDuration
 from providers.documents.models import StrictModel, mended
 from providers.documents.nodes import Node
 from providers.documents.problems import Problem, SpecError
-from providers.documents.yaml import read_text, read_tree
+from providers.documents.yaml import ParsedFile, parse_file, parse_text
 
 Positive = Annotated[int, Field(ge=1)]
 NonEmpty = Annotated[str, Field(min_length=1)]
@@ -262,16 +262,20 @@ def load_spec(path: str | FilePath) -> tuple[SquadSpec, Node, list[Problem]]:
 
     Raises `SpecError` where the file cannot be read as YAML at all. Wrong fields hold harmless values.
     """
-    return parse_spec(read_text(path), str(path))
+    return spec_of(parse_file(path))
 
 
 def parse_spec(text: str, file: str) -> tuple[SquadSpec, Node, list[Problem]]:
     """Return what `load_spec` returns, of a text."""
-    problems: list[Problem] = []
-    root = read_tree(text, file, problems)
+    return spec_of(parse_text(text, file))
+
+
+def spec_of(parsed: ParsedFile) -> tuple[SquadSpec, Node, list[Problem]]:
+    """Return what `load_spec` returns, of a file that was parsed before."""
+    root = parsed.root
     if not isinstance(root.value, Mapping):
         raise SpecError(
             [root.problem((), "wrong-type", "a squad is a mapping: `name: ...`, `agents: ...`, `tasks: ...`")]
         )
-    spec, found = mended(SquadSpec, root, problems)
+    spec, found = mended(SquadSpec, root, parsed.found)
     return spec, root, found

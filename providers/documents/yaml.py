@@ -7,7 +7,7 @@ open brackets costs more than a moment. Accepted is UTF-8, with or without a byt
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.resources.abc import Traversable
@@ -40,6 +40,38 @@ def read_packaged(file: Traversable) -> Any:
     return yaml.load(file.read_text("utf-8"), _LOADER)  # noqa: S506  # both loaders are safe ones
 
 
+@dataclass(frozen=True, slots=True)
+class ParsedFile:
+    """A file, read and parsed once: for readers that first look at what it is."""
+
+    file: str
+    text: str
+    root: Node
+    found: tuple[Problem, ...] = ()
+    """Mistakes that leave the rest readable: a key twice, a tag."""
+
+    @property
+    def keys(self) -> Collection[str]:
+        """The top-level keys; none where the file is not a mapping."""
+        return self.root.value.keys() if isinstance(self.root.value, Mapping) else ()
+
+    def mapping(self) -> Node:
+        """Return the tree of a file that holds a mapping. Raise `SpecError` where it is anything else."""
+        return _a_mapping(self.root)
+
+
+def parse_file(path: str | FilePath) -> ParsedFile:
+    """Return a file's text and tree. Raise `SpecError` where it cannot be read as YAML at all."""
+    return parse_text(read_text(path), str(path))
+
+
+def parse_text(text: str, file: str) -> ParsedFile:
+    """Return what `parse_file` returns, of a text; `file` stands for it in messages."""
+    found: list[Problem] = []
+    root = read_tree(text, file, found)
+    return ParsedFile(file, text, root, tuple(found))
+
+
 def load_file(path: str | FilePath) -> tuple[str, Node]:
     """Return a file's text and tree. Raise `SpecError` where it cannot be read, or is no strict YAML."""
     text = read_text(path)
@@ -56,7 +88,10 @@ def mapping_in(text: str, path: str, found: list[Problem] | None = None) -> Node
 
     `found` is that of `read_tree`.
     """
-    root = read_tree(text, path, found)
+    return _a_mapping(read_tree(text, path, found))
+
+
+def _a_mapping(root: Node) -> Node:
     if not isinstance(root.value, Mapping):
         raise SpecError([root.problem((), "wrong-type", "the file must be a mapping: `key: value` lines")])
     return root

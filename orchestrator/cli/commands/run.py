@@ -19,7 +19,7 @@ from orchestrator.cli.session import RunSession
 from orchestrator.cli.ui.arguments import DurationOption, RunIdOption, UsdOption, json_object, split_inputs
 from orchestrator.cli.ui.console import Console
 from orchestrator.cli.ui.dry_run import print_dry_run
-from orchestrator.cli.ui.gates import ApprovalMode, approve_option
+from orchestrator.cli.ui.gates import ApproveChoice, approve_option
 from orchestrator.cli.ui.progress import caps_of
 from orchestrator.options import RunOptions, capped
 from orchestrator.runtime import new_run_id, open_with, stub_answers
@@ -50,7 +50,7 @@ def run_command(
     dry_run: bool,
     max_cost: float | None,
     timeout: float | None,
-    approve: ApprovalMode,
+    approve: ApproveChoice,
     out: str | None,
     run_id: str | None,
     as_json: bool,

@@ -14,9 +14,8 @@ import click
 from orchestrator.cli import app
 from orchestrator.cli.app import Settings, settings_of
 from orchestrator.cli.exits import Exit, Unusable
-from orchestrator.cli.files import environment, load_squad, policy_over
+from orchestrator.cli.files import environment, policy_over, squad_of_file
 from orchestrator.cli.loading import interrupts_held
-from orchestrator.cli.scenario_files import load_scenario_file
 from orchestrator.cli.ui.arguments import split_inputs
 from orchestrator.cli.ui.columns import columns
 from orchestrator.cli.ui.console import Console, print_json
@@ -24,11 +23,13 @@ from orchestrator.cli.ui.simulation import Case, render, render_compared
 from orchestrator.errors import CannotWrite
 from orchestrator.forecast.scenario import forecast
 from orchestrator.forecast.turns import Assumptions
-from orchestrator.squad.file_kind import kind_of_file
+from orchestrator.squad.file_kind import kind_of
 from providers.documents.problems import nearest
+from providers.documents.yaml import ParsedFile, parse_file
 from providers.policy.environment import with_environment
 from providers.simulation import Report, Scenario, load_scenario, shipped, simulate
 from providers.simulation.chart import to_png, to_svg
+from providers.simulation.scenario_file import parse_scenario
 
 OWN = "own"
 """The policy that a scenario, or a squad's routing file, brings itself."""
@@ -136,14 +137,14 @@ def _check(what: str | None, policies: Sequence[str], chart: str | None, log: st
 
 
 def _cases(what: str, policies: Sequence[str], load: SquadLoad, settings: Settings) -> Iterator[Case]:
-
-    if _is_squad(what):
+    parsed = None if what in shipped() else _parsed(what)
+    if parsed is not None and kind_of(parsed.keys) == "squad":
         for policy in policies:
-            yield _squad_case(what, policy, load, settings)
+            yield _squad_case(parsed, policy, load, settings)
         return
     if load != SquadLoad((), None, None, (), all_providers=False):
         raise Unusable("-i, --runs, --rate, --assume and --all-providers are for squads", f"{what} is a scenario")
-    scenario = _scenario(what)
+    scenario = _scenario(what, parsed)
     for policy in policies:
         if policy == OWN:
             yield Case(OWN, scenario)
@@ -153,33 +154,31 @@ def _cases(what: str, policies: Sequence[str], load: SquadLoad, settings: Settin
 
 
 @interrupts_held()
-def _is_squad(what: str) -> bool:
-    return what not in shipped() and kind_of_named(what) == "squad"
+def _parsed(file: str) -> ParsedFile:
+    """Return the file, parsed. Raise `Unusable` where there is none, or it cannot be a load."""
+    if not Path(file).is_file():
+        hint = nearest(file, shipped()) or "`orchestrator simulate --list` lists them"
+        raise Unusable(f"there is no scenario and no file called {file}", hint)
+    parsed = parse_file(file)
+    match kind_of(parsed.keys):
+        case "routing":
+            hint = f"orchestrator simulate SCENARIO --policy {file}"
+            raise Unusable(f"{file} is a routing file: it says which models answer, not what is asked", hint)
+        case "persona":
+            raise Unusable(f"{file} is a persona: it says who speaks, not what is asked", "name a scenario or a squad")
+    return parsed
 
 
 @interrupts_held()
-def _scenario(what: str) -> Scenario:
-    return load_scenario(what) if what in shipped() else load_scenario_file(what)
+def _scenario(what: str, parsed: ParsedFile | None) -> Scenario:
+    if parsed is None:
+        return load_scenario(what)
+    return parse_scenario(parsed.mapping(), Path(parsed.file).stem, parsed.found)
 
 
-def kind_of_named(what: str) -> str:
-    """Return what the file is. Raise `Unusable` where there is none, or it can be no load."""
+def _squad_case(parsed: ParsedFile, policy: str, load: SquadLoad, settings: Settings) -> Case:
 
-    if not Path(what).is_file():
-        hint = nearest(what, shipped()) or "`orchestrator simulate --list` lists them"
-        raise Unusable(f"there is no scenario and no file called {what}", hint)
-    kind = kind_of_file(what)
-    if kind == "routing":
-        hint = f"orchestrator simulate SCENARIO --policy {what}"
-        raise Unusable(f"{what} is a routing file: it says which models answer, not what is asked", hint)
-    if kind == "persona":
-        raise Unusable(f"{what} is a persona: it says who speaks, not what is asked", "name a scenario or a squad")
-    return kind
-
-
-def _squad_case(file: str, policy: str, load: SquadLoad, settings: Settings) -> Case:
-
-    squad = load_squad(file, settings if policy == OWN else settings._replace(routing=policy))
+    squad = squad_of_file(parsed, settings if policy == OWN else settings._replace(routing=policy))
     plan = squad.plan(squad.coerce(split_inputs(load.inputs))) if load.inputs else squad.outline()
     environ = environment(settings)
     rules, catalog = with_environment(squad.policy, squad.catalog, environ)

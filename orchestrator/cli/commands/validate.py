@@ -6,24 +6,25 @@ import glob
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import assert_never
 
 import click
 
 from orchestrator.cli import app
 from orchestrator.cli.app import Settings, settings_of
 from orchestrator.cli.exits import Exit, NothingSelected
-from orchestrator.cli.files import routing_file
-from orchestrator.cli.scenario_files import load_scenario_file
+from orchestrator.cli.files import squad_of_file
 from orchestrator.cli.ui.console import Console, count
 from orchestrator.cli.ui.masking import mask_secrets
-from orchestrator.squad.file_kind import NAMES, FileKind, kind_of_file
-from orchestrator.squad.load import Squad
-from orchestrator.squad.routing import load_routing
+from orchestrator.squad.file_kind import NAMES, FileKind, kind_of
 from personas.persona import Personas
 from personas.sources import packaged
+from providers.catalog.file import load_catalog
 from providers.documents.problems import FORMATS, Problem, ProblemsFound
 from providers.documents.unicode import printable
-from providers.documents.yaml import read_mapping
+from providers.documents.yaml import ParsedFile, parse_file
+from providers.policy.parse import parse_policy
+from providers.simulation.scenario_file import parse_scenario
 
 
 @app.command("validate")
@@ -41,10 +42,7 @@ def validate_command(context: click.Context, files: tuple[str, ...], form: str) 
         raise NothingSelected("no file was given, or none matches", "orchestrator validate squad.yaml")
     problems: list[Problem] = []
     for file in chosen:
-        kind = kind_of_file(file)
-        if kind != "squad":
-            console.say(f"{printable(file)}: read as {NAMES[kind]}")
-        problems += problems_of(file, kind, settings)
+        problems += problems_of(file, settings, console)
     errors = sum(problem.severity == "error" for problem in problems)
     if problems or form != "text":
         click.echo(mask_secrets(FORMATS[form](problems), os.environ))  # it repeats lines of files
@@ -62,19 +60,28 @@ def matching(file: str) -> list[str]:
     return [file]
 
 
-def problems_of(file: str, kind: FileKind, settings: Settings) -> Sequence[Problem]:
-    """Return all that is wrong with a file of this kind, in the order of its text."""
+def problems_of(file: str, settings: Settings, console: Console) -> Sequence[Problem]:
+    """Return all that is wrong with a file, in the order of its text. Say what it is read as, if not as a squad."""
     try:
-        if kind == "routing":
-            load_routing(file)
-            return ()
-        if kind == "scenario":
-            load_scenario_file(file)
-            return ()
-        if kind == "persona":
-            read: list[Problem] = []
-            Personas(packaged()).build(read_mapping(file, read), read=read)
-            return ()
-        return Squad.from_file(file, routing=routing_file(settings)).warnings
+        parsed = parse_file(file)
+        if (kind := kind_of(parsed.keys)) != "squad":
+            console.say(f"{printable(file)}: read as {NAMES[kind]}")
+        return _checked(parsed, kind, settings)
     except ProblemsFound as found:
         return found.problems
+
+
+def _checked(parsed: ParsedFile, kind: FileKind, settings: Settings) -> Sequence[Problem]:
+    """Return the warnings about a file of this kind. Raise `ProblemsFound` where there are errors."""
+    match kind:
+        case "squad":
+            return squad_of_file(parsed, settings).warnings
+        case "routing":
+            parse_policy(parsed.mapping(), load_catalog(), parsed.found)
+        case "scenario":
+            parse_scenario(parsed.mapping(), Path(parsed.file).stem, parsed.found)
+        case "persona":
+            Personas(packaged()).build(parsed.mapping(), read=parsed.found)
+        case _:
+            assert_never(kind)
+    return ()

@@ -15,7 +15,7 @@ from orchestrator.events import GateAnswered, GateOpened
 from orchestrator.run.worker import Ask
 from providers.documents.unicode import printable
 
-ApprovalMode = Literal["ask", "deny", "auto"]
+ApproveChoice = Literal["ask", "deny", "auto"]
 ReadLine = Callable[[], Awaitable[str | None]]
 """Returns the next line without its end, None at the end of the input."""
 
@@ -27,13 +27,13 @@ approve_option = click.option(
 )
 
 
-def standing_answer(approve: ApprovalMode, gate: GateOpened) -> GateAnswered | None:
+def standing_answer(approve: ApproveChoice, gate: GateOpened) -> GateAnswered | None:
     """Return what `--approve deny` or `auto` answers. None where only a person can: a turn in a conversation, say."""
     wanted = {"deny": "reject", "auto": "approve"}.get(approve)
     return GateAnswered(gate.task, wanted, "", "--approve") if wanted in gate.choices else None
 
 
-def answering(approve: ApprovalMode, *, at_terminal: bool, aside: Callable[[], AbstractContextManager[None]]) -> Ask:
+def answering(approve: ApproveChoice, *, at_terminal: bool, aside: Callable[[], AbstractContextManager[None]]) -> Ask:
     """Return the function that answers gates. `aside` makes room on the screen for a question."""
     one_at_a_time = anyio.Lock()
 

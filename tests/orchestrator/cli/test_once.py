@@ -49,7 +49,13 @@ def counted(*arguments: str) -> tuple[int, dict[str, int], int]:
 
 
 @pytest.mark.parametrize(
-    "command", [("run", "squad.yaml", "--offline"), ("run", "squad.yaml", "--dry-run"), ("config", "squad.yaml")]
+    "command",
+    [
+        ("run", "squad.yaml", "--offline"),
+        ("run", "squad.yaml", "--dry-run"),
+        ("config", "squad.yaml"),
+        ("simulate", "squad.yaml", "--all-providers", "--runs", "1"),
+    ],
 )
 def test_a_command_reads_each_file_once_and_resolves_the_squad_once(mine, command):
     assert counted(*command) == (0, FILES, 1)
@@ -61,3 +67,10 @@ def test_a_resume_reads_each_file_once_and_resolves_the_squad_once(mine):
     text = (mine / "squad.yaml").read_text()
     (mine / "squad.yaml").write_text(text.replace("max_turns: 1,", "max_turns: 9,"))
     assert counted("runs", "resume", "a") == (0, FILES, 1)
+
+
+def test_validate_reads_each_file_once_whatever_it_is(mine):
+    _, opened, resolved = counted("validate", "squad.yaml", "mine.yaml")
+    assert (opened["squad.yaml"], resolved) == (1, 1)
+    assert counted("validate", "agent_routing.yaml")[1:] == ({"agent_routing.yaml": 1}, 0)
+    assert counted("validate", "mine.yaml")[1:] == ({"mine.yaml": 1}, 0)

@@ -15,7 +15,7 @@ from orchestrator.cli.journals import RecordedRuns, reads_runs, squad_of
 from orchestrator.cli.session import RunSession
 from orchestrator.cli.ui.arguments import DurationOption, RunIdOption, UsdOption, split_inputs
 from orchestrator.cli.ui.edits import fork_lines
-from orchestrator.cli.ui.gates import ApprovalMode, approve_option
+from orchestrator.cli.ui.gates import ApproveChoice, approve_option
 from orchestrator.cli.ui.progress import caps_of
 from orchestrator.fork import edit_of_run, fork_with
 from orchestrator.options import RunOptions, capped, raised
@@ -48,7 +48,7 @@ async def fork_command(
     out: str | None,
     max_cost: float | None,
     timeout_s: float | None,
-    approve: ApprovalMode,
+    approve: ApproveChoice,
     dry_run: bool,
     as_json: bool,
 ) -> int:

@@ -13,7 +13,7 @@ from orchestrator.cli.journals import RecordedRuns, reads_runs, squad_of
 from orchestrator.cli.session import RunSession
 from orchestrator.cli.ui.arguments import DurationOption, UsdOption
 from orchestrator.cli.ui.edits import edit_lines
-from orchestrator.cli.ui.gates import ApprovalMode, approve_option
+from orchestrator.cli.ui.gates import ApproveChoice, approve_option
 from orchestrator.cli.ui.progress import caps_of
 from orchestrator.cli.ui.replays import replay_lines
 from orchestrator.fork import edit_of_run
@@ -41,7 +41,7 @@ async def resume_command(
     run: str,
     max_cost: float | None,
     timeout_s: float | None,
-    approve: ApprovalMode,
+    approve: ApproveChoice,
     edited: bool,
     dry_run: bool,
     as_json: bool,
