@@ -29,7 +29,18 @@ exec(sys.argv[1])
 assert dict(os.environ) == environ, "an import changed the environment"
 print(json.dumps({"seen": seen, "modules": sorted(sys.modules), "threads": threading.active_count()}))
 """
-HEAVY = ("pydantic", "httptools", "rich", "jsonschema", "structlog", "trio", "xllamacpp", "gguf", "genai_prices")
+HEAVY = (
+    "pydantic",
+    "httptools",
+    "httpx2",
+    "rich",
+    "jsonschema",
+    "structlog",
+    "trio",
+    "xllamacpp",
+    "gguf",
+    "genai_prices",
+)
 
 
 def imported(statement: str) -> dict[str, object]:
@@ -64,7 +75,17 @@ def test_version_and_help_load_no_library_that_they_do_not_draw_with(flag: str) 
         f"    main([{flag!r}])"
     )
     modules = {name.partition(".")[0] for name in found["modules"]}  # type: ignore[attr-defined]
-    assert not modules & {"pydantic", "httptools", "rich", "yaml", "jinja2", "structlog", "jsonschema", "sqlite3"}
+    assert not modules & {
+        "pydantic",
+        "httptools",
+        "httpx2",
+        "rich",
+        "yaml",
+        "jinja2",
+        "structlog",
+        "jsonschema",
+        "sqlite3",
+    }
 
 
 def test_the_listener_would_hear_a_file(tmp_path: object) -> None:

@@ -1,5 +1,7 @@
 """The network: the only package that touches it. Every failure leaves it as one of our errors.
 
+Two clients, one contract: `over_httpx2` is there always, `sockets` is the fast one, with the extra `fast`.
+
 No redirect is followed, no cookie kept, and no more than `max_bytes` of a reply is read, unpacked. What is sent is sent
 once, with one exception: a kept connection that the server closed before a byte of the reply came. That says that the
 server let go of an idle connection, so the request goes out again, once, on a fresh one.
@@ -9,15 +11,19 @@ What comes on a kept connection without having been asked for is no answer to an
 
 from __future__ import annotations
 
+import ssl
 import zlib
 from collections.abc import Mapping
+from importlib.util import find_spec
 from math import inf
 from types import TracebackType
 from typing import Protocol, Self
 
 from providers.adapters import HttpReply, HttpRequest
 from providers.errors import AuthFailed, BadReply, Phase, ProviderError, StreamBroken, TimedOut, Unreachable
+from providers.transport.proxies import names_socks
 
+KEEP_ALIVE_S = 60.0
 MAX_BYTES = 64 * 1024 * 1024
 STALE_S = 1.0
 """How long after a request the end of a kept connection may still mean that the server had let go of it before."""
@@ -67,10 +73,23 @@ class OpenTransport(Transport, Protocol):
 
 
 def open_transport() -> OpenTransport:
-    """Return the transport over real sockets."""
-    from providers.transport.sockets import SocketTransport
+    """Return the fastest transport that is installed and speaks to the proxies that the environment names."""
+    if find_spec("httptools") is not None and not names_socks():
+        from providers.transport.sockets import SocketTransport
 
-    return SocketTransport()
+        return SocketTransport()
+    from providers.transport.over_httpx2 import HttpxTransport
+
+    return HttpxTransport()
+
+
+def trusted() -> ssl.SSLContext:
+    """Return whom both clients trust. Raise `OSError` or `ValueError` where the environment names no certificates."""
+    from httpx2 import create_ssl_context  # some 0.2 s: where something is encrypted
+
+    context = create_ssl_context()
+    context.set_alpn_protocols(["http/1.1"])
+    return context
 
 
 class Inflow:
@@ -145,6 +164,10 @@ def no_set_up(error: Exception) -> Unreachable:
     # Its words may quote a proxy's password.
     kind = type(error).__name__
     return Unreachable(f"SSL_CERT_FILE, SSL_CERT_DIR or a proxy variable holds what cannot be used ({kind})")
+
+
+def unsayable(url: str, error: Exception) -> Unreachable:
+    return Unreachable(f"the request to {host_of(url)} cannot be said in HTTP ({type(error).__name__})")
 
 
 def late(url: str, phase: Phase) -> TimedOut:

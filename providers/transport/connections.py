@@ -2,44 +2,26 @@
 
 from __future__ import annotations
 
-import os
 import select
 import ssl
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import anyio
 from anyio.abc import ByteStream, SocketAttribute
 from anyio.streams.tls import TLSAttribute, TLSStream
 
+from providers.transport import KEEP_ALIVE_S, trusted
+from providers.transport.addresses import Route
 from providers.transport.http1 import Malformed, ReplyParser, head_of_request
 from providers.transport.proxies import Proxy
 
-KEEP_ALIVE_S = 60.0
 RECEIVE_BYTES = 1024 * 1024
 """More than any event loop reads at once: what was read is handed on whole, and nothing stays behind in a buffer."""
-CERTIFICATES = (
-    "/etc/ssl/cert.pem",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/ssl/ca-bundle.pem",
-)
-"""Where systems keep whom they trust, for an OpenSSL that was built for another system."""
 
 
 class ProxyRefused(Exception):
     """A proxy did not open the way: with this status, where it is one."""
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """Where a connection leads. The connections of one route serve each other's requests."""
-
-    host: str
-    port: int
-    tls: bool
-    proxy: Proxy | None
 
 
 class Connection:
@@ -151,15 +133,14 @@ class Pool:
     def trust(self) -> ssl.SSLContext:
         """Return whom to trust. Raise `OSError` or `ValueError` where the environment names what is no certificate."""
         if self._trust is None:
-            self._trust = _trust()
-            self._trust.set_alpn_protocols(["http/1.1"])
+            self._trust = trusted()
         return self._trust
 
 
 async def _tunnel(stream: ByteStream, route: Route, proxy: Proxy) -> None:
     host = f"[{route.host}]" if ":" in route.host else route.host
     target, parser = f"{host}:{route.port}", ReplyParser()
-    await stream.send(head_of_request("CONNECT", target, {"host": target, **dict(proxy.headers)}))
+    await stream.send(head_of_request("CONNECT", target, {"host": target, **proxy.headers}))
     while not parser.headed:
         try:
             parser.feed(await stream.receive())
@@ -167,17 +148,3 @@ async def _tunnel(stream: ByteStream, route: Route, proxy: Proxy) -> None:
             raise ProxyRefused from None
     if not 200 <= parser.status < 300:
         raise ProxyRefused(parser.status)
-
-
-def _trust() -> ssl.SSLContext:
-    file, folder = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
-    if file or folder:
-        return ssl.create_default_context(cafile=file, capath=folder)
-    if sys.platform in ("win32", "darwin"):
-        import truststore
-
-        return truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    paths = ssl.get_default_verify_paths()
-    if paths.cafile or paths.capath:
-        return ssl.create_default_context()
-    return ssl.create_default_context(cafile=next(filter(os.path.isfile, CERTIFICATES), None))

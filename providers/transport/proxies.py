@@ -9,40 +9,59 @@ from urllib.parse import SplitResult, unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 PORTS = {"http": 80, "https": 443}
+PROXY_PORTS = {**PORTS, "socks5": 1080, "socks5h": 1080}
 
 
 @dataclass(frozen=True, slots=True)
 class Proxy:
+    """`scheme` is http, https, socks5 or socks5h; `auth` its user and password."""
+
+    scheme: str
     host: str
     port: int
-    tls: bool
-    headers: tuple[tuple[str, str], ...]
-    """What it asks for: its password."""
+    auth: tuple[str, str] | None
+
+    @property
+    def tls(self) -> bool:
+        return self.scheme == "https"
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What an HTTP proxy asks for: its password."""
+        return {} if self.auth is None else {"proxy-authorization": _basic(*self.auth)}
 
 
 def proxy_for(scheme: str, host: str, port: int) -> Proxy | None:
     """Return the proxy that the environment (or the system, where it has such a setting) names.
 
-    Raise `ValueError` for one that is not spoken to: SOCKS.
+    Raise `ValueError` for one that no client here speaks to.
     """
     proxies = getproxies()
     proxy = proxies.get(scheme) or proxies.get("all")
     if not proxy or proxy_bypass(host) or _excepted(host, port, proxies.get("no", "")):
         return None
     url = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
-    if url.scheme not in PORTS or not url.hostname:
-        raise ValueError("no proxy that is spoken to")
-    password = basic_auth(url)
-    headers = (("proxy-authorization", password),) if password else ()
-    return Proxy(url.hostname, url.port or PORTS[url.scheme], url.scheme == "https", headers)
+    if url.scheme not in PROXY_PORTS or not url.hostname:
+        raise ValueError("not an http, https or socks5 proxy")
+    auth = None if url.username is None else (unquote(url.username), unquote(url.password or ""))
+    return Proxy(url.scheme, url.hostname, url.port or PROXY_PORTS[url.scheme], auth)
+
+
+def names_socks() -> bool:
+    """Return whether the environment names a SOCKS proxy."""
+    proxies = getproxies()
+    return any((proxies.get(scheme) or "").startswith("socks") for scheme in ("http", "https", "all"))
 
 
 def basic_auth(url: SplitResult) -> str | None:
     """Return the header that says the user and password which stand in an address, if any do."""
     if url.username is None:
         return None
-    said = f"{unquote(url.username)}:{unquote(url.password or '')}"
-    return f"Basic {b64encode(said.encode()).decode()}"
+    return _basic(unquote(url.username), unquote(url.password or ""))
+
+
+def _basic(user: str, password: str) -> str:
+    return f"Basic {b64encode(f'{user}:{password}'.encode()).decode()}"
 
 
 def _excepted(host: str, port: int, exceptions: str) -> bool:

@@ -8,7 +8,7 @@ import pytest
 
 import agents
 
-HEAVY = ("pydantic", "httptools", "jsonschema", "yaml", "rich", "structlog", "jinja2")
+HEAVY = ("pydantic", "httptools", "httpx2", "jsonschema", "yaml", "rich", "structlog", "jinja2")
 
 
 def test_public_names_are_sorted_and_there():

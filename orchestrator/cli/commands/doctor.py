@@ -19,8 +19,8 @@ from orchestrator.cli.ui.columns import columns
 from orchestrator.cli.ui.console import print_json
 
 PACKAGES = (
-    *("anyio", "click", "dotenv", "httptools", "jinja2", "jsonschema", "pydantic"),
-    *("regex", "rich", "structlog", "truststore", "yaml"),
+    *("anyio", "click", "dotenv", "httpx2", "jinja2", "jsonschema", "pydantic"),
+    *("regex", "rich", "structlog", "yaml"),
 )
 OLDEST = (3, 11)
 CHECKS = "orchestrator.cli.commands.doctor_checks"

@@ -1,4 +1,4 @@
-"""Every case is put through whole answers and streams, on asyncio and on trio."""
+"""Every case is put through whole answers and streams: on asyncio over sockets, on trio over httpx2."""
 
 from __future__ import annotations
 

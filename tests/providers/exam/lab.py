@@ -10,6 +10,7 @@ from random import Random
 from typing import Literal
 
 import anyio
+import sniffio
 
 from providers.adapters.openai.encode import OpenAIChat
 from providers.catalog.model import Candidate, Limit, Model, Price, Provider, of_all_accounts
@@ -19,6 +20,7 @@ from providers.limits.ledger.memory import MemoryLedger
 from providers.limits.reserve import Amounts, NoRoom
 from providers.messages import Capability, Needs, Request, Response, Restarted, Resumed, TextDelta, user
 from providers.policy.model import Policy, Timeouts
+from providers.transport.over_httpx2 import HttpxTransport
 from providers.transport.sockets import SocketTransport
 from providers.windows import Rolling
 from tests.loopback import Loopback, Rule, Seen
@@ -96,7 +98,8 @@ class Lab:
         """Yield a manager that asks them in this order. Whatever happened, all reservations were ended once."""
         names = tuple(dict.fromkeys(of_all_accounts(each.name) for each in candidates))
         given = {"strategy": "chain", "timeouts": QUICK, "last_resort": (), **policy}
-        async with SocketTransport() as transport:
+        fast = sniffio.current_async_library() == "asyncio"  # each client has its turn
+        async with SocketTransport() if fast else HttpxTransport() as transport:
             yield ProviderManager(
                 candidates,
                 Policy({"worker": names}, **given),

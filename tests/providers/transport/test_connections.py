@@ -6,7 +6,9 @@ import anyio
 import pytest
 from anyio.abc import SocketAttribute
 
-from providers.transport.connections import KEEP_ALIVE_S, Pool, Route
+from providers.transport import KEEP_ALIVE_S
+from providers.transport.addresses import Route
+from providers.transport.connections import Pool
 
 pytestmark = pytest.mark.anyio
 

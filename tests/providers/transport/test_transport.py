@@ -21,6 +21,7 @@ from anyio.streams.tls import TLSAttribute, TLSListener, TLSStream
 
 from providers.adapters import HttpReply, HttpRequest
 from providers.errors import AuthFailed, BadReply, ProviderError, StreamBroken, TimedOut, Unreachable
+from providers.transport.over_httpx2 import HttpxTransport
 from providers.transport.sockets import SocketTransport
 
 pytestmark = pytest.mark.anyio
@@ -121,6 +122,11 @@ def replying(body: bytes, *headers: str, status: str = "200 OK", length: int | N
     return answer
 
 
+@pytest.fixture(params=[HttpxTransport, SocketTransport], ids=["httpx2", "sockets"])
+def open_net(request):
+    return request.param
+
+
 @pytest.fixture
 def server_context() -> ssl.SSLContext:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
@@ -152,10 +158,10 @@ def stalling(after: bytes):
 CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
 
 
-async def test_a_reply_comes_back_whole_whatever_its_status():
+async def test_a_reply_comes_back_whole_whatever_its_status(open_net):
     async with (
         Vendor(replying(b'{"ok":1}', "X-Request-ID: 7", status="429 Slow")) as server,
-        SocketTransport() as net,
+        open_net() as net,
     ):
         reply = await net.send(server.request(authorization="Bearer k"), **LIMITS)
     assert reply == HttpReply(429, {"content-length": "8", "x-request-id": "7"}, b'{"ok":1}')
@@ -166,40 +172,40 @@ async def test_a_reply_comes_back_whole_whatever_its_status():
     assert b"\r\ncontent-length: 2\r\n" in head.lower()
 
 
-async def test_a_connection_is_kept_and_cookies_are_not():
-    async with Vendor(replying(b"x", "set-cookie: spy=1; path=/")) as server, SocketTransport() as net:
+async def test_a_connection_is_kept_and_cookies_are_not(open_net):
+    async with Vendor(replying(b"x", "set-cookie: spy=1; path=/")) as server, open_net() as net:
         for _ in range(3):
             await net.send(server.request(), **LIMITS)
     assert (server.connections, len(server.heads)) == (1, 3)
     assert not any(b"cookie" in head.lower() for head in server.heads)
 
 
-async def test_a_redirect_is_handed_back_not_followed():
-    async with Vendor(replying(b"", "location: /elsewhere", status="307 Moved")) as server, SocketTransport() as net:
+async def test_a_redirect_is_handed_back_not_followed(open_net):
+    async with Vendor(replying(b"", "location: /elsewhere", status="307 Moved")) as server, open_net() as net:
         assert (await net.send(server.request(), **LIMITS)).status == 307
     assert len(server.heads) == 1
 
 
-async def test_a_compressed_reply_is_unpacked():
+async def test_a_compressed_reply_is_unpacked(open_net):
     answer = replying(gzip.compress(b"hello"), "content-encoding: gzip")
-    async with Vendor(answer) as server, SocketTransport() as net:
+    async with Vendor(answer) as server, open_net() as net:
         assert (await net.send(server.request(), **LIMITS)).body == b"hello"
 
 
-async def test_an_empty_reply_is_whole_however_it_says_it_is_packed():
+async def test_an_empty_reply_is_whole_however_it_says_it_is_packed(open_net):
     answer = replying(b"", "content-encoding: gzip", status="503 Busy")
-    async with Vendor(answer) as server, SocketTransport() as net:
+    async with Vendor(answer) as server, open_net() as net:
         assert (await net.send(server.request(), **LIMITS)).status == 503
 
 
-async def test_a_stream_is_read_piece_by_piece_and_its_connection_reused():
+async def test_a_stream_is_read_piece_by_piece_and_its_connection_reused(open_net):
     async def answer(server: Vendor, stream: SocketStream) -> None:
         await stream.send(CHUNKED + b"3\r\none\r\n")
         await turn.wait()
         await stream.send(b"3\r\ntwo\r\n0\r\n\r\n")
 
     turn = anyio.Event()
-    async with Vendor(answer) as server, SocketTransport() as net:
+    async with Vendor(answer) as server, open_net() as net:
         stream = await net.open_stream(server.request(), **LIMITS)
         assert (stream.status, stream.headers) == (200, {"transfer-encoding": "chunked"})
         assert await stream.read() == b"one"
@@ -220,8 +226,8 @@ async def test_a_stream_is_read_piece_by_piece_and_its_connection_reused():
         (stalling(CHUNKED + b"1\r\nx\r\n"), {"total_s": SOON}, "total"),
     ],
 )
-async def test_each_phase_has_its_own_deadline(answer, limits, phase):
-    async with Vendor(answer) as server, SocketTransport() as net:
+async def test_each_phase_has_its_own_deadline(open_net, answer, limits, phase):
+    async with Vendor(answer) as server, open_net() as net:
         with pytest.raises(TimedOut) as failed:
             await net.send(server.request(), **{**LIMITS, **limits})
     assert failed.value.phase == phase
@@ -247,14 +253,14 @@ def closed_port() -> int:
         "http://127.0.0.1:{port}/v1\r\nx: y",
     ],
 )
-async def test_what_cannot_be_reached(url):
-    async with SocketTransport() as net:
+async def test_what_cannot_be_reached(open_net, url):
+    async with open_net() as net:
         with pytest.raises(Unreachable):
             await net.send(HttpRequest("POST", url.format(port=closed_port()), {}, b""), **LIMITS)
 
 
-async def test_hanging_up_before_the_answer_and_in_its_middle_are_two_things():
-    async with Vendor(hanging_up) as server, SocketTransport() as net:
+async def test_hanging_up_before_the_answer_and_in_its_middle_are_two_things(open_net):
+    async with Vendor(hanging_up) as server, open_net() as net:
         with pytest.raises(Unreachable):
             await net.send(server.request(), **LIMITS)
     assert len(server.heads) == 1
@@ -263,7 +269,7 @@ async def test_hanging_up_before_the_answer_and_in_its_middle_are_two_things():
         await stream.send(CHUNKED + b"5\r\nhal")
         await stream.aclose()
 
-    async with Vendor(half) as server, SocketTransport() as net:
+    async with Vendor(half) as server, open_net() as net:
         with pytest.raises(StreamBroken):
             await net.send(server.request(), **LIMITS)
 
@@ -278,37 +284,37 @@ async def test_hanging_up_before_the_answer_and_in_its_middle_are_two_things():
         (stalling(CHUNKED + b"zz\r\n"), (StreamBroken, Unreachable)),
     ],
 )
-async def test_broken_replies(answer, error):
-    async with Vendor(answer) as server, SocketTransport() as net:
+async def test_broken_replies(open_net, answer, error):
+    async with Vendor(answer) as server, open_net() as net:
         with pytest.raises(error):
             await net.send(server.request(), **LIMITS)
 
 
 @pytest.mark.parametrize("header", ["k\nevil: 1", "k\x00", "k\ud83d", "ключ"])
-async def test_a_header_that_cannot_be_sent_is_not_shown(header):
-    async with Vendor(replying(b"")) as server, SocketTransport() as net:
+async def test_a_header_that_cannot_be_sent_is_not_shown(open_net, header):
+    async with Vendor(replying(b"")) as server, open_net() as net:
         with pytest.raises(AuthFailed) as failed:
             await net.send(server.request(authorization=header), **LIMITS)
     assert header not in str(failed.value)
 
 
-async def test_no_error_shows_what_an_address_may_hide():
-    async with SocketTransport() as net:
+async def test_no_error_shows_what_an_address_may_hide(open_net):
+    async with open_net() as net:
         url = f"http://user:secret@127.0.0.1:{closed_port()}/v1?key=secret"
         with pytest.raises(ProviderError) as failed:
             await net.send(HttpRequest("POST", url, {}, b""), **LIMITS)
     assert "secret" not in str(failed.value)
 
 
-async def test_a_reply_that_claims_too_much_is_not_read():
-    async with Vendor(replying(b"x", length=10**9)) as server, SocketTransport() as net:
+async def test_a_reply_that_claims_too_much_is_not_read(open_net):
+    async with Vendor(replying(b"x", length=10**9)) as server, open_net() as net:
         with pytest.raises(BadReply, match="claims"):
             await net.send(server.request(), **LIMITS)
 
 
-async def test_a_small_bomb_is_stopped_before_it_fills_the_memory():
+async def test_a_small_bomb_is_stopped_before_it_fills_the_memory(open_net):
     bomb = gzip.compress(b"\0" * 200_000_000, compresslevel=1)
-    async with Vendor(replying(bomb, "content-encoding: gzip")) as server, SocketTransport(max_bytes=2**20) as net:
+    async with Vendor(replying(bomb, "content-encoding: gzip")) as server, open_net(max_bytes=2**20) as net:
         tracemalloc.start()
         try:
             with pytest.raises(BadReply, match="larger"):
@@ -318,13 +324,13 @@ async def test_a_small_bomb_is_stopped_before_it_fills_the_memory():
             tracemalloc.stop()
 
 
-async def test_an_endless_stream_is_stopped():
+async def test_an_endless_stream_is_stopped(open_net):
     async def endless(server: Vendor, stream: SocketStream) -> None:
         await stream.send(CHUNKED)
         while True:
             await stream.send(b"10000\r\n" + b"x" * 65536 + b"\r\n")
 
-    async with Vendor(endless) as server, SocketTransport(max_bytes=2**20) as net:
+    async with Vendor(endless) as server, open_net(max_bytes=2**20) as net:
         with pytest.raises(BadReply):
             await net.send(server.request(), **LIMITS)
         with anyio.fail_after(GRACE):
@@ -335,7 +341,7 @@ class TestACallerThatLeavesClosesTheSocket:
     """The server says how far an exchange has come, so that a busy machine changes nothing but how long it takes."""
 
     @pytest.mark.parametrize("sent", [b"", CHUNKED, CHUNKED + b"1\r\nx\r\n"])
-    async def test_whatever_has_come(self, sent):
+    async def test_whatever_has_come(self, open_net, sent):
         async def answer(server: Vendor, stream: SocketStream) -> None:
             if sent:
                 await stream.send(sent)
@@ -343,7 +349,7 @@ class TestACallerThatLeavesClosesTheSocket:
             await stream.receive()  # until the other side leaves
 
         asked = anyio.Event()
-        async with Vendor(answer) as server, SocketTransport() as net, anyio.create_task_group() as caller:
+        async with Vendor(answer) as server, open_net() as net, anyio.create_task_group() as caller:
             caller.start_soon(partial(net.send, server.request(), **LIMITS))
             await asked.wait()
             await anyio.wait_all_tasks_blocked()
@@ -352,7 +358,7 @@ class TestACallerThatLeavesClosesTheSocket:
                 await server.gone.wait()
 
     @pytest.mark.parametrize("sent", [b"", b"1\r\nx\r\n"])
-    async def test_while_a_stream_is_awaited(self, sent):
+    async def test_while_a_stream_is_awaited(self, open_net, sent):
         async def read() -> None:
             stream = await net.open_stream(server.request(), **LIMITS)
             try:
@@ -365,7 +371,7 @@ class TestACallerThatLeavesClosesTheSocket:
         reading = anyio.Event()
         async with (
             Vendor(stalling(CHUNKED + sent)) as server,
-            SocketTransport() as net,
+            open_net() as net,
             anyio.create_task_group() as caller,
         ):
             caller.start_soon(read)
@@ -375,8 +381,8 @@ class TestACallerThatLeavesClosesTheSocket:
             with anyio.CancelScope(shield=True), anyio.fail_after(GRACE):
                 await server.gone.wait()
 
-    async def test_by_closing_a_stream_half_way(self):
-        async with Vendor(stalling(CHUNKED + b"1\r\nx\r\n")) as server, SocketTransport() as net:
+    async def test_by_closing_a_stream_half_way(self, open_net):
+        async with Vendor(stalling(CHUNKED + b"1\r\nx\r\n")) as server, open_net() as net:
             stream = await net.open_stream(server.request(), **LIMITS)
             assert await stream.read() == b"x"
             await stream.aclose()
@@ -384,13 +390,13 @@ class TestACallerThatLeavesClosesTheSocket:
                 await server.gone.wait()
 
 
-async def test_many_at_once_share_nothing_but_the_pool():
+async def test_many_at_once_share_nothing_but_the_pool(open_net):
     async def echo(server: Vendor, stream: SocketStream) -> None:
         name = re.search(rb"\r\nn: (\d+)\r\n", server.heads[-1])[1]
         await anyio.lowlevel.checkpoint()
         await replying(name)(server, stream)
 
-    async with Vendor(echo) as server, SocketTransport() as net, anyio.create_task_group() as tasks:
+    async with Vendor(echo) as server, open_net() as net, anyio.create_task_group() as tasks:
 
         async def one(n: int) -> None:
             for _ in range(2):
@@ -420,24 +426,24 @@ class TestAKeptConnectionThatTheServerLetGo:
     """A server closes an idle connection at the moment at which the next request goes out on it."""
 
     @pytest.mark.parametrize("ending", [hanging_up, resetting])
-    async def test_is_asked_again_on_a_fresh_one(self, ending):
-        async with Vendor(in_turn(replying(b"1"), ending, replying(b"2"))) as server, SocketTransport() as net:
+    async def test_is_asked_again_on_a_fresh_one(self, open_net, ending):
+        async with Vendor(in_turn(replying(b"1"), ending, replying(b"2"))) as server, open_net() as net:
             assert [(await net.send(server.request(), **LIMITS)).body for _ in range(2)] == [b"1", b"2"]
         assert (server.connections, len(server.heads)) == (2, 3)
 
-    async def test_is_asked_again_once(self):
-        async with Vendor(in_turn(replying(b"1"), hanging_up, hanging_up)) as server, SocketTransport() as net:
+    async def test_is_asked_again_once(self, open_net):
+        async with Vendor(in_turn(replying(b"1"), hanging_up, hanging_up)) as server, open_net() as net:
             await net.send(server.request(), **LIMITS)
             with pytest.raises(Unreachable):
                 await net.send(server.request(), **LIMITS)
         assert len(server.heads) == 3
 
-    async def test_is_not_asked_again_where_its_answer_had_begun(self):
+    async def test_is_not_asked_again_where_its_answer_had_begun(self, open_net):
         async def half(server: Vendor, stream: SocketStream) -> None:
             await stream.send(CHUNKED + b"5\r\nhal")
             await stream.aclose()
 
-        async with Vendor(in_turn(replying(b"1"), half)) as server, SocketTransport() as net:
+        async with Vendor(in_turn(replying(b"1"), half)) as server, open_net() as net:
             await net.send(server.request(), **LIMITS)
             with pytest.raises(StreamBroken):
                 await net.send(server.request(), **LIMITS)
@@ -456,9 +462,9 @@ class TestWhatNobodyAskedFor:
     )
 
     @staticmethod
-    async def two_turns(server: Vendor, pause=None) -> None:
+    async def two_turns(open_net, server: Vendor, pause=None) -> None:
         """Ask twice: each request gets its own answer, goes out once, and the second one on a connection of its own."""
-        async with server, SocketTransport() as net:
+        async with server, open_net() as net:
             assert (await net.send(server.request(), **LIMITS)).body == b"1"
             if pause is not None:
                 await pause()
@@ -467,13 +473,13 @@ class TestWhatNobodyAskedFor:
 
     @pytest.mark.parametrize("surplus", SURPLUS)
     @pytest.mark.parametrize("secure", [False, True], ids=["plain", "tls"])
-    async def test_beside_a_reply(self, surplus, secure, trusted, server_context):
+    async def test_beside_a_reply(self, open_net, surplus, secure, trusted, server_context):
         async def first(server: Vendor, stream: SocketStream) -> None:
             await stream.send(head_of(b"1") + b"1" + surplus)
 
-        await self.two_turns(Vendor(in_turn(first, replying(b"2")), server_context if secure else None))
+        await self.two_turns(open_net, Vendor(in_turn(first, replying(b"2")), server_context if secure else None))
 
-    async def test_beside_a_reply_in_a_record_of_its_own(self, trusted, server_context):
+    async def test_beside_a_reply_in_a_record_of_its_own(self, open_net, trusted, server_context):
         async def first(server: Vendor, stream: TLSStream) -> None:
             # Both records go out in one segment.
             tls, bio = stream.extra(TLSAttribute.ssl_object), stream._write_bio
@@ -481,27 +487,27 @@ class TestWhatNobodyAskedFor:
             tls.write(self.SURPLUS[0])
             await stream.transport_stream.send(bio.read())
 
-        await self.two_turns(Vendor(in_turn(first, replying(b"2")), server_context))
+        await self.two_turns(open_net, Vendor(in_turn(first, replying(b"2")), server_context))
 
     @pytest.mark.parametrize("surplus", SURPLUS)
-    async def test_behind_a_chunked_body(self, surplus):
+    async def test_behind_a_chunked_body(self, open_net, surplus):
         async def first(server: Vendor, stream: SocketStream) -> None:
             await stream.send(CHUNKED + b"1\r\n1\r\n0\r\n\r\n" + surplus)
 
-        await self.two_turns(Vendor(in_turn(first, replying(b"2"))))
+        await self.two_turns(open_net, Vendor(in_turn(first, replying(b"2"))))
 
-    async def test_beside_a_reply_without_a_body(self):
+    async def test_beside_a_reply_without_a_body(self, open_net):
         async def first(server: Vendor, stream: SocketStream) -> None:
             await stream.send(b"HTTP/1.1 204 No Content\r\n\r\n" + self.SURPLUS[0])
 
-        async with Vendor(in_turn(first, replying(b"2"))) as server, SocketTransport() as net:
+        async with Vendor(in_turn(first, replying(b"2"))) as server, open_net() as net:
             assert (await net.send(server.request(), **LIMITS)).status == 204
             assert (await net.send(server.request(), **LIMITS)).body == b"2"
 
     @pytest.mark.parametrize("surplus", SURPLUS)
     @pytest.mark.parametrize("ending", ["open", "half", "closed"])
     @pytest.mark.parametrize("secure", [False, True], ids=["plain", "tls"])
-    async def test_while_nothing_was_asked(self, surplus, ending, secure, trusted, server_context):
+    async def test_while_nothing_was_asked(self, open_net, surplus, ending, secure, trusted, server_context):
         async def first(server: Vendor, stream: SocketStream) -> None:
             await replying(b"1")(server, stream)
             await answered.wait()
@@ -514,10 +520,12 @@ class TestWhatNobodyAskedFor:
             await said.wait()
 
         answered, said = anyio.Event(), anyio.Event()
-        await self.two_turns(Vendor(in_turn(first, replying(b"2")), server_context if secure else None), pause)
+        await self.two_turns(
+            open_net, Vendor(in_turn(first, replying(b"2")), server_context if secure else None), pause
+        )
 
     @pytest.mark.parametrize("ending", ["half", "closed"])
-    async def test_not_even_the_end(self, ending):
+    async def test_not_even_the_end(self, open_net, ending):
         async def first(server: Vendor, stream: SocketStream) -> None:
             await replying(b"1")(server, stream)
             await answered.wait()
@@ -529,22 +537,22 @@ class TestWhatNobodyAskedFor:
             await said.wait()
 
         answered, said = anyio.Event(), anyio.Event()
-        await self.two_turns(Vendor(in_turn(first, replying(b"2"))), pause)
+        await self.two_turns(open_net, Vendor(in_turn(first, replying(b"2"))), pause)
 
-    async def test_behind_a_stream(self):
+    async def test_behind_a_stream(self, open_net):
         async def first(server: Vendor, stream: SocketStream) -> None:
             await stream.send(CHUNKED + b"1\r\n1\r\n0\r\n\r\n" + self.SURPLUS[0])
 
-        async with Vendor(in_turn(first, replying(b"2"))) as server, SocketTransport() as net:
+        async with Vendor(in_turn(first, replying(b"2"))) as server, open_net() as net:
             stream = await net.open_stream(server.request(), **LIMITS)
             assert [await stream.read() for _ in range(2)] == [b"1", b""]
             await stream.aclose()
             assert (await net.send(server.request(), **LIMITS)).body == b"2"
         assert (server.connections, len(server.heads)) == (2, 2)
 
-    async def test_in_the_place_of_a_reply_that_was_cut_short(self):
+    async def test_in_the_place_of_a_reply_that_was_cut_short(self, open_net):
         """Who claims fewer bytes than it sends: the rest is no reply to the next request."""
-        await self.two_turns(Vendor(in_turn(replying(b"1" + self.SURPLUS[0], length=1), replying(b"2"))))
+        await self.two_turns(open_net, Vendor(in_turn(replying(b"1" + self.SURPLUS[0], length=1), replying(b"2"))))
 
 
 async def end(stream: SocketStream, how: str) -> None:
@@ -555,14 +563,14 @@ async def end(stream: SocketStream, how: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["/v1/models/a%2Fb:generate?alt=sse", "/v1//x", "/a+b?c=d%20e"])
-async def test_an_address_is_sent_as_it_is_written(path):
-    async with Vendor(replying(b"x")) as server, SocketTransport() as net:
+async def test_an_address_is_sent_as_it_is_written(open_net, path):
+    async with Vendor(replying(b"x")) as server, open_net() as net:
         await net.send(server.request(path), **LIMITS)
     assert server.heads[0].startswith(f"POST {path} HTTP/1.1\r\n".encode())
 
 
-async def test_a_password_in_an_address_is_said_in_a_header():
-    async with Vendor(replying(b"x")) as server, SocketTransport() as net:
+async def test_a_password_in_an_address_is_said_in_a_header(open_net):
+    async with Vendor(replying(b"x")) as server, open_net() as net:
         await net.send(HttpRequest("POST", f"http://me:s%40fe@127.0.0.1:{server.port}?a=b#c", {}, b"{}"), **LIMITS)
     [head] = server.heads
     assert head.startswith(b"POST /?a=b HTTP/1.1\r\n")
@@ -570,16 +578,16 @@ async def test_a_password_in_an_address_is_said_in_a_header():
     assert b"\r\nauthorization: Basic bWU6c0BmZQ==\r\n" in head
 
 
-async def test_an_interim_reply_is_not_the_reply():
+async def test_an_interim_reply_is_not_the_reply(open_net):
     async def answer(server: Vendor, stream: SocketStream) -> None:
         await stream.send(b"HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n")
         await replying(b"x")(server, stream)
 
-    async with Vendor(answer) as server, SocketTransport() as net:
+    async with Vendor(answer) as server, open_net() as net:
         assert await net.send(server.request(), **LIMITS) == HttpReply(200, {"content-length": "1"}, b"x")
 
 
-async def test_a_server_that_refuses_a_body_halfway_is_heard():
+async def test_a_server_that_refuses_a_body_halfway_is_heard(open_net):
     """It answers before it has read all, and hangs up: what it said arrived before the connection broke."""
 
     async def serve(stream: SocketStream) -> None:
@@ -592,7 +600,7 @@ async def test_a_server_that_refuses_a_body_halfway_is_heard():
                     await stream.receive()
 
     listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
-    async with listener, SocketTransport() as net, anyio.create_task_group() as tasks:
+    async with listener, open_net() as net, anyio.create_task_group() as tasks:
         tasks.start_soon(listener.serve, serve)
         url = f"http://127.0.0.1:{listener.extra(SocketAttribute.local_port)}/"
         reply = await net.send(HttpRequest("POST", url, {}, b"x" * 8 * 2**20), **LIMITS)
@@ -600,9 +608,9 @@ async def test_a_server_that_refuses_a_body_halfway_is_heard():
     assert (reply.status, reply.body) == (413, b"big")
 
 
-async def test_a_large_body_is_sent_whole():
+async def test_a_large_body_is_sent_whole(open_net):
     body = b"x" * 3 * 2**20 + b"\r\n\r\n{}"
-    async with Vendor(in_turn(replying(b"1"), hanging_up, replying(b"2"))) as server, SocketTransport() as net:
+    async with Vendor(in_turn(replying(b"1"), hanging_up, replying(b"2"))) as server, open_net() as net:
         await net.send(server.request(), **LIMITS)
         request = HttpRequest("POST", server.request().url, {}, body)
         assert (await net.send(request, **LIMITS)).body == b"2"
@@ -610,24 +618,24 @@ async def test_a_large_body_is_sent_whole():
     assert f"\r\ncontent-length: {len(body)}\r\n".encode() in server.heads[2].lower()
 
 
-async def test_a_long_header_is_no_error():
+async def test_a_long_header_is_no_error(open_net):
     async with (
         Vendor(replying(b"x", "content-security-policy: " + "x" * 20_000)) as server,
-        SocketTransport() as net,
+        open_net() as net,
     ):
         assert (await net.send(server.request(), **LIMITS)).body == b"x"
 
 
 @pytest.mark.parametrize("coding", ["br", "zstd", "deflate", "gzip, gzip"])
-async def test_what_was_not_asked_for_is_not_unpacked(coding):
-    async with Vendor(replying(b"\0" * 99, f"content-encoding: {coding}")) as server, SocketTransport() as net:
+async def test_what_was_not_asked_for_is_not_unpacked(open_net, coding):
+    async with Vendor(replying(b"\0" * 99, f"content-encoding: {coding}")) as server, open_net() as net:
         with pytest.raises(BadReply, match="not asked for"):
             await net.send(server.request(), **LIMITS)
 
 
-async def test_an_error_says_what_it_can_however_its_body_is_packed():
+async def test_an_error_says_what_it_can_however_its_body_is_packed(open_net):
     answer = replying(b"\0" * 99, "content-encoding: br", status="401 No")
-    async with Vendor(answer) as server, SocketTransport() as net:
+    async with Vendor(answer) as server, open_net() as net:
         assert (await net.send(server.request(), **LIMITS)).status == 401
 
 
@@ -638,8 +646,8 @@ class TestTheEnvironment:
             monkeypatch.delenv(name, raising=False)
             monkeypatch.delenv(name.upper(), raising=False)
 
-    async def test_a_proxy_is_asked_with_its_password(self, monkeypatch):
-        async with Vendor(replying(b"x")) as proxy, SocketTransport() as net:
+    async def test_a_proxy_is_asked_with_its_password(self, open_net, monkeypatch):
+        async with Vendor(replying(b"x")) as proxy, open_net() as net:
             monkeypatch.setenv("http_proxy", f"http://me:secret@127.0.0.1:{proxy.port}")
             await net.send(HttpRequest("POST", "http://vendor.test/v1", {}, b"{}"), **LIMITS)
         assert proxy.heads[0].startswith(b"POST http://vendor.test/v1 HTTP/1.1\r\n")
@@ -647,21 +655,23 @@ class TestTheEnvironment:
         assert b"\r\nhost: vendor.test\r\n" in proxy.heads[0].lower()
 
     @pytest.mark.parametrize("secure", [False, True], ids=["plain", "tls"])
-    async def test_a_proxy_opens_a_tunnel_to_what_is_encrypted(self, monkeypatch, trusted, server_context, secure):
+    async def test_a_proxy_opens_a_tunnel_to_what_is_encrypted(
+        self, open_net, monkeypatch, trusted, server_context, secure
+    ):
         async with Vendor(replying(b"x"), server_context) as server:
             tunnel = Tunnel(server.port, server_context if secure else None)
-            async with tunnel as proxy, SocketTransport() as net:
+            async with tunnel as proxy, open_net() as net:
                 scheme = "https" if secure else "http"
                 monkeypatch.setenv("https_proxy", f"{scheme}://me:secret@127.0.0.1:{proxy.port}")
                 for _ in range(2):
                     assert (await net.send(server.request(), **LIMITS)).body == b"x"
         assert server.connections == proxy.connections == 1
         assert proxy.heads[0].startswith(f"CONNECT 127.0.0.1:{server.port} HTTP/1.1\r\n".encode())
-        assert b"\r\nproxy-authorization: Basic bWU6c2VjcmV0\r\n" in proxy.heads[0]
-        assert b"proxy" not in server.heads[0]
+        assert b"\r\nproxy-authorization: basic bwu6c2vjcmv0\r\n" in proxy.heads[0].lower()
+        assert b"proxy" not in server.heads[0].lower()
 
     @pytest.mark.parametrize("said", [b"HTTP/1.1 407 No\r\ncontent-length: 0\r\n\r\n", b"SMTP\r\n\r\n", b""])
-    async def test_a_proxy_that_opens_no_tunnel(self, monkeypatch, said):
+    async def test_a_proxy_that_opens_no_tunnel(self, open_net, monkeypatch, said):
         async def refuse(stream: SocketStream) -> None:
             async with stream:
                 await stream.receive()
@@ -669,7 +679,7 @@ class TestTheEnvironment:
 
         listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
         port = listener.extra(SocketAttribute.local_port)
-        async with listener, SocketTransport() as net, anyio.create_task_group() as tasks:
+        async with listener, open_net() as net, anyio.create_task_group() as tasks:
             tasks.start_soon(listener.serve, refuse)
             monkeypatch.setenv("https_proxy", f"http://me:secret@127.0.0.1:{port}")
             with pytest.raises(Unreachable, match=r"cannot reach vendor\.test") as failed:
@@ -679,46 +689,46 @@ class TestTheEnvironment:
         assert "secret" not in str(failed.value)
 
     @pytest.mark.parametrize("exceptions", ["127.0.0.1", "localhost, 127.0.0.1", "*", "127.0.0.0/8"])
-    async def test_no_proxy_is_asked_for_what_is_excepted(self, monkeypatch, exceptions):
+    async def test_no_proxy_is_asked_for_what_is_excepted(self, open_net, monkeypatch, exceptions):
         monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{closed_port()}")
         monkeypatch.setenv("no_proxy", exceptions)
-        async with Vendor(replying(b"x")) as server, SocketTransport() as net:
+        async with Vendor(replying(b"x")) as server, open_net() as net:
             assert (await net.send(server.request(), **LIMITS)).body == b"x"
 
     @pytest.mark.parametrize(
         "proxy", ["http://me:secret@127.0.0.1:{port}", "gopher://me:secret@x", "http://me:secret@["]
     )
-    async def test_a_proxy_that_does_not_do_is_told_without_its_password(self, monkeypatch, proxy):
+    async def test_a_proxy_that_does_not_do_is_told_without_its_password(self, open_net, monkeypatch, proxy):
         monkeypatch.setenv("http_proxy", proxy.format(port=closed_port()))
-        async with SocketTransport() as net:
+        async with open_net() as net:
             with pytest.raises(Unreachable) as failed:
                 await net.send(HttpRequest("POST", "http://vendor.test/v1", {}, b""), **LIMITS)
         assert "secret" not in str(failed.value)
 
-    async def test_who_is_trusted_comes_from_ssl_cert_file(self, monkeypatch, server_context):
+    async def test_who_is_trusted_comes_from_ssl_cert_file(self, open_net, monkeypatch, server_context):
         async with Vendor(replying(b"x"), server_context) as server:
             request = server.request()
-            async with SocketTransport() as net:
+            async with open_net() as net:
                 with pytest.raises(Unreachable, match=r"(?i)certificate"):
                     await net.send(request, **LIMITS)
             monkeypatch.setenv("SSL_CERT_FILE", str(CERTIFICATE))
-            async with SocketTransport() as net:
+            async with open_net() as net:
                 assert (await net.send(request, **LIMITS)).body == b"x"
             monkeypatch.setenv("SSL_CERT_FILE", "/nowhere.pem")
-            async with SocketTransport() as net:
+            async with open_net() as net:
                 with pytest.raises(Unreachable, match="SSL_CERT_FILE"):
                     await net.send(request, **LIMITS)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems do not drop what a full queue cannot take")
-async def test_a_server_that_takes_no_connection_is_a_timeout_to_connect():
+async def test_a_server_that_takes_no_connection_is_a_timeout_to_connect(open_net):
     with socket.socket() as full, socket.socket() as first, socket.socket() as second:
         full.bind(("127.0.0.1", 0))
         full.listen(0)
         for taker in (first, second):
             taker.setblocking(False)
             taker.connect_ex(full.getsockname())
-        async with SocketTransport() as net:
+        async with open_net() as net:
             request = HttpRequest("POST", f"http://127.0.0.1:{full.getsockname()[1]}/", {}, b"")
             with pytest.raises(TimedOut) as failed:
                 await net.send(request, **{**LIMITS, "connect_s": SOON})
