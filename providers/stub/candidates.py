@@ -42,7 +42,7 @@ FORMATS: Mapping[str, str] = {
 
 NAMED: Sequence[tuple[str, str]] = (
     (r"(^|_)(id|key|ref|code|number)$", "{letter}-{id}"),
-    (r"criteri|acceptance", "Given {word}, when it is used offline or twice, then the result is right and said so."),
+    (r"criteri|acceptance", 'Offline stub: "{word}" gives the same result when it is used twice or without a network.'),
     (r"^(title|name|heading|label|topic|feature|component)|_(title|name)$", "{Word}"),
     (r"url|link|href", "https://example.com/{n}"),
     (r"mail", "person{n}@example.com"),
@@ -51,13 +51,21 @@ NAMED: Sequence[tuple[str, str]] = (
     (r"(^|_)(version)$", "1.{n}.0"),
     (r"lang|locale", "en"),
     (r"^(owner|author|assignee|speaker|next)", "person-{n}"),
-    (r"question", "What would change our mind about {word}?"),
-    (r"risk|concern|issue|problem|gap", "{Word} may be lost or wrong when the connection fails."),
-    (r"mitigation|answer|fix|solution|action|step|task", "Write the test for {word} first, then the least code."),
-    (r"reason|why|rationale|explanation|comment|feedback|note", "Offline stub: {word} was not judged by a model."),
-    (r"summary|description|text|content|body|detail|overview|conclusion", "Offline stub on {subject}: {word} first."),
+    (r"question", 'Offline stub: what would change our mind about "{word}"?'),
+    (r"risk|concern|issue|problem|gap", 'Offline stub: "{word}" may be lost or wrong when the connection fails.'),
+    (
+        r"mitigation|answer|fix|solution|action|step|task",
+        'Offline stub: write the test for "{word}" first, then the least code.',
+    ),
+    (r"reason|why|rationale|explanation|comment|feedback|note", 'Offline stub: "{word}" was not judged by a model.'),
+    (
+        r"summary|description|text|content|body|detail|overview|conclusion",
+        'Offline stub on "{subject}": "{word}" first.',
+    ),
 )
-"""What a property of this name usually holds: the first match counts. {word} is a key phrase, {id} counts."""
+"""What a property of this name usually holds: the first match counts. {word} is a key phrase, {id} counts.
+
+Every sentence says that it is the stub's; what must be short (an id, a title, a path) cannot."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,10 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from string import Template
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
+from providers.adapters import LocalAdapter
+from providers.catalog.model import Candidate
 from providers.messages import (
     FinishReason,
     Message,
@@ -27,10 +29,6 @@ from providers.messages import (
 )
 from providers.stub.texts import ANSWER_TO_PEER, CLOSING, DOCUMENTS, LABEL, MEETING
 from providers.stub.topic import Topic, topic_of
-
-if TYPE_CHECKING:
-    from providers.adapters import LocalAdapter
-    from providers.catalog.model import Candidate
 
 ScriptStep: TypeAlias = "str | Message | Response | Exception | Callable[[Request], ScriptStep]"
 """A text, a message (see `say`), a whole response, an error to raise, or what makes one of these from the request."""
@@ -178,6 +176,9 @@ def _seed(request: Request) -> bytes:
     return seal.digest()
 
 
+_PER_WORD = re.compile(r"\$(each|name)\b")
+
+
 def _fill(form: str, topic: Topic, seed: bytes) -> str:
     """Return `form` with its placeholders filled in. What is filled in is never read as a form."""
     ranked = sorted(
@@ -201,13 +202,15 @@ def _fill(form: str, topic: Topic, seed: bytes) -> str:
     def each(block: str) -> Iterator[str]:
         rows = ranked if "$score" in block else [(0, 0, word) for word in topic.words]
         for n, (p, i, word) in enumerate(rows, 1):
-            named = word if block.startswith("#") else f'"{word}"'
-            yield Template(block).substitute(fixed, each=named, n=n, p=p, i=i, score=p * i)
+            given = {**fixed, "each": f'"{word}"', "name": word, "n": n, "p": p, "i": i, "score": p * i}
+            yield Template(block).substitute(given)
 
     def paragraph(block: str) -> str:
-        if block.startswith("#") and "$each" in block.split("\n", 1)[0]:
+        if block.startswith("#") and _PER_WORD.search(block.split("\n", 1)[0]):
             return "\n\n".join(each(block))
-        lines = (each(line) if "$each" in line else [Template(line).substitute(fixed)] for line in block.split("\n"))
+        lines = (
+            each(line) if _PER_WORD.search(line) else [Template(line).substitute(fixed)] for line in block.split("\n")
+        )
         return "\n".join(filled for group in lines for filled in group)
 
     return "\n\n".join(paragraph(block) for block in form.strip().split("\n\n"))

@@ -1,9 +1,9 @@
 """What the offline stub writes, by persona: data for `scripted.py`, meant to be read and edited.
 
 `$task` is what was asked, `$topic` its subject, `$a` `$b` `$c` its key words in quotes, `$basis` the earlier documents
-that were handed over. A line with `$each` is written once for each key word (`$n` counts), a paragraph whose heading
-has it once as a whole. `$p`, `$i` and `$score` are a probability, an impact and their product; such lines come worst
-first.
+that were handed over. `$each` is any key word in quotes, `$name` the same without quotes, `$n` its number. A line that
+has one of them is written once for each key word; where a paragraph's heading has one, the whole paragraph is. `$p`,
+`$i` and `$score` are a probability, an impact and their product; such lines come worst first.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ Basis: $basis.
 
 ## Problem
 
-People get by with workarounds today. The cost shows where $a meets $b: work is done twice, and nobody can tell which
-version counts.
+People get by with workarounds today. The cost shows where $a meets $b: work is done twice, and nobody can tell\
+ which version counts.
 
 ## Users
 
@@ -64,13 +64,13 @@ Basis: $basis.
 
 ## Non-goals
 
-- Replacing every tool around $topic.
+- Replacing every tool around "$topic".
 - Administration, billing and reports: nothing in them tests the riskiest assumption.
 - Any platform beyond the first one.
 
 ## Requirements
 
-### R-$n: $each
+### R-$n: $name
 The user can complete the work on $each without help, and sees at once whether it succeeded.
 - Priority: must for the first release if it touches $a, should otherwise.
 - Accepted when: the outcome survives a restart and a lost connection.
@@ -85,8 +85,8 @@ The user can complete the work on $each without help, and sees at once whether i
 
 ## Riskiest assumption
 
-That $a is painful enough to change a habit. The smallest thing that tests it: $a alone, by hand where needed, with
-ten real users.
+That $a is painful enough to change a habit. The smallest thing that tests it: $a alone, by hand where needed, with\
+ ten real users.
 """,
     "architect": """\
 # Architecture: $topic
@@ -97,12 +97,12 @@ Basis: $basis.
 
 ## Shape
 
-One deployable part, three modules with one direction: interface -> domain ($a, $b) -> storage. The domain is pure, so
-it runs under test without network or clock.
+One deployable part, three modules with one direction: interface -> domain ($a, $b) -> storage. The domain is pure, so\
+ it runs under test without network or clock.
 
 ## Decisions
 
-### ADR-$n: How $each is kept and changed
+### ADR-$n: $name
 - **Context:** $each changes often and must stay right when a call is lost or repeated.
 - **Decision:** append what happened, derive the current view, and make every write idempotent by its key.
 - **Trade-off:** reads pay for a derived view and storage grows; in return nothing is lost and every state is explained.
@@ -192,7 +192,7 @@ Basis: $basis.
 
 The story on $a comes first, because the others wait for it; the rest may run side by side.
 
-### S-$n: $each
+### S-$n: $name
 As a user of the product I want $each, so that I can rely on it without thinking about it.
 - Given a new user, when they use $each for the first time, then they finish without help.
 - Given a lost connection, when it returns, then nothing of $each is lost or doubled.
@@ -272,9 +272,9 @@ You need the released version and five minutes. No account and no network are ne
 
 ## How to
 
-### Use $each
-Open **$each**, make the change, and leave. If the connection is lost, go on working:
-the change is sent when it returns.
+### $name
+Open $each, make the change, and leave. If the connection is lost, go on working: the change is sent when it\
+ returns.
 
 ## When something goes wrong
 
@@ -366,7 +366,7 @@ MEETING: Mapping[str, str] = {
 ANSWER_TO_PEER = "To $peer: agreed on the direction; my addition follows."
 
 CLOSING = """\
-What we agreed on $topic:
+What we agreed on "$topic":
 
 $n. $each, with one owner and a test that shows it is done.
 

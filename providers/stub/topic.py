@@ -21,6 +21,8 @@ EARLIER_CHARS = 2_000
 TASK_GRAPHEMES = 400
 SUBJECT_GRAPHEMES = 90
 FEWEST_WORDS, MOST_WORDS = 3, 5
+ENOUGH_WORDS = 2
+"""With as many key phrases in the documents' subject, the task adds none."""
 SUBJECT_WEIGHT, TASK_WEIGHT = 3, 2
 SPARE_WORDS = ("the main path", "the first use", "the saved state")
 
@@ -78,9 +80,10 @@ def topic_of(messages: Sequence[Message]) -> Topic:
     task = clip(_task(asked), TASK_GRAPHEMES) or "an unnamed task"
     titles = list(_titles([*earlier, asked]))
     # A title "Brief: a shopping list" names the subject better than a task "Write the PRD" does.
-    subject = next((about for _, about in titles if about), "") or _bare(task)
+    titled = next((about for _, about in titles if about), "")
+    subject = titled or _bare(task)
     basis = tuple(dict.fromkeys(f"{kind}: {about}" if about else kind for kind, about in titles))
-    words = _key_phrases(subject, task, [asked, *earlier])
+    words = _key_phrases(subject, task, [asked, *earlier], titled=bool(titled))
     return Topic(task, clip(subject, SUBJECT_GRAPHEMES), words, basis[:6])
 
 
@@ -133,13 +136,17 @@ def _bare(task: str) -> str:
         if word.casefold() == "and" and words[place + 1].casefold() in STOP_WORDS:
             words = words[:place]
             break
+    if len(words) > 1 and words[0] in ("A", "An", "The"):
+        words = [words[0].lower(), *words[1:]]  # the subject stands inside sentences
     return " ".join(words).rstrip(",;:") or task
 
 
-def _key_phrases(subject: str, task: str, documents: Sequence[str]) -> tuple[str, ...]:
+def _key_phrases(subject: str, task: str, documents: Sequence[str], *, titled: bool) -> tuple[str, ...]:
     """The phrases between stop words, by where and how often they come (after RAKE, Rose et al. 2010)."""
     found = Counter(dict.fromkeys(_phrases(subject), SUBJECT_WEIGHT))
-    found.update(dict.fromkeys(_phrases(task), TASK_WEIGHT))
+    # A task for documents that have a subject ("Record each decision with its costs") names work, not a subject.
+    asked = [phrase for phrase in _phrases(task) if phrase in found or not titled or len(found) < ENOUGH_WORDS]
+    found.update(dict.fromkeys(asked, TASK_WEIGHT))
     if len(found) < FEWEST_WORDS:
         # Only then: most phrases of a document are its kind's, not its subject's. A stub's own are all boilerplate.
         written = "\n".join(text for text in documents if LABEL not in text)[: HEAD_CHARS + TAIL_CHARS]

@@ -111,6 +111,16 @@ def test_the_subject_is_carried_on_from_earlier_documents():
     assert "R-2: works offline" in prd
 
 
+def test_the_words_of_a_task_do_not_mix_with_the_subject_of_its_documents():
+    brief = stub(ask("Research A shared shopping list that works offline.", persona="analyst")).text
+    task = "Decide the architecture. Record each decision with what it costs."
+    text = stub(ask(f"# Context: analysis\n\n{brief}\n\n# Task\n\n{task}", persona="architect")).text
+
+    assert "# Architecture: a shared shopping list that works offline" in text
+    assert re.findall("### ADR-. *(.*)", text) == [": shared shopping list", ": works offline", ": the main path"]
+    assert '"works offline" changes often' in text
+
+
 def test_a_story_is_told_by_its_own_words_first():
     prd = stub(ask(TASK, persona="pm")).text
     change = stub(
