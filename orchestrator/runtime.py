@@ -48,13 +48,19 @@ class Run:
     """One execution of a squad: iterate its events, then read `result`. `past` holds those of earlier processes."""
 
     def __init__(
-        self, driver: Driver, recorder: Recorder, crew: TaskRunner, events: Any, stub: bool, past: Sequence[Event] = ()
+        self,
+        driver: Driver,
+        recorder: Recorder,
+        runner: TaskRunner,
+        events: Any,
+        stub: bool,
+        past: Sequence[Event] = (),
     ) -> None:
         self.past = past
         self.run_id = recorder.run_id
         self._driver = driver
         self._recorder = recorder
-        self._crew = crew
+        self._runner = runner
         self._events = events
         self._stub = stub
         self._result: RunResult | None = None
@@ -85,7 +91,7 @@ class Run:
     async def _go(self, opening: RunStarted | RunResumed, close: Callable[[], None]) -> None:
         try:
             await self._driver.drive(opening)
-            result = result_of(self._driver, self._recorder, stub=self._stub, crew=self._crew)
+            result = result_of(self._driver, self._recorder, stub=self._stub, crew=self._runner)
             await self._driver.flush()
             self._result = result
         except JournalError as error:
@@ -156,13 +162,13 @@ def open_run(
 async def open_with(squad: Squad, options: RunOptions) -> AsyncIterator[Run]:
     """Begin a new run: `open_run` for callers that hold the options as a value."""
     folder, clock = options.folder, options.clock or steady()
-    given = squad.plan(options.inputs, tools=builtin(folder))
-    plan = capped(given, options.caps)
+    uncapped = squad.plan(options.inputs, tools=builtin(folder))
+    plan = capped(uncapped, options.caps)
     journal = options.journal or MemoryJournal()
     setting = _Setting(options.run_id or new_run_id(plan.name, clock()), journal, options.ask, clock, folder)
     async with _providers(squad, plan, options, options.offline) as (complete, stub):
         _prepare(plan, folder)
-        about = about_of(squad, given, recorded_options(options, stub), clock(), lasting=options.journal is not None)
+        about = about_of(squad, uncapped, recorded_options(options, stub), clock(), lasting=options.journal is not None)
         async with setting.journal.driving(setting.run_id):
             await setting.journal.create(setting.run_id, about)
             started = RunStarted(plan.name, tuple(plan.tasks), stub, None if folder is None else str(folder))
@@ -225,21 +231,21 @@ async def resume_with(
             raise RunCancelled(f"the run {run_id} was cancelled")
         recorded = raised(about.options, options.caps)
         folder = None if recorded.get("out") is None else Path(recorded["out"])
-        given = squad.plan(inputs_for(squad, about) if edited else about.inputs, tools=builtin(folder))
-        differing = changed(about.parts, parts_of(given))
+        uncapped = squad.plan(inputs_for(squad, about) if edited else about.inputs, tools=builtin(folder))
+        differing = changed(about.parts, parts_of(uncapped))
         if differing and not edited:
             raise RunChanged(run_id, differing)
         if past.is_over and not differing:
             raise RunOver(run_id, str(past.status))
-        plan = capped(given, recorded)
+        plan = capped(uncapped, recorded)
         async with _providers(squad, plan, options, bool(recorded.get("stub"))) as (complete, stub):
             _prepare(plan, folder)
             if folder is not None:
                 await anyio.to_thread.run_sync(sweep, folder)
-            now = about_of(squad, given, recorded, about.created_at)
+            now = about_of(squad, uncapped, recorded, about.created_at)
             now = replace(now, since=len(past.events))
             if differing:
-                past = await _edit(journal, run_id, edit_of(about, past.events, given, now), now, past, clock)
+                past = await _edit(journal, run_id, edit_of(about, past.events, uncapped, now), now, past, clock)
             elif replace(now, since=about.since) != about:
                 await journal.edit(run_id, now, ())  # limits that are others: what the run does depends on them, too
             setting = _Setting(run_id, journal, options.ask, clock, folder, past, await journal.cut_short(run_id))
@@ -260,12 +266,12 @@ async def _running(
         await setting.journal.append(setting.run_id, recorder.take())
 
     ask = asking_outside_too(setting.journal, setting.run_id, setting.ask, flush)
-    crew = TaskRunner(plan, complete, ask, clock, recorder.at, setting.out, paid=past.paid, run=setting.run_id)
+    runner = TaskRunner(plan, complete, ask, clock, recorder.at, setting.out, paid=past.paid, run=setting.run_id)
     for unit, written in past.artifacts.values():
-        await crew.take_over(unit, written)
+        await runner.take_over(unit, written)
     driver = Driver(
         plan,
-        crew.perform,
+        runner.perform,
         recorder,
         ask=ask,
         journal=setting.journal,
@@ -274,7 +280,7 @@ async def _running(
         in_flight=setting.in_flight,
     )
     opening = started or _resumed(driver, setting)
-    run = Run(driver, recorder, crew, receive, stub, past.events)
+    run = Run(driver, recorder, runner, receive, stub, past.events)
     with receive:
         try:
             async with anyio.create_task_group() as tasks:
@@ -300,7 +306,7 @@ async def _edit(
 
 
 def about_of(squad: Squad, plan: Plan, options: Mapping[str, Any], created_at: float, *, lasting: bool = True) -> About:
-    """Return what a run is made of. Sources and digests cost what the squad is large: a `lasting` record has them."""
+    """Return what a run is made of. Only a `lasting` record has sources and digests, which take time."""
     parts, digests = (parts_of(plan), dependency_digests(plan)) if lasting else ({}, {})
     place = _place_of(squad.file)
     sources = squad.sources() if lasting else {}
@@ -318,7 +324,7 @@ def _resumed(driver: Driver, setting: _Setting) -> RunResumed:
 
 
 def _place_of(file: str) -> str:
-    """Return the squad's file so that it is found from any folder; a text that was no file keeps its name."""
+    """Return the squad's file as an absolute path; the name of a text that was no file stays as it is."""
     return str(Path(file).absolute()) if Path(file).is_file() else file
 
 
@@ -418,7 +424,7 @@ def new_run_id(name: str, now: float) -> str:
 
 
 def _make(folder: Path) -> None:
-    """Make the run's folder now: that nothing can be written there must not be found out when all is paid for."""
+    """Make the run's folder now: a folder that cannot be written must be reported before anything is paid for."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -447,7 +453,7 @@ def stub_answers(squad: Squad, plan: Plan, environ: Mapping[str, str], offline: 
 async def _providers(
     squad: Squad, plan: Plan, options: RunOptions, offline: bool | None
 ) -> AsyncIterator[tuple[Complete, bool]]:
-    """Open what answers turns, and tell whether it is the stub: only where the squad or the caller asked for it."""
+    """Open what answers turns, and say whether it is the stub: only where the squad or the caller asks for it."""
     if options.manager is not None:
         async with nullcontext():
             yield options.manager, False
