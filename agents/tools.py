@@ -15,6 +15,7 @@ import anyio.to_thread
 from agents.errors import AgentError, ToolFault
 from agents.events import ToolEnded, ToolStarted
 from agents.turn import RunContext, StepKey
+from providers.documents.problems import closest
 from providers.messages import ToolCall, ToolResult, ToolSpec
 
 if TYPE_CHECKING:
@@ -231,9 +232,7 @@ class Registry(Mapping[str, Tool]):
 
     def nearest(self, name: str) -> str | None:
         """Return the name most like `name`, None where none is alike."""
-        from difflib import get_close_matches
-
-        return next(iter(get_close_matches(name, self._named, n=1)), None)
+        return closest(name, self._named)
 
     def plus(self, *tools: Tool) -> Registry:
         """Return a registry with these tools too; they replace those of the same name."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from difflib import get_close_matches
 from math import isfinite
 from typing import Any
 from unicodedata import normalize
@@ -11,8 +10,10 @@ from unicodedata import normalize
 from jinja2 import Environment, nodes
 from jinja2.visitor import NodeTransformer
 
-from personas.filters import COMPARED, CONCAT, EACH, FILTER_WORDS, LITERAL, METHODS, SLICE, TEST_WORDS, method
+from personas.filters import COMPARED, CONCAT, EACH, FILTER_WORDS, LITERAL, METHODS, SLICE, method
 from personas.limits import TemplateError, TemplateLimits
+from personas.list_filters import TEST_WORDS
+from providers.documents.problems import closest
 
 _NODES = (
     "Template Output TemplateData If For Assign Name Const Tuple List Dict Pair Keyword CondExpr Filter Test Call "
@@ -79,8 +80,8 @@ def _is_barred(name: str, ctx: str) -> bool:
 def _check_word(kind: str, name: str, known: Iterable[str]) -> None:
     if name in known:
         return
-    near = get_close_matches(name, list(known), 1)
-    raise TemplateError(f"{name!r} is not a {kind}" + (f"; did you mean {near[0]!r}?" if near else ""))
+    near = closest(name, known)
+    raise TemplateError(f"{name!r} is not a {kind}" + (f"; did you mean {near!r}?" if near else ""))
 
 
 def names_read(root: nodes.Node) -> Iterator[tuple[str, ...]]:

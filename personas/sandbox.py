@@ -23,8 +23,11 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from personas import ast_check as grammar
 from personas.attributes import Unknown, UnknownName, pick, reach
-from personas.filters import FILTER_WORDS, REWRITTEN, TEST_WORDS, BudgetedContext, as_text, calculate
+from personas.filters import FILTER_WORDS, REWRITTEN, BudgetedContext
 from personas.limits import Rendering, TemplateError, TemplateLimits
+from personas.list_filters import TEST_WORDS
+from personas.number_filters import calculate
+from personas.text_filters import as_text
 
 __all__ = ["ExpressionText", "Sandbox", "Template", "TemplateError", "TemplateLimits"]
 

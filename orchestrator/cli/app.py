@@ -150,10 +150,10 @@ class LazyGroup(CommonOptions, click.Group):
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
-            from difflib import get_close_matches
+            from providers.documents.problems import closest  # only a mistake needs it
 
-            close = get_close_matches(name, COMMANDS, n=1)
-            hint = f" Did you mean {close[0]!r}?" if close else ""
+            close = closest(name, COMMANDS)
+            hint = f" Did you mean {close!r}?" if close else ""
             what = f"option {name}" if name.startswith("-") else f"command {name!r}"
             context.fail(f"There is no {what}.{hint}")
         with interrupts_held():

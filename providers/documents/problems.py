@@ -83,15 +83,20 @@ def in_order(problems: Iterable[Problem]) -> list[Problem]:
     return sorted(dict.fromkeys(problems), key=lambda p: (p.file, p.line, p.column))
 
 
-def nearest(word: str, choices: Iterable[str]) -> str:
-    """Return a hint that names the choice most like `word`, else the choices where they are few; else nothing."""
+def closest(word: str, choices: Iterable[str]) -> str | None:
+    """Return the choice most like `word`, whatever the case of its letters; None where none is alike."""
     import difflib  # only a mistake needs it
 
-    known = sorted(choices)
-    by_folded = {name.casefold(): name for name in known}
+    by_folded = {name.casefold(): name for name in choices}
     close = difflib.get_close_matches(word.casefold(), by_folded, n=1, cutoff=0.6)
-    if close:
-        return f"did you mean '{by_folded[close[0]]}'?"
+    return by_folded[close[0]] if close else None
+
+
+def nearest(word: str, choices: Iterable[str]) -> str:
+    """Return a hint that names the choice most like `word`, else the choices where they are few; else nothing."""
+    known = sorted(choices)
+    if (close := closest(word, known)) is not None:
+        return f"did you mean '{close}'?"
     return f"known here: {', '.join(known)}" if 0 < len(known) <= 12 else ""
 
 

@@ -186,7 +186,7 @@ def test_an_unknown_name_inside_a_list_does_not_escape():
         ("${{ [1e308 * 10] | tojson }}", 0, "not JSON compliant"),
         ("x ${{ [] | first }}", 2, "the list is empty"),
         ("${{ inputs.idea.id }}", 0, "'id' is unknown"),
-        ("${{ 3 | join }}", 0, "is no list"),
+        ("${{ 3 | join }}", 0, "is not a list"),
     ],
 )
 def test_a_bad_expression_is_placed(source, offset, words):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from providers.documents.yaml import (
     MAX_NODES,
     decode,
     read_mapping,
+    read_packaged,
     read_text,
     read_tree,
 )
@@ -278,3 +280,28 @@ def test_what_is_written_reads_back(value: dict) -> None:
 def test_a_quoted_text_comes_back(text: str) -> None:
     escaped = "".join(f"\\U{ord(character):08x}" for character in text)
     assert read_tree(f'k: "{escaped}"', "t.yaml").plain() == {"k": text}
+
+
+ROOT = Path(__file__).parents[3]
+PACKAGED = [ROOT / "providers/policy/agent_routing.yaml", *sorted((ROOT / "personas/library").glob("*.yaml"))]
+
+
+@pytest.mark.parametrize("file", PACKAGED, ids=[file.stem for file in PACKAGED])
+def test_packaged_files_mean_to_the_strict_reader_what_they_mean_to_the_fast_one(file: Path) -> None:
+    assert read_packaged(file) == load(file).plain()
+
+
+def test_the_packaged_catalog_has_nothing_that_the_strict_reader_refuses_but_merge_keys() -> None:
+    file, found = ROOT / "providers/catalog/catalog.yaml", []
+    strict = read_tree(read_text(file), str(file), found).plain()
+    assert {p.code for p in found} == {"merge-key"}
+    assert not differing(strict, read_packaged(file))
+
+
+def differing(strict: object, fast: object) -> bool:
+    """Whether two trees differ in anything but keys that were merged in; dates are text to the strict reader."""
+    if isinstance(strict, dict) and isinstance(fast, dict):
+        return any(differing(value, fast[key]) for key, value in strict.items())
+    if isinstance(strict, list) and isinstance(fast, list):
+        return len(strict) != len(fast) or any(map(differing, strict, fast))
+    return strict != (str(fast) if isinstance(fast, date) else fast)
