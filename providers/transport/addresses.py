@@ -10,8 +10,8 @@ from providers.transport.proxies import PORTS, Proxy, basic_auth, proxy_for
 
 
 @dataclass(frozen=True, slots=True)
-class Route:
-    """Where a connection leads. The connections of one route serve each other's requests."""
+class Destination:
+    """Where a connection leads. The connections of one destination serve each other's requests."""
 
     host: str
     port: int
@@ -23,7 +23,7 @@ class Route:
 class Address:
     """To whom to connect, and what to ask for there. `authority` is the host as the URL writes it, with its port."""
 
-    route: Route
+    destination: Destination
     authority: str
     target: str
     headers: dict[str, str]
@@ -48,4 +48,4 @@ def address_of(url: str) -> Address:
     headers = {"host": authority}
     if (password := basic_auth(parts)) is not None:
         headers["authorization"] = password
-    return Address(Route(host, port, parts.scheme == "https", proxy), authority, target, headers)
+    return Address(Destination(host, port, parts.scheme == "https", proxy), authority, target, headers)

@@ -12,7 +12,7 @@ from anyio.abc import ByteStream, SocketAttribute
 from anyio.streams.tls import TLSAttribute, TLSStream
 
 from providers.transport import KEEP_ALIVE_S, trusted
-from providers.transport.addresses import Route
+from providers.transport.addresses import Destination
 from providers.transport.http1 import Malformed, ReplyParser, head_of_request
 from providers.transport.proxies import Proxy
 
@@ -27,10 +27,10 @@ class ProxyRefused(Exception):
 class Connection:
     """An open connection, which serves one request at a time."""
 
-    __slots__ = ("_readable", "_tls", "idle_since", "kept", "route", "stream")
+    __slots__ = ("_readable", "_tls", "destination", "idle_since", "kept", "stream")
 
-    def __init__(self, route: Route, stream: ByteStream) -> None:
-        self.route, self.stream = route, stream
+    def __init__(self, destination: Destination, stream: ByteStream) -> None:
+        self.destination, self.stream = destination, stream
         self.kept = False
         self.idle_since = 0.0
         self._readable = _readable(stream.extra(SocketAttribute.raw_socket).fileno())
@@ -68,13 +68,13 @@ class Pool:
 
     def __init__(self) -> None:
         self._open: set[Connection] = set()
-        self._idle: dict[Route, list[Connection]] = {}
+        self._idle: dict[Destination, list[Connection]] = {}
         self._swept_at = 0.0
         self._trust: ssl.SSLContext | None = None
 
-    async def take(self, route: Route, now: float) -> Connection | None:
+    async def take(self, destination: Destination, now: float) -> Connection | None:
         """Return a kept connection that is good for another request, if there is one."""
-        idle = self._idle.get(route)
+        idle = self._idle.get(destination)
         while idle:
             connection = idle.pop()
             if now - connection.idle_since <= KEEP_ALIVE_S and connection.is_quiet():
@@ -85,7 +85,7 @@ class Pool:
     async def keep(self, connection: Connection, now: float) -> None:
         """Take back a connection whose reply has come whole and which the server keeps open."""
         connection.kept, connection.idle_since = True, now
-        self._idle.setdefault(connection.route, []).append(connection)
+        self._idle.setdefault(connection.destination, []).append(connection)
         if now - self._swept_at > KEEP_ALIVE_S:
             await self._sweep(now)
 
@@ -108,22 +108,22 @@ class Pool:
         while self._open:
             await self._open.pop().aclose()
 
-    async def open(self, route: Route) -> Connection:
+    async def open(self, destination: Destination) -> Connection:
         """Make a connection. Raise `OSError`, anyio's errors of streams, or `ProxyRefused`; nothing stays open then."""
-        first = route.proxy or route
+        first = destination.proxy or destination
         stream: ByteStream = await anyio.connect_tcp(first.host, first.port)
         try:
-            if route.proxy is not None:
-                if route.proxy.tls:
-                    stream = await self._secured(stream, route.proxy.host)
-                if route.tls:
-                    await _tunnel(stream, route, route.proxy)
-            if route.tls:
-                stream = await self._secured(stream, route.host)
+            if destination.proxy is not None:
+                if destination.proxy.tls:
+                    stream = await self._secured(stream, destination.proxy.host)
+                if destination.tls:
+                    await _tunnel(stream, destination, destination.proxy)
+            if destination.tls:
+                stream = await self._secured(stream, destination.host)
         except BaseException:
             await anyio.aclose_forcefully(stream)
             raise
-        connection = Connection(route, stream)
+        connection = Connection(destination, stream)
         self._open.add(connection)
         return connection
 
@@ -137,9 +137,9 @@ class Pool:
         return self._trust
 
 
-async def _tunnel(stream: ByteStream, route: Route, proxy: Proxy) -> None:
-    host = f"[{route.host}]" if ":" in route.host else route.host
-    target, parser = f"{host}:{route.port}", ReplyParser()
+async def _tunnel(stream: ByteStream, destination: Destination, proxy: Proxy) -> None:
+    host = f"[{destination.host}]" if ":" in destination.host else destination.host
+    target, parser = f"{host}:{destination.port}", ReplyParser()
     await stream.send(head_of_request("CONNECT", target, {"host": target, **proxy.headers}))
     while not parser.headed:
         try:

@@ -119,13 +119,13 @@ class HttpxTransport:
         timeout = {"connect": connect_s, "pool": connect_s, "write": first_byte_s, "read": first_byte_s}
         address = self._address(request.url)
         headers = {**address.headers, **headers_of(request, coding), "content-length": str(len(request.body))}
-        lane = self._lane(address.route.proxy)
+        lane = self._lane(address.destination.proxy)
         lane.busy += 1
         try:
             with mapped(request.url, head=True):
                 message = _message(request, address, headers, timeout)
                 with anyio.fail_after(total_s):
-                    reply = await self._ask(lane, message, address.route.proxy)
+                    reply = await self._ask(lane, message, address.destination.proxy)
         except BaseException:
             lane.busy -= 1
             raise
@@ -158,9 +158,9 @@ class HttpxTransport:
 def _message(
     request: HttpRequest, address: Address, headers: Mapping[str, str], timeout: dict[str, float]
 ) -> httpcore2.Request:
-    route, scheme = address.route, "https" if address.route.tls else "http"
-    port = None if route.port == PORTS[scheme] else route.port
-    url = httpcore2.URL(scheme=scheme, host=route.host, port=port, target=address.target)
+    destination, scheme = address.destination, "https" if address.destination.tls else "http"
+    port = None if destination.port == PORTS[scheme] else destination.port
+    url = httpcore2.URL(scheme=scheme, host=destination.host, port=port, target=address.target)
     lines = [(name.encode("ascii"), value.encode("ascii")) for name, value in headers.items()]
     return httpcore2.Request(request.method, url, headers=lines, content=request.body, extensions={"timeout": timeout})
 

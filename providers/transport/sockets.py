@@ -27,7 +27,7 @@ from providers.transport import (
     no_connection,
     no_set_up,
 )
-from providers.transport.addresses import Address, Route, address_of
+from providers.transport.addresses import Address, Destination, address_of
 from providers.transport.connections import RECEIVE_BYTES, Connection, Pool, ProxyRefused
 from providers.transport.http1 import Malformed, ReplyParser, head_of_request
 
@@ -83,7 +83,7 @@ class SocketTransport:
         message = head_of_request(request.method, _target(address, headers), headers) + request.body
         began = anyio.current_time()
         limits = _Limits(request.url, first_byte_s, idle_s, began + total_s, self.max_bytes)
-        kept = await self._pool.take(address.route, began)
+        kept = await self._pool.take(address.destination, began)
         if kept is not None:
             reply = _Reply(self._pool, kept, limits)
             try:
@@ -93,19 +93,19 @@ class SocketTransport:
                     raise
             else:
                 return reply
-        reply = _Reply(self._pool, await self._connect(address.route, connect_s, limits), limits)
+        reply = _Reply(self._pool, await self._connect(address.destination, connect_s, limits), limits)
         await reply.ask(message)
         return reply
 
-    async def _connect(self, route: Route, connect_s: float, limits: _Limits) -> Connection:
-        if route.tls or (route.proxy and route.proxy.tls):
+    async def _connect(self, destination: Destination, connect_s: float, limits: _Limits) -> Connection:
+        if destination.tls or (destination.proxy and destination.proxy.tls):
             try:
                 self._pool.trust()
             except (OSError, ValueError) as error:
                 raise no_set_up(error) from None
         with anyio.CancelScope(deadline=limits.until(connect_s)):
             try:
-                return await self._pool.open(route)
+                return await self._pool.open(destination)
             except ProxyRefused as error:
                 raise no_connection(limits.url, f"the proxy answered with HTTP {error}") from None
             except ENDED as error:
@@ -115,10 +115,10 @@ class SocketTransport:
 
 def _target(address: Address, headers: dict[str, str]) -> str:
     """Return what the request line names. A proxy that passes on what is not encrypted is told the whole address."""
-    route = address.route
-    if route.proxy is None or route.tls:
+    destination = address.destination
+    if destination.proxy is None or destination.tls:
         return address.target
-    headers.update(route.proxy.headers)
+    headers.update(destination.proxy.headers)
     return f"http://{address.authority}{address.target}"
 
 
