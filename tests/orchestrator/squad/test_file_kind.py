@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.squad.file_kind import kind_of_file
+from orchestrator.squad.file_kind import kind_of
 from orchestrator.squad.load import Squad
 from orchestrator.squad.routing import load_routing
 from personas import Personas, packaged
@@ -62,7 +62,7 @@ def told(kind: str, text: str | bytes, folder: Path) -> list[tuple[int, int, str
 def test_sound_files_are_sound(tmp_path, kind, around, end):
     assert told(kind, around.replace("{}", SOUND[kind]).replace("\n", end), tmp_path) == []
     expected = "routing" if kind == "catalog" else kind
-    assert kind_of_file(tmp_path / f"{kind}.yaml") == expected
+    assert kind_of(read_mapping(tmp_path / f"{kind}.yaml").value) == expected
 
 
 @each_kind
