@@ -48,8 +48,8 @@ async def run(
 
 def attempts(events: list[Event], task: str) -> list[tuple[str, str, str | None]]:
     """Return each attempt that a task's turns made: its provider, how it ended, and the error's name."""
-    ended = [e.data for e in events if e.type == "attempt.ended" and e.task.partition("/")[0] == task]
-    begun = [e.data for e in events if e.type == "attempt.started" and e.task.partition("/")[0] == task]
+    ended = [e.data for e in events if e.type == "attempt.ended" and e.unit.task == task]
+    begun = [e.data for e in events if e.type == "attempt.started" and e.unit.task == task]
     assert [(e.number, e.provider) for e in begun] == [(e.number, e.provider) for e in ended]
     return [(e.provider, e.outcome, e.error) for e in ended]
 
@@ -84,7 +84,7 @@ async def test_a_retried_task_starts_its_attempts_anew_and_they_stay_bounded(loo
     result, events = await run(tmp_path, {"a": task}, {"only": only}, attempts={"per_turn": 1})
 
     assert result.status == "failed"
-    assert [e.task for e in events if e.type == "attempt.started"] == ["a/try-1", "a/try-2"]
+    assert [e.path for e in events if e.type == "attempt.started"] == ["a/try-1", "a/try-2"]
     assert len(loopback.to(only)) == 2
 
 
