@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec
@@ -17,14 +17,13 @@ from orchestrator.cli.exits import NothingSelected, Unusable
 from orchestrator.cli.files import load_squad, routing_file
 from orchestrator.cli.ui.console import Console
 from orchestrator.cli.ui.next_step import command_line
-from orchestrator.journal.protocols import About, JournalDamaged, JournalUnusable
-from orchestrator.journal.sqlite.journal import SqliteJournal
+from orchestrator.journal.opening import SQLITE, JournalPlace, open_journal, place_of_journal
+from orchestrator.journal.protocols import About, Journal, JournalDamaged, JournalMissing, JournalUnusable, Runs
 from orchestrator.squad.load import Squad
 
 P = ParamSpec("P")
 
 NAME = "journal.db"
-SQLITE = "sqlite:///"
 START_ONE = "`orchestrator run squad.yaml` records one"
 
 db_option = click.option("--db", metavar="URL", help="Where runs are recorded: sqlite:///PATH (STATE/journal.db).")
@@ -34,8 +33,8 @@ db_option = click.option("--db", metavar="URL", help="Where runs are recorded: s
 class RecordedRuns:
     """The recorded runs, opened for one command, and what the command needs around them."""
 
-    journal: SqliteJournal
-    file: Path
+    journal: Journal
+    place: JournalPlace
     settings: Settings
     console: Console
     db: str | None
@@ -64,43 +63,46 @@ def reads_runs(work: Callable[Concatenate[RecordedRuns, P], Awaitable[int | None
     return command
 
 
-def journal_file(settings: Settings, db: str | None) -> Path:
-    """Return the journal's file: `sqlite:///path` from the working folder, `sqlite:////path` from the root."""
+def journal_url(settings: Settings, db: str | None) -> str | Path:
+    """Return what `--db` names, else the file in the state folder. Raise `Unusable` for a URL that names no journal."""
     if db is None:
         return settings.state_folder / NAME
-    if not db.startswith(SQLITE) or db == SQLITE:
-        raise Unusable(f"--db {db}: this version reads sqlite:///PATH only", f"--db sqlite:///{NAME}")
-    return Path(db.removeprefix(SQLITE))
+    try:
+        place_of_journal(db)
+    except JournalUnusable as error:
+        raise Unusable(f"--db {db}: {error}", f"--db {SQLITE}{NAME}") from error
+    return db
 
 
 @asynccontextmanager
 async def open_records(settings: Settings, db: str | None = None) -> AsyncIterator[RecordedRuns]:
     """Open the journal of earlier runs. Raise `NothingSelected` where there is none."""
-    file = journal_file(settings, db)
-    if not file.exists():
-        raise NothingSelected(f"no run is recorded here: there is no {file}", START_ONE)
-    async with SqliteJournal(file) as journal:
-        yield RecordedRuns(journal, file, settings, Console(settings), db)
+    url = journal_url(settings, db)
+    async with AsyncExitStack() as stack:
+        try:
+            journal = await stack.enter_async_context(open_journal(url, create=False))
+        except JournalMissing as missing:
+            raise NothingSelected(f"no run is recorded here: {missing}", START_ONE) from missing
+        yield RecordedRuns(journal, place_of_journal(url), settings, Console(settings), db)
 
 
 @asynccontextmanager
 async def record_for_run(
     settings: Settings, db: str | None, warn: Callable[[str], None]
-) -> AsyncIterator[SqliteJournal | None]:
+) -> AsyncIterator[Journal | None]:
     """Open the journal that a new run is kept in. Where the state folder cannot be written, warn and give None."""
-    try:
-        journal = SqliteJournal(journal_file(settings, db))
-    except JournalUnusable as error:
-        if db is not None or isinstance(error, JournalDamaged):
-            raise
-        warn(f"the run is not recorded: it cannot be resumed, nor explained: {error}")
-        yield None
-        return
-    async with journal:
+    journal: Journal | None = None
+    async with AsyncExitStack() as stack:
+        try:
+            journal = await stack.enter_async_context(open_journal(journal_url(settings, db)))
+        except JournalUnusable as error:
+            if db is not None or isinstance(error, JournalDamaged):
+                raise
+            warn(f"the run is not recorded: it cannot be resumed, nor explained: {error}")
         yield journal
 
 
-async def latest_run(journal: SqliteJournal) -> str:
+async def latest_run(journal: Runs) -> str:
     """Return the id of the run that began last. Raise `NothingSelected` where none is recorded."""
     for line in await journal.runs(limit=1):
         return line.run

@@ -22,7 +22,7 @@ from orchestrator.cli.ui.outcome import Continuation, print_results, tell_end
 from orchestrator.cli.ui.progress import Caps, Document, Progress
 from orchestrator.cli.ui.screens import LineScreen, LogScreen, Screen, wants_log, wants_table
 from orchestrator.events import to_json
-from orchestrator.journal.protocols import Journal
+from orchestrator.journal.protocols import Journal, Signals
 from orchestrator.options import RunOptions
 from orchestrator.run.driver import RunResult
 from orchestrator.runtime import Run
@@ -133,7 +133,7 @@ async def beat(screen: Screen) -> None:
             screen.tick()
 
 
-async def heed(journal: Journal, run: Run, asking: Asking, screen: Screen) -> None:
+async def heed(journal: Signals, run: Run, asking: Asking, screen: Screen) -> None:
     """End the run once another process asks for it."""
     while True:
         await anyio.sleep(LISTENS_S)

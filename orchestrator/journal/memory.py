@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import AsyncGenerator, AsyncIterator, Collection, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import islice
@@ -11,9 +11,10 @@ from typing import Any
 
 import anyio
 
+from agents.events import TurnEnded, TurnStarted
 from agents.turn import StepKey
 from orchestrator.errors import RunNotFound
-from orchestrator.events import Event, RunEdited, RunFinished, RunResumed, RunStarted
+from orchestrator.events import Event, RunEdited, RunFinished, RunForked, RunResumed, RunStarted
 from orchestrator.journal.protocols import (
     About,
     Fence,
@@ -28,6 +29,7 @@ from orchestrator.journal.protocols import (
     StepRecord,
 )
 from orchestrator.units import Unit, text_of
+from providers.events import AttemptEnded
 
 
 @dataclass(slots=True)
@@ -137,6 +139,15 @@ class MemoryJournal:
         finally:
             self._driven.remove(run)
 
+    async def is_driven(self, run: str) -> bool:
+        return run in self._driven
+
+    async def reclaim(self) -> bool:
+        return not self._driven
+
+    async def room(self) -> int:
+        return 0
+
     async def claim(self, run: str, unit: Unit, owner: str) -> Fence | None:  # noqa: ARG002  # one process: owners need no names
         units = self._units[run]
         found = units.get(unit)
@@ -202,6 +213,9 @@ class MemoryJournal:
     async def events(self, run: str, after_seq: int = 0) -> Sequence[Event]:
         return self._runs.get(run, _NOTHING).events[after_seq:]
 
+    async def bills(self, since: float = 0.0) -> Sequence[Event]:
+        return [event for run in self._runs.values() for event in _billed(run.events) if event.at >= since]
+
     async def signal(self, run: str, name: str, value: Any, idempotency_key: str) -> None:
         self._run(run).signals.setdefault(idempotency_key, (name, value))
 
@@ -254,6 +268,21 @@ class MemoryJournal:
 
 def _place(step: InFlightStep | StepRecord) -> tuple[str, str]:
     return step.unit.path, text_of(step.unit, step.key)
+
+
+def _billed(events: Sequence[Event]) -> Iterator[Event]:
+    """Yield what says what was billed after the run's last fork, and the turns in which attempts were lost."""
+    forks = [number for number, event in enumerate(events) if isinstance(event.data, RunForked)]
+    own = events[forks[-1] + 1 :] if forks else events
+    lost = {(event.unit, event.step) for event in own if _is_lost(event.data)}
+    for event in own:
+        had_it = isinstance(event.data, TurnStarted) and (event.unit, event.step) in lost
+        if had_it or isinstance(event.data, TurnEnded) or _is_lost(event.data):
+            yield event
+
+
+def _is_lost(data: Any) -> bool:
+    return isinstance(data, AttemptEnded) and data.usage is not None
 
 
 def _line(name: str, run: _Run) -> RunLine:

@@ -117,13 +117,16 @@ class JournalUnusable(JournalError):
     """The journal cannot be opened or written: no folder, no leave, no room, or not a journal of this release."""
 
 
+class JournalMissing(JournalUnusable):
+    """There is no journal where one was to be read."""
+
+
 class JournalDamaged(JournalUnusable):
     """What is stored is not what was written. Nothing of it is guessed."""
 
 
-class Journal(Protocol):
-    """Guarantees: a step that `finish` recorded is handed back by every later `begin`; its events are recorded with it
-    or not at all, in the order of the calls; a stale fence writes nothing. All raise `JournalUnusable`."""
+class Runs(Protocol):
+    """Which runs there are, what each is made of, and who drives it. All raise `JournalUnusable`."""
 
     async def create(
         self, run: str, about: About, events: Sequence[Event] = (), steps: Sequence[StepRecord] = ()
@@ -165,6 +168,20 @@ class Journal(Protocol):
         All that was given to be recorded is recorded when the block is left, even by a cancellation.
         """
 
+    async def is_driven(self, run: str) -> bool:
+        """Return whether a process drives the run now."""
+
+    async def reclaim(self) -> bool:
+        """Give the room of removed runs back to the disk. False: a run is at work, so it is left to a later time."""
+
+    async def room(self) -> int:
+        """Return the bytes that the record takes on a disk."""
+
+
+class StepLog(Protocol):
+    """The units and steps of runs. Guarantees: a step that `finish` recorded is handed back by every later `begin`; its
+    events are recorded with it or not at all, in the order of the calls; a stale fence writes nothing."""
+
     async def claim(self, run: str, unit: Unit, owner: str) -> Fence | None:
         """Take the unit and return a fence above all earlier ones; None where it has ended."""
 
@@ -187,17 +204,35 @@ class Journal(Protocol):
     async def park(self, run: str, unit: Unit, fence: Fence, events: Sequence[Event] = ()) -> None:
         """Give the unit up until something happens; the next claim gets it. Raise `Fenced`."""
 
+    async def cut_short(self, run: str) -> Sequence[InFlightStep]:
+        """Return the steps in flight of units that have not ended."""
+
+    async def steps(self, run: str) -> Sequence[StepRecord]:
+        """Return all steps of a run that were begun, in the order of their units and keys."""
+
+
+class EventLog(Protocol):
+    """The events of runs, each once, in the order in which they were recorded."""
+
     async def append(self, run: str, events: Sequence[Event]) -> None:
         """Record events that belong to no step. An event whose id is recorded is ignored."""
 
     async def events(self, run: str, after_seq: int = 0) -> Sequence[Event]:
         """Return the recorded events after `after_seq`, in the order in which they were recorded."""
 
-    async def cut_short(self, run: str) -> Sequence[InFlightStep]:
-        """Return the steps in flight of units that have not ended."""
+    def watch(self, run: str, after_seq: int = 0) -> AsyncGenerator[tuple[int, Event], None]:
+        """Yield (sequence, event) after `after_seq`, then each new one as it is recorded, without gap or duplicate.
 
-    async def steps(self, run: str) -> Sequence[StepRecord]:
-        """Return all steps of a run that were begun, in the order of their units and keys."""
+        It never ends by itself: iterate inside `contextlib.aclosing`.
+        """
+
+    async def bills(self, since: float = 0.0) -> Sequence[Event]:
+        """Return the events of all runs since (epoch seconds UTC) that say what was billed, and who had the turn of an
+        attempt that was lost. What a fork took over is not among them: the run that it came from paid for it."""
+
+
+class Signals(Protocol):
+    """What people and other processes tell a run: answers, and that it should stop."""
 
     async def signal(self, run: str, name: str, value: Any, idempotency_key: str) -> None:
         """Record a person's answer or another outside fact once for each `idempotency_key`."""
@@ -210,11 +245,9 @@ class Journal(Protocol):
 
     async def cancel_requested(self, run: str) -> bool: ...
 
-    def watch(self, run: str, after_seq: int = 0) -> AsyncGenerator[tuple[int, Event], None]:
-        """Yield (sequence, event) after `after_seq`, then each new one as it is recorded, without gap or duplicate.
 
-        It never ends by itself: iterate inside `contextlib.aclosing`.
-        """
+class Journal(Runs, StepLog, EventLog, Signals, Protocol):
+    """All of a journal. Functions take the part that they need."""
 
     async def aclose(self) -> None:
         """Record what waits, and let everything go. Closing twice does nothing."""

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING
 import anyio
 
 from orchestrator.events import GateAnswered, GateOpened
-from orchestrator.journal.protocols import JournalError
+from orchestrator.journal.protocols import JournalError, Signals
 
 if TYPE_CHECKING:
-    from orchestrator.journal.protocols import Journal
     from orchestrator.run.worker import Ask
 
 SIGNAL = "gate"
@@ -27,7 +26,7 @@ def digest_of(gate: GateOpened) -> str:
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
 
-async def answer_gate(journal: Journal, run: str, gate: GateOpened, choice: str, comment: str = "") -> None:
+async def answer_gate(journal: Signals, run: str, gate: GateOpened, choice: str, comment: str = "") -> None:
     """Record a person's answer to an open gate; the first one counts. Raise `ValueError` for what is no choice."""
     if choice not in gate.choices:
         raise ValueError(f"{gate.task} takes one of: {', '.join(gate.choices)}")
@@ -35,7 +34,7 @@ async def answer_gate(journal: Journal, run: str, gate: GateOpened, choice: str,
     await journal.signal(run, SIGNAL, {"gate": digest, "choice": choice, "comment": comment}, f"{SIGNAL}/{digest}")
 
 
-async def recorded_answer(journal: Journal, run: str, gate: GateOpened) -> GateAnswered | None:
+async def recorded_answer(journal: Signals, run: str, gate: GateOpened) -> GateAnswered | None:
     """Return what was answered from outside to the very same gate, None where nothing was."""
     digest = digest_of(gate)
     for name, value in await journal.signals(run):
@@ -44,7 +43,7 @@ async def recorded_answer(journal: Journal, run: str, gate: GateOpened) -> GateA
     return None
 
 
-async def hear(journal: Journal, run: str, gate: GateOpened) -> GateAnswered:
+async def hear(journal: Signals, run: str, gate: GateOpened) -> GateAnswered:
     """Wait until somebody answers the gate from outside."""
     pause = SOON_S
     while (answer := await recorded_answer(journal, run, gate)) is None:
@@ -53,7 +52,7 @@ async def hear(journal: Journal, run: str, gate: GateOpened) -> GateAnswered:
     return answer
 
 
-def asking_outside_too(journal: Journal, run: str, ask: Ask, flush: Callable[[], Awaitable[None]]) -> Ask:
+def asking_outside_too(journal: Signals, run: str, ask: Ask, flush: Callable[[], Awaitable[None]]) -> Ask:
     """Return an `Ask` that takes what comes first: an answer from outside, or that of `ask`, which may be none.
 
     `flush` lets the journal have the question: others can answer only what is recorded.

@@ -103,7 +103,7 @@ async def _answer(records: RecordedRuns, run: str, task: str, choice: str, comme
     except ValueError as error:
         raise Unusable(str(error)) from None
     at_work = "the run is at work, and goes on with this answer"
-    follows = at_work if journal.is_driven(run) else f"next: {records.command('runs', 'resume', run)}"
+    follows = at_work if await journal.is_driven(run) else f"next: {records.command('runs', 'resume', run)}"
     records.console.say(f"{task}: {choice}\n{follows}")
 
 

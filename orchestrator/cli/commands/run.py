@@ -14,7 +14,7 @@ from orchestrator.cli import app
 from orchestrator.cli.app import settings_of
 from orchestrator.cli.exits import Exit
 from orchestrator.cli.files import environment, load_squad
-from orchestrator.cli.journals import db_option, journal_file, record_for_run
+from orchestrator.cli.journals import db_option, journal_url, record_for_run
 from orchestrator.cli.session import RunSession
 from orchestrator.cli.ui.arguments import DurationOption, RunIdOption, UsdOption, json_object, split_inputs
 from orchestrator.cli.ui.console import Console
@@ -58,7 +58,7 @@ def run_command(
 ) -> int:
     """Run the squad that FILE defines. Its outputs go to stdout, all else to stderr."""
     settings = settings_of(context)
-    journal_file(settings, db)  # a --db that cannot be used is a mistake of its own, before any in the squad
+    journal_url(settings, db)  # a --db that cannot be used is a mistake of its own, before any in the squad
     squad, console = load_squad(file, settings), Console(settings)
     for problem in squad.warnings:
         console.write(str(problem))

@@ -154,8 +154,7 @@ class SqliteJournal:
             return await self._writer.run(work)
 
     async def reclaim(self) -> bool:
-        """Give the room of removed runs back to the disk. False: a run is at work, so it is left to a later time."""
-        if self.driven():
+        if await anyio.to_thread.run_sync(self.driven):
             return False
 
         def work() -> None:
@@ -179,9 +178,12 @@ class SqliteJournal:
                 with anyio.CancelScope(shield=True), suppress(JournalError):  # a broken writer was told already
                     await self._writer.run(lambda _: None, last=True)
 
-    def is_driven(self, run: str) -> bool:
-        """Return whether a process drives the run now."""
+    async def is_driven(self, run: str) -> bool:
         return is_locked(self._lock_of(run))
+
+    async def room(self) -> int:
+        parts = (self.path, self.path.with_name(f"{self.path.name}-wal"))
+        return sum(part.stat().st_size for part in parts if part.exists())
 
     def _lock_of(self, run: str) -> Path:
         return self._locks / f"{run}.lock"
@@ -362,7 +364,6 @@ class SqliteJournal:
         return await self._read(work)
 
     async def bills(self, since: float = 0.0) -> Sequence[Event]:
-        """Return the events of all runs since (epoch seconds UTC) that say what was billed; see `bills.py`."""
         return await self._read(lambda db: list(bills(db, since)))
 
     # -- what others say

@@ -10,9 +10,10 @@ from pathlib import Path
 import anyio
 import pytest
 
+from agents.events import TurnEnded, TurnStarted
 from agents.turn import StepKey
 from orchestrator.errors import RunNotFound
-from orchestrator.events import Event, RunFinished, RunResumed, TaskStarted
+from orchestrator.events import Event, RunFinished, RunForked, RunResumed, TaskStarted
 from orchestrator.journal.memory import MemoryJournal
 from orchestrator.journal.protocols import (
     About,
@@ -28,7 +29,8 @@ from orchestrator.journal.protocols import (
 )
 from orchestrator.journal.sqlite.journal import SqliteJournal
 from orchestrator.units import Unit
-from providers.messages import Usage
+from providers.events import AttemptEnded
+from providers.messages import FinishReason, Usage
 from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.anyio
@@ -197,6 +199,35 @@ async def test_one_driver_a_run(journal: Journal) -> None:
             pass
     async with journal.driving("r"):
         pass
+
+
+async def test_whether_a_run_is_driven_is_known_and_room_is_given_back_only_where_none_is(journal: Journal) -> None:
+    await journal.create("r", About("one"))
+    async with journal.driving("r"):
+        assert await journal.is_driven("r")
+        assert not await journal.is_driven("other")
+        assert not await journal.reclaim()
+    assert not await journal.is_driven("r")
+    assert await journal.reclaim()
+    assert await journal.room() >= 0
+
+
+async def test_bills_are_what_turns_took_and_what_lost_attempts_did_but_not_what_a_fork_took_over(
+    journal: Journal,
+) -> None:
+    usage = Usage(10, output=5)
+    lost = AttemptEnded(1, "p", "m", "failed", "Timeout", None, 1.0, usage=usage, cost=2)
+    refused = AttemptEnded(1, "p", "m", "failed", "RateLimited", None, 1.0)
+    turn = TurnEnded("ann", 1, "p", "m", usage, 7, FinishReason.STOP)
+    said = (TurnStarted("ann", 1), lost, turn, TaskStarted("a", 1, "mary"))
+    events = [Event("r", A, ("try-1",), 0, seq, float(seq), data) for seq, data in enumerate(said, 1)]
+    other = [Event("r", Unit("b"), ("try-1",), 0, seq, 9.0, data) for seq, data in enumerate((said[0], refused), 1)]
+    await journal.append("r", [*events, *other])
+    forked = Event("f", None, (), 0, 1, 10.0, RunForked("r", ("a",), (), (), usage, 7))
+    own = Event("f", A, ("try-1",), 0, 9, 11.0, turn)
+    await journal.append("f", [*[event._replace(run_id="f") for event in events], forked, own])
+    assert await journal.bills() == [*events[:3], own]
+    assert await journal.bills(3.0) == [events[2], own]
 
 
 async def test_what_was_given_is_recorded_when_its_driver_leaves(journal: Journal) -> None:

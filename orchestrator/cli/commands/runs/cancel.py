@@ -21,4 +21,4 @@ async def cancel_command(records: RecordedRuns, run: str) -> None:
     if past.is_over:
         raise NothingSelected(f"the run {run} is over: {past.status}")
     await journal.request_cancel(run)
-    records.console.say(f"{run}: {'asked to stop' if journal.is_driven(run) else 'cancelled'}")
+    records.console.say(f"{run}: {'asked to stop' if await journal.is_driven(run) else 'cancelled'}")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import islice
-
 import click
 
 from orchestrator.cli.app import Command
@@ -38,5 +36,11 @@ async def _latest(
     mixed = ("running" in states) != (UNFINISHED in states)
     journal = records.journal
     lines = await journal.runs(None if mixed else limit, statuses=recorded, squad=squad)
-    found = ((line, state_of(line.status, is_driven=journal.is_driven(line.run))) for line in lines)
-    return list(islice((one for one in found if not states or one[1] in states), limit))
+    found: list[tuple[RunLine, str]] = []
+    for line in lines:
+        state = state_of(line.status, is_driven=await journal.is_driven(line.run))
+        if not states or state in states:
+            found.append((line, state))
+        if len(found) == limit:
+            break
+    return found

@@ -19,7 +19,7 @@ from orchestrator.cli.files import load_squad
 from orchestrator.cli.journals import db_option, open_records
 from orchestrator.cli.ui.console import print_json
 from orchestrator.cli.ui.replays import replay_document, replay_lines
-from orchestrator.journal.protocols import Journal, JournalUnusable
+from orchestrator.journal.protocols import Journal, JournalUnusable, Runs
 from orchestrator.rerun.replay import Replay, replay
 from providers.documents.unicode import printable
 
@@ -97,7 +97,7 @@ async def _opened(settings: Settings, from_file: str | None, db: str | None) -> 
             raise JournalUnusable(f"{from_file} is not an exported run, or it is damaged") from error
 
 
-async def _only_run(journal: Journal) -> str:
+async def _only_run(journal: Runs) -> str:
     runs = [line.run for line in await journal.runs(limit=2)]
     if len(runs) != 1:
         raise NothingSelected("the file holds no run, or several", "name the run before --from-file")

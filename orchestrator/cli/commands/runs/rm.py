@@ -88,7 +88,7 @@ async def _named(records: RecordedRuns, names: Sequence[str]) -> list[tuple[RunL
         await journal.about(name)
     lines = {line.run: line for line in await journal.runs(None)}
     found = (lines[name] for name in dict.fromkeys(names))
-    return [(line, state_of(line.status, is_driven=journal.is_driven(line.run))) for line in found]
+    return [(line, state_of(line.status, is_driven=await journal.is_driven(line.run))) for line in found]
 
 
 async def _filtered(records: RecordedRuns, filters: Filters) -> list[tuple[RunLine, str]]:
@@ -96,7 +96,7 @@ async def _filtered(records: RecordedRuns, filters: Filters) -> list[tuple[RunLi
     journal, states = records.journal, filters.states or OVER
     began_before = float("inf") if filters.older_than is None else time.time() - filters.older_than
     old = [line for line in (await journal.runs(None))[filters.keep or 0 :] if line.created_at < began_before]
-    wanted = ((line, state_of(line.status, is_driven=journal.is_driven(line.run))) for line in reversed(old))
+    wanted = [(line, state_of(line.status, is_driven=await journal.is_driven(line.run))) for line in reversed(old)]
     return [(line, state) for line, state in wanted if state in states]
 
 
@@ -111,12 +111,12 @@ def _confirm(console: Console, going: Sequence[tuple[RunLine, str]]) -> None:
 
 
 async def _remove_all(records: RecordedRuns, names: Sequence[str], *, artifacts: bool) -> None:
-    before = room_of(records.file)
+    before = await records.journal.room()
     for start in range(0, len(names), AT_ONCE):
         await _remove(records.journal, names[start : start + AT_ONCE], artifacts=artifacts)
     freed, say = await records.journal.reclaim(), records.console.say
-    room = f"{bytes_in_words(before)}, now {bytes_in_words(room_of(records.file))}"
-    say(f"{count(len(names), 'run')} removed; {records.file}: {room}")
+    room = f"{bytes_in_words(before)}, now {bytes_in_words(await records.journal.room())}"
+    say(f"{count(len(names), 'run')} removed; {records.place}: {room}")
     if not freed:
         say("a run is at work: room on the disk is given back by the next `runs rm` that finds none at work")
 
@@ -157,11 +157,6 @@ def delete_artifacts(out: Path, artifacts: dict[str, str]) -> None:
     for folder in sorted(folders, key=lambda folder: len(folder.parts), reverse=True):
         with suppress(OSError):  # it is not empty, or not there
             folder.rmdir()
-
-
-def room_of(file: Path) -> int:
-    """Return the bytes that a journal takes on the disk."""
-    return sum(part.stat().st_size for part in (file, file.with_name(f"{file.name}-wal")) if part.exists())
 
 
 def bytes_in_words(size: int) -> str:

@@ -32,7 +32,7 @@ async def show_command(records: RecordedRuns, run: str, as_json: bool) -> None:
     progress = Progress()
     for document in documents:
         progress.apply(document)
-    state = state_of(progress.status, is_driven=journal.is_driven(run))
+    state = state_of(progress.status, is_driven=await journal.is_driven(run))
     cut = [step.path for step in await journal.cut_short(run)] if state == UNFINISHED else []
     gates = [one.gate.task for one in await open_gates(journal, run)]
     lines = described(run, about, progress, state, cut, gates)

@@ -1,0 +1,60 @@
+"""The one door to the journals: what a URL names, and how it is opened. Another kind of journal is added here alone."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestrator.journal.memory import MemoryJournal
+from orchestrator.journal.protocols import Journal, JournalMissing, JournalUnusable
+from orchestrator.journal.sqlite.journal import SqliteJournal
+
+MEMORY = "memory:"
+SQLITE = "sqlite:///"
+
+
+@dataclass(frozen=True, slots=True)
+class JournalPlace:
+    """Where a journal is kept: in `file`, or in this process alone."""
+
+    file: Path | None
+
+    def __str__(self) -> str:
+        return MEMORY if self.file is None else str(self.file)
+
+
+def place_of_journal(url: str | Path) -> JournalPlace:
+    """Return what `sqlite:///relative`, `sqlite:////absolute`, a plain path or `memory:` names.
+
+    Raises `JournalUnusable` for anything else.
+    """
+    if isinstance(url, Path):
+        return JournalPlace(url)
+    if url == MEMORY:
+        return JournalPlace(None)
+    if url.startswith(SQLITE) and url != SQLITE:
+        return JournalPlace(Path(url.removeprefix(SQLITE)))
+    if url.startswith(("postgresql:", "postgres:")):
+        raise JournalUnusable("PostgreSQL is not built yet: this version reads sqlite:///PATH only")
+    if not url or "://" in url or url.startswith("sqlite:"):
+        raise JournalUnusable("this version reads sqlite:///PATH only")
+    return JournalPlace(Path(url))
+
+
+@asynccontextmanager
+async def open_journal(url: str | Path, *, create: bool = True) -> AsyncIterator[Journal]:
+    """Open a journal for as long as the block lasts; everything is recorded when it ends.
+
+    Raises what `place_of_journal` and the journal itself raise; `JournalMissing` where there is none, unless it may
+    `create` one.
+    """
+    place = place_of_journal(url)
+    if place.file is not None and not create and not place.file.exists():
+        raise JournalMissing(f"there is no {place.file}")
+    journal: Journal = MemoryJournal() if place.file is None else SqliteJournal(place.file)
+    try:
+        yield journal
+    finally:
+        await journal.aclose()
