@@ -71,18 +71,44 @@ class Squad:
         return self.spec.name
 
     @classmethod
-    def from_file(cls, path: Path | str | ParsedFile, **options: Any) -> Self:
-        """Return the squad of a YAML file, which may be parsed already; `options` are those of `from_text`.
+    def from_file(
+        cls,
+        path: Path | str | ParsedFile,
+        *,
+        personas: Mapping[str, Mapping[str, Any]] | None = None,
+        tools: Iterable[Tool] = (),
+        functions: Mapping[str, Callable[..., bool]] | None = None,
+        routing: Path | str | Mapping[str, Any] | None = None,
+    ) -> Self:
+        """Return the squad of a YAML file, which may be parsed already; all else is as `from_text` takes it.
 
         Raises `SpecError` or `PlanError` with every mistake at once, each with its line and column.
         """
         parsed = path if isinstance(path, ParsedFile) else parse_file(path)
-        return cls.from_text(parsed.text, parsed.file, **options, parsed=parsed)
+        return cls.from_text(
+            parsed.text,
+            parsed.file,
+            personas=personas,
+            tools=tools,
+            functions=functions,
+            routing=routing,
+            parsed=parsed,
+        )
 
     @classmethod
-    def from_mapping(cls, squad: Mapping[str, Any], name: str = "<squad>", **options: Any) -> Self:
-        """Return the squad of Python objects that hold what the YAML would; `options` are those of `from_text`."""
-        return cls.from_text(write_tree(clean_json(squad)), name, **options)
+    def from_mapping(
+        cls,
+        squad: Mapping[str, Any],
+        name: str = "<squad>",
+        *,
+        personas: Mapping[str, Mapping[str, Any]] | None = None,
+        tools: Iterable[Tool] = (),
+        functions: Mapping[str, Callable[..., bool]] | None = None,
+        routing: Path | str | Mapping[str, Any] | None = None,
+    ) -> Self:
+        """Return the squad of Python objects that hold what the YAML would; all else is as `from_text` takes it."""
+        text = write_tree(clean_json(squad))
+        return cls.from_text(text, name, personas=personas, tools=tools, functions=functions, routing=routing)
 
     @classmethod
     def from_text(

@@ -26,6 +26,8 @@ async def go(squad: Squad, journal: SqliteJournal) -> None:
     open_run(squad, offlin=True)
     resume_run(squad, "a", journal=journal, outt=".")
     fork_run(squad, "a", journal=journal, form="task")
+    Squad.from_file("squad.yaml", rooting="agent_routing.yaml")
+    Squad.from_mapping({"name": "pair"}, tool=[])
     run_sync(squad, inputs={"idea": "tea"}, offline=True, max_cost_usd=1, timeout_s=2.5, journal=journal)
 """
 
@@ -45,4 +47,4 @@ def test_a_type_checker_refuses_an_option_that_does_not_exist_and_a_value_of_ano
     command = [sys.executable, "-m", "mypy", "--config-file=", "--follow-imports=silent", "--no-error-summary"]
     done = subprocess.run([*command, str(tmp_path / "snippet.py")], capture_output=True, text=True, cwd=ROOT)
     errors = [line.partition(" error: ")[0].split(":")[-2] for line in done.stdout.splitlines() if " error: " in line]
-    assert errors == ["5", "6", "7", "8", "9"], done.stdout + done.stderr
+    assert errors == ["5", "6", "7", "8", "9", "10", "11"], done.stdout + done.stderr
