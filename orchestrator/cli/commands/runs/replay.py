@@ -100,5 +100,5 @@ async def _opened(settings: Settings, from_file: str | None, db: str | None) -> 
 async def _only_run(journal: Runs) -> str:
     runs = [line.run for line in await journal.runs(limit=2)]
     if len(runs) != 1:
-        raise NothingSelected("the file holds no run, or several", "name the run before --from-file")
+        raise NothingSelected("the file does not hold one run, but none or several", "name the run before --from-file")
     return runs[0]
