@@ -42,7 +42,7 @@ class Recovery(StrEnum):
     ELSEWHERE = "elsewhere"
     """Another candidate may answer."""
     NEVER = "never"
-    """Nobody will."""
+    """No candidate will."""
 
 
 class Fault(StrEnum):
@@ -101,9 +101,9 @@ class ProviderError(Exception):
         self.args = (self.message, *self.args[1:])
 
     def __str__(self) -> str:
-        who = f"{self.provider}/{self.model}: " if self.provider else ""
+        prefix = f"{self.provider}/{self.model}: " if self.provider else ""
         status = f" (HTTP {self.status})" if self.status else ""
-        return f"{who}{self.message}{status}"
+        return f"{prefix}{self.message}{status}"
 
 
 class Unreachable(ProviderError):
@@ -171,7 +171,7 @@ class AuthFailed(ProviderError):
 
 
 class BadRequest(ProviderError):
-    """The provider refuses what was sent: it fails there again, and whoever else is asked is asked the same."""
+    """The provider refuses what was sent: it fails there again, and any other candidate would be asked the same."""
 
     recovery = Recovery.NEVER
     fault = Fault.CALLER
@@ -190,7 +190,7 @@ class Unsupported(BadRequest):
 
 
 class Declined(ProviderError):
-    """A content filter refused. Nobody else is asked unless the policy says so."""
+    """A content filter refused. No other candidate is asked unless the policy says so."""
 
     recovery = Recovery.NEVER
     fault = Fault.CALLER
@@ -267,7 +267,7 @@ class NoRoute(RoutingError):
 class AllAttemptsFailed(ExceptionGroup[ProviderError], RoutingError):
     """Every attempt failed; `.exceptions` holds them in order of attempt.
 
-    `earliest` (epoch seconds): when a candidate may be asked again; None: nobody knows, or waiting changes nothing.
+    `earliest` (epoch seconds): when a candidate may be asked again; None: unknown, or waiting changes nothing.
     """
 
     def __new__(

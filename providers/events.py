@@ -16,8 +16,8 @@ from providers.messages import Usage
 class RouteChosen:
     """Candidates in the order in which they will be tried, and why each other one is not.
 
-    `contest` is what ordered the first of them, where more than the policy's order told them apart: `scoring.Contest`
-    as plain data, out of which `scoring.replay` makes the order anew.
+    `contest` is what ordered the first of them, where more than the policy's order told them apart: `scores.Ordering`
+    as plain data, out of which `scores.replay` makes the order anew.
     """
 
     candidates: tuple[str, ...]
@@ -81,7 +81,7 @@ class BudgetAlert:
 
 @dataclass(frozen=True, slots=True)
 class AlertNotPosted:
-    """The webhook whose address stands in `variable` was not told of an alert about the budget `which`."""
+    """The webhook whose address is in `variable` was not told of an alert about the budget `which`."""
 
     variable: str
     which: str
@@ -105,4 +105,4 @@ Emit = Callable[[Any], None]
 
 
 def ignore(_: Any) -> None:
-    """The emitter of someone who is not listening."""
+    """Take an event and do nothing: the emitter where there is no listener."""

@@ -200,7 +200,7 @@ class Capability(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """What a request requires of whoever answers it. All of it is for choosing; none of it is sent.
+    """What a request requires of the candidate that answers it. All of it is for choosing; none of it is sent.
 
     `agent` and `persona` are looked up in the policy's `agents`; `tier` is the persona's own, used where the policy
     says nothing. `model` pins one candidate ("provider/model"). `deadline_s` are seconds from now for the whole turn.
@@ -290,7 +290,7 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """A whole answer, who gave it and what it cost. `cost` is micro-USD; None means unknown, never free."""
+    """A whole answer, which model gave it and what it cost. `cost` is micro-USD; None means unknown, never free."""
 
     message: Message
     finish: FinishReason

@@ -2,7 +2,7 @@
 
 An `Adapter` is two pure functions and one incremental decoder: request -> HTTP request, HTTP reply -> `Response`, bytes
 -> deltas. A `LocalAdapter` answers in this process, without a network. Both are data-driven: what differs between two
-vendors on one dialect stands in the provider's `Quirks`, never as a vendor's name in code.
+vendors on one dialect is in the provider's `Quirks`, never as a vendor's name in code.
 """
 
 from __future__ import annotations

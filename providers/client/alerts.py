@@ -1,6 +1,6 @@
 """Budget alerts to a webhook: a small JSON document, posted in the background to an address of the operator's.
 
-The address may be a secret (many chat services' are). It comes from the environment alone, and stands in no log.
+The address may be a secret (many chat services' are). It comes from the environment alone, and is written to no log.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ CLOSE_S = 5.0
 async def posting(
     budget: DailyBudget, environ: Mapping[str, str], transport: Transport | None, notify: Emit = ignore
 ) -> AsyncIterator[Emit]:
-    """Yield who takes alerts and posts them while the block lasts. Nothing that fails there comes out here.
+    """Yield a function that takes alerts; they are posted while the block lasts. A failure there is not raised here.
 
     `notify` is told of an alert that was not posted. Raises `CatalogError` for an address that can be none.
     """
@@ -67,7 +67,7 @@ async def posting(
                         pending.pop(0)
                     else:
                         lost(failure)
-        finally:  # a cancelled one posts nothing more, and nobody need wait for it
+        finally:  # a cancelled block posts nothing more, so nothing is waited for
             over.set()
 
     try:

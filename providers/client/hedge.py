@@ -1,4 +1,4 @@
-"""One round of a turn in which a second attempt may go out beside a silent first: who is heard first goes on."""
+"""One round of a turn in which a second attempt may go out beside a silent first: the first to speak goes on."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Raced:
 async def race(
     flow: Generator[Effect, Outcome, Response], first: Try, ask: MakeAttempt, clock: Callable[[], float]
 ) -> Raced:
-    """Drive `flow` through one round that begins with `first`; whoever is still out at its end is cancelled.
+    """Drive `flow` through one round that begins with `first`; attempts in flight at its end are cancelled.
 
     Raises what `flow` raises, and the `RoutingError` of the first attempt; a second one that our own caps do not allow
     is none.
@@ -88,7 +88,7 @@ async def race(
 
 
 def _spoke(flow: Generator[Effect, Outcome, Response], effect: Try, others: set[int], now: float) -> Raced:
-    """Give up the others: who has begun to answer goes on alone."""
+    """Give up the other attempts: the one that has begun to answer goes on alone."""
     for number in others:
         flow.send(Dropped(now, number))
     return Raced(effect, speaker=True)

@@ -25,9 +25,9 @@ from providers.routing.ordering import expected_output
 from providers.windows import index
 
 SCARCE = 0.1
-"""Under which share a provider's own limits are news to whoever chooses."""
+"""A share that is left of a provider's own limit: below it, the choice among candidates takes it into account."""
 NEWS_S = 60.0
-"""For how long they are."""
+"""For how long it does."""
 AT_ONCE = 8
 """How many attempts at one candidate may stand before the ledger. Of a crowd that wakes for one place, most learn from
 the first that it is gone, and need not go there."""
@@ -101,7 +101,7 @@ class Reservations:
         return door
 
     async def watch(self, caps: Sequence[Cap], emit: Emit, *, used_up: bool = False) -> None:
-        """Tell which shares of the caps are reached that nobody has told of today. `used_up`: all of them are."""
+        """Tell of the shares of the caps that are reached and were not told of today. `used_up`: all of them are."""
         now = self.clock()
         untold = [cap for cap in caps if any(self._is_open(mark, now) for _, mark in cap.marks)]
         if not untold:
@@ -119,7 +119,7 @@ class Reservations:
         return self._told.get(mark.key) != index(mark.window, now)
 
     async def _take(self, mark: LimitKey, now: float) -> bool:
-        """Return whether nobody has taken the mark today, in any process of the ledger. It is taken from now on."""
+        """Take the mark; return whether it was free, so that no process of the ledger had taken it today."""
         lease = uuid4().hex
         refused = await self.ledger.reserve([(mark, 1.0)], lease, now, LATE_S)
         if refused is None:

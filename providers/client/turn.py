@@ -1,4 +1,4 @@
-"""What one turn's attempts share: who asks, what is listened to, which budgets pay, and what was tried so far."""
+"""What one turn's attempts share: the request, the listener, the budgets that pay, and what was tried so far."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class LiveTurn:
 
     def finished(self, response: Response) -> Response:
         """Return `response` with the turn's attempts and latency (waits included), and with what it leaves unsaid."""
-        candidate = next(who for answer, who in self.answers if answer is response)
+        candidate = next(candidate for answer, candidate in self.answers if answer is response)
         return replace(
             response,
             provider=response.provider or candidate.provider.name,

@@ -30,7 +30,7 @@ class LimitKey:
 
 
 class Lease(NamedTuple):
-    """What one call holds: booked whole once it expires, for whoever died with it may have been heard."""
+    """What one call holds: booked whole once it expires, for the call of a process that died may have been answered."""
 
     id: str
     amount: float
@@ -54,7 +54,7 @@ NOTHING = Count()
 
 @dataclass(frozen=True, slots=True)
 class Used:
-    """What stands under a meter: `used` of its amount, all of it free at `resets_at`.
+    """What is counted under a meter: `used` of its amount, all of it free at `resets_at`.
 
     `held` of that is what calls hold that are out.
     """
@@ -200,7 +200,7 @@ class WindowCounter:
         return True
 
     def view(self, meter: LimitKey, now: float) -> Used:
-        """Return what stands under the meter."""
+        """Return what is counted under the meter."""
         if self._paced:
             ahead = max(0.0, self._stepped(now) - now)
             return Used(meter, min(1.0, ahead / span(self.window)) * meter.amount, now + ahead)

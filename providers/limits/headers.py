@@ -1,4 +1,4 @@
-"""What a reply's headers say of limits, read from names and values that nobody may trust. No I/O.
+"""What a reply's headers say of limits, read from names and values that are not to be trusted. No I/O.
 
 The forms stand in docs/sources.md#rate-limit-headers (2026-11): `x-ratelimit-remaining-tokens`, the same with a window
 at the end (Cerebras, Mistral), without a word for what (OpenRouter, Together), `anthropic-ratelimit-tokens-remaining`,

@@ -77,7 +77,7 @@ class CounterStore:
         self._counter(meter).observe(meter.amount, remaining, until, now)
 
     def view(self, meter: LimitKey, now: float) -> Used:
-        """Return what stands under the meter."""
+        """Return what is counted under the meter."""
         return self._counter(meter).view(meter, now)
 
     def forget(self, meters: Iterable[LimitKey]) -> None:

@@ -1,4 +1,4 @@
-"""When a provider may be asked again, read from headers and texts that nobody may trust. No I/O.
+"""When a provider may be asked again, read from headers and texts that are not to be trusted. No I/O.
 
 The forms stand in docs/sources.md#rate-limit-headers (2026-11): seconds, Go durations ("6m0s", "12ms"), epoch seconds
 and milliseconds, RFC 3339 and HTTP dates. What is none of them is ignored, never raised.

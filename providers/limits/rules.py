@@ -45,7 +45,7 @@ class Call:
 class Cap:
     """One of our own caps on a day's spending, that of `budget`.
 
-    `meter` counts micro-USD. A mark has room for one: who takes it tells, alone of all processes, that this share of
+    `meter` counts micro-USD. A mark has room for one: the process that takes it tells, alone of all, that this share of
     the cap was reached today.
     """
 
@@ -102,7 +102,7 @@ def allowance(candidate: Candidate, budget: DailyBudget = NO_BUDGET, now: float 
 
 
 def _caps(candidate: Candidate, budget: DailyBudget, now: float) -> tuple[tuple[Cap, ...], Reason | None]:
-    """Return the caps that bind a candidate: none, where it is free. Else why it is refused, where nobody knows."""
+    """Return the caps that bind a candidate: none where it is free; or why it is refused: an unknown price."""
     own = (
         BudgetRef("day"),
         BudgetRef("provider", candidate.provider.name),

@@ -1,6 +1,6 @@
 """Admits a call to a candidate's limits and to our own budget: plan, reserve, then refused or settled. Pure.
 
-Between the steps stands the ledger, which the client waits for and a simulation keeps on its virtual clock.
+Between the steps the ledger is asked: the client waits for it, a simulation keeps its own on the virtual clock.
 """
 
 from __future__ import annotations

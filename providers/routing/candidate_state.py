@@ -12,7 +12,7 @@ _NEWS = Reason(ReasonCode.LIMIT, "little is left of a limit")
 
 
 class CandidateState:
-    """How one candidate stands now. The only thing here that changes; its `Fleet` changes it."""
+    """The state of one candidate now. Its `Fleet` and the admission of calls change it."""
 
     __slots__ = (
         "_blocks",

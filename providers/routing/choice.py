@@ -16,8 +16,8 @@ from providers.routing.ordering import alike, ordering_of
 from providers.routing.scores import Ordering, ordered
 
 PROBE_POLL_S = 1.0
-"""How long those who wait for another turn's probe sleep before they look again."""
-NOBODY: Mapping[str, float] = {}
+"""How long a turn that waits for another turn's probe sleeps before it looks again."""
+NOT_TRIED: Mapping[str, float] = {}
 _TRIED = Reason(ReasonCode.TRIED, "asked before in this turn")
 
 
@@ -25,7 +25,8 @@ _TRIED = Reason(ReasonCode.TRIED, "asked before in this turn")
 class Route:
     """Candidates in the order in which they are to be tried; `names` are theirs; `refused` says why others are not.
 
-    `ordering` is what ordered the first tier in play; None: nothing told those of it apart, the policy's order is all.
+    `ordering` is what ordered the first tier in play; None: nothing told its candidates apart, so the
+    policy's order decides.
     The tiers after it stand as the policy has them: they are compared when their turn comes.
     """
 
@@ -37,7 +38,7 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Nobody may be asked before `until` (epoch seconds)."""
+    """No candidate is eligible before `until` (epoch seconds)."""
 
     until: float
     reasons: Mapping[str, Reason]
@@ -45,7 +46,7 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class Refuse:
-    """Nobody may be asked, and waiting does not change it."""
+    """No candidate is eligible, and waiting does not change it."""
 
     reasons: Mapping[str, Reason]
 
@@ -54,12 +55,13 @@ Decision = Route | Wait | Refuse
 
 
 def choose(
-    fleet: Fleet, request: Request, now: float, tried: Mapping[str, float] = NOBODY, draw: float | None = None
+    fleet: Fleet, request: Request, now: float, tried: Mapping[str, float] = NOT_TRIED, draw: float | None = None
 ) -> Decision:
-    """Return who is to be asked, in order; or until when to wait; or why nobody can be. Changes nothing.
+    """Return the candidates to ask, in order; or until when to wait; or why none is eligible. Changes nothing.
 
-    `tried` holds whom this turn has asked and from when each may be asked again (`inf`: never). They come after
-    all others: moving on is better than coming back. `draw`, from [0, 1), is the luck that `latency` needs.
+    `tried` holds the candidates that this turn has asked, and from when each may be asked again (`inf`: never). They
+    come after all others: what just failed is likely to fail again. `draw`, from [0, 1), is the randomness that the
+    strategy `latency` needs.
     """
     ranking = fleet.ranking(request.needs)
     tokens, capabilities = fleet.demands(request)
@@ -119,10 +121,10 @@ def _obstacle(
         until, reason = blocked
     breaker = state.breaker
     if breaker is not CLOSED and not breaker.admits(now, state.in_flight):
-        # With a probe out, or few calls let through after it, the end is unknown: those who wait look again soon.
+        # With a probe out, or few calls let through after it, the end is unknown: waiting turns look again soon.
         rest, how = now + PROBE_POLL_S, breaker.state(now)
         if breaker.open_until is not None and how == "open":
             rest = breaker.open_until
         if rest > until:
-            until, reason = rest, Reason(ReasonCode.BREAKER, f"its breaker is {how}", rest)
+            until, reason = rest, Reason(ReasonCode.BREAKER, f"its circuit breaker is {how}", rest)
     return None if until <= now else (until, reason)

@@ -42,7 +42,7 @@ class Demands:
                 text = spec.name + spec.description + json.dumps(spec.parameters)
             else:
                 text = json.dumps(spec.schema)
-            # The spec is kept beside its size: as long as it lives here its id is nobody else's.
+            # The spec is kept beside its size: as long as it is kept here, no other object has its id.
             known = self._sizes[id(spec)] = (spec, estimate_tokens(text))
         return known[1]
 

@@ -1,4 +1,4 @@
-"""What one turn's flow asks of whoever drives it, and what it is told: values alone.
+"""What one turn's flow asks of its driver, and what the driver tells it: values alone.
 
 `providers.routing.turn.attempts` yields an `Effect` and is sent the `Outcome` of it.
 """

@@ -1,4 +1,4 @@
-"""The configured candidates: how each one stands, and the order in which a policy would ask them. Pure.
+"""The configured candidates: the state of each, and the order in which a policy would ask them. Pure.
 
 What changes here changes only by its own methods, and only by what is passed in: outcomes, instants.
 """
@@ -30,7 +30,7 @@ _DRAINED = Reason(ReasonCode.EXCLUDED, "drained by an operator")
 
 
 class Fleet:
-    """The configured candidates, how each one stands, and the policy that orders them.
+    """The configured candidates, the state of each, and the policy that orders them.
 
     `unconfigured` says why a candidate, or a whole provider, that the policy names cannot be asked. `sole` names the
     one candidate that answers everything, whatever a request or the policy asks for: a dry run's.
@@ -68,7 +68,7 @@ class Fleet:
         self.barred: Mapping[str, Reason] = {}
         """Providers that are not to be asked, and why."""
         self.orderings: deque[Ordering] = deque(maxlen=REMEMBERED)
-        """The latest decisions among several candidates, oldest first; `scoring.replay` makes each one anew."""
+        """The latest decisions among several candidates, oldest first; `scores.replay` makes each one anew."""
         self.retries = RetryBudget(policy.retry_budget)
         self.queue = FairQueue()
         """Turns that wait for a limit or a breaker."""
@@ -81,9 +81,10 @@ class Fleet:
     def adopt(
         self, policy: Policy, candidates: Iterable[Candidate], unconfigured: Mapping[str, Reason] | None = None
     ) -> None:
-        """Go on under another policy, with these candidates: turns that began before end with whom they chose.
+        """Go on under another policy, with these candidates: turns that began before keep the old one.
 
-        What was measured of a candidate that stays is kept, and who is drained stays so. Weights are the policy's.
+        What was measured of a candidate that stays is kept, and a drained provider stays drained. Weights are the new
+        policy's.
         """
         if policy.budget != self.policy.budget:
             for state in self.states.values():
@@ -139,7 +140,7 @@ class Fleet:
         return self._credit.get(pool, {})
 
     def note(self, ordering: Ordering, winner: str, *, failover: bool = False) -> None:
-        """Note a decision that is being followed. Who was chosen by weight has paid for it; a failover is free."""
+        """Note a decision that is being followed. A choice by weight is paid for; a failover is free."""
         self.orderings.append(ordering)
         if ordering.strategy == "weighted" and not failover:
             credit = paid(ordering.values, ordering.names.index(winner))

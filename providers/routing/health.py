@@ -1,6 +1,6 @@
 """Whether a candidate may be asked: a breaker, and how long an error keeps its candidate or account away. Pure.
 
-`now` and every instant are epoch seconds UTC; whoever holds a breaker passes the time in, so that the same code runs
+`now` and every instant are epoch seconds UTC; the owner of a breaker passes the time in, so that the same code runs
 live and on a simulator's clock.
 """
 
@@ -33,10 +33,10 @@ ERRORS_FADE_S = 15.0
 FADE_STEP_S = 0.1
 """What passes in less time than this fades together: the arithmetic is not worth it for each call."""
 TRUST = 10.0
-"""Answers that everybody is credited with: one fault of a new candidate is no rate of 100 %."""
+"""Answers that every candidate is credited with: one fault of a new one is no error rate of 100 %."""
 PACE_FADES_S = 10.0
 PACE_LASTS_S = 120.0
-"""After so long without a measure nothing is known: whoever was slow is tried again."""
+"""After so long without a measure nothing is known: a candidate that was slow is tried again."""
 NOMINAL_TOKENS = 256
 """Longer answers count as if they had ended here: a long answer is no slow one."""
 FIRST_AS_TOKENS = 64
@@ -155,7 +155,7 @@ class HealthStats:
         return self.bad * faded / ((self.bad + self._good) * faded + TRUST)
 
     def row_of_an_outage(self, row: int) -> int:
-        """Return how many faults in a row are no chance, after `row` of them: many of who answers, but often fails."""
+        """Return how many faults in a row are no chance, after `row` of them: more where it often fails."""
         before = max(self.bad - row, 0.0)
         rate = before / (before + self._good + TRUST)
         return FAULTS_TO_OPEN if rate == 0.0 else max(FAULTS_TO_OPEN, ceil(log(CHANCE) / log(rate)))

@@ -1,4 +1,4 @@
-"""What a decision among several candidates reads, gathered from how they stand now. Pure; `scoring.py` is the rest."""
+"""What a decision among several candidates reads, gathered from their states. Pure; `scores.py` does the sums."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def _seen(members: Sequence[CandidateState], now: float) -> list[tuple[float, ..
 def _wished(
     fleet: Fleet, request: Request, ranking: Ranking, members: Sequence[CandidateState], pace: list[float]
 ) -> dict[str, list[float]]:
-    """Return the values of the factors that are read where somebody asked for them."""
+    """Return the values of the factors that are read only where the policy or the request asks for them."""
     columns: dict[str, list[float]] = {}
     if fleet.policy.by_price:
         columns["cost"] = price_values(_prices(fleet.demands(request)[0], request, members))
@@ -117,7 +117,7 @@ def _prices(tokens: int, request: Request, members: Sequence[CandidateState]) ->
 
 
 def _task(fleet: Fleet, task_type: str, members: Sequence[CandidateState], pace: list[float]) -> list[float]:
-    """Return how well each one suits the type of task; nothing where nobody said what it wants."""
+    """Return how well each one suits the type of task; nothing where no rule says what the type wants."""
     preferred = fleet.policy.task_types.get(task_type)
     if preferred is not None:
         return [preference(state.account[0], preferred) for state in members]

@@ -18,10 +18,10 @@ _NOT_CONFIGURED = Reason(ReasonCode.NOT_CONFIGURED, "not configured")
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """What a policy makes of some needs: configured candidates in order of preference, and who is missing and why.
+    """What a policy makes of some needs: configured candidates in order of preference, and why others are missing.
 
-    `pools` names, by candidate, the tier that it stands in; only those of one pool are compared with each other.
-    `task_type` is the policy's word for who asks.
+    `pools` names, by candidate, its tier; only those of one pool are compared with each other.
+    `task_type` is what the policy says of the agent that asks.
     """
 
     states: tuple[CandidateState, ...]
@@ -112,7 +112,7 @@ class Ranker:
         refused: dict[str, Reason] | None = None,
         task_type: str | None = None,
     ) -> Ranking:
-        """Return the ranking of pools of patterns. One without a name, and every one by `chain`, stays as it stands.
+        """Return the ranking of pools of patterns. One without a name, and every one by `chain`, keeps its order.
 
         A model stands for all accounts that serve it, which are one pool whatever the strategy.
         """
@@ -149,10 +149,10 @@ def _task_type(policy: Policy, needs: Needs) -> str | None:
 
 def _wish(policy: Policy, needs: Needs) -> AgentPolicy:
     """Return what the policy says of the agent, else of its persona, else the persona's own tier, else an affinity."""
-    who = [name for name in (needs.agent, needs.persona) if name is not None]
-    for said in (policy.agents[name] for name in who if name in policy.agents):
+    names = [name for name in (needs.agent, needs.persona) if name is not None]
+    for said in (policy.agents[name] for name in names if name in policy.agents):
         if said.chain or said.tier is not None or said.model is not None:
             return said
-    near = (policy.affinity[name] for name in who if name in policy.affinity)
+    near = (policy.affinity[name] for name in names if name in policy.affinity)
     tier = needs.tier if needs.tier is not None else next(near, None)
     return policy.default if tier is None else AgentPolicy(tier=tier)

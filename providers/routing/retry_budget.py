@@ -10,8 +10,8 @@ FLOOR = 10
 class RetryBudget:
     """Retries, hops and hedges of the last `WINDOW_S` seconds are at most `share` of its turns, and `FLOOR`.
 
-    An extra attempt that was answered is given back: it did not add to anybody's trouble. So with one provider down
-    and another well nobody waits for long, and with all of them down calls stay within 1 + `share` for each turn.
+    An extra attempt that was answered is given back: it added no load to a provider in trouble. So with one provider
+    down and another well no turn waits for long, and with all of them down calls stay within 1 + `share` for each turn.
     """
 
     __slots__ = ("_second", "_taken", "_taken_by", "_turns", "_turns_by", "share")

@@ -1,8 +1,8 @@
-"""The order among candidates that all may be asked: seven factors, weights, or two drawn by lot. Pure arithmetic.
+"""The order among candidates that all may be asked: seven factors, weights, or two drawn at random. Pure arithmetic.
 
-A `Ordering` holds everything that an order is made of, so the same function orders live, in a replay of a record, and
-in a counterfactual. The seventh factor, whether a reservation is possible now, is pass or fail: who fails it is in no
-ordering.
+An `Ordering` holds everything that an order is made of, so the same function orders live, in a replay of a record, and
+in a counterfactual. The seventh factor, whether a reservation is possible now, is pass or fail: a candidate that fails
+it is in no ordering.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def ordered(ordering: Ordering) -> Sequence[int]:
     if ordering.strategy == "weighted":
         return _by_credit(ordering.values)
     if ordering.strategy == "latency":
-        return _by_lot([load for (load,) in ordering.values], ordering.draw or 0.0)
+        return _by_two_choices([load for (load,) in ordering.values], ordering.draw or 0.0)
     return range(len(ordering.names))
 
 
@@ -88,13 +88,13 @@ def _by_score(values: Sequence[Sequence[float]], points: Sequence[float]) -> Seq
 
 
 def _by_credit(values: Sequence[Sequence[float]]) -> Sequence[int]:
-    """Smooth weighted round-robin: who has most credit goes first. Who has no weight comes after all who have."""
+    """Smooth weighted round-robin: the most credit goes first. Candidates without a weight come after the others."""
     keys = [(weight <= 0.0, -credit - weight) for weight, credit in values]
     return sorted(range(len(values)), key=keys.__getitem__)
 
 
-def _by_lot(loads: Sequence[float], draw: float) -> Sequence[int]:
-    """Two drawn by lot, the less loaded one of them first; then the others, least loaded first."""
+def _by_two_choices(loads: Sequence[float], draw: float) -> Sequence[int]:
+    """Power of two choices: of two drawn at random the less loaded first; then the others, least loaded first."""
     order = sorted(range(len(loads)), key=loads.__getitem__)
     if len(order) > 1:
         one, other = divmod(int(draw * len(loads) * (len(loads) - 1)), len(loads) - 1)
@@ -104,7 +104,7 @@ def _by_lot(loads: Sequence[float], draw: float) -> Sequence[int]:
 
 
 def paid(values: Sequence[Sequence[float]], winner: int) -> list[float]:
-    """Return everybody's credit after `winner` was asked: each earned its weight, the winner paid for all."""
+    """Return every credit after `winner` was asked: each earned its weight, and the winner paid the sum."""
     after = [credit + weight for weight, credit in values]
     after[winner] -= sum(weight for weight, _ in values)
     return after
@@ -122,7 +122,7 @@ def pace_value(pace: float) -> float:
 
 
 def known_or_best(values: Sequence[float | None]) -> list[float]:
-    """Return the latency values; who was not measured counts like the best who was, and never under 0.5.
+    """Return the latency values; a candidate without a measure counts like the best measured one, and at least 0.5.
 
     So a first choice that comes back has its place, and a slow one does not keep it.
     """
@@ -136,7 +136,7 @@ def health_value(error_rate: float) -> float:
 
 
 def preference(name: str, preferred: Sequence[str]) -> float:
-    """Return 1 for the first of `preferred`, less for each later one, over 0.5 for the last, 0 for who is not there."""
+    """Return 1 for the first of `preferred`, less for each later one, over 0.5 for the last, 0 for any other."""
     return 1.0 - 0.5 * preferred.index(name) / len(preferred) if name in preferred else 0.0
 
 

@@ -1,4 +1,6 @@
-"""One turn's flow: who is asked, and what follows from each answer. Pure: time and randomness are passed in.
+"""One turn's flow: which candidate is asked next, and what follows from each answer. Pure.
+
+Time and randomness are arguments.
 
 `attempts` is a generator that does no I/O: it yields what to do (`Try`, `Listen`, `Sleep`) and is sent how it went. The
 provider manager drives it with the real world, a simulator with a virtual clock and dice.

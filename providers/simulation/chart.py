@@ -1,4 +1,4 @@
-"""A simulation as a picture: who answered when, what failed, who was down, what it cost. Hand-written SVG, pure.
+"""A simulation as a picture: what answered when, what failed, what was down, what it cost. Pure, and SVG by hand.
 
 Colours are those of Okabe and Ito (jfly.uni-koeln.de/color, 2008), which people who see colours differently can tell
 apart; from the eighth provider on they come again, hatched. Nothing is told by colour alone: bars carry their figures
@@ -216,7 +216,7 @@ class _Picture:
 
 
 def _downs(scenario: Scenario) -> dict[str, tuple[Outage, ...]]:
-    """Return who is down when, as the scenario says it: regions under their own name, then single providers."""
+    """Return which provider is down when, by the scenario: regions under their own name, then single providers."""
     regions = {f"{REGION}{name}": outages for name, outages in scenario.regions.items() if outages}
     return {**regions, **{name: row.outages for name, row in scenario.providers.items() if row.outages}}
 

@@ -36,7 +36,7 @@ from providers.simulation.turns import ModelledAttempt, ModelledRouter, Modelled
 
 Act = Callable[[Any, float], None]
 QueuedEvent = tuple[float, int, Act, Any]
-"""When, its number (of two at one instant the earlier one made comes first), what happens, and to whom."""
+"""When, its number (of two at one instant the earlier one made comes first), what happens, and its subject."""
 
 
 def run(
@@ -81,7 +81,7 @@ class Simulation:
             ModelledRouter(number, Fleet(candidates, policy, unconfigured), dice(seed, "router", number))
             for number in range(scenario.instances)
         ]
-        self._book = CounterStore()
+        self._counts = CounterStore()
         self._terms = AllTerms({name: each.hidden for name, each in behaviours.items()}, policy.budget, starts)
         self._kinds: list[list[Kind]] = []
         for each in load:
@@ -170,7 +170,7 @@ class Simulation:
     def _reserve(self, attempt: ModelledAttempt, now: float) -> None:
         """The ledger hears of the call."""
         plan, ttl = attempt.plan, attempt.effect.timeouts.total + LATE_S
-        attempt.refused = self._book.reserve(plan.reserves, attempt.lease, now, now + ttl)
+        attempt.refused = self._counts.reserve(plan.reserves, attempt.lease, now, now + ttl)
         then = self._call if attempt.refused is None else self._turn_away
         if self._delay:
             self._trip(now, then, attempt)
@@ -202,7 +202,7 @@ class Simulation:
         self._at(now + seconds, self._end, attempt)
 
     def _end(self, attempt: ModelledAttempt, now: float) -> None:
-        """The call has come back; its books are closed while the turn goes on."""
+        """The call has come back; its reservation is settled while the turn goes on."""
         turn, error, terms = attempt.turn, attempt.error, attempt.terms
         if attempt not in turn.out:
             return
@@ -223,7 +223,7 @@ class Simulation:
         self._go_on(attempt.turn, outcome, now, attempt)
 
     def _give_up(self, turn: ModelledTurn, now: float) -> None:
-        """Let go of what is still out when a turn ends: nobody knows what became of it."""
+        """Let go of what is still out when a turn ends: what became of it is unknown."""
         given_up, turn.out = turn.out, []
         for attempt in given_up:
             if attempt.called is not None:
@@ -241,6 +241,6 @@ class Simulation:
         """The ledger hears what the call came to."""
         (attempt, how), terms = closing, closing[0].terms
         assert terms is not None
-        self._book.settle(terms.books[how], attempt.lease, now)
+        self._counts.settle(terms.books[how], attempt.lease, now)
         if (shut := shut_until(attempt.plan.bound, attempt.error, now)) is not None:
-            self._book.observe(shut[0], -1.0, shut[1], now)
+            self._counts.observe(shut[0], -1.0, shut[1], now)

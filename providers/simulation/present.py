@@ -1,4 +1,4 @@
-"""Who is there in a scenario, and as what the routers know them. Pure."""
+"""Which providers a scenario has, and the candidates that the routers know of them. Pure."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def present(scenario: Scenario, catalog: Catalog) -> dict[str, Behaviour]:
 
 
 def candidates_of(catalog: Catalog, behaviours: Mapping[str, Behaviour]) -> tuple[Candidate, ...]:
-    """Return the candidates of who is there, each with a key that is none."""
+    """Return the candidates of the providers in the scenario, each with a made-up key."""
     rows = {name: replace(catalog.providers[name], opt_in=False) for name in behaviours}
     variables = [name for row in rows.values() for name in re.findall(r"\{([A-Z][A-Z0-9_]*)\}", row.base_url)]
     variables += [name for row in rows.values() if row.key_env for name in (row.key_env, *row.more_key_envs)]

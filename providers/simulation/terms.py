@@ -23,7 +23,7 @@ ENDINGS: tuple[Ending, ...] = ("answered", "refused", "unsent", "unknown")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Terms:
-    """`plan` and `books` (by how a call ended) are the routers'; None: they know of no limit.
+    """`plan` and `books` (by how a call ended) are the routers'; None: the routers know of no limit.
 
     `answered` and `refused` are the provider's own: what a call counts for that it answers, or turns down; `later`,
     what is counted on top once the answer is there, of limits that let calls in by their input.

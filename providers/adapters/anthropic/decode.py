@@ -114,7 +114,7 @@ class StreamedBlock:
 
     @property
     def speaks(self) -> bool:
-        """Whether its pieces are joined with those of other blocks by who listens to the stream."""
+        """Whether its pieces are joined with those of other blocks by the listener of the stream."""
         return self.kind in ("text", "thinking")
 
     @property

@@ -1,4 +1,4 @@
-"""Google's generateContent, the native dialect of Gemini. What models on it differ in stands in `Quirks`.
+"""Google's generateContent, the native dialect of Gemini. What differs between its models is in `Quirks`.
 
 Encoding: a message's bytes are made once and kept by the message. A transcript is made fit by turns: roles alternate
 and begin and end with the user, every call is answered in the very next turn, nothing is empty. Each of these is a 400
@@ -186,7 +186,7 @@ _NOTHING = GeminiFragment("user", b"")
 
 
 def _turns(fragments: Iterable[GeminiFragment]) -> list[list[GeminiFragment]]:
-    """Return those who speak in the conversation, by turns: one role for as long as it goes on."""
+    """Return the fragments of the conversation by turns: a turn is one role for as long as it goes on."""
     turns: list[list[GeminiFragment]] = []
     role = ""
     for each in fragments:
@@ -203,7 +203,7 @@ def _turns(fragments: Iterable[GeminiFragment]) -> list[list[GeminiFragment]]:
 def _answered(asked: list[GeminiFragment], turn: list[GeminiFragment]) -> list[bytes]:
     """Return a user's parts, the answers first and in the order of their calls: without ids the order is what pairs.
 
-    A call that nobody answered gets an error. A result that no call asked for becomes text.
+    A call without a result gets an error. A result that no call asked for becomes text.
     """
     if len(asked) == len(turn) == 1 and asked[0].ids == turn[0].ids:
         paired = [b"{%s%s}}" % pair for pair in zip(asked[0].halves, turn[0].halves, strict=True)]

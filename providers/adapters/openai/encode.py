@@ -1,4 +1,4 @@
-"""OpenAI's Chat Completions, the dialect that most vendors speak. What differs between them stands in `Quirks`.
+"""OpenAI's Chat Completions, the dialect that most vendors speak. What differs between them is in `Quirks`.
 
 Encoding: a message's bytes are made once and kept by the message, so a turn pays for joining its transcript, not for
 encoding it again. Sources of the vendors' oddities: docs/sources.md, checked 2026-11.

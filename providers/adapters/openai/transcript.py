@@ -66,7 +66,7 @@ class ChatFragment:
     answers: tuple[Said, ...] = ()
 
 
-# Where strict turns want a word that nobody said.
+# Where strict turns want a message that the transcript does not have.
 BEGIN, GO_ON, SEEN = (
     Said(role, to_json({"role": role, "content": text}))
     for role, text in (("user", "Begin."), ("user", "Go on."), ("assistant", "Understood."))
@@ -105,7 +105,7 @@ def fragment(message: Message, quirks: Quirks, maker: str) -> ChatFragment:
 
 
 def paired(fragments: Iterable[ChatFragment]) -> list[Said]:
-    """Return the messages in order, with every call answered before anybody else speaks.
+    """Return the messages in order, with every call answered before the next message of another role.
 
     A call that a broken turn left open gets a stand-in: an unanswered id is a 400 everywhere. A result whose call is
     not there, or was answered already, is told as the user's words.
@@ -153,7 +153,7 @@ def _match(
 def in_strict_turns(transcript: Iterable[Said], *, prefill: bool = False) -> list[Said]:
     """Return `transcript` in the order that Mistral and most chat templates enforce.
 
-    One system message, first; later ones become the user's words. Nobody speaks twice in a row. An assistant's word
+    One system message, first; later ones become the user's words. No role speaks twice in a row. An assistant's word
     stands between a tool's and a user's, a user's before the first of an assistant. The last word is a user's or a
     tool's; with `prefill` it may be an assistant's, which the model is to go on with.
     """

@@ -24,7 +24,7 @@ class Ledger(Protocol):
     """
 
     async def reserve(self, amounts: Amounts, lease: str, now: float, ttl: float) -> NoRoom | None:
-        """Hold all of `amounts` for `ttl` seconds, or hold none of them and return who has no room.
+        """Hold all of `amounts` for `ttl` seconds, or hold none of them and return which meter has no room.
 
         A lease that is neither settled nor refunded in time is booked whole: its holder died and may have been heard.
         """
@@ -39,7 +39,7 @@ class Ledger(Protocol):
         """Take away room as the provider's own word has it; see `CounterStore.observe`."""
 
     async def usage(self, meters: Sequence[LimitKey], now: float) -> list[Used]:
-        """Return what stands under each meter."""
+        """Return what is counted under each meter."""
 
     async def forget(self, meters: Sequence[LimitKey]) -> None:
         """Begin anew with these meters."""

@@ -293,7 +293,7 @@ class TestFilter:
         assert names(route) == ("d/m",)
         assert texts(route.refused) == {
             "a/m": "held after RateLimited",
-            "b/m": "its breaker is open",
+            "b/m": "its circuit breaker is open",
             "c/m": "its account is shut: the key was refused",
             "c/n": "its account is shut: the key was refused",
         }
