@@ -92,6 +92,16 @@ class AgentSpec(StrictModel):
     """A persona at work. Fields beside `persona` override it: scalars replace, lists append, maps merge."""
 
     noun: ClassVar[str] = "an agent"
+    other_names: ClassVar[Mapping[str, str]] = {
+        "goal": "role",
+        "backstory": "identity",
+        "instructions": "identity",
+        "system_prompt": "template",
+        "llm": "model",
+        "max_iterations": "max_turns",
+        "temperature": "",
+        "max_output_tokens": "",
+    }
     persona: Annotated[
         Annotated[NonEmpty, Tag("text")] | Annotated[dict[str, Any], Tag("mapping")],
         Discriminator(_kind),
@@ -175,6 +185,14 @@ class StepSpec(StrictModel):
     """One piece of a task's work; later steps see it as `steps.<id>.output`."""
 
     noun: ClassVar[str] = "a step"
+    other_names: ClassVar[Mapping[str, str]] = {
+        "name": "id",
+        "prompt": "description",
+        "instructions": "description",
+        "when": "if",
+        "condition": "if",
+        "schema": "output_schema",
+    }
     id: NonEmpty = Field(description="Its name in expressions")
     agent: NonEmpty | None = Field(default=None, description="Who does it")
     conversation: NonEmpty | None = Field(default=None, description="Or the conversation that does it")
@@ -190,6 +208,17 @@ class TaskSpec(StrictModel):
     """Work with one result. It has exactly one of agent, conversation, approval and steps."""
 
     noun: ClassVar[str] = "a task"
+    other_names: ClassVar[Mapping[str, str]] = {
+        "depends_on": "needs",
+        "prompt": "description",
+        "instructions": "description",
+        "when": "if",
+        "condition": "if",
+        "retries": "retry",
+        "loop": "repeat",
+        "output": "output_file",
+        "schema": "output_schema",
+    }
     agent: NonEmpty | None = Field(default=None, description="Who does it")
     conversation: NonEmpty | None = Field(default=None, description="Or the conversation that does it")
     approval: ApprovalSpec | None = Field(default=None, description="Or the question that a person answers")

@@ -22,6 +22,8 @@ class StrictModel(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
     noun: ClassVar[str] = "this mapping"
     """What messages call it: `a task`."""
+    other_names: ClassVar[Mapping[str, str]] = {}
+    """What other formats call a field, and what it is called here; empty where there is nothing like it."""
     placeholders: ClassVar[Mapping[str, Any]] = {}
     """What a required field of a document, at whatever depth, holds where it is missing, so that the rest is read."""
 

@@ -20,7 +20,10 @@ def syntax_problem(source: DocumentText, error: yaml.MarkedYAMLError) -> Problem
         message = "a tab may not indent" if character == "\t" else f"a value may not start with {character}"
         hint = "use spaces" if character == "\t" else "put the value in quotes"
     elif "mapping values are not allowed" in what:
-        message, hint = "a second ': ' on the line", "put a value that holds ': ' in quotes"
+        if ": " in text[text.rfind("\n", 0, at.index) + 1 : at.index]:
+            message, hint = "a second ': ' on the line", "put a value that holds ': ' in quotes"
+        else:  # its key looks like a further line of the value above
+            message, hint = "a field may not stand deeper than the value above it", "indent it as the line above"
     elif "escape" in what or "hexdecimal" in what:  # libyaml's spelling
         message, hint = "a backslash sequence that YAML does not know", "put the value in single quotes"
         if "Unicode" in what:

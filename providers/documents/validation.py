@@ -140,7 +140,8 @@ def _unknown(root: Node, path: Path, here: ModelClass) -> Problem:
         hint = "api_key_env names its variable" if "api_key_env" in fields else "set its variable"
         message = "a key stands in the environment or in .env, never in a file"
         return replace(root.problem(path, "secret-in-file", message, hint, key=True), source="")
-    hint = nearest(last, fields)
+    meant = here.other_names.get(last)
+    hint = nearest(last, fields) if meant is None else f"did you mean '{meant}'?" if meant else ""
     return root.problem(path, "unknown-field", f"'{last}' is not a field of {here.noun}", hint, key=True)
 
 

@@ -72,12 +72,6 @@ def parse_text(text: str, file: str) -> ParsedFile:
     return ParsedFile(file, text, root, tuple(found))
 
 
-def load_file(path: str | FilePath) -> tuple[str, Node]:
-    """Return a file's text and tree. Raise `SpecError` where it cannot be read, or is no strict YAML."""
-    text = read_text(path)
-    return text, read_tree(text, str(path))
-
-
 def read_mapping(path: str | FilePath, found: list[Problem] | None = None) -> Node:
     """Return the tree of a file that holds a mapping. Raise `SpecError` where it is anything else."""
     return mapping_in(read_text(path), str(path), found)

@@ -8,6 +8,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from orchestrator.squad.spec import SquadSpec, json_schema, load_spec, parse_spec
+from providers.documents.models import StrictModel
 from providers.documents.problems import Problem, SpecError
 from providers.documents.yaml import read_tree
 
@@ -70,6 +71,28 @@ def test_a_wrong_value_says_what_would_be_right() -> None:
         ("'continue_on_error' takes true or false, not the text 'on'", "YAML 1.2 knows true and false only"),
         ("a list is not a duration: write 500ms, 5s, 10m, 2h, 3d or a number of seconds", ""),
     ]
+
+
+@pytest.mark.parametrize(
+    ("field", "meant"),
+    [
+        ("depends_on", "needs"),
+        ("prompt", "description"),
+        ("when", "if"),
+        ("retries", "retry"),
+        ("output", "output_file"),
+    ],
+)
+def test_a_field_that_other_formats_have_is_told_by_our_name(field: str, meant: str) -> None:
+    (problem,) = spec_of(SMALLEST.replace("agent: a,", f"agent: a, {field}: x,"))[1]
+    assert (problem.code, problem.hint) == ("unknown-field", f"did you mean '{meant}'?")
+
+
+def test_every_other_name_leads_to_a_field_and_is_none_itself() -> None:
+    for model in StrictModel.__subclasses__():
+        fields = {field.alias or name for name, field in model.model_fields.items()}
+        assert set(model.other_names.values()) - {""} <= fields
+        assert not set(model.other_names) & fields
 
 
 def test_a_file_that_is_no_mapping_is_refused() -> None:

@@ -215,6 +215,7 @@ def test_bytes_are_capped(tmp_path: Path) -> None:
         (b"\xef\xbb\xbf", 1, 1, "empty-file"),
         (b"---\n...\n", 1, 1, "empty-file"),
         (b"a: 'x\ny: z\n", 1, 4, "bad-yaml"),
+        (b"a: x\n  b: y\n", 2, 4, "bad-yaml"),
         (b"%YAML 3.0\n---\na: 1\n", 1, 1, "bad-yaml"),
     ],
 )
@@ -225,6 +226,24 @@ def test_files_that_are_no_yaml(tmp_path: Path, data: bytes, line: int, column: 
         load(file)
     assert [(p.line, p.column, p.code) for p in caught.value.problems] == [(line, column, code)]
     assert caught.value.problems[0].file == str(file)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: b: c", "a second ': ' on the line"),
+        ("t:\n  a: x\n    b: y\n", "a field may not stand deeper than the value above it"),
+        ("a: x\r\n  b: y\r\n", "a field may not stand deeper than the value above it"),
+        ("a:\n\tb: 1\n", "a tab may not indent"),
+        ("a: @x\n", "a value may not start with @"),
+        ('a: "\\q"\n', "a backslash sequence that YAML does not know"),
+        ("a: 'x\n", "the quote that opens here is never closed"),
+    ],
+)
+def test_mistakes_of_writing_are_told_in_words_for_people(text: str, message: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        read_tree(text, "t.yaml")
+    assert [p.message for p in caught.value.problems] == [message]
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
