@@ -7,19 +7,16 @@ Pure.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from agents import events as agent_events
-from agents.errors import OutputInvalid, ToolFault
 from agents.events import ToolEnded, ToolStarted, TurnEnded, TurnStarted
 from agents.turn import StepKey
-from orchestrator.errors import TaskTimedOut
 from orchestrator.events import (
     BudgetReached,
     CallRepeated,
-    ConversationEnded,
     ElementEnded,
     ElementStarted,
     Event,
@@ -35,13 +32,13 @@ from orchestrator.events import (
     TaskExpanded,
     TaskParked,
     TaskReset,
-    TaskRetried,
     TaskStarted,
 )
+from orchestrator.journal.codec import pack
+from orchestrator.journal.protocols import StepRecord
 from orchestrator.units import StepPath, Unit, key_of, text_of
 from providers import events as provider_events
-from providers.budgets import BudgetRef
-from providers.errors import BudgetSpent, NoRoute, Reason, ReasonCode, RoutingError
+from providers.messages import Request
 
 INSIDE = (agent_events.__name__, provider_events.__name__)
 """What stands in these modules happens inside a step."""
@@ -60,7 +57,7 @@ class StepAt(NamedTuple):
         return text_of(self.unit, self.key)
 
 
-class Place(NamedTuple):
+class PlacedEvent(NamedTuple):
     """One event, and whose it is: `unit`'s; inside `step`, where it happened in one. Both None: the run's own."""
 
     event: Event
@@ -84,20 +81,13 @@ class Place(NamedTuple):
 
 
 @dataclass(slots=True)
-class Span:
-    """The events of one step in one part. `last` is the place of the last one; `ended`: a result was recorded."""
-
-    last: int
-    ended: bool = False
-
-
-@dataclass(slots=True)
-class Part:
-    """What one process recorded. `before` are the events of those before it."""
+class RecordPart:
+    """What one process recorded. `before` are the events of those before it; `answered` the steps that ended here."""
 
     before: Sequence[Event]
-    places: list[Place] = field(default_factory=list)
-    spans: dict[StepAt, Span] = field(default_factory=dict)
+    places: list[PlacedEvent] = field(default_factory=list)
+    answered: set[StepAt] = field(default_factory=set)
+    _of_units: dict[Unit, list[int]] = field(default_factory=dict)
 
     @property
     def finished(self) -> RunFinished | None:
@@ -105,18 +95,47 @@ class Part:
         last = self.places[-1].event.data
         return last if isinstance(last, RunFinished) else None
 
-    @property
-    def stopped_after(self) -> int | None:
-        """The number of places after which nothing new was begun, where somebody had the run stopped."""
-        if self.finished is None or self.finished.status != "cancelled":
-            return None
-        free = [i for i, place in enumerate(self.places[:-1]) if place.is_decision or _is_answer(place)]
-        return free[-1] + 1 if free else 1
+    def add(self, place: PlacedEvent) -> None:
+        """Take the next event."""
+        if place.at is not None and isinstance(place.event.data, TurnEnded | ToolEnded):
+            self.answered.add(place.at)
+        if place.unit is not None and not place.is_chance:
+            self._of_units.setdefault(place.unit, []).append(len(self.places))
+        self.places.append(place)
+
+    def of_unit(self, unit: Unit) -> list[int]:
+        """Return the places of what happened in a unit's work, but for what was only observed."""
+        return list(self._of_units.get(unit, ()))
 
 
-def parts_of_record(events: Sequence[Event]) -> list[Part]:
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What a replay is answered from: the steps of a run, and the number of the part in which each one ended."""
+
+    run: str
+    steps: Mapping[StepAt, StepRecord]
+    ended_in: Mapping[StepAt, int] = field(default_factory=dict)
+    stub: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """The first place where a replay departs from the record, after `number` equal events.
+
+    `step` is set where a step asks for something else than was recorded: `request` is what it asks for now, None where
+    that is not a model's request.
+    """
+
+    number: int
+    recorded: Event | None
+    replayed: Event | None
+    step: StepAt | None = None
+    request: Request | None = None
+
+
+def parts_of_record(events: Sequence[Event]) -> list[RecordPart]:
     """Return the parts of a run's events, oldest first."""
-    reader, parts, part = _Reader(), list[Part](), None
+    reader, parts, part = _Reader(), list[RecordPart](), None
     for number, event in enumerate(events):
         match event.data:
             case RunForked():
@@ -125,12 +144,12 @@ def parts_of_record(events: Sequence[Event]) -> list[Part]:
                 reader.edit(event.data)
                 part = None
             case RunStarted() | RunResumed():
-                part = Part(events[:number])
+                part = RecordPart(events[:number])
                 parts.append(part)
                 reader.turns.clear()
                 reader.tools.clear()
         if part is not None:
-            reader.read(event, part)
+            part.add(reader.place(event))
     return parts
 
 
@@ -138,8 +157,9 @@ def _happens_inside(data: Any) -> bool:
     return type(data).__module__ in INSIDE
 
 
-def _is_answer(place: Place) -> bool:
-    return place.unit is None and isinstance(place.event.data, GateAnswered)
+def same(one: Event, other: Event) -> bool:
+    """Return whether two events are equal byte for byte."""
+    return one[:6] == other[:6] and (one.data is other.data or pack(one.data).data == pack(other.data).data)
 
 
 @dataclass(slots=True)
@@ -150,18 +170,11 @@ class _Reader:
     at_work: dict[tuple[str, str | None], Unit] = field(default_factory=dict)
     units: set[Unit] = field(default_factory=set)
     turns: dict[tuple[Unit, StepPath], StepKey] = field(default_factory=dict)
-    """Place in a unit's work -> the model's step in flight there."""
+    """Where in a unit's work -> the model's step in flight there."""
     tools: dict[StepAt, None] = field(default_factory=dict)
     """Each tool's step, in the order in which they were begun."""
 
-    def read(self, event: Event, part: Part) -> None:
-        place = self._place(event)
-        if place.at is not None:
-            ended = isinstance(event.data, TurnEnded | ToolEnded)
-            part.spans[place.at] = Span(len(part.places), ended)
-        part.places.append(place)
-
-    def _place(self, event: Event) -> Place:
+    def place(self, event: Event) -> PlacedEvent:
         match event.data:
             case TaskStarted(task, attempt):
                 self.attempts[task] = attempt
@@ -171,15 +184,15 @@ class _Reader:
             case TaskReset(task):
                 self.attempts[task] += 1
             case TaskEnded(task):
-                return Place(event, self.at_work.pop((task, None), None))
+                return PlacedEvent(event, self.at_work.pop((task, None), None))
             case ElementEnded(task, key):
-                return Place(event, self.at_work.pop((task, key), None))
+                return PlacedEvent(event, self.at_work.pop((task, key), None))
             case TaskParked(task, key):
-                return Place(event, self.at_work.get((task, key)))
+                return PlacedEvent(event, self.at_work.get((task, key)))
             case _:
                 unit = event.unit if event.unit in self.units else None  # else it is of a task that a person answers
-                return Place(event, unit, None if unit is None else self._step_of(event, unit))
-        return Place(event)
+                return PlacedEvent(event, unit, None if unit is None else self._step_of(event, unit))
+        return PlacedEvent(event)
 
     def edit(self, edit: RunEdited) -> None:
         """Go on under the names of an edited squad."""
@@ -210,7 +223,8 @@ class _Reader:
                 return key
             case CallRepeated(step):
                 return key_of(unit, step)
-            case GateOpened() | GateAnswered():
+            case GateOpened() | GateAnswered() if not event.step:
+                # A tool's call asks for leave at its unit; a person who takes part in a conversation speaks below it.
                 tools = [key for whose, key in self.tools if whose == unit]
                 return tools[-1] if tools else None
             case RoutingReread():
@@ -218,76 +232,3 @@ class _Reader:
             case BudgetReached() if event.step:
                 return self.turns.get(here)
         return self.turns.get(here) if _happens_inside(data) else None
-
-
-# ---- what a step without a result raised
-
-
-def failure_at(part: Part, at: int, retried_on: frozenset[Any]) -> Exception | None:
-    """Return the error that a step raised, out of what its unit did next, at place `at`; None: nothing says so.
-
-    It has the recorded text and the name of the recorded class. `retried_on` are the causes that the task retries on.
-    """
-    place = part.places[at]
-    match place.event.data:
-        case TaskRetried(error=text):
-            return _retried(text, retried_on)
-        case TaskEnded(status="failed", error=text, error_kind=kind):
-            return stand_in(Exception, kind or "Exception", text or "")
-        case ElementEnded(status="failed", error=text, error_kind=kind):
-            return stand_in(Exception, kind or "Exception", text or "")
-        case BudgetReached(which, kind):
-            return _spent(which, kind, _end_of(part, at, place.unit))
-        case ConversationEnded(conversation, reason) if reason.startswith("its budget of "):
-            return _spent(f"conversation {conversation}", reason.removeprefix("its budget of "), "")
-    return None
-
-
-def stand_in(base: type[Exception], kind: str, text: str) -> Exception:
-    """Return an error of class `base` that is named `kind` and says `text`."""
-
-    class StandIn(base):  # type: ignore[misc, valid-type]  # whichever class it stands in for
-        def __init__(self) -> None:
-            """Take none of what the class is usually made of."""
-
-        def __str__(self) -> str:
-            return text
-
-    StandIn.__name__ = kind
-    return StandIn()
-
-
-def _retried(text: str, on: frozenset[Any]) -> Exception:
-    causes: dict[str, type[Exception]] = {
-        "provider": RoutingError,
-        "invalid_output": OutputInvalid,
-        "timeout": TaskTimedOut,
-        "tool": ToolFault,
-    }
-    for cause, base in causes.items():
-        if cause in on:
-            return stand_in(base, base.__name__, text)
-    error = stand_in(RoutingError, "RoutingError", text)
-    error.earliest = 1.0  # type: ignore[attr-defined]  # a limit that ends: what `rate_limit` is told by
-    return error
-
-
-def _spent(which: str, kind: str, text: str) -> Exception:
-    if which == "day":
-        error = stand_in(NoRoute, "NoRoute", text)
-        error.reasons = {"all": Reason(ReasonCode.BUDGET, "", budget=BudgetRef("day"))}  # type: ignore[attr-defined]  # NoRoute's own
-        return error
-    error = stand_in(BudgetSpent, "BudgetSpent", text)
-    error.budget, error.kind = BudgetRef.read(which), kind  # type: ignore[attr-defined]  # BudgetSpent's own
-    return error
-
-
-def _end_of(part: Part, at: int, unit: Unit | None) -> str:
-    """Return what the unit's end says, after place `at`."""
-    for place in part.places[at:]:
-        data = place.event.data
-        if place.unit == unit and isinstance(data, TaskParked):
-            return data.reason
-        if place.unit == unit and isinstance(data, TaskEnded | ElementEnded):
-            return data.error or ""
-    return ""

@@ -11,9 +11,11 @@ from dataclasses import dataclass, field
 from agents.tools import builtin
 from orchestrator.events import RoutingReread
 from orchestrator.journal.protocols import About, Journal, JournalError
+from orchestrator.rerun.decisions import UnitBegun, decisions_of
 from orchestrator.rerun.diff import Change, changes_between
-from orchestrator.rerun.player import Answers, Difference, Player
-from orchestrator.rerun.record import Part, StepAt, parts_of_record
+from orchestrator.rerun.record import Answers, Difference, RecordPart, StepAt, parts_of_record
+from orchestrator.rerun.unit_replay import UnitsReplayed
+from orchestrator.run.history import history_of
 from orchestrator.squad.load import Squad
 from orchestrator.squad.plan import Plan
 from orchestrator.squad.sources import with_routing
@@ -33,7 +35,7 @@ class Record:
 
     run: str
     abouts: tuple[About, ...]
-    parts: tuple[Part, ...]
+    parts: tuple[RecordPart, ...]
     answers: Answers
 
     def squad(self, part: int, functions: Functions = NONE) -> Squad:
@@ -56,6 +58,12 @@ class Record:
             if isinstance(event, RoutingReread) and event.text:
                 sources = with_routing(about.sources, event.file, event.text)
                 yield Squad.from_text(about.text, about.file, sources=sources, functions=functions)
+
+    def artifacts(self, events: int | None = None) -> dict[str, str]:
+        """Return path -> SHA-256 of what was written in the first so many events."""
+        last = self.parts[-1] if self.parts else RecordPart(())
+        recorded = (*last.before, *(place.event for place in last.places))[:events]
+        return {path: written.sha256 for path, (_, written) in history_of(recorded).artifacts.items()}
 
     def _about(self, part: int) -> About:
         recorded = len(self.parts[part].before)
@@ -86,7 +94,7 @@ async def read_record(journal: Journal, run: str) -> Record:
     """Return all that the journal holds of a run. Raise `RunNotFound`."""
     abouts = tuple(await journal.abouts(run))
     parts = tuple(parts_of_record(await journal.events(run)))
-    ended_in = {step: i for i, part in enumerate(parts) for step, span in part.spans.items() if span.ended}
+    ended_in = {step: i for i, part in enumerate(parts) for step in part.answered}
     steps = {StepAt(step.unit, step.key): step for step in await journal.steps(run)}
     return Record(run, abouts, parts, Answers(run, steps, ended_in, bool(abouts[0].options.get("stub"))))
 
@@ -98,17 +106,27 @@ async def replay(journal: Journal, run: str, *, against: Squad | None = None, fu
     `PlanError` where the recorded inputs do not fit `against`.
     """
     record = await read_record(journal, run)
-    artifacts: Mapping[str, str] = {}
-    for number, part in enumerate(record.parts):
+    for number in range(len(record.parts)):
         plan = record.plan(number, against or record.squad(number, functions))
-        player = Player(part, number, plan, record.answers)
-        await player.play()
-        artifacts = player.artifacts
-        if (difference := player.difference) is not None:
+        if (difference := await _part_again(record, number, plan)) is not None:
             changes = () if against is None else await _changes(record, number, difference, functions)
-            return Replay(run, difference.number, artifacts, difference, changes)
+            return Replay(run, difference.number, record.artifacts(difference.number), difference, changes)
     has_end = bool(record.parts) and record.parts[-1].finished is not None
-    return Replay(run, sum(len(part.places) for part in record.parts), artifacts, has_end=has_end)
+    return Replay(run, sum(len(part.places) for part in record.parts), record.artifacts(), has_end=has_end)
+
+
+async def _part_again(record: Record, number: int, plan: Plan) -> Difference | None:
+    """Return the first difference of a part: of the run's decisions, or inside one of the units that they begin."""
+    part, found = record.parts[number], list[Difference]()
+    past = history_of(part.before)
+    units = UnitsReplayed(part, number, plan, record.answers, past)
+    await units.take_over()
+    for event in decisions_of(part, plan, past, record.run, stub=record.answers.stub):
+        if isinstance(event, Difference):
+            found.append(event)
+        elif (difference := (await units.replay(event)).difference) is not None:
+            found.append(difference)
+    return min(found, key=lambda difference: difference.number, default=None)
 
 
 async def _changes(record: Record, number: int, difference: Difference, functions: Functions) -> tuple[Change, ...]:
@@ -123,9 +141,13 @@ async def _changes(record: Record, number: int, difference: Difference, function
 
 async def request_of(record: Record, number: int, step: StepAt, functions: Functions = NONE) -> Request:
     """Return what a model's step asked for in part `number`. Raise `NotReplayable` where it cannot be made again."""
-    plan = record.plan(number, record.squad(number, functions))
-    player = Player(record.parts[number], number, plan, record.answers, step)
-    await player.play()
-    if player.request is None:
-        raise NotReplayable(f"this release does not make the request of {step.path} that was recorded")
-    return player.request
+    plan, part = record.plan(number, record.squad(number, functions)), record.parts[number]
+    past = history_of(part.before)
+    units = UnitsReplayed(part, number, plan, record.answers, past)
+    await units.take_over()
+    for event in decisions_of(part, plan, past, record.run, stub=record.answers.stub):
+        if isinstance(event, UnitBegun) and event.unit == step.unit:
+            request = (await units.replay(event, step)).request
+            if request is not None:
+                return request
+    raise NotReplayable(f"this release does not make the request of {step.path} that was recorded")

@@ -10,12 +10,12 @@ its turn in full, and makes the run's cost unknown.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from agents.events import TurnEnded
-from orchestrator.squad.plan import Budget, OnExceed
+from orchestrator.squad.plan import Budget, OnExceed, Plan
 from orchestrator.units import StepPath, Unit
 from providers.budgets import BudgetRef
 from providers.errors import BudgetSpent
@@ -165,3 +165,15 @@ def open_account(ref: BudgetRef, cap: Budget | None, now: float, paid: Iterable[
         account.tokens += call.tokens
         account.turns += 1
     return account
+
+
+def on_exceed(plan: Plan, ref: BudgetRef) -> OnExceed:
+    """Return what the plan wants done when one of its budgets is spent."""
+    places: Mapping[str, Any] = {
+        "squad": plan,
+        "task": plan.tasks.get(ref.name),
+        "agent": plan.agents.get(ref.name),
+        "conversation": plan.conversations.get(ref.name),
+    }
+    budget: Budget | None = getattr(places[ref.kind], "budget", None)
+    return "stop" if budget is None else budget.on_exceed

@@ -42,9 +42,9 @@ from orchestrator.events import (
 from orchestrator.journal.memory import MemoryJournal
 from orchestrator.journal.protocols import InFlightStep, Journal, JournalError, Recorded
 from orchestrator.run.approvals import hear
-from orchestrator.run.budget import AccountScope, bill_of, open_account
+from orchestrator.run.budget import AccountScope, bill_of, on_exceed, open_account
 from orchestrator.run.history import TOLD_AGAIN, RunHistory, telling
-from orchestrator.run.state import Happening, RunState, next_action, units_at_work
+from orchestrator.run.state import Happening, RunState, next_action, units_at_work, values_of
 from orchestrator.run.worker import Ask, Assignment, Suspended, UnitResult
 from orchestrator.squad.plan import Approval, Plan, TaskPlan
 from orchestrator.units import StepPath, Unit, text_of
@@ -312,21 +312,17 @@ class Driver:
         self._over.set()
 
     async def _handle(self, unit: Unit) -> None:
-        """Work on one unit and settle it. The task boundary: whatever the work raises ends the task, not the run."""
+        """Work on one unit and settle it."""
         run, task = self._recorder.run_id, self.plan.tasks[unit.task]
         fence = await self._journal.claim(run, unit, "local")
         assert fence is not None, "a unit is submitted once"
+        ended: TaskEnded | ElementEnded | TaskParked
         try:
-            done = await self._perform(task, self._assignment(unit, task), self._context(unit, fence))
-            ended: Any = _well(unit, done)
+            ended = await settled(unit, self._perform(task, self._assignment(unit), self._context(unit, fence)))
         except (Suspended, BudgetSpent) as error:
             ended = self._limited(unit, error)
         except NoRoute as error:
-            ended = self._penniless(unit, error) if error.over_budget else _failed(unit, error)
-        except JournalError:
-            raise
-        except Exception as error:  # noqa: BLE001  # the task boundary
-            ended = _failed(unit, error)
+            ended = self._penniless(unit, error)
         self._record(ended)
         if isinstance(ended, TaskParked):
             await self._journal.park(run, unit, fence, self._recorder.take())
@@ -334,11 +330,9 @@ class Driver:
             await self._journal.end(run, unit, fence, self._recorder.take())
         await self._advance()
 
-    def _assignment(self, unit: Unit, task: TaskPlan) -> Assignment:
-        values, state = self.state.values, self.state.tasks[unit.task]
-        if unit.key is not None and task.for_each is not None and state.elements is not None:
-            values = {**values, task.for_each.item: state.elements.items[unit.key]}
-        return Assignment(unit, values, state.comments, self._past.tried.get(unit, 0))
+    def _assignment(self, unit: Unit) -> Assignment:
+        comments = self.state.tasks[unit.task].comments
+        return Assignment(unit, values_of(self.state, unit), comments, self._past.tried.get(unit, 0))
 
     def _context(self, unit: Unit, fence: int) -> RunContext:
         cut_short = frozenset(self._cut_short[unit]) if self._cut_short else NONE
@@ -379,7 +373,7 @@ class Driver:
     def _limited(self, unit: Unit, error: Suspended | BudgetSpent) -> TaskEnded | ElementEnded | TaskParked:
         if isinstance(error, Suspended):
             return TaskParked(unit.task, unit.key, error.reason, "cancelled" if self.interrupted else None)
-        action = self._on_exceed(error.budget)
+        action = on_exceed(self.plan, error.budget)
         self._recorder.record(BudgetReached(str(error.budget), error.kind, action), unit)
         if action == "pause":
             return TaskParked(unit.task, unit.key, str(error), "paused")
@@ -392,15 +386,22 @@ class Driver:
         self._recorder.record(BudgetReached("day", "max_cost", "pause"), unit)
         return TaskParked(unit.task, unit.key, str(error), "paused")
 
-    def _on_exceed(self, ref: BudgetRef) -> str:
-        places: Mapping[str, Any] = {
-            "squad": self.plan,
-            "task": self.plan.tasks.get(ref.name),
-            "agent": self.plan.agents.get(ref.name),
-            "conversation": self.plan.conversations.get(ref.name),
-        }
-        budget = getattr(places[ref.kind], "budget", None)
-        return "stop" if budget is None else budget.on_exceed
+
+async def settled(unit: Unit, work: Awaitable[UnitResult]) -> TaskEnded | ElementEnded:
+    """Do a unit's work and return how it ended. The task boundary: whatever the work raises ends the task, not the run.
+
+    Raised again is what the task does not end by: `Suspended`, a spent budget, a journal that fails.
+    """
+    try:
+        return _well(unit, await work)
+    except (Suspended, BudgetSpent, JournalError):
+        raise
+    except NoRoute as error:
+        if error.over_budget:
+            raise
+        return _failed(unit, error)
+    except Exception as error:  # noqa: BLE001  # the task boundary
+        return _failed(unit, error)
 
 
 def _well(unit: Unit, done: UnitResult) -> TaskEnded | ElementEnded:
@@ -427,17 +428,33 @@ def outputs_of(plan: Plan, state: RunState) -> dict[str, Any]:
     return outputs
 
 
+def finish_of(state: RunState, recorder: Recorder, artifacts: Mapping[str, str], *, stub: bool) -> RunFinished:
+    """Return the last event of a run that stands so. `artifacts` are path -> SHA-256. Pure."""
+    return RunFinished(
+        recorder.run_id,
+        state.verdict(),
+        outputs_of(state.plan, state),
+        dict(artifacts),
+        recorder.usage,
+        recorder.cost,
+        {name: task.status for name, task in state.tasks.items()},
+        stub,
+    )
+
+
 def result_of(driver: Driver, recorder: Recorder, *, stub: bool, crew: Any) -> RunResult:
     """Return the result of a driven run, and record its last event."""
     state = driver.state
-    result = RunResult(
-        run_id=recorder.run_id,
-        status=state.verdict(),
-        outputs=outputs_of(driver.plan, state),
-        artifacts=dict(crew.artifacts),
-        usage=recorder.usage,
-        cost=recorder.cost,
-        tasks={name: task.status for name, task in state.tasks.items()},
+    finished = finish_of(state, recorder, crew.artifacts, stub=stub)
+    recorder.record(finished)
+    return RunResult(
+        run_id=finished.run_id,
+        status=finished.status,
+        outputs=finished.outputs,
+        artifacts=finished.artifacts,
+        usage=finished.usage,
+        cost=finished.cost,
+        tasks=finished.tasks,
         errors={name: event.error or "" for name, event in state.errors.items()},
         error_kinds={name: event.error_kind or "" for name, event in state.errors.items()},
         waiting=dict(state.waiting),
@@ -445,16 +462,3 @@ def result_of(driver: Driver, recorder: Recorder, *, stub: bool, crew: Any) -> R
         out=crew.out,
         texts=dict(crew.texts),
     )
-    recorder.record(
-        RunFinished(
-            result.run_id,
-            result.status,
-            result.outputs,
-            result.artifacts,
-            result.usage,
-            result.cost,
-            result.tasks,
-            stub,
-        ),
-    )
-    return result

@@ -32,6 +32,7 @@ from orchestrator.events import (
     TaskStatus,
 )
 from orchestrator.squad.plan import AgentWork, Approval, ConversationWork, ForEach, Plan, TaskBody, TaskPlan
+from orchestrator.units import Unit
 from personas.errors import TemplateError
 
 Happening = TaskStarted | TaskExpanded | ElementStarted | GateOpened | TaskEnded | TaskReset
@@ -291,6 +292,14 @@ def next_action(state: RunState) -> Happening | None:
         for task in state._ready:
             return _begin(state, state.plan.tasks[task])
     return None
+
+
+def values_of(state: RunState, unit: Unit) -> Mapping[str, Any]:
+    """Return what the expressions of a unit see."""
+    each, elements = state.plan.tasks[unit.task].for_each, state.tasks[unit.task].elements
+    if unit.key is None or each is None or elements is None:
+        return state.values
+    return {**state.values, each.item: elements.items[unit.key]}
 
 
 def units_at_work(state: RunState) -> Iterator[tuple[str, str | None]]:

@@ -391,6 +391,204 @@ async def test_an_edited_run_and_a_fork_of_it_replay() -> None:
         assert ended.has_end
 
 
+TALK = {"pattern": "party", "participants": ["ann", "bob", "cay"], "independent_first_round": True}
+
+
+async def recorded(given: Squad, manager: Any, journal: MemoryJournal, until: str = "", **more: Any) -> None:
+    """Run the squad, or go on with it, as far as an event of type `until`: there its process is killed."""
+    begun = bool([line for line in await journal.runs() if line.run == "r"])
+    shared: dict[str, Any] = {"manager": manager, "journal": journal, **more}
+    opening: AbstractAsyncContextManager[Any]
+    opening = resume_run(given, "r", **shared) if begun else open_run(given, run_id="r", **shared)
+    async with opening as run:
+        async for event in run:
+            if event.type == until:
+                break
+
+
+async def test_a_run_that_was_killed_between_two_of_those_who_speak_together_replays() -> None:
+    silent = ["bob", "cay"]
+
+    async def answer(agent: str, request: Request) -> str:
+        if agent in silent:
+            await anyio.sleep_forever()
+        return f"{agent}: view"
+
+    terminate = {"terminate": {"max_turns": 5}}
+    given = squad(
+        {"a": {"conversation": "talk", "description": "x"}}, "ann bob cay", conversations={"talk": TALK | terminate}
+    )
+    journal, manager = MemoryJournal(), Answers(answer)
+    await recorded(given, manager, journal, until="turn.ended")
+    assert_equal(await replay(journal, "r"))
+    silent.clear()
+    await recorded(given, manager, journal)
+    assert_equal(await replay(journal, "r"))
+    assert [name for name, _ in manager.asked].count("ann") == 2, "what was said is not asked for again"
+
+
+async def test_a_person_who_takes_part_in_an_independent_first_round_replays() -> None:
+    answers = iter([None, "Mine.", "More."])
+
+    async def ask(gate: GateOpened) -> GateAnswered | None:
+        said = next(answers)
+        return None if said is None else GateAnswered(gate.task, "say", said, "terminal")
+
+    people = ["human", "ann", "bob"]
+    talk = TALK | {"participants": people, "moderator": "ann", "terminate": {"max_turns": 6}}
+    given = squad({"a": {"conversation": "talk", "description": "x"}}, conversations={"talk": talk})
+    ended, statuses = await record(given, Answers(), resumes=1, ask=ask)
+    assert_equal(ended)
+    assert statuses == ["waiting", "done"]
+
+
+async def test_a_tool_of_who_moderates_a_person_replays() -> None:
+    @tool
+    def note(what: str) -> str:
+        """Note it."""
+        return "noted"
+
+    async def ask(gate: GateOpened) -> GateAnswered:
+        return GateAnswered(gate.task, "say", "I see.", "terminal")
+
+    people = {"cay": {"persona": {"name": "Cay", "role": "Moderates.", "tier": "worker"}, "tools": ["note"]}}
+    talk = {"pattern": "party", "participants": ["human", "ann"], "moderator": "cay", "terminate": {"max_turns": 6}}
+    given = squad(
+        {"a": {"conversation": "talk", "description": "x"}}, people=people, tools=[note], conversations={"talk": talk}
+    )
+
+    def answer(agent: str, request: Request) -> Response | str:
+        return calling(agent, request) if agent == "cay" else f"{agent}: done"
+
+    ended, statuses = await record(given, Answers(answer), ask=ask)
+    assert_equal(ended)
+    assert statuses == ["done"]
+
+
+async def test_a_budget_that_ends_an_independent_first_round_replays() -> None:
+    talk = TALK | {"terminate": {"max_turns": 9}, "budget": {"max_turns": 2}}
+    tasks = {"a": {"conversation": "talk", "description": "x"}}
+    ended, statuses = await record(squad(tasks, "ann bob cay", conversations={"talk": talk}), Answers())
+    assert_equal(ended)
+    assert statuses == ["done"]
+
+
+async def test_conversations_in_the_steps_of_a_fan_out_replay_after_a_kill() -> None:
+    stuck = ["About z, 1"]
+
+    async def answer(agent: str, request: Request) -> str:
+        if any(words in message.text for words in stuck for message in request.messages):
+            await anyio.sleep_forever()
+        return f"{agent}: done"
+
+    talk = TALK | {"terminate": {"max_turns": 4}, "participants": ["ann", "bob"]}
+    held = [{"id": f"s{i}", "conversation": "talk", "description": "About ${{ item }}, " + str(i)} for i in range(2)]
+    each = {"steps": held, "for_each": "${{ inputs.n }}", "key": "${{ item }}", "max_parallel": 3}
+    given = squad({"a": each}, conversations={"talk": talk}, inputs={"n": {"type": "list", "default": ["x", "y", "z"]}})
+    journal = MemoryJournal()
+    await recorded(given, Answers(answer), journal, until="conversation.ended")
+    assert_equal(await replay(journal, "r"))
+    stuck.clear()
+    await recorded(given, Answers(answer), journal)
+    assert_equal(await replay(journal, "r"))
+
+
+async def test_a_hundred_elements_at_once_replay_in_whichever_order_they_were_answered() -> None:
+    async def answer(agent: str, request: Request) -> str:
+        for _ in range(request.messages[-1].digest[0] % 7):
+            await anyio.lowlevel.checkpoint()
+        return request.messages[-1].text
+
+    each = {"agent": "ann", "description": "N ${{ item }}", "for_each": "${{ inputs.n }}", "key": "${{ item }}"}
+    tasks = {"a": each, "b": {"agent": "bob", "needs": ["a"], "description": "y"}}
+    inputs = {"n": {"type": "list", "default": list(range(100))}}
+    ended, statuses = await record(squad(tasks, max_parallel=100, inputs=inputs), Answers(answer))
+    assert_equal(ended)
+    assert (statuses, ended.events) == (["done"], 1 + 1 + 4 * 100 + 1 + 4 + 1)
+
+
+@virtual_time
+async def test_a_task_that_failed_once_more_after_a_resume_replays() -> None:
+    errors = iter([attempts_failed(), attempts_failed(), None])
+
+    async def answer(agent: str, request: Request) -> str:
+        if (error := next(errors)) is not None:
+            raise error
+        return "done"
+
+    given, journal = squad({"a": RETRIED}), MemoryJournal()
+    await recorded(given, Answers(answer), journal, until="task.retried")
+    await recorded(given, Answers(answer), journal)
+    assert_equal(await replay(journal, "r"))
+
+
+# -- a record that was changed
+
+
+async def altered(change: Callable[[list[Any]], None]) -> Replay:
+    """Record a run, change its events, and replay it."""
+    journal, other = MemoryJournal(), MemoryJournal()
+    talk = {"pattern": "party", "participants": ["ann", "bob"], "moderator": "cay", "terminate": {"max_turns": 4}}
+    held = {"conversation": "talk", "description": "x", "output_file": "talk.md"}
+    gate = {"needs": ["talk"], "approval": {"prompt": "Good?"}}
+    tasks = {"talk": held, "gate": gate, "last": {"agent": "ann", "needs": ["gate"], "description": "y"}}
+
+    async def ask(gate: GateOpened) -> GateAnswered:
+        return GateAnswered(gate.task, "approve", "", "terminal")
+
+    await recorded(squad(tasks, "ann bob cay", conversations={"talk": talk}), Answers(), journal, ask=ask)
+    events = list(await journal.events("r"))
+    change(events)
+    steps = [step for step in await journal.steps("r") if step.done]
+    await other.create("r", await journal.about("r"), events, steps)
+    return await replay(other, "r")
+
+
+def place_of(events: list[Any], name: str) -> int:
+    return next(i for i, event in enumerate(events) if event.type == name)
+
+
+DECIDED = ["task.started", "gate.opened", "task.ended", "run.finished"]
+SAID = ["message.spoken", "conversation.ended", "artifact.written"]
+
+
+async def test_a_record_as_it_was_written_is_equal() -> None:
+    assert_equal(await altered(lambda events: None))
+
+
+@pytest.mark.parametrize("name", [*DECIDED[:-1], *SAID, "turn.ended"])
+async def test_an_event_that_is_missing_is_found(name: str) -> None:
+    ended = await altered(lambda events: events.pop(place_of(events, name)))
+    assert ended.difference is not None
+
+
+@pytest.mark.parametrize("name", [*DECIDED, *SAID])
+async def test_an_event_that_says_something_else_is_found_where_it_stands(name: str) -> None:
+    fields = {"task.started": "who", "gate.opened": "prompt", "task.ended": "output", "run.finished": "status"}
+    fields |= {"message.spoken": "text", "conversation.ended": "reason", "artifact.written": "sha256"}
+    places = []
+
+    def change(events: list[Any]) -> None:
+        i = place_of(events, name)
+        places.append(i)
+        events[i] = events[i]._replace(data=replace(events[i].data, **{fields[name]: "another"}))
+
+    ended = await altered(change)
+    assert ended.difference is not None
+    assert ended.difference.number == places[0]
+    assert ended.difference.recorded is not None
+    assert ended.difference.recorded.type == name
+
+
+@pytest.mark.parametrize("name", [*SAID, "task.ended"])
+async def test_an_event_that_came_before_what_led_to_it_is_found(name: str) -> None:
+    def change(events: list[Any]) -> None:
+        i = place_of(events, name)
+        events[i - 1 : i + 1] = events[i], events[i - 1]
+
+    assert (await altered(change)).difference is not None
+
+
 async def test_news_that_came_when_its_turn_was_long_over_replays() -> None:
     class Late(Answers):
         tell: Any = None
@@ -613,7 +811,7 @@ def test_a_file_that_is_no_export_or_a_torn_one_is_named(away: Path, damage: Cal
     ended = without_network("runs", "replay", "torn.db", cwd=away)
     assert ended.returncode in (2, 5)
     assert ended.stdout == ""
-    assert "torn.db" in ended.stderr or "does not hold one run" in ended.stderr
+    assert "torn.db" in ended.stderr or "holds no run, or several" in ended.stderr
     assert sorted(path.name for path in away.iterdir()) == ["r.db", "torn.db"]
 
 

@@ -1,0 +1,143 @@
+"""The decisions of a run, made once more from its record: each must be the one that was recorded. Pure.
+
+What comes from outside is taken from the record: how units ended, what persons answered, that somebody stopped the run.
+Each decision between is compared with the one that follows from all before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+from orchestrator.events import (
+    ArtifactWritten,
+    BudgetReached,
+    ElementEnded,
+    ElementStarted,
+    Event,
+    RunFinished,
+    RunResumed,
+    RunStarted,
+    TaskParked,
+    TaskStarted,
+)
+from orchestrator.rerun.record import Difference, PlacedEvent, RecordPart, same
+from orchestrator.run.budget import on_exceed
+from orchestrator.run.driver import Recorder, finish_of
+from orchestrator.run.history import RunHistory
+from orchestrator.run.state import RunState, next_action, units_at_work, values_of
+from orchestrator.squad.plan import Plan
+from orchestrator.units import Unit
+from providers.budgets import BudgetRef
+
+
+class UnitBegun(NamedTuple):
+    """A unit is put to work after `number` events. `values` and `comments` are as they stand only now."""
+
+    number: int
+    unit: Unit
+    values: Mapping[str, Any]
+    comments: tuple[str, ...]
+
+
+def decisions_of(
+    part: RecordPart, plan: Plan, past: RunHistory, run: str, *, stub: bool
+) -> Iterator[UnitBegun | Difference]:
+    """Yield each unit that is put to work in a part of the record; the first decision that differs ends it.
+
+    `past` is the history of the part's `before`.
+    """
+    if {event.unit.task for event in past.standing if event.unit is not None} - plan.tasks.keys():
+        yield Difference(len(part.before), part.places[0].event, None)  # it went on with tasks that the plan lacks
+        return
+    fold = _Fold(part, plan, past, run, stub)
+    for number, place in enumerate(part.places):
+        fold.number = number
+        if (difference := fold.judge(place)) is not None:
+            yield difference
+            return
+        fold.apply(place)
+        yield from fold.begun(place.event.data)
+
+
+@dataclass(slots=True)
+class _Fold:
+    part: RecordPart
+    plan: Plan
+    past: RunHistory
+    run: str
+    stub: bool
+    number: int = 0
+    state: RunState = field(init=False)
+    recorder: Recorder = field(init=False)
+    made: list[Event] = field(default_factory=list)
+    artifacts: dict[str, str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.state = RunState(self.plan)
+        for event in self.past.standing:
+            self.state.apply(event.data)
+        told_once = replace(self.past, told=self.past.told.copy())
+        self.recorder = Recorder(self.run, self.made.append, lambda: self.part.places[self.number].event.at, told_once)
+        self.artifacts = {path: written.sha256 for path, (_, written) in self.past.artifacts.items()}
+
+    def judge(self, place: PlacedEvent) -> Difference | None:
+        """Return the difference where the event that follows is another than the recorded one."""
+        recorded, expected = place.event, self._expected(place)
+        self.made.clear()
+        if expected is not None:
+            self.recorder.record(expected, recorded.unit, recorded.step)
+        if self.made and same(recorded, self.made[0]):
+            return None
+        return Difference(len(self.part.before) + self.number, recorded, self.made[0] if self.made else None)
+
+    def _expected(self, place: PlacedEvent) -> Any:
+        """Return what happens next. What is not decided here is as it was recorded."""
+        data = place.event.data
+        match data:
+            case RunStarted() if self.number == 0:
+                return RunStarted(self.plan.name, tuple(self.plan.tasks), data.stub, data.out)
+            case RunResumed() if self.number == 0:
+                done = (name for name, task in self.state.tasks.items() if task.status in ("ok", "skipped"))
+                return replace(data, done=tuple(done))
+            case RunFinished():
+                return self._finish(data)
+            case ElementEnded() | TaskParked() if place.unit is None:
+                return None  # no such unit is at work
+            case BudgetReached(which=which) if place.step is None and which != "day":
+                return replace(data, action=on_exceed(self.plan, BudgetRef.read(which)))
+        return next_action(self.state) if place.is_decision else data
+
+    def _finish(self, recorded: RunFinished) -> Any:
+        if recorded.status == "cancelled":
+            # Whoever stopped the run left no event of its own. What was begun before is in the record.
+            self.state.stopping = "cancelled"
+        left = None if self.state.stopping else next_action(self.state)
+        return left or finish_of(self.state, self.recorder, self.artifacts, stub=self.stub)
+
+    def apply(self, place: PlacedEvent) -> None:
+        data = place.event.data
+        self.state.apply(data)
+        match data:
+            case ArtifactWritten(path=path, sha256=sha256):
+                self.artifacts[path] = sha256
+            case BudgetReached(which="squad", action=action) if place.unit is None:
+                self.state.stop("paused" if action == "pause" else "stopped")
+            case BudgetReached(which="squad", action=action) if place.step is None and action != "pause":
+                self.state.stop("stopped")
+
+    def begun(self, data: Any) -> Iterator[UnitBegun]:
+        """Yield the units that an event puts to work."""
+        match data:
+            case TaskStarted(task):
+                yield self._unit(task, None)
+            case ElementStarted(task, key):
+                yield self._unit(task, key)
+            case RunResumed():
+                yield from [self._unit(task, key) for task, key in units_at_work(self.state)]
+
+    def _unit(self, task: str, key: str | None) -> UnitBegun:
+        own = self.state.tasks[task]
+        unit = Unit(task, key, own.attempt)
+        return UnitBegun(self.number, unit, values_of(self.state, unit), own.comments)
