@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable, Generator
+from contextlib import closing
 from dataclasses import dataclass
 
 import anyio
+from anyio.abc import TaskGroup
 
 from providers.errors import ProviderError, RoutingError
 from providers.messages import Response
@@ -26,69 +28,94 @@ class Raced:
 
 
 async def race(
-    flow: Generator[Effect, Outcome, Response], first: Try, ask: MakeAttempt, clock: Callable[[], float]
+    flow: Generator[Effect, Outcome, Response], first: Try, make: MakeAttempt, clock: Callable[[], float]
 ) -> Raced:
     """Drive `flow` through one round that begins with `first`; attempts in flight at its end are cancelled.
 
     Raises what `flow` raises, and the `RoutingError` of the first attempt; a second one that our own caps do not allow
-    is none.
+    is not sent, and the first goes on.
     """
-    send, receive = anyio.create_memory_object_stream[tuple[Try, Ended | RoutingError | None]](math.inf)
-    out: set[int] = set()
-    patience = math.inf if first.hedge_after is None else first.hedge_after
-    raced: Raced | None = None
-    failure: ProviderError | RoutingError | None = None
-
-    async def listen(effect: Try) -> None:
-        heard: Ended | RoutingError | None
-        try:
-            heard = await ask(effect)
-        except RoutingError as error:
-            heard = error if effect is first else Refused(clock(), effect.number)
-        send.send_nowait((effect, heard))
-
-    with send, receive:
+    # Closed after the tasks have ended: an attempt may end between the round's end and its own cancellation.
+    with closing(_Round(flow, first, make, clock)) as round_:
         async with anyio.create_task_group() as tasks:
-            out.add(first.number)
-            tasks.start_soon(listen, first)
-            while raced is None and failure is None:
-                outcome: Outcome
-                ended = None
-                with anyio.move_on_after(patience):
-                    ended = await receive.receive()
-                if ended is None:
-                    outcome, patience = Silent(clock()), math.inf
-                else:
-                    effect, heard = ended
-                    out.discard(effect.number)
-                    if heard is None:
-                        raced = _spoke(flow, effect, out, clock())
-                        break
-                    if isinstance(heard, RoutingError):
-                        failure = heard
-                        break
-                    outcome = heard
-                try:
-                    following = flow.send(outcome)
-                except StopIteration as done:
-                    raced = Raced(response=done.value)
-                except (ProviderError, RoutingError) as error:
-                    failure = error
-                else:
-                    if isinstance(following, Try) and out:
-                        out.add(following.number)
-                        tasks.start_soon(listen, following)
-                    elif not isinstance(following, Listen):
-                        raced = Raced(following)
+            ended = await round_.run(tasks)
             tasks.cancel_scope.cancel()
-    if failure is not None:
-        raise failure
-    assert raced is not None, "a round ends one way or the other"
-    return raced
+    if isinstance(ended, Raced):
+        return ended
+    raise ended  # not within the task group, which would wrap it
 
 
-def _spoke(flow: Generator[Effect, Outcome, Response], effect: Try, others: set[int], now: float) -> Raced:
-    """Give up the other attempts: the one that has begun to answer goes on alone."""
-    for number in others:
-        flow.send(Dropped(now, number))
-    return Raced(effect, speaker=True)
+class _Round:
+    """The attempts of one round that are in flight, and what comes from them."""
+
+    def __init__(
+        self,
+        flow: Generator[Effect, Outcome, Response],
+        first: Try,
+        make: MakeAttempt,
+        clock: Callable[[], float],
+    ) -> None:
+        self._flow, self._first, self._make, self._clock = flow, first, make, clock
+        self._send, self._receive = anyio.create_memory_object_stream[tuple[Try, Ended | RoutingError | None]](math.inf)
+        self._out: set[int] = set()
+
+    async def run(self, tasks: TaskGroup) -> Raced | ProviderError | RoutingError:
+        """Return what follows the round, or the error to raise. Its attempts run in `tasks`."""
+        self._begin(self._first, tasks)
+        patience = math.inf if self._first.hedge_after is None else self._first.hedge_after
+        while True:
+            outcome: Outcome
+            if (heard := await self._hear(patience)) is None:
+                outcome, patience = Silent(self._clock()), math.inf
+            else:
+                effect, ended = heard
+                if ended is None:
+                    return self._spoke(effect)
+                if isinstance(ended, RoutingError):
+                    return ended
+                outcome = ended
+            if (following := self._follow(outcome, tasks)) is not None:
+                return following
+
+    def close(self) -> None:
+        self._send.close()
+        self._receive.close()
+
+    async def _hear(self, patience: float) -> tuple[Try, Ended | RoutingError | None] | None:
+        """Return which attempt ended, or began to answer, and how; None: none did for so many seconds."""
+        with anyio.move_on_after(patience):
+            effect, ended = await self._receive.receive()
+            self._out.discard(effect.number)
+            return effect, ended
+        return None
+
+    def _follow(self, outcome: Outcome, tasks: TaskGroup) -> Raced | ProviderError | RoutingError | None:
+        """Tell the flow, and do what it asks for. None: the round goes on."""
+        try:
+            following = self._flow.send(outcome)
+        except StopIteration as done:
+            return Raced(response=done.value)
+        except (ProviderError, RoutingError) as error:
+            return error
+        if isinstance(following, Try) and self._out:
+            self._begin(following, tasks)
+            return None
+        return None if isinstance(following, Listen) else Raced(following)
+
+    def _begin(self, effect: Try, tasks: TaskGroup) -> None:
+        self._out.add(effect.number)
+        tasks.start_soon(self._attempt, effect)
+
+    async def _attempt(self, effect: Try) -> None:
+        ended: Ended | RoutingError | None
+        try:
+            ended = await self._make(effect)
+        except RoutingError as error:
+            ended = error if effect is self._first else Refused(self._clock(), effect.number)
+        self._send.send_nowait((effect, ended))
+
+    def _spoke(self, effect: Try) -> Raced:
+        """Give up the other attempts: the one that has begun to answer goes on alone."""
+        for number in self._out:
+            self._flow.send(Dropped(self._clock(), number))
+        return Raced(effect, speaker=True)
