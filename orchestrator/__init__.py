@@ -13,10 +13,11 @@ if TYPE_CHECKING:
     from orchestrator.environment import environment_of
     from orchestrator.errors import NoProvider, OrchestratorError, PlanError
     from orchestrator.events import Event, GateAnswered, GateOpened, to_json
+    from orchestrator.execution import Run
     from orchestrator.fork import edit_of_run, fork_run
     from orchestrator.journal.sqlite.journal import SqliteJournal
     from orchestrator.run.driver import RunResult
-    from orchestrator.runtime import Run, open_run, resume_run, run_squad, run_sync
+    from orchestrator.runtime import open_run, resume_run, run_squad, run_sync
     from orchestrator.squad.load import Squad
     from orchestrator.squad.plan import Plan
     from providers.documents.problems import SpecError
@@ -34,7 +35,7 @@ _HOMES = {
     "OrchestratorError": "orchestrator.errors",
     "Plan": "orchestrator.squad.plan",
     "PlanError": "orchestrator.errors",
-    "Run": "orchestrator.runtime",
+    "Run": "orchestrator.execution",
     "run_squad": "orchestrator.runtime",
     "run_sync": "orchestrator.runtime",
     "RunResult": "orchestrator.run.driver",

@@ -14,11 +14,13 @@ from typing import Any
 from agents.tools import builtin
 from agents.turn import Complete
 from orchestrator.events import Event, RunStarted
+from orchestrator.execution import Run
 from orchestrator.journal.protocols import Journal
+from orchestrator.manifest import about_of, inputs_for
 from orchestrator.options import RunOptions, leave_unanswered, raised, steady
 from orchestrator.rerun.edit import Edit, edit_of, events_of_fork, moved_steps
 from orchestrator.run.worker import Ask
-from orchestrator.runtime import Run, about_of, inputs_for, new_run_id, resume_with
+from orchestrator.runtime import new_run_id, resume_with
 from orchestrator.squad.load import Squad
 from providers.events import Emit, ignore
 

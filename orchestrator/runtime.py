@@ -11,14 +11,13 @@ loop.
 
 from __future__ import annotations
 
-import math
 import os
 import re
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,88 +28,20 @@ from agents.tools import builtin
 from agents.turn import Complete
 from orchestrator.environment import Environment
 from orchestrator.errors import CannotWrite, NoProvider, RunCancelled, RunChanged, RunOver
-from orchestrator.events import Event, RunResumed, RunStarted
+from orchestrator.events import Event, RunStarted
+from orchestrator.execution import Run, Setting, running
 from orchestrator.journal.memory import MemoryJournal
-from orchestrator.journal.protocols import About, InFlightStep, Journal, JournalError
+from orchestrator.journal.protocols import About, Journal
+from orchestrator.manifest import about_of, inputs_for
 from orchestrator.options import RunOptions, capped, leave_unanswered, raised, recorded_options, steady
 from orchestrator.rerun.edit import Edit, edit_of, moved_steps
-from orchestrator.rerun.fingerprint import changed, dependency_digests, parts_of
-from orchestrator.run.approvals import asking_outside_too
-from orchestrator.run.driver import Driver, Recorder, RunResult, result_of
+from orchestrator.rerun.fingerprint import changed, parts_of
+from orchestrator.run.driver import Recorder, RunResult
 from orchestrator.run.history import RunHistory, history_of
-from orchestrator.run.worker import Ask, TaskRunner
+from orchestrator.run.worker import Ask
 from orchestrator.squad.load import Squad
 from orchestrator.squad.plan import Plan
 from providers.events import Emit, ignore
-
-
-class Run:
-    """One execution of a squad: iterate its events, then read `result`. `past` holds those of earlier processes."""
-
-    def __init__(
-        self,
-        driver: Driver,
-        recorder: Recorder,
-        runner: TaskRunner,
-        events: Any,
-        stub: bool,
-        past: Sequence[Event] = (),
-    ) -> None:
-        self.past = past
-        self.run_id = recorder.run_id
-        self._driver = driver
-        self._recorder = recorder
-        self._runner = runner
-        self._events = events
-        self._stub = stub
-        self._result: RunResult | None = None
-        self._failure: JournalError | None = None
-
-    @property
-    def result(self) -> RunResult:
-        """How the run ended. Only there once its events have ended."""
-        if self._result is None:
-            raise RuntimeError("the run has not ended: iterate its events to their end first")
-        return self._result
-
-    def stop(self) -> None:
-        """Let the calls in flight end and be recorded, start nothing more, end the run as cancelled."""
-        self._driver.stop()
-
-    def __aiter__(self) -> Run:
-        return self
-
-    async def __anext__(self) -> Event:
-        try:
-            return await self._events.receive()  # type: ignore[no-any-return]  # a stream of events
-        except anyio.EndOfStream:
-            if self._failure is not None:
-                raise self._failure from None
-            raise StopAsyncIteration from None
-
-    async def _go(self, opening: RunStarted | RunResumed, close: Callable[[], None]) -> None:
-        try:
-            await self._driver.drive(opening)
-            result = result_of(self._driver, self._recorder, stub=self._stub, crew=self._runner)
-            await self._driver.flush()
-            self._result = result
-        except JournalError as error:
-            self._failure = error  # for who reads the events
-        finally:
-            close()
-
-
-@dataclass(frozen=True, slots=True)
-class _Setting:
-    """Where a run takes place: who answers, who asks, what keeps its record, and what is recorded of it already."""
-
-    run_id: str
-    journal: Journal
-    ask: Ask
-    clock: Callable[[], float]
-    out: Path | None
-    past: RunHistory = field(default_factory=RunHistory)
-    in_flight: Sequence[InFlightStep] = ()
 
 
 def open_run(
@@ -165,14 +96,14 @@ async def open_with(squad: Squad, options: RunOptions) -> AsyncIterator[Run]:
     uncapped = squad.plan(options.inputs, tools=builtin(folder))
     plan = capped(uncapped, options.caps)
     journal = options.journal or MemoryJournal()
-    setting = _Setting(options.run_id or new_run_id(plan.name, clock()), journal, options.ask, clock, folder)
+    setting = Setting(options.run_id or new_run_id(plan.name, clock()), journal, options.ask, clock, folder)
     async with _providers(squad, plan, options, options.offline) as (complete, stub):
         _prepare(plan, folder)
         about = about_of(squad, uncapped, recorded_options(options, stub), clock(), lasting=options.journal is not None)
         async with setting.journal.driving(setting.run_id):
             await setting.journal.create(setting.run_id, about)
             started = RunStarted(plan.name, tuple(plan.tasks), stub, None if folder is None else str(folder))
-            async with _running(plan, complete, stub, setting, started) as run:
+            async with running(plan, complete, stub, setting, started) as run:
                 yield run
 
 
@@ -248,49 +179,9 @@ async def resume_with(
                 past = await _edit(journal, run_id, edit_of(about, past.events, uncapped, now), now, past, clock)
             elif replace(now, since=about.since) != about:
                 await journal.edit(run_id, now, ())  # limits that are others: what the run does depends on them, too
-            setting = _Setting(run_id, journal, options.ask, clock, folder, past, await journal.cut_short(run_id))
-            async with _running(plan, complete, stub, setting, None) as run:
+            setting = Setting(run_id, journal, options.ask, clock, folder, past, await journal.cut_short(run_id))
+            async with running(plan, complete, stub, setting, None) as run:
                 yield run
-
-
-@asynccontextmanager
-async def _running(
-    plan: Plan, complete: Complete, stub: bool, setting: _Setting, started: RunStarted | None
-) -> AsyncIterator[Run]:
-    """Drive the run while the block lasts. `started` None: it goes on."""
-    past, clock = setting.past, setting.clock
-    send, receive = anyio.create_memory_object_stream[Event](math.inf)
-    recorder = Recorder(setting.run_id, send.send_nowait, clock, past)
-
-    async def flush() -> None:
-        await setting.journal.append(setting.run_id, recorder.take())
-
-    ask = asking_outside_too(setting.journal, setting.run_id, setting.ask, flush)
-    runner = TaskRunner(plan, complete, ask, clock, recorder.at, setting.out, paid=past.paid, run=setting.run_id)
-    for unit, written in past.artifacts.values():
-        await runner.take_over(unit, written)
-    driver = Driver(
-        plan,
-        runner.perform,
-        recorder,
-        ask=ask,
-        journal=setting.journal,
-        clock=clock,
-        past=past,
-        in_flight=setting.in_flight,
-    )
-    opening = started or _resumed(driver, setting)
-    run = Run(driver, recorder, runner, receive, stub, past.events)
-    with receive:
-        try:
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(run._go, opening, send.close)  # its own maker
-                yield run
-                tasks.cancel_scope.cancel()
-        except BaseExceptionGroup as group:
-            if len(group.exceptions) > 1:
-                raise
-            raise group.exceptions[0] from None
 
 
 async def _edit(
@@ -303,29 +194,6 @@ async def _edit(
     steps = moved_steps(await journal.steps(run_id), edit.moved) if edit.moved else []
     await journal.edit(run_id, now, recorder.take(), steps, {step.unit for step in void})
     return history_of(await journal.events(run_id))
-
-
-def about_of(squad: Squad, plan: Plan, options: Mapping[str, Any], created_at: float, *, lasting: bool = True) -> About:
-    """Return what a run is made of. Only a `lasting` record has sources and digests, which take time."""
-    parts, digests = (parts_of(plan), dependency_digests(plan)) if lasting else ({}, {})
-    place = _place_of(squad.file)
-    sources = squad.sources() if lasting else {}
-    return About(plan.name, place, squad.text, plan.inputs, parts, options, created_at, digests, sources)
-
-
-def inputs_for(squad: Squad, about: About) -> dict[str, Any]:
-    """Return the run's inputs, as far as the squad still takes them."""
-    return {name: value for name, value in about.inputs.items() if name in squad.spec.inputs}
-
-
-def _resumed(driver: Driver, setting: _Setting) -> RunResumed:
-    done = tuple(name for name, task in driver.state.tasks.items() if task.status in ("ok", "skipped"))
-    return RunResumed(done, tuple(step.path for step in setting.in_flight))
-
-
-def _place_of(file: str) -> str:
-    """Return the squad's file as an absolute path; the name of a text that was no file stays as it is."""
-    return str(Path(file).absolute()) if Path(file).is_file() else file
 
 
 def _prepare(plan: Plan, folder: Path | None) -> None:

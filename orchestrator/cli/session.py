@@ -22,10 +22,10 @@ from orchestrator.cli.ui.outcome import Continuation, print_results, tell_end
 from orchestrator.cli.ui.progress import Caps, Document, Progress
 from orchestrator.cli.ui.screens import LineScreen, LogScreen, Screen, wants_log, wants_table
 from orchestrator.events import to_json
+from orchestrator.execution import Run
 from orchestrator.journal.protocols import Journal, Signals
 from orchestrator.options import RunOptions
 from orchestrator.run.driver import RunResult
-from orchestrator.runtime import Run
 
 LISTENS_S = 0.5
 """How often a run checks whether another process asked it to stop."""

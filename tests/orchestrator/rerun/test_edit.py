@@ -19,11 +19,12 @@ from hypothesis import strategies as st
 from orchestrator import GateAnswered, GateOpened, RunResult, Squad
 from orchestrator.errors import EditUnknown, RunChanged, RunOver
 from orchestrator.events import Event
+from orchestrator.execution import Run
 from orchestrator.fork import edit_of_run
 from orchestrator.journal.memory import MemoryJournal
 from orchestrator.journal.protocols import Journal
 from orchestrator.run.history import standing
-from orchestrator.runtime import Run, open_run, resume_run
+from orchestrator.runtime import open_run, resume_run
 from providers.errors import AllAttemptsFailed, ServerFault
 from providers.messages import Request
 from tests.orchestrator.run.test_resume import begin, cut, hanging_at, journal, turn
