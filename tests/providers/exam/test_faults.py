@@ -13,6 +13,7 @@ from providers.events import AttemptEnded, AttemptStarted, RouteChosen
 from providers.messages import Capability
 from providers.routing.health import CLOSED, FAULTS_TO_OPEN
 from tests.loopback import ANSWER, WORDS, Seen
+from tests.patience import PATIENCE_S
 from tests.providers.exam.lab import KEY, Lab
 
 pytestmark = pytest.mark.anyio
@@ -75,7 +76,7 @@ async def test_07_a_primary_that_hangs_before_its_first_byte_is_left_with_time_f
         # Nobody knows what a provider makes of a call that it never answered: it stays booked as expected.
         assert (await lab.booked(manager, "bad"))[0] == 1
     assert lab.calls == ["bad", "good"]
-    assert await anyio.to_thread.run_sync(lab.to("bad")[0].left.wait, 2), "its socket was closed"
+    assert await anyio.to_thread.run_sync(lab.to("bad")[0].left.wait, PATIENCE_S), "its socket was closed"
 
 
 async def a_break_after_content(lab: Lab, mode: str, error: type[Exception], on_break: str) -> None:

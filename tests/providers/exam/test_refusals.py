@@ -98,9 +98,9 @@ async def test_25_with_quota_gone_everywhere_a_turn_waits_where_the_reset_is_in_
         assert set(refused.value.reasons) == {"a/m", "b/m"}
         assert len(lab.calls) == 2, "who cannot be in time is told at once, and nobody is asked"
         waited = time.monotonic()
-        assert (await lab.ask(manager, within(5))).text == ANSWER
+        assert (await lab.ask(manager, within(30))).text == ANSWER
         assert lab.clock() >= began + window
-        assert time.monotonic() - waited < 3
+        assert time.monotonic() - waited < 10
     assert len(lab.calls) == 3
 
 
