@@ -44,7 +44,7 @@ def environment_of(folder: Path | str | None = None, environ: Mapping[str, str] 
     """Return `environ` (None: this process's) with what the `.env` in `folder` (None: the working folder) adds to it.
 
     Pass it on as the `environ` of `open_run`, `resume_run` or `open_manager`. Without such a file nothing is added.
-    Raise `SpecError` with every line that is no `NAME=value`; no message shows what a line says.
+    Raise `SpecError` with every line that is not `NAME=value`; no message shows what a line says.
     """
     file = Path(folder or ".") / ENV_FILE
     given = os.environ if environ is None else environ
@@ -53,7 +53,7 @@ def environment_of(folder: Path | str | None = None, environ: Mapping[str, str] 
 
 def _read(file: Path) -> dict[str, str]:
     """Return what the file says. Values are taken as they stand: `$` has no meaning in a key."""
-    from dotenv.parser import parse_stream  # only who has such a file needs it
+    from dotenv.parser import parse_stream  # only needed where there is such a file
 
     said: dict[str, str] = {}
     wrong: list[Problem] = []
@@ -61,7 +61,7 @@ def _read(file: Path) -> dict[str, str]:
         written = binding.original.string
         line = binding.original.line + written[: len(written) - len(written.lstrip())].count("\n")
         if binding.error:
-            wrong.append(_problem(file, line, "this is no NAME=value", "quotes must be closed, names have no spaces"))
+            wrong.append(_problem(file, line, "this is not NAME=value", "quotes must be closed, names have no spaces"))
         elif binding.key is not None and binding.value is None:
             wrong.append(_problem(file, line, f"{binding.key} has no value", "write NAME=value"))
         elif binding.key is not None:

@@ -35,7 +35,7 @@ class Unknown(StrictUndefined):
 
 
 def reach(value: Any, name: str) -> Any:
-    """Return `value.name`: a mapping's key, a loop's counter, or a public attribute that is no method."""
+    """Return `value.name`: a mapping's key, a loop's counter, or a public attribute that is not a method."""
     if isinstance(value, Mapping):
         return value[name] if name in value else Unknown(obj=value, name=name)
     if name.startswith("_") or is_internal_attribute(value, name):
@@ -49,7 +49,7 @@ def reach(value: Any, name: str) -> Any:
 
 
 def pick(value: Any, key: Any) -> Any:
-    """Return `value[key]`; with a text as the key of what is no mapping, the same as `value.key`."""
+    """Return `value[key]`; with a text as the key of what is not a mapping, the same as `value.key`."""
     if isinstance(value, Mapping | list | tuple | str) and not isinstance(key, Unknown):
         try:
             return value[key]

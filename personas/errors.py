@@ -1,10 +1,10 @@
-"""What can be wrong with a template. Apart, so that who only catches it loads no template engine."""
+"""What can be wrong with a template. It stands apart, so that catching it loads no template engine."""
 
 from __future__ import annotations
 
 
 class TemplateError(ValueError):
-    """A template that cannot be parsed or rendered; the message is one sentence for whoever wrote it.
+    """A template that cannot be parsed or rendered; the message is one sentence for the template's author.
 
     `offset` counts characters from the start of the source to the bad expression (to its line in a template of
     blocks), None where no place is to blame. Where a name is unknown, `name` is its path and `available` holds what

@@ -307,7 +307,7 @@ def _explained(
             return TemplateError(f"the data is nested too deeply{where}", offset)
         case MemoryError():
             return TemplateError(f"there is no memory left{where}", offset)
-    # Python names the function of ours that an argument did not fit, which says nothing to whoever wrote a filter.
+    # Python names the function of ours that an argument did not fit, which says nothing to a template's author.
     message = _OWN_FUNCTION.sub("the arguments do not fit: it ", str(error))
     return TemplateError(f"{message}{where}", offset)
 

@@ -33,7 +33,7 @@ ReadPersona = Callable[[str, list[Problem]], Node]
 """Returns the tree of a persona file; mistakes that leave the rest readable go to the list.
 
 Raises `SpecError` or `OSError`."""
-WhyNobody = Callable[[AgentPlan], str]
+WhyUnanswerable = Callable[[AgentPlan], str]
 """Returns why no model there is could ever answer an agent, empty where one could."""
 
 
@@ -53,7 +53,7 @@ class PersonaLibrary(Protocol):
 class Roster:
     """Binds the squad's agents and conversations; `tools`, `tiers` and `models` are what there is to name.
 
-    `models` None: which models there are is not known, so any may be named; `why_nobody` None: so may any answer.
+    `models` None: which models there are is not known, so any may be named; `why_unanswerable` None: so may any answer.
     """
 
     spec: SquadSpec
@@ -64,9 +64,9 @@ class Roster:
     models: Collection[str] | None
     read_persona: ReadPersona | None = None
     functions: Mapping[str, Callable[..., bool]] = field(default_factory=dict)
-    why_nobody: WhyNobody | None = None
+    why_unanswerable: WhyUnanswerable | None = None
     _sound: dict[str, AgentPlan] = field(default_factory=dict)
-    """The agents that somebody could answer, as far as is known."""
+    """The agents that some model could answer, as far as is known."""
 
     def agents(self) -> dict[str, AgentPlan]:
         """Return the agents whose personas could be made."""
@@ -99,9 +99,13 @@ class Roster:
         return plan if spec.max_turns is None else replace(plan, max_turns=spec.max_turns)
 
     def answerable(self, path: Path, name: str, tools: tuple[Tool, ...]) -> None:
-        """Findings an agent that no model could answer with these tools. It is reported once."""
+        """Report an agent that no model could answer with these tools. It is reported once."""
         plan = self._sound.get(name)
-        if plan is not None and self.why_nobody is not None and (why := self.why_nobody(replace(plan, tools=tools))):
+        if (
+            plan is not None
+            and self.why_unanswerable is not None
+            and (why := self.why_unanswerable(replace(plan, tools=tools)))
+        ):
             del self._sound[name]
             self.findings.error(path, "unanswerable", f"no model could ever answer the agent '{name}': {why}")
 
@@ -221,7 +225,7 @@ class Roster:
             self.findings.error((*path, "participants"), "invalid-value", "at least one agent must take part")
 
     def agent(self, path: Path, name: str) -> None:
-        """Findings a name that no agent has."""
+        """Report a name that no agent has."""
         if name not in self.spec.agents and not self.findings.is_unsure((), "agents"):
             self.findings.unknown(path, "agent", name, self.spec.agents)
 

@@ -36,7 +36,7 @@ def _from_text(declared: InputSpec | None, text: str) -> Any:
 
 
 def _refuse(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON number")
+    raise ValueError(f"{name} is not a JSON number")
 
 
 def _fits(value: Any, kind: str) -> bool:

@@ -198,7 +198,7 @@ class Squad:
             found=self._found,
             read_persona=self._read_persona,
             functions=self.functions,
-            why_nobody=None if self.spec.offline == "always" else _prover(self.policy, self.catalog),
+            why_unanswerable=None if self.spec.offline == "always" else _prover(self.policy, self.catalog),
         )
 
     def _read_persona(self, path: str, found: list[Problem]) -> Node:

@@ -1,6 +1,6 @@
 """From a squad as it is written to a plan: every name bound, every default in place, every mistake reported at once.
 
-Pure: files are read by whoever calls.
+Pure: the caller reads the files.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any, assert_never
 
 from agents.tools import Tool
 from orchestrator.errors import PlanError
-from orchestrator.squad.agents import PersonaLibrary, ReadPersona, Roster, WhyNobody, bounds, budget
+from orchestrator.squad.agents import PersonaLibrary, ReadPersona, Roster, WhyUnanswerable, bounds, budget
 from orchestrator.squad.expressions import Expressions, NamesInScope
 from orchestrator.squad.graph import ancestry, cycles, order
 from orchestrator.squad.inputs import resolve_inputs
@@ -57,16 +57,17 @@ def resolve(
     found: Sequence[Problem] = (),
     read_persona: ReadPersona | None = None,
     functions: Mapping[str, Callable[..., bool]] | None = None,
-    why_nobody: WhyNobody | None = None,
+    why_unanswerable: WhyUnanswerable | None = None,
 ) -> tuple[Plan, list[Problem]]:
     """Return the plan and its warnings. Raise `PlanError` with all problems, `found` and the warnings among them.
 
     `spec`, `node` and `found` are what `load_spec` returned. `models` ("provider/model") None: any may be named.
     `inputs` None: the squad is checked, not run, so none is required. `read_persona` returns what a persona file says.
-    `functions` are the conditions that conversations may name. `why_nobody` says why no model could answer an agent.
+    `functions` are the conditions that conversations may name. `why_unanswerable` says why no model could
+    answer an agent.
     """
     findings = Findings.after(node, found)
-    roster = Roster(spec, findings, personas, tools, tiers, models, read_persona, functions or {}, why_nobody)
+    roster = Roster(spec, findings, personas, tools, tiers, models, read_persona, functions or {}, why_unanswerable)
     plan = _plan(spec, findings, roster, inputs, limits)
     problems = in_order(findings.found)
     if findings.errors:
@@ -167,7 +168,7 @@ def _tasks(
 
 
 def _check_ends(spec: SquadSpec, findings: Findings, conversations: Mapping[str, ConversationPlan]) -> None:
-    """Findings conversations that nothing is sure to end: neither their terminate nor a budget around them."""
+    """Report conversations that nothing is sure to end: neither their terminate nor a budget around them."""
     if bounds(budget(spec.budget)):
         return
     uses = list(_conversation_uses(spec))

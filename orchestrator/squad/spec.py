@@ -1,7 +1,7 @@
 """The squad file as it is written: its fields, their types, and every mistake in them at once.
 
 What fields mean together (names, order, bounds, expressions) is for `resolve.py`. A field that is wrong is reported and
-then mended with a harmless value, so that the rest of the file can be checked in the same go: see `load_spec`.
+then replaced by a harmless value, so that the rest of the file can be checked in the same go: see `load_spec`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pydantic import Discriminator, Field, Tag
 
 from orchestrator.squad.plan import OnExceed, RetryCause
 from providers.documents.fields import PositiveDuration
-from providers.documents.models import StrictModel, mended
+from providers.documents.models import StrictModel, validated
 from providers.documents.nodes import Node
 from providers.documents.problems import Problem, SpecError
 from providers.documents.yaml import ParsedFile, parse_file, parse_text
@@ -147,7 +147,9 @@ class ConversationSpec(StrictModel):
     participants: list[NonEmpty] = Field(min_length=1, description="Agents, or human")
     moderator: NonEmpty | None = Field(default=None, description="An agent that opens the floor and closes")
     speakers_per_round: Positive | None = Field(default=None, description="In a party")
-    independent_first_round: bool = Field(default=False, description="Nobody reads a colleague before having spoken")
+    independent_first_round: bool = Field(
+        default=False, description="The first round is spoken without reading the others"
+    )
     terminate: TerminateSpec = Field(description="When it ends")
     budget: BudgetSpec | None = Field(default=None, description="Caps of the conversation")
 
@@ -306,5 +308,5 @@ def spec_of(parsed: ParsedFile) -> tuple[SquadSpec, Node, list[Problem]]:
         raise SpecError(
             [root.problem((), "wrong-type", "a squad is a mapping: `name: ...`, `agents: ...`, `tasks: ...`")]
         )
-    spec, found = mended(SquadSpec, root, parsed.found)
+    spec, found = validated(SquadSpec, root, parsed.found)
     return spec, root, found

@@ -210,14 +210,16 @@ class Tasks:
         if len(set(choices)) < len(choices):
             self.findings.error(place, "duplicate-name", "a choice stands twice")
         elif "approve" not in choices:
-            self.findings.error(place, "invalid-value", "without 'approve' nobody can let the run go on")
+            self.findings.error(place, "invalid-value", "without 'approve' no answer lets the run go on")
         elif ("revise" in choices) != (task.on_revise is not None):
             if task.on_revise is None:
                 self.findings.lacks(
                     path, "missing-field", "the choice 'revise' needs 'on_revise'", "on_revise: {rerun: [...]}"
                 )
             else:
-                self.findings.error(place, "invalid-value", "'on_revise' stands there, but 'revise' is no choice")
+                self.findings.error(
+                    place, "invalid-value", "'on_revise' has no effect: 'revise' is not among the choices"
+                )
 
     def _context(self, name: str, spec: TaskSpec) -> tuple[str, ...]:
         if spec.context is None:
@@ -297,7 +299,7 @@ class Tasks:
         return text
 
     def _claim(self, name: str, path: Path, source: str) -> None:
-        """Findings a file that another task writes, or needs as a folder."""
+        """Report a file that another task writes, or needs as a folder."""
         file = same_file(source)
         parts = file.split("/")
         folders = ["/".join(parts[:end]) for end in range(1, len(parts))]

@@ -1,4 +1,4 @@
-"""Facts: who can be asked, where, in which dialect, for what price. Policy is in `policy.py`."""
+"""Facts: which models can be asked, where, in which dialect, for what price. The policy decides which are."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Quirks:
     null_content: bool = True
     """Whether null may be the content beside tool calls without text. Where not, an empty string is."""
     reasoning_field: str | None = None
-    """The assistant's field in which reasoning goes back to who made it. None: it is left out.
+    """The assistant's field in which reasoning goes back to the model that made it. None: it is left out.
 
     `reasoning_details` takes what came in that field, unchanged; any other takes the text, and stands in every message
     of the assistant."""

@@ -14,7 +14,7 @@ from providers.messages import Usage
 
 
 def cost_of(candidate: Candidate, usage: Usage, now: float) -> int | None:
-    """Return micro-USD, rounded up; None where nobody knows the price: unknown is never free.
+    """Return micro-USD, rounded up; None where the price is unknown: that is never free.
 
     `now`, epoch seconds UTC, picks the price: some differ by the hour. The vendor is found by its base URL, so a
     provider that the user named as they like is found, and one behind a proxy of their own is not. What nobody counted

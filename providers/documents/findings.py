@@ -43,7 +43,7 @@ class Findings:
             self.found.append(self.node.problem(path, code, message, hint, key=key))
 
     def warn(self, path: Path, code: str, message: str, hint: str = "") -> None:
-        """Report what is no mistake for sure."""
+        """Report what may be meant as it stands."""
         if not self.is_broken(path):
             self.found.append(self.node.problem(path, code, message, hint, key=True, severity="warning"))
 

@@ -1,6 +1,6 @@
 """The model that every mapping of a file obeys, and how a part of a file becomes one.
 
-`checked` reads a part whole or not at all. `mended` reads a document and puts harmless values in the place of wrong
+`checked` reads a part whole or not at all. `validated` reads a document and puts harmless values in the place of wrong
 ones, so that the rest of it can be checked in the same go.
 """
 
@@ -45,7 +45,7 @@ def checked(model: type[M], root: Node, at: Path = ()) -> tuple[M | None, list[P
         return None, in_words(root, model, complaints_of(data, error), at)
 
 
-def mended(model: type[M], root: Node, read: Sequence[Problem] = (), data: Any = None) -> tuple[M, list[Problem]]:
+def validated(model: type[M], root: Node, read: Sequence[Problem] = (), data: Any = None) -> tuple[M, list[Problem]]:
     """Return a whole document as a `model`, and every mistake in it so far: wrong fields hold harmless values.
 
     `root` holds a mapping, `read` is what was wrong with its text. `data` is what it holds, with fields that it leaves
@@ -53,22 +53,22 @@ def mended(model: type[M], root: Node, read: Sequence[Problem] = (), data: Any =
     """
     data = root.plain() if data is None else data
     found: list[Problem] = []
-    for times in range(_MENDINGS):
+    for round_ in range(_MOST_ROUNDS):
         try:
             return model.model_validate(data), in_order([*read, *found])
         except ValidationError as error:
             wrong = complaints_of(data, error)
-        if not times:  # later rounds find only what the mending did
+        if not round_:  # later rounds find only what the substitutes did
             found = in_words(root, model, wrong)
             if read:  # keys were dropped: what is missing may be among them
                 found = [problem for problem in found if problem.code != "missing-field"]
         for complaint in wrong:
-            _mend(data, complaint.path, complaint.kind, model.placeholders)
-    raise AssertionError(f"{root.source.file}: its mistakes cannot be mended")
+            _substitute(data, complaint.path, complaint.kind, model.placeholders)
+    raise AssertionError(f"{root.source.file}: no harmless values fit its mistakes")
 
 
-_MENDINGS = 60
-"""Each round mends at least one level of the tree, and the tree has fewer."""
+_MOST_ROUNDS = 60
+"""Each round puts right at least one level of the tree, and the tree has fewer."""
 _HARMLESS: Mapping[str, Any] = {
     "string_type": "?",
     "string_too_short": "?",
@@ -80,7 +80,7 @@ _HARMLESS: Mapping[str, Any] = {
 """By pydantic's error: what a wrong value is replaced with. Others are left out."""
 
 
-def _mend(data: Any, path: Path, kind: str, placeholders: Mapping[str, Any]) -> None:
+def _substitute(data: Any, path: Path, kind: str, placeholders: Mapping[str, Any]) -> None:
     """Change what stands at `path`, where it still stands, so that the rest can be validated."""
     parent: Any = None
     here: Any = data
@@ -92,10 +92,10 @@ def _mend(data: Any, path: Path, kind: str, placeholders: Mapping[str, Any]) -> 
     if kind == "missing" and last in placeholders:
         parent[last] = placeholders[str(last)]
     elif kind == "missing":
-        _mend(data, path[:-1], "", placeholders)
+        _substitute(data, path[:-1], "", placeholders)
     elif kind in _HARMLESS and here != _HARMLESS[kind]:
         parent[last] = type(_HARMLESS[kind])(_HARMLESS[kind])
     elif isinstance(parent, list):
-        _mend(data, path[:-1], "", placeholders)
+        _substitute(data, path[:-1], "", placeholders)
     else:
         parent.pop(last, None)

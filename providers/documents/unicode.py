@@ -81,7 +81,7 @@ def clean_json_text(text: str) -> str:
     r"""Return `text`, which should be JSON, clean in itself and in what it spells: `"\ud83d"` is a lone surrogate too.
 
     Vendors parse the arguments of tool calls and answer 400 to an unpaired escape, and tools get what `"\u0000"` says.
-    Text that is no JSON stays as it is once cleaned.
+    Text that is not JSON stays as it is once cleaned.
     """
     text = clean(text)
     if not _escaped_unsafe(text):

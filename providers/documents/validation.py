@@ -48,7 +48,7 @@ def complaints_of(data: Any, error: ValidationError) -> list[Complaint]:
 
 
 def _path_of(data: Any, loc: tuple[str | int, ...], is_missing: bool) -> Path:
-    """Return a place in `data` without the tags of unions, which stand in pydantic's but are no keys of the file."""
+    """Return a place in `data` without the tags of unions, which pydantic's have and the file has not."""
     path: list[str | int] = []
     for index, part in enumerate(loc):
         is_lacking = is_missing and index == len(loc) - 1
@@ -69,7 +69,7 @@ def child(parent: Any, part: str | int) -> Any:
 
 
 def in_words(root: Node, model: ModelClass, complaints: Sequence[Complaint], at: Path = ()) -> list[Problem]:
-    """Return what is wrong with the part of `root` at the path `at`, which is no `model`, as problems of the whole.
+    """Return what is wrong with the part of `root` at the path `at`, which should fit `model`, as problems of `root`.
 
     That a field is missing is left out where it stands there under a misspelt name.
     """

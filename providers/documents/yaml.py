@@ -263,7 +263,7 @@ class _Builder:
         node = Node(scalar(event.value) if is_plain else event.value, self._mark_of(event), self.source)
         if is_plain and event.value == "<<" and self._wants_key():
             hint = "write the fields out; a persona can be built on another by `extends`"
-            self._refuse_key(node.mark, "merge-key", "the merge key << is no part of YAML 1.2", hint)
+            self._refuse_key(node.mark, "merge-key", "the merge key << is not part of YAML 1.2", hint)
             return
         self._add(node, 1, 0, event.anchor, event.value)
 

@@ -1,1 +1,1 @@
-"""The user's routing file, `agent_routing.yaml`: who answers whom, checked against the catalog."""
+"""The user's routing file, `agent_routing.yaml`: which providers an agent asks, checked against the catalog."""

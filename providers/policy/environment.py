@@ -1,4 +1,4 @@
-"""What environment variables say about who is asked."""
+"""What environment variables say about which providers are asked."""
 
 from __future__ import annotations
 

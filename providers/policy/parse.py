@@ -10,7 +10,7 @@ from typing import Any
 from providers.catalog.file import lay_over
 from providers.catalog.model import Catalog, of_all_accounts
 from providers.documents.findings import Findings
-from providers.documents.models import mended
+from providers.documents.models import validated
 from providers.documents.nodes import Node, tree_of
 from providers.documents.problems import Path, Problem
 from providers.documents.yaml import read_packaged
@@ -43,9 +43,9 @@ def parse_policy(
 
 
 def read_policy(root: Node, catalog: Catalog, read: Sequence[Problem] = ()) -> tuple[Policy, Catalog, list[Problem]]:
-    """Return what `parse_policy` returns, and every mistake: where there is one, the policy is no use but to check."""
+    """Return what `parse_policy` returns, and every mistake: where there is one, the policy is not to be used."""
     written = {name: value for name, value in root.plain().items() if value is not None}
-    shape, wrong = mended(PolicyShape, root, read, {**_builtin_below(written), **written})
+    shape, wrong = validated(PolicyShape, root, read, {**_builtin_below(written), **written})
     findings = Findings.after(root, wrong)
     catalog = lay_over(catalog, findings)
     broken = {str(p.path[1]) for p in findings.found if p.path[:1] == ("providers",) and len(p.path) > 1}
@@ -60,13 +60,13 @@ def _builtin_below(written: Mapping[str, Any]) -> dict[str, Any]:
     builtin: dict[str, Any] = read_packaged(resources.files("providers") / "policy" / "agent_routing.yaml")
     if "tiers" in written:
         own = written["tiers"] if isinstance(written["tiers"], Mapping) else {}
-        builtin["affinity"] = {who: tier for who, tier in builtin["affinity"].items() if tier in own}
+        builtin["affinity"] = {name: tier for name, tier in builtin["affinity"].items() if tier in own}
         del builtin["tiers"], builtin["default"], builtin["last_resort"]
     return builtin
 
 
 def keys_of(root: Node, section: str) -> Collection[str]:
-    """Return the keys that a section of a file has; none where it is no mapping."""
+    """Return the keys that a section of a file has; none where it is not a mapping."""
     node = root.child(section)
     return node.value.keys() if node is not None and isinstance(node.value, Mapping) else ()
 

@@ -54,7 +54,7 @@ class Flaky:
 
 @dataclass(frozen=True, slots=True)
 class Behaviour:
-    """How one provider behaves. It enforces the limits that its catalog row keeps, and `hidden` ones that nobody knows
+    """How one provider behaves. It enforces the limits that its catalog row keeps, and `hidden` ones that are not known
     of beforehand. `errors` are shares of all calls, by kind. `region`: it is down whenever its region is."""
 
     latency: Latency = Latency()
@@ -96,7 +96,8 @@ class Load:
 @dataclass(frozen=True, slots=True)
 class Expectation:
     """A claim to be measured: the figure that the report holds under the keys `of` (divided by that under `per`) is
-    `exactly`, `at_least` or `at_most` this much. A key that leads nowhere counts as 0: who was never asked has no row.
+    `exactly`, `at_least` or `at_most` this much. A key that leads nowhere counts as 0: a provider that was never asked
+    has no row.
     """
 
     text: str
@@ -111,10 +112,10 @@ class Expectation:
 class Scenario:
     """Everything that a simulation needs. `starts` is epoch seconds UTC.
 
-    `providers` holds who is there and how each one behaves; the key `*` stands for every provider of the catalog that
-    is named nowhere else and is not switched off. Turns come to the `instances` routers one after the other; each has
-    its own view of health. They share every limit on one ledger, which a message reaches after `message_delay` seconds
-    and whose answer takes as long. `regions` holds the outages of whole regions.
+    `providers` holds which providers there are and how each behaves; the key `*` stands for every provider of the
+    catalog that is named nowhere else and is not switched off. Turns come to the `instances` routers one after the
+    other; each has its own view of health. They share every limit on one ledger, which a message reaches after
+    `message_delay` seconds and whose answer takes as long. `regions` holds the outages of whole regions.
     """
 
     name: str

@@ -11,7 +11,7 @@ from typing import Any
 from providers.catalog.file import lay_over, load_catalog
 from providers.catalog.model import Catalog, Limit
 from providers.documents.findings import Findings
-from providers.documents.models import mended
+from providers.documents.models import validated
 from providers.documents.nodes import Node, tree_of
 from providers.documents.problems import Problem, SpecError, nearest
 from providers.documents.yaml import mapping_in, read_text
@@ -66,7 +66,7 @@ def parse_scenario(data: Mapping[str, Any] | Node, name: str, read: Sequence[Pro
     Raise `CatalogError` with every mistake, those that were `read` among them.
     """
     root = data if isinstance(data, Node) else tree_of(data)
-    shape, wrong = mended(ScenarioShape, root, read)
+    shape, wrong = validated(ScenarioShape, root, read)
     findings = Findings.after(root, wrong)
     policy, catalog = _policy(root, findings)
     _check_providers(shape, catalog, findings)

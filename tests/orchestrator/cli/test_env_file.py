@@ -82,10 +82,10 @@ def test_a_run_and_its_resumption_read_it(call, folder, loopback):
 @pytest.mark.parametrize(
     ("text", "line", "said"),
     [
-        ("A=1\n\n\nthis is not it\n", 4, "no NAME=value"),
+        ("A=1\n\n\nthis is not it\n", 4, "not NAME=value"),
         ("A=1\nGROQ_API_KEY\n", 2, "GROQ_API_KEY has no value"),
-        (f"GROQ_API_KEY='{SECRET}\n", 1, "no NAME=value"),
-        (f"GROQ_API_KEY: {SECRET}\n", 1, "no NAME=value"),
+        (f"GROQ_API_KEY='{SECRET}\n", 1, "not NAME=value"),
+        (f"GROQ_API_KEY: {SECRET}\n", 1, "not NAME=value"),
     ],
 )
 @pytest.mark.parametrize("command", [("ask", "hi"), ("providers", "ls"), ("run", "squad.yaml"), ("doctor",)])
