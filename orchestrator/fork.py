@@ -16,7 +16,7 @@ from agents.turn import Complete
 from orchestrator.events import Event, RunStarted
 from orchestrator.execution import Run
 from orchestrator.journal.protocols import Journal
-from orchestrator.manifest import about_of, inputs_for
+from orchestrator.manifest import inputs_for, manifest_of
 from orchestrator.options import RunOptions, leave_unanswered, raised, steady
 from orchestrator.rerun.edit import Edit, edit_of, events_of_fork, moved_steps
 from orchestrator.run.worker import Ask
@@ -39,9 +39,9 @@ async def edit_of_run(
     replace those of the run. Raises `RunNotFound`, `UnknownTask`, `EditUnknown`, and `PlanError` for inputs that do
     not fit.
     """
-    about, events = await journal.about(run_id), await journal.events(run_id)
-    plan = squad.plan({**inputs_for(squad, about), **(inputs or {})})
-    return edit_of(about, events, plan, about_of(squad, plan, about.options, 0.0), start)
+    manifest, events = await journal.manifest(run_id), await journal.events(run_id)
+    plan = squad.plan({**inputs_for(squad, manifest), **(inputs or {})})
+    return edit_of(manifest, events, plan, manifest_of(squad, plan, manifest.options, 0.0), start)
 
 
 def fork_run(
@@ -92,15 +92,15 @@ async def fork_with(
 ) -> AsyncIterator[Run]:
     """Fork a run that `journal` holds: `fork_run` for callers that hold the options as a value."""
     clock, folder = options.clock or steady(), options.folder
-    was, past, now = await journal.about(source), await journal.events(source), clock()
+    was, past, now = await journal.manifest(source), await journal.events(source), clock()
     plan = squad.plan({**inputs_for(squad, was), **(options.inputs or {})}, tools=builtin(folder))
     recorded = raised(was.options, options.caps)
     recorded["out"] = None if folder is None else str(folder.absolute())
-    about = about_of(squad, plan, recorded, now)
-    edit = edit_of(was, past, plan, about, start)
+    manifest = manifest_of(squad, plan, recorded, now)
+    edit = edit_of(was, past, plan, manifest, start)
     name, shown = options.run_id or new_run_id(plan.name, now), None if folder is None else str(folder)
     started = RunStarted(plan.name, tuple(plan.tasks), bool(recorded.get("stub")), shown)
     events = events_of_fork(source, past, edit, Event(name, None, (), 0, 1, now, started))
-    await journal.create(name, about, events, moved_steps(await journal.steps(source), edit.kept))
+    await journal.create(name, manifest, events, moved_steps(await journal.steps(source), edit.kept))
     async with resume_with(squad, name, journal, replace(options, clock=clock)) as run:
         yield run

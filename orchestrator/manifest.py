@@ -6,23 +6,25 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from orchestrator.journal.protocols import About
+from orchestrator.journal.protocols import RunManifest
 from orchestrator.rerun.fingerprint import dependency_digests, parts_of
 from orchestrator.squad.load import Squad
 from orchestrator.squad.plan import Plan
 
 
-def about_of(squad: Squad, plan: Plan, options: Mapping[str, Any], created_at: float, *, lasting: bool = True) -> About:
+def manifest_of(
+    squad: Squad, plan: Plan, options: Mapping[str, Any], created_at: float, *, lasting: bool = True
+) -> RunManifest:
     """Return what a run is made of. Only a `lasting` record has sources and digests, which take time."""
     parts, digests = (parts_of(plan), dependency_digests(plan)) if lasting else ({}, {})
     place = _place_of(squad.file)
     sources = squad.sources() if lasting else {}
-    return About(plan.name, place, squad.text, plan.inputs, parts, options, created_at, digests, sources)
+    return RunManifest(plan.name, place, squad.text, plan.inputs, parts, options, created_at, digests, sources)
 
 
-def inputs_for(squad: Squad, about: About) -> dict[str, Any]:
+def inputs_for(squad: Squad, manifest: RunManifest) -> dict[str, Any]:
     """Return the run's inputs, as far as the squad still takes them."""
-    return {name: value for name, value in about.inputs.items() if name in squad.spec.inputs}
+    return {name: value for name, value in manifest.inputs.items() if name in squad.spec.inputs}
 
 
 def _place_of(file: str) -> str:

@@ -31,8 +31,8 @@ from orchestrator.errors import CannotWrite, NoProvider, RunCancelled, RunChange
 from orchestrator.events import Event, RunStarted
 from orchestrator.execution import Run, Setting, running
 from orchestrator.journal.memory import MemoryJournal
-from orchestrator.journal.protocols import About, Journal
-from orchestrator.manifest import about_of, inputs_for
+from orchestrator.journal.protocols import Journal, RunManifest
+from orchestrator.manifest import inputs_for, manifest_of
 from orchestrator.options import RunOptions, capped, leave_unanswered, raised, recorded_options, steady
 from orchestrator.rerun.edit import Edit, edit_of, moved_steps
 from orchestrator.rerun.fingerprint import changed, parts_of
@@ -99,9 +99,11 @@ async def open_with(squad: Squad, options: RunOptions) -> AsyncIterator[Run]:
     setting = Setting(options.run_id or new_run_id(plan.name, clock()), journal, options.ask, clock, folder)
     async with _providers(squad, plan, options, options.offline) as (complete, stub):
         _prepare(plan, folder)
-        about = about_of(squad, uncapped, recorded_options(options, stub), clock(), lasting=options.journal is not None)
+        manifest = manifest_of(
+            squad, uncapped, recorded_options(options, stub), clock(), lasting=options.journal is not None
+        )
         async with setting.journal.driving(setting.run_id):
-            await setting.journal.create(setting.run_id, about)
+            await setting.journal.create(setting.run_id, manifest)
             started = RunStarted(plan.name, tuple(plan.tasks), stub, None if folder is None else str(folder))
             async with running(plan, complete, stub, setting, started) as run:
                 yield run
@@ -153,17 +155,17 @@ async def resume_with(
     Inputs, folder and id are those of the record, whatever `options` says of them.
     """
     clock = options.clock or steady()
-    about = await journal.about(run_id)
+    manifest = await journal.manifest(run_id)
     async with journal.driving(run_id):
         past = history_of(await journal.events(run_id))
         if past.is_over and not edited:
             raise RunOver(run_id, str(past.status))
         if await journal.cancel_requested(run_id):
             raise RunCancelled(f"the run {run_id} was cancelled")
-        recorded = raised(about.options, options.caps)
+        recorded = raised(manifest.options, options.caps)
         folder = None if recorded.get("out") is None else Path(recorded["out"])
-        uncapped = squad.plan(inputs_for(squad, about) if edited else about.inputs, tools=builtin(folder))
-        differing = changed(about.parts, parts_of(uncapped))
+        uncapped = squad.plan(inputs_for(squad, manifest) if edited else manifest.inputs, tools=builtin(folder))
+        differing = changed(manifest.parts, parts_of(uncapped))
         if differing and not edited:
             raise RunChanged(run_id, differing)
         if past.is_over and not differing:
@@ -173,11 +175,11 @@ async def resume_with(
             _prepare(plan, folder)
             if folder is not None:
                 await anyio.to_thread.run_sync(sweep, folder)
-            now = about_of(squad, uncapped, recorded, about.created_at)
+            now = manifest_of(squad, uncapped, recorded, manifest.created_at)
             now = replace(now, since=len(past.events))
             if differing:
-                past = await _edit(journal, run_id, edit_of(about, past.events, uncapped, now), now, past, clock)
-            elif replace(now, since=about.since) != about:
+                past = await _edit(journal, run_id, edit_of(manifest, past.events, uncapped, now), now, past, clock)
+            elif replace(now, since=manifest.since) != manifest:
                 await journal.edit(run_id, now, ())  # limits that are others: what the run does depends on them, too
             setting = Setting(run_id, journal, options.ask, clock, folder, past, await journal.cut_short(run_id))
             async with running(plan, complete, stub, setting, None) as run:
@@ -185,7 +187,7 @@ async def resume_with(
 
 
 async def _edit(
-    journal: Journal, run_id: str, edit: Edit, now: About, past: RunHistory, clock: Callable[[], float]
+    journal: Journal, run_id: str, edit: Edit, now: RunManifest, past: RunHistory, clock: Callable[[], float]
 ) -> RunHistory:
     """Record that the run is made of something else from now on, and return what of its past still counts."""
     void = edit.void(await journal.cut_short(run_id))

@@ -18,7 +18,7 @@ from orchestrator.cli.files import load_squad, routing_file
 from orchestrator.cli.ui.console import Console
 from orchestrator.cli.ui.next_step import command_line
 from orchestrator.journal.opening import SQLITE, JournalPlace, open_journal, place_of_journal
-from orchestrator.journal.protocols import About, Journal, JournalDamaged, JournalMissing, JournalUnusable, Runs
+from orchestrator.journal.protocols import Journal, JournalDamaged, JournalMissing, JournalUnusable, RunManifest, Runs
 from orchestrator.squad.load import Squad
 
 P = ParamSpec("P")
@@ -109,8 +109,8 @@ async def latest_run(journal: Runs) -> str:
     raise NothingSelected("no run is recorded here", START_ONE)
 
 
-def squad_of(about: About, settings: Settings) -> Squad:
+def squad_of(manifest: RunManifest, settings: Settings) -> Squad:
     """Return the squad as its file is now; where the file is gone, as it was recorded."""
-    if Path(about.file).is_file():
-        return load_squad(about.file, settings)
-    return Squad.from_text(about.text, about.file, routing=routing_file(settings))
+    if Path(manifest.file).is_file():
+        return load_squad(manifest.file, settings)
+    return Squad.from_text(manifest.text, manifest.file, routing=routing_file(settings))

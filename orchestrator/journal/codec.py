@@ -26,6 +26,11 @@ from orchestrator.journal import protocols as journal
 from providers import events as provider_events
 from providers import messages
 
+RECORDED_AS = {"RunManifest": "About", "Capability": "Ability"}
+"""Class -> the name under which it is recorded: records outlive names, so a class that is renamed keeps its own there,
+and an earlier release can read what this one writes."""
+FIELDS_RECORDED_AS = {"dependency_digests": "lineages"}
+"""The same for fields, of every class."""
 LARGE = 200
 """Bytes of a text that still stand in the JSON itself."""
 LARGE_RECORD = 700
@@ -34,8 +39,6 @@ LARGE_RECORD = 700
 Bodies = dict[bytes, bytes]
 _REFERENCE = re.compile(rb'"\$([sbj])":"([0-9a-f]{64})"')
 """Nothing that was recorded can look like it: a quote in a text is escaped, and a key with `$` stands in a list."""
-RENAMED = {"Ability": "Capability"}
-"""Classes by the names under which older versions recorded them."""
 PLAIN = frozenset({int, float, bool, type(None)})
 _JSON = json.JSONEncoder(ensure_ascii=False, check_circular=False, separators=(",", ":"))
 
@@ -53,31 +56,42 @@ class Unreadable(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class _Shape:
-    """How one class is written: its fields that the constructor takes, each with its default."""
+    """How one class is written: its name there, and its fields that the constructor takes, each with its default."""
 
     cls: type
+    name: str
     names: tuple[str, ...]
+    """Of the fields, as they are recorded."""
     defaults: tuple[Any, ...]
     held: Callable[[Any], tuple[Any, ...]]
     """Returns the fields of an object, in the order of `names`."""
+    arguments: Mapping[str, str]
+    """Name in a record -> the constructor's argument."""
 
 
 @lru_cache(maxsize=1)
-def _shapes() -> Mapping[str, _Shape]:
-    """Return the classes that may be recorded, by name."""
+def _shapes() -> Mapping[type, _Shape]:
+    """Return how each class that may be recorded is written."""
     modules = (messages, provider_events, agent_events, run_events, journal)
     held = ((module, cls) for module in modules for cls in vars(module).values() if isclass(cls))
     found = [cls for module, cls in held if cls.__module__ == module.__name__]
-    return {cls.__name__: _shape(cls) for cls in found if hasattr(cls, "__dataclass_fields__") or issubclass(cls, Enum)}
+    return {cls: _shape(cls) for cls in found if hasattr(cls, "__dataclass_fields__") or issubclass(cls, Enum)}
+
+
+@lru_cache(maxsize=1)
+def _shapes_by_name() -> Mapping[str, _Shape]:
+    return {name: shape for cls, shape in _shapes().items() for name in (cls.__name__, shape.name)}
 
 
 def _shape(cls: Any) -> _Shape:
-    if issubclass(cls, Enum):
-        return _Shape(cls, ("value",), (MISSING,), lambda member: (member._value_,))  # `value` costs ten times that
-    told = [f for f in fields(cls) if f.init]
-    names = tuple(f.name for f in told)
-    defaults = (f.default_factory() if f.default_factory is not MISSING else f.default for f in told)
-    return _Shape(cls, names, tuple(defaults), _all_of(names))
+    name = RECORDED_AS.get(cls.__name__, cls.__name__)
+    if issubclass(cls, Enum):  # reading `value` itself would cost ten times as much
+        return _Shape(cls, name, ("value",), (MISSING,), lambda member: (member._value_,), {"value": "value"})
+    made_of = [f for f in fields(cls) if f.init]
+    own = tuple(f.name for f in made_of)
+    names = tuple(FIELDS_RECORDED_AS.get(name, name) for name in own)
+    defaults = (f.default_factory() if f.default_factory is not MISSING else f.default for f in made_of)
+    return _Shape(cls, name, names, tuple(defaults), _all_of(own), dict(zip(names, own, strict=True)))
 
 
 def _all_of(names: tuple[str, ...]) -> Callable[[Any], tuple[Any, ...]]:
@@ -110,7 +124,7 @@ def _tree(value: Any, bodies: Bodies) -> Any:
         return value if _is_small(value) else {"$s": _put(_encoded(value), bodies)}
     if kind in PLAIN:
         return value
-    if (shape := _shapes().get(kind.__name__)) is not None and shape.cls is kind:
+    if (shape := _shapes().get(kind)) is not None:
         return _object(value, shape, bodies)
     if kind is list:
         return [_tree(item, bodies) for item in value]
@@ -128,7 +142,7 @@ def _tree(value: Any, bodies: Bodies) -> Any:
 
 
 def _object(value: Any, shape: _Shape, bodies: Bodies) -> dict[str, Any]:
-    made: dict[str, Any] = {"$": shape.cls.__name__}
+    made: dict[str, Any] = {"$": shape.name}
     for name, default, held in zip(shape.names, shape.defaults, shape.held(value), strict=True):
         kind = type(held)
         if default is MISSING or kind is not type(default) or held != default:
@@ -173,8 +187,8 @@ def _value(tree: Any, body_of: Callable[[bytes], bytes]) -> Any:
     name: str | None = tree.get("$")
     if name is not None:
         given = {key: _value(item, body_of) for key, item in tree.items() if key != "$"}
-        shape = _shapes()[RENAMED.get(name, name)]
-        return shape.cls(**{key: item for key, item in given.items() if key in shape.names})
+        shape = _shapes_by_name()[name]
+        return shape.cls(**{shape.arguments[key]: item for key, item in given.items() if key in shape.arguments})
     if len(tree) == 1:
         ((key, item),) = tree.items()
         if key.startswith("$"):

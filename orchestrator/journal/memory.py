@@ -16,7 +16,6 @@ from agents.turn import StepKey
 from orchestrator.errors import RunNotFound
 from orchestrator.events import Event, RunEdited, RunFinished, RunForked, RunResumed, RunStarted
 from orchestrator.journal.protocols import (
-    About,
     Fence,
     Fenced,
     Go,
@@ -25,6 +24,7 @@ from orchestrator.journal.protocols import (
     RunBusy,
     RunExists,
     RunLine,
+    RunManifest,
     StepChanged,
     StepRecord,
 )
@@ -53,8 +53,8 @@ class _Step:
 
 @dataclass(slots=True)
 class _Run:
-    about: About | None = None
-    former: list[About] = field(default_factory=list)
+    manifest: RunManifest | None = None
+    former: list[RunManifest] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     places: set[tuple[Any, ...]] = field(default_factory=set)
     """(unit, step, turn, sequence) of each event: what its id is made of."""
@@ -78,24 +78,24 @@ class MemoryJournal:
         self._driven: set[str] = set()
 
     async def create(
-        self, run: str, about: About, events: Sequence[Event] = (), steps: Sequence[StepRecord] = ()
+        self, run: str, manifest: RunManifest, events: Sequence[Event] = (), steps: Sequence[StepRecord] = ()
     ) -> None:
         if run in self._runs:
             raise RunExists(f"there is a run {run} already")
-        self._runs[run] = _Run(about)
+        self._runs[run] = _Run(manifest)
         self._take_over(run, events, steps)
 
     async def edit(
         self,
         run: str,
-        about: About,
+        manifest: RunManifest,
         events: Sequence[Event],
         steps: Sequence[StepRecord] = (),
         over: Collection[Unit] = (),
     ) -> None:
         edited = self._run(run)
-        edited.former.append(edited.about or About(""))
-        edited.about = about
+        edited.former.append(edited.manifest or RunManifest(""))
+        edited.manifest = manifest
         self._take_over(run, events, steps)
         for unit in over:
             self._units[run].setdefault(unit, _Unit()).ended = True
@@ -107,14 +107,14 @@ class MemoryJournal:
             if (there := unit.steps.get(step.key)) is None or not there.done:
                 unit.steps[step.key] = _Step(step.request_hash, attempts=1, result=step.result, done=True)
 
-    async def about(self, run: str) -> About:
+    async def manifest(self, run: str) -> RunManifest:
         found = self._runs.get(run)
-        if found is None or found.about is None:
+        if found is None or found.manifest is None:
             raise RunNotFound(f"there is no run {run} in this process")
-        return found.about
+        return found.manifest
 
-    async def abouts(self, run: str) -> Sequence[About]:
-        latest = await self.about(run)
+    async def manifests(self, run: str) -> Sequence[RunManifest]:
+        latest = await self.manifest(run)
         return [*self._runs[run].former, latest]
 
     async def runs(
@@ -286,8 +286,8 @@ def _is_lost(data: Any) -> bool:
 
 
 def _line(name: str, run: _Run) -> RunLine:
-    about = run.about or About("")
+    manifest = run.manifest or RunManifest("")
     turns = (event.data for event in reversed(run.events) if isinstance(event.data, _TURNING))
     last = next(turns, None)
     status, cost = (last.status, last.cost) if isinstance(last, RunFinished) else ("running", None)
-    return RunLine(name, about.squad, about.created_at, status, cost)
+    return RunLine(name, manifest.squad, manifest.created_at, status, cost)

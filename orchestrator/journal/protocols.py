@@ -36,12 +36,12 @@ class Go:
 
 
 @dataclass(frozen=True, slots=True)
-class About:
+class RunManifest:
     """What a run is made of, recorded before anything else of it.
 
-    `text` is the squad's YAML, `file` where it stood, `sources` what it refers to (see `sources.py`); `parts` are
-    digests of the plan, part by part, by which a later resume tells what was changed, and `lineages` those of all that
-    each task's work is made of, by which an edit tells what runs again; `options` are the caller's: `stub`, `out`,
+    `text` is the squad's YAML, `file` where it stood, `sources` what it refers to (see `sources.py`). `parts` are
+    digests of the plan, part by part, by which a later resume tells what was changed; `dependency_digests` are of all
+    that each task's work is made of, by which an edit tells what runs again. `options` are the caller's: `stub`, `out`,
     `max_cost_usd`, `timeout_s`. It holds from the event after the first `since` ones on.
     """
 
@@ -52,7 +52,7 @@ class About:
     parts: Mapping[str, str] = field(default_factory=dict, repr=False)
     options: Mapping[str, Any] = field(default_factory=dict)
     created_at: float = 0.0
-    lineages: Mapping[str, str] = field(default_factory=dict, repr=False)
+    dependency_digests: Mapping[str, str] = field(default_factory=dict, repr=False)
     sources: Mapping[str, str] = field(default_factory=dict, repr=False)
     since: int = 0
 
@@ -129,29 +129,29 @@ class Runs(Protocol):
     """Which runs there are, what each is made of, and who drives it. All raise `JournalUnusable`."""
 
     async def create(
-        self, run: str, about: About, events: Sequence[Event] = (), steps: Sequence[StepRecord] = ()
+        self, run: str, manifest: RunManifest, events: Sequence[Event] = (), steps: Sequence[StepRecord] = ()
     ) -> None:
         """Record a new run, with the events and the ended steps that it takes over, at once. Raise `RunExists`."""
 
     async def edit(
         self,
         run: str,
-        about: About,
+        manifest: RunManifest,
         events: Sequence[Event],
         steps: Sequence[StepRecord] = (),
         over: Collection[Unit] = (),
     ) -> None:
-        """Record at once that a run is made of something else from now on: `about` holds, what held before is kept.
+        """Record at once that a run is made of something else from now on: `manifest` holds, what held before is kept.
 
         `steps` are handed back from now on as if they had ended in their units, also where one was begun there and
         has no result yet; a result that is there stays. The units in `over` are final, however they stood. Whoever
         edits a run drives it.
         """
 
-    async def about(self, run: str) -> About:
+    async def manifest(self, run: str) -> RunManifest:
         """Return what a run is made of, as it was edited last. Raise `RunNotFound`."""
 
-    async def abouts(self, run: str) -> Sequence[About]:
+    async def manifests(self, run: str) -> Sequence[RunManifest]:
         """Return what a run was made of at first, and after each edit. Raise `RunNotFound`."""
 
     async def runs(

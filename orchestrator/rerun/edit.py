@@ -1,6 +1,6 @@
 """What an edited squad does to a recorded run: which tasks keep their record, and which run again. Pure.
 
-A task keeps its record where its lineage is the recorded one: the same words, agents and inputs, and so for every task
+A task keeps its record where its digest is the recorded one: the same words, agents and inputs, and so for every task
 that it needs. The order and the names of tasks do not count.
 """
 
@@ -23,7 +23,7 @@ from orchestrator.events import (
     TaskStarted,
     TaskStatus,
 )
-from orchestrator.journal.protocols import About, InFlightStep, StepRecord
+from orchestrator.journal.protocols import InFlightStep, RunManifest, StepRecord
 from orchestrator.rerun.fingerprint import changed, conversations_of, doers_of, inputs_of
 from orchestrator.run.budget import Bill, bill_of
 from orchestrator.run.history import edited, standing
@@ -120,7 +120,7 @@ class Edit:
         )
 
 
-def edit_of(was: About, events: Sequence[Event], plan: Plan, now: About, start: str | None = None) -> Edit:
+def edit_of(was: RunManifest, events: Sequence[Event], plan: Plan, now: RunManifest, start: str | None = None) -> Edit:
     """Return what becomes of a run that was made of `was` when it is made of `now`, with this plan.
 
     `start` names a task that runs again whatever was edited, and so does all that needs it. Raises `EditUnknown`,
@@ -129,10 +129,10 @@ def edit_of(was: About, events: Sequence[Event], plan: Plan, now: About, start: 
     if start is not None and start not in plan.tasks:
         raise UnknownTask(start, plan.tasks)
     parts = tuple(changed(was.parts, now.parts))
-    if not was.lineages and parts:
+    if not was.dependency_digests and parts:
         raise EditUnknown(parts)
     stood, used = stood_of(standing(events)), attempts_used(events)
-    kept = matched(was.lineages or now.lineages, now.lineages)
+    kept = matched(was.dependency_digests or now.dependency_digests, now.dependency_digests)
     lost = {name: "it is new" for name in plan.tasks if name not in kept}
     if start is not None:
         lost[start] = "asked for"
@@ -151,15 +151,15 @@ def edit_of(was: About, events: Sequence[Event], plan: Plan, now: About, start: 
 
 
 def matched(was: Mapping[str, str], now: Mapping[str, str]) -> dict[str, str]:
-    """Return task -> its former name, of each whose lineage was recorded: its own name first, then those left over."""
-    kept = {name: name for name, lineage in now.items() if was.get(name) == lineage}
+    """Return task -> its former name, of each whose digest was recorded: its own name first, then those left over."""
+    kept = {name: name for name, digest in now.items() if was.get(name) == digest}
     left = defaultdict(list)
-    for name, lineage in was.items():
+    for name, digest in was.items():
         if name not in kept:
-            left[lineage].append(name)
-    for name, lineage in now.items():
-        if name not in kept and left[lineage]:
-            kept[name] = left[lineage].pop(0)
+            left[digest].append(name)
+    for name, digest in now.items():
+        if name not in kept and left[digest]:
+            kept[name] = left[digest].pop(0)
     return kept
 
 
@@ -175,7 +175,7 @@ def with_dependents(plan: Plan, tasks: Collection[str]) -> set[str]:
 def _is_unsure(
     plan: Plan, name: str, kept: Mapping[str, str], fresh: Collection[str], stood: Mapping[str, Stand]
 ) -> bool:
-    """Whether a task was at work on a request that it would not make again, though its lineage is the same."""
+    """Whether a task was at work on a request that it would not make again, though its digest is the same."""
     old, task = kept[name], plan.tasks[name]
     stand = stood.get(old)
     if stand is None or not stand.at_work:

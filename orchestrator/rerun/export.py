@@ -19,7 +19,7 @@ async def export_run(journal: Journal, run: str, file: Path, *, overwrite: bool 
 
     Raise `RunNotFound`, and `CannotWrite` where there is such a file and it is not to be overwritten.
     """
-    await journal.about(run)  # known before a file is made
+    await journal.manifest(run)  # known before a file is made
     try:
         folder = Path(tempfile.mkdtemp(prefix=f".{file.name}-", dir=file.parent))
     except OSError as error:
@@ -35,11 +35,11 @@ async def export_run(journal: Journal, run: str, file: Path, *, overwrite: bool 
 
 async def copy_run(source: Journal, target: Journal, run: str) -> None:
     """Copy all that is recorded of a run, calls that were in flight among it."""
-    abouts, events = await source.abouts(run), await source.events(run)
+    manifests, events = await source.manifests(run), await source.events(run)
     steps = await source.steps(run)  # after the events: where the run goes on meanwhile, none of theirs is missing
-    await target.create(run, abouts[0], events, [step for step in steps if step.done])
-    for about in abouts[1:]:
-        await target.edit(run, about, ())
+    await target.create(run, manifests[0], events, [step for step in steps if step.done])
+    for manifest in manifests[1:]:
+        await target.edit(run, manifest, ())
     for step in steps:
         if step.in_flight:
             fence = await target.claim(run, step.unit, "export")

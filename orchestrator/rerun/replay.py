@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from agents.tools import builtin
 from orchestrator.events import RoutingReread
-from orchestrator.journal.protocols import About, Journal, JournalError
+from orchestrator.journal.protocols import Journal, JournalError, RunManifest
 from orchestrator.rerun.decisions import UnitBegun, decisions_of
 from orchestrator.rerun.diff import Change, changes_between
 from orchestrator.rerun.record import Answers, Difference, RecordPart, StepAt, parts_of_record
@@ -34,16 +34,16 @@ class Record:
     """All that is recorded of a run, made ready to be played."""
 
     run: str
-    abouts: tuple[About, ...]
+    manifests: tuple[RunManifest, ...]
     parts: tuple[RecordPart, ...]
     answers: Answers
 
     def squad(self, part: int, functions: Functions = NONE) -> Squad:
         """Return the squad that a part of the run was made of, out of the record alone."""
-        about = self._about(part)
-        if not about.text:
+        manifest = self._about(part)
+        if not manifest.text:
             raise NotReplayable(f"the record of {self.run} does not hold its squad")
-        return Squad.from_text(about.text, about.file, sources=about.sources, functions=functions)
+        return Squad.from_text(manifest.text, manifest.file, sources=manifest.sources, functions=functions)
 
     def plan(self, part: int, squad: Squad) -> Plan:
         """Return what `squad` makes of the inputs of a part. Raise `PlanError` where they do not fit."""
@@ -53,11 +53,11 @@ class Record:
     def squads(self, part: int, functions: Functions = NONE) -> Iterator[Squad]:
         """Yield the squad of a part, then what it became with each routing file that the run read on its way."""
         yield self.squad(part, functions)
-        about = self._about(part)
+        manifest = self._about(part)
         for event in (place.event.data for one in self.parts for place in one.places):
             if isinstance(event, RoutingReread) and event.text:
-                sources = with_routing(about.sources, event.file, event.text)
-                yield Squad.from_text(about.text, about.file, sources=sources, functions=functions)
+                sources = with_routing(manifest.sources, event.file, event.text)
+                yield Squad.from_text(manifest.text, manifest.file, sources=sources, functions=functions)
 
     def artifacts(self, events: int | None = None) -> dict[str, str]:
         """Return path -> SHA-256 of what was written in the first so many events."""
@@ -65,9 +65,9 @@ class Record:
         recorded = (*last.before, *(place.event for place in last.places))[:events]
         return {path: written.sha256 for path, (_, written) in history_of(recorded).artifacts.items()}
 
-    def _about(self, part: int) -> About:
+    def _about(self, part: int) -> RunManifest:
         recorded = len(self.parts[part].before)
-        return next(about for about in reversed(self.abouts) if about.since <= recorded)
+        return next(manifest for manifest in reversed(self.manifests) if manifest.since <= recorded)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +92,11 @@ class Replay:
 
 async def read_record(journal: Journal, run: str) -> Record:
     """Return all that the journal holds of a run. Raise `RunNotFound`."""
-    abouts = tuple(await journal.abouts(run))
+    manifests = tuple(await journal.manifests(run))
     parts = tuple(parts_of_record(await journal.events(run)))
     ended_in = {step: i for i, part in enumerate(parts) for step in part.answered}
     steps = {StepAt(step.unit, step.key): step for step in await journal.steps(run)}
-    return Record(run, abouts, parts, Answers(run, steps, ended_in, bool(abouts[0].options.get("stub"))))
+    return Record(run, manifests, parts, Answers(run, steps, ended_in, bool(manifests[0].options.get("stub"))))
 
 
 async def replay(journal: Journal, run: str, *, against: Squad | None = None, functions: Functions = NONE) -> Replay:

@@ -35,13 +35,13 @@ async def test_a_fork_does_a_task_and_what_needs_it_anew_and_takes_over_the_rest
     journal: Journal, tmp_path: Path
 ) -> None:
     whole = await begin(squad(FOUR), journal, Answers(echo), out=tmp_path / "r")
-    before, about = list(await journal.events("r")), await journal.about("r")
+    before, manifest = list(await journal.events("r")), await journal.manifest("r")
     went = await fork(FOUR, journal, start="b", out=tmp_path / "f")
     assert went.asked == ["second", "third"]
     assert went.result.artifacts == whole.artifacts
     for name in ("a.md", "b.md", "c.md"):
         assert (tmp_path / "f" / name).read_bytes() == (tmp_path / "r" / name).read_bytes()
-    assert (list(await journal.events("r")), await journal.about("r")) == (before, about), "the other one stays"
+    assert (list(await journal.events("r")), await journal.manifest("r")) == (before, manifest), "the other one stays"
     recorded = list(await journal.events("f"))
     assert len({event.id for event in recorded}) == len(recorded)
     (told,) = of_type(recorded, "run.forked")
@@ -58,7 +58,7 @@ async def test_a_fork_may_have_another_squad_and_another_input(journal: Journal)
     assert (await fork(made("other"), journal)).asked == ["other", "third"]
     went = await fork(made("second"), journal, inputs={"idea": "coffee"}, run_id="g")
     assert went.asked == ["aside"]
-    assert dict((await journal.about("g")).inputs) == {"idea": "coffee"}
+    assert dict((await journal.manifest("g")).inputs) == {"idea": "coffee"}
 
 
 async def test_a_fork_has_the_whole_of_its_own_budget(journal: Journal) -> None:

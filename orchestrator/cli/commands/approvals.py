@@ -108,7 +108,7 @@ async def _answer(records: RecordedRuns, run: str, task: str, choice: str, comme
 
 
 async def _find(journal: Journal, run: str, task: str) -> OpenGate:
-    await journal.about(run)
+    await journal.manifest(run)
     found = await open_gates(journal, run)
     for one in found:
         if one.gate.task == task:

@@ -47,7 +47,7 @@ async def explain_command(
     if len(words) > 2:
         raise click.UsageError("explain takes a task, and a run before it")
     run, task = words if len(words) == 2 else (await latest_run(records.journal), words[0])
-    await records.journal.about(run)
+    await records.journal.manifest(run)
     if as_sent:
         body = await _sent(records, run, task, turn, attempt)
         if pretty:

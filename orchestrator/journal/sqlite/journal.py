@@ -21,7 +21,6 @@ from agents.turn import StepKey
 from orchestrator.errors import RunNotFound
 from orchestrator.events import Event
 from orchestrator.journal.protocols import (
-    About,
     Fence,
     Go,
     InFlightStep,
@@ -31,6 +30,7 @@ from orchestrator.journal.protocols import (
     Recorded,
     RunExists,
     RunLine,
+    RunManifest,
     StepChanged,
     StepRecord,
 )
@@ -81,16 +81,16 @@ class SqliteJournal:
     # -- runs
 
     async def create(
-        self, run: str, about: About, events: Sequence[Event] = (), steps: Sequence[StepRecord] = ()
+        self, run: str, manifest: RunManifest, events: Sequence[Event] = (), steps: Sequence[StepRecord] = ()
     ) -> None:
-        (data, bodies), rows = packed(about), rows_of(events)
+        (data, bodies), rows = packed(manifest), rows_of(events)
         taken = [StepRow.of(step) for step in steps]
 
         def work(db: sqlite3.Connection) -> None:
             if db.execute("SELECT 1 FROM runs WHERE run = ?", (run,)).fetchone():
                 raise RunExists(f"there is a run {run} already")
             self._rows.keep(db, bodies)
-            self._rows.insert_run(db, run, about, data)
+            self._rows.insert_run(db, run, manifest, data)
             self._rows.take_over(db, run, taken)
             self._rows.record(db, run, rows)
 
@@ -99,17 +99,17 @@ class SqliteJournal:
     async def edit(
         self,
         run: str,
-        about: About,
+        manifest: RunManifest,
         events: Sequence[Event],
         steps: Sequence[StepRecord] = (),
         over: Collection[Unit] = (),
     ) -> None:
-        (data, bodies), rows = packed(about), rows_of(events)
+        (data, bodies), rows = packed(manifest), rows_of(events)
         taken = [StepRow.of(step) for step in steps]
 
         def work(db: sqlite3.Connection) -> None:
             self._rows.keep(db, bodies)
-            self._rows.edit_run(db, run, about, data)
+            self._rows.edit_run(db, run, manifest, data)
             self._rows.take_over(db, run, taken)
             self._rows.make_final(db, run, over)
             self._rows.record(db, run, rows)
@@ -117,17 +117,17 @@ class SqliteJournal:
         await self._writer.run(work)
         self._tell(rows)
 
-    async def about(self, run: str) -> About:
-        return (await self.abouts(run))[-1]
+    async def manifest(self, run: str) -> RunManifest:
+        return (await self.manifests(run))[-1]
 
-    async def abouts(self, run: str) -> Sequence[About]:
+    async def manifests(self, run: str) -> Sequence[RunManifest]:
         query = """
             SELECT r.about, r.seal, 0 AS number FROM runs r WHERE r.run = ?1
             UNION ALL SELECT e.about, e.seal, e.number FROM runs r JOIN edits e ON e.run = r.id WHERE r.run = ?1
             ORDER BY number
             """
 
-        def work(db: sqlite3.Connection) -> list[About]:
+        def work(db: sqlite3.Connection) -> list[RunManifest]:
             rows = db.execute(query, (run,)).fetchall()
             if not rows:
                 raise RunNotFound(f"there is no run {run} in {self.path}")

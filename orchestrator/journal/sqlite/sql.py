@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from orchestrator.events import Event, RunEdited, RunFinished, RunResumed, RunStarted
 from orchestrator.journal.codec import Bodies, Packed, Unreadable, pack, unpack
-from orchestrator.journal.protocols import About, Fence, Fenced, JournalDamaged, JournalError, StepRecord
+from orchestrator.journal.protocols import Fence, Fenced, JournalDamaged, JournalError, RunManifest, StepRecord
 from orchestrator.units import Unit, text_of
 from providers.messages import Response
 
@@ -99,19 +99,19 @@ class Rows:
         for kind in (self._runs, self._places, self._claims, self._last, self._bodies):
             kind.clear()
 
-    def insert_run(self, db: sqlite3.Connection, run: str, about: About, data: bytes) -> int:
-        row = (run, about.squad, about.created_at, data, seal(data, run), "running")
+    def insert_run(self, db: sqlite3.Connection, run: str, manifest: RunManifest, data: bytes) -> int:
+        row = (run, manifest.squad, manifest.created_at, data, seal(data, run), "running")
         query = "INSERT INTO runs (run, squad, created_at, about, seal, status) VALUES (?, ?, ?, ?, ?, ?)"
         found = db.execute(query, row).lastrowid
         assert found is not None, "an inserted row has an id"
         return found
 
-    def edit_run(self, db: sqlite3.Connection, run: str, about: About, data: bytes) -> None:
+    def edit_run(self, db: sqlite3.Connection, run: str, manifest: RunManifest, data: bytes) -> None:
         """Write what a run is made of from now on."""
         of = self.run(db, run)
         query = "INSERT INTO edits SELECT ?1, coalesce(max(number), 0) + 1, ?2, ?3 FROM edits WHERE run = ?1"
         db.execute(query, (of, data, seal(data, run)))
-        db.execute("UPDATE runs SET squad = ? WHERE id = ?", (about.squad, of))
+        db.execute("UPDATE runs SET squad = ? WHERE id = ?", (manifest.squad, of))
 
     def take_over(self, db: sqlite3.Connection, run: str, steps: Sequence[StepRow]) -> None:
         """Write steps as if they had ended in their units. A result that is there stays."""
@@ -135,7 +135,7 @@ class Rows:
     def run(self, db: sqlite3.Connection, run: str) -> int:
         if (found := self._runs.get(run)) is None:
             row = db.execute("SELECT id FROM runs WHERE run = ?", (run,)).fetchone()
-            found = row[0] if row else self.insert_run(db, run, About(""), packed(About("")).data)
+            found = row[0] if row else self.insert_run(db, run, RunManifest(""), packed(RunManifest("")).data)
             self._runs[run] = found
         return found
 

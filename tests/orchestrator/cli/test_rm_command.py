@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 from orchestrator.events import Event, RunFinished, RunStarted
-from orchestrator.journal.protocols import About
+from orchestrator.journal.protocols import RunManifest
 from orchestrator.journal.sqlite.journal import SqliteJournal
 from providers.messages import Usage
 
@@ -38,7 +38,7 @@ async def _record(file: Path, runs: Mapping[str, tuple[float, str, str]]) -> Non
             if status != "unfinished":
                 ended = RunFinished(run, status, {}, {}, Usage(1), 10, {}, False)
                 events.append(Event(run, None, (), 0, 2, began + 1, ended))
-            await journal.create(run, About(squad, created_at=began), events)
+            await journal.create(run, RunManifest(squad, created_at=began), events)
 
 
 RUNS = {

@@ -19,7 +19,7 @@ import pytest
 from agents.turn import StepKey
 from orchestrator.errors import OrchestratorError
 from orchestrator.events import Event, RunFinished, TaskEnded
-from orchestrator.journal.protocols import About, JournalDamaged, JournalUnusable
+from orchestrator.journal.protocols import JournalDamaged, JournalUnusable, RunManifest
 from orchestrator.journal.sqlite.journal import SqliteJournal
 from orchestrator.journal.sqlite.schema import MIGRATIONS
 from orchestrator.runtime import open_run, resume_run
@@ -46,7 +46,7 @@ async def written(file: Path) -> Path:
 
 
 async def write_run(journal: SqliteJournal) -> None:
-    await journal.create("r", About("pair", text="name: pair\n" * 40))
+    await journal.create("r", RunManifest("pair", text="name: pair\n" * 40))
     fence = await journal.claim("r", A, "me") or 0
     for turn in TURNS:
         await journal.begin("r", A, StepKey((), turn, "model"), b"h", fence)
@@ -58,7 +58,7 @@ async def write_run(journal: SqliteJournal) -> None:
 async def read(file: Path) -> list[Any]:
     """Return all that the journal tells of the run, as whoever goes on with it asks for it."""
     async with SqliteJournal(file) as journal:
-        told = [await journal.about("r"), await journal.events("r"), await journal.signals("r")]
+        told = [await journal.manifest("r"), await journal.events("r"), await journal.signals("r")]
         told.append(await journal.cut_short("r"))
         fence = await journal.claim("r", A, "me") or 0
         return [*told, *[await journal.begin("r", A, StepKey((), turn, "model"), b"h", fence) for turn in TURNS]]
@@ -198,7 +198,7 @@ async def test_a_disk_that_is_full_at_any_write_stops_the_run_and_it_goes_on_lat
     for number, room in enumerate(range(0, 200_000, 4096)):
         folder = tmp_path / str(number)
         async with SqliteJournal(folder / "journal.db") as journal:
-            await journal.create("before", About("x"))
+            await journal.create("before", RunManifest("x"))
         size = largest_in(folder)
         manager = Answers(lambda agent, request: f"{agent} says {len(request.messages)} " * 50)
         ended = await with_room(given, folder / "journal.db", manager, size + room)

@@ -16,7 +16,6 @@ from orchestrator.errors import RunNotFound
 from orchestrator.events import Event, RunFinished, RunForked, RunResumed, TaskStarted
 from orchestrator.journal.memory import MemoryJournal
 from orchestrator.journal.protocols import (
-    About,
     Fenced,
     Go,
     InFlightStep,
@@ -24,6 +23,7 @@ from orchestrator.journal.protocols import (
     Recorded,
     RunBusy,
     RunExists,
+    RunManifest,
     StepChanged,
     StepRecord,
 )
@@ -70,7 +70,7 @@ async def test_a_finished_step_is_handed_back_for_ever(journal: Journal) -> None
 @pytest.mark.parametrize("asked", [b"h", b"other"])
 @pytest.mark.parametrize("ended", ["in flight", "given up", "cut short twice"])
 async def test_an_edit_ends_a_step_that_was_begun(journal: Journal, asked: bytes, ended: str) -> None:
-    await journal.create("r", About("one"))
+    await journal.create("r", RunManifest("one"))
     fence = await held(journal)
     await journal.begin("r", A, key("turn-1"), asked, fence)
     if ended == "given up":
@@ -79,7 +79,7 @@ async def test_an_edit_ends_a_step_that_was_begun(journal: Journal, asked: bytes
         fence = await held(journal)
         await journal.begin("r", A, key("turn-1"), asked, fence)
     step = StepRecord(A, key("turn-1"), b"h", True, "taken", False)
-    await journal.edit("r", About("two"), (), [step])
+    await journal.edit("r", RunManifest("two"), (), [step])
     assert await journal.steps("r") == [step]
     assert await journal.cut_short("r") == []
     await journal.finish("r", A, key("turn-1"), fence, "late")
@@ -91,11 +91,11 @@ async def test_an_edit_ends_a_step_that_was_begun(journal: Journal, asked: bytes
 
 
 async def test_an_edit_leaves_a_result_that_is_there(journal: Journal) -> None:
-    await journal.create("r", About("one"))
+    await journal.create("r", RunManifest("one"))
     fence = await held(journal)
     await journal.begin("r", A, key("turn-1"), b"h", fence)
     await journal.finish("r", A, key("turn-1"), fence, "first")
-    await journal.edit("r", About("two"), (), [StepRecord(A, key("turn-1"), b"other", True, "taken", False)])
+    await journal.edit("r", RunManifest("two"), (), [StepRecord(A, key("turn-1"), b"other", True, "taken", False)])
     assert await journal.begin("r", A, key("turn-1"), b"h", fence) == Recorded("first")
 
 
@@ -165,21 +165,21 @@ async def test_what_was_cut_short_is_known_until_it_is_finished_given_up_or_its_
 
 
 async def test_a_run_is_made_once_and_known_by_what_it_is_made_of(journal: Journal) -> None:
-    about = About(
+    manifest = RunManifest(
         "pair", "/x/squad.yaml", "name: pair 🦊" * 99, {"idea": ["tea", 1.5]}, {"task a": "d"}, {"stub": True}, 7.5
     )
-    await journal.create("r", about)
-    assert await journal.about("r") == about
+    await journal.create("r", manifest)
+    assert await journal.manifest("r") == manifest
     with pytest.raises(RunExists):
-        await journal.create("r", about)
+        await journal.create("r", manifest)
     with pytest.raises(RunNotFound):
-        await journal.about("other")
+        await journal.manifest("other")
     assert await journal.events("other") == []
 
 
 async def test_runs_are_listed_newest_first_with_how_they_ended(journal: Journal) -> None:
     for name in ("one", "two", "three"):
-        await journal.create(name, About(name))
+        await journal.create(name, RunManifest(name))
     finished = RunFinished("one", "waiting", {}, {}, Usage(), 12, {}, False)
     await journal.append("one", [Event("one", None, (), 0, 1, 0.0, finished)])
     await journal.append(
@@ -202,7 +202,7 @@ async def test_one_driver_a_run(journal: Journal) -> None:
 
 
 async def test_whether_a_run_is_driven_is_known_and_room_is_given_back_only_where_none_is(journal: Journal) -> None:
-    await journal.create("r", About("one"))
+    await journal.create("r", RunManifest("one"))
     async with journal.driving("r"):
         assert await journal.is_driven("r")
         assert not await journal.is_driven("other")

@@ -16,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from agents.turn import StepKey
 from orchestrator.events import Event, RunEdited, RunFinished, RunResumed, TaskStarted
 from orchestrator.journal.memory import MemoryJournal
-from orchestrator.journal.protocols import About, JournalError, StepRecord
+from orchestrator.journal.protocols import JournalError, RunManifest, StepRecord
 from orchestrator.journal.sqlite.journal import SqliteJournal
 from orchestrator.units import Unit
 from providers.messages import Usage
@@ -75,23 +75,23 @@ class Journals(RuleBasedStateMachine):
     @initialize()
     def known(self) -> None:
         for run in RUNS:
-            self.both("create", run, About(run, text="x" * 500))
+            self.both("create", run, RunManifest(run, text="x" * 500))
 
     @rule(run=st.sampled_from([*RUNS, "t"]), told=EVENTS, step=TAKEN, result=st.sampled_from([*"xy"]))
     def fork(self, run: str, told: Any, step: tuple[Unit, StepKey, bytes], result: str) -> None:
         steps = [StepRecord(*step, True, result * 300, False)]
-        self.both("create", run, About("forked", text="y" * 500), events(run, told), steps)
+        self.both("create", run, RunManifest("forked", text="y" * 500), events(run, told), steps)
 
     @rule(run=st.sampled_from(RUNS), told=EVENTS, step=TAKEN, over=st.sets(st.sampled_from(UNITS)))
     def edit(self, run: str, told: Any, step: tuple[Unit, StepKey, bytes], over: set[RunUnit]) -> None:
         steps = [StepRecord(*step, True, {"z": 1}, False)]
         final = {unit for of, unit in over if of == run}
-        self.both("edit", run, About("edited", text="z" * 500), events(run, told), steps, final)
+        self.both("edit", run, RunManifest("edited", text="z" * 500), events(run, told), steps, final)
 
     @rule(run=st.sampled_from(RUNS))
     def remove(self, run: str) -> None:
         self.both("remove", run)
-        self.both("create", run, About(run))
+        self.both("create", run, RunManifest(run))
         self.fences = {whose: fence for whose, fence in self.fences.items() if whose[0] != run}
         self.begun = {step for step in self.begun if step[0][0] != run}
 
@@ -156,7 +156,7 @@ class Journals(RuleBasedStateMachine):
         self.both("runs")
         for run in RUNS:
             self.both("remove", "nobody")
-            for name in ("about", "abouts", "events", "steps", "signals", "cut_short", "cancel_requested"):
+            for name in ("manifest", "manifests", "events", "steps", "signals", "cut_short", "cancel_requested"):
                 self.both(name, run)
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from orchestrator.journal.memory import MemoryJournal
 from orchestrator.journal.opening import open_journal, place_of_journal
-from orchestrator.journal.protocols import About, JournalMissing, JournalUnusable
+from orchestrator.journal.protocols import JournalMissing, JournalUnusable, RunManifest
 
 pytestmark = pytest.mark.anyio
 
@@ -49,9 +49,9 @@ async def test_what_is_written_is_there_when_it_is_opened_again(tmp_path: Path) 
         async with open_journal(url, create=False):
             raise AssertionError("it was opened")
     async with open_journal(url) as journal:
-        await journal.create("r", About("pair"))
+        await journal.create("r", RunManifest("pair"))
     async with open_journal(tmp_path / "runs.db", create=False) as journal:
-        assert (await journal.about("r")).squad == "pair"
+        assert (await journal.manifest("r")).squad == "pair"
         assert await journal.room() > 0
 
 

@@ -12,7 +12,7 @@ import anyio
 import pytest
 
 from orchestrator.errors import RunNotFound
-from orchestrator.journal.protocols import About, Journal, RunBusy
+from orchestrator.journal.protocols import Journal, RunBusy, RunManifest
 from orchestrator.journal.sqlite.journal import SqliteJournal
 from orchestrator.runtime import open_run
 from providers.messages import Request
@@ -35,7 +35,7 @@ async def kept(tmp_path: Path) -> AsyncIterator[SqliteJournal]:
 async def large(journal: Journal, run: str, size: int = 300_000) -> None:
     """Record a run of so many bytes that no compression makes smaller."""
     text = random.Random(run).randbytes(size).decode("latin-1")
-    await journal.create(run, About("large", text=text, inputs={"shared": "the same in each" * 100}))
+    await journal.create(run, RunManifest("large", text=text, inputs={"shared": "the same in each" * 100}))
 
 
 async def test_a_removed_run_is_gone_and_its_name_is_free(journal: Journal) -> None:
@@ -43,7 +43,7 @@ async def test_a_removed_run_is_gone_and_its_name_is_free(journal: Journal) -> N
     assert await journal.remove("r")
     assert not await journal.remove("r")
     with pytest.raises(RunNotFound):
-        await journal.about("r")
+        await journal.manifest("r")
     assert (await journal.events("r"), await journal.cut_short("r"), await journal.runs()) == ([], [], [])
     manager = Answers(echo)
     await begin(squad(FOUR), journal, manager)
@@ -54,7 +54,7 @@ async def test_a_run_at_work_is_not_removed(journal: Journal) -> None:
     async with open_run(squad(FOUR), run_id="r", journal=journal, manager=hanging_at(1)):
         with pytest.raises(RunBusy):
             await journal.remove("r")
-    assert (await journal.about("r")).squad == "test"
+    assert (await journal.manifest("r")).squad == "test"
 
 
 async def test_a_fork_outlives_the_run_that_it_was_made_of(kept: SqliteJournal) -> None:
@@ -75,12 +75,12 @@ async def test_the_file_is_as_small_as_if_the_removed_runs_had_never_been(tmp_pa
         await large(one, "r-0")
         for number in range(10):
             await large(ten, f"r-{number}")
-        before = await one.about("r-0")
+        before = await one.manifest("r-0")
         assert size(tmp_path / "ten.db") > 8 * size(tmp_path / "one.db")
         for number in range(1, 10):
             await ten.remove(f"r-{number}")
         assert await ten.reclaim()
-        assert await ten.about("r-0") == before, "what it shared with the others is still there"
+        assert await ten.manifest("r-0") == before, "what it shared with the others is still there"
         assert size(tmp_path / "ten.db") <= size(tmp_path / "one.db") + 3 * 4096
         await ten.remove("r-0")
         await ten.reclaim()
@@ -122,15 +122,15 @@ async def test_a_text_that_is_recorded_meanwhile_stays(tmp_path: Path) -> None:
 
         async def record() -> None:
             for number in range(20):
-                await other.create(f"r-{number}", about)
+                await other.create(f"r-{number}", manifest)
 
-        about = About("large", text=random.Random("old").randbytes(300_000).decode("latin-1"))
+        manifest = RunManifest("large", text=random.Random("old").randbytes(300_000).decode("latin-1"))
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(record)
             for _ in range(5):
                 await mine.reclaim()
         for number in range(20):
-            assert (await mine.about(f"r-{number}")).text == about.text
+            assert (await mine.manifest(f"r-{number}")).text == manifest.text
 
 
 def size(file: Path) -> int:

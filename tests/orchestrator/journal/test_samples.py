@@ -56,11 +56,11 @@ async def test_its_runs_replay(run: str, file: Path) -> None:
 
 async def test_its_killed_run_goes_on_and_pays_nothing_twice(file: Path) -> None:
     async with SqliteJournal(file) as journal:
-        about = await journal.about("cut")
+        manifest = await journal.manifest("cut")
         in_flight = [step.path for step in await journal.cut_short("cut")]
         paid = [event.type for event in await journal.events("cut")].count("turn.ended")
         manager = Manager()
-        squad = Squad.from_text(about.text, about.file)
+        squad = Squad.from_text(manifest.text, manifest.file)
         given = resume_run(squad, "cut", journal=journal, manager=manager, ask=answering(), clock=Clock(6000.0))
         result, events = await go(given)
         whole = await replay(journal, "cut")
@@ -88,8 +88,8 @@ async def test_its_open_approval_is_answered_and_its_run_goes_on(file: Path) -> 
 async def test_its_runs_are_forked(run: str, start: str, asked: int, file: Path) -> None:
     manager = Manager()
     async with SqliteJournal(file) as journal:
-        about = await journal.about(run)
-        squad = Squad.from_text(about.text, about.file)
+        manifest = await journal.manifest(run)
+        squad = Squad.from_text(manifest.text, manifest.file)
         forked = fork_run(
             squad, run, journal=journal, start=start, run_id="fork", manager=manager, ask=answering("approve")
         )

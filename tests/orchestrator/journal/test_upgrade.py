@@ -53,7 +53,7 @@ async def test_a_journal_of_an_older_release_reads_as_it_was_written(file: Path)
 async def test_a_run_of_an_older_release_goes_on_and_pays_nothing_twice(file: Path) -> None:
     manager = Manager()
     async with SqliteJournal(file) as journal:
-        squad = Squad.from_text((await journal.about("cut")).text, "sample.yaml")
+        squad = Squad.from_text((await journal.manifest("cut")).text, "sample.yaml")
         async with resume_run(squad, "cut", journal=journal, manager=manager) as run:
             events = [event async for event in run]
         with pytest.raises(RunCancelled):

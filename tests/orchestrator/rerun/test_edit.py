@@ -225,7 +225,7 @@ async def test_without_a_word_an_edited_squad_is_refused_and_it_is_said_how_to_g
 
 async def test_what_an_older_release_recorded_is_not_guessed_at(journal: Journal) -> None:
     await begin(squad(FOUR), journal, Answers(echo))
-    await journal.edit("r", replace(await journal.about("r"), lineages={}), [])
+    await journal.edit("r", replace(await journal.manifest("r"), dependency_digests={}), [])
     with pytest.raises(EditUnknown, match="task b"):
         await edit(EDITED, journal)
 
@@ -355,7 +355,7 @@ class Draft:
         tasks = {name: reading(*needs, says=tag, output_file=f"{tag}.md") for name, tag, needs in shuffled}
         return squad(tasks, max_parallel=self.dice.randrange(1, 4))
 
-    def lineages(self) -> dict[str, str]:
+    def dependency_digests(self) -> dict[str, str]:
         """Return tag -> all that it is made of."""
         made: dict[str, str] = {}
         for name, tag, needs in self.tasks:
@@ -374,17 +374,17 @@ async def edits_and_cuts(dice: random.Random) -> None:
     opening = open_run(draft.squad(), journal=journal, manager=manager, run_id="r")
     paid: set[str] = set()
     for edits_left in (3, 2, 1, 0):
-        lineages, since = draft.lineages(), len(manager.asked)
+        dependency_digests, since = draft.dependency_digests(), len(manager.asked)
         ended = await follow(opening, dice.randrange(1, 40) if edits_left else 1000)
-        asked = [lineages[word] for word in words(manager, since)]
+        asked = [dependency_digests[word] for word in words(manager, since)]
         assert paid.isdisjoint(asked), "what was answered is not asked again"
         called = {name: tag for name, tag, _ in draft.tasks}
         events = standing(await journal.events("r"))
-        paid = {lineages[called[event.data.task]] for event in events if event.type == "task.ended"}
+        paid = {dependency_digests[called[event.data.task]] for event in events if event.type == "task.ended"}
         if edits_left:
             draft.edit()
             opening = resume_run(draft.squad(), "r", journal=journal, manager=manager, edited=True)
-    assert paid == set(draft.lineages().values())
+    assert paid == set(draft.dependency_digests().values())
     if ended is not None:
         assert ended.texts == (await fresh(draft.squad())).texts
 

@@ -98,7 +98,7 @@ def recorded(folder: Path, run: str) -> list[Event]:
     async def read() -> list[Event]:
         async with SqliteJournal(folder / "journal.db") as journal:
             try:
-                await journal.about(run)
+                await journal.manifest(run)
             except RunNotFound:
                 return []
             return list(await journal.events(run))

@@ -540,7 +540,7 @@ async def altered(change: Callable[[list[Any]], None]) -> Replay:
     events = list(await journal.events("r"))
     change(events)
     steps = [step for step in await journal.steps("r") if step.done]
-    await other.create("r", await journal.about("r"), events, steps)
+    await other.create("r", await journal.manifest("r"), events, steps)
     return await replay(other, "r")
 
 
@@ -811,7 +811,7 @@ def test_a_file_that_is_no_export_or_a_torn_one_is_named(away: Path, damage: Cal
     ended = without_network("runs", "replay", "torn.db", cwd=away)
     assert ended.returncode in (2, 5)
     assert ended.stdout == ""
-    assert "torn.db" in ended.stderr or "holds no run, or several" in ended.stderr
+    assert "torn.db" in ended.stderr or "does not hold one run" in ended.stderr
     assert sorted(path.name for path in away.iterdir()) == ["r.db", "torn.db"]
 
 
@@ -842,7 +842,7 @@ async def test_a_copy_of_a_copy_holds_the_same() -> None:
             pass
     await copy_run(first, second, "r")
     await copy_run(second, third, "r")
-    for read in ("abouts", "events", "steps", "signals", "cut_short"):
+    for read in ("manifests", "events", "steps", "signals", "cut_short"):
         assert await getattr(third, read)("r") == await getattr(first, read)("r"), read
 
 
@@ -887,16 +887,16 @@ def test_explain_asks_which_turn_is_meant_and_prints_it_for_people(away: Path) -
 def test_bytes_that_this_release_makes_otherwise_are_refused(away: Path, tmp_path: Path) -> None:
     async def change() -> None:
         async with SqliteJournal(away / "r.db") as journal, SqliteJournal(tmp_path / "changed.db") as target:
-            about = await journal.about("r")
-            sources = {name: text.replace("m-two", "m-2") for name, text in about.sources.items()}
+            manifest = await journal.manifest("r")
+            sources = {name: text.replace("m-two", "m-2") for name, text in manifest.sources.items()}
             events = [
                 event._replace(data=replace(event.data, model="m-2"))
                 if getattr(event.data, "model", None) == "m-two"
                 else event
                 for event in await journal.events("r")
             ]
-            text = about.text.replace("m-two", "m-2")
-            await target.create("r", replace(about, text=text, sources=sources), events, await journal.steps("r"))
+            text = manifest.text.replace("m-two", "m-2")
+            await target.create("r", replace(manifest, text=text, sources=sources), events, await journal.steps("r"))
 
     anyio.run(change)
     ended = orchestrator(

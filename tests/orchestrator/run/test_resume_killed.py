@@ -46,7 +46,7 @@ def began(folder: Path) -> bool:
     async def ask() -> bool:
         async with SqliteJournal(folder / "journal.db") as journal:
             try:
-                await journal.about("r")
+                await journal.manifest("r")
             except RunNotFound:
                 return False
             return True

@@ -12,7 +12,7 @@ import pytest
 
 from agents.events import TurnEnded, TurnStarted
 from orchestrator.events import Event, RunForked
-from orchestrator.journal.protocols import About, JournalDamaged
+from orchestrator.journal.protocols import JournalDamaged, RunManifest
 from orchestrator.journal.sqlite.journal import SqliteJournal
 from orchestrator.run.spending import By, Spending, spending
 from orchestrator.units import place_of
@@ -41,7 +41,7 @@ def lost(cost: int | None, outcome: str = "failed") -> AttemptEnded:
 
 async def record(journal: SqliteJournal, run: str, *told: tuple[str, Any], at: float = DAY + 60) -> None:
     events = [Event(run, *place_of(path), 0, number, at + number, data) for number, (path, data) in enumerate(told, 1)]
-    await journal.create(run, About("s"), events)
+    await journal.create(run, RunManifest("s"), events)
 
 
 async def test_turns_and_lost_attempts_count_and_others_do_not(journal: SqliteJournal) -> None:

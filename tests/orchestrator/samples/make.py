@@ -18,7 +18,7 @@ from typing import Any
 import anyio
 
 from orchestrator import GateAnswered, GateOpened, Squad
-from orchestrator.journal.protocols import About
+from orchestrator.journal.protocols import RunManifest
 from orchestrator.journal.sqlite.journal import SqliteJournal
 from orchestrator.journal.sqlite.schema import MIGRATIONS
 from orchestrator.runtime import open_run
@@ -78,7 +78,7 @@ async def approve(gate: GateOpened) -> GateAnswered:
 async def write(file: str) -> None:
     squad = Squad.from_text(TEXT, "sample.yaml")
     async with SqliteJournal(file) as journal:
-        await journal.create("cancelled", About("sample", "sample.yaml", TEXT, {"topic": "foxes"}))
+        await journal.create("cancelled", RunManifest("sample", "sample.yaml", TEXT, {"topic": "foxes"}))
         await journal.request_cancel("cancelled")
         await journal.signal("cancelled", "note", {"text": LONG}, "once")
         for run, dies_in in (("ended", 0), ("cut", 3)):

@@ -16,7 +16,7 @@ from orchestrator.run.history import history_of
 async def cancel_command(records: RecordedRuns, run: str) -> None:
     """End a run for good: calls in flight may end, no new ones start, and the run cannot be resumed."""
     journal = records.journal
-    await journal.about(run)
+    await journal.manifest(run)
     past = history_of(await journal.events(run))
     if past.is_over:
         raise NothingSelected(f"the run {run} is over: {past.status}")

@@ -57,8 +57,8 @@ async def fork_command(
     What is taken over is not paid for again. RUN does not change, and may still be at work.
     """
     journal, settings, console = records.journal, records.settings, records.console
-    about = await journal.about(run)
-    squad = squad_of(about, settings) if file is None else load_squad(file, settings)
+    manifest = await journal.manifest(run)
+    squad = squad_of(manifest, settings) if file is None else load_squad(file, settings)
     inputs = squad.coerce(split_inputs(pairs))
     edit = await edit_of_run(squad, run, journal=journal, start=start, inputs=inputs)
     if not edit.is_more:
@@ -79,6 +79,6 @@ async def fork_command(
         journal=journal,
         state=settings.state_folder,
     )
-    caps = caps_of(capped(edit.plan, raised(about.options, options.caps)))
+    caps = caps_of(capped(edit.plan, raised(manifest.options, options.caps)))
     session = RunSession(squad.file, caps, approve, as_json, settings, console, records.db)
     return await session.run(partial(fork_with, squad, run, journal, start=start), options)

@@ -50,8 +50,8 @@ async def resume_command(
     if dry_run and not edited:
         raise click.UsageError("--dry-run shows what an edit would run again: give it with --edited")
     journal, settings = records.journal, records.settings
-    about = await journal.about(run)
-    squad = squad_of(about, settings)
+    manifest = await journal.manifest(run)
+    squad = squad_of(manifest, settings)
     if edited:
         shown = printable("\n".join(edit_lines(await edit_of_run(squad, run, journal=journal))))
         if dry_run:
@@ -65,8 +65,8 @@ async def resume_command(
         journal=journal,
         state=settings.state_folder,
     )
-    caps = caps_of(capped(squad.outline(), raised(about.options, options.caps)))
-    session = RunSession(about.file, caps, approve, as_json, settings, records.console, records.db)
+    caps = caps_of(capped(squad.outline(), raised(manifest.options, options.caps)))
+    session = RunSession(manifest.file, caps, approve, as_json, settings, records.console, records.db)
     try:
         return await session.run(partial(resume_with, squad, run, journal, edited=edited), options)
     except (StepChanged, ExceptionGroup) as error:

@@ -85,7 +85,7 @@ async def _named(records: RecordedRuns, names: Sequence[str]) -> list[tuple[RunL
     """Return these runs. Raise `RunNotFound`, before any is removed."""
     journal = records.journal
     for name in names:
-        await journal.about(name)
+        await journal.manifest(name)
     lines = {line.run: line for line in await journal.runs(None)}
     found = (lines[name] for name in dict.fromkeys(names))
     return [(line, state_of(line.status, is_driven=await journal.is_driven(line.run))) for line in found]
@@ -126,7 +126,7 @@ async def _remove(journal: Journal, runs: Sequence[str], *, artifacts: bool) -> 
 
     async def remove(run: str) -> None:
         if artifacts:
-            out, written = (await journal.about(run)).options.get("out"), await _written(journal, run)
+            out, written = (await journal.manifest(run)).options.get("out"), await _written(journal, run)
             if out is not None:
                 await anyio.to_thread.run_sync(delete_artifacts, Path(out), written)
         await journal.remove(run)

@@ -12,7 +12,7 @@ from orchestrator.cli.ui.console import print_json
 from orchestrator.cli.ui.progress import Progress, duration, in_words, tokens, usd
 from orchestrator.cli.ui.run_list import UNFINISHED, state_of
 from orchestrator.events import to_json
-from orchestrator.journal.protocols import About
+from orchestrator.journal.protocols import RunManifest
 from providers.documents.unicode import printable
 
 
@@ -23,7 +23,7 @@ from providers.documents.unicode import printable
 async def show_command(records: RecordedRuns, run: str, as_json: bool) -> None:
     """Show the state of a run: its tasks, its cost, what awaits approval, what to do next."""
     journal = records.journal
-    about = await journal.about(run)
+    manifest = await journal.manifest(run)
     documents = [to_json(event) for event in await journal.events(run)]
     if as_json:
         for document in documents:
@@ -35,17 +35,19 @@ async def show_command(records: RecordedRuns, run: str, as_json: bool) -> None:
     state = state_of(progress.status, is_driven=await journal.is_driven(run))
     cut = [step.path for step in await journal.cut_short(run)] if state == UNFINISHED else []
     gates = [one.gate.task for one in await open_gates(journal, run)]
-    lines = described(run, about, progress, state, cut, gates)
+    lines = described(run, manifest, progress, state, cut, gates)
     if state in (UNFINISHED, "waiting", "paused", "cancelled") and not await journal.cancel_requested(run):
         answer = [records.command("approvals", "approve", run, gates[0])] if gates else []
         lines.append(f"next: {' && '.join([*answer, records.command('runs', 'resume', run)])}")
     click.echo(printable("\n".join(lines)))
 
 
-def described(run: str, about: About, progress: Progress, state: str, cut: list[str], gates: list[str]) -> list[str]:
+def described(
+    run: str, manifest: RunManifest, progress: Progress, state: str, cut: list[str], gates: list[str]
+) -> list[str]:
     """Return the lines that show a run's state. Pure."""
     figures = "  ".join(filter(None, (tokens(progress.tokens), usd(progress.cost))))
-    lines = [f"{run}: {state}  {figures}", f"squad: {about.squad} ({about.file})"]
+    lines = [f"{run}: {state}  {figures}", f"squad: {manifest.squad} ({manifest.file})"]
     lines += [f"forked: {progress.forked}"] if progress.forked else []
     lines += [f"folder: {progress.out}"] if progress.out else []
     rows = [

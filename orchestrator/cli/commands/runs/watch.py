@@ -23,7 +23,7 @@ from providers.documents.unicode import printable
 async def watch_command(records: RecordedRuns, run: str, as_json: bool) -> None:
     """Show a run's events, the recorded ones first, then each new one until the run ends."""
     journal, progress = records.journal, Progress()
-    await journal.about(run)
+    await journal.manifest(run)
     async with aclosing(journal.watch(run)) as events:
         async for seq, event in events:
             document: Any = to_json(event)
