@@ -15,8 +15,9 @@ from agents.turn import Complete
 from orchestrator.events import Event, RunResumed, RunStarted
 from orchestrator.journal.protocols import InFlightStep, Journal, JournalError
 from orchestrator.run.approvals import asking_outside_too
-from orchestrator.run.driver import Driver, Recorder, RunResult, result_of
+from orchestrator.run.driver import Driver, RunResult, result_of
 from orchestrator.run.history import RunHistory
+from orchestrator.run.recorder import Recorder
 from orchestrator.run.worker import Ask, TaskRunner
 from orchestrator.squad.plan import Plan
 

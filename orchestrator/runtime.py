@@ -36,8 +36,9 @@ from orchestrator.manifest import inputs_for, manifest_of
 from orchestrator.options import RunOptions, capped, leave_unanswered, raised, recorded_options, steady
 from orchestrator.rerun.edit import Edit, edit_of, moved_steps
 from orchestrator.rerun.fingerprint import changed, parts_of
-from orchestrator.run.driver import Recorder, RunResult
+from orchestrator.run.driver import RunResult
 from orchestrator.run.history import RunHistory, history_of
+from orchestrator.run.recorder import Recorder
 from orchestrator.run.worker import Ask
 from orchestrator.squad.load import Squad
 from orchestrator.squad.plan import Plan

@@ -24,9 +24,10 @@ from orchestrator.events import (
 )
 from orchestrator.rerun.record import Difference, PlacedEvent, RecordPart, same
 from orchestrator.run.budget import on_exceed
-from orchestrator.run.driver import Recorder, finish_of
 from orchestrator.run.history import RunHistory
+from orchestrator.run.recorder import Recorder
 from orchestrator.run.state import RunState, next_action, units_at_work, values_of
+from orchestrator.run.verdict import finish_of
 from orchestrator.squad.plan import Plan
 from orchestrator.units import Unit
 from providers.budgets import BudgetRef

@@ -27,11 +27,8 @@ from orchestrator.events import (
     CallRepeated,
     ElementEnded,
     ElementStarted,
-    Event,
     GateAnswered,
     GateOpened,
-    RunFinished,
-    RunForked,
     RunResumed,
     RunStarted,
     RunStatus,
@@ -42,16 +39,16 @@ from orchestrator.events import (
 from orchestrator.journal.memory import MemoryJournal
 from orchestrator.journal.protocols import InFlightStep, Journal, JournalError, Recorded
 from orchestrator.run.approvals import hear
-from orchestrator.run.budget import AccountScope, bill_of, on_exceed, open_account
-from orchestrator.run.history import TOLD_AGAIN, RunHistory, telling
+from orchestrator.run.budget import AccountScope, on_exceed, open_account
+from orchestrator.run.history import RunHistory
+from orchestrator.run.recorder import Recorder
 from orchestrator.run.state import Happening, RunState, next_action, units_at_work, values_of
+from orchestrator.run.verdict import finish_of
 from orchestrator.run.worker import Ask, Assignment, Suspended, UnitResult
 from orchestrator.squad.plan import Approval, Plan, TaskPlan
-from orchestrator.units import StepPath, Unit, text_of
-from personas.errors import TemplateError
+from orchestrator.units import Unit, text_of
 from providers.budgets import BudgetRef
 from providers.errors import BudgetSpent, NoRoute
-from providers.events import Emit
 from providers.messages import Usage
 
 NONE: frozenset[StepKey] = frozenset()
@@ -79,75 +76,6 @@ class RunResult:
     stub: bool
     out: Path | None = None
     texts: Mapping[str, str] = field(default_factory=dict)
-
-
-class Recorder:
-    """Numbers the run's events and hands them on: to the listener, and to the journal with the step that made them.
-
-    After `past` it counts on from there, and what code that runs again says again is told once.
-    """
-
-    def __init__(
-        self,
-        run_id: str,
-        listen: Callable[[Event], None] | None,
-        clock: Callable[[], float],
-        past: RunHistory | None = None,
-    ) -> None:
-        self.run_id = run_id
-        self.usage = Usage()
-        self.cost: int | None = 0
-        self._listen = listen
-        self._clock = clock
-        self._latest: defaultdict[tuple[Unit | None, StepPath], dict[int, int]] = defaultdict(dict)
-        """By place: turn -> the number of its latest event."""
-        self._unwritten: list[Event] = []
-        self._told = past.told if past is not None else None
-        for event in past.events if past is not None else ():
-            self._latest[event.unit, event.step][event.turn] = event.seq
-            self._count(event.data)
-
-    def at(self, unit: Unit, step: StepPath = ()) -> Emit:
-        """Return the emitter of what happens at a place in the run: synchronous, never blocking."""
-
-        latest: dict[int, int] | None = None
-
-        def emit(payload: Any) -> None:
-            nonlocal latest
-            if latest is None:
-                latest = self._latest[unit, step]
-            self.record(payload, unit, step, latest)
-
-        return emit
-
-    def record(
-        self, payload: Any, unit: Unit | None = None, step: StepPath = (), latest: dict[int, int] | None = None
-    ) -> None:
-        """Record what happened, at `step` in the work of `unit`; without one, to the run itself."""
-        if self._told and isinstance(payload, TOLD_AGAIN) and self._told[said := telling(unit, step, payload)]:
-            self._told[said] -= 1
-            return
-        turn = getattr(payload, "turn", 0)
-        if latest is None:
-            latest = self._latest[unit, step]
-        latest[turn] = seq = latest.get(turn, 0) + 1
-        self._count(payload)
-        event = Event(self.run_id, unit, step, turn, seq, self._clock(), payload)
-        self._unwritten.append(event)
-        if self._listen is not None:
-            self._listen(event)
-
-    def _count(self, payload: Any) -> None:
-        if isinstance(payload, RunForked):  # what came before was paid by another run
-            self.usage, self.cost = Usage(), 0
-        elif (bill := bill_of(payload)) is not None:
-            self.usage += bill.usage
-            self.cost = None if bill.cost is None or self.cost is None else self.cost + bill.cost
-
-    def take(self) -> list[Event]:
-        """Return the events that the journal does not have yet; they are its from now on."""
-        events, self._unwritten = self._unwritten, []
-        return events
 
 
 class Driver:
@@ -415,31 +343,6 @@ def _failed(unit: Unit, error: Exception) -> TaskEnded | ElementEnded:
     if unit.key is not None:
         return ElementEnded(unit.task, unit.key, "failed", error=text, error_kind=kind)
     return TaskEnded(unit.task, "failed", error=text, error_kind=kind)
-
-
-def outputs_of(plan: Plan, state: RunState) -> dict[str, Any]:
-    """Return the plan's outputs as far as they can be told: an output whose task did not end well is None."""
-    outputs: dict[str, Any] = {}
-    for name, expression in plan.outputs.items():
-        try:
-            outputs[name] = expression.render(state.values)
-        except TemplateError:
-            outputs[name] = None
-    return outputs
-
-
-def finish_of(state: RunState, recorder: Recorder, artifacts: Mapping[str, str], *, stub: bool) -> RunFinished:
-    """Return the last event of a run that stands so. `artifacts` are path -> SHA-256. Pure."""
-    return RunFinished(
-        recorder.run_id,
-        state.verdict(),
-        outputs_of(state.plan, state),
-        dict(artifacts),
-        recorder.usage,
-        recorder.cost,
-        {name: task.status for name, task in state.tasks.items()},
-        stub,
-    )
 
 
 def result_of(driver: Driver, recorder: Recorder, *, stub: bool, crew: Any) -> RunResult:

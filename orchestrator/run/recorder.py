@@ -1,0 +1,83 @@
+"""The events of a run as they are recorded: numbered, each told once, and what they cost added up."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Any
+
+from orchestrator.events import Event, RunForked
+from orchestrator.run.budget import bill_of
+from orchestrator.run.history import TOLD_AGAIN, RunHistory, telling
+from orchestrator.units import StepPath, Unit
+from providers.events import Emit
+from providers.messages import Usage
+
+
+class Recorder:
+    """Numbers the run's events and hands them on: to the listener, and to the journal with the step that made them.
+
+    After `past` it counts on from there, and what code that runs again says again is told once.
+    """
+
+    def __init__(
+        self,
+        run_id: str,
+        listen: Callable[[Event], None] | None,
+        clock: Callable[[], float],
+        past: RunHistory | None = None,
+    ) -> None:
+        self.run_id = run_id
+        self.usage = Usage()
+        self.cost: int | None = 0
+        self._listen = listen
+        self._clock = clock
+        self._latest: defaultdict[tuple[Unit | None, StepPath], dict[int, int]] = defaultdict(dict)
+        """By place: turn -> the number of its latest event."""
+        self._unwritten: list[Event] = []
+        self._told = past.told if past is not None else None
+        for event in past.events if past is not None else ():
+            self._latest[event.unit, event.step][event.turn] = event.seq
+            self._count(event.data)
+
+    def at(self, unit: Unit, step: StepPath = ()) -> Emit:
+        """Return the emitter of what happens at a place in the run: synchronous, never blocking."""
+
+        latest: dict[int, int] | None = None
+
+        def emit(payload: Any) -> None:
+            nonlocal latest
+            if latest is None:
+                latest = self._latest[unit, step]
+            self.record(payload, unit, step, latest)
+
+        return emit
+
+    def record(
+        self, payload: Any, unit: Unit | None = None, step: StepPath = (), latest: dict[int, int] | None = None
+    ) -> None:
+        """Record what happened, at `step` in the work of `unit`; without one, to the run itself."""
+        if self._told and isinstance(payload, TOLD_AGAIN) and self._told[said := telling(unit, step, payload)]:
+            self._told[said] -= 1
+            return
+        turn = getattr(payload, "turn", 0)
+        if latest is None:
+            latest = self._latest[unit, step]
+        latest[turn] = seq = latest.get(turn, 0) + 1
+        self._count(payload)
+        event = Event(self.run_id, unit, step, turn, seq, self._clock(), payload)
+        self._unwritten.append(event)
+        if self._listen is not None:
+            self._listen(event)
+
+    def _count(self, payload: Any) -> None:
+        if isinstance(payload, RunForked):  # what came before was paid by another run
+            self.usage, self.cost = Usage(), 0
+        elif (bill := bill_of(payload)) is not None:
+            self.usage += bill.usage
+            self.cost = None if bill.cost is None or self.cost is None else self.cost + bill.cost
+
+    def take(self) -> list[Event]:
+        """Return the events that the journal does not have yet; they are its from now on."""
+        events, self._unwritten = self._unwritten, []
+        return events
