@@ -22,6 +22,7 @@ import yaml
 from agents import ToolFault, tool
 from orchestrator import GateAnswered, GateOpened, Squad
 from orchestrator.errors import CannotWrite
+from orchestrator.events import TaskEnded
 from orchestrator.fork import fork_run
 from orchestrator.journal.memory import MemoryJournal
 from orchestrator.journal.sqlite.journal import SqliteJournal
@@ -554,6 +555,30 @@ SAID = ["message.spoken", "conversation.ended", "artifact.written"]
 
 async def test_a_record_as_it_was_written_is_equal() -> None:
     assert_equal(await altered(lambda events: None))
+
+
+async def test_a_time_limit_may_cut_work_off_right_after_an_answer_was_recorded() -> None:
+    def cut(events: list[Any]) -> None:
+        ended = next(event for event in events if event.type == "task.ended" and event.data.task == "talk")
+        late = TaskEnded("talk", "failed", error="task talk took longer than 1 s", error_kind="TaskTimedOut")
+        events[place_of(events, "turn.ended") + 1 :] = [ended._replace(seq=2, data=late)]
+
+    ended = await altered(cut)
+    assert_equal(ended)
+    assert not ended.has_end
+
+
+async def test_a_step_that_was_never_recorded_is_a_difference_with_its_request() -> None:
+    journal = MemoryJournal()
+    agreed = squad({"a": {"agent": "ann", "description": "x"}})
+    await recorded(agreed, Answers(lambda agent, request: ""), journal)
+    twice = {"agent": "ann", "description": "x", "repeat": {"until": "${{ output }}", "max_attempts": 2}}
+    ended = await replay(journal, "r", against=squad({"a": twice}))
+    assert ended.difference is not None
+    assert ended.difference.number == 2
+    assert ended.difference.step is not None
+    assert ended.difference.step.path == "a/try-1/repeat-1/turn-1/model"
+    assert ended.difference.request is not None
 
 
 @pytest.mark.parametrize("name", [*DECIDED[:-1], *SAID, "turn.ended"])
