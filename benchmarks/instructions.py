@@ -1,0 +1,141 @@
+"""Instructions of one turn, counted by callgrind: the same on a busy machine as on a quiet one.
+
+    python benchmarks/instructions.py --server mockllm [--turns 100] [--python PYTHON] [CASE...]
+
+`mockllm` is the loopback model server of the neutral benchmark that `README.md` names. Each case runs in processes of
+its own, with a fixed hash seed, once with N turns and once with 2 N: the difference, over N, is a turn. Beside the
+router and its transport stand what aiohttp and httpx2 take for the bare exchange, where they are installed, and the
+tasks of a chain and of a fan-out of 1,000. Needs valgrind.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import re
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from importlib.util import find_spec
+from pathlib import Path
+
+PORT = 9160
+SAID = "Say something about foxes. " * 10
+BODY = b'{"model":"gpt-4o-mini","messages":[{"role":"user","content":"%b"}]}' % SAID.encode()
+HEADERS = {"content-type": "application/json", "authorization": "Bearer sk-mock"}
+Turn = Callable[[], Awaitable[object]]
+
+
+def url(tag: str = "A") -> str:
+    return f"http://127.0.0.1:{PORT}/t{tag}/v1"
+
+
+@asynccontextmanager
+async def aiohttp_turn() -> AsyncIterator[Turn]:
+    import aiohttp
+
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+
+        async def turn() -> bytes:
+            async with session.post(url() + "/chat/completions", data=BODY, headers=HEADERS) as reply:
+                return await reply.read()
+
+        yield turn
+
+
+@asynccontextmanager
+async def httpx2_turn() -> AsyncIterator[Turn]:
+    import httpx2
+
+    async with httpx2.AsyncClient() as client:
+
+        async def turn() -> bytes:
+            return (await client.post(url() + "/chat/completions", content=BODY, headers=HEADERS)).content
+
+        yield turn
+
+
+@asynccontextmanager
+async def transport_turn() -> AsyncIterator[Turn]:
+    from providers.adapters import HttpRequest
+    from providers.transport import open_transport
+
+    async with open_transport() as net:
+        request = HttpRequest("POST", url() + "/chat/completions", HEADERS, BODY)
+        yield lambda: net.send(request, connect_s=5, first_byte_s=30, idle_s=30, total_s=60)
+
+
+@asynccontextmanager
+async def router_turn() -> AsyncIterator[Turn]:
+    """Three candidates, as in the neutral benchmark."""
+    from providers import open_manager
+    from providers.catalog.model import load_catalog
+    from providers.messages import Request, user
+    from providers.policy.model import parse_policy
+
+    model = {"context": 128_000, "max_output": 4096, "price": {"input": 0.15, "output": 0.6}}
+    rows = {
+        f"up{tag.lower()}": {"dialect": "openai-chat", "base_url": url(tag), "models": {"gpt-4o-mini": model}}
+        for tag in "ABC"
+    }
+    names = [f"{name}/gpt-4o-mini" for name in rows]
+    policy, catalog = parse_policy(
+        {"version": 1, "tiers": {"worker": names, "fallback": names}, "providers": rows}, load_catalog()
+    )
+    async with open_manager(policy, catalog, {}) as manager:
+        yield lambda: manager.complete(Request((user(SAID),)))
+
+
+CASES = {"aiohttp": aiohttp_turn, "httpx2": httpx2_turn, "transport": transport_turn, "router": router_turn}
+
+
+async def run(case: str, turns: int) -> None:
+    async with CASES[case]() as turn:
+        for _ in range(turns):
+            await turn()
+
+
+def counted(python: str, case: str, turns: int) -> int:
+    command = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", python, __file__, "--run", case]
+    environ = {**os.environ, "PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(
+        [*command, "--turns", str(turns)], env=environ, cwd=Path.cwd(), capture_output=True, text=True, check=False
+    )
+    found = re.search(r"Collected : (\d+)", done.stderr)
+    assert done.returncode == 0, done.stderr
+    assert found is not None, done.stderr
+    return int(found[1])
+
+
+def per_turn(python: str, case: str, turns: int) -> int:
+    """Return the instructions of a turn, free of what starting and warming up costs."""
+    return (counted(python, case, 2 * turns) - counted(python, case, turns)) // turns
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("cases", nargs="*", metavar="CASE", default=[], help=", ".join(CASES))
+    options.add_argument("--server", type=Path)
+    options.add_argument("--turns", type=int, default=100)
+    options.add_argument("--python", default=sys.executable)
+    options.add_argument("--run", choices=list(CASES), help=argparse.SUPPRESS)
+    given = options.parse_args()
+    if given.run:
+        asyncio.run(run(given.run, given.turns))
+        return
+    server = subprocess.Popen([given.server, str(PORT)], stdout=subprocess.DEVNULL)
+    try:
+        time.sleep(0.3)
+        urllib.request.urlopen(f"http://127.0.0.1:{PORT}/__reset").read()
+        for case in given.cases or [name for name in CASES if name in ("transport", "router") or find_spec(name)]:
+            print(f"{case:10} {per_turn(given.python, case, given.turns):>12,} instructions a turn", flush=True)
+    finally:
+        server.terminate()
+
+
+if __name__ == "__main__":
+    main()
