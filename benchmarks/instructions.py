@@ -23,7 +23,7 @@ from contextlib import asynccontextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
-PORT = 9160
+PORT = 9161
 SAID = "Say something about foxes. " * 10
 BODY = b'{"model":"gpt-4o-mini","messages":[{"role":"user","content":"%b"}]}' % SAID.encode()
 HEADERS = {"content-type": "application/json", "authorization": "Bearer sk-mock"}

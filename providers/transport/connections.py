@@ -2,133 +2,88 @@
 
 from __future__ import annotations
 
-import select
 import ssl
-import sys
-from collections.abc import Callable
 
 import anyio
-from anyio.abc import ByteStream, SocketAttribute
-from anyio.streams.tls import TLSAttribute, TLSStream
+import anyio.lowlevel
 
 from providers.transport import KEEP_ALIVE_S, trusted
 from providers.transport.addresses import Destination
 from providers.transport.http1 import Malformed, ReplyParser, head_of_request
 from providers.transport.proxies import Proxy
-
-RECEIVE_BYTES = 1024 * 1024
-"""More than any event loop reads at once: what was read is handed on whole, and nothing stays behind in a buffer."""
+from providers.transport.streams import Stream, connect
 
 
 class ProxyRefused(Exception):
-    """A proxy did not open the way: with this status, where it is one."""
-
-
-class Connection:
-    """An open connection, which serves one request at a time."""
-
-    __slots__ = ("_readable", "_tls", "destination", "idle_since", "kept", "stream")
-
-    def __init__(self, destination: Destination, stream: ByteStream) -> None:
-        self.destination, self.stream = destination, stream
-        self.kept = False
-        self.idle_since = 0.0
-        self._readable = _readable(stream.extra(SocketAttribute.raw_socket).fileno())
-        self._tls: ssl.SSLObject | None = stream.extra(TLSAttribute.ssl_object, None)
-
-    def is_quiet(self) -> bool:
-        """Return whether nothing has come that nobody asked for, not even the connection's end."""
-        if self._readable():
-            return False
-        if self._tls is not None:
-            try:
-                self._tls.read(1)  # a record may have come along with the one before it
-            except ssl.SSLWantReadError:
-                return True
-            except ssl.SSLError:
-                return False
-        return self._tls is None
-
-    async def aclose(self) -> None:
-        """Close the socket at once, whatever is still to be sent."""
-        with anyio.CancelScope(shield=True):
-            await self.stream.aclose()
-
-
-def _readable(number: int) -> Callable[[], object]:
-    if sys.platform == "win32":
-        return lambda: select.select([number], [], [], 0)[0]
-    poll = select.poll()
-    poll.register(number, select.POLLIN)
-    return lambda: poll.poll(0)
+    """A proxy did not open the way. The argument is what it answered with."""
 
 
 class Pool:
-    """The connections of one transport: the one that was used last serves next, so that a quiet process keeps few."""
+    """The connections of one transport: the one that was used last serves next, so that a quiet process keeps few.
+
+    `now` are seconds of any clock that goes on evenly.
+    """
 
     def __init__(self) -> None:
-        self._open: set[Connection] = set()
-        self._idle: dict[Destination, list[Connection]] = {}
+        self._open: set[Stream] = set()
+        self._idle: dict[Destination, list[tuple[Stream, float]]] = {}
         self._swept_at = 0.0
         self._trust: ssl.SSLContext | None = None
 
-    async def take(self, destination: Destination, now: float) -> Connection | None:
+    def take(self, destination: Destination, now: float) -> Stream | None:
         """Return a kept connection that is good for another request, if there is one."""
         idle = self._idle.get(destination)
         while idle:
-            connection = idle.pop()
-            if now - connection.idle_since <= KEEP_ALIVE_S and connection.is_quiet():
-                return connection
-            await self.drop(connection)
+            stream, since = idle.pop()
+            if now - since <= KEEP_ALIVE_S and stream.is_quiet():
+                return stream
+            self.drop(stream)
         return None
 
-    async def keep(self, connection: Connection, now: float) -> None:
+    def keep(self, destination: Destination, stream: Stream, now: float) -> None:
         """Take back a connection whose reply has come whole and which the server keeps open."""
-        connection.kept, connection.idle_since = True, now
-        self._idle.setdefault(connection.destination, []).append(connection)
+        self._idle.setdefault(destination, []).append((stream, now))
         if now - self._swept_at > KEEP_ALIVE_S:
-            await self._sweep(now)
+            self._sweep(now)
 
-    async def _sweep(self, now: float) -> None:
+    def _sweep(self, now: float) -> None:
         self._swept_at = now
         for idle in self._idle.values():
-            old = [connection for connection in idle if now - connection.idle_since > KEEP_ALIVE_S]
-            idle[:] = idle[len(old) :]  # they stand in the order of their last use
-            for connection in old:
-                await self.drop(connection)
+            old = [stream for stream, since in idle if now - since > KEEP_ALIVE_S]
+            del idle[: len(old)]  # they stand in the order of their last use
+            for stream in old:
+                self.drop(stream)
 
-    async def drop(self, connection: Connection) -> None:
+    def drop(self, stream: Stream) -> None:
         """Close a connection."""
-        self._open.discard(connection)
-        await connection.aclose()
+        self._open.discard(stream)
+        stream.close()
 
     async def aclose(self) -> None:
         """Close all connections, those in use as well."""
         self._idle.clear()
         while self._open:
-            await self._open.pop().aclose()
+            self._open.pop().close()
+        with anyio.CancelScope(shield=True):
+            await anyio.lowlevel.checkpoint()  # event loops let go of a socket in their next round
 
-    async def open(self, destination: Destination) -> Connection:
-        """Make a connection. Raise `OSError`, anyio's errors of streams, or `ProxyRefused`; nothing stays open then."""
+    async def open(self, destination: Destination, within: float) -> Stream:
+        """Make a connection. Raise `OSError` or `ProxyRefused`; nothing stays open then."""
         first = destination.proxy or destination
-        stream: ByteStream = await anyio.connect_tcp(first.host, first.port)
+        stream = await connect(first.host, first.port)
         try:
             if destination.proxy is not None:
                 if destination.proxy.tls:
-                    stream = await self._secured(stream, destination.proxy.host)
+                    await stream.secure(destination.proxy.host, self.trust())
                 if destination.tls:
-                    await _tunnel(stream, destination, destination.proxy)
+                    await _tunnel(stream, destination, destination.proxy, within)
             if destination.tls:
-                stream = await self._secured(stream, destination.host)
+                await stream.secure(destination.host, self.trust())
         except BaseException:
-            await anyio.aclose_forcefully(stream)
+            stream.close()
             raise
-        connection = Connection(destination, stream)
-        self._open.add(connection)
-        return connection
-
-    async def _secured(self, stream: ByteStream, host: str) -> ByteStream:
-        return await TLSStream.wrap(stream, hostname=host, ssl_context=self.trust(), standard_compatible=False)
+        self._open.add(stream)
+        return stream
 
     def trust(self) -> ssl.SSLContext:
         """Return whom to trust. Raise `OSError` or `ValueError` where the environment names what is no certificate."""
@@ -137,14 +92,15 @@ class Pool:
         return self._trust
 
 
-async def _tunnel(stream: ByteStream, destination: Destination, proxy: Proxy) -> None:
+async def _tunnel(stream: Stream, destination: Destination, proxy: Proxy, within: float) -> None:
     host = f"[{destination.host}]" if ":" in destination.host else destination.host
     target, parser = f"{host}:{destination.port}", ReplyParser()
-    await stream.send(head_of_request("CONNECT", target, {"host": target, **proxy.headers}))
+    await stream.send(head_of_request("CONNECT", target, {"host": target, **proxy.headers}), within)
     while not parser.headed:
+        data = await stream.receive(within)
         try:
-            parser.feed(await stream.receive())
+            parser.feed(data) if data else parser.feed_end()
         except Malformed:
-            raise ProxyRefused from None
+            raise ProxyRefused("no HTTP") from None
     if not 200 <= parser.status < 300:
-        raise ProxyRefused(parser.status)
+        raise ProxyRefused(f"HTTP {parser.status}")

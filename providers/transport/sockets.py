@@ -1,14 +1,13 @@
-"""The network over anyio's sockets, with llhttp as the parser: the fast one. It needs the extra `fast`.
+"""The network over sockets, with llhttp as the parser: the fast one. It needs the extra `fast`.
 
-It does what `over_httpx2.py` does, under the same tests, at a quarter of the CPU. It speaks HTTP/1.1, through HTTP
-proxies; SOCKS is left to httpx2.
+It does what `over_httpx2.py` does, under the same tests. It speaks HTTP/1.1, through HTTP proxies; SOCKS is left to
+httpx2.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
-from contextlib import suppress
-from dataclasses import dataclass
 from functools import lru_cache
 from types import TracebackType
 from typing import Self
@@ -28,10 +27,9 @@ from providers.transport import (
     no_set_up,
 )
 from providers.transport.addresses import Address, Destination, address_of
-from providers.transport.connections import RECEIVE_BYTES, Connection, Pool, ProxyRefused
+from providers.transport.connections import Pool, ProxyRefused
 from providers.transport.http1 import Malformed, ReplyParser, head_of_request
-
-ENDED = (anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream, Malformed, OSError)
+from providers.transport.streams import Stream
 
 
 class SocketTransport:
@@ -42,7 +40,7 @@ class SocketTransport:
     def __init__(self, *, max_bytes: int = MAX_BYTES) -> None:
         self.max_bytes = max_bytes
         self._address = lru_cache(maxsize=256)(address_of)  # vendors' addresses are few
-        self._pool = Pool()
+        self.pool = Pool()
 
     async def __aenter__(self) -> Self:
         return self
@@ -54,7 +52,7 @@ class SocketTransport:
 
     async def aclose(self) -> None:
         """Close all connections."""
-        await self._pool.aclose()
+        await self.pool.aclose()
 
     async def send(
         self, request: HttpRequest, *, connect_s: float, first_byte_s: float, idle_s: float, total_s: float
@@ -66,7 +64,7 @@ class SocketTransport:
             while piece := await reply.read():
                 pieces.append(piece)
         finally:
-            await reply.aclose()
+            reply.close()
         return HttpReply(reply.status, reply.headers, b"".join(pieces) if len(pieces) > 1 else body)
 
     async def open_stream(
@@ -78,39 +76,41 @@ class SocketTransport:
     async def _open(
         self, request: HttpRequest, connect_s: float, first_byte_s: float, idle_s: float, total_s: float, coding: str
     ) -> _Reply:
-        address = self._address(request.url)
+        address, began = self._address(request.url), time.monotonic()
         headers = {**address.headers, **headers_of(request, coding), "content-length": str(len(request.body))}
         message = head_of_request(request.method, _target(address, headers), headers) + request.body
-        began = anyio.current_time()
-        limits = _Limits(request.url, first_byte_s, idle_s, began + total_s, self.max_bytes)
-        kept = await self._pool.take(address.destination, began)
+        end, destination = began + total_s, address.destination
+        kept = self.pool.take(destination, began)
         if kept is not None:
-            reply = _Reply(self._pool, kept, limits)
+            reply = _Reply(self, kept, request.url, destination, idle_s, end)
             try:
-                await reply.ask(message)
+                await reply.ask(message, first_byte_s)
             except Unreachable:
-                if reply.begun or anyio.current_time() - began > STALE_S:
+                if reply.begun or time.monotonic() - began > STALE_S:
                     raise
             else:
                 return reply
-        reply = _Reply(self._pool, await self._connect(address.destination, connect_s, limits), limits)
-        await reply.ask(message)
+        stream = await self._connect(request.url, destination, connect_s, end)
+        reply = _Reply(self, stream, request.url, destination, idle_s, end)
+        await reply.ask(message, first_byte_s)
         return reply
 
-    async def _connect(self, destination: Destination, connect_s: float, limits: _Limits) -> Connection:
-        if destination.tls or (destination.proxy and destination.proxy.tls):
-            try:
-                self._pool.trust()
-            except (OSError, ValueError) as error:
-                raise no_set_up(error) from None
-        with anyio.CancelScope(deadline=limits.until(connect_s)):
-            try:
-                return await self._pool.open(destination)
-            except ProxyRefused as error:
-                raise no_connection(limits.url, f"the proxy answered with HTTP {error}") from None
-            except ENDED as error:
-                raise no_connection(limits.url, _why(error)) from None
-        raise late(limits.url, limits.phase("connect"))
+    async def _connect(self, url: str, destination: Destination, connect_s: float, end: float) -> Stream:
+        try:
+            if destination.tls or (destination.proxy and destination.proxy.tls):
+                self.pool.trust()
+        except (OSError, ValueError) as error:
+            raise no_set_up(error) from None
+        left = end - time.monotonic()
+        try:
+            with anyio.fail_after(min(connect_s, left)):
+                return await self.pool.open(destination, connect_s)
+        except TimeoutError:
+            raise late(url, "connect" if connect_s < left else "total") from None
+        except ProxyRefused as error:
+            raise no_connection(url, f"the proxy answered with {error}") from None
+        except OSError as error:
+            raise no_connection(url, _why(error)) from None
 
 
 def _target(address: Address, headers: dict[str, str]) -> str:
@@ -122,33 +122,16 @@ def _target(address: Address, headers: dict[str, str]) -> str:
     return f"http://{address.authority}{address.target}"
 
 
-@dataclass(frozen=True, slots=True)
-class _Limits:
-    """What one exchange may take. `end` is a time of the event loop's clock."""
-
-    url: str
-    first_byte_s: float
-    idle_s: float
-    end: float
-    max_bytes: int
-
-    def until(self, seconds: float) -> float:
-        """Return the time until which a phase of so many seconds may go on."""
-        return min(anyio.current_time() + seconds, self.end)
-
-    def phase(self, phase: Phase) -> Phase:
-        """Return which limit was passed: the phase's own one, or the whole exchange's."""
-        return "total" if anyio.current_time() >= self.end else phase
-
-
 class _Reply:
     """One reply. It unpacks the body itself: so much at a time as may still come."""
 
-    __slots__ = ("_connection", "_inflow", "_limits", "_parser", "_pool")
+    __slots__ = ("_destination", "_end", "_idle_s", "_inflow", "_net", "_parser", "_stream", "_url")
 
-    def __init__(self, pool: Pool, connection: Connection, limits: _Limits) -> None:
-        self._pool, self._limits = pool, limits
-        self._connection: Connection | None = connection
+    def __init__(
+        self, net: SocketTransport, stream: Stream, url: str, destination: Destination, idle_s: float, end: float
+    ) -> None:
+        self._net, self._url, self._destination, self._idle_s, self._end = net, url, destination, idle_s, end
+        self._stream: Stream | None = stream
         self._parser = ReplyParser()
 
     @property
@@ -164,57 +147,54 @@ class _Reply:
     def headers(self) -> Mapping[str, str]:
         return self._parser.headers
 
-    async def ask(self, message: bytes) -> None:
+    async def ask(self, message: bytes, first_byte_s: float) -> None:
         """Send a request, and wait for the head of its reply. Nothing stays open where this fails."""
         try:
-            await self._ask(message)
-            self._inflow = Inflow(self.status, self.headers, self._limits.max_bytes)
-        except ENDED as error:
-            await self.aclose()
-            raise hung_up(self._limits.url, error, head=not self._parser.headed) from None
+            due = time.monotonic() + first_byte_s
+            await self._send(message, first_byte_s)
+            while not self._parser.headed:
+                await self._receive(due - time.monotonic(), "first_token")
+            self._inflow = Inflow(self.status, self.headers, self._net.max_bytes)
         except BaseException:
-            await self.aclose()
+            self.close()
             raise
 
-    async def _ask(self, message: bytes) -> None:
-        assert self._connection is not None
-        with anyio.CancelScope(deadline=self._limits.until(self._limits.first_byte_s)) as scope:
-            with suppress(anyio.BrokenResourceError):  # whoever hung up may have said why before
-                for start in range(0, len(message), RECEIVE_BYTES):
-                    await self._connection.stream.send(message[start : start + RECEIVE_BYTES])
-            while not self._parser.headed:
-                await self._receive()
-        if scope.cancelled_caught:
-            raise late(self._limits.url, self._limits.phase("first_token"))
-
-    async def _receive(self) -> None:
-        assert self._connection is not None
+    async def _send(self, message: bytes, within: float) -> None:
+        assert self._stream is not None
         try:
-            data = await self._connection.stream.receive(RECEIVE_BYTES)
-        except anyio.EndOfStream:
-            self._parser.feed_end()
-        else:
-            self._parser.feed(data)
-        if self._parser.ended:
-            await self._let_go(self._connection)
+            await self._stream.send(message, min(within, self._end - time.monotonic()))
+        except TimeoutError:
+            raise late(self._url, "first_token") from None
+        except OSError:
+            pass  # whoever hung up may have said why before
 
-    async def _let_go(self, connection: Connection) -> None:
-        self._connection = None
+    async def _receive(self, within: float, phase: Phase) -> None:
+        assert self._stream is not None
+        left = self._end - time.monotonic()
+        try:
+            data = await self._stream.receive(min(within, left))
+            if data:
+                self._parser.feed(data)
+            else:
+                self._parser.feed_end()
+        except TimeoutError:
+            raise late(self._url, phase if within < left else "total") from None
+        except (OSError, Malformed) as error:
+            raise hung_up(self._url, error, head=not self._parser.headed) from None
+        if self._parser.ended:
+            self._let_go(self._stream)
+
+    def _let_go(self, stream: Stream) -> None:
+        self._stream = None
         if self._parser.keeps_alive:
-            await self._pool.keep(connection, anyio.current_time())
+            self._net.pool.keep(self._destination, stream, time.monotonic())
         else:
-            await self._pool.drop(connection)
+            self._net.pool.drop(stream)
 
     async def read(self) -> bytes:
         """Return the next bytes, `b""` at the end and ever after."""
         while not (piece := self._unpacked()) and not self._parser.ended:
-            with anyio.CancelScope(deadline=self._limits.until(self._limits.idle_s)) as scope:
-                try:
-                    await self._receive()
-                except ENDED as error:
-                    raise hung_up(self._limits.url, error, head=False) from None
-            if scope.cancelled_caught:
-                raise late(self._limits.url, self._limits.phase("between_chunks"))
+            await self._receive(self._idle_s, "between_chunks")
         if not piece:
             self._inflow.end()
         return piece
@@ -223,11 +203,14 @@ class _Reply:
         data = self._parser.take()
         return self._inflow.take(data) if data else b""
 
-    async def aclose(self) -> None:
+    def close(self) -> None:
         """Close the reply with its socket, unless it has come whole: then its connection is free already."""
-        if self._connection is not None:
-            connection, self._connection = self._connection, None
-            await self._pool.drop(connection)
+        if self._stream is not None:
+            stream, self._stream = self._stream, None
+            self._net.pool.drop(stream)
+
+    async def aclose(self) -> None:
+        self.close()
 
 
 def _why(error: BaseException) -> str:
