@@ -19,9 +19,14 @@ import sys
 import time
 import urllib.request
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from providers.transport import OpenTransport
 
 PORT = 9161
 SAID = "Say something about foxes. " * 10
@@ -59,21 +64,30 @@ async def httpx2_turn() -> AsyncIterator[Turn]:
         yield turn
 
 
-@asynccontextmanager
-async def transport_turn() -> AsyncIterator[Turn]:
-    from providers.adapters import HttpRequest
-    from providers.transport import open_transport
+def network(name: str) -> OpenTransport:
+    if name == "fast":
+        from providers.transport.sockets import SocketTransport
 
-    async with open_transport() as net:
+        return SocketTransport()
+    from providers.transport.over_httpx2 import HttpxTransport
+
+    return HttpxTransport()
+
+
+@asynccontextmanager
+async def transport_turn(name: str) -> AsyncIterator[Turn]:
+    from providers.adapters import HttpRequest
+
+    async with network(name) as net:
         request = HttpRequest("POST", url() + "/chat/completions", HEADERS, BODY)
         yield lambda: net.send(request, connect_s=5, first_byte_s=30, idle_s=30, total_s=60)
 
 
 @asynccontextmanager
-async def router_turn() -> AsyncIterator[Turn]:
+async def router_turn(name: str) -> AsyncIterator[Turn]:
     """Three candidates, as in the neutral benchmark."""
     from providers import open_manager
-    from providers.catalog.model import load_catalog
+    from providers.catalog.file import load_catalog
     from providers.messages import Request, user
     from providers.policy.model import parse_policy
 
@@ -86,11 +100,16 @@ async def router_turn() -> AsyncIterator[Turn]:
     policy, catalog = parse_policy(
         {"version": 1, "tiers": {"worker": names, "fallback": names}, "providers": rows}, load_catalog()
     )
-    async with open_manager(policy, catalog, {}) as manager:
+    async with network(name) as net, open_manager(policy, catalog, {}, transport=net) as manager:
         yield lambda: manager.complete(Request((user(SAID),)))
 
 
-CASES = {"aiohttp": aiohttp_turn, "httpx2": httpx2_turn, "transport": transport_turn, "router": router_turn}
+OURS = {"transport": transport_turn, "router": router_turn}
+CASES: dict[str, Callable[[], AbstractAsyncContextManager[Turn]]] = {
+    "aiohttp": aiohttp_turn,
+    "httpx2": httpx2_turn,
+    **{f"{what}-{name}": partial(made, name) for name in ("fast", "httpx2") for what, made in OURS.items()},
+}
 
 
 async def run(case: str, turns: int) -> None:
@@ -131,8 +150,8 @@ def main() -> None:
     try:
         time.sleep(0.3)
         urllib.request.urlopen(f"http://127.0.0.1:{PORT}/__reset").read()
-        for case in given.cases or [name for name in CASES if name in ("transport", "router") or find_spec(name)]:
-            print(f"{case:10} {per_turn(given.python, case, given.turns):>12,} instructions a turn", flush=True)
+        for case in given.cases or [name for name in CASES if "-" in name or find_spec(name)]:
+            print(f"{case:16} {per_turn(given.python, case, given.turns):>12,} instructions a turn", flush=True)
     finally:
         server.terminate()
 
