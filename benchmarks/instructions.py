@@ -89,7 +89,7 @@ async def router_turn(name: str) -> AsyncIterator[Turn]:
     from providers import open_manager
     from providers.catalog.file import load_catalog
     from providers.messages import Request, user
-    from providers.policy.model import parse_policy
+    from providers.policy.parse import parse_policy
 
     model = {"context": 128_000, "max_output": 4096, "price": {"input": 0.15, "output": 0.6}}
     rows = {

@@ -79,6 +79,8 @@ def told_apart(calls: Iterable[ToolCall]) -> Iterator[ToolCall]:
 
 def count(value: Any) -> int:
     """Return a number of tokens."""
+    if value.__class__ is int and 0 <= value <= MAX_TOKENS:
+        return value
     if value is None:
         return 0
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MAX_TOKENS:

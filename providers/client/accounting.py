@@ -44,7 +44,8 @@ class AttemptAccount:
             wanted = Usage(input=self._tokens, output=expected_output(turn.request, candidate.model))
             self._budgeted = turn.budgets.reserve(cost_of(candidate, wanted, turn.clock()) or 0, wanted.total)
         self._began = turn.clock()
-        turn.emit(AttemptStarted(effect.number, candidate.provider.name, candidate.model.name, candidate.account))
+        if turn.emit is not ignore:
+            turn.emit(AttemptStarted(effect.number, candidate.provider.name, candidate.model.name, candidate.account))
 
     def close(
         self, how: AttemptEnding, error: ProviderError | None = None, response: Response | None = None, heard: int = 0

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import anyio
 
 from providers.budgets import BudgetScope
@@ -59,8 +57,10 @@ class LiveTurn:
     def finished(self, response: Response) -> Response:
         """Return `response` with the turn's attempts and latency (waits included), and with what it leaves unsaid."""
         candidate = next(candidate for answer, candidate in self.answers if answer is response)
-        return replace(
-            response,
+        return Response(
+            message=response.message,
+            finish=response.finish,
+            usage=response.usage,
             provider=response.provider or candidate.provider.name,
             model=response.model or candidate.model.name,
             cost=cost_of(candidate, response.usage, self.clock()) if response.cost is None else response.cost,

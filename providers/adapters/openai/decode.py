@@ -56,7 +56,8 @@ def read_reply(reply: HttpReply, candidate: Candidate, now: float) -> Response:
     answer.details = details_in(message)
     answer.reasoning = (reasoning_in(message) or text_of(answer.details)) + thought + leading
     answer.refusal = string(message.get("refusal"), "refusal")
-    answer.calls = [_call(mapping(call, "a tool call")) for call in calls_in(message)]
+    if calls := calls_in(message):
+        answer.calls = [_call(mapping(call, "a tool call")) for call in calls]
     answer.finish = string(choice.get("finish_reason"), "finish_reason")
     answer.bill(body)
     return answer.response(candidate)
@@ -95,8 +96,10 @@ class ChatAnswer:
             raise fault.billed(self.usage, self._cost(candidate))
         opaque = sealed(self.details)
         parts: list[Part] = [Reasoning(reasoning, opaque, candidate.provider.name)] if reasoning or opaque else []
-        parts += [Text(text)] if text else []
-        parts += told_apart([tool_call(i, *call) for i, call in enumerate(self.calls)])
+        if text:
+            parts.append(Text(text))
+        if self.calls:
+            parts += told_apart([tool_call(i, *call) for i, call in enumerate(self.calls)])
         return Response(
             message=Message("assistant", tuple(parts)),
             finish=self._finish(),
@@ -212,8 +215,8 @@ def _usage(raw: Mapping[str, Any], timings: Any) -> Usage:
         raw.get("cached_tokens"),  # Together
         local,  # llama.cpp
     )
-    read = min(max(map(count, places)), prompt)
-    write = min(count(details.get("cache_write_tokens")), prompt - read)
+    read = min(max([count(told) for told in places if told is not None], default=0), prompt)
+    write = min(count(details.get("cache_write_tokens")), prompt - read) if details else 0
     reasoning = min(count(_details(raw, "completion_tokens_details").get("reasoning_tokens")), completion)
     return Usage(prompt - read - write, read, write, completion - reasoning, reasoning)
 
@@ -230,5 +233,7 @@ def _cost(raw: Mapping[str, Any]) -> int | None:
 
 
 def _usd(value: Any) -> float | None:
+    if value is None:
+        return None
     known = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e6
     return float(value) if known else None

@@ -16,7 +16,7 @@ from providers.adapters.openai.decode import read_reply
 from providers.adapters.openai.errors import error_of
 from providers.adapters.openai.stream import ChatStream
 from providers.adapters.openai.transcript import Said, fit_name, fragment, in_strict_turns, paired
-from providers.catalog.model import Candidate, Quirks
+from providers.catalog.model import Candidate, Model
 from providers.documents.unicode import clean, clean_json
 from providers.errors import ProviderError, Unsupported
 from providers.messages import Capability, OutputSchema, Request, Response, ToolSpec
@@ -37,8 +37,9 @@ class OpenAIChat:
 
     def encode(self, request: Request, candidate: Candidate, *, stream: bool) -> HttpRequest:
         """Return the HTTP request. Raise `Unsupported` for an image outside a user's message."""
-        head = self._head(request, candidate, stream=stream)
-        body = b"".join((head[:-1], b',"messages":[', self._messages(request, candidate), b"]}"))
+        model = self._kept.keep("model", candidate.model, _model)
+        members = self._members(request, candidate, stream=stream)
+        body = b"".join((b"{", model, *members, b',"messages":[', self._messages(request, candidate), b"]}"))
         url = candidate.provider.base_url.rstrip("/") + "/chat/completions"
         return HttpRequest("POST", url, _headers(candidate, stream=stream), body)
 
@@ -54,38 +55,14 @@ class OpenAIChat:
         """Return a fresh decoder for one streamed reply."""
         return ChatStream(candidate, now)
 
-    def _head(self, request: Request, candidate: Candidate, *, stream: bool) -> bytes:
-        """Return a JSON object of everything but the messages."""
-        quirks, model = candidate.provider.quirks, candidate.model
-        head: dict[str, Any] = {"model": model.name}
-        cap = request.max_output_tokens or quirks.default_max_tokens
-        if cap is not None:
-            head[quirks.max_tokens_field] = min(cap, model.max_output) if model.max_output else cap
-        if request.temperature is not None and quirks.sampling:
-            head["temperature"] = request.temperature
-        if request.stop:
-            head["stop"] = [clean(word) for word in request.stop]
-        if request.seed is not None:
-            head[quirks.seed_field] = request.seed
-        if request.effort is not None and quirks.effort_field and Capability.REASONING in model.capabilities:
-            nested = quirks.effort_field == "reasoning"
-            head[quirks.effort_field] = {"effort": request.effort} if nested else request.effort
-        if stream:
-            head["stream"] = True
-            if quirks.stream_options:
-                head["stream_options"] = {"include_usage": True}
-        if request.tools and request.tool_choice != "auto":
-            head["tool_choice"] = _tool_choice(request)
-        if request.output_schema is not None and quirks.json_mode == "object":
-            head["response_format"] = {"type": "json_object"}
-        return _spliced(to_json(head), self._cached(request, quirks))
-
-    def _cached(self, request: Request, quirks: Quirks) -> Iterator[bytes]:
-        """Yield members whose bytes outlive a turn: the tools and the output schema."""
+    def _members(self, request: Request, candidate: Candidate, *, stream: bool) -> Iterator[bytes]:
+        """Yield the members of the body but for the model and the messages, each with a comma before it."""
+        if options := _options(request, candidate, stream=stream):
+            yield b"," + to_json(options)[1:-1]
         if request.tools:
-            yield b'"tools":[' + b",".join([self._kept.keep("tool", tool, _tool) for tool in request.tools]) + b"]"
-        if request.output_schema is not None and quirks.json_mode == "schema":
-            yield self._kept.keep("format", request.output_schema, _response_format)
+            yield b',"tools":[' + b",".join([self._kept.keep("tool", tool, _tool) for tool in request.tools]) + b"]"
+        if request.output_schema is not None and candidate.provider.quirks.json_mode == "schema":
+            yield b"," + self._kept.keep("format", request.output_schema, _response_format)
 
     def _messages(self, request: Request, candidate: Candidate) -> bytes:
         quirks = candidate.provider.quirks
@@ -115,8 +92,35 @@ def _headers(candidate: Candidate, *, stream: bool) -> dict[str, str]:
     return headers
 
 
-def _spliced(head: bytes, members: Iterator[bytes]) -> bytes:
-    return head[:-1] + b"".join([b"," + member for member in members]) + b"}"
+def _model(model: Model) -> bytes:
+    return b'"model":' + to_json(model.name)
+
+
+def _options(request: Request, candidate: Candidate, *, stream: bool) -> dict[str, Any]:
+    """Return what the request sets, in this vendor's words."""
+    quirks, model = candidate.provider.quirks, candidate.model
+    options: dict[str, Any] = {}
+    cap = request.max_output_tokens or quirks.default_max_tokens
+    if cap is not None:
+        options[quirks.max_tokens_field] = min(cap, model.max_output) if model.max_output else cap
+    if request.temperature is not None and quirks.sampling:
+        options["temperature"] = request.temperature
+    if request.stop:
+        options["stop"] = [clean(word) for word in request.stop]
+    if request.seed is not None:
+        options[quirks.seed_field] = request.seed
+    if request.effort is not None and quirks.effort_field and Capability.REASONING in model.capabilities:
+        nested = quirks.effort_field == "reasoning"
+        options[quirks.effort_field] = {"effort": request.effort} if nested else request.effort
+    if stream:
+        options["stream"] = True
+        if quirks.stream_options:
+            options["stream_options"] = {"include_usage": True}
+    if request.tools and request.tool_choice != "auto":
+        options["tool_choice"] = _tool_choice(request)
+    if request.output_schema is not None and quirks.json_mode == "object":
+        options["response_format"] = {"type": "json_object"}
+    return options
 
 
 def _tool_choice(request: Request) -> Any:

@@ -6,7 +6,7 @@ Sources: docs/sources.md#reasoning, checked 2026-11.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 from providers.adapters.shapes import string
@@ -83,6 +83,8 @@ class LeadingThought:
 
 def part_thought(text: str) -> tuple[str, str]:
     """Return the thought that leads a whole text, and the text behind it."""
+    if OPEN not in text:
+        return "", text
     leading = LeadingThought()
     thought, said = leading.feed(text)
     more_thought, more_said = leading.finish()
@@ -104,8 +106,10 @@ def details_in(message: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [each for each in details if isinstance(each, dict)] if isinstance(details, list) else []
 
 
-def text_of(details: Iterable[Mapping[str, Any]]) -> str:
+def text_of(details: Sequence[Mapping[str, Any]]) -> str:
     """Return what can be read in `details`: encrypted ones say nothing."""
+    if not details:
+        return ""
     texts = [detail.get(FRAGMENTED.get(str(detail.get("type")), "")) for detail in details]
     return "".join(text for text in texts if isinstance(text, str))
 

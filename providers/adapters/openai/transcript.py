@@ -12,7 +12,6 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from providers.adapters.encoding import NO_RESULT, to_json
@@ -50,8 +49,7 @@ class ResultMessage(NamedTuple):
     orphan: Said
 
 
-@dataclass(frozen=True, slots=True)
-class ChatFragment:
+class ChatFragment(NamedTuple):
     """What a `Message` becomes, but for its neighbours.
 
     `calls` are pairs: the transcript's id, the wire's as JSON. `awaits` are the former where the latter follow from
@@ -84,11 +82,13 @@ def fragment(message: Message, quirks: Quirks, maker: str) -> ChatFragment:
 
     Reasoning goes back only to the provider that made it, `maker`, and only where `quirks` name a field for it.
     """
+    if message.role != "assistant" and len(message.parts) == 1 and isinstance(message.parts[0], Text):
+        return ChatFragment(said=_spoken(message, message.parts, quirks))  # the usual case by far
     told = [part for part in message.parts if isinstance(part, ToolResult)]
     rest = tuple(part for part in message.parts if not isinstance(part, ToolResult))
     if message.role == "assistant" and (rest or not told):
         wires = tuple(_wire_ids(message.tool_calls, quirks))
-        said: dict[str, Any] | None = _assistant(rest, wires, quirks, maker)
+        said: Said | None = _said(_assistant(rest, wires, quirks, maker))
     else:
         wires = ()
         said = _spoken(message, rest, quirks) if rest or not told else None
@@ -96,7 +96,7 @@ def fragment(message: Message, quirks: Quirks, maker: str) -> ChatFragment:
     results = tuple(map(_result, told))
     return ChatFragment(
         results,
-        None if said is None else _said(said),
+        said,
         tuple((own, to_json(wire)) for own, wire in wires),
         tuple(own for own, _ in wires) if plain else None,
         tuple(result.call for result in results),
@@ -183,7 +183,7 @@ def _said(fields: Mapping[str, Any]) -> Said:
 
 
 def _word(role: str, text: str) -> Said:
-    return _said({"role": role, "content": text})
+    return Said(role, b'{"role":%b,"content":%b}' % (to_json(role), to_json(text)))
 
 
 def _answer(call: bytes, content: bytes) -> Said:
@@ -256,7 +256,7 @@ def _nothing(calls: list[Mapping[str, Any]], quirks: Quirks) -> str | None:
     return None if quirks.null_content else ""
 
 
-def _spoken(message: Message, parts: tuple[Part, ...], quirks: Quirks) -> dict[str, Any]:
+def _spoken(message: Message, parts: tuple[Part, ...], quirks: Quirks) -> Said:
     role = quirks.system_role if message.role == "system" else "user"
     if role != "user":
         _no_images(parts)
@@ -266,9 +266,9 @@ def _spoken(message: Message, parts: tuple[Part, ...], quirks: Quirks) -> dict[s
         text = f"{clean(message.name)}: {text}"
     images = [_image(part) for part in parts if isinstance(part, Image)]
     if not images:
-        return {"role": role, "content": text or BLANK}
+        return _word(role, text or BLANK)
     content: list[dict[str, Any]] = [{"type": "text", "text": text}] if text else []
-    return {"role": role, "content": content + images}
+    return _said({"role": role, "content": content + images})
 
 
 def _no_images(parts: tuple[Part, ...]) -> None:
