@@ -6,10 +6,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from agents.agent import Agent, WorkResult
+    from agents.agent import Agent
     from agents.context import History
     from agents.errors import AgentError, OutputInvalid, PathEscapes, ToolFault, TurnLimit
     from agents.events import ToolEnded, ToolStarted, TurnEnded, TurnStarted
+    from agents.loop import WorkResult
     from agents.stream import WorkStream
     from agents.tools import Registry, Tool, tool
     from agents.turn import Complete, RunContext
@@ -39,10 +40,11 @@ __all__ = [
 ]
 
 _HOMES = {
-    "agents.agent": ("Agent", "WorkResult"),
+    "agents.agent": ("Agent",),
     "agents.context": ("History",),
     "agents.errors": ("AgentError", "OutputInvalid", "PathEscapes", "ToolFault", "TurnLimit"),
     "agents.events": ("ToolEnded", "ToolStarted", "TurnEnded", "TurnStarted"),
+    "agents.loop": ("WorkResult",),
     "agents.stream": ("WorkStream",),
     "agents.tools": ("Registry", "Tool", "tool"),
     "agents.turn": ("Complete", "RunContext"),

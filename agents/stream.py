@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Protocol, Self, runtime_checkable
 import anyio
 from anyio.abc import TaskGroup
 
-from agents.agent import Agent, WorkResult, pursue
-from agents.turn import RunContext, StepKey
+from agents.loop import Worker, WorkResult, pursue
+from agents.turn import Complete, RunContext, StepKey
 from providers.events import Emit, ignore
 from providers.messages import Accept, Delta, Message, OutputSchema, Request, Response, TextDelta
 
@@ -38,15 +38,16 @@ class WorkStream:
 
     def __init__(
         self,
-        agent: Agent,
+        agent: Worker,
+        manager: Complete,
         brief: str | Message,
         ctx: RunContext,
         output_schema: OutputSchema | Mapping[str, Any] | None,
         history: tuple[Message, ...],
     ) -> None:
-        if not isinstance(agent.manager, Streams):
+        if not isinstance(manager, Streams):
             raise TypeError(f"the manager of {agent.name} cannot stream")
-        self._manager: Streams = agent.manager
+        self._manager: Streams = manager
         self._args = (agent, brief, ctx, output_schema, history)
         self._send, self._receive = anyio.create_memory_object_stream[Delta](AHEAD)
         self._group: TaskGroup | None = None

@@ -7,7 +7,7 @@ import inspect
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import Any, Literal, overload
 
 import anyio
 import anyio.to_thread
@@ -16,10 +16,8 @@ from agents.errors import AgentError, ToolFault
 from agents.events import ToolEnded, ToolStarted
 from agents.turn import RunContext, StepKey
 from providers.documents.problems import closest
+from providers.documents.unicode import clean, clean_json_text
 from providers.messages import ToolCall, ToolResult, ToolSpec
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 ApprovalMode = Literal["never", "ask"]
 
@@ -65,8 +63,6 @@ class Tool:
 
     async def call(self, call: ToolCall) -> ToolResult:
         """Return the tool's answer. What goes wrong is told to the model, except a `ToolFault`, which is raised."""
-        from providers.documents.unicode import clean_json_text
-
         try:
             arguments = self._arguments().read(clean_json_text(call.arguments))
         except ValueError as error:
@@ -197,8 +193,6 @@ def _text(value: Any) -> str:
 
 def _shown(text: str, max_chars: int) -> str:
     """Return `text` clean and at most about `max_chars` code points long; a cut splits no grapheme."""
-    from providers.documents.unicode import clean
-
     if len(text) <= max_chars:
         return clean(text)
     import regex
@@ -241,10 +235,3 @@ class Registry(Mapping[str, Tool]):
     def without(self, *names: str) -> Registry:
         """Return a registry without the tools of these names."""
         return Registry(tuple(one for name, one in self._named.items() if name not in names))
-
-
-def builtin(root: Path | None) -> Registry:
-    """Return the built-in tools, bound to the folder `root`. Without one they say that there is none."""
-    from agents.toolbox.files import file_tools
-
-    return Registry(file_tools(root))

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from agents.tools import builtin
+from agents.toolbox import builtin
 from agents.turn import Complete
 from orchestrator.events import Event, RunStarted
 from orchestrator.execution import Run

@@ -23,8 +23,8 @@ from typing import Any
 
 import anyio
 
-from agents.toolbox.files import sweep
-from agents.tools import builtin
+from agents.confined import sweep
+from agents.toolbox import builtin
 from agents.turn import Complete
 from orchestrator.environment import Environment
 from orchestrator.errors import CannotWrite, NoProvider, RunCancelled, RunChanged, RunOver

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from agents.tools import builtin
+from agents.toolbox import builtin
 from orchestrator.events import RoutingReread
 from orchestrator.journal.protocols import Journal, JournalError, RunManifest
 from orchestrator.rerun.decisions import UnitBegun, decisions_of

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from agents import Agent, OutputInvalid, RunContext, ToolFault
-from agents.toolbox.files import read_inside, write_inside
+from agents.confined import read_inside, write_inside
 from agents.turn import StepKey
 from orchestrator.errors import CannotWrite, RepeatExhausted, TaskTimedOut
 from orchestrator.events import ArtifactWritten, BudgetReached, GateAnswered, GateOpened, TaskRepeated, TaskRetried

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
-from agents.tools import Registry, Tool, builtin
+from agents.toolbox import builtin
+from agents.tools import Registry, Tool
 from orchestrator.squad.inputs import coerce_inputs
 from orchestrator.squad.plan import AgentPlan, Plan
 from orchestrator.squad.resolve import resolve

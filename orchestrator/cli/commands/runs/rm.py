@@ -13,7 +13,7 @@ from pathlib import Path
 import anyio
 import click
 
-from agents.toolbox.files import read_inside
+from agents.confined import read_inside
 from orchestrator.cli.app import Command
 from orchestrator.cli.exits import Exit, Unusable
 from orchestrator.cli.journals import RecordedRuns, reads_runs

@@ -7,12 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-from agents.toolbox.files import sweep
+from agents.confined import sweep
 
 KILLED = """
 import os, sys
 from pathlib import Path
-from agents.toolbox.files import write_inside
+from agents.confined import write_inside
 os.replace = lambda *a, **k: os.kill(os.getpid(), 9)  # between the last byte and the new name
 write_inside(Path(sys.argv[1]), "docs/a.md", b"half")
 """
