@@ -17,7 +17,8 @@ class RouteChosen:
     """Candidates in the order in which they will be tried, and why each other one is not.
 
     `contest` is what ordered the first of them, where more than the policy's order told them apart: `scores.Ordering`
-    as plain data, out of which `scores.replay` makes the order anew.
+    as plain data, out of which `scores.replay` makes the order anew. The field keeps its first name, under which events
+    are shown and recorded.
     """
 
     candidates: tuple[str, ...]

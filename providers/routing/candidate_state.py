@@ -15,8 +15,8 @@ class CandidateState:
     """The state of one candidate now. Its `Fleet` and the admission of calls change it."""
 
     __slots__ = (
-        "_blocks",
         "account",
+        "blocks",
         "breaker",
         "candidate",
         "faults",
@@ -26,11 +26,12 @@ class CandidateState:
         "held_until",
         "in_flight",
         "name",
+        "room",
         "track",
     )
 
     def __init__(self, candidate: Candidate) -> None:
-        self.candidate = candidate
+        self.adopt(candidate)
         self.name = candidate.name
         self.account = (candidate.provider.name, candidate.fingerprint)
         self.breaker: Breaker = CLOSED
@@ -43,7 +44,14 @@ class CandidateState:
         """Failed attempts by whose fault they were, since the process began."""
         self.headroom: float | None = None
         """What the provider says is left of its tightest limit, 0 to 1, where that is little; None: no news."""
-        self._blocks: tuple[tuple[float, Reason, float], ...] = ()
+        self.blocks: tuple[tuple[float, Reason, float], ...] = ()
+
+    def adopt(self, candidate: Candidate) -> None:
+        """Go on with other facts of the same endpoint and key."""
+        model = candidate.model
+        self.candidate = candidate
+        self.room = min(model.max_output, model.context // 8, 1024)
+        """How many tokens of the context an answer needs whose request sets no cap."""
 
     @property
     def limits(self) -> tuple[Limit, ...]:
@@ -52,7 +60,7 @@ class CandidateState:
 
     def forget_limits(self) -> None:
         """Forget what was noted of limits: they are others now."""
-        self._blocks, self.headroom = (), None
+        self.blocks, self.headroom = (), None
 
     def left(self, share: float, until: float) -> None:
         """Note `headroom`, which is news until `until`: then a window passes."""
@@ -61,14 +69,14 @@ class CandidateState:
 
     def block(self, until: float, reason: Reason, tokens: float = 0) -> None:
         """Note that a limit leaves no room before `until` for a request of `tokens` (an estimate of its input)."""
-        self._blocks = (*(block for block in self._blocks if block[2] < tokens), (until, reason, tokens))
+        self.blocks = (*(block for block in self.blocks if block[2] < tokens), (until, reason, tokens))
 
     def blocked_until(self, now: float, tokens: int = 0) -> tuple[float, Reason] | None:
         """Return until when (epoch seconds) limits leave no room for a request of `tokens`, and which limit it is."""
         last = None
-        for block in self._blocks:
+        for block in self.blocks:
             if block[0] <= now:  # a window has passed: what was left of it is no news any more
-                self._blocks, self.headroom = tuple([each for each in self._blocks if each[0] > now]), None
+                self.blocks, self.headroom = tuple([each for each in self.blocks if each[0] > now]), None
             elif tokens >= block[2] and (last is None or block[0] > last[0]):
                 last = block
         return None if last is None else last[:2]

@@ -71,8 +71,8 @@ def choose(
     earliest, wanted = inf, request.max_output_tokens
     for state in ranking.states:
         model = state.candidate.model
-        if tokens + (wanted or _room(model)) > model.context or not capabilities <= model.capabilities:
-            refused[state.name] = _unfit(model, tokens, wanted or _room(model), capabilities)
+        if tokens + (wanted or state.room) > model.context or not capabilities <= model.capabilities:
+            refused[state.name] = _unfit(model, tokens, wanted or state.room, capabilities)
             continue
         back = tried.get(state.name) if tried else None
         obstacle = _obstacle(fleet, state, now, back or 0.0, tokens)
@@ -90,11 +90,6 @@ def choose(
     if order := first + again:
         return Route(tuple([s.candidate for s in order]), tuple([s.name for s in order]), reasons, ordering)
     return Wait(earliest, reasons) if earliest < inf else Refuse(reasons)
-
-
-def _room(model: Model) -> int:
-    """Return how many tokens of the context an answer needs whose request sets no cap."""
-    return min(model.max_output, model.context // 8, 1024)
 
 
 def _unfit(model: Model, tokens: int, room: int, capabilities: frozenset[Capability]) -> Reason:
@@ -116,7 +111,7 @@ def _obstacle(
     if state.held_until > until and not set_back(now, state.held_from):
         until = state.held_until
         reason = Reason(ReasonCode.HELD, f"held after {state.held_after}", until)
-    blocked = state.blocked_until(now, tokens)
+    blocked = state.blocked_until(now, tokens) if state.blocks else None
     if blocked is not None and blocked[0] > until:
         until, reason = blocked
     breaker = state.breaker

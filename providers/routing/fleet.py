@@ -217,5 +217,5 @@ def _kept(known: CandidateState | None, new: CandidateState) -> CandidateState:
         return new
     if known.limits != new.limits:
         known.forget_limits()
-    known.candidate = new.candidate
+    known.adopt(new.candidate)
     return known

@@ -206,7 +206,10 @@ def _round(
 
     An answer comes last and ends the round, as does an error after which no attempt is in flight.
     """
-    out = {effect.number: _Flight(fleet, name, now)}
+    flight = _Flight(fleet, name, now)
+    if effect.hedge_after is None:  # as nearly all are: no bookkeeping of several
+        return [(name, (yield from _alone(effect, flight)))]
+    out = {effect.number: flight}
     ended: list[tuple[str, Ended]] = []
     try:
         outcome = yield effect
@@ -220,6 +223,7 @@ def _round(
                 case Answered() | Failed() | Refused() | Dropped():
                     flight = out.pop(outcome.number)
                     flight.landed(outcome)
+                    flight.leave()
                     ended.append((flight.name, outcome))
                     if not out or isinstance(outcome, Answered):
                         return ended
@@ -230,7 +234,18 @@ def _round(
                     assert_never(outcome)
     finally:
         for flight in out.values():
-            flight.given_up()
+            flight.leave()
+
+
+def _alone(effect: Try, flight: _Flight) -> Generator[Effect, Outcome, Ended]:
+    """Make an attempt and return how it ended."""
+    try:
+        ended = yield effect
+        assert not isinstance(ended, Silent | Woke), "an attempt without `hedge_after` only ends"
+        flight.landed(ended)
+    finally:
+        flight.leave()
+    return ended
 
 
 def _hedge(fleet: Fleet, request: Request, name: str, first: Try, now: float, tried: Mapping[str, float]) -> Try | None:
@@ -242,7 +257,7 @@ def _hedge(fleet: Fleet, request: Request, name: str, first: Try, now: float, tr
 
 
 class _Flight:
-    """One attempt in flight: counted in its candidate's state, and taken from it exactly once."""
+    """One attempt in flight: counted in its candidate's state until it leaves."""
 
     __slots__ = ("_began", "_fleet", "_probe", "_state", "name")
 
@@ -263,9 +278,9 @@ class _Flight:
                 pass  # neither says anything about the candidate's health
             case _:
                 assert_never(outcome)
-        self.given_up()
 
-    def given_up(self) -> None:
+    def leave(self) -> None:
+        """Count it no more: exactly once, however it ends."""
         self._state.in_flight -= 1
         if self._probe:  # cancelled, or an error that says nothing about health: the next turn may probe
             self._state.breaker = self._state.breaker.abandoned()
