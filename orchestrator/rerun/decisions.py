@@ -23,10 +23,11 @@ from orchestrator.events import (
     TaskStarted,
 )
 from orchestrator.rerun.record import Difference, PlacedEvent, RecordPart, same
+from orchestrator.run.actions import next_action
 from orchestrator.run.budget import on_exceed
 from orchestrator.run.history import RunHistory
 from orchestrator.run.recorder import Recorder
-from orchestrator.run.state import RunState, next_action, units_at_work, values_of
+from orchestrator.run.state import RunState, units_at_work, values_of
 from orchestrator.run.verdict import finish_of
 from orchestrator.squad.plan import Plan
 from orchestrator.units import Unit

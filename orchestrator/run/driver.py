@@ -38,11 +38,12 @@ from orchestrator.events import (
 )
 from orchestrator.journal.memory import MemoryJournal
 from orchestrator.journal.protocols import InFlightStep, Journal, JournalError, Recorded
+from orchestrator.run.actions import Happening, next_action
 from orchestrator.run.approvals import hear
 from orchestrator.run.budget import AccountScope, on_exceed, open_account
 from orchestrator.run.history import RunHistory
 from orchestrator.run.recorder import Recorder
-from orchestrator.run.state import Happening, RunState, next_action, units_at_work, values_of
+from orchestrator.run.state import RunState, units_at_work, values_of
 from orchestrator.run.verdict import finish_of
 from orchestrator.run.worker import Ask, Assignment, Suspended, UnitResult
 from orchestrator.squad.plan import Approval, Plan, TaskPlan

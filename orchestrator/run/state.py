@@ -1,11 +1,11 @@
-"""Where a run stands, and what happens next: pure. Events in, events out; no clock, no I/O, no randomness.
+"""The state of a run, folded from its own events. Pure: no clock, no I/O, no randomness.
 
-`RunState` is folded from the run's own events: `apply` takes each one, in order. `next_action` reads the state and
-returns the next event that may happen at once, None where nothing can until something ends. Whoever drives a run
-alternates the two, so a resumed run that folds recorded events stands exactly where the first one stood.
+`RunState.apply` takes each event in order; `actions.next_action` reads the state and returns the next event that may
+happen now. The driver alternates the two, so a resumed run that folds its recorded events is in the state in which the
+first process left it.
 
-Each event costs what it changes, never the size of the plan: a task knows how many of its needs are unmet, and who
-waits for it.
+Each event costs what it changes, never the size of the plan: a task knows how many of its needs are unmet, and which
+tasks wait for it.
 """
 
 from __future__ import annotations
@@ -31,16 +31,8 @@ from orchestrator.events import (
     TaskStarted,
     TaskStatus,
 )
-from orchestrator.squad.plan import AgentWork, Approval, ConversationWork, ForEach, Plan, TaskBody, TaskPlan
+from orchestrator.squad.plan import AgentWork, Approval, ConversationWork, Plan, TaskBody
 from orchestrator.units import Unit
-from personas.errors import TemplateError
-
-Happening = TaskStarted | TaskExpanded | ElementStarted | GateOpened | TaskEnded | TaskReset
-"""What `next_action` returns."""
-
-
-class BadFanOut(ValueError):
-    """A `for_each` found something that cannot be fanned out."""
 
 
 @dataclass(slots=True)
@@ -55,6 +47,8 @@ class Elements:
 
 @dataclass(slots=True)
 class TaskState:
+    """The state of one task. `unmet` counts its needs that are not satisfied; `attempt` and `revisions` its reruns."""
+
     unmet: int
     status: TaskStatus = "waiting"
     attempt: int = 1
@@ -83,13 +77,14 @@ class RunState:
         for task in plan.tasks.values():
             for need in task.needs:
                 self._dependents[need].append(task.id)
-        # Ordered sets of what may move. Gates hold no slot, so they stand apart and never wait behind work.
-        self._ready: dict[str, None] = {}
-        self._gates: dict[str, None] = {}
-        self._answers: dict[str, GateAnswered] = {}
-        self._doomed: dict[str, str] = {}
-        self._fanned: dict[str, None] = {}
-        self._resets: deque[str] = deque()
+        # Dicts serve as ordered sets: what became ready first starts first, and leaving a queue costs no search.
+        # Approvals take no slot, so they have a queue of their own and never wait behind work.
+        self.ready: dict[str, None] = {}
+        self.gates: dict[str, None] = {}
+        self.answers: dict[str, GateAnswered] = {}
+        self.doomed: dict[str, str] = {}
+        self.fanned: dict[str, None] = {}
+        self.resets: deque[str] = deque()
         for task in plan.tasks.values():
             if not task.needs:
                 self._make_ready(task.id)
@@ -105,9 +100,9 @@ class RunState:
             case TaskExpanded(task, keys, items):
                 self._leave_ready(task, "running")
                 self.tasks[task].elements = Elements(dict(zip(keys, items, strict=True)), deque(keys))
-                self._fanned[task] = None
+                self.fanned[task] = None
             case ElementStarted(task, key):
-                elements = self._elements(task)
+                elements = self.elements_of(task)
                 elements.pending.remove(key)
                 elements.running += 1
                 self.running += 1
@@ -158,19 +153,19 @@ class RunState:
             self.tasks[task].status = "running"
         at_work = Counter(task for task, _ in units_at_work(self))
         self.running = at_work.total()
-        for task in self._fanned:
-            self._elements(task).running = at_work[task]
+        for task in self.fanned:
+            self.elements_of(task).running = at_work[task]
 
     def _make_ready(self, task: str) -> None:
-        queue = self._gates if isinstance(self.plan.tasks[task].work, Approval) else self._ready
+        queue = self.gates if isinstance(self.plan.tasks[task].work, Approval) else self.ready
         queue[task] = None
 
     def _leave_ready(self, task: str, status: TaskStatus) -> None:
-        self._ready.pop(task, None)
-        self._gates.pop(task, None)
+        self.ready.pop(task, None)
+        self.gates.pop(task, None)
         self.tasks[task].status = status
 
-    def _elements(self, task: str) -> Elements:
+    def elements_of(self, task: str) -> Elements:
         elements = self.tasks[task].elements
         assert elements is not None, f"{task} was not expanded"
         return elements
@@ -180,7 +175,7 @@ class RunState:
         if state.status == "running" and state.elements is None:
             self.running -= 1  # a unit at work stands in no queue
         else:
-            for queue in (self._ready, self._gates, self._answers, self._doomed, self._fanned, self.waiting):
+            for queue in (self.ready, self.gates, self.answers, self.doomed, self.fanned, self.waiting):
                 queue.pop(event.task, None)
         state.status, state.output = event.status, event.output
         if event.status != "cancelled":  # what never began made nothing, and has no failures either
@@ -203,7 +198,7 @@ class RunState:
             if satisfied:
                 self._meet(dependent)
             else:
-                self._doomed[dependent] = f"needs {event.task}, which was {event.status}"
+                self.doomed[dependent] = f"needs {event.task}, which was {event.status}"
 
     def _satisfies(self, task: str) -> bool:
         """A task that its own `if` skipped satisfies those that need it; one that could not start does not."""
@@ -217,7 +212,7 @@ class RunState:
             self._make_ready(task)
 
     def _end_element(self, event: ElementEnded) -> None:
-        elements = self._elements(event.task)
+        elements = self.elements_of(event.task)
         elements.running -= 1
         self.running -= 1
         elements.ended[event.key] = event
@@ -231,7 +226,7 @@ class RunState:
     def _park(self, task: str, key: str | None, reason: str) -> None:
         state = self.tasks[task]
         if key is not None:
-            self._elements(task).running -= 1
+            self.elements_of(task).running -= 1
         if state.status != "gate":
             self.running -= 1
             state.status = "waiting" if key is None else state.status
@@ -241,18 +236,18 @@ class RunState:
         self.waiting.pop(event.task, None)
         work = self.plan.tasks[event.task].work
         if event.choice != "revise" or not isinstance(work, Approval):
-            self._answers[event.task] = event
+            self.answers[event.task] = event
             return
         self.tasks[event.task].revisions += 1
         again = between(self._dependents, work.rerun, event.task)
         for task in again - {event.task}:
             self.tasks[task].comments += (event.comment,)
-        self._resets.extend(task for task in self.plan.tasks if task in again)
+        self.resets.extend(task for task in self.plan.tasks if task in again)
 
     def _reset(self, task: str) -> None:
         """Make a task wait again. Those it needs are reset before it: the plan's order is topological."""
-        if task in self._resets:  # it is not where the gate that asked for it was edited since
-            self._resets.remove(task)
+        if task in self.resets:  # it is not where the gate that asked for it was edited since
+            self.resets.remove(task)
         state = self.tasks[task]
         if self._satisfies(task):
             for dependent in self._dependents[task]:
@@ -266,32 +261,6 @@ class RunState:
         self.errors.pop(task, None)
         if state.unmet == 0:
             self._make_ready(task)
-
-
-def next_action(state: RunState) -> Happening | None:
-    """Return the next event that may happen now, None where none may until something ends.
-
-    A task starts the moment its own needs are met and a slot is free: there is no barrier between levels. The event is
-    only decided here; it has happened once it was applied.
-    """
-    if state._resets:
-        return TaskReset(state._resets[0])
-    for gate, answer in state._answers.items():
-        return _pass_gate(gate, answer)
-    if state.stopping:
-        return None
-    for task, reason in state._doomed.items():
-        return TaskEnded(task, "cancelled", error=reason)
-    for task in state._gates:
-        return _begin(state, state.plan.tasks[task])
-    has_slot = state.running < state.plan.max_parallel
-    for task in state._fanned:
-        if (event := _fan(state, state.plan.tasks[task], has_slot)) is not None:
-            return event
-    if has_slot:
-        for task in state._ready:
-            return _begin(state, state.plan.tasks[task])
-    return None
 
 
 def values_of(state: RunState, unit: Unit) -> Mapping[str, Any]:
@@ -342,79 +311,6 @@ def who(work: TaskBody) -> str:
             return "a person"
         case _:
             return ", ".join(dict.fromkeys(who(step.work) for step in work.steps))
-
-
-def _begin(state: RunState, task: TaskPlan) -> Happening:
-    """Return how a ready task begins: its `if` may skip it, and what cannot be evaluated fails it."""
-    try:
-        if task.condition is not None and not task.condition.render(state.values):
-            return TaskEnded(task.id, "skipped", error="its `if` does not hold")
-        if isinstance(task.work, Approval):
-            return _open_gate(state, task, task.work)
-        if task.for_each is not None:
-            return _expand(state, task, task.for_each)
-    except (TemplateError, BadFanOut) as error:
-        return TaskEnded(task.id, "failed", error=str(error), error_kind=type(error).__name__)
-    return TaskStarted(task.id, state.tasks[task.id].attempt, who(task.work))
-
-
-def _open_gate(state: RunState, task: TaskPlan, gate: Approval) -> GateOpened:
-    own = state.tasks[task.id]
-    spent = own.revisions >= gate.max_revisions
-    return GateOpened(
-        task.id,
-        str(gate.prompt.render(state.values)),
-        tuple(choice for choice in gate.choices if choice != "revise" or not spent),
-        {shown: as_text(state.values["tasks"].get(shown, {}).get("output")) for shown in gate.show},
-        own.attempt,
-    )
-
-
-def _pass_gate(task: str, answer: GateAnswered) -> TaskEnded:
-    output = {"choice": answer.choice, "comment": answer.comment}
-    if answer.choice == "reject":
-        return TaskEnded(task, "failed", output, error=answer.comment or "a person rejected it", error_kind="Rejected")
-    return TaskEnded(task, "ok", output)
-
-
-def _expand(state: RunState, task: TaskPlan, each: ForEach) -> TaskExpanded:
-    items = each.items.render(state.values)
-    if not isinstance(items, (list, tuple)):
-        raise BadFanOut(f"for_each of {task.id} is {type(items).__name__}, not a list")
-    if len(items) > each.max_items:
-        raise BadFanOut(f"for_each of {task.id} has {len(items)} elements, more than its cap of {each.max_items}")
-    keys = [as_text(each.key.render({**state.values, each.item: item})) for item in items]
-    key, count = Counter(keys).most_common(1)[0] if keys else ("", 1)
-    if count > 1:
-        raise BadFanOut(f"for_each of {task.id}: the key {key!r} stands for {count} elements")
-    return TaskExpanded(task.id, tuple(keys), tuple(items))
-
-
-def _fan(state: RunState, task: TaskPlan, has_slot: bool) -> Happening | None:
-    elements = state._elements(task.id)
-    if not elements.pending and not elements.running and len(elements.ended) == len(elements.items):
-        return _gather(task.id, elements)
-    each = task.for_each
-    assert each is not None
-    limit = each.max_parallel or state.plan.max_parallel
-    if has_slot and elements.pending and elements.running < limit:
-        return ElementStarted(task.id, elements.pending[0])
-    return None
-
-
-def _gather(task: str, elements: Elements) -> TaskEnded:
-    """Return the end of a fan-out: a list aligned with its input, never shorter. Any failed element fails the task."""
-    ended = [elements.ended[key] for key in elements.items]
-    failed = tuple(e.key for e in ended if e.status != "ok")
-    first = next((e for e in ended if e.status == "failed"), None)
-    return TaskEnded(
-        task,
-        "failed" if failed else "ok",
-        [e.output for e in ended],
-        error=f"{len(failed)} of {len(ended)} failed: {', '.join(failed)}" if failed else None,
-        error_kind=first.error_kind if first else None,
-        failed=failed,
-    )
 
 
 def as_text(value: Any) -> str:

@@ -21,7 +21,8 @@ from orchestrator.events import (
     TaskReset,
     TaskStarted,
 )
-from orchestrator.run.state import RunState, between, next_action
+from orchestrator.run.actions import next_action
+from orchestrator.run.state import RunState, between
 from orchestrator.squad.plan import AgentWork, Approval, ForEach, Plan, TaskPlan
 from personas.sandbox import Sandbox
 
@@ -306,6 +307,6 @@ def test_a_thousand_tasks_cost_what_they_change() -> None:
     steps = 0
     for n in range(size):
         steps += len(advance(state))
-        assert len(state._ready) + len(state._doomed) == 0
+        assert len(state.ready) + len(state.doomed) == 0
         state.apply(TaskEnded(f"t{n}", "ok"))
     assert steps == size

@@ -1,0 +1,124 @@
+"""What a run does next, read from its state. Pure: an action is decided here, and has happened once it is applied."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from orchestrator.events import (
+    ElementStarted,
+    GateAnswered,
+    GateOpened,
+    TaskEnded,
+    TaskExpanded,
+    TaskReset,
+    TaskStarted,
+)
+from orchestrator.run.state import Elements, RunState, as_text, who
+from orchestrator.squad.plan import Approval, ForEach, TaskPlan
+from personas.errors import TemplateError
+
+Happening = TaskStarted | TaskExpanded | ElementStarted | GateOpened | TaskEnded | TaskReset
+"""What `next_action` returns."""
+
+
+class BadFanOut(ValueError):
+    """A `for_each` found something that cannot be fanned out."""
+
+
+def next_action(state: RunState) -> Happening | None:
+    """Return the next event that may happen now, None where none may until something ends.
+
+    A task starts the moment its own needs are met and a slot is free: there is no barrier between levels. The event is
+    only decided here; it has happened once it was applied.
+    """
+    if state.resets:
+        return TaskReset(state.resets[0])
+    for gate, answer in state.answers.items():
+        return _pass_gate(gate, answer)
+    if state.stopping:
+        return None
+    for task, reason in state.doomed.items():
+        return TaskEnded(task, "cancelled", error=reason)
+    for task in state.gates:
+        return _begin(state, state.plan.tasks[task])
+    has_slot = state.running < state.plan.max_parallel
+    for task in state.fanned:
+        if (event := _fan(state, state.plan.tasks[task], has_slot)) is not None:
+            return event
+    if has_slot:
+        for task in state.ready:
+            return _begin(state, state.plan.tasks[task])
+    return None
+
+
+def _begin(state: RunState, task: TaskPlan) -> Happening:
+    """Return how a ready task begins: its `if` may skip it, and what cannot be evaluated fails it."""
+    try:
+        if task.condition is not None and not task.condition.render(state.values):
+            return TaskEnded(task.id, "skipped", error="its `if` does not hold")
+        if isinstance(task.work, Approval):
+            return _open_gate(state, task, task.work)
+        if task.for_each is not None:
+            return _expand(state, task, task.for_each)
+    except (TemplateError, BadFanOut) as error:
+        return TaskEnded(task.id, "failed", error=str(error), error_kind=type(error).__name__)
+    return TaskStarted(task.id, state.tasks[task.id].attempt, who(task.work))
+
+
+def _open_gate(state: RunState, task: TaskPlan, gate: Approval) -> GateOpened:
+    own = state.tasks[task.id]
+    spent = own.revisions >= gate.max_revisions
+    return GateOpened(
+        task.id,
+        str(gate.prompt.render(state.values)),
+        tuple(choice for choice in gate.choices if choice != "revise" or not spent),
+        {shown: as_text(state.values["tasks"].get(shown, {}).get("output")) for shown in gate.show},
+        own.attempt,
+    )
+
+
+def _pass_gate(task: str, answer: GateAnswered) -> TaskEnded:
+    output = {"choice": answer.choice, "comment": answer.comment}
+    if answer.choice == "reject":
+        return TaskEnded(task, "failed", output, error=answer.comment or "a person rejected it", error_kind="Rejected")
+    return TaskEnded(task, "ok", output)
+
+
+def _expand(state: RunState, task: TaskPlan, each: ForEach) -> TaskExpanded:
+    items = each.items.render(state.values)
+    if not isinstance(items, (list, tuple)):
+        raise BadFanOut(f"for_each of {task.id} is {type(items).__name__}, not a list")
+    if len(items) > each.max_items:
+        raise BadFanOut(f"for_each of {task.id} has {len(items)} elements, more than its cap of {each.max_items}")
+    keys = [as_text(each.key.render({**state.values, each.item: item})) for item in items]
+    key, count = Counter(keys).most_common(1)[0] if keys else ("", 1)
+    if count > 1:
+        raise BadFanOut(f"for_each of {task.id}: the key {key!r} stands for {count} elements")
+    return TaskExpanded(task.id, tuple(keys), tuple(items))
+
+
+def _fan(state: RunState, task: TaskPlan, has_slot: bool) -> Happening | None:
+    elements = state.elements_of(task.id)
+    if not elements.pending and not elements.running and len(elements.ended) == len(elements.items):
+        return _gather(task.id, elements)
+    each = task.for_each
+    assert each is not None
+    limit = each.max_parallel or state.plan.max_parallel
+    if has_slot and elements.pending and elements.running < limit:
+        return ElementStarted(task.id, elements.pending[0])
+    return None
+
+
+def _gather(task: str, elements: Elements) -> TaskEnded:
+    """Return the end of a fan-out: a list aligned with its input, never shorter. Any failed element fails the task."""
+    ended = [elements.ended[key] for key in elements.items]
+    failed = tuple(e.key for e in ended if e.status != "ok")
+    first = next((e for e in ended if e.status == "failed"), None)
+    return TaskEnded(
+        task,
+        "failed" if failed else "ok",
+        [e.output for e in ended],
+        error=f"{len(failed)} of {len(ended)} failed: {', '.join(failed)}" if failed else None,
+        error_kind=first.error_kind if first else None,
+        failed=failed,
+    )
