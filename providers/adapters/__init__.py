@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
-if TYPE_CHECKING:
-    from providers.catalog.model import Candidate
-    from providers.errors import ProviderError
-    from providers.messages import Delta, Request, Response
+from providers.catalog.model import Candidate
+from providers.errors import ProviderError
+from providers.messages import Delta, Request, Response
 
 
 @dataclass(frozen=True, slots=True)

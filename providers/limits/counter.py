@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from math import floor, inf
 from typing import NamedTuple
 
+from providers.budgets import BudgetRef
 from providers.windows import Calendar, Paced, Window, index, reach, span, start, width
 
 ROUNDING = 1e-9
@@ -21,12 +22,16 @@ NEAR = 8
 
 @dataclass(frozen=True, slots=True)
 class LimitKey:
-    """`amount` in `window`, counted under `key`: meters with one key share one count. `label` is for people."""
+    """`amount` in `window`, counted under `key`: meters with one key share one count. `label` is for people.
+
+    `budget`: our own budget that it counts for, in micro-USD; None: a provider's limit.
+    """
 
     key: str
     amount: float
     window: Window
     label: str = ""
+    budget: BudgetRef | None = None
 
 
 class Lease(NamedTuple):

@@ -136,7 +136,7 @@ def _cap(ref: BudgetRef, amount: int, budget: DailyBudget) -> Cap:
     label = f"the day's budget of {dollars(amount)}" + (f" for {ref.name}" if ref.name else "")
     # Another amount is another cap: its shares are told anew.
     marks = ((share, LimitKey(f"{key}/{amount}/{share:g}", 1.0, day)) for share in budget.alert_at)
-    return Cap(ref, LimitKey(key, float(amount), day, label), tuple(marks))
+    return Cap(ref, LimitKey(key, float(amount), day, label, ref), tuple(marks))
 
 
 def _meter(account: str, limit: Limit) -> LimitKey:
@@ -273,11 +273,6 @@ def reason(bound: Allowance, refused: NoRoom) -> Reason:
         return Reason(ReasonCode.LIMIT, f"the call asks for more than its limit of {label} allows at all")
     used_up = f"its limit of {label} is used up until {_clock(until)}" if refused.meter.amount else label
     return Reason(ReasonCode.LIMIT, used_up, ends)
-
-
-def is_own(meter: LimitKey) -> bool:
-    """Whether the meter counts for a cap of our own, in micro-USD."""
-    return meter.key.startswith(f"{OWN}/")
 
 
 def dollars(micro_usd: float) -> str:

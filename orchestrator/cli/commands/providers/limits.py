@@ -15,7 +15,6 @@ from orchestrator.cli.ledgers import kept_limits, open_ledger
 from orchestrator.cli.ui.columns import columns
 from orchestrator.cli.ui.console import Console, print_json
 from providers.limits.counter import LimitKey, Used
-from providers.limits.rules import is_own
 
 
 @click.command("limits", cls=Command)
@@ -49,7 +48,7 @@ def limits_command(context: click.Context, as_json: bool) -> None:
 
 def _unit(meter: LimitKey) -> float:
     """Return the factor of a figure that is shown: our own caps count micro-USD, and are shown in USD."""
-    return 1e-6 if is_own(meter) else 1.0
+    return 1.0 if meter.budget is None else 1e-6
 
 
 def _document(who: str, used: Used, now: float) -> dict[str, Any]:
