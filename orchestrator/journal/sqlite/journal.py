@@ -6,13 +6,11 @@ connections of their own and never wait for it.
 
 from __future__ import annotations
 
-import shutil
 import sqlite3
-import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterator, Sequence
-from contextlib import asynccontextmanager, closing, contextmanager, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Sequence
+from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
-from typing import Any, NamedTuple, Self, TypeVar
+from typing import Any, NamedTuple, Self
 
 import anyio
 import anyio.to_thread
@@ -26,7 +24,6 @@ from orchestrator.journal.protocols import (
     InFlightStep,
     JournalDamaged,
     JournalError,
-    JournalUnusable,
     Recorded,
     RunExists,
     RunLine,
@@ -35,17 +32,15 @@ from orchestrator.journal.protocols import (
     StepRecord,
 )
 from orchestrator.journal.sqlite.bills import bills
+from orchestrator.journal.sqlite.file import JournalFile
 from orchestrator.journal.sqlite.lock import is_locked, locked
-from orchestrator.journal.sqlite.schema import prepare
 from orchestrator.journal.sqlite.sql import DoneStep, EventRow, Rows, StepRow, packed, rows_of, seal, spent_in, unpacked
 from orchestrator.journal.sqlite.upkeep import reclaim, remove_run
 from orchestrator.journal.sqlite.writer import Writer
 from orchestrator.units import Unit, key_of, place_of, text_of
 
-T = TypeVar("T")
 POLL_S = 0.2
 """How often a watcher looks for what another process recorded."""
-DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 LAST_OF_RUN = """
     SELECT coalesce(max(seq), 0) FROM places p JOIN events e INDEXED BY event_ids ON e.place = p.id
     WHERE p.run = (SELECT id FROM runs WHERE run = ?)
@@ -72,10 +67,11 @@ class SqliteJournal:
         self._rows = Rows()
         self._done: dict[tuple[str, Unit], _Done] = {}
         """What units that were claimed again will ask for first: they reach their first new step without waiting."""
-        with self._explained():
-            self._make_folder()
-            connection = self._open()
-        self._writer = Writer(connection, self._explain, self._rows)
+        self._file = JournalFile(self.path)
+        with self._file.explained():
+            self._file.make_folder()
+            connection = self._file.open()
+        self._writer = Writer(connection, self._file.explain, self._rows)
         self._grown = anyio.Event()
 
     # -- runs
@@ -133,7 +129,7 @@ class SqliteJournal:
                 raise RunNotFound(f"there is no run {run} in {self.path}")
             return [unpacked(db, row[:2], run) for row in rows]
 
-        return await self._read(work)
+        return await self._file.read(work)
 
     async def runs(
         self, limit: int | None = 100, *, statuses: Collection[str] = (), squad: str | None = None
@@ -143,7 +139,7 @@ class SqliteJournal:
         where = f"WHERE {' AND '.join(tests)}" if tests else ""
         query = f"SELECT run, squad, created_at, status, cost FROM runs {where} ORDER BY id DESC LIMIT ?"  # noqa: S608  # marks
         given = (*statuses, *([squad] * (squad is not None)), -1 if limit is None else limit)
-        return await self._read(lambda db: [RunLine(*row) for row in db.execute(query, given)])
+        return await self._file.read(lambda db: [RunLine(*row) for row in db.execute(query, given)])
 
     async def remove(self, run: str) -> bool:
         def work(db: sqlite3.Connection) -> bool:
@@ -158,7 +154,7 @@ class SqliteJournal:
             return False
 
         def work() -> None:
-            with self._explained(), closing(self._connect()) as db:
+            with self._file.explained(), closing(self._file.connect()) as db:
                 reclaim(db)
 
         await anyio.to_thread.run_sync(work)
@@ -302,7 +298,7 @@ class SqliteJournal:
             found = [(_unit_at(path), name) for path, name in db.execute(query, (run,))]
             return [InFlightStep(unit, key_of(unit, name)) for unit, name in found]
 
-        return await self._read(work)
+        return await self._file.read(work)
 
     async def steps(self, run: str) -> Sequence[StepRecord]:
         query = """
@@ -323,7 +319,7 @@ class SqliteJournal:
                 )
             return found
 
-        return await self._read(work)
+        return await self._file.read(work)
 
     # -- events
 
@@ -361,10 +357,10 @@ class SqliteJournal:
                 for seq, path, turn, number, at, *sealed in rows
             ]
 
-        return await self._read(work)
+        return await self._file.read(work)
 
     async def bills(self, since: float = 0.0) -> Sequence[Event]:
-        return await self._read(lambda db: list(bills(db, since)))
+        return await self._file.read(lambda db: list(bills(db, since)))
 
     # -- what others say
 
@@ -380,7 +376,9 @@ class SqliteJournal:
 
     async def signals(self, run: str) -> Sequence[tuple[str, Any]]:
         query = "SELECT name, value, seal FROM signals WHERE run = (SELECT id FROM runs WHERE run = ?) ORDER BY id"
-        return await self._read(lambda db: [(name, unpacked(db, v, name)) for name, *v in db.execute(query, (run,))])
+        return await self._file.read(
+            lambda db: [(name, unpacked(db, v, name)) for name, *v in db.execute(query, (run,))]
+        )
 
     async def request_cancel(self, run: str) -> None:
         await self._writer.run(
@@ -389,7 +387,7 @@ class SqliteJournal:
 
     async def cancel_requested(self, run: str) -> bool:
         query = "SELECT 1 FROM cancels WHERE run = (SELECT id FROM runs WHERE run = ?)"
-        return await self._read(lambda db: db.execute(query, (run,)).fetchone() is not None)
+        return await self._file.read(lambda db: db.execute(query, (run,)).fetchone() is not None)
 
     # -- opening and closing
 
@@ -403,94 +401,10 @@ class SqliteJournal:
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
 
-    def _make_folder(self) -> None:
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise JournalUnusable(f"{self.path.parent} cannot be made: {error.strerror or error}") from error
-
-    def _open(self) -> sqlite3.Connection:
-        """Return the writer's connection, to a file that is a journal of this release."""
-        connection = self._connect()
-        try:
-            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # of a new file; any other keeps its own way
-            _use_log(connection)
-            connection.execute("PRAGMA synchronous = FULL")
-            prepare(connection)
-            connection.execute("BEGIN IMMEDIATE")  # a file that can only be read is found out now
-            connection.execute("ROLLBACK")
-        except BaseException:
-            connection.close()
-            raise
-        return connection
-
-    def _connect(self) -> sqlite3.Connection:
-        return sqlite3.connect(self.path, timeout=60, isolation_level=None, check_same_thread=False)
-
-    async def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        def read() -> T:
-            with self._explained(), closing(self._connect()) as db:
-                db.execute("PRAGMA query_only = 1")
-                db.execute("BEGIN")
-                return work(db)
-
-        return await anyio.to_thread.run_sync(read)
-
-    # -- failures
-
-    @contextmanager
-    def _explained(self) -> Iterator[None]:
-        try:
-            yield
-        except (sqlite3.Error, UnicodeDecodeError, JournalError) as error:
-            explained = self._explain(error)
-            if explained is error:
-                raise
-            raise explained from error
-
-    def _explain(self, error: BaseException) -> BaseException:
-        """Return what the failure means for who uses the journal."""
-        if _is_damage(error):
-            return self._damaged(str(error))
-        if isinstance(error, sqlite3.Error):
-            return JournalUnusable(f"the journal {self.path} cannot be used: {error}")
-        if type(error) is JournalUnusable and str(self.path.parent) not in str(error):
-            return JournalUnusable(f"the journal {self.path} cannot be used: {error}")
-        return error
-
-    def _damaged(self, why: str) -> JournalDamaged:
-        copy = self.path.with_name(f"{self.path.name}.damaged")
-        if not copy.exists():
-            for end in ("", "-wal"):
-                if (file := Path(f"{self.path}{end}")).exists():
-                    shutil.copyfile(file, f"{copy}{end}")
-        return JournalDamaged(f"the journal {self.path} is damaged ({why}). A copy is kept as {copy}")
-
     def _tell(self, rows: Sequence[EventRow]) -> None:
         if rows:
             grown, self._grown = self._grown, anyio.Event()
             grown.set()
-
-
-def _use_log(connection: sqlite3.Connection) -> None:
-    """Set WAL mode. SQLite does not wait by itself where another process is setting it for the same new file."""
-    for tries_left in range(100, -1, -1):
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-        except sqlite3.OperationalError as error:
-            if not tries_left or error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
-                raise
-            time.sleep(0.05)
-        else:
-            return
-
-
-def _is_damage(error: BaseException) -> bool:
-    """Return whether the failure means that the file is not what was written. A message of SQLite may quote it."""
-    if isinstance(error, sqlite3.Error):
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        return code in DAMAGED or "decode to UTF-8" in str(error)
-    return isinstance(error, JournalDamaged | UnicodeDecodeError)
 
 
 def _changed(name: str) -> StepChanged:
