@@ -13,7 +13,7 @@ from providers.messages import Message, user
 class History:
     """How much of a transcript goes along: its newest `keep_last` messages, in whole exchanges.
 
-    `summarise_over_tokens` is for whoever summarises; nothing here does.
+    `summarise_over_tokens` is read from squad files and not used yet.
     """
 
     keep_last: int | None = None

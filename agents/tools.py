@@ -164,7 +164,7 @@ async def _checked(call: ToolCall, key: StepKey, tools: Mapping[str, Tool], ctx:
     unknown = key in ctx.cut_short and not chosen.idempotent
     if unknown or chosen.approval != "never":
         if ctx.approve is None:
-            return _failed(call, "it needs a person's approval, and nobody can be asked now; go on without it")
+            return _failed(call, "it needs a person's approval, and no person can be asked now; go on without it")
         again = " again, though it was cut short and may have taken effect" if unknown else ""
         if not await ctx.approve(f"{call.name}{again}", call.arguments, key):
             return _failed(call, "a person refused this call")

@@ -56,10 +56,10 @@ class RunContext:
     step: tuple[str, ...] = ()
     """Where in its unit the work stands, by meaning: `("try-1", "code")`. Durable calls are keyed below it."""
     approve: Approve | None = None
-    """Asked before a tool whose `approval` is "ask" runs; None: nobody can be asked, so such a tool is refused."""
+    """Asked before a tool whose `approval` is "ask" runs; None: no person can be asked, so such a tool is refused."""
 
     cut_short: frozenset[StepKey] = frozenset()
-    """Steps that were in flight when an earlier process of the run ended: nobody knows whether they took effect."""
+    """Steps that were in flight when an earlier process of the run ended: it is unknown whether they took effect."""
 
     def at(self, **changes: Any) -> RunContext:
         return replace(self, **changes)
@@ -100,14 +100,14 @@ def decide(response: Response, shape: Shape | None) -> Next:
         return CallTools(calls)
     if shape is not None:
         read = shape.read(response)
-        return AskAgain(_mend(read), read) if isinstance(read, Invalid) else Final(response.text, read)
+        return AskAgain(_correction(read), read) if isinstance(read, Invalid) else Final(response.text, read)
     text = response.text
     if not text.strip():
         return AskAgain(EMPTY)
     return Final(text, text, response.finish in (FinishReason.LENGTH, FinishReason.CONTENT_FILTER))
 
 
-def _mend(invalid: Invalid) -> str:
+def _correction(invalid: Invalid) -> str:
     return (
         f"Your answer does not match the required JSON Schema. At {invalid.path}: {invalid.message}\n"
         "Answer again with the whole corrected JSON and nothing else."

@@ -68,7 +68,7 @@ def recorded_options(options: RunOptions, stub: bool) -> dict[str, Any]:
 
 
 def raised(recorded: Mapping[str, Any], caps: Mapping[str, float | None]) -> dict[str, Any]:
-    """Return a run's recorded options with the caps that were given to go on with it: they replace any other cap, the
+    """Return a run's recorded options with the caps that were given to resume it: they replace any other cap, the
     squad's own ones too."""
     given = {name: cap for name, cap in caps.items() if cap is not None}
     instead = sorted({*recorded.get("instead", ()), *given})

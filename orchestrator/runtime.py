@@ -5,7 +5,7 @@
             ...
     run.result
 
-`resume_run` goes on with a run from its journal. `run_squad` waits for the end, `run_sync` does it outside of any event
+`resume_run` continues a run from its journal. `run_squad` waits for the end, `run_sync` does it outside of any event
 loop.
 """
 
@@ -66,7 +66,7 @@ def open_run(
 
     Without `out` and `journal` nothing touches the disk: artifacts are in `result.texts`. `manager` answers turns
     instead of the configured providers; `offline` overrides the squad's own word. `journal` keeps the run's record, so
-    that `resume_run` can go on with it; `state` is the folder that keeps what providers' limits allow, over runs and
+    that `resume_run` can continue it; `state` is the folder that keeps what providers' limits allow, over runs and
     among processes, and `notify` is called when that ledger is lost and regained. Raises `PlanError` for bad inputs,
     `NoProvider` where no provider is configured, `CatalogError` for a ledger that cannot be used, `CannotWrite` for a
     bad `out` and `JournalError` for a record that cannot be kept, all before anything is spent.

@@ -29,7 +29,7 @@ class BudgetReservation(Protocol):
     """What one call holds of every budget that covers it. Exactly one of its methods is called, once."""
 
     def settle(self, cost: int, tokens: int) -> None:
-        """Book what the call came to: micro-USD and tokens."""
+        """Replace the reservation by what the call cost: micro-USD and tokens."""
 
     def release(self) -> None:
         """Give everything back: the call cost nothing."""

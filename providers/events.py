@@ -99,7 +99,7 @@ class LedgerLost:
 
 @dataclass(frozen=True, slots=True)
 class LedgerRegained:
-    """The shared ledger is back; what was used alone is booked there."""
+    """The shared ledger is back; what this process used meanwhile is counted there."""
 
 
 Emit = Callable[[Any], None]

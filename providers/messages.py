@@ -195,7 +195,7 @@ class Capability(StrEnum):
     VISION = "vision"
     REASONING = "reasoning"
     PREFILL = "prefill"
-    """It goes on with the assistant's message that a transcript ends in."""
+    """It continues the assistant's message that a transcript ends in."""
 
 
 @dataclass(frozen=True, slots=True)

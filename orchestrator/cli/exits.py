@@ -60,7 +60,7 @@ FAILURES: Mapping[str, Exit] = {
     "click.exceptions.UsageError": Exit.USAGE,
     "click.exceptions.ClickException": Exit.USAGE,
     "click.exceptions.Abort": Exit.INTERRUPTED,
-    # Whoever reads our stdout has left: that is an interruption, whatever the command was doing.
+    # The reader of our stdout closed it: that is an interruption, whatever the command was doing.
     "builtins.BrokenPipeError": Exit.INTERRUPTED,
     "builtins.KeyboardInterrupt": Exit.INTERRUPTED,
 }

@@ -99,14 +99,14 @@ def _always(assumed: Assumptions) -> Iterator[str]:
         f"(structured_tokens), {assumed.utterance_tokens} in a conversation (utterance_tokens)"
     )
     yield (
-        f"tools: whoever has some calls them in {assumed.tool_turns} turns (tool_turns) of {assumed.tool_call_tokens} "
-        f"tokens (tool_call_tokens), then reads {assumed.tool_result_tokens} more each time (tool_result_tokens); in "
-        "conversations nobody does"
+        f"tools: an agent that has some calls them in {assumed.tool_turns} turns (tool_turns) of "
+        f"{assumed.tool_call_tokens} tokens (tool_call_tokens), then reads {assumed.tool_result_tokens} more each "
+        "time (tool_result_tokens); in conversations none is called"
     )
     yield "input: counted from the file's texts and the answers above, high rather than low; no answer is cut short"
     yield (
-        f"time: {LATENCY.first_token:g} s to a first token and {LATENCY.per_token * 1000:g} ms for each, whoever "
-        "answers; a task begins when what it needs has ended; a turn that waits holds up no later one, and a budget "
+        f"time: {LATENCY.first_token:g} s to a first token and {LATENCY.per_token * 1000:g} ms for each, at every "
+        "provider; a task begins when what it needs has ended; a turn that waits delays no later one, and a budget "
         "stops none"
     )
     yield "limits: those that the routing file states, and those of the plan that it names for a provider"

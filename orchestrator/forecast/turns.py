@@ -240,7 +240,7 @@ def _shape_tokens(schema: Mapping[str, Any] | None) -> int:
 
 @dataclass(slots=True)
 class _ExpectedTalk:
-    """Who speaks in a conversation that nobody ends before its bounds, and what each one reads."""
+    """Who speaks in a conversation that goes on to its bounds, and how many tokens each speaker reads."""
 
     plan: ConversationPlan
     assumed: Assumptions
@@ -268,7 +268,7 @@ class _ExpectedTalk:
             following = advance(pattern, tuple(self.said[before:]))
 
     def _speak(self, speech: Speak, heard: int) -> int:
-        """Let somebody speak, and return the tokens that it reads."""
+        """Let one participant speak, and return the tokens that it reads."""
         kept = heard if self.keep_last is None else min(heard, self.keep_last)
         read = self.opening + estimate_tokens(speech.prompt) + kept * self.assumed.utterance_tokens
         self.tokens += 0 if speech.speaker == HUMAN else read + self.assumed.utterance_tokens

@@ -44,7 +44,7 @@ class _Step:
     request_hash: bytes
     attempts: int = 0
     in_flight: int = 0
-    """Attempts of which nobody knows how they ended."""
+    """Attempts that were begun and have no recorded end."""
     given_up: int = 0
     """The latest attempt that ended without a result."""
     result: Any = None
@@ -65,7 +65,7 @@ class _Run:
 
 
 _NOTHING = _Run()
-"""A run that nobody recorded anything of. Never written to."""
+"""The record of a run that has none. Never written to."""
 _TURNING = (RunStarted, RunEdited, RunResumed, RunFinished)
 
 

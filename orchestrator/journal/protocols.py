@@ -106,7 +106,7 @@ class StepChanged(JournalError):
 class RunExists(JournalError):
     """A run of this id is recorded already."""
 
-    hint = "go on with it by `orchestrator runs resume`, or give the new one another --run-id"
+    hint = "resume it with `orchestrator runs resume`, or give the new run another --run-id"
 
 
 class RunBusy(JournalError):
@@ -144,8 +144,8 @@ class Runs(Protocol):
         """Record at once that a run is made of something else from now on: `manifest` holds, what held before is kept.
 
         `steps` are handed back from now on as if they had ended in their units, also where one was begun there and
-        has no result yet; a result that is there stays. The units in `over` are final, however they stood. Whoever
-        edits a run drives it.
+        has no result yet; a result that is there stays. The units in `over` are final, however they stood. The
+        caller drives the run.
         """
 
     async def manifest(self, run: str) -> RunManifest:
@@ -160,10 +160,10 @@ class Runs(Protocol):
         """Return the latest runs, newest first: those of these statuses and this squad, or all."""
 
     async def remove(self, run: str) -> bool:
-        """Forget a run for good, and return whether there was one. Raise `RunBusy` where somebody drives it."""
+        """Forget a run for good, and return whether there was one. Raise `RunBusy` while a process drives it."""
 
     def driving(self, run: str) -> AbstractAsyncContextManager[None]:
-        """Let nobody else drive the run while the block lasts, in any process. Raise `RunBusy`.
+        """Be the only driver of the run while the block lasts, over all processes. Raise `RunBusy`.
 
         All that was given to be recorded is recorded when the block is left, even by a cancellation.
         """
@@ -241,7 +241,7 @@ class Signals(Protocol):
         """Return the (name, value) pairs signalled so far, oldest first."""
 
     async def request_cancel(self, run: str) -> None:
-        """Ask whoever drives the run to stop."""
+        """Ask the process that drives the run to stop it."""
 
     async def cancel_requested(self, run: str) -> bool: ...
 

@@ -58,7 +58,7 @@ def _put(copy: Path, file: Path, overwrite: bool) -> int:
         if overwrite:
             copy.replace(file)
         else:
-            os.link(copy, file)  # unlike a rename it takes nobody's place
+            os.link(copy, file)  # unlike a rename, a link never replaces a file that is there
     except FileExistsError as error:
         raise CannotWrite(str(file), "there is such a file already; --force overwrites it") from error
     except OSError as error:

@@ -1,6 +1,6 @@
 """A recorded run once more, from its record alone: does the same code say the same, and what did a model get to read?
 
-Nobody is asked and nothing is written: artifacts are compared by their SHA-256.
+No provider, tool or person is asked and nothing is written: artifacts are compared by their SHA-256.
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ async def recorded_answer(journal: Signals, run: str, gate: GateOpened) -> GateA
 
 
 async def hear(journal: Signals, run: str, gate: GateOpened) -> GateAnswered:
-    """Wait until somebody answers the gate from outside."""
+    """Wait until the gate is answered from another process."""
     pause = SOON_S
     while (answer := await recorded_answer(journal, run, gate)) is None:
         await anyio.sleep(pause)

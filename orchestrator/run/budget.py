@@ -33,7 +33,8 @@ class Bill(NamedTuple):
 def bill_of(payload: Any) -> Bill | None:
     """Return what an event says was billed, None for one that says nothing of it.
 
-    A turn says it of the attempt that answered it, each other attempt of its own: whoever adds them up has all.
+    A turn's event carries the cost of the attempt that answered it, and each other attempt carries its own: their sum
+    is all that was billed.
     """
     if isinstance(payload, TurnEnded) or (isinstance(payload, AttemptEnded) and payload.usage is not None):
         return Bill(payload.usage or Usage(), payload.cost)
@@ -97,7 +98,7 @@ class AccountReservation:
     open: bool = True
 
     def settle(self, cost: int, tokens: int) -> None:
-        """Book what the call really cost: micro-USD and tokens."""
+        """Replace the reservation by what the call really cost: micro-USD and tokens."""
         self._close()
         for account in self.accounts:
             account.cost += cost

@@ -33,7 +33,7 @@ NOVELTY = 0.05
 
 
 class Speaker(Protocol):
-    """Whoever makes one utterance. `history` is what it has seen; `prompt` asks it to speak; `place` is below the unit.
+    """Makes one utterance. `history` is what the speaker has seen; `prompt` asks for it; `place` is below the unit.
 
     Returns its text and the tokens it took.
     """
@@ -137,7 +137,7 @@ class Conversation:
         return Transcript(opening, {name: [] for name in everyone}, self.clock())
 
     async def _hear(self, speech: Speech, transcript: Transcript) -> tuple[Heard, BudgetSpent | None]:
-        """Return what was said, and the error where the conversation's own budget left no room for somebody's turn."""
+        """Return what was said, and the error where the conversation's own budget left no room for a turn."""
         spoken = _Spoken()
         if isinstance(speech, SpeakTogether):
             await self._together(speech, transcript.opening, spoken)

@@ -2,8 +2,8 @@
 
     next_action -> record -> submit -> a unit works -> record how it ended -> next_action ...
 
-Settling is synchronous and done by whoever's unit ended, so nothing stands between the end of one task and the start
-of the next.
+The worker whose unit ended records that at once and asks for the next action, so no other task and no timer stands
+between the end of one task and the start of the next.
 """
 
 from __future__ import annotations

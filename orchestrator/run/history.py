@@ -1,4 +1,4 @@
-"""What the recorded events of a run say to whoever goes on with it. Pure."""
+"""What a resumed run takes from its recorded events. Pure."""
 
 from __future__ import annotations
 

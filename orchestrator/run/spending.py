@@ -20,7 +20,7 @@ By = Literal["provider", "model", "agent", "run", "task", "day"]
 class Spending:
     """`turns` were answered; `lost` attempts were not, and were billed all the same.
 
-    `cost` is micro-USD of those whose cost is known; of `unknown` of them nobody knows it. `cached` tokens are part of
+    `cost` is micro-USD of those whose cost is known; of `unknown` of them it is not known. `cached` tokens are part of
     the input, `reasoning` ones of the output.
     """
 
@@ -51,9 +51,10 @@ class Spending:
 
 
 def spending(events: Iterable[Event], by: By, zone: tzinfo) -> tuple[dict[str, Spending], Spending]:
-    """Return what was spent under each name, and in all. A day is one of `zone`; the dearest come first, days in order.
+    """Return what was spent under each name, and in all. A day is one of `zone`.
 
-    An attempt that answered nobody belongs to the agent that had the turn.
+    The most expensive come first; days are in order. An attempt whose answer was not used counts for the agent of the
+    turn.
     """
     name_of, agents = _namer(by, zone), dict[tuple[str, Unit | None, StepPath], str]()
     found: dict[str, Spending] = {}

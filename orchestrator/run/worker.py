@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from agents.turn import Complete
 
 Ask = Callable[[GateOpened], Awaitable[GateAnswered | None]]
-"""Asks a person; None: nobody answers now, so the unit or the run parks."""
+"""Asks a person; None: no answer can be had now, so the unit or the run pauses."""
 LONGEST_BACKOFF_S = 60.0
 SAID = "said"
 """The call by which a person's words in a conversation are recorded."""

@@ -129,7 +129,7 @@ class TerminateSpec(StrictModel):
     any: list[TerminateSpec] | None = Field(default=None, min_length=1, description="Ends when one of these holds")
     all: list[TerminateSpec] | None = Field(default=None, min_length=1, description="Ends when all of these hold")
     max_turns: Positive | None = Field(default=None, description="Utterances")
-    text: NonEmpty | None = Field(default=None, description="Somebody says this, in no quotation and no code")
+    text: NonEmpty | None = Field(default=None, description="A participant says this, outside of quotations and code")
     from_: NonEmpty | None = Field(default=None, alias="from", description="Whose text counts; with `text` only")
     no_progress_rounds: Positive | None = Field(default=None, description="Rounds that brought nothing new")
     tokens: Positive | None = Field(default=None, description="Tokens of the conversation")

@@ -33,7 +33,7 @@ class MaxTurns:
 
 @dataclass(frozen=True, slots=True)
 class PhraseSaid:
-    """Somebody said `phrase` in the latest round; with `by`, this participant."""
+    """A participant said `phrase` in the latest round; with `by`, this participant."""
 
     phrase: str
     by: str | None = None

@@ -108,7 +108,7 @@ class Limit:
     pool: tuple[str, ...] = ()
     counts: Counting = "default"
     reserves: Literal["whole", "input"] = "whole"
-    """`input`: what the answer may come to is not reserved, only booked once it is known."""
+    """`input`: only the input is reserved before the call; the answer counts once its size is known."""
     published: bool = False
     """The vendor's figure from the packaged catalog: it is kept only on the plan that it names."""
 

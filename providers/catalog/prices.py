@@ -17,8 +17,8 @@ def cost_of(candidate: Candidate, usage: Usage, now: float) -> int | None:
     """Return micro-USD, rounded up; None where the price is unknown: that is never free.
 
     `now`, epoch seconds UTC, picks the price: some differ by the hour. The vendor is found by its base URL, so a
-    provider that the user named as they like is found, and one behind a proxy of their own is not. What nobody counted
-    the tokens of costs something unknown, too, unless it is free.
+    provider that the user named as they like is found, and one behind a proxy of their own is not. An answer
+    whose tokens were not counted has an unknown cost too, unless it is free.
     """
     price = candidate.model.price
     if price is not None and (usage.total or _is_free(price)):

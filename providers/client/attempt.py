@@ -32,7 +32,7 @@ class LiveAttempt:
     """Drives one attempt step by step: a whole answer takes one step, a streamed one a step for each piece.
 
     On every path it closes its account, its socket and its reservation exactly once. `said` is the answer so far, where
-    this attempt goes on with one that broke off.
+    this attempt continues one that broke off.
     """
 
     __slots__ = ("_account", "_reply", "_request", "_reservation", "_resumed", "_streamed", "_turn", "effect", "ready")

@@ -94,7 +94,7 @@ class ProviderManager:
         """Return a sound, whole answer with all of the turn's attempts.
 
         Raises `RoutingError` (`NoRoute`, `AllAttemptsFailed`, the scope's `BudgetSpent`), or the `ProviderError` that
-        no other candidate could mend.
+        every candidate would fail with.
         """
         turn = LiveTurn(self.fleet, self._adapters, self.reservations, request, emit, budgets, accept)
         flow = attempts(self.fleet, request, turn.began, self.rng)

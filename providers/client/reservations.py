@@ -1,4 +1,4 @@
-"""Keeps calls within their candidates' limits and our own budget: reserves before an attempt, books after it."""
+"""Keeps calls within their candidates' limits and our own budget: reserves before an attempt, settles after it."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ class Reservation:
         self._ended = (error, response, heard)
 
     async def close(self) -> None:
-        """Book what the attempt came to, and what its reply says of limits. Not stopped by a cancellation."""
+        """Settle what the attempt really used, and note what its reply says of limits. Shielded from cancellation."""
         if not self._open:
             return
         self._open = False
@@ -167,9 +167,9 @@ class Reservation:
         if told is not None and told.cost is not None:
             call = replace(call, cost=told.cost)
         answered = told is not None and told.usage is not None
-        booked = settled(self.plan, ending(error, answered=answered), call)
+        amounts = settled(self.plan, ending(error, answered=answered), call)
         with anyio.move_on_after(BOOK_S, shield=True):
-            await self._reservations.ledger.settle(booked, self.lease, now)
+            await self._reservations.ledger.settle(amounts, self.lease, now)
             await self._observe(bound, error, said, now)
             if bound.caps and call.cost:
                 await self._reservations.watch(bound.caps, self._emit)

@@ -1,4 +1,4 @@
-"""Where an answer that broke off is gone on with: what is asked, and what of the rest is new. Pure."""
+"""How an answer that broke off is continued: what is asked, and which part of the rest is new. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class ResumedStream:
     """`said` is what was passed on, and not blank.
 
     It is sent without the blanks at its end, which some vendors refuse, so the rest may begin with blanks that stand
-    there already. Some servers (llama.cpp's) say what they go on with once more: that is left out too.
+    there already. Some servers (llama.cpp's) repeat the text that they continue: that is left out too.
     """
 
     def __init__(self, said: str) -> None:

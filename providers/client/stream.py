@@ -36,7 +36,7 @@ class ResponseStream:
         self._ready: deque[Delta] = deque()
         self._passed = False
         self._said: list[str] | None = []
-        """The text that was passed on, for an attempt that goes on with it; None: none can."""
+        """The text that was passed on, for an attempt that continues it; None: none can."""
         self._broke = ""
         self._over = False
 
@@ -63,7 +63,7 @@ class ResponseStream:
         return delta
 
     def _remember(self, delta: Delta) -> None:
-        """Keep the text; an answer of other things as well cannot be gone on with."""
+        """Keep the text; an answer that holds other things as well cannot be continued."""
         if self._said is not None and isinstance(delta, TextDelta):
             self._said.append(delta.text)
         elif not isinstance(delta, Resumed):
@@ -93,7 +93,7 @@ class ResponseStream:
             raise
 
     async def _go_on(self) -> Ended | None:
-        """Begin the attempt or go on with it. Return how it ended, None while it goes on."""
+        """Begin or continue the attempt. Return how it ended, None while it goes on."""
         assert isinstance(self._effect, Try), "attempts that are out are listened to by `race` alone"
         if self._attempt is None and self._effect.hedge_after is not None:
             await self._race(self._effect)

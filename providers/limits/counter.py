@@ -35,7 +35,7 @@ class LimitKey:
 
 
 class Lease(NamedTuple):
-    """What one call holds: booked whole once it expires, for the call of a process that died may have been answered."""
+    """What one call holds. It counts in full once it expires: a process that died may have been answered."""
 
     id: str
     amount: float
@@ -140,8 +140,8 @@ class WindowCounter:
         self._look(now)
         total = amount
         if self._outside[0]:
-            for end, booked in reversed(self._ends()):
-                total += booked
+            for end, spent in reversed(self._ends()):
+                total += spent
                 if total > limit:
                     return end
             return now
@@ -170,9 +170,9 @@ class WindowCounter:
             self._soonest = expires
 
     def settle(self, lease: str, amount: float, now: float) -> bool:
-        """Book `amount` in place of what the call held. False: there is no such lease, and nothing was done."""
+        """Count `amount` in place of what the call held. False: there is no such lease, and nothing was done."""
         held = self._leases.get(lease)
-        if held is None or held.expires <= now:  # one that has expired is booked whole
+        if held is None or held.expires <= now:  # a lease that has expired counts in full
             return False
         self._tidy(now)
         del self._leases[lease]
@@ -181,7 +181,7 @@ class WindowCounter:
         return True
 
     def spend(self, amount: float, limit: float, now: float) -> None:
-        """Book `amount`, whether there is room or not."""
+        """Count `amount`, whether there is room or not."""
         if self._paced:
             self._pace(amount, limit, now)
         else:
@@ -223,7 +223,7 @@ class WindowCounter:
         return tidy
 
     def _tidy(self, now: float) -> None:
-        """Let go of what can't matter any more; leases that have expired are booked."""
+        """Drop what can't matter any more; leases that have expired count in full."""
         if now >= self._soonest:
             for lease in [lease for lease in self._leases.values() if lease.expires <= now]:
                 del self._leases[lease.id]

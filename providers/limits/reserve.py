@@ -4,8 +4,8 @@ A call is counted from the moment it is reserved until its window has passed sin
 the provider in between, the provider's own window ends no later than ours. So a count may be high, by a call's duration
 and, in a rolling window, by one bucket (1/60 of the window); it is never low, and nothing is admitted past a limit.
 
-A window's past is kept for as long again, and what is booked in the future counts now: a clock may step back by a
-window without a call being forgotten. All instants are epoch seconds UTC.
+A window's past is kept for as long again, and what was counted at an instant later than now counts too: a
+clock may step back by a window without a call being forgotten. All instants are epoch seconds UTC.
 
 The count of a rolling window is kept in 60 buckets: a log of calls would grow with traffic, and the buckets err to the
 safe side alone.
@@ -59,12 +59,12 @@ class CounterStore:
         return None
 
     def settle(self, amounts: Amounts, lease: str, now: float) -> None:
-        """Book what the call came to in place of what it held. A lease that is gone changes nothing."""
+        """Count what the call really used in place of what it held. A lease that is gone changes nothing."""
         for meter, amount in amounts:
             self._counter(meter).settle(lease, amount, now)
 
     def spend(self, amounts: Amounts, now: float) -> None:
-        """Book `amounts`, whether there is room for them or not."""
+        """Count `amounts`, whether there is room for them or not."""
         for meter, amount in amounts:
             self._counter(meter).spend(amount, meter.amount, now)
 

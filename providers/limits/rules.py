@@ -189,7 +189,7 @@ def _expected(limit: Limit, asked: Call, whole: Call) -> float:
 def came_to(
     bound: Allowance, held: Sequence[tuple[LimitKey, float]], how: Ending, call: Call
 ) -> list[tuple[LimitKey, float]]:
-    """Return what to book for a call that held `held` and ended so. What is unknown is booked as it was expected."""
+    """Return what to count for a call that held `held` and ended so. What is unknown counts as it was expected."""
     amounts = []
     for (limit, meter), (_, most) in zip(bound.limits, held, strict=False):
         sent = limit.counts == "sent" or (limit.counts == "default" and limit.metric == "requests")
@@ -199,8 +199,8 @@ def came_to(
             amounts.append((meter, most if how == "unknown" or (how == "refused" and sent) else 0.0))
     for cap, (_, most) in zip(bound.caps, held[len(bound.limits) :], strict=False):
         # What was heard of an answer that broke off may have cost more than was expected of the whole.
-        booked = {"answered": call.cost, "unknown": max(most, call.cost), "refused": 0.0, "unsent": 0.0}[how]
-        amounts.append((cap.meter, booked))
+        spent = {"answered": call.cost, "unknown": max(most, call.cost), "refused": 0.0, "unsent": 0.0}[how]
+        amounts.append((cap.meter, spent))
     return _with_hold(bound, amounts)
 
 

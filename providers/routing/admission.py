@@ -20,7 +20,7 @@ from providers.routing.health import limited_until
 POLL_S = 0.05
 """How soon to look again where calls in flight fill a limit: any of them may come back with less."""
 LATE_S = 30.0
-"""How long after its deadline an attempt may still be booked before its lease expires."""
+"""How long after its deadline an attempt may still be settled before its lease expires."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ def _held_back(cap: Cap) -> Reason:
 
 
 def settled(plan: CallPlan, how: Ending, call: Call) -> Amounts:
-    """Return what to book in place of what was reserved."""
+    """Return what to count in place of what was reserved."""
     return came_to(plan.bound, plan.reserves, how, call)
 
 

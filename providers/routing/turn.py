@@ -143,7 +143,7 @@ class _Course:
         return Try(route.candidates[0], self.made + 1, timeouts, route, hedge_after, self.continues)
 
     def learn(self, ended: Sequence[tuple[str, Ended]], taken_at: float | None) -> Response | None:
-        """Take in how the attempts of a round ended; return the answer. Raise what no other candidate can mend.
+        """Take in how the attempts of a round ended; return the answer. Raise what every candidate would fail with.
 
         `taken_at`: when the round was taken from the retry budget. One that was answered, or sent nothing, added no
         load to a provider in trouble: it is given back.
@@ -300,7 +300,7 @@ def _no_larger(fleet: Fleet, request: Request, name: str) -> dict[str, float]:
 
 
 def _continued(request: Request, how: Literal["restart", "resume"]) -> Request:
-    """Return the request for the candidate that takes over: to go on with an answer is a capability."""
+    """Return the request for the candidate that takes over: to continue an answer is a capability."""
     if how == "restart":
         return request
     needs = replace(request.needs, capabilities=request.needs.capabilities | {Capability.PREFILL})

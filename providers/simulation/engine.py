@@ -1,7 +1,7 @@
 """Drives turns over virtual time: a heap of events, and no clock, thread or socket.
 
 Exact, because it is the code that runs live: which candidates are asked and in which order, failover, waiting,
-breakers, retry budgets, what is reserved of each limit and booked after the call. Modelled: what providers do
+breakers, retry budgets, what is reserved of each limit and settled after the call. Modelled: what providers do
 (`modelled.py`), and the way to the ledger that all router instances share. The ledger decides in the order in which
 messages come to it and a call goes out only after its answer has come back, as with a server that machines share, so no
 delay can lead past a limit; it costs each call two trips. Shares of a limit that instances lease and use up alone would
@@ -241,6 +241,6 @@ class Simulation:
         """The ledger hears what the call came to."""
         (attempt, how), terms = closing, closing[0].terms
         assert terms is not None
-        self._counts.settle(terms.books[how], attempt.lease, now)
+        self._counts.settle(terms.settles[how], attempt.lease, now)
         if (shut := shut_until(attempt.plan.bound, attempt.error, now)) is not None:
             self._counts.observe(shut[0], -1.0, shut[1], now)

@@ -1,4 +1,4 @@
-"""What one kind of call reserves of a candidate's limits, what it is booked as, and what the provider counts. Pure."""
+"""What one kind of call reserves of a candidate's limits, what it is settled as, and what the provider counts. Pure."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ ENDINGS: tuple[Ending, ...] = ("answered", "refused", "unsent", "unknown")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Terms:
-    """`plan` and `books` (by how a call ended) are the routers'; None: the routers know of no limit.
+    """`plan` and `settles` (by how a call ended) are the routers'; None: the routers know of no limit.
 
     `answered` and `refused` are the provider's own: what a call counts for that it answers, or turns down; `later`,
     what is counted on top once the answer is there, of limits that let calls in by their input.
     """
 
     plan: CallPlan | None
-    books: Mapping[Ending, Amounts]
+    settles: Mapping[Ending, Amounts]
     answered: CountedAmounts
     later: CountedAmounts
     refused: CountedAmounts
@@ -60,25 +60,25 @@ class AllTerms:
         if bound is None and secret is None:
             return None
         output, known = expected_output(kind.request, candidate.model), None
-        books: Mapping[Ending, Amounts] = dict.fromkeys(ENDINGS, ())
+        settles: Mapping[Ending, Amounts] = dict.fromkeys(ENDINGS, ())
         answered, later, refused = _nothing(), _nothing(), _nothing()
         for each in (bound, secret):
             if each is None:
                 continue
             call = plan(each, candidate, tokens, output, self._now)
             held, came = call.reserves, each.call(candidate, kind.usage, self._now)
-            booked = {how: settled(call, how, came) for how in ENDINGS}
+            by_ending = {how: settled(call, how, came) for how in ENDINGS}
             for at, (limit, meter) in enumerate(each.limits):
                 true = self._limit(provider.name, limit, meter, known=each is bound)
-                amount = booked["answered"][at][1]
+                amount = by_ending["answered"][at][1]
                 first = min(amount, held[at][1]) if limit.reserves == "input" else amount
                 answered.append((true, first))
-                refused.append((true, booked["refused"][at][1]))
+                refused.append((true, by_ending["refused"][at][1]))
                 if amount > first:
                     later.append((true, amount - first))
             if each is bound:
-                known, books = call, booked
-        return Terms(known, books, answered, later, refused)
+                known, settles = call, by_ending
+        return Terms(known, settles, answered, later, refused)
 
     def _limit(self, provider: str, limit: Limit, meter: LimitKey, *, known: bool) -> TrueLimit:
         key = meter.key if known else f"{meter.key} hidden"

@@ -116,7 +116,7 @@ SEEN_MESSAGES = 24
 INSTRUCTION_CHARS = 20_000
 A_ROUND = 3
 _IN_CONVERSATION = re.compile(r"^# The conversation$|, it is your turn\b|, you moderate\b", re.MULTILINE)
-"""How a conversation tells its participants that they are in one, whoever spoke before."""
+"""How a prompt tells a participant that it is in a conversation."""
 
 
 class Stub:

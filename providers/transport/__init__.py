@@ -138,7 +138,7 @@ class Inflow:
 def headers_of(request: HttpRequest, coding: str) -> dict[str, str]:
     """Return the headers to send. Raise `AuthFailed`, which does not show them, for what no header line can hold.
 
-    What stands in headers comes from keys and rows, never from a request: only an operator can mend it.
+    What stands in headers comes from keys and rows, never from a request: only an operator can correct it.
     """
     headers = {"user-agent": USER_AGENT, "accept-encoding": coding, **request.headers}
     for name, value in headers.items():

@@ -102,7 +102,7 @@ async def _answer(records: RecordedRuns, run: str, task: str, choice: str, comme
         await answer_gate(journal, run, found.gate, choice, comment)
     except ValueError as error:
         raise Unusable(str(error)) from None
-    at_work = "the run is at work, and goes on with this answer"
+    at_work = "the run is at work and continues with this answer"
     follows = at_work if await journal.is_driven(run) else f"next: {records.command('runs', 'resume', run)}"
     records.console.say(f"{task}: {choice}\n{follows}")
 

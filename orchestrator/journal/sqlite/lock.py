@@ -16,18 +16,18 @@ from orchestrator.journal.protocols import JournalUnusable, RunBusy
 
 @contextmanager
 def locked(path: Path, what: str) -> Iterator[None]:
-    """Hold the lock file `path` while the block lasts. Raise `RunBusy` where somebody else does."""
+    """Hold the lock file `path` while the block lasts. Raise `RunBusy` where another process does."""
     fd = _acquire(path, what)
     try:
         yield
     finally:
-        # Removed while it is held: whoever waits to open it makes a new one, and checks that it is still there.
+        # Removed while it is still held: a process that has opened this file already finds it gone and tries again.
         path.unlink(missing_ok=True)
         os.close(fd)
 
 
 def is_locked(path: Path) -> bool:
-    """Return whether somebody holds the lock file."""
+    """Return whether a process holds the lock file."""
     try:
         fd = os.open(path, os.O_RDWR)
     except OSError:

@@ -84,7 +84,7 @@ class Rows:
         self._bodies: set[bytes] = set()
 
     def begin(self, db: sqlite3.Connection) -> None:
-        """Start a transaction: what was remembered holds only where nobody else has written since."""
+        """Start a transaction: what was remembered holds only where no other connection has written since."""
         (version,) = db.execute("PRAGMA data_version").fetchone()
         if version != self._version:
             self.forget()

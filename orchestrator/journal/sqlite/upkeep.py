@@ -39,7 +39,7 @@ def reclaim(db: sqlite3.Connection) -> None:
     version, used = _version(db), _used(db)
     db.execute("BEGIN IMMEDIATE")
     try:
-        if _version(db) != version:  # somebody recorded meanwhile, and may refer to a text that nobody did
+        if _version(db) != version:  # a new record may refer to a text that was unused
             used = _used(db)
         orphans = [digest for (digest,) in db.execute("SELECT digest FROM bodies") if digest not in used]
         db.executemany("DELETE FROM bodies WHERE digest = ?", ((digest,) for digest in orphans))

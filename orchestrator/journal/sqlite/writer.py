@@ -111,7 +111,7 @@ class Writer:
                 except JournalError as refused:
                     job.error = self._explain(refused)
             self._connection.execute("COMMIT")
-        except BaseException as error:  # noqa: BLE001  # the thread's boundary: whoever waits must hear of it
+        except BaseException as error:  # noqa: BLE001  # the thread's boundary: every waiting caller gets the error
             self._fail(batch, error)
 
     def _fail(self, batch: list[_Job], error: BaseException) -> None:
@@ -133,7 +133,7 @@ def _wake(batch: list[_Job]) -> None:
         try:
             call_soon(_set_all, events)
         except RuntimeError:
-            continue  # that loop is over: nobody waits there any more
+            continue  # that event loop is closed: no caller waits there any more
 
 
 def _set_all(events: list[anyio.Event]) -> None:

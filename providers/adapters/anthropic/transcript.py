@@ -168,7 +168,7 @@ def turns(
     """Return the messages: the user's first and last, roles in turn, results right behind their calls.
 
     A call without a result gets one that says so. A result without a call is told as text. With `prefill` the last
-    words may be the assistant's, which the model is to go on with.
+    words may be the assistant's, which the model is to continue.
     """
     transcript = _Transcript()
     for role, blocks in said:

@@ -155,7 +155,7 @@ def in_strict_turns(transcript: Iterable[Said], *, prefill: bool = False) -> lis
 
     One system message, first; later ones become the user's words. No role speaks twice in a row. An assistant's word
     stands between a tool's and a user's, a user's before the first of an assistant. The last word is a user's or a
-    tool's; with `prefill` it may be an assistant's, which the model is to go on with.
+    tool's; with `prefill` it may be an assistant's, which the model is to continue.
     """
     out: list[Said] = []
     before = ""

@@ -26,14 +26,15 @@ class Ledger(Protocol):
     async def reserve(self, amounts: Amounts, lease: str, now: float, ttl: float) -> NoRoom | None:
         """Hold all of `amounts` for `ttl` seconds, or hold none of them and return which meter has no room.
 
-        A lease that is neither settled nor refunded in time is booked whole: its holder died and may have been heard.
+        A lease that is neither settled nor refunded in time counts in full: the process that held it died, and its call
+        may have been answered.
         """
 
     async def settle(self, amounts: Amounts, lease: str, now: float) -> None:
-        """Book `amounts` in place of what the lease holds; 0 refunds it. Done once: a lease that is gone is let be."""
+        """Count `amounts` in place of what the lease holds; 0 refunds it. A lease that is gone changes nothing."""
 
     async def spend(self, amounts: Amounts, now: float) -> None:
-        """Book what was used without a reservation here, whether there is room for it or not."""
+        """Count what was used without a reservation here, whether there is room for it or not."""
 
     async def observe(self, meter: LimitKey, remaining: float, until: float | None, now: float) -> None:
         """Take away room as the provider's own word has it; see `CounterStore.observe`."""

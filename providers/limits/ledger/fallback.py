@@ -24,7 +24,7 @@ class FallbackLedger:
 
     While the shared one is down this process admits in every window at most `share` of each limit, and one call where
     that is more than the share: n processes together at most n times that, beside what was used before. What was
-    admitted meanwhile is booked on the shared ledger once it is back. `emit` is told of both.
+    admitted meanwhile is counted on the shared ledger once it is back. `emit` gets an event for each of the two.
     """
 
     def __init__(self, shared: Ledger, *, share: float = SHARE, emit: Emit = ignore) -> None:
@@ -49,7 +49,7 @@ class FallbackLedger:
             self._leases.discard(lease)
             await self._alone.settle([(self._part(m, a), a) for m, a in amounts], lease, now)
             await self.spend([(m, a) for m, a in amounts if a and not isinstance(m.window, Paced)], now)
-        else:  # where it is down, the lease will expire and be booked whole
+        else:  # where it is down, the lease will expire and count in full
             await self._either(lambda: self._shared.settle(amounts, lease, now), _nothing, now)
 
     async def spend(self, amounts: Amounts, now: float) -> None:
@@ -92,7 +92,7 @@ class FallbackLedger:
             return await alone()
 
     async def _regain(self, now: float) -> None:
-        """Book on the shared ledger what was used alone."""
+        """Count on the shared ledger what was used while it was down."""
         while self._owed:
             amounts = self._owed.pop()  # at once: others come here at the same time
             try:

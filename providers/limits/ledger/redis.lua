@@ -28,7 +28,7 @@ local function index(meter, at)
   return number
 end
 
-local function book(count, number, amount)
+local function count_in(count, number, amount)
   if amount == 0 then return end
   local place = #count.spent + 1
   for i, entry in ipairs(count.spent) do
@@ -55,7 +55,7 @@ local function tidied(meter, count)
       table.insert(leases, each)
     else
       local number = index(meter, each[3])
-      if number then book(count, number, each[2]) end
+      if number then count_in(count, number, each[2]) end
     end
   end
   local oldest = index(meter, now) - 2 * meter.reach - 1
@@ -145,13 +145,13 @@ for i, meter in ipairs(meters) do
     for at, each in ipairs(count.leases) do
       if each[1] == lease then
         table.remove(count.leases, at)
-        book(count, index(meter, now), meter.amount)
+        count_in(count, index(meter, now), meter.amount)
         save(i, count)
         break
       end
     end
   elseif op == 'spend' then
-    if meter.paced then pace(meter, count) else book(count, index(meter, now), meter.amount) end
+    if meter.paced then pace(meter, count) else count_in(count, index(meter, now), meter.amount) end
     save(i, count)
   elseif op == 'observe' and not meter.paced then
     local before = count.outside

@@ -24,7 +24,7 @@ from providers.messages import Needs, Request, user
 from providers.policy.model import Policy
 
 TEST_TOKENS = 256
-"""Enough for a model that thinks before it says one word; at the dearest price in the catalog, half a cent."""
+"""Enough for a model that thinks before it says one word; at the highest price in the catalog, half a cent."""
 
 
 class Trial(NamedTuple):
@@ -61,7 +61,7 @@ def test_command(context: click.Context, name: str | None) -> int:
 
 
 def cheapest_of_each(catalog: Catalog, environ: Mapping[str, str], only: str | None) -> list[str]:
-    """Return for each account of each provider the cheapest model. An unknown price counts as the dearest."""
+    """Return for each account of each provider the cheapest model. An unknown price counts as the highest."""
     cheapest: dict[tuple[str, int], tuple[float, str]] = {}
     for candidate in catalog.candidates(environ):
         provider, price = candidate.provider, candidate.model.price

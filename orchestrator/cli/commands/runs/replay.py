@@ -83,7 +83,7 @@ async def _replay(
 
 @asynccontextmanager
 async def _opened(settings: Settings, from_file: str | None, db: str | None) -> AsyncIterator[Journal]:
-    """Open the journal here, or a copy of an exported one: opening would write to the file that somebody sent."""
+    """Open the journal here, or a copy of an exported one: opening writes to the file."""
     if from_file is None:
         async with open_records(settings, db) as records:
             yield records.journal

@@ -1,4 +1,4 @@
-"""`runs resume`: go on with a run."""
+"""`runs resume`: continue a run."""
 
 from __future__ import annotations
 
