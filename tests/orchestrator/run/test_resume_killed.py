@@ -204,5 +204,5 @@ def test_the_experiment_that_anyone_can_run() -> None:
     assert (
         answers - 5
         <= done.stderr.count("it may have been paid twice")
-        == done.stderr.count("in flight when it was cut")
+        == done.stderr.count("\nin flight when the run was cut short")
     )
