@@ -135,8 +135,11 @@ async def call_all(
         async with anyio.create_task_group() as group:
             for i, call in enumerate(calls):
                 group.start_soon(put, i, call)
-    except ExceptionGroup as failed:
-        raise failed.exceptions[0] from failed
+    except BaseExceptionGroup as group:
+        failed, cancelled = group.split(Exception)
+        if failed is None or cancelled is not None:  # who leaves the run is not told which call failed meanwhile
+            raise cancelled or group from None
+        raise failed.exceptions[0] from group
     return tuple(result for result in results if result is not None)
 
 

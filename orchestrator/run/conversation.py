@@ -153,7 +153,10 @@ class Conversation:
             async with anyio.create_task_group() as together:
                 for one in speech.speeches:
                     together.start_soon(self._one, one, (opening,), spoken)
-        except ExceptionGroup as failed:
+        except BaseExceptionGroup as group:
+            failed, cancelled = group.split(Exception)
+            if failed is None or cancelled is not None:  # who leaves the run is not told who failed meanwhile
+                raise cancelled or group from None
             # One failed speaker fails the round: as itself, so that retries and budgets know it.
             raise failed.exceptions[0] from None
 

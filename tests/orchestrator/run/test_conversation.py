@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import anyio
@@ -147,6 +148,20 @@ async def test_a_failure_in_the_first_round_comes_out_as_itself() -> None:
 
     with pytest.raises(ServerFault, match="down"):
         await Stage(script).hold(meeting(independent_first_round=True))
+
+
+async def test_who_fails_while_the_first_round_is_cancelled_lets_no_group_of_errors_out() -> None:
+    async def speak(speaker: str, prompt: str, history: tuple[Message, ...], place: str) -> tuple[str, int]:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            if speaker == "john":
+                raise ServerFault("down")
+        raise AssertionError("it was cancelled")
+
+    held = Conversation(meeting(independent_first_round=True), "the topic", speak, lambda event: None, lambda: 0.0)
+    with suppress(ServerFault), anyio.move_on_after(0.01):
+        await held.hold()
 
 
 async def test_a_first_round_keeps_to_max_turns() -> None:
