@@ -12,7 +12,6 @@ from providers.catalog.model import Catalog
 from providers.client.manager import ProviderManager
 from providers.documents.problems import SpecError
 from providers.documents.yaml import read_text
-from providers.errors import CatalogError
 from providers.events import Emit, ignore
 from providers.messages import Request, Response
 from providers.policy.model import Policy
@@ -68,7 +67,7 @@ class HotReload:
         try:
             environ = self._environ.now() if isinstance(self._environ, Environment) else self._environ
             self._manager.adopt(*self._read(), environ)
-        except (SpecError, CatalogError) as error:
+        except SpecError as error:
             return str(error)
         self._environ = environ
         return None

@@ -11,7 +11,7 @@ from agents.toolbox import builtin
 from agents.tools import Registry, Tool
 from orchestrator.squad.inputs import coerce_inputs
 from orchestrator.squad.plan import AgentPlan, Plan
-from orchestrator.squad.resolve import resolve
+from orchestrator.squad.resolve import resolve, with_inputs, with_tools
 from orchestrator.squad.routing import load_routing
 from orchestrator.squad.sources import gather, persona_in, personas_in, routing_in, tools_in
 from orchestrator.squad.spec import SquadSpec, spec_of
@@ -174,8 +174,6 @@ class Squad:
 
         `tools` are the built-in ones, bound to the run's folder.
         """
-        from orchestrator.squad.resolve import with_inputs, with_tools
-
         plan = with_inputs(self.outline(), inputs or {}, self.spec, self._node, self._found, self.warnings)
         return plan if tools is None else with_tools(plan, tools.without(*(tool.name for tool in self.tools)))
 

@@ -190,7 +190,10 @@ def _shown(value: Any) -> str:
             return str(value).lower()
         case str():
             return f"the text '{value if len(value) <= 40 else value[:40] + '…'}'"
-    return f"the number {str(value)[:40]}"
+        case int() | float():
+            return f"the number {str(value)[:40]}"
+    name = type(value).__name__  # a Python object: no file holds one
+    return f"{'an' if name[:1] in 'aeiou' else 'a'} {name}"
 
 
 def _limit(message: str) -> str:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from providers.catalog.file import load_catalog
 from providers.catalog.model import Catalog
+from providers.documents.problems import SpecError
 from providers.documents.quantities import parse_duration, parse_share
 from providers.errors import CatalogError
 from providers.messages import Capability
@@ -438,6 +439,17 @@ class TestProblems:
     )
     def test_no_false_alarms(self, catalog, data):
         parse_policy(data, catalog)
+
+    def test_an_object_that_no_file_could_hold_is_named_by_its_class(self, catalog):
+        found = problems(catalog, {"tiers": {"t": [object()]}, "ledger": {1, 2}})
+        assert found["tiers.t.0"].strip() == "'t' takes text, not an object put it in quotes"
+        assert found["ledger"].startswith("'ledger' takes text, not a set")
+
+    def test_a_mapping_that_holds_itself_is_refused(self, catalog):
+        endless: dict[str, object] = {}
+        endless["tiers"] = endless
+        with pytest.raises(SpecError, match="the data has more than 50 levels"):
+            parse_policy(endless, catalog)
 
     def test_all_at_once(self, catalog):
         found = problems(
