@@ -91,3 +91,14 @@ def test_version_and_help_load_no_library_that_they_do_not_draw_with(flag: str) 
 def test_the_listener_would_hear_a_file(tmp_path: object) -> None:
     heard = imported(f"open({str(tmp_path)!r} + '/x', 'w').close()")
     assert "open" in {event for event, _ in heard["seen"]}  # type: ignore[attr-defined]
+
+
+def test_a_command_that_only_asks_for_providers_loads_no_reader_of_squads() -> None:
+    found = imported(
+        "import contextlib, io\n"
+        "from orchestrator.__main__ import main\n"
+        "with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):\n"
+        "    main(['providers', 'ls'])"
+    )
+    unused = {"jinja2", "jsonschema", "orchestrator.squad.load", "orchestrator.squad.spec", "providers.simulation"}
+    assert not unused & set(found["modules"])  # type: ignore[call-overload]

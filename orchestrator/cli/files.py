@@ -1,4 +1,4 @@
-"""The files that commands read: squads, routing files, `.env`, personas; each mistake in its place."""
+"""What commands go by: the routing file, its policy and catalog, and the `.env`; each mistake in its place."""
 
 from __future__ import annotations
 
@@ -8,12 +8,8 @@ from orchestrator.cli.app import Settings
 from orchestrator.cli.exits import Unusable
 from orchestrator.cli.loading import interrupts_held
 from orchestrator.environment import Environment, environment_of
-from orchestrator.squad.file_kind import NAMES, kind_of
-from orchestrator.squad.load import Squad
 from orchestrator.squad.routing import load_routing
-from personas import Persona, Personas, packaged
 from providers.catalog.model import Catalog
-from providers.documents.yaml import ParsedFile, parse_file
 from providers.policy.environment import with_environment
 from providers.policy.model import Policy
 
@@ -29,23 +25,6 @@ def routing_file(settings: Settings) -> Path | None:
     if not path.is_file():
         raise Unusable(f"there is no routing file {settings.routing}", "`orchestrator init` writes one")
     return path
-
-
-@interrupts_held()
-def load_squad(file: str, settings: Settings) -> Squad:
-    """Return the squad of `file`. Raise `Unusable` where there is none, `SpecError` with all its mistakes."""
-    if not Path(file).is_file():
-        raise Unusable(f"there is no squad file {file}", "`orchestrator init` writes one")
-    parsed = parse_file(file)
-    if (kind := kind_of(parsed.keys)) != "squad":
-        raise Unusable(f"{file} is {NAMES[kind]}, not a squad", f"`orchestrator validate {file}` checks it")
-    return squad_of_file(parsed, settings)
-
-
-@interrupts_held()
-def squad_of_file(parsed: ParsedFile, settings: Settings) -> Squad:
-    """Return the squad of a file that was parsed before. Raise `SpecError` with all its mistakes."""
-    return Squad.from_file(parsed, routing=routing_file(settings))
 
 
 def environment(settings: Settings) -> Environment:
@@ -68,15 +47,6 @@ def load_policy(settings: Settings) -> tuple[Policy, Catalog]:
 def policy_over(file: str, catalog: Catalog) -> tuple[Policy, Catalog]:
     """Return the policy of a routing file over this catalog, and the catalog with the file's own entries."""
     return load_routing(file, catalog)
-
-
-@interrupts_held()
-def load_persona(name: str) -> Persona:
-    """Return a persona of the library. Raise `Unusable` where there is none of this name."""
-    library = Personas(packaged())
-    if name not in library.names():
-        raise Unusable(f"there is no persona {name!r}", f"the personas are: {', '.join(library.names())}")
-    return library.get(name)
 
 
 def configured(settings: Settings) -> tuple[Policy, Catalog, Environment]:

@@ -14,7 +14,8 @@ import click
 
 from orchestrator.cli.app import Settings, settings_of
 from orchestrator.cli.exits import NothingSelected, Unusable
-from orchestrator.cli.files import load_squad, routing_file
+from orchestrator.cli.files import routing_file
+from orchestrator.cli.squad_files import load_squad
 from orchestrator.cli.ui.console import Console
 from orchestrator.cli.ui.next_step import command_line
 from orchestrator.journal.opening import SQLITE, JournalPlace, open_journal, place_of_journal

@@ -13,7 +13,8 @@ import click
 from orchestrator.cli import app
 from orchestrator.cli.app import Settings, settings_of
 from orchestrator.cli.exits import Exit
-from orchestrator.cli.files import environment, load_persona, load_policy
+from orchestrator.cli.files import environment, load_policy
+from orchestrator.cli.persona_files import load_persona
 from orchestrator.cli.signals import Interruption
 from orchestrator.cli.ui.arguments import as_meant, as_text
 from orchestrator.cli.ui.console import Console, print_json

@@ -7,7 +7,8 @@ import yaml
 
 from orchestrator.cli import app
 from orchestrator.cli.app import settings_of
-from orchestrator.cli.files import environment, load_squad
+from orchestrator.cli.files import environment
+from orchestrator.cli.squad_files import load_squad
 from orchestrator.cli.ui.console import print_json
 from orchestrator.cli.ui.resolved import resolved_document
 

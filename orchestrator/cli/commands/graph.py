@@ -8,7 +8,7 @@ import click
 
 from orchestrator.cli import app
 from orchestrator.cli.app import settings_of
-from orchestrator.cli.files import load_squad
+from orchestrator.cli.squad_files import load_squad
 from orchestrator.cli.ui import drawing
 from orchestrator.cli.ui.console import print_json
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from orchestrator.cli.app import Group
-from orchestrator.cli.files import load_persona
+from orchestrator.cli.persona_files import load_persona
 from orchestrator.cli.ui.columns import columns
 from orchestrator.cli.ui.console import print_json
 from personas import Personas, packaged

@@ -13,9 +13,10 @@ import click
 from orchestrator.cli import app
 from orchestrator.cli.app import settings_of
 from orchestrator.cli.exits import Exit
-from orchestrator.cli.files import environment, load_squad
+from orchestrator.cli.files import environment
 from orchestrator.cli.journals import db_option, journal_url, record_for_run
 from orchestrator.cli.session import RunSession
+from orchestrator.cli.squad_files import load_squad
 from orchestrator.cli.ui.arguments import DurationOption, RunIdOption, UsdOption, json_object, split_inputs
 from orchestrator.cli.ui.console import Console
 from orchestrator.cli.ui.dry_run import print_dry_run

@@ -14,8 +14,9 @@ import click
 from orchestrator.cli import app
 from orchestrator.cli.app import Settings, settings_of
 from orchestrator.cli.exits import Exit, Unusable
-from orchestrator.cli.files import environment, policy_over, squad_of_file
+from orchestrator.cli.files import environment, policy_over
 from orchestrator.cli.loading import interrupts_held
+from orchestrator.cli.squad_files import squad_of_file
 from orchestrator.cli.ui.arguments import split_inputs
 from orchestrator.cli.ui.columns import columns
 from orchestrator.cli.ui.console import Console, print_json

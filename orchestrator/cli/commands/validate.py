@@ -13,7 +13,7 @@ import click
 from orchestrator.cli import app
 from orchestrator.cli.app import Settings, settings_of
 from orchestrator.cli.exits import Exit, NothingSelected
-from orchestrator.cli.files import squad_of_file
+from orchestrator.cli.squad_files import squad_of_file
 from orchestrator.cli.ui.console import Console, count
 from orchestrator.cli.ui.masking import mask_secrets
 from orchestrator.squad.file_kind import NAMES, FileKind, kind_of

@@ -10,9 +10,10 @@ import click
 
 from orchestrator.cli.app import Command
 from orchestrator.cli.exits import Exit, Unusable
-from orchestrator.cli.files import environment, load_squad
+from orchestrator.cli.files import environment
 from orchestrator.cli.journals import RecordedRuns, reads_runs, squad_of
 from orchestrator.cli.session import RunSession
+from orchestrator.cli.squad_files import load_squad
 from orchestrator.cli.ui.arguments import DurationOption, RunIdOption, UsdOption, split_inputs
 from orchestrator.cli.ui.edits import fork_lines
 from orchestrator.cli.ui.gates import ApproveChoice, approve_option

@@ -15,8 +15,8 @@ import click
 
 from orchestrator.cli.app import Command, Settings, settings_of
 from orchestrator.cli.exits import Exit, NothingSelected, Unusable
-from orchestrator.cli.files import load_squad
 from orchestrator.cli.journals import db_option, open_records
+from orchestrator.cli.squad_files import load_squad
 from orchestrator.cli.ui.console import print_json
 from orchestrator.cli.ui.replays import replay_document, replay_lines
 from orchestrator.journal.protocols import Journal, JournalUnusable, Runs

@@ -1,0 +1,30 @@
+"""Squads as commands read them. Apart from `files.py`: what only asks for providers loads no reader of squads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from orchestrator.cli.app import Settings
+from orchestrator.cli.exits import Unusable
+from orchestrator.cli.files import routing_file
+from orchestrator.cli.loading import interrupts_held
+from orchestrator.squad.file_kind import NAMES, kind_of
+from orchestrator.squad.load import Squad
+from providers.documents.yaml import ParsedFile, parse_file
+
+
+@interrupts_held()
+def load_squad(file: str, settings: Settings) -> Squad:
+    """Return the squad of `file`. Raise `Unusable` where there is none, `SpecError` with all its mistakes."""
+    if not Path(file).is_file():
+        raise Unusable(f"there is no squad file {file}", "`orchestrator init` writes one")
+    parsed = parse_file(file)
+    if (kind := kind_of(parsed.keys)) != "squad":
+        raise Unusable(f"{file} is {NAMES[kind]}, not a squad", f"`orchestrator validate {file}` checks it")
+    return squad_of_file(parsed, settings)
+
+
+@interrupts_held()
+def squad_of_file(parsed: ParsedFile, settings: Settings) -> Squad:
+    """Return the squad of a file that was parsed before. Raise `SpecError` with all its mistakes."""
+    return Squad.from_file(parsed, routing=routing_file(settings))
