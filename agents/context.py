@@ -26,7 +26,7 @@ def count_tokens(messages: Iterable[Message]) -> int:
 
 
 def left_out(count: int) -> Message:
-    """Return the mark that stands where `count` messages were."""
+    """Return the mark that replaces `count` messages."""
     return user(f"[{count} earlier messages were left out here]")
 
 
@@ -41,7 +41,7 @@ def fit(
     """Return `messages` in order, without the oldest exchanges that don't fit `window_tokens` less `reserve`.
 
     System messages, the first and the last user message and the last exchange stay; a tool call is never separated
-    from its results. Where anything is left out a mark stands in its place. `total` is `count_tokens(messages)`, for
+    from its results. Where anything is left out a mark replaces it. `total` is `count_tokens(messages)`, for
     callers that keep a running sum: then nothing is walked where all of it fits. Raises `ContextTooLong` where what
     must stay does not fit.
     """

@@ -62,7 +62,7 @@ class Shape:
         return value if broken is None else Invalid(broken.json_path, broken.message[:MESSAGE], text[:EXCERPT])
 
     def accept(self, response: Response) -> None:
-        """Raise `WrongShape` for a final answer that breaks the schema. It stands inside the attempt."""
+        """Raise `WrongShape` for a final answer that breaks the schema. It runs inside the attempt."""
         if not response.tool_calls and isinstance(read := self.read(response), Invalid):
             raise WrongShape(read)
 

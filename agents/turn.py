@@ -26,7 +26,7 @@ class Complete(Protocol):
 class StepKey(NamedTuple):
     """Names one durable call by what it is for, never by a count of calls, so that code that runs again finds it.
 
-    `step` is where in the unit's work it stands, the outermost part first: `("try-1", "repeat-2", "code")`. `turn`
+    `step` is its place in the unit's work, the outermost part first: `("try-1", "repeat-2", "code")`. `turn`
     counts the model calls of one piece of work from 1; 0: it belongs to none. `call` is `model`, `tool-2` or `said`.
     """
 
@@ -48,13 +48,13 @@ async def _do_now(key: StepKey, request_hash: bytes, work: Callable[[], Awaitabl
 
 @dataclass(frozen=True, slots=True)
 class RunContext:
-    """Where in a run the work stands and what surrounds it. Immutable: a child position is a copy."""
+    """The work's place in a run and what surrounds it. Immutable: a child position is a copy."""
 
     emit: Emit = ignore
     do: Do[Any] = _do_now
     budgets: BudgetScope | None = None
     step: tuple[str, ...] = ()
-    """Where in its unit the work stands, by meaning: `("try-1", "code")`. Durable calls are keyed below it."""
+    """The work's place in its unit, by meaning: `("try-1", "code")`. Durable calls are keyed below it."""
     approve: Approve | None = None
     """Asked before a tool whose `approval` is "ask" runs; None: no person can be asked, so such a tool is refused."""
 
@@ -115,7 +115,7 @@ def _correction(invalid: Invalid) -> str:
 
 
 Answer = Callable[..., Awaitable[Response]]
-"""`Complete.complete`, or what stands in for it while deltas are passed on."""
+"""`Complete.complete`, or its replacement while deltas are passed on."""
 
 
 async def take_turn(

@@ -1,9 +1,9 @@
-"""Recorded values as JSON and back, without loss: events, responses, tool results and what stands in them. Pure.
+"""Recorded values as JSON and back, without loss: events, responses, tool results and what is in them. Pure.
 
 A value of one of our classes is `{"$": class, field: value, ...}`, fields that hold their default left out, so a field
 that a later version adds is read from older records. Texts and bytes above `LARGE` are not in the JSON: they stand in
 `Packed.bodies` under their SHA-256, so a text that several events repeat is stored once. JSON above `LARGE_RECORD`
-stands there too.
+goes there too.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ LARGE_RECORD = 700
 
 Bodies = dict[bytes, bytes]
 _REFERENCE = re.compile(rb'"\$([sbj])":"([0-9a-f]{64})"')
-"""Nothing that was recorded can look like it: a quote in a text is escaped, and a key with `$` stands in a list."""
+"""Nothing that was recorded can look like it: a quote in a text is escaped, and a key with `$` is written in a list."""
 PLAIN = frozenset({int, float, bool, type(None)})
 _JSON = json.JSONEncoder(ensure_ascii=False, check_circular=False, separators=(",", ":"))
 
@@ -146,8 +146,8 @@ def _object(value: Any, shape: _Shape, bodies: Bodies) -> dict[str, Any]:
     for name, default, held in zip(shape.names, shape.defaults, shape.held(value), strict=True):
         kind = type(held)
         if default is MISSING or kind is not type(default) or held != default:
-            stands = kind in PLAIN or (kind is str and _is_small(held))
-            made[name] = held if stands else _tree(held, bodies)
+            is_plain = kind in PLAIN or (kind is str and _is_small(held))
+            made[name] = held if is_plain else _tree(held, bodies)
     return made
 
 

@@ -18,7 +18,7 @@ from orchestrator.events import Event
 from orchestrator.units import Unit, text_of
 
 Fence = int
-"""Grows with each claim of a unit. Who holds an older one can no longer write."""
+"""Grows with each claim of a unit. An owner that holds an older fence can no longer write."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ class JournalError(OrchestratorError):
 
 
 class Fenced(JournalError):
-    """The unit was claimed by someone else: nothing that this owner writes counts any more."""
+    """The unit was claimed by another owner: what this one writes no longer counts."""
 
 
 class StepChanged(JournalError):
@@ -122,7 +122,7 @@ class JournalMissing(JournalUnusable):
 
 
 class JournalDamaged(JournalUnusable):
-    """What is stored is not what was written. Nothing of it is guessed."""
+    """What is stored is not what was written. None of it is guessed."""
 
 
 class Runs(Protocol):
@@ -202,7 +202,7 @@ class StepLog(Protocol):
         """Record that the unit is final: no later claim gets it. Raise `Fenced`."""
 
     async def park(self, run: str, unit: Unit, fence: Fence, events: Sequence[Event] = ()) -> None:
-        """Give the unit up until something happens; the next claim gets it. Raise `Fenced`."""
+        """Pause the unit: the next claim gets it. Raise `Fenced`."""
 
     async def cut_short(self, run: str) -> Sequence[InFlightStep]:
         """Return the steps in flight of units that have not ended."""
@@ -250,4 +250,4 @@ class Journal(Runs, StepLog, EventLog, Signals, Protocol):
     """All of a journal. Functions take the part that they need."""
 
     async def aclose(self) -> None:
-        """Record what waits, and let everything go. Closing twice does nothing."""
+        """Record what is waiting, then release everything. Closing twice does nothing."""

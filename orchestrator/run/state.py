@@ -71,7 +71,7 @@ class RunState:
         self.stopping: RunStatus | None = None
         """Set once nothing new may start; the run ends so."""
         self.waiting: dict[str, str] = {}
-        """Parked units and open gates, each with its reason."""
+        """Paused units and open approvals, each with its reason."""
         self.errors: dict[str, TaskEnded] = {}
         self._dependents: dict[str, list[str]] = {task: [] for task in plan.tasks}
         for task in plan.tasks.values():
@@ -144,12 +144,12 @@ class RunState:
         return task in self.plan.tasks and isinstance(self.plan.tasks[task].work, Approval)
 
     def _resume(self) -> None:
-        """Put what was at work or parked to work again. What an interruption or a limit had stopped may start."""
+        """Put what was at work or paused to work again. What an interruption or a limit had stopped may start."""
         if self.stopping in ("cancelled", "paused"):
             self.stopping = None
-        parked = {task for task in self.waiting if self.tasks[task].status != "gate"}
-        self.waiting = {task: reason for task, reason in self.waiting.items() if task not in parked}
-        for task in parked:
+        paused = {task for task in self.waiting if self.tasks[task].status != "gate"}
+        self.waiting = {task: reason for task, reason in self.waiting.items() if task not in paused}
+        for task in paused:
             self.tasks[task].status = "running"
         at_work = Counter(task for task, _ in units_at_work(self))
         self.running = at_work.total()
@@ -173,7 +173,7 @@ class RunState:
     def _end(self, event: TaskEnded) -> None:
         state = self.tasks[event.task]
         if state.status == "running" and state.elements is None:
-            self.running -= 1  # a unit at work stands in no queue
+            self.running -= 1  # a unit at work is in no queue
         else:
             for queue in (self.ready, self.gates, self.answers, self.doomed, self.fanned, self.waiting):
                 queue.pop(event.task, None)

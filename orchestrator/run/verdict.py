@@ -24,7 +24,7 @@ def outputs_of(plan: Plan, state: RunState) -> dict[str, Any]:
 
 
 def finish_of(state: RunState, recorder: Recorder, artifacts: Mapping[str, str], *, stub: bool) -> RunFinished:
-    """Return the last event of a run that stands so. `artifacts` are path -> SHA-256. Pure."""
+    """Return the last event of a run in this state. `artifacts` are path -> SHA-256. Pure."""
     return RunFinished(
         recorder.run_id,
         state.verdict(),

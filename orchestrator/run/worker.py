@@ -54,7 +54,7 @@ class Suspended(Exception):
 
 @dataclass(frozen=True, slots=True)
 class UnitResult:
-    """What a unit made: `output` for other tasks, `text` for its file, where that file stands in the run's folder."""
+    """What a unit made: `output` for other tasks, `text` for its file, the path of that file in the run's folder."""
 
     output: Any
     text: str

@@ -45,7 +45,7 @@ LAST_OF_RUN = """
     SELECT coalesce(max(seq), 0) FROM places p JOIN events e INDEXED BY event_ids ON e.place = p.id
     WHERE p.run = (SELECT id FROM runs WHERE run = ?)
     """
-"""Asks an index, not the table itself: a row that lost its place in one of them stands in the other."""
+"""Asks an index, not the table itself: a row that is missing from one of them is still in the other."""
 
 
 class _Done(NamedTuple):
@@ -171,6 +171,7 @@ class SqliteJournal:
             try:
                 yield
             finally:
+                # An empty job behind all others: the lock must not go before what was handed over is on disk.
                 with anyio.CancelScope(shield=True), suppress(JournalError):  # a broken writer was told already
                     await self._writer.run(lambda _: None, last=True)
 
@@ -197,6 +198,8 @@ class SqliteJournal:
             done = self._rows.done(db, run, path)
             return self._rows.claim(db, run, path, owner), done
 
+        # Claims go last: work under way is recorded before new work begins, so a crowd's first turns do not wait for
+        # the claims of all its members.
         fence, done = await self._writer.run(work, last=True)
         self._done.pop((run, unit), None)
         if done:
@@ -221,7 +224,7 @@ class SqliteJournal:
             if recorded_hash != request_hash:
                 raise _changed(name)
             self._rows.record(db, run, rows)
-            if attempt:  # a result comes after its intent
+            if attempt:  # without an intent there is no result to look for: most steps save one question
                 query = "SELECT data, seal FROM results WHERE unit = ? AND key = ?"
                 done = db.execute(query, (place, name)).fetchone()
                 if done is not None:
@@ -350,6 +353,7 @@ class SqliteJournal:
         def work(db: sqlite3.Connection) -> list[tuple[int, Event]]:
             rows = db.execute(query, (run, after_seq)).fetchall()
             expected = after_seq + len(rows) if after_seq else db.execute(LAST_OF_RUN, (run,)).fetchone()[0]
+            # A flipped bit may move a row out of the range that was read: a gap is damage, never a shorter record.
             if [row[0] for row in rows] != [*range(after_seq + 1, expected + 1)]:
                 raise JournalDamaged("events are missing")
             return [

@@ -54,7 +54,7 @@ def _acquire(path: Path, what: str) -> int:
 
 
 def _is(fd: int, path: Path) -> bool:
-    """Return whether the open file still stands at `path`: its last holder may have removed it meanwhile."""
+    """Return whether the open file is still the one at `path`: its last holder may have removed it meanwhile."""
     try:
         return os.path.samestat(os.fstat(fd), path.stat())
     except FileNotFoundError:

@@ -254,12 +254,12 @@ def packed(value: Any) -> Packed:
 
 
 def seal(data: bytes, *beside: Any) -> int:
-    """Return the checksum of a record and of what stands `beside` it in its row."""
+    """Return the checksum of a record and of the values `beside` it in its row."""
     return zlib.crc32(data, zlib.crc32(repr(beside).encode("utf-8", "surrogatepass")))
 
 
 def unpacked(db: sqlite3.Connection, sealed: Sequence[Any], *beside: Any) -> Any:
-    """Return the value of (data, seal), which was sealed with what stands `beside` it. Raise `JournalDamaged`."""
+    """Return the value of (data, seal), which was sealed with the values `beside` it. Raise `JournalDamaged`."""
     data, found = sealed
     if not isinstance(data, bytes) or seal(data, *beside) != found:
         raise JournalDamaged("a record is not what was written")
