@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import ssl
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib.util import find_spec
 from math import inf
 from types import TracebackType
@@ -135,15 +135,15 @@ class Inflow:
         return BadReply("the reply is broken in its compression", status=self._status)
 
 
-def headers_of(request: HttpRequest, coding: str) -> dict[str, str]:
+def headers_of(url: str, said: Iterable[tuple[str, str]], coding: str) -> dict[str, str]:
     """Return the headers to send. Raise `AuthFailed`, which does not show them, for what no header line can hold.
 
     What stands in headers comes from keys and rows, never from a request: only an operator can correct it.
     """
-    headers = {"user-agent": USER_AGENT, "accept-encoding": coding, **request.headers}
+    headers = {"user-agent": USER_AGENT, "accept-encoding": coding, **dict(said)}
     for name, value in headers.items():
         if not (value.isascii() and value.isprintable() and name.isascii() and name.isprintable()):
-            raise AuthFailed(f"the key for {host_of(request.url)}, or a header, cannot be said in HTTP")
+            raise AuthFailed(f"the key for {host_of(url)}, or a header, cannot be said in HTTP")
     return headers
 
 

@@ -95,7 +95,7 @@ class Pool:
 async def _tunnel(stream: Stream, destination: Destination, proxy: Proxy, within: float) -> None:
     host = f"[{destination.host}]" if ":" in destination.host else destination.host
     target, parser = f"{host}:{destination.port}", ReplyParser()
-    await stream.send(head_of_request("CONNECT", target, {"host": target, **proxy.headers}), within)
+    await stream.send(head_of_request("CONNECT", target, {"host": target, **proxy.headers}) + b"\r\n", within)
     while not parser.headed:
         data = await stream.receive(within)
         try:

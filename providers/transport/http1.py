@@ -18,10 +18,9 @@ class Malformed(Exception):
 
 
 def head_of_request(method: str, target: str, headers: Mapping[str, str]) -> bytes:
-    """Return the request line and headers. All of them are printable ASCII."""
-    lines = [f"{method} {target} HTTP/1.1"]
-    lines += [f"{name}: {value}" for name, value in headers.items()]
-    return "\r\n".join((*lines, "\r\n")).encode("ascii")
+    """Return the request line and headers; the empty line that ends them is still to come. All is printable ASCII."""
+    lines = [f"{method} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items()), ""]
+    return "\r\n".join(lines).encode("ascii")
 
 
 class ReplyParser:

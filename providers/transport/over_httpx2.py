@@ -118,7 +118,11 @@ class HttpxTransport:
         deadline = anyio.current_time() + total_s
         timeout = {"connect": connect_s, "pool": connect_s, "write": first_byte_s, "read": first_byte_s}
         address = self._address(request.url)
-        headers = {**address.headers, **headers_of(request, coding), "content-length": str(len(request.body))}
+        headers = {
+            **address.headers,
+            **headers_of(request.url, request.headers.items(), coding),
+            "content-length": str(len(request.body)),
+        }
         lane = self._lane(address.destination.proxy)
         lane.busy += 1
         try:

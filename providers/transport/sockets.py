@@ -26,7 +26,7 @@ from providers.transport import (
     no_connection,
     no_set_up,
 )
-from providers.transport.addresses import Address, Destination, address_of
+from providers.transport.addresses import Destination, address_of
 from providers.transport.connections import Pool, ProxyRefused
 from providers.transport.http1 import Malformed, ReplyParser, head_of_request
 from providers.transport.streams import Stream
@@ -39,7 +39,7 @@ class SocketTransport:
 
     def __init__(self, *, max_bytes: int = MAX_BYTES) -> None:
         self.max_bytes = max_bytes
-        self._address = lru_cache(maxsize=256)(address_of)  # vendors' addresses are few
+        self._head = lru_cache(maxsize=256)(_head)  # a turn's differs from the one before by its length alone
         self.pool = Pool()
 
     async def __aenter__(self) -> Self:
@@ -76,10 +76,10 @@ class SocketTransport:
     async def _open(
         self, request: HttpRequest, connect_s: float, first_byte_s: float, idle_s: float, total_s: float, coding: str
     ) -> _Reply:
-        address, began = self._address(request.url), time.monotonic()
-        headers = {**address.headers, **headers_of(request, coding), "content-length": str(len(request.body))}
-        message = head_of_request(request.method, _target(address, headers), headers) + request.body
-        end, destination = began + total_s, address.destination
+        began = time.monotonic()
+        destination, head = self._head(request.method, request.url, tuple(request.headers.items()), coding)
+        message = b"".join((head, b"content-length: %d\r\n\r\n" % len(request.body), request.body))
+        end = began + total_s
         kept = self.pool.take(destination, began)
         if kept is not None:
             reply = _Reply(self, kept, request.url, destination, idle_s, end)
@@ -113,13 +113,18 @@ class SocketTransport:
             raise no_connection(url, _why(error)) from None
 
 
-def _target(address: Address, headers: dict[str, str]) -> str:
-    """Return what the request line names. A proxy that passes on what is not encrypted is told the whole address."""
-    destination = address.destination
-    if destination.proxy is None or destination.tls:
-        return address.target
-    headers.update(destination.proxy.headers)
-    return f"http://{address.authority}{address.target}"
+def _head(method: str, url: str, headers: tuple[tuple[str, str], ...], coding: str) -> tuple[Destination, bytes]:
+    """Return where a request goes, and its head but for its body's length. Raise `ProviderError` for what is neither.
+
+    A proxy that passes on what is not encrypted is told the whole address.
+    """
+    address = address_of(url)
+    destination, target = address.destination, address.target
+    lines = {**address.headers, **headers_of(url, headers, coding)}
+    if destination.proxy is not None and not destination.tls:
+        lines.update(destination.proxy.headers)
+        target = f"http://{address.authority}{target}"
+    return destination, head_of_request(method, target, lines)
 
 
 class _Reply:

@@ -117,4 +117,4 @@ def test_header_names_are_lower_case_and_values_may_be_empty_or_latin():
 
 
 def test_a_request_begins_with_its_line_and_headers():
-    assert head_of_request("POST", "/v1", {"host": "a", "x": ""}) == b"POST /v1 HTTP/1.1\r\nhost: a\r\nx: \r\n\r\n"
+    assert head_of_request("POST", "/v1", {"host": "a", "x": ""}) == b"POST /v1 HTTP/1.1\r\nhost: a\r\nx: \r\n"
