@@ -1,0 +1,98 @@
+"""The house rules that no linter knows: no import circles, one class name in one module, imports at the top."""
+
+from __future__ import annotations
+
+import ast
+from collections import defaultdict
+from collections.abc import Iterator
+from functools import cache
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+ROOMS = ("orchestrator", "agents", "personas", "providers")
+LATE = {
+    ("agents/tools.py", "_arguments"): "pydantic, for a tool that describes its own arguments",
+    ("orchestrator/__main__.py", "main"): "--version loads nothing else",
+    ("orchestrator/cli/app.py", "get_command"): "what only a mistyped command needs",
+    ("orchestrator/cli/app.py", "load_command"): "the registry of commands",
+    ("orchestrator/cli/entry.py", "dispatch"): "what only a failure needs",
+    ("orchestrator/cli/session.py", "_screen"): "rich, where there is a terminal",
+    ("orchestrator/runtime.py", "_providers"): "the provider manager: a caller may bring one",
+    ("orchestrator/squad/load.py", "plan"): "jsonschema and jinja2",
+    ("providers/limits/ledger/opening.py", "kept_in"): "sqlite3",
+    ("providers/limits/ledger/opening.py", "ledger_of"): "the client of Redis",
+    ("providers/simulation/__init__.py", "load_scenario"): "pydantic",
+    ("providers/simulation/__init__.py", "shipped"): "pydantic",
+    ("providers/simulation/__init__.py", "simulate"): "the simulator",
+    ("providers/stub/scripted.py", "_instance"): "jsonschema, for an answer with a schema",
+    ("providers/transport/__init__.py", "open_transport"): "the HTTP client that is installed",
+}
+"""The functions that may import our own code, and what heavy thing they load on use."""
+BUILT_IN = frozenset({"built_in", "__getattr__"})
+"""Functions of this name may, too: they load what is chosen from."""
+
+
+@cache
+def modules() -> dict[str, ast.Module]:
+    """Every module by its path from the root."""
+    files = sorted(file for room in ROOMS for file in (ROOT / room).rglob("*.py"))
+    return {file.relative_to(ROOT).as_posix(): ast.parse(file.read_text("utf-8")) for file in files}
+
+
+def imported(node: ast.AST, path: str) -> Iterator[str]:
+    """Yield the paths of our modules that an import statement loads."""
+    assert isinstance(node, ast.ImportFrom)
+    base = (node.module or "").replace(".", "/")
+    for alias in node.names:
+        for target in (
+            f"{base}/{alias.name}.py",
+            f"{base}/{alias.name}/__init__.py",
+            f"{base}.py",
+            f"{base}/__init__.py",
+        ):
+            if target in modules() and target != path:
+                yield target
+                break
+
+
+def is_ours(node: ast.AST) -> bool:
+    return isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in ROOMS
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    """Imports of types and of functions count too; not those of an `__init__`, which hands names on when asked."""
+    graph = {
+        path: {t for node in ast.walk(tree) if is_ours(node) for t in imported(node, path) if "__init__" not in t}
+        for path, tree in modules().items()
+        if "__init__" not in path
+    }
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        raise AssertionError(" -> ".join(error.args[1])) from None
+
+
+def test_a_class_name_stands_in_one_module() -> None:
+    """So do aliases of types: a reader who meets a name has one place to look it up."""
+    homes = defaultdict[str, set[str]](set)
+    for path, tree in modules().items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ClassDef):
+                homes[node.name].add(path)
+        for node in tree.body:
+            match node:
+                case ast.Assign(targets=[ast.Name(id=name)]) if name[0].isupper() and not name.isupper():
+                    homes[name].add(path)
+    assert not {name: sorted(places) for name, places in homes.items() if len(places) > 1}
+
+
+def test_our_own_code_is_imported_at_the_top() -> None:
+    late = {
+        (path, function.name)
+        for path, tree in modules().items()
+        for function in ast.walk(tree)
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef) and function.name not in BUILT_IN
+        if any(is_ours(node) for node in ast.walk(function))
+    }
+    assert late == set(LATE)
