@@ -11,50 +11,46 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from orchestrator._version import __version__ as __version__
     from orchestrator.environment import environment_of
-    from orchestrator.errors import NoProvider, OrchestratorError, PlanError
+    from orchestrator.errors import (
+        CannotWrite,
+        NoProvider,
+        OrchestratorError,
+        PlanError,
+        RunCancelled,
+        RunChanged,
+        RunNotFound,
+        RunOver,
+    )
     from orchestrator.events import Event, GateAnswered, GateOpened, to_json
     from orchestrator.execution import Run
     from orchestrator.fork import edit_of_run, fork_run
+    from orchestrator.journal.opening import open_journal
+    from orchestrator.journal.protocols import Journal, JournalError, RunBusy
     from orchestrator.journal.sqlite.journal import SqliteJournal
     from orchestrator.run.driver import RunResult
     from orchestrator.runtime import open_run, resume_run, run_squad, run_sync
     from orchestrator.squad.load import Squad
     from orchestrator.squad.plan import Plan
-    from providers.documents.problems import SpecError
-
-_HOMES = {
-    "__version__": "orchestrator._version",
-    "environment_of": "orchestrator.environment",
-    "edit_of_run": "orchestrator.fork",
-    "Event": "orchestrator.events",
-    "fork_run": "orchestrator.fork",
-    "GateAnswered": "orchestrator.events",
-    "GateOpened": "orchestrator.events",
-    "NoProvider": "orchestrator.errors",
-    "open_run": "orchestrator.runtime",
-    "OrchestratorError": "orchestrator.errors",
-    "Plan": "orchestrator.squad.plan",
-    "PlanError": "orchestrator.errors",
-    "Run": "orchestrator.execution",
-    "run_squad": "orchestrator.runtime",
-    "run_sync": "orchestrator.runtime",
-    "RunResult": "orchestrator.run.driver",
-    "SpecError": "providers.documents.problems",
-    "resume_run": "orchestrator.runtime",
-    "Squad": "orchestrator.squad.load",
-    "SqliteJournal": "orchestrator.journal.sqlite.journal",
-    "to_json": "orchestrator.events",
-}
+    from providers.documents.problems import Problem, SpecError
 
 __all__ = [
+    "CannotWrite",
     "Event",
     "GateAnswered",
     "GateOpened",
+    "Journal",
+    "JournalError",
     "NoProvider",
     "OrchestratorError",
     "Plan",
     "PlanError",
+    "Problem",
     "Run",
+    "RunBusy",
+    "RunCancelled",
+    "RunChanged",
+    "RunNotFound",
+    "RunOver",
     "RunResult",
     "SpecError",
     "SqliteJournal",
@@ -62,6 +58,7 @@ __all__ = [
     "edit_of_run",
     "environment_of",
     "fork_run",
+    "open_journal",
     "open_run",
     "resume_run",
     "run_squad",
@@ -69,15 +66,41 @@ __all__ = [
     "to_json",
 ]
 
+_HOMES = {
+    "orchestrator._version": ("__version__",),
+    "orchestrator.environment": ("environment_of",),
+    "orchestrator.errors": (
+        "CannotWrite",
+        "NoProvider",
+        "OrchestratorError",
+        "PlanError",
+        "RunCancelled",
+        "RunChanged",
+        "RunNotFound",
+        "RunOver",
+    ),
+    "orchestrator.events": ("Event", "GateAnswered", "GateOpened", "to_json"),
+    "orchestrator.execution": ("Run",),
+    "orchestrator.fork": ("edit_of_run", "fork_run"),
+    "orchestrator.journal.opening": ("open_journal",),
+    "orchestrator.journal.protocols": ("Journal", "JournalError", "RunBusy"),
+    "orchestrator.journal.sqlite.journal": ("SqliteJournal",),
+    "orchestrator.run.driver": ("RunResult",),
+    "orchestrator.runtime": ("open_run", "resume_run", "run_squad", "run_sync"),
+    "orchestrator.squad.load": ("Squad",),
+    "orchestrator.squad.plan": ("Plan",),
+    "providers.documents.problems": ("Problem", "SpecError"),
+}
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
+
 
 def __getattr__(name: str) -> Any:
     """Load a public name when it is first asked for: importing the package loads nothing else."""
-    if name not in _HOMES:
+    if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(_HOMES[name]), name)
-    globals()[name] = value
+    value = globals()[name] = getattr(import_module(_HOME[name]), name)
     return value
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOMES})
+    return sorted({*globals(), *_HOME})

@@ -12,56 +12,48 @@ if TYPE_CHECKING:
     from providers.catalog.file import load_catalog
     from providers.catalog.model import Catalog
     from providers.client.manager import ProviderManager, open_manager
-    from providers.errors import (
-        AllAttemptsFailed,
-        BudgetSpent,
-        CatalogError,
-        NoRoute,
-        ProviderError,
-        RoutingError,
+    from providers.errors import AllAttemptsFailed, BudgetSpent, CatalogError, NoRoute, ProviderError, RoutingError
+    from providers.messages import (
+        Capability,
+        Image,
+        Message,
+        Needs,
+        OutputSchema,
+        Request,
+        Response,
+        Text,
+        ToolCall,
+        ToolResult,
+        ToolSpec,
+        Usage,
+        assistant,
+        system,
+        user,
     )
-    from providers.messages import Message, Needs, Request, Response, Usage, assistant, system, user
     from providers.policy.model import Policy
     from providers.policy.parse import default_policy, parse_policy
-
-_HOMES = {
-    "AllAttemptsFailed": "errors",
-    "assistant": "messages",
-    "BudgetSpent": "errors",
-    "Catalog": "catalog.model",
-    "CatalogError": "errors",
-    "default_policy": "policy.parse",
-    "load_catalog": "catalog.file",
-    "Message": "messages",
-    "Needs": "messages",
-    "NoRoute": "errors",
-    "open_manager": "client.manager",
-    "parse_policy": "policy.parse",
-    "Policy": "policy.model",
-    "ProviderError": "errors",
-    "ProviderManager": "client.manager",
-    "Request": "messages",
-    "Response": "messages",
-    "RoutingError": "errors",
-    "system": "messages",
-    "Usage": "messages",
-    "user": "messages",
-}
 
 __all__ = [
     "AllAttemptsFailed",
     "BudgetSpent",
+    "Capability",
     "Catalog",
     "CatalogError",
+    "Image",
     "Message",
     "Needs",
     "NoRoute",
+    "OutputSchema",
     "Policy",
     "ProviderError",
     "ProviderManager",
     "Request",
     "Response",
     "RoutingError",
+    "Text",
+    "ToolCall",
+    "ToolResult",
+    "ToolSpec",
     "Usage",
     "assistant",
     "default_policy",
@@ -72,15 +64,48 @@ __all__ = [
     "user",
 ]
 
+_HOMES = {
+    "providers.catalog.file": ("load_catalog",),
+    "providers.catalog.model": ("Catalog",),
+    "providers.client.manager": ("ProviderManager", "open_manager"),
+    "providers.errors": (
+        "AllAttemptsFailed",
+        "BudgetSpent",
+        "CatalogError",
+        "NoRoute",
+        "ProviderError",
+        "RoutingError",
+    ),
+    "providers.messages": (
+        "Capability",
+        "Image",
+        "Message",
+        "Needs",
+        "OutputSchema",
+        "Request",
+        "Response",
+        "Text",
+        "ToolCall",
+        "ToolResult",
+        "ToolSpec",
+        "Usage",
+        "assistant",
+        "system",
+        "user",
+    ),
+    "providers.policy.model": ("Policy",),
+    "providers.policy.parse": ("default_policy", "parse_policy"),
+}
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
+
 
 def __getattr__(name: str) -> Any:
     """Load a public name when it is first asked for: importing the package loads nothing else."""
-    if name not in _HOMES:
+    if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-    globals()[name] = value
+    value = globals()[name] = getattr(import_module(_HOME[name]), name)
     return value
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOMES})
+    return sorted({*globals(), *_HOME})

@@ -8,11 +8,17 @@ import pytest
 
 PACKAGES = ["orchestrator", "agents", "personas", "providers"]
 PINNED = {
-    "orchestrator": "Event GateAnswered GateOpened NoProvider OrchestratorError Plan PlanError Run RunResult SpecError"
-    " SqliteJournal Squad edit_of_run environment_of fork_run open_run resume_run run_squad run_sync to_json",
-    "providers": "AllAttemptsFailed BudgetSpent Catalog CatalogError Message Needs NoRoute Policy ProviderError"
-    " ProviderManager Request Response RoutingError Usage assistant default_policy load_catalog open_manager"
-    " parse_policy system user",
+    "orchestrator": "CannotWrite Event GateAnswered GateOpened Journal JournalError NoProvider OrchestratorError Plan"
+    " PlanError Problem Run RunBusy RunCancelled RunChanged RunNotFound RunOver RunResult SpecError"
+    " SqliteJournal Squad edit_of_run environment_of fork_run open_journal open_run resume_run"
+    " run_squad run_sync to_json",
+    "agents": "Agent AgentError Complete History OutputInvalid PathEscapes Registry RunContext Tool ToolEnded"
+    " ToolFault ToolStarted TurnEnded TurnLimit TurnStarted WorkResult WorkStream tool",
+    "personas": "Persona PersonaError Personas Sandbox TemplateError first_of in_memory packaged",
+    "providers": "AllAttemptsFailed BudgetSpent Capability Catalog CatalogError Image Message Needs NoRoute"
+    " OutputSchema Policy ProviderError ProviderManager Request Response RoutingError Text ToolCall"
+    " ToolResult ToolSpec Usage assistant default_policy load_catalog open_manager parse_policy"
+    " system user",
 }
 
 
