@@ -177,7 +177,7 @@ class WindowCounter:
         self._tidy(now)
         del self._leases[lease]
         self._used -= held.amount
-        self._book(self._at, amount)
+        self._add(self._at, amount)
         return True
 
     def spend(self, amount: float, limit: float, now: float) -> None:
@@ -186,7 +186,7 @@ class WindowCounter:
             self._pace(amount, limit, now)
         else:
             self._tidy(now)
-            self._book(self._at, amount)
+            self._add(self._at, amount)
 
     def observe(self, limit: float, remaining: float, until: float | None, now: float) -> bool:
         """Take room away as the provider's own word has it. False: it says nothing new, and nothing was done."""
@@ -227,7 +227,7 @@ class WindowCounter:
         if now >= self._soonest:
             for lease in [lease for lease in self._leases.values() if lease.expires <= now]:
                 del self._leases[lease.id]
-                self._book(index(self.window, lease.expires), lease.amount)
+                self._add(index(self.window, lease.expires), lease.amount)
             if self._outside[0] and self._outside[1] <= now:
                 self._outside = NOTHING.outside
             self._soonest = self._news()
@@ -270,7 +270,7 @@ class WindowCounter:
             total += lease.amount
         self._used = total
 
-    def _book(self, number: int, amount: float) -> None:
+    def _add(self, number: int, amount: float) -> None:
         if not amount:
             return
         if number not in self._spent and number < self._last:  # the clock has stepped back: numbers stay in order
