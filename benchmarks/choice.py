@@ -16,8 +16,9 @@ from providers.catalog.model import Candidate, Model, Price, Provider
 from providers.errors import ServerFault
 from providers.messages import Capability, Message, Needs, Request, assistant, system, user
 from providers.policy.model import Policy
-from providers.routing.choice import Route, choose
+from providers.routing.choice import choose
 from providers.routing.fleet import Fleet
+from providers.routing.ranking import Route
 
 NOW = 1_800_000_000.0
 COUNT = 2000

@@ -6,34 +6,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import inf
 
-from providers.catalog.model import Candidate, Model
+from providers.catalog.model import Model
 from providers.errors import Reason, ReasonCode
 from providers.messages import Capability, Request
 from providers.routing.candidate_state import CandidateState
 from providers.routing.fleet import Fleet
 from providers.routing.health import CLOSED, set_back
 from providers.routing.ordering import alike, ordering_of
-from providers.routing.scores import Ordering, ordered
+from providers.routing.ranking import Route
+from providers.routing.scores import ordered
 
 PROBE_POLL_S = 1.0
 """How long a turn that waits for another turn's probe sleeps before it looks again."""
 NOT_TRIED: Mapping[str, float] = {}
 _TRIED = Reason(ReasonCode.TRIED, "asked before in this turn")
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """Candidates in the order in which they are to be tried; `names` are theirs; `refused` says why others are not.
-
-    `ordering` is what ordered the first tier in play; None: nothing told its candidates apart, so the
-    policy's order decides.
-    The tiers after it stand as the policy has them: they are compared when their turn comes.
-    """
-
-    candidates: tuple[Candidate, ...]
-    names: tuple[str, ...]
-    refused: Mapping[str, Reason]
-    ordering: Ordering | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +73,8 @@ def choose(
     if len(first) > 1 and len(rivals := ranking.rivals(first)) > 1 and not alike(fleet, request, ranking, rivals, now):
         ordering = ordering_of(fleet, request, ranking, rivals, now, draw)
         first[: len(rivals)] = [rivals[at] for at in ordered(ordering)]
+    if first and len(first) == len(ranking.states) and ordering is None:
+        return ranking.route  # the usual case
     if order := first + again:
         return Route(tuple([s.candidate for s in order]), tuple([s.name for s in order]), reasons, ordering)
     return Wait(earliest, reasons) if earliest < inf else Refuse(reasons)

@@ -8,6 +8,8 @@ from providers.messages import Capability, Image, Message, OutputSchema, Request
 
 REMEMBERED = 1024
 """How many sizes are kept at hand."""
+SHORT = 4
+"""So few messages are summed up anew: that costs no more than to remember them."""
 TOOLS = frozenset({Capability.TOOLS})
 VISION = frozenset({Capability.VISION})
 
@@ -64,8 +66,9 @@ def _measure(messages: tuple[Message, ...]) -> tuple[int, bool]:
     A transcript grows at its end, so the last measure is kept with its second message (the first may be a system
     prompt that many share) and holds for as long as what was measured is a prefix, which tuples compare by identity.
     """
-    if not messages:
-        return 0, False
+    if len(messages) <= SHORT:
+        tokens = sum([message.tokens for message in messages])
+        return tokens, any(isinstance(part, Image) for message in messages for part in message.parts)
     last = messages[:2][-1].memo("measured", lambda _: _Measured())
     seen = len(last.messages)
     if last.messages != messages[:seen]:

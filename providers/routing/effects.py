@@ -12,7 +12,7 @@ from providers.catalog.model import Candidate
 from providers.errors import ProviderError
 from providers.messages import Response
 from providers.policy.model import Timeouts
-from providers.routing.choice import Route
+from providers.routing.ranking import Route
 
 
 @dataclass(frozen=True, slots=True)

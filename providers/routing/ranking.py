@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from providers.catalog.model import of_all_accounts
+from providers.catalog.model import Candidate, of_all_accounts
 from providers.errors import Reason, ReasonCode
 from providers.messages import Needs
 from providers.policy.model import AgentPolicy, Policy
 from providers.routing.candidate_state import CandidateState
+from providers.routing.scores import Ordering
 
 REMEMBERED = 1024
 """How many rankings are kept at hand."""
@@ -17,15 +18,32 @@ _NOT_CONFIGURED = Reason(ReasonCode.NOT_CONFIGURED, "not configured")
 
 
 @dataclass(frozen=True, slots=True)
+class Route:
+    """Candidates in the order in which they are to be tried; `names` are theirs; `refused` says why others are not.
+
+    `ordering` is what ordered the first tier in play; None: nothing told its candidates apart, so the
+    policy's order decides.
+    The tiers after it stand as the policy has them: they are compared when their turn comes.
+    """
+
+    candidates: tuple[Candidate, ...]
+    names: tuple[str, ...]
+    refused: Mapping[str, Reason]
+    ordering: Ordering | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Ranking:
     """What a policy makes of some needs: configured candidates in order of preference, and why others are missing.
 
     `pools` names, by candidate, its tier; only those of one pool are compared with each other.
-    `task_type` is what the policy says of the agent that asks.
+    `task_type` is what the policy says of the agent that asks. `route` is what follows where every candidate may be
+    asked, and nothing tells them apart.
     """
 
     states: tuple[CandidateState, ...]
     refused: Mapping[str, Reason]
+    route: Route
     pools: Mapping[str, str] = field(default_factory=dict)
     task_type: str | None = None
 
@@ -103,7 +121,8 @@ class Ranker:
         whole = of_all_accounts(model)
         known = [whole] if whole in self._accounts else [name for name in self._accounts if name.endswith(f"/{whole}")]
         if len(known) > 1:
-            return Ranking((), {model: Reason(ReasonCode.UNKNOWN, f"names several: {', '.join(known)}")})
+            refused = {model: Reason(ReasonCode.UNKNOWN, f"names several: {', '.join(known)}")}
+            return Ranking((), refused, Route((), (), refused))
         return self._expand([("", [f"{name}{model[len(whole) :]}" for name in known] or (model,))])
 
     def _expand(
@@ -130,7 +149,9 @@ class Ranker:
                         refused[name] = self._why_missing(name)
             if not models:
                 refused[pattern] = self._why_missing(pattern)
-        return Ranking(tuple(chosen.values()), refused, pool_of, task_type)
+        states = tuple(chosen.values())
+        route = Route(tuple(state.candidate for state in states), tuple(chosen), refused)
+        return Ranking(states, refused, route, pool_of, task_type)
 
     def _why_missing(self, name: str) -> Reason:
         provider = name.partition("/")[0]

@@ -25,7 +25,7 @@ from providers.errors import (
 )
 from providers.messages import Capability, Request, Response
 from providers.policy.model import Policy, Timeouts
-from providers.routing.choice import Decision, Refuse, Route, Wait, choose
+from providers.routing.choice import Decision, Refuse, Wait, choose
 from providers.routing.effects import (
     Answered,
     Dropped,
@@ -42,6 +42,7 @@ from providers.routing.effects import (
 )
 from providers.routing.fleet import Fleet
 from providers.routing.health import pace_of
+from providers.routing.ranking import Route
 
 if TYPE_CHECKING:
     from random import Random

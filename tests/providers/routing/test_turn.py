@@ -48,9 +48,10 @@ from providers.messages import (
     user,
 )
 from providers.policy.model import AgentPolicy, Policy, Timeouts
-from providers.routing.choice import Refuse, Route, Wait, choose
+from providers.routing.choice import Refuse, Wait, choose
 from providers.routing.effects import Answered, Ended, Failed, Sleep, Try, Woke
 from providers.routing.fleet import Fleet
+from providers.routing.ranking import Route
 from providers.routing.turn import attempts
 
 NOW = 1_000_000.0
