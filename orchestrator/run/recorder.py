@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
@@ -32,38 +31,30 @@ class Recorder:
         self.cost: int | None = 0
         self._listen = listen
         self._clock = clock
-        self._latest: defaultdict[tuple[Unit | None, StepPath], dict[int, int]] = defaultdict(dict)
-        """By place: turn -> the number of its latest event."""
+        self._latest: dict[tuple[Unit | None, StepPath, int], int] = {}
+        """By place and turn: the number of its latest event."""
         self._unwritten: list[Event] = []
         self._told = past.told if past is not None else None
         for event in past.events if past is not None else ():
-            self._latest[event.unit, event.step][event.turn] = event.seq
+            self._latest[event.unit, event.step, event.turn] = event.seq
             self._count(event.data)
 
     def at(self, unit: Unit, step: StepPath = ()) -> Emit:
         """Return the emitter of what happens at a place in the run: synchronous, never blocking."""
 
-        latest: dict[int, int] | None = None
-
         def emit(payload: Any) -> None:
-            nonlocal latest
-            if latest is None:
-                latest = self._latest[unit, step]
-            self.record(payload, unit, step, latest)
+            self.record(payload, unit, step)
 
         return emit
 
-    def record(
-        self, payload: Any, unit: Unit | None = None, step: StepPath = (), latest: dict[int, int] | None = None
-    ) -> None:
+    def record(self, payload: Any, unit: Unit | None = None, step: StepPath = ()) -> None:
         """Record what happened, at `step` in the work of `unit`; without one, to the run itself."""
         if self._told and isinstance(payload, TOLD_AGAIN) and self._told[said := telling(unit, step, payload)]:
             self._told[said] -= 1
             return
         turn = getattr(payload, "turn", 0)
-        if latest is None:
-            latest = self._latest[unit, step]
-        latest[turn] = seq = latest.get(turn, 0) + 1
+        place = (unit, step, turn)
+        self._latest[place] = seq = self._latest.get(place, 0) + 1
         self._count(payload)
         event = Event(self.run_id, unit, step, turn, seq, self._clock(), payload)
         self._unwritten.append(event)
