@@ -61,7 +61,17 @@ class _Run:
     signals: dict[str, tuple[str, Any]] = field(default_factory=dict)
     cancel: bool = False
     grown: anyio.Event | None = None
-    """Set, and replaced by the next watcher, when an event was recorded."""
+    """Set, and replaced by the next watcher, when an event or a signal was recorded."""
+
+    async def next_change(self) -> None:
+        if self.grown is None:
+            self.grown = anyio.Event()
+        await self.grown.wait()
+
+    def wake(self) -> None:
+        if self.grown is not None:
+            self.grown.set()
+            self.grown = None
 
 
 _NOTHING = _Run()
@@ -217,10 +227,21 @@ class MemoryJournal:
         return [event for run in self._runs.values() for event in _billed(run.events) if event.at >= since]
 
     async def signal(self, run: str, name: str, value: Any, idempotency_key: str) -> None:
-        self._run(run).signals.setdefault(idempotency_key, (name, value))
+        found = self._run(run)
+        found.signals.setdefault(idempotency_key, (name, value))
+        found.wake()
 
     async def signals(self, run: str) -> Sequence[tuple[str, Any]]:
         return list(self._runs.get(run, _NOTHING).signals.values())
+
+    async def watch_signals(self, run: str) -> AsyncGenerator[tuple[str, Any], None]:
+        found, told = self._run(run), 0
+        while True:
+            for signal in list(found.signals.values())[told:]:
+                told += 1
+                yield signal
+            if told == len(found.signals):
+                await found.next_change()
 
     async def request_cancel(self, run: str) -> None:
         self._run(run).cancel = True
@@ -234,9 +255,7 @@ class MemoryJournal:
             while seq < len(found.events):
                 seq += 1
                 yield seq, found.events[seq - 1]
-            if found.grown is None:
-                found.grown = anyio.Event()
-            await found.grown.wait()
+            await found.next_change()
 
     async def aclose(self) -> None:
         """Nothing is open."""
@@ -261,9 +280,7 @@ class MemoryJournal:
             if (place := event[1:5]) not in found.places:
                 found.places.add(place)
                 found.events.append(event)
-        if found.grown is not None:
-            found.grown.set()
-            found.grown = None
+        found.wake()
 
 
 def _place(step: InFlightStep | StepRecord) -> tuple[str, str]:

@@ -240,6 +240,13 @@ class Signals(Protocol):
     async def signals(self, run: str) -> Sequence[tuple[str, Any]]:
         """Return the (name, value) pairs signalled so far, oldest first."""
 
+    def watch_signals(self, run: str) -> AsyncGenerator[tuple[str, Any], None]:
+        """Yield the (name, value) pairs signalled so far, then each new one.
+
+        One of this process comes at once; one of another process within 15 s, and sooner where the watcher has not
+        waited for long. It never ends by itself: iterate inside `contextlib.aclosing`.
+        """
+
     async def request_cancel(self, run: str) -> None:
         """Ask the process that drives the run to stop it."""
 

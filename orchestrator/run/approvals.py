@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any
 
 import anyio
 
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
     from orchestrator.run.worker import Ask
 
 SIGNAL = "gate"
-SOON_S, SELDOM_S = 0.5, 15.0
-"""How often to look for an answer from outside: a question that has been open for long can wait for some seconds."""
 
 
 def digest_of(gate: GateOpened) -> str:
@@ -36,20 +35,25 @@ async def answer_gate(journal: Signals, run: str, gate: GateOpened, choice: str,
 
 async def recorded_answer(journal: Signals, run: str, gate: GateOpened) -> GateAnswered | None:
     """Return what was answered from outside to the very same gate, None where nothing was."""
-    digest = digest_of(gate)
-    for name, value in await journal.signals(run):
-        if name == SIGNAL and value["gate"] == digest:
-            return GateAnswered(gate.task, value["choice"], value["comment"], "api")
-    return None
+    said = (answer_in(signal, gate) for signal in await journal.signals(run))
+    return next((answer for answer in said if answer is not None), None)
+
+
+def answer_in(signal: tuple[str, Any], gate: GateOpened) -> GateAnswered | None:
+    """Return the answer to the gate that a signal is, None where it is another one."""
+    name, value = signal
+    if name != SIGNAL or value["gate"] != digest_of(gate):
+        return None
+    return GateAnswered(gate.task, value["choice"], value["comment"], "api")
 
 
 async def hear(journal: Signals, run: str, gate: GateOpened) -> GateAnswered:
     """Wait until the gate is answered from another process."""
-    pause = SOON_S
-    while (answer := await recorded_answer(journal, run, gate)) is None:
-        await anyio.sleep(pause)
-        pause = min(SELDOM_S, pause * 1.05)
-    return answer
+    async with aclosing(journal.watch_signals(run)) as signals:
+        async for signal in signals:
+            if (answer := answer_in(signal, gate)) is not None:
+                return answer
+    raise AssertionError("a watch never ends by itself")
 
 
 def asking_outside_too(journal: Signals, run: str, ask: Ask, flush: Callable[[], Awaitable[None]]) -> Ask:

@@ -39,8 +39,8 @@ from orchestrator.journal.sqlite.upkeep import reclaim, remove_run
 from orchestrator.journal.sqlite.writer import Writer
 from orchestrator.units import Unit, key_of, place_of, text_of
 
-POLL_S = 0.2
-"""How often a watcher looks for what another process recorded."""
+POLL_S, SELDOM_S = 0.2, 15.0
+"""How often a watcher looks for what another process recorded: an answer that has been awaited for long may wait."""
 LAST_OF_RUN = """
     SELECT coalesce(max(seq), 0) FROM places p JOIN events e INDEXED BY event_ids ON e.place = p.id
     WHERE p.run = (SELECT id FROM runs WHERE run = ?)
@@ -377,12 +377,24 @@ class SqliteJournal:
             db.execute("INSERT OR IGNORE INTO signals (run, key, name, value, seal) VALUES (?, ?, ?, ?, ?)", row)
 
         await self._writer.run(work)
+        self._wake()
 
     async def signals(self, run: str) -> Sequence[tuple[str, Any]]:
         query = "SELECT name, value, seal FROM signals WHERE run = (SELECT id FROM runs WHERE run = ?) ORDER BY id"
         return await self._file.read(
             lambda db: [(name, unpacked(db, v, name)) for name, *v in db.execute(query, (run,))]
         )
+
+    async def watch_signals(self, run: str) -> AsyncGenerator[tuple[str, Any], None]:
+        told, pause = 0, POLL_S
+        while True:
+            grown = self._grown
+            for signal in (await self.signals(run))[told:]:
+                told, pause = told + 1, POLL_S
+                yield signal
+            with anyio.move_on_after(pause):
+                await grown.wait()
+            pause = min(SELDOM_S, pause * 1.05)
 
     async def request_cancel(self, run: str) -> None:
         await self._writer.run(
@@ -407,8 +419,11 @@ class SqliteJournal:
 
     def _tell(self, rows: Sequence[EventRow]) -> None:
         if rows:
-            grown, self._grown = self._grown, anyio.Event()
-            grown.set()
+            self._wake()
+
+    def _wake(self) -> None:
+        grown, self._grown = self._grown, anyio.Event()
+        grown.set()
 
 
 def _changed(name: str) -> StepChanged:

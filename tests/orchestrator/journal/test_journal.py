@@ -259,6 +259,32 @@ async def test_signals_count_once(journal: Journal) -> None:
     assert list(await journal.signals("r")) == [("approve", "approve"), ("approve", "reject")]
 
 
+async def test_who_watches_for_signals_gets_each_once_those_before_and_those_after(journal: Journal) -> None:
+    told: list[object] = []
+    first, all_of_them = anyio.Event(), anyio.Event()
+
+    async def watch() -> None:
+        async with aclosing(journal.watch_signals("r")) as signals:
+            async for _, value in signals:
+                told.append(value)
+                first.set()
+                if value == "last":
+                    all_of_them.set()
+
+    await journal.signal("r", "gate", "before", "k1")
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(watch)
+        with anyio.fail_after(PATIENCE_S):
+            await first.wait()
+            await journal.signal("other", "gate", "elsewhere", "k1")
+            await journal.signal("r", "gate", "again", "k1")
+            await journal.signal("r", "gate", "after", "k2")
+            await journal.signal("r", "gate", "last", "k3")
+            await all_of_them.wait()
+        tasks.cancel_scope.cancel()
+    assert told == ["before", "after", "last"]
+
+
 async def test_cancel_is_asked_for_not_done(journal: Journal) -> None:
     assert not await journal.cancel_requested("r")
     await journal.request_cancel("r")
