@@ -65,7 +65,7 @@ class Provider(BaseHTTPRequestHandler):
             self.end_headers()
             self.wfile.write(body)
         except OSError:
-            return  # whoever asked was killed meanwhile
+            return  # the run that asked was killed meanwhile
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""

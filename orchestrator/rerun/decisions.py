@@ -1,6 +1,6 @@
 """The decisions of a run, made once more from its record: each must be the one that was recorded. Pure.
 
-What comes from outside is taken from the record: how units ended, what persons answered, that somebody stopped the run.
+What comes from outside is taken from the record: how units ended, what people answered, whether the run was stopped.
 Each decision between is compared with the one that follows from all before it.
 """
 
@@ -113,7 +113,7 @@ class _Fold:
 
     def _finish(self, recorded: RunFinished) -> Any:
         if recorded.status == "cancelled":
-            # Whoever stopped the run left no event of its own. What was begun before is in the record.
+            # A stop has no event of its own. What was begun before it is in the record.
             self.state.stopping = "cancelled"
         left = None if self.state.stopping else next_action(self.state)
         return left or finish_of(self.state, self.recorder, self.artifacts, stub=self.stub)

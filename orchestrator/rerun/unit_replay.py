@@ -75,7 +75,7 @@ class UnitsReplayed:
         """Take the request of a step that the record cannot answer."""
         assert self.unit is not None, "units make requests"
         self.unit.request = request
-        raise NotRecorded("a replay asks nobody")
+        raise NotRecorded("a replay asks no person")
 
     def now(self) -> float:
         """Return when the newest event was recorded that the unit has come to."""

@@ -21,7 +21,7 @@ from anyio.streams.tls import TLSAttribute, TLSStream
 RECEIVE_BYTES = 1024 * 1024
 """More than any event loop reads at once: what was read is handed on whole."""
 HELD_BYTES = 1024 * 1024
-"""From so many on, which nobody has taken, no more is read."""
+"""With so many bytes that are not taken yet, no more is read."""
 HAPPY_EYEBALLS_S = 0.25
 BROKEN = (anyio.BrokenResourceError, anyio.ClosedResourceError)
 
@@ -35,7 +35,7 @@ class Stream(Protocol):
         """Return what has come, `b""` at the end."""
 
     async def secure(self, host: str, context: ssl.SSLContext) -> None:
-        """Go on encrypted, with whoever proves to be `host`."""
+        """Continue encrypted, once the other side has proved to be `host`."""
 
     def is_quiet(self) -> bool:
         """Return whether nothing has come that was not received, not even the end."""
