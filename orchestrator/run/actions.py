@@ -31,6 +31,7 @@ def next_action(state: RunState) -> Happening | None:
     A task starts the moment its own needs are met and a slot is free: there is no barrier between levels. The event is
     only decided here; it has happened once it was applied.
     """
+    # Before `stopping` is looked at: these two carry out an answer that a person has given, and start no work.
     if state.resets:
         return TaskReset(state.resets[0])
     for gate, answer in state.answers.items():

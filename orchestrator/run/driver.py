@@ -149,6 +149,7 @@ class Driver:
                 await self._take_up()
             await self._advance()
             await self._within_time(self._over.wait())
+            # The dispatcher's workers wait for units, and unanswered gates for a person: neither ends by itself.
             tasks.cancel_scope.cancel()
         if self._failure is not None:
             raise self._failure
@@ -211,6 +212,8 @@ class Driver:
         until, answer = anyio.current_time() + left, None
         with anyio.CancelScope(deadline=until) as scope:
             answer = await self._ask(gate)
+        # From here on the gate no longer keeps the run open: with nothing else at work the run ends as waiting, and its
+        # process is free. While other work goes on, `hear` still takes an answer from another process.
         self._asking -= 1
         if answer is None and not scope.cancelled_caught:
             await self._advance()
@@ -278,8 +281,11 @@ class Driver:
             try:
                 result = await work()
             except Exception:
+                # A cancelled call is no `Exception`: it may have been billed, so its step stays in flight and a resume
+                # reports it.
                 await self._journal.give_up(run, unit, key, fence)
                 raise
+            # With its events, in one transaction: what a step cost is recorded if and only if its result is.
             await self._journal.finish(run, unit, key, fence, result, self._recorder.take())
             return result
 

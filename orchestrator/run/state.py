@@ -147,10 +147,12 @@ class RunState:
         """Put what was at work or paused to work again. What an interruption or a limit had stopped may start."""
         if self.stopping in ("cancelled", "paused"):
             self.stopping = None
+        # Open gates stay in `waiting`: only an answer ends that, and the driver asks them again.
         paused = {task for task in self.waiting if self.tasks[task].status != "gate"}
         self.waiting = {task: reason for task, reason in self.waiting.items() if task not in paused}
         for task in paused:
             self.tasks[task].status = "running"
+        # Counted again: a paused unit was taken out of `running`, and is at work again now.
         at_work = Counter(task for task, _ in units_at_work(self))
         self.running = at_work.total()
         for task in self.fanned:
@@ -249,6 +251,7 @@ class RunState:
         if task in self.resets:  # it is not where the gate that asked for it was edited since
             self.resets.remove(task)
         state = self.tasks[task]
+        # Tasks that still wait had counted this one as met. Tasks that ran keep their results, unless they are reset.
         if self._satisfies(task):
             for dependent in self._dependents[task]:
                 if self.tasks[dependent].status == "waiting":

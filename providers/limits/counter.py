@@ -177,6 +177,8 @@ class WindowCounter:
         self._tidy(now)
         del self._leases[lease]
         self._used -= held.amount
+        # Counted now, not at the reservation: the call may have reached the provider at any instant in between, and the
+        # provider's window must not end later than ours.
         self._add(self._at, amount)
         return True
 
@@ -196,6 +198,7 @@ class WindowCounter:
         tidy._reckon(outside=False)
         end = start(self.window, tidy._at + self._reach + 1) if until is None else until
         said = (limit - tidy._used - remaining, min(max(end, now), now + span(self.window)))
+        # A word that leaves more room than the last one may be the older of the two: replies overtake each other.
         if said[0] <= 0 or said <= tidy._outside:
             return False
         self._tidy(now)
@@ -236,6 +239,7 @@ class WindowCounter:
         else:
             self._look(now)
         if self._at != self._swept:
+            # The window before is kept as well: the clock may step back by one without a call being forgotten.
             oldest = self._at - 2 * self._reach - 1
             if self._spent and next(iter(self._spent)) < oldest:
                 self._spent = {at: amount for at, amount in self._spent.items() if at >= oldest}

@@ -103,6 +103,7 @@ def _last_to_have_room(asked: Iterable[tuple[WindowCounter, LimitKey, float]], n
     for counter, meter, amount in asked:
         if counter.lacks(meter.amount, amount, now):
             until = counter.room_at(meter.amount, amount, now)
+            # The last one, not the first: a call goes out only with room in all of its meters at once.
             if last is None or until > last.until:
                 last = NoRoom(meter, until)
     return last

@@ -134,7 +134,7 @@ def full_name(candidate: Candidate) -> str:
 def _cap(ref: BudgetRef, amount: int, budget: DailyBudget) -> Cap:
     day, key = Calendar("day", budget.timezone), "/".join(filter(None, (OWN, ref.kind, ref.name)))
     label = f"the day's budget of {dollars(amount)}" + (f" for {ref.name}" if ref.name else "")
-    # Another amount is another cap: its shares are told anew.
+    # The amount is part of the key: a cap that was changed is another cap, and its shares alert again.
     marks = ((share, LimitKey(f"{key}/{amount}/{share:g}", 1.0, day)) for share in budget.alert_at)
     return Cap(ref, LimitKey(key, float(amount), day, label, ref), tuple(marks))
 
@@ -191,11 +191,13 @@ def came_to(
 ) -> list[tuple[LimitKey, float]]:
     """Return what to count for a call that held `held` and ended so. What is unknown counts as it was expected."""
     amounts = []
+    # `held` also has the caps and the hold, behind the limits: hence not `strict`.
     for (limit, meter), (_, most) in zip(bound.limits, held, strict=False):
         sent = limit.counts == "sent" or (limit.counts == "default" and limit.metric == "requests")
         if how == "answered":
             amounts.append((meter, _amount(limit, call)))
         else:
+            # A refused call reached the provider, so limits on what is sent have counted it.
             amounts.append((meter, most if how == "unknown" or (how == "refused" and sent) else 0.0))
     for cap, (_, most) in zip(bound.caps, held[len(bound.limits) :], strict=False):
         # What was heard of an answer that broke off may have cost more than was expected of the whole.

@@ -201,6 +201,7 @@ class Fleet:
                 continue
             if well and state.breaker.state(now) == "half-open":
                 state.breaker = state.breaker.started().succeeded()
+            # A check costs no turn anything, so one that fails opens the breaker at once: no turn meets the fault.
             while not well and state.breaker.state(now) != "open":
                 state.breaker = state.breaker.failed(now)
 

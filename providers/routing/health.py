@@ -156,6 +156,7 @@ class HealthStats:
 
     def row_of_an_outage(self, row: int) -> int:
         """Return how many faults in a row are no chance, after `row` of them: more where it often fails."""
+        # The row itself is left out: its faults would raise the rate by which they are judged.
         before = max(self.bad - row, 0.0)
         rate = before / (before + self._good + TRUST)
         return FAULTS_TO_OPEN if rate == 0.0 else max(FAULTS_TO_OPEN, ceil(log(CHANCE) / log(rate)))

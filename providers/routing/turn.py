@@ -71,12 +71,13 @@ def attempts(
         while turn.may_go_on(now):
             decision = choose(fleet, turn.request, now, turn.tried, turn.draw())
             if isinstance(decision, Route):
+                # A turn's first attempt is free: the budget bounds only the traffic that failures add.
                 if turn.errors and not fleet.retries.take(now):
                     pause = turn.until_retries(now)
                     if pause is None:
                         break
                     now = (yield pause).now
-                    continue
+                    continue  # and choose again: the fleet may have changed during the sleep
                 taken_at = now if turn.errors else None
                 effect = turn.next_try(decision, now, streamed)
                 ended = yield from _round(fleet, turn.request, decision.names[0], effect, now, turn.tried)
@@ -187,6 +188,7 @@ class _Course:
             queue.join(run)
             self._waits = True
         late = wait.until + queue.rank(run, self._rng.random()) * IN_QUEUE_S + self._rng.uniform(0.0, IN_QUEUE_S)
+        # A place in the queue past the deadline would be of no use: then the turn wakes with the first.
         return Sleep(late if late < self.deadline else wait.until, _shortly(wait.reasons))
 
     def until_retries(self, now: float) -> Sleep | None:

@@ -86,6 +86,8 @@ class SocketTransport:
             try:
                 await reply.ask(message, first_byte_s)
             except Unreachable:
+                # The server may have closed this idle connection while the request was on its way. Without a byte of a
+                # reply, and soon, the request goes out again: once, on a new connection.
                 if reply.begun or time.monotonic() - began > STALE_S:
                     raise
             else:
@@ -171,7 +173,7 @@ class _Reply:
         except TimeoutError:
             raise late(self._url, "first_token") from None
         except OSError:
-            pass  # whoever hung up may have said why before
+            pass  # a server that hung up may have sent a reply that says why: it is read next
 
     async def _receive(self, within: float, phase: Phase) -> None:
         assert self._stream is not None

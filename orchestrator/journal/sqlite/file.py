@@ -38,6 +38,7 @@ class JournalFile:
         try:
             connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # of a new file; any other keeps its own way
             _use_log(connection)
+            # With WAL and less than FULL a power cut may take the latest commits, whose turns would be paid for again.
             connection.execute("PRAGMA synchronous = FULL")
             prepare(connection)
             connection.execute("BEGIN IMMEDIATE")  # a file that can only be read is found out now
@@ -54,7 +55,7 @@ class JournalFile:
         def read() -> T:
             with self.explained(), closing(self.connect()) as db:
                 db.execute("PRAGMA query_only = 1")
-                db.execute("BEGIN")
+                db.execute("BEGIN")  # all queries of `work` see one state of the file
                 return work(db)
 
         return await anyio.to_thread.run_sync(read)
@@ -82,7 +83,7 @@ class JournalFile:
     def _damaged(self, why: str) -> JournalDamaged:
         copy = self.path.with_name(f"{self.path.name}.damaged")
         if not copy.exists():
-            for end in ("", "-wal"):
+            for end in ("", "-wal"):  # the latest commits may be in the log alone
                 if (file := Path(f"{self.path}{end}")).exists():
                     shutil.copyfile(file, f"{copy}{end}")
         return JournalDamaged(f"the journal {self.path} is damaged ({why}). A copy is kept as {copy}")

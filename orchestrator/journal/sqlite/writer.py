@@ -54,6 +54,7 @@ class Writer:
         self._closed = False
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._last: deque[_Job] = deque()
+        # A daemon: a program that exits without closing its journal must not wait for this thread.
         self._thread = threading.Thread(target=self._serve, name="journal", daemon=True)
         self._thread.start()
 
@@ -103,6 +104,7 @@ class Writer:
         try:
             if self._broken is not None:
                 raise self._broken
+            # Locked before `begin` looks for commits of other connections: none can come in after that.
             self._connection.execute("BEGIN IMMEDIATE")
             self._rows.begin(self._connection)
             for job in batch:
@@ -125,6 +127,7 @@ class Writer:
 
 
 def _wake(batch: list[_Job]) -> None:
+    # An event may be set by its own loop alone: one call into each loop for the whole batch.
     waiting: defaultdict[Any, list[anyio.Event]] = defaultdict(list)
     for job in batch:
         waiting[job.loop].append(job.done)
