@@ -20,7 +20,7 @@ _LOST = f"""{_begins("AttemptEnded")} AND instr(e.data, x'{b'"usage":'.hex()}')"
 _QUERY = f"""
     SELECT r.run, p.path, e.seq, e.turn, e.number, e.at, e.data, e.seal
     FROM events e JOIN runs r ON r.id = e.run JOIN places p ON p.id = e.place
-    WHERE e.at >= ?1 AND (
+    WHERE e.at >= ? AND (
         {_begins("TurnEnded")} OR ({_LOST})
         OR ({_begins("TurnStarted")} AND e.place IN (SELECT e.place FROM events e WHERE {_LOST}))
     )

@@ -118,13 +118,13 @@ class SqliteJournal:
 
     async def manifests(self, run: str) -> Sequence[RunManifest]:
         query = """
-            SELECT r.about, r.seal, 0 AS number FROM runs r WHERE r.run = ?1
-            UNION ALL SELECT e.about, e.seal, e.number FROM runs r JOIN edits e ON e.run = r.id WHERE r.run = ?1
+            SELECT r.about, r.seal, 0 AS number FROM runs r WHERE r.run = :run
+            UNION ALL SELECT e.about, e.seal, e.number FROM runs r JOIN edits e ON e.run = r.id WHERE r.run = :run
             ORDER BY number
             """
 
         def work(db: sqlite3.Connection) -> list[RunManifest]:
-            rows = db.execute(query, (run,)).fetchall()
+            rows = db.execute(query, {"run": run}).fetchall()
             if not rows:
                 raise RunNotFound(f"there is no run {run} in {self.path}")
             return [unpacked(db, row[:2], run) for row in rows]

@@ -109,8 +109,8 @@ class Rows:
     def edit_run(self, db: sqlite3.Connection, run: str, manifest: RunManifest, data: bytes) -> None:
         """Write what a run is made of from now on."""
         of = self.run(db, run)
-        query = "INSERT INTO edits SELECT ?1, coalesce(max(number), 0) + 1, ?2, ?3 FROM edits WHERE run = ?1"
-        db.execute(query, (of, data, seal(data, run)))
+        query = "INSERT INTO edits SELECT :run, coalesce(max(number), 0) + 1, :about, :seal FROM edits WHERE run = :run"
+        db.execute(query, {"run": of, "about": data, "seal": seal(data, run)})
         db.execute("UPDATE runs SET squad = ? WHERE id = ?", (manifest.squad, of))
 
     def take_over(self, db: sqlite3.Connection, run: str, steps: Sequence[StepRow]) -> None:
@@ -121,9 +121,9 @@ class Rows:
             row = (place, step.key, data, seal(data, step.key), step.tokens, step.cost)
             if db.execute("INSERT OR IGNORE INTO results VALUES (?, ?, ?, ?, ?, ?)", row).rowcount:
                 # The latest attempt's request is the step's: one that was begun here may have asked something else.
-                query = "INSERT INTO intents SELECT ?1, ?2, coalesce(max(attempt), 0) + 1, ?3 FROM intents "
-                query += "WHERE unit = ?1 AND key = ?2"
-                db.execute(query, (place, step.key, step.request_hash))
+                query = "INSERT INTO intents SELECT :unit, :key, coalesce(max(attempt), 0) + 1, :hash FROM intents "
+                query += "WHERE unit = :unit AND key = :key"
+                db.execute(query, {"unit": place, "key": step.key, "hash": step.request_hash})
 
     def make_final(self, db: sqlite3.Connection, run: str, units: Collection[Unit]) -> None:
         """Let no later claim get these units, however they stand."""
@@ -155,10 +155,10 @@ class Rows:
     def claim_state(self, db: sqlite3.Connection, place: int) -> ClaimState:
         if (found := self._claims.get(place)) is None:
             query = """
-                SELECT (SELECT coalesce(max(fence), 0) FROM claims WHERE unit = ?1),
-                EXISTS (SELECT 1 FROM ends WHERE unit = ?1)
+                SELECT (SELECT coalesce(max(fence), 0) FROM claims WHERE unit = :unit),
+                EXISTS (SELECT 1 FROM ends WHERE unit = :unit)
                 """
-            fence, ended = db.execute(query, (place,)).fetchone()
+            fence, ended = db.execute(query, {"unit": place}).fetchone()
             found = self._claims[place] = ClaimState(fence, bool(ended))
         return found
 
