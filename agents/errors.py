@@ -31,7 +31,7 @@ class OutputInvalid(AgentError):
 
 
 class ToolFault(AgentError):
-    """`tool` cannot do its work. A tool raises it to end the agent's work; any other exception is told to the model."""
+    """`tool` cannot do its work. A tool raises it to end the agent's work; the model reads any other error."""
 
     def __init__(self, tool: str, message: str) -> None:
         super().__init__(f"tool {tool}: {message}")

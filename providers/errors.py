@@ -260,7 +260,7 @@ class NoRoute(RoutingError):
 
     @property
     def over_budget(self) -> bool:
-        """Whether our own budget of the day stands in the way: more money, or another day, would bring an answer."""
+        """Whether only our own budget of the day is the reason: more money, or another day, would bring an answer."""
         return any(reason.budget is not None for reason in self.reasons.values())
 
 

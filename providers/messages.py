@@ -340,7 +340,7 @@ class ToolCallDelta:
 
 @dataclass(frozen=True, slots=True)
 class Restarted:
-    """The stream broke, for `reason`: what came before is void, and the answer begins anew."""
+    """The stream broke, for `reason`: what came before is void, and a new answer begins."""
 
     reason: str
 

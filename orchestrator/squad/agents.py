@@ -76,7 +76,7 @@ class Roster:
     def _agent(self, name: str, spec: AgentSpec) -> AgentPlan | None:
         path = ("agents", name)
         if name.casefold() == HUMAN or not name.strip() or any(c.isspace() for c in name):
-            reason = "stands for a person" if name.casefold() == HUMAN else "must be one word"
+            reason = "means a person" if name.casefold() == HUMAN else "must be one word"
             self.findings.error(path, "invalid-name", f"the name '{name}' {reason}", key=True)
         named = spec.model is None or self.models is None or of_all_accounts(spec.model) in self.models
         if not named:

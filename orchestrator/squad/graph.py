@@ -62,7 +62,7 @@ def _from_first(cycle: list[str], file_order: Mapping[str, None]) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Ancestry:
-    """Who must have ended before whom. A set is one integer with a bit for each task."""
+    """Which tasks must have ended before which. A set is one integer with a bit for each task."""
 
     bits: Mapping[str, int]
     above: Mapping[str, int]

@@ -211,7 +211,7 @@ class Squad:
 def _prover(policy: Policy, catalog: Catalog) -> Callable[[AgentPlan], str]:
     """Return a function that says why, were there a key to every model, none could answer an agent; empty: one could.
 
-    What the routing filters by is asked of it: what a model can do, and whom the policy leaves out.
+    What the routing filters by is asked of it: what a model can do, and which providers the policy leaves out.
     """
     rows = catalog.providers.values()
     fleet = Fleet((Candidate(row, model) for row in rows for model in row.models.values()), policy)

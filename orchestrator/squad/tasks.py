@@ -208,7 +208,7 @@ class Tasks:
     def _choices(self, path: Path, choices: tuple[str, ...], task: TaskSpec) -> None:
         place = (*path, "approval", "choices")
         if len(set(choices)) < len(choices):
-            self.findings.error(place, "duplicate-name", "a choice stands twice")
+            self.findings.error(place, "duplicate-name", "a choice is listed twice")
         elif "approve" not in choices:
             self.findings.error(place, "invalid-value", "without 'approve' no answer lets the run go on")
         elif ("revise" in choices) != (task.on_revise is not None):

@@ -32,7 +32,7 @@ def _variables(value: Any) -> Any:
     if not names or not all(isinstance(name, str) and _ENV_NAME.fullmatch(name) for name in names):
         raise ValueError("is not the name of a variable, nor a list of such names: write GROQ_API_KEY")
     if any(map(_LIKE_A_KEY.fullmatch, names)):
-        raise ValueError("looks like a key; a key stands in the environment or in .env, and its variable is named here")
+        raise ValueError("looks like a key; a key belongs in the environment or in .env; name its variable here")
     if len(set(names)) < len(names):
         raise ValueError("names a variable twice")
     return names

@@ -38,7 +38,7 @@ async def posting(
 ) -> AsyncIterator[Emit]:
     """Yield a function that takes alerts; they are posted while the block lasts. A failure there is not raised here.
 
-    `notify` is told of an alert that was not posted. Raises `CatalogError` for an address that can be none.
+    `notify` is called for an alert that was not posted. Raises `CatalogError` for an address that can be none.
     """
     url, variable = _address(budget, environ), budget.webhook_env or ""
     if url is None or transport is None:

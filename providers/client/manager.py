@@ -148,7 +148,7 @@ async def open_manager(
 
     `ledger` counts what limits allow; it is the caller's to close. Without one, counts are kept where the variable
     `ORCHESTRATOR_LEDGER` or the policy says, else in the folder `state`, or without a folder in memory. No file is made
-    before a call that a limit binds. `notify` is told when a ledger is lost and when it is regained.
+    before a call that a limit binds. `notify` is called when a ledger is lost and when it is regained.
     """
     catalog = load_catalog() if catalog is None else catalog
     policy = default_policy(catalog) if policy is None else policy

@@ -18,7 +18,7 @@ from providers.transport import HttpStream
 ERROR_BODY_BYTES = 1 << 20
 """How much of a refused stream's body is read: enough for any error message, and a bound for a hostile one."""
 CLOSE_S = 0.1
-"""How long a peer has to let go of a socket."""
+"""How long a peer has to close a socket."""
 
 
 class StreamedReply:

@@ -38,7 +38,7 @@ BOOK_S = 2.0
 class Reservations:
     """Reserves for attempts at candidates that a limit or a budget binds.
 
-    `alarm` is told of each alert, beside the turn that met it.
+    `alarm` is called with each alert, besides the turn that met it.
     """
 
     def __init__(self, ledger: Ledger, fleet: Fleet, clock: Callable[[], float]) -> None:
@@ -68,7 +68,7 @@ class Reservations:
     async def reserve(self, effect: Try, request: Request, emit: Emit = ignore) -> Reservation | None:
         """Return what the attempt reserves, or None: there is no room, and the candidate's state says until when.
 
-        `emit` is told of shares of our budget that are reached, now or when the attempt is over.
+        `emit` gets an event for each share of our budget that is reached, now or when the attempt is over.
         """
         candidate = effect.candidate
         bound, state = self.bound(candidate), self.state(candidate)

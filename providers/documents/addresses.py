@@ -20,5 +20,5 @@ def wrong_address(address: str, *, in_file: bool = False) -> str | None:
     if parts.scheme not in ("redis", "rediss", "unix") or not place or not number:
         return NO_ADDRESS
     if in_file and (secret or "password=" in parts.query):
-        return f"holds a password, which stands in no file: set {VARIABLE} to the whole address"
+        return f"holds a password, which belongs in no file: set {VARIABLE} to the whole address"
     return None

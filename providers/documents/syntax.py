@@ -27,7 +27,7 @@ def syntax_problem(source: DocumentText, error: yaml.MarkedYAMLError) -> Problem
     elif "escape" in what or "hexdecimal" in what:  # libyaml's spelling
         message, hint = "a backslash sequence that YAML does not know", "put the value in single quotes"
         if "Unicode" in what:
-            message, hint = "this stands for no character", "write the character itself"
+            message, hint = "this is the escape of no character", "write the character itself"
     elif context is not None and "quoted scalar" in str(error.context):
         at, message = context, "the quote that opens here is never closed"
     elif context is not None and "flow" in str(error.context):

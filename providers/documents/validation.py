@@ -138,7 +138,7 @@ def _unknown(root: Node, path: Path, here: ModelClass) -> Problem:
     last, fields = str(path[-1]), _fields(here)
     if last.lower() in SECRETS:
         hint = "api_key_env names its variable" if "api_key_env" in fields else "set its variable"
-        message = "a key stands in the environment or in .env, never in a file"
+        message = "a key belongs in the environment or in .env, never in a file"
         return replace(root.problem(path, "secret-in-file", message, hint, key=True), source="")
     meant = here.other_names.get(last)
     hint = nearest(last, fields) if meant is None else f"did you mean '{meant}'?" if meant else ""

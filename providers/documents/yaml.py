@@ -216,7 +216,7 @@ class _Builder:
         if bad := _FORBIDDEN.search(text):
             mark = span(self.source, bad.start(), bad.end())
             hint = f'write it as an escape in double quotes: "\\u{ord(bad[0]):04x}"' if bad[0] > "\x7f" else ""
-            message = f"the character U+{ord(bad[0]):04X} may not stand in a file"
+            message = f"the character U+{ord(bad[0]):04X} is not allowed in a file"
             self._stop(self.source.problem(mark, "control-character", message, hint))
         if len(text) > MAX_BYTES or len(text.encode()) > MAX_BYTES:
             self._stop(_too_large(self.source, Mark(1, 1, 0, 0, 0), f"{MAX_BYTES} bytes"))

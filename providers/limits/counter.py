@@ -17,7 +17,7 @@ from providers.windows import Calendar, Paced, Window, index, reach, span, start
 ROUNDING = 1e-9
 """By more of a limit than this no sum is off that was kept up to date."""
 NEAR = 8
-"""So many buckets on, what has left the window is taken off; further on all is added up anew."""
+"""After so many buckets at most, those that left the window are subtracted; after more, all is added up again."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ _NONE: Mapping[str, Count] = {}
 class NoRoom:
     """`meter` leaves no room before `until` (inf: never), whatever becomes of the calls that are out.
 
-    `until` is exact where none is out. It is `now` where they alone stand in the way: any of them may make room.
+    `until` is exact where none is out. It is `now` if only calls in flight fill the limit: any of them may make room.
     """
 
     meter: LimitKey
@@ -81,7 +81,7 @@ class CounterStore:
         return self._counter(meter).view(meter, now)
 
     def forget(self, meters: Iterable[LimitKey]) -> None:
-        """Begin anew with these meters."""
+        """Forget what was counted under these meters."""
         self._counters |= {meter.key: WindowCounter(meter.window) for meter in meters}
 
     def changed(self) -> dict[str, Count]:

@@ -151,7 +151,7 @@ class _Reading:
         return AgentPolicy(agent.tier, chain, agent.task_type, model)
 
     def _budget(self, shape: BudgetShape) -> DailyBudget:
-        several = "a provider's cap stands in providers"
+        several = "a provider's cap belongs in providers"
         models = {
             of_all_accounts(self.known.model(name, ("budget", "models", name), several, key=True)): _micro(amount)
             for name, amount in shape.models.items()

@@ -68,7 +68,7 @@ class Fleet:
         self.barred: Mapping[str, Reason] = {}
         """Providers that are not to be asked, and why."""
         self.orderings: deque[Ordering] = deque(maxlen=REMEMBERED)
-        """The latest decisions among several candidates, oldest first; `scores.replay` makes each one anew."""
+        """The latest decisions among several candidates, oldest first; `scores.replay` makes each one again."""
         self.retries = RetryBudget(policy.retry_budget)
         self.queue = FairQueue()
         """Turns that wait for a limit or a breaker."""

@@ -29,7 +29,7 @@ QUOTA_HOLD_S = 3600.0
 """The same for a spent allowance: one wasted call an hour is cheap, a guess at the vendor's midnight is wrong."""
 
 ERRORS_FADE_S = 15.0
-"""Answers and faults count half as much after so long, so a recovered candidate comes back by and by."""
+"""Answers and faults count half as much after so long, so a recovered candidate comes back step by step."""
 FADE_STEP_S = 0.1
 """What passes in less time than this fades together: the arithmetic is not worth it for each call."""
 TRUST = 10.0

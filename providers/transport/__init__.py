@@ -4,7 +4,7 @@ Two clients, one contract: `over_httpx2` is there always, `sockets` is the fast 
 
 No redirect is followed, no cookie kept, and no more than `max_bytes` of a reply is read, unpacked. What is sent is sent
 once, with one exception: a kept connection that the server closed before a byte of the reply came. That says that the
-server let go of an idle connection, so the request goes out again, once, on a fresh one.
+server closed an idle connection, so the request goes out again, once, on a fresh one.
 
 What comes on a kept connection without having been asked for is no answer to anything: the connection is closed.
 """
@@ -26,7 +26,7 @@ from providers.transport.proxies import names_socks
 KEEP_ALIVE_S = 60.0
 MAX_BYTES = 64 * 1024 * 1024
 STALE_S = 1.0
-"""How long after a request the end of a kept connection may still mean that the server had let go of it before."""
+"""How long after a request the end of a kept connection may still mean that the server had closed it before."""
 USER_AGENT = "squad-orchestrator"  # some vendors' front doors refuse a request without one
 GZIP = ("gzip", "x-gzip")
 NOT_ASKED_FOR = ("br", "compress", "deflate", "zstd", *GZIP)
@@ -84,7 +84,7 @@ def open_transport() -> OpenTransport:
 
 
 def trusted() -> ssl.SSLContext:
-    """Return whom both clients trust. Raise `OSError` or `ValueError` where the environment names no certificates."""
+    """Return the certificates both clients trust. Raise `OSError` or `ValueError` where they cannot be read."""
     from httpx2 import create_ssl_context  # some 0.2 s: where something is encrypted
 
     context = create_ssl_context()

@@ -21,7 +21,7 @@ class Destination:
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """To whom to connect, and what to ask for there. `authority` is the host as the URL writes it, with its port."""
+    """Where to connect, and what to ask for there. `authority` is the host as the URL writes it, with its port."""
 
     destination: Destination
     authority: str

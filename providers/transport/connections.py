@@ -86,7 +86,7 @@ class Pool:
         return stream
 
     def trust(self) -> ssl.SSLContext:
-        """Return whom to trust. Raise `OSError` or `ValueError` where the environment names what is no certificate."""
+        """Return the certificates to trust. Raise `OSError` or `ValueError` where the environment names none."""
         if self._trust is None:
             self._trust = trusted()
         return self._trust

@@ -45,7 +45,7 @@ LANE_CONNECTIONS = 32
 
 
 class HttpxTransport:
-    """A `Transport` over httpcore2. Proxies, and whom to trust, come from the environment."""
+    """A `Transport` over httpcore2. Proxies, and which certificates to trust, come from the environment."""
 
     keeps_time = True
 

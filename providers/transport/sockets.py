@@ -33,7 +33,7 @@ from providers.transport.streams import Stream
 
 
 class SocketTransport:
-    """A `Transport` over sockets. Proxies, and whom to trust, come from the environment."""
+    """A `Transport` over sockets. Proxies, and which certificates to trust, come from the environment."""
 
     keeps_time = True
 

@@ -40,7 +40,7 @@ NO_SQUADS = {
     "UTF-16": ("name: x".encode("utf-16"), ":1:1: error[not-utf8]: the file is UTF-16 or UTF-32"),
     "empty": (b"", ":1:1: error[empty-file]: the file says nothing"),
     "comments only": (b"# nothing\n", ":1:1: error[empty-file]: the file says nothing"),
-    "NUL": (b"name: a\x00b\n", ":1:8: error[control-character]: the character U+0000 may not stand in a file"),
+    "NUL": (b"name: a\x00b\n", ":1:8: error[control-character]: the character U+0000 is not allowed in a file"),
     "100,000 brackets": (b"[" * 100_000, ":1:51: error[too-large]: the file has more than 50 levels"),
     "100,000 mappings": (b"{a: " * 100_000, ":1:201: error[too-large]: the file has more than 50 levels"),
     "alias bomb": (aliases(), "error[too-large]: the file has more than 20000 values"),

@@ -1,4 +1,4 @@
-"""`run --dry-run`: what would be done, in which order, by whom. Nothing is sent."""
+"""`run --dry-run`: what would be done, in which order, by which agents. Nothing is sent."""
 
 from __future__ import annotations
 

@@ -301,7 +301,7 @@ BILLED = ("input_tokens", "output_tokens")
 
 
 def candidate_of(event: Document) -> str:
-    """Return whom an attempt asked, by the name that policies and `--model` take."""
+    """Return the candidate of an attempt, by the name that policies and `--model` take."""
     return numbered(f"{event['provider']}/{event['model']}", event.get("account", 1))
 
 

@@ -43,7 +43,7 @@ class Ledger(Protocol):
         """Return what is counted under each meter."""
 
     async def forget(self, meters: Sequence[LimitKey]) -> None:
-        """Begin anew with these meters."""
+        """Forget what was counted under these meters."""
 
     async def aclose(self) -> None:
         """Let go of files and connections. What was counted stays where it is kept."""

@@ -45,7 +45,7 @@ class RedisLedger:
             timeout=timeout_s,
             socket_timeout=timeout_s,
             socket_connect_timeout=timeout_s,
-            # Once, at once: a connection that the server has let go of since is no outage. To hold a lease twice is
+            # Once, at once: a connection that the server has closed since is no outage. To hold a lease twice is
             # harmless, and to count a call twice errs to the safe side.
             retry=Retry(NoBackoff(), 1, (Disconnected,)),
         )
