@@ -30,9 +30,9 @@ from orchestrator.squad.plan import HUMAN
 from orchestrator.units import StepPath, Unit, path_of, place_of
 
 TOLD_AGAIN = (ArtifactWritten, ConversationEnded, GateOpened, MessageSpoken, TaskRepeated)
-"""What code that runs again says again, though nothing happened: it is recorded already, and is told once."""
+"""Events that code emits again when it runs again over recorded steps. They are recorded already, and only once."""
 _LYING = (RunStarted, RunResumed, RunEdited, RunForked)
-"""Before these the run lay, or was not there: no work was done."""
+"""Before these events no process worked on the run: the time until them does not count."""
 
 
 class Gate(NamedTuple):
@@ -81,6 +81,7 @@ def history_of(events: Sequence[Event]) -> RunHistory:
     past, before = RunHistory(events, standing(events)), 0.0
     for event in events:
         if not isinstance(event.data, _LYING):
+            # Never less than 0: a clock that was set back takes no time off.
             past.worked_s += max(event.at - before, 0.0)
         before = event.at
         _count(past, event)

@@ -111,6 +111,7 @@ class _Round:
         try:
             ended = await self._make(effect)
         except RoutingError as error:
+            # A second attempt that our budget refuses must not end the turn: the first may still answer.
             ended = error if effect is self._first else Refused(self._clock(), effect.number)
         self._send.send_nowait((effect, ended))
 

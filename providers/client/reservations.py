@@ -107,6 +107,7 @@ class Reservations:
         if not untold:
             return
         for cap, used in zip(untold, await self.ledger.usage([cap.meter for cap in untold], now), strict=True):
+            # What calls in flight hold is not spent: they may cost less.
             spent = used.used - used.held
             for share, mark in cap.marks:
                 reached = used_up or spent >= share * cap.meter.amount
@@ -124,6 +125,7 @@ class Reservations:
         refused = await self.ledger.reserve([(mark, 1.0)], lease, now, LATE_S)
         if refused is None:
             await self.ledger.settle([(mark, 1.0)], lease, now)
+        # Free or not: the alert is sent, by this process or another, and need not be asked about again in this window.
         self._told[mark.key] = index(mark.window, now)
         return refused is None
 
@@ -155,7 +157,7 @@ class Reservation:
         """Settle what the attempt really used, and note what its reply says of limits. Shielded from cancellation."""
         if not self._open:
             return
-        self._open = False
+        self._open = False  # first: a second close during the awaits below must do nothing
         now, (error, response, heard) = self._reservations.clock(), self._ended
         said = seen(self.headers, now, self.candidate.provider.quirks.request_window) if self.headers else []
         if self.plan is None or not self.plan.bound.limits:

@@ -211,6 +211,7 @@ class SqliteJournal:
     ) -> Recorded | Go:
         path, name = unit.path, text_of(unit, key)
         ahead = self._done.get((run, unit))
+        # Events have to be written, so only a call without any is answered from what was read ahead.
         if not events and ahead is not None and ahead.fence == fence and name in ahead.steps:
             if ahead.steps[name].request_hash != request_hash:
                 raise _changed(name)
@@ -247,6 +248,7 @@ class SqliteJournal:
             place = self._rows.held(db, run, path, fence)
             self._rows.keep(db, bodies)
             row = (place, name, data, seal(data, name), tokens, cost)
+            # A result never changes: the first that was recorded stays.
             db.execute("INSERT OR IGNORE INTO results VALUES (?, ?, ?, ?, ?, ?)", row)
             self._rows.record(db, run, rows)
 
