@@ -16,6 +16,11 @@ def test_the_providers_page_is_what_the_catalog_says() -> None:
     assert (DOCS / "reference/providers.md").read_text("utf-8") == made, "run python docs/reference/generate.py"
 
 
+def test_the_api_page_is_what_the_code_says() -> None:
+    made = runpy.run_path(str(DOCS / "reference/generate_api.py"))["page"]()
+    assert (DOCS / "reference/api.md").read_text("utf-8") == made, "run python docs/reference/generate_api.py"
+
+
 @pytest.mark.parametrize("page", sorted(DOCS.rglob("*.md")), ids=lambda page: str(page.relative_to(DOCS)))
 def test_every_local_link_leads_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text("utf-8")):
@@ -32,3 +37,12 @@ def test_the_design_page_names_files_that_exist() -> None:
         for name in named:
             folder = Path(name).parent if "/" in name[:-1] else folder  # a bare name stands where the last one stood
             assert (root / name).exists() or (root / folder / name).exists(), name
+
+
+def test_the_walk_of_a_turn_and_a_run_names_files_that_exist() -> None:
+    root = DOCS.parent
+    walk = (DOCS / "design.md").read_text("utf-8").partition("## One turn")[2].partition("\n## Decisions")[0]
+    named = re.findall(r"`((?:\w+/)+\w*(?:\.py)?)`", walk)
+    assert len(named) > 20
+    for name in named:
+        assert any((root / room / name).exists() for room in ("", "providers", "orchestrator")), name
