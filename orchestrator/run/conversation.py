@@ -155,7 +155,7 @@ class Conversation:
                     together.start_soon(self._one, one, (opening,), spoken)
         except BaseExceptionGroup as group:
             failed, cancelled = group.split(Exception)
-            if failed is None or cancelled is not None:  # who leaves the run is not told who failed meanwhile
+            if failed is None or cancelled is not None:  # a run that is cancelled reports no failure of a speaker
                 raise cancelled or group from None
             # One failed speaker fails the round: as itself, so that retries and budgets know it.
             raise failed.exceptions[0] from None
@@ -166,7 +166,7 @@ class Conversation:
         except BudgetSpent as error:
             if error.budget != self.own_account:
                 raise
-            # No failure of the round: who speaks at the same time has reserved its part, which will be paid.
+            # No failure of the round: the others that speak now have reserved their cost, and it will be paid.
             spoken.spent = error
 
     def _heard(self, speech: Speak, text: str, tokens: int, transcript: Transcript) -> Utterance:
