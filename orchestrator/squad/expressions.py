@@ -18,6 +18,8 @@ from providers.documents.problems import Path, nearest
 TASK_ATTRIBUTES = ("output", "output_file", "status", "failed")
 STEP_ATTRIBUTES = ("output", "status")
 _ANSWER = {"type": "object", "properties": {"choice": {}, "comment": {}}}
+_EXPRESSION = re.compile(r"\$\{\{.*?\}\}", re.DOTALL)
+_BRACED = re.compile(r"\{\{\s*(\w[\w.-]*)[^{}]*\}\}|\$?(?<!\{)\{\s*(\w[\w.-]*)\s*\}(?!\})")
 _WHOLE = re.compile(r"\s*\$\{\{(?:(?!\}\}).)*\}\}\s*", re.DOTALL)
 
 
@@ -43,6 +45,10 @@ class Expressions:
 
     def text(self, path: Path, source: str, scope: NamesInScope) -> ExpressionText:
         """Return the parsed text; an empty one where it is wrong, which is then reported."""
+        self._warn_of_other_braces(path, source, scope)
+        return self._parsed(path, source, scope)
+
+    def _parsed(self, path: Path, source: str, scope: NamesInScope) -> ExpressionText:
         try:
             text = self.sandbox.expression_text(source)
         except TemplateError as error:
@@ -57,7 +63,25 @@ class Expressions:
         if not _WHOLE.fullmatch(source):
             hint = f"write ${{{{ {source} }}}}" if "{" not in source else "write one ${{ }} and nothing beside it"
             self.findings.error(path, "bad-expression", f"'{path[-1]}' takes {meant}, but this is text", hint)
-        return self.text(path, source, scope)
+        return self._parsed(path, source, scope)
+
+    def _warn_of_other_braces(self, path: Path, source: str, scope: NamesInScope) -> None:
+        """Warn of a known name in the braces of other template languages: a model would read the braces."""
+        plain = _EXPRESSION.sub(lambda expression: " " * len(expression[0]), source)
+        for braced in _BRACED.finditer(plain):
+            name = self._meant(braced[1] or braced[2], scope)
+            if name:
+                self.read_inputs |= {name.split(".")[1]} if name.startswith("inputs.") else set()
+                message = f"'{braced[0]}' is no expression, so it stays as it is"
+                place = braced.start(), len(braced[0])
+                self.findings.within(path, *place, "other-braces", message, f"write ${{{{ {name} }}}}", "warning")
+
+    def _meant(self, name: str, scope: NamesInScope) -> str:
+        """Return the name that an expression would read in place of this one; empty: it is none of ours."""
+        head, _, rest = name.partition(".")
+        if head in scope.names or (rest and head in ("inputs", "tasks", "steps")):
+            return name
+        return f"inputs.{name}" if name in self.spec.inputs else ""
 
     def _name(self, path: Path, source: str, name: tuple[str, ...], scope: NamesInScope) -> None:
         head, *rest = name

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from providers.documents.nodes import Node
-from providers.documents.problems import Path, Problem, nearest
+from providers.documents.problems import Path, Problem, Severity, nearest
 
 
 @dataclass(slots=True)
@@ -57,16 +57,25 @@ class Findings:
         code = f"unknown-{what.replace(' ', '-')}"
         self.error(path, code, f"no {what} is called '{name}'", nearest(name, known), key=key)
 
-    def within(self, path: Path, offset: int, length: int, code: str, message: str, hint: str = "") -> None:
+    def within(
+        self,
+        path: Path,
+        offset: int,
+        length: int,
+        code: str,
+        message: str,
+        hint: str = "",
+        severity: Severity = "error",
+    ) -> None:
         """Report characters `offset` to `offset + length` of the text at `path`."""
         target = self.node.at(path)
         if self.is_broken(path):
             return
         if target is None or not isinstance(target.value, str):
-            self.error(path, code, message, hint)
+            self.found.append(self.node.problem(path, code, message, hint, severity=severity))
             return
         mark = target.place(offset, length)
-        self.found.append(target.source.problem(mark, code, message, hint, path=path))
+        self.found.append(target.source.problem(mark, code, message, hint, path=path, severity=severity))
 
     def is_broken(self, path: Path) -> bool:
         """Whether what stands at `path`, or around it, is known to be wrong."""

@@ -299,5 +299,6 @@ CODES: Mapping[str, str] = {
     "unused-agent": "No task and no conversation uses the agent.",
     "unused-conversation": "No task holds the conversation.",
     "unused-input": "No expression reads the input.",
+    "other-braces": "A known name in braces that are no expression.",
 }
 """What each code means. Codes are stable: a new release adds, it does not rename."""
