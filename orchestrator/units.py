@@ -16,8 +16,9 @@ from agents.turn import StepKey
 StepPath = tuple[str, ...]
 """Where in a unit's work something happened, the outermost part first: `("try-1", "repeat-2", "code")`."""
 
-_PATH = re.compile(r"([^\[#/]*)(?:\[(.*?)\])?(?:#(\d+))?(?:/(try-\d+(?:/.*)?))?", re.DOTALL)
-"""An element's key may hold any character: that a unit's work begins with its try tells where the key ends."""
+_UNIT = re.compile(r"([^\[#/]*)(?:\[(.*)\])?(?:#(\d+))?", re.DOTALL)
+_STEP = re.compile(rf"{_UNIT.pattern}/(try-\d+(?:/.*)?)", re.DOTALL)
+"""An element's key may hold any character: it ends before the last `/try-N` that can begin its unit's work."""
 _TURN = re.compile(r"turn-(\d+)")
 
 
@@ -55,12 +56,23 @@ def place_of(path: str) -> tuple[Unit | None, StepPath]:
     """Return the unit and the step that `path_of` made a text of: how records are read."""
     if not path:
         return None, ()
-    found = _PATH.fullmatch(path)
+    if (found := _STEP.fullmatch(path)) is not None:
+        task, key, attempt, below = found.groups()
+        return Unit(task, key, int(attempt or 1)), step_of(below)
+    if _UNIT.fullmatch(path) is not None:
+        return unit_of(path), ()
+    task, *step = path.split("/")
+    return Unit(task), tuple(step)
+
+
+@lru_cache(maxsize=4096)
+def unit_of(path: str) -> Unit:
+    """Return the unit of which `path` is the path, with no step behind it."""
+    found = _UNIT.fullmatch(path)
     if found is None:
-        task, *step = path.split("/")
-        return Unit(task), tuple(step)
-    task, key, attempt, below = found.groups()
-    return Unit(task, key, int(attempt or 1)), step_of(below or "")
+        return Unit(path)
+    task, key, attempt = found.groups()
+    return Unit(task, key, int(attempt or 1))
 
 
 def step_of(text: str) -> StepPath:

@@ -7,17 +7,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agents.turn import StepKey
-from orchestrator.units import Unit, key_of, names_of, path_of, place_of, text_of
+from orchestrator.units import Unit, key_of, names_of, path_of, place_of, text_of, unit_of
 
 NAMES = st.from_regex(r"[a-z_]\w{0,5}", fullmatch=True)
-KEYS = st.text(st.sampled_from("aS1-/[]#🦊 "), max_size=6).filter(lambda key: "]/try-" not in key)
+KEYS = st.lists(st.sampled_from([*"aS1-/[]#🦊 ", "]/try-1", "]/try-2/b"]), max_size=6).map("".join)
 UNITS = st.builds(Unit, NAMES, st.none() | KEYS, st.integers(1, 12))
 BELOW = st.lists(NAMES | st.sampled_from(["repeat-2", "round-1", "human"]), max_size=3)
 
 
 @given(UNITS, st.integers(1, 3), BELOW)
 def test_a_place_is_read_back_whatever_characters_its_key_holds(unit: Unit, number: int, below: list[str]) -> None:
-    assert place_of(unit.path) == (unit, ())
+    assert unit_of(unit.path) == unit
     step = (f"try-{number}", *below)
     assert place_of(path_of(unit, step)) == (unit, step)
 
@@ -36,6 +36,10 @@ def test_a_call_is_read_back(unit: Unit, below: list[str], turn: int, call: str)
         ("build#2/try-1", Unit("build", None, 2), ("try-1",)),
         ("build[S-1]#3/try-1/repeat-2/code", Unit("build", "S-1", 3), ("try-1", "repeat-2", "code")),
         ("build[S[2]#2]/try-1", Unit("build", "S[2]#2"), ("try-1",)),
+        ("build[S[2]#2]", Unit("build", "S[2]#2"), ()),
+        ("build[S]/try-1]", Unit("build", "S]/try-1"), ()),
+        ("build[S]/try-1/a]/try-2/x", Unit("build", "S]/try-1/a"), ("try-2", "x")),
+        ("build[S]/try-1/a]", Unit("build", "S"), ("try-1", "a]")),  # or the element's own; an agent may be named `a]`
         ("talk/try-1/round-1/qa/dev", Unit("talk"), ("try-1", "round-1", "qa", "dev")),
     ],
 )

@@ -37,7 +37,7 @@ from orchestrator.journal.sqlite.lock import is_locked, locked
 from orchestrator.journal.sqlite.sql import DoneStep, EventRow, Rows, StepRow, packed, rows_of, seal, spent_in, unpacked
 from orchestrator.journal.sqlite.upkeep import reclaim, remove_run
 from orchestrator.journal.sqlite.writer import Writer
-from orchestrator.units import Unit, key_of, place_of, text_of
+from orchestrator.units import Unit, key_of, place_of, text_of, unit_of
 
 POLL_S, SELDOM_S = 0.2, 15.0
 """How often a watcher looks for what another process recorded: an answer that has been awaited for long may wait."""
@@ -300,7 +300,7 @@ class SqliteJournal:
             """
 
         def work(db: sqlite3.Connection) -> list[InFlightStep]:
-            found = [(_unit_at(path), name) for path, name in db.execute(query, (run,))]
+            found = [(unit_of(path), name) for path, name in db.execute(query, (run,))]
             return [InFlightStep(unit, key_of(unit, name)) for unit, name in found]
 
         return await self._file.read(work)
@@ -317,7 +317,7 @@ class SqliteJournal:
         def work(db: sqlite3.Connection) -> list[StepRecord]:
             found = []
             for path, name, _, request_hash, *sealed, unknown in db.execute(query, (run,)).fetchall():
-                done, unit = sealed[0] is not None, _unit_at(path)
+                done, unit = sealed[0] is not None, unit_of(path)
                 result = unpacked(db, sealed, name) if done else None
                 found.append(
                     StepRecord(unit, key_of(unit, name), request_hash, done, result, not done and bool(unknown))
@@ -430,9 +430,3 @@ class SqliteJournal:
 
 def _changed(name: str) -> StepChanged:
     return StepChanged(f"{name} was recorded for another request")
-
-
-def _unit_at(path: str) -> Unit:
-    unit, _ = place_of(path)
-    assert unit is not None, "steps belong to units"
-    return unit
