@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import ssl
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib.util import find_spec
 from math import inf
 from types import TracebackType
@@ -29,6 +29,8 @@ STALE_S = 1.0
 """How long after a request the end of a kept connection may still mean that the server had closed it before."""
 USER_AGENT = "squad-orchestrator"  # some vendors' front doors refuse a request without one
 GZIP = ("gzip", "x-gzip")
+GZIP_BEGINS = b"\x1f"  # the first of two bytes, which may come apart
+GZIP_PART = 16 * 1024
 NOT_ASKED_FOR = ("br", "compress", "deflate", "zstd", *GZIP)
 
 
@@ -111,20 +113,31 @@ class Inflow:
 
     def take(self, data: bytes) -> bytes:
         """Return what `data` unpacks to; it may be nothing yet."""
-        if self._packed:
-            data = self._unpack(data)
+        if not self._packed:
+            return self._counted(data)
+        # Part by part: zlib copies what stands behind the end of a member, and a part may hold many empty ones.
+        parts = (data[at : at + GZIP_PART] for at in range(0, len(data), GZIP_PART))
+        return b"".join(piece for part in parts for piece in self._unpack(part))
+
+    def _counted(self, data: bytes) -> bytes:
         self._left -= len(data)
         if self._left < 0:
             raise BadReply(f"the reply is larger than {self._max_bytes} bytes", status=self._status)
         return data
 
-    def _unpack(self, data: bytes) -> bytes:
-        if self._unpacker is None:
-            self._unpacker = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
-        try:
-            return self._unpacker.decompress(data, self._left + 1)
-        except zlib.error:
-            raise self._broken() from None
+    def _unpack(self, data: bytes) -> Iterator[bytes]:
+        """A gzip stream may have several members: a server that packs each piece by itself sends that."""
+        while data:
+            if self._unpacker is None or (self._unpacker.eof and data.startswith(GZIP_BEGINS)):
+                self._unpacker = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+            elif self._unpacker.eof:
+                return  # padding
+            try:
+                unpacked = self._unpacker.decompress(data, self._left + 1)
+            except zlib.error:
+                raise self._broken() from None
+            yield self._counted(unpacked)
+            data = self._unpacker.unused_data
 
     def end(self) -> None:
         """Check that what was packed came whole. No byte at all is whole, too."""

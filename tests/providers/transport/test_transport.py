@@ -192,6 +192,13 @@ async def test_a_compressed_reply_is_unpacked(open_net):
         assert (await net.send(server.request(), **LIMITS)).body == b"hello"
 
 
+@pytest.mark.parametrize("behind", [b"", b"\0\0", b"\r\n"], ids=["nothing", "zeros", "line"])
+async def test_a_reply_of_several_gzip_members_is_unpacked_whole(open_net, behind):
+    members = b"".join(gzip.compress(piece) for piece in (b"he", b"", b"llo")) + behind
+    async with Vendor(replying(members, "content-encoding: gzip")) as server, open_net() as net:
+        assert (await net.send(server.request(), **LIMITS)).body == b"hello"
+
+
 async def test_an_empty_reply_is_whole_however_it_says_it_is_packed(open_net):
     answer = replying(b"", "content-encoding: gzip", status="503 Busy")
     async with Vendor(answer) as server, open_net() as net:
@@ -280,6 +287,7 @@ async def test_hanging_up_before_the_answer_and_in_its_middle_are_two_things(ope
         (stalling(b"SMTP ready\r\n\r\n"), Unreachable),
         (replying(b"not gzip at all", "content-encoding: gzip"), BadReply),
         (replying(gzip.compress(b"x" * 1000)[:-9], "content-encoding: gzip"), BadReply),
+        (replying(gzip.compress(b"x") + gzip.compress(b"y")[:-1], "content-encoding: gzip"), BadReply),
         # Where both come at once, a client may see the broken chunk before it has handed the head on.
         (stalling(CHUNKED + b"zz\r\n"), (StreamBroken, Unreachable)),
     ],
