@@ -85,7 +85,7 @@ def advice_for(result: RunResult, progress: Progress, after: Continuation) -> st
             return "raise the day's budget in the routing file, or wait for another day"
         case "paused" | "stopped":
             return f"raise the budget in {after.file}, or give --max-cost or --timeout"
-        case "done" | "failed" if result.stub:
+        case "done" if result.stub:
             return "set the key of a provider to ask a model instead of the stub"
     return ""
 
@@ -105,9 +105,9 @@ def next_command(result: RunResult, progress: Progress, after: Continuation) -> 
             return again
         case "stopped":
             return after.command("run", after.file)
-    if result.stub:
+    if result.stub and result.status == "done":
         return after.command("providers", "ls")
-    task = progress.to_explain()
+    task = None if result.status == "rejected" else progress.to_explain()
     if task is None or not after.recorded:
         return after.command("runs", "show", result.run_id) if after.recorded else after.command("run", after.file)
     return after.command("explain", task)

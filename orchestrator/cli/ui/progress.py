@@ -103,11 +103,15 @@ class Progress:
         return "" if self.began is None or self.ended is None else duration(self.ended - self.began)
 
     def to_explain(self) -> str | None:
-        """Return the task whose turns are most worth explaining: the last that failed, else the last that has any."""
-        asked = [row.name for row in self.rows.values() if row.model]
-        failed = self.last_failure[0] if self.last_failure else None
-        name = failed if failed in asked else asked[-1] if asked else None
-        return None if name is None else name.partition("[")[0]
+        """Return the task whose turns are most worth explaining: the last that failed, where nothing did the last.
+
+        None where that one asked no model: its failure has another cause.
+        """
+        asked = [row.name.partition("[")[0] for row in self.rows.values() if row.model]
+        if self.last_failure is None:
+            return asked[-1] if asked else None
+        failed = self.last_failure[0].partition("[")[0]
+        return failed if failed in asked else None
 
     def running(self) -> Iterator[TaskRow]:
         return (row for row in self.rows.values() if row.state == "running")

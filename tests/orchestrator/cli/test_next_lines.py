@@ -15,6 +15,17 @@ conversations:
 tasks:
   talk: {conversation: chat, description: Talk.}
 """
+BROKEN = """\
+name: broken
+offline: auto
+agents: {mary: {persona: analyst}}
+tasks:
+  each:
+    for_each: ${{ ['a', 'b'] }}
+    key: ${{ item }}
+    agent: mary
+    description: About ${{ item.name }}.
+"""
 WORKS = (0, 1, 6, 7)
 """Exit codes of a command that was understood and found what it names; 6: its budget is spent, 7: it waits again."""
 
@@ -43,6 +54,21 @@ def follow(call):
 
 def test_after_a_run_on_the_stub(call, follow):
     assert follow(call("run", "squad.yaml").err) == ["orchestrator providers ls"]
+
+
+def test_after_a_run_that_a_person_rejected(call, follow):
+    call("run", "gated.yaml", "--run-id", "r-1")
+    call("approvals", "deny", "r-1", "approve")
+    assert follow(call("runs", "resume", "r-1").err)[0] == "orchestrator runs show r-1"
+
+
+def test_after_a_failure_that_asked_no_model(call, follow, folder):
+    (folder / "broken.yaml").write_text(BROKEN)
+    done = call("run", "broken.yaml", "--run-id", "r-1")
+    assert done.code == 1
+    assert "set the key of a provider" not in done.err, "a key cures nothing here"
+    assert follow(done.err)[0] == "orchestrator runs show r-1"
+    assert "failed: each[a]: 'name' is unknown in ${{ item.name }}" in call("runs", "show", "r-1").out
 
 
 @pytest.mark.parametrize("options", [(), ("--state", "a folder"), ("--db", "sqlite:///own.db")])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import click
 
 from orchestrator.cli.app import Command
@@ -14,6 +16,8 @@ from orchestrator.cli.ui.run_list import UNFINISHED, state_of
 from orchestrator.events import to_json
 from orchestrator.journal.protocols import RunManifest
 from providers.documents.unicode import printable
+
+MOST_FAILURES = 12
 
 
 @click.command("show", cls=Command)
@@ -55,6 +59,15 @@ def described(
         for row in progress.rows.values()
     ]
     lines += ["", columns([("TASK", "WHO", "STATE", "TIME"), *rows]), ""]
+    lines += list(_failures(progress))
     lines += [f"in flight when the run was cut short: {key}" for key in cut]
     lines += [f"awaiting approval: {task}" for task in gates]
     return lines
+
+
+def _failures(progress: Progress) -> Iterator[str]:
+    failed = [row for row in progress.rows.values() if row.state == "failed" and row.detail]
+    for row in failed[:MOST_FAILURES]:
+        yield f"failed: {row.name}: {row.detail}"
+    if len(failed) > MOST_FAILURES:
+        yield f"failed: and {len(failed) - MOST_FAILURES} more"
