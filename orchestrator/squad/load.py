@@ -136,7 +136,7 @@ class Squad:
             personas, tools = {**personas_in(sources), **(personas or {})}, (*tools_in(sources), *tools)
         policy, catalog = load_routing(routing, texts=given.texts) if sources is None else _recorded_routing(sources)
         spec, node, found = spec_of(parsed or parse_text(text, name))
-        catalog = _serving(catalog, (agent.model for agent in spec.agents.values()))
+        catalog = catalog.serving_pinned(agent.model for agent in spec.agents.values())
         source: PersonaSource = packaged()
         if personas:
             source = first_of(in_memory(personas), source)
@@ -150,7 +150,7 @@ class Squad:
     def routing_now(self) -> tuple[Policy, Catalog]:
         """Return what the routing file says now. Raise `SpecError` with every mistake in it."""
         policy, catalog = load_routing(self.routing_file)
-        return policy, _serving(catalog, (agent.model for agent in self.spec.agents.values()))
+        return policy, catalog.serving_pinned(agent.model for agent in self.spec.agents.values())
 
     def sources(self) -> Mapping[str, str]:
         """Return the texts of all that the squad's own text refers to. Raise `SpecError` where a file cannot be read.
@@ -229,16 +229,6 @@ def _prover(policy: Policy, catalog: Catalog) -> Callable[[AgentPlan], str]:
         return "; ".join(told[:TOLD]) + (f"; and {len(told) - TOLD} more" if len(told) > TOLD else "")
 
     return why
-
-
-def _serving(catalog: Catalog, pinned: Iterable[str | None]) -> Catalog:
-    """Return the catalog with the pinned models of providers that serve whatever is loaded: a local server's."""
-    for name in filter(None, pinned):
-        provider, _, model = of_all_accounts(name).partition("/")
-        row = catalog.providers.get(provider)
-        if model and row is not None and row.any_model and catalog.find(of_all_accounts(name)) is None:
-            catalog = catalog.serving(provider, model)
-    return catalog
 
 
 def _recorded_routing(sources: Mapping[str, str]) -> tuple[Policy, Catalog]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple
 from urllib.parse import quote, urlsplit
@@ -235,6 +235,16 @@ class Catalog:
         row = self.providers[provider]
         models = {**row.models, model: replace(next(iter(row.models.values())), name=model)}
         return Catalog({**self.providers, provider: replace(row, models=models)})
+
+    def serving_pinned(self, names: Iterable[str | None]) -> Catalog:
+        """Return a catalog with these models of providers that serve whatever is loaded: a local server's."""
+        catalog = self
+        for name in map(of_all_accounts, filter(None, names)):
+            provider, _, model = name.partition("/")
+            row = catalog.providers.get(provider)
+            if model and row is not None and row.any_model and catalog.find(name) is None:
+                catalog = catalog.serving(provider, model)
+        return catalog
 
     def candidates(self, environ: Mapping[str, str]) -> tuple[Candidate, ...]:
         """Return every model of every account that has a key, in catalog order, a model's accounts side by side.

@@ -81,6 +81,7 @@ async def _ask(request: Request, settings: Settings, stream: bool, as_json: bool
 
     console = Console(settings)
     policy, catalog = load_policy(settings)
+    catalog = catalog.serving_pinned([request.needs.model])
     environ = environment(settings)
     if offline:
         console.say(STUB_NOTICE)

@@ -33,6 +33,13 @@ def test_ask_prints_the_answer(call, loopback, monkeypatch):
     assert "local/default" in done.err
 
 
+def test_ask_takes_any_model_of_a_local_server_as_a_squad_does(call, loopback, monkeypatch):
+    monkeypatch.setenv("LOCAL_BASE_URL", loopback.url("ok"))
+    done = call("ask", "hello", "--model", "local/tiny")
+    assert done.code == 0, done.err
+    assert loopback.requests[0].body["model"] == "tiny"
+
+
 def test_ask_streams_the_same_text(call, loopback, monkeypatch):
     monkeypatch.setenv("LOCAL_BASE_URL", loopback.url("ok"))
     assert call("ask", "hello", "--stream").out == "Hello from loopback 🛒 é.\n"
