@@ -212,6 +212,8 @@ class TaskSpec(StrictModel):
     noun: ClassVar[str] = "a task"
     other_names: ClassVar[Mapping[str, str]] = {
         "depends_on": "needs",
+        "human": "approval",
+        "gate": "approval",
         "prompt": "description",
         "instructions": "description",
         "when": "if",

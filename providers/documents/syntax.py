@@ -19,6 +19,8 @@ def syntax_problem(source: DocumentText, error: yaml.MarkedYAMLError) -> Problem
     if "cannot start any token" in what:
         message = "a tab may not indent" if character == "\t" else f"a value may not start with {character}"
         hint = "use spaces" if character == "\t" else "put the value in quotes"
+    elif "tab character" in what:
+        message, hint = "a tab may not indent", "use spaces"
     elif "mapping values are not allowed" in what:
         if ": " in text[text.rfind("\n", 0, at.index) + 1 : at.index]:
             message, hint = "a second ': ' on the line", "put a value that holds ': ' in quotes"

@@ -93,7 +93,7 @@ def attempts(
     finally:
         turn.leave_the_queue(served=False)
     raise AllAttemptsFailed(
-        f"no model answered in {len(turn.errors)} attempts",
+        f"no model answered in {len(turn.errors)} attempt{'' if len(turn.errors) == 1 else 's'}",
         turn.errors,
         _earliest(choose(fleet, turn.request, now), now),
     )

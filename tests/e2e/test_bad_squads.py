@@ -261,7 +261,7 @@ def test_a_full_disk_behind_stderr_stops_nothing(tmp_path: Path):
 USAGE = {
     ("-i", "nothing"): (2, "error: -i nothing: an input is written key=value"),
     ("-i", "nope=1"): (1, "error[unknown-input]: the squad takes no input 'nope'"),
-    ("--inputs", "missing.json"): (2, "error: --inputs missing.json: [Errno 2] No such file or directory"),
+    ("--inputs", "missing.json"): (2, "error: --inputs missing.json: there is no such file"),
     ("--inputs", "."): (2, "error: --inputs .: [Errno 21] Is a directory"),
     ("--inputs", "broken.json"): (2, "error: --inputs broken.json: Expecting property name"),
     ("--inputs", "list.json"): (2, "error: --inputs list.json: this is a JSON list, not an object"),

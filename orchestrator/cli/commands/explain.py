@@ -58,11 +58,16 @@ async def explain_command(
     events = [to_json(event) for event in await records.journal.events(run)]
     lines = list(explanation(events, task, turn, without))
     if not lines:
-        known = ", ".join(tasks_of(events)) or "none"
-        what = "no model was asked for" if task in tasks_of(events) else "there is no task"
-        raise NothingSelected(f"{what} {task!r} in run {run}", f"its tasks: {known}")
+        raise _nothing(run, task, tasks_of(events))
     for line in lines:
         click.echo(printable(line))
+
+
+def _nothing(run: str, task: str, tasks: list[str]) -> NothingSelected:
+    known = ", ".join(one for one in tasks if one != task) or "none"
+    if task in tasks:
+        return NothingSelected(f"no model was asked for {task!r} in run {run}", f"its other tasks: {known}")
+    return NothingSelected(f"there is no task {task!r} in run {run}", f"its tasks: {known}")
 
 
 async def _sent(records: RecordedRuns, run: str, task: str, turn: int | None, attempt: int | None) -> bytes:

@@ -105,6 +105,9 @@ def json_object(file: str) -> dict[str, Any]:
         document = json.loads(Path(file).read_text("utf-8-sig"))
     except RecursionError:
         raise Unusable(f"--inputs {file}: it is nested too deeply") from None
+    except FileNotFoundError:
+        hint = f"`-i {file}` gives one input" if "=" in file else ""
+        raise Unusable(f"--inputs {file}: there is no such file", hint) from None
     except (OSError, ValueError) as error:
         raise Unusable(f"--inputs {file}: {error}") from error
     if not isinstance(document, dict):

@@ -257,6 +257,12 @@ def test_providers_ls_says_whether_a_key_is_there_and_never_which(call, monkeypa
     assert "very-secret" not in json.dumps(documents)
 
 
+def test_providers_ls_writes_limits_as_people_read_them(call):
+    shown = call("providers", "ls").out
+    assert "1,000,000,000 tokens / month" in shown
+    assert "e+" not in shown
+
+
 @pytest.mark.parametrize(("mode", "code", "result"), [("ok", 0, "ok"), ("401", 4, "wrong key"), ("500", 8, "broke")])
 def test_providers_test(call, loopback, monkeypatch, mode, code, result):
     monkeypatch.setenv("LOCAL_BASE_URL", loopback.url(mode))

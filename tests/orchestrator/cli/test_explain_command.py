@@ -40,6 +40,14 @@ def test_explain_shows_what_was_compared_and_who_would_have_been_asked_without_a
     assert not any("compared" in line or "without" in line for line in call("explain", "r-1", "nothing").out)
 
 
+def test_explain_of_a_task_that_asked_no_model_names_the_other_tasks(call):
+    assert call("run", "gated.yaml", "--run-id", "r-1").code == 7
+    done = call("explain", "r-1", "approve")
+    assert done.code == 5
+    assert "no model was asked for 'approve' in run r-1" in done.err
+    assert "hint: its other tasks: research" in done.err
+
+
 @pytest.mark.parametrize(
     ("path", "task", "lies"),
     [

@@ -89,7 +89,8 @@ def test_inputs_have_their_declared_types(call, folder):
     [
         (["run", "no.yaml"], "there is no squad file no.yaml"),
         (["run", "squad.yaml", "-i", "idea"], "written key=value"),
-        (["run", "squad.yaml", "--inputs", "no.json"], "--inputs no.json"),
+        (["run", "squad.yaml", "--inputs", "no.json"], "--inputs no.json: there is no such file"),
+        (["run", "squad.yaml", "--inputs", "idea=boats"], "hint: `-i idea=boats` gives one input"),
         (["run", "squad.yaml", "--inputs", "squad.yaml"], "--inputs squad.yaml"),
         (["run", "squad.yaml", "--run-id", "../up"], "--run-id '../up'"),
         (["run", "squad.yaml", "--db", "postgresql://x"], "this version reads sqlite:///PATH only"),

@@ -77,6 +77,7 @@ def test_a_wrong_value_says_what_would_be_right() -> None:
     ("field", "meant"),
     [
         ("depends_on", "needs"),
+        ("human", "approval"),
         ("prompt", "description"),
         ("when", "if"),
         ("retries", "retry"),

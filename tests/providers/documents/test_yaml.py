@@ -235,6 +235,7 @@ def test_files_that_are_no_yaml(tmp_path: Path, data: bytes, line: int, column: 
         ("t:\n  a: x\n    b: y\n", "a field may not stand deeper than the value above it"),
         ("a: x\r\n  b: y\r\n", "a field may not stand deeper than the value above it"),
         ("a:\n\tb: 1\n", "a tab may not indent"),
+        ("a:\n  b:\n    c: 1\n\td: 2\n", "a tab may not indent"),
         ("a: @x\n", "a value may not start with @"),
         ('a: "\\q"\n', "a backslash sequence that YAML does not know"),
         ("a: 'x\n", "the quote that opens here is never closed"),

@@ -509,6 +509,10 @@ class TestAttempts:
         failed = drive(fleet("a/m", "b/m"), ask(), [Unreachable("1"), Unsupported("2")], fails=AllAttemptsFailed)
         assert [e.message for e in failed.exceptions] == ["1", "2"]
 
+    def test_one_attempt_is_told_as_one(self):
+        failed = drive(fleet("a/m"), ask(), [Unreachable("1")], fails=AllAttemptsFailed)
+        assert failed.message == "no model answered in 1 attempt"
+
     def test_who_may_answer_again_is_asked_once_more_after_a_jittered_wait(self):
         crowd = fleet("a/m")
         failed = drive(crowd, ask(), [ServerFault("1"), ServerFault("2")], fails=AllAttemptsFailed)

@@ -14,11 +14,11 @@ from orchestrator.cli.ui.console import print_json
 from orchestrator.cli.ui.progress import duration
 from providers.catalog.model import Catalog, Limit, Model, Price, Provider
 from providers.policy.model import Policy
-from providers.windows import span
+from providers.windows import CALENDAR_SECONDS, span
 
 COUNTED = ("requests", "neurons", "usd")
 """What limits count beside tokens."""
-WINDOWS = {1.0: "second", 60.0: "minute", 3600.0: "hour", 86400.0: "day"}
+WINDOWS = {1.0: "second", 60.0: "minute", 3600.0: "hour", 86400.0: "day", CALENDAR_SECONDS["month"]: "month"}
 
 
 @click.command("ls", cls=Command)
@@ -75,7 +75,8 @@ def limit_text(limit: Limit) -> str:
 def limit_words(limit: Limit) -> str:
     """Return a limit as `30 requests / minute`."""
     window = WINDOWS.get(span(limit.window)) or duration(span(limit.window))
-    what = f"{limit.amount:,g} {limit.metric} / {window}"
+    amount = f"{limit.amount:,.0f}" if limit.amount == int(limit.amount) else f"{limit.amount:,g}"
+    what = f"{amount} {limit.metric} / {window}"
     return f"{what} ({limit.model})" if limit.model else what
 
 
