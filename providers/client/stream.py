@@ -115,6 +115,10 @@ class ResponseStream:
         if raced.speaker:
             self._attempt = next(each for each in self._out if each.effect is raced.effect)
             self._take(self._attempt)
+        # One that began to answer in the same moment was past its cancellation: it would be read by nobody.
+        for each in self._out:
+            if each is not self._attempt:
+                await each.end("cancelled")
 
     def _opened(self, effect: Try) -> LiveAttempt:
         said = "".join(self._said or ()) if effect.continues == "resume" else ""

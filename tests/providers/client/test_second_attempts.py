@@ -132,6 +132,19 @@ class TestHedging:
         assert budgets.closed_once()
 
 
+async def test_of_two_streams_that_begin_at_once_the_loser_is_closed_before_the_winner_is_read():
+    said = [b"one\n", b"two\n", b"END\n"]
+    net, budgets = Net({"a": [(3.0, said)], "b": [(1.0, said)]}), Budgets()
+    manager = manager_of(net, hedge_after=2.0)
+    async with manager.stream(ASK, budgets=budgets) as stream:
+        await anext(stream)
+        assert (net.calls, net.open_sockets) == (["a", "b"], 1)
+        assert sum(state.in_flight for state in manager.fleet.states.values()) == 1
+        assert [delta.text async for delta in stream] == ["two"]
+    assert nothing_is_out(manager)
+    assert budgets.closed_once()
+
+
 class Continuing(Plain):
     """`Plain`, and what it was asked to go on with."""
 
