@@ -258,7 +258,7 @@ class Tasks:
             self.findings.error((*path, "as"), "invalid-name", f"'{item}' cannot name an element in expressions")
         items = self.texts.value((*path, "for_each"), spec.for_each, scope, "a list")
         if spec.key is None:
-            hint = f"key: ${{{{ {item}.id }}}}"
+            hint = f"key: ${{{{ {item}{'' if self._are_plain(items.names) else '.id'} }}}}"
             self.findings.lacks(
                 path, "missing-field", "'for_each' needs 'key', which identifies an element on resume", hint
             )
@@ -273,18 +273,29 @@ class Tasks:
 
     def _max_items(self, path: Path, names: frozenset[tuple[str, ...]]) -> int:
         """Return how many elements there may be: what the list's schema says, where one list is read as it is."""
-        if len(names) != 1:
-            return self.max_items
-        head, *rest = next(iter(names))
-        if head != "tasks" or rest[1:2] != ["output"] or rest[0] not in self.spec.tasks:
-            return self.max_items
-        schema: Any = below(schema_of(self.spec.tasks[rest[0]]), rest[2:])[0]
-        if not isinstance(schema, Mapping):
+        schema = self._schema_of_list(names)
+        if schema is None:
             return self.max_items
         if schema.get("type", "array") in ("string", "number", "integer", "boolean", "null"):
             self.findings.error((*path, "for_each"), "wrong-type", f"'for_each' takes a list, not a {schema['type']}")
         stated = schema.get("maxItems")
         return stated if isinstance(stated, int) and stated >= 1 else self.max_items
+
+    def _are_plain(self, names: frozenset[tuple[str, ...]]) -> bool:
+        """Whether the list's schema says that its elements have no fields, so that one is its own key."""
+        schema = self._schema_of_list(names) or {}
+        items = schema.get("items")
+        return isinstance(items, Mapping) and items.get("type") in ("string", "number", "integer")
+
+    def _schema_of_list(self, names: frozenset[tuple[str, ...]]) -> Mapping[str, Any] | None:
+        """Return the schema of the one task's output that is read as it is; None where there is none."""
+        if len(names) != 1:
+            return None
+        head, *rest = next(iter(names))
+        if head != "tasks" or rest[1:2] != ["output"] or rest[0] not in self.spec.tasks:
+            return None
+        schema: Any = below(schema_of(self.spec.tasks[rest[0]]), rest[2:])[0]
+        return schema if isinstance(schema, Mapping) else None
 
     def _output_file(self, name: str, spec: TaskSpec, scope: NamesInScope) -> Any:
         path, source = ("tasks", name, "output_file"), spec.output_file or ""

@@ -57,6 +57,15 @@ def test_exactly_the_mistake_is_reported(case: dict) -> None:
     assert [brief(p) for p in problems] == case["found"], FORMATS["text"](problems)
 
 
+@pytest.mark.parametrize(("element", "key"), [("object", "${{ piece.id }}"), ("string", "${{ piece }}")])
+def test_a_missing_key_is_suggested_as_the_elements_schema_allows(element: str, key: str) -> None:
+    text = SQUAD.replace("    key: ${{ piece.id }}\n", "").replace(
+        "items: {type: object}", f"items: {{type: {element}}}"
+    )
+    (problem,) = problems_of(text)
+    assert (problem.code, problem.hint) == ("missing-field", f"key: {key}")
+
+
 def test_the_corpus_covers_the_codes() -> None:
     covered = {found.split()[1].rstrip("?") for case in CASES for found in case["found"]}
     elsewhere = {"unreadable-file", "not-utf8", "too-large", "invalid-input", "missing-input"}
