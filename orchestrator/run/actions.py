@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
 from orchestrator.events import (
+    ElementEnded,
     ElementStarted,
     GateAnswered,
     GateOpened,
@@ -119,7 +121,15 @@ def _gather(task: str, elements: Elements) -> TaskEnded:
         task,
         "failed" if failed else "ok",
         [e.output for e in ended],
-        error=f"{len(failed)} of {len(ended)} failed: {', '.join(failed)}" if failed else None,
+        error=_fault_of(ended) if failed else None,
         error_kind=first.error_kind if first else None,
         failed=failed,
     )
+
+
+def _fault_of(ended: Sequence[ElementEnded]) -> str:
+    """Return which elements failed, and apart from them which were never done: `fail_fast` leaves them out."""
+    failed = [e.key for e in ended if e.status == "failed"]
+    undone = [e.key for e in ended if e.status not in ("ok", "failed")]
+    told = [f"{len(failed)} of {len(ended)} failed: {', '.join(failed)}"] if failed else []
+    return "; ".join([*told, *([f"not done: {', '.join(undone)}"] if undone else [])])

@@ -210,6 +210,8 @@ class Progress:
         row = self._own(event)
         was_gate = row.state == "gate"
         row.state, row.ended, row.detail = event["status"], event["at"], event["error"] or ""
+        for element in self._never_begun(row) if event.get("key") is None else ():
+            element.state = "cancelled"
         if row.state == "failed":
             self.last_failure = (row.name, row.detail)
             return ProgressLine(row.name, f"failed: {row.detail}", "error")
@@ -218,6 +220,10 @@ class Progress:
         return ProgressLine(row.name, self._ending(row), "warning" if row.state == "cancelled" else "info")
 
     _on_element_ended = _on_task_ended
+
+    def _never_begun(self, task: TaskRow) -> Iterator[TaskRow]:
+        """Yield the elements of a fan-out that wait still: no event tells of those that `fail_fast` leaves out."""
+        return (row for row in self.rows.values() if row.state == "waiting" and row.name.startswith(f"{task.name}["))
 
     def _ending(self, row: TaskRow) -> str:
         if row.state != "ok":

@@ -71,6 +71,14 @@ def test_after_a_failure_that_asked_no_model(call, follow, folder):
     assert "failed: each[a]: 'name' is unknown in ${{ item.name }}" in call("runs", "show", "r-1").out
 
 
+def test_an_element_that_a_failure_kept_from_beginning_is_shown_as_cancelled(call, folder):
+    (folder / "broken.yaml").write_text(BROKEN.replace("    agent: mary", "    max_parallel: 1\n    agent: mary"))
+    call("run", "broken.yaml", "--run-id", "r-1")
+    shown = call("runs", "show", "r-1").out
+    assert "failed: each: 1 of 2 failed: a; not done: b" in shown
+    assert next(line.split() for line in shown.splitlines() if line.startswith("each[b]")) == ["each[b]", "cancelled"]
+
+
 @pytest.mark.parametrize("options", [(), ("--state", "a folder"), ("--db", "sqlite:///own.db")])
 def test_after_a_run_that_awaits_approval(call, follow, options):
     tail = " " + shlex.join(options) if options else ""

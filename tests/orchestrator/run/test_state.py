@@ -143,6 +143,7 @@ def test_fail_fast_in_a_fan_out_starts_no_further_element_but_lets_running_ones_
     (ended,) = advance(state)
     assert ended.output == [None, "two", None]
     assert ended.failed == ("S-1", "S-3")
+    assert ended.error == "1 of 3 failed: S-1; not done: S-3"
 
 
 def test_an_empty_fan_out_is_done_at_once() -> None:
