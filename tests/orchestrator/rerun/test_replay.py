@@ -10,7 +10,7 @@ import subprocess
 import sys
 import zlib
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -813,7 +813,7 @@ def test_an_exported_run_is_one_file_that_other_commands_read(away: Path) -> Non
 
 
 def test_an_exported_run_holds_no_key(away: Path) -> None:
-    with sqlite3.connect(away / "r.db") as db:
+    with closing(sqlite3.connect(away / "r.db")) as db:
         texts = b"".join(zlib.decompress(body) for (body,) in db.execute("SELECT body FROM bodies"))
     assert b"No haste." in texts
     assert CANARY.encode() not in texts + (away / "r.db").read_bytes()
@@ -937,7 +937,7 @@ def test_a_resume_that_would_ask_otherwise_stops_with_the_step_that_does(tmp_pat
         with (tmp_path / "squad.yaml").open("a", encoding="utf-8") as file:
             file.write("budget: {max_turns: 1, on_exceed: pause}\n")
         orchestrator("run", "squad.yaml", "--run-id", "r", cwd=tmp_path, env=KEYS)
-        with sqlite3.connect(tmp_path / ".orchestrator" / "journal.db") as db:
+        with closing(sqlite3.connect(tmp_path / ".orchestrator" / "journal.db")) as db, db:
             db.execute("UPDATE intents SET hash = zeroblob(32) WHERE key LIKE '%/turn-1/model'")
         ended = orchestrator("runs", "resume", "r", "--max-cost", "9", cwd=tmp_path, env=KEYS)
         asked = len(vendors.bodies)

@@ -14,6 +14,7 @@ from orchestrator.runtime import open_run
 from tests.conftest import VIRTUAL
 from tests.orchestrator.run.test_resume import begin, cut, go_on, journal, turn
 from tests.orchestrator.squads import Answers, of_type, squad
+from tests.patience import PATIENCE_S
 
 __all__ = ["journal"]
 
@@ -58,7 +59,16 @@ async def test_calls_at_the_same_time_never_pass_the_raised_cap(journal: Journal
     """Each reserves before it is made: of four that are ready, only as many as fit are asked."""
     given = five(max_cost=10 * MICRO_USD)
     assert (await begin(given, journal, Answers())).status == "paused"
-    manager = Answers()
+    both = anyio.Event()
+
+    async def answer(agent: str, request: Any) -> str:
+        if len(manager.asked) == 2:
+            both.set()
+        with anyio.fail_after(PATIENCE_S):
+            await both.wait()
+        return "done"
+
+    manager = Answers(answer)
     result, _ = await go_on(given, journal, manager, max_cost_usd=30 * MICRO_USD)
     assert (result.status, result.cost, len(manager.asked)) == ("paused", 30, 2)
     assert manager.most_at_work == 2

@@ -405,6 +405,7 @@ async def test_a_ledger_that_is_down_ends_no_turn(tmp_path):
         await router.complete(ask(1))
     with pytest.raises(NoRoute):
         await router.complete(ask(1))
+    await ledger.aclose()
 
 
 async def test_without_limits_nothing_is_asked_of_the_ledger():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import AsyncExitStack
 
 import pytest
 
@@ -57,9 +58,10 @@ async def test_02_rate_limit_without_retry_after_is_left_alone_for_a_while(lab: 
 async def test_03_a_spent_day_costs_one_call_until_its_reset(lab: Lab, tmp_path):
     lab.ledger.open.clear()
     providers = (lab.provider("daily", "day-spent=2h", "ok"), lab.provider("spare", "ok"))
-    async with lab.manager(*providers) as first, lab.manager(*providers) as second:
+    async with lab.manager(*providers) as first, lab.manager(*providers) as second, AsyncExitStack() as ledgers:
         for manager in (first, second):  # two processes of one machine
-            manager.reservations.ledger = SqliteLedger(tmp_path / "limits")
+            manager.reservations.ledger = ledger = SqliteLedger(tmp_path / "limits")
+            ledgers.push_async_callback(ledger.aclose)
             assert [(await lab.ask(manager)).provider for _ in range(10)] == ["spare"] * 10
         assert lab.calls.count("daily") == 1
         lab.skip(2 * 3600 - 60)
