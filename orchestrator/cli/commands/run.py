@@ -21,11 +21,13 @@ from orchestrator.cli.ui.arguments import DurationOption, RunIdOption, UsdOption
 from orchestrator.cli.ui.console import Console
 from orchestrator.cli.ui.dry_run import print_dry_run
 from orchestrator.cli.ui.gates import ApproveChoice, approve_option
+from orchestrator.cli.ui.masking import mask_secrets
 from orchestrator.cli.ui.progress import caps_of
 from orchestrator.options import RunOptions, capped
 from orchestrator.runtime import new_run_id, open_with, stub_answers
 from orchestrator.squad.load import Squad
 from orchestrator.squad.plan import Plan
+from providers.documents.problems import to_text
 
 
 @app.command("run")
@@ -61,11 +63,11 @@ def run_command(
     settings = settings_of(context)
     journal_url(settings, db)  # a --db that cannot be used is a mistake of its own, before any in the squad
     squad, console = load_squad(file, settings), Console(settings)
-    for problem in squad.warnings:
-        console.write(str(problem))
+    environ = environment(settings)
+    if squad.warnings:
+        console.write(mask_secrets(to_text(squad.warnings), environ))  # it repeats lines of files
     inputs = {**(json_object(inputs_file) if inputs_file else {}), **squad.coerce(split_inputs(pairs))}
     plan = squad.plan(inputs)
-    environ = environment(settings)
     options = RunOptions(
         inputs=inputs, environ=environ, offline=offline or None, max_cost_usd=max_cost, timeout_s=timeout
     )

@@ -46,6 +46,14 @@ def test_outputs_on_stdout_talk_on_stderr(call, folder):
     assert any(line.startswith("next: orchestrator ") for line in lines)
 
 
+def test_a_warning_is_shown_with_its_line_and_what_to_write(call, folder):
+    text = (folder / "squad.yaml").read_text()
+    (folder / "warned.yaml").write_text(text.replace("Write it down.", "'Write {{inputs.lone}} down.'"))
+    shown = call("run", "warned.yaml", "--dry-run").err
+    assert "warning[other-braces]: '{{inputs.lone}}' is no expression, so it stays as it is\n" in shown
+    assert "^ write ${{ inputs.lone }}" in shown
+
+
 def test_quiet_says_nothing_when_all_is_well(call):
     assert call("-q", "run", "squad.yaml") == (0, "brief.md\n", "")
 
