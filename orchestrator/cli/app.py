@@ -152,7 +152,7 @@ class LazyGroup(CommonOptions, click.Group):
         if name not in COMMANDS:
             from providers.documents.problems import closest  # only a mistake needs it
 
-            close = closest(name, COMMANDS)
+            close = f"run {name}" if name.endswith((".yaml", ".yml")) else closest(name, COMMANDS)
             hint = f" Did you mean {close!r}?" if close else ""
             what = f"option {name}" if name.startswith("-") else f"command {name!r}"
             context.fail(f"There is no {what}.{hint}")

@@ -32,6 +32,9 @@ def syntax_problem(source: DocumentText, error: yaml.MarkedYAMLError) -> Problem
             message, hint = "this is the escape of no character", "write the character itself"
     elif context is not None and "quoted scalar" in str(error.context):
         at, message = context, "the quote that opens here is never closed"
+    elif context is not None and "flow node" in str(error.context):
+        is_cut = at.index >= len(text.rstrip())
+        message = "the text ends before a '[' or '{' is closed" if is_cut else "a value is missing here"
     elif context is not None and "flow" in str(error.context):
         message = (
             f"expected ',' or the end of the '{text[context.index : context.index + 1]}' of line {context.line + 1}"

@@ -63,6 +63,7 @@ def test_usage_errors(call, arguments):
 
 def test_a_misspelt_command_names_the_nearest(call):
     assert "Did you mean 'validate'?" in call("valdate").err
+    assert "Did you mean 'run squad.yaml'?" in call("squad.yaml").err
 
 
 def test_common_options_stand_before_or_after_the_command(call, folder):
