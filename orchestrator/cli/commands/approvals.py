@@ -56,10 +56,10 @@ async def list_approvals(records: RecordedRuns, as_json: bool) -> None:
 
 @approvals_command.command("show")
 @click.argument("run")
-@click.argument("task")
+@click.argument("task", required=False)
 @reads_runs
-async def show_approval(records: RecordedRuns, run: str, task: str) -> None:
-    """Show the question and the texts to decide on."""
+async def show_approval(records: RecordedRuns, run: str, task: str | None) -> None:
+    """Show the question and the texts to decide on. TASK may be left out where RUN awaits one approval."""
     gate = (await _find(records.journal, run, task)).gate
     for title, text in gate.shown.items():
         click.echo(f"--- {printable(title)} ---\n{printable(text)}\n")
@@ -71,10 +71,10 @@ def answer_command(name: str, choice: str, help_text: str) -> Command:
 
     @click.command(name, cls=Command, help=help_text)
     @click.argument("run")
-    @click.argument("task")
+    @click.argument("task", required=False)
     @click.option("--comment", default="", metavar="TEXT", help="A comment that the agents read.")
     @reads_runs
-    async def answer(records: RecordedRuns, run: str, task: str, comment: str) -> None:
+    async def answer(records: RecordedRuns, run: str, task: str | None, comment: str) -> None:
         await _answer(records, run, task, choice, comment)
 
     return answer
@@ -94,7 +94,7 @@ async def say(records: RecordedRuns, run: str, task: str, words: str) -> None:
     await _answer(records, run, task, "say", words)
 
 
-async def _answer(records: RecordedRuns, run: str, task: str, choice: str, comment: str) -> None:
+async def _answer(records: RecordedRuns, run: str, task: str | None, choice: str, comment: str) -> None:
     """Record the answer, and say what happens next: a process that drives the run hears it by itself."""
     journal = records.journal
     found = await _find(journal, run, task)
@@ -104,19 +104,22 @@ async def _answer(records: RecordedRuns, run: str, task: str, choice: str, comme
         raise Unusable(str(error)) from None
     at_work = "the run is at work and continues with this answer"
     follows = at_work if await journal.is_driven(run) else f"next: {records.command('runs', 'resume', run)}"
-    records.console.say(f"{task}: {choice}\n{follows}")
+    records.console.say(f"{found.gate.task}: {choice}\n{follows}")
 
 
-async def _find(journal: Journal, run: str, task: str) -> OpenGate:
+async def _find(journal: Journal, run: str, task: str | None) -> OpenGate:
+    """Return the gate of the task; without a task the only one that there is."""
     await journal.manifest(run)
     found = await open_gates(journal, run)
-    for one in found:
-        if one.gate.task == task:
-            return one
+    meant = [one for one in found if task in (None, one.gate.task)]
+    if meant and (task is not None or len(meant) == 1):
+        return meant[0]
     waiting = ", ".join(one.gate.task for one in found) or "nothing"
-    raise NothingSelected(
-        f"the task {task} of {run} does not await approval", f"awaiting approval in this run: {waiting}"
-    )
+    if task is not None:
+        what = f"the task {task} of {run} does not await approval"
+    else:
+        what = f"{run} awaits several approvals: name the task" if found else f"{run} awaits no approval"
+    raise NothingSelected(what, f"awaiting approval in this run: {waiting}")
 
 
 async def open_gates(journal: Journal, run: str) -> list[OpenGate]:

@@ -65,6 +65,21 @@ def test_a_parked_run_is_denied(call):
     assert state_of(call, "r-1") == "rejected"
 
 
+def test_the_only_approval_of_a_run_needs_no_name(call, folder):
+    call("run", "gated.yaml", "--run-id", "r-1")
+    assert "Good enough?" in call("approvals", "show", "r-1").out
+    assert "approve: approve" in call("approvals", "approve", "r-1").err
+    again = call("approvals", "deny", "r-1")
+    assert (again.code, "r-1 awaits no approval" in again.err) == (5, True)
+    second = "  again: {needs: [research], approval: {prompt: Sure?}}\noutputs:"
+    (folder / "two.yaml").write_text((folder / "gated.yaml").read_text().replace("outputs:", second))
+    call("run", "two.yaml", "--run-id", "r-2")
+    unclear = call("approvals", "approve", "r-2")
+    assert unclear.code == 5
+    assert "r-2 awaits several approvals: name the task" in unclear.err
+    assert "hint: awaiting approval in this run: approve, again" in unclear.err
+
+
 def test_each_answer_is_bound_to_what_was_shown(call, folder):
     (folder / "revised.yaml").write_text(REVISED)
     call("run", "revised.yaml", "--run-id", "r-1", "--out", "there")
