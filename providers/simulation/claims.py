@@ -18,7 +18,8 @@ def measured(report: Report, claims: Sequence[Expectation]) -> Report:
 
 def _measure(figures: Mapping[str, Any], claim: Expectation) -> Claim:
     value, found = _figure(figures, claim.of), ".".join(map(str, claim.of))
-    said = f"{found} is {_number(value)}"
+    unit = " micro-USD" if {"cost", "would_cost"} & set(claim.of) and not claim.per else ""
+    said = f"{found} is {_number(value)}{unit}"
     if claim.per:
         whole = _figure(figures, claim.per)
         value = value / whole if whole else 0.0

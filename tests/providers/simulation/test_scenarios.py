@@ -54,6 +54,12 @@ def test_a_claim_that_does_not_hold_says_so_with_its_figure():
     assert report.claims[0].measured == "answered is 15"
 
 
+def test_a_claim_about_money_is_measured_with_its_unit():
+    cheap = Expectation("it costs at most a dollar", of=("cost",), at_most=1_000_000)
+    report = simulate(replace(load_scenario("development"), claims=(cheap,)))
+    assert report.claims[0].measured == f"cost is {report.cost:,} micro-USD"
+
+
 def test_a_report_is_plain_data_and_its_parts_agree():
     report = simulate(load_scenario("shared-limits"))
     read = json.loads(json.dumps(report.to_json()))
