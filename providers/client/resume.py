@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from providers.messages import Capability, Delta, Request, Response, Text, TextDelta, assistant
+from providers.messages import Capability, Delta, Part, Request, Response, Text, TextDelta, assistant
 
 
 class ResumedStream:
@@ -49,11 +49,21 @@ class ResumedStream:
 
     def joined(self, response: Response) -> Response:
         """Return the whole answer, of which `response` is the rest."""
-        first, *others = response.message.parts or (Text(""),)
-        if not isinstance(first, Text):
-            return replace(response, message=assistant(Text(self._said), first, *others))
-        return replace(response, message=assistant(Text(self._said + self._new(first.text)), *others))
+        before, text, after = _around_text(response.message.parts)
+        rest = self._new(text)
+        if not before:
+            return replace(response, message=assistant(Text(self._said + rest), *after))
+        new = (Text(rest),) if rest else ()
+        return replace(response, message=assistant(Text(self._said), *before, *new, *after))
 
     def _new(self, rest: str) -> str:
         rest = rest.removeprefix(self._sent)
         return rest.lstrip() if self._said != self._sent else rest
+
+
+def _around_text(parts: Sequence[Part]) -> tuple[Sequence[Part], str, Sequence[Part]]:
+    """Return what stands before the first text, the text, and what stands behind it: a model may reason first."""
+    for at, part in enumerate(parts):
+        if isinstance(part, Text):
+            return parts[:at], part.text, parts[at + 1 :]
+    return parts, "", ()
