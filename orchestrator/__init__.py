@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from orchestrator.runtime import open_run, resume_run, run_squad, run_sync
     from orchestrator.squad.load import Squad
     from orchestrator.squad.plan import Plan
-    from providers.documents.problems import Problem, SpecError
+    from providers.documents.problems import Problem, ProblemsFound, SpecError
 
 __all__ = [
     "CannotWrite",
@@ -45,6 +45,7 @@ __all__ = [
     "Plan",
     "PlanError",
     "Problem",
+    "ProblemsFound",
     "Run",
     "RunBusy",
     "RunCancelled",
@@ -89,7 +90,7 @@ _HOMES = {
     "orchestrator.runtime": ("open_run", "resume_run", "run_squad", "run_sync"),
     "orchestrator.squad.load": ("Squad",),
     "orchestrator.squad.plan": ("Plan",),
-    "providers.documents.problems": ("Problem", "SpecError"),
+    "providers.documents.problems": ("Problem", "ProblemsFound", "SpecError"),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 

@@ -68,7 +68,7 @@ class HotReload:
             environ = self._environ.now() if isinstance(self._environ, Environment) else self._environ
             self._manager.adopt(*self._read(), environ)
         except SpecError as error:
-            return str(error)
+            return "\n".join(map(str, error.problems))
         self._environ = environ
         return None
 

@@ -9,7 +9,7 @@ import pytest
 PACKAGES = ["orchestrator", "agents", "personas", "providers"]
 PINNED = {
     "orchestrator": "CannotWrite Event GateAnswered GateOpened Journal JournalError NoProvider OrchestratorError Plan"
-    " PlanError Problem Run RunBusy RunCancelled RunChanged RunNotFound RunOver RunResult SpecError"
+    " PlanError Problem ProblemsFound Run RunBusy RunCancelled RunChanged RunNotFound RunOver RunResult SpecError"
     " SqliteJournal Squad edit_of_run environment_of fork_run open_journal open_run resume_run"
     " run_squad run_sync to_json",
     "agents": "Agent AgentError Complete History OutputInvalid PathEscapes Registry RunContext Tool ToolEnded"

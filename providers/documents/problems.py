@@ -57,11 +57,17 @@ class Problem:
 
 
 class ProblemsFound(Exception):
-    """Mistakes, all at once, each with its place. Nothing was spent."""
+    """Mistakes, all at once, each with its place. Nothing was spent.
+
+    An app that lets it through shows what `validate` shows: each line with its caret and hint.
+    """
 
     def __init__(self, problems: Sequence[Problem]) -> None:
-        super().__init__("\n".join(str(problem) for problem in problems))
+        super().__init__(problems)
         self.problems = tuple(problems)
+
+    def __str__(self) -> str:
+        return to_text(self.problems)
 
 
 class SpecError(ProblemsFound):

@@ -139,3 +139,13 @@ def test_the_stub_can_call_every_tool_and_somebody_who_is_left_out_none(tmp_path
     (tmp_path / "hands.yaml").write_text(HANDS % "")
     with pytest.raises(PlanError, match="gpt-oss-20b not for production: only lab, cerebras may be asked there"):
         Squad.from_file(tmp_path / "hands.yaml", routing=tmp_path / "routing.yaml")
+
+
+def test_an_app_that_lets_a_mistake_through_shows_its_line_and_its_hint() -> None:
+    with pytest.raises(PlanError) as found:
+        Squad.from_text(
+            "version: 1\nname: s\nagents: {a: {persona: analyst}}\ninputs: {city: {type: string}}\n"
+            "tasks:\n  t: {agent: a, description: 'to ${{ inputs.cty }}'}\n"
+        ).plan({"city": "Rome"})
+    assert "description: 'to ${{ inputs.cty }}'" in str(found.value)
+    assert "^^^^^^^^^^ did you mean 'city'?" in str(found.value)
