@@ -43,9 +43,7 @@ class UnitBegun(NamedTuple):
     comments: tuple[str, ...]
 
 
-def decisions_of(
-    part: RecordPart, plan: Plan, past: RunHistory, run: str, *, stub: bool
-) -> Iterator[UnitBegun | Difference]:
+def decisions_of(part: RecordPart, plan: Plan, past: RunHistory, run: str) -> Iterator[UnitBegun | Difference]:
     """Yield each unit that is put to work in a part of the record; the first decision that differs ends it.
 
     `past` is the history of the part's `before`.
@@ -53,7 +51,7 @@ def decisions_of(
     if {event.unit.task for event in past.standing if event.unit is not None} - plan.tasks.keys():
         yield Difference(len(part.before), part.places[0].event, None)  # it went on with tasks that the plan lacks
         return
-    fold = _Fold(part, plan, past, run, stub)
+    fold = _Fold(part, plan, past, run)
     for number, place in enumerate(part.places):
         fold.number = number
         if (difference := fold.judge(place)) is not None:
@@ -69,7 +67,6 @@ class _Fold:
     plan: Plan
     past: RunHistory
     run: str
-    stub: bool
     number: int = 0
     state: RunState = field(init=False)
     recorder: Recorder = field(init=False)
@@ -116,7 +113,7 @@ class _Fold:
             # A stop has no event of its own. What was begun before it is in the record.
             self.state.stopping = "cancelled"
         left = None if self.state.stopping else next_action(self.state)
-        return left or finish_of(self.state, self.recorder, self.artifacts, stub=self.stub)
+        return left or finish_of(self.state, self.recorder, self.artifacts, stub=recorded.stub)
 
     def apply(self, place: PlacedEvent) -> None:
         data = place.event.data

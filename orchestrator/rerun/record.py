@@ -115,7 +115,6 @@ class Answers:
     run: str
     steps: Mapping[StepAt, StepRecord]
     ended_in: Mapping[StepAt, int] = field(default_factory=dict)
-    stub: bool = False
 
 
 @dataclass(frozen=True, slots=True)

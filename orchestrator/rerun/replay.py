@@ -96,7 +96,7 @@ async def read_record(journal: Journal, run: str) -> Record:
     parts = tuple(parts_of_record(await journal.events(run)))
     ended_in = {step: i for i, part in enumerate(parts) for step in part.answered}
     steps = {StepAt(step.unit, step.key): step for step in await journal.steps(run)}
-    return Record(run, manifests, parts, Answers(run, steps, ended_in, bool(manifests[0].options.get("stub"))))
+    return Record(run, manifests, parts, Answers(run, steps, ended_in))
 
 
 async def replay(journal: Journal, run: str, *, against: Squad | None = None, functions: Functions = NONE) -> Replay:
@@ -121,7 +121,7 @@ async def _part_again(record: Record, number: int, plan: Plan) -> Difference | N
     past = history_of(part.before)
     units = UnitsReplayed(part, number, plan, record.answers, past)
     await units.take_over()
-    for event in decisions_of(part, plan, past, record.run, stub=record.answers.stub):
+    for event in decisions_of(part, plan, past, record.run):
         if isinstance(event, Difference):
             found.append(event)
         elif (difference := (await units.replay(event)).difference) is not None:
@@ -145,7 +145,7 @@ async def request_of(record: Record, number: int, step: StepAt, functions: Funct
     past = history_of(part.before)
     units = UnitsReplayed(part, number, plan, record.answers, past)
     await units.take_over()
-    for event in decisions_of(part, plan, past, record.run, stub=record.answers.stub):
+    for event in decisions_of(part, plan, past, record.run):
         if isinstance(event, UnitBegun) and event.unit == step.unit:
             request = (await units.replay(event, step)).request
             if request is not None:

@@ -372,6 +372,19 @@ async def test_units_that_wait_for_a_slot_after_a_kill_replay() -> None:
     assert_equal(await replay(journal, "r"))
 
 
+async def test_a_run_that_the_stub_began_and_a_provider_ended_replays() -> None:
+    journal, given = MemoryJournal(), squad({"a": {"agent": "ann", "description": "x"}})
+    async with open_run(given, run_id="r", offline=True, journal=journal) as run:
+        async for event in run:
+            if event.type == "turn.started":
+                break
+    async with resume_run(given, "r", manager=Answers(), journal=journal) as run:
+        async for _ in run:
+            pass
+    assert (run.result.status, run.result.stub) == ("done", False)
+    assert_equal(await replay(journal, "r"))
+
+
 async def test_an_edited_run_and_a_fork_of_it_replay() -> None:
     tasks = {f"t{i}": {"agent": "ann", "description": f"{i}", "needs": [f"t{i - 1}"] if i else []} for i in range(4)}
     other = {**tasks, "t2": {**tasks["t2"], "description": "other"}, "late": {**tasks["t3"], "description": "late"}}
