@@ -101,6 +101,7 @@ def test_after_a_run_that_waits_for_a_persons_words(call, follow, folder):
     waiting = call("run", "talk.yaml", "--run-id", "r-1")
     assert waiting.code == 7
     assert follow(waiting.err)[0].startswith("orchestrator approvals show r-1 ")
+    assert follow(call("runs", "show", "r-1").out)[0].startswith("orchestrator approvals show r-1 ")
 
 
 @pytest.mark.parametrize("action", ["pause", "stop"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import click
 
@@ -13,7 +13,7 @@ from orchestrator.cli.ui.columns import columns
 from orchestrator.cli.ui.console import print_json
 from orchestrator.cli.ui.progress import Progress, duration, in_words, tokens, usd
 from orchestrator.cli.ui.run_list import UNFINISHED, state_of
-from orchestrator.events import to_json
+from orchestrator.events import GateOpened, to_json
 from orchestrator.journal.protocols import RunManifest
 from providers.documents.unicode import printable
 
@@ -38,12 +38,21 @@ async def show_command(records: RecordedRuns, run: str, as_json: bool) -> None:
         progress.apply(document)
     state = state_of(progress.status, is_driven=await journal.is_driven(run))
     cut = [step.path for step in await journal.cut_short(run)] if state == UNFINISHED else []
-    gates = [one.gate.task for one in await open_gates(journal, run)]
-    lines = described(run, manifest, progress, state, cut, gates)
+    gates = [one.gate for one in await open_gates(journal, run)]
+    lines = described(run, manifest, progress, state, cut, [gate.task for gate in gates])
     if state in (UNFINISHED, "waiting", "paused", "cancelled") and not await journal.cancel_requested(run):
-        answer = [records.command("approvals", "approve", run, gates[0])] if gates else []
-        lines.append(f"next: {' && '.join([*answer, records.command('runs', 'resume', run)])}")
+        lines.append(f"next: {_next_command(records, run, gates)}")
     click.echo(printable("\n".join(lines)))
+
+
+def _next_command(records: RecordedRuns, run: str, gates: Sequence[GateOpened]) -> str:
+    again = records.command("runs", "resume", run)
+    match gates:
+        case [gate, *_] if "approve" in gate.choices:
+            return f"{records.command('approvals', 'approve', run, gate.task)} && {again}"
+        case [gate, *_]:
+            return records.command("approvals", "show", run, gate.task)
+    return again
 
 
 def described(
