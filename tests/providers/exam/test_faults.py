@@ -14,7 +14,7 @@ from providers.messages import Capability
 from providers.routing.health import CLOSED, FAULTS_TO_OPEN
 from tests.loopback import ANSWER, WORDS, Seen
 from tests.patience import PATIENCE_S
-from tests.providers.exam.lab import KEY, Lab
+from tests.providers.exam.lab import KEY, PATIENT, Lab
 
 pytestmark = pytest.mark.anyio
 ONE_TOKENS = 19
@@ -24,7 +24,8 @@ ONE_TOKENS = 19
 async def elsewhere(lab: Lab, *modes: str, error: str) -> None:
     """Ask where the first of two providers fails so: the other one answers, each is called once, nobody's twice."""
     events: list[object] = []
-    async with lab.manager(lab.provider("bad", *modes), lab.provider("good", "ok")) as manager:
+    bad, good = lab.provider("bad", *modes), lab.provider("good", "ok")
+    async with lab.manager(bad, good, timeouts=PATIENT) as manager:
         answer = await lab.ask(manager, emit=events.append)
         assert answer.text == ANSWER
         assert [type(e) for e in events] == [RouteChosen, AttemptStarted, AttemptEnded, AttemptStarted, AttemptEnded]
