@@ -21,6 +21,7 @@ import pytest
 
 from agents import tool
 from orchestrator import GateAnswered, GateOpened, Squad
+from orchestrator.errors import RunOver
 from orchestrator.journal.protocols import Journal
 from orchestrator.journal.sqlite.journal import SqliteJournal
 from orchestrator.runtime import open_run, resume_run
@@ -349,11 +350,15 @@ async def _drive(order: Order) -> None:
             opening = resume_run(squad, "r", **shared)
         else:
             opening = open_run(squad, run_id="r", out=folder / "out", **shared)
-        async with opening as run:
-            async for _ in run:
-                pass
+        try:
+            async with opening as run:
+                async for _ in run:
+                    pass
+        except RunOver:  # it was killed right after its last record
+            return
+        finally:
+            await ledger.aclose()
         result = run.result
-    await ledger.aclose()
     used = [result.status, dict(result.outputs), dict(result.artifacts), result.usage.total, result.cost]
     (folder / "result.json").write_text(json.dumps(used))
 
