@@ -115,7 +115,7 @@ class ResponseStream:
         if raced.speaker:
             self._attempt = next(each for each in self._out if each.effect is raced.effect)
             self._take(self._attempt)
-        # One that began to answer in the same moment was past its cancellation: it would be read by nobody.
+        # One that began to answer in the same moment was past its cancellation, and no caller would read it.
         for each in self._out:
             if each is not self._attempt:
                 await each.end("cancelled")
