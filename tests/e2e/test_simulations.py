@@ -16,6 +16,7 @@ claims: [{text: alle fünf, of: answered, exactly: 5}]
 """
 
 
+@pytest.mark.long
 def test_a_simulation_is_the_same_bytes_in_every_process(tmp_path):
     (tmp_path / "ride.yaml").write_text(SCENARIO, "utf-8")
     asks = ("simulate", "ride.yaml", "--chart", "ride.svg", "--log", "ride.log")

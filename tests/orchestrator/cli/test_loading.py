@@ -73,6 +73,7 @@ def test_what_the_caller_held_stays_held():
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "command",
     [

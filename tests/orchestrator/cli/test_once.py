@@ -61,6 +61,7 @@ def test_a_command_reads_each_file_once_and_resolves_the_squad_once(mine, comman
     assert counted(*command) == (0, FILES, 1)
 
 
+@pytest.mark.long
 def test_a_resume_reads_each_file_once_and_resolves_the_squad_once(mine):
     (mine / "squad.yaml").write_text((mine / "squad.yaml").read_text() + "budget: {max_turns: 1, on_exceed: pause}\n")
     subprocess.run([sys.executable, "-m", "orchestrator", "run", "squad.yaml", "--offline", "--run-id", "a"])
@@ -69,6 +70,7 @@ def test_a_resume_reads_each_file_once_and_resolves_the_squad_once(mine):
     assert counted("runs", "resume", "a") == (0, FILES, 1)
 
 
+@pytest.mark.long
 def test_validate_reads_each_file_once_whatever_it_is(mine):
     _, opened, resolved = counted("validate", "squad.yaml", "mine.yaml")
     assert (opened["squad.yaml"], resolved) == (1, 1)

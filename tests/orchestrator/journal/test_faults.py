@@ -216,6 +216,7 @@ async def test_a_disk_that_is_full_at_any_write_stops_the_run_and_it_goes_on_lat
     assert stopped > 3
 
 
+@pytest.mark.long
 async def test_a_disk_that_is_full_while_the_journal_is_made_is_said_as_that(tmp_path: Path) -> None:
     refused = set()
     for number, room in enumerate(range(0, 200_000, 4096)):

@@ -73,6 +73,7 @@ async def open_breaker(lab: Lab, manager, name: str) -> None:
     assert manager.fleet.states[name].breaker.state(lab.clock()) == "open"
 
 
+@pytest.mark.long
 async def test_21_after_a_recovery_one_probe_goes_out_for_a_thousand_waiters(lab: Lab):
     waiters, slow = 1000, 0.4
     modes = [*["503"] * FAULTS_TO_OPEN, f"slow={slow}", "slow=0.05"]

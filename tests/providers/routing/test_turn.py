@@ -681,6 +681,7 @@ class Day:
         return Answered(end, effect.number, answer())
 
 
+@pytest.mark.long
 def test_twenty_thousand_turns_are_the_same_twice_and_nearly_all_answered():
     first, second = Day(seed=5, turns=20_000), Day(seed=5, turns=20_000)
     assert first.run() == second.run()

@@ -8,6 +8,8 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 from providers.simulation import load_scenario, simulate
 from tests.patience import PATIENCE_S
 
@@ -33,6 +35,7 @@ def run(name: str, hash_seed: str) -> tuple[bytes, bytes]:
     return done.stdout, done.stderr
 
 
+@pytest.mark.long
 def test_two_processes_write_the_same_log():
     for name in ("shared-limits", "availability", "outage"):
         log, digest = run(name, "1")
