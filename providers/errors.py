@@ -5,13 +5,14 @@ ProviderError                 one attempt failed
 ├ TimedOut                    phase: connect | first_token | between_chunks | total
 ├ StreamBroken                ended without its terminator
 ├ RateLimited                 until an instant
-│ └ QuotaSpent                a longer allowance (day, month, money) is used up
+│ ├ QuotaSpent                a longer allowance (day, month, money) is used up
+│ └ RequestTooLarge           this request alone is more than a limit allows
 ├ ServerFault
 │ └ Overloaded
 ├ AuthFailed                  the key is wrong, or may not do this
 ├ BadRequest                  the provider refuses what we sent
 │ ├ ContextTooLong
-│ └ Unsupported
+│ └ Unsupported               a capability that is missing, or the whole model
 ├ Declined                    a content filter said no
 └ BadReply                    undecodable or empty
 RoutingError                  no attempt could be made, or all failed
@@ -41,6 +42,8 @@ class Recovery(StrEnum):
     """The same candidate may answer, at once or at `retry_at`."""
     ELSEWHERE = "elsewhere"
     """Another candidate may answer."""
+    CONFIRM = "confirm"
+    """Another provider may answer, and is asked once: where it refuses as well, the request is at fault."""
     NEVER = "never"
     """No candidate will."""
 
@@ -70,7 +73,7 @@ class ProviderError(Exception):
     to. None: it does not say.
     """
 
-    recovery: ClassVar[Recovery] = Recovery.ELSEWHERE
+    recovery: Recovery = Recovery.ELSEWHERE
     fault: ClassVar[Fault] = Fault.PROVIDER
 
     def __init__(self, message: str, *, status: int | None = None, retry_at: float | None = None) -> None:
@@ -120,13 +123,15 @@ Phase = Literal["connect", "first_token", "between_chunks", "total"]
 
 
 class TimedOut(ProviderError):
-    """A deadline passed in `phase`."""
+    """A deadline passed in `phase`: ours, or with a `status` the provider's own, which may answer if asked again."""
 
     fault = Fault.ENDPOINT
 
     def __init__(self, message: str, *, phase: Phase = "total", status: int | None = None) -> None:
         super().__init__(message, status=status)
         self.phase = phase
+        if status is not None:
+            self.recovery = Recovery.AGAIN
 
 
 class StreamBroken(ProviderError):
@@ -156,6 +161,16 @@ class QuotaSpent(RateLimited):
         self.money = money
 
 
+class RequestTooLarge(RateLimited):
+    """The request alone is more than a limit of this candidate allows: tokens of a minute, bytes of a proxy.
+
+    No waiting cures that. The candidate is well and takes smaller ones; another one, of any window, may take this.
+    """
+
+    recovery = Recovery.ELSEWHERE
+    fault = Fault.CALLER
+
+
 class ServerFault(ProviderError):
     recovery = Recovery.AGAIN
 
@@ -165,15 +180,26 @@ class Overloaded(ServerFault):
 
 
 class AuthFailed(ProviderError):
-    """The key is missing, wrong or not allowed. The account is shut until an operator acts."""
+    """The key is missing, wrong or not allowed. The account is shut until an operator acts.
+
+    `edge`: something in front of the API refused, a firewall for one, so nothing is known about the key. The account
+    rests for minutes, and is then probed.
+    """
 
     fault = Fault.KEY
 
+    def __init__(self, message: str, *, status: int | None = None, edge: bool = False) -> None:
+        super().__init__(message, status=status)
+        self.edge = edge
+
 
 class BadRequest(ProviderError):
-    """The provider refuses what was sent: it fails there again, and any other candidate would be asked the same."""
+    """The provider refuses what was sent, for a reason that nothing here recognises.
 
-    recovery = Recovery.NEVER
+    It may be the caller's mistake or that provider's own limit. Another provider is asked once: its verdict decides.
+    """
+
+    recovery = Recovery.CONFIRM
     fault = Fault.CALLER
 
 
@@ -184,9 +210,18 @@ class ContextTooLong(BadRequest):
 
 
 class Unsupported(BadRequest):
-    """This model lacks a capability that the request uses, or does not exist there."""
+    """This model lacks a capability that the request uses.
+
+    `gone`: it is the whole model, whatever is asked: retired, unknown, or not for this key. It is held for an hour.
+    """
 
     recovery = Recovery.ELSEWHERE
+
+    def __init__(
+        self, message: str, *, status: int | None = None, retry_at: float | None = None, gone: bool = False
+    ) -> None:
+        super().__init__(message, status=status, retry_at=retry_at)
+        self.gone = gone
 
 
 class Declined(ProviderError):
@@ -281,6 +316,11 @@ class AllAttemptsFailed(ExceptionGroup[ProviderError], RoutingError):
     def __init__(self, message: str, exceptions: Sequence[ProviderError], earliest: float | None = None) -> None:
         super().__init__(message, exceptions)
         self.earliest = earliest
+
+    @property
+    def refused_twice(self) -> bool:
+        """Whether two providers refuse the request itself: then it is at fault, and asking again is useless."""
+        return sum(isinstance(e, ProviderError) and e.recovery is Recovery.CONFIRM for e in self.exceptions) > 1
 
     def derive(self, excs: Sequence[ProviderError]) -> AllAttemptsFailed:  # type: ignore[override]  # same element type
         return AllAttemptsFailed(self.message, excs, self.earliest)

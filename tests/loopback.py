@@ -47,8 +47,18 @@ class Seen:
     left_at: float = math.inf
 
 
-Rule = Callable[[Seen], str]
-"""Says which mode meets a call."""
+@dataclass(frozen=True)
+class Served:
+    """A whole reply as it is: for what a provider said once, and no mode says."""
+
+    status: int
+    body: Any
+    """Bytes or text as they are, anything else as JSON."""
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+Rule = Callable[[Seen], str | Served]
+"""Says which mode meets a call, or with what it is served."""
 
 
 class Loopback:
@@ -60,6 +70,7 @@ class Loopback:
         """What the mode `literal` says: a JSON string as it stands on the wire, escapes and all."""
         self._turns: Counter[str] = Counter()
         self._rules: dict[str, Rule] = {}
+        self._served: dict[int, Served] = {}
         self._came = threading.Condition()
         self._server = _Server(("127.0.0.1", 0), self)
 
@@ -92,10 +103,19 @@ class Loopback:
             base = f"{self.root}{path.removesuffix('/chat/completions')}"
             seen = Seen(base, options[min(turn, len(options) - 1)], headers, body)
             if modes in self._rules:
-                seen.mode = self._rules[modes](seen)
+                said = self._rules[modes](seen)
+                if isinstance(said, Served):
+                    seen.mode = f"served={id(seen)}"
+                    self._served[id(seen)] = said
+                else:
+                    seen.mode = said
             self.requests.append(seen)
             self._came.notify_all()
         return seen
+
+    def served(self, seen: Seen) -> Served:
+        """Return with what a rule serves this call."""
+        return self._served.pop(id(seen))
 
     def wait_for(self, count: int) -> None:
         """Wait until so many requests have come in all."""
@@ -245,6 +265,14 @@ def _completion(content: str, finish: str = "stop") -> bytes:
 # ---- what may go wrong
 
 
+def _serve(handler: _Handler, _: str) -> None:
+    reply = handler.loopback.served(handler.seen)
+    body = reply.body if isinstance(reply.body, bytes | str) else json.dumps(reply.body)
+    kind = reply.headers.get("content-type", "application/json")
+    others = {name: value for name, value in reply.headers.items() if name != "content-type"}
+    handler.whole(reply.status, body if isinstance(body, bytes) else body.encode(), kind, **others)
+
+
 def _reset(handler: _Handler, _: str) -> None:
     # Linger for no time: the kernel answers with RST instead of FIN.
     handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -377,6 +405,7 @@ def _latin1(handler: _Handler, _: str) -> None:
 
 
 MODES: dict[str, Callable[[_Handler, str], None]] = {
+    "served": _serve,
     "ok": lambda handler, words: handler.answer(WORDS[int(words or 0) :]),
     "500": lambda handler, _: handler.refuse(500, "something broke"),
     "503": lambda handler, _: handler.refuse(503, "no capacity"),

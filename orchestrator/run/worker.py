@@ -357,7 +357,7 @@ def cause_of(error: BaseException) -> RetryCause | None:
             return "timeout"
         case ToolFault():
             return "tool"
-        case BudgetSpent() | NoRoute(over_budget=True):
+        case BudgetSpent() | NoRoute(over_budget=True) | AllAttemptsFailed(refused_twice=True):
             return None
         case AllAttemptsFailed():
             if any(isinstance(e, RateLimited) for e in error.exceptions):

@@ -35,6 +35,8 @@ class ErrorReport:
     """Headers of the upstream provider that an aggregator quotes."""
     category: str = ""
     status: int | None = None
+    is_json: bool = True
+    """Whether an API said it: a page or nothing at all comes from something in front of it."""
 
 
 def excerpt(body: bytes) -> str:
@@ -48,7 +50,7 @@ def report_of(body: bytes) -> ErrorReport:
     try:
         found = json.loads(body[:MAX_BODY].decode("utf-8", "replace"))
     except (ValueError, RecursionError):
-        return ErrorReport(text=excerpt(body))
+        return ErrorReport(text=excerpt(body), is_json=False)
     report = read_report(found)
     return (
         report
@@ -139,10 +141,10 @@ def _status(layers: list[dict[str, Any]]) -> int | None:
 def by_status(status: int, text: str) -> ProviderError:
     """Return the error that a status alone means, where neither code nor words tell more."""
     if status in (408, 504, 524):
-        return TimedOut(text, phase="total")
+        return TimedOut(text, phase="total", status=status)
     if status in (498, 503, 529):
         return Overloaded(text)
-    if status >= 500 or status in (409, 424, 425, 499):
+    if status >= 500 or status in (409, 421, 423, 424, 425, 499):
         return ServerFault(text)
     if 300 <= status < 400:
         return Unreachable(f"the endpoint redirects, its base_url is wrong: {text}")

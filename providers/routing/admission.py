@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from math import inf
 
 from providers.catalog.model import Candidate
-from providers.errors import ProviderError, RateLimited, Reason, ReasonCode
+from providers.errors import ProviderError, RateLimited, Reason, ReasonCode, RequestTooLarge
 from providers.limits.counter import LimitKey
 from providers.limits.reserve import Amounts, NoRoom
 from providers.limits.rules import Allowance, Call, Cap, Ending, came_to, expected, reason
@@ -73,7 +73,7 @@ def settled(plan: CallPlan, how: Ending, call: Call) -> Amounts:
 
 def shut_until(bound: Allowance, error: ProviderError | None, now: float) -> tuple[LimitKey, float] | None:
     """Return the meter that the provider's own refusal shuts for every process of the ledger, and until when."""
-    if bound.limits and isinstance(error, RateLimited):
+    if bound.limits and isinstance(error, RateLimited) and not isinstance(error, RequestTooLarge):
         return bound.hold, limited_until(error, now)
     return None
 

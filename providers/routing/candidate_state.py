@@ -27,6 +27,7 @@ class CandidateState:
         "in_flight",
         "name",
         "room",
+        "size_refused",
         "track",
     )
 
@@ -37,7 +38,7 @@ class CandidateState:
         self.breaker: Breaker = CLOSED
         self.held_from = self.held_until = 0.0
         self.held_after = ""
-        """The class of the error that it is held after."""
+        """The class of the error that it is held after, and of a model that is gone what was said."""
         self.in_flight = 0
         self.track = HealthStats()
         self.faults: dict[Fault, int] = {}
@@ -45,6 +46,8 @@ class CandidateState:
         self.headroom: float | None = None
         """What the provider says is left of its tightest limit, 0 to 1, where that is little; None: no news."""
         self.blocks: tuple[tuple[float, Reason, float], ...] = ()
+        self.size_refused: tuple[int, float] | None = None
+        """Tokens of the smallest request that was too large for a limit, and until when that is news."""
 
     def adopt(self, candidate: Candidate) -> None:
         """Go on with other facts of the same endpoint and key."""
@@ -52,6 +55,12 @@ class CandidateState:
         self.candidate = candidate
         self.room = min(model.max_output, model.context // 8, 1024)
         """How many tokens of the context an answer needs whose request sets no cap."""
+
+    @property
+    def is_free(self) -> bool:
+        """Whether the model is known to cost nothing."""
+        price = self.candidate.model.price
+        return price is not None and not (price.input or price.output)
 
     @property
     def limits(self) -> tuple[Limit, ...]:
@@ -70,6 +79,17 @@ class CandidateState:
     def block(self, until: float, reason: Reason, tokens: float = 0) -> None:
         """Note that a limit leaves no room before `until` for a request of `tokens` (an estimate of its input)."""
         self.blocks = (*(block for block in self.blocks if block[2] < tokens), (until, reason, tokens))
+
+    def refused_size(self, tokens: int, until: float, now: float) -> None:
+        """Note that a request of `tokens` is too large for it."""
+        known = self.size_refused
+        smaller = known is not None and known[1] > now and known[0] < tokens
+        self.size_refused = (known[0] if known is not None and smaller else tokens, until)
+
+    def is_too_large(self, tokens: int, now: float) -> bool:
+        """Whether it refused a request of `tokens`, or a smaller one, for its size."""
+        refused = self.size_refused
+        return refused is not None and tokens >= refused[0] and now < refused[1]
 
     def blocked_until(self, now: float, tokens: int = 0) -> tuple[float, Reason] | None:
         """Return until when (epoch seconds) limits leave no room for a request of `tokens`, and which limit it is."""

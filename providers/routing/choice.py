@@ -19,6 +19,7 @@ from providers.routing.scores import ordered
 PROBE_POLL_S = 1.0
 """How long a turn that waits for another turn's probe sleeps before it looks again."""
 NOT_TRIED: Mapping[str, float] = {}
+_TOO_LARGE = Reason(ReasonCode.LIMIT, "a request of this size, or a smaller one, was too large for its limits")
 _TRIED = Reason(ReasonCode.TRIED, "asked before in this turn")
 
 
@@ -91,10 +92,12 @@ def _obstacle(
     fleet: Fleet, state: CandidateState, now: float, back: float, tokens: int = 0
 ) -> tuple[float, Reason] | None:
     """Return until when the candidate may not be asked, and why: the obstacle that lasts longest. None: it may be."""
-    if fleet.shut and (why := fleet.shut.get(state.account)):
+    if (fleet.shut or fleet.unpaid) and (why := fleet.why_shut(state)):
         return inf, why
     if fleet.barred and (why := fleet.barred.get(state.account[0])):
         return inf, why
+    if state.size_refused is not None and state.is_too_large(tokens, now):
+        return inf, _TOO_LARGE
     until, reason = back, _TRIED
     if state.held_until > until and not set_back(now, state.held_from):
         until = state.held_until

@@ -10,13 +10,22 @@ from collections.abc import Iterable, Mapping
 from math import inf
 
 from providers.catalog.model import Candidate, Provider
-from providers.errors import AuthFailed, ProviderError, QuotaSpent, Reason, ReasonCode, TimedOut
+from providers.errors import (
+    AuthFailed,
+    ProviderError,
+    QuotaSpent,
+    Reason,
+    ReasonCode,
+    RequestTooLarge,
+    TimedOut,
+    Unsupported,
+)
 from providers.messages import Capability, Needs, Request
 from providers.policy.model import Policy
 from providers.routing.candidate_state import CandidateState
 from providers.routing.demands import Demands
 from providers.routing.fair_queue import FairQueue
-from providers.routing.health import hold_until, trips_breaker
+from providers.routing.health import EDGE_REST_S, SIZE_HOLD_S, hold_until, trips_breaker
 from providers.routing.ranking import Ranker, Ranking
 from providers.routing.retry_budget import RetryBudget
 from providers.routing.scores import SEEN, Ordering, paid
@@ -25,6 +34,7 @@ REMEMBERED = 1024
 """How many of the latest decisions are kept."""
 _KEY_REFUSED = Reason(ReasonCode.KEY_REFUSED, "its account is shut: the key was refused")
 _NO_MONEY = Reason(ReasonCode.NO_MONEY, "its account is shut: no money is left there")
+_UNPAID = Reason(ReasonCode.NO_MONEY, "its account has no money left, and this model costs some")
 _NO_WEIGHT = Reason(ReasonCode.EXCLUDED, "its weight is 0")
 _DRAINED = Reason(ReasonCode.EXCLUDED, "drained by an operator")
 
@@ -51,6 +61,7 @@ class Fleet:
         "retries",
         "shut",
         "states",
+        "unpaid",
     )
 
     def __init__(
@@ -65,6 +76,8 @@ class Fleet:
         self.states: dict[str, CandidateState] = {}
         self.shut: dict[tuple[str, str], Reason] = {}
         """Accounts that are not to be asked before an operator has acted, and why."""
+        self.unpaid: set[tuple[str, str]] = set()
+        """Accounts without money, of which only the models that cost nothing are asked."""
         self.barred: Mapping[str, Reason] = {}
         """Providers that are not to be asked, and why."""
         self.orderings: deque[Ordering] = deque(maxlen=REMEMBERED)
@@ -163,11 +176,18 @@ class Fleet:
         return state.breaker is not before
 
     def ended(
-        self, name: str, error: ProviderError | None, now: float, elapsed: float, pace: float | None = None
+        self,
+        name: str,
+        error: ProviderError | None,
+        now: float,
+        elapsed: float,
+        pace: float | None = None,
+        tokens: int = 0,
     ) -> None:
         """Move the candidate's state by how an attempt of `elapsed` seconds ended; None: it answered.
 
-        `pace` are the seconds that an answer of nominal length would have taken, where that is not `elapsed`.
+        `pace` are the seconds that an answer of nominal length would have taken, where that is not `elapsed`. `tokens`
+        is about how many the request was.
         """
         state = self.states.get(name)
         if state is None:
@@ -177,18 +197,39 @@ class Fleet:
             state.track.answered(now, elapsed if pace is None else pace)
             return
         state.faults[error.fault] = state.faults.get(error.fault, 0) + 1
-        if isinstance(error, AuthFailed):
-            self.shut[state.account] = _KEY_REFUSED
-        elif isinstance(error, QuotaSpent) and error.money:
-            self.shut[state.account] = _NO_MONEY
+        self._close_the_account(state, error, now)
+        if isinstance(error, RequestTooLarge):
+            state.refused_size(tokens, now + SIZE_HOLD_S, now)
         if (until := hold_until(error, now)) is not None:
-            state.held_from, state.held_until, state.held_after = now, until, type(error).__name__
+            why = f" ({error.message})" if isinstance(error, Unsupported) else ""  # a model that is gone
+            state.held_from, state.held_until, state.held_after = now, until, f"{type(error).__name__}{why}"
         if trips_breaker(error, elapsed, self.policy.timeouts):
             enough = state.track.row_of_an_outage(state.breaker.faults)
             state.breaker = state.breaker.failed(now, error.retry_at or 0.0, enough)
             state.track.failed(now, elapsed if isinstance(error, TimedOut) else None)
             if state.breaker.open_until is not None:
                 state.track.forgiven()
+
+    def _close_the_account(self, state: CandidateState, error: ProviderError, now: float) -> None:
+        """Take what an error says of the account: its key, its money, or whether anybody gets through to it."""
+        account = state.account
+        if isinstance(error, AuthFailed) and error.edge:
+            for other in self.states.values():
+                if other.account == account:
+                    other.breaker = other.breaker.failed(now, now + EDGE_REST_S, enough=1)
+        elif isinstance(error, AuthFailed):
+            self.shut[account] = _KEY_REFUSED
+        elif isinstance(error, QuotaSpent) and error.money:
+            if state.is_free:
+                self.shut[account] = _NO_MONEY
+            else:
+                self.unpaid.add(account)
+
+    def why_shut(self, state: CandidateState) -> Reason | None:
+        """Return why the candidate is not to be asked before an operator has acted, None where it may be."""
+        if (why := self.shut.get(state.account)) is not None:
+            return why
+        return _UNPAID if state.account in self.unpaid and not state.is_free else None
 
     def checked(self, provider: Provider, *, well: bool, now: float) -> None:
         """Take whether a provider's endpoint answers at all.
@@ -208,6 +249,11 @@ class Fleet:
     def reopen(self, provider: str) -> None:
         """Let a provider's accounts be asked again, after an operator has seen to the key, or to the bill."""
         self.shut = {account: why for account, why in self.shut.items() if account[0] != provider}
+        self.unpaid = {account for account in self.unpaid if account[0] != provider}
+        for state in self.states.values():
+            if state.account[0] == provider:
+                state.held_until = 0.0
+                state.forget_limits()
 
 
 def _kept(known: CandidateState | None, new: CandidateState) -> CandidateState:

@@ -10,7 +10,15 @@ from dataclasses import dataclass, replace
 from math import ceil, exp, inf, log
 from typing import Literal
 
-from providers.errors import HEALTH_FAULTS, AuthFailed, ProviderError, QuotaSpent, RateLimited, TimedOut
+from providers.errors import (
+    HEALTH_FAULTS,
+    AuthFailed,
+    ProviderError,
+    QuotaSpent,
+    RateLimited,
+    TimedOut,
+    Unsupported,
+)
 from providers.policy.model import Timeouts
 from providers.routing.scores import health_value, pace_value
 
@@ -27,6 +35,12 @@ RATE_LIMIT_HOLD_S = 5.0
 """How long a rate limited candidate is left alone when the provider does not say."""
 QUOTA_HOLD_S = 3600.0
 """The same for a spent allowance: one wasted call an hour is cheap, a guess at the vendor's midnight is wrong."""
+GONE_HOLD_S = 3600.0
+"""The same for a model that is retired, unknown, or not for this key."""
+SIZE_HOLD_S = 600.0
+"""How long requests of a size that was too large, and larger ones, go elsewhere."""
+EDGE_REST_S = 120.0
+"""How long an account rests that something in front of its API refused, before it is probed; it doubles each time."""
 
 ERRORS_FADE_S = 15.0
 """Answers and faults count half as much after so long, so a recovered candidate comes back step by step."""
@@ -197,6 +211,8 @@ def pace_of(elapsed: float, tokens: int, first_token: float | None = None) -> fl
 
 def hold_until(error: ProviderError, now: float) -> float | None:
     """Return until when `error` keeps its candidate away, None where it does not. The provider's word goes first."""
+    if isinstance(error, Unsupported) and error.gone:
+        return error.retry_at or now + GONE_HOLD_S
     if error.fault not in HEALTH_FAULTS:
         return None
     return limited_until(error, now) if isinstance(error, RateLimited) else error.retry_at
@@ -211,11 +227,11 @@ def trips_breaker(error: ProviderError, elapsed: float, patience: Timeouts) -> b
     """Whether `error`, after `elapsed` seconds of the attempt, counts against the candidate's breaker.
 
     Limits hold a candidate and refused keys shut its account, so neither is a fault of the endpoint as well. A
-    time-out that came sooner than the policy's own patience is the caller's haste.
+    time-out of ours that came sooner than the policy's own patience is the caller's haste.
     """
     if error.fault not in HEALTH_FAULTS or isinstance(error, RateLimited | AuthFailed):
         return False
-    if isinstance(error, TimedOut):
+    if isinstance(error, TimedOut) and error.status is None:
         enough = patience.first_token if error.phase == "total" else getattr(patience, error.phase)
         return elapsed >= 0.9 * float(enough)
     return True

@@ -62,7 +62,8 @@ def attempts(
     """One turn: yields effects, is sent their outcomes, returns the answer. Closing it at any point is safe.
 
     Raises `NoRoute` where no candidate could be asked, an error whose recovery is NEVER as it comes, and
-    `AllAttemptsFailed` for the rest. At most `attempts_per_turn` attempts; no sleep reaches the turn's deadline. What
+    `AllAttemptsFailed` for the rest; a lone `BadRequest` that no other provider was there to confirm comes as it is.
+    At most `attempts_per_turn` attempts; no sleep reaches the turn's deadline. What
     goes beyond a turn's first attempt is taken from the process's `RetryBudget`.
     """
     turn = _Course(fleet, request, now, rng)
@@ -84,7 +85,7 @@ def attempts(
                 now = ended[-1][1].now
                 if (response := turn.learn(ended, taken_at)) is not None:
                     return response
-            elif isinstance(decision, Wait) and decision.until < turn.deadline:
+            elif isinstance(decision, Wait) and decision.until < turn.deadline and turn.doubted is None:
                 now = (yield turn.sleep(decision)).now
             elif turn.errors:
                 break
@@ -92,6 +93,8 @@ def attempts(
                 raise NoRoute(decision.reasons, decision.until if isinstance(decision, Wait) else None)
     finally:
         turn.leave_the_queue(served=False)
+    if turn.doubted is not None and len(turn.errors) == 1:
+        raise turn.doubted
     raise AllAttemptsFailed(
         f"no model answered in {len(turn.errors)} attempt{'' if len(turn.errors) == 1 else 's'}",
         turn.errors,
@@ -115,7 +118,20 @@ def _earliest(decision: Decision, now: float) -> float | None:
 class _Course:
     """What one turn has come to so far: which candidates it asked, what failed, whether it waits in the queue."""
 
-    __slots__ = ("_fleet", "_policy", "_rng", "_waits", "continues", "deadline", "errors", "made", "request", "tried")
+    __slots__ = (
+        "_fleet",
+        "_is_confirmed",
+        "_policy",
+        "_rng",
+        "_waits",
+        "continues",
+        "deadline",
+        "doubted",
+        "errors",
+        "made",
+        "request",
+        "tried",
+    )
 
     def __init__(self, fleet: Fleet, request: Request, now: float, rng: Random) -> None:
         self._fleet, self._policy, self._rng = fleet, fleet.policy, rng
@@ -126,9 +142,14 @@ class _Course:
         self.errors: list[ProviderError] = []
         self.made = 0
         self.continues: Literal["restart", "resume"] | None = None
+        self.doubted: ProviderError | None = None
+        """A refusal that may be the request's own fault: another provider is to confirm it, and is not waited for."""
+        self._is_confirmed = False
         self._waits = False
 
     def may_go_on(self, now: float) -> bool:
+        if self._is_confirmed:
+            return False
         return len(self.errors) < self._policy.attempts_per_turn and (now < self.deadline or not self.errors)
 
     def draw(self) -> float | None:
@@ -171,6 +192,10 @@ class _Course:
             raise error
         self.errors.append(error)
         self.tried[name] = _back_at(error, name in self.tried, len(self.errors), outcome.now, self._rng)
+        if error.recovery is Recovery.CONFIRM:
+            self._is_confirmed = self.doubted is not None
+            self.doubted = error
+            self.tried |= _of_its_provider(self._fleet, name)
         if isinstance(error, ContextTooLong):
             self.tried |= _no_larger(self._fleet, self.request, name)
         if outcome.on_break is not None and self.continues is None:
@@ -209,7 +234,7 @@ def _round(
 
     An answer comes last and ends the round, as does an error after which no attempt is in flight.
     """
-    flight = _Flight(fleet, name, now)
+    flight = _Flight(fleet, request, name, now)
     if effect.hedge_after is None:  # as nearly all are: no bookkeeping of several
         return [(name, (yield from _alone(effect, flight)))]
     out = {effect.number: flight}
@@ -221,7 +246,7 @@ def _round(
                 case Silent():
                     hedge = _hedge(fleet, request, name, effect, outcome.now, tried)
                     if hedge is not None:
-                        out[hedge.number] = _Flight(fleet, hedge.candidate.name, outcome.now)
+                        out[hedge.number] = _Flight(fleet, request, hedge.candidate.name, outcome.now)
                     outcome = yield hedge or Listen()
                 case Answered() | Failed() | Refused() | Dropped():
                     flight = out.pop(outcome.number)
@@ -262,10 +287,11 @@ def _hedge(fleet: Fleet, request: Request, name: str, first: Try, now: float, tr
 class _Flight:
     """One attempt in flight: counted in its candidate's state until it leaves."""
 
-    __slots__ = ("_began", "_fleet", "_probe", "_state", "name")
+    __slots__ = ("_began", "_fleet", "_probe", "_state", "_tokens", "name")
 
-    def __init__(self, fleet: Fleet, name: str, now: float) -> None:
+    def __init__(self, fleet: Fleet, request: Request, name: str, now: float) -> None:
         self.name, self._fleet, self._began = name, fleet, now
+        self._tokens = fleet.demands(request)[0]
         self._probe, self._state = fleet.started(name), fleet.states[name]
 
     def landed(self, outcome: Ended) -> None:
@@ -276,7 +302,8 @@ class _Flight:
                 pace = pace_of(now - began, usage.output + usage.reasoning, outcome.first_token)
                 self._fleet.ended(self.name, None, now, now - began, pace)
             case Failed():
-                self._fleet.ended(self.name, None if outcome.sound else outcome.error, now, now - began)
+                error = None if outcome.sound else outcome.error
+                self._fleet.ended(self.name, error, now, now - began, tokens=self._tokens)
             case Refused() | Dropped():
                 pass  # neither says anything about the candidate's health
             case _:
@@ -300,6 +327,12 @@ def _no_larger(fleet: Fleet, request: Request, name: str) -> dict[str, float]:
     """Return, as never to be asked, every candidate whose context is no larger than the one that was too small."""
     contexts = {each.name: each.candidate.model.context for each in fleet.ranking(request.needs).states}
     return {other: inf for other, context in contexts.items() if context <= contexts.get(name, 0)}
+
+
+def _of_its_provider(fleet: Fleet, name: str) -> dict[str, float]:
+    """Return, as never to be asked, every candidate of the same provider: it would say the same."""
+    provider = fleet.states[name].account[0]
+    return {other: inf for other, state in fleet.states.items() if state.account[0] == provider}
 
 
 def _continued(request: Request, how: Literal["restart", "resume"]) -> Request:

@@ -22,6 +22,7 @@ from providers.errors import (
     ProviderError,
     QuotaSpent,
     RateLimited,
+    RequestTooLarge,
     ServerFault,
     Unsupported,
 )
@@ -43,7 +44,7 @@ BY_STATUS = {
     402: (QuotaSpent, RateLimited),
     403: (AuthFailed, Declined),
     404: (Unsupported,),
-    413: (ContextTooLong,),
+    413: (RequestTooLarge,),
     422: (BadRequest, Unsupported),
     429: (RateLimited, QuotaSpent, Overloaded),
     500: (ServerFault, ContextTooLong),

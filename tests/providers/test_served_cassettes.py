@@ -108,7 +108,7 @@ EXPECTED: dict[str, Said | Failed] = {
         (("get_player_name", "{}"), ("roll_dice", "{}")),
         ("Great, now I have ac", 105),
     ),
-    "groq/413": Failed(errors.ContextTooLong),
+    "groq/413": Failed(errors.RequestTooLarge),
     "groq/429": Failed(errors.RateLimited, 5.289),
     "groq/error400": Failed(errors.BadReply),
     "groq/error404": Failed(errors.Unsupported),

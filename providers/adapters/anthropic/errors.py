@@ -107,7 +107,7 @@ def _sort(kind: int, report: ErrorReport, at: float | None, now: float) -> Provi
     if kind in (401, 403) or codes & ACCOUNT_CODES or (kind == 400 and _disabled(text)):
         return AuthFailed(text)
     if kind in (404, 405, 410, 501) or (kind == 400 and _unsupported(text)):
-        return Unsupported(text)
+        return Unsupported(text, gone=kind in (404, 410))
     return by_status(kind, text)
 
 

@@ -141,7 +141,7 @@ def _sort(status: int, text: str, details: Details, at: float | None, now: float
         return _limited(text, details, at, now)
     # A transcript of another model's calls lacks what Gemini alone wants: others take it.
     if status in (404, 405, 410, 501) or (status == 400 and (_not_enabled(text) or "thought_signature" in text)):
-        return Unsupported(text)
+        return Unsupported(text, gone=status in (404, 410))
     return Overloaded(text) if status == 500 and "overloaded" in text.lower() else by_status(status, text)
 
 

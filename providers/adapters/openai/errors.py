@@ -21,6 +21,7 @@ from providers.errors import (
     ProviderError,
     QuotaSpent,
     RateLimited,
+    RequestTooLarge,
     ServerFault,
     Unsupported,
 )
@@ -64,6 +65,8 @@ _context = re.compile(
     r"|exceeds the maximum number of tokens|request too large|reduce the length of the (?:messages|prompt|input)",
     re.IGNORECASE,
 ).search
+_not_this_model = re.compile(r"not allowed to sample|access to (?:this |the )?model", re.IGNORECASE).search
+_minute = re.compile(r"too large.*(?:per minute|\bTPM\b)", re.IGNORECASE).search
 _filtered = re.compile(
     r"content violates|usage guidelines|content[ _](?:policy|filter|management)|flagged|moderation|safety_check"
     r"|guardrail",
@@ -138,16 +141,20 @@ def _sort(status: int, report: ErrorReport, at: float | None, now: float) -> Pro
         return QuotaSpent(text, retry_at=_next_midnight(now))
     if codes & DRAFT_CODES:
         return BadReply(f"the model's draft was rejected: {text}")
-    if codes & CONTEXT_CODES or status == 413 or (status in (400, 422, 429, 500) and _context(text)):
+    if (status == 413 and not _context(text)) or (status in (413, 429) and _minute(text)):
+        return RequestTooLarge(text)
+    if codes & CONTEXT_CODES or (status in (400, 422, 429, 500) and _context(text)):
         return ContextTooLong(text)
     if codes & FILTER_CODES or (status in (400, 403, 451) and _filtered(text)):
         return Declined(text, category=report.category or "content_filter")
     if status == 429:
         return _limited(text, codes, at)
+    if status == 403 and ("model_not_found" in codes or _not_this_model(text)):
+        return Unsupported(text, gone=True)
     if status in (401, 403) or codes & KEY_CODES or (status == 400 and _bad_key(text)):
-        return AuthFailed(text)
+        return AuthFailed(text, edge=status == 403 and not report.is_json)
     if status in (404, 405, 410, 501) or codes & MODEL_CODES:
-        return Unsupported(text)
+        return Unsupported(text, gone=status in (404, 410) or "model_not_found" in codes)
     return by_status(status, text)
 
 

@@ -30,6 +30,7 @@ ASK = Request((user("Say hello to 👩‍👩‍👧‍👦, שלום."),), max_
 QUICK = Timeouts(connect=2.0, first_token=0.3, between_chunks=0.3, total=2.0)
 PATIENT = Timeouts(connect=30.0, first_token=30.0, between_chunks=30.0, total=60.0)
 KEY = "sk-loopback-secret"
+FREE = Price(0, 0)
 PLENTY = (Limit("requests", 1_000_000, Rolling(86400)), Limit("total", 1e12, Rolling(86400)))
 """Limits that bind nobody: every attempt reserves under them, and what was booked can be read."""
 
@@ -86,11 +87,12 @@ class Lab:
         key: str = KEY,
         limits: tuple[Limit, ...] = PLENTY,
         capabilities: frozenset[Capability] = frozenset(),
+        price: Price | None = FREE,
     ) -> Candidate:
         """Return a candidate whose n-th call is met by the n-th mode, later ones by the last; or as `rule` says."""
         base = url or self.loopback.by(rule or _one_after_another(modes))
         self._names[base] = name
-        model = Model("m", context=context, max_output=512, capabilities=capabilities, price=Price(0, 0))
+        model = Model("m", context=context, max_output=512, capabilities=capabilities, price=price)
         return Candidate(Provider(name, "openai-chat", base, "KEY", {"m": model}, limits=limits), model, key=key)
 
     @asynccontextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from providers.errors import BadRequest, Declined
+from providers.errors import AllAttemptsFailed, BadRequest, Declined
 from providers.messages import Request, user
 from tests.loopback import ANSWER
 from tests.providers.exam.lab import PATIENT, Lab, health
@@ -49,15 +49,34 @@ async def test_16_a_context_that_is_too_long_goes_to_a_larger_window_and_is_no_r
     assert lab.calls == ["small", "large"]
 
 
-async def test_17_a_callers_bad_request_moves_neither_on_nor_anybodys_health(lab: Lab):
-    async with lab.manager(lab.provider("first", "400"), lab.provider("second", "400")) as manager:
-        before = health(manager, "first")
-        for _ in range(50):
-            with pytest.raises(BadRequest) as refused:
+async def test_17_a_callers_bad_request_is_confirmed_by_one_other_provider_and_moves_nobodys_health(lab: Lab):
+    providers = [lab.provider(name, "400") for name in ("first", "second", "third")]
+    async with lab.manager(*providers) as manager:
+        before = [health(manager, name) for name in ("first", "second")]
+        for _ in range(5):
+            with pytest.raises(AllAttemptsFailed) as refused:
                 await lab.ask(manager)
-            assert (refused.value.provider, refused.value.status) == ("first", 400)
-        assert health(manager, "first") == before
-    assert lab.calls == ["first"] * 50
+            assert [(type(e), e.provider, e.status) for e in refused.value.exceptions] == [
+                (BadRequest, "first", 400),
+                (BadRequest, "second", 400),
+            ]
+            assert refused.value.refused_twice
+        assert [health(manager, name) for name in ("first", "second")] == before
+    assert lab.calls == ["first", "second"] * 5
+
+
+async def test_17_what_only_one_provider_refuses_is_answered_by_another(lab: Lab):
+    async with lab.manager(lab.provider("odd", "400"), lab.provider("good", "ok")) as manager:
+        before = health(manager, "odd")
+        assert [(await lab.ask(manager)).provider for _ in range(10)] == ["good"] * 10
+        assert health(manager, "odd") == before
+
+
+async def test_17_a_bad_request_that_nobody_can_confirm_is_told_as_it_came(lab: Lab):
+    async with lab.manager(lab.provider("only", "400")) as manager:
+        with pytest.raises(BadRequest) as refused:
+            await lab.ask(manager)
+    assert (refused.value.provider, refused.value.status, lab.calls) == ("only", 400, ["only"])
 
 
 async def test_18_lone_surrogates_a_thousand_times_move_nobodys_health(lab: Lab):
