@@ -42,7 +42,7 @@ BY_STATUS = {
     400: (BadRequest, ContextTooLong, Unsupported, BadReply, Declined, AuthFailed),
     401: (AuthFailed,),
     402: (QuotaSpent, RateLimited),
-    403: (AuthFailed, Declined),
+    403: (AuthFailed, Declined, Unsupported),
     404: (Unsupported,),
     413: (RequestTooLarge,),
     422: (BadRequest, Unsupported),

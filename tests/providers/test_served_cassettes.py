@@ -172,7 +172,7 @@ EXPECTED: dict[str, Said | Failed] = {
         ("We need to fetch wea", 61),
     ),
     "openai/429": Failed(errors.QuotaSpent),
-    "openai/error403": Failed(errors.AuthFailed),
+    "openai/error403": Failed(errors.Unsupported),
     "openai/error404__elastic": Failed(errors.Unsupported),
     "openai/error404__pydantic": Failed(errors.Unsupported),
     "openai/plain__crewAI": Said(("Thought: I now can give ", 1033, "ed746a4a"), used(952, 203)),
