@@ -9,7 +9,18 @@ from math import exp, inf
 from random import Random
 from statistics import NormalDist
 
-from providers.errors import BadReply, Declined, Overloaded, ProviderError, RateLimited, ServerFault, Unreachable
+from providers.errors import (
+    AuthFailed,
+    BadReply,
+    BadRequest,
+    Declined,
+    Overloaded,
+    ProviderError,
+    RateLimited,
+    ServerFault,
+    Unreachable,
+    Unsupported,
+)
 from providers.simulation.load import dice
 from providers.simulation.scenario import Behaviour, ErrorKind, Latency, Mode, Outage
 from providers.simulation.terms import Terms
@@ -87,6 +98,12 @@ class ModelledProvider:
                 return REFUSED_S, Overloaded(f"{self.name} has no capacity", status=529)
             case "rate_limited":
                 return REFUSED_S, RateLimited(f"{self.name}: too many requests", status=429)
+            case "refused":
+                return REFUSED_S, BadRequest(f"{self.name} refuses the request", status=400)
+            case "retires":
+                return REFUSED_S, Unsupported(f"{self.name} has no such model any more", status=404, gone=True)
+            case "blocks":
+                return REFUSED_S, AuthFailed(f"a firewall in front of {self.name} refuses", status=403, edge=True)
             case "malformed":
                 return seconds, BadReply(f"{self.name} sends what cannot be read", status=200)
             case "declined":
@@ -96,7 +113,7 @@ class ModelledProvider:
 
 
 _NEVER = Outage(inf, 0.0)
-_UNANSWERED = {"server", "overloaded", "rate_limited"}
+_UNANSWERED = {"server", "overloaded", "rate_limited", "refused"}
 """Errors of calls that did come to the provider, and were given nothing."""
 
 

@@ -37,6 +37,14 @@ SCENARIOS = {
             "mistral": EASY | {"outages": [{"begins": "110s", "lasts": "20s", "how": "errors"}]},
         }
     },
+    "refusals": {
+        "providers": {
+            "groq": EASY
+            | {"errors": {"refused": 0.2}, "outages": [{"begins": "120s", "lasts": "40s", "how": "blocks"}]},
+            "cerebras": EASY | {"outages": [{"begins": "100s", "lasts": "60s", "how": "retires"}]},
+            "mistral": EASY | {"errors": {"refused": 0.05}},
+        }
+    },
     "hedges": {
         "providers": {"groq": TROUBLED, "cerebras": UNEVEN, "mistral": UNEVEN},
         "policy": {
