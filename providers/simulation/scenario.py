@@ -20,8 +20,8 @@ MOST_TOKENS = 2_000_000
 MIDNIGHT = 1_795_132_800.0
 """2026-11-20T00:00:00Z."""
 Mode = Literal["refuses", "hangs", "errors", "retires", "blocks"]
-"""How a provider is down: connections are refused, nothing is ever answered, every answer is a server's error, its models
-are gone, or a firewall in front of it refuses all calls."""
+"""How a provider is down: connections are refused, nothing is ever answered, every answer is a server's error, its
+models are gone, or a firewall in front of it refuses all calls."""
 ErrorKind = Literal["server", "overloaded", "rate_limited", "malformed", "unreachable", "hangs", "declined", "refused"]
 """`refused`: a 400 for a reason that nobody recognises."""
 
