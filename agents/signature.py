@@ -12,7 +12,7 @@ from pydantic.errors import PydanticUserError
 from typing_extensions import TypedDict  # on Python 3.11 pydantic takes no other
 
 from agents.errors import ToolFault
-from providers.messages import ToolCall
+from providers.documents.arguments import read_object
 
 DATA_KEYS = frozenset({"default", "const", "enum", "examples"})
 
@@ -30,8 +30,9 @@ class Signature:
 
     def read(self, arguments: str) -> dict[str, Any]:
         """Return keywords for the function. Raise `ValueError` saying what is wrong, one line a mistake."""
+        text = _object_text(arguments)
         try:
-            return dict(self._adapter.validate_json(arguments or "{}"))
+            return dict(self._adapter.validate_json(text))
         except ValidationError as error:
             lines = [f"{'.'.join(map(str, e['loc'])) or 'arguments'}: {e['msg']}" for e in error.errors()]
             raise ValueError("; ".join(lines)) from None
@@ -53,14 +54,18 @@ class Declared:
         """Return keywords for the function. Raise `ValueError` saying what is wrong."""
         from jsonschema.exceptions import best_match
 
-        try:
-            value = ToolCall("", "the call", arguments).parse()
-        except json.JSONDecodeError as error:
-            raise ValueError(f"not JSON: {error}") from None
+        value: dict[str, Any] = json.loads(_object_text(arguments))
         broken = best_match(self._validator.iter_errors(value))
         if broken is not None:
             raise ValueError(f"{broken.json_path}: {broken.message[:300]}")
         return value
+
+
+def _object_text(arguments: str) -> str:
+    try:
+        return read_object(arguments)[1]
+    except ValueError as error:
+        raise ValueError(f"arguments: Invalid JSON object: {error}") from None
 
 
 def _arguments(name: str, function: Callable[..., Any]) -> Any:

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal, TypeVar
 
+from providers.documents.arguments import read_object
+
 T = TypeVar("T")
 Role = Literal["system", "user", "assistant", "tool"]
 
@@ -61,11 +63,11 @@ class ToolCall:
     made_by: str | None = None
 
     def parse(self) -> dict[str, Any]:
-        """Return the arguments as an object. Raise `ValueError` where the text is not a JSON object."""
-        parsed = json.loads(self.arguments or "{}")
-        if not isinstance(parsed, dict):
-            raise ValueError(f"arguments of {self.name} are a JSON {type(parsed).__name__}, not an object")
-        return parsed
+        """Return the arguments as an object: what `read_object` makes of the text. Raise `ValueError` where it cannot.
+
+        Nothing and `null` are an empty object, and an object that was encoded twice is unwrapped.
+        """
+        return read_object(self.arguments)[0]
 
 
 @dataclass(frozen=True, slots=True)

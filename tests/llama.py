@@ -29,6 +29,13 @@ CONTEXT = 8192
 
 WIDTH, HEADS, INNER = 64, 4, 128
 TEMPLATE = "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}assistant:"
+# As most templates of real models it goes through the arguments of calls: the server then parses them. It also holds
+# what is answered to a form for calls, which noise never has: so requests with tools cannot be made to it.
+CALLING = (
+    "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}{% for c in m['tool_calls'] or [] %} "
+    "{{ c['function']['name'] }}({% for k, v in c['function']['arguments'].items() %}{{ k }}={{ v }} {% endfor %})"
+    "{% endfor %}\n{% endfor %}assistant:"
+)
 
 # The child ends with its stdin, so that none outlives a test run that was killed.
 CHILD = """
@@ -51,7 +58,7 @@ class Llama:
     pid: int
 
 
-def write_model(path: Path) -> None:
+def write_model(path: Path, template: str) -> None:
     """Write a one-layer llama: random weights, a vocabulary of all bytes and the printable ASCII characters."""
     import gguf
     import numpy as np
@@ -80,7 +87,7 @@ def write_model(path: Path) -> None:
     writer.add_unk_token_id(0)
     writer.add_bos_token_id(1)
     writer.add_eos_token_id(2)
-    writer.add_chat_template(TEMPLATE)
+    writer.add_chat_template(template)
     tensors = {
         "token_embd": weights(len(vocabulary), WIDTH),
         "output": weights(len(vocabulary), WIDTH),
@@ -105,9 +112,9 @@ def _vocabulary(kinds: Any) -> list[tuple[str, float, Any]]:
     return special + every_byte + [(letter, -float(rank), kinds.NORMAL) for rank, letter in enumerate(letters, 1)]
 
 
-def start(folder: Path) -> tuple[subprocess.Popen[bytes], str]:
+def start(folder: Path, template: str = TEMPLATE) -> tuple[subprocess.Popen[bytes], str]:
     """Start a server in a child process; return it, once it is healthy, with its address."""
-    write_model(model := folder / "tiny.gguf")
+    write_model(model := folder / "tiny.gguf", template)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -150,9 +157,14 @@ def _healthy(address: str) -> bool:
 @pytest.fixture(scope="session")
 def llama(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Llama]:
     """A llama.cpp server for all tests of the session. Skips where it is not installed; never under CI=true."""
+    yield from serving(tmp_path_factory.mktemp("llama"), TEMPLATE)
+
+
+def serving(folder: Path, template: str) -> Iterator[Llama]:
+    """Yield a server, until the iteration goes on."""
     missing = [name for name in ("xllamacpp", "gguf") if importlib.util.find_spec(name) is None]
     if missing:
         absent(f"{' and '.join(missing)} (pip install squad-orchestrator[e2e])")
-    child, address = start(tmp_path_factory.mktemp("llama"))
+    child, address = start(folder, template)
     yield Llama(f"{address}/v1", MODEL, child.pid)
     stop(child)

@@ -99,6 +99,31 @@ class TestCall:
         assert result.is_error
         assert says in result.content
 
+    @pytest.mark.parametrize("arguments", ["", "null", "{}", '"{}"', ' "null" '])
+    async def test_nothing_null_and_a_wrapped_object_mean_no_arguments(self, arguments):
+        @tool
+        def here(zone: str = "UTC") -> str:
+            return zone
+
+        def there(**given) -> str:
+            return f"{given}"
+
+        assert (await ask(here, arguments)).content == "UTC"
+        assert (await ask(Tool("there", "", there, parameters={"type": "object"}), arguments)).content == "{}"
+
+    async def test_an_object_that_was_encoded_twice_is_unwrapped(self):
+        assert (await ask(search, '"{\\"query\\": \\"x\\"}"')).content == "x 10 web None"
+
+    @pytest.mark.parametrize("arguments", ["[]", '[{"query": "x"}]', "7", '"x"', '{"query": "x', '{"query": NaN}'])
+    async def test_what_is_no_object_is_told_and_the_tool_is_not_called(self, arguments):
+        def there(**given) -> str:
+            raise AssertionError(given)
+
+        for one in (search, Tool("there", "", there, parameters={"type": "object"})):
+            result = await ask(one, arguments)
+            assert result.is_error
+            assert "wrong arguments" in result.content
+
     async def test_a_function_runs_in_a_thread_unless_it_says_otherwise(self):
         @tool
         def there() -> int:

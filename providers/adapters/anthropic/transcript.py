@@ -16,8 +16,8 @@ from typing import Literal
 
 from providers.adapters.anthropic.decode import REDACTED
 from providers.adapters.encoding import NO_RESULT, to_json
-from providers.adapters.shapes import decode_json
-from providers.documents.unicode import clean, clean_json_text
+from providers.documents.arguments import history_object
+from providers.documents.unicode import clean
 from providers.errors import Unsupported
 from providers.messages import Image, Message, Part, Reasoning, Text, ToolCall, ToolResult
 
@@ -136,19 +136,9 @@ def _thought(text: str, opaque: str) -> bytes:
 
 def _call(call: ToolCall) -> CallBlock:
     name = _not_in_a_name("_", call.name)[:64] or "tool"
-    return CallBlock(clean(call.id), b'"name":' + to_json(name) + b',"input":' + _input(call.arguments))
-
-
-def _input(arguments: str) -> bytes:
-    """Return the arguments as they were written where they are an object; else an object that holds the text."""
-    text = clean_json_text(arguments).strip() or "{}"
-    try:
-        parsed = decode_json(text)
-        to_json(parsed)  # 1e999 reads as an infinity, which parsers elsewhere refuse
-        sound = isinstance(parsed, dict)
-    except (ValueError, RecursionError):
-        sound = False
-    return text.encode() if sound else to_json({"unparsed": text})
+    return CallBlock(
+        clean(call.id), b'"name":' + to_json(name) + b',"input":' + history_object(call.arguments)[1].encode()
+    )
 
 
 def _result(result: ToolResult) -> ResultBlock:

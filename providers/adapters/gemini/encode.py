@@ -20,6 +20,7 @@ from providers.adapters.encoding import NO_RESULT, Kept, key_of, schema_in_words
 from providers.adapters.gemini.decode import MADE_UP, ContentStream, read_reply
 from providers.adapters.gemini.errors import error_of
 from providers.catalog.model import Candidate
+from providers.documents.arguments import history_object
 from providers.documents.unicode import clean, clean_json
 from providers.errors import ProviderError, Unsupported
 from providers.messages import (
@@ -289,12 +290,7 @@ def _signed(signature: str | None) -> dict[str, str]:
 
 
 def _call(call: ToolCall, maker: str) -> dict[str, Any]:
-    try:
-        arguments = clean_json(call.parse())
-        to_json(arguments)
-    except (ValueError, RecursionError):  # another model's broken draft: the field takes nothing but an object
-        arguments = {"arguments": clean(call.arguments)}
-    return {**_identity(call, maker), "args": arguments}
+    return {**_identity(call, maker), "args": history_object(call.arguments)[0]}
 
 
 def _identity(call: ToolCall, maker: str) -> dict[str, str]:

@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 from providers.adapters.encoding import NO_RESULT, to_json
 from providers.adapters.shapes import decode_json
 from providers.catalog.model import Quirks
-from providers.documents.unicode import clean, clean_json, clean_json_text
+from providers.documents.arguments import history_object
+from providers.documents.unicode import clean, clean_json
 from providers.errors import Unsupported
 from providers.messages import Image, Message, Part, Reasoning, Text, ToolCall, ToolResult
 
@@ -286,7 +287,7 @@ def _text(parts: tuple[Part, ...]) -> str:
 
 
 def _call(call: ToolCall, wire: str, quirks: Quirks) -> Mapping[str, Any]:
-    function = {"name": fit_name(call.name), "arguments": clean_json_text(call.arguments) or "{}"}
+    function = {"name": fit_name(call.name), "arguments": history_object(call.arguments)[1]}
     return {"id": wire, "type": "function", "function": function, **quirks.tool_call_extra}
 
 
