@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, settings
 from trio.testing import MockClock
 
 from tests.llama import llama as llama
+from tests.local_servers import serve as serve
 from tests.loopback import loopback as loopback
 
 VIRTUAL = "virtual time"

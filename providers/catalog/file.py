@@ -8,7 +8,8 @@ from dataclasses import replace
 from importlib import resources
 from typing import Any
 
-from providers.catalog.model import Catalog, Limit, Model, Price, Provider, of_all_accounts, url_problem
+from providers.catalog.base_url import tidied, url_problem
+from providers.catalog.model import Catalog, Limit, Model, Price, Provider, of_all_accounts
 from providers.catalog.shapes import LimitShape, ModelShape, ProviderShape
 from providers.documents.findings import Findings
 from providers.documents.models import checked
@@ -92,7 +93,7 @@ def _check(row: ProviderShape, base: Provider | None, path: Path, findings: Find
         if not row.models:
             message = "a provider serves at least one model: 'models' is empty"
             findings.error((*path, "models"), "missing-field", message, key=True)
-    if row.base_url and (problem := url_problem(row.base_url)):
+    if row.base_url and (problem := url_problem(_address(row, base))):
         findings.error((*path, "base_url"), "bad-address", f"the address {problem}")
     for at, limit in enumerate(row.limits):
         for text in _limit_problems(limit):
@@ -102,6 +103,12 @@ def _check(row: ProviderShape, base: Provider | None, path: Path, findings: Find
         for key in ("context", "max_output"):
             if name not in known and (model is None or getattr(model, key) is None):
                 _missing(findings, (*path, "models", name, key), "a new model")
+
+
+def _address(row: ProviderShape, base: Provider | None) -> str:
+    """Return the base URL that a row means."""
+    dialect = row.dialect or (base.dialect if base else "")
+    return tidied(row.base_url or "", dialect, base.base_url if base else "")
 
 
 def _missing(findings: Findings, path: Path, noun: str) -> None:
@@ -130,6 +137,8 @@ def _merged(name: str, row: ProviderShape, base: Provider | None) -> Provider:
     start = base or Provider(name, "", "", None, {})
     given = row.given()
     changes = {key: given[key] for key in given.keys() & _COPIED}
+    if row.base_url:
+        changes["base_url"] = _address(row, base)
     if "api_key_env" in given:
         names = tuple(row.api_key_env or ())
         changes |= {"key_env": names[0] if names else None, "more_key_envs": names[1:]}

@@ -7,8 +7,9 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
+from providers.catalog.base_url import tidied, url_problem, wants_api_key_header
 from providers.documents.problems import Problem, variable_problem
 from providers.errors import CatalogError, Reason, ReasonCode
 from providers.messages import Capability, Usage
@@ -42,6 +43,8 @@ class Quirks:
     default_max_tokens: int | None = None
     """Sent where the request sets no cap: for vendors that reserve, or default to, something unreasonable."""
     extra_headers: Mapping[str, str] = field(default_factory=dict)
+    key_header: str | None = None
+    """The header that holds the key, bare. None: that of the dialect, but `api-key` where the address is Azure's."""
     tool_call_extra: Mapping[str, Any] = field(default_factory=dict)
     """Merged into every tool call of the history: for vendors that demand more there than the dialect knows."""
     null_content: bool = True
@@ -281,22 +284,6 @@ class Catalog:
         return opened
 
 
-def url_problem(url: str) -> str | None:
-    """Return why `url` can't be a base URL, or None. A placeholder that could hold a secret is refused."""
-    if not url.isascii() or not url.isprintable() or " " in url:
-        return "is not a URL: it holds spaces, control characters or other letters than ASCII"
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return "is not a URL"
-    if parts.scheme not in ("http", "https") or not parts.netloc:
-        return "is not a URL: it must begin with http:// or https:// and a host"
-    if parts.username is not None or parts.query or parts.fragment:
-        return "holds a user name, a query or a fragment: keys go into the environment, never into a URL"
-    secret = next((name for name in _PLACEHOLDER.findall(url) if re.search("KEY|TOKEN|SECRET|PASS", name)), None)
-    return f"would show the secret {secret}: URLs are printed" if secret else None
-
-
 class _Account(NamedTuple):
     """One key of a provider, whose row has the final URL and the variable that the key came from."""
 
@@ -313,7 +300,7 @@ def _accounts(
     `further` are the numbers that follow a variable's name in the environment.
     """
     url_variable = f"{provider.env_prefix}_BASE_URL"
-    url = _read(environ, url_variable)
+    url = tidied(_read(environ, url_variable), provider.dialect, provider.base_url)
     if url and (problem := url_problem(url)):
         raise CatalogError([variable_problem(url_variable, f"the address {problem}")])
     if provider.opt_in and not url:
@@ -328,10 +315,18 @@ def _accounts(
         if address is None:
             missing = next(name for name in _PLACEHOLDER.findall(url or provider.base_url) if not _read(environ, name))
             return Reason(ReasonCode.NOT_CONFIGURED, f"no address: set {missing}")
-        row = replace(provider, base_url=address, key_env=variable if provider.key_env else None)
+        row = replace(_reached_at(address, provider), key_env=variable if provider.key_env else None)
         found[key] = _Account(number, row, key or None)
     wanted = " or ".join(filter(None, (provider.key_env, *provider.more_key_envs)))
     return list(found.values()) or Reason(ReasonCode.NO_KEY, f"no key: set {wanted}")
+
+
+def _reached_at(address: str, provider: Provider) -> Provider:
+    """Return the row with its final address, and with the header that an Azure address wants the key in."""
+    quirks = provider.quirks
+    if quirks.key_header is None and provider.dialect == "openai-chat" and wants_api_key_header(address):
+        quirks = replace(quirks, key_header="api-key")
+    return replace(provider, base_url=address, quirks=quirks)
 
 
 def _key_variables(provider: Provider, further: Mapping[str, Sequence[int]]) -> dict[int, tuple[str, ...]]:

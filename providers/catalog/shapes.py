@@ -55,6 +55,7 @@ class QuirksShape(StrictModel):
     sampling: bool = True
     default_max_tokens: Annotated[int, Field(gt=0)] | None = None
     extra_headers: dict[str, str] = Field(default_factory=dict)
+    key_header: Word | None = None
     tool_call_extra: dict[str, Any] = Field(default_factory=dict)
     null_content: bool = True
     reasoning_field: Word | None = None

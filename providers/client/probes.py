@@ -12,6 +12,7 @@ from dataclasses import replace
 import anyio
 
 from providers.adapters import HttpRequest
+from providers.catalog.base_url import endpoint
 from providers.catalog.model import Candidate
 from providers.client.adapter_table import AdapterTable
 from providers.errors import ProviderError, StreamBroken, TimedOut, Unreachable
@@ -72,7 +73,7 @@ async def _check(fleet: Fleet, adapters: AdapterTable, candidate: Candidate, clo
     try:
         headers = adapter.encode(PING, candidate, stream=False).headers
         asked = {name: value for name, value in headers.items() if name.lower() not in OF_A_BODY}
-        request = HttpRequest("GET", f"{provider.base_url}/models", asked, b"")
+        request = HttpRequest("GET", endpoint(provider.base_url, "/models"), asked, b"")
         reply = await adapters.send(request, replace(limits, total=min(limits.total, limits.first_token)))
     except (StreamBroken, TimedOut, Unreachable):
         fleet.checked(provider, well=False, now=clock())

@@ -15,6 +15,7 @@ from providers.adapters.anthropic.errors import error_of
 from providers.adapters.anthropic.schema import subset
 from providers.adapters.anthropic.transcript import fragment, text_block, turns
 from providers.adapters.encoding import Kept, key_of, schema_in_words, to_json
+from providers.catalog.base_url import endpoint
 from providers.catalog.model import Candidate, Quirks
 from providers.documents.unicode import clean, clean_json
 from providers.errors import ProviderError, Unsupported
@@ -38,8 +39,9 @@ class AnthropicMessages:
         """Return the HTTP request. Raise `Unsupported` for an image that can't be sent, `AuthFailed` for such a key."""
         body = b",".join((to_json(_head(request, candidate, stream=stream))[:-1], *self._members(request, candidate)))
         # The vendor's own clients want a base URL without the version, ours has it: both do.
-        base = candidate.provider.base_url.rstrip("/").removesuffix("/v1")
-        return HttpRequest("POST", f"{base}/v1/messages", _headers(candidate, stream=stream), body + b"}")
+        base, mark, query = candidate.provider.base_url.partition("?")
+        url = endpoint(base.rstrip("/").removesuffix("/v1") + mark + query, "/v1/messages")
+        return HttpRequest("POST", url, _headers(candidate, stream=stream), body + b"}")
 
     def decode(self, reply: HttpReply, request: Request, candidate: Candidate, now: float) -> Response:  # noqa: ARG002
         """Return the answer of a 2xx reply. Raise a `ProviderError` for anything that is not a sound answer."""
@@ -103,7 +105,7 @@ def _headers(candidate: Candidate, *, stream: bool) -> dict[str, str]:
         **candidate.provider.quirks.extra_headers,
     }
     if (key := key_of(candidate)) is not None:
-        headers["x-api-key"] = key
+        headers[candidate.provider.quirks.key_header or "x-api-key"] = key
     return headers
 
 

@@ -19,6 +19,7 @@ from providers.adapters import HttpReply, HttpRequest, StreamDecoder
 from providers.adapters.encoding import NO_RESULT, Kept, key_of, schema_in_words, to_json
 from providers.adapters.gemini.decode import MADE_UP, ContentStream, read_reply
 from providers.adapters.gemini.errors import error_of
+from providers.catalog.base_url import endpoint
 from providers.catalog.model import Candidate
 from providers.documents.arguments import history_object
 from providers.documents.unicode import clean, clean_json
@@ -112,7 +113,7 @@ def _url(candidate: Candidate, *, stream: bool) -> str:
     name = candidate.model.name
     path = quote(name if "/" in name else f"models/{name}", safe="/")  # tunedModels/x names its own collection
     method = "streamGenerateContent?alt=sse" if stream else "generateContent"
-    return f"{candidate.provider.base_url.rstrip('/')}/{path}:{method}"
+    return endpoint(candidate.provider.base_url, f"/{path}:{method}")
 
 
 def _headers(candidate: Candidate, *, stream: bool) -> dict[str, str]:
@@ -123,7 +124,7 @@ def _headers(candidate: Candidate, *, stream: bool) -> dict[str, str]:
     }
     key = key_of(candidate)
     if key is not None:
-        headers["x-goog-api-key"] = key
+        headers[candidate.provider.quirks.key_header or "x-goog-api-key"] = key
     return headers
 
 

@@ -16,6 +16,7 @@ from providers.adapters.openai.decode import read_reply
 from providers.adapters.openai.errors import error_of
 from providers.adapters.openai.stream import ChatStream
 from providers.adapters.openai.transcript import Said, fit_name, fragment, in_strict_turns, paired
+from providers.catalog.base_url import endpoint
 from providers.catalog.model import Candidate, Model
 from providers.documents.unicode import clean, clean_json
 from providers.errors import ProviderError, Unsupported
@@ -40,7 +41,7 @@ class OpenAIChat:
         model = self._kept.keep("model", candidate.model, _model)
         members = self._members(request, candidate, stream=stream)
         body = b"".join((b"{", model, *members, b',"messages":[', self._messages(request, candidate), b"]}"))
-        url = candidate.provider.base_url.rstrip("/") + "/chat/completions"
+        url = endpoint(candidate.provider.base_url, "/chat/completions")
         return HttpRequest("POST", url, _headers(candidate, stream=stream), body)
 
     def decode(self, reply: HttpReply, request: Request, candidate: Candidate, now: float) -> Response:  # noqa: ARG002
@@ -88,7 +89,8 @@ def _headers(candidate: Candidate, *, stream: bool) -> dict[str, str]:
         **candidate.provider.quirks.extra_headers,
     }
     if (key := key_of(candidate)) is not None:
-        headers["authorization"] = f"Bearer {key}"
+        header = candidate.provider.quirks.key_header
+        headers[header or "authorization"] = key if header else f"Bearer {key}"
     return headers
 
 
