@@ -27,8 +27,11 @@ CONSOLES = {
     "LANG=C, not UTF-8": {"LANG": "C", "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
     "cp1252, LANG=C": {"PYTHONIOENCODING": "cp1252", "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
 }
-consoles = pytest.mark.parametrize("console", CONSOLES)
-poor_consoles = pytest.mark.parametrize("console", ["cp1252", "LANG=C, not UTF-8"])
+ALWAYS = ("UTF-8", "LANG=C, not UTF-8")
+"""Those of a plain run: each console starts an interpreter of its own."""
+LONG = [pytest.param(name, marks=pytest.mark.long) for name in CONSOLES if name not in ALWAYS]
+consoles = pytest.mark.parametrize("console", [*ALWAYS, *LONG])
+poor_consoles = pytest.mark.parametrize("console", [ALWAYS[1], pytest.param("cp1252", marks=pytest.mark.long)])
 
 HOSTILE = "\x1b[2J\x1b]0;owned\x07\x1b[31mred\x1b[0m \x9b31m \x00\x07\x08 \u202ereversed\u202c \ufefftail"
 """Escape sequences, a terminal title, C1 controls, NUL, bell, backspace, a bidi override, a byte order mark."""

@@ -82,7 +82,9 @@ def test_the_environment_names_the_state_folder_and_an_option_outranks_it(call, 
     assert (folder / "from-option" / "journal.db").exists()
 
 
-@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])
+@pytest.mark.parametrize(
+    "encoding", ["ascii", pytest.param("cp1252", marks=pytest.mark.long), pytest.param("utf-8", marks=pytest.mark.long)]
+)
 def test_no_encoding_breaks_it(spawn, encoding, folder):
     squad = folder.joinpath("squad.yaml").read_text().replace("default: tea", "default: 日本語 🛒 é")
     folder.joinpath("squad.yaml").write_text(squad, "utf-8")

@@ -52,9 +52,9 @@ def counted(*arguments: str) -> tuple[int, dict[str, int], int]:
     "command",
     [
         ("run", "squad.yaml", "--offline"),
-        ("run", "squad.yaml", "--dry-run"),
-        ("config", "squad.yaml"),
-        ("simulate", "squad.yaml", "--all-providers", "--runs", "1"),
+        pytest.param(("run", "squad.yaml", "--dry-run"), marks=pytest.mark.long),
+        pytest.param(("config", "squad.yaml"), marks=pytest.mark.long),
+        pytest.param(("simulate", "squad.yaml", "--all-providers", "--runs", "1"), marks=pytest.mark.long),
     ],
 )
 def test_a_command_reads_each_file_once_and_resolves_the_squad_once(mine, command):

@@ -162,7 +162,15 @@ def begin(folder: Path, url: str) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-@pytest.mark.parametrize("signals", [["SIGKILL"], ["SIGTERM"], ["SIGINT", "SIGINT"], ["SIGINT"]])
+@pytest.mark.parametrize(
+    "signals",
+    [
+        ["SIGKILL"],
+        pytest.param(["SIGTERM"], marks=pytest.mark.long),
+        pytest.param(["SIGINT", "SIGINT"], marks=pytest.mark.long),
+        ["SIGINT"],
+    ],
+)
 def test_a_run_that_was_stopped_is_resumed(call, folder, loopback, signals):
     cut = signals != ["SIGINT"]
     process = begin(folder, loopback.url("ok", "hang" if cut else "slow=0.5", "ok"))
