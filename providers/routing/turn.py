@@ -119,6 +119,7 @@ class _Course:
     """What one turn has come to so far: which candidates it asked, what failed, whether it waits in the queue."""
 
     __slots__ = (
+        "_doubter",
         "_fleet",
         "_is_confirmed",
         "_policy",
@@ -144,6 +145,8 @@ class _Course:
         self.continues: Literal["restart", "resume"] | None = None
         self.doubted: ProviderError | None = None
         """A refusal that may be the request's own fault: another provider is to confirm it, and is not waited for."""
+        self._doubter: str | None = None
+        """The provider that refused so: another one of its models would say the same."""
         self._is_confirmed = False
         self._waits = False
 
@@ -193,9 +196,12 @@ class _Course:
         self.errors.append(error)
         self.tried[name] = _back_at(error, name in self.tried, len(self.errors), outcome.now, self._rng)
         if error.recovery is Recovery.CONFIRM:
-            self._is_confirmed = self.doubted is not None
-            self.doubted = error
-            self.tried |= _of_its_provider(self._fleet, name)
+            provider = name.partition("/")[0]
+            self._is_confirmed = self._doubter not in (None, provider)
+            self.doubted, self._doubter = error, provider
+            self.tried |= dict.fromkeys(
+                [other for other in self._fleet.states if other.startswith(f"{provider}/")], inf
+            )
         if isinstance(error, ContextTooLong):
             self.tried |= _no_larger(self._fleet, self.request, name)
         if outcome.on_break is not None and self.continues is None:
@@ -327,12 +333,6 @@ def _no_larger(fleet: Fleet, request: Request, name: str) -> dict[str, float]:
     """Return, as never to be asked, every candidate whose context is no larger than the one that was too small."""
     contexts = {each.name: each.candidate.model.context for each in fleet.ranking(request.needs).states}
     return {other: inf for other, context in contexts.items() if context <= contexts.get(name, 0)}
-
-
-def _of_its_provider(fleet: Fleet, name: str) -> dict[str, float]:
-    """Return, as never to be asked, every candidate of the same provider: it would say the same."""
-    provider = fleet.states[name].account[0]
-    return {other: inf for other, state in fleet.states.items() if state.account[0] == provider}
 
 
 def _continued(request: Request, how: Literal["restart", "resume"]) -> Request:
