@@ -130,6 +130,8 @@ class TimedOut(ProviderError):
     def __init__(self, message: str, *, phase: Phase = "total", status: int | None = None) -> None:
         super().__init__(message, status=status)
         self.phase = phase
+        self.silent_s: float | None = None
+        """Of a stream: seconds without content before it passed."""
         if status is not None:
             self.recovery = Recovery.AGAIN
 

@@ -43,6 +43,14 @@ class StreamDecoder(Protocol):
     in what no delta told: what the last event said, where the stream ended before the blank line behind it.
     """
 
+    @property
+    def ended(self) -> bool:
+        """Whether nothing that may still come counts: the terminator has come, or an error."""
+
+    @property
+    def whole(self) -> bool:
+        """Whether the answer is whole, as far as can be known: why it ended was said. Figures may still follow."""
+
     def feed(self, data: bytes) -> list[Delta]: ...
     def finish(self) -> Response: ...
 

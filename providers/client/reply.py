@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 
 import anyio
 
@@ -10,15 +11,21 @@ from providers.adapters import HttpReply, StreamDecoder
 from providers.client.accounting import AttemptAccount
 from providers.client.adapter_table import AdapterTable, phases
 from providers.client.reservations import Reservation
-from providers.errors import Phase, TimedOut
+from providers.errors import Phase, ProviderError, StreamBroken, TimedOut
 from providers.messages import Delta, ReasoningDelta, Request, TextDelta, ToolCallDelta, estimate_tokens
 from providers.routing.effects import Try
 from providers.transport import HttpStream
 
 ERROR_BODY_BYTES = 1 << 20
 """How much of a refused stream's body is read: enough for any error message, and a bound for a hostile one."""
+REFUSAL_S = 2.0
+"""How long the body of a refusal may take: its status says the most."""
+AFTERWORD_S = 1.0
+"""How long what may follow a whole answer is waited for: its usage, its terminator."""
 CLOSE_S = 0.1
-"""How long a peer has to close a socket."""
+"""How long a peer has to close a socket, and to end a body whose answer has ended."""
+ENDING_READS = 16
+"""In how many pieces such an end may come."""
 
 
 class StreamedReply:
@@ -29,9 +36,12 @@ class StreamedReply:
         "_adapters",
         "_began",
         "_effect",
+        "_last",
         "_now",
         "_request",
+        "_spoke",
         "_stream",
+        "_whole",
         "decoder",
         "first_token",
         "heard",
@@ -40,8 +50,11 @@ class StreamedReply:
     def __init__(self, adapters: AdapterTable, request: Request, effect: Try, now: Callable[[], float]) -> None:
         self._adapters, self._request, self._effect, self._now = adapters, request, effect, now
         self._adapter = adapters.remote[effect.candidate.provider.dialect]
-        self._began = anyio.current_time()
+        self._began = self._last = anyio.current_time()
+        """When it began, and when its last content came, or what made the answer whole."""
         self._stream: HttpStream | None = None
+        self._spoke = self._whole = False
+        """Whether content came last; whether the answer is whole."""
         self.decoder: StreamDecoder = self._adapter.stream_decoder(request, effect.candidate, now())
         self.heard = 0
         """About how many tokens came."""
@@ -53,36 +66,55 @@ class StreamedReply:
         candidate, limits = self._effect.candidate, self._effect.timeouts
         message = self._adapter.encode(self._request, candidate, stream=True)
         account.body = message.body
-        with anyio.move_on_after(limits.total):
+        seconds, phase = self._patience()
+        with anyio.move_on_after(seconds):
             self._stream = await self._adapters.transport.open_stream(message, **phases(limits))
         if self._stream is None:
-            raise TimedOut(f"no reply within {limits.total:g} s", phase="total")
+            raise TimedOut(f"no reply within {seconds:.3g} s", phase=phase)
         if reservation is not None:
             reservation.headers = self._stream.headers
         if not 200 <= self._stream.status < 300:
-            reply = HttpReply(self._stream.status, self._stream.headers, await self._whole_body())
+            reply = HttpReply(self._stream.status, self._stream.headers, await self._refusal())
             raise self._adapter.classify(reply, candidate, self._now())
 
-    async def _whole_body(self) -> bytes:
+    async def _refusal(self) -> bytes:
+        """Return what comes soon of a refusal's body."""
+        assert self._stream is not None
         body = b""
-        while len(body) < ERROR_BODY_BYTES and (data := await self._bytes()):
-            body += data
+        with suppress(TimedOut, StreamBroken), anyio.move_on_after(min(REFUSAL_S, self._patience()[0])):
+            while len(body) < ERROR_BODY_BYTES and (data := await self._stream.read()):
+                body += data
         return body
 
     async def read(self) -> list[Delta] | None:
-        """Return the next deltas (there may be none in what came), or None after the last byte."""
-        data = await self._bytes()
-        if not data:
+        """Return the next deltas (there may be none in what came), or None after the last byte that counts."""
+        if self.decoder.ended or not (data := await self._bytes()):
             return None
         deltas = self.decoder.feed(data)
+        was_whole, self._whole = self._whole, self.decoder.whole
+        if deltas or self._whole > was_whole:
+            self._last = anyio.current_time()
         if deltas and self.first_token is None:
-            self.first_token = anyio.current_time() - self._began
+            self.first_token = self._last - self._began
+        self._spoke = bool(deltas)
         self.heard += sum(_weight(delta) for delta in deltas)
         return deltas
 
     async def _bytes(self) -> bytes:
+        """Return the next bytes, `b""` at the end. A whole answer's end is not insisted on."""
+        try:
+            return await self._timely_bytes()
+        except (TimedOut, StreamBroken) as error:
+            if self._whole:
+                return b""
+            if isinstance(error, TimedOut):
+                error.silent_s = anyio.current_time() - self._last
+            raise
+
+    async def _timely_bytes(self) -> bytes:
         assert self._stream is not None
-        if self.heard and self._adapters.keeps_time:  # the transport watches silence and the total, all that is left
+        # Right after content the transport's own limits, of silence and of the total, are all that is to be watched.
+        if self._spoke and self._adapters.keeps_time and not self._whole:
             return await self._stream.read()
         seconds, phase = self._patience()
         with anyio.move_on_after(seconds):
@@ -90,19 +122,32 @@ class StreamedReply:
         raise TimedOut(f"nothing more came within {seconds:.3g} s", phase=phase)
 
     def _patience(self) -> tuple[float, Phase]:
-        """Return how long to wait for the next bytes: keep-alives do not put off the first content's deadline."""
-        limits, spent = self._effect.timeouts, anyio.current_time() - self._began
-        left: tuple[float, Phase] = (max(0.0, limits.total - spent), "total")
-        if self.heard:
-            return min((limits.between_chunks, "between_chunks"), left)
-        return min((max(0.0, limits.first_token - spent), "first_token"), left)
+        """Return how long to wait for the next bytes: what is no content puts off no deadline."""
+        limits, now = self._effect.timeouts, anyio.current_time()
+        left: tuple[float, Phase] = (max(0.0, self._began + limits.total - now), "total")
+        silence: tuple[float, Phase] = (limits.between_chunks, "between_chunks")
+        if self._whole:
+            silence = (AFTERWORD_S, "between_chunks")
+        elif self.first_token is None:
+            silence = (limits.first_token, "first_token")
+        return min((max(0.0, self._last + silence[0] - now), silence[1]), left)
 
     async def aclose(self) -> None:
         """Close the socket, also while being cancelled; a peer that hangs is not waited for."""
         if self._stream is not None:
             stream, self._stream = self._stream, None
+            if self.decoder.ended:
+                await _end(stream)
             with anyio.move_on_after(CLOSE_S, shield=True):
                 await stream.aclose()
+
+
+async def _end(stream: HttpStream) -> None:
+    """Read what little may stand behind an answer's end: the connection of a body that has ended serves again."""
+    with suppress(ProviderError), anyio.move_on_after(CLOSE_S, shield=True):
+        for _ in range(ENDING_READS):
+            if not await stream.read():
+                return
 
 
 def _weight(delta: Delta) -> int:

@@ -226,6 +226,14 @@ class MessageStream:
         self._seen = self._done = False
         self._error: ProviderError | None = None
 
+    @property
+    def ended(self) -> bool:
+        return self._done or self._error is not None
+
+    @property
+    def whole(self) -> bool:
+        return bool(self._answer.stop) and not self._open
+
     def feed(self, data: bytes) -> list[Delta]:
         deltas: list[Delta] = []
         self._raise_pending()
@@ -244,11 +252,13 @@ class MessageStream:
             for event in self._events.finish():
                 self._take(event, [])
         except BadReply:
-            raise StreamBroken("the stream ended in the middle of an event") from None
+            if not self.whole:
+                raise StreamBroken("the stream ended in the middle of an event") from None
         if not self._seen:
             raise self._not_a_stream()
-        if not self._done or not self._answer.stop:
-            raise StreamBroken("the stream ended without message_stop or without a stop reason")
+        # Some gateways leave message_stop out, or send pings in its place.
+        if not self._answer.stop or not (self._done or self.whole):
+            raise StreamBroken("the stream ended without a stop reason, or inside a content block")
         return self._answer.response(self._candidate)
 
     def _raise_pending(self) -> None:

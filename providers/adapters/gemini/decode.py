@@ -83,6 +83,7 @@ class GeminiAnswer:
         self._now = now
         self._turn = len(request.messages)
         self._finish = self._why = self._blocked = self._reply_id = ""
+        self._said = self._spoke_on = False
         self._usage: Any = None
         self._parts: list[Part] = []
         self._ids: set[str] = set()
@@ -93,6 +94,11 @@ class GeminiAnswer:
     @property
     def ended(self) -> bool:
         return bool(self._finish or self._blocked)
+
+    @property
+    def whole(self) -> bool:
+        """Old models and some gateways say STOP with every chunk, or with the empty ones before the first word."""
+        return self.ended and not self._spoke_on and (self._finish != "STOP" or self._said)
 
     def take(self, chunk: Mapping[str, Any], deltas: list[Delta]) -> None:
         """Add what `chunk` says, and what is new in it to `deltas`. Raise an error that it holds."""
@@ -108,7 +114,10 @@ class GeminiAnswer:
             self._blocked = reason or self._blocked
         candidates = sequence(chunk.get("candidates"), "candidates")
         if candidates:  # more than one come only where more are asked for
+            finished, told = bool(self._finish), len(deltas)
             self._take(mapping(candidates[0], "first candidate"), deltas)
+            self._said = self._said or any(not isinstance(delta, ReasoningDelta) for delta in deltas[told:])
+            self._spoke_on |= finished and len(deltas) > told
 
     def _take(self, candidate: Mapping[str, Any], deltas: list[Delta]) -> None:
         content = mapping(candidate.get("content") or {}, "content")
@@ -228,8 +237,16 @@ class ContentStream:
     def __init__(self, request: Request, candidate: Candidate, now: float) -> None:
         self._answer = GeminiAnswer(request, candidate, now)
         self._parser: EventParser | ObjectParser | None = None
-        self._seen = False
+        self._seen = self._done = False
         self._error: ProviderError | None = None
+
+    @property
+    def ended(self) -> bool:
+        return self._done or self._error is not None
+
+    @property
+    def whole(self) -> bool:
+        return self._answer.whole
 
     def feed(self, data: bytes) -> list[Delta]:
         deltas: list[Delta] = []
@@ -273,6 +290,7 @@ class ContentStream:
 
     def _take(self, body: bytes, deltas: list[Delta]) -> None:
         if body == b"[DONE]":  # not Google's, but gateways add it
+            self._done = True
             return
         self._answer.take(object_in(body), deltas)
         self._seen = True

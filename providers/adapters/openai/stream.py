@@ -25,7 +25,7 @@ class ChatStream:
         self._now = now
         self._events = EventParser()
         self._answer = ChatAnswer()
-        self._seen = self._done = False
+        self._seen = self._done = self._spoke_on = False
         self._error: ProviderError | None = None
         self._text = CleanStream()
         self._leading = LeadingThought()
@@ -35,6 +35,16 @@ class ChatStream:
         self._details: list[dict[str, Any]] = []
         self._refusal: list[str] = []
         self._calls: list[_Call] = []
+
+    @property
+    def ended(self) -> bool:
+        return self._done or self._error is not None
+
+    @property
+    def whole(self) -> bool:
+        """Some gateways say a finish reason with every chunk, or with the empty ones before the first word."""
+        finish = self._answer.finish
+        return bool(finish) and not self._spoke_on and (finish != "stop" or bool(self._said or self._calls))
 
     def feed(self, data: bytes) -> list[Delta]:
         deltas: list[Delta] = []
@@ -97,7 +107,9 @@ class ChatStream:
             self._answer.bill(chunk)
         choices = chunk.get("choices")
         if choices:
+            finished, told = bool(self._answer.finish), len(deltas)
             self._choice(first_of(choices), deltas)
+            self._spoke_on |= finished and len(deltas) > told
 
     def _choice(self, choice: Mapping[str, Any], deltas: list[Delta]) -> None:
         finish = choice.get("finish_reason")

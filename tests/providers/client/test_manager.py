@@ -96,8 +96,14 @@ class Plain:
 
 
 class PlainStream:
+    whole = False
+
     def __init__(self) -> None:
         self.lines: list[str] = []
+
+    @property
+    def ended(self) -> bool:
+        return self.lines[-1:] == ["END"]
 
     def feed(self, data: bytes) -> list[TextDelta]:
         new = [line for line in data.decode().splitlines() if line != "PING"]
@@ -591,7 +597,8 @@ class TestVirtualTime:
             ([HANG], "first_token", 10.0),
             ([4.0, 4.0, 4.0, HANG], "first_token", 10.0),
             ([b"hel\n", HANG], "between_chunks", 30.0),
-            ([b"hel\n", *[20.0] * 9], "total", 120.0),
+            ([b"hel\n", *[20.0] * 9], "between_chunks", 30.0),
+            ([b"hel\n", *[20.0, b"lo\n"] * 9], "total", 120.0),
         ],
     )
     async def test_a_stream_that_stalls_is_given_up_in_its_phase(self, chunks, phase, after):

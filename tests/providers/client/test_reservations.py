@@ -71,6 +71,8 @@ class Dialect:
 
 
 class Stream:
+    ended = whole = False
+
     def feed(self, data: bytes) -> list[TextDelta]:
         return [TextDelta(data.decode())]
 

@@ -12,9 +12,8 @@ from typing import Literal
 import anyio
 import sniffio
 
-from providers.adapters.openai.encode import OpenAIChat
 from providers.catalog.model import Candidate, Limit, Model, Price, Provider, of_all_accounts
-from providers.client.manager import ProviderManager
+from providers.client.manager import ProviderManager, built_in
 from providers.events import Emit, ignore
 from providers.limits.ledger.memory import MemoryLedger
 from providers.limits.reserve import Amounts, NoRoom
@@ -88,12 +87,13 @@ class Lab:
         limits: tuple[Limit, ...] = PLENTY,
         capabilities: frozenset[Capability] = frozenset(),
         price: Price | None = FREE,
+        dialect: str = "openai-chat",
     ) -> Candidate:
         """Return a candidate whose n-th call is met by the n-th mode, later ones by the last; or as `rule` says."""
         base = url or self.loopback.by(rule or _one_after_another(modes))
         self._names[base] = name
         model = Model("m", context=context, max_output=512, capabilities=capabilities, price=price)
-        return Candidate(Provider(name, "openai-chat", base, "KEY", {"m": model}, limits=limits), model, key=key)
+        return Candidate(Provider(name, dialect, base, "KEY", {"m": model}, limits=limits), model, key=key)
 
     @asynccontextmanager
     async def manager(self, *candidates: Candidate, **policy: object) -> AsyncIterator[ProviderManager]:
@@ -105,7 +105,7 @@ class Lab:
             yield ProviderManager(
                 candidates,
                 Policy({"worker": names}, **given),
-                adapters={"openai-chat": OpenAIChat()},
+                adapters=built_in(),
                 transport=transport,
                 clock=self.clock,
                 rng=Random(1),
