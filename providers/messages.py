@@ -42,7 +42,10 @@ class Image:
 
 @dataclass(frozen=True, slots=True)
 class Reasoning:
-    """What a model thought aloud. `opaque` is the provider's blob, valid only for the endpoint named in `made_by`."""
+    """What a model thought aloud. `opaque` is the provider's blob, valid only for the `provider/model` in `made_by`.
+
+    Journals of earlier releases name the provider alone there: which model it was is not known, so it goes to none.
+    """
 
     text: str
     opaque: str | None = field(default=None, repr=False)
@@ -53,7 +56,7 @@ class Reasoning:
 class ToolCall:
     """A model's wish to call a tool. `arguments` is the JSON text as the model wrote it, joined raw, not yet parsed.
 
-    `opaque` is a provider's blob that came with the call, valid only for the endpoint named in `made_by`.
+    `opaque` is a provider's blob that came with the call, valid only for the `provider/model` in `made_by`.
     """
 
     id: str

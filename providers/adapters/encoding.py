@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, TypeVar
 
 from providers.catalog.model import Candidate
 from providers.documents.unicode import clean_json
 from providers.errors import AuthFailed
-from providers.messages import OutputSchema
+from providers.messages import Message, OutputSchema, Reasoning, ToolCall
 
 T = TypeVar("T")
 
@@ -23,6 +24,27 @@ _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan
 def to_json(value: Any) -> bytes:
     """Return compact UTF-8. Raise `ValueError` for what JSON has no word for: NaN, Infinity, a lone surrogate."""
     return _ENCODER.encode(value).encode()  # `json.dumps` would build an encoder for each call
+
+
+def each_once(messages: Iterable[Message], key: str, make: Callable[..., T], maker: str) -> list[T]:
+    """Return `make(message, maker=...)` of each, made once in a message's life for each `key`.
+
+    Only what holds thoughts or signatures of `maker` is made for it: all else is the same for every model.
+    """
+    plain = partial(make, maker="")
+    if not maker:
+        return [message.memo(key, plain) for message in messages]
+    own, made = f"{key} {maker}", partial(make, maker=maker)
+    return [
+        message.memo(own, made)
+        if message.role == "assistant" and maker in message.memo("makers", _makers)
+        else message.memo(key, plain)
+        for message in messages
+    ]
+
+
+def _makers(message: Message) -> frozenset[str | None]:
+    return frozenset(part.made_by for part in message.parts if isinstance(part, Reasoning | ToolCall))
 
 
 class Kept:

@@ -193,6 +193,14 @@ class Candidate:
         return numbered(self.provider.full_name(self.model.name), self.account)
 
     @property
+    def maker(self) -> str:
+        """Whose thoughts and signatures its answers hold: `provider/model`, by the name that is asked for.
+
+        They mean nothing to another model, nor to the same one elsewhere; a provider's accounts share them.
+        """
+        return self.provider.full_name(self.model.name)
+
+    @property
     def fingerprint(self) -> str:
         """A name for the key from which it cannot be found: counts and states go by it, on every machine."""
         return hashlib.sha256(f"account\0{self.key or ''}".encode("utf-8", "surrogatepass")).hexdigest()[:12]

@@ -167,7 +167,7 @@ def test_a_recorded_answer_is_read(path):
     assert tuple((call.name, call.parse()) for call in answer.tool_calls) == wanted.calls
     assert all(call.id.startswith("toolu_") for call in answer.tool_calls)
     thoughts = [part for part in answer.message.parts if isinstance(part, Reasoning)]
-    assert [bool(part.opaque) and part.made_by == "anthropic" for part in thoughts] == [True] * len(thoughts)
+    assert [bool(part.opaque) and part.made_by == HERE.maker for part in thoughts] == [True] * len(thoughts)
     assert bool(thoughts) == (wanted.thinks is not None)
     assert "".join(part.text for part in thoughts).startswith(wanted.thinks or "")
 

@@ -217,7 +217,7 @@ def test_recorded_thoughts_are_kept_apart():
     assert thought.text.startswith("**Determining the Weather Inquiry**\n\nI've pinpointed")
     assert "– I'll activate" in thought.text
     assert call.opaque.startswith("CiQBvj72+y6VX8BA4jMLQJOJvw")
-    assert call.made_by == "gemini"
+    assert call.made_by == HERE.maker
 
 
 @pytest.mark.parametrize("path", FINE, ids=lambda p: p.stem)

@@ -164,7 +164,7 @@ class MessagesAnswer:
 
     def response(self, candidate: Candidate) -> Response:
         """Return the answer, or raise what it amounts to: declined, empty."""
-        maker = candidate.provider.name
+        maker = candidate.maker
         parts = _joined([part for block in self._blocks if (part := block.part(maker)) is not None])
         calls = told_apart([part for part in parts if isinstance(part, ToolCall)])
         parts = [next(calls) if isinstance(part, ToolCall) else part for part in parts]
@@ -182,7 +182,7 @@ class MessagesAnswer:
             message=Message("assistant", tuple(parts)),
             finish=finish,
             usage=usage or Usage(),
-            provider=maker,
+            provider=candidate.provider.name,
             model=candidate.model.name,
             cost=_cost(candidate.model.price, usage),
         )

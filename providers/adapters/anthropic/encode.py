@@ -6,7 +6,6 @@ Sources: docs/sources.md, checked 2026-11.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 from typing import Any
 
 from providers.adapters import HttpReply, HttpRequest, StreamDecoder
@@ -14,7 +13,7 @@ from providers.adapters.anthropic.decode import MessageStream, read_reply
 from providers.adapters.anthropic.errors import error_of
 from providers.adapters.anthropic.schema import subset
 from providers.adapters.anthropic.transcript import fragment, text_block, turns
-from providers.adapters.encoding import Kept, key_of, schema_in_words, to_json
+from providers.adapters.encoding import Kept, each_once, key_of, schema_in_words, to_json
 from providers.catalog.base_url import endpoint
 from providers.catalog.model import Candidate, Quirks
 from providers.documents.unicode import clean, clean_json
@@ -78,7 +77,7 @@ class AnthropicMessages:
         marked = _is_long(request, candidate.provider.quirks)
         if system:
             yield b'"system":[' + _block_marked(b",".join(system), marked) + b"]"
-        yield b'"messages":[' + _messages(request, candidate.provider.name, marked) + b"]"
+        yield b'"messages":[' + _messages(request, candidate.maker, marked) + b"]"
 
 
 def _head(request: Request, candidate: Candidate, *, stream: bool) -> dict[str, Any]:
@@ -149,12 +148,10 @@ def _instruction(message: Message) -> bytes:
 
 
 def _messages(request: Request, maker: str, marked: bool) -> bytes:
-    key, make = f"anthropic-messages {maker}", partial(fragment, maker=maker)
-    said: Any = (
-        ("assistant" if message.role == "assistant" else "user", message.memo(key, make))
-        for message in request.messages
-        if message.role != "system"
-    )
+    spoken = [message for message in request.messages if message.role != "system"]
+    blocks = each_once(spoken, "anthropic-messages", fragment, maker)
+    roles: Any = ["assistant" if message.role == "assistant" else "user" for message in spoken]
+    said = zip(roles, blocks, strict=True)
     *before, last = turns(said, prefill=Capability.PREFILL in request.needs.capabilities)
     return b",".join([*before, _block_marked(last[:-2], marked) + b"]}"])
 

@@ -55,7 +55,7 @@ ContentBlock = bytes | CallBlock | ResultBlock
 def fragment(message: Message, maker: str) -> tuple[ContentBlock, ...]:
     """Return the blocks of `message`, none where it says nothing. Raise `Unsupported` for an image that can't be sent.
 
-    Reasoning goes back only to the endpoint that made it, `maker`, and only with its signature.
+    Reasoning goes back only to the model that made it, `maker`, and only with its signature.
     """
     parts = message.parts
     if message.name is not None and message.role == "user" and any(map(_says, parts)):

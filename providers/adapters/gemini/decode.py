@@ -157,7 +157,7 @@ class GeminiAnswer:
         self._add(self._clean.finish(), deltas)
         kind, self._kind = self._kind, None
         text, self._pieces = "".join(self._pieces), []
-        maker = self._candidate.provider.name
+        maker = self._candidate.maker
         if kind is Text:
             self._parts += [Text(text)] if text else []
             self._parts += [Reasoning("", signature, maker)] if signature else []
@@ -173,7 +173,7 @@ class GeminiAnswer:
         own = clean(string(call.get("id"), "id"))
         call_id = own if own and own not in self._ids else self._made_up(index, name, arguments)
         self._ids.add(call_id)
-        made_by = self._candidate.provider.name if own or signature else None
+        made_by = self._candidate.maker if own or signature else None
         self._parts.append(ToolCall(call_id, name, arguments, signature, made_by))
         deltas.append(ToolCallDelta(index, call_id, name, arguments))
 

@@ -16,7 +16,7 @@ from typing import Any, Literal
 from urllib.parse import quote
 
 from providers.adapters import HttpReply, HttpRequest, StreamDecoder
-from providers.adapters.encoding import NO_RESULT, Kept, key_of, schema_in_words, to_json
+from providers.adapters.encoding import NO_RESULT, Kept, each_once, key_of, schema_in_words, to_json
 from providers.adapters.gemini.decode import MADE_UP, ContentStream, read_reply
 from providers.adapters.gemini.errors import error_of
 from providers.catalog.base_url import endpoint
@@ -88,10 +88,9 @@ class Gemini:
 
     def _members(self, request: Request, candidate: Candidate) -> Iterator[bytes]:
         quirks, output = candidate.provider.quirks, request.output_schema
-        maker, stand_in = candidate.provider.name, quirks.stand_in_signature
-        make = partial(_fragment, maker=maker, stand_in=stand_in)
-        key = f"gemini {maker} {stand_in}"
-        fragments = [message.memo(key, make) for message in request.messages]
+        stand_in = quirks.stand_in_signature
+        make = partial(_fragment, stand_in=stand_in)
+        fragments = each_once(request.messages, f"gemini {stand_in}", make, candidate.maker)
         told = [each.parts for each in fragments if each.role == "system" and each.parts]
         if output is not None and quirks.json_mode != "schema":
             told.append(self._kept.keep("words", output, lambda it: _text(schema_in_words(it))))
@@ -295,7 +294,7 @@ def _call(call: ToolCall, maker: str) -> dict[str, Any]:
 
 
 def _identity(call: ToolCall, maker: str) -> dict[str, str]:
-    """Return the members that name a call. Its id goes back only to the endpoint that gave it."""
+    """Return the members that name a call. Its id goes back only to the model that gave it."""
     ours = call.made_by != maker or call.id.startswith(MADE_UP)
     return {**({} if ours else {"id": clean(call.id)}), "name": clean(call.name) or "unnamed"}
 

@@ -95,7 +95,7 @@ class ChatAnswer:
         if fault is not None:
             raise fault.billed(self.usage, self._cost(candidate))
         opaque = sealed(self.details)
-        parts: list[Part] = [Reasoning(reasoning, opaque, candidate.provider.name)] if reasoning or opaque else []
+        parts: list[Part] = [Reasoning(reasoning, opaque, candidate.maker)] if reasoning or opaque else []
         if text:
             parts.append(Text(text))
         if self.calls:

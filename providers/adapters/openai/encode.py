@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from providers.adapters import HttpReply, HttpRequest, StreamDecoder
-from providers.adapters.encoding import Kept, key_of, schema_in_words, to_json
+from providers.adapters.encoding import Kept, each_once, key_of, schema_in_words, to_json
 from providers.adapters.openai.decode import read_reply
 from providers.adapters.openai.errors import error_of
 from providers.adapters.openai.stream import ChatStream
@@ -69,9 +69,9 @@ class OpenAIChat:
         quirks = candidate.provider.quirks
         key = f"openai-chat {quirks.system_role} {quirks.tool_ids} {quirks.null_content}"
         if quirks.reasoning_field or quirks.tool_call_extra:
-            key = f"{key} {candidate.provider.name} {quirks.reasoning_field} {quirks.tool_call_extra}"
-        make = partial(fragment, quirks=quirks, maker=candidate.provider.name)
-        said = paired([message.memo(key, make) for message in request.messages])
+            key = f"{key} {quirks.reasoning_field} {quirks.tool_call_extra}"
+        maker = candidate.maker if quirks.reasoning_field else ""
+        said = paired(each_once(request.messages, key, partial(fragment, quirks=quirks), maker))
         if request.output_schema is not None and quirks.json_mode != "schema":
             leading = next((i for i, each in enumerate(said) if each.role != quirks.system_role), len(said))
             words = partial(_schema_in_words, role=quirks.system_role)

@@ -81,7 +81,7 @@ def fit_name(name: str) -> str:
 def fragment(message: Message, quirks: Quirks, maker: str) -> ChatFragment:
     """Return `message` on the wire. Raise `Unsupported` for an image outside a user's message.
 
-    Reasoning goes back only to the provider that made it, `maker`, and only where `quirks` name a field for it.
+    Reasoning goes back only to the model that made it, `maker`, and only where `quirks` name a field for it.
     """
     if message.role != "assistant" and len(message.parts) == 1 and isinstance(message.parts[0], Text):
         return ChatFragment(said=_spoken(message, message.parts, quirks))  # the usual case by far

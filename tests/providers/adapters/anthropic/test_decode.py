@@ -73,8 +73,8 @@ WHOLE = {
     "usage": USAGE,
 }
 ANSWER = (
-    Reasoning("Rain?", "c2ln", "here"),
-    Reasoning("", REDACTED + "ZGF0YQ", "here"),
+    Reasoning("Rain?", "c2ln", "here/m"),
+    Reasoning("", REDACTED + "ZGF0YQ", "here/m"),
     Text("I will look. 👩‍👩‍👧"),
     ToolCall("toolu_1", "look", '{"at":"Firenze ☔","n":1.5}'),
     ToolCall("toolu_2", "now", "{}"),
@@ -163,7 +163,7 @@ def test_an_answer_is_read():
     assert answer.usage == Usage(input=10, cache_read=100, cache_write=20, output=18, reasoning=12)
     assert answer.cost == 195  # 10 + 10 + 25 + 150
     assert (answer.provider, answer.model) == ("here", "m")
-    assert [part.made_by for part in answer.message.parts[:2]] == ["here", "here"]
+    assert [part.made_by for part in answer.message.parts[:2]] == ["here/m", "here/m"]
     assert "c2ln" not in repr(answer)
 
 
@@ -429,11 +429,11 @@ CALL = {**LOOK, "input": {}}
                 *(begin(0, THOUGHT), piece(0, "thinking", "a"), piece(1, "text", "b")),
                 *(piece(0, "thinking", "c"), piece(0, "signature", "s")),
             ],
-            (Reasoning("a", None, "here"), Text("b"), Reasoning("c", None, "here")),
+            (Reasoning("a", None, "here/m"), Text("b"), Reasoning("c", None, "here/m")),
         ),
         (
             [begin(0, THOUGHT), piece(0, "thinking", "a"), piece(0, "signature", "s"), begin(1, text("b"))],
-            (Reasoning("a", "s", "here"), Text("b")),
+            (Reasoning("a", "s", "here/m"), Text("b")),
         ),
         (
             [

@@ -65,7 +65,7 @@ def transcripts(draw):
             case "thought":
                 opaque = draw(st.sampled_from([None, "c2lnbmF0dXJl", REDACTED + "ZGF0YQ=="]))
                 free.add(thought := mark())
-                return Reasoning(thought, opaque, draw(st.sampled_from(["here", "elsewhere", None])))
+                return Reasoning(thought, opaque, draw(st.sampled_from(["here/m", "here/n", "elsewhere/m", None])))
             case _:
                 return Image("image/png", b"\x89PNG")
 
@@ -240,8 +240,12 @@ def test_ids_that_vendors_count_from_zero_are_told_apart():
 
 
 def test_thinking_goes_back_unchanged_and_only_to_its_maker():
-    thoughts = (Reasoning("hm", "c2ln", "here"), Reasoning("", REDACTED + "ZGF0YQ", "here"), Reasoning("no", "eA", "x"))
-    turns = body(user("go"), assistant(*thoughts, "done", Reasoning("unsigned", None, "here")), user("more"))[
+    thoughts = (
+        Reasoning("hm", "c2ln", "here/m"),
+        Reasoning("", REDACTED + "ZGF0YQ", "here/m"),
+        Reasoning("no", "eA", "x"),
+    )
+    turns = body(user("go"), assistant(*thoughts, "done", Reasoning("unsigned", None, "here/m")), user("more"))[
         "messages"
     ]
     assert turns[1]["content"] == [
@@ -252,7 +256,7 @@ def test_thinking_goes_back_unchanged_and_only_to_its_maker():
 
 
 def test_a_message_serves_two_endpoints():
-    spoken = assistant(Reasoning("hm", "c2ln", "here"), "done")
+    spoken = assistant(Reasoning("hm", "c2ln", "here/m"), "done")
     there = Candidate(Provider("there", "anthropic-messages", "https://there.test", None, {"m": ROW}), ROW)
     request = Request((user("go"), spoken, user("more")))
     for _ in range(2):

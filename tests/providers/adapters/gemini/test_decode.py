@@ -93,11 +93,11 @@ def test_text_thoughts_and_calls_keep_their_order_and_their_signatures():
     )
     first, second = answer.tool_calls
     assert answer.message.parts == (
-        Reasoning("plan", "T", "home"),
+        Reasoning("plan", "T", "home/gemini-x"),
         Text("I look."),
-        Reasoning("", "S", "home"),
-        ToolCall(first.id, "look", '{"at":"é"}', "C", "home"),
-        ToolCall("own", "look", "{}", None, "home"),
+        Reasoning("", "S", "home/gemini-x"),
+        ToolCall(first.id, "look", '{"at":"é"}', "C", "home/gemini-x"),
+        ToolCall("own", "look", "{}", None, "home/gemini-x"),
     )
     assert second.parse() == {}
     assert (answer.finish, answer.provider, answer.model) == (FinishReason.TOOL_CALLS, "home", "gemini-x")
@@ -288,10 +288,10 @@ def test_a_stream_says_what_the_whole_answer_would():
         ToolCallDelta(0, made_up.id, "look", '{"at":"é"}'),
     ]
     assert answer.message.parts == (
-        Reasoning("**Hm**", None, "home"),
+        Reasoning("**Hm**", None, "home/gemini-x"),
         Text("Grüße, שלום 👩‍👩‍👧‍👦!"),
-        ToolCall(made_up.id, "look", '{"at":"é"}', "C", "home"),
-        Reasoning("", "S", "home"),
+        ToolCall(made_up.id, "look", '{"at":"é"}', "C", "home/gemini-x"),
+        Reasoning("", "S", "home/gemini-x"),
     )
     assert answer.usage == Usage(input=4, output=6)
     assert answer.finish is FinishReason.TOOL_CALLS

@@ -210,11 +210,11 @@ def test_arguments_that_are_no_object_still_go_out(arguments):
 
 def test_signatures_go_back_to_their_maker_on_the_part_they_came_with():
     mine = assistant(
-        Reasoning("hm", opaque="T", made_by="home"),
+        Reasoning("hm", opaque="T", made_by="home/gemini-x"),
         "text",
-        Reasoning("", opaque="S", made_by="home"),
-        ToolCall("local_1", "f", "{}", opaque="C", made_by="home"),
-        ToolCall("fc-2", "f", "{}", made_by="home"),
+        Reasoning("", opaque="S", made_by="home/gemini-x"),
+        ToolCall("local_1", "f", "{}", opaque="C", made_by="home/gemini-x"),
+        ToolCall("fc-2", "f", "{}", made_by="home/gemini-x"),
     )
     assert contents(user("go"), mine, stand_in_signature=STAND_IN)[1]["parts"] == [
         {"text": "hm", "thought": True, "thoughtSignature": "T"},
@@ -241,29 +241,31 @@ def test_foreign_history_gets_the_documented_stand_in_where_the_vendor_needs_one
 
 
 def test_a_lonely_signature_is_dropped():
-    odd = assistant(Reasoning("", opaque="S", made_by="home"), "text", Reasoning("only", made_by="home"))
+    odd = assistant(
+        Reasoning("", opaque="S", made_by="home/gemini-x"), "text", Reasoning("only", made_by="home/gemini-x")
+    )
     assert contents(user("go"), odd)[1]["parts"] == [{"text": "text"}, {"text": "only", "thought": True}]
-    assert contents(user("go"), assistant(Reasoning("only", made_by="home"))) == [said("go")]
-    behind = assistant(ToolCall("1", "f", "{}"), Reasoning("", opaque="S", made_by="home"))
+    assert contents(user("go"), assistant(Reasoning("only", made_by="home/gemini-x"))) == [said("go")]
+    behind = assistant(ToolCall("1", "f", "{}"), Reasoning("", opaque="S", made_by="home/gemini-x"))
     assert contents(user("go"), behind)[1]["parts"] == [{"functionCall": {"name": "f", "args": {}}}]
 
 
 def test_a_call_without_a_signature_digests_as_it_always_did():
     plain = assistant(ToolCall("1", "f", "{}"))
     assert plain.digest.hex() == "c85755d8107bba204ae45ba7be2e330c267eefb3a0c71dcdc6ef651f62251f12"
-    signed = [assistant(ToolCall("1", "f", "{}", opaque, "home")) for opaque in (None, "A", "B")]
+    signed = [assistant(ToolCall("1", "f", "{}", opaque, "home/gemini-x")) for opaque in (None, "A", "B")]
     assert len({plain.digest, *(message.digest for message in signed)}) == 4
 
 
 def test_a_message_is_encoded_once_for_each_maker():
-    message = assistant("x", Reasoning("", opaque="S", made_by="home"))
+    message = assistant("x", Reasoning("", opaque="S", made_by="home/gemini-x"))
     for _ in range(2):
         assert contents(user("go"), message)[1]["parts"] == [{"text": "x", "thoughtSignature": "S"}]
         elsewhere = replace(candidate(), provider=replace(candidate().provider, name="away"))
         body = GEMINI.encode(Request((user("go"), message)), elsewhere, stream=False).body
         assert json.loads(body)["contents"][1]["parts"] == [{"text": "x"}]
     made = []
-    message.memo("gemini home None", made.append)
+    message.memo("gemini None home/gemini-x", made.append)
     assert made == []
 
 
@@ -279,7 +281,7 @@ def test_the_catalog_row_speaks_it():
 # said twice is found by counting.
 
 ids = st.sampled_from(["call_1", "call_2", "toolu_01", "local_ab", "", "\ud800"])
-makers = st.sampled_from([None, "home", "anthropic"])
+makers = st.sampled_from([None, "home/gemini-x", "anthropic"])
 names = st.sampled_from(["look", "add", "\x00"])
 arguments = st.sampled_from(["{}", '{"a": 1}', '{"b": "\\ud83d"}', "broken", "[]", ""])
 opaques = st.sampled_from([None, "", "SIGNATURE"])

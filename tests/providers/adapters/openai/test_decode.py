@@ -159,7 +159,7 @@ def test_tool_calls_with_arguments_as_text_or_object():
 )
 def test_reasoning_is_found_once_wherever_it_stands(message):
     answer = decode(reply(message))
-    assert answer.message.parts == (Reasoning("hm", made_by="vendor"), Text("x"))
+    assert answer.message.parts == (Reasoning("hm", made_by="vendor/small-1"), Text("x"))
 
 
 DETAILS = [
@@ -171,7 +171,7 @@ DETAILS = [
 def test_reasoning_details_are_kept_as_they_came():
     for message in ({"content": "x", "reasoning_details": DETAILS, "reasoning": "hm"}, {"reasoning_details": DETAILS}):
         thought = decode(reply({"content": "x", **message})).message.parts[0]
-        assert (thought.text, thought.made_by) == ("hm", "vendor")
+        assert (thought.text, thought.made_by) == ("hm", "vendor/small-1")
         assert json.loads(thought.opaque) == DETAILS
     silent = decode(reply({"content": "x", "reasoning_details": DETAILS[1:]})).message.parts[0]
     assert (silent.text, json.loads(silent.opaque)) == ("", DETAILS[1:])
@@ -202,7 +202,7 @@ TAGGED = [
 @pytest.mark.parametrize(("content", "thought", "text"), TAGGED)
 def test_a_thought_in_tags_at_the_very_start_is_reasoning(content, thought, text):
     parts = decode(reply({"content": content})).message.parts
-    assert parts == (*([Reasoning(thought, made_by="vendor")] if thought else []), Text(text))
+    assert parts == (*([Reasoning(thought, made_by="vendor/small-1")] if thought else []), Text(text))
 
 
 @given(st.sampled_from(TAGGED), st.lists(st.integers(0, 30)))
@@ -422,7 +422,7 @@ def test_a_stream_becomes_deltas_and_one_answer():
         ToolCallDelta(1, name="g"),
     ]
     assert answer.message.parts == (
-        Reasoning("hm", made_by="vendor"),
+        Reasoning("hm", made_by="vendor/small-1"),
         Text("Grüße \U0001f468\u200d\U0001f469\U0001f600!"),
         ToolCall("a", "f", '{"x":1}'),
         ToolCall("call_1", "g", ""),

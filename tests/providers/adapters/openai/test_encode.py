@@ -254,7 +254,7 @@ def test_speakers_images_and_empty_content():
 
 
 def test_reasoning_goes_back_only_to_its_maker_and_only_where_asked():
-    said = assistant(Reasoning("mine", made_by="vendor"), Reasoning("foreign", made_by="other"), "done")
+    said = assistant(Reasoning("mine", made_by="vendor/small-1"), Reasoning("foreign", made_by="other"), "done")
     assert messages(said) == [{"role": "assistant", "content": "done"}]
     assert messages(said, reasoning_field="reasoning_content")[0]["reasoning_content"] == "mine"
 

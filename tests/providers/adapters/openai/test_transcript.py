@@ -109,7 +109,7 @@ def test_an_image_that_only_a_user_may_send_is_refused(role):
 
 def test_details_go_back_unchanged_to_who_sent_them_only():
     details = [{"type": "reasoning.encrypted", "data": "xyz", "index": 0}, {"type": "reasoning.text", "text": "hm"}]
-    said = assistant(Reasoning("hm", json.dumps(details), "vendor"), "done")
+    said = assistant(Reasoning("hm", json.dumps(details), "vendor/small-1"), "done")
     assert sent(said, reasoning_field="reasoning_details")[0]["reasoning_details"] == details
     assert "reasoning_details" not in sent(said, name="other", reasoning_field="reasoning_details")[0]
     assert sent(said) == [{"role": "assistant", "content": "done"}]
@@ -117,17 +117,17 @@ def test_details_go_back_unchanged_to_who_sent_them_only():
 
 @pytest.mark.parametrize("opaque", ["no json", "7", "[NaN]", "[" * 100_000, None])
 def test_a_blob_of_another_dialect_is_left_out(opaque):
-    said = assistant(Reasoning("hm", opaque, "vendor"), "done")
+    said = assistant(Reasoning("hm", opaque, "vendor/small-1"), "done")
     assert "reasoning_details" not in sent(said, reasoning_field="reasoning_details")[0]
 
 
 def test_a_blob_that_was_tampered_with_is_cleaned():
-    said = assistant(Reasoning("", '[{"data":"\\ud83d\\u0000"}]', "vendor"), "done")
+    said = assistant(Reasoning("", '[{"data":"\\ud83d\\u0000"}]', "vendor/small-1"), "done")
     assert sent(said, reasoning_field="reasoning_details")[0]["reasoning_details"] == [{"data": "\ufffd"}]
 
 
 def test_where_reasoning_is_demanded_foreign_turns_hold_a_blank():
-    own = assistant(Reasoning("mine", made_by="vendor"), ToolCall("a", "f", "{}"))
+    own = assistant(Reasoning("mine", made_by="vendor/small-1"), ToolCall("a", "f", "{}"))
     foreign = assistant(Reasoning("theirs", "sig", "other"), ToolCall("b", "f", "{}"))
     out = sent(own, tool(ToolResult("a", "f", "x")), foreign, reasoning_field="reasoning_content")
     assert [m.get("reasoning_content") for m in out] == ["mine", None, " ", None]
@@ -189,7 +189,7 @@ ids = st.sampled_from(["a", "b", "call_1", "toolu_01", "", "x" * 60, "aB3dE6gH9"
 counter = iter(range(10**9))
 words = st.builds(lambda: f"w{next(counter)}.")
 texts = st.builds(Text, words)
-thoughts = st.builds(Reasoning, words, st.none(), st.sampled_from(["vendor", "other"]))
+thoughts = st.builds(Reasoning, words, st.none(), st.sampled_from(["vendor/small-1", "vendor/other", "other/small-1"]))
 calls = st.builds(ToolCall, ids, st.sampled_from(["f", "a.b:c"]), words.map(lambda w: json.dumps({"q": w})))
 results = st.builds(ToolResult, ids, st.just("f"), words, st.booleans())
 images = st.just(Image("image/png", b"x"))
@@ -275,7 +275,7 @@ def test_any_transcript_becomes_a_valid_one(transcript, quirks, constrained):
     if quirks["strict_turns"]:
         assert_strict(out, quirks["system_role"])
     thoughts = Counter(
-        p.text for m in transcript for p in m.parts if isinstance(p, Reasoning) and p.made_by == "vendor"
+        p.text for m in transcript for p in m.parts if isinstance(p, Reasoning) and p.made_by == "vendor/small-1"
     )
     wanted = words_of(transcript) + (thoughts if quirks["reasoning_field"] == "reasoning_content" else Counter())
     assert words_in(out) == wanted
