@@ -2,6 +2,7 @@
 
 ProviderError                 one attempt failed
 ├ Unreachable                 no connection
+│ └ WrongAddress              something answers there, but the base URL leads to no such API
 ├ TimedOut                    phase: connect | first_token | between_chunks | total
 ├ StreamBroken                ended without its terminator
 ├ RateLimited                 until an instant
@@ -117,6 +118,13 @@ class Unreachable(ProviderError):
     def __init__(self, message: str, *, status: int | None = None, sent: bool = False) -> None:
         super().__init__(message, status=status)
         self.sent = sent
+
+
+class WrongAddress(Unreachable):
+    """Something answers, and says that the path does not exist: the base URL is wrong, whatever model is asked.
+
+    Nothing behind that address is asked for an hour, or until the address is another one.
+    """
 
 
 Phase = Literal["connect", "first_token", "between_chunks", "total"]

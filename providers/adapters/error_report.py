@@ -147,7 +147,7 @@ def by_status(status: int, text: str) -> ProviderError:
     if status >= 500 or status in (409, 421, 423, 424, 425, 499):
         return ServerFault(text)
     if 300 <= status < 400:
-        return Unreachable(f"the endpoint redirects, its base_url is wrong: {text}")
+        return Unreachable(f"the base URL is wrong: the endpoint redirects: {text}")
     if status < 300:
         return ServerFault(text)
     return Unsupported(text) if _unsupported(text) else BadRequest(text)

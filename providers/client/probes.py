@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import anyio
 
-from providers.adapters import HttpRequest
+from providers.adapters import Adapter, HttpRequest
 from providers.catalog.base_url import endpoint
 from providers.catalog.model import Candidate
 from providers.client.adapter_table import AdapterTable
@@ -65,15 +65,20 @@ def _one_of_each(fleet: Fleet, providers: tuple[str, ...]) -> list[Candidate]:
     return list(found.values())
 
 
+def list_request(adapter: Adapter, candidate: Candidate) -> HttpRequest:
+    """Return the request for an endpoint's list of models. Raise `AuthFailed` for a key that no header can hold."""
+    headers = adapter.encode(PING, candidate, stream=False).headers
+    asked = {name: value for name, value in headers.items() if name.lower() not in OF_A_BODY}
+    return HttpRequest("GET", endpoint(candidate.provider.base_url, "/models"), asked, b"")
+
+
 async def _check(fleet: Fleet, adapters: AdapterTable, candidate: Candidate, clock: Callable[[], float]) -> None:
     provider, limits = candidate.provider, fleet.policy.timeouts
     adapter = adapters.remote.get(provider.dialect)
     if adapter is None:
         return
     try:
-        headers = adapter.encode(PING, candidate, stream=False).headers
-        asked = {name: value for name, value in headers.items() if name.lower() not in OF_A_BODY}
-        request = HttpRequest("GET", endpoint(provider.base_url, "/models"), asked, b"")
+        request = list_request(adapter, candidate)
         reply = await adapters.send(request, replace(limits, total=min(limits.total, limits.first_token)))
     except (StreamBroken, TimedOut, Unreachable):
         fleet.checked(provider, well=False, now=clock())

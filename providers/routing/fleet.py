@@ -19,6 +19,7 @@ from providers.errors import (
     RequestTooLarge,
     TimedOut,
     Unsupported,
+    WrongAddress,
 )
 from providers.messages import Capability, Needs, Request
 from providers.policy.model import Policy
@@ -201,14 +202,22 @@ class Fleet:
         if isinstance(error, RequestTooLarge):
             state.refused_size(tokens, now + SIZE_HOLD_S, now)
         if (until := hold_until(error, now)) is not None:
-            why = f" ({error.message})" if isinstance(error, Unsupported) else ""  # a model that is gone
-            state.held_from, state.held_until, state.held_after = now, until, f"{type(error).__name__}{why}"
+            # Why a model is gone, or an address wrong, an operator must read.
+            why = f" ({error.message})" if isinstance(error, Unsupported | WrongAddress) else ""
+            for each in self._behind(state) if isinstance(error, WrongAddress) else (state,):
+                each.held_from, each.held_until, each.held_after = now, until, f"{type(error).__name__}{why}"
         if trips_breaker(error, elapsed, self.policy.timeouts):
             enough = state.track.row_of_an_outage(state.breaker.faults)
             state.breaker = state.breaker.failed(now, error.retry_at or 0.0, enough)
             state.track.failed(now, elapsed if isinstance(error, TimedOut) else None)
             if state.breaker.open_until is not None:
                 state.track.forgiven()
+
+    def _behind(self, state: CandidateState) -> list[CandidateState]:
+        """Return all candidates behind the same address; the one alone where another has answered there."""
+        at = state.candidate.provider.base_url
+        behind = [each for each in self.states.values() if each.candidate.provider.base_url == at]
+        return [state] if any(each.track.mean for each in behind) else behind
 
     def _close_the_account(self, state: CandidateState, error: ProviderError, now: float) -> None:
         """Take what an error says of the account: its key, its money, or whether anybody gets through to it."""

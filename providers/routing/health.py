@@ -18,6 +18,7 @@ from providers.errors import (
     RateLimited,
     TimedOut,
     Unsupported,
+    WrongAddress,
 )
 from providers.policy.model import Timeouts
 from providers.routing.scores import health_value, pace_value
@@ -36,7 +37,7 @@ RATE_LIMIT_HOLD_S = 5.0
 QUOTA_HOLD_S = 3600.0
 """The same for a spent allowance: one wasted call an hour is cheap, a guess at the vendor's midnight is wrong."""
 GONE_HOLD_S = 3600.0
-"""The same for a model that is retired, unknown, or not for this key."""
+"""The same for a model that is retired, unknown, or not for this key, and for an address that leads to no API."""
 SIZE_HOLD_S = 600.0
 """How long requests of a size that was too large, and larger ones, go elsewhere."""
 EDGE_REST_S = 120.0
@@ -211,7 +212,7 @@ def pace_of(elapsed: float, tokens: int, first_token: float | None = None) -> fl
 
 def hold_until(error: ProviderError, now: float) -> float | None:
     """Return until when `error` keeps its candidate away, None where it does not. The provider's word goes first."""
-    if isinstance(error, Unsupported) and error.gone:
+    if isinstance(error, WrongAddress) or (isinstance(error, Unsupported) and error.gone):
         return error.retry_at or now + GONE_HOLD_S
     if error.fault not in HEALTH_FAULTS:
         return None
@@ -229,7 +230,7 @@ def trips_breaker(error: ProviderError, elapsed: float, patience: Timeouts) -> b
     Limits hold a candidate and refused keys shut its account, so neither is a fault of the endpoint as well. A
     time-out of ours that came sooner than the policy's own patience is the caller's haste.
     """
-    if error.fault not in HEALTH_FAULTS or isinstance(error, RateLimited | AuthFailed):
+    if error.fault not in HEALTH_FAULTS or isinstance(error, RateLimited | AuthFailed | WrongAddress):
         return False
     if isinstance(error, TimedOut) and error.status is None:
         enough = patience.first_token if error.phase == "total" else getattr(patience, error.phase)

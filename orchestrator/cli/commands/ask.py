@@ -25,7 +25,8 @@ from orchestrator.errors import NoProvider
 from orchestrator.events import Event, to_json
 from providers.client.manager import ProviderManager, open_manager
 from providers.documents.unicode import printable
-from providers.events import BudgetAlert, Emit
+from providers.errors import WrongAddress
+from providers.events import AttemptEnded, BudgetAlert, Emit
 from providers.messages import Needs, Request, Response, Restarted, Resumed, TextDelta, system, user
 
 
@@ -110,6 +111,8 @@ def _listener(settings: Settings, console: Console) -> Emit:
     log = LogScreen(settings, console) if settings.verbose or settings.log_format else None
 
     def emit(payload: Any) -> None:
+        if isinstance(payload, AttemptEnded) and payload.error == WrongAddress.__name__:
+            console.warn(f"{payload.provider}/{payload.model}: {payload.detail}")
         if log is None and not isinstance(payload, BudgetAlert):
             return
         document = to_json(Event("", None, (), 0, 0, time.time(), payload))

@@ -37,7 +37,7 @@ class Finding(NamedTuple):
 
 
 @click.command("doctor", cls=Command)
-@click.option("--online", is_flag=True, help="Also connect to the configured providers. Sends no request.")
+@click.option("--online", is_flag=True, help="Also ask configured providers for their models; costs nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Write JSON.")
 @click.pass_context
 def doctor_command(context: click.Context, online: bool, as_json: bool) -> int:

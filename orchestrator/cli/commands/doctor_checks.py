@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+from http import HTTPStatus
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, cast
 from urllib.parse import urlsplit
 
 import anyio
@@ -14,11 +16,20 @@ import anyio
 from orchestrator.cli.app import Settings
 from orchestrator.cli.files import environment, load_policy, routing_file
 from orchestrator.environment import Environment
+from providers.adapters import Adapter, HttpReply
+from providers.adapters.wrong_address import is_page, wrong_address
 from providers.catalog.file import load_catalog
-from providers.catalog.model import Catalog
+from providers.catalog.model import Candidate, Catalog, numbered
+from providers.client.adapter_table import Phases
+from providers.client.manager import built_in
+from providers.client.probes import PING, list_request
 from providers.documents.problems import ProblemsFound
+from providers.errors import HIDDEN, ProviderError, WrongAddress
+from providers.transport import Transport, open_transport
 
-CONNECT_S = 5.0
+WITHIN = Phases(connect_s=5.0, first_byte_s=10.0, idle_s=10.0, total_s=15.0)
+NO_SUCH_PATH = (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED)
+KEY_REFUSED = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 GIT_S = 2.0
 
 
@@ -100,34 +111,75 @@ def surroundings(settings: Settings) -> tuple[Catalog, Environment]:
 
 
 def reachable(settings: Settings) -> list[Found]:
-    """Return whether the hosts of the configured providers take a connection."""
+    """Return what the endpoints of the configured providers answer when asked for their list of models."""
     catalog, environ = surroundings(settings)
-    rows = {c.provider.name: c.provider.base_url for c in catalog.candidates(environ)}
-    return anyio.run(_connect_all, rows)
+    there: dict[tuple[str, int], Candidate] = {}
+    for candidate in catalog.candidates(environ):
+        if candidate.provider.base_url:
+            there.setdefault((candidate.provider.name, candidate.account), candidate)
+    return anyio.run(_ask_all, list(there.values()))
 
 
-async def _connect_all(urls: dict[str, str]) -> list[Found]:
+async def _ask_all(candidates: list[Candidate]) -> list[Found]:
     found: list[Found] = []
-    async with anyio.create_task_group() as tasks:
-        for name, url in urls.items():
-            if url:
-                tasks.start_soon(_connect, name, url, found)
+    async with open_transport() as net, anyio.create_task_group() as tasks:
+        for candidate in candidates:
+            tasks.start_soon(_ask, net, candidate, found)
     return sorted(found)
 
 
-async def _connect(name: str, url: str, found: list[Found]) -> None:
-    parts = urlsplit(url)
-    port = parts.port or (443 if parts.scheme == "https" else 80)
+async def _ask(net: Transport, candidate: Candidate, found: list[Found]) -> None:
     try:
-        with anyio.fail_after(CONNECT_S):
-            stream = await anyio.connect_tcp(parts.hostname or "", port)
-        await stream.aclose()
-    except (OSError, TimeoutError) as error:
-        # Only a warning: calls may go through a proxy, which this check does not ask.
-        why = str(error) or f"no connection within {CONNECT_S:g} s"
-        found.append(Found("warn", f"{name}: {why}", f"can this machine reach {parts.hostname}?"))
-    else:
-        found.append(Found("ok", f"{name}: {parts.hostname} takes connections"))
+        found.append(await _answer(net, candidate))
+    except ProviderError as error:
+        error.hide(candidate.key or HIDDEN)
+        host = urlsplit(candidate.provider.base_url).hostname
+        wrong = isinstance(error, WrongAddress)
+        advice = _where_it_stands(candidate) if wrong else f"can this machine reach {host}?"
+        found.append(Found("warn", f"{_who(candidate)}: {error}", advice))
+
+
+def _who(candidate: Candidate) -> str:
+    return numbered(candidate.provider.name, candidate.account)
+
+
+def _where_it_stands(candidate: Candidate) -> str:
+    row = candidate.provider
+    return f"correct the address of {row.name}: {row.env_prefix}_BASE_URL, or base_url in the routing file"
+
+
+async def _answer(net: Transport, candidate: Candidate) -> Found:
+    """Return what the endpoint says to a GET of its models, which costs nothing.
+
+    Where there is no such list, an empty request tells whether there is anything to talk to: it is refused for what it
+    lacks, or for its path.
+    """
+    adapter = cast(Adapter, built_in()[candidate.provider.dialect])
+    asking = list_request(adapter, candidate)
+    reply = await net.send(asking, **WITHIN)
+    if reply.status in NO_SUCH_PATH or _is_app(reply):
+        asking = replace(adapter.encode(PING, candidate, stream=False), body=b"{}")
+        reply = await net.send(asking, **WITHIN)
+        if (wrong := wrong_address(reply, asking.url)) is not None:
+            raise wrong
+    return _told(candidate, f"{asking.method} {asking.url.partition('?')[0]}", reply)
+
+
+def _is_app(reply: HttpReply) -> bool:
+    """Return whether a page came where an API would speak: of a web application, not of a fault."""
+    return reply.status < HTTPStatus.BAD_REQUEST and is_page(reply.body)
+
+
+def _told(candidate: Candidate, asked: str, reply: HttpReply) -> Found:
+    who, status = _who(candidate), reply.status
+    if _is_app(reply):
+        text = f"{who}: the base URL is wrong: {asked} was answered with a web page (HTTP {status})"
+        return Found("warn", text, _where_it_stands(candidate))
+    if status in KEY_REFUSED:
+        return Found("warn", f"{who}: {asked} was refused (HTTP {status})", f"check {candidate.provider.key_env}")
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR and status != HTTPStatus.NOT_IMPLEMENTED:
+        return Found("warn", f"{who}: {asked} failed (HTTP {status})", "ask again later")
+    return Found("ok", f"{who}: {asked} was answered (HTTP {status})")
 
 
 CHECKS: Mapping[str, Callable[[Settings], Iterable[Found]]] = {

@@ -14,6 +14,7 @@ from providers.adapters.anthropic.errors import error_of
 from providers.adapters.anthropic.schema import subset
 from providers.adapters.anthropic.transcript import fragment, text_block, turns
 from providers.adapters.encoding import Kept, each_once, key_of, schema_in_words, to_json
+from providers.adapters.wrong_address import wrong_address
 from providers.catalog.base_url import endpoint
 from providers.catalog.model import Candidate, Quirks
 from providers.documents.unicode import clean, clean_json
@@ -37,18 +38,15 @@ class AnthropicMessages:
     def encode(self, request: Request, candidate: Candidate, *, stream: bool) -> HttpRequest:
         """Return the HTTP request. Raise `Unsupported` for an image that can't be sent, `AuthFailed` for such a key."""
         body = b",".join((to_json(_head(request, candidate, stream=stream))[:-1], *self._members(request, candidate)))
-        # The vendor's own clients want a base URL without the version, ours has it: both do.
-        base, mark, query = candidate.provider.base_url.partition("?")
-        url = endpoint(base.rstrip("/").removesuffix("/v1") + mark + query, "/v1/messages")
-        return HttpRequest("POST", url, _headers(candidate, stream=stream), body + b"}")
+        return HttpRequest("POST", _url(candidate), _headers(candidate, stream=stream), body + b"}")
 
     def decode(self, reply: HttpReply, request: Request, candidate: Candidate, now: float) -> Response:  # noqa: ARG002
         """Return the answer of a 2xx reply. Raise a `ProviderError` for anything that is not a sound answer."""
         return read_reply(reply, candidate, now)
 
-    def classify(self, reply: HttpReply, candidate: Candidate, now: float) -> ProviderError:  # noqa: ARG002
+    def classify(self, reply: HttpReply, candidate: Candidate, now: float) -> ProviderError:
         """Return the error that a reply other than 2xx means. Never raises, whatever the body."""
-        return error_of(reply.status, reply.headers, reply.body, now)
+        return wrong_address(reply, _url(candidate)) or error_of(reply.status, reply.headers, reply.body, now)
 
     def stream_decoder(self, request: Request, candidate: Candidate, now: float) -> StreamDecoder:  # noqa: ARG002
         """Return a fresh decoder for one streamed reply."""
@@ -94,6 +92,12 @@ def _head(request: Request, candidate: Candidate, *, stream: bool) -> dict[str, 
     if request.tools and (choice := _tool_choice(request, quirks)) != {"type": "auto"}:
         head["tool_choice"] = choice
     return head
+
+
+def _url(candidate: Candidate) -> str:
+    # The vendor's own clients want a base URL without the version, ours has it: both do.
+    base, mark, query = candidate.provider.base_url.partition("?")
+    return endpoint(base.rstrip("/").removesuffix("/v1") + mark + query, "/v1/messages")
 
 
 def _headers(candidate: Candidate, *, stream: bool) -> dict[str, str]:

@@ -19,6 +19,7 @@ from providers.adapters import HttpReply, HttpRequest, StreamDecoder
 from providers.adapters.encoding import NO_RESULT, Kept, each_once, key_of, schema_in_words, to_json
 from providers.adapters.gemini.decode import MADE_UP, ContentStream, read_reply
 from providers.adapters.gemini.errors import error_of
+from providers.adapters.wrong_address import wrong_address
 from providers.catalog.base_url import endpoint
 from providers.catalog.model import Candidate
 from providers.documents.arguments import history_object
@@ -78,9 +79,10 @@ class Gemini:
         """Return the answer of a 2xx reply. Raise a `ProviderError` for anything that is not a sound answer."""
         return read_reply(reply, request, candidate, now)
 
-    def classify(self, reply: HttpReply, candidate: Candidate, now: float) -> ProviderError:  # noqa: ARG002
+    def classify(self, reply: HttpReply, candidate: Candidate, now: float) -> ProviderError:
         """Return the error that a reply other than 2xx means. Never raises, whatever the body."""
-        return error_of(reply.status, reply.headers, reply.body, now)
+        url = _url(candidate, stream=False)
+        return wrong_address(reply, url) or error_of(reply.status, reply.headers, reply.body, now)
 
     def stream_decoder(self, request: Request, candidate: Candidate, now: float) -> StreamDecoder:
         """Return a fresh decoder for one streamed reply."""

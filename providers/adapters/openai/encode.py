@@ -16,6 +16,7 @@ from providers.adapters.openai.decode import read_reply
 from providers.adapters.openai.errors import error_of
 from providers.adapters.openai.stream import ChatStream
 from providers.adapters.openai.transcript import Said, fit_name, fragment, in_strict_turns, paired
+from providers.adapters.wrong_address import wrong_address
 from providers.catalog.base_url import endpoint
 from providers.catalog.model import Candidate, Model
 from providers.documents.unicode import clean, clean_json
@@ -41,16 +42,15 @@ class OpenAIChat:
         model = self._kept.keep("model", candidate.model, _model)
         members = self._members(request, candidate, stream=stream)
         body = b"".join((b"{", model, *members, b',"messages":[', self._messages(request, candidate), b"]}"))
-        url = endpoint(candidate.provider.base_url, "/chat/completions")
-        return HttpRequest("POST", url, _headers(candidate, stream=stream), body)
+        return HttpRequest("POST", _url(candidate), _headers(candidate, stream=stream), body)
 
     def decode(self, reply: HttpReply, request: Request, candidate: Candidate, now: float) -> Response:  # noqa: ARG002
         """Return the answer of a 2xx reply. Raise a `ProviderError` for anything that is not a sound answer."""
         return read_reply(reply, candidate, now)
 
-    def classify(self, reply: HttpReply, candidate: Candidate, now: float) -> ProviderError:  # noqa: ARG002
+    def classify(self, reply: HttpReply, candidate: Candidate, now: float) -> ProviderError:
         """Return the error that a reply other than 2xx means. Never raises, whatever the body."""
-        return error_of(reply.status, reply.headers, reply.body, now)
+        return wrong_address(reply, _url(candidate)) or error_of(reply.status, reply.headers, reply.body, now)
 
     def stream_decoder(self, request: Request, candidate: Candidate, now: float) -> StreamDecoder:  # noqa: ARG002
         """Return a fresh decoder for one streamed reply."""
@@ -80,6 +80,10 @@ class OpenAIChat:
         if quirks.strict_turns:
             said = in_strict_turns(said, prefill=Capability.PREFILL in request.needs.capabilities)
         return b",".join([each.body for each in said])
+
+
+def _url(candidate: Candidate) -> str:
+    return endpoint(candidate.provider.base_url, "/chat/completions")
 
 
 def _headers(candidate: Candidate, *, stream: bool) -> dict[str, str]:

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from providers.adapters.error_report import ErrorReport, by_status, read_report, report_of
+from providers.adapters.wrong_address import names_no_path
 from providers.errors import (
     AuthFailed,
     BadReply,
@@ -24,6 +25,7 @@ from providers.errors import (
     RequestTooLarge,
     ServerFault,
     Unsupported,
+    WrongAddress,
 )
 from providers.limits.retry_after import retry_at
 
@@ -101,6 +103,8 @@ def error_in(
     if not (body.get("error") or failed or certain or body.get("object") == "error"):
         return None
     report = read_report(body)
+    if names_no_path(report.text):  # LM Studio says so under 200
+        return WrongAddress(f"the base URL is wrong: {report.text}")
     return _error(report.status or _status_of(report), headers, report, now)
 
 

@@ -321,7 +321,7 @@ def test_doctor(call, monkeypatch):
     assert {"check": "keys", "state": "ok", "text": text, "advice": ""} in found
 
 
-def test_doctor_online_connects_and_sends_nothing(call, loopback, monkeypatch):
+def test_doctor_online_asks_no_model(call, loopback, monkeypatch):
     monkeypatch.setenv("LOCAL_BASE_URL", loopback.url("ok"))
     monkeypatch.setenv("OLLAMA_BASE_URL", "http://127.0.0.1:9/v1")
     found = {

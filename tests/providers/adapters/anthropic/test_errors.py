@@ -27,6 +27,7 @@ from providers.errors import (
     TimedOut,
     Unreachable,
     Unsupported,
+    WrongAddress,
 )
 
 CHAT = AnthropicMessages()
@@ -169,6 +170,8 @@ def test_when_to_come_again(headers, at):
 @pytest.mark.parametrize("page", [b"", b"<html><h1>Bad gateway</h1></html>", b"[]", b'{"error": null}', b"\xff\xfe"])
 def test_pages_of_proxies_go_by_status(status, error, page):
     found = classified(status, page)
+    if status == 404 and page[:1] in (b"", b"<"):
+        error = WrongAddress
     assert type(found) is error
     assert found.message
 
