@@ -10,7 +10,8 @@ from typing import Any
 
 from providers.catalog.base_url import tidied, url_problem
 from providers.catalog.model import Catalog, Limit, Model, Price, Provider, of_all_accounts
-from providers.catalog.shapes import LimitShape, ModelShape, ProviderShape
+from providers.catalog.refusals import ANYTHING, Refusal
+from providers.catalog.shapes import LimitShape, ModelShape, ProviderShape, RefusalShape
 from providers.documents.findings import Findings
 from providers.documents.models import checked
 from providers.documents.nodes import tree_of
@@ -23,6 +24,8 @@ from providers.windows import Calendar, Fixed, Paced, Rolling, Window, knows_tim
 _COPIED = {"dialect", "base_url", "hosted", "any_model", "plan", "source", "as_of"}
 _PROVIDER_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 _ROWS = ("providers",)
+SHORTEST_WORDS = 8
+"""Of a refusal, without its wildcards: fewer characters would be found in messages about something else."""
 
 
 def load_catalog() -> Catalog:
@@ -98,6 +101,9 @@ def _check(row: ProviderShape, base: Provider | None, path: Path, findings: Find
     for at, limit in enumerate(row.limits):
         for text in _limit_problems(limit):
             findings.error((*path, "limits", at), "bad-limit", f"the limit {text}")
+    for at, refusal in enumerate(row.refusals):
+        for text in _refusal_problems(refusal):
+            findings.error((*path, "refusals", at), "bad-refusal", f"the refusal {text}")
     known = base.models if base else {}
     for name, model in row.models.items():
         for key in ("context", "max_output"):
@@ -132,6 +138,13 @@ def _limit_problems(limit: LimitShape) -> Iterable[str]:
         yield f"has an unknown timezone {limit.timezone!r}: write one as Europe/Berlin"
 
 
+def _refusal_problems(refusal: RefusalShape) -> Iterable[str]:
+    if not refusal.code and len(refusal.says.replace(ANYTHING, "").strip()) < SHORTEST_WORDS:
+        yield f"needs a code, or at least {SHORTEST_WORDS} characters of what is said: fewer stand in any message"
+    if refusal.until is not None and refusal.means != "quota":
+        yield f"has an end, a {refusal.until}'s, and means {refusal.means}: only a quota comes back"
+
+
 def _merged(name: str, row: ProviderShape, base: Provider | None) -> Provider:
     """Return `base` (or a new row) with what `row` gives."""
     start = base or Provider(name, "", "", None, {})
@@ -149,6 +162,7 @@ def _merged(name: str, row: ProviderShape, base: Provider | None) -> Provider:
         models={**start.models, **models},
         quirks=replace(start.quirks, **row.quirks.given()),
         limits=_limits(start.limits, row.limits),
+        refusals=_refusals(start.refusals, row.refusals),
         # An address written down is the wish to use it.
         opt_in=row.opt_in if "opt_in" in given else start.opt_in and row.base_url is None,
     )
@@ -172,6 +186,13 @@ def _limits(base: tuple[Limit, ...], rows: Iterable[LimitShape]) -> tuple[Limit,
         limit = _limit(row)
         merged[_subject(limit)] = limit
     return tuple(merged.values())
+
+
+def _refusals(base: tuple[Refusal, ...], rows: Iterable[RefusalShape]) -> tuple[Refusal, ...]:
+    """Return both, the new ones first: what a file says goes before what it is laid over."""
+    written = [Refusal(**row.given()) for row in rows]
+    new = {refusal.subject: refusal for refusal in written}
+    return (*new.values(), *(refusal for refusal in base if refusal.subject not in new))
 
 
 def _limit(row: LimitShape) -> Limit:

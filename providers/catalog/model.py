@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple
 from urllib.parse import quote
 
 from providers.catalog.base_url import tidied, url_problem, wants_api_key_header
+from providers.catalog.refusals import Refusal
 from providers.documents.problems import Problem, variable_problem
 from providers.errors import CatalogError, Reason, ReasonCode
 from providers.messages import Capability, Usage
@@ -159,6 +160,8 @@ class Provider:
     plan: str = ""
     """The plan that the account is on (`free`), where a routing file says so: its published limits are then kept."""
     more_key_envs: tuple[str, ...] = ()
+    refusals: tuple[Refusal, ...] = ()
+    """What its own words of refusal mean; the first that fits counts. Words that vendors share need no entry."""
 
     def kept_limits(self, model: str) -> tuple[Limit, ...]:
         """Return the limits that no call of `model` may pass: those a routing file states, and those of the plan."""

@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from providers.catalog.model import JsonMode, Metric, ToolIds
+from providers.catalog.refusals import Meaning, Until
 from providers.documents.fields import PositiveDuration, Word
 from providers.documents.models import StrictModel
 
@@ -100,6 +101,19 @@ class LimitShape(StrictModel):
     as_of: Day = ""
 
 
+class RefusalShape(StrictModel):
+    """Words or a code by which a provider refuses, and what they mean."""
+
+    noun: ClassVar[str] = "a refusal"
+    means: Meaning
+    says: Annotated[str, Field(max_length=200)] = ""
+    code: Annotated[str, Field(max_length=100)] = ""
+    status: Annotated[int, Field(ge=400, le=599)] | None = None
+    until: Until | None = None
+    source: str = ""
+    as_of: Day = ""
+
+
 class ModelShape(StrictModel):
     """What a provider serves under one name."""
 
@@ -129,6 +143,7 @@ class ProviderShape(StrictModel):
     quirks: QuirksShape = QuirksShape()
     plan: str = ""
     limits: list[LimitShape] = Field(default_factory=list)
+    refusals: list[RefusalShape] = Field(default_factory=list)
     models: dict[Word, ModelShape | None] = Field(default_factory=dict)
     source: str = ""
     as_of: Day = ""

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from providers.limits.retry_after import instant
+from providers.limits.retry_after import clock_of, instant
 
 Counted = Literal["requests", "tokens", "input", "output"]
 
@@ -56,7 +56,7 @@ def seen(headers: Mapping[str, str], now: float, request_window: float | None = 
         if "ratelimit" not in name:
             continue
         match = next((match for form in _forms if (match := form(name))), None)
-        number = None if match is None else _value(match["field"], value, now)
+        number = None if match is None else _value(match["field"], value, headers, now)
         if match is None or number is None:
             continue
         counted = _WHAT[match["what"]] if match["what"] else "tokens" if "bysize" in name else "requests"
@@ -69,9 +69,9 @@ def seen(headers: Mapping[str, str], now: float, request_window: float | None = 
     ]
 
 
-def _value(field: str, value: str, now: float) -> float | None:
+def _value(field: str, value: str, headers: Mapping[str, str], now: float) -> float | None:
     if field == "reset":
-        at = instant(value, now)
+        at = instant(value, now, clock_of(headers, now))
         return at if at is not None and at >= now else None
     try:
         number = float(value)

@@ -50,7 +50,9 @@ class OpenAIChat:
 
     def classify(self, reply: HttpReply, candidate: Candidate, now: float) -> ProviderError:
         """Return the error that a reply other than 2xx means. Never raises, whatever the body."""
-        return wrong_address(reply, _url(candidate)) or error_of(reply.status, reply.headers, reply.body, now)
+        return wrong_address(reply, _url(candidate)) or error_of(
+            reply.status, reply.headers, reply.body, now, candidate.provider.refusals
+        )
 
     def stream_decoder(self, request: Request, candidate: Candidate, now: float) -> StreamDecoder:  # noqa: ARG002
         """Return a fresh decoder for one streamed reply."""
