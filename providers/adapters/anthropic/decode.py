@@ -56,7 +56,7 @@ def read_reply(reply: HttpReply, candidate: Candidate, now: float) -> Response:
     """Return the answer in a 2xx reply, or raise the `ProviderError` that it amounts to."""
     body = object_in(reply.body)
     if body.get("type") == "error" or body.get("error"):
-        raise error_in(body, reply.headers, now)
+        raise error_in(body, reply.headers, now, candidate.provider.refusals)
     if "content" not in body:
         raise BadReply(f"the reply is no message: {excerpt(reply.body)}")
     answer = MessagesAnswer()
@@ -274,7 +274,9 @@ class MessageStream:
             body = object_in(stray)
         except BadReply as error:
             return error
-        return error_in(body, {}, self._now) if "error" in body else BadReply(f"no event stream: {excerpt(stray)}")
+        if "error" not in body:
+            return BadReply(f"no event stream: {excerpt(stray)}")
+        return error_in(body, {}, self._now, self._candidate.provider.refusals)
 
     def _take(self, event: SseEvent, deltas: list[Delta]) -> None:
         if self._done:
@@ -283,7 +285,7 @@ class MessageStream:
         chunk = object_in(data)
         kind = chunk.get("type")
         if name == b"error" or kind == "error" or (kind is None and "error" in chunk):
-            raise error_in(chunk, {}, self._now)
+            raise error_in(chunk, {}, self._now, self._candidate.provider.refusals)
         match kind:
             case "content_block_delta":
                 self._piece(chunk, deltas)

@@ -102,7 +102,7 @@ class GeminiAnswer:
 
     def take(self, chunk: Mapping[str, Any], deltas: list[Delta]) -> None:
         """Add what `chunk` says, and what is new in it to `deltas`. Raise an error that it holds."""
-        found = error_in(chunk, self._now)
+        found = error_in(chunk, self._now, self._candidate.provider.refusals)
         if found is not None:
             raise found
         if "responseId" in chunk:

@@ -16,6 +16,7 @@ from providers.adapters.openai.errors import error_in
 from providers.adapters.openai.reasoning import details_in, part_thought, reasoning_in, sealed, text_of
 from providers.adapters.shapes import count, mapping, object_in, sequence, string, told_apart, tool_call
 from providers.catalog.model import Candidate
+from providers.catalog.refusals import Refusal
 from providers.documents.unicode import clean, cut
 from providers.errors import BadReply, Declined, ProviderError, ServerFault
 from providers.messages import (
@@ -46,9 +47,9 @@ FINISHES = {
 def read_reply(reply: HttpReply, candidate: Candidate, now: float) -> Response:
     """Return the answer in a 2xx reply, or raise the `ProviderError` that it amounts to."""
     body = object_in(reply.body)
-    raise_error_in(body, reply.headers, now)
+    raise_error_in(body, reply.headers, now, candidate.provider.refusals)
     choice = first_of(body.get("choices"))
-    raise_error_in(choice, reply.headers, now)  # OpenRouter: the upstream failed half-way
+    raise_error_in(choice, reply.headers, now, candidate.provider.refusals)  # OpenRouter: the upstream failed half-way
     message = mapping(choice.get("message"), "message")
     answer = ChatAnswer()
     text, thought = content_in(message.get("content"))
@@ -145,8 +146,15 @@ def calls_in(message: Mapping[str, Any]) -> Sequence[Any]:
     return [{"function": legacy}] if legacy and not calls else calls
 
 
-def raise_error_in(body: Mapping[str, Any], headers: Mapping[str, str], now: float, *, certain: bool = False) -> None:
-    found = error_in(body, headers, now, certain=certain)
+def raise_error_in(
+    body: Mapping[str, Any],
+    headers: Mapping[str, str],
+    now: float,
+    refusals: Sequence[Refusal],
+    *,
+    certain: bool = False,
+) -> None:
+    found = error_in(body, headers, now, refusals, certain=certain)
     if found is not None:
         raise found
 

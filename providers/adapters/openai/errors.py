@@ -46,9 +46,9 @@ def error_in(
     body: Mapping[str, Any],
     headers: Mapping[str, str],
     now: float,
+    refusals: Sequence[Refusal] = (),
     *,
     certain: bool = False,
-    refusals: Sequence[Refusal] = (),
 ) -> ProviderError | None:
     """Return the error inside a reply of status 200, or None where there is none.
 

@@ -84,7 +84,7 @@ class ChatStream:
         """Return what a reply amounts to that was no event stream: mostly a plain JSON error under status 200."""
         stray = self._events.stray
         try:
-            found = error_in(object_in(stray), {}, self._now)
+            found = error_in(object_in(stray), {}, self._now, self._candidate.provider.refusals)
         except BadReply:
             found = None
         if found is None and (self._done or not stray):
@@ -101,7 +101,7 @@ class ChatStream:
             return
         chunk = object_in(data)
         if name == b"error" or "error" in chunk or "choices" not in chunk:
-            raise_error_in(chunk, {}, self._now, certain=name == b"error")
+            raise_error_in(chunk, {}, self._now, self._candidate.provider.refusals, certain=name == b"error")
         self._seen = True
         if chunk.get("usage") is not None or "x_groq" in chunk:
             self._answer.bill(chunk)
@@ -115,7 +115,7 @@ class ChatStream:
         finish = choice.get("finish_reason")
         if finish:
             self._answer.finish = string(finish, "finish_reason")
-            raise_error_in(choice, {}, self._now)
+            raise_error_in(choice, {}, self._now, self._candidate.provider.refusals)
         if delta := choice.get("delta"):
             self._delta(mapping(delta, "delta"), deltas)
         if finish:
