@@ -12,19 +12,24 @@ from anyio.abc import TaskGroup
 
 from providers.errors import ProviderError, RoutingError
 from providers.messages import Response
-from providers.routing.effects import Dropped, Effect, Ended, Listen, Outcome, Refused, Silent, Try
+from providers.routing.effects import Effect, Ended, Listen, Outcome, Refused, Silent, Spoke, Try
 
 MakeAttempt = Callable[[Try], Awaitable[Ended | None]]
 """Makes an attempt and returns how it ended; None: it has begun to answer, and is left open."""
+Heard = tuple[Try, Ended | RoutingError | None] | None
+"""Which attempt ended, or began to answer, and how; None: the patience with silent ones is over."""
 
 
 @dataclass(frozen=True, slots=True)
 class Raced:
-    """What follows a round: the next effect, or the turn's answer. `speaker`: the effect's attempt was left open."""
+    """What follows a round: the next effect, or the turn's answer.
+
+    `winner`: whose answer it is; where the effect is this attempt, it was left open.
+    """
 
     effect: Effect | None = None
     response: Response | None = None
-    speaker: bool = False
+    winner: Try | None = None
 
 
 async def race(
@@ -33,13 +38,19 @@ async def race(
     """Drive `flow` through one round that begins with `first`; attempts in flight at its end are cancelled.
 
     Raises what `flow` raises, and the `RoutingError` of the first attempt; a second one that our own caps do not allow
-    is not sent, and the first goes on.
+    is not sent, and the first goes on. A cancellation goes through to the caller.
     """
+    ended: Raced | ProviderError | RoutingError | None = None
     # Closed after the tasks have ended: an attempt may end between the round's end and its own cancellation.
     with closing(_Round(flow, first, make, clock)) as round_:
-        async with anyio.create_task_group() as tasks:
-            ended = await round_.run(tasks)
-            tasks.cancel_scope.cancel()
+        try:
+            async with anyio.create_task_group() as tasks:
+                ended = await round_.run(tasks)
+                tasks.cancel_scope.cancel()
+        except BaseExceptionGroup as several:  # a defect, or a listener's own error: as it comes without a hedge
+            raise several.exceptions[0] from None
+    if ended is None:  # anyio takes a cancellation by asyncio that comes with its own for its own
+        raise anyio.get_cancelled_exc_class()
     if isinstance(ended, Raced):
         return ended
     raise ended  # not within the task group, which would wrap it
@@ -56,55 +67,66 @@ class _Round:
         clock: Callable[[], float],
     ) -> None:
         self._flow, self._first, self._make, self._clock = flow, first, make, clock
-        self._send, self._receive = anyio.create_memory_object_stream[tuple[Try, Ended | RoutingError | None]](math.inf)
-        self._out: set[int] = set()
+        self._send, self._receive = anyio.create_memory_object_stream[Heard](math.inf)
+        self._out = 0
 
     async def run(self, tasks: TaskGroup) -> Raced | ProviderError | RoutingError:
         """Return what follows the round, or the error to raise. Its attempts run in `tasks`."""
         self._begin(self._first, tasks)
-        patience = math.inf if self._first.hedge_after is None else self._first.hedge_after
+        self._wait(self._first.hedge_after, tasks)
         while True:
-            outcome: Outcome
-            if (heard := await self._hear(patience)) is None:
-                outcome, patience = Silent(self._clock()), math.inf
-            else:
-                effect, ended = heard
-                if ended is None:
-                    return self._spoke(effect)
-                if isinstance(ended, RoutingError):
-                    return ended
-                outcome = ended
-            if (following := self._follow(outcome, tasks)) is not None:
+            heard = await self._receive.receive()
+            if heard is not None and isinstance(heard[1], RoutingError):
+                return heard[1]
+            if (following := self._follow(heard, tasks)) is not None:
                 return following
 
     def close(self) -> None:
         self._send.close()
         self._receive.close()
 
-    async def _hear(self, patience: float) -> tuple[Try, Ended | RoutingError | None] | None:
-        """Return which attempt ended, or began to answer, and how; None: none did for so many seconds."""
-        with anyio.move_on_after(patience):
-            effect, ended = await self._receive.receive()
-            self._out.discard(effect.number)
-            return effect, ended
-        return None
-
-    def _follow(self, outcome: Outcome, tasks: TaskGroup) -> Raced | ProviderError | RoutingError | None:
+    def _follow(self, heard: Heard, tasks: TaskGroup) -> Raced | ProviderError | RoutingError | None:
         """Tell the flow, and do what it asks for. None: the round goes on."""
+        effect, outcome = self._told(heard)
         try:
             following = self._flow.send(outcome)
         except StopIteration as done:
-            return Raced(response=done.value)
+            return Raced(response=done.value, winner=effect)
         except (ProviderError, RoutingError) as error:
             return error
-        if isinstance(following, Try) and self._out:
+        if isinstance(outcome, Spoke):
+            return Raced(effect, winner=effect)
+        if isinstance(following, Listen):
+            self._wait(following.hedge_after, tasks)
+        elif isinstance(following, Try) and self._out:
             self._begin(following, tasks)
-            return None
-        return None if isinstance(following, Listen) else Raced(following)
+        else:
+            return Raced(following)
+        return None
+
+    def _told(self, heard: Heard) -> tuple[Try | None, Outcome]:
+        if heard is None:
+            return None, Silent(self._clock())
+        effect, ended = heard
+        assert not isinstance(ended, RoutingError), "that ends the round"
+        if ended is None:
+            return effect, Spoke(self._clock(), effect.number)
+        self._out -= 1
+        return effect, ended
 
     def _begin(self, effect: Try, tasks: TaskGroup) -> None:
-        self._out.add(effect.number)
+        self._out += 1
         tasks.start_soon(self._attempt, effect)
+
+    def _wait(self, patience: float | None, tasks: TaskGroup) -> None:
+        # In a task of its own: a time limit around `receive` would end in one stroke with a cancellation by asyncio,
+        # and the two could not be told apart.
+        if patience is not None:
+            tasks.start_soon(self._lose_patience, patience)
+
+    async def _lose_patience(self, patience: float) -> None:
+        await anyio.sleep(patience)
+        self._send.send_nowait(None)
 
     async def _attempt(self, effect: Try) -> None:
         ended: Ended | RoutingError | None
@@ -114,9 +136,3 @@ class _Round:
             # A second attempt that our budget refuses must not end the turn: the first may still answer.
             ended = error if effect is self._first else Refused(self._clock(), effect.number)
         self._send.send_nowait((effect, ended))
-
-    def _spoke(self, effect: Try) -> Raced:
-        """Give up the other attempts: the one that has begun to answer goes on alone."""
-        for number in self._out:
-            self._flow.send(Dropped(self._clock(), number))
-        return Raced(effect, speaker=True)

@@ -12,7 +12,7 @@ from providers.client.attempt import LiveAttempt
 from providers.client.hedge import race
 from providers.client.turn import LiveTurn
 from providers.messages import Delta, Response, Restarted, Resumed, TextDelta
-from providers.routing.effects import Effect, Ended, Failed, Outcome, Sleep, Try
+from providers.routing.effects import Effect, Ended, Failed, Outcome, Sleep, Spoke, Try
 
 
 class ResponseStream:
@@ -101,6 +101,8 @@ class ResponseStream:
         if self._attempt is None:
             self._attempt = self._opened(self._effect)
         ended = await self._attempt.step()
+        if self._attempt.ready and ended is None and self._attempt is not self._heard:
+            self._flow.send(Spoke(self._turn.clock(), self._effect.number))
         self._take(self._attempt)
         if ended is None:
             return None
@@ -112,9 +114,11 @@ class ResponseStream:
         if raced.response is not None:
             self.response, self._over = self._turn.finished(raced.response), True
         self._effect = raced.effect
-        if raced.speaker:
-            self._attempt = next(each for each in self._out if each.effect is raced.effect)
-            self._take(self._attempt)
+        # Only now it is known whose words count: both may have spoken in the same moment.
+        for each in self._out:
+            if each.effect is raced.winner:
+                self._attempt = each if raced.effect is raced.winner else None
+                self._take(each)
         # One that began to answer in the same moment was past its cancellation, and no caller would read it.
         for each in self._out:
             if each is not self._attempt:
@@ -131,10 +135,7 @@ class ResponseStream:
         attempt, ended = self._opened(effect), None
         while ended is None and not attempt.ready:
             ended = await attempt.step()
-        if ended is None:
-            return None
-        self._take(attempt)
-        return self._judged(ended)
+        return None if ended is None else self._judged(ended)
 
     def _take(self, attempt: LiveAttempt) -> None:
         """Pass on what the attempt has said; where it is not the first to speak, what that means comes before it."""

@@ -6,7 +6,7 @@ from math import inf
 
 from providers.catalog.model import Candidate, Limit
 from providers.errors import Fault, Reason, ReasonCode
-from providers.routing.health import CLOSED, Breaker, HealthStats
+from providers.routing.health import CLOSED, OUTPACED_TO_REST, Breaker, HealthStats
 
 _NEWS = Reason(ReasonCode.LIMIT, "little is left of a limit")
 
@@ -29,6 +29,7 @@ class CandidateState:
         "room",
         "size_refused",
         "track",
+        "waiting",
     )
 
     def __init__(self, candidate: Candidate) -> None:
@@ -40,6 +41,8 @@ class CandidateState:
         self.held_after = ""
         """The class of the error that it is held after, and of a model that is gone what was said."""
         self.in_flight = 0
+        self.waiting: dict[object, float] = {}
+        """The attempts in flight that have said nothing yet, oldest first, and since when."""
         self.track = HealthStats()
         self.faults: dict[Fault, int] = {}
         """Failed attempts by whose fault they were, since the process began."""
@@ -55,6 +58,29 @@ class CandidateState:
         self.candidate = candidate
         self.room = min(model.max_output, model.context // 8, 1024)
         """How many tokens of the context an answer needs whose request sets no cap."""
+
+    def pace(self, now: float) -> float | None:
+        """Return the seconds that an answer of nominal length takes, as far as it is known; see `HealthStats.pace`.
+
+        What was known goes on to be while a call is out that will tell anew: so one at a time finds out.
+        """
+        return self.track.pace(now, still=self.in_flight > 0)
+
+    def silence(self, now: float) -> float:
+        """Return for how long it has said nothing while a call waits for it, as the least pace of its next answer.
+
+        Who goes on to answer others is not silent: the call that still waits is a long one.
+        """
+        for began in self.waiting.values():
+            return self.track.at_least(now - max(began, self.track.answered_at))
+        return 0.0
+
+    def is_late(self, now: float) -> bool:
+        """Whether others are to be asked before it: its hedges answered first, several times in a row.
+
+        After a rest one call at a time finds out whether that is over.
+        """
+        return self.track.outpaced >= OUTPACED_TO_REST and (self.in_flight > 0 or self.track.rests(now))
 
     @property
     def is_free(self) -> bool:

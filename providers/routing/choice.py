@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
 
@@ -14,7 +14,7 @@ from providers.routing.fleet import Fleet
 from providers.routing.health import CLOSED, set_back
 from providers.routing.ordering import alike, ordering_of
 from providers.routing.ranking import Route
-from providers.routing.scores import ordered
+from providers.routing.scores import Ordering, ordered
 
 PROBE_POLL_S = 1.0
 """How long a turn that waits for another turn's probe sleeps before it looks again."""
@@ -74,11 +74,23 @@ def choose(
     if len(first) > 1 and len(rivals := ranking.rivals(first)) > 1 and not alike(fleet, request, ranking, rivals, now):
         ordering = ordering_of(fleet, request, ranking, rivals, now, draw)
         first[: len(rivals)] = [rivals[at] for at in ordered(ordering)]
+    if len(first) > 1 and first[0].is_late(now) and (at := _in_time(first, now)):
+        first.insert(0, first.pop(at))
+        return _route(first + again, reasons)
     if first and len(first) == len(ranking.states) and ordering is None:
         return ranking.route  # the usual case
     if order := first + again:
-        return Route(tuple([s.candidate for s in order]), tuple([s.name for s in order]), reasons, ordering)
+        return _route(order, reasons, ordering)
     return Wait(earliest, reasons) if earliest < inf else Refuse(reasons)
+
+
+def _route(order: Sequence[CandidateState], reasons: Mapping[str, Reason], ordering: Ordering | None = None) -> Route:
+    return Route(tuple([s.candidate for s in order]), tuple([s.name for s in order]), reasons, ordering)
+
+
+def _in_time(order: Sequence[CandidateState], now: float) -> int:
+    """Return the place of the first that is not late; 0: all are, and none goes before the others."""
+    return next((at for at, state in enumerate(order) if not state.is_late(now)), 0)
 
 
 def _unfit(model: Model, tokens: int, room: int, capabilities: frozenset[Capability]) -> Reason:

@@ -34,7 +34,9 @@ class Try:
 
 @dataclass(frozen=True, slots=True)
 class Listen:
-    """Go on with the attempts that are out."""
+    """Go on with the attempts that are out. `hedge_after`: as of a `Try`."""
+
+    hedge_after: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +84,8 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True)
-class Dropped:
-    """Attempt `number` was given up, for another one answers."""
+class Spoke:
+    """The first content of attempt `number` came: any other one that is out is given up."""
 
     now: float
     number: int
@@ -103,6 +105,6 @@ class Woke:
     now: float
 
 
-Ended = Answered | Failed | Refused | Dropped
+Ended = Answered | Failed | Refused
 """How an attempt may end."""
-Outcome = Ended | Silent | Woke
+Outcome = Ended | Spoke | Silent | Woke

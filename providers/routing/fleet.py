@@ -184,18 +184,19 @@ class Fleet:
         elapsed: float,
         pace: float | None = None,
         tokens: int = 0,
+        output: int = 0,
     ) -> None:
         """Move the candidate's state by how an attempt of `elapsed` seconds ended; None: it answered.
 
         `pace` are the seconds that an answer of nominal length would have taken, where that is not `elapsed`. `tokens`
-        is about how many the request was.
+        is about how many the request was, `output` those of the answer.
         """
         state = self.states.get(name)
         if state is None:
             return  # another policy was adopted meanwhile
         if error is None:
             state.breaker = state.breaker.succeeded()
-            state.track.answered(now, elapsed if pace is None else pace)
+            state.track.answered(now, elapsed if pace is None else pace, output)
             return
         state.faults[error.fault] = state.faults.get(error.fault, 0) + 1
         self._close_the_account(state, error, now)

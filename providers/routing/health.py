@@ -21,7 +21,7 @@ from providers.errors import (
     WrongAddress,
 )
 from providers.policy.model import Timeouts
-from providers.routing.scores import health_value, pace_value
+from providers.routing.scores import SHORTEST_S, health_value, pace_value
 
 FAULTS_TO_OPEN = 3
 CHANCE = 1e-6
@@ -56,6 +56,12 @@ NOMINAL_TOKENS = 256
 """Longer answers count as if they had ended here: a long answer is no slow one."""
 FIRST_AS_TOKENS = 64
 """What the time to the first token is worth in tokens, where only the whole was measured."""
+LATE_S = 2.0
+"""What a silence of the policy's own patience counts as in the score: who hedges sooner has less patience."""
+OUTPACED_TO_REST = 3
+"""Hedges that answered first, in a row: from so many on the candidate is asked after others for a while."""
+LONGEST_MEASURE_S = 600.0
+"""What is measured anew and was known already lasts twice as long, up to this."""
 MEAN_SHARE = 0.1
 SET_BACK_S = 60.0
 """A clock that goes back by less is being adjusted."""
@@ -134,10 +140,31 @@ def set_back(now: float, began: float) -> bool:
 class HealthStats:
     """What was seen of one candidate: its errors, fading, and its pace, fast to rise and slow to fall."""
 
-    __slots__ = ("_at", "_good", "_pace", "bad", "latency", "mean", "until")
+    __slots__ = (
+        "_at",
+        "_good",
+        "_lasts",
+        "_length",
+        "_pace",
+        "_rests_from",
+        "_rests_until",
+        "_trips",
+        "answered_at",
+        "bad",
+        "latency",
+        "mean",
+        "outpaced",
+        "until",
+    )
 
     def __init__(self) -> None:
-        self._good = self._at = self._pace = 0.0
+        self._good = self._at = self._pace = self._length = 0.0
+        self._lasts = PACE_LASTS_S
+        self._rests_from = self._rests_until = 0.0
+        self._trips = 0
+        self.outpaced = 0
+        """Hedges that answered before it did, in a row."""
+        self.answered_at = -inf
         self.bad = 0.0
         """Recent faults; 0: nothing is wrong with its health."""
         self.latency = 1.0
@@ -146,10 +173,34 @@ class HealthStats:
         self.mean = 0.0
         """Seconds of an answer of nominal length, over all of them, the late ones counting more; 0 before the first."""
 
-    def answered(self, now: float, pace: float) -> None:
+    def answered(self, now: float, pace: float, output: int = 0) -> None:
+        """Note an answer of `output` tokens; `pace` are the seconds that one of nominal length would have taken."""
         self._fade(now)
         self._good += 1.0
+        self._length += (output - self._length) * (MEAN_SHARE if self._length else 1.0)
+        self.answered_at = now
         self._took(now, pace)
+
+    def was_outpaced(self, now: float, waited: float, patience: float) -> None:
+        """Note that it was silent for `waited` seconds, longer than the policy's `patience`, when another answered."""
+        known = self.pace(now)
+        least = waited if known is None else max(waited, known)
+        self._took(now, least)
+        self.latency = pace_value(least * max(1.0, LATE_S / max(patience, SHORTEST_S)))
+        if self.rests(now):
+            return  # asked before it rested: it is told nothing new
+        self.outpaced += 1
+        if self.outpaced >= OUTPACED_TO_REST:
+            rest = min(LONGEST_REST_S, FIRST_REST_S * 2.0 ** min(self._trips, 16))
+            self._trips, self._rests_from, self._rests_until = self._trips + 1, now, now + rest
+
+    def was_in_time(self) -> None:
+        """Note that it answered within the policy's patience, or before another one that was asked as well."""
+        self.outpaced = self._trips = 0
+
+    def rests(self, now: float) -> bool:
+        """Whether it is asked after others, for it was outpaced."""
+        return now < self._rests_until and not set_back(now, self._rests_from)
 
     def failed(self, now: float, waited: float | None = None) -> None:
         """Note a fault. `waited`: it was a time-out, and the answer would have taken longer than that."""
@@ -181,9 +232,16 @@ class HealthStats:
         rate = self.error_rate(now)
         return round(health_value(rate), 3) if rate > NEGLIGIBLE else 1.0
 
-    def pace(self, now: float) -> float | None:
-        """Return the seconds that an answer of nominal length takes, peaks first. None: nothing recent is known."""
-        return self._pace if now <= self.until else None
+    def pace(self, now: float, *, still: bool = False) -> float | None:
+        """Return the seconds that an answer of nominal length takes, peaks first. None: nothing recent is known.
+
+        `still`: what is older counts as well.
+        """
+        return self._pace if now <= self.until or (still and self.until > 0.0) else None
+
+    def at_least(self, waited: float) -> float:
+        """Return the pace of an answer as long as usual that has not come for `waited` seconds."""
+        return pace_of(max(waited, 0.0), round(self._length))
 
     def _fade(self, now: float) -> None:
         if now > self._at + FADE_STEP_S:
@@ -194,10 +252,13 @@ class HealthStats:
 
     def _took(self, now: float, seconds: float) -> None:
         self.mean += (seconds - self.mean) * (MEAN_SHARE if self.mean else 1.0)
-        if seconds < self._pace and now <= self.until:
-            age = max(now - self.until + PACE_LASTS_S, 0.0)
+        if now > self.until:
+            confirmed = self.until > 0.0 and seconds <= 2.0 * self._pace <= 4.0 * seconds
+            self._lasts = min(LONGEST_MEASURE_S, 2.0 * self._lasts) if confirmed else PACE_LASTS_S
+        elif seconds < self._pace:
+            age = max(now - self.until + self._lasts, 0.0)
             seconds += (self._pace - seconds) * exp(-age / PACE_FADES_S)
-        self._pace, self.until = seconds, now + PACE_LASTS_S
+        self._pace, self.until = seconds, now + self._lasts
         self.latency = pace_value(seconds)
 
 

@@ -17,6 +17,7 @@ from providers.routing.scores import (
     load,
     preference,
     price_values,
+    supposed,
     weight_in_effect,
 )
 
@@ -47,7 +48,7 @@ def alike(fleet: Fleet, request: Request, ranking: Ranking, members: Sequence[Ca
         track = state.track
         if track.bad or state.headroom is not None:
             return False
-        if now <= track.until:
+        if state.pace(now) is not None:
             if measured or track.latency < UNKNOWN_PACE:
                 return False
             measured = True
@@ -65,7 +66,8 @@ def ordering_of(
         shares = zip(_weights(fleet, members, now), [earned.get(name, 0.0) for name in names], strict=True)
         return Ordering(strategy, pool, names, ("weight", "credit"), (), tuple(shares))
     if strategy == "latency":
-        loads = tuple([(load(state.track.pace(now), state.in_flight),) for state in members])
+        paces = [supposed(state.pace(now), state.in_flight, state.silence(now)) for state in members]
+        loads = tuple([(load(pace, state.in_flight),) for pace, state in zip(paces, members, strict=True)])
         return Ordering(strategy, pool, names, ("load",), (), loads, draw)
     values, points = _seen(members, now), fleet.points_seen
     factors: tuple[str, ...] = SEEN
@@ -82,7 +84,7 @@ def _seen(members: Sequence[CandidateState], now: float) -> list[tuple[float, ..
     measured = True
     for state in members:
         track, room = state.track, state.headroom
-        latency = track.latency if now <= track.until else -1.0
+        latency = -1.0 if state.pace(now) is None else track.latency
         measured = measured and latency >= 0.0
         rows.append((1.0 if room is None else round(room, 3), track.health(now) if track.bad else 1.0, latency))
     if measured:

@@ -22,7 +22,9 @@ UNKNOWN_PACE = 0.5
 SLOW_S = 10.0
 """A pace that halves a candidate's latency value, and its weight."""
 SHORTEST_S = 0.001
-"""The pace that loads are reckoned with where none was measured: such a candidate is soon tried, not swamped."""
+"""The pace of a candidate that was not measured and of which nothing is out: it is soon tried, by one call."""
+FAR = 10.0
+"""Of two that are drawn neither is so many times as loaded as the least loaded one of all."""
 STEPS = 100
 """A score that differs by less than a hundredth of all points in play does not differ: there the policy's order
 decides, and an estimate that fades away gives the first place back."""
@@ -32,8 +34,8 @@ class Ordering(NamedTuple):
     """What decided the order of `names`, which stand in the policy's order. `pool` names the tier they are of.
 
     `values` has a row for each name and a column for each of `factors`. By `tier` these are the factors that were
-    read, with their `points`; by `weighted` the weight in effect and the credit before; by `latency` the load, of
-    which two are compared that the `draw` from [0, 1) picks.
+    read, with their `points`; by `weighted` the weight in effect and the credit before; by `latency` the load: of
+    those within `FAR` of the least two are compared that the `draw` from [0, 1) picks.
     """
 
     strategy: Strategy
@@ -94,12 +96,16 @@ def _by_credit(values: Sequence[Sequence[float]]) -> Sequence[int]:
 
 
 def _by_two_choices(loads: Sequence[float], draw: float) -> Sequence[int]:
-    """Power of two choices: of two drawn at random the less loaded first; then the others, least loaded first."""
+    """Power of two choices: of two drawn at random the less loaded first; then the others, least loaded first.
+
+    Of a slow one and a slower one neither is to be asked while a fast one is free: those far behind are not drawn.
+    """
     order = sorted(range(len(loads)), key=loads.__getitem__)
-    if len(order) > 1:
-        one, other = divmod(int(draw * len(loads) * (len(loads) - 1)), len(loads) - 1)
+    near = sum(load <= loads[order[0]] * FAR for load in loads)
+    if near > 1:
+        one, other = divmod(int(draw * near * (near - 1)), near - 1)
         other += other >= one
-        order.insert(0, order.pop(min(order.index(one), order.index(other))))
+        order.insert(0, order.pop(min(one, other)))
     return order
 
 
@@ -148,3 +154,13 @@ def weight_in_effect(base: float, error_rate: float, mean_latency_s: float) -> f
 def load(pace_s: float | None, in_flight: int) -> float:
     """Return the time that a new call would wait, if those in flight are served one after the other."""
     return max(pace_s or 0.0, SHORTEST_S) * (in_flight + 1)
+
+
+def supposed(pace_s: float | None, in_flight: int, silent_s: float) -> float | None:
+    """Return the pace to reckon with where calls have waited for `silent_s`: an answer takes as long as that at least.
+
+    A candidate that was not measured is tried by one call; while that is out nothing speaks for it: it counts as slow.
+    """
+    if pace_s is None and in_flight:
+        pace_s = SLOW_S
+    return pace_s if pace_s is None else max(pace_s, silent_s)

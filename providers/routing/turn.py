@@ -26,22 +26,9 @@ from providers.errors import (
 from providers.messages import Capability, Request, Response
 from providers.policy.model import Policy, Timeouts
 from providers.routing.choice import Decision, Refuse, Wait, choose
-from providers.routing.effects import (
-    Answered,
-    Dropped,
-    Effect,
-    Ended,
-    Failed,
-    Listen,
-    Outcome,
-    Refused,
-    Silent,
-    Sleep,
-    Try,
-    Woke,
-)
+from providers.routing.effects import Answered, Effect, Ended, Failed, Outcome, Refused, Sleep, Try
 from providers.routing.fleet import Fleet
-from providers.routing.health import pace_of
+from providers.routing.flight import fly
 from providers.routing.ranking import Route
 
 if TYPE_CHECKING:
@@ -81,9 +68,9 @@ def attempts(
                     continue  # and choose again: the fleet may have changed during the sleep
                 taken_at = now if turn.errors else None
                 effect = turn.next_try(decision, now, streamed)
-                ended = yield from _round(fleet, turn.request, decision.names[0], effect, now, turn.tried)
+                ended = yield from fly(fleet, turn.request, effect, now, turn.tried)
                 now = ended[-1][1].now
-                if (response := turn.learn(ended, taken_at)) is not None:
+                if (response := turn.learn(ended, effect.number, taken_at)) is not None:
                     return response
             elif isinstance(decision, Wait) and decision.until < turn.deadline and turn.doubted is None:
                 now = (yield turn.sleep(decision)).now
@@ -168,14 +155,14 @@ class _Course:
         hedge_after = policy.hedge_after if more > 1 else None
         return Try(route.candidates[0], self.made + 1, timeouts, route, hedge_after, self.continues)
 
-    def learn(self, ended: Sequence[tuple[str, Ended]], taken_at: float | None) -> Response | None:
+    def learn(self, ended: Sequence[tuple[str, Ended]], first: int, taken_at: float | None) -> Response | None:
         """Take in how the attempts of a round ended; return the answer. Raise what every candidate would fail with.
 
-        `taken_at`: when the round was taken from the retry budget. One that was answered, or sent nothing, added no
-        load to a provider in trouble: it is given back.
+        `taken_at`: when the `first` of them was taken from the retry budget. One that was answered, or sent nothing,
+        added no load to a provider in trouble: it is given back.
         """
         for name, outcome in ended:
-            if taken_at is not None and isinstance(outcome, Answered | Refused):
+            if taken_at is not None and outcome.number == first and isinstance(outcome, Answered | Refused):
                 self._fleet.retries.give_back(taken_at)
             if isinstance(outcome, Refused):
                 if outcome.now >= self.deadline and not self.errors:
@@ -231,95 +218,6 @@ class _Course:
         if self._waits:
             self._fleet.queue.leave(self.request.needs.run, served=served)
             self._waits = False
-
-
-def _round(
-    fleet: Fleet, request: Request, name: str, effect: Try, now: float, tried: Mapping[str, float]
-) -> Generator[Effect, Outcome, list[tuple[str, Ended]]]:
-    """Make an attempt, and where it is silent for long a second one beside it; return how each of them ended.
-
-    An answer comes last and ends the round, as does an error after which no attempt is in flight.
-    """
-    flight = _Flight(fleet, request, name, now)
-    if effect.hedge_after is None:  # as nearly all are: no bookkeeping of several
-        return [(name, (yield from _alone(effect, flight)))]
-    out = {effect.number: flight}
-    ended: list[tuple[str, Ended]] = []
-    try:
-        outcome = yield effect
-        while True:
-            match outcome:
-                case Silent():
-                    hedge = _hedge(fleet, request, name, effect, outcome.now, tried)
-                    if hedge is not None:
-                        out[hedge.number] = _Flight(fleet, request, hedge.candidate.name, outcome.now)
-                    outcome = yield hedge or Listen()
-                case Answered() | Failed() | Refused() | Dropped():
-                    flight = out.pop(outcome.number)
-                    flight.landed(outcome)
-                    flight.leave()
-                    ended.append((flight.name, outcome))
-                    if not out or isinstance(outcome, Answered):
-                        return ended
-                    outcome = yield Listen()
-                case Woke():
-                    raise AssertionError("an attempt does not end in a `Woke`")
-                case _:
-                    assert_never(outcome)
-    finally:
-        for flight in out.values():
-            flight.leave()
-
-
-def _alone(effect: Try, flight: _Flight) -> Generator[Effect, Outcome, Ended]:
-    """Make an attempt and return how it ended."""
-    try:
-        ended = yield effect
-        assert not isinstance(ended, Silent | Woke), "an attempt without `hedge_after` only ends"
-        flight.landed(ended)
-    finally:
-        flight.leave()
-    return ended
-
-
-def _hedge(fleet: Fleet, request: Request, name: str, first: Try, now: float, tried: Mapping[str, float]) -> Try | None:
-    """Return the attempt beside a silent one, None where no candidate or no room in the retry budget is left."""
-    decision = choose(fleet, request, now, {**tried, name: inf}, 0.0)
-    if not isinstance(decision, Route) or decision.names[0] in tried or not fleet.retries.take(now):
-        return None
-    return replace(first, candidate=decision.candidates[0], number=first.number + 1, route=decision, hedge_after=None)
-
-
-class _Flight:
-    """One attempt in flight: counted in its candidate's state until it leaves."""
-
-    __slots__ = ("_began", "_fleet", "_probe", "_state", "_tokens", "name")
-
-    def __init__(self, fleet: Fleet, request: Request, name: str, now: float) -> None:
-        self.name, self._fleet, self._began = name, fleet, now
-        self._tokens = fleet.demands(request)[0]
-        self._probe, self._state = fleet.started(name), fleet.states[name]
-
-    def landed(self, outcome: Ended) -> None:
-        now, began = outcome.now, self._began
-        match outcome:
-            case Answered():
-                usage = outcome.response.usage
-                pace = pace_of(now - began, usage.output + usage.reasoning, outcome.first_token)
-                self._fleet.ended(self.name, None, now, now - began, pace)
-            case Failed():
-                error = None if outcome.sound else outcome.error
-                self._fleet.ended(self.name, error, now, now - began, tokens=self._tokens)
-            case Refused() | Dropped():
-                pass  # neither says anything about the candidate's health
-            case _:
-                assert_never(outcome)
-
-    def leave(self) -> None:
-        """Count it no more: exactly once, however it ends."""
-        self._state.in_flight -= 1
-        if self._probe:  # cancelled, or an error that says nothing about health: the next turn may probe
-            self._state.breaker = self._state.breaker.abandoned()
 
 
 def _is_hopeless(error: ProviderError, policy: Policy) -> bool:

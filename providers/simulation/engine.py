@@ -143,6 +143,8 @@ class Simulation:
             elif isinstance(effect, Sleep):
                 self._records.slept(turn, effect, now)
                 self._at(max(now, effect.until), self._wake, turn)
+            elif effect.hedge_after is not None:
+                self._at(now + effect.hedge_after, self._hear_nothing, turn.out[0])
 
     def _wake(self, turn: ModelledTurn, now: float) -> None:
         self._go_on(turn, Woke(now), now)
