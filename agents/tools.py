@@ -14,6 +14,7 @@ import anyio.to_thread
 
 from agents.errors import AgentError, ToolFault
 from agents.events import ToolEnded, ToolStarted
+from agents.tool_names import meant
 from agents.turn import RunContext, StepKey
 from providers.documents.problems import closest
 from providers.documents.unicode import clean, clean_json_text
@@ -147,11 +148,14 @@ async def _step(call: ToolCall, i: int, tools: Mapping[str, Tool], ctx: RunConte
     key = StepKey(ctx.step, turn, f"tool-{i}")
     request_hash = hashlib.sha256(f"{call.name}\0{call.arguments}".encode("utf-8", "surrogatepass")).digest()
 
+    name = meant(call.name, tools)
+    told = call.name if name is None else name
+
     async def work() -> ToolResult:
-        ctx.emit(ToolStarted(turn, i, call.name))
+        ctx.emit(ToolStarted(turn, i, told))
         began = anyio.current_time()
-        made = await _checked(call, key, tools, ctx)
-        ctx.emit(ToolEnded(turn, i, call.name, not made.is_error, (anyio.current_time() - began) * 1000))
+        made = await _checked(call, None if name is None else tools[name], key, tools, ctx)
+        ctx.emit(ToolEnded(turn, i, told, not made.is_error, (anyio.current_time() - began) * 1000))
         return made
 
     result: ToolResult = await ctx.do(key, request_hash, work)
@@ -159,9 +163,10 @@ async def _step(call: ToolCall, i: int, tools: Mapping[str, Tool], ctx: RunConte
     return result if result.call_id == call.id else ToolResult(call.id, call.name, result.content, result.is_error)
 
 
-async def _checked(call: ToolCall, key: StepKey, tools: Mapping[str, Tool], ctx: RunContext) -> ToolResult:
+async def _checked(
+    call: ToolCall, chosen: Tool | None, key: StepKey, tools: Mapping[str, Tool], ctx: RunContext
+) -> ToolResult:
     """Return the result of a call that may be made. One that was cut short may have taken effect."""
-    chosen = tools.get(call.name)
     if chosen is None:
         return _failed(call, f"there is no tool of this name; there are: {', '.join(tools) or 'none'}")
     unknown = key in ctx.cut_short and not chosen.idempotent
@@ -169,7 +174,7 @@ async def _checked(call: ToolCall, key: StepKey, tools: Mapping[str, Tool], ctx:
         if ctx.approve is None:
             return _failed(call, "it needs a person's approval, and no person can be asked now; go on without it")
         again = " again, though it was cut short and may have taken effect" if unknown else ""
-        if not await ctx.approve(f"{call.name}{again}", call.arguments, key):
+        if not await ctx.approve(f"{chosen.name}{again}", call.arguments, key):
             return _failed(call, "a person refused this call")
     return await chosen.call(call)
 

@@ -221,6 +221,23 @@ class TestCallAll:
             "find failed: there is no tool of this name; there are: search",
         )
 
+    async def test_a_name_with_marks_around_it_finds_its_tool(self):
+        told, approved = [], []
+
+        @tool(blocking=False, approval="ask")
+        def deploy() -> str:
+            return "done"
+
+        async def approve(name: str, arguments: str, step: StepKey) -> bool:
+            approved.append(name)
+            return True
+
+        ctx = RunContext(approve=approve, emit=told.append)
+        (result,) = await call_all([ToolCall("c", "functions.Deploy<|channel|>json", "null")], (deploy,), ctx, 1)
+        assert (result.is_error, result.content, result.call_id) == (False, "done", "c")
+        assert approved == ["deploy"]
+        assert [event.name for event in told] == ["deploy", "deploy"]
+
     async def test_an_error_of_the_step_itself_comes_out_as_it_is(self):
         async def do(name, request_hash, work):
             raise LookupError(*name)
