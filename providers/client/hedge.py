@@ -16,7 +16,7 @@ from providers.routing.effects import Effect, Ended, Listen, Outcome, Refused, S
 
 MakeAttempt = Callable[[Try], Awaitable[Ended | None]]
 """Makes an attempt and returns how it ended; None: it has begun to answer, and is left open."""
-Heard = tuple[Try, Ended | RoutingError | None] | None
+_News = tuple[Try, Ended | RoutingError | None] | None
 """Which attempt ended, or began to answer, and how; None: the patience with silent ones is over."""
 
 
@@ -67,7 +67,7 @@ class _Round:
         clock: Callable[[], float],
     ) -> None:
         self._flow, self._first, self._make, self._clock = flow, first, make, clock
-        self._send, self._receive = anyio.create_memory_object_stream[Heard](math.inf)
+        self._send, self._receive = anyio.create_memory_object_stream[_News](math.inf)
         self._out = 0
 
     async def run(self, tasks: TaskGroup) -> Raced | ProviderError | RoutingError:
@@ -85,7 +85,7 @@ class _Round:
         self._send.close()
         self._receive.close()
 
-    def _follow(self, heard: Heard, tasks: TaskGroup) -> Raced | ProviderError | RoutingError | None:
+    def _follow(self, heard: _News, tasks: TaskGroup) -> Raced | ProviderError | RoutingError | None:
         """Tell the flow, and do what it asks for. None: the round goes on."""
         effect, outcome = self._told(heard)
         try:
@@ -104,7 +104,7 @@ class _Round:
             return Raced(following)
         return None
 
-    def _told(self, heard: Heard) -> tuple[Try | None, Outcome]:
+    def _told(self, heard: _News) -> tuple[Try | None, Outcome]:
         if heard is None:
             return None, Silent(self._clock())
         effect, ended = heard
