@@ -10,6 +10,7 @@ from pathlib import Path
 
 from providers.catalog.file import load_catalog
 from providers.catalog.model import Limit, Model, Provider
+from providers.catalog.refusals import Refusal
 from providers.messages import Capability
 from providers.windows import span
 
@@ -71,6 +72,11 @@ def _section(row: Provider) -> Iterator[str]:
         yield ""
         yield from (f"- {_limit(limit)}" for limit in row.limits)
         yield ""
+    if row.refusals:
+        yield "Refusals that it words in its own way, and what they are taken for:"
+        yield ""
+        yield from (f"- {_refusal(refusal)}" for refusal in row.refusals)
+        yield ""
 
 
 def _model(model: Model) -> str:
@@ -86,6 +92,14 @@ def _limit(limit: Limit) -> str:
     plan = f" ({limit.plan} plan)" if limit.plan else ""
     since = f", {limit.as_of}" if limit.as_of else ""
     return f"{limit.amount:,.0f} {limit.metric} a {window}{where}{plan}: {limit.source or 'no source'}{since}"
+
+
+def _refusal(refusal: Refusal) -> str:
+    code, words = (refusal.code and f"`{refusal.code}`", refusal.says and f'"{refusal.says}"')
+    status = f" ({refusal.status})" if refusal.status else ""
+    until = f", until the next {refusal.until}" if refusal.until else ""
+    means = refusal.means.replace("_", " ")
+    return f"{' with '.join(filter(None, (code, words)))}{status}: {means}{until}. {refusal.source}, {refusal.as_of}"
 
 
 if __name__ == "__main__":

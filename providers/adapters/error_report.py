@@ -94,15 +94,16 @@ def read_report(body: Any) -> ErrorReport:
     words = ": ".join(dict.fromkeys(filter(None, (_words(inner) or _words(body), _words(metadata.get("raw"))))))
     quoted = metadata.get("headers")
     details = [entry for layer in layers for entry in _details(layer)]
+    reasons = (*_strings(details, "reason"), *_strings([metadata], *_SOURCES))
     return ErrorReport(
         text=_short(words),
         said=_own(words),
-        codes=frozenset((*_codes(layers), *(reason.lower() for reason in _strings(details, "reason")))),
+        codes=frozenset((*_codes(layers), *(reason.lower() for reason in reasons))),
         param=next((value[:100] for layer in layers if isinstance(value := layer.get("param"), str)), ""),
         headers={str(k).lower(): str(v) for k, v in quoted.items()} if isinstance(quoted, dict) else None,
         category=_category(metadata),
         quotas=" ".join(_quotas(details))[:MAX_BODY],
-        delay=next(_strings(details, "retryDelay"), ""),
+        delay=next(_strings([*details, metadata], "retryDelay", "resets_at"), ""),
         status=_status(layers),
         is_json=body.get("cloudflare_error") is not True,  # its edge answers in JSON where JSON is asked for
     )
@@ -118,6 +119,8 @@ def _short(text: str) -> str:
     return cut(" ".join(clean(text[: EXCERPT * 16]).split()), EXCERPT * 2)
 
 
+# Which limit it was, and what an aggregator's own error is: OpenRouter's page on errors, 2026-11.
+_SOURCES = ("limit_source", "error_type")
 # Amazon writes `Message`, OAuth `error_description`; the rest as vendors on one of our dialects have it.
 _WORDS = ("message", "detail", "msg", "error", "errors", "error_description", "description", "Message", "title")
 
@@ -165,8 +168,8 @@ def _details(layer: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [entry for entry in entries[:20] if isinstance(entry, dict)] if isinstance(entries, list) else []
 
 
-def _strings(entries: list[Mapping[str, Any]], key: str) -> Iterator[str]:
-    return (value[:100] for entry in entries if isinstance(value := entry.get(key), str))
+def _strings(entries: list[Mapping[str, Any]], *keys: str) -> Iterator[str]:
+    return (value[:100] for entry in entries for key in keys if isinstance(value := entry.get(key), str))
 
 
 def _quotas(details: list[Mapping[str, Any]]) -> Iterator[str]:

@@ -106,7 +106,7 @@ def _judged(
     text = report.text or f"HTTP {kind}"
     row = fitting(refusals, report.said, report.codes, kind or None)
     if row is not None:
-        return error_for(row.means, text, report, at if row.until is None else end_of(row.until, now))
+        return error_for(row.means, text, report, end_of(row.until, now) if at is None and row.until else at)
     found = own(kind, report, at, now) or heard(kind, headers, report, at)
     if isinstance(found, ProviderError):
         return found
