@@ -24,7 +24,7 @@ Meaning = Literal[
 ]
 """What follows from each stands in `providers.adapters.verdict.error_for`."""
 Until = Literal["day", "week", "month"]
-"""A spent allowance comes back with the next of these at 00:00 UTC, where the reply does not say when; Monday is first."""
+"""A spent allowance comes back with the next of these, 00:00 UTC, if the reply does not say when. Monday is first."""
 ANYTHING = "*"
 
 
