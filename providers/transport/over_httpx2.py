@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ssl
 import sys
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -19,7 +19,7 @@ import anyio
 import httpcore2
 
 from providers.adapters import HttpReply, HttpRequest
-from providers.errors import ProviderError
+from providers.errors import Phase, ProviderError, StreamBroken, TimedOut
 from providers.transport import (
     KEEP_ALIVE_S,
     MAX_BYTES,
@@ -34,8 +34,8 @@ from providers.transport import (
     unsayable,
 )
 from providers.transport.addresses import Address, address_of
-from providers.transport.framing import Framing
 from providers.transport.proxies import PORTS, Proxy
+from providers.transport.watched import WatchedBackend, WatchedStream
 
 # The engine walks all connections of a pool at every request, twice: with 1,000 of them a request cost 5.2 ms of CPU,
 # in lanes of 8 it costs 0.8 ms (measured 2026-11, httpcore2 2.16). So a pool serves few requests at a time, and many
@@ -89,7 +89,7 @@ class HttpxTransport:
                 max_connections=LANE_CONNECTIONS if kept else None,
                 max_keepalive_connections=kept,
                 keepalive_expiry=KEEP_ALIVE_S,
-                network_backend=_WatchedBackend(),
+                network_backend=WatchedBackend(),
             )
         except (OSError, ValueError, ImportError) as error:
             raise no_set_up(error) from None
@@ -98,10 +98,13 @@ class HttpxTransport:
         self, request: HttpRequest, *, connect_s: float, first_byte_s: float, idle_s: float, total_s: float
     ) -> HttpReply:
         stream = await self._open(request, connect_s, first_byte_s, idle_s, total_s, "gzip")
+        pieces = []
         try:
-            pieces = []
             while piece := await stream.read():
                 pieces.append(piece)
+        except (TimedOut, StreamBroken):
+            if stream.status < 300:  # else the status says the most
+                raise
         finally:
             await stream.aclose()
         return HttpReply(stream.status, stream.headers, b"".join(pieces))
@@ -128,14 +131,17 @@ class HttpxTransport:
         try:
             with mapped(request.url, head=True):
                 message = _message(request, address, headers, timeout)
-                with anyio.fail_after(total_s):
-                    reply = await self._ask(lane, message, address.destination.proxy)
+                watch, reply = _Trace(deadline, connect_s, first_byte_s), None
+                with watch.scope:  # the engine's limits are those of each read
+                    reply = await self._ask(lane, message, address.destination.proxy, watch)
+                if reply is None:
+                    raise late(request.url, watch.phase)
         except BaseException:
             lane.busy -= 1
             raise
         # The engine looks its read timeout up again when it starts on the body.
         timeout["read"] = idle_s
-        stream = _HttpxStream(lane, request.url, reply, deadline, idle_s)
+        stream = _HttpxStream(lane, request.url, reply, deadline)
         try:
             stream.begin(self.max_bytes)
         except ProviderError:
@@ -143,8 +149,10 @@ class HttpxTransport:
             raise
         return stream
 
-    async def _ask(self, lane: _Lane, message: httpcore2.Request, proxy: Proxy | None) -> httpcore2.Response:
-        watch, began = _Trace(), anyio.current_time()
+    async def _ask(
+        self, lane: _Lane, message: httpcore2.Request, proxy: Proxy | None, watch: _Trace
+    ) -> httpcore2.Response:
+        began = anyio.current_time()
         message.extensions["trace"] = watch
         try:
             return await lane.pool.handle_async_request(message)
@@ -218,19 +226,34 @@ def _why(error: BaseException) -> str:
 class _Trace:
     """What the engine tells on its way: `kept`, the request went out on a connection that had been kept; `tunnels`, a
     proxy is asked for a tunnel.
+
+    `scope` ends with the phase of the request whose time is up: making the connection, or waiting for the whole head.
     """
 
-    __slots__ = ("kept", "tunnels")
+    __slots__ = ("_asked", "_deadline", "_first_byte_s", "kept", "scope", "tunnels")
 
-    def __init__(self) -> None:
+    def __init__(self, deadline: float, connect_s: float, first_byte_s: float) -> None:
+        self.scope = anyio.CancelScope(deadline=min(deadline, anyio.current_time() + connect_s))
+        self._deadline, self._first_byte_s = deadline, first_byte_s
+        self._asked = False
         self.kept: bool | None = None
         self.tunnels = False
+
+    @property
+    def phase(self) -> Phase:
+        """Which limit the deadline of `scope` is."""
+        if self.scope.deadline == self._deadline:
+            return "total"
+        return "first_token" if self._asked else "connect"
 
     async def __call__(self, event: str, told: Mapping[str, Any]) -> None:
         if self.kept is None:  # a new connection begins with being made
             self.kept = event.startswith("http11.")
         if event == "http11.send_request_headers.started":
             self.tunnels = told["request"].method == b"CONNECT"
+            if not self.tunnels and not self._asked:
+                self._asked = True
+                self.scope.deadline = min(self._deadline, anyio.current_time() + self._first_byte_s)
 
 
 @dataclass(slots=True, eq=False)
@@ -250,7 +273,6 @@ class _HttpxStream:
         "_chunks",
         "_deadline",
         "_ended",
-        "_idle_s",
         "_inflow",
         "_lane",
         "_reply",
@@ -259,9 +281,11 @@ class _HttpxStream:
         "status",
     )
 
-    def __init__(self, lane: _Lane, url: str, reply: httpcore2.Response, deadline: float, idle_s: float) -> None:
-        self._lane, self._url, self._reply = lane, url, reply
-        self._deadline, self._idle_s = deadline, idle_s
+    def __init__(self, lane: _Lane, url: str, reply: httpcore2.Response, deadline: float) -> None:
+        self._lane, self._url, self._reply, self._deadline = lane, url, reply, deadline
+        stream = reply.extensions["network_stream"]
+        if isinstance(stream, WatchedStream):  # it is none where a server changes the protocol
+            stream.until = deadline
         self._begun = self._ended = False
         self._chunks = cast(AsyncIterator[bytes], aiter(cast(Any, reply.stream)))
         self.status: int = reply.status
@@ -275,12 +299,13 @@ class _HttpxStream:
 
     async def read(self) -> bytes:
         """Return the next bytes, `b""` at the end and ever after."""
-        left = self._deadline - anyio.current_time()
-        with mapped(self._url, head=False):
-            if left < self._idle_s:
-                with anyio.fail_after(left):
-                    return await self._next()
-            return await self._next()  # the engine's own timeout comes first: no scope needed for each chunk
+        try:
+            with mapped(self._url, head=False):
+                return await self._next()
+        except TimedOut:
+            if anyio.current_time() < self._deadline:
+                raise
+            raise late(self._url, "total") from None
 
     async def _next(self) -> bytes:
         self._begun = True
@@ -323,72 +348,3 @@ class _HttpxStream:
 
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
-
-
-class _WatchedBackend(httpcore2.AsyncNetworkBackend):
-    """Makes connections that know whether anything came on them unasked."""
-
-    def __init__(self) -> None:
-        self._inner = httpcore2.AnyIOBackend()
-
-    async def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,  # noqa: ASYNC109  # the interface of network backends, here and below
-        local_address: str | None = None,
-        socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,
-    ) -> httpcore2.AsyncNetworkStream:
-        return _WatchedStream(await self._inner.connect_tcp(host, port, timeout, local_address, socket_options))
-
-    async def sleep(self, seconds: float) -> None:
-        await self._inner.sleep(seconds)
-
-
-class _WatchedStream(httpcore2.AsyncNetworkStream):
-    """A connection. The engine reuses an idle one only where it is not readable, and this one says so of any surplus.
-
-    Surplus that came in one piece with a reply lies in the engine's buffer, and would be its next reply.
-    """
-
-    def __init__(self, inner: httpcore2.AsyncNetworkStream) -> None:
-        self._inner, self._framing = inner, Framing()
-
-    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109
-        data = await self._inner.read(max_bytes, timeout)
-        self._framing.feed(data)
-        return data
-
-    async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109
-        if self._framing.begun:
-            self._framing = Framing()
-        await self._inner.write(buffer, timeout)
-
-    async def aclose(self) -> None:
-        await self._inner.aclose()
-
-    async def start_tls(
-        self,
-        ssl_context: ssl.SSLContext,
-        server_hostname: str | None = None,
-        timeout: float | None = None,  # noqa: ASYNC109
-    ) -> httpcore2.AsyncNetworkStream:
-        return _WatchedStream(await self._inner.start_tls(ssl_context, server_hostname, timeout))
-
-    def get_extra_info(self, info: str) -> Any:
-        if info != "is_readable":
-            return self._inner.get_extra_info(info)
-        return not self._framing.is_whole or self._inner.get_extra_info(info) or self._has_unread_record()
-
-    def _has_unread_record(self) -> bool:
-        """Return whether a TLS record, or the end, has come along with the record before it."""
-        tls: ssl.SSLObject | None = self._inner.get_extra_info("ssl_object")
-        if tls is None:
-            return False
-        try:
-            tls.read(1)
-        except ssl.SSLWantReadError:
-            return False
-        except ssl.SSLError:
-            return True
-        return True

@@ -15,7 +15,7 @@ from typing import Self
 import anyio
 
 from providers.adapters import HttpReply, HttpRequest
-from providers.errors import Phase, Unreachable
+from providers.errors import Phase, StreamBroken, TimedOut, Unreachable
 from providers.transport import (
     MAX_BYTES,
     STALE_S,
@@ -58,14 +58,16 @@ class SocketTransport:
         self, request: HttpRequest, *, connect_s: float, first_byte_s: float, idle_s: float, total_s: float
     ) -> HttpReply:
         reply = await self._open(request, connect_s, first_byte_s, idle_s, total_s, "gzip")
+        pieces: list[bytes] = []
         try:
-            body = await reply.read()
-            pieces = [body]
             while piece := await reply.read():
                 pieces.append(piece)
+        except (TimedOut, StreamBroken):
+            if reply.status < 300:  # else the status says the most
+                raise
         finally:
             reply.close()
-        return HttpReply(reply.status, reply.headers, b"".join(pieces) if len(pieces) > 1 else body)
+        return HttpReply(reply.status, reply.headers, b"".join(pieces))
 
     async def open_stream(
         self, request: HttpRequest, *, connect_s: float, first_byte_s: float, idle_s: float, total_s: float
@@ -178,6 +180,8 @@ class _Reply:
     async def _receive(self, within: float, phase: Phase) -> None:
         assert self._stream is not None
         left = self._end - time.monotonic()
+        if min(within, left) <= 0.0:  # where bytes never cease to come, no wait for them ever ends too late
+            raise late(self._url, phase if within < left else "total")
         try:
             data = await self._stream.receive(min(within, left))
             if data:

@@ -240,6 +240,64 @@ async def test_each_phase_has_its_own_deadline(open_net, answer, limits, phase):
     assert failed.value.phase == phase
 
 
+def dripping(begin: bytes, piece: bytes, every: float = 0.01):
+    """Say this again and again, as fast as the other side reads where `every` is 0."""
+
+    async def answer(server: Vendor, stream: SocketStream) -> None:
+        await stream.send(begin)
+        while True:
+            await stream.send(piece)
+            await anyio.sleep(every)
+
+    return answer
+
+
+PACKED = b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ntransfer-encoding: chunked\r\n\r\n"
+EMPTY = gzip.compress(b"")
+
+
+@pytest.mark.parametrize(
+    ("answer", "limit", "phase"),
+    [
+        (dripping(b"HTTP/1.1 200 OK\r\nx-a: ", b"a"), "first_byte_s", "first_token"),
+        (dripping(b"", b"HTTP/1.1 102 Processing\r\n\r\n"), "first_byte_s", "first_token"),
+        (dripping(b"", b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n"), "total_s", "total"),
+        (dripping(CHUNKED, b"1\r\nx\r\n"), "total_s", "total"),
+        (dripping(CHUNKED, b"1\r\nx\r\n" * 100, every=0.0), "total_s", "total"),
+        (dripping(CHUNKED + b"1;", b"a"), "total_s", "total"),
+        (dripping(PACKED, b"%x\r\n%b\r\n" % (len(EMPTY), EMPTY)), "total_s", "total"),
+        (dripping(b"HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n", b"x"), "total_s", "total"),
+    ],
+    ids=["head", "interim", "interim total", "body", "flood", "extension", "packed", "length"],
+)
+async def test_what_comes_drop_by_drop_puts_off_no_deadline(open_net, answer, limit, phase):
+    async with Vendor(answer) as server, open_net() as net:
+        with pytest.raises(TimedOut) as failed:
+            await net.send(server.request(), **{**LIMITS, "total_s": 60.0, limit: 0.2})
+    assert failed.value.phase == phase
+
+
+async def test_interim_replies_without_a_pause_end_as_well(open_net):
+    async with Vendor(dripping(b"", b"HTTP/1.1 102 Processing\r\n\r\n" * 100, every=0.0)) as server, open_net() as net:
+        with pytest.raises((TimedOut, Unreachable)):
+            await net.send(server.request(), **{**LIMITS, "first_byte_s": 0.2})
+
+
+async def test_a_handshake_that_is_not_answered_is_no_connection(open_net, trusted):
+    async with Vendor(silent) as server, open_net() as net:
+        request = HttpRequest("POST", f"https://127.0.0.1:{server.port}/", {}, b"{}")
+        with pytest.raises(TimedOut) as failed:
+            await net.send(request, **{**LIMITS, "connect_s": 0.2})
+    assert failed.value.phase == "connect"
+
+
+async def test_a_refusal_whose_body_never_ends_is_handed_back_with_what_came(open_net):
+    answer = stalling(b"HTTP/1.1 429 Slow\r\nretry-after: 9\r\ncontent-length: 99\r\n\r\nslow down")
+    async with Vendor(answer) as server, open_net() as net:
+        reply = await net.send(server.request(), **{**LIMITS, "idle_s": SOON})
+    assert (reply.status, reply.headers["retry-after"], reply.body) == (429, "9", b"slow down")
+
+
 def closed_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
