@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, TypeVar
 
-from providers.catalog.model import Candidate
-from providers.documents.unicode import clean_json
-from providers.errors import AuthFailed
-from providers.messages import Message, OutputSchema, Reasoning, ToolCall
+from providers.catalog.model import Candidate, Feature, JsonMode
+from providers.documents.unicode import clean, clean_json
+from providers.errors import AuthFailed, Unsupported
+from providers.messages import Capability, Message, OutputSchema, Reasoning, Request, ToolCall
 
 T = TypeVar("T")
 
@@ -77,8 +77,56 @@ def key_of(candidate: Candidate) -> str | None:
     return key
 
 
-def schema_in_words(output: OutputSchema) -> str:
-    """Return the instruction that stands in for a schema where the vendor takes none."""
+def gives_way(feature: Feature, request: Request, candidate: Candidate, *, stream: bool) -> bool:
+    """Whether the vendor refuses `feature` beside something else that the request has, and this is what gives way."""
+    others = candidate.provider.quirks.gives_way.get(feature, ())
+    return any(_has(request, other, stream=stream) for other in others)
+
+
+def _has(request: Request, feature: Feature, *, stream: bool) -> bool:
+    match feature:
+        case "tools":
+            return bool(request.tools)
+        case "forced_tool":
+            return bool(request.tools) and request.tool_choice not in ("auto", "none")
+        case "schema":
+            return request.output_schema is not None
+        case "effort":
+            return request.effort is not None
+        case "stream":
+            return stream
+        case "prefill":
+            last = request.messages[-1].role if request.messages else ""
+            return last == "assistant" and Capability.PREFILL in request.needs.capabilities
+
+
+def json_mode(request: Request, candidate: Candidate, *, stream: bool) -> JsonMode | None:
+    """Return how this request's schema is said to this vendor, None where it has none."""
+    if request.output_schema is None:
+        return None
+    return "prompt" if gives_way("schema", request, candidate, stream=stream) else candidate.provider.quirks.json_mode
+
+
+def effort_of(request: Request, candidate: Candidate, *, stream: bool) -> tuple[str | None, bool]:
+    """Return the effort that is said to a model that reasons, and whether it is `effort_off`: not to think."""
+    quirks = candidate.provider.quirks
+    if Capability.REASONING not in candidate.model.capabilities:
+        return None, False
+    if gives_way("effort", request, candidate, stream=stream):
+        return quirks.effort_off, True
+    return request.effort, False
+
+
+def refuse_forced_tool(request: Request, candidate: Candidate, *, stream: bool) -> None:
+    """Raise `Unsupported` where a tool is demanded and the vendor can't be told so."""
+    if _has(request, "forced_tool", stream=stream) and gives_way("forced_tool", request, candidate, stream=stream):
+        raise Unsupported(f"tool_choice {clean(request.tool_choice)!r} cannot be said to this provider")
+
+
+def schema_in_words(output: OutputSchema, *, tools: bool) -> str:
+    """Return the instruction that stands in for a schema where the vendor takes none; `tools`: some may be called."""
     schema = to_json(clean_json(output.schema)).decode()
     # The word JSON must stand in the prompt: OpenAI's and DeepSeek's json_object mode answer 400 without it.
-    return f"Answer with one JSON object that satisfies this JSON Schema, and with nothing else:\n{schema}"
+    told = "Call the tools that you need; your final answer is" if tools else "Answer with"
+    rest = "and nothing else" if tools else "and with nothing else"
+    return f"{told} one JSON object that satisfies this JSON Schema, {rest}:\n{schema}"

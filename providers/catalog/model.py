@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple
 from urllib.parse import quote
@@ -18,6 +18,9 @@ from providers.windows import Window
 
 ToolIds = Literal["opaque", "alnum9"]
 JsonMode = Literal["schema", "object", "prompt"]
+Feature = Literal["tools", "forced_tool", "schema", "effort", "prefill", "stream"]
+"""What a request may have: tools, a demand that one be called, an output schema, a reasoning effort, an assistant's
+message at its end that is to be continued, an answer in pieces."""
 Metric = Literal["requests", "input", "output", "total", "uncached", "neurons", "usd"]
 Counting = Literal["default", "sent", "answered"]
 """Which calls a limit counts: all that reached the provider, or those that it answered. By default requests are counted
@@ -57,6 +60,13 @@ class Quirks:
     of the assistant."""
     effort_field: str | None = "reasoning_effort"
     """Where the reasoning effort stands (Chat Completions only). `reasoning`: an object of that name holds it."""
+    gives_way: Mapping[Feature, Collection[Feature]] = field(default_factory=dict)
+    """Of what the vendor refuses together: what is not sent where any of the others is.
+
+    A schema then goes into words; an effort is not sent, or as `effort_off`; a forced tool can't be left out, so the
+    request is another candidate's."""
+    effort_off: str | None = None
+    """What says that the model is not to think, where the effort gives way and silence would mean that it does."""
     strict_turns: bool = False
     """Roles keep a strict order (see `openai_turns.in_strict_turns`): Mistral's, and that of most chat templates."""
     parallel_calls: bool = True

@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from providers.catalog.model import JsonMode, Metric, ToolIds
+from providers.catalog.model import Feature, JsonMode, Metric, ToolIds
 from providers.catalog.refusals import Meaning, Until
 from providers.documents.fields import PositiveDuration, Word
 from providers.documents.models import StrictModel
@@ -61,6 +61,8 @@ class QuirksShape(StrictModel):
     null_content: bool = True
     reasoning_field: Word | None = None
     effort_field: Word | None = "reasoning_effort"
+    gives_way: dict[Feature, list[Feature]] = Field(default_factory=dict)
+    effort_off: Word | None = None
     strict_turns: bool = False
     parallel_calls: bool = True
     cache_from: Annotated[int, Field(ge=0)] | None = None

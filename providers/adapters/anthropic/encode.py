@@ -6,6 +6,7 @@ Sources: docs/sources.md, checked 2026-11.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 from providers.adapters import HttpReply, HttpRequest, StreamDecoder
@@ -13,7 +14,16 @@ from providers.adapters.anthropic.decode import MessageStream, read_reply
 from providers.adapters.anthropic.errors import error_of
 from providers.adapters.anthropic.schema import subset
 from providers.adapters.anthropic.transcript import fragment, text_block, turns
-from providers.adapters.encoding import Kept, each_once, key_of, schema_in_words, to_json
+from providers.adapters.encoding import (
+    Kept,
+    each_once,
+    effort_of,
+    json_mode,
+    key_of,
+    refuse_forced_tool,
+    schema_in_words,
+    to_json,
+)
 from providers.adapters.wrong_address import wrong_address
 from providers.catalog.base_url import endpoint
 from providers.catalog.model import Candidate, Quirks
@@ -37,7 +47,10 @@ class AnthropicMessages:
 
     def encode(self, request: Request, candidate: Candidate, *, stream: bool) -> HttpRequest:
         """Return the HTTP request. Raise `Unsupported` for an image that can't be sent, `AuthFailed` for such a key."""
-        body = b",".join((to_json(_head(request, candidate, stream=stream))[:-1], *self._members(request, candidate)))
+        refuse_forced_tool(request, candidate, stream=stream)
+        body = b",".join(
+            (to_json(_head(request, candidate, stream=stream))[:-1], *self._members(request, candidate, stream=stream))
+        )
         return HttpRequest("POST", _url(candidate), _headers(candidate, stream=stream), body + b"}")
 
     def decode(self, reply: HttpReply, request: Request, candidate: Candidate, now: float) -> Response:  # noqa: ARG002
@@ -54,7 +67,7 @@ class AnthropicMessages:
         """Return a fresh decoder for one streamed reply."""
         return MessageStream(candidate, now)
 
-    def _members(self, request: Request, candidate: Candidate) -> Iterator[bytes]:
+    def _members(self, request: Request, candidate: Candidate, *, stream: bool) -> Iterator[bytes]:
         """Yield the members of the body that are joined of bytes which outlive a turn."""
         if request.tools:
             yield b'"tools":[' + b",".join([self._kept.keep("tool", tool, _tool) for tool in request.tools]) + b"]"
@@ -63,15 +76,21 @@ class AnthropicMessages:
         config: list[bytes] = []
         if (output := request.output_schema) is not None:
             native = (
-                candidate.provider.quirks.json_mode == "schema"
+                json_mode(request, candidate, stream=stream) == "schema"
                 and Capability.JSON_SCHEMA in candidate.model.capabilities
             )
             if shape := self._kept.keep("format", output, _format) if native else b"":
                 config.append(shape)
             else:
-                system.append(self._kept.keep("words", output, _in_words))
-        if request.effort is not None and Capability.REASONING in candidate.model.capabilities:
-            config.append(b'"effort":' + to_json(request.effort))
+                words = partial(_in_words, tools=bool(request.tools))
+                system.append(self._kept.keep(f"words {bool(request.tools)}", output, words))
+        effort, is_off = effort_of(request, candidate, stream=stream)
+        if effort is not None:
+            said = to_json(effort)
+            if is_off:
+                yield b'"thinking":{"type":%b}' % said
+            else:
+                config.append(b'"effort":%b' % said)
         if config:
             yield b'"output_config":{' + b",".join(config) + b"}"
         marked = _is_long(request, candidate.provider.quirks)
@@ -143,8 +162,8 @@ def _format(output: OutputSchema) -> bytes:
     return b"" if schema is None else b'"format":' + to_json({"type": "json_schema", "schema": schema})
 
 
-def _in_words(output: OutputSchema) -> bytes:
-    return text_block(schema_in_words(output))
+def _in_words(output: OutputSchema, tools: bool) -> bytes:
+    return text_block(schema_in_words(output, tools=tools))
 
 
 def _instruction(message: Message) -> bytes:

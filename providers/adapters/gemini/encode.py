@@ -16,7 +16,17 @@ from typing import Any, Literal
 from urllib.parse import quote
 
 from providers.adapters import HttpReply, HttpRequest, StreamDecoder
-from providers.adapters.encoding import NO_RESULT, Kept, each_once, key_of, schema_in_words, to_json
+from providers.adapters.encoding import (
+    NO_RESULT,
+    Kept,
+    each_once,
+    effort_of,
+    json_mode,
+    key_of,
+    refuse_forced_tool,
+    schema_in_words,
+    to_json,
+)
 from providers.adapters.gemini.decode import MADE_UP, ContentStream, read_reply
 from providers.adapters.gemini.errors import error_of
 from providers.adapters.wrong_address import wrong_address
@@ -26,7 +36,6 @@ from providers.documents.arguments import history_object
 from providers.documents.unicode import clean, clean_json
 from providers.errors import ProviderError, Unsupported
 from providers.messages import (
-    Capability,
     Image,
     Message,
     OutputSchema,
@@ -72,7 +81,8 @@ class Gemini:
 
     def encode(self, request: Request, candidate: Candidate, *, stream: bool) -> HttpRequest:
         """Return the HTTP request. Raise `Unsupported` for an image in a system message, or too many stop words."""
-        body = b"{" + b",".join(self._members(request, candidate)) + b"}"
+        refuse_forced_tool(request, candidate, stream=stream)
+        body = b"{" + b",".join(self._members(request, candidate, stream=stream)) + b"}"
         return HttpRequest("POST", _url(candidate, stream=stream), _headers(candidate, stream=stream), body)
 
     def decode(self, reply: HttpReply, request: Request, candidate: Candidate, now: float) -> Response:
@@ -90,24 +100,26 @@ class Gemini:
         """Return a fresh decoder for one streamed reply."""
         return ContentStream(request, candidate, now)
 
-    def _members(self, request: Request, candidate: Candidate) -> Iterator[bytes]:
-        quirks, output = candidate.provider.quirks, request.output_schema
-        stand_in = quirks.stand_in_signature
+    def _members(self, request: Request, candidate: Candidate, *, stream: bool) -> Iterator[bytes]:
+        output, mode = request.output_schema, json_mode(request, candidate, stream=stream)
+        stand_in = candidate.provider.quirks.stand_in_signature
         make = partial(_fragment, stand_in=stand_in)
         fragments = each_once(request.messages, f"gemini {stand_in}", make, candidate.maker)
         told = [each.parts for each in fragments if each.role == "system" and each.parts]
-        if output is not None and quirks.json_mode != "schema":
-            told.append(self._kept.keep("words", output, lambda it: _text(schema_in_words(it))))
+        if output is not None and mode != "schema":
+            tools = bool(request.tools)
+            words = self._kept.keep(f"words {tools}", output, lambda it: _text(schema_in_words(it, tools=tools)))
+            told.append(words)
         if told:
             yield b'"systemInstruction":{"parts":[' + b",".join(told) + b"]}"
         yield b'"contents":[' + _contents(fragments) + b"]"
         if request.tools:
-            tools = b",".join([self._kept.keep("tool", tool, _tool) for tool in request.tools])
-            yield b'"tools":[{"functionDeclarations":[' + tools + b"]}]"
+            specs = b",".join([self._kept.keep("tool", tool, _tool) for tool in request.tools])
+            yield b'"tools":[{"functionDeclarations":[' + specs + b"]}]"
             if request.tool_choice != "auto":
                 yield b'"toolConfig":' + to_json({"functionCallingConfig": _tool_choice(request)})
-        config = to_json(_config(request, candidate))[1:-1]
-        schema = self._kept.keep("schema", output, _schema) if output and quirks.json_mode == "schema" else b""
+        config = to_json(_config(request, candidate, stream=stream))[1:-1]
+        schema = self._kept.keep("schema", output, _schema) if output and mode == "schema" else b""
         if members := b",".join(filter(None, (config, schema))):
             yield b'"generationConfig":{' + members + b"}"
 
@@ -131,7 +143,7 @@ def _headers(candidate: Candidate, *, stream: bool) -> dict[str, str]:
     return headers
 
 
-def _config(request: Request, candidate: Candidate) -> dict[str, Any]:
+def _config(request: Request, candidate: Candidate, *, stream: bool) -> dict[str, Any]:
     quirks, model = candidate.provider.quirks, candidate.model
     config: dict[str, Any] = {}
     cap = request.max_output_tokens or quirks.default_max_tokens
@@ -146,9 +158,10 @@ def _config(request: Request, candidate: Candidate) -> dict[str, Any]:
         config["stopSequences"] = stops
     if request.seed is not None:
         config["seed"] = request.seed % SEEDS
-    if request.effort is not None and Capability.REASONING in model.capabilities:
-        config["thinkingConfig"] = {"thinkingLevel": request.effort.upper()}
-    if request.output_schema is not None and quirks.json_mode == "object":
+    effort, _ = effort_of(request, candidate, stream=stream)
+    if effort is not None:
+        config["thinkingConfig"] = {"thinkingLevel": effort.upper()}
+    if json_mode(request, candidate, stream=stream) == "object":
         config["responseMimeType"] = "application/json"
     return config
 

@@ -11,7 +11,16 @@ from functools import partial
 from typing import Any
 
 from providers.adapters import HttpReply, HttpRequest, StreamDecoder
-from providers.adapters.encoding import Kept, each_once, key_of, schema_in_words, to_json
+from providers.adapters.encoding import (
+    Kept,
+    each_once,
+    effort_of,
+    json_mode,
+    key_of,
+    refuse_forced_tool,
+    schema_in_words,
+    to_json,
+)
 from providers.adapters.openai.decode import read_reply
 from providers.adapters.openai.errors import error_of
 from providers.adapters.openai.stream import ChatStream
@@ -38,10 +47,12 @@ class OpenAIChat:
         self._kept = Kept()
 
     def encode(self, request: Request, candidate: Candidate, *, stream: bool) -> HttpRequest:
-        """Return the HTTP request. Raise `Unsupported` for an image outside a user's message."""
+        """Return the HTTP request. Raise `Unsupported` for an image outside a user's message or a forced tool."""
         model = self._kept.keep("model", candidate.model, _model)
+        refuse_forced_tool(request, candidate, stream=stream)
         members = self._members(request, candidate, stream=stream)
-        body = b"".join((b"{", model, *members, b',"messages":[', self._messages(request, candidate), b"]}"))
+        messages = self._messages(request, candidate, stream=stream)
+        body = b"".join((b"{", model, *members, b',"messages":[', messages, b"]}"))
         return HttpRequest("POST", _url(candidate), _headers(candidate, stream=stream), body)
 
     def decode(self, reply: HttpReply, request: Request, candidate: Candidate, now: float) -> Response:  # noqa: ARG002
@@ -60,24 +71,23 @@ class OpenAIChat:
 
     def _members(self, request: Request, candidate: Candidate, *, stream: bool) -> Iterator[bytes]:
         """Yield the members of the body but for the model and the messages, each with a comma before it."""
-        if options := _options(request, candidate, stream=stream):
-            yield b"," + to_json(options)[1:-1]
+        yield b"," + to_json(_options(request, candidate, stream=stream))[1:-1]
         if request.tools:
             yield b',"tools":[' + b",".join([self._kept.keep("tool", tool, _tool) for tool in request.tools]) + b"]"
-        if request.output_schema is not None and candidate.provider.quirks.json_mode == "schema":
+        if request.output_schema is not None and json_mode(request, candidate, stream=stream) == "schema":
             yield b"," + self._kept.keep("format", request.output_schema, _response_format)
 
-    def _messages(self, request: Request, candidate: Candidate) -> bytes:
+    def _messages(self, request: Request, candidate: Candidate, *, stream: bool) -> bytes:
         quirks = candidate.provider.quirks
         key = f"openai-chat {quirks.system_role} {quirks.tool_ids} {quirks.null_content}"
         if quirks.reasoning_field or quirks.tool_call_extra:
             key = f"{key} {quirks.reasoning_field} {quirks.tool_call_extra}"
         maker = candidate.maker if quirks.reasoning_field else ""
         said = paired(each_once(request.messages, key, partial(fragment, quirks=quirks), maker))
-        if request.output_schema is not None and quirks.json_mode != "schema":
+        if request.output_schema is not None and json_mode(request, candidate, stream=stream) != "schema":
             leading = next((i for i, each in enumerate(said) if each.role != quirks.system_role), len(said))
-            words = partial(_schema_in_words, role=quirks.system_role)
-            body = self._kept.keep(quirks.system_role, request.output_schema, words)
+            words = partial(_schema_in_words, role=quirks.system_role, tools=bool(request.tools))
+            body = self._kept.keep(f"{quirks.system_role} {bool(request.tools)}", request.output_schema, words)
             said.insert(leading, Said(quirks.system_role, body))
         if quirks.strict_turns:
             said = in_strict_turns(said, prefill=Capability.PREFILL in request.needs.capabilities)
@@ -117,16 +127,16 @@ def _options(request: Request, candidate: Candidate, *, stream: bool) -> dict[st
         options["stop"] = [clean(word) for word in request.stop]
     if request.seed is not None:
         options[quirks.seed_field] = request.seed
-    if request.effort is not None and quirks.effort_field and Capability.REASONING in model.capabilities:
+    effort, _ = effort_of(request, candidate, stream=stream)
+    if effort is not None and quirks.effort_field:
         nested = quirks.effort_field == "reasoning"
-        options[quirks.effort_field] = {"effort": request.effort} if nested else request.effort
-    if stream:
-        options["stream"] = True
-        if quirks.stream_options:
-            options["stream_options"] = {"include_usage": True}
+        options[quirks.effort_field] = {"effort": effort} if nested else effort
+    options["stream"] = stream  # servers behind some gateways stream where nothing is said
+    if stream and quirks.stream_options:
+        options["stream_options"] = {"include_usage": True}
     if request.tools and request.tool_choice != "auto":
         options["tool_choice"] = _tool_choice(request)
-    if request.output_schema is not None and quirks.json_mode == "object":
+    if json_mode(request, candidate, stream=stream) == "object":
         options["response_format"] = {"type": "json_object"}
     return options
 
@@ -169,5 +179,5 @@ def _is_strict(schema: Any) -> bool:
     return all(_is_strict(item) for items in inner for item in items)
 
 
-def _schema_in_words(output: OutputSchema, role: str) -> bytes:
-    return to_json({"role": role, "content": schema_in_words(output)})
+def _schema_in_words(output: OutputSchema, role: str, tools: bool) -> bytes:
+    return to_json({"role": role, "content": schema_in_words(output, tools=tools)})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -97,7 +97,8 @@ class TestPackagedRows:
         assert getattr(catalog.providers[provider].quirks, quirk) == value
 
     def test_openai_sends_its_own_token_field(self, catalog):
-        assert catalog.providers["openai"].quirks == Quirks(sampling=False)
+        own = Quirks(sampling=False, gives_way={"effort": ["tools"]}, effort_off="none")
+        assert catalog.providers["openai"].quirks == own
 
     def test_a_file_can_set_every_quirk(self):
         assert set(QuirksShape.model_fields) == {field.name for field in fields(Quirks)}
@@ -270,10 +271,11 @@ class TestAccounts:
 class TestOverlay:
     def test_what_a_row_leaves_out_stays(self, catalog):
         groq = overlay(catalog, {"groq": {"quirks": {"sampling": False}}}).providers["groq"]
-        assert groq.quirks == Quirks(sampling=False, request_window=86400)
+        own = Quirks(request_window=86400, gives_way={"schema": ["tools", "stream"]})
+        assert groq.quirks == replace(own, sampling=False)
         assert groq.models == catalog.providers["groq"].models
         assert groq.key_env == "GROQ_API_KEY"
-        assert catalog.providers["groq"].quirks == Quirks(request_window=86400)
+        assert catalog.providers["groq"].quirks == own
 
     def test_models_merge_field_by_field(self, catalog):
         rows = {"groq": {"models": {"openai/gpt-oss-20b": {"tools": False, "vision": True, "price": None}}}}

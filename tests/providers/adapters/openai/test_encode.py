@@ -59,7 +59,8 @@ def test_a_request_names_model_place_and_key():
     assert (http.method, http.url) == ("POST", "https://api.test/v1/chat/completions")
     assert http.headers["authorization"] == "Bearer sk-secret"
     assert http.headers["x-title"] == "squad"
-    assert json.loads(http.body) == {"model": "small-1", "messages": [{"role": "user", "content": "hi"}]}
+    asked = {"model": "small-1", "stream": False, "messages": [{"role": "user", "content": "hi"}]}
+    assert json.loads(http.body) == asked
     assert "secret" not in repr(http)
 
 
