@@ -16,20 +16,29 @@ MAX_BYTES = 1 << 20
 class Environment(Mapping[str, str]):
     """Variables, and below them those of a file: what is set wins, be it to nothing. No repr shows a value."""
 
-    __slots__ = ("_below", "_set", "file")
+    __slots__ = ("_below", "_found", "_set", "file")
 
-    def __init__(self, given: Mapping[str, str], below: Mapping[str, str], file: Path) -> None:
-        self._set, self._below, self.file = given, below, file
+    def __init__(
+        self, given: Mapping[str, str], below: Mapping[str, str], file: Path, found: Mapping[str, str] | None = None
+    ) -> None:
+        self._set, self._below, self.file, self._found = given, below, file, found or {}
 
     def __getitem__(self, name: str) -> str:
-        return self._set[name] if name in self._set else self._below[name]
+        if name in self._set:
+            return self._set[name]
+        return self._below[name] if name in self._below else self._found[name]
 
     def __iter__(self) -> Iterator[str]:
         yield from self._set
         yield from (name for name in self._below if name not in self._set)
+        yield from (name for name in self._found if name not in self._set and name not in self._below)
 
     def __len__(self) -> int:
-        return len(self._set.keys() | self._below.keys())
+        return len(self._set.keys() | self._below.keys() | self._found.keys())
+
+    def over(self, found: Mapping[str, str]) -> Environment:
+        """Return the same with variables below it that nobody set, `found` by looking for what they say."""
+        return Environment(self._set, self._below, self.file, {**self._found, **found})
 
     def is_from_file(self, name: str) -> bool:
         """Whether it is the file that says what this variable is."""
@@ -37,7 +46,7 @@ class Environment(Mapping[str, str]):
 
     def now(self) -> Environment:
         """Return the same with the file as it stands now. Raise `SpecError`."""
-        return environment_of(self.file.parent, self._set)
+        return environment_of(self.file.parent, self._set).over(self._found)
 
 
 def environment_of(folder: Path | str | None = None, environ: Mapping[str, str] | None = None) -> Environment:

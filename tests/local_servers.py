@@ -156,6 +156,58 @@ def model_list(*names: str, owner: str = "library", **more: Any) -> dict[str, An
     return {"object": "list", "data": data}
 
 
+def ollama(
+    *names: str, loaded: Mapping[str, int] | None = None, shows: Mapping[str, Any] | None = None, **more: Any
+) -> dict[str, Route]:
+    """Return the routes of an Ollama with these models: `loaded` are those in memory with their context.
+
+    `shows` is what it tells of a model when asked, `entries` what its list says of one beside the usual.
+    """
+    entries = [_tag(name) | dict(more.get("entries", {}).get(name, {})) for name in names]
+    running = [_tag(name) | {"size_vram": 0, "context_length": context} for name, context in (loaded or {}).items()]
+    return {
+        "GET /": Said(200, "Ollama is running"),
+        "GET /api/version": Said(200, {"version": "0.40.12"}),
+        "GET /api/tags": Said(200, {"models": entries}),
+        "GET /api/ps": Said(200, {"models": running}),
+        "POST /api/show": lambda asked: Said(200, (shows or {}).get(asked.body["model"], {})),
+        "GET /v1/models": Said(200, model_list(*names)),
+        "POST /v1/chat/completions": chat,
+    }
+
+
+def _tag(name: str) -> dict[str, Any]:
+    family = "nomic-bert" if "embed" in name else "llama"
+    details = {"format": "gguf", "family": family, "parameter_size": "3B", "quantization_level": "Q4_K_M"}
+    return {"name": name, "model": name, "size": 1, "digest": "a2af6cc3eb7f", "details": details}
+
+
+def llama_cpp(name: str = "/models/qwen3-4b.gguf", context: int = 16384) -> dict[str, Route]:
+    """Return the routes of a llama.cpp server."""
+    listed = model_list(name, owner="llamacpp", meta={"n_ctx_train": 131072, "n_params": 4_000_000_000})
+    return {
+        "GET /v1/models": Said(200, {**listed, "models": [{"name": name, "model": name, "type": "model"}]}),
+        "GET /props": Said(200, {"default_generation_settings": {"n_ctx": context}, "total_slots": 1}),
+        "POST /v1/chat/completions": chat,
+    }
+
+
+def lm_studio(*models: Mapping[str, Any]) -> dict[str, Route]:
+    """Return the routes of an LM Studio with these entries of `/api/v0/models`."""
+    names = [str(model["id"]) for model in models]
+    return {
+        "GET /v1/models": Said(200, model_list(*names, owner="organization_owner")),
+        "GET /api/v0/models": Said(200, {"object": "list", "data": [{"object": "model", **model} for model in models]}),
+        "POST /v1/chat/completions": chat,
+    }
+
+
+def vllm(name: str = "Qwen/Qwen3-8B", context: int = 40960) -> dict[str, Route]:
+    """Return the routes of a vLLM server."""
+    listed = model_list(name, owner="vllm", root=name, parent=None, max_model_len=context)
+    return {"GET /v1/models": Said(200, listed), "POST /v1/chat/completions": chat}
+
+
 @pytest.fixture
 def serve() -> Iterator[Callable[..., LocalServer]]:
     """Return a function that starts a server with these routes; all end with the test."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from orchestrator.cli.app import Settings
 from orchestrator.cli.exits import Unusable
 from orchestrator.cli.loading import interrupts_held
+from orchestrator.cli.local import local_environment
 from orchestrator.environment import Environment, environment_of
 from orchestrator.squad.routing import load_routing
 from providers.catalog.model import Catalog
@@ -49,7 +51,12 @@ def policy_over(file: str, catalog: Catalog) -> tuple[Policy, Catalog]:
     return load_routing(file, catalog)
 
 
-def configured(settings: Settings) -> tuple[Policy, Catalog, Environment]:
-    """Return the policy and the catalog that hold here, with what the environment changes, and that environment."""
-    environ = environment(settings)
-    return *with_environment(*load_policy(settings), environ), environ
+def configured(settings: Settings, say: Callable[[str], None] | None = None) -> tuple[Policy, Catalog, Environment]:
+    """Return the policy and the catalog that hold here, with what the environment changes, and that environment.
+
+    With `say` a model server on this machine is looked for where nothing is configured, and named by it.
+    """
+    environ, (policy, catalog) = environment(settings), load_policy(settings)
+    if say is not None:
+        environ = local_environment(policy, catalog, environ, say)
+    return *with_environment(policy, catalog, environ), environ

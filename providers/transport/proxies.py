@@ -8,6 +8,8 @@ from ipaddress import ip_address, ip_network
 from urllib.parse import SplitResult, unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
+from providers.catalog.base_url import is_loopback
+
 PORTS = {"http": 80, "https": 443}
 PROXY_PORTS = {**PORTS, "socks5": 1080, "socks5h": 1080}
 
@@ -38,6 +40,9 @@ def proxy_for(scheme: str, host: str, port: int) -> Proxy | None:
     """
     proxies = getproxies()
     proxy = proxies.get(scheme) or proxies.get("all")
+    # What is not encrypted and for this machine is nobody else's, and no proxy leads back here.
+    if scheme == "http" and is_loopback(host):
+        return None
     if not proxy or proxy_bypass(host) or _excepted(host, port, proxies.get("no", "")):
         return None
     url = urlsplit(proxy if "://" in proxy else f"http://{proxy}")

@@ -61,7 +61,8 @@ class Ended:
 
 
 def inherited() -> dict[str, str]:
-    return {name: os.environ[name] for name in KEPT if name in os.environ}
+    kept = {name: os.environ[name] for name in KEPT if name in os.environ}
+    return {**kept, "ORCHESTRATOR_LOCAL_SERVERS": "off"}  # a developer's own server is nobody's here
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from orchestrator.cli import app
 from orchestrator.cli.app import Settings, settings_of
 from orchestrator.cli.exits import Exit
 from orchestrator.cli.files import environment, load_policy
+from orchestrator.cli.local import with_local_server
 from orchestrator.cli.persona_files import load_persona
 from orchestrator.cli.signals import Interruption
 from orchestrator.cli.ui.arguments import as_meant, as_text
@@ -23,7 +24,9 @@ from orchestrator.cli.ui.progress import alert_line, duration, tokens, usd
 from orchestrator.cli.ui.screens import LogScreen
 from orchestrator.errors import NoProvider
 from orchestrator.events import Event, to_json
+from providers.catalog.model import Catalog, of_all_accounts
 from providers.client.manager import ProviderManager, open_manager
+from providers.documents.problems import nearest
 from providers.documents.unicode import printable
 from providers.errors import WrongAddress
 from providers.events import AttemptEnded, BudgetAlert, Emit
@@ -82,12 +85,16 @@ async def _ask(request: Request, settings: Settings, stream: bool, as_json: bool
 
     console = Console(settings)
     policy, catalog = load_policy(settings)
-    catalog = catalog.serving_pinned([request.needs.model])
-    environ = environment(settings)
+    environ, pinned = environment(settings), request.needs.model
     if offline:
+        catalog = catalog.serving_pinned([pinned])
         console.say(STUB_NOTICE)
-    elif not catalog.candidates(environ):
-        raise NoProvider(catalog.unconfigured(environ))
+    else:
+        environ = await with_local_server(policy, catalog, environ, console.say, [pinned])
+        _warn_of_unknown(pinned, catalog, console)
+        catalog = catalog.asked_for(pinned)
+        if not catalog.candidates(environ):
+            raise NoProvider(catalog.unconfigured(environ))
     emit = _listener(settings, console)
     async with anyio.create_task_group() as tasks:
         interruption = Interruption(tasks.cancel_scope, lambda: False)
@@ -104,6 +111,17 @@ async def _ask(request: Request, settings: Settings, stream: bool, as_json: bool
     elif not stream:
         click.echo(printable(response.text))
     _print_figures(console, response)
+
+
+def _warn_of_unknown(name: str | None, catalog: Catalog, console: Console) -> None:
+    """Tell where the model that is asked for has no row: it may be new, or its name misspelt."""
+    row = catalog.providers.get((name or "").partition("/")[0])
+    if name is None or row is None or row.any_model or not name.partition("/")[2]:
+        return
+    if catalog.find(of_all_accounts(name)) is None:
+        like = nearest(of_all_accounts(name), map(row.full_name, row.models))
+        hint = f" ({like})" if like.startswith("did you mean") else ""
+        console.warn(f"the catalog does not know {name}{hint}: it is asked as one of {row.name}'s least able models")
 
 
 def _listener(settings: Settings, console: Console) -> Emit:

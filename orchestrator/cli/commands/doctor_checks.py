@@ -15,12 +15,14 @@ import anyio
 
 from orchestrator.cli.app import Settings
 from orchestrator.cli.files import environment, load_policy, routing_file
+from orchestrator.cli.local import without_models
 from orchestrator.environment import Environment
 from providers.adapters import Adapter, HttpReply
 from providers.adapters.wrong_address import is_page, wrong_address
 from providers.catalog.file import load_catalog
 from providers.catalog.model import Candidate, Catalog, numbered
 from providers.client.adapter_table import Phases
+from providers.client.discovery import LocalServer, local_servers
 from providers.client.manager import built_in
 from providers.client.probes import PING, list_request
 from providers.documents.problems import ProblemsFound
@@ -92,10 +94,22 @@ def keys(settings: Settings) -> Iterator[Found]:
             what = f"{row.key_env} is set in {where}" if row.key_env else "needs no key"
             yield Found("ok", f"{row.name}: {what}")
     if len(missing) == len(catalog.providers):
+        servers = anyio.run(local_servers, environ)
+        yield from map(_server, servers)
+        if any(server.models for server in servers):
+            return
         ways = [row.key_env for row in catalog.providers.values() if row.key_env]
         names = ", ".join(dict.fromkeys(ways))
         advice = f"set one of {names}, or write it to .env; until then, --offline runs on the stub"
         yield Found("warn", "no provider is configured", advice)
+
+
+def _server(server: LocalServer) -> Found:
+    """Say what a model server on this machine is used for."""
+    if not server.models:
+        return Found("warn", without_models(server))
+    more = f", and {len(server.models) - 1} more" if len(server.models) > 1 else ""
+    return Found("ok", f"found {server}, model {server.models[0]}{more}")
 
 
 def surroundings(settings: Settings) -> tuple[Catalog, Environment]:

@@ -15,6 +15,7 @@ from orchestrator.cli.app import settings_of
 from orchestrator.cli.exits import Exit
 from orchestrator.cli.files import environment
 from orchestrator.cli.journals import db_option, journal_url, record_for_run
+from orchestrator.cli.local import local_environment
 from orchestrator.cli.session import RunSession
 from orchestrator.cli.squad_files import load_squad
 from orchestrator.cli.ui.arguments import DurationOption, RunIdOption, UsdOption, json_object, split_inputs
@@ -68,6 +69,9 @@ def run_command(
         console.write(mask_secrets(to_text(squad.warnings), environ))  # it repeats lines of files
     inputs = {**(json_object(inputs_file) if inputs_file else {}), **squad.coerce(split_inputs(pairs))}
     plan = squad.plan(inputs)
+    if not offline and plan.offline != "always":
+        pinned = [agent.model for agent in plan.agents.values()]
+        environ = local_environment(squad.policy, squad.catalog, environ, console.say, pinned)
     options = RunOptions(
         inputs=inputs, environ=environ, offline=offline or None, max_cost_usd=max_cost, timeout_s=timeout
     )

@@ -11,7 +11,7 @@ version: 1
 name: first-squad
 description: From an idea to a short brief that a second pair of eyes has read.
 
-offline: auto                     # no key is set: the built-in stub answers, and says so
+offline: auto                     # no key is set, no local server runs: the built-in stub answers, and says so
 
 inputs:
   idea: {type: string, default: A shared shopping list that works offline, description: What to think about}

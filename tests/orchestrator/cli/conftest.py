@@ -53,6 +53,7 @@ def folder(tmp_path, monkeypatch):
     for name in list(os.environ):
         if name.endswith(("_API_KEY", "_API_TOKEN", "_BASE_URL")) or name.startswith("ORCHESTRATOR_"):
             monkeypatch.delenv(name)
+    monkeypatch.setenv("ORCHESTRATOR_LOCAL_SERVERS", "off")
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "squad.yaml").write_text(SQUAD)

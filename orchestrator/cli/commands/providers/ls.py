@@ -10,7 +10,7 @@ import click
 from orchestrator.cli.app import Command, settings_of
 from orchestrator.cli.files import configured
 from orchestrator.cli.ui.columns import columns
-from orchestrator.cli.ui.console import print_json
+from orchestrator.cli.ui.console import Console, print_json
 from orchestrator.cli.ui.progress import duration
 from providers.catalog.model import Catalog, Limit, Model, Price, Provider
 from providers.policy.model import Policy
@@ -26,7 +26,8 @@ WINDOWS = {1.0: "second", 60.0: "minute", 3600.0: "hour", 86400.0: "day", CALEND
 @click.pass_context
 def ls_command(context: click.Context, as_json: bool) -> None:
     """List models with their capabilities and prices, and which providers have a key. Keys are never shown."""
-    policy, catalog, environ = configured(settings_of(context))
+    settings = settings_of(context)
+    policy, catalog, environ = configured(settings, Console(settings).say)
     missing, keys = catalog.unconfigured(environ), keys_of(catalog, environ)
     if as_json:
         print_json([_document(provider, policy, missing, keys) for provider in catalog.providers.values()], indent=2)

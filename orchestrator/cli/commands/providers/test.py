@@ -44,7 +44,8 @@ def test_command(context: click.Context, name: str | None) -> int:
 
     Each key of a provider is tried.
     """
-    policy, catalog, environ = configured(settings_of(context))
+    settings = settings_of(context)
+    policy, catalog, environ = configured(settings, Console(settings).say)
     if name is not None and name not in catalog.providers:
         raise Unusable(f"there is no provider {name!r}", f"the providers are: {', '.join(catalog.providers)}")
     chosen = cheapest_of_each(catalog, environ, name)
@@ -65,7 +66,8 @@ def cheapest_of_each(catalog: Catalog, environ: Mapping[str, str], only: str | N
     cheapest: dict[tuple[str, int], tuple[float, str]] = {}
     for candidate in catalog.candidates(environ):
         provider, price = candidate.provider, candidate.model.price
-        if only in (None, provider.name) and provider.dialect != "scripted":
+        own = environ.get(f"{provider.env_prefix}_MODEL", "").strip() if provider.any_model else ""
+        if only in (None, provider.name) and provider.dialect != "scripted" and own in ("", candidate.model.name):
             cost = float("inf") if price is None else price.input + price.output
             account = provider.name, candidate.account
             cheapest[account] = min(cheapest.get(account, (cost, candidate.name)), (cost, candidate.name))
