@@ -70,7 +70,7 @@ class Shape:
 def shape_of(schema: OutputSchema | Mapping[str, Any]) -> Shape:
     """Return the schema made ready; equal schemas are made ready once. Raise `ValueError` where it is no schema."""
     wanted = schema if isinstance(schema, OutputSchema) else OutputSchema(schema)
-    return _shape(wanted.name, json.dumps(wanted.schema, sort_keys=True))
+    return _shape(wanted.name, json.dumps(wanted.schema))
 
 
 @lru_cache(maxsize=128)
@@ -88,7 +88,10 @@ def _shape(name: str, text: str) -> Shape:
         raise ValueError(f"output_schema is no JSON Schema: {error.json_path}: {error.message[:MESSAGE]}") from None
     # An empty registry: a remote `$ref` fails instead of being fetched.
     validator = dialect(schema, registry=Registry())
-    return Shape(OutputSchema(schema, name), validator, hashlib.sha256(f"{name}\0{text}".encode()).digest())
+    # A model writes properties in the order in which they stand: it is kept. Validation knows no order: the digest,
+    # by which recorded answers are found, is the same for all.
+    told = f"{name}\0{json.dumps(schema, sort_keys=True)}"
+    return Shape(OutputSchema(schema, name), validator, hashlib.sha256(told.encode()).digest())
 
 
 def _unfenced(text: str) -> str:
