@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from providers.messages import FinishReason, Usage
+from providers.messages import Estimate, FinishReason, Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,10 @@ class TurnStarted:
 
 @dataclass(frozen=True, slots=True)
 class TurnEnded:
-    """The model answered. `cost` is micro-USD, None: unknown. A turn whose call raised has no such event."""
+    """The model answered. `cost` is micro-USD, None: unknown. A turn whose call raised has no such event.
+
+    `estimate` is what the caps counted where the provider sent no sound usage.
+    """
 
     agent: str
     turn: int
@@ -29,6 +32,7 @@ class TurnEnded:
     usage: Usage
     cost: int | None
     finish: FinishReason
+    estimate: Estimate | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -135,7 +135,8 @@ async def take_turn(
     async def work() -> Response:
         ctx.emit(TurnStarted(agent, number))
         made = await answer(request, emit=ctx.emit, budgets=ctx.budgets, accept=accept)
-        ctx.emit(TurnEnded(agent, number, made.provider, made.model, made.usage, made.cost, made.finish))
+        billed = (made.usage, made.cost, made.finish, made.estimate)
+        ctx.emit(TurnEnded(agent, number, made.provider, made.model, *billed))
         return made
 
     response: Response = await ctx.do(StepKey(ctx.step, number, "model"), request_hash, work)

@@ -71,7 +71,7 @@ class ProviderError(Exception):
     """One attempt failed. `provider` and `model` are set by the router, `retry_at` (epoch seconds UTC) where known.
 
     `usage` is what the provider says it billed for an answer that would not do, and `cost` (micro-USD) what that came
-    to. None: it does not say.
+    to. None: it does not say. A `usage` of nothing but zeros: an answer came, and no sound figures.
     """
 
     recovery: Recovery = Recovery.ELSEWHERE

@@ -294,8 +294,22 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True)
+class Estimate:
+    """What an answer is taken to have used, by what was sent and said. `cost` is micro-USD, None: unknown.
+
+    It is what caps and limits count where a provider sends no figures, or odd ones.
+    """
+
+    usage: Usage
+    cost: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Response:
-    """A whole answer, which model gave it and what it cost. `cost` is micro-USD; None means unknown, never free."""
+    """A whole answer, which model gave it and what it cost. `cost` is micro-USD; None means unknown, never free.
+
+    A `usage` of nothing but zeros is unknown; the manager then says in `estimate` what its caps have counted.
+    """
 
     message: Message
     finish: FinishReason
@@ -305,6 +319,7 @@ class Response:
     cost: int | None = None
     attempts: tuple[Attempt, ...] = ()
     latency_ms: float = 0.0
+    estimate: Estimate | None = None
 
     @property
     def text(self) -> str:

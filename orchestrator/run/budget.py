@@ -41,6 +41,13 @@ def bill_of(payload: Any) -> Bill | None:
     return None
 
 
+def counted_of(payload: Any) -> Bill | None:
+    """Return what the caps count for an event: what was billed, or the estimate of a turn whose usage is unknown."""
+    if isinstance(payload, TurnEnded) and payload.estimate is not None:
+        return Bill(payload.estimate.usage, payload.estimate.cost)
+    return bill_of(payload)
+
+
 class Paid(NamedTuple):
     """One call that an earlier process paid for: where, by which agent, micro-USD (None: unknown), tokens."""
 

@@ -25,7 +25,7 @@ from orchestrator.events import (
     TaskReset,
     TaskRetried,
 )
-from orchestrator.run.budget import Paid, bill_of
+from orchestrator.run.budget import Paid, counted_of
 from orchestrator.squad.plan import HUMAN
 from orchestrator.units import StepPath, Unit, path_of, place_of
 
@@ -139,7 +139,7 @@ def _count(past: RunHistory, event: Event) -> None:
             past.status = status
         case TurnStarted(agent=agent):
             past.agents[event.unit, event.step] = agent
-    if (bill := bill_of(event.data)) is not None:
+    if (bill := counted_of(event.data)) is not None:
         agent = getattr(event.data, "agent", None) or past.agents.get((event.unit, event.step), "")
         past.paid.append(Paid(event.unit, event.step, agent, bill.cost, bill.usage.total))
 

@@ -168,7 +168,7 @@ class Reservation:
         call = bound.call(self.candidate, billed(self.plan.tokens, told, heard), now)
         if told is not None and told.cost is not None:
             call = replace(call, cost=told.cost)
-        answered = told is not None and told.usage is not None
+        answered = response is not None or (error is not None and error.usage is not None and error.usage.total > 0)
         amounts = settled(self.plan, ending(error, answered=answered), call)
         with anyio.move_on_after(BOOK_S, shield=True):
             await self._reservations.ledger.settle(amounts, self.lease, now)

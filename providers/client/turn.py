@@ -10,7 +10,8 @@ from providers.catalog.prices import cost_of
 from providers.client.adapter_table import AdapterTable
 from providers.client.reservations import Reservations
 from providers.events import Emit, WaitingForProvider
-from providers.messages import Accept, Attempt, Request, Response
+from providers.messages import Accept, Attempt, Estimate, Request, Response
+from providers.routing.admission import billed
 from providers.routing.effects import Sleep, Woke
 from providers.routing.fleet import Fleet
 
@@ -57,13 +58,21 @@ class LiveTurn:
     def finished(self, response: Response) -> Response:
         """Return `response` with the turn's attempts and latency (waits included), and with what it leaves unsaid."""
         candidate = next(candidate for answer, candidate in self.answers if answer is response)
+        now = self.clock()
+        cost = cost_of(candidate, response.usage, now) if response.cost is None else response.cost
         return Response(
             message=response.message,
             finish=response.finish,
             usage=response.usage,
             provider=response.provider or candidate.provider.name,
             model=response.model or candidate.model.name,
-            cost=cost_of(candidate, response.usage, self.clock()) if response.cost is None else response.cost,
+            cost=cost,
             attempts=tuple(self.attempts),
-            latency_ms=(self.clock() - self.began) * 1000,
+            latency_ms=(now - self.began) * 1000,
+            estimate=None if response.usage.total else self._estimate(response, candidate, cost, now),
         )
+
+    def _estimate(self, response: Response, candidate: Candidate, cost: int | None, now: float) -> Estimate:
+        """Return what the budgets counted for an answer whose usage is unknown."""
+        usage = billed(self.fleet.demands(self.request)[0], response, 0)
+        return Estimate(usage, cost_of(candidate, usage, now) if cost is None else cost)

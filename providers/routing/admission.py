@@ -13,7 +13,7 @@ from providers.errors import ProviderError, RateLimited, Reason, ReasonCode, Req
 from providers.limits.counter import LimitKey
 from providers.limits.reserve import Amounts, NoRoom
 from providers.limits.rules import Allowance, Call, Cap, Ending, came_to, expected, reason
-from providers.messages import Response, Usage, estimate_tokens
+from providers.messages import Response, Usage
 from providers.routing.candidate_state import CandidateState
 from providers.routing.health import limited_until
 
@@ -79,8 +79,8 @@ def shut_until(bound: Allowance, error: ProviderError | None, now: float) -> tup
 
 
 def billed(tokens: int, told: Response | ProviderError | None, heard: int) -> Usage:
-    """Return what a call of about `tokens` used: the provider's figures, else what was said and heard."""
+    """Return what a call of about `tokens` used: the provider's figures, else an estimate of what was sent and said."""
     if told is not None and told.usage is not None and told.usage.total:
         return told.usage
-    # Not said: a broken stream, or a vendor that sends no usage.
-    return Usage(input=tokens, output=estimate_tokens(told.text) if isinstance(told, Response) else heard)
+    # Not said: a broken stream, or a vendor that sends no usage, or none that can be true.
+    return Usage(input=tokens, output=told.message.tokens if isinstance(told, Response) else heard)

@@ -11,13 +11,26 @@ from typing import Any
 
 from providers.adapters import HttpReply
 from providers.adapters.anthropic.errors import error_in
+from providers.adapters.bodies import LEADING
 from providers.adapters.encoding import to_json
 from providers.adapters.error_report import excerpt
-from providers.adapters.shapes import count, mapping, object_in, sequence, string, told_apart, tool_call
-from providers.adapters.sse import EventParser, SseEvent
+from providers.adapters.finish import FAULT, meaning, word_of
+from providers.adapters.shapes import (
+    NoCount,
+    count,
+    credible,
+    figures,
+    mapping,
+    object_in,
+    part_of,
+    sequence,
+    string,
+    told_apart,
+    tool_call,
+)
 from providers.catalog.model import Candidate, Price
 from providers.documents.unicode import CleanStream, clean, clean_json, cut
-from providers.errors import BadReply, Declined, ProviderError, StreamBroken
+from providers.errors import BadReply, Declined, ProviderError, ServerFault
 from providers.messages import (
     Delta,
     FinishReason,
@@ -33,38 +46,31 @@ from providers.messages import (
     Usage,
 )
 
-# `pause_turn`: the server stopped a long turn of its own tools, to be sent back as it is. We offer none of them; should
-# it come, what was said is a beginning, which LENGTH says. `tool_use` is for the calls themselves to say.
-STOPS = {
-    "max_tokens": FinishReason.LENGTH,
-    "model_context_window_exceeded": FinishReason.LENGTH,
-    "pause_turn": FinishReason.LENGTH,
-    "refusal": FinishReason.CONTENT_FILTER,
-}
 REDACTED = "redacted:"
 """Begins the `opaque` of a redacted_thinking block. A signature is base64: it holds no colon."""
-
-_PIECES = {
-    ("text", "text_delta"): "text",
-    ("thinking", "thinking_delta"): "thinking",
-    ("tool_use", "input_json_delta"): "partial_json",
-}
-_OPENS = {"text_delta": "text", "thinking_delta": "thinking"}
 
 
 def read_reply(reply: HttpReply, candidate: Candidate, now: float) -> Response:
     """Return the answer in a 2xx reply, or raise the `ProviderError` that it amounts to."""
-    body = object_in(reply.body)
+    body = object_in(reply.body.lstrip(LEADING))
     if body.get("type") == "error" or body.get("error"):
         raise error_in(body, reply.headers, now, candidate.provider.refusals)
     if "content" not in body:
         raise BadReply(f"the reply is no message: {excerpt(reply.body)}")
     answer = MessagesAnswer()
-    for item in sequence(body["content"], "content"):
-        answer.open(mapping(item, "content block")).close()
+    for item in blocks_in(body):
+        answer.open(item).close()
     answer.stopped(body)
     answer.bill(body)
     return answer.response(candidate)
+
+
+def blocks_in(body: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the blocks of a whole message; some proxies send its text alone."""
+    content = body["content"]
+    if isinstance(content, str):
+        content = [{"type": "text", "text": content}]
+    return [mapping(item, "content block") for item in sequence(content, "content") if item is not None]
 
 
 class StreamedBlock:
@@ -122,14 +128,14 @@ class StreamedBlock:
         return "".join(self._pieces)
 
     def part(self, maker: str) -> Part | None:
-        """Return the part that it is; None where it says nothing."""
+        """Return the part that it is; None where it says nothing, as a proxy's empty call does."""
         match self.kind:
             case "text":
                 return Text(self.text) if self._pieces else None
             case "thinking" | "redacted_thinking":
                 made = Reasoning(self.text, clean(self.opaque) or None, maker)
                 return made if made.text or made.opaque else None
-            case "tool_use":
+            case "tool_use" if self.name or self.text not in ("", "{}"):
                 return tool_call(self.index, self.id, self.name, self.text)
         return None
 
@@ -154,13 +160,18 @@ class MessagesAnswer:
 
     def stopped(self, body: Mapping[str, Any]) -> None:
         """Read why it ended, and for a refusal of what kind."""
-        self.stop = string(body.get("stop_reason"), "stop_reason") or self.stop
+        self.stop = word_of(body.get("stop_reason")) or self.stop
         self._why = mapping(body.get("stop_details") or self._why, "stop_details")
 
     def bill(self, body: Mapping[str, Any]) -> None:
-        """Read the usage in `body`. In a stream the later figures are running totals, and may be only some of them."""
-        usage = mapping(body.get("usage") or {}, "usage")
-        self._billed.update({name: value for name, value in usage.items() if value is not None})
+        """Read the usage in `body`. In a stream the later figures are running totals, and may be only some of them.
+
+        A 0 behind a figure is one that a proxy does not know.
+        """
+        usage = body.get("usage") or {}
+        if not isinstance(usage, dict):
+            usage = {"input_tokens": usage}  # no count: all of it is unknown
+        self._billed.update({name: value for name, value in usage.items() if value or name not in self._billed})
 
     def response(self, candidate: Candidate) -> Response:
         """Return the answer, or raise what it amounts to: declined, empty."""
@@ -168,27 +179,30 @@ class MessagesAnswer:
         parts = _joined([part for block in self._blocks if (part := block.part(maker)) is not None])
         calls = told_apart([part for part in parts if isinstance(part, ToolCall)])
         parts = [next(calls) if isinstance(part, ToolCall) else part for part in parts]
-        finish = STOPS.get(self.stop, FinishReason.STOP)
+        finish = meaning(self.stop) if self.stop else FinishReason.STOP
         if finish is FinishReason.CONTENT_FILTER:  # a call that was interrupted by a refusal must not be carried out
             parts = [part for part in parts if not isinstance(part, ToolCall)]
         called = any(isinstance(part, ToolCall) for part in parts)
+        usage = credible(self._usage(), said=bool(parts))
+        cost = _cost(candidate.model.price, usage)
+        if finish == FAULT:
+            fault = ServerFault(f"the answer ended with stop_reason {cut(clean(self.stop), 40)}")
+            raise fault.billed(usage or Usage(), cost)
         if not called and not any(isinstance(part, Text) and part.text.strip() for part in parts):
-            billed = self._usage()
-            raise self._nothing(finish, thought=bool(parts)).billed(billed, _cost(candidate.model.price, billed))
-        if called and finish is FinishReason.STOP:
-            finish = FinishReason.TOOL_CALLS
-        usage = self._usage()
+            raise self._nothing(finish, thought=bool(parts)).billed(usage or Usage(), cost)
+        if finish in (FinishReason.STOP, FinishReason.TOOL_CALLS):  # the calls themselves say it
+            finish = FinishReason.TOOL_CALLS if called else FinishReason.STOP
         return Response(
             message=Message("assistant", tuple(parts)),
-            finish=finish,
+            finish=FinishReason(finish),
             usage=usage or Usage(),
             provider=candidate.provider.name,
             model=candidate.model.name,
-            cost=_cost(candidate.model.price, usage),
+            cost=cost,
         )
 
-    def _nothing(self, finish: FinishReason, *, thought: bool) -> ProviderError:
-        if finish is FinishReason.CONTENT_FILTER:
+    def _nothing(self, finish: str, *, thought: bool) -> ProviderError:
+        if finish == FinishReason.CONTENT_FILTER:
             category = string(self._why.get("category"), "category") or "refusal"
             reason = string(self._why.get("explanation"), "explanation") or "the model refuses"
             return Declined(cut(clean(reason), 200), category=cut(clean(category), 40))
@@ -196,170 +210,24 @@ class MessagesAnswer:
         return BadReply(f"the answer is empty (stop_reason {cut(clean(self.stop), 40) or 'missing'}{only})")
 
     def _usage(self) -> Usage | None:
-        """Return the ledger. Input tokens exclude the cached ones here; output tokens include the thinking."""
-        raw = self._billed
-        if not raw:
+        """Return the ledger, None where what was told cannot be one."""
+        try:
+            return _ledger(self._billed)
+        except NoCount:
             return None
-        details = mapping(raw.get("output_tokens_details") or {}, "output_tokens_details")
-        output = count(raw.get("output_tokens"))
-        thinking = min(count(details.get("thinking_tokens")), output)
-        return Usage(
-            input=count(raw.get("input_tokens")),
-            cache_read=count(raw.get("cache_read_input_tokens")),
-            cache_write=count(raw.get("cache_creation_input_tokens")),
-            output=output - thinking,
-            reasoning=thinking,
-        )
 
 
-class MessageStream:
-    """A `StreamDecoder`. An error behind deltas of the same bytes is raised by the next call, so none is lost."""
-
-    def __init__(self, candidate: Candidate, now: float) -> None:
-        self._candidate = candidate
-        self._now = now
-        self._events = EventParser()
-        self._answer = MessagesAnswer()
-        self._open: dict[int, StreamedBlock] = {}
-        self._split: set[int] = set()
-        """Indices of thoughts that another block broke into: a signature signs the whole of one, which is not kept."""
-        self._seen = self._done = False
-        self._error: ProviderError | None = None
-
-    @property
-    def ended(self) -> bool:
-        return self._done or self._error is not None
-
-    @property
-    def whole(self) -> bool:
-        return bool(self._answer.stop) and not self._open
-
-    def feed(self, data: bytes) -> list[Delta]:
-        deltas: list[Delta] = []
-        self._raise_pending()
-        try:
-            for event in self._events.feed(data):
-                self._take(event, deltas)
-        except ProviderError as error:
-            self._error = error
-            if not deltas:
-                raise
-        return deltas
-
-    def finish(self) -> Response:
-        self._raise_pending()
-        try:
-            for event in self._events.finish():
-                self._take(event, [])
-        except BadReply:
-            if not self.whole:
-                raise StreamBroken("the stream ended in the middle of an event") from None
-        if not self._seen:
-            raise self._not_a_stream()
-        # Some gateways leave message_stop out, or send pings in its place.
-        if not self._answer.stop or not (self._done or self.whole):
-            raise StreamBroken("the stream ended without a stop reason, or inside a content block")
-        return self._answer.response(self._candidate)
-
-    def _raise_pending(self) -> None:
-        if self._error is not None:
-            raise self._error
-
-    def _not_a_stream(self) -> ProviderError:
-        """Return what a reply amounts to that was no event stream: mostly a plain JSON error under status 200."""
-        stray = self._events.stray
-        if not stray:
-            return StreamBroken("the stream ended before its first event")
-        try:
-            body = object_in(stray)
-        except BadReply as error:
-            return error
-        if "error" not in body:
-            return BadReply(f"no event stream: {excerpt(stray)}")
-        return error_in(body, {}, self._now, self._candidate.provider.refusals)
-
-    def _take(self, event: SseEvent, deltas: list[Delta]) -> None:
-        if self._done:
-            return
-        name, data = event
-        chunk = object_in(data)
-        kind = chunk.get("type")
-        if name == b"error" or kind == "error" or (kind is None and "error" in chunk):
-            raise error_in(chunk, {}, self._now, self._candidate.provider.refusals)
-        match kind:
-            case "content_block_delta":
-                self._piece(chunk, deltas)
-            case "content_block_start":
-                self._split.discard(index := _index(chunk))
-                self._start(index, mapping(chunk.get("content_block"), "content_block"), deltas)
-            case "content_block_stop":
-                if block := self._open.pop(_index(chunk), None):
-                    self._close(block, deltas)
-            case "message_start":
-                self._answer.bill(mapping(chunk.get("message"), "message"))
-            case "message_delta":
-                self._answer.stopped(mapping(chunk.get("delta") or {}, "delta"))
-                self._answer.bill(chunk)
-            case "message_stop":
-                for block in self._open.values():
-                    self._close(block, deltas)
-                self._done = True
-            case _:  # ping, and what may come
-                return
-        self._seen = True
-
-    def _start(self, index: int, start: Mapping[str, Any], deltas: list[Delta]) -> StreamedBlock:
-        if before := self._open.pop(index, None):
-            if before.kind == "tool_use" and before.id and before.id == start.get("id"):
-                raise StreamBroken("a tool call begins twice")
-            self._close(before, deltas)
-        block = self._answer.open(start)
-        if block.speaks:
-            self._interrupt(deltas)
-        self._open[index] = block
-        if block.kind == "tool_use":
-            deltas.append(ToolCallDelta(block.index, block.id, block.name))
-        elif block.text:
-            deltas.append(block.delta(block.text))
-        return block
-
-    def _interrupt(self, deltas: list[Delta]) -> None:
-        """Close the text or thought that is open, so that the answer says things in the order in which they came.
-
-        What comes for it later makes a block of its own.
-        """
-        for index, block in [*self._open.items()]:
-            if block.speaks:
-                self._close(self._open.pop(index), deltas)
-                if block.kind == "thinking":
-                    self._split.add(index)
-
-    def _close(self, block: StreamedBlock, deltas: list[Delta]) -> None:
-        if rest := block.close():
-            deltas.append(block.delta(rest))
-
-    def _piece(self, chunk: Mapping[str, Any], deltas: list[Delta]) -> None:
-        index, delta = _index(chunk), mapping(chunk.get("delta"), "delta")
-        kind = string(delta.get("type"), "delta type")
-        block = self._open.get(index)
-        if block is None:
-            if kind == "input_json_delta" and delta.get("partial_json"):
-                raise StreamBroken("arguments came for no open tool call")
-            if kind not in _OPENS:
-                return
-            block = self._start(index, {"type": _OPENS[kind]}, deltas)
-        if field := _PIECES.get((block.kind, kind)):
-            if piece := block.add(string(delta.get(field), field)):
-                deltas.append(block.delta(piece))
-        elif block.kind == "thinking" and kind == "signature_delta" and index not in self._split:
-            block.opaque += string(delta.get("signature"), "signature")
-
-
-def _index(chunk: Mapping[str, Any]) -> int:
-    index = chunk.get("index", 0)
-    if index.__class__ is not int:
-        raise BadReply("a content block's index is no number")
-    return int(index)
+def _ledger(raw: Mapping[str, Any]) -> Usage:
+    """Return the ledger. Input tokens exclude the cached ones here; output tokens include the thinking."""
+    output = count(raw.get("output_tokens"))
+    thinking = part_of(count(figures(raw.get("output_tokens_details")).get("thinking_tokens")), output)
+    return Usage(
+        input=count(raw.get("input_tokens")),
+        cache_read=count(raw.get("cache_read_input_tokens")),
+        cache_write=count(raw.get("cache_creation_input_tokens")),
+        output=output - thinking,
+        reasoning=thinking,
+    )
 
 
 def _cost(price: Price | None, usage: Usage | None) -> int | None:

@@ -10,10 +10,12 @@ from functools import partial
 from typing import Any
 
 from providers.adapters import HttpReply, HttpRequest, StreamDecoder
-from providers.adapters.anthropic.decode import MessageStream, read_reply
+from providers.adapters.anthropic.decode import read_reply
 from providers.adapters.anthropic.errors import error_of
 from providers.adapters.anthropic.schema import subset
+from providers.adapters.anthropic.stream import MessageStream
 from providers.adapters.anthropic.transcript import fragment, text_block, turns
+from providers.adapters.bodies import heard_at_once, is_event_stream
 from providers.adapters.encoding import (
     Kept,
     each_once,
@@ -55,6 +57,8 @@ class AnthropicMessages:
 
     def decode(self, reply: HttpReply, request: Request, candidate: Candidate, now: float) -> Response:  # noqa: ARG002
         """Return the answer of a 2xx reply. Raise a `ProviderError` for anything that is not a sound answer."""
+        if is_event_stream(reply.body):
+            return heard_at_once(MessageStream(candidate, now), reply.body)
         return read_reply(reply, candidate, now)
 
     def classify(self, reply: HttpReply, candidate: Candidate, now: float) -> ProviderError:

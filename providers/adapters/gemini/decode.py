@@ -12,11 +12,22 @@ from collections.abc import Mapping
 from typing import Any
 
 from providers.adapters import HttpReply
+from providers.adapters.bodies import LEADING, BodyReader
 from providers.adapters.error_report import excerpt
+from providers.adapters.finish import FAULT, meaning, word_of
 from providers.adapters.gemini.errors import error_in
 from providers.adapters.json_objects import ObjectParser
-from providers.adapters.shapes import count, mapping, object_in, sequence, string
-from providers.adapters.sse import EventParser
+from providers.adapters.shapes import (
+    NoCount,
+    count,
+    credible,
+    figures,
+    mapping,
+    object_in,
+    part_of,
+    sequence,
+    string,
+)
 from providers.catalog.model import Candidate
 from providers.documents.unicode import CleanStream, clean, clean_json, cut
 from providers.errors import BadReply, Declined, ProviderError, StreamBroken, Unsupported
@@ -51,9 +62,16 @@ FILTERED = {
     "IMAGE_PROHIBITED_CONTENT",
     "IMAGE_RECITATION",
 }
-FINISHES = {"STOP": FinishReason.STOP, "MAX_TOKENS": FinishReason.LENGTH}
-# UTF-8's byte order mark and white space, which may stand before a body.
-_LEADING = b"\xef\xbb\xbf \t\r\n"
+# The model's draft was no answer. Words that are not known here are read as in every dialect.
+BROKE_OFF = {
+    "MALFORMED_FUNCTION_CALL",
+    "MALFORMED_RESPONSE",
+    "UNEXPECTED_TOOL_CALL",
+    "TOO_MANY_TOOL_CALLS",
+    "NO_IMAGE",
+    "IMAGE_OTHER",
+    "OTHER",
+}
 
 
 def read_reply(reply: HttpReply, request: Request, candidate: Candidate, now: float) -> Response:
@@ -66,8 +84,8 @@ def read_reply(reply: HttpReply, request: Request, candidate: Candidate, now: fl
 
 def _chunks(body: bytes) -> list[dict[str, Any]]:
     """Return the replies in a body: one, or an array of them as a stream has it without `alt=sse`."""
-    if body.lstrip(_LEADING)[:1] != b"[":
-        return [object_in(body.lstrip(_LEADING))]
+    if body.lstrip(LEADING)[:1] != b"[":
+        return [object_in(body.lstrip(LEADING))]
     parser = ObjectParser()
     chunks = [object_in(each) for each in parser.feed(body)]
     if parser.inside or not chunks:
@@ -107,25 +125,30 @@ class GeminiAnswer:
             raise found
         if "responseId" in chunk:
             self._reply_id = string(chunk["responseId"], "responseId")
-        if (usage := chunk.get("usageMetadata")) is not None:  # running totals: the last one counts
+        if usage := chunk.get("usageMetadata"):  # running totals: the last one counts
             self._usage = usage
         if feedback := chunk.get("promptFeedback"):
             reason = string(mapping(feedback, "promptFeedback").get("blockReason"), "blockReason")
             self._blocked = reason or self._blocked
-        candidates = sequence(chunk.get("candidates"), "candidates")
-        if candidates:  # more than one come only where more are asked for
-            finished, told = bool(self._finish), len(deltas)
-            self._take(mapping(candidates[0], "first candidate"), deltas)
-            self._said = self._said or any(not isinstance(delta, ReasoningDelta) for delta in deltas[told:])
-            self._spoke_on |= finished and len(deltas) > told
+        for each in sequence(chunk.get("candidates"), "candidates"):
+            candidate = mapping(each, "candidate")
+            if not candidate.get("index"):  # more than one come only where more are asked for
+                finished, told = bool(self._finish), len(deltas)
+                self._take(candidate, deltas)
+                self._said = self._said or any(not isinstance(delta, ReasoningDelta) for delta in deltas[told:])
+                self._spoke_on |= finished and len(deltas) > told
+                break
 
     def _take(self, candidate: Mapping[str, Any], deltas: list[Delta]) -> None:
         content = mapping(candidate.get("content") or {}, "content")
-        for part in sequence(content.get("parts"), "parts"):
-            self._part(mapping(part, "part"), deltas)
-        if "finishReason" in candidate and (reason := string(candidate["finishReason"], "finishReason")):
-            self._finish = "" if reason == "FINISH_REASON_UNSPECIFIED" else reason
+        parts = [mapping(part, "part") for part in sequence(content.get("parts"), "parts") if part is not None]
+        for part in parts:
+            self._part(part, deltas)
+        if reason := candidate.get("finishReason"):
+            self._finish = word_of(reason)
             self._why = string(candidate.get("finishMessage"), "finishMessage")
+        elif any("functionCall" in part or part.get("text") for part in parts):
+            self._finish = ""  # the answer goes on: what came before ended nothing
 
     def _part(self, part: Mapping[str, Any], deltas: list[Delta]) -> None:
         """Take a text, a thought or a call. What the vendor's own tools did (code, its output) is not the answer."""
@@ -133,7 +156,7 @@ class GeminiAnswer:
         if "thoughtSignature" in part:
             signature = clean(string(part["thoughtSignature"], "thoughtSignature")) or None
         call = part.get("functionCall")
-        if call is not None:
+        if call:
             self._call(mapping(call, "functionCall"), signature, deltas)
         elif "text" in part:
             self._say(Reasoning if part.get("thought") is True else Text, string(part["text"], "text"), deltas)
@@ -166,7 +189,10 @@ class GeminiAnswer:
 
     def _call(self, call: Mapping[str, Any], signature: str | None, deltas: list[Delta]) -> None:
         self._close(deltas)
-        name, arguments = clean(string(call.get("name"), "name")), _arguments(call.get("args"))
+        name, given = clean(string(call.get("name"), "name")), call.get("args")
+        if not name and not given:
+            return
+        arguments = _arguments(given)
         if not name:
             raise BadReply("a function call has no name")
         index = len(self._ids)
@@ -186,11 +212,11 @@ class GeminiAnswer:
         """Return the answer, or raise what it amounts to: declined, failed, empty."""
         self._close([])
         message = Message("assistant", tuple(self._parts))
-        usage = None if self._usage is None else _usage(mapping(self._usage, "usageMetadata"))
+        usage = credible(_usage(self._usage), said=bool(self._parts))
         try:
             finish = self._sound_finish(empty=not message.tool_calls and not message.text.strip())
         except ProviderError as error:
-            error.billed(usage, self._cost(usage))
+            error.billed(usage or Usage(), self._cost(usage))
             raise
         if finish is FinishReason.STOP and message.tool_calls:  # the dialect's word for both
             finish = FinishReason.TOOL_CALLS
@@ -206,7 +232,7 @@ class GeminiAnswer:
     def _sound_finish(self, *, empty: bool) -> FinishReason:
         reason = self._blocked or self._finish
         words = cut(clean(f"{reason}: {self._why}" if self._why else reason), 200)
-        if self._blocked or reason in FILTERED:
+        if self._blocked or reason in FILTERED or meaning(reason) is FinishReason.CONTENT_FILTER:
             if not empty:
                 return FinishReason.CONTENT_FILTER
             if reason == "LANGUAGE":
@@ -215,13 +241,14 @@ class GeminiAnswer:
             raise Declined(f"the {what} ({words})", category=clean(reason)[:40].lower())
         if reason == "MISSING_THOUGHT_SIGNATURE":
             raise Unsupported(f"a tool call went back without its signature ({words})")
-        if reason and reason not in FINISHES:  # MALFORMED_FUNCTION_CALL, OTHER and what may come: nothing is whole
+        found = meaning(reason)
+        if reason in BROKE_OFF or found == FAULT:
             raise BadReply(f"the model broke off ({words})")
         if empty:
             raise BadReply(f"the answer is empty (finishReason {words or 'missing'})")
         if not reason:
             raise BadReply("the answer has no finishReason")
-        return FINISHES[reason]
+        return FinishReason(found)
 
     def _cost(self, usage: Usage | None) -> int | None:
         """Return the catalog's price. Without usage only a free model's is known."""
@@ -236,7 +263,7 @@ class ContentStream:
 
     def __init__(self, request: Request, candidate: Candidate, now: float) -> None:
         self._answer = GeminiAnswer(request, candidate, now)
-        self._parser: EventParser | ObjectParser | None = None
+        self._bodies = BodyReader()
         self._seen = self._done = False
         self._error: ProviderError | None = None
 
@@ -252,8 +279,8 @@ class ContentStream:
         deltas: list[Delta] = []
         self._raise_pending()
         try:
-            for each in self._bodies(data):
-                self._take(each, deltas)
+            for _, body in self._bodies.feed(data):
+                self._take(body, deltas)
         except ProviderError as error:
             self._error = error
             if not deltas:
@@ -262,12 +289,10 @@ class ContentStream:
 
     def finish(self) -> Response:
         self._raise_pending()
-        if isinstance(self._parser, EventParser):
-            for _, data in self._parser.finish():
-                self._take(data, [])
+        for _, body in self._bodies.finish():
+            self._take(body, [])
         if not self._seen:
-            stray = self._parser.stray if isinstance(self._parser, EventParser) else b""
-            if stray:
+            if stray := self._bodies.stray:
                 raise BadReply(f"the reply is no event stream: {excerpt(stray)}")
             raise StreamBroken("the stream ended before its first event")
         if not self._answer.ended:
@@ -278,21 +303,11 @@ class ContentStream:
         if self._error is not None:
             raise self._error
 
-    def _bodies(self, data: bytes) -> list[bytes]:
-        """Return the replies that `data` completes, of an event stream or of the array that comes without `alt=sse`."""
-        if self._parser is None:
-            data = data.lstrip(_LEADING)
-            if not data:
-                return []
-            self._parser = ObjectParser() if data[:1] in b"[{" else EventParser()
-        found = self._parser.feed(data)
-        return [each if isinstance(each, bytes) else each[1] for each in found]
-
-    def _take(self, body: bytes, deltas: list[Delta]) -> None:
-        if body == b"[DONE]":  # not Google's, but gateways add it
+    def _take(self, body: dict[str, Any] | None, deltas: list[Delta]) -> None:
+        if body is None:  # `[DONE]` is not Google's, but gateways add it
             self._done = True
             return
-        self._answer.take(object_in(body), deltas)
+        self._answer.take(body, deltas)
         self._seen = True
 
 
@@ -305,11 +320,22 @@ def _arguments(value: Any) -> str:
         raise BadReply(f"a function call's args are not JSON ({type(error).__name__})") from None
 
 
-def _usage(raw: Mapping[str, Any]) -> Usage:
+def _usage(raw: Any) -> Usage | None:
+    """Return the ledger, None where what stands there cannot be one."""
+    try:
+        return _ledger(figures(raw))
+    except NoCount:
+        return None
+
+
+def _ledger(raw: Mapping[str, Any]) -> Usage:
     """Return the ledger. The prompt's tokens include the cached ones here; the candidates' exclude the thoughts."""
     prompt, thoughts = count(raw.get("promptTokenCount")), count(raw.get("thoughtsTokenCount"))
-    read = min(count(raw.get("cachedContentTokenCount")), prompt)
+    read = part_of(count(raw.get("cachedContentTokenCount")), prompt)
     tools, said = count(raw.get("toolUsePromptTokenCount")), raw.get("candidatesTokenCount")
+    total = count(raw.get("totalTokenCount"))
     if said is None:  # left out where it is 0, and sometimes where it isn't
-        said = max(0, count(raw.get("totalTokenCount")) - prompt - tools - thoughts)
+        said = max(0, total - prompt - tools - thoughts)
+    if total:
+        part_of(prompt + count(said), total)
     return Usage(prompt - read + tools, read, 0, count(said), thoughts)

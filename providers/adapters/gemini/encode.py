@@ -16,6 +16,7 @@ from typing import Any, Literal
 from urllib.parse import quote
 
 from providers.adapters import HttpReply, HttpRequest, StreamDecoder
+from providers.adapters.bodies import heard_at_once, is_event_stream
 from providers.adapters.encoding import (
     NO_RESULT,
     Kept,
@@ -87,6 +88,8 @@ class Gemini:
 
     def decode(self, reply: HttpReply, request: Request, candidate: Candidate, now: float) -> Response:
         """Return the answer of a 2xx reply. Raise a `ProviderError` for anything that is not a sound answer."""
+        if is_event_stream(reply.body):
+            return heard_at_once(ContentStream(request, candidate, now), reply.body)
         return read_reply(reply, request, candidate, now)
 
     def classify(self, reply: HttpReply, candidate: Candidate, now: float) -> ProviderError:

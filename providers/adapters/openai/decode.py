@@ -1,21 +1,33 @@
 """What a Chat Completions endpoint answers, whole or as a stream, made into one `Response`.
 
 Anything may come back: every level is checked by shape, and what has the wrong one is a `BadReply`, never a KeyError.
-Unknown keys are ignored, vendors pad their chunks with them.
+Unknown keys are ignored, vendors pad their chunks with them. What only describes the answer (usage, cost) never spoils
+it: where it is odd it is unknown.
 """
 
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from providers.adapters import HttpReply
+from providers.adapters.bodies import LEADING
+from providers.adapters.finish import FAULT, meaning, word_of
 from providers.adapters.openai.errors import error_in
 from providers.adapters.openai.reasoning import details_in, part_thought, reasoning_in, sealed, text_of
-from providers.adapters.shapes import count, mapping, object_in, sequence, string, told_apart, tool_call
-from providers.catalog.model import Candidate
+from providers.adapters.openai.usage import read_cost, read_usage, usage_in
+from providers.adapters.shapes import (
+    credible,
+    mapping,
+    object_in,
+    only_object_in,
+    sequence,
+    string,
+    told_apart,
+    tool_call,
+)
+from providers.catalog.model import Candidate, Price
 from providers.catalog.refusals import Refusal
 from providers.documents.unicode import clean, cut
 from providers.errors import BadReply, Declined, ProviderError, ServerFault
@@ -29,39 +41,42 @@ from providers.messages import (
     Usage,
 )
 
-# Together's old models say `eos`, Mistral `model_length`, vendors behind aggregators their native words.
-FINISHES = {
-    "stop": FinishReason.STOP,
-    "eos": FinishReason.STOP,
-    "end_turn": FinishReason.STOP,
-    "stop_sequence": FinishReason.STOP,
-    "length": FinishReason.LENGTH,
-    "model_length": FinishReason.LENGTH,
-    "max_tokens": FinishReason.LENGTH,
-    "tool_calls": FinishReason.TOOL_CALLS,
-    "function_call": FinishReason.TOOL_CALLS,
-    "content_filter": FinishReason.CONTENT_FILTER,
-}
+NO_ARGUMENTS: tuple[Any, ...] = (None, "", "{}", {})
 
 
 def read_reply(reply: HttpReply, candidate: Candidate, now: float) -> Response:
     """Return the answer in a 2xx reply, or raise the `ProviderError` that it amounts to."""
-    body = object_in(reply.body)
-    raise_error_in(body, reply.headers, now, candidate.provider.refusals)
+    body = body_in(reply.body)
+    raise_error_in(body, reply.headers, now, candidate.provider.refusals, certain=speaks_of_error(body))
     choice = first_of(body.get("choices"))
     raise_error_in(choice, reply.headers, now, candidate.provider.refusals)  # OpenRouter: the upstream failed half-way
-    message = mapping(choice.get("message"), "message")
+    message = message_in(choice)
     answer = ChatAnswer()
     text, thought = content_in(message.get("content"))
     leading, answer.text = part_thought(clean(text))
     answer.details = details_in(message)
     answer.reasoning = (reasoning_in(message) or text_of(answer.details)) + thought + leading
     answer.refusal = string(message.get("refusal"), "refusal")
-    if calls := calls_in(message):
-        answer.calls = [_call(mapping(call, "a tool call")) for call in calls]
-    answer.finish = string(choice.get("finish_reason"), "finish_reason")
-    answer.bill(body)
+    answer.calls = [call for each in calls_in(message) if (call := _call(mapping(each, "a tool call"))) is not None]
+    answer.finish = word_of(choice.get("finish_reason")) or word_of(message.get("finish_reason"))
+    answer.bill(body, choice)
     return answer.response(candidate)
+
+
+def body_in(data: bytes) -> dict[str, Any]:
+    """Return the reply's object. Gateways put it in an array or under `result`."""
+    data = data.lstrip(LEADING)
+    body = only_object_in(data) if data[:1] == b"[" else object_in(data)
+    inner = body.get("result")
+    return inner if isinstance(inner, dict) and "choices" in inner and "choices" not in body else body
+
+
+def speaks_of_error(body: Mapping[str, Any]) -> bool:
+    """Whether a body without an answer says words that only an error says."""
+    if body.get("choices") or body.get("usage"):
+        return False
+    said = (body.get(key) for key in ("message", "detail", "errors", "msg", "error_msg", "error_message"))
+    return body.get("type") == "error" or any(isinstance(each, str | list) and each for each in said)
 
 
 class ChatAnswer:
@@ -79,22 +94,28 @@ class ChatAnswer:
         self.usage: Usage | None = None
         self.cost: int | None = None
 
-    def bill(self, body: Mapping[str, Any]) -> None:
-        """Read the usage in `body`, if there is one. The latest counts: figures in a stream are running totals."""
-        groq = body.get("x_groq")
-        raw = body.get("usage") or (groq.get("usage") if isinstance(groq, dict) else None)
+    def bill(self, *places: Mapping[str, Any]) -> None:
+        """Read the usage in one of the places. The latest counts: figures in a stream are running totals.
+
+        An odd one leaves the usage unknown; one of nothing but zeros says nothing.
+        """
+        raw = usage_in(*places)
         if raw is None:
             return
-        raw = mapping(raw, "usage")
-        self.usage = _usage(raw, body.get("timings"))
-        self.cost = _cost(raw)
+        usage = read_usage(raw, places[0].get("timings"))
+        if usage is None or usage.total:
+            self.usage = usage
+        if (cost := read_cost(raw)) is not None:
+            self.cost = cost
 
     def response(self, candidate: Candidate) -> Response:
         """Return the answer, or raise what it amounts to: declined, failed, empty."""
         text, reasoning = clean(self.text), clean(self.reasoning)
+        usage = credible(self.usage, said=bool(text or reasoning or self.calls))
+        cost = cost_of(candidate.model.price, usage, self.cost)
         fault = self._fault(text, reasoning)
         if fault is not None:
-            raise fault.billed(self.usage, self._cost(candidate))
+            raise fault.billed(usage or Usage(), cost)
         opaque = sealed(self.details)
         parts: list[Part] = [Reasoning(reasoning, opaque, candidate.maker)] if reasoning or opaque else []
         if text:
@@ -104,46 +125,51 @@ class ChatAnswer:
         return Response(
             message=Message("assistant", tuple(parts)),
             finish=self._finish(),
-            usage=self.usage or Usage(),
+            usage=usage or Usage(),
             provider=candidate.provider.name,
             model=candidate.model.name,
-            cost=self._cost(candidate),
+            cost=cost,
         )
 
     def _fault(self, text: str, reasoning: str) -> ProviderError | None:
         if self.refusal:
             return Declined(f"the model refuses: {cut(clean(self.refusal), 200)}", category="refusal")
-        if self.finish == "error":
-            return ServerFault("the answer ended with finish_reason error")
+        finish = meaning(self.finish)
+        if finish == FAULT:
+            return ServerFault(f"the answer ended with finish_reason {cut(clean(self.finish), 40)}")
         if self.calls or text.strip():
             return None
-        if self.finish == "content_filter":
+        if finish is FinishReason.CONTENT_FILTER:
             return Declined("a content filter withheld the answer", category="content_filter")
         only = ", only reasoning" if reasoning else ""
         return BadReply(f"the answer is empty (finish_reason {cut(clean(self.finish), 40) or 'missing'}{only})")
 
     def _finish(self) -> FinishReason:
-        """Calls decide where the vendor's word is missing, unknown or `stop`, which some send with calls too."""
-        found = FINISHES.get(self.finish, FinishReason.STOP)
+        """Calls decide where the vendor's word is missing or `stop`, which some send with calls too."""
+        found = meaning(self.finish) if self.finish else FinishReason.STOP
         if found in (FinishReason.STOP, FinishReason.TOOL_CALLS):
             return FinishReason.TOOL_CALLS if self.calls else FinishReason.STOP
-        return found
+        return FinishReason(found)
 
-    def _cost(self, candidate: Candidate) -> int | None:
-        """The provider's own figure, else the catalog's price. Without usage only a free model's cost is known."""
-        price = candidate.model.price
-        if self.cost is not None or price is None:
-            return self.cost
-        if self.usage is None:
-            return 0 if price.input == price.output == 0 else None
-        return price.cost(self.usage)
+
+def cost_of(price: Price | None, usage: Usage | None, told: int | None) -> int | None:
+    """Return the provider's own figure, else the catalog's price. Without usage only a free model's cost is known.
+
+    A provider's 0 is believed of a model that has no known price, of no other: it may only be missing.
+    """
+    if told or (told == 0 and price is None):
+        return told
+    if price is None or usage is None:
+        return 0 if price is not None and price.input == price.output == 0 else None
+    return price.cost(usage)
 
 
 def calls_in(message: Mapping[str, Any]) -> Sequence[Any]:
-    """Return the tool calls, or the one `function_call` of the dialect's first form."""
-    calls = sequence(message.get("tool_calls"), "tool_calls")
+    """Return the tool calls, or the one `function_call` of the dialect's first form. Empty entries are padding."""
+    calls = message.get("tool_calls")
+    found = [call for call in sequence([calls] if isinstance(calls, dict) else calls or None, "tool_calls") if call]
     legacy = message.get("function_call")
-    return [{"function": legacy}] if legacy and not calls else calls
+    return [{"function": legacy}] if legacy and not found else found
 
 
 def raise_error_in(
@@ -160,88 +186,84 @@ def raise_error_in(
 
 
 def first_of(choices: Any) -> Mapping[str, Any]:
-    if not sequence(choices, "choices"):
+    """Return the first of a reply's choices: only one is asked for, whatever a proxy makes of that."""
+    found = [mapping(choice, "choice") for choice in sequence(choices, "choices") if choice is not None]
+    if not found:
         raise BadReply("the reply has no choices")
-    return mapping(choices[0], "first choice")
+    return next((choice for choice in found if choice.get("index") == 0), found[0])
+
+
+def message_in(choice: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what a whole choice says. Azure leaves the message out where its filter withheld it."""
+    for key in ("message", "delta"):
+        if (message := choice.get(key)) is not None:
+            return {"content": message} if isinstance(message, str) else mapping(message, key)
+    return {"content": choice["text"]} if isinstance(choice.get("text"), str) else {}
 
 
 def content_in(content: Any) -> tuple[str, str]:
-    """Return text and reasoning. Mistral's magistral models send a list of chunks, thinking among them."""
+    """Return text and reasoning. Mistral's magistral models send a list of chunks, thinking among them.
+
+    Cloudflare's models send the object that a schema asked for as it is: its text is its JSON.
+    """
     if content is None or isinstance(content, str):
         return content or "", ""
+    if isinstance(content, dict):
+        if content.get("type") != "text" or not isinstance(content.get("text"), str):
+            return _json_text(content, "content"), ""
+        content = [content]
+    chunks = sequence(content, "content")
+    if chunks and all(isinstance(chunk, dict) and "type" not in chunk for chunk in chunks):
+        return _json_text(chunks, "content"), ""
     text, thought = [], []
-    for item in sequence(content, "content"):
-        chunk = mapping(item, "content chunk")
-        if chunk.get("type") == "thinking":
-            inner = chunk.get("thinking")
-            pieces = [{"text": inner}] if isinstance(inner, str) else sequence(inner, "thinking")
-            thought += [string(mapping(piece, "thinking chunk").get("text"), "text") for piece in pieces]
-        elif chunk.get("type") == "text":
-            text.append(string(chunk.get("text"), "text"))
+    for chunk in chunks:
+        said, thinks = _chunk(chunk)
+        text.append(said)
+        thought.append(thinks)
     return "".join(text), "".join(thought)
 
 
-def _call(call: Mapping[str, Any]) -> tuple[str, str, str]:
-    function = mapping(call.get("function"), "function")
-    return (
-        string(call.get("id"), "id"),
-        string(function.get("name"), "name"),
-        arguments_in(function.get("arguments")),
-    )
+def _chunk(chunk: Any) -> tuple[str, str]:
+    """Return the text and the reasoning of one part of a content. Kinds that are not known here say nothing."""
+    if chunk is None or isinstance(chunk, str):
+        return chunk or "", ""
+    chunk = mapping(chunk, "content chunk")
+    if chunk.get("type") in ("text", "output_text"):
+        return string(chunk.get("text"), "text"), ""
+    if chunk.get("type") != "thinking":
+        return "", ""
+    inner = chunk.get("thinking")
+    pieces = [{"text": inner}] if isinstance(inner, str) else sequence(inner, "thinking")
+    return "", "".join([string(mapping(piece, "thinking chunk").get("text"), "text") for piece in pieces])
+
+
+def function_in(call: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a call's function. Some proxies leave that level out."""
+    found = call.get("function")
+    return mapping(found, "function") if found else call if "name" in call or "arguments" in call else {}
+
+
+def _call(call: Mapping[str, Any]) -> tuple[str, str, str] | None:
+    """Return id, name and arguments; None for an entry that names nothing and gives nothing."""
+    function = function_in(call)
+    name, arguments = string(function.get("name"), "name"), function.get("arguments")
+    if not name and arguments in NO_ARGUMENTS:
+        return None
+    return id_in(call), name, arguments_in(arguments)
+
+
+def id_in(call: Mapping[str, Any]) -> str:
+    value = call.get("id")
+    return str(value) if value.__class__ is int else string(value, "id")
 
 
 def arguments_in(value: Any) -> str:
     """Return JSON text. The dialect's arguments are a string; some Cloudflare and Mistral models send the object."""
-    if isinstance(value, dict):
-        try:
-            return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-        except RecursionError:
-            raise BadReply("a tool call's arguments are nested too deep") from None
-    return string(value, "arguments")
+    return _json_text(value, "a tool call's arguments") if isinstance(value, dict) else string(value, "arguments")
 
 
-def _details(usage: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    return mapping(usage.get(name) or {}, name)
-
-
-def _usage(raw: Mapping[str, Any], timings: Any) -> Usage:
-    """Return the ledger. Prompt tokens include the cached ones here, completion tokens the reasoning.
-
-    Where the parts exceed the whole (OpenRouter was seen with 11 reasoning of 10 completion tokens) the whole holds.
-    """
-    prompt, completion = count(raw.get("prompt_tokens")), count(raw.get("completion_tokens"))
-    # xAI and Google leave the reasoning out of the completion, but bill it and count it in the total.
-    completion = max(completion, count(raw.get("total_tokens")) - prompt)
-    details = _details(raw, "prompt_tokens_details")
-    local = timings.get("cache_n") if isinstance(timings, dict) else None
-    if isinstance(local, int) and local < 0:  # llama.cpp's "not measured"
-        local = None
-    places = (
-        details.get("cached_tokens"),
-        raw.get("prompt_cache_hit_tokens"),  # DeepSeek
-        raw.get("num_cached_tokens"),  # Mistral
-        raw.get("cached_tokens"),  # Together
-        local,  # llama.cpp
-    )
-    read = min(max([count(told) for told in places if told is not None], default=0), prompt)
-    write = min(count(details.get("cache_write_tokens")), prompt - read) if details else 0
-    reasoning = min(count(_details(raw, "completion_tokens_details").get("reasoning_tokens")), completion)
-    return Usage(prompt - read - write, read, write, completion - reasoning, reasoning)
-
-
-def _cost(raw: Mapping[str, Any]) -> int | None:
-    """Return micro-USD, rounded up, of the provider's own figure, where it sends one (OpenRouter does).
-
-    With a key of one's own upstream OpenRouter's `cost` is its fee alone; the upstream bill stands beside it.
-    """
-    usd = _usd(raw.get("cost"))
-    if usd is not None and raw.get("is_byok") is True:
-        usd += _usd(_details(raw, "cost_details").get("upstream_inference_cost")) or 0
-    return None if usd is None else math.ceil(round(usd * 1e6, 6))
-
-
-def _usd(value: Any) -> float | None:
-    if value is None:
-        return None
-    known = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e6
-    return float(value) if known else None
+def _json_text(value: Any, what: str) -> str:
+    try:
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    except (ValueError, RecursionError):
+        raise BadReply(f"{what} nests too deep, or holds no JSON number") from None

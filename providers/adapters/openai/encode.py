@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 
 from providers.adapters import HttpReply, HttpRequest, StreamDecoder
+from providers.adapters.bodies import heard_at_once, is_event_stream
 from providers.adapters.encoding import (
     Kept,
     each_once,
@@ -57,6 +58,8 @@ class OpenAIChat:
 
     def decode(self, reply: HttpReply, request: Request, candidate: Candidate, now: float) -> Response:  # noqa: ARG002
         """Return the answer of a 2xx reply. Raise a `ProviderError` for anything that is not a sound answer."""
+        if is_event_stream(reply.body):
+            return heard_at_once(ChatStream(candidate, now), reply.body)
         return read_reply(reply, candidate, now)
 
     def classify(self, reply: HttpReply, candidate: Candidate, now: float) -> ProviderError:

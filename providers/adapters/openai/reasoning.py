@@ -9,7 +9,6 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
-from providers.adapters.shapes import string
 from providers.documents.unicode import clean_json
 
 OPEN, CLOSE = "<think>", "</think>"
@@ -92,12 +91,13 @@ def part_thought(text: str) -> tuple[str, str]:
 
 
 def reasoning_in(message: Mapping[str, Any]) -> str:
-    """Return the reasoning in either of its two fields. NVIDIA NIM fills both with the same text: it counts once."""
-    first, second = message.get("reasoning_content"), message.get("reasoning")
-    if not first and not second:
+    """Return the reasoning in any of its fields. NVIDIA NIM fills two with the same text: it counts once."""
+    first, second, third = message.get("reasoning_content"), message.get("reasoning"), message.get("thinking")
+    if not first and not second and not third:
         return ""
-    first, second = string(first, "reasoning_content"), string(second, "reasoning")
-    return first if first == second else first + second
+    # An object or a list is a vendor's own structure of what stands beside it as text.
+    told = dict.fromkeys(each for each in (first, second, third) if isinstance(each, str))
+    return "".join(told)
 
 
 def details_in(message: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -142,5 +142,9 @@ def joined(pieces: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def sealed(details: list[dict[str, Any]]) -> str | None:
-    """Return `details` as the JSON text that goes back with the transcript, None where there are none."""
-    return json.dumps(clean_json(details), ensure_ascii=False, separators=(",", ":")) if details else None
+    """Return `details` as the JSON text that goes back with the transcript, None where there are none, or no JSON."""
+    try:
+        text = json.dumps(clean_json(details), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    except ValueError:
+        return None
+    return text if details else None

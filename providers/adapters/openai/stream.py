@@ -5,27 +5,47 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from providers.adapters.bodies import Body, BodyReader
 from providers.adapters.error_report import excerpt
-from providers.adapters.openai.decode import ChatAnswer, arguments_in, calls_in, content_in, first_of, raise_error_in
+from providers.adapters.finish import word_of
+from providers.adapters.openai.calls import StreamedCalls
+from providers.adapters.openai.choices import OneChoice
+from providers.adapters.openai.decode import (
+    ChatAnswer,
+    calls_in,
+    content_in,
+    message_in,
+    raise_error_in,
+    speaks_of_error,
+)
 from providers.adapters.openai.errors import error_in
 from providers.adapters.openai.reasoning import LeadingThought, details_in, joined, reasoning_in, text_of
 from providers.adapters.shapes import mapping, object_in, string
-from providers.adapters.sse import EventParser, SseEvent
 from providers.catalog.model import Candidate
-from providers.documents.unicode import CleanStream, clean
+from providers.documents.unicode import CleanStream
 from providers.errors import BadReply, ProviderError, StreamBroken
-from providers.messages import Delta, ReasoningDelta, Response, TextDelta, ToolCallDelta
+from providers.messages import Delta, ReasoningDelta, Response, TextDelta
 
 
 class ChatStream:
-    """A `StreamDecoder`. An error behind deltas of the same bytes is raised by the next call, so none is lost."""
+    """A `StreamDecoder`. An error behind deltas of the same bytes is raised by the next call, so none is lost.
+
+    An answer is whole where the terminator `[DONE]` came, or a finish reason that nothing was said behind. Behind some
+    aggregators every chunk that speaks has one: then, and where a call shares its chunk and no usage tells of the end,
+    only the terminator will do, or a reason in a chunk of its own. Without any reason half a call is no answer.
+    """
 
     def __init__(self, candidate: Candidate, now: float) -> None:
         self._candidate = candidate
         self._now = now
-        self._events = EventParser()
+        self._refusals = candidate.provider.refusals
+        self._bodies = BodyReader()
+        self._choices = OneChoice()
         self._answer = ChatAnswer()
-        self._seen = self._done = self._spoke_on = False
+        self._seen = self._done = False
+        self._heard = 0
+        """How many pieces said something."""
+        self._unsure = self._with_call = self._spoke_last = False
         self._error: ProviderError | None = None
         self._text = CleanStream()
         self._leading = LeadingThought()
@@ -34,7 +54,7 @@ class ChatStream:
         self._thoughts: list[str] = []
         self._details: list[dict[str, Any]] = []
         self._refusal: list[str] = []
-        self._calls: list[_Call] = []
+        self._calls = StreamedCalls()
 
     @property
     def ended(self) -> bool:
@@ -42,16 +62,19 @@ class ChatStream:
 
     @property
     def whole(self) -> bool:
-        """Some gateways say a finish reason with every chunk, or with the empty ones before the first word."""
-        finish = self._answer.finish
-        return bool(finish) and not self._spoke_on and (finish != "stop" or bool(self._said or self._calls))
+        """Some gateways say `stop` with the empty chunks before the first word."""
+        empty = self._answer.finish == "stop" and not self._heard
+        return not empty and not self._unfinished()
 
     def feed(self, data: bytes) -> list[Delta]:
         deltas: list[Delta] = []
         self._raise_pending()
+        if self._done:
+            return deltas
         try:
-            for event in self._events.feed(data):
-                self._take(event, deltas)
+            for body in self._bodies.feed(data):
+                if self._take(body, deltas):  # what comes behind the end is nobody's
+                    break
         except ProviderError as error:
             self._error = error
             if not deltas:
@@ -61,65 +84,100 @@ class ChatStream:
     def finish(self) -> Response:
         self._raise_pending()
         late: list[Delta] = []
-        for event in self._events.finish():
-            if _is_whole(event[1]):
-                self._take(event, late)
+        if not self._done:
+            for body in self._bodies.finish():
+                self._take(body, late)
         if not self._seen:
             raise self._not_a_stream()
         answer = self._answer
-        if not self._done and not answer.finish:
-            raise StreamBroken("the stream ended without a finish reason and without its terminator")
+        if not self._done and (broken := self._unfinished()):
+            raise self._stray_error() or StreamBroken(f"the stream ended {broken}")
         self._flush(late)
         answer.text, answer.reasoning = "".join(self._said), "".join(self._thoughts)
         answer.details = joined(self._details)
         answer.refusal = "".join(self._refusal)
-        answer.calls = [call.whole() for call in self._calls]
+        answer.calls = self._calls.whole()
+        if not answer.finish and self._calls.half:
+            raise StreamBroken("the stream ended in the middle of a tool call, without a finish reason")
         return answer.response(self._candidate)
+
+    def _unfinished(self) -> str:
+        """Return how a stream without its terminator is not whole, "" where it is."""
+        if not self._answer.finish:
+            return "without a finish reason and without its terminator"
+        if self._unsure or (self._with_call and self._answer.usage is None):
+            return "without its terminator, and its finish reasons end nothing"
+        return "in the middle of an event" if self._bodies.torn and self._spoke_last else ""
 
     def _raise_pending(self) -> None:
         if self._error is not None:
             raise self._error
 
-    def _not_a_stream(self) -> ProviderError:
-        """Return what a reply amounts to that was no event stream: mostly a plain JSON error under status 200."""
-        stray = self._events.stray
+    def _stray_error(self) -> ProviderError | None:
+        """Return the error that stands outside of all events: a plain JSON error under status 200."""
         try:
-            found = error_in(object_in(stray), {}, self._now, self._candidate.provider.refusals)
+            return error_in(object_in(self._bodies.stray), {}, self._now, self._refusals)
         except BadReply:
-            found = None
-        if found is None and (self._done or not stray):
-            return StreamBroken("the stream ended before its first chunk")
-        return found or BadReply(f"the reply is no event stream: {excerpt(stray)}")
+            return None
 
-    def _take(self, event: SseEvent, deltas: list[Delta]) -> None:
-        name, data = event
-        if self._done:
-            return
-        if data == b"[DONE]":
+    def _not_a_stream(self) -> ProviderError:
+        """Return what a reply amounts to that was no event stream."""
+        stray = self._bodies.stray
+        if not stray and self._bodies.bare and not self._bodies.torn:
+            return BadReply("the reply is JSON, but no answer")
+        if not stray or self._done:
+            return self._stray_error() or StreamBroken("the stream ended before its first chunk")
+        return self._stray_error() or BadReply(f"the reply is no event stream: {excerpt(stray)}")
+
+    def _take(self, body: Body, deltas: list[Delta]) -> bool:
+        """Take the next chunk; return whether it was the last."""
+        name, chunk = body
+        if chunk is None:
             self._flush(deltas)
             self._done = True
-            return
-        chunk = object_in(data)
+            return True
         if name == b"error" or "error" in chunk or "choices" not in chunk:
-            raise_error_in(chunk, {}, self._now, self._candidate.provider.refusals, certain=name == b"error")
-        self._seen = True
+            raise_error_in(chunk, {}, self._now, self._refusals, certain=name == b"error" or speaks_of_error(chunk))
+        choice = self._choices.ours(chunk.get("choices"))
+        if choice is None:
+            self._seen = self._seen or "choices" in chunk or not self._bodies.bare
+        else:
+            self._seen = True
+            self._choice(choice, deltas)
         if chunk.get("usage") is not None or "x_groq" in chunk:
             self._answer.bill(chunk)
-        choices = chunk.get("choices")
-        if choices:
-            finished, told = bool(self._answer.finish), len(deltas)
-            self._choice(first_of(choices), deltas)
-            self._spoke_on |= finished and len(deltas) > told
+        elif choice is not None and "usage" in choice:  # Moonshot
+            self._answer.bill(choice)
+        return self._done
 
     def _choice(self, choice: Mapping[str, Any], deltas: list[Delta]) -> None:
-        finish = choice.get("finish_reason")
-        if finish:
-            self._answer.finish = string(finish, "finish_reason")
-            raise_error_in(choice, {}, self._now, self._candidate.provider.refusals)
-        if delta := choice.get("delta"):
+        if "error" in choice:
+            raise_error_in(choice, {}, self._now, self._refusals)
+        before, calls = self._heard, self._calls.heard
+        delta = choice.get("delta")
+        if delta:
             self._delta(mapping(delta, "delta"), deltas)
-        if finish:
+        elif "message" in choice or "text" in choice:
+            self._whole(choice, deltas)
+        finish = choice.get("finish_reason") or (delta and delta.get("finish_reason"))
+        spoke = self._heard > before
+        if spoke and self._answer.finish:
+            self._unsure = True
+        if finish and (word := word_of(finish)):
+            self._answer.finish, self._spoke_last = word, spoke
+            self._with_call = self._calls.heard > calls
+            self._unsure = self._unsure and spoke  # one that comes alone is the last
             self._flush(deltas)
+
+    def _whole(self, choice: Mapping[str, Any], deltas: list[Delta]) -> None:
+        """Take the message of a whole answer: the only thing that comes, or at the end once more what was said."""
+        if "text" in choice and "message" not in choice:
+            self._delta(message_in(choice), deltas)
+        elif not self._heard and (message := message_in(choice)):
+            self._delta(message, deltas)
+            self._answer.finish = self._answer.finish or word_of(choice.get("finish_reason")) or "stop"
+            self._flush(deltas)
+            self._done = True
 
     def _delta(self, delta: Mapping[str, Any], deltas: list[Delta]) -> None:
         content, thought = delta.get("content"), ""
@@ -127,12 +185,14 @@ class ChatStream:
             content, thought = content_in(content)
         self._think(delta, thought, deltas)
         if content:
+            self._heard += 1
             self._say(self._text.feed(content), deltas)
         if delta.get("refusal"):
+            self._heard += 1
             self._refusal.append(string(delta["refusal"], "refusal"))
         if delta.get("tool_calls") or delta.get("function_call"):
             for piece in calls_in(delta):
-                self._call(mapping(piece, "a tool call"), deltas)
+                self._heard += self._calls.take(mapping(piece, "a tool call"), deltas)
 
     def _think(self, delta: Mapping[str, Any], thought: str, deltas: list[Delta]) -> None:
         told = reasoning_in(delta)
@@ -140,7 +200,10 @@ class ChatStream:
             details = details_in(delta)
             self._details += details
             told = told or text_of(details)
-        if (thought := told + thought) and (thought := self._thought.feed(thought)):
+        if thought := told + thought:
+            self._heard += 1
+            thought = self._thought.feed(thought)
+        if thought:
             self._thoughts.append(thought)
             deltas.append(ReasoningDelta(thought))
 
@@ -165,74 +228,4 @@ class ChatStream:
         self._say(self._text.finish(), deltas)
         self._part(*self._leading.finish(), deltas)
         self._part(self._thought.finish(), "", deltas)
-        for at, call in enumerate(self._calls):
-            if rest := call.finish():
-                deltas.append(ToolCallDelta(at, arguments=rest))
-
-    def _call(self, piece: Mapping[str, Any], deltas: list[Delta]) -> None:
-        function = mapping(piece.get("function") or {}, "function")
-        call_id, name = string(piece.get("id"), "id"), string(function.get("name"), "name")
-        at = self._position(piece.get("index"), call_id, name)
-        call = self._calls[at]
-        # Some vendors repeat id and name in every piece.
-        call_id, name = "" if call.id else clean(call_id), "" if call.name else clean(name)
-        call.id, call.name = call.id or call_id, call.name or name
-        arguments = call.add(arguments_in(function.get("arguments")))
-        if call_id or name or arguments:
-            deltas.append(ToolCallDelta(at, call_id, name, arguments))
-
-    def _position(self, index: Any, call_id: str, name: str) -> int:
-        """Return which call a piece belongs to, and open it where it is new.
-
-        Pieces share an index, says the dialect; but Mistral sends whole calls and no index, and some vendors send 0
-        with every call of a parallel turn. So a name opens a call where its id was not seen under that index.
-        """
-        if index is not None and (index.__class__ is not int or index < 0):
-            raise BadReply("a tool call's index is no number")
-        for at in range(len(self._calls) - 1, -1, -1):
-            call = self._calls[at]
-            if call.index != index:
-                continue
-            if not name or (call_id and call_id == call.id):
-                return at
-            if index is not None and not (call_id and call.id):
-                return at
-        self._calls.append(_Call(index))
-        return len(self._calls) - 1
-
-
-class _Call:
-    """A tool call on its way."""
-
-    __slots__ = ("_clean", "_pieces", "id", "index", "name")
-
-    def __init__(self, index: int | None) -> None:
-        self.index = index
-        self.id = self.name = ""
-        self._clean = CleanStream()
-        self._pieces: list[str] = []
-
-    def add(self, piece: str) -> str:
-        piece = self._clean.feed(piece)
-        self._pieces.append(piece)
-        return piece
-
-    def finish(self) -> str:
-        """Return what was held back at the end."""
-        rest = self._clean.finish()
-        self._pieces.append(rest)
-        return rest
-
-    def whole(self) -> tuple[str, str, str]:
-        return self.id, self.name, "".join(self._pieces)
-
-
-def _is_whole(data: bytes) -> bool:
-    """Say whether an event that the end cut off from its blank line had come whole before it."""
-    if data == b"[DONE]":
-        return True
-    try:
-        object_in(data)
-    except BadReply:
-        return False
-    return True
+        self._calls.finish(deltas)
