@@ -66,7 +66,11 @@ def read_reply(reply: HttpReply, candidate: Candidate, now: float) -> Response:
 def body_in(data: bytes) -> dict[str, Any]:
     """Return the reply's object. Gateways put it in an array or under `result`."""
     data = data.lstrip(LEADING)
-    body = only_object_in(data) if data[:1] == b"[" else object_in(data)
+    return unwrapped(only_object_in(data) if data[:1] == b"[" else object_in(data))
+
+
+def unwrapped(body: dict[str, Any]) -> dict[str, Any]:
+    """Return the reply that a gateway put under `result`, else `body`."""
     inner = body.get("result")
     return inner if isinstance(inner, dict) and "choices" in inner and "choices" not in body else body
 

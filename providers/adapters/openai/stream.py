@@ -17,6 +17,7 @@ from providers.adapters.openai.decode import (
     message_in,
     raise_error_in,
     speaks_of_error,
+    unwrapped,
 )
 from providers.adapters.openai.errors import error_in
 from providers.adapters.openai.reasoning import LeadingThought, details_in, joined, reasoning_in, text_of
@@ -137,6 +138,7 @@ class ChatStream:
             self._done = True
             return True
         if name == b"error" or "error" in chunk or "choices" not in chunk:
+            chunk = unwrapped(chunk)
             raise_error_in(chunk, {}, self._now, self._refusals, certain=name == b"error" or speaks_of_error(chunk))
         choice = self._choices.ours(chunk.get("choices"))
         if choice is None:
@@ -175,7 +177,8 @@ class ChatStream:
             self._delta(message_in(choice), deltas)
         elif not self._heard and (message := message_in(choice)):
             self._delta(message, deltas)
-            self._answer.finish = self._answer.finish or word_of(choice.get("finish_reason")) or "stop"
+            word = word_of(choice.get("finish_reason")) or word_of(message.get("finish_reason"))
+            self._answer.finish = word or self._answer.finish or "stop"
             self._flush(deltas)
             self._done = True
 
