@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from providers.adapters.error_report import ErrorReport
 from providers.catalog.refusals import Meaning
@@ -31,22 +32,26 @@ _cap_compared = _any(
     r"(?:less than or equal|<=|at most|no (?:more|greater) than|smaller than)"
 )
 _cap_too_large = _any(
-    rf"(?:{_CAP})[^.]{{0,80}}(?:too (?:large|high|big)|exceed|larger|greater|> \d|range|maximum|limit|between|must be)",
+    rf"(?:{_CAP})[^.]{{0,80}}(?:too (?:large|high|big)|exceed|larger|greater|less than|> \d|range|maximum"
+    r"|limit|between|must be)",
     rf"(?:range|maximum|limit|too many|exceeds?)[^.]{{0,60}}(?:{_CAP})",
     r"maximum tokens you requested exceeds",
 )
 _context = _any(
-    r"context[ _-]?(?:length|window|size|limit|overflow)",
-    r"long context|maximum (?:context|prompt|input|sequence|model) length|input is too large to process",
+    r"context[ _-]?(?:length|window|size|limit|overflow)|exceed\w* [^.]{0,30}\bcontext\b",
+    r"long context|maximum (?:allowed )?(?:context|prompt|input|sequence|model) (?:length|size)",
+    r"input is too large to process",
     r"(?:prompt|input|messages?|conversation|transcript|sequence|request)\b[^.:;]{0,40}\btoo long",
 )
 # Of a 429 these could be about a minute's tokens.
 _overflow = _any(
     r"exceed\w* (?:the )?(?:model(?:'s)? |max\w* |allowed |number of )*(?:token limit|number of (?:input )?tokens)",
     r"(?:token limit|tokens?) exceeded\b|tokens in request more than|range of input length",
+    r"(?<!output )(?<!completion )(?<!max )\btokens exceeds? (?:the )?(?:model|max|limit)",
+    r"(?:prompt|input|messages?|request) (?:has|have|contains?|is|with) [\d,]+ (?:input )?tokens",
     r"(?:prompt|input|message)s?[`']? (?:tokens?|length|contains|has|must have|count|token count)\b[^.]{0,80}"
     r"(?:exceed|larger|longer|greater|too large|more than|> ?\d|<= ?\d|less than|fewer than)",
-    r"(?:prompt|input|messages|conversation)\b[^.]{0,40}(?:\blonger than|\bexceeds? (?:the )?max)",
+    r"(?:prompt|input|messages|conversation)\b[^.]{0,40}\b(?:longer than|exceeds? (?:the )?max|too (?:large|big))",
     r"inputs?[`']? (?:tokens )?\+|tokens? \+ [`']?max",
     r"max_tokens must be at least 1",  # what the window leaves for the answer: vLLM
     r"reduce (?:the|your) (?:length|number|size) of (?:the |your |input )*(?:messages|prompts?|inputs?|tokens)",
@@ -58,7 +63,7 @@ _size = _any(
 )
 _of_a_window = _any(r"too large\b.*(?:\bper (?:minute|hour|day)|\bTP[MDH]\b)")
 _asked = re.compile(r"limit:? ?(\d[\d,]{0,15})(?!\.?\d)[^.]{0,60}requested:? ?(\d[\d,]{0,15})", re.IGNORECASE).search
-_no_allowance = _any(r"\blimit(?: is|:)? ?`?0(?![\d]|[.,]\d)", r"doesn't have a free (?:quota )?tier")
+_no_allowance = _any(r"\blimit(?: is|:)? ?`?0(?![\d]|[.,]\d)", r"does not have a free (?:quota )?tier")
 
 CONTEXT_CODES = frozenset(
     (
@@ -94,25 +99,29 @@ _LACKS = (
 )
 _SO_MUCH = r"(?:(?!\. ).){0,120}?\b"  # within the sentence; a name like gpt-4.1 is no end of one
 _gone = _any(
-    rf"\bmodels?\b{_SO_MUCH}(?:has|have|is|are|was|were|been) (?:\w+ ){{0,2}}"
-    r"(?:decommissioned|retired|removed|discontinued|sunset\w*|deprecated)",
-    rf"\bmodels?\b{_SO_MUCH}(?:end[- ]of[- ]life|end of its life|(?:does|do|did)(?: not|n't) exist|not (?:be )?found"
-    r"|not exist|no longer (?:\w+ )?(?:available|supported|served|offered|exists?|hosted))",
+    rf"\b(?:model|deployment|engine)s?\b{_SO_MUCH}(?:has|have|is|are|was|were|been) (?:\w+ ){{0,2}}"
+    r"(?:decommissioned|retired|removed|discontinued|sunset\w*|deprecated|shut down)",
+    rf"\b(?:model|deployment|engine)s?\b{_SO_MUCH}(?:end[- ]of[- ]life|end of its life"
+    r"|(?:does|do|did) not exist|not (?:be )?found|not exist"
+    r"|no longer (?:\w+ )?(?:available|supported|served|offered|exists?|hosted))",
     rf"\bmodels?\b{_SO_MUCH}(?:is|are|was|were|been) (?:not (?:a )?(?:valid|known|available|offered|served|enabled"
     r"|deployed|active|accessible|recogni[sz]ed|permitted|allowed|hosted|open)|unavailable|unknown|blocked|restricted|disabled"
     rf"|invalid|gated)\b{_LACKS}",
     rf"\bmodels?\b[: ]?[ `'\"]{{0,2}}[\w./:@-]{{0,80}}[`'\"]? ?\b(?:is|are) (?:not supported|unsupported){_LACKS}",
     r"(?:unknown|invalid|no such|unsupported|unavailable|non-serverless|nonexistent|deprecated|retired|unrecogni[sz]ed)"
     r" (?:\w+ )?model\b(?! (?:output|response|param|setting|config|option|reply))",
+    rf"\bmodels?\b{_SO_MUCH}(?:is|are) only (?:available|offered|accessible) (?:to|on|in)\b",
     rf"\bmodels?\b{_SO_MUCH}requires? (?:\w+ ){{0,3}}(?:terms|acceptance|approval|agreement|subscription)\b",
-    r"not a valid model|valid model (?:id|name)s? (?:are|is)|supported (?:api )?model names",
+    r"not a (?:valid|known|recogni[sz]ed|supported|chat) model|model\b.? (?:must|should) be one of",
+    r"valid model (?:id|name)s? (?:are|is)|supported (?:api )?model names",
     r"no (?:endpoints?|providers?|allowed providers|deployments?)\b[^.]{0,20}\b(?:found|available)\b(?! that)",
 )
 _no_access = _any(
-    r"(?:\bnot?|n't|cannot|unable|denied|lacks?|without|must be)\b[^.]{0,60}(?:access|permission|allowed|authorized|"
+    r"(?:\bnot?|cannot|unable|denied|lacks?|without|must be)\b[^.]{0,60}(?:access|permission|allowed|authorized|"
     r"entitled|permitted|eligible|subscribed|verified)\b[^.]{0,60}\b(?:this|the|that|to|use|from)\b[^.]{0,20}"
     r"\bmodels?\b(?!\.\w)",
-    r"(?:accept|agree\w*)\b[^.]{0,40}\b(?:terms|licen[cs]e)\b[^.]{0,60}\bmodel",
+    r"(?:accept\w*|agree\w*)\b[^.]{0,60}\bmodel\b[^.]{0,40}\b(?:terms|licen[cs]e)\b",
+    r"(?:accept\w*|agree\w*)\b[^.]{0,40}\b(?:terms|licen[cs]e)\b[^.]{0,60}\bmodel",
 )
 _about_a_model = _any(r"\bmodels?\b(?!\.\w)|\bdeployment\b")
 _of_the_key = _any(r"access(?: to)?(?: the| this)? model|_model_access_denied")
@@ -120,15 +129,18 @@ _of_the_key = _any(r"access(?: to)?(?: the| this)? model|_model_access_denied")
 # ---- a passing state
 
 _passing = _any(
-    r"\bdegraded function|\bdegraded (?:state|mode|and)\b|is degraded|(?:has|have|had) crashed|overloaded|"
-    r"(?:at|over|no|out of|insufficient) capacity|capacity (?:exceeded|constraint)|no more data centers",
+    r"\bdegraded function|\bdegraded (?:state|mode|and)\b|is degraded|\bcrashed\b",
+    r"unexpectedly (?:stopped|terminated|exited)",
+    r"overloaded|(?:at|over|no|out of|insufficient) capacity|capacity (?:exceeded|constraint)|no more data centers",
     r"temporarily (?:unavailable|disabled|down|out of|not)|currently (?:unavailable|overloaded|loading|busy|down)",
-    r"\bmodels?\b[^.]{0,60}\b(?:is|are|was) (?:still |being |currently )?(?:loading|starting|warming|unloaded|busy)|"
+    r"available\b[^.]{0,40}(?:at (?:this|the) (?:time|moment)|right now)",
+    r"\bmodels?\b[^.]{0,60}\b(?:is|are|was) (?:(?:still|being|currently) ){0,2}(?:(?:un)?loaded|loading"
+    r"|starting|warming|busy)",
     r"no models? (?:is |are )?loaded|failed to load (?:the )?model|out of memory",
 )
 _later = _any(r"try again (?:later|in a (?:few|moment))|please retry\b")
 _limited_in_words = _any(r"rate[ _-]?limit|too many requests")
-_busy = _any(r"overloaded|(?:over|no|out of) capacity|capacity exceeded|no more data centers|upstream")
+_busy = _any(r"overloaded|(?:at|over|no|out of) capacity|capacity exceeded|no more data centers|upstream")
 CAPACITY_CODES = frozenset(
     (
         "server_is_overloaded",
@@ -167,42 +179,45 @@ PARAMETERS = frozenset(
 """What of a request is a wish that other vendors may grant."""
 UNSUPPORTED_CODES = frozenset(("unsupported_parameter", "unsupported_value", "not_implemented", "not_supported"))
 _lacking = _any(
-    r"not support|n't support|unsupported|only supported|not implemented|no endpoints found|is unavailable now",
-    r"(?:not|n't) (?:enabled|available|allowed|permitted) (?:for|in|with|on|when)\b|not available|no such|not found",
+    r"not support|unsupported|only supported|not implemented|no endpoints found|is unavailable now",
+    r"not (?:enabled|available|allowed|permitted) (?:for|in|with|on|when)\b|not available|no such|not found",
     r"not exist|deprecated",
     r"requires? [^.]{0,40}--[a-z]|mmproj",  # a server that was started without it: llama.cpp, vLLM
 )
 _feature = _any(
     r"unknown (?:variant|name|field|parameter|argument|key|property)|unrecogni[sz]ed",
-    r"unexpected (?:field|keyword|argument)|array too long",
+    r"unexpected (?:field|keyword|argument)|array too long|not a (?:multi-?modal|vision|reasoning) model|only supports",
+    r"\b(?:one|any|all)Of\b|additionalProperties|(?:tool|function)s?[ .](?:names?|descriptions?)\b",
+    r"stop[ _]sequences?|\bstop:",
     r"too many (?!requests|tokens|input|prompt)(?:\w+ ){0,3}(?:parameters|propert|tools|functions|states|schemas"
     r"|images|stop|enum|unions?|nest|types)",
     r"at most \d+ (?:image|tool|function|audio|video|stop|file)",
-    r"schema\w*\b[^.]{0,80}\b(?:too (?:complex|large|deep|many|long)|not (?:supported|valid|allowed))",
+    r"schema\w*\b[^.]{0,80}\b(?:too (?:complex|large|deep\w*|many|long)|exceeds?|not (?:supported|valid|allowed))",
     r"grammar is too large|invalid (?:json )?schema|schema for (?:response_format|function)",
     r"schema\b[^.]{0,30}\binvalid",
     r"\b(?:temperature|top_p|top_k|reasoning_effort|parallel_tool_calls|tool_choice|response_format)\b",
-    r"\b(?:image|vision|multi-?modal|audio)\w*\b[^.]{0,60}\b(?:not|n't|only|cannot|unsupported)\b",
+    r"\b(?:image|vision|multi-?modal|audio)\w*\b[^.]{0,60}\b(?:not|only|cannot|unsupported)\b",
     r"roles must alternate|only user(?:,| and) |system role|prefill|end with a user message",
     r"thought_signature|reasoning_content|redacted_thinking|expected [`']?thinking|in [`']?thinking",
 )
 _never_made_for = _any(  # what a server's 500 says every time
-    r"does not support|n't support|is not supported|unsupported|requires? [^.]{0,40}--[a-z]|not implemented|mmproj",
+    r"does not support|is not supported|unsupported|requires? [^.]{0,40}--[a-z]|not implemented|mmproj",
     r"roles must alternate|only user(?:,| and) ",
 )
 _of_a_request = _any(
-    r"no endpoints found that|requested parameters",
+    r"no endpoints found that|requested parameters|verified to stream",
     r"support(?:s|ed)? (?:tool|function|image|audio|vision|structured|streaming)",
 )
 
 # ---- money, keys, content
 
 _money = _any(
-    r"insufficient[ _](?:balance|credit|fund|quota)|credit balance|(?:more|no|any|out of|all available) credits",
+    r"insufficient[ _](?:\w+ )?(?:balance|credit|fund|quota)|credit balance",
+    r"(?:more|no|any|out of|all available) credits",
     r"spend(?:ing)? (?:limit|cap)|billing (?:hard )?limit|payment required|purchase credits|in arrears|overdue balance",
     r"prepa(?:id|y)[^.]*(?:depleted|exhausted|insufficient|run out)",
 )
-_allowance = _any(r"(?:\bkey|credit|usage|budget|quota|allowance)\b[^.]{0,50}\b(?:exceeded|exhausted|used up)")
+_allowance = _any(r"(?:\bkey|credit|usage|budget|quota|allowance)\b[^.]{0,50}\b(?:exceeded|exhausted|used up|reached)")
 _long_window = _any(
     r"per[ _-](?:day|month|week)|daily|weekly|monthly|\b(?:RPD|TPD)\b|free allocation|usage limit", r"-per-day"
 )
@@ -234,6 +249,7 @@ def heard(kind: int, headers: Mapping[str, str], report: ErrorReport, at: float 
     """
     if not report.is_json and kind in (401, 403):
         return _at_the_edge(kind, report)
+    report = replace(report, said=_whole_words(report.said))
     said, codes = report.said, report.codes
     # With an instant to wait for, a 429 that advises to buy more is a limit all the same.
     if kind == 402 or (_money(said) and (kind in (0, 400, 403) or (kind == 429 and at is None))):
@@ -253,6 +269,11 @@ def heard(kind: int, headers: Mapping[str, str], report: ErrorReport, at: float 
     if kind == 500 and _busy(said):
         return "overloaded"
     return "unsupported" if kind == 501 or (kind == 500 and _never_made_for(said)) else None
+
+
+def _whole_words(said: str) -> str:
+    """Return what was said without contractions: "isn't" is "is not"."""
+    return said.replace("\u2019", "'").replace("n't", " not")
 
 
 def _at_the_edge(kind: int, report: ErrorReport) -> Meaning:
