@@ -22,13 +22,13 @@ class Phases(TypedDict):
     total_s: float
 
 
-def phases(limits: Timeouts) -> Phases:
-    """Return an attempt's limits as a transport takes them."""
+def phases(limits: Timeouts, spent: float) -> Phases:
+    """Return an attempt's limits as a transport takes them that is asked after `spent` seconds."""
     return {
         "connect_s": limits.connect,
         "first_byte_s": limits.first_token,
         "idle_s": limits.between_chunks,
-        "total_s": limits.total,
+        "total_s": max(0.0, limits.total - spent),
     }
 
 
@@ -50,10 +50,14 @@ class AdapterTable:
         assert self._transport is not None, "a candidate needs the network, and no transport was given"
         return self._transport
 
-    async def send(self, message: HttpRequest, limits: Timeouts) -> HttpReply:
-        """Return the whole reply, in time: a transport that forgets its limits is cut off."""
+    async def send(self, message: HttpRequest, limits: Timeouts, spent: float = 0.0) -> HttpReply:
+        """Return the whole reply, in time: a transport that forgets its limits is cut off.
+
+        `spent` seconds of them have passed.
+        """
+        allowed = phases(limits, spent)
         if self.keeps_time:
-            return await self.transport.send(message, **phases(limits))
-        with anyio.move_on_after(limits.total):
-            return await self.transport.send(message, **phases(limits))
+            return await self.transport.send(message, **allowed)
+        with anyio.move_on_after(allowed["total_s"]):
+            return await self.transport.send(message, **allowed)
         raise TimedOut(f"no whole answer within {limits.total:g} s", phase="total")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import anyio
 import anyio.lowlevel
 
 from providers.client.accounting import AttemptAccount, AttemptEnding
@@ -35,7 +36,18 @@ class LiveAttempt:
     this attempt continues one that broke off.
     """
 
-    __slots__ = ("_account", "_reply", "_request", "_reservation", "_resumed", "_streamed", "_turn", "effect", "ready")
+    __slots__ = (
+        "_account",
+        "_began",
+        "_reply",
+        "_request",
+        "_reservation",
+        "_resumed",
+        "_streamed",
+        "_turn",
+        "effect",
+        "ready",
+    )
 
     def __init__(self, turn: LiveTurn, effect: Try, *, streamed: bool = False, said: str = "") -> None:
         self.effect = effect
@@ -86,7 +98,7 @@ class LiveAttempt:
 
     async def _is_admitted(self) -> bool:
         """Reserve the candidate's limits and open the account, which reserves the run's budgets."""
-        turn = self._turn
+        turn, self._began = self._turn, anyio.current_time()
         if turn.reservations.binds(self.effect.candidate):
             self._reservation = await turn.reservations.reserve(self.effect, turn.request, turn.emit)
             if self._reservation is None:
@@ -110,7 +122,8 @@ class LiveAttempt:
         message = adapter.encode(self._request, candidate, stream=False)
         assert self._account is not None, "an attempt is admitted before it is sent"
         self._account.body = message.body
-        reply = await adapters.send(message, self.effect.timeouts)
+        # A slow ledger's time is this attempt's too: the turn's deadline knows no difference.
+        reply = await adapters.send(message, self.effect.timeouts, anyio.current_time() - self._began)
         if self._reservation is not None:
             self._reservation.headers = reply.headers
         if 200 <= reply.status < 300:
@@ -120,7 +133,7 @@ class LiveAttempt:
     async def _read_on(self) -> Response | None:
         if self._reply is None:
             assert self._account is not None, "an attempt is admitted before it is sent"
-            self._reply = StreamedReply(self._turn.adapters, self._request, self.effect, self._turn.clock)
+            self._reply = StreamedReply(self._turn.adapters, self._request, self.effect, self._turn.clock, self._began)
             await self._reply.open(self._account, self._reservation)
         deltas = await self._reply.read()
         if deltas is None:

@@ -47,11 +47,13 @@ class StreamedReply:
         "heard",
     )
 
-    def __init__(self, adapters: AdapterTable, request: Request, effect: Try, now: Callable[[], float]) -> None:
+    def __init__(
+        self, adapters: AdapterTable, request: Request, effect: Try, now: Callable[[], float], began: float
+    ) -> None:
         self._adapters, self._request, self._effect, self._now = adapters, request, effect, now
         self._adapter = adapters.remote[effect.candidate.provider.dialect]
-        self._began = self._last = anyio.current_time()
-        """When it began, and when its last content came, or what made the answer whole."""
+        self._began = self._last = began
+        """When its attempt began, and when its last content came, or what made the answer whole."""
         self._stream: HttpStream | None = None
         self._spoke = self._whole = False
         """Whether content came last; whether the answer is whole."""
@@ -67,10 +69,16 @@ class StreamedReply:
         message = self._adapter.encode(self._request, candidate, stream=True)
         account.body = message.body
         seconds, phase = self._patience()
-        with anyio.move_on_after(seconds):
-            self._stream = await self._adapters.transport.open_stream(message, **phases(limits))
-        if self._stream is None:
-            raise TimedOut(f"no reply within {seconds:.3g} s", phase=phase)
+        try:
+            with anyio.move_on_after(seconds):
+                self._stream = await self._adapters.transport.open_stream(
+                    message, **phases(limits, anyio.current_time() - self._began)
+                )
+            if self._stream is None:
+                raise TimedOut(f"no reply within {seconds:.3g} s", phase=phase)
+        except TimedOut as error:
+            error.silent_s = anyio.current_time() - self._last
+            raise
         if reservation is not None:
             reservation.headers = self._stream.headers
         if not 200 <= self._stream.status < 300:

@@ -185,11 +185,12 @@ class Fleet:
         pace: float | None = None,
         tokens: int = 0,
         output: int = 0,
+        silent: float | None = None,
     ) -> None:
         """Move the candidate's state by how an attempt of `elapsed` seconds ended; None: it answered.
 
         `pace` are the seconds that an answer of nominal length would have taken, where that is not `elapsed`. `tokens`
-        is about how many the request was, `output` those of the answer.
+        is about how many the request was, `output` those of the answer, `silent` the seconds to a stream's first.
         """
         state = self.states.get(name)
         if state is None:
@@ -197,6 +198,7 @@ class Fleet:
         if error is None:
             state.breaker = state.breaker.succeeded()
             state.track.answered(now, elapsed if pace is None else pace, output)
+            state.track.usually(elapsed if silent is None else silent, streamed=silent is not None)
             return
         state.faults[error.fault] = state.faults.get(error.fault, 0) + 1
         self._close_the_account(state, error, now)
@@ -207,7 +209,8 @@ class Fleet:
             why = f" ({error.message})" if isinstance(error, Unsupported | WrongAddress) else ""
             for each in self._behind(state) if isinstance(error, WrongAddress) else (state,):
                 each.held_from, each.held_until, each.held_after = now, until, f"{type(error).__name__}{why}"
-        if trips_breaker(error, elapsed, self.policy.timeouts):
+        usual = state.track.usual(streamed=isinstance(error, TimedOut) and error.silent_s is not None)
+        if trips_breaker(error, elapsed, self.policy.timeouts, usual):
             enough = state.track.row_of_an_outage(state.breaker.faults)
             state.breaker = state.breaker.failed(now, error.retry_at or 0.0, enough)
             state.track.failed(now, elapsed if isinstance(error, TimedOut) else None)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import replace
 from math import inf
 from typing import assert_never
 
 from providers.messages import Request
+from providers.policy.model import Timeouts
 from providers.routing.choice import choose
 from providers.routing.effects import (
     Answered,
@@ -28,20 +29,22 @@ from providers.routing.ranking import Route
 
 HEDGE_POLL_S = 0.5
 """How soon a silent attempt asks again for one beside it, where the retry budget had no room for that."""
+Limits = Callable[[Route, float, int], Timeouts]
+"""Says how long an attempt at the first of a route may take, which begins now beside so many others."""
 
 
 def fly(
-    fleet: Fleet, request: Request, first: Try, now: float, tried: Mapping[str, float]
+    fleet: Fleet, request: Request, first: Try, now: float, tried: Mapping[str, float], limits: Limits
 ) -> Generator[Effect, Outcome, list[tuple[str, Ended]]]:
     """Make an attempt, and where it is silent for long a second one beside it; return how each of them ended.
 
     An answer comes last and ends the round, as does an error after which no attempt is in flight. Who was silent when
-    another spoke is given up: of it no more will be known than that it took longer.
+    another spoke is given up: of it no more will be known than that it took longer. `limits` are those of the second.
     """
     flight = _Flight(fleet, request, first, now)
     if first.hedge_after is None:  # as nearly all are: no bookkeeping of several
         return [(flight.name, (yield from _alone(first, flight)))]
-    several = _Several(fleet, request, first, flight, tried)
+    several = _Several(fleet, request, first, flight, tried, limits)
     try:
         outcome = yield first
         while True:
@@ -80,9 +83,18 @@ def _alone(effect: Try, flight: _Flight) -> Generator[Effect, Outcome, Ended]:
 class _Several:
     """An attempt, and perhaps a hedge: a second one beside it."""
 
-    __slots__ = ("_first", "_fleet", "_out", "_patience", "_request", "_taken_at", "_tried", "ended")
+    __slots__ = ("_first", "_fleet", "_limits", "_out", "_patience", "_request", "_taken_at", "_tried", "ended")
 
-    def __init__(self, fleet: Fleet, request: Request, first: Try, flight: _Flight, tried: Mapping[str, float]) -> None:
+    def __init__(
+        self,
+        fleet: Fleet,
+        request: Request,
+        first: Try,
+        flight: _Flight,
+        tried: Mapping[str, float],
+        limits: Limits,
+    ) -> None:
+        self._limits = limits
         self._fleet, self._request, self._first, self._tried = fleet, request, first, {**tried, flight.name: inf}
         self._patience = first.hedge_after or 0.0
         self._out = {first.number: flight}
@@ -97,7 +109,14 @@ class _Several:
         if not self._fleet.retries.take(now):
             return Listen(HEDGE_POLL_S)
         self._taken_at, number = now, self._first.number + 1
-        effect = replace(self._first, candidate=decision.candidates[0], number=number, route=decision, hedge_after=None)
+        effect = replace(
+            self._first,
+            candidate=decision.candidates[0],
+            number=number,
+            timeouts=self._limits(decision, now, len(self._out)),
+            route=decision,
+            hedge_after=None,
+        )
         self._out[number] = _Flight(self._fleet, self._request, effect, now)
         return effect
 
@@ -153,9 +172,8 @@ class _Flight:
             case Answered():
                 usage = outcome.response.usage
                 output, silent = usage.output + usage.reasoning, outcome.first_token
-                self._fleet.ended(
-                    self.name, None, now, now - began, pace_of(now - began, output, silent), output=output
-                )
+                pace = pace_of(now - began, output, silent)
+                self._fleet.ended(self.name, None, now, now - began, pace, output=output, silent=silent)
                 late = self._fleet.policy.hedge_after
                 if late is None or (now - began if silent is None else silent) <= late:
                     self._state.track.was_in_time()

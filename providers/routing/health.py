@@ -68,6 +68,11 @@ SET_BACK_S = 60.0
 NEGLIGIBLE = 0.02
 """An error rate that is none. A single fault costs the first place for half a minute."""
 
+FAIR_S = 2.0
+"""Who has been silent for so long, and never answered before, had its time, however little its caller had."""
+LEAST_FAIR_S, FAIR_TIMES = 1.0, 3.0
+"""The same for who has answered: so many times its usual time, and no less than this."""
+
 State = Literal["closed", "open", "half-open", "recovering"]
 
 
@@ -149,6 +154,7 @@ class HealthStats:
         "_rests_from",
         "_rests_until",
         "_trips",
+        "_usual",
         "answered_at",
         "bad",
         "latency",
@@ -162,6 +168,7 @@ class HealthStats:
         self._lasts = PACE_LASTS_S
         self._rests_from = self._rests_until = 0.0
         self._trips = 0
+        self._usual = [0.0, 0.0]  # of whole answers; of a stream's first content
         self.outpaced = 0
         """Hedges that answered before it did, in a row."""
         self.answered_at = -inf
@@ -180,6 +187,15 @@ class HealthStats:
         self._length += (output - self._length) * (MEAN_SHARE if self._length else 1.0)
         self.answered_at = now
         self._took(now, pace)
+
+    def usually(self, seconds: float, *, streamed: bool) -> None:
+        """Note after how long an answer came: whole, or a stream's first content."""
+        known = self._usual[streamed]
+        self._usual[streamed] += (seconds - known) * (MEAN_SHARE if known else 1.0)
+
+    def usual(self, *, streamed: bool) -> float | None:
+        """Return how many seconds that usually takes, time-outs left out. None: it never answered so."""
+        return self._usual[streamed] or None
 
     def was_outpaced(self, now: float, waited: float, patience: float) -> None:
         """Note that it was silent for `waited` seconds, longer than the policy's `patience`, when another answered."""
@@ -285,15 +301,18 @@ def limited_until(error: RateLimited, now: float) -> float:
     return error.retry_at or now + (QUOTA_HOLD_S if isinstance(error, QuotaSpent) else RATE_LIMIT_HOLD_S)
 
 
-def trips_breaker(error: ProviderError, elapsed: float, patience: Timeouts) -> bool:
+def trips_breaker(error: ProviderError, elapsed: float, patience: Timeouts, usual: float | None = None) -> bool:
     """Whether `error`, after `elapsed` seconds of the attempt, counts against the candidate's breaker.
 
     Limits hold a candidate and refused keys shut its account, so neither is a fault of the endpoint as well. A
-    time-out of ours that came sooner than the policy's own patience is the caller's haste.
+    time-out of ours counts where the candidate had a fair time: the policy's own patience, or enough by what is
+    `usual` with it (seconds; None: unknown). Sooner, and where a stream spoke up to the last, it is the caller's haste.
     """
     if error.fault not in HEALTH_FAULTS or isinstance(error, RateLimited | AuthFailed | WrongAddress):
         return False
     if isinstance(error, TimedOut) and error.status is None:
-        enough = patience.first_token if error.phase == "total" else getattr(patience, error.phase)
-        return elapsed >= 0.9 * float(enough)
+        enough = float(patience.first_token if error.phase == "total" else getattr(patience, error.phase))
+        fair = FAIR_S if usual is None else max(LEAST_FAIR_S, FAIR_TIMES * usual)
+        waited = elapsed if error.silent_s is None else error.silent_s
+        return waited >= 0.9 * min(enough, fair)
     return True

@@ -38,6 +38,8 @@ BACKOFF_BASE_S = 0.25
 BACKOFF_CAP_S = 4.0
 RETRY_POLL_S = 0.5
 """How long a turn sleeps that waits until the process may make further attempts, before it looks again."""
+ROOM = 2.0
+"""How many times its usual time a candidate may need, and is still well."""
 IN_QUEUE_S = 0.001
 """How far apart turns wake that wait for one instant: they must not all arrive at it."""
 _NO_ROOM = Reason(ReasonCode.LIMIT, "a limit left no room until the deadline")
@@ -53,7 +55,7 @@ def attempts(
     At most `attempts_per_turn` attempts; no sleep reaches the turn's deadline. What
     goes beyond a turn's first attempt is taken from the process's `RetryBudget`.
     """
-    turn = _Course(fleet, request, now, rng)
+    turn = _Course(fleet, request, now, rng, streamed=streamed)
     fleet.retries.turn(now)
     try:
         while turn.may_go_on(now):
@@ -67,8 +69,8 @@ def attempts(
                     now = (yield pause).now
                     continue  # and choose again: the fleet may have changed during the sleep
                 taken_at = now if turn.errors else None
-                effect = turn.next_try(decision, now, streamed)
-                ended = yield from fly(fleet, turn.request, effect, now, turn.tried)
+                effect = turn.next_try(decision, now)
+                ended = yield from fly(fleet, turn.request, effect, now, turn.tried, turn.timeouts)
                 now = ended[-1][1].now
                 if (response := turn.learn(ended, effect.number, taken_at)) is not None:
                     return response
@@ -111,6 +113,7 @@ class _Course:
         "_is_confirmed",
         "_policy",
         "_rng",
+        "_streamed",
         "_waits",
         "continues",
         "deadline",
@@ -121,8 +124,8 @@ class _Course:
         "tried",
     )
 
-    def __init__(self, fleet: Fleet, request: Request, now: float, rng: Random) -> None:
-        self._fleet, self._policy, self._rng = fleet, fleet.policy, rng
+    def __init__(self, fleet: Fleet, request: Request, now: float, rng: Random, *, streamed: bool) -> None:
+        self._fleet, self._policy, self._rng, self._streamed = fleet, fleet.policy, rng, streamed
         self.request = request
         allowed = request.needs.deadline_s
         self.deadline = now + (self._policy.timeouts.total if allowed is None else allowed)
@@ -145,15 +148,32 @@ class _Course:
     def draw(self) -> float | None:
         return self._rng.random() if self._policy.strategy == "latency" else None
 
-    def next_try(self, route: Route, now: float, streamed: bool) -> Try:
+    def next_try(self, route: Route, now: float) -> Try:
         """Return the attempt at the first of the route, and note the decision that it follows."""
         policy = self._policy
         if route.ordering is not None:
             self._fleet.note(route.ordering, route.names[0], failover=bool(self.tried))
-        more = min(len(route.names), policy.attempts_per_turn - len(self.errors))
-        timeouts = _timeouts(policy.timeouts, self.deadline - now, more, streamed)
-        hedge_after = policy.hedge_after if more > 1 else None
+        hedge_after = policy.hedge_after if self._still_to_ask(route, 0) > 1 else None
+        timeouts = self.timeouts(route, now, 0)
         return Try(route.candidates[0], self.made + 1, timeouts, route, hedge_after, self.continues)
+
+    def timeouts(self, route: Route, now: float, out: int) -> Timeouts:
+        """Return the limits of an attempt at the first of the route, while `out` others are in flight.
+
+        The turn's own total is no candidate's to be silent in: who hangs leaves time for the others.
+        """
+        policy, left = self._policy.timeouts, max(self.deadline - now, 0.0)
+        usual = self._fleet.states[route.names[0]].track.usual(streamed=self._streamed)
+        share = share_of(left, self._still_to_ask(route, out), usual)
+        if not self._streamed:  # the first byte of a whole answer comes after its last token
+            return Timeouts(min(policy.connect, share), share, min(policy.between_chunks, share), share)
+        between = left if self._policy.on_break == "error" else share
+        return Timeouts(
+            min(policy.connect, share), min(policy.first_token, share), min(policy.between_chunks, between), left
+        )
+
+    def _still_to_ask(self, route: Route, out: int) -> int:
+        return max(1, min(len(route.names), self._policy.attempts_per_turn - len(self.errors) - out))
 
     def learn(self, ended: Sequence[tuple[str, Ended]], first: int, taken_at: float | None) -> Response | None:
         """Take in how the attempts of a round ended; return the answer. Raise what every candidate would fail with.
@@ -241,15 +261,15 @@ def _continued(request: Request, how: Literal["restart", "resume"]) -> Request:
     return replace(request, needs=needs)
 
 
-def _timeouts(policy: Timeouts, left: float, more: int, streamed: bool) -> Timeouts:
-    """Return an attempt's limits within the `left` seconds of its turn, of which `more` attempts may have to live.
+def share_of(left: float, candidates: int, usual: float | None) -> float:
+    """Return how many of the `left` seconds the first of so many candidates may take: an even share.
 
-    A whole answer's first byte comes after its last token, so `first_token` cannot be its limit: it gets an even
-    share of the turn, and a provider that hangs leaves time for the others.
+    One that answers, but `usual`ly not within an even share, gets what it needs, up to half: else a short deadline
+    would pass with a whole well fleet cut off, one after the other.
     """
-    left = max(left, 0.0)
-    first = policy.first_token if streamed else max(policy.first_token, left / more)
-    return Timeouts(min(policy.connect, left), min(first, left), min(policy.between_chunks, left), left)
+    if candidates == 1:
+        return left
+    return max(left / candidates, min(left / 2, ROOM * (usual or 0.0)))
 
 
 def _back_at(error: ProviderError, second: bool, failures: int, now: float, rng: Random) -> float:

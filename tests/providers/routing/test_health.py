@@ -149,13 +149,50 @@ def test_callers_faults_limits_and_keys_do_not(error):
         ("first_token", 10.0, True),
         ("first_token", 1.0, False),
         ("connect", 5.0, True),
-        ("total", 2.0, False),
+        ("total", 1.0, False),
         ("total", 60.0, True),
         ("between_chunks", 31.0, True),
     ],
 )
 def test_a_time_out_counts_when_the_policys_patience_ran_out_and_not_when_the_callers_did(phase, elapsed, counts):
     assert trips_breaker(TimedOut("x", phase=phase), elapsed, PATIENCE) is counts
+
+
+@pytest.mark.parametrize(
+    ("usual", "waited", "counts"),
+    [
+        (None, 0.05, False),
+        (None, 1.7, False),
+        (None, 2.0, True),  # a fair time, of a caller that has five seconds and two candidates
+        (0.02, 0.05, False),  # many times its usual time, and still the caller's haste
+        (0.02, 1.0, True),
+        (0.5, 1.2, False),
+        (0.5, 1.5, True),
+        (2.0, 2.5, False),
+        (2.0, 6.0, True),
+        (60.0, 9.0, True),  # the policy's own patience is enough for anybody
+    ],
+)
+def test_a_time_out_counts_after_a_fair_time_by_what_is_usual(usual, waited, counts):
+    assert trips_breaker(TimedOut("x", phase="first_token"), waited, PATIENCE, usual) is counts
+
+
+@pytest.mark.parametrize(("silent", "counts"), [(0.1, False), (4.9, True)])
+def test_of_a_stream_its_silence_counts_and_not_how_long_it_spoke(silent, counts):
+    error = TimedOut("x", phase="total")
+    error.silent_s = silent
+    assert trips_breaker(error, 60.0, PATIENCE) is counts
+
+
+def test_what_is_usual_is_known_apart_for_whole_answers_and_for_a_streams_first_word():
+    track = HealthStats()
+    assert track.usual(streamed=True) is track.usual(streamed=False) is None
+    track.usually(4.0, streamed=False)
+    track.usually(0.5, streamed=True)
+    track.failed(100.0, 30.0)
+    assert (track.usual(streamed=True), track.usual(streamed=False)) == (0.5, 4.0), "no time-out moves it"
+    track.usually(1.5, streamed=True)
+    assert track.usual(streamed=True) == pytest.approx(0.6)
 
 
 @given(st.lists(st.booleans(), max_size=60))

@@ -49,10 +49,10 @@ from providers.messages import (
 )
 from providers.policy.model import AgentPolicy, Policy, Timeouts
 from providers.routing.choice import Refuse, Wait, choose
-from providers.routing.effects import Answered, Ended, Failed, Sleep, Try, Woke
+from providers.routing.effects import Answered, Ended, Failed, Silent, Sleep, Try, Woke
 from providers.routing.fleet import Fleet
 from providers.routing.ranking import Route
-from providers.routing.turn import attempts
+from providers.routing.turn import attempts, share_of
 
 NOW = 1_000_000.0
 ALL = frozenset(Capability)
@@ -597,10 +597,44 @@ class TestAttempts:
 
     def test_a_whole_answer_has_its_share_of_the_turn_and_a_stream_its_first_token(self):
         crowd = fleet("a/m", "b/m", "c/m")
-        assert drive(crowd, ask(), [answer()]).timeouts == [Timeouts(5.0, 40.0, 30.0, 120.0)]
+        assert drive(crowd, ask(), [answer()]).timeouts == [Timeouts(5.0, 40.0, 30.0, 40.0)]
         streamed = next(attempts(crowd, ask(), NOW, Random(1), streamed=True))
         assert streamed.timeouts == Timeouts(5.0, 10.0, 30.0, 120.0)
-        assert drive(crowd, ask(deadline_s=3.0), [answer()]).timeouts == [Timeouts(3.0, 3.0, 3.0, 3.0)]
+
+    def test_of_a_short_deadline_each_candidate_has_an_even_share_and_the_last_one_all_that_is_left(self):
+        def flow(streamed: bool, **policy):
+            turn = attempts(
+                fleet("a/m", "b/m", "c/m", **policy), ask(deadline_s=3.0), NOW, Random(1), streamed=streamed
+            )
+            first = next(turn)
+            second = turn.send(Failed(NOW + 1.0, 1, TimedOut("x", phase="first_token")))
+            third = turn.send(Failed(NOW + 1.5, 2, Unreachable("x")))
+            return [each.timeouts for each in (first, second, third)]
+
+        assert flow(False) == [Timeouts(1.0, 1.0, 1.0, 1.0)] * 2 + [Timeouts(1.5, 1.5, 1.5, 1.5)]
+        assert flow(True) == [Timeouts(1.0, 1.0, 3.0, 3.0), Timeouts(1.0, 1.0, 2.0, 2.0), Timeouts(1.5, 1.5, 1.5, 1.5)]
+        broken = flow(True, on_break="restart")
+        assert [each.between_chunks for each in broken] == [1.0, 1.0, 1.5], "a stall leaves time for who begins anew"
+
+    def test_who_usually_needs_longer_than_an_even_share_has_up_to_half(self):
+        assert share_of(6.0, 3, None) == 2.0
+        assert share_of(6.0, 3, 1.3) == pytest.approx(2.6)
+        assert share_of(6.0, 3, 20.0) == 3.0
+        assert share_of(6.0, 3, 0.1) == 2.0
+        assert share_of(6.0, 1, 0.1) == 6.0
+
+    def test_attempts_that_the_policy_does_not_allow_need_no_share(self):
+        crowd = fleet(*(f"p{n}/m" for n in range(20)), attempts_per_turn=2)
+        assert drive(crowd, ask(deadline_s=3.0), [answer()]).timeouts == [Timeouts(1.5, 1.5, 1.5, 1.5)]
+
+    @pytest.mark.parametrize("streamed", [False, True])
+    def test_a_hedge_has_what_is_left_of_the_turn_and_no_more(self, streamed):
+        crowd = fleet("a/m", "b/m", "c/m", hedge_after=0.5)
+        flow = attempts(crowd, ask(deadline_s=3.0), NOW, Random(1), streamed=streamed)
+        assert next(flow).timeouts.first_token == 1.0
+        hedge = flow.send(Silent(NOW + 0.5))
+        assert hedge.timeouts.first_token == 1.25, "a third may still be asked"
+        assert hedge.timeouts.total == (2.5 if streamed else 1.25)
 
 
 FAILURES = st.sampled_from([RateLimited, QuotaSpent, ServerFault, Overloaded, Unreachable, AuthFailed, Unsupported])
