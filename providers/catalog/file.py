@@ -173,7 +173,9 @@ def _model(name: str, row: ModelShape | None, base: Model | None) -> Model:
     given = row.given() if row else {}
     switched = {capability: given[capability.value] for capability in Capability if capability.value in given}
     on = {capability for capability, value in switched.items() if value}
-    changes = {key: given[key] for key in given.keys() & {"context", "max_output", "source"}}
+    changes = {key: given[key] for key in given.keys() & {"context", "max_output", "source", "assumed"}}
+    if "context" in given:
+        changes.setdefault("assumed", False)  # it is somebody's word now
     if "price" in given:
         changes["price"] = Price(**row.price.given()) if row and row.price else None
     return replace(start, **changes, capabilities=(start.capabilities - switched.keys()) | on)

@@ -142,6 +142,8 @@ class Model:
     price: Price | None = None
     """None: unknown, never free."""
     source: str = ""
+    assumed: bool = False
+    """Whether the context is a guess that holds until the server says what it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,29 +271,6 @@ class Catalog:
             if model and row is not None and row.any_model and catalog.find(name) is None:
                 catalog = catalog.serving(provider, model)
         return catalog
-
-    def asked_for(self, name: str | None) -> Catalog:
-        """Return a catalog for somebody who asks for this one model by its name.
-
-        An own server is switched on by that, and serves it; a vendor publishes models every week, so one that has no
-        row is taken to do what all of the vendor's rows do, and no more.
-        """
-        provider, _, model = of_all_accounts(name or "").partition("/")
-        row = self.providers.get(provider)
-        if row is None or not model or not row.base_url:
-            return self.serving_pinned([name])
-        catalog = self.enable(provider) if row.opt_in else self
-        if catalog.find(of_all_accounts(name or "")) is not None or row.any_model:
-            return catalog.serving_pinned([name])
-        known = row.models.values()
-        unknown = Model(
-            model,
-            context=min(each.context for each in known),
-            max_output=min(each.max_output for each in known),
-            capabilities=frozenset.intersection(*(frozenset(each.capabilities) for each in known)),
-            source="not in the catalog: taken to do what all others do",
-        )
-        return Catalog({**catalog.providers, provider: replace(row, models={**row.models, model: unknown})})
 
     def candidates(self, environ: Mapping[str, str]) -> tuple[Candidate, ...]:
         """Return every model of every account that has a key, in catalog order, a model's accounts side by side.

@@ -128,6 +128,7 @@ class ModelShape(StrictModel):
     vision: bool = False
     reasoning: bool = False
     prefill: bool = False
+    assumed: bool = False
     source: str = ""
 
 

@@ -173,7 +173,8 @@ async def _look(asker: _Asker, found: dict[str, LocalServer]) -> None:
 def ollama_models(listed: Any) -> list[ServedModel] | None:
     """Return the models of `/api/tags` or `/api/ps` that run here, None where that is no such list."""
     entries = listed.get("models") if isinstance(listed, dict) else None
-    if not isinstance(entries, list) or not all(map(_is_of_ollama, entries)):
+    # llama.cpp's server answers in both shapes at once.
+    if not isinstance(entries, list) or "data" in listed or not all(map(_is_of_ollama, entries)):
         return None
     here = [each for each in entries if not (each.get("remote_host") or _of_the_cloud(each["name"]))]
     return [ServedModel(each["name"], False, _chats_at_ollama(each)) for each in here]

@@ -17,6 +17,7 @@ from providers.catalog.model import Candidate, Catalog
 from providers.client.adapter_table import AdapterTable
 from providers.client.alerts import posting
 from providers.client.attempt import LiveAttempt
+from providers.client.contexts import OwnContexts
 from providers.client.hedge import race
 from providers.client.probes import checking
 from providers.client.reservations import Reservations
@@ -64,6 +65,8 @@ class ProviderManager:
         self.clock = clock
         self.reservations = Reservations(MemoryLedger() if ledger is None else with_fallback(ledger), self.fleet, clock)
         self.rng = Random() if rng is None else rng  # noqa: S311  # jitter, not a secret
+        self.contexts: OwnContexts | None = None
+        """Asks one's own servers what their models take, before the first turn there; None: nobody asks."""
 
     def adopt(self, policy: Policy, catalog: Catalog, environ: Mapping[str, str]) -> None:
         """Go on under another policy and catalog; turns that began before end as they began.
@@ -97,6 +100,8 @@ class ProviderManager:
         every candidate would fail with.
         """
         turn = LiveTurn(self.fleet, self._adapters, self.reservations, request, emit, budgets, accept)
+        if self.contexts is not None:
+            await self.contexts.learn(request)
         flow = attempts(self.fleet, request, turn.began, self.rng)
         try:
             effect = next(flow)
@@ -121,7 +126,8 @@ class ProviderManager:
     def stream(self, request: Request, *, emit: Emit = ignore, budgets: BudgetScope | None = None) -> ResponseStream:
         """Return the answer as it comes: `async with manager.stream(request) as deltas: async for delta in deltas`."""
         turn = LiveTurn(self.fleet, self._adapters, self.reservations, request, emit, budgets)
-        return ResponseStream(turn, attempts(self.fleet, request, turn.began, self.rng, streamed=True))
+        flow = attempts(self.fleet, request, turn.began, self.rng, streamed=True)
+        return ResponseStream(turn, flow, self.contexts)
 
 
 async def _finish(turn: LiveTurn, effect: Try) -> Ended:
@@ -178,6 +184,7 @@ async def open_manager(
             ledger=ledger,
         )
         if not offline:
+            manager.contexts = OwnContexts(manager.fleet, manager._adapters, manager.clock)
             alarm = posting(policy.budget, environ, transport, notify)
             manager.reservations.alarm = await stack.enter_async_context(alarm)
             await stack.enter_async_context(checking(manager.fleet, manager._adapters, manager.clock))

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from providers.client.attempt import LiveAttempt
+from providers.client.contexts import OwnContexts
 from providers.client.hedge import race
 from providers.client.turn import LiveTurn
 from providers.messages import Delta, Response, Restarted, Resumed, TextDelta
@@ -23,8 +24,11 @@ class ResponseStream:
     the socket and the account, whatever happened.
     """
 
-    def __init__(self, turn: LiveTurn, flow: Generator[Effect, Outcome, Response]) -> None:
+    def __init__(
+        self, turn: LiveTurn, flow: Generator[Effect, Outcome, Response], contexts: OwnContexts | None = None
+    ) -> None:
         self.response: Response | None = None
+        self._contexts = contexts
         self._turn, self._flow = turn, flow
         self._on_break = turn.fleet.policy.on_break
         self._effect: Effect | None = None
@@ -41,6 +45,8 @@ class ResponseStream:
         self._over = False
 
     async def __aenter__(self) -> Self:
+        if self._contexts is not None:
+            await self._contexts.learn(self._turn.request)
         return self
 
     async def __aexit__(

@@ -24,6 +24,7 @@ from orchestrator.cli.ui.progress import alert_line, duration, tokens, usd
 from orchestrator.cli.ui.screens import LogScreen
 from orchestrator.errors import NoProvider
 from orchestrator.events import Event, to_json
+from providers.catalog.asked_for import asked_for
 from providers.catalog.model import Catalog, of_all_accounts
 from providers.client.manager import ProviderManager, open_manager
 from providers.documents.problems import nearest
@@ -92,7 +93,7 @@ async def _ask(request: Request, settings: Settings, stream: bool, as_json: bool
     else:
         environ = await with_local_server(policy, catalog, environ, console.say, [pinned])
         _warn_of_unknown(pinned, catalog, console)
-        catalog = catalog.asked_for(pinned)
+        catalog = asked_for(catalog, pinned)
         if not catalog.candidates(environ):
             raise NoProvider(catalog.unconfigured(environ))
     emit = _listener(settings, console)
