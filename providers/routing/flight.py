@@ -29,12 +29,12 @@ from providers.routing.ranking import Route
 
 HEDGE_POLL_S = 0.5
 """How soon a silent attempt asks again for one beside it, where the retry budget had no room for that."""
-Limits = Callable[[Route, float, int], Timeouts]
+TimeLimits = Callable[[Route, float, int], Timeouts]
 """Says how long an attempt at the first of a route may take, which begins now beside so many others."""
 
 
 def fly(
-    fleet: Fleet, request: Request, first: Try, now: float, tried: Mapping[str, float], limits: Limits
+    fleet: Fleet, request: Request, first: Try, now: float, tried: Mapping[str, float], limits: TimeLimits
 ) -> Generator[Effect, Outcome, list[tuple[str, Ended]]]:
     """Make an attempt, and where it is silent for long a second one beside it; return how each of them ended.
 
@@ -92,7 +92,7 @@ class _Several:
         first: Try,
         flight: _Flight,
         tried: Mapping[str, float],
-        limits: Limits,
+        limits: TimeLimits,
     ) -> None:
         self._limits = limits
         self._fleet, self._request, self._first, self._tried = fleet, request, first, {**tried, flight.name: inf}
