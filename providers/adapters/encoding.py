@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, TypeVar
 
@@ -26,11 +26,17 @@ def to_json(value: Any) -> bytes:
     return _ENCODER.encode(value).encode()  # `json.dumps` would build an encoder for each call
 
 
-def each_once(messages: Iterable[Message], key: str, make: Callable[..., T], maker: str) -> list[T]:
-    """Return `make(message, maker=...)` of each, made once in a message's life for each `key`.
+def each_once(
+    messages: Iterable[Message], key: str, make: Callable[..., T], maker: str, names: Mapping[str, str]
+) -> list[T]:
+    """Return `make(message, maker=..., names=...)` of each, made once in a message's life for each `key` and `names`.
 
-    Only what holds thoughts or signatures of `maker` is made for it: all else is the same for every model.
+    Only what holds thoughts or signatures of `maker` is made for it: all else is the same for every model. `names` are
+    those of tools that have another on the wire.
     """
+    make = partial(make, names=names)
+    if names:
+        key = f"{key} {sorted(names)}"
     plain = partial(make, maker="")
     if not maker:
         return [message.memo(key, plain) for message in messages]
@@ -129,4 +135,5 @@ def schema_in_words(output: OutputSchema, *, tools: bool) -> str:
     # The word JSON must stand in the prompt: OpenAI's and DeepSeek's json_object mode answer 400 without it.
     told = "Call the tools that you need; your final answer is" if tools else "Answer with"
     rest = "and nothing else" if tools else "and with nothing else"
-    return f"{told} one JSON object that satisfies this JSON Schema, {rest}:\n{schema}"
+    what = "object" if output.schema.get("type", "object") == "object" else "value"
+    return f"{told} one JSON {what} that satisfies this JSON Schema, {rest}:\n{schema}"

@@ -65,6 +65,12 @@ class Quirks:
 
     A schema then goes into words; an effort is not sent, or as `effort_off`; a forced tool can't be left out, so the
     request is another candidate's."""
+    max_tools: int | None = 128
+    """The most tools in a request. None: not known."""
+    description_limit: int | None = 1024
+    """Characters of a tool's description, longer ones are cut (Chat Completions only). None: not known."""
+    any_root: bool = False
+    """Whether the answer to an output schema may be other than an object (Chat Completions only)."""
     effort_off: str | None = None
     """What says that the model is not to think, where the effort gives way and silence would mean that it does."""
     strict_turns: bool = False

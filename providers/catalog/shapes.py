@@ -62,6 +62,9 @@ class QuirksShape(StrictModel):
     reasoning_field: Word | None = None
     effort_field: Word | None = "reasoning_effort"
     gives_way: dict[Feature, list[Feature]] = Field(default_factory=dict)
+    max_tools: Annotated[int, Field(gt=0)] | None = 128
+    description_limit: Annotated[int, Field(gt=0)] | None = 1024
+    any_root: bool = False
     effort_off: Word | None = None
     strict_turns: bool = False
     parallel_calls: bool = True

@@ -26,6 +26,7 @@ from providers.adapters.encoding import (
     schema_in_words,
     to_json,
 )
+from providers.adapters.tools import object_root, own_names, own_names_streamed, refuse_many, wire_name, wire_names
 from providers.adapters.wrong_address import wrong_address
 from providers.catalog.base_url import endpoint
 from providers.catalog.model import Candidate, Quirks
@@ -50,16 +51,17 @@ class AnthropicMessages:
     def encode(self, request: Request, candidate: Candidate, *, stream: bool) -> HttpRequest:
         """Return the HTTP request. Raise `Unsupported` for an image that can't be sent, `AuthFailed` for such a key."""
         refuse_forced_tool(request, candidate, stream=stream)
+        refuse_many(request.tools, candidate.provider.quirks.max_tools)
         body = b",".join(
             (to_json(_head(request, candidate, stream=stream))[:-1], *self._members(request, candidate, stream=stream))
         )
         return HttpRequest("POST", _url(candidate), _headers(candidate, stream=stream), body + b"}")
 
-    def decode(self, reply: HttpReply, request: Request, candidate: Candidate, now: float) -> Response:  # noqa: ARG002
+    def decode(self, reply: HttpReply, request: Request, candidate: Candidate, now: float) -> Response:
         """Return the answer of a 2xx reply. Raise a `ProviderError` for anything that is not a sound answer."""
         if is_event_stream(reply.body):
-            return heard_at_once(MessageStream(candidate, now), reply.body)
-        return read_reply(reply, candidate, now)
+            return heard_at_once(self.stream_decoder(request, candidate, now), reply.body)
+        return own_names(read_reply(reply, candidate, now), request.tools)
 
     def classify(self, reply: HttpReply, candidate: Candidate, now: float) -> ProviderError:
         """Return the error that a reply other than 2xx means. Never raises, whatever the body."""
@@ -67,9 +69,9 @@ class AnthropicMessages:
             reply.status, reply.headers, reply.body, now, candidate.provider.refusals
         )
 
-    def stream_decoder(self, request: Request, candidate: Candidate, now: float) -> StreamDecoder:  # noqa: ARG002
+    def stream_decoder(self, request: Request, candidate: Candidate, now: float) -> StreamDecoder:
         """Return a fresh decoder for one streamed reply."""
-        return MessageStream(candidate, now)
+        return own_names_streamed(MessageStream(candidate, now), request)
 
     def _members(self, request: Request, candidate: Candidate, *, stream: bool) -> Iterator[bytes]:
         """Yield the members of the body that are joined of bytes which outlive a turn."""
@@ -147,7 +149,7 @@ def _tool_choice(request: Request, quirks: Quirks) -> dict[str, Any]:
         case "required":
             choice = {"type": "any"}
         case name if any(tool.name == name for tool in request.tools):
-            choice = {"type": "tool", "name": clean(name)}
+            choice = {"type": "tool", "name": wire_name(name)}
         case name:
             raise Unsupported(f"tool_choice {name!r} names no tool of the request")
     return choice if quirks.parallel_calls else {**choice, "disable_parallel_tool_use": True}
@@ -156,8 +158,8 @@ def _tool_choice(request: Request, quirks: Quirks) -> dict[str, Any]:
 def _tool(spec: ToolSpec) -> bytes:
     description = clean(spec.description)
     told = {"description": description} if description.strip() else {}
-    schema = clean_json({**spec.parameters, "type": "object"})
-    return to_json({"name": clean(spec.name), **told, "input_schema": schema})
+    schema = clean_json(object_root(spec.parameters))
+    return to_json({"name": wire_name(spec.name), **told, "input_schema": schema})
 
 
 def _format(output: OutputSchema) -> bytes:
@@ -178,7 +180,7 @@ def _instruction(message: Message) -> bytes:
 
 def _messages(request: Request, maker: str, marked: bool) -> bytes:
     spoken = [message for message in request.messages if message.role != "system"]
-    blocks = each_once(spoken, "anthropic-messages", fragment, maker)
+    blocks = each_once(spoken, "anthropic-messages", fragment, maker, wire_names(request.tools))
     roles: Any = ["assistant" if message.role == "assistant" else "user" for message in spoken]
     said = zip(roles, blocks, strict=True)
     *before, last = turns(said, prefill=Capability.PREFILL in request.needs.capabilities)

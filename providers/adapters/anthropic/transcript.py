@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Literal
@@ -52,17 +52,18 @@ ContentBlock = bytes | CallBlock | ResultBlock
 """`bytes` are one or more blocks, joined by commas."""
 
 
-def fragment(message: Message, maker: str) -> tuple[ContentBlock, ...]:
+def fragment(message: Message, maker: str, names: Mapping[str, str]) -> tuple[ContentBlock, ...]:
     """Return the blocks of `message`, none where it says nothing. Raise `Unsupported` for an image that can't be sent.
 
-    Reasoning goes back only to the model that made it, `maker`, and only with its signature.
+    Reasoning goes back only to the model that made it, `maker`, and only with its signature. `names` are
+    those of tools that have another on the wire.
     """
     parts = message.parts
     if message.name is not None and message.role == "user" and any(map(_says, parts)):
         # The dialect has no field for the speaker.
         parts = (Text(f"{message.name}: "), *parts)
     groups = [list(group) for _, group in groupby(parts, type)]
-    blocks = [block for group in groups for block in _blocks(group, message, maker)]
+    blocks = [block for group in groups for block in _blocks(group, message, maker, names)]
     if message.role == "assistant":
         blocks = _without_last_thoughts(blocks)
     return tuple(_joined(blocks))
@@ -93,7 +94,7 @@ def _says(part: Part) -> bool:
     return isinstance(part, Image) or (isinstance(part, Text) and bool(clean(part.text).strip()))
 
 
-def _blocks(parts: list[Part], message: Message, maker: str) -> Iterator[ContentBlock]:
+def _blocks(parts: list[Part], message: Message, maker: str, names: Mapping[str, str]) -> Iterator[ContentBlock]:
     """Yield the blocks of neighbouring parts of one type. Texts become one block, as `Message.text` joins them."""
     if isinstance(parts[0], Text):
         if block := text_block("".join(part.text for part in parts if isinstance(part, Text))):
@@ -109,7 +110,7 @@ def _blocks(parts: list[Part], message: Message, maker: str) -> Iterator[Content
             case Reasoning(_, opaque, made_by) if opaque and made_by == maker and assistant:
                 yield _thought(part.text, opaque)
             case ToolCall():
-                yield _call(part) if assistant else text_block(f"Call of {part.name}: {part.arguments}")
+                yield _call(part, names) if assistant else text_block(f"Call of {part.name}: {part.arguments}")
             case ToolResult():
                 yield _result(part).text if assistant else _result(part)
 
@@ -134,8 +135,8 @@ def _thought(text: str, opaque: str) -> bytes:
     return to_json({"type": "thinking", "thinking": clean(text), "signature": clean(opaque)})
 
 
-def _call(call: ToolCall) -> CallBlock:
-    name = _not_in_a_name("_", call.name)[:64] or "tool"
+def _call(call: ToolCall, names: Mapping[str, str]) -> CallBlock:
+    name = names.get(call.name) or _not_in_a_name("_", call.name)[:64] or "tool"
     return CallBlock(
         clean(call.id), b'"name":' + to_json(name) + b',"input":' + history_object(call.arguments)[1].encode()
     )

@@ -9,7 +9,8 @@ pull request 6973; ai.google.dev/gemini-api/docs/thought-signatures; 2026-11).
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
@@ -30,6 +31,8 @@ from providers.adapters.encoding import (
 )
 from providers.adapters.gemini.decode import MADE_UP, ContentStream, read_reply
 from providers.adapters.gemini.errors import error_of
+from providers.adapters.gemini.schema import fitted
+from providers.adapters.tools import object_root, own_names, own_names_streamed, refuse_many, wire_name, wire_names
 from providers.adapters.wrong_address import wrong_address
 from providers.catalog.base_url import endpoint
 from providers.catalog.model import Candidate
@@ -50,6 +53,8 @@ from providers.messages import (
     ToolSpec,
 )
 
+_fits = re.compile(r"[A-Za-z_][A-Za-z0-9_.:-]{0,63}").fullmatch
+_not_in_a_name = re.compile(r"[^A-Za-z0-9_.:-]+").sub
 MAX_STOPS = 5
 SEEDS = 2**31  # the field is an int32
 BEGIN = "(the conversation begins)"
@@ -83,14 +88,15 @@ class Gemini:
     def encode(self, request: Request, candidate: Candidate, *, stream: bool) -> HttpRequest:
         """Return the HTTP request. Raise `Unsupported` for an image in a system message, or too many stop words."""
         refuse_forced_tool(request, candidate, stream=stream)
+        refuse_many(request.tools, candidate.provider.quirks.max_tools)
         body = b"{" + b",".join(self._members(request, candidate, stream=stream)) + b"}"
         return HttpRequest("POST", _url(candidate, stream=stream), _headers(candidate, stream=stream), body)
 
     def decode(self, reply: HttpReply, request: Request, candidate: Candidate, now: float) -> Response:
         """Return the answer of a 2xx reply. Raise a `ProviderError` for anything that is not a sound answer."""
         if is_event_stream(reply.body):
-            return heard_at_once(ContentStream(request, candidate, now), reply.body)
-        return read_reply(reply, request, candidate, now)
+            return heard_at_once(self.stream_decoder(request, candidate, now), reply.body)
+        return own_names(read_reply(reply, request, candidate, now), request.tools)
 
     def classify(self, reply: HttpReply, candidate: Candidate, now: float) -> ProviderError:
         """Return the error that a reply other than 2xx means. Never raises, whatever the body."""
@@ -101,13 +107,14 @@ class Gemini:
 
     def stream_decoder(self, request: Request, candidate: Candidate, now: float) -> StreamDecoder:
         """Return a fresh decoder for one streamed reply."""
-        return ContentStream(request, candidate, now)
+        return own_names_streamed(ContentStream(request, candidate, now), request)
 
     def _members(self, request: Request, candidate: Candidate, *, stream: bool) -> Iterator[bytes]:
         output, mode = request.output_schema, json_mode(request, candidate, stream=stream)
         stand_in = candidate.provider.quirks.stand_in_signature
         make = partial(_fragment, stand_in=stand_in)
-        fragments = each_once(request.messages, f"gemini {stand_in}", make, candidate.maker)
+        names = wire_names(request.tools)
+        fragments = each_once(request.messages, f"gemini {stand_in}", make, candidate.maker, names)
         told = [each.parts for each in fragments if each.role == "system" and each.parts]
         if output is not None and mode != "schema":
             tools = bool(request.tools)
@@ -171,11 +178,14 @@ def _config(request: Request, candidate: Candidate, *, stream: bool) -> dict[str
 
 def _schema(output: OutputSchema) -> bytes:
     """Return the members that hold the answer to a schema. The field takes all of JSON Schema and heeds most of it."""
-    return b'"responseMimeType":"application/json","responseJsonSchema":' + to_json(clean_json(output.schema))
+    return b'"responseMimeType":"application/json","responseJsonSchema":' + to_json(clean_json(fitted(output.schema)))
 
 
 def _tool(spec: ToolSpec) -> bytes:
-    tool = {"name": spec.name, "description": spec.description, "parametersJsonSchema": spec.parameters}
+    tool: dict[str, Any] = {"name": wire_name(spec.name), "description": spec.description}
+    root = object_root(spec.parameters)
+    if root["properties"]:  # without any, the field is left out: an object without properties is refused
+        tool["parametersJsonSchema"] = fitted(root)
     return to_json(clean_json(tool))
 
 
@@ -184,7 +194,7 @@ def _tool_choice(request: Request) -> dict[str, Any]:
         return {"mode": "NONE" if request.tool_choice == "none" else "ANY"}
     if all(tool.name != request.tool_choice for tool in request.tools):
         raise Unsupported(f"tool_choice {request.tool_choice!r} names no tool of the request")
-    return {"mode": "ANY", "allowedFunctionNames": [clean(request.tool_choice)]}
+    return {"mode": "ANY", "allowedFunctionNames": [wire_name(request.tool_choice)]}
 
 
 def _contents(fragments: Iterable[GeminiFragment]) -> bytes:
@@ -245,11 +255,12 @@ def _answered(asked: list[GeminiFragment], turn: list[GeminiFragment]) -> list[b
     return [b"{%s%s}}" % (head, answers.get(at, none)) for at, (_, head) in enumerate(calls)] + rest
 
 
-def _fragment(message: Message, maker: str, stand_in: str | None) -> GeminiFragment:
+def _fragment(message: Message, maker: str, stand_in: str | None, names: Mapping[str, str]) -> GeminiFragment:
     if message.role == "assistant":
         calls = message.tool_calls
-        parts = _joined(_spoken(message.parts, maker, stand_in))
-        return GeminiFragment("model", parts, tuple(c.id for c in calls), tuple(_awaited(c, maker) for c in calls))
+        parts = _joined(_spoken(message.parts, maker, stand_in, names))
+        halves = tuple(_awaited(call, maker, names) for call in calls)
+        return GeminiFragment("model", parts, tuple(call.id for call in calls), halves)
     parts = _joined(_heard(message))
     if message.role == "system":
         return GeminiFragment("system", parts)
@@ -279,7 +290,7 @@ def _heard(message: Message) -> Iterator[dict[str, Any]]:
                 yield {"text": _stray(part)}
 
 
-def _spoken(parts: Iterable[Part], maker: str, stand_in: str | None) -> list[dict[str, Any]]:
+def _spoken(parts: Iterable[Part], maker: str, stand_in: str | None, names: Mapping[str, str]) -> list[dict[str, Any]]:
     """Return the parts of what a model said: signatures go back to their maker, on the part that they came with.
 
     The first call of a turn must have one; `stand_in` is what the vendor documents for a history from elsewhere.
@@ -298,7 +309,7 @@ def _spoken(parts: Iterable[Part], maker: str, stand_in: str | None) -> list[dic
                     said[-1].update(_signed(opaque))
             case ToolCall():
                 own = part.opaque if part.made_by == maker else None
-                said.append({"functionCall": _call(part, maker), **_signed(own or stand_in)})
+                said.append({"functionCall": _call(part, maker, names), **_signed(own or stand_in)})
                 stand_in = None
             case ToolResult():
                 said.append({"text": _stray(part)})
@@ -309,18 +320,27 @@ def _signed(signature: str | None) -> dict[str, str]:
     return {"thoughtSignature": clean(signature)} if signature else {}
 
 
-def _call(call: ToolCall, maker: str) -> dict[str, Any]:
-    return {**_identity(call, maker), "args": history_object(call.arguments)[0]}
+def _call(call: ToolCall, maker: str, names: Mapping[str, str]) -> dict[str, Any]:
+    return {**_identity(call, maker, names), "args": history_object(call.arguments)[0]}
 
 
-def _identity(call: ToolCall, maker: str) -> dict[str, str]:
+def _identity(call: ToolCall, maker: str, names: Mapping[str, str]) -> dict[str, str]:
     """Return the members that name a call. Its id goes back only to the model that gave it."""
     ours = call.made_by != maker or call.id.startswith(MADE_UP)
-    return {**({} if ours else {"id": clean(call.id)}), "name": clean(call.name) or "unnamed"}
+    return {**({} if ours else {"id": clean(call.id)}), "name": names.get(call.name) or _fit_name(call.name)}
 
 
-def _awaited(call: ToolCall, maker: str) -> bytes:
-    return b'"functionResponse":%s,"response":' % to_json(_identity(call, maker))[:-1]
+def _fit_name(name: str) -> str:
+    """Return the name of a call that no tool of the request has, as the vendor takes it."""
+    name = clean(name)
+    if _fits(name):
+        return name
+    fit = _not_in_a_name("_", name)
+    return (fit if _fits(fit[:1]) else f"_{fit}")[:64] if fit else "unnamed"
+
+
+def _awaited(call: ToolCall, maker: str, names: Mapping[str, str]) -> bytes:
+    return b'"functionResponse":%s,"response":' % to_json(_identity(call, maker, names))[:-1]
 
 
 def _response(result: ToolResult) -> bytes:

@@ -26,9 +26,19 @@ from providers.adapters.openai.decode import read_reply
 from providers.adapters.openai.errors import error_of
 from providers.adapters.openai.stream import ChatStream
 from providers.adapters.openai.transcript import Said, fit_name, fragment, in_strict_turns, paired
+from providers.adapters.tools import (
+    description,
+    object_root,
+    own_names,
+    own_names_streamed,
+    refuse_many,
+    resolved,
+    wire_name,
+    wire_names,
+)
 from providers.adapters.wrong_address import wrong_address
 from providers.catalog.base_url import endpoint
-from providers.catalog.model import Candidate, Model
+from providers.catalog.model import Candidate, JsonMode, Model
 from providers.documents.unicode import clean, clean_json
 from providers.errors import ProviderError, Unsupported
 from providers.messages import Capability, OutputSchema, Request, Response, ToolSpec
@@ -51,16 +61,18 @@ class OpenAIChat:
         """Return the HTTP request. Raise `Unsupported` for an image outside a user's message or a forced tool."""
         model = self._kept.keep("model", candidate.model, _model)
         refuse_forced_tool(request, candidate, stream=stream)
-        members = self._members(request, candidate, stream=stream)
-        messages = self._messages(request, candidate, stream=stream)
+        refuse_many(request.tools, candidate.provider.quirks.max_tools)
+        mode = _mode(request, candidate, stream=stream)
+        members = self._members(request, candidate, mode, stream=stream)
+        messages = self._messages(request, candidate, mode)
         body = b"".join((b"{", model, *members, b',"messages":[', messages, b"]}"))
         return HttpRequest("POST", _url(candidate), _headers(candidate, stream=stream), body)
 
-    def decode(self, reply: HttpReply, request: Request, candidate: Candidate, now: float) -> Response:  # noqa: ARG002
+    def decode(self, reply: HttpReply, request: Request, candidate: Candidate, now: float) -> Response:
         """Return the answer of a 2xx reply. Raise a `ProviderError` for anything that is not a sound answer."""
         if is_event_stream(reply.body):
-            return heard_at_once(ChatStream(candidate, now), reply.body)
-        return read_reply(reply, candidate, now)
+            return heard_at_once(self.stream_decoder(request, candidate, now), reply.body)
+        return own_names(read_reply(reply, candidate, now), request.tools)
 
     def classify(self, reply: HttpReply, candidate: Candidate, now: float) -> ProviderError:
         """Return the error that a reply other than 2xx means. Never raises, whatever the body."""
@@ -68,26 +80,31 @@ class OpenAIChat:
             reply.status, reply.headers, reply.body, now, candidate.provider.refusals
         )
 
-    def stream_decoder(self, request: Request, candidate: Candidate, now: float) -> StreamDecoder:  # noqa: ARG002
+    def stream_decoder(self, request: Request, candidate: Candidate, now: float) -> StreamDecoder:
         """Return a fresh decoder for one streamed reply."""
-        return ChatStream(candidate, now)
+        return own_names_streamed(ChatStream(candidate, now), request)
 
-    def _members(self, request: Request, candidate: Candidate, *, stream: bool) -> Iterator[bytes]:
+    def _members(
+        self, request: Request, candidate: Candidate, mode: JsonMode | None, *, stream: bool
+    ) -> Iterator[bytes]:
         """Yield the members of the body but for the model and the messages, each with a comma before it."""
-        yield b"," + to_json(_options(request, candidate, stream=stream))[1:-1]
+        yield b"," + to_json(_options(request, candidate, mode, stream=stream))[1:-1]
         if request.tools:
-            yield b',"tools":[' + b",".join([self._kept.keep("tool", tool, _tool) for tool in request.tools]) + b"]"
-        if request.output_schema is not None and json_mode(request, candidate, stream=stream) == "schema":
+            limit = candidate.provider.quirks.description_limit
+            key, make = f"tool {limit}", partial(_tool, limit=limit)
+            yield b',"tools":[' + b",".join([self._kept.keep(key, tool, make) for tool in request.tools]) + b"]"
+        if request.output_schema is not None and mode == "schema":
             yield b"," + self._kept.keep("format", request.output_schema, _response_format)
 
-    def _messages(self, request: Request, candidate: Candidate, *, stream: bool) -> bytes:
+    def _messages(self, request: Request, candidate: Candidate, mode: JsonMode | None) -> bytes:
         quirks = candidate.provider.quirks
         key = f"openai-chat {quirks.system_role} {quirks.tool_ids} {quirks.null_content}"
         if quirks.reasoning_field or quirks.tool_call_extra:
             key = f"{key} {quirks.reasoning_field} {quirks.tool_call_extra}"
         maker = candidate.maker if quirks.reasoning_field else ""
-        said = paired(each_once(request.messages, key, partial(fragment, quirks=quirks), maker))
-        if request.output_schema is not None and json_mode(request, candidate, stream=stream) != "schema":
+        names = wire_names(request.tools)
+        said = paired(each_once(request.messages, key, partial(fragment, quirks=quirks), maker, names))
+        if request.output_schema is not None and mode != "schema":
             leading = next((i for i, each in enumerate(said) if each.role != quirks.system_role), len(said))
             words = partial(_schema_in_words, role=quirks.system_role, tools=bool(request.tools))
             body = self._kept.keep(f"{quirks.system_role} {bool(request.tools)}", request.output_schema, words)
@@ -117,7 +134,7 @@ def _model(model: Model) -> bytes:
     return b'"model":' + to_json(model.name)
 
 
-def _options(request: Request, candidate: Candidate, *, stream: bool) -> dict[str, Any]:
+def _options(request: Request, candidate: Candidate, mode: JsonMode | None, *, stream: bool) -> dict[str, Any]:
     """Return what the request sets, in this vendor's words."""
     quirks, model = candidate.provider.quirks, candidate.model
     options: dict[str, Any] = {}
@@ -139,7 +156,7 @@ def _options(request: Request, candidate: Candidate, *, stream: bool) -> dict[st
         options["stream_options"] = {"include_usage": True}
     if request.tools and request.tool_choice != "auto":
         options["tool_choice"] = _tool_choice(request)
-    if json_mode(request, candidate, stream=stream) == "object":
+    if mode == "object":
         options["response_format"] = {"type": "json_object"}
     return options
 
@@ -149,18 +166,34 @@ def _tool_choice(request: Request) -> Any:
         return request.tool_choice
     if all(tool.name != request.tool_choice for tool in request.tools):
         raise Unsupported(f"tool_choice {request.tool_choice!r} names no tool of the request")
-    return {"type": "function", "function": {"name": clean(request.tool_choice)}}
+    return {"type": "function", "function": {"name": wire_name(request.tool_choice)}}
 
 
-def _tool(spec: ToolSpec) -> bytes:
-    function = {"name": spec.name, "description": spec.description, "parameters": spec.parameters}
+def _tool(spec: ToolSpec, limit: int | None) -> bytes:
+    told, root = description(spec.description, limit), object_root(spec.parameters)
+    function = {"name": wire_name(spec.name), "description": told, "parameters": root}
     return to_json({"type": "function", "function": clean_json(function)})
 
 
 def _response_format(output: OutputSchema) -> bytes:
-    schema = clean_json(output.schema)
+    schema = clean_json(_root(output))
     spec = {"name": fit_name(output.name), "schema": schema, "strict": _is_strict(schema)}
     return b'"response_format":' + to_json({"type": "json_schema", "json_schema": spec})
+
+
+def _root(output: OutputSchema) -> dict[str, Any]:
+    """Return the schema with a type at its root, and no reference: "got 'type: None'" is a 400."""
+    root = resolved(output.schema, output.schema)
+    return {"type": "object", **root} if "properties" in root else root
+
+
+def _mode(request: Request, candidate: Candidate, *, stream: bool) -> JsonMode | None:
+    """Return how the schema is said. In most vendors' own words it is about an object."""
+    mode = json_mode(request, candidate, stream=stream)
+    if mode in (None, "prompt") or candidate.provider.quirks.any_root or request.output_schema is None:
+        return mode
+    root = _root(request.output_schema)
+    return "prompt" if root.get("type") != "object" or root.keys() & {"anyOf", "oneOf"} else mode
 
 
 def _is_strict(schema: Any) -> bool:

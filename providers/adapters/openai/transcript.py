@@ -78,10 +78,11 @@ def fit_name(name: str) -> str:
     return name if _fit_name(name) else _not_in_a_name("_", name)[:64] or "unnamed"
 
 
-def fragment(message: Message, quirks: Quirks, maker: str) -> ChatFragment:
+def fragment(message: Message, quirks: Quirks, maker: str, names: Mapping[str, str]) -> ChatFragment:
     """Return `message` on the wire. Raise `Unsupported` for an image outside a user's message.
 
-    Reasoning goes back only to the model that made it, `maker`, and only where `quirks` name a field for it.
+    Reasoning goes back only to the model that made it, `maker`, and only where `quirks` name a field for it. `names`
+    are those of tools that have another on the wire.
     """
     if message.role != "assistant" and len(message.parts) == 1 and isinstance(message.parts[0], Text):
         return ChatFragment(said=_spoken(message, message.parts, quirks))  # the usual case by far
@@ -89,7 +90,7 @@ def fragment(message: Message, quirks: Quirks, maker: str) -> ChatFragment:
     rest = tuple(part for part in message.parts if not isinstance(part, ToolResult))
     if message.role == "assistant" and (rest or not told):
         wires = tuple(_wire_ids(message.tool_calls, quirks))
-        said: Said | None = _said(_assistant(rest, wires, quirks, maker))
+        said: Said | None = _said(_assistant(rest, wires, quirks, maker, names))
     else:
         wires = ()
         said = _spoken(message, rest, quirks) if rest or not told else None
@@ -220,10 +221,16 @@ def _result(result: ToolResult) -> ResultMessage:
     return ResultMessage(result.call_id, to_json(text or BLANK), _word("user", orphan))
 
 
-def _assistant(parts: tuple[Part, ...], ids: tuple[tuple[str, str], ...], quirks: Quirks, maker: str) -> dict[str, Any]:
+def _assistant(
+    parts: tuple[Part, ...],
+    ids: tuple[tuple[str, str], ...],
+    quirks: Quirks,
+    maker: str,
+    names: Mapping[str, str],
+) -> dict[str, Any]:
     _no_images(parts)
     wished = [part for part in parts if isinstance(part, ToolCall)]
-    calls = [_call(call, wire, quirks) for call, (_, wire) in zip(wished, ids, strict=True)]
+    calls = [_call(call, wire, quirks, names) for call, (_, wire) in zip(wished, ids, strict=True)]
     text = clean(_text(parts))
     said: dict[str, Any] = {"role": "assistant", "content": text or _nothing(calls, quirks)}
     if quirks.reasoning_field is not None:
@@ -286,8 +293,8 @@ def _text(parts: tuple[Part, ...]) -> str:
     return "".join(part.text for part in parts if isinstance(part, Text))
 
 
-def _call(call: ToolCall, wire: str, quirks: Quirks) -> Mapping[str, Any]:
-    function = {"name": fit_name(call.name), "arguments": history_object(call.arguments)[1]}
+def _call(call: ToolCall, wire: str, quirks: Quirks, names: Mapping[str, str]) -> Mapping[str, Any]:
+    function = {"name": names.get(call.name) or fit_name(call.name), "arguments": history_object(call.arguments)[1]}
     return {"id": wire, "type": "function", "function": function, **quirks.tool_call_extra}
 
 

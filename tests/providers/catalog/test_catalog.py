@@ -271,7 +271,7 @@ class TestAccounts:
 class TestOverlay:
     def test_what_a_row_leaves_out_stays(self, catalog):
         groq = overlay(catalog, {"groq": {"quirks": {"sampling": False}}}).providers["groq"]
-        own = Quirks(request_window=86400, gives_way={"schema": ["tools", "stream"]})
+        own = Quirks(request_window=86400, gives_way={"schema": ["tools", "stream"]}, description_limit=None)
         assert groq.quirks == replace(own, sampling=False)
         assert groq.models == catalog.providers["groq"].models
         assert groq.key_env == "GROQ_API_KEY"
