@@ -40,18 +40,22 @@ class Empty(Dialect):
         return Response(assistant("" if self.left >= 0 else "hello"), FinishReason.STOP, Usage(20, output=10))
 
 
-def manager(now: list[float], *names: str, budget: DailyBudget | None = None, empty: int = 0) -> ProviderManager:
+def manager(
+    now: list[float], *names: str, budget: DailyBudget | None = None, dialect: Dialect | None = None
+) -> ProviderManager:
     model = Model("m", 10_000, 1_000, price=Price(1, 10))
     rows = [Candidate(Provider(name, "test", name, None, {"m": model}), model, "k") for name in names]
     policy = Policy(
         {"worker": tuple(row.name for row in rows)}, last_resort=(), strategy="chain", budget=budget or DailyBudget()
     )
-    return ProviderManager(rows, policy, adapters={"test": Empty(empty)}, transport=Net(), clock=lambda: now[0])  # type: ignore[arg-type]
+    return ProviderManager(rows, policy, adapters={"test": dialect or Empty(0)}, transport=Net(), clock=lambda: now[0])  # type: ignore[arg-type]
 
 
 async def test_an_answer_that_would_not_do_is_paid_in_the_run_and_in_what_a_resume_counts() -> None:
     now, journal = [NOON], MemoryJournal()
-    async with open_run(squad(CHAIN), manager=manager(now, "x", "y", empty=1), journal=journal, run_id="r") as run:
+    async with open_run(
+        squad(CHAIN), manager=manager(now, "x", "y", dialect=Empty(1)), journal=journal, run_id="r"
+    ) as run:
         events = [event async for event in run]
     assert run.result.status == "done"
     assert (run.result.cost, run.result.usage) == (3 * CALL, Usage(60, output=30))
@@ -65,6 +69,31 @@ async def test_an_answer_that_would_not_do_is_paid_in_the_run_and_in_what_a_resu
     assert (lost["outcome"], lost["cost_usd"], lost["usage"]["output_tokens"]) == ("failed", CALL / 1e6, 10)
 
 
+class Silent(Dialect):
+    """Sends no usage that could be true."""
+
+    def decode(self, *told: Any) -> Response:
+        return Response(assistant("hello " * 50), FinishReason.STOP)
+
+
+async def test_what_nobody_counted_before_a_resume_counts_as_an_estimate_on_its_caps() -> None:
+    now, journal = [NOON], MemoryJournal()
+    given = squad(CHAIN, budget={"max_cost": 0.0105, "on_exceed": "pause"})  # a call is expected to cost 0.01003
+    answers = manager(now, "x", dialect=Silent())
+    async with open_run(given, manager=answers, journal=journal, run_id="r") as run:
+        [event async for event in run]
+    assert run.result.status == "paused"
+    assert run.result.cost is None
+    (paid,) = history_of(await journal.events("r")).paid
+    assert paid.tokens > 100
+    assert paid.cost is not None
+    assert paid.cost > 1000
+    async with resume_run(given, "r", manager=answers, journal=journal) as run:
+        events = [event async for event in run]
+    assert run.result.status == "paused"
+    assert f"after ${paid.cost / 1e6:.6f}" in of_type(events, "task.parked")[0].reason
+
+
 async def test_what_was_paid_in_vain_before_a_resume_counts_on_its_caps() -> None:
     now, journal = [NOON], MemoryJournal()
 
@@ -72,7 +101,7 @@ async def test_what_was_paid_in_vain_before_a_resume_counts_on_its_caps() -> Non
         return squad(CHAIN, budget={"max_cost": usd, "on_exceed": "pause"})
 
     before, after = capped(0.0102), capped(0.1)  # a call is expected to cost 0.01003
-    async with open_run(before, manager=manager(now, "x", "y", empty=1), journal=journal, run_id="r") as run:
+    async with open_run(before, manager=manager(now, "x", "y", dialect=Empty(1)), journal=journal, run_id="r") as run:
         [event async for event in run]
     assert run.result.status == "paused"
     async with resume_run(before, "r", manager=manager(now, "x"), journal=journal) as run:
