@@ -50,7 +50,8 @@ class WorkResult:
     """What a piece of work came to. `output` is the JSON value where a schema was given, else the text.
 
     `transcript` holds the new messages, the brief first; `cost` is micro-USD, None where any turn's was unknown;
-    `provider` and `model` gave the last answer; `truncated`: the text was cut off at a limit or by a filter.
+    `provider` and `model` gave the last answer; `truncated`: the text was cut off at a limit or by a filter. `counted`
+    are its tokens as caps count them: with estimates where a provider did not tell its usage.
     """
 
     text: str
@@ -62,6 +63,7 @@ class WorkResult:
     provider: str
     model: str
     truncated: bool = False
+    counted: int = 0
 
 
 @dataclass(slots=True)
@@ -78,6 +80,7 @@ class Work:
     """Tokens of each request that are not its messages': tools, schema, room for the answer."""
     usage: Usage | None = None
     cost: int | None = 0
+    counted: int = 0
 
     def say(self, message: Message) -> None:
         self.messages.append(message)
@@ -106,6 +109,7 @@ class Work:
             self.say(response.message)
         self.usage = response.usage if self.usage is None else self.usage + response.usage
         self.cost = None if self.cost is None or response.cost is None else self.cost + response.cost
+        self.counted += response.counted.total
 
     def result(self, final: Final, response: Response, turns: int, since: int) -> WorkResult:
         return WorkResult(
@@ -118,6 +122,7 @@ class Work:
             provider=response.provider,
             model=response.model,
             truncated=final.truncated,
+            counted=self.counted,
         )
 
 

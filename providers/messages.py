@@ -322,6 +322,11 @@ class Response:
     estimate: Estimate | None = None
 
     @property
+    def counted(self) -> Usage:
+        """What caps count: its usage, or the estimate where that is unknown."""
+        return self.usage if self.estimate is None else self.estimate.usage
+
+    @property
     def text(self) -> str:
         return self.message.text
 

@@ -193,7 +193,7 @@ class TaskRunner:
             if speaker == HUMAN:
                 return await self._person_speaks(prompt, history, unit, here), 0
             result = await self._agent_works(AgentWork(speaker, work.description), prompt, here, history)
-            return result.text, result.usage.total
+            return result.text, result.counted
 
         own = account.ref if account else None
         minutes = await Conversation(plan, topic, speak, ctx.emit, self.clock, own).hold()

@@ -6,7 +6,7 @@ answer, some stream. What comes is told by its first bytes, not by what was aske
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from providers.adapters import StreamDecoder
@@ -29,6 +29,12 @@ _DONE = b"[DONE]"
 def is_event_stream(body: bytes) -> bool:
     """Whether a whole body is a stream of events."""
     return body[:1] != b"{" and body.lstrip(LEADING).startswith(_FIELDS)
+
+
+def says_error(body: Mapping[str, Any]) -> bool:
+    """Whether a body that is no answer has the words that errors have, though not under `error`."""
+    said = (body.get(key) for key in ("message", "detail", "errors", "msg", "error_msg", "error_message"))
+    return body.get("type") == "error" or any(isinstance(each, str | list) and each for each in said)
 
 
 def heard_at_once(decoder: StreamDecoder, body: bytes) -> Response:
@@ -65,15 +71,15 @@ class BodyReader:
             if not data:
                 return
             parser = self._parser = ObjectParser() if data[:1] in b"[{" else EventParser()
-        if isinstance(parser, EventParser):
-            for name, body in parser.feed(data):
-                if body[:1] == b"{" and b"\n" not in body and name != b"error":
-                    yield name, object_in(body)
-                else:
-                    yield from _odd(name, body)
-        else:
+        if isinstance(parser, ObjectParser):
             for body in parser.feed(data):
                 yield b"", object_in(body)
+            return
+        for name, body in parser.feed(data):
+            if body[:1] == b"{" and b"\n" not in body and name != b"error":
+                yield name, object_in(body)
+            else:
+                yield from _odd(name, body)
 
     def finish(self) -> Iterator[Body]:
         """Yield what the end completes: an event that lacks its blank line. What it cuts in two is `torn`."""

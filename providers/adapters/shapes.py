@@ -33,11 +33,11 @@ _decode_any_number = json.JSONDecoder(
 ).decode
 
 
-def _decoded(text: str) -> Any:
+def _of_any_numbers(text: str, data: bytes) -> Any:
     try:
-        return decode_json(text)
-    except ValueError:
         return _decode_any_number(text)
+    except (ValueError, RecursionError) as error:
+        raise BadReply(f"the reply is not JSON ({type(error).__name__}): {excerpt(data)}") from None
 
 
 def object_in(data: bytes) -> dict[str, Any]:
@@ -45,10 +45,11 @@ def object_in(data: bytes) -> dict[str, Any]:
 
     Python's servers write NaN and Infinity, and some numbers have no end: they are numbers here, of no use to anybody.
     """
+    text = data.decode("utf-8", "replace")
     try:
-        found = _decoded(data.decode("utf-8", "replace"))
-    except (ValueError, RecursionError) as error:
-        raise BadReply(f"the reply is not JSON ({type(error).__name__}): {excerpt(data)}") from None
+        found = decode_json(text)
+    except (ValueError, RecursionError):
+        found = _of_any_numbers(text, data)
     if found.__class__ is not dict:
         raise BadReply(f"the reply is a JSON {type(found).__name__}, not an object: {excerpt(data)}")
     return found

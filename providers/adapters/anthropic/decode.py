@@ -11,7 +11,7 @@ from typing import Any
 
 from providers.adapters import HttpReply
 from providers.adapters.anthropic.errors import error_in
-from providers.adapters.bodies import LEADING
+from providers.adapters.bodies import LEADING, says_error
 from providers.adapters.encoding import to_json
 from providers.adapters.error_report import excerpt
 from providers.adapters.finish import FAULT, meaning, word_of
@@ -53,7 +53,7 @@ REDACTED = "redacted:"
 def read_reply(reply: HttpReply, candidate: Candidate, now: float) -> Response:
     """Return the answer in a 2xx reply, or raise the `ProviderError` that it amounts to."""
     body = object_in(reply.body.lstrip(LEADING))
-    if body.get("type") == "error" or body.get("error"):
+    if body.get("type") == "error" or body.get("error") or ("content" not in body and says_error(body)):
         raise error_in(body, reply.headers, now, candidate.provider.refusals)
     if "content" not in body:
         raise BadReply(f"the reply is no message: {excerpt(reply.body)}")

@@ -7,7 +7,7 @@ from typing import Any
 
 from providers.adapters.anthropic.decode import MessagesAnswer, StreamedBlock, blocks_in
 from providers.adapters.anthropic.errors import error_in
-from providers.adapters.bodies import Body, BodyReader
+from providers.adapters.bodies import Body, BodyReader, says_error
 from providers.adapters.error_report import excerpt
 from providers.adapters.shapes import mapping, object_in, string
 from providers.catalog.model import Candidate
@@ -96,7 +96,7 @@ class MessageStream:
         if chunk is None:  # `[DONE]` is not Anthropic's, but gateways add it
             return False
         kind = chunk.get("type")
-        if name == b"error" or kind == "error" or (kind is None and "error" in chunk):
+        if name == b"error" or kind == "error" or (kind is None and ("error" in chunk or says_error(chunk))):
             raise error_in(chunk, {}, self._now, self._candidate.provider.refusals)
         match kind:
             case "content_block_delta":
@@ -168,7 +168,7 @@ class MessageStream:
             deltas.append(block.delta(rest))
 
     def _piece(self, chunk: Mapping[str, Any], deltas: list[Delta]) -> None:
-        index, delta = _index(chunk), mapping(chunk.get("delta"), "delta")
+        index, delta = _index(chunk), mapping(chunk.get("delta") or {}, "delta")
         kind = string(delta.get("type"), "delta type")
         block = self._open.get(index)
         if block is None:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from providers.adapters import HttpReply
-from providers.adapters.bodies import LEADING, BodyReader
+from providers.adapters.bodies import LEADING, BodyReader, says_error
 from providers.adapters.error_report import excerpt
 from providers.adapters.finish import FAULT, meaning, word_of
 from providers.adapters.gemini.errors import error_in
@@ -120,6 +120,8 @@ class GeminiAnswer:
 
     def take(self, chunk: Mapping[str, Any], deltas: list[Delta]) -> None:
         """Add what `chunk` says, and what is new in it to `deltas`. Raise an error that it holds."""
+        if not chunk.get("candidates") and "error" not in chunk and says_error(chunk):
+            chunk = {"error": chunk}
         found = error_in(chunk, self._now, self._candidate.provider.refusals)
         if found is not None:
             raise found

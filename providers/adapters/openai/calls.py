@@ -112,6 +112,8 @@ class _Call:
         if self.began and self.name:
             name = ""
         self.id, self.name = self.id or call_id, self.name + name
+        if self.began and arguments[:1] == "{" and arguments == self.arguments and self.is_whole:
+            arguments = ""  # the call once more, as some servers send it with the end
         if arguments and (arguments := self._clean.feed(arguments)):
             self._pieces.append(arguments)
             self.began = True

@@ -29,6 +29,11 @@ class OneChoice:
         """Return the answer's choice, None where the chunk has none."""
         if not choices:
             return None
+        if choices.__class__ is list and len(choices) == 1 and choices[0].__class__ is dict:  # all that most send
+            only: dict[str, Any] = choices[0]
+            if only.get("index") == self._index is not None:
+                self._finished = self._finished or bool(only.get("finish_reason"))
+                return only
         found = [mapping(choice, "choice") for choice in sequence(choices, "choices") if choice is not None]
         if not found:
             return None

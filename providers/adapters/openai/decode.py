@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from providers.adapters import HttpReply
-from providers.adapters.bodies import LEADING
+from providers.adapters.bodies import LEADING, says_error
 from providers.adapters.finish import FAULT, meaning, word_of
 from providers.adapters.openai.errors import error_in
 from providers.adapters.openai.reasoning import details_in, part_thought, reasoning_in, sealed, text_of
@@ -76,11 +76,8 @@ def unwrapped(body: dict[str, Any]) -> dict[str, Any]:
 
 
 def speaks_of_error(body: Mapping[str, Any]) -> bool:
-    """Whether a body without an answer says words that only an error says."""
-    if body.get("choices") or body.get("usage"):
-        return False
-    said = (body.get(key) for key in ("message", "detail", "errors", "msg", "error_msg", "error_message"))
-    return body.get("type") == "error" or any(isinstance(each, str | list) and each for each in said)
+    """Whether a body is no answer, and has the words of an error."""
+    return not (body.get("choices") or body.get("usage")) and says_error(body)
 
 
 class ChatAnswer:

@@ -155,10 +155,11 @@ class ChatStream:
     def _choice(self, choice: Mapping[str, Any], deltas: list[Delta]) -> None:
         if "error" in choice:
             raise_error_in(choice, {}, self._now, self._refusals)
-        before, calls = self._heard, self._calls.heard
+        before, calls = self._heard, self._calls.heard  # how much was said before this chunk
         delta = choice.get("delta")
         if delta:
-            self._delta(mapping(delta, "delta"), deltas)
+            delta = {"content": delta} if delta.__class__ is str else mapping(delta, "delta")
+            self._delta(delta, deltas)
         elif "message" in choice or "text" in choice:
             self._whole(choice, deltas)
         finish = choice.get("finish_reason") or (delta and delta.get("finish_reason"))

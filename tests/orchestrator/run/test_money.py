@@ -142,3 +142,17 @@ async def test_a_run_waits_for_another_day_where_the_days_budget_is_used_up() ->
 def _only(answers: ProviderManager) -> Candidate:
     (state,) = answers.fleet.states.values()
     return state.candidate
+
+
+async def test_a_conversation_that_ends_after_so_many_tokens_ends_also_where_nobody_counts_them() -> None:
+    talk = {
+        "pattern": "round_robin",
+        "participants": ["ann", "bob"],
+        "terminate": {"any": [{"tokens": 300}, {"max_turns": 9}]},
+    }
+    given = squad({"talk": {"conversation": "meeting", "description": "Agree."}}, conversations={"meeting": talk})
+    answers = manager([NOON], "x", dialect=Silent())
+    async with open_run(given, manager=answers, journal=MemoryJournal(), run_id="r") as run:
+        events = [event async for event in run]
+    assert run.result.status == "done"
+    assert len(of_type(events, "message.spoken")) == 2

@@ -268,6 +268,7 @@ STREAMED: dict[str, tuple[bytes, Said | type[ProviderError]]] = {
         sse(chunk({"role": "assistant", "content": "x"}), chunk({"role": "a", "content": "q"}, "stop", 1), done=False),
         StreamBroken,
     ),
+    "a text as delta": (sse(chunk("x"), chunk("y"), STOP), XY),
     "an old completion": (sse(*({"choices": [{"index": 0, "text": t}]} for t in "xy"), STOP), XY),
     "text beside the delta": (sse({"choices": [{"delta": {"content": "xy"}, "text": "xy"}]}, STOP), XY),
     "an object as content": (sse(chunk({"content": {"a": 1}}), STOP), Said('{"a":1}')),
@@ -322,6 +323,10 @@ STREAMED: dict[str, tuple[bytes, Said | type[ProviderError]]] = {
     ),
     "an id before its name": (
         sse(call(None, "", id="a", index=0), call("f", "{}", index=0), CALLED), Said("", F, "tool_calls")
+    ),
+    "the whole call once more": (
+        sse(call("f", '{"a"', id="a", index=0), call(None, ":1}"), call("f", '{"a":1}', id="a", index=0), CALLED),
+        Said("", TWO[:1], "tool_calls"),
     ),
     "a flat call": (
         sse(chunk({"tool_calls": [{"index": 0, "id": "a", "name": "f", "arguments": "{}"}]}), CALLED),
@@ -453,6 +458,12 @@ OTHERS: dict[str, tuple[str, bytes, bool, Said | type[ProviderError]]] = {
     "a second start behind words": (MESSAGES, sse(*HI_STREAM[:2], *HI_STREAM), True, StreamBroken),
     "empty data, nulls, comments": (MESSAGES, sse(b"data:\n\ndata: null\n\n: hi\n\n", *HI_STREAM), True, XY),
     "a stream cut before its stop": (MESSAGES, sse(*HI_STREAM[:-2], done=False), True, StreamBroken),
+    "an error as detail": (MESSAGES, sse(*HI_STREAM[:3], {"detail": "died"}), True, ServerFault),
+    "an error as message": (MESSAGES, as_json({"message": "died", "status": 500}), False, ServerFault),
+    "delta null": (MESSAGES, sse({"type": "content_block_delta", "index": 0, "delta": None}, *HI_STREAM), True, XY),
+    "gemini: an error as detail": (
+        GEMINI, sse(candidate_of({"text": "x"}, finish=None), {"detail": "died"}), True, ServerFault
+    ),
     "an error of words": (MESSAGES, sse(*HI_STREAM[:3], b"event: error\ndata: died\n\n"), True, ServerFault),
     "null parts": (GEMINI, as_json(candidate_of(None, {"text": "xy"})), False, XY),
     "empty call part": (GEMINI, as_json(candidate_of({"text": "xy"}, {"functionCall": {}})), False, XY),
