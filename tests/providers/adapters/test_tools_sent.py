@@ -130,7 +130,7 @@ class TestNames:
             decoder = ADAPTERS[dialect].stream_decoder(request, candidate(dialect), 0.0)
             deltas = decoder.feed(STREAMS[dialect](said))
             assert [delta.name for delta in deltas if isinstance(delta, ToolCallDelta) and delta.name] == [meant]
-            assert decoder.whole
+            assert decoder.ended or decoder.whole
             assert [call.name for call in decoder.finish().tool_calls] == [meant]
 
     @pytest.mark.parametrize("dialect", ADAPTERS)
