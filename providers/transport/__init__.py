@@ -21,7 +21,7 @@ from typing import Protocol, Self
 
 from providers.adapters import HttpReply, HttpRequest
 from providers.errors import AuthFailed, BadReply, Phase, ProviderError, StreamBroken, TimedOut, Unreachable
-from providers.transport.proxies import names_socks
+from providers.transport.proxies import UnknownProxy
 
 KEEP_ALIVE_S = 60.0
 MAX_BYTES = 64 * 1024 * 1024
@@ -75,8 +75,8 @@ class OpenTransport(Transport, Protocol):
 
 
 def open_transport() -> OpenTransport:
-    """Return the fastest transport that is installed and speaks to the proxies that the environment names."""
-    if find_spec("httptools") is not None and not names_socks():
+    """Return the fastest transport that is installed."""
+    if find_spec("httptools") is not None:
         from providers.transport.sockets import SocketTransport
 
         return SocketTransport()
@@ -174,6 +174,8 @@ def no_connection(url: str, why: object) -> Unreachable:
 
 
 def no_set_up(error: Exception) -> Unreachable:
+    if isinstance(error, UnknownProxy):
+        return Unreachable(f"a proxy variable names a proxy of {error}: http, https, socks5 and socks5h are known")
     # Its words may quote a proxy's password.
     kind = type(error).__name__
     return Unreachable(f"SSL_CERT_FILE, SSL_CERT_DIR or a proxy variable holds what cannot be used ({kind})")

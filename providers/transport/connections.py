@@ -10,12 +10,9 @@ import anyio.lowlevel
 from providers.transport import KEEP_ALIVE_S, trusted
 from providers.transport.addresses import Destination
 from providers.transport.http1 import Malformed, ReplyParser, head_of_request
-from providers.transport.proxies import Proxy
+from providers.transport.proxies import Proxy, ProxyRefused
+from providers.transport.socks import handshake
 from providers.transport.streams import Stream, connect
-
-
-class ProxyRefused(Exception):
-    """A proxy did not open the way. The argument is what it answered with."""
 
 
 class Pool:
@@ -75,7 +72,9 @@ class Pool:
             if destination.proxy is not None:
                 if destination.proxy.tls:
                     await stream.secure(destination.proxy.host, self.trust())
-                if destination.tls:
+                if destination.proxy.is_socks:
+                    await _through_socks(stream, destination, destination.proxy, within)
+                elif destination.tls:
                     await _tunnel(stream, destination, destination.proxy, within)
             if destination.tls:
                 await stream.secure(destination.host, self.trust())
@@ -90,6 +89,25 @@ class Pool:
         if self._trust is None:
             self._trust = trusted()
         return self._trust
+
+
+async def _through_socks(stream: Stream, destination: Destination, proxy: Proxy, within: float) -> None:
+    talk, came = handshake(proxy, destination.host, destination.port), b""
+    try:
+        say, wanted = next(talk)
+        while True:
+            if say:
+                await stream.send(say, within)
+            while len(came) < wanted:
+                data = await stream.receive(within)
+                if not data:
+                    raise ProxyRefused("the end of the connection")
+                came += data
+            taken, came = came[:wanted], came[wanted:]
+            say, wanted = talk.send(taken)
+    except StopIteration:
+        if came:
+            raise ProxyRefused("more than SOCKS 5 has to say") from None
 
 
 async def _tunnel(stream: Stream, destination: Destination, proxy: Proxy, within: float) -> None:

@@ -85,13 +85,13 @@ class HttpxTransport:
                 self._trust = trusted()
             return httpcore2.AsyncConnectionPool(
                 ssl_context=self._trust,
-                proxy=None if proxy is None else _through(proxy, self._trust),
+                proxy=None if proxy is None or proxy.is_socks else _through(proxy, self._trust),
                 max_connections=LANE_CONNECTIONS if kept else None,
                 max_keepalive_connections=kept,
                 keepalive_expiry=KEEP_ALIVE_S,
-                network_backend=WatchedBackend(),
+                network_backend=WatchedBackend(proxy if proxy is not None and proxy.is_socks else None),
             )
-        except (OSError, ValueError, ImportError) as error:
+        except (OSError, ValueError) as error:
             raise no_set_up(error) from None
 
     async def send(

@@ -11,12 +11,22 @@ from urllib.request import getproxies, proxy_bypass
 from providers.catalog.base_url import is_loopback
 
 PORTS = {"http": 80, "https": 443}
-PROXY_PORTS = {**PORTS, "socks5": 1080, "socks5h": 1080}
+SOCKS = ("socks", "socks5", "socks5h")
+"""`socks` is how desktops write it."""
+PROXY_PORTS = {**PORTS, **dict.fromkeys(SOCKS, 1080)}
+
+
+class ProxyRefused(Exception):
+    """A proxy did not open the way. The argument is what it answered with."""
+
+
+class UnknownProxy(ValueError):
+    """A kind of proxy that no client here speaks to; the argument is its scheme, which holds no secret."""
 
 
 @dataclass(frozen=True, slots=True)
 class Proxy:
-    """`scheme` is http, https, socks5 or socks5h; `auth` its user and password."""
+    """`scheme` is http, https, socks, socks5 or socks5h; `auth` its user and password."""
 
     scheme: str
     host: str
@@ -28,6 +38,10 @@ class Proxy:
         return self.scheme == "https"
 
     @property
+    def is_socks(self) -> bool:
+        return self.scheme in SOCKS
+
+    @property
     def headers(self) -> dict[str, str]:
         """What an HTTP proxy asks for: its password."""
         return {} if self.auth is None else {"proxy-authorization": _basic(*self.auth)}
@@ -36,7 +50,7 @@ class Proxy:
 def proxy_for(scheme: str, host: str, port: int) -> Proxy | None:
     """Return the proxy that the environment (or the system, where it has such a setting) names.
 
-    Raise `ValueError` for one that no client here speaks to.
+    Raise `UnknownProxy` for one that no client here speaks to.
     """
     proxies = getproxies()
     proxy = proxies.get(scheme) or proxies.get("all")
@@ -46,16 +60,12 @@ def proxy_for(scheme: str, host: str, port: int) -> Proxy | None:
     if not proxy or proxy_bypass(host) or _excepted(host, port, proxies.get("no", "")):
         return None
     url = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
-    if url.scheme not in PROXY_PORTS or not url.hostname:
-        raise ValueError("not an http, https or socks5 proxy")
+    if url.scheme not in PROXY_PORTS:
+        raise UnknownProxy(url.scheme)
+    if not url.hostname:
+        raise ValueError("no host")
     auth = None if url.username is None else (unquote(url.username), unquote(url.password or ""))
     return Proxy(url.scheme, url.hostname, url.port or PROXY_PORTS[url.scheme], auth)
-
-
-def names_socks() -> bool:
-    """Return whether the environment names a SOCKS proxy."""
-    proxies = getproxies()
-    return any((proxies.get(scheme) or "").startswith("socks") for scheme in ("http", "https", "all"))
 
 
 def basic_auth(url: SplitResult) -> str | None:

@@ -27,8 +27,9 @@ from providers.transport import (
     no_set_up,
 )
 from providers.transport.addresses import Destination, address_of
-from providers.transport.connections import Pool, ProxyRefused
+from providers.transport.connections import Pool
 from providers.transport.http1 import Malformed, ReplyParser, head_of_request
+from providers.transport.proxies import ProxyRefused
 from providers.transport.streams import Stream
 
 
@@ -125,7 +126,7 @@ def _head(method: str, url: str, headers: tuple[tuple[str, str], ...], coding: s
     address = address_of(url)
     destination, target = address.destination, address.target
     lines = {**address.headers, **headers_of(url, headers, coding)}
-    if destination.proxy is not None and not destination.tls:
+    if destination.proxy is not None and not destination.tls and not destination.proxy.is_socks:
         lines.update(destination.proxy.headers)
         target = f"http://{address.authority}{target}"
     return destination, head_of_request(method, target, lines)

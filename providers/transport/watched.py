@@ -11,13 +11,15 @@ import anyio
 import httpcore2
 
 from providers.transport.framing import Framing
+from providers.transport.proxies import Proxy, ProxyRefused
+from providers.transport.socks import Handshake, handshake
 
 
 class WatchedBackend(httpcore2.AsyncNetworkBackend):
     """Makes connections that know whether anything came on them unasked."""
 
-    def __init__(self) -> None:
-        self._inner = httpcore2.AnyIOBackend()
+    def __init__(self, socks: Proxy | None = None) -> None:
+        self._inner, self._socks = httpcore2.AnyIOBackend(), socks
 
     async def connect_tcp(
         self,
@@ -27,10 +29,48 @@ class WatchedBackend(httpcore2.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,
     ) -> httpcore2.AsyncNetworkStream:
-        return WatchedStream(await self._inner.connect_tcp(host, port, timeout, local_address, socket_options))
+        socks = self._socks
+        if socks is None:
+            return WatchedStream(await self._inner.connect_tcp(host, port, timeout, local_address, socket_options))
+        stream = await self._inner.connect_tcp(socks.host, socks.port, timeout, local_address, socket_options)
+        try:
+            await _through_socks(stream, handshake(socks, host, port), timeout)
+        except BaseException:
+            with anyio.CancelScope(shield=True):
+                await stream.aclose()
+            raise
+        return WatchedStream(stream)
 
     async def sleep(self, seconds: float) -> None:
         await self._inner.sleep(seconds)
+
+
+async def _through_socks(
+    stream: httpcore2.AsyncNetworkStream,
+    talk: Handshake,
+    timeout: float | None,  # noqa: ASYNC109
+) -> None:
+    """Hold the talk with a SOCKS proxy, reading no byte more than it has to say. Raise `httpcore2.ProxyError`."""
+    try:
+        say, wanted = next(talk)
+        while True:
+            if say:
+                await stream.write(say, timeout)
+            came = b""
+            while len(came) < wanted:
+                data = await stream.read(wanted - len(came), timeout)
+                if not data:
+                    raise ProxyRefused("the end of the connection")
+                came += data
+            say, wanted = talk.send(came)
+    except StopIteration:
+        return
+    except ProxyRefused as error:
+        raise httpcore2.ProxyError(f"the proxy answered with {error}") from None
+    except (httpcore2.ReadError, httpcore2.WriteError) as error:
+        raise httpcore2.ProxyError("the proxy hung up") from error
+    except (httpcore2.ReadTimeout, httpcore2.WriteTimeout) as error:
+        raise httpcore2.ConnectTimeout from error
 
 
 class WatchedStream(httpcore2.AsyncNetworkStream):
