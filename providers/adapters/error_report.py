@@ -205,6 +205,8 @@ def by_status(status: int, text: str) -> ProviderError:
         return Overloaded(text)
     if status >= 500 or status in (409, 421, 423, 424, 425, 499):
         return ServerFault(text)
+    if status == 407:
+        return Unreachable(f"a proxy in between wants a login: {text}", status=status)
     if 300 <= status < 400:
         return Unreachable(f"the base URL is wrong: the endpoint redirects: {text}")
     return ServerFault(text) if status < 300 else BadRequest(text)

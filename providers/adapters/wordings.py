@@ -62,8 +62,11 @@ _size = _any(
     r"(?:request|payload|body)(?: payload)? size exceeds|exceeds the (?:maximum|limit)[^.]{0,30}(?:bytes|[mk]i?b\b)",
 )
 _of_a_window = _any(r"too large\b.*(?:\bper (?:minute|hour|day)|\bTP[MDH]\b)")
-_asked = re.compile(r"limit:? ?(\d[\d,]{0,15})(?!\.?\d)[^.]{0,60}requested:? ?(\d[\d,]{0,15})", re.IGNORECASE).search
-_no_allowance = _any(r"\blimit(?: is|:)? ?`?0(?![\d]|[.,]\d)", r"does not have a free (?:quota )?tier")
+_limit = re.compile(r"\blimit(?: is|:)? ?(\d[\d,]{0,15})(?!\.?\d)", re.IGNORECASE).search
+_asked = re.compile(r"\b(?:requested|requires):? ?(\d[\d,]{0,15})(?!\.?\d)", re.IGNORECASE).search
+_no_allowance = _any(
+    r"(?<!remaining )(?<!left )\blimit(?: is|:)? ?`?0(?![\d]|[.,]\d)", r"does not have a free (?:quota )?tier"
+)
 
 CONTEXT_CODES = frozenset(
     (
@@ -117,6 +120,7 @@ _gone = _any(
     r"no (?:endpoints?|providers?|allowed providers|deployments?)\b[^.]{0,20}\b(?:found|available)\b(?! that)",
 )
 _no_access = _any(
+    r"does not work with (?:this|the) (?:\w+ )?model",
     r"(?:\bnot?|cannot|unable|denied|lacks?|without|must be)\b[^.]{0,60}(?:access|permission|allowed|authorized|"
     r"entitled|permitted|eligible|subscribed|verified)\b[^.]{0,60}\b(?:this|the|that|to|use|from)\b[^.]{0,20}"
     r"\bmodels?\b(?!\.\w)",
@@ -312,11 +316,17 @@ def limited(headers: Mapping[str, str], report: ErrorReport) -> Meaning:
         return "overloaded"
     if allows_nothing(headers, report):
         return "gone"
-    if (figures := _asked(said)) is not None:
-        limit, asked = (int(figure.replace(",", "")) for figure in figures.groups())
-        if asked > limit:
-            return "size"
+    if _asks_for_more(said):
+        return "size"
     return "quota" if "budget_exceeded" in report.codes or _long_window(said) else "rate"
+
+
+def _asks_for_more(said: str) -> bool:
+    """Whether the request alone is more than the limit, however little else is used: no waiting cures that."""
+    limit, asked = _limit(said), _asked(said)
+    if limit is None or asked is None:
+        return False
+    return int(asked[1].replace(",", "")) > int(limit[1].replace(",", ""))
 
 
 def allows_nothing(headers: Mapping[str, str], report: ErrorReport) -> bool:

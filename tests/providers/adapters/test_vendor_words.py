@@ -106,6 +106,7 @@ PAGE = b"<!DOCTYPE html><html><title>Attention Required! | Cloudflare</title></h
         (413, b"", LARGE),
         (413, b"\xff\xfe", LARGE),
         (402, b"", "QuotaSpent (money)"),
+        (407, PAGE, "Unreachable"),
         (429, PAGE, "RateLimited"),
         (408, b"", "TimedOut"),
         (504, PAGE, "TimedOut"),
