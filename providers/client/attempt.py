@@ -141,6 +141,11 @@ class LiveAttempt:
         self.ready.extend(deltas if self._resumed is None else self._resumed.passed(deltas))
         return None
 
+    @property
+    def is_open(self) -> bool:
+        """Whether it has an account, a socket or a reservation that is not ended."""
+        return (self._account or self._reply or self._reservation) is not None
+
     async def end(
         self, how: AttemptEnding, error: ProviderError | None = None, response: Response | None = None
     ) -> None:

@@ -15,6 +15,7 @@ from providers.errors import Phase, ProviderError, StreamBroken, TimedOut
 from providers.messages import Delta, ReasoningDelta, Request, TextDelta, ToolCallDelta, estimate_tokens
 from providers.routing.effects import Try
 from providers.transport import HttpStream
+from providers.transport.closing import undisturbed
 
 ERROR_BODY_BYTES = 1 << 20
 """How much of a refused stream's body is read: enough for any error message, and a bound for a hostile one."""
@@ -144,18 +145,27 @@ class StreamedReply:
         """Close the socket, also while being cancelled; a peer that hangs is not waited for."""
         if self._stream is not None:
             stream, self._stream = self._stream, None
-            if self.decoder.ended:
-                await _end(stream)
-            with anyio.move_on_after(CLOSE_S, shield=True):
-                await stream.aclose()
+            try:
+                if self.decoder.ended and await _end(stream):  # as nearly all do: nothing is left to wait for
+                    with anyio.move_on_after(CLOSE_S, shield=True):
+                        await stream.aclose()
+                    return
+            except anyio.get_cancelled_exc_class():
+                await undisturbed(stream.aclose, CLOSE_S)
+                raise
+            await undisturbed(stream.aclose, CLOSE_S)
 
 
-async def _end(stream: HttpStream) -> None:
-    """Read what little may stand behind an answer's end: the connection of a body that has ended serves again."""
+async def _end(stream: HttpStream) -> bool:
+    """Read what little may stand behind an answer's end: the connection of a body that has ended serves again.
+
+    Return whether it has ended.
+    """
     with suppress(ProviderError), anyio.move_on_after(CLOSE_S, shield=True):
         for _ in range(ENDING_READS):
             if not await stream.read():
-                return
+                return True
+    return False
 
 
 def _weight(delta: Delta) -> int:

@@ -14,6 +14,7 @@ from providers.events import BudgetAlert, Emit, ignore
 from providers.limits.counter import LimitKey
 from providers.limits.headers import Seen, seen
 from providers.limits.ledger import Ledger
+from providers.limits.ledger.memory import MemoryLedger
 from providers.limits.rules import Allowance, Cap, allowance, ending, headroom, matching
 from providers.messages import Request, Response
 from providers.routing.admission import LATE_S, CallPlan, billed, forbid, plan, refuse, settled, shut_until
@@ -22,6 +23,7 @@ from providers.routing.effects import Try
 from providers.routing.fleet import Fleet
 from providers.routing.health import limited_until
 from providers.routing.ordering import expected_output
+from providers.transport.closing import undisturbed
 from providers.windows import index
 
 SCARCE = 0.1
@@ -170,11 +172,18 @@ class Reservation:
             call = replace(call, cost=told.cost)
         answered = response is not None or (error is not None and error.usage is not None and error.usage.total > 0)
         amounts = settled(self.plan, ending(error, answered=answered), call)
-        with anyio.move_on_after(BOOK_S, shield=True):
+        watched = bound.caps if call.cost else ()
+
+        async def book() -> None:
             await self._reservations.ledger.settle(amounts, self.lease, now)
             await self._observe(bound, error, said, now)
-            if bound.caps and call.cost:
-                await self._reservations.watch(bound.caps, self._emit)
+            if watched:
+                await self._reservations.watch(watched, self._emit)
+
+        if type(self._reservations.ledger) is MemoryLedger:  # it never waits, so nothing can come between
+            await book()
+        else:
+            await undisturbed(book, BOOK_S)
 
     async def _observe(self, bound: Allowance, error: ProviderError | None, said: list[Seen], now: float) -> None:
         ledger = self._reservations.ledger

@@ -14,6 +14,7 @@ from providers.client.hedge import race
 from providers.client.turn import LiveTurn
 from providers.messages import Delta, Response, Restarted, Resumed, TextDelta
 from providers.routing.effects import Effect, Ended, Failed, Outcome, Sleep, Spoke, Try
+from providers.transport.closing import undisturbed
 
 
 class ResponseStream:
@@ -80,8 +81,12 @@ class ResponseStream:
         self._over = True
         self._ready.clear()
         self._flow.close()
-        while self._out:
-            await self._out.pop().end("cancelled")
+        if any(attempt.is_open for attempt in self._out):
+            await undisturbed(self._end_all)
+
+    async def _end_all(self) -> None:
+        for attempt in self._out:
+            await attempt.end("cancelled")
 
     async def _advance(self) -> None:
         """Take one step of the turn: wait, ask the next candidate, or read what the current one says."""

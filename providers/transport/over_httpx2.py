@@ -34,6 +34,7 @@ from providers.transport import (
     unsayable,
 )
 from providers.transport.addresses import Address, address_of
+from providers.transport.closing import undisturbed
 from providers.transport.proxies import PORTS, Proxy
 from providers.transport.watched import WatchedBackend, WatchedStream
 
@@ -327,10 +328,12 @@ class _HttpxStream:
         if self._ended:
             return
         self._leave()
-        with anyio.CancelScope(shield=True):
-            if self._begun:
-                await self._abandon()
-            await self._reply.aclose()
+        await undisturbed(self._close)
+
+    async def _close(self) -> None:
+        if self._begun:
+            await self._abandon()
+        await self._reply.aclose()
 
     async def _abandon(self) -> None:
         """Leave the body half read, by a read that is cancelled.

@@ -18,11 +18,12 @@ import anyio
 from anyio.abc import ByteStream, SocketAttribute
 from anyio.streams.tls import TLSAttribute, TLSStream
 
+from providers.transport.dial import dial
+
 RECEIVE_BYTES = 1024 * 1024
 """More than any event loop reads at once: what was read is handed on whole."""
 HELD_BYTES = 1024 * 1024
 """With so many bytes that are not taken yet, no more is read."""
-HAPPY_EYEBALLS_S = 0.25
 BROKEN = (anyio.BrokenResourceError, anyio.ClosedResourceError)
 
 
@@ -50,7 +51,7 @@ async def connect(host: str, port: int) -> Stream:
         loop = asyncio.get_running_loop()
     except RuntimeError:
         return AnyioStream(await anyio.connect_tcp(host, port))
-    _, stream = await loop.create_connection(LoopStream, host, port, happy_eyeballs_delay=HAPPY_EYEBALLS_S)
+    _, stream = await loop.create_connection(LoopStream, sock=await dial(host, port))
     return stream
 
 

@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import anyio
 import pytest
 from trio.testing import MockClock
 
-from providers.catalog.model import Limit
+from providers.catalog.model import Candidate, Limit
 from providers.client.manager import ProviderManager
 from providers.errors import AllAttemptsFailed, BudgetSpent, Declined, StreamBroken
 from providers.events import AttemptEnded
-from providers.messages import Capability, Needs, Request, Restarted, Resumed, TextDelta, user
+from providers.messages import (
+    Capability,
+    FinishReason,
+    Needs,
+    Request,
+    Response,
+    Restarted,
+    Resumed,
+    TextDelta,
+    Usage,
+    assistant,
+    user,
+)
 from providers.policy.model import Policy
+from providers.routing.health import FIRST_REST_S, OUTPACED_TO_REST
 from providers.routing.retry_budget import FLOOR, WINDOW_S
 from providers.windows import Paced
 from tests.providers.client.test_manager import (
@@ -21,6 +35,7 @@ from tests.providers.client.test_manager import (
     HANG,
     Budgets,
     Clock,
+    Local,
     Net,
     Plain,
     candidates,
@@ -132,6 +147,111 @@ class TestHedging:
         assert budgets.closed_once()
 
 
+class TestWhatALoserTeaches:
+    def late(self, way, **policy) -> tuple[Net, ProviderManager]:
+        """Return a first one that takes a minute, and a quick second."""
+        net = Net({"a": [(60.0, way.answer("first"))], "b": [(0.1, way.answer("second"))]})
+        return net, manager_of(net, **{"hedge_after": 0.3, **policy})
+
+    @pytest.mark.parametrize("strategy", ["tier", "latency"])
+    async def test_the_next_turns_ask_the_faster_one_first(self, way, strategy):
+        net, manager = self.late(way, strategy=strategy)
+        for _ in range(50):
+            assert await way.ask(manager) == "second"
+        assert net.calls.count("a") == 1
+        assert manager.fleet.states["a/m"].pace(manager.clock()) == pytest.approx(0.4)
+
+    @pytest.mark.parametrize("strategy", ["chain", "weighted"])
+    async def test_an_order_that_was_given_holds_until_three_were_lost_in_a_row(self, way, strategy):
+        net, manager = self.late(way, strategy=strategy, weights={"a": 1.0, "b": 0.0001})
+        for _ in range(50):
+            assert await way.ask(manager) == "second"
+        assert net.calls == ["a", "b"] * OUTPACED_TO_REST + ["b"] * (50 - OUTPACED_TO_REST)
+
+    async def test_after_each_rest_one_call_looks_and_the_rests_grow(self, way):
+        net, manager = self.late(way, strategy="chain")
+        asked_at = []
+        for _ in range(700):
+            before = len(net.calls)
+            await way.ask(manager)
+            if "a" in net.calls[before:]:
+                asked_at.append(anyio.current_time())
+            await anyio.sleep(0.9)
+        rests = [round(later - earlier, -1) for earlier, later in pairwise(asked_at[OUTPACED_TO_REST - 1 :])]
+        assert rests == [30, 60, 120, 240]
+
+    async def test_of_a_crowd_one_call_looks(self, way):
+        net, manager = self.late(way, strategy="chain")
+        for _ in range(OUTPACED_TO_REST):
+            await way.ask(manager)
+        await anyio.sleep(FIRST_REST_S)
+        async with anyio.create_task_group() as tasks:
+            for _ in range(20):
+                tasks.start_soon(way.ask, manager)
+        assert net.calls.count("a") == OUTPACED_TO_REST + 1
+
+    async def test_who_is_quick_again_has_its_place_again(self, way):
+        net, manager = self.late(way, strategy="chain")
+        for _ in range(OUTPACED_TO_REST):
+            await way.ask(manager)
+        net.answers["a"] = [way.answer("first")]
+        await anyio.sleep(FIRST_REST_S)
+        assert [await way.ask(manager) for _ in range(5)] == ["first"] * 5
+        assert not manager.fleet.states["a/m"].is_late(manager.clock())
+
+    async def test_a_hedge_that_lost_after_a_moment_says_nothing(self, way):
+        net = Net({"a": [(0.4, way.answer("first"))], "b": [(60.0, way.answer("second"))]})
+        manager = manager_of(net, hedge_after=0.3)
+        assert await way.ask(manager) == "first"
+        assert manager.fleet.states["b/m"].pace(manager.clock()) is None
+
+    async def test_a_hedge_that_answers_is_free_and_one_that_loses_is_not(self, way):
+        def left(manager: ProviderManager) -> int:
+            return sum(manager.fleet.retries.take(manager.clock()) for _ in range(2 * FLOOR))
+
+        _, manager = self.late(way, retry_budget=0.0)
+        await way.ask(manager)
+        assert left(manager) == FLOOR
+        net = Net({"a": [(0.5, way.answer("first"))], "b": [(60.0, way.answer("second"))]})
+        manager = manager_of(net, hedge_after=0.3, retry_budget=0.0)
+        await way.ask(manager)
+        assert left(manager) == FLOOR - 1
+
+    async def test_whose_hedge_found_no_room_in_the_budget_gets_one_when_there_is(self, way):
+        _, manager = self.late(way, retry_budget=0.0, strategy="chain")
+        began, took = anyio.current_time(), []
+
+        async def turn() -> None:
+            assert await way.ask(manager) == "second"
+            took.append(anyio.current_time() - began)
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(5 * FLOOR):
+                tasks.start_soon(turn)
+        assert max(took) < 5.0, "each hedge that answers makes room for another"
+
+
+async def test_who_has_begun_to_speak_is_not_silent():
+    net = Net({"a": [[b"one\n", 5.0, b"two\n", b"END\n"]], "b": [[b"second\n", b"END\n"]]})
+    assert await Streamed().ask(manager_of(net, hedge_after=2.0)) == "onetwo"
+    assert net.calls == ["a"]
+
+
+@pytest.mark.parametrize("first", ["a", "local"])
+async def test_of_a_local_one_and_a_remote_one_that_speak_at_once_one_is_heard(way, first):
+    """Both may end in one step of the event loop: no word of the other one comes into the answer."""
+    net = Net({"a": [(2.0, way.answer("remote"))]})
+    own = Late("local")
+    known = [*candidates("a"), *candidates("local", dialect="late")]
+    known.sort(key=lambda each: each.provider.name != first)
+    policy = Policy({"worker": tuple(each.name for each in known)}, hedge_after=2.0, last_resort=(), strategy="chain")
+    manager = ProviderManager(known, policy, adapters={"plain": Plain(), "late": own}, transport=net, clock=Clock())
+    for _ in range(3):
+        assert await way.ask(manager) in ("remote", "local")
+        assert net.open_sockets == 0
+        assert nothing_is_out(manager)
+
+
 async def test_of_two_streams_that_begin_at_once_the_loser_is_closed_before_the_winner_is_read():
     said = [b"one\n", b"two\n", b"END\n"]
     net, budgets = Net({"a": [(3.0, said)], "b": [(1.0, said)]}), Budgets()
@@ -143,6 +263,16 @@ async def test_of_two_streams_that_begin_at_once_the_loser_is_closed_before_the_
         assert [delta.text async for delta in stream] == ["two"]
     assert nothing_is_out(manager)
     assert budgets.closed_once()
+
+
+class Late(Local):
+    """Answers in this process."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def respond(self, request: Request, candidate: Candidate) -> Response:
+        return Response(assistant(self.text), FinishReason.STOP, Usage(1, output=1))
 
 
 class Continuing(Plain):

@@ -66,6 +66,8 @@ class Lab:
         self.ledger = WatchedLedger()
         self.passed: list[str] = []
         """What streams passed on, and in brackets what they said of a break."""
+        self.client: type[SocketTransport | HttpxTransport] | None = None
+        """Asks over it; None: over sockets on asyncio, over httpx2 elsewhere, so that each client has its turn."""
         self._skipped = 0.0
         self._names: dict[str, str] = {}
 
@@ -100,8 +102,8 @@ class Lab:
         """Yield a manager that asks them in this order. Whatever happened, all reservations were ended once."""
         names = tuple(dict.fromkeys(of_all_accounts(each.name) for each in candidates))
         given = {"strategy": "chain", "timeouts": QUICK, "last_resort": (), **policy}
-        fast = sniffio.current_async_library() == "asyncio"  # each client has its turn
-        async with SocketTransport() if fast else HttpxTransport() as transport:
+        fast = sniffio.current_async_library() == "asyncio"
+        async with (self.client or (SocketTransport if fast else HttpxTransport))() as transport:
             yield ProviderManager(
                 candidates,
                 Policy({"worker": names}, **given),

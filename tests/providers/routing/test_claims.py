@@ -62,6 +62,8 @@ class World:
     took: list[float] = field(default_factory=list)
     lost: int = 0
     calls: Counter = field(default_factory=Counter)
+    more: int = 0
+    """So many further turns begin, each when one has ended."""
 
     def run(self, requests: Iterable[tuple[float, Request]]) -> World:
         dice, order = Random(self.seed), count()
@@ -78,6 +80,9 @@ class World:
             except StopIteration:
                 self.took.append(now - began)
                 self.answered.append(who)
+                if self.more:
+                    self.more -= 1
+                    heapq.heappush(queue, (now, next(order), now, request, None, None, ""))
             except (NoRoute, AllAttemptsFailed):
                 self.lost += 1
             else:
@@ -185,6 +190,91 @@ class TestSpeed:
         world = World(fleet("a/m", "b/m", strategy="latency"), says).run(every(0.01, 3000))
         late = world.answered[-1000:]
         assert late.count("a/m") < 100
+
+
+THREE = {"fast/m": 0.1, "middle/m": 0.5, "slow/m": 8.0}
+
+
+class TestUnmeasured:
+    """By latency: who was never measured is tried, and no crowd is sent to it; nor to a slow one."""
+
+    def world(self, *names: str, paces: dict[str, float] = THREE, **policy) -> World:
+        def says(name: str, now: float, _: Random) -> Ended:
+            return Answered(now + paces[name], FIRST, ANSWER)
+
+        return World(fleet(*(names or paces), strategy="latency", **policy), says)
+
+    def turns(self, world: World, many: int, at_once: int) -> Counter:
+        """Return who was asked in so many turns, of which so many are out at any time."""
+        before, world.more = world.calls.copy(), many - at_once
+        world.run([(self.now(world), ask())] * at_once)
+        return world.calls - before
+
+    def now(self, world: World) -> float:
+        return max([NOW, *(state.track.answered_at for state in world.crowd.states.values())])
+
+    @pytest.mark.parametrize("order", [("fast/m", "middle/m", "slow/m"), ("slow/m", "middle/m", "fast/m")])
+    @pytest.mark.parametrize(("at_once", "most"), [(1, 1), (20, 7), (120, 41)])
+    def test_from_a_cold_start(self, order, at_once, most):
+        """All at once nothing is known of anybody: each gets a third."""
+        calls = self.turns(self.world(*order), 120, at_once)
+        assert calls["slow/m"] <= most
+        if at_once < 120:
+            assert calls["fast/m"] > 60
+
+    @pytest.mark.parametrize(("at_once", "most"), [(1, 0), (20, 0), (120, 2)])
+    def test_with_all_of_them_measured(self, at_once, most):
+        world = self.world()
+        world.run([(NOW, ask(model=name)) for name in THREE])
+        calls = self.turns(world, 120, at_once)
+        assert calls["slow/m"] <= most
+        assert calls["fast/m"] >= (90 if at_once < 120 else 60)
+
+    @pytest.mark.parametrize(("at_once", "most"), [(1, 1), (20, 1), (120, 2)])
+    def test_one_that_comes_later_gets_a_call(self, at_once, most):
+        world = self.world()
+        world.run([(NOW, ask(model=name)) for name in ("fast/m", "middle/m")])
+        assert 1 <= self.turns(world, 120, at_once)["slow/m"] <= most
+
+    def test_one_that_comes_later_and_is_the_fastest_soon_has_the_most(self):
+        world = self.world()
+        world.run([(NOW, ask(model=name)) for name in ("slow/m", "middle/m")])
+        assert self.turns(world, 120, 10)["fast/m"] > 80
+
+    @pytest.mark.parametrize("at_once", [1, 20])
+    def test_one_that_becomes_slow_loses_its_calls_before_the_first_late_answer_has_come(self, at_once):
+        paces = {"a/m": 0.1, "b/m": 0.3}
+        world = self.world(paces=paces)
+        self.turns(world, 100, at_once)
+        paces["a/m"] = 8.0
+        assert self.turns(world, 400, at_once)["a/m"] <= 2 * at_once
+
+    def test_one_that_has_recovered_is_tried_again_by_one_call_at_a_time(self):
+        paces = {"a/m": 0.5, "b/m": 8.0}
+        world = self.world(paces=paces)
+        world.run([(NOW, ask(model=name)) for name in paces])
+        asked = [self.turns(world, 10, 10)["b/m"] for _ in range(400)]
+        assert max(asked) == 1, "while it is slow, no crowd goes there"
+        assert sum(asked) <= 3
+        paces["b/m"] = 0.1
+        asked += [self.turns(world, 10, 10)["b/m"] for _ in range(1300)]
+        assert asked[-1] >= 5
+
+    def test_a_long_answer_is_no_slow_one(self):
+        long = Response(assistant("much"), FinishReason.STOP, Usage(20, output=4000))
+        world = World(fleet("a/m", "b/m", strategy="latency"), lambda _, now, __: Answered(now + 20.0, FIRST, long))
+        world.run([(NOW, ask(model=name)) for name in ("a/m", "b/m")])
+        state = world.crowd.states["a/m"]
+        state.waiting[self] = NOW + 20.0
+        assert state.silence(NOW + 40.0) < 2.0 < 20.0
+
+    def test_who_goes_on_answering_others_is_not_silent(self):
+        crowd = fleet("a/m", "b/m", strategy="latency")
+        state = crowd.states["a/m"]
+        state.waiting[self] = NOW
+        assert state.silence(NOW + 3.0) == 3.0
+        crowd.ended("a/m", None, NOW + 2.5, 0.1)
+        assert state.silence(NOW + 3.0) == 0.5
 
 
 class TestEnvironment:
