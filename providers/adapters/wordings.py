@@ -256,13 +256,13 @@ def heard(kind: int, headers: Mapping[str, str], report: ErrorReport, at: float 
     report = replace(report, said=_whole_words(report.said))
     said, codes = report.said, report.codes
     # With an instant to wait for, a 429 that advises to buy more is a limit all the same.
-    if kind == 402 or (_money(said) and (kind in (0, 400, 403) or (kind == 429 and at is None))):
+    if kind == 402 or (_money(said) and (kind in (0, 400, 401, 403) or (kind == 429 and at is None))):
         return "no_money"
     if (found := _too_much(kind, report)) is not None:
         return found
     if codes & FILTER_CODES or (kind in (0, 400, 403, 451) and _filtered(said)):
         return "declined"
-    if kind == 429 or (kind == 0 and _limited_in_words(said)):
+    if kind == 429 or (kind in (0, 403) and _limited_in_words(said)):
         return limited(headers, report)
     if kind in (401, 403):
         return _forbidden(kind, report)
@@ -270,9 +270,14 @@ def heard(kind: int, headers: Mapping[str, str], report: ErrorReport, at: float 
         return "key"
     if kind in REFUSALS:
         return _of_the_model(kind, report)
-    if kind == 500 and _busy(said):
+    return "unsupported" if kind == 501 else _no_fault(report) if kind == 500 else None
+
+
+def _no_fault(report: ErrorReport) -> Meaning | None:
+    """Return what a 500 is that says more than that something broke."""
+    if _passing(report.said):
         return "overloaded"
-    return "unsupported" if kind == 501 or (kind == 500 and _never_made_for(said)) else None
+    return "unsupported" if _never_made_for(report.said) else "gone" if _says_gone(report) else None
 
 
 def _whole_words(said: str) -> str:
@@ -363,7 +368,9 @@ def _of_the_model(kind: int, report: ErrorReport) -> Meaning | None:
         return "gone"
     if kind == 405 or report.param.split("[")[0].split(".")[0] in PARAMETERS or _feature(said):
         return "unsupported"
-    return "unsupported" if _lacking(said) else None
+    if _lacking(said) if kind else _never_made_for(said):
+        return "unsupported"
+    return "overloaded" if _later(said) else None
 
 
 def _says_gone(report: ErrorReport) -> bool:
