@@ -9,6 +9,7 @@ import re
 
 from providers.adapters import HttpReply
 from providers.adapters.error_report import ErrorReport, excerpt, report_of
+from providers.catalog.model import Provider
 from providers.documents.unicode import clean, cut
 from providers.errors import WrongAddress
 
@@ -21,7 +22,7 @@ BARE = frozenset(
 )
 """All that a router says; who speaks of a model says more."""
 TITLE = re.compile(r"<(title|h1)[^>]*>\s*([^<]{1,80})", re.IGNORECASE)
-VERSION = re.compile(r"/v\d+\w*$")
+VERSION = re.compile(r"/v\d+\w*(?=/|$)")
 _no_path = re.compile(
     r"unknown request url|invalid url \(|unexpected endpoint or method|no route (?:matched|for|found)|could not route"
     r"|cannot (?:post|get) /|requested url .{0,200}was not found|no (?:handler|endpoint) (?:found )?for (?:post|get) ",
@@ -29,17 +30,23 @@ _no_path = re.compile(
 ).search
 
 
-def wrong_address(reply: HttpReply, url: str) -> WrongAddress | None:
-    """Return the error of a reply to a POST at `url` that no path is there, None where it says anything else."""
+def wrong_address(reply: HttpReply, url: str, row: Provider) -> WrongAddress | None:
+    """Return the error of a reply to a POST at `url` that no path is there, None where it says anything else.
+
+    Some vendors say `404 page not found` of a model: at an address from the packaged catalog only plain words count.
+    """
     if reply.status not in (404, 405):
         return None
     report = report_of(reply.body)
-    if not _says_no_path(report, reply.body):
+    if not (names_no_path(report.text) if row.packaged else _says_no_path(report, reply.body)):
         return None
     address = url.partition("?")[0]
     message = f"the base URL is wrong: POST {address} was answered with {_what_came(report, reply.body)}"
     base = re.sub(r"/(?:chat/completions|messages|models/[^/]*)$", "", address)
-    hint = "" if VERSION.search(base) else f"; did you mean {base}/v1?"
+    versioned = VERSION.search(base)
+    hint = f"; did you mean {base[: versioned.end()] if versioned else f'{base}/v1'}?"
+    if versioned and versioned.end() == len(base):
+        hint = ""
     return WrongAddress(message + hint, status=reply.status)
 
 

@@ -15,6 +15,7 @@ _SCHEME = re.compile(r"(https?):/*", re.IGNORECASE)
 _NO_SCHEME = re.compile(r"(?://)?([\w.-]+|\[[0-9A-Fa-f:.]+\])(:\d*)?(?=[/?]|$)")
 _PORT_ALONE = re.compile(r":?\d{2,5}(?=/|$)")
 _SLASHES = re.compile(r"(?<!:)/{2,}")  # a proxy may take a whole address as its path
+_TWICE = re.compile(r"(/v\d+[a-z0-9]*)\1+$")
 _VERSION = re.compile(r"/v\d+[a-z0-9]*$", re.IGNORECASE)
 
 OF_DIALECT = {"openai-chat": "/v1", "anthropic-messages": "/v1", "gemini": "/v1beta"}
@@ -29,7 +30,7 @@ HARMLESS = re.compile(r"(?:api[-_]version|version|beta)=[A-Za-z0-9.-]{1,24}", re
 _BRACKETS = "an address of IPv6 stands in brackets, as http://[::1]:11434"
 LOCAL_ENDINGS = (".localhost", ".local", ".internal", ".lan", ".home.arpa")
 WHOLE = {
-    "openai-chat": re.compile(r"/(?:chat/)?completions$|/(?:responses|embeddings|models)$"),
+    "openai-chat": re.compile(r"/(?:chat/)?completions$|/(?:responses|embeddings|models|chat)$"),
     "anthropic-messages": re.compile(r"/messages(?:/count_tokens|/batches)?$|/(?:complete|models)$"),
     "gemini": re.compile(r"(?:/openai)?(?:/chat/completions|/(?:models|tunedModels)(?:/[^/]*)?)$|/openai$"),
 }
@@ -55,7 +56,8 @@ def tidied(written: str, dialect: str, known: str = "") -> str:
     netloc = _netloc(parts, port)
     path = _path(parts, host, dialect, known)
     tail = "".join(f"{mark}{rest}" for mark, rest in (("?", _query(parts.query)), ("#", parts.fragment)) if rest)
-    return f"{parts.scheme.lower()}://{netloc}{path}{tail}"
+    scheme = "https" if known.startswith("https:") and urlsplit(known).hostname == host else parts.scheme.lower()
+    return f"{scheme}://{netloc}{path}{tail}"
 
 
 def _with_scheme(url: str, known: str) -> str:
@@ -105,15 +107,15 @@ def _path(parts: SplitResult, host: str, dialect: str, known: str) -> str:
     """Return the path without a trailing slash and what names the endpoint, and with the version where that is due."""
     path = _SLASHES.sub("/", parts.path).rstrip("/")
     if found := _VERSION.search(path):
-        path = path[: found.start()] + found[0].lower()
+        path = _TWICE.sub(r"\1", path[: found.start()] + found[0].lower())
+    own = urlsplit(known)
+    if dialect == "openai-chat" and _is_native(path, parts, own):
+        return path[: path.rindex("/api")] + "/v1"
     whole = WHOLE[dialect].search(path.partition(":")[0]) if dialect in WHOLE else None
     if whole is not None:
         path, said = path[: whole.start()], path[whole.start() :]
         if said.startswith(EXACT) or (path and dialect != "gemini"):
             return path
-    own = urlsplit(known)
-    if dialect == "openai-chat" and _is_native(path, parts, own):
-        return path[: path.rindex("/api")] + "/v1"
     if host and own.hostname == host and (own.path.startswith(f"{path}/") or own.path.endswith(path or "/")):
         return own.path.rstrip("/")
     if path:

@@ -32,11 +32,12 @@ def load_catalog() -> Catalog:
     """Return the packaged catalog. Raise `CatalogError` where the file cannot be one."""
     rows = read_packaged(resources.files("providers") / "catalog" / "catalog.yaml")["providers"]
     packaged = overlay(Catalog({}), rows).providers
-    return Catalog({name: replace(row, limits=tuple(map(_published, row.limits))) for name, row in packaged.items()})
+    return Catalog({name: _packaged(row) for name, row in packaged.items()})
 
 
-def _published(limit: Limit) -> Limit:
-    return replace(limit, published=True)
+def _packaged(row: Provider) -> Provider:
+    limits = tuple(replace(limit, published=True) for limit in row.limits)
+    return replace(row, limits=limits, packaged=row.hosted)
 
 
 def overlay(catalog: Catalog, rows: Mapping[str, Any]) -> Catalog:
@@ -151,7 +152,8 @@ def _merged(name: str, row: ProviderShape, base: Provider | None) -> Provider:
     given = row.given()
     changes = {key: given[key] for key in given.keys() & _COPIED}
     if row.base_url:
-        changes["base_url"] = _address(row, base)
+        address = _address(row, base)
+        changes |= {"base_url": address, "packaged": start.packaged and address == start.base_url}
     if "api_key_env" in given:
         names = tuple(row.api_key_env or ())
         changes |= {"key_env": names[0] if names else None, "more_key_envs": names[1:]}

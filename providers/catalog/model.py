@@ -178,6 +178,8 @@ class Provider:
     plan: str = ""
     """The plan that the account is on (`free`), where a routing file says so: its published limits are then kept."""
     more_key_envs: tuple[str, ...] = ()
+    packaged: bool = False
+    """Whether the address is a vendor's from the packaged catalog: then no reply makes it a wrong one."""
     refusals: tuple[Refusal, ...] = ()
     """What its own words of refusal mean; the first that fits counts. Words that vendors share need no entry."""
 
@@ -344,18 +346,21 @@ def _accounts(
         if address is None:
             missing = next(name for name in _PLACEHOLDER.findall(url or provider.base_url) if not _read(environ, name))
             return Reason(ReasonCode.NOT_CONFIGURED, f"no address: set {missing}")
-        row = replace(_reached_at(address, provider), key_env=variable if provider.key_env else None)
+        row = replace(
+            _reached_at(address, provider, given=url not in ("", provider.base_url)),
+            key_env=variable if provider.key_env else None,
+        )
         found[key] = _Account(number, row, key or None)
     wanted = " or ".join(filter(None, (provider.key_env, *provider.more_key_envs)))
     return list(found.values()) or Reason(ReasonCode.NO_KEY, f"no key: set {wanted}")
 
 
-def _reached_at(address: str, provider: Provider) -> Provider:
+def _reached_at(address: str, provider: Provider, *, given: bool) -> Provider:
     """Return the row with its final address, and with the header that an Azure address wants the key in."""
     quirks = provider.quirks
     if quirks.key_header is None and provider.dialect == "openai-chat" and wants_api_key_header(address):
         quirks = replace(quirks, key_header="api-key")
-    return replace(provider, base_url=address, quirks=quirks)
+    return replace(provider, base_url=address, quirks=quirks, packaged=provider.packaged and not given)
 
 
 def _key_variables(provider: Provider, further: Mapping[str, Sequence[int]]) -> dict[int, tuple[str, ...]]:

@@ -115,6 +115,16 @@ def test_the_run_can_be_explained(ended: Ended, folder: Path):
     assert "  answered by local/" in told.out
 
 
+def test_a_real_server_is_found_and_named(llama: Llama, tmp_path: Path):
+    variables = {"ORCHESTRATOR_LOCAL_SERVERS": llama.base_url, "ORCHESTRATOR_LOCAL_WAIT": "120s"}
+    found = orchestrator("doctor", "--json", cwd=tmp_path, env=variables)
+    [keys] = [each for each in json.loads(found.stdout) if each["check"] == "keys"]
+    root = llama.base_url.removesuffix("/v1")
+    assert keys["text"].startswith(f"found llama.cpp at {root}, model ")
+    shown = orchestrator("providers", "ls", cwd=tmp_path, env=variables)
+    assert f"using llama.cpp at {root}, model " in shown.err
+
+
 @pytest.mark.parametrize("options", [("--json",), ("--stream",)])
 def test_one_question_is_answered_too(llama: Llama, folder: Path, options: tuple[str, ...]):
     answered = orchestrator(

@@ -174,7 +174,7 @@ async def _answer(net: Transport, candidate: Candidate) -> Found:
     if reply.status in NO_SUCH_PATH or _is_app(reply):
         asking = replace(adapter.encode(PING, candidate, stream=False), body=b"{}")
         reply = await net.send(asking, **WITHIN)
-        if (wrong := wrong_address(reply, asking.url)) is not None:
+        if (wrong := wrong_address(reply, asking.url, candidate.provider)) is not None:
             raise wrong
     return _told(candidate, f"{asking.method} {asking.url.partition('?')[0]}", reply)
 

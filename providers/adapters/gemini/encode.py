@@ -101,7 +101,7 @@ class Gemini:
     def classify(self, reply: HttpReply, candidate: Candidate, now: float) -> ProviderError:
         """Return the error that a reply other than 2xx means. Never raises, whatever the body."""
         url = _url(candidate, stream=False)
-        return wrong_address(reply, url) or error_of(
+        return wrong_address(reply, url, candidate.provider) or error_of(
             reply.status, reply.headers, reply.body, now, candidate.provider.refusals
         )
 

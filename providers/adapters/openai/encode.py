@@ -76,7 +76,7 @@ class OpenAIChat:
 
     def classify(self, reply: HttpReply, candidate: Candidate, now: float) -> ProviderError:
         """Return the error that a reply other than 2xx means. Never raises, whatever the body."""
-        return wrong_address(reply, _url(candidate)) or error_of(
+        return wrong_address(reply, _url(candidate), candidate.provider) or error_of(
             reply.status, reply.headers, reply.body, now, candidate.provider.refusals
         )
 

@@ -7,6 +7,7 @@ import socket
 
 import pytest
 
+from orchestrator.environment import environment_of
 from tests.local_servers import GO, HTML, PAGE, LocalServer, Said, chat, llama_cpp, lm_studio, model_list, ollama, vllm
 from tests.loopback import ANSWER
 from tests.patience import PATIENCE_S
@@ -165,6 +166,27 @@ def test_a_run_is_answered_by_what_is_found_and_no_proxy_is_asked(call, serve, l
     assert f"using Ollama at {server.root}, model llama3.2:latest\n" in done.err
     assert "OFFLINE STUB" not in done.err
     assert len(server.chats) == 2
+
+
+def test_what_began_on_a_found_server_goes_on_there(call, serve, looking):
+    server = serve(ollama("llama3.2:latest"), GO)
+    looking(server)
+    assert call("run", "gated.yaml", "--run-id", "mine").code == 7
+    assert call("approvals", "approve", "mine").code == 0
+    done = call("runs", "resume", "mine")
+    assert done.code == 0, done.err
+    assert f"using Ollama at {server.root}" in done.err
+    assert len(server.chats) == 1
+
+
+def test_a_found_server_is_below_all_that_is_set(tmp_path):
+    (tmp_path / ".env").write_text("A=file\n")
+    environ = environment_of(tmp_path, {"B": "set"}).over({"A": "found", "B": "found", "C": "found"})
+    assert dict(environ) == {"A": "file", "B": "set", "C": "found"}
+    assert len(environ) == 3
+    (tmp_path / ".env").write_text("")
+    assert dict(environ.now()) == {"A": "found", "B": "set", "C": "found"}
+    assert not environ.is_from_file("C")
 
 
 def test_without_any_server_the_stub_is_labelled_as_before(call, looking):

@@ -11,8 +11,9 @@ from providers.adapters import HttpReply
 from providers.adapters.anthropic.encode import AnthropicMessages
 from providers.adapters.gemini.encode import Gemini
 from providers.adapters.openai.encode import OpenAIChat
+from providers.catalog.file import load_catalog
 from providers.catalog.model import Candidate, Model, Provider
-from providers.errors import AllAttemptsFailed, NoRoute, WrongAddress
+from providers.errors import AllAttemptsFailed, NoRoute, Unsupported, WrongAddress
 from providers.events import AttemptEnded
 from providers.routing.health import GONE_HOLD_S
 from tests.local_servers import PAGE
@@ -72,6 +73,18 @@ def test_what_is_said_of_a_model_is_no_word_on_the_address(dialect: str, status:
     row = Provider("lab", dialect, "http://127.0.0.1:1/app", None, {"m": MODEL})
     error = ADAPTERS[dialect]().classify(HttpReply(status, {}, body_of(said)), Candidate(row, MODEL), 0.0)
     assert not isinstance(error, WrongAddress)
+
+
+@pytest.mark.parametrize("said", ["404 page not found\n", PAGE, "", {"detail": "Not Found"}])
+def test_at_a_vendors_own_address_it_is_the_model_that_is_gone(said: Any):
+    # NVIDIA says so of models that it serves no more: reports dify 3958, kiss-translator 649.
+    environ = {"NVIDIA_API_KEY": "k"}
+    row = load_catalog().candidates(environ)[0]
+    error = OpenAIChat().classify(HttpReply(404, {}, body_of(said)), row, 0.0)
+    assert isinstance(error, Unsupported)
+    assert error.gone
+    moved = load_catalog().candidates({**environ, "NVIDIA_BASE_URL": "http://127.0.0.1:1/v1"})[0]
+    assert isinstance(OpenAIChat().classify(HttpReply(404, {}, body_of(said)), moved, 0.0), WrongAddress)
 
 
 @pytest.mark.anyio

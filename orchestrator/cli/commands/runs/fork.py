@@ -12,6 +12,7 @@ from orchestrator.cli.app import Command
 from orchestrator.cli.exits import Exit, Unusable
 from orchestrator.cli.files import environment
 from orchestrator.cli.journals import RecordedRuns, reads_runs, squad_of
+from orchestrator.cli.local import with_local_server
 from orchestrator.cli.session import RunSession
 from orchestrator.cli.squad_files import load_squad
 from orchestrator.cli.ui.arguments import DurationOption, RunIdOption, UsdOption, split_inputs
@@ -70,11 +71,15 @@ async def fork_command(
         return Exit.DONE
     console.say(f"{shown}\n")
     name = run_id or new_run_id(edit.plan.name, time.time())
+    environ = environment(settings)
+    if not manifest.options.get("stub"):
+        pinned = [agent.model for agent in edit.plan.agents.values()]
+        environ = await with_local_server(squad.policy, squad.catalog, environ, console.say, pinned)
     options = RunOptions(
         inputs=inputs,
         out=out or Path("out") / name,
         run_id=name,
-        environ=environment(settings),
+        environ=environ,
         max_cost_usd=max_cost,
         timeout_s=timeout_s,
         journal=journal,

@@ -10,6 +10,7 @@ from orchestrator.cli.app import Command
 from orchestrator.cli.exits import Exit, cause_of
 from orchestrator.cli.files import environment
 from orchestrator.cli.journals import RecordedRuns, reads_runs, squad_of
+from orchestrator.cli.local import with_local_server
 from orchestrator.cli.session import RunSession
 from orchestrator.cli.ui.arguments import DurationOption, UsdOption
 from orchestrator.cli.ui.edits import edit_lines
@@ -58,8 +59,12 @@ async def resume_command(
             click.echo(shown)
             return Exit.DONE
         records.console.say(shown)
+    environ = environment(settings)
+    if not manifest.options.get("stub"):
+        pinned = [agent.model for agent in squad.outline().agents.values()]
+        environ = await with_local_server(squad.policy, squad.catalog, environ, records.console.say, pinned)
     options = RunOptions(
-        environ=environment(settings),
+        environ=environ,
         max_cost_usd=max_cost,
         timeout_s=timeout_s,
         journal=journal,
