@@ -113,6 +113,7 @@ class ProviderError(Exception):
 class Unreachable(ProviderError):
     """No answer began. `sent`: the request may have reached the provider all the same."""
 
+    recovery = Recovery.AGAIN
     fault = Fault.NETWORK
 
     def __init__(self, message: str, *, status: int | None = None, sent: bool = False) -> None:
@@ -131,7 +132,10 @@ Phase = Literal["connect", "first_token", "between_chunks", "total"]
 
 
 class TimedOut(ProviderError):
-    """A deadline passed in `phase`: ours, or with a `status` the provider's own, which may answer if asked again."""
+    """A deadline passed in `phase`: ours, or with a `status` the provider's own.
+
+    It may answer if asked again where the time-out was its own, or where nothing was sent yet.
+    """
 
     fault = Fault.ENDPOINT
 
@@ -140,11 +144,12 @@ class TimedOut(ProviderError):
         self.phase = phase
         self.silent_s: float | None = None
         """Of a stream: seconds without content before it passed."""
-        if status is not None:
+        if status is not None or phase == "connect":
             self.recovery = Recovery.AGAIN
 
 
 class StreamBroken(ProviderError):
+    recovery = Recovery.AGAIN
     fault = Fault.ENDPOINT
 
 

@@ -7,6 +7,7 @@ from math import inf
 from providers.catalog.model import Candidate, Limit
 from providers.errors import Fault, Reason, ReasonCode
 from providers.routing.health import CLOSED, OUTPACED_TO_REST, Breaker, HealthStats
+from providers.routing.retry_budget import Trust
 
 _NEWS = Reason(ReasonCode.LIMIT, "little is left of a limit")
 
@@ -25,10 +26,12 @@ class CandidateState:
         "held_from",
         "held_until",
         "in_flight",
+        "limits_met",
         "name",
         "room",
         "size_refused",
         "track",
+        "trust",
         "waiting",
     )
 
@@ -40,10 +43,13 @@ class CandidateState:
         self.held_from = self.held_until = 0.0
         self.held_after = ""
         """The class of the error that it is held after, and of a model that is gone what was said."""
+        self.limits_met = 0
+        """Rate limits in a row of which the provider did not say when they end: each is guessed to last longer."""
         self.in_flight = 0
         self.waiting: dict[object, float] = {}
         """The attempts in flight that have said nothing yet, oldest first, and since when."""
         self.track = HealthStats()
+        self.trust = Trust()
         self.faults: dict[Fault, int] = {}
         """Failed attempts by whose fault they were, since the process began."""
         self.headroom: float | None = None

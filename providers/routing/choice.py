@@ -16,19 +16,30 @@ from providers.routing.ordering import alike, ordering_of
 from providers.routing.ranking import Route
 from providers.routing.scores import Ordering, ordered
 
-PROBE_POLL_S = 1.0
+PROBE_POLL_S = 0.25
 """How long a turn that waits for another turn's probe sleeps before it looks again."""
+SOON_WELL_S = 5.0
+"""Who may be asked again within this time, and answers, is waited for rather than a provider that is down probed."""
+PROBE_GAP_S = 1.0
+"""How far apart the early probes of one provider are, however many models and keys it has."""
+VERDICT_POLL_S = 0.05
+"""How soon it looks again at first where the probe went out just now."""
 NOT_TRIED: Mapping[str, float] = {}
 _TOO_LARGE = Reason(ReasonCode.LIMIT, "a request of this size, or a smaller one, was too large for its limits")
 _TRIED = Reason(ReasonCode.TRIED, "asked before in this turn")
+_FAULTY = {ReasonCode.BREAKER, ReasonCode.TRIED}
+_UNFIT = {ReasonCode.CAPABILITY, ReasonCode.CONTEXT}
 
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """No candidate is eligible before `until` (epoch seconds)."""
+    """No candidate is eligible before `until` (epoch seconds), and none that may be expected to answer before `sure`:
+    what comes between is the probe of a provider that is known to be down.
+    """
 
     until: float
     reasons: Mapping[str, Reason]
+    sure: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +66,7 @@ def choose(
     first: list[CandidateState] = []
     again: list[CandidateState] = []
     refused: dict[str, Reason] = {}
-    earliest, wanted = inf, request.max_output_tokens
+    down, earliest, wanted = False, inf, request.max_output_tokens
     for state in ranking.states:
         model = state.candidate.model
         if tokens + (wanted or state.room) > model.context or not capabilities <= model.capabilities:
@@ -67,6 +78,7 @@ def choose(
             (first if back is None else again).append(state)
             continue
         until, refused[state.name] = obstacle
+        down = down or state.breaker.open_until is not None
         if until < earliest:
             earliest = until
     reasons = {**ranking.refused, **refused} if refused else ranking.refused
@@ -79,9 +91,51 @@ def choose(
         return _route(first + again, reasons)
     if first and len(first) == len(ranking.states) and ordering is None:
         return ranking.route  # the usual case
+    if len(again) > 1:  # who answers others comes before who answers nobody
+        again.sort(key=lambda state: state.trust.recent(now) == 0)
     if order := first + again:
         return _route(order, reasons, ordering)
-    return Wait(earliest, reasons) if earliest < inf else Refuse(reasons)
+    if down:
+        return _nobody_well(fleet, ranking.states, now, tried, tokens, reasons)
+    return Wait(earliest, reasons, earliest) if earliest < inf else Refuse(reasons)
+
+
+def _nobody_well(
+    fleet: Fleet,
+    states: Sequence[CandidateState],
+    now: float,
+    tried: Mapping[str, float],
+    tokens: int,
+    reasons: Mapping[str, Reason],
+) -> Decision:
+    """Return what follows where nobody may be asked and some are down: where nobody is well either, an early probe."""
+    fit = [state for state in states if reasons[state.name].code not in _UNFIT]
+    early = not any(_is_well(fleet, state, now, tokens) for state in fit)
+    until = sure = inf
+    due: list[CandidateState] = []
+    for state in fit:
+        obstacle = _obstacle(fleet, state, now, tried.get(state.name, 0.0), tokens, early)
+        if obstacle is None:
+            due.append(state)
+            continue
+        at, why = obstacle
+        until = min(until, at)
+        if why.code not in _FAULTY or not state.breaker.is_outage(now):
+            sure = min(sure, at)
+    if due:
+        # Each has its turn, also where one hangs.
+        probe = min(due, key=lambda state: (state.breaker.probing, state.breaker.since))
+        return Route((probe.candidate,), (probe.name,), reasons)
+    return Wait(until, reasons, sure) if until < inf else Refuse(reasons)
+
+
+def _is_well(fleet: Fleet, state: CandidateState, now: float, tokens: int) -> bool:
+    """Whether a candidate answers others, now or soon: it has answered lately, or has no faults."""
+    breaker = state.breaker
+    if breaker.open_until is not None or (breaker.faults and not state.trust.recent(now)):
+        return False
+    obstacle = _obstacle(fleet, state, now, 0.0, tokens)
+    return obstacle is None or obstacle[0] <= now + SOON_WELL_S
 
 
 def _route(order: Sequence[CandidateState], reasons: Mapping[str, Reason], ordering: Ordering | None = None) -> Route:
@@ -101,9 +155,12 @@ def _unfit(model: Model, tokens: int, room: int, capabilities: frozenset[Capabil
 
 
 def _obstacle(
-    fleet: Fleet, state: CandidateState, now: float, back: float, tokens: int = 0
+    fleet: Fleet, state: CandidateState, now: float, back: float, tokens: int = 0, early: bool = False
 ) -> tuple[float, Reason] | None:
-    """Return until when the candidate may not be asked, and why: the obstacle that lasts longest. None: it may be."""
+    """Return until when the candidate may not be asked, and why: the obstacle that lasts longest. None: it may be.
+
+    `early`: nobody else can answer, so an open breaker lets a probe out before its rest is over.
+    """
     if (fleet.shut or fleet.unpaid) and (why := fleet.why_shut(state)):
         return inf, why
     if fleet.barred and (why := fleet.barred.get(state.account[0])):
@@ -118,11 +175,25 @@ def _obstacle(
     if blocked is not None and blocked[0] > until:
         until, reason = blocked
     breaker = state.breaker
-    if breaker is not CLOSED and not breaker.admits(now, state.in_flight):
-        # With a probe out, or few calls let through after it, the end is unknown: waiting turns look again soon.
-        rest, how = now + PROBE_POLL_S, breaker.state(now)
-        if breaker.open_until is not None and how == "open":
-            rest = breaker.open_until
-        if rest > until:
-            until, reason = rest, Reason(ReasonCode.BREAKER, f"its circuit breaker is {how}", rest)
+    if breaker is not CLOSED and (rest := _rest(fleet, state, now, early)) > until:
+        until, reason = rest, Reason(ReasonCode.BREAKER, f"its circuit breaker is {breaker.state(now)}", rest)
     return None if until <= now else (until, reason)
+
+
+def _rest(fleet: Fleet, state: CandidateState, now: float, early: bool) -> float:
+    """Return until when a breaker lets nothing through; not after `now`: it lets an attempt through.
+
+    With a probe out, or few calls let through after it, the end is unknown: waiting turns look again soon.
+    """
+    breaker = state.breaker
+    if breaker.open_until is None:
+        return now if breaker.admits(now, state.in_flight) else now + PROBE_POLL_S
+    probed = fleet.probed.get(state.account[0], 0.0)
+    paced = probed + PROBE_GAP_S
+    if early and fleet.awaits_probe(state, now):
+        return now + max(VERDICT_POLL_S, (now - probed) / 2)
+    if early:
+        return max(breaker.early_probe(), paced)
+    if breaker.state(now) == "open":
+        return breaker.open_until
+    return now + PROBE_POLL_S if breaker.probing else paced

@@ -12,10 +12,13 @@ from math import inf
 from providers.catalog.model import Candidate, Provider
 from providers.errors import (
     AuthFailed,
+    Fault,
     ProviderError,
     QuotaSpent,
+    RateLimited,
     Reason,
     ReasonCode,
+    Recovery,
     RequestTooLarge,
     TimedOut,
     Unsupported,
@@ -26,11 +29,13 @@ from providers.policy.model import Policy
 from providers.routing.candidate_state import CandidateState
 from providers.routing.demands import Demands
 from providers.routing.fair_queue import FairQueue
-from providers.routing.health import EDGE_REST_S, SIZE_HOLD_S, hold_until, trips_breaker
-from providers.routing.ranking import Ranker, Ranking
+from providers.routing.health import CLOSED, EDGE_REST_S, SIZE_HOLD_S, guessed_hold, hold_until, trips_breaker
+from providers.routing.ranking import Ranker, Ranking, Route
 from providers.routing.retry_budget import RetryBudget
 from providers.routing.scores import SEEN, Ordering, paid
 
+PROBE_TAKES_S = 1.0
+"""How long turns wait to hear what became of a probe: one that takes longer may hang."""
 REMEMBERED = 1024
 """How many of the latest decisions are kept."""
 _KEY_REFUSED = Reason(ReasonCode.KEY_REFUSED, "its account is shut: the key was refused")
@@ -58,6 +63,7 @@ class Fleet:
         "orderings",
         "points_seen",
         "policy",
+        "probed",
         "queue",
         "retries",
         "shut",
@@ -84,6 +90,8 @@ class Fleet:
         self.orderings: deque[Ordering] = deque(maxlen=REMEMBERED)
         """The latest decisions among several candidates, oldest first; `scores.replay` makes each one again."""
         self.retries = RetryBudget(policy.retry_budget)
+        self.probed: dict[str, float] = {}
+        """By provider, when an attempt last went out to one of its candidates whose breaker is open."""
         self.queue = FairQueue()
         """Turns that wait for a limit or a breaker."""
         self._drained: set[str] = set()
@@ -168,11 +176,40 @@ class Fleet:
         """Return about how many tokens the request is, and the capabilities without which it cannot be answered."""
         return self._demands.of(request)
 
-    def started(self, name: str) -> bool:
-        """Note that an attempt goes out; return whether it is its breaker's probe."""
+    def vouches_for(self, name: str, now: float) -> bool:
+        """Whether a further attempt may go to it for nothing. Where a breaker was open, that is bound enough."""
+        state = self.states[name]
+        breaker = state.breaker
+        if breaker.open_until is not None or breaker.room is not None:
+            return True
+        return state.trust.admits(now, breaker.faults)
+
+    def afford(self, route: Route, now: float) -> tuple[Route | None, float | None]:
+        """Return the route from where a further attempt may go, and when that was taken from the retry budget.
+
+        None: not even the last may be asked before others' attempts have shown what it is worth.
+        """
+        if self.vouches_for(route.names[0], now):
+            return route, None
+        if self.retries.take(now, floor=0):  # its floor is what goes out unasked
+            return route, now
+        for at, name in enumerate(route.names):
+            if self.vouches_for(name, now):
+                return Route(route.candidates[at:], route.names[at:], route.refused), None
+        return None, None
+
+    def awaits_probe(self, state: CandidateState, now: float) -> bool:
+        """Whether a probe of the candidate went out just now, so that its end is near."""
+        return state.breaker.probing and now < self.probed.get(state.account[0], -inf) + PROBE_TAKES_S
+
+    def started(self, name: str, now: float, *, further: bool = False) -> bool:
+        """Note that an attempt goes out, its turn's first or a `further` one; return whether it is a probe."""
         state = self.states[name]
         state.in_flight += 1
+        state.trust.out += further
         before = state.breaker
+        if before.open_until is not None:
+            self.probed[state.account[0]] = now
         state.breaker = before.started()
         return state.breaker is not before
 
@@ -196,15 +233,22 @@ class Fleet:
         if state is None:
             return  # another policy was adopted meanwhile
         if error is None:
-            state.breaker = state.breaker.succeeded()
+            if state.breaker is not CLOSED:
+                state.breaker = state.breaker.succeeded(now)
+            state.limits_met = 0
+            state.trust.replied(now)
             state.track.answered(now, elapsed if pace is None else pace, output)
             state.track.usually(elapsed if silent is None else silent, streamed=silent is not None)
             return
         state.faults[error.fault] = state.faults.get(error.fault, 0) + 1
+        if error.fault is Fault.CALLER:
+            state.trust.replied(now)
+        else:
+            state.trust.failed(limited=isinstance(error, RateLimited))
         self._close_the_account(state, error, now)
         if isinstance(error, RequestTooLarge):
             state.refused_size(tokens, now + SIZE_HOLD_S, now)
-        if (until := hold_until(error, now)) is not None:
+        if (until := _held_until(state, error, now)) is not None:
             # Why a model is gone, or an address wrong, an operator must read.
             why = f" ({error.message})" if isinstance(error, Unsupported | WrongAddress) else ""
             for each in self._behind(state) if isinstance(error, WrongAddress) else (state,):
@@ -212,7 +256,7 @@ class Fleet:
         usual = state.track.usual(streamed=isinstance(error, TimedOut) and error.silent_s is not None)
         if trips_breaker(error, elapsed, self.policy.timeouts, usual):
             enough = state.track.row_of_an_outage(state.breaker.faults)
-            state.breaker = state.breaker.failed(now, error.retry_at or 0.0, enough)
+            state.breaker = state.breaker.failed(now, error.retry_at or 0.0, enough, now - elapsed)
             state.track.failed(now, elapsed if isinstance(error, TimedOut) else None)
             if state.breaker.open_until is not None:
                 state.track.forgiven()
@@ -267,6 +311,21 @@ class Fleet:
             if state.account[0] == provider:
                 state.held_until = 0.0
                 state.forget_limits()
+
+
+def _held_until(state: CandidateState, error: ProviderError, now: float) -> float | None:
+    """Return until when `error` keeps its candidate away, None where it does not."""
+    until = hold_until(error, now)
+    if until is None or not _passes_unsaid(error):
+        return until
+    if now >= state.held_until:  # what was sent before the hold is of the same limit
+        state.limits_met += 1
+    return now + guessed_hold(state.limits_met)
+
+
+def _passes_unsaid(error: ProviderError) -> bool:
+    """Whether it is a limit that passes soon, and nobody said when."""
+    return isinstance(error, RateLimited) and error.recovery is Recovery.AGAIN and error.retry_at is None
 
 
 def _kept(known: CandidateState | None, new: CandidateState) -> CandidateState:

@@ -71,7 +71,7 @@ def _alone(effect: Try, flight: _Flight) -> Generator[Effect, Outcome, Ended]:
     try:
         ended = yield effect
         while isinstance(ended, Spoke):
-            flight.spoke()
+            flight.spoke(ended.now)
             ended = yield Listen()
         assert not isinstance(ended, Silent | Woke), "an attempt without `hedge_after` only ends"
         flight.landed(ended)
@@ -123,7 +123,7 @@ class _Several:
     def spoke(self, outcome: Spoke) -> None:
         """Go on with the attempt that has begun to answer, and give up the other one."""
         flight = self._out.pop(outcome.number)
-        flight.spoke()
+        flight.spoke(outcome.now)
         self._outpace(outcome.now, flight)
         self._out = {outcome.number: flight}
 
@@ -158,12 +158,12 @@ class _Several:
 class _Flight:
     """One attempt in flight: counted in its candidate's state until it leaves."""
 
-    __slots__ = ("_began", "_fleet", "_probe", "_state", "_tokens", "name")
+    __slots__ = ("_began", "_fleet", "_further", "_probe", "_state", "_tokens", "name")
 
     def __init__(self, fleet: Fleet, request: Request, effect: Try, now: float) -> None:
         self.name, self._fleet, self._began = effect.route.names[0], fleet, now
-        self._tokens = fleet.demands(request)[0]
-        self._probe, self._state = fleet.started(self.name), fleet.states[self.name]
+        self._tokens, self._further = fleet.demands(request)[0], effect.number > 1
+        self._probe, self._state = fleet.started(self.name, now, further=self._further), fleet.states[self.name]
         self._state.waiting[self] = now
 
     def landed(self, outcome: Ended) -> None:
@@ -185,8 +185,9 @@ class _Flight:
             case _:
                 assert_never(outcome)
 
-    def spoke(self) -> None:
+    def spoke(self, now: float) -> None:
         """Its silence is over: how long it still takes is a matter of the answer's length."""
+        self._state.trust.replied(now)
         self._state.waiting.pop(self, None)
 
     def won(self) -> None:
@@ -201,5 +202,6 @@ class _Flight:
         """Count it no more: exactly once, however it ends."""
         self._state.waiting.pop(self, None)
         self._state.in_flight -= 1
+        self._state.trust.out -= self._further
         if self._probe:  # cancelled, or an error that says nothing about health: the next turn may probe
             self._state.breaker = self._state.breaker.abandoned()

@@ -28,12 +28,19 @@ CHANCE = 1e-6
 """A row of faults this unlikely, at the rate of faults that was there before it, is an outage."""
 FIRST_REST_S = 30.0
 LONGEST_REST_S = 600.0
+FIRST_PROBE_S = 1.0
+"""How long after its breaker opened a candidate is probed where nobody else can answer."""
+PROBE_EVERY_S = 1.2
+"""How long after each such probe that failed: an answer comes within two seconds of a recovery, however late it is."""
+IN_DOUBT_S = 2.0
+"""How long a breaker may be open without a failed probe before that counts as an outage."""
 FIRST_ROOM = 2
 """Calls that may be out at once after a probe was answered; every further answer doubles them."""
 FULL_ROOM = 64
 """From so many on, nothing is held back any more."""
 RATE_LIMIT_HOLD_S = 5.0
-"""How long a rate limited candidate is left alone when the provider does not say."""
+"""How long a rate limited candidate is left alone when the provider does not say; twice as long each further time."""
+LONGEST_LIMIT_HOLD_S = 60.0
 QUOTA_HOLD_S = 3600.0
 """The same for a spent allowance: one wasted call an hour is cheap, a guess at the vendor's midnight is wrong."""
 GONE_HOLD_S = 3600.0
@@ -84,6 +91,8 @@ class Breaker:
     with each trip; then half-open, where one probe at a time may go out. Its answer lets `room` calls be out at once,
     each further answer twice as many, until the breaker is closed and its trips are forgotten. A fault on the way opens
     it anew.
+
+    The rest is for callers whom somebody else can answer. Where nobody can, early probes go out while it lasts.
     """
 
     faults: int = 0
@@ -92,18 +101,33 @@ class Breaker:
     probing: bool = False
     room: int | None = None
     """None: any number."""
-    opened_at: float = 0.0
+    since: float = 0.0
+    """When it opened, or its latest probe ended."""
+    lost: int = 0
+    """Probes that failed since it opened."""
+    not_before: float = 0.0
+    """No early probe goes out before this instant: the provider's own word."""
 
     def state(self, now: float) -> State:
         if self.open_until is None:
             return "closed" if self.room is None else "recovering"
-        return "open" if now < self.open_until and not set_back(now, self.opened_at) else "half-open"
+        return "open" if now < self.open_until and not set_back(now, self.since) else "half-open"
 
     def admits(self, now: float, in_flight: int = 0) -> bool:
         """Whether one more attempt may go out beside those `in_flight`."""
         if self.open_until is None:
             return self.room is None or in_flight < self.room
         return self.state(now) == "half-open" and not self.probing
+
+    def early_probe(self) -> float:
+        """Return when a probe may go out where nobody else can answer, whatever is left of the rest."""
+        return max(self.since + (PROBE_EVERY_S if self.lost else FIRST_PROBE_S), self.not_before)
+
+    def is_outage(self, now: float) -> bool:
+        """Whether it is known that nothing is to be expected of it before long: a probe failed, or does not end."""
+        if self.open_until is None:
+            return False
+        return self.lost > 0 or max(now, self.not_before) > self.since + IN_DOUBT_S
 
     def started(self) -> Breaker:
         """Return the breaker after an attempt that it admitted went out: the probe, where it is half-open."""
@@ -113,25 +137,30 @@ class Breaker:
         """Return the breaker after its probe ended without saying anything about health."""
         return replace(self, probing=False) if self.probing else self
 
-    def succeeded(self) -> Breaker:
+    def succeeded(self, now: float = 0.0) -> Breaker:
         if self.open_until is not None:
-            return Breaker(trips=self.trips, room=FIRST_ROOM)
+            return Breaker(trips=self.trips, room=FIRST_ROOM, since=now)
         if self.room is not None and self.room * 2 < FULL_ROOM:
             return replace(self, room=self.room * 2)
         return CLOSED
 
-    def failed(self, now: float, not_before: float = 0.0, enough: int = FAULTS_TO_OPEN) -> Breaker:
-        """Return the breaker after a fault; where it opens, it rests until `not_before` at least.
+    def failed(self, now: float, not_before: float = 0.0, enough: int = FAULTS_TO_OPEN, began: float = inf) -> Breaker:
+        """Return the breaker after a fault of an attempt that `began` then; `enough` in a row open it.
 
-        `enough` faults in a row open it.
+        Where it opens, it rests until `not_before` at least.
         """
         state, faults = self.state(now), self.faults + 1
-        if state == "open":
-            return self  # attempts that went out before it opened: they are the same outage, not a new trip
         if state == "closed" and faults < enough:
             return replace(self, faults=faults)
+        if state != "closed" and began < self.since:
+            return self  # it went out before: that is the same outage, not a new trip, and says nothing of a recovery
+        lost = self.lost + (self.open_until is not None)
+        if state == "open":  # an early probe: it is one of the same rest
+            again = replace(self, faults=faults, probing=False, since=now, lost=lost, not_before=not_before)
+            return replace(again, open_until=max(self.open_until or 0.0, not_before, now + PROBE_EVERY_S))
         rest = min(LONGEST_REST_S, FIRST_REST_S * 2.0 ** min(self.trips, 16))
-        return Breaker(faults, self.trips + 1, max(now + rest, not_before), opened_at=now)
+        until = max(now + rest, not_before)
+        return Breaker(faults, self.trips + 1, until, since=now, lost=lost, not_before=not_before)
 
 
 CLOSED = Breaker()
@@ -294,6 +323,11 @@ def hold_until(error: ProviderError, now: float) -> float | None:
     if error.fault not in HEALTH_FAULTS:
         return None
     return limited_until(error, now) if isinstance(error, RateLimited) else error.retry_at
+
+
+def guessed_hold(met: int) -> float:
+    """Return how many seconds a candidate is left alone after so many rate limits in a row that did not say when."""
+    return min(LONGEST_LIMIT_HOLD_S, RATE_LIMIT_HOLD_S * 2.0 ** min(max(met - 1, 0), 16))
 
 
 def limited_until(error: RateLimited, now: float) -> float:

@@ -29,15 +29,13 @@ from providers.routing.choice import Decision, Refuse, Wait, choose
 from providers.routing.effects import Answered, Effect, Ended, Failed, Outcome, Refused, Sleep, Try
 from providers.routing.fleet import Fleet
 from providers.routing.flight import fly
+from providers.routing.patience import Patience
 from providers.routing.ranking import Route
+from providers.routing.retry_budget import back_at, costs
 
 if TYPE_CHECKING:
     from random import Random
 
-BACKOFF_BASE_S = 0.25
-BACKOFF_CAP_S = 4.0
-RETRY_POLL_S = 0.5
-"""How long a turn sleeps that waits until the process may make further attempts, before it looks again."""
 ROOM = 2.0
 """How many times its usual time a candidate may need, and is still well."""
 IN_QUEUE_S = 0.001
@@ -52,8 +50,9 @@ def attempts(
 
     Raises `NoRoute` where no candidate could be asked, an error whose recovery is NEVER as it comes, and
     `AllAttemptsFailed` for the rest; a lone `BadRequest` that no other provider was there to confirm comes as it is.
-    At most `attempts_per_turn` attempts; no sleep reaches the turn's deadline. What
-    goes beyond a turn's first attempt is taken from the process's `RetryBudget`.
+    At most `attempts_per_turn` attempts, but for those that a rate limit refused, which cost nothing; no sleep reaches
+    the turn's deadline. What goes beyond a turn's first attempt is free where the candidate answers, and else taken
+    from the process's `RetryBudget`. Where all are known to be down, a turn does not wait out its deadline.
     """
     turn = _Course(fleet, request, now, rng, streamed=streamed)
     fleet.retries.turn(now)
@@ -61,20 +60,20 @@ def attempts(
         while turn.may_go_on(now):
             decision = choose(fleet, turn.request, now, turn.tried, turn.draw())
             if isinstance(decision, Route):
-                # A turn's first attempt is free: the budget bounds only the traffic that failures add.
-                if turn.errors and not fleet.retries.take(now):
-                    pause = turn.until_retries(now)
+                # A turn's first attempt is free: only the traffic that failures add is bounded.
+                route, taken_at = fleet.afford(decision, now) if turn.errors else (decision, None)
+                if route is None:
+                    pause = turn.patience.look_again(now, rng.random())
                     if pause is None:
                         break
                     now = (yield pause).now
                     continue  # and choose again: the fleet may have changed during the sleep
-                taken_at = now if turn.errors else None
-                effect = turn.next_try(decision, now)
+                effect = turn.next_try(route, now)
                 ended = yield from fly(fleet, turn.request, effect, now, turn.tried, turn.timeouts)
                 now = ended[-1][1].now
                 if (response := turn.learn(ended, effect.number, taken_at)) is not None:
                     return response
-            elif isinstance(decision, Wait) and decision.until < turn.deadline and turn.doubted is None:
+            elif isinstance(decision, Wait) and turn.may_wait(decision, now):
                 now = (yield turn.sleep(decision)).now
             elif turn.errors:
                 break
@@ -109,10 +108,12 @@ class _Course:
 
     __slots__ = (
         "_doubter",
+        "_failures",
         "_fleet",
         "_is_confirmed",
         "_policy",
         "_rng",
+        "_spent",
         "_streamed",
         "_waits",
         "continues",
@@ -120,6 +121,7 @@ class _Course:
         "doubted",
         "errors",
         "made",
+        "patience",
         "request",
         "tried",
     )
@@ -131,6 +133,10 @@ class _Course:
         self.deadline = now + (self._policy.timeouts.total if allowed is None else allowed)
         self.tried: dict[str, float] = {}
         self.errors: list[ProviderError] = []
+        self._failures: dict[str, int] = {}
+        self._spent = 0
+        """Failures that count against `attempts_per_turn`."""
+        self.patience = Patience(now, self.deadline)
         self.made = 0
         self.continues: Literal["restart", "resume"] | None = None
         self.doubted: ProviderError | None = None
@@ -143,7 +149,13 @@ class _Course:
     def may_go_on(self, now: float) -> bool:
         if self._is_confirmed:
             return False
-        return len(self.errors) < self._policy.attempts_per_turn and (now < self.deadline or not self.errors)
+        most = self._policy.attempts_per_turn
+        if self.errors and (most == 1 or now >= self.deadline):
+            return False
+        return self._spent < most
+
+    def may_wait(self, wait: Wait, now: float) -> bool:
+        return self.doubted is None and self.patience.waits_for(wait, now, failed=bool(self.errors))
 
     def draw(self) -> float | None:
         return self._rng.random() if self._policy.strategy == "latency" else None
@@ -151,6 +163,7 @@ class _Course:
     def next_try(self, route: Route, now: float) -> Try:
         """Return the attempt at the first of the route, and note the decision that it follows."""
         policy = self._policy
+        self.patience.asks(down=self._fleet.states[route.names[0]].breaker.open_until is not None)
         if route.ordering is not None:
             self._fleet.note(route.ordering, route.names[0], failover=bool(self.tried))
         hedge_after = policy.hedge_after if self._still_to_ask(route, 0) > 1 else None
@@ -173,7 +186,7 @@ class _Course:
         )
 
     def _still_to_ask(self, route: Route, out: int) -> int:
-        return max(1, min(len(route.names), self._policy.attempts_per_turn - len(self.errors) - out))
+        return max(1, min(len(route.names), self._policy.attempts_per_turn - self._spent - out))
 
     def learn(self, ended: Sequence[tuple[str, Ended]], first: int, taken_at: float | None) -> Response | None:
         """Take in how the attempts of a round ended; return the answer. Raise what every candidate would fail with.
@@ -201,7 +214,9 @@ class _Course:
         if outcome.on_break == "error" or _is_hopeless(error, self._policy):
             raise error
         self.errors.append(error)
-        self.tried[name] = _back_at(error, name in self.tried, len(self.errors), outcome.now, self._rng)
+        self._spent += costs(error)
+        failures = self._failures[name] = self._failures.get(name, 0) + 1
+        self.tried[name] = back_at(error, failures, outcome.now, self._rng)
         if error.recovery is Recovery.CONFIRM:
             provider = name.partition("/")[0]
             self._is_confirmed = self._doubter not in (None, provider)
@@ -228,11 +243,6 @@ class _Course:
         late = wait.until + queue.rank(run, self._rng.random()) * IN_QUEUE_S + self._rng.uniform(0.0, IN_QUEUE_S)
         # A place in the queue past the deadline would be of no use: then the turn wakes with the first.
         return Sleep(late if late < self.deadline else wait.until, _shortly(wait.reasons))
-
-    def until_retries(self, now: float) -> Sleep | None:
-        """Return the sleep until the process may make further attempts again, None where the deadline comes first."""
-        until = now + self._rng.uniform(0.5, 1.0) * RETRY_POLL_S
-        return None if until >= self.deadline else Sleep(until, "the retry budget of this process is used up for now")
 
     def leave_the_queue(self, *, served: bool) -> None:
         if self._waits:
@@ -270,14 +280,6 @@ def share_of(left: float, candidates: int, usual: float | None) -> float:
     if candidates == 1:
         return left
     return max(left / candidates, min(left / 2, ROOM * (usual or 0.0)))
-
-
-def _back_at(error: ProviderError, second: bool, failures: int, now: float, rng: Random) -> float:
-    """Return from when the candidate may be asked once more in this turn: full jitter, `retry_at` as the floor."""
-    if second or error.recovery is not Recovery.AGAIN:
-        return inf
-    wait = rng.uniform(0.0, min(BACKOFF_CAP_S, BACKOFF_BASE_S * 2.0 ** (failures - 1)))
-    return max(now + wait, error.retry_at or 0.0)
 
 
 def _shortly(reasons: Mapping[str, Reason]) -> str:

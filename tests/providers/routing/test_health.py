@@ -29,9 +29,13 @@ from providers.policy.model import Timeouts
 from providers.routing.health import (
     CLOSED,
     FAULTS_TO_OPEN,
+    FIRST_PROBE_S,
     FIRST_REST_S,
+    FIRST_ROOM,
+    IN_DOUBT_S,
     LONGEST_REST_S,
     PACE_LASTS_S,
+    PROBE_EVERY_S,
     Breaker,
     HealthStats,
     hold_until,
@@ -103,8 +107,39 @@ def test_rests_double_up_to_ten_minutes():
 
 
 def test_late_failures_of_one_outage_are_one_trip():
+    breaker = tripped(5.0)
+    assert breaker.failed(6.0, began=4.0).failed(7.0, began=1.0) == breaker
+
+
+def test_where_nobody_else_answers_a_probe_goes_out_after_a_second_and_then_again_and_again():
     breaker = tripped(0.0)
-    assert breaker.failed(1.0).failed(2.0) == breaker
+    assert breaker.early_probe() == FIRST_PROBE_S == 1.0
+    for ended in (1.5, 3.0, 29.0):
+        breaker = breaker.started().failed(ended, began=ended - 0.1)
+        assert breaker.early_probe() == ended + PROBE_EVERY_S
+        assert not breaker.probing
+    assert (breaker.trips, breaker.open_until) == (1, 29.0 + PROBE_EVERY_S), "they are of the same rest"
+    assert breaker.started().succeeded(31.0).room == FIRST_ROOM
+
+
+def test_an_early_probe_heeds_the_providers_own_word():
+    breaker = CLOSED.failed(0.0).failed(0.0).failed(0.0, not_before=20.0)
+    assert breaker.early_probe() == 20.0
+    assert breaker.is_outage(0.0)
+
+
+def test_an_outage_is_known_once_a_probe_has_failed_or_takes_too_long():
+    breaker = tripped(0.0)
+    assert not breaker.is_outage(IN_DOUBT_S)
+    assert breaker.is_outage(IN_DOUBT_S + 0.1)
+    assert breaker.started().failed(1.2).is_outage(1.2)
+    assert not CLOSED.is_outage(0.0)
+
+
+def test_a_probe_that_hung_through_the_recovery_says_nothing_of_it():
+    back = tripped(0.0).started().succeeded(20.0)
+    assert back.failed(25.0, began=15.0) == back
+    assert back.failed(25.0, began=21.0).open_until is not None
 
 
 def test_the_providers_later_deadline_is_taken():
