@@ -57,10 +57,10 @@ def refuse_many(tools: Collection[ToolSpec], most: int | None) -> None:
 def own_names(response: Response, tools: Sequence[ToolSpec]) -> Response:
     """Return `response` with the tools' own names in its calls."""
     own = _own(tools)
-    if not own or not any(call.name in own for call in response.tool_calls):
+    if not own or not response.tool_calls:
         return response
     parts = tuple(
-        replace(part, name=own.get(part.name, part.name)) if isinstance(part, ToolCall) else part
+        replace(part, name=_own_name(part.name, own)) if isinstance(part, ToolCall) else part
         for part in response.message.parts
     )
     return replace(response, message=replace(response.message, parts=parts))
@@ -74,6 +74,13 @@ def own_names_streamed(decoder: StreamDecoder, request: Request) -> StreamDecode
 
 def _own(tools: Sequence[ToolSpec]) -> Mapping[str, str]:
     return {wire_name(tool.name): tool.name for tool in tools if not _is_plain(tool.name)}
+
+
+def _own_name(said: str, own: Mapping[str, str]) -> str:
+    """Return the tool's name for what a model said, which may have marks around the wire's."""
+    if said in own:
+        return own[said]
+    return next((name for wire, name in own.items() if wire.casefold() in said.casefold()), said)
 
 
 class _OwnNames:
@@ -97,8 +104,8 @@ class _OwnNames:
         return own_names(self._inner.finish(), self._tools)
 
     def _named(self, delta: Delta) -> Delta:
-        if isinstance(delta, ToolCallDelta) and delta.name in self._own:
-            return replace(delta, name=self._own[delta.name])
+        if isinstance(delta, ToolCallDelta) and delta.name:
+            return replace(delta, name=_own_name(delta.name, self._own))
         return delta
 
 

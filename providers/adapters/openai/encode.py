@@ -25,7 +25,7 @@ from providers.adapters.encoding import (
 from providers.adapters.openai.decode import read_reply
 from providers.adapters.openai.errors import error_of
 from providers.adapters.openai.stream import ChatStream
-from providers.adapters.openai.transcript import Said, fit_name, fragment, in_strict_turns, paired
+from providers.adapters.openai.transcript import BEGIN, Said, fit_name, fragment, in_strict_turns, paired
 from providers.adapters.tools import (
     description,
     object_root,
@@ -109,6 +109,8 @@ class OpenAIChat:
             words = partial(_schema_in_words, role=quirks.system_role, tools=bool(request.tools))
             body = self._kept.keep(f"{quirks.system_role} {bool(request.tools)}", request.output_schema, words)
             said.insert(leading, Said(quirks.system_role, body))
+        if all(each.role == quirks.system_role for each in said):
+            said.append(BEGIN)  # no message at all is a 400, and many templates raise "No user query found in messages"
         if quirks.strict_turns:
             said = in_strict_turns(said, prefill=Capability.PREFILL in request.needs.capabilities)
         return b",".join([each.body for each in said])

@@ -3,16 +3,32 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from providers.adapters import Adapter
 from providers.adapters.anthropic.encode import AnthropicMessages
 from providers.adapters.gemini.encode import Gemini
 from providers.adapters.openai.encode import OpenAIChat
+from providers.adapters.tools import wire_name
 from providers.catalog.model import Candidate, Model, Provider
-from providers.messages import Request, ToolCall, ToolResult, assistant, tool, user
+from providers.messages import (
+    Message,
+    Reasoning,
+    Request,
+    Text,
+    ToolCall,
+    ToolResult,
+    ToolSpec,
+    assistant,
+    tool,
+    user,
+)
 
 ROW = Model("m", 8000, 1000)
 ADAPTERS: dict[str, Adapter] = {
@@ -63,3 +79,56 @@ def call_in(dialect: str, body: Any) -> tuple[str, Any]:
 def test_arguments_go_out_as_an_object(dialect: str, written: str, arguments: dict[str, Any]) -> None:
     history = (user("go"), assistant(ToolCall("1", "f", written)), tool(ToolResult("1", "f", "ok")))
     assert call_in(dialect, sent(dialect, Request(history))) == ("f", arguments)
+
+
+NAMES = ("look", "weather.get", "天気", "n" * 70, "3d", "", "\ud83d")
+BROKEN = ("{}", "", "null", '{"a": "Ber', "[]", '"{}"', '{"a": NaN}', '{"a": 1, "a": 2}', "\ud83d", '{"a": "\\ud83d"}')
+LEGAL = {
+    "openai-chat": r"[a-zA-Z0-9_-]{1,64}",
+    "anthropic-messages": r"[a-zA-Z0-9_-]{1,64}",
+    "gemini": r"[a-zA-Z_][a-zA-Z0-9_.:-]{0,63}",
+}
+ROLES = st.sampled_from(["system", "user", "assistant", "tool"])
+PARTS = st.one_of(
+    st.builds(Text, st.sampled_from(["", " ", "words", "\ud83d"])),
+    st.builds(
+        Reasoning, st.sampled_from(["", "hm"]), st.sampled_from([None, "c2ln"]), st.sampled_from([None, "v", "v/m"])
+    ),
+    st.builds(ToolCall, st.sampled_from("abc"), st.sampled_from(NAMES), st.sampled_from(BROKEN)),
+    st.builds(ToolResult, st.sampled_from("abc"), st.sampled_from(NAMES), st.sampled_from(["", "ok"]), st.booleans()),
+)
+HISTORIES = st.lists(
+    st.builds(Message, ROLES, st.lists(PARTS, max_size=3).map(tuple)),
+    max_size=8,
+)
+
+
+def calls_in(value: Any) -> Iterator[tuple[str, Any]]:
+    """Yield name and arguments of each call in a body, whatever its dialect."""
+    if isinstance(value, list):
+        for item in value:
+            yield from calls_in(item)
+    elif isinstance(value, dict):
+        if "arguments" in value and "name" in value:
+            yield value["name"], json.loads(value["arguments"], parse_constant=pytest.fail)
+        elif value.get("type") == "tool_use":
+            yield value["name"], value["input"]
+        elif "functionCall" in value:
+            yield value["functionCall"]["name"], value["functionCall"]["args"]
+        else:
+            for item in value.values():
+                yield from calls_in(item)
+
+
+@pytest.mark.parametrize("dialect", ADAPTERS)
+@given(history=HISTORIES, tools=st.lists(st.sampled_from(NAMES), unique=True, max_size=3))
+def test_any_history_of_calls_is_taken(dialect: str, history: list[Message], tools: list[str]) -> None:
+    body = sent(dialect, Request(tuple(history), tuple(ToolSpec(name, "") for name in tools)))
+    body.pop("tools", None)
+    asked = [part for m in history if m.role == "assistant" for part in m.parts if isinstance(part, ToolCall)]
+    found = list(calls_in(body))
+    assert len(found) == len(asked)
+    for (name, arguments), call in zip(found, asked, strict=True):
+        assert isinstance(arguments, dict)
+        assert re.fullmatch(LEGAL[dialect], name)
+        assert call.name not in tools or name == wire_name(call.name)

@@ -123,7 +123,11 @@ class TestNames:
     @pytest.mark.parametrize("name", ["weather.get", "天気", "n" * 70, "3d_render"])
     def test_answers_get_the_tools_own_name_back(self, dialect: str, name: str) -> None:
         request = Request((user("go"),), (ToolSpec(name, ""), ToolSpec("now", "")))
-        for said, meant in ((wire_name(name), name), ("now", "now"), ("else", "else"), (name, name)):
+        wire = wire_name(name)
+        marked = (f"functions.{wire}", f"{wire}<|channel|>commentary", wire.upper())
+        for said, meant in (
+            (wire, name), ("now", "now"), ("else", "else"), (name, name), *((each, name) for each in marked)
+        ):  # fmt: skip
             reply = HttpReply(200, {}, json.dumps(REPLIES[dialect](said)).encode())
             answer = ADAPTERS[dialect].decode(reply, request, candidate(dialect), 0.0)
             assert [call.name for call in answer.tool_calls] == [meant]

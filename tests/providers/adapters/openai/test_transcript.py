@@ -286,3 +286,12 @@ def test_a_failover_in_the_middle_leaves_nothing_of_the_first_vendors_form(trans
     sent(*transcript, name="vendor", **first)
     fresh = [Message(m.role, m.parts, m.name) for m in transcript]
     assert sent(*transcript, name="other", **second) == sent(*fresh, name="other", **second)
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_where_nobody_has_spoken_the_user_begins(strict):
+    begin = {"role": "user", "content": "Begin."}
+    assert sent(strict_turns=strict) == [begin]
+    assert sent(system("Be brief."), strict_turns=strict) == [{"role": "system", "content": "Be brief."}, begin]
+    said = sent(schema=OutputSchema({"type": "array"}), strict_turns=strict)
+    assert roles(said) == ["system", "user"]
