@@ -35,20 +35,33 @@ class StreamedCalls:
             return False
         self.heard += 1
         call = self._call_of(index, call_id, name)
+        for other in self._calls:
+            if other is not call and other.name:
+                self._tell(other, deltas)
+        known = call.name != ""
         call.empty = call.empty or given == {}
-        delta = call.add(call_id, name, arguments)
-        if not call.told and not call.says_anything:
-            return True
-        if not call.told:
-            call.told = True
-            self._told.append(call)
-            delta = call.whole()
-        if any(delta):
-            deltas.append(ToolCallDelta(self._told.index(call), *delta))
+        more = call.add(call_id, name, arguments)
+        if call.told and any(more):
+            deltas.append(ToolCallDelta(self._told.index(call), *more))
+        elif call.name and call.began:
+            self._tell(call, deltas, apart=known)
         return True
+
+    def _tell(self, call: _Call, deltas: list[Delta], *, apart: bool = False) -> None:
+        """Tell a call so far. `apart`: its name came before its arguments."""
+        if call.told or not call.says_anything:
+            return
+        call.told, at = True, len(self._told)
+        self._told.append(call)
+        if apart:
+            deltas += [ToolCallDelta(at, call.id, call.name), ToolCallDelta(at, arguments=call.arguments)]
+        else:
+            deltas.append(ToolCallDelta(at, *call.whole()))
 
     def finish(self, deltas: list[Delta]) -> None:
         """Tell what was held back at the end."""
+        for call in self._calls:
+            self._tell(call, deltas)
         for at, call in enumerate(self._told):
             if rest := call.finish():
                 deltas.append(ToolCallDelta(at, arguments=rest))
@@ -85,7 +98,7 @@ class StreamedCalls:
 
 
 class _Call:
-    """A tool call on its way. It is told once it has a name, or arguments that ask for one."""
+    """A tool call on its way. It is told once its name is whole: who listens may have to map it to another."""
 
     __slots__ = ("_clean", "_pieces", "began", "empty", "id", "index", "name", "told")
 

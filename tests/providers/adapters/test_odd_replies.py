@@ -28,7 +28,7 @@ from providers.errors import (
     StreamBroken,
     Unsupported,
 )
-from providers.messages import FinishReason, Reasoning, Request, Response, Usage, user
+from providers.messages import FinishReason, Reasoning, Request, Response, ToolCallDelta, Usage, user
 from tests.providers.recordings import ABSENT, FOLDER, Recording, recordings
 from tests.told import assert_told
 
@@ -283,6 +283,10 @@ STREAMED: dict[str, tuple[bytes, Said | type[ProviderError]]] = {
         sse(call("f", index=0, id="a"), call("oo", index=0), call(None, "{}", index=0), CALLED),
         Said("", (("foo", "{}"),), "tool_calls"),
     ),
+    "a name in two, the second with its arguments": (
+        sse(call("f", index=0, id="a"), call("oo", '{"a"', index=0), call(None, ":1}", index=0), CALLED),
+        Said("", (("foo", '{"a":1}'),), "tool_calls"),
+    ),
     "a name that grows": (
         sse(call("f", index=0, id="a"), call("foo", "", index=0, id="a"), call(None, "{}", index=0), CALLED),
         Said("", (("foo", "{}"),), "tool_calls"),
@@ -395,6 +399,21 @@ def test_a_streamed_reply(name, streamed):
         return
     with pytest.raises(expected):
         read(CHAT, body, streamed)
+
+
+def test_the_first_delta_of_a_call_has_its_whole_name():
+    pieces = (
+        call("look_", id="a", index=0),
+        call("up", "", index=0),
+        call(None, "{}", index=0),
+        call("g", "{}", id="b", index=1),
+    )
+    decoder = ADAPTERS[CHAT].stream_decoder(ASK, candidate(CHAT), NOW)
+    assert decoder.feed(sse(*pieces, CALLED)) == [
+        ToolCallDelta(0, "a", "look_up"),
+        ToolCallDelta(0, arguments="{}"),
+        ToolCallDelta(1, "b", "g", "{}"),
+    ]
 
 
 # ---- Anthropic and Gemini
