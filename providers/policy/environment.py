@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
+from providers.catalog.asked_for import asked_for
 from providers.catalog.model import Catalog
 from providers.documents.findings import Findings
 from providers.documents.nodes import tree_of
@@ -25,15 +26,17 @@ def with_environment(policy: Policy, catalog: Catalog, environ: Mapping[str, str
     """Return the policy with what environment variables say, and the catalog with the models that they name.
 
     `MODEL_PROVIDER` names the provider that comes first in every tier. `<PROVIDER>_MODEL` (`GROQ_MODEL`) names the
-    model that is asked wherever a tier names that provider. Where the policy's environment is `auto`,
-    `ORCHESTRATOR_ENV`, else `ENVIRONMENT`, may say production (prod) or development (dev). Raise `CatalogError` naming
-    the variable.
+    model that is asked wherever a tier names that provider; where `<PROVIDER>_BASE_URL` is set too, it may be any.
+    Where the policy's environment is `auto`, `ORCHESTRATOR_ENV`, else `ENVIRONMENT`, may say production (prod) or
+    development (dev). Raise `CatalogError` naming the variable.
     """
     findings = Findings(tree_of({}))
     known, own = KnownNames(catalog, findings), dict[str, str]()
     for row in catalog.providers.values():
         variable = f"{row.env_prefix}_MODEL"
         if model := environ.get(variable, "").strip():
+            if environ.get(f"{row.env_prefix}_BASE_URL", "").strip():  # whose server that is, no catalog knows
+                known.catalog = asked_for(known.catalog, row.full_name(model))
             own[row.name] = known.named(row.full_name(model), (ENVIRONMENT, variable))
     lead = environ.get("MODEL_PROVIDER", "").strip()
     if lead:

@@ -96,7 +96,8 @@ async def _ask(request: Request, settings: Settings, stream: bool, as_json: bool
         catalog = asked_for(catalog, pinned)
         if not catalog.candidates(environ):
             raise NoProvider(catalog.unconfigured(environ))
-    emit = _listener(settings, console)
+    wrong: list[str] = []
+    emit = _listener(settings, console, wrong)
     async with anyio.create_task_group() as tasks:
         interruption = Interruption(tasks.cancel_scope, lambda: False)
         await tasks.start(interruption.watch)
@@ -107,6 +108,8 @@ async def _ask(request: Request, settings: Settings, stream: bool, as_json: bool
             response = await answer
         tasks.cancel_scope.cancel()
     interruption.check()
+    for line in wrong:  # else the failure says it
+        console.warn(line)
     if as_json:
         print_json(document_of(response))
     elif not stream:
@@ -125,13 +128,16 @@ def _warn_of_unknown(name: str | None, catalog: Catalog, console: Console) -> No
         console.warn(f"the catalog does not know {name}{hint}: it is asked as one of {row.name}'s least able models")
 
 
-def _listener(settings: Settings, console: Console) -> Emit:
-    """Return what hears of routes and attempts: the log, where one is wanted. Budget alerts are always shown."""
+def _listener(settings: Settings, console: Console, wrong: list[str]) -> Emit:
+    """Return what hears of routes and attempts: the log, where one is wanted. Budget alerts are always shown.
+
+    `wrong` collects the lines on addresses that are wrong: somebody must hear of them, whoever answers in the end.
+    """
     log = LogScreen(settings, console) if settings.verbose or settings.log_format else None
 
     def emit(payload: Any) -> None:
         if isinstance(payload, AttemptEnded) and payload.error == WrongAddress.__name__:
-            console.warn(f"{payload.provider}/{payload.model}: {payload.detail}")
+            wrong.append(f"{payload.provider}/{payload.model}: {payload.detail}")
         if log is None and not isinstance(payload, BudgetAlert):
             return
         document = to_json(Event("", None, (), 0, 0, time.time(), payload))

@@ -247,6 +247,16 @@ def test_where_no_server_runs_the_usual_address_is_named(call):
     assert "local/qwen: cannot reach 127.0.0.1:8080" in done.err
 
 
+def test_behind_an_address_of_ones_own_any_model_is_asked(call, serve, monkeypatch):
+    server = serve({"POST /v1/chat/completions": chat})
+    monkeypatch.setenv("OPENAI_API_KEY", "k" * 20)
+    monkeypatch.setenv("OPENAI_MODEL", "my/own-model")
+    assert "openai serves no model 'my/own-model'" in call("ask", "hi").err
+    monkeypatch.setenv("OPENAI_BASE_URL", server.root)
+    assert call("ask", "hi").code == 0
+    assert [each.body["model"] for each in server.chats] == ["my/own-model"]
+
+
 def test_a_vendors_new_model_is_asked_with_a_warning(call, serve, monkeypatch):
     server = serve({"POST /v1/chat/completions": chat})
     monkeypatch.setenv("GROQ_BASE_URL", server.root)
