@@ -121,6 +121,7 @@ _gone = _any(
 )
 _no_access = _any(
     r"does not work with (?:this|the) (?:\w+ )?model",
+    r"not support (?:the )?(?:chat|completions?|v1/\S{1,40}|this) ?(?:endpoint|api)",
     r"(?:\bnot?|cannot|unable|denied|lacks?|without|must be)\b[^.]{0,60}(?:access|permission|allowed|authorized|"
     r"entitled|permitted|eligible|subscribed|verified)\b[^.]{0,60}\b(?:this|the|that|to|use|from)\b[^.]{0,20}"
     r"\bmodels?\b(?!\.\w)",
@@ -217,11 +218,13 @@ _of_a_request = _any(
 
 _money = _any(
     r"insufficient[ _](?:\w+ )?(?:balance|credit|fund|quota)|credit balance",
-    r"(?:more|no|any|out of|all available) credits",
+    r"(?:more|no|any|out of|all available) credits|not (?:have )?(?:enough|sufficient) (?:balance|credit|fund)",
+    r"balance\b[^.]{0,20}\b(?:insufficient|too low|exhausted|depleted)",
     r"spend(?:ing)? (?:limit|cap)|billing (?:hard )?limit|payment required|purchase credits|in arrears|overdue balance",
     r"prepa(?:id|y)[^.]*(?:depleted|exhausted|insufficient|run out)",
 )
 _allowance = _any(r"(?:\bkey|credit|usage|budget|quota|allowance)\b[^.]{0,50}\b(?:exceeded|exhausted|used up|reached)")
+_budget = _any(r"\bbudget\b[^.]{0,40}\b(?:exceeded|exhausted|used up|reached)|reached (?:its|your|the) budget")
 _long_window = _any(
     r"per[ _-](?:day|month|week)|daily|weekly|monthly|\b(?:RPD|TPD)\b|free allocation|usage limit", r"-per-day"
 )
@@ -323,7 +326,7 @@ def limited(headers: Mapping[str, str], report: ErrorReport) -> Meaning:
         return "gone"
     if _asks_for_more(said):
         return "size"
-    return "quota" if "budget_exceeded" in report.codes or _long_window(said) else "rate"
+    return "quota" if _long_window(said) or _budget(said) or "budget_exceeded" in report.codes else "rate"
 
 
 def _asks_for_more(said: str) -> bool:
