@@ -150,7 +150,10 @@ class _Server:
         name = self._candidate.model.name
         if is_ollama(said.get("ps")):
             running = running_context(name, said["ps"])
-            return running or ollama_context(await self._post("/api/show", {"model": name}))
+            if running is not None and running.context is not None:
+                return running
+            told = ollama_context(await self._post("/api/show", {"model": name}))
+            return told if running is None else told._replace(certain=True)
         return (
             studio_context(name, said.get("v0"))
             or vllm_context(name, said.get("v1"))
@@ -195,11 +198,10 @@ def is_ollama(running: Any) -> bool:
 
 
 def running_context(name: str, running: Any) -> Told | None:
-    """Return the context with which Ollama has the model in memory, None where it has not."""
+    """Return the context with which Ollama has the model in memory, None where it has not. Older ones name none."""
     for entry in running["models"]:
         if isinstance(entry, dict) and tagged(name) in (tagged(entry.get("name")), tagged(entry.get("model"))):
-            context = _tokens(entry.get("context_length"))
-            return None if context is None else Told(context)
+            return Told(_tokens(entry.get("context_length")))
     return None
 
 

@@ -26,15 +26,19 @@ SWITCH = "ORCHESTRATOR_LOCAL_SERVERS"
 everywhere."""
 WAIT = "ORCHESTRATOR_LOCAL_WAIT"
 """Seconds for all of the search."""
-WAIT_S = 0.6
+WAIT_S = 0.8
 OFF = frozenset({"off", "0", "no", "false", "none"})
 ON = frozenset({"on", "1", "yes", "true"})
 USUAL = ("http://127.0.0.1:11434", "http://127.0.0.1:8080", "http://127.0.0.1:1234", "http://127.0.0.1:8000")
 """Where Ollama, llama.cpp, LM Studio and vLLM listen unless told otherwise, in the order in which they are used."""
 OLLAMA_HOST = "OLLAMA_HOST"
 MAX_LIST = 4 * 1024 * 1024
-KINDS = {"llamacpp": "llama.cpp", "vllm": "vLLM", "library": "Ollama"}
+OLLAMA = "ollama"
+KINDS = {"llamacpp": "llama.cpp", "vllm": "vLLM", "library": OLLAMA}
 """Who a server is by what it says owns its models."""
+
+OF_A_TAG = {"details", "digest", "model", "modified_at", "size"}
+"""What stands beside the name of a model in Ollama's lists."""
 
 _no_chat = re.compile(
     r"embed|rerank|whisper|\btts\b|\bclip\b|moderation|(?:^|[/_-])(?:bge|gte|e5|all-minilm|minilm|paraphrase)(?:[-_:/.]|$)",
@@ -76,7 +80,7 @@ class LocalServer:
 async def local_servers(environ: Mapping[str, str]) -> list[LocalServer]:
     """Return the model servers that answer at this machine's usual ports, in the order of those.
 
-    Takes `ORCHESTRATOR_LOCAL_WAIT` seconds (0.6) at the most. Raises `CatalogError` for variables that cannot be used.
+    Takes `ORCHESTRATOR_LOCAL_WAIT` seconds (0.8) at the most. Raises `CatalogError` for variables that cannot be used.
     """
     roots, wait = _roots(environ), _wait(environ)
     if not roots:
@@ -157,7 +161,7 @@ async def _look(asker: _Asker, found: dict[str, LocalServer]) -> None:
     if models is not None:
         loaded = {model.name for model in ollama_models(await asker.get("/api/ps")) or ()}
         known = [model._replace(loaded=model.name in loaded) for model in models]
-        found[asker.root] = LocalServer("ollama", "Ollama", asker.root, best_first(known))
+        found[asker.root] = LocalServer(OLLAMA, OLLAMA, asker.root, best_first(known))
         return
     listed = await asker.get("/v1/models")
     served = listed_models(listed)
@@ -167,7 +171,10 @@ async def _look(asker: _Asker, found: dict[str, LocalServer]) -> None:
     kind = next((KINDS[owner] for owner in owners if owner in KINDS), "")
     if not kind and (known_here := studio_models(await asker.get("/api/v0/models"))) is not None:
         kind, served = "LM Studio", known_here
-    found[asker.root] = LocalServer("local", kind or "a model server", asker.root, best_first(served))
+    if asker.root == USUAL[0]:
+        kind = kind or OLLAMA
+    provider = OLLAMA if kind == OLLAMA else "local"
+    found[asker.root] = LocalServer(provider, kind or "a model server", asker.root, best_first(served))
 
 
 def ollama_models(listed: Any) -> list[ServedModel] | None:
@@ -181,7 +188,7 @@ def ollama_models(listed: Any) -> list[ServedModel] | None:
 
 
 def _is_of_ollama(entry: Any) -> bool:
-    return isinstance(entry, dict) and isinstance(entry.get("name"), str) and bool({"digest", "details"} & entry.keys())
+    return isinstance(entry, dict) and isinstance(entry.get("name"), str) and bool(OF_A_TAG & entry.keys())
 
 
 def _chats_at_ollama(entry: Mapping[str, Any]) -> bool:

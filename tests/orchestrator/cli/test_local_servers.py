@@ -33,7 +33,7 @@ def test_ask_without_a_key_finds_ollama_and_names_it(call, serve, looking, also)
     done = call("ask", "hi", *also)
     assert done.code == 0
     assert ANSWER in (json.loads(done.out)["text"] if also == ("--json",) else done.out)
-    assert f"using Ollama at {server.root}, model llama3.2:latest\n" in done.err
+    assert f"using ollama at {server.root}, model llama3.2:latest\n" in done.err
     assert [each.body["model"] for each in server.chats] == ["llama3.2:latest"]
 
 
@@ -43,10 +43,10 @@ ABLE = {"a:1b": {"capabilities": ["embedding"]}, "b:1b": {"capabilities": ["comp
 @pytest.mark.parametrize(
     ("routes", "told", "model"),
     [
-        (ollama("nomic-embed-text:latest", "llama3.2:3b"), "Ollama", "llama3.2:3b"),
-        (ollama("a:1b", "b:1b", "c:1b", loaded={"b:1b": 4096}), "Ollama", "b:1b"),
-        (ollama("gpt-oss:120b-cloud", "c:1b"), "Ollama", "c:1b"),
-        (ollama("a:1b", "b:1b", entries=ABLE), "Ollama", "b:1b"),
+        (ollama("nomic-embed-text:latest", "llama3.2:3b"), "ollama", "llama3.2:3b"),
+        (ollama("a:1b", "b:1b", "c:1b", loaded={"b:1b": 4096}), "ollama", "b:1b"),
+        (ollama("gpt-oss:120b-cloud", "c:1b"), "ollama", "c:1b"),
+        (ollama("a:1b", "b:1b", entries=ABLE), "ollama", "b:1b"),
         (llama_cpp("/models/qwen3-4b.gguf"), "llama.cpp", "/models/qwen3-4b.gguf"),
         (
             lm_studio(
@@ -63,6 +63,7 @@ ABLE = {"a:1b": {"capabilities": ["embedding"]}, "b:1b": {"capabilities": ["comp
             "a model server",
             "m",
         ),
+        ({"GET /v1/models": Said(200, model_list("m:1b")), "POST /v1/chat/completions": chat}, "ollama", "m:1b"),
     ],
 )
 def test_the_model_that_is_loaded_and_chats_is_chosen(call, serve, looking, routes, told, model):
@@ -103,8 +104,8 @@ def test_a_server_without_a_model_is_told(call, serve, looking):
     looking(server)
     done = call("ask", "hi")
     assert done.code == 4
-    assert f"Ollama at {server.root} serves no model that answers in words: `ollama pull llama3.2`" in done.err
-    assert "Ollama at" in call("doctor").out
+    assert f"ollama at {server.root} serves no model that answers in words: `ollama pull llama3.2`" in done.err
+    assert "ollama at" in call("doctor").out
 
 
 @pytest.mark.parametrize(
@@ -153,7 +154,7 @@ def test_ollama_is_found_where_its_own_variable_says(call, serve, looking):
     server = serve(ollama("llama3.2:latest"), GO)
     looking(server, ORCHESTRATOR_LOCAL_SERVERS="on", OLLAMA_HOST=f"0.0.0.0:{server.port}")
     done = call("ask", "hi")
-    assert f"using Ollama at {server.root}, model llama3.2:latest\n" in done.err
+    assert f"using ollama at {server.root}, model llama3.2:latest\n" in done.err
 
 
 def test_a_run_is_answered_by_what_is_found_and_no_proxy_is_asked(call, serve, looking):
@@ -163,7 +164,7 @@ def test_a_run_is_answered_by_what_is_found_and_no_proxy_is_asked(call, serve, l
     assert "ollama/llama3.2:latest" in shown.out
     done = call("run", "squad.yaml")
     assert done.code == 0, done.err
-    assert f"using Ollama at {server.root}, model llama3.2:latest\n" in done.err
+    assert f"using ollama at {server.root}, model llama3.2:latest\n" in done.err
     assert "OFFLINE STUB" not in done.err
     assert len(server.chats) == 2
 
@@ -175,7 +176,7 @@ def test_what_began_on_a_found_server_goes_on_there(call, serve, looking):
     assert call("approvals", "approve", "mine").code == 0
     done = call("runs", "resume", "mine")
     assert done.code == 0, done.err
-    assert f"using Ollama at {server.root}" in done.err
+    assert f"using ollama at {server.root}" in done.err
     assert len(server.chats) == 1
 
 
@@ -203,11 +204,11 @@ def test_doctor_and_the_providers_commands_show_what_was_found(call, serve, look
     [found] = [f for f in json.loads(call("doctor", "--json").out) if f["check"] == "keys"]
     assert (found["state"], found["text"]) == (
         "ok",
-        f"found Ollama at {server.root}, model llama3.2:latest, and 1 more",
+        f"found ollama at {server.root}, model llama3.2:latest, and 1 more",
     )
     listed = call("providers", "ls")
     assert "ollama/llama3.2:latest" in listed.out
-    assert f"using Ollama at {server.root}" in listed.err
+    assert f"using ollama at {server.root}" in listed.err
     tested = call("providers", "test")
     assert tested.code == 0
     assert "ollama/llama3.2:latest" in tested.out
@@ -230,7 +231,7 @@ def test_any_model_of_an_own_server_is_asked_without_a_routing_file(call, serve,
     looking(server)
     done = call("ask", "hi", "--model", f"ollama/{name}")
     assert done.code == 0
-    assert f"using Ollama at {server.root}, model {name}\n" in done.err
+    assert f"using ollama at {server.root}, model {name}\n" in done.err
     assert [each.body["model"] for each in server.chats] == [name]
 
 

@@ -127,6 +127,16 @@ async def test_a_model_that_was_not_in_memory_is_asked_for_again_once_it_is(serv
         assert context(manager) == 32768
 
 
+async def test_an_older_ollama_that_names_no_context_is_asked_once(serve):
+    routes = ollama("m:latest", shows={"m": SHOWN})
+    routes["GET /api/ps"] = Said(200, {"models": [{"name": "m:latest", "model": "m:latest", "digest": "a"}]})
+    server = serve(routes, GO)
+    async with asking(SocketTransport, server, "m") as manager:
+        await ask(manager, of(100))
+        assert context(manager) == 16384
+        assert not manager.contexts._due.get("ollama/m")
+
+
 async def test_a_large_request_has_the_model_loaded_first(serve):
     server = serve(ollama("llama3.2:latest", shows={"llama3.2": BARE}), GO)
 
@@ -186,7 +196,7 @@ async def test_what_a_real_server_says_is_understood(llama):
 def test_what_the_servers_say_is_read():
     assert running_context("m", {"models": [{"name": "m:latest", "context_length": 8}]}) == Told(8)
     assert running_context("m:q8", {"models": [{"name": "m:latest", "context_length": 8}]}) is None
-    assert running_context("m", {"models": [{"model": "m:latest", "context_length": "x"}]}) is None
+    assert running_context("m", {"models": [{"model": "m:latest", "context_length": "x"}]}) == Told(None)
     assert ollama_context({"parameters": "num_ctx 200000", "model_info": {"l.context_length": 8192}}).context == 8192
     assert ollama_context({"model_info": {"bert.context_length": 512}}) == Told(512, certain=False, most=512)
     assert ollama_context(None) == Told(4096, certain=False)
