@@ -1,7 +1,7 @@
 """Tools as every vendor takes them: names that all accept, one object at the root, descriptions that fit. Pure.
 
 A name that some vendor refuses has one on the wire that follows from it alone, so that history, prompt caches and turns
-agree on it; answers get the tool's own back. Source: docs/sources.md#tools, checked 2026-11.
+agree on it; answers get the tool's own back. Source: docs/sources.md#requests, checked 2026-11.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """JSON Schema as Gemini's fields for it take it: definitions in their places, no `const`, no empty properties.
 
-Source: docs/sources.md#tools, checked 2026-11.
+Source: docs/sources.md#requests, checked 2026-11.
 """
 
 from __future__ import annotations
