@@ -103,7 +103,7 @@ def read_report(body: Any) -> ErrorReport:
         headers={str(k).lower(): str(v) for k, v in quoted.items()} if isinstance(quoted, dict) else None,
         category=_category(metadata),
         quotas=" ".join(_quotas(details))[:MAX_BODY],
-        delay=next(_strings([*details, metadata], "retryDelay", "resets_at"), ""),
+        delay=next(_strings([*details, metadata], "retryDelay", "resets_at"), _seconds(layers)),
         status=_status(layers),
         is_json=body.get("cloudflare_error") is not True,  # its edge answers in JSON where JSON is asked for
     )
@@ -170,6 +170,12 @@ def _details(layer: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 def _strings(entries: list[Mapping[str, Any]], *keys: str) -> Iterator[str]:
     return (value[:100] for entry in entries for key in keys if isinstance(value := entry.get(key), str))
+
+
+def _seconds(layers: list[dict[str, Any]]) -> str:
+    """Return the seconds to wait that a body names as a number (Cloudflare's edge)."""
+    named = (layer.get("retry_after") for layer in layers)
+    return next((str(value) for value in named if isinstance(value, int | float) and not isinstance(value, bool)), "")
 
 
 def _quotas(details: list[Mapping[str, Any]]) -> Iterator[str]:

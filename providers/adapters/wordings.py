@@ -120,6 +120,7 @@ _gone = _any(
     r"no (?:endpoints?|providers?|allowed providers|deployments?)\b[^.]{0,20}\b(?:found|available)\b(?! that)",
 )
 _no_access = _any(
+    r"\b(?:not?|cannot|unable|denied)\b[^.]{0,40}\baccess(?: to)? [`'\"]?@?[\w-]{1,40}/[\w-]",  # an id with its maker
     r"does not work with (?:this|the) (?:\w+ )?model",
     r"not support (?:the )?(?:chat|completions?|v1/\S{1,40}|this) ?(?:endpoint|api)",
     r"(?:\bnot?|cannot|unable|denied|lacks?|without|must be)\b[^.]{0,60}(?:access|permission|allowed|authorized|"

@@ -189,3 +189,18 @@ def test_no_message_takes_long_to_judge():
     for piece in pieces:
         classified("openai-chat", 400, said(piece * 20_000))
     assert time.process_time() - began < 5, "a pattern explodes"
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize(
+    ("seconds", "until"), [(30, NOW + 30), (0.5, NOW + 0.5), (-1, None), (1e300, NOW + 30 * 86400), (True, None)]
+)
+def test_seconds_to_wait_may_stand_in_the_body(dialect, seconds, until):
+    body = {"title": "Error 1015: You are being rate limited", "status": 429, "retry_after": seconds}
+    assert classified(dialect, 429, body).retry_at == until
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_capacity_by_its_reason_alone(dialect):
+    details = [{"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": "MODEL_CAPACITY_EXHAUSTED"}]
+    assert verdict(classified(dialect, 429, {"error": {"message": "Exhausted.", "details": details}})) == "Overloaded"
