@@ -98,7 +98,7 @@ def _odd(name: bytes, data: bytes, *, ended: bool = True) -> Iterator[Body]:
     bare = data.strip()
     if not bare or bare == b"null":
         return
-    if bare == _DONE:
+    if bare.strip(b'"').upper() == _DONE:
         yield name, None
         return
     try:

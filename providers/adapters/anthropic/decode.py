@@ -68,9 +68,9 @@ def read_reply(reply: HttpReply, candidate: Candidate, now: float) -> Response:
 def blocks_in(body: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """Return the blocks of a whole message; some proxies send its text alone."""
     content = body["content"]
-    if isinstance(content, str):
-        content = [{"type": "text", "text": content}]
-    return [mapping(item, "content block") for item in sequence(content, "content") if item is not None]
+    blocks = [content] if isinstance(content, str | dict) else sequence(content, "content")
+    blocks = [{"type": "text", "text": block} if isinstance(block, str) else block for block in blocks]
+    return [mapping(block, "content block") for block in blocks if block is not None]
 
 
 class StreamedBlock:

@@ -21,6 +21,7 @@ from providers.adapters.shapes import (
     NoCount,
     count,
     credible,
+    decode_json,
     figures,
     mapping,
     object_in,
@@ -133,8 +134,8 @@ class GeminiAnswer:
             reason = string(mapping(feedback, "promptFeedback").get("blockReason"), "blockReason")
             self._blocked = reason or self._blocked
         for each in sequence(chunk.get("candidates"), "candidates"):
-            candidate = mapping(each, "candidate")
-            if not candidate.get("index"):  # more than one come only where more are asked for
+            candidate = mapping(each or {}, "candidate")
+            if candidate and not candidate.get("index"):  # more than one come only where more are asked for
                 finished, told = bool(self._finish), len(deltas)
                 self._take(candidate, deltas)
                 self._said = self._said or any(not isinstance(delta, ReasoningDelta) for delta in deltas[told:])
@@ -299,6 +300,8 @@ class ContentStream:
             raise StreamBroken("the stream ended before its first event")
         if not self._answer.ended:
             raise StreamBroken("the stream ended without a finishReason")
+        if self._bodies.torn:  # where every chunk has a finishReason, it may have held more of the answer
+            raise StreamBroken("the stream ended in the middle of an event")
         return self._answer.response()
 
     def _raise_pending(self) -> None:
@@ -314,8 +317,12 @@ class ContentStream:
 
 
 def _arguments(value: Any) -> str:
-    """Return the arguments as JSON text: the dialect's are an object, absent where a function takes none."""
+    """Return the arguments as JSON text: the dialect's are an object, absent where a function takes none.
+
+    Proxies of other dialects send the text of one.
+    """
     try:
+        value = decode_json(value or "{}") if isinstance(value, str) else value
         arguments = clean_json(mapping(value if value is not None else {}, "args"))
         return json.dumps(arguments, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     except (ValueError, RecursionError) as error:

@@ -56,7 +56,7 @@ def read_reply(reply: HttpReply, candidate: Candidate, now: float) -> Response:
     leading, answer.text = part_thought(clean(text))
     answer.details = details_in(message)
     answer.reasoning = (reasoning_in(message) or text_of(answer.details)) + thought + leading
-    answer.refusal = string(message.get("refusal"), "refusal")
+    answer.refusal = string(message.get("refusal") or None, "refusal")
     answer.calls = [call for each in calls_in(message) if (call := _call(mapping(each, "a tool call"))) is not None]
     answer.finish = word_of(choice.get("finish_reason")) or word_of(message.get("finish_reason"))
     answer.bill(body, choice)

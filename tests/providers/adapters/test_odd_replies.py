@@ -150,6 +150,7 @@ WHOLE: dict[str, tuple[bytes, Said | type[ProviderError]]] = {
         Said("x", thought="hm"),
     ),
     "reasoning is an object": (whole({"content": "x", "reasoning": {"effort": "low"}}), Said("x")),
+    "refusal false": (whole({"content": "x", "refusal": False}), Said("x")),
     "finish null": (whole({"content": "x"}, None), Said("x")),
     "finish empty": (whole({"content": "x"}, ""), Said("x")),
     "finish an object": (whole({"content": "x"}, {"type": "stop"}), Said("x")),
@@ -225,6 +226,8 @@ STREAMED: dict[str, tuple[bytes, Said | type[ProviderError]]] = {
     "terminator without a blank": (sse(say("xy"), STOP, b"data:[DONE]\n\n", done=False), XY),
     "terminator without its blank line": (sse(say("xy"), STOP, b"data: [DONE]", done=False), XY),
     "terminator alone ends a text": (sse(say("xy")), XY),
+    "terminator in other letters": (sse(say("xy"), STOP, b"data: [done]\n\n", done=False), XY),
+    "terminator in quotes": (sse(say("xy"), STOP, b'data: "[DONE]"\n\n', done=False), XY),
     "empty data": (sse(b"data:\n\n", say("x"), b"data: \n\ndata\n\n", say("y"), STOP), XY),
     "null as data": (sse(b"data: null\n\n", say("xy"), STOP), XY),
     "comments, ids, retries, names": (
@@ -456,6 +459,8 @@ HI = block("text", text="xy")
 HI_STREAM = events(message(HI))
 OTHERS: dict[str, tuple[str, bytes, bool, Said | type[ProviderError]]] = {
     "content as text": (MESSAGES, as_json({**message(), "content": "xy"}), False, XY),
+    "content as one block": (MESSAGES, as_json({**message(), "content": HI}), False, XY),
+    "content as texts": (MESSAGES, as_json(message("x", "y")), False, XY),
     "null blocks": (MESSAGES, as_json(message(None, HI)), False, XY),
     "an unknown block": (MESSAGES, as_json(message(block("new"), HI)), False, XY),
     "an empty call": (MESSAGES, as_json(message(HI, block("tool_use", id="", name="", input={}))), False, XY),
@@ -486,6 +491,13 @@ OTHERS: dict[str, tuple[str, bytes, bool, Said | type[ProviderError]]] = {
     "an error of words": (MESSAGES, sse(*HI_STREAM[:3], b"event: error\ndata: died\n\n"), True, ServerFault),
     "null parts": (GEMINI, as_json(candidate_of(None, {"text": "xy"})), False, XY),
     "empty call part": (GEMINI, as_json(candidate_of({"text": "xy"}, {"functionCall": {}})), False, XY),
+    "a null candidate": (GEMINI, as_json({"candidates": [None, numbered("xy", 0)]}), False, XY),
+    "args as text": (
+        GEMINI,
+        as_json(candidate_of({"functionCall": {"name": "f", "args": '{"a":1}'}})),
+        False,
+        Said("", TWO[:1], "tool_calls"),
+    ),
     "unknown part": (GEMINI, as_json(candidate_of({"new": 1}, {"text": "xy"})), False, XY),
     "unknown finish": (GEMINI, as_json(candidate_of({"text": "xy"}, finish="NEW")), False, Said("xy", finish="length")),
     "max": (GEMINI, as_json(candidate_of({"text": "xy"}, finish="MAX_TOTAL")), False, Said("xy", finish="length")),
@@ -508,6 +520,9 @@ OTHERS: dict[str, tuple[str, bytes, bool, Said | type[ProviderError]]] = {
     ),
     "gemini: an error of words": (
         GEMINI, sse(candidate_of({"text": "x"}, finish=None), b"event: error\ndata: died\n\n"), True, ServerFault
+    ),
+    "gemini: half an event behind the finish": (
+        GEMINI, sse(candidate_of({"text": "x"}), b'data: {"candidates": [', done=False), True, StreamBroken
     ),
     "gemini: no finish": (GEMINI, sse(candidate_of({"text": "xy"}, finish=None)), True, StreamBroken),
     "gemini: wrong language": (GEMINI, as_json(candidate_of(finish="LANGUAGE")), False, Unsupported),
