@@ -33,10 +33,6 @@ from providers.limits.retry_after import retry_at
 # The status that each type or code comes with, for an error inside a 200 that names none: OpenAI's, Anthropic's and
 # google.rpc's.
 TYPES = {
-    "invalid_request_error": 400,
-    "invalid_argument": 400,
-    "failed_precondition": 400,
-    "out_of_range": 400,
     "authentication_error": 401,
     "invalid_api_key": 401,
     "unauthenticated": 401,
@@ -54,16 +50,20 @@ TYPES = {
     "too_many_requests_error": 429,
     "resource_exhausted": 429,
     "cancelled": 499,
-    "api_error": 500,
-    "server_error": 500,
     "unimplemented": 501,
     "unavailable": 503,
     "service_unavailable": 503,
     "timeout_error": 504,
     "deadline_exceeded": 504,
     "overloaded_error": 529,
+    "invalid_request_error": 400,
+    "invalid_argument": 400,
+    "failed_precondition": 400,
+    "out_of_range": 400,
+    "api_error": 500,
+    "server_error": 500,
 }
-"""In the order of their statuses: of several the lowest says most."""
+"""Of several the first counts: those that say least come last."""
 
 Own = Callable[[int, ErrorReport, float | None, float], Meaning | ProviderError | None]
 """What a dialect itself makes of a status, what was said, and when to come again, at an instant; None: nothing."""
