@@ -82,7 +82,7 @@ class LiveAttempt:
         except ProviderError as error:
             self.ready.clear()
             await self.end("failed", error, response)
-            return Failed(self._turn.clock(), self.effect.number, error, sound=sound)
+            return Failed(self._turn.clock(), self.effect.number, self._turn.received(error), sound=sound)
         except BaseException:
             await self.end("cancelled", None, response)
             raise
@@ -100,7 +100,7 @@ class LiveAttempt:
         """Reserve the candidate's limits and open the account, which reserves the run's budgets."""
         turn, self._began = self._turn, anyio.current_time()
         if turn.reservations.binds(self.effect.candidate):
-            self._reservation = await turn.reservations.reserve(self.effect, turn.request, turn.emit)
+            self._reservation = await turn.reservations.reserve(self.effect, turn.request, turn.emit, turn.clock)
             if self._reservation is None:
                 return False
         self._account = AttemptAccount(turn, self.effect, self._reservation)
@@ -127,13 +127,14 @@ class LiveAttempt:
         if self._reservation is not None:
             self._reservation.headers = reply.headers
         if 200 <= reply.status < 300:
-            return adapter.decode(reply, self._request, candidate, self._turn.clock())
-        raise adapter.classify(reply, candidate, self._turn.clock())
+            return adapter.decode(reply, self._request, candidate, self._turn.reservations.wall())
+        raise adapter.classify(reply, candidate, self._turn.reservations.wall())
 
     async def _read_on(self) -> Response | None:
         if self._reply is None:
             assert self._account is not None, "an attempt is admitted before it is sent"
-            self._reply = StreamedReply(self._turn.adapters, self._request, self.effect, self._turn.clock, self._began)
+            wall = self._turn.reservations.wall
+            self._reply = StreamedReply(self._turn.adapters, self._request, self.effect, wall, self._began)
             await self._reply.open(self._account, self._reservation)
         deltas = await self._reply.read()
         if deltas is None:

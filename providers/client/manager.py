@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
@@ -17,6 +16,7 @@ from providers.catalog.model import Candidate, Catalog
 from providers.client.adapter_table import AdapterTable
 from providers.client.alerts import posting
 from providers.client.attempt import LiveAttempt
+from providers.client.clock import SteadyClock
 from providers.client.contexts import OwnContexts
 from providers.client.hedge import race
 from providers.client.probes import checking
@@ -54,7 +54,7 @@ class ProviderManager:
         transport: Transport | None = None,
         unconfigured: Mapping[str, Reason] | None = None,
         sole: str | None = None,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] | None = None,
         rng: Random | None = None,
         ledger: Ledger | None = None,
     ) -> None:
@@ -62,8 +62,10 @@ class ProviderManager:
         usable, missing = self._usable(candidates, unconfigured)
         self.fleet = Fleet(usable, policy, missing, sole=sole)
         self._adapters = AdapterTable(adapters, transport)
-        self.clock = clock
-        self.reservations = Reservations(MemoryLedger() if ledger is None else with_fallback(ledger), self.fleet, clock)
+        self.clock: Callable[[], float] = SteadyClock() if clock is None else clock
+        self.reservations = Reservations(
+            MemoryLedger() if ledger is None else with_fallback(ledger), self.fleet, self.clock
+        )
         self.rng = Random() if rng is None else rng  # noqa: S311  # jitter, not a secret
         self.contexts: OwnContexts | None = None
         """Asks one's own servers what their models take, before the first turn there; None: nobody asks."""
@@ -113,7 +115,7 @@ class ProviderManager:
                 if effect.hedge_after is None:
                     effect = flow.send(await LiveAttempt(turn, effect).finish())
                     continue
-                raced = await race(flow, effect, partial(_finish, turn), self.clock)
+                raced = await race(flow, effect, partial(_finish, turn), turn.clock)
                 if raced.effect is None:
                     assert raced.response is not None, "a round ends in an effect or an answer"
                     return turn.finished(raced.response)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from uuid import uuid4
 
 import anyio
 
 from providers.catalog.model import Candidate
+from providers.client.clock import Clock, SteadyClock, ahead
 from providers.errors import ProviderError, RateLimited, Unreachable
 from providers.events import BudgetAlert, Emit, ignore
 from providers.limits.counter import LimitKey
@@ -40,11 +41,13 @@ BOOK_S = 2.0
 class Reservations:
     """Reserves for attempts at candidates that a limit or a budget binds.
 
-    `alarm` is called with each alert, besides the turn that met it.
+    `alarm` is called with each alert, besides the turn that met it. Counts go by the machine's clock, `wall`: other
+    processes share them, and days end at midnight. What a candidate's state learns of them is the router's time.
     """
 
-    def __init__(self, ledger: Ledger, fleet: Fleet, clock: Callable[[], float]) -> None:
+    def __init__(self, ledger: Ledger, fleet: Fleet, clock: Clock) -> None:
         self.ledger, self._fleet, self.clock = ledger, fleet, clock
+        self.wall = clock.wall if isinstance(clock, SteadyClock) else clock
         self.alarm: Emit = ignore
         self._budget = fleet.policy.budget
         self._bound: dict[str, tuple[Candidate, Allowance | None]] = {}
@@ -60,18 +63,22 @@ class Reservations:
             self._bound.clear()
         known = self._bound.get(candidate.name)
         if known is None or known[0] is not candidate:
-            known = self._bound[candidate.name] = (candidate, allowance(candidate, budget, self.clock()))
+            known = self._bound[candidate.name] = (candidate, allowance(candidate, budget, self.wall()))
         return known[1]
 
     def binds(self, candidate: Candidate) -> bool:
         """Whether an attempt has something to hold, or its reply's headers say something of limits."""
         return bool(candidate.provider.limits) or self.bound(candidate) is not None
 
-    async def reserve(self, effect: Try, request: Request, emit: Emit = ignore) -> Reservation | None:
+    async def reserve(
+        self, effect: Try, request: Request, emit: Emit = ignore, clock: Clock | None = None
+    ) -> Reservation | None:
         """Return what the attempt reserves, or None: there is no room, and the candidate's state says until when.
 
-        `emit` gets an event for each share of our budget that is reached, now or when the attempt is over.
+        `emit` gets an event for each share of our budget that is reached, now or when the attempt is over. `clock` is
+        that of the attempt's turn.
         """
+        clock = self.clock if clock is None else clock
         candidate = effect.candidate
         bound, state = self.bound(candidate), self.state(candidate)
         if bound is None:
@@ -79,20 +86,21 @@ class Reservations:
         if forbid(state, bound):
             return None
         tokens, output = self._fleet.demands(request)[0], expected_output(request, candidate.model)
-        call = plan(bound, candidate, tokens, output, self.clock())
+        call = plan(bound, candidate, tokens, output, self.wall())
         made = Reservation(self, candidate, call, emit)
         try:
             async with self._door(candidate):
-                if state is not None and state.blocked_until(self.clock(), tokens) is not None:
+                if state is not None and state.blocked_until(clock(), tokens) is not None:
                     return None  # learned from an attempt that was at the ledger before this one
                 ttl = effect.timeouts.total + LATE_S
-                no_room = await self.ledger.reserve(call.reserves, made.lease, self.clock(), ttl)
+                no_room = await self.ledger.reserve(call.reserves, made.lease, self.wall(), ttl)
         except BaseException:
             await made.close()  # the ledger may have done it all the same
             raise
         if no_room is None:
             return made
-        if (cap := refuse(state, call, no_room, self.clock())) is not None:
+        no_room = replace(no_room, until=no_room.until - ahead(self.wall, clock))
+        if (cap := refuse(state, call, no_room, clock())) is not None:
             await self.watch([cap], emit, used_up=True)
         return None
 
@@ -104,7 +112,7 @@ class Reservations:
 
     async def watch(self, caps: Sequence[Cap], emit: Emit, *, used_up: bool = False) -> None:
         """Tell of the shares of the caps that are reached and were not told of today. `used_up`: all of them are."""
-        now = self.clock()
+        now = self.wall()
         untold = [cap for cap in caps if any(self._is_open(mark, now) for _, mark in cap.marks)]
         if not untold:
             return
@@ -160,7 +168,7 @@ class Reservation:
         if not self._open:
             return
         self._open = False  # first: a second close during the awaits below must do nothing
-        now, (error, response, heard) = self._reservations.clock(), self._ended
+        now, (error, response, heard) = self._reservations.wall(), self._ended
         said = seen(self.headers, now, self.candidate.provider.quirks.request_window) if self.headers else []
         if self.plan is None or not self.plan.bound.limits:
             self._hint(error, said, now)
@@ -201,4 +209,5 @@ class Reservation:
         state = self._reservations.state(self.candidate)
         share = 0.0 if isinstance(error, RateLimited) else headroom(said)
         if state is not None and share is not None and share < SCARCE:
-            state.left(share, limited_until(error, now) if isinstance(error, RateLimited) else now + NEWS_S)
+            until = limited_until(error, now) if isinstance(error, RateLimited) else now + NEWS_S
+            state.left(share, until - ahead(self._reservations.wall, self._reservations.clock))

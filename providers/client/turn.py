@@ -8,7 +8,9 @@ from providers.budgets import BudgetScope
 from providers.catalog.model import Candidate
 from providers.catalog.prices import cost_of
 from providers.client.adapter_table import AdapterTable
+from providers.client.clock import ahead, from_now
 from providers.client.reservations import Reservations
+from providers.errors import ProviderError
 from providers.events import Emit, WaitingForProvider
 from providers.messages import Accept, Attempt, Estimate, Request, Response
 from providers.routing.admission import billed
@@ -43,12 +45,19 @@ class LiveTurn:
         budgets: BudgetScope | None,
         accept: Accept | None = None,
     ) -> None:
-        self.fleet, self.adapters, self.reservations, self.clock = fleet, adapters, reservations, reservations.clock
+        self.fleet, self.adapters, self.reservations = fleet, adapters, reservations
+        self.clock = from_now(reservations.clock)
         self.request, self.emit, self.budgets, self.accept = request, emit, budgets, accept
         self.began = self.clock()
         self.attempts: list[Attempt] = []
         self.answers: list[tuple[Response, Candidate]] = []
         """Of two attempts at once both may have answered."""
+
+    def received(self, error: ProviderError) -> ProviderError:
+        """Return an error whose `retry_at` was read by the machine's clock, with that instant in the router's time."""
+        if error.retry_at is not None:
+            error.retry_at -= ahead(self.reservations.wall, self.clock)
+        return error
 
     async def sleep(self, effect: Sleep) -> Woke:
         self.emit(WaitingForProvider(effect.until, effect.reason))

@@ -189,6 +189,8 @@ def _rest(fleet: Fleet, state: CandidateState, now: float, early: bool) -> float
     if breaker.open_until is None:
         return now if breaker.admits(now, state.in_flight) else now + PROBE_POLL_S
     probed = fleet.probed.get(state.account[0], 0.0)
+    if set_back(now, max(breaker.since, probed)):
+        return now
     paced = probed + PROBE_GAP_S
     if early and fleet.awaits_probe(state, now):
         return now + max(VERDICT_POLL_S, (now - probed) / 2)
