@@ -36,7 +36,6 @@ from tests.loopback import ANSWER, WORDS, Loopback
 pytestmark = pytest.mark.anyio
 
 ASK = Request((user("Say hello to 👩‍👩‍👧‍👦, שלום."),))
-QUICK = Timeouts(connect=2.0, first_token=0.3, between_chunks=0.3, total=1.6)
 PATIENT = Timeouts(connect=5.0, first_token=30.0, between_chunks=30.0, total=60.0)
 FREE = Price(0, 0)
 KEY = "sk-loopback-secret"
@@ -50,8 +49,8 @@ def candidate(
 
 
 @asynccontextmanager
-async def asking(*candidates: Candidate, timeouts: Timeouts = QUICK) -> AsyncIterator[ProviderManager]:
-    policy = Policy({"worker": tuple(c.name for c in candidates)}, timeouts=timeouts, last_resort=())
+async def asking(*candidates: Candidate) -> AsyncIterator[ProviderManager]:
+    policy = Policy({"worker": tuple(c.name for c in candidates)}, timeouts=PATIENT, last_resort=())
     adapters = {"openai-chat": OpenAIChat(), "scripted": Stub()}
     async with SocketTransport() as transport:
         yield ProviderManager(candidates, policy, adapters=adapters, transport=transport, rng=Random(1))
@@ -118,7 +117,7 @@ async def test_a_hundred_turns_at_once_are_answered_each_once(loopback: Loopback
     async def turn(manager: ProviderManager) -> None:
         texts.append((await manager.complete(ASK)).text)
 
-    async with asking(candidate("one", base), timeouts=PATIENT) as manager, anyio.create_task_group() as turns:
+    async with asking(candidate("one", base) as manager, anyio.create_task_group() as turns:
         for _ in range(100):
             turns.start_soon(turn, manager)
 
@@ -146,7 +145,7 @@ def short(**fields) -> Request:
 
 @pytest.mark.e2e
 async def test_llama_answers(llama: Llama):
-    async with asking(local(llama), timeouts=PATIENT) as manager:
+    async with asking(local(llama) as manager:
         answer = await manager.complete(short())
 
     assert answer.text
@@ -159,7 +158,7 @@ async def test_llama_answers(llama: Llama):
 @pytest.mark.e2e
 async def test_llama_streams(llama: Llama):
     pieces: list[str] = []
-    async with asking(local(llama), timeouts=PATIENT) as manager:
+    async with asking(local(llama) as manager:
         text, answer = await streamed(manager, pieces, short())
 
     assert len(pieces) > 1
@@ -171,7 +170,7 @@ async def test_llama_streams(llama: Llama):
 async def test_llama_goes_on_with_an_answer_that_broke_off(llama: Llama, loopback: Loopback):
     row = candidate("llamacpp", llama.base_url, llama.model, frozenset({Capability.PREFILL}))
     row = replace(row, provider=replace(row.provider, quirks=Quirks(strict_turns=True)))
-    async with asking(candidate("cut", loopback.url("cut=2")), row, timeouts=PATIENT) as manager:
+    async with asking(candidate("cut", loopback.url("cut=2")), row) as manager:
         manager.fleet.policy = replace(manager.fleet.policy, on_break="resume")
         async with manager.stream(short()) as stream:
             deltas = [delta async for delta in stream]
@@ -190,7 +189,7 @@ async def test_llama_goes_on_with_an_answer_that_broke_off(llama: Llama, loopbac
 @pytest.mark.e2e
 async def test_llama_keeps_to_a_schema(llama: Llama):
     request = Request(short().messages, output_schema=OutputSchema(SCHEMA), max_output_tokens=200, seed=7)
-    async with asking(local(llama), timeouts=PATIENT) as manager:
+    async with asking(local(llama) as manager:
         answer = await manager.complete(request)
 
     assert answer.finish is FinishReason.STOP
@@ -199,7 +198,7 @@ async def test_llama_keeps_to_a_schema(llama: Llama):
 
 @pytest.mark.e2e
 async def test_a_dead_provider_is_left_for_llama(llama: Llama, loopback: Loopback):
-    async with asking(candidate("dead", loopback.url("reset")), local(llama), timeouts=PATIENT) as manager:
+    async with asking(candidate("dead", loopback.url("reset")), local(llama) as manager:
         answer = await manager.complete(short())
 
     assert (answer.provider, [a.outcome for a in answer.attempts]) == ("llamacpp", ["failed", "ok"])

@@ -14,7 +14,7 @@ from providers.messages import Capability
 from providers.routing.health import CLOSED, FAULTS_TO_OPEN
 from tests.loopback import ANSWER, WORDS, Seen
 from tests.patience import PATIENCE_S
-from tests.providers.exam.lab import KEY, PATIENT, Lab
+from tests.providers.exam.lab import KEY, PATIENT, QUICK, Lab
 
 pytestmark = pytest.mark.anyio
 ONE_TOKENS = 19
@@ -70,7 +70,7 @@ async def test_06_a_dead_primary_costs_nothing_and_is_left_alone_soon(lab: Lab):
 
 
 async def test_07_a_primary_that_hangs_before_its_first_byte_is_left_with_time_for_the_next(lab: Lab):
-    async with lab.manager(lab.provider("bad", "hang"), lab.provider("good", "ok")) as manager:
+    async with lab.manager(lab.provider("bad", "hang"), lab.provider("good", "ok"), timeouts=QUICK) as manager:
         answer = await lab.ask(manager)
         assert (answer.text, [a.error for a in answer.attempts]) == (ANSWER, ["TimedOut", None])
         assert manager.fleet.states["bad/m"].breaker.faults == 1
@@ -84,7 +84,8 @@ async def a_break_after_content(lab: Lab, mode: str, error: type[Exception], on_
     """A whole answer is asked for elsewhere. Of a stream's, part was passed on: it ends in a typed error, or the policy
     has the answer come anew, behind a word that says so. It never just ends short.
     """
-    async with lab.manager(lab.provider("bad", mode), lab.provider("good", "ok"), on_break=on_break) as manager:
+    policy = {"on_break": on_break, "timeouts": QUICK if mode == "stall" else PATIENT}
+    async with lab.manager(lab.provider("bad", mode), lab.provider("good", "ok"), **policy) as manager:
         if lab.how == "stream" and on_break == "error":
             with pytest.raises(error) as failed:
                 await lab.ask(manager)
@@ -144,7 +145,8 @@ async def test_08_09_a_break_after_content_where_the_policy_resumes(lab: Lab, mo
         lab.provider("unable", "ok"),
         lab.provider("good", rule=rest, capabilities=able),
     )
-    async with lab.manager(*providers, on_break="resume") as manager:
+    timeouts = QUICK if mode == "stall" else PATIENT
+    async with lab.manager(*providers, on_break="resume", timeouts=timeouts) as manager:
         answer = await lab.ask(manager)
         assert answer.text == ANSWER
     if lab.how == "complete":
