@@ -85,8 +85,8 @@ def key_of(candidate: Candidate) -> str | None:
 
 def gives_way(feature: Feature, request: Request, candidate: Candidate, *, stream: bool) -> bool:
     """Whether the vendor refuses `feature` beside something else that the request has, and this is what gives way."""
-    others = candidate.provider.quirks.gives_way.get(feature, ())
-    return any(_has(request, other, stream=stream) for other in others)
+    others = candidate.provider.quirks.gives_way.get(feature)
+    return bool(others) and any(_has(request, other, stream=stream) for other in others or ())
 
 
 def _has(request: Request, feature: Feature, *, stream: bool) -> bool:

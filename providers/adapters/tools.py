@@ -10,6 +10,7 @@ import hashlib
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import unquote
 
@@ -24,6 +25,7 @@ _not_in_a_name = re.compile(r"[^A-Za-z0-9_-]+").sub
 _sentence_ends = re.compile(r"[.!?](?=\s)|[。！？]|\n").finditer  # East Asian full stops
 _blank = re.compile(r"\s").finditer
 _HASH = 8
+NOTHING: Mapping[str, str] = MappingProxyType({})
 _MAX_REFERENCES = 32
 _COMPOSED = frozenset(
     ("$ref", "allOf", "anyOf", "const", "dependentSchemas", "else", "enum", "if", "not", "oneOf", "then")
@@ -42,7 +44,7 @@ def wire_name(name: str) -> str:
 
 def wire_names(tools: Sequence[ToolSpec]) -> Mapping[str, str]:
     """Return the wire's names of those tools that need another. Raise `Unsupported` where two would share one."""
-    odd = {tool.name: wire_name(tool.name) for tool in tools if not _is_plain(tool.name)}
+    odd = _odd(tools)
     if odd and len({odd.get(tool.name, tool.name) for tool in tools}) < len(tools):
         raise Unsupported("two tools of this request have one name on the wire")
     return odd
@@ -73,7 +75,12 @@ def own_names_streamed(decoder: StreamDecoder, request: Request) -> StreamDecode
 
 
 def _own(tools: Sequence[ToolSpec]) -> Mapping[str, str]:
-    return {wire_name(tool.name): tool.name for tool in tools if not _is_plain(tool.name)}
+    return {wire: name for name, wire in _odd(tools).items()}
+
+
+def _odd(tools: Sequence[ToolSpec]) -> Mapping[str, str]:
+    names = [tool.name for tool in tools if not _is_plain(tool.name)]
+    return {name: wire_name(name) for name in names} if names else NOTHING
 
 
 def _own_name(said: str, own: Mapping[str, str]) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
+from sys import intern
 from typing import Any
 
 from providers.adapters import HttpReply, HttpRequest, StreamDecoder
@@ -91,7 +92,7 @@ class OpenAIChat:
         yield b"," + to_json(_options(request, candidate, mode, stream=stream))[1:-1]
         if request.tools:
             limit = candidate.provider.quirks.description_limit
-            key, make = f"tool {limit}", partial(_tool, limit=limit)
+            key, make = intern(f"tool {limit}"), partial(_tool, limit=limit)
             yield b',"tools":[' + b",".join([self._kept.keep(key, tool, make) for tool in request.tools]) + b"]"
         if request.output_schema is not None and mode == "schema":
             yield b"," + self._kept.keep("format", request.output_schema, _response_format)
@@ -194,8 +195,10 @@ def _mode(request: Request, candidate: Candidate, *, stream: bool) -> JsonMode |
     mode = json_mode(request, candidate, stream=stream)
     if mode in (None, "prompt") or candidate.provider.quirks.any_root or request.output_schema is None:
         return mode
-    root = _root(request.output_schema)
-    return "prompt" if root.get("type") != "object" or root.keys() & {"anyOf", "oneOf"} else mode
+    root = request.output_schema.schema
+    if root.get("type") != "object" or "$ref" in root:
+        root = _root(request.output_schema)
+    return "prompt" if root.get("type") != "object" or "anyOf" in root or "oneOf" in root else mode
 
 
 def _is_strict(schema: Any) -> bool:
