@@ -117,7 +117,7 @@ async def test_a_hundred_turns_at_once_are_answered_each_once(loopback: Loopback
     async def turn(manager: ProviderManager) -> None:
         texts.append((await manager.complete(ASK)).text)
 
-    async with asking(candidate("one", base) as manager, anyio.create_task_group() as turns:
+    async with asking(candidate("one", base)) as manager, anyio.create_task_group() as turns:
         for _ in range(100):
             turns.start_soon(turn, manager)
 
@@ -145,7 +145,7 @@ def short(**fields) -> Request:
 
 @pytest.mark.e2e
 async def test_llama_answers(llama: Llama):
-    async with asking(local(llama) as manager:
+    async with asking(local(llama)) as manager:
         answer = await manager.complete(short())
 
     assert answer.text
@@ -158,7 +158,7 @@ async def test_llama_answers(llama: Llama):
 @pytest.mark.e2e
 async def test_llama_streams(llama: Llama):
     pieces: list[str] = []
-    async with asking(local(llama) as manager:
+    async with asking(local(llama)) as manager:
         text, answer = await streamed(manager, pieces, short())
 
     assert len(pieces) > 1
@@ -189,7 +189,7 @@ async def test_llama_goes_on_with_an_answer_that_broke_off(llama: Llama, loopbac
 @pytest.mark.e2e
 async def test_llama_keeps_to_a_schema(llama: Llama):
     request = Request(short().messages, output_schema=OutputSchema(SCHEMA), max_output_tokens=200, seed=7)
-    async with asking(local(llama) as manager:
+    async with asking(local(llama)) as manager:
         answer = await manager.complete(request)
 
     assert answer.finish is FinishReason.STOP
@@ -198,7 +198,7 @@ async def test_llama_keeps_to_a_schema(llama: Llama):
 
 @pytest.mark.e2e
 async def test_a_dead_provider_is_left_for_llama(llama: Llama, loopback: Loopback):
-    async with asking(candidate("dead", loopback.url("reset")), local(llama) as manager:
+    async with asking(candidate("dead", loopback.url("reset")), local(llama)) as manager:
         answer = await manager.complete(short())
 
     assert (answer.provider, [a.outcome for a in answer.attempts]) == ("llamacpp", ["failed", "ok"])
