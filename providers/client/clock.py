@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import anyio
 
-Clock = Callable[[], float]
+Now = Callable[[], float]
 _BOOT = getattr(time, "CLOCK_BOOTTIME", None)
 SET_BY_S = 1.0
 """A clock that differs by less has drifted and was not set."""
@@ -28,7 +28,7 @@ class SteadyClock:
 
     __slots__ = ("_began", "_passed", "wall")
 
-    def __init__(self, wall: Clock = time.time, passed: Clock = _passed) -> None:
+    def __init__(self, wall: Now = time.time, passed: Now = _passed) -> None:
         self.wall, self._passed = wall, passed
         self._began = wall() - passed()
 
@@ -36,13 +36,13 @@ class SteadyClock:
         return self._began + self._passed()
 
 
-def ahead(wall: Clock, clock: Clock) -> float:
+def ahead(wall: Now, clock: Now) -> float:
     """Return by how much the machine's clock is ahead of the router's: by how much it was set."""
     seconds = wall() - clock()
     return seconds if abs(seconds) > SET_BY_S else 0.0
 
 
-def from_now(clock: Clock) -> Clock:
+def from_now(clock: Now) -> Now:
     """Return a clock for one turn that begins at `clock`'s time and goes on evenly, also where `clock` is set."""
     if isinstance(clock, SteadyClock):
         return clock

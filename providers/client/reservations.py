@@ -9,7 +9,7 @@ from uuid import uuid4
 import anyio
 
 from providers.catalog.model import Candidate
-from providers.client.clock import Clock, SteadyClock, ahead
+from providers.client.clock import Now, SteadyClock, ahead
 from providers.errors import ProviderError, RateLimited, Unreachable
 from providers.events import BudgetAlert, Emit, ignore
 from providers.limits.counter import LimitKey
@@ -45,7 +45,7 @@ class Reservations:
     processes share them, and days end at midnight. What a candidate's state learns of them is the router's time.
     """
 
-    def __init__(self, ledger: Ledger, fleet: Fleet, clock: Clock) -> None:
+    def __init__(self, ledger: Ledger, fleet: Fleet, clock: Now) -> None:
         self.ledger, self._fleet, self.clock = ledger, fleet, clock
         self.wall = clock.wall if isinstance(clock, SteadyClock) else clock
         self.alarm: Emit = ignore
@@ -71,7 +71,7 @@ class Reservations:
         return bool(candidate.provider.limits) or self.bound(candidate) is not None
 
     async def reserve(
-        self, effect: Try, request: Request, emit: Emit = ignore, clock: Clock | None = None
+        self, effect: Try, request: Request, emit: Emit = ignore, clock: Now | None = None
     ) -> Reservation | None:
         """Return what the attempt reserves, or None: there is no room, and the candidate's state says until when.
 
