@@ -41,7 +41,7 @@ _context = _any(
     r"context[ _-]?(?:length|window|size|limit|overflow)|exceed\w* [^.]{0,30}\bcontext\b",
     r"long context|maximum (?:allowed )?(?:context|prompt|input|sequence|model) (?:length|size)",
     r"input is too large to process",
-    r"(?:prompt|input|messages?|conversation|transcript|sequence|request)\b[^.:;]{0,40}\btoo long",
+    r"(?:prompt|input|messages?|conversation|transcript|sequence|text|request)\b[^.:;]{0,40}\btoo long",
 )
 # Of a 429 these could be about a minute's tokens.
 _overflow = _any(
@@ -59,7 +59,8 @@ _overflow = _any(
 _too_many_tokens = _any(r"too many (?:(?:input|prompt|total) )?tokens")
 _size = _any(
     r"(?:request|payload|body|entity|content|message)(?: body| entity| payload)?(?: size)?(?: is| was)? too large",
-    r"(?:request|payload|body)(?: payload)? size exceeds|exceeds the (?:maximum|limit)[^.]{0,30}(?:bytes|[mk]i?b\b)",
+    r"(?:request|payload|body)(?: payload)?(?: size)? exceeds"
+    r"|exceeds the (?:maximum|limit)[^.]{0,30}(?:bytes|[mk]i?b\b)",
 )
 _of_a_window = _any(r"too large\b.*(?:\bper (?:minute|hour|day)|\bTP[MDH]\b)")
 _limit = re.compile(r"\blimit(?: is|:)? ?(\d[\d,]{0,15})(?!\.?\d)", re.IGNORECASE).search
@@ -110,7 +111,8 @@ _gone = _any(
     rf"\bmodels?\b{_SO_MUCH}(?:is|are|was|were|been) (?:not (?:a )?(?:valid|known|available|offered|served|enabled"
     r"|deployed|active|accessible|recogni[sz]ed|permitted|allowed|hosted|open)|unavailable|unknown|blocked|restricted|disabled"
     rf"|invalid|gated)\b{_LACKS}",
-    rf"\bmodels?\b[: ]?[ `'\"]{{0,2}}[\w./:@-]{{0,80}}[`'\"]? ?\b(?:is|are) (?:not supported|unsupported){_LACKS}",
+    rf"\bmodels?\b[: ]?[ `'\"]{{0,2}}[\w./:@-]{{0,80}}"
+    rf"[`'\"]? ?\b(?:is|are) (?:currently )?(?:not supported|unsupported){_LACKS}",
     r"(?:unknown|invalid|no such|unsupported|unavailable|non-serverless|nonexistent|deprecated|retired|unrecogni[sz]ed)"
     r" (?:\w+ )?model\b(?! (?:output|response|param|setting|config|option|reply))",
     rf"\bmodels?\b{_SO_MUCH}(?:is|are) only (?:available|offered|accessible) (?:to|on|in)\b",
@@ -126,8 +128,8 @@ _no_access = _any(
     r"(?:\bnot?|cannot|unable|denied|lacks?|without|must be)\b[^.]{0,60}(?:access|permission|allowed|authorized|"
     r"entitled|permitted|eligible|subscribed|verified)\b[^.]{0,60}\b(?:this|the|that|to|use|from)\b[^.]{0,20}"
     r"\bmodels?\b(?!\.\w)",
-    r"(?:accept\w*|agree\w*)\b[^.]{0,60}\bmodel\b[^.]{0,40}\b(?:terms|licen[cs]e)\b",
-    r"(?:accept\w*|agree\w*)\b[^.]{0,40}\b(?:terms|licen[cs]e)\b[^.]{0,60}\bmodel",
+    r"\bmodel\b[^.]{0,40}\b(?:terms|licen[cs]e)\b|\b(?:terms|licen[cs]e)\b[^.]{0,60}\bmodel\b",
+    r"(?:not find|no) (?:the |a )?model\b|request access to",
 )
 _about_a_model = _any(r"\bmodels?\b(?!\.\w)|\bdeployment\b")
 _of_the_key = _any(r"access(?: to)?(?: the| this)? model|_model_access_denied")
@@ -135,7 +137,8 @@ _of_the_key = _any(r"access(?: to)?(?: the| this)? model|_model_access_denied")
 # ---- a passing state
 
 _passing = _any(
-    r"\bdegraded function|\bdegraded (?:state|mode|and)\b|is degraded|\bcrashed\b",
+    r"\bdegraded function|\bdegraded (?:state|mode|and)\b|is degraded|\bcrashed\b|^\W*degraded\b"
+    r"|high (?:load|demand)|not ready",
     r"unexpectedly (?:stopped|terminated|exited)",
     r"overloaded|(?:at|over|no|out of|insufficient) capacity|capacity (?:exceeded|constraint)|no more data centers",
     r"temporarily (?:unavailable|disabled|down|out of|not)|currently (?:unavailable|overloaded|loading|busy|down)",
@@ -196,7 +199,9 @@ _feature = _any(
     r"\b(?:one|any|all)Of\b|additionalProperties|(?:tool|function)s?[ .](?:names?|descriptions?)\b",
     r"stop[ _]sequences?|\bstop:",
     r"too many (?!requests|tokens|input|prompt)(?:\w+ ){0,3}(?:parameters|propert|tools|functions|states|schemas"
-    r"|images|stop|enum|unions?|nest|types)",
+    r"|images|function|stop|enum|unions?|nest|types)",
+    r"number of (?:tools|functions|images|schemas)|only text (?:content|input)|\bimage_url\b",
+    r"[`'\"]\w{1,40}[`'\"]:? (?:is|are) not (?:allowed|permitted)",
     r"at most \d+ (?:image|tool|function|audio|video|stop|file)",
     r"schema\w*\b[^.]{0,80}\b(?:too (?:complex|large|deep\w*|many|long)|exceeds?|not (?:supported|valid|allowed))",
     r"grammar is too large|invalid (?:json )?schema|schema for (?:response_format|function)",
@@ -207,7 +212,8 @@ _feature = _any(
     r"thought_signature|reasoning_content|redacted_thinking|expected [`']?thinking|in [`']?thinking",
 )
 _never_made_for = _any(  # what a server's 500 says every time
-    r"does not support|is not supported|unsupported|requires? [^.]{0,40}--[a-z]|not implemented|mmproj",
+    r"does not support|not supported|unsupported|parser for this template"
+    r"|requires? [^.]{0,40}--[a-z]|not implemented|mmproj",
     r"roles must alternate|only user(?:,| and) ",
 )
 _of_a_request = _any(
