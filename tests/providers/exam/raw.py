@@ -107,7 +107,9 @@ class RawServer:
             head, _, data = data.partition(b"\r\n\r\n")
             length = next((int(h[15:]) for h in head.lower().split(b"\r\n") if h.startswith(b"content-length:")), 0)
             while len(data) < length:
-                data += connection.recv(65536)
+                if not (piece := connection.recv(65536)):
+                    return
+                data += piece
             name = head.split(b"/", 2)[1].decode()
             body = json.loads(data[:length]) | ({"stream": True} if b":streamGenerateContent" in head else {})
             data = data[length:]

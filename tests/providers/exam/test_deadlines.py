@@ -5,19 +5,23 @@ What is asserted is who answered and who was asked. A bound in seconds stands on
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import anyio.to_thread
 import pytest
 
+from providers.errors import AllAttemptsFailed, TimedOut
+from providers.routing.health import CLOSED, FAULTS_TO_OPEN
 from tests.e2e.command import orchestrator
 from tests.e2e.files import write_routing
 from tests.loopback import Loopback
 from tests.patience import PATIENCE_S
-from tests.providers.exam.lab import PATIENT, Lab
-from tests.providers.exam.raw import LAST_CHUNK, Line, RawServer, Script
+from tests.providers.exam.lab import PATIENT, Lab, within
+from tests.providers.exam.raw import HEAD, LAST_CHUNK, Line, RawServer, Script
 from tests.providers.exam.wire import OVER, TEXT, USAGE, body, event, finished, spoken
 
 pytestmark = pytest.mark.anyio
@@ -165,3 +169,189 @@ def test_40_a_streamed_answer_on_the_command_line_ends_when_it_is_over(raw: RawS
     ended = orchestrator("ask", "Hello?", "--stream", cwd=tmp_path)
     assert (ended.code, ended.out) == (0, TEXT + "\n"), ended.err
     assert time.monotonic() - began < 3 * SOON_S
+
+
+# ---- short deadlines
+
+PATIENT_DEADLINES = (0.6, 6.0, 60.0)
+"""The first is enough on a machine that does nothing else."""
+CHAT = "openai-chat"
+HEAD_OF_A_BODY = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 100000\r\n\r\n"
+ROLE = event({"choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}, "finish_reason": None}]})
+
+
+def silent(line: Line) -> None:
+    """Take the request, and say nothing."""
+    line.hold()
+
+
+def headed(line: Line) -> None:
+    line.say(HEAD if line.streamed else HEAD_OF_A_BODY)
+    line.hold()
+
+
+def half(line: Line) -> None:
+    """Stop in the middle: of a whole body, and of a stream's first event."""
+    if line.streamed:
+        line.events(spoken(CHAT)[:20])
+    else:
+        line.say(HEAD_OF_A_BODY, body(CHAT)[:20])
+    line.hold()
+
+
+def dripping(piece: bytes, *, begin: bytes | None = None) -> Script:
+    """Send this for ever, in the body; or after `begin`, in place of a head."""
+
+    def script(line: Line) -> None:
+        if begin is not None:
+            line.say(begin)
+            line.drip(piece)
+        elif line.streamed:
+            line.say(HEAD)
+            pinging(piece)(line)
+        else:
+            line.say(HEAD_OF_A_BODY)
+            line.drip(piece[:1])
+
+    return script
+
+
+HANGS = {
+    "silent": silent,
+    "interim": dripping(b"HTTP/1.1 102 Processing\r\n\r\n", begin=b""),
+    "hints": dripping(b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n", begin=b""),
+    "head drips": dripping(b"a", begin=b"HTTP/1.1 200 OK\r\nx-a: "),
+    "headed": headed,
+    "half": half,
+    "comments": dripping(b": keep-alive\n\n"),
+    "blank lines": dripping(b"\n"),
+    "crlf": dripping(b"\r\n\r\n"),
+    "letters": dripping(b"d"),
+    "roles": dripping(ROLE),
+    "chunk size": dripping(b"0", begin=HEAD),
+}
+
+
+async def answered(lab: Lab, raw: RawServer, hangs: list[Script], **policy: object) -> list[str]:
+    """Ask where all but the last hang so, until the last one answers; return who was asked then, in order."""
+    bases = [raw.url(f"p{at}", script) for at, script in enumerate([*hangs, well()])]
+    given = {"timeouts": PATIENT, **policy}
+    for deadline in PATIENT_DEADLINES:
+        before = len(raw.calls)
+        providers = [lab.provider(f"p{at}", url=base) for at, base in enumerate(bases)]
+        async with lab.manager(*providers, **given) as manager:
+            began = time.monotonic()
+            with suppress(AllAttemptsFailed):
+                answer = await lab.ask(manager, within(deadline))
+                assert (answer.text, answer.provider) == (TEXT, f"p{len(hangs)}")
+                for state in manager.fleet.states.values():
+                    assert state.in_flight == 0
+                    assert state.breaker.faults == 0 or deadline > PATIENT_DEADLINES[0], "so little is nobody's fault"
+                asked = raw.calls[before:]  # whose share was over before its connection was made was not reached
+                assert asked == sorted(set(asked))
+                assert asked[-1] == f"p{len(hangs)}"
+                return asked
+            assert time.monotonic() - began < deadline + SOON_S
+    raise AssertionError("the well one never answered")
+
+
+OFTEN = {"silent", "interim", "head drips", "half", "comments"}
+
+
+@pytest.mark.parametrize("hang", [h if h in OFTEN else pytest.param(h, marks=pytest.mark.long) for h in HANGS])
+async def test_45_a_first_candidate_that_hangs_leaves_time_for_the_second(lab: Lab, raw: RawServer, hang: str):
+    await answered(lab, raw, [HANGS[hang]])
+    assert await anyio.to_thread.run_sync(raw.requests[0].left.wait, PATIENCE_S), "no socket is left behind"
+
+
+@pytest.mark.parametrize(
+    "hangs", [("silent", "comments"), ("interim", "half", "roles"), ("head drips", "headed", "letters")]
+)
+async def test_46_two_or_three_that_hang_leave_time_for_the_last(lab: Lab, raw: RawServer, hangs: tuple[str, ...]):
+    await answered(lab, raw, [HANGS[hang] for hang in hangs])
+
+
+async def test_47_a_connection_that_is_never_made_leaves_time_for_the_second(lab: Lab, raw: RawServer):
+    """A socket whose queue is full answers no handshake."""
+    with socket.socket() as deaf, ExitStack() as queue:
+        deaf.bind(("127.0.0.1", 0))
+        deaf.listen(0)
+        for _ in range(4):
+            waiting = queue.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(deaf.getsockname())
+        gone = lab.provider("gone", url=f"http://127.0.0.1:{deaf.getsockname()[1]}/v1")
+        for deadline in PATIENT_DEADLINES:
+            good = lab.provider("good", url=raw.url("good", well()))
+            async with lab.manager(gone, good, timeouts=PATIENT) as manager:
+                with suppress(AllAttemptsFailed):
+                    answer = await lab.ask(manager, within(deadline))
+                    assert [(a.provider, a.error) for a in answer.attempts] == [("gone", "TimedOut"), ("good", None)]
+                    return
+    raise AssertionError("the well one never answered")
+
+
+async def test_48_a_stream_that_stalls_leaves_time_for_who_begins_anew(streams: Lab, raw: RawServer):
+    def stalling(line: Line) -> None:
+        line.events(spoken(CHAT, "Hel"))
+        line.hold()
+
+    if await answered(streams, raw, [stalling], on_break="restart") == ["p0", "p1"]:
+        assert streams.passed[-3:] in (["Hel", "[restarted]", TEXT], [TEXT])
+
+
+async def test_49_a_hedge_and_a_deadline_go_together(lab: Lab, raw: RawServer):
+    await answered(lab, raw, [silent, silent], hedge_after=0.05)
+
+
+@pytest.mark.parametrize("deadline", [0.0, 0.001, 0.05])
+@pytest.mark.parametrize("hang", ["silent", "interim", "letters"])
+async def test_50_a_deadline_shorter_than_anything_is_nobodys_fault(
+    lab: Lab, raw: RawServer, deadline: float, hang: str
+):
+    providers = [lab.provider(name, url=raw.url(name, HANGS[hang])) for name in "ab"]
+    async with lab.manager(*providers, timeouts=PATIENT) as manager:
+        began = time.monotonic()
+        for _ in range(FAULTS_TO_OPEN + 1):
+            with pytest.raises(AllAttemptsFailed) as failed:
+                await lab.ask(manager, within(deadline))
+            assert {type(error) for error in failed.value.exceptions} == {TimedOut}
+        assert time.monotonic() - began < SOON_S
+        assert {state.breaker for state in manager.fleet.states.values()} == {CLOSED}
+
+
+async def test_51_a_deadline_ends_a_stream_that_speaks_and_blames_nobody(streams: Lab, raw: RawServer):
+    def talking(line: Line) -> None:
+        line.say(HEAD)
+        pinging(spoken(CHAT, "word "))(line)
+
+    talks = streams.provider("a", url=raw.url("a", talking))
+    async with streams.manager(talks, timeouts=PATIENT) as manager:
+        for deadline in PATIENT_DEADLINES:
+            with pytest.raises((TimedOut, AllAttemptsFailed)) as failed:
+                await streams.ask(manager, within(deadline))
+            assert manager.fleet.states["a/m"].breaker == CLOSED
+            if streams.passed:
+                assert failed.value.phase == "total"
+                break
+        assert set(streams.passed) == {"word "}
+        assert await anyio.to_thread.run_sync(raw.requests[-1].left.wait, PATIENCE_S), "no socket is left behind"
+
+
+@pytest.mark.parametrize("hang", ["comments", "letters", "interim"])
+async def test_52_a_deadline_ends_a_turn_in_which_all_hang(lab: Lab, raw: RawServer, hang: str):
+    providers = [lab.provider(name, url=raw.url(name, HANGS[hang])) for name in "abc"]
+    async with lab.manager(*providers, timeouts=PATIENT) as manager:
+        began = time.monotonic()
+        with pytest.raises(AllAttemptsFailed):
+            await lab.ask(manager, within(0.6))
+        assert time.monotonic() - began < SOON_S
+    assert set(raw.calls) <= set("abc")
+
+
+async def test_53_a_refusal_whose_body_never_ends_is_heard(lab: Lab, raw: RawServer):
+    def refusing(line: Line) -> None:
+        line.say(b"HTTP/1.1 429 Slow\r\nretry-after: 600\r\ncontent-length: 99\r\n\r\n{")
+        line.hold()
+
+    await answered(lab, raw, [refusing])
