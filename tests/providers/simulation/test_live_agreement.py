@@ -45,6 +45,25 @@ SCENARIOS = {
             "mistral": EASY | {"errors": {"refused": 0.05}},
         }
     },
+    "burst": {
+        "providers": {
+            "groq": EASY | {"outages": [{"begins": "0s", "lasts": "60s", "how": "errors"}]},
+            "cerebras": EASY | {"outages": [{"begins": "0s", "lasts": "40s", "how": "refuses"}]},
+            "mistral": EASY,
+        },
+        "load": [{"count": 300, "over": "500ms", "arrivals": "random", "deadline": "20s"}],
+    },
+    "recovery": {
+        "providers": {
+            "groq": EASY | {"outages": [{"begins": "5s", "lasts": "45s", "how": "errors"}]},
+            "cerebras": EASY | {"outages": [{"begins": "5s", "lasts": "20s", "how": "refuses"}]},
+            "mistral": EASY | {"outages": [{"begins": "5s", "lasts": "60s", "how": "errors"}]},
+        },
+        "load": [
+            {"count": 150, "over": "80s", "arrivals": "random", "deadline": "10s"},
+            {"count": 150, "over": "80s", "arrivals": "random", "deadline": "60s"},
+        ],
+    },
     "hedges": {
         "providers": {"groq": TROUBLED, "cerebras": UNEVEN, "mistral": UNEVEN},
         "policy": {
