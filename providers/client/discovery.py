@@ -97,7 +97,7 @@ async def local_servers(environ: Mapping[str, str]) -> list[LocalServer]:
 def _roots(environ: Mapping[str, str]) -> list[str]:
     """Return the addresses to look at; none where the search is off."""
     said = environ.get(SWITCH, "").strip()
-    if said.lower() in OFF or (not said and environ.get("CI", "").strip().lower() not in ("", *OFF)):
+    if said.lower() in OFF:
         return []
     if said and said.lower() not in ON:
         return list(dict.fromkeys(map(_root, filter(None, map(str.strip, said.split(","))))))

@@ -113,7 +113,6 @@ def test_a_server_without_a_model_is_told(call, serve, looking):
     [
         {"ORCHESTRATOR_LOCAL_SERVERS": "off"},
         {"ORCHESTRATOR_LOCAL_SERVERS": "OFF"},
-        {"ORCHESTRATOR_LOCAL_SERVERS": "", "CI": "true"},
         {"GROQ_API_KEY": "k" * 20, "GROQ_BASE_URL": "http://127.0.0.1:9"},
     ],
 )
