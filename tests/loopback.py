@@ -302,6 +302,18 @@ def _stall(handler: _Handler, _: str) -> None:
     handler.close_connection = True
 
 
+def _endless(handler: _Handler, word: str) -> None:
+    """Stream one word for ever, whatever cap was asked for."""
+    handler.open_events()
+    try:
+        while True:
+            handler.chunk(_event({"choices": [{"index": 0, "delta": {"content": word or "more "}}]}) * 16)
+    except ConnectionError:
+        handler.seen.left_at = time.monotonic()
+        handler.seen.left.set()
+        handler.close_connection = True
+
+
 def _malformed(handler: _Handler, _: str) -> None:
     if not handler.streamed:
         handler.whole(200, _completion(ANSWER)[:-20])
@@ -422,6 +434,7 @@ MODES: dict[str, Callable[[_Handler, str], None]] = {
     "slow": _slow,
     "hang": _hang,
     "stall": _stall,
+    "endless": _endless,
     "empty": lambda handler, _: handler.answer(()),
     "malformed": _malformed,
     "html": _html,

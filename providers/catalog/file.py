@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from fnmatch import fnmatchcase
 from importlib import resources
 from typing import Any
 
@@ -135,6 +136,8 @@ def _limit_problems(limit: LimitShape) -> Iterable[str]:
         yield "has a window and a calendar: write two limits"
     if limit.model is not None and limit.pool:
         yield "is for one model or for a pool of them, not both"
+    if limit.says and not limit.pool:
+        yield "has words of a refusal, which name a pool, and no pool"
     if not knows_timezone(limit.timezone):
         yield f"has an unknown timezone {limit.timezone!r}: write one as Europe/Berlin"
 
@@ -211,6 +214,7 @@ def _limit(row: LimitShape) -> Limit:
         pool=tuple(row.pool),
         counts=row.counts or "default",
         reserves=row.reserves,
+        says=row.says,
     )
 
 
@@ -242,6 +246,6 @@ def _check_whole(provider: Provider, written: ProviderShape, path: Path, finding
     for at, limit in enumerate(written.limits):
         named = [("model", limit.model or "")] if limit.model is not None else [("pool", name) for name in limit.pool]
         for key, name in named:
-            if name not in provider.models:
+            if not any(fnmatchcase(model, name) for model in provider.models):
                 message = f"{provider.name} has no model {name!r}"
                 findings.error((*path, "limits", at, key), "unknown-model", message, nearest(name, provider.models))

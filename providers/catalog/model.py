@@ -6,6 +6,7 @@ import hashlib
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 from typing import Any, Literal, NamedTuple
 from urllib.parse import quote
 
@@ -114,8 +115,9 @@ class Price:
 class Limit:
     """A provider's allowance: `amount` of `metric` in a `window`; `providers.limits` counts it.
 
-    It holds for the whole account, for the `model` of this wire name, or for a `pool` of models that share it. `plan`
-    names the plan it belongs to; empty: any.
+    It holds for the whole account, for the `model` of this wire name, or for a `pool` of models that share it, by name
+    or by a pattern (`*:free`). `plan` names the plan it belongs to; empty: any. `says`: by these words in a refusal the
+    provider names the pool, so that one refusal holds all of its models.
     """
 
     metric: Metric
@@ -129,12 +131,13 @@ class Limit:
     counts: Counting = "default"
     reserves: Literal["whole", "input"] = "whole"
     """`input`: only the input is reserved before the call; the answer counts once its size is known."""
+    says: str = ""
     published: bool = False
     """The vendor's figure from the packaged catalog: it is kept only on the plan that it names."""
 
     def covers(self, model: str) -> bool:
         """Whether it holds for calls of the model with this wire name."""
-        return self.model in (None, model) and (not self.pool or model in self.pool)
+        return self.model in (None, model) and (not self.pool or any(fnmatchcase(model, each) for each in self.pool))
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +185,12 @@ class Provider:
     """Whether the address is a vendor's from the packaged catalog: then no reply makes it a wrong one."""
     refusals: tuple[Refusal, ...] = ()
     """What its own words of refusal mean; the first that fits counts. Words that vendors share need no entry."""
+
+    def pool_named(self, model: str, said: str) -> Limit | None:
+        """Return the limit of a pool with `model` that a refusal names in what it `said`, None where it names none."""
+        words = said.lower()
+        named = (each for each in self.limits if each.pool and each.says and each.says.lower() in words)
+        return next((limit for limit in named if limit.covers(model)), None)
 
     def kept_limits(self, model: str) -> tuple[Limit, ...]:
         """Return the limits that no call of `model` may pass: those a routing file states, and those of the plan."""

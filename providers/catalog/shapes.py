@@ -101,6 +101,7 @@ class LimitShape(StrictModel):
     pool: list[Word] = Field(default_factory=list)
     counts: Literal["sent", "answered"] | None = None
     reserves: Literal["whole", "input"] = "whole"
+    says: Annotated[str, Field(max_length=200)] = ""
     plan: str = ""
     source: str = ""
     as_of: Day = ""

@@ -99,10 +99,9 @@ class LiveAttempt:
     async def _is_admitted(self) -> bool:
         """Reserve the candidate's limits and open the account, which reserves the run's budgets."""
         turn, self._began = self._turn, anyio.current_time()
-        if turn.reservations.binds(self.effect.candidate):
-            self._reservation = await turn.reservations.reserve(self.effect, turn.request, turn.emit, turn.clock)
-            if self._reservation is None:
-                return False
+        self._reservation = await turn.reservations.reserve(self.effect, turn.request, turn.emit, turn.clock)
+        if self._reservation is None:
+            return False
         self._account = AttemptAccount(turn, self.effect, self._reservation)
         return True
 
@@ -138,7 +137,7 @@ class LiveAttempt:
             await self._reply.open(self._account, self._reservation)
         deltas = await self._reply.read()
         if deltas is None:
-            return self._reply.decoder.finish()
+            return self._reply.finish()
         self.ready.extend(deltas if self._resumed is None else self._resumed.passed(deltas))
         return None
 

@@ -10,9 +10,10 @@ import anyio
 from providers.adapters import HttpReply, StreamDecoder
 from providers.client.accounting import AttemptAccount
 from providers.client.adapter_table import AdapterTable, phases
+from providers.client.length import AnswerLength
 from providers.client.reservations import Reservation
 from providers.errors import Phase, ProviderError, StreamBroken, TimedOut
-from providers.messages import Delta, ReasoningDelta, Request, TextDelta, ToolCallDelta, estimate_tokens
+from providers.messages import Delta, ReasoningDelta, Request, Response, TextDelta, ToolCallDelta, estimate_tokens
 from providers.routing.effects import Try
 from providers.transport import HttpStream
 from providers.transport.closing import undisturbed
@@ -38,6 +39,7 @@ class StreamedReply:
         "_began",
         "_effect",
         "_last",
+        "_length",
         "_now",
         "_request",
         "_spoke",
@@ -55,6 +57,7 @@ class StreamedReply:
         self._adapter = adapters.remote[effect.candidate.provider.dialect]
         self._began = self._last = began
         """When its attempt began, and when its last content came, or what made the answer whole."""
+        self._length = AnswerLength(request, effect.candidate)
         self._stream: HttpStream | None = None
         self._spoke = self._whole = False
         """Whether content came last; whether the answer is whole."""
@@ -97,7 +100,7 @@ class StreamedReply:
 
     async def read(self) -> list[Delta] | None:
         """Return the next deltas (there may be none in what came), or None after the last byte that counts."""
-        if self.decoder.ended or not (data := await self._bytes()):
+        if self._length.is_passed or self.decoder.ended or not (data := await self._bytes()):
             return None
         deltas = self.decoder.feed(data)
         was_whole, self._whole = self._whole, self.decoder.whole
@@ -107,7 +110,11 @@ class StreamedReply:
             self.first_token = self._last - self._began
         self._spoke = bool(deltas)
         self.heard += sum(_weight(delta) for delta in deltas)
-        return deltas
+        return deltas if self.decoder.whole else list(self._length.take(deltas))
+
+    def finish(self) -> Response:
+        """Return the answer after its last byte: what came of it, where it was longer than it may be."""
+        return self._length.response() if self._length.is_passed else self.decoder.finish()
 
     async def _bytes(self) -> bytes:
         """Return the next bytes, `b""` at the end. A whole answer's end is not insisted on."""

@@ -16,7 +16,7 @@ from providers.limits.counter import LimitKey
 from providers.limits.headers import Seen, seen
 from providers.limits.ledger import Ledger
 from providers.limits.ledger.memory import MemoryLedger
-from providers.limits.rules import Allowance, Cap, allowance, ending, headroom, matching
+from providers.limits.rules import SCARCE, Allowance, Cap, allowance, ending, headroom, matching, spent
 from providers.messages import Request, Response
 from providers.routing.admission import LATE_S, CallPlan, billed, forbid, plan, refuse, settled, shut_until
 from providers.routing.candidate_state import CandidateState
@@ -27,8 +27,6 @@ from providers.routing.ordering import expected_output
 from providers.transport.closing import undisturbed
 from providers.windows import index
 
-SCARCE = 0.1
-"""A share that is left of a provider's own limit: below it, the choice among candidates takes it into account."""
 NEWS_S = 60.0
 """For how long it does."""
 AT_ONCE = 8
@@ -39,7 +37,7 @@ BOOK_S = 2.0
 
 
 class Reservations:
-    """Reserves for attempts at candidates that a limit or a budget binds.
+    """Reserves what a limit or a budget binds, and reads what replies say of limits.
 
     `alarm` is called with each alert, besides the turn that met it. Counts go by the machine's clock, `wall`: other
     processes share them, and days end at midnight. What a candidate's state learns of them is the router's time.
@@ -65,10 +63,6 @@ class Reservations:
         if known is None or known[0] is not candidate:
             known = self._bound[candidate.name] = (candidate, allowance(candidate, budget, self.wall()))
         return known[1]
-
-    def binds(self, candidate: Candidate) -> bool:
-        """Whether an attempt has something to hold, or its reply's headers say something of limits."""
-        return bool(candidate.provider.limits) or self.bound(candidate) is not None
 
     async def reserve(
         self, effect: Try, request: Request, emit: Emit = ignore, clock: Now | None = None
@@ -206,8 +200,11 @@ class Reservation:
         A limit that is kept here gives no such hint before it is reached: being refused by our own ledger costs
         nothing, and a candidate that is avoided for having less room than others would never be used up.
         """
-        state = self._reservations.state(self.candidate)
+        state, off = self._reservations.state(self.candidate), ahead(self._reservations.wall, self._reservations.clock)
+        if state is not None and not isinstance(error, RateLimited):  # a refusal says itself until when
+            for until, tokens, why in spent(said, now):
+                state.block(until - off, why, tokens)
         share = 0.0 if isinstance(error, RateLimited) else headroom(said)
         if state is not None and share is not None and share < SCARCE:
             until = limited_until(error, now) if isinstance(error, RateLimited) else now + NEWS_S
-            state.left(share, until - ahead(self._reservations.wall, self._reservations.clock))
+            state.left(share, until - off)

@@ -26,6 +26,10 @@ OWN = "budget"
 """How the keys of our own meters begin."""
 NO_BUDGET = DailyBudget()
 HOLD_S = 30 * 86400.0
+SCARCE = 0.1
+"""A share that is left of a provider's own limit: below it, the choice among candidates takes it into account."""
+LONGEST_NEWS_S = 86400.0
+"""For how long at most what a header says is left keeps requests away."""
 
 NOMINAL = Usage(input=1_000_000, output=1_000_000)
 """What a model is asked the price of, to know whether it has one."""
@@ -260,8 +264,29 @@ def matching(bound: Allowance, said: Iterable[Seen]) -> Iterator[tuple[LimitKey,
 
 def headroom(said: Iterable[Seen]) -> float | None:
     """Return the least share that headers say is left, None where they say nothing of it."""
-    shares = (min(1.0, each.remaining / each.limit) for each in said if each.limit and each.remaining is not None)
-    return min(shares, default=None)
+    known = [each for each in said if each.remaining is not None]
+    shares = (min(1.0, (each.remaining or 0.0) / each.limit) for each in known if each.limit)
+    return 0.0 if any(each.remaining == 0.0 for each in known) else min(shares, default=None)
+
+
+def spent(said: Iterable[Seen], now: float) -> list[tuple[float, float, Reason]]:
+    """Return, by what headers say is left: until when no request is to be made of so many tokens or more, and why.
+
+    What no header gives an end of, and no window, holds nothing.
+    """
+    found = []
+    for each in said:
+        until = each.resets_at or (now + each.window if each.window else now)
+        sized = each.counted in ("tokens", "input")
+        little = each.remaining is not None and (
+            each.remaining < 1 or (sized and each.limit is not None and each.remaining < SCARCE * each.limit)
+        )
+        if little and until > now:
+            until = min(until, now + LONGEST_NEWS_S)
+            left = f"{each.remaining:g} {each.counted}" if each.remaining else f"no {each.counted}"
+            why = Reason(ReasonCode.LIMIT, f"its provider says that {left} are left until {_clock(until)}", until)
+            found.append((until, 1.0 + (each.remaining or 0.0) if sized else 0.0, why))
+    return sorted(found, key=lambda each: each[1])
 
 
 def reason(bound: Allowance, refused: NoRoom) -> Reason:

@@ -72,10 +72,15 @@ def settled(plan: CallPlan, how: Ending, call: Call) -> Amounts:
 
 
 def shut_until(bound: Allowance, error: ProviderError | None, now: float) -> tuple[LimitKey, float] | None:
-    """Return the meter that the provider's own refusal shuts for every process of the ledger, and until when."""
-    if bound.limits and isinstance(error, RateLimited) and not isinstance(error, RequestTooLarge):
-        return bound.hold, limited_until(error, now)
-    return None
+    """Return the meter that the provider's own refusal shuts for every process of the ledger, and until when.
+
+    It is the model's own, or that of the pool whose words the refusal says.
+    """
+    if not bound.limits or not isinstance(error, RateLimited) or isinstance(error, RequestTooLarge):
+        return None
+    words = error.message.lower()
+    named = (meter for limit, meter in bound.limits if limit.says and limit.says.lower() in words)
+    return next(named, bound.hold), limited_until(error, now)
 
 
 def billed(tokens: int, told: Response | ProviderError | None, heard: int) -> Usage:

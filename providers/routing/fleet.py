@@ -251,7 +251,7 @@ class Fleet:
         if (until := _held_until(state, error, now)) is not None:
             # Why a model is gone, or an address wrong, an operator must read.
             why = f" ({error.message})" if isinstance(error, Unsupported | WrongAddress) else ""
-            for each in self._behind(state) if isinstance(error, WrongAddress) else (state,):
+            for each in self._held_with(state, error):
                 each.held_from, each.held_until, each.held_after = now, until, f"{type(error).__name__}{why}"
         usual = state.track.usual(streamed=isinstance(error, TimedOut) and error.silent_s is not None)
         if trips_breaker(error, elapsed, self.policy.timeouts, usual):
@@ -260,6 +260,17 @@ class Fleet:
             state.track.failed(now, elapsed if isinstance(error, TimedOut) else None)
             if state.breaker.open_until is not None:
                 state.track.forgiven()
+
+    def _held_with(self, state: CandidateState, error: ProviderError) -> Iterable[CandidateState]:
+        """Return whom an error holds: all behind an address, or all models of the pool whose limit it names."""
+        if isinstance(error, WrongAddress):
+            return self._behind(state)
+        model, provider = state.candidate.model.name, state.candidate.provider
+        limit = provider.pool_named(model, error.message) if isinstance(error, RateLimited) else None
+        if limit is None:
+            return (state,)
+        sharing = (other for other in self.states.values() if other.account == state.account)
+        return [other for other in sharing if limit.covers(other.candidate.model.name)]
 
     def _behind(self, state: CandidateState) -> list[CandidateState]:
         """Return all candidates behind the same address; the one alone where another has answered there."""

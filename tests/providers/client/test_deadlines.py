@@ -55,7 +55,7 @@ STREAMS = {
     "roles": lambda: forever(ROLE, 0.1),
     "letters": lambda: forever(b"d", 0.1),
     "stall": lambda: says(spoken(CHAT, "Hel"), 1e9),
-    "talks": lambda: forever(spoken(CHAT, "word "), 0.1),
+    "talks": lambda: forever(spoken(CHAT, "word "), 0.3),
 }
 HANGS = ["connect", "head", "first byte", "comments", "blank lines", "roles", "letters"]
 
