@@ -89,6 +89,7 @@ def _limit(limit: Limit) -> str:
     seconds = span(limit.window)
     window = {60: "minute", 3600: "hour", 86400: "day", 2592000: "month"}.get(int(seconds), f"{seconds:g} s")
     where = f" for `{limit.model}`" if limit.model else ""
+    where = f" for all of {', '.join(f'`{each}`' for each in limit.pool)}" if limit.pool else where
     plan = f" ({limit.plan} plan)" if limit.plan else ""
     since = f", {limit.as_of}" if limit.as_of else ""
     return f"{limit.amount:,.0f} {limit.metric} a {window}{where}{plan}: {limit.source or 'no source'}{since}"

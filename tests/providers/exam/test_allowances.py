@@ -97,7 +97,9 @@ def served(lab: Lab, name: str, dialect: str, headers: Mapping[str, str], limits
 @pytest.mark.parametrize(("dialect", "headers"), SPENT.values(), ids=SPENT)
 async def test_a1_who_says_that_nothing_is_left_is_not_asked_before_the_reset(lab: Lab, dialect: str, headers):
     """Its row states no limit: its own word is enough."""
-    async with lab.manager(served(lab, "spent", dialect, headers), lab.provider("spare", "ok")) as manager:
+    async with lab.manager(
+        served(lab, "spent", dialect, headers), lab.provider("spare", "ok"), timeouts=PATIENT
+    ) as manager:
         assert (await lab.ask(manager)).provider == "spent"
         assert (await lab.ask(manager)).provider == "spare"
         with pytest.raises(NoRoute) as refused:
@@ -121,7 +123,9 @@ async def test_a1_who_says_that_nothing_is_left_is_not_asked_before_the_reset(la
     ids=["plenty", "no end", "no number"],
 )
 async def test_a2_what_is_left_or_has_no_end_holds_nothing(lab: Lab, headers):
-    async with lab.manager(served(lab, "first", "openai-chat", headers), lab.provider("spare", "ok")) as manager:
+    async with lab.manager(
+        served(lab, "first", "openai-chat", headers), lab.provider("spare", "ok"), timeouts=PATIENT
+    ) as manager:
         for _ in range(3):
             assert (await lab.ask(manager)).provider == "first"
 
@@ -133,7 +137,7 @@ async def test_a3_little_that_is_left_lowers_the_score_and_keeps_away_what_is_la
         "x-ratelimit-reset-tokens": "duration",
     }
     first = served(lab, "first", "openai-chat", headers)
-    async with lab.manager(first, lab.provider("spare", "ok"), strategy="tier") as manager:
+    async with lab.manager(first, lab.provider("spare", "ok"), strategy="tier", timeouts=PATIENT) as manager:
         assert (await lab.ask(manager)).provider == "first"
         assert manager.fleet.states["first/m"].headroom == 0.02
         assert (await lab.ask(manager)).provider == "spare"
@@ -176,7 +180,7 @@ def models(lab: Lab) -> list[str]:
 )
 async def test_a4_a_refusal_for_all_free_models_holds_them_and_not_the_paid_ones(lab: Lab, words: str, plan: str):
     ends = {"X-RateLimit-Limit": "20", "X-RateLimit-Remaining": "0", "X-RateLimit-Reset": at("ms")}
-    async with lab.manager(*openrouter(lab, rate_limited(words, headers=ends), plan)) as manager:
+    async with lab.manager(*openrouter(lab, rate_limited(words, headers=ends), plan), timeouts=PATIENT) as manager:
         for _ in range(3):
             assert (await lab.ask(manager)).text == ANSWER
         assert models(lab) == [FREE[0], PAID, PAID, PAID]
@@ -190,7 +194,7 @@ async def test_a4_a_refusal_for_all_free_models_holds_them_and_not_the_paid_ones
 async def test_a5_a_refusal_by_an_upstream_holds_its_model_alone(lab: Lab):
     raw = f"{FREE[0]} is temporarily rate-limited upstream. Please retry shortly"
     refusal = rate_limited("Provider returned error", raw=raw, provider_name="Chutes")
-    async with lab.manager(*openrouter(lab, refusal)) as manager:
+    async with lab.manager(*openrouter(lab, refusal), timeouts=PATIENT) as manager:
         for _ in range(2):
             assert (await lab.ask(manager)).text == ANSWER
     assert models(lab)[:2] == list(FREE)
@@ -201,7 +205,7 @@ async def test_a5_a_refusal_by_an_upstream_holds_its_model_alone(lab: Lab):
 async def test_a6_the_free_models_count_as_one_pool(lab: Lab):
     row = replace(load_catalog().providers["openrouter"], base_url=lab.loopback.url("ok"), plan="free")
     candidates = [Candidate(row, row.models[name], key="sk-pool") for name in (*FREE, PAID)]
-    async with lab.manager(*candidates) as manager:
+    async with lab.manager(*candidates, timeouts=PATIENT) as manager:
         for turn in range(22):
             await lab.ask(
                 manager, replace(ASK, needs=Needs(model=f"openrouter/{FREE[turn % 2]}"))
@@ -246,6 +250,6 @@ async def test_a8_without_a_cap_the_model_s_longest_answer_is_one(loopback):
 async def test_a9_an_answer_as_long_as_the_cap_allows_is_whole(loopback):
     lab, quirks = Lab(loopback, "stream"), Quirks(default_max_tokens=len(WORDS))
     made = lab.provider("first", "ok")
-    async with lab.manager(replace(made, provider=replace(made.provider, quirks=quirks))) as manager:
+    async with lab.manager(replace(made, provider=replace(made.provider, quirks=quirks)), timeouts=PATIENT) as manager:
         answer = await lab.ask(manager, Request(ASK.messages))
     assert (answer.text, answer.finish) == (ANSWER, FinishReason.STOP)
