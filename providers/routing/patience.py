@@ -28,22 +28,18 @@ class Patience:
     def __init__(self, now: float, deadline: float) -> None:
         self._deadline = deadline
         self._endures = deadline - now >= PATIENT_S
+        """Whether it would wait for a recovery."""
         self._outage_at: float | None = None
         """When it first heard that all are known to be down."""
         self._looks_since: float | None = None
 
-    def asks(self, *, down: bool) -> None:
-        """Note that the turn asks a candidate; `down`: it is known to be."""
-        self._endures = self._endures and down
-        self._looks_since = None
-
-    def waits_for(self, wait: Wait, now: float, *, failed: bool) -> bool:
-        """Whether the turn waits; `failed`: an attempt of it has."""
+    def waits_for(self, wait: Wait, now: float, *, failed: bool, met: bool) -> bool:
+        """Whether the turn waits. `failed`: an attempt of it has; `met`: it has asked one not known to be down."""
         if wait.until >= self._deadline:
             return False
         if wait.sure < self._deadline:
             return True
-        if self._endures:  # a probe with no time left would say nothing
+        if self._endures and not met:  # a probe with no time left would say nothing
             return wait.until < self._deadline - PROBE_TAKES_S
         if self._outage_at is None:
             self._outage_at = now

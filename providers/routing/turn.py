@@ -107,10 +107,13 @@ class _Course:
     """What one turn has come to so far: which candidates it asked, what failed, whether it waits in the queue."""
 
     __slots__ = (
+        "_began",
         "_doubter",
         "_failures",
         "_fleet",
         "_is_confirmed",
+        "_met",
+        "_patience",
         "_policy",
         "_rng",
         "_spent",
@@ -121,7 +124,6 @@ class _Course:
         "doubted",
         "errors",
         "made",
-        "patience",
         "request",
         "tried",
     )
@@ -136,7 +138,10 @@ class _Course:
         self._failures: dict[str, int] = {}
         self._spent = 0
         """Failures that count against `attempts_per_turn`."""
-        self.patience = Patience(now, self.deadline)
+        self._began = now
+        self._patience: Patience | None = None
+        self._met = False
+        """Whether it has asked a candidate that was not known to be down."""
         self.made = 0
         self.continues: Literal["restart", "resume"] | None = None
         self.doubted: ProviderError | None = None
@@ -155,7 +160,14 @@ class _Course:
         return self._spent < most
 
     def may_wait(self, wait: Wait, now: float) -> bool:
-        return self.doubted is None and self.patience.waits_for(wait, now, failed=bool(self.errors))
+        return self.doubted is None and self.patience.waits_for(wait, now, failed=bool(self.errors), met=self._met)
+
+    @property
+    def patience(self) -> Patience:
+        """What it waits for; most turns never have to."""
+        if self._patience is None:
+            self._patience = Patience(self._began, self.deadline)
+        return self._patience
 
     def draw(self) -> float | None:
         return self._rng.random() if self._policy.strategy == "latency" else None
@@ -163,7 +175,8 @@ class _Course:
     def next_try(self, route: Route, now: float) -> Try:
         """Return the attempt at the first of the route, and note the decision that it follows."""
         policy = self._policy
-        self.patience.asks(down=self._fleet.states[route.names[0]].breaker.open_until is not None)
+        if self._fleet.states[route.names[0]].breaker.open_until is None:
+            self._met = True
         if route.ordering is not None:
             self._fleet.note(route.ordering, route.names[0], failover=bool(self.tried))
         hedge_after = policy.hedge_after if self._still_to_ask(route, 0) > 1 else None

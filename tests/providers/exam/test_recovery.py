@@ -71,6 +71,31 @@ async def open_breaker(lab: Lab, manager, name: str) -> None:
     assert manager.fleet.states[name].breaker.state(lab.clock()) == "open"
 
 
+@pytest.mark.parametrize("mode", ["reset", "torn=0", "500"])
+async def test_21_a_lone_provider_is_asked_again_after_waits_that_grow(lab: Lab, mode: str):
+    async with lab.manager(lab.provider("only", mode, mode, "ok"), timeouts=PATIENT) as manager:
+        answer = await lab.ask(manager)
+        assert (answer.text, len(answer.attempts)) == (ANSWER, 3)
+        assert manager.fleet.states["only/m"].breaker == CLOSED
+    first, second, third = (seen.at for seen in lab.to("only"))
+    assert second - first >= 0.25
+    assert third - second >= 0.75
+
+
+async def test_21_where_nobody_else_is_an_open_breaker_is_probed_after_a_second(lab: Lab):
+    """A crowd meets a moment's trouble: it is answered behind one probe."""
+    began: list[float] = []
+
+    def rule(seen: Seen) -> str:
+        began.append(seen.at)
+        return "500" if seen.at < began[0] + 0.5 else "ok"
+
+    async with lab.manager(lab.provider("only", rule=rule), timeouts=PATIENT) as manager:
+        ends = await lab.ask_at_once(manager, 30)
+    assert [end for end in ends if isinstance(end, Exception)] == []
+    assert len(lab.calls) <= 2 * 30 + 10
+
+
 @pytest.mark.long
 async def test_21_after_a_recovery_one_probe_goes_out_for_a_thousand_waiters(lab: Lab):
     waiters, slow = 1000, 0.4
