@@ -75,7 +75,7 @@ SET_BACK_S = 60.0
 NEGLIGIBLE = 0.02
 """An error rate that is none. A single fault costs the first place for half a minute."""
 
-FAIR_S = 2.0
+FAIR_S = 1.5
 """Who has been silent for so long, and never answered before, had its time, however little its caller had."""
 LEAST_FAIR_S, FAIR_TIMES = 1.0, 3.0
 """The same for who has answered: so many times its usual time, and no less than this."""

@@ -17,7 +17,7 @@ from providers.errors import AllAttemptsFailed, ProviderError, TimedOut
 from providers.limits.ledger.memory import MemoryLedger
 from providers.messages import Needs, Request, Response, TextDelta, user
 from providers.policy.model import Policy
-from providers.routing.health import CLOSED, FAULTS_TO_OPEN
+from providers.routing.health import CLOSED, FAIR_S, FAULTS_TO_OPEN
 from providers.windows import Rolling
 from tests.providers.exam.wire import DONE, TEXT, body, event, finished, spoken
 
@@ -154,7 +154,7 @@ async def test_all_but_the_last_hang_and_every_turn_is_answered_in_time(how, han
         assert took <= deadline
         await anyio.sleep(1.0)
     assert net.open == 0
-    if deadline / candidates >= 2.0:
+    if deadline / candidates >= FAIR_S:
         assert Counter(net.calls)[names[0]] == FAULTS_TO_OPEN, "who had a fair time and hung is left alone"
 
 

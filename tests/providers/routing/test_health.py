@@ -197,8 +197,8 @@ def test_a_time_out_counts_when_the_policys_patience_ran_out_and_not_when_the_ca
     ("usual", "waited", "counts"),
     [
         (None, 0.05, False),
-        (None, 1.7, False),
-        (None, 2.0, True),  # a fair time, of a caller that has five seconds and two candidates
+        (None, 1.2, False),
+        (None, 1.5, True),  # a fair time, of a caller that has three seconds and two candidates
         (0.02, 0.05, False),  # many times its usual time, and still the caller's haste
         (0.02, 1.0, True),
         (0.5, 1.2, False),
