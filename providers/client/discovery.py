@@ -22,8 +22,7 @@ from providers.errors import CatalogError, ProviderError
 from providers.transport import Transport, open_transport
 
 SWITCH = "ORCHESTRATOR_LOCAL_SERVERS"
-"""`off`, `on`, or the addresses to look at; unset it is on, but off under `CI`, so that a run there is the same
-everywhere."""
+"""`off`, `on`, or the addresses to look at; unset it is on."""
 WAIT = "ORCHESTRATOR_LOCAL_WAIT"
 """Seconds for all of the search."""
 WAIT_S = 0.8
