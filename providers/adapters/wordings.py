@@ -233,7 +233,7 @@ _money = _any(
 _allowance = _any(r"(?:\bkey|credit|usage|budget|quota|allowance)\b[^.]{0,50}\b(?:exceeded|exhausted|used up|reached)")
 _budget = _any(r"\bbudget\b[^.]{0,40}\b(?:exceeded|exhausted|used up|reached)|reached (?:its|your|the) budget")
 _long_window = _any(
-    r"per[ _-](?:day|month|week)|daily|weekly|monthly|\b(?:RPD|TPD)\b|free allocation|usage limit", r"-per-day"
+    r"(?:per[ _-]|/ ?)(?:day|month|week)\b|daily|weekly|monthly|\b(?:RPD|TPD)\b|free allocation|usage limit"
 )
 _filtered = _any(
     r"content violates|usage (?:guidelines|policy|policies)|content[ _](?:policy|filter|management)|filtering policy",

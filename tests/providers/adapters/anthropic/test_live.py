@@ -20,6 +20,7 @@ from providers.messages import (
     ToolCall,
     ToolResult,
     ToolSpec,
+    Usage,
     assistant,
     system,
     tool,
@@ -72,7 +73,9 @@ async def test_llama_streams(llama: Llama):
 
     assert len(pieces) > 1
     assert "".join(pieces) == deltas.response.text
-    assert 0 < deltas.response.usage.output <= 24
+    # Where its first token is part of a character, llama.cpp leaves `message_start` out, and the input's count with it.
+    usage = deltas.response.usage
+    assert 0 < usage.output <= 24 or (usage == Usage() and deltas.response.counted.output > 0)
 
 
 async def test_llama_takes_a_whole_conversation(llama: Llama):
