@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from math import inf
 from uuid import uuid4
 
 import anyio
@@ -16,6 +17,7 @@ from providers.limits.counter import LimitKey
 from providers.limits.headers import Seen, seen
 from providers.limits.ledger import Ledger
 from providers.limits.ledger.memory import MemoryLedger
+from providers.limits.reserve import Amounts
 from providers.limits.rules import SCARCE, Allowance, Cap, allowance, ending, headroom, matching, spent
 from providers.messages import Request, Response
 from providers.routing.admission import LATE_S, CallPlan, billed, forbid, plan, refuse, settled, shut_until
@@ -50,6 +52,8 @@ class Reservations:
         self._budget = fleet.policy.budget
         self._bound: dict[str, tuple[Candidate, Allowance | None]] = {}
         self._doors: dict[str, anyio.Semaphore] = {}
+        self.holds: dict[str, tuple[float, float]] = {}
+        """By candidate until when a provider's refusal shuts it: by the machine's clock, and by the event loop's."""
         self._told: dict[str, int] = {}
         """Marks that are known to be taken, with the number of their day."""
 
@@ -87,7 +91,7 @@ class Reservations:
                 if state is not None and state.blocked_until(clock(), tokens) is not None:
                     return None  # learned from an attempt that was at the ledger before this one
                 ttl = effect.timeouts.total + LATE_S
-                no_room = await self.ledger.reserve(call.reserves, made.lease, self.wall(), ttl)
+                no_room = await self.ledger.reserve(self._reserves(call, candidate), made.lease, self.wall(), ttl)
         except BaseException:
             await made.close()  # the ledger may have done it all the same
             raise
@@ -97,6 +101,13 @@ class Reservations:
         if (cap := refuse(state, call, no_room, clock())) is not None:
             await self.watch([cap], emit, used_up=True)
         return None
+
+    def _reserves(self, call: CallPlan, candidate: Candidate) -> Amounts:
+        """Return what a call reserves, without a hold of ours that is over, whatever its clock was set to."""
+        until, over_at = self.holds.get(candidate.name, (-inf, inf))
+        if self.wall() >= until or anyio.current_time() < over_at:
+            return call.reserves
+        return [(meter, amount) for meter, amount in call.reserves if meter != call.bound.hold]
 
     def _door(self, candidate: Candidate) -> anyio.Semaphore:
         door = self._doors.get(candidate.name)
@@ -193,6 +204,7 @@ class Reservation:
             await ledger.observe(meter, each.remaining or 0.0, each.resets_at, now)
         if (shut := shut_until(bound, error, now)) is not None:
             await ledger.observe(shut[0], -1.0, shut[1], now)
+            self._reservations.holds[self.candidate.name] = (shut[1], anyio.current_time() + shut[1] - now)
 
     def _hint(self, error: ProviderError | None, said: list[Seen], now: float) -> None:
         """Let the candidate's state know what the provider itself says is left, where that is little.
