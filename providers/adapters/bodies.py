@@ -6,6 +6,7 @@ answer, some stream. What comes is told by its first bytes, not by what was aske
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -24,6 +25,10 @@ Body = tuple[bytes, dict[str, Any] | None]
 LEADING = b"\xef\xbb\xbf \t\r\n"
 _FIELDS = (b"data:", b"event:", b"id:", b"retry:", b":")
 _DONE = b"[DONE]"
+# Signs of life that are no comments, as they should be: `data: : keepalive` (Google's partner models), `data: ""`.
+_beats = re.compile(
+    rb'(?::.*|[\W_]*(?:ping|pong|keep[-_]?alive|heart[-_]?beat)[\W_]*|"")', re.IGNORECASE | re.DOTALL
+).fullmatch
 
 
 def is_event_stream(body: bytes) -> bool:
@@ -96,7 +101,7 @@ class BodyReader:
 def _odd(name: bytes, data: bytes, *, ended: bool = True) -> Iterator[Body]:
     """Yield the objects of an event that is not one object in one line. `ended`: its blank line came."""
     bare = data.strip()
-    if not bare or bare == b"null":
+    if not bare or bare == b"null" or _beats(bare):
         return
     if bare.strip(b'"').upper() == _DONE:
         yield name, None

@@ -65,6 +65,11 @@ def excerpt(body: bytes) -> str:
     return cut(" ".join(text[: EXCERPT * 16].split()), EXCERPT) or "an empty body"
 
 
+def is_error(value: Any) -> bool:
+    """Whether a field `error` tells of one: some gateways send it beside each answer, with nothing in it."""
+    return any(value.values()) if isinstance(value, dict) else bool(value)
+
+
 def report_of(body: bytes) -> ErrorReport:
     """Return what `body` says; where it is no JSON, its head."""
     text = body[:MAX_JSON].decode("utf-8", "replace")

@@ -106,6 +106,11 @@ def told_apart(calls: Iterable[ToolCall]) -> Iterator[ToolCall]:
         yield call if own == call.id else replace(call, id=own)
 
 
+def no_members(value: Any) -> bool:
+    """Whether `value` is an object without members. What passes through PHP comes as an array then."""
+    return value in ({}, [])
+
+
 class NoCount(ValueError):
     """Where a number of tokens should stand is something else."""
 

@@ -13,7 +13,7 @@ from providers.adapters import HttpReply
 from providers.adapters.anthropic.errors import error_in
 from providers.adapters.bodies import LEADING, says_error
 from providers.adapters.encoding import to_json
-from providers.adapters.error_report import excerpt
+from providers.adapters.error_report import excerpt, is_error
 from providers.adapters.finish import FAULT, meaning, word_of
 from providers.adapters.shapes import (
     NoCount,
@@ -21,6 +21,7 @@ from providers.adapters.shapes import (
     credible,
     figures,
     mapping,
+    no_members,
     object_in,
     part_of,
     sequence,
@@ -53,7 +54,7 @@ REDACTED = "redacted:"
 def read_reply(reply: HttpReply, candidate: Candidate, now: float) -> Response:
     """Return the answer in a 2xx reply, or raise the `ProviderError` that it amounts to."""
     body = object_in(reply.body.lstrip(LEADING))
-    if body.get("type") == "error" or body.get("error") or ("content" not in body and says_error(body)):
+    if body.get("type") == "error" or is_error(body.get("error")) or ("content" not in body and says_error(body)):
         raise error_in(body, reply.headers, now, candidate.provider.refusals)
     if "content" not in body:
         raise BadReply(f"the reply is no message: {excerpt(reply.body)}")
@@ -242,7 +243,7 @@ def _json_text(value: Any) -> str:
     if isinstance(value, str):
         return value
     try:
-        return to_json(clean_json(mapping({} if value is None else value, "input"))).decode()
+        return to_json(clean_json(mapping({} if value is None or no_members(value) else value, "input"))).decode()
     except (ValueError, RecursionError):
         raise BadReply("a tool call's input is nested too deep, or holds no JSON number") from None
 

@@ -24,6 +24,7 @@ from providers.adapters.shapes import (
     decode_json,
     figures,
     mapping,
+    no_members,
     object_in,
     part_of,
     sequence,
@@ -323,7 +324,7 @@ def _arguments(value: Any) -> str:
     """
     try:
         value = decode_json(value or "{}") if isinstance(value, str) else value
-        arguments = clean_json(mapping(value if value is not None else {}, "args"))
+        arguments = clean_json(mapping({} if value is None or no_members(value) else value, "args"))
         return json.dumps(arguments, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     except (ValueError, RecursionError) as error:
         raise BadReply(f"a function call's args are not JSON ({type(error).__name__})") from None

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta, timezone, tzinfo
 from typing import Any
 
-from providers.adapters.error_report import ErrorReport, read_report, report_of
+from providers.adapters.error_report import ErrorReport, is_error, read_report, report_of
 from providers.adapters.verdict import judge
 from providers.adapters.wordings import allows_nothing
 from providers.catalog.refusals import Meaning, Refusal
@@ -39,7 +39,7 @@ def error_of(
 
 def error_in(chunk: Mapping[str, Any], now: float, refusals: Sequence[Refusal] = ()) -> ProviderError | None:
     """Return the error inside a reply of status 200, or None where there is none."""
-    if not chunk.get("error"):
+    if not is_error(chunk.get("error")):
         return None
     report = read_report(chunk)
     return judge(report.status, {}, report, now, _own, refusals)

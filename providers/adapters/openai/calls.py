@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from providers.adapters.openai.decode import NO_ARGUMENTS, arguments_in, function_in, id_in
-from providers.adapters.shapes import string
+from providers.adapters.shapes import no_members, string
 from providers.documents.unicode import CleanStream, clean
 from providers.errors import BadReply
 from providers.messages import Delta, ToolCallDelta
@@ -27,7 +27,7 @@ class StreamedCalls:
         function = function_in(piece)
         call_id, name = clean(id_in(piece)), clean(string(function.get("name"), "name"))
         given = function.get("arguments")
-        arguments = "" if given == {} else arguments_in(given)
+        arguments = "" if no_members(given) else arguments_in(given)
         index = piece.get("index")
         if index is not None and (index.__class__ is not int or index < 0):
             raise BadReply("a tool call's index is no number")
@@ -39,7 +39,7 @@ class StreamedCalls:
             if other is not call and other.name:
                 self._tell(other, deltas)
         known = call.name != ""
-        call.empty = call.empty or given == {}
+        call.empty = call.empty or no_members(given)
         more = call.add(call_id, name, arguments)
         if call.told and any(more):
             deltas.append(ToolCallDelta(self._told.index(call), *more))

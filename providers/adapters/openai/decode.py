@@ -20,6 +20,7 @@ from providers.adapters.openai.usage import read_cost, read_usage, usage_in
 from providers.adapters.shapes import (
     credible,
     mapping,
+    no_members,
     object_in,
     only_object_in,
     sequence,
@@ -41,7 +42,7 @@ from providers.messages import (
     Usage,
 )
 
-NO_ARGUMENTS: tuple[Any, ...] = (None, "", "{}", {})
+NO_ARGUMENTS: tuple[Any, ...] = (None, "", "{}", {}, [])
 
 
 def read_reply(reply: HttpReply, candidate: Candidate, now: float) -> Response:
@@ -205,10 +206,13 @@ def message_in(choice: Mapping[str, Any]) -> Mapping[str, Any]:
 def content_in(content: Any) -> tuple[str, str]:
     """Return text and reasoning. Mistral's magistral models send a list of chunks, thinking among them.
 
-    Cloudflare's models send the object that a schema asked for as it is: its text is its JSON.
+    Cloudflare's models send the object that a schema asked for as it is, and a token of digits as a number: the text of
+    these is their JSON.
     """
     if content is None or isinstance(content, str):
         return content or "", ""
+    if isinstance(content, int | float):
+        return _json_text(content, "content"), ""
     if isinstance(content, dict):
         if content.get("type") != "text" or not isinstance(content.get("text"), str):
             return _json_text(content, "content"), ""
@@ -259,8 +263,10 @@ def id_in(call: Mapping[str, Any]) -> str:
 
 
 def arguments_in(value: Any) -> str:
-    """Return JSON text. The dialect's arguments are a string; some Cloudflare and Mistral models send the object."""
-    return _json_text(value, "a tool call's arguments") if isinstance(value, dict) else string(value, "arguments")
+    """Return JSON text. The dialect's arguments are a string; some Cloudflare and Mistral models send what it says."""
+    if value is None or isinstance(value, str):
+        return value or ""
+    return "{}" if no_members(value) else _json_text(value, "a tool call's arguments")
 
 
 def _json_text(value: Any, what: str) -> str:

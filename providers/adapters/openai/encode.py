@@ -6,7 +6,8 @@ encoding it again. Sources of the vendors' oddities: docs/sources.md, checked 20
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from functools import partial
 from sys import intern
 from typing import Any
@@ -44,10 +45,19 @@ from providers.documents.unicode import clean, clean_json
 from providers.errors import ProviderError, Unsupported
 from providers.messages import Capability, OutputSchema, Request, Response, ToolSpec
 
-# "'default' is not permitted", "'oneOf' is not permitted": OpenAI's strict mode, docs/sources.md#requests.
+# "'default' is not permitted", "'uniqueItems' is not permitted": OpenAI's strict mode, docs/sources.md#requests.
 NOT_STRICT = frozenset(
-    ("allOf", "default", "dependentRequired", "dependentSchemas", "else", "if", "not", "oneOf", "patternProperties")
+    (
+        *("allOf", "default", "dependentRequired", "dependentSchemas", "else", "if", "not", "oneOf", "then"),
+        *("contains", "maxContains", "minContains", "prefixItems", "unevaluatedItems", "uniqueItems"),
+        *("maxProperties", "minProperties", "patternProperties", "propertyNames", "unevaluatedProperties"),
+        *("maxLength", "minLength"),
+    )
 )
+STRICT_FORMATS = frozenset(("date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid"))
+"""All others are refused: "'uri' is not a valid format"."""
+TELLS_KIND = frozenset(("type", "$ref", "anyOf"))
+_looks_around = re.compile(r"\(\?<?[=!]").search
 NAMED = frozenset(("properties", "$defs", "definitions"))
 """Keywords whose values are schemas by name."""
 
@@ -212,12 +222,21 @@ def _is_strict(schema: Any) -> bool:
         return True
     if schema.keys() & NOT_STRICT or ("$ref" in schema and len(schema) > 1):
         return False
+    if not (schema.keys() & TELLS_KIND and _is_strict_leaf(schema)):
+        return False
     if schema.get("type") == "object" or "properties" in schema:
         names = schema.get("properties", {})
         if schema.get("additionalProperties") is not False or set(schema.get("required", ())) != set(names):
             return False
     inner = [item.values() if key in NAMED and isinstance(item, dict) else [item] for key, item in schema.items()]
     return all(_is_strict(item) for items in inner for item in items)
+
+
+def _is_strict_leaf(schema: Mapping[str, Any]) -> bool:
+    """Say whether strict mode takes what `schema` asks of a text or a list: "array schema missing items"."""
+    if schema.get("type") == "array" and "items" not in schema:
+        return False
+    return schema.get("format", "date") in STRICT_FORMATS and not _looks_around(str(schema.get("pattern", "")))
 
 
 def _schema_in_words(output: OutputSchema, role: str, tools: bool) -> bytes:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from providers.adapters.error_report import ErrorReport, read_report, report_of
+from providers.adapters.error_report import ErrorReport, is_error, read_report, report_of
 from providers.adapters.verdict import end_of, judge
 from providers.adapters.wrong_address import names_no_path
 from providers.catalog.refusals import Meaning, Refusal
@@ -55,7 +55,7 @@ def error_in(
     `certain`: the body is an error by its place, an `event: error` for one, whatever its shape.
     """
     failed = body.get("success") is False and body.get("errors")
-    if not (body.get("error") or failed or certain or body.get("object") == "error"):
+    if not (is_error(body.get("error")) or failed or certain or body.get("object") == "error"):
         return None
     report = read_report(body)
     if names_no_path(report.text):  # LM Studio says so under 200

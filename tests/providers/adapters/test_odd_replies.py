@@ -104,6 +104,15 @@ WHOLE: dict[str, tuple[bytes, Said | type[ProviderError]]] = {
     ),
     "texts as parts": (whole({"content": ["x", "y"]}), Said("xy")),
     "output_text": (whole({"content": [{"type": "output_text", "text": "x"}]}), Said("x")),
+    "a number as content": (whole({"content": 42}), Said("42")),
+    "zero as content": (whole({"content": 0}), Said("0")),
+    "an empty array as arguments": (calls(function("f", [])), Said("4", F, "tool_calls")),
+    "an array as arguments": (calls(function("f", [1])), Said("4", (("f", "[1]"),), "tool_calls")),
+    "call of empty texts and an empty array": (calls(function("", [])), Said("4")),
+    "an error of nothing": (
+        whole({"content": "x"}, error={"message": "", "type": "", "param": "", "code": None}), Said("x")
+    ),
+    "an error of nothing but a type": (whole({"content": "x"}, error={"message": "", "type": "boom"}), ServerFault),
     "content is NaN": (b'{"choices":[{"message":{"content":{"a":NaN}}}]}', BadReply),
     "azure: filtered, no message": (whole(None, "content_filter"), Declined),
     "filtered, message null": (b'{"choices":[{"message":null,"finish_reason":"content_filter"}]}', Declined),
@@ -229,6 +238,23 @@ STREAMED: dict[str, tuple[bytes, Said | type[ProviderError]]] = {
     "terminator in other letters": (sse(say("xy"), STOP, b"data: [done]\n\n", done=False), XY),
     "terminator in quotes": (sse(say("xy"), STOP, b'data: "[DONE]"\n\n', done=False), XY),
     "empty data": (sse(b"data:\n\n", say("x"), b"data: \n\ndata\n\n", say("y"), STOP), XY),
+    "signs of life as data": (
+        sse(
+            b"data: : keepalive\n\n", say("x"), b'data: ""\n\n', b"data: ping\n\ndata: keep-alive\n\n",
+            b"event: ping\ndata: [HEARTBEAT]\n\n", say("y"), STOP,
+        ),
+        XY,
+    ),
+    "digits as numbers": (sse(say("[^"), say(1), say(0), say(2.5), say("]"), STOP), Said("[^102.5]")),
+    "digits as numbers in arguments": (
+        sse(call("f", '{"a":', index=0), call(None, 1, index=0), call(None, "}", index=0), CALLED),
+        Said("", (("f", '{"a":1}'),), "tool_calls"),
+    ),
+    "an empty array as arguments": (sse(call("f", [], index=0), CALLED), Said("", F, "tool_calls")),
+    "an empty array before the arguments": (
+        sse(call("f", [], index=0), call(None, '{"a":1}', index=0), CALLED), Said("", TWO[:1], "tool_calls")
+    ),
+    "an error of nothing": (sse(say("xy", error={"message": "", "code": None}), STOP), XY),
     "null as data": (sse(b"data: null\n\n", say("xy"), STOP), XY),
     "comments, ids, retries, names": (
         sse(b": hi\n\nretry: 3000\n\nid: 1\nevent: message\n", say("xy"), b":\n\nevent: ping\n\n", STOP),
@@ -464,6 +490,26 @@ OTHERS: dict[str, tuple[str, bytes, bool, Said | type[ProviderError]]] = {
     "null blocks": (MESSAGES, as_json(message(None, HI)), False, XY),
     "an unknown block": (MESSAGES, as_json(message(block("new"), HI)), False, XY),
     "an empty call": (MESSAGES, as_json(message(HI, block("tool_use", id="", name="", input={}))), False, XY),
+    "input as an empty array": (
+        MESSAGES, as_json(message(block("tool_use", id="a", name="f", input=[]))), False, Said("", F, "tool_calls")
+    ),
+    "input as an empty array, streamed": (
+        MESSAGES,
+        sse(*events(message(block("tool_use", id="a", name="f", input=[]))), done=False),
+        True,
+        Said("", F, "tool_calls"),
+    ),
+    "an error of nothing": (MESSAGES, as_json(message(HI, error={"type": "", "message": ""})), False, XY),
+    "args as an empty array": (
+        GEMINI, as_json(candidate_of({"functionCall": {"name": "f", "args": []}})), False, Said("", F, "tool_calls")
+    ),
+    "an error of nothing, gemini": (
+        GEMINI, as_json({**candidate_of({"text": "xy"}), "error": {"message": "", "code": 0}}), False, XY
+    ),
+    "signs of life, gemini": (GEMINI, sse(b"data: : ping\n\n", candidate_of({"text": "xy"}), done=False), True, XY),
+    "signs of life, anthropic": (
+        MESSAGES, sse(b'event: ping\ndata: ""\n\ndata: : keepalive\n\n', *HI_STREAM, done=False), True, XY
+    ),
     "a nameless call": (MESSAGES, as_json(message(HI, block("tool_use", id="a", input={"a": 1}))), False, BadReply),
     "unknown stop": (MESSAGES, as_json(message(HI, stop="new")), False, Said("xy", finish="length")),
     "aborted": (MESSAGES, as_json(message(HI, stop="abort")), False, ServerFault),

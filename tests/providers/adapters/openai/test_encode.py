@@ -164,6 +164,21 @@ def closed(**properties) -> dict:
         (closed(a={"$ref": "#/$defs/b", "description": "x"}), False),
         ({**CLOSED, "$defs": {"b": {"type": "object"}}}, False),
         ({**CLOSED, "required": []}, False),
+        (closed(a={"type": "string", "format": "date-time", "pattern": "^x(?:y|z)$"}), True),
+        (closed(a={"type": "array", "items": {"type": "integer", "minimum": 1}, "minItems": 1, "maxItems": 3}), True),
+        (closed(a={"type": "string", "format": "uri"}), False),  # pydantic's HttpUrl, zod's url()
+        (closed(a={"type": "string", "minLength": 1}), False),
+        (closed(a={"type": "string", "maxLength": 9}), False),
+        (closed(a={"type": "string", "pattern": "^(?!x)"}), False),
+        (closed(a={"type": "string", "pattern": "(?<=x)y"}), False),
+        (closed(a={"type": "array", "items": {"type": "string"}, "uniqueItems": True}), False),  # pydantic's set
+        (closed(a={"type": "array", "items": {"type": "string"}, "contains": {"const": "x"}}), False),
+        (closed(a={"type": "array"}), False),
+        (closed(a={"type": "array", "prefixItems": [{"type": "string"}], "items": {"type": "string"}}), False),
+        (closed(a={**CLOSED, "propertyNames": {"pattern": "x"}}), False),
+        (closed(a={**CLOSED, "maxProperties": 2}), False),
+        (closed(a={}), False),  # "schema must have a 'type' key"
+        (closed(a={"description": "anything"}), False),
     ],
 )
 def test_only_what_strict_mode_takes_is_sent_as_strict(schema, strict):
