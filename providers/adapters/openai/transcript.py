@@ -27,7 +27,9 @@ MAX_ID = 40  # "string too long. Expected a string with maximum length 40"
 DETAILS = "reasoning_details"
 """The reasoning field that takes what the provider sent there, as JSON, instead of the text."""
 
-# Content must not be empty: several vendors answer 400 to "" (Anthropic and Bedrock behind aggregators, Mistral, Z.ai).
+# Content must say something: vendors answer 400 to "" (Mistral, Z.ai) and to white space (Anthropic and Bedrock behind
+# aggregators: "text content blocks must contain non-whitespace text").
+EMPTY = "(empty)"
 BLANK = " "
 SPEAKERS = frozenset(("user", "assistant", "tool"))
 _alnum9 = re.compile(r"[A-Za-z0-9]{9}").fullmatch
@@ -203,7 +205,7 @@ def _merged(one: Said, two: Said) -> Said:
     if any(isinstance(content, list) for content in said):
         content: Any = [item for content in said for item in _items(content)]
     else:
-        content = "\n\n".join(text for text in said if text and text.strip()) or said[1]
+        content = "\n\n".join(text for text in said if text and text != EMPTY) or said[1]
     both = {key: first[key] + second[key] for key in first.keys() & second.keys() - {"role", "content"}}
     return _said({**first, **second, **both, "content": content})
 
@@ -211,14 +213,14 @@ def _merged(one: Said, two: Said) -> Said:
 def _items(content: Any) -> list[Any]:
     if isinstance(content, list):
         return content
-    return [{"type": "text", "text": content}] if content.strip() else []
+    return [{"type": "text", "text": content}] if content != EMPTY else []
 
 
 def _result(result: ToolResult) -> ResultMessage:
     # The dialect has no flag for a failed call.
     text = clean(f"error: {result.content}" if result.is_error else result.content)
     orphan = f"Result of the tool {clean(result.name)}: {text}"
-    return ResultMessage(result.call_id, to_json(text or BLANK), _word("user", orphan))
+    return ResultMessage(result.call_id, to_json(_visible(text)), _word("user", orphan))
 
 
 def _assistant(
@@ -232,7 +234,7 @@ def _assistant(
     wished = [part for part in parts if isinstance(part, ToolCall)]
     calls = [_call(call, wire, quirks, names) for call, (_, wire) in zip(wished, ids, strict=True)]
     text = clean(_text(parts))
-    said: dict[str, Any] = {"role": "assistant", "content": text or _nothing(calls, quirks)}
+    said: dict[str, Any] = {"role": "assistant", "content": text if text.strip() else _nothing(calls, quirks)}
     if quirks.reasoning_field is not None:
         own = [part for part in parts if isinstance(part, Reasoning) and part.made_by == maker]
         said.update(_thought(own, quirks.reasoning_field))
@@ -260,7 +262,7 @@ def _details(opaque: str | None) -> list[Any]:
 
 def _nothing(calls: list[Mapping[str, Any]], quirks: Quirks) -> str | None:
     if not calls:
-        return BLANK
+        return EMPTY
     return None if quirks.null_content else ""
 
 
@@ -274,8 +276,8 @@ def _spoken(message: Message, parts: tuple[Part, ...], quirks: Quirks) -> Said:
         text = f"{clean(message.name)}: {text}"
     images = [_image(part) for part in parts if isinstance(part, Image)]
     if not images:
-        return _word(role, text or BLANK)
-    content: list[dict[str, Any]] = [{"type": "text", "text": text}] if text else []
+        return _word(role, _visible(text))
+    content: list[dict[str, Any]] = [{"type": "text", "text": text}] if text.strip() else []
     return _said({"role": role, "content": content + images})
 
 
@@ -287,6 +289,10 @@ def _no_images(parts: tuple[Part, ...]) -> None:
 def _image(image: Image) -> dict[str, Any]:
     data = base64.b64encode(image.data).decode("ascii")
     return {"type": "image_url", "image_url": {"url": f"data:{clean(image.media_type)};base64,{data}"}}
+
+
+def _visible(text: str) -> str:
+    return text if text.strip() else EMPTY
 
 
 def _text(parts: tuple[Part, ...]) -> str:

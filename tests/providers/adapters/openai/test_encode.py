@@ -224,7 +224,7 @@ def test_several_results_are_several_messages_and_a_failed_one_says_so():
     out = messages(calls, tool(ToolResult("a", "f", ""), ToolResult("b", "f", "no such file", is_error=True)))
     assert out[0]["content"] == "two"
     assert [c["function"]["arguments"] for c in out[0]["tool_calls"]] == ["{}", "{}"]
-    assert [(m["tool_call_id"], m["content"]) for m in out[1:]] == [("a", " "), ("b", "error: no such file")]
+    assert [(m["tool_call_id"], m["content"]) for m in out[1:]] == [("a", "(empty)"), ("b", "error: no such file")]
 
 
 def test_a_call_without_a_result_is_answered_for():
@@ -262,11 +262,25 @@ def test_speakers_images_and_empty_content():
                 {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw=="}},
             ],
         },
-        {"role": "user", "content": " "},
-        {"role": "assistant", "content": " "},
+        {"role": "user", "content": "(empty)"},
+        {"role": "assistant", "content": "(empty)"},
     ]
     with pytest.raises(Unsupported):
         messages(Message("system", (image,)))
+
+
+@pytest.mark.parametrize("blank", ["", " ", "\n\n", "\u3000"])
+def test_no_content_is_white_space_alone(blank):
+    """Anthropic behind aggregators: "text content blocks must contain non-whitespace text"."""
+    image = Message("user", (Text(blank), Image("image/png", b"\x89PNG")))
+    called = (assistant(blank, ToolCall("a", "f", "{}")), tool(ToolResult("a", "f", blank)))
+    out = messages(system(blank), user(blank), assistant(blank), image, *called)
+    assert [said["content"] for said in out[:3]] == ["(empty)"] * 3
+    assert [part["type"] for part in out[3]["content"]] == ["image_url"]
+    assert [said["content"] for said in out[4:]] == [None, "(empty)"]
+    turns = messages(user(blank), user("x"), assistant(blank), assistant("y"), user(blank), image, strict_turns=True)
+    assert [said["content"] for said in turns[:2]] == ["x", "y"]
+    assert [part["type"] for part in turns[2]["content"]] == ["image_url"]
 
 
 def test_reasoning_goes_back_only_to_its_maker_and_only_where_asked():
@@ -306,6 +320,6 @@ def test_no_text_breaks_the_body(text):
         stop=(text,),
     )
     body = json.loads(CHAT.encode(request, candidate(json_mode="object"), stream=False).body.decode("utf-8"))
-    assert body["messages"][0]["content"] == (clean(text) or " ")
+    assert body["messages"][0]["content"] == (clean(text) if clean(text).strip() else "(empty)")
     arguments = json.loads(body["messages"][3]["tool_calls"][0]["function"]["arguments"])
     json.dumps(arguments, ensure_ascii=False).encode("utf-8")
