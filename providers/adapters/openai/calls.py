@@ -49,7 +49,7 @@ class StreamedCalls:
 
     def _tell(self, call: _Call, deltas: list[Delta], *, apart: bool = False) -> None:
         """Tell a call so far. `apart`: its name came before its arguments."""
-        if call.told or not call.says_anything:
+        if call.told or not call.says_anything or self._is_echo(call):
             return
         call.told, at = True, len(self._told)
         self._told.append(call)
@@ -57,6 +57,13 @@ class StreamedCalls:
             deltas += [ToolCallDelta(at, call.id, call.name), ToolCallDelta(at, arguments=call.arguments)]
         else:
             deltas.append(ToolCallDelta(at, *call.whole()))
+
+    def _is_echo(self, call: _Call) -> bool:
+        """Whether a call is but the name of the one before it, which some servers repeat with every piece."""
+        if call.began or call.id or call.index is None:
+            return False
+        before = self._calls[: self._calls.index(call)]
+        return any(each.index == call.index and each.name == call.name and each.is_whole for each in before)
 
     def finish(self, deltas: list[Delta]) -> None:
         """Tell what was held back at the end."""

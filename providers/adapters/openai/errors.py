@@ -27,11 +27,18 @@ MONEY_CODES = {
     "billing_not_active",
     "billing_error",
 }
-# Groq answers 400 when the model itself wrote a broken tool call or broken JSON: another draw may be sound.
+# Groq answers 400, Ollama and llama.cpp 500, when the model itself wrote a broken tool call: another draw may be sound.
 DRAFT_CODES = {"tool_use_failed", "json_validate_failed"}
 NEURON_CODES = {"3036", "4006"}  # Cloudflare's free allocation of a day, renewed at 00:00 UTC
 CAPACITY_CODES = {"3040"}
+HEAD = 160
 
+# Before all else: what follows these words is the model's, of whatever it speaks.
+_draft = re.compile(
+    r"error parsing tool call|failed to parse (?:tool call arguments|input at pos)|tool call validation failed"
+    r"|failed to (?:call a function|generate json)|which was not in request\.tools",
+    re.IGNORECASE,
+).search
 _spent = re.compile(r"exceeded your current quota", re.IGNORECASE).search
 
 
@@ -65,6 +72,8 @@ def error_in(
 
 def _own(kind: int, report: ErrorReport, at: float | None, now: float) -> Meaning | ProviderError | None:
     codes = report.codes
+    if codes & DRAFT_CODES or (kind in (0, 400, 422, 500) and _draft(report.said[:HEAD])):
+        return "draft"
     if codes & MONEY_CODES or kind == 402:
         # Of all 402s one heals by waiting: too much of the balance is held by calls in flight (OpenRouter).
         return "rate" if kind == 402 and at is not None else "no_money"
@@ -75,4 +84,4 @@ def _own(kind: int, report: ErrorReport, at: float | None, now: float) -> Meanin
         return QuotaSpent(report.text, retry_at=end_of("day", now))
     if codes & CAPACITY_CODES and kind == 429:
         return "overloaded"
-    return "draft" if codes & DRAFT_CODES else None
+    return None

@@ -251,6 +251,16 @@ STREAMED: dict[str, tuple[bytes, Said | type[ProviderError]]] = {
         Said("", (("f", '{"a":1}'),), "tool_calls"),
     ),
     "an empty array as arguments": (sse(call("f", [], index=0), CALLED), Said("", F, "tool_calls")),
+    "a name with every piece, also behind the last": (
+        sse(*[call("f", each, index=0) for each in ('{"a"', ":1", "}", "")], CALLED), Said("", TWO[:1], "tool_calls")
+    ),
+    "a name with every piece, an id with the first": (
+        sse(
+            call("f", '{"a"', index=0, id="a"), call("f", ":1}", index=0), call("f", "", index=0),
+            call("g", '{"b"', index=1, id="b"), call("g", ":2}", index=1), call("g", "", index=1), CALLED,
+        ),
+        Said("", TWO, "tool_calls"),
+    ),
     "an empty array before the arguments": (
         sse(call("f", [], index=0), call(None, '{"a":1}', index=0), CALLED), Said("", TWO[:1], "tool_calls")
     ),

@@ -77,6 +77,10 @@ def told(message: str, **more) -> dict:
     return {"error": {"message": message, "type": "invalid_request_error", "param": None, "code": None, **more}}
 
 
+OF_LIMITS = '{"text": "' + "The prompt is too long for the context window of 4096 tokens. " * 12
+"""What a model wrote, of which its server could make no call."""
+
+
 @pytest.mark.parametrize(
     ("status", "body", "error"),
     [
@@ -141,6 +145,15 @@ def told(message: str, **more) -> dict:
         (400, told("Unsupported parameter: 'stop'", code="unsupported_parameter"), Unsupported),
         (501, b"", Unsupported),
         (400, told("bad draft", code="tool_use_failed", failed_generation="[]"), BadReply),
+        (
+            400,
+            told("Tool call validation failed: attempted to call tool 'ls' which was not in request.tools"),
+            BadReply,
+        ),
+        (400, told("Failed to call a function. Please adjust your prompt. See 'failed_generation'"), BadReply),
+        (500, told("Failed to parse tool call arguments as JSON: [json.exception.parse_error.101] parse"), BadReply),
+        (500, told("Failed to parse input at pos 184: <tool_call>ls"), BadReply),
+        (500, told(f"error parsing tool call: raw='{OF_LIMITS}', err=unexpected end of JSON input"), BadReply),
         (
             403,
             told("Provider returned error", metadata={"raw": '{"error":"Content violates usage guidelines."}'}),
