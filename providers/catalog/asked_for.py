@@ -5,6 +5,22 @@ from __future__ import annotations
 from dataclasses import replace
 
 from providers.catalog.model import Catalog, Model, Provider, of_all_accounts
+from providers.documents.problems import nearest
+
+
+def mistake_in(name: str, catalog: Catalog) -> str:
+    """Return what is wrong with the name of a model that nobody can be asked for, "" where it leads somewhere."""
+    provider, slash, model = name.partition("/")
+    if (provider in catalog.providers and model) or any(name in row.models for row in catalog.providers.values()):
+        return ""
+    if slash and model:
+        hint = nearest(provider, catalog.providers)
+        return f"no provider is called {provider!r}" + (f": {hint}" if hint else "")
+    if provider in catalog.providers:
+        return f"{provider!r} is a provider: write {provider}/MODEL"
+    before, colon, rest = name.partition(":")
+    like = f"{before}/{rest}" if colon and before in catalog.providers else f"ollama/{name or 'llama3.2'}"
+    return f"no model is called {name!r}: write PROVIDER/MODEL, as {like}"
 
 
 def asked_for(catalog: Catalog, name: str | None) -> Catalog:

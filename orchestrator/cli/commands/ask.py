@@ -24,7 +24,7 @@ from orchestrator.cli.ui.progress import alert_line, duration, tokens, usd
 from orchestrator.cli.ui.screens import LogScreen
 from orchestrator.errors import NoProvider
 from orchestrator.events import Event, to_json
-from providers.catalog.asked_for import asked_for
+from providers.catalog.asked_for import asked_for, mistake_in
 from providers.catalog.model import Catalog, of_all_accounts
 from providers.client.manager import ProviderManager, open_manager
 from providers.documents.problems import nearest
@@ -91,6 +91,8 @@ async def _ask(request: Request, settings: Settings, stream: bool, as_json: bool
         catalog = catalog.serving_pinned([pinned])
         console.say(STUB_NOTICE)
     else:
+        if pinned is not None and (mistake := mistake_in(pinned, catalog)):
+            raise click.UsageError(f"--model: {mistake}")
         environ = await with_local_server(policy, catalog, environ, console.say, [pinned])
         _warn_of_unknown(pinned, catalog, console)
         catalog = asked_for(catalog, pinned)

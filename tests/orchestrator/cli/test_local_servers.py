@@ -257,6 +257,33 @@ def test_behind_an_address_of_ones_own_any_model_is_asked(call, serve, monkeypat
     assert [each.body["model"] for each in server.chats] == ["my/own-model"]
 
 
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("Ollama/llama3.2", "no provider is called 'Ollama': did you mean 'ollama'?"),
+        ("meta-llama/Llama-3.3-70B", "no provider is called 'meta-llama'"),
+        ("llama3.2", "no model is called 'llama3.2': write PROVIDER/MODEL, as ollama/llama3.2"),
+        ("ollama:llama3.2", "write PROVIDER/MODEL, as ollama/llama3.2"),
+        ("ollama", "'ollama' is a provider: write ollama/MODEL"),
+        ("openai/", "'openai' is a provider: write openai/MODEL"),
+        ("", "write PROVIDER/MODEL, as ollama/llama3.2"),
+    ],
+)
+def test_a_name_that_leads_nowhere_is_told_before_anybody_is_asked(call, serve, looking, name, told):
+    server = serve(ollama("llama3.2:latest"))
+    looking(server)
+    done = call("ask", "hi", "--model", name)
+    assert (done.code, server.asked) == (2, [])
+    assert told in done.err
+
+
+def test_a_models_name_alone_is_enough_where_the_catalog_has_it(call, serve, monkeypatch):
+    server = serve({"POST /v1/chat/completions": chat})
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
+    monkeypatch.setenv("OPENAI_BASE_URL", server.root)
+    assert call("ask", "hi", "--model", "gpt-6-luna").code == 0
+
+
 def test_a_vendors_new_model_is_asked_with_a_warning(call, serve, monkeypatch):
     server = serve({"POST /v1/chat/completions": chat})
     monkeypatch.setenv("GROQ_BASE_URL", server.root)
