@@ -95,7 +95,10 @@ def _shape(name: str, text: str) -> Shape:
 
 
 def _unfenced(text: str) -> str:
+    """Return what stands in a fence, and behind a thought whose first tag never came."""
     text = text.strip()
+    if text[:1] not in ("{", "[", '"'):
+        text = text.rpartition("</think>")[2].strip()
     if len(text) >= 6 and text.startswith("```") and text.endswith("```"):
         text = text[3:-3]
         return text[4:] if text[:4].lower() == "json" else text

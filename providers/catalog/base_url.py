@@ -24,6 +24,8 @@ WITHOUT_VERSION = frozenset({"api.deepseek.com", "api.perplexity.ai", "models.in
 """Hosts that speak Chat Completions below no path at all."""
 AZURE = (".openai.azure.com", ".services.ai.azure.com", ".cognitiveservices.azure.com")
 AZURE_PATH = "/openai/v1"
+AZURE_PATHS = {"": AZURE_PATH, "/v1": AZURE_PATH, "/openai": AZURE_PATH, "/models": "/models"}
+"""What is meant there by a path that names no API; `/models` has one of its own, of all vendors' models."""
 DEPLOYMENTS = "/openai/deployments/"
 HARMLESS = re.compile(r"(?:api[-_]version|version|beta)=[A-Za-z0-9.-]{1,24}", re.IGNORECASE)
 """A parameter that is sent with every call. Any other could be a secret, and addresses are printed."""
@@ -110,7 +112,9 @@ def _path(parts: SplitResult, host: str, dialect: str, known: str) -> str:
         path = _TWICE.sub(r"\1", path[: found.start()] + found[0].lower())
     own = urlsplit(known)
     if dialect == "openai-chat" and _is_native(path, parts, own):
-        return path[: path.rindex("/api")] + "/v1"
+        return path[: path.rindex("/api")].removesuffix("/v1") + "/v1"
+    if dialect == "openai-chat" and host.endswith(AZURE) and path in AZURE_PATHS:
+        return AZURE_PATHS[path]
     whole = WHOLE[dialect].search(path.partition(":")[0]) if dialect in WHOLE else None
     if whole is not None:
         path, said = path[: whole.start()], path[whole.start() :]
@@ -120,8 +124,6 @@ def _path(parts: SplitResult, host: str, dialect: str, known: str) -> str:
         return own.path.rstrip("/")
     if path:
         return path if dialect != "gemini" or _VERSION.search(path) else path + OF_DIALECT[dialect]
-    if host.endswith(AZURE) and not parts.query:
-        return AZURE_PATH
     return "" if host in WITHOUT_VERSION else OF_DIALECT.get(dialect, "")
 
 

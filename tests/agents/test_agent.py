@@ -191,7 +191,15 @@ class TestSteps:
 
 
 class TestOutputSchema:
-    @pytest.mark.parametrize("text", ['{"id": "S-1"}', ' \n```json\n{"id": "S-1"}\n```\n', '```\n{"id": "S-1"}```'])
+    @pytest.mark.parametrize(
+        "text",
+        [
+            '{"id": "S-1"}',
+            ' \n```json\n{"id": "S-1"}\n```\n',
+            '```\n{"id": "S-1"}```',
+            'Hm, {"id": 7}?\n</think>\n\n{"id": "S-1"}',
+        ],
+    )
     async def test_the_output_is_the_json_value(self, scripted, text):
         bench = scripted(text)
         result = await bench.agent().work("Write.", output_schema=STORY)

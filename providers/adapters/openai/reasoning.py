@@ -13,6 +13,7 @@ from providers.documents.unicode import clean_json
 
 OPEN, CLOSE = "<think>", "</think>"
 MAX_SPACE = 64  # characters before the tag
+QUOTES = ("`", "'", '"', "\u201d")
 FRAGMENTED = {"reasoning.text": "text", "reasoning.summary": "summary"}
 """The details that a stream sends in pieces, and the key of what is to be joined."""
 
@@ -21,7 +22,9 @@ class LeadingThought:
     """Parts `<think>...</think>` at the very start of a text from what follows, however the text is cut.
 
     White space at the beginnings of both is dropped, where there are such tags. A tag that is never closed, as when the
-    output cap cut the thought short, makes everything a thought. Tags elsewhere are text.
+    output cap cut the thought short, makes everything a thought. Where the template has the first tag already, only the
+    last one comes: that is seen in the first piece, as a whole text is; of what was told no more can be unsaid. Tags
+    elsewhere are text.
     """
 
     __slots__ = ("_held", "_place")
@@ -60,6 +63,9 @@ class LeadingThought:
     def _opened(self, piece: str) -> str:
         """Return what is certain: nothing while the tag may still come."""
         bare = piece.lstrip()
+        if _ends_a_thought(bare):
+            self._place = "thought"
+            return bare
         if len(piece) - len(bare) > MAX_SPACE or not (bare.startswith(OPEN) or OPEN.startswith(bare)):
             self._place = "text"
             return piece
@@ -80,9 +86,16 @@ class LeadingThought:
         return thought, ""
 
 
+def _ends_a_thought(text: str) -> bool:
+    """Whether a thought without its first tag leads `text`: one that speaks of the tag quotes it."""
+    thought, end, rest = text.partition(CLOSE)
+    quoted = thought[-1:] in QUOTES and rest[:1] in QUOTES
+    return bool(end and rest.strip()) and OPEN not in thought and not quoted
+
+
 def part_thought(text: str) -> tuple[str, str]:
     """Return the thought that leads a whole text, and the text behind it."""
-    if OPEN not in text:
+    if OPEN not in text and CLOSE not in text:
         return "", text
     leading = LeadingThought()
     thought, said = leading.feed(text)

@@ -23,9 +23,11 @@ CHAT, MESSAGES, GEMINI = "openai-chat", "anthropic-messages", "gemini"
 OLLAMA = "http://127.0.0.1:11434/v1"
 GROQ = "https://api.groq.com/openai/v1"
 GOOGLE = "https://generativelanguage.googleapis.com/v1beta"
+FOUNDRY = "https://r.services.ai.azure.com/models"
 AZURE = "https://r.openai.azure.com/openai/deployments/d4"
 
 OWN = [
+    ("http://localhost:11434/v1/api", OLLAMA.replace("127.0.0.1", "localhost")),
     ("http://localhost:11434/v1", "http://localhost:11434/v1"),
     ("http://localhost:11434", "http://localhost:11434/v1"),
     ("http://localhost:11434/", "http://localhost:11434/v1"),
@@ -82,6 +84,11 @@ HOSTED = [
     (CHAT, "https://api.deepseek.com", "https://api.deepseek.com/v1", "https://api.deepseek.com/v1"),
     (CHAT, "", "https://api.perplexity.ai", "https://api.perplexity.ai"),
     (CHAT, "", "https://r.openai.azure.com/", "https://r.openai.azure.com/openai/v1"),
+    (CHAT, "", "https://r.openai.azure.com/v1", "https://r.openai.azure.com/openai/v1"),
+    (CHAT, "", "https://r.openai.azure.com/openai/", "https://r.openai.azure.com/openai/v1"),
+    (CHAT, "", f"{FOUNDRY}?api-version=2024-05-01-preview", f"{FOUNDRY}?api-version=2024-05-01-preview"),
+    (CHAT, "", f"{FOUNDRY}/chat/completions?api-version=v1", f"{FOUNDRY}?api-version=v1"),
+    (MESSAGES, "", "https://r.services.ai.azure.com/anthropic", "https://r.services.ai.azure.com/anthropic"),
     (CHAT, "", f"{AZURE}?api-version=2024-10-21", f"{AZURE}?api-version=2024-10-21"),
     (CHAT, "", f"{AZURE}/chat/completions?api-version=2024-10-21", f"{AZURE}?api-version=2024-10-21"),
     (CHAT, "", f"{AZURE}/?api-version=2025-04-01-preview", f"{AZURE}?api-version=2025-04-01-preview"),

@@ -210,6 +210,29 @@ def test_a_thought_in_tags_at_the_very_start_is_reasoning(content, thought, text
     assert parts == (*([Reasoning(thought, made_by="vendor/small-1")] if thought else []), Text(text))
 
 
+CLOSED_ONLY = [
+    ("Okay, hm.\n</think>\n\nx", "Okay, hm.\n", "x"),
+    ("hm</think>x </think> y", "hm", "x </think> y"),
+    ("</think>\n\nx", "", "x"),
+    ("x</think>", "", "x</think>"),  # nothing is left to be the answer
+    ("Close it by `</think>` there", "", "Close it by `</think>` there"),
+    ('{"tag": "</think>"}', "", '{"tag": "</think>"}'),
+]
+
+
+@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "in one piece"])
+@pytest.mark.parametrize(("content", "thought", "text"), CLOSED_ONLY)
+def test_a_thought_whose_first_tag_the_template_has_is_reasoning(content, thought, text, streamed):
+    """Qwen's and DeepSeek's thinking models as vLLM serves them without a parser."""
+    if streamed:
+        decoder = CHAT.stream_decoder(ASK, candidate(), 0.0)
+        decoder.feed(f"data: {json.dumps({'choices': [{'delta': {'content': content}}]})}\n\ndata: [DONE]\n\n".encode())
+        parts = decoder.finish().message.parts
+    else:
+        parts = decode(reply({"content": content})).message.parts
+    assert parts == (*([Reasoning(thought, made_by="vendor/small-1")] if thought else []), Text(text))
+
+
 @given(st.sampled_from(TAGGED), st.lists(st.integers(0, 30)))
 def test_a_thought_in_tags_is_the_same_however_the_stream_is_cut(tagged, cuts):
     content, thought, text = tagged
