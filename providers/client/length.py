@@ -27,8 +27,8 @@ class AnswerLength:
     """How much of a streamed answer has come, against the cap that was asked for, else the most that its model says.
 
     A server that ignores the cap may go on for ever. What is clearly too long is cut: as reckoned in tokens low rather
-    than high, with a quarter and some tokens more than the cap. Thoughts may be as long as the model's longest answer,
-    for not every vendor's cap counts them.
+    than high, with a quarter and some tokens more than the cap. Thoughts may fill the model's context: not every
+    vendor's cap counts them, and some put what their own tools found there.
     """
 
     __slots__ = ("_blank", "_dense", "_most", "_most_thought", "_text", "_thought", "is_passed")
@@ -38,7 +38,7 @@ class AnswerLength:
         longest = model.context if model.assumed or not model.max_output else model.max_output
         cap = request.max_output_tokens or candidate.provider.quirks.default_max_tokens or longest
         self._most = min(cap, longest) * SLACK + SLACK_TOKENS
-        self._most_thought = longest * SLACK + SLACK_TOKENS
+        self._most_thought = model.context * SLACK + SLACK_TOKENS
         self._dense = self._blank = self._thought = 0
         self._text: list[str] = []
         self.is_passed = False

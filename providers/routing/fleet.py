@@ -189,8 +189,7 @@ class Fleet:
 
         None: not even the last may be asked before others' attempts have shown what it is worth.
         """
-        if self.vouches_for(route.names[0], now):
-            return route, None
+        # What replies vouch for is free, but counts while there is room: with everything down the two do not add up.
         if self.retries.take(now, floor=0):  # its floor is what goes out unasked
             return route, now
         for at, name in enumerate(route.names):

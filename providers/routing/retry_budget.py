@@ -107,13 +107,16 @@ class Trust:
         self._replies = 0 if limited else self._replies // 2
 
 
-def back_at(error: ProviderError, failures: int, now: float, rng: Random) -> float:
+def back_at(error: ProviderError, failures: int, now: float, rng: Random, *, sound: bool = False) -> float:
     """Return from when a turn may ask a candidate again that has failed it so many times; `inf`: never.
 
-    The wait grows with each failure, half of it is drawn, and `retry_at` is its floor.
+    The wait grows with each failure, half of it is drawn, and `retry_at` is its floor. A provider whose answer was
+    `sound`, and only did not suit its caller, is well: another draw need not wait.
     """
     if error.recovery is not Recovery.AGAIN:
         return inf
+    if sound:
+        return now
     wait = rng.uniform(0.5, 1.0) * min(BACKOFF_CAP_S, BACKOFF_BASE_S * BACKOFF_GROWS ** min(failures - 1, 16))
     return max(now + wait, error.retry_at or 0.0)
 

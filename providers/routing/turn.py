@@ -229,7 +229,7 @@ class _Course:
         self.errors.append(error)
         self._spent += costs(error)
         failures = self._failures[name] = self._failures.get(name, 0) + 1
-        self.tried[name] = back_at(error, failures, outcome.now, self._rng)
+        self.tried[name] = back_at(error, failures, outcome.now, self._rng, sound=outcome.sound)
         if error.recovery is Recovery.CONFIRM:
             provider = name.partition("/")[0]
             self._is_confirmed = self._doubter not in (None, provider)

@@ -125,6 +125,7 @@ def test_explain_says_why_a_model_was_not_asked(loopback: Loopback, tmp_path: Pa
     assert "bad/m: held after Unsupported (The model `m` does not exist)" in told.out
 
 
+@pytest.mark.long  # for five seconds
 def test_a_limit_without_a_time_is_waited_for_where_alone(loopback: Loopback, tmp_path: Path):
     routing = write_routing(tmp_path / "routing.yaml", {"only": loopback.by(once(LIMITED))})
     ended = orchestrator("ask", "Hello?", "--routing", str(routing), cwd=tmp_path)

@@ -355,6 +355,7 @@ async def test_cut_short_on_the_wire(recording: Recording, served: Served):
             assert isinstance(outcome, ProviderError)
 
 
+@pytest.mark.long
 @by_name
 def test_cut_at_every_offset(recording: Recording):
     body, whole = recording.body, directly(recording, recording.body)

@@ -92,7 +92,15 @@ def test_ask_reads_stdin(spawn):
     assert "日本語" in done.stdout.decode()
 
 
-@pytest.mark.parametrize(("mode", "code"), [("401", 4), ("500", 8), ("empty", 8), ("html", 8)])
+@pytest.mark.parametrize(
+    ("mode", "code"),
+    [
+        ("401", 4),
+        ("500", 8),
+        pytest.param("empty", 8, marks=pytest.mark.long),
+        pytest.param("html", 8, marks=pytest.mark.long),
+    ],
+)
 def test_ask_that_nobody_answers(call, loopback, monkeypatch, mode, code):
     monkeypatch.setenv("LOCAL_BASE_URL", loopback.url(mode))
     done = call("ask", "hello")

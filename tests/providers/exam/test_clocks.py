@@ -62,6 +62,7 @@ async def test_30_set_during_a_hold(lab: Lab, step: float, limits: tuple[Limit, 
         assert (await lab.ask(manager)).provider == "busy", "the hold is over, by either clock"
 
 
+@pytest.mark.long  # each waits for seconds
 async def test_30_set_while_all_are_down(lab: Lab, step: float):
     """Breakers are open and a turn waits for a probe."""
     only = lab.provider("only", rule=stepping(lab, step, "500", "500", "500", "ok"))

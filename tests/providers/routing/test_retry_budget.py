@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
+from math import inf
+from random import Random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from providers.errors import BadReply, Declined
 from providers.routing.fair_queue import FairQueue
-from providers.routing.retry_budget import FLOOR, WINDOW_S, RetryBudget
+from providers.routing.retry_budget import FLOOR, WINDOW_S, RetryBudget, back_at
 
 
 class TestRetryBudget:
@@ -92,3 +95,10 @@ class TestLine:
                 waiting[run] -= 1
             assert len(line._tags) == waiting.total()
             assert all(0 <= line.rank(run, random.random()) < waiting.total() for run in +waiting)
+
+
+def test_a_sound_answer_that_did_not_suit_is_asked_for_again_at_once():
+    again = [back_at(BadReply("not as asked"), failures, 100.0, Random(1), sound=True) for failures in (1, 2, 3)]
+    assert again == [100.0] * 3
+    assert back_at(BadReply("empty"), 1, 100.0, Random(1)) > 100.0, "of one that was not sound who knows"
+    assert back_at(Declined("no"), 1, 100.0, Random(1), sound=True) == inf

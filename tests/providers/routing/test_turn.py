@@ -765,6 +765,7 @@ def test_one_provider_down_costs_no_answer_and_few_calls():
     assert day.calls["a/m"] < 40, "500 s: three faults, what was in flight, then a probe after each rest"
 
 
+@pytest.mark.long
 def test_all_down_is_no_storm():
     day = Day(seed=7, turns=10_000, down=frozenset({"a/m", "b/m", "c/m"}))
     day.run()

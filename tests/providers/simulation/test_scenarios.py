@@ -27,6 +27,7 @@ def test_every_claim_of_a_shipped_scenario_holds(name):
     assert report.turns == sum(load.count for load in scenario.load) == report.answered + report.failed
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", [name for name in shipped() if name != DAY])
 def test_claims_hold_for_other_dice_too(name):
     report = simulate(load_scenario(name), seed=7)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -86,8 +87,9 @@ async def _try_all(
     policy: Policy, catalog: Catalog, environ: Mapping[str, str], names: Iterable[str], state: Path
 ) -> list[Trial]:
     trials: list[Trial] = []
+    once = replace(policy, attempts_per_turn=1)  # what one call comes to is the question
     async with (
-        open_manager(policy, catalog, environ, state=state) as manager,
+        open_manager(once, catalog, environ, state=state) as manager,
         anyio.create_task_group() as tasks,
     ):
         for name in names:
