@@ -17,7 +17,8 @@ from providers.errors import CatalogError, Reason, ReasonCode
 from providers.messages import Capability, Usage
 from providers.windows import Window
 
-ToolIds = Literal["opaque", "alnum9"]
+ToolIds = Literal["opaque", "alnum9", "template"]
+"""The form of a call's id: any; nine letters or digits (Mistral's); what every model's chat template takes."""
 JsonMode = Literal["schema", "object", "prompt"]
 Feature = Literal["tools", "forced_tool", "schema", "effort", "prefill", "stream"]
 """What a request may have: tools, a demand that one be called, an output schema, a reasoning effort, an assistant's

@@ -39,7 +39,8 @@ class StreamedCalls:
             if other is not call and other.name:
                 self._tell(other, deltas)
         known = call.name != ""
-        call.empty = call.empty or no_members(given)
+        if not call.began and (no_members(given) or arguments.strip() == "{}"):
+            call.empty, arguments = True, ""
         more = call.add(call_id, name, arguments)
         if call.told and any(more):
             deltas.append(ToolCallDelta(self._told.index(call), *more))
@@ -60,7 +61,7 @@ class StreamedCalls:
 
     def _is_echo(self, call: _Call) -> bool:
         """Whether a call is but the name of the one before it, which some servers repeat with every piece."""
-        if call.began or call.id or call.index is None:
+        if call.began or call.empty or call.id or call.index is None:
             return False
         before = self._calls[: self._calls.index(call)]
         return any(each.index == call.index and each.name == call.name and each.is_whole for each in before)
@@ -68,7 +69,9 @@ class StreamedCalls:
     def finish(self, deltas: list[Delta]) -> None:
         """Tell what was held back at the end."""
         for call in self._calls:
-            self._tell(call, deltas)
+            if not call.told:
+                call.finish()
+                self._tell(call, deltas)
         for at, call in enumerate(self._told):
             if rest := call.finish():
                 deltas.append(ToolCallDelta(at, arguments=rest))
@@ -114,7 +117,7 @@ class _Call:
         self.id = self.name = ""
         self.told = self.began = False
         self.empty = False
-        """Whether an empty object came: all of the arguments, or what a proxy puts before their text."""
+        """Whether an empty object came first: all of the arguments, or what a proxy puts before their text."""
         self._clean = CleanStream()
         self._pieces: list[str] = []
 
@@ -123,7 +126,9 @@ class _Call:
         if call_id and self.id:
             return call_id == self.id
         # Without ids a name behind whole arguments begins a call, as does another name behind any.
-        return numbered and (not self.began or not self.name or (name == self.name and not self.is_whole))
+        return numbered and (
+            not (self.began or self.empty) or not self.name or (name == self.name and not self.is_whole)
+        )
 
     def add(self, call_id: str, name: str, arguments: str) -> tuple[str, str, str]:
         """Take a piece; return what is new in it. Some vendors repeat id and name, some send a name in two."""

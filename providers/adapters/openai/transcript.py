@@ -32,6 +32,7 @@ DETAILS = "reasoning_details"
 EMPTY = "(empty)"
 BLANK = " "
 SPEAKERS = frozenset(("user", "assistant", "tool"))
+_of_kimi = re.compile(r"functions\.[\w.-]{1,64}:\d{1,4}").fullmatch
 _alnum9 = re.compile(r"[A-Za-z0-9]{9}").fullmatch
 _fit_name = re.compile(r"[A-Za-z0-9_-]{1,64}").fullmatch
 _not_in_a_name = re.compile(r"[^A-Za-z0-9_-]+").sub
@@ -316,7 +317,12 @@ def _wire_ids(calls: Iterable[ToolCall], quirks: Quirks) -> Iterator[tuple[str, 
 
 
 def _fit_id(call_id: str, quirks: Quirks) -> str:
-    """Return the id as the vendor takes it; a foreign one maps, always the same. Mistral's have nine characters."""
+    """Return the id as the vendor takes it; a foreign one maps, always the same. Mistral's have nine characters.
+
+    In templates those of Kimi are the other ones that are not any: they name and number their tool.
+    """
+    if quirks.tool_ids == "template" and _of_kimi(call_id):
+        return call_id
     if quirks.tool_ids == "opaque":
         return call_id if len(call_id) <= MAX_ID else f"call_{_hashed(call_id, 24)}"
     return call_id if _alnum9(call_id) else _hashed(call_id, 9)

@@ -251,6 +251,20 @@ STREAMED: dict[str, tuple[bytes, Said | type[ProviderError]]] = {
         Said("", (("f", '{"a":1}'),), "tool_calls"),
     ),
     "an empty array as arguments": (sse(call("f", [], index=0), CALLED), Said("", F, "tool_calls")),
+    "an empty object as text before the arguments": (
+        sse(call("f", "{}", index=0, id="a"), call(None, '{"a":1}', index=0), CALLED), Said("", TWO[:1], "tool_calls")
+    ),
+    "an empty object as text within the arguments": (
+        sse(call("f", '{"a":', index=0), call(None, "{}", index=0), call(None, "}", index=0), CALLED),
+        Said("", (("f", '{"a":{}}'),), "tool_calls"),
+    ),
+    "an empty object behind the arguments": (
+        sse(call("f", '{"a":1}', index=0), call(None, {}, index=0), CALLED), Said("", TWO[:1], "tool_calls")
+    ),
+    "calls without arguments, of one index and no id": (
+        sse(call("f", "{}", index=0), call("g", "{}", index=0), CALLED),
+        Said("", (("f", "{}"), ("g", "{}")), "tool_calls"),
+    ),
     "a name with every piece, also behind the last": (
         sse(*[call("f", each, index=0) for each in ('{"a"', ":1", "}", "")], CALLED), Said("", TWO[:1], "tool_calls")
     ),
@@ -444,13 +458,13 @@ def test_the_first_delta_of_a_call_has_its_whole_name():
     pieces = (
         call("look_", id="a", index=0),
         call("up", "", index=0),
-        call(None, "{}", index=0),
+        call(None, '{"q":1}', index=0),
         call("g", "{}", id="b", index=1),
     )
     decoder = ADAPTERS[CHAT].stream_decoder(ASK, candidate(CHAT), NOW)
     assert decoder.feed(sse(*pieces, CALLED)) == [
         ToolCallDelta(0, "a", "look_up"),
-        ToolCallDelta(0, arguments="{}"),
+        ToolCallDelta(0, arguments='{"q":1}'),
         ToolCallDelta(1, "b", "g", "{}"),
     ]
 

@@ -85,6 +85,7 @@ class TestPackagedRows:
             ("mistral", "seed_field", "random_seed"),
             ("mistral", "stream_options", False),
             ("mistral", "tool_ids", "alnum9"),
+            ("local", "tool_ids", "template"),
             ("deepseek", "json_mode", "object"),
             ("anthropic", "default_max_tokens", 8192),
             ("anthropic", "sampling", False),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 
 import pytest
@@ -244,6 +245,21 @@ def test_mistral_takes_nine_letters_or_digits_only(foreign):
     assert len(mapped) == 9
     assert mapped.isascii()
     assert mapped.isalnum()
+
+
+@pytest.mark.parametrize(
+    ("own", "wire"),
+    [
+        ("aB3dE6gH9", r"aB3dE6gH9"),
+        ("functions.now:0", r"functions\.now:0"),
+        ("chatcmpl-tool-c9ZCzB9b9NikK5kjPBXpFG", r"[A-Za-z0-9]{9}"),
+        ("call_1", r"[A-Za-z0-9]{9}"),
+    ],
+)
+def test_chat_templates_get_ids_that_mistrals_and_kimis_take(own, wire):
+    call, result = messages(assistant(ToolCall(own, "f", "{}")), tool(ToolResult(own, "f", "x")), tool_ids="template")
+    assert re.fullmatch(wire, call["tool_calls"][0]["id"])
+    assert result["tool_call_id"] == call["tool_calls"][0]["id"]
 
 
 def test_an_id_that_fits_is_left_alone():
