@@ -7,6 +7,7 @@ plainly says is taken; nothing is made up for what is missing.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from math import isinf
 from typing import Any
@@ -17,16 +18,19 @@ KEPT_UNDER = "arguments"
 """The key under which a text that is no object stands in the history."""
 MAX_WRAPPED = 4
 """So many JSON strings may hold one another."""
+_fenced = re.compile(r"```(?:json)?\s*(.*?)\s*```", re.DOTALL | re.IGNORECASE).fullmatch
 _KINDS = {list: "array", int: "number", float: "number", bool: "boolean"}
 
 
 def read_object(text: str) -> tuple[dict[str, Any], str]:
     """Return the object that `text` means and its JSON text: as it was written, where that is clean and sound JSON.
 
-    Nothing and `null` mean an empty object; an object that was encoded twice is unwrapped; of keys that stand twice in
-    an object the last holds. Raise `ValueError` for all else: what is cut off, NaN, an array, a number, mere words.
+    Nothing and `null` mean an empty object; an object that was encoded twice, or stands in a fence of Markdown, is
+    unwrapped; of keys that stand twice in an object the last holds. Raise `ValueError` for all else: what is cut off,
+    NaN, an array, a number, mere words.
     """
     inner = clean_json_text(text).strip()
+    inner = fenced[1] if (fenced := _fenced(inner)) else inner
     for _ in range(MAX_WRAPPED):
         if not inner or inner == "null":
             return {}, "{}"

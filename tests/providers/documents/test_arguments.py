@@ -34,6 +34,8 @@ MEANT = [
     ('"{\\"a\\": \\"\\\\ud83d\\"}"', {"a": "\ufffd"}),
     ('{"a": "one\ntwo \\ud83d"}', {"a": "one\ntwo \ufffd"}),
     ('\ufeff{"a": 1}', {"a": 1}),
+    ('```json\n{"a": "```"}\n```', {"a": "```"}),
+    ('``` {"a": 1}```', {"a": 1}),
 ]
 """What a text means, though many of these are answered 400 or 500 as they stand."""
 
@@ -55,6 +57,8 @@ NO_OBJECT = [
     '{"a": 1e999}',
     '{"a": ' + "9" * 5000 + "}",
     '{} {"a": 1}',
+    '```json\n{"a": 1}',
+    '```json\n{"a": 1}\n``` and more',
     "\ud83d",
     DEEP,
     '{"a":' * 100_000,
