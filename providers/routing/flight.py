@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Collection, Generator, Mapping
 from dataclasses import replace
 from math import inf
 from typing import assert_never
@@ -29,22 +29,31 @@ from providers.routing.ranking import Route
 
 HEDGE_POLL_S = 0.5
 """How soon a silent attempt asks again for one beside it, where the retry budget had no room for that."""
+Spread = Callable[[Route, Collection[str]], Route]
+"""Says where an attempt goes that begins now beside those of these names."""
 TimeLimits = Callable[[Route, float, int], Timeouts]
 """Says how long an attempt at the first of a route may take, which begins now beside so many others."""
 
 
 def fly(
-    fleet: Fleet, request: Request, first: Try, now: float, tried: Mapping[str, float], limits: TimeLimits
+    fleet: Fleet,
+    request: Request,
+    first: Try,
+    now: float,
+    tried: Mapping[str, float],
+    limits: TimeLimits,
+    spread: Spread,
 ) -> Generator[Effect, Outcome, list[tuple[str, Ended]]]:
     """Make an attempt, and where it is silent for long a second one beside it; return how each of them ended.
 
     An answer comes last and ends the round, as does an error after which no attempt is in flight. Who was silent when
-    another spoke is given up: of it no more will be known than that it took longer. `limits` are those of the second.
+    another spoke is given up: of it no more will be known than that it took longer. `limits` and `spread` are for the
+    second.
     """
     flight = _Flight(fleet, request, first, now)
     if first.hedge_after is None:  # as nearly all are: no bookkeeping of several
         return [(flight.name, (yield from _alone(first, flight)))]
-    several = _Several(fleet, request, first, flight, tried, limits)
+    several = _Several(fleet, request, first, flight, tried, limits, spread)
     try:
         outcome = yield first
         while True:
@@ -83,7 +92,18 @@ def _alone(effect: Try, flight: _Flight) -> Generator[Effect, Outcome, Ended]:
 class _Several:
     """An attempt, and perhaps a hedge: a second one beside it."""
 
-    __slots__ = ("_first", "_fleet", "_limits", "_out", "_patience", "_request", "_taken_at", "_tried", "ended")
+    __slots__ = (
+        "_first",
+        "_fleet",
+        "_limits",
+        "_out",
+        "_patience",
+        "_request",
+        "_spread",
+        "_taken_at",
+        "_tried",
+        "ended",
+    )
 
     def __init__(
         self,
@@ -93,8 +113,9 @@ class _Several:
         flight: _Flight,
         tried: Mapping[str, float],
         limits: TimeLimits,
+        spread: Spread,
     ) -> None:
-        self._limits = limits
+        self._limits, self._spread = limits, spread
         self._fleet, self._request, self._first, self._tried = fleet, request, first, {**tried, flight.name: inf}
         self._patience = first.hedge_after or 0.0
         self._out = {first.number: flight}
@@ -108,13 +129,14 @@ class _Several:
             return Listen()
         if not self._fleet.retries.take(now):
             return Listen(HEDGE_POLL_S)
+        route = self._spread(decision, [flight.name for flight in self._out.values()])
         self._taken_at, number = now, self._first.number + 1
         effect = replace(
             self._first,
-            candidate=decision.candidates[0],
+            candidate=route.candidates[0],
             number=number,
-            timeouts=self._limits(decision, now, len(self._out)),
-            route=decision,
+            timeouts=self._limits(route, now, len(self._out)),
+            route=route,
             hedge_after=None,
         )
         self._out[number] = _Flight(self._fleet, self._request, effect, now)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from providers.catalog.model import Candidate, of_all_accounts
@@ -30,6 +30,18 @@ class Route:
     names: tuple[str, ...]
     refused: Mapping[str, Reason]
     ordering: Ordering | None = None
+
+
+def elsewhere(route: Route, asked: Collection[str]) -> Route:
+    """Return the route with the first whose provider has none of those `asked` at its head, as it is without one."""
+    providers = {name.partition("/")[0] for name in asked}
+    at = next((at for at, name in enumerate(route.names) if name.partition("/")[0] not in providers), 0)
+    if at == 0:
+        return route
+    candidates, names = list(route.candidates), list(route.names)
+    candidates.insert(0, candidates.pop(at))
+    names.insert(0, names.pop(at))
+    return Route(tuple(candidates), tuple(names), route.refused)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ provider manager drives it with the real world, a simulator with a virtual clock
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Collection, Generator, Mapping, Sequence
 from dataclasses import replace
 from math import inf
 from typing import TYPE_CHECKING, Literal, assert_never
@@ -30,7 +30,7 @@ from providers.routing.effects import Answered, Effect, Ended, Failed, Outcome, 
 from providers.routing.fleet import Fleet
 from providers.routing.flight import fly
 from providers.routing.patience import Patience
-from providers.routing.ranking import Route
+from providers.routing.ranking import Route, elsewhere
 from providers.routing.retry_budget import back_at, costs
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def attempts(
             decision = choose(fleet, turn.request, now, turn.tried, turn.draw())
             if isinstance(decision, Route):
                 # A turn's first attempt is free: only the traffic that failures add is bounded.
-                route, taken_at = fleet.afford(decision, now) if turn.errors else (decision, None)
+                route, taken_at = fleet.afford(turn.spread(decision), now) if turn.errors else (decision, None)
                 if route is None:
                     pause = turn.patience.look_again(now, rng.random())
                     if pause is None:
@@ -69,7 +69,7 @@ def attempts(
                     now = (yield pause).now
                     continue  # and choose again: the fleet may have changed during the sleep
                 effect = turn.next_try(route, now)
-                ended = yield from fly(fleet, turn.request, effect, now, turn.tried, turn.timeouts)
+                ended = yield from fly(fleet, turn.request, effect, now, turn.tried, turn.timeouts, turn.spread)
                 now = ended[-1][1].now
                 if (response := turn.learn(ended, effect.number, taken_at)) is not None:
                     return response
@@ -197,6 +197,15 @@ class _Course:
         return Timeouts(
             min(policy.connect, share), min(policy.first_token, share), min(policy.between_chunks, between), left
         )
+
+    def spread(self, route: Route, out: Collection[str] = ()) -> Route:
+        """Return the route of the next attempt, beside those that are `out`.
+
+        The last that a turn has goes to a provider that it has not asked, if one may be: else a provider with as many
+        models as a turn has attempts would lose it alone.
+        """
+        is_last = self._policy.attempts_per_turn - self._spent - len(out) == 1
+        return elsewhere(route, {*self._failures, *out}) if is_last else route
 
     def _still_to_ask(self, route: Route, out: int) -> int:
         return max(1, min(len(route.names), self._policy.attempts_per_turn - self._spent - out))

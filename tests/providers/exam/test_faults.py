@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import socket
+from dataclasses import replace
 
 import anyio
 import anyio.to_thread
 import pytest
 
+from providers.catalog.model import Candidate
 from providers.errors import BadReply, Overloaded, ServerFault, StreamBroken, TimedOut
 from providers.events import AttemptEnded, AttemptStarted, RouteChosen
 from providers.messages import Capability
 from providers.routing.health import CLOSED, FAULTS_TO_OPEN
-from tests.loopback import ANSWER, WORDS, Seen
+from tests.loopback import ANSWER, WORDS, Seen, Served
 from tests.patience import PATIENCE_S
 from tests.providers.exam.lab import KEY, PATIENT, QUICK, Lab
 
@@ -182,3 +184,40 @@ async def test_14_nobody_answers_empty_for_ever(lab: Lab):
         answers = [await lab.ask(manager) for _ in range(8)]
     assert all(answer.text == ANSWER for answer in answers)
     assert len(lab.to("bad")) == FAULTS_TO_OPEN
+
+
+def models_of(provider: Candidate, *names: str) -> list[Candidate]:
+    """Return so many models behind one address, each of which meets the same."""
+    models = {name: replace(provider.model, name=name) for name in names}
+    row = replace(provider.provider, models=models)
+    return [replace(provider, provider=row, model=model) for model in models.values()]
+
+
+@pytest.mark.parametrize("mode", ["500", "reset"])
+@pytest.mark.parametrize("most", [2, 4])
+async def test_14_a_provider_of_many_models_loses_no_turn_alone(lab: Lab, mode: str, most: int):
+    """It has as many models as a turn has attempts, before all others: the last one goes elsewhere."""
+    many = models_of(lab.provider("bad", mode), "a", "b", "c", "d", "e")
+    async with lab.manager(*many, lab.provider("good", "ok"), attempts_per_turn=most) as manager:
+        answer = await lab.ask(manager)
+        assert answer.text == ANSWER
+        assert [(a.provider, a.model) for a in answer.attempts] == [
+            *[("bad", each.model.name) for each in many[: most - 1]],
+            ("good", "m"),
+        ]
+
+
+async def test_14_a_retired_family_loses_no_turn_alone(lab: Lab):
+    gone = lab.provider(
+        "bad", rule=lambda _: Served(404, {"error": {"message": "no such model", "code": "model_not_found"}})
+    )
+    async with lab.manager(*models_of(gone, "a", "b", "c", "d"), lab.provider("good", "ok")) as manager:
+        assert (await lab.ask(manager)).attempts[-1].provider == "good"
+        assert lab.calls == ["bad", "bad", "bad", "good"]
+
+
+async def test_14_the_last_attempt_goes_elsewhere_as_a_hedge_too(lab: Lab):
+    many = models_of(lab.provider("bad", "500", "500", "hang"), "a", "b", "c", "d")
+    async with lab.manager(*many, lab.provider("good", "ok"), hedge_after=0.05) as manager:
+        assert (await lab.ask(manager)).provider == "good"
+        assert lab.calls == ["bad", "bad", "bad", "good"]
