@@ -26,9 +26,7 @@ LEADING = b"\xef\xbb\xbf \t\r\n"
 _FIELDS = (b"data:", b"event:", b"id:", b"retry:", b":")
 _DONE = b"[DONE]"
 # Signs of life that are no comments, as they should be: `data: : keepalive` (Google's partner models), `data: ""`.
-_beats = re.compile(
-    rb'(?::.*|[\W_]*(?:ping|pong|keep[-_]?alive|heart[-_]?beat)[\W_]*|"")', re.IGNORECASE | re.DOTALL
-).fullmatch
+_beats = re.compile(rb'(?::.*|[\W_]*(?:ping|pong|keep[-_]?alive|heart[-_]?beat)[\W_]*|"")', re.IGNORECASE).fullmatch
 
 
 def is_event_stream(body: bytes) -> bool:

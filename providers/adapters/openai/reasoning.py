@@ -90,7 +90,7 @@ def _ends_a_thought(text: str) -> bool:
     """Whether a thought without its first tag leads `text`: one that speaks of the tag quotes it."""
     thought, end, rest = text.partition(CLOSE)
     quoted = thought[-1:] in QUOTES and rest[:1] in QUOTES
-    return bool(end and rest.strip()) and OPEN not in thought and not quoted
+    return bool(end and (rest.strip() or not thought)) and OPEN not in thought and not quoted
 
 
 def part_thought(text: str) -> tuple[str, str]:

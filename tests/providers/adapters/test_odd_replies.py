@@ -245,6 +245,10 @@ STREAMED: dict[str, tuple[bytes, Said | type[ProviderError]]] = {
         ),
         XY,
     ),
+    "signs of life between events without blank lines": (
+        sse(b"data: : keepalive\n", say("x"), b"data: : keepalive\n", say("y"), STOP).replace(b"\n\n", b"\n"), XY
+    ),
+    "the end of a thought first": (sse(say("</think>"), say("\n\nx"), say("y"), STOP), XY),
     "digits as numbers": (sse(say("[^"), say(1), say(0), say(2.5), say("]"), STOP), Said("[^102.5]")),
     "digits as numbers in arguments": (
         sse(call("f", '{"a":', index=0), call(None, 1, index=0), call(None, "}", index=0), CALLED),
