@@ -20,6 +20,8 @@ _PIECES = {
     ("tool_use", "input_json_delta"): "partial_json",
 }
 _OPENS = {"text_delta": "text", "thinking_delta": "thinking"}
+_OWN = frozenset(kind for kind, _ in _PIECES)
+"""Blocks of all other kinds are read over, with whatever comes in them."""
 
 
 class MessageStream:
@@ -33,6 +35,7 @@ class MessageStream:
         self._open: dict[int, StreamedBlock] = {}
         self._split: set[int] = set()
         """Indices of thoughts that another block broke into: a signature signs the whole of one, which is not kept."""
+        self._id: Any = None
         self._seen = self._said = self._done = False
         self._error: ProviderError | None = None
 
@@ -105,12 +108,11 @@ class MessageStream:
                 self._split.discard(index := _index(chunk))
                 self._start(index, mapping(chunk.get("content_block"), "content_block"), deltas)
             case "content_block_stop":
-                if block := self._open.pop(_index(chunk), None):
-                    self._close(block, deltas)
+                for index in (_index(chunk), _stray(_index(chunk))):
+                    if block := self._open.pop(index, None):
+                        self._close(block, deltas)
             case "message_start":
-                if self._said:  # a gateway that asked again in the middle: the first message has no end
-                    raise StreamBroken("a second message begins in the middle of the first")
-                self._answer.bill(mapping(chunk.get("message"), "message"))
+                self._begin(mapping(chunk.get("message"), "message"))
             case "message_delta":
                 self._answer.stopped(mapping(chunk.get("delta") or {}, "delta"))
                 self._answer.bill(chunk)
@@ -124,6 +126,13 @@ class MessageStream:
                 return False
         self._seen = True
         return self._done
+
+    def _begin(self, message: Mapping[str, Any]) -> None:
+        """Take the start of a message. Some gateways send it twice; one that asked again sends another's."""
+        if self._said and (self._id is None or message.get("id") != self._id):
+            raise StreamBroken("a second message begins in the middle of the first")
+        self._id = message.get("id")
+        self._answer.bill(message)
 
     def _whole(self, body: Mapping[str, Any], deltas: list[Delta]) -> None:
         """Take a whole message, which came where a stream was asked for."""
@@ -171,6 +180,10 @@ class MessageStream:
         index, delta = _index(chunk), mapping(chunk.get("delta") or {}, "delta")
         kind = string(delta.get("type"), "delta type")
         block = self._open.get(index)
+        if block is not None and block.kind in _OWN and _OPENS.get(kind, block.kind) != block.kind:
+            # Gateways go on in the block that is open: a text within a call, a thought within a text.
+            index = _stray(index)
+            block = self._open.get(index)
         if block is None:
             if kind == "input_json_delta" and delta.get("partial_json"):
                 raise StreamBroken("arguments came for no open tool call")
@@ -182,6 +195,11 @@ class MessageStream:
                 deltas.append(block.delta(piece))
         elif block.kind == "thinking" and kind == "signature_delta" and index not in self._split:
             block.opaque += string(delta.get("signature"), "signature")
+
+
+def _stray(index: int) -> int:
+    """Return the place of what comes in a block of another kind: no block's own index is negative."""
+    return -1 - index
 
 
 def _index(chunk: Mapping[str, Any]) -> int:

@@ -511,6 +511,18 @@ def as_json(body: Any) -> bytes:
 
 HI = block("text", text="xy")
 HI_STREAM = events(message(HI))
+
+
+def in_one_block(start: dict[str, Any], *deltas: dict[str, Any], stop: str = "end_turn") -> bytes:
+    """Return a stream of one block, in which all `deltas` come."""
+    first, begin, end, late, over = events(message(start, stop=stop))
+    said = [{"type": "content_block_delta", "index": 0, "delta": delta} for delta in deltas]
+    return sse(first, begin, *said, end, late, over, done=False)
+
+
+TEXT_X, TEXT_Y = ({"type": "text_delta", "text": text} for text in "xy")
+THINKS = {"type": "thinking_delta", "thinking": "hm"}
+GIVES = [{"type": "input_json_delta", "partial_json": piece} for piece in ('{"a":', "1}")]
 OTHERS: dict[str, tuple[str, bytes, bool, Said | type[ProviderError]]] = {
     "content as text": (MESSAGES, as_json({**message(), "content": "xy"}), False, XY),
     "content as one block": (MESSAGES, as_json({**message(), "content": HI}), False, XY),
@@ -518,6 +530,31 @@ OTHERS: dict[str, tuple[str, bytes, bool, Said | type[ProviderError]]] = {
     "null blocks": (MESSAGES, as_json(message(None, HI)), False, XY),
     "an unknown block": (MESSAGES, as_json(message(block("new"), HI)), False, XY),
     "an empty call": (MESSAGES, as_json(message(HI, block("tool_use", id="", name="", input={}))), False, XY),
+    "a thought within a text's block": (
+        MESSAGES, in_one_block(block("text", text=""), THINKS, TEXT_X, TEXT_Y), True, Said("xy", thought="hm")
+    ),
+    "a text within a block of a new kind": (MESSAGES, in_one_block(block("new"), TEXT_X), True, BadReply),
+    "a text within a call's block": (
+        MESSAGES,
+        in_one_block(block("tool_use", id="a", name="f"), GIVES[0], TEXT_X, GIVES[1], TEXT_Y, stop="tool_use"),
+        True,
+        Said("xy", TWO[:1], "tool_calls"),
+    ),
+    "the start of the message twice": (
+        MESSAGES,
+        sse(*[each for each in events(message(HI, id="m1")) for _ in range(1 + (each["type"] == "message_start"))]),
+        True,
+        XY,
+    ),
+    "the start of the message again, behind the first block": (
+        MESSAGES, sse(*events(message(HI, id="m1"))[:2], *events(message(id="m1"))[:1], *HI_STREAM[2:]), True, XY
+    ),
+    "another message begins": (
+        MESSAGES,
+        sse(*events(message(HI, id="m1"))[:2], *events(message(id="m2"))[:1], *HI_STREAM[2:]),
+        True,
+        StreamBroken,
+    ),
     "input as an empty array": (
         MESSAGES, as_json(message(block("tool_use", id="a", name="f", input=[]))), False, Said("", F, "tool_calls")
     ),
