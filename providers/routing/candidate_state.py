@@ -21,6 +21,7 @@ class CandidateState:
         "breaker",
         "candidate",
         "faults",
+        "has_failed",
         "headroom",
         "held_after",
         "held_from",
@@ -52,6 +53,8 @@ class CandidateState:
         self.trust = Trust()
         self.faults: dict[Fault, int] = {}
         """Failed attempts by whose fault they were, since the process began."""
+        self.has_failed = False
+        """Whether its latest attempt that ended had no answer, whoever was at fault."""
         self.headroom: float | None = None
         """What the provider says is left of its tightest limit, 0 to 1, where that is little; None: no news."""
         self.blocks: tuple[tuple[float, Reason, float], ...] = ()

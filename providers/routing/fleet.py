@@ -231,6 +231,7 @@ class Fleet:
         state = self.states.get(name)
         if state is None:
             return  # another policy was adopted meanwhile
+        state.has_failed = error is not None
         if error is None:
             if state.breaker is not CLOSED:
                 state.breaker = state.breaker.succeeded(now)

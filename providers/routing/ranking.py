@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from providers.catalog.model import Candidate, of_all_accounts
@@ -32,10 +32,14 @@ class Route:
     ordering: Ordering | None = None
 
 
-def elsewhere(route: Route, asked: Collection[str]) -> Route:
-    """Return the route with the first whose provider has none of those `asked` at its head, as it is without one."""
+def elsewhere(route: Route, asked: Collection[str], failed: Callable[[str], bool]) -> Route:
+    """Return the route with one at its head whose provider has none of those `asked`; as it is where there is none.
+
+    It is the first that has not `failed` whoever asked it last, else the first.
+    """
     providers = {name.partition("/")[0] for name in asked}
-    at = next((at for at, name in enumerate(route.names) if name.partition("/")[0] not in providers), 0)
+    unasked = [at for at, name in enumerate(route.names) if name.partition("/")[0] not in providers]
+    at = min(unasked, key=lambda at: failed(route.names[at]), default=0)
     if at == 0:
         return route
     candidates, names = list(route.candidates), list(route.names)

@@ -201,11 +201,14 @@ class _Course:
     def spread(self, route: Route, out: Collection[str] = ()) -> Route:
         """Return the route of the next attempt, beside those that are `out`.
 
-        The last that a turn has goes to a provider that it has not asked, if one may be: else a provider with as many
-        models as a turn has attempts would lose it alone.
+        The last that a turn has goes to a provider that it has not asked, if one may be, and rather not to one that has
+        failed: else as many models of one provider as a turn has attempts, or so many providers that hang longer than
+        a short deadline can show, would lose every turn before somebody well.
         """
-        is_last = self._policy.attempts_per_turn - self._spent - len(out) == 1
-        return elsewhere(route, {*self._failures, *out}) if is_last else route
+        if self._policy.attempts_per_turn - self._spent - len(out) != 1:
+            return route
+        states = self._fleet.states
+        return elsewhere(route, {*self._failures, *out}, lambda name: states[name].has_failed)
 
     def _still_to_ask(self, route: Route, out: int) -> int:
         return max(1, min(len(route.names), self._policy.attempts_per_turn - self._spent - out))

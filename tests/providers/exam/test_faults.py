@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from contextlib import suppress
 from dataclasses import replace
 
 import anyio
@@ -10,13 +11,13 @@ import anyio.to_thread
 import pytest
 
 from providers.catalog.model import Candidate
-from providers.errors import BadReply, Overloaded, ServerFault, StreamBroken, TimedOut
+from providers.errors import AllAttemptsFailed, BadReply, Overloaded, ServerFault, StreamBroken, TimedOut
 from providers.events import AttemptEnded, AttemptStarted, RouteChosen
 from providers.messages import Capability
 from providers.routing.health import CLOSED, FAULTS_TO_OPEN
 from tests.loopback import ANSWER, WORDS, Seen, Served
 from tests.patience import PATIENCE_S
-from tests.providers.exam.lab import KEY, PATIENT, QUICK, Lab
+from tests.providers.exam.lab import KEY, PATIENT, QUICK, Lab, within
 
 pytestmark = pytest.mark.anyio
 ONE_TOKENS = 19
@@ -221,3 +222,29 @@ async def test_14_the_last_attempt_goes_elsewhere_as_a_hedge_too(lab: Lab):
     async with lab.manager(*many, lab.provider("good", "ok"), hedge_after=0.05) as manager:
         assert (await lab.ask(manager)).provider == "good"
         assert lab.calls == ["bad", "bad", "bad", "good"]
+
+
+@pytest.mark.parametrize("down", [4, 5])
+async def test_14_many_that_fail_do_not_keep_turns_from_one_that_is_well(lab: Lab, down: int):
+    """Turn by turn the last attempt goes to one that nobody saw fail; before a circuit breaker opens."""
+    bad = [lab.provider(f"bad{at}", "500") for at in range(down)]
+    async with lab.manager(*bad, lab.provider("good", "ok")) as manager:
+        for _ in range(down - 3):
+            with pytest.raises(AllAttemptsFailed):
+                await lab.ask(manager)
+        assert [(await lab.ask(manager)).provider for _ in range(3)] == ["good"] * 3
+        assert lab.calls[4 * (down - 3) :][:4] == ["bad0", "bad1", "bad2", "good"]
+
+
+@pytest.mark.parametrize("seconds", [0.4, 1.0])
+async def test_14_providers_that_hang_under_short_deadlines_do_not_keep_turns_from_one_that_is_well(
+    lab: Lab, seconds: float
+):
+    """No deadline of these turns lets anybody see that a provider hangs: each time the last attempt goes elsewhere."""
+    bad = [lab.provider(f"bad{at}", "hang") for at in range(4)]
+    async with lab.manager(*bad, lab.provider("good", "ok")) as manager:
+        for _ in range(2):
+            with suppress(AllAttemptsFailed):  # a busy machine may be late
+                await lab.ask(manager, within(seconds))
+        assert lab.to("good")
+        assert all(state.breaker == CLOSED for state in manager.fleet.states.values())
