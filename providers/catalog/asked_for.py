@@ -11,7 +11,7 @@ from providers.documents.problems import nearest
 def mistake_in(name: str, catalog: Catalog) -> str:
     """Return what is wrong with the name of a model that nobody can be asked for, "" where it leads somewhere."""
     provider, slash, model = name.partition("/")
-    if (provider in catalog.providers and model) or any(name in row.models for row in catalog.providers.values()):
+    if (provider in catalog.providers and model) or any(f"/{known}".endswith(f"/{name}") for known in catalog.names()):
         return ""
     if slash and model:
         hint = nearest(provider, catalog.providers)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.e2e.command import ESCAPE, files_below, orchestrator
-from tests.e2e.test_text import CONSOLES
+from tests.e2e.test_text import CONSOLES, consoles
 
 SCENARIO = """\
 title: "Über die Straße 🚲 \\x1b[31m"
@@ -29,7 +29,7 @@ def test_a_simulation_is_the_same_bytes_in_every_process(tmp_path):
     assert files.keys() == {"ride.yaml", "ride.svg", "ride.log"}  # nothing else: no state, no ledger
 
 
-@pytest.mark.parametrize("console", CONSOLES)
+@consoles
 def test_a_report_is_readable_on_any_console(tmp_path, console):
     (tmp_path / "ride.yaml").write_text(SCENARIO, "utf-8")
     ended = orchestrator("simulate", "ride.yaml", cwd=tmp_path, env=CONSOLES[console])

@@ -246,7 +246,8 @@ def calling(agent: str, request: Request) -> Response | str:
 
 @pytest.mark.parametrize("outcome", ["works", "breaks", "faults", "is asked for"])
 async def test_tools_replay_and_are_not_called_again(outcome: str) -> None:
-    called, leave = [], iter([None, None, True, True, True, True])
+    called: list[str] = []
+    resumed: list[Any] = []
 
     @tool(approval="ask" if outcome == "is asked for" else "never")
     def note(what: str) -> str:
@@ -259,12 +260,15 @@ async def test_tools_replay_and_are_not_called_again(outcome: str) -> None:
         return "noted"
 
     async def ask(gate: GateOpened) -> GateAnswered | None:
-        return None if next(leave) is None else GateAnswered(gate.task, "approve", "", "terminal")
+        return GateAnswered(gate.task, "approve", "", "terminal") if resumed else None
+
+    def watch(_: Any, event: Any) -> None:
+        resumed.extend([event] if event.type == "run.resumed" else [])
 
     people = {"ann": {"persona": {"name": "Ann", "role": "Answers.", "tier": "worker"}, "tools": ["note"]}}
     given = squad({"a": "x", "b": {"agent": "ann", "description": "y"}}, people=people, tools=[note])
     resumes = 1 if outcome == "is asked for" else 0
-    ended, statuses = await record(given, Answers(calling), ask=ask, resumes=resumes)
+    ended, statuses = await record(given, Answers(calling), ask=ask, resumes=resumes, watch=watch)
     before = len(called)
     assert_equal(ended)
     assert statuses[0] == {"faults": "failed", "is asked for": "waiting"}.get(outcome, "done")

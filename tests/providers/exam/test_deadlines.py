@@ -111,7 +111,7 @@ PING = event({"type": "ping"}, "ping")
     ("dialect", "said", "then"),
     [
         ("openai-chat", b"", left_by_client),
-        ("openai-chat", USAGE, pinging(b": keep-alive\n\n")),
+        pytest.param("openai-chat", USAGE, pinging(b": keep-alive\n\n"), marks=pytest.mark.long),
         ("anthropic-messages", b"", pinging(PING)),
     ],
     ids=["bare", "usage", "pings"],
@@ -255,7 +255,7 @@ async def answered(lab: Lab, raw: RawServer, hangs: list[Script], **policy: obje
     raise AssertionError("the well one never answered")
 
 
-OFTEN = {"silent", "interim", "head drips", "half", "comments"}
+OFTEN = {"silent", "head drips", "comments"}
 
 
 @pytest.mark.parametrize("hang", [h if h in OFTEN else pytest.param(h, marks=pytest.mark.long) for h in HANGS])
@@ -265,7 +265,12 @@ async def test_45_a_first_candidate_that_hangs_leaves_time_for_the_second(lab: L
 
 
 @pytest.mark.parametrize(
-    "hangs", [("silent", "comments"), ("interim", "half", "roles"), ("head drips", "headed", "letters")]
+    "hangs",
+    [
+        ("silent", "comments"),
+        pytest.param(("interim", "half", "roles"), marks=pytest.mark.long),
+        pytest.param(("head drips", "headed", "letters"), marks=pytest.mark.long),
+    ],
 )
 async def test_46_two_or_three_that_hang_leave_time_for_the_last(lab: Lab, raw: RawServer, hangs: tuple[str, ...]):
     await answered(lab, raw, [HANGS[hang] for hang in hangs])
@@ -338,7 +343,10 @@ async def test_51_a_deadline_ends_a_stream_that_speaks_and_blames_nobody(streams
         assert await anyio.to_thread.run_sync(raw.requests[-1].left.wait, PATIENCE_S), "no socket is left behind"
 
 
-@pytest.mark.parametrize("hang", ["comments", "letters", "interim"])
+@pytest.mark.parametrize(
+    "hang",
+    ["comments", pytest.param("letters", marks=pytest.mark.long), pytest.param("interim", marks=pytest.mark.long)],
+)
 async def test_52_a_deadline_ends_a_turn_in_which_all_hang(lab: Lab, raw: RawServer, hang: str):
     providers = [lab.provider(name, url=raw.url(name, HANGS[hang])) for name in "abc"]
     async with lab.manager(*providers, timeouts=PATIENT) as manager:

@@ -71,7 +71,9 @@ async def open_breaker(lab: Lab, manager, name: str) -> None:
     assert manager.fleet.states[name].breaker.state(lab.clock()) == "open"
 
 
-@pytest.mark.parametrize("mode", ["reset", "torn=0", "500"])
+@pytest.mark.parametrize(
+    "mode", ["reset", pytest.param("torn=0", marks=pytest.mark.long), pytest.param("500", marks=pytest.mark.long)]
+)
 async def test_21_a_lone_provider_is_asked_again_after_waits_that_grow(lab: Lab, mode: str):
     async with lab.manager(lab.provider("only", mode, mode, "ok"), timeouts=PATIENT) as manager:
         answer = await lab.ask(manager)
@@ -132,7 +134,7 @@ async def test_22_a_flapping_provider_is_asked_ever_more_rarely(lab: Lab):
     assert lab.calls.count("spare") == seconds - 3
 
 
-@pytest.mark.parametrize("strategy", ["tier", "latency"])
+@pytest.mark.parametrize("strategy", ["tier", pytest.param("latency", marks=pytest.mark.long)])
 async def test_23_traffic_moves_off_a_slow_provider_within_a_second(lab: Lab, strategy: str):
     became_slow = math.inf
 

@@ -115,7 +115,9 @@ async def test_30_a_firewall_in_front_of_an_api_says_nothing_of_the_key(lab: Lab
         assert (await lab.ask(manager)).provider == "edged"
 
 
-@pytest.mark.parametrize("status", [408, 421, 423, 504, 524])
+@pytest.mark.parametrize(
+    "status", [408, 421, *(pytest.param(status, marks=pytest.mark.long) for status in (423, 504, 524))]
+)
 async def test_31_a_quick_refusal_of_the_moment_is_remembered_and_retried_where_alone(lab: Lab, status: int):
     later = Served(status, error("not now"))
     async with lab.manager(lab.provider("sick", rule=lambda _: later), lab.provider("good", "ok")) as manager:

@@ -196,7 +196,10 @@ def anyio_backend():
     return "trio", {"clock": MockClock(autojump_threshold=0)}
 
 
-@pytest.mark.parametrize("strategy", ["tier", "weighted", "latency"])
+@pytest.mark.parametrize(
+    "strategy",
+    ["tier", pytest.param("weighted", marks=pytest.mark.long), pytest.param("latency", marks=pytest.mark.long)],
+)
 @pytest.mark.parametrize("name", SCENARIOS)
 async def test_each_turn_asks_the_same_candidates_live_and_simulated(name, strategy):
     world = scenario(name, strategy)
