@@ -27,7 +27,7 @@ ADAPTERS: dict[str, Adapter] = {
     "anthropic-messages": AnthropicMessages(),
     "gemini": Gemini(),
 }
-MODEL = Model("some-model", 8000, 4000)
+MODEL = Model("some-model", 8000, 1000)
 
 
 @dataclass(frozen=True)

@@ -157,3 +157,9 @@ def test_groqs_edge_is_told_from_its_verdict_on_a_key():
     groq = load_catalog().providers["groq"]
     assert told(groq, 403, "Access denied. Please check your network settings.").edge
     assert not told(groq, 403, "Access denied.").edge
+
+
+def test_a_model_too_large_for_the_machine_is_not_asked_again_and_again():
+    ollama = load_catalog().providers["ollama"]
+    message = "model requires more system memory (20.0 GiB) than is available (8.0 GiB)"
+    assert told(ollama, 500, message).gone
