@@ -86,7 +86,7 @@ def attempts(
     raise AllAttemptsFailed(
         f"no model answered in {len(turn.errors)} attempt{'' if len(turn.errors) == 1 else 's'}",
         turn.errors,
-        _earliest(choose(fleet, turn.request, now), now),
+        turn.come_back(now),
     )
 
 
@@ -254,6 +254,10 @@ class _Course:
         if outcome.on_break is not None and self.continues is None:
             self.continues = outcome.on_break
             self.request = _continued(self.request, self.continues)
+
+    def come_back(self, now: float) -> float | None:
+        """Return when a candidate may be asked again. None: waiting changes nothing, or the request is at fault."""
+        return None if self._is_confirmed else _earliest(choose(self._fleet, self.request, now), now)
 
     def sleep(self, wait: Wait) -> Sleep:
         """Join the queue, and return the sleep until this turn may have its place.

@@ -61,6 +61,7 @@ async def test_17_a_callers_bad_request_is_confirmed_by_one_other_provider_and_m
                 (BadRequest, "second", 400),
             ]
             assert refused.value.refused_twice
+            assert refused.value.earliest is None, "asking again is useless"
         assert [health(manager, name) for name in ("first", "second")] == before
     assert lab.calls == ["first", "second"] * 50
 
