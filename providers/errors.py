@@ -335,7 +335,10 @@ class AllAttemptsFailed(ExceptionGroup[ProviderError], RoutingError):
     @property
     def refused_twice(self) -> bool:
         """Whether two providers refuse the request itself: then it is at fault, and asking again is useless."""
-        return sum(isinstance(e, ProviderError) and e.recovery is Recovery.CONFIRM for e in self.exceptions) > 1
+        refused = {
+            e.provider for e in self.exceptions if isinstance(e, ProviderError) and e.recovery is Recovery.CONFIRM
+        }
+        return len(refused) > 1
 
     def derive(self, excs: Sequence[ProviderError]) -> AllAttemptsFailed:  # type: ignore[override]  # same element type
         return AllAttemptsFailed(self.message, excs, self.earliest)

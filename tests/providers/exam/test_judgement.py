@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from providers.errors import AllAttemptsFailed, BadRequest, Declined
+from providers.errors import AllAttemptsFailed, BadRequest, Declined, ServerFault
 from providers.messages import Request, user
 from tests.loopback import ANSWER
 from tests.providers.exam.lab import PATIENT, Lab, health
@@ -92,3 +92,10 @@ async def test_18_lone_surrogates_a_thousand_times_move_nobodys_health(lab: Lab)
     said = {seen.body["messages"][0]["content"] for seen in lab.to("only")[:-1]}
     assert said == {"half of \ufffd a pair, \ufffd and a NUL"}
     assert len(lab.calls) == 1001
+
+
+def test_17_two_accounts_of_one_provider_do_not_confirm_each_other():
+    """A hedge may have asked the second one beside the first: of other providers none has refused the request."""
+    picky = [BadRequest("no").of("picky", "m"), BadRequest("no").of("picky", "m")]
+    assert not AllAttemptsFailed("no", [*picky, ServerFault("no").of("down", "m")]).refused_twice
+    assert AllAttemptsFailed("no", [*picky, BadRequest("no").of("other", "m")]).refused_twice
