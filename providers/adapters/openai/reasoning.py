@@ -27,10 +27,11 @@ class LeadingThought:
     elsewhere are text.
     """
 
-    __slots__ = ("_held", "_place")
+    __slots__ = ("_held", "_place", "_tag")
 
     def __init__(self) -> None:
-        self._held = ""
+        self._held = self._tag = ""
+        """`_tag`: the last tag of a thought, where that is all that came so far. Alone it is text."""
         self._place: Literal["start", "opened", "thought", "behind", "text"] = "start"
 
     @property
@@ -49,12 +50,12 @@ class LeadingThought:
         if self._place == "thought":
             thought, piece = self._closed(piece)
         if self._place == "behind" and (piece := piece.lstrip()):
-            self._place = "text"
+            self._place, self._tag = "text", ""
         return thought, piece
 
     def finish(self) -> tuple[str, str]:
         """Return what was held back at the end."""
-        held, self._held = self._held, ""
+        held, self._held, self._tag = self._held or self._tag, "", ""
         if self._place == "thought":
             return held, ""
         self._place = "text" if held else self._place
@@ -63,6 +64,9 @@ class LeadingThought:
     def _opened(self, piece: str) -> str:
         """Return what is certain: nothing while the tag may still come."""
         bare = piece.lstrip()
+        if bare.startswith(CLOSE):
+            self._place, self._tag = "behind", CLOSE
+            return bare[len(CLOSE) :]
         if _ends_a_thought(bare):
             self._place = "thought"
             return bare
@@ -90,7 +94,7 @@ def _ends_a_thought(text: str) -> bool:
     """Whether a thought without its first tag leads `text`: one that speaks of the tag quotes it."""
     thought, end, rest = text.partition(CLOSE)
     quoted = thought[-1:] in QUOTES and rest[:1] in QUOTES
-    return bool(end and (rest.strip() or not thought)) and OPEN not in thought and not quoted
+    return bool(end and rest.strip()) and OPEN not in thought and not quoted
 
 
 def part_thought(text: str) -> tuple[str, str]:
