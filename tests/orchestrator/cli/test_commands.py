@@ -96,7 +96,7 @@ def test_ask_reads_stdin(spawn):
     ("mode", "code"),
     [
         ("401", 4),
-        ("500", 8),
+        pytest.param("500", 8, marks=pytest.mark.long),
         pytest.param("empty", 8, marks=pytest.mark.long),
         pytest.param("html", 8, marks=pytest.mark.long),
     ],

@@ -113,7 +113,7 @@ def test_a_server_without_a_model_is_told(call, serve, looking):
     [
         {"ORCHESTRATOR_LOCAL_SERVERS": "off"},
         {"ORCHESTRATOR_LOCAL_SERVERS": "OFF"},
-        {"GROQ_API_KEY": "k" * 20, "GROQ_BASE_URL": "http://127.0.0.1:9"},
+        pytest.param({"GROQ_API_KEY": "k" * 20, "GROQ_BASE_URL": "http://127.0.0.1:9"}, marks=pytest.mark.long),
     ],
 )
 def test_nothing_is_looked_for_where_it_is_off_or_something_is_configured(call, serve, looking, variables):

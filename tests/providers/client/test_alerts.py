@@ -129,7 +129,7 @@ async def test_a_webhook_that_fails_is_tried_twice_then_one_notice_without_its_a
     assert (await ask_twice(hook, loopback))[1] == []
 
 
-@pytest.mark.parametrize("anyio_backend", ["asyncio", pytest.param("trio", marks=pytest.mark.long)], indirect=True)
+@pytest.mark.long  # it waits as long as a hook may take
 async def test_a_webhook_that_hangs_delays_no_turn_and_ends_with_the_process(hook: Hook, loopback: Loopback) -> None:
     hook.statuses = [0]
     began = time.monotonic()

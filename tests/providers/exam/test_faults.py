@@ -236,7 +236,7 @@ async def test_14_many_that_fail_do_not_keep_turns_from_one_that_is_well(lab: La
         assert lab.calls[4 * (down - 3) :][:4] == ["bad0", "bad1", "bad2", "good"]
 
 
-@pytest.mark.parametrize("seconds", [0.4, 1.0])
+@pytest.mark.parametrize("seconds", [0.4, pytest.param(1.0, marks=pytest.mark.long)])
 async def test_14_providers_that_hang_under_short_deadlines_do_not_keep_turns_from_one_that_is_well(
     lab: Lab, seconds: float
 ):
