@@ -55,7 +55,9 @@ TOOL: Any = {"name": "add", "description": "Adds two numbers.", "input_schema": 
 
 
 def candidate(ear: Ear) -> Candidate:
-    row = replace(CATALOG.providers["anthropic"], base_url=f"{ear.url}/v1")
+    """Return the row as it would be if the vendor refused nothing together: all wishes go out as they are."""
+    row = CATALOG.providers["anthropic"]
+    row = replace(row, base_url=f"{ear.url}/v1", quirks=replace(row.quirks, gives_way={}))
     return Candidate(row, row.models["claude-haiku-5-5"], "sk-oracle")
 
 
@@ -109,7 +111,7 @@ def test_a_stream_a_named_tool_a_failed_result_and_a_signed_thought(ear: Ear, cl
     request = Request(
         (
             user("go"),
-            assistant(Reasoning("hm", "sig", "anthropic"), ToolCall("toolu_1", "add", "")),
+            assistant(Reasoning("hm", "sig", "anthropic/claude-haiku-5-5"), ToolCall("toolu_1", "add", "")),
             tool(ToolResult("toolu_1", "add", "no", is_error=True)),
         ),
         tools=(ADD,),

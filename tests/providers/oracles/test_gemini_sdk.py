@@ -27,8 +27,9 @@ SPELT = {"mime_type": "mimeType", "parameters_json_schema": "parametersJsonSchem
 
 
 def candidate(ear: Ear, **quirks: Any) -> Candidate:
+    """Return the row as it would be if the vendor refused nothing together: all wishes go out as they are."""
     row = CATALOG.providers["gemini"]
-    row = replace(row, base_url=f"{ear.url}/v1beta", quirks=replace(row.quirks, **quirks))
+    row = replace(row, base_url=f"{ear.url}/v1beta", quirks=replace(row.quirks, gives_way={}, **quirks))
     return Candidate(row, row.models[MODEL], "AIza-oracle")
 
 
@@ -118,7 +119,7 @@ def test_a_stream_a_named_tool_and_a_signature(ear: Ear, client: Any):
     request = Request(
         (
             user("go"),
-            assistant(ToolCall("1", "add", "{}", signature, "gemini")),
+            assistant(ToolCall("1", "add", "{}", signature, f"gemini/{MODEL}")),
             tool(ToolResult("1", "add", "no", is_error=True)),
         ),
         tools=(ADD,),

@@ -52,8 +52,9 @@ FORMAT: Any = {"type": "json_schema", "json_schema": {"name": "total", "schema":
 
 
 def candidate(ear: Ear, **quirks: Any) -> Candidate:
+    """Return the row as it would be if the vendor refused nothing together: all wishes go out as they are."""
     row = CATALOG.providers["openai"]
-    row = replace(row, base_url=f"{ear.url}/v1", quirks=replace(row.quirks, **quirks))
+    row = replace(row, base_url=f"{ear.url}/v1", quirks=replace(row.quirks, gives_way={}, **quirks))
     return Candidate(row, row.models["gpt-6-luna"], "sk-oracle")
 
 
@@ -84,7 +85,7 @@ def test_a_whole_conversation(ear: Ear, client: Any):
             seed=7,
         )
     theirs, ours = ear.heard[-1], Sent.ours(CHAT.encode(WHOLE, candidate(ear, sampling=True), stream=False))
-    assert ours.body == theirs.body
+    assert ours.body == theirs.body | {"stream": False}  # some servers stream where it is not said
     assert ours.path == theirs.path
     assert {k: theirs.headers[k] for k in ours.headers} == ours.headers
 
