@@ -29,7 +29,15 @@ from providers.policy.model import Policy
 from providers.routing.candidate_state import CandidateState
 from providers.routing.demands import Demands
 from providers.routing.fair_queue import FairQueue
-from providers.routing.health import CLOSED, EDGE_REST_S, SIZE_HOLD_S, guessed_hold, hold_until, trips_breaker
+from providers.routing.health import (
+    CLOSED,
+    EDGE_REST_S,
+    LONGEST_REST_S,
+    SIZE_HOLD_S,
+    guessed_hold,
+    hold_until,
+    trips_breaker,
+)
 from providers.routing.ranking import Ranker, Ranking, Route
 from providers.routing.retry_budget import RetryBudget
 from providers.routing.scores import SEEN, Ordering, paid
@@ -245,7 +253,7 @@ class Fleet:
             state.trust.replied(now)
         else:
             state.trust.failed(limited=isinstance(error, RateLimited))
-        self._close_the_account(state, error, now)
+        self._close_the_account(state, error, now, elapsed)
         if isinstance(error, RequestTooLarge):
             state.refused_size(tokens, now + SIZE_HOLD_S, now)
         if (until := _held_until(state, error, now)) is not None:
@@ -278,13 +286,14 @@ class Fleet:
         behind = [each for each in self.states.values() if each.candidate.provider.base_url == at]
         return [state] if any(each.track.mean for each in behind) else behind
 
-    def _close_the_account(self, state: CandidateState, error: ProviderError, now: float) -> None:
+    def _close_the_account(self, state: CandidateState, error: ProviderError, now: float, elapsed: float) -> None:
         """Take what an error says of the account: its key, its money, or whether anybody gets through to it."""
         account = state.account
         if isinstance(error, AuthFailed) and error.edge:
             for other in self.states.values():
                 if other.account == account:
-                    other.breaker = other.breaker.failed(now, now + EDGE_REST_S, enough=1)
+                    rest = min(LONGEST_REST_S, EDGE_REST_S * 2.0 ** min(other.breaker.trips, 16))
+                    other.breaker = other.breaker.failed(now, now + rest, enough=1, began=now - elapsed)
         elif isinstance(error, AuthFailed):
             self.shut[account] = _KEY_REFUSED
         elif isinstance(error, QuotaSpent) and error.money:

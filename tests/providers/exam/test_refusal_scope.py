@@ -115,6 +115,18 @@ async def test_30_a_firewall_in_front_of_an_api_says_nothing_of_the_key(lab: Lab
         assert (await lab.ask(manager)).provider == "edged"
 
 
+async def test_30_who_is_still_refused_by_a_firewall_rests_twice_as_long(lab: Lab):
+    wall = Served(403, "error code: 1020", {"content-type": "text/plain"})
+    async with lab.manager(lab.provider("edged", rule=lambda _: wall), lab.provider("good", "ok")) as manager:
+        for asked, rest in enumerate((EDGE_REST_S, 2 * EDGE_REST_S, 4 * EDGE_REST_S), 1):
+            assert {(await lab.ask(manager)).provider for _ in range(3)} == {"good"}
+            assert len(lab.to("edged")) == asked
+            lab.skip(rest - 5)
+            assert (await lab.ask(manager)).provider == "good"
+            assert len(lab.to("edged")) == asked, "its rest is not over"
+            lab.skip(6)
+
+
 @pytest.mark.parametrize(
     "status", [408, 421, *(pytest.param(status, marks=pytest.mark.long) for status in (423, 504, 524))]
 )
