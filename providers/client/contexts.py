@@ -77,11 +77,15 @@ class OwnContexts:
             self._due = {name: 0.0 for name, state in self._states.items() if _is_own(state.candidate)}
         if not self._due or not self._concerned(request):
             return
-        async with self._asking:
-            patience = min(self.within, SHARE * (request.needs.deadline_s or self._fleet.policy.timeouts.total))
-            async with anyio.create_task_group() as tasks:
-                for name in self._concerned(request):
-                    tasks.start_soon(self._ask, self._states[name], request, patience)
+        allowed = request.needs.deadline_s or self._fleet.policy.timeouts.total
+        patience = min(self.within, SHARE * allowed)
+        with anyio.move_on_after(allowed):
+            await self._ask_in_turn(request, patience)
+
+    async def _ask_in_turn(self, request: Request, patience: float) -> None:
+        async with self._asking, anyio.create_task_group() as tasks:
+            for name in self._concerned(request):
+                tasks.start_soon(self._ask, self._states[name], request, patience)
 
     def _concerned(self, request: Request) -> list[str]:
         """Return the candidates to ask for: the one that comes first, or where none fits, all that might."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Generator, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -33,7 +33,7 @@ from providers.messages import Accept, Request, Response
 from providers.policy.environment import with_environment
 from providers.policy.model import Policy
 from providers.policy.parse import default_policy
-from providers.routing.effects import Ended, Sleep, Try
+from providers.routing.effects import Effect, Ended, Outcome, Sleep, Try
 from providers.routing.fleet import Fleet
 from providers.routing.turn import attempts
 from providers.transport import Transport, open_transport
@@ -104,7 +104,7 @@ class ProviderManager:
         turn = LiveTurn(self.fleet, self._adapters, self.reservations, request, emit, budgets, accept)
         if self.contexts is not None:
             await self.contexts.learn(request)
-        flow = attempts(self.fleet, request, turn.began, self.rng)
+        flow = self._flow(turn)
         try:
             effect = next(flow)
             while True:
@@ -128,8 +128,12 @@ class ProviderManager:
     def stream(self, request: Request, *, emit: Emit = ignore, budgets: BudgetScope | None = None) -> ResponseStream:
         """Return the answer as it comes: `async with manager.stream(request) as deltas: async for delta in deltas`."""
         turn = LiveTurn(self.fleet, self._adapters, self.reservations, request, emit, budgets)
-        flow = attempts(self.fleet, request, turn.began, self.rng, streamed=True)
-        return ResponseStream(turn, flow, self.contexts)
+        return ResponseStream(turn, self._flow(turn, streamed=True), self.contexts)
+
+    def _flow(self, turn: LiveTurn, *, streamed: bool = False) -> Generator[Effect, Outcome, Response]:
+        """Return the turn's flow. It begins when it is first driven: what was done before took of the turn's time."""
+        fleet, began = self.fleet, turn.began
+        return (yield from attempts(fleet, turn.request, turn.clock(), self.rng, streamed=streamed, began=began))
 
 
 async def _finish(turn: LiveTurn, effect: Try) -> Ended:

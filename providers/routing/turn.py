@@ -44,7 +44,7 @@ _NO_ROOM = Reason(ReasonCode.LIMIT, "a limit left no room until the deadline")
 
 
 def attempts(
-    fleet: Fleet, request: Request, now: float, rng: Random, *, streamed: bool = False
+    fleet: Fleet, request: Request, now: float, rng: Random, *, streamed: bool = False, began: float | None = None
 ) -> Generator[Effect, Outcome, Response]:
     """One turn: yields effects, is sent their outcomes, returns the answer. Closing it at any point is safe.
 
@@ -53,8 +53,10 @@ def attempts(
     At most `attempts_per_turn` attempts, but for those that a rate limit refused, which cost nothing; no sleep reaches
     the turn's deadline. What goes beyond a turn's first attempt is free where the candidate answers, and else taken
     from the process's `RetryBudget`. Where all are known to be down, a turn does not wait out its deadline.
+
+    `began`: when the turn did, where that was before `now`; its deadline counts from there.
     """
-    turn = _Course(fleet, request, now, rng, streamed=streamed)
+    turn = _Course(fleet, request, now if began is None else began, rng, streamed=streamed)
     fleet.retries.turn(now)
     try:
         while turn.may_go_on(now):

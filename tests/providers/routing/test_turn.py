@@ -560,6 +560,11 @@ class TestAttempts:
         assert turn.tries[:2] == ["a/m", "b/m"]
         assert len(turn.tries) == 3
 
+    @pytest.mark.parametrize("streamed", [False, True])
+    def test_what_was_done_before_its_flow_began_took_of_the_turns_time(self, streamed: bool):
+        late = attempts(fleet("a/m"), ask(deadline_s=10), NOW + 7, Random(1), streamed=streamed, began=NOW)
+        assert next(late).timeouts.total == pytest.approx(3)
+
     def test_retry_after_is_a_floor(self):
         turn = drive(fleet("a/m"), ask(), [RateLimited("1", retry_at=NOW + 13), answer()])
         assert turn.tries == ["a/m", "a/m"]
