@@ -11,6 +11,7 @@ ProviderError                 one attempt failed
 ├ ServerFault
 │ └ Overloaded
 ├ AuthFailed                  the key is wrong, or may not do this
+├ Blocked                     a firewall in front of the API says no
 ├ BadRequest                  the provider refuses what we sent
 │ ├ ContextTooLong
 │ └ Unsupported               a capability that is missing, or the whole model
@@ -195,17 +196,18 @@ class Overloaded(ServerFault):
 
 
 class AuthFailed(ProviderError):
-    """The key is missing, wrong or not allowed. The account is shut until an operator acts.
-
-    `edge`: something in front of the API refused, a firewall for one, so nothing is known about the key. The account
-    rests for minutes, and is then probed.
-    """
+    """The key is missing, wrong or not allowed. The account is shut until an operator acts."""
 
     fault = Fault.KEY
 
-    def __init__(self, message: str, *, status: int | None = None, edge: bool = False) -> None:
-        super().__init__(message, status=status)
-        self.edge = edge
+
+class Blocked(ProviderError):
+    """Something in front of the API refused, a firewall for one: nothing is known about the key.
+
+    The account rests for minutes, and is then probed.
+    """
+
+    fault = Fault.NETWORK
 
 
 class BadRequest(ProviderError):

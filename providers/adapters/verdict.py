@@ -17,6 +17,7 @@ from providers.errors import (
     AuthFailed,
     BadReply,
     BadRequest,
+    Blocked,
     ContextTooLong,
     Declined,
     Overloaded,
@@ -133,7 +134,7 @@ def error_for(means: Meaning, text: str, report: ErrorReport, at: float | None) 
         case "key":
             return AuthFailed(text)
         case "edge":
-            return AuthFailed(text, edge=True)
+            return Blocked(text)
         case "overloaded":
             return Overloaded(text)
         case "fault":

@@ -11,7 +11,7 @@ from typing import Literal, assert_never
 from providers.budgets import BudgetRef
 from providers.catalog.model import Candidate, Limit, Metric
 from providers.catalog.prices import cost_of
-from providers.errors import AuthFailed, ProviderError, Reason, ReasonCode, TimedOut, Unreachable
+from providers.errors import AuthFailed, Blocked, ProviderError, Reason, ReasonCode, TimedOut, Unreachable
 from providers.limits.counter import LimitKey
 from providers.limits.headers import Counted, Seen
 from providers.limits.reserve import NoRoom
@@ -240,7 +240,7 @@ def ending(error: ProviderError | None, answered: bool) -> Ending:
     if isinstance(error, TimedOut) and error.phase == "connect":
         return "unsent"
     if error.status is None:
-        return "unsent" if isinstance(error, AuthFailed) else "unknown"
+        return "unsent" if isinstance(error, AuthFailed | Blocked) else "unknown"
     return "refused" if error.status >= 400 else "unknown"
 
 

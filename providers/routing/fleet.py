@@ -12,6 +12,7 @@ from math import inf
 from providers.catalog.model import Candidate, Provider
 from providers.errors import (
     AuthFailed,
+    Blocked,
     Fault,
     ProviderError,
     QuotaSpent,
@@ -289,7 +290,7 @@ class Fleet:
     def _close_the_account(self, state: CandidateState, error: ProviderError, now: float, elapsed: float) -> None:
         """Take what an error says of the account: its key, its money, or whether anybody gets through to it."""
         account = state.account
-        if isinstance(error, AuthFailed) and error.edge:
+        if isinstance(error, Blocked):
             for other in self.states.values():
                 if other.account == account:
                     rest = min(LONGEST_REST_S, EDGE_REST_S * 2.0 ** min(other.breaker.trips, 16))

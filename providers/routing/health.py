@@ -13,6 +13,7 @@ from typing import Literal
 from providers.errors import (
     HEALTH_FAULTS,
     AuthFailed,
+    Blocked,
     ProviderError,
     QuotaSpent,
     RateLimited,
@@ -342,7 +343,7 @@ def trips_breaker(error: ProviderError, elapsed: float, patience: Timeouts, usua
     time-out of ours counts where the candidate had a fair time: the policy's own patience, or enough by what is
     `usual` with it (seconds; None: unknown). Sooner, and where a stream spoke up to the last, it is the caller's haste.
     """
-    if error.fault not in HEALTH_FAULTS or isinstance(error, RateLimited | AuthFailed | WrongAddress):
+    if error.fault not in HEALTH_FAULTS or isinstance(error, RateLimited | AuthFailed | Blocked | WrongAddress):
         return False
     if isinstance(error, TimedOut) and error.status is None:
         enough = float(patience.first_token if error.phase == "total" else getattr(patience, error.phase))

@@ -10,9 +10,9 @@ from random import Random
 from statistics import NormalDist
 
 from providers.errors import (
-    AuthFailed,
     BadReply,
     BadRequest,
+    Blocked,
     Declined,
     Overloaded,
     ProviderError,
@@ -103,7 +103,7 @@ class ModelledProvider:
             case "retires":
                 return REFUSED_S, Unsupported(f"{self.name} has no such model any more", status=404, gone=True)
             case "blocks":
-                return REFUSED_S, AuthFailed(f"a firewall in front of {self.name} refuses", status=403, edge=True)
+                return REFUSED_S, Blocked(f"a firewall in front of {self.name} refuses", status=403)
             case "malformed":
                 return seconds, BadReply(f"{self.name} sends what cannot be read", status=200)
             case "declined":

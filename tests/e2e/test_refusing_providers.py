@@ -130,3 +130,11 @@ def test_a_limit_without_a_time_is_waited_for_where_alone(loopback: Loopback, tm
     routing = write_routing(tmp_path / "routing.yaml", {"only": loopback.by(once(LIMITED))})
     ended = orchestrator("ask", "Hello?", "--routing", str(routing), cwd=tmp_path)
     assert (ended.code, ended.out.strip()) == (0, ANSWER.strip()), ended.err
+
+
+def test_a_firewall_that_refuses_everybody_is_no_matter_of_keys(loopback: Loopback, tmp_path: Path):
+    routing = write_routing(tmp_path / "agent_routing.yaml", {"only": loopback.by(always(FIREWALL))})
+    asked = orchestrator("ask", "Hello?", "--routing", str(routing), cwd=tmp_path)
+    write_squad(tmp_path / "squad.yaml", {"a": "Greet."})
+    ran = orchestrator("run", "squad.yaml", cwd=tmp_path)
+    assert (asked.code, ran.code) == (8, 8), asked.err + ran.err

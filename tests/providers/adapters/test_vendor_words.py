@@ -33,7 +33,7 @@ def classified(dialect: str, status: int, body: object, headers: dict[str, str] 
 
 def verdict(error: ProviderError) -> str:
     """Return the class of an error, and in brackets what is to follow for the model or the account."""
-    marks = [mark for mark in ("gone", "money", "edge") if getattr(error, mark, False)]
+    marks = [mark for mark in ("gone", "money") if getattr(error, mark, False)]
     return type(error).__name__ + "".join(f" ({mark})" for mark in marks)
 
 
@@ -93,13 +93,13 @@ PAGE = b"<!DOCTYPE html><html><title>Attention Required! | Cloudflare</title></h
 @pytest.mark.parametrize(
     ("status", "body", "wanted"),
     [
-        (403, PAGE, "AuthFailed (edge)"),
-        (403, b"error code: 1020", "AuthFailed (edge)"),
-        (403, b"", "AuthFailed (edge)"),
-        (403, {"title": "Error 1020: Access denied", "status": 403, "cloudflare_error": True}, "AuthFailed (edge)"),
+        (403, PAGE, "Blocked"),
+        (403, b"error code: 1020", "Blocked"),
+        (403, b"", "Blocked"),
+        (403, {"title": "Error 1020: Access denied", "status": 403, "cloudflare_error": True}, "Blocked"),
         (403, {"error": {"message": "Forbidden"}}, "AuthFailed"),
         (403, {"message": "Forbidden"}, "AuthFailed"),
-        (401, PAGE, "AuthFailed (edge)"),
+        (401, PAGE, "Blocked"),
         (401, b"Unauthorized", "AuthFailed"),
         (401, b"", "AuthFailed"),
         (413, PAGE, LARGE),

@@ -13,7 +13,15 @@ from providers.adapters import HttpReply
 from providers.catalog.file import load_catalog, overlay
 from providers.catalog.model import Candidate, Model, Provider
 from providers.catalog.refusals import Refusal, fitting
-from providers.errors import CatalogError, ProviderError, QuotaSpent, RequestTooLarge, Unsupported
+from providers.errors import (
+    AuthFailed,
+    Blocked,
+    CatalogError,
+    ProviderError,
+    QuotaSpent,
+    RequestTooLarge,
+    Unsupported,
+)
 from tests.providers.recordings import ADAPTERS
 
 NOW = datetime(2027, 1, 15, 8, tzinfo=UTC).timestamp()  # a Friday
@@ -155,8 +163,8 @@ def test_cloudflares_codes(code, status, gone):
 
 def test_groqs_edge_is_told_from_its_verdict_on_a_key():
     groq = load_catalog().providers["groq"]
-    assert told(groq, 403, "Access denied. Please check your network settings.").edge
-    assert not told(groq, 403, "Access denied.").edge
+    assert type(told(groq, 403, "Access denied. Please check your network settings.")) is Blocked
+    assert type(told(groq, 403, "Access denied.")) is AuthFailed
 
 
 def test_a_model_too_large_for_the_machine_is_not_asked_again_and_again():
