@@ -273,11 +273,11 @@ class Driver:
         async def do(key: StepKey, request_hash: bytes, work: Callable[[], Awaitable[Any]]) -> Any:
             if self.interrupted:
                 raise Suspended("interrupted")
+            if key in cut_short:  # recorded with the intent: this process may be killed before the call ends, too
+                self._recorder.record(CallRepeated(text_of(unit, key)), unit)
             step = await self._journal.begin(run, unit, key, request_hash, fence, self._recorder.take())
             if isinstance(step, Recorded):
                 return step.result
-            if key in cut_short:
-                self._recorder.record(CallRepeated(text_of(unit, key)), unit)
             try:
                 result = await work()
             except Exception:

@@ -157,6 +157,21 @@ def test_kill_a_large_sprint_around_an_answer(tmp_path: Path, large: Whole, prov
     check(tmp_path, large, provider)
 
 
+def test_each_repetition_of_a_call_is_told_though_none_of_them_ends(
+    tmp_path: Path, small: Whole, provider: Counting
+) -> None:
+    """Killed while the first call is at work, and again while the very same call is made once more."""
+    order, times = Order("small", str(tmp_path), provider.port), 3
+    provider.before = lambda answer: process.kill() if answer <= times else None
+    for resume in (False, *[True] * (times - 1)):
+        process = start(replace(order, resume=resume))
+        process.join(PATIENCE_S)
+        assert process.exitcode == -9
+    assert run_to_its_end(replace(order, resume=True)) == 0
+    check(tmp_path, small, provider)
+    assert sum(isinstance(event.data, CallRepeated) for event in recorded(tmp_path)) == times
+
+
 @pytest.mark.parametrize("seed", seeds(2, 40))
 def test_kill_a_large_sprint_at_any_instant(tmp_path: Path, large: Whole, provider: Counting, seed: int) -> None:
     """Up to five times each, some two hundred kills in all."""
