@@ -13,7 +13,7 @@ from agents.output import Shape, WrongShape, shape_of
 from agents.tools import Tool, call_all
 from agents.turn import Answer, AskAgain, CallTools, Final, RunContext, decide, take_turn
 from providers.errors import AllAttemptsFailed
-from providers.messages import Message, Needs, OutputSchema, Request, Response, ToolSpec, Usage, user
+from providers.messages import FinishReason, Message, Needs, OutputSchema, Request, Response, ToolSpec, Usage, user
 from providers.messages import tool as tool_message
 
 ANSWER_TOKENS = 4096
@@ -64,6 +64,10 @@ class WorkResult:
     model: str
     truncated: bool = False
     counted: int = 0
+    finish: FinishReason = FinishReason.STOP
+    """How the last answer ended: where it is `truncated`, by a limit of its length or by a filter."""
+    answer_tokens: int = 0
+    """Tokens of the last answer, those that it thought with included; 0 where the provider did not tell."""
 
 
 @dataclass(slots=True)
@@ -123,6 +127,8 @@ class Work:
             model=response.model,
             truncated=final.truncated,
             counted=self.counted,
+            finish=response.finish,
+            answer_tokens=response.usage.output + response.usage.reasoning,
         )
 
 

@@ -25,6 +25,19 @@ RunStatus = Literal["done", "failed", "rejected", "waiting", "paused", "stopped"
 
 
 @dataclass(frozen=True, slots=True)
+class CutText:
+    """A text that its model did not finish: at a limit of `tokens` ("length"), or at a provider's filter.
+
+    `place` is where in the task: a step, `round-1/mary` in a conversation, first the key of an element; empty: all of
+    it. `tokens` are those of the answer, 0 where they are not known.
+    """
+
+    place: str
+    cause: Literal["length", "content_filter"]
+    tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class RunStarted:
     """`stub`: the offline stub answers everything, no model is asked."""
 
@@ -113,13 +126,15 @@ class ElementEnded:
     output: Any = None
     error: str | None = None
     error_kind: str | None = None
+    truncated: tuple[CutText, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class TaskEnded:
     """`output` is text, or what `output_schema` asked for, or the list of a `for_each`; `failed` its failed keys.
 
-    `error_kind` is the exception's class name. A skipped task says why in `error`.
+    `error_kind` is the exception's class name. A skipped task says why in `error`. `truncated` are the texts in it that
+    are cut off.
     """
 
     task: str
@@ -129,6 +144,7 @@ class TaskEnded:
     error: str | None = None
     error_kind: str | None = None
     failed: tuple[str, ...] = ()
+    truncated: tuple[CutText, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,7 +251,7 @@ class BudgetReached:
 
 @dataclass(frozen=True, slots=True)
 class RunFinished:
-    """The last event. `cost` is micro-USD; None where any price was unknown."""
+    """The last event. `cost` is micro-USD; None where any price was unknown. `truncated`: by task, what is cut off."""
 
     run_id: str
     status: RunStatus
@@ -245,6 +261,7 @@ class RunFinished:
     cost: int | None
     tasks: Mapping[str, str]
     stub: bool
+    truncated: Mapping[str, tuple[CutText, ...]] = field(default_factory=dict)
 
 
 class Event(NamedTuple):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 from orchestrator.events import (
+    CutText,
     ElementEnded,
     ElementStarted,
     GateAnswered,
@@ -124,7 +126,12 @@ def _gather(task: str, elements: Elements) -> TaskEnded:
         error=_fault_of(ended) if failed else None,
         error_kind=first.error_kind if first else None,
         failed=failed,
+        truncated=tuple(_in_element(e.key, cut) for e in ended for cut in e.truncated),
     )
+
+
+def _in_element(key: str, cut: CutText) -> CutText:
+    return replace(cut, place=f"{key}/{cut.place}" if cut.place else key)
 
 
 def _fault_of(ended: Sequence[ElementEnded]) -> str:

@@ -25,6 +25,7 @@ from orchestrator.dispatch.local import LocalDispatcher
 from orchestrator.events import (
     BudgetReached,
     CallRepeated,
+    CutText,
     ElementEnded,
     ElementStarted,
     GateAnswered,
@@ -61,7 +62,8 @@ Perform = Callable[[TaskPlan, Assignment, RunContext], Awaitable[UnitResult]]
 class RunResult:
     """How a run ended. `cost` is micro-USD, None where any price was unknown; `artifacts` path -> SHA-256.
 
-    `texts` holds the artifacts themselves where the run had no folder (`out` is None).
+    `texts` holds the artifacts themselves where the run had no folder (`out` is None). `truncated` names, by task, the
+    texts that their models did not finish.
     """
 
     run_id: str
@@ -77,6 +79,7 @@ class RunResult:
     stub: bool
     out: Path | None = None
     texts: Mapping[str, str] = field(default_factory=dict)
+    truncated: Mapping[str, tuple[CutText, ...]] = field(default_factory=dict)
 
 
 class Driver:
@@ -341,8 +344,8 @@ async def settled(unit: Unit, work: Awaitable[UnitResult]) -> TaskEnded | Elemen
 
 def _well(unit: Unit, done: UnitResult) -> TaskEnded | ElementEnded:
     if unit.key is not None:
-        return ElementEnded(unit.task, unit.key, "ok", done.output)
-    return TaskEnded(unit.task, "ok", done.output, done.output_file)
+        return ElementEnded(unit.task, unit.key, "ok", done.output, truncated=done.truncated)
+    return TaskEnded(unit.task, "ok", done.output, done.output_file, truncated=done.truncated)
 
 
 def _failed(unit: Unit, error: Exception) -> TaskEnded | ElementEnded:
@@ -371,4 +374,5 @@ def result_of(driver: Driver, recorder: Recorder, *, stub: bool, crew: Any) -> R
         stub=stub,
         out=crew.out,
         texts=dict(crew.texts),
+        truncated=finished.truncated,
     )

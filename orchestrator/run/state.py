@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from orchestrator.events import (
+    CutText,
     ElementEnded,
     ElementStarted,
     GateAnswered,
@@ -73,6 +74,8 @@ class RunState:
         self.waiting: dict[str, str] = {}
         """Paused units and open approvals, each with its reason."""
         self.errors: dict[str, TaskEnded] = {}
+        self.truncated: dict[str, tuple[CutText, ...]] = {}
+        """By task: the texts in its output that are cut off."""
         self._dependents: dict[str, list[str]] = {task: [] for task in plan.tasks}
         for task in plan.tasks.values():
             for need in task.needs:
@@ -187,6 +190,8 @@ class RunState:
                 "status": event.status,
                 "failed": list(event.failed),
             }
+        if event.truncated:
+            self.truncated[event.task] = event.truncated
         if event.status == "failed":
             self.errors[event.task] = event
             if event.error_kind == "Rejected":
@@ -262,6 +267,7 @@ class RunState:
         state.unmet = sum(not self._satisfies(need) for need in self.plan.tasks[task].needs)
         self.values["tasks"].pop(task, None)
         self.errors.pop(task, None)
+        self.truncated.pop(task, None)
         if state.unmet == 0:
             self._make_ready(task)
 

@@ -34,4 +34,5 @@ def finish_of(state: RunState, recorder: Recorder, artifacts: Mapping[str, str],
         recorder.cost,
         {name: task.status for name, task in state.tasks.items()},
         stub,
+        state.truncated,
     )

@@ -16,15 +16,24 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from agents import Agent, OutputInvalid, RunContext, ToolFault
+from agents import Agent, OutputInvalid, RunContext, ToolFault, WorkResult
 from agents.confined import read_inside, write_inside
 from agents.turn import StepKey
 from orchestrator.errors import CannotWrite, RepeatExhausted, TaskTimedOut
-from orchestrator.events import ArtifactWritten, BudgetReached, GateAnswered, GateOpened, TaskRepeated, TaskRetried
+from orchestrator.events import (
+    ArtifactWritten,
+    BudgetReached,
+    CutText,
+    GateAnswered,
+    GateOpened,
+    TaskRepeated,
+    TaskRetried,
+)
 from orchestrator.run import prompts
 from orchestrator.run.budget import Account, AccountScope, Paid, open_account
 from orchestrator.run.conversation import Conversation, Minutes
 from orchestrator.run.state import as_text
+from orchestrator.run.truncation import cut_in, in_order
 from orchestrator.squad.plan import HUMAN, AgentWork, ConversationWork, Plan, RetryCause, Steps, TaskPlan
 from orchestrator.squad.schemas import path_fault, same_file
 from orchestrator.units import StepPath, Unit, path_of, step_of
@@ -54,11 +63,15 @@ class Suspended(Exception):
 
 @dataclass(frozen=True, slots=True)
 class UnitResult:
-    """What a unit made: `output` for other tasks, `text` for its file, the path of that file in the run's folder."""
+    """What a unit made: `output` for other tasks, `text` for its file, the path of that file in the run's folder.
+
+    `truncated` are the texts that it is made of and that are cut off.
+    """
 
     output: Any
     text: str
     output_file: str | None = None
+    truncated: tuple[CutText, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +120,7 @@ class TaskRunner:
         self._claim(path, given.unit)  # known before anything is paid for
         done = await self._with_retries(task, given, ctx)
         await self._write(path, done.text, given.unit, ctx)
-        return UnitResult(done.output, done.text, path)
+        return replace(done, output_file=path)
 
     async def _with_retries(self, task: TaskPlan, given: Assignment, ctx: RunContext) -> UnitResult:
         attempt = given.tried + 1
@@ -146,6 +159,7 @@ class TaskRunner:
             assert isinstance(task.work, AgentWork | ConversationWork), "a gate is no work for a unit"
             return await self._one(task.work, given, context, ctx), {}
         made: dict[str, Any] = {}
+        cuts: list[CutText] = []
         for step in task.work.steps:
             inner = replace(given, values={**given.values, "steps": made})
             if step.condition is not None and not step.condition.render(inner.values):
@@ -154,10 +168,11 @@ class TaskRunner:
             with _time_limit(step.timeout, None, f"step {step.id} of task {task.id}"):
                 done = await self._one(step.work, inner, context, self._below(ctx, given.unit, step.id))
             made[step.id] = {"output": done.output, "status": "ok"}
+            cuts += done.truncated
             context = {**context, step.id: done.text}
         outputs = {name: step["output"] for name, step in made.items()}
         text = "\n\n".join(f"## {name}\n\n{as_text(output)}" for name, output in outputs.items() if output is not None)
-        return UnitResult(outputs, text), made
+        return UnitResult(outputs, text, truncated=tuple(cuts)), made
 
     async def _one(
         self, work: AgentWork | ConversationWork, given: Assignment, context: Mapping[str, str], ctx: RunContext
@@ -172,11 +187,12 @@ class TaskRunner:
         if isinstance(work, ConversationWork):
             return await self._converse(work, words, given.unit, ctx)
         result = await self._agent_works(work, words, ctx)
-        return UnitResult(result.output, result.text if work.output_schema is None else as_text(result.output))
+        text = result.text if work.output_schema is None else as_text(result.output)
+        return UnitResult(result.output, text, truncated=cut_in(result, ctx.step))
 
     async def _agent_works(
         self, work: AgentWork, words: str, ctx: RunContext, history: tuple[Message, ...] = ()
-    ) -> Any:
+    ) -> WorkResult:
         agent = self._agent(work)
         account = self._account(work.agent, self.plan.agents[work.agent].budget)
         return await agent.work(
@@ -187,19 +203,22 @@ class TaskRunner:
         plan = self.plan.conversations[work.conversation]
         account = self._open(BudgetRef("conversation", plan.id), plan.budget, _paid_below(unit, ctx.step))
         ctx = self._with_account(ctx, account)
+        cuts: list[CutText] = []
 
         async def speak(speaker: str, prompt: str, history: tuple[Message, ...], place: str) -> tuple[str, int]:
             here = self._below(ctx, unit, place)
             if speaker == HUMAN:
                 return await self._person_speaks(prompt, history, unit, here), 0
             result = await self._agent_works(AgentWork(speaker, work.description), prompt, here, history)
+            cuts.extend(cut_in(result, here.step))
             return result.text, result.counted
 
         own = account.ref if account else None
         minutes = await Conversation(plan, topic, speak, ctx.emit, self.clock, own).hold()
         if work.output_schema is None:
-            return UnitResult(minutes.conclusion, minutes.document())
-        return await self._conclude(work, minutes, topic, self._below(ctx, unit, "conclusion"))
+            return UnitResult(minutes.conclusion, minutes.document(), truncated=in_order(cuts))
+        done = await self._conclude(work, minutes, topic, self._below(ctx, unit, "conclusion"))
+        return replace(done, truncated=in_order(cuts))
 
     async def _conclude(self, work: ConversationWork, minutes: Minutes, topic: str, ctx: RunContext) -> UnitResult:
         """Ask for the result in the wanted shape: one more turn, of the moderator where there is one."""
