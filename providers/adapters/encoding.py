@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, TypeVar
 
-from providers.catalog.model import Candidate, Feature, JsonMode
+from providers.catalog.model import Candidate
+from providers.catalog.quirks import Feature, JsonMode
 from providers.documents.unicode import clean, clean_json
 from providers.errors import AuthFailed, Unsupported
 from providers.messages import Capability, Message, OutputSchema, Reasoning, Request, ToolCall

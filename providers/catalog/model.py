@@ -4,25 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 from urllib.parse import quote
 
 from providers.catalog.base_url import tidied, url_problem, wants_api_key_header
+from providers.catalog.quirks import Quirks
 from providers.catalog.refusals import Refusal
 from providers.documents.problems import Problem, variable_problem
 from providers.errors import CatalogError, Reason, ReasonCode
 from providers.messages import Capability, Usage
 from providers.windows import Window
 
-ToolIds = Literal["opaque", "alnum9", "template"]
-"""The form of a call's id: any; nine letters or digits (Mistral's); what every model's chat template takes."""
-JsonMode = Literal["schema", "object", "prompt"]
-Feature = Literal["tools", "forced_tool", "schema", "effort", "prefill", "stream"]
-"""What a request may have: tools, a demand that one be called, an output schema, a reasoning effort, an assistant's
-message at its end that is to be continued, an answer in pieces."""
 Metric = Literal["requests", "input", "output", "total", "uncached", "neurons", "usd"]
 Counting = Literal["default", "sent", "answered"]
 """Which calls a limit counts: all that reached the provider, or those that it answered. By default requests are counted
@@ -31,61 +26,6 @@ when sent, all else when answered."""
 _PLACEHOLDER = re.compile(r"\{([A-Z][A-Z0-9_]*)\}")
 _NUMBERED = re.compile(r"(.+)_([1-9][0-9]?)")
 _OF_ACCOUNT = re.compile(r"(.+)#([1-9][0-9]*)")
-
-
-@dataclass(frozen=True, slots=True)
-class Quirks:
-    """Where a vendor departs from its dialect. The defaults are OpenAI's own habits."""
-
-    max_tokens_field: str = "max_completion_tokens"
-    seed_field: str = "seed"
-    stream_options: bool = True
-    system_role: Literal["system", "developer"] = "system"
-    tool_ids: ToolIds = "opaque"
-    json_mode: JsonMode = "schema"
-    """`schema`: response_format json_schema; `object`: json_object, the schema in the prompt; `prompt`: words only."""
-    sampling: bool = True
-    """Whether temperature may be sent."""
-    default_max_tokens: int | None = None
-    """Sent where the request sets no cap: for vendors that reserve, or default to, something unreasonable."""
-    extra_headers: Mapping[str, str] = field(default_factory=dict)
-    key_header: str | None = None
-    """The header that holds the key, bare. None: that of the dialect, but `api-key` where the address is Azure's."""
-    tool_call_extra: Mapping[str, Any] = field(default_factory=dict)
-    """Merged into every tool call of the history: for vendors that demand more there than the dialect knows."""
-    null_content: bool = True
-    """Whether null may be the content beside tool calls without text. Where not, an empty string is."""
-    reasoning_field: str | None = None
-    """The assistant's field in which reasoning goes back to the model that made it. None: it is left out.
-
-    `reasoning_details` takes what came in that field, unchanged; any other takes the text, and stands in every message
-    of the assistant."""
-    effort_field: str | None = "reasoning_effort"
-    """Where the reasoning effort stands (Chat Completions only). `reasoning`: an object of that name holds it."""
-    gives_way: Mapping[Feature, Collection[Feature]] = field(default_factory=dict)
-    """Of what the vendor refuses together: what is not sent where any of the others is.
-
-    A schema then goes into words; an effort is not sent, or as `effort_off`; a forced tool can't be left out, so the
-    request is another candidate's."""
-    max_tools: int | None = 128
-    """The most tools in a request. None: not known."""
-    description_limit: int | None = 1024
-    """Characters of a tool's description, longer ones are cut (Chat Completions only). None: not known."""
-    any_root: bool = False
-    """Whether the answer to an output schema may be other than an object (Chat Completions only)."""
-    effort_off: str | None = None
-    """What says that the model is not to think, where the effort gives way and silence would mean that it does."""
-    strict_turns: bool = False
-    """Roles keep a strict order (see `openai_turns.in_strict_turns`): Mistral's, and that of most chat templates."""
-    parallel_calls: bool = True
-    """False: the model is asked for one tool call at a time (Messages only)."""
-    cache_from: int | None = None
-    """From so many tokens on (an estimate) the transcript is marked for the prompt cache (Messages only). None: never,
-    for what is written there costs a quarter more than input."""
-    stand_in_signature: str | None = None
-    """Sent where a turn's first tool call has no signature of this endpoint: for vendors that refuse one without."""
-    request_window: float | None = None
-    """Seconds over which the requests are counted that a rate limit header speaks of. None: not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +110,7 @@ class Provider:
     base_url: str
     key_env: str | None
     models: Mapping[str, Model]
-    quirks: Quirks = Quirks()
+    quirks: Quirks = field(default_factory=Quirks)
     hosted: bool = True
     source: str = ""
     as_of: str = ""

@@ -7,7 +7,8 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from providers.catalog.model import Feature, JsonMode, Metric, ToolIds
+from providers.catalog.model import Metric
+from providers.catalog.quirks import Feature, JsonMode, ToolIds
 from providers.catalog.refusals import Meaning, Until
 from providers.documents.fields import PositiveDuration, Word
 from providers.documents.models import StrictModel

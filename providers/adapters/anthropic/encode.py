@@ -29,7 +29,8 @@ from providers.adapters.encoding import (
 from providers.adapters.tools import object_root, own_names, own_names_streamed, refuse_many, wire_name, wire_names
 from providers.adapters.wrong_address import wrong_address
 from providers.catalog.base_url import endpoint
-from providers.catalog.model import Candidate, Quirks
+from providers.catalog.model import Candidate
+from providers.catalog.quirks import Quirks
 from providers.documents.unicode import clean, clean_json
 from providers.errors import ProviderError, Unsupported
 from providers.messages import Capability, Image, Message, OutputSchema, Request, Response, ToolSpec

@@ -40,7 +40,8 @@ from providers.adapters.tools import (
 )
 from providers.adapters.wrong_address import wrong_address
 from providers.catalog.base_url import endpoint
-from providers.catalog.model import Candidate, JsonMode, Model
+from providers.catalog.model import Candidate, Model
+from providers.catalog.quirks import JsonMode
 from providers.documents.unicode import clean, clean_json
 from providers.errors import ProviderError, Unsupported
 from providers.messages import Capability, OutputSchema, Request, Response, ToolSpec

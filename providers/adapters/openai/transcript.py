@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from providers.adapters.encoding import NO_RESULT, to_json
 from providers.adapters.shapes import decode_json
-from providers.catalog.model import Quirks
+from providers.catalog.quirks import Quirks
 from providers.documents.arguments import history_object
 from providers.documents.unicode import clean, clean_json
 from providers.errors import Unsupported

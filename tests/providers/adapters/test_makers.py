@@ -13,7 +13,8 @@ from providers.adapters import Adapter, HttpReply
 from providers.adapters.anthropic.encode import AnthropicMessages
 from providers.adapters.gemini.encode import Gemini
 from providers.adapters.openai.encode import OpenAIChat
-from providers.catalog.model import Candidate, Model, Provider, Quirks
+from providers.catalog.model import Candidate, Model, Provider
+from providers.catalog.quirks import Quirks
 from providers.messages import Message, Reasoning, Request, ToolCall, ToolResult, tool, user
 
 SEAL = "SEALEDBLOB"

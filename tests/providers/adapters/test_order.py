@@ -14,7 +14,8 @@ from providers.adapters import Adapter
 from providers.adapters.anthropic.encode import AnthropicMessages
 from providers.adapters.gemini.encode import Gemini
 from providers.adapters.openai.encode import OpenAIChat
-from providers.catalog.model import Candidate, JsonMode, Model, Provider, Quirks
+from providers.catalog.model import Candidate, Model, Provider
+from providers.catalog.quirks import JsonMode, Quirks
 from providers.messages import Capability, Request, user
 
 ADAPTERS: dict[str, Adapter] = {

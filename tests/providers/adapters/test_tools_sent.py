@@ -20,7 +20,8 @@ from providers.adapters.gemini.schema import fitted
 from providers.adapters.openai.encode import OpenAIChat
 from providers.adapters.tools import description, object_root, wire_name
 from providers.catalog.file import load_catalog
-from providers.catalog.model import Candidate, Model, Provider, Quirks
+from providers.catalog.model import Candidate, Model, Provider
+from providers.catalog.quirks import Quirks
 from providers.errors import Unsupported
 from providers.messages import (
     OutputSchema,

@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from providers.catalog.file import lay_over, load_catalog, overlay
-from providers.catalog.model import Catalog, Limit, Price, Quirks
+from providers.catalog.model import Catalog, Limit, Price
+from providers.catalog.quirks import Quirks
 from providers.catalog.shapes import ProviderShape, QuirksShape
 from providers.documents.findings import Findings
 from providers.documents.nodes import tree_of

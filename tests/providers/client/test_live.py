@@ -13,7 +13,8 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from providers.adapters.openai.encode import OpenAIChat
-from providers.catalog.model import Candidate, Model, Price, Provider, Quirks
+from providers.catalog.model import Candidate, Model, Price, Provider
+from providers.catalog.quirks import Quirks
 from providers.client.manager import ProviderManager
 from providers.errors import AllAttemptsFailed
 from providers.messages import (

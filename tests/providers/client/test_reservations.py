@@ -13,7 +13,8 @@ from trio.testing import MockClock
 
 from providers.adapters import HttpReply, HttpRequest
 from providers.budgets import BudgetRef
-from providers.catalog.model import Candidate, Limit, Model, Provider, Quirks
+from providers.catalog.model import Candidate, Limit, Model, Provider
+from providers.catalog.quirks import Quirks
 from providers.client.manager import ProviderManager
 from providers.client.reservations import AT_ONCE
 from providers.errors import (

@@ -10,7 +10,8 @@ from dataclasses import replace
 import pytest
 
 from providers.catalog.file import load_catalog
-from providers.catalog.model import Candidate, Limit, Provider, Quirks
+from providers.catalog.model import Candidate, Limit, Provider
+from providers.catalog.quirks import Quirks
 from providers.errors import BadReply, NoRoute
 from providers.messages import FinishReason, Needs, Request, user
 from tests.loopback import ANSWER, WORDS, Seen, Served

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from providers.adapters.anthropic.encode import CACHED, MAX_TOKENS, AnthropicMessages
-from providers.catalog.model import Candidate, Model, Provider, Quirks
+from providers.catalog.model import Candidate, Model, Provider
+from providers.catalog.quirks import Quirks
 from providers.documents.unicode import clean
 from providers.errors import AuthFailed, Unsupported
 from providers.messages import (

@@ -9,7 +9,8 @@ from random import Random
 import pytest
 
 from providers.adapters.anthropic.encode import AnthropicMessages
-from providers.catalog.model import Candidate, Model, Price, Provider, Quirks
+from providers.catalog.model import Candidate, Model, Price, Provider
+from providers.catalog.quirks import Quirks
 from providers.client.manager import ProviderManager
 from providers.errors import AllAttemptsFailed, ContextTooLong
 from providers.messages import (

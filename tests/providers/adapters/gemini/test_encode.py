@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from providers.adapters import HttpReply
 from providers.adapters.gemini.encode import BEGIN, CONTINUE, Gemini
 from providers.catalog.file import load_catalog
-from providers.catalog.model import Candidate, Model, Price, Provider, Quirks
+from providers.catalog.model import Candidate, Model, Price, Provider
+from providers.catalog.quirks import Quirks
 from providers.documents.unicode import clean
 from providers.errors import AuthFailed, Unsupported
 from providers.messages import (

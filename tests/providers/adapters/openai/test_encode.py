@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from providers.adapters.openai.encode import OpenAIChat
-from providers.catalog.model import Candidate, Model, Price, Provider, Quirks
+from providers.catalog.model import Candidate, Model, Price, Provider
+from providers.catalog.quirks import Quirks
 from providers.documents.unicode import clean
 from providers.errors import (
     AuthFailed,

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from providers.adapters.openai.encode import OpenAIChat
-from providers.catalog.model import Candidate, Model, Provider, Quirks
+from providers.catalog.model import Candidate, Model, Provider
+from providers.catalog.quirks import Quirks
 from providers.errors import Unsupported
 from providers.messages import (
     Capability,
