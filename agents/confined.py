@@ -15,7 +15,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
-from agents.errors import PathEscapes
+from agents.errors import PathEscapes, PathRefused
+from agents.paths import MOST_PARTS, length_fault
 
 READ_BYTES = 1 << 20
 UNFINISHED = re.compile(r"\.part-([0-9]+)-[0-9a-f]{16}")
@@ -94,6 +95,8 @@ def _parts(relative: str) -> list[str]:
         raise PathEscapes(relative, "it goes up by `..`")
     if not path.parts or "\0" in relative:
         raise PathEscapes(relative, "it names no file")
+    if fault := length_fault(path.parts):
+        raise PathRefused(relative, fault)
     return [_on_disk(part) for part in path.parts]
 
 
@@ -155,12 +158,20 @@ def _replace(folder: _Folder, name: str, data: bytes) -> None:
 
 
 def sweep(root: Path) -> None:
-    """Remove what writers below `root` left unfinished when they were killed. Files of living processes stay."""
-    for folder, _, names in os.walk(root):
-        for name in names:
-            if (found := UNFINISHED.fullmatch(name)) and not _is_alive(int(found[1])):
-                with suppress(FileNotFoundError):
-                    Path(folder, name).unlink()
+    """Remove what writers below `root` left unfinished when they were killed. Files of living processes stay.
+
+    Never raises: what cannot be looked at or removed stays. No deeper than a writer gets, and through no link.
+    """
+    todo = [(root, 0)]
+    while todo:
+        folder, depth = todo.pop()
+        with suppress(OSError), os.scandir(folder) as entries:
+            for entry in entries:
+                if (found := UNFINISHED.fullmatch(entry.name)) and not _is_alive(int(found[1])):
+                    with suppress(OSError):
+                        Path(entry.path).unlink()
+                elif depth < MOST_PARTS and entry.is_dir(follow_symlinks=False):
+                    todo.append((Path(entry.path), depth + 1))
 
 
 def _is_alive(pid: int) -> bool:

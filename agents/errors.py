@@ -4,7 +4,8 @@ AgentError
 ├ TurnLimit        the work was not done within its turns
 ├ OutputInvalid    the answer broke its schema, twice
 ├ ToolFault        a tool cannot do its work, and the model cannot fix that
-└ PathEscapes      a path that leaves the folder it is bound to
+├ PathEscapes      a path that leaves the folder it is bound to
+└ PathRefused      a path inside that folder that may not be used
 """
 
 from __future__ import annotations
@@ -43,4 +44,17 @@ class PathEscapes(AgentError):
 
     def __init__(self, path: str, reason: str) -> None:
         super().__init__(f"the path {path!r} leaves its folder: {reason}")
+        self.path, self.reason = path, reason
+
+
+SHOWN_CHARS = 120
+"""Of a path, in a message."""
+
+
+class PathRefused(AgentError):
+    """`path` stays inside its folder, and may not be used all the same: `reason` says why."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        shown = path if len(path) <= SHOWN_CHARS else f"{path[:SHOWN_CHARS]}..."
+        super().__init__(f"the path {shown!r} cannot be used: {reason}")
         self.path, self.reason = path, reason

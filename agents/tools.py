@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, overload
 
 import anyio
-import anyio.to_thread
 
 from agents.errors import AgentError, ToolFault
 from agents.events import ToolEnded, ToolStarted
+from agents.threads import in_thread
 from agents.tool_names import meant
 from agents.turn import RunContext, StepKey
 from providers.documents.problems import closest
@@ -29,7 +29,8 @@ class Tool:
 
     Arguments are validated, by the signature's types or by `parameters` (a JSON Schema) where given, before `function`
     gets them as keywords. A function that isn't async runs in a thread unless `blocking` is False. After `timeout_s`
-    the model is told so; a thread cannot be stopped and may still finish. Results are cut at `max_chars`.
+    the model is told so; a thread cannot be stopped and may still finish, but keeps no process alive. Results are cut
+    at `max_chars`.
     `idempotent`: calling it twice does no harm; a call of another one that a crash cut short is made again only with a
     person's leave. `approval` "ask": a person is asked before each call.
     """
@@ -81,7 +82,7 @@ class Tool:
 
     async def _run(self, arguments: dict[str, Any]) -> Any:
         if self.blocking and not inspect.iscoroutinefunction(self.function):
-            made = await anyio.to_thread.run_sync(lambda: self.function(**arguments), abandon_on_cancel=True)
+            made = await in_thread(lambda: self.function(**arguments))
         else:
             made = self.function(**arguments)
         return await made if inspect.isawaitable(made) else made

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from agents.paths import length_fault
 from providers.documents.problems import Path
 
 # What stands in no file name of Windows, macOS and Linux alike. Source: learn.microsoft.com, "Naming files", 2026-11.
@@ -27,7 +28,9 @@ def path_fault(template: str) -> str:
         return "the path has a backslash; folders are separated by /"
     if bad := _RESERVED.search(path):
         return f"the path has the character {bad[0]!r}, which not every system can store"
-    return next(filter(None, map(_part_fault, path.split("/"))), "")
+    parts = path.split("/")
+    fault = length_fault(parts)
+    return fault.replace("it ", "the path ", 1) if fault else next(filter(None, map(_part_fault, parts)), "")
 
 
 def _part_fault(part: str) -> str:
@@ -37,8 +40,6 @@ def _part_fault(part: str) -> str:
         return "the path has an empty part"
     if _DEVICES.fullmatch(part) or part.endswith((".", " ")) or part.startswith(" "):
         return f"'{part}' is a name that not every system can store"
-    if len(part.encode("utf-8", "replace")) > 255:
-        return "a part of the path is longer than 255 bytes"
     return ""
 
 

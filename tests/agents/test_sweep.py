@@ -34,3 +34,19 @@ def test_what_a_killed_writer_left_is_removed_and_nothing_else(tmp_path: Path) -
 def test_a_folder_that_is_not_there_needs_no_sweeping(tmp_path: Path) -> None:
     sweep(tmp_path / "none")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_folders_deeper_than_any_stack_are_swept_as_far_as_a_writer_gets(tmp_path: Path) -> None:
+    here = os.open(tmp_path, os.O_RDONLY)
+    for _ in range(1200):
+        os.mkdir("d", dir_fd=here)
+        below = os.open("d", os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = below
+    os.close(here)
+    left = tmp_path / "d" / f".part-{2**22 + 1}-{'0' * 16}"
+    left.write_text("half")
+    (tmp_path / "loop").symlink_to(tmp_path)
+    sweep(tmp_path)
+    assert not left.exists()
+    assert (tmp_path / "loop").is_symlink()

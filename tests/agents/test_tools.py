@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from dataclasses import dataclass
 from datetime import date
@@ -142,6 +144,51 @@ class TestCall:
         assert (await ask(there)).content != own
         assert (await ask(here)).content == (await ask(awaited)).content == own
         assert awaited.name == "aside"
+
+    async def test_a_thread_that_hangs_keeps_no_process_alive(self):
+        release = threading.Event()
+        threads: list[threading.Thread] = []
+
+        @tool(timeout_s=0.01)
+        def hangs() -> str:
+            threads.append(threading.current_thread())
+            release.wait(PATIENCE_S)
+            return ""
+
+        result = await ask(hangs)
+        release.set()
+        assert result.content == "hangs failed: no answer within 0.01 s"
+        assert [thread.daemon for thread in threads] == [True]
+
+    @pytest.mark.long
+    def test_a_process_ends_with_its_result_while_a_tool_still_hangs(self):
+        code = """
+import threading
+from agents import tool
+from orchestrator import Squad, run_sync
+from providers.messages import FinishReason, Message, Response, Text, ToolCall, Usage
+
+@tool(timeout_s=0.05)
+def hangs() -> str:
+    threading.Event().wait()
+
+class Answers:
+    turns = 0
+    async def complete(self, request, **_):
+        self.turns += 1
+        part = ToolCall("c", "hangs", "{}") if self.turns == 1 else Text("done")
+        reason = FinishReason.TOOL_CALLS if self.turns == 1 else FinishReason.STOP
+        return Response(Message("assistant", (part,)), reason, Usage(1, output=1), "x", "x", 0)
+
+persona = {"name": "A", "role": "Answers.", "tier": "worker"}
+squad = {"name": "t", "agents": {"a": {"persona": persona, "tools": ["hangs"]}},
+         "tasks": {"t": {"agent": "a", "description": "x"}}, "outputs": {"o": "${{ tasks.t.output }}"}}
+print(run_sync(Squad.from_mapping(squad, tools=[hangs]), manager=Answers()).outputs)
+"""
+        ended = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE_S, check=True
+        )
+        assert ended.stdout == "{'o': 'done'}\n"
 
     async def test_an_exception_is_told_to_the_model(self):
         @tool

@@ -14,6 +14,7 @@ import anyio
 import click
 
 from agents.confined import read_inside
+from agents.errors import AgentError
 from orchestrator.cli.app import Command
 from orchestrator.cli.exits import Exit, Unusable
 from orchestrator.cli.journals import RecordedRuns, reads_runs
@@ -150,7 +151,7 @@ def delete_artifacts(out: Path, artifacts: dict[str, str]) -> None:
     """
     folders = {out}
     for path, sha256 in artifacts.items():
-        with suppress(OSError, ValueError):
+        with suppress(OSError, ValueError, AgentError):
             if hashlib.sha256(read_inside(out, path)).hexdigest() == sha256:
                 (out / path).unlink()
                 folders.update(folder for folder in (out / path).parents if out in folder.parents)
