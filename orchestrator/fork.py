@@ -40,7 +40,7 @@ async def edit_of_run(
     not fit.
     """
     manifest, events = await journal.manifest(run_id), await journal.events(run_id)
-    plan = squad.plan({**inputs_for(squad, manifest), **(inputs or {})})
+    plan = squad.plan({**inputs_for(squad, manifest), **(inputs or {})}, edition=manifest.edition)
     return edit_of(manifest, events, plan, manifest_of(squad, plan, manifest.options, 0.0), start)
 
 
@@ -93,7 +93,7 @@ async def fork_with(
     """Fork a run that `journal` holds: `fork_run` for callers that hold the options as a value."""
     clock, folder = options.clock or steady(), options.folder
     was, past, now = await journal.manifest(source), await journal.events(source), clock()
-    plan = squad.plan({**inputs_for(squad, was), **(options.inputs or {})}, tools=builtin(folder))
+    plan = squad.plan({**inputs_for(squad, was), **(options.inputs or {})}, builtin(folder), was.edition)
     recorded = raised(was.options, options.caps)
     recorded["out"] = None if folder is None else str(folder.absolute())
     manifest = manifest_of(squad, plan, recorded, now)

@@ -19,7 +19,18 @@ def manifest_of(
     parts, digests = (parts_of(plan), dependency_digests(plan)) if lasting else ({}, {})
     place = _place_of(squad.file)
     sources = squad.sources() if lasting else {}
-    return RunManifest(plan.name, place, squad.text, plan.inputs, parts, options, created_at, digests, sources)
+    return RunManifest(
+        plan.name,
+        place,
+        squad.text,
+        plan.inputs,
+        parts,
+        options,
+        created_at,
+        digests,
+        sources,
+        edition=plan.edition,
+    )
 
 
 def inputs_for(squad: Squad, manifest: RunManifest) -> dict[str, Any]:

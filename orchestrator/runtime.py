@@ -165,7 +165,8 @@ async def resume_with(
             raise RunCancelled(f"the run {run_id} was cancelled")
         recorded = raised(manifest.options, options.caps)
         folder = None if recorded.get("out") is None else Path(recorded["out"])
-        uncapped = squad.plan(inputs_for(squad, manifest) if edited else manifest.inputs, tools=builtin(folder))
+        inputs = inputs_for(squad, manifest) if edited else manifest.inputs
+        uncapped = squad.plan(inputs, builtin(folder), manifest.edition)
         differing = changed(manifest.parts, parts_of(uncapped))
         if differing and not edited:
             raise RunChanged(run_id, differing)

@@ -19,6 +19,8 @@ from providers.documents.nodes import Node, tree_of
 from providers.documents.problems import Problem, SpecError, in_order, nearest
 
 MAX_ANCESTORS = 16
+UNNAMED = "custom"
+"""The id of a persona that has no name, where the caller has none for it."""
 
 # C0 without tab and line ends, DEL, C1, and surrogates, which no UTF-8 can carry to a model. Format characters such as
 # ZWJ and the bidirectional marks stay: emoji and right-to-left scripts are made of them.
@@ -133,11 +135,12 @@ class Personas:
         name: str | None = None,
         over: Mapping[str, Any] | Node | None = None,
         read: Sequence[Problem] = (),
+        unnamed: str = UNNAMED,
     ) -> Persona:
         """Return the persona that `written` describes, merged over what it extends; `over` is laid on top.
 
-        Its id is `name`, else that of the nearest ancestor, else its own name in lower case. Raise `PersonaError`
-        with every mistake at once, those that were `read` in the text among them.
+        Its id is `name`, else that of the nearest ancestor, else its own name in lower case, else `unnamed`. Raise
+        `PersonaError` with every mistake at once, those that were `read` in the text among them.
         """
         base, top = _tree(written), _tree(over or {})
         if not isinstance(base.value, Mapping):
@@ -151,7 +154,7 @@ class Personas:
             merged = merge(merged, layer)
         ancestor = base.plain().get("extends")
         merged.pop("extends", None)
-        return _persona(merged, name or ancestor or _slug(merged), base, top)
+        return _persona(merged, name or ancestor or _slug(merged) or unnamed, base, top)
 
     def _ancestors(self, base: Node) -> tuple[list[Mapping[str, Any]], list[Problem]]:
         """Return what `base` extends, nearest first, and what is wrong with it, told at its `extends`."""
@@ -226,7 +229,7 @@ def _persona(merged: Mapping[str, Any], name: str, base: Node, top: Node) -> Per
 
 def _slug(merged: Mapping[str, Any]) -> str:
     words = re.findall(r"\w+", str(merged.get("name") or merged.get("title") or ""))
-    return "-".join(words).lower() or "custom"
+    return "-".join(words).lower()
 
 
 def _via(lineage: Sequence[str]) -> str:

@@ -42,7 +42,8 @@ class RunManifest:
     `text` is the squad's YAML, `file` where it stood, `sources` what it refers to (see `sources.py`). `parts` are
     digests of the plan, part by part, by which a later resume tells what was changed; `dependency_digests` are of all
     that each task's work is made of, by which an edit tells what runs again. `options` are the caller's: `stub`, `out`,
-    `max_cost_usd`, `timeout_s`. It holds from the event after the first `since` ones on.
+    `max_cost_usd`, `timeout_s`. It holds from the event after the first `since` ones on. `edition` is that of the rules
+    by which the run goes on (`orchestrator/squad/plan.py`); records of earlier releases do not name it.
     """
 
     squad: str
@@ -55,6 +56,7 @@ class RunManifest:
     dependency_digests: Mapping[str, str] = field(default_factory=dict, repr=False)
     sources: Mapping[str, str] = field(default_factory=dict, repr=False)
     since: int = 0
+    edition: int = 1
 
 
 class RunLine(NamedTuple):

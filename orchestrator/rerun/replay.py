@@ -48,7 +48,8 @@ class Record:
     def plan(self, part: int, squad: Squad) -> Plan:
         """Return what `squad` makes of the inputs of a part. Raise `PlanError` where they do not fit."""
         # The caller's own caps are left out: whether one was reached is recorded.
-        return squad.plan(self._about(part).inputs, tools=builtin(None))
+        about = self._about(part)
+        return squad.plan(about.inputs, builtin(None), about.edition)
 
     def squads(self, part: int, functions: Functions = NONE) -> Iterator[Squad]:
         """Yield the squad of a part, then what it became with each routing file that the run read on its way."""

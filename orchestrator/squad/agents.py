@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, cast, get_args
 
 from agents.tools import Tool
-from orchestrator.squad.plan import HUMAN, AgentPlan, Budget, ConversationPlan, PatternName
+from orchestrator.squad.plan import EDITION, HUMAN, AgentPlan, Budget, ConversationPlan, PatternName
 from orchestrator.squad.spec import AgentSpec, BudgetSpec, ConversationSpec, SquadSpec, TerminateSpec, ToolUse
 from orchestrator.squad.termination import (
     AllOf,
@@ -20,7 +20,7 @@ from orchestrator.squad.termination import (
     PhraseSaid,
     Termination,
 )
-from personas.persona import Persona, PersonaError
+from personas.persona import UNNAMED, Persona, PersonaError
 from providers.catalog.model import of_all_accounts
 from providers.documents.findings import Findings
 from providers.documents.nodes import Node, tree_of
@@ -45,6 +45,7 @@ class PersonaLibrary(Protocol):
         name: str | None = None,
         over: Node | None = None,
         read: Sequence[Problem] = (),
+        unnamed: str = ...,
         /,
     ) -> Persona: ...
 
@@ -65,6 +66,7 @@ class Roster:
     read_persona: ReadPersona | None = None
     functions: Mapping[str, Callable[..., bool]] = field(default_factory=dict)
     why_unanswerable: WhyUnanswerable | None = None
+    edition: int = EDITION
     _sound: dict[str, AgentPlan] = field(default_factory=dict)
     """The agents that some model could answer, as far as is known."""
 
@@ -120,7 +122,9 @@ class Roster:
             return None
         over = self._overrides(path, spec)
         try:
-            return self.personas.build(base, _stem(spec.persona), over, read)
+            # A persona that says no name of its own is called like its agent, so that two of them differ.
+            unnamed = str(path[-1]) if self.edition > 1 else UNNAMED
+            return self.personas.build(base, _stem(spec.persona), over, read, unnamed)
         except PersonaError as error:
             self._report(path, spec.persona, over, error.problems)
             return None
@@ -211,6 +215,7 @@ class Roster:
             spec.moderator,
             independent_first_round=spec.independent_first_round,
             budget=budget(spec.budget),
+            edition=self.edition,
         )
         return plan if spec.speakers_per_round is None else replace(plan, speakers_per_round=spec.speakers_per_round)
 

@@ -10,7 +10,7 @@ from typing import Any, Self
 from agents.toolbox import builtin
 from agents.tools import Registry, Tool
 from orchestrator.squad.inputs import coerce_inputs
-from orchestrator.squad.plan import AgentPlan, Plan
+from orchestrator.squad.plan import EDITION, AgentPlan, Plan
 from orchestrator.squad.resolve import resolve, with_inputs, with_tools
 from orchestrator.squad.routing import load_routing
 from orchestrator.squad.sources import gather, persona_in, personas_in, routing_in, tools_in
@@ -169,12 +169,15 @@ class Squad:
             given.texts,
         )
 
-    def plan(self, inputs: Mapping[str, Any] | None = None, tools: Registry | None = None) -> Plan:
+    def plan(
+        self, inputs: Mapping[str, Any] | None = None, tools: Registry | None = None, edition: int = EDITION
+    ) -> Plan:
         """Return the plan of a run with these inputs, defaults filled in. Raise `PlanError` where one does not fit.
 
-        `tools` are the built-in ones, bound to the run's folder.
+        `tools` are the built-in ones, bound to the run's folder. `edition` is that of the rules by which the run goes.
         """
-        plan = with_inputs(self.outline(), inputs or {}, self.spec, self._node, self._found, self.warnings)
+        outline = self.outline() if edition == EDITION else self._resolve(edition)[0]
+        plan = with_inputs(outline, inputs or {}, self.spec, self._node, self._found, self.warnings)
         return plan if tools is None else with_tools(plan, tools.without(*(tool.name for tool in self.tools)))
 
     def outline(self) -> Plan:
@@ -186,7 +189,7 @@ class Squad:
         """Return inputs that were given as text, each as its declared type; `plan` reports those that do not fit."""
         return coerce_inputs(self.spec, pairs)
 
-    def _resolve(self) -> tuple[Plan, list[Problem]]:
+    def _resolve(self, edition: int = EDITION) -> tuple[Plan, list[Problem]]:
         return resolve(
             self.spec,
             self._node,
@@ -198,6 +201,7 @@ class Squad:
             read_persona=self._read_persona,
             functions=self.functions,
             why_unanswerable=None if self.spec.offline == "always" else _prover(self.policy, self.catalog),
+            edition=edition,
         )
 
     def _read_persona(self, path: str, found: list[Problem]) -> Node:

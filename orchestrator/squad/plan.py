@@ -22,6 +22,14 @@ PatternName = Literal["round_robin", "party"]
 """The patterns that run: each is a file in `orchestrator/run/conversations/`."""
 RetryCause = Literal["rate_limit", "timeout", "invalid_output", "provider", "tool"]
 OnExceed = Literal["pause", "stop", "downgrade_tier"]
+EDITION = 2
+"""Which of its rules a release puts to work in a new run. A run keeps the edition that its record names, so that what
+is asked and told of it stays the same when a later release resumes or replays it.
+
+1: what was begun before editions were recorded. 2: a moderator closes its conversation; control lines are stripped and
+read in any dress; outputs have a transcript; agents' fields and schemas are rendered; an unnamed persona is called like
+its agent.
+"""
 FOR_EACH_CAP = 1000
 """Elements that a `for_each` may have where its list states no `maxItems`."""
 
@@ -73,6 +81,7 @@ class ConversationPlan:
     speakers_per_round: int = 3
     independent_first_round: bool = False
     budget: Budget | None = None
+    edition: int = EDITION
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,3 +198,4 @@ class Plan:
     """Whether the first failed task stops what has not started yet."""
     offline: Literal["never", "auto", "always"] = "never"
     description: str = ""
+    edition: int = EDITION

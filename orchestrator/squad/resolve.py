@@ -16,6 +16,7 @@ from orchestrator.squad.expressions import Expressions, NamesInScope
 from orchestrator.squad.graph import ancestry, cycles, order
 from orchestrator.squad.inputs import resolve_inputs
 from orchestrator.squad.plan import (
+    EDITION,
     FOR_EACH_CAP,
     AgentWork,
     Approval,
@@ -58,16 +59,18 @@ def resolve(
     read_persona: ReadPersona | None = None,
     functions: Mapping[str, Callable[..., bool]] | None = None,
     why_unanswerable: WhyUnanswerable | None = None,
+    edition: int = EDITION,
 ) -> tuple[Plan, list[Problem]]:
     """Return the plan and its warnings. Raise `PlanError` with all problems, `found` and the warnings among them.
 
     `spec`, `node` and `found` are what `load_spec` returned. `models` ("provider/model") None: any may be named.
     `inputs` None: the squad is checked, not run, so none is required. `read_persona` returns what a persona file says.
     `functions` are the conditions that conversations may name. `why_unanswerable` says why no model could
-    answer an agent.
+    answer an agent. `edition` is that of the rules that the plan is made by.
     """
     findings = Findings.after(node, found)
-    roster = Roster(spec, findings, personas, tools, tiers, models, read_persona, functions or {}, why_unanswerable)
+    known = functions or {}
+    roster = Roster(spec, findings, personas, tools, tiers, models, read_persona, known, why_unanswerable, edition)
     plan = _plan(spec, findings, roster, inputs, limits)
     problems = in_order(findings.found)
     if findings.errors:
@@ -146,6 +149,7 @@ def _plan(
         fail_fast=spec.fail_fast,
         offline=spec.offline,
         description=spec.description,
+        edition=roster.edition,
         **({} if spec.max_parallel is None else {"max_parallel": spec.max_parallel}),
     )
 

@@ -9,6 +9,7 @@ import pytest
 
 from agents import tool
 from orchestrator import PlanError, SpecError, Squad
+from orchestrator.squad.plan import EDITION
 
 PERSONA = {"name": "T", "role": "Answers.", "tier": "worker"}
 
@@ -41,6 +42,25 @@ def test_own_personas_win_over_the_library() -> None:
     mine = {"dev": {"name": "Zoe", "role": "Mine.", "tier": "boss"}}
     assert Squad.from_mapping(squad, personas=mine).plan().agents["ann"].persona.display_name == "Zoe"
     assert Squad.from_mapping(squad).plan().agents["ann"].persona.display_name == "Amelia"
+
+
+@pytest.mark.parametrize("more", [{}, {"title": "Clerk"}, {"extends": "dev"}])
+def test_a_persona_without_a_name_is_called_like_its_agent(more: dict[str, Any]) -> None:
+    agents = {name: {"persona": {"role": "Solves tickets.", **more}} for name in ("support_bot", "clerk_2")}
+    squad = Squad.from_mapping({**mapping(), "agents": {**mapping()["agents"], **agents}})
+    personas = {name: squad.plan().agents[name].persona for name in agents}
+    if not more:
+        assert {name: (one.name, one.display_name) for name, one in personas.items()} == {n: (n, n) for n in agents}
+        assert "You are support_bot." in personas["support_bot"].instructions()
+    else:
+        assert {one.display_name for one in personas.values()} == {"Clerk" if "title" in more else "Amelia"}
+
+
+def test_a_run_that_an_earlier_release_began_keeps_the_names_of_its_personas() -> None:
+    squad = Squad.from_mapping(mapping(persona={"role": "Solves tickets."}))
+    assert (squad.plan().edition, squad.plan(edition=1).edition) == (EDITION, 1)
+    persona = squad.plan(edition=1).agents["ann"].persona
+    assert (persona.name, persona.display_name) == ("custom", "custom")
 
 
 def test_a_persona_file_stands_beside_the_squad(tmp_path: Path) -> None:
