@@ -81,7 +81,10 @@ def _units(messages: tuple[Message, ...]) -> list[range]:
 def _must_stay(messages: tuple[Message, ...], units: Sequence[range]) -> set[int]:
     said = [number for number, unit in enumerate(units) if messages[unit.start].role == "user"]
     fixed = {number for number, unit in enumerate(units) if messages[unit.start].role == "system"}
-    return fixed | set(said[:1]) | set(said[-1:]) | {len(units) - 1}
+    # A word of ours may follow the last results of tools: they are what the model is to answer with.
+    last = len(units) - 1
+    results = {last - 1} if last and messages[units[last].start - 1].role == "tool" else set[int]()
+    return fixed | set(said[:1]) | set(said[-1:]) | results | {last}
 
 
 def _marked(messages: tuple[Message, ...], units: Sequence[range], kept: set[int]) -> tuple[Message, ...]:

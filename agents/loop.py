@@ -20,6 +20,10 @@ ANSWER_TOKENS = 4096
 """Room kept in the window for the answer where `max_output_tokens` doesn't say."""
 
 
+ANSWER_NOW = "This is your last turn, and you can call no more tools. Write your final answer now, with what you have."
+ANSWER_NOW_IN_JSON = f"{ANSWER_NOW} It is the JSON that was asked for and nothing else."
+
+
 class Worker(Protocol):
     """What the loop asks of an agent: see `Agent` for what each means."""
 
@@ -91,7 +95,7 @@ class Work:
         self.seal.update(message.digest)
         self.tokens += message.tokens
 
-    def request(self) -> Request:
+    def request(self, *, with_tools: bool = True) -> Request:
         """Return the next request: the transcript as far as it fits."""
         agent, messages = self.agent, tuple(self.messages)
         keep_last = agent.history.keep_last
@@ -99,7 +103,8 @@ class Work:
             messages = fit(messages, agent.window, self.fixed, keep_last=keep_last, total=self.tokens)
         return Request(
             messages=messages,
-            tools=self.specs,
+            tools=self.specs if with_tools else (),
+            tool_choice="auto" if with_tools else "none",
             output_schema=None if self.shape is None else self.shape.schema,
             max_output_tokens=agent.max_output_tokens,
             temperature=agent.temperature,
@@ -166,9 +171,13 @@ async def pursue(
     work.say(user(brief) if isinstance(brief, str) else brief)
     corrected = False
     for number in range(1, agent.max_turns + 1):
-        response = await _turn(number, work, ctx, answer, shape if corrected else None)
-        work.heard(response)
         last = number == agent.max_turns
+        must_answer = last and bool(agent.tools) and ctx.edition > 1
+        if must_answer:
+            work.say(user(ANSWER_NOW if shape is None else ANSWER_NOW_IN_JSON))
+        request = work.request(with_tools=not must_answer)
+        response = await _turn(number, request, work, ctx, answer, shape if corrected else None)
+        work.heard(response)
         match decide(response, shape):
             case Final() as final:
                 return work.result(final, response, number, since)
@@ -184,11 +193,13 @@ async def pursue(
     raise TurnLimit(agent.name, agent.max_turns)
 
 
-async def _turn(number: int, work: Work, ctx: RunContext, answer: Answer, demanded: Shape | None) -> Response:
+async def _turn(
+    number: int, request: Request, work: Work, ctx: RunContext, answer: Answer, demanded: Shape | None
+) -> Response:
     """Take one turn. With `demanded`, answers of the wrong shape fail inside the attempt: others are asked then."""
     accept = None if demanded is None else demanded.accept
     try:
-        return await take_turn(number, work.request(), work.seal.digest(), ctx, answer, accept)
+        return await take_turn(number, request, work.seal.digest(), ctx, answer, accept)
     except WrongShape as wrong:
         raise wrong.invalid.error() from wrong
     except AllAttemptsFailed as failed:

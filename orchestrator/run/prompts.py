@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.squad.plan import ConversationPlan
 from orchestrator.squad.termination import Termination, phrases
+
+if TYPE_CHECKING:
+    from personas.sandbox import ExpressionText
 
 
 def compose(
@@ -22,6 +27,23 @@ def compose(
     if expected_output:
         parts.append(f"# Expected output\n\n{expected_output}")
     return "\n\n".join(parts)
+
+
+def quoted(source: ExpressionText, rendered: str, values: Mapping[str, Any]) -> set[str]:
+    """Return the tasks and steps whose outputs `source` reads, and stand in what it was rendered to, whole."""
+    found: set[str] = set()
+    for head, name, *rest in (path for path in source.names if len(path) > 2):
+        ended = values.get(head, {}).get(name) if head in ("tasks", "steps") and rest == ["output"] else None
+        if ended is not None and _stands_in(rendered, ended["output"]):
+            found.add(name)
+    return found
+
+
+def _stands_in(rendered: str, output: Any) -> bool:
+    """Return whether an output is in a text: as the text that it is, or as JSON, indented or not."""
+    if isinstance(output, str):
+        return bool(output.strip()) and output.strip() in rendered
+    return any(json.dumps(output, ensure_ascii=False, indent=indent) in rendered for indent in (None, 2))
 
 
 def house_rules(conversation: ConversationPlan) -> str:

@@ -113,7 +113,7 @@ class TaskRunner:
         """Do the unit's work and write its file. Raises what the work raises, after the plan's retries."""
         budgets: AccountScope = ctx.budgets  # type: ignore[assignment]  # the run hands every unit a scope of ours
         account = self._open(BudgetRef("task", task.id), task.budget, _paid_below(given.unit, ctx.step))
-        ctx = ctx.at(budgets=budgets.within(account))
+        ctx = ctx.at(budgets=budgets.within(account), edition=self.plan.edition)
         if task.output_file is None:
             return await self._with_retries(task, given, ctx)
         path = str(task.output_file.render(given.values))
@@ -177,13 +177,12 @@ class TaskRunner:
     async def _one(
         self, work: AgentWork | ConversationWork, given: Assignment, context: Mapping[str, str], ctx: RunContext
     ) -> UnitResult:
-        expected = work.expected_output
-        words = prompts.compose(
-            as_text(work.description.render(given.values)),
-            None if expected is None else as_text(expected.render(given.values)),
-            context,
-            given.comments,
-        )
+        description = as_text(work.description.render(given.values))
+        expected = None if work.expected_output is None else as_text(work.expected_output.render(given.values))
+        if self.plan.edition > 1:
+            quoted = prompts.quoted(work.description, description, given.values)
+            context = {name: text for name, text in context.items() if name not in quoted}
+        words = prompts.compose(description, expected, context, given.comments)
         if isinstance(work, ConversationWork):
             return await self._converse(work, words, given.unit, ctx)
         result = await self._agent_works(work, words, ctx)

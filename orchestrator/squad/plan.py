@@ -28,7 +28,8 @@ is asked and told of it stays the same when a later release resumes or replays i
 
 1: what was begun before editions were recorded. 2: a moderator closes its conversation; control lines are stripped and
 read in any dress; outputs have a transcript; agents' fields and schemas are rendered; an unnamed persona is called like
-its agent.
+its agent; an agent's last turn offers no tools; JSON is read from the text around it; a `for_each` hands its list to no
+element that does not name it in `context`; what a description quotes is not in the context as well.
 """
 FOR_EACH_CAP = 1000
 """Elements that a `for_each` may have where its list states no `maxItems`."""

@@ -79,13 +79,14 @@ class Tasks:
         self._fields(name, spec)
         work = self._work(path, spec, inner)
         is_gate = isinstance(work, Approval)
+        each = self._for_each(path, spec, scope, inner)
         return TaskPlan(
             name,
             work,
             tuple(dict.fromkeys(need for need in spec.needs or () if need in self.spec.tasks)),
-            self._context(name, spec),
+            self._context(name, spec, each),
             condition,
-            self._for_each(path, spec, scope, inner),
+            each,
             self._repeat(path, spec, inner),
             Retry() if is_gate else self._retry(spec.retry),
             None if is_gate else spec.timeout or self.spec.defaults.timeout,
@@ -221,9 +222,13 @@ class Tasks:
                     place, "invalid-value", "'on_revise' has no effect: 'revise' is not among the choices"
                 )
 
-    def _context(self, name: str, spec: TaskSpec) -> tuple[str, ...]:
+    def _context(self, name: str, spec: TaskSpec, each: ForEach | None) -> tuple[str, ...]:
         if spec.context is None:
-            return tuple(dict.fromkeys(need for need in spec.needs or () if need in self.spec.tasks))
+            # An element has its part of the list: the whole of it would tell each one of the work of all the others.
+            lists = set(each.items.names) if each is not None and self.roster.edition > 1 else set[tuple[str, ...]]()
+            spread = {path[1] for path in lists if path[0] == "tasks" and len(path) > 1}
+            needs = (need for need in spec.needs or () if need in self.spec.tasks and need not in spread)
+            return tuple(dict.fromkeys(needs))
         self._ancestors(name, spec.context, ("tasks", name, "context"), "context")
         return tuple(dict.fromkeys(spec.context))
 

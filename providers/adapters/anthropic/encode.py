@@ -76,8 +76,10 @@ class AnthropicMessages:
 
     def _members(self, request: Request, candidate: Candidate, *, stream: bool) -> Iterator[bytes]:
         """Yield the members of the body that are joined of bytes which outlive a turn."""
-        if request.tools:
-            yield b'"tools":[' + b",".join([self._kept.keep("tool", tool, _tool) for tool in request.tools]) + b"]"
+        if tools := request.tools or _called(request.messages):
+            yield b'"tools":[' + b",".join([self._kept.keep("tool", tool, _tool) for tool in tools]) + b"]"
+            if not request.tools:
+                yield b'"tool_choice":{"type":"none"}'
         # One place for instructions: those given in mid-conversation stand there too, in order.
         system = [block for m in request.messages if m.role == "system" if (block := m.memo(SYSTEM, _instruction))]
         config: list[bytes] = []
@@ -154,6 +156,12 @@ def _tool_choice(request: Request, quirks: Quirks) -> dict[str, Any]:
         case name:
             raise Unsupported(f"tool_choice {name!r} names no tool of the request")
     return choice if quirks.parallel_calls else {**choice, "disable_parallel_tool_use": True}
+
+
+def _called(messages: tuple[Message, ...]) -> tuple[ToolSpec, ...]:
+    """Return what stands for the tools that were called, where none is offered: calls of no known tool are a 400."""
+    names = dict.fromkeys(call.name for message in messages for call in message.tool_calls)
+    return tuple(ToolSpec(name, "") for name in names)
 
 
 def _tool(spec: ToolSpec) -> bytes:

@@ -252,3 +252,11 @@ def test_no_text_breaks_the_body(words):
     assert body["tools"][0].get("description", "").strip() == (clean(words).strip() if words.strip() else "")
     results = [b for turn in body["messages"] for b in turn["content"] if b["type"] == "tool_result"]
     assert [result.get("content", "").strip() for result in results] == [clean(words).strip()]
+
+
+def test_calls_of_the_past_are_declared_where_no_tool_is_offered_any_more():
+    said = (user("q"), assistant(ToolCall("1", "look", "{}")), tool(ToolResult("1", "look", "blue")), user("answer"))
+    body = sent(Request(said, tool_choice="none"))
+    assert [one["name"] for one in body["tools"]] == ["look"]
+    assert body["tool_choice"] == {"type": "none"}
+    assert "tools" not in sent(Request((user("q"),), tool_choice="none"))
