@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from agents.agent import Agent
     from agents.context import History
-    from agents.errors import AgentError, OutputInvalid, PathEscapes, ToolFault, TurnLimit
+    from agents.errors import AgentError, AnswerCut, OutputInvalid, PathEscapes, ToolFault, TurnLimit
     from agents.events import ToolEnded, ToolStarted, TurnEnded, TurnStarted
     from agents.loop import WorkResult
     from agents.stream import WorkStream
@@ -21,6 +21,7 @@ __distribution__ = "squad-orchestrator"
 __all__ = [
     "Agent",
     "AgentError",
+    "AnswerCut",
     "Complete",
     "History",
     "OutputInvalid",
@@ -42,7 +43,7 @@ __all__ = [
 _HOMES = {
     "agents.agent": ("Agent",),
     "agents.context": ("History",),
-    "agents.errors": ("AgentError", "OutputInvalid", "PathEscapes", "ToolFault", "TurnLimit"),
+    "agents.errors": ("AgentError", "AnswerCut", "OutputInvalid", "PathEscapes", "ToolFault", "TurnLimit"),
     "agents.events": ("ToolEnded", "ToolStarted", "TurnEnded", "TurnStarted"),
     "agents.loop": ("WorkResult",),
     "agents.stream": ("WorkStream",),

@@ -3,6 +3,7 @@
 AgentError
 ├ TurnLimit        the work was not done within its turns
 ├ OutputInvalid    the answer broke its schema, twice
+│ └ AnswerCut      the answer was cut off, twice: its JSON, or a tool call, is not whole
 ├ ToolFault        a tool cannot do its work, and the model cannot fix that
 ├ PathEscapes      a path that leaves the folder it is bound to
 └ PathRefused      a path inside that folder that may not be used
@@ -29,6 +30,29 @@ class OutputInvalid(AgentError):
     def __init__(self, path: str, message: str, excerpt: str) -> None:
         super().__init__(f"the answer does not match its output_schema at {path}: {message}")
         self.path, self.message, self.excerpt = path, message, excerpt
+
+
+class AnswerCut(OutputInvalid):
+    """The answer was cut off at `tokens` (0: unknown), or by a filter, so that its JSON or a tool call is not whole."""
+
+    def __init__(self, what: str, cause: str, tokens: int, excerpt: str = "") -> None:
+        super().__init__("$", cut_off(what, cause, tokens), excerpt)
+        self.args = (f"{cut_off(what, cause, tokens)}: {REMEDY[cause]}",)
+        self.cause, self.tokens = cause, tokens
+
+
+REMEDY = {
+    "length": "raise max_output_tokens, or ask for less at once",
+    "content_filter": "put the task in other words, or give it to another provider",
+}
+"""What helps against a text that is cut off, by its cause."""
+
+
+def cut_off(what: str, cause: str, tokens: int) -> str:
+    """Return in words that something was cut off: by a limit of length, with the tokens where known, or by a filter."""
+    if cause == "content_filter":
+        return f"{what} was cut off by the provider's content filter"
+    return f"{what} was cut off at {f'{tokens:,} tokens' if tokens else 'the limit of its length'}"
 
 
 class ToolFault(AgentError):

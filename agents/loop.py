@@ -5,15 +5,28 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, Protocol
 
 from agents.context import History, count_tokens, fit
-from agents.errors import TurnLimit
-from agents.output import Shape, WrongShape, shape_of
+from agents.errors import AnswerCut, TurnLimit, cut_off
+from agents.output import Shape, WrongShape, answer_tokens, is_cut, shape_of, whole_calls
 from agents.tools import Tool, call_all
 from agents.turn import Answer, AskAgain, CallTools, Final, RunContext, decide, take_turn
 from providers.errors import AllAttemptsFailed
-from providers.messages import FinishReason, Message, Needs, OutputSchema, Request, Response, ToolSpec, Usage, user
+from providers.messages import (
+    FinishReason,
+    Message,
+    Needs,
+    OutputSchema,
+    Request,
+    Response,
+    ToolCall,
+    ToolResult,
+    ToolSpec,
+    Usage,
+    user,
+)
 from providers.messages import tool as tool_message
 
 ANSWER_TOKENS = 4096
@@ -133,7 +146,7 @@ class Work:
             truncated=final.truncated,
             counted=self.counted,
             finish=response.finish,
-            answer_tokens=response.usage.output + response.usage.reasoning,
+            answer_tokens=answer_tokens(response),
         )
 
 
@@ -169,7 +182,7 @@ async def pursue(
     work = _begin(agent, shape, history)
     since = len(work.messages)
     work.say(user(brief) if isinstance(brief, str) else brief)
-    corrected = False
+    corrected, cut_calls = False, 0
     for number in range(1, agent.max_turns + 1):
         last = number == agent.max_turns
         must_answer = last and bool(agent.tools) and ctx.edition > 1
@@ -178,26 +191,37 @@ async def pursue(
         request = work.request(with_tools=not must_answer)
         response = await _turn(number, request, work, ctx, answer, shape if corrected else None)
         work.heard(response)
-        match decide(response, shape):
+        match decide(response, shape, ctx.edition):
             case Final() as final:
                 return work.result(final, response, number, since)
             case AskAgain(invalid=invalid) if corrected or last:
                 if invalid is not None:
                     raise invalid.error()
-                return work.result(Final("", ""), response, number, since)
+                return work.result(Final("", "", is_cut(response)), response, number, since)
             case AskAgain(correction):
                 work.say(user(correction))
                 corrected = True
             case CallTools(calls) if not last:
-                work.say(tool_message(*await call_all(calls, agent.tools, ctx, number)))
+                whole = calls if ctx.edition == 1 else whole_calls(response)
+                cut_calls = cut_calls + 1 if len(whole) < len(calls) else 0
+                if cut_calls > 1:
+                    raise AnswerCut("a tool call", response.finish.value, answer_tokens(response))
+                results = await call_all(whole, agent.tools, ctx, number) if whole else ()
+                work.say(tool_message(*results, *(_cut_call(call, response) for call in calls[len(whole) :])))
     raise TurnLimit(agent.name, agent.max_turns)
+
+
+def _cut_call(call: ToolCall, response: Response) -> ToolResult:
+    """Return what the model is told of a call that it did not come to the end of."""
+    why = cut_off("the call", response.finish.value, answer_tokens(response))
+    return ToolResult(call.id, call.name, f"{why}, and was not made. Make it again, with less in it.", is_error=True)
 
 
 async def _turn(
     number: int, request: Request, work: Work, ctx: RunContext, answer: Answer, demanded: Shape | None
 ) -> Response:
     """Take one turn. With `demanded`, answers of the wrong shape fail inside the attempt: others are asked then."""
-    accept = None if demanded is None else demanded.accept
+    accept = None if demanded is None else partial(demanded.accept, edition=ctx.edition)
     try:
         return await take_turn(number, request, work.seal.digest(), ctx, answer, accept)
     except WrongShape as wrong:

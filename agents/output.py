@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from agents.errors import OutputInvalid
+from agents.errors import AnswerCut, OutputInvalid, cut_off
+from agents.json_text import Ambiguous, found_in
 from providers.errors import BadReply
-from providers.messages import FinishReason, OutputSchema, Response
+from providers.messages import FinishReason, OutputSchema, Response, ToolCall
 
 EXCERPT = 200
 """Characters of an answer that an error shows."""
@@ -26,8 +27,13 @@ class Invalid:
     path: str
     message: str
     excerpt: str
+    cut: FinishReason | None = None
+    """Why it ends before its end, where it does: then nothing is wrong with what is there."""
+    tokens: int = 0
 
     def error(self) -> OutputInvalid:
+        if self.cut is not None:
+            return AnswerCut("the answer", self.cut.value, self.tokens, self.excerpt)
         return OutputInvalid(self.path, self.message, self.excerpt)
 
 
@@ -47,8 +53,10 @@ class Shape:
     validator: Any
     digest: bytes
 
-    def read(self, response: Response) -> Any | Invalid:
-        """Return the answer as the JSON value it is, or how it breaks the schema."""
+    def read(self, response: Response, edition: int = 2) -> Any | Invalid:
+        """Return the answer as the JSON value it is, or how it breaks the schema. `edition`: see `RunContext`."""
+        if edition > 1:
+            return self._read(response)
         text = response.text
         if response.finish is FinishReason.LENGTH:
             return Invalid("$", "it was cut off at the length limit; answer more briefly", text[:EXCERPT])
@@ -56,14 +64,35 @@ class Shape:
             value = json.loads(_unfenced(text), parse_constant=_refuse)
         except (ValueError, RecursionError) as error:
             return Invalid("$", f"it is not JSON: {error}", text[:EXCERPT])
+        return self._fitting(value, text)
+
+    def _read(self, response: Response) -> Any | Invalid:
+        text = response.text
+        try:
+            return self._fitting(json.loads(_unfenced(text), parse_constant=_refuse), text)
+        except (ValueError, RecursionError) as error:
+            if is_cut(response):
+                # Of half a text no part is taken for the whole.
+                why = cut_off("the answer", response.finish.value, answer_tokens(response))
+                return Invalid("$", why, text[:EXCERPT], response.finish, answer_tokens(response))
+            broken = error
+        try:
+            found = found_in(_behind_thoughts(text), self.validator.is_valid)
+        except Ambiguous as error:
+            return Invalid("$", str(error), text[:EXCERPT])
+        except (ValueError, RecursionError):
+            return Invalid("$", f"it is not JSON: {broken}", text[:EXCERPT])
+        return self._fitting(found, text)
+
+    def _fitting(self, value: Any, text: str) -> Any | Invalid:
         from jsonschema.exceptions import best_match
 
         broken = best_match(self.validator.iter_errors(value))
         return value if broken is None else Invalid(broken.json_path, broken.message[:MESSAGE], text[:EXCERPT])
 
-    def accept(self, response: Response) -> None:
+    def accept(self, response: Response, edition: int = 2) -> None:
         """Raise `WrongShape` for a final answer that breaks the schema. It runs inside the attempt."""
-        if not response.tool_calls and isinstance(read := self.read(response), Invalid):
+        if not response.tool_calls and isinstance(read := self.read(response, edition), Invalid):
             raise WrongShape(read)
 
 
@@ -94,11 +123,40 @@ def _shape(name: str, text: str) -> Shape:
     return Shape(OutputSchema(schema, name), validator, hashlib.sha256(told.encode()).digest())
 
 
+def is_cut(response: Response) -> bool:
+    """Return whether the model did not come to the end of its text."""
+    return response.finish in (FinishReason.LENGTH, FinishReason.CONTENT_FILTER)
+
+
+def answer_tokens(response: Response) -> int:
+    """Return the tokens of an answer, those that it thought with included; 0 where the provider did not tell."""
+    return response.usage.output + response.usage.reasoning
+
+
+def whole_calls(response: Response) -> tuple[ToolCall, ...]:
+    """Return the tool calls of an answer without the last one, where that is cut off: then its arguments are not whole.
+
+    Where the answer is cut off, one without any arguments may be a call whose arguments never came.
+    """
+    calls = response.tool_calls
+    if not (calls and is_cut(response)):
+        return calls
+    try:
+        has_arguments = bool(calls[-1].arguments.strip()) and calls[-1].parse() is not None
+    except ValueError:
+        has_arguments = False
+    return calls if has_arguments else calls[:-1]
+
+
+def _behind_thoughts(text: str) -> str:
+    return text.rpartition("</think>")[2]
+
+
 def _unfenced(text: str) -> str:
     """Return what stands in a fence, and behind a thought whose first tag never came."""
     text = text.strip()
     if text[:1] not in ("{", "[", '"'):
-        text = text.rpartition("</think>")[2].strip()
+        text = _behind_thoughts(text).strip()
     if len(text) >= 6 and text.startswith("```") and text.endswith("```"):
         text = text[3:-3]
         return text[4:] if text[:4].lower() == "json" else text

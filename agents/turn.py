@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from agents.events import TurnEnded, TurnStarted
-from agents.output import Invalid, Shape
+from agents.output import Invalid, Shape, is_cut
 from providers.budgets import BudgetScope
 from providers.events import Emit, ignore
-from providers.messages import Accept, FinishReason, Request, Response, ToolCall
+from providers.messages import Accept, Request, Response, ToolCall
 
 T = TypeVar("T")
 
@@ -95,23 +95,29 @@ class AskAgain:
 
 Next = Final | CallTools | AskAgain
 
+SHORTER = "Answer again with the whole JSON and nothing else, and more briefly, so that it comes to its end."
 EMPTY = "Your answer was empty. Write the answer now, as text."
 
 
-def decide(response: Response, shape: Shape | None) -> Next:
-    """Return what follows from an answer. Pure; how often it may ask again is the caller's to bound."""
+def decide(response: Response, shape: Shape | None, edition: int = 2) -> Next:
+    """Return what follows from an answer. Pure; how often it may ask again is the caller's to bound.
+
+    `edition`: see `RunContext`.
+    """
     if calls := response.tool_calls:
         return CallTools(calls)
     if shape is not None:
-        read = shape.read(response)
+        read = shape.read(response, edition)
         return AskAgain(_correction(read), read) if isinstance(read, Invalid) else Final(response.text, read)
     text = response.text
     if not text.strip():
         return AskAgain(EMPTY)
-    return Final(text, text, response.finish in (FinishReason.LENGTH, FinishReason.CONTENT_FILTER))
+    return Final(text, text, is_cut(response))
 
 
 def _correction(invalid: Invalid) -> str:
+    if invalid.cut is not None:
+        return f"{invalid.message.capitalize()}. {SHORTER}"
     return (
         f"Your answer does not match the required JSON Schema. At {invalid.path}: {invalid.message}\n"
         "Answer again with the whole corrected JSON and nothing else."

@@ -12,7 +12,7 @@ PINNED = {
     " PlanError Problem ProblemsFound Run RunBusy RunCancelled RunChanged RunNotFound RunOver RunResult SpecError"
     " SqliteJournal Squad edit_of_run environment_of fork_run open_journal open_run resume_run"
     " run_squad run_sync to_json",
-    "agents": "Agent AgentError Complete History OutputInvalid PathEscapes Registry RunContext Tool ToolEnded"
+    "agents": "Agent AgentError AnswerCut Complete History OutputInvalid PathEscapes Registry RunContext Tool ToolEnded"
     " ToolFault ToolStarted TurnEnded TurnLimit TurnStarted WorkResult WorkStream tool",
     "personas": "Persona PersonaError Personas Sandbox TemplateError first_of in_memory packaged",
     "providers": "AllAttemptsFailed BudgetSpent Capability Catalog CatalogError Image Message Needs NoRoute"
