@@ -87,7 +87,11 @@ class EditUnknown(OrchestratorError):
 
 
 class RunCancelled(OrchestratorError):
-    """The run was cancelled by another process."""
+    """The run was cancelled for good: `runs cancel` ended it."""
+
+    def __init__(self, run: str) -> None:
+        super().__init__(f"the run {run} was cancelled for good: it cannot be resumed")
+        self.hint = f"`orchestrator runs fork {run}` begins a new run that takes over what it did"
 
 
 class NoProvider(OrchestratorError):

@@ -10,16 +10,17 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from enum import Enum
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Self
 
 from orchestrator.units import StepPath, Unit, path_of
+from providers.errors import BudgetSpent
 from providers.messages import Usage
 
 SCHEMA_VERSION = 1
 MONEY = frozenset({"cost", "spent", "cap"})
 """Fields that hold micro-USD."""
 
-TaskStatus = Literal["waiting", "running", "gate", "ok", "failed", "skipped", "cancelled"]
+TaskStatus = Literal["waiting", "running", "gate", "ok", "failed", "skipped", "cancelled", "interrupted"]
 RunStatus = Literal["done", "failed", "rejected", "waiting", "paused", "stopped", "cancelled"]
 """done; tasks failed; a person rejected it; waits for a person; paused or stopped by a limit; interrupted."""
 
@@ -242,16 +243,31 @@ class RoutingReread:
 
 @dataclass(frozen=True, slots=True)
 class BudgetReached:
-    """A cap left no room for a call. `action` is what follows: pause, stop or downgrade_tier."""
+    """A cap left no room for a call. `action` is what follows: pause, stop or downgrade_tier.
+
+    `used` of `limit` was spent then: USD of `max_cost`, tokens, seconds or turns; None: an earlier release recorded it.
+    """
 
     which: str
     kind: str
     action: str
+    used: float | None = field(default=None, compare=False)
+    limit: float | None = field(default=None, compare=False)
+
+    @classmethod
+    def by(cls, spent: BudgetSpent, action: str) -> Self:
+        """Return the event of a call that a spent budget refused."""
+        unit = 1e6 if spent.kind == "max_cost" else 1
+        return cls(str(spent.budget), spent.kind, action, spent.spent / unit, spent.cap / unit)
 
 
 @dataclass(frozen=True, slots=True)
 class RunFinished:
-    """The last event. `cost` is micro-USD; None where any price was unknown. `truncated`: by task, what is cut off."""
+    """The last event. `cost` is micro-USD; None where any price was unknown. `truncated`: by task, what is cut off.
+
+    No task in `tasks` is at work any more: one that was when the run ended is `interrupted` (`running` in what earlier
+    releases recorded).
+    """
 
     run_id: str
     status: RunStatus

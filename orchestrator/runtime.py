@@ -162,7 +162,7 @@ async def resume_with(
         if past.is_over and not edited:
             raise RunOver(run_id, str(past.status))
         if await journal.cancel_requested(run_id):
-            raise RunCancelled(f"the run {run_id} was cancelled")
+            raise RunCancelled(run_id)
         recorded = raised(manifest.options, options.caps)
         folder = None if recorded.get("out") is None else Path(recorded["out"])
         inputs = inputs_for(squad, manifest) if edited else manifest.inputs

@@ -21,10 +21,15 @@ from orchestrator.cli.ui.next_step import command_line
 from orchestrator.journal.opening import SQLITE, JournalPlace, open_journal, place_of_journal
 from orchestrator.journal.protocols import Journal, JournalDamaged, JournalMissing, JournalUnusable, RunManifest, Runs
 from orchestrator.squad.load import Squad
+from providers.documents.problems import closest
+from providers.documents.unicode import printable
 
 P = ParamSpec("P")
 
 NAME = "journal.db"
+LATEST = "latest"
+"""What stands for the newest run wherever a run is named."""
+MOST_LISTED = 12
 START_ONE = "`orchestrator run squad.yaml` records one"
 
 db_option = click.option("--db", metavar="URL", help="Where runs are recorded: sqlite:///PATH (STATE/journal.db).")
@@ -48,11 +53,14 @@ class RecordedRuns:
 def reads_runs(work: Callable[Concatenate[RecordedRuns, P], Awaitable[int | None]]) -> Callable[..., int | None]:
     """Make a command of an async function: it takes `--db`, and gets the journal opened as its first argument.
 
-    Where nothing is recorded the command ends with `NothingSelected`.
+    Its argument `run` may be any of what `run_named` takes; the function gets the id. Where nothing is recorded the
+    command ends with `NothingSelected`.
     """
 
     async def opened(settings: Settings, db: str | None, arguments: dict[str, Any]) -> int | None:
         async with open_records(settings, db) as records:
+            if isinstance(named := arguments.get("run"), str):
+                arguments["run"] = await run_named(records.journal, named)
             return await work(records, **arguments)  # type: ignore[call-arg]  # click gives options by name
 
     @db_option
@@ -108,6 +116,29 @@ async def latest_run(journal: Runs) -> str:
     for line in await journal.runs(limit=1):
         return line.run
     raise NothingSelected("no run is recorded here", START_ONE)
+
+
+async def run_named(journal: Runs, word: str) -> str:
+    """Return the id of the run that `word` means: its id, the beginning of no other run's id, or `latest`.
+
+    A run that is really called so is meant first. Raise `NothingSelected` where no run or several may be meant.
+    """
+    ids = [line.run for line in await journal.runs(None)]
+    if word in ids:
+        return word
+    if word == LATEST and ids:
+        return ids[0]
+    begun = [run for run in ids if word and run.startswith(word)]
+    if len(begun) == 1:
+        return begun[0]
+    if begun:
+        more = f" and {len(begun) - MOST_LISTED} more" if len(begun) > MOST_LISTED else ""
+        listed = ", ".join(map(printable, begun[:MOST_LISTED]))
+        raise NothingSelected(f"{len(begun)} runs begin with {printable(word)}: {listed}{more}", "write more of its id")
+    close = closest(word, ids)
+    like = f"did you mean {printable(close)}? " if close else ""
+    hint = f"{like}`orchestrator runs ls` lists the recorded runs; `{LATEST}` is the newest"
+    raise NothingSelected(f"there is no run {printable(word)}", hint)
 
 
 def squad_of(manifest: RunManifest, settings: Settings) -> Squad:

@@ -18,8 +18,9 @@ from orchestrator.cli.ui.console import Console, print_json
 from orchestrator.cli.ui.gates import ApproveChoice, Asking, answering
 from orchestrator.cli.ui.next_step import command_line
 from orchestrator.cli.ui.notices import STUB_NOTICE, telling
-from orchestrator.cli.ui.outcome import Continuation, print_results, tell_end
-from orchestrator.cli.ui.progress import Caps, Document, Progress
+from orchestrator.cli.ui.outcome import Continuation, print_results, tell_end, with_reasons
+from orchestrator.cli.ui.progress import Caps, Progress
+from orchestrator.cli.ui.reasons import Document
 from orchestrator.cli.ui.screens import LineScreen, LogScreen, Screen, wants_log, wants_table
 from orchestrator.events import to_json
 from orchestrator.execution import Run
@@ -60,8 +61,8 @@ class RunSession:
     async def _continuation(self, result: RunResult, journal: Journal | None) -> Continuation:
         """Return how to go on: a run that is not recorded, or that `runs cancel` ended, cannot be resumed."""
         recorded = journal is not None
-        resumable = journal is not None and not await journal.cancel_requested(result.run_id)
-        return Continuation(self.file, partial(command_line, self.settings, db=self.db), recorded, resumable)
+        cancelled = journal is not None and await journal.cancel_requested(result.run_id)
+        return Continuation(self.file, partial(command_line, self.settings, db=self.db), recorded, cancelled)
 
     def _screen(self, progress: Progress) -> Screen:
         """Return the screen that fits: a log where one is wanted, a live table on a terminal, else lines.
@@ -106,7 +107,7 @@ def show(document: Document, screen: Screen, progress: Progress, *, as_json: boo
     """Show one event: on stdout where events are the result, and on the screen."""
     line = progress.apply(document)
     if as_json:
-        print_json(document)
+        print_json(with_reasons(document, progress))
     if document["type"] in ("run.started", "run.resumed") and progress.stub:
         screen.say(STUB_NOTICE)
     screen.saw(document, line)

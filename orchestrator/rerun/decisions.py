@@ -113,7 +113,9 @@ class _Fold:
             # A stop has no event of its own. What was begun before it is in the record.
             self.state.stopping = "cancelled"
         left = None if self.state.stopping else next_action(self.state)
-        return left or finish_of(self.state, self.recorder, self.artifacts, stub=recorded.stub)
+        return left or _as_once(
+            finish_of(self.state, self.recorder, self.artifacts, stub=recorded.stub), recorded.tasks
+        )
 
     def apply(self, place: PlacedEvent) -> None:
         data = place.event.data
@@ -140,3 +142,9 @@ class _Fold:
         own = self.state.tasks[task]
         unit = Unit(task, key, own.attempt)
         return UnitBegun(self.number, unit, values_of(self.state, unit), own.comments)
+
+
+def _as_once(made: RunFinished, recorded: Mapping[str, str]) -> RunFinished:
+    """Return the end of a run with the word of earlier releases for an interrupted task, where it is recorded so."""
+    tasks = {name: "running" if recorded.get(name) == "running" else status for name, status in made.tasks.items()}
+    return made if tasks == made.tasks else replace(made, tasks=tasks)

@@ -130,7 +130,8 @@ class Driver:
         """End the run now, as its squad's own time is up."""
         budget = self.plan.budget
         assert budget is not None, "only a budget limits the run's time"
-        self._recorder.record(BudgetReached("squad", "max_time", budget.on_exceed))
+        worked = (budget.max_time or 0.0) - self._budgets.seconds_left()
+        self._recorder.record(BudgetReached("squad", "max_time", budget.on_exceed, worked, budget.max_time))
         self.state.stop("paused" if budget.on_exceed == "pause" else "stopped")
         self._over.set()
 
@@ -312,7 +313,7 @@ class Driver:
         if isinstance(error, Suspended):
             return TaskParked(unit.task, unit.key, error.reason, "cancelled" if self.interrupted else None)
         action = on_exceed(self.plan, error.budget)
-        self._recorder.record(BudgetReached(str(error.budget), error.kind, action), unit)
+        self._recorder.record(BudgetReached.by(error, action), unit)
         if action == "pause":
             return TaskParked(unit.task, unit.key, str(error), "paused")
         if error.budget.kind == "squad":

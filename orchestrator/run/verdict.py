@@ -32,7 +32,7 @@ def finish_of(state: RunState, recorder: Recorder, artifacts: Mapping[str, str],
         dict(artifacts),
         recorder.usage,
         recorder.cost,
-        {name: task.status for name, task in state.tasks.items()},
+        {name: "interrupted" if task.status == "running" else task.status for name, task in state.tasks.items()},
         stub,
         state.truncated,
     )

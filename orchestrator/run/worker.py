@@ -342,7 +342,7 @@ class Downgrading:
         except BudgetSpent as spent:
             if budgets is None or budgets.on_exceed(spent.budget) != "downgrade_tier":
                 raise
-            emit(BudgetReached(str(spent.budget), spent.kind, "downgrade_tier"))
+            emit(BudgetReached.by(spent, "downgrade_tier"))
             cheap = _at_tier(request, "fallback")
             return await self.inner.complete(cheap, emit=emit, budgets=budgets, accept=accept)
 

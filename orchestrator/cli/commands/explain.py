@@ -10,7 +10,7 @@ import click
 
 from orchestrator.cli import app
 from orchestrator.cli.exits import NothingSelected
-from orchestrator.cli.journals import RecordedRuns, latest_run, reads_runs
+from orchestrator.cli.journals import RecordedRuns, latest_run, reads_runs, run_named
 from orchestrator.cli.ui.columns import columns
 from orchestrator.cli.ui.progress import candidate_of, duration, usd
 from orchestrator.events import to_json
@@ -46,8 +46,7 @@ async def explain_command(
     """
     if len(words) > 2:
         raise click.UsageError("explain takes a task, and a run before it")
-    run, task = words if len(words) == 2 else (await latest_run(records.journal), words[0])
-    await records.journal.manifest(run)
+    run, task = await _meant(records, words)
     if as_sent:
         body = await _sent(records, run, task, turn, attempt)
         if pretty:
@@ -61,6 +60,24 @@ async def explain_command(
         raise _nothing(run, task, tasks_of(events))
     for line in lines:
         click.echo(printable(line))
+
+
+async def _meant(records: RecordedRuns, words: tuple[str, ...]) -> tuple[str, str]:
+    """Return the run and the task that were named. Raise `NothingSelected` for a run without a task."""
+    journal = records.journal
+    if len(words) == 2:
+        return await run_named(journal, words[0]), words[1]
+    newest, word = await latest_run(journal), words[0]
+    if word in tasks_of(map(to_json, await journal.events(newest))):
+        return newest, word
+    try:
+        run = await run_named(journal, word)
+    except NothingSelected:
+        return newest, word  # a part of a task, or nothing that there is
+    tasks = tasks_of(map(to_json, await journal.events(run)))
+    shown = ", ".join(tasks) or "none"
+    example = records.command("explain", run, tasks[0]) if tasks else records.command("runs", "show", run)
+    raise NothingSelected(f"which task of the run {run}? Its tasks: {shown}", f"name one of them: `{example}`")
 
 
 def _nothing(run: str, task: str, tasks: list[str]) -> NothingSelected:

@@ -17,7 +17,6 @@ from rich.text import Text
 from orchestrator.cli.ui.notices import STUB_NOTICE
 from orchestrator.cli.ui.progress import (
     Caps,
-    Document,
     Progress,
     ProgressLine,
     TaskRow,
@@ -26,6 +25,7 @@ from orchestrator.cli.ui.progress import (
     in_words,
     usd,
 )
+from orchestrator.cli.ui.reasons import Document
 from providers.documents.unicode import printable
 
 FRAME_S = 1 / 8

@@ -12,6 +12,8 @@ import click
 from orchestrator.cli.ui.console import Console
 from orchestrator.cli.ui.notices import STUB_NOTICE
 from orchestrator.cli.ui.progress import Progress, in_words, tokens, usd
+from orchestrator.cli.ui.reasons import Document, by_command, reason_lines
+from orchestrator.cli.ui.run_list import state_of
 from orchestrator.run.driver import RunResult
 from providers.documents.unicode import printable
 
@@ -47,17 +49,25 @@ class Continuation:
     file: str
     command: Callable[..., str]
     recorded: bool
-    resumable: bool
+    cancelled: bool
+    """Whether `runs cancel` ended it."""
+
+    @property
+    def resumable(self) -> bool:
+        return self.recorded and not self.cancelled
+
+    def state(self, status: str) -> str:
+        """Return a run's status as people read it: what Ctrl-C stopped is not what was cancelled for good."""
+        return state_of(status, is_driven=False, is_cancelled=self.cancelled)
 
 
 def tell_end(console: Console, progress: Progress, result: RunResult, after: Continuation) -> None:
     """Say how the run ended and what may be done next."""
     states = ", ".join(f"{number} {in_words(state)}" for state, number in task_counts(result.tasks).items())
     figures = "  ".join(filter(None, (progress.took(), tokens(result.usage.total), usd(micro(result.cost)))))
-    console.say(f"\n{result.run_id}: {result.status}  ({states})  {figures}")
-    if progress.last_failure:
-        row, why = progress.last_failure
-        console.write(printable(f"last failure: {row}: {why}"))
+    console.say(f"\n{result.run_id}: {after.state(result.status)}  ({states})  {figures}")
+    for line in reason_lines(progress.reasons, last="last failure"):
+        console.write(printable(by_command(line, after.command, result.run_id)))
     _tell_artifacts(console, result)
     for task, reason in result.waiting.items():
         console.say(printable(f"waiting: {task}: {reason}"))
@@ -81,6 +91,11 @@ def advice_for(result: RunResult, progress: Progress, after: Continuation) -> st
     match result.status:
         case "waiting" if not after.resumable:
             return "the run is not recorded: answer on a terminal, or give --approve auto or --approve deny"
+        case "cancelled" if after.cancelled:
+            fork = after.command("runs", "fork", result.run_id)
+            return f"a cancelled run cannot be resumed; `{fork}` begins a new run that takes over what it did"
+        case "cancelled" if after.recorded:
+            return "interrupted, not cancelled for good: what is recorded is not paid for again"
         case "paused" if progress.out_of == "day":
             return "raise the day's budget in the routing file, or wait for another day"
         case "paused" | "stopped":
@@ -111,6 +126,17 @@ def next_command(result: RunResult, progress: Progress, after: Continuation) -> 
     if task is None or not after.recorded:
         return after.command("runs", "show", result.run_id) if after.recorded else after.command("run", after.file)
     return after.command("explain", task)
+
+
+def with_reasons(document: Document, progress: Progress) -> Document:
+    """Return a document of `--json`: the last one of a run says why it ended so, too."""
+    return {**document, **progress.reasons.document()} if document["type"] == "run.finished" else document
+
+
+def state_document(run: str, state: str, progress: Progress) -> Document:
+    """Return how a run stands of which no event tells it: it was killed, stopped or cancelled."""
+    tasks = {name: in_words(row.state) for name, row in progress.rows.items()}
+    return {"type": "run.state", "run_id": run, "state": state, "tasks": tasks, **progress.reasons.document()}
 
 
 def task_counts(tasks: Mapping[str, str]) -> dict[str, int]:

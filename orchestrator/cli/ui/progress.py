@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from orchestrator.cli.ui.reasons import Document, Reasons, budget_text
 from orchestrator.squad.plan import Budget, Plan
 from providers.catalog.model import numbered
-
-Document = Mapping[str, Any]
-"""An event as `orchestrator.events.to_json` makes it."""
 
 ENDED = frozenset({"ok", "failed", "skipped", "cancelled"})
 
@@ -80,6 +78,8 @@ class Progress:
     began: float | None = None
     out: str | None = None
     forked: str = ""
+    takes_over: bool = False
+    """Whether it is a fork that has not begun its own work yet."""
     rows: dict[str, TaskRow] = field(default_factory=dict)
     tokens: int = 0
     cost: float | None = 0.0
@@ -92,8 +92,10 @@ class Progress:
     out_of: str = ""
     """The budget that was reached last: `squad`, `task build`, or that of the `day`."""
     attempt_errors: set[str | None] = field(default_factory=set)
+    reasons: Reasons = field(default_factory=Reasons)
 
     def apply(self, event: Document) -> ProgressLine | None:
+        self.reasons.apply(event)
         handler = getattr(self, "_on_" + event["type"].replace(".", "_"), None)
         change: ProgressLine | None = handler(event) if handler else None
         return change
@@ -144,11 +146,15 @@ class Progress:
     def _on_run_resumed(self, event: Document) -> ProgressLine:
         self.began, self.ended, self.status = event["at"], None, "running"
         for row in self.rows.values():
-            if row.state == "parked":
+            if row.state in ("parked", "interrupted"):
                 row.state, row.detail = "running", ""
         tasks = sum("[" not in name for name in self.rows)
         again = f"; was in flight: {', '.join(event['in_flight'])}" if event["in_flight"] else ""
-        text = f"resumed: {len(event['done'])} of {tasks} tasks done, {usd(self.cost)} spent{again}"
+        if self.takes_over:
+            text = f"starts: {len(event['done'])} of {tasks} tasks taken over, {usd(self.cost)} spent"
+        else:
+            text = f"resumed: {len(event['done'])} of {tasks} tasks done, {usd(self.cost)} spent{again}"
+        self.takes_over = False
         return ProgressLine(self.run_id, text, "warning" if again else "info")
 
     def _on_run_edited(self, event: Document) -> ProgressLine | None:
@@ -171,7 +177,7 @@ class Progress:
         )
 
     def _on_run_forked(self, event: Document) -> ProgressLine:
-        self.tokens, self.cost = 0, 0.0
+        self.tokens, self.cost, self.takes_over = 0, 0.0, True
         kept = len(event["kept"])
         tasks = f"{kept} task{'' if kept == 1 else 's'}"
         self.forked = f"from {event['source']}, which paid {usd(event['cost_usd'])} for {tasks}"
@@ -263,7 +269,7 @@ class Progress:
 
     def _on_budget_reached(self, event: Document) -> ProgressLine:
         self.out_of = event["which"]
-        return ProgressLine(event["which"], f"budget reached: {event['kind']}, so: {event['action']}", "warning")
+        return ProgressLine(event["which"], f"budget reached: {budget_text(event).partition(': ')[2]}", "warning")
 
     def _on_artifact_written(self, event: Document) -> None:
         self.artifacts[event["path"]] = event["sha256"]
@@ -304,6 +310,12 @@ class Progress:
     def _on_run_finished(self, event: Document) -> None:
         self.finished, self.status, self.ended = event, event["status"], event["at"]
         self.cost, self.tokens = event["cost_usd"], sum(event["usage"][kind] for kind in BILLED)
+        self.leave()
+
+    def leave(self, state: str = "interrupted") -> None:
+        """Take note that no process drives the run: what was at work is so no more."""
+        for row in self.running():
+            row.state = state
 
 
 BILLED = ("input_tokens", "output_tokens")

@@ -12,7 +12,8 @@ from typing import Any, Protocol, Self, TextIO
 
 from orchestrator.cli.app import Settings
 from orchestrator.cli.ui.console import Console
-from orchestrator.cli.ui.progress import Document, Progress, ProgressLine, TaskRow, duration
+from orchestrator.cli.ui.progress import Progress, ProgressLine, TaskRow, duration
+from orchestrator.cli.ui.reasons import Document
 from providers.documents.unicode import printable
 
 HEARTBEAT_S = 30.0

@@ -184,7 +184,7 @@ def test_a_run_that_was_stopped_is_resumed(call, folder, loopback, signals):
             while "Ctrl-C again stops now" not in process.stderr.readline():
                 assert process.poll() is None
     process.communicate(timeout=PATIENCE_S)
-    assert state_of(call, "r-1") == ("unfinished" if cut else "cancelled")
+    assert state_of(call, "r-1") == ("unfinished" if cut else "interrupted")
     done = call("runs", "resume", "r-1")
     assert (done.code, done.out) == (0, "brief.md\n"), done.err
     asked = [json.dumps(seen.body, sort_keys=True) for seen in loopback.requests]

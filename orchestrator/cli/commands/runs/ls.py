@@ -7,7 +7,7 @@ import click
 from orchestrator.cli.app import Command
 from orchestrator.cli.journals import RecordedRuns, reads_runs
 from orchestrator.cli.ui.console import print_json
-from orchestrator.cli.ui.run_list import STATES, UNFINISHED, cost_of, state_of, states_option, table_of
+from orchestrator.cli.ui.run_list import OVER, RECORDED_AS, STATES, cost_of, state_in, states_option, table_of
 from orchestrator.journal.protocols import RunLine
 
 
@@ -31,14 +31,14 @@ async def ls_command(
 async def _latest(
     records: RecordedRuns, limit: int, states: tuple[str, ...], squad: str | None
 ) -> list[tuple[RunLine, str]]:
-    recorded = {"running" if state == UNFINISHED else state for state in states}
+    recorded = {status for state in states for status in RECORDED_AS.get(state, (state,))}
     # Only a lock tells a run at work from one that was killed: locks are asked of as few runs as possible.
-    mixed = ("running" in states) != (UNFINISHED in states)
+    is_exact = recorded <= {*OVER}
     journal = records.journal
-    lines = await journal.runs(None if mixed else limit, statuses=recorded, squad=squad)
+    lines = await journal.runs(limit if is_exact else None, statuses=recorded, squad=squad)
     found: list[tuple[RunLine, str]] = []
     for line in lines:
-        state = state_of(line.status, is_driven=await journal.is_driven(line.run))
+        state = await state_in(journal, line.run, line.status)
         if not states or state in states:
             found.append((line, state))
         if len(found) == limit:

@@ -15,7 +15,7 @@ import click
 
 from orchestrator.cli.app import Command, Settings, settings_of
 from orchestrator.cli.exits import Exit, NothingSelected, Unusable
-from orchestrator.cli.journals import db_option, open_records
+from orchestrator.cli.journals import db_option, open_records, run_named
 from orchestrator.cli.squad_files import load_squad
 from orchestrator.cli.ui.console import print_json
 from orchestrator.cli.ui.replays import replay_document, replay_lines
@@ -78,7 +78,7 @@ async def _replay(
 ) -> Replay:
     squad = None if against is None else load_squad(against, settings)
     async with _opened(settings, from_file, db) as journal:
-        return await replay(journal, run or await _only_run(journal), against=squad)
+        return await replay(journal, await (run_named(journal, run) if run else _only_run(journal)), against=squad)
 
 
 @asynccontextmanager

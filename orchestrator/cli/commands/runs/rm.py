@@ -17,16 +17,15 @@ from agents.confined import read_inside
 from agents.errors import AgentError
 from orchestrator.cli.app import Command
 from orchestrator.cli.exits import Exit, Unusable
-from orchestrator.cli.journals import RecordedRuns, reads_runs
+from orchestrator.cli.journals import RecordedRuns, reads_runs, run_named
 from orchestrator.cli.ui.arguments import DurationOption
 from orchestrator.cli.ui.console import Console, count
-from orchestrator.cli.ui.run_list import STATES, state_of, states_option, table_of
+from orchestrator.cli.ui.progress import usd
+from orchestrator.cli.ui.run_list import OVER, STATES, cost_of, state_in, states_option, table_of
 from orchestrator.journal.protocols import Journal, RunLine
 from orchestrator.run.history import history_of
 from providers.documents.unicode import printable
 
-OVER = ("done", "failed", "rejected", "stopped")
-"""The states that are meant where none is named: of these runs nothing is left to be done."""
 MOST_SHOWN = 20
 AT_ONCE = 100
 
@@ -64,7 +63,8 @@ async def rm_command(
 ) -> int:
     """Remove the record of runs, named or chosen by age and state. A run that is at work is left alone.
 
-    A removed run cannot be shown, resumed or forked any more; forks that were made of it stay whole.
+    A removed run cannot be shown, resumed or forked any more, and `spending` no longer counts what it cost; forks that
+    were made of it stay whole.
     """
     filters = Filters(older_than, states, keep)
     if bool(runs) == bool(filters):
@@ -75,21 +75,23 @@ async def rm_command(
     going = [(line, state) for line, state in chosen if state != "running"]
     if dry_run or not going:
         click.echo(table_of(going))
+        if going:
+            records.console.say(f"`spending` would no longer count {_cost(going)}")
         return Exit.DONE
     if not yes:
         _confirm(records.console, going)
+    records.console.say(f"`spending` no longer counts {_cost(going)}")
     await _remove_all(records, [line.run for line, _ in going], artifacts=artifacts)
     return Exit.DONE
 
 
 async def _named(records: RecordedRuns, names: Sequence[str]) -> list[tuple[RunLine, str]]:
-    """Return these runs. Raise `RunNotFound`, before any is removed."""
+    """Return these runs. Raise `NothingSelected`, before any is removed."""
     journal = records.journal
-    for name in names:
-        await journal.manifest(name)
+    meant = [await run_named(journal, name) for name in names]
     lines = {line.run: line for line in await journal.runs(None)}
-    found = (lines[name] for name in dict.fromkeys(names))
-    return [(line, state_of(line.status, is_driven=await journal.is_driven(line.run))) for line in found]
+    found = (lines[name] for name in dict.fromkeys(meant))
+    return [(line, await state_in(journal, line.run, line.status)) for line in found]
 
 
 async def _filtered(records: RecordedRuns, filters: Filters) -> list[tuple[RunLine, str]]:
@@ -97,7 +99,7 @@ async def _filtered(records: RecordedRuns, filters: Filters) -> list[tuple[RunLi
     journal, states = records.journal, filters.states or OVER
     began_before = float("inf") if filters.older_than is None else time.time() - filters.older_than
     old = [line for line in (await journal.runs(None))[filters.keep or 0 :] if line.created_at < began_before]
-    wanted = [(line, state_of(line.status, is_driven=await journal.is_driven(line.run))) for line in reversed(old)]
+    wanted = [(line, await state_in(journal, line.run, line.status)) for line in reversed(old)]
     return [(line, state) for line, state in wanted if state in states]
 
 
@@ -108,7 +110,16 @@ def _confirm(console: Console, going: Sequence[tuple[RunLine, str]]) -> None:
         console.write(f"and {len(going) - MOST_SHOWN} more")
     if not sys.stdin.isatty():
         raise Unusable(f"{count(len(going), 'run')} would be removed, and there is no terminal to ask at", "give --yes")
-    click.confirm(f"Remove {count(len(going), 'run')} for good?", abort=True, err=True)
+    what = f"{count(len(going), 'run')} and {_cost(going)} out of `spending`"
+    click.confirm(f"Remove {what} for good?", abort=True, err=True)
+
+
+def _cost(going: Sequence[tuple[RunLine, str]]) -> str:
+    """Return what these runs cost, in words."""
+    known = [cost for line, _ in going if (cost := cost_of(line)) is not None]
+    unknown = len(going) - len(known)
+    parts = [usd(sum(known))] if known else []
+    return " and ".join([*parts, *([f"the unknown cost of {count(unknown, 'run')}"] if unknown else [])])
 
 
 async def _remove_all(records: RecordedRuns, names: Sequence[str], *, artifacts: bool) -> None:

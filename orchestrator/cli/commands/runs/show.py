@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import click
 
@@ -11,13 +11,13 @@ from orchestrator.cli.commands.approvals import open_gates
 from orchestrator.cli.journals import RecordedRuns, reads_runs
 from orchestrator.cli.ui.columns import columns
 from orchestrator.cli.ui.console import print_json
+from orchestrator.cli.ui.outcome import state_document, with_reasons
 from orchestrator.cli.ui.progress import Progress, duration, in_words, tokens, usd
-from orchestrator.cli.ui.run_list import UNFINISHED, state_of
+from orchestrator.cli.ui.reasons import by_command, reason_lines
+from orchestrator.cli.ui.run_list import INTERRUPTED, UNFINISHED, state_in
 from orchestrator.events import GateOpened, to_json
 from orchestrator.journal.protocols import RunManifest
 from providers.documents.unicode import printable
-
-MOST_FAILURES = 12
 
 
 @click.command("show", cls=Command)
@@ -29,18 +29,25 @@ async def show_command(records: RecordedRuns, run: str, as_json: bool) -> None:
     journal = records.journal
     manifest = await journal.manifest(run)
     documents = [to_json(event) for event in await journal.events(run)]
-    if as_json:
-        for document in documents:
-            print_json(document)
-        return
     progress = Progress()
     for document in documents:
         progress.apply(document)
-    state = state_of(progress.status, is_driven=await journal.is_driven(run))
+        if as_json:
+            print_json(with_reasons(document, progress))
+    state = await state_in(journal, run, progress.status)
+    if state != "running":
+        progress.leave("cancelled" if state == "cancelled" else INTERRUPTED)
+    if as_json:
+        if state != progress.status:  # no event tells of it
+            print_json(state_document(run, state, progress))
+        return
     cut = [step.path for step in await journal.cut_short(run)] if state == UNFINISHED else []
     gates = [one.gate for one in await open_gates(journal, run)]
-    lines = described(run, manifest, progress, state, cut, [gate.task for gate in gates])
-    if state in (UNFINISHED, "waiting", "paused", "cancelled") and not await journal.cancel_requested(run):
+    lines = described(run, manifest, progress, state, cut, gates, records.command)
+    if state == "cancelled":
+        fork = records.command("runs", "fork", run)
+        lines.append(f"it was cancelled for good; `{fork}` begins a new run that takes over what it did")
+    if state in (UNFINISHED, INTERRUPTED, "waiting", "paused"):
         lines.append(f"next: {_next_command(records, run, gates)}")
     click.echo(printable("\n".join(lines)))
 
@@ -56,7 +63,13 @@ def _next_command(records: RecordedRuns, run: str, gates: Sequence[GateOpened]) 
 
 
 def described(
-    run: str, manifest: RunManifest, progress: Progress, state: str, cut: list[str], gates: list[str]
+    run: str,
+    manifest: RunManifest,
+    progress: Progress,
+    state: str,
+    cut: list[str],
+    gates: Sequence[GateOpened],
+    command: Callable[..., str],
 ) -> list[str]:
     """Return the lines that show a run's state. Pure."""
     figures = "  ".join(filter(None, (tokens(progress.tokens), usd(progress.cost))))
@@ -68,15 +81,8 @@ def described(
         for row in progress.rows.values()
     ]
     lines += ["", columns([("TASK", "WHO", "STATE", "TIME"), *rows]), ""]
-    lines += list(_failures(progress))
+    lines += [by_command(line, command, run) for line in reason_lines(progress.reasons)]
+    lines += [f"paused: {row}: {why}" for row, why in progress.reasons.parked.items() if state == "paused"]
     lines += [f"in flight when the run was cut short: {key}" for key in cut]
-    lines += [f"awaiting approval: {task}" for task in gates]
+    lines += [f"awaiting approval: {gate.task}: {gate.prompt}" for gate in gates]
     return lines
-
-
-def _failures(progress: Progress) -> Iterator[str]:
-    failed = [row for row in progress.rows.values() if row.state == "failed" and row.detail]
-    for row in failed[:MOST_FAILURES]:
-        yield f"failed: {row.name}: {row.detail}"
-    if len(failed) > MOST_FAILURES:
-        yield f"failed: and {len(failed) - MOST_FAILURES} more"

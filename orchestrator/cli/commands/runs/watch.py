@@ -10,6 +10,7 @@ import click
 from orchestrator.cli.app import Command
 from orchestrator.cli.journals import RecordedRuns, reads_runs
 from orchestrator.cli.ui.console import print_json
+from orchestrator.cli.ui.outcome import with_reasons
 from orchestrator.cli.ui.progress import Progress
 from orchestrator.cli.ui.run_list import when
 from orchestrator.events import to_json
@@ -29,7 +30,7 @@ async def watch_command(records: RecordedRuns, run: str, as_json: bool) -> None:
             document: Any = to_json(event)
             line = progress.apply(document)
             if as_json:
-                print_json(document)
+                print_json(with_reasons(document, progress))
             elif line is not None:
                 click.echo(printable(f"{when(event.at)}  {line.row}: {line.text}"))
             if event.type == "run.finished" and not await journal.events(run, seq):
