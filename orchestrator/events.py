@@ -128,6 +128,7 @@ class ElementEnded:
     error: str | None = None
     error_kind: str | None = None
     truncated: tuple[CutText, ...] = ()
+    transcript: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +136,8 @@ class TaskEnded:
     """`output` is text, or what `output_schema` asked for, or the list of a `for_each`; `failed` its failed keys.
 
     `error_kind` is the exception's class name. A skipped task says why in `error`. `truncated` are the texts in it that
-    are cut off.
+    are cut off. `transcript` is all that was said in a conversation, the list of these in a `for_each`; it is for the
+    journal alone, for what was said are events of their own.
     """
 
     task: str
@@ -146,6 +148,7 @@ class TaskEnded:
     error_kind: str | None = None
     failed: tuple[str, ...] = ()
     truncated: tuple[CutText, ...] = ()
+    transcript: Any = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,13 +213,41 @@ class MessageSpoken:
     round: int
 
 
+EndKind = Literal[
+    "", "max_turns", "text", "no_progress_rounds", "tokens", "time", "function", "all", "budget", "pattern"
+]
+"""What ends a conversation: the word of its `terminate`, its own budget, its pattern. Older records lack it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ControlUnread:
+    """A line that says who speaks next could not be followed to the letter: `why` says so in words.
+
+    `fault` is `nobody` (those who were silent longest speak), `ambiguous` (those that are certain speak, else as
+    before) or `several` (the last line that names somebody counts, and the first names in it). `speaker` wrote `line`.
+    """
+
+    conversation: str
+    speaker: str
+    line: str
+    fault: str
+    why: str
+
+
 @dataclass(frozen=True, slots=True)
 class ConversationEnded:
-    """`reason` is the condition that held, `max_turns 24` for example."""
+    """`reason` is the condition that held, `max_turns 24` for example; `kind` which one it is.
+
+    `turns` counts all utterances. `budget` is the cap of the conversation's own budget that left no room for a turn.
+    `unread` counts the control lines that could not be followed.
+    """
 
     conversation: str
     reason: str
     turns: int
+    kind: EndKind = ""
+    budget: str = ""
+    unread: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from heapq import heapreplace
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.run import prompts
-from orchestrator.run.conversations import PATTERNS
+from orchestrator.run.conversations import pattern_of
 from orchestrator.run.conversations.ending import SoFar, ended
 from orchestrator.run.conversations.speech import Conclusion, Speak, SpeakTogether, Utterance, advance, speeches_of
 from orchestrator.squad.plan import (
@@ -257,12 +257,12 @@ class _ExpectedTalk:
 
     def turns(self) -> Iterator[list[tuple[str, int]]]:
         """Yield who speaks at the same time: each with the tokens that it reads beside its instructions."""
-        pattern = PATTERNS[self.plan.pattern](self.plan)
+        pattern = pattern_of(self.plan)
         following = advance(pattern, None)
         while not isinstance(following, Conclusion):
             before = len(self.said)
             heard = 0 if isinstance(following, SpeakTogether) else before
-            turns = [(one.speaker, self._speak(one, heard)) for one in speeches_of(following) if not self._is_over()]
+            turns = [(one.speaker, self._speak(one, heard)) for one in speeches_of(following) if self._is_held(one)]
             if turns:
                 yield turns
             following = advance(pattern, tuple(self.said[before:]))
@@ -275,6 +275,10 @@ class _ExpectedTalk:
         # What will be said is not known; without it a party lets those speak who were silent longest.
         self.said.append(Utterance(speech.speaker, "", speech.round))
         return read
+
+    def _is_held(self, speech: Speak) -> bool:
+        """Return whether it comes to a speech: its own budget alone ends a conversation without a conclusion."""
+        return not (self._is_spent(self.plan.budget) if speech.closes else self._is_over())
 
     def _is_over(self) -> bool:
         if self._is_spent(self.plan.budget) or len(self.said) >= MOST_UTTERANCES:

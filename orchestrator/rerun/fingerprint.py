@@ -18,7 +18,7 @@ from agents.tools import Tool
 from orchestrator.squad.plan import AgentWork, Approval, ConversationWork, Plan, Steps, TaskBody, TaskPlan
 from orchestrator.squad.termination import AllOf, AnyOf, Termination, written
 
-LEFT_OUT = frozenset({"budget", "timeout", "retry", "max_parallel", "position", "tier", "model", "edition"})
+LEFT_OUT = frozenset({"budget", "timeout", "retry", "max_parallel", "position", "tier", "model", "edition", "names"})
 _EXPRESSION = re.compile(r"\$\{\{.*?\}\}", re.DOTALL)
 _TASK_READ = re.compile(r"""(?<![\w.])tasks\s*(?:\.\s*(\w+)|\[\s*(['"])(\w+)\2\s*\])""")
 CONDITION_FIELDS = ("max_turns", "text", "text_from", "no_progress_rounds", "tokens", "time", "function")

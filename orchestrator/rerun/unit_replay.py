@@ -258,7 +258,8 @@ class UnitReplay:
         event = next((event for event in said if not isinstance(event.data, MessageSpoken)), None)
         if event is None or not isinstance(event.data, ConversationEnded) or key.step[: len(event.step)] != event.step:
             return None
-        kinds = [kind for kind in BUDGET_KINDS if event.data.reason == budget_reason(kind)]
+        # Records of edition 1 say it in words alone.
+        kinds = [kind for kind in BUDGET_KINDS if event.data.budget == kind or event.data.reason == budget_reason(kind)]
         return BudgetSpent(BudgetRef("conversation", event.data.conversation), kinds[0], 0, 0, 0) if kinds else None
 
     async def _asked_otherwise(self, at: StepAt, work: Callable[[], Awaitable[Any]]) -> NotRecorded:

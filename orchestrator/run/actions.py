@@ -18,7 +18,7 @@ from orchestrator.events import (
     TaskStarted,
 )
 from orchestrator.run.state import Elements, RunState, as_text, who
-from orchestrator.squad.plan import Approval, ForEach, TaskPlan
+from orchestrator.squad.plan import Approval, ConversationWork, ForEach, TaskPlan
 from personas.errors import TemplateError
 
 Happening = TaskStarted | TaskExpanded | ElementStarted | GateOpened | TaskEnded | TaskReset
@@ -105,7 +105,8 @@ def _expand(state: RunState, task: TaskPlan, each: ForEach) -> TaskExpanded:
 def _fan(state: RunState, task: TaskPlan, has_slot: bool) -> Happening | None:
     elements = state.elements_of(task.id)
     if not elements.pending and not elements.running and len(elements.ended) == len(elements.items):
-        return _gather(task.id, elements)
+        has_transcripts = isinstance(task.work, ConversationWork) and state.plan.edition > 1
+        return _gather(task.id, elements, has_transcripts=has_transcripts)
     each = task.for_each
     assert each is not None
     limit = each.max_parallel or state.plan.max_parallel
@@ -114,7 +115,7 @@ def _fan(state: RunState, task: TaskPlan, has_slot: bool) -> Happening | None:
     return None
 
 
-def _gather(task: str, elements: Elements) -> TaskEnded:
+def _gather(task: str, elements: Elements, *, has_transcripts: bool) -> TaskEnded:
     """Return the end of a fan-out: a list aligned with its input, never shorter. Any failed element fails the task."""
     ended = [elements.ended[key] for key in elements.items]
     failed = tuple(e.key for e in ended if e.status != "ok")
@@ -127,6 +128,7 @@ def _gather(task: str, elements: Elements) -> TaskEnded:
         error_kind=first.error_kind if first else None,
         failed=failed,
         truncated=tuple(_in_element(e.key, cut) for e in ended for cut in e.truncated),
+        transcript=[e.transcript for e in ended] if has_transcripts else None,
     )
 
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import anyio
 
-from orchestrator.events import ConversationEnded, MessageSpoken
+from orchestrator.events import ControlUnread, ConversationEnded, MessageSpoken
 from orchestrator.run import prompts
-from orchestrator.run.conversations import PATTERNS
-from orchestrator.run.conversations.ending import SoFar, ended
+from orchestrator.run.conversations import pattern_of
+from orchestrator.run.conversations.control import control_of
+from orchestrator.run.conversations.ending import EndReason, SoFar, ended
 from orchestrator.run.conversations.speech import (
     Conclusion,
     Heard,
@@ -22,7 +23,7 @@ from orchestrator.run.conversations.speech import (
     advance,
     speeches_of,
 )
-from orchestrator.squad.plan import ConversationPlan
+from orchestrator.squad.plan import EDITION, HUMAN, ConversationPlan
 from providers.budgets import BudgetRef
 from providers.errors import BudgetSpent
 from providers.events import Emit
@@ -47,23 +48,30 @@ class Speaker(Protocol):
 class Transcript:
     """What was said, and each participant's own view of it: its own words as the assistant, others' as users.
 
-    Each utterance is one `Message` that all the others share, so it is encoded once, however many hear it.
+    Each utterance is one `Message` that all the others share, so it is encoded once, however many hear it. Only who
+    wrote a control line sees it again. A person is no assistant: its words stand under its name everywhere.
     """
 
     opening: Message
     views: dict[str, list[Message]]
     started_at: float
+    edition: int = EDITION
     said: list[Utterance] = field(default_factory=list)
     tokens: int = 0
     idle_rounds: int = 0
     words: set[str] = field(default_factory=set)
+    unread: int = 0
 
     def add(self, utterance: Utterance, tokens: int) -> None:
         self.said.append(utterance)
         self.tokens += tokens
-        own, others = assistant(utterance.text), user(utterance.text, name=utterance.speaker)
+        own, others = assistant(utterance.whole), user(utterance.text, name=utterance.speaker)
+        if utterance.speaker == HUMAN and self.edition > 1:
+            own = others
         for name, view in self.views.items():
-            view.append(own if name == utterance.speaker else others)
+            message = own if name == utterance.speaker else others
+            if message.text or self.edition == 1:  # who said nothing is not heard: dialects refuse empty messages
+                view.append(message)
 
     def history(self, speaker: str) -> tuple[Message, ...]:
         return (self.opening, *self.views[speaker])
@@ -84,15 +92,27 @@ class Minutes:
     said: tuple[Utterance, ...]
     reason: str
 
+    def transcript(self) -> str:
+        """Return all that was said, as Markdown: each utterance under its speaker and round."""
+        heard = (u for u in self.said if u.text or u.written is None)
+        return "\n\n".join(f"### {u.speaker}, round {u.round}\n\n{u.text}" for u in heard)
+
     def document(self) -> str:
         """Return the conclusion, then all that was said, as Markdown."""
-        spoken = "\n\n".join(f"### {u.speaker}, round {u.round}\n\n{u.text}" for u in self.said)
+        spoken = self.transcript()
         return f"{self.conclusion}\n\n---\n\n## What was said\n\n{spoken}\n\nEnded by: {self.reason}.\n"
 
 
 def budget_reason(kind: str) -> str:
     """Return why a conversation ended whose own budget was spent."""
     return f"its budget of {kind}"
+
+
+def _out_of_budget(ending: EndReason | None, kind: str) -> EndReason:
+    """Return what ended a conversation whose own budget leaves no room for a turn, be it that of its conclusion."""
+    if ending is None:
+        return EndReason("budget", budget_reason(kind), kind)
+    return replace(ending, text=f"{ending.text}; {budget_reason(kind)} left no room for a conclusion", budget=kind)
 
 
 @dataclass(slots=True)
@@ -117,24 +137,34 @@ class Conversation:
 
     async def hold(self) -> Minutes:
         """Hold it to its end. A failed turn of any speaker fails it."""
-        transcript, pattern = self._open(), PATTERNS[self.plan.pattern](self.plan)
-        following, reason = advance(pattern, None), None
-        while reason is None and not isinstance(following, Conclusion):
+        transcript, pattern = self._open(), pattern_of(self.plan)
+        following, ending = advance(pattern, None), None
+        while not isinstance(following, Conclusion):
             heard, spent = await self._hear(following, transcript)
             if heard:
                 following = advance(pattern, heard)
-            reason = self._ended(following, transcript) if spent is None else budget_reason(spent.kind)
-        if not isinstance(following, Conclusion):
-            following = advance(pattern, ())
-        assert isinstance(following, Conclusion), "a pattern concludes when it is told that all is over"
-        reason = reason or "its pattern"
-        self.emit(ConversationEnded(self.plan.id, reason, len(transcript.said)))
-        return Minutes(following.text, tuple(transcript.said), reason)
+            if spent is not None:
+                ending = _out_of_budget(ending, spent.kind)
+                while not isinstance(following, Conclusion):  # nor is there room for a conclusion
+                    following = advance(pattern, ())
+            elif not isinstance(following, Conclusion) and ending is None:
+                ending = self._ended(following, transcript)
+                if ending is not None and not (isinstance(following, Speak) and following.closes):
+                    following = advance(pattern, ())
+        ending = ending or EndReason("pattern", "its pattern")
+        self.emit(self._end(ending, transcript))
+        return Minutes(following.text, tuple(transcript.said), ending.text)
+
+    def _end(self, ending: EndReason, transcript: Transcript) -> ConversationEnded:
+        ended = ConversationEnded(self.plan.id, ending.text, len(transcript.said))
+        if self.plan.edition == 1:
+            return ended
+        return replace(ended, kind=ending.kind, budget=ending.budget, unread=transcript.unread)
 
     def _open(self) -> Transcript:
         everyone = dict.fromkeys((*self.plan.participants, *filter(None, [self.plan.moderator])))
         opening = user(f"{self.topic}\n\n{prompts.house_rules(self.plan)}")
-        return Transcript(opening, {name: [] for name in everyone}, self.clock())
+        return Transcript(opening, {name: [] for name in everyone}, self.clock(), self.plan.edition)
 
     async def _hear(self, speech: Speech, transcript: Transcript) -> tuple[Heard, BudgetSpent | None]:
         """Return what was said, and the error where the conversation's own budget left no room for a turn."""
@@ -170,12 +200,17 @@ class Conversation:
             spoken.spent = error
 
     def _heard(self, speech: Speak, text: str, tokens: int, transcript: Transcript) -> Utterance:
-        utterance = Utterance(speech.speaker, text, speech.round)
+        control = control_of(text, speech.speaker, self.plan, speech.names)
+        written = None if control.text == text else text
+        utterance = Utterance(speech.speaker, control.text, speech.round, written, control.next, control.closing)
         transcript.add(utterance, tokens)
-        self.emit(MessageSpoken(utterance.speaker, text, utterance.round))
+        self.emit(MessageSpoken(utterance.speaker, utterance.text, utterance.round))
+        if (unread := control.unread) is not None:
+            transcript.unread += 1
+            self.emit(ControlUnread(self.plan.id, speech.speaker, unread.line, unread.fault, unread.why))
         return utterance
 
-    def _ended(self, following: Speech | Conclusion, transcript: Transcript) -> str | None:
+    def _ended(self, following: Speech | Conclusion, transcript: Transcript) -> EndReason | None:
         """Return the condition that holds before the following speech."""
         last = transcript.said[-1].round
         if not isinstance(following, Speak) or following.round != last:

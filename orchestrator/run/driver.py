@@ -345,8 +345,12 @@ async def settled(unit: Unit, work: Awaitable[UnitResult]) -> TaskEnded | Elemen
 
 def _well(unit: Unit, done: UnitResult) -> TaskEnded | ElementEnded:
     if unit.key is not None:
-        return ElementEnded(unit.task, unit.key, "ok", done.output, truncated=done.truncated)
-    return TaskEnded(unit.task, "ok", done.output, done.output_file, truncated=done.truncated)
+        return ElementEnded(
+            unit.task, unit.key, "ok", done.output, truncated=done.truncated, transcript=done.transcript
+        )
+    return TaskEnded(
+        unit.task, "ok", done.output, done.output_file, truncated=done.truncated, transcript=done.transcript
+    )
 
 
 def _failed(unit: Unit, error: Exception) -> TaskEnded | ElementEnded:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from agents.events import TurnStarted
 from orchestrator.events import (
     ArtifactWritten,
+    ControlUnread,
     ConversationEnded,
     Event,
     GateAnswered,
@@ -29,7 +30,7 @@ from orchestrator.run.budget import Paid, counted_of
 from orchestrator.squad.plan import HUMAN
 from orchestrator.units import StepPath, Unit, path_of, place_of
 
-TOLD_AGAIN = (ArtifactWritten, ConversationEnded, GateOpened, MessageSpoken, TaskRepeated)
+TOLD_AGAIN = (ArtifactWritten, ControlUnread, ConversationEnded, GateOpened, MessageSpoken, TaskRepeated)
 """Events that code emits again when it runs again over recorded steps. They are recorded already, and only once."""
 _LYING = (RunStarted, RunResumed, RunEdited, RunForked)
 """Before these events no process worked on the run: the time until them does not count."""

@@ -48,12 +48,18 @@ def _stands_in(rendered: str, output: Any) -> bool:
 
 def house_rules(conversation: ConversationPlan) -> str:
     """Return what each participant is told about the conversation it is in."""
-    names = ", ".join(conversation.participants)
+    names = ", ".join(_introduced(name, conversation) for name in conversation.participants)
     lines = [f"# The conversation\n\nParticipants: {names}."]
     if conversation.moderator:
-        lines.append(f"Moderator: {conversation.moderator}.")
+        lines.append(f"Moderator: {_introduced(conversation.moderator, conversation)}.")
     lines.append("Speak only for yourself. Build on what was said, say what is missing or in conflict, be brief.")
     return " ".join(lines)
+
+
+def _introduced(agent: str, conversation: ConversationPlan) -> str:
+    """Return an agent with the name of its persona, by which it may call itself, where that is another."""
+    called = conversation.names.get(agent, "")
+    return agent if called.casefold() in ("", agent.casefold()) else f"{agent} ({called})"
 
 
 def your_turn(speaker: str, conversation: ConversationPlan) -> str:
@@ -69,6 +75,15 @@ def moderate(conversation: ConversationPlan) -> str:
         f"`NEXT: ` and up to {conversation.speakers_per_round} names of who should speak next. "
         f"{closing(moderator, conversation.terminate)}"
     ).rstrip()
+
+
+def conclude(conversation: ConversationPlan) -> str:
+    """Return the line that asks the moderator for the conclusion, once everybody has spoken."""
+    return (
+        f"{conversation.moderator}, you moderate, and the conversation is over: nobody speaks after you. Write its "
+        "conclusion, from all that was said: the result, what it rests on, and what stayed open. It is all that others "
+        "will read."
+    )
 
 
 def closing(speaker: str, terminate: Termination) -> str:

@@ -189,6 +189,7 @@ class RunState:
                 "output_file": event.output_file,
                 "status": event.status,
                 "failed": list(event.failed),
+                "transcript": event.transcript,
             }
         if event.truncated:
             self.truncated[event.task] = event.truncated

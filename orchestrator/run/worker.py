@@ -65,13 +65,14 @@ class Suspended(Exception):
 class UnitResult:
     """What a unit made: `output` for other tasks, `text` for its file, the path of that file in the run's folder.
 
-    `truncated` are the texts that it is made of and that are cut off.
+    `truncated` are the texts that it is made of and that are cut off. `transcript` is what was said, of a conversation.
     """
 
     output: Any
     text: str
     output_file: str | None = None
     truncated: tuple[CutText, ...] = ()
+    transcript: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,11 +164,11 @@ class TaskRunner:
         for step in task.work.steps:
             inner = replace(given, values={**given.values, "steps": made})
             if step.condition is not None and not step.condition.render(inner.values):
-                made[step.id] = {"output": None, "status": "skipped"}
+                made[step.id] = {"output": None, "status": "skipped", "transcript": None}
                 continue
             with _time_limit(step.timeout, None, f"step {step.id} of task {task.id}"):
                 done = await self._one(step.work, inner, context, self._below(ctx, given.unit, step.id))
-            made[step.id] = {"output": done.output, "status": "ok"}
+            made[step.id] = {"output": done.output, "status": "ok", "transcript": done.transcript}
             cuts += done.truncated
             context = {**context, step.id: done.text}
         outputs = {name: step["output"] for name, step in made.items()}
@@ -214,10 +215,11 @@ class TaskRunner:
 
         own = account.ref if account else None
         minutes = await Conversation(plan, topic, speak, ctx.emit, self.clock, own).hold()
-        if work.output_schema is None:
-            return UnitResult(minutes.conclusion, minutes.document(), truncated=in_order(cuts))
-        done = await self._conclude(work, minutes, topic, self._below(ctx, unit, "conclusion"))
-        return replace(done, truncated=in_order(cuts))
+        done = UnitResult(minutes.conclusion, minutes.document())
+        if work.output_schema is not None:
+            done = await self._conclude(work, minutes, topic, self._below(ctx, unit, "conclusion"))
+        transcript = minutes.transcript() if plan.edition > 1 else None
+        return replace(done, truncated=in_order(cuts), transcript=transcript)
 
     async def _conclude(self, work: ConversationWork, minutes: Minutes, topic: str, ctx: RunContext) -> UnitResult:
         """Ask for the result in the wanted shape: one more turn, of the moderator where there is one."""

@@ -69,6 +69,8 @@ class Roster:
     edition: int = EDITION
     _sound: dict[str, AgentPlan] = field(default_factory=dict)
     """The agents that some model could answer, as far as is known."""
+    _called: dict[str, str] = field(default_factory=dict)
+    """What the agents' personas are called."""
 
     def agents(self) -> dict[str, AgentPlan]:
         """Return the agents whose personas could be made."""
@@ -89,6 +91,7 @@ class Roster:
         persona = self._persona(path, spec)
         if persona is None:
             return None
+        self._called[name] = persona.display_name
         if spec.tier is None and spec.model is None and persona.tier is not None:
             self._tier((*path, "persona"), persona.tier)
         inherited = self.bind((*path, "persona"), persona.tools)
@@ -215,6 +218,7 @@ class Roster:
             spec.moderator,
             independent_first_round=spec.independent_first_round,
             budget=budget(spec.budget),
+            names={one: self._called[one] for one in speakers if one in self._called} if self.edition > 1 else {},
             edition=self.edition,
         )
         return plan if spec.speakers_per_round is None else replace(plan, speakers_per_round=spec.speakers_per_round)

@@ -15,8 +15,8 @@ from personas.sandbox import ExpressionText, Sandbox
 from providers.documents.findings import Findings
 from providers.documents.problems import Path, nearest
 
-TASK_ATTRIBUTES = ("output", "output_file", "status", "failed")
-STEP_ATTRIBUTES = ("output", "status")
+TASK_ATTRIBUTES = ("output", "output_file", "status", "failed", "transcript")
+STEP_ATTRIBUTES = ("output", "status", "transcript")
 _ANSWER = {"type": "object", "properties": {"choice": {}, "comment": {}}}
 _EXPRESSION = re.compile(r"\$\{\{.*?\}\}", re.DOTALL)
 _BRACED = re.compile(r"\{\{\s*(\w[\w.-]*)[^{}]*\}\}|\$?(?<!\{)\{\s*(\w[\w.-]*)\s*\}(?!\})")
@@ -127,6 +127,8 @@ class Expressions:
         if attribute == "output_file" and spec.output_file is None:
             message = f"task '{task}' writes no file"
             return "output-never-produced", message, f"give '{task}' an output_file, or read its output"
+        if attribute == "transcript":
+            return self._transcript(f"task '{task}'", spec, inner)
         return self._output(f"task '{task}'", schema_of(spec), inner) if attribute == "output" else None
 
     def _step(self, rest: list[str], scope: NamesInScope) -> tuple[str, str, str] | None:
@@ -143,8 +145,19 @@ class Expressions:
             return None
         if inner[0] not in STEP_ATTRIBUTES:
             return "unknown-attribute", f"a step has no '{inner[0]}'", nearest(inner[0], STEP_ATTRIBUTES)
+        if inner[0] == "transcript":
+            return self._transcript(f"step '{step}'", scope.steps[step], inner[1:])
         schema = _own_schema(scope.steps[step])
         return self._output(f"step '{step}'", schema, inner[1:]) if inner[0] == "output" else None
+
+    def _transcript(self, owner: str, work: TaskSpec | StepSpec, names: list[str]) -> tuple[str, str, str] | None:
+        if work.conversation is None:
+            inside = isinstance(work, TaskSpec) and any(step.conversation for step in work.steps or ())
+            hint = "read that of its step, in a later step: ${{ steps.ID.transcript }}" if inside else ""
+            return "unknown-attribute", f"{owner} holds no conversation, so it has no transcript", hint
+        if names and (isinstance(work, StepSpec) or work.for_each is None):
+            return "unknown-attribute", f"the transcript of {owner} is text and has no '{names[0]}'", ""
+        return None
 
     def _output(self, owner: str, schema: Any, names: list[str]) -> tuple[str, str, str] | None:
         missing = below(schema, names)[1]

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 PatternName = Literal["round_robin", "party"]
 """The patterns that run: each is a file in `orchestrator/run/conversations/`."""
+PlannedPattern = Literal["selector", "handoff", "debate", "hierarchical"]
+"""Patterns that the format knows and this release refuses."""
+KnownPattern = Literal[PatternName, PlannedPattern]
 RetryCause = Literal["rate_limit", "timeout", "invalid_output", "provider", "tool"]
 OnExceed = Literal["pause", "stop", "downgrade_tier"]
 EDITION = 2
@@ -82,6 +85,8 @@ class ConversationPlan:
     speakers_per_round: int = 3
     independent_first_round: bool = False
     budget: Budget | None = None
+    names: Mapping[str, str] = field(default_factory=dict)
+    """What the personas of those who take part are called, by agent; in edition 1 nobody is told."""
     edition: int = EDITION
 
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Discriminator, Field, Tag
 
-from orchestrator.squad.plan import OnExceed, RetryCause
+from orchestrator.squad.plan import KnownPattern, OnExceed, RetryCause
 from providers.documents.fields import PositiveDuration
 from providers.documents.models import StrictModel, validated
 from providers.documents.nodes import Node
@@ -141,9 +141,7 @@ class ConversationSpec(StrictModel):
     """Agents, and people, who talk until a condition holds."""
 
     noun: ClassVar[str] = "a conversation"
-    pattern: Literal["round_robin", "party", "selector", "handoff", "debate", "hierarchical"] = Field(
-        default="round_robin", description="Who speaks when"
-    )
+    pattern: KnownPattern = Field(default="round_robin", description="Who speaks when")
     participants: list[NonEmpty] = Field(min_length=1, description="Agents, or human")
     moderator: NonEmpty | None = Field(default=None, description="An agent that opens the floor and closes")
     speakers_per_round: Positive | None = Field(default=None, description="In a party")

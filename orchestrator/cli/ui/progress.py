@@ -93,6 +93,8 @@ class Progress:
     """The budget that was reached last: `squad`, `task build`, or that of the `day`."""
     attempt_errors: set[str | None] = field(default_factory=set)
     reasons: Reasons = field(default_factory=Reasons)
+    unread: list[tuple[str, str]] = field(default_factory=list)
+    """Each control line of a conversation that could not be followed: its task, and why."""
 
     def apply(self, event: Document) -> ProgressLine | None:
         self.reasons.apply(event)
@@ -266,6 +268,13 @@ class Progress:
     def _on_gate_answered(self, event: Document) -> ProgressLine:
         comment = f" ({event['comment']})" if event["comment"] else ""
         return ProgressLine(self._own(event).name, f"{event['choice']} by {event['by']}{comment}")
+
+    def _on_control_unread(self, event: Document) -> ProgressLine:
+        place = event["place"]
+        row = self._row_at(event) or TaskRow("" if place is None else place["task"])
+        text = f"{event['speaker']}'s line '{event['line']}' could not be followed: {event['why']}"
+        self.unread.append((row.name, text))
+        return ProgressLine(row.name, text, "warning")
 
     def _on_budget_reached(self, event: Document) -> ProgressLine:
         self.out_of = event["which"]

@@ -6,7 +6,13 @@ from collections.abc import Mapping
 
 from orchestrator.run.conversations.party import party
 from orchestrator.run.conversations.round_robin import round_robin
-from orchestrator.run.conversations.speech import MakePattern
-from orchestrator.squad.plan import PatternName
+from orchestrator.run.conversations.speech import MakePattern, Pattern, closed
+from orchestrator.squad.plan import ConversationPlan, PatternName
 
 PATTERNS: Mapping[PatternName, MakePattern] = {"round_robin": round_robin, "party": party}
+
+
+def pattern_of(plan: ConversationPlan) -> Pattern:
+    """Return the pattern by which a conversation is held, its moderator's last turn included."""
+    pattern = PATTERNS[plan.pattern](plan)
+    return pattern if plan.edition == 1 else closed(plan, pattern)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import assert_never
 
+from orchestrator.events import EndKind
 from orchestrator.run.conversations.speech import Utterance
 from orchestrator.squad.termination import (
     AllOf,
@@ -36,27 +37,43 @@ class SoFar:
     seconds: float = 0.0
 
 
-def ended(end: Termination, so_far: SoFar) -> str | None:
-    """Return the condition that holds, in words, None where the conversation goes on."""
+@dataclass(frozen=True, slots=True)
+class EndReason:
+    """What ended a conversation: which kind of condition, and the condition in words.
+
+    `kind` is the word of the squad file for it; `all` where several held together. `budget` is the cap of its own
+    budget that left no room for a turn.
+    """
+
+    kind: EndKind
+    text: str
+    budget: str = ""
+
+
+def ended(end: Termination, so_far: SoFar) -> EndReason | None:
+    """Return the condition that holds, None where the conversation goes on."""
     match end:
         case AnyOf(conditions):
-            return next((reason for one in conditions if (reason := ended(one, so_far))), None)
+            return next((ending for one in conditions if (ending := ended(one, so_far))), None)
         case AllOf(conditions):
-            reasons = [ended(one, so_far) for one in conditions]
-            return " and ".join(reason for reason in reasons if reason) if all(reasons) else None
+            held = [ending for one in conditions if (ending := ended(one, so_far))]
+            if len(held) < len(conditions):
+                return None
+            return held[0] if len(held) == 1 else EndReason("all", " and ".join(one.text for one in held))
         case MaxTurns(turns):
-            return f"max_turns {turns}" if len(so_far.said) >= turns else None
+            return EndReason("max_turns", f"max_turns {turns}") if len(so_far.said) >= turns else None
         case PhraseSaid(phrase, by):
             speaker = _who_said(phrase, by, so_far.said)
-            return None if speaker is None else f"{speaker} said {phrase!r}"
+            return None if speaker is None else EndReason("text", f"{speaker} said {phrase!r}")
         case NoProgress(rounds):
-            return f"{rounds} rounds without progress" if so_far.idle_rounds >= rounds else None
+            text = f"{rounds} rounds without progress"
+            return EndReason("no_progress_rounds", text) if so_far.idle_rounds >= rounds else None
         case MaxTokens(tokens):
-            return f"{tokens} tokens" if so_far.tokens >= tokens else None
+            return EndReason("tokens", f"{tokens} tokens") if so_far.tokens >= tokens else None
         case MaxSeconds(seconds):
-            return f"{seconds:g} s" if so_far.seconds >= seconds else None
+            return EndReason("time", f"{seconds:g} s") if so_far.seconds >= seconds else None
         case FunctionHolds(function):
-            return "the given function" if function(tuple(so_far.said)) else None
+            return EndReason("function", "the given function") if function(tuple(so_far.said)) else None
         case _:
             assert_never(end)
 
@@ -66,7 +83,8 @@ def _who_said(phrase: str, by: str | None, said: Sequence[Utterance]) -> str | N
     for utterance in reversed(said):
         if utterance.round != said[-1].round:
             break
-        if by in (None, utterance.speaker) and says(utterance.text, phrase):
+        is_said = phrase in utterance.closing or says(utterance.whole, phrase)
+        if by in (None, utterance.speaker) and is_said:
             return utterance.speaker
     return None
 

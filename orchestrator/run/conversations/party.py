@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import count
 
 from orchestrator.run import prompts
-from orchestrator.run.conversations.speech import Pattern, Speak, Utterance, conclusion, round_of
+from orchestrator.run.conversations.speech import Pattern, Speak, Utterance, conclusion, round_of, step_of
 from orchestrator.squad.plan import ConversationPlan
+from orchestrator.squad.termination import most_turns
 
 
 def party(plan: ConversationPlan) -> Pattern:
@@ -15,32 +17,35 @@ def party(plan: ConversationPlan) -> Pattern:
     said: list[Utterance] = []
     speakers: Sequence[str] = plan.participants[: plan.speakers_per_round]
     for number in count(1):
-        for speech in [*round_of(plan, speakers, number), *_moderation(plan, number)]:
+        for speech in round_of(plan, speakers, number, 0):
             heard = yield speech
             if not heard:
                 return conclusion(plan, said)
             said += heard
-        words = said[-1].text if plan.moderator else ""
-        speakers = next_speakers(words, plan, [one.speaker for one in said])
+        named: Sequence[str] = ()
+        if plan.moderator:
+            heard = yield _moderation(plan, plan.moderator, number, len(said))
+            if not heard:
+                return conclusion(plan, said)
+            said += heard
+            named = said[-1].next
+        speakers = next_speakers(named, plan, [one.speaker for one in said])
     raise AssertionError("rounds do not run out")
 
 
-def _moderation(plan: ConversationPlan, number: int) -> list[Speak]:
-    if not plan.moderator:
-        return []
-    # A step's name must be its own: a participant may be called moderator.
-    step = "as-moderator" if "moderator" in plan.participants else "moderator"
-    return [Speak(plan.moderator, prompts.moderate(plan), number, step)]
+def _moderation(plan: ConversationPlan, moderator: str, number: int, spoken: int) -> Speak:
+    """Return the moderator's turn after a round. Where `max_turns` makes it the last of all, it is the conclusion."""
+    step = step_of(plan, "moderator")
+    if plan.edition > 1 and spoken + 1 >= (most_turns(plan.terminate) or math.inf):
+        return Speak(moderator, prompts.conclude(plan), number, step, 0)
+    return Speak(moderator, prompts.moderate(plan), number, step, plan.speakers_per_round)
 
 
-def next_speakers(text: str, plan: ConversationPlan, spoken: Sequence[str]) -> list[str]:
-    """Return who speaks next: those on the moderator's `NEXT:` line, else those who have been silent longest.
+def next_speakers(named: Sequence[str], plan: ConversationPlan, spoken: Sequence[str]) -> list[str]:
+    """Return who speaks next: those whom the moderator `named`, else those who have been silent longest.
 
     `spoken` are the speakers so far, oldest first. Always at least one, at most `speakers_per_round`.
     """
-    line = next((part for part in reversed(text.splitlines()) if part.strip().upper().startswith("NEXT:")), "")
-    words = {word.strip(" \t.,;:*`'\"").casefold() for word in line.partition(":")[2].replace(",", " ").split()}
-    named = [name for name in plan.participants if name.casefold() in words]
     last = {name: index for index, name in enumerate(spoken)}
     silent_first = sorted(plan.participants, key=lambda name: last.get(name, -1))
-    return (named or silent_first)[: plan.speakers_per_round]
+    return list(named or silent_first)[: plan.speakers_per_round]

@@ -16,12 +16,18 @@ from orchestrator.squad.termination import most_turns
 
 @dataclass(frozen=True, slots=True)
 class Speak:
-    """One participant speaks, after all that was said. `step` names its durable step within the round."""
+    """One participant speaks, after all that was said. `step` names its durable step within the round.
+
+    `names` is how many it may name in a `NEXT:` line: 0: such a line of it is not followed; None: there are none.
+    `closes`: the conversation is over, and this is its conclusion.
+    """
 
     speaker: str
     prompt: str
     round: int
     step: str
+    names: int | None = None
+    closes: bool = False
 
     @property
     def place(self) -> str:
@@ -40,9 +46,22 @@ Speech = Speak | SpeakTogether
 
 @dataclass(frozen=True, slots=True)
 class Utterance:
+    """What was said, as the others hear it: `written` is the whole of it where control lines were taken out.
+
+    `next` are those whom it names to speak next, `closing` the phrases that end the conversation and have a line of
+    their own in it.
+    """
+
     speaker: str
     text: str
     round: int
+    written: str | None = None
+    next: tuple[str, ...] = ()
+    closing: tuple[str, ...] = ()
+
+    @property
+    def whole(self) -> str:
+        return self.text if self.written is None else self.written
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,21 +90,49 @@ def speeches_of(speech: Speech) -> tuple[Speak, ...]:
     return speech.speeches if isinstance(speech, SpeakTogether) else (speech,)
 
 
-def round_of(plan: ConversationPlan, speakers: Sequence[str], number: int) -> list[Speech]:
-    """Return the speeches of one round of participants.
+def round_of(plan: ConversationPlan, speakers: Sequence[str], number: int, names: int | None = None) -> list[Speech]:
+    """Return the speeches of one round of participants. `names` is as `Speak` has it.
 
     In an independent first round every participant speaks, so that no view is lost, but no more than may speak at all.
     """
     is_independent = number == 1 and plan.independent_first_round
     named = plan.participants[: most_turns(plan.terminate)] if is_independent else speakers
-    one_by_one = [Speak(name, prompts.your_turn(name, plan), number, name) for name in named]
+    one_by_one = [Speak(name, prompts.your_turn(name, plan), number, name, names) for name in named]
     return [SpeakTogether(tuple(one_by_one))] if is_independent else list(one_by_one)
 
 
 def conclusion(plan: ConversationPlan, said: Sequence[Utterance]) -> str:
-    """Return the moderator's last word, else the last round's words."""
-    by_moderator = [one for one in said if one.speaker == plan.moderator]
+    """Return the moderator's last word, else the last round's words. Who said no more than a control line said none."""
+    worded = [one for one in said if one.text.strip() or one.written is None] or said
+    by_moderator = [one for one in worded if one.speaker == plan.moderator]
     if by_moderator:
         return by_moderator[-1].text
-    last = said[-1].round if said else 0
-    return "\n\n".join(f"**{one.speaker}:** {one.text}" for one in said if one.round == last)
+    last = worded[-1].round if worded else 0
+    return "\n\n".join(f"**{one.speaker}:** {one.text}" for one in worded if one.round == last)
+
+
+def closed(plan: ConversationPlan, pattern: Pattern) -> Pattern:
+    """Hold `pattern`, and let the moderator conclude what it came to, unless the moderator spoke last.
+
+    This turn is the conversation's, not its round's: no condition of `terminate` keeps it from being taken. Where
+    nothing is sent for it, the conclusion is the pattern's own.
+    """
+    said: list[Utterance] = []
+    names: int | None = None
+    following = advance(pattern, None)
+    while not isinstance(following, Conclusion):
+        if any(one.names is not None for one in speeches_of(following)):
+            names = 0  # whom it names cannot speak any more
+        heard = yield following
+        said += heard
+        following = advance(pattern, heard)
+    if plan.moderator is None or not said or said[-1].speaker == plan.moderator:
+        return following.text
+    step = step_of(plan, "closing")
+    heard = yield Speak(plan.moderator, prompts.conclude(plan), said[-1].round, step, names, closes=True)
+    return conclusion(plan, [*said, *heard]) if heard else following.text
+
+
+def step_of(plan: ConversationPlan, name: str) -> str:
+    """Return a step's name that is nobody's: a participant may be called like it."""
+    return f"as-{name}" if name in plan.participants else name

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import anyio
 import pytest
 
-from orchestrator.events import ConversationEnded
+from orchestrator.events import ControlUnread, ConversationEnded, MessageSpoken
 from orchestrator.run.conversation import Conversation, Minutes
 from orchestrator.squad.plan import ConversationPlan
 from orchestrator.squad.termination import AllOf, AnyOf, MaxTurns, NoProgress, PhraseSaid
@@ -62,7 +63,7 @@ async def test_round_robin_lets_each_speak_in_order_until_the_turns_are_used() -
     minutes = await stage.hold(plan)
     assert [u.speaker for u in minutes.said] == ["a", "b", "c", "a", "b", "c", "a"]
     assert minutes.reason == "max_turns 7"
-    assert stage.events[-1] == ConversationEnded("talk", "max_turns 7", 7)
+    assert stage.events[-1] == ConversationEnded("talk", "max_turns 7", 7, "max_turns")
     assert minutes.conclusion == "**a:** " + distinct("a", 2)
 
 
@@ -96,9 +97,126 @@ async def test_one_utterance_is_one_message_for_all_who_hear_it() -> None:
 
 
 async def test_the_moderator_names_who_speaks_next() -> None:
-    stage = Stage(lambda s, n: f"Open: {n}.\nNEXT: Sally, @amelia, `john`" if s == "bob" else distinct(s, n))
+    stage = Stage(lambda s, n: f"Open: {n}.\n> **NEXT:** Sally, @amelia." if s == "bob" else distinct(s, n))
     minutes = await stage.hold(meeting(terminate=MaxTurns(7)))
-    assert [u.speaker for u in minutes.said] == ["john", "winston", "bob", "john", "sally", "bob", "john"]
+    assert [u.speaker for u in minutes.said] == [
+        *("john", "winston", "bob"),
+        *("sally", "amelia", "bob"),
+        *("sally", "bob"),
+    ]
+    assert [u.text for u in minutes.said if u.speaker == "bob"] == ["Open: 0.", "Open: 1.", "Open: 2."]
+    heard = [m.text for speaker, _, history, _ in stage.seen if speaker != "bob" for m in history]
+    assert any("Open: 0." in text for text in heard)
+    assert "NEXT" not in minutes.document() + minutes.transcript() + "".join(heard), "it speaks to the conversation"
+    spoken = [event.text for event in stage.events if isinstance(event, MessageSpoken)]
+    assert spoken == [u.text for u in minutes.said]
+    own = [m.text for speaker, _, history, _ in stage.seen if speaker == "bob" for m in history if m.name is None]
+    assert any("NEXT" in text for text in own), "its own words stay as they were"
+
+
+@pytest.mark.parametrize(
+    ("line", "fault", "follow"),
+    [
+        ("NEXT: zoe", "nobody", ["sally", "amelia"]),
+        ("NEXT: sally, amelia, john", "several", ["sally", "amelia"]),
+        ("NEXT: john\n\nAnd so on.\n\nNEXT: sally", "several", ["sally"]),
+        ("NEXT: Smith", "ambiguous", ["sally", "amelia"]),
+    ],
+)
+async def test_a_line_that_cannot_be_followed_is_told_and_the_conversation_goes_on(
+    line: str, fault: str, follow: list[str]
+) -> None:
+    names = {"john": "John Smith", "winston": "Winston Smith"}
+    stage = Stage(lambda s, n: f"Open.\n{line}" if (s, n) == ("bob", 0) else distinct(s, n))
+    minutes = await stage.hold(meeting(terminate=MaxTurns(3 + len(follow)), names=names))
+    assert [u.speaker for u in minutes.said[3 : 3 + len(follow)]] == follow
+    (unread,) = [event for event in stage.events if isinstance(event, ControlUnread)]
+    assert (unread.conversation, unread.speaker, unread.fault) == ("meeting", "bob", fault)
+    assert unread.line == line.splitlines()[-1]
+    assert stage.events[-1].unread == 1
+
+
+@pytest.mark.parametrize("pattern", ["round_robin", "party"])
+@pytest.mark.parametrize("turns", [1, 2, 3, 4, 5, 6, 7])
+async def test_a_moderator_has_the_last_word_and_has_heard_everything(pattern: Any, turns: int) -> None:
+    stage = Stage(distinct)
+    plan = ConversationPlan("talk", pattern, ("pro", "con"), MaxTurns(turns), "judge")
+    minutes = await stage.hold(plan)
+    speakers = [u.speaker for u in minutes.said]
+    assert speakers[-1] == "judge"
+    assert speakers[-2] != "judge"
+    assert turns <= len(speakers) <= turns + 1, "the closing turn comes on top of what ends the conversation"
+    assert minutes.conclusion == minutes.said[-1].text
+    speaker, prompt, history, _ = stage.seen[-1]
+    assert speaker == "judge"
+    assert "conclusion" in prompt
+    assert [m.text for m in history[1:]] == [u.text for u in minutes.said[:-1]]
+    assert stage.events[-1] == ConversationEnded("talk", f"max_turns {turns}", len(speakers), "max_turns")
+
+
+async def test_a_moderator_closes_what_a_participant_ends_and_does_not_repeat_itself() -> None:
+    closing = AnyOf((MaxTurns(20), PhraseSaid("AGREED")))
+    stage = Stage(lambda s, n: f"{s} {n}: yes.\n\n**Agreed.**" if n == 1 else distinct(s, n))
+    minutes = await stage.hold(ConversationPlan("talk", "round_robin", ("a", "b"), closing, "judge"))
+    assert [u.speaker for u in minutes.said] == ["a", "b", "a", "judge"]
+    assert (minutes.reason, stage.events[-1].kind) == ("a said 'AGREED'", "text")
+    assert minutes.said[2].text == "a 1: yes."
+    by_judge = AnyOf((MaxTurns(20), PhraseSaid("AGREED", by="bob")))
+    stage = Stage(lambda s, n: "All of it.\nAGREED" if s == "bob" else distinct(s, n))
+    minutes = await stage.hold(meeting(terminate=by_judge))
+    assert [u.speaker for u in minutes.said] == ["john", "winston", "bob"]
+    assert minutes.conclusion == "All of it."
+
+
+async def test_a_budget_without_room_for_a_conclusion_says_so() -> None:
+    def script(speaker: str, count: int) -> str:
+        if speaker == "judge":
+            raise BudgetSpent(TALK, "max_turns", 2, 2, 1)
+        return distinct(speaker, count)
+
+    stage = Stage(script)
+    plan = ConversationPlan("talk", "round_robin", ("a", "b"), MaxTurns(2), "judge")
+    minutes = await stage.hold(plan, own_account=TALK)
+    assert minutes.conclusion == f"**a:** {distinct('a', 0)}\n\n**b:** {distinct('b', 0)}"
+    ended = stage.events[-1]
+    assert (ended.kind, ended.budget) == ("max_turns", "max_turns")
+    assert ended.reason == "max_turns 2; its budget of max_turns left no room for a conclusion"
+
+
+async def test_a_failed_conclusion_fails_the_conversation() -> None:
+    def script(speaker: str, count: int) -> str:
+        if speaker == "judge":
+            raise ServerFault("down")
+        return distinct(speaker, count)
+
+    with pytest.raises(ServerFault):
+        await Stage(script).hold(ConversationPlan("talk", "round_robin", ("a", "b"), MaxTurns(2), "judge"))
+
+
+async def test_who_says_no_more_than_a_control_line_says_nothing_to_the_others() -> None:
+    stage = Stage(lambda s, n: "NEXT: sally" if s == "bob" and not n else distinct(s, n))
+    minutes = await stage.hold(meeting(terminate=MaxTurns(5)))
+    assert [u.speaker for u in minutes.said] == ["john", "winston", "bob", "sally", "bob"]
+    assert "### bob, round 1" not in minutes.transcript()
+    sally = next(history for speaker, _, history, _ in stage.seen if speaker == "sally")
+    assert [m.name for m in sally[1:]] == ["john", "winston"]
+
+
+async def test_a_person_is_known_by_name_and_is_no_assistant() -> None:
+    stage = Stage(distinct)
+    await stage.hold(ConversationPlan("talk", "round_robin", ("human", "a"), MaxTurns(4)))
+    histories = {speaker: history for speaker, _, history, _ in stage.seen}
+    assert [(m.role, m.name) for m in histories["human"][1:]] == [("user", "human"), ("user", "a")]
+    assert [(m.role, m.name) for m in histories["a"][1:]] == [
+        *(("user", "human"), ("assistant", None), ("user", "human")),
+    ]
+
+
+async def test_participants_are_introduced_with_the_names_of_their_personas() -> None:
+    stage = Stage(distinct)
+    await stage.hold(meeting(names={"john": "John", "sally": "Sal Wood", "bob": "Rob"}))
+    opening = stage.seen[0][2][0].text
+    assert "Participants: john, winston, sally (Sal Wood), amelia. Moderator: bob (Rob)." in opening
 
 
 async def test_the_closing_words_count_only_from_whom_the_plan_names() -> None:
@@ -166,7 +284,7 @@ async def test_who_fails_while_the_first_round_is_cancelled_lets_no_group_of_err
 
 async def test_a_first_round_keeps_to_max_turns() -> None:
     minutes = await Stage(distinct).hold(meeting(independent_first_round=True, terminate=MaxTurns(3)))
-    assert len(minutes.said) == 3
+    assert [u.speaker for u in minutes.said] == ["john", "winston", "sally", "bob"]
 
 
 async def test_an_independent_first_round_goes_on_where_a_number_of_turns_alone_does_not_end_it() -> None:
@@ -188,7 +306,7 @@ async def test_what_was_said_before_its_own_budget_ended_the_first_round_counts(
     assert minutes.reason == "its budget of max_turns"
     assert [u.speaker for u in minutes.said] == ["john", "winston", "amelia"]
     assert "winston's view" in minutes.conclusion
-    assert stage.events[-1] == ConversationEnded("meeting", "its budget of max_turns", 3)
+    assert stage.events[-1] == ConversationEnded("meeting", "its budget of max_turns", 3, "budget", "max_turns")
 
 
 @pytest.mark.parametrize("pattern", ["round_robin", "party"])
@@ -222,6 +340,9 @@ async def test_silence_is_an_utterance() -> None:
 
 
 async def test_fewer_turns_than_participants_end_it_in_the_first_round() -> None:
-    minutes = await Stage(distinct).hold(meeting(participants=tuple("abcdef"), terminate=MaxTurns(2)))
+    few = meeting(participants=tuple("abcdef"), terminate=MaxTurns(2))
+    minutes = await Stage(distinct).hold(few)
+    assert [u.speaker for u in minutes.said] == ["a", "b", "bob"]
+    minutes = await Stage(distinct).hold(replace(few, moderator=None))
     assert [u.speaker for u in minutes.said] == ["a", "b"]
     assert minutes.conclusion.startswith("**a:**")

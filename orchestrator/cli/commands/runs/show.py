@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import click
 
@@ -18,6 +18,8 @@ from orchestrator.cli.ui.run_list import INTERRUPTED, UNFINISHED, state_in
 from orchestrator.events import GateOpened, to_json
 from orchestrator.journal.protocols import RunManifest
 from providers.documents.unicode import printable
+
+MOST_UNREAD = 12
 
 
 @click.command("show", cls=Command)
@@ -83,6 +85,17 @@ def described(
     lines += ["", columns([("TASK", "WHO", "STATE", "TIME"), *rows]), ""]
     lines += [by_command(line, command, run) for line in reason_lines(progress.reasons)]
     lines += [f"paused: {row}: {why}" for row, why in progress.reasons.parked.items() if state == "paused"]
+    lines += list(_unread(progress))
     lines += [f"in flight when the run was cut short: {key}" for key in cut]
     lines += [f"awaiting approval: {gate.task}: {gate.prompt}" for gate in gates]
     return lines
+
+
+def _unread(progress: Progress) -> Iterator[str]:
+    """Yield the control lines of conversations that could not be followed, and how many there are."""
+    if progress.unread:
+        yield f"control lines that could not be followed: {len(progress.unread)}"
+    for task, text in progress.unread[:MOST_UNREAD]:
+        yield f"  {task}: {text}"
+    if len(progress.unread) > MOST_UNREAD:
+        yield f"  and {len(progress.unread) - MOST_UNREAD} more"

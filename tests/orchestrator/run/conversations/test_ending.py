@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from orchestrator.run.conversations.ending import SoFar, ended, says
+from orchestrator.run.conversations.ending import EndReason, SoFar, ended, says
 from orchestrator.run.conversations.speech import Utterance
 from orchestrator.squad.termination import (
     AllOf,
@@ -22,12 +22,14 @@ def test_all_needs_each_and_any_needs_one() -> None:
     said = [Utterance("a", "done", 1)]
     so_far = SoFar(said, tokens=100)
     turns, tokens, phrase = MaxTurns(2), MaxTokens(100), PhraseSaid("done")
-    assert ended(AnyOf((turns, tokens)), so_far) == "100 tokens"
+    assert ended(AnyOf((turns, tokens)), so_far) == EndReason("tokens", "100 tokens")
     assert ended(AllOf((turns, tokens)), so_far) is None
-    assert ended(AllOf((phrase, tokens)), so_far) == "a said 'done' and 100 tokens"
+    assert ended(AllOf((phrase, tokens)), so_far) == EndReason("all", "a said 'done' and 100 tokens")
+    assert ended(AllOf((phrase,)), so_far) == EndReason("text", "a said 'done'")
     assert ended(MaxSeconds(5.0), SoFar(said, seconds=4.9)) is None
-    assert ended(MaxSeconds(5.0), SoFar(said, seconds=5.0)) == "5 s"
-    assert ended(FunctionHolds(lambda said: said[-1].text == "done"), so_far) == "the given function"
+    assert ended(MaxSeconds(5.0), SoFar(said, seconds=5.0)) == EndReason("time", "5 s")
+    holds = FunctionHolds(lambda said: said[-1].text == "done")
+    assert ended(holds, so_far) == EndReason("function", "the given function")
 
 
 @pytest.mark.parametrize(

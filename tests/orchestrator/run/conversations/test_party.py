@@ -5,6 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orchestrator.run.conversations.control import control_of
 from orchestrator.run.conversations.party import next_speakers, party
 from orchestrator.run.conversations.speech import Conclusion, SpeakTogether, Utterance, advance, speeches_of
 from orchestrator.squad.plan import ConversationPlan
@@ -16,12 +17,13 @@ MEETING = ConversationPlan(
 
 
 def test_a_moderator_who_names_nobody_lets_the_longest_silent_speak() -> None:
-    assert next_speakers("no names", MEETING, ["john", "sally", "winston"]) == ["amelia", "john"]
+    assert next_speakers((), MEETING, ["john", "sally", "winston"]) == ["amelia", "john"]
 
 
 @given(text=st.text(), spoken=st.lists(st.sampled_from(["john", "winston", "sally", "amelia", "bob"])))
 def test_whatever_the_moderator_says_someone_speaks_next(text: str, spoken: list[str]) -> None:
-    chosen = next_speakers(text, MEETING, spoken)
+    control = control_of(text, "bob", MEETING, 2)
+    chosen = next_speakers(control.next, MEETING, spoken)
     assert 1 <= len(chosen) <= 2
     assert set(chosen) <= set(MEETING.participants)
 
@@ -33,6 +35,6 @@ def test_the_pattern_yields_speeches_and_concludes_when_it_is_sent_nothing() -> 
     assert [one.place for one in speeches_of(first)] == ["round-1/a", "round-1/b"]
     moderation = advance(pattern, (Utterance("a", "A", 1), Utterance("b", "B", 1)))
     assert [one.place for one in speeches_of(moderation)] == ["round-1/moderator"]
-    following = advance(pattern, (Utterance("bob", "Settled.\nNEXT: b", 1),))
+    following = advance(pattern, (Utterance("bob", "Settled.", 1, next=("b",)),))
     assert [one.place for one in speeches_of(following)] == ["round-2/b"]
-    assert advance(pattern, ()) == Conclusion("Settled.\nNEXT: b")
+    assert advance(pattern, ()) == Conclusion("Settled.")

@@ -1,0 +1,98 @@
+"""Who is meant by a name, as people and models write names: pure."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from orchestrator.squad.plan import ConversationPlan
+
+Words = tuple[str, ...]
+
+_WORD = re.compile(r"[^\W_]+(?:['\u2019][^\W_]+)?")
+_REASON = re.compile(r"\s[—–-]\s|[.;!?](?:\s|$)|[()]|\b(?:to|because|so|who|for|since|as|please)\b", re.IGNORECASE)
+"""What follows it says why somebody is named, and may name others."""
+_JOINING = frozenset(
+    {"and", "or", "then", "both", "plus", "also", "with", "speaker", "speakers", "the", "by", "und", "et", "y", "e"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """Whom a text names. `unsure` are words that may mean several, with those; `others` are words that are no names."""
+
+    agents: tuple[str, ...] = ()
+    unsure: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    others: tuple[str, ...] = ()
+
+    def and_(self, more: Named) -> Named:
+        agents = tuple(dict.fromkeys((*self.agents, *more.agents)))
+        return Named(agents, (*self.unsure, *more.unsure), (*self.others, *more.others))
+
+
+def named_in(text: str, plan: ConversationPlan) -> Named:
+    """Return which participants a text names, each by its id, its persona's name, or a word of that name.
+
+    The longest name counts where several fit, and an id before a name. What says why somebody is named is left out.
+    """
+    parts = [named for part in _REASON.split(text) if (named := _named(part, plan)) != Named()]
+    naming = next((named for named in parts if named.agents or named.unsure), None)
+    if naming is not None:
+        return naming
+    return Named(others=tuple(word for named in parts for word in named.others))
+
+
+def words_of(text: str) -> Words:
+    """Return the words of a text in one spelling."""
+    return tuple(_WORD.findall(unicodedata.normalize("NFKC", text).casefold()))
+
+
+def _named(text: str, plan: ConversationPlan) -> Named:
+    words, known = words_of(text), _known(plan)
+    longest = max((len(name) for name in known), default=1)
+    found: dict[str, None] = {}
+    unsure: list[tuple[str, tuple[str, ...]]] = []
+    others: list[str] = []
+    at = 0
+    while at < len(words):
+        length = next((n for n in range(longest, 0, -1) if words[at : at + n] in known), 0)
+        if not length:
+            others += [] if words[at] in _JOINING or words[at].isdigit() else [words[at]]
+            at += 1
+            continue
+        meant = _exactly(known[words[at : at + length]], text)
+        if len(meant) == 1:
+            found[meant[0]] = None
+        else:
+            unsure.append((" ".join(words[at : at + length]), meant))
+        at += length
+    # Of people who share a name, one may be named in full beside it.
+    left = tuple((word, meant) for word, meant in unsure if not any(one in found for one in meant))
+    return Named(tuple(found), left, tuple(others))
+
+
+def _known(plan: ConversationPlan) -> dict[Words, tuple[str, ...]]:
+    """Return each name with whom it may mean: ids first, then the names of personas, then the words of these."""
+    known: dict[Words, tuple[str, ...]] = {}
+    for names in _names(plan):
+        layer: dict[Words, tuple[str, ...]] = {}
+        for words, agent in names:
+            if words and agent not in layer.get(words, ()):
+                layer[words] = (*layer.get(words, ()), agent)
+        known = {**layer, **known}
+    return known
+
+
+def _names(plan: ConversationPlan) -> Iterator[list[tuple[Words, str]]]:
+    called = {agent: words_of(plan.names.get(agent, "")) for agent in plan.participants}
+    yield [(words_of(agent), agent) for agent in plan.participants]
+    yield [(words, agent) for agent, words in called.items()]
+    yield [((word,), agent) for agent, words in called.items() for word in words if word not in _JOINING]
+
+
+def _exactly(meant: tuple[str, ...], text: str) -> tuple[str, ...]:
+    """Return the one of several whose id stands in the text to the letter, else all of them."""
+    exact = [agent for agent in meant if re.search(rf"(?<!\w){re.escape(agent)}(?!\w)", text)]
+    return (exact[0],) if len(exact) == 1 else meant

@@ -1,0 +1,147 @@
+"""Conversations in a run: what they result in, what of them others read, and what is told of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import anyio
+import pytest
+
+from orchestrator import PlanError, Squad
+from orchestrator.cli.commands.runs.show import described
+from orchestrator.cli.ui.progress import Progress
+from orchestrator.events import ConversationEnded, TaskEnded, to_json
+from orchestrator.journal.memory import MemoryJournal
+from orchestrator.rerun.replay import replay
+from orchestrator.run.driver import RunResult
+from orchestrator.runtime import open_run, resume_run
+from providers.messages import Request
+from tests.orchestrator.squads import Answers, squad
+
+pytestmark = pytest.mark.anyio
+
+DEBATE = {"participants": ["pro", "con"], "moderator": "judge", "terminate": {"max_turns": 3}}
+PARTY = {**DEBATE, "pattern": "party", "speakers_per_round": 1}
+
+
+def debate(tasks: dict[str, Any], **more: Any) -> Squad:
+    return squad(tasks, "pro con judge ann", conversations={"debate": DEBATE, "party": PARTY}, **more)
+
+
+def said(agent: str, request: Request) -> str:
+    number = sum(message.role == "assistant" for message in request.messages)
+    return f"{agent} {number}\nNEXT: zoe" if agent == "judge" else f"{agent} {number}"
+
+
+TALK = {"conversation": "debate", "description": "Debate."}
+TRANSCRIPT = "### pro, round 1\n\npro 0\n\n### con, round 1\n\ncon 0\n\n### pro, round 2\n\npro 1\n\n### judge, round 2"
+
+
+async def run(it: Squad, **more: Any) -> tuple[RunResult, Answers, list[Any]]:
+    answers = Answers(said)
+    async with open_run(it, manager=answers, **more) as opened:
+        events = [event async for event in opened]
+    return opened.result, answers, events
+
+
+async def test_a_task_results_in_the_conclusion_and_has_the_transcript_beside_it() -> None:
+    read = {"agent": "ann", "needs": ["talk"], "context": [], "description": "Read:\n${{ tasks.talk.transcript }}"}
+    it = debate(
+        {"talk": {**TALK, "output_file": "talk.md"}, "read": read}, outputs={"t": "${{ tasks.talk.transcript }}"}
+    )
+    result, answers, events = await run(it)
+    assert result.status == "done"
+    assert result.outputs["t"].startswith(TRANSCRIPT)
+    assert result.outputs["t"] in answers.prompts("ann")[0]
+    ended = next(event.data for event in events if isinstance(event.data, TaskEnded))
+    assert ended.output == "judge 0\nNEXT: zoe", "a round robin knows no such lines"
+    assert "transcript" not in to_json(next(e for e in events if e.data is ended)), "each utterance is an event"
+    assert result.texts["talk.md"].startswith(f"{ended.output}\n\n---\n\n## What was said\n\n{TRANSCRIPT}")
+    judged = answers.prompts("judge")[0]
+    assert all(word in judged for word in ("pro 0", "con 0", "pro 1"))
+
+
+async def test_elements_and_steps_have_transcripts_too() -> None:
+    steps = [
+        {"id": "talk", "conversation": "debate", "description": "Debate."},
+        {"id": "read", "agent": "ann", "description": "Read: ${{ steps.talk.transcript }}"},
+    ]
+    each = {**TALK, "for_each": "${{ ['x', 'y'] }}", "key": "${{ item }}"}
+    none = {**TALK, "for_each": "${{ [] }}", "key": "${{ item }}"}
+    outputs = {"all": "${{ tasks.each.transcript }}", "nothing": "${{ tasks.nothing.transcript }}"}
+    result, answers, _ = await run(debate({"each": each, "nothing": none, "one": {"steps": steps}}, outputs=outputs))
+    assert [one.startswith(TRANSCRIPT) for one in result.outputs["all"]] == [True, True]
+    assert result.outputs["nothing"] == []
+    assert f"Read: {TRANSCRIPT}" in answers.prompts("ann")[0]
+
+
+async def test_a_resumed_run_still_has_the_transcript() -> None:
+    journal, it = (
+        MemoryJournal(),
+        debate(
+            {
+                "talk": TALK,
+                "read": {"agent": "ann", "needs": ["talk"], "description": "Read ${{ tasks.talk.transcript }}"},
+            }
+        ),
+    )
+
+    async def hang(agent: str, request: Request) -> str:
+        if agent == "ann":
+            await anyio.sleep_forever()
+        return said(agent, request)
+
+    async with open_run(it, run_id="r", journal=journal, manager=Answers(hang)) as opened:
+        async for event in opened:
+            if isinstance(event.data, TaskEnded):
+                break
+    answers = Answers(said)
+    async with resume_run(it, "r", journal=journal, manager=answers) as again:
+        async for _ in again:
+            pass
+    assert again.result.status == "done"
+    assert [agent for agent, _ in answers.asked] == ["ann"]
+    assert TRANSCRIPT in answers.prompts("ann")[0]
+    assert (await replay(journal, "r")).difference is None
+
+
+@pytest.mark.parametrize(
+    ("tasks", "message"),
+    [
+        ({"a": "x", "b": "${{ tasks.a.transcript }}"}, "task 'a' holds no conversation"),
+        ({"a": TALK, "b": "${{ tasks.a.transcript.pro }}"}, "is text and has no 'pro'"),
+        ({"a": TALK, "b": "${{ tasks.a.transcripts }}"}, "did you mean 'transcript'?"),
+        ({"a": {"steps": [{"id": "s", **TALK}]}, "b": "${{ tasks.a.transcript }}"}, "${{ steps.ID.transcript }}"),
+    ],
+)
+def test_a_transcript_is_that_of_a_conversation(tasks: dict[str, Any], message: str) -> None:
+    with pytest.raises(PlanError) as found:
+        debate({**tasks, "b": {"agent": "ann", "needs": ["a"], "description": tasks["b"]}})
+    assert message in f"{found.value.problems[0].message} {found.value.problems[0].hint}"
+
+
+async def test_a_control_line_that_could_not_be_followed_is_told_and_counted() -> None:
+    journal = MemoryJournal()
+    it = debate({"talk": {"conversation": "party", "description": "Plan."}})
+    result, _, events = await run(it, journal=journal, run_id="r")
+    assert result.status == "done"
+    progress = Progress()
+    lines = [progress.apply(to_json(event)) for event in events]
+    told = "judge's line 'NEXT: zoe' could not be followed: it names nobody who takes part"
+    assert [(line.row, line.level) for line in lines if line is not None and line.text == told] == [("talk", "warning")]
+    shown = described("r", await journal.manifest("r"), progress, "done", [], [], lambda *words: " ".join(words))
+    assert "control lines that could not be followed: 1" in shown
+    assert f"  talk: {told}" in shown
+    ended = next(event.data for event in events if isinstance(event.data, ConversationEnded))
+    assert (ended.kind, ended.unread) == ("max_turns", 1)
+    assert (await replay(journal, "r")).difference is None
+
+
+async def test_a_replay_knows_a_conclusion_that_the_budget_left_no_room_for() -> None:
+    journal = MemoryJournal()
+    it = squad({"talk": TALK}, "pro con judge ann", conversations={"debate": {**DEBATE, "budget": {"max_turns": 3}}})
+    result, _, events = await run(it, journal=journal, run_id="r")
+    assert result.status == "done"
+    ended = next(event.data for event in events if isinstance(event.data, ConversationEnded))
+    assert (ended.kind, ended.budget) == ("max_turns", "max_turns")
+    assert (await replay(journal, "r")).difference is None
