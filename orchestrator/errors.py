@@ -18,6 +18,7 @@ OrchestratorError
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from providers.documents.problems import ProblemsFound
 
@@ -35,7 +36,12 @@ class TaskTimedOut(OrchestratorError):
 
 
 class RepeatExhausted(OrchestratorError):
-    """A task's `until` did not hold within its `max_attempts`."""
+    """A task's `until` did not hold within its `max_attempts`. `last` is the work of the last one (`UnitResult`), where
+    the task goes on with it: with `continue_on_error`."""
+
+    def __init__(self, message: str, last: Any = None) -> None:
+        super().__init__(message)
+        self.last = last
 
 
 class RunNotFound(OrchestratorError):

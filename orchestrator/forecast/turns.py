@@ -12,6 +12,7 @@ from orchestrator.run import prompts
 from orchestrator.run.conversations import pattern_of
 from orchestrator.run.conversations.ending import SoFar, ended
 from orchestrator.run.conversations.speech import Conclusion, Speak, SpeakTogether, Utterance, advance, speeches_of
+from orchestrator.squad.conditions import NoCondition, holds
 from orchestrator.squad.plan import (
     HUMAN,
     AgentWork,
@@ -124,12 +125,16 @@ class _Walk:
     def _happens(self, condition: ExpressionText | None, what: str) -> bool:
         if condition is None:
             return True
-        holds = self._known(condition)
-        if holds is None:
+        known = self._known(condition)
+        try:
+            happens = None if known is None else holds(known, "if", self.plan.edition)
+        except NoCondition:
+            happens = False  # it fails there
+        if happens is None:
             self._note(f"{what}: its `if` holds")
-        elif not holds:
+        elif not happens:
             self._note(f"{what}: skipped, for its `if` does not hold with these inputs")
-        return holds is None or bool(holds)
+        return happens is not False
 
     def _elements(self, task: TaskPlan) -> int:
         each = task.for_each

@@ -18,6 +18,7 @@ from orchestrator.events import (
     TaskStarted,
 )
 from orchestrator.run.state import Elements, RunState, as_text, who
+from orchestrator.squad.conditions import NoCondition, holds
 from orchestrator.squad.plan import Approval, ConversationWork, ForEach, TaskPlan
 from personas.errors import TemplateError
 
@@ -59,13 +60,14 @@ def next_action(state: RunState) -> Happening | None:
 def _begin(state: RunState, task: TaskPlan) -> Happening:
     """Return how a ready task begins: its `if` may skip it, and what cannot be evaluated fails it."""
     try:
-        if task.condition is not None and not task.condition.render(state.values):
+        condition = True if task.condition is None else task.condition.render(state.values)
+        if not holds(condition, "if", state.plan.edition):
             return TaskEnded(task.id, "skipped", error="its `if` does not hold")
         if isinstance(task.work, Approval):
             return _open_gate(state, task, task.work)
         if task.for_each is not None:
             return _expand(state, task, task.for_each)
-    except (TemplateError, BadFanOut) as error:
+    except (TemplateError, BadFanOut, NoCondition) as error:
         return TaskEnded(task.id, "failed", error=str(error), error_kind=type(error).__name__)
     return TaskStarted(task.id, state.tasks[task.id].attempt, who(task.work))
 

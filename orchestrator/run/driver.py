@@ -22,6 +22,7 @@ from agents import RunContext
 from agents.turn import StepKey
 from orchestrator.dispatch import Dispatcher
 from orchestrator.dispatch.local import LocalDispatcher
+from orchestrator.errors import RepeatExhausted
 from orchestrator.events import (
     BudgetReached,
     CallRepeated,
@@ -355,9 +356,11 @@ def _well(unit: Unit, done: UnitResult) -> TaskEnded | ElementEnded:
 
 def _failed(unit: Unit, error: Exception) -> TaskEnded | ElementEnded:
     text, kind = str(error) or type(error).__name__, type(error).__name__
+    kept: UnitResult = (error.last if isinstance(error, RepeatExhausted) else None) or UnitResult(None, "")
+    more: dict[str, Any] = {"error": text, "error_kind": kind, "truncated": kept.truncated}
     if unit.key is not None:
-        return ElementEnded(unit.task, unit.key, "failed", error=text, error_kind=kind)
-    return TaskEnded(unit.task, "failed", error=text, error_kind=kind)
+        return ElementEnded(unit.task, unit.key, "failed", kept.output, **more)
+    return TaskEnded(unit.task, "failed", kept.output, kept.output_file, **more)
 
 
 def result_of(driver: Driver, recorder: Recorder, *, stub: bool, crew: Any) -> RunResult:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from agents import WorkResult
+from agents.errors import cut_off
 from orchestrator.events import CutText
 from orchestrator.units import StepPath
 from providers.messages import FinishReason
@@ -21,6 +22,12 @@ def cut_in(result: WorkResult, step: StepPath) -> tuple[CutText, ...]:
     place = "/".join(part for part in step if not _ATTEMPT.fullmatch(part))
     is_filtered = result.finish is FinishReason.CONTENT_FILTER
     return (CutText(place, "content_filter" if is_filtered else "length", result.answer_tokens),)
+
+
+def in_words(cuts: Sequence[CutText]) -> str:
+    """Return which texts are cut off, and where."""
+    told = (cut_off(f"the text of {cut.place}" if cut.place else "the text", cut.cause, cut.tokens) for cut in cuts)
+    return "; ".join(told)
 
 
 def in_order(cuts: Iterable[CutText]) -> tuple[CutText, ...]:

@@ -32,14 +32,16 @@ from orchestrator.events import (
 from orchestrator.run import prompts
 from orchestrator.run.budget import Account, AccountScope, Paid, open_account
 from orchestrator.run.conversation import Conversation, Minutes
+from orchestrator.run.retries import backoff_s, causes_of
 from orchestrator.run.state import as_text
-from orchestrator.run.truncation import cut_in, in_order
-from orchestrator.squad.plan import HUMAN, AgentWork, ConversationWork, Plan, RetryCause, Steps, TaskPlan
+from orchestrator.run.truncation import cut_in, in_order, in_words
+from orchestrator.squad.conditions import holds
+from orchestrator.squad.plan import HUMAN, AgentWork, ConversationWork, Plan, Steps, TaskPlan
 from orchestrator.squad.schemas import path_fault, same_file
 from orchestrator.units import StepPath, Unit, path_of, step_of
 from providers.budgets import BudgetRef
 from providers.documents.unicode import clean
-from providers.errors import AllAttemptsFailed, BudgetSpent, NoRoute, RateLimited, RoutingError, TimedOut
+from providers.errors import BudgetSpent, RoutingError
 from providers.events import Emit, ignore
 from providers.messages import Accept, Message, Request, Response
 
@@ -48,7 +50,6 @@ if TYPE_CHECKING:
 
 Ask = Callable[[GateOpened], Awaitable[GateAnswered | None]]
 """Asks a person; None: no answer can be had now, so the unit or the run pauses."""
-LONGEST_BACKOFF_S = 60.0
 SAID = "said"
 """The call by which a person's words in a conversation are recorded."""
 
@@ -119,7 +120,13 @@ class TaskRunner:
             return await self._with_retries(task, given, ctx)
         path = str(task.output_file.render(given.values))
         self._claim(path, given.unit)  # known before anything is paid for
-        done = await self._with_retries(task, given, ctx)
+        try:
+            done = await self._with_retries(task, given, ctx)
+        except RepeatExhausted as error:
+            if error.last is not None:
+                await self._write(path, error.last.text, given.unit, ctx)
+                error.last = replace(error.last, output_file=path)
+            raise
         await self._write(path, done.text, given.unit, ctx)
         return replace(done, output_file=path)
 
@@ -129,10 +136,12 @@ class TaskRunner:
             here = self._below(ctx, given.unit, f"try-{attempt}")
             try:
                 with _time_limit(task.timeout, ctx.budgets, f"task {task.id}"):
-                    return await self._repeat(task, given, here)
+                    done = await self._repeat(task, given, here)
+                if not done.truncated or "truncated" not in task.retry.on or attempt >= task.retry.max_attempts:
+                    return done
+                ctx.emit(TaskRetried(task.id, attempt, in_words(done.truncated)))
             except (OutputInvalid, ToolFault, TaskTimedOut, RoutingError) as error:
-                cause = cause_of(error)
-                if cause is None or cause not in task.retry.on or attempt >= task.retry.max_attempts:
+                if not causes_of(error) & task.retry.on or attempt >= task.retry.max_attempts:
                     raise
                 ctx.emit(TaskRetried(task.id, attempt, str(error)))
                 await self.pause(backoff_s(error, attempt, self.clock()))
@@ -142,14 +151,18 @@ class TaskRunner:
         if task.repeat is None:
             return (await self._do(task, given, {}, ctx))[0]
         earlier: dict[str, str] = {}
+        done: UnitResult | None = None
         for attempt in range(1, task.repeat.max_attempts + 1):
             done, steps = await self._do(task, given, earlier, self._below(ctx, given.unit, f"repeat-{attempt}"))
-            if task.repeat.until.render({**given.values, "steps": steps, "output": done.output}):
+            until = task.repeat.until.render({**given.values, "steps": steps, "output": done.output})
+            if holds(until, "until", self.plan.edition):
                 return done
             ctx.emit(TaskRepeated(task.id, attempt))
             earlier = {f"{name}, attempt {attempt}": as_text(made["output"]) for name, made in steps.items()}
             earlier = earlier or {f"attempt {attempt}": done.text}
-        raise RepeatExhausted(f"`until` of {task.id} did not hold in {task.repeat.max_attempts} attempts")
+        # Where later tasks go on without it, they go on with what there is.
+        last = done if task.continue_on_error and self.plan.edition > 1 else None
+        raise RepeatExhausted(f"`until` of {task.id} did not hold in {task.repeat.max_attempts} attempts", last)
 
     async def _do(
         self, task: TaskPlan, given: Assignment, earlier: Mapping[str, str], ctx: RunContext
@@ -163,7 +176,8 @@ class TaskRunner:
         cuts: list[CutText] = []
         for step in task.work.steps:
             inner = replace(given, values={**given.values, "steps": made})
-            if step.condition is not None and not step.condition.render(inner.values):
+            condition = True if step.condition is None else step.condition.render(inner.values)
+            if not holds(condition, "if", self.plan.edition):
                 made[step.id] = {"output": None, "status": "skipped", "transcript": None}
                 continue
             with _time_limit(step.timeout, None, f"step {step.id} of task {task.id}"):
@@ -366,31 +380,3 @@ def _time_limit(seconds: float | None, budgets: Any, what: str) -> Iterator[None
         yield
     if scope.cancelled_caught:
         raise TaskTimedOut(f"{what} took longer than {limit:g} s") if limit < left else budgets.out_of_time()
-
-
-def cause_of(error: BaseException) -> RetryCause | None:
-    """Return the word by which a plan's `retry.on` names this failure, None where none does."""
-    match error:
-        case OutputInvalid():
-            return "invalid_output"
-        case TaskTimedOut():
-            return "timeout"
-        case ToolFault():
-            return "tool"
-        case BudgetSpent() | NoRoute(over_budget=True) | AllAttemptsFailed(refused_twice=True):
-            return None
-        case AllAttemptsFailed():
-            if any(isinstance(e, RateLimited) for e in error.exceptions):
-                return "rate_limit"
-            return "timeout" if any(isinstance(e, TimedOut) for e in error.exceptions) else "provider"
-        case RoutingError():
-            return "rate_limit" if getattr(error, "earliest", None) else "provider"
-    return None
-
-
-def backoff_s(error: BaseException, attempt: int, now: float) -> float:
-    """Return seconds to wait before the next try: until the provider takes us again, else 1, 2, 4 ... at most 60."""
-    until = [e.retry_at for e in getattr(error, "exceptions", ()) if getattr(e, "retry_at", None)]
-    earliest = min(until) if until else getattr(error, "earliest", None)
-    wait = 2.0 ** (attempt - 1) if earliest is None else earliest - now
-    return min(max(wait, 0.0), LONGEST_BACKOFF_S)

@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from orchestrator.squad.conditions import said_in
 from orchestrator.squad.graph import Ancestry
 from orchestrator.squad.schemas import below
 from orchestrator.squad.spec import SquadSpec, StepSpec, TaskSpec
@@ -15,6 +16,7 @@ from personas.sandbox import ExpressionText, Sandbox
 from providers.documents.findings import Findings
 from providers.documents.problems import Path, nearest
 
+CONDITION = "a condition"
 TASK_ATTRIBUTES = ("output", "output_file", "status", "failed", "transcript")
 STEP_ATTRIBUTES = ("output", "status", "transcript")
 _ANSWER = {"type": "object", "properties": {"choice": {}, "comment": {}}}
@@ -61,7 +63,10 @@ class Expressions:
     def value(self, path: Path, source: str, scope: NamesInScope, meant: str) -> ExpressionText:
         """Return the parsed text of a field that takes a value, so that the text must be one expression and no more."""
         if not _WHOLE.fullmatch(source):
+            said = said_in(source)
             hint = f"write ${{{{ {source} }}}}" if "{" not in source else "write one ${{ }} and nothing beside it"
+            if meant == CONDITION and said is not None:
+                hint = f"write {str(said).lower()}, without quotation marks"
             self.findings.error(path, "bad-expression", f"'{path[-1]}' takes {meant}, but this is text", hint)
         return self._parsed(path, source, scope)
 

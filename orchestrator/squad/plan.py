@@ -23,16 +23,17 @@ PatternName = Literal["round_robin", "party"]
 PlannedPattern = Literal["selector", "handoff", "debate", "hierarchical"]
 """Patterns that the format knows and this release refuses."""
 KnownPattern = Literal[PatternName, PlannedPattern]
-RetryCause = Literal["rate_limit", "timeout", "invalid_output", "provider", "tool"]
+RetryCause = Literal["rate_limit", "timeout", "invalid_output", "provider", "tool", "truncated"]
 OnExceed = Literal["pause", "stop", "downgrade_tier"]
 EDITION = 2
 """Which of its rules a release puts to work in a new run. A run keeps the edition that its record names, so that what
 is asked and told of it stays the same when a later release resumes or replays it.
 
-1: what was begun before editions were recorded. 2: a moderator closes its conversation; control lines are stripped and
-read in any dress; outputs have a transcript; agents' fields and schemas are rendered; an unnamed persona is called like
-its agent; an agent's last turn offers no tools; JSON is read from the text around it; a `for_each` hands its list to no
-element that does not name it in `context`; what a description quotes is not in the context as well.
+1: what was begun before editions were recorded. 2: a moderator closes its conversation; control lines are stripped
+and read in any dress; outputs have a transcript; agents' fields and schemas are rendered; an unnamed persona is
+called like its agent; an agent's last turn offers no tools; JSON is read from the text around it; a `for_each` hands
+its list to no element that does not name it in `context`; what a description quotes is not in the context as well; a
+text is read as yes or no in a condition; an exhausted `repeat` with `continue_on_error` keeps its last attempt.
 """
 FOR_EACH_CAP = 1000
 """Elements that a `for_each` may have where its list states no `maxItems`."""

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path as FilePath
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import BeforeValidator, Discriminator, Field, Tag
 
 from orchestrator.squad.plan import KnownPattern, OnExceed, RetryCause
 from providers.documents.fields import PositiveDuration
@@ -22,6 +22,14 @@ from providers.documents.yaml import ParsedFile, parse_file, parse_text
 Positive = Annotated[int, Field(ge=1)]
 NonEmpty = Annotated[str, Field(min_length=1)]
 Expression = Annotated[NonEmpty, Field(description="Text; `${{ }}` holds an expression")]
+
+
+def _condition(value: object) -> object:
+    return f"${{{{ {str(value).lower()} }}}}" if isinstance(value, bool) else value
+
+
+Condition = Annotated[Expression, BeforeValidator(_condition, json_schema_input_type=bool | str)]
+"""An expression, or `true` or `false` as YAML has them."""
 
 
 def _kind(value: object) -> str:
@@ -177,7 +185,7 @@ class RepeatSpec(StrictModel):
     """Work that is done again until a condition holds."""
 
     noun: ClassVar[str] = "a repeat"
-    until: Expression = Field(description="Done when this holds")
+    until: Condition = Field(description="Done when this holds")
     max_attempts: int | None = Field(default=None, ge=1, le=1000, description="How often at most; required")
 
 
@@ -201,7 +209,7 @@ class StepSpec(StrictModel):
     output_schema: dict[str, Any] | None = Field(default=None, description="What the output must be: a JSON Schema")
     tools: list[ToolRef] | None = Field(default=None, description="Instead of the agent's own")
     timeout: PositiveDuration | None = Field(default=None, description="Of this step")
-    if_: Expression | None = Field(default=None, alias="if", description="Skipped where this does not hold")
+    if_: Condition | None = Field(default=None, alias="if", description="Skipped where this does not hold")
 
 
 class TaskSpec(StrictModel):
@@ -233,7 +241,7 @@ class TaskSpec(StrictModel):
     )
     needs: list[NonEmpty] | None = Field(default=None, description="Tasks that must end first")
     context: list[NonEmpty] | None = Field(default=None, description="Ancestors whose outputs are read; default: needs")
-    if_: Expression | None = Field(default=None, alias="if", description="Skipped where this does not hold")
+    if_: Condition | None = Field(default=None, alias="if", description="Skipped where this does not hold")
     for_each: Expression | None = Field(default=None, description="An expression that gives a list")
     as_: NonEmpty | None = Field(default=None, alias="as", description="The name of one element; default: item")
     key: Expression | None = Field(default=None, description="What identifies an element, on resume and in the cache")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from orchestrator.squad.agents import Roster, budget
-from orchestrator.squad.expressions import Expressions, NamesInScope, schema_of
+from orchestrator.squad.expressions import CONDITION, Expressions, NamesInScope, schema_of
 from orchestrator.squad.graph import Ancestry
 from orchestrator.squad.plan import (
     AgentWork,
@@ -74,7 +74,7 @@ class Tasks:
         scope = NamesInScope(name)
         condition = None
         if spec.if_ is not None:
-            condition = self.texts.value((*path, "if"), spec.if_, scope, "a condition")
+            condition = self.texts.value((*path, "if"), spec.if_, scope, CONDITION)
         inner = NamesInScope(name, names=(spec.as_ or "item",)) if spec.for_each is not None else scope
         self._fields(name, spec)
         work = self._work(path, spec, inner)
@@ -169,7 +169,7 @@ class Tasks:
             self._step_fields(here, spec, earlier)
             condition = None
             if spec.if_ is not None:
-                condition = self.texts.value((*here, "if"), spec.if_, inner, "a condition")
+                condition = self.texts.value((*here, "if"), spec.if_, inner, CONDITION)
             yield Step(spec.id, self._single(here, spec, inner), condition, spec.timeout)
             earlier[spec.id] = spec
 
@@ -252,7 +252,7 @@ class Tasks:
             self._unbounded(here, "'repeat' could go on for ever without 'max_attempts'", "max_attempts: 3")
         steps = {step.id: step for step in spec.steps or ()}
         inner = NamesInScope(scope.task, steps, (), (*scope.names, "output"))
-        until = self.texts.value((*here, "until"), spec.repeat.until, inner, "a condition")
+        until = self.texts.value((*here, "until"), spec.repeat.until, inner, CONDITION)
         return Repeat(until, spec.repeat.max_attempts or 1)
 
     def _for_each(self, path: Path, spec: TaskSpec, scope: NamesInScope, inner: NamesInScope) -> ForEach | None:

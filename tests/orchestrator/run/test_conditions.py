@@ -1,0 +1,81 @@
+"""What a model's words mean where a squad asks whether something is so."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from orchestrator import PlanError
+from orchestrator.squad.conditions import NoCondition, holds
+from providers.messages import Request
+from tests.orchestrator.squads import Answers, run, squad
+
+IF = "${{ tasks.a.output }}"
+
+
+@pytest.mark.parametrize("text", ["false", "False.", " no\n", "**No**", "OFF", "`false`", '"no"', "", "No!"])
+def test_a_text_that_says_no_is_false(text: str) -> None:
+    assert holds(text, "if", 2) is False
+
+
+@pytest.mark.parametrize("text", ["true", "TRUE.", " yes\n", "**Yes**", "on", "`true`", '"yes"'])
+def test_a_text_that_says_yes_is_true(text: str) -> None:
+    assert holds(text, "if", 2) is True
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(True, True), (False, False), (None, False), (0, False), (2, True), ([], False), ([0], True), ({}, False)],
+)
+def test_other_values_are_as_they_are_everywhere(value: Any, expected: bool) -> None:
+    assert holds(value, "until", 2) is expected
+
+
+@pytest.mark.parametrize("text", ["Not yet", "No, it is not done", "approved", "falsehood", "1"])
+def test_any_other_text_is_refused_and_the_first_edition_takes_it_for_true(text: str) -> None:
+    with pytest.raises(NoCondition, match=r"`until` is true or false.*compare it"):
+        holds(text, "until", 2)
+    assert holds(text, "until", 1)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(("text", "status"), [("No.", "skipped"), ("Yes", "ok"), ("Perhaps", "failed")])
+async def test_if_reads_what_a_task_said(text: str, status: str) -> None:
+    given = squad({"a": "Decide.", "b": {"agent": "bob", "needs": ["a"], "if": IF, "description": "x"}})
+    result, _ = await run(given, Answers(lambda agent, request: text))
+    assert result.tasks["b"] == status
+    assert status != "failed" or "compare it" in result.errors["b"]
+
+
+@pytest.mark.anyio
+async def test_until_and_the_if_of_a_step_read_it_too() -> None:
+    said = iter(["no", "False.", "**Yes**"])
+
+    def answer(agent: str, request: Request) -> str:
+        return next(said) if agent == "bob" else "words"
+
+    steps = [
+        {"id": "check", "agent": "bob", "description": "Good?"},
+        {"id": "mend", "agent": "ann", "description": "Mend.", "if": "${{ steps.check.output }}"},
+    ]
+    repeat = {"until": "${{ steps.check.output }}", "max_attempts": 3}
+    manager = Answers(answer)
+    result, _ = await run(squad({"a": {"steps": steps, "repeat": repeat}}), manager)
+    assert (result.status, [agent for agent, _ in manager.asked]) == ("done", ["bob", "bob", "bob", "ann"])
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("holds_", [True, False])
+async def test_yaml_s_own_true_and_false_are_conditions(holds_: bool) -> None:
+    result, _ = await run(squad({"a": {"agent": "ann", "description": "x", "if": holds_}}))
+    assert result.tasks == {"a": "ok" if holds_ else "skipped"}
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"), [("no", "write false"), ("Yes", "write true"), ("done", "write ${{ done }}")]
+)
+def test_a_literal_text_is_no_condition(text: str, hint: str) -> None:
+    with pytest.raises(PlanError) as refused:
+        squad({"a": {"agent": "ann", "description": "x", "if": text}})
+    assert hint in str(refused.value)
