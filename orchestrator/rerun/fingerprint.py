@@ -19,6 +19,8 @@ from orchestrator.squad.plan import AgentWork, Approval, ConversationWork, Plan,
 from orchestrator.squad.termination import AllOf, AnyOf, Termination, written
 
 LEFT_OUT = frozenset({"budget", "timeout", "retry", "max_parallel", "position", "tier", "model", "edition", "names"})
+ADDED = frozenset({"max_output_tokens"})
+"""Fields that earlier releases did not have: where they are not set, the digest is as it was."""
 _EXPRESSION = re.compile(r"\$\{\{.*?\}\}", re.DOTALL)
 _TASK_READ = re.compile(r"""(?<![\w.])tasks\s*(?:\.\s*(\w+)|\[\s*(['"])(\w+)\2\s*\])""")
 CONDITION_FIELDS = ("max_turns", "text", "text_from", "no_progress_rounds", "tokens", "time", "function")
@@ -151,7 +153,8 @@ def _plain(value: Any, named: Mapping[str, str] = NOTHING) -> Any:
     if isinstance(value, Termination):
         return _plain(_condition(value), named)
     if (told := _told(kind)) is not None:
-        return {name: _plain(getattr(value, name), named) for name in told}
+        held = {name: getattr(value, name) for name in told}
+        return {name: _plain(item, named) for name, item in held.items() if item is not None or name not in ADDED}
     if isinstance(value, Mapping):
         return {str(key): _plain(item, named) for key, item in value.items()}
     if isinstance(value, list | tuple):

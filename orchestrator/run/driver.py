@@ -37,6 +37,7 @@ from orchestrator.events import (
     TaskEnded,
     TaskParked,
     TaskStarted,
+    TaskStatus,
 )
 from orchestrator.journal.memory import MemoryJournal
 from orchestrator.journal.protocols import InFlightStep, Journal, JournalError, Recorded
@@ -345,22 +346,20 @@ async def settled(unit: Unit, work: Awaitable[UnitResult]) -> TaskEnded | Elemen
 
 
 def _well(unit: Unit, done: UnitResult) -> TaskEnded | ElementEnded:
-    if unit.key is not None:
-        return ElementEnded(
-            unit.task, unit.key, "ok", done.output, truncated=done.truncated, transcript=done.transcript
-        )
-    return TaskEnded(
-        unit.task, "ok", done.output, done.output_file, truncated=done.truncated, transcript=done.transcript
-    )
+    return _ended(unit, "ok", done)
 
 
 def _failed(unit: Unit, error: Exception) -> TaskEnded | ElementEnded:
+    kept: UnitResult | None = error.last if isinstance(error, RepeatExhausted) else None
     text, kind = str(error) or type(error).__name__, type(error).__name__
-    kept: UnitResult = (error.last if isinstance(error, RepeatExhausted) else None) or UnitResult(None, "")
-    more: dict[str, Any] = {"error": text, "error_kind": kind, "truncated": kept.truncated}
+    return _ended(unit, "failed", kept or UnitResult(None, ""), error=text, error_kind=kind)
+
+
+def _ended(unit: Unit, status: TaskStatus, done: UnitResult, **more: str) -> TaskEnded | ElementEnded:
+    told: dict[str, Any] = {"truncated": done.truncated, "transcript": done.transcript, **more}
     if unit.key is not None:
-        return ElementEnded(unit.task, unit.key, "failed", kept.output, **more)
-    return TaskEnded(unit.task, "failed", kept.output, kept.output_file, **more)
+        return ElementEnded(unit.task, unit.key, status, done.output, **told)
+    return TaskEnded(unit.task, status, done.output, done.output_file, **told)
 
 
 def result_of(driver: Driver, recorder: Recorder, *, stub: bool, crew: Any) -> RunResult:

@@ -18,6 +18,7 @@ import anyio
 
 from agents import Agent, OutputInvalid, RunContext, ToolFault, WorkResult
 from agents.confined import read_inside, write_inside
+from agents.fences import without_fence
 from agents.turn import StepKey
 from orchestrator.errors import CannotWrite, RepeatExhausted, TaskTimedOut
 from orchestrator.events import (
@@ -270,6 +271,7 @@ class TaskRunner:
                 tools=plan.tools if work.tools is None else work.tools,
                 manager=Downgrading(self.manager),
                 max_turns=plan.max_turns,
+                max_output_tokens=plan.max_output_tokens,
                 tier=plan.tier,
                 model=plan.model,
                 history=self.plan.history,
@@ -309,7 +311,7 @@ class TaskRunner:
             raise CannotWrite(f"output_file {path!r}", fault)
 
     async def _write(self, path: str, text: str, unit: Unit, ctx: RunContext) -> None:  # noqa: ARG002  # a replay waits for its unit
-        text = clean(text)
+        text = clean(without_fence(text, path) if self.plan.edition > 1 else text)
         data = text.encode()
         written = ArtifactWritten(path, hashlib.sha256(data).hexdigest(), len(data), text)
         await self._put(written, data)

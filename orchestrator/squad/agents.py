@@ -101,6 +101,7 @@ class Roster:
             self._sound[name] = plan
             said = [field for field in ("model", "tools", "tier") if getattr(spec, field)]
             self.answerable((*path, *(said or ["persona"])[:1]), name, plan.tools)
+        plan = replace(plan, max_output_tokens=spec.max_output_tokens)
         return plan if spec.max_turns is None else replace(plan, max_turns=spec.max_turns)
 
     def answerable(self, path: Path, name: str, tools: tuple[Tool, ...]) -> None:

@@ -69,6 +69,7 @@ class AgentPlan:
     model: str | None = None
     max_turns: int = 16
     budget: Budget | None = None
+    max_output_tokens: int | None = None
 
 
 HUMAN = "human"

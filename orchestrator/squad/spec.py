@@ -108,7 +108,6 @@ class AgentSpec(StrictModel):
         "llm": "model",
         "max_iterations": "max_turns",
         "temperature": "",
-        "max_output_tokens": "",
     }
     persona: Annotated[
         Annotated[NonEmpty, Tag("text")] | Annotated[dict[str, Any], Tag("mapping")],
@@ -127,6 +126,7 @@ class AgentSpec(StrictModel):
     model: NonEmpty | None = Field(default=None, description="provider/model: pins one")
     tools: list[ToolRef] | None = Field(default=None, description="Tools beside those of its persona")
     max_turns: int | None = Field(default=None, ge=1, le=1000, description="Model calls for one piece of work")
+    max_output_tokens: Positive | None = Field(default=None, description="Tokens of one answer, its thoughts included")
     budget: BudgetSpec | None = Field(default=None, description="Caps over all its work in a run")
 
 

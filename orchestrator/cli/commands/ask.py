@@ -10,6 +10,7 @@ from typing import Any
 import anyio
 import click
 
+from agents.output import answer_tokens, is_cut
 from orchestrator.cli import app
 from orchestrator.cli.app import Settings, settings_of
 from orchestrator.cli.exits import Exit
@@ -19,6 +20,7 @@ from orchestrator.cli.persona_files import load_persona
 from orchestrator.cli.signals import Interruption
 from orchestrator.cli.ui.arguments import as_meant, as_text
 from orchestrator.cli.ui.console import Console, print_json
+from orchestrator.cli.ui.cuts import finish_words
 from orchestrator.cli.ui.notices import STUB_NOTICE, telling
 from orchestrator.cli.ui.progress import alert_line, duration, tokens, usd
 from orchestrator.cli.ui.screens import LogScreen
@@ -32,6 +34,8 @@ from providers.documents.unicode import printable
 from providers.errors import WrongAddress
 from providers.events import AttemptEnded, BudgetAlert, Emit
 from providers.messages import Needs, Request, Response, Restarted, Resumed, TextDelta, system, user
+
+REMEDY_OF_ASK = {"length": "ask for less at once", "content_filter": "ask in other words, or another provider"}
 
 
 @app.command("ask")
@@ -116,6 +120,8 @@ async def _ask(request: Request, settings: Settings, stream: bool, as_json: bool
         print_json(document_of(response))
     elif not stream:
         click.echo(printable(response.text))
+    if cut := finish_words(response.finish.value, answer_tokens(response)):
+        console.warn(f"truncated: {cut}: {REMEDY_OF_ASK[response.finish.value]}")
     _print_figures(console, response)
 
 
@@ -206,6 +212,7 @@ def document_of(response: Response) -> dict[str, Any]:
         "provider": response.provider,
         "model": response.model,
         "finish_reason": response.finish.value,
+        "truncated": is_cut(response),
         "tool_calls": [{"id": c.id, "name": c.name, "arguments": c.arguments} for c in response.tool_calls],
         "usage": {
             "input_tokens": usage.input + usage.cache_read + usage.cache_write,

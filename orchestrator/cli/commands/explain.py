@@ -12,6 +12,7 @@ from orchestrator.cli import app
 from orchestrator.cli.exits import NothingSelected
 from orchestrator.cli.journals import RecordedRuns, latest_run, reads_runs, run_named
 from orchestrator.cli.ui.columns import columns
+from orchestrator.cli.ui.cuts import finish_words
 from orchestrator.cli.ui.progress import candidate_of, duration, usd
 from orchestrator.events import to_json
 from orchestrator.rerun.replay import read_record
@@ -165,6 +166,8 @@ def _lines_of(event: Mapping[str, Any]) -> Iterator[str]:
             yield f"  waited {max(event['until'] - event['at'], 0):.0f} s: {event['reason']}"
         case "turn.ended":
             yield f"  answered by {event['provider']}/{event['model']}: {_billed(event)}"
+            if cut := finish_words(event["finish"], event["usage"]["output_tokens"]):
+                yield f"  truncated: {cut}"
 
 
 def _billed(event: Mapping[str, Any]) -> str:

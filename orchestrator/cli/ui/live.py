@@ -115,7 +115,7 @@ def _cells(row: TaskRow, columns: tuple[str, ...], now: float) -> Iterator[tuple
     cells = {
         "task": row.name,
         "agent": row.who,
-        "state": in_words(row.state),
+        "state": in_words(row.state) + (", truncated" if row.truncated else ""),
         "provider/model": row.model,
         "tokens": f"{row.tokens:,}" if row.tokens else "",
         "cost": usd(row.cost) if row.tokens else "",

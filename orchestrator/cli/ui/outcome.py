@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from orchestrator.cli.ui.console import Console
+from orchestrator.cli.ui.cuts import cut_lines
 from orchestrator.cli.ui.notices import STUB_NOTICE
 from orchestrator.cli.ui.progress import Progress, in_words, tokens, usd
 from orchestrator.cli.ui.reasons import Document, by_command, reason_lines
@@ -68,6 +69,8 @@ def tell_end(console: Console, progress: Progress, result: RunResult, after: Con
     console.say(f"\n{result.run_id}: {after.state(result.status)}  ({states})  {figures}")
     for line in reason_lines(progress.reasons, last="last failure"):
         console.write(printable(by_command(line, after.command, result.run_id)))
+    for line in cut_lines(progress.truncated()):
+        console.warn(printable(line))
     _tell_artifacts(console, result)
     for task, reason in result.waiting.items():
         console.say(printable(f"waiting: {task}: {reason}"))

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from orchestrator.cli.ui.cuts import cut_words
 from orchestrator.cli.ui.reasons import Document, Reasons, budget_text
 from orchestrator.squad.plan import Budget, Plan
 from providers.catalog.model import numbered
@@ -37,6 +38,12 @@ class TaskRow:
     detail: str = ""
     choices: tuple[str, ...] = ()
     """What its gate can be answered with."""
+    truncated: list[Document] = field(default_factory=list)
+    """The texts in its output that are cut off."""
+
+    @property
+    def is_element(self) -> bool:
+        return "[" in self.name
 
     def seconds(self, now: float) -> float | None:
         """Return how long it has worked, None where it has not begun."""
@@ -119,6 +126,10 @@ class Progress:
 
     def running(self) -> Iterator[TaskRow]:
         return (row for row in self.rows.values() if row.state == "running")
+
+    def truncated(self) -> Iterator[tuple[str, list[Document]]]:
+        """Yield each task with the texts in its output that are cut off, where there are any."""
+        return ((row.name, row.truncated) for row in self.rows.values() if row.truncated and not row.is_element)
 
     def counts(self) -> dict[str, int]:
         """Return how many rows are in each state."""
@@ -218,6 +229,7 @@ class Progress:
         row = self._own(event)
         was_gate = row.state == "gate"
         row.state, row.ended, row.detail = event["status"], event["at"], event["error"] or ""
+        row.truncated = list(event.get("truncated", ()))
         for element in self._never_begun(row) if event.get("key") is None else ():
             element.state = "cancelled"
         if row.state == "failed":
@@ -225,7 +237,8 @@ class Progress:
             return ProgressLine(row.name, f"failed: {row.detail}", "error")
         if row.state == "ok" and event.get("key") is None and not was_gate:
             self.last_output = event["output"]
-        return ProgressLine(row.name, self._ending(row), "warning" if row.state == "cancelled" else "info")
+        is_odd = row.state == "cancelled" or bool(row.truncated)
+        return ProgressLine(row.name, self._ending(row), "warning" if is_odd else "info")
 
     _on_element_ended = _on_task_ended
 
@@ -237,7 +250,7 @@ class Progress:
         if row.state != "ok":
             return f"{row.state}: {row.detail}" if row.detail else row.state
         figures = (duration(row.seconds(row.ended or 0.0)), row.model, tokens(row.tokens), usd(row.cost))
-        return "ok  " + "  ".join(figure for figure in figures if figure)
+        return "ok  " + "  ".join(figure for figure in (*figures, cut_words(row.truncated)) if figure)
 
     def _on_task_retried(self, event: Document) -> ProgressLine:
         row = self._own(event)
@@ -250,7 +263,7 @@ class Progress:
 
     def _on_task_reset(self, event: Document) -> ProgressLine:
         row = self._own(event)
-        row.state, row.began, row.ended = "waiting", None, None
+        row.state, row.began, row.ended, row.truncated = "waiting", None, None, []
         return ProgressLine(row.name, "runs again, with the reviewer's comment")
 
     def _on_task_parked(self, event: Document) -> ProgressLine:

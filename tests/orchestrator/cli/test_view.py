@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 
 from agents.events import TurnEnded
+from orchestrator.cli.ui.cuts import cut_lines
 from orchestrator.cli.ui.progress import Caps, Progress, budget_line, duration, usd
 from orchestrator.events import (
     ArtifactWritten,
+    CutText,
     ElementEnded,
     ElementStarted,
     Event,
@@ -210,3 +212,26 @@ def test_a_fork_begins_at_nothing_spent():
     )
     assert (progress.cost, progress.tokens) == (0.0005, 20)
     assert lines == ["r-1: forked from r-0, which paid $0.0015 for 1 task"]
+
+
+def test_a_text_that_is_cut_off_is_told_in_its_line_its_row_and_the_end():
+    two = (CutText("outline", "length", 4096), CutText("draft", "length", 4096))
+    progress, lines = fold(
+        started("a", "b", "c"),
+        ("a", TaskStarted("a", 1, "mary")),
+        ("a", TaskEnded("a", "ok", "half", truncated=(CutText("", "length", 4096),))),
+        ("b", TaskStarted("b", 1, "mary")),
+        ("b", TaskEnded("b", "ok", "half", truncated=(CutText("round-1/bob", "content_filter"),))),
+        ("c", TaskStarted("c", 1, "mary")),
+        ("c", TaskEnded("c", "ok", "half", truncated=two)),
+    )
+    assert [line for line in lines if "truncated" in line] == [
+        "a: ok  1.0 s  $0.00  truncated: its text was cut off at 4,096 tokens",
+        "b: ok  1.0 s  $0.00  truncated: the text of round-1/bob was cut off by the provider's content filter",
+        "c: ok  1.0 s  $0.00  truncated: 2 texts were cut off: outline, draft",
+    ]
+    ended = list(cut_lines(progress.truncated()))
+    assert ended[0] == (
+        "a: truncated: its text was cut off at 4,096 tokens: raise max_output_tokens, or ask for less at once"
+    )
+    assert len(ended) == 3

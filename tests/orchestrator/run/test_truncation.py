@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from orchestrator import to_json
 from orchestrator.events import CutText
 from orchestrator.journal.memory import MemoryJournal
+from orchestrator.rerun.fingerprint import parts_of
 from orchestrator.rerun.replay import replay
 from orchestrator.runtime import resume_run
 from providers.messages import FinishReason, Request, Response, Usage, assistant
@@ -77,3 +79,23 @@ async def test_a_resumed_run_and_a_replay_know_what_was_cut_before() -> None:
         _ = [event async for event in again]
     assert again.result.truncated == first.truncated == {"a": (CutText("", "length", 5),)}
     assert (await replay(journal, "r", against=squad(tasks))).is_equal
+
+
+async def test_a_file_is_written_without_the_fence_around_it_and_the_output_stays(tmp_path: Path) -> None:
+    said = "```markdown\n# Title\n```"
+    task = {"agent": "ann", "description": "x", "output_file": "a.md"}
+    result, _ = await run(
+        squad({"a": task}, outputs={"a": "${{ tasks.a.output }}"}), Answers(lambda *_: said), out=tmp_path
+    )
+    assert (tmp_path / "a.md").read_text() == "# Title"
+    assert result.outputs == {"a": said}
+
+
+async def test_an_agent_s_answers_may_be_given_more_room() -> None:
+    manager = Answers()
+    persona = {"name": "Tester", "role": "Answers."}
+    given = squad({"a": "x"}, agents="", people={"ann": {"persona": persona, "max_output_tokens": 9000}})
+    await run(given, manager)
+    assert manager.asked[0][1].max_output_tokens == 9000
+    plain = squad({"a": "x"}, agents="", people={"ann": {"persona": persona}})
+    assert parts_of(plain.plan())["agent ann"] != parts_of(given.plan())["agent ann"]

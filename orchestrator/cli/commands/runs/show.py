@@ -11,6 +11,7 @@ from orchestrator.cli.commands.approvals import open_gates
 from orchestrator.cli.journals import RecordedRuns, reads_runs
 from orchestrator.cli.ui.columns import columns
 from orchestrator.cli.ui.console import print_json
+from orchestrator.cli.ui.cuts import cut_lines
 from orchestrator.cli.ui.outcome import state_document, with_reasons
 from orchestrator.cli.ui.progress import Progress, duration, in_words, tokens, usd
 from orchestrator.cli.ui.reasons import by_command, reason_lines
@@ -85,6 +86,7 @@ def described(
     lines += ["", columns([("TASK", "WHO", "STATE", "TIME"), *rows]), ""]
     lines += [by_command(line, command, run) for line in reason_lines(progress.reasons)]
     lines += [f"paused: {row}: {why}" for row, why in progress.reasons.parked.items() if state == "paused"]
+    lines += [f"warning: {line}" for line in cut_lines(progress.truncated())]
     lines += list(_unread(progress))
     lines += [f"in flight when the run was cut short: {key}" for key in cut]
     lines += [f"awaiting approval: {gate.task}: {gate.prompt}" for gate in gates]
