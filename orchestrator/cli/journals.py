@@ -15,11 +15,20 @@ import click
 from orchestrator.cli.app import Settings, settings_of
 from orchestrator.cli.exits import NothingSelected, Unusable
 from orchestrator.cli.files import routing_file
+from orchestrator.cli.signals import stopped_between_commits
 from orchestrator.cli.squad_files import load_squad
 from orchestrator.cli.ui.console import Console
 from orchestrator.cli.ui.next_step import command_line
 from orchestrator.journal.opening import SQLITE, JournalPlace, open_journal, place_of_journal
-from orchestrator.journal.protocols import Journal, JournalDamaged, JournalMissing, JournalUnusable, RunManifest, Runs
+from orchestrator.journal.protocols import (
+    Journal,
+    JournalBusy,
+    JournalDamaged,
+    JournalMissing,
+    JournalUnusable,
+    RunManifest,
+    Runs,
+)
 from orchestrator.squad.load import Squad
 from providers.documents.problems import closest
 from providers.documents.unicode import printable
@@ -86,13 +95,16 @@ def journal_url(settings: Settings, db: str | None) -> str | Path:
 @asynccontextmanager
 async def open_records(settings: Settings, db: str | None = None) -> AsyncIterator[RecordedRuns]:
     """Open the journal of earlier runs. Raise `NothingSelected` where there is none."""
-    url = journal_url(settings, db)
+    url, console = journal_url(settings, db), Console(settings)
     async with AsyncExitStack() as stack:
         try:
-            journal = await stack.enter_async_context(open_journal(url, create=False))
+            journal = await stack.enter_async_context(
+                open_journal(url, create=False, has_own_folder=db is None, warn=console.warn)
+            )
         except JournalMissing as missing:
             raise NothingSelected(f"no run is recorded here: {missing}", START_ONE) from missing
-        yield RecordedRuns(journal, place_of_journal(url), settings, Console(settings), db)
+        stack.enter_context(stopped_between_commits(journal))
+        yield RecordedRuns(journal, place_of_journal(url), settings, console, db)
 
 
 @asynccontextmanager
@@ -103,9 +115,11 @@ async def record_for_run(
     journal: Journal | None = None
     async with AsyncExitStack() as stack:
         try:
-            journal = await stack.enter_async_context(open_journal(journal_url(settings, db)))
+            url = journal_url(settings, db)
+            journal = await stack.enter_async_context(open_journal(url, has_own_folder=db is None, warn=warn))
+            stack.enter_context(stopped_between_commits(journal))
         except JournalUnusable as error:
-            if db is not None or isinstance(error, JournalDamaged):
+            if db is not None or isinstance(error, (JournalDamaged, JournalBusy)):
                 raise
             warn(f"the run is not recorded: it cannot be resumed, nor explained: {error}")
         yield journal

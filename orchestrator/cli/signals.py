@@ -4,12 +4,45 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import anyio
 from anyio.abc import TaskStatus
 
 from orchestrator.cli.exits import Interrupted, Terminated
+from orchestrator.journal.protocols import Runs
+
+STOPS = ("SIGTSTP", "SIGTTIN", "SIGTTOU")
+"""What a terminal stops a process with: Ctrl-Z, and reading or writing in the background."""
+
+
+@contextmanager
+def stopped_between_commits(journal: Runs) -> Iterator[None]:
+    """Let a terminal stop this process between two writes to the journal only: within one it would hold up all others.
+
+    SIGSTOP cannot be put off, so it may. A signal that was ignored or handled already stays so.
+    """
+    numbers = [getattr(signal, name) for name in STOPS if hasattr(signal, name)]
+    if threading.current_thread() is not threading.main_thread():
+        numbers = []
+    ours = [number for number in numbers if signal.getsignal(number) == signal.SIG_DFL]
+
+    def stop(number: int, _: Any) -> None:
+        with journal.between_commits():
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)  # this returns once the process is continued
+            signal.signal(number, stop)
+
+    for number in ours:
+        signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number in ours:
+            signal.signal(number, signal.SIG_DFL)
 
 
 class Interruption:

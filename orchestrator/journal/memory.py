@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -151,6 +151,9 @@ class MemoryJournal:
 
     async def is_driven(self, run: str) -> bool:
         return run in self._driven
+
+    def between_commits(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
     async def reclaim(self) -> bool:
         return not self._driven

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.journal.memory import MemoryJournal
 from orchestrator.journal.protocols import Journal, JournalMissing, JournalUnusable
-from orchestrator.journal.sqlite.journal import SqliteJournal
+from orchestrator.journal.sqlite.journal import SqliteJournal, leave_untold
 
 MEMORY = "memory:"
 SQLITE = "sqlite:///"
@@ -44,16 +44,27 @@ def place_of_journal(url: str | Path) -> JournalPlace:
 
 
 @asynccontextmanager
-async def open_journal(url: str | Path, *, create: bool = True) -> AsyncIterator[Journal]:
+async def open_journal(
+    url: str | Path,
+    *,
+    create: bool = True,
+    has_own_folder: bool = False,
+    warn: Callable[[str], None] = leave_untold,
+) -> AsyncIterator[Journal]:
     """Open a journal for as long as the block lasts; everything is recorded when it ends.
 
-    Raises what `place_of_journal` and the journal itself raise; `JournalMissing` where there is none, unless it may
-    `create` one.
+    One that may not be created is opened for writing only by the first call that writes. With `has_own_folder` its
+    folder is made its owner's alone; its files are in any case, and `warn` is told of each that cannot be. Raises what
+    `place_of_journal` and the journal itself raise; `JournalMissing` where there is none, unless it may `create` one.
     """
     place = place_of_journal(url)
     if place.file is not None and not create and not place.file.exists():
         raise JournalMissing(f"there is no {place.file}")
-    journal: Journal = MemoryJournal() if place.file is None else SqliteJournal(place.file)
+    journal: Journal = (
+        MemoryJournal()
+        if place.file is None
+        else SqliteJournal(place.file, is_lazy=not create, has_own_folder=has_own_folder, warn=warn)
+    )
     try:
         yield journal
     finally:

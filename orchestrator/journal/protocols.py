@@ -8,7 +8,7 @@ tasks were reordered.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
@@ -123,6 +123,14 @@ class JournalMissing(JournalUnusable):
     """There is no journal where one was to be read."""
 
 
+class JournalBusy(JournalUnusable):
+    """Another process keeps the journal from being written: it is at work, or it was stopped in the middle."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
 class JournalDamaged(JournalUnusable):
     """What is stored is not what was written. None of it is guessed."""
 
@@ -172,6 +180,9 @@ class Runs(Protocol):
 
     async def is_driven(self, run: str) -> bool:
         """Return whether a process drives the run now."""
+
+    def between_commits(self) -> AbstractContextManager[None]:
+        """Have no write of this process under way while the block lasts: one that is stopped in it holds up others."""
 
     async def reclaim(self) -> bool:
         """Give the room of removed runs back to the disk. False: a run is at work, so it is left to a later time."""

@@ -7,8 +7,9 @@ connections of their own and never wait for it.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import AsyncIterator, Collection, Sequence
-from contextlib import asynccontextmanager, closing, suppress
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from contextlib import AbstractContextManager, asynccontextmanager, closing, nullcontext, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -21,6 +22,7 @@ from orchestrator.journal.protocols import (
     Fence,
     Go,
     JournalError,
+    JournalUnusable,
     Recorded,
     RunExists,
     RunManifest,
@@ -28,12 +30,17 @@ from orchestrator.journal.protocols import (
     StepRecord,
 )
 from orchestrator.journal.sqlite.file import JournalFile
+from orchestrator.journal.sqlite.holder import begin_write
 from orchestrator.journal.sqlite.lock import locked
 from orchestrator.journal.sqlite.reading import SqliteReader
 from orchestrator.journal.sqlite.sql import DoneStep, EventRow, Rows, StepRow, packed, rows_of, seal, spent_in, unpacked
 from orchestrator.journal.sqlite.upkeep import reclaim, remove_run
 from orchestrator.journal.sqlite.writer import Writer
 from orchestrator.units import Unit, text_of
+
+
+def leave_untold(_: str) -> None:
+    """Warn nobody."""
 
 
 class _Done(NamedTuple):
@@ -50,15 +57,48 @@ class SqliteJournal(SqliteReader):
     what SQLite wrote; then a copy of it is kept beside it.
     """
 
-    def __init__(self, path: Path | str) -> None:
-        super().__init__(JournalFile(Path(path)))
+    def __init__(
+        self,
+        path: Path | str,
+        *,
+        is_lazy: bool = False,
+        has_own_folder: bool = False,
+        warn: Callable[[str], None] = leave_untold,
+    ) -> None:
+        """With `is_lazy` the file is opened for writing by the first call that writes; who only reads needs no leave to
+        write. The files are made their owner's alone, with `has_own_folder` the folder, too; `warn` is told of each
+        that others may read and that cannot be changed."""
+        super().__init__(JournalFile(Path(path), has_own_folder))
         self._rows = Rows()
         self._done: dict[tuple[str, Unit], _Done] = {}
         """What units that were claimed again will ask for first: they reach their first new step without waiting."""
+        self._opened: Writer | None = None
+        self._is_closed = False
+        self._warn = warn
+        if is_lazy:
+            self._file.tighten()
+            self._tell_loose()
+        else:
+            self._open()
+
+    @property
+    def _writer(self) -> Writer:
+        return self._opened or self._open()
+
+    def _tell_loose(self) -> None:
+        for why in self._file.take_loose():
+            self._warn(why)
+
+    def _open(self) -> Writer:
+        if self._is_closed:
+            raise JournalUnusable("the journal is closed")
         with self._file.explained():
             self._file.make_folder()
             connection = self._file.open()
-        self._writer = Writer(connection, self._file.explain, self._rows)
+            self._tell_loose()
+        begin = partial(begin_write, path=self.path, is_patient=True)
+        self._opened = Writer(connection, self._file.explain, self._rows, begin)
+        return self._opened
 
     # -- runs
 
@@ -127,6 +167,9 @@ class SqliteJournal(SqliteReader):
                 # An empty job behind all others: the lock must not go before what was handed over is on disk.
                 with anyio.CancelScope(shield=True), suppress(JournalError):  # a broken writer was told already
                     await self._writer.run(lambda _: None, last=True)
+
+    def between_commits(self) -> AbstractContextManager[None]:
+        return nullcontext() if self._opened is None else self._opened.paused()
 
     # -- units and steps
 
@@ -255,8 +298,10 @@ class SqliteJournal(SqliteReader):
     # -- opening and closing
 
     async def aclose(self) -> None:
-        with anyio.CancelScope(shield=True):
-            await anyio.to_thread.run_sync(self._writer.close)
+        self._is_closed = True
+        if self._opened is not None:
+            with anyio.CancelScope(shield=True):
+                await anyio.to_thread.run_sync(self._opened.close)
 
     async def __aenter__(self) -> Self:
         return self

@@ -6,12 +6,19 @@ same process is refused too.
 
 from __future__ import annotations
 
+import errno
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from orchestrator.journal.protocols import JournalUnusable, RunBusy
+from orchestrator.journal.sqlite.holder import process_id
+from providers.limits.ledger.private import FILE, make_private_folder
+
+TRIES, PAUSE_S = 5, 0.01
+"""How often a lock is asked for: who only looks whether it is held has it for an instant, too."""
 
 
 @contextmanager
@@ -29,28 +36,46 @@ def locked(path: Path, what: str) -> Iterator[None]:
 def is_locked(path: Path) -> bool:
     """Return whether a process holds the lock file."""
     try:
-        fd = os.open(path, os.O_RDWR)
+        fd = _opened(path)
     except OSError:
         return False
     try:
-        return not _try(fd)
+        return not _try(fd, shared=True)  # two that look at once do not take each other for a driver
     finally:
         os.close(fd)
 
 
+def _opened(path: Path) -> int:
+    try:
+        return os.open(path, os.O_RDWR)
+    except PermissionError:
+        return os.open(path, os.O_RDONLY)
+    except OSError as error:
+        if error.errno != errno.EROFS:
+            raise
+        return os.open(path, os.O_RDONLY)
+
+
 def _acquire(path: Path, what: str) -> int:
+    tries_left = TRIES
     while True:
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+            make_private_folder(path.parent)
+            fd = os.open(path, os.O_RDWR | os.O_CREAT, FILE)
         except OSError as error:
             raise JournalUnusable(f"{path} cannot be written: {error.strerror or error}") from error
-        if not _try(fd):
+        if _try(fd):
+            if _is(fd, path):
+                os.ftruncate(fd, 0)
+                os.write(fd, process_id())  # for those whom this process holds up
+                return fd
             os.close(fd)
-            raise RunBusy(f"{what} is being driven by another process")
-        if _is(fd, path):
-            return fd
+            continue
         os.close(fd)
+        tries_left -= 1
+        if not tries_left:
+            raise RunBusy(f"{what} is being driven by another process")
+        time.sleep(PAUSE_S)
 
 
 def _is(fd: int, path: Path) -> bool:
@@ -64,7 +89,7 @@ def _is(fd: int, path: Path) -> bool:
 if os.name == "nt":
     import msvcrt
 
-    def _try(fd: int) -> bool:
+    def _try(fd: int, *, shared: bool = False) -> bool:  # noqa: ARG001  # Windows has one kind
         try:
             msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined,unused-ignore]  # Windows only
         except OSError:
@@ -74,9 +99,9 @@ if os.name == "nt":
 else:
     import fcntl
 
-    def _try(fd: int) -> bool:
+    def _try(fd: int, *, shared: bool = False) -> bool:
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(fd, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except OSError:
             return False
         return True

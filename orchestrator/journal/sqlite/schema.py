@@ -8,6 +8,9 @@ not check, a `body` is compressed and named by its SHA-256.
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from functools import lru_cache
 
 from orchestrator.journal.protocols import JournalUnusable
 
@@ -64,17 +67,78 @@ MIGRATIONS = (
 )
 
 
+DEFENSIVE = 1010
+"""SQLite's number of the setting under which no statement can spoil the file."""
+OF_SQLITE = ("sqlite_autoindex_", "sqlite_stat")
+"""What SQLite makes by itself: indexes of `UNIQUE`, and what `ANALYZE` found."""
+
+
 def prepare(connection: sqlite3.Connection) -> None:
     """Make the database a journal of this release. Raise `JournalUnusable` where it is something else, or later."""
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    version = _version_of(connection)
+    if version < len(MIGRATIONS):
+        _migrate(connection)
+    else:
+        _refuse_what_is_not_ours(connection, version)
+
+
+def prepare_reading(connection: sqlite3.Connection) -> None:
+    """Let the database be read as a journal of this release, without a change to it. Raise `JournalUnusable`."""
+    version = _version_of(connection)
+    if version == 0:
+        raise JournalUnusable("it holds no journal yet")
+    _refuse_what_is_not_ours(connection, version)
+    for statement in _statements(version):  # tables that it does not have yet are read as empty ones
+        connection.execute(statement.replace("CREATE TABLE", "CREATE TEMP TABLE", 1))
+
+
+def harden(connection: sqlite3.Connection) -> None:
+    """Let nothing in the file's schema call functions, and let SQLite check what it reads. A file may be anyone's."""
+    connection.execute("PRAGMA trusted_schema = OFF")
+    connection.execute("PRAGMA cell_size_check = ON")
+    if (setconfig := getattr(connection, "setconfig", None)) is not None:  # from Python 3.12 on
+        setconfig(DEFENSIVE, True)
+
+
+def _version_of(connection: sqlite3.Connection) -> int:
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
     (kind,) = connection.execute("PRAGMA application_id").fetchone()
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
     if kind != APPLICATION_ID and (tables or version):
         raise JournalUnusable("it is a database of something else")
     if version > len(MIGRATIONS):
         raise JournalUnusable(f"it was written by a later release (schema {version}, this one knows {len(MIGRATIONS)})")
-    if version < len(MIGRATIONS):
-        _migrate(connection)
+    return version
+
+
+def _refuse_what_is_not_ours(connection: sqlite3.Connection, version: int) -> None:
+    """Raise `JournalUnusable` for tables that are not a journal's: a view or a trigger would run as it is read."""
+    ours, found = _schema_of(version), frozenset(_schema_in(connection))
+    if found != ours:
+        kind, name, *_ = min(found - ours or ours - found)
+        what = "has" if found - ours else "lacks"
+        raise JournalUnusable(f"its tables are not those of a journal: it {what} the {kind} {name[:60]!r}")
+
+
+@lru_cache(maxsize=len(MIGRATIONS))
+def _schema_of(version: int) -> frozenset[tuple[str, str, str, str]]:
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as db:
+        for statement in _statements(0, version):
+            db.execute(statement)
+        return frozenset(_schema_in(db))
+
+
+def _schema_in(connection: sqlite3.Connection) -> Iterator[tuple[str, str, str, str]]:
+    for row in connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_schema"):
+        kind, name, table, sql = (str(part or "") for part in row)
+        if not name.startswith(OF_SQLITE) or (sql and not name.startswith("sqlite_stat")):
+            yield kind, name, table, " ".join(sql.split())
+
+
+def _statements(after: int, until: int = len(MIGRATIONS)) -> Iterator[str]:
+    """Yield what leads from version `after` to version `until`."""
+    for script in MIGRATIONS[after:until]:
+        yield from filter(str.strip, script.split(";"))
 
 
 def _migrate(connection: sqlite3.Connection) -> None:
@@ -82,9 +146,10 @@ def _migrate(connection: sqlite3.Connection) -> None:
     connection.execute("BEGIN IMMEDIATE")
     try:
         (version,) = connection.execute("PRAGMA user_version").fetchone()
-        for script in MIGRATIONS[version:]:
-            for statement in filter(str.strip, script.split(";")):
-                connection.execute(statement)
+        if version:
+            _refuse_what_is_not_ours(connection, version)
+        for statement in _statements(version):
+            connection.execute(statement)
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
         connection.execute("COMMIT")

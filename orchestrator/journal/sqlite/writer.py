@@ -5,7 +5,8 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections import defaultdict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
@@ -46,10 +47,13 @@ class Writer:
         connection: sqlite3.Connection,
         explain: Callable[[BaseException], BaseException],
         rows: Rows,
+        begin: Callable[[sqlite3.Connection], None],
     ) -> None:
         self._connection = connection
+        self._begin = begin
         self._explain = explain
         self._rows = rows
+        self._committing = threading.Lock()
         self._broken: BaseException | None = None
         self._closed = False
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
@@ -69,6 +73,12 @@ class Writer:
         if job.error is not None:
             raise job.error
         return job.result  # type: ignore[no-any-return]  # what `work` returned
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Begin no transaction while the block lasts. It waits for the end of one that is open."""
+        with self._committing:
+            yield
 
     def close(self) -> None:
         """Do all that waits, then close the connection. Blocks for as long as that takes."""
@@ -101,11 +111,15 @@ class Writer:
         return batch + [self._last.popleft() for _ in range(min(len(self._last), MOST_LAST_AT_ONCE))], more
 
     def _commit(self, batch: list[_Job]) -> None:
+        with self._committing:
+            self._commit_now(batch)
+
+    def _commit_now(self, batch: list[_Job]) -> None:
         try:
             if self._broken is not None:
                 raise self._broken
             # Locked before `begin` looks for commits of other connections: none can come in after that.
-            self._connection.execute("BEGIN IMMEDIATE")
+            self._begin(self._connection)
             self._rows.begin(self._connection)
             for job in batch:
                 try:

@@ -13,6 +13,7 @@ import anyio.to_thread
 
 from providers.limits.counter import Count, LimitKey, Used
 from providers.limits.ledger import LedgerDown
+from providers.limits.ledger.private import make_private_file, make_private_folder, tighten
 from providers.limits.ledger.text import from_text, to_text
 from providers.limits.reserve import Amounts, CounterStore, NoRoom
 
@@ -79,7 +80,10 @@ class SqliteLedger:
 
     def _opened(self) -> sqlite3.Connection:
         if self._connection is None:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            make_private_folder(self.path.parent)
+            make_private_file(self.path)
+            for end in ("", "-wal", "-shm"):
+                tighten(Path(f"{self.path}{end}"))
             # Calls come from any worker thread, but one at a time.
             connection = sqlite3.connect(self.path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
             try:
