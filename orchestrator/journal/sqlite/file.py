@@ -14,6 +14,7 @@ from typing import TypeVar
 import anyio.to_thread
 
 from orchestrator.journal.protocols import JournalDamaged, JournalError, JournalMissing, JournalUnusable
+from orchestrator.journal.sqlite.bodies import JournalConnection
 from orchestrator.journal.sqlite.holder import LOOK_S, begin_write, code_of
 from orchestrator.journal.sqlite.log_check import damage_of
 from orchestrator.journal.sqlite.schema import harden, prepare
@@ -55,7 +56,8 @@ class JournalFile:
             raise JournalUnusable(f"{error.strerror or error}") from error
         connection = self.connect()
         try:
-            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # of a new file; any other keeps its own way
+            if not self.path.stat().st_size:  # any other file keeps its own way, and would be locked for it
+                connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
             _use_log(connection)
             # With WAL and less than FULL a power cut may take the latest commits, whose turns would be paid for again.
             connection.execute("PRAGMA synchronous = FULL")
@@ -69,7 +71,9 @@ class JournalFile:
         return connection
 
     def connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self.path, timeout=60, isolation_level=None, check_same_thread=False)
+        connection = sqlite3.connect(
+            self.path, timeout=60, isolation_level=None, check_same_thread=False, factory=JournalConnection
+        )
         harden(connection)
         return connection
 

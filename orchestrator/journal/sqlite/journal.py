@@ -32,7 +32,7 @@ from orchestrator.journal.protocols import (
 from orchestrator.journal.sqlite.file import JournalFile
 from orchestrator.journal.sqlite.holder import begin_write
 from orchestrator.journal.sqlite.lock import locked
-from orchestrator.journal.sqlite.reading import SqliteReader
+from orchestrator.journal.sqlite.reading import SqliteReader, refuse_bad_id
 from orchestrator.journal.sqlite.sql import DoneStep, EventRow, Rows, StepRow, packed, rows_of, seal, spent_in, unpacked
 from orchestrator.journal.sqlite.upkeep import reclaim, remove_run
 from orchestrator.journal.sqlite.writer import Writer
@@ -105,6 +105,7 @@ class SqliteJournal(SqliteReader):
     async def create(
         self, run: str, manifest: RunManifest, events: Sequence[Event] = (), steps: Sequence[StepRecord] = ()
     ) -> None:
+        refuse_bad_id(run)
         (data, bodies), rows = packed(manifest), rows_of(events)
         taken = [StepRow.of(step) for step in steps]
 

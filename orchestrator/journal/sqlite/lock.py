@@ -15,7 +15,7 @@ from pathlib import Path
 
 from orchestrator.journal.protocols import JournalUnusable, RunBusy
 from orchestrator.journal.sqlite.holder import process_id
-from providers.limits.ledger.private import FILE, make_private_folder
+from providers.limits.ledger.private import FILE, make_private_file, make_private_folder
 
 TRIES, PAUSE_S = 5, 0.01
 """How often a lock is asked for: who only looks whether it is held has it for an instant, too."""
@@ -61,6 +61,7 @@ def _acquire(path: Path, what: str) -> int:
     while True:
         try:
             make_private_folder(path.parent)
+            make_private_file(path)
             fd = os.open(path, os.O_RDWR | os.O_CREAT, FILE)
         except OSError as error:
             raise JournalUnusable(f"{path} cannot be written: {error.strerror or error}") from error

@@ -11,7 +11,14 @@ import anyio
 
 from orchestrator.errors import RunNotFound
 from orchestrator.events import Event
-from orchestrator.journal.protocols import InFlightStep, JournalDamaged, RunLine, RunManifest, StepRecord
+from orchestrator.journal.protocols import (
+    InFlightStep,
+    JournalDamaged,
+    JournalUnusable,
+    RunLine,
+    RunManifest,
+    StepRecord,
+)
 from orchestrator.journal.sqlite.bills import bills
 from orchestrator.journal.sqlite.file import JournalFile
 from orchestrator.journal.sqlite.lock import is_locked
@@ -20,6 +27,7 @@ from orchestrator.units import key_of, place_of, unit_of
 
 POLL_S, SELDOM_S = 0.2, 15.0
 """How often a watcher looks for what another process recorded: an answer that has been awaited for long may wait."""
+LONGEST_ID = 200
 LAST_OF_RUN = """
     SELECT coalesce(max(seq), 0) FROM places p JOIN events e INDEXED BY event_ids ON e.place = p.id
     WHERE p.run = (SELECT id FROM runs WHERE run = ?)
@@ -51,6 +59,7 @@ class SqliteReader:
             rows = db.execute(query, {"run": run}).fetchall()
             if not rows:
                 raise RunNotFound(f"there is no run {run} in {self.path}")
+            refuse_bad_id(run)
             return [unpacked(db, row[:2], run) for row in rows]
 
         return await self._file.read(work)
@@ -63,7 +72,7 @@ class SqliteReader:
         where = f"WHERE {' AND '.join(tests)}" if tests else ""
         query = f"SELECT run, squad, created_at, status, cost FROM runs {where} ORDER BY id DESC LIMIT ?"  # noqa: S608  # marks
         given = (*statuses, *([squad] * (squad is not None)), -1 if limit is None else limit)
-        return await self._file.read(lambda db: [RunLine(*row) for row in db.execute(query, given)])
+        return await self._file.read(lambda db: [_line_of(*row) for row in db.execute(query, given)])
 
     def driven(self) -> list[str]:
         """Return the runs that some process drives now."""
@@ -78,6 +87,7 @@ class SqliteReader:
         return sum(part.stat().st_size for part in parts if part.exists())
 
     def _lock_of(self, run: str) -> Path:
+        refuse_bad_id(run)
         return self._locks / f"{run}.lock"
 
     @property
@@ -141,7 +151,8 @@ class SqliteReader:
 
     async def _after(self, run: str, after_seq: int) -> list[tuple[int, Event]]:
         query = """
-            SELECT seq, path, turn, number, at, data, seal FROM events JOIN places ON places.id = place
+            SELECT seq, path, turn, number, at, data, seal
+            FROM events JOIN places ON places.id = place AND places.run = events.run
             WHERE events.run = (SELECT id FROM runs WHERE run = ?) AND seq > ? ORDER BY seq
             """
 
@@ -187,3 +198,17 @@ class SqliteReader:
     def _wake(self) -> None:
         grown, self._grown = self._grown, anyio.Event()
         grown.set()
+
+
+def refuse_bad_id(run: str) -> None:
+    """Raise `JournalUnusable` for an id that names no file: locks, folders and exports are called by it."""
+    is_good = 0 < len(run) <= LONGEST_ID and run not in (".", "..") and run.isprintable() and not set(run) & {"/", "\\"}
+    if not is_good:
+        raise JournalUnusable(f"{run[:60]!r} is no run's id: up to {LONGEST_ID} letters, digits, '.', '_' and '-'")
+
+
+def _line_of(run: str, squad: Any, created_at: Any, status: Any, cost: Any) -> RunLine:
+    refuse_bad_id(run)
+    if not (isinstance(squad, str) and isinstance(status, str) and isinstance(cost, int | None)):
+        raise JournalDamaged("a run's row is not what was written")
+    return RunLine(run, squad, float(created_at), status, cost)

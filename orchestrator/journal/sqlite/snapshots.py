@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from orchestrator.journal.protocols import JournalBusy
+from orchestrator.journal.sqlite.bodies import JournalConnection
 from orchestrator.journal.sqlite.holder import code_of
 from orchestrator.journal.sqlite.schema import harden, prepare_reading
 
@@ -49,13 +50,17 @@ def read_from(path: Path, work: Look[T]) -> T:
 
 def _ask(path: Path, options: str, work: Look[T]) -> T:
     uri = f"{path.absolute().as_uri()}?{options}"
-    with closing(sqlite3.connect(uri, uri=True, timeout=BUSY_S, isolation_level=None)) as db:
+    with closing(_connected(uri)) as db:
         harden(db)
         db.execute("PRAGMA temp_store = MEMORY")
         db.execute("BEGIN")  # all queries of `work` see one state of the file
         prepare_reading(db)
         db.execute("PRAGMA query_only = 1")
         return work(db)
+
+
+def _connected(uri: str) -> JournalConnection:
+    return sqlite3.connect(uri, uri=True, timeout=BUSY_S, isolation_level=None, factory=JournalConnection)
 
 
 def _unchanged(path: Path, log: Path, work: Look[T]) -> T:

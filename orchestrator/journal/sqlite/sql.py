@@ -6,16 +6,16 @@ questions it would ask; whatever another connection commits makes it forget.
 
 from __future__ import annotations
 
-import hashlib
 import sqlite3
 import zlib
 from collections.abc import Collection, Sequence
-from contextlib import suppress
+from functools import partial
 from typing import Any, NamedTuple
 
 from orchestrator.events import Event, RunEdited, RunFinished, RunResumed, RunStarted
 from orchestrator.journal.codec import Bodies, Packed, Unreadable, pack, unpack
 from orchestrator.journal.protocols import Fence, Fenced, JournalDamaged, JournalError, RunManifest, StepRecord
+from orchestrator.journal.sqlite.bodies import LARGEST, JournalConnection, body_in
 from orchestrator.units import Unit, text_of
 from providers.messages import Response
 
@@ -86,6 +86,8 @@ class Rows:
     def begin(self, db: sqlite3.Connection) -> None:
         """Start a transaction: what was remembered holds only where no other connection has written since."""
         (version,) = db.execute("PRAGMA data_version").fetchone()
+        if isinstance(db, JournalConnection):
+            db.inflated = 0
         if version != self._version:
             self.forget()
             self._version = version
@@ -248,9 +250,12 @@ def spent_in(result: Any) -> tuple[int | None, int | None]:
 def packed(value: Any) -> Packed:
     """Return the value as a record. Raise `JournalError` for what none can hold."""
     try:
-        return pack(value)
+        found = pack(value)
     except TypeError as error:
         raise JournalError(f"this cannot be kept in a journal: {error}") from error
+    if (largest := max(map(len, found.bodies.values()), default=0)) > LARGEST:
+        raise JournalError(f"this cannot be kept in a journal: a text of {largest:,} bytes, more than {LARGEST:,}")
+    return found
 
 
 def seal(data: bytes, *beside: Any) -> int:
@@ -263,15 +268,7 @@ def unpacked(db: sqlite3.Connection, sealed: Sequence[Any], *beside: Any) -> Any
     data, found = sealed
     if not isinstance(data, bytes) or seal(data, *beside) != found:
         raise JournalDamaged("a record is not what was written")
-
-    def body_of(digest: bytes) -> bytes:
-        row = db.execute("SELECT body FROM bodies WHERE digest = ?", (digest,)).fetchone()
-        with suppress(zlib.error, TypeError):
-            if row is not None and hashlib.sha256(body := zlib.decompress(row[0])).digest() == digest:
-                return body
-        raise JournalDamaged("a text is not what was written")
-
     try:
-        return unpack(data, body_of)
+        return unpack(data, partial(body_in, db))
     except Unreadable as error:
         raise JournalDamaged(str(error)) from error

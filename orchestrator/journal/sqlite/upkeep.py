@@ -7,10 +7,10 @@ records. That happens outside of any transaction; the writers wait only while te
 from __future__ import annotations
 
 import sqlite3
-import zlib
 from collections.abc import Iterator
 
 from orchestrator.journal.codec import references
+from orchestrator.journal.sqlite.bodies import body_in
 
 OF_UNITS = ("claims", "ends", "intents", "given_up", "results")
 OF_RUNS = ("events", "signals", "cancels", "edits", "places")
@@ -72,9 +72,13 @@ def _used(db: sqlite3.Connection) -> set[bytes]:
                 if digest in used:
                     continue
                 used.add(digest)
-                if holds_more and (row := db.execute("SELECT body FROM bodies WHERE digest = ?", (digest,)).fetchone()):
-                    found.append(zlib.decompress(row[0]))
+                if holds_more and _is_kept(db, digest):
+                    found.append(body_in(db, digest))
     return used
+
+
+def _is_kept(db: sqlite3.Connection, digest: bytes) -> bool:
+    return db.execute("SELECT 1 FROM bodies WHERE digest = ?", (digest,)).fetchone() is not None
 
 
 def _records(db: sqlite3.Connection) -> Iterator[bytes]:
