@@ -100,11 +100,18 @@ class RunCancelled(OrchestratorError):
         self.hint = f"`orchestrator runs fork {run}` begins a new run that takes over what it did"
 
 
+MOST_WAYS = 4
+
+
 class NoProvider(OrchestratorError):
-    """No provider is configured. `reasons` says, for each provider, what is missing."""
+    """No provider is configured. `reasons` says, for each provider, what is missing; the message, of the first few."""
 
     def __init__(self, reasons: Mapping[str, object]) -> None:
-        ways = "\n".join(f"  {name}: {reason}" for name, reason in reasons.items())
+        lines = [f"  {name}: {reason}" for name, reason in reasons.items()]
+        if len(lines) > MOST_WAYS:
+            left = len(lines) - MOST_WAYS
+            lines = [*lines[:MOST_WAYS], f"  and {left} others: `orchestrator providers ls` lists them"]
+        ways = "\n".join(lines)
         super().__init__(f"no provider is configured. Any one of these is enough:\n{ways}\nor run with --offline")
         self.reasons = dict(reasons)
 

@@ -301,11 +301,29 @@ class Reason(NamedTuple):
         return self.text
 
 
+ABSENT = frozenset({ReasonCode.NO_KEY, ReasonCode.NOT_CONFIGURED})
+"""Codes of candidates that were never set up: beside others they are no news."""
+TOLD = 3
+
+
+def in_short(reasons: Mapping[str, Reason]) -> str:
+    """Return why candidates are not eligible, as one text: each that is set up, and of the others how many there are.
+
+    Where none is set up, the first few say what they need.
+    """
+    told = [name for name, reason in reasons.items() if reason.code not in ABSENT]
+    absent = [name for name in reasons if name not in told]
+    if not told:
+        told, absent = absent[:TOLD], absent[TOLD:]
+    more = f"{len(absent)} further model{'' if len(absent) == 1 else 's'} not set up" if absent else ""
+    return "; ".join([*(f"{name}: {reasons[name]}" for name in told), *filter(None, [more])])
+
+
 class NoRoute(RoutingError):
     """No candidate may be asked. `reasons` says why, by candidate; `earliest` (epoch seconds) when one may be."""
 
     def __init__(self, reasons: Mapping[str, Reason], earliest: float | None = None) -> None:
-        lines = "; ".join(f"{name}: {reason}" for name, reason in reasons.items()) or "no candidate is configured"
+        lines = in_short(reasons) or "no candidate is configured"
         super().__init__(f"no provider can take this turn: {lines}{_come_back(earliest)}")
         self.reasons = dict(reasons)
         self.earliest = earliest

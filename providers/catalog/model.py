@@ -245,8 +245,13 @@ class Catalog:
         )
 
     def unconfigured(self, environ: Mapping[str, str]) -> Mapping[str, Reason]:
-        """Return, for each provider without candidates, what it lacks. Raises as `candidates` does."""
-        return {name: found for name, found in self._open(environ).items() if isinstance(found, Reason)}
+        """Return, for each provider without candidates, what it lacks; those that a user added come first.
+
+        Raises as `candidates` does.
+        """
+        lacking = {name: found for name, found in self._open(environ).items() if isinstance(found, Reason)}
+        own = [name for name in lacking if self.providers[name].hosted and not self.providers[name].packaged]
+        return {name: lacking[name] for name in [*own, *lacking]}
 
     def _open(self, environ: Mapping[str, str]) -> dict[str, list[_Account] | Reason]:
         problems: list[Problem] = []

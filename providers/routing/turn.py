@@ -8,7 +8,7 @@ provider manager drives it with the real world, a simulator with a virtual clock
 
 from __future__ import annotations
 
-from collections.abc import Collection, Generator, Mapping, Sequence
+from collections.abc import Collection, Generator, Sequence
 from dataclasses import replace
 from math import inf
 from typing import TYPE_CHECKING, Literal, assert_never
@@ -22,6 +22,7 @@ from providers.errors import (
     Reason,
     ReasonCode,
     Recovery,
+    in_short,
 )
 from providers.messages import Capability, Request, Response
 from providers.policy.model import Policy, Timeouts
@@ -273,7 +274,7 @@ class _Course:
             self._waits = True
         late = wait.until + queue.rank(run, self._rng.random()) * IN_QUEUE_S + self._rng.uniform(0.0, IN_QUEUE_S)
         # A place in the queue past the deadline would be of no use: then the turn wakes with the first.
-        return Sleep(late if late < self.deadline else wait.until, _shortly(wait.reasons))
+        return Sleep(late if late < self.deadline else wait.until, in_short(wait.reasons))
 
     def leave_the_queue(self, *, served: bool) -> None:
         if self._waits:
@@ -311,7 +312,3 @@ def share_of(left: float, candidates: int, usual: float | None) -> float:
     if candidates == 1:
         return left
     return max(left / candidates, min(left / 2, ROOM * (usual or 0.0)))
-
-
-def _shortly(reasons: Mapping[str, Reason]) -> str:
-    return "; ".join(f"{name}: {reason}" for name, reason in reasons.items())

@@ -67,7 +67,7 @@ def ask_command(
         raise click.UsageError("--stream prints text as it comes, --json one document at the end: give one of them")
     request = request_for(question, persona, tier, model, instructions and as_meant(instructions))
     settings = settings_of(context)
-    anyio.run(_ask, request, settings, stream, as_json, offline)
+    anyio.run(_ask, request, settings, tier, stream, as_json, offline)
     return Exit.DONE
 
 
@@ -86,17 +86,22 @@ def request_for(
     return Request((*opening, user(question)), needs=Needs(persona=persona, tier=tier, model=model))
 
 
-async def _ask(request: Request, settings: Settings, stream: bool, as_json: bool, offline: bool) -> None:
+async def _ask(
+    request: Request, settings: Settings, tier: str | None, stream: bool, as_json: bool, offline: bool
+) -> None:
 
     console = Console(settings)
     policy, catalog = load_policy(settings)
     environ, pinned = environment(settings), request.needs.model
+    if tier is not None and tier not in policy.tiers:
+        hint = nearest(tier, policy.tiers)
+        raise click.UsageError(f"--tier: no tier is called {tier!r}{hint and f' ({hint})'}")
+    if pinned is not None and (mistake := mistake_in(pinned, catalog)):
+        raise click.UsageError(f"--model: {mistake}")
     if offline:
         catalog = catalog.serving_pinned([pinned])
         console.say(STUB_NOTICE)
     else:
-        if pinned is not None and (mistake := mistake_in(pinned, catalog)):
-            raise click.UsageError(f"--model: {mistake}")
         environ = await with_local_server(policy, catalog, environ, console.say, [pinned])
         _warn_of_unknown(pinned, catalog, console)
         catalog = asked_for(catalog, pinned)

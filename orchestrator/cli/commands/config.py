@@ -2,26 +2,48 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import click
-import yaml
 
 from orchestrator.cli import app
 from orchestrator.cli.app import settings_of
 from orchestrator.cli.files import environment
 from orchestrator.cli.squad_files import load_squad
+from orchestrator.cli.ui.arguments import json_object, split_inputs
 from orchestrator.cli.ui.console import print_json
-from orchestrator.cli.ui.resolved import resolved_document
+from orchestrator.cli.ui.resolved import resolved_document, to_yaml
+from orchestrator.errors import PlanError
+from orchestrator.squad.load import Squad
 
 
 @app.command("config")
 @click.argument("file")
+@click.option("-i", "--input", "pairs", multiple=True, metavar="KEY=VALUE", help="Another default of an input.")
+@click.option("--inputs", "inputs_file", metavar="FILE.json", help="Defaults as a JSON object; -i overrides it.")
 @click.option("--format", "form", type=click.Choice(["yaml", "json"]), default="yaml", help="How to write it (yaml).")
 @click.pass_context
-def config_command(context: click.Context, file: str, form: str) -> None:
-    """Show the squad FILE with every name resolved and every default filled in."""
+def config_command(
+    context: click.Context, file: str, pairs: tuple[str, ...], inputs_file: str | None, form: str
+) -> None:
+    """Show the squad FILE with every name resolved and every default filled in: a squad file itself."""
     settings = settings_of(context)
-    document = resolved_document(load_squad(file, settings), environment(settings))
+    squad = load_squad(file, settings)
+    inputs = {**(json_object(inputs_file) if inputs_file else {}), **squad.coerce(split_inputs(pairs))}
+    if inputs:
+        _check(squad, inputs)
+    document = resolved_document(squad, environment(settings), inputs)
     if form == "json":
         print_json(document, indent=2)
-        return
-    click.echo(yaml.safe_dump(document, sort_keys=False, allow_unicode=False, width=100).rstrip())
+    else:
+        click.echo(to_yaml(document))
+
+
+def _check(squad: Squad, inputs: Mapping[str, Any]) -> None:
+    """Raise `PlanError` with what is wrong with these inputs. That others are not given is no mistake here."""
+    try:
+        squad.plan(inputs)
+    except PlanError as error:
+        if wrong := [problem for problem in error.problems if problem.code != "missing-input"]:
+            raise PlanError(wrong) from None

@@ -21,6 +21,7 @@ from orchestrator.units import Unit, names_of
 from providers.documents.unicode import printable
 from providers.routing.scores import Ordering, replay, score
 
+MOST_OTHERS = 4
 SHOWN = frozenset({"route.chosen", "attempt.ended", "waiting.for_provider", "turn.ended"})
 
 
@@ -153,8 +154,7 @@ def _lines_of(event: Mapping[str, Any]) -> Iterator[str]:
     match event["type"]:
         case "route.chosen":
             yield f"  candidates: {', '.join(event['candidates']) or 'none'}"
-            for name, reason in event["refused"].items():
-                yield f"  refused: {name}: {reason}"
+            yield from _refusals(event)
             if event.get("contest") is not None:
                 yield from _compared(Ordering.read(event["contest"]))
         case "attempt.ended":
@@ -168,6 +168,22 @@ def _lines_of(event: Mapping[str, Any]) -> Iterator[str]:
             yield f"  answered by {event['provider']}/{event['model']}: {_billed(event)}"
             if cut := finish_words(event["finish"], event["usage"]["output_tokens"]):
                 yield f"  truncated: {cut}"
+
+
+def _refusals(event: Mapping[str, Any]) -> Iterator[str]:
+    """Yield why candidates were refused: all of providers that could be asked, of others the first few."""
+    asked = {provider_of(name) for name in event["candidates"]}
+    refused = event["refused"].items()
+    told = [(name, why) for name, why in refused if provider_of(name) in asked]
+    others = [(name, why) for name, why in refused if provider_of(name) not in asked]
+    shown = others if len(others) <= MOST_OTHERS else others[: MOST_OTHERS - 1]
+    yield from (f"  refused: {name}: {why}" for name, why in [*told, *shown])
+    if left := [provider_of(name) for name, _ in others[len(shown) :]]:
+        yield f"  refused: {len(left)} more, of {', '.join(dict.fromkeys(left))}: `runs show --json` has the reasons"
+
+
+def provider_of(candidate: str) -> str:
+    return candidate.partition("/")[0]
 
 
 def _billed(event: Mapping[str, Any]) -> str:

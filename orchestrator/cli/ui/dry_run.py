@@ -17,6 +17,7 @@ from orchestrator.runtime import stub_would_answer
 from orchestrator.squad.load import Squad
 from orchestrator.squad.plan import AgentPlan, Plan
 from providers.documents.unicode import printable
+from providers.errors import in_short
 from providers.messages import Needs
 from providers.policy.environment import with_environment
 from providers.routing.fleet import Fleet
@@ -53,7 +54,7 @@ def likely(squad: Squad, agent: AgentPlan, environ: Mapping[str, str]) -> str:
     ranking = fleet.ranking(needs)
     if ranking.states:
         return ranking.states[0].name
-    return "none: " + "; ".join(f"{name}: {why}" for name, why in ranking.refused.items())
+    return f"none: {in_short(ranking.refused)}"
 
 
 def tier_of(agent: AgentPlan) -> str:

@@ -1,28 +1,128 @@
-"""A plan as a document: what a squad file comes to, for `config`."""
+"""A squad as a file says it, with every name resolved and every default filled in, for `config`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
 from typing import Any
 
+import yaml
+
+from agents.toolbox import builtin
 from agents.tools import Tool
 from orchestrator.cli.ui.masking import mask_secrets
 from orchestrator.squad.load import Squad
-from orchestrator.squad.plan import Budget, Plan
-from orchestrator.squad.termination import Termination, written
-from personas.sandbox import ExpressionText
+from orchestrator.squad.plan import AgentPlan, AgentWork, Approval, Steps, TaskPlan
+from orchestrator.squad.spec import AgentSpec, SquadSpec, TaskSpec
+from personas.persona import Persona, PersonaSpec
+from providers.documents.models import StrictModel
+from providers.documents.scalars import scalar
 
-UNSAID: tuple[Any, ...] = (None, (), {}, "")
+Fields = dict[str, Any]
 
 
-def resolved_document(squad: Squad, environ: Mapping[str, str]) -> dict[str, Any]:
-    """Return the whole plan as plain data. Durations are seconds, money is USD, the secrets of `environ` are masked."""
-    plan = squad.outline()
-    document = {"schema_version": 1, **_fields(plan)}
-    document["routing"] = {"strategy": squad.policy.strategy, "tiers": squad.policy.tiers}
-    plain: dict[str, Any] = _masked(_plain(document), environ)
-    return plain
+def resolved_document(squad: Squad, environ: Mapping[str, str], inputs: Mapping[str, Any] | None = None) -> Fields:
+    """Return a squad as a mapping that `validate` takes and `run` runs as it would run the file.
+
+    Personas stand in it, with no file beside it. Durations are seconds, money is USD, the secrets of `environ` are
+    masked. `inputs` become the defaults of the inputs.
+    """
+    spec, plan = squad.spec, squad.outline()
+    found: Fields = {"version": spec.version, **_given(spec), "offline": spec.offline, "fail_fast": spec.fail_fast}
+    found["max_parallel"] = plan.max_parallel
+    found["inputs"] = {name: {"type": one.type, **_given(one)} for name, one in spec.inputs.items()}
+    for name, value in (inputs or {}).items():
+        found["inputs"][name]["default"] = value
+    found["agents"] = {name: _agent(spec.agents[name], agent) for name, agent in plan.agents.items()}
+    found["conversations"] = {name: {"pattern": one.pattern, **_given(one)} for name, one in spec.conversations.items()}
+    found["tasks"] = {name: _task(spec, spec.tasks[name], task) for name, task in plan.tasks.items()}
+    order = [*(name for name in SquadSpec.model_fields if name in found)]
+    masked: Fields = _masked({name: found[name] for name in order if found[name] not in ({}, "")}, environ)
+    return masked
+
+
+def to_yaml(document: Fields) -> str:
+    """Return a YAML text that reads back as the document, by YAML 1.2 and by 1.1."""
+    return yaml.dump(document, Dumper=_Dumper, sort_keys=False, width=100).rstrip()
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes each value where it stands, and quotes what only YAML 1.2 takes for a number."""
+
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002  # PyYAML's signature
+        return True
+
+
+def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    style = None if isinstance(scalar(text), str) else '"'
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _text)
+
+
+def _agent(spec: AgentSpec, plan: AgentPlan) -> Fields:
+    own = {name: value for name, value in _given(spec).items() if name not in PersonaSpec.model_fields}
+    tools = [_tool(tool) for tool in plan.tools]
+    made: Fields = {**own, "persona": _persona(plan.persona), "max_turns": plan.max_turns}
+    made |= {"tier": plan.tier} if plan.tier is not None else {}
+    made |= {"tools": tools} if tools else {}
+    return _ordered(made, AgentSpec)
+
+
+def _persona(persona: Persona) -> Fields:
+    made: Fields = {"name": persona.display_name}
+    for name in ("title", "role", "identity", "style", "principles", "tier", "template", "produces"):
+        if value := getattr(persona, name):
+            made[name] = list(value) if isinstance(value, tuple) else value
+    return made
+
+
+def _tool(tool: Tool) -> str | Fields:
+    usual = builtin(None).get(tool.name)
+    as_usual = usual is None or usual.approval == tool.approval
+    return tool.name if as_usual else {"name": tool.name, "approval": tool.approval}
+
+
+def _task(squad: SquadSpec, spec: TaskSpec, plan: TaskPlan) -> Fields:
+    """Return a task with its defaults, its fields in the order of the format."""
+    return _ordered(_filled(squad, spec, plan), TaskSpec)
+
+
+def _filled(squad: SquadSpec, spec: TaskSpec, plan: TaskPlan) -> Fields:
+    made = _given(spec)
+    if isinstance(plan.work, Approval):
+        made["approval"] = {**made["approval"], "choices": list(plan.work.choices)}
+    elif plan.needs and spec.context is None:
+        made["context"] = list(plan.context)
+    if isinstance(plan.work, AgentWork | Steps) and spec.retry is None and squad.defaults.retry is not None:
+        made["retry"] = _given(squad.defaults.retry)
+    if plan.for_each is not None:
+        made["as"] = plan.for_each.item
+    return made
+
+
+def _ordered(made: Fields, model: type[StrictModel]) -> Fields:
+    """Return the fields in the order of the format."""
+    names = (info.alias or name for name, info in model.model_fields.items())
+    return {name: made[name] for name in names if name in made}
+
+
+def _given(model: StrictModel) -> Fields:
+    """Return the fields that were written, by the names that a file has for them."""
+    written = model.given()
+    known = type(model).model_fields.items()
+    return {field.alias or name: _plain(written[name]) for name, field in known if name in written}
+
+
+def _plain(value: Any) -> Any:
+    match value:
+        case StrictModel():
+            return _given(value)
+        case dict():
+            return {name: _plain(inner) for name, inner in value.items()}
+        case list():
+            return [_plain(inner) for inner in value]
+    return value
 
 
 def _masked(value: Any, environ: Mapping[str, str]) -> Any:
@@ -34,39 +134,3 @@ def _masked(value: Any, environ: Mapping[str, str]) -> Any:
         case list():
             return [_masked(inner, environ) for inner in value]
     return value
-
-
-def _plain(value: Any) -> Any:
-    match value:
-        case str():
-            return value
-        case ExpressionText():
-            return value.source
-        case Tool():
-            return value.name if value.approval == "never" else {"name": value.name, "approval": value.approval}
-        case Budget():
-            cost = None if value.max_cost is None else value.max_cost / 1e6
-            return _plain({**_fields(value), **({} if cost is None else {"max_cost": cost})})
-        case _ if isinstance(value, Termination):
-            return _plain(written(value))
-        case Mapping():
-            return {str(key): _plain(inner) for key, inner in value.items()}
-        case set() | frozenset():
-            return sorted(_plain(inner) for inner in value)
-        case list() | tuple():
-            return [_plain(inner) for inner in value]
-        case _ if is_dataclass(value) and not isinstance(value, type):
-            return _plain(_fields(value))
-    return value if isinstance(value, int | float | None) else str(value)
-
-
-def _fields(value: Any) -> dict[str, Any]:
-    """Return a dataclass's fields that are not empty. A task's work is keyed by its kind."""
-    named = {f.name: getattr(value, f.name) for f in fields(value) if not f.name.startswith("_")}
-    found = {name: inner for name, inner in named.items() if inner not in UNSAID and name != "position"}
-    if isinstance(value, Plan):
-        return found
-    work = found.pop("work", None)
-    if work is not None:
-        found["work"] = {type(work).__name__: work}
-    return found

@@ -17,6 +17,7 @@ from orchestrator.cli.ui.columns import columns
 from orchestrator.cli.ui.console import Console
 from orchestrator.cli.ui.masking import mask_secrets
 from orchestrator.cli.ui.progress import duration, usd
+from orchestrator.errors import MOST_WAYS
 from providers.catalog.model import Catalog, of_all_accounts
 from providers.client.manager import open_manager
 from providers.documents.unicode import printable
@@ -53,7 +54,9 @@ def test_command(context: click.Context, name: str | None) -> int:
     if not chosen:
         lacking = catalog.unconfigured(environ)
         ways = [f"{who}: {why}" for who, why in lacking.items() if name in (None, who)]
-        raise NothingSelected("no provider is configured, so there is nothing to test", "; ".join(ways))
+        more = f"; and {len(ways) - MOST_WAYS} others: `orchestrator providers ls`" if len(ways) > MOST_WAYS else ""
+        told = "; ".join(ways[:MOST_WAYS]) + more
+        raise NothingSelected("no provider is configured, so there is nothing to test", told)
     trials = anyio.run(_try_all, policy, catalog, environ, chosen, settings_of(context).state_folder)
     rows = [_trial_row(trial, environ) for trial in trials]
     click.echo(columns([("MODEL", "RESULT", "TIME", "COST"), *rows]))
