@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from agents.context import History
 from agents.loop import WorkResult, pursue
 from agents.stream import WorkStream
-from agents.tools import Tool
+from agents.tools import Tool, as_tools
 from agents.turn import Complete, RunContext
 from providers.messages import Message, Needs, OutputSchema, system
 
@@ -46,6 +46,12 @@ class Agent:
     run: str | None = None
     """Whose turns its turns are: where providers' limits make them wait, runs are served side by side."""
     _memo: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        # A plain function is taken for the tool that it makes: each is described now, so that what cannot be is told
+        # before anything is paid for. Tools that are tools already are described when they are first needed.
+        if type(self.tools) is not tuple or not all(isinstance(one, Tool) for one in self.tools):
+            object.__setattr__(self, "tools", as_tools(self.tools))
 
     async def work(
         self,

@@ -5,14 +5,18 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
 from typing import Any, Literal, overload
 
 import anyio
 
 from agents.errors import AgentError, ToolFault
 from agents.events import ToolEnded, ToolStarted
+from agents.functions import NO_NAMES, docs_of, local_names, name_of, plain
 from agents.threads import in_thread
 from agents.tool_names import meant
 from agents.turn import RunContext, StepKey
@@ -66,34 +70,39 @@ class Tool:
     async def call(self, call: ToolCall) -> ToolResult:
         """Return the tool's answer. What goes wrong is told to the model, except a `ToolFault`, which is raised."""
         try:
-            arguments = self._arguments().read(clean_json_text(call.arguments))
+            taken = self._arguments()
+            args, kwargs = taken.placed(taken.read(clean_json_text(call.arguments)))
         except ValueError as error:
             return _failed(call, f"wrong arguments: {error}")
         try:
             with anyio.move_on_after(self.timeout_s):
-                return _answered(call, await self._run(arguments), self.max_chars)
+                return _answered(call, await self._run(args, kwargs), self.max_chars)
         except ToolFault:
             raise
         except AgentError as error:
             return _failed(call, str(error))
-        except Exception as error:  # noqa: BLE001  # the tool boundary: whatever a tool raises, the model may fix
-            return _failed(call, f"{type(error).__name__}: {error}")
+        except (Exception, SystemExit) as error:  # noqa: BLE001  # the tool boundary: whatever a tool raises, the model may fix
+            return _failed(call, _in_words(error))
         return _failed(call, f"no answer within {self.timeout_s:g} s")
 
-    async def _run(self, arguments: dict[str, Any]) -> Any:
-        if self.blocking and not inspect.iscoroutinefunction(self.function):
-            made = await in_thread(lambda: self.function(**arguments))
-        else:
-            made = self.function(**arguments)
-        return await made if inspect.isawaitable(made) else made
+    async def _run(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        call = partial(plain(self.function), *args, **kwargs)
+        is_async = inspect.iscoroutinefunction(self.function) or inspect.isasyncgenfunction(self.function)
+        made = await in_thread(lambda: _gone_through(call())) if self.blocking and not is_async else call()
+        if inspect.isasyncgen(made):
+            return await _gone_through_async(made)
+        return _gone_through(await made if inspect.isawaitable(made) else made)
 
     def _arguments(self) -> Any:
         found = self._memo.get("arguments")
         if found is None:
             from agents.signature import Declared, Signature  # these load pydantic or jsonschema
 
-            made = Signature(self.name, self.function) if self.parameters is None else Declared(self.parameters)
-            found = self._memo["arguments"] = made
+            if self.parameters is not None:
+                found = Declared(self.parameters)
+            else:
+                found = Signature(self.name, plain(self.function), self._memo.get("names", NO_NAMES))
+            self._memo["arguments"] = found
         return found
 
 
@@ -113,9 +122,33 @@ def tool(function: Callable[..., Any] | None = None, /, *, name: str | None = No
     """Return the function as a `Tool`: its name, its docstring, and a schema from its type hints, made when needed."""
 
     def make(function: Callable[..., Any]) -> Tool:
-        return Tool(name or function.__name__, inspect.getdoc(function) or "", function, **more)
+        function = plain(function)
+        made = Tool(name or name_of(function), docs_of(function), function, **more)
+        made._memo["names"] = local_names(function)  # they can be seen only now
+        return made
 
     return make if function is None else make(function)
+
+
+def as_tools(given: Iterable[Tool | Callable[..., Any]]) -> tuple[Tool, ...]:
+    """Return tools, and plain functions as the tools that they make.
+
+    Raise `ToolFault` for what is neither, for two of one name, and for a function that cannot be described to a model.
+    """
+    made: dict[str, Tool] = {}
+    for one in given:
+        if not isinstance(one, Tool) and not callable(plain(one)):
+            raise ToolFault(repr(one), "it is neither a tool nor a function")
+        try:
+            made_of_it = one if isinstance(one, Tool) else tool(one)
+        except TypeError as error:
+            raise ToolFault(repr(one), str(error)) from error
+        if made_of_it.name in made and made[made_of_it.name] is not made_of_it:
+            raise ToolFault(made_of_it.name, "two tools have this name")
+        made[made_of_it.name] = made_of_it
+    for one in made.values():
+        _ = one.spec
+    return tuple(made.values())
 
 
 async def call_all(
@@ -198,6 +231,33 @@ def _text(value: Any) -> str:
         return to_jsonable_python(item)
 
     return json.dumps(value, ensure_ascii=False, default=plain)
+
+
+MAX_ITEMS = 10_000
+"""So many of what a generator yields are told."""
+
+
+def _gone_through(value: Any) -> Any:
+    return list(islice(value, MAX_ITEMS)) if inspect.isgenerator(value) else value
+
+
+async def _gone_through_async(value: AsyncGenerator[Any, Any]) -> list[Any]:
+    found: list[Any] = []
+    async with aclosing(value):
+        async for item in value:
+            found.append(item)
+            if len(found) == MAX_ITEMS:
+                break
+    return found
+
+
+def _in_words(error: BaseException) -> str:
+    """Return an error's class and message, whatever its own code makes of being asked."""
+    try:
+        message = str(error)
+    except Exception:  # noqa: BLE001  # the tool boundary, too: the message is the tool's own code
+        message = "it has no message that can be read"
+    return f"{type(error).__name__}: {message}" if message else type(error).__name__
 
 
 def _shown(text: str, max_chars: int) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from agents.toolbox import builtin
-from agents.tools import Registry, Tool
+from agents.tools import Registry, Tool, as_tools
 from orchestrator.squad.inputs import coerce_inputs
 from orchestrator.squad.plan import EDITION, AgentPlan, Plan
 from orchestrator.squad.resolve import resolve, with_inputs, with_tools
@@ -77,7 +77,7 @@ class Squad:
         path: Path | str | ParsedFile,
         *,
         personas: Mapping[str, Mapping[str, Any]] | None = None,
-        tools: Iterable[Tool] = (),
+        tools: Iterable[Tool | Callable[..., Any]] = (),
         functions: Mapping[str, Callable[..., bool]] | None = None,
         routing: Path | str | Mapping[str, Any] | None = None,
     ) -> Self:
@@ -103,7 +103,7 @@ class Squad:
         name: str = "<squad>",
         *,
         personas: Mapping[str, Mapping[str, Any]] | None = None,
-        tools: Iterable[Tool] = (),
+        tools: Iterable[Tool | Callable[..., Any]] = (),
         functions: Mapping[str, Callable[..., bool]] | None = None,
         routing: Path | str | Mapping[str, Any] | None = None,
     ) -> Self:
@@ -118,7 +118,7 @@ class Squad:
         name: str = "<text>",
         *,
         personas: Mapping[str, Mapping[str, Any]] | None = None,
-        tools: Iterable[Tool] = (),
+        tools: Iterable[Tool | Callable[..., Any]] = (),
         functions: Mapping[str, Callable[..., bool]] | None = None,
         routing: Path | str | Mapping[str, Any] | None = None,
         sources: Mapping[str, str] | None = None,
@@ -126,14 +126,16 @@ class Squad:
     ) -> Self:
         """Return the squad of a YAML text; `name` stands for it in messages.
 
-        `personas` and `tools` are the caller's own, beside the built-in ones; they win where names are equal.
+        `personas` and `tools` are the caller's own, beside the built-in ones; they win where names are equal. A plain
+        function is taken for the tool that it makes; `ToolFault` is raised where it cannot be described to a model.
         `functions` are conditions that a conversation's `terminate` may name. `routing` is the policy, or its file.
         With `sources`, as the method of that name returned them, no file is read. `parsed` is the text's tree, where
         the caller has it.
         """
+        own_tools = as_tools(tools)
         given = _Given(personas or {}, routing if isinstance(routing, Mapping) else None, sources)
         if sources is not None:
-            personas, tools = {**personas_in(sources), **(personas or {})}, (*tools_in(sources), *tools)
+            personas, own_tools = {**personas_in(sources), **(personas or {})}, (*tools_in(sources), *own_tools)
         policy, catalog = load_routing(routing, texts=given.texts) if sources is None else _recorded_routing(sources)
         spec, node, found = spec_of(parsed or parse_text(text, name))
         catalog = catalog.serving_pinned(agent.model for agent in spec.agents.values())
@@ -142,7 +144,7 @@ class Squad:
             source = first_of(in_memory(personas), source)
         own = Personas(source)
         file = None if routing is None or isinstance(routing, Mapping) else Path(routing)
-        squad = cls(spec, name, own, tuple(tools), policy, catalog, functions or {}, (), node, tuple(found))
+        squad = cls(spec, name, own, own_tools, policy, catalog, functions or {}, (), node, tuple(found))
         squad = replace(squad, text=text, routing_file=file, _given=given)
         outline, warnings = squad._resolve()
         return replace(squad, warnings=tuple(warnings), _outline=outline)
