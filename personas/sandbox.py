@@ -29,7 +29,7 @@ from personas.list_filters import TEST_WORDS
 from personas.number_filters import calculate
 from personas.text_filters import as_text
 
-__all__ = ["ExpressionText", "Sandbox", "Template", "TemplateError", "TemplateLimits"]
+__all__ = ["ExpressionText", "Sandbox", "Template", "TemplateError", "TemplateLimits", "expression_spans"]
 
 Clock = Callable[[], float]
 
@@ -131,6 +131,11 @@ class Template:
         self._limits = limits
         self._clock = clock
 
+    @property
+    def names(self) -> frozenset[tuple[str, ...]]:
+        """The constant paths that it reads: `{{ persona.role }}` reads ("persona", "role")."""
+        return self._code.names
+
     def render(self, values: Mapping[str, Any]) -> str:
         """Return the text. Raise `TemplateError` where a name is unknown, a limit is passed or an operation fails."""
         budget = Rendering(self._limits, self._clock)
@@ -211,9 +216,12 @@ class Sandbox:
         code = self._compiled(source, None, lambda: self._environment.parse(source))
         return Template(source, code, self._limits, self._clock)
 
-    def expression_text(self, source: str) -> ExpressionText:
-        """Return `source` parsed for its `${{ }}`. Raise `TemplateError`, with its offset, at the first bad one."""
-        pieces = tuple(self._pieces(source))
+    def expression_text(self, source: str, is_text: Callable[[str], bool] | None = None) -> ExpressionText:
+        """Return `source` parsed for its `${{ }}`. Raise `TemplateError`, with its offset, at the first bad one.
+
+        Those of which `is_text`, given what stands between the braces, says so are text like any other.
+        """
+        pieces = tuple(_joined(self._pieces(source, is_text)))
         expressions = [piece for piece in pieces if isinstance(piece, _Expression)]
         names = frozenset().union(*(expression.code.names for expression in expressions))
         blank = all(isinstance(piece, _Expression) or piece.isspace() for piece in pieces)
@@ -221,13 +229,15 @@ class Sandbox:
             pieces = tuple(expressions)
         return ExpressionText(source, names, pieces or ("",), self._limits, self._clock)
 
-    def _pieces(self, source: str) -> Iterator[str | _Expression]:
+    def _pieces(self, source: str, is_text: Callable[[str], bool] | None) -> Iterator[str | _Expression]:
         done = 0
         while (start := source.find("${{", done)) >= 0:
             if start > done:
                 yield source[done:start]
             end = _end_of_expression(source, start)
-            yield self._expression(source[start + 3 : end], start)
+            inside = source[start + 3 : end]
+            is_ours = is_text is None or not is_text(inside)
+            yield self._expression(inside, start) if is_ours else source[start : end + 2]
             done = end + 2
         if done < len(source):
             yield source[done:]
@@ -267,6 +277,32 @@ def _where(expression: str) -> str:
 
 
 _MARKS = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|['"{}]""", re.DOTALL)
+
+
+def expression_spans(source: str) -> Iterator[tuple[int, int]]:
+    """Yield where each `${{ }}` of a text begins and ends, up to one that is never closed."""
+    done = 0
+    while (start := source.find("${{", done)) >= 0:
+        try:
+            done = _end_of_expression(source, start) + 2
+        except TemplateError:
+            return
+        yield start, done
+
+
+def _joined(pieces: Iterable[str | _Expression]) -> Iterator[str | _Expression]:
+    """Yield the pieces with neighbouring texts as one."""
+    text = ""
+    for piece in pieces:
+        if isinstance(piece, str):
+            text += piece
+            continue
+        if text:
+            yield text
+        yield piece
+        text = ""
+    if text:
+        yield text
 
 
 def _end_of_expression(source: str, start: int) -> int:

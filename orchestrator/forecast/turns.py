@@ -15,6 +15,7 @@ from orchestrator.run.conversations.speech import Conclusion, Speak, SpeakTogeth
 from orchestrator.squad.conditions import NoCondition, holds
 from orchestrator.squad.plan import (
     HUMAN,
+    AgentPlan,
     AgentWork,
     Approval,
     Budget,
@@ -200,7 +201,7 @@ class _Walk:
 
     def _instructions(self, agent: str) -> int:
         if agent not in self._fixed:
-            self._fixed[agent] = estimate_tokens(self.plan.agents[agent].persona.instructions())
+            self._fixed[agent] = estimate_tokens(_instructions(self.plan.agents[agent]))
         return self._fixed[agent]
 
     def _turn(self, task: str, agent: str, now: float, read: int, written: int, *, with_tools: bool = False) -> float:
@@ -233,6 +234,13 @@ class _Walk:
 
     def _note(self, text: str) -> None:
         self.notes[text] = None
+
+
+def _instructions(agent: AgentPlan) -> str:
+    try:
+        return agent.persona.instructions(agent.values or {})
+    except TemplateError:  # of a plan without inputs
+        return agent.persona.template
 
 
 def _tool_tokens(tools: Iterable[Tool]) -> int:

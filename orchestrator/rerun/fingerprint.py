@@ -19,7 +19,7 @@ from orchestrator.squad.plan import AgentWork, Approval, ConversationWork, Plan,
 from orchestrator.squad.termination import AllOf, AnyOf, Termination, written
 
 LEFT_OUT = frozenset({"budget", "timeout", "retry", "max_parallel", "position", "tier", "model", "edition", "names"})
-ADDED = frozenset({"max_output_tokens"})
+ADDED = frozenset({"max_output_tokens", "values"})
 """Fields that earlier releases did not have: where they are not set, the digest is as it was."""
 _EXPRESSION = re.compile(r"\$\{\{.*?\}\}", re.DOTALL)
 _TASK_READ = re.compile(r"""(?<![\w.])tasks\s*(?:\.\s*(\w+)|\[\s*(['"])(\w+)\2\s*\])""")

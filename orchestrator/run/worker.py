@@ -275,6 +275,7 @@ class TaskRunner:
                 tier=plan.tier,
                 model=plan.model,
                 history=self.plan.history,
+                values=plan.values or {},
                 run=self.run,
             )
         return self._agents[key]

@@ -3,16 +3,32 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from orchestrator.squad.conditions import said_in
 from orchestrator.squad.graph import Ancestry
+from orchestrator.squad.rendering import as_template, is_own_template
 from orchestrator.squad.schemas import below
 from orchestrator.squad.spec import SquadSpec, StepSpec, TaskSpec
+from orchestrator.squad.templates import (
+    OURS,
+    PERSONA_TEXTS,
+    OtherMarks,
+    as_quotation,
+    is_of_workflows,
+    is_rendered,
+    may_hold_template,
+    meant_by,
+    mentions_ours,
+    other_marks,
+    reads_nothing_of_ours,
+    texts_in,
+)
 from personas.errors import TemplateError
-from personas.sandbox import ExpressionText, Sandbox
+from personas.persona import Persona
+from personas.sandbox import ExpressionText, Sandbox, expression_spans
 from providers.documents.findings import Findings
 from providers.documents.problems import Path, nearest
 
@@ -20,8 +36,6 @@ CONDITION = "a condition"
 TASK_ATTRIBUTES = ("output", "output_file", "status", "failed", "transcript")
 STEP_ATTRIBUTES = ("output", "status", "transcript")
 _ANSWER = {"type": "object", "properties": {"choice": {}, "comment": {}}}
-_EXPRESSION = re.compile(r"\$\{\{.*?\}\}", re.DOTALL)
-_BRACED = re.compile(r"\{\{\s*(\w[\w.-]*)[^{}]*\}\}|\$?(?<!\{)\{\s*(\w[\w.-]*)\s*\}(?!\})")
 _WHOLE = re.compile(r"\s*\$\{\{(?:(?!\}\}).)*\}\}\s*", re.DOTALL)
 
 
@@ -33,6 +47,8 @@ class NamesInScope:
     steps: Mapping[str, StepSpec] = field(default_factory=dict)
     later: Collection[str] = ()
     names: tuple[str, ...] = ()
+    has_inputs_only: bool = False
+    """Whether it is rendered before any task has begun."""
 
 
 @dataclass(slots=True)
@@ -46,13 +62,23 @@ class Expressions:
     read_inputs: set[str] = field(default_factory=set)
 
     def text(self, path: Path, source: str, scope: NamesInScope) -> ExpressionText:
-        """Return the parsed text; an empty one where it is wrong, which is then reported."""
-        self._warn_of_other_braces(path, source, scope)
-        return self._parsed(path, source, scope)
+        """Return the parsed text; an empty one where it is wrong, which is then reported.
 
-    def _parsed(self, path: Path, source: str, scope: NamesInScope) -> ExpressionText:
+        A `${{ }}` of a workflow of GitHub's stays text; so does any that reads no input where nothing else can be read.
+        """
+        if not may_hold_template(source):
+            return self.sandbox.expression_text(source)
+        self._warn_of_other_braces(path, source, scope)
+        return self._parsed(path, source, scope, lambda inside: self._stays(inside, scope))
+
+    def _stays(self, inside: str, scope: NamesInScope) -> bool:
+        return reads_nothing_of_ours(inside) if scope.has_inputs_only else is_of_workflows(inside, scope.names)
+
+    def _parsed(
+        self, path: Path, source: str, scope: NamesInScope, is_text: Callable[[str], bool] | None = None
+    ) -> ExpressionText:
         try:
-            text = self.sandbox.expression_text(source)
+            text = self.sandbox.expression_text(source, is_text)
         except TemplateError as error:
             self.findings.within(path, error.offset or 0, 1, "bad-expression", error.message)
             return self.sandbox.expression_text("")
@@ -71,22 +97,78 @@ class Expressions:
         return self._parsed(path, source, scope)
 
     def _warn_of_other_braces(self, path: Path, source: str, scope: NamesInScope) -> None:
-        """Warn of a known name in the braces of other template languages: a model would read the braces."""
-        plain = _EXPRESSION.sub(lambda expression: " " * len(expression[0]), source)
-        for braced in _BRACED.finditer(plain):
-            name = self._meant(braced[1] or braced[2], scope)
-            if name:
-                self.read_inputs |= {name.split(".")[1]} if name.startswith("inputs.") else set()
-                message = f"'{braced[0]}' is no expression, so it stays as it is"
-                place = braced.start(), len(braced[0])
-                self.findings.within(path, *place, "other-braces", message, f"write ${{{{ {name} }}}}", "warning")
+        """Warn of what looks like an expression and is none: a model would read the braces."""
+        for start, end in expression_spans(source):
+            if self._stays(source[start + 3 : end - 2], scope):
+                shown = source[start:end]
+                message = f"'{shown}' reads nothing of this squad, so it stays as it is"
+                hint = f"say so, if it is meant: {as_quotation(shown)}"
+                self.findings.within(path, start, end - start, "other-braces", message, hint, "warning")
+        for marks, meant in self._meant(source, scope):
+            shown = source[marks.start : marks.start + marks.length]
+            message = f"'{shown}' is no expression, so it stays as it is"
+            unknown = self._undeclared(meant)
+            message += f", and no input is called '{unknown}'" if unknown else ""
+            hint = f"write ${{{{ {meant} }}}}"
+            self.findings.within(path, marks.start, marks.length, "other-braces", message, hint, "warning")
 
-    def _meant(self, name: str, scope: NamesInScope) -> str:
-        """Return the name that an expression would read in place of this one; empty: it is none of ours."""
-        head, _, rest = name.partition(".")
-        if head in scope.names or (rest and head in ("inputs", "tasks", "steps")):
-            return name
-        return f"inputs.{name}" if name in self.spec.inputs else ""
+    def _meant(self, source: str, scope: NamesInScope) -> Iterator[tuple[OtherMarks, str]]:
+        """Yield what stands in the marks of other languages and reads something of the squad, with what is meant."""
+        for marks in other_marks(source):
+            if meant := meant_by(marks, scope.names, self.spec.inputs, self.spec.tasks):
+                self.read_inputs |= {name for name in self.spec.inputs if f"inputs.{name}" in meant}
+                yield marks, meant
+
+    def _undeclared(self, meant: str) -> str:
+        name = re.match(r"inputs\.(\w+)", meant)
+        unsure = self.findings.is_unsure((), "inputs")
+        return name[1] if name is not None and name[1] not in self.spec.inputs and not unsure else ""
+
+    def persona(self, agent: str, persona: Persona) -> None:
+        """Check the texts of an agent's persona, which may read inputs, where they stand in the squad's own file."""
+        scope, own = NamesInScope(has_inputs_only=True), ("agents", agent)
+        placed = {text: path for path, text in self._texts_below(own) if is_rendered(path)}
+        for slot in PERSONA_TEXTS:
+            value = persona.display_name if slot == "name" else getattr(persona, slot)
+            for text in (value,) if isinstance(value, str) else value:
+                path = placed.get(text, (*own, "persona"))
+                if slot == "template":
+                    self._template(path, text)
+                else:
+                    self.text(path, text, scope)
+
+    def _template(self, path: Path, source: str) -> None:
+        """Check what the template of a persona's instructions reads."""
+        if not is_own_template(source):
+            return
+        for name in sorted(self.sandbox.template(as_template(source)).names):
+            head, *rest = name
+            if head == "inputs" and (fault := self._input(rest)) is not None:
+                self.findings.error(path, *fault)
+            elif head in self.spec.inputs:
+                self.read_inputs.add(head)
+                message = f"'{head}' is not known in the template of a persona"
+                self.findings.error(path, "unknown-name", message, f"write {{{{ inputs.{head} }}}}")
+
+    def check_the_rest(self) -> None:
+        """Warn of what reads something of the squad in a field that is no template."""
+        unknown = {problem.path for problem in self.findings.found if problem.code == "unknown-field"}
+        for path, text in texts_in(self.findings.node):
+            if is_rendered(path) or any(path[:end] in unknown for end in range(1, len(path) + 1)):
+                continue
+            spans = [(start, end) for start, end in expression_spans(text) if mentions_ours(text[start + 3 : end - 2])]
+            spans += [(one.start, one.start + one.length) for one, _ in self._meant(text, NamesInScope())]
+            for start, end in spans:
+                name = next((part for part in reversed(path) if isinstance(part, str)), "")
+                message = f"'{text[start:end]}' is not rendered here: '{name}' is no template"
+                hint = "write the value itself"
+                self.findings.found.append(
+                    self.findings.node.problem(path, "not-a-template", message, hint, severity="warning")
+                )
+
+    def _texts_below(self, path: Path) -> Iterator[tuple[Path, str]]:
+        node = self.findings.node.at(path)
+        return iter(()) if node is None else texts_in(node, path)
 
     def _name(self, path: Path, source: str, name: tuple[str, ...], scope: NamesInScope) -> None:
         head, *rest = name
@@ -96,6 +178,8 @@ class Expressions:
             return
         if head == "inputs":
             fault = self._input(rest)
+        elif scope.has_inputs_only and head in OURS:
+            fault = "unknown-name", f"only inputs can be read here, not '{head}'", "say it in the task's description"
         elif head == "tasks":
             fault = self._task(rest, scope)
         elif head == "steps" and "steps" in known:

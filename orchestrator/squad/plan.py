@@ -70,6 +70,8 @@ class AgentPlan:
     max_turns: int = 16
     budget: Budget | None = None
     max_output_tokens: int | None = None
+    values: Mapping[str, Any] | None = None
+    """What the template of its instructions reads beside the persona: `inputs`, where it does."""
 
 
 HUMAN = "human"

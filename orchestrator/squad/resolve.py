@@ -28,6 +28,7 @@ from orchestrator.squad.plan import (
     TaskBody,
     TaskPlan,
 )
+from orchestrator.squad.rendering import with_rendered
 from orchestrator.squad.spec import SquadSpec
 from orchestrator.squad.tasks import Tasks
 from orchestrator.squad.termination import is_bounded
@@ -92,9 +93,11 @@ def with_inputs(
     """
     findings = Findings.after(node, found)
     values = resolve_inputs(spec, inputs, findings)
+    plan = replace(outline, inputs=values)
+    plan = plan if findings.errors else with_rendered(plan, findings)
     if findings.errors:
         raise PlanError(in_order([*findings.found, *(one for one in warnings if one not in findings.found)]))
-    return replace(outline, inputs=values)
+    return plan
 
 
 def with_tools(plan: Plan, tools: Mapping[str, Tool]) -> Plan:
@@ -134,6 +137,9 @@ def _plan(
     agents, conversations = roster.agents(), roster.conversations()
     tasks, texts = _tasks(spec, findings, roster, limits)
     outputs = {name: texts.text(("outputs", name), source, NamesInScope()) for name, source in spec.outputs.items()}
+    for name, agent in agents.items():
+        texts.persona(name, agent.persona)
+    texts.check_the_rest()
     _check_ends(spec, findings, conversations)
     _warn_of_unused(spec, findings, texts)
     history = spec.defaults.history

@@ -21,8 +21,10 @@ from orchestrator.squad.plan import (
     TaskBody,
     TaskPlan,
 )
+from orchestrator.squad.rendering import with_expressions_left_out
 from orchestrator.squad.schemas import Schemas, below, path_fault, same_file
 from orchestrator.squad.spec import ApprovalSpec, RetrySpec, SquadSpec, StepSpec, TaskSpec
+from orchestrator.squad.templates import strings_in
 from providers.documents.findings import Findings
 from providers.documents.problems import Path
 
@@ -146,7 +148,10 @@ class Tasks:
         if spec.expected_output is not None:
             expected = self.texts.text((*path, "expected_output"), spec.expected_output, scope)
         if spec.output_schema is not None:
-            for inner, message in self.schemas.faults(spec.output_schema):
+            for inner, text in strings_in(spec.output_schema):
+                self.texts.text((*path, "output_schema", *inner), text, NamesInScope(has_inputs_only=True))
+            # What expressions come to is checked when a run gives the inputs.
+            for inner, message in self.schemas.faults(with_expressions_left_out(spec.output_schema)):
                 self.findings.error((*path, "output_schema", *inner), "bad-schema", message)
         tools = None if spec.tools is None else self.roster.bind((*path, "tools"), spec.tools)
         if spec.conversation is not None and spec.agent is None:

@@ -1,0 +1,152 @@
+"""Text that looks like a template: whose it is, and what is meant where it is none of ours. Pure.
+
+Only `${{ }}` is ours. What stands in the marks of other languages goes to a model as it is, so a name of the squad in
+them is a mistake, and everything else is text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator
+from typing import Any, NamedTuple
+
+from personas.sandbox import expression_spans
+from providers.documents.nodes import Node
+from providers.documents.problems import Path
+
+OURS = ("inputs", "tasks", "steps")
+PERSONA_TEXTS = ("name", "title", "role", "identity", "style", "principles", "produces", "template")
+_RENDERED_OF_TASKS = {"description", "expected_output", "output_file", "if", "for_each", "key", "until", "prompt"}
+_MAY_HOLD = re.compile(r"[{}$%]|<<|\[\[")
+_OTHER = re.compile(
+    r"""
+      \{\{-?\s*(?P<double>[^{}]{1,300}?)\s*-?\}\}             # Mustache, Jinja
+    | \{%-?\s*(?P<statement>[^{}%]{1,300}?)\s*-?%\}           # Jinja
+    | <%=?\s*(?P<tagged>[^<>%]{1,300}?)\s*%>                  # ERB
+    | <<\s*(?P<angled>[\w.\-]{1,100})\s*>>
+    | \[\[\s*(?P<squared>[\w.\-]{1,100})\s*\]\]
+    | [$%\#@]\{\s*(?P<braced>[^{}]{1,300}?)\s*\}              # shells
+    | \$\(\s*(?P<round>[\w.\-]{1,100})\s*\)
+    | %\((?P<percent>\w{1,100})\)[sdrf]                       # printf
+    | (?<!\{)\{\s*(?P<single>[\w.\-]{1,100}(?:\[[^\[\]{}]{1,100}\])?)\s*\}(?!\})   # Python
+    | \$(?P<dollar>[A-Za-z_]\w*(?:\.\w+)*)                    # shells
+    """,
+    re.VERBOSE,
+)
+_REFERENCE = re.compile(r"([A-Za-z_]\w*)((?:\s*\.\s*[\w-]+|\s*\[\s*['\"]?[\w-]+['\"]?\s*\])*)\s*(.*)", re.DOTALL)
+_MENTIONED = re.compile(r"\b(?:inputs|tasks|steps)\s*[.\[]|\binputs\b")
+# The contexts and functions of GitHub's workflows, whose expressions look like ours.
+# Source: docs.github.com, "Contexts reference" and "Evaluate expressions in workflows", 2026-11.
+_OF_WORKFLOWS = re.compile(
+    r"[\s!(]*(github|env|vars|job|jobs|runner|secrets|strategy|matrix|needs|"
+    r"toJSON|fromJSON|hashFiles|contains|startsWith|endsWith|format|success|failure|cancelled|always)\s*[.\[(]"
+)
+
+
+class OtherMarks(NamedTuple):
+    """A name in marks that are not ours: where it stands in the text, and what stands in the marks."""
+
+    start: int
+    length: int
+    content: str
+    is_statement: bool
+
+
+def may_hold_template(text: str) -> bool:
+    """Return whether a text has any mark in it. Most have none."""
+    return _MAY_HOLD.search(text) is not None
+
+
+def other_marks(text: str) -> Iterator[OtherMarks]:
+    """Yield what stands outside of our expressions in the marks of another template language."""
+    plain = text
+    for start, end in expression_spans(text):
+        plain = plain[:start] + " " * (end - start) + plain[end:]
+    plain = plain.partition("${{")[0]  # one that is never closed is a mistake of its own
+    for found in _OTHER.finditer(plain):
+        content = found[found.lastgroup or 0]
+        yield OtherMarks(found.start(), len(found[0]), content, found.lastgroup == "statement")
+
+
+def meant_by(marks: OtherMarks, names: Collection[str], inputs: Collection[str], tasks: Collection[str]) -> str:
+    """Return the expression that is meant, as far as it reads something of the squad; empty: it reads nothing of it.
+
+    `names` are those that the place itself knows, `item` for example.
+    """
+    if marks.is_statement:
+        word = _MENTIONED.search(marks.content)
+        return f"'...' if {marks.content[word.start() :]} else ''" if word else ""
+    found = _REFERENCE.match(marks.content)
+    if found is None or (found[3] and found[3][0] not in "|+-*/~=<>!" and not found[3].startswith(("if ", "or "))):
+        return ""
+    head, path, rest = found[1], found[2], f" {found[3]}" if found[3] else ""
+    if head in names or (path and head in OURS):
+        return marks.content
+    if path and f"{head}s" in OURS:
+        return f"{head}s{path}{rest}"
+    if head in inputs and not path:
+        return f"inputs.{head}{rest}"
+    if head in tasks and re.match(r"\s*\.\s*(?:output|output_file|status|failed|transcript)\b", path):
+        return f"tasks.{head}{path}{rest}"
+    return ""
+
+
+def is_of_workflows(expression: str, names: Collection[str]) -> bool:
+    """Return whether the inside of a `${{ }}` reads a context of a workflow, and none of ours."""
+    found = _OF_WORKFLOWS.match(expression)
+    return found is not None and found[1] not in names and not _MENTIONED.search(expression)
+
+
+def reads_nothing_of_ours(expression: str) -> bool:
+    """Return whether the inside of a `${{ }}` is text where only inputs can be read: no name of ours, no quotation."""
+    return not _MENTIONED.search(expression) and not expression.lstrip().startswith(("'", '"'))
+
+
+def mentions_ours(expression: str) -> bool:
+    """Return whether the inside of a `${{ }}` reads something of the squad."""
+    return _MENTIONED.search(expression) is not None
+
+
+def as_quotation(text: str) -> str:
+    """Return an expression that renders to a text, whatever stands in it: how braces are meant to the letter."""
+    quoted = text.replace("\\", "\\\\").replace("'", "\\'")
+    return f"${{{{ '{quoted}' }}}}"
+
+
+def is_rendered(path: Path) -> bool:
+    """Return whether the field of a squad file is a template."""
+    match path:
+        case ("outputs", *_):
+            return True
+        case ("tasks", _, *inner):
+            return "output_schema" in inner or (bool(inner) and inner[-1] in _RENDERED_OF_TASKS)
+        case ("agents", _, "persona", str(field), *_) | ("agents", _, str(field), *_):
+            return field in PERSONA_TEXTS
+    return False
+
+
+def texts_in(node: Node, path: Path = ()) -> Iterator[tuple[Path, str]]:
+    """Yield each text of a tree that has any mark of a template in it, keys among them, with its path."""
+    if isinstance(node.value, str):
+        if may_hold_template(node.value):
+            yield path, node.value
+    elif isinstance(node.value, tuple):
+        for index, child in enumerate(node.value):
+            yield from texts_in(child, (*path, index))
+    elif not isinstance(node.value, int | float | bool | None):
+        for key, child in node.value.items():
+            if may_hold_template(key):
+                yield (*path, key), key
+            yield from texts_in(child, (*path, key))
+
+
+def strings_in(value: Any, path: Path = ()) -> Iterator[tuple[Path, str]]:
+    """Yield each text of plain data with its path, keys left out."""
+    if isinstance(value, str):
+        yield path, value
+    elif isinstance(value, dict):
+        for key, child in value.items():
+            yield from strings_in(child, (*path, key))
+    elif isinstance(value, list):
+        for index, child in enumerate(value):
+            yield from strings_in(child, (*path, index))
