@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Return the exit code of the command that `argv` (default: the process's own) asks for."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    if arguments == ["--version"]:
+    if arguments == ["--version"] and sys.stdout is not None:
         from orchestrator._version import __version__
 
-        print(f"orchestrator {__version__}")
-        return 0
+        with suppress(OSError):  # below it is told
+            print(f"orchestrator {__version__}", flush=True)
+            return 0
     from orchestrator.cli.loading import interrupts_held
 
     try:

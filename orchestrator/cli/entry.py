@@ -3,15 +3,58 @@
 from __future__ import annotations
 
 import os
+import stat
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from io import TextIOWrapper
 
 from orchestrator.cli.app import orchestrator
+
+STDERR = 2
+STDERR_LOST = 1
+"""The exit code of a command that did all it should, but for what it said on stderr: `Exit.FAILED`."""
+
+
+class Output(TextIOWrapper):
+    """stdout, which remembers why it could not be written: an unbuffered one forgets what it failed to write."""
+
+    failure: OSError | None = None
+
+    @classmethod
+    def over(cls, stream: TextIOWrapper) -> Output:
+        return cls(
+            stream.buffer,
+            stream.encoding,
+            stream.errors,
+            line_buffering=stream.line_buffering,
+            write_through=stream.write_through,
+        )
+
+    def write(self, text: str, /) -> int:
+        with self._remembering():
+            return super().write(text)
+
+    def flush(self) -> None:
+        with self._remembering():
+            super().flush()
+
+    @contextmanager
+    def _remembering(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            self.failure = error
+            raise
 
 
 def dispatch(arguments: Sequence[str]) -> int:
     """Run one command and return its exit code. Never raises."""
+    open_closed_streams()
     make_streams_lossy()
+    if type(sys.stdout) is TextIOWrapper:
+        sys.stdout = Output.over(sys.stdout)
+    before = _file_at(STDERR)
     try:
         code = orchestrator.main(
             list(arguments), prog_name="orchestrator", standalone_mode=False, terminal_width=help_width()
@@ -21,7 +64,39 @@ def dispatch(arguments: Sequence[str]) -> int:
         from orchestrator.cli.failures import tell  # on use: `--help` and `--version` need none of it
 
         return tell(error, arguments)
-    return int(code or 0)
+    return int(code or (STDERR_LOST if _is_lost(before, _file_at(STDERR)) else 0))
+
+
+def open_closed_streams() -> None:
+    """Give each standard stream that the caller closed a file: stdout one that refuses each write, so that what is lost
+    is told; stderr, which then was not wanted, one that takes all. Else the next file that is opened would get its
+    number, and what is written to the stream."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is not None:
+            continue
+        opened = os.open(os.devnull, os.O_WRONLY if number == STDERR else os.O_RDONLY)
+        if opened != number and _file_at(number) is None:
+            os.dup2(opened, number)
+            os.close(opened)
+            opened = number
+        if number:
+            setattr(sys, name, Output(open(opened, "wb", closefd=False), "utf-8"))  # noqa: SIM115  # as long as the process
+        else:
+            sys.stdin = open(opened, encoding="utf-8", closefd=False)  # noqa: SIM115  # as above
+
+
+def _file_at(number: int) -> os.stat_result | None:
+    try:
+        return os.fstat(number)
+    except OSError:
+        return None
+
+
+def _is_lost(before: os.stat_result | None, after: os.stat_result | None) -> bool:
+    """Return whether stderr was given up because it could not be written. A reader that left is no loss."""
+    if before is None or after is None or stat.S_ISFIFO(before.st_mode) or stat.S_ISSOCK(before.st_mode):
+        return False
+    return not os.path.samestat(before, after)
 
 
 def help_width() -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import traceback
@@ -18,6 +19,10 @@ from orchestrator.cli.ui.masking import mask_secrets
 from providers.documents.problems import ProblemsFound, SpecError, to_text
 from providers.documents.unicode import printable
 
+LOST = (
+    "a run that was under way is recorded: `orchestrator runs ls` lists it, `orchestrator runs resume` goes on with it"
+)
+
 
 def tell(error: BaseException, arguments: Sequence[str]) -> int:
     """Say what went wrong and return its exit code."""
@@ -27,11 +32,15 @@ def tell(error: BaseException, arguments: Sequence[str]) -> int:
     error = BrokenPipeError() if isinstance(error, SystemExit) else cause_of(error)
     lost = give_up_on(sys.stdout)
     if lost is not None and not isinstance(lost, BrokenPipeError):
-        console.fail(f"stdout cannot be written: {lost.strerror}")
+        why = "it is closed" if lost.errno == errno.EBADF else lost.strerror or str(lost)
+        console.fail(f"stdout cannot be written: {why}", LOST)
         return int(Exit.FAILED)
     code = exit_of(error)
     if isinstance(error, click.ClickException):
-        error.show()
+        try:
+            error.show()
+        except OSError:
+            give_up_on(sys.stderr)
     elif isinstance(error, (click.Abort, KeyboardInterrupt)):
         console.write("interrupted")
     elif not isinstance(error, BrokenPipeError):

@@ -55,8 +55,11 @@ def give_up_on(stream: TextIO) -> OSError | None:
 
     Without that the interpreter would fail on what is still buffered, on its way out, with a code of its own.
     """
+    failure: OSError | None = getattr(stream, "failure", None)
     try:
         stream.flush()
+        if failure is not None:
+            raise failure
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
         return error

@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Protocol, Self, TextIO
 
 from orchestrator.cli.app import Settings
-from orchestrator.cli.ui.console import Console
+from orchestrator.cli.ui.console import Console, give_up_on
 from orchestrator.cli.ui.progress import Progress, ProgressLine, TaskRow, duration
 from orchestrator.cli.ui.reasons import Document
 from providers.documents.unicode import printable
@@ -85,10 +85,17 @@ class LogScreen(AppendingScreen):
     def saw(self, event: Document, change: ProgressLine | None) -> None:
         fields = {name: value for name, value in event.items() if name not in ("type", "id")}
         write = getattr(self._log, change.level if change is not None else "debug")
-        write(event["type"], **{name: _logged(value) for name, value in fields.items()})
+        self._tell(write, event["type"], **{name: _logged(value) for name, value in fields.items()})
 
     def say(self, text: str) -> None:
-        self._log.info(text)
+        self._tell(self._log.info, text)
+
+    def _tell(self, write: Callable[..., None], text: str, **fields: Any) -> None:
+        """Write a line. Where stderr cannot be written the run goes on unwatched, and its exit code says so."""
+        try:
+            write(text, **fields)
+        except OSError:
+            give_up_on(sys.stderr)
 
 
 def wants_log(settings: Settings) -> bool:
