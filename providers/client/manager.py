@@ -18,6 +18,7 @@ from providers.client.alerts import posting
 from providers.client.attempt import LiveAttempt
 from providers.client.clock import SteadyClock
 from providers.client.contexts import OwnContexts
+from providers.client.continuation import continued, may_be_continued
 from providers.client.hedge import race
 from providers.client.probes import checking
 from providers.client.reservations import Reservations
@@ -29,7 +30,7 @@ from providers.limits.ledger import Ledger
 from providers.limits.ledger.fallback import with_fallback
 from providers.limits.ledger.memory import MemoryLedger
 from providers.limits.ledger.opening import ledger_of
-from providers.messages import Accept, Request, Response
+from providers.messages import Accept, Capability, Request, Response
 from providers.policy.environment import with_environment
 from providers.policy.model import Policy
 from providers.policy.parse import default_policy
@@ -98,9 +99,26 @@ class ProviderManager:
     ) -> Response:
         """Return a sound, whole answer with all of the turn's attempts.
 
+        A text that was cut off at a length that the request does not set is continued, where its model can (`prefill`).
         Raises `RoutingError` (`NoRoute`, `AllAttemptsFailed`, the scope's `BudgetSpent`), or the `ProviderError` that
         every candidate would fail with.
         """
+        response = await self._complete(request, emit, budgets, accept)
+        if not (may_be_continued(request, response) and self._continues(response)):
+            return response
+        return await continued(response, request, lambda rest: self._complete(rest, emit, budgets, None))
+
+    def _continues(self, response: Response) -> bool:
+        """Return whether the model of an answer can go on with it."""
+        asked = (state.candidate for state in self.fleet.states.values())
+        made_by = [
+            one.model for one in asked if (one.provider.name, one.model.name) == (response.provider, response.model)
+        ]
+        return any(Capability.PREFILL in model.capabilities for model in made_by)
+
+    async def _complete(
+        self, request: Request, emit: Emit, budgets: BudgetScope | None, accept: Accept | None
+    ) -> Response:
         turn = LiveTurn(self.fleet, self._adapters, self.reservations, request, emit, budgets, accept)
         if self.contexts is not None:
             await self.contexts.learn(request)
