@@ -5,7 +5,7 @@ All of them happen inside a durable step, and are recorded with it: a step that 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from providers.messages import Estimate, FinishReason, Usage
 
@@ -37,19 +37,29 @@ class TurnEnded:
 
 @dataclass(frozen=True, slots=True)
 class ToolStarted:
-    """The model asked for a tool in turn `turn`; `call` counts that turn's calls from 1."""
+    """The model asked for a tool in turn `turn`; `call` counts that turn's calls from 1.
+
+    `arguments` is the beginning of their JSON text; empty in what earlier releases recorded. All of them are in the
+    step of the turn.
+    """
 
     turn: int
     call: int
     name: str
+    arguments: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class ToolEnded:
-    """`ok` is False where the model was told of an error; `ms` of wall time."""
+    """`ok` is False where the model was told of an error; `ms` of wall time.
+
+    `arguments` is as in `ToolStarted`, `result` the beginning of what the model was told; the step has all of it.
+    """
 
     turn: int
     call: int
     name: str
     ok: bool
     ms: float
+    arguments: str = field(default="", compare=False)
+    result: str = field(default="", compare=False)

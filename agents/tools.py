@@ -21,9 +21,11 @@ from agents.threads import in_thread
 from agents.tool_names import meant
 from agents.turn import RunContext, StepKey
 from providers.documents.problems import closest
-from providers.documents.unicode import clean, clean_json_text
+from providers.documents.unicode import clean, clean_json_text, cut
 from providers.messages import ToolCall, ToolResult, ToolSpec
 
+MOST_TOLD = 300
+"""Characters (graphemes) of a call's arguments, and of its result, in the events of a tool."""
 ApprovalMode = Literal["never", "ask"]
 
 
@@ -186,10 +188,12 @@ async def _step(call: ToolCall, i: int, tools: Mapping[str, Tool], ctx: RunConte
     told = call.name if name is None else name
 
     async def work() -> ToolResult:
-        ctx.emit(ToolStarted(turn, i, told))
+        asked = cut(call.arguments, MOST_TOLD)
+        ctx.emit(ToolStarted(turn, i, told, asked))
         began = anyio.current_time()
         made = await _checked(call, None if name is None else tools[name], key, tools, ctx)
-        ctx.emit(ToolEnded(turn, i, told, not made.is_error, (anyio.current_time() - began) * 1000))
+        ms, result = (anyio.current_time() - began) * 1000, cut(made.content, MOST_TOLD)
+        ctx.emit(ToolEnded(turn, i, told, not made.is_error, ms, asked, result))
         return made
 
     result: ToolResult = await ctx.do(key, request_hash, work)

@@ -10,10 +10,13 @@ import click
 
 from orchestrator.cli import app
 from orchestrator.cli.exits import NothingSelected
+from orchestrator.cli.files import environment
 from orchestrator.cli.journals import RecordedRuns, latest_run, reads_runs, run_named
 from orchestrator.cli.ui.columns import columns
 from orchestrator.cli.ui.cuts import finish_words
+from orchestrator.cli.ui.masking import mask_secrets
 from orchestrator.cli.ui.progress import candidate_of, duration, usd
+from orchestrator.cli.ui.tool_calls import LISTED, tool_calls
 from orchestrator.events import to_json
 from orchestrator.rerun.replay import read_record
 from orchestrator.rerun.requests import Sent, attempts_of, body_of
@@ -57,7 +60,12 @@ async def explain_command(
             click.echo(body, nl=False)
         return
     events = [to_json(event) for event in await records.journal.events(run)]
-    lines = list(explanation(events, task, turn, without))
+    calls: dict[tuple[str, int], list[str]] = {}
+    environ = environment(records.settings)
+    for call in tool_calls(await records.journal.steps(run)):
+        shown = mask_secrets(call.line(None if records.settings.verbose else LISTED), environ)
+        calls.setdefault((call.place, call.turn), []).append(f"  tool: {shown}")
+    lines = list(explanation(events, task, turn, without, calls))
     if not lines:
         raise _nothing(run, task, tasks_of(events))
     for line in lines:
@@ -116,12 +124,16 @@ def tasks_of(events: Iterable[Mapping[str, Any]]) -> list[str]:
 
 
 def explanation(
-    events: Iterable[Mapping[str, Any]], task: str, turn: int | None, without: str | None = None
+    events: Iterable[Mapping[str, Any]],
+    task: str,
+    turn: int | None,
+    without: str | None = None,
+    calls: Mapping[tuple[str, int], list[str]] | None = None,
 ) -> Iterator[str]:
     """Yield the lines about one task or element: turn by turn what was decided and what happened, then how it ended.
 
     Parts that ran at the same time follow one another. With `without`, each decision is also made as if that provider
-    had not been a candidate.
+    had not been a candidate. `calls` are the lines about the tools that a turn called, by its place and number.
     """
     turns: dict[tuple[str, int], list[str]] = {}
     at: dict[str, int] = {}
@@ -133,6 +145,8 @@ def explanation(
         if event["type"] in SHOWN and lies_in(event["place"], task):
             at[unit] = at.get(unit, 0) + (event["type"] == "route.chosen")
             turns.setdefault((unit, at[unit]), []).extend(_lines_of(event))
+            if event["type"] == "turn.ended" and calls:
+                turns[unit, at[unit]] += calls.get((unit, event["turn"]), [])
             if without is not None and event["type"] == "route.chosen":
                 turns[unit, at[unit]].append(f"  without {without}: {_counterfactual(event, without)}")
     for (unit, number), lines in turns.items():

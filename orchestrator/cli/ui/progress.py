@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from orchestrator.cli.ui.cuts import cut_words
+from orchestrator.cli.ui.figures import duration as duration
+from orchestrator.cli.ui.figures import tokens as tokens
+from orchestrator.cli.ui.figures import usd as usd
 from orchestrator.cli.ui.reasons import Document, Reasons, budget_text
+from orchestrator.cli.ui.tool_calls import call_text, clipped
 from orchestrator.squad.plan import Budget, Plan
 from providers.catalog.model import numbered
 
+WIDTH = 60
+"""Characters of a tool's arguments, or of its result, in a line of progress."""
 ENDED = frozenset({"ok", "failed", "skipped", "cancelled"})
 
 STATE_WORDS = {"gate": "awaiting approval", "parked": "paused"}
@@ -310,6 +316,19 @@ class Progress:
         who = candidate_of(event)
         return ProgressLine(row.name, f"{who} failed: {event['error']}: {event['detail'] or ''}", "warning")
 
+    def _on_tool_started(self, event: Document) -> ProgressLine | None:
+        return self._of_tool(event, f"calls {call_text(event['name'], event.get('arguments', ''), WIDTH)}")
+
+    def _on_tool_ended(self, event: Document) -> ProgressLine | None:
+        said = f"{event['name']} {'answered' if event['ok'] else 'failed'}"
+        result = clipped(event.get("result", "").removeprefix(f"{said}: "), WIDTH)
+        line = self._of_tool(event, f"{said} ({duration(event['ms'] / 1000)}){result and f': {result}'}")
+        return line if line is None or event["ok"] else replace(line, level="warning")
+
+    def _of_tool(self, event: Document, text: str) -> ProgressLine | None:
+        row = self._row_at(event)
+        return None if row is None else ProgressLine(row.name, text)
+
     def _on_waiting_for_provider(self, event: Document) -> ProgressLine | None:
         row = self._row_at(event)
         wait = max(event["until"] - event["at"], 0.0)
@@ -332,6 +351,8 @@ class Progress:
     def _on_run_finished(self, event: Document) -> None:
         self.finished, self.status, self.ended = event, event["status"], event["at"]
         self.cost, self.tokens = event["cost_usd"], sum(event["usage"][kind] for kind in BILLED)
+        if event["status"] not in ("waiting", "paused", "cancelled"):  # what a person said in a conversation was heard
+            self.rows = {name: row for name, row in self.rows.items() if row.state != "gate" or name in event["tasks"]}
         self.leave()
 
     def leave(self, state: str = "interrupted") -> None:
@@ -366,27 +387,3 @@ def budget_line(progress: Progress, caps: Caps, now: float) -> str:
     spent = duration(now - progress.began) if progress.began is not None else ""
     spent += f" of {duration(caps.seconds)}" if caps.seconds is not None else ""
     return "  ".join(filter(None, (cost, used, spent)))
-
-
-def duration(seconds: float | None) -> str:
-    """Return seconds as `4.2 s`, `3:07` or `1:02:03`; nothing for None."""
-    if seconds is None:
-        return ""
-    if seconds < 59.95:
-        return f"{seconds:.1f} s"
-    minutes, left = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{left:02}" if hours else f"{minutes}:{left:02}"
-
-
-def tokens(count: int) -> str:
-    """Return a count of tokens, short; nothing for none."""
-    return f"{count:,} tokens" if count else ""
-
-
-def usd(cost: float | None) -> str:
-    """Return money in USD; an unknown amount says so, for it is not nothing."""
-    if cost is None:
-        return "cost unknown"
-    whole_cents = cost >= 1 or round(cost, 2) == round(cost, 6)
-    return f"${cost:,.2f}" if whole_cents else f"${cost:.4f}"

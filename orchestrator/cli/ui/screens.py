@@ -12,6 +12,7 @@ from typing import Any, Protocol, Self, TextIO
 
 from orchestrator.cli.app import Settings
 from orchestrator.cli.ui.console import Console, give_up_on
+from orchestrator.cli.ui.masking import mask_secrets
 from orchestrator.cli.ui.progress import Progress, ProgressLine, TaskRow, duration
 from orchestrator.cli.ui.reasons import Document
 from providers.documents.unicode import printable
@@ -62,7 +63,7 @@ class LineScreen(AppendingScreen):
 
     def saw(self, event: Document, change: ProgressLine | None) -> None:
         if change is not None:
-            self.say(one_line(change, event["at"]))
+            self.say(mask_secrets(one_line(change, event["at"]), os.environ))
 
     def say(self, text: str) -> None:
         self._talk.say(text)

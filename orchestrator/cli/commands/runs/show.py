@@ -8,19 +8,24 @@ import click
 
 from orchestrator.cli.app import Command
 from orchestrator.cli.commands.approvals import open_gates
+from orchestrator.cli.files import environment
 from orchestrator.cli.journals import RecordedRuns, reads_runs
 from orchestrator.cli.ui.columns import columns
 from orchestrator.cli.ui.console import print_json
 from orchestrator.cli.ui.cuts import cut_lines
+from orchestrator.cli.ui.masking import mask_secrets
 from orchestrator.cli.ui.outcome import state_document, with_reasons
 from orchestrator.cli.ui.progress import Progress, duration, in_words, tokens, usd
 from orchestrator.cli.ui.reasons import by_command, reason_lines
 from orchestrator.cli.ui.run_list import INTERRUPTED, UNFINISHED, state_in
+from orchestrator.cli.ui.tool_calls import LISTED, tool_calls
 from orchestrator.events import GateOpened, to_json
 from orchestrator.journal.protocols import RunManifest
 from providers.documents.unicode import printable
 
 MOST_UNREAD = 12
+
+MOST_CALLS = 20
 
 
 @click.command("show", cls=Command)
@@ -47,12 +52,23 @@ async def show_command(records: RecordedRuns, run: str, as_json: bool) -> None:
     cut = [step.path for step in await journal.cut_short(run)] if state == UNFINISHED else []
     gates = [one.gate for one in await open_gates(journal, run)]
     lines = described(run, manifest, progress, state, cut, gates, records.command)
+    lines += await _calls(records, run)
     if state == "cancelled":
         fork = records.command("runs", "fork", run)
         lines.append(f"it was cancelled for good; `{fork}` begins a new run that takes over what it did")
     if state in (UNFINISHED, INTERRUPTED, "waiting", "paused"):
         lines.append(f"next: {_next_command(records, run, gates)}")
     click.echo(printable("\n".join(lines)))
+
+
+async def _calls(records: RecordedRuns, run: str) -> list[str]:
+    """Return a line for each of the latest calls of tools; with `--verbose` all of them, whole."""
+    settings = records.settings
+    calls, environ = list(tool_calls(await records.journal.steps(run))), environment(settings)
+    shown = calls if settings.verbose else calls[-MOST_CALLS:]
+    more = [f"tool: {len(calls) - len(shown)} earlier calls: --verbose shows them"] if len(shown) < len(calls) else []
+    most = None if settings.verbose else LISTED
+    return [*more, *(mask_secrets(f"tool: {one.place}, turn {one.turn}: {one.line(most)}", environ) for one in shown)]
 
 
 def _next_command(records: RecordedRuns, run: str, gates: Sequence[GateOpened]) -> str:
