@@ -9,6 +9,7 @@ from typing import Any, Protocol, cast, get_args
 from agents.tools import Tool
 from orchestrator.squad.plan import EDITION, HUMAN, AgentPlan, Budget, ConversationPlan, PatternName
 from orchestrator.squad.spec import AgentSpec, BudgetSpec, ConversationSpec, SquadSpec, TerminateSpec, ToolUse
+from orchestrator.squad.templates import PERSONA_TEXTS
 from orchestrator.squad.termination import (
     AllOf,
     AnyOf,
@@ -27,7 +28,6 @@ from providers.documents.nodes import Node, tree_of
 from providers.documents.problems import Path, Problem, SpecError, nearest
 
 RUNNABLE = get_args(PatternName)
-_PERSONA_FIELDS = ("name", "title", "role", "identity", "style", "principles", "template", "produces")
 
 ReadPersona = Callable[[str, list[Problem]], Node]
 """Returns the tree of a persona file; mistakes that leave the rest readable go to the list.
@@ -149,7 +149,7 @@ class Roster:
         """Return the fields that an agent's persona takes from the agent itself."""
         agent = self.findings.node.at(path) or self.findings.node
         fields = {}
-        for key in _PERSONA_FIELDS:
+        for key in PERSONA_TEXTS:
             if (value := getattr(spec, key)) is not None:
                 written = agent.child(key)
                 is_sound = written is not None and not self.findings.is_broken((*path, key))

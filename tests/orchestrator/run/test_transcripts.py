@@ -10,7 +10,8 @@ import pytest
 from orchestrator import PlanError, Squad
 from orchestrator.cli.commands.runs.show import described
 from orchestrator.cli.ui.progress import Progress
-from orchestrator.events import ConversationEnded, TaskEnded, to_json
+from orchestrator.events import ControlUnread, ConversationEnded, MessageSpoken, TaskEnded, to_json
+from orchestrator.forecast.turns import Assumptions, expect
 from orchestrator.journal.memory import MemoryJournal
 from orchestrator.rerun.replay import replay
 from orchestrator.run.driver import RunResult
@@ -145,3 +146,37 @@ async def test_a_replay_knows_a_conclusion_that_the_budget_left_no_room_for() ->
     ended = next(event.data for event in events if isinstance(event.data, ConversationEnded))
     assert (ended.kind, ended.budget) == ("max_turns", "max_turns")
     assert (await replay(journal, "r")).difference is None
+
+
+@pytest.mark.parametrize("conversation", ["debate", "party"])
+async def test_a_run_that_is_cut_in_its_conclusion_pays_and_tells_nothing_twice(conversation: str) -> None:
+    journal = MemoryJournal()
+    it = debate({"talk": {"conversation": conversation, "description": "Talk."}})
+
+    async def hang(agent: str, request: Request) -> str:
+        if "conclusion" in request.messages[-1].text:
+            await anyio.sleep_forever()
+        return said(agent, request)
+
+    first = Answers(hang)
+    async with open_run(it, run_id="r", journal=journal, manager=first) as run:
+        async for _ in run:
+            if first.asked and "conclusion" in first.asked[-1][1].messages[-1].text:
+                break
+    second = Answers(said)
+    async with resume_run(it, "r", journal=journal, manager=second) as again:
+        async for _ in again:
+            pass
+    assert again.result.status == "done"
+    assert [agent for agent, _ in second.asked] == ["judge"]
+    events = [event.data for event in await journal.events("r")]
+    spoken = [event.speaker for event in events if isinstance(event, MessageSpoken)]
+    assert spoken == (["pro", "con", "pro", "judge"] if conversation == "debate" else ["pro", "judge", "con", "judge"])
+    assert sum(isinstance(event, ControlUnread) for event in events) == (conversation == "party")
+    assert (await replay(journal, "r")).difference is None
+
+
+def test_a_forecast_counts_the_turn_of_the_conclusion() -> None:
+    plan = debate({"talk": TALK}).plan()
+    turns = expect(plan, Assumptions(), lambda tokens: 1.0).turns
+    assert [turn.agent for turn in turns] == ["pro", "con", "pro", "judge"]
