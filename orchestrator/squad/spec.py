@@ -136,7 +136,9 @@ class TerminateSpec(StrictModel):
     noun: ClassVar[str] = "a condition"
     any: list[TerminateSpec] | None = Field(default=None, min_length=1, description="Ends when one of these holds")
     all: list[TerminateSpec] | None = Field(default=None, min_length=1, description="Ends when all of these hold")
-    max_turns: Positive | None = Field(default=None, description="Utterances")
+    max_turns: Positive | None = Field(
+        default=None, description="Utterances; the conclusion of a moderator comes on top"
+    )
     text: NonEmpty | None = Field(default=None, description="A participant says this, outside of quotations and code")
     from_: NonEmpty | None = Field(default=None, alias="from", description="Whose text counts; with `text` only")
     no_progress_rounds: Positive | None = Field(default=None, description="Rounds that brought nothing new")
@@ -151,7 +153,9 @@ class ConversationSpec(StrictModel):
     noun: ClassVar[str] = "a conversation"
     pattern: KnownPattern = Field(default="round_robin", description="Who speaks when")
     participants: list[NonEmpty] = Field(min_length=1, description="Agents, or human")
-    moderator: NonEmpty | None = Field(default=None, description="An agent that opens the floor and closes")
+    moderator: NonEmpty | None = Field(
+        default=None, description="An agent that has the last word, and in a party says who speaks next"
+    )
     speakers_per_round: Positive | None = Field(default=None, description="In a party")
     independent_first_round: bool = Field(
         default=False, description="The first round is spoken without reading the others"

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orchestrator.run.conversations import PATTERNS
 from orchestrator.run.conversations.control import control_of
 from orchestrator.run.conversations.party import next_speakers, party
 from orchestrator.run.conversations.speech import Conclusion, SpeakTogether, Utterance, advance, speeches_of
-from orchestrator.squad.plan import ConversationPlan
+from orchestrator.squad.plan import ConversationPlan, PatternName
 from orchestrator.squad.termination import MaxTurns
 
 MEETING = ConversationPlan(
     "meeting", "party", ("john", "winston", "sally", "amelia"), MaxTurns(12), moderator="bob", speakers_per_round=2
 )
+
+
+def test_each_pattern_of_the_format_is_there() -> None:
+    assert set(PATTERNS) == set(get_args(PatternName))
 
 
 def test_a_moderator_who_names_nobody_lets_the_longest_silent_speak() -> None:
