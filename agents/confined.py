@@ -6,6 +6,8 @@ between a check and its use leads nowhere. Where the platform has no such calls 
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import os
 import re
 import secrets
@@ -43,19 +45,26 @@ class _Folder:
             return stat.S_ISLNK(os.stat(self.at(name), dir_fd=self.fd, follow_symlinks=False).st_mode)
         return False
 
+    def exists(self, name: str) -> bool:
+        with suppress(FileNotFoundError):
+            os.stat(self.at(name), dir_fd=self.fd, follow_symlinks=False)
+            return True
+        return False
 
-def write_inside(root: Path, relative: str, data: bytes) -> Path:
+
+def write_inside(root: Path, relative: str, data: bytes, *, is_new: bool = False) -> Path:
     """Write `data` as the file `relative` below `root`, whole or not at all, and return its path.
 
     Folders are made as needed. The bytes are on disk when it returns. On failure an existing file is untouched and
-    nothing is left behind. Raises `PathEscapes`, or `OSError`.
+    nothing is left behind. With `is_new` a file that exists is never replaced: `FileExistsError`. Raises `PathEscapes`,
+    `PathRefused`, or `OSError`.
     """
     *folders, name = _parts(relative)
     root.mkdir(parents=True, exist_ok=True)
     with _opened(root, relative, folders, create=True) as folder:
         if folder.is_link(name):
             raise PathEscapes(relative, f"{name} is a symbolic link")
-        _replace(folder, name, data)
+        _replace(folder, name, data, is_new=is_new)
     return root.joinpath(*folders, name)
 
 
@@ -76,6 +85,36 @@ def read_inside(root: Path, relative: str, limit: int = READ_BYTES) -> bytes:
             if about.st_size > limit:
                 raise ValueError(f"{relative} has {about.st_size} bytes; at most {limit} can be read")
             return file.read(limit)
+
+
+def digest_inside(root: Path, relative: str) -> str | None:
+    """Return the SHA-256 of the file `relative` below `root`, in hexadecimal; None where there is nothing.
+
+    Raises `PathEscapes`, `PathRefused`, or `OSError`: `IsADirectoryError` for whatever is no regular file.
+    """
+    *folders, name = _parts(relative)
+    with suppress(FileNotFoundError), _opened(root, relative, folders) as folder:
+        if folder.is_link(name):
+            raise PathEscapes(relative, f"{name} is a symbolic link")
+        fd = os.open(folder.at(name), os.O_RDONLY | NO_FOLLOW | NO_WAIT | BINARY, dir_fd=folder.fd)
+        with os.fdopen(fd, "rb") as file:
+            if not stat.S_ISREG(os.fstat(fd).st_mode):
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), relative)
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    return None
+
+
+def rename_inside(root: Path, relative: str, new: str) -> None:
+    """Give the file `relative` below `root` the name of the path `new`, which is in the same folder.
+
+    Raises `FileExistsError` where that name is taken, `PathEscapes`, `PathRefused`, or `OSError`.
+    """
+    *folders, name = _parts(relative)
+    *_, other = _parts(new)
+    with _opened(root, relative, folders) as folder:
+        if folder.exists(other):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), new)
+        os.rename(folder.at(name), folder.at(other), src_dir_fd=folder.fd, dst_dir_fd=folder.fd)
 
 
 def list_inside(root: Path, relative: str = ".") -> list[str]:
@@ -140,7 +179,7 @@ def _below(here: _Folder, name: str, relative: str, create: bool) -> _Folder:
     return _Folder(here.path / name, os.open(name, os.O_RDONLY | os.O_DIRECTORY | NO_FOLLOW, dir_fd=here.fd))
 
 
-def _replace(folder: _Folder, name: str, data: bytes) -> None:
+def _replace(folder: _Folder, name: str, data: bytes, *, is_new: bool) -> None:
     part = f".part-{os.getpid()}-{secrets.token_hex(8)}"
     fd = os.open(folder.at(part), os.O_WRONLY | os.O_CREAT | os.O_EXCL | NO_FOLLOW | BINARY, 0o666, dir_fd=folder.fd)
     try:
@@ -148,13 +187,28 @@ def _replace(folder: _Folder, name: str, data: bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(fd)
-        os.replace(folder.at(part), folder.at(name), src_dir_fd=folder.fd, dst_dir_fd=folder.fd)
+        if not (is_new and _linked(folder, part, name)):
+            os.replace(folder.at(part), folder.at(name), src_dir_fd=folder.fd, dst_dir_fd=folder.fd)
     except BaseException:
         with suppress(FileNotFoundError):
             os.unlink(folder.at(part), dir_fd=folder.fd)
         raise
     if folder.fd is not None:
         os.fsync(folder.fd)  # the new name, too, outlives a power cut
+
+
+def _linked(folder: _Folder, part: str, name: str) -> bool:
+    """Give a finished file its name, unless that is taken. False: this disk cannot do so in one step."""
+    try:
+        os.link(folder.at(part), folder.at(name), src_dir_fd=folder.fd, dst_dir_fd=folder.fd, follow_symlinks=False)
+    except FileExistsError:
+        raise
+    except (OSError, NotImplementedError):
+        if folder.exists(name):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), name) from None
+        return False
+    os.unlink(folder.at(part), dir_fd=folder.fd)
+    return True
 
 
 def sweep(root: Path) -> None:

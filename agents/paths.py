@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 MOST_PARTS = 32
 """Folders in one another, the file among them: who walks through the files of a run needs no deeper stack."""
@@ -21,3 +24,92 @@ def length_fault(parts: Sequence[str]) -> str:
     if (size := sum(sizes) + len(sizes) - 1) > PATH_BYTES:
         return f"it has {size} bytes; at most {PATH_BYTES} can be stored everywhere"
     return ""
+
+
+Parts = tuple[str, ...]
+"""A path as names that compare equal where any system takes them for the same: see `folded`."""
+VERSIONED = frozenset({".git", ".hg", ".svn"})
+"""Folders whose files say which programs a later command of the version control starts."""
+RESERVED = VERSIONED | {".orchestrator", "agent_routing.yaml", "agent_routing.yml", "agent_routing.json"}
+"""Names that configure this program, or what surrounds it, wherever they stand."""
+SECRETS = ".env"
+"""How the names of files begin that hold keys: `.env`, `.env.local`, `.envrc`."""
+CODE = frozenset({"agents", "conftest", "orchestrator", "personas", "providers", "sitecustomize", "usercustomize"})
+"""Names at the top of a configuration folder that Python, or a squad, reads there before anything else."""
+
+
+def folded(name: str) -> str:
+    """Return one spelling for all names that some system takes for the same file.
+
+    Windows leaves off blanks and dots at the end, and what follows a colon; macOS ignores invisible characters; both
+    ignore case, and how a letter is composed.
+    """
+    plain = unicodedata.normalize("NFKC", name.partition(":")[0])
+    return unicodedata.normalize(
+        "NFKC", "".join(letter for letter in plain if unicodedata.category(letter) != "Cf").casefold()
+    ).rstrip(". ")
+
+
+def parts_of(path: str, root: Parts = ()) -> Parts:
+    """Return the folded names of a path below `root`, `.` and `..` resolved without asking a disk."""
+    made = [*root]
+    for name in re.split(r"[/\\]", path):
+        if name == "..":
+            del made[-1:]
+        elif name not in ("", "."):
+            made.append(folded(name))
+    return tuple(made)
+
+
+@dataclass(frozen=True, slots=True)
+class Protected:
+    """The configuration of a run, by absolute path without links: what models write must never become that.
+
+    `files` and `folders` (with all below them) say what each is. `homes` are the folders that configuration is read
+    from.
+    """
+
+    files: Mapping[Parts, str] = field(default_factory=dict)
+    folders: Mapping[Parts, str] = field(default_factory=dict)
+    homes: frozenset[Parts] = frozenset()
+
+    def fault(self, root: Parts, path: str) -> str:
+        """Return why the file `path` below the folder `root` is not for tools and artifacts, empty where it is."""
+        below = parts_of(path)
+        whole = parts_of(path, root)
+        if name := next(filter(None, map(reserved, below)), ""):
+            return f"{name} is configuration, which only people write"
+        if VERSIONED & {*root}:
+            return "the run's folder belongs to version control, which only people configure"
+        if (what := self.files.get(whole)) is not None:
+            return f"it is {what}, which only people write"
+        for folder, what in self.folders.items():
+            if whole[: len(folder)] == folder and len(folder) >= len(root):
+                return f"it lies in {what}, which only people write"
+        for home in self.homes:
+            if len(home) >= len(root) and whole[: len(home)] == home and _configures(whole[len(home) :]):
+                return "it would be read as configuration where this run's own stands; only people write that"
+        return ""
+
+
+def reserved(name: str) -> str:
+    """Return the name of the configuration for which a folded name stands, empty where it is for none."""
+    if name.startswith(SECRETS):
+        return name
+    for one in sorted(RESERVED):
+        stem = one.strip(".").partition(".")[0]
+        if name == one or re.fullmatch(re.escape(stem[:6]) + r"~\d+(\..*)?", name):
+            return one  # a short name of Windows: GIT~1 is .git there
+    return SECRETS if re.fullmatch(r"env~\d+(\..*)?", name) else ""
+
+
+def is_secret(path: str) -> bool:
+    """Return whether a path names a file that holds keys, which no model may read."""
+    return any(reserved(name).startswith(SECRETS) for name in parts_of(path))
+
+
+def _configures(below: Parts) -> bool:
+    """Return whether what stands so in a configuration folder is read by this program, Python or a tool of the user."""
+    if not below:
+        return False
+    return below[0].startswith(".") or below[0].removesuffix(".py") in CODE

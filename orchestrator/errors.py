@@ -6,6 +6,9 @@ OrchestratorError
 ├ RepeatExhausted      `until` never held
 ├ NoProvider           no provider is configured
 ├ CannotWrite          the run's folder, or a file in it
+│ ├ FilesTaken         files stand where the run would write its own
+│ └ FilesProtected     the run would write its own configuration
+├ OutBusy              another run writes into the same folder
 ├ RunNotFound
 ├ RunOver             the run has ended: nothing is left to do
 ├ RunChanged          its squad differs from the recorded one
@@ -122,3 +125,36 @@ class CannotWrite(OrchestratorError):
     def __init__(self, path: str, reason: str) -> None:
         super().__init__(f"{path} cannot be written: {reason}")
         self.path, self.reason = path, reason
+
+
+TOLD_FILES = 12
+"""Files that a message names."""
+
+
+class FilesTaken(CannotWrite):
+    """Files of others stand where the run would write its own. `paths` names them, in the folder `out`."""
+
+    def __init__(self, out: str, paths: Sequence[str]) -> None:
+        told = ", ".join(paths[:TOLD_FILES])
+        more = f" and {len(paths) - TOLD_FILES} more" if len(paths) > TOLD_FILES else ""
+        super().__init__(out, f"these exist, and this run would replace them: {told}{more}")
+        self.out, self.paths = out, tuple(paths)
+        self.hint = "give --overwrite to replace them, or another folder: --out DIR"
+
+
+class FilesProtected(CannotWrite):
+    """The run would write what it, or a later run, is configured by. `faults` says of each path why it may not."""
+
+    def __init__(self, out: str, faults: Mapping[str, str]) -> None:
+        super().__init__(out, "; ".join(f"{path}: {why}" for path, why in list(faults.items())[:TOLD_FILES]))
+        self.out, self.faults = out, dict(faults)
+        self.hint = "give another folder: --out DIR, or the output_file another name"
+
+
+class OutBusy(OrchestratorError):
+    """The run `run` (empty: its name is not known) writes into the folder `out`."""
+
+    def __init__(self, out: str, run: str) -> None:
+        super().__init__(f"the run {run} is at work in {out}" if run else f"another run is at work in {out}")
+        self.out, self.run = out, run
+        self.hint = "wait for its end, or give another folder: --out DIR"

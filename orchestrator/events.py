@@ -196,12 +196,16 @@ class TaskReset:
 
 @dataclass(frozen=True, slots=True)
 class TaskParked:
-    """A unit stopped without an end: it goes on when the run is resumed. `key` names the element of a `for_each`."""
+    """A unit stopped without an end: it goes on when the run is resumed. `key` names the element of a `for_each`.
+
+    `cause` "file": its file cannot be written now, and nothing else is missing.
+    """
 
     task: str
     key: str | None
     reason: str
     ends_run_as: RunStatus | None
+    cause: Literal["file"] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,6 +265,32 @@ class ArtifactWritten:
 
 
 @dataclass(frozen=True, slots=True)
+class FileWritten:
+    """A tool wrote a file in the run's folder: what stands there is the run's own. `size` is bytes."""
+
+    path: str
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class FileKept:
+    """A file of the run was changed by somebody else. `aside` is its new name, None where it was left in its place."""
+
+    path: str
+    aside: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FileUnwritten:
+    """A recorded file of a task that has ended is gone, and cannot be written again now: the run pauses."""
+
+    task: str
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class RoutingReread:
     """The routing file changed. `error` says why what was read before still holds; None: the new one does.
 
@@ -297,7 +327,8 @@ class RunFinished:
     """The last event. `cost` is micro-USD; None where any price was unknown. `truncated`: by task, what is cut off.
 
     No task in `tasks` is at work any more: one that was when the run ended is `interrupted` (`running` in what earlier
-    releases recorded).
+    releases recorded). `output_errors` says of each output that could not be told, and so is None, why: a run that is
+    otherwise done has failed by it.
     """
 
     run_id: str
@@ -309,6 +340,7 @@ class RunFinished:
     tasks: Mapping[str, str]
     stub: bool
     truncated: Mapping[str, tuple[CutText, ...]] = field(default_factory=dict)
+    output_errors: Mapping[str, str] = field(default_factory=dict)
 
 
 class Event(NamedTuple):

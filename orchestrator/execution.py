@@ -6,18 +6,20 @@ import math
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import anyio
 
+from agents.run_folder import RunFolder
 from agents.turn import Complete
-from orchestrator.events import Event, RunResumed, RunStarted
+from orchestrator.events import Event, FileUnwritten, FileWritten, RunResumed, RunStarted
 from orchestrator.journal.protocols import InFlightStep, Journal, JournalError
 from orchestrator.run.approvals import asking_outside_too
+from orchestrator.run.artifacts import RETRIES_S, Artifacts, FileRefused
 from orchestrator.run.driver import Driver, RunResult, result_of
 from orchestrator.run.history import RunHistory
 from orchestrator.run.recorder import Recorder
+from orchestrator.run.state import units_at_work
 from orchestrator.run.worker import Ask, TaskRunner
 from orchestrator.squad.plan import Plan
 
@@ -32,9 +34,10 @@ class Run:
         runner: TaskRunner,
         events: Any,
         stub: bool,
-        past: Sequence[Event] = (),
+        past: RunHistory | None = None,
     ) -> None:
-        self.past = past
+        self._history = past or RunHistory()
+        self.past = self._history.events
         self.run_id = recorder.run_id
         self._driver = driver
         self._recorder = recorder
@@ -69,7 +72,7 @@ class Run:
     async def drive(self, opening: RunStarted | RunResumed, close: Callable[[], None]) -> None:
         """Drive the run to its end; `close` ends the stream of its events. `running` calls it, once."""
         try:
-            await self._driver.drive(opening)
+            await self._driver.drive(opening, self._take_over)
             result = result_of(self._driver, self._recorder, stub=self._stub, crew=self._runner)
             await self._driver.flush()
             self._result = result
@@ -77,6 +80,19 @@ class Run:
             self._failure = error  # raised where the events are read
         finally:
             close()
+
+    async def _take_over(self) -> Sequence[FileUnwritten]:
+        """See to it that the files of earlier processes are there, and return those that cannot be written now."""
+        at_work = set(units_at_work(self._driver.state))
+        lost: list[FileUnwritten] = []
+        for unit, made in self._history.artifacts.values():
+            retries = () if lost else RETRIES_S  # a disk that refused one file is not asked as long for the others
+            try:
+                is_at_work = (unit.task, unit.key) in at_work
+                await self._runner.files.take_over(unit, made, is_at_work=is_at_work, retries=retries)
+            except FileRefused as refused:
+                lost.append(FileUnwritten(unit.task, made.path, str(refused)))
+        return lost
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +103,7 @@ class Setting:
     journal: Journal
     ask: Ask
     clock: Callable[[], float]
-    out: Path | None
+    folder: RunFolder | None
     past: RunHistory = field(default_factory=RunHistory)
     in_flight: Sequence[InFlightStep] = ()
 
@@ -105,9 +121,12 @@ async def running(
         await setting.journal.append(setting.run_id, recorder.take())
 
     ask = asking_outside_too(setting.journal, setting.run_id, setting.ask, flush)
-    runner = TaskRunner(plan, complete, ask, clock, recorder.at, setting.out, paid=past.paid, run=setting.run_id)
-    for unit, written in past.artifacts.values():
-        await runner.take_over(unit, written)
+    files = Artifacts(setting.folder, note=recorder.record)
+    if setting.folder is not None:
+        setting.folder.tell = lambda *written: recorder.record(FileWritten(*written))
+        for path, versions in past.written.items():
+            setting.folder.wrote(path, versions)
+    runner = TaskRunner(plan, complete, ask, clock, recorder.at, files, paid=past.paid, run=setting.run_id)
     driver = Driver(
         plan,
         runner.perform,
@@ -119,7 +138,7 @@ async def running(
         in_flight=setting.in_flight,
     )
     opening = started or _resumed(driver, setting)
-    run = Run(driver, recorder, runner, receive, stub, past.events)
+    run = Run(driver, recorder, runner, receive, stub, past)
     with receive:
         try:
             async with anyio.create_task_group() as tasks:

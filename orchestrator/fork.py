@@ -18,7 +18,9 @@ from orchestrator.execution import Run
 from orchestrator.journal.protocols import Journal
 from orchestrator.manifest import inputs_for, manifest_of
 from orchestrator.options import RunOptions, leave_unanswered, raised, steady
+from orchestrator.out_folder import refuse_foreign, run_folder
 from orchestrator.rerun.edit import Edit, edit_of, events_of_fork, moved_steps
+from orchestrator.run.history import history_of
 from orchestrator.run.worker import Ask
 from orchestrator.runtime import new_run_id, resume_with
 from orchestrator.squad.load import Squad
@@ -52,6 +54,7 @@ def fork_run(
     start: str | None = None,
     inputs: Mapping[str, Any] | None = None,
     out: Path | str | None = None,
+    overwrite: bool = False,
     run_id: str | None = None,
     manager: Complete | None = None,
     environ: Mapping[str, str] | None = None,
@@ -72,6 +75,7 @@ def fork_run(
     options = RunOptions(
         inputs=inputs,
         out=out,
+        overwrite=overwrite,
         run_id=run_id,
         manager=manager,
         environ=environ,
@@ -93,12 +97,16 @@ async def fork_with(
     """Fork a run that `journal` holds: `fork_run` for callers that hold the options as a value."""
     clock, folder = options.clock or steady(), options.folder
     was, past, now = await journal.manifest(source), await journal.events(source), clock()
-    plan = squad.plan({**inputs_for(squad, was), **(options.inputs or {})}, builtin(folder), was.edition)
+    plan = squad.plan({**inputs_for(squad, was), **(options.inputs or {})}, builtin(None), was.edition)
     recorded = raised(was.options, options.caps)
+    recorded.pop("overwrite", None)
+    recorded |= {"overwrite": True} if options.overwrite else {}
     recorded["out"] = None if folder is None else str(folder.absolute())
     manifest = manifest_of(squad, plan, recorded, now)
     edit = edit_of(was, past, plan, manifest, start)
     name, shown = options.run_id or new_run_id(plan.name, now), None if folder is None else str(folder)
+    kept = {path: made.sha256 for path, (unit, made) in history_of(past).artifacts.items() if unit.task in edit.kept}
+    refuse_foreign(plan, run_folder(folder, squad, options, overwrite=options.overwrite), kept)
     started = RunStarted(plan.name, tuple(plan.tasks), bool(recorded.get("stub")), shown)
     events = events_of_fork(source, past, edit, Event(name, None, (), 0, 1, now, started))
     await journal.create(name, manifest, events, moved_steps(await journal.steps(source), edit.kept))

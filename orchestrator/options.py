@@ -32,12 +32,14 @@ class RunOptions:
     """What a caller asks of one run, new, resumed or forked. None: as the squad, or the record of the run, has it.
 
     `manager` answers turns instead of the configured providers; `offline` overrides the squad's own word. Money is
-    USD, time is seconds. `ask` answers gates. `journal` keeps the record, `state` is the folder of what providers'
-    limits allow, and `notify` is called when that ledger is lost and regained.
+    USD, time is seconds. `out` is the folder of its files; those of others are replaced only with `overwrite`. `ask`
+    answers gates. `journal` keeps the record, `state` is the folder of what providers' limits allow, and `notify` is
+    called when that ledger is lost and regained.
     """
 
     inputs: Mapping[str, Any] | None = None
     out: Path | str | None = None
+    overwrite: bool = False
     run_id: str | None = None
     manager: Complete | None = None
     environ: Mapping[str, str] | None = field(default=None, repr=False)
@@ -64,7 +66,8 @@ class RunOptions:
 def recorded_options(options: RunOptions, stub: bool) -> dict[str, Any]:
     """Return the options that a resume needs again: who answered, where artifacts are, the caller's caps."""
     folder = options.folder
-    return {"stub": stub, "out": None if folder is None else str(folder.absolute()), **options.caps}
+    overwrites = {"overwrite": True} if options.overwrite else {}
+    return {"stub": stub, "out": None if folder is None else str(folder.absolute()), **overwrites, **options.caps}
 
 
 def raised(recorded: Mapping[str, Any], caps: Mapping[str, float | None]) -> dict[str, Any]:

@@ -27,13 +27,14 @@ from agents.confined import sweep
 from agents.toolbox import builtin
 from agents.turn import Complete
 from orchestrator.environment import Environment
-from orchestrator.errors import CannotWrite, NoProvider, RunCancelled, RunChanged, RunOver
+from orchestrator.errors import NoProvider, RunCancelled, RunChanged, RunOver
 from orchestrator.events import Event, RunStarted
 from orchestrator.execution import Run, Setting, running
 from orchestrator.journal.memory import MemoryJournal
 from orchestrator.journal.protocols import Journal, RunManifest
 from orchestrator.manifest import inputs_for, manifest_of
 from orchestrator.options import RunOptions, capped, leave_unanswered, raised, recorded_options, steady
+from orchestrator.out_folder import held, run_folder
 from orchestrator.rerun.edit import Edit, edit_of, moved_steps
 from orchestrator.rerun.fingerprint import changed, parts_of
 from orchestrator.run.driver import RunResult
@@ -50,6 +51,7 @@ def open_run(
     *,
     inputs: Mapping[str, Any] | None = None,
     out: Path | str | None = None,
+    overwrite: bool = False,
     run_id: str | None = None,
     manager: Complete | None = None,
     environ: Mapping[str, str] | None = None,
@@ -75,6 +77,7 @@ def open_run(
     options = RunOptions(
         inputs=inputs,
         out=out,
+        overwrite=overwrite,
         run_id=run_id,
         manager=manager,
         environ=environ,
@@ -94,20 +97,21 @@ def open_run(
 async def open_with(squad: Squad, options: RunOptions) -> AsyncIterator[Run]:
     """Begin a new run: `open_run` for callers that hold the options as a value."""
     folder, clock = options.folder, options.clock or steady()
-    uncapped = squad.plan(options.inputs, tools=builtin(folder))
+    files = run_folder(folder, squad, options, overwrite=options.overwrite)
+    uncapped = squad.plan(options.inputs, tools=builtin(files))
     plan = capped(uncapped, options.caps)
     journal = options.journal or MemoryJournal()
-    setting = Setting(options.run_id or new_run_id(plan.name, clock()), journal, options.ask, clock, folder)
+    setting = Setting(options.run_id or new_run_id(plan.name, clock()), journal, options.ask, clock, files)
     async with _providers(squad, plan, options, options.offline) as (complete, stub):
-        _prepare(plan, folder)
         manifest = manifest_of(
             squad, uncapped, recorded_options(options, stub), clock(), lasting=options.journal is not None
         )
-        async with setting.journal.driving(setting.run_id):
-            await setting.journal.create(setting.run_id, manifest)
-            started = RunStarted(plan.name, tuple(plan.tasks), stub, None if folder is None else str(folder))
-            async with running(plan, complete, stub, setting, started) as run:
-                yield run
+        with held(plan, files, setting.run_id, is_new=True):
+            async with setting.journal.driving(setting.run_id):
+                await setting.journal.create(setting.run_id, manifest)
+                started = RunStarted(plan.name, tuple(plan.tasks), stub, None if folder is None else str(folder))
+                async with running(plan, complete, stub, setting, started) as run:
+                    yield run
 
 
 def resume_run(
@@ -115,6 +119,8 @@ def resume_run(
     run_id: str,
     *,
     journal: Journal,
+    out: Path | str | None = None,
+    overwrite: bool = False,
     manager: Complete | None = None,
     environ: Mapping[str, str] | None = None,
     max_cost_usd: float | None = None,
@@ -134,6 +140,8 @@ def resume_run(
     the run, and `RunChanged` where the squad differs in more than its limits and `edited` is not given.
     """
     options = RunOptions(
+        out=out,
+        overwrite=overwrite,
         manager=manager,
         environ=environ,
         max_cost_usd=max_cost_usd,
@@ -153,7 +161,7 @@ async def resume_with(
 ) -> AsyncIterator[Run]:
     """Go on with a run from its record in `journal`: `resume_run` for callers that hold the options as a value.
 
-    Inputs, folder and id are those of the record, whatever `options` says of them.
+    Inputs and id are those of the record, whatever `options` says of them, and so is the folder if they name none.
     """
     clock = options.clock or steady()
     manifest = await journal.manifest(run_id)
@@ -164,9 +172,13 @@ async def resume_with(
         if await journal.cancel_requested(run_id):
             raise RunCancelled(run_id)
         recorded = raised(manifest.options, options.caps)
+        if options.folder is not None:
+            recorded["out"] = str(options.folder.absolute())
         folder = None if recorded.get("out") is None else Path(recorded["out"])
+        overwrite = options.overwrite or bool(recorded.get("overwrite"))
+        files = run_folder(folder, squad, options, overwrite=overwrite, own=past.written)
         inputs = inputs_for(squad, manifest) if edited else manifest.inputs
-        uncapped = squad.plan(inputs, builtin(folder), manifest.edition)
+        uncapped = squad.plan(inputs, builtin(files), manifest.edition)
         differing = changed(manifest.parts, parts_of(uncapped))
         if differing and not edited:
             raise RunChanged(run_id, differing)
@@ -174,18 +186,20 @@ async def resume_with(
             raise RunOver(run_id, str(past.status))
         plan = capped(uncapped, recorded)
         async with _providers(squad, plan, options, bool(recorded.get("stub"))) as (complete, stub):
-            _prepare(plan, folder)
-            if folder is not None:
-                await anyio.to_thread.run_sync(sweep, folder)
-            now = manifest_of(squad, uncapped, recorded, manifest.created_at)
-            now = replace(now, since=len(past.events))
-            if differing:
-                past = await _edit(journal, run_id, edit_of(manifest, past.events, uncapped, now), now, past, clock)
-            elif replace(now, since=manifest.since) != manifest:
-                await journal.edit(run_id, now, ())  # limits that are others: what the run does depends on them, too
-            setting = Setting(run_id, journal, options.ask, clock, folder, past, await journal.cut_short(run_id))
-            async with running(plan, complete, stub, setting, None) as run:
-                yield run
+            with held(plan, files, run_id):
+                if folder is not None:
+                    await anyio.to_thread.run_sync(sweep, folder)
+                now = manifest_of(squad, uncapped, recorded, manifest.created_at)
+                now = replace(now, since=len(past.events))
+                if differing:
+                    past = await _edit(journal, run_id, edit_of(manifest, past.events, uncapped, now), now, past, clock)
+                elif replace(now, since=manifest.since) != manifest:
+                    await journal.edit(
+                        run_id, now, ()
+                    )  # limits that are others: what the run does depends on them, too
+                setting = Setting(run_id, journal, options.ask, clock, files, past, await journal.cut_short(run_id))
+                async with running(plan, complete, stub, setting, None) as run:
+                    yield run
 
 
 async def _edit(
@@ -200,16 +214,12 @@ async def _edit(
     return history_of(await journal.events(run_id))
 
 
-def _prepare(plan: Plan, folder: Path | None) -> None:
-    if folder is not None and any(task.output_file is not None for task in plan.tasks.values()):
-        _make(folder)
-
-
 async def run_squad(
     squad: Squad,
     *,
     inputs: Mapping[str, Any] | None = None,
     out: Path | str | None = None,
+    overwrite: bool = False,
     run_id: str | None = None,
     manager: Complete | None = None,
     environ: Mapping[str, str] | None = None,
@@ -228,6 +238,7 @@ async def run_squad(
     options = RunOptions(
         inputs=inputs,
         out=out,
+        overwrite=overwrite,
         run_id=run_id,
         manager=manager,
         environ=environ,
@@ -248,6 +259,7 @@ def run_sync(
     *,
     inputs: Mapping[str, Any] | None = None,
     out: Path | str | None = None,
+    overwrite: bool = False,
     run_id: str | None = None,
     manager: Complete | None = None,
     environ: Mapping[str, str] | None = None,
@@ -266,6 +278,7 @@ def run_sync(
     options = RunOptions(
         inputs=inputs,
         out=out,
+        overwrite=overwrite,
         run_id=run_id,
         manager=manager,
         environ=environ,
@@ -293,17 +306,6 @@ def new_run_id(name: str, now: float) -> str:
     """Return an id that sorts by time, is safe as a folder's name, and does not repeat."""
     safe = re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-")[:40] or "run"
     return f"{safe}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime(now))}-{secrets.token_hex(2)}"
-
-
-def _make(folder: Path) -> None:
-    """Make the run's folder now: a folder that cannot be written must be reported before anything is paid for."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        reason = "it is not a folder" if isinstance(error, FileExistsError) else error.strerror or str(error)
-        raise CannotWrite(str(folder), reason) from error
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise CannotWrite(str(folder), "permission denied")
 
 
 def stub_would_answer(squad: Squad, plan: Plan, environ: Mapping[str, str], offline: bool | None) -> bool:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from functools import partial
 
-from agents.confined import list_inside, read_inside, write_inside
+from agents.confined import list_inside, read_inside
+from agents.errors import PathRefused
+from agents.paths import is_secret
+from agents.run_folder import RunFolder
+from agents.threads import in_thread
 from agents.tools import Tool, tool
 from providers.documents.unicode import clean
 
@@ -13,10 +17,10 @@ LISTED = 1000
 """Entries that a listing shows."""
 
 
-def file_tools(root: Path | None) -> tuple[Tool, ...]:
+def file_tools(root: RunFolder | None) -> tuple[Tool, ...]:
     """Return `read_file`, `write_file` and `list_files`, bound to `root`. None: they answer that there is no folder."""
 
-    def folder() -> Path:
+    def folder() -> RunFolder:
         if root is None:
             raise ValueError("this run keeps no files")
         return root
@@ -24,25 +28,28 @@ def file_tools(root: Path | None) -> tuple[Tool, ...]:
     @tool(idempotent=True)
     def read_file(path: str) -> str:
         """Return the text of the file at `path`, relative to the run's folder."""
-        data = read_inside(folder(), path)
+        if is_secret(path):
+            raise PathRefused(path, "it may hold keys, which no model reads")
+        data = read_inside(folder().root, path)
         try:
             return data.decode("utf-8-sig")
         except UnicodeDecodeError:
             raise ValueError(f"{path} is not UTF-8 text; it may be binary") from None
 
     @tool(idempotent=True, approval="ask")
-    def write_file(path: str, content: str) -> str:
+    async def write_file(path: str, content: str) -> str:
         """Write the file at `path`, relative to the run's folder: whole, instead of what was there."""
         data = clean(content).encode()
         if len(data) > WRITE_BYTES:
             raise ValueError(f"{len(data)} bytes are too much; at most {WRITE_BYTES} can be written")
-        write_inside(folder(), path, data)
+        here = folder()
+        here.tell(path, await in_thread(partial(here.write, path, data)), len(data))
         return f"wrote {len(data)} bytes to {path}"
 
     @tool(idempotent=True)
     def list_files(path: str = ".") -> str:
         """List the files and folders in the folder at `path`, relative to the run's folder. Folders end in /."""
-        names = list_inside(folder(), path)
+        names = list_inside(folder().root, path)
         rest = f"\n[{len(names) - LISTED} more]" if len(names) > LISTED else ""
         return "\n".join(names[:LISTED]) + rest or "(empty)"
 

@@ -46,6 +46,7 @@ FAILURES: Mapping[str, Exit] = {
     "orchestrator.journal.protocols.JournalError": Exit.USAGE,
     "orchestrator.errors.NoProvider": Exit.CREDENTIALS,
     "orchestrator.errors.CannotWrite": Exit.USAGE,
+    "orchestrator.errors.OutBusy": Exit.USAGE,
     "orchestrator.cli.exits.Unusable": Exit.USAGE,
     "orchestrator.cli.exits.NothingSelected": Exit.NOTHING,
     "orchestrator.cli.exits.Terminated": Exit.TERMINATED,

@@ -16,6 +16,7 @@ from orchestrator.events import (
     ElementEnded,
     ElementStarted,
     Event,
+    FileUnwritten,
     RunFinished,
     RunResumed,
     RunStarted,
@@ -113,9 +114,13 @@ class _Fold:
             # A stop has no event of its own. What was begun before it is in the record.
             self.state.stopping = "cancelled"
         left = None if self.state.stopping else next_action(self.state)
-        return left or _as_once(
-            finish_of(self.state, self.recorder, self.artifacts, stub=recorded.stub), recorded.tasks
-        )
+        if left is not None:
+            return left
+        made = finish_of(self.state, self.recorder, self.artifacts, stub=recorded.stub)
+        if made.output_errors and recorded.status == "done" and not recorded.output_errors:
+            # An earlier release, for which an output that cannot be told was one that is nothing.
+            made = replace(made, status="done", output_errors={})
+        return _as_once(made, recorded.tasks)
 
     def apply(self, place: PlacedEvent) -> None:
         data = place.event.data
@@ -123,6 +128,8 @@ class _Fold:
         match data:
             case ArtifactWritten(path=path, sha256=sha256):
                 self.artifacts[path] = sha256
+            case FileUnwritten(path=path):
+                self.artifacts.pop(path, None)
             case BudgetReached(which="squad", action=action) if place.unit is None:
                 self.state.stop("paused" if action == "pause" else "stopped")
             case BudgetReached(which="squad", action=action) if place.step is None and action != "pause":

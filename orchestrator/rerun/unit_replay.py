@@ -63,7 +63,7 @@ class UnitsReplayed:
     async def take_over(self) -> None:
         """Let the units know whose the files are that earlier processes wrote."""
         for unit, written in self.past.artifacts.values():
-            await self.tasks.take_over(unit, written)
+            await self.tasks.files.take_over(unit, written)
 
     async def replay(self, begun: UnitBegun, target: StepAt | None = None) -> UnitReplay:
         """Do a unit's work again, and return how far that went; with a `target`, as far as this step's request."""
@@ -179,6 +179,8 @@ class UnitReplay:
         """Return whether the file that is written now could not be: no disk is asked again."""
         match self._next_said():
             case TaskEnded(error_kind="CannotWrite") | ElementEnded(error_kind="CannotWrite"):
+                return True  # as earlier releases recorded it
+            case TaskParked(cause="file"):
                 return True
         return False
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from orchestrator.events import (
     CutText,
     ElementEnded,
     ElementStarted,
+    FileUnwritten,
     GateAnswered,
     GateOpened,
     RunResumed,
@@ -43,6 +44,7 @@ from orchestrator.journal.memory import MemoryJournal
 from orchestrator.journal.protocols import InFlightStep, Journal, JournalError, Recorded
 from orchestrator.run.actions import Happening, next_action
 from orchestrator.run.approvals import hear
+from orchestrator.run.artifacts import FileRefused
 from orchestrator.run.budget import AccountScope, on_exceed, open_account
 from orchestrator.run.history import RunHistory
 from orchestrator.run.recorder import Recorder
@@ -58,6 +60,8 @@ from providers.messages import Usage
 NONE: frozenset[StepKey] = frozenset()
 Perform = Callable[[TaskPlan, Assignment, RunContext], Awaitable[UnitResult]]
 """Does one unit's work: `TaskRunner.perform`, or a test's function."""
+TakeOver = Callable[[], Awaitable[Sequence[FileUnwritten]]]
+"""Sees to the files of earlier processes, and returns those that cannot be written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +69,8 @@ class RunResult:
     """How a run ended. `cost` is micro-USD, None where any price was unknown; `artifacts` path -> SHA-256.
 
     `texts` holds the artifacts themselves where the run had no folder (`out` is None). `truncated` names, by task, the
-    texts that their models did not finish.
+    texts that their models did not finish; `output_errors` says why an output could not be told: it is None in
+    `outputs`, and the run has failed.
     """
 
     run_id: str
@@ -82,6 +87,7 @@ class RunResult:
     out: Path | None = None
     texts: Mapping[str, str] = field(default_factory=dict)
     truncated: Mapping[str, tuple[CutText, ...]] = field(default_factory=dict)
+    output_errors: Mapping[str, str] = field(default_factory=dict)
 
 
 class Driver:
@@ -141,13 +147,19 @@ class Driver:
         """Return the tasks of which nothing is left to be done."""
         return tuple(name for name, task in self.state.tasks.items() if task.status in ("ok", "skipped"))
 
-    async def drive(self, opening: RunStarted | RunResumed | None = None) -> None:
+    async def drive(self, opening: RunStarted | RunResumed | None = None, take_over: TakeOver | None = None) -> None:
         """Run until nothing more can happen. Cancelling it stops at once. Raises `JournalError`.
 
-        `opening` is the run's first event, or that which takes it up again.
+        `opening` is the run's first event, or that which takes it up again. `take_over` sees to what earlier processes
+        wrote; where that cannot be, the run pauses before anything else is done.
         """
         if opening is not None:
             self._record(opening)
+        for lost in await take_over() if take_over is not None else ():
+            self._recorder.record(lost)
+            self.state.apply(lost)
+        if self.state.stopping:
+            return await self.flush()
         async with anyio.create_task_group() as tasks:
             self._tasks = tasks
             tasks.start_soon(self._dispatcher.serve, self._worked_on, self.plan.max_parallel)
@@ -159,7 +171,7 @@ class Driver:
             tasks.cancel_scope.cancel()
         if self._failure is not None:
             raise self._failure
-        await self.flush()
+        return await self.flush()
 
     async def flush(self) -> None:
         """Let the journal have all events so far."""
@@ -257,7 +269,7 @@ class Driver:
         ended: TaskEnded | ElementEnded | TaskParked
         try:
             ended = await settled(unit, self._perform(task, self._assignment(unit), self._context(unit, fence)))
-        except (Suspended, BudgetSpent) as error:
+        except (Suspended, FileRefused, BudgetSpent) as error:
             ended = self._limited(unit, error)
         except NoRoute as error:
             ended = self._penniless(unit, error)
@@ -311,7 +323,11 @@ class Driver:
         emit = self._recorder.at(unit)
         return RunContext(emit=emit, do=do, budgets=self._budgets, approve=approve, cut_short=cut_short)
 
-    def _limited(self, unit: Unit, error: Suspended | BudgetSpent) -> TaskEnded | ElementEnded | TaskParked:
+    def _limited(
+        self, unit: Unit, error: Suspended | FileRefused | BudgetSpent
+    ) -> TaskEnded | ElementEnded | TaskParked:
+        if isinstance(error, FileRefused):
+            return TaskParked(unit.task, unit.key, str(error), "cancelled" if self.interrupted else "paused", "file")
         if isinstance(error, Suspended):
             return TaskParked(unit.task, unit.key, error.reason, "cancelled" if self.interrupted else None)
         action = on_exceed(self.plan, error.budget)
@@ -331,11 +347,12 @@ class Driver:
 async def settled(unit: Unit, work: Awaitable[UnitResult]) -> TaskEnded | ElementEnded:
     """Do a unit's work and return how it ended. The task boundary: whatever the work raises ends the task, not the run.
 
-    Raised again is what the task does not end by: `Suspended`, a spent budget, a journal that fails.
+    Raised again is what the task does not end by: `Suspended`, a refused file, a spent budget, a journal
+    that fails.
     """
     try:
         return _well(unit, await work)
-    except (Suspended, BudgetSpent, JournalError):
+    except (Suspended, FileRefused, BudgetSpent, JournalError):
         raise
     except NoRoute as error:
         if error.over_budget:
@@ -365,7 +382,7 @@ def _ended(unit: Unit, status: TaskStatus, done: UnitResult, **more: str) -> Tas
 def result_of(driver: Driver, recorder: Recorder, *, stub: bool, crew: Any) -> RunResult:
     """Return the result of a driven run, and record its last event."""
     state = driver.state
-    finished = finish_of(state, recorder, crew.artifacts, stub=stub)
+    finished = finish_of(state, recorder, crew.files.written, stub=stub)
     recorder.record(finished)
     return RunResult(
         run_id=finished.run_id,
@@ -379,7 +396,8 @@ def result_of(driver: Driver, recorder: Recorder, *, stub: bool, crew: Any) -> R
         error_kinds={name: event.error_kind or "" for name, event in state.errors.items()},
         waiting=dict(state.waiting),
         stub=stub,
-        out=crew.out,
-        texts=dict(crew.texts),
+        out=None if crew.files.folder is None else crew.files.folder.root,
+        texts=dict(crew.files.texts),
+        output_errors=finished.output_errors,
         truncated=finished.truncated,
     )

@@ -13,6 +13,7 @@ from orchestrator.events import (
     ControlUnread,
     ConversationEnded,
     Event,
+    FileWritten,
     GateAnswered,
     GateOpened,
     MessageSpoken,
@@ -68,6 +69,8 @@ class RunHistory:
     tried: dict[Unit | None, int] = field(default_factory=dict)
     gates: dict[str, Gate] = field(default_factory=dict)
     artifacts: dict[str, tuple[Unit, ArtifactWritten]] = field(default_factory=dict)
+    written: dict[str, set[str]] = field(default_factory=dict)
+    """File in the run's folder -> the SHA-256 of each version that the run wrote, what an edit made void included."""
     told: Counter[Hashable] = field(default_factory=Counter)
     """By `telling`: what code that runs again need not tell."""
 
@@ -138,6 +141,8 @@ def _count(past: RunHistory, event: Event) -> None:
             past.paid, past.worked_s = [], 0.0
         case RunFinished(status=status):
             past.status = status
+        case ArtifactWritten(path=path, sha256=sha256) | FileWritten(path=path, sha256=sha256):
+            past.written.setdefault(path, set()).add(sha256)
         case TurnStarted(agent=agent):
             past.agents[event.unit, event.step] = agent
     if (bill := counted_of(event.data)) is not None:

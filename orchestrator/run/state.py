@@ -20,6 +20,7 @@ from orchestrator.events import (
     CutText,
     ElementEnded,
     ElementStarted,
+    FileUnwritten,
     GateAnswered,
     GateOpened,
     RunEdited,
@@ -114,6 +115,9 @@ class RunState:
             case TaskParked(task, key, reason, ends_run_as):
                 self._park(task, key, reason)
                 self.stopping = self.stopping or ends_run_as
+            case FileUnwritten(task, _, reason):
+                self.waiting[task] = reason
+                self.stopping = self.stopping or "paused"
             case GateOpened(task) if self._is_gate(task):
                 self._leave_ready(task, "gate")
                 self.waiting[task] = "a person's answer"
@@ -154,7 +158,8 @@ class RunState:
         paused = {task for task in self.waiting if self.tasks[task].status != "gate"}
         self.waiting = {task: reason for task, reason in self.waiting.items() if task not in paused}
         for task in paused:
-            self.tasks[task].status = "running"
+            if self.tasks[task].status == "waiting":  # of one that has ended only a file was missing
+                self.tasks[task].status = "running"
         # Counted again: a paused unit was taken out of `running`, and is at work again now.
         at_work = Counter(task for task, _ in units_at_work(self))
         self.running = at_work.total()

@@ -5,34 +5,57 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from orchestrator.events import RunFinished
+from orchestrator.events import RunFinished, RunStatus
 from orchestrator.run.recorder import Recorder
 from orchestrator.run.state import RunState
 from orchestrator.squad.plan import Plan
 from personas.errors import TemplateError
 
+OVER: frozenset[RunStatus] = frozenset({"done", "failed", "rejected", "stopped"})
+"""How a run ends of which nothing is left to be done."""
 
-def outputs_of(plan: Plan, state: RunState) -> dict[str, Any]:
-    """Return the plan's outputs as far as they can be told: an output whose task did not end well is None."""
+
+def outputs_of(plan: Plan, state: RunState) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return the plan's outputs as far as they can be told, and why the others, which are None, cannot.
+
+    A task that was skipped, or that failed, has the output None.
+    """
     outputs: dict[str, Any] = {}
+    errors: dict[str, str] = {}
     for name, expression in plan.outputs.items():
+        outputs[name] = None
         try:
             outputs[name] = expression.render(state.values)
-        except TemplateError:
-            outputs[name] = None
-    return outputs
+        except TemplateError as error:
+            errors[name] = str(error)
+    return outputs, errors
 
 
 def finish_of(state: RunState, recorder: Recorder, artifacts: Mapping[str, str], *, stub: bool) -> RunFinished:
-    """Return the last event of a run in this state. `artifacts` are path -> SHA-256. Pure."""
+    """Return the last event of a run in this state. `artifacts` are path -> SHA-256. Pure.
+
+    A run that did all its work has failed all the same where one of its outputs cannot be told.
+    """
+    status = state.verdict()
+    outputs, errors = outputs_of(state.plan, state)
+    if status != "done":
+        # What a task did not make cannot be told, and is no mistake of its own.
+        errors = {name: why for name, why in errors.items() if status in OVER and _is_ready(state, name)}
     return RunFinished(
         recorder.run_id,
-        state.verdict(),
-        outputs_of(state.plan, state),
+        "failed" if status == "done" and errors else status,
+        outputs,
         dict(artifacts),
         recorder.usage,
         recorder.cost,
         {name: "interrupted" if task.status == "running" else task.status for name, task in state.tasks.items()},
         stub,
         state.truncated,
+        errors,
     )
+
+
+def _is_ready(state: RunState, output: str) -> bool:
+    """Return whether each task that the output reads ended well."""
+    read = {path[1] for path in state.plan.outputs[output].names if path[0] == "tasks" and len(path) > 1}
+    return all(state.tasks[task].status in ("ok", "skipped") for task in read if task in state.tasks)

@@ -9,20 +9,17 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anyio
 
 from agents import Agent, OutputInvalid, RunContext, ToolFault, WorkResult
-from agents.confined import read_inside, write_inside
 from agents.fences import without_fence
 from agents.turn import StepKey
-from orchestrator.errors import CannotWrite, RepeatExhausted, TaskTimedOut
+from orchestrator.errors import RepeatExhausted, TaskTimedOut
 from orchestrator.events import (
-    ArtifactWritten,
     BudgetReached,
     CutText,
     GateAnswered,
@@ -31,6 +28,7 @@ from orchestrator.events import (
     TaskRetried,
 )
 from orchestrator.run import prompts
+from orchestrator.run.artifacts import Artifacts
 from orchestrator.run.budget import Account, AccountScope, Paid, open_account
 from orchestrator.run.conversation import Conversation, Minutes
 from orchestrator.run.retries import backoff_s, causes_of
@@ -38,10 +36,8 @@ from orchestrator.run.state import as_text
 from orchestrator.run.truncation import cut_in, in_order, in_words
 from orchestrator.squad.conditions import holds
 from orchestrator.squad.plan import HUMAN, AgentWork, ConversationWork, Plan, Steps, TaskPlan
-from orchestrator.squad.schemas import path_fault, same_file
 from orchestrator.units import StepPath, Unit, path_of, step_of
 from providers.budgets import BudgetRef
-from providers.documents.unicode import clean
 from providers.errors import BudgetSpent, RoutingError
 from providers.events import Emit, ignore
 from providers.messages import Accept, Message, Request, Response
@@ -90,25 +86,19 @@ class Assignment:
 
 @dataclass(slots=True)
 class TaskRunner:
-    """The plan's agents at work for one run. `out` is the run's folder; None: artifacts stay in memory."""
+    """The plan's agents at work for one run. `files` are those that its tasks write."""
 
     plan: Plan
     manager: Complete
     ask: Ask
     clock: Callable[[], float]
     emit_at: Callable[[Unit, StepPath], Emit]
-    out: Path | None = None
-    artifacts: dict[str, str] = field(default_factory=dict)
-    """Path in the run's folder -> SHA-256 of what was written there."""
-    texts: dict[str, str] = field(default_factory=dict)
-    """The artifacts themselves, where there is no folder."""
+    files: Artifacts = field(default_factory=Artifacts)
     paid: Sequence[Paid] = ()
     """What earlier processes of the run paid for."""
     run: str | None = None
     pause: Callable[[float], Awaitable[None]] = anyio.sleep
     """Waits so many seconds before a task is tried once more."""
-    _owners: dict[str, Unit] = field(default_factory=dict)
-    """File -> the unit that writes it."""
     _agents: dict[str, Agent] = field(default_factory=dict)
     _accounts: dict[str, Account | None] = field(default_factory=dict)
 
@@ -120,16 +110,21 @@ class TaskRunner:
         if task.output_file is None:
             return await self._with_retries(task, given, ctx)
         path = str(task.output_file.render(given.values))
-        self._claim(path, given.unit)  # known before anything is paid for
+        self.files.claim(path, given.unit)  # known before anything is paid for
+        if not any(call.unit == given.unit for call in self.paid):  # else the file may be the unit's own, of before
+            await self.files.look(path)
         try:
             done = await self._with_retries(task, given, ctx)
         except RepeatExhausted as error:
             if error.last is not None:
-                await self._write(path, error.last.text, given.unit, ctx)
+                await self.files.write(path, self._unfenced(error.last.text, path), ctx.emit)
                 error.last = replace(error.last, output_file=path)
             raise
-        await self._write(path, done.text, given.unit, ctx)
+        await self.files.write(path, self._unfenced(done.text, path), ctx.emit)
         return replace(done, output_file=path)
+
+    def _unfenced(self, text: str, path: str) -> str:
+        return without_fence(text, path) if self.plan.edition > 1 else text
 
     async def _with_retries(self, task: TaskPlan, given: Assignment, ctx: RunContext) -> UnitResult:
         attempt = given.tried + 1
@@ -302,44 +297,6 @@ class TaskRunner:
         ended = values["tasks"]
         made = {name: ended[name]["output"] for name in task.context if name in ended}
         return {name: as_text(output) for name, output in made.items() if output is not None}
-
-    def _claim(self, path: str, unit: Unit) -> None:
-        """Raise `CannotWrite` where `path` is no path in the run's folder, or the file is another unit's."""
-        unit = unit._replace(attempt=1)  # a revision writes the same file
-        owner = self._owners.setdefault(same_file(path), unit)
-        fault = path_fault(path) or (f"it is the file of {owner.path}" if owner != unit else "")
-        if fault:
-            raise CannotWrite(f"output_file {path!r}", fault)
-
-    async def _write(self, path: str, text: str, unit: Unit, ctx: RunContext) -> None:  # noqa: ARG002  # a replay waits for its unit
-        text = clean(without_fence(text, path) if self.plan.edition > 1 else text)
-        data = text.encode()
-        written = ArtifactWritten(path, hashlib.sha256(data).hexdigest(), len(data), text)
-        await self._put(written, data)
-        ctx.emit(written)
-
-    async def take_over(self, unit: Unit, written: ArtifactWritten) -> None:
-        """Count an artifact that an earlier process wrote, and write it again where it is gone or another."""
-        self._claim(written.path, unit)
-        await self._put(written, written.text.encode())
-
-    async def _put(self, written: ArtifactWritten, data: bytes) -> None:
-        """Let the artifact stand in the run's folder, where there is one. What is there already is left alone."""
-        if self.out is None:
-            self.texts[written.path] = written.text
-        elif self.artifacts.get(written.path) != written.sha256:
-            try:
-                await anyio.to_thread.run_sync(_put_inside, self.out, written, data)
-            except OSError as error:
-                raise CannotWrite(str(self.out / written.path), error.strerror or str(error)) from error
-        self.artifacts[written.path] = written.sha256
-
-
-def _put_inside(out: Path, written: ArtifactWritten, data: bytes) -> None:
-    with suppress(OSError, ValueError):
-        if read_inside(out, written.path, written.size) == data:
-            return
-    write_inside(out, written.path, data)
 
 
 def _paid_below(unit: Unit, step: StepPath) -> Callable[[Paid], bool]:

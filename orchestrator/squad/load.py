@@ -149,6 +149,12 @@ class Squad:
         outline, warnings = squad._resolve()
         return replace(squad, warnings=tuple(warnings), _outline=outline)
 
+    def files(self) -> tuple[Path, ...]:
+        """Return the files that the squad was read from: its own, its personas', and the routing file."""
+        own = [Path(self.file)] if Path(self.file).is_file() else []
+        routing = [] if self.routing_file is None else [self.routing_file]
+        return tuple(dict.fromkeys([*own, *routing, *map(Path, self._given.texts)]))
+
     def routing_now(self) -> tuple[Policy, Catalog]:
         """Return what the routing file says now. Raise `SpecError` with every mistake in it."""
         policy, catalog = load_routing(self.routing_file)

@@ -18,7 +18,14 @@ from orchestrator.cli.journals import db_option, journal_url, record_for_run
 from orchestrator.cli.local import local_environment
 from orchestrator.cli.session import RunSession
 from orchestrator.cli.squad_files import load_squad
-from orchestrator.cli.ui.arguments import DurationOption, RunIdOption, UsdOption, json_object, split_inputs
+from orchestrator.cli.ui.arguments import (
+    DurationOption,
+    RunIdOption,
+    UsdOption,
+    json_object,
+    overwrite_option,
+    split_inputs,
+)
 from orchestrator.cli.ui.console import Console
 from orchestrator.cli.ui.dry_run import print_dry_run
 from orchestrator.cli.ui.gates import ApproveChoice, approve_option
@@ -41,6 +48,7 @@ from providers.documents.problems import to_text
 @click.option("--timeout", type=DurationOption(), metavar="DUR", help="Stop after this time: 90s, 10m, 2h.")
 @approve_option
 @click.option("--out", metavar="DIR", help="Where artifacts are written (out/<run-id>).")
+@overwrite_option
 @click.option("--run-id", type=RunIdOption(), metavar="ID", help="The run's id (the squad's name and the time).")
 @click.option("--json", "as_json", is_flag=True, help="Write all events to stdout as JSON Lines.")
 @db_option
@@ -56,6 +64,7 @@ def run_command(
     timeout: float | None,
     approve: ApproveChoice,
     out: str | None,
+    overwrite: bool,
     run_id: str | None,
     as_json: bool,
     db: str | None,
@@ -73,7 +82,12 @@ def run_command(
         pinned = [agent.model for agent in plan.agents.values()]
         environ = local_environment(squad.policy, squad.catalog, environ, console.say, pinned)
     options = RunOptions(
-        inputs=inputs, environ=environ, offline=offline or None, max_cost_usd=max_cost, timeout_s=timeout
+        inputs=inputs,
+        overwrite=overwrite,
+        environ=environ,
+        offline=offline or None,
+        max_cost_usd=max_cost,
+        timeout_s=timeout,
     )
     caps = caps_of(capped(plan, options.caps))
     if dry_run:

@@ -113,3 +113,8 @@ def json_object(file: str) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise Unusable(f"--inputs {file}: this is a JSON {type(document).__name__}, not an object")
     return document
+
+
+overwrite_option = click.option(
+    "--overwrite", is_flag=True, help="Replace files in the folder that this run did not write."
+)

@@ -71,6 +71,8 @@ def tell_end(console: Console, progress: Progress, result: RunResult, after: Con
         console.write(printable(by_command(line, after.command, result.run_id)))
     for line in cut_lines(progress.truncated()):
         console.warn(printable(line))
+    for name, why in result.output_errors.items():
+        console.write(printable(f"output {name} cannot be told: {why}"))
     _tell_artifacts(console, result)
     for task, reason in result.waiting.items():
         console.say(printable(f"waiting: {task}: {reason}"))
@@ -101,8 +103,12 @@ def advice_for(result: RunResult, progress: Progress, after: Continuation) -> st
             return "interrupted, not cancelled for good: what is recorded is not paid for again"
         case "paused" if progress.out_of == "day":
             return "raise the day's budget in the routing file, or wait for another day"
+        case "paused" if progress.out_of == "file":
+            return "see to that file or its folder: what is recorded is written then, and not paid for again"
         case "paused" | "stopped":
             return f"raise the budget in {after.file}, or give --max-cost or --timeout"
+        case "failed" if result.output_errors:
+            return f"correct `outputs` in {after.file}: what the tasks made is not paid for again"
         case "done" if result.stub:
             return "set the key of a provider to ask a model instead of the stub"
     return ""
@@ -123,6 +129,8 @@ def next_command(result: RunResult, progress: Progress, after: Continuation) -> 
             return again
         case "stopped":
             return after.command("run", after.file)
+        case "failed" if result.output_errors and after.resumable:
+            return after.command("runs", "resume", result.run_id, "--edited")
     if result.stub and result.status == "done":
         return after.command("providers", "ls")
     task = None if result.status == "rejected" else progress.to_explain()

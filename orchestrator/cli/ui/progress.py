@@ -103,7 +103,7 @@ class Progress:
     """The output of the task that ended last, approvals left out."""
     ended: float | None = None
     out_of: str = ""
-    """The budget that was reached last: `squad`, `task build`, or that of the `day`."""
+    """The budget that was reached last: `squad`, `task build`, or that of the `day`. `file`: a disk refused one."""
     attempt_errors: set[str | None] = field(default_factory=set)
     reasons: Reasons = field(default_factory=Reasons)
     unread: list[tuple[str, str]] = field(default_factory=list)
@@ -275,7 +275,17 @@ class Progress:
     def _on_task_parked(self, event: Document) -> ProgressLine:
         row = self._own(event)
         row.state, row.detail = "parked", event["reason"]
+        if event["cause"] == "file":
+            self.out_of = "file"
         return ProgressLine(row.name, f"paused: {row.detail}", "warning")
+
+    def _on_file_kept(self, event: Document) -> ProgressLine:
+        done = "left as it is" if event["aside"] is None else f"kept as {event['aside']}"
+        return ProgressLine(event["path"], f"was changed since this run wrote it: {done}", "warning")
+
+    def _on_file_unwritten(self, event: Document) -> ProgressLine:
+        self.out_of = "file"
+        return ProgressLine(event["task"], f"paused: {event['reason']}", "warning")
 
     def _on_gate_opened(self, event: Document) -> ProgressLine:
         row = self._own(event)

@@ -40,7 +40,7 @@ def is_locked(path: Path) -> bool:
     except OSError:
         return False
     try:
-        return not _try(fd, shared=True)  # two that look at once do not take each other for a driver
+        return not try_lock(fd, shared=True)  # two that look at once do not take each other for a driver
     finally:
         os.close(fd)
 
@@ -65,8 +65,8 @@ def _acquire(path: Path, what: str) -> int:
             fd = os.open(path, os.O_RDWR | os.O_CREAT, FILE)
         except OSError as error:
             raise JournalUnusable(f"{path} cannot be written: {error.strerror or error}") from error
-        if _try(fd):
-            if _is(fd, path):
+        if try_lock(fd):
+            if is_at(fd, path):
                 os.ftruncate(fd, 0)
                 os.write(fd, process_id())  # for those whom this process holds up
                 return fd
@@ -79,7 +79,7 @@ def _acquire(path: Path, what: str) -> int:
         time.sleep(PAUSE_S)
 
 
-def _is(fd: int, path: Path) -> bool:
+def is_at(fd: int, path: Path) -> bool:
     """Return whether the open file is still the one at `path`: its last holder may have removed it meanwhile."""
     try:
         return os.path.samestat(os.fstat(fd), path.stat())
@@ -90,7 +90,8 @@ def _is(fd: int, path: Path) -> bool:
 if os.name == "nt":
     import msvcrt
 
-    def _try(fd: int, *, shared: bool = False) -> bool:  # noqa: ARG001  # Windows has one kind
+    def try_lock(fd: int, *, shared: bool = False) -> bool:  # noqa: ARG001  # Windows has one kind
+        """Lock an open file, and return whether nobody else had."""
         try:
             msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined,unused-ignore]  # Windows only
         except OSError:
@@ -100,7 +101,8 @@ if os.name == "nt":
 else:
     import fcntl
 
-    def _try(fd: int, *, shared: bool = False) -> bool:
+    def try_lock(fd: int, *, shared: bool = False) -> bool:
+        """Lock an open file, and return whether nobody else had."""
         try:
             fcntl.flock(fd, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except OSError:

@@ -430,7 +430,7 @@ async def test_model_text_is_never_a_template() -> None:
     assert "Use ${{ inputs.secret }} {{ 7*7 }} {% raw %}" in manager.prompts("bob")[0]
 
 
-async def test_an_artifact_that_cannot_be_written_fails_its_task_only(tmp_path: Path) -> None:
+async def test_an_artifact_that_cannot_be_written_pauses_the_run(tmp_path: Path) -> None:
     (tmp_path / "docs").write_text("a file where a folder should be")
     given = squad(
         {
@@ -439,6 +439,6 @@ async def test_an_artifact_that_cannot_be_written_fails_its_task_only(tmp_path: 
         }
     )
     result, _ = await run(given, out=tmp_path)
-    assert result.tasks == {"a": "failed", "b": "ok"}
+    assert (result.status, result.tasks) == ("paused", {"a": "waiting", "b": "ok"})
     assert (tmp_path / "b.md").exists()
     assert sorted(p.name for p in tmp_path.iterdir()) == ["b.md", "docs"], "no temporary file is left"

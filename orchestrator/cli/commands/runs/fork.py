@@ -15,7 +15,7 @@ from orchestrator.cli.journals import RecordedRuns, reads_runs, squad_of
 from orchestrator.cli.local import with_local_server
 from orchestrator.cli.session import RunSession
 from orchestrator.cli.squad_files import load_squad
-from orchestrator.cli.ui.arguments import DurationOption, RunIdOption, UsdOption, split_inputs
+from orchestrator.cli.ui.arguments import DurationOption, RunIdOption, UsdOption, overwrite_option, split_inputs
 from orchestrator.cli.ui.edits import fork_lines
 from orchestrator.cli.ui.gates import ApproveChoice, approve_option
 from orchestrator.cli.ui.progress import caps_of
@@ -32,6 +32,7 @@ from providers.documents.unicode import printable
 @click.option("-i", "--input", "pairs", multiple=True, metavar="KEY=VALUE", help="Another input; may be repeated.")
 @click.option("--run-id", type=RunIdOption(), metavar="ID", help="The new run's id (the squad's name and the time).")
 @click.option("--out", metavar="DIR", help="Where artifacts are written (out/<run-id>).")
+@overwrite_option
 @click.option("--max-cost", type=UsdOption(), metavar="USD", help="Stop before the new run costs more (as RUN).")
 @click.option(
     "--timeout", "timeout_s", type=DurationOption(), metavar="DUR", help="Stop after this time: 90s, 10m, 2h (as RUN)."
@@ -48,6 +49,7 @@ async def fork_command(
     pairs: tuple[str, ...],
     run_id: str | None,
     out: str | None,
+    overwrite: bool,
     max_cost: float | None,
     timeout_s: float | None,
     approve: ApproveChoice,
@@ -78,6 +80,7 @@ async def fork_command(
     options = RunOptions(
         inputs=inputs,
         out=out or Path("out") / name,
+        overwrite=overwrite,
         run_id=name,
         environ=environ,
         max_cost_usd=max_cost,

@@ -12,7 +12,7 @@ from orchestrator.cli.files import environment
 from orchestrator.cli.journals import RecordedRuns, reads_runs, squad_of
 from orchestrator.cli.local import with_local_server
 from orchestrator.cli.session import RunSession
-from orchestrator.cli.ui.arguments import DurationOption, UsdOption
+from orchestrator.cli.ui.arguments import DurationOption, UsdOption, overwrite_option
 from orchestrator.cli.ui.edits import edit_lines
 from orchestrator.cli.ui.gates import ApproveChoice, approve_option
 from orchestrator.cli.ui.progress import caps_of
@@ -32,6 +32,8 @@ from providers.documents.unicode import printable
 @click.option(
     "--timeout", "timeout_s", type=DurationOption(), metavar="DUR", help="Instead of the time that the run began with."
 )
+@click.option("--out", metavar="DIR", help="Where artifacts are written from now on (where they were before).")
+@overwrite_option
 @approve_option
 @click.option("--edited", is_flag=True, help="The squad was edited: run again only what the edit affects.")
 @click.option("--dry-run", is_flag=True, help="With --edited: only show what would run again. Spends nothing.")
@@ -42,6 +44,8 @@ async def resume_command(
     run: str,
     max_cost: float | None,
     timeout_s: float | None,
+    out: str | None,
+    overwrite: bool,
     approve: ApproveChoice,
     edited: bool,
     dry_run: bool,
@@ -64,6 +68,8 @@ async def resume_command(
         pinned = [agent.model for agent in squad.outline().agents.values()]
         environ = await with_local_server(squad.policy, squad.catalog, environ, records.console.say, pinned)
     options = RunOptions(
+        out=out,
+        overwrite=overwrite,
         environ=environ,
         max_cost_usd=max_cost,
         timeout_s=timeout_s,

@@ -1,0 +1,145 @@
+"""What a run will come to that its inputs alone decide: which files it writes, how long its lists and texts are. Pure.
+
+A text that reads no task's output can be told before anything is spent, and so can the mistake in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from orchestrator.squad.plan import AgentWork, Approval, ConversationWork, ForEach, Plan, Steps, TaskPlan
+from orchestrator.squad.schemas import path_fault
+from personas.errors import TemplateError
+from personas.sandbox import ExpressionText
+
+
+class ForeseenFile(NamedTuple):
+    """A file that a task is going to write."""
+
+    task: str
+    path: str
+
+
+class ForeseenFault(NamedTuple):
+    """What is going to fail at `field` (below the task, as the squad file spells it), and the code of that mistake."""
+
+    task: str
+    field: tuple[str | int, ...]
+    code: str
+    message: str
+    hint: str = ""
+
+
+def foreseen_files(plan: Plan) -> Iterator[ForeseenFile]:
+    """Yield each file of which the path can be told now. What cannot be rendered is for `foreseen_faults`."""
+    for task in plan.tasks.values():
+        if task.output_file is None or not _is_sure(plan, task):
+            continue
+        for values in _elements(plan, task):
+            if (path := _told(task.output_file, values)) is not None:
+                yield ForeseenFile(task.id, str(path))
+
+
+def foreseen_faults(plan: Plan) -> Iterator[ForeseenFault]:
+    """Yield what is sure to fail with these inputs, the first fault of each text.
+
+    Left out is what may never be reached, and what may fail because the task says `continue_on_error`.
+    """
+    for task in plan.tasks.values():
+        if task.continue_on_error or not _is_sure(plan, task):
+            continue
+        if task.for_each is not None and (fault := _list_fault(plan, task, task.for_each)) is not None:
+            yield fault
+            continue
+        for field, text in _texts(task):
+            if (why := _first_fault(plan, task, text)) is not None:
+                yield ForeseenFault(task.id, field, "bad-expression", why)
+        if (why := next(_path_faults(plan, task), None)) is not None:
+            yield ForeseenFault(task.id, ("output_file",), "unsafe-path", why)
+
+
+def _path_faults(plan: Plan, task: TaskPlan) -> Iterator[str]:
+    if task.output_file is not None and not task.output_file.is_constant:
+        paths = (_told(task.output_file, values) for values in _elements(plan, task))
+        yield from (fault for path in paths if path is not None and (fault := path_fault(str(path))))
+
+
+def _is_sure(plan: Plan, task: TaskPlan) -> bool:
+    """Return whether the task's own `if` is known to hold."""
+    if task.condition is None:
+        return True
+    return bool(_told(task.condition, _values(plan)))
+
+
+def _values(plan: Plan) -> dict[str, Any]:
+    return {"inputs": plan.inputs}
+
+
+def _told(text: ExpressionText, values: Mapping[str, Any]) -> Any:
+    """Return what a text comes to, None where it reads something else, or fails."""
+    if not _is_known(text, values):
+        return None
+    try:
+        return text.render(values)
+    except TemplateError:
+        return None
+
+
+def _is_known(text: ExpressionText, values: Mapping[str, Any]) -> bool:
+    return all(path[0] in values for path in text.names) and not _is_missing(text, values)
+
+
+def _is_missing(text: ExpressionText, values: Mapping[str, Any]) -> bool:
+    """Return whether it reads an input that was not given: the squad is checked, not run."""
+    return any(path[0] == "inputs" and path[1:2] and path[1] not in values["inputs"] for path in text.names)
+
+
+def _elements(plan: Plan, task: TaskPlan) -> Iterator[Mapping[str, Any]]:
+    """Yield what the expressions of each of the task's units see, as far as that is known."""
+    each = task.for_each
+    if each is None:
+        yield _values(plan)
+        return
+    items = _told(each.items, _values(plan))
+    if isinstance(items, list | tuple) and len(items) <= each.max_items:
+        yield from ({**_values(plan), each.item: item} for item in items)
+
+
+def _list_fault(plan: Plan, task: TaskPlan, each: ForEach) -> ForeseenFault | None:
+    items = _told(each.items, _values(plan))
+    if not isinstance(items, list | tuple) or len(items) <= each.max_items:
+        return None
+    message = f"the list has {len(items):,} elements; at most {each.max_items:,} are done"
+    return ForeseenFault(task.id, ("for_each",), "too-many-elements", message, "raise max_items under limits")
+
+
+def _first_fault(plan: Plan, task: TaskPlan, text: ExpressionText) -> str | None:
+    for values in _elements(plan, task):
+        if _is_known(text, values):
+            try:
+                text.render(values)
+            except TemplateError as error:
+                return str(error)
+    return None
+
+
+def _texts(task: TaskPlan) -> Iterator[tuple[tuple[str | int, ...], ExpressionText]]:
+    """Yield the texts that are rendered whenever the task is done, each with its place below the task."""
+    if task.output_file is not None:
+        yield ("output_file",), task.output_file
+    match task.work:
+        case Approval(prompt=prompt):
+            yield ("approval", "prompt"), prompt
+        case Steps(steps):
+            for index, step in enumerate(steps):
+                if step.condition is None:
+                    yield from (((("steps", index, *field)), text) for field, text in _words(step.work))
+        case _:
+            yield from _words(task.work)
+
+
+def _words(work: AgentWork | ConversationWork) -> Iterator[tuple[tuple[str | int, ...], ExpressionText]]:
+    yield ("description",), work.description
+    if work.expected_output is not None:
+        yield ("expected_output",), work.expected_output
