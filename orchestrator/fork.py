@@ -98,6 +98,7 @@ async def fork_with(
     clock, folder = options.clock or steady(), options.folder
     was, past, now = await journal.manifest(source), await journal.events(source), clock()
     plan = squad.plan({**inputs_for(squad, was), **(options.inputs or {})}, builtin(None), was.edition)
+    squad.foresee(plan)
     recorded = raised(was.options, options.caps)
     recorded.pop("overwrite", None)
     recorded |= {"overwrite": True} if options.overwrite else {}

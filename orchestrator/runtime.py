@@ -99,6 +99,7 @@ async def open_with(squad: Squad, options: RunOptions) -> AsyncIterator[Run]:
     folder, clock = options.folder, options.clock or steady()
     files = run_folder(folder, squad, options, overwrite=options.overwrite)
     uncapped = squad.plan(options.inputs, tools=builtin(files))
+    squad.foresee(uncapped)
     plan = capped(uncapped, options.caps)
     journal = options.journal or MemoryJournal()
     setting = Setting(options.run_id or new_run_id(plan.name, clock()), journal, options.ask, clock, files)

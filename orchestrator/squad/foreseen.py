@@ -6,12 +6,18 @@ A text that reads no task's output can be told before anything is spent, and so 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Any, NamedTuple
 
 from orchestrator.squad.plan import AgentWork, Approval, ConversationWork, ForEach, Plan, Steps, TaskPlan
 from orchestrator.squad.schemas import path_fault
 from personas.errors import TemplateError
 from personas.sandbox import ExpressionText
+
+Values = Mapping[str, Any]
+"""What expressions see, as far as it is known."""
+MOST_ELEMENTS = 2000
+"""Elements of one list whose texts are rendered before a run."""
 
 
 class ForeseenFile(NamedTuple):
@@ -33,43 +39,44 @@ class ForeseenFault(NamedTuple):
 
 def foreseen_files(plan: Plan) -> Iterator[ForeseenFile]:
     """Yield each file of which the path can be told now. What cannot be rendered is for `foreseen_faults`."""
+    known = _values(plan)
     for task in plan.tasks.values():
-        if task.output_file is None or not _is_sure(plan, task):
+        if task.output_file is None or not _is_sure(task, known):
             continue
-        for values in _elements(plan, task):
+        for values in _elements(task, known):
             if (path := _told(task.output_file, values)) is not None:
                 yield ForeseenFile(task.id, str(path))
 
 
-def foreseen_faults(plan: Plan) -> Iterator[ForeseenFault]:
-    """Yield what is sure to fail with these inputs, the first fault of each text.
+def foreseen_faults(plan: Plan, *, is_checked: bool = False) -> Iterator[ForeseenFault]:
+    """Yield what is sure to fail, the first fault of each text: with these inputs, or with any where a squad
+    `is_checked` and not run.
 
     Left out is what may never be reached, and what may fail because the task says `continue_on_error`.
     """
+    known: Values = {} if is_checked else _values(plan)
     for task in plan.tasks.values():
-        if task.continue_on_error or not _is_sure(plan, task):
+        if task.continue_on_error or not _is_sure(task, known):
             continue
-        if task.for_each is not None and (fault := _list_fault(plan, task, task.for_each)) is not None:
+        if task.for_each is not None and (fault := _list_fault(task, task.for_each, known)) is not None:
             yield fault
             continue
         for field, text in _texts(task):
-            if (why := _first_fault(plan, task, text)) is not None:
+            if not text.is_constant and (why := _first_fault(task, text, known)) is not None:
                 yield ForeseenFault(task.id, field, "bad-expression", why)
-        if (why := next(_path_faults(plan, task), None)) is not None:
+        if (why := next(_path_faults(task, known), None)) is not None:
             yield ForeseenFault(task.id, ("output_file",), "unsafe-path", why)
 
 
-def _path_faults(plan: Plan, task: TaskPlan) -> Iterator[str]:
+def _path_faults(task: TaskPlan, known: Values) -> Iterator[str]:
     if task.output_file is not None and not task.output_file.is_constant:
-        paths = (_told(task.output_file, values) for values in _elements(plan, task))
+        paths = (_told(task.output_file, values) for values in _elements(task, known))
         yield from (fault for path in paths if path is not None and (fault := path_fault(str(path))))
 
 
-def _is_sure(plan: Plan, task: TaskPlan) -> bool:
+def _is_sure(task: TaskPlan, known: Values) -> bool:
     """Return whether the task's own `if` is known to hold."""
-    if task.condition is None:
-        return True
-    return bool(_told(task.condition, _values(plan)))
+    return task.condition is None or bool(_told(task.condition, known))
 
 
 def _values(plan: Plan) -> dict[str, Any]:
@@ -87,35 +94,30 @@ def _told(text: ExpressionText, values: Mapping[str, Any]) -> Any:
 
 
 def _is_known(text: ExpressionText, values: Mapping[str, Any]) -> bool:
-    return all(path[0] in values for path in text.names) and not _is_missing(text, values)
+    return all(path[0] in values for path in text.names)
 
 
-def _is_missing(text: ExpressionText, values: Mapping[str, Any]) -> bool:
-    """Return whether it reads an input that was not given: the squad is checked, not run."""
-    return any(path[0] == "inputs" and path[1:2] and path[1] not in values["inputs"] for path in text.names)
-
-
-def _elements(plan: Plan, task: TaskPlan) -> Iterator[Mapping[str, Any]]:
+def _elements(task: TaskPlan, known: Values) -> Iterator[Values]:
     """Yield what the expressions of each of the task's units see, as far as that is known."""
     each = task.for_each
     if each is None:
-        yield _values(plan)
+        yield known
         return
-    items = _told(each.items, _values(plan))
+    items = _told(each.items, known)
     if isinstance(items, list | tuple) and len(items) <= each.max_items:
-        yield from ({**_values(plan), each.item: item} for item in items)
+        yield from ({**known, each.item: item} for item in items)
 
 
-def _list_fault(plan: Plan, task: TaskPlan, each: ForEach) -> ForeseenFault | None:
-    items = _told(each.items, _values(plan))
+def _list_fault(task: TaskPlan, each: ForEach, known: Values) -> ForeseenFault | None:
+    items = _told(each.items, known)
     if not isinstance(items, list | tuple) or len(items) <= each.max_items:
         return None
     message = f"the list has {len(items):,} elements; at most {each.max_items:,} are done"
     return ForeseenFault(task.id, ("for_each",), "too-many-elements", message, "raise max_items under limits")
 
 
-def _first_fault(plan: Plan, task: TaskPlan, text: ExpressionText) -> str | None:
-    for values in _elements(plan, task):
+def _first_fault(task: TaskPlan, text: ExpressionText, known: Values) -> str | None:
+    for values in islice(_elements(task, known), MOST_ELEMENTS):
         if _is_known(text, values):
             try:
                 text.render(values)

@@ -11,7 +11,7 @@ from agents.toolbox import builtin
 from agents.tools import Registry, Tool, as_tools
 from orchestrator.squad.inputs import coerce_inputs
 from orchestrator.squad.plan import EDITION, AgentPlan, Plan
-from orchestrator.squad.resolve import resolve, with_inputs, with_tools
+from orchestrator.squad.resolve import refuse_foreseen, resolve, with_inputs, with_tools
 from orchestrator.squad.routing import load_routing
 from orchestrator.squad.sources import gather, persona_in, personas_in, routing_in, tools_in
 from orchestrator.squad.spec import SquadSpec, spec_of
@@ -187,6 +187,13 @@ class Squad:
         outline = self.outline() if edition == EDITION else self._resolve(edition)[0]
         plan = with_inputs(outline, inputs or {}, self.spec, self._node, self._found, self.warnings)
         return plan if tools is None else with_tools(plan, tools.without(*(tool.name for tool in self.tools)))
+
+    def foresee(self, plan: Plan | None = None) -> None:
+        """Raise `PlanError` with what is sure to fail in a run of this plan; None: in each, whatever its inputs.
+
+        That is what needs no model to be known: lists that are too long, texts that cannot be rendered, bad paths.
+        """
+        refuse_foreseen(plan or self.outline(), self._node, is_checked=plan is None)
 
     def outline(self) -> Plan:
         """Return the plan as it stands before any input is given: to be shown, not to be run."""

@@ -36,7 +36,9 @@ its list to no element that does not name it in `context`; what a description qu
 text is read as yes or no in a condition; an exhausted `repeat` with `continue_on_error` keeps its last attempt.
 """
 FOR_EACH_CAP = 1000
-"""Elements that a `for_each` may have where its list states no `maxItems`."""
+"""Elements that a `for_each` may have where its list states no `maxItems`, nor the squad `limits.max_items`."""
+TEXT_CAP = 262_144
+"""Characters that a text with expressions may come to where the squad states no `limits.max_chars`."""
 
 
 @dataclass(frozen=True, slots=True)

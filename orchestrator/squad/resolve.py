@@ -13,6 +13,7 @@ from agents.tools import Tool
 from orchestrator.errors import PlanError
 from orchestrator.squad.agents import PersonaLibrary, ReadPersona, Roster, WhyUnanswerable, bounds, budget
 from orchestrator.squad.expressions import Expressions, NamesInScope
+from orchestrator.squad.foreseen import foreseen_faults
 from orchestrator.squad.graph import ancestry, cycles, order
 from orchestrator.squad.inputs import resolve_inputs
 from orchestrator.squad.plan import (
@@ -32,6 +33,7 @@ from orchestrator.squad.rendering import with_rendered
 from orchestrator.squad.spec import SquadSpec
 from orchestrator.squad.tasks import Tasks
 from orchestrator.squad.termination import is_bounded
+from personas.sandbox import Sandbox, TemplateLimits
 from providers.documents.findings import Findings
 from providers.documents.nodes import Node
 from providers.documents.problems import Path, Problem, in_order
@@ -100,6 +102,15 @@ def with_inputs(
     return plan
 
 
+def refuse_foreseen(plan: Plan, node: Node, *, is_checked: bool) -> None:
+    """Raise `PlanError` with what is sure to fail in a run of this plan; of one that `is_checked`, with any inputs."""
+    findings = Findings.after(node, ())
+    for fault in foreseen_faults(plan, is_checked=is_checked):
+        findings.error(("tasks", fault.task, *fault.field), fault.code, fault.message, fault.hint)
+    if findings.errors:
+        raise PlanError(in_order(findings.found))
+
+
 def with_tools(plan: Plan, tools: Mapping[str, Tool]) -> Plan:
     """Return the plan with each tool that has a namesake in `tools` replaced by it; its approval stays."""
 
@@ -163,8 +174,8 @@ def _plan(
 def _tasks(
     spec: SquadSpec, findings: Findings, roster: Roster, limits: SquadLimits
 ) -> tuple[dict[str, TaskPlan], Expressions]:
-    texts = Expressions(spec, findings, ancestry({}, ()))
-    planner = Tasks(spec, findings, roster, texts, texts.ancestry, limits.max_items)
+    texts = Expressions(spec, findings, ancestry({}, ()), _sandbox(spec.limits.max_chars))
+    planner = Tasks(spec, findings, roster, texts, texts.ancestry, spec.limits.max_items or limits.max_items)
     needs = {name: planner.needs(name) for name in spec.tasks}
     ordered = order(needs)
     for cycle in cycles(needs, ordered):
@@ -175,6 +186,14 @@ def _tasks(
     texts.ancestry = planner.ancestry = ancestry(needs, ordered, [name for name in spec.tasks if planner.is_torn(name)])
     plans = {name: planner.plan(name) for name in spec.tasks}  # in the file's order, so that of two the first is right
     return {name: plans[name] for name in ordered}, texts
+
+
+def _sandbox(max_chars: int | None) -> Sandbox:
+    """Return the sandbox of the squad's texts. One that may write more may also make more on its way."""
+    usual = TemplateLimits()
+    if max_chars is None:
+        return Sandbox()
+    return Sandbox(replace(usual, output_chars=max_chars, room=max(usual.room, 2 * max_chars)))
 
 
 def _check_ends(spec: SquadSpec, findings: Findings, conversations: Mapping[str, ConversationPlan]) -> None:

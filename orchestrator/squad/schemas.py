@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from agents.paths import length_fault
+from agents.paths import length_fault, parts_of, reserved
 from providers.documents.problems import Path
 
 # What stands in no file name of Windows, macOS and Linux alike. Source: learn.microsoft.com, "Naming files", 2026-11.
@@ -29,6 +29,8 @@ def path_fault(template: str) -> str:
     if bad := _RESERVED.search(path):
         return f"the path has the character {bad[0]!r}, which not every system can store"
     parts = path.split("/")
+    if name := next(filter(None, map(reserved, parts_of(path))), ""):
+        return f"{name} is configuration, which only people write"
     fault = length_fault(parts)
     return fault.replace("it ", "the path ", 1) if fault else next(filter(None, map(_part_fault, parts)), "")
 

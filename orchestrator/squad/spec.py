@@ -12,7 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag
 
-from orchestrator.squad.plan import KnownPattern, OnExceed, RetryCause
+from orchestrator.squad.plan import FOR_EACH_CAP, TEXT_CAP, KnownPattern, OnExceed, RetryCause
 from providers.documents.fields import PositiveDuration
 from providers.documents.models import StrictModel, validated
 from providers.documents.nodes import Node
@@ -261,6 +261,18 @@ class TaskSpec(StrictModel):
     on_revise: ReviseSpec | None = Field(default=None, description="What the choice revise does")
 
 
+class LimitsSpec(StrictModel):
+    """How much one list and one text of the squad may hold."""
+
+    noun: ClassVar[str] = "limits"
+    max_items: int | None = Field(
+        default=None, ge=1, le=100_000, description=f"Elements of a for_each without maxItems; default {FOR_EACH_CAP:,}"
+    )
+    max_chars: int | None = Field(
+        default=None, ge=1000, le=16_000_000, description=f"Characters that one text comes to; default {TEXT_CAP:,}"
+    )
+
+
 class SquadSpec(StrictModel):
     """A squad and what it does."""
 
@@ -286,6 +298,7 @@ class SquadSpec(StrictModel):
     inputs: dict[str, InputSpec] = Field(default_factory=dict, description="What a run is given")
     defaults: Defaults = Field(default=Defaults(), description="What tasks take where they say nothing")
     budget: BudgetSpec | None = Field(default=None, description="Caps of the whole run")
+    limits: LimitsSpec = Field(default=LimitsSpec(), description="How much one list and one text may hold")
     max_parallel: Positive | None = Field(default=None, description="Units at work at once, over the whole run")
     fail_fast: bool = Field(default=False, description="Whether the first failed task stops what has not started yet")
     agents: dict[str, AgentSpec] = Field(default_factory=dict, description="Who works")

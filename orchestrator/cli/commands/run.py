@@ -78,6 +78,7 @@ def run_command(
         console.write(mask_secrets(to_text(squad.warnings), environ))  # it repeats lines of files
     inputs = {**(json_object(inputs_file) if inputs_file else {}), **squad.coerce(split_inputs(pairs))}
     plan = squad.plan(inputs)
+    squad.foresee(plan)
     if not offline and plan.offline != "always":
         pinned = [agent.model for agent in plan.agents.values()]
         environ = local_environment(squad.policy, squad.catalog, environ, console.say, pinned)

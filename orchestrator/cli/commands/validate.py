@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import assert_never
+from typing import Any, NamedTuple, assert_never
 
 import click
 
@@ -14,6 +14,7 @@ from orchestrator.cli import app
 from orchestrator.cli.app import Settings, settings_of
 from orchestrator.cli.exits import Exit, NothingSelected
 from orchestrator.cli.squad_files import squad_of_file
+from orchestrator.cli.ui.arguments import json_object, split_inputs
 from orchestrator.cli.ui.console import Console, count
 from orchestrator.cli.ui.masking import mask_secrets
 from orchestrator.squad.file_kind import NAMES, FileKind, kind_of
@@ -29,20 +30,26 @@ from providers.simulation.scenario_file import parse_scenario
 
 @app.command("validate")
 @click.argument("files", nargs=-1, metavar="FILE...")
+@click.option("-i", "--input", "pairs", multiple=True, metavar="KEY=VALUE", help="Check squads with this input, too.")
+@click.option("--inputs", "inputs_file", metavar="FILE.json", help="Inputs as a JSON object; -i overrides it.")
 @click.option("--format", "form", type=click.Choice(list(FORMATS)), default="text", help="How to write them (text).")
 @click.pass_context
-def validate_command(context: click.Context, files: tuple[str, ...], form: str) -> int:
+def validate_command(
+    context: click.Context, files: tuple[str, ...], pairs: tuple[str, ...], inputs_file: str | None, form: str
+) -> int:
     """Find every mistake in FILEs: squads, routing files, scenarios, personas. Spends nothing.
 
-    FILE may be a folder: all YAML files in it are checked. The kind of a file is recognised by its fields.
+    FILE may be a folder: all YAML files in it are checked. The kind of a file is recognised by its fields. With inputs
+    a squad is checked as `run` would before it spends anything.
     """
     settings, console = settings_of(context), Console(settings_of(context))
     chosen = [path for file in files for path in matching(file)]
     if not chosen:
         raise NothingSelected("no file was given, or none matches", "orchestrator validate squad.yaml")
+    given = Given(json_object(inputs_file) if inputs_file else {}, split_inputs(pairs))
     problems: list[Problem] = []
     for file in chosen:
-        problems += problems_of(file, settings, console)
+        problems += problems_of(file, settings, console, given)
     errors = sum(problem.severity == "error" for problem in problems)
     if problems or form != "text":
         click.echo(mask_secrets(FORMATS[form](problems), os.environ))  # it repeats lines of files
@@ -60,22 +67,32 @@ def matching(file: str) -> list[str]:
     return [file]
 
 
-def problems_of(file: str, settings: Settings, console: Console) -> Sequence[Problem]:
+class Given(NamedTuple):
+    """The inputs to check squads with: values, and texts by name."""
+
+    values: Mapping[str, Any]
+    pairs: Sequence[tuple[str, str]]
+
+
+def problems_of(file: str, settings: Settings, console: Console, given: Given) -> Sequence[Problem]:
     """Return all that is wrong with a file, in the order of its text. Say what it is read as, if not as a squad."""
     try:
         parsed = parse_file(file)
         if (kind := kind_of(parsed.keys)) != "squad":
             console.say(f"{printable(file)}: read as {NAMES[kind]}")
-        return _checked(parsed, kind, settings)
+        return _checked(parsed, kind, settings, given)
     except ProblemsFound as found:
         return found.problems
 
 
-def _checked(parsed: ParsedFile, kind: FileKind, settings: Settings) -> Sequence[Problem]:
+def _checked(parsed: ParsedFile, kind: FileKind, settings: Settings, given: Given) -> Sequence[Problem]:
     """Return the warnings about a file of this kind. Raise `ProblemsFound` where there are errors."""
     match kind:
         case "squad":
-            return squad_of_file(parsed, settings).warnings
+            squad = squad_of_file(parsed, settings)
+            with_inputs = bool(given.values or given.pairs)
+            squad.foresee(squad.plan({**given.values, **squad.coerce(given.pairs)}) if with_inputs else None)
+            return squad.warnings
         case "routing":
             parse_policy(parsed.mapping(), load_catalog(), parsed.found)
         case "scenario":
