@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any, NamedTuple
 
+from orchestrator.squad.conditions import NoCondition, holds
 from orchestrator.squad.plan import AgentWork, Approval, ConversationWork, ForEach, Plan, Steps, TaskPlan
 from orchestrator.squad.schemas import path_fault
 from personas.errors import TemplateError
@@ -41,7 +42,7 @@ def foreseen_files(plan: Plan) -> Iterator[ForeseenFile]:
     """Yield each file of which the path can be told now. What cannot be rendered is for `foreseen_faults`."""
     known = _values(plan)
     for task in plan.tasks.values():
-        if task.output_file is None or not _is_sure(task, known):
+        if task.output_file is None or not _is_sure(task, known, plan.edition):
             continue
         for values in _elements(task, known):
             if (path := _told(task.output_file, values)) is not None:
@@ -56,7 +57,7 @@ def foreseen_faults(plan: Plan, *, is_checked: bool = False) -> Iterator[Foresee
     """
     known: Values = {} if is_checked else _values(plan)
     for task in plan.tasks.values():
-        if task.continue_on_error or not _is_sure(task, known):
+        if task.continue_on_error or not _is_sure(task, known, plan.edition):
             continue
         if task.for_each is not None and (fault := _list_fault(task, task.for_each, known)) is not None:
             yield fault
@@ -74,9 +75,12 @@ def _path_faults(task: TaskPlan, known: Values) -> Iterator[str]:
         yield from (fault for path in paths if path is not None and (fault := path_fault(str(path))))
 
 
-def _is_sure(task: TaskPlan, known: Values) -> bool:
+def _is_sure(task: TaskPlan, known: Values, edition: int) -> bool:
     """Return whether the task's own `if` is known to hold."""
-    return task.condition is None or bool(_told(task.condition, known))
+    try:
+        return task.condition is None or holds(_told(task.condition, known), "if", edition)
+    except NoCondition:
+        return False
 
 
 def _values(plan: Plan) -> dict[str, Any]:
