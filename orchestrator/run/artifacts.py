@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import anyio
 import anyio.to_thread
 
-from agents.errors import AgentError
+from agents.errors import AgentError, PathRefused
 from agents.run_folder import FileTaken, RunFolder
 from orchestrator.errors import CannotWrite
 from orchestrator.events import ArtifactWritten, FileKept
@@ -58,7 +58,8 @@ class Artifacts:
             raise CannotWrite(f"output_file {path!r}", fault)
 
     async def look(self, path: str) -> None:
-        """Raise `FileRefused` where somebody else's file stands at `path`: known before anything is paid for."""
+        """Raise `FileRefused` where somebody else's file stands at `path`, and `PathEscapes` where a link lies on the
+        way: known before anything is paid for."""
         if self.folder is None:
             return
         try:
@@ -66,7 +67,7 @@ class Artifacts:
         except FileTaken as taken:
             if not taken.is_edited:
                 raise FileRefused(_told(self.folder, path, taken)) from taken
-        except (OSError, AgentError):
+        except (OSError, PathRefused):
             return  # whether it can be written is seen when it is
 
     async def write(self, path: str, text: str, emit: Emit) -> None:

@@ -189,6 +189,6 @@ def test_the_next_run_starts_clean_after_an_interrupted_one(loopback: Loopback, 
         run.child.send_signal(signal.SIGTERM)
         run.ends()
     write_routing(tmp_path / "agent_routing.yaml", {"only": loopback.url("ok", "ok")})
-    ended = orchestrator("run", "squad.yaml", "--out", "out", cwd=tmp_path)
+    ended = orchestrator("run", "squad.yaml", "--out", "out", "--overwrite", cwd=tmp_path)
     assert ended.code == 0, ended.err
     assert sorted(files_below(tmp_path / "out")) == [f"docs/{name}.md" for name in TASKS]

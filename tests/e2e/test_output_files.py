@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.errors import CannotWrite
+from orchestrator.errors import CannotWrite, PlanError
 from tests.orchestrator.squads import Answers, run, squad
 
 pytestmark = pytest.mark.anyio
@@ -19,13 +19,24 @@ def writes(path: str, **more: object) -> dict[str, object]:
 
 
 @pytest.mark.parametrize("name", ["../x", "/x", "a/../../x", "", "~root", "a\\b", "b/"])
-async def test_a_path_that_leaves_the_folder_at_run_time_costs_nothing(tmp_path: Path, name: str) -> None:
+async def test_a_path_that_an_input_leads_outside_costs_nothing(tmp_path: Path, name: str) -> None:
     given = squad({"a": writes("${{ inputs.name }}"), "b": {**writes("b.md"), "agent": "bob"}}, inputs=INPUTS)
     manager = Answers()
-    result, _ = await run(given, manager, inputs={"name": name}, out=tmp_path / "out")
-    assert (result.tasks, result.error_kinds) == ({"a": "failed", "b": "ok"}, {"a": "CannotWrite"})
+    with pytest.raises(PlanError, match="unsafe-path"):
+        await run(given, manager, inputs={"name": name}, out=tmp_path / "out")
+    assert (manager.asked, list(tmp_path.iterdir())) == ([], [])
+
+
+@pytest.mark.parametrize("name", ["../x", "a\\b", ".git/config", "x/AGENT_ROUTING.yaml", "d/" * 1200 + "x"])
+async def test_a_bad_path_that_a_model_made_fails_its_task_before_its_turn(tmp_path: Path, name: str) -> None:
+    late = {**writes("${{ tasks.b.output }}"), "needs": ["b"]}
+    manager = Answers(lambda agent, request: name)
+    result, _ = await run(
+        squad({"a": late, "b": {"agent": "bob", "description": "x", "output_file": "b.md"}}), manager, out=tmp_path
+    )
+    assert (result.tasks, result.error_kinds) == ({"b": "ok", "a": "failed"}, {"a": "CannotWrite"})
     assert [agent for agent, _ in manager.asked] == ["bob"]
-    assert [str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*.*")] == ["out/b.md"]
+    assert [p.name for p in tmp_path.iterdir()] == ["b.md"]
 
 
 async def test_elements_whose_paths_turn_out_equal_do_not_overwrite_each_other(tmp_path: Path) -> None:

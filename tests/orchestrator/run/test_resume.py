@@ -113,13 +113,12 @@ async def test_recorded_turns_are_handed_back_and_the_one_in_flight_is_made_agai
         await go_on(given, journal, second)
 
 
-async def test_artifacts_are_written_again_only_where_they_are_gone_or_changed(
-    journal: Journal, tmp_path: Path
-) -> None:
+async def test_artifacts_are_written_again_only_where_they_are_gone(journal: Journal, tmp_path: Path) -> None:
     given = squad({**CHAIN, "c": {"agent": "ann", "needs": ["b"], "description": "z"}})
     manager = hanging_at(3)
     await cut(given, journal, manager, turn(3), out=tmp_path)
-    (tmp_path / "a.md").write_text("spoilt")
+    (tmp_path / "a.md").unlink()
+    (tmp_path / "b.md").write_text("a person's own")
     kept = (tmp_path / "b.md").stat().st_mtime_ns
     result, _ = await go_on(given, journal, Answers())
     assert (tmp_path / "a.md").read_text() == "ann: done"
