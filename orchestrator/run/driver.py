@@ -58,6 +58,7 @@ from providers.errors import BudgetSpent, NoRoute
 from providers.messages import Usage
 
 NONE: frozenset[StepKey] = frozenset()
+Limited = Suspended | FileRefused | BudgetSpent
 Perform = Callable[[TaskPlan, Assignment, RunContext], Awaitable[UnitResult]]
 """Does one unit's work: `TaskRunner.perform`, or a test's function."""
 TakeOver = Callable[[], Awaitable[Sequence[FileUnwritten]]]
@@ -323,9 +324,7 @@ class Driver:
         emit = self._recorder.at(unit)
         return RunContext(emit=emit, do=do, budgets=self._budgets, approve=approve, cut_short=cut_short)
 
-    def _limited(
-        self, unit: Unit, error: Suspended | FileRefused | BudgetSpent
-    ) -> TaskEnded | ElementEnded | TaskParked:
+    def _limited(self, unit: Unit, error: Limited) -> TaskEnded | ElementEnded | TaskParked:
         if isinstance(error, FileRefused):
             return TaskParked(unit.task, unit.key, str(error), "cancelled" if self.interrupted else "paused", "file")
         if isinstance(error, Suspended):
@@ -347,8 +346,7 @@ class Driver:
 async def settled(unit: Unit, work: Awaitable[UnitResult]) -> TaskEnded | ElementEnded:
     """Do a unit's work and return how it ended. The task boundary: whatever the work raises ends the task, not the run.
 
-    Raised again is what the task does not end by: `Suspended`, a refused file, a spent budget, a journal
-    that fails.
+    Raised again is what it does not end by: `Suspended`, a refused file, a spent budget, a journal that fails.
     """
     try:
         return _well(unit, await work)
