@@ -23,3 +23,7 @@ class TemplateError(ValueError):
         self.offset = offset
         self.name = name
         self.available = available
+
+
+class TextTooLong(TemplateError):
+    """A text comes to more characters than it may have."""

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from jinja2 import Undefined
 
 from personas.errors import TemplateError as TemplateError
+from personas.errors import TextTooLong
 
 T = TypeVar("T")
 
@@ -65,7 +66,7 @@ class Rendering:
         """Return `text`, charged as output."""
         self._written -= len(text)
         if self._written < 0:
-            raise TemplateError(f"the template writes more than {self._limits.output_chars:,} characters")
+            raise TextTooLong(f"the template writes more than {self._limits.output_chars:,} characters")
         return text
 
     def made(self, value: T) -> T:

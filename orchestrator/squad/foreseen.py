@@ -1,6 +1,6 @@
 """What a run will come to that its inputs alone decide: which files it writes, how long its lists and texts are. Pure.
 
-A text that reads no task's output can be told before anything is spent, and so can the mistake in it.
+A text that reads no task's output can be told before anything is spent, and so can that it is too long.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from orchestrator.squad.conditions import NoCondition, holds
 from orchestrator.squad.plan import AgentWork, Approval, ConversationWork, ForEach, Plan, Steps, TaskPlan
 from orchestrator.squad.schemas import path_fault
-from personas.errors import TemplateError
+from personas.errors import TemplateError, TextTooLong
 from personas.sandbox import ExpressionText
 
 Values = Mapping[str, Any]
@@ -50,8 +50,8 @@ def foreseen_files(plan: Plan) -> Iterator[ForeseenFile]:
 
 
 def foreseen_faults(plan: Plan, *, is_checked: bool = False) -> Iterator[ForeseenFault]:
-    """Yield what is sure to fail, the first fault of each text: with these inputs, or with any where a squad
-    `is_checked` and not run.
+    """Yield what is sure to be too long, or a bad path, the first fault of each text: with these inputs, or with any
+    where a squad `is_checked` and not run.
 
     Left out is what may never be reached, and what may fail because the task says `continue_on_error`.
     """
@@ -64,7 +64,7 @@ def foreseen_faults(plan: Plan, *, is_checked: bool = False) -> Iterator[Foresee
             continue
         for field, text in _texts(task):
             if not text.is_constant and (why := _first_fault(task, text, known)) is not None:
-                yield ForeseenFault(task.id, field, "bad-expression", why)
+                yield ForeseenFault(task.id, field, "too-long", why, "raise max_chars under limits, or give less")
         if (why := next(_path_faults(task, known), None)) is not None:
             yield ForeseenFault(task.id, ("output_file",), "unsafe-path", why)
 
@@ -125,8 +125,10 @@ def _first_fault(task: TaskPlan, text: ExpressionText, known: Values) -> str | N
         if _is_known(text, values):
             try:
                 text.render(values)
-            except TemplateError as error:
+            except TextTooLong as error:
                 return str(error)
+            except TemplateError:
+                continue  # a mistake of the data, which fails its task alone
     return None
 
 

@@ -26,13 +26,12 @@ def told(task: dict[str, Any], inputs: dict[str, Any], **more: Any) -> list[tupl
     ("task", "code", "message"),
     [
         (EACH, "too-many-elements", "the list has 1,001 elements; at most 1,000 are done"),
-        ({"agent": "ann", "description": "${{ inputs.text }}."}, "bad-expression", "more than 262,144 characters"),
+        ({"agent": "ann", "description": "${{ inputs.text }}."}, "too-long", "more than 262,144 characters"),
         (
             {"agent": "ann", "description": "x", "output_file": "${{ inputs.text[:300] }}.md"},
             "unsafe-path",
             "a part of the path has 303 bytes",
         ),
-        ({"agent": "ann", "description": "${{ inputs.names[2000] }}"}, "bad-expression", "2000"),
     ],
 )
 def test_what_the_inputs_make_too_long_is_told_with_its_line(task: dict[str, Any], code: str, message: str) -> None:
@@ -40,7 +39,7 @@ def test_what_the_inputs_make_too_long_is_told_with_its_line(task: dict[str, Any
     [(found, why)] = told(task, inputs)
     assert found == code
     assert message in why
-    assert told(task, {"names": ["0"] * 2001 if "2000" in str(task) else ["0"], "text": "x"}) == []
+    assert told(task, {"names": ["0"], "text": "x"}) == []
 
 
 @pytest.mark.parametrize(
@@ -48,8 +47,12 @@ def test_what_the_inputs_make_too_long_is_told_with_its_line(task: dict[str, Any
     [{"continue_on_error": True}, {"if": "${{ inputs.text == 'y' }}"}, {"for_each": "${{ [] }}", "key": "${{ item }}"}],
 )
 def test_what_is_not_sure_to_be_reached_or_may_fail_is_not_told(guard: dict[str, Any]) -> None:
-    task = {"agent": "ann", "description": "${{ inputs.names[7] }}${{ item }}", **guard}
-    assert told(task if "for_each" in guard else {**task, "description": "${{ inputs.names[7] }}"}, {}) == []
+    task = {"agent": "ann", "description": "${{ inputs.text }}.", **guard}
+    assert told(task, {"text": "x" * 262_144}) == []
+
+
+def test_a_mistake_of_the_data_fails_its_task_alone() -> None:
+    assert told({"agent": "ann", "description": "${{ inputs.names[7] }}."}, {}) == []
 
 
 def test_the_caps_are_the_squads_own_where_it_states_them() -> None:
