@@ -12,6 +12,17 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag
 
+from orchestrator.squad.other_formats import (
+    AGENT_ADVICE,
+    AGENT_NAMES,
+    EXAMPLES,
+    SQUAD_ADVICE,
+    SQUAD_NAMES,
+    STEP_ADVICE,
+    STEP_NAMES,
+    TASK_ADVICE,
+    TASK_NAMES,
+)
 from orchestrator.squad.plan import FOR_EACH_CAP, TEXT_CAP, KnownPattern, OnExceed, RetryCause
 from providers.documents.fields import PositiveDuration
 from providers.documents.models import StrictModel, validated
@@ -100,15 +111,9 @@ class AgentSpec(StrictModel):
     """A persona at work. Fields beside `persona` override it: scalars replace, lists append, maps merge."""
 
     noun: ClassVar[str] = "an agent"
-    other_names: ClassVar[Mapping[str, str]] = {
-        "goal": "role",
-        "backstory": "identity",
-        "instructions": "identity",
-        "system_prompt": "template",
-        "llm": "model",
-        "max_iterations": "max_turns",
-        "temperature": "",
-    }
+    other_names: ClassVar[Mapping[str, str]] = AGENT_NAMES
+    advice: ClassVar[Mapping[str, str]] = AGENT_ADVICE
+    examples: ClassVar[Mapping[str, str]] = EXAMPLES
     persona: Annotated[
         Annotated[NonEmpty, Tag("text")] | Annotated[dict[str, Any], Tag("mapping")],
         Discriminator(_kind),
@@ -197,14 +202,9 @@ class StepSpec(StrictModel):
     """One piece of a task's work; later steps see it as `steps.<id>.output`."""
 
     noun: ClassVar[str] = "a step"
-    other_names: ClassVar[Mapping[str, str]] = {
-        "name": "id",
-        "prompt": "description",
-        "instructions": "description",
-        "when": "if",
-        "condition": "if",
-        "schema": "output_schema",
-    }
+    other_names: ClassVar[Mapping[str, str]] = STEP_NAMES
+    advice: ClassVar[Mapping[str, str]] = STEP_ADVICE
+    examples: ClassVar[Mapping[str, str]] = EXAMPLES
     id: NonEmpty = Field(description="Its name in expressions")
     agent: NonEmpty | None = Field(default=None, description="Who does it")
     conversation: NonEmpty | None = Field(default=None, description="Or the conversation that does it")
@@ -220,19 +220,9 @@ class TaskSpec(StrictModel):
     """Work with one result. It has exactly one of agent, conversation, approval and steps."""
 
     noun: ClassVar[str] = "a task"
-    other_names: ClassVar[Mapping[str, str]] = {
-        "depends_on": "needs",
-        "human": "approval",
-        "gate": "approval",
-        "prompt": "description",
-        "instructions": "description",
-        "when": "if",
-        "condition": "if",
-        "retries": "retry",
-        "loop": "repeat",
-        "output": "output_file",
-        "schema": "output_schema",
-    }
+    other_names: ClassVar[Mapping[str, str]] = TASK_NAMES
+    advice: ClassVar[Mapping[str, str]] = TASK_ADVICE
+    examples: ClassVar[Mapping[str, str]] = EXAMPLES
     agent: NonEmpty | None = Field(default=None, description="Who does it")
     conversation: NonEmpty | None = Field(default=None, description="Or the conversation that does it")
     approval: ApprovalSpec | None = Field(default=None, description="Or the question that a person answers")
@@ -277,6 +267,9 @@ class SquadSpec(StrictModel):
     """A squad and what it does."""
 
     noun: ClassVar[str] = "a squad"
+    other_names: ClassVar[Mapping[str, str]] = SQUAD_NAMES
+    advice: ClassVar[Mapping[str, str]] = SQUAD_ADVICE
+    examples: ClassVar[Mapping[str, str]] = EXAMPLES
     placeholders: ClassVar[Mapping[str, Any]] = {
         "name": "?",
         "persona": "?",

@@ -110,7 +110,7 @@ def _check(row: ProviderShape, base: Provider | None, path: Path, findings: Find
     for name, model in row.models.items():
         for key in ("context", "max_output"):
             if name not in known and (model is None or getattr(model, key) is None):
-                _missing(findings, (*path, "models", name, key), "a new model")
+                _missing(findings, (*path, "models", name, key), "a new model", MODEL_EXAMPLE)
 
 
 def _address(row: ProviderShape, base: Provider | None) -> str:
@@ -119,8 +119,11 @@ def _address(row: ProviderShape, base: Provider | None) -> str:
     return tidied(row.base_url or "", dialect, base.base_url if base else "")
 
 
-def _missing(findings: Findings, path: Path, noun: str) -> None:
-    findings.error(path, "missing-field", f"{noun} needs '{path[-1]}'", key=True)
+MODEL_EXAMPLE = "write small: {context: 8192, max_output: 1024}, in tokens"
+
+
+def _missing(findings: Findings, path: Path, noun: str, hint: str = "") -> None:
+    findings.error(path, "missing-field", f"{noun} needs '{path[-1]}'", hint, key=True)
 
 
 def _limit_problems(limit: LimitShape) -> Iterable[str]:

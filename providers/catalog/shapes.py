@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
@@ -125,6 +126,12 @@ class ModelShape(StrictModel):
     """What a provider serves under one name."""
 
     noun: ClassVar[str] = "a model"
+    other_names: ClassVar[Mapping[str, str]] = {
+        **dict.fromkeys(("context_window", "context_length", "max_context", "max_input_tokens", "n_ctx"), "context"),
+        **dict.fromkeys(("max_tokens", "max_output_tokens", "max_completion_tokens", "output"), "max_output"),
+        **dict.fromkeys(("cost", "pricing", "prices"), "price"),
+        **dict.fromkeys(("function_calling", "tool_calling", "supports_tools"), "tools"),
+    }
     context: int | None = Field(None, gt=0)
     max_output: int | None = Field(None, gt=0)
     price: PriceShape | None = None
@@ -141,6 +148,11 @@ class ProviderShape(StrictModel):
     """One provider; what a row leaves out stays as the row below it has it."""
 
     noun: ClassVar[str] = "a provider"
+    other_names: ClassVar[Mapping[str, str]] = {
+        **dict.fromkeys(("url", "endpoint", "api_base", "base", "host", "address"), "base_url"),
+        **dict.fromkeys(("type", "api", "kind", "api_type", "protocol"), "dialect"),
+        **dict.fromkeys(("env", "key_env", "api_key_variable", "env_key"), "api_key_env"),
+    }
     dialect: Dialect | None = None
     base_url: str | None = None
     api_key_env: Annotated[list[str] | None, BeforeValidator(_variables)] = None

@@ -23,7 +23,11 @@ class StrictModel(BaseModel):
     noun: ClassVar[str] = "this mapping"
     """What messages call it: `a task`."""
     other_names: ClassVar[Mapping[str, str]] = {}
-    """What other formats call a field, and what it is called here; empty where there is nothing like it."""
+    """What other formats call a field, and what it is called here."""
+    advice: ClassVar[Mapping[str, str]] = {}
+    """What to do about a field of other formats that has no counterpart here."""
+    examples: ClassVar[Mapping[str, str]] = {}
+    """How a field is written, where what other formats write under their name for it would not do."""
     placeholders: ClassVar[Mapping[str, Any]] = {}
     """What a required field of a document, at whatever depth, holds where it is missing, so that the rest is read."""
 

@@ -100,7 +100,7 @@ def closest(word: str, choices: Iterable[str]) -> str | None:
 
 def nearest(word: str, choices: Iterable[str]) -> str:
     """Return a hint that names the choice most like `word`, else the choices where they are few; else nothing."""
-    known = sorted(choices)
+    known = sorted(choice for choice in choices if choice != word)
     if (close := closest(word, known)) is not None:
         return f"did you mean '{close}'?"
     return f"known here: {', '.join(known)}" if 0 < len(known) <= 12 else ""

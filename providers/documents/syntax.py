@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 import yaml
 
-from providers.documents.nodes import DocumentText, span
+from providers.documents.nodes import DocumentText, Mark, span
 from providers.documents.problems import Problem
 
 
@@ -25,7 +27,11 @@ def syntax_problem(source: DocumentText, error: yaml.MarkedYAMLError) -> Problem
         if ": " in text[text.rfind("\n", 0, at.index) + 1 : at.index]:
             message, hint = "a second ': ' on the line", "put a value that holds ': ' in quotes"
         else:  # its key looks like a further line of the value above
-            message, hint = "a field may not stand deeper than the value above it", "indent it as the line above"
+            message = "a field may not stand deeper than the value above it"
+            hint = "this line is indented too far: indent it as the line above"
+            if glued := _glued_above(source, at.line):
+                mark, hint = glued
+                return source.problem(mark, "bad-yaml", "a space is missing behind this ':'", hint)
     elif "escape" in what or "hexdecimal" in what:  # libyaml's spelling
         message, hint = "a backslash sequence that YAML does not know", "put the value in single quotes"
         if "Unicode" in what:
@@ -43,3 +49,24 @@ def syntax_problem(source: DocumentText, error: yaml.MarkedYAMLError) -> Problem
         message, hint = "this does not belong to the block above", "check the indentation"
     mark = span(source, min(at.index, len(text)), min(at.index + 1, len(text)))
     return source.problem(mark, "bad-yaml", message, hint)
+
+
+_GLUED = re.compile(r"(\s*(?:- +)?)([A-Za-z_][\w-]*):([^\s/:].*)")
+
+
+def _glued_above(source: DocumentText, line: int) -> tuple[Mark, str] | None:
+    """Return the place of a colon without a space in the nearest line above `line` that says anything, and a hint.
+
+    None where that line has none, or where `line` stands deeper than it.
+    """
+    lines = source.lines
+    for number in range(line - 1, -1, -1):
+        if not lines[number].strip() or lines[number].lstrip().startswith("#"):
+            continue
+        found = _GLUED.fullmatch(lines[number].rstrip())
+        indent = len(lines[line]) - len(lines[line].lstrip())
+        if found is None or indent > len(found[1]):
+            return None
+        start = sum(map(len, source.text.splitlines(keepends=True)[:number])) + found.end(2)
+        return span(source, start, start + 1), f"write {found[2]}: {found[3]}"
+    return None

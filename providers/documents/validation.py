@@ -8,10 +8,10 @@ from dataclasses import replace
 from types import UnionType
 from typing import Annotated, Any, NamedTuple, Union, get_args, get_origin
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from providers.documents.nodes import Node
-from providers.documents.problems import SECRETS, Path, Problem, nearest
+from providers.documents.problems import SECRETS, Path, Problem, closest, nearest
 from providers.documents.scalars import scalar
 
 ModelClass = type[Any]
@@ -74,7 +74,7 @@ def in_words(root: Node, model: ModelClass, complaints: Sequence[Complaint], at:
     That a field is missing is left out where it stands there under a misspelt name.
     """
     found = [_problem(root, model, at, complaint) for complaint in _merged(complaints)]
-    meant = {(problem.path[:-1], problem.hint) for problem in found if problem.code == "unknown-field"}
+    meant = {(p.path[:-1], f"{p.hint.partition('?')[0]}?") for p in found if p.code == "unknown-field"}
     return [
         p for p in found if p.code != "missing-field" or (p.path[:-1], f"did you mean '{p.path[-1]}'?") not in meant
     ]
@@ -140,9 +140,30 @@ def _unknown(root: Node, path: Path, here: ModelClass) -> Problem:
         hint = "api_key_env names its variable" if "api_key_env" in fields else "set its variable"
         message = "a key belongs in the environment or in .env, never in a file"
         return replace(root.problem(path, "secret-in-file", message, hint, key=True), source="")
-    meant = here.other_names.get(last)
-    hint = nearest(last, fields) if meant is None else f"did you mean '{meant}'?" if meant else ""
+    parent = root.at(path[:-1])
+    given = parent.value.keys() if parent is not None and isinstance(parent.value, Mapping) else ()
+    if (hint := here.advice.get(last)) is None:
+        meant = here.other_names.get(last) or closest(last, fields)
+        if meant is None:
+            hint = nearest(last, [name for name in fields if name not in given])
+        elif meant in given:
+            hint = f"did you mean '{meant}'? It stands here already: leave '{last}' out"
+        else:
+            hint = f"did you mean '{meant}'?{_example(here, meant, root.at(path))}"
     return root.problem(path, "unknown-field", f"'{last}' is not a field of {here.noun}", hint, key=True)
+
+
+def _example(here: ModelClass, field: str, node: Node | None) -> str:
+    """Return how the field is written, where it would not take the value that stands under its other name."""
+    example = here.examples.get(field)
+    annotation = next((info for name, info in here.model_fields.items() if field == (info.alias or name)), None)
+    if example is None or node is None or annotation is None:
+        return ""
+    try:
+        TypeAdapter(annotation.annotation).validate_python(node.plain(), strict=True)
+    except ValidationError:
+        return f" Write {field}: {example}"
+    return ""
 
 
 def _wrong_type(path: Path, kinds: Sequence[str], value: Any) -> tuple[str, str]:
@@ -156,12 +177,18 @@ def _wrong_type(path: Path, kinds: Sequence[str], value: Any) -> tuple[str, str]
             hint = f"write {value}, without quotes"
     elif kinds[0] == "string_type" and isinstance(value, dict | list | None):
         hint = ""
+    elif kinds == ["dict_type"] and isinstance(value, list):
+        hint = "write name: {field: value} for each, without '-'"
+    elif kinds == ["list_type"] and isinstance(value, dict):
+        hint = "begin each of its entries with '- '"
     return f"'{_named(path)}' takes {meant}, not {_shown(value)}", hint
 
 
 def _wrong_choice(path: Path, wrong: Complaint) -> tuple[str, str]:
     choices = [text or number for text, number in re.findall(r"'([^']*)'|(\d+)", wrong.expected)]
     hint = nearest(str(wrong.value), choices) if isinstance(wrong.value, str) else ""
+    if str(wrong.value) in choices:  # it is right but for its type
+        hint = f"write {wrong.value}, without quotes"
     subject = _named(path[:-1] if wrong.on_key else path)
     message = f"'{subject}' is one of {', '.join(choices)}; not {_shown(wrong.value)}"
     if wrong.on_key:

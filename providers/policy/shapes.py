@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
@@ -136,6 +136,16 @@ class PolicyShape(StrictModel):
     """The whole file. No field depends on another one: each can be left out and the rest still reads."""
 
     noun: ClassVar[str] = "a routing file"
+    other_names: ClassVar[Mapping[str, str]] = {
+        **dict.fromkeys(("fallback", "fallbacks"), "last_resort"),
+        **dict.fromkeys(("routes", "routing", "model_list"), "tiers"),
+        "retries": "attempts",
+    }
+    examples: ClassVar[Mapping[str, str]] = {
+        "last_resort": "[groq/openai/gpt-oss-20b]",
+        "tiers": "{worker: [groq/openai/gpt-oss-20b]}",
+        "attempts": "{per_turn: 4}",
+    }
     placeholders: ClassVar[dict[str, Any]] = {"primary": "?", "prefer": ["?"]}
     version: Literal[1] = 1
     environment: Literal["production", "development", "auto"] = "auto"

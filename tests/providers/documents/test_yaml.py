@@ -232,6 +232,8 @@ def test_files_that_are_no_yaml(tmp_path: Path, data: bytes, line: int, column: 
     ("text", "message"),
     [
         ("a: b: c", "a second ': ' on the line"),
+        ("name:x\nagents: y\n", "a space is missing behind this ':'"),
+        ("t:\n  a:x\n  b: y\n", "a space is missing behind this ':'"),
         ("t:\n  a: x\n    b: y\n", "a field may not stand deeper than the value above it"),
         ("a: x\r\n  b: y\r\n", "a field may not stand deeper than the value above it"),
         ("a:\n\tb: 1\n", "a tab may not indent"),

@@ -1,0 +1,119 @@
+"""What people write who come from other frameworks, and what stands for it in a squad file. Data alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+
+def _all(**names: str) -> dict[str, str]:
+    """Return each of the words (blanks between them) with the field that it means."""
+    return {word: field for field, words in names.items() for word in words.split()}
+
+
+_SAMPLING = dict.fromkeys(
+    ("temperature", "top_p", "top_k", "seed", "max_tokens", "max_completion_tokens"),
+    "leave it out: the model's own default holds",
+)
+_LOGGED = dict.fromkeys(("verbose", "debug", "log_level"), "leave it out: `run --verbose` logs every event")
+_HOOKS = dict.fromkeys(
+    ("callback", "callbacks", "step_callback", "task_callback"),
+    "leave it out: the embedding program reads the events of a run",
+)
+_OF_ROUTING = dict.fromkeys(
+    ("providers", "provider", "tiers", "tier", "api_key_env", "base_url"), "it belongs in agent_routing.yaml"
+)
+_OF_AGENT = dict.fromkeys(
+    ("model", "model_name", "llm", "tier", "persona", "role", "goal", "backstory", "system_prompt", "max_turns"),
+    "set it at the agent: agents: {ann: {persona: analyst, tier: worker}}",
+)
+
+AGENT_NAMES: Mapping[str, str] = _all(
+    role="goal objective",
+    identity="backstory instructions system_prompt system system_message prompt description",
+    model="llm model_name model_id engine",
+    max_turns="max_iterations max_iter max_steps max_rpm",
+    tools="functions plugins skills",
+    max_output_tokens="max_tokens max_completion_tokens",
+    persona="extends type",
+)
+AGENT_ADVICE: Mapping[str, str] = {
+    **{word: hint for word, hint in _SAMPLING.items() if word not in AGENT_NAMES},
+    **_LOGGED,
+    **_HOOKS,
+    "allow_delegation": "leave it out: agents talk in conversations: {talk: {participants: [ann, bob]}}",
+    "human_input": 'add a task with approval: {prompt: "Is it good?"}',
+    "memory": "leave it out: a task reads what it needs from others by context: [research]",
+    "cache": "leave it out: a resumed run asks nothing twice",
+}
+_WORK = {
+    "description": "prompt instructions task goal message question query",
+    "expected_output": "expected_outputs expected expects",
+    "output_schema": "schema output_json output_pydantic response_format json_schema response_model output_type",
+    "agent": "assignee assigned_to actor worker executor",
+    "if": "when condition only_if run_if",
+    "tools": "functions plugins",
+    "timeout": "max_time max_execution_time time_limit",
+}
+STEP_NAMES: Mapping[str, str] = {"name": "id", **_all(**_WORK)}
+TASK_NAMES: Mapping[str, str] = _all(
+    **_WORK,
+    needs="depends_on dependencies depends after requires upstream",
+    approval="human gate human_input human_review require_approval",
+    repeat="loop while until max_loops",
+    for_each="foreach each map loop_over with_items",
+    retry="retries max_retries retry_policy",
+    output_file="output save_to file outfile",
+    max_parallel="concurrency max_concurrency parallelism",
+    continue_on_error="ignore_errors allow_failure",
+)
+_OF_WORK = {**_SAMPLING, **_LOGGED, **_HOOKS, **_OF_AGENT}
+STEP_ADVICE: Mapping[str, str] = {word: hint for word, hint in _OF_WORK.items() if word not in STEP_NAMES}
+TASK_ADVICE: Mapping[str, str] = {
+    **{word: hint for word, hint in STEP_ADVICE.items() if word not in TASK_NAMES},
+    "async_execution": "leave it out: tasks that do not need each other run at the same time",
+    "parallel": "leave it out: tasks that do not need each other run at the same time",
+    "next": "the task that follows names this one: needs: [this_task]",
+    "goto": "the task that follows names this one: needs: [this_task]",
+}
+SQUAD_NAMES: Mapping[str, str] = _all(
+    tasks="workflow steps nodes jobs stages pipeline flow",
+    agents="crew team roles members workers personas",
+    inputs="variables vars params parameters args",
+    conversations="chats groups group_chat",
+    name="id title",
+    description="goal objective",
+    outputs="output result results",
+)
+SQUAD_ADVICE: Mapping[str, str] = {
+    **_SAMPLING,
+    **_LOGGED,
+    **_HOOKS,
+    **_OF_ROUTING,
+    **dict.fromkeys(("edges", "dependencies", "process"), "each task says what it comes after: needs: [research]"),
+    **dict.fromkeys(("model", "llm", "manager_llm"), _OF_AGENT["model"]),
+    "memory": AGENT_ADVICE["memory"],
+    "schema": "a task says what its output must be: output_schema: {type: object}",
+    "tools": "an agent says which tools it has: tools: [read_file]",
+}
+EXAMPLES: Mapping[str, str] = {
+    "needs": "[research]",
+    "approval": '{prompt: "Is it good?"}',
+    "repeat": '{until: "${{ tasks.check.output.ok }}", max_attempts: 3}',
+    "for_each": '"${{ tasks.plan.output.stories }}", and key: "${{ item.id }}"',
+    "retry": "{max_attempts: 3}",
+    "output_schema": "{type: object, required: [title], properties: {title: {type: string}}}",
+    "output_file": "report.md",
+    "if": '"${{ tasks.check.output.ok }}"',
+    "tools": "[read_file]",
+    "tasks": "{research: {agent: ann, description: Find out.}}",
+    "agents": "{ann: {persona: analyst}}",
+    "conversations": "{talk: {participants: [ann, bob], terminate: {max_turns: 6}}}",
+    "inputs": "{topic: {type: string}}",
+    "outputs": '{report: "${{ tasks.report.output }}"}',
+    "continue_on_error": "true",
+    "max_parallel": "4",
+    "max_turns": "10",
+    "max_output_tokens": "4000",
+    "timeout": "10m",
+}
+"""A field that takes no plain text, as it is written."""
