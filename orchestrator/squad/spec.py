@@ -86,7 +86,9 @@ class RetrySpec(StrictModel):
 
     noun: ClassVar[str] = "a retry"
     max_attempts: Annotated[int, Field(ge=1, le=100, description="The first attempt counts too")]
-    on: list[RetryCause] = Field(["rate_limit", "timeout"], min_length=1, description="What is tried again")
+    on: list[RetryCause] = Field(
+        ["rate_limit", "timeout"], min_length=1, description="What is tried again; truncated: cut off texts"
+    )
 
 
 class HistorySpec(StrictModel):

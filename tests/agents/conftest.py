@@ -45,7 +45,8 @@ class Bench:
 @pytest.fixture
 def scripted() -> Callable[..., Bench]:
     def make(*steps: Any, candidates: int = 1, price: Price | None = None) -> Bench:
-        model = Model("m", 100_000, 1000, frozenset(Capability), price)
+        # Without prefill: a text that is cut off stays as the script has it.
+        model = Model("m", 100_000, 1000, frozenset(Capability) - {Capability.PREFILL}, price)
         known = [Candidate(Provider(name, "local", "", None, {"m": model}), model) for name in "abc"[:candidates]]
         policy = Policy({"worker": tuple(c.name for c in known)}, last_resort=())
         script = Scripted(steps)

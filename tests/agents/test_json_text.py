@@ -107,7 +107,7 @@ def test_the_first_edition_reads_as_it_did() -> None:
 async def test_json_that_is_cut_off_twice_fails_as_that(scripted: Any, finish: FinishReason, told: str) -> None:
     bench = scripted(*[answered('{"n": ', finish, 4096)] * 8)
     with pytest.raises(AnswerCut, match=told) as failed:
-        await bench.agent().work("Count.", output_schema=N)
+        await bench.agent(max_output_tokens=4096).work("Count.", output_schema=N)
     assert isinstance(failed.value, OutputInvalid)
     assert failed.value.cause == finish.value
     asked = bench.script.requests[1].messages[-1].text
