@@ -17,7 +17,7 @@ from providers.errors import BudgetSpent
 from providers.messages import Usage
 
 SCHEMA_VERSION = 1
-MONEY = frozenset({"cost", "spent", "cap"})
+MONEY = frozenset({"cost", "spent", "cap", "reserved", "cut_short"})
 """Fields that hold micro-USD."""
 
 TaskStatus = Literal["waiting", "running", "gate", "ok", "failed", "skipped", "cancelled", "interrupted"]
@@ -329,6 +329,7 @@ class RunFinished:
     No task in `tasks` is at work any more: one that was when the run ended is `interrupted` (`running` in what earlier
     releases recorded). `output_errors` says of each output that could not be told, and so is None, why: a run that is
     otherwise done has failed by it.
+    `cut_short` (micro-USD) is what calls whose end is not known may have cost besides: the run's caps count it.
     """
 
     run_id: str
@@ -341,6 +342,7 @@ class RunFinished:
     stub: bool
     truncated: Mapping[str, tuple[CutText, ...]] = field(default_factory=dict)
     output_errors: Mapping[str, str] = field(default_factory=dict)
+    cut_short: int = 0
 
 
 class Event(NamedTuple):

@@ -374,10 +374,11 @@ class BudgetSpent(RoutingError):
     """
 
     def __init__(self, budget: BudgetRef, kind: str, cap: float, spent: float, wanted: float) -> None:
-        super().__init__(
-            f"budget of {budget}: {kind} {_amount(kind, cap)} does not allow {_amount(kind, wanted)} more"
-            f" after {_amount(kind, spent)}"
-        )
+        if wanted > cap:  # it never fits, whatever was spent
+            why = f"is less than the {_amount(kind, wanted)} that this one call may take"
+        else:
+            why = f"does not allow {_amount(kind, wanted)} more after {_amount(kind, spent)}"
+        super().__init__(f"budget of {budget}: {kind} {_amount(kind, cap)} {why}")
         self.budget, self.kind, self.cap, self.spent, self.wanted = budget, kind, cap, spent, wanted
 
 

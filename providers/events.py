@@ -28,12 +28,20 @@ class RouteChosen:
 
 @dataclass(frozen=True, slots=True)
 class AttemptStarted:
-    """`account` is the number of the provider's key, from 1."""
+    """`account` is the number of the provider's key, from 1.
+
+    `reserved` (micro-USD) and `reserved_tokens` are what the attempt holds of its run's budgets, `reckoned` the tokens
+    of input that it is taken to have; None: nothing caps it. Recorded before the request leaves, they count for an
+    attempt whose end is not recorded: it may have been billed.
+    """
 
     number: int
     provider: str
     model: str
     account: int = 1
+    reserved: int | None = None
+    reserved_tokens: int = 0
+    reckoned: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +50,9 @@ class AttemptEnded:
 
     `request_sha256` (hex) is of the body that was sent; None: nothing was, or it was answered in this process.
     `usage` is what an attempt that did not answer is taken to be billed for, and `cost` (micro-USD, None: unknown) what
-    that comes to. `usage` None: nothing, or it answered, and its turn says it.
+    that comes to. `usage` None: nothing, or it answered, and its turn says it. `in_doubt`: it was sent and its end is
+    not known, so the run's budgets count what it had reserved. `answer_cap`: the most tokens of answer that were asked
+    for because that is what was reserved; None: as the request has it.
     """
 
     number: int
@@ -56,6 +66,8 @@ class AttemptEnded:
     account: int = 1
     usage: Usage | None = None
     cost: int | None = None
+    in_doubt: bool = False
+    answer_cap: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +76,11 @@ class WaitingForProvider:
 
     until: float
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingForBudget:
+    """Calls in flight hold what is left of one of the run's budgets: the turn waits for one of them to end."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from orchestrator.rerun.record import StepAt
 from orchestrator.rerun.replay import NONE, Functions, NotReplayable, Record, request_of
@@ -23,7 +23,7 @@ class OtherBytes(NotReplayable):
 class Sent:
     """One attempt of a turn, the `number`-th (from 1), over all its retries and failovers. `path` is where it stands.
 
-    `sha256` is None where nothing went over the network.
+    `sha256` is None where nothing went over the network; `answer_cap` is as in `AttemptEnded`.
     """
 
     path: str
@@ -35,6 +35,7 @@ class Sent:
     sha256: str | None
     part: int
     step: StepAt
+    answer_cap: int | None = None
 
     def __str__(self) -> str:
         return f"{self.path} --turn {self.turn} --attempt {self.number}: {self.provider}/{self.model}: {self.outcome}"
@@ -60,12 +61,15 @@ def attempts_of(record: Record) -> Iterator[Sent]:
                 ended.request_sha256,
                 part_number,
                 at,
+                ended.answer_cap,
             )
 
 
 async def body_of(record: Record, sent: Sent, functions: Functions = NONE) -> bytes:
     """Return the body of the request that went out. Raise `OtherBytes` where its hash is not the recorded one."""
     request = await request_of(record, sent.part, sent.step, functions)
+    if sent.answer_cap is not None:
+        request = replace(request, max_output_tokens=sent.answer_cap)
     found = [_candidate(squad.catalog, sent) for squad in record.squads(sent.part, functions)]
     candidates = [candidate for candidate in found if candidate is not None]
     if not candidates:

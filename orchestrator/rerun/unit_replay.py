@@ -31,7 +31,7 @@ from orchestrator.events import (
 from orchestrator.journal.protocols import JournalError, StepRecord
 from orchestrator.rerun.decisions import UnitBegun
 from orchestrator.rerun.record import Answers, Difference, PlacedEvent, RecordPart, StepAt, same
-from orchestrator.run.budget import AccountScope
+from orchestrator.run.accounts import AccountScope
 from orchestrator.run.conversation import budget_reason
 from orchestrator.run.driver import settled
 from orchestrator.run.history import TOLD_AGAIN, RunHistory, telling

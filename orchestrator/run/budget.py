@@ -1,8 +1,7 @@
-"""Our own caps, nested, as reservations: taken before a call, settled after it, so that no cap can be overshot.
+"""Our own caps: what was spent under each, what calls in flight hold, and what that leaves. Pure.
 
-An `Account` is the running sum under one `Budget`. An `AccountScope` is the accounts that one piece of work draws on
-together: its squad's, task's, conversation's and agent's. A call is reserved on all of them or on none. Money is
-micro-USD, time is seconds; `now` is passed in.
+An `Account` is the running sum under one `Budget`; `accounts.py` reserves on them. Money is micro-USD, time is seconds;
+`now` is passed in.
 
 An unknown price cannot be capped: such a call is reserved and settled at 0 micro-USD, counts its tokens and
 its turn in full, and makes the run's cost unknown.
@@ -10,14 +9,15 @@ its turn in full, and makes the run's cost unknown.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from math import inf
 from typing import Any, NamedTuple
 
 from agents.events import TurnEnded
 from orchestrator.squad.plan import Budget, OnExceed, Plan
 from orchestrator.units import StepPath, Unit
-from providers.budgets import BudgetRef
+from providers.budgets import BudgetRef, CallSize
 from providers.errors import BudgetSpent
 from providers.events import AttemptEnded
 from providers.messages import Usage
@@ -70,13 +70,14 @@ class Account:
     turns: int = 0
     held_cost: int = 0
     held_tokens: int = 0
+    held_turns: int = 0
 
-    def check(self, cost: int, tokens: int, now: float) -> None:
-        """Raise `BudgetSpent` where the cap leaves no room for one more call of this size."""
-        cap = self.cap
+    def check(self, size: CallSize, now: float) -> None:
+        """Raise `BudgetSpent` where what is spent leaves no room for one more call of this size."""
+        cap, least = self.cap, size.least
         wanted: tuple[tuple[str, float | None, float, float], ...] = (
-            ("max_cost", cap.max_cost, self.cost + self.held_cost, cost),
-            ("max_tokens", cap.max_tokens, self.tokens + self.held_tokens, tokens),
+            ("max_cost", cap.max_cost, self.cost, size.cost_of(least)),
+            ("max_tokens", cap.max_tokens, self.tokens, size.tokens + least),
             ("max_turns", cap.max_turns, self.turns, 1),
         )
         for kind, limit, spent, more in wanted:
@@ -85,82 +86,27 @@ class Account:
         if self.seconds_left(now) <= 0:
             raise BudgetSpent(self.ref, "max_time", cap.max_time or 0, now - self.opened_at, 0)
 
+    def longest(self, size: CallSize, share: float = 1.0) -> float:
+        """Return for how long an answer a share of what is not spent would pay: tokens; inf: any. It may be too few."""
+        most = inf
+        if self.cap.max_cost is not None and size.each:
+            most = ((self.cap.max_cost - self.cost) * share - size.cost) / size.each
+        if self.cap.max_tokens is not None:
+            most = min(most, (self.cap.max_tokens - self.tokens) * share - size.tokens)
+        return most
+
+    def has_room(self, size: CallSize, output: int, *, held: bool = True) -> bool:
+        """Return whether a call fits beside what is spent, and what is `held`."""
+        cap = self.cap
+        wanted = (
+            (cap.max_cost, self.cost + held * self.held_cost + size.cost_of(output)),
+            (cap.max_tokens, self.tokens + held * self.held_tokens + size.tokens + output),
+            (cap.max_turns, self.turns + held * self.held_turns + 1),
+        )
+        return all(limit is None or amount <= limit for limit, amount in wanted)
+
     def seconds_left(self, now: float) -> float:
         return float("inf") if self.cap.max_time is None else self.opened_at + self.cap.max_time - now
-
-
-class Hold(NamedTuple):
-    """What a reservation took from each account of a scope."""
-
-    cost: int
-    tokens: int
-
-
-@dataclass(slots=True)
-class AccountReservation:
-    """One call's share of a scope. Settled or released exactly once; a second time is an error of ours."""
-
-    accounts: tuple[Account, ...]
-    hold: Hold
-    open: bool = True
-
-    def settle(self, cost: int, tokens: int) -> None:
-        """Replace the reservation by what the call really cost: micro-USD and tokens."""
-        self._close()
-        for account in self.accounts:
-            account.cost += cost
-            account.tokens += tokens
-
-    def release(self) -> None:
-        """Give everything back: the call cost nothing."""
-        self._close()
-        for account in self.accounts:
-            account.turns -= 1
-
-    def _close(self) -> None:
-        assert self.open, "a reservation is settled or released once"
-        self.open = False
-        for account in self.accounts:
-            account.held_cost -= self.hold.cost
-            account.held_tokens -= self.hold.tokens
-
-
-@dataclass(frozen=True, slots=True)
-class AccountScope:
-    """The accounts that a piece of work draws on, outermost first. A `BudgetScope`."""
-
-    accounts: tuple[Account, ...]
-    clock: Callable[[], float] = field(repr=False)
-
-    def reserve(self, cost: int, tokens: int) -> AccountReservation:
-        """Hold `cost` and `tokens` on every account, or raise `BudgetSpent` and hold nothing."""
-        now = self.clock()
-        for account in self.accounts:
-            account.check(cost, tokens, now)
-        for account in self.accounts:
-            account.held_cost += cost
-            account.held_tokens += tokens
-            account.turns += 1
-        return AccountReservation(self.accounts, Hold(cost, tokens))
-
-    def within(self, account: Account | None) -> AccountScope:
-        """Return a scope that draws on `account` too."""
-        return self if account is None else AccountScope((*self.accounts, account), self.clock)
-
-    def on_exceed(self, budget: BudgetRef) -> OnExceed:
-        """Return what the account of `budget` wants done when it is spent."""
-        return next((a.cap.on_exceed for a in self.accounts if a.ref == budget), "stop")
-
-    def seconds_left(self) -> float:
-        now = self.clock()
-        return min((a.seconds_left(now) for a in self.accounts), default=float("inf"))
-
-    def out_of_time(self) -> BudgetSpent:
-        """Return the failure of the account whose time is up first."""
-        now = self.clock()
-        first = min(self.accounts, key=lambda account: account.seconds_left(now))
-        limit = first.cap.max_time or 0
-        return BudgetSpent(first.ref, "max_time", limit, limit, 0)
 
 
 def open_account(ref: BudgetRef, cap: Budget | None, now: float, paid: Iterable[Paid] = ()) -> Account | None:

@@ -42,10 +42,11 @@ from orchestrator.events import (
 )
 from orchestrator.journal.memory import MemoryJournal
 from orchestrator.journal.protocols import InFlightStep, Journal, JournalError, Recorded
+from orchestrator.run.accounts import AccountScope, CallsOfRun
 from orchestrator.run.actions import Happening, next_action
 from orchestrator.run.approvals import hear
 from orchestrator.run.artifacts import FileRefused
-from orchestrator.run.budget import AccountScope, on_exceed, open_account
+from orchestrator.run.budget import on_exceed, open_account
 from orchestrator.run.history import RunHistory
 from orchestrator.run.recorder import Recorder
 from orchestrator.run.state import RunState, units_at_work, values_of
@@ -72,6 +73,9 @@ class RunResult:
     `texts` holds the artifacts themselves where the run had no folder (`out` is None). `truncated` names, by task, the
     texts that their models did not finish; `output_errors` says why an output could not be told: it is None in
     `outputs`, and the run has failed.
+
+    `cut_short` is micro-USD that calls may have cost besides whose end is not known: they were in flight when a process
+    was killed, or were given up.
     """
 
     run_id: str
@@ -89,6 +93,7 @@ class RunResult:
     texts: Mapping[str, str] = field(default_factory=dict)
     truncated: Mapping[str, tuple[CutText, ...]] = field(default_factory=dict)
     output_errors: Mapping[str, str] = field(default_factory=dict)
+    cut_short: int = 0
 
 
 class Driver:
@@ -121,7 +126,7 @@ class Driver:
             self.state.apply(event.data)
         # What a resumed run has worked counts against its time; how long it lay does not.
         account = open_account(BudgetRef("squad"), plan.budget, clock() - past.worked_s, past.paid)
-        self._budgets = AccountScope((), clock).within(account)
+        self._budgets = AccountScope((), clock, CallsOfRun(self.flush, past.sizes)).within(account)
         self._cut_short: defaultdict[Unit, set[StepKey]] = defaultdict(set)
         for unit, key in in_flight:
             self._cut_short[unit].add(key)
@@ -398,4 +403,5 @@ def result_of(driver: Driver, recorder: Recorder, *, stub: bool, crew: Any) -> R
         texts=dict(crew.files.texts),
         output_errors=finished.output_errors,
         truncated=finished.truncated,
+        cut_short=finished.cut_short,
     )

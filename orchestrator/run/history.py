@@ -7,7 +7,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
-from agents.events import TurnStarted
+from agents.events import TurnEnded, TurnStarted
 from orchestrator.events import (
     ArtifactWritten,
     ControlUnread,
@@ -27,9 +27,11 @@ from orchestrator.events import (
     TaskReset,
     TaskRetried,
 )
-from orchestrator.run.budget import Paid, counted_of
+from orchestrator.run.budget import Bill, Paid, counted_of
+from orchestrator.run.open_calls import OpenCall, OpenCalls
 from orchestrator.squad.plan import HUMAN
 from orchestrator.units import StepPath, Unit, path_of, place_of
+from providers.budgets import CallSizes
 
 TOLD_AGAIN = (ArtifactWritten, ControlUnread, ConversationEnded, GateOpened, MessageSpoken, TaskRepeated)
 """Events that code emits again when it runs again over recorded steps. They are recorded already, and only once."""
@@ -63,7 +65,10 @@ class RunHistory:
     """How the run ended last, None where it never did: its process was killed, or is at work."""
     worked_s: float = 0.0
     paid: list[Paid] = field(default_factory=list)
-    """All that was billed, answers that would not do included."""
+    """All that was billed, answers that would not do included, and what calls had reserved that were cut short."""
+    sizes: CallSizes = field(default_factory=CallSizes)
+    """What calls really took."""
+    open_calls: OpenCalls = field(default_factory=OpenCalls)
     agents: dict[tuple[Unit | None, StepPath], str] = field(default_factory=dict)
     """Who had the last turn at each place."""
     tried: dict[Unit | None, int] = field(default_factory=dict)
@@ -89,6 +94,8 @@ def history_of(events: Sequence[Event]) -> RunHistory:
             past.worked_s += max(event.at - before, 0.0)
         before = event.at
         _count(past, event)
+    for call in past.open_calls.cut_short():
+        _book(past, call)
     for event in past.standing:
         _fold(past, event)
     return past
@@ -128,6 +135,11 @@ def _under(edit: RunEdited, event: Event) -> Event:
 
 def _count(past: RunHistory, event: Event) -> None:
     """Count what was spent, whatever it was spent on."""
+    answered = past.open_calls.at(event.unit, event.step) if isinstance(event.data, TurnEnded) else ()
+    lost = past.open_calls.take(event.unit, event.step, event.data)
+    bill = counted_of(event.data)
+    for call in lost:
+        _book(past, call, bill)
     match event.data:
         case RunStarted():
             past.started = event.data
@@ -145,9 +157,21 @@ def _count(past: RunHistory, event: Event) -> None:
             past.written.setdefault(path, set()).add(sha256)
         case TurnStarted(agent=agent):
             past.agents[event.unit, event.step] = agent
-    if (bill := counted_of(event.data)) is not None:
+    if bill is not None and not lost:
         agent = getattr(event.data, "agent", None) or past.agents.get((event.unit, event.step), "")
         past.paid.append(Paid(event.unit, event.step, agent, bill.cost, bill.usage.total))
+    for call in answered:
+        usage = event.data.usage
+        if usage.total:
+            sent = usage.input + usage.cache_read + usage.cache_write
+            past.sizes.learn(event.data.agent, call.model, call.reckoned, sent, usage.output + usage.reasoning)
+
+
+def _book(past: RunHistory, call: OpenCall, bill: Bill | None = None) -> None:
+    """Count a call of which nobody knows what it came to: it may have cost all that it had reserved, or its `bill`."""
+    agent = past.agents.get((call.unit, call.step), "")
+    cost, tokens = (0, 0) if bill is None else (bill.cost or 0, bill.usage.total)
+    past.paid.append(Paid(call.unit, call.step, agent, max(call.cost, cost), max(call.tokens, tokens)))
 
 
 def _renamed(unit: Unit | None, names: Mapping[str, str]) -> Unit | None:

@@ -8,6 +8,7 @@ from typing import Any
 from orchestrator.events import Event, RunForked
 from orchestrator.run.budget import bill_of
 from orchestrator.run.history import TOLD_AGAIN, RunHistory, telling
+from orchestrator.run.open_calls import OpenCalls
 from orchestrator.units import StepPath, Unit
 from providers.events import Emit
 from providers.messages import Usage
@@ -29,6 +30,9 @@ class Recorder:
         self.run_id = run_id
         self.usage = Usage()
         self.cost: int | None = 0
+        self.cut_short = 0
+        """Micro-USD that calls may have cost besides whose end nobody knows."""
+        self._open_calls = OpenCalls()
         self._listen = listen
         self._clock = clock
         self._latest: dict[tuple[Unit | None, StepPath, int], int] = {}
@@ -37,7 +41,7 @@ class Recorder:
         self._told = past.told if past is not None else None
         for event in past.events if past is not None else ():
             self._latest[event.unit, event.step, event.turn] = event.seq
-            self._count(event.data)
+            self._count(event.unit, event.step, event.data)
 
     def at(self, unit: Unit, step: StepPath = ()) -> Emit:
         """Return the emitter of what happens at a place in the run: synchronous, never blocking."""
@@ -55,16 +59,19 @@ class Recorder:
         turn = getattr(payload, "turn", 0)
         place = (unit, step, turn)
         self._latest[place] = seq = self._latest.get(place, 0) + 1
-        self._count(payload)
+        self._count(unit, step, payload)
         event = Event(self.run_id, unit, step, turn, seq, self._clock(), payload)
         self._unwritten.append(event)
         if self._listen is not None:
             self._listen(event)
 
-    def _count(self, payload: Any) -> None:
+    def _count(self, unit: Unit | None, step: StepPath, payload: Any) -> None:
+        bill = bill_of(payload)
+        for call in self._open_calls.take(unit, step, payload):
+            self.cut_short += max(call.cost - (bill.cost or 0 if bill is not None else 0), 0)
         if isinstance(payload, RunForked):  # what came before was paid by another run
-            self.usage, self.cost = Usage(), 0
-        elif (bill := bill_of(payload)) is not None:
+            self.usage, self.cost, self.cut_short = Usage(), 0, 0
+        elif bill is not None:
             self.usage += bill.usage
             self.cost = None if bill.cost is None or self.cost is None else self.cost + bill.cost
 

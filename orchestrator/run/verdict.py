@@ -52,6 +52,7 @@ def finish_of(state: RunState, recorder: Recorder, artifacts: Mapping[str, str],
         stub,
         state.truncated,
         errors,
+        recorder.cut_short,
     )
 
 

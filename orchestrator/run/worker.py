@@ -28,8 +28,9 @@ from orchestrator.events import (
     TaskRetried,
 )
 from orchestrator.run import prompts
+from orchestrator.run.accounts import AccountScope
 from orchestrator.run.artifacts import Artifacts
-from orchestrator.run.budget import Account, AccountScope, Paid, open_account
+from orchestrator.run.budget import Account, Paid, open_account
 from orchestrator.run.conversation import Conversation, Minutes
 from orchestrator.run.retries import backoff_s, causes_of
 from orchestrator.run.state import as_text

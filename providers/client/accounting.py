@@ -12,10 +12,10 @@ from providers.client.reservations import Reservation
 from providers.client.turn import LiveTurn
 from providers.errors import ProviderError
 from providers.events import AttemptEnded, AttemptStarted, RouteChosen, ignore
+from providers.limits.rules import ending
 from providers.messages import Attempt, Response, Usage
 from providers.routing.admission import billed
 from providers.routing.effects import Try
-from providers.routing.ordering import expected_output
 
 AttemptEnding = Literal["ok", "failed", "cancelled"]
 
@@ -23,29 +23,39 @@ AttemptEnding = Literal["ok", "failed", "cancelled"]
 class AttemptAccount:
     """The account of one attempt: opened before anything is sent, closed exactly once on every path.
 
-    Opening it raises the `BudgetSpent` of the run's budgets; nothing is sent then.
+    `budgeted` is what pays for it under the run's budgets; None: nothing caps it.
     """
 
-    __slots__ = ("_began", "_budgeted", "_effect", "_open", "_reservation", "_tokens", "_turn", "body")
+    __slots__ = ("_began", "_budgeted", "_effect", "_open", "_reservation", "_turn", "body", "is_whole")
 
-    def __init__(self, turn: LiveTurn, effect: Try, reservation: Reservation | None = None) -> None:
+    def __init__(
+        self,
+        turn: LiveTurn,
+        effect: Try,
+        reservation: Reservation | None = None,
+        budgeted: BudgetReservation | None = None,
+    ) -> None:
         self._turn, self._effect, self._open, self._reservation = turn, effect, True, reservation
         self.body: bytes | None = None
         """What is sent, once it is known."""
+        self.is_whole = False
+        """Whether its answer comes whole: until then nothing is heard of it, whatever it has come to."""
         candidate, route = effect.candidate, effect.route
         if effect.number == 1 and turn.emit is not ignore:
             contest = None if route.ordering is None else route.ordering._asdict()
             refused = {name: str(reason) for name, reason in route.refused.items()}
             turn.emit(RouteChosen(route.names, refused, contest))
-        self._tokens = 0
-        self._budgeted: BudgetReservation | None = None
-        if turn.budgets is not None:
-            self._tokens = turn.fleet.demands(turn.request)[0]
-            wanted = Usage(input=self._tokens, output=expected_output(turn.request, candidate.model))
-            self._budgeted = turn.budgets.reserve(cost_of(candidate, wanted, turn.clock()) or 0, wanted.total)
+        self._budgeted = budgeted
         self._began = turn.clock()
         if turn.emit is not ignore:  # an event without a listener would cost a microsecond
-            turn.emit(AttemptStarted(effect.number, candidate.provider.name, candidate.model.name, candidate.account))
+            whose = (effect.number, candidate.provider.name, candidate.model.name, candidate.account)
+            turn.emit(AttemptStarted(*whose, *self._reserved()))
+
+    def _reserved(self) -> tuple[int, int, int] | tuple[()]:
+        if self._budgeted is None:
+            return ()
+        size, output = self._budgeted.size, self._budgeted.output
+        return size.cost_of(output), size.tokens + output, self._turn.fleet.demands(self._turn.request)[0]
 
     def close(
         self, how: AttemptEnding, error: ProviderError | None = None, response: Response | None = None, heard: int = 0
@@ -64,8 +74,11 @@ class AttemptAccount:
         if how != "ok" or self._budgeted is not None:
             lost = how == "cancelled" and self.body is not None
             bill = self._bill(candidate, error, response, heard, lost=lost)
+        in_doubt = self._budgeted is not None and self._is_in_doubt(how, error, response)
         if self._budgeted is not None:
-            _settle(self._budgeted, bill)
+            if turn.purse is not None and (told := response if response is not None else error) is not None:
+                turn.purse.learn(candidate, told.usage or Usage())
+            _settle(self._budgeted, bill, in_doubt=in_doubt)
         if self._reservation is not None:
             self._reservation.note(error, response, heard)
         if error is None:
@@ -82,7 +95,20 @@ class AttemptAccount:
             sent = None if self.body is None else hashlib.sha256(self.body).hexdigest()
             usage, cost = (None, None) if bill is None or how == "ok" else bill
             ended = (provider, model, how, attempt.error, attempt.detail, ms, sent, account, usage, cost)
-            turn.emit(AttemptEnded(self._effect.number, *ended))
+            turn.emit(AttemptEnded(self._effect.number, *ended, in_doubt, self.answer_cap))
+
+    @property
+    def answer_cap(self) -> int | None:
+        """The most tokens of answer to ask for, where no more are paid for; None: as the request has it."""
+        budgeted = self._budgeted
+        return None if budgeted is None or budgeted.output >= budgeted.size.most else budgeted.output
+
+    def _is_in_doubt(self, how: AttemptEnding, error: ProviderError | None, response: Response | None) -> bool:
+        """Return whether the provider may have made an answer that it bills, of which nothing is known here."""
+        if self.body is None or response is not None or not self.is_whole:
+            return False
+        told = error is not None and error.usage is not None and error.usage.total > 0
+        return how == "cancelled" or ending(error, answered=told) == "unknown"
 
     def _bill(
         self, candidate: Candidate, error: ProviderError | None, response: Response | None, heard: int, *, lost: bool
@@ -91,13 +117,17 @@ class AttemptAccount:
         told = response if response is not None else error
         if response is None and not heard and not lost and (error is None or error.usage is None):
             return None
-        usage = billed(self._tokens or self._turn.fleet.demands(self._turn.request)[0], told, heard)
+        usage = billed(self._turn.fleet.demands(self._turn.request)[0], told, heard)
         known = told.cost if told is not None else None
         return usage, cost_of(candidate, usage, self._turn.clock()) if known is None else known
 
 
-def _settle(budgeted: BudgetReservation, bill: tuple[Usage, int | None] | None) -> None:
-    if bill is None:
+def _settle(budgeted: BudgetReservation, bill: tuple[Usage, int | None] | None, *, in_doubt: bool) -> None:
+    if bill is None and not in_doubt:
         budgeted.release()
-    else:
-        budgeted.settle(bill[1] or 0, bill[0].total)
+        return
+    cost, tokens = (0, 0) if bill is None else (bill[1] or 0, bill[0].total)
+    if in_doubt:  # up to all that was reserved may be billed
+        size, output = budgeted.size, budgeted.output
+        cost, tokens = max(cost, size.cost_of(output)), max(tokens, size.tokens + output)
+    budgeted.settle(cost, tokens)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import anyio
 import anyio.lowlevel
@@ -70,8 +71,8 @@ class LiveAttempt:
         """Take one step; return how the attempt ended, None while it goes on. After an exception it is over."""
         response, sound = None, False
         try:
-            if self._account is None and not await self._is_admitted():
-                return Refused(self._turn.clock(), self.effect.number)
+            if self._account is None and (refused := await self._refused()) is not None:
+                return refused
             response = await self._exchange()
             if response is None:
                 return None
@@ -96,14 +97,28 @@ class LiveAttempt:
         await self.end("ok", None, response)
         return Answered(self._turn.clock(), self.effect.number, response, first_token)
 
-    async def _is_admitted(self) -> bool:
-        """Reserve the candidate's limits and open the account, which reserves the run's budgets."""
+    async def _refused(self) -> Refused | None:
+        """Reserve of the run's budgets and of the candidate's limits, and open the account. Raise `BudgetSpent`.
+
+        None: the attempt is admitted, and on record where a budget pays for it.
+        """
         turn, self._began = self._turn, anyio.current_time()
-        self._reservation = await turn.reservations.reserve(self.effect, turn.request, turn.emit, turn.clock)
+        paid = None if turn.purse is None else turn.purse.take(self.effect.candidate)
+        if turn.purse is not None and paid is None:
+            return Refused(turn.clock(), self.effect.number, is_held=True)
+        try:
+            self._reservation = await turn.reservations.reserve(self.effect, turn.request, turn.emit, turn.clock)
+        finally:
+            if paid is not None and self._reservation is None:
+                paid.release()
         if self._reservation is None:
-            return False
-        self._account = AttemptAccount(turn, self.effect, self._reservation)
-        return True
+            return Refused(turn.clock(), self.effect.number)
+        self._account = AttemptAccount(turn, self.effect, self._reservation, paid)
+        if turn.purse is not None:
+            if (cap := self._account.answer_cap) is not None:  # a longer answer than is reserved could pass a budget
+                self._request = replace(self._request, max_output_tokens=cap)
+            await turn.purse.recorded()
+        return None
 
     async def _exchange(self) -> Response | None:
         """Return the answer once it is whole; of a streamed one make the next deltas ready."""
@@ -120,7 +135,7 @@ class LiveAttempt:
         adapter = adapters.remote[candidate.provider.dialect]
         message = adapter.encode(self._request, candidate, stream=False)
         assert self._account is not None, "an attempt is admitted before it is sent"
-        self._account.body = message.body
+        self._account.body, self._account.is_whole = message.body, True
         # A slow ledger's time is this attempt's too: the turn's deadline knows no difference.
         reply = await adapters.send(message, self.effect.timeouts, anyio.current_time() - self._began)
         if self._reservation is not None:

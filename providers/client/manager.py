@@ -34,7 +34,7 @@ from providers.messages import Accept, Capability, Request, Response
 from providers.policy.environment import with_environment
 from providers.policy.model import Policy
 from providers.policy.parse import default_policy
-from providers.routing.effects import Effect, Ended, Outcome, Sleep, Try
+from providers.routing.effects import AwaitBudget, Effect, Ended, Outcome, Sleep, Try
 from providers.routing.fleet import Fleet
 from providers.routing.turn import attempts
 from providers.transport import Transport, open_transport
@@ -126,7 +126,7 @@ class ProviderManager:
         try:
             effect = next(flow)
             while True:
-                if isinstance(effect, Sleep):
+                if isinstance(effect, Sleep | AwaitBudget):
                     effect = flow.send(await turn.sleep(effect))
                     continue
                 assert isinstance(effect, Try), "attempts that are out are listened to by `race` alone"
@@ -142,6 +142,7 @@ class ProviderManager:
             return turn.finished(done.value)
         finally:
             flow.close()
+            turn.close()
 
     def stream(self, request: Request, *, emit: Emit = ignore, budgets: BudgetScope | None = None) -> ResponseStream:
         """Return the answer as it comes: `async with manager.stream(request) as deltas: async for delta in deltas`."""

@@ -13,7 +13,7 @@ from providers.client.contexts import OwnContexts
 from providers.client.hedge import race
 from providers.client.turn import LiveTurn
 from providers.messages import Delta, Response, Restarted, Resumed, TextDelta
-from providers.routing.effects import Effect, Ended, Failed, Outcome, Sleep, Spoke, Try
+from providers.routing.effects import AwaitBudget, Effect, Ended, Failed, Outcome, Sleep, Spoke, Try
 from providers.transport.closing import undisturbed
 
 
@@ -81,6 +81,7 @@ class ResponseStream:
         self._over = True
         self._ready.clear()
         self._flow.close()
+        self._turn.close()
         if any(attempt.is_open for attempt in self._out):
             await undisturbed(self._end_all)
 
@@ -93,7 +94,7 @@ class ResponseStream:
         try:
             if self._effect is None:
                 self._effect = next(self._flow)
-            elif isinstance(self._effect, Sleep):
+            elif isinstance(self._effect, Sleep | AwaitBudget):
                 self._effect = self._flow.send(await self._turn.sleep(self._effect))
             elif (outcome := await self._go_on()) is not None:
                 self._effect = self._flow.send(outcome)

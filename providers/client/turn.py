@@ -9,12 +9,13 @@ from providers.catalog.model import Candidate
 from providers.catalog.prices import cost_of
 from providers.client.adapter_table import AdapterTable
 from providers.client.clock import ahead, from_now
+from providers.client.purse import Purse
 from providers.client.reservations import Reservations
 from providers.errors import ProviderError
-from providers.events import Emit, WaitingForProvider
+from providers.events import Emit, WaitingForBudget, WaitingForProvider
 from providers.messages import Accept, Attempt, Estimate, Request, Response
 from providers.routing.admission import billed
-from providers.routing.effects import Sleep, Woke
+from providers.routing.effects import AwaitBudget, Sleep, Woke
 from providers.routing.fleet import Fleet
 
 
@@ -27,10 +28,10 @@ class LiveTurn:
         "answers",
         "attempts",
         "began",
-        "budgets",
         "clock",
         "emit",
         "fleet",
+        "purse",
         "request",
         "reservations",
     )
@@ -47,7 +48,10 @@ class LiveTurn:
     ) -> None:
         self.fleet, self.adapters, self.reservations = fleet, adapters, reservations
         self.clock = from_now(reservations.clock)
-        self.request, self.emit, self.budgets, self.accept = request, emit, budgets, accept
+        self.request, self.emit, self.accept = request, emit, accept
+        capped = budgets is not None and budgets.is_capped
+        self.purse = Purse(budgets, fleet, request, self.clock) if budgets is not None and capped else None
+        """What pays for its attempts; None: nothing caps them."""
         self.began = self.clock()
         self.attempts: list[Attempt] = []
         self.answers: list[tuple[Response, Candidate]] = []
@@ -59,10 +63,21 @@ class LiveTurn:
             error.retry_at -= ahead(self.reservations.wall, self.clock)
         return error
 
-    async def sleep(self, effect: Sleep) -> Woke:
-        self.emit(WaitingForProvider(effect.until, effect.reason))
-        await anyio.sleep(max(0.0, effect.until - self.clock()))
+    async def sleep(self, effect: Sleep | AwaitBudget) -> Woke:
+        """Wait for an instant, or for room under the run's budgets. Raise `BudgetSpent`."""
+        if isinstance(effect, AwaitBudget):
+            assert self.purse is not None, "only a budget is waited for"
+            self.emit(WaitingForBudget())
+            await self.purse.wait()
+        else:
+            self.emit(WaitingForProvider(effect.until, effect.reason))
+            await anyio.sleep(max(0.0, effect.until - self.clock()))
         return Woke(self.clock())
+
+    def close(self) -> None:
+        """Give back what no attempt took."""
+        if self.purse is not None:
+            self.purse.put_back()
 
     def finished(self, response: Response) -> Response:
         """Return `response` with the turn's attempts and latency (waits included), and with what it leaves unsaid."""

@@ -47,7 +47,12 @@ class Sleep:
     reason: str
 
 
-Effect = Try | Listen | Sleep
+@dataclass(frozen=True, slots=True)
+class AwaitBudget:
+    """Wait until calls in flight leave room under the run's own budgets for what the last attempt asked for."""
+
+
+Effect = Try | Listen | Sleep | AwaitBudget
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +82,14 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Attempt `number` was not sent: a limit leaves no room, and the candidate's state says until when."""
+    """Attempt `number` was not sent: a limit leaves no room, and the candidate's state says until when.
+
+    `is_held`: it is the run's own budgets, what is left of which calls in flight hold.
+    """
 
     now: float
     number: int
+    is_held: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +109,7 @@ class Silent:
 
 @dataclass(frozen=True, slots=True)
 class Woke:
-    """A `Sleep` is over."""
+    """A `Sleep` or an `AwaitBudget` is over."""
 
     now: float
 

@@ -2,8 +2,8 @@
 
 Time and randomness are arguments.
 
-`attempts` is a generator that does no I/O: it yields what to do (`Try`, `Listen`, `Sleep`) and is sent how it went. The
-provider manager drives it with the real world, a simulator with a virtual clock and dice.
+`attempts` is a generator that does no I/O: it yields what to do (`Try`, `Listen`, `Sleep`, `AwaitBudget`) and is sent
+how it went. The provider manager drives it with the real world, a simulator with a virtual clock and dice.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from providers.errors import (
 from providers.messages import Capability, Request, Response
 from providers.policy.model import Policy, Timeouts
 from providers.routing.choice import Decision, Refuse, Wait, choose
-from providers.routing.effects import Answered, Effect, Ended, Failed, Outcome, Refused, Sleep, Try
+from providers.routing.effects import Answered, AwaitBudget, Effect, Ended, Failed, Outcome, Refused, Sleep, Try
 from providers.routing.fleet import Fleet
 from providers.routing.flight import fly
 from providers.routing.patience import Patience
@@ -76,6 +76,8 @@ def attempts(
                 now = ended[-1][1].now
                 if (response := turn.learn(ended, effect.number, taken_at)) is not None:
                     return response
+                if isinstance(last := ended[-1][1], Refused) and last.is_held:
+                    now = turn.postponed(now, (yield AwaitBudget()).now)
             elif isinstance(decision, Wait) and turn.may_wait(decision, now):
                 now = (yield turn.sleep(decision)).now
             elif turn.errors:
@@ -165,6 +167,13 @@ class _Course:
     def may_wait(self, wait: Wait, now: float) -> bool:
         return self.doubted is None and self.patience.waits_for(wait, now, failed=bool(self.errors), met=self._met)
 
+    def postponed(self, now: float, later: float) -> float:
+        """Return the instant after a wait for the run's own budgets: no provider took that time, so it costs none."""
+        self._began += later - now
+        self.deadline += later - now
+        self._patience = None
+        return later
+
     @property
     def patience(self) -> Patience:
         """What it waits for; most turns never have to."""
@@ -226,7 +235,7 @@ class _Course:
             if taken_at is not None and outcome.number == first and isinstance(outcome, Answered | Refused):
                 self._fleet.retries.give_back(taken_at)
             if isinstance(outcome, Refused):
-                if outcome.now >= self.deadline and not self.errors:
+                if outcome.now >= self.deadline and not self.errors and not outcome.is_held:
                     raise NoRoute({name: _NO_ROOM})
                 continue
             self.made = max(self.made, outcome.number)

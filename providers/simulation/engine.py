@@ -21,7 +21,7 @@ from providers.limits.reserve import CounterStore
 from providers.limits.rules import Ending, ending
 from providers.policy.model import Policy
 from providers.routing.admission import LATE_S, forbid, refuse, shut_until
-from providers.routing.effects import Answered, Ended, Failed, Outcome, Refused, Silent, Sleep, Try, Woke
+from providers.routing.effects import Answered, Ended, Failed, Listen, Outcome, Refused, Silent, Sleep, Try, Woke
 from providers.routing.fleet import Fleet
 from providers.routing.health import limited_until
 from providers.simulation.load import Kind, arrivals, dice, kinds
@@ -143,7 +143,7 @@ class Simulation:
             elif isinstance(effect, Sleep):
                 self._records.slept(turn, effect, now)
                 self._at(max(now, effect.until), self._wake, turn)
-            elif effect.hedge_after is not None:
+            elif isinstance(effect, Listen) and effect.hedge_after is not None:
                 self._at(now + effect.hedge_after, self._hear_nothing, turn.out[0])
 
     def _wake(self, turn: ModelledTurn, now: float) -> None:

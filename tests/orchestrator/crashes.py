@@ -26,6 +26,7 @@ from orchestrator.journal.protocols import Journal
 from orchestrator.journal.sqlite.journal import SqliteJournal
 from orchestrator.runtime import open_run, resume_run
 from providers.adapters import HttpReply, HttpRequest
+from providers.budgets import CallSize
 from providers.catalog.model import Candidate, Model, Price, Provider
 from providers.client.manager import ProviderManager
 from providers.events import ignore
@@ -223,7 +224,7 @@ class OverSocket:
     async def complete(
         self, request: Request, *, emit: Any = ignore, budgets: Any = None, accept: Any = None
     ) -> Response:
-        hold = budgets.reserve(7, 15)
+        hold = await budgets.reserve(CallSize(7, 15))
         try:
             reply = await tell(self._port, _told(request))
         except BaseException:

@@ -11,6 +11,7 @@ import anyio
 from orchestrator import RunResult, Squad
 from orchestrator.events import Event
 from orchestrator.runtime import open_run
+from providers.budgets import CallSize
 from providers.events import ignore
 from providers.messages import FinishReason, Message, Request, Response, Text, Usage
 
@@ -31,7 +32,7 @@ class Answers:
         self, request: Request, *, emit: Any = ignore, budgets: Any = None, accept: Any = None
     ) -> Response:
         agent = request.needs.agent or request.needs.tier or ""
-        hold = budgets.reserve(self.cost or 0, 15) if budgets is not None else None
+        hold = await budgets.reserve(CallSize(self.cost or 0, 15)) if budgets is not None else None
         try:
             self.asked.append((agent, request))
             self.at_work += 1

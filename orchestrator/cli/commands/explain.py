@@ -25,7 +25,7 @@ from providers.documents.unicode import printable
 from providers.routing.scores import Ordering, replay, score
 
 MOST_OTHERS = 4
-SHOWN = frozenset({"route.chosen", "attempt.ended", "waiting.for_provider", "turn.ended"})
+SHOWN = frozenset({"route.chosen", "attempt.ended", "waiting.for_provider", "waiting.for_budget", "turn.ended"})
 
 
 @app.command("explain")
@@ -178,6 +178,8 @@ def _lines_of(event: Mapping[str, Any]) -> Iterator[str]:
             yield f"  attempt {event['number']}: {candidate_of(event)}: {event['outcome']}{why} ({took}){paid}"
         case "waiting.for_provider":
             yield f"  waited {max(event['until'] - event['at'], 0):.0f} s: {event['reason']}"
+        case "waiting.for_budget":
+            yield "  waited for calls in flight, which held what was left of a budget"
         case "turn.ended":
             yield f"  answered by {event['provider']}/{event['model']}: {_billed(event)}"
             if cut := finish_words(event["finish"], event["usage"]["output_tokens"]):

@@ -73,6 +73,8 @@ def tell_end(console: Console, progress: Progress, result: RunResult, after: Con
         console.warn(printable(line))
     for name, why in result.output_errors.items():
         console.write(printable(f"output {name} cannot be told: {why}"))
+    if result.cut_short:
+        console.say(f"not in the cost: up to {usd(micro(result.cut_short))} for calls that were cut short")
     _tell_artifacts(console, result)
     for task, reason in result.waiting.items():
         console.say(printable(f"waiting: {task}: {reason}"))

@@ -994,3 +994,27 @@ async def test_bytes_are_made_again_by_the_routing_file_that_held_then(tmp_path:
     bodies = [await body_of(made, sent) for sent in attempts_of(made)]
     assert bodies == [body for _, body in vendors.bodies]
     assert [json.loads(body)["max_completion_tokens"] for body in bodies] == [55, 777]
+
+
+async def test_bytes_are_made_again_whose_answers_a_budget_kept_short(tmp_path: Path) -> None:
+    file, journal = tmp_path / "agent_routing.yaml", MemoryJournal()
+    people = {"ann": {"persona": {"name": "Ann", "role": "Answers.", "tier": "worker"}}}
+    tasks = {"a": {"agent": "ann", "description": "x"}, "b": {"agent": "ann", "needs": ["a"], "description": "y"}}
+    text = yaml.safe_dump(
+        {"version": 1, "name": "test", "agents": people, "tasks": tasks, "budget": {"max_tokens": 9000}}
+    )
+    with Vendors().serving() as vendors:
+        models = {"m": {"context": 90_000, "max_output": 30_000}}
+        row = {"dialect": "openai-chat", "base_url": vendors.root, "models": models}
+        routing = {"tiers": {"worker": ["one/m"]}, "last_resort": [], "providers": {"one": row}}
+        file.write_text(yaml.safe_dump({"version": 1, **routing}), "utf-8")
+        given = Squad.from_text(text, routing=file)
+        async with open_run(given, run_id="r", journal=journal, environ=KEYS) as run:
+            async for _ in run:
+                pass
+    assert run.result.status == "done"
+    assert_equal(await replay(journal, "r"))
+    made = await read_record(journal, "r")
+    bodies = [await body_of(made, sent) for sent in attempts_of(made)]
+    assert bodies == [body for _, body in vendors.bodies]
+    assert [json.loads(body)["max_completion_tokens"] for body in bodies] == [4096, 4096]

@@ -14,7 +14,7 @@ import pytest
 from trio.testing import MockClock
 
 from providers.adapters import HttpReply, HttpRequest
-from providers.budgets import BudgetRef
+from providers.budgets import BudgetRef, CallSize, CallSizes
 from providers.catalog.model import Candidate, Model, Price, Provider
 from providers.client.manager import ProviderManager
 from providers.errors import (
@@ -213,20 +213,29 @@ class Budgets:
         self.reserved: list[tuple[int, int]] = []
         self.settled: list[tuple[int, int]] = []
         self.ends: Counter[int] = Counter()
+        self.sizes, self.records = CallSizes(), 0
 
-    def reserve(self, cost: int, tokens: int):
+    is_capped = True
+
+    def place(self) -> int:
+        return 1
+
+    def reserve_now(self, size: CallSize, place: int):
         if len(self.reserved) >= self.room:
-            raise BudgetSpent(BudgetRef("squad"), "max_tokens", 1, 1, tokens)
-        self.reserved.append((cost, tokens))
-        return _Held(self, len(self.reserved))
+            raise BudgetSpent(BudgetRef("squad"), "max_tokens", 1, 1, size.tokens)
+        self.reserved.append((size.cost_of(size.usual), size.tokens + size.usual))
+        return _Held(self, len(self.reserved), size)
+
+    async def recorded(self) -> None:
+        self.records += 1
 
     def closed_once(self) -> bool:
         return all(self.ends[n] == 1 for n in range(1, len(self.reserved) + 1))
 
 
 class _Held:
-    def __init__(self, budgets: Budgets, number: int) -> None:
-        self.budgets, self.number = budgets, number
+    def __init__(self, budgets: Budgets, number: int, size: CallSize) -> None:
+        self.budgets, self.number, self.size, self.output = budgets, number, size, size.usual
 
     def settle(self, cost: int, tokens: int) -> None:
         self.budgets.ends[self.number] += 1
@@ -361,9 +370,9 @@ class TestComplete:
         await manager_of(Net({"a": [ok()]})).complete(ASK, budgets=budgets)
         tokens = ASK.input_tokens
         assert budgets.reserved == [(tokens + 2 * 1000, tokens + 1000)]
-        capped = Request(ASK.messages, max_output_tokens=50)
+        capped, budgets = Request(ASK.messages, max_output_tokens=50), Budgets()
         await manager_of(Net({"a": [ok()]})).complete(capped, budgets=budgets)
-        assert budgets.reserved[1] == (tokens + 2 * 50, tokens + 50)
+        assert budgets.reserved == [(tokens + 2 * 50, tokens + 50)]
 
     async def test_a_spent_budget_ends_the_turn_and_no_candidate_suffers(self):
         net, budgets, seen = Net({"a": [refused(500)], "b": [ok()]}), Budgets(room=1), []
@@ -374,14 +383,14 @@ class TestComplete:
         assert budgets.closed_once()
         assert manager.fleet.states["b/m"].breaker.faults == 0
 
-    async def test_a_cancelled_attempt_is_taken_to_be_billed_for_what_was_sent(self):
+    async def test_a_cancelled_attempt_is_told_as_what_was_sent_and_counts_as_all_that_it_may_be_billed_for(self):
         net, budgets, seen = Net({"a": [HANG]}), Budgets(), []
         with anyio.move_on_after(0.01) as scope:
             await manager_of(net).complete(ASK, budgets=budgets, emit=seen.append)
         assert scope.cancelled_caught
         assert budgets.closed_once()
-        assert budgets.settled == [(ASK.input_tokens, ASK.input_tokens)]
-        assert seen[-1].outcome == "cancelled"
+        assert budgets.settled == budgets.reserved == [(ASK.input_tokens + 2000, ASK.input_tokens + 1000)]
+        assert (seen[-1].outcome, seen[-1].cost, seen[-1].in_doubt) == ("cancelled", ASK.input_tokens, True)
 
     async def test_a_bug_is_not_taken_for_a_providers_failure(self):
         def accept(response: Response) -> None:

@@ -12,7 +12,7 @@ import pytest
 from trio.testing import MockClock
 
 from providers.adapters import HttpReply, HttpRequest
-from providers.budgets import BudgetRef
+from providers.budgets import BudgetRef, CallSizes
 from providers.catalog.model import Candidate, Limit, Model, Provider
 from providers.catalog.quirks import Quirks
 from providers.client.manager import ProviderManager
@@ -194,8 +194,13 @@ class TestOneCall:
 
     async def test_nothing_is_held_where_our_own_purse_is_empty(self):
         class Empty:
-            def reserve(self, cost, tokens):
-                raise BudgetSpent(BudgetRef("squad"), "max_tokens", 1, 1, tokens)
+            is_capped, sizes = True, CallSizes()
+
+            def place(self):
+                return 1
+
+            def reserve_now(self, size, place):
+                raise BudgetSpent(BudgetRef("squad"), "max_tokens", 1, 1, size.tokens)
 
         router = manager(Net(), candidate("a", PER_MINUTE))
         with pytest.raises(BudgetSpent):

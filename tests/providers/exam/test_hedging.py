@@ -7,7 +7,7 @@ import asyncio
 import anyio
 import pytest
 
-from providers.budgets import BudgetRef
+from providers.budgets import BudgetRef, CallSize, CallSizes
 from providers.client.manager import ProviderManager
 from providers.errors import BudgetSpent
 from providers.events import AttemptEnded
@@ -117,12 +117,22 @@ class OneCall:
 
     def __init__(self) -> None:
         self.out = self.ended = 0
+        self.sizes = CallSizes()
 
-    def reserve(self, cost: int, tokens: int):
+    is_capped = True
+
+    def place(self) -> int:
+        return 1
+
+    def reserve_now(self, size: CallSize, place: int):
         if self.out:
-            raise BudgetSpent(BudgetRef("squad"), "max_tokens", 1, 1, tokens)
+            raise BudgetSpent(BudgetRef("squad"), "max_tokens", 1, 1, size.tokens)
         self.out += 1
+        self.size, self.output = size, size.most
         return self
+
+    async def recorded(self) -> None:
+        pass
 
     def settle(self, cost: int, tokens: int) -> None:
         self.out -= 1

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from orchestrator.run.budget import Account, AccountScope
+from orchestrator.run.accounts import AccountScope
+from orchestrator.run.budget import Account
 from orchestrator.squad.plan import Budget
 from providers.budgets import BudgetRef
 from providers.catalog.model import Limit, Price

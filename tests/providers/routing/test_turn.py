@@ -52,7 +52,7 @@ from providers.messages import (
 )
 from providers.policy.model import AgentPolicy, Policy, Timeouts
 from providers.routing.choice import Refuse, Wait, choose
-from providers.routing.effects import Answered, Ended, Failed, Silent, Sleep, Try, Woke
+from providers.routing.effects import Answered, AwaitBudget, Ended, Failed, Refused, Silent, Sleep, Try, Woke
 from providers.routing.fleet import Fleet
 from providers.routing.ranking import Route
 from providers.routing.retry_budget import costs
@@ -442,6 +442,26 @@ class TestScore:
         assert sum(state.in_flight for state in crowd.states.values()) == 1
         flow.close()
         assert sum(state.in_flight for state in crowd.states.values()) == 0
+
+
+@pytest.mark.parametrize("failures", [0, 1])
+def test_a_wait_for_our_own_budget_is_no_time_of_the_turns(failures):
+    flow, now = attempts(fleet("a/m"), ask(deadline_s=10), NOW, Random(1)), NOW
+    effect = next(flow)
+    for _ in range(failures):
+        effect = flow.send(Failed(now, 1, ServerFault("down", status=500)))
+        while isinstance(effect, Sleep):
+            now = effect.until
+            effect = flow.send(Woke(now))
+    for _ in range(3):
+        assert isinstance(effect, Try)
+        assert isinstance(flow.send(Refused(now, effect.number, is_held=True)), AwaitBudget)
+        now += 60
+        effect = flow.send(Woke(now))
+    assert isinstance(effect, Try)
+    assert effect.timeouts.total == pytest.approx(10 - (now - 180 - NOW))
+    with pytest.raises(StopIteration):
+        flow.send(Answered(now, effect.number, answer()))
 
 
 def test_measuring_a_transcript_counts_what_the_request_counts():
