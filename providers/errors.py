@@ -289,13 +289,15 @@ class ReasonCode(StrEnum):
 class Reason(NamedTuple):
     """Why a candidate is not eligible. `text` is for people, and nothing decides by it.
 
-    `until` (epoch seconds): when this ends by itself, where that is known. `budget`: our own budget that it is about.
+    `until` (epoch seconds): when this ends by itself, where that is known. `budget`: our own budget that it is about,
+    and `is_held`: calls in flight hold what is left of that, so that waiting for them may help.
     """
 
     code: ReasonCode
     text: str
     until: float | None = None
     budget: BudgetRef | None = None
+    is_held: bool = False
 
     def __str__(self) -> str:
         return self.text

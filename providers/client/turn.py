@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import anyio
 
 from providers.budgets import BudgetScope
@@ -68,7 +70,8 @@ class LiveTurn:
         if isinstance(effect, AwaitBudget):
             assert self.purse is not None, "only a budget is waited for"
             self.emit(WaitingForBudget())
-            await self.purse.wait()
+            with anyio.move_on_after(math.inf if effect.until is None else effect.until - self.clock()):
+                await self.purse.wait()
         else:
             self.emit(WaitingForProvider(effect.until, effect.reason))
             await anyio.sleep(max(0.0, effect.until - self.clock()))

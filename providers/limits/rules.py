@@ -289,12 +289,14 @@ def spent(said: Iterable[Seen], now: float) -> list[tuple[float, float, Reason]]
     return sorted(found, key=lambda each: each[1])
 
 
-def reason(bound: Allowance, refused: NoRoom) -> Reason:
-    """Return why a candidate of this allowance is passed over, and until when."""
+def reason(bound: Allowance, refused: NoRoom, asked: float = 0.0) -> Reason:
+    """Return why a candidate of this allowance is passed over that was `asked` for so much, and until when."""
     label, until = refused.meter.label, refused.until
     ends = None if until == inf else until
     if (cap := bound.cap(refused.meter)) is not None:
-        used_up = f"{label} is used up until {_clock(until)}" if ends else f"the call may cost more than all of {label}"
+        used_up = f"the call may cost {dollars(asked)}, more than all of {label}"
+        if ends:
+            used_up = f"{label} is used up until {_clock(until)}"
         return Reason(ReasonCode.BUDGET, used_up, ends, cap.budget)
     if ends is None:
         return Reason(ReasonCode.LIMIT, f"the call asks for more than its limit of {label} allows at all")

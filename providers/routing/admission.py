@@ -56,14 +56,16 @@ def refuse(state: CandidateState | None, plan: CallPlan, no_room: NoRoom, now: f
     until, cap = max(no_room.until, now + POLL_S), plan.bound.cap(no_room.meter)
     in_flight = cap is not None and until > no_room.until
     if state is not None:
-        why = _held_back(cap) if cap is not None and in_flight else reason(plan.bound, no_room)
+        asked = next((amount for meter, amount in plan.reserves if meter.key == no_room.meter.key), 0.0)
+        why = _held_back(cap) if cap is not None and in_flight else reason(plan.bound, no_room, asked)
         # A smaller call may find the room that this one does not.
         state.block(until, why, plan.tokens if plan.bound.sized(no_room.meter) else 0)
     return None if in_flight or until == inf else cap
 
 
 def _held_back(cap: Cap) -> Reason:
-    return Reason(ReasonCode.BUDGET, f"{cap.meter.label} is held by calls in flight", budget=cap.budget)
+    text = f"{cap.meter.label} is held by calls in flight"
+    return Reason(ReasonCode.BUDGET, text, budget=cap.budget, is_held=True)
 
 
 def settled(plan: CallPlan, how: Ending, call: Call) -> Amounts:

@@ -49,7 +49,12 @@ class Sleep:
 
 @dataclass(frozen=True, slots=True)
 class AwaitBudget:
-    """Wait until calls in flight leave room under the run's own budgets for what the last attempt asked for."""
+    """Wait until calls in flight leave room under the run's own budgets for what the last attempt asked for.
+
+    `until` (epoch seconds): no longer than that; None: however long it takes.
+    """
+
+    until: float | None = None
 
 
 Effect = Try | Listen | Sleep | AwaitBudget

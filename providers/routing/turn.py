@@ -41,7 +41,12 @@ ROOM = 2.0
 """How many times its usual time a candidate may need, and is still well."""
 IN_QUEUE_S = 0.001
 """How far apart turns wake that wait for one instant: they must not all arrive at it."""
+HELD_S = 1.0
+"""A wait for what calls in flight hold of our own budgets is no longer, and is made again and again."""
+SELDOM = 20
+"""Who has waited for so many seconds for that looks again after one."""
 _NO_ROOM = Reason(ReasonCode.LIMIT, "a limit left no room until the deadline")
+_HELD = Reason(ReasonCode.BUDGET, "calls in flight held what was left of the run's budgets until the deadline")
 
 
 def attempts(
@@ -77,9 +82,13 @@ def attempts(
                 if (response := turn.learn(ended, effect.number, taken_at)) is not None:
                     return response
                 if isinstance(last := ended[-1][1], Refused) and last.is_held:
-                    now = turn.postponed(now, (yield AwaitBudget()).now)
+                    now = turn.postponed(now, (yield AwaitBudget(turn.own_deadline)).now)
+                    if turn.own_deadline is not None and now >= turn.own_deadline and not turn.errors:
+                        raise NoRoute({ended[-1][0]: _HELD})
             elif isinstance(decision, Wait) and turn.may_wait(decision, now):
-                now = (yield turn.sleep(decision)).now
+                held = is_held_back(decision, now)
+                woke = (yield turn.sleep(turn.seldomer(decision, now) if held else decision)).now
+                now = turn.postponed(now, woke) if held else woke
             elif turn.errors:
                 break
             else:
@@ -93,6 +102,11 @@ def attempts(
         turn.errors,
         turn.come_back(now),
     )
+
+
+def is_held_back(wait: Wait, now: float) -> bool:
+    """Return whether a turn waits for nothing but calls in flight, which hold what is left of our own budget."""
+    return wait.until <= now + HELD_S and any(reason.is_held for reason in wait.reasons.values())
 
 
 def _earliest(decision: Decision, now: float) -> float | None:
@@ -116,6 +130,7 @@ class _Course:
         "_doubter",
         "_failures",
         "_fleet",
+        "_held_for",
         "_is_confirmed",
         "_met",
         "_patience",
@@ -141,6 +156,8 @@ class _Course:
         self.tried: dict[str, float] = {}
         self.errors: list[ProviderError] = []
         self._failures: dict[str, int] = {}
+        self._held_for = 0.0
+        """Seconds that it has waited for our own budgets."""
         self._spent = 0
         """Failures that count against `attempts_per_turn`."""
         self._began = now
@@ -167,11 +184,25 @@ class _Course:
     def may_wait(self, wait: Wait, now: float) -> bool:
         return self.doubted is None and self.patience.waits_for(wait, now, failed=bool(self.errors), met=self._met)
 
+    @property
+    def own_deadline(self) -> float | None:
+        """The turn's deadline, where its request sets one."""
+        return None if self.request.needs.deadline_s is None else self.deadline
+
+    def seldomer(self, wait: Wait, now: float) -> Wait:
+        """Return a wait for what calls in flight hold, longer for one that lasts: a crowd would ask all the time."""
+        return replace(wait, until=max(wait.until, now + min(self._held_for / SELDOM, HELD_S)))
+
     def postponed(self, now: float, later: float) -> float:
-        """Return the instant after a wait for the run's own budgets: no provider took that time, so it costs none."""
-        self._began += later - now
-        self.deadline += later - now
-        self._patience = None
+        """Return the instant after a wait for our own budgets: no provider took that time, so none loses it.
+
+        A deadline that the request sets is its caller's, and stays.
+        """
+        self._held_for += later - now
+        if self.own_deadline is None:
+            self._began += later - now
+            self.deadline += later - now
+            self._patience = None
         return later
 
     @property

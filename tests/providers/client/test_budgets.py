@@ -90,10 +90,35 @@ class TestACap:
         await anyio.sleep(20 * 3600)
         assert (await asked.complete(ASK)).provider == "a"
 
+    @pytest.mark.parametrize(
+        "level", ["day", *(pytest.param(at, marks=pytest.mark.long) for at in ("provider", "model"))]
+    )
+    async def test_what_is_only_held_is_waited_for_however_long_that_takes(self, level):
+        cap = 6 * COST + 520
+        budget = {
+            "day": DailyBudget(cap, ()),
+            "provider": DailyBudget(None, (), {"a": cap}),
+            "model": DailyBudget(None, (), {}, {"a/m": cap}),
+        }[level]
+        net = Net()
+        net.seconds = 60.0
+        asked, answered = manager(net, budget, priced("a")), list[str]()
+
+        async def call() -> None:
+            answered.append((await asked.complete(ASK)).provider)
+
+        began = clock()
+        async with anyio.create_task_group() as tasks:
+            for _ in range(6):
+                tasks.start_soon(call)
+        assert answered == ["a"] * 6
+        assert clock() - began > asked.fleet.policy.timeouts.total
+        assert (await spent(asked))[0] == 6 * COST
+
     async def test_a_call_that_may_cost_more_than_all_of_it_is_not_made(self):
         net = Net()
         asked = manager(net, DailyBudget(400, ()), priced("a"))
-        with pytest.raises(NoRoute, match=r"may cost more than all of the day's budget of \$0.0004"):
+        with pytest.raises(NoRoute, match=r"may cost \$0\.\d+, more than all of the day's budget of \$0.0004"):
             await asked.complete(replace(ASK, messages=(user("hi" * 50),)))
         assert (await asked.complete(replace(ASK, max_output_tokens=10))).provider == "a"
         assert net.calls["a"] == 1

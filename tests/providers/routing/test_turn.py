@@ -446,7 +446,7 @@ class TestScore:
 
 @pytest.mark.parametrize("failures", [0, 1])
 def test_a_wait_for_our_own_budget_is_no_time_of_the_turns(failures):
-    flow, now = attempts(fleet("a/m"), ask(deadline_s=10), NOW, Random(1)), NOW
+    flow, now = attempts(fleet("a/m", timeouts=Timeouts(10, 10, 10, 10)), ask(), NOW, Random(1)), NOW
     effect = next(flow)
     for _ in range(failures):
         effect = flow.send(Failed(now, 1, ServerFault("down", status=500)))
@@ -462,6 +462,32 @@ def test_a_wait_for_our_own_budget_is_no_time_of_the_turns(failures):
     assert effect.timeouts.total == pytest.approx(10 - (now - 180 - NOW))
     with pytest.raises(StopIteration):
         flow.send(Answered(now, effect.number, answer()))
+
+
+def test_what_calls_in_flight_hold_of_a_days_budget_is_waited_for_however_long_that_takes():
+    held = Reason(ReasonCode.BUDGET, "the day's budget is held by calls in flight", is_held=True)
+    asked, now, looks = fleet("a/m", timeouts=Timeouts(10, 10, 10, 10)), NOW, 0
+    flow = attempts(asked, ask(), now, Random(1))
+    asked.states["a/m"].block(now + 0.05, held, 0)
+    effect = next(flow)
+    while now < NOW + 60:
+        assert isinstance(effect, Sleep)
+        now, looks = effect.until, looks + 1
+        asked.states["a/m"].block(now + 0.05, held, 0)
+        effect = flow.send(Woke(now))
+    assert looks < 200, "who waits for long looks seldom"
+    assert isinstance(effect, Sleep)
+    effect = flow.send(Woke(now + 1))
+    assert isinstance(effect, Try)
+    assert effect.timeouts.total > 9
+
+
+def test_a_deadline_of_the_requests_own_ends_a_wait_for_our_own_budget():
+    flow = attempts(fleet("a/m"), ask(deadline_s=10), NOW, Random(1))
+    effect = next(flow)
+    assert flow.send(Refused(NOW, effect.number, is_held=True)) == AwaitBudget(NOW + 10)
+    with pytest.raises(NoRoute, match="held what was left of the run's budgets"):
+        flow.send(Woke(NOW + 10))
 
 
 def test_measuring_a_transcript_counts_what_the_request_counts():
