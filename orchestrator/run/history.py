@@ -135,7 +135,7 @@ def _under(edit: RunEdited, event: Event) -> Event:
 
 def _count(past: RunHistory, event: Event) -> None:
     """Count what was spent, whatever it was spent on."""
-    answered = past.open_calls.at(event.unit, event.step) if isinstance(event.data, TurnEnded) else ()
+    answered = past.open_calls.answered(event.unit, event.step) if isinstance(event.data, TurnEnded) else ()
     lost = past.open_calls.take(event.unit, event.step, event.data)
     bill = counted_of(event.data)
     for call in lost:
@@ -160,11 +160,11 @@ def _count(past: RunHistory, event: Event) -> None:
     if bill is not None and not lost:
         agent = getattr(event.data, "agent", None) or past.agents.get((event.unit, event.step), "")
         past.paid.append(Paid(event.unit, event.step, agent, bill.cost, bill.usage.total))
-    for call in answered:
-        usage = event.data.usage
-        if usage.total:
-            sent = usage.input + usage.cache_read + usage.cache_write
-            past.sizes.learn(event.data.agent, call.model, call.reckoned, sent, usage.output + usage.reasoning)
+    # An answer that was continued took several calls, and its turn tells what they cost together.
+    past.paid.extend(Paid(event.unit, event.step, event.data.agent, 0, 0) for _ in answered[1:])
+    if len(answered) == 1 and (usage := event.data.usage).total:
+        (call,), sent = answered, usage.input + usage.cache_read + usage.cache_write
+        past.sizes.learn(event.data.agent, call.model, call.reckoned, sent, usage.output + usage.reasoning)
 
 
 def _book(past: RunHistory, call: OpenCall, bill: Bill | None = None) -> None:

@@ -23,17 +23,20 @@ class OpenCall(NamedTuple):
     cost: int
     tokens: int
     reckoned: int
+    number: int
+    answered: bool = False
+    """Whether its answer came: what it cost is known with the end of its turn."""
 
 
 @dataclass(slots=True)
 class OpenCalls:
     """The fold of a run's events to the calls that are open after them."""
 
-    _open: dict[tuple[Unit | None, StepPath], dict[int, OpenCall]] = field(default_factory=dict)
+    _open: dict[tuple[Unit | None, StepPath], list[OpenCall]] = field(default_factory=dict)
 
-    def at(self, unit: Unit | None, step: StepPath) -> tuple[OpenCall, ...]:
-        """Return those at a place."""
-        return tuple(self._open.get((unit, step), {}).values())
+    def answered(self, unit: Unit | None, step: StepPath) -> tuple[OpenCall, ...]:
+        """Return those at a place that were answered: of a turn whose answer was continued there are several."""
+        return tuple(call for call in self._open.get((unit, step), ()) if call.answered)
 
     def take(self, unit: Unit | None, step: StepPath, data: Any) -> tuple[OpenCall, ...]:
         """Take the next event; return the calls of which it shows that nobody will ever know what they came to.
@@ -43,17 +46,22 @@ class OpenCalls:
         place = (unit, step)
         match data:
             case AttemptStarted(number, _, model, reserved=int(cost)):
-                here = self._open.setdefault(place, {})
-                before = here.pop(number, None)
-                here[number] = OpenCall(unit, step, model, cost, data.reserved_tokens, data.reckoned)
-                return () if before is None else (before,)
-            case AttemptEnded(number, outcome=outcome) if outcome != "ok":
-                ended = self._open.get(place, {}).pop(number, None)
-                return (ended,) if ended is not None and data.in_doubt else ()
+                call = OpenCall(unit, step, model, cost, data.reserved_tokens, data.reckoned, number)
+                self._open.setdefault(place, []).append(call)
+            case AttemptEnded(number, outcome=outcome):
+                here = self._open.get(place, [])
+                at = next((i for i, call in enumerate(here) if call.number == number and not call.answered), None)
+                if at is None:
+                    return ()
+                if outcome == "ok":
+                    here[at] = here[at]._replace(answered=True)
+                    return ()
+                ended = here.pop(at)
+                return (ended,) if data.in_doubt else ()
             case TurnEnded():
                 self._open.pop(place, None)
             case TurnStarted():
-                return tuple(self._open.pop(place, {}).values())
+                return tuple(self._open.pop(place, ()))
             case RunResumed() | RunEdited():
                 return self.cut_short()
             case RunForked():  # they are the other run's
@@ -62,6 +70,6 @@ class OpenCalls:
 
     def cut_short(self) -> tuple[OpenCall, ...]:
         """Return all that are open: no process is at work on them any more."""
-        left = tuple(call for here in self._open.values() for call in here.values())
+        left = tuple(call for here in self._open.values() for call in here)
         self._open.clear()
         return left
