@@ -27,7 +27,8 @@ LOST = (
 def tell(error: BaseException, arguments: Sequence[str]) -> int:
     """Say what went wrong and return its exit code."""
     color = next((word == "--color" for word in reversed(arguments) if word in ("--color", "--no-color")), None)
-    console, verbose = Console(Settings(color=color)), "--verbose" in arguments or "-v" in arguments
+    console = Console(Settings(color=color, log_format=_log_format(arguments)))
+    verbose = "--verbose" in arguments or "-v" in arguments
     # click leaves so, with a code of its own, where the reader of a stream has left; nothing else does.
     error = BrokenPipeError() if isinstance(error, SystemExit) else cause_of(error)
     lost = give_up_on(sys.stdout)
@@ -38,7 +39,7 @@ def tell(error: BaseException, arguments: Sequence[str]) -> int:
     code = exit_of(error)
     if isinstance(error, click.ClickException):
         try:
-            error.show()
+            console.fail(error.format_message()) if console.as_json else error.show()
         except OSError:
             give_up_on(sys.stderr)
     elif isinstance(error, (click.Abort, KeyboardInterrupt)):
@@ -47,6 +48,15 @@ def tell(error: BaseException, arguments: Sequence[str]) -> int:
         tell_failure(console, error, variables(arguments), internal=code is Exit.INTERNAL, verbose=verbose)
     give_up_on(sys.stderr)
     return int(code)
+
+
+def _log_format(arguments: Sequence[str]) -> str | None:
+    """Return the form of the log that was asked for last."""
+    words = [
+        part for word in arguments for part in (word.split("=", 1) if word.startswith("--log-format=") else [word])
+    ]
+    named = [after for word, after in pairwise(words) if word == "--log-format"]
+    return named[-1] if named else None
 
 
 def variables(arguments: Sequence[str]) -> Mapping[str, str]:

@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any, TextIO
 
 import click
@@ -21,10 +22,11 @@ def wants_color(settings: Settings, environ: Mapping[str, str], *, terminal: boo
 
 
 class Console:
-    """Says things on stderr. `--quiet` silences all but warnings and failures."""
+    """Says things on stderr. `--quiet` silences all but warnings and failures; `--log-format json` makes each a document."""
 
     def __init__(self, settings: Settings) -> None:
         self.quiet = settings.quiet
+        self.as_json = settings.log_format == "json"
         self.color = wants_color(settings, os.environ, terminal=sys.stderr.isatty())
 
     def say(self, text: str = "") -> None:
@@ -32,18 +34,38 @@ class Console:
             self.write(text)
 
     def warn(self, text: str) -> None:
-        self.write(f"{click.style('warning:', fg='yellow', bold=True)} {text}")
+        if self.as_json:
+            self._log("warning", text)
+        else:
+            self.write(f"{click.style('warning:', fg='yellow', bold=True)} {text}")
 
     def fail(self, text: str, hint: str = "") -> None:
+        if self.as_json:
+            self._log("error", text, **({"hint": hint} if hint else {}))
+            return
         self.write(f"{click.style('error:', fg='red', bold=True)} {text}")
         if hint:
             self.hint(hint)
 
     def hint(self, text: str) -> None:
-        self.write(f"{click.style('hint:', fg='cyan')} {text}")
+        if self.as_json:
+            self._log("info", text, kind="hint")
+        else:
+            self.write(f"{click.style('hint:', fg='cyan')} {text}")
 
     def write(self, text: str) -> None:
-        """Write a line. Where stderr cannot be written the work goes on unwatched."""
+        """Write a line; one that says nothing is no document of a JSON log."""
+        if not self.as_json:
+            self._put(text)
+        elif text.strip():
+            self._log("info", text.strip("\n"))
+
+    def _log(self, level: str, event: str, **more: str) -> None:
+        at = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+        self._put(json.dumps({"event": event, **more, "level": level, "timestamp": at}))
+
+    def _put(self, text: str) -> None:
+        """Write a line to stderr. Where it cannot be written the work goes on unwatched."""
         try:
             click.echo(text, err=True, color=self.color)
         except OSError:
