@@ -3,7 +3,8 @@
 AgentError
 ├ TurnLimit        the work was not done within its turns
 ├ OutputInvalid    the answer broke its schema, twice
-│ └ AnswerCut      the answer was cut off, twice: its JSON, or a tool call, is not whole
+│ ├ AnswerCut      the answer was cut off, twice: its JSON, or a tool call, is not whole
+│ └ SchemaUnusable  whether it does cannot be found in bounded time
 ├ ToolFault        a tool cannot do its work, and the model cannot fix that
 ├ PathEscapes      a path that leaves the folder it is bound to
 └ PathRefused      a path inside that folder that may not be used
@@ -53,6 +54,13 @@ def cut_off(what: str, cause: str, tokens: int) -> str:
     if cause == "content_filter":
         return f"{what} was cut off by the provider's content filter"
     return f"{what} was cut off at {f'{tokens:,} tokens' if tokens else 'the limit of its length'}"
+
+
+class SchemaUnusable(OutputInvalid):
+    """Whether the answer matches cannot be found in bounded time: the schema, mostly a pattern in it, is at fault."""
+
+    def __init__(self, why: str, excerpt: str) -> None:
+        super().__init__("$", f"the schema cannot be checked: {why}", excerpt)
 
 
 class ToolFault(AgentError):

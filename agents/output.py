@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from agents.errors import AnswerCut, OutputInvalid, cut_off
+from agents.errors import AnswerCut, OutputInvalid, SchemaUnusable, cut_off
 from agents.json_text import Ambiguous, found_in
+from providers.documents.json_schema import SchemaTooCostly, Validator, validator_of
 from providers.errors import BadReply
 from providers.messages import FinishReason, OutputSchema, Response, ToolCall
 
@@ -50,11 +52,14 @@ class Shape:
     """A schema made ready: what the request carries, what validates the answer, and the schema's digest."""
 
     schema: OutputSchema
-    validator: Any
+    validator: Validator
     digest: bytes
 
     def read(self, response: Response, edition: int = 2) -> Any | Invalid:
-        """Return the answer as the JSON value it is, or how it breaks the schema. `edition`: see `RunContext`."""
+        """Return the answer as the JSON value it is, or how it breaks the schema. `edition`: see `RunContext`.
+
+        Raise `SchemaUnusable`.
+        """
         if edition > 1:
             return self._read(response)
         text = response.text
@@ -77,7 +82,7 @@ class Shape:
                 return Invalid("$", why, text[:EXCERPT], response.finish, answer_tokens(response))
             broken = error
         try:
-            found = found_in(_behind_thoughts(text), self.validator.is_valid)
+            found = found_in(_behind_thoughts(text), lambda value: not isinstance(self._fitting(value, text), Invalid))
         except Ambiguous as error:
             return Invalid("$", str(error), text[:EXCERPT])
         except (ValueError, RecursionError):
@@ -85,15 +90,22 @@ class Shape:
         return self._fitting(found, text)
 
     def _fitting(self, value: Any, text: str) -> Any | Invalid:
-        from jsonschema.exceptions import best_match
-
-        broken = best_match(self.validator.iter_errors(value))
+        try:
+            broken = self.validator.first_error(value)
+        except SchemaTooCostly as error:
+            raise SchemaUnusable(str(error), text[:EXCERPT]) from None
         return value if broken is None else Invalid(broken.json_path, broken.message[:MESSAGE], text[:EXCERPT])
 
     def accept(self, response: Response, edition: int = 2) -> None:
-        """Raise `WrongShape` for a final answer that breaks the schema. It runs inside the attempt."""
-        if not response.tool_calls and isinstance(read := self.read(response, edition), Invalid):
-            raise WrongShape(read)
+        """Raise `WrongShape` for a final answer that breaks the schema. It runs inside the attempt.
+
+        Where the schema itself is at fault no other candidate could do better: that is said after the attempts.
+        """
+        if response.tool_calls:
+            return
+        with suppress(SchemaUnusable):
+            if isinstance(read := self.read(response, edition), Invalid):
+                raise WrongShape(read)
 
 
 def shape_of(schema: OutputSchema | Mapping[str, Any]) -> Shape:
@@ -104,19 +116,15 @@ def shape_of(schema: OutputSchema | Mapping[str, Any]) -> Shape:
 
 @lru_cache(maxsize=128)
 def _shape(name: str, text: str) -> Shape:
-    from jsonschema import Draft202012Validator
     from jsonschema.exceptions import SchemaError
-    from jsonschema.validators import validator_for
-    from referencing import Registry
 
     schema = json.loads(text)
-    dialect = validator_for(schema, default=Draft202012Validator)
     try:
-        dialect.check_schema(schema)
+        validator = validator_of(schema)
     except SchemaError as error:
         raise ValueError(f"output_schema is no JSON Schema: {error.json_path}: {error.message[:MESSAGE]}") from None
-    # An empty registry: a remote `$ref` fails instead of being fetched.
-    validator = dialect(schema, registry=Registry())
+    except SchemaTooCostly as error:
+        raise ValueError(f"output_schema: {error}") from None
     # A model writes properties in the order in which they stand: it is kept. Validation knows no order: the digest,
     # by which recorded answers are found, is the same for all.
     told = f"{name}\0{json.dumps(schema, sort_keys=True)}"

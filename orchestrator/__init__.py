@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from orchestrator.runtime import open_run, resume_run, run_squad, run_sync
     from orchestrator.squad.load import Squad
     from orchestrator.squad.plan import Plan
+    from orchestrator.trust import trust_file
+    from providers.catalog.trust import KeyUse, NotTrusted
     from providers.documents.problems import Problem, ProblemsFound, SpecError
 
 __all__ = [
@@ -40,7 +42,9 @@ __all__ = [
     "GateOpened",
     "Journal",
     "JournalError",
+    "KeyUse",
     "NoProvider",
+    "NotTrusted",
     "OrchestratorError",
     "Plan",
     "PlanError",
@@ -65,6 +69,7 @@ __all__ = [
     "run_squad",
     "run_sync",
     "to_json",
+    "trust_file",
 ]
 
 _HOMES = {
@@ -90,6 +95,8 @@ _HOMES = {
     "orchestrator.runtime": ("open_run", "resume_run", "run_squad", "run_sync"),
     "orchestrator.squad.load": ("Squad",),
     "orchestrator.squad.plan": ("Plan",),
+    "orchestrator.trust": ("trust_file",),
+    "providers.catalog.trust": ("KeyUse", "NotTrusted"),
     "providers.documents.problems": ("Problem", "ProblemsFound", "SpecError"),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}

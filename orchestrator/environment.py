@@ -7,13 +7,16 @@ from collections.abc import Iterator, Mapping
 from io import StringIO
 from pathlib import Path
 
+from providers.catalog.trust import Source, Sourced, file_source
 from providers.documents.problems import Problem, SpecError
 
 ENV_FILE = ".env"
 MAX_BYTES = 1 << 20
+WHERE_TO_LOOK = ("ORCHESTRATOR_LOCAL_SERVERS", "OLLAMA_HOST")
+"""Variables that say where a model server on this machine is looked for."""
 
 
-class Environment(Mapping[str, str]):
+class Environment(Sourced):
     """Variables, and below them those of a file: what is set wins, be it to nothing. No repr shows a value."""
 
     __slots__ = ("_below", "_found", "_set", "file")
@@ -43,6 +46,12 @@ class Environment(Mapping[str, str]):
     def is_from_file(self, name: str) -> bool:
         """Whether it is the file that says what this variable is."""
         return name in self._below and name not in self._set
+
+    def source(self, name: str) -> Source | None:
+        """Return the file where it says what a variable is, or where to look for the server that was found."""
+        looked_for = name in self._found and name not in self._set and name not in self._below
+        said = any(map(self.is_from_file, WHERE_TO_LOOK)) if looked_for else self.is_from_file(name)
+        return file_source(self.file) if said else None
 
     def now(self) -> Environment:
         """Return the same with the file as it stands now. Raise `SpecError`."""

@@ -24,6 +24,7 @@ from orchestrator.run.history import history_of
 from orchestrator.run.worker import Ask
 from orchestrator.runtime import new_run_id, resume_with
 from orchestrator.squad.load import Squad
+from providers.catalog.trust import Consent, nobody
 from providers.events import Emit, ignore
 
 
@@ -64,6 +65,7 @@ def fork_run(
     clock: Callable[[], float] | None = None,
     state: Path | None = None,
     notify: Emit = ignore,
+    trust: Consent = nobody,
 ) -> AbstractAsyncContextManager[Run]:
     """Begin a new run that shares the record of `source`, and drive it as `resume_run` does.
 
@@ -86,6 +88,7 @@ def fork_run(
         journal=journal,
         state=state,
         notify=notify,
+        trust=trust,
     )
     return fork_with(squad, source, journal, options, start=start)
 

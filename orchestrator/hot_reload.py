@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from orchestrator.environment import Environment
 from orchestrator.events import RoutingReread
-from providers.catalog.model import Catalog
+from providers.catalog.model import Candidate, Catalog
+from providers.catalog.trust import Consent, KeyUse, NotTrusted, nobody, refused
 from providers.client.manager import ProviderManager
 from providers.documents.problems import SpecError
+from providers.documents.secrets import recordable
 from providers.documents.yaml import read_text
 from providers.events import Emit, ignore
 from providers.messages import Request, Response
@@ -24,6 +27,9 @@ class HotReload:
 
     So it does with the `.env` of an `environ` that has one. A file is taken whole or not at all: one with mistakes, or
     one that is gone, leaves everything as it was. Either way the turn that found it emits one `RoutingReread`.
+
+    An address, the name of a key's variable, or a header that no file had when the manager was opened is taken only
+    where `trust` allows it, even where no key goes there: what is asked would go there.
     """
 
     def __init__(
@@ -32,8 +38,10 @@ class HotReload:
         file: Path | None,
         read: Callable[[], tuple[Policy, Catalog]],
         environ: Mapping[str, str],
+        trust: Consent = nobody,
     ) -> None:
         self._manager, self._read, self._environ, self._routing = manager, read, environ, file
+        self._trust, self._allowed = trust, _steered(manager.candidates)
         keys = environ.file if isinstance(environ, Environment) else None
         self._stamps = {each: _stamp(each) for each in (file, keys) if each is not None}
 
@@ -58,7 +66,7 @@ class HotReload:
 
     def _text(self) -> str:
         try:
-            return read_text(self._routing) if self._routing is not None else ""
+            return recordable(read_text(self._routing)) if self._routing is not None else ""
         except SpecError:  # gone again since it was adopted
             return ""
 
@@ -66,11 +74,36 @@ class HotReload:
         """Go on as the files say; return why not where they have mistakes."""
         try:
             environ = self._environ.now() if isinstance(self._environ, Environment) else self._environ
-            self._manager.adopt(*self._read(), environ)
+            policy, catalog = self._read()
+            brought = _steered(catalog.candidates(environ)) - self._allowed
+            if strange := refused((replace(each.use, needed=True) for each in brought), self._trust):
+                raise NotTrusted(sorted(strange, key=str))
+            self._manager.adopt(policy, catalog, environ)
         except SpecError as error:
             return "\n".join(map(str, error.problems))
+        except NotTrusted as error:
+            return f"{error}\n`orchestrator trust` allows it; the file is then to be saved again"
         self._environ = environ
+        self._allowed |= brought
         return None
+
+
+class _Steered(NamedTuple):
+    """What a file has sent where, and in which headers."""
+
+    use: KeyUse
+    headers: frozenset[tuple[str, str]]
+    key_header: str | None
+
+
+def _steered(candidates: Iterable[Candidate]) -> set[_Steered]:
+    """Return all that files have a say in: the headers count, too, of a row that a file touches."""
+    found = set()
+    for candidate in candidates:
+        quirks = candidate.provider.quirks
+        headers = frozenset(quirks.extra_headers.items())
+        found |= {_Steered(use, headers, quirks.key_header) for use in candidate.uses}
+    return found
 
 
 def _stamp(file: Path) -> Stamp:

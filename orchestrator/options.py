@@ -13,6 +13,7 @@ from orchestrator.events import GateAnswered, GateOpened
 from orchestrator.journal.protocols import Journal
 from orchestrator.run.worker import Ask
 from orchestrator.squad.plan import Budget, Plan
+from providers.catalog.trust import Consent, nobody
 from providers.events import Emit, ignore
 
 
@@ -34,7 +35,8 @@ class RunOptions:
     `manager` answers turns instead of the configured providers; `offline` overrides the squad's own word. Money is
     USD, time is seconds. `out` is the folder of its files; those of others are replaced only with `overwrite`. `ask`
     answers gates. `journal` keeps the record, `state` is the folder of what providers' limits allow, and `notify` is
-    called when that ledger is lost and regained.
+    called when that ledger is lost and regained. `trust` says which keys may go where a
+    file sends them.
     """
 
     inputs: Mapping[str, Any] | None = None
@@ -51,6 +53,7 @@ class RunOptions:
     journal: Journal | None = None
     state: Path | None = None
     notify: Emit = ignore
+    trust: Consent = nobody
 
     @property
     def folder(self) -> Path | None:

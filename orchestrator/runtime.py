@@ -43,6 +43,7 @@ from orchestrator.run.recorder import Recorder
 from orchestrator.run.worker import Ask
 from orchestrator.squad.load import Squad
 from orchestrator.squad.plan import Plan
+from providers.catalog.trust import Consent, nobody
 from providers.events import Emit, ignore
 
 
@@ -63,13 +64,16 @@ def open_run(
     journal: Journal | None = None,
     state: Path | None = None,
     notify: Emit = ignore,
+    trust: Consent = nobody,
 ) -> AbstractAsyncContextManager[Run]:
     """Open everything that the run needs, start it, and close everything when the block ends.
 
     Without `out` and `journal` nothing touches the disk: artifacts are in `result.texts`. `manager` answers turns
     instead of the configured providers; `offline` overrides the squad's own word. `journal` keeps the run's record, so
     that `resume_run` can continue it; `state` is the folder that keeps what providers' limits allow, over runs and
-    among processes, and `notify` is called when that ledger is lost and regained. Raises `PlanError` for bad inputs,
+    among processes, and `notify` is called when that ledger is lost and regained. `trust` is called with each key that
+    a file would send to an address, and says whether it may go there; by default none may (docs/security.md). Raises
+    `NotTrusted` for such a key, `PlanError` for bad inputs,
     `NoProvider` where no provider is configured, `CatalogError` for a ledger that cannot be used, `CannotWrite` for a
     bad `out` and `JournalError` for a record that cannot be kept, all before anything is spent.
     Leaving the block early cancels the run.
@@ -89,6 +93,7 @@ def open_run(
         journal=journal,
         state=state,
         notify=notify,
+        trust=trust,
     )
     return open_with(squad, options)
 
@@ -131,6 +136,7 @@ def resume_run(
     state: Path | None = None,
     edited: bool = False,
     notify: Emit = ignore,
+    trust: Consent = nobody,
 ) -> AbstractAsyncContextManager[Run]:
     """Go on with a run from its record, as `open_run` would have: what is recorded is not done, nor paid, again.
 
@@ -152,6 +158,7 @@ def resume_run(
         journal=journal,
         state=state,
         notify=notify,
+        trust=trust,
     )
     return resume_with(squad, run_id, journal, options, edited=edited)
 
@@ -232,6 +239,7 @@ async def run_squad(
     journal: Journal | None = None,
     state: Path | None = None,
     notify: Emit = ignore,
+    trust: Consent = nobody,
     on_event: Callable[[Event], None] | None = None,
 ) -> RunResult:
     """Run a squad to its end and return how it ended. `on_event` is called with each event; all else is as `open_run`
@@ -251,6 +259,7 @@ async def run_squad(
         journal=journal,
         state=state,
         notify=notify,
+        trust=trust,
     )
     return await _run_to_end(squad, options, on_event)
 
@@ -272,6 +281,7 @@ def run_sync(
     journal: Journal | None = None,
     state: Path | None = None,
     notify: Emit = ignore,
+    trust: Consent = nobody,
     on_event: Callable[[Event], None] | None = None,
 ) -> RunResult:
     """Run a squad to its end from code that is not async, as `run_squad` does. Inside a running event loop, await
@@ -291,6 +301,7 @@ def run_sync(
         journal=journal,
         state=state,
         notify=notify,
+        trust=trust,
     )
     return anyio.run(_run_to_end, squad, options, on_event)
 
@@ -340,9 +351,15 @@ async def _providers(
     environ = os.environ if options.environ is None else options.environ
     stub = stub_answers(squad, plan, environ, offline)
     async with open_manager(
-        squad.policy, squad.catalog, environ, offline=stub, state=options.state, notify=options.notify
+        squad.policy,
+        squad.catalog,
+        environ,
+        offline=stub,
+        state=options.state,
+        notify=options.notify,
+        trust=options.trust,
     ) as opened:
         if stub or (squad.routing_file is None and not isinstance(environ, Environment)):
             yield opened, stub
         else:
-            yield HotReload(opened, squad.routing_file, squad.routing_now, environ), stub
+            yield HotReload(opened, squad.routing_file, squad.routing_now, environ, options.trust), stub

@@ -16,6 +16,8 @@ from tests.loopback import loopback as loopback
 
 # A developer's own model server must change no test: those of the search say where to look.
 os.environ["ORCHESTRATOR_LOCAL_SERVERS"] = "off"
+# Nor does what a developer has allowed: nothing is, unless a test allows it.
+os.environ["ORCHESTRATOR_TRUST_FILE"] = f"{os.devnull}/trust.json"
 
 VIRTUAL = "virtual time"
 

@@ -8,10 +8,10 @@ import pytest
 
 PACKAGES = ["orchestrator", "agents", "personas", "providers"]
 PINNED = {
-    "orchestrator": "CannotWrite Event GateAnswered GateOpened Journal JournalError NoProvider OrchestratorError Plan"
-    " PlanError Problem ProblemsFound Run RunBusy RunCancelled RunChanged RunNotFound RunOver RunResult SpecError"
-    " SqliteJournal Squad edit_of_run environment_of fork_run open_journal open_run resume_run"
-    " run_squad run_sync to_json",
+    "orchestrator": "CannotWrite Event GateAnswered GateOpened Journal JournalError KeyUse NoProvider NotTrusted"
+    " OrchestratorError Plan PlanError Problem ProblemsFound Run RunBusy RunCancelled RunChanged RunNotFound RunOver"
+    " RunResult SpecError SqliteJournal Squad edit_of_run environment_of fork_run open_journal open_run resume_run"
+    " run_squad run_sync to_json trust_file",
     "agents": "Agent AgentError AnswerCut Complete History OutputInvalid PathEscapes Registry RunContext Tool ToolEnded"
     " ToolFault ToolStarted TurnEnded TurnLimit TurnStarted WorkResult WorkStream tool",
     "personas": "Persona PersonaError Personas Sandbox TemplateError first_of in_memory packaged",

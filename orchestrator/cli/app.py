@@ -28,6 +28,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "approvals": ("approvals", "List the tasks that await approval; approve or deny one."),
     "personas": ("personas", "List the personas, show one."),
     "providers": ("providers", "List the providers, test those that have a key."),
+    "trust": ("trust", "Allow where this folder's files send your keys."),
     "doctor": ("doctor", "Check this installation and its surroundings."),
     "init": ("init", "Write a small squad to start from."),
     "completion": ("completion", "Print a shell's completion script."),
@@ -48,6 +49,7 @@ class Settings(NamedTuple):
     quiet: bool = False
     verbose: bool = False
     log_format: str | None = None
+    trust: bool = False
 
     @property
     def state_folder(self) -> Path:
@@ -83,6 +85,12 @@ def common_options(*, environment: bool = False) -> list[click.Option]:
             "--log-format",
             type=click.Choice(["console", "json"]),
             help="Log events instead of progress.",
+        ),
+        option(
+            "--trust",
+            envvar="ORCHESTRATOR_TRUST",
+            is_flag=True,
+            help="Allow where this folder's files send keys, as `trust` does.",
         ),
     ]
 

@@ -51,6 +51,7 @@ FAILURES: Mapping[str, Exit] = {
     "orchestrator.cli.exits.NothingSelected": Exit.NOTHING,
     "orchestrator.cli.exits.Terminated": Exit.TERMINATED,
     "orchestrator.cli.exits.Interrupted": Exit.INTERRUPTED,
+    "providers.catalog.trust.NotTrusted": Exit.CREDENTIALS,
     "providers.errors.CatalogError": Exit.FAILED,
     "providers.errors.BudgetSpent": Exit.LIMIT,
     "providers.errors.AuthFailed": Exit.CREDENTIALS,

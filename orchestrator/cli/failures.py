@@ -8,6 +8,7 @@ import sys
 import traceback
 from collections.abc import Mapping, Sequence
 from importlib import import_module
+from io import StringIO
 from itertools import pairwise
 
 import click
@@ -38,10 +39,12 @@ def tell(error: BaseException, arguments: Sequence[str]) -> int:
         return int(Exit.FAILED)
     code = exit_of(error)
     if isinstance(error, click.ClickException):
-        try:
-            console.fail(error.format_message()) if console.as_json else error.show()
-        except OSError:
-            give_up_on(sys.stderr)
+        shown = StringIO()  # it may repeat an argument that is a key
+        if console.as_json:
+            console.fail(error.format_message())
+        else:
+            error.show(shown)
+            console.write(shown.getvalue().rstrip())
     elif isinstance(error, (click.Abort, KeyboardInterrupt)):
         console.write("interrupted")
     elif not isinstance(error, BrokenPipeError):

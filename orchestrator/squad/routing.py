@@ -11,6 +11,7 @@ from typing import Any
 
 from providers.catalog.file import load_catalog
 from providers.catalog.model import Catalog
+from providers.catalog.trust import file_source
 from providers.documents.problems import Problem
 from providers.documents.yaml import mapping_in, read_once
 from providers.policy.model import Policy
@@ -36,4 +37,4 @@ def load_routing(
         return parse_policy(routing, catalog)
     text = read_once(Path(routing), {} if texts is None else texts)
     read: list[Problem] = []
-    return parse_policy(mapping_in(text, str(routing), read), catalog, read)
+    return parse_policy(mapping_in(text, str(routing), read), catalog, read, file_source(Path(routing)))

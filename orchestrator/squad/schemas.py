@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from agents.paths import length_fault, parts_of, reserved
+from providers.documents.json_schema import costly, patterns_in
 from providers.documents.problems import Path
 
 # What stands in no file name of Windows, macOS and Linux alike. Source: learn.microsoft.com, "Naming files", 2026-11.
@@ -55,6 +56,7 @@ class Schemas:
     """Checks JSON Schemas. One that stands in many tasks is checked once."""
 
     _faults: dict[str, list[tuple[Path, str]]] = field(default_factory=dict)
+    _costly: dict[str, bool] = field(default_factory=dict)
 
     def faults(self, schema: Mapping[str, Any]) -> list[tuple[Path, str]]:
         """Return (path, message) of what keeps this from being a JSON Schema that stands alone."""
@@ -65,6 +67,14 @@ class Schemas:
         if key not in self._faults:
             self._faults[key] = [*_shape_faults(schema), *_reference_faults(schema)]
         return self._faults[key]
+
+    def costly_patterns(self, schema: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
+        """Yield (path, message) of each pattern that explodes on texts it was not made for: a run gives up on those."""
+        for path, pattern in patterns_in(schema):
+            if pattern not in self._costly:
+                self._costly[pattern] = costly(pattern)
+            if self._costly[pattern]:
+                yield path, f"the pattern {_cut(pattern)!r} takes for ever on some texts"
 
 
 def _shape_faults(schema: Mapping[str, Any]) -> list[tuple[Path, str]]:

@@ -17,6 +17,7 @@ from orchestrator.squad.agents import is_file
 from orchestrator.squad.spec import SquadSpec
 from providers.documents.nodes import Node
 from providers.documents.problems import Problem
+from providers.documents.secrets import recordable
 from providers.documents.yaml import mapping_in, read_once
 
 OWN_PERSONAS = "personas"
@@ -40,7 +41,7 @@ def gather(
     if isinstance(routing, Mapping):
         found[f"{ROUTING}<routing>"] = json.dumps(dict(routing), ensure_ascii=False)
     elif routing is not None:
-        found[ROUTING + str(routing)] = read_once(routing, texts)
+        found[ROUTING + str(routing)] = recordable(read_once(routing, texts))
     if personas:
         found[OWN_PERSONAS] = json.dumps({name: dict(one) for name, one in personas.items()}, ensure_ascii=False)
     shown = {tool.name: {"description": tool.description, "parameters": tool.spec.parameters} for tool in tools}

@@ -153,6 +153,8 @@ class Tasks:
             # What expressions come to is checked when a run gives the inputs.
             for inner, message in self.schemas.faults(with_expressions_left_out(spec.output_schema)):
                 self.findings.error((*path, "output_schema", *inner), "bad-schema", message)
+            for inner, message in self.schemas.costly_patterns(spec.output_schema):
+                self.findings.warn((*path, "output_schema", *inner), "costly-pattern", message)
         tools = None if spec.tools is None else self.roster.bind((*path, "tools"), spec.tools)
         if spec.conversation is not None and spec.agent is None:
             known = self.spec.conversations

@@ -13,6 +13,7 @@ from providers.catalog.base_url import tidied, url_problem
 from providers.catalog.model import Catalog, Limit, Model, Price, Provider, of_all_accounts
 from providers.catalog.refusals import ANYTHING, Refusal
 from providers.catalog.shapes import LimitShape, ModelShape, ProviderShape, RefusalShape
+from providers.catalog.trust import Source
 from providers.documents.findings import Findings
 from providers.documents.models import checked
 from providers.documents.nodes import tree_of
@@ -25,6 +26,9 @@ from providers.windows import Calendar, Fixed, Paced, Rolling, Window, knows_tim
 _COPIED = {"dialect", "base_url", "hosted", "any_model", "plan", "source", "as_of"}
 _PROVIDER_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 _ROWS = ("providers",)
+HEADERS = frozenset({"extra_headers", "key_header"})
+OF_THE_TRANSPORT = frozenset({"host", "connection", "content-length", "transfer-encoding", "proxy-authorization"})
+"""Headers that no row may give: by `Host` a front door of many sites would hand the key to another one."""
 SHORTEST_WORDS = 8
 """Of a refusal, without its wildcards: fewer characters would be found in messages about something else."""
 
@@ -38,7 +42,7 @@ def load_catalog() -> Catalog:
 
 def _packaged(row: Provider) -> Provider:
     limits = tuple(replace(limit, published=True) for limit in row.limits)
-    return replace(row, limits=limits, packaged=row.hosted)
+    return replace(row, limits=limits, packaged=row.hosted, home=row.base_url, home_key=row.key_env)
 
 
 def overlay(catalog: Catalog, rows: Mapping[str, Any]) -> Catalog:
@@ -54,22 +58,22 @@ def overlay(catalog: Catalog, rows: Mapping[str, Any]) -> Catalog:
     return laid
 
 
-def lay_over(catalog: Catalog, findings: Findings) -> Catalog:
+def lay_over(catalog: Catalog, findings: Findings, source: Source | None = None) -> Catalog:
     """Return `catalog` with the sound rows of `providers` in the document of `findings` laid over it.
 
-    What is wrong with the others goes to `findings`.
+    What is wrong with the others goes to `findings`. `source` is the file that the document was read from.
     """
     rows = findings.node.at(_ROWS)
     if rows is None or not isinstance(rows.value, Mapping):  # the fields of the whole document say so
         return catalog
     providers = dict(catalog.providers)
     for name in rows.value:
-        if row := _row(name, catalog.providers.get(name), findings):
+        if row := _row(name, catalog.providers.get(name), findings, source):
             providers[name] = row
     return Catalog(providers)
 
 
-def _row(name: str, base: Provider | None, findings: Findings) -> Provider | None:
+def _row(name: str, base: Provider | None, findings: Findings, source: Source | None) -> Provider | None:
     """Return a provider's row with what the document gives of it, None where that is wrong."""
     path = (*_ROWS, name)
     if not _PROVIDER_NAME.fullmatch(name):
@@ -83,7 +87,7 @@ def _row(name: str, base: Provider | None, findings: Findings) -> Provider | Non
     _check(shape, base, path, findings)
     if len(findings.found) > before:
         return None
-    row = _merged(name, shape, base)
+    row = _steered(_merged(name, shape, base), shape, source)
     _check_whole(row, shape, path, findings)
     return row
 
@@ -100,6 +104,10 @@ def _check(row: ProviderShape, base: Provider | None, path: Path, findings: Find
             findings.error((*path, "models"), "missing-field", message, key=True)
     if row.base_url and (problem := url_problem(_address(row, base))):
         findings.error((*path, "base_url"), "bad-address", f"the address {problem}")
+    for name in (*row.quirks.extra_headers, row.quirks.key_header or ""):
+        if name.strip().lower() in OF_THE_TRANSPORT:
+            message = f"the header {name.strip().lower()} is the transport's own: a row cannot give it"
+            findings.error((*path, "quirks"), "bad-header", message)
     for at, limit in enumerate(row.limits):
         for text in _limit_problems(limit):
             findings.error((*path, "limits", at), "bad-limit", f"the limit {text}")
@@ -174,6 +182,15 @@ def _merged(name: str, row: ProviderShape, base: Provider | None) -> Provider:
         # An address written down is the wish to use it.
         opt_in=row.opt_in if "opt_in" in given else start.opt_in and row.base_url is None,
     )
+
+
+def _steered(row: Provider, written: ProviderShape, source: Source | None) -> Provider:
+    """Return the row with who says where it leads, and what is sent there: `source`, as far as it was `written`."""
+    if written.base_url:
+        row = replace(row, address_from=source)
+    if "api_key_env" in written.given() or HEADERS & written.quirks.given().keys():
+        row = replace(row, steered_by=source)
+    return row
 
 
 def _model(name: str, row: ModelShape | None, base: Model | None) -> Model:

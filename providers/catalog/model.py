@@ -8,12 +8,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Literal, NamedTuple
-from urllib.parse import quote
 
 from providers.catalog.base_url import tidied, url_problem, wants_api_key_header
 from providers.catalog.quirks import Quirks
 from providers.catalog.refusals import Refusal
+from providers.catalog.trust import KeyUse, Sending, Source, Whence, origin_of, source_of
+from providers.catalog.variables import PLACEHOLDER, filled, variable_of
 from providers.documents.problems import Problem, variable_problem
+from providers.documents.secrets import may_hold_a_secret
 from providers.errors import CatalogError, Reason, ReasonCode
 from providers.messages import Capability, Usage
 from providers.windows import Window
@@ -23,7 +25,8 @@ Counting = Literal["default", "sent", "answered"]
 """Which calls a limit counts: all that reached the provider, or those that it answered. By default requests are counted
 when sent, all else when answered."""
 
-_PLACEHOLDER = re.compile(r"\{([A-Z][A-Z0-9_]*)\}")
+SHORTEST_SECRET = 6
+"""Characters of a header's value; shorter ones are words."""
 _NUMBERED = re.compile(r"(.+)_([1-9][0-9]?)")
 _OF_ACCOUNT = re.compile(r"(.+)#([1-9][0-9]*)")
 
@@ -126,6 +129,14 @@ class Provider:
     """Whether the address is a vendor's from the packaged catalog: then no reply makes it a wrong one."""
     refusals: tuple[Refusal, ...] = ()
     """What its own words of refusal mean; the first that fits counts. Words that vendors share need no entry."""
+    home: str = ""
+    """The address of the row in the packaged catalog."""
+    home_key: str | None = None
+    """The variable of the key in that row."""
+    address_from: Source | None = field(default=None, repr=False)
+    """The file that gives the address. None: the packaged catalog, or the calling program."""
+    steered_by: Source | None = field(default=None, repr=False)
+    """The file that names the variables of keys, or headers."""
 
     def pool_named(self, model: str, said: str) -> Limit | None:
         """Return the limit of a pool with `model` that a refusal names in what it `said`, None where it names none."""
@@ -150,6 +161,12 @@ class Provider:
         """`GROQ` for groq: `GROQ_BASE_URL` and `GROQ_API_KEY` are read for every provider."""
         return re.sub(r"[^A-Z0-9]", "_", self.name.upper())
 
+    def expects(self, variable: str) -> bool:
+        """Whether the packaged catalog, or the provider's own name, says that a variable holds its key."""
+        stems = {self.home_key, f"{self.env_prefix}_API_KEY"}
+        numbered_one = _NUMBERED.fullmatch(variable)
+        return variable in stems or (numbered_one is not None and numbered_one[1] in stems)
+
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
@@ -159,6 +176,9 @@ class Candidate:
     model: Model
     key: str | None = field(default=None, repr=False)
     account: int = 1
+    uses: tuple[KeyUse, ...] = field(default=(), repr=False, compare=False)
+    """Where files would have secrets sent; `needed` ones must be allowed before the candidate is asked."""
+    whence: Whence = field(default=Whence(), repr=False, compare=False)
 
     @property
     def name(self) -> str:
@@ -172,6 +192,14 @@ class Candidate:
         They mean nothing to another model, nor to the same one elsewhere; a provider's accounts share them.
         """
         return self.provider.full_name(self.model.name)
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What no message may repeat: the key, and headers that a file gives, or that are named like secrets."""
+        quirks, given = self.provider.quirks, self.provider.steered_by is not None
+        headers = [v for name, v in quirks.extra_headers.items() if given or may_hold_a_secret(f"{name}: {v}")]
+        words = [v.split()[-1] for v in headers if len(v.split()) > 1]
+        return tuple(filter(None, (self.key, *(v for v in (*headers, *words) if len(v) >= SHORTEST_SECRET))))
 
     @property
     def fingerprint(self) -> str:
@@ -237,7 +265,7 @@ class Catalog:
         """
         opened = self._open(environ)
         return tuple(
-            Candidate(account.provider, model, account.key, account.number)
+            Candidate(account.provider, model, account.key, account.number, account.uses, account.whence)
             for accounts in opened.values()
             if not isinstance(accounts, Reason)
             for model in accounts[0].provider.models.values()
@@ -260,9 +288,10 @@ class Catalog:
         for variable in environ:
             if found := _NUMBERED.fullmatch(variable):
                 further.setdefault(found[1], []).append(int(found[2]))
+        homes = [(origin_of(row.home), row) for row in self.providers.values() if row.home]
         for name, provider in self.providers.items():
             try:
-                opened[name] = _accounts(provider, environ, further)
+                opened[name] = _accounts(provider, environ, further, homes)
             except CatalogError as error:
                 problems += error.problems
         if problems:
@@ -276,17 +305,23 @@ class _Account(NamedTuple):
     number: int
     provider: Provider
     key: str | None
+    uses: tuple[KeyUse, ...]
+    whence: Whence
+
+
+Homes = Sequence[tuple[str, Provider]]
+"""The rows of the packaged catalog by the origin of their address there."""
 
 
 def _accounts(
-    provider: Provider, environ: Mapping[str, str], further: Mapping[str, Sequence[int]]
+    provider: Provider, environ: Mapping[str, str], further: Mapping[str, Sequence[int]], homes: Homes
 ) -> list[_Account] | Reason:
     """Return the provider's accounts, or what is missing. A key that stands in two variables is one account.
 
     `further` are the numbers that follow a variable's name in the environment.
     """
     url_variable = f"{provider.env_prefix}_BASE_URL"
-    url = tidied(_read(environ, url_variable), provider.dialect, provider.base_url)
+    url = tidied(variable_of(environ, url_variable), provider.dialect, provider.base_url)
     if url and (problem := url_problem(url)):
         raise CatalogError([variable_problem(url_variable, f"the address {problem}")])
     if provider.opt_in and not url:
@@ -294,20 +329,45 @@ def _accounts(
         return Reason(ReasonCode.NOT_CONFIGURED, switch)
     found: dict[str, _Account] = {}
     for number, variables in _key_variables(provider, further).items():
-        variable, key = next(((name, value) for name in variables if (value := _read(environ, name))), (None, ""))
+        variable, key = next(((name, value) for name in variables if (value := variable_of(environ, name))), (None, ""))
         if key in found or (provider.key_env and not key):
             continue
-        address = _address(url or provider.base_url, number, environ)
+        address = filled(url or provider.base_url, number, environ)
         if address is None:
-            missing = next(name for name in _PLACEHOLDER.findall(url or provider.base_url) if not _read(environ, name))
+            missing = next(
+                name for name in PLACEHOLDER.findall(url or provider.base_url) if not variable_of(environ, name)
+            )
             return Reason(ReasonCode.NOT_CONFIGURED, f"no address: set {missing}")
         row = replace(
             _reached_at(address, provider, given=url not in ("", provider.base_url)),
             key_env=variable if provider.key_env else None,
         )
-        found[key] = _Account(number, row, key or None)
+        sending = _sending(provider, address, variable if key else None, url_variable if url else "", environ, homes)
+        found[key] = _Account(number, row, key or None, sending.uses(), sending.whence(url_variable if url else ""))
     wanted = " or ".join(filter(None, (provider.key_env, *provider.more_key_envs)))
     return list(found.values()) or Reason(ReasonCode.NO_KEY, f"no key: set {wanted}")
+
+
+def _sending(
+    provider: Provider, address: str, key: str | None, url_variable: str, environ: Mapping[str, str], homes: Homes
+) -> Sending:
+    """Return what is sent where. `url_variable` is the one that holds the address, "" where the row has it."""
+    template = environ.get(url_variable, "") if url_variable else provider.base_url
+    written_by = source_of(environ, url_variable) if url_variable else provider.address_from
+    names = PLACEHOLDER.findall(template)
+    # A value in the host's name says where the host is.
+    hosts = (source_of(environ, name) for name in names if f"{{{name}}}" in template.partition("://")[2].split("/")[0])
+    return Sending(
+        provider.name,
+        address,
+        key,
+        address_from=written_by or next(filter(None, hosts), None),
+        key_from=source_of(environ, key) if key else None,
+        steered_by=provider.steered_by,
+        foreign=provider.steered_by is not None and key is not None and not provider.expects(key),
+        known=key is not None and any(origin_of(address) == home and row.expects(key) for home, row in homes),
+        placeholders={name: source_of(environ, name) for name in names if f"{{{name}}}" not in provider.home},
+    )
 
 
 def _reached_at(address: str, provider: Provider, *, given: bool) -> Provider:
@@ -333,22 +393,3 @@ def _key_variables(provider: Provider, further: Mapping[str, Sequence[int]]) -> 
     numbers = sorted({number for stem in stems for number in further.get(stem, ())} - {1})
     numbers_of = {number: tuple(f"{stem}_{number}" for stem in stems) for number in numbers}
     return {1: (*stems, *(f"{stem}_1" for stem in stems)), **numbers_of}
-
-
-def _address(url: str, account: int, environ: Mapping[str, str]) -> str | None:
-    """Return the URL with its placeholders filled, an account's own value first; None where one is not set."""
-    for variable in _PLACEHOLDER.findall(url):
-        value = (_read(environ, f"{variable}_{account}") if account > 1 else "") or _read(environ, variable)
-        if not value:
-            return None
-        url = url.replace(f"{{{variable}}}", quote(value, safe=""))
-    return url.rstrip("/")
-
-
-def _read(environ: Mapping[str, str], variable: str) -> str:
-    """Return the variable, stripped; empty where it is not set. Its value stands in no error: it may be a key."""
-    value = environ.get(variable, "").strip()
-    if not value.isascii() or not value.isprintable():
-        text = "the value holds control characters or other letters than ASCII: paste it again"
-        raise CatalogError([variable_problem(variable, text)])
-    return value

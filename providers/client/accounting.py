@@ -85,8 +85,8 @@ class AttemptAccount:
             attempt = Attempt(provider, model, how, ms=ms, account=account)
         else:
             error.of(provider, numbered(model, account))
-            if candidate.key:
-                error.hide(candidate.key)
+            for secret in candidate.secrets:
+                error.hide(secret)
             attempt = Attempt(provider, model, how, error.status, type(error).__name__, error.message, ms, account)
         if how == "ok" and response is not None:
             turn.answers.append((response, candidate))

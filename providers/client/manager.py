@@ -13,6 +13,7 @@ from providers.adapters import Adapter, LocalAdapter
 from providers.budgets import BudgetScope
 from providers.catalog.file import load_catalog
 from providers.catalog.model import Candidate, Catalog
+from providers.catalog.trust import Consent, NotTrusted, nobody, refused
 from providers.client.adapter_table import AdapterTable
 from providers.client.alerts import posting
 from providers.client.attempt import LiveAttempt
@@ -58,8 +59,9 @@ class ProviderManager:
         clock: Callable[[], float] | None = None,
         rng: Random | None = None,
         ledger: Ledger | None = None,
+        trust: Consent = nobody,
     ) -> None:
-        self._dialects = frozenset(adapters)
+        self._dialects, self._trust = frozenset(adapters), trust
         usable, missing = self._usable(candidates, unconfigured)
         self.fleet = Fleet(usable, policy, missing, sole=sole)
         self._adapters = AdapterTable(adapters, transport)
@@ -74,7 +76,8 @@ class ProviderManager:
     def adopt(self, policy: Policy, catalog: Catalog, environ: Mapping[str, str]) -> None:
         """Go on under another policy and catalog; turns that began before end as they began.
 
-        Raise `CatalogError`, with everything as it was. A manager that was opened without a transport gets none.
+        Raise `CatalogError`, or `NotTrusted` where a key would go where nobody allowed it, with everything as it was.
+        A manager that was opened without a transport gets none.
         """
         policy, catalog = with_environment(policy, catalog, environ)
         usable, missing = self._usable(catalog.candidates(environ), catalog.unconfigured(environ))
@@ -83,11 +86,18 @@ class ProviderManager:
     def _usable(
         self, candidates: Iterable[Candidate], unconfigured: Mapping[str, Reason] | None
     ) -> tuple[list[Candidate], dict[str, Reason]]:
-        """Return those whose dialect is spoken here, and why others cannot be asked."""
+        """Return those whose dialect is spoken here, and why others cannot be asked. Raise `NotTrusted`."""
         known = list(candidates)
+        if wrong := refused((use for c in known for use in c.uses), self._trust):
+            raise NotTrusted(wrong)
         strange = [c for c in known if c.provider.dialect not in self._dialects]
         missing = {c.name: Reason(ReasonCode.UNKNOWN, f"dialect {c.provider.dialect} is not built in") for c in strange}
         return [c for c in known if c.name not in missing], {**(unconfigured or {}), **missing}
+
+    @property
+    def candidates(self) -> tuple[Candidate, ...]:
+        """Those that may be asked, in catalog order."""
+        return tuple(state.candidate for state in self.fleet.states.values())
 
     @property
     def configured(self) -> tuple[str, ...]:
@@ -171,6 +181,7 @@ async def open_manager(
     ledger: Ledger | None = None,
     state: Path | None = None,
     notify: Emit = ignore,
+    trust: Consent = nobody,
 ) -> AsyncIterator[ProviderManager]:
     """Yield a manager of every candidate that `environ` (None: this process's) has a key for; close its sockets after.
 
@@ -207,6 +218,7 @@ async def open_manager(
             unconfigured=missing,
             sole=sole,
             ledger=ledger,
+            trust=trust,
         )
         if not offline:
             manager.contexts = OwnContexts(manager.fleet, manager._adapters, manager.clock)

@@ -9,13 +9,15 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 from urllib.parse import quote
 
+from providers.documents.secrets import NAMED, hidden, may_hold_a_secret, without_words_of
+
 Path = tuple[str | int, ...]
 """Where in the tree of a file: keys and indices from its root."""
 Severity = Literal["error", "warning"]
 
 SECRETS = frozenset({"api_key", "apikey", "api_keys", "key", "keys", "token", "api_token", "secret", "password"})
 """What a key would be written under, were it allowed."""
-WITHHELD = SECRETS | {"api_key_env", "webhook_env", "base_url", "ledger"}
+WITHHELD = SECRETS | {"api_key_env", "webhook_env", "base_url", "ledger", "extra_headers", "headers", "key_header"}
 """Where a secret may stand by mistake: the text of such a line is shown in no message."""
 ENVIRONMENT = "environment"
 """The first part of the path of a problem with an environment variable."""
@@ -44,7 +46,7 @@ class Problem:
     source: str = field(default="", repr=False, compare=False)
 
     def __str__(self) -> str:
-        return f"{self._place()}: {self.severity}[{self.code}]: {_shown(self.message)}"
+        return f"{self._place()}: {self.severity}[{self.code}]: {_shown(_safe(self).message)}"
 
     def _place(self) -> str:
         if self.line:
@@ -81,7 +83,26 @@ def variable_problem(variable: str, message: str, hint: str = "") -> Problem:
 
 def without_secrets(problems: Iterable[Problem]) -> list[Problem]:
     """Return the problems, without the text of a line on which a secret may stand by mistake."""
-    return [replace(p, source="") if any(str(part).lower() in WITHHELD for part in p.path) else p for p in problems]
+    return list(map(_safe, problems))
+
+
+def _safe(p: Problem) -> Problem:
+    """Return a problem that may be shown: no text of it, and no line of the file, repeats what may be a secret."""
+    message, hint, withheld = hidden(p.message), hidden(p.hint), any(str(part).lower() in WITHHELD for part in p.path)
+    secret = withheld or may_hold_a_secret(p.source)
+    if secret and (value := _value(p, withheld=withheld)):
+        names = tuple(str(part).lower() for part in p.path)
+        message, hint = without_words_of(value, message, names), without_words_of(value, hint, names)
+    if not secret and (message, hint) == (p.message, p.hint):
+        return p
+    return replace(p, message=message, hint=hint, source="" if secret else p.source)
+
+
+def _value(p: Problem, *, withheld: bool) -> str:
+    """Return the part of a line that must not be repeated: what stands behind a name."""
+    if named := NAMED.search(p.source):
+        return p.source[named.end() :]
+    return p.source.partition(":")[2] if withheld else ""
 
 
 def in_order(problems: Iterable[Problem]) -> list[Problem]:
@@ -112,6 +133,7 @@ def to_text(problems: Sequence[Problem]) -> str:
 
 
 def _explained(problem: Problem) -> str:
+    problem = _safe(problem)
     hint = _shown(problem.hint)
     if not problem.source:
         return f"{problem}\n      | {hint}" if hint else str(problem)
@@ -166,7 +188,9 @@ def _columns(character: str) -> int:
 def to_json(problems: Sequence[Problem]) -> str:
     """Return a JSON array of the problems."""
     keys = ("file", "line", "column", "code", "severity", "message", "hint")
-    return json.dumps([{key: getattr(p, key) for key in keys} for p in problems], indent=2, ensure_ascii=False)
+    return json.dumps(
+        [{key: getattr(p, key) for key in keys} for p in map(_safe, problems)], indent=2, ensure_ascii=False
+    )
 
 
 def to_github(problems: Sequence[Problem]) -> str:
@@ -196,6 +220,7 @@ def _escaped(text: str) -> str:
 
 
 def _with_hint(problem: Problem) -> str:
+    problem = _safe(problem)
     return f"{problem.message} ({problem.hint})" if problem.hint else problem.message
 
 
@@ -286,6 +311,7 @@ CODES: Mapping[str, str] = {
     "unsafe-path": "A path that leaves the run's folder, or that some system cannot store.",
     "duplicate-output-file": "Two tasks write the same file.",
     "bad-schema": "Not a JSON Schema, or one that refers to another document.",
+    "costly-pattern": "A pattern that takes for ever on some texts; a run gives up on those.",
     # Routing files, the catalog and scenarios
     "unknown-provider": "No provider of the catalog has this name.",
     "unknown-task-type": "No task type of the routing file has this name.",
@@ -293,6 +319,7 @@ CODES: Mapping[str, str] = {
     "unknown-ability": "No model can have a capability of this name.",
     "bad-candidate": "A text that does not name a model, or all models, of a provider.",
     "bad-address": "A URL, or the address of a ledger, that cannot be used.",
+    "bad-header": "A header that is the transport's own, as `host`.",
     "bad-limit": "A provider's limit whose fields do not fit together.",
     "no-effect": "A rule that nothing would ever read or reach.",
     "secret-in-file": "A field for a key: keys belong in the environment.",

@@ -9,6 +9,7 @@ from typing import Any
 
 from providers.catalog.file import lay_over
 from providers.catalog.model import Catalog, of_all_accounts
+from providers.catalog.trust import Source
 from providers.documents.findings import Findings
 from providers.documents.models import validated
 from providers.documents.nodes import Node, tree_of
@@ -27,27 +28,30 @@ def default_policy(catalog: Catalog) -> Policy:
 
 
 def parse_policy(
-    data: Mapping[str, Any] | Node, catalog: Catalog, read: Sequence[Problem] = ()
+    data: Mapping[str, Any] | Node, catalog: Catalog, read: Sequence[Problem] = (), source: Source | None = None
 ) -> tuple[Policy, Catalog]:
     """Return the policy that a routing file says, and the catalog with its `providers:` laid over it.
 
     `data` is the file's tree, or Python objects that hold the same. A file with `tiers` stands alone: no provider is
     asked that it does not name. One without takes the built-in tiers. Naming a provider that has no address (`stub`)
     switches it on; naming an unknown model of a server that takes any (`local/qwen3`) adds its row. Raise
-    `CatalogError` with every mistake, those that were `read` among them.
+    `CatalogError` with every mistake, those that were `read` among them. `source` is the file that it was read from:
+    keys of another origin go to an address in it only where that is allowed. None: the calling program says it.
     """
-    policy, catalog, found = read_policy(data if isinstance(data, Node) else tree_of(data), catalog, read)
+    policy, catalog, found = read_policy(data if isinstance(data, Node) else tree_of(data), catalog, read, source)
     if found:
         raise CatalogError(found)
     return policy, catalog
 
 
-def read_policy(root: Node, catalog: Catalog, read: Sequence[Problem] = ()) -> tuple[Policy, Catalog, list[Problem]]:
+def read_policy(
+    root: Node, catalog: Catalog, read: Sequence[Problem] = (), source: Source | None = None
+) -> tuple[Policy, Catalog, list[Problem]]:
     """Return what `parse_policy` returns, and every mistake: where there is one, the policy is not to be used."""
     written = {name: value for name, value in root.plain().items() if value is not None}
     shape, wrong = validated(PolicyShape, root, read, {**_builtin_below(written), **written})
     findings = Findings.after(root, wrong)
-    catalog = lay_over(catalog, findings)
+    catalog = lay_over(catalog, findings, source)
     broken = {str(p.path[1]) for p in findings.found if p.path[:1] == ("providers",) and len(p.path) > 1}
     reading = _Reading(shape, root, KnownNames(catalog, findings, broken), {*shape.tiers, *keys_of(root, "tiers")})
     policy = reading.policy(by_price="factors" in written)

@@ -7,18 +7,16 @@ end. This is no solver: a schema that it finds no instance of is refused, with t
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 from typing import Any
 
-from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError
-from jsonschema.validators import validator_for
 from referencing import Registry, Resource
 from referencing.exceptions import Unresolvable
 from referencing.jsonschema import DRAFT202012
 
+from providers.documents.json_schema import SchemaTooCostly, found, validator_of
 from providers.errors import Unsupported
 from providers.stub.candidates import Spot, flags, numbers, rank, strings
 from providers.stub.spelling import turned
@@ -47,13 +45,12 @@ class NoInstance(Unsupported):
 
 def sample(schema: Any, subject: str, words: Sequence[str]) -> Any:
     """Return an instance that validates, made of `subject` and `words` (one or more). Raise `NoInstance`."""
-    dialect = validator_for(schema, default=Draft202012Validator)
     try:
-        dialect.check_schema(schema)
-        # An empty registry: a remote `$ref` fails, it is not fetched.
-        validator = dialect(schema, registry=Registry(), format_checker=dialect.FORMAT_CHECKER)
+        validator = validator_of(schema, formats=True)
         instance = _Sampler(schema, validator, subject, words).make(schema, Spot())
-        error = next(validator.iter_errors(instance), None)
+        error = validator.first_error(instance)
+    except SchemaTooCostly as costly:
+        raise NoInstance("$", str(costly)) from costly
     except SchemaError as invalid:
         raise NoInstance(invalid.json_path, f"the schema itself is invalid: {invalid.message[:200]}") from invalid
     except Unresolvable as missing:
@@ -200,7 +197,7 @@ def _order(flat: Mapping[str, Any], spot: Spot) -> tuple[int, int]:
 
 def _member_schema(flat: Mapping[str, Any], name: str) -> Any:
     rules = [flat["properties"][name]] if name in flat.get("properties", {}) else []
-    rules += [rule for pattern, rule in flat.get("patternProperties", {}).items() if re.search(pattern, name)]
+    rules += [rule for pattern, rule in flat.get("patternProperties", {}).items() if found(pattern, name)]
     if not rules:
         return flat.get("additionalProperties", True)
     return rules[0] if len(rules) == 1 else {"allOf": rules}

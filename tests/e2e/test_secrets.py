@@ -130,3 +130,72 @@ async def test_no_repr_event_or_error_of_ours_holds_the_key(loopback: Loopback, 
     assert result.status == "failed"
     assert CANARY not in repr(seen)
     assert CANARY not in os.environ.values()
+
+
+LITERALS = [
+    "providers: {lab: {dialect: openai-chat, base_url: '%s', api_key: KEY, models: {m: {context: 9, max_output: 9}}}}",
+    "providers:\n  lab:\n    apiKey: KEY\n",
+    "providers:\n  lab:\n    api-key: KEY\n    dialect: nope\n",
+    "providers:\n  lab:\n    Authorization: Bearer KEY\n",
+    "providers:\n  lab:\n    quirks:\n      headers: {x-api-key: KEY}\n",
+    "providers:\n  lab:\n    quirks: {extra_headers: [KEY]}\n",
+    "providers:\n  lab:\n    quirks: {extra_headers: {x-team: {deep: KEY}}}\n",
+    "providers:\n  lab:\n    quirks: {extra_headers: KEY, key_header: KEY}\n",
+    "providers:\n  lab: {dialect: nope, quirks: {extra_headers: {authorization: Bearer KEY}}}\n",
+    "providers:\n  lab: {dialect: KEY, plan: [KEY], hosted: KEY, limits: KEY}\n",
+    "providers: {lab: {base_url: 'https://api.example/v1?key=KEY', dialect: nope}}",
+    "providers: {lab: {base_url: 'https://me:KEY@api.example/v1'}}",
+    "providers: {lab: {api_key_env: KEY}}",
+    "providers: {openai: {api_key_env: [KEY, KEY]}}",
+    "providers: {KEY: {dialect: openai-chat}}",
+    "token: KEY\n",
+    "budget: {webhook_env: https://hooks.example/KEY}",
+    "ledger: redis://:KEY@localhost:0",
+    "providers:\n  lab:\n    quirks: {extra_headers: {authorization: 'Bearer KEY\n",
+    "providers:\n  lab:\n    secret: KEY: again\n",
+    "tiers: {worker: KEY}\ndefault: KEY\n",
+]
+"""Routing files with a key where none belongs, most of them wrong in another way, too."""
+
+
+@pytest.mark.parametrize(
+    "text", [pytest.param(text, marks=() if at % 5 == 3 else pytest.mark.long) for at, text in enumerate(LITERALS)]
+)
+def test_a_key_that_is_written_into_a_routing_file_comes_back_in_no_message(tmp_path: Path, text: str):
+    write(tmp_path)
+    (tmp_path / "agent_routing.yaml").write_text(text.replace("%s", "http://127.0.0.1:9/v1").replace("KEY", CANARY))
+    for arguments in (
+        ("validate", "agent_routing.yaml"),
+        ("validate", "agent_routing.yaml", "--format", "json"),
+        ("validate", "agent_routing.yaml", "--format", "sarif"),
+        ("ask", "hello", "--verbose"),
+        ("doctor", "--json"),
+    ):
+        ended = orchestrator(*arguments, cwd=tmp_path, env={"OPENAI_API_KEY": "x" * 20})
+        assert CANARY.encode() not in ended.stdout + ended.stderr, (arguments, ended.out, ended.err)
+        assert ended.code in (0, 1), ended.err
+
+
+@pytest.mark.parametrize("options", [("--json",), ("--verbose", "--log-format", "json")])
+def test_a_header_of_a_routing_file_that_comes_back_is_hidden_and_not_recorded(
+    loopback: Loopback, tmp_path: Path, options: tuple[str, ...]
+):
+    write(tmp_path)
+    address, secret = loopback.url("echo=500"), "plain-words-of-a-team"
+    (tmp_path / "agent_routing.yaml").write_text(
+        "tiers: {worker: [lab/m], boss: [lab/m]}\n"
+        f"providers:\n  lab:\n    dialect: openai-chat\n    base_url: {address}\n"
+        "    models: {m: {context: 90000, max_output: 900}}\n"
+        f"    quirks: {{extra_headers: {{authorization: Bearer {CANARY}, x-team: {secret}}}}}\n"
+    )
+    ended = orchestrator("run", "squad.yaml", "--out", "out", *options, cwd=tmp_path)
+    assert ended.code == 8, ended.err
+    assert {seen.headers["authorization"] for seen in loopback.requests} == {f"Bearer {CANARY}"}
+    shown = [
+        ended,
+        *(orchestrator(*words, cwd=tmp_path) for words in (("explain", "a"), ("providers", "ls", "--json"))),
+    ]
+    for text in (CANARY, secret):
+        assert not any(text.encode() in one.stdout + one.stderr for one in shown)
+        for path, data in files_below(tmp_path).items():
+            assert path == "agent_routing.yaml" or text.encode() not in data, path

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import yaml
 
 from agents.events import TurnEnded
 from orchestrator.environment import environment_of
@@ -11,6 +12,7 @@ from orchestrator.hot_reload import HotReload
 from orchestrator.runtime import run_squad
 from orchestrator.squad.load import Squad
 from orchestrator.squad.routing import load_routing
+from providers.catalog.trust import NotTrusted
 from providers.client.manager import open_manager
 from providers.errors import RoutingError
 from providers.messages import Request, user
@@ -127,3 +129,92 @@ async def test_a_run_takes_its_next_turn_to_the_model_that_the_file_names_by_the
     assert result.status == "done"
     assert [each.model for each in data if isinstance(each, TurnEnded)] == ["one", "two"]
     assert [each.error for each in data if isinstance(each, RoutingReread)] == [None]
+
+
+STEERING = """\
+tiers: {{worker: [lab/one]}}
+weights: {{lab: {weight}}}
+providers:
+  lab:
+    dialect: openai-chat
+    base_url: {url}
+    models: {{one: {{context: 9000, max_output: 900}}}}
+    quirks: {{extra_headers: {{x-team: {team}}}}}
+{more}"""
+
+
+async def test_another_address_of_a_file_that_is_read_again_needs_consent(tmp_path):
+    """Also where no key goes there: what is asked would. Whatever else changes is taken as ever."""
+    file, seen, allowed = tmp_path / "agent_routing.yaml", [], set()
+    first, second = "http://127.0.0.1:9/v1", "https://evil.example/v1"
+
+    def write(url: str = first, weight: int = 1, team: str = "a", more: str = "") -> None:
+        fresh = tmp_path / "fresh"
+        fresh.write_text(STEERING.format(url=url, weight=weight, team=team, more=more))
+        fresh.replace(file)
+
+    async def told() -> str | None:
+        await manager.complete(ASK, emit=seen.append)
+        return next(event.error for event in reversed(seen) if isinstance(event, RoutingReread))
+
+    def now() -> tuple[str, float]:
+        row = opened.candidates[0].provider
+        return row.base_url, opened.fleet.policy.weights["lab"]
+
+    write()
+    policy, catalog = load_routing(file)
+    adapters = {"openai-chat": Scripted([say("hello")] * 9)}
+    async with open_manager(policy, catalog, {}, adapters=adapters) as opened:
+        manager = HotReload(opened, file, lambda: load_routing(file), {}, lambda use: use.address in allowed)
+        write(weight=2)
+        assert (await told(), now()) == (None, (first, 2))
+        write(url=second, weight=3)
+        error = await told()
+        assert f"requests to https://evil.example (lab, named by {file})" in str(error)
+        assert "`orchestrator trust` allows it" in str(error)
+        assert now() == (first, 2)
+        write(team="b")
+        assert "requests to http://127.0.0.1:9" in str(await told())
+        write(more="  openai: {api_key_env: AWS_SECRET_ACCESS_KEY}")
+        assert (await told(), now()) == (None, (first, 1))  # nothing is set there: nothing would be sent
+        allowed.add("https://evil.example")
+        write(url=second)
+        assert (await told(), now()) == (None, (second, 1))
+        write()
+        assert (await told(), now()) == (None, (first, 1))  # what held once
+
+
+async def test_a_key_of_the_environment_is_not_sent_where_a_changed_file_says(tmp_path, loopback):
+    url, evil = loopback.by(lambda _: "ok"), loopback.by(lambda _: "ok")
+    file, seen = tmp_path / ".env", []
+    file.write_text(f"GROQ_BASE_URL={url}\nGROQ_API_KEY=the-files-own")
+    environ = environment_of(tmp_path, {"CEREBRAS_API_KEY": "mine"})
+    policy, catalog = load_routing(None)
+    async with open_manager(policy, catalog, environ) as opened:
+        manager = HotReload(opened, None, lambda: load_routing(None), environ)
+        for more, told in (
+            ("GROQ_API_KEY_2=also-its-own", "None"),
+            (f"CEREBRAS_BASE_URL={evil}", "CEREBRAS_API_KEY to http://127.0.0.1:"),
+        ):
+            file.write_text(f"GROQ_BASE_URL={url}\nGROQ_API_KEY=the-files-own\n{more}")
+            await manager.complete(ASK, emit=seen.append)
+            assert told in str([event.error for event in seen if isinstance(event, RoutingReread)][-1])
+    assert {request.headers["authorization"] for request in loopback.requests} == {"Bearer the-files-own"}
+
+
+@pytest.mark.parametrize("trusting", [False, True])
+async def test_an_embedding_program_says_itself_what_it_allows(tmp_path, loopback, trusting):
+    file, seen = tmp_path / "agent_routing.yaml", []
+    url = loopback.by(lambda _: "ok")
+    file.write_text(ROUTING.format(model="one", url=url).replace("models:", "api_key_env: LAB_KEY\n    models:"))
+    squad, environ = Squad.from_text(SQUAD, routing=file), {"LAB_KEY": "of-the-program"}
+    if trusting:
+        result = await run_squad(squad, environ=environ, trust=lambda use: seen.append(use) or True)
+        assert (result.status, [use.variable for use in seen]) == ("waiting", ["LAB_KEY"])
+        return
+    with pytest.raises(NotTrusted) as refused:
+        await run_squad(squad, environ=environ)
+    assert [(use.folder, use.variable) for use in refused.value.uses] == [(str(tmp_path.resolve()), "LAB_KEY")]
+    assert not loopback.requests
+    by_hand = Squad.from_text(SQUAD, routing=yaml.safe_load(file.read_text()))
+    assert (await run_squad(by_hand, environ=environ)).status == "waiting"  # what objects say is the program's word

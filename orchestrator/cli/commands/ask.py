@@ -13,6 +13,7 @@ import click
 from agents.output import answer_tokens, is_cut
 from orchestrator.cli import app
 from orchestrator.cli.app import Settings, settings_of
+from orchestrator.cli.consent import consent
 from orchestrator.cli.exits import Exit
 from orchestrator.cli.files import environment, load_policy
 from orchestrator.cli.local import with_local_server
@@ -28,6 +29,7 @@ from orchestrator.errors import NoProvider
 from orchestrator.events import Event, to_json
 from providers.catalog.asked_for import asked_for, mistake_in
 from providers.catalog.model import Catalog, of_all_accounts
+from providers.catalog.trust import Consent, nobody
 from providers.client.manager import ProviderManager, open_manager
 from providers.documents.problems import nearest
 from providers.documents.unicode import printable
@@ -93,6 +95,7 @@ async def _ask(
     console = Console(settings)
     policy, catalog = load_policy(settings)
     environ, pinned = environment(settings), request.needs.model
+    trust: Consent = nobody
     if tier is not None and tier not in policy.tiers:
         hint = nearest(tier, policy.tiers)
         raise click.UsageError(f"--tier: no tier is called {tier!r}{hint and f' ({hint})'}")
@@ -107,6 +110,7 @@ async def _ask(
         catalog = asked_for(catalog, pinned)
         if not catalog.candidates(environ):
             raise NoProvider(catalog.unconfigured(environ))
+        trust = consent(settings, catalog, environ, console)
     wrong: list[str] = []
     emit = _listener(settings, console, wrong)
     async with anyio.create_task_group() as tasks:
@@ -114,7 +118,9 @@ async def _ask(
         await tasks.start(interruption.watch)
         state = settings.state_folder
         tell = telling(console.warn)
-        async with open_manager(policy, catalog, environ, offline=offline, state=state, notify=tell) as manager:
+        async with open_manager(
+            policy, catalog, environ, offline=offline, state=state, notify=tell, trust=trust
+        ) as manager:
             answer = _stream(manager, request, emit, console) if stream else manager.complete(request, emit=emit)
             response = await answer
         tasks.cancel_scope.cancel()

@@ -14,19 +14,23 @@ from urllib.parse import urlsplit
 import anyio
 
 from orchestrator.cli.app import Settings
+from orchestrator.cli.consent import granted, how_to_allow
 from orchestrator.cli.files import environment, load_policy, routing_file
 from orchestrator.cli.local import without_models
+from orchestrator.cli.ui.console import Console
 from orchestrator.environment import Environment
+from orchestrator.trust import trust_file
 from providers.adapters import Adapter, HttpReply
 from providers.adapters.wrong_address import is_page, wrong_address
 from providers.catalog.file import load_catalog
 from providers.catalog.model import Candidate, Catalog, numbered
+from providers.catalog.trust import refused
 from providers.client.adapter_table import Phases
 from providers.client.discovery import LocalServer, local_servers
 from providers.client.manager import built_in
 from providers.client.probes import PING, list_request
 from providers.documents.problems import ProblemsFound
-from providers.errors import HIDDEN, ProviderError, WrongAddress
+from providers.errors import ProviderError, WrongAddress
 from providers.transport import Transport, open_transport
 
 WITHIN = Phases(connect_s=5.0, first_byte_s=10.0, idle_s=10.0, total_s=15.0)
@@ -85,6 +89,7 @@ def keys(settings: Settings) -> Iterator[Found]:
     """Say for each account where its key comes from; never the key."""
     catalog, environ = surroundings(settings)
     missing = catalog.unconfigured(environ)
+    trusts = trust_file().allows
     there: set[tuple[str, int]] = set()
     for candidate in catalog.candidates(environ):
         row, account = candidate.provider, (candidate.provider.name, candidate.account)
@@ -92,7 +97,11 @@ def keys(settings: Settings) -> Iterator[Found]:
             there.add(account)
             where = environ.file if environ.is_from_file(row.key_env or "") else "the environment"
             what = f"{row.key_env} is set in {where}" if row.key_env else "needs no key"
-            yield Found("ok", f"{row.name}: {what}")
+            # Where else than at its vendor's it is asked, and who says so.
+            at = "" if row.packaged or not row.base_url else f"; {row.base_url} is from {candidate.whence.address}"
+            yield Found("ok", f"{row.name}: {what}{at}")
+            for use in refused(candidate.uses, trusts):
+                yield Found("warn", f"not allowed: {use}", how_to_allow(settings))
     if len(missing) == len(catalog.providers):
         servers = anyio.run(local_servers, environ)
         yield from map(_server, servers)
@@ -131,7 +140,13 @@ def reachable(settings: Settings) -> list[Found]:
     for candidate in catalog.candidates(environ):
         if candidate.provider.base_url:
             there.setdefault((candidate.provider.name, candidate.account), candidate)
-    return anyio.run(_ask_all, list(there.values()))
+    store = trust_file()
+    if settings.trust:
+        granted(store, refused((use for one in there.values() for use in one.uses), store.allows), Console(settings))
+    closed = {account: refused(one.uses, store.allows) for account, one in there.items()}
+    asked = anyio.run(_ask_all, [one for account, one in there.items() if not closed[account]])
+    advice = how_to_allow(settings)
+    return [*asked, *(Found("warn", f"not asked: {use}", advice) for uses in closed.values() for use in uses)]
 
 
 async def _ask_all(candidates: list[Candidate]) -> list[Found]:
@@ -146,7 +161,8 @@ async def _ask(net: Transport, candidate: Candidate, found: list[Found]) -> None
     try:
         found.append(await _answer(net, candidate))
     except ProviderError as error:
-        error.hide(candidate.key or HIDDEN)
+        for secret in candidate.secrets:
+            error.hide(secret)
         host = urlsplit(candidate.provider.base_url).hostname
         wrong = isinstance(error, WrongAddress)
         advice = _where_it_stands(candidate) if wrong else f"can this machine reach {host}?"

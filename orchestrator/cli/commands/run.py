@@ -12,6 +12,7 @@ import click
 
 from orchestrator.cli import app
 from orchestrator.cli.app import settings_of
+from orchestrator.cli.consent import consent
 from orchestrator.cli.exits import Exit
 from orchestrator.cli.files import environment
 from orchestrator.cli.journals import db_option, journal_url, record_for_run
@@ -32,7 +33,7 @@ from orchestrator.cli.ui.gates import ApproveChoice, approve_option
 from orchestrator.cli.ui.masking import mask_secrets
 from orchestrator.cli.ui.progress import caps_of
 from orchestrator.options import RunOptions, capped
-from orchestrator.runtime import new_run_id, open_with, stub_answers
+from orchestrator.runtime import new_run_id, open_with, stub_answers, stub_would_answer
 from orchestrator.squad.load import Squad
 from orchestrator.squad.plan import Plan
 from providers.documents.problems import to_text
@@ -93,6 +94,8 @@ def run_command(
     caps = caps_of(capped(plan, options.caps))
     if dry_run:
         return print_dry_run(squad, plan, caps, environ, offline=offline, as_json=as_json)
+    if not stub_would_answer(squad, plan, environ, options.offline):
+        options = replace(options, trust=consent(settings, squad.catalog, environ, console))
     name = run_id or new_run_id(plan.name, time.time())
     options = replace(options, run_id=name, out=out or Path("out") / name, state=settings.state_folder)
     session = RunSession(file, caps, approve, as_json, settings, console, db)

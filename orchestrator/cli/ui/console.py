@@ -12,6 +12,7 @@ from typing import Any, TextIO
 import click
 
 from orchestrator.cli.app import Settings
+from providers.documents.secrets import hidden
 
 
 def wants_color(settings: Settings, environ: Mapping[str, str], *, terminal: bool) -> bool:
@@ -22,7 +23,7 @@ def wants_color(settings: Settings, environ: Mapping[str, str], *, terminal: boo
 
 
 class Console:
-    """Says things on stderr. `--quiet` silences all but warnings and failures; `--log-format json` makes each a document."""
+    """Says things on stderr. `--quiet` silences all but warnings and failures; `--log-format json` makes documents."""
 
     def __init__(self, settings: Settings) -> None:
         self.quiet = settings.quiet
@@ -67,7 +68,7 @@ class Console:
     def _put(self, text: str) -> None:
         """Write a line to stderr. Where it cannot be written the work goes on unwatched."""
         try:
-            click.echo(text, err=True, color=self.color)
+            click.echo(hidden(text, guess=False), err=True, color=self.color)
         except OSError:
             give_up_on(sys.stderr)
 

@@ -15,6 +15,7 @@ from orchestrator.cli.ui.console import Console, give_up_on
 from orchestrator.cli.ui.masking import mask_secrets
 from orchestrator.cli.ui.progress import Progress, ProgressLine, TaskRow, duration
 from orchestrator.cli.ui.reasons import Document
+from providers.documents.secrets import hidden
 from providers.documents.unicode import printable
 
 HEARTBEAT_S = 30.0
@@ -89,7 +90,7 @@ class LogScreen(AppendingScreen):
         self._tell(write, event["type"], **{name: _logged(value) for name, value in fields.items()})
 
     def say(self, text: str) -> None:
-        self._tell(self._log.info, text)
+        self._tell(self._log.info, hidden(text, guess=False))
 
     def _tell(self, write: Callable[..., None], text: str, **fields: Any) -> None:
         """Write a line. Where stderr cannot be written the run goes on unwatched, and its exit code says so."""
@@ -137,4 +138,11 @@ def clock_time(at: float) -> str:
 
 
 def _logged(value: Any) -> Any:
-    return printable(value) if isinstance(value, str) else value
+    match value:
+        case str():
+            return hidden(printable(value), guess=False)
+        case dict():
+            return {key: _logged(inner) for key, inner in value.items()}
+        case list():
+            return [_logged(inner) for inner in value]
+    return value

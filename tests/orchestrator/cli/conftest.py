@@ -54,6 +54,7 @@ def folder(tmp_path, monkeypatch):
         if name.endswith(("_API_KEY", "_API_TOKEN", "_BASE_URL")) or name.startswith("ORCHESTRATOR_"):
             monkeypatch.delenv(name)
     monkeypatch.setenv("ORCHESTRATOR_LOCAL_SERVERS", "off")
+    monkeypatch.setenv("ORCHESTRATOR_TRUST_FILE", str(tmp_path / "home" / "trust.json"))
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "squad.yaml").write_text(SQUAD)

@@ -12,7 +12,8 @@ from orchestrator.cli.files import configured
 from orchestrator.cli.ui.columns import columns
 from orchestrator.cli.ui.console import Console, print_json
 from orchestrator.cli.ui.progress import duration
-from providers.catalog.model import Catalog, Limit, Model, Price, Provider
+from providers.catalog.model import Candidate, Catalog, Limit, Model, Price, Provider
+from providers.catalog.trust import IN_CATALOG
 from providers.policy.model import Policy
 from providers.windows import CALENDAR_SECONDS, span
 
@@ -29,20 +30,28 @@ def ls_command(context: click.Context, as_json: bool) -> None:
     settings = settings_of(context)
     policy, catalog, environ = configured(settings, Console(settings).say)
     missing, keys = catalog.unconfigured(environ), keys_of(catalog, environ)
+    firsts = {one.provider.name: one for one in reversed(catalog.candidates(environ))}
     if as_json:
-        print_json([_document(provider, policy, missing, keys) for provider in catalog.providers.values()], indent=2)
+        rows_of = catalog.providers.values()
+        print_json([_document(row, policy, missing, keys, firsts.get(row.name)) for row in rows_of], indent=2)
         return
     rows: list[tuple[str, ...]] = [("MODEL", "CONTEXT", "OUTPUT", "$/M IN", "$/M OUT", "CAPABILITIES", "TIERS")]
     for provider in catalog.providers.values():
         rows += [_row(provider, model, policy) for model in provider.models.values()]
     click.echo(columns(rows))
     click.echo()
-    heads = [("PROVIDER", "KEY", "LIMITS")]
+    heads = [("PROVIDER", "KEY", "ADDRESS", "LIMITS")]
     for name, provider in catalog.providers.items():
-        heads.append(
-            (name, key_state(provider, missing, keys), "; ".join(map(limit_text, provider.limits)) or "none known")
-        )
+        limits = "; ".join(map(limit_text, provider.limits)) or "none known"
+        heads.append((name, key_state(provider, missing, keys), _address(firsts.get(name)), limits))
     click.echo(columns(heads))
+
+
+def _address(first: Candidate | None) -> str:
+    """Return where else than at its vendor's a provider is asked, and who says so; "" where that is the catalog."""
+    if first is None or first.whence.address in ("", IN_CATALOG):
+        return ""
+    return f"{first.provider.base_url} ({first.whence.address})"
 
 
 def keys_of(catalog: Catalog, environ: Mapping[str, str]) -> Mapping[str, list[str]]:
@@ -107,8 +116,13 @@ def prices(price: Price | None) -> tuple[str, str]:
 
 
 def _document(
-    provider: Provider, policy: Policy, missing: Mapping[str, object], keys: Mapping[str, Sequence[str]]
+    provider: Provider,
+    policy: Policy,
+    missing: Mapping[str, object],
+    keys: Mapping[str, Sequence[str]],
+    first: Candidate | None,
 ) -> dict[str, Any]:
+    """Return a provider's row; `first` is a candidate of its first account, None where it has none."""
     models = [
         {
             "name": provider.full_name(m.name),
@@ -127,7 +141,9 @@ def _document(
         "key": key_state(provider, missing, keys),
         "key_variable": provider.key_env,
         "accounts": list(keys.get(provider.name, ())),
-        "base_url": provider.base_url,
+        "base_url": provider.base_url if first is None else first.provider.base_url,
+        "base_url_from": None if first is None else first.whence.address or None,
+        "key_from": None if first is None else first.whence.key or None,
         "limits": list(map(limit_words, provider.limits)),
         "models": models,
     }

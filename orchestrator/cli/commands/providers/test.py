@@ -11,6 +11,7 @@ import anyio
 import click
 
 from orchestrator.cli.app import Command, settings_of
+from orchestrator.cli.consent import consent
 from orchestrator.cli.exits import Exit, NothingSelected, Unusable, exit_of
 from orchestrator.cli.files import configured
 from orchestrator.cli.ui.columns import columns
@@ -19,6 +20,7 @@ from orchestrator.cli.ui.masking import mask_secrets
 from orchestrator.cli.ui.progress import duration, usd
 from orchestrator.errors import MOST_WAYS
 from providers.catalog.model import Catalog, of_all_accounts
+from providers.catalog.trust import Consent
 from providers.client.manager import open_manager
 from providers.documents.unicode import printable
 from providers.errors import ProviderError, RoutingError
@@ -57,7 +59,8 @@ def test_command(context: click.Context, name: str | None) -> int:
         more = f"; and {len(ways) - MOST_WAYS} others: `orchestrator providers ls`" if len(ways) > MOST_WAYS else ""
         told = "; ".join(ways[:MOST_WAYS]) + more
         raise NothingSelected("no provider is configured, so there is nothing to test", told)
-    trials = anyio.run(_try_all, policy, catalog, environ, chosen, settings_of(context).state_folder)
+    trust = consent(settings, catalog, environ, Console(settings))
+    trials = anyio.run(_try_all, policy, catalog, environ, chosen, settings.state_folder, trust)
     rows = [_trial_row(trial, environ) for trial in trials]
     click.echo(columns([("MODEL", "RESULT", "TIME", "COST"), *rows]))
     failed = [trial for trial in trials if trial.failure is not None]
@@ -87,12 +90,12 @@ def exit_of_trials(failures: Sequence[BaseException | None]) -> Exit:
 
 
 async def _try_all(
-    policy: Policy, catalog: Catalog, environ: Mapping[str, str], names: Iterable[str], state: Path
+    policy: Policy, catalog: Catalog, environ: Mapping[str, str], names: Iterable[str], state: Path, trust: Consent
 ) -> list[Trial]:
     trials: list[Trial] = []
     once = replace(policy, attempts_per_turn=1)  # what one call comes to is the question
     async with (
-        open_manager(once, catalog, environ, state=state) as manager,
+        open_manager(once, catalog, environ, state=state, trust=trust) as manager,
         anyio.create_task_group() as tasks,
     ):
         for name in names:

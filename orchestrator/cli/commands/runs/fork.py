@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from orchestrator.cli.app import Command
+from orchestrator.cli.consent import consent
 from orchestrator.cli.exits import Exit, Unusable
 from orchestrator.cli.files import environment
 from orchestrator.cli.journals import RecordedRuns, reads_runs, squad_of
@@ -22,6 +23,7 @@ from orchestrator.cli.ui.progress import caps_of
 from orchestrator.fork import edit_of_run, fork_with
 from orchestrator.options import RunOptions, capped, raised
 from orchestrator.runtime import new_run_id
+from providers.catalog.trust import Consent, nobody
 from providers.documents.unicode import printable
 
 
@@ -74,15 +76,18 @@ async def fork_command(
     console.say(f"{shown}\n")
     name = run_id or new_run_id(edit.plan.name, time.time())
     environ = environment(settings)
+    trust: Consent = nobody
     if not manifest.options.get("stub"):
         pinned = [agent.model for agent in edit.plan.agents.values()]
         environ = await with_local_server(squad.policy, squad.catalog, environ, console.say, pinned)
+        trust = consent(settings, squad.catalog, environ, console)
     options = RunOptions(
         inputs=inputs,
         out=out or Path("out") / name,
         overwrite=overwrite,
         run_id=name,
         environ=environ,
+        trust=trust,
         max_cost_usd=max_cost,
         timeout_s=timeout_s,
         journal=journal,

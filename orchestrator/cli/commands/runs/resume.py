@@ -7,6 +7,7 @@ from functools import partial
 import click
 
 from orchestrator.cli.app import Command
+from orchestrator.cli.consent import consent
 from orchestrator.cli.exits import Exit, cause_of
 from orchestrator.cli.files import environment
 from orchestrator.cli.journals import RecordedRuns, reads_runs, squad_of
@@ -23,6 +24,7 @@ from orchestrator.options import RunOptions, capped, raised
 from orchestrator.rerun.replay import replay
 from orchestrator.runtime import resume_with
 from orchestrator.squad.load import Squad
+from providers.catalog.trust import Consent, nobody
 from providers.documents.unicode import printable
 
 
@@ -64,13 +66,16 @@ async def resume_command(
             return Exit.DONE
         records.console.say(shown)
     environ = environment(settings)
+    trust: Consent = nobody
     if not manifest.options.get("stub"):
         pinned = [agent.model for agent in squad.outline().agents.values()]
         environ = await with_local_server(squad.policy, squad.catalog, environ, records.console.say, pinned)
+        trust = consent(settings, squad.catalog, environ, records.console)
     options = RunOptions(
         out=out,
         overwrite=overwrite,
         environ=environ,
+        trust=trust,
         max_cost_usd=max_cost,
         timeout_s=timeout_s,
         journal=journal,

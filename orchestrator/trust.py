@@ -1,0 +1,129 @@
+"""What a user has allowed: which of their keys may go where the files of a folder send them.
+
+It is kept in the user's own configuration, never in a project: a folder that is cloned brings no consent of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from providers.catalog.trust import KeyUse
+
+VARIABLE = "ORCHESTRATOR_TRUST_FILE"
+"""Names another file. It is read from the process's environment alone, never from a `.env`."""
+MAX_BYTES = 4 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class TrustFile:
+    """The file that keeps what was allowed. Each call reads it anew: what is allowed meanwhile counts at once."""
+
+    file: Path
+
+    def allows(self, use: KeyUse) -> bool:
+        """Return whether this key may go to this address for the files of this folder."""
+        return use in {_use(row) for row in self.rows()}
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return what is allowed, oldest first. A file that others may write, or that is damaged, allows nothing."""
+        try:
+            with self.file.open("rb") as stream:
+                if os.name == "posix" and os.fstat(stream.fileno()).st_mode & 0o022:
+                    return []
+                document = json.loads(stream.read(MAX_BYTES))
+            return [_checked(row) for row in document["allowed"]]
+        except (OSError, ValueError, TypeError, KeyError, RecursionError):
+            return []
+
+    def allow(self, uses: Iterable[KeyUse]) -> None:
+        """Remember these. Raise `OSError` where the file cannot be written."""
+        with self._held():
+            rows = {_use(row): row for row in self.rows()}
+            for use in uses:
+                rows.setdefault(
+                    use, {"folder": use.folder, "address": use.address, "variable": use.variable, "at": _now()}
+                )
+            self._write(list(rows.values()))
+
+    def forget(self, folder: str | None) -> int:
+        """Forget what was allowed for a folder (None: everywhere), and return how much that was. Raise `OSError`."""
+        if not self.rows():
+            return 0
+        with self._held():
+            rows = self.rows()
+            kept = [] if folder is None else [row for row in rows if row["folder"] != folder]
+            if len(kept) < len(rows):
+                self._write(kept)
+            return len(rows) - len(kept)
+
+    def _write(self, rows: list[dict[str, Any]]) -> None:
+        """Put a new file in the old one's place: whoever reads sees one of the two, whole."""
+        if self.file.exists() and not self.file.is_file():
+            raise FileExistsError(17, "it is not a file", str(self.file))
+        text = json.dumps({"version": 1, "allowed": rows}, indent=1)
+        descriptor, name = tempfile.mkstemp(dir=self.file.parent, prefix=f".{self.file.name}-")  # its owner's alone
+        try:
+            with os.fdopen(descriptor, "w", encoding="ascii") as stream:
+                stream.write(text)
+                stream.flush()
+                os.fsync(stream.fileno())
+            Path(name).replace(self.file)
+        except BaseException:
+            with suppress(OSError):
+                Path(name).unlink()
+            raise
+
+    @contextmanager
+    def _held(self) -> Iterator[None]:
+        """Let one process at a time read and write. Where the system has no such lock, the last one wins."""
+        self.file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            import fcntl
+        except ImportError:  # Windows
+            yield
+            return
+        with self.file.with_name(f"{self.file.name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+
+def trust_file(environ: Mapping[str, str] | None = None) -> TrustFile:
+    """Return the user's own: `ORCHESTRATOR_TRUST_FILE`, else `orchestrator/trust.json` below `XDG_CONFIG_HOME`, else
+    below `~/.config`. `environ` is the process's own environment (None), not one that a `.env` adds to."""
+    said = os.environ if environ is None else environ
+    if named := said.get(VARIABLE, "").strip():
+        return TrustFile(Path(named))
+    home = said.get("XDG_CONFIG_HOME", "").strip()
+    # As its standard says: a path that is not absolute is ignored. It would lead into the working folder.
+    below = Path(home) if home and Path(home).is_absolute() else _own_folder()
+    return TrustFile(below / "orchestrator" / "trust.json")
+
+
+def _own_folder() -> Path:
+    try:
+        return Path.home() / ".config"
+    except RuntimeError:  # a user without a home: nothing is remembered
+        return Path(os.devnull)
+
+
+def _checked(row: Any) -> dict[str, Any]:
+    """Return a row that allows something. Raise `KeyError` or `TypeError` for any other."""
+    if not all(isinstance(row[name], str) for name in ("folder", "address", "variable")):
+        raise TypeError("a row of the trust file holds texts")
+    return dict(row)
+
+
+def _use(row: Mapping[str, Any]) -> KeyUse:
+    return KeyUse(row["folder"], row["address"], row["variable"])
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

@@ -1,0 +1,69 @@
+"""What looks like a secret is not shown; what is none is."""
+
+from __future__ import annotations
+
+import pytest
+
+from providers.documents.secrets import hidden, may_hold_a_secret, recordable
+
+SECRET = "q1W2e3R4t5Z6u7I8"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"authorization: Bearer {SECRET}",
+        f'{{"x-api-key": "{SECRET}"}}',
+        f"https://host.example/v1?key={SECRET}&alt=sse",
+        f"https://host.example/v1?alt=sse&access_token={SECRET}",
+        f"https://me:{SECRET}@host.example/",
+        f"redis://:{SECRET}@host.example/0",
+        f"sk-proj-{SECRET}",
+        f"ghp_{SECRET}",
+        f"AIza{SECRET}{SECRET}",
+        f"eyJhbGciOiJI.{SECRET}.{SECRET}",
+        f"api_key={SECRET}",
+        f"password: {SECRET}",
+        f"the value {SECRET} is not one of",
+    ],
+)
+def test_a_secret_is_hidden_whole(text):
+    assert SECRET not in hidden(text)
+    assert "***" in hidden(text)
+    assert may_hold_a_secret(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "api_key_env: LAB_KEY",
+        "unknown field 'token': did you mean 'tokens'?",
+        "default_max_tokens: 256",
+        "orchestrator runs resume sprint-20261121-101112-ab12 --state /tmp/Ab12Cd34",
+        "groq/openai/gpt-oss-120b: https://api.groq.com/openai/v1 (HTTP 401)",
+        "meta-llama/Llama-4-Scout-17B-16E-Instruct",
+        "8f14e45fceea167a5a36dedd4bea2543",
+    ],
+)
+def test_what_is_no_secret_is_shown(text):
+    assert hidden(text) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        (f"a: {{api_key: {SECRET}, b: 1}}", "a: {api_key: hidden, b: 1}"),
+        (f"a:\n  token: '{SECRET}' # mine\n  b: 1", "a:\n  token: hidden # mine\n  b: 1"),
+        (
+            "quirks: {extra_headers: {x-a: foo, b: 'c'}, any_root: true}",
+            "quirks: {extra_headers: {x-a: hidden, b: hidden}, any_root: true}",
+        ),
+        (
+            "x:\n  extra_headers:\n    x-team: foo\n  any_root: true\n",
+            "x:\n  extra_headers:\n    x-team: hidden\n  any_root: true\n",
+        ),
+        ("limits: [{metric: total, amount: 5}]\nmax_tokens: 3", "limits: [{metric: total, amount: 5}]\nmax_tokens: 3"),
+    ],
+)
+def test_a_record_keeps_a_file_without_its_secrets(text, kept):
+    assert recordable(text) == kept
