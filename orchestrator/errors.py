@@ -9,6 +9,7 @@ OrchestratorError
 │ ├ FilesTaken         files stand where the run would write its own
 │ └ FilesProtected     the run would write its own configuration
 ├ OutBusy              another run writes into the same folder
+├ OutElsewhere         the record is another's: its folder is not written to unasked
 ├ RunNotFound
 ├ RunOver             the run has ended: nothing is left to do
 ├ RunChanged          its squad differs from the recorded one
@@ -45,6 +46,15 @@ class RepeatExhausted(OrchestratorError):
     def __init__(self, message: str, last: Any = None) -> None:
         super().__init__(message)
         self.last = last
+
+
+class OutElsewhere(OrchestratorError):
+    """The record of a run comes from elsewhere: the folder that it names is not written to by its word alone."""
+
+    hint = "say where its files go: --out DIR"
+
+    def __init__(self, run: str, out: str) -> None:
+        super().__init__(f"the record of {run} was made elsewhere, or moved: {out} is not written to by its word alone")
 
 
 class RunNotFound(OrchestratorError):

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from orchestrator.journal.protocols import RunManifest
+from orchestrator.journal.protocols import RunManifest, Runs
 from orchestrator.rerun.fingerprint import dependency_digests, parts_of
 from orchestrator.squad.load import Squad
 from orchestrator.squad.plan import Plan
@@ -31,6 +31,17 @@ def manifest_of(
         sources,
         edition=plan.edition,
     )
+
+
+def names_our_folder(journal: Runs, run: str, manifest: RunManifest) -> bool:
+    """Return whether the folder that the run's record names may be written to by its word alone.
+
+    Of a record without marks, of an earlier release, that is so for the folder that commands choose by themselves.
+    """
+    out = manifest.options.get("out")
+    if out is None or (manifest.home and journal.is_at_home(manifest)):
+        return True
+    return not manifest.home and out == str((Path("out") / run).absolute())
 
 
 def inputs_for(squad: Squad, manifest: RunManifest) -> dict[str, Any]:

@@ -27,12 +27,12 @@ from agents.confined import sweep
 from agents.toolbox import builtin
 from agents.turn import Complete
 from orchestrator.environment import Environment
-from orchestrator.errors import NoProvider, RunCancelled, RunChanged, RunOver
+from orchestrator.errors import NoProvider, OutElsewhere, RunCancelled, RunChanged, RunOver
 from orchestrator.events import Event, RunStarted
 from orchestrator.execution import Run, Setting, running
 from orchestrator.journal.memory import MemoryJournal
 from orchestrator.journal.protocols import Journal, RunManifest
-from orchestrator.manifest import inputs_for, manifest_of
+from orchestrator.manifest import inputs_for, manifest_of, names_our_folder
 from orchestrator.options import RunOptions, capped, leave_unanswered, raised, recorded_options, steady
 from orchestrator.out_folder import held, run_folder
 from orchestrator.rerun.edit import Edit, edit_of, moved_steps
@@ -140,7 +140,8 @@ def resume_run(
 ) -> AbstractAsyncContextManager[Run]:
     """Go on with a run from its record, as `open_run` would have: what is recorded is not done, nor paid, again.
 
-    `squad` is the one that the run began with; its inputs and folder are in the record. Caps that are given replace
+    `squad` is the one that the run began with; its inputs and folder are in the record, and `out` is another folder:
+    it must be given where the record was made elsewhere (`OutElsewhere`). Caps that are given replace
     the recorded ones. Calls that were in flight are made again, and reported by `CallRepeated`. Where the squad was
     `edited`, what the edit touches runs again, and all that needs it; a run that was over may so go on. `edit_of_run`
     tells before what that is. Raises `RunNotFound`, `RunOver`, `RunCancelled`, `RunBusy` where another process drives
@@ -169,7 +170,8 @@ async def resume_with(
 ) -> AsyncIterator[Run]:
     """Go on with a run from its record in `journal`: `resume_run` for callers that hold the options as a value.
 
-    Inputs and id are those of the record, whatever `options` says of them, and so is the folder if they name none.
+    Inputs and id are those of the record, whatever `options` says of them; the folder is, unless `options` has another.
+    Raises `OutElsewhere` where it has none, and the record was made elsewhere and names one.
     """
     clock = options.clock or steady()
     manifest = await journal.manifest(run_id)
@@ -182,6 +184,8 @@ async def resume_with(
         recorded = raised(manifest.options, options.caps)
         if options.folder is not None:
             recorded["out"] = str(options.folder.absolute())
+        elif not names_our_folder(journal, run_id, manifest):
+            raise OutElsewhere(run_id, str(recorded["out"]))
         folder = None if recorded.get("out") is None else Path(recorded["out"])
         overwrite = options.overwrite or bool(recorded.get("overwrite"))
         files = run_folder(folder, squad, options, overwrite=overwrite, own=past.written)
@@ -201,10 +205,8 @@ async def resume_with(
                 now = replace(now, since=len(past.events))
                 if differing:
                     past = await _edit(journal, run_id, edit_of(manifest, past.events, uncapped, now), now, past, clock)
-                elif replace(now, since=manifest.since) != manifest:
-                    await journal.edit(
-                        run_id, now, ()
-                    )  # limits that are others: what the run does depends on them, too
+                elif replace(now, since=manifest.since) != manifest or not journal.is_at_home(manifest):
+                    await journal.edit(run_id, now, ())  # other limits, another folder: the run depends on them, too
                 setting = Setting(run_id, journal, options.ask, clock, files, past, await journal.cut_short(run_id))
                 async with running(plan, complete, stub, setting, None) as run:
                     yield run

@@ -47,6 +47,7 @@ FAILURES: Mapping[str, Exit] = {
     "orchestrator.errors.NoProvider": Exit.CREDENTIALS,
     "orchestrator.errors.CannotWrite": Exit.USAGE,
     "orchestrator.errors.OutBusy": Exit.USAGE,
+    "orchestrator.errors.OutElsewhere": Exit.USAGE,
     "orchestrator.cli.exits.Unusable": Exit.USAGE,
     "orchestrator.cli.exits.NothingSelected": Exit.NOTHING,
     "orchestrator.cli.exits.Terminated": Exit.TERMINATED,

@@ -155,8 +155,11 @@ async def run_named(journal: Runs, word: str) -> str:
     raise NothingSelected(f"there is no run {printable(word)}", hint)
 
 
-def squad_of(manifest: RunManifest, settings: Settings) -> Squad:
-    """Return the squad as its file is now; where the file is gone, as it was recorded."""
-    if Path(manifest.file).is_file():
-        return load_squad(manifest.file, settings)
-    return Squad.from_text(manifest.text, manifest.file, routing=routing_file(settings))
+def squad_of(manifest: RunManifest, settings: Settings, file: str | None = None) -> Squad:
+    """Return the squad as its file, which may be elsewhere now, has it; where that is gone, as it was recorded.
+
+    The same holds for each file of a persona.
+    """
+    if file is not None or Path(manifest.file).is_file():
+        return load_squad(file or manifest.file, settings, manifest.sources)
+    return Squad.from_text(manifest.text, manifest.file, routing=routing_file(settings), where_gone=manifest.sources)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from orchestrator.cli.app import Settings
@@ -14,17 +15,20 @@ from providers.documents.yaml import ParsedFile, parse_file
 
 
 @interrupts_held()
-def load_squad(file: str, settings: Settings) -> Squad:
-    """Return the squad of `file`. Raise `Unusable` where there is none, `SpecError` with all its mistakes."""
+def load_squad(file: str, settings: Settings, where_gone: Mapping[str, str] | None = None) -> Squad:
+    """Return the squad of `file`; `where_gone` has its sources, as a run recorded them.
+
+    Raise `Unusable` where there is no such file, `SpecError` with all its mistakes.
+    """
     if not Path(file).is_file():
         raise Unusable(f"there is no squad file {file}", "`orchestrator init` writes one")
     parsed = parse_file(file)
     if (kind := kind_of(parsed.keys)) != "squad":
         raise Unusable(f"{file} is {NAMES[kind]}, not a squad", f"`orchestrator validate {file}` checks it")
-    return squad_of_file(parsed, settings)
+    return squad_of_file(parsed, settings, where_gone)
 
 
 @interrupts_held()
-def squad_of_file(parsed: ParsedFile, settings: Settings) -> Squad:
+def squad_of_file(parsed: ParsedFile, settings: Settings, where_gone: Mapping[str, str] | None = None) -> Squad:
     """Return the squad of a file that was parsed before. Raise `SpecError` with all its mistakes."""
-    return Squad.from_file(parsed, routing=routing_file(settings))
+    return Squad.from_file(parsed, routing=routing_file(settings), where_gone=where_gone)

@@ -155,6 +155,9 @@ class MemoryJournal:
     def between_commits(self) -> AbstractContextManager[None]:
         return nullcontext()
 
+    def is_at_home(self, manifest: RunManifest) -> bool:  # noqa: ARG002  # the protocol's
+        return True
+
     async def reclaim(self) -> bool:
         return not self._driven
 

@@ -57,6 +57,9 @@ class RunManifest:
     sources: Mapping[str, str] = field(default_factory=dict, repr=False)
     since: int = 0
     edition: int = 1
+    home: tuple[str, ...] = field(default=(), compare=False, repr=False)
+    """Marks of the journal that it was recorded in, which a copy of it elsewhere does not bear. The journal makes
+    them; earlier releases made none."""
 
 
 class RunLine(NamedTuple):
@@ -183,6 +186,10 @@ class Runs(Protocol):
 
     def between_commits(self) -> AbstractContextManager[None]:
         """Have no write of this process under way while the block lasts: one that is stopped in it holds up others."""
+
+    def is_at_home(self, manifest: RunManifest) -> bool:
+        """Return whether the run was recorded in this journal, in this place: else others wrote its record, or it was
+        moved. True where the record bears no mark."""
 
     async def reclaim(self) -> bool:
         """Give the room of removed runs back to the disk. False: a run is at work, so it is left to a later time."""

@@ -13,7 +13,7 @@ from orchestrator.squad.inputs import coerce_inputs
 from orchestrator.squad.plan import EDITION, AgentPlan, Plan
 from orchestrator.squad.resolve import refuse_foreseen, resolve, with_inputs, with_tools
 from orchestrator.squad.routing import load_routing
-from orchestrator.squad.sources import gather, persona_in, personas_in, routing_in, tools_in
+from orchestrator.squad.sources import gather, persona_in, personas_gone, personas_in, routing_in, tools_in
 from orchestrator.squad.spec import SquadSpec, spec_of
 from personas.persona import Personas
 from personas.sources import PersonaSource, first_of, in_memory, packaged
@@ -80,6 +80,7 @@ class Squad:
         tools: Iterable[Tool | Callable[..., Any]] = (),
         functions: Mapping[str, Callable[..., bool]] | None = None,
         routing: Path | str | Mapping[str, Any] | None = None,
+        where_gone: Mapping[str, str] | None = None,
     ) -> Self:
         """Return the squad of a YAML file, which may be parsed already; all else is as `from_text` takes it.
 
@@ -93,6 +94,7 @@ class Squad:
             tools=tools,
             functions=functions,
             routing=routing,
+            where_gone=where_gone,
             parsed=parsed,
         )
 
@@ -122,6 +124,7 @@ class Squad:
         functions: Mapping[str, Callable[..., bool]] | None = None,
         routing: Path | str | Mapping[str, Any] | None = None,
         sources: Mapping[str, str] | None = None,
+        where_gone: Mapping[str, str] | None = None,
         parsed: ParsedFile | None = None,
     ) -> Self:
         """Return the squad of a YAML text; `name` stands for it in messages.
@@ -129,11 +132,13 @@ class Squad:
         `personas` and `tools` are the caller's own, beside the built-in ones; they win where names are equal. A plain
         function is taken for the tool that it makes; `ToolFault` is raised where it cannot be described to a model.
         `functions` are conditions that a conversation's `terminate` may name. `routing` is the policy, or its file.
-        With `sources`, as the method of that name returned them, no file is read. `parsed` is the text's tree, where
-        the caller has it.
+        With `sources`, as the method of that name returned them, no file is read; with `where_gone`, the same, a
+        persona's file that is not there any more is read from them. `parsed` is the text's tree, where the caller has
+        it.
         """
         own_tools = as_tools(tools)
         given = _Given(personas or {}, routing if isinstance(routing, Mapping) else None, sources)
+        given.texts.update(personas_gone(where_gone or {}, Path(name).parent))
         if sources is not None:
             personas, own_tools = {**personas_in(sources), **(personas or {})}, (*tools_in(sources), *own_tools)
         policy, catalog = load_routing(routing, texts=given.texts) if sources is None else _recorded_routing(sources)

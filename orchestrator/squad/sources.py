@@ -55,6 +55,12 @@ def persona_in(sources: Mapping[str, str], path: str, found: list[Problem]) -> N
     return mapping_in(text, path, found)
 
 
+def personas_gone(sources: Mapping[str, str], beside: Path) -> dict[str, str]:
+    """Return the texts of the personas' files that are not in the folder `beside` any more, by path."""
+    files = {str(beside / name[len(PERSONA) :]): text for name, text in _of(sources, PERSONA)}
+    return {file: text for file, text in files.items() if not Path(file).exists()}
+
+
 def personas_in(sources: Mapping[str, str]) -> Mapping[str, Mapping[str, Any]]:
     """Return the embedding program's own personas."""
     found: Mapping[str, Mapping[str, Any]] = json.loads(sources.get(OWN_PERSONAS, "{}"))

@@ -31,6 +31,7 @@ from orchestrator.journal.protocols import (
 )
 from orchestrator.journal.sqlite.file import JournalFile
 from orchestrator.journal.sqlite.holder import begin_write
+from orchestrator.journal.sqlite.home import with_home
 from orchestrator.journal.sqlite.lock import locked
 from orchestrator.journal.sqlite.reading import SqliteReader, refuse_bad_id
 from orchestrator.journal.sqlite.sql import DoneStep, EventRow, Rows, StepRow, packed, rows_of, seal, spent_in, unpacked
@@ -106,7 +107,7 @@ class SqliteJournal(SqliteReader):
         self, run: str, manifest: RunManifest, events: Sequence[Event] = (), steps: Sequence[StepRecord] = ()
     ) -> None:
         refuse_bad_id(run)
-        (data, bodies), rows = packed(manifest), rows_of(events)
+        (data, bodies), rows = packed(with_home(manifest, self.path)), rows_of(events)
         taken = [StepRow.of(step) for step in steps]
 
         def work(db: sqlite3.Connection) -> None:
@@ -127,7 +128,7 @@ class SqliteJournal(SqliteReader):
         steps: Sequence[StepRecord] = (),
         over: Collection[Unit] = (),
     ) -> None:
-        (data, bodies), rows = packed(manifest), rows_of(events)
+        (data, bodies), rows = packed(with_home(manifest, self.path)), rows_of(events)
         taken = [StepRow.of(step) for step in steps]
 
         def work(db: sqlite3.Connection) -> None:

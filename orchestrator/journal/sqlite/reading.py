@@ -21,6 +21,7 @@ from orchestrator.journal.protocols import (
 )
 from orchestrator.journal.sqlite.bills import bills
 from orchestrator.journal.sqlite.file import JournalFile
+from orchestrator.journal.sqlite.home import home_of
 from orchestrator.journal.sqlite.lock import is_locked
 from orchestrator.journal.sqlite.sql import unpacked
 from orchestrator.units import key_of, place_of, unit_of
@@ -78,6 +79,9 @@ class SqliteReader:
         """Return the runs that some process drives now."""
         locks = sorted(self._locks.glob("*.lock")) if self._locks.is_dir() else []
         return [lock.stem for lock in locks if is_locked(lock)]
+
+    def is_at_home(self, manifest: RunManifest) -> bool:
+        return not manifest.home or bool(set(manifest.home) & set(home_of(self.path)))
 
     async def is_driven(self, run: str) -> bool:
         return is_locked(self._lock_of(run))

@@ -15,7 +15,6 @@ from orchestrator.cli.files import environment
 from orchestrator.cli.journals import RecordedRuns, reads_runs, squad_of
 from orchestrator.cli.local import with_local_server
 from orchestrator.cli.session import RunSession
-from orchestrator.cli.squad_files import load_squad
 from orchestrator.cli.ui.arguments import DurationOption, RunIdOption, UsdOption, overwrite_option, split_inputs
 from orchestrator.cli.ui.edits import fork_lines
 from orchestrator.cli.ui.gates import ApproveChoice, approve_option
@@ -30,7 +29,7 @@ from providers.documents.unicode import printable
 @click.command("fork", cls=Command)
 @click.argument("run")
 @click.option("--from", "start", metavar="TASK", help="Run this task again, and all that needs it.")
-@click.option("--file", metavar="FILE", help="The squad file to use (RUN's file, as it is now).")
+@click.option("--file", "--squad", "file", metavar="FILE", help="The squad file to use (RUN's file, as it is now).")
 @click.option("-i", "--input", "pairs", multiple=True, metavar="KEY=VALUE", help="Another input; may be repeated.")
 @click.option("--run-id", type=RunIdOption(), metavar="ID", help="The new run's id (the squad's name and the time).")
 @click.option("--out", metavar="DIR", help="Where artifacts are written (out/<run-id>).")
@@ -64,7 +63,7 @@ async def fork_command(
     """
     journal, settings, console = records.journal, records.settings, records.console
     manifest = await journal.manifest(run)
-    squad = squad_of(manifest, settings) if file is None else load_squad(file, settings)
+    squad = squad_of(manifest, settings, file)
     inputs = squad.coerce(split_inputs(pairs))
     edit = await edit_of_run(squad, run, journal=journal, start=start, inputs=inputs)
     if not edit.is_more:

@@ -36,6 +36,7 @@ from providers.documents.unicode import printable
 )
 @click.option("--out", metavar="DIR", help="Where artifacts are written from now on (where they were before).")
 @overwrite_option
+@click.option("--squad", "file", metavar="FILE", help="Where the squad's file is now (where it was).")
 @approve_option
 @click.option("--edited", is_flag=True, help="The squad was edited: run again only what the edit affects.")
 @click.option("--dry-run", is_flag=True, help="With --edited: only show what would run again. Spends nothing.")
@@ -48,6 +49,7 @@ async def resume_command(
     timeout_s: float | None,
     out: str | None,
     overwrite: bool,
+    file: str | None,
     approve: ApproveChoice,
     edited: bool,
     dry_run: bool,
@@ -58,7 +60,7 @@ async def resume_command(
         raise click.UsageError("--dry-run shows what an edit would run again: give it with --edited")
     journal, settings = records.journal, records.settings
     manifest = await journal.manifest(run)
-    squad = squad_of(manifest, settings)
+    squad = squad_of(manifest, settings, file)
     if edited:
         shown = printable("\n".join(edit_lines(await edit_of_run(squad, run, journal=journal))))
         if dry_run:
@@ -82,7 +84,7 @@ async def resume_command(
         state=settings.state_folder,
     )
     caps = caps_of(capped(squad.outline(), raised(manifest.options, options.caps)))
-    session = RunSession(manifest.file, caps, approve, as_json, settings, records.console, records.db)
+    session = RunSession(file or manifest.file, caps, approve, as_json, settings, records.console, records.db)
     try:
         return await session.run(partial(resume_with, squad, run, journal, edited=edited), options)
     except (StepChanged, ExceptionGroup) as error:

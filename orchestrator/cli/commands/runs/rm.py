@@ -23,6 +23,7 @@ from orchestrator.cli.ui.console import Console, count
 from orchestrator.cli.ui.progress import usd
 from orchestrator.cli.ui.run_list import OVER, STATES, cost_of, state_in, states_option, table_of
 from orchestrator.journal.protocols import Journal, RunLine
+from orchestrator.manifest import names_our_folder
 from orchestrator.run.history import history_of
 from providers.documents.unicode import printable
 
@@ -138,8 +139,9 @@ async def _remove(journal: Journal, runs: Sequence[str], *, artifacts: bool) -> 
 
     async def remove(run: str) -> None:
         if artifacts:
-            out, written = (await journal.manifest(run)).options.get("out"), await _written(journal, run)
-            if out is not None:
+            manifest = await journal.manifest(run)
+            out, written = manifest.options.get("out"), await _written(journal, run)
+            if out is not None and names_our_folder(journal, run, manifest):
                 await anyio.to_thread.run_sync(delete_artifacts, Path(out), written)
         await journal.remove(run)
 
