@@ -39,7 +39,7 @@ def names_our_folder(journal: Runs, run: str, manifest: RunManifest) -> bool:
     Of a record without marks, of an earlier release, that is so for the folder that commands choose by themselves.
     """
     out = manifest.options.get("out")
-    if out is None or (manifest.home and journal.is_at_home(manifest)):
+    if out is None or journal.is_at_home(manifest):
         return True
     return not manifest.home and out == str((Path("out") / run).absolute())
 

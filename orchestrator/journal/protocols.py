@@ -188,8 +188,8 @@ class Runs(Protocol):
         """Have no write of this process under way while the block lasts: one that is stopped in it holds up others."""
 
     def is_at_home(self, manifest: RunManifest) -> bool:
-        """Return whether the run was recorded in this journal, in this place: else others wrote its record, or it was
-        moved. True where the record bears no mark."""
+        """Return whether the run was recorded in this journal, in this place: else others wrote its record, it was
+        moved, or an earlier release made it, which made no marks."""
 
     async def reclaim(self) -> bool:
         """Give the room of removed runs back to the disk. False: a run is at work, so it is left to a later time."""

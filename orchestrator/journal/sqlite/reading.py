@@ -81,7 +81,7 @@ class SqliteReader:
         return [lock.stem for lock in locks if is_locked(lock)]
 
     def is_at_home(self, manifest: RunManifest) -> bool:
-        return not manifest.home or bool(set(manifest.home) & set(home_of(self.path)))
+        return bool(set(manifest.home) & set(home_of(self.path)))
 
     async def is_driven(self, run: str) -> bool:
         return is_locked(self._lock_of(run))
