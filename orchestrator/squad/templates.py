@@ -20,16 +20,16 @@ _RENDERED_OF_TASKS = {"description", "expected_output", "output_file", "if", "fo
 _MAY_HOLD = re.compile(r"[{}$%]|<<|\[\[")
 _OTHER = re.compile(
     r"""
-      \{\{-?\s*(?P<double>[^{}]{1,300}?)\s*-?\}\}             # Mustache, Jinja
-    | \{%-?\s*(?P<statement>[^{}%]{1,300}?)\s*-?%\}           # Jinja
-    | <%=?\s*(?P<tagged>[^<>%]{1,300}?)\s*%>                  # ERB
-    | <<\s*(?P<angled>[\w.\-]{1,100})\s*>>
-    | \[\[\s*(?P<squared>[\w.\-]{1,100})\s*\]\]
-    | [$%\#@]\{\s*(?P<braced>[^{}]{1,300}?)\s*\}              # shells
-    | \$\(\s*(?P<round>[\w.\-]{1,100})\s*\)
+      \{\{(?P<double>[^{}]{1,300})\}\}             # Mustache, Jinja
+    | \{%(?P<statement>[^{}%]{1,300})%\}           # Jinja
+    | <%(?P<tagged>[^<>%]{1,300})%>                  # ERB
+    | <<(?P<angled>[\w.\- ]{1,100})>>
+    | \[\[(?P<squared>[\w.\- ]{1,100})\]\]
+    | [$%\#@]\{(?P<braced>[^{}]{1,300})\}              # shells
+    | \$\((?P<round>[\w.\- ]{1,100})\)
     | %\((?P<percent>\w{1,100})\)[sdrf]                       # printf
-    | (?<!\{)\{\s*(?P<single>[\w.\-]{1,100}(?:\[[^\[\]{}]{1,100}\])?)\s*\}(?!\})   # Python
-    | \$(?P<dollar>[A-Za-z_]\w*(?:\.\w+)*)                    # shells
+    | (?<!\{)\{(?P<single>[\w.\- ]{1,100}(?:\[[^\[\]{}]{1,100}\])?\ ?)\}(?!\})   # Python
+    | \$(?P<dollar>[A-Za-z_]\w{0,100}(?:\.\w{1,100}){0,9})                    # shells
     """,
     re.VERBOSE,
 )
@@ -64,7 +64,7 @@ def other_marks(text: str) -> Iterator[OtherMarks]:
         plain = plain[:start] + " " * (end - start) + plain[end:]
     plain = plain.partition("${{")[0]  # one that is never closed is a mistake of its own
     for found in _OTHER.finditer(plain):
-        content = found[found.lastgroup or 0]
+        content = found[found.lastgroup or 0].strip("-=~ \t\r\n")
         yield OtherMarks(found.start(), len(found[0]), content, found.lastgroup == "statement")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from orchestrator.forecast.turns import Assumptions, expect
 from orchestrator.rerun.fingerprint import dependency_digests
 from orchestrator.runtime import open_run
 from orchestrator.squad.plan import AgentWork
+from orchestrator.squad.templates import other_marks
 from providers.messages import Request
 from tests.orchestrator.squads import Answers
 
@@ -206,3 +208,13 @@ def test_what_looks_like_an_expression_where_none_is_rendered_is_told(more: dict
     (problem,) = [one for one in problems if one.code == "not-a-template"]
     assert "inputs.topic" in problem.message
     assert "is not rendered here" in problem.message
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["{{" + " " * 50_000, "{" * 50_000, "{{ " * 20_000, "<<" * 20_000, "{% " * 20_000, "$a." * 20_000],
+)
+def test_a_long_text_of_marks_is_read_in_one_go(text: str) -> None:
+    began = time.process_time()
+    assert list(other_marks(text)) == [] or text.startswith("$")
+    assert time.process_time() - began < 1.0
