@@ -19,7 +19,7 @@ from agents.events import ToolEnded, ToolStarted
 from agents.functions import NO_NAMES, docs_of, local_names, name_of, plain
 from agents.threads import in_thread
 from agents.tool_names import meant
-from agents.turn import RunContext, StepKey
+from agents.turn import CallToApprove, RunContext, StepKey, Suspended, all_of
 from providers.documents.problems import closest
 from providers.documents.unicode import clean, clean_json_text, cut
 from providers.messages import ToolCall, ToolResult, ToolSpec
@@ -159,14 +159,19 @@ async def call_all(
     """Return the results of one turn's calls in their order; the calls run at the same time.
 
     Each is the durable call `tool-I` of the turn. Raises what the first failing step raised, once all have stopped.
+    One that is suspended stops no other: they end, and are recorded, before `Suspended` is raised.
     """
     named = {one.name: one for one in tools}
     if len(calls) == 1:
         return (await _step(calls[0], 1, named, ctx, turn),)
     results: list[ToolResult | None] = [None] * len(calls)
+    waiting: list[Suspended] = []
 
     async def put(i: int, call: ToolCall) -> None:
-        results[i] = await _step(call, i + 1, named, ctx, turn)
+        try:
+            results[i] = await _step(call, i + 1, named, ctx, turn)
+        except Suspended as error:
+            waiting.append(error)
 
     try:
         async with anyio.create_task_group() as group:
@@ -177,6 +182,8 @@ async def call_all(
         if failed is None or cancelled is not None:  # who leaves the run is not told which call failed meanwhile
             raise cancelled or group from None
         raise failed.exceptions[0] from group
+    if waiting:
+        raise all_of(waiting)
     return tuple(result for result in results if result is not None)
 
 
@@ -211,9 +218,11 @@ async def _checked(
     if unknown or chosen.approval != "never":
         if ctx.approve is None:
             return _failed(call, "it needs a person's approval, and no person can be asked now; go on without it")
-        again = " again, though it was cut short and may have taken effect" if unknown else ""
-        if not await ctx.approve(f"{chosen.name}{again}", call.arguments, key):
-            return _failed(call, "a person refused this call")
+        asked = CallToApprove(chosen.name, call.arguments, key, chosen.approval != "never", unknown)
+        leave = await ctx.approve(asked)
+        if not leave.is_given:
+            why = f": {leave.comment}" if leave.comment else ""
+            return _failed(call, f"a person refused this call{why}")
     return await chosen.call(call)
 
 

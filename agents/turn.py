@@ -38,8 +38,42 @@ class StepKey(NamedTuple):
 Do = Callable[[StepKey, bytes, Callable[[], Awaitable[T]]], Awaitable[T]]
 """`do(key, request_hash, work)`: a durable call. What is recorded under `key` is handed back; else `work` runs."""
 
-Approve = Callable[[str, str, StepKey], Awaitable[bool]]
-"""`approve(tool, arguments, key)`: whether a person lets this call run the tool with these arguments (JSON text)."""
+
+class CallToApprove(NamedTuple):
+    """A tool's call that a person must allow, with its arguments (JSON text).
+
+    `is_asked`: its tool asks before each call. `is_unknown`: it was cut short, and may have taken effect already.
+    """
+
+    tool: str
+    arguments: str
+    key: StepKey
+    is_asked: bool
+    is_unknown: bool
+
+
+class Leave(NamedTuple):
+    """A person's answer to one call. `comment` is for the model."""
+
+    is_given: bool
+    comment: str = ""
+
+
+Approve = Callable[[CallToApprove], Awaitable[Leave]]
+"""Asks a person whether this one call may be made. Raises `Suspended` where no answer can be had now."""
+
+
+class Suspended(Exception):
+    """The work cannot go on now, and has not failed: `reason` says what it waits for."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+def all_of(waiting: Sequence[Suspended]) -> Suspended:
+    """Return what work waits for of which several parts were suspended."""
+    return Suspended("; ".join(dict.fromkeys(one.reason for one in waiting)))
 
 
 async def _do_now(key: StepKey, request_hash: bytes, work: Callable[[], Awaitable[T]]) -> T:  # noqa: ARG001

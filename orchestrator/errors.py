@@ -13,6 +13,8 @@ OrchestratorError
 ├ RunNotFound
 ├ RunOver             the run has ended: nothing is left to do
 ├ RunChanged          its squad differs from the recorded one
+├ NoQuestion           none of this name awaits an answer
+├ AnsweredAlready      another answer came first
 ├ UnknownTask
 ├ EditUnknown         which tasks an edit affects is not recorded
 ├ JournalError        (journal) its record cannot be kept or read
@@ -111,6 +113,26 @@ class RunCancelled(OrchestratorError):
     def __init__(self, run: str) -> None:
         super().__init__(f"the run {run} was cancelled for good: it cannot be resumed")
         self.hint = f"`orchestrator runs fork {run}` begins a new run that takes over what it did"
+
+
+class NoQuestion(OrchestratorError):
+    """No question of this name awaits an answer, or several do. `matching` are those, `waiting` all of the run."""
+
+    def __init__(self, run: str, name: str | None, matching: Sequence[str], waiting: Sequence[str]) -> None:
+        if matching:
+            what = f"{run} awaits several approvals: name the task"
+            what = what if name is None else f"several questions of {run} may be meant by {name}: name one of them"
+        else:
+            what = f"{run} awaits no approval" if name is None else f"the task {name} of {run} does not await approval"
+        super().__init__(what)
+        self.hint = f"awaiting approval in this run: {', '.join(matching or waiting) or 'nothing'}"
+
+
+class AnsweredAlready(OrchestratorError):
+    """Another answer to the question came first, and it stands."""
+
+    def __init__(self, question: str, choice: str, by: str) -> None:
+        super().__init__(f"{question} is answered already: {choice} by {by}; this answer does not count")
 
 
 MOST_WAYS = 4

@@ -168,22 +168,48 @@ class TaskRepeated:
 
 @dataclass(frozen=True, slots=True)
 class GateOpened:
-    """A person must answer. `shown` is the text of each task in `show`."""
+    """A person must answer a question. `task` is its name: the approval's task, or the place of the tool's call or of
+    the turn that asks. `shown` is what to decide on; of an approval the text of each task in `show`.
+    """
 
     task: str
     prompt: str
     choices: tuple[str, ...]
     shown: Mapping[str, str]
     attempt: int
+    """Counts from 1 how often there is such a question: of an approval after `revise`, of a call that was cut short."""
+    again: bool = False
+    """A call was cut short: whether it took effect is unknown, and it would be made again."""
+
+    @property
+    def name(self) -> str:
+        """What people call the question."""
+        return question_name(self.task, self.shown)
+
+
+def question_name(task: str, shown: Mapping[str, str]) -> str:
+    """Return the name of a question. Earlier releases recorded a call's unit as its task, and its place as shown."""
+    call = shown.get("call", "")
+    return call if call.startswith(f"{task}/") else task
 
 
 @dataclass(frozen=True, slots=True)
 class GateAnswered:
-    """`by` is "terminal", "--approve", "api" or "timeout"."""
+    """`by` is "terminal", "--approve", "cli" (another process), "api" (an embedding program) or "timeout"."""
 
     task: str
     choice: str
     comment: str
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerOverruled:
+    """An answer that was given at this process does not count: another came first, and stands. It is not recorded."""
+
+    task: str
+    choice: str
+    stands: str
     by: str
 
 

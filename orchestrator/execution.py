@@ -6,7 +6,7 @@ import math
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import anyio
 
@@ -14,38 +14,49 @@ from agents.run_folder import RunFolder
 from agents.turn import Complete
 from orchestrator.events import Event, FileUnwritten, FileWritten, RunResumed, RunStarted
 from orchestrator.journal.protocols import InFlightStep, Journal, JournalError
-from orchestrator.run.approvals import asking_outside_too
+from orchestrator.run.approvals import digest_of, questions_of
 from orchestrator.run.artifacts import RETRIES_S, Artifacts, FileRefused
 from orchestrator.run.driver import Driver, RunResult, result_of
-from orchestrator.run.history import RunHistory
+from orchestrator.run.history import RunHistory, history_of
+from orchestrator.run.questions import Ask
 from orchestrator.run.recorder import Recorder
 from orchestrator.run.state import units_at_work
-from orchestrator.run.worker import Ask, TaskRunner
+from orchestrator.run.work_clock import RunClock
+from orchestrator.run.worker import SAID, TaskRunner
 from orchestrator.squad.plan import Plan
+from providers.events import Emit, ignore
+
+
+class Driven(NamedTuple):
+    """What drives a run, from its beginning or from where it was taken up."""
+
+    driver: Driver
+    recorder: Recorder
+    runner: TaskRunner
+    past: RunHistory
+
+
+TakeUp = Callable[[RunHistory, Sequence[InFlightStep]], Driven]
+"""Returns what drives a run on from its history, and the steps that were in flight then."""
 
 
 class Run:
     """One execution of a squad: iterate its events, then read `result`. `past` holds those of earlier processes."""
 
     def __init__(
-        self,
-        driver: Driver,
-        recorder: Recorder,
-        runner: TaskRunner,
-        events: Any,
-        stub: bool,
-        past: RunHistory | None = None,
+        self, driven: Driven, take_up: TakeUp, journal: Journal, events: Any, stub: bool, past: Sequence[Event] = ()
     ) -> None:
-        self._history = past or RunHistory()
-        self.past = self._history.events
-        self.run_id = recorder.run_id
-        self._driver = driver
-        self._recorder = recorder
-        self._runner = runner
+        self.past = past
+        self.run_id = driven.recorder.run_id
+        self._driven = driven
+        self._take_up = take_up
+        self._journal = journal
         self._events = events
         self._stub = stub
         self._result: RunResult | None = None
         self._failure: JournalError | None = None
+        self._taken: set[str] = set()
+        """The digests of the questions whose answers it was taken up for."""
 
     @property
     def result(self) -> RunResult:
@@ -56,7 +67,7 @@ class Run:
 
     def stop(self) -> None:
         """Let the calls in flight end and be recorded, start nothing more, end the run as cancelled."""
-        self._driver.stop()
+        self._driven.driver.stop()
 
     def __aiter__(self) -> Run:
         return self
@@ -72,24 +83,50 @@ class Run:
     async def drive(self, opening: RunStarted | RunResumed, close: Callable[[], None]) -> None:
         """Drive the run to its end; `close` ends the stream of its events. `running` calls it, once."""
         try:
-            await self._driver.drive(opening, self._take_over)
-            result = result_of(self._driver, self._recorder, stub=self._stub, crew=self._runner)
-            await self._driver.flush()
+            result = await self._to_its_end(opening)
+            # Whoever answered until the end was recorded was told that the run goes on with it: it does.
+            while result.status == "waiting" and await self._is_answered():
+                result = await self._to_its_end(await self._go_on())
             self._result = result
         except JournalError as error:
             self._failure = error  # raised where the events are read
         finally:
             close()
 
+    async def _to_its_end(self, opening: RunStarted | RunResumed) -> RunResult:
+        await self._driven.driver.drive(opening, self._take_over)
+        while self._driven.driver.state.verdict() == "waiting" and await self._is_answered():
+            resumed = await self._go_on()
+            await self._driven.driver.drive(resumed, self._take_over)
+        driver, recorder, runner, _ = self._driven
+        result = result_of(driver, recorder, stub=self._stub, crew=runner)
+        await driver.flush()
+        return result
+
+    async def _is_answered(self) -> bool:
+        """Return whether a question that the run waits for has been answered since it was taken up last."""
+        found = await questions_of(self._journal, self.run_id)
+        answered = {digest_of(gate.opened) for name, gate in found.past.gates.items() if name in found.answered}
+        new, self._taken = answered - self._taken, self._taken | answered
+        return bool(new)
+
+    async def _go_on(self) -> RunResumed:
+        """Take the run up where it stands, as another process would."""
+        past = history_of(await self._journal.events(self.run_id))
+        in_flight = in_doubt(await self._journal.cut_short(self.run_id), past)
+        self._driven = self._take_up(past, in_flight)
+        return _resumed(self._driven.driver, in_flight)
+
     async def _take_over(self) -> Sequence[FileUnwritten]:
         """See to it that the files of earlier processes are there, and return those that cannot be written now."""
-        at_work = set(units_at_work(self._driver.state))
+        driver, _, runner, past = self._driven
+        at_work = set(units_at_work(driver.state))
         lost: list[FileUnwritten] = []
-        for unit, made in self._history.artifacts.values():
+        for unit, made in past.artifacts.values():
             retries = () if lost else RETRIES_S  # a disk that refused one file is not asked as long for the others
             try:
                 is_at_work = (unit.task, unit.key) in at_work
-                await self._runner.files.take_over(unit, made, is_at_work=is_at_work, retries=retries)
+                await runner.files.take_over(unit, made, is_at_work=is_at_work, retries=retries)
             except FileRefused as refused:
                 lost.append(FileUnwritten(unit.task, made.path, str(refused)))
         return lost
@@ -106,6 +143,15 @@ class Setting:
     folder: RunFolder | None
     past: RunHistory = field(default_factory=RunHistory)
     in_flight: Sequence[InFlightStep] = ()
+    notify: Emit = ignore
+
+
+def in_doubt(in_flight: Sequence[InFlightStep], past: RunHistory) -> Sequence[InFlightStep]:
+    """Return the steps that may have taken effect, of those that were in flight. One that waited for a person, or that
+    a person refused, has not."""
+    waited = {name for name, gate in past.gates.items() if not gate.opened.again}
+    refused = {name for name, answers in past.answers.items() if answers[-1].choice == "reject"}
+    return [step for step in in_flight if step.key.call != SAID and step.path not in waited | refused]
 
 
 @asynccontextmanager
@@ -113,37 +159,40 @@ async def running(
     plan: Plan, complete: Complete, stub: bool, setting: Setting, started: RunStarted | None
 ) -> AsyncIterator[Run]:
     """Drive the run while the block lasts. `started` None: it goes on."""
-    past, clock = setting.past, setting.clock
+    journal, clock, run = setting.journal, setting.clock, setting.run_id
     send, receive = anyio.create_memory_object_stream[Event](math.inf)
-    recorder = Recorder(setting.run_id, send.send_nowait, clock, past)
 
-    async def flush() -> None:
-        await setting.journal.append(setting.run_id, recorder.take())
+    def take_up(past: RunHistory, in_flight: Sequence[InFlightStep]) -> Driven:
+        recorder, work_clock = Recorder(run, send.send_nowait, clock, past), RunClock()
+        files = Artifacts(setting.folder, note=recorder.record)
+        if setting.folder is not None:
+            setting.folder.tell = lambda *written: recorder.record(FileWritten(*written))
+            for path, versions in past.written.items():
+                setting.folder.wrote(path, versions)
+        runner = TaskRunner(plan, complete, clock, recorder.at, files, paid=past.paid, run=run, work_clock=work_clock)
+        driver = Driver(
+            plan,
+            runner.perform,
+            recorder,
+            ask=setting.ask,
+            journal=journal,
+            clock=clock,
+            past=past,
+            in_flight=in_flight,
+            work_clock=work_clock,
+            notify=setting.notify,
+        )
+        return Driven(driver, recorder, runner, past)
 
-    ask = asking_outside_too(setting.journal, setting.run_id, setting.ask, flush)
-    files = Artifacts(setting.folder, note=recorder.record)
-    if setting.folder is not None:
-        setting.folder.tell = lambda *written: recorder.record(FileWritten(*written))
-        for path, versions in past.written.items():
-            setting.folder.wrote(path, versions)
-    runner = TaskRunner(plan, complete, ask, clock, recorder.at, files, paid=past.paid, run=setting.run_id)
-    driver = Driver(
-        plan,
-        runner.perform,
-        recorder,
-        ask=ask,
-        journal=setting.journal,
-        clock=clock,
-        past=past,
-        in_flight=setting.in_flight,
-    )
-    opening = started or _resumed(driver, setting)
-    run = Run(driver, recorder, runner, receive, stub, past)
+    in_flight = in_doubt(setting.in_flight, setting.past)
+    driven = take_up(setting.past, in_flight)
+    opened = Run(driven, take_up, journal, receive, stub, setting.past.events)
+    opening = started or _resumed(driven.driver, in_flight)
     with receive:
         try:
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(run.drive, opening, send.close)
-                yield run
+                tasks.start_soon(opened.drive, opening, send.close)
+                yield opened
                 tasks.cancel_scope.cancel()
         except BaseExceptionGroup as group:
             if len(group.exceptions) > 1:
@@ -151,6 +200,6 @@ async def running(
             raise group.exceptions[0] from None
 
 
-def _resumed(driver: Driver, setting: Setting) -> RunResumed:
+def _resumed(driver: Driver, in_flight: Sequence[InFlightStep]) -> RunResumed:
     done = tuple(name for name, task in driver.state.tasks.items() if task.status in ("ok", "skipped"))
-    return RunResumed(done, tuple(step.path for step in setting.in_flight))
+    return RunResumed(done, tuple(step.path for step in in_flight))

@@ -21,7 +21,7 @@ from orchestrator.options import RunOptions, leave_unanswered, raised, steady
 from orchestrator.out_folder import refuse_foreign, run_folder
 from orchestrator.rerun.edit import Edit, edit_of, events_of_fork, moved_steps
 from orchestrator.run.history import history_of
-from orchestrator.run.worker import Ask
+from orchestrator.run.questions import Ask
 from orchestrator.runtime import new_run_id, resume_with
 from orchestrator.squad.load import Squad
 from providers.catalog.trust import Consent, nobody

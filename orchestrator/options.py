@@ -11,7 +11,7 @@ from typing import Any
 from agents.turn import Complete
 from orchestrator.events import GateAnswered, GateOpened
 from orchestrator.journal.protocols import Journal
-from orchestrator.run.worker import Ask
+from orchestrator.run.questions import Ask
 from orchestrator.squad.plan import Budget, Plan
 from providers.catalog.trust import Consent, nobody
 from providers.events import Emit, ignore

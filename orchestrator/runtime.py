@@ -39,8 +39,8 @@ from orchestrator.rerun.edit import Edit, edit_of, moved_steps
 from orchestrator.rerun.fingerprint import changed, parts_of
 from orchestrator.run.driver import RunResult
 from orchestrator.run.history import RunHistory, history_of
+from orchestrator.run.questions import Ask
 from orchestrator.run.recorder import Recorder
-from orchestrator.run.worker import Ask
 from orchestrator.squad.load import Squad
 from orchestrator.squad.plan import Plan
 from providers.catalog.trust import Consent, nobody
@@ -107,7 +107,8 @@ async def open_with(squad: Squad, options: RunOptions) -> AsyncIterator[Run]:
     squad.foresee(uncapped)
     plan = capped(uncapped, options.caps)
     journal = options.journal or MemoryJournal()
-    setting = Setting(options.run_id or new_run_id(plan.name, clock()), journal, options.ask, clock, files)
+    name = options.run_id or new_run_id(plan.name, clock())
+    setting = Setting(name, journal, options.ask, clock, files, notify=options.notify)
     async with _providers(squad, plan, options, options.offline) as (complete, stub):
         manifest = manifest_of(
             squad, uncapped, recorded_options(options, stub), clock(), lasting=options.journal is not None
@@ -207,7 +208,8 @@ async def resume_with(
                     past = await _edit(journal, run_id, edit_of(manifest, past.events, uncapped, now), now, past, clock)
                 elif replace(now, since=manifest.since) != manifest or not journal.is_at_home(manifest):
                     await journal.edit(run_id, now, ())  # other limits, another folder: the run depends on them, too
-                setting = Setting(run_id, journal, options.ask, clock, files, past, await journal.cut_short(run_id))
+                in_flight = await journal.cut_short(run_id)
+                setting = Setting(run_id, journal, options.ask, clock, files, past, in_flight, options.notify)
                 async with running(plan, complete, stub, setting, None) as run:
                     yield run
 

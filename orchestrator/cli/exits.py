@@ -36,6 +36,8 @@ FAILURES: Mapping[str, Exit] = {
     "orchestrator.errors.RepeatExhausted": Exit.LIMIT,
     "orchestrator.errors.RunNotFound": Exit.NOTHING,
     "orchestrator.errors.RunOver": Exit.NOTHING,
+    "orchestrator.errors.NoQuestion": Exit.NOTHING,
+    "orchestrator.errors.AnsweredAlready": Exit.NOTHING,
     "orchestrator.errors.RunChanged": Exit.FAILED,
     "orchestrator.errors.EditUnknown": Exit.FAILED,
     "orchestrator.errors.UnknownTask": Exit.USAGE,

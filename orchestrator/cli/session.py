@@ -14,12 +14,13 @@ import anyio
 from orchestrator.cli.app import Settings
 from orchestrator.cli.exits import Exit, exit_of_run
 from orchestrator.cli.signals import Interruption
+from orchestrator.cli.ui.caps import Caps
 from orchestrator.cli.ui.console import Console, print_json
 from orchestrator.cli.ui.gates import ApproveChoice, Asking, answering
 from orchestrator.cli.ui.next_step import command_line
 from orchestrator.cli.ui.notices import STUB_NOTICE, telling
 from orchestrator.cli.ui.outcome import Continuation, print_results, tell_end, with_reasons
-from orchestrator.cli.ui.progress import Caps, Progress
+from orchestrator.cli.ui.progress import Progress
 from orchestrator.cli.ui.reasons import Document
 from orchestrator.cli.ui.screens import LineScreen, LogScreen, Screen, wants_log, wants_table
 from orchestrator.events import to_json

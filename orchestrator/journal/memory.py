@@ -232,10 +232,11 @@ class MemoryJournal:
     async def bills(self, since: float = 0.0) -> Sequence[Event]:
         return [event for run in self._runs.values() for event in _billed(run.events) if event.at >= since]
 
-    async def signal(self, run: str, name: str, value: Any, idempotency_key: str) -> None:
+    async def signal(self, run: str, name: str, value: Any, idempotency_key: str) -> Any:
         found = self._run(run)
-        found.signals.setdefault(idempotency_key, (name, value))
+        _, stands = found.signals.setdefault(idempotency_key, (name, value))
         found.wake()
+        return stands
 
     async def signals(self, run: str) -> Sequence[tuple[str, Any]]:
         return list(self._runs.get(run, _NOTHING).signals.values())

@@ -254,8 +254,11 @@ class EventLog(Protocol):
 class Signals(Protocol):
     """What people and other processes tell a run: answers, and that it should stop."""
 
-    async def signal(self, run: str, name: str, value: Any, idempotency_key: str) -> None:
-        """Record a person's answer or another outside fact once for each `idempotency_key`."""
+    async def signal(self, run: str, name: str, value: Any, idempotency_key: str) -> Any:
+        """Record a person's answer or another outside fact, and return the value that stands under `idempotency_key`.
+
+        The first one stands, over all processes: where it is not `value` itself, another was there before.
+        """
 
     async def signals(self, run: str) -> Sequence[tuple[str, Any]]:
         """Return the (name, value) pairs signalled so far, oldest first."""

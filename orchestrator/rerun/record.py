@@ -36,6 +36,7 @@ from orchestrator.events import (
 )
 from orchestrator.journal.codec import pack
 from orchestrator.journal.protocols import StepRecord
+from orchestrator.run.worker import SAID
 from orchestrator.units import StepPath, Unit, key_of, text_of
 from providers import events as provider_events
 from providers.messages import Request
@@ -97,8 +98,10 @@ class RecordPart:
 
     def add(self, place: PlacedEvent) -> None:
         """Take the next event."""
-        if place.at is not None and isinstance(place.event.data, TurnEnded | ToolEnded):
-            self.answered.add(place.at)
+        data, at = place.event.data, place.at
+        is_said = at is not None and at.key.call == SAID and isinstance(data, GateAnswered)
+        if at is not None and (is_said or isinstance(data, TurnEnded | ToolEnded)):
+            self.answered.add(at)
         if place.unit is not None and not place.is_chance:
             self._of_units.setdefault(place.unit, []).append(len(self.places))
         self.places.append(place)
@@ -222,10 +225,14 @@ class _Reader:
                 return key
             case CallRepeated(step):
                 return key_of(unit, step)
-            case GateOpened() | GateAnswered() if not event.step:
-                # A tool's call asks for leave at its unit; a person who takes part in a conversation speaks below it.
+            case GateOpened() | GateAnswered() if event.step:
+                return StepKey(event.step, 0, SAID)  # a person who takes part in a conversation speaks
+            case GateOpened() | GateAnswered():
+                # A tool's call asks for leave. Of an answer earlier releases recorded the unit alone.
+                name = data.name if isinstance(data, GateOpened) else data.task
                 tools = [key for whose, key in self.tools if whose == unit]
-                return tools[-1] if tools else None
+                asked = [key for key in tools if text_of(unit, key) == name]
+                return next(reversed(asked or tools), None)
             case RoutingReread():
                 return self.turns.get(here)
             case BudgetReached() if event.step:

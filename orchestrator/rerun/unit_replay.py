@@ -21,8 +21,6 @@ from orchestrator.events import (
     ConversationEnded,
     ElementEnded,
     Event,
-    GateAnswered,
-    GateOpened,
     MessageSpoken,
     TaskEnded,
     TaskParked,
@@ -58,7 +56,7 @@ class UnitsReplayed:
         self.plan = plan
         self.told = past.told.copy()
         self.unit: UnitReplay | None = None
-        self.tasks = TaskRunner(plan, self, _nobody, self.now, self._emit_at, pause=_at_once, run=answers.run)
+        self.tasks = TaskRunner(plan, self, self.now, self._emit_at, pause=_at_once, run=answers.run)
 
     async def take_over(self) -> None:
         """Let the units know whose the files are that earlier processes wrote."""
@@ -248,7 +246,7 @@ class UnitReplay:
         """Return whether the step ended in this part, or before."""
         ended_in = self.shared.answers.ended_in.get(at)
         if ended_in is None and at.key.call == SAID:
-            # No event tells when a person spoke; a unit that was suspended for it says so.
+            # Earlier releases did not record when a person spoke; a unit that was suspended for it says so.
             return step.done and not isinstance(self._next_said(), TaskParked)
         if ended_in is None:
             return step.done and not has_events  # it was taken over, from before the first part
@@ -338,10 +336,6 @@ def _depend(one: StepPath, other: StepPath) -> bool:
     """Return whether one place lies in the other: then what happened there has an order."""
     shorter = min(len(one), len(other))
     return one[:shorter] == other[:shorter]
-
-
-async def _nobody(gate: GateOpened) -> GateAnswered | None:
-    raise AssertionError(f"{gate.task}: a replay asks no person")
 
 
 async def _at_once(seconds: float) -> None:  # time is the record's

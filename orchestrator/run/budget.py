@@ -58,6 +58,11 @@ class Paid(NamedTuple):
     tokens: int
 
 
+def no_time() -> float:
+    """Return 0: no person is waited for."""
+    return 0.0
+
+
 @dataclass(slots=True)
 class Account:
     """What was spent and what is held under one cap of the run's: `ref` names the budget."""
@@ -71,6 +76,8 @@ class Account:
     held_cost: int = 0
     held_tokens: int = 0
     held_turns: int = 0
+    waited: Callable[[], float] = no_time
+    """Returns the seconds since it was opened in which a person alone was waited for: they are nobody's work."""
 
     def check(self, size: CallSize, now: float) -> None:
         """Raise `BudgetSpent` where what is spent leaves no room for one more call of this size."""
@@ -84,7 +91,7 @@ class Account:
             if limit is not None and spent + more > limit:
                 raise BudgetSpent(self.ref, kind, limit, spent, more)
         if self.seconds_left(now) <= 0:
-            raise BudgetSpent(self.ref, "max_time", cap.max_time or 0, now - self.opened_at, 0)
+            raise BudgetSpent(self.ref, "max_time", cap.max_time or 0, now - self.opened_at - self.waited(), 0)
 
     def longest(self, size: CallSize, share: float = 1.0) -> float:
         """Return for how long an answer a share of what is not spent would pay: tokens; inf: any. It may be too few."""
@@ -106,14 +113,19 @@ class Account:
         return all(limit is None or amount <= limit for limit, amount in wanted)
 
     def seconds_left(self, now: float) -> float:
-        return float("inf") if self.cap.max_time is None else self.opened_at + self.cap.max_time - now
+        return float("inf") if self.cap.max_time is None else self.opened_at + self.waited() + self.cap.max_time - now
 
 
-def open_account(ref: BudgetRef, cap: Budget | None, now: float, paid: Iterable[Paid] = ()) -> Account | None:
-    """Return an account that starts at `now` with what was `paid` already, None where there is no cap."""
+def open_account(
+    ref: BudgetRef, cap: Budget | None, now: float, paid: Iterable[Paid] = (), waited: Callable[[], float] = no_time
+) -> Account | None:
+    """Return an account that starts at `now` with what was `paid` already, None where there is no cap.
+
+    `waited` returns the seconds so far in which a person alone was waited for.
+    """
     if cap is None:
         return None
-    account = Account(ref, cap, now)
+    account = Account(ref, cap, now - waited(), waited=waited)
     for call in paid:
         account.cost += call.cost or 0
         account.tokens += call.tokens

@@ -8,6 +8,7 @@ from typing import Protocol
 
 import anyio
 
+from agents.turn import Suspended, all_of
 from orchestrator.events import ControlUnread, ConversationEnded, MessageSpoken
 from orchestrator.run import prompts
 from orchestrator.run.conversations import pattern_of
@@ -121,6 +122,8 @@ class _Spoken:
 
     texts: dict[Speak, tuple[str, int]] = field(default_factory=dict)
     spent: BudgetSpent | None = None
+    waiting: list[Suspended] = field(default_factory=list)
+    """Of those who speak together, what was suspended: the others end what they say, and it is recorded."""
 
 
 @dataclass(slots=True)
@@ -182,13 +185,21 @@ class Conversation:
         try:
             async with anyio.create_task_group() as together:
                 for one in speech.speeches:
-                    together.start_soon(self._one, one, (opening,), spoken)
+                    together.start_soon(self._beside_others, one, (opening,), spoken)
         except BaseExceptionGroup as group:
             failed, cancelled = group.split(Exception)
             if failed is None or cancelled is not None:  # a run that is cancelled reports no failure of a speaker
                 raise cancelled or group from None
             # One failed speaker fails the round: as itself, so that retries and budgets know it.
             raise failed.exceptions[0] from None
+        if spoken.waiting:
+            raise all_of(spoken.waiting)
+
+    async def _beside_others(self, speech: Speak, history: tuple[Message, ...], spoken: _Spoken) -> None:
+        try:
+            await self._one(speech, history, spoken)
+        except Suspended as error:
+            spoken.waiting.append(error)
 
     async def _one(self, speech: Speak, history: tuple[Message, ...], spoken: _Spoken) -> None:
         try:

@@ -8,7 +8,6 @@ between the end of one task and the start of the next.
 
 from __future__ import annotations
 
-import math
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
@@ -19,7 +18,7 @@ from typing import Any
 import anyio
 
 from agents import RunContext
-from agents.turn import StepKey
+from agents.turn import CallToApprove, Leave, StepKey, Suspended
 from orchestrator.dispatch import Dispatcher
 from orchestrator.dispatch.local import LocalDispatcher
 from orchestrator.errors import RepeatExhausted
@@ -44,18 +43,20 @@ from orchestrator.journal.memory import MemoryJournal
 from orchestrator.journal.protocols import InFlightStep, Journal, JournalError, Recorded
 from orchestrator.run.accounts import AccountScope, CallsOfRun
 from orchestrator.run.actions import Happening, next_action
-from orchestrator.run.approvals import hear
 from orchestrator.run.artifacts import FileRefused
 from orchestrator.run.budget import on_exceed, open_account
 from orchestrator.run.history import RunHistory
+from orchestrator.run.questions import Ask, Asker
 from orchestrator.run.recorder import Recorder
 from orchestrator.run.state import RunState, units_at_work, values_of
 from orchestrator.run.verdict import finish_of
-from orchestrator.run.worker import Ask, Assignment, Suspended, UnitResult
+from orchestrator.run.work_clock import RunClock, UnitClock
+from orchestrator.run.worker import Assignment, UnitResult
 from orchestrator.squad.plan import Approval, Plan, TaskPlan
-from orchestrator.units import Unit, text_of
+from orchestrator.units import StepPath, Unit, text_of
 from providers.budgets import BudgetRef
 from providers.errors import BudgetSpent, NoRoute
+from providers.events import Emit, ignore
 from providers.messages import Usage
 
 NONE: frozenset[StepKey] = frozenset()
@@ -111,21 +112,26 @@ class Driver:
         clock: Callable[[], float] = time.time,
         past: RunHistory | None = None,
         in_flight: Collection[InFlightStep] = (),
+        work_clock: RunClock | None = None,
+        notify: Emit = ignore,
     ) -> None:
         self.plan = plan
         self.state = RunState(plan)
         self.interrupted = False
         self._perform = perform
         self._recorder = recorder
-        self._ask = ask
         self._journal = journal or MemoryJournal()
         self._dispatcher = dispatcher or LocalDispatcher()
         self._clock = clock
         self._past = past = past or RunHistory()
+        self._work_clock = work_clock or RunClock()
+        self._work_clock.on_change = self._end_if_idle
+        self._asker = Asker(self._journal, recorder, ask, past, self._work_clock, notify)
         for event in past.standing:
             self.state.apply(event.data)
         # What a resumed run has worked counts against its time; how long it lay does not.
-        account = open_account(BudgetRef("squad"), plan.budget, clock() - past.worked_s, past.paid)
+        waited = self._work_clock.waited
+        account = open_account(BudgetRef("squad"), plan.budget, clock() - past.worked_s, past.paid, waited)
         self._budgets = AccountScope((), clock, CallsOfRun(self.flush, past.sizes)).within(account)
         self._cut_short: defaultdict[Unit, set[StepKey]] = defaultdict(set)
         for unit, key in in_flight:
@@ -194,8 +200,7 @@ class Driver:
 
     async def _within_time(self, over: Awaitable[None]) -> None:
         """Wait for the end; when the squad's own time is up, what is at work is cut off."""
-        left = self._budgets.seconds_left()
-        with anyio.move_on_after(left) as scope:
+        with self._work_clock.limit(self._budgets.seconds_left) as scope:
             await over
         if scope.cancelled_caught:
             self.run_out_of_time()
@@ -222,8 +227,20 @@ class Driver:
             self._tasks.start_soon(self._asked, event, self._clock())
 
     def _end_if_idle(self) -> None:
-        if self.state.running == 0 and (self._asking == 0 or self.state.stopping):
+        """End the run where nothing can go on, and suspend the units that keep it from that, as they wait for people.
+
+        They are suspended too where another one needs their slot.
+        """
+        asked, waiting = self._asking + self._asker.here, self._work_clock.waiting
+        if self.state.running == 0 and (asked == 0 or self.state.stopping):
             self._over.set()
+        elif waiting and (self.state.stopping or (asked == 0 and waiting == self.state.running) or self._is_crowded()):
+            self._asker.release()
+
+    def _is_crowded(self) -> bool:
+        """Return whether something could start that has no slot."""
+        fanned = (self.state.elements_of(task) for task in self.state.fanned)
+        return bool(self.state.ready) or any(elements.pending for elements in fanned)
 
     async def _await_answer(self, gate: GateOpened, opened_at: float) -> None:
         """Ask, and wait no longer than the gate allows. Unanswered, the run parks once nothing else can go on.
@@ -232,20 +249,14 @@ class Driver:
         """
         plan = self.plan.tasks[gate.task].work
         assert isinstance(plan, Approval)
-        left = math.inf if plan.timeout is None else opened_at + plan.timeout - self._clock()
-        until, answer = anyio.current_time() + left, None
-        with anyio.CancelScope(deadline=until) as scope:
-            answer = await self._ask(gate)
+        answer = await self._asker.gate(gate, plan, opened_at, self._clock())
         # From here on the gate no longer keeps the run open: with nothing else at work the run ends as waiting, and its
-        # process is free. While other work goes on, `hear` still takes an answer from another process.
+        # process is free. While other work goes on, an answer from another process is still taken.
         self._asking -= 1
-        if answer is None and not scope.cancelled_caught:
+        if answer is None:
             await self._advance()
-            with anyio.CancelScope(deadline=until) as scope:
-                answer = await hear(self._journal, self._recorder.run_id, gate)
-        if scope.cancelled_caught and plan.on_timeout != "pause":
-            answer = GateAnswered(gate.task, plan.on_timeout, "", "timeout")
-        if answer is not None and not self.state.stopping:
+            answer = await self._asker.later(gate, plan, opened_at, self._clock())
+        if not self.state.stopping:
             self._record(answer)
             await self.flush()  # an answer is recorded before anything follows from it
         await self._advance()
@@ -274,7 +285,9 @@ class Driver:
         assert fence is not None, "a unit is submitted once"
         ended: TaskEnded | ElementEnded | TaskParked
         try:
-            ended = await settled(unit, self._perform(task, self._assignment(unit), self._context(unit, fence)))
+            with self._work_clock.unit() as clock:
+                given, ctx = self._assignment(unit, clock), self._context(unit, fence, clock)
+                ended = await settled(unit, self._perform(task, given, ctx))
         except (Suspended, FileRefused, BudgetSpent) as error:
             ended = self._limited(unit, error)
         except NoRoute as error:
@@ -286,11 +299,14 @@ class Driver:
             await self._journal.end(run, unit, fence, self._recorder.take())
         await self._advance()
 
-    def _assignment(self, unit: Unit) -> Assignment:
-        comments = self.state.tasks[unit.task].comments
-        return Assignment(unit, values_of(self.state, unit), comments, self._past.tried.get(unit, 0))
+    def _assignment(self, unit: Unit, clock: UnitClock) -> Assignment:
+        async def ask(gate: GateOpened, step: StepPath, what: str) -> GateAnswered:
+            return await self._asker.within(unit, step, gate, clock, what)
 
-    def _context(self, unit: Unit, fence: int) -> RunContext:
+        own, tried = self.state.tasks[unit.task], self._past.tried.get(unit, 0)
+        return Assignment(unit, values_of(self.state, unit), own.comments, tried, ask, clock)
+
+    def _context(self, unit: Unit, fence: int, clock: UnitClock) -> RunContext:
         cut_short = frozenset(self._cut_short[unit]) if self._cut_short else NONE
         run = self._recorder.run_id
 
@@ -303,7 +319,8 @@ class Driver:
             if isinstance(step, Recorded):
                 return step.result
             try:
-                result = await work()
+                with clock.calling():
+                    result = await work()
             except Exception:
                 # A cancelled call is no `Exception`: it may have been billed, so its step stays in flight and a resume
                 # reports it.
@@ -313,18 +330,8 @@ class Driver:
             await self._journal.finish(run, unit, key, fence, result, self._recorder.take())
             return result
 
-        async def approve(tool: str, arguments: str, key: StepKey) -> bool:
-            shown = {
-                "call": text_of(unit, key),
-                "arguments": arguments,
-            }  # leave for one call is no leave for the next one like it
-            gate = GateOpened(unit.path, f"Run the tool {tool}?", ("approve", "reject"), shown, 1)
-            self._recorder.record(gate, unit)
-            answer = await self._ask(gate)
-            if answer is None:
-                raise Suspended(f"a person's leave to run {tool}")
-            self._recorder.record(answer, unit)
-            return answer.choice == "approve"
+        async def approve(call: CallToApprove) -> Leave:
+            return await self._asker.leave(unit, call, clock)
 
         emit = self._recorder.at(unit)
         return RunContext(emit=emit, do=do, budgets=self._budgets, approve=approve, cut_short=cut_short)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -12,6 +12,7 @@ from orchestrator.events import (
     ArtifactWritten,
     ControlUnread,
     ConversationEnded,
+    ElementEnded,
     Event,
     FileWritten,
     GateAnswered,
@@ -23,20 +24,20 @@ from orchestrator.events import (
     RunResumed,
     RunStarted,
     RunStatus,
+    TaskEnded,
     TaskRepeated,
     TaskReset,
     TaskRetried,
 )
 from orchestrator.run.budget import Bill, Paid, counted_of
 from orchestrator.run.open_calls import OpenCall, OpenCalls
+from orchestrator.run.work_time import WorkTime
 from orchestrator.squad.plan import HUMAN
 from orchestrator.units import StepPath, Unit, path_of, place_of
 from providers.budgets import CallSizes
 
 TOLD_AGAIN = (ArtifactWritten, ControlUnread, ConversationEnded, GateOpened, MessageSpoken, TaskRepeated)
 """Events that code emits again when it runs again over recorded steps. They are recorded already, and only once."""
-_LYING = (RunStarted, RunResumed, RunEdited, RunForked)
-"""Before these events no process worked on the run: the time until them does not count."""
 
 
 class Gate(NamedTuple):
@@ -51,7 +52,8 @@ class Gate(NamedTuple):
 
 @dataclass(slots=True)
 class RunHistory:
-    """The fold of a run's events, so far as its state does not hold it. `worked_s` is the time that was spent at work.
+    """The fold of a run's events, so far as its state does not hold it. `worked_s` is the time that was spent at work,
+    without that in which only people were waited for.
 
     `tried` is the number of failed tries by unit; `artifacts` the events by path, with the unit that wrote each.
     """
@@ -73,6 +75,9 @@ class RunHistory:
     """Who had the last turn at each place."""
     tried: dict[Unit | None, int] = field(default_factory=dict)
     gates: dict[str, Gate] = field(default_factory=dict)
+    """The questions that await an answer, by name, oldest first."""
+    answers: dict[str, list[GateAnswered]] = field(default_factory=dict)
+    """What the questions of each name were answered with, oldest first."""
     artifacts: dict[str, tuple[Unit, ArtifactWritten]] = field(default_factory=dict)
     written: dict[str, set[str]] = field(default_factory=dict)
     """File in the run's folder -> the SHA-256 of each version that the run wrote, what an edit made void included."""
@@ -87,15 +92,13 @@ class RunHistory:
 
 def history_of(events: Sequence[Event]) -> RunHistory:
     """Return the fold of the events, oldest first."""
-    past, before = RunHistory(events, standing(events)), 0.0
+    past, work = RunHistory(events, standing(events)), WorkTime()
     for event in events:
-        if not isinstance(event.data, _LYING):
-            # Never less than 0: a clock that was set back takes no time off.
-            past.worked_s += max(event.at - before, 0.0)
-        before = event.at
+        work.apply(event)
         _count(past, event)
     for call in past.open_calls.cut_short():
         _book(past, call)
+    past.worked_s = work.seconds
     for event in past.standing:
         _fold(past, event)
     return past
@@ -150,7 +153,7 @@ def _count(past: RunHistory, event: Event) -> None:
             if renamed:
                 past.paid = [call._replace(unit=_renamed(call.unit, renamed)) for call in past.paid]
         case RunForked():
-            past.paid, past.worked_s = [], 0.0
+            past.paid = []
         case RunFinished(status=status):
             past.status = status
         case ArtifactWritten(path=path, sha256=sha256) | FileWritten(path=path, sha256=sha256):
@@ -183,17 +186,32 @@ def _fold(past: RunHistory, event: Event) -> None:
     match data:
         case TaskRetried(attempt=attempt):
             past.tried[event.unit] = attempt
-        case GateOpened(task=task):
-            past.gates[task] = Gate(data, event.unit, event.step, event.at)
-        case GateAnswered(task=task) | TaskReset(task=task):
-            past.gates.pop(task, None)
-        case MessageSpoken(speaker=speaker) if speaker == HUMAN:
-            for task in [task for task, gate in past.gates.items() if _is_below(gate, event)]:
-                del past.gates[task]
+            _close(past, lambda gate: gate.unit == event.unit)
+        case GateOpened():
+            past.gates.pop(data.name, None)
+            past.gates[data.name] = Gate(data, event.unit, event.step, event.at)
+        case GateAnswered(task=task):
+            # Earlier releases recorded a call's answer under its unit: it is that of the latest question there.
+            same = [name for name, gate in past.gates.items() if task in (name, gate.opened.task)]
+            for name in same[-1:]:
+                del past.gates[name]
+            past.answers.setdefault(same[-1] if same else task, []).append(data)
+        case TaskReset(task=task) | TaskEnded(task=task):
+            _close(past, lambda gate: gate.unit is not None and gate.unit.task == task)
+        case ElementEnded(task=task, key=key):
+            _close(past, lambda gate: gate.unit is not None and gate.unit[:2] == (task, key))
+        case MessageSpoken(speaker=speaker) if speaker == HUMAN:  # all that earlier releases recorded of an answer
+            _close(past, lambda gate: _is_below(gate, event))
         case ArtifactWritten(path=path) if event.unit is not None:
             past.artifacts[path] = (event.unit, data)
     if isinstance(data, TOLD_AGAIN):
         past.told[telling(event.unit, event.step, data)] += 1
+
+
+def _close(past: RunHistory, is_closed: Callable[[Gate], bool]) -> None:
+    """Let the questions wait no longer of which that holds."""
+    for name in [name for name, gate in past.gates.items() if is_closed(gate)]:
+        del past.gates[name]
 
 
 def _is_below(gate: Gate, event: Event) -> bool:
@@ -203,5 +221,5 @@ def _is_below(gate: Gate, event: Event) -> bool:
 def telling(unit: Unit | None, step: StepPath, payload: Any) -> Hashable:
     """Return what a payload that was said at a place in the run is known by."""
     if isinstance(payload, GateOpened):
-        return unit, step, payload.task, payload.attempt, payload.prompt, tuple(payload.shown.items())
+        return unit, step, payload.name, payload.attempt, payload.prompt, tuple(payload.shown.items())
     return unit, step, payload

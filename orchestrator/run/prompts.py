@@ -6,8 +6,9 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.squad.plan import ConversationPlan
+from orchestrator.squad.plan import HUMAN, ConversationPlan
 from orchestrator.squad.termination import Termination, phrases
+from providers.messages import Message
 
 if TYPE_CHECKING:
     from personas.sandbox import ExpressionText
@@ -93,3 +94,12 @@ def closing(speaker: str, terminate: Termination) -> str:
         return ""
     words = " or ".join(f'"{text}"' for text in texts)
     return f"When the matter is settled, write the whole result with its decisions, then say exactly {words}."
+
+
+def shown_to_a_person(heard: Sequence[Message]) -> dict[str, str]:
+    """Return what was said, by who said it, and the topic."""
+    shown: dict[str, str] = {}
+    for message in heard:
+        who = HUMAN if message.role == "assistant" else message.name or "the topic"
+        shown[who] = f"{shown[who]}\n\n{message.text}" if who in shown else message.text
+    return shown

@@ -7,9 +7,7 @@ unit that runs again after a crash is handed what it already paid for.
 from __future__ import annotations
 
 import hashlib
-import math
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +15,7 @@ import anyio
 
 from agents import Agent, OutputInvalid, RunContext, ToolFault, WorkResult
 from agents.fences import without_fence
-from agents.turn import StepKey
+from agents.turn import StepKey, Suspended
 from orchestrator.errors import RepeatExhausted, TaskTimedOut
 from orchestrator.events import (
     BudgetReached,
@@ -35,6 +33,7 @@ from orchestrator.run.conversation import Conversation, Minutes
 from orchestrator.run.retries import backoff_s, causes_of
 from orchestrator.run.state import as_text
 from orchestrator.run.truncation import cut_in, in_order, in_words
+from orchestrator.run.work_clock import RunClock, UnitClock, time_limit
 from orchestrator.squad.conditions import holds
 from orchestrator.squad.plan import HUMAN, AgentWork, ConversationWork, Plan, Steps, TaskPlan
 from orchestrator.units import StepPath, Unit, path_of, step_of
@@ -46,18 +45,11 @@ from providers.messages import Accept, Message, Request, Response
 if TYPE_CHECKING:
     from agents.turn import Complete
 
-Ask = Callable[[GateOpened], Awaitable[GateAnswered | None]]
-"""Asks a person; None: no answer can be had now, so the unit or the run pauses."""
+AskWithin = Callable[[GateOpened, StepPath, str], Awaitable[GateAnswered]]
+"""Asks a person at a place in a unit's work, and records both. The text says what a unit waits for that is suspended
+where no answer can be had now: `Suspended` is raised then."""
 SAID = "said"
 """The call by which a person's words in a conversation are recorded."""
-
-
-class Suspended(Exception):
-    """The unit cannot go on now, and has not failed: `reason` says what it waits for."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,15 +66,21 @@ class UnitResult:
     transcript: str | None = None
 
 
+async def _ask_nobody(gate: GateOpened, step: StepPath, what: str) -> GateAnswered:  # noqa: ARG001
+    raise Suspended(what)
+
+
 @dataclass(frozen=True, slots=True)
 class Assignment:
     """What a unit is to do: what its expressions see, the reviewers' comments that it must heed, and the tries that
-    failed before."""
+    failed before. `ask` asks a person, and `clock` tells how long people were waited for."""
 
     unit: Unit
     values: Mapping[str, Any]
     comments: tuple[str, ...] = ()
     tried: int = 0
+    ask: AskWithin = _ask_nobody
+    clock: UnitClock = field(default_factory=UnitClock)
 
 
 @dataclass(slots=True)
@@ -91,7 +89,6 @@ class TaskRunner:
 
     plan: Plan
     manager: Complete
-    ask: Ask
     clock: Callable[[], float]
     emit_at: Callable[[Unit, StepPath], Emit]
     files: Artifacts = field(default_factory=Artifacts)
@@ -100,13 +97,16 @@ class TaskRunner:
     run: str | None = None
     pause: Callable[[float], Awaitable[None]] = anyio.sleep
     """Waits so many seconds before a task is tried once more."""
+    work_clock: RunClock = field(default_factory=RunClock)
+    """The run's: an agent's time is its."""
     _agents: dict[str, Agent] = field(default_factory=dict)
     _accounts: dict[str, Account | None] = field(default_factory=dict)
 
     async def perform(self, task: TaskPlan, given: Assignment, ctx: RunContext) -> UnitResult:
         """Do the unit's work and write its file. Raises what the work raises, after the plan's retries."""
         budgets: AccountScope = ctx.budgets  # type: ignore[assignment]  # the run hands every unit a scope of ours
-        account = self._open(BudgetRef("task", task.id), task.budget, _paid_below(given.unit, ctx.step))
+        waited = given.clock.waited
+        account = self._open(BudgetRef("task", task.id), task.budget, _paid_below(given.unit, ctx.step), waited)
         ctx = ctx.at(budgets=budgets.within(account), edition=self.plan.edition)
         if task.output_file is None:
             return await self._with_retries(task, given, ctx)
@@ -132,7 +132,7 @@ class TaskRunner:
         while True:
             here = self._below(ctx, given.unit, f"try-{attempt}")
             try:
-                with _time_limit(task.timeout, ctx.budgets, f"task {task.id}"):
+                with time_limit(task.timeout, ctx.budgets, f"task {task.id}", given.clock):
                     done = await self._repeat(task, given, here)
                 if not done.truncated or "truncated" not in task.retry.on or attempt >= task.retry.max_attempts:
                     return done
@@ -177,7 +177,7 @@ class TaskRunner:
             if not holds(condition, "if", self.plan.edition):
                 made[step.id] = {"output": None, "status": "skipped", "transcript": None}
                 continue
-            with _time_limit(step.timeout, None, f"step {step.id} of task {task.id}"):
+            with time_limit(step.timeout, None, f"step {step.id} of task {task.id}", given.clock):
                 done = await self._one(step.work, inner, context, self._below(ctx, given.unit, step.id))
             made[step.id] = {"output": done.output, "status": "ok", "transcript": done.transcript}
             cuts += done.truncated
@@ -196,7 +196,7 @@ class TaskRunner:
             context = {name: text for name, text in context.items() if name not in quoted}
         words = prompts.compose(description, expected, context, given.comments)
         if isinstance(work, ConversationWork):
-            return await self._converse(work, words, given.unit, ctx)
+            return await self._converse(work, words, given, ctx)
         result = await self._agent_works(work, words, ctx)
         text = result.text if work.output_schema is None else as_text(result.output)
         return UnitResult(result.output, text, truncated=cut_in(result, ctx.step))
@@ -210,22 +210,22 @@ class TaskRunner:
             words, self._with_account(ctx, account), output_schema=work.output_schema, history=history
         )
 
-    async def _converse(self, work: ConversationWork, topic: str, unit: Unit, ctx: RunContext) -> UnitResult:
-        plan = self.plan.conversations[work.conversation]
-        account = self._open(BudgetRef("conversation", plan.id), plan.budget, _paid_below(unit, ctx.step))
+    async def _converse(self, work: ConversationWork, topic: str, given: Assignment, ctx: RunContext) -> UnitResult:
+        plan, unit, waited = self.plan.conversations[work.conversation], given.unit, given.clock.waited
+        account = self._open(BudgetRef("conversation", plan.id), plan.budget, _paid_below(unit, ctx.step), waited)
         ctx = self._with_account(ctx, account)
         cuts: list[CutText] = []
 
         async def speak(speaker: str, prompt: str, history: tuple[Message, ...], place: str) -> tuple[str, int]:
             here = self._below(ctx, unit, place)
             if speaker == HUMAN:
-                return await self._person_speaks(prompt, history, unit, here), 0
+                return await self._person_speaks(prompt, history, given, here), 0
             result = await self._agent_works(AgentWork(speaker, work.description), prompt, here, history)
             cuts.extend(cut_in(result, here.step))
             return result.text, result.counted
 
         own = account.ref if account else None
-        minutes = await Conversation(plan, topic, speak, ctx.emit, self.clock, own).hold()
+        minutes = await Conversation(plan, topic, speak, ctx.emit, lambda: self.clock() - waited(), own).hold()
         done = UnitResult(minutes.conclusion, minutes.document())
         if work.output_schema is not None:
             done = await self._conclude(work, minutes, topic, self._below(ctx, unit, "conclusion"))
@@ -241,17 +241,13 @@ class TaskRunner:
         result = await self._agent_works(shaped, words, ctx)
         return UnitResult(result.output, as_text(result.output))
 
-    async def _person_speaks(self, prompt: str, history: tuple[Message, ...], unit: Unit, ctx: RunContext) -> str:
-        shown = {message.name or message.role: message.text for message in history[-3:]}
-
-        gate = GateOpened(path_of(unit, ctx.step), prompt, ("say",), shown, 1)
-        ctx.emit(gate)
+    async def _person_speaks(
+        self, prompt: str, history: tuple[Message, ...], given: Assignment, ctx: RunContext
+    ) -> str:
+        gate = GateOpened(path_of(given.unit, ctx.step), prompt, ("say",), prompts.shown_to_a_person(history[-3:]), 1)
 
         async def ask() -> str:
-            answer = await self.ask(gate)
-            if answer is None:
-                raise Suspended("a person's word")
-            return answer.comment
+            return (await given.ask(gate, ctx.step, "a person's word")).comment
 
         heard = b"".join(message.digest for message in history) + prompt.encode("utf-8", "replace")
         said: str = await ctx.do(StepKey(ctx.step, 0, SAID), hashlib.sha256(heard).digest(), ask)
@@ -279,11 +275,14 @@ class TaskRunner:
     def _account(self, agent: str, cap: Any) -> Account | None:
         """An agent's account spans all its work in the run."""
         if agent not in self._accounts:
-            self._accounts[agent] = self._open(BudgetRef("agent", agent), cap, lambda call: call.agent == agent)
+            ref, waited = BudgetRef("agent", agent), self.work_clock.waited
+            self._accounts[agent] = self._open(ref, cap, lambda call: call.agent == agent, waited)
         return self._accounts[agent]
 
-    def _open(self, ref: BudgetRef, cap: Any, is_its: Callable[[Paid], bool]) -> Account | None:
-        return None if cap is None else open_account(ref, cap, self.clock(), filter(is_its, self.paid))
+    def _open(
+        self, ref: BudgetRef, cap: Any, is_its: Callable[[Paid], bool], waited: Callable[[], float]
+    ) -> Account | None:
+        return None if cap is None else open_account(ref, cap, self.clock(), filter(is_its, self.paid), waited)
 
     def _with_account(self, ctx: RunContext, account: Account | None) -> RunContext:
         budgets: AccountScope = ctx.budgets  # type: ignore[assignment]  # as in perform
@@ -327,17 +326,3 @@ class Downgrading:
 def _at_tier(request: Request, tier: str) -> Request:
     needs = replace(request.needs, agent=None, persona=None, model=None, tier=tier)
     return replace(request, needs=needs)
-
-
-@contextmanager
-def _time_limit(seconds: float | None, budgets: Any, what: str) -> Iterator[None]:
-    """Fail what it surrounds with `TaskTimedOut` after `seconds`, or with `BudgetSpent` when a budget's time is up."""
-    left = budgets.seconds_left() if budgets is not None else math.inf
-    limit = min(math.inf if seconds is None else seconds, left)
-    if limit == math.inf:
-        yield
-        return
-    with anyio.move_on_after(limit) as scope:
-        yield
-    if scope.cancelled_caught:
-        raise TaskTimedOut(f"{what} took longer than {limit:g} s") if limit < left else budgets.out_of_time()

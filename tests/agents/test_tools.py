@@ -15,7 +15,7 @@ from pydantic import Field
 from agents import Registry, RunContext, Tool, ToolFault, tool
 from agents.toolbox import builtin
 from agents.tools import call_all
-from agents.turn import StepKey
+from agents.turn import CallToApprove, Leave, StepKey
 from providers.messages import ToolCall
 from tests.patience import PATIENCE_S
 
@@ -275,9 +275,9 @@ class TestCallAll:
         def deploy() -> str:
             return "done"
 
-        async def approve(name: str, arguments: str, step: StepKey) -> bool:
-            approved.append(name)
-            return True
+        async def approve(call: CallToApprove) -> Leave:
+            approved.append(call.tool)
+            return Leave(True)
 
         ctx = RunContext(approve=approve, emit=told.append)
         (result,) = await call_all([ToolCall("c", "functions.Deploy<|channel|>json", "null")], (deploy,), ctx, 1)
@@ -301,9 +301,9 @@ class TestCallAll:
         def deploy(where: str) -> str:
             return f"deployed to {where}"
 
-        async def approve(name: str, arguments: str, step: StepKey) -> bool:
-            asked.append((name, arguments, step))
-            return "test" in arguments
+        async def approve(call: CallToApprove) -> Leave:
+            asked.append((call.tool, call.arguments, call.key))
+            return Leave("test" in call.arguments, "not on a Friday")
 
         async def outcome(where: str, ctx: RunContext) -> tuple[bool, str]:
             call = ToolCall("c", "deploy", f'{{"where": "{where}"}}')
@@ -312,7 +312,8 @@ class TestCallAll:
 
         with_person = RunContext(approve=approve)
         assert await outcome("test", with_person) == (False, "deployed to test")
-        assert await outcome("live", with_person) == (True, "deploy failed: a person refused this call")
+        refused = "deploy failed: a person refused this call: not on a Friday"
+        assert await outcome("live", with_person) == (True, refused)
         assert "approval" in (await outcome("test", RunContext()))[1]
         step = StepKey((), 1, "tool-1")
         assert asked == [("deploy", '{"where": "test"}', step), ("deploy", '{"where": "live"}', step)]

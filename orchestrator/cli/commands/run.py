@@ -27,11 +27,11 @@ from orchestrator.cli.ui.arguments import (
     overwrite_option,
     split_inputs,
 )
+from orchestrator.cli.ui.caps import caps_of
 from orchestrator.cli.ui.console import Console
 from orchestrator.cli.ui.dry_run import print_dry_run
 from orchestrator.cli.ui.gates import ApproveChoice, approve_option
 from orchestrator.cli.ui.masking import mask_secrets
-from orchestrator.cli.ui.progress import caps_of
 from orchestrator.options import RunOptions, capped
 from orchestrator.runtime import new_run_id, open_with, stub_answers, stub_would_answer
 from orchestrator.squad.load import Squad

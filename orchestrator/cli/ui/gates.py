@@ -12,7 +12,7 @@ import anyio
 import click
 
 from orchestrator.events import GateAnswered, GateOpened
-from orchestrator.run.worker import Ask
+from orchestrator.run.questions import Ask
 from providers.documents.unicode import printable
 
 ApproveChoice = Literal["ask", "deny", "auto"]
@@ -30,7 +30,7 @@ approve_option = click.option(
 def standing_answer(approve: ApproveChoice, gate: GateOpened) -> GateAnswered | None:
     """Return what `--approve deny` or `auto` answers. None where only a person can: a turn in a conversation, say."""
     wanted = {"deny": "reject", "auto": "approve"}.get(approve)
-    return GateAnswered(gate.task, wanted, "", "--approve") if wanted in gate.choices else None
+    return GateAnswered(gate.name, wanted, "", "--approve") if wanted in gate.choices else None
 
 
 def answering(approve: ApproveChoice, *, at_terminal: bool, aside: Callable[[], AbstractContextManager[None]]) -> Ask:
@@ -74,12 +74,12 @@ async def ask_person(gate: GateOpened, read: ReadLine) -> GateAnswered | None:
     """Return a person's answer, None where the input ended. What models wrote is shown as data."""
     for title, text in gate.shown.items():
         click.echo(f"\n--- {printable(title)} ---\n{printable(text)}", err=True)
-    click.echo(f"\n{printable(gate.task)}: {printable(gate.prompt)}", err=True)
+    click.echo(f"\n{printable(gate.name)}: {printable(gate.prompt)}", err=True)
     choice = await _choose(gate.choices, read)
     if choice is None:
         return None
     comment = await _prompt("your words" if choice == "say" else "comment (may be empty)", read)
-    return None if comment is None else GateAnswered(gate.task, choice, comment, "terminal")
+    return None if comment is None else GateAnswered(gate.name, choice, comment, "terminal")
 
 
 async def _choose(choices: tuple[str, ...], read: ReadLine) -> str | None:

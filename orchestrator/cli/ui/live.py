@@ -14,9 +14,9 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from orchestrator.cli.ui.caps import Caps
 from orchestrator.cli.ui.notices import STUB_NOTICE
 from orchestrator.cli.ui.progress import (
-    Caps,
     Progress,
     ProgressLine,
     TaskRow,

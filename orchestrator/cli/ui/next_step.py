@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Callable, Collection
 
 from orchestrator.cli.app import Settings
 
@@ -21,3 +22,14 @@ def command_line(settings: Settings, *words: str, db: str | None = None) -> str:
     if db is not None and words[0] in READ_RUNS:
         options += ["--db", db]
     return shlex.join(["orchestrator", *words, *options])
+
+
+def answer_line(command: Callable[..., str], run: str, question: str, choices: Collection[str]) -> str:
+    """Return the command that answers a question, and the one that goes on with the run after it."""
+    if "approve" in choices:
+        answer = command("approvals", "approve", run, question)
+    elif "say" in choices:
+        answer = command("approvals", "say", run, question, "your words")
+    else:
+        return command("approvals", "show", run, question)
+    return f"{answer} && {command('runs', 'resume', run)}"

@@ -1,10 +1,11 @@
-"""Notices about the process, not about a run or a turn: its shared ledger, alerts that could not be posted."""
+"""Notices about the process, which no run records: its shared ledger, alerts that were not posted, answers too late."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
+from orchestrator.events import AnswerOverruled
 from providers.events import AlertNotPosted, Emit, LedgerLost, LedgerRegained
 
 STUB_NOTICE = "OFFLINE STUB: no model is asked, every answer is canned"
@@ -19,6 +20,8 @@ def telling(say: Callable[[str], None]) -> Emit:
                 say(f"the ledger of limits is down ({reason}): going on alone with {share:.0%} of each limit")
             case AlertNotPosted(variable, which, reason):
                 say(f"an alert about the budget of the {which} was not posted to {variable}: {reason}")
+            case AnswerOverruled(task, choice, stands, by):
+                say(f"{task}: your answer {choice} does not count: it was answered before, {stands} by {by}")
             case LedgerRegained():
                 say("the ledger of limits is back, and now holds what was used meanwhile")
 

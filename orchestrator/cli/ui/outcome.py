@@ -11,6 +11,7 @@ import click
 
 from orchestrator.cli.ui.console import Console
 from orchestrator.cli.ui.cuts import cut_lines
+from orchestrator.cli.ui.next_step import answer_line
 from orchestrator.cli.ui.notices import STUB_NOTICE
 from orchestrator.cli.ui.progress import Progress, in_words, tokens, usd
 from orchestrator.cli.ui.reasons import Document, by_command, reason_lines
@@ -19,8 +20,6 @@ from orchestrator.run.driver import RunResult
 from providers.documents.unicode import printable
 
 MOST_ARTIFACTS = 12
-OPEN = ("gate", "parked")
-"""States of a task whose gate is not answered."""
 
 
 def print_results(result: RunResult, progress: Progress) -> None:
@@ -121,12 +120,10 @@ def next_command(result: RunResult, progress: Progress, after: Continuation) -> 
     again = after.command("runs", "resume", result.run_id) if after.resumable else after.command("run", after.file)
     match result.status:
         case "waiting":
-            gate = next((row for row in progress.rows.values() if row.choices and row.state in OPEN), None)
-            if gate is None or not after.resumable:
+            question = next(iter(progress.questions), None)
+            if question is None or not after.resumable:
                 return again
-            if "approve" not in gate.choices:
-                return after.command("approvals", "show", result.run_id, gate.name)
-            return f"{after.command('approvals', 'approve', result.run_id, gate.name)} && {again}"
+            return answer_line(after.command, result.run_id, question.name, question.choices)
         case "paused" | "cancelled":
             return again
         case "stopped":

@@ -6,13 +6,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from orchestrator.cli.ui.caps import Caps
 from orchestrator.cli.ui.cuts import cut_words
 from orchestrator.cli.ui.figures import duration as duration
 from orchestrator.cli.ui.figures import tokens as tokens
 from orchestrator.cli.ui.figures import usd as usd
+from orchestrator.cli.ui.open_questions import OpenQuestions
 from orchestrator.cli.ui.reasons import Document, Reasons, budget_text
 from orchestrator.cli.ui.tool_calls import call_text, clipped
-from orchestrator.squad.plan import Budget, Plan
+from orchestrator.events import question_name
 from providers.catalog.model import numbered
 
 WIDTH = 60
@@ -42,8 +44,7 @@ class TaskRow:
     began: float | None = None
     ended: float | None = None
     detail: str = ""
-    choices: tuple[str, ...] = ()
-    """What its gate can be answered with."""
+    is_approval: bool = False
     truncated: list[Document] = field(default_factory=list)
     """The texts in its output that are cut off."""
 
@@ -65,21 +66,6 @@ class ProgressLine:
     level: Literal["info", "warning", "error"] = "info"
 
 
-@dataclass(frozen=True, slots=True)
-class Caps:
-    """The run's own limits: USD, tokens, seconds. None: no limit of that kind."""
-
-    cost: float | None = None
-    tokens: int | None = None
-    seconds: float | None = None
-
-
-def caps_of(plan: Plan) -> Caps:
-    """Return the limits of a run of this plan."""
-    own = plan.budget or Budget()
-    return Caps(None if own.max_cost is None else own.max_cost / 1e6, own.max_tokens, own.max_time)
-
-
 @dataclass(slots=True)
 class Progress:
     """The state of a run, from its events. `apply` takes each event once, in order, and returns what to show."""
@@ -96,6 +82,7 @@ class Progress:
     rows: dict[str, TaskRow] = field(default_factory=dict)
     tokens: int = 0
     cost: float | None = 0.0
+    questions: OpenQuestions = field(default_factory=OpenQuestions)
     artifacts: dict[str, str] = field(default_factory=dict)
     finished: Document | None = None
     last_failure: tuple[str, str] | None = None
@@ -186,6 +173,7 @@ class Progress:
                 row.name = f"{new}{bracket}{key}"
                 kept.setdefault(new, []).append(row)
         self.rows = {row.name: row for task in event["tasks"] for row in kept.get(task, [TaskRow(task)])}
+        self.questions.close(lambda question: question.row not in self.rows)
         self.status, self.finished = "running", None
         if not event["parts"]:
             return None
@@ -233,7 +221,7 @@ class Progress:
 
     def _on_task_ended(self, event: Document) -> ProgressLine:
         row = self._own(event)
-        was_gate = row.state == "gate"
+        self.questions.ended(row.name)
         row.state, row.ended, row.detail = event["status"], event["at"], event["error"] or ""
         row.truncated = list(event.get("truncated", ()))
         for element in self._never_begun(row) if event.get("key") is None else ():
@@ -241,7 +229,7 @@ class Progress:
         if row.state == "failed":
             self.last_failure = (row.name, row.detail)
             return ProgressLine(row.name, f"failed: {row.detail}", "error")
-        if row.state == "ok" and event.get("key") is None and not was_gate:
+        if row.state == "ok" and event.get("key") is None and not row.is_approval:
             self.last_output = event["output"]
         is_odd = row.state == "cancelled" or bool(row.truncated)
         return ProgressLine(row.name, self._ending(row), "warning" if is_odd else "info")
@@ -261,6 +249,7 @@ class Progress:
     def _on_task_retried(self, event: Document) -> ProgressLine:
         row = self._own(event)
         row.attempt = event["attempt"]
+        self._works_again(self.questions.ended(row.name))
         return ProgressLine(row.name, f"attempt {row.attempt}, after: {event['error']}", "warning")
 
     def _on_task_repeated(self, event: Document) -> ProgressLine:
@@ -274,7 +263,7 @@ class Progress:
 
     def _on_task_parked(self, event: Document) -> ProgressLine:
         row = self._own(event)
-        row.state, row.detail = "parked", event["reason"]
+        row.state, row.detail = "gate" if self.questions.of(row.name) else "parked", event["reason"]
         if event["cause"] == "file":
             self.out_of = "file"
         return ProgressLine(row.name, f"paused: {row.detail}", "warning")
@@ -288,15 +277,28 @@ class Progress:
         return ProgressLine(event["task"], f"paused: {event['reason']}", "warning")
 
     def _on_gate_opened(self, event: Document) -> ProgressLine:
-        row = self._own(event)
-        row.state, row.who, row.attempt, row.began = "gate", "a person", event["attempt"], event["at"]
-        row.choices = tuple(event["choices"])
-        awaited = "awaiting approval" if "approve" in row.choices else "awaiting a person's reply"
-        return ProgressLine(row.name, f"{awaited}: {event['prompt']}", "warning")
+        row, name = self._row_at(event) or self._own(event), question_name(event["task"], event["shown"])
+        self.questions.opened(event, row.name)
+        row.state = "gate"
+        if row.name == name:
+            row.is_approval = True
+            row.who, row.attempt, row.began = "a person", event["attempt"], event["at"]
+        awaited = "awaiting approval" if "approve" in event["choices"] else "awaiting a person's reply"
+        return ProgressLine(name, f"{awaited}: {event['prompt']}", "warning")
 
     def _on_gate_answered(self, event: Document) -> ProgressLine:
         comment = f" ({event['comment']})" if event["comment"] else ""
-        return ProgressLine(self._own(event).name, f"{event['choice']} by {event['by']}{comment}")
+        self._works_again(self.questions.answered(event))
+        return ProgressLine(event["task"], f"{event['choice']} by {event['by']}{comment}")
+
+    def _on_message_spoken(self, event: Document) -> None:
+        self._works_again(self.questions.spoken(event))
+
+    def _works_again(self, rows: set[str]) -> None:
+        """Show those at work again that wait for no person any more. An approval ends by its answer."""
+        for row in (self.rows[name] for name in rows if name in self.rows):
+            if row.state == "gate" and not row.is_approval:
+                row.state = "running"
 
     def _on_control_unread(self, event: Document) -> ProgressLine:
         place = event["place"]

@@ -281,16 +281,23 @@ class SqliteJournal(SqliteReader):
 
     # -- what others say
 
-    async def signal(self, run: str, name: str, value: Any, idempotency_key: str) -> None:
+    async def signal(self, run: str, name: str, value: Any, idempotency_key: str) -> Any:
         data, bodies = packed(value)
 
-        def work(db: sqlite3.Connection) -> None:
+        def work(db: sqlite3.Connection) -> Any:
+            place = self._rows.run(db, run)
+            query = "SELECT name, value, seal FROM signals WHERE run = ? AND key = ?"
+            # One transaction asks and enters: of two processes that answer at once, one is told that it came second.
+            if (there := db.execute(query, (place, idempotency_key)).fetchone()) is not None:
+                return unpacked(db, there[1:], there[0])
             self._rows.keep(db, bodies)
-            row = (self._rows.run(db, run), idempotency_key, name, data, seal(data, name))
-            db.execute("INSERT OR IGNORE INTO signals (run, key, name, value, seal) VALUES (?, ?, ?, ?, ?)", row)
+            row = (place, idempotency_key, name, data, seal(data, name))
+            db.execute("INSERT INTO signals (run, key, name, value, seal) VALUES (?, ?, ?, ?, ?)", row)
+            return value
 
-        await self._writer.run(work)
+        stands = await self._writer.run(work)
         self._wake()
+        return stands
 
     async def request_cancel(self, run: str) -> None:
         await self._writer.run(

@@ -100,8 +100,12 @@ def test_after_a_run_that_waits_for_a_persons_words(call, follow, folder):
     (folder / "talk.yaml").write_text(TALK)
     waiting = call("run", "talk.yaml", "--run-id", "r-1")
     assert waiting.code == 7
-    assert follow(waiting.err)[0].startswith("orchestrator approvals show r-1 ")
-    assert follow(call("runs", "show", "r-1").out)[0].startswith("orchestrator approvals show r-1 ")
+    question = "talk/try-1/round-1/human"
+    expected = [f"orchestrator approvals say r-1 {question} 'your words'", "orchestrator runs resume r-1"]
+    assert f"next: {' && '.join(expected)}" in call("runs", "show", "r-1").out
+    assert follow(waiting.err)[:2] == expected
+    shown = call("runs", "show", "r-1").out
+    assert "awaiting" not in shown, "what was said is not awaited any more"
 
 
 @pytest.mark.parametrize("action", ["pause", "stop"])

@@ -53,7 +53,7 @@ def test_a_parked_run_is_answered_and_goes_on(call, folder):
     done = call("runs", "resume", "r-1")
     assert (done.code, done.out) == (0, "approve\n")
     assert "r-1: resumed: 1 of 2 tasks done, $0.00 spent" in done.err
-    assert "approve: approve by api (fine)" in done.err
+    assert "approve: approve by cli (fine)" in done.err
     assert "research: started" not in done.err, "what was done is not done again"
     assert state_of(call, "r-1") == "done"
 

@@ -11,10 +11,11 @@ from rich.console import Console as RichConsole
 
 from orchestrator.cli.app import Settings
 from orchestrator.cli.session import beat
+from orchestrator.cli.ui.caps import Caps
 from orchestrator.cli.ui.console import Console
 from orchestrator.cli.ui.live import TableScreen, fitting, render
 from orchestrator.cli.ui.notices import STUB_NOTICE
-from orchestrator.cli.ui.progress import Caps, Progress, ProgressLine, TaskRow
+from orchestrator.cli.ui.progress import Progress, ProgressLine, TaskRow
 from orchestrator.cli.ui.screens import LineScreen, LogScreen, one_line
 
 

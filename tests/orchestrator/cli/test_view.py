@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from agents.events import TurnEnded
+from orchestrator.cli.ui.caps import Caps
 from orchestrator.cli.ui.cuts import cut_lines
-from orchestrator.cli.ui.progress import Caps, Progress, budget_line, duration, usd
+from orchestrator.cli.ui.progress import Progress, budget_line, duration, usd
 from orchestrator.events import (
     ArtifactWritten,
     CutText,

@@ -16,9 +16,9 @@ from orchestrator.cli.journals import RecordedRuns, reads_runs, squad_of
 from orchestrator.cli.local import with_local_server
 from orchestrator.cli.session import RunSession
 from orchestrator.cli.ui.arguments import DurationOption, RunIdOption, UsdOption, overwrite_option, split_inputs
+from orchestrator.cli.ui.caps import caps_of
 from orchestrator.cli.ui.edits import fork_lines
 from orchestrator.cli.ui.gates import ApproveChoice, approve_option
-from orchestrator.cli.ui.progress import caps_of
 from orchestrator.fork import edit_of_run, fork_with
 from orchestrator.options import RunOptions, capped, raised
 from orchestrator.runtime import new_run_id

@@ -14,9 +14,9 @@ from orchestrator.cli.journals import RecordedRuns, reads_runs, squad_of
 from orchestrator.cli.local import with_local_server
 from orchestrator.cli.session import RunSession
 from orchestrator.cli.ui.arguments import DurationOption, UsdOption, overwrite_option
+from orchestrator.cli.ui.caps import caps_of
 from orchestrator.cli.ui.edits import edit_lines
 from orchestrator.cli.ui.gates import ApproveChoice, approve_option
-from orchestrator.cli.ui.progress import caps_of
 from orchestrator.cli.ui.replays import replay_lines
 from orchestrator.fork import edit_of_run
 from orchestrator.journal.protocols import StepChanged

@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator, Sequence
 import click
 
 from orchestrator.cli.app import Command
-from orchestrator.cli.commands.approvals import open_gates
 from orchestrator.cli.files import environment
 from orchestrator.cli.journals import RecordedRuns, reads_runs
 from orchestrator.cli.ui.columns import columns
 from orchestrator.cli.ui.console import print_json
 from orchestrator.cli.ui.cuts import cut_lines
 from orchestrator.cli.ui.masking import mask_secrets
+from orchestrator.cli.ui.next_step import answer_line
 from orchestrator.cli.ui.outcome import state_document, with_reasons
 from orchestrator.cli.ui.progress import Progress, duration, in_words, tokens, usd
 from orchestrator.cli.ui.reasons import by_command, reason_lines
@@ -21,6 +21,7 @@ from orchestrator.cli.ui.run_list import INTERRUPTED, UNFINISHED, state_in
 from orchestrator.cli.ui.tool_calls import LISTED, tool_calls
 from orchestrator.events import GateOpened, to_json
 from orchestrator.journal.protocols import RunManifest
+from orchestrator.run.approvals import questions_of
 from providers.documents.unicode import printable
 
 MOST_UNREAD = 12
@@ -50,7 +51,7 @@ async def show_command(records: RecordedRuns, run: str, as_json: bool) -> None:
             print_json(state_document(run, state, progress))
         return
     cut = [step.path for step in await journal.cut_short(run)] if state == UNFINISHED else []
-    gates = [one.gate for one in await open_gates(journal, run)]
+    gates = (await questions_of(journal, run)).open
     lines = described(run, manifest, progress, state, cut, gates, records.command)
     lines += await _calls(records, run)
     if state == "cancelled":
@@ -72,13 +73,9 @@ async def _calls(records: RecordedRuns, run: str) -> list[str]:
 
 
 def _next_command(records: RecordedRuns, run: str, gates: Sequence[GateOpened]) -> str:
-    again = records.command("runs", "resume", run)
-    match gates:
-        case [gate, *_] if "approve" in gate.choices:
-            return f"{records.command('approvals', 'approve', run, gate.task)} && {again}"
-        case [gate, *_]:
-            return records.command("approvals", "show", run, gate.task)
-    return again
+    if not gates:
+        return records.command("runs", "resume", run)
+    return answer_line(records.command, run, gates[0].name, gates[0].choices)
 
 
 def described(
@@ -105,7 +102,7 @@ def described(
     lines += [f"warning: {line}" for line in cut_lines(progress.truncated())]
     lines += list(_unread(progress))
     lines += [f"in flight when the run was cut short: {key}" for key in cut]
-    lines += [f"awaiting approval: {gate.task}: {gate.prompt}" for gate in gates]
+    lines += [f"awaiting approval: {gate.name}: {gate.prompt}" for gate in gates]
     return lines
 
 

@@ -1,0 +1,173 @@
+"""The questions of a run that this process drives: who is asked, what is recorded, and how long each is waited for.
+
+A question is put to the person at this process, where there is one, and may be answered from any other. Where nobody
+here can answer, its unit waits on as long as something else is at work, since an answer may come; then it is suspended.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import anyio
+
+from agents.turn import CallToApprove, Leave, Suspended
+from orchestrator.events import AnswerOverruled, GateAnswered, GateOpened
+from orchestrator.journal.protocols import Journal, JournalError
+from orchestrator.run.approvals import decide, hear, recorded_answer
+from orchestrator.run.history import RunHistory
+from orchestrator.run.recorder import Recorder
+from orchestrator.run.work_clock import RunClock, UnitClock
+from orchestrator.squad.plan import Approval
+from orchestrator.units import StepPath, Unit, text_of
+from providers.events import Emit, ignore
+
+Ask = Callable[[GateOpened], Awaitable[GateAnswered | None]]
+"""Asks a person; None: no answer can be had now, so the unit or the run pauses."""
+
+
+class Asker:
+    """Asks the questions of one run."""
+
+    def __init__(
+        self, journal: Journal, recorder: Recorder, ask: Ask, past: RunHistory, clock: RunClock, notify: Emit = ignore
+    ) -> None:
+        self.here = 0
+        """Questions to which a person at this process may yet answer."""
+        self._journal = journal
+        self._recorder = recorder
+        self._ask = ask
+        self._past = past
+        self._clock = clock
+        self._notify = notify
+        self._released = anyio.Event()
+
+    async def flush(self) -> None:
+        """Let the journal have all events so far."""
+        await self._journal.append(self._recorder.run_id, self._recorder.take())
+
+    def release(self) -> None:
+        """Suspend the units that wait for a person whom nobody here can ask."""
+        released, self._released = self._released, anyio.Event()
+        released.set()
+
+    # -- a task that a person answers
+
+    async def gate(self, gate: GateOpened, plan: Approval, opened_at: float, now: float) -> GateAnswered | None:
+        """Return the answer to an approval that was opened at `opened_at`, None where nobody here can answer now.
+
+        Where its time is up that is the answer, entered like any other: one that was given before stands. With
+        `on_timeout: pause` no answer comes of it; a resumed run asks for as long again.
+        """
+        left = math.inf if plan.timeout is None else opened_at + plan.timeout - now
+        if plan.on_timeout == "pause" and left <= 0:
+            left = plan.timeout or 0.0
+        with self._clock.asking():
+            return await self._gate(gate, plan, anyio.current_time() + left)
+
+    async def _gate(self, gate: GateOpened, plan: Approval, until: float) -> GateAnswered | None:
+        await self.flush()
+        answer = await self._recorded(gate)
+        if answer is None:
+            with anyio.CancelScope(deadline=until):
+                answer = await self._answer_here(gate)
+        if answer is None and anyio.current_time() >= until and plan.on_timeout != "pause":
+            answer = await self._enter(gate, GateAnswered(gate.name, plan.on_timeout, "", "timeout"))
+        return answer
+
+    async def later(self, gate: GateOpened, plan: Approval, opened_at: float, now: float) -> GateAnswered:
+        """Return the answer that comes from elsewhere, or when the time of an approval is up."""
+        left = math.inf if plan.timeout is None or plan.on_timeout == "pause" else opened_at + plan.timeout - now
+        with self._clock.asking():
+            with anyio.CancelScope(deadline=anyio.current_time() + left):
+                return await hear(self._journal, self._recorder.run_id, gate)
+            return await self._enter(gate, GateAnswered(gate.name, plan.on_timeout, "", "timeout"))
+
+    # -- a question in a unit's work
+
+    async def within(self, unit: Unit, step: StepPath, gate: GateOpened, clock: UnitClock, what: str) -> GateAnswered:
+        """Ask a question of a unit's work, and record it and its answer. Raise `Suspended` where none can be had."""
+        given = self._past.answers.get(gate.name, [])
+        if len(given) >= gate.attempt:
+            return given[-1]
+        self._recorder.record(gate, unit, step)
+        await self.flush()
+        answer = await self._recorded(gate)
+        if answer is None:
+            with clock.asking():
+                answer = await self._answer_here(gate)
+                if answer is None:
+                    answer = await self._answer_elsewhere(gate)
+        if answer is None:
+            raise Suspended(what)
+        self._recorder.record(answer, unit, step)
+        await self.flush()  # an answer is recorded before anything follows from it
+        return answer
+
+    async def leave(self, unit: Unit, call: CallToApprove, clock: UnitClock) -> Leave:
+        """Return a person's leave for one call: that which was given to it already, or what a person says now."""
+        name = text_of(unit, call.key)
+        given = self._past.answers.get(name, [])
+        if given and (given[-1].choice != "approve" or not call.is_unknown):
+            return Leave(given[-1].choice == "approve", given[-1].comment)
+        again = " again, though it was cut short and may have taken effect" if call.is_unknown else ""
+        shown = {"call": name, "arguments": call.arguments}  # leave for one call is no leave for the next one like it
+        gate = GateOpened(
+            name, f"Run the tool {call.tool}{again}?", ("approve", "reject"), shown, len(given) + 1, call.is_unknown
+        )
+        answer = await self.within(unit, (), gate, clock, f"a person's leave to run {call.tool}")
+        return Leave(answer.choice == "approve", answer.comment)
+
+    # -- where answers come from
+
+    async def _recorded(self, gate: GateOpened) -> GateAnswered | None:
+        return await recorded_answer(self._journal, self._recorder.run_id, gate)
+
+    async def _enter(self, gate: GateOpened, given: GateAnswered) -> GateAnswered:
+        """Enter an answer that was given in this process, and return the one that stands."""
+        decided = await decide(self._journal, self._recorder.run_id, gate, given)
+        if not decided.is_own and given.by != "timeout":
+            self._notify(AnswerOverruled(gate.name, given.choice, decided.answer.choice, decided.answer.by))
+        return decided.answer
+
+    async def _answer_here(self, gate: GateOpened) -> GateAnswered | None:
+        """Ask here, while the answer may also come from elsewhere. None: nobody here can answer."""
+        given: GateAnswered | None = None
+        self.here += 1
+        try:
+            async with self._heard(gate) as heard:
+                given = await self._ask(gate)
+        finally:
+            self.here -= 1
+        if heard:
+            return heard[0]
+        return None if given is None else await self._enter(gate, given)
+
+    async def _answer_elsewhere(self, gate: GateOpened) -> GateAnswered | None:
+        """Wait for an answer from elsewhere, as long as something else is at work."""
+        released = self._released
+        async with self._heard(gate) as heard:
+            self._clock.on_change()  # nobody here can answer: perhaps nothing else is at work either
+            await released.wait()
+        return heard[0] if heard else None
+
+    @asynccontextmanager
+    async def _heard(self, gate: GateOpened) -> AsyncIterator[list[GateAnswered]]:
+        """Cut the block short once an answer comes from elsewhere, which is then in the list."""
+        heard: list[GateAnswered] = []
+        failures: list[JournalError] = []
+
+        async def listen() -> None:
+            try:
+                heard.append(await hear(self._journal, self._recorder.run_id, gate))
+            except JournalError as error:
+                failures.append(error)
+            tasks.cancel_scope.cancel()
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(listen)
+            yield heard
+            tasks.cancel_scope.cancel()
+        if failures:
+            raise failures[0]

@@ -1,0 +1,430 @@
+"""People's answers: which count, over kills and resumes, and whose time is spent while they are awaited."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import anyio
+import pytest
+
+from agents import tool
+from agents.tools import Tool
+from orchestrator import GateAnswered, GateOpened, RunResult, Squad
+from orchestrator.errors import AnsweredAlready, NoQuestion, RunCancelled, RunOver
+from orchestrator.events import AnswerOverruled, Event
+from orchestrator.journal.memory import MemoryJournal
+from orchestrator.journal.protocols import Journal
+from orchestrator.run.approvals import answer_question, goes_on, questions_of
+from orchestrator.run.history import history_of
+from orchestrator.runtime import open_run, resume_run
+from providers.messages import FinishReason, Message, Request, Response, ToolCall, Usage
+from tests.conftest import VIRTUAL
+from tests.orchestrator.squads import Answers, of_type, squad, types
+
+pytestmark = pytest.mark.anyio
+virtual_time = pytest.mark.parametrize("anyio_backend", [VIRTUAL], indirect=True)
+PERSONA = {"name": "T", "role": "r", "tier": "worker"}
+TALK = {"pattern": "round_robin", "participants": ["human", "ann"], "terminate": {"max_turns": 4}}
+
+
+class Till:
+    """Two tools that change the world, and what they did: `pay` asks before each call, `note` does not."""
+
+    def __init__(self, *, hangs: bool = False) -> None:
+        self.done: list[str] = []
+        self.noted = anyio.Event()
+        self.hangs = hangs
+
+        @tool(approval="ask")
+        async def pay(to: str) -> str:
+            """Pay."""
+            self.done.append(to)
+            if self.hangs:
+                await anyio.sleep_forever()
+            return f"paid {to}"
+
+        @tool(timeout_s=None)
+        async def note(what: str) -> str:
+            """Note it, once that is allowed."""
+            await self.noted.wait()
+            self.done.append(what)
+            return f"noted {what}"
+
+        self.tools: tuple[Tool, ...] = (pay, note)
+
+    def squad(self, **more: Any) -> Squad:
+        people = {"ann": {"persona": PERSONA, "tools": ["pay", "note"]}, "bob": {"persona": PERSONA}}
+        tasks = more.pop("tasks", {"a": "x"})
+        used = {name: people[name] for name in people if name == "ann" or f"'{name}'" in str(tasks)}
+        outputs = {"said": "${{ tasks.a.output }}"}
+        return squad(tasks, tools=self.tools, people=used, outputs=outputs, **more)
+
+
+def calls(*made: tuple[str, str]) -> Callable[[str, Request], Any]:
+    """Return what answers agent ann's first turn with these calls, and her second with the tools' results."""
+
+    def answer(agent: str, request: Request) -> Any:
+        results = [part.content for m in request.messages if m.role == "tool" for part in m.parts]  # type: ignore[union-attr]
+        if agent != "ann" or results:
+            return " | ".join(results) or "done"
+        fields = {"pay": "to", "note": "what"}
+        parts = tuple(
+            ToolCall(f"c{i}", name, json.dumps({fields[name]: value})) for i, (name, value) in enumerate(made)
+        )
+        return Response(Message("assistant", parts), FinishReason.TOOL_CALLS, Usage(1), "fake", "fake", 0)
+
+    return answer
+
+
+async def begin(given: Squad, journal: Journal, manager: Answers, **options: Any) -> RunResult:
+    async with open_run(given, run_id="r", journal=journal, manager=manager, **options) as run:
+        async for _ in run:
+            pass
+    return run.result
+
+
+async def go_on(given: Squad, journal: Journal, manager: Answers, **options: Any) -> RunResult:
+    async with resume_run(given, "r", journal=journal, manager=manager, **options) as run:
+        async for _ in run:
+            pass
+    return run.result
+
+
+async def cut(given: Squad, journal: Journal, manager: Answers, kind: str, **options: Any) -> None:
+    """Run it until an event of a kind, then be gone."""
+    async with open_run(given, run_id="r", journal=journal, manager=manager, **options) as run:
+        async for event in run:
+            if event.type == kind:
+                return
+    raise AssertionError("it was over before")
+
+
+async def names(journal: Journal) -> list[str]:
+    return [gate.name for gate in (await questions_of(journal, "r")).open]
+
+
+async def never(gate: GateOpened) -> None:
+    await anyio.sleep_forever()
+
+
+GATE = {"prompt": "Go?", "choices": ["approve", "reject"], "timeout": "1h"}
+
+
+@virtual_time
+@pytest.mark.parametrize("on_timeout", ["approve", "reject", "pause"])
+@pytest.mark.parametrize(("choice", "status"), [("approve", "done"), ("reject", "rejected")])
+@pytest.mark.parametrize("waits_s", [600, 7200])
+async def test_an_answer_counts_though_the_run_goes_on_only_after_the_gates_time(
+    on_timeout: str, choice: str, status: str, waits_s: float
+) -> None:
+    """Given in time, or later while no process was there to enter that the time is up."""
+    journal, options = MemoryJournal(), {"clock": anyio.current_time}
+    after = {"agent": "ann", "description": "x", "needs": ["gate"]}
+    given = squad({"gate": {"approval": {**GATE, "on_timeout": on_timeout}}, "a": after})
+    await cut(given, journal, Answers(), "gate.opened", ask=never, **options)
+    await anyio.sleep(waits_s)
+    await answer_question(journal, "r", "gate", choice)
+    await anyio.sleep(7200)
+    assert (await go_on(given, journal, Answers(), ask=never, **options)).status == status
+    answers = of_type(list(await journal.events("r")), "gate.answered")
+    assert [(one.choice, one.by) for one in answers] == [(choice, "api")]
+
+
+@virtual_time
+@pytest.mark.parametrize(("on_timeout", "status"), [("approve", "done"), ("reject", "rejected")])
+async def test_a_gate_whose_time_is_up_takes_no_answer_after(on_timeout: str, status: str) -> None:
+    journal, options = MemoryJournal(), {"clock": anyio.current_time}
+    side = {"agent": "ann", "description": "x"}
+    given = squad({"gate": {"approval": {**GATE, "on_timeout": on_timeout}}, "side": side})
+
+    async def slow(agent: str, request: Request) -> str:
+        await anyio.sleep(4000)
+        with pytest.raises(AnsweredAlready, match=f"gate is answered already: {on_timeout} by timeout"):
+            await answer_question(journal, "r", "gate", "approve" if on_timeout == "reject" else "reject")
+        return "done"
+
+    assert (await begin(given, journal, Answers(slow), **options)).status == status
+
+
+@virtual_time
+async def test_a_gate_that_pauses_can_be_answered_for_ever() -> None:
+    journal, options = MemoryJournal(), {"clock": anyio.current_time}
+    given = squad({"gate": {"approval": {**GATE, "on_timeout": "pause"}}})
+    assert (await begin(given, journal, Answers(), ask=never, **options)).status == "waiting"
+    for _ in range(2):  # a person at the terminal is asked for as long again each time
+        await anyio.sleep(10_000)
+        began = anyio.current_time()
+        assert (await go_on(given, journal, Answers(), ask=never, **options)).status == "waiting"
+        assert anyio.current_time() - began == 3600
+
+    async def approve(gate: GateOpened) -> GateAnswered:
+        await anyio.sleep(1800)
+        return GateAnswered(gate.name, "approve", "", "terminal")
+
+    assert (await go_on(given, journal, Answers(), ask=approve, **options)).status == "done"
+
+
+@pytest.mark.parametrize("order", [(1, 2), (2, 1)])
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_each_call_of_a_turn_is_a_question_of_its_own(order: tuple[int, int], at_once: bool) -> None:
+    journal, till = MemoryJournal(), Till()
+    till.noted.set()
+    given, manager = till.squad(), Answers(calls(("pay", "x"), ("pay", "y"), ("note", "z")))
+    result = await begin(given, journal, manager)
+    assert (result.status, till.done) == ("waiting", ["z"]), "a call beside them is made, and recorded"
+    assert await names(journal) == ["a/try-1/turn-1/tool-1", "a/try-1/turn-1/tool-2"]
+    with pytest.raises(NoQuestion, match="several questions of r may be meant by a: name one"):
+        await answer_question(journal, "r", "a", "approve")
+    for i in order:
+        await answer_question(journal, "r", f"a/try-1/turn-1/tool-{i}", "approve" if i == 1 else "reject", "too dear")
+        if not at_once and i == order[0]:
+            assert (await go_on(given, journal, manager)).status == "waiting"
+            assert await names(journal) == [f"a/try-1/turn-1/tool-{order[1]}"]
+    result = await go_on(given, journal, manager)
+    assert result.outputs["said"] == "paid x | pay failed: a person refused this call: too dear | noted z"
+    assert till.done == ["z", "x"]
+    opened = of_type(list(await journal.events("r")), "gate.opened")
+    assert len(opened) == 2, "nothing is asked twice"
+
+
+@pytest.mark.parametrize("answered", [False, True])
+async def test_a_question_that_was_open_at_a_kill_is_the_same_one_after_it(answered: bool) -> None:
+    """The call had not begun: nobody is asked whether it may be made again, nor told that it was."""
+    journal, till = MemoryJournal(), Till()
+    given, manager = till.squad(), Answers(calls(("pay", "x")))
+    await cut(given, journal, manager, "gate.opened", ask=never)
+    if answered:
+        await answer_question(journal, "r", "a", "approve")
+    else:
+        assert (await go_on(given, journal, manager)).status == "waiting"
+        await answer_question(journal, "r", "a", "approve")
+    assert (await go_on(given, journal, manager)).outputs["said"] == "paid x"
+    events = list(await journal.events("r"))
+    assert (len(of_type(events, "gate.opened")), len(of_type(events, "call.repeated"))) == (1, 0)
+
+
+async def test_leave_holds_for_one_call_and_what_was_cut_short_is_asked_anew_each_time() -> None:
+    journal, till = MemoryJournal(), Till(hangs=True)
+    given, manager = till.squad(), Answers(calls(("pay", "x")))
+
+    async def approve(gate: GateOpened) -> GateAnswered:
+        return GateAnswered(gate.name, "approve", "", "terminal")
+
+    await cut(given, journal, manager, "gate.answered", ask=approve)
+    for number in (2, 3):
+        till.done.clear()
+        assert (await go_on(given, journal, manager)).status == "waiting"
+        (gate,) = (await questions_of(journal, "r")).open
+        assert (gate.attempt, till.done) == (number, [])
+        assert "again, though it was cut short and may have taken effect" in gate.prompt
+        await answer_question(journal, "r", "a", "approve")
+        if number == 2:
+            async with resume_run(given, "r", journal=journal, manager=manager) as run:
+                async for event in run:
+                    if event.type == "gate.answered":
+                        break
+    till.hangs = False
+    assert (await go_on(given, journal, manager)).status == "done"
+
+
+async def test_a_refusal_stands_when_the_process_ends_before_the_model_hears_of_it() -> None:
+    journal, till = MemoryJournal(), Till()
+    given, manager = till.squad(), Answers(calls(("pay", "x")))
+
+    async def deny(gate: GateOpened) -> GateAnswered:
+        return GateAnswered(gate.name, "reject", "no", "terminal")
+
+    await cut(given, journal, manager, "gate.answered", ask=deny)
+    result = await go_on(given, journal, manager)
+    assert result.outputs["said"] == "pay failed: a person refused this call: no"
+    repeated = of_type(list(await journal.events("r")), "call.repeated")
+    assert "a/try-1/turn-1/tool-1" not in [one.step for one in repeated]
+
+
+async def test_a_question_of_a_unit_takes_an_answer_while_something_else_is_at_work() -> None:
+    journal, till = MemoryJournal(), Till()
+    answered = anyio.Event()
+
+    async def answer(agent: str, request: Request) -> Any:
+        if agent == "bob":
+            await answered.wait()
+        return calls(("pay", "x"))(agent, request)
+
+    given = till.squad(tasks={"a": "x", "b": {"agent": "bob", "description": "y"}})
+    async with open_run(given, run_id="r", journal=journal, manager=Answers(answer)) as run:
+        async for event in run:
+            if event.type == "gate.opened":
+                await answer_question(journal, "r", "a", "approve")
+                assert await goes_on(journal, "r")
+            if event.type == "tool.ended":
+                answered.set()  # the call was made while the other task was at work
+    assert (run.result.status, till.done) == ("done", ["x"])
+
+
+async def test_a_unit_that_waits_for_a_person_gives_its_slot_to_another_and_goes_on_in_the_same_process() -> None:
+    journal, till = MemoryJournal(), Till()
+    seen: list[Event] = []
+
+    async def answer(agent: str, request: Request) -> Any:
+        if agent == "bob":
+            await answer_question(journal, "r", "a", "approve")
+            assert await goes_on(journal, "r")
+        return calls(("pay", "x"))(agent, request)
+
+    tasks = {"a": "x", "b": {"agent": "bob", "description": "y"}}
+    given = till.squad(tasks=tasks, max_parallel=1)
+    async with open_run(given, run_id="r", journal=journal, manager=Answers(answer)) as run:
+        seen = [event async for event in run]
+    assert (run.result.status, till.done) == ("done", ["x"]), " ".join(types(seen))
+    assert types(seen).count("run.finished") == 1
+    assert await names(journal) == []
+
+
+async def test_of_two_who_answer_at_once_the_first_counts_and_the_other_is_told() -> None:
+    journal, notices = MemoryJournal(), list[Any]()
+
+    async def too_late(gate: GateOpened) -> GateAnswered:
+        await answer_question(journal, "r", "gate", "reject", "no", by="cli")
+        return GateAnswered(gate.name, "approve", "", "terminal")
+
+    given = squad({"gate": {"approval": {"prompt": "Go?"}}})
+    assert (await begin(given, journal, Answers(), ask=too_late, notify=notices.append)).status == "rejected"
+    assert notices in ([AnswerOverruled("gate", "approve", "reject", "cli")], []), "or the question was withdrawn"
+    with pytest.raises(RunOver):
+        await answer_question(journal, "r", "gate", "approve")
+
+
+async def test_a_cancelled_run_takes_no_answer() -> None:
+    journal = MemoryJournal()
+    given = squad({"gate": {"approval": {"prompt": "Go?"}}})
+    assert (await begin(given, journal, Answers())).status == "waiting"
+    await journal.request_cancel("r")
+    assert await names(journal) == []
+    with pytest.raises(RunCancelled):
+        await answer_question(journal, "r", "gate", "approve")
+
+
+async def test_a_persons_turn_beside_anothers_leaves_the_others_words_recorded() -> None:
+    journal, manager = MemoryJournal(), Answers()
+    party = {
+        "pattern": "party",
+        "participants": ["human", "ann", "bob"],
+        "independent_first_round": True,
+        "terminate": {"max_turns": 3},
+    }
+    given = squad({"t": {"conversation": "m", "description": "Agree."}}, conversations={"m": party})
+    assert (await begin(given, journal, manager)).status == "waiting"
+    assert len(manager.asked) == 2
+    await answer_question(journal, "r", "t", "say", "I agree.")
+    assert (await go_on(given, journal, manager)).status == "done"
+    assert len(manager.asked) == 2
+    spoken = of_type(list(await journal.events("r")), "message.spoken")
+    assert [one.text for one in spoken] == ["I agree.", "ann: done", "bob: done"]
+    assert of_type(list(await journal.events("r")), "gate.answered")[0].by == "api"
+
+
+async def test_a_person_is_shown_their_own_words_as_theirs() -> None:
+    journal = MemoryJournal()
+    given = squad({"t": {"conversation": "m", "description": "Agree."}}, conversations={"m": TALK})
+    shown: list[Any] = []
+
+    async def speak(gate: GateOpened) -> GateAnswered:
+        shown.append(dict(gate.shown))
+        return GateAnswered(gate.name, "say", "I say", "terminal")
+
+    assert (await begin(given, journal, Answers(), ask=speak)).status == "done"
+    assert [list(one) for one in shown] == [["the topic"], ["the topic", "human", "ann"]]
+    assert shown[1]["human"] == "I say"
+
+
+LIMITED: dict[str, dict[str, Any]] = {
+    "task": {"tasks": {"a": {"agent": "ann", "description": "x", "timeout": "1m"}}},
+    "step": {"tasks": {"a": {"steps": [{"id": "s", "agent": "ann", "description": "x", "timeout": "1m"}]}}},
+    "task budget": {"tasks": {"a": {"agent": "ann", "description": "x", "budget": {"max_time": "1m"}}}},
+    "squad": {"budget": {"max_time": "1m"}},
+    "agent": {},
+}
+
+
+@virtual_time
+@pytest.mark.parametrize("limited", LIMITED)
+@pytest.mark.parametrize("works_s", [50, 70])
+async def test_a_persons_time_counts_for_no_limit_of_work(limited: str, works_s: float) -> None:
+    journal, till = MemoryJournal(), Till()
+
+    async def approve(gate: GateOpened) -> GateAnswered:
+        await anyio.sleep(3600)
+        return GateAnswered(gate.name, "approve", "", "terminal")
+
+    async def answer(agent: str, request: Request) -> Any:
+        if request.messages[-1].role != "tool":
+            await anyio.sleep(works_s)
+        return calls(("pay", "x"))(agent, request)
+
+    given = till.squad(**LIMITED[limited])
+    if limited == "agent":
+        people = {"ann": {"persona": PERSONA, "tools": ["pay"], "budget": {"max_time": "1m"}}}
+        given = squad({"a": "x"}, tools=till.tools, people=people)
+    result = await begin(given, journal, Answers(answer), ask=approve, clock=anyio.current_time)
+    assert result.status == "done" if works_s < 60 else result.status in ("failed", "stopped")
+
+
+@virtual_time
+async def test_a_call_beside_a_question_is_work() -> None:
+    journal, till = MemoryJournal(), Till()
+    tasks = {"a": {"agent": "ann", "description": "x", "timeout": "1m"}}
+    given = till.squad(tasks=tasks)
+    result = await begin(given, journal, Answers(calls(("pay", "x"), ("note", "z"))), ask=never)
+    assert result.error_kinds == {"a": "TaskTimedOut"}, "its other call never ended"
+
+
+@virtual_time
+async def test_the_squads_time_stands_still_for_an_approval_alone() -> None:
+    async def approve(gate: GateOpened) -> GateAnswered:
+        await anyio.sleep(3600)
+        return GateAnswered(gate.name, "approve", "", "terminal")
+
+    async def work(agent: str, request: Request) -> str:
+        await anyio.sleep(25)
+        return "done"
+
+    tasks = {"gate": {"approval": {"prompt": "Go?"}}, "a": {"agent": "ann", "description": "x", "needs": ["gate"]}}
+    given = squad({**tasks, "b": {"agent": "ann", "description": "y", "needs": ["a"]}}, budget={"max_time": "1m"})
+    options: dict[str, Any] = {"ask": approve, "clock": anyio.current_time}
+    assert (await begin(given, MemoryJournal(), Answers(work), **options)).status == "done"
+
+
+@virtual_time
+@pytest.mark.parametrize("kind", ["approval", "call", "turn"])
+async def test_a_persons_time_is_no_work_of_a_run_that_is_taken_up_again(kind: str) -> None:
+    """The person answers an hour later, or leaves after an hour; then the run goes on in another process."""
+    journal, till, asked = MemoryJournal(), Till(), list[str]()
+    given = {
+        "approval": squad({"gate": {"approval": {"prompt": "Go?"}}, "a": {**A_TASK, "needs": ["gate"]}}, **MINUTE),
+        "call": till.squad(**MINUTE),
+        "turn": squad({"t": {"conversation": "m", "description": "x"}}, conversations={"m": TALK}, **MINUTE),
+    }[kind]
+
+    async def leave_after_an_hour(gate: GateOpened) -> None:
+        await anyio.sleep(3600)
+
+    async def answer_after_an_hour(gate: GateOpened) -> GateAnswered:
+        asked.append(gate.name)
+        await anyio.sleep(3600)
+        return GateAnswered(gate.name, gate.choices[0], "yes", "terminal")
+
+    async def work(agent: str, request: Request) -> Any:
+        await anyio.sleep(10)
+        return calls(("pay", "x"))(agent, request)
+
+    options: dict[str, Any] = {"clock": anyio.current_time}
+    assert (await begin(given, journal, Answers(work), ask=leave_after_an_hour, **options)).status == "waiting"
+    assert (await go_on(given, journal, Answers(work), ask=answer_after_an_hour, **options)).status == "done"
+    assert asked
+    assert history_of(await journal.events("r")).worked_s <= 40
+
+
+MINUTE = {"budget": {"max_time": "1m"}}
+A_TASK = {"agent": "ann", "description": "x"}
