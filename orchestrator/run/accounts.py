@@ -212,6 +212,11 @@ class AccountScope:
         """Return a scope that draws on `account` too."""
         return self if account is None else AccountScope((*self.accounts, account), self.clock, self.calls)
 
+    def without(self, kind: str) -> AccountScope:
+        """Return a scope that draws on no account of this kind."""
+        kept = tuple(account for account in self.accounts if account.ref.kind != kind)
+        return AccountScope(kept, self.clock, self.calls)
+
     def on_exceed(self, budget: BudgetRef) -> OnExceed:
         """Return what the account of `budget` wants done when it is spent."""
         return next((a.cap.on_exceed for a in self.accounts if a.ref == budget), "stop")

@@ -35,7 +35,8 @@ class WorkClock:
     @contextmanager
     def limit(self, left: Left) -> Iterator[anyio.CancelScope]:
         """Cancel what it surrounds once `left` says 0, by the time at work."""
-        with anyio.CancelScope(deadline=math.inf if self.stands else anyio.current_time() + left()) as scope:
+        seconds = math.inf if self.stands else left()
+        with anyio.CancelScope(deadline=anyio.current_time() + seconds) as scope:
             self._limits[scope] = left
             try:
                 yield scope

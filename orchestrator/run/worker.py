@@ -129,10 +129,12 @@ class TaskRunner:
 
     async def _with_retries(self, task: TaskPlan, given: Assignment, ctx: RunContext) -> UnitResult:
         attempt = given.tried + 1
+        budgets: AccountScope = ctx.budgets  # type: ignore[assignment]  # as in perform
+        below = budgets.without("squad")  # when the run's own time is up, the driver ends all of it
         while True:
             here = self._below(ctx, given.unit, f"try-{attempt}")
             try:
-                with time_limit(task.timeout, ctx.budgets, f"task {task.id}", given.clock):
+                with time_limit(task.timeout, below, f"task {task.id}", given.clock):
                     done = await self._repeat(task, given, here)
                 if not done.truncated or "truncated" not in task.retry.on or attempt >= task.retry.max_attempts:
                     return done
