@@ -9,7 +9,7 @@ its turn in full, and makes the run's cost unknown.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from math import inf
 from typing import Any, NamedTuple
