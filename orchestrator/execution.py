@@ -22,8 +22,9 @@ from orchestrator.run.questions import Ask
 from orchestrator.run.recorder import Recorder
 from orchestrator.run.state import units_at_work
 from orchestrator.run.work_clock import RunClock
-from orchestrator.run.worker import SAID, TaskRunner
+from orchestrator.run.worker import TaskRunner
 from orchestrator.squad.plan import Plan
+from orchestrator.units import SAID
 from providers.events import Emit, ignore
 
 

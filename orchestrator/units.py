@@ -16,6 +16,9 @@ from agents.turn import StepKey
 StepPath = tuple[str, ...]
 """Where in a unit's work something happened, the outermost part first: `("try-1", "repeat-2", "code")`."""
 
+SAID = "said"
+"""The call by which a person's words in a conversation are recorded."""
+
 _UNIT = re.compile(r"([^\[#/]*)(?:\[(.*)\])?(?:#(\d+))?", re.DOTALL)
 _STEP = re.compile(rf"{_UNIT.pattern}/(try-\d+(?:/.*)?)", re.DOTALL)
 """An element's key may hold any character: it ends before the last `/try-N` that can begin its unit's work."""

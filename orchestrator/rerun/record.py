@@ -36,8 +36,7 @@ from orchestrator.events import (
 )
 from orchestrator.journal.codec import pack
 from orchestrator.journal.protocols import StepRecord
-from orchestrator.run.worker import SAID
-from orchestrator.units import StepPath, Unit, key_of, text_of
+from orchestrator.units import SAID, StepPath, Unit, key_of, text_of
 from providers import events as provider_events
 from providers.messages import Request
 

@@ -33,9 +33,9 @@ from orchestrator.run.accounts import AccountScope
 from orchestrator.run.conversation import budget_reason
 from orchestrator.run.driver import settled
 from orchestrator.run.history import TOLD_AGAIN, RunHistory, telling
-from orchestrator.run.worker import SAID, Assignment, TaskRunner
+from orchestrator.run.worker import Assignment, TaskRunner
 from orchestrator.squad.plan import Plan, Steps, TaskPlan
-from orchestrator.units import StepPath, Unit
+from orchestrator.units import SAID, StepPath, Unit
 from providers.budgets import BudgetRef
 from providers.errors import BudgetSpent
 from providers.events import Emit

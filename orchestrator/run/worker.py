@@ -36,7 +36,7 @@ from orchestrator.run.truncation import cut_in, in_order, in_words
 from orchestrator.run.work_clock import RunClock, UnitClock, time_limit
 from orchestrator.squad.conditions import holds
 from orchestrator.squad.plan import HUMAN, AgentWork, ConversationWork, Plan, Steps, TaskPlan
-from orchestrator.units import StepPath, Unit, path_of, step_of
+from orchestrator.units import SAID, StepPath, Unit, path_of, step_of
 from providers.budgets import BudgetRef
 from providers.errors import BudgetSpent, RoutingError
 from providers.events import Emit, ignore
@@ -48,8 +48,6 @@ if TYPE_CHECKING:
 AskWithin = Callable[[GateOpened, StepPath, str], Awaitable[GateAnswered]]
 """Asks a person at a place in a unit's work, and records both. The text says what a unit waits for that is suspended
 where no answer can be had now: `Suspended` is raised then."""
-SAID = "said"
-"""The call by which a person's words in a conversation are recorded."""
 
 
 @dataclass(frozen=True, slots=True)
