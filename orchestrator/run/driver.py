@@ -239,8 +239,9 @@ class Driver:
 
     def _is_crowded(self) -> bool:
         """Return whether something could start that has no slot."""
-        fanned = (self.state.elements_of(task) for task in self.state.fanned)
-        return bool(self.state.ready) or any(elements.pending for elements in fanned)
+        if self.state.ready or self.state.running > self.plan.max_parallel:  # a resumed run may hold more than it takes
+            return True
+        return any(self.state.elements_of(task).pending for task in self.state.fanned)
 
     async def _await_answer(self, gate: GateOpened, opened_at: float) -> None:
         """Ask, and wait no longer than the gate allows. Unanswered, the run parks once nothing else can go on.

@@ -22,6 +22,7 @@ from orchestrator.runtime import open_run, resume_run
 from providers.messages import FinishReason, Message, Request, Response, ToolCall, Usage
 from tests.conftest import VIRTUAL
 from tests.orchestrator.squads import Answers, of_type, squad, types
+from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.anyio
 virtual_time = pytest.mark.parametrize("anyio_backend", [VIRTUAL], indirect=True)
@@ -280,6 +281,19 @@ async def test_a_unit_that_waits_for_a_person_gives_its_slot_to_another_and_goes
     assert (run.result.status, till.done) == ("done", ["x"]), " ".join(types(seen))
     assert types(seen).count("run.finished") == 1
     assert await names(journal) == []
+
+
+async def test_more_units_may_wait_for_people_than_work_at_once() -> None:
+    journal, till = MemoryJournal(), Till()
+    tasks = {name: {"agent": "ann", "description": "x"} for name in ("a", "b", "c")}
+    given, manager = till.squad(tasks=tasks, max_parallel=1), Answers(calls(("pay", "x")))
+    assert (await begin(given, journal, manager)).status == "waiting"
+    with anyio.fail_after(PATIENCE_S):
+        assert (await go_on(given, journal, manager)).status == "waiting"
+    for name in tasks:
+        await answer_question(journal, "r", name, "approve")
+    assert (await go_on(given, journal, manager)).status == "done"
+    assert till.done == ["x"] * 3
 
 
 async def test_of_two_who_answer_at_once_the_first_counts_and_the_other_is_told() -> None:
