@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,24 +11,26 @@ from io import TextIOWrapper
 from orchestrator.cli.app import orchestrator
 
 STDERR = 2
-STDERR_LOST = 1
-"""The exit code of a command that did all it should, but for what it said on stderr: `Exit.FAILED`."""
 
 
 class Output(TextIOWrapper):
     """stdout, which remembers why it could not be written: an unbuffered one forgets what it failed to write."""
 
     failure: OSError | None = None
+    _stream: TextIOWrapper | None = None
+    """What it stands over: collected, that would close the buffer of both."""
 
     @classmethod
     def over(cls, stream: TextIOWrapper) -> Output:
-        return cls(
+        output = cls(
             stream.buffer,
             stream.encoding,
             stream.errors,
             line_buffering=stream.line_buffering,
             write_through=stream.write_through,
         )
+        output._stream = stream
+        return output
 
     def write(self, text: str, /) -> int:
         with self._remembering():
@@ -54,7 +55,6 @@ def dispatch(arguments: Sequence[str]) -> int:
     make_streams_lossy()
     if type(sys.stdout) is TextIOWrapper:
         sys.stdout = Output.over(sys.stdout)
-    before = _file_at(STDERR)
     try:
         code = orchestrator.main(
             list(arguments), prog_name="orchestrator", standalone_mode=False, terminal_width=help_width()
@@ -64,7 +64,7 @@ def dispatch(arguments: Sequence[str]) -> int:
         from orchestrator.cli.failures import tell  # on use: `--help` and `--version` need none of it
 
         return tell(error, arguments)
-    return int(code or (STDERR_LOST if _is_lost(before, _file_at(STDERR)) else 0))
+    return int(code or 0)
 
 
 def open_closed_streams() -> None:
@@ -90,13 +90,6 @@ def _file_at(number: int) -> os.stat_result | None:
         return os.fstat(number)
     except OSError:
         return None
-
-
-def _is_lost(before: os.stat_result | None, after: os.stat_result | None) -> bool:
-    """Return whether stderr was given up because it could not be written. A reader that left is no loss."""
-    if before is None or after is None or stat.S_ISFIFO(before.st_mode) or stat.S_ISSOCK(before.st_mode):
-        return False
-    return not os.path.samestat(before, after)
 
 
 def help_width() -> int:

@@ -36,9 +36,9 @@ def test_results_that_are_lost_are_told_and_the_run_is_recorded(call, folder, wh
     assert [line["status"] for line in json.loads(call("runs", "ls", "--json").out)] == ["done"]
 
 
-def test_a_log_that_is_lost_is_told_by_the_exit_code(call, folder):
+def test_a_run_goes_on_where_its_log_is_lost(call, folder):
     done = shell(f"run squad.yaml --offline --run-id r --log-format json {STDERR_FULL}")
-    assert done.returncode == 1
+    assert done.returncode == 0, "all its results are there"
     assert "brief.md" in done.stdout, "the run went on, unwatched"
     assert [line["status"] for line in json.loads(call("runs", "ls", "--json").out)] == ["done"]
 
@@ -87,8 +87,8 @@ def test_without_stderr_nothing_breaks(call, folder, command):
     for where in (STDERR_FULL, STDERR_CLOSED, f"{CLOSED} {STDERR_CLOSED}", f"{FULL} {STDERR_FULL}"):
         call("run", "squad.yaml", "--offline", "--run-id", "r")
         done = shell(f"{command} {where}")
-        fine = (0,) if where == STDERR_CLOSED else (0, 1) if where == STDERR_FULL else (1,)
-        assert done.returncode in ((2,) if command == "nothing" else fine), (where, done)
+        fine = 0 if where in (STDERR_CLOSED, STDERR_FULL) else 1
+        assert done.returncode == (2 if command == "nothing" else fine), (where, done)
         assert "Traceback" not in done.stdout
 
 
