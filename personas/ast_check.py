@@ -10,7 +10,7 @@ from unicodedata import normalize
 from jinja2 import Environment, nodes
 from jinja2.visitor import NodeTransformer
 
-from personas.filters import COMPARED, CONCAT, EACH, FILTER_WORDS, LITERAL, METHODS, SLICE, method
+from personas.filters import ANSWERED, ASKED, COMPARED, CONCAT, EACH, FILTER_WORDS, LITERAL, METHODS, SLICE, method
 from personas.limits import TemplateError, TemplateLimits
 from personas.list_filters import TEST_WORDS
 from providers.documents.problems import closest
@@ -170,6 +170,29 @@ class Priced(NodeTransformer):
         return node if getattr(node, "ctx", "load") == "store" else _filter(LITERAL, node)
 
     visit_List = visit_Tuple = visit_Dict = _literal  # noqa: N815
+
+
+class Questioned(NodeTransformer):
+    """Rewrites the operands of which `not`, `and`, `or` and `if ... else` ask whether they are true, so that the rule
+    of the rendering says it. `and` and `or` still come to one of their operands, as it is.
+    """
+
+    def visit_Not(self, node: nodes.Not) -> nodes.Expr:  # noqa: N802
+        self.generic_visit(node)
+        node.node = _filter(ASKED, node.node)
+        return node
+
+    def visit_CondExpr(self, node: nodes.CondExpr) -> nodes.Expr:  # noqa: N802
+        self.generic_visit(node)
+        node.test = _filter(ASKED, node.test)
+        return node
+
+    def _of_two(self, node: Any) -> nodes.Expr:
+        self.generic_visit(node)
+        node.left = _filter(ASKED, node.left)
+        return _filter(ANSWERED, node)
+
+    visit_And = visit_Or = _of_two  # noqa: N815
 
 
 def _filter(name: str, subject: Any, *args: nodes.Expr) -> nodes.Filter:

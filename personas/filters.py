@@ -38,12 +38,42 @@ from personas.text_filters import indent, of_text, replace, split, to_json, trun
 
 # Names that no source can spell: what the grammar rewrites into calls of ours.
 EACH, LITERAL, CONCAT, SLICE, COMPARED = " each", " literal", " concat", " slice", " compared"
+ASKED, ANSWERED = " asked", " answered"
+
+Truth = Callable[[Any], bool]
+"""Says what counts as true. It raises `ValueError` of what is neither."""
 
 
 class BudgetedContext(Context):
     """A rendering's names and its account."""
 
     budget: Rendering
+    truth: Truth = bool
+
+
+class Asked:
+    """A value whose truth is going to be asked for, by the rule of its rendering."""
+
+    __slots__ = ("_truth", "value")
+
+    def __init__(self, value: Any, truth: Truth) -> None:
+        self.value = value
+        self._truth = truth
+
+    def __bool__(self) -> bool:
+        return self._truth(self.value)
+
+
+@pass_context
+def _asked(context: BudgetedContext, value: Any) -> Asked:
+    context.budget.tick()
+    return Asked(value, context.truth)
+
+
+@pass_context  # which also keeps the compiler from evaluating constants
+def _answered(context: BudgetedContext, value: Any) -> Any:
+    context.budget.tick()
+    return value.value if isinstance(value, Asked) else value
 
 
 def method(name: str) -> str:
@@ -132,5 +162,7 @@ REWRITTEN: Mapping[str, Callable[..., Any]] = {
     CONCAT: _free(concat),
     SLICE: _free(slice_of),
     COMPARED: _free(compared),
+    ASKED: _asked,
+    ANSWERED: _answered,
     **{method(name): call for name, call in METHODS.items()},
 }

@@ -23,7 +23,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from personas import ast_check as grammar
 from personas.attributes import Unknown, UnknownName, pick, reach
-from personas.filters import FILTER_WORDS, REWRITTEN, BudgetedContext
+from personas.filters import FILTER_WORDS, REWRITTEN, BudgetedContext, Truth
 from personas.limits import Rendering, TemplateError, TemplateLimits
 from personas.list_filters import TEST_WORDS
 from personas.number_filters import calculate
@@ -92,12 +92,17 @@ def _finalize(context: BudgetedContext, value: Any) -> str:
 class _Code:
     """A compiled template or expression: `run` yields its text, `result` hands over its value."""
 
-    __slots__ = ("_environment", "_root", "names")
+    __slots__ = ("_environment", "_root", "_truth", "names")
 
-    def __init__(self, environment: _Environment, tree: nodes.Template, limits: TemplateLimits) -> None:
+    def __init__(
+        self, environment: _Environment, tree: nodes.Template, limits: TemplateLimits, truth: Truth | None = None
+    ) -> None:
         grammar.check(tree, limits)
         self.names = frozenset(grammar.names_read(tree))
         grammar.Priced().visit(tree)
+        if truth is not None:
+            grammar.Questioned().visit(tree)
+        self._truth = truth
         code = environment.compile(tree)
         self._environment = environment
         self._root = jinja2.Template.from_code(environment, code, {}).root_render_func
@@ -105,6 +110,8 @@ class _Code:
     def _context(self, values: Mapping[str, Any], budget: Rendering) -> BudgetedContext:
         context = BudgetedContext(self._environment, dict(values), None, {})
         context.budget = budget
+        if self._truth is not None:
+            context.truth = self._truth
         return context
 
     def run(self, values: Mapping[str, Any], budget: Rendering) -> Iterator[str]:
@@ -216,12 +223,15 @@ class Sandbox:
         code = self._compiled(source, None, lambda: self._environment.parse(source))
         return Template(source, code, self._limits, self._clock)
 
-    def expression_text(self, source: str, is_text: Callable[[str], bool] | None = None) -> ExpressionText:
+    def expression_text(
+        self, source: str, is_text: Callable[[str], bool] | None = None, truth: Truth | None = None
+    ) -> ExpressionText:
         """Return `source` parsed for its `${{ }}`. Raise `TemplateError`, with its offset, at the first bad one.
 
         Those of which `is_text`, given what stands between the braces, says so are text like any other.
+        `truth` says what `not`, `and`, `or` and `if ... else` take for true, and may raise `ValueError`; None: Python.
         """
-        pieces = tuple(_joined(self._pieces(source, is_text)))
+        pieces = tuple(_joined(self._pieces(source, is_text, truth)))
         expressions = [piece for piece in pieces if isinstance(piece, _Expression)]
         names = frozenset().union(*(expression.code.names for expression in expressions))
         blank = all(isinstance(piece, _Expression) or piece.isspace() for piece in pieces)
@@ -229,7 +239,9 @@ class Sandbox:
             pieces = tuple(expressions)
         return ExpressionText(source, names, pieces or ("",), self._limits, self._clock)
 
-    def _pieces(self, source: str, is_text: Callable[[str], bool] | None) -> Iterator[str | _Expression]:
+    def _pieces(
+        self, source: str, is_text: Callable[[str], bool] | None, truth: Truth | None
+    ) -> Iterator[str | _Expression]:
         done = 0
         while (start := source.find("${{", done)) >= 0:
             if start > done:
@@ -237,12 +249,12 @@ class Sandbox:
             end = _end_of_expression(source, start)
             inside = source[start + 3 : end]
             is_ours = is_text is None or not is_text(inside)
-            yield self._expression(inside, start) if is_ours else source[start : end + 2]
+            yield self._expression(inside, start, truth) if is_ours else source[start : end + 2]
             done = end + 2
         if done < len(source):
             yield source[done:]
 
-    def _expression(self, source: str, offset: int) -> _Expression:
+    def _expression(self, source: str, offset: int, truth: Truth | None) -> _Expression:
         def parse() -> nodes.Template:
             parser = Parser(self._environment, source.strip(), state="variable")
             value = parser.parse_expression()
@@ -253,14 +265,16 @@ class Sandbox:
         if not source.strip():
             raise TemplateError("'${{ }}' holds no expression", offset)
         try:
-            return _Expression(source, offset, self._compiled(source, "variable", parse))
+            return _Expression(source, offset, self._compiled(source, "variable", parse, truth))
         except TemplateError as error:
             raise TemplateError(error.message + _where(source), offset) from None
 
-    def _compiled(self, source: str, state: str | None, parse: Callable[[], nodes.Template]) -> _Code:
+    def _compiled(
+        self, source: str, state: str | None, parse: Callable[[], nodes.Template], truth: Truth | None = None
+    ) -> _Code:
         try:
             grammar.check_nesting(self._environment, source, state, self._limits)
-            return _Code(self._environment, parse(), self._limits)
+            return _Code(self._environment, parse(), self._limits, truth)
         except jinja2.TemplateSyntaxError as error:
             message = (error.message or "this is not a template").rstrip(".")
             raise TemplateError(message, _line_start(source, error.lineno)) from None

@@ -1,4 +1,4 @@
-"""What `if` and `until` take for true: pure.
+"""What `if` and `until` take for true, of the whole and of what `not`, `and`, `or` and `if ... else` ask: pure.
 
 Truth and falsehood are themselves. Of a text, `yes`, `true` and `on` are true, `no`, `false`, `off` and an empty one
 are false, in any case, whatever blanks, points and marks of Markdown stand around them; any other text is no answer to

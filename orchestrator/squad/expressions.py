@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
-from orchestrator.squad.conditions import said_in
+from orchestrator.squad.conditions import holds, said_in
 from orchestrator.squad.graph import Ancestry
+from orchestrator.squad.plan import EDITION
 from orchestrator.squad.rendering import as_template, is_own_template
 from orchestrator.squad.schemas import below
 from orchestrator.squad.spec import SquadSpec, StepSpec, TaskSpec
@@ -60,6 +62,7 @@ class Expressions:
     ancestry: Ancestry
     sandbox: Sandbox = field(default_factory=Sandbox)
     read_inputs: set[str] = field(default_factory=set)
+    edition: int = EDITION
 
     def text(self, path: Path, source: str, scope: NamesInScope) -> ExpressionText:
         """Return the parsed text; an empty one where it is wrong, which is then reported.
@@ -75,10 +78,15 @@ class Expressions:
         return reads_nothing_of_ours(inside) if scope.has_inputs_only else is_of_workflows(inside, scope.names)
 
     def _parsed(
-        self, path: Path, source: str, scope: NamesInScope, is_text: Callable[[str], bool] | None = None
+        self,
+        path: Path,
+        source: str,
+        scope: NamesInScope,
+        is_text: Callable[[str], bool] | None = None,
+        truth: Callable[[Any], bool] | None = None,
     ) -> ExpressionText:
         try:
-            text = self.sandbox.expression_text(source, is_text)
+            text = self.sandbox.expression_text(source, is_text, truth)
         except TemplateError as error:
             self.findings.within(path, error.offset or 0, 1, "bad-expression", error.message)
             return self.sandbox.expression_text("")
@@ -94,7 +102,10 @@ class Expressions:
             if meant == CONDITION and said is not None:
                 hint = f"write {str(said).lower()}, without quotation marks"
             self.findings.error(path, "bad-expression", f"'{path[-1]}' takes {meant}, but this is text", hint)
-        return self._parsed(path, source, scope)
+        truth = None
+        if meant == CONDITION and self.edition > 1:
+            truth = partial(holds, field=str(path[-1]), edition=self.edition)
+        return self._parsed(path, source, scope, truth=truth)
 
     def _warn_of_other_braces(self, path: Path, source: str, scope: NamesInScope) -> None:
         """Warn of what looks like an expression and is none: a model would read the braces."""

@@ -33,7 +33,8 @@ is asked and told of it stays the same when a later release resumes or replays i
 and read in any dress; outputs have a transcript; agents' fields and schemas are rendered; an unnamed persona is
 called like its agent; an agent's last turn offers no tools; JSON is read from the text around it; a `for_each` hands
 its list to no element that does not name it in `context`; what a description quotes is not in the context as well; a
-text is read as yes or no in a condition; an exhausted `repeat` with `continue_on_error` keeps its last attempt.
+text is read as yes or no in a condition, where it is the whole of it or an operand of `not`, `and`, `or`, `if`; an
+exhausted `repeat` with `continue_on_error` keeps its last attempt.
 """
 FOR_EACH_CAP = 1000
 """Elements that a `for_each` may have where its list states no `maxItems`, nor the squad `limits.max_items`."""

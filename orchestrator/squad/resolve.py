@@ -174,7 +174,8 @@ def _plan(
 def _tasks(
     spec: SquadSpec, findings: Findings, roster: Roster, limits: SquadLimits
 ) -> tuple[dict[str, TaskPlan], Expressions]:
-    texts = Expressions(spec, findings, ancestry({}, ()), _sandbox(spec.limits.max_chars))
+    sandbox = _sandbox(spec.limits.max_chars)
+    texts = Expressions(spec, findings, ancestry({}, ()), sandbox, edition=roster.edition)
     planner = Tasks(spec, findings, roster, texts, texts.ancestry, spec.limits.max_items or limits.max_items)
     needs = {name: planner.needs(name) for name in spec.tasks}
     ordered = order(needs)
