@@ -24,7 +24,7 @@ from orchestrator.run.history import history_of
 from orchestrator.run.questions import Ask
 from orchestrator.runtime import new_run_id, resume_with
 from orchestrator.squad.load import Squad
-from providers.catalog.trust import Consent, nobody
+from providers.catalog.trust import Consent, of_the_program
 from providers.events import Emit, ignore
 
 
@@ -65,7 +65,7 @@ def fork_run(
     clock: Callable[[], float] | None = None,
     state: Path | None = None,
     notify: Emit = ignore,
-    trust: Consent = nobody,
+    trust: Consent = of_the_program,
 ) -> AbstractAsyncContextManager[Run]:
     """Begin a new run that shares the record of `source`, and drive it as `resume_run` does.
 

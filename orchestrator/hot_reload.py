@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from orchestrator.environment import Environment
 from orchestrator.events import RoutingReread
 from providers.catalog.model import Candidate, Catalog
-from providers.catalog.trust import Consent, KeyUse, NotTrusted, nobody, refused
+from providers.catalog.trust import Consent, KeyUse, NotTrusted, of_the_program, refused
 from providers.client.manager import ProviderManager
 from providers.documents.problems import SpecError
 from providers.documents.secrets import recordable
@@ -38,7 +38,7 @@ class HotReload:
         file: Path | None,
         read: Callable[[], tuple[Policy, Catalog]],
         environ: Mapping[str, str],
-        trust: Consent = nobody,
+        trust: Consent = of_the_program,
     ) -> None:
         self._manager, self._read, self._environ, self._routing = manager, read, environ, file
         self._trust, self._allowed = trust, _steered(manager.candidates)

@@ -13,7 +13,7 @@ from orchestrator.events import GateAnswered, GateOpened
 from orchestrator.journal.protocols import Journal
 from orchestrator.run.questions import Ask
 from orchestrator.squad.plan import Budget, Plan
-from providers.catalog.trust import Consent, nobody
+from providers.catalog.trust import Consent, of_the_program
 from providers.events import Emit, ignore
 
 
@@ -35,8 +35,8 @@ class RunOptions:
     `manager` answers turns instead of the configured providers; `offline` overrides the squad's own word. Money is
     USD, time is seconds. `out` is the folder of its files; those of others are replaced only with `overwrite`. `ask`
     answers gates. `journal` keeps the record, `state` is the folder of what providers' limits allow, and `notify` is
-    called when that ledger is lost and regained. `trust` says which keys may go where a
-    file sends them.
+    called when that ledger is lost and regained. `trust` says which keys may go where a file sends them; by default,
+    those that no file but one that the program named has a say in.
     """
 
     inputs: Mapping[str, Any] | None = None
@@ -53,7 +53,7 @@ class RunOptions:
     journal: Journal | None = None
     state: Path | None = None
     notify: Emit = ignore
-    trust: Consent = nobody
+    trust: Consent = of_the_program
 
     @property
     def folder(self) -> Path | None:

@@ -43,7 +43,7 @@ from orchestrator.run.questions import Ask
 from orchestrator.run.recorder import Recorder
 from orchestrator.squad.load import Squad
 from orchestrator.squad.plan import Plan
-from providers.catalog.trust import Consent, nobody
+from providers.catalog.trust import Consent, of_the_program
 from providers.events import Emit, ignore
 
 
@@ -64,7 +64,7 @@ def open_run(
     journal: Journal | None = None,
     state: Path | None = None,
     notify: Emit = ignore,
-    trust: Consent = nobody,
+    trust: Consent = of_the_program,
 ) -> AbstractAsyncContextManager[Run]:
     """Open everything that the run needs, start it, and close everything when the block ends.
 
@@ -72,8 +72,8 @@ def open_run(
     instead of the configured providers; `offline` overrides the squad's own word. `journal` keeps the run's record, so
     that `resume_run` can continue it; `state` is the folder that keeps what providers' limits allow, over runs and
     among processes, and `notify` is called when that ledger is lost and regained. `trust` is called with each key that
-    a file would send to an address, and says whether it may go there; by default none may (docs/security.md). Raises
-    `NotTrusted` for such a key, `PlanError` for bad inputs,
+    a file would send to an address, and says whether it may go there; by default a routing file that you named may say
+    so, and a `.env` may not (docs/security.md). Raises `NotTrusted` for such a key, `PlanError` for bad inputs,
     `NoProvider` where no provider is configured, `CatalogError` for a ledger that cannot be used, `CannotWrite` for a
     bad `out` and `JournalError` for a record that cannot be kept, all before anything is spent.
     Leaving the block early cancels the run.
@@ -137,7 +137,7 @@ def resume_run(
     state: Path | None = None,
     edited: bool = False,
     notify: Emit = ignore,
-    trust: Consent = nobody,
+    trust: Consent = of_the_program,
 ) -> AbstractAsyncContextManager[Run]:
     """Go on with a run from its record, as `open_run` would have: what is recorded is not done, nor paid, again.
 
@@ -243,7 +243,7 @@ async def run_squad(
     journal: Journal | None = None,
     state: Path | None = None,
     notify: Emit = ignore,
-    trust: Consent = nobody,
+    trust: Consent = of_the_program,
     on_event: Callable[[Event], None] | None = None,
 ) -> RunResult:
     """Run a squad to its end and return how it ended. `on_event` is called with each event; all else is as `open_run`
@@ -285,7 +285,7 @@ def run_sync(
     journal: Journal | None = None,
     state: Path | None = None,
     notify: Emit = ignore,
-    trust: Consent = nobody,
+    trust: Consent = of_the_program,
     on_event: Callable[[Event], None] | None = None,
 ) -> RunResult:
     """Run a squad to its end from code that is not async, as `run_squad` does. Inside a running event loop, await

@@ -37,4 +37,4 @@ def load_routing(
         return parse_policy(routing, catalog)
     text = read_once(Path(routing), {} if texts is None else texts)
     read: list[Problem] = []
-    return parse_policy(mapping_in(text, str(routing), read), catalog, read, file_source(Path(routing)))
+    return parse_policy(mapping_in(text, str(routing), read), catalog, read, file_source(Path(routing), named=True))

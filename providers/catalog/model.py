@@ -356,12 +356,15 @@ def _sending(
     written_by = source_of(environ, url_variable) if url_variable else provider.address_from
     names = PLACEHOLDER.findall(template)
     # A value in the host's name says where the host is.
-    hosts = (source_of(environ, name) for name in names if f"{{{name}}}" in template.partition("://")[2].split("/")[0])
+    hosts = [source_of(environ, name) for name in names if f"{{{name}}}" in template.partition("://")[2].split("/")[0]]
+    said_by = [each for each in (written_by, *hosts) if each is not None]
+    # Of all who say where the host is, one that was merely found is enough to make the address a found one.
+    address_from = replace(said_by[0], named=all(each.named for each in said_by)) if said_by else None
     return Sending(
         provider.name,
         address,
         key,
-        address_from=written_by or next(filter(None, hosts), None),
+        address_from=address_from,
         key_from=source_of(environ, key) if key else None,
         steered_by=provider.steered_by,
         foreign=provider.steered_by is not None and key is not None and not provider.expects(key),

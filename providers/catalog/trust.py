@@ -27,6 +27,8 @@ class Source:
 
     path: str
     shown: str = field(default="", compare=False)
+    named: bool = field(default=False, compare=False)
+    """Whether the calling program gave its path. A `.env` is what is found in a folder."""
 
     @property
     def folder(self) -> str:
@@ -52,7 +54,8 @@ class KeyUse:
     """A secret of the user's that would go to an address. What is allowed is the folder, the address, the variable.
 
     `address` is scheme, host and port. `variable` is "" where nothing secret is sent. `needed`: it must be allowed
-    before the first request; else only where a file is read again and brings it. `plain`: over plain http.
+    before the first request; else only where a file is read again and brings it. `plain`: over plain http. `named`: no
+    file has a say in it but those whose paths the calling program gave; a `.env` that was found has none.
     """
 
     folder: str
@@ -62,6 +65,7 @@ class KeyUse:
     file: str = field(default="", compare=False)
     needed: bool = field(default=True, compare=False)
     plain: bool = field(default=False, compare=False)
+    named: bool = field(default=False, compare=False)
 
     def __str__(self) -> str:
         how = " over plain http, which anyone on the way can read" if self.plain else ""
@@ -80,9 +84,12 @@ Consent = Callable[[KeyUse], bool]
 """Says whether a use is allowed."""
 
 
-def nobody(use: KeyUse) -> bool:  # noqa: ARG001
-    """Allow nothing: a key goes only where the user, the catalog or its own file sends it."""
-    return False
+def of_the_program(use: KeyUse) -> bool:
+    """Allow what the calling program says: by its objects and its environment, and by files that it gave the paths of.
+
+    A `.env` that was found in a folder does not speak for the program.
+    """
+    return use.named
 
 
 class NotTrusted(Exception):
@@ -169,8 +176,8 @@ class Sending:
     def _use(
         self, file: Source | None, origin: str, variable: str, *, needed: bool = True, plain: bool = False
     ) -> KeyUse:
-        folder, shown = (ANYWHERE, "") if file is None else (file.folder, file.shown)
-        return KeyUse(folder, origin, variable, self.provider, shown, needed, plain)
+        folder, shown, named = (ANYWHERE, "", True) if file is None else (file.folder, file.shown, file.named)
+        return KeyUse(folder, origin, variable, self.provider, shown, needed, plain, named)
 
 
 def _said(variable: str, file: Source | None) -> str:
@@ -182,6 +189,6 @@ def refused(uses: Iterable[KeyUse], trust: Consent) -> list[KeyUse]:
     return [use for use in dict.fromkeys(use for use in uses if use.needed) if not trust(use)]
 
 
-def file_source(file: Path) -> Source:
+def file_source(file: Path, *, named: bool = False) -> Source:
     """Return the source that a file is: links in its folder's path are followed, so a folder has one name."""
-    return Source(str(file.parent.resolve() / file.name), str(file))
+    return Source(str(file.parent.resolve() / file.name), str(file), named)

@@ -13,7 +13,7 @@ from providers.adapters import Adapter, LocalAdapter
 from providers.budgets import BudgetScope
 from providers.catalog.file import load_catalog
 from providers.catalog.model import Candidate, Catalog
-from providers.catalog.trust import Consent, NotTrusted, nobody, refused
+from providers.catalog.trust import Consent, NotTrusted, of_the_program, refused
 from providers.client.adapter_table import AdapterTable
 from providers.client.alerts import posting
 from providers.client.attempt import LiveAttempt
@@ -59,7 +59,7 @@ class ProviderManager:
         clock: Callable[[], float] | None = None,
         rng: Random | None = None,
         ledger: Ledger | None = None,
-        trust: Consent = nobody,
+        trust: Consent = of_the_program,
     ) -> None:
         self._dialects, self._trust = frozenset(adapters), trust
         usable, missing = self._usable(candidates, unconfigured)
@@ -181,7 +181,7 @@ async def open_manager(
     ledger: Ledger | None = None,
     state: Path | None = None,
     notify: Emit = ignore,
-    trust: Consent = nobody,
+    trust: Consent = of_the_program,
 ) -> AsyncIterator[ProviderManager]:
     """Yield a manager of every candidate that `environ` (None: this process's) has a key for; close its sockets after.
 

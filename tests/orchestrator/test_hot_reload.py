@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-import yaml
 
 from agents.events import TurnEnded
 from orchestrator.environment import environment_of
@@ -12,7 +11,6 @@ from orchestrator.hot_reload import HotReload
 from orchestrator.runtime import run_squad
 from orchestrator.squad.load import Squad
 from orchestrator.squad.routing import load_routing
-from providers.catalog.trust import NotTrusted
 from providers.client.manager import open_manager
 from providers.errors import RoutingError
 from providers.messages import Request, user
@@ -200,21 +198,3 @@ async def test_a_key_of_the_environment_is_not_sent_where_a_changed_file_says(tm
             await manager.complete(ASK, emit=seen.append)
             assert told in str([event.error for event in seen if isinstance(event, RoutingReread)][-1])
     assert {request.headers["authorization"] for request in loopback.requests} == {"Bearer the-files-own"}
-
-
-@pytest.mark.parametrize("trusting", [False, True])
-async def test_an_embedding_program_says_itself_what_it_allows(tmp_path, loopback, trusting):
-    file, seen = tmp_path / "agent_routing.yaml", []
-    url = loopback.by(lambda _: "ok")
-    file.write_text(ROUTING.format(model="one", url=url).replace("models:", "api_key_env: LAB_KEY\n    models:"))
-    squad, environ = Squad.from_text(SQUAD, routing=file), {"LAB_KEY": "of-the-program"}
-    if trusting:
-        result = await run_squad(squad, environ=environ, trust=lambda use: seen.append(use) or True)
-        assert (result.status, [use.variable for use in seen]) == ("waiting", ["LAB_KEY"])
-        return
-    with pytest.raises(NotTrusted) as refused:
-        await run_squad(squad, environ=environ)
-    assert [(use.folder, use.variable) for use in refused.value.uses] == [(str(tmp_path.resolve()), "LAB_KEY")]
-    assert not loopback.requests
-    by_hand = Squad.from_text(SQUAD, routing=yaml.safe_load(file.read_text()))
-    assert (await run_squad(by_hand, environ=environ)).status == "waiting"  # what objects say is the program's word

@@ -27,9 +27,10 @@ from orchestrator.cli.ui.progress import alert_line, duration, tokens, usd
 from orchestrator.cli.ui.screens import LogScreen
 from orchestrator.errors import NoProvider
 from orchestrator.events import Event, to_json
+from orchestrator.trust import trust_file
 from providers.catalog.asked_for import asked_for, mistake_in
 from providers.catalog.model import Catalog, of_all_accounts
-from providers.catalog.trust import Consent, nobody
+from providers.catalog.trust import Consent
 from providers.client.manager import ProviderManager, open_manager
 from providers.documents.problems import nearest
 from providers.documents.unicode import printable
@@ -95,7 +96,7 @@ async def _ask(
     console = Console(settings)
     policy, catalog = load_policy(settings)
     environ, pinned = environment(settings), request.needs.model
-    trust: Consent = nobody
+    trust: Consent = trust_file().allows
     if tier is not None and tier not in policy.tiers:
         hint = nearest(tier, policy.tiers)
         raise click.UsageError(f"--tier: no tier is called {tier!r}{hint and f' ({hint})'}")

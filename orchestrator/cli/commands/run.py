@@ -36,6 +36,7 @@ from orchestrator.options import RunOptions, capped
 from orchestrator.runtime import new_run_id, open_with, stub_answers, stub_would_answer
 from orchestrator.squad.load import Squad
 from orchestrator.squad.plan import Plan
+from orchestrator.trust import trust_file
 from providers.documents.problems import to_text
 
 
@@ -90,6 +91,7 @@ def run_command(
         offline=offline or None,
         max_cost_usd=max_cost,
         timeout_s=timeout,
+        trust=trust_file().allows,
     )
     caps = caps_of(capped(plan, options.caps))
     if dry_run:

@@ -984,7 +984,7 @@ async def test_bytes_are_made_again_by_the_routing_file_that_held_then(tmp_path:
     with Vendors().serving() as vendors:
         write(55)
         given = Squad.from_text(text, routing=file)
-        async with open_run(given, run_id="r", journal=journal, environ=KEYS, ask=swap, trust=lambda _: True) as run:
+        async with open_run(given, run_id="r", journal=journal, environ=KEYS, ask=swap) as run:
             async for _ in run:
                 pass
     assert run.result.status == "done"

@@ -22,7 +22,8 @@ from orchestrator.cli.ui.gates import ApproveChoice, approve_option
 from orchestrator.fork import edit_of_run, fork_with
 from orchestrator.options import RunOptions, capped, raised
 from orchestrator.runtime import new_run_id
-from providers.catalog.trust import Consent, nobody
+from orchestrator.trust import trust_file
+from providers.catalog.trust import Consent
 from providers.documents.unicode import printable
 
 
@@ -75,7 +76,7 @@ async def fork_command(
     console.say(f"{shown}\n")
     name = run_id or new_run_id(edit.plan.name, time.time())
     environ = environment(settings)
-    trust: Consent = nobody
+    trust: Consent = trust_file().allows
     if not manifest.options.get("stub"):
         pinned = [agent.model for agent in edit.plan.agents.values()]
         environ = await with_local_server(squad.policy, squad.catalog, environ, console.say, pinned)

@@ -24,7 +24,8 @@ from orchestrator.options import RunOptions, capped, raised
 from orchestrator.rerun.replay import replay
 from orchestrator.runtime import resume_with
 from orchestrator.squad.load import Squad
-from providers.catalog.trust import Consent, nobody
+from orchestrator.trust import trust_file
+from providers.catalog.trust import Consent
 from providers.documents.unicode import printable
 
 
@@ -68,7 +69,7 @@ async def resume_command(
             return Exit.DONE
         records.console.say(shown)
     environ = environment(settings)
-    trust: Consent = nobody
+    trust: Consent = trust_file().allows
     if not manifest.options.get("stub"):
         pinned = [agent.model for agent in squad.outline().agents.values()]
         environ = await with_local_server(squad.policy, squad.catalog, environ, records.console.say, pinned)
