@@ -5,11 +5,13 @@ Pure. A call is recorded with what it reserves before it leaves; a process that 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from agents.events import TurnEnded, TurnStarted
-from orchestrator.events import RunEdited, RunForked, RunResumed
+from orchestrator.events import Event, RunEdited, RunForked, RunResumed
+from orchestrator.run.budget import Bill, bill_of
 from orchestrator.units import StepPath, Unit
 from providers.events import AttemptEnded, AttemptStarted
 
@@ -73,3 +75,22 @@ class OpenCalls:
         left = tuple(call for here in self._open.values() for call in here)
         self._open.clear()
         return left
+
+
+def in_doubt(calls: Iterable[OpenCall], bill: Bill | None) -> int:
+    """Return micro-USD that calls may have cost beside what the event that shows it, with its `bill`, says."""
+    known = 0 if bill is None else bill.cost or 0
+    return sum(max(call.cost - known, 0) for call in calls)
+
+
+def cut_short_cost(events: Iterable[Event], *, is_driven: bool) -> int:
+    """Return micro-USD that calls of a run may have cost besides whose end is not known: `RunFinished.cut_short`.
+
+    Where no process drives the run any more (not `is_driven`), calls that are still open count as well.
+    """
+    calls, cost = OpenCalls(), 0
+    for event in events:
+        cost += in_doubt(calls.take(event.unit, event.step, event.data), bill_of(event.data))
+        if isinstance(event.data, RunForked):  # what came before was paid by another run
+            cost = 0
+    return cost if is_driven else cost + in_doubt(calls.cut_short(), None)

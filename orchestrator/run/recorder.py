@@ -8,7 +8,7 @@ from typing import Any
 from orchestrator.events import Event, RunForked
 from orchestrator.run.budget import bill_of
 from orchestrator.run.history import TOLD_AGAIN, RunHistory, telling
-from orchestrator.run.open_calls import OpenCalls
+from orchestrator.run.open_calls import OpenCalls, in_doubt
 from orchestrator.units import StepPath, Unit
 from providers.events import Emit
 from providers.messages import Usage
@@ -67,8 +67,7 @@ class Recorder:
 
     def _count(self, unit: Unit | None, step: StepPath, payload: Any) -> None:
         bill = bill_of(payload)
-        for call in self._open_calls.take(unit, step, payload):
-            self.cut_short += max(call.cost - (bill.cost or 0 if bill is not None else 0), 0)
+        self.cut_short += in_doubt(self._open_calls.take(unit, step, payload), bill)
         if isinstance(payload, RunForked):  # what came before was paid by another run
             self.usage, self.cost, self.cut_short = Usage(), 0, 0
         elif bill is not None:

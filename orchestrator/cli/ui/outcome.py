@@ -72,8 +72,8 @@ def tell_end(console: Console, progress: Progress, result: RunResult, after: Con
         console.warn(printable(line))
     for name, why in result.output_errors.items():
         console.write(printable(f"output {name} cannot be told: {why}"))
-    if result.cut_short:
-        console.say(f"not in the cost: up to {usd(micro(result.cut_short))} for calls that were cut short")
+    for line in cut_short_lines(result.cut_short):
+        console.say(line)
     _tell_artifacts(console, result)
     for task, reason in result.waiting.items():
         console.say(printable(f"waiting: {task}: {reason}"))
@@ -82,6 +82,11 @@ def tell_end(console: Console, progress: Progress, result: RunResult, after: Con
     console.say(f"next: {next_command(result, progress, after)}")
     if result.stub:
         console.say(STUB_NOTICE)
+
+
+def cut_short_lines(cost: int) -> list[str]:
+    """Return a line on what calls may have cost besides (micro-USD) whose end is not known; none for nothing."""
+    return [f"not in the cost: up to {usd(micro(cost))} for calls that were cut short"] if cost else []
 
 
 def _tell_artifacts(console: Console, result: RunResult) -> None:
@@ -143,10 +148,14 @@ def with_reasons(document: Document, progress: Progress) -> Document:
     return {**document, **progress.reasons.document()} if document["type"] == "run.finished" else document
 
 
-def state_document(run: str, state: str, progress: Progress) -> Document:
-    """Return how a run stands of which no event tells it: it was killed, stopped or cancelled."""
+def state_document(run: str, state: str, progress: Progress, cut_short: int) -> Document:
+    """Return how a run stands of which no event tells it: it was killed, stopped or cancelled.
+
+    `cut_short` (micro-USD) is what calls may have cost besides whose end is not known.
+    """
     tasks = {name: in_words(row.state) for name, row in progress.rows.items()}
-    return {"type": "run.state", "run_id": run, "state": state, "tasks": tasks, **progress.reasons.document()}
+    known = {"run_id": run, "state": state, "tasks": tasks, "cut_short_usd": micro(cut_short)}
+    return {"type": "run.state", **known, **progress.reasons.document()}
 
 
 def task_counts(tasks: Mapping[str, str]) -> dict[str, int]:

@@ -19,7 +19,7 @@ providers:
   lab:
     dialect: openai-chat
     base_url: {url}
-    models: {{m: {{context: 100000, max_output: 1000, price: {{input: 0, output: 0}}}}}}
+    models: {{m: {{context: 100000, max_output: 1000, price: {{input: 1, output: 1}}}}}}
 """
 REVISED = """\
 name: revised
@@ -158,7 +158,19 @@ def test_a_damaged_record_is_said_and_kept(call, folder):
 
 def begin(folder: Path, url: str) -> subprocess.Popen[str]:
     (folder / "agent_routing.yaml").write_text(ROUTING.format(url=url))
-    command = [sys.executable, "-m", "orchestrator", "run", "squad.yaml", "--run-id", "r-1", "--out", "out"]
+    command = [
+        sys.executable,
+        "-m",
+        "orchestrator",
+        "run",
+        "squad.yaml",
+        "--run-id",
+        "r-1",
+        "--out",
+        "out",
+        "--max-cost",
+        "5",
+    ]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -185,11 +197,18 @@ def test_a_run_that_was_stopped_is_resumed(call, folder, loopback, signals):
                 assert process.poll() is None
     process.communicate(timeout=PATIENCE_S)
     assert state_of(call, "r-1") == ("unfinished" if cut else "interrupted")
+    assert ("not in the cost: up to $0.00" in call("runs", "show", "r-1").out) == cut
+    *_, last = map(json.loads, call("runs", "show", "r-1", "--json").out.splitlines())
+    assert (last["cut_short_usd"] > 0) == cut
     done = call("runs", "resume", "r-1")
     assert (done.code, done.out) == (0, "brief.md\n"), done.err
     asked = [json.dumps(seen.body, sort_keys=True) for seen in loopback.requests]
     assert len(asked) == len(set(asked)) + cut, "only what was in flight is asked again"
     assert ("it may have been paid twice" in done.err) == cut
+    (lost,) = [line for line in done.err.splitlines() if line.startswith("not in the cost")] or [""]
+    assert bool(lost) == cut
+    assert ("not in the cost" in call("runs", "show", "r-1").out) == cut
+    assert lost in call("runs", "show", "r-1").out.splitlines() or not cut
 
 
 def test_another_process_cancels_a_run(call, folder, loopback):

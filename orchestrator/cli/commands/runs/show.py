@@ -14,7 +14,7 @@ from orchestrator.cli.ui.console import print_json
 from orchestrator.cli.ui.cuts import cut_lines
 from orchestrator.cli.ui.masking import mask_secrets
 from orchestrator.cli.ui.next_step import answer_line
-from orchestrator.cli.ui.outcome import state_document, with_reasons
+from orchestrator.cli.ui.outcome import cut_short_lines, state_document, with_reasons
 from orchestrator.cli.ui.progress import Progress, duration, in_words, tokens, usd
 from orchestrator.cli.ui.reasons import by_command, reason_lines
 from orchestrator.cli.ui.run_list import INTERRUPTED, UNFINISHED, state_in
@@ -22,6 +22,7 @@ from orchestrator.cli.ui.tool_calls import LISTED, tool_calls
 from orchestrator.events import GateOpened, to_json
 from orchestrator.journal.protocols import RunManifest
 from orchestrator.run.approvals import questions_of
+from orchestrator.run.open_calls import cut_short_cost
 from providers.documents.unicode import printable
 
 MOST_UNREAD = 12
@@ -37,22 +38,24 @@ async def show_command(records: RecordedRuns, run: str, as_json: bool) -> None:
     """Show the state of a run: its tasks, its cost, what awaits approval, what to do next."""
     journal = records.journal
     manifest = await journal.manifest(run)
-    documents = [to_json(event) for event in await journal.events(run)]
+    events = await journal.events(run)
     progress = Progress()
-    for document in documents:
+    for document in map(to_json, events):
         progress.apply(document)
         if as_json:
             print_json(with_reasons(document, progress))
     state = await state_in(journal, run, progress.status)
     if state != "running":
         progress.leave("cancelled" if state == "cancelled" else INTERRUPTED)
+    is_over = progress.finished is not None
+    lost = cut_short_cost(events, is_driven=is_over or state == "running")
     if as_json:
         if state != progress.status:  # no event tells of it
-            print_json(state_document(run, state, progress))
+            print_json(state_document(run, state, progress, lost))
         return
     cut = [step.path for step in await journal.cut_short(run)] if state == UNFINISHED else []
     gates = (await questions_of(journal, run)).open
-    lines = described(run, manifest, progress, state, cut, gates, records.command)
+    lines = described(run, manifest, progress, state, cut, gates, records.command, lost)
     lines += await _calls(records, run)
     if state == "cancelled":
         fork = records.command("runs", "fork", run)
@@ -86,8 +89,9 @@ def described(
     cut: list[str],
     gates: Sequence[GateOpened],
     command: Callable[..., str],
+    cut_short: int = 0,
 ) -> list[str]:
-    """Return the lines that show a run's state. Pure."""
+    """Return the lines that show a run's state. `cut_short`: micro-USD, as `RunFinished` has it. Pure."""
     figures = "  ".join(filter(None, (tokens(progress.tokens), usd(progress.cost))))
     lines = [f"{run}: {state}  {figures}", f"squad: {manifest.squad} ({manifest.file})"]
     lines += [f"forked: {progress.forked}"] if progress.forked else []
@@ -102,6 +106,7 @@ def described(
     lines += [f"warning: {line}" for line in cut_lines(progress.truncated())]
     lines += list(_unread(progress))
     lines += [f"in flight when the run was cut short: {key}" for key in cut]
+    lines += cut_short_lines(cut_short)
     lines += [f"awaiting approval: {gate.name}: {gate.prompt}" for gate in gates]
     return lines
 
