@@ -99,12 +99,12 @@ class TaskRunner:
     """The run's: an agent's time is its."""
     _agents: dict[str, Agent] = field(default_factory=dict)
     _accounts: dict[str, Account | None] = field(default_factory=dict)
+    _accounts_of_tasks: dict[tuple[str, int], Account | None] = field(default_factory=dict)
 
     async def perform(self, task: TaskPlan, given: Assignment, ctx: RunContext) -> UnitResult:
         """Do the unit's work and write its file. Raises what the work raises, after the plan's retries."""
         budgets: AccountScope = ctx.budgets  # type: ignore[assignment]  # the run hands every unit a scope of ours
-        waited = given.clock.waited
-        account = self._open(BudgetRef("task", task.id), task.budget, _paid_below(given.unit, ctx.step), waited)
+        account = self._account_of_task(task, given, ctx.step)
         ctx = ctx.at(budgets=budgets.within(account), edition=self.plan.edition)
         if task.output_file is None:
             return await self._with_retries(task, given, ctx)
@@ -272,6 +272,16 @@ class TaskRunner:
             )
         return self._agents[key]
 
+    def _account_of_task(self, task: TaskPlan, given: Assignment, step: StepPath) -> Account | None:
+        """A task's account spans all elements of its `for_each`; a revision has one of its own."""
+        ref, unit = BudgetRef("task", task.id), given.unit
+        if unit.key is None:
+            return self._open(ref, task.budget, _paid_below(unit, step), given.clock.waited)
+        if (place := (task.id, unit.attempt)) not in self._accounts_of_tasks:
+            is_its = _paid_by_elements(*place)
+            self._accounts_of_tasks[place] = self._open(ref, task.budget, is_its, self.work_clock.waited)
+        return self._accounts_of_tasks[place]
+
     def _account(self, agent: str, cap: Any) -> Account | None:
         """An agent's account spans all its work in the run."""
         if agent not in self._accounts:
@@ -302,6 +312,11 @@ class TaskRunner:
 def _paid_below(unit: Unit, step: StepPath) -> Callable[[Paid], bool]:
     """Return what tells whether a call was made at a place in the run or below it."""
     return lambda call: call.unit == unit and call.step[: len(step)] == step
+
+
+def _paid_by_elements(task: str, attempt: int) -> Callable[[Paid], bool]:
+    """Return what tells whether a call was made by any element of a task."""
+    return lambda call: call.unit is not None and (call.unit.task, call.unit.attempt) == (task, attempt)
 
 
 @dataclass(frozen=True, slots=True)

@@ -246,7 +246,9 @@ class TaskSpec(StrictModel):
     repeat: RepeatSpec | None = Field(default=None, description="Done again until a condition holds")
     retry: RetrySpec | None = Field(default=None, description="When failed work is tried again")
     timeout: PositiveDuration | None = Field(default=None, description="Of one attempt")
-    budget: BudgetSpec | None = Field(default=None, description="Caps of this task")
+    budget: BudgetSpec | None = Field(
+        default=None, description="Caps of this task, all elements of its `for_each` together"
+    )
     continue_on_error: bool = Field(default=False, description="Whether tasks that need this one go on where it fails")
     tools: list[ToolRef] | None = Field(default=None, description="Instead of the agent's own")
     cache: bool | None = Field(default=None, description="Only false: results are kept by the run, not across runs")

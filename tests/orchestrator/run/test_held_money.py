@@ -12,7 +12,8 @@ import anyio
 import pytest
 
 from orchestrator.events import Event
-from orchestrator.runtime import open_run
+from orchestrator.journal.memory import MemoryJournal
+from orchestrator.runtime import open_run, resume_run
 from providers.adapters import HttpReply, HttpRequest
 from providers.catalog.model import Candidate, Model, Price, Provider
 from providers.client.manager import ProviderManager
@@ -108,6 +109,13 @@ def crowd(tasks: int, at_once: int, **more: Any) -> Any:
     return squad({f"t{n}": f"Do {n}." for n in range(tasks)}, max_parallel=at_once, **more)
 
 
+def fan_out(at_once: int, task: dict[str, Any] | None = None, **more: Any) -> Any:
+    """Return a squad with one task for each of its `items`."""
+    work = {"agent": "ann", "description": "Do ${{ item }}.", "for_each": "${{ inputs.items }}", "key": "n${{ item }}"}
+    tasks = {"all": {**work, "max_parallel": at_once, **(task or {})}}
+    return squad(tasks, max_parallel=at_once, inputs={"items": {"type": "list"}}, **more)
+
+
 async def run(given: Any, lab: Lab, **more: Any) -> tuple[Any, list[Event]]:
     async with open_run(given, manager=more.pop("manager", None) or manager(lab), **more) as opened:
         events = [event async for event in opened]
@@ -129,20 +137,27 @@ async def test_calls_that_fit_are_all_made_however_many_at_once(
             persona = {"name": "Tester", "role": "Answers.", "tier": "worker"}
             given = crowd(64, at_once, people={"ann": {"persona": persona, "budget": budget}})
         case _:
-            elements = {
-                "agent": "ann",
-                "description": "Do ${{ item }}.",
-                "for_each": "${{ inputs.items }}",
-                "key": "n${{ item }}",
-                "max_parallel": at_once,
-            }
-            inputs = {"items": {"type": "list"}}
-            given = squad({"all": elements}, max_parallel=at_once, budget=budget, inputs=inputs)
+            given = fan_out(at_once, budget=budget)
             more["inputs"] = {"items": list(range(64))}
     result, events = await run(given, lab, **more)
     assert not of_type(events, "budget.reached")
     assert (result.status, result.cost, lab.cost) == ("done", 64 * CALL, 64 * CALL)
     assert lab.most_at_work > 1
+
+
+@pytest.mark.parametrize("kind", ["max_cost", pytest.param("max_tokens", marks=pytest.mark.long), "max_turns"])
+@pytest.mark.parametrize("at_once", [1, 16])
+async def test_a_budget_of_a_task_is_that_of_all_elements_together(kind: str, at_once: int) -> None:
+    lab, caps, fit = Lab(), {"max_cost": 0.125, "max_tokens": 15_500, "max_turns": 8}, (11, 10, 8)
+    given = fan_out(at_once, {"budget": {kind: caps[kind], "on_exceed": "pause"}})
+    journal = MemoryJournal()
+    result, _ = await run(given, lab, journal=journal, run_id="r", inputs={"items": list(range(16))})
+    assert (result.status, lab.answers) == ("paused", fit[list(caps).index(kind)])
+    before = lab.answers
+    async with resume_run(given, "r", journal=journal, manager=manager(lab)) as again:
+        async for _ in again:
+            pass
+    assert (again.result.status, lab.answers) == ("paused", before), "what was spent before counts"
 
 
 async def test_nested_budgets_are_waited_for_together() -> None:
