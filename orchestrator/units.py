@@ -23,6 +23,7 @@ _UNIT = re.compile(r"([^\[#/]*)(?:\[(.*)\])?(?:#(\d+))?", re.DOTALL)
 _STEP = re.compile(rf"{_UNIT.pattern}/(try-\d+(?:/.*)?)", re.DOTALL)
 """An element's key may hold any character: it ends before the last `/try-N` that can begin its unit's work."""
 _TURN = re.compile(r"turn-(\d+)")
+_IN_TURN = re.compile(r"(.+/try-\d+(?:/.*)?)/turn-(\d+)(?:/(?:model|tool-\d+))?", re.DOTALL)
 
 
 class Unit(NamedTuple):
@@ -76,6 +77,12 @@ def unit_of(path: str) -> Unit:
         return Unit(path)
     task, key, attempt = found.groups()
     return Unit(task, key, int(attempt or 1))
+
+
+def turn_of(text: str) -> tuple[str, int | None]:
+    """Return a place's text without the turn that it names at its end, or the call in it, and that turn's number."""
+    found = _IN_TURN.fullmatch(text)
+    return (text, None) if found is None else (found[1], int(found[2]))
 
 
 def step_of(text: str) -> StepPath:

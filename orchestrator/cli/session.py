@@ -27,6 +27,7 @@ from orchestrator.events import to_json
 from orchestrator.execution import Run
 from orchestrator.journal.protocols import Journal, Signals
 from orchestrator.options import RunOptions
+from orchestrator.run.approvals import questions_of
 from orchestrator.run.driver import RunResult
 
 LISTENS_S = 0.5
@@ -61,9 +62,13 @@ class RunSession:
 
     async def _continuation(self, result: RunResult, journal: Journal | None) -> Continuation:
         """Return how to go on: a run that is not recorded, or that `runs cancel` ended, cannot be resumed."""
-        recorded = journal is not None
-        cancelled = journal is not None and await journal.cancel_requested(result.run_id)
-        return Continuation(self.file, partial(command_line, self.settings, db=self.db), recorded, cancelled)
+        command = partial(command_line, self.settings, db=self.db)
+        if journal is None:
+            return Continuation(self.file, command, recorded=False, cancelled=False)
+        cancelled = await journal.cancel_requested(result.run_id)
+        waiting = await questions_of(journal, result.run_id) if result.status == "waiting" else None
+        questions = [] if waiting is None else [(gate.name, gate.choices) for gate in waiting.open]
+        return Continuation(self.file, command, recorded=True, cancelled=cancelled, questions=questions)
 
     def _screen(self, progress: Progress) -> Screen:
         """Return the screen that fits: a log where one is wanted, a live table on a terminal, else lines.

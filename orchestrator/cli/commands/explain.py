@@ -20,7 +20,7 @@ from orchestrator.cli.ui.tool_calls import LISTED, tool_calls
 from orchestrator.events import to_json
 from orchestrator.rerun.replay import read_record
 from orchestrator.rerun.requests import Sent, attempts_of, body_of
-from orchestrator.units import Unit, names_of
+from orchestrator.units import Unit, names_of, turn_of
 from providers.documents.unicode import printable
 from providers.routing.scores import Ordering, replay, score
 
@@ -47,11 +47,14 @@ async def explain_command(
 ) -> None:
     """Show which models the turns of TASK in RUN (the latest) were sent to, and why: candidates, refusals, attempts.
 
-    TASK may also be a part of a task, as it is shown: 'build[S-1]/try-1/code'.
+    TASK may also be a part of a task, or a turn or call in it, as it is shown: 'build[S-1]/try-1/code/turn-2'.
     """
     if len(words) > 2:
         raise click.UsageError("explain takes a task, and a run before it")
     run, task = await _meant(records, words)
+    events = [to_json(event) for event in await records.journal.events(run)]
+    if not any(lies_in(event["place"], task) for event in events):
+        task, turn = _turn_in(task, turn)
     if as_sent:
         body = await _sent(records, run, task, turn, attempt)
         if pretty:
@@ -59,7 +62,6 @@ async def explain_command(
         else:
             click.echo(body, nl=False)
         return
-    events = [to_json(event) for event in await records.journal.events(run)]
     calls: dict[tuple[str, int], list[str]] = {}
     environ = environment(records.settings)
     for call in tool_calls(await records.journal.steps(run)):
@@ -88,6 +90,12 @@ async def _meant(records: RecordedRuns, words: tuple[str, ...]) -> tuple[str, st
     shown = ", ".join(tasks) or "none"
     example = records.command("explain", run, tasks[0]) if tasks else records.command("runs", "show", run)
     raise NothingSelected(f"which task of the run {run}? Its tasks: {shown}", f"name one of them: `{example}`")
+
+
+def _turn_in(task: str, turn: int | None) -> tuple[str, int | None]:
+    """Return the part that a turn's own place names, and that turn; `--turn` goes before it."""
+    part, named = turn_of(task)
+    return part, named if turn is None else turn
 
 
 def _nothing(run: str, task: str, tasks: list[str]) -> NothingSelected:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
+from itertools import islice
 
 from orchestrator.cli.app import Settings
 
 READ_RUNS = ("run", "runs", "approvals", "explain", "spending")
 """The commands that take `--db`."""
+MOST_ANSWERS = 8
+Question = tuple[str, Collection[str]]
+"""A question's name, and the choices that it leaves."""
 
 
 def command_line(settings: Settings, *words: str, db: str | None = None) -> str:
@@ -24,12 +28,16 @@ def command_line(settings: Settings, *words: str, db: str | None = None) -> str:
     return shlex.join(["orchestrator", *words, *options])
 
 
-def answer_line(command: Callable[..., str], run: str, question: str, choices: Collection[str]) -> str:
-    """Return the command that answers a question, and the one that goes on with the run after it."""
+def answer_line(command: Callable[..., str], run: str, questions: Iterable[Question]) -> str:
+    """Return the commands that answer the questions, oldest first, and the one that goes on with the run after them.
+
+    Of many only the first few are named: the run asks for the others again.
+    """
+    answers = [_answer(command, run, *question) for question in islice(questions, MOST_ANSWERS)]
+    return " && ".join([*answers, command("runs", "resume", run)])
+
+
+def _answer(command: Callable[..., str], run: str, name: str, choices: Collection[str]) -> str:
     if "approve" in choices:
-        answer = command("approvals", "approve", run, question)
-    elif "say" in choices:
-        answer = command("approvals", "say", run, question, "your words")
-    else:
-        return command("approvals", "show", run, question)
-    return f"{answer} && {command('runs', 'resume', run)}"
+        return command("approvals", "approve", run, name)
+    return command("approvals", "say", run, name, "your words")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ import click
 
 from orchestrator.cli.ui.console import Console
 from orchestrator.cli.ui.cuts import cut_lines
-from orchestrator.cli.ui.next_step import answer_line
+from orchestrator.cli.ui.next_step import Question, answer_line
 from orchestrator.cli.ui.notices import STUB_NOTICE
 from orchestrator.cli.ui.progress import Progress, in_words, tokens, usd
 from orchestrator.cli.ui.reasons import Document, by_command, reason_lines
@@ -51,6 +51,8 @@ class Continuation:
     recorded: bool
     cancelled: bool
     """Whether `runs cancel` ended it."""
+    questions: Sequence[Question] = ()
+    """Those that await an answer, oldest first."""
 
     @property
     def resumable(self) -> bool:
@@ -125,10 +127,9 @@ def next_command(result: RunResult, progress: Progress, after: Continuation) -> 
     again = after.command("runs", "resume", result.run_id) if after.resumable else after.command("run", after.file)
     match result.status:
         case "waiting":
-            question = next(iter(progress.questions), None)
-            if question is None or not after.resumable:
+            if not after.resumable:
                 return again
-            return answer_line(after.command, result.run_id, question.name, question.choices)
+            return answer_line(after.command, result.run_id, after.questions)
         case "paused" | "cancelled":
             return again
         case "stopped":

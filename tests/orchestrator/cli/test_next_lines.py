@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 
 import pytest
@@ -132,3 +133,70 @@ def test_after_init_and_export(call, follow, folder, monkeypatch):
     folder_of, command = line.removeprefix("next: ").split(" && ")
     monkeypatch.chdir(shlex.split(folder_of)[1])
     assert call(*shlex.split(command)[1:]).code == 0
+
+
+GATES = """\
+name: gates
+offline: auto
+agents: {mary: {persona: analyst}}
+conversations:
+  chat: {pattern: round_robin, participants: [mary, human], terminate: {max_turns: 2}}
+tasks:
+  one: {approval: {prompt: One?, choices: [approve, reject]}}
+  two: {approval: {prompt: Two?, choices: [approve, reject]}}
+  talk: {conversation: chat, description: Talk.}
+"""
+
+
+@pytest.mark.parametrize("from_show", [False, True])
+def test_where_several_questions_are_open_one_line_answers_all_of_them(call, follow, folder, from_show):
+    (folder / "gates.yaml").write_text(GATES)
+    text = call("run", "gates.yaml", "--run-id", "r-1").err
+    done = follow(call("runs", "show", "r-1").out if from_show else text, 1)
+    assert sorted(done[:-1]) == sorted(
+        [
+            "orchestrator approvals approve r-1 one",
+            "orchestrator approvals approve r-1 two",
+            "orchestrator approvals say r-1 talk/try-1/round-1/human 'your words'",
+        ]
+    )
+    assert done[-1] == "orchestrator runs resume r-1"
+    assert call("runs", "show", "r-1").out.startswith("r-1: done")
+
+
+def test_of_many_open_questions_the_first_are_named(call, follow, folder):
+    gates = "".join(f"  t{i}: {{approval: {{prompt: Go?, choices: [approve, reject]}}}}\n" for i in range(10))
+    (folder / "gates.yaml").write_text(f"name: gates\noffline: auto\ntasks:\n{gates}")
+    done = follow(call("run", "gates.yaml", "--run-id", "r-1").err, 2)
+    assert [line.split()[-1] for line in done] == [*(f"t{i}" for i in range(8)), "r-1", "t8", "t9", "r-1"]
+
+
+def test_a_cancelled_run_takes_no_answer(call, follow):
+    call("run", "gated.yaml", "--run-id", "r-1")
+    cancelled = call("runs", "cancel", "r-1")
+    assert follow(cancelled.err) == []
+    for command in (("approve", "r-1", "approve"), ("deny", "r-1", "approve"), ("approve", "r-1")):
+        refused = call("approvals", *command)
+        assert refused.code == 130
+        assert "the run r-1 was cancelled: it takes no answer" in refused.err
+        assert "next:" not in refused.err
+    assert call("approvals", "ls", "--json").out.strip() == "[]"
+
+
+def test_a_run_that_is_over_takes_no_answer(call):
+    call("run", "gated.yaml", "--run-id", "r-1")
+    call("approvals", "approve", "r-1", "approve")
+    assert call("runs", "resume", "r-1").code == 0
+    refused = call("approvals", "deny", "r-1", "approve")
+    assert (refused.code, "next:" in refused.err) == (5, False)
+
+
+@pytest.mark.parametrize("place", ["{task}/try-1/turn-1", "{task}/try-1/turn-1/model"])
+def test_a_place_as_it_is_shown_is_explained(call, folder, place):
+    call("run", "squad.yaml", "--run-id", "r-1")
+    task = json.loads(call("runs", "show", "r-1", "--json").out.splitlines()[0])["tasks"][0]
+    explained = call("explain", "r-1", place.format(task=task))
+    assert explained.code == 0
+    assert explained.out.startswith(f"{task}/try-1, turn 1\n")
+    assert call("explain", "r-1", f"{task}/try-1/turn-7").code == 5
+    assert call("explain", "r-1", place.format(task=task), "--request").code in (0, 5)

@@ -61,7 +61,8 @@ async def show_command(records: RecordedRuns, run: str, as_json: bool) -> None:
         fork = records.command("runs", "fork", run)
         lines.append(f"it was cancelled for good; `{fork}` begins a new run that takes over what it did")
     if state in (UNFINISHED, INTERRUPTED, "waiting", "paused"):
-        lines.append(f"next: {_next_command(records, run, gates)}")
+        following = answer_line(records.command, run, ((gate.name, gate.choices) for gate in gates))
+        lines.append(f"next: {following}")
     click.echo(printable("\n".join(lines)))
 
 
@@ -73,12 +74,6 @@ async def _calls(records: RecordedRuns, run: str) -> list[str]:
     more = [f"tool: {len(calls) - len(shown)} earlier calls: --verbose shows them"] if len(shown) < len(calls) else []
     most = None if settings.verbose else LISTED
     return [*more, *(mask_secrets(f"tool: {one.place}, turn {one.turn}: {one.line(most)}", environ) for one in shown)]
-
-
-def _next_command(records: RecordedRuns, run: str, gates: Sequence[GateOpened]) -> str:
-    if not gates:
-        return records.command("runs", "resume", run)
-    return answer_line(records.command, run, gates[0].name, gates[0].choices)
 
 
 def described(
