@@ -98,7 +98,7 @@ class Expressions:
         """Return the parsed text of a field that takes a value, so that the text must be one expression and no more."""
         if not _WHOLE.fullmatch(source):
             said = said_in(source)
-            hint = f"write ${{{{ {source} }}}}" if "{" not in source else "write one ${{ }} and nothing beside it"
+            hint = self._as_expression(source, scope)
             if meant == CONDITION and said is not None:
                 hint = f"write {str(said).lower()}, without quotation marks"
             self.findings.error(path, "bad-expression", f"'{path[-1]}' takes {meant}, but this is text", hint)
@@ -106,6 +106,18 @@ class Expressions:
         if meant == CONDITION and self.edition > 1:
             truth = partial(holds, field=str(path[-1]), edition=self.edition)
         return self._parsed(path, source, scope, truth=truth)
+
+    def _as_expression(self, source: str, scope: NamesInScope) -> str:
+        """Return what to write in place of a text: itself in braces only where that reads what there is."""
+        if "{" in source:
+            return "write one ${{ }} and nothing beside it"
+        try:
+            heads = {name[0] for name in self.sandbox.expression_text(f"${{{{ {source} }}}}").names}
+        except TemplateError:
+            heads = set()
+        if heads and heads <= {*OURS, *scope.names}:
+            return f"write ${{{{ {source} }}}}"
+        return "write one expression that reads an input or a task: ${{ inputs.NAME }}, ${{ tasks.ID.output }}"
 
     def _warn_of_other_braces(self, path: Path, source: str, scope: NamesInScope) -> None:
         """Warn of what looks like an expression and is none: a model would read the braces."""
@@ -120,7 +132,8 @@ class Expressions:
             message = f"'{shown}' is no expression, so it stays as it is"
             unknown = self._undeclared(meant)
             message += f", and no input is called '{unknown}'" if unknown else ""
-            hint = f"write ${{{{ {meant} }}}}"
+            hint = f"declare '{unknown}' in inputs, and write" if unknown else "write"
+            hint += f" ${{{{ {meant} }}}}"
             self.findings.within(path, marks.start, marks.length, "other-braces", message, hint, "warning")
 
     def _meant(self, source: str, scope: NamesInScope) -> Iterator[tuple[OtherMarks, str]]:

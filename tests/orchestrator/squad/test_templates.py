@@ -137,6 +137,16 @@ def test_a_name_of_the_squad_in_other_marks_is_told_with_what_to_write(text: str
     assert f"'{text[3:-1]}' is no expression, so it stays as it is" in message
 
 
+def test_a_hint_never_says_to_write_what_is_unknown_again() -> None:
+    ((_, message, hint),) = told(squad(description="On {{ inputs.topik }}."))
+    assert message.endswith("no input is called 'topik'")
+    assert hint == "declare 'topik' in inputs, and write ${{ inputs.topik }}"
+    for condition, meant in (("urgent", "an input or a task"), ("inputs.topic == 'x'", "${{ inputs.topic == 'x' }}")):
+        with pytest.raises(PlanError) as refused:
+            squad(task={"if": condition}).plan({})
+        assert meant in str(refused.value)
+
+
 @pytest.mark.parametrize(
     "text",
     [
