@@ -97,13 +97,14 @@ async def open_records(settings: Settings, db: str | None = None) -> AsyncIterat
     """Open the journal of earlier runs. Raise `NothingSelected` where there is none."""
     url, console = journal_url(settings, db), Console(settings)
     async with AsyncExitStack() as stack:
+        stops = stack.enter_context(stopped_between_commits())
         try:
             journal = await stack.enter_async_context(
                 open_journal(url, create=False, has_own_folder=db is None, warn=console.warn)
             )
         except JournalMissing as missing:
             raise NothingSelected(f"no run is recorded here: {missing}", START_ONE) from missing
-        stack.enter_context(stopped_between_commits(journal))
+        stops.let_go(journal)
         yield RecordedRuns(journal, place_of_journal(url), settings, console, db)
 
 
@@ -114,14 +115,15 @@ async def record_for_run(
     """Open the journal that a new run is kept in. Where the state folder cannot be written, warn and give None."""
     journal: Journal | None = None
     async with AsyncExitStack() as stack:
+        stops = stack.enter_context(stopped_between_commits())
         try:
             url = journal_url(settings, db)
             journal = await stack.enter_async_context(open_journal(url, has_own_folder=db is None, warn=warn))
-            stack.enter_context(stopped_between_commits(journal))
         except JournalUnusable as error:
             if db is not None or isinstance(error, (JournalDamaged, JournalBusy)):
                 raise
             warn(f"the run is not recorded: it cannot be resumed, nor explained: {error}")
+        stops.let_go(journal)
         yield journal
 
 

@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import anyio
@@ -19,30 +19,54 @@ STOPS = ("SIGTSTP", "SIGTTIN", "SIGTTOU")
 """What a terminal stops a process with: Ctrl-Z, and reading or writing in the background."""
 
 
-@contextmanager
-def stopped_between_commits(journal: Runs) -> Iterator[None]:
-    """Let a terminal stop this process between two writes to the journal only: within one it would hold up all others.
-
-    SIGSTOP cannot be put off, so it may. A signal that was ignored or handled already stays so.
+class Stops:
+    """What Ctrl-Z does to a process that writes a journal: it stops between two writes, for in one it would hold up all
+    others. SIGSTOP cannot be put off, so it may. While the journal is being opened a stop is put off, too.
     """
+
+    def __init__(self) -> None:
+        self._journal: Runs | None = None
+        self._is_opening = True
+        self._put_off: int | None = None
+        self._is_at_it = False
+
+    def let_go(self, journal: Runs | None) -> None:
+        """The journal is open, or there is none: from now on stop between its writes, and now if that was asked for."""
+        self._journal, self._is_opening = journal, False
+        if (number := self._put_off) is not None:
+            self._put_off = None
+            self.obey(number)
+
+    def obey(self, number: int, _: Any = None) -> None:
+        """Stop this process by signal `number`. One that comes while another is obeyed is the same wish."""
+        if self._is_opening:
+            self._put_off = number
+        elif not self._is_at_it:
+            self._is_at_it = True
+            try:
+                with nullcontext() if self._journal is None else self._journal.between_commits():
+                    signal.signal(number, signal.SIG_DFL)
+                    signal.raise_signal(number)  # this returns once the process is continued
+                    signal.signal(number, self.obey)
+            finally:
+                self._is_at_it = False
+
+
+@contextmanager
+def stopped_between_commits() -> Iterator[Stops]:
+    """Have the signals of a terminal's Ctrl-Z obeyed so. A signal that was ignored or handled already stays so."""
     numbers = [getattr(signal, name) for name in STOPS if hasattr(signal, name)]
     if threading.current_thread() is not threading.main_thread():
         numbers = []
-    ours = [number for number in numbers if signal.getsignal(number) == signal.SIG_DFL]
-
-    def stop(number: int, _: Any) -> None:
-        with journal.between_commits():
-            signal.signal(number, signal.SIG_DFL)
-            signal.raise_signal(number)  # this returns once the process is continued
-            signal.signal(number, stop)
-
+    stops, ours = Stops(), [number for number in numbers if signal.getsignal(number) == signal.SIG_DFL]
     for number in ours:
-        signal.signal(number, stop)
+        signal.signal(number, stops.obey)
     try:
-        yield
+        yield stops
     finally:
         for number in ours:
             signal.signal(number, signal.SIG_DFL)
+        stops.let_go(None)
 
 
 class Interruption:

@@ -34,7 +34,18 @@ from orchestrator.journal.sqlite.holder import begin_write
 from orchestrator.journal.sqlite.home import with_home
 from orchestrator.journal.sqlite.lock import locked
 from orchestrator.journal.sqlite.reading import SqliteReader, refuse_bad_id
-from orchestrator.journal.sqlite.sql import DoneStep, EventRow, Rows, StepRow, packed, rows_of, seal, spent_in, unpacked
+from orchestrator.journal.sqlite.sql import (
+    DoneStep,
+    EventRow,
+    Rows,
+    StepRow,
+    packed,
+    rows_of,
+    seal,
+    spent_in,
+    texts_of,
+    unpacked,
+)
 from orchestrator.journal.sqlite.upkeep import reclaim, remove_run
 from orchestrator.journal.sqlite.writer import Writer
 from orchestrator.units import Unit, text_of
@@ -118,7 +129,7 @@ class SqliteJournal(SqliteReader):
             self._rows.take_over(db, run, taken)
             self._rows.record(db, run, rows)
 
-        await self._writer.run(work)
+        await self._writer.run(work, texts=[bodies, *(step.packed.bodies for step in taken), *texts_of(rows)])
 
     async def edit(
         self,
@@ -138,7 +149,7 @@ class SqliteJournal(SqliteReader):
             self._rows.make_final(db, run, over)
             self._rows.record(db, run, rows)
 
-        await self._writer.run(work)
+        await self._writer.run(work, texts=[bodies, *(step.packed.bodies for step in taken), *texts_of(rows)])
         self._tell(rows)
 
     async def remove(self, run: str) -> bool:
@@ -154,7 +165,7 @@ class SqliteJournal(SqliteReader):
             return False
 
         def work() -> None:
-            with self._file.explained(), closing(self._file.connect()) as db:
+            with self.between_commits(), self._file.explained(), closing(self._file.connect()) as db:
                 reclaim(db)
 
         await anyio.to_thread.run_sync(work)
@@ -217,7 +228,7 @@ class SqliteJournal(SqliteReader):
             db.execute("INSERT INTO intents VALUES (?, ?, ?, ?)", (place, name, attempt + 1, request_hash))
             return Go(attempt + 1)
 
-        told = await self._writer.run(work)
+        told = await self._writer.run(work, texts=texts_of(rows))
         self._tell(rows)
         return told
 
@@ -236,7 +247,7 @@ class SqliteJournal(SqliteReader):
             db.execute("INSERT OR IGNORE INTO results VALUES (?, ?, ?, ?, ?, ?)", row)
             self._rows.record(db, run, rows)
 
-        await self._writer.run(work)
+        await self._writer.run(work, texts=[bodies, *texts_of(rows)])
         self._tell(rows)
 
     async def give_up(self, run: str, unit: Unit, key: StepKey, fence: Fence) -> None:
@@ -257,7 +268,7 @@ class SqliteJournal(SqliteReader):
             self._rows.end(db, run, path, fence)
             self._rows.record(db, run, rows)
 
-        await self._writer.run(work)
+        await self._writer.run(work, texts=texts_of(rows))
         self._done.pop((run, unit), None)
         self._tell(rows)
 
@@ -268,7 +279,7 @@ class SqliteJournal(SqliteReader):
             self._rows.held(db, run, path, fence)
             self._rows.record(db, run, rows)
 
-        await self._writer.run(work)
+        await self._writer.run(work, texts=texts_of(rows))
         self._done.pop((run, unit), None)
         self._tell(rows)
 
@@ -276,7 +287,7 @@ class SqliteJournal(SqliteReader):
 
     async def append(self, run: str, events: Sequence[Event]) -> None:
         if rows := rows_of(events):
-            await self._writer.run(lambda db: self._rows.record(db, run, rows))
+            await self._writer.run(lambda db: self._rows.record(db, run, rows), texts=texts_of(rows))
             self._tell(rows)
 
     # -- what others say
@@ -295,7 +306,7 @@ class SqliteJournal(SqliteReader):
             db.execute("INSERT INTO signals (run, key, name, value, seal) VALUES (?, ?, ?, ?, ?)", row)
             return value
 
-        stands = await self._writer.run(work)
+        stands = await self._writer.run(work, texts=[bodies])
         self._wake()
         return stands
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 import zlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -82,6 +82,15 @@ class Rows:
         self._last: dict[int, int] = {}
         """The sequence number of each run's last event."""
         self._bodies: set[bytes] = set()
+        self._ready: dict[bytes, bytes] = {}
+
+    def make_ready(self, texts: Iterable[Bodies]) -> None:
+        """Compress what the next transaction is to keep. That takes time, in which others may write."""
+        self._ready.clear()
+        for bodies in texts:
+            for digest, body in bodies.items():
+                if digest not in self._bodies and digest not in self._ready:
+                    self._ready[digest] = zlib.compress(body, FAST)
 
     def begin(self, db: sqlite3.Connection) -> None:
         """Start a transaction: what was remembered holds only where no other connection has written since."""
@@ -223,7 +232,9 @@ class Rows:
             if digest in self._bodies:
                 continue
             if db.execute("SELECT 1 FROM bodies WHERE digest = ?", (digest,)).fetchone() is None:
-                db.execute("INSERT INTO bodies VALUES (?, ?)", (digest, zlib.compress(body, FAST)))
+                # One is not ready if it was there, as far as was known, and another process has removed it.
+                data = self._ready.get(digest) or zlib.compress(body, FAST)
+                db.execute("INSERT INTO bodies VALUES (?, ?)", (digest, data))
             self._bodies.add(digest)
 
 
@@ -234,6 +245,11 @@ def rows_of(events: Sequence[Event]) -> list[EventRow]:
         status, cost = _status(event.data)
         rows.append(EventRow(event.path, event.turn, event.seq, event.at, data, bodies, status, cost))
     return rows
+
+
+def texts_of(rows: Iterable[EventRow]) -> list[Bodies]:
+    """Return the texts of the events: most have none."""
+    return [row.bodies for row in rows if row.bodies]
 
 
 def _status(payload: Any) -> tuple[str | None, int | None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import anyio
 import anyio.lowlevel
 
+from orchestrator.journal.codec import Bodies
 from orchestrator.journal.protocols import JournalError, JournalUnusable
 from orchestrator.journal.sqlite.sql import Rows
 
@@ -30,6 +31,7 @@ class _Job:
     loop: Any
     done: anyio.Event
     last: bool
+    texts: Sequence[Bodies]
     result: Any = None
     error: BaseException | None = None
 
@@ -62,12 +64,17 @@ class Writer:
         self._thread = threading.Thread(target=self._serve, name="journal", daemon=True)
         self._thread.start()
 
-    async def run(self, work: Callable[[sqlite3.Connection], T], *, last: bool = False) -> T:
-        """Return what `work` returned, once it is on disk. It is done even where the caller is cancelled meanwhile."""
+    async def run(
+        self, work: Callable[[sqlite3.Connection], T], *, last: bool = False, texts: Sequence[Bodies] = ()
+    ) -> T:
+        """Return what `work` returned, once it is on disk. It is done even where the caller is cancelled meanwhile.
+
+        `texts` are those that it keeps: they are compressed before the transaction begins.
+        """
         if self._closed:
             raise JournalUnusable("the journal is closed")
         token: Any = anyio.lowlevel.current_token()
-        job = _Job(work, getattr(token, "native_token", token), anyio.Event(), last)
+        job = _Job(work, getattr(token, "native_token", token), anyio.Event(), last, texts)
         self._jobs.put(job)
         await job.done.wait()
         if job.error is not None:
@@ -86,7 +93,8 @@ class Writer:
             self._closed = True
             self._jobs.put(None)
             self._thread.join()
-            self._connection.close()
+            with self._committing:  # who closes last writes the log back into the file
+                self._connection.close()
 
     def _serve(self) -> None:
         more = True
@@ -111,6 +119,11 @@ class Writer:
         return batch + [self._last.popleft() for _ in range(min(len(self._last), MOST_LAST_AT_ONCE))], more
 
     def _commit(self, batch: list[_Job]) -> None:
+        try:
+            self._rows.make_ready(bodies for job in batch for bodies in job.texts)
+        except BaseException as error:  # noqa: BLE001  # as below
+            self._fail(batch, error)
+            return
         with self._committing:
             self._commit_now(batch)
 
