@@ -180,6 +180,8 @@ class GateOpened:
     """Counts from 1 how often there is such a question: of an approval after `revise`, of a call that was cut short."""
     again: bool = False
     """A call was cut short: whether it took effect is unknown, and it would be made again."""
+    first_asked_as: str = ""
+    """What the question was called where its task was renamed since; empty: as now. An answer to it still counts."""
 
     @property
     def name(self) -> str:
@@ -205,7 +207,10 @@ class GateAnswered:
 
 @dataclass(frozen=True, slots=True)
 class AnswerOverruled:
-    """An answer that was given at this process does not count: another came first, and stands. It is not recorded."""
+    """An answer that was given at this process does not count: another came first, and stands. It is not recorded.
+
+    `choice` is empty where a person was still asked, and the question is withdrawn.
+    """
 
     task: str
     choice: str

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, NoReturn
@@ -33,6 +33,8 @@ from orchestrator.run.accounts import AccountScope
 from orchestrator.run.conversation import budget_reason
 from orchestrator.run.driver import settled
 from orchestrator.run.history import TOLD_AGAIN, RunHistory, telling
+from orchestrator.run.work_clock import UnitClock
+from orchestrator.run.work_time import waited_in
 from orchestrator.run.worker import Assignment, TaskRunner
 from orchestrator.squad.plan import Plan, Steps, TaskPlan
 from orchestrator.units import SAID, StepPath, Unit
@@ -93,6 +95,20 @@ class _Unanswered(NamedTuple):
     work: Callable[[], Awaitable[Any]]
 
 
+class RecordedClock(UnitClock):
+    """Tells how long a unit waited for people in its record, up to a place there. Here nobody is waited for."""
+
+    def __init__(self, places: Sequence[int], waited: Sequence[float], latest: Callable[[], int]) -> None:
+        super().__init__()
+        self._places = places
+        self._waits = waited
+        self._latest = latest
+
+    def waited(self) -> float:
+        came_to = bisect_right(self._places, self._latest())
+        return self._waits[came_to - 1] if came_to else 0.0
+
+
 @dataclass(slots=True)
 class UnitReplay:
     """One unit being replayed. `left` are the places of its events in the part that the code has not come to."""
@@ -129,8 +145,9 @@ class UnitReplay:
         tried, task = self.shared.past.tried.get(self.unit, 0), self._task
         # By this clock no budget's time is ever up: whether it was is recorded.
         ctx = RunContext(emit=self.emitter(()), do=self._do, budgets=AccountScope((), lambda: -math.inf))
+        clock = self._clock()
         while True:
-            given = Assignment(self.unit, self.begun.values, self.begun.comments, tried)
+            given = Assignment(self.unit, self.begun.values, self.begun.comments, tried, clock=clock)
             self._unanswered.clear()
             self._stuck.clear()
             try:
@@ -139,6 +156,13 @@ class UnitReplay:
                 if self.request is not None or not await self._is_tried_again(tried):
                     return None
                 tried += 1
+
+    def _clock(self) -> RecordedClock:
+        at, part = tuple(self.left), self.shared.part
+        # What another process asked is waited for again as soon as the unit comes to it, over what is recorded.
+        still_open = [name for name, gate in self.shared.past.gates.items() if gate.unit == self.unit]
+        events, began = [self._place(i).event for i in at], part.places[self.begun.number].event.at
+        return RecordedClock(at, list(waited_in(events, self.unit, still_open, began)), lambda: self.latest)
 
     # -- what the code says
 

@@ -34,10 +34,13 @@ class Decided(NamedTuple):
 
 
 def digest_of(gate: GateOpened) -> str:
-    """Return what an answer is bound to: the question's place, its words and all that it shows."""
+    """Return what an answer is bound to: its place as it was first asked, its words and all that it shows."""
+    place, shown = gate.first_asked_as or gate.name, dict(gate.shown)
     # Of a call the unit stands first, as in records of earlier releases; its place is among what is shown.
-    unit, _ = place_of(gate.task) if gate.shown.get("call") == gate.task else (None, ())
-    told = [gate.task if unit is None else unit.path, gate.attempt, gate.prompt, list(gate.choices), dict(gate.shown)]
+    if shown.get("call") == gate.name:
+        unit, _ = place_of(place)
+        place, shown = (place if unit is None else unit.path), {**shown, "call": place}
+    told = [place, gate.attempt, gate.prompt, list(gate.choices), shown]
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
 

@@ -133,6 +133,11 @@ def _under(edit: RunEdited, event: Event) -> Event:
     if hasattr(data, "task"):  # of a gate inside a unit it is the text of its place
         unit, step = place_of(data.task)
         data = replace(data, task=path_of(_renamed(unit, edit.renamed), step))
+    if isinstance(data, GateOpened):
+        name = event.data.name
+        unit, step = place_of(name)
+        call = {"call": path_of(_renamed(unit, edit.renamed), step)} if data.shown.get("call") == name else {}
+        data = replace(data, first_asked_as=data.first_asked_as or name, shown={**data.shown, **call})
     return event._replace(unit=_renamed(event.unit, edit.renamed), data=data)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import anyio
 
@@ -91,6 +92,9 @@ class Asker:
         given = self._past.answers.get(gate.name, [])
         if len(given) >= gate.attempt:
             return given[-1]
+        known = self._past.gates.get(gate.name)
+        if known is not None and known.opened.attempt == gate.attempt:  # it was given another name before, perhaps
+            gate = replace(gate, first_asked_as=known.opened.first_asked_as)
         self._recorder.record(gate, unit, step)
         await self.flush()
         answer = await self._recorded(gate)
@@ -134,15 +138,20 @@ class Asker:
     async def _answer_here(self, gate: GateOpened) -> GateAnswered | None:
         """Ask here, while the answer may also come from elsewhere. None: nobody here can answer."""
         given: GateAnswered | None = None
+        is_asked = True
         self.here += 1
         try:
             async with self._heard(gate) as heard:
                 given = await self._ask(gate)
+                is_asked = False
         finally:
             self.here -= 1
-        if heard:
-            return heard[0]
-        return None if given is None else await self._enter(gate, given)
+        if not heard:
+            return None if given is None else await self._enter(gate, given)
+        stands = heard[0]
+        if is_asked or given is not None:
+            self._notify(AnswerOverruled(gate.name, "" if given is None else given.choice, stands.choice, stands.by))
+        return stands
 
     async def _answer_elsewhere(self, gate: GateOpened) -> GateAnswered | None:
         """Wait for an answer from elsewhere, as long as something else is at work."""

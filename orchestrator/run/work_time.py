@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from agents.events import ToolEnded, ToolStarted, TurnEnded, TurnStarted
@@ -119,6 +120,19 @@ class WorkTime:
             units.clear()
             units.update({(data.renamed.get(task, task), key): unit for (task, key), unit in kept.items()})
         self._gates = {data.renamed.get(task, task) for task in self._gates - void}
+
+
+def waited_in(events: Iterable[Event], of: Unit, questions: Iterable[str], since: float) -> Iterator[float]:
+    """Yield for how long a unit has waited for people alone by each of its events, from `since` on, when it was begun.
+
+    `questions` are those that were open then.
+    """
+    unit, waited, before = _UnitWork(asking={name: key_of(of, name) for name in questions}), 0.0, since
+    for event in events:
+        waited += max(event.at - before, 0.0) if unit.waits else 0.0
+        before = event.at
+        _fold_inside(unit, event, of)
+        yield waited
 
 
 def _fold_inside(unit: _UnitWork, event: Event, of: Unit) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from typing import Literal
 
 import anyio
@@ -42,7 +42,11 @@ def answering(approve: ApproveChoice, *, at_terminal: bool, aside: Callable[[], 
             return standing_answer(approve, gate)
         async with one_at_a_time:
             with aside():
-                return await ask_person(gate, read_line)
+                try:
+                    return await ask_person(gate, read_line)
+                except anyio.get_cancelled_exc_class():
+                    discard_typed()  # it was meant for this question, and would answer the next one
+                    raise
 
     return answer
 
@@ -97,6 +101,15 @@ async def _prompt(label: str, read: ReadLine) -> str | None:
     click.echo(f"{label}: ", err=True, nl=False)
     line = await read()
     return None if line is None else line.strip()
+
+
+def discard_typed() -> None:
+    """Discard what was typed at the terminal and is not read yet."""
+    if os.name != "nt":
+        import termios  # there is none on Windows
+
+        with suppress(termios.error, OSError):
+            termios.tcflush(sys.stdin, termios.TCIFLUSH)
 
 
 async def read_line() -> str | None:

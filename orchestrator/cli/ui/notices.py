@@ -20,6 +20,8 @@ def telling(say: Callable[[str], None]) -> Emit:
                 say(f"the ledger of limits is down ({reason}): going on alone with {share:.0%} of each limit")
             case AlertNotPosted(variable, which, reason):
                 say(f"an alert about the budget of the {which} was not posted to {variable}: {reason}")
+            case AnswerOverruled(task, "", stands, by):
+                say(f"{task}: nobody needs to answer here any more: {stands} by {by}")
             case AnswerOverruled(task, choice, stands, by):
                 say(f"{task}: your answer {choice} does not count: it was answered before, {stands} by {by}")
             case LedgerRegained():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -40,7 +41,8 @@ async def test_a_killed_run_of_an_earlier_release_goes_on_as_that_release_would_
         assert run.result.status == "done", run.result.errors
         done = [event.data for event in await journal.events("ended") if isinstance(event.data, RunFinished)]
         assert run.result.outputs == done[0].outputs
-        assert len(await journal.manifests("cut")) == 1
+        first, *later = await journal.manifests("cut")
+        assert [replace(one, since=first.since, home=first.home) for one in later] == [first] * len(later)
         assert (await replay(journal, "cut")).difference is None
     assert [request.needs.agent for request in manager.asked[:2]] == ["con", "pro"], "no moderator closes the debate"
 
