@@ -52,7 +52,8 @@ class AttemptEnded:
     `usage` is what an attempt that did not answer is taken to be billed for, and `cost` (micro-USD, None: unknown) what
     that comes to. `usage` None: nothing, or it answered, and its turn says it. `in_doubt`: it was sent and its end is
     not known, so the run's budgets count what it had reserved. `answer_cap`: the most tokens of answer that were asked
-    for because that is what was reserved; None: as the request has it.
+    for because that is what was reserved; None: as the request has it. `continues`: so many characters of its turn's
+    text stood at the end of the request, to be continued, as the length of one answer had cut them off.
     """
 
     number: int
@@ -68,6 +69,7 @@ class AttemptEnded:
     cost: int | None = None
     in_doubt: bool = False
     answer_cap: int | None = None
+    continues: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,6 +42,7 @@ class Seen:
     mode: str
     headers: dict[str, str]
     body: Any
+    raw: bytes = b""
     at: float = field(default_factory=time.monotonic)
     left: threading.Event = field(default_factory=threading.Event)
     left_at: float = math.inf
@@ -94,14 +95,14 @@ class Loopback:
         """Return the requests that came to the base URL."""
         return [seen for seen in self.requests if seen.base == base]
 
-    def take(self, path: str, headers: dict[str, str], body: Any) -> Seen:
+    def take(self, path: str, headers: dict[str, str], raw: bytes) -> Seen:
         modes = path.split("/")[1]
         with self._came:
             turn = self._turns[modes]
             self._turns[modes] += 1
             options = modes.split(",")
             base = f"{self.root}{path.removesuffix('/chat/completions')}"
-            seen = Seen(base, options[min(turn, len(options) - 1)], headers, body)
+            seen = Seen(base, options[min(turn, len(options) - 1)], headers, json.loads(raw), raw)
             if modes in self._rules:
                 said = self._rules[modes](seen)
                 if isinstance(said, Served):
@@ -175,7 +176,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         data = self.rfile.read(int(self.headers.get("content-length", 0)))
         headers = {name.lower(): value for name, value in self.headers.items()}
-        self.seen = self.loopback.take(self.path, headers, json.loads(data))
+        self.seen = self.loopback.take(self.path, headers, data)
         self.streamed = bool(self.seen.body.get("stream"))
         kind, _, argument = self.seen.mode.partition("=")
         MODES[kind](self, argument)

@@ -11,8 +11,9 @@ from orchestrator.rerun.replay import NONE, Functions, NotReplayable, Record, re
 from providers.adapters import Adapter, LocalAdapter
 from providers.catalog.model import Candidate, Catalog
 from providers.client.manager import built_in
+from providers.client.resume import ResumedStream
 from providers.events import AttemptEnded
-from providers.messages import Request
+from providers.messages import Request, Response
 
 
 class OtherBytes(NotReplayable):
@@ -23,7 +24,7 @@ class OtherBytes(NotReplayable):
 class Sent:
     """One attempt of a turn, the `number`-th (from 1), over all its retries and failovers. `path` is where it stands.
 
-    `sha256` is None where nothing went over the network; `answer_cap` is as in `AttemptEnded`.
+    `sha256` is None where nothing went over the network; `answer_cap` and `continues` are as in `AttemptEnded`.
     """
 
     path: str
@@ -36,6 +37,7 @@ class Sent:
     part: int
     step: StepAt
     answer_cap: int | None = None
+    continues: int = 0
 
     def __str__(self) -> str:
         return f"{self.path} --turn {self.turn} --attempt {self.number}: {self.provider}/{self.model}: {self.outcome}"
@@ -62,6 +64,7 @@ def attempts_of(record: Record) -> Iterator[Sent]:
                 part_number,
                 at,
                 ended.answer_cap,
+                ended.continues,
             )
 
 
@@ -70,6 +73,8 @@ async def body_of(record: Record, sent: Sent, functions: Functions = NONE) -> by
     request = await request_of(record, sent.part, sent.step, functions)
     if sent.answer_cap is not None:
         request = replace(request, max_output_tokens=sent.answer_cap)
+    if sent.continues:
+        request = ResumedStream(_said_before(record, sent)).request(request)
     found = [_candidate(squad.catalog, sent) for squad in record.squads(sent.part, functions)]
     candidates = [candidate for candidate in found if candidate is not None]
     if not candidates:
@@ -79,6 +84,15 @@ async def body_of(record: Record, sent: Sent, functions: Functions = NONE) -> by
             if hashlib.sha256(body).hexdigest() == sent.sha256:
                 return body
     raise OtherBytes(f"this release does not make the bytes that were sent: their SHA-256 was {sent.sha256}")
+
+
+def _said_before(record: Record, sent: Sent) -> str:
+    """Return the text that an attempt continued: the answer of its turn begins with it."""
+    step = record.answers.steps.get(sent.step)
+    if step is None or not step.done:
+        raise NotReplayable(f"{sent} continued a text that is not on record: its turn was cut off before it ended")
+    answer: Response = step.result
+    return answer.text[: sent.continues]
 
 
 def _candidate(catalog: Catalog, sent: Sent) -> Candidate | None:

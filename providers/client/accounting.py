@@ -95,7 +95,7 @@ class AttemptAccount:
             sent = None if self.body is None else hashlib.sha256(self.body).hexdigest()
             usage, cost = (None, None) if bill is None or how == "ok" else bill
             ended = (provider, model, how, attempt.error, attempt.detail, ms, sent, account, usage, cost)
-            turn.emit(AttemptEnded(self._effect.number, *ended, in_doubt, self.answer_cap))
+            turn.emit(AttemptEnded(self._effect.number, *ended, in_doubt, self.answer_cap, turn.continues))
 
     @property
     def answer_cap(self) -> int | None:

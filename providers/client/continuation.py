@@ -25,10 +25,10 @@ def may_be_continued(request: Request, response: Response) -> bool:
     return bool(response.text.strip()) and not response.tool_calls
 
 
-async def continued(first: Response, request: Request, ask: Callable[[Request], Awaitable[Response]]) -> Response:
+async def continued(first: Response, request: Request, ask: Callable[[Request, int], Awaitable[Response]]) -> Response:
     """Return the answer with what its model says on, joined without a seam; as far as it came where that fails.
 
-    `ask` answers a request that ends in the text so far. What it raises for providers, limits and budgets ends the
+    `ask` answers a request that ends in the text so far, of so many characters. What it raises for providers, limits and budgets ends the
     continuation: what is there was paid for and stays.
     """
     whole = first
@@ -39,7 +39,7 @@ async def continued(first: Response, request: Request, ask: Callable[[Request], 
         asked = said.request(request)
         asked = replace(asked, needs=replace(asked.needs, model=f"{whole.provider}/{whole.model}"))
         try:
-            rest = await ask(asked)
+            rest = await ask(asked, len(whole.text))
         except (RoutingError, ProviderError):
             break
         longer = _summed(whole, said.joined(rest))

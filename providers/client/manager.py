@@ -116,7 +116,9 @@ class ProviderManager:
         response = await self._complete(request, emit, budgets, accept)
         if not (may_be_continued(request, response) and self._continues(response)):
             return response
-        return await continued(response, request, lambda rest: self._complete(rest, emit, budgets, None))
+        return await continued(
+            response, request, lambda rest, said: self._complete(rest, emit, budgets, None, continues=said)
+        )
 
     def _continues(self, response: Response) -> bool:
         """Return whether the model of an answer can go on with it."""
@@ -127,9 +129,15 @@ class ProviderManager:
         return any(Capability.PREFILL in model.capabilities for model in made_by)
 
     async def _complete(
-        self, request: Request, emit: Emit, budgets: BudgetScope | None, accept: Accept | None
+        self,
+        request: Request,
+        emit: Emit,
+        budgets: BudgetScope | None,
+        accept: Accept | None,
+        *,
+        continues: int = 0,
     ) -> Response:
-        turn = LiveTurn(self.fleet, self._adapters, self.reservations, request, emit, budgets, accept)
+        turn = LiveTurn(self.fleet, self._adapters, self.reservations, request, emit, budgets, accept, continues)
         if self.contexts is not None:
             await self.contexts.learn(request)
         flow = self._flow(turn)

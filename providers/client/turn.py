@@ -31,6 +31,7 @@ class LiveTurn:
         "attempts",
         "began",
         "clock",
+        "continues",
         "emit",
         "fleet",
         "purse",
@@ -47,6 +48,7 @@ class LiveTurn:
         emit: Emit,
         budgets: BudgetScope | None,
         accept: Accept | None = None,
+        continues: int = 0,
     ) -> None:
         self.fleet, self.adapters, self.reservations = fleet, adapters, reservations
         self.clock = from_now(reservations.clock)
@@ -54,6 +56,8 @@ class LiveTurn:
         capped = budgets is not None and budgets.is_capped
         self.purse = Purse(budgets, fleet, request, self.clock) if budgets is not None and capped else None
         """What pays for its attempts; None: nothing caps them."""
+        self.continues = continues
+        """Characters of an answer that the request ends in, as the length of one answer cut it off there."""
         self.began = self.clock()
         self.attempts: list[Attempt] = []
         self.answers: list[tuple[Response, Candidate]] = []

@@ -1,0 +1,164 @@
+"""`explain --request`: for each turn of a run the bytes that went out, whoever spoke and whatever happened between."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+import yaml
+
+from orchestrator import GateAnswered, GateOpened, RunResult, Squad
+from orchestrator.journal.memory import MemoryJournal
+from orchestrator.journal.protocols import Journal
+from orchestrator.rerun.replay import read_record, replay
+from orchestrator.rerun.requests import attempts_of, body_of
+from orchestrator.runtime import open_run, resume_run
+from tests.loopback import Loopback, Seen, Served
+
+pytestmark = pytest.mark.anyio
+PEOPLE = ("ann", "bob", "cay")
+USAGE = {"prompt_tokens": 12, "completion_tokens": 7, "total_tokens": 19}
+ROUTING = """\
+tiers: {{worker: [lab/m]}}
+last_resort: []
+providers:
+  lab:
+    dialect: openai-chat
+    base_url: {url}
+    models: {{m: {{context: 100000, max_output: 1000, tools: true, prefill: true, json_schema: true}}}}
+"""
+TALKS: dict[str, Any] = {
+    "ring": {
+        "pattern": "round_robin",
+        "participants": ["ann", "bob"],
+        "moderator": "cay",
+        "terminate": {"max_turns": 4},
+    },
+    "plain": {"pattern": "round_robin", "participants": ["ann", "bob"], "terminate": {"max_turns": 3}},
+    "crowd": {"pattern": "party", "participants": ["ann", "bob"], "moderator": "cay", "terminate": {"max_turns": 7}},
+    "open": {"pattern": "round_robin", "participants": ["ann", "human", "bob"], "terminate": {"max_turns": 6}},
+}
+SHAPE = {"type": "object", "properties": {"ok": {"type": "boolean"}}, "required": ["ok"]}
+
+
+def said(text: str, finish: str = "stop", calls: list[Any] | None = None) -> Served:
+    message = {"role": "assistant", "content": text} | ({"tool_calls": calls} if calls else {})
+    return Served(
+        200, {"id": "x", "choices": [{"index": 0, "message": message, "finish_reason": finish}], "usage": USAGE}
+    )
+
+
+class Lab:
+    """Answers by number, calls a tool where one is offered and none was called, and keeps what it was asked."""
+
+    def __init__(self, loopback: Loopback) -> None:
+        self.loopback, self.count, self.lock = loopback, 0, threading.Lock()
+        self.cut: Callable[[Seen], bool] = lambda seen: False
+        self.url = loopback.by(self.answer)
+
+    def answer(self, seen: Seen) -> Served:
+        self.count += 1
+        last = seen.body["messages"][-1]
+        if seen.body.get("tools") and last["role"] == "user":
+            call = {"id": f"c{self.count}", "type": "function"}
+            arguments = json.dumps({"path": "none.md"})
+            return said("", "tool_calls", [{**call, "function": {"name": "read_file", "arguments": arguments}}])
+        if "JSON" in str(seen.body):
+            return said('{"ok": true}')
+        if last["role"] == "assistant":
+            return said(f" and more {self.count}", "length" if last["content"].count("more") < 2 else "stop")
+        if self.cut(seen):
+            return said(f"Half “{self.count}” \n", "length")
+        return said(f"Answer {self.count}.\nNEXT: bob" if self.count % 2 else f"Answer {self.count}.")
+
+    @property
+    def bodies(self) -> list[bytes]:
+        return [seen.raw for seen in self.loopback.to(self.url)]
+
+
+async def speak(gate: GateOpened) -> GateAnswered | None:
+    return GateAnswered(gate.task, "say", "A person's words.", "terminal")
+
+
+def squad_of(folder: Path, url: str, tasks: dict[str, Any], **more: Any) -> Squad:
+    (folder / "agent_routing.yaml").write_text(ROUTING.format(url=url))
+    persona = {"name": "T", "role": "Answers.", "tier": "worker"}
+    agents = {one: {"persona": {**persona, "name": one.title()}} for one in PEOPLE}
+    used = {name: talk for name, talk in TALKS.items() if f"'{name}'" in str(tasks)}
+    text = {"version": 1, "name": "t", "agents": agents, "conversations": used, "tasks": tasks, **more}
+    return Squad.from_text(yaml.safe_dump(text), routing=folder / "agent_routing.yaml")
+
+
+async def go(given: Squad, journal: Journal, ask: Any = None) -> RunResult:
+    options: Any = {"environ": {"LAB_API_KEY": "k"}, "ask": ask, "trust": lambda _: True}
+    if await journal.runs():
+        opened = resume_run(given, "r", journal=journal, **options)
+    else:
+        opened = open_run(given, run_id="r", journal=journal, **options)
+    async with opened as run:
+        async for _ in run:
+            pass
+    return run.result
+
+
+async def made_again(journal: Journal) -> list[bytes]:
+    record = await read_record(journal, "r")
+    return [await body_of(record, sent) for sent in attempts_of(record)]
+
+
+WORK: dict[str, dict[str, Any]] = {
+    "round robin with a conclusion": {"a": {"conversation": "ring", "description": "x"}},
+    "round robin alone": {"a": {"conversation": "plain", "description": "x"}},
+    "a shape asked for after the talk": {"a": {"conversation": "ring", "description": "x", "output_schema": SHAPE}},
+    "party": {"a": {"conversation": "crowd", "description": "x"}},
+    "a person between": {"a": {"conversation": "open", "description": "x"}},
+    "elements that talk": {
+        "a": {
+            "conversation": "ring",
+            "for_each": "${{ ['x', 'y z'] }}",
+            "key": "${{ item }}",
+            "description": "About ${{ item }}.",
+        }
+    },
+    "steps with a talk": {
+        "a": {
+            "steps": [
+                {"id": "one", "agent": "ann", "description": "x"},
+                {"id": "two", "conversation": "crowd", "description": "${{ steps.one.output }}"},
+                {"id": "three", "agent": "bob", "description": "${{ steps.two.transcript }}"},
+            ],
+            "repeat": {"until": "${{ false }}", "max_attempts": 2},
+        }
+    },
+    "tools": {"a": {"agent": "ann", "tools": ["read_file"], "description": "x"}},
+}
+
+
+@pytest.mark.parametrize("name", WORK)
+async def test_each_request_is_made_again_byte_for_byte(name: str, tmp_path: Path, loopback: Loopback) -> None:
+    lab, journal = Lab(loopback), MemoryJournal()
+    result = await go(squad_of(tmp_path, lab.url, WORK[name]), journal, speak)
+    assert result.status in ("done", "failed"), result.errors
+    assert sorted(await made_again(journal)) == sorted(lab.bodies)
+    assert (await replay(journal, "r")).is_equal
+
+
+async def test_answers_that_were_continued_are_made_again_each_with_what_it_continued(
+    tmp_path: Path, loopback: Loopback
+) -> None:
+    lab, journal = Lab(loopback), MemoryJournal()
+    lab.cut = lambda seen: True
+    tasks = {
+        "a": {"conversation": "ring", "description": "x"},
+        "b": {"agent": "ann", "needs": ["a"], "description": "y"},
+    }
+    result = await go(squad_of(tmp_path, lab.url, tasks), journal)
+    assert result.status == "done", result.errors
+    assert sum(json.loads(body)["messages"][-1]["role"] == "assistant" for body in lab.bodies) == 3 * 6
+    assert sorted(await made_again(journal)) == sorted(lab.bodies)
