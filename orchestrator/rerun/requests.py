@@ -89,7 +89,7 @@ async def body_of(record: Record, sent: Sent, functions: Functions = NONE) -> by
 def _said_before(record: Record, sent: Sent) -> str:
     """Return the text that an attempt continued: the answer of its turn begins with it."""
     step = record.answers.steps.get(sent.step)
-    if step is None or not step.done:
+    if step is None or not step.done or record.answers.ended_in.get(sent.step) != sent.part:
         raise NotReplayable(f"{sent} continued a text that is not on record: its turn was cut off before it ended")
     answer: Response = step.result
     return answer.text[: sent.continues]

@@ -28,8 +28,8 @@ def may_be_continued(request: Request, response: Response) -> bool:
 async def continued(first: Response, request: Request, ask: Callable[[Request, int], Awaitable[Response]]) -> Response:
     """Return the answer with what its model says on, joined without a seam; as far as it came where that fails.
 
-    `ask` answers a request that ends in the text so far, of so many characters. What it raises for providers, limits and budgets ends the
-    continuation: what is there was paid for and stays.
+    `ask` answers a request that ends in the text so far, of so many characters. What it raises for providers, limits
+    and budgets ends the continuation: what is there was paid for and stays.
     """
     whole = first
     for _ in range(MOST):

@@ -18,9 +18,10 @@ from orchestrator.cli.ui.masking import mask_secrets
 from orchestrator.cli.ui.progress import candidate_of, duration, usd
 from orchestrator.cli.ui.tool_calls import LISTED, tool_calls
 from orchestrator.events import to_json
+from orchestrator.rerun.record import StepAt
 from orchestrator.rerun.replay import read_record
 from orchestrator.rerun.requests import Sent, attempts_of, body_of
-from orchestrator.units import Unit, names_of, turn_of
+from orchestrator.units import SAID, Unit, names_of, path_of, turn_of
 from providers.documents.unicode import printable
 from providers.routing.scores import Ordering, replay, score
 
@@ -64,11 +65,13 @@ async def explain_command(
         return
     calls: dict[tuple[str, int], list[str]] = {}
     environ = environment(records.settings)
-    for call in tool_calls(await records.journal.steps(run)):
+    steps = await records.journal.steps(run)
+    for call in tool_calls(steps):
         shown = mask_secrets(call.line(None if records.settings.verbose else LISTED), environ)
         calls.setdefault((call.place, call.turn), []).append(f"  tool: {shown}")
     lines = list(explanation(events, task, turn, without, calls))
     if not lines:
+        _refuse_what_people_said(task, (StepAt(step.unit, step.key) for step in steps))
         raise _nothing(run, task, tasks_of(events))
     for line in lines:
         click.echo(printable(line))
@@ -108,14 +111,29 @@ def _nothing(run: str, task: str, tasks: list[str]) -> NothingSelected:
 async def _sent(records: RecordedRuns, run: str, task: str, turn: int | None, attempt: int | None) -> bytes:
     """Return the bytes of the one attempt that is meant."""
     record = await read_record(records.journal, run)
-    return await body_of(record, the_one(list(attempts_of(record)), task, turn, attempt))
+    return await body_of(record, the_one(list(attempts_of(record)), task, turn, attempt, record.answers.steps))
 
 
-def the_one(attempts: list[Sent], task: str, turn: int | None, attempt: int | None) -> Sent:
-    """Return the attempt that is meant; of a turn the last one. Raise `NothingSelected` where several may be."""
+def _refuse_what_people_said(task: str, steps: Iterable[StepAt]) -> None:
+    """Raise `NothingSelected` where a person spoke at the place that is asked for."""
+    said = (step for step in steps if step.key.call == SAID and task in names_of(step.unit, step.key.step))
+    if (first := next(said, None)) is not None:
+        place = path_of(first.unit, first.key.step)
+        raise NothingSelected(f"no model was asked for {task!r}: a person spoke at {place}")
+
+
+def the_one(
+    attempts: list[Sent], task: str, turn: int | None, attempt: int | None, steps: Iterable[StepAt] = ()
+) -> Sent:
+    """Return the attempt that is meant; of a turn the last one. Raise `NothingSelected` where several may be.
+
+    `steps` are all that the run recorded: where nothing was sent, a person may have spoken.
+    """
     found = [one for one in attempts if task in names_of(one.step.unit, one.step.key.step)]
     found = [one for one in found if turn in (None, one.turn) and attempt in (None, one.number)]
     turns = {(one.path, one.turn) for one in found}
+    if not any(task in names_of(one.step.unit, one.step.key.step) for one in attempts):
+        _refuse_what_people_said(task, steps)
     if not found:
         known = ", ".join(dict.fromkeys(one.path for one in attempts)) or "none"
         raise NothingSelected(f"no model was asked for {task!r} in this run", f"requests were made for: {known}")
@@ -148,10 +166,12 @@ def explanation(
     end = ""
     for event in events:
         unit = event["unit"]
+        if event["type"] == "turn.started":  # again, where a kill cut the turn off; a continued one asks several times
+            at[unit] = event["turn"]
         if event["type"] == "task.ended" and event["task"] == task:
             end = f"{task}: {event['status']}" + (f": {event['error']}" if event["error"] else "")
         if event["type"] in SHOWN and lies_in(event["place"], task):
-            at[unit] = at.get(unit, 0) + (event["type"] == "route.chosen")
+            at.setdefault(unit, 1)
             turns.setdefault((unit, at[unit]), []).extend(_lines_of(event))
             if event["type"] == "turn.ended" and calls:
                 turns[unit, at[unit]] += calls.get((unit, event["turn"]), [])
@@ -183,7 +203,8 @@ def _lines_of(event: Mapping[str, Any]) -> Iterator[str]:
             why = f": {event['error']}: {event['detail'] or ''}" if event["error"] else ""
             took = duration(event["ms"] / 1000)
             paid = f", billed {_billed(event)}" if event.get("usage") is not None else ""
-            yield f"  attempt {event['number']}: {candidate_of(event)}: {event['outcome']}{why} ({took}){paid}"
+            on = f", which continued a text of {event['continues']:,} characters" if event.get("continues") else ""
+            yield f"  attempt {event['number']}: {candidate_of(event)}: {event['outcome']}{why} ({took}){paid}{on}"
         case "waiting.for_provider":
             yield f"  waited {max(event['until'] - event['at'], 0):.0f} s: {event['reason']}"
         case "waiting.for_budget":

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-import re
 import threading
+from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,9 @@ import pytest
 import yaml
 
 from orchestrator import GateAnswered, GateOpened, RunResult, Squad
+from orchestrator.cli.commands.explain import explanation, the_one
+from orchestrator.cli.exits import NothingSelected
+from orchestrator.events import to_json
 from orchestrator.journal.memory import MemoryJournal
 from orchestrator.journal.protocols import Journal
 from orchestrator.rerun.replay import read_record, replay
@@ -22,6 +26,7 @@ from orchestrator.runtime import open_run, resume_run
 from tests.loopback import Loopback, Seen, Served
 
 pytestmark = pytest.mark.anyio
+LONG = partial(pytest.param, marks=pytest.mark.long)
 PEOPLE = ("ann", "bob", "cay")
 USAGE = {"prompt_tokens": 12, "completion_tokens": 7, "total_tokens": 19}
 ROUTING = """\
@@ -59,11 +64,15 @@ class Lab:
 
     def __init__(self, loopback: Loopback) -> None:
         self.loopback, self.count, self.lock = loopback, 0, threading.Lock()
+        self.hangs, self.stuck = 0, threading.Event()
         self.cut: Callable[[Seen], bool] = lambda seen: False
         self.url = loopback.by(self.answer)
 
-    def answer(self, seen: Seen) -> Served:
+    def answer(self, seen: Seen) -> Served | str:
         self.count += 1
+        if self.count == self.hangs:
+            self.stuck.set()
+            return "hang"
         last = seen.body["messages"][-1]
         if seen.body.get("tools") and last["role"] == "user":
             call = {"id": f"c{self.count}", "type": "function"}
@@ -95,16 +104,28 @@ def squad_of(folder: Path, url: str, tasks: dict[str, Any], **more: Any) -> Squa
     return Squad.from_text(yaml.safe_dump(text), routing=folder / "agent_routing.yaml")
 
 
-async def go(given: Squad, journal: Journal, ask: Any = None) -> RunResult:
+async def go(given: Squad, journal: Journal, ask: Any = None, stuck: threading.Event | None = None) -> RunResult | None:
+    """Begin the run or go on with it, and cut it off once a request of it is stuck."""
+
+    async def cut_off() -> None:
+        if stuck is not None:
+            await anyio.to_thread.run_sync(stuck.wait)
+            tasks.cancel_scope.cancel()
+
     options: Any = {"environ": {"LAB_API_KEY": "k"}, "ask": ask, "trust": lambda _: True}
     if await journal.runs():
         opened = resume_run(given, "r", journal=journal, **options)
     else:
         opened = open_run(given, run_id="r", journal=journal, **options)
-    async with opened as run:
-        async for _ in run:
-            pass
-    return run.result
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(cut_off)
+        async with opened as run:
+            async for _ in run:
+                pass
+        if stuck is not None:
+            stuck.set()  # it should have been: the test fails, and waits for nothing
+        return run.result
+    return None
 
 
 async def made_again(journal: Journal) -> list[bytes]:
@@ -112,6 +133,8 @@ async def made_again(journal: Journal) -> list[bytes]:
     return [await body_of(record, sent) for sent in attempts_of(record)]
 
 
+ALONE = {"a": {"agent": "ann", "description": "x"}}
+SHORT = ("a person between", "tools")
 WORK: dict[str, dict[str, Any]] = {
     "round robin with a conclusion": {"a": {"conversation": "ring", "description": "x"}},
     "round robin alone": {"a": {"conversation": "plain", "description": "x"}},
@@ -140,17 +163,19 @@ WORK: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("name", WORK)
+@pytest.mark.parametrize("name", [one if one in SHORT else LONG(one) for one in WORK])
 async def test_each_request_is_made_again_byte_for_byte(name: str, tmp_path: Path, loopback: Loopback) -> None:
     lab, journal = Lab(loopback), MemoryJournal()
     result = await go(squad_of(tmp_path, lab.url, WORK[name]), journal, speak)
+    assert result is not None
     assert result.status in ("done", "failed"), result.errors
     assert sorted(await made_again(journal)) == sorted(lab.bodies)
     assert (await replay(journal, "r")).is_equal
 
 
+@pytest.mark.parametrize("turns", [1, LONG(6)])
 async def test_answers_that_were_continued_are_made_again_each_with_what_it_continued(
-    tmp_path: Path, loopback: Loopback
+    turns: int, tmp_path: Path, loopback: Loopback
 ) -> None:
     lab, journal = Lab(loopback), MemoryJournal()
     lab.cut = lambda seen: True
@@ -158,7 +183,54 @@ async def test_answers_that_were_continued_are_made_again_each_with_what_it_cont
         "a": {"conversation": "ring", "description": "x"},
         "b": {"agent": "ann", "needs": ["a"], "description": "y"},
     }
-    result = await go(squad_of(tmp_path, lab.url, tasks), journal)
+    result = await go(squad_of(tmp_path, lab.url, tasks if turns > 1 else ALONE), journal)
+    assert result is not None
     assert result.status == "done", result.errors
-    assert sum(json.loads(body)["messages"][-1]["role"] == "assistant" for body in lab.bodies) == 3 * 6
+    assert sum(json.loads(body)["messages"][-1]["role"] == "assistant" for body in lab.bodies) == 3 * turns
     assert sorted(await made_again(journal)) == sorted(lab.bodies)
+
+
+@pytest.mark.parametrize("name", ["a person between", *map(LONG, ["elements that talk", "party", "steps with a talk"])])
+async def test_after_kills_each_part_makes_its_own_requests_again(
+    name: str, tmp_path: Path, loopback: Loopback
+) -> None:
+    lab, journal = Lab(loopback), MemoryJournal()
+    given = squad_of(tmp_path, lab.url, WORK[name])
+    for _ in range(2):
+        lab.hangs = lab.count + 2
+        assert await go(given, journal, speak, lab.stuck) is None
+        lab.stuck.clear()
+    assert await go(given, journal, speak) is not None
+    made, sent = Counter(await made_again(journal)), Counter(lab.bodies)
+    assert not made - sent
+    assert (sent - made).total() <= 4, "what was in flight"
+    assert made.total() >= 3
+    assert (await replay(journal, "r")).is_equal
+
+
+async def test_where_a_person_spoke_that_is_said(tmp_path: Path, loopback: Loopback) -> None:
+    lab, journal = Lab(loopback), MemoryJournal()
+    await go(squad_of(tmp_path, lab.url, WORK["a person between"]), journal, speak)
+    record = await read_record(journal, "r")
+    attempts, steps = list(attempts_of(record)), record.answers.steps
+    place = "a/try-1/round-2/human"
+    with pytest.raises(NothingSelected, match=f"no model was asked for '{place}': a person spoke at {place}"):
+        the_one(attempts, place, None, None, steps)
+    with pytest.raises(NothingSelected, match="4 turns; choose one"):
+        the_one(attempts, "a", None, None, steps)
+    with pytest.raises(NothingSelected, match="no model was asked for 'b' in this run"):
+        the_one(attempts, "b", None, None, steps)
+    assert json.loads(await body_of(record, the_one(attempts, "a/try-1/round-2/bob", 1, None, steps)))["messages"]
+
+
+async def test_a_turn_that_was_continued_or_made_again_after_a_kill_is_one_turn(
+    tmp_path: Path, loopback: Loopback
+) -> None:
+    lab, journal = Lab(loopback), MemoryJournal()
+    lab.cut, lab.hangs = lambda seen: True, 2
+    given = squad_of(tmp_path, lab.url, ALONE)
+    assert await go(given, journal, stuck=lab.stuck) is None
+    assert await go(given, journal) is not None
+    lines = list(explanation([to_json(event) for event in await journal.events("r")], "a", 1))
+    assert [line for line in lines if not line.startswith(" ")] == ["a/try-1, turn 1"]
+    assert sum("continued a text of" in line for line in lines) >= 3
