@@ -128,7 +128,7 @@ class ElementEnded:
     error: str | None = None
     error_kind: str | None = None
     truncated: tuple[CutText, ...] = ()
-    transcript: str | None = field(default=None, repr=False)
+    transcript: tuple[str, ...] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,8 +136,8 @@ class TaskEnded:
     """`output` is text, or what `output_schema` asked for, or the list of a `for_each`; `failed` its failed keys.
 
     `error_kind` is the exception's class name. A skipped task says why in `error`. `truncated` are the texts in it that
-    are cut off. `transcript` is all that was said in a conversation, the list of these in a `for_each`; it is for the
-    journal alone, for what was said are events of their own.
+    are cut off. `transcript` are the paragraphs of all that was said in a conversation (those of a `for_each` are with
+    its elements); it is for the journal alone, for what was said are events of their own.
     """
 
     task: str
@@ -148,7 +148,7 @@ class TaskEnded:
     error_kind: str | None = None
     failed: tuple[str, ...] = ()
     truncated: tuple[CutText, ...] = ()
-    transcript: Any = field(default=None, repr=False)
+    transcript: tuple[str, ...] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from orchestrator.events import (
 )
 from orchestrator.run.state import Elements, RunState, as_text, who
 from orchestrator.squad.conditions import NoCondition, holds
-from orchestrator.squad.plan import Approval, ConversationWork, ForEach, TaskPlan
+from orchestrator.squad.plan import Approval, ForEach, TaskPlan
 from personas.errors import TemplateError
 
 Happening = TaskStarted | TaskExpanded | ElementStarted | GateOpened | TaskEnded | TaskReset
@@ -107,8 +107,7 @@ def _expand(state: RunState, task: TaskPlan, each: ForEach) -> TaskExpanded:
 def _fan(state: RunState, task: TaskPlan, has_slot: bool) -> Happening | None:
     elements = state.elements_of(task.id)
     if not elements.pending and not elements.running and len(elements.ended) == len(elements.items):
-        has_transcripts = isinstance(task.work, ConversationWork) and state.plan.edition > 1
-        return _gather(task.id, elements, has_transcripts=has_transcripts)
+        return _gather(task.id, elements)
     each = task.for_each
     assert each is not None
     limit = each.max_parallel or state.plan.max_parallel
@@ -117,7 +116,7 @@ def _fan(state: RunState, task: TaskPlan, has_slot: bool) -> Happening | None:
     return None
 
 
-def _gather(task: str, elements: Elements, *, has_transcripts: bool) -> TaskEnded:
+def _gather(task: str, elements: Elements) -> TaskEnded:
     """Return the end of a fan-out: a list aligned with its input, never shorter. Any failed element fails the task."""
     ended = [elements.ended[key] for key in elements.items]
     failed = tuple(e.key for e in ended if e.status != "ok")
@@ -130,7 +129,6 @@ def _gather(task: str, elements: Elements, *, has_transcripts: bool) -> TaskEnde
         error_kind=first.error_kind if first else None,
         failed=failed,
         truncated=tuple(_in_element(e.key, cut) for e in ended for cut in e.truncated),
-        transcript=[e.transcript for e in ended] if has_transcripts else None,
     )
 
 

@@ -93,14 +93,17 @@ class Minutes:
     said: tuple[Utterance, ...]
     reason: str
 
-    def transcript(self) -> str:
-        """Return all that was said, as Markdown: each utterance under its speaker and round."""
+    def transcript(self) -> tuple[str, ...]:
+        """Return all that was said, as the paragraphs of a Markdown text: each utterance behind its speaker and round.
+
+        Apart, for a record keeps a text once, and these it has already.
+        """
         heard = (u for u in self.said if u.text or u.written is None)
-        return "\n\n".join(f"### {u.speaker}, round {u.round}\n\n{u.text}" for u in heard)
+        return tuple(part for u in heard for part in (f"### {u.speaker}, round {u.round}", u.text))
 
     def document(self) -> str:
         """Return the conclusion, then all that was said, as Markdown."""
-        spoken = self.transcript()
+        spoken = "\n\n".join(self.transcript())
         return f"{self.conclusion}\n\n---\n\n## What was said\n\n{spoken}\n\nEnded by: {self.reason}.\n"
 
 

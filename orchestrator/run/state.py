@@ -194,7 +194,7 @@ class RunState:
                 "output_file": event.output_file,
                 "status": event.status,
                 "failed": list(event.failed),
-                "transcript": event.transcript,
+                "transcript": self._transcript(event),
             }
         if event.truncated:
             self.truncated[event.task] = event.truncated
@@ -212,6 +212,14 @@ class RunState:
                 self._meet(dependent)
             else:
                 self.doomed[dependent] = f"needs {event.task}, which was {event.status}"
+
+    def _transcript(self, event: TaskEnded) -> Any:
+        """Return what `tasks.ID.transcript` reads: a text, of a `for_each` the list of its elements' texts."""
+        elements = self.tasks[event.task].elements
+        if elements is None:
+            return paragraphs(event.transcript)
+        has_any = isinstance(self.plan.tasks[event.task].work, ConversationWork) and self.plan.edition > 1
+        return [paragraphs(elements.ended[key].transcript) for key in elements.items] if has_any else None
 
     def _satisfies(self, task: str) -> bool:
         """A task that its own `if` skipped satisfies those that need it; one that could not start does not."""
@@ -331,3 +339,8 @@ def who(work: TaskBody) -> str:
 def as_text(value: Any) -> str:
     """Return a task's output as a reader sees it: text as it is, anything else as indented JSON."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=2)
+
+
+def paragraphs(parts: Iterable[str] | None) -> str | None:
+    """Return the Markdown text that the parts are the paragraphs of, None where there are none."""
+    return None if parts is None else "\n\n".join(parts)

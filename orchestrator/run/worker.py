@@ -31,7 +31,7 @@ from orchestrator.run.artifacts import Artifacts
 from orchestrator.run.budget import Account, Paid, open_account
 from orchestrator.run.conversation import Conversation, Minutes
 from orchestrator.run.retries import backoff_s, causes_of
-from orchestrator.run.state import as_text
+from orchestrator.run.state import as_text, paragraphs
 from orchestrator.run.truncation import cut_in, in_order, in_words
 from orchestrator.run.work_clock import RunClock, UnitClock, time_limit
 from orchestrator.squad.conditions import holds
@@ -61,7 +61,7 @@ class UnitResult:
     text: str
     output_file: str | None = None
     truncated: tuple[CutText, ...] = ()
-    transcript: str | None = None
+    transcript: tuple[str, ...] | None = None
 
 
 async def _ask_nobody(gate: GateOpened, step: StepPath, what: str) -> GateAnswered:  # noqa: ARG001
@@ -179,7 +179,7 @@ class TaskRunner:
                 continue
             with time_limit(step.timeout, None, f"step {step.id} of task {task.id}", given.clock):
                 done = await self._one(step.work, inner, context, self._below(ctx, given.unit, step.id))
-            made[step.id] = {"output": done.output, "status": "ok", "transcript": done.transcript}
+            made[step.id] = {"output": done.output, "status": "ok", "transcript": paragraphs(done.transcript)}
             cuts += done.truncated
             context = {**context, step.id: done.text}
         outputs = {name: step["output"] for name, step in made.items()}

@@ -11,6 +11,7 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
+from providers.client.continuation import MOST
 from tests.e2e.command import ROOT, Ended, files_below, orchestrator
 from tests.llama import Llama
 
@@ -95,7 +96,9 @@ def test_the_meeting_begins_with_all_at_once_and_ends_in_its_time(ended: Ended, 
 def test_what_the_engine_counted_is_counted(ended: Ended):
     turns = [event["usage"] for event in ended.of_type("turn.ended")]
     assert len(turns) >= 5
-    assert all(usage["input_tokens"] > 500 and 0 < usage["output_tokens"] <= 400 for usage in turns)
+    # Its model rarely ends by itself, so an answer goes on where the limit of 400 tokens cut it off.
+    most = 400 * (1 + MOST)
+    assert all(usage["input_tokens"] > 500 and 0 < usage["output_tokens"] <= most for usage in turns)
     total = ended.events[-1]["usage"]
     assert total == {kind: sum(usage[kind] for usage in turns) for kind in total}
     assert ended.events[-1]["cost_usd"] == 0

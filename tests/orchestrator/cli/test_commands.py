@@ -60,6 +60,7 @@ def test_ask_json_is_the_documented_document(call, loopback, monkeypatch):
         "cost_usd",
         "attempts",
         "latency_ms",
+        "truncated",
     }
     assert (document["provider"], document["model"], document["finish_reason"]) == ("local", "default", "stop")
     assert set(document["usage"]) == {"input_tokens", "output_tokens", "cached_tokens", "reasoning_tokens"}

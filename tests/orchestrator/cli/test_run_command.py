@@ -195,7 +195,7 @@ def test_a_log_instead_of_progress(call, form):
     assert done.out == "brief.md\n"
     if form == "json":
         events = [json.loads(line)["event"] for line in done.err.splitlines() if line.startswith("{")]
-        assert events[-1] == "run.finished"
+        assert "run.finished" in events
 
 
 def test_explain(call, folder, loopback):

@@ -107,7 +107,9 @@ async def test_the_moderator_names_who_speaks_next() -> None:
     assert [u.text for u in minutes.said if u.speaker == "bob"] == ["Open: 0.", "Open: 1.", "Open: 2."]
     heard = [m.text for speaker, _, history, _ in stage.seen if speaker != "bob" for m in history]
     assert any("Open: 0." in text for text in heard)
-    assert "NEXT" not in minutes.document() + minutes.transcript() + "".join(heard), "it speaks to the conversation"
+    assert "NEXT" not in minutes.document() + "".join(minutes.transcript()) + "".join(heard), (
+        "it speaks to the conversation"
+    )
     spoken = [event.text for event in stage.events if isinstance(event, MessageSpoken)]
     assert spoken == [u.text for u in minutes.said]
     own = [m.text for speaker, _, history, _ in stage.seen if speaker == "bob" for m in history if m.name is None]
