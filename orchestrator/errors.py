@@ -53,10 +53,12 @@ class RepeatExhausted(OrchestratorError):
 class OutElsewhere(OrchestratorError):
     """The record of a run comes from elsewhere: the folder that it names is not written to by its word alone."""
 
-    hint = "say where its files go: --out DIR"
-
-    def __init__(self, run: str, out: str) -> None:
+    def __init__(self, run: str, out: str, here: str | None = None) -> None:
+        """`here`: the folder that may be what `out` has become, if everything was moved."""
         super().__init__(f"the record of {run} was made elsewhere, or moved: {out} is not written to by its word alone")
+        self.hint = "say where its files go: --out DIR"
+        if here is not None:
+            self.hint = f"if all of it was moved, its files are in {here}: --out {here}, else --out DIR"
 
 
 class RunNotFound(OrchestratorError):

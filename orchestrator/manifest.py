@@ -44,6 +44,12 @@ def names_our_folder(journal: Runs, run: str, manifest: RunManifest) -> bool:
     return not manifest.home and out == str((Path("out") / run).absolute())
 
 
+def moved_folder(run: str, manifest: RunManifest) -> str | None:
+    """Return the folder here that commands choose for the run, if it is there and the record's had the same name."""
+    usual, out = Path("out") / run, Path(str(manifest.options.get("out")))
+    return str(usual) if out.parts[-2:] == usual.parts and usual.is_dir() else None
+
+
 def inputs_for(squad: Squad, manifest: RunManifest) -> dict[str, Any]:
     """Return the run's inputs, as far as the squad still takes them."""
     return {name: value for name, value in manifest.inputs.items() if name in squad.spec.inputs}

@@ -32,7 +32,7 @@ from orchestrator.events import Event, RunStarted
 from orchestrator.execution import Run, Setting, running
 from orchestrator.journal.memory import MemoryJournal
 from orchestrator.journal.protocols import Journal, RunManifest
-from orchestrator.manifest import inputs_for, manifest_of, names_our_folder
+from orchestrator.manifest import inputs_for, manifest_of, moved_folder, names_our_folder
 from orchestrator.options import RunOptions, capped, leave_unanswered, raised, recorded_options, steady
 from orchestrator.out_folder import held, run_folder
 from orchestrator.rerun.edit import Edit, edit_of, moved_steps
@@ -186,7 +186,7 @@ async def resume_with(
         if options.folder is not None:
             recorded["out"] = str(options.folder.absolute())
         elif not names_our_folder(journal, run_id, manifest):
-            raise OutElsewhere(run_id, str(recorded["out"]))
+            raise OutElsewhere(run_id, str(recorded["out"]), moved_folder(run_id, manifest))
         folder = None if recorded.get("out") is None else Path(recorded["out"])
         overwrite = options.overwrite or bool(recorded.get("overwrite"))
         files = run_folder(folder, squad, options, overwrite=overwrite, own=past.written)

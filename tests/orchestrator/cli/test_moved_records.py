@@ -89,6 +89,18 @@ def test_a_record_from_elsewhere_writes_where_it_is_told_to_only(call, waiting, 
     assert not (waiting / "out").exists()
 
 
+def test_a_folder_that_was_moved_with_its_record_is_named(call, waiting, tmp_path_factory, monkeypatch):
+    moved = tmp_path_factory.mktemp("moved") / "project"
+    waiting.rename(moved)
+    monkeypatch.chdir(moved)
+    refused = call("runs", "resume", "latest")
+    assert (refused.code, "--out out/r, else" in refused.err) == (2, True), refused
+    assert not waiting.exists()
+    assert call("runs", "resume", "latest", "--out", "out/r").code == 0
+    assert (moved / "out" / "r" / "told.md").exists()
+    assert not waiting.exists()
+
+
 def test_what_a_foreign_record_calls_its_files_is_not_deleted(call, waiting):
     assert call("runs", "resume", "r").code == 0
     assert call("runs", "export", "r", "r.db").code == 0

@@ -146,7 +146,7 @@ async def test_calls_that_fit_are_all_made_however_many_at_once(
 
 
 @pytest.mark.parametrize("kind", ["max_cost", pytest.param("max_tokens", marks=pytest.mark.long), "max_turns"])
-@pytest.mark.parametrize("at_once", [1, 16])
+@pytest.mark.parametrize("at_once", [pytest.param(1, marks=pytest.mark.long), 16])
 async def test_a_budget_of_a_task_is_that_of_all_elements_together(kind: str, at_once: int) -> None:
     lab, caps, fit = Lab(), {"max_cost": 0.125, "max_tokens": 15_500, "max_turns": 8}, (11, 10, 8)
     given = fan_out(at_once, {"budget": {kind: caps[kind], "on_exceed": "pause"}})
