@@ -51,7 +51,7 @@ def test_a_warning_is_shown_with_its_line_and_what_to_write(call, folder):
     (folder / "warned.yaml").write_text(text.replace("Write it down.", "'Write {{inputs.lone}} down.'"))
     shown = call("run", "warned.yaml", "--dry-run").err
     assert "warning[other-braces]: '{{inputs.lone}}' is no expression, so it stays as it is, and no input" in shown
-    assert "^ write ${{ inputs.lone }}" in shown
+    assert "^ declare 'lone' in inputs, and write ${{ inputs.lone }}" in shown
 
 
 def test_quiet_says_nothing_when_all_is_well(call):
