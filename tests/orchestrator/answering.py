@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from contextlib import redirect_stderr
 from pathlib import Path
 from typing import Any
 
@@ -111,3 +112,11 @@ def answer(folder: str, command: tuple[str, ...]) -> int:
 
 def answer_and_exit(folder: str, command: tuple[str, ...]) -> None:
     os._exit(answer(folder, command))
+
+
+def answer_at_once(folder: str, command: tuple[str, ...], together: Any, told: str) -> None:
+    """Answer when all others that wait for `together` do, write to the file `told` what is said, and exit."""
+    together.wait()
+    with Path(told).open("w") as file, redirect_stderr(file):
+        code = answer(folder, command)
+    os._exit(code)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import random
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,16 @@ import anyio
 import pytest
 
 from orchestrator import RunResult
+from orchestrator.errors import AnsweredAlready
 from orchestrator.events import GateOpened
 from orchestrator.journal.sqlite.journal import SqliteJournal
-from orchestrator.run.approvals import questions_of
+from orchestrator.run.approvals import answer_question, questions_of
 from orchestrator.run.history import RunHistory, history_of
+from orchestrator.runtime import open_run, resume_run
 from tests import processes
 from tests.orchestrator import answering
 from tests.orchestrator.answering import drive, effects
+from tests.orchestrator.squads import Answers, squad
 
 OVER = ("done", "rejected")
 COUNTED, TOLD = 0, 5
@@ -202,3 +206,64 @@ def test_what_is_open_is_listed_and_answered_by_any_name_that_means_one(tmp_path
         assert answering.answer(str(tmp_path), command) == COUNTED, command
     office.go_on(None)
     assert sorted(effects(tmp_path)) == ["one", "three", "x", "y"]
+
+
+GATED = {"gate": {"approval": {"prompt": "Go?"}}}
+RIVALS = {"approve": "approve", "deny": "reject"}
+"""Command -> its choice."""
+
+
+async def _to_its_end(journal: SqliteJournal, run_id: str, *, resumed: bool = False) -> str:
+    given, options = squad(GATED), {"journal": journal, "manager": Answers()}
+    opening = resume_run(given, run_id, **options) if resumed else open_run(given, run_id=run_id, **options)
+    async with opening as run:
+        async for _ in run:
+            pass
+    return run.result.status
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("round_", range(40))
+def test_of_two_processes_that_answer_at_once_one_counts_and_the_other_is_told(round_: int, tmp_path: Path) -> None:
+    async def to_its_end(*, resumed: bool = False) -> str:
+        async with SqliteJournal(tmp_path / "journal.db") as journal:
+            return await _to_its_end(journal, "r", resumed=resumed)
+
+    assert anyio.run(to_its_end) == "waiting"
+    together = processes.WORLD.Barrier(2)
+    order = list(RIVALS) if round_ % 2 else list(reversed(RIVALS))
+    started = {
+        command: processes.start(
+            answering.answer_at_once, str(tmp_path), (command, "r", "gate"), together, str(tmp_path / command)
+        )
+        for command in order
+    }
+    codes = {command: processes.end(process) for command, process in started.items()}
+    assert sorted(codes.values()) == [COUNTED, TOLD]
+    counted, told = sorted(codes, key=codes.__getitem__)
+    assert f"gate is answered already: {RIVALS[counted]} by cli" in (tmp_path / told).read_text()
+    assert anyio.run(partial(to_its_end, resumed=True)) == ("done" if counted == "approve" else "rejected")
+
+
+@pytest.mark.anyio
+async def test_of_two_who_answer_over_connections_of_their_own_one_counts(tmp_path: Path) -> None:
+    async with SqliteJournal(tmp_path / "journal.db") as one, SqliteJournal(tmp_path / "journal.db") as other:
+        for round_ in range(4):
+            run = f"r{round_}"
+            assert await _to_its_end(one, run) == "waiting"
+            counted: list[str] = []
+            told: list[AnsweredAlready] = []
+
+            async def give(journal: SqliteJournal, choice: str) -> None:
+                try:
+                    await answer_question(journal, run, "gate", choice)  # noqa: B023  # awaited within the round
+                    counted.append(choice)  # noqa: B023
+                except AnsweredAlready as error:
+                    told.append(error)  # noqa: B023
+
+            async with anyio.create_task_group() as tasks:
+                for journal, choice in ((one, "approve"), (other, "reject")):
+                    tasks.start_soon(give, journal, choice)
+            assert (len(counted), len(told)) == (1, 1)
+            assert f"gate is answered already: {counted[0]} by api" in str(told[0])
+            assert await _to_its_end(other, run, resumed=True) == ("done" if counted == ["approve"] else "rejected")
