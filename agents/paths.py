@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -36,6 +37,9 @@ SECRETS = ".env"
 """How the names of files begin that hold keys: `.env`, `.env.local`, `.envrc`."""
 CODE = frozenset({"agents", "conftest", "orchestrator", "personas", "providers", "sitecustomize", "usercustomize"})
 """Names at the top of a configuration folder that Python, or a squad, reads there before anything else."""
+
+MODULE = re.compile(r"([^.]+)(?:\..*)?\.(?:py|pyc|pyw|pyd|so)")
+"""A file that Python takes for the module whose name stands first."""
 
 
 def folded(name: str) -> str:
@@ -72,6 +76,9 @@ class Protected:
     files: Mapping[Parts, str] = field(default_factory=dict)
     folders: Mapping[Parts, str] = field(default_factory=dict)
     homes: frozenset[Parts] = frozenset()
+    modules: frozenset[str] = frozenset()
+    """Names, folded, of what is installed besides Python's own modules: a file of that name would be imported instead,
+    for Python looks in the working folder first."""
 
     def fault(self, root: Parts, path: str) -> str:
         """Return why the file `path` below the folder `root` is not for tools and artifacts, empty where it is."""
@@ -87,9 +94,21 @@ class Protected:
             if whole[: len(folder)] == folder and len(folder) >= len(root):
                 return f"it lies in {what}, which only people write"
         for home in self.homes:
-            if len(home) >= len(root) and whole[: len(home)] == home and _configures(whole[len(home) :]):
+            if len(home) >= len(root) and whole[: len(home)] == home and self._configures(whole[len(home) :]):
                 return "it would be read as configuration where this run's own stands; only people write that"
         return ""
+
+    def _configures(self, below: Parts) -> bool:
+        """Return whether what stands so in a configuration folder is read by this program, Python or a user's tool."""
+        if not below:
+            return False
+        if below[0].startswith(".") or below[0].removesuffix(".py") in CODE:
+            return True
+        module = MODULE.fullmatch(below[0]) if len(below) == 1 else MODULE.fullmatch(below[1])
+        if module is None or (len(below) > 1 and (len(below) > 2 or module[1] != "__init__")):
+            return False
+        name = module[1] if len(below) == 1 else below[0]
+        return name in sys.stdlib_module_names or name in self.modules
 
 
 def reserved(name: str) -> str:
@@ -106,10 +125,3 @@ def reserved(name: str) -> str:
 def is_secret(path: str) -> bool:
     """Return whether a path names a file that holds keys, which no model may read."""
     return any(reserved(name).startswith(SECRETS) for name in parts_of(path))
-
-
-def _configures(below: Parts) -> bool:
-    """Return whether what stands so in a configuration folder is read by this program, Python or a tool of the user."""
-    if not below:
-        return False
-    return below[0].startswith(".") or below[0].removesuffix(".py") in CODE

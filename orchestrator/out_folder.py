@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+import sys
 import tempfile
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from agents.errors import AgentError
-from agents.paths import Parts, Protected, parts_of
+from agents.paths import Parts, Protected, folded, parts_of
 from agents.run_folder import FileTaken, RunFolder
 from agents.tools import Tool
 from orchestrator.environment import Environment
@@ -25,6 +26,8 @@ from orchestrator.squad.plan import AgentWork, Plan, Steps, TaskPlan
 WRITES = "write_file"
 """The built-in tool that writes into the folder."""
 NOTHING: Mapping[str, str] = {}
+BESIDE = {".yaml": "a YAML file", ".yml": "a YAML file", ".py": "a Python file"}
+"""What is not written over beside a run's configuration: another squad, the program that runs this one, its tools."""
 
 
 def run_folder(
@@ -50,12 +53,19 @@ def configuration_of(squad: Squad, options: RunOptions, own: Collection[Path] = 
             homes.add(os.path.realpath(Path(spelled).parent))
     mine = {parts_of(os.path.realpath(path)) for path in own}
     for home in homes:
-        for name in _yaml_in(home):
-            if (parts := parts_of(f"{home}/{name}")) not in mine:
-                files.setdefault(parts, "a YAML file beside this run's configuration")
+        for name in _names_in(home):
+            for ending, what in BESIDE.items():
+                if name.lower().endswith(ending) and (parts := parts_of(f"{home}/{name}")) not in mine:
+                    files.setdefault(parts, f"{what} beside this run's configuration")
     state = [] if options.state is None else _spellings(options.state)
     folders = {parts_of(spelled): "the folder of recorded runs" for spelled in state}
-    return Protected(files, folders, frozenset(parts_of(home) for home in homes))
+    installed = frozenset(
+        folded(name.partition(".")[0])
+        for place in sys.path
+        if os.path.realpath(place) not in homes
+        for name in _names_in(place)
+    )
+    return Protected(files, folders, frozenset(parts_of(home) for home in homes), installed)
 
 
 def _spellings(path: Path) -> set[str]:
@@ -63,9 +73,9 @@ def _spellings(path: Path) -> set[str]:
     return {str(path.absolute()), os.path.realpath(path)}
 
 
-def _yaml_in(folder: str) -> list[str]:
+def _names_in(folder: str) -> list[str]:
     with suppress(OSError), os.scandir(folder) as entries:
-        return [entry.name for entry in entries if entry.name.lower().endswith((".yaml", ".yml"))]
+        return [entry.name for entry in entries]
     return []
 
 

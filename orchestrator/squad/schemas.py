@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from agents.paths import length_fault, parts_of, reserved
-from providers.documents.json_schema import costly, patterns_in
+from providers.documents.json_schema import costly, pattern_fault, patterns_in
 from providers.documents.problems import Path
 
 # What stands in no file name of Windows, macOS and Linux alike. Source: learn.microsoft.com, "Naming files", 2026-11.
@@ -65,7 +65,10 @@ class Schemas:
         except ValueError:
             return [((), "JSON knows no infinite numbers")]
         if key not in self._faults:
-            self._faults[key] = [*_shape_faults(schema), *_reference_faults(schema)]
+            self._faults[key] = [
+                *(_shape_faults(schema) or _pattern_faults(schema)),
+                *_reference_faults(schema),
+            ]
         return self._faults[key]
 
     def costly_patterns(self, schema: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
@@ -87,6 +90,12 @@ def _shape_faults(schema: Mapping[str, Any]) -> list[tuple[Path, str]]:
     while error.context and error.validator in ("anyOf", "oneOf"):
         error = max(error.context, key=lambda e: len(e.absolute_path))
     return [(tuple(error.absolute_path), f"no JSON Schema: {_cut(error.message)}")]
+
+
+def _pattern_faults(schema: Mapping[str, Any]) -> list[tuple[Path, str]]:
+    """Return what no engine can search for: whether it is a pattern is nothing that the shape says."""
+    found = [(path, pattern_fault(pattern)) for path, pattern in patterns_in(schema)]
+    return [(path, f"no JSON Schema: {_cut(fault)}") for path, fault in found if fault]
 
 
 def _cut(message: str) -> str:

@@ -15,6 +15,8 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Any, TypeVar
 
+from providers.documents.pattern_size import MOST_WRITTEN_OUT, written_out
+
 T = TypeVar("T")
 
 FAST_S, SLOW_S = 0.005, 0.25
@@ -106,10 +108,14 @@ def validator_of(schema: Any, *, check: bool = True, formats: bool = False) -> V
     try:
         if check:
             dialect.check_schema(schema)
+            for _, pattern in patterns_in(schema):
+                _compiled(pattern)
         if _has(schema, "unevaluatedProperties") and _has(schema, "patternProperties"):
             raise SchemaTooCostly("unevaluatedProperties and patternProperties together cannot be checked")
     except RecursionError:
         raise SchemaTooCostly("the schema is nested too deeply") from None
+    except OverflowError as error:  # Python's own engine, of a pattern
+        raise SchemaTooCostly(f"a pattern of the schema is none: {error}") from None
     checker = dialect.FORMAT_CHECKER if formats else None
     return Validator(_bounded(dialect)(schema, registry=Registry(), format_checker=checker))
 
@@ -117,6 +123,18 @@ def validator_of(schema: Any, *, check: bool = True, formats: bool = False) -> V
 def found(pattern: str, text: str, seconds: float = SLOW_S) -> bool:
     """Return whether the pattern is found in the text. Raise `TimeoutError` where that takes too long."""
     return _compiled(pattern).search(text, timeout=seconds) is not None
+
+
+def pattern_fault(pattern: str) -> str:
+    """Return why a run could not search for the pattern at all, "" where it can."""
+    try:
+        _compiled(pattern)
+        re.compile(pattern)  # so the vocabulary of JSON Schema is checked when a task begins
+    except SchemaTooCostly as error:
+        return str(error)
+    except (re.error, OverflowError, RecursionError) as error:
+        return f"the pattern {_short(pattern)!r} is none: {error}"
+    return ""
 
 
 def costly(pattern: str) -> bool:
@@ -151,10 +169,12 @@ def patterns_in(schema: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple
 def _compiled(pattern: str) -> Any:
     import regex
 
+    if (size := written_out(pattern)) > MOST_WRITTEN_OUT:
+        raise SchemaTooCostly(f"the pattern {_short(pattern)!r} has {size:,} parts with its repeats written out")
     # Braces that only `regex` would take for a fuzzy match are what every other engine takes them for.
     try:
         return regex.compile(_FUZZY.sub(r"\\{", pattern), regex.V0)
-    except regex.error as error:
+    except (regex.error, OverflowError, RecursionError) as error:
         raise SchemaTooCostly(f"the pattern {_short(pattern)!r} is none: {error}") from None
 
 

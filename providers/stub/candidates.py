@@ -153,7 +153,15 @@ def numbers(flat: Mapping[str, Any], spot: Spot, *, whole: bool) -> Iterator[int
         if step is None:
             yield from (int(value) if float(value).is_integer() else round(value, 2), value)
         else:
-            yield from (_tidy(m * step) for m in (math.ceil(value / step), math.floor(value / step)))
+            yield from _multiples(value, step)
+
+
+def _multiples(value: float, step: float) -> list[int | float]:
+    """Return the multiples of `step` next to a number; none where no float holds how many that are."""
+    try:
+        return [_tidy(times * step) for times in (math.ceil(value / step), math.floor(value / step))]
+    except OverflowError:
+        return []
 
 
 def _tidy(value: float) -> int | float:

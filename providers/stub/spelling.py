@@ -22,6 +22,7 @@ _SIGNS = {"*": (0, None), "+": (1, None), "?": (0, 1)}
 _EXTRAS = (0, 1, 2, 4, 8, 16, 32, 64, None)
 """How often more than needed a part repeats, one try each; None: as seldom as allowed, even never."""
 MOST_REPEATS = 10_000
+MOST_LETTERS = 200_000
 
 
 def turned(options: Sequence[_Item], number: int) -> list[_Item]:
@@ -90,6 +91,8 @@ class _Speller:
         low, high = _bounds(found)
         wanted = low if self._extra is None else max(low, 1) + self._extra
         times = min(wanted, MOST_REPEATS if high is None else high, MOST_REPEATS)
+        if len(piece) * times > MOST_LETTERS:  # repeats within repeats multiply
+            raise ValueError("a text that is too long")
         if not (times and len(piece) == 1 and piece.isdecimal()):
             return piece * times
         # A run of digits spells the number itself, so that ids count on: S-009, S-010.

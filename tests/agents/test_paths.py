@@ -11,6 +11,7 @@ OURS = Protected(
     files={parts_of("/work/squad/sprint.yaml"): "the squad", parts_of("/etc/keys"): "a file"},
     folders={parts_of("/work/squad/state"): "the folder of runs"},
     homes=frozenset({ROOT}),
+    modules=frozenset({"yaml", "click"}),
 )
 NAMES_ANYWHERE = [
     *(".git/config", "deep/.git/hooks/pre-commit", ".orchestrator/journal.db", ".env", "a/.env.local", ".envrc"),
@@ -35,6 +36,8 @@ def test_configuration_is_written_in_no_folder_and_in_no_spelling(path: str) -> 
         *("sprint.yaml", "SPRINT.yaml", "x/../sprint.yaml", "sprint.yaml ", "sprint.yaml::$DATA", "state/journal.db"),
         *("personas/dev.yaml", ".github/workflows/ci.yml", ".vscode/tasks.json", "sitecustomize.py", "agents/x.py"),
         *("conftest.py", "providers.py", "../../etc/keys"),
+        *("yaml.py", "YAML.py", "yaml/__init__.py", "click.pyc", "yaml.cpython-311-x86_64-linux-gnu.so", "json.py"),
+        *("typing.pyd", "json/__init__.pyc", "x/../yaml.py"),
     ],
 )
 def test_what_a_run_is_configured_by_is_protected_where_it_stands(path: str) -> None:
@@ -43,7 +46,11 @@ def test_what_a_run_is_configured_by_is_protected_where_it_stands(path: str) -> 
 
 @pytest.mark.parametrize(
     "path",
-    ["report.md", "docs/sprint.yaml", "src/conftest.py", "environment.md", "git/config", "my.env", "x/.gitignore"],
+    [
+        *("report.md", "docs/sprint.yaml", "src/conftest.py", "environment.md", "git/config", "my.env", "x/.gitignore"),
+        *("main.py", "src/main.py", "src/yaml.py", "yaml.md", "site/index.html", "code/main.py", "yaml/notes.py"),
+        *("test/x/__init__.py", "app/__init__.py", "json", "package.json", "docs/index.md"),
+    ],
 )
 def test_all_else_may_be_written_there(path: str) -> None:
     assert OURS.fault(ROOT, path) == ""

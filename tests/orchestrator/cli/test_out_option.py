@@ -68,3 +68,19 @@ def test_configuration_is_no_output_file(call, folder):
     refused = call("run", "squad.yaml", "--out", ".", "--overwrite")
     assert refused.code == 2
     assert "gated.yaml: it is a YAML file beside this run's configuration, which only people write" in refused.err
+
+
+def test_code_that_python_would_import_first_is_not_written_beside_the_squad(call, folder):
+    """`python -m orchestrator` looks in the working folder for each module; a folder below is as free as ever."""
+    (folder / "tools.py").write_text("ours = 1")
+    text = (folder / "squad.yaml").read_text()
+
+    def run(name: str, out: str) -> int:
+        (folder / "squad.yaml").write_text(text.replace("brief.md", name))
+        return call("run", "squad.yaml", "--out", out, "--overwrite").code
+
+    for name in ("yaml.py", "json.py", "click/__init__.py", "tools.py", "Tools.py"):
+        assert run(name, ".") == 2, name
+    assert (folder / "tools.py").read_text() == "ours = 1"
+    assert run("yaml.py", "docs") == 0
+    assert run("main.py", ".") == 0

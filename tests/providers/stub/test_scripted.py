@@ -339,6 +339,8 @@ def test_any_satisfiable_schema_is_satisfied(schema):
         (False, "$", "no instance"),
         ({"type": "integer", "minimum": 3, "maximum": 2}, "$", "no instance"),
         ({"$ref": "#"}, "$", "no instance"),
+        ({"type": "number", "multipleOf": 1e-300, "minimum": 1e300}, "$", "no instance"),
+        ({"type": "string", "pattern": "^((((a{9})+)+)+)+$", "minLength": 10**7}, "$", "no instance"),
         (
             {"type": "object", "required": ["a"], "properties": {"a": {"$ref": "#"}}},
             "$.a.a.a",
