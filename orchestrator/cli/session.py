@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -17,6 +18,7 @@ from orchestrator.cli.signals import Interruption
 from orchestrator.cli.ui.caps import Caps
 from orchestrator.cli.ui.console import Console, print_json
 from orchestrator.cli.ui.gates import ApproveChoice, Asking, answering
+from orchestrator.cli.ui.masking import mask_document
 from orchestrator.cli.ui.next_step import command_line
 from orchestrator.cli.ui.notices import STUB_NOTICE, telling
 from orchestrator.cli.ui.outcome import Continuation, print_results, tell_end, with_reasons
@@ -52,7 +54,8 @@ class RunSession:
     async def run(self, opening: Opening, options: RunOptions) -> Exit:
         """Run, show it, print the outputs, and return the exit code."""
         progress = Progress()
-        screen = self._screen(progress)
+        environ = os.environ if options.environ is None else options.environ
+        screen = self._screen(progress, environ)
         with screen:
             result = await self._follow(opening, options, screen, progress)
         if not self.as_json:
@@ -70,20 +73,20 @@ class RunSession:
         questions = [] if waiting is None else [(gate.name, gate.choices) for gate in waiting.open]
         return Continuation(self.file, command, recorded=True, cancelled=cancelled, questions=questions)
 
-    def _screen(self, progress: Progress) -> Screen:
+    def _screen(self, progress: Progress, environ: Mapping[str, str]) -> Screen:
         """Return the screen that fits: a log where one is wanted, a live table on a terminal, else lines.
 
         Events on stdout and a live table cannot share one terminal: the table yields.
         """
         if self.as_json and sys.stdout.isatty():
-            return LineScreen(progress, self.console)
+            return LineScreen(progress, self.console, environ=environ)
         if wants_log(self.settings):
-            return LogScreen(self.settings, self.console)
+            return LogScreen(self.settings, self.console, environ=environ)
         if wants_table(self.settings):
             from orchestrator.cli.ui.live import TableScreen  # it brings rich, which nothing else needs
 
-            return TableScreen(progress, self.caps, color=self.console.color)
-        return LineScreen(progress, self.console)
+            return TableScreen(progress, self.caps, color=self.console.color, environ=environ)
+        return LineScreen(progress, self.console, environ=environ)
 
     async def _follow(self, opening: Opening, options: RunOptions, screen: Screen, progress: Progress) -> RunResult:
         """Return how the run ended, having shown each of its events. Raises what a signal ended it with."""
@@ -100,8 +103,9 @@ class RunSession:
                     tasks.start_soon(heed, options.journal, run, asking, screen)
                 for event in run.past:
                     progress.apply(to_json(event))
+                environ = os.environ if options.environ is None else options.environ
                 async for event in run:
-                    show(to_json(event), screen, progress, as_json=self.as_json)
+                    show(to_json(event), screen, progress, environ if self.as_json else None)
             result = run.result
             tasks.cancel_scope.cancel()
         interruption.check()
@@ -109,11 +113,12 @@ class RunSession:
         return result
 
 
-def show(document: Document, screen: Screen, progress: Progress, *, as_json: bool) -> None:
-    """Show one event: on stdout where events are the result, and on the screen."""
+def show(document: Document, screen: Screen, progress: Progress, as_json: Mapping[str, str] | None) -> None:
+    """Show one event: on stdout where events are the result (`as_json`: the variables whose values are masked there),
+    and on the screen."""
     line = progress.apply(document)
-    if as_json:
-        print_json(with_reasons(document, progress))
+    if as_json is not None:
+        print_json(mask_document(with_reasons(document, progress), as_json))
     if document["type"] in ("run.started", "run.resumed") and progress.stub:
         screen.say(STUB_NOTICE)
     screen.saw(document, line)

@@ -12,7 +12,7 @@ from typing import Any, TextIO
 import click
 
 from orchestrator.cli.app import Settings
-from providers.documents.secrets import hidden
+from orchestrator.cli.ui.masking import mask_secrets
 
 
 def wants_color(settings: Settings, environ: Mapping[str, str], *, terminal: bool) -> bool:
@@ -68,7 +68,7 @@ class Console:
     def _put(self, text: str) -> None:
         """Write a line to stderr. Where it cannot be written the work goes on unwatched."""
         try:
-            click.echo(hidden(text, guess=False), err=True, color=self.color)
+            click.echo(mask_secrets(text, os.environ, guess=False), err=True, color=self.color)
         except OSError:
             give_up_on(sys.stderr)
 

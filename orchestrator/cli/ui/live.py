@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Self
 
@@ -15,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestrator.cli.ui.caps import Caps
+from orchestrator.cli.ui.masking import mask_secrets
 from orchestrator.cli.ui.notices import STUB_NOTICE
 from orchestrator.cli.ui.progress import (
     Progress,
@@ -49,7 +51,9 @@ class TableScreen:
         color: bool,
         console: Console | None = None,
         clock: Callable[[], float] = time.time,
+        environ: Mapping[str, str] = os.environ,
     ) -> None:
+        self._environ = environ
         self._progress = progress
         self._caps = caps
         self._clock = clock
@@ -71,7 +75,7 @@ class TableScreen:
         self._shown = None
 
     def say(self, text: str) -> None:
-        self._console.print(Text(printable(text)))
+        self._console.print(Text(mask_secrets(printable(text), self._environ)))
 
     def tick(self) -> None:
         if self._shown != int(self._clock()):

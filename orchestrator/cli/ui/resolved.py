@@ -9,7 +9,7 @@ import yaml
 
 from agents.toolbox import builtin
 from agents.tools import Tool
-from orchestrator.cli.ui.masking import mask_secrets
+from orchestrator.cli.ui.masking import masked
 from orchestrator.squad.load import Squad
 from orchestrator.squad.plan import AgentPlan, AgentWork, Approval, Steps, TaskPlan
 from orchestrator.squad.spec import AgentSpec, SquadSpec, TaskSpec
@@ -36,8 +36,8 @@ def resolved_document(squad: Squad, environ: Mapping[str, str], inputs: Mapping[
     found["conversations"] = {name: {"pattern": one.pattern, **_given(one)} for name, one in spec.conversations.items()}
     found["tasks"] = {name: _task(spec, spec.tasks[name], task) for name, task in plan.tasks.items()}
     order = [*(name for name in SquadSpec.model_fields if name in found)]
-    masked: Fields = _masked({name: found[name] for name in order if found[name] not in ({}, "")}, environ)
-    return masked
+    shown: Fields = masked({name: found[name] for name in order if found[name] not in ({}, "")}, environ)
+    return shown
 
 
 def to_yaml(document: Fields) -> str:
@@ -122,15 +122,4 @@ def _plain(value: Any) -> Any:
             return {name: _plain(inner) for name, inner in value.items()}
         case list():
             return [_plain(inner) for inner in value]
-    return value
-
-
-def _masked(value: Any, environ: Mapping[str, str]) -> Any:
-    match value:
-        case str():
-            return mask_secrets(value, environ)
-        case dict():
-            return {key: _masked(inner, environ) for key, inner in value.items()}
-        case list():
-            return [_masked(inner, environ) for inner in value]
     return value

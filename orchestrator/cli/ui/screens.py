@@ -6,13 +6,13 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Protocol, Self, TextIO
 
 from orchestrator.cli.app import Settings
 from orchestrator.cli.ui.console import Console, give_up_on
-from orchestrator.cli.ui.masking import mask_secrets
+from orchestrator.cli.ui.masking import mask_document, mask_secrets
 from orchestrator.cli.ui.progress import Progress, ProgressLine, TaskRow, duration
 from orchestrator.cli.ui.reasons import Document
 from providers.documents.secrets import hidden
@@ -57,14 +57,20 @@ class LineScreen(AppendingScreen):
 
     period = HEARTBEAT_S
 
-    def __init__(self, progress: Progress, console: Console, clock: Callable[[], float] = time.time) -> None:
-        self._progress = progress
+    def __init__(
+        self,
+        progress: Progress,
+        console: Console,
+        clock: Callable[[], float] = time.time,
+        environ: Mapping[str, str] = os.environ,
+    ) -> None:
+        self._progress, self._environ = progress, environ
         self._talk = console
         self._clock = clock
 
     def saw(self, event: Document, change: ProgressLine | None) -> None:
         if change is not None:
-            self.say(mask_secrets(one_line(change, event["at"]), os.environ))
+            self.say(mask_secrets(one_line(change, event["at"]), self._environ))
 
     def say(self, text: str) -> None:
         self._talk.say(text)
@@ -81,16 +87,24 @@ class LogScreen(AppendingScreen):
 
     period = math.inf
 
-    def __init__(self, settings: Settings, console: Console, file: TextIO | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        console: Console,
+        file: TextIO | None = None,
+        environ: Mapping[str, str] = os.environ,
+    ) -> None:
+        self._environ = environ
         self._log = open_log(settings.log_format or "console", color=console.color, file=file or sys.stderr)
 
     def saw(self, event: Document, change: ProgressLine | None) -> None:
-        fields = {name: value for name, value in event.items() if name not in ("type", "id")}
+        shown = mask_document(event, self._environ)
+        fields = {name: value for name, value in shown.items() if name not in ("type", "id")}
         write = getattr(self._log, change.level if change is not None else "debug")
         self._tell(write, event["type"], **{name: _logged(value) for name, value in fields.items()})
 
     def say(self, text: str) -> None:
-        self._tell(self._log.info, hidden(text, guess=False))
+        self._tell(self._log.info, mask_secrets(text, self._environ))
 
     def _tell(self, write: Callable[..., None], text: str, **fields: Any) -> None:
         """Write a line. Where stderr cannot be written the run goes on unwatched, and its exit code says so."""

@@ -12,7 +12,7 @@ from orchestrator.cli.journals import RecordedRuns, reads_runs
 from orchestrator.cli.ui.columns import columns
 from orchestrator.cli.ui.console import print_json
 from orchestrator.cli.ui.cuts import cut_lines
-from orchestrator.cli.ui.masking import mask_secrets
+from orchestrator.cli.ui.masking import mask_document, mask_secrets
 from orchestrator.cli.ui.next_step import answer_line
 from orchestrator.cli.ui.outcome import cut_short_lines, state_document, with_reasons
 from orchestrator.cli.ui.progress import Progress, duration, in_words, tokens, usd
@@ -39,11 +39,11 @@ async def show_command(records: RecordedRuns, run: str, as_json: bool) -> None:
     journal = records.journal
     manifest = await journal.manifest(run)
     events = await journal.events(run)
-    progress = Progress()
+    progress, environ = Progress(), environment(records.settings)
     for document in map(to_json, events):
         progress.apply(document)
         if as_json:
-            print_json(with_reasons(document, progress))
+            print_json(mask_document(with_reasons(document, progress), environ))
     state = await state_in(journal, run, progress.status)
     if state != "running":
         progress.leave("cancelled" if state == "cancelled" else INTERRUPTED)
@@ -51,7 +51,7 @@ async def show_command(records: RecordedRuns, run: str, as_json: bool) -> None:
     lost = cut_short_cost(events, is_driven=is_over or state == "running")
     if as_json:
         if state != progress.status:  # no event tells of it
-            print_json(state_document(run, state, progress, lost))
+            print_json(mask_document(state_document(run, state, progress, lost), environ))
         return
     cut = [step.path for step in await journal.cut_short(run)] if state == UNFINISHED else []
     gates = (await questions_of(journal, run)).open
