@@ -61,7 +61,7 @@ class Asker:
         Where its time is up that is the answer, entered like any other: one that was given before stands. With
         `on_timeout: pause` no answer comes of it; a resumed run asks for as long again.
         """
-        left = math.inf if plan.timeout is None else opened_at + plan.timeout - now
+        left = _left(plan, opened_at, now)
         if plan.on_timeout == "pause" and left <= 0:
             left = plan.timeout or 0.0
         with self._clock.asking():
@@ -79,7 +79,7 @@ class Asker:
 
     async def later(self, gate: GateOpened, plan: Approval, opened_at: float, now: float) -> GateAnswered:
         """Return the answer that comes from elsewhere, or when the time of an approval is up."""
-        left = math.inf if plan.timeout is None or plan.on_timeout == "pause" else opened_at + plan.timeout - now
+        left = math.inf if plan.on_timeout == "pause" else _left(plan, opened_at, now)
         with self._clock.asking():
             with anyio.CancelScope(deadline=anyio.current_time() + left):
                 return await hear(self._journal, self._recorder.run_id, gate)
@@ -180,3 +180,8 @@ class Asker:
             tasks.cancel_scope.cancel()
         if failures:
             raise failures[0]
+
+
+def _left(plan: Approval, opened_at: float, now: float) -> float:
+    """Return the seconds that an approval leaves: never more than all of its time, be the clock set back meanwhile."""
+    return math.inf if plan.timeout is None else min(opened_at + plan.timeout - now, plan.timeout)

@@ -141,7 +141,7 @@ def next_command(result: RunResult, progress: Progress, after: Continuation) -> 
     task = None if result.status == "rejected" else progress.to_explain()
     if task is None or not after.recorded:
         return after.command("runs", "show", result.run_id) if after.recorded else after.command("run", after.file)
-    return after.command("explain", task)
+    return after.command("explain", result.run_id, task)
 
 
 def with_reasons(document: Document, progress: Progress) -> Document:

@@ -7,6 +7,8 @@ import shlex
 
 import pytest
 
+from tests.orchestrator.cli.test_run_command import ROUTING
+
 TALK = """\
 name: talk
 offline: auto
@@ -200,3 +202,15 @@ def test_a_place_as_it_is_shown_is_explained(call, folder, place):
     assert explained.out.startswith(f"{task}/try-1, turn 1\n")
     assert call("explain", "r-1", f"{task}/try-1/turn-7").code == 5
     assert call("explain", "r-1", place.format(task=task), "--request").code in (0, 5)
+
+
+def test_the_line_that_explains_names_the_run_though_another_began_later(call, follow, folder, loopback):
+    (folder / "gates.yaml").write_text(
+        "name: gates\nagents: {mary: {persona: analyst}}\ntasks:\n"
+        "  gate: {approval: {prompt: Go?}}\n  after: {agent: mary, description: Go on., needs: [gate]}\n"
+    )
+    (folder / "agent_routing.yaml").write_text(ROUTING.format(url=loopback.url("401")))
+    call("run", "gates.yaml", "--run-id", "r-1")
+    call("run", "squad.yaml", "--run-id", "r-2", "--offline")
+    call("approvals", "approve", "r-1")
+    assert follow(call("runs", "resume", "r-1").err, 1) == ["orchestrator explain r-1 after"]

@@ -131,7 +131,8 @@ def test_exit_codes_of_a_provider(call, folder, loopback, mode, code):
     assert json.loads(done.out.splitlines()[-1])["status"] == ("failed" if code else "done")
     if code:
         assert "last failure: research: " in done.err
-        assert "next: orchestrator explain research" in done.err
+        run = json.loads(done.out.splitlines()[-1])["run_id"]
+        assert f"next: orchestrator explain {run} research" in done.err
 
 
 def test_a_cap_that_is_reached(call, folder, loopback):

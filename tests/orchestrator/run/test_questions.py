@@ -539,3 +539,60 @@ async def test_a_question_of_a_task_that_an_edit_removed_takes_no_answer() -> No
     with pytest.raises(NoQuestion, match="gate"):
         await answer_question(journal, "r", "gate", "approve")
     assert await names(journal) == ["other"]
+
+
+@virtual_time
+@pytest.mark.parametrize(("on_timeout", "status"), [("approve", "done"), ("reject", "rejected"), ("pause", "waiting")])
+@pytest.mark.parametrize("hours", [-24, 0, 24])
+async def test_a_gate_is_waited_for_no_longer_than_its_time_whatever_the_clock_says(
+    on_timeout: str, status: str, hours: float
+) -> None:
+    """The process is killed, the clock set back or on, and the run is taken up where nobody answers."""
+    journal = MemoryJournal()
+    given = squad({"gate": {"approval": {**GATE, "on_timeout": on_timeout}}})
+    await cut(given, journal, Answers(), "gate.opened", ask=never, clock=lambda: 1e6 + anyio.current_time())
+    began = anyio.current_time()
+    clock = lambda: 1e6 + 3600 * hours + anyio.current_time()  # noqa: E731
+    assert (await go_on(given, journal, Answers(), ask=never, clock=clock)).status == status
+    at_once = hours > 0 and on_timeout != "pause"
+    assert anyio.current_time() - began == pytest.approx(0 if at_once else 3600)
+    assert [one.by for one in of_type(list(await journal.events("r")), "gate.answered")] == (
+        [] if on_timeout == "pause" else ["timeout"]
+    )
+
+
+@virtual_time
+async def test_a_try_of_a_task_asks_for_itself() -> None:
+    journal, till, asked = MemoryJournal(), Till(), list[str]()
+    retry = {"retry": {"max_attempts": 2, "on": ["timeout"]}, "timeout": "1m"}
+    given = till.squad(tasks={"a": {**A_TASK, **retry}})
+
+    async def answer(gate: GateOpened) -> GateAnswered:
+        asked.append(gate.name)
+        return GateAnswered(gate.name, "approve" if len(asked) == 1 else "reject", "no", "terminal")
+
+    async def work(agent: str, request: Request) -> Any:
+        if len(asked) == 1 and request.messages[-1].role == "tool":
+            await anyio.sleep(70)
+        return calls(("pay", "x"))(agent, request)
+
+    result = await begin(given, journal, Answers(work), ask=answer)
+    assert asked == ["a/try-1/turn-1/tool-1", "a/try-2/turn-1/tool-1"]
+    assert (till.done, result.outputs["said"]) == (["x"], "pay failed: a person refused this call: no")
+
+
+@pytest.mark.parametrize("choice", ["approve", "reject"])
+async def test_a_call_that_was_cut_short_is_made_again_with_leave_alone(choice: str) -> None:
+    """Of a tool that never asks otherwise."""
+    journal, till = MemoryJournal(), Till()
+    given, manager = till.squad(), Answers(calls(("note", "x")))
+    await cut(given, journal, manager, "tool.started")
+    till.noted.set()
+    assert (await go_on(given, journal, manager)).status == "waiting"
+    (gate,) = (await questions_of(journal, "r")).open
+    assert "again, though it was cut short and may have taken effect" in gate.prompt
+    await answer_question(journal, "r", "a", choice, "look first")
+    said = (await go_on(given, journal, manager)).outputs["said"]
+    assert said == ("noted x" if choice == "approve" else "note failed: a person refused this call: look first")
+    assert till.done == ["x"] * (choice == "approve")
+    assert len(of_type(list(await journal.events("r")), "gate.opened")) == 1
