@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import takewhile
 from math import isfinite
 from typing import Any
 from unicodedata import normalize
@@ -84,8 +85,8 @@ def _check_word(kind: str, name: str, known: Iterable[str]) -> None:
     raise TemplateError(f"{name!r} is not a {kind}" + (f"; did you mean {near!r}?" if near else ""))
 
 
-def names_read(root: nodes.Node) -> Iterator[tuple[str, ...]]:
-    """Yield the constant path of every name that is read: `a.b['c'][0].d` gives ("a", "b", "c")."""
+def paths_read(root: nodes.Node) -> Iterator[tuple[str | int, ...]]:
+    """Yield the constant path of every name that is read: `a.b['c'][0].d` gives ("a", "b", "c", 0, "d")."""
     todo = [root]
     while todo:
         node = todo.pop()
@@ -95,9 +96,14 @@ def names_read(root: nodes.Node) -> Iterator[tuple[str, ...]]:
         todo.extend(rest)
 
 
-def _path(node: nodes.Node) -> tuple[tuple[str, ...], list[nodes.Node]]:
+def name_in(path: tuple[str | int, ...]) -> tuple[str, ...]:
+    """Return the names at the beginning of a path, up to a place in a list."""
+    return tuple(takewhile(lambda step: isinstance(step, str), path))  # type: ignore[arg-type]
+
+
+def _path(node: nodes.Node) -> tuple[tuple[str | int, ...], list[nodes.Node]]:
     """Return the path that `node` spells, if any, and the nodes still to be looked into."""
-    steps: list[str] = []
+    steps: list[str | int] = []
     rest: list[nodes.Node] = []
     here: nodes.Node = node
     while True:
@@ -110,7 +116,7 @@ def _path(node: nodes.Node) -> tuple[tuple[str, ...], list[nodes.Node]]:
             case nodes.Getattr(node=owner, attr=attr):
                 steps.append(attr)
                 here = owner
-            case nodes.Getitem(node=owner, arg=nodes.Const(value=str() as key)):
+            case nodes.Getitem(node=owner, arg=nodes.Const(value=str() | int() as key)):
                 steps.append(key)
                 here = owner
             case nodes.Getitem(node=owner, arg=arg):

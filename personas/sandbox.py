@@ -92,13 +92,14 @@ def _finalize(context: BudgetedContext, value: Any) -> str:
 class _Code:
     """A compiled template or expression: `run` yields its text, `result` hands over its value."""
 
-    __slots__ = ("_environment", "_root", "_truth", "names")
+    __slots__ = ("_environment", "_root", "_truth", "names", "paths")
 
     def __init__(
         self, environment: _Environment, tree: nodes.Template, limits: TemplateLimits, truth: Truth | None = None
     ) -> None:
         grammar.check(tree, limits)
-        self.names = frozenset(grammar.names_read(tree))
+        self.paths = frozenset(grammar.paths_read(tree))
+        self.names = frozenset(map(grammar.name_in, self.paths))
         grammar.Priced().visit(tree)
         if truth is not None:
             grammar.Questioned().visit(tree)
@@ -176,6 +177,8 @@ class ExpressionText:
     source: str
     names: frozenset[tuple[str, ...]] = field(compare=False)
     """The constant paths that its expressions read: `${{ inputs.idea }}` reads ("inputs", "idea")."""
+    paths: frozenset[tuple[str | int, ...]] = field(repr=False, compare=False)
+    """The same with places in lists: `${{ tasks.a.output[0].title }}` reads ("tasks", "a", "output", 0, "title")."""
     _pieces: tuple[str | _Expression, ...] = field(repr=False, compare=False)
     _limits: TemplateLimits = field(repr=False, compare=False)
     _clock: Clock = field(repr=False, compare=False)
@@ -233,11 +236,12 @@ class Sandbox:
         """
         pieces = tuple(_joined(self._pieces(source, is_text, truth)))
         expressions = [piece for piece in pieces if isinstance(piece, _Expression)]
-        names = frozenset().union(*(expression.code.names for expression in expressions))
+        paths = frozenset[tuple[str | int, ...]]().union(*(expression.code.paths for expression in expressions))
+        names = frozenset(map(grammar.name_in, paths))
         blank = all(isinstance(piece, _Expression) or piece.isspace() for piece in pieces)
         if len(expressions) == 1 and blank:
             pieces = tuple(expressions)
-        return ExpressionText(source, names, pieces or ("",), self._limits, self._clock)
+        return ExpressionText(source, names, paths, pieces or ("",), self._limits, self._clock)
 
     def _pieces(
         self, source: str, is_text: Callable[[str], bool] | None, truth: Truth | None

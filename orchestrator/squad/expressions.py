@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -12,7 +12,7 @@ from orchestrator.squad.conditions import holds, said_in
 from orchestrator.squad.graph import Ancestry
 from orchestrator.squad.plan import EDITION
 from orchestrator.squad.rendering import as_template, is_own_template
-from orchestrator.squad.schemas import below
+from orchestrator.squad.schemas import ruled_out
 from orchestrator.squad.spec import SquadSpec, StepSpec, TaskSpec
 from orchestrator.squad.templates import (
     OURS,
@@ -49,6 +49,8 @@ class NamesInScope:
     steps: Mapping[str, StepSpec] = field(default_factory=dict)
     later: Collection[str] = ()
     names: tuple[str, ...] = ()
+    schemas: Mapping[str, Any] = field(default_factory=dict)
+    """What is known of those of `names`, as JSON Schemas."""
     has_inputs_only: bool = False
     """Whether it is rendered before any task has begun."""
 
@@ -90,7 +92,7 @@ class Expressions:
         except TemplateError as error:
             self.findings.within(path, error.offset or 0, 1, "bad-expression", error.message)
             return self.sandbox.expression_text("")
-        for name in sorted(text.names):
+        for name in sorted(text.paths, key=str):
             self._name(path, source, name, scope)
         return text
 
@@ -194,13 +196,14 @@ class Expressions:
         node = self.findings.node.at(path)
         return iter(()) if node is None else texts_in(node, path)
 
-    def _name(self, path: Path, source: str, name: tuple[str, ...], scope: NamesInScope) -> None:
+    def _name(self, path: Path, source: str, name: tuple[str | int, ...], scope: NamesInScope) -> None:
         head, *rest = name
+        assert isinstance(head, str), "a path begins with a name"
         known = ("inputs", "tasks", *(("steps",) if scope.steps or scope.later else ()), *scope.names)
         fault: tuple[str, str, str] | None = None
         if head in scope.names:
-            return
-        if head == "inputs":
+            fault = self._field(f"'{head}'", scope.schemas.get(head), rest)
+        elif head == "inputs":
             fault = self._input(rest)
         elif scope.has_inputs_only and head in OURS:
             fault = "unknown-name", f"only inputs can be read here, not '{head}'", "say it in the task's description"
@@ -214,24 +217,24 @@ class Expressions:
             offset, length = _find(source, name)
             self.findings.within(path, offset, length, *fault)
 
-    def _input(self, rest: list[str]) -> tuple[str, str, str] | None:
-        self.read_inputs |= {rest[0]} if rest else set(self.spec.inputs)
+    def _input(self, rest: Sequence[str | int]) -> tuple[str, str, str] | None:
+        self.read_inputs |= {str(rest[0])} if rest else set(self.spec.inputs)
         if not rest or rest[0] in self.spec.inputs or self.findings.is_unsure((), "inputs"):
             return None
-        return "unknown-input", f"no input is called '{rest[0]}'", nearest(rest[0], self.spec.inputs)
+        return "unknown-input", f"no input is called '{rest[0]}'", nearest(str(rest[0]), self.spec.inputs)
 
-    def _task(self, rest: list[str], scope: NamesInScope) -> tuple[str, str, str] | None:
+    def _task(self, rest: Sequence[str | int], scope: NamesInScope) -> tuple[str, str, str] | None:
         if not rest or self.findings.is_unsure((), "tasks"):
             return None
-        task, tasks = rest[0], self.spec.tasks
+        task, tasks = str(rest[0]), self.spec.tasks
         if task not in tasks:
             return "unknown-task", f"no task is called '{task}'", nearest(task, tasks)
         if scope.task is not None and self.ancestry.knows(scope.task) and not self.ancestry.precedes(task, scope.task):
             return "not-an-ancestor", *_why_not(task, scope.task)
         return None if len(rest) < 2 else self._task_attribute(task, rest[1:])
 
-    def _task_attribute(self, task: str, rest: list[str]) -> tuple[str, str, str] | None:
-        attribute, *inner = rest
+    def _task_attribute(self, task: str, rest: Sequence[str | int]) -> tuple[str, str, str] | None:
+        attribute, *inner = str(rest[0]), *rest[1:]
         spec = self.spec.tasks[task]
         if attribute not in TASK_ATTRIBUTES:
             return "unknown-attribute", f"a task has no '{attribute}'", nearest(attribute, TASK_ATTRIBUTES)
@@ -244,10 +247,10 @@ class Expressions:
             return self._transcript(f"task '{task}'", spec, inner)
         return self._output(f"task '{task}'", schema_of(spec), inner) if attribute == "output" else None
 
-    def _step(self, rest: list[str], scope: NamesInScope) -> tuple[str, str, str] | None:
+    def _step(self, rest: Sequence[str | int], scope: NamesInScope) -> tuple[str, str, str] | None:
         if not rest:
             return None
-        step, *inner = rest
+        step, *inner = str(rest[0]), *rest[1:]
         if any(gap[:3] == ("tasks", scope.task, "steps") for gap in self.findings.gaps):
             return None
         if step not in scope.steps:
@@ -257,32 +260,36 @@ class Expressions:
         if not inner:
             return None
         if inner[0] not in STEP_ATTRIBUTES:
-            return "unknown-attribute", f"a step has no '{inner[0]}'", nearest(inner[0], STEP_ATTRIBUTES)
+            return "unknown-attribute", f"a step has no '{inner[0]}'", nearest(str(inner[0]), STEP_ATTRIBUTES)
         if inner[0] == "transcript":
             return self._transcript(f"step '{step}'", scope.steps[step], inner[1:])
         schema = _own_schema(scope.steps[step])
         return self._output(f"step '{step}'", schema, inner[1:]) if inner[0] == "output" else None
 
-    def _transcript(self, owner: str, work: TaskSpec | StepSpec, names: list[str]) -> tuple[str, str, str] | None:
+    def _transcript(
+        self, owner: str, work: TaskSpec | StepSpec, names: Sequence[str | int]
+    ) -> tuple[str, str, str] | None:
         if work.conversation is None:
             inside = isinstance(work, TaskSpec) and any(step.conversation for step in work.steps or ())
             hint = "read that of its step, in a later step: ${{ steps.ID.transcript }}" if inside else ""
             return "unknown-attribute", f"{owner} holds no conversation, so it has no transcript", hint
-        if names and (isinstance(work, StepSpec) or work.for_each is None):
+        if names and isinstance(names[0], str) and (isinstance(work, StepSpec) or work.for_each is None):
             return "unknown-attribute", f"the transcript of {owner} is text and has no '{names[0]}'", ""
         return None
 
-    def _output(self, owner: str, schema: Any, names: list[str]) -> tuple[str, str, str] | None:
-        missing = below(schema, names)[1]
-        if missing is not None:
-            depth = names.index(missing)
-            parent, _ = below(schema, names[:depth])
-            hint = nearest(missing, parent["properties"])
-            return "unknown-attribute", f"the output of {owner} has no '{'.'.join(names[: depth + 1])}'", hint
-        if schema == _TEXT and names:
+    def _output(self, owner: str, schema: Any, names: Sequence[str | int]) -> tuple[str, str, str] | None:
+        if (fault := self._field(f"the output of {owner}", schema, names)) is not None:
+            return fault
+        if schema == _TEXT and names and isinstance(names[0], str):
             message = f"the output of {owner} is text and has no '{names[0]}'"
             return "unknown-attribute", message, f"give {owner} an output_schema"
         return None
+
+    def _field(self, owner: str, schema: Any, names: Sequence[str | int]) -> tuple[str, str, str] | None:
+        if (fault := ruled_out(schema, names)) is None:
+            return None
+        at, known = fault
+        return "unknown-attribute", f"{owner} has no '{_spelled(names[: at + 1])}'", nearest(str(names[at]), known)
 
 
 _TEXT: Mapping[str, Any] = {"type": "string"}
@@ -311,10 +318,25 @@ def _why_not(task: str, reader: str) -> tuple[str, str]:
     return f"'{reader}' does not wait for '{task}'", f"add '{task}' to needs"
 
 
-def _find(source: str, name: tuple[str, ...]) -> tuple[int, int]:
-    """Return offset and length of a dotted name in a text."""
+_ACCESS = r"\s*\.\s*\w+|\s*\[\s*(?:\d+|'[^']*'|\"[^\"]*\")\s*\]"
+_ONE_PATH = re.compile(rf"\s*\$\{{\{{\s*\w+(?:{_ACCESS})*\s*\}}\}}\s*")
+
+
+def path_in(text: ExpressionText) -> tuple[str | int, ...] | None:
+    """Return the path of which a text is the value as it is; None where something is made of it, or of others."""
+    return next(iter(text.paths)) if len(text.paths) == 1 and _ONE_PATH.fullmatch(text.source) else None
+
+
+def _spelled(names: Sequence[str | int]) -> str:
+    """Return a path as expressions have it: `stories[0].title`."""
+    return "".join(f"[{name}]" if isinstance(name, int) else f".{name}" for name in names).removeprefix(".")
+
+
+def _find(source: str, name: tuple[str | int, ...]) -> tuple[int, int]:
+    """Return offset and length of a path in a text."""
     for end in range(len(name), 0, -1):
-        dotted = r"\s*(?:\.\s*|\[\s*['\"]?)".join(map(re.escape, name[:end]))
+        spelled = (re.escape(str(part)) for part in name[:end])
+        dotted = r"\s*(?:['\"]?\s*\]\s*)?(?:\.\s*|\[\s*['\"]?)".join(spelled)
         for expression in re.finditer(r"\$\{\{.*?\}\}", source, re.DOTALL):
             if found := re.compile(rf"(?<![\w.]){dotted}(?!\w)").search(source, *expression.span()):
                 return found.start(), len(found[0])

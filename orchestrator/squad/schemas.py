@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -135,16 +135,37 @@ def _points(schema: Any, parts: Sequence[str]) -> bool:
     return True
 
 
-def below(schema: Any, names: Sequence[str]) -> tuple[Any, str | None]:
-    """Return what a schema says of `value.a.b`, and the first name that it rules out, None where none is."""
+def below(schema: Any, names: Sequence[str | int]) -> Any:
+    """Return what a schema says of `value.a[0].b`; None where that is nothing, or it rules such a value out."""
+    return _walk(schema, names)[0]
+
+
+def ruled_out(schema: Any, names: Sequence[str | int]) -> tuple[int, Collection[str]] | None:
+    """Return which of the names a schema rules out, the first one, and those that it knows there; None: none is."""
+    _, at, known = _walk(schema, names)
+    return None if at is None else (at, known)
+
+
+def _walk(schema: Any, names: Sequence[str | int]) -> tuple[Any, int | None, Collection[str]]:
     here = schema
-    for name in names:
-        properties = here.get("properties") if isinstance(here, Mapping) else None
+    for at, name in enumerate(names):
+        if not isinstance(here, Mapping):
+            return None, None, ()
+        if isinstance(name, int):
+            is_list = here.get("type", "array") == "array" and "prefixItems" not in here
+            here = here.get("items") if is_list else None
+            continue
+        properties = here.get("properties")
         if not isinstance(properties, Mapping) or here.get("type", "object") != "object":
-            return None, None
+            return None, None, ()
         if name not in properties:
-            open_ended = {"additionalProperties", "patternProperties", "anyOf", "oneOf", "allOf", "$ref"}
-            loose = any(here.get(word) for word in open_ended)
-            return None, None if loose else name
+            return None, None if _may_have_others(here) else at, properties
         here = properties[name]
-    return here, None
+    return here, None, ()
+
+
+def _may_have_others(schema: Mapping[str, Any]) -> bool:
+    """Return whether objects may have fields that `properties` does not name: whoever writes the rest out means so."""
+    if schema.get("additionalProperties", False) is not False:
+        return True
+    return any(schema.get(word) for word in ("patternProperties", "anyOf", "oneOf", "allOf", "$ref"))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from orchestrator.squad.agents import Roster, budget
-from orchestrator.squad.expressions import CONDITION, Expressions, NamesInScope, schema_of
+from orchestrator.squad.expressions import CONDITION, Expressions, NamesInScope, path_in, schema_of
 from orchestrator.squad.graph import Ancestry
 from orchestrator.squad.plan import (
     AgentWork,
@@ -25,6 +25,7 @@ from orchestrator.squad.rendering import with_expressions_left_out
 from orchestrator.squad.schemas import Schemas, below, path_fault, same_file
 from orchestrator.squad.spec import ApprovalSpec, RetrySpec, SquadSpec, StepSpec, TaskSpec
 from orchestrator.squad.templates import strings_in
+from personas.sandbox import ExpressionText
 from providers.documents.findings import Findings
 from providers.documents.problems import Path
 
@@ -77,11 +78,14 @@ class Tasks:
         condition = None
         if spec.if_ is not None:
             condition = self.texts.value((*path, "if"), spec.if_, scope, CONDITION)
-        inner = NamesInScope(name, names=(spec.as_ or "item",)) if spec.for_each is not None else scope
+        items, inner = None, scope
+        if spec.for_each is not None:
+            items, item = self.texts.value((*path, "for_each"), spec.for_each, scope, "a list"), spec.as_ or "item"
+            inner = NamesInScope(name, names=(item,), schemas={item: self._schema_of_element(items)})
         self._fields(name, spec)
         work = self._work(path, spec, inner)
         is_gate = isinstance(work, Approval)
-        each = self._for_each(path, spec, scope, inner)
+        each = None if items is None else self._for_each(path, spec, items, inner)
         return TaskPlan(
             name,
             work,
@@ -172,7 +176,7 @@ class Tasks:
         names = [spec.id for spec in specs]
         for index, spec in enumerate(specs):
             here = (*path, index)
-            inner = NamesInScope(scope.task, dict(earlier), names[index:], scope.names)
+            inner = NamesInScope(scope.task, dict(earlier), names[index:], scope.names, scope.schemas)
             self._step_fields(here, spec, earlier)
             condition = None
             if spec.if_ is not None:
@@ -258,17 +262,14 @@ class Tasks:
         if spec.repeat.max_attempts is None:
             self._unbounded(here, "'repeat' could go on for ever without 'max_attempts'", "max_attempts: 3")
         steps = {step.id: step for step in spec.steps or ()}
-        inner = NamesInScope(scope.task, steps, (), (*scope.names, "output"))
+        inner = NamesInScope(scope.task, steps, (), (*scope.names, "output"), scope.schemas)
         until = self.texts.value((*here, "until"), spec.repeat.until, inner, CONDITION)
         return Repeat(until, spec.repeat.max_attempts or 1)
 
-    def _for_each(self, path: Path, spec: TaskSpec, scope: NamesInScope, inner: NamesInScope) -> ForEach | None:
-        if spec.for_each is None:
-            return None
+    def _for_each(self, path: Path, spec: TaskSpec, items: ExpressionText, inner: NamesInScope) -> ForEach:
         item = inner.names[0]
         if spec.as_ is not None and (not item.isidentifier() or item in _WORDS_OF_THE_LANGUAGE):
             self.findings.error((*path, "as"), "invalid-name", f"'{item}' cannot name an element in expressions")
-        items = self.texts.value((*path, "for_each"), spec.for_each, scope, "a list")
         if spec.key is None:
             hint = f"key: ${{{{ {item}{'' if self._are_plain(items.names) else '.id'} }}}}"
             self.findings.lacks(
@@ -299,6 +300,13 @@ class Tasks:
         items = schema.get("items")
         return isinstance(items, Mapping) and items.get("type") in ("string", "number", "integer")
 
+    def _schema_of_element(self, items: ExpressionText) -> Any:
+        """Return the schema of the elements of a list that is a task's output or a part of it, as it is."""
+        match path_in(items):
+            case ("tasks", str(task), "output", *inner) if task in self.spec.tasks:
+                return below(schema_of(self.spec.tasks[task]), [*inner, 0])
+        return None
+
     def _schema_of_list(self, names: frozenset[tuple[str, ...]]) -> Mapping[str, Any] | None:
         """Return the schema of the one task's output that is read as it is; None where there is none."""
         if len(names) != 1:
@@ -306,7 +314,7 @@ class Tasks:
         head, *rest = next(iter(names))
         if head != "tasks" or rest[1:2] != ["output"] or rest[0] not in self.spec.tasks:
             return None
-        schema: Any = below(schema_of(self.spec.tasks[rest[0]]), rest[2:])[0]
+        schema: Any = below(schema_of(self.spec.tasks[rest[0]]), rest[2:])
         return schema if isinstance(schema, Mapping) else None
 
     def _output_file(self, name: str, spec: TaskSpec, scope: NamesInScope) -> Any:

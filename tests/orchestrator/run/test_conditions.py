@@ -76,7 +76,8 @@ async def test_yaml_s_own_true_and_false_are_conditions(holds_: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "hint"), [("no", "write false"), ("Yes", "write true"), ("done", "write ${{ done }}")]
+    ("text", "hint"),
+    [("no", "write false"), ("Yes", "write true"), ("done", "write one expression that reads an input or a task")],
 )
 def test_a_literal_text_is_no_condition(text: str, hint: str) -> None:
     with pytest.raises(PlanError) as refused:
