@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from orchestrator.journal.opening import open_journal
     from orchestrator.journal.protocols import Journal, JournalError, RunBusy
     from orchestrator.journal.sqlite.journal import SqliteJournal
-    from orchestrator.run.driver import RunResult
+    from orchestrator.run.result import RunResult
     from orchestrator.runtime import open_run, resume_run, run_squad, run_sync
     from orchestrator.squad.load import Squad
     from orchestrator.squad.plan import Plan
@@ -91,7 +91,7 @@ _HOMES = {
     "orchestrator.journal.opening": ("open_journal",),
     "orchestrator.journal.protocols": ("Journal", "JournalError", "RunBusy"),
     "orchestrator.journal.sqlite.journal": ("SqliteJournal",),
-    "orchestrator.run.driver": ("RunResult",),
+    "orchestrator.run.result": ("RunResult",),
     "orchestrator.runtime": ("open_run", "resume_run", "run_squad", "run_sync"),
     "orchestrator.squad.load": ("Squad",),
     "orchestrator.squad.plan": ("Plan",),

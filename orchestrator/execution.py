@@ -16,10 +16,11 @@ from orchestrator.events import Event, FileUnwritten, FileWritten, RunResumed, R
 from orchestrator.journal.protocols import InFlightStep, Journal, JournalError
 from orchestrator.run.approvals import digest_of, questions_of
 from orchestrator.run.artifacts import RETRIES_S, Artifacts, FileRefused
-from orchestrator.run.driver import Driver, RunResult, result_of
+from orchestrator.run.driver import Driver
 from orchestrator.run.history import RunHistory, history_of
 from orchestrator.run.questions import Ask
 from orchestrator.run.recorder import Recorder
+from orchestrator.run.result import RunResult, result_of
 from orchestrator.run.state import units_at_work
 from orchestrator.run.work_clock import RunClock
 from orchestrator.run.worker import TaskRunner

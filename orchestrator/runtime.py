@@ -37,10 +37,10 @@ from orchestrator.options import RunOptions, capped, leave_unanswered, raised, r
 from orchestrator.out_folder import held, run_folder
 from orchestrator.rerun.edit import Edit, edit_of, moved_steps
 from orchestrator.rerun.fingerprint import changed, parts_of
-from orchestrator.run.driver import RunResult
 from orchestrator.run.history import RunHistory, history_of
 from orchestrator.run.questions import Ask
 from orchestrator.run.recorder import Recorder
+from orchestrator.run.result import RunResult
 from orchestrator.squad.load import Squad
 from orchestrator.squad.plan import Plan
 from providers.catalog.trust import Consent, of_the_program

@@ -30,7 +30,7 @@ from orchestrator.execution import Run
 from orchestrator.journal.protocols import Journal, Signals
 from orchestrator.options import RunOptions
 from orchestrator.run.approvals import questions_of
-from orchestrator.run.driver import RunResult
+from orchestrator.run.result import RunResult
 
 LISTENS_S = 0.5
 """How often a run checks whether another process asked it to stop."""

@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any
 
 import anyio
@@ -25,7 +23,6 @@ from orchestrator.errors import RepeatExhausted
 from orchestrator.events import (
     BudgetReached,
     CallRepeated,
-    CutText,
     ElementEnded,
     ElementStarted,
     FileUnwritten,
@@ -33,7 +30,6 @@ from orchestrator.events import (
     GateOpened,
     RunResumed,
     RunStarted,
-    RunStatus,
     TaskEnded,
     TaskParked,
     TaskStarted,
@@ -49,7 +45,6 @@ from orchestrator.run.history import RunHistory
 from orchestrator.run.questions import Ask, Asker
 from orchestrator.run.recorder import Recorder
 from orchestrator.run.state import RunState, units_at_work, values_of
-from orchestrator.run.verdict import finish_of
 from orchestrator.run.work_clock import RunClock, UnitClock
 from orchestrator.run.worker import Assignment, UnitResult
 from orchestrator.squad.plan import Approval, Plan, TaskPlan
@@ -57,7 +52,6 @@ from orchestrator.units import StepPath, Unit, text_of
 from providers.budgets import BudgetRef
 from providers.errors import BudgetSpent, NoRoute
 from providers.events import Emit, ignore
-from providers.messages import Usage
 
 NONE: frozenset[StepKey] = frozenset()
 Limited = Suspended | FileRefused | BudgetSpent
@@ -65,36 +59,6 @@ Perform = Callable[[TaskPlan, Assignment, RunContext], Awaitable[UnitResult]]
 """Does one unit's work: `TaskRunner.perform`, or a test's function."""
 TakeOver = Callable[[], Awaitable[Sequence[FileUnwritten]]]
 """Sees to the files of earlier processes, and returns those that cannot be written."""
-
-
-@dataclass(frozen=True, slots=True)
-class RunResult:
-    """How a run ended. `cost` is micro-USD, None where any price was unknown; `artifacts` path -> SHA-256.
-
-    `texts` holds the artifacts themselves where the run had no folder (`out` is None). `truncated` names, by task, the
-    texts that their models did not finish; `output_errors` says why an output could not be told: it is None in
-    `outputs`, and the run has failed.
-
-    `cut_short` is micro-USD that calls may have cost besides whose end is not known: they were in flight when a process
-    was killed, or were given up.
-    """
-
-    run_id: str
-    status: RunStatus
-    outputs: Mapping[str, Any]
-    artifacts: Mapping[str, str]
-    usage: Usage
-    cost: int | None
-    tasks: Mapping[str, str]
-    errors: Mapping[str, str]
-    error_kinds: Mapping[str, str]
-    waiting: Mapping[str, str]
-    stub: bool
-    out: Path | None = None
-    texts: Mapping[str, str] = field(default_factory=dict)
-    truncated: Mapping[str, tuple[CutText, ...]] = field(default_factory=dict)
-    output_errors: Mapping[str, str] = field(default_factory=dict)
-    cut_short: int = 0
 
 
 class Driver:
@@ -388,28 +352,3 @@ def _ended(unit: Unit, status: TaskStatus, done: UnitResult, **more: str) -> Tas
     if unit.key is not None:
         return ElementEnded(unit.task, unit.key, status, done.output, **told)
     return TaskEnded(unit.task, status, done.output, done.output_file, **told)
-
-
-def result_of(driver: Driver, recorder: Recorder, *, stub: bool, crew: Any) -> RunResult:
-    """Return the result of a driven run, and record its last event."""
-    state = driver.state
-    finished = finish_of(state, recorder, crew.files.written, stub=stub)
-    recorder.record(finished)
-    return RunResult(
-        run_id=finished.run_id,
-        status=finished.status,
-        outputs=finished.outputs,
-        artifacts=finished.artifacts,
-        usage=finished.usage,
-        cost=finished.cost,
-        tasks=finished.tasks,
-        errors={name: event.error or "" for name, event in state.errors.items()},
-        error_kinds={name: event.error_kind or "" for name, event in state.errors.items()},
-        waiting=dict(state.waiting),
-        stub=stub,
-        out=None if crew.files.folder is None else crew.files.folder.root,
-        texts=dict(crew.files.texts),
-        output_errors=finished.output_errors,
-        truncated=finished.truncated,
-        cut_short=finished.cut_short,
-    )

@@ -16,7 +16,7 @@ from orchestrator.cli.ui.notices import STUB_NOTICE
 from orchestrator.cli.ui.progress import Progress, in_words, tokens, usd
 from orchestrator.cli.ui.reasons import Document, by_command, reason_lines
 from orchestrator.cli.ui.run_list import state_of
-from orchestrator.run.driver import RunResult
+from orchestrator.run.result import RunResult
 from providers.documents.unicode import printable
 
 MOST_ARTIFACTS = 12

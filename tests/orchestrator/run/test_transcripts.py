@@ -14,7 +14,7 @@ from orchestrator.events import ControlUnread, ConversationEnded, MessageSpoken,
 from orchestrator.forecast.turns import Assumptions, expect
 from orchestrator.journal.memory import MemoryJournal
 from orchestrator.rerun.replay import replay
-from orchestrator.run.driver import RunResult
+from orchestrator.run.result import RunResult
 from orchestrator.runtime import open_run, resume_run
 from providers.messages import Request
 from tests.orchestrator.squads import Answers, squad

@@ -1,0 +1,69 @@
+"""What a run came to, as the program that ran it gets it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from orchestrator.events import CutText, RunStatus
+from orchestrator.run.driver import Driver
+from orchestrator.run.recorder import Recorder
+from orchestrator.run.verdict import finish_of
+from providers.messages import Usage
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """How a run ended. `cost` is micro-USD, None where any price was unknown; `artifacts` path -> SHA-256.
+
+    `texts` holds the artifacts themselves where the run had no folder (`out` is None). `truncated` names, by task, the
+    texts that their models did not finish; `output_errors` says why an output could not be told: it is None in
+    `outputs`, and the run has failed.
+
+    `cut_short` is micro-USD that calls may have cost besides whose end is not known: they were in flight when a process
+    was killed, or were given up.
+    """
+
+    run_id: str
+    status: RunStatus
+    outputs: Mapping[str, Any]
+    artifacts: Mapping[str, str]
+    usage: Usage
+    cost: int | None
+    tasks: Mapping[str, str]
+    errors: Mapping[str, str]
+    error_kinds: Mapping[str, str]
+    waiting: Mapping[str, str]
+    stub: bool
+    out: Path | None = None
+    texts: Mapping[str, str] = field(default_factory=dict)
+    truncated: Mapping[str, tuple[CutText, ...]] = field(default_factory=dict)
+    output_errors: Mapping[str, str] = field(default_factory=dict)
+    cut_short: int = 0
+
+
+def result_of(driver: Driver, recorder: Recorder, *, stub: bool, crew: Any) -> RunResult:
+    """Return the result of a driven run, and record its last event."""
+    state = driver.state
+    finished = finish_of(state, recorder, crew.files.written, stub=stub)
+    recorder.record(finished)
+    return RunResult(
+        run_id=finished.run_id,
+        status=finished.status,
+        outputs=finished.outputs,
+        artifacts=finished.artifacts,
+        usage=finished.usage,
+        cost=finished.cost,
+        tasks=finished.tasks,
+        errors={name: event.error or "" for name, event in state.errors.items()},
+        error_kinds={name: event.error_kind or "" for name, event in state.errors.items()},
+        waiting=dict(state.waiting),
+        stub=stub,
+        out=None if crew.files.folder is None else crew.files.folder.root,
+        texts=dict(crew.files.texts),
+        output_errors=finished.output_errors,
+        truncated=finished.truncated,
+        cut_short=finished.cut_short,
+    )
