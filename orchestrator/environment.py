@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from io import StringIO
 from pathlib import Path
@@ -12,6 +13,7 @@ from providers.documents.problems import Problem, SpecError
 
 ENV_FILE = ".env"
 MAX_BYTES = 1 << 20
+NAME = re.compile("[A-Z][A-Z0-9_]*")
 WHERE_TO_LOOK = ("ORCHESTRATOR_LOCAL_SERVERS", "OLLAMA_HOST")
 """Variables that say where a model server on this machine is looked for."""
 
@@ -81,7 +83,9 @@ def _read(file: Path) -> dict[str, str]:
         if binding.error:
             wrong.append(_problem(file, line, "this is not NAME=value", "quotes must be closed, names have no spaces"))
         elif binding.key is not None and binding.value is None:
-            wrong.append(_problem(file, line, f"{binding.key} has no value", "write NAME=value"))
+            # What is not written as variables are may be a key that stands there without its name.
+            named = binding.key if NAME.fullmatch(binding.key) else "the line"
+            wrong.append(_problem(file, line, f"{named} has no value", "write NAME=value"))
         elif binding.key is not None:
             said[binding.key] = binding.value or ""
     if wrong:

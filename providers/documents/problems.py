@@ -88,7 +88,8 @@ def without_secrets(problems: Iterable[Problem]) -> list[Problem]:
 
 def _safe(p: Problem) -> Problem:
     """Return a problem that may be shown: no text of it, and no line of the file, repeats what may be a secret."""
-    message, hint, withheld = hidden(p.message), hidden(p.hint), any(str(part).lower() in WITHHELD for part in p.path)
+    message, hint = hidden(p.message), hidden(p.hint)
+    withheld = any(str(part).lower() in WITHHELD for part in p.path) or _may_be_misspelt(p)
     secret = withheld or may_hold_a_secret(p.source)
     if secret and (value := _value(p, withheld=withheld)):
         names = tuple(str(part).lower() for part in p.path)
@@ -96,6 +97,17 @@ def _safe(p: Problem) -> Problem:
     if not secret and (message, hint) == (p.message, p.hint):
         return p
     return replace(p, message=message, hint=hint, source="" if secret else p.source)
+
+
+def _may_be_misspelt(p: Problem) -> bool:
+    """Whether a field that does not exist may be that of a secret, written wrongly: `api_keyy`, `apikye`.
+
+    Of a provider or a budget any may be: what stands in one that is not read helps nobody.
+    """
+    if p.code != "unknown-field" or not p.path:
+        return False
+    name = str(p.path[-1])
+    return p.path[0] in ("providers", "budget") or bool(NAMED.search(f"{name}:")) or closest(name, SECRETS) is not None
 
 
 def _value(p: Problem, *, withheld: bool) -> str:

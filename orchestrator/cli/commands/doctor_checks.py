@@ -30,6 +30,7 @@ from providers.client.discovery import LocalServer, local_servers
 from providers.client.manager import built_in
 from providers.client.probes import PING, list_request
 from providers.documents.problems import ProblemsFound
+from providers.documents.secrets import hidden
 from providers.errors import ProviderError, WrongAddress
 from providers.transport import Transport, open_transport
 
@@ -98,7 +99,11 @@ def keys(settings: Settings) -> Iterator[Found]:
             where = environ.file if environ.is_from_file(row.key_env or "") else "the environment"
             what = f"{row.key_env} is set in {where}" if row.key_env else "needs no key"
             # Where else than at its vendor's it is asked, and who says so.
-            at = "" if row.packaged or not row.base_url else f"; {row.base_url} is from {candidate.whence.address}"
+            at = (
+                ""
+                if row.packaged or not row.base_url
+                else f"; {hidden(row.base_url, guess=False)} is from {candidate.whence.address}"
+            )
             yield Found("ok", f"{row.name}: {what}{at}")
             for use in refused(candidate.uses, trusts):
                 yield Found("warn", f"not allowed: {use}", how_to_allow(settings))

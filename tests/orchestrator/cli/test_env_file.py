@@ -84,6 +84,7 @@ def test_a_run_and_its_resumption_read_it(call, folder, loopback):
     [
         ("A=1\n\n\nthis is not it\n", 4, "not NAME=value"),
         ("A=1\nGROQ_API_KEY\n", 2, "GROQ_API_KEY has no value"),
+        ("A=1\nhunter-two-of-the-team\n", 2, "the line has no value"),
         (f"GROQ_API_KEY='{SECRET}\n", 1, "not NAME=value"),
         (f"GROQ_API_KEY: {SECRET}\n", 1, "not NAME=value"),
     ],
@@ -96,6 +97,7 @@ def test_a_file_with_a_mistake_is_told_by_its_line_and_shows_nothing_of_it(call,
     assert f".env:{line}:1: error[bad-env-file]: " in done.out + done.err
     assert said in done.out + done.err
     assert SECRET not in done.out + done.err
+    assert "hunter-two" not in done.out + done.err
 
 
 def test_a_folder_of_that_name_is_none(call, folder):

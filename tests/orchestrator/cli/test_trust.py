@@ -185,3 +185,15 @@ def test_at_a_terminal_it_is_a_question(call, steered, answer, code):
     assert process.returncode == code
     assert bool(steered.requests) == (code == 0)
     assert call("ask", "hi").code == code  # the answer is remembered, or asked for again
+
+
+def test_a_key_in_the_path_of_an_address_is_not_shown(call, folder):
+    key = "sk-proj-Ab3dEf6hIj9kLm2n"
+    (folder / "agent_routing.yaml").write_text(
+        "tiers: {worker: [lab/m]}\nproviders:\n  lab:\n    dialect: openai-chat\n"
+        f"    base_url: http://127.0.0.1:9/{key}/v1\n    models: {{m: {{context: 9000, max_output: 900}}}}\n"
+    )
+    for command in (("providers", "ls"), ("providers", "ls", "--json"), ("doctor",)):
+        ended = call(*command)
+        assert "http://127.0.0.1:9/***/v1" in ended.out, command
+        assert key not in ended.out + ended.err

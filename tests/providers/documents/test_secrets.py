@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from providers.documents.problems import Problem, to_text, without_secrets
 from providers.documents.secrets import hidden, may_hold_a_secret, recordable
 
 SECRET = "q1W2e3R4t5Z6u7I8"
@@ -67,3 +68,24 @@ def test_what_is_no_secret_is_shown(text):
 )
 def test_a_record_keeps_a_file_without_its_secrets(text, kept):
     assert recordable(text) == kept
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *(("providers", "lab", name) for name in ("api_keyy", "apikye", "aki_key", "pass", "org", "heders", "x")),
+        *(("apikey_",), ("tokn",), ("my_password",), ("secrets",), ("budget", "webhook"), ("agents", "a", "api_kye")),
+    ],
+)
+def test_what_stands_in_a_misspelt_field_is_not_repeated_whatever_it_looks_like(path):
+    """`hunter-two` has the shape of no key."""
+    line = f"    {path[-1]}: hunter-two"
+    shown = Problem("f.yaml", 1, 5, 4, "unknown-field", f"'{path[-1]}' is not a field", path=path, source=line)
+    assert "hunter-two" not in to_text([shown]) + str(without_secrets([shown]))
+    assert f"'{path[-1]}' is not a field" in to_text([shown])
+
+
+@pytest.mark.parametrize("path", [("agents", "ann", "persoan"), ("tiers_",), ("tasks", "a", "neds")])
+def test_the_line_of_another_misspelt_field_is_shown(path):
+    shown = Problem("f.yaml", 1, 1, 4, "unknown-field", "no field", path=path, source=f"{path[-1]}: dev")
+    assert f"{path[-1]}: dev" in to_text([shown])

@@ -14,6 +14,7 @@ from orchestrator.cli.ui.console import Console, print_json
 from orchestrator.cli.ui.progress import duration
 from providers.catalog.model import Candidate, Catalog, Limit, Model, Price, Provider
 from providers.catalog.trust import IN_CATALOG
+from providers.documents.secrets import hidden
 from providers.policy.model import Policy
 from providers.windows import CALENDAR_SECONDS, span
 
@@ -51,7 +52,7 @@ def _address(first: Candidate | None) -> str:
     """Return where else than at its vendor's a provider is asked, and who says so; "" where that is the catalog."""
     if first is None or first.whence.address in ("", IN_CATALOG):
         return ""
-    return f"{first.provider.base_url} ({first.whence.address})"
+    return f"{hidden(first.provider.base_url, guess=False)} ({first.whence.address})"
 
 
 def keys_of(catalog: Catalog, environ: Mapping[str, str]) -> Mapping[str, list[str]]:
@@ -141,7 +142,7 @@ def _document(
         "key": key_state(provider, missing, keys),
         "key_variable": provider.key_env,
         "accounts": list(keys.get(provider.name, ())),
-        "base_url": provider.base_url if first is None else first.provider.base_url,
+        "base_url": hidden((provider if first is None else first.provider).base_url, guess=False),
         "base_url_from": None if first is None else first.whence.address or None,
         "key_from": None if first is None else first.whence.key or None,
         "limits": list(map(limit_words, provider.limits)),
