@@ -596,3 +596,25 @@ async def test_a_call_that_was_cut_short_is_made_again_with_leave_alone(choice: 
     assert said == ("noted x" if choice == "approve" else "note failed: a person refused this call: look first")
     assert till.done == ["x"] * (choice == "approve")
     assert len(of_type(list(await journal.events("r")), "gate.opened")) == 1
+
+
+@virtual_time
+@pytest.mark.parametrize("works_s", [10, 70])
+async def test_a_persons_time_is_none_of_a_conversations_budget(works_s: float) -> None:
+    journal = MemoryJournal()
+    talk = {**TALK, "participants": ["ann", "human"], "budget": {"max_time": "1m"}}
+    given = squad({"t": {"conversation": "m", "description": "x"}}, conversations={"m": talk})
+
+    async def speak(gate: GateOpened) -> GateAnswered:
+        await anyio.sleep(3600)
+        return GateAnswered(gate.name, "say", "words", "terminal")
+
+    async def work(agent: str, request: Request) -> str:
+        await anyio.sleep(works_s)
+        return f"at {anyio.current_time()}"
+
+    await begin(given, journal, Answers(work), ask=speak, clock=anyio.current_time)
+    (ended,) = of_type(list(await journal.events("r")), "conversation.ended")
+    assert (ended.kind, ended.budget) == (("max_turns", "") if works_s == 10 else ("budget", "max_time"))
+    again = await replay(journal, "r")
+    assert again.is_equal, again.difference
