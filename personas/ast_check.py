@@ -119,6 +119,9 @@ def _path(node: nodes.Node) -> tuple[tuple[str | int, ...], list[nodes.Node]]:
             case nodes.Getitem(node=owner, arg=nodes.Const(value=str() | int() as key)):
                 steps.append(key)
                 here = owner
+            case nodes.Getitem(node=owner, arg=nodes.Neg(node=nodes.Const(value=int() as place))):
+                steps.append(-place)
+                here = owner
             case nodes.Getitem(node=owner, arg=arg):
                 steps.clear()
                 rest.append(arg)

@@ -318,7 +318,7 @@ def _why_not(task: str, reader: str) -> tuple[str, str]:
     return f"'{reader}' does not wait for '{task}'", f"add '{task}' to needs"
 
 
-_ACCESS = r"\s*\.\s*\w+|\s*\[\s*(?:\d+|'[^']*'|\"[^\"]*\")\s*\]"
+_ACCESS = r"\s*\.\s*\w+|\s*\[\s*(?:-?\d+|'[^']*'|\"[^\"]*\")\s*\]"
 _ONE_PATH = re.compile(rf"\s*\$\{{\{{\s*\w+(?:{_ACCESS})*\s*\}}\}}\s*")
 
 

@@ -69,6 +69,7 @@ def test_a_misspelt_field_of_an_element(read: str, field: str, meant: str) -> No
     ("read", "field"),
     [
         ("tasks.plan.output.stories[0].titel", "stories[0].titel"),
+        ("tasks.plan.output.stories[-1].titel", "stories[-1].titel"),
         ("tasks.plan.output['stories'][12]['titel']", "stories[12].titel"),
         ("tasks.plan.output.stories[0].title ~ tasks.plan.output.stories[1].titel", "stories[1].titel"),
     ],
