@@ -31,6 +31,7 @@ from orchestrator.journal.protocols import Journal, Signals
 from orchestrator.options import RunOptions
 from orchestrator.run.approvals import questions_of
 from orchestrator.run.result import RunResult
+from providers.documents.unicode import printable
 
 LISTENS_S = 0.5
 """How often a run checks whether another process asked it to stop."""
@@ -121,6 +122,8 @@ def show(document: Document, screen: Screen, progress: Progress, as_json: Mappin
         print_json(mask_document(with_reasons(document, progress), as_json))
     if document["type"] in ("run.started", "run.resumed") and progress.stub:
         screen.say(STUB_NOTICE)
+    if document["type"] == "routing.reread" and document["error"]:
+        screen.say(printable(f"{document['file']} changed, and the run goes on as before: {document['error']}"))
     screen.saw(document, line)
 
 

@@ -197,3 +197,20 @@ def test_a_key_in_the_path_of_an_address_is_not_shown(call, folder):
         ended = call(*command)
         assert "http://127.0.0.1:9/***/v1" in ended.out, command
         assert key not in ended.out + ended.err
+
+
+def test_another_address_during_a_run_is_not_asked_and_the_screen_says_so(call, folder, monkeypatch, loopback):
+    evil = loopback.by(lambda _: "ok")
+
+    def swap(_) -> str:
+        (folder / ".env").write_text(f"GROQ_BASE_URL={evil.replace('127.0.0.1', 'localhost')}\n")
+        return "ok"
+
+    (folder / ".env").write_text(f"GROQ_BASE_URL={loopback.by(swap)}\n")
+    monkeypatch.setenv("GROQ_API_KEY", KEY)
+    ended = call("run", "squad.yaml", "--trust")
+    assert ended.code == 0, ended.err
+    assert loopback.requests
+    assert not loopback.to(evil)
+    assert ".env changed, and the run goes on as before: files would send keys of yours" in ended.err
+    assert "GROQ_API_KEY to http://localhost:" in ended.err
