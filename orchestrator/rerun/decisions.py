@@ -152,6 +152,6 @@ class _Fold:
 
 
 def _as_once(made: RunFinished, recorded: Mapping[str, str]) -> RunFinished:
-    """Return the end of a run with the word of earlier releases for an interrupted task, where it is recorded so."""
-    tasks = {name: "running" if recorded.get(name) == "running" else status for name, status in made.tasks.items()}
+    """Return the end of a run with the words of earlier releases for tasks that it left, where they are recorded so."""
+    tasks = {name: recorded[name] if recorded.get(name) in ("running", "gate") else s for name, s in made.tasks.items()}
     return made if tasks == made.tasks else replace(made, tasks=tasks)

@@ -10,7 +10,7 @@ from typing import Any
 from orchestrator.events import CutText, RunStatus
 from orchestrator.run.driver import Driver
 from orchestrator.run.recorder import Recorder
-from orchestrator.run.verdict import finish_of
+from orchestrator.run.verdict import OVER, finish_of
 from providers.messages import Usage
 
 
@@ -59,7 +59,7 @@ def result_of(driver: Driver, recorder: Recorder, *, stub: bool, crew: Any) -> R
         tasks=finished.tasks,
         errors={name: event.error or "" for name, event in state.errors.items()},
         error_kinds={name: event.error_kind or "" for name, event in state.errors.items()},
-        waiting=dict(state.waiting),
+        waiting={} if finished.status in OVER else dict(state.waiting),
         stub=stub,
         out=None if crew.files.folder is None else crew.files.folder.root,
         texts=dict(crew.files.texts),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from orchestrator.events import RunFinished, RunStatus
+from orchestrator.events import RunFinished, RunStatus, TaskStatus
 from orchestrator.run.recorder import Recorder
 from orchestrator.run.state import RunState
 from orchestrator.squad.plan import Plan
@@ -48,12 +48,19 @@ def finish_of(state: RunState, recorder: Recorder, artifacts: Mapping[str, str],
         dict(artifacts),
         recorder.usage,
         recorder.cost,
-        {name: "interrupted" if task.status == "running" else task.status for name, task in state.tasks.items()},
+        {name: left_as(task.status, status) for name, task in state.tasks.items()},
         stub,
         state.truncated,
         errors,
         recorder.cut_short,
     )
+
+
+def left_as(task: TaskStatus, run: RunStatus) -> TaskStatus:
+    """Return how a run that ends leaves a task: none is at work, and where the run is over nobody is asked any more."""
+    if task == "gate":
+        return "cancelled" if run in OVER else task
+    return "interrupted" if task == "running" else task
 
 
 def _is_ready(state: RunState, output: str) -> bool:

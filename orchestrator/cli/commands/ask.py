@@ -22,8 +22,9 @@ from orchestrator.cli.signals import Interruption
 from orchestrator.cli.ui.arguments import as_meant, as_text
 from orchestrator.cli.ui.console import Console, print_json
 from orchestrator.cli.ui.cuts import finish_words
+from orchestrator.cli.ui.figures import duration, tokens, usd
 from orchestrator.cli.ui.notices import STUB_NOTICE, telling
-from orchestrator.cli.ui.progress import alert_line, duration, tokens, usd
+from orchestrator.cli.ui.progress import alert_line
 from orchestrator.cli.ui.screens import LogScreen
 from orchestrator.errors import NoProvider
 from orchestrator.events import Event, to_json

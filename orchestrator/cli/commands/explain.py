@@ -14,8 +14,9 @@ from orchestrator.cli.files import environment
 from orchestrator.cli.journals import RecordedRuns, latest_run, reads_runs, run_named
 from orchestrator.cli.ui.columns import columns
 from orchestrator.cli.ui.cuts import finish_words
+from orchestrator.cli.ui.figures import duration, usd
 from orchestrator.cli.ui.masking import mask_secrets
-from orchestrator.cli.ui.progress import candidate_of, duration, usd
+from orchestrator.cli.ui.progress import candidate_of
 from orchestrator.cli.ui.tool_calls import LISTED, tool_calls
 from orchestrator.events import to_json
 from orchestrator.rerun.record import StepAt

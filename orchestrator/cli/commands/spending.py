@@ -12,7 +12,7 @@ from orchestrator.cli.journals import RecordedRuns, reads_runs
 from orchestrator.cli.ui.arguments import TimeZoneOption
 from orchestrator.cli.ui.columns import columns
 from orchestrator.cli.ui.console import count, print_json
-from orchestrator.cli.ui.progress import usd
+from orchestrator.cli.ui.figures import usd
 from orchestrator.run.spending import Spending, spending
 from providers.documents.unicode import printable
 

@@ -12,8 +12,8 @@ from orchestrator.cli.ui.caps import Caps
 from orchestrator.cli.ui.columns import columns
 from orchestrator.cli.ui.console import print_json
 from orchestrator.cli.ui.drawing import DrawnTask, nodes_of
+from orchestrator.cli.ui.figures import duration, usd
 from orchestrator.cli.ui.notices import STUB_NOTICE
-from orchestrator.cli.ui.progress import duration, usd
 from orchestrator.runtime import stub_would_answer
 from orchestrator.squad.load import Squad
 from orchestrator.squad.plan import AgentPlan, Plan

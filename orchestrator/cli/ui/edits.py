@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from orchestrator.cli.ui.columns import columns
 from orchestrator.cli.ui.console import count
-from orchestrator.cli.ui.progress import tokens, usd
+from orchestrator.cli.ui.figures import tokens, usd
 from orchestrator.rerun.edit import Edit, Spent
 
 

@@ -16,18 +16,12 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestrator.cli.ui.caps import Caps
+from orchestrator.cli.ui.figures import duration, usd
 from orchestrator.cli.ui.masking import mask_secrets
 from orchestrator.cli.ui.notices import STUB_NOTICE
-from orchestrator.cli.ui.progress import (
-    Progress,
-    ProgressLine,
-    TaskRow,
-    budget_line,
-    duration,
-    in_words,
-    usd,
-)
+from orchestrator.cli.ui.progress import Progress, ProgressLine, budget_line
 from orchestrator.cli.ui.reasons import Document
+from orchestrator.cli.ui.task_row import TaskRow, in_words
 from providers.documents.unicode import printable
 
 FRAME_S = 1 / 8

@@ -11,11 +11,13 @@ import click
 
 from orchestrator.cli.ui.console import Console
 from orchestrator.cli.ui.cuts import cut_lines
+from orchestrator.cli.ui.figures import tokens, usd
 from orchestrator.cli.ui.next_step import Question, answer_line
 from orchestrator.cli.ui.notices import STUB_NOTICE
-from orchestrator.cli.ui.progress import Progress, in_words, tokens, usd
+from orchestrator.cli.ui.progress import Progress
 from orchestrator.cli.ui.reasons import Document, by_command, reason_lines
 from orchestrator.cli.ui.run_list import state_of
+from orchestrator.cli.ui.task_row import in_words
 from orchestrator.run.result import RunResult
 from providers.documents.unicode import printable
 

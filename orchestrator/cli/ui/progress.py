@@ -8,53 +8,16 @@ from typing import Any, Literal
 
 from orchestrator.cli.ui.caps import Caps
 from orchestrator.cli.ui.cuts import cut_words
-from orchestrator.cli.ui.figures import duration as duration
-from orchestrator.cli.ui.figures import tokens as tokens
-from orchestrator.cli.ui.figures import usd as usd
+from orchestrator.cli.ui.figures import duration, tokens, usd
 from orchestrator.cli.ui.open_questions import OpenQuestions
 from orchestrator.cli.ui.reasons import Document, Reasons, budget_text
+from orchestrator.cli.ui.task_row import TaskRow
 from orchestrator.cli.ui.tool_calls import call_text, clipped
 from orchestrator.events import question_name
 from providers.catalog.model import numbered
 
 WIDTH = 60
 """Characters of a tool's arguments, or of its result, in a line of progress."""
-ENDED = frozenset({"ok", "failed", "skipped", "cancelled"})
-
-STATE_WORDS = {"gate": "awaiting approval", "parked": "paused"}
-"""States of a task whose names are ours, in words."""
-
-
-def in_words(state: str) -> str:
-    """Return a task's state as people read it."""
-    return STATE_WORDS.get(state, state)
-
-
-@dataclass(slots=True)
-class TaskRow:
-    """One task, or one element of a fan-out. Times are epoch seconds; `cost` is USD, None once any was unknown."""
-
-    name: str
-    who: str = ""
-    state: str = "waiting"
-    model: str = ""
-    tokens: int = 0
-    cost: float | None = 0.0
-    attempt: int = 1
-    began: float | None = None
-    ended: float | None = None
-    detail: str = ""
-    is_approval: bool = False
-    truncated: list[Document] = field(default_factory=list)
-    """The texts in its output that are cut off."""
-
-    @property
-    def is_element(self) -> bool:
-        return "[" in self.name
-
-    def seconds(self, now: float) -> float | None:
-        """Return how long it has worked, None where it has not begun."""
-        return None if self.began is None else (self.ended or now) - self.began
 
 
 @dataclass(frozen=True, slots=True)
@@ -365,6 +328,8 @@ class Progress:
         self.cost, self.tokens = event["cost_usd"], sum(event["usage"][kind] for kind in BILLED)
         if event["status"] not in ("waiting", "paused", "cancelled"):  # what a person said in a conversation was heard
             self.rows = {name: row for name, row in self.rows.items() if row.state != "gate" or name in event["tasks"]}
+            for name, row in self.rows.items():
+                row.state = event["tasks"][name] if row.state == "gate" else row.state
         self.leave()
 
     def leave(self, state: str = "interrupted") -> None:

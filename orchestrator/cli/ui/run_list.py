@@ -10,7 +10,7 @@ import click
 
 from orchestrator.cli.exits import Unusable
 from orchestrator.cli.ui.columns import columns
-from orchestrator.cli.ui.progress import usd
+from orchestrator.cli.ui.figures import usd
 from orchestrator.journal.protocols import Journal, RunLine
 from providers.documents.unicode import printable
 

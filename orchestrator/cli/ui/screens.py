@@ -12,9 +12,11 @@ from typing import Any, Protocol, Self, TextIO
 
 from orchestrator.cli.app import Settings
 from orchestrator.cli.ui.console import Console, give_up_on
+from orchestrator.cli.ui.figures import duration
 from orchestrator.cli.ui.masking import mask_document, mask_secrets
-from orchestrator.cli.ui.progress import Progress, ProgressLine, TaskRow, duration
+from orchestrator.cli.ui.progress import Progress, ProgressLine
 from orchestrator.cli.ui.reasons import Document
+from orchestrator.cli.ui.task_row import TaskRow
 from providers.documents.secrets import hidden
 from providers.documents.unicode import printable
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from orchestrator.cli.ui.columns import columns
 from orchestrator.cli.ui.console import count
-from orchestrator.cli.ui.progress import duration, usd
+from orchestrator.cli.ui.figures import duration, usd
 from orchestrator.forecast.scenario import Forecast
 from providers.documents.unicode import printable
 from providers.simulation import GroupUse, Report, Scenario

@@ -15,8 +15,9 @@ from orchestrator.cli.ui.caps import Caps
 from orchestrator.cli.ui.console import Console
 from orchestrator.cli.ui.live import TableScreen, fitting, render
 from orchestrator.cli.ui.notices import STUB_NOTICE
-from orchestrator.cli.ui.progress import Progress, ProgressLine, TaskRow
+from orchestrator.cli.ui.progress import Progress, ProgressLine
 from orchestrator.cli.ui.screens import LineScreen, LogScreen, one_line
+from orchestrator.cli.ui.task_row import TaskRow
 
 
 def progress_of(*rows, stub=False):

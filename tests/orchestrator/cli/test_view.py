@@ -7,7 +7,8 @@ import pytest
 from agents.events import TurnEnded
 from orchestrator.cli.ui.caps import Caps
 from orchestrator.cli.ui.cuts import cut_lines
-from orchestrator.cli.ui.progress import Progress, budget_line, duration, usd
+from orchestrator.cli.ui.figures import duration, usd
+from orchestrator.cli.ui.progress import Progress, budget_line
 from orchestrator.events import (
     ArtifactWritten,
     CutText,

@@ -13,6 +13,7 @@ import pytest
 
 from agents import tool
 from orchestrator import GateAnswered, GateOpened, PlanError, to_json
+from orchestrator.cli.ui.progress import Progress
 from orchestrator.runtime import open_run
 from providers.errors import AllAttemptsFailed, RateLimited, ServerFault
 from providers.messages import FinishReason, Message, Request, Response, ToolCall, Usage
@@ -250,6 +251,21 @@ async def test_a_rejection_ends_the_run_as_rejected() -> None:
     result, _ = await run(squad(GATED), manager, ask=person(("reject", "no")))
     assert (result.status, result.tasks["build"]) == ("rejected", "waiting")
     assert manager.prompts("bob") == []
+
+
+async def test_a_run_that_is_over_asks_nobody_any_more() -> None:
+    approval = {"approval": {"prompt": "Go?", "choices": ["approve", "reject"]}}
+
+    async def ask(gate: GateOpened) -> GateAnswered | None:
+        return GateAnswered("no", "reject", "no", "terminal") if gate.task == "no" else await anyio.sleep_forever()
+
+    result, events = await run(squad({"a": "x", "no": {**approval, "needs": ["a"]}, "open": approval}), ask=ask)
+    assert (result.status, dict(result.waiting)) == ("rejected", {})
+    assert result.tasks == {"a": "ok", "no": "failed", "open": "cancelled"}
+    progress = Progress()
+    for event in events:
+        progress.apply(to_json(event))
+    assert progress.rows["open"].state == "cancelled"
 
 
 @virtual_time

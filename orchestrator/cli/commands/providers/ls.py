@@ -11,7 +11,7 @@ from orchestrator.cli.app import Command, settings_of
 from orchestrator.cli.files import configured
 from orchestrator.cli.ui.columns import columns
 from orchestrator.cli.ui.console import Console, print_json
-from orchestrator.cli.ui.progress import duration
+from orchestrator.cli.ui.figures import duration
 from providers.catalog.model import Candidate, Catalog, Limit, Model, Price, Provider
 from providers.catalog.trust import IN_CATALOG
 from providers.documents.secrets import hidden

@@ -16,8 +16,8 @@ from orchestrator.cli.exits import Exit, NothingSelected, Unusable, exit_of
 from orchestrator.cli.files import configured
 from orchestrator.cli.ui.columns import columns
 from orchestrator.cli.ui.console import Console
+from orchestrator.cli.ui.figures import duration, usd
 from orchestrator.cli.ui.masking import mask_secrets
-from orchestrator.cli.ui.progress import duration, usd
 from orchestrator.errors import MOST_WAYS
 from providers.catalog.model import Catalog, of_all_accounts
 from providers.catalog.trust import Consent

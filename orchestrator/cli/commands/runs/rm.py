@@ -20,7 +20,7 @@ from orchestrator.cli.exits import Exit, Unusable
 from orchestrator.cli.journals import RecordedRuns, reads_runs, run_named
 from orchestrator.cli.ui.arguments import DurationOption
 from orchestrator.cli.ui.console import Console, count
-from orchestrator.cli.ui.progress import usd
+from orchestrator.cli.ui.figures import usd
 from orchestrator.cli.ui.run_list import OVER, STATES, cost_of, state_in, states_option, table_of
 from orchestrator.journal.protocols import Journal, RunLine
 from orchestrator.manifest import names_our_folder

@@ -12,12 +12,14 @@ from orchestrator.cli.journals import RecordedRuns, reads_runs
 from orchestrator.cli.ui.columns import columns
 from orchestrator.cli.ui.console import print_json
 from orchestrator.cli.ui.cuts import cut_lines
+from orchestrator.cli.ui.figures import duration, tokens, usd
 from orchestrator.cli.ui.masking import mask_document, mask_secrets
 from orchestrator.cli.ui.next_step import answer_line
 from orchestrator.cli.ui.outcome import cut_short_lines, state_document, with_reasons
-from orchestrator.cli.ui.progress import Progress, duration, in_words, tokens, usd
+from orchestrator.cli.ui.progress import Progress
 from orchestrator.cli.ui.reasons import by_command, reason_lines
 from orchestrator.cli.ui.run_list import INTERRUPTED, UNFINISHED, state_in
+from orchestrator.cli.ui.task_row import in_words
 from orchestrator.cli.ui.tool_calls import LISTED, tool_calls
 from orchestrator.events import GateOpened, to_json
 from orchestrator.journal.protocols import RunManifest
