@@ -94,7 +94,15 @@ TALK = {"talk": {"participants": ["ann", "bob"], "terminate": {"max_turns": 2}}}
 async def test_a_fault_that_lasts_pauses_the_run_and_a_resume_writes_what_is_recorded(
     work: str, fault: Callable[[Path], Callable[[], None]], tmp_path: Path
 ) -> None:
-    mend, manager, journal = fault(tmp_path), Answers(), MemoryJournal()
+    """It comes while the task is at work: what stands there before is seen before anything is paid for."""
+    mends: list[Callable[[], None]] = []
+
+    def answer(agent: str, request: Any) -> str:
+        if not mends:
+            mends.append(fault(tmp_path))
+        return "done"
+
+    manager, journal = Answers(answer), MemoryJournal()
     more = {"conversations": TALK} if work == "conversation" else {}
     given = squad({"a": WORKS[work], "b": {"agent": "ann", "needs": ["a"], "description": "y"}}, **more)
     result, _ = await first(given, manager, journal, tmp_path)
@@ -103,12 +111,20 @@ async def test_a_fault_that_lasts_pauses_the_run_and_a_resume_writes_what_is_rec
     assert "docs/a.md cannot be written: " in result.waiting["a"]
     assert list(result.texts) == ["docs/a.md"], "an embedding program still has what was made"
     assert (await replay(journal, "r")).is_equal
-    mend()
+    mends[0]()
     result, _ = await again(given, manager, journal)
     assert (result.status, list(result.artifacts), result.texts) == ("done", ["docs/a.md"], {})
     assert len(manager.asked) == asked + 1, "b alone was asked"
     assert "done" in (tmp_path / "docs" / "a.md").read_text()
     assert (await replay(journal, "r")).is_equal
+
+
+async def test_a_link_that_stands_on_the_way_fails_the_task_before_its_turn(tmp_path: Path) -> None:
+    manager = Answers()
+    link_in_the_way(tmp_path)
+    result, _ = await first(squad({"a": WRITES}), manager, MemoryJournal(), tmp_path)
+    assert (result.status, manager.asked) == ("failed", [])
+    assert "docs is a symbolic link" in result.errors["a"]
 
 
 async def test_a_file_that_a_resume_cannot_restore_pauses_it_before_anything_is_paid(tmp_path: Path) -> None:
