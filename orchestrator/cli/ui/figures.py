@@ -20,8 +20,10 @@ def tokens(count: int) -> str:
 
 
 def usd(cost: float | None) -> str:
-    """Return money in USD; an unknown amount says so, for it is not nothing."""
+    """Return money in USD; an unknown amount says so, for it is not nothing, and no more is one that is very small."""
     if cost is None:
         return "cost unknown"
+    if 0 < cost < 0.00005:
+        return "<$0.0001"
     whole_cents = cost >= 1 or round(cost, 2) == round(cost, 6)
     return f"${cost:,.2f}" if whole_cents else f"${cost:.4f}"

@@ -63,7 +63,7 @@ def test_an_edited_run_says_first_what_runs_again(call, folder, asked):
     assert "talk: it needs brief" in said
     assert "sidelong: it was called aside" in said
     assert (
-        "spent so far, and counted: 76 tokens  $0.00; of that, on results that no longer count: 38 tokens  $0.00"
+        "spent so far, and counted: 76 tokens  $0.0001; of that, on results that no longer count: 38 tokens  <$0.0001"
         in told.out
     )
     done = call("runs", "resume", "r-1", "--edited")
@@ -81,11 +81,11 @@ def test_a_fork_leaves_the_other_run_as_it_is(call, folder, asked):
     assert call("runs", "fork", "r-1", "--from", "brief", "--dry-run").out.count("runs again") == 2
     done = call("runs", "fork", "r-1", "--from", "brief", "--run-id", "f-1")
     assert (done.code, done.out, asked()) == (0, "brief.md\n", ["Talk on it.", "Write it down."])
-    assert "2 tasks taken over, for which the other run paid 38 tokens  $0.00; this run begins at $0.00" in done.err
+    assert "2 tasks taken over, for which the other run paid 38 tokens  <$0.0001; this run begins at $0.00" in done.err
     assert call("runs", "show", "r-1", "--json").out == before
     shown = call("runs", "show", "f-1").out
     assert "f-1: done  38 tokens" in shown
-    assert "forked: from r-1, which paid $0.00 for 2 tasks" in shown
+    assert "forked: from r-1, which paid <$0.0001 for 2 tasks" in shown
     for name in ("research.md", "brief.md"):
         assert (folder / "out" / "f-1" / name).read_bytes() == (folder / "out" / "r-1" / name).read_bytes()
 

@@ -70,6 +70,7 @@ def test_an_unknown_cost_stays_unknown():
     progress, _ = fold(started("a"), ("a", TaskStarted("a", 1, "m")), ("a", turn(None)), ("a", turn(7)))
     assert progress.cost is None
     assert usd(progress.rows["a"].cost) == "cost unknown"
+    assert [usd(cost) for cost in (0.0, 0.00002, 0.0001, 0.5)] == ["$0.00", "<$0.0001", "$0.0001", "$0.50"]
 
 
 def test_elements_stand_below_their_task_and_get_what_happens_in_them():
