@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -57,10 +58,18 @@ def pytest_xdist_auto_num_workers() -> int | None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that hypothesis drives, so that they can be asked for: `-m property`."""
+    """Mark the tests that hypothesis drives, so that they can be asked for: `-m property`. Of a test of which a plain
+    run has a `few` cases, all others are `long`."""
+    seen: Counter[str] = Counter()
     for item in items:
         if getattr(getattr(item, "obj", None), "is_hypothesis_test", False):
             item.add_marker(pytest.mark.property)
+        few = item.get_closest_marker("few")
+        if few is not None and item.get_closest_marker("long") is None:
+            test = item.nodeid.partition("[")[0]
+            seen[test] += 1
+            if seen[test] > few.args[0]:
+                item.add_marker(pytest.mark.long)
 
 
 @pytest.fixture(params=["asyncio", "trio"])

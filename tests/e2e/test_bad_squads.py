@@ -74,6 +74,7 @@ NO_SQUADS = {
 
 
 @pytest.mark.parametrize("what", NO_SQUADS)
+@pytest.mark.few(12)
 def test_a_file_that_is_no_squad_is_refused_in_its_place(tmp_path: Path, what: str):
     content, message = NO_SQUADS[what]
     data = content if isinstance(content, bytes) else content.encode()

@@ -55,6 +55,7 @@ def attempts(events: list[Event], task: str) -> list[tuple[str, str, str | None]
 
 
 @pytest.mark.parametrize("mode", FAILURES)
+@pytest.mark.few(8)
 async def test_a_run_ends_well_on_the_next_provider(loopback: Loopback, tmp_path: Path, mode: str):
     bad, good = loopback.url(mode), loopback.url("ok")
     result, events = await run(tmp_path, GREET, {"bad": bad, "good": good})

@@ -144,6 +144,7 @@ def test_sigterm_stops_at_once(loopback: Loopback, tmp_path: Path):
         for at in sorted(Random(7).sample(range(EVENTS), 20))
     ],
 )
+@pytest.mark.few(1)
 def test_at_any_instant_an_interrupt_leaves_whole_files_only(loopback: Loopback, tmp_path: Path, instant: int):
     with running(tmp_path, loopback.url("slow=0.02")) as run:
         for _ in range(instant + 1):
@@ -162,6 +163,7 @@ def test_at_any_instant_an_interrupt_leaves_whole_files_only(loopback: Loopback,
 
 @pytest.mark.parametrize("library", ["_json", "_yaml", "pydantic_core"])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.few(2)
 def test_a_signal_while_it_still_loads_is_no_crash(loopback: Loopback, tmp_path: Path, library: str, number: int):
     with running(tmp_path, loopback.url("hang")) as run:
         run.loads(library)

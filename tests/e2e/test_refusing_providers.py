@@ -48,6 +48,7 @@ def once(reply: Served) -> Rule:
 
 @pytest.mark.parametrize("refusal", FOR_ONE_CANDIDATE)
 @pytest.mark.parametrize("streamed", [False, True], ids=["whole", "stream"])
+@pytest.mark.few(6)
 def test_a_question_is_answered_by_the_next_provider(loopback: Loopback, tmp_path: Path, refusal: str, streamed: bool):
     bad, good = loopback.by(always(FOR_ONE_CANDIDATE[refusal])), loopback.url("ok")
     routing = write_routing(tmp_path / "routing.yaml", {"bad": bad, "good": good})

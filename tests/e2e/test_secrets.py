@@ -177,6 +177,7 @@ def test_a_key_that_is_written_into_a_routing_file_comes_back_in_no_message(tmp_
 
 
 @pytest.mark.parametrize("options", [("--json",), ("--verbose", "--log-format", "json")])
+@pytest.mark.few(1)
 def test_a_header_of_a_routing_file_that_comes_back_is_hidden_and_not_recorded(
     loopback: Loopback, tmp_path: Path, options: tuple[str, ...]
 ):

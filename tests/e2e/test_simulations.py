@@ -30,6 +30,7 @@ def test_a_simulation_is_the_same_bytes_in_every_process(tmp_path):
 
 
 @consoles
+@pytest.mark.few(1)
 def test_a_report_is_readable_on_any_console(tmp_path, console):
     (tmp_path / "ride.yaml").write_text(SCENARIO, "utf-8")
     ended = orchestrator("simulate", "ride.yaml", cwd=tmp_path, env=CONSOLES[console])

@@ -73,6 +73,7 @@ def artifact(folder: Path) -> bytes:
 
 
 @consoles
+@pytest.mark.few(1)
 def test_sound_text_comes_through_unchanged(loopback: Loopback, tmp_path: Path, console: str):
     ended = run_one(tmp_path, says(loopback, SOUND), "-i", f"x={SOUND}".encode(), env=CONSOLES[console])
     assert ended.code == 0, ended.err
@@ -97,6 +98,7 @@ def test_events_are_ascii_on_any_console(loopback: Loopback, tmp_path: Path, con
 
 @poor_consoles
 @pytest.mark.parametrize("command", ["validate", "graph", "config", "explain"])
+@pytest.mark.few(2)
 def test_what_only_reads_prints_on_poor_consoles_too(tmp_path: Path, console: str, command: str):
     write_squad(tmp_path / "späß.yaml", {"a": SOUND}, name=SOUND, offline="always")
     given = ("a",) if command == "explain" else ("späß.yaml".encode(),)
@@ -144,6 +146,7 @@ def test_a_byte_order_mark_before_the_inputs_and_the_squad_is_no_mistake(loopbac
         ('"Ã© mojibake â‚¬"'.encode(), "Ã© mojibake â‚¬"),
     ],
 )
+@pytest.mark.few(2)
 def test_what_a_model_says_wrongly_is_mended_in_the_file(loopback: Loopback, tmp_path: Path, said: bytes, written: str):
     loopback.literal = said
     ended = run_one(tmp_path, loopback.url("literal"), env=CONSOLES["cp1252"])

@@ -140,6 +140,7 @@ def seeds(few: int, many: int) -> list[Any]:
 
 
 @pytest.mark.parametrize("seed", seeds(2, 150))
+@pytest.mark.few(1)
 def test_every_confirmed_answer_counts(seed: int, tmp_path: Path) -> None:
     office = Office(tmp_path, seed)
     office.go_on(office.random.randint(2, 40))

@@ -212,6 +212,7 @@ def test_nothing_but_data_is_reached(source):
     [source if at % 3 == 0 else pytest.param(source, marks=pytest.mark.long) for at, source in enumerate(FLOODS)],
     ids=titled,
 )
+@pytest.mark.few(8)
 def test_work_and_room_are_bounded(source):
     tracemalloc.start()
     try:
@@ -223,6 +224,7 @@ def test_work_and_room_are_bounded(source):
 
 
 @pytest.mark.parametrize("source", SHAPES, ids=titled)
+@pytest.mark.few(8)
 def test_size_and_nesting_are_bounded(source):
     sandbox = Sandbox(clock=lambda: 0.0)
     try:
@@ -275,6 +277,7 @@ def test_nothing_runs_while_a_template_is_parsed():
 
 
 @pytest.mark.parametrize("source", ["{{ x }}", "{{ x | tojson }}", "{{ [x] | string }}", "{{ x == y }}"])
+@pytest.mark.few(2)
 def test_data_that_is_endless_or_too_deep_is_refused(source):
     loop: list[object] = []
     loop.append(loop)

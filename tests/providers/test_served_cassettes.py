@@ -334,6 +334,7 @@ async def test_whole(recording: Recording, served: Served):
 
 
 @by_name
+@pytest.mark.few(105)
 async def test_in_other_chunks(recording: Recording, served: Served):
     rng = Random(recording.name)
     pieces = framed(recording, rechunked(recording.body, rng))
@@ -344,6 +345,7 @@ async def test_in_other_chunks(recording: Recording, served: Served):
 
 
 @by_name
+@pytest.mark.few(105)
 async def test_cut_short_on_the_wire(recording: Recording, served: Served):
     rng, whole = Random(recording.name), directly(recording, recording.body)
     for torn in (False, True):

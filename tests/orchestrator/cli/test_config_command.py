@@ -87,6 +87,7 @@ def files() -> list[Path]:
 
 
 @pytest.mark.parametrize("file", files(), ids=lambda path: f"{path.parent.name}-{path.name}")
+@pytest.mark.few(4)
 def test_what_config_prints_of_each_example_is_that_squad(call, folder, file):
     text = file.read_text()
     (folder / "x.yaml").write_text(text)

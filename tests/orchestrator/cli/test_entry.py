@@ -117,6 +117,7 @@ def test_a_reader_that_leaves_is_no_crash(folder):
     assert b"BrokenPipe" not in error
 
 
+@pytest.mark.long
 def test_both_readers_may_leave(folder):
     shell = f"{sys.executable} -m orchestrator run squad.yaml 2>&1 | head -n 1; echo ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, timeout=PATIENCE_S)

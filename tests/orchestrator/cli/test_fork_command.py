@@ -122,6 +122,7 @@ def test_what_cannot_be_forked_says_why_before_anybody_is_asked(call, folder, as
 
 
 @pytest.mark.parametrize("how", [["resume", "r-1", "--edited"], ["fork", "r-1", "--from", "brief", "--run-id", "f-1"]])
+@pytest.mark.few(1)
 def test_killed_and_resumed_it_pays_for_nothing_twice_but_what_was_in_flight(call, folder, loopback, asked, how):
     call("run", "squad.yaml", "--run-id", "r-1")
     asked()

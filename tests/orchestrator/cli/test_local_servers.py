@@ -241,6 +241,7 @@ def test_a_key_of_another_provider_does_not_keep_the_named_server_away(call, ser
     assert [each.body["model"] for each in server.chats] == ["qwen"]
 
 
+@pytest.mark.long
 def test_where_no_server_runs_the_usual_address_is_named(call):
     done = call("ask", "hi", "--model", "local/qwen")
     assert done.code == 8

@@ -78,6 +78,7 @@ def test_a_failure_names_the_attempts_that_caused_it(call, folder, loopback):
 
 
 @pytest.mark.parametrize("cancelled", [False, True])
+@pytest.mark.few(1)
 def test_an_interrupted_run_is_told_from_a_cancelled_one_and_shows_no_task_at_work(call, folder, loopback, cancelled):
     process = begin(folder, loopback.url("ok", "hang"))
     loopback.wait_for(2)

@@ -124,6 +124,7 @@ def test_without_a_key_a_run_that_may_not_use_the_stub_says_which_are_missing(ca
 @pytest.mark.parametrize(
     ("mode", "code"), [("ok", 0), ("401", 4), ("500", 8), pytest.param("malformed", 8, marks=pytest.mark.long)]
 )
+@pytest.mark.few(2)
 def test_exit_codes_of_a_provider(call, folder, loopback, mode, code):
     asks(folder, loopback.url(mode))
     done = call("run", "squad.yaml", "--json")

@@ -26,6 +26,7 @@ def runs(call):
         ("runs", "export", "{}", "a.db"),
     ],
 )
+@pytest.mark.few(3)
 def test_latest_and_a_beginning_mean_one_run(runs, words):
     exact = runs(*(word.format("other") for word in words))
     assert exact.code == 0, exact.err

@@ -183,6 +183,7 @@ def begin(folder: Path, url: str) -> subprocess.Popen[str]:
         ["SIGINT"],
     ],
 )
+@pytest.mark.few(1)
 def test_a_run_that_was_stopped_is_resumed(call, folder, loopback, signals):
     cut = signals != ["SIGINT"]
     process = begin(folder, loopback.url("ok", "hang" if cut else "slow=0.5", "ok"))

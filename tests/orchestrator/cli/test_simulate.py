@@ -56,6 +56,7 @@ def reduced(name: str) -> str:
     "name",
     [name if at % 5 == 0 else pytest.param(name, marks=pytest.mark.long) for at, name in enumerate(shipped())],
 )
+@pytest.mark.few(1)
 def test_every_shipped_scenario_runs_and_tells_each_claim(call, folder, name):
     (folder / f"{name}.yaml").write_text(reduced(name))
     done = call("simulate", f"{name}.yaml")

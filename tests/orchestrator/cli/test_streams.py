@@ -31,6 +31,7 @@ def ended_badly(done: subprocess.CompletedProcess[str], why: str) -> None:
 
 
 @pytest.mark.parametrize(("where", "why"), [(FULL, "No space left"), (CLOSED, "it is closed")])
+@pytest.mark.few(1)
 def test_results_that_are_lost_are_told_and_the_run_is_recorded(call, folder, where, why):
     ended_badly(shell(f"run squad.yaml --offline --run-id r {where}"), why)
     assert [line["status"] for line in json.loads(call("runs", "ls", "--json").out)] == ["done"]

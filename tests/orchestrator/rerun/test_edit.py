@@ -99,6 +99,7 @@ async def test_only_an_edited_task_and_what_needs_it_are_asked_again(journal: Jo
 
 
 @pytest.mark.parametrize("turns", [1, 2, 3, 4])
+@pytest.mark.few(3)
 async def test_a_run_that_was_killed_goes_on_as_edited(journal: Journal, turns: int) -> None:
     """Turns: a, then b and d, then c; the last one that began has no answer."""
     first = hanging_at(turns, echo)

@@ -73,6 +73,7 @@ async def test_a_replay_says_what_was_recorded(name: str, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
 @pytest.mark.parametrize("commits", [1, 23, 41, 58, 96])
+@pytest.mark.few(1)
 async def test_a_run_that_was_killed_and_resumed_twice_replays(commits: int, tmp_path: Path) -> None:
     with Counting().serving() as provider:
         for more in ({"commits": commits}, {"commits": max(4, commits // 3), "resume": True}, {"resume": True}):
@@ -848,6 +849,7 @@ def test_an_export_overwrites_nothing_unless_it_is_told_to(far: tuple[Path, Vend
 
 
 @pytest.mark.parametrize("damage", [lambda data: data[:30000], lambda data: b"SQLite", lambda data: b""])
+@pytest.mark.few(1)
 def test_a_file_that_is_no_export_or_a_torn_one_is_named(away: Path, damage: Callable[[bytes], bytes]) -> None:
     (away / "torn.db").write_bytes(damage((away / "r.db").read_bytes()))
     ended = without_network("runs", "replay", "torn.db", cwd=away)
@@ -903,6 +905,7 @@ ASKED = [
 
 
 @pytest.mark.parametrize(("task", "turn", "attempt", "end"), ASKED)
+@pytest.mark.few(3)
 def test_explain_prints_the_bytes_that_the_provider_got(
     far: tuple[Path, Vendors], away: Path, task: str, turn: int, attempt: int, end: str
 ) -> None:

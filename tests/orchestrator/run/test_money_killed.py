@@ -54,6 +54,7 @@ def ended(squad: str, folder: Path, provider: Counting, commits: tuple[int, ...]
 )
 class TestTheLedgerAndTheJournal:
     @pytest.mark.parametrize("squad", ["small", "large"])
+    @pytest.mark.few(1)
     def test_agree_to_the_last_where_nothing_is_killed(self, squad: str, tmp_path: Path) -> None:
         with Counting().serving() as provider:
             assert ended(squad, tmp_path, provider, ()) == 0

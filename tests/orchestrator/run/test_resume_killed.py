@@ -173,6 +173,7 @@ def test_each_repetition_of_a_call_is_told_though_none_of_them_ends(
 
 
 @pytest.mark.parametrize("seed", seeds(2, 40))
+@pytest.mark.few(1)
 def test_kill_a_large_sprint_at_any_instant(tmp_path: Path, large: Whole, provider: Counting, seed: int) -> None:
     """Up to five times each, some two hundred kills in all."""
     dice, kills = random.Random(seed), 0
@@ -210,6 +211,7 @@ def test_a_watcher_sees_every_event_once_over_a_kill(tmp_path: Path, provider: C
     assert seen == recorded(tmp_path)
 
 
+@pytest.mark.long
 def test_the_experiment_that_anyone_can_run() -> None:
     done = subprocess.run([sys.executable, EXPERIMENT, "0.1"], capture_output=True, text=True, timeout=PATIENCE_S)
     assert done.returncode == 0, done.stderr

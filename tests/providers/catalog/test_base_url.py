@@ -186,6 +186,7 @@ class TestAsked:
             return (await manager.complete(request)).text
 
     @pytest.mark.parametrize("written", LIVE)
+    @pytest.mark.few(18)
     async def test_a_local_server_is_asked_however_its_address_is_written(self, client, serve, written):
         server = serve({"POST /v1/chat/completions": chat})
         url = written.format(root=server.root, bare=server.root.removeprefix("http://"), port=server.port)

@@ -76,6 +76,7 @@ def nothing_is_left(net: Net, asked: ProviderManager, budgets: Budgets) -> None:
 
 @pytest.mark.parametrize("paces", PACES.values(), ids=PACES)
 @pytest.mark.parametrize("hedge_after", [None, 0.0])
+@pytest.mark.few(8)
 async def test_by_asyncio_once_and_twice(how, paces, hedge_after):
     for steps in range(61):
         for again in (None, 0, 2):

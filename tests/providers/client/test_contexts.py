@@ -90,6 +90,7 @@ async def ask(manager: ProviderManager, request: Request, how: str = "complete")
         ({"POST /v1/chat/completions": chat}, "local", "q", 8192),
     ],
 )
+@pytest.mark.few(32)
 async def test_the_server_says_what_it_takes(client, how, serve, routes, provider, model, tokens):
     server = serve(dict(routes), GO)
     async with asking(client, server, model, provider) as manager:

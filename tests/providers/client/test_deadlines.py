@@ -143,6 +143,7 @@ async def ended(manager: ProviderManager, how: str, deadline: float) -> tuple[Re
 @HOW
 @pytest.mark.parametrize("hang", HANGS)
 @pytest.mark.parametrize(("deadline", "candidates"), [(5.0, 2), (5.0, 3), (5.0, 4), (3.0, 2), (4.0, 3), (2.0, 4)])
+@pytest.mark.few(42)
 async def test_all_but_the_last_hang_and_every_turn_is_answered_in_time(how, hang, deadline, candidates):
     names = [f"p{n}" for n in range(candidates)]
     net = Net(**{**dict.fromkeys(names, hang), names[-1]: "well"})
@@ -163,6 +164,7 @@ async def test_all_but_the_last_hang_and_every_turn_is_answered_in_time(how, han
 @pytest.mark.parametrize("deadline", [0.0, 0.001, 0.05, 1.0, 5.0])
 @pytest.mark.parametrize("hedge", [None, 0.3])
 @pytest.mark.parametrize("on_break", ["error", "restart"])
+@pytest.mark.few(160)
 async def test_where_all_hang_the_turn_ends_at_its_deadline(how, hang, deadline, hedge, on_break):
     net = Net(a=hang, b=hang, c=hang)
     answer, took = await ended(manager_of(net, hedge_after=hedge, on_break=on_break), how, deadline)

@@ -365,6 +365,7 @@ async def test_with_everything_down_calls_stay_within_the_share_and_the_floor(wa
     assert len(net.calls) <= 1.2 * callers + FLOOR * windows + FAULTS_TO_OPEN
 
 
+@pytest.mark.long
 async def test_a_small_run_is_not_kept_waiting_behind_a_large_one():
     (known,) = candidates("a")
     spaced = Limit("requests", 1, Paced(1.0))

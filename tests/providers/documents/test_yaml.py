@@ -192,6 +192,7 @@ def test_values_are_capped() -> None:
     assert [code for *_, code in refused(flat + "\nx: 1")] == ["too-large"]
 
 
+@pytest.mark.long
 def test_bytes_are_capped(tmp_path: Path) -> None:
     assert refused("é" * (MAX_BYTES // 2 + 1)) == [(1, 1, "too-large")]
     for letter in ("x", "é", "語"):

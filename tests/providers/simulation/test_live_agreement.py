@@ -201,6 +201,7 @@ def anyio_backend():
     ["tier", pytest.param("weighted", marks=pytest.mark.long), pytest.param("latency", marks=pytest.mark.long)],
 )
 @pytest.mark.parametrize("name", SCENARIOS)
+@pytest.mark.few(4)
 async def test_each_turn_asks_the_same_candidates_live_and_simulated(name, strategy):
     world = scenario(name, strategy)
     live, virtual = await lived(world), simulated(world)

@@ -19,6 +19,7 @@ def told(report: Report) -> str:
 
 
 @pytest.mark.parametrize("name", [name for name in shipped() if name != DAY])
+@pytest.mark.few(4)
 def test_every_claim_of_a_shipped_scenario_holds(name):
     scenario = load_scenario(name)
     report = simulate(scenario)
@@ -40,6 +41,7 @@ def part_of_the_day(turns: int) -> Scenario:
     return replace(day, load=(replace(load, count=turns, over=load.over * turns / load.count),))
 
 
+@pytest.mark.long
 def test_part_of_the_day_of_a_million_turns():
     report = simulate(part_of_the_day(20_000))
     assert (report.violations, report.failed) == (0, 0)
@@ -61,6 +63,7 @@ def test_a_claim_about_money_is_measured_with_its_unit():
     assert report.claims[0].measured == f"cost is {report.cost:,} micro-USD"
 
 
+@pytest.mark.long
 def test_a_report_is_plain_data_and_its_parts_agree():
     report = simulate(load_scenario("shared-limits"))
     read = json.loads(json.dumps(report.to_json()))

@@ -116,6 +116,7 @@ def open_net(request):
         ("HTTP_PROXY", "socks5"),
     ],
 )
+@pytest.mark.few(12)
 async def test_a_socks_proxy_is_gone_through(open_net, serve, open_proxy, variable, scheme):
     server = serve({"GET /v1/models": Said(200, {"data": []})})
     proxy = open_proxy(SocksProxy(server.port), variable, scheme)

@@ -270,6 +270,7 @@ EMPTY = gzip.compress(b"")
     ],
     ids=["head", "interim", "interim total", "body", "flood", "extension", "packed", "length"],
 )
+@pytest.mark.few(8)
 async def test_what_comes_drop_by_drop_puts_off_no_deadline(open_net, answer, limit, phase):
     async with Vendor(answer) as server, open_net() as net:
         with pytest.raises(TimedOut) as failed:

@@ -49,6 +49,7 @@ def test_counts_are_kept_on_the_redis_that_the_environment_names(
     assert not list(tmp_path.glob(".orchestrator/limits*"))
 
 
+@pytest.mark.long
 def test_a_run_tells_once_that_its_ledger_is_lost_and_once_that_it_is_back(
     tmp_path, loopback: Loopback, redis_server: RedisServer
 ):
