@@ -139,8 +139,7 @@ def seeds(few: int, many: int) -> list[Any]:
     return [*range(few), *(pytest.param(seed, marks=pytest.mark.long) for seed in range(few, many))]
 
 
-@pytest.mark.parametrize("seed", seeds(2, 150))
-@pytest.mark.few(1)
+@pytest.mark.parametrize("seed", seeds(1, 30))
 def test_every_confirmed_answer_counts(seed: int, tmp_path: Path) -> None:
     office = Office(tmp_path, seed)
     office.go_on(office.random.randint(2, 40))
@@ -158,7 +157,7 @@ def test_every_confirmed_answer_counts(seed: int, tmp_path: Path) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("seed", range(25))
+@pytest.mark.parametrize("seed", range(5))
 def test_every_confirmed_answer_counts_among_processes(seed: int, tmp_path: Path) -> None:
     """One process drives the run and is killed at any event, while others answer, two of them at the same time."""
     office = Office(tmp_path, seed)
@@ -228,7 +227,7 @@ async def _to_its_end(journal: SqliteJournal, run_id: str, *, resumed: bool = Fa
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("round_", range(40))
+@pytest.mark.parametrize("round_", range(6))
 def test_of_two_processes_that_answer_at_once_one_counts_and_the_other_is_told(round_: int, tmp_path: Path) -> None:
     async def to_its_end(*, resumed: bool = False) -> str:
         async with SqliteJournal(tmp_path / "journal.db") as journal:

@@ -60,7 +60,7 @@ SHORT = {"max_cost": 1.0, "max_tokens": 200_000, "max_turns": 40}
 @pytest.mark.anyio
 @pytest.mark.parametrize("at_once", [LONG(1), LONG(4), 16, LONG(64)])
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("seed", seeds(1, 8))
+@pytest.mark.parametrize("seed", seeds(1, 3))
 async def test_no_cap_is_passed_over_any_number_of_kills(kind: str, at_once: int, seed: int) -> None:
     rng, tasks, most = random.Random(f"{seed} {kind} {at_once}"), 24 if seed else 8, 6 if seed else 2
     for caps in (AMPLE, SHORT) if seed else (SHORT,):
@@ -167,7 +167,7 @@ def recorded(folder: Path) -> list[Event]:
 @pytest.mark.parametrize(
     ("kind", "cap", "each"), [("max_cost", 0.02, 7e-6), ("max_tokens", 20_000, 15), ("max_turns", 70, 1)]
 )
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", range(1))
 def test_no_cap_is_passed_by_processes_that_are_killed(
     kind: str, cap: float, each: float, at_once: int, seed: int, tmp_path: Path
 ) -> None:
