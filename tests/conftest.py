@@ -59,9 +59,12 @@ def pytest_xdist_auto_num_workers() -> int | None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the tests that hypothesis drives, so that they can be asked for: `-m property`. Of a test of which a plain
-    run has a `few` cases, all others are `long`."""
+    run has a `few` cases, all others are `long`. So is trio: a plain run meets it in the exam of the providers."""
     seen: Counter[str] = Counter()
     for item in items:
+        given = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
+        if given.get("anyio_backend") == "trio" and "exam" not in item.path.parts:
+            item.add_marker(pytest.mark.long)
         if getattr(getattr(item, "obj", None), "is_hypothesis_test", False):
             item.add_marker(pytest.mark.property)
         few = item.get_closest_marker("few")

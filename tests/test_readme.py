@@ -108,6 +108,7 @@ def test_the_embedding_example_is_under_20_lines_and_runs(checkout: Path) -> Non
     assert "[offline stub" in done.stdout
 
 
+@pytest.mark.long
 def test_every_command_that_the_text_names_exists() -> None:
     named = set(re.findall(r"`orchestrator ([a-z]+)", README))
     assert {"validate", "schema", "graph", "init", "providers", "doctor"} <= named

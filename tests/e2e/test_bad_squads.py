@@ -74,7 +74,7 @@ NO_SQUADS = {
 
 
 @pytest.mark.parametrize("what", NO_SQUADS)
-@pytest.mark.few(12)
+@pytest.mark.few(7)
 def test_a_file_that_is_no_squad_is_refused_in_its_place(tmp_path: Path, what: str):
     content, message = NO_SQUADS[what]
     data = content if isinstance(content, bytes) else content.encode()
@@ -126,6 +126,7 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("template", HOSTILE, ids=lambda template: template[:40])
+@pytest.mark.few(5)
 def test_a_hostile_template_fails_its_task_or_the_file_and_nothing_else(tmp_path: Path, template: str):
     tasks = {"a": {"agent": "ann", "description": f"{template} ${{{{ inputs.x }}}}"}, "b": FINE}
     ended = run(tmp_path, tasks, "--out", "out", inputs={"x": {"type": "string", "default": "a" * 5000}})

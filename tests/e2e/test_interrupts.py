@@ -184,6 +184,7 @@ def test_a_reader_that_leaves_ends_the_run_as_interrupted(loopback: Loopback, tm
     assert b"BrokenPipe" not in err
 
 
+@pytest.mark.long
 def test_the_next_run_starts_clean_after_an_interrupted_one(loopback: Loopback, tmp_path: Path):
     with running(tmp_path, loopback.url("ok", "hang")) as run:
         for _ in "abc":

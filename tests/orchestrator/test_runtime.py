@@ -41,6 +41,7 @@ def test_every_option_is_a_parameter_with_a_name_a_type_and_the_default_of_run_o
     assert {p.name: p.default for p in options} == {p.name: defaults[p.name] for p in options}
 
 
+@pytest.mark.long
 def test_a_type_checker_refuses_an_option_that_does_not_exist_and_a_value_of_another_type(tmp_path: Path) -> None:
     pytest.importorskip("mypy", reason="the type checker comes with the extra [dev]")
     (tmp_path / "snippet.py").write_text(SNIPPET)

@@ -112,6 +112,7 @@ def test_a_fork_takes_another_file_and_another_input(call, folder, asked):
         (["r-1", "--from", "talk", "--file", "none.yaml"], 2, "there is no squad file none.yaml"),
     ],
 )
+@pytest.mark.few(2)
 def test_what_cannot_be_forked_says_why_before_anybody_is_asked(call, folder, asked, arguments, code, words):
     call("run", "squad.yaml", "--run-id", "r-1")
     asked()

@@ -90,6 +90,7 @@ APPS = [
 
 @pytest.mark.parametrize("routes", APPS)
 @pytest.mark.parametrize("missing", [HTML, Said(200, PAGE, "text/html"), Said(200, {"status": "ok"})])
+@pytest.mark.few(9)
 def test_no_words_go_to_a_web_application(call, serve, looking, routes, missing):
     server = serve(routes, missing)
     looking(server)

@@ -660,6 +660,7 @@ async def small_run(folder: Path) -> None:
         assert await anyio.to_thread.run_sync(run_to_its_end, Order("small", str(folder), provider.port)) == 0
 
 
+@pytest.mark.long
 async def test_a_changed_prompt_fails_with_what_differs_in_the_request(tmp_path: Path) -> None:
     await small_run(tmp_path)
 

@@ -168,6 +168,7 @@ YAML_1_1 = ["yes", "no", "on", "off", "1_000", "012", "12:30", "2026-11-21", "0x
 
 
 @pytest.mark.parametrize("word", YAML_1_1)
+@pytest.mark.few(4)
 def test_what_only_yaml_1_1_knew_is_text_in_every_kind(tmp_path, word):
     assert told("persona", f"role: {word}\n", tmp_path) == []
     assert told("scenario", SOUND["scenario"].replace("title: t", f"title: {word}"), tmp_path) == []

@@ -79,7 +79,7 @@ async def test_nothing_else_is_continued(request_: Request, first: Response, pre
     assert len(script.requests) == 1
 
 
-@pytest.mark.few(1)
+@pytest.mark.long
 async def test_what_is_there_stays_where_the_rest_cannot_be_had() -> None:
     _, manager = bench(part("half"), *[Overloaded("full")] * 8)
     response = await manager.complete(Request((user("Write."),)))

@@ -80,7 +80,7 @@ async def test_17_a_bad_request_that_nobody_can_confirm_is_told_as_it_came(lab: 
     assert (refused.value.provider, refused.value.status, lab.calls) == ("only", 400, ["only"])
 
 
-@pytest.mark.few(1)
+@pytest.mark.long
 async def test_18_lone_surrogates_a_thousand_times_move_nobodys_health(lab: Lab):
     broken = Request((user("half of \ud83d a pair, \udc00\x00 and a NUL"),), max_output_tokens=50)
     async with lab.manager(lab.provider("only", "ok"), timeouts=PATIENT) as manager:

@@ -338,6 +338,7 @@ def outages(dice: Random, until: float) -> list[tuple[float, float, bool]]:
 
 
 @pytest.mark.parametrize("strategy", ["tier", "weighted", "latency"])
+@pytest.mark.few(1)
 def test_nearly_all_turns_are_answered_in_time_while_each_provider_is_down_two_percent_of_the_time(strategy):
     turns, seconds, deadline = 8_000, 10.0, 30.0
     dice = Random(11)

@@ -379,6 +379,7 @@ async def test_a_reply_that_claims_too_much_is_not_read(open_net):
             await net.send(server.request(), **LIMITS)
 
 
+@pytest.mark.few(1)
 async def test_a_small_bomb_is_stopped_before_it_fills_the_memory(open_net):
     bomb = gzip.compress(b"\0" * 200_000_000, compresslevel=1)
     async with Vendor(replying(bomb, "content-encoding: gzip")) as server, open_net(max_bytes=2**20) as net:
@@ -457,6 +458,7 @@ class TestACallerThatLeavesClosesTheSocket:
                 await server.gone.wait()
 
 
+@pytest.mark.few(1)
 async def test_many_at_once_share_nothing_but_the_pool(open_net):
     async def echo(server: Vendor, stream: SocketStream) -> None:
         name = re.search(rb"\r\nn: (\d+)\r\n", server.heads[-1])[1]
