@@ -340,10 +340,13 @@ CODES: Mapping[str, str] = {
     "bad-variable": "An environment variable whose value cannot be used.",
     "invalid-input": "A value that the input's type does not take.",
     "missing-input": "An input without a default was not given.",
+    "too-long": "A text that comes to more than the squad's cap with these inputs.",
+    "too-many-elements": "A list that comes to more elements than its cap with these inputs.",
     # Warnings
     "unused-agent": "No task and no conversation uses the agent.",
     "unused-conversation": "No task holds the conversation.",
     "unused-input": "No expression reads the input.",
     "other-braces": "A known name in braces that are no expression.",
+    "not-a-template": "An expression in a field that is not rendered.",
 }
 """What each code means. Codes are stable: a new release adds, it does not rename."""
