@@ -31,7 +31,7 @@ class Hold(NamedTuple):
     tokens: int
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class AccountReservation:
     """One call's share of a scope. Settled or released exactly once; a second time is an error of ours."""
 

@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 import anyio
 import pytest
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
@@ -120,7 +119,6 @@ class NestedCaps(RuleBasedStateMachine):
 
 
 TestNestedCaps = NestedCaps.TestCase
-TestNestedCaps.settings = settings(max_examples=max(settings().max_examples // 8, 10))
 
 
 def scope_of(*caps: tuple[BudgetRef, Budget], clock: Callable[[], float] = lambda: 0.0) -> AccountScope:
