@@ -34,6 +34,8 @@ from personas.sandbox import ExpressionText, Sandbox, expression_spans
 from providers.documents.findings import Findings
 from providers.documents.problems import Path, nearest
 
+Fault = tuple[str, str, str]
+"""The code of a mistake, its message, and a hint."""
 CONDITION = "a condition"
 TASK_ATTRIBUTES = ("output", "output_file", "status", "failed", "transcript")
 STEP_ATTRIBUTES = ("output", "status", "transcript")
@@ -131,12 +133,23 @@ class Expressions:
                 self.findings.within(path, start, end - start, "other-braces", message, hint, "warning")
         for marks, meant in self._meant(source, scope):
             shown = source[marks.start : marks.start + marks.length]
-            message = f"'{shown}' is no expression, so it stays as it is"
-            unknown = self._undeclared(meant)
-            message += f", and no input is called '{unknown}'" if unknown else ""
-            hint = f"declare '{unknown}' in inputs, and write" if unknown else "write"
-            hint += f" ${{{{ {meant} }}}}"
+            message, hint = f"'{shown}' is no expression, so it stays as it is", f"write ${{{{ {meant} }}}}"
+            if (fault := self._fault_in(meant, scope)) is not None:
+                code, why, remedy = fault
+                is_enough = code not in ("unknown-input", "not-an-ancestor") or not remedy
+                message, hint = f"{message}, and {why}", remedy if is_enough else f"{remedy}, and {hint}"
             self.findings.within(path, marks.start, marks.length, "other-braces", message, hint, "warning")
+
+    def _fault_in(self, expression: str, scope: NamesInScope) -> Fault | None:
+        """Return what would be wrong with an expression here: a hint must not say to write a mistake."""
+        try:
+            paths = self.sandbox.expression_text(f"${{{{ {expression} }}}}").paths
+        except TemplateError:
+            return "bad-expression", "it cannot be one", "write ${{ inputs.NAME }} or ${{ tasks.ID.output }}"
+        for path in sorted(paths, key=str):
+            if (fault := self._fault(path, scope)) is not None:
+                return (*fault[:2], f"declare '{path[1]}' in inputs") if fault[0] == "unknown-input" else fault
+        return None
 
     def _meant(self, source: str, scope: NamesInScope) -> Iterator[tuple[OtherMarks, str]]:
         """Yield what stands in the marks of other languages and reads something of the squad, with what is meant."""
@@ -144,11 +157,6 @@ class Expressions:
             if meant := meant_by(marks, scope.names, self.spec.inputs, self.spec.tasks):
                 self.read_inputs |= {name for name in self.spec.inputs if f"inputs.{name}" in meant}
                 yield marks, meant
-
-    def _undeclared(self, meant: str) -> str:
-        name = re.match(r"inputs\.(\w+)", meant)
-        unsure = self.findings.is_unsure((), "inputs")
-        return name[1] if name is not None and name[1] not in self.spec.inputs and not unsure else ""
 
     def persona(self, agent: str, persona: Persona) -> None:
         """Check the texts of an agent's persona, which may read inputs, where they stand in the squad's own file."""
@@ -197,33 +205,35 @@ class Expressions:
         return iter(()) if node is None else texts_in(node, path)
 
     def _name(self, path: Path, source: str, name: tuple[str | int, ...], scope: NamesInScope) -> None:
-        head, *rest = name
-        assert isinstance(head, str), "a path begins with a name"
-        known = ("inputs", "tasks", *(("steps",) if scope.steps or scope.later else ()), *scope.names)
-        fault: tuple[str, str, str] | None = None
-        if head in scope.names:
-            fault = self._field(f"'{head}'", scope.schemas.get(head), rest)
-        elif head == "inputs":
-            fault = self._input(rest)
-        elif scope.has_inputs_only and head in OURS:
-            fault = "unknown-name", f"only inputs can be read here, not '{head}'", "say it in the task's description"
-        elif head == "tasks":
-            fault = self._task(rest, scope)
-        elif head == "steps" and "steps" in known:
-            fault = self._step(rest, scope)
-        elif scope.task is None or ("tasks", scope.task) not in self.findings.gaps:
-            fault = "unknown-name", f"'{head}' is not known here", nearest(head, known)
-        if fault is not None:
+        if (fault := self._fault(name, scope)) is not None:
             offset, length = _find(source, name)
             self.findings.within(path, offset, length, *fault)
 
-    def _input(self, rest: Sequence[str | int]) -> tuple[str, str, str] | None:
+    def _fault(self, name: tuple[str | int, ...], scope: NamesInScope) -> Fault | None:
+        head, *rest = name
+        assert isinstance(head, str), "a path begins with a name"
+        known = ("inputs", "tasks", *(("steps",) if scope.steps or scope.later else ()), *scope.names)
+        if head in scope.names:
+            return self._field(f"'{head}'", scope.schemas.get(head), rest)
+        if head == "inputs":
+            return self._input(rest)
+        if scope.has_inputs_only and head in OURS:
+            return "unknown-name", f"only inputs can be read here, not '{head}'", "say it in the task's description"
+        if head == "tasks":
+            return self._task(rest, scope)
+        if head == "steps" and "steps" in known:
+            return self._step(rest, scope)
+        if scope.task is None or ("tasks", scope.task) not in self.findings.gaps:
+            return "unknown-name", f"'{head}' is not known here", nearest(head, known)
+        return None
+
+    def _input(self, rest: Sequence[str | int]) -> Fault | None:
         self.read_inputs |= {str(rest[0])} if rest else set(self.spec.inputs)
         if not rest or rest[0] in self.spec.inputs or self.findings.is_unsure((), "inputs"):
             return None
         return "unknown-input", f"no input is called '{rest[0]}'", nearest(str(rest[0]), self.spec.inputs)
 
-    def _task(self, rest: Sequence[str | int], scope: NamesInScope) -> tuple[str, str, str] | None:
+    def _task(self, rest: Sequence[str | int], scope: NamesInScope) -> Fault | None:
         if not rest or self.findings.is_unsure((), "tasks"):
             return None
         task, tasks = str(rest[0]), self.spec.tasks
@@ -233,7 +243,7 @@ class Expressions:
             return "not-an-ancestor", *_why_not(task, scope.task)
         return None if len(rest) < 2 else self._task_attribute(task, rest[1:])
 
-    def _task_attribute(self, task: str, rest: Sequence[str | int]) -> tuple[str, str, str] | None:
+    def _task_attribute(self, task: str, rest: Sequence[str | int]) -> Fault | None:
         attribute, *inner = str(rest[0]), *rest[1:]
         spec = self.spec.tasks[task]
         if attribute not in TASK_ATTRIBUTES:
@@ -247,7 +257,7 @@ class Expressions:
             return self._transcript(f"task '{task}'", spec, inner)
         return self._output(f"task '{task}'", schema_of(spec), inner) if attribute == "output" else None
 
-    def _step(self, rest: Sequence[str | int], scope: NamesInScope) -> tuple[str, str, str] | None:
+    def _step(self, rest: Sequence[str | int], scope: NamesInScope) -> Fault | None:
         if not rest:
             return None
         step, *inner = str(rest[0]), *rest[1:]
@@ -266,9 +276,7 @@ class Expressions:
         schema = _own_schema(scope.steps[step])
         return self._output(f"step '{step}'", schema, inner[1:]) if inner[0] == "output" else None
 
-    def _transcript(
-        self, owner: str, work: TaskSpec | StepSpec, names: Sequence[str | int]
-    ) -> tuple[str, str, str] | None:
+    def _transcript(self, owner: str, work: TaskSpec | StepSpec, names: Sequence[str | int]) -> Fault | None:
         if work.conversation is None:
             inside = isinstance(work, TaskSpec) and any(step.conversation for step in work.steps or ())
             hint = "read that of its step, in a later step: ${{ steps.ID.transcript }}" if inside else ""
@@ -277,7 +285,7 @@ class Expressions:
             return "unknown-attribute", f"the transcript of {owner} is text and has no '{names[0]}'", ""
         return None
 
-    def _output(self, owner: str, schema: Any, names: Sequence[str | int]) -> tuple[str, str, str] | None:
+    def _output(self, owner: str, schema: Any, names: Sequence[str | int]) -> Fault | None:
         if (fault := self._field(f"the output of {owner}", schema, names)) is not None:
             return fault
         if schema == _TEXT and names and isinstance(names[0], str):
@@ -285,7 +293,7 @@ class Expressions:
             return "unknown-attribute", message, f"give {owner} an output_schema"
         return None
 
-    def _field(self, owner: str, schema: Any, names: Sequence[str | int]) -> tuple[str, str, str] | None:
+    def _field(self, owner: str, schema: Any, names: Sequence[str | int]) -> Fault | None:
         if (fault := ruled_out(schema, names)) is None:
             return None
         at, known = fault

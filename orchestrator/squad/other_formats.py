@@ -10,6 +10,11 @@ def _all(**names: str) -> dict[str, str]:
     return {word: field for field, words in names.items() for word in words.split()}
 
 
+def _advice(names: Mapping[str, str], *groups: Mapping[str, str], **own: str) -> dict[str, str]:
+    """Return what to do about words without a field of that meaning; those that `names` has are left out."""
+    return {word: hint for group in (*groups, own) for word, hint in group.items() if word not in names}
+
+
 _SAMPLING = dict.fromkeys(
     ("temperature", "top_p", "top_k", "seed", "max_tokens", "max_completion_tokens"),
     "leave it out: the model's own default holds",
@@ -31,20 +36,22 @@ AGENT_NAMES: Mapping[str, str] = _all(
     role="goal objective",
     identity="backstory instructions system_prompt system system_message prompt description",
     model="llm model_name model_id engine",
-    max_turns="max_iterations max_iter max_steps max_rpm",
+    max_turns="max_iterations max_iter max_steps",
     tools="functions plugins skills",
     max_output_tokens="max_tokens max_completion_tokens",
     persona="extends type",
 )
-AGENT_ADVICE: Mapping[str, str] = {
-    **{word: hint for word, hint in _SAMPLING.items() if word not in AGENT_NAMES},
-    **_LOGGED,
-    **_HOOKS,
-    "allow_delegation": "leave it out: agents talk in conversations: {talk: {participants: [ann, bob]}}",
-    "human_input": 'add a task with approval: {prompt: "Is it good?"}',
-    "memory": "leave it out: a task reads what it needs from others by context: [research]",
-    "cache": "leave it out: a resumed run asks nothing twice",
-}
+AGENT_ADVICE: Mapping[str, str] = _advice(
+    AGENT_NAMES,
+    _SAMPLING,
+    _LOGGED,
+    _HOOKS,
+    allow_delegation="leave it out: agents talk in conversations: {talk: {participants: [ann, bob]}}",
+    human_input='add a task with approval: {prompt: "Is it good?"}',
+    memory="leave it out: a task reads what it needs from others by context: [research]",
+    cache="leave it out: a resumed run asks nothing twice",
+    max_rpm="limits of a provider belong in agent_routing.yaml",
+)
 _WORK = {
     "description": "prompt instructions task goal message question query",
     "expected_output": "expected_outputs expected expects",
@@ -66,15 +73,12 @@ TASK_NAMES: Mapping[str, str] = _all(
     max_parallel="concurrency max_concurrency parallelism",
     continue_on_error="ignore_errors allow_failure",
 )
-_OF_WORK = {**_SAMPLING, **_LOGGED, **_HOOKS, **_OF_AGENT}
-STEP_ADVICE: Mapping[str, str] = {word: hint for word, hint in _OF_WORK.items() if word not in STEP_NAMES}
-TASK_ADVICE: Mapping[str, str] = {
-    **{word: hint for word, hint in STEP_ADVICE.items() if word not in TASK_NAMES},
-    "async_execution": "leave it out: tasks that do not need each other run at the same time",
-    "parallel": "leave it out: tasks that do not need each other run at the same time",
-    "next": "the task that follows names this one: needs: [this_task]",
-    "goto": "the task that follows names this one: needs: [this_task]",
-}
+_AT_ONCE = "leave it out: tasks that do not need each other run at the same time"
+_NEXT = "the task that follows names this one: needs: [this_task]"
+STEP_ADVICE: Mapping[str, str] = _advice(STEP_NAMES, _SAMPLING, _LOGGED, _HOOKS, _OF_AGENT)
+TASK_ADVICE: Mapping[str, str] = _advice(
+    TASK_NAMES, STEP_ADVICE, async_execution=_AT_ONCE, parallel=_AT_ONCE, next=_NEXT, goto=_NEXT
+)
 SQUAD_NAMES: Mapping[str, str] = _all(
     tasks="workflow steps nodes jobs stages pipeline flow",
     agents="crew team roles members workers personas",
@@ -84,17 +88,18 @@ SQUAD_NAMES: Mapping[str, str] = _all(
     description="goal objective",
     outputs="output result results",
 )
-SQUAD_ADVICE: Mapping[str, str] = {
-    **_SAMPLING,
-    **_LOGGED,
-    **_HOOKS,
-    **_OF_ROUTING,
-    **dict.fromkeys(("edges", "dependencies", "process"), "each task says what it comes after: needs: [research]"),
-    **dict.fromkeys(("model", "llm", "manager_llm"), _OF_AGENT["model"]),
-    "memory": AGENT_ADVICE["memory"],
-    "schema": "a task says what its output must be: output_schema: {type: object}",
-    "tools": "an agent says which tools it has: tools: [read_file]",
-}
+SQUAD_ADVICE: Mapping[str, str] = _advice(
+    SQUAD_NAMES,
+    _SAMPLING,
+    _LOGGED,
+    _HOOKS,
+    _OF_ROUTING,
+    dict.fromkeys(("edges", "dependencies", "process"), "each task says what it comes after: needs: [research]"),
+    dict.fromkeys(("model", "llm", "manager_llm"), _OF_AGENT["model"]),
+    memory=AGENT_ADVICE["memory"],
+    schema="a task says what its output must be: output_schema: {type: object}",
+    tools="an agent says which tools it has: tools: [read_file]",
+)
 EXAMPLES: Mapping[str, str] = {
     "needs": "[research]",
     "approval": '{prompt: "Is it good?"}',

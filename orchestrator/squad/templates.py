@@ -20,7 +20,8 @@ _RENDERED_OF_TASKS = {"description", "expected_output", "output_file", "if", "fo
 _MAY_HOLD = re.compile(r"[{}$%]|<<|\[\[")
 _OTHER = re.compile(
     r"""
-      \{\{(?P<double>[^{}]{1,300})\}\}             # Mustache, Jinja
+      \\[A-Za-z]{1,40}\*?(?:\{[\w\- ]{0,100}\})+|\^\{\w{0,100}\}        # LaTeX, of which nothing is meant
+    | \{\{(?P<double>[^{}]{1,300})\}\}             # Mustache, Jinja
     | \{%(?P<statement>[^{}%]{1,300})%\}           # Jinja
     | <%(?P<tagged>[^<>%]{1,300})%>                  # ERB
     | <<(?P<angled>[\w.\- ]{1,100})>>
@@ -29,11 +30,14 @@ _OTHER = re.compile(
     | \$\((?P<round>[\w.\- ]{1,100})\)
     | %\((?P<percent>\w{1,100})\)[sdrf]                       # printf
     | (?<!\{)\{(?P<single>[\w.\- ]{1,100}(?:\[[^\[\]{}]{1,100}\])?\ ?)\}(?!\})   # Python
+    | \$\$?[A-Za-z](?:\$|\s*[=<>^])                                # a formula
     | \$(?P<dollar>[A-Za-z_]\w{0,100}(?:\.\w{1,100}){0,9})                    # shells
     """,
     re.VERBOSE,
 )
 _REFERENCE = re.compile(r"([A-Za-z_]\w*)((?:\s*\.\s*[\w-]+|\s*\[\s*['\"]?[\w-]+['\"]?\s*\])*)\s*(.*)", re.DOTALL)
+_BARE_KEY = re.compile(r"\[\s*([A-Za-z_]\w*)\s*\]")
+"""A key as Python's `format` has it: `{inputs[topic]}`."""
 _MENTIONED = re.compile(r"\b(?:inputs|tasks|steps)\s*[.\[]|\binputs\b")
 # The contexts and functions of GitHub's workflows, whose expressions look like ours.
 # Source: docs.github.com, "Contexts reference" and "Evaluate expressions in workflows", 2026-11.
@@ -64,8 +68,9 @@ def other_marks(text: str) -> Iterator[OtherMarks]:
         plain = plain[:start] + " " * (end - start) + plain[end:]
     plain = plain.partition("${{")[0]  # one that is never closed is a mistake of its own
     for found in _OTHER.finditer(plain):
-        content = found[found.lastgroup or 0].strip("-=~ \t\r\n")
-        yield OtherMarks(found.start(), len(found[0]), content, found.lastgroup == "statement")
+        if found.lastgroup is not None:
+            content = found[found.lastgroup].strip("-=~ \t\r\n")
+            yield OtherMarks(found.start(), len(found[0]), content, found.lastgroup == "statement")
 
 
 def meant_by(marks: OtherMarks, names: Collection[str], inputs: Collection[str], tasks: Collection[str]) -> str:
@@ -74,14 +79,14 @@ def meant_by(marks: OtherMarks, names: Collection[str], inputs: Collection[str],
     `names` are those that the place itself knows, `item` for example.
     """
     if marks.is_statement:
-        word = _MENTIONED.search(marks.content)
-        return f"'...' if {marks.content[word.start() :]} else ''" if word else ""
-    found = _REFERENCE.match(marks.content)
+        return _meant_by_statement(marks.content)
+    content = _BARE_KEY.sub(r".\1", marks.content)
+    found = _REFERENCE.match(content)
     if found is None or (found[3] and found[3][0] not in "|+-*/~=<>!" and not found[3].startswith(("if ", "or "))):
         return ""
     head, path, rest = found[1], found[2], f" {found[3]}" if found[3] else ""
     if head in names or (path and head in OURS):
-        return marks.content
+        return content
     if path and f"{head}s" in OURS:
         return f"{head}s{path}{rest}"
     if head in inputs and not path:
@@ -89,6 +94,18 @@ def meant_by(marks: OtherMarks, names: Collection[str], inputs: Collection[str],
     if head in tasks and re.match(r"\s*\.\s*(?:output|output_file|status|failed|transcript)\b", path):
         return f"tasks.{head}{path}{rest}"
     return ""
+
+
+def _meant_by_statement(content: str) -> str:
+    """Return the expression that does what a Jinja statement would, as far as it reads something of the squad."""
+    word = _MENTIONED.search(content)
+    if word is None:
+        return ""
+    keyword, _, condition = content.partition(" ")
+    if keyword in ("if", "elif"):
+        return f"'...' if {condition.strip()} else ''"
+    read = content[word.start() :]
+    return f"{read} | join(', ')" if keyword == "for" else read
 
 
 def is_of_workflows(expression: str, names: Collection[str]) -> bool:

@@ -17,12 +17,32 @@ from tests.orchestrator.squads import Answers, run, squad
 IF = "${{ tasks.a.output }}"
 
 
-@pytest.mark.parametrize("text", ["false", "False.", " no\n", "**No**", "OFF", "`false`", '"no"', "", "No!"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "false",
+        "False.",
+        " no\n",
+        "**No**",
+        "OFF",
+        "`false`",
+        '"no"',
+        "",
+        '""',
+        "No!",
+        "- no",
+        "❌ No",
+        "no\u00a0",
+        "no。",
+    ],
+)
 def test_a_text_that_says_no_is_false(text: str) -> None:
     assert holds(text, "if", 2) is False
 
 
-@pytest.mark.parametrize("text", ["true", "TRUE.", " yes\n", "**Yes**", "on", "`true`", '"yes"'])
+@pytest.mark.parametrize(
+    "text", ["true", "TRUE.", " yes\n", "**Yes**", "on", "`true`", '"yes"', "Yes ✅", "(yes)", "«Yes»", "ｙｅｓ"]
+)
 def test_a_text_that_says_yes_is_true(text: str) -> None:
     assert holds(text, "if", 2) is True
 
@@ -35,7 +55,7 @@ def test_other_values_are_as_they_are_everywhere(value: Any, expected: bool) -> 
     assert holds(value, "until", 2) is expected
 
 
-@pytest.mark.parametrize("text", ["Not yet", "No, it is not done", "approved", "falsehood", "1"])
+@pytest.mark.parametrize("text", ["Not yet", "No, it is not done", "approved", "1", "n/a", "None", "yes?", "...", "👍"])
 def test_any_other_text_is_refused_and_the_first_edition_takes_it_for_true(text: str) -> None:
     with pytest.raises(NoCondition, match=r"`until` is true or false.*compare it"):
         holds(text, "until", 2)

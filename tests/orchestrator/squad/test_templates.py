@@ -22,8 +22,9 @@ INPUTS = {"topic": {"type": "string", "default": "cats"}, "kinds": {"type": "lis
 def squad(description: str = "Go.", persona: Any = None, **more: Any) -> Squad:
     agent = {"persona": {"name": "T", "role": "Answers.", "tier": "worker", **(persona or {})}}
     task = {"agent": "ann", "description": description, **more.pop("task", {})}
+    tasks = {"research": task, **more.pop("more_tasks", {})}
     return Squad.from_mapping(
-        {"version": 1, "name": "s", "inputs": INPUTS, "agents": {"ann": agent}, "tasks": {"research": task}, **more}
+        {"version": 1, "name": "s", "inputs": INPUTS, "agents": {"ann": agent}, "tasks": tasks, **more}
     )
 
 
@@ -111,7 +112,7 @@ def test_what_an_expression_cannot_read_is_a_mistake(more: dict[str, Any], messa
         ("{{ research.output }}", "tasks.research.output"),
         ("{topic}", "inputs.topic"),
         ("{inputs.topic}", "inputs.topic"),
-        ("{inputs[topic]}", "inputs[topic]"),
+        ("{inputs[topic]}", "inputs.topic"),
         ("${inputs.topic}", "inputs.topic"),
         ("${topic}", "inputs.topic"),
         ("$inputs.topic", "inputs.topic"),
@@ -124,6 +125,9 @@ def test_what_an_expression_cannot_read_is_a_mistake(more: dict[str, Any], messa
         ("[[ topic ]]", "inputs.topic"),
         ("<%= inputs.topic %>", "inputs.topic"),
         ("{% if inputs.topic %}", "'...' if inputs.topic else ''"),
+        ("{% if not inputs.topic %}", "'...' if not inputs.topic else ''"),
+        ("{% for one in inputs.topic %}", "inputs.topic | join(', ')"),
+        ("{% set it = inputs.topic %}", "inputs.topic"),
     ],
 )
 @pytest.mark.parametrize("where", ["description", "role", "schema"])
@@ -133,7 +137,12 @@ def test_a_name_of_the_squad_in_other_marks_is_told_with_what_to_write(text: str
     if where != "description":
         more = {"persona": {"role": text}} if where == "role" else {"task": {"output_schema": {"title": text}}}
     ((code, message, hint),) = told(squad(**more))
-    assert (code, hint) == ("other-braces", f"write ${{{{ {meant} }}}}")
+    assert code == "other-braces"
+    if meant.startswith("tasks."):  # it is the task's own, and an agent reads no task at all
+        assert "write" not in hint
+        assert message.endswith("cannot read itself" if where == "description" else "not 'tasks'")
+    else:
+        assert hint == f"write ${{{{ {meant} }}}}"
     assert f"'{text[3:-1]}' is no expression, so it stays as it is" in message
 
 
@@ -148,9 +157,28 @@ def test_a_hint_never_says_to_write_what_is_unknown_again() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("{{ tasks.reserch.output }}", "did you mean 'research'?"),
+        ("{task.output}", "known here: later, research"),
+        ("{{ tasks.later.output }}", "add 'later' to needs, and write ${{ tasks.later.output }}"),
+        ("{{ inputs.topic | no_filter }}", "write ${{ inputs.NAME }} or ${{ tasks.ID.output }}"),
+        ("{{ tasks.write.output }}", "known here: later, research"),
+    ],
+)
+def test_a_hint_for_other_marks_never_says_to_write_a_mistake(text: str, hint: str) -> None:
+    later = {"agent": "ann", "description": "Go."}
+    data = squad(description=f"On {text}.", more_tasks={"later": later})
+    ((code, message, said),) = told(data)
+    assert (code, said) == ("other-braces", hint)
+    assert f"'{text}' is no expression, so it stays as it is, and " in message
+
+
+@pytest.mark.parametrize(
     "text",
     [
         'Answer with {"topic": 1, "b": {}} and {topics} or {0} {} {other}.',
+        r"\frac{topic}{topic} and \section*{topic}, 10^{topic}",
         r"\frac{a}{b} and $x^2$ and $5 and $HOME and ${HOME} and $(date) and %s %d",
         "{{ user.name }} {% for x in y %} {{ x | e }} {% endfor %} <% other %> [[link]] <<EOF>>",
         "body { color: red } f'{value:>10}' a[[0]] #{x} @{y}",
@@ -161,6 +189,12 @@ def test_a_hint_never_says_to_write_what_is_unknown_again() -> None:
 @pytest.mark.parametrize("where", ["description", "role"])
 def test_other_braces_are_text(text: str, where: str) -> None:
     assert told(squad(**({"description": text} if where == "description" else {"persona": {"role": text}}))) == []
+
+
+def test_a_formula_reads_no_input() -> None:
+    text = "$x$, $$x = 1$$, $x^2$, 10^{x}, \\\\sqrt{x} and \\\\frac{x}{x}"
+    assert told(squad(text, inputs={"x": {"default": "1"}})) == []
+    assert len(told(squad("$x, ${x} and {x}", inputs={"x": {"default": "1"}}))) == 3
 
 
 @pytest.mark.anyio
