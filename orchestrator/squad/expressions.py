@@ -34,7 +34,7 @@ from personas.sandbox import ExpressionText, Sandbox, expression_spans
 from providers.documents.findings import Findings
 from providers.documents.problems import Path, nearest
 
-Fault = tuple[str, str, str]
+ExpressionFault = tuple[str, str, str]
 """The code of a mistake, its message, and a hint."""
 CONDITION = "a condition"
 TASK_ATTRIBUTES = ("output", "output_file", "status", "failed", "transcript")
@@ -140,7 +140,7 @@ class Expressions:
                 message, hint = f"{message}, and {why}", remedy if is_enough else f"{remedy}, and {hint}"
             self.findings.within(path, marks.start, marks.length, "other-braces", message, hint, "warning")
 
-    def _fault_in(self, expression: str, scope: NamesInScope) -> Fault | None:
+    def _fault_in(self, expression: str, scope: NamesInScope) -> ExpressionFault | None:
         """Return what would be wrong with an expression here: a hint must not say to write a mistake."""
         try:
             paths = self.sandbox.expression_text(f"${{{{ {expression} }}}}").paths
@@ -209,7 +209,7 @@ class Expressions:
             offset, length = _find(source, name)
             self.findings.within(path, offset, length, *fault)
 
-    def _fault(self, name: tuple[str | int, ...], scope: NamesInScope) -> Fault | None:
+    def _fault(self, name: tuple[str | int, ...], scope: NamesInScope) -> ExpressionFault | None:
         head, *rest = name
         assert isinstance(head, str), "a path begins with a name"
         known = ("inputs", "tasks", *(("steps",) if scope.steps or scope.later else ()), *scope.names)
@@ -227,13 +227,13 @@ class Expressions:
             return "unknown-name", f"'{head}' is not known here", nearest(head, known)
         return None
 
-    def _input(self, rest: Sequence[str | int]) -> Fault | None:
+    def _input(self, rest: Sequence[str | int]) -> ExpressionFault | None:
         self.read_inputs |= {str(rest[0])} if rest else set(self.spec.inputs)
         if not rest or rest[0] in self.spec.inputs or self.findings.is_unsure((), "inputs"):
             return None
         return "unknown-input", f"no input is called '{rest[0]}'", nearest(str(rest[0]), self.spec.inputs)
 
-    def _task(self, rest: Sequence[str | int], scope: NamesInScope) -> Fault | None:
+    def _task(self, rest: Sequence[str | int], scope: NamesInScope) -> ExpressionFault | None:
         if not rest or self.findings.is_unsure((), "tasks"):
             return None
         task, tasks = str(rest[0]), self.spec.tasks
@@ -243,7 +243,7 @@ class Expressions:
             return "not-an-ancestor", *_why_not(task, scope.task)
         return None if len(rest) < 2 else self._task_attribute(task, rest[1:])
 
-    def _task_attribute(self, task: str, rest: Sequence[str | int]) -> Fault | None:
+    def _task_attribute(self, task: str, rest: Sequence[str | int]) -> ExpressionFault | None:
         attribute, *inner = str(rest[0]), *rest[1:]
         spec = self.spec.tasks[task]
         if attribute not in TASK_ATTRIBUTES:
@@ -257,7 +257,7 @@ class Expressions:
             return self._transcript(f"task '{task}'", spec, inner)
         return self._output(f"task '{task}'", schema_of(spec), inner) if attribute == "output" else None
 
-    def _step(self, rest: Sequence[str | int], scope: NamesInScope) -> Fault | None:
+    def _step(self, rest: Sequence[str | int], scope: NamesInScope) -> ExpressionFault | None:
         if not rest:
             return None
         step, *inner = str(rest[0]), *rest[1:]
@@ -276,7 +276,7 @@ class Expressions:
         schema = _own_schema(scope.steps[step])
         return self._output(f"step '{step}'", schema, inner[1:]) if inner[0] == "output" else None
 
-    def _transcript(self, owner: str, work: TaskSpec | StepSpec, names: Sequence[str | int]) -> Fault | None:
+    def _transcript(self, owner: str, work: TaskSpec | StepSpec, names: Sequence[str | int]) -> ExpressionFault | None:
         if work.conversation is None:
             inside = isinstance(work, TaskSpec) and any(step.conversation for step in work.steps or ())
             hint = "read that of its step, in a later step: ${{ steps.ID.transcript }}" if inside else ""
@@ -285,7 +285,7 @@ class Expressions:
             return "unknown-attribute", f"the transcript of {owner} is text and has no '{names[0]}'", ""
         return None
 
-    def _output(self, owner: str, schema: Any, names: Sequence[str | int]) -> Fault | None:
+    def _output(self, owner: str, schema: Any, names: Sequence[str | int]) -> ExpressionFault | None:
         if (fault := self._field(f"the output of {owner}", schema, names)) is not None:
             return fault
         if schema == _TEXT and names and isinstance(names[0], str):
@@ -293,7 +293,7 @@ class Expressions:
             return "unknown-attribute", message, f"give {owner} an output_schema"
         return None
 
-    def _field(self, owner: str, schema: Any, names: Sequence[str | int]) -> Fault | None:
+    def _field(self, owner: str, schema: Any, names: Sequence[str | int]) -> ExpressionFault | None:
         if (fault := ruled_out(schema, names)) is None:
             return None
         at, known = fault
