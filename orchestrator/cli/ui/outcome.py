@@ -74,8 +74,6 @@ def tell_end(console: Console, progress: Progress, result: RunResult, after: Con
         console.write(printable(by_command(line, after.command, result.run_id)))
     for line in cut_lines(progress.truncated()):
         console.warn(printable(line))
-    for name, why in result.output_errors.items():
-        console.write(printable(f"output {name} cannot be told: {why}"))
     for line in cut_short_lines(result.cut_short):
         console.say(line)
     _tell_artifacts(console, result)

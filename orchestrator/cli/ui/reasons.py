@@ -41,8 +41,8 @@ class Reasons:
     budgets: dict[tuple[str, str], Document] = field(default_factory=dict)
     """The budgets that ended something since the run was taken up last, by name and kind."""
     parked: dict[str, str] = field(default_factory=dict)
-    cut_off: dict[str, list[str]] = field(default_factory=dict)
-    """By task: where a model did not finish a text, and why."""
+    outputs: Mapping[str, str] = field(default_factory=dict)
+    """Why outputs of the squad could not be told, by name."""
     _steps: dict[tuple[str, str | None], str] = field(default_factory=dict)
     _causes: dict[str, list[str]] = field(default_factory=dict)
     """By the text of their place."""
@@ -66,15 +66,15 @@ class Reasons:
                 self.budgets.pop((event["which"], event["kind"]), None)  # the latest stands last
                 self.budgets[event["which"], event["kind"]] = event
             case "run.resumed":
-                self.budgets, self.parked = {}, {}
+                self.budgets, self.parked, self.outputs = {}, {}, {}
+            case "run.finished":
+                self.outputs = event.get("output_errors", {})
             case "run.edited":
                 self._edited(event)
 
     def _ended(self, event: Document) -> None:
         row, key = _row(event), event.get("key")
         self.parked.pop(row, None)
-        if event["type"] == "task.ended" and event.get("truncated"):
-            self.cut_off[row] = [_cut_text(one) for one in event["truncated"]]
         if event["status"] == "cancelled":
             self.skipped[row] = event["error"] or ""
         if event["status"] != "failed":
@@ -96,12 +96,11 @@ class Reasons:
         row, key = _row(event), event.get("key")
         self.failures.pop(row, None)
         self.skipped.pop(row, None)
-        self.cut_off.pop(row, None)
         self._steps.pop((event["task"], key), None)
 
     def _edited(self, event: Document) -> None:
         void = {*event["again"], *event["gone"], *event["renamed"]}
-        for known in (self.failures, self.skipped, self.parked, self.cut_off):
+        for known in (self.failures, self.skipped, self.parked):
             for row in [row for row in known if row.partition("[")[0] in void]:
                 known.pop(row)
 
@@ -149,8 +148,6 @@ def reason_lines(reasons: Reasons, *, last: str = "failed") -> Iterator[str]:
     """Yield why tasks failed and what stopped the run; `last` is the title of the last failure."""
     for which, kind in reasons.budgets:
         yield f"budget reached: {budget_text(reasons.budgets[which, kind])}"
-    for row, texts in reasons.cut_off.items():
-        yield f"cut off: {row}: {'; '.join(texts)}"
     failures = list(reasons.failures.values())
     for failure in failures[: MOST_FAILURES - 1] if len(failures) > MOST_FAILURES else failures[:-1]:
         yield from failure_lines(failure)
@@ -162,6 +159,7 @@ def reason_lines(reasons: Reasons, *, last: str = "failed") -> Iterator[str]:
     yield from (f"not done: {row}: {why or 'the run ended before it'}" for row, why in skipped[:MOST_FAILURES])
     if len(skipped) > MOST_FAILURES:
         yield f"not done: and {len(skipped) - MOST_FAILURES} more"
+    yield from (f"output {name} cannot be told: {why}" for name, why in reasons.outputs.items())
 
 
 def budget_text(event: Document) -> str:
@@ -215,14 +213,6 @@ def by_command(hint: str, command: Callable[..., str], run: str) -> str:
         if words[:1] == ["orchestrator"]:
             parts[i] = command(*(run if word == "RUN" else word for word in words[1:]))
     return "`".join(parts)
-
-
-def _cut_text(one: Mapping[str, Any]) -> str:
-    where = f"{one['place']}: " if one["place"] else ""
-    if one["cause"] != "length":
-        return f"{where}a content filter ended the answer"
-    at = f" at {one['tokens']:,} tokens" if one["tokens"] else ""
-    return f"{where}the answer reached its limit{at}"
 
 
 def _row(event: Document) -> str:

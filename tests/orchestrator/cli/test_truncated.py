@@ -24,7 +24,7 @@ def cut(folder, loopback):
 @pytest.mark.usefixtures("cut")
 def test_runs_show_and_explain_tell_of_a_text_that_is_cut_off(call):
     assert call("run", "squad.yaml", "--run-id", "r-1").code == 0
-    told = [line for line in call("runs", "show", "r-1").out.splitlines() if "truncated" in line]
+    told = [line for line in call("runs", "show", "r-1").out.splitlines() if "cut off" in line]
     assert [line.partition(":")[2].strip() for line in told] == [
         f"{task}: truncated: its text was cut off at 7 tokens: raise max_output_tokens, or ask for less at once"
         for task in ("research", "brief")
