@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
 import time
@@ -16,7 +17,7 @@ import anyio.to_thread
 
 from orchestrator.journal.protocols import JournalDamaged, JournalError, JournalMissing, JournalUnusable
 from orchestrator.journal.sqlite.bodies import JournalConnection
-from orchestrator.journal.sqlite.holder import LOOK_S, begin_write, code_of
+from orchestrator.journal.sqlite.holder import LOOK_S, begin_write, code_of, is_open_here
 from orchestrator.journal.sqlite.log_check import damage_of
 from orchestrator.journal.sqlite.schema import harden, prepare
 from orchestrator.journal.sqlite.snapshots import read_from
@@ -141,13 +142,21 @@ class JournalFile:
             if not copy.exists():
                 for end in ("", "-wal"):  # the latest commits may be in the log alone
                     if (file := Path(f"{self.path}{end}")).exists():
-                        shutil.copyfile(file, f"{copy}{end}")
+                        _copy(file, Path(f"{copy}{end}"))
                         Path(f"{copy}{end}").chmod(FILE)
         except OSError as failure:
             return JournalDamaged(
                 f"the journal {self.path} is damaged ({why}). No copy can be kept: {failure.strerror}"
             )
         return JournalDamaged(f"the journal {self.path} is damaged ({why}). A copy is kept as {copy}")
+
+
+def _copy(file: Path, to: Path) -> None:
+    """Copy a file. Where this process has it open, our descriptor stays open: to close it would end SQLite's locks."""
+    is_closed = not is_open_here(file)
+    fd = os.open(file, os.O_RDONLY)
+    with open(fd, "rb", closefd=is_closed) as source, to.open("wb") as target:
+        shutil.copyfileobj(source, target)
 
 
 def _checked(work: Callable[[sqlite3.Connection], T], db: sqlite3.Connection) -> T:

@@ -97,6 +97,29 @@ def _runs_of(path: Path, pid: int) -> tuple[str, ...]:
     return tuple(found)
 
 
+def is_open_here(file: Path) -> bool:
+    """Return whether this process has the file open, or cannot tell.
+
+    POSIX ends all locks that a process has on a file when it closes any descriptor of it: to open and close what SQLite
+    has open would let another process write at the same time.
+    """
+    if os.name == "nt":  # there a lock belongs to the descriptor
+        return False
+    try:
+        found = file.stat()
+    except OSError:
+        return False
+    try:
+        fds = [int(entry.name) for entry in Path("/dev/fd").iterdir()]
+    except (OSError, ValueError):
+        return True
+    for fd in fds:
+        with suppress(OSError):
+            if os.path.samestat(os.fstat(fd), found):
+                return True
+    return False
+
+
 def process_id() -> bytes:
     """Return what a lock file holds of this process."""
     return str(os.getpid()).encode()

@@ -17,6 +17,8 @@ from array import array
 from pathlib import Path
 from typing import NamedTuple
 
+from orchestrator.journal.sqlite.holder import is_open_here
+
 HEADER, FRAME = 32, 24
 MAGIC = 0x377F0682
 """The last bit says whether checksums are made of big-endian words."""
@@ -59,8 +61,11 @@ def _look(path: Path) -> tuple[str | None, bytes] | None:
 
 
 def _index_of(path: Path) -> LogIndex | None:
+    index = Path(f"{path}-shm")
+    if is_open_here(index):  # SQLite goes by it already, and its locks are on this file
+        return None
     try:
-        with Path(f"{path}-shm").open("rb") as file:
+        with index.open("rb") as file:
             return read_index(file.read(96))
     except OSError:
         return None

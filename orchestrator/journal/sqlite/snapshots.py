@@ -18,7 +18,7 @@ from typing import TypeVar
 
 from orchestrator.journal.protocols import JournalBusy
 from orchestrator.journal.sqlite.bodies import JournalConnection
-from orchestrator.journal.sqlite.holder import code_of
+from orchestrator.journal.sqlite.holder import code_of, is_open_here
 from orchestrator.journal.sqlite.schema import harden, prepare_reading
 
 T = TypeVar("T")
@@ -43,7 +43,7 @@ def read_from(path: Path, work: Look[T]) -> T:
         try:
             return _ask(path, f"mode={'rw' if is_writable else 'ro'}", work)
         except sqlite3.OperationalError as error:
-            if code_of(error) not in ELSEWHERE:
+            if code_of(error) not in ELSEWHERE or is_open_here(path):
                 raise
     return _of_copy(path, log, work)
 

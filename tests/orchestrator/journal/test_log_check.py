@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import random
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from orchestrator.journal.protocols import JournalDamaged, RunManifest
+from orchestrator.journal.protocols import JournalDamaged, JournalUnusable, RunManifest
+from orchestrator.journal.sqlite.file import JournalFile
 from orchestrator.journal.sqlite.journal import SqliteJournal
 from orchestrator.journal.sqlite.log_check import FRAME, HEADER, damage_of, log_damage, read_index
 
@@ -106,3 +109,59 @@ async def test_a_damaged_log_is_said_and_kept_and_not_repaired_without_a_word(tm
                 await journal.runs()
     assert log.read_bytes() == flipped
     assert Path(f"{file}.damaged-wal").read_bytes() == flipped
+
+
+TRY_TO_WRITE = """
+import sqlite3, sys
+db = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=0)
+try:
+    db.execute("BEGIN IMMEDIATE")
+except sqlite3.OperationalError as error:
+    print(error)
+"""
+
+
+def is_locked_for_others(file: Path) -> bool:
+    other = subprocess.run([sys.executable, "-c", TRY_TO_WRITE, str(file)], capture_output=True, check=True)
+    return b"locked" in other.stdout
+
+
+@pytest.mark.anyio
+async def test_a_second_look_ends_no_lock_of_this_process(tmp_path: Path) -> None:
+    """Not while it is in the middle of a write: two writers at once would spoil the file."""
+    file = tmp_path / "journal.db"
+    async with SqliteJournal(file) as journal:
+        await journal.create("r", RunManifest("pair"))
+        with closing(sqlite3.connect(file, isolation_level=None)) as db:
+            db.execute("BEGIN IMMEDIATE")
+            async with SqliteJournal(file, is_lazy=True) as second:
+                assert [line.run for line in await second.runs()] == ["r"]
+            assert is_locked_for_others(file)
+
+
+@pytest.mark.anyio
+async def test_a_copy_of_what_is_damaged_ends_no_lock_of_this_process(tmp_path: Path) -> None:
+    file = tmp_path / "journal.db"
+    async with SqliteJournal(file) as journal:
+        await journal.create("r", RunManifest("pair"))
+    with closing(sqlite3.connect(file, isolation_level=None)) as db:
+        db.execute("PRAGMA locking_mode = EXCLUSIVE")
+        db.execute("BEGIN IMMEDIATE")
+        assert "A copy is kept as" in str(JournalFile(file).explain(JournalDamaged("a row is gone")))
+        assert is_locked_for_others(file)
+    assert Path(f"{file}.damaged").read_bytes()[:15] == b"SQLite format 3"
+
+
+@pytest.mark.long
+@pytest.mark.anyio
+async def test_what_this_process_has_open_is_not_copied(tmp_path: Path) -> None:
+    file = tmp_path / "journal.db"
+    async with SqliteJournal(file) as journal:
+        await journal.create("r", RunManifest("pair"))
+    with closing(sqlite3.connect(file, isolation_level=None)) as db:
+        db.execute("PRAGMA locking_mode = EXCLUSIVE")
+        db.execute("BEGIN IMMEDIATE")
+        async with SqliteJournal(file, is_lazy=True) as second:
+            with pytest.raises(JournalUnusable, match="locked"):
+                await second.runs()
+        assert is_locked_for_others(file)
