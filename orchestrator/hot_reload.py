@@ -58,8 +58,9 @@ class HotReload:
         if not changed:
             return
         self._stamps |= changed
-        error = next((f"{file} is gone" for file, stamp in changed.items() if stamp is None), None) or self._adopt()
-        for file in changed:
+        adopted = self._adopt() if any(changed.values()) else None
+        for file, stamp in changed.items():
+            error = f"{file} is gone" if stamp is None else adopted
             # Of the routing file alone: the other one holds keys.
             text = self._text() if file == self._routing and error is None else ""
             emit(RoutingReread(str(file), error, text))
@@ -73,7 +74,9 @@ class HotReload:
     def _adopt(self) -> str | None:
         """Go on as the files say; return why not where they have mistakes."""
         try:
-            environ = self._environ.now() if isinstance(self._environ, Environment) else self._environ
+            environ = self._environ
+            if isinstance(environ, Environment) and self._stamps[environ.file] is not None:
+                environ = environ.now()  # one that is gone leaves its keys as they were
             policy, catalog = self._read()
             brought = _steered(catalog.candidates(environ)) - self._allowed
             if strange := refused((replace(each.use, needed=True) for each in brought), self._trust):

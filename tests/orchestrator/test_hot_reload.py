@@ -101,6 +101,37 @@ async def test_a_key_that_is_changed_in_the_env_file_serves_from_the_next_turn_o
     assert not any(key in repr(seen) for key in ("first", "second", "third", "other"))
 
 
+async def test_keys_of_an_env_file_that_is_gone_serve_on_under_a_routing_file_that_changes(tmp_path, loopback):
+    """Be it at once with it, or later."""
+    routing, keys, seen = tmp_path / "agent_routing.yaml", tmp_path / ".env", []
+    lab = ROUTING.replace("    base_url", "    api_key_env: LAB_KEY\n    base_url")
+
+    def write(model: str) -> None:
+        fresh = tmp_path / "fresh"
+        fresh.write_text(lab.format(model=model, url=loopback.by(lambda _: "ok")))
+        fresh.replace(routing)
+
+    async def asked() -> str:
+        return (await manager.complete(ASK, emit=seen.append)).model
+
+    write("one")
+    keys.write_text("LAB_KEY=first")
+    environ = environment_of(tmp_path, {})
+    async with open_manager(*load_routing(routing), environ) as opened:
+        manager = HotReload(opened, routing, lambda: load_routing(routing), environ, lambda _: True)
+        assert await asked() == "one"
+        keys.unlink()
+        write("two")
+        assert await asked() == "two"
+        assert [event.error for event in seen if isinstance(event, RoutingReread)] == [None, f"{keys} is gone"]
+        write("one")
+        assert await asked() == "one"
+        keys.write_text("LAB_KEY=second")
+        routing.unlink()
+        assert await asked() == "one"
+    assert {request.headers["authorization"] for request in loopback.requests} == {"Bearer first"}
+
+
 SQUAD = """\
 name: pair
 agents:
