@@ -64,9 +64,9 @@ def stopped_between_commits() -> Iterator[Stops]:
     try:
         yield stops
     finally:
+        stops.let_go(None)  # first: to be continued from a stop that was put off sets its handler again
         for number in ours:
             signal.signal(number, signal.SIG_DFL)
-        stops.let_go(None)
 
 
 class Interruption:

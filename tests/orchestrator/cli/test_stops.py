@@ -98,3 +98,23 @@ def test_a_process_is_stopped_between_two_commits_and_goes_on(times: int, tmp_pa
     finally:
         process.kill()
         process.join()
+
+
+def stop_while_opening() -> None:
+    """Be a process that is to stop while it opens its journal, which fails."""
+    os.setpgid(0, 0)
+    with stopped_between_commits():
+        signal.raise_signal(signal.SIGTSTP)
+    raise SystemExit(0 if signal.getsignal(signal.SIGTSTP) is signal.SIG_DFL else 1)
+
+
+def test_a_stop_that_was_put_off_to_the_end_leaves_no_handler() -> None:
+    process = processes.start(stop_while_opening)
+    pid = process.pid
+    assert pid is not None
+    try:
+        wait_until(lambda: is_stopped(pid))
+        os.kill(pid, signal.SIGCONT)
+        assert processes.end(process) == 0
+    finally:
+        process.kill()
