@@ -58,8 +58,8 @@ async def open_journal(
     `place_of_journal` and the journal itself raise; `JournalMissing` where there is none, unless it may `create` one.
     """
     place = place_of_journal(url)
-    if place.file is not None and not create and not place.file.exists():
-        raise JournalMissing(f"there is no {place.file}")
+    if place.file is not None and not create:
+        _refuse_missing(place.file)
     journal: Journal = (
         MemoryJournal()
         if place.file is None
@@ -69,3 +69,12 @@ async def open_journal(
         yield journal
     finally:
         await journal.aclose()
+
+
+def _refuse_missing(file: Path) -> None:
+    try:
+        is_there = file.exists()
+    except OSError as error:
+        raise JournalUnusable(f"the journal {file} cannot be used: {error.strerror or error}") from error
+    if not is_there:
+        raise JournalMissing(f"there is no {file}")

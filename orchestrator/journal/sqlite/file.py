@@ -64,8 +64,6 @@ class JournalFile:
             if not self.path.stat().st_size:  # any other file keeps its own way, and would be locked for it
                 connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
             _use_log(connection)
-            # With WAL and less than FULL a power cut may take the latest commits, whose turns would be paid for again.
-            connection.execute("PRAGMA synchronous = FULL")
             prepare(connection)
             connection.execute(f"PRAGMA busy_timeout = {LOOK_S * 1000:.0f}")
             begin_write(connection, self.path)  # a file that can only be read is found out now
@@ -80,6 +78,9 @@ class JournalFile:
             self.path, timeout=60, isolation_level=None, check_same_thread=False, factory=JournalConnection
         )
         harden(connection)
+        # With WAL and less than FULL a power cut may take the latest commits, whose turns would be paid for again, and
+        # leave a log with a hole, as only damage does else.
+        connection.execute("PRAGMA synchronous = FULL")
         return connection
 
     async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
@@ -119,7 +120,7 @@ class JournalFile:
     def explained(self) -> Iterator[None]:
         try:
             yield
-        except (sqlite3.Error, JournalError, *OF_ROWS) as error:
+        except (sqlite3.Error, OSError, JournalError, *OF_ROWS) as error:
             explained = self.explain(error)
             if explained is error:
                 raise
@@ -131,6 +132,8 @@ class JournalFile:
             return self._damaged(error)
         if isinstance(error, sqlite3.Error):
             return JournalUnusable(f"the journal {self.path} cannot be used: {error}")
+        if isinstance(error, OSError):
+            return JournalUnusable(f"the journal {self.path} cannot be used: {error.strerror or error}")
         if type(error) is JournalUnusable and str(self.path.parent) not in str(error):
             return JournalUnusable(f"the journal {self.path} cannot be used: {error}")
         return error

@@ -6,6 +6,7 @@ connections of their own and never wait for it.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager, closing, nullcontext, suppress
@@ -80,7 +81,7 @@ class SqliteJournal(SqliteReader):
         """With `is_lazy` the file is opened for writing by the first call that writes; who only reads needs no leave to
         write. The files are made their owner's alone, with `has_own_folder` the folder, too; `warn` is told of each
         that others may read and that cannot be changed."""
-        super().__init__(JournalFile(Path(path), has_own_folder))
+        super().__init__(JournalFile(_led_to(Path(path)), has_own_folder))
         self._rows = Rows()
         self._done: dict[tuple[str, Unit], _Done] = {}
         """What units that were claimed again will ask for first: they reach their first new step without waiting."""
@@ -332,6 +333,13 @@ class SqliteJournal(SqliteReader):
     def _tell(self, rows: Sequence[EventRow]) -> None:
         if rows:
             self._wake()
+
+
+def _led_to(path: Path) -> Path:
+    """Return where a link leads: SQLite keeps the log there, and a run has one driver under either name."""
+    with suppress(OSError):  # reported when the file is opened
+        return Path(os.path.realpath(path)) if path.is_symlink() else path
+    return path
 
 
 def _changed(name: str) -> StepChanged:

@@ -36,7 +36,7 @@ def read_from(path: Path, work: Look[T]) -> T:
     Raise `sqlite3.Error`, and `JournalUnusable` for what is no journal.
     """
     log, index = Path(f"{path}-wal"), Path(f"{path}-shm")
-    is_writable = os.access(path.parent, os.W_OK)
+    is_writable = os.access(path.parent, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
     if not is_writable and not _size_of(log):
         return _unchanged(path, log, work)
     if is_writable or index.exists():

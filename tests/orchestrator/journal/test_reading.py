@@ -21,7 +21,7 @@ import pytest
 
 from orchestrator.events import Event, TaskEnded
 from orchestrator.journal.opening import open_journal
-from orchestrator.journal.protocols import JournalBusy, JournalDamaged, JournalUnusable, RunManifest
+from orchestrator.journal.protocols import JournalBusy, JournalDamaged, JournalUnusable, RunBusy, RunManifest
 from orchestrator.journal.sqlite import bodies
 from orchestrator.journal.sqlite.holder import holder_of
 from orchestrator.journal.sqlite.journal import SqliteJournal
@@ -145,6 +145,38 @@ async def test_what_may_only_be_read_is_read(parts: tuple[str, ...]) -> None:
                 with pytest.raises(JournalUnusable, match=r"journal\.db"):
                     await journal.request_cancel("r")
         assert sorted(path.name for path in folder.iterdir()) == before
+
+
+@posix
+@pytest.mark.parametrize("is_folder", [False, True])
+async def test_what_may_not_be_read_is_said(*, is_folder: bool) -> None:
+    with folder_of_all() as folder:
+        file = await written(folder / "journal.db")
+        (folder if is_folder else file).chmod(0o700 if os.geteuid() == 0 else 0)
+        with as_nobody(), pytest.raises(JournalUnusable, match=r"journal\.db cannot be used: "):
+            await told(file)
+
+
+@posix
+async def test_a_link_to_a_journal_is_that_journal(tmp_path: Path) -> None:
+    file, link = await written(tmp_path / "real" / "journal.db"), tmp_path / "journal.db"
+    link.symlink_to(file)
+    left_by_a_kill(file, "-wal")
+    file.chmod(0o644)
+    async with open_journal(file) as journal, open_journal(link) as second:
+        assert [line.status for line in await second.runs()] == ["done"]
+        async with journal.driving("r"):
+            assert await second.is_driven("r")
+            with pytest.raises(RunBusy):
+                async with second.driving("r"):
+                    pass
+    async with open_journal(link, create=False) as second:
+        log = Path(f"{file}-wal")
+        log.write_bytes(b"x" * 5000)
+        with pytest.raises(JournalDamaged):
+            await second.runs()
+    assert mode_of(file) == 0o600
+    assert [path.name for path in tmp_path.iterdir() if path != file.parent] == ["journal.db"]
 
 
 async def test_an_earlier_schema_is_read_as_it_is(tmp_path: Path) -> None:
