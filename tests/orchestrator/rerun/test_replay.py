@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.to_thread
 import pytest
 import yaml
 
@@ -328,25 +329,37 @@ async def test_a_conversation_whose_file_is_written_while_other_work_goes_on_rep
     is_cut: bool, tmp_path: Path
 ) -> None:
     cuts = [False, is_cut]
+    has_ended = anyio.Event()  # the conversation, whose file is not written yet
+    threads = anyio.to_thread.current_default_thread_limiter()
+    taken: list[object] = []
 
     async def answer(agent: str, request: Request) -> str:
-        if "After the talk." in request.messages[-1].text and cuts.pop():
+        asked = str(request.messages)
+        if "Talk it over." in asked and not taken:
+            taken.extend(object() for _ in range(int(threads.available_tokens)))
+            for borrower in taken:
+                threads.acquire_on_behalf_of_nowait(borrower)
+        if "Meanwhile." in asked:
+            await has_ended.wait()
+        if "After the talk." in asked and cuts.pop():
             await anyio.sleep_forever()
-        for _ in range(1 if agent == "bob" else 3):
-            await anyio.lowlevel.checkpoint()
         return "done"
 
     talk = {"pattern": "round_robin", "participants": ["ann", "bob"], "terminate": {"max_turns": 4}}
-    held = {"conversation": "talk", "description": "x", "output_file": "talk.md"}
     tasks: dict[str, Any] = {
-        "talk": held,
+        "talk": {"conversation": "talk", "description": "Talk it over.", "output_file": "talk.md"},
         "last": {"agent": "ann", "needs": ["talk"], "description": "After the talk."},
+        "other": "Meanwhile.",
     }
-    chain = {f"t{i}": {"agent": "bob", "description": f"{i}", "needs": [f"t{i - 1}"] if i else []} for i in range(60)}
-    given, journal = squad({**tasks, **chain}, conversations={"talk": talk}), MemoryJournal()
+    given, journal = squad(tasks, conversations={"talk": talk}), MemoryJournal()
     shared: dict[str, Any] = {"journal": journal, "manager": Answers(answer)}
     async with open_run(given, run_id="r", out=tmp_path, **shared) as run:
         async for event in run:
+            if event.type == "conversation.ended":
+                has_ended.set()
+            elif has_ended.is_set():
+                while taken:
+                    threads.release_on_behalf_of(taken.pop())
             if is_cut and event.type == "turn.started" and event.unit.task == "last":
                 break
     if is_cut:
