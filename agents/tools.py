@@ -27,6 +27,9 @@ from providers.messages import ToolCall, ToolResult, ToolSpec
 MOST_TOLD = 300
 """Characters (graphemes) of a call's arguments, and of its result, in the events of a tool."""
 ApprovalMode = Literal["never", "ask"]
+Risk = Literal["read_only", "writes", "risky"]
+"""What a call may do. read_only: it changes nothing. writes: it changes what belongs to the run or the squad (files,
+memory). risky: it reaches beyond that, and may not be taken back: sends, spends, deletes, runs a command."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,7 +41,8 @@ class Tool:
     the model is told so; a thread cannot be stopped and may still finish, but keeps no process alive. Results are cut
     at `max_chars`.
     `idempotent`: calling it twice does no harm; a call of another one that a crash cut short is made again only with a
-    person's leave. `approval` "ask": a person is asked before each call.
+    person's leave. `approval` "ask": a person is asked before each call. `untrusted`: what it returns was written by
+    others (a web page, a mail, a server's answer), and may hold instructions that are not the user's.
     """
 
     name: str
@@ -50,6 +54,8 @@ class Tool:
     max_chars: int = 40_000
     idempotent: bool = False
     approval: ApprovalMode = "never"
+    risk: Risk = "writes"
+    untrusted: bool = False
     _memo: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
 
     @property
@@ -119,6 +125,8 @@ def tool(
     max_chars: int = 40_000,
     idempotent: bool = False,
     approval: ApprovalMode = "never",
+    risk: Risk = "writes",
+    untrusted: bool = False,
 ) -> Callable[[Callable[..., Any]], Tool]: ...
 def tool(function: Callable[..., Any] | None = None, /, *, name: str | None = None, **more: Any) -> Any:
     """Return the function as a `Tool`: its name, its docstring, and a schema from its type hints, made when needed."""

@@ -94,7 +94,7 @@ class RunContext:
 
     cut_short: frozenset[StepKey] = frozenset()
     """Steps that were in flight when an earlier process of the run ended: it is unknown whether they took effect."""
-    edition: int = 2
+    edition: int = 3
     """Of the rules by which the run goes; one that was begun by an earlier release keeps its own, so that what it asked
     and read is asked and read the same way again. 2: the last turn offers no tools and asks for the answer; JSON is
     read from the text around it, and what is cut off is told as that."""

@@ -25,7 +25,7 @@ def file_tools(root: RunFolder | None) -> tuple[Tool, ...]:
             raise ValueError("this run keeps no files")
         return root
 
-    @tool(idempotent=True)
+    @tool(idempotent=True, risk="read_only")
     def read_file(path: str) -> str:
         """Return the text of the file at `path`, relative to the run's folder."""
         if is_secret(path):
@@ -46,7 +46,7 @@ def file_tools(root: RunFolder | None) -> tuple[Tool, ...]:
         here.tell(path, await in_thread(partial(here.write, path, data)), len(data))
         return f"wrote {len(data)} bytes to {path}"
 
-    @tool(idempotent=True)
+    @tool(idempotent=True, risk="read_only")
     def list_files(path: str = ".") -> str:
         """List the files and folders in the folder at `path`, relative to the run's folder. Folders end in /."""
         names = list_inside(folder().root, path)

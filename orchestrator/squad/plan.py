@@ -25,7 +25,7 @@ PlannedPattern = Literal["selector", "handoff", "debate", "hierarchical"]
 KnownPattern = Literal[PatternName, PlannedPattern]
 RetryCause = Literal["rate_limit", "timeout", "invalid_output", "provider", "tool", "truncated"]
 OnExceed = Literal["pause", "stop", "downgrade_tier"]
-EDITION = 2
+EDITION = 3
 """Which of its rules a release puts to work in a new run. A run keeps the edition that its record names, so that what
 is asked and told of it stays the same when a later release resumes or replays it.
 
@@ -34,7 +34,8 @@ and read in any dress; outputs have a transcript; agents' fields and schemas are
 called like its agent; an agent's last turn offers no tools; JSON is read from the text around it; a `for_each` hands
 its list to no element that does not name it in `context`; what a description quotes is not in the context as well; a
 text is read as yes or no in a condition, where it is the whole of it or an operand of `not`, `and`, `or`, `if`; an
-exhausted `repeat` with `continue_on_error` keeps its last attempt.
+exhausted `repeat` with `continue_on_error` keeps its last attempt. 3: what agents at work need (tools that are told by
+their risk, memory, guardrails); a line for each rule that changes what an old squad would be asked or told.
 """
 FOR_EACH_CAP = 1000
 """Elements that a `for_each` may have where its list states no `maxItems`, nor the squad `limits.max_items`."""

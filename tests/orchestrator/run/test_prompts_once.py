@@ -8,6 +8,7 @@ import pytest
 
 from orchestrator.journal.memory import MemoryJournal
 from orchestrator.runtime import open_run
+from orchestrator.squad.plan import EDITION
 from providers.messages import Request
 from tests.orchestrator.squads import Answers, run, squad
 
@@ -75,4 +76,4 @@ async def test_a_run_that_began_under_the_first_edition_is_fed_as_it_was() -> No
     journal: Any = MemoryJournal()
     async with open_run(given, manager=Answers(answer), journal=journal, run_id="r") as opened:
         _ = [event async for event in opened]
-    assert (await journal.manifest("r")).edition == 2
+    assert (await journal.manifest("r")).edition == EDITION
