@@ -11,7 +11,7 @@ from typing import Any, assert_never
 
 from agents.tools import Tool
 from orchestrator.errors import PlanError
-from orchestrator.squad.agents import PersonaLibrary, ReadPersona, Roster, WhyUnanswerable, bounds, budget
+from orchestrator.squad.agents import PersonaLibrary, ReadPersona, Roster, WhyUnanswerable
 from orchestrator.squad.expressions import Expressions, NamesInScope
 from orchestrator.squad.foreseen import foreseen_faults
 from orchestrator.squad.graph import ancestry, cycles, order
@@ -30,6 +30,7 @@ from orchestrator.squad.plan import (
     TaskPlan,
 )
 from orchestrator.squad.rendering import with_rendered
+from orchestrator.squad.shared_spec import bounds, budget
 from orchestrator.squad.spec import SquadSpec
 from orchestrator.squad.tasks import Tasks
 from orchestrator.squad.termination import is_bounded

@@ -12,6 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag
 
+from orchestrator.squad.conversation_spec import ConversationSpec
 from orchestrator.squad.other_formats import (
     AGENT_ADVICE,
     AGENT_NAMES,
@@ -23,15 +24,14 @@ from orchestrator.squad.other_formats import (
     TASK_ADVICE,
     TASK_NAMES,
 )
-from orchestrator.squad.plan import FOR_EACH_CAP, TEXT_CAP, KnownPattern, OnExceed, RetryCause
+from orchestrator.squad.plan import FOR_EACH_CAP, TEXT_CAP, RetryCause
+from orchestrator.squad.shared_spec import BudgetSpec, NonEmpty, Positive
 from providers.documents.fields import PositiveDuration
 from providers.documents.models import StrictModel, validated
 from providers.documents.nodes import Node
 from providers.documents.problems import Problem, SpecError
 from providers.documents.yaml import ParsedFile, parse_file, parse_text
 
-Positive = Annotated[int, Field(ge=1)]
-NonEmpty = Annotated[str, Field(min_length=1)]
 Expression = Annotated[NonEmpty, Field(description="Text; `${{ }}` holds an expression")]
 
 
@@ -68,17 +68,6 @@ class InputSpec(StrictModel):
     default: Any = Field(default=None, description="Without one the input must be given")
     enum: list[Any] | None = Field(default=None, min_length=1, description="The values that are allowed")
     description: str = Field(default="", description="What it is for")
-
-
-class BudgetSpec(StrictModel):
-    """Caps that no call may pass; each is reserved before a call and settled after it."""
-
-    noun: ClassVar[str] = "a budget"
-    max_cost: float | None = Field(default=None, ge=0, description="USD")
-    max_tokens: Positive | None = Field(default=None, description="Tokens, read and written")
-    max_time: PositiveDuration | None = Field(default=None, description="Time on the clock")
-    max_turns: Positive | None = Field(default=None, description="Model calls")
-    on_exceed: OnExceed = Field(default="stop", description="What happens where a cap leaves no room")
 
 
 class RetrySpec(StrictModel):
@@ -135,40 +124,6 @@ class AgentSpec(StrictModel):
     max_turns: int | None = Field(default=None, ge=1, le=1000, description="Model calls for one piece of work")
     max_output_tokens: Positive | None = Field(default=None, description="Tokens of one answer, its thoughts included")
     budget: BudgetSpec | None = Field(default=None, description="Caps over all its work in a run")
-
-
-class TerminateSpec(StrictModel):
-    """When a conversation ends. One condition, or several joined by `any` or `all`."""
-
-    noun: ClassVar[str] = "a condition"
-    any: list[TerminateSpec] | None = Field(default=None, min_length=1, description="Ends when one of these holds")
-    all: list[TerminateSpec] | None = Field(default=None, min_length=1, description="Ends when all of these hold")
-    max_turns: Positive | None = Field(
-        default=None, description="Utterances; the conclusion of a moderator comes on top"
-    )
-    text: NonEmpty | None = Field(default=None, description="A participant says this, outside of quotations and code")
-    from_: NonEmpty | None = Field(default=None, alias="from", description="Whose text counts; with `text` only")
-    no_progress_rounds: Positive | None = Field(default=None, description="Rounds that brought nothing new")
-    tokens: Positive | None = Field(default=None, description="Tokens of the conversation")
-    time: PositiveDuration | None = Field(default=None, description="Since it began")
-    function: NonEmpty | None = Field(default=None, description="A name that the embedding application registered")
-
-
-class ConversationSpec(StrictModel):
-    """Agents, and people, who talk until a condition holds."""
-
-    noun: ClassVar[str] = "a conversation"
-    pattern: KnownPattern = Field(default="round_robin", description="Who speaks when")
-    participants: list[NonEmpty] = Field(min_length=1, description="Agents, or human")
-    moderator: NonEmpty | None = Field(
-        default=None, description="An agent that has the last word, and in a party says who speaks next"
-    )
-    speakers_per_round: Positive | None = Field(default=None, description="In a party")
-    independent_first_round: bool = Field(
-        default=False, description="The first round is spoken without reading the others"
-    )
-    terminate: TerminateSpec = Field(description="When it ends")
-    budget: BudgetSpec | None = Field(default=None, description="Caps of the conversation")
 
 
 class ApprovalSpec(StrictModel):

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from orchestrator.squad.agents import Roster, budget
+from orchestrator.squad.agents import Roster
 from orchestrator.squad.expressions import CONDITION, Expressions, NamesInScope, path_in, schema_of
 from orchestrator.squad.graph import Ancestry
 from orchestrator.squad.plan import (
@@ -23,6 +23,7 @@ from orchestrator.squad.plan import (
 )
 from orchestrator.squad.rendering import with_expressions_left_out
 from orchestrator.squad.schemas import Schemas, below, path_fault, same_file
+from orchestrator.squad.shared_spec import budget
 from orchestrator.squad.spec import ApprovalSpec, RetrySpec, SquadSpec, StepSpec, TaskSpec
 from orchestrator.squad.templates import strings_in
 from personas.sandbox import ExpressionText
