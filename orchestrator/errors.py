@@ -4,6 +4,7 @@ OrchestratorError
 ├ PlanError            what a squad refers to: names, inputs, paths; a ProblemsFound too
 ├ TaskTimedOut
 ├ RepeatExhausted      `until` never held
+├ NotAChoice           an expression came to none of what it may choose
 ├ NoProvider           no provider is configured
 ├ CannotWrite          the run's folder, or a file in it
 │ ├ FilesTaken         files stand where the run would write its own
@@ -27,6 +28,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from providers.documents.problems import ProblemsFound
+from providers.documents.unicode import cut
+
+SHOWN_VALUE = 80
+"""Characters of a value in a message."""
 
 
 class OrchestratorError(Exception):
@@ -48,6 +53,16 @@ class RepeatExhausted(OrchestratorError):
     def __init__(self, message: str, last: Any = None) -> None:
         super().__init__(message)
         self.last = last
+
+
+class NotAChoice(OrchestratorError):
+    """An expression that chooses came to nothing that may be chosen. `field` is its field, `among` what may be."""
+
+    def __init__(self, task: str, field: str, value: object, among: Iterable[str]) -> None:
+        self.among = tuple(among)
+        told = cut(repr(value), SHOWN_VALUE)
+        super().__init__(f"`{field}` of {task} came to {told}, which is none of {', '.join(self.among) or 'nothing'}")
+        self.task, self.field, self.value = task, field, value
 
 
 class OutElsewhere(OrchestratorError):

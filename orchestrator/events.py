@@ -167,6 +167,15 @@ class TaskRepeated:
 
 
 @dataclass(frozen=True, slots=True)
+class AgentChosen:
+    """An `agent` in `${{ }}` came to `agent`, one of `among`."""
+
+    task: str
+    agent: str
+    among: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class GateOpened:
     """A person must answer a question. `task` is its name: the approval's task, or the place of the tool's call or of
     the turn that asks. `shown` is what to decide on; of an approval the text of each task in `show`.

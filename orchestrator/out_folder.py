@@ -21,7 +21,7 @@ from orchestrator.journal.sqlite.lock import is_at, try_lock
 from orchestrator.options import RunOptions
 from orchestrator.squad.foreseen import foreseen_files
 from orchestrator.squad.load import Squad
-from orchestrator.squad.plan import AgentWork, Plan, Steps, TaskPlan
+from orchestrator.squad.plan import AgentWork, Plan, TaskPlan, works_of
 
 WRITES = "write_file"
 """The built-in tool that writes into the folder."""
@@ -126,7 +126,7 @@ def _writes(plan: Plan) -> bool:
 
 
 def _tools_of(task: TaskPlan) -> Iterator[Tool]:
-    works = [step.work for step in task.work.steps] if isinstance(task.work, Steps) else [task.work]
+    works = works_of(task.work)
     return (tool for work in works if isinstance(work, AgentWork) for tool in work.tools or ())
 
 

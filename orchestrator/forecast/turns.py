@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from heapq import heapreplace
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.errors import NotAChoice
 from orchestrator.run import prompts
 from orchestrator.run.conversations import pattern_of
 from orchestrator.run.conversations.ending import SoFar, ended
 from orchestrator.run.conversations.speech import Conclusion, Speak, SpeakTogether, Utterance, advance, speeches_of
+from orchestrator.squad.choosing import with_agent
 from orchestrator.squad.conditions import NoCondition, holds
 from orchestrator.squad.plan import (
     HUMAN,
@@ -190,6 +192,7 @@ class _Walk:
         return text.source if known is None else str(known)
 
     def _agent_works(self, task: str, work: AgentWork, now: float, words: int) -> tuple[float, int]:
+        work = self._with_agent(task, work)
         agent = self.plan.agents[work.agent]
         tools = agent.tools if work.tools is None else work.tools
         fixed = self._instructions(work.agent) + _tool_tokens(tools) + _shape_tokens(work.output_schema)
@@ -198,6 +201,17 @@ class _Walk:
             words += self.assumed.tool_call_tokens + self.assumed.tool_result_tokens
         size = self.assumed.answer_tokens if work.output_schema is None else self.assumed.structured_tokens
         return self._turn(task, work.agent, now, fixed + words, size, with_tools=bool(tools)), size
+
+    def _with_agent(self, task: str, work: AgentWork) -> AgentWork:
+        """Return the work with its agent: the chosen one where inputs decide, else the one that reads most."""
+        if work.choice is None:
+            return work
+        try:
+            return with_agent(work, {"inputs": self.plan.inputs}, task)
+        except (TemplateError, NotAChoice):
+            most = max(work.possible, key=lambda name: (len(self.plan.agents[name].tools), self._instructions(name)))
+        self._note(f"{task}: {most} is chosen, of {', '.join(work.possible)}: the one that reads most")
+        return replace(work, agent=most, choice=None)
 
     def _instructions(self, agent: str) -> int:
         if agent not in self._fixed:

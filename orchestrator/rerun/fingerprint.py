@@ -15,11 +15,11 @@ from functools import lru_cache
 from typing import Any
 
 from agents.tools import Tool
-from orchestrator.squad.plan import AgentWork, Approval, ConversationWork, Plan, Steps, TaskBody, TaskPlan
+from orchestrator.squad.plan import Approval, ConversationWork, Plan, TaskPlan, possible_agents, works_of
 from orchestrator.squad.termination import AllOf, AnyOf, Termination, written
 
 LEFT_OUT = frozenset({"budget", "timeout", "retry", "max_parallel", "position", "tier", "model", "edition", "names"})
-ADDED = frozenset({"max_output_tokens", "values"})
+ADDED = frozenset({"max_output_tokens", "values", "choice"})
 """Fields that earlier releases did not have: where they are not set, the digest is as it was."""
 _EXPRESSION = re.compile(r"\$\{\{.*?\}\}", re.DOTALL)
 _TASK_READ = re.compile(r"""(?<![\w.])tasks\s*(?:\.\s*(\w+)|\[\s*(['"])(\w+)\2\s*\])""")
@@ -75,18 +75,14 @@ def _inputs(plan: Plan, reads: Collection[tuple[str, ...]]) -> set[str]:
 
 def conversations_of(task: TaskPlan) -> list[str]:
     """Return the conversations that the task holds."""
-    return [work.conversation for work in _works(task.work) if isinstance(work, ConversationWork)]
+    return [work.conversation for work in works_of(task.work) if isinstance(work, ConversationWork)]
 
 
 def doers_of(plan: Plan, task: TaskPlan) -> set[str]:
     """Return everybody who works on the task: its agents, and who takes part in its conversations."""
     held = [plan.conversations[name] for name in conversations_of(task)]
-    agents = {work.agent for work in _works(task.work) if isinstance(work, AgentWork)}
+    agents = set(possible_agents(task.work))
     return agents.union(*(one.participants for one in held), *({one.moderator} for one in held if one.moderator))
-
-
-def _works(work: TaskBody) -> list[AgentWork | ConversationWork | Approval]:
-    return [step.work for step in work.steps] if isinstance(work, Steps) else [work]
 
 
 def _nameless(task: TaskPlan, digests: Mapping[str, str]) -> Any:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
+from orchestrator.errors import NotAChoice
 from orchestrator.events import (
     CutText,
     ElementEnded,
@@ -18,8 +20,9 @@ from orchestrator.events import (
     TaskStarted,
 )
 from orchestrator.run.state import Elements, RunState, as_text, who
+from orchestrator.squad.choosing import with_agent
 from orchestrator.squad.conditions import NoCondition, holds
-from orchestrator.squad.plan import Approval, ForEach, TaskPlan
+from orchestrator.squad.plan import AgentWork, Approval, ForEach, TaskPlan
 from personas.errors import TemplateError
 
 Happening = TaskStarted | TaskExpanded | ElementStarted | GateOpened | TaskEnded | TaskReset
@@ -69,7 +72,15 @@ def _begin(state: RunState, task: TaskPlan) -> Happening:
             return _expand(state, task, task.for_each)
     except (TemplateError, BadFanOut, NoCondition) as error:
         return TaskEnded(task.id, "failed", error=str(error), error_kind=type(error).__name__)
-    return TaskStarted(task.id, state.tasks[task.id].attempt, who(task.work))
+    return TaskStarted(task.id, state.tasks[task.id].attempt, _doer(task, state.values))
+
+
+def _doer(task: TaskPlan, values: Mapping[str, Any]) -> str:
+    """Return who does the work, as far as it is known now: who cannot be chosen fails the unit, not its start."""
+    try:
+        return who(with_agent(task.work, values, task.id) if isinstance(task.work, AgentWork) else task.work)
+    except (TemplateError, NotAChoice):
+        return who(task.work)
 
 
 def _open_gate(state: RunState, task: TaskPlan, gate: Approval) -> GateOpened:

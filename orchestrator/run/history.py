@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from agents.events import TurnEnded, TurnStarted
 from orchestrator.events import (
+    AgentChosen,
     ArtifactWritten,
     ControlUnread,
     ConversationEnded,
@@ -36,7 +37,15 @@ from orchestrator.squad.plan import HUMAN
 from orchestrator.units import StepPath, Unit, path_of, place_of
 from providers.budgets import CallSizes
 
-TOLD_AGAIN = (ArtifactWritten, ControlUnread, ConversationEnded, GateOpened, MessageSpoken, TaskRepeated)
+TOLD_AGAIN = (
+    AgentChosen,
+    ArtifactWritten,
+    ControlUnread,
+    ConversationEnded,
+    GateOpened,
+    MessageSpoken,
+    TaskRepeated,
+)
 """Events that code emits again when it runs again over recorded steps. They are recorded already, and only once."""
 
 

@@ -326,8 +326,8 @@ def between(dependents: Mapping[str, Iterable[str]], starts: Iterable[str], end:
 def who(work: TaskBody) -> str:
     """Return who does the work: an agent, a conversation, the agents of the steps, or a person."""
     match work:
-        case AgentWork(agent):
-            return agent
+        case AgentWork():
+            return " or ".join(work.possible)
         case ConversationWork(conversation):
             return conversation
         case Approval():

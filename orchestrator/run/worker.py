@@ -18,6 +18,7 @@ from agents.fences import without_fence
 from agents.turn import StepKey, Suspended
 from orchestrator.errors import RepeatExhausted, TaskTimedOut
 from orchestrator.events import (
+    AgentChosen,
     BudgetReached,
     CutText,
     GateAnswered,
@@ -34,6 +35,7 @@ from orchestrator.run.retries import backoff_s, causes_of
 from orchestrator.run.state import as_text, paragraphs
 from orchestrator.run.truncation import cut_in, in_order, in_words
 from orchestrator.run.work_clock import RunClock, UnitClock, time_limit
+from orchestrator.squad.choosing import with_agent
 from orchestrator.squad.conditions import holds
 from orchestrator.squad.plan import HUMAN, AgentWork, ConversationWork, Plan, Steps, TaskPlan
 from orchestrator.units import SAID, StepPath, Unit, path_of, step_of
@@ -197,6 +199,10 @@ class TaskRunner:
         words = prompts.compose(description, expected, context, given.comments)
         if isinstance(work, ConversationWork):
             return await self._converse(work, words, given, ctx)
+        if work.choice is not None:
+            among = work.choice.among
+            work = with_agent(work, given.values, given.unit.task)
+            ctx.emit(AgentChosen(given.unit.task, work.agent, among))
         result = await self._agent_works(work, words, ctx)
         text = result.text if work.output_schema is None else as_text(result.output)
         return UnitResult(result.output, text, truncated=cut_in(result, ctx.step))

@@ -12,7 +12,7 @@ from orchestrator.squad.conditions import holds, said_in
 from orchestrator.squad.graph import Ancestry
 from orchestrator.squad.plan import EDITION
 from orchestrator.squad.rendering import as_template, is_own_template
-from orchestrator.squad.schemas import ruled_out
+from orchestrator.squad.schemas import below, ruled_out
 from orchestrator.squad.spec import SquadSpec, StepSpec, TaskSpec
 from orchestrator.squad.templates import (
     OURS,
@@ -312,6 +312,21 @@ def schema_of(task: TaskSpec) -> Any:
     if task.steps is not None:
         return {"type": "object", "properties": {step.id: _own_schema(step) for step in task.steps}}
     return _own_schema(task)
+
+
+def schema_read(text: ExpressionText, spec: SquadSpec, scope: NamesInScope) -> Any:
+    """Return what is known, as a JSON Schema, of a text that is one value as it is; None where nothing is."""
+    match path_in(text):
+        case (str(name), *inner) if name in scope.names:
+            return below(scope.schemas.get(name), inner)
+        case ("tasks", str(task), "output", *inner) if task in spec.tasks:
+            return below(schema_of(spec.tasks[task]), inner)
+        case ("steps", str(step), "output", *inner) if step in scope.steps:
+            return below(_own_schema(scope.steps[step]), inner)
+        case ("inputs", str(name), *inner) if name in spec.inputs:
+            declared = spec.inputs[name]
+            return below({} if declared.enum is None else {"enum": declared.enum}, inner)
+    return None
 
 
 def _own_schema(work: TaskSpec | StepSpec) -> Any:

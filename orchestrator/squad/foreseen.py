@@ -9,11 +9,14 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any, NamedTuple
 
+from orchestrator.errors import NotAChoice
+from orchestrator.squad.choosing import with_agent
 from orchestrator.squad.conditions import NoCondition, holds
 from orchestrator.squad.plan import AgentWork, Approval, ConversationWork, ForEach, Plan, Steps, TaskPlan
 from orchestrator.squad.schemas import path_fault
 from personas.errors import TemplateError, TextTooLong
 from personas.sandbox import ExpressionText
+from providers.documents.problems import nearest
 
 Values = Mapping[str, Any]
 """What expressions see, as far as it is known."""
@@ -65,8 +68,23 @@ def foreseen_faults(plan: Plan, *, is_checked: bool = False) -> Iterator[Foresee
         for field, text in _texts(task):
             if not text.is_constant and (why := _first_fault(task, text, known)) is not None:
                 yield ForeseenFault(task.id, field, "too-long", why, "raise max_chars under limits, or give less")
+        yield from _choice_faults(task, known)
         if (why := next(_path_faults(task, known), None)) is not None:
             yield ForeseenFault(task.id, ("output_file",), "unsafe-path", why)
+
+
+def _choice_faults(task: TaskPlan, known: Values) -> Iterator[ForeseenFault]:
+    """Yield each agent that inputs choose, and that is none of those who may be chosen."""
+    work = task.work
+    if not isinstance(work, AgentWork) or work.choice is None:
+        return
+    for values in islice(_elements(task, known), MOST_ELEMENTS):
+        if (name := _told(work.choice.name, values)) is not None:
+            try:
+                with_agent(work, values, task.id)
+            except NotAChoice as error:
+                yield ForeseenFault(task.id, ("agent",), "unknown-agent", str(error), nearest(str(name), error.among))
+                return
 
 
 def _path_faults(task: TaskPlan, known: Values) -> Iterator[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, assert_never
 
 from agents.context import History as History
 from orchestrator.squad.termination import Termination
@@ -99,8 +99,16 @@ class ConversationPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class AgentChoice:
+    """The agent is the one of `among` that `name` comes to when the work begins."""
+
+    name: ExpressionText
+    among: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class AgentWork:
-    """One agent works on a description until it has an answer."""
+    """One agent works on a description until it has an answer. `agent` is empty where there is a `choice`."""
 
     agent: str
     description: ExpressionText
@@ -108,6 +116,12 @@ class AgentWork:
     output_schema: Mapping[str, Any] | None = None
     tools: tuple[Tool, ...] | None = None
     """Instead of the agent's own; None: the agent's own."""
+    choice: AgentChoice | None = None
+
+    @property
+    def possible(self) -> tuple[str, ...]:
+        """Return the agents that may do it: one, unless it is chosen when the work begins."""
+        return (self.agent,) if self.choice is None else self.choice.among
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +166,25 @@ class Steps:
 
 
 TaskBody = AgentWork | ConversationWork | Approval | Steps
+
+
+def works_of(body: TaskBody) -> tuple[AgentWork | ConversationWork, ...]:
+    """Return every piece of work in a task that an agent or a conversation may do."""
+    match body:
+        case AgentWork() | ConversationWork():
+            return (body,)
+        case Steps(steps):
+            return tuple(step.work for step in steps)
+        case Approval():
+            return ()
+        case _:
+            assert_never(body)
+
+
+def possible_agents(body: TaskBody) -> tuple[str, ...]:
+    """Return the agents that a task names, or may choose; those of its conversations are left out."""
+    agents = (agent for work in works_of(body) if isinstance(work, AgentWork) for agent in work.possible)
+    return tuple(dict.fromkeys(agents))
 
 
 @dataclass(frozen=True, slots=True)

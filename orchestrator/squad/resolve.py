@@ -28,6 +28,7 @@ from orchestrator.squad.plan import (
     Steps,
     TaskBody,
     TaskPlan,
+    possible_agents,
 )
 from orchestrator.squad.rendering import with_rendered
 from orchestrator.squad.shared_spec import bounds, budget
@@ -153,7 +154,7 @@ def _plan(
         texts.persona(name, agent.persona)
     texts.check_the_rest()
     _check_ends(spec, findings, conversations)
-    _warn_of_unused(spec, findings, texts)
+    _warn_of_unused(spec, findings, texts, tasks)
     history = spec.defaults.history
     return Plan(
         spec.name,
@@ -224,13 +225,13 @@ def _conversation_uses(spec: SquadSpec) -> list[tuple[str, str]]:
     return [(task, used) for task, used in (*direct, *inside) if used is not None]
 
 
-def _warn_of_unused(spec: SquadSpec, findings: Findings, texts: Expressions) -> None:
+def _warn_of_unused(spec: SquadSpec, findings: Findings, texts: Expressions, tasks: Mapping[str, TaskPlan]) -> None:
     """Warn of what nothing uses, unless it is what an unknown name was meant to be, or stands in what is wrong."""
     meant = {problem.hint for problem in findings.found}
     if any(len(path) == 1 or path[0] in ("tasks", "conversations", "outputs") for path in findings.broken):
         return
     held = {used for _, used in _conversation_uses(spec)}
-    works = {worker.agent for task in spec.tasks.values() for worker in (task, *(task.steps or ()))}
+    works = {agent for task in tasks.values() for agent in possible_agents(task.work)}
     talks = {name for talk in spec.conversations.values() for name in (*talk.participants, talk.moderator)}
     for group, names, used in (
         ("agent", spec.agents, works | talks),

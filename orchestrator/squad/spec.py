@@ -163,7 +163,10 @@ class StepSpec(StrictModel):
     advice: ClassVar[Mapping[str, str]] = STEP_ADVICE
     examples: ClassVar[Mapping[str, str]] = EXAMPLES
     id: NonEmpty = Field(description="Its name in expressions")
-    agent: NonEmpty | None = Field(default=None, description="Who does it")
+    agent: NonEmpty | None = Field(default=None, description="Who does it; `${{ }}` chooses one when the work begins")
+    agents: list[NonEmpty] | None = Field(
+        default=None, min_length=1, description="Those that an `agent` in `${{ }}` may come to; default: all"
+    )
     conversation: NonEmpty | None = Field(default=None, description="Or the conversation that does it")
     description: Expression | None = Field(default=None, description="What to do")
     expected_output: Expression | None = Field(default=None, description="What the result looks like")
@@ -180,7 +183,10 @@ class TaskSpec(StrictModel):
     other_names: ClassVar[Mapping[str, str]] = TASK_NAMES
     advice: ClassVar[Mapping[str, str]] = TASK_ADVICE
     examples: ClassVar[Mapping[str, str]] = EXAMPLES
-    agent: NonEmpty | None = Field(default=None, description="Who does it")
+    agent: NonEmpty | None = Field(default=None, description="Who does it; `${{ }}` chooses one when the work begins")
+    agents: list[NonEmpty] | None = Field(
+        default=None, min_length=1, description="Those that an `agent` in `${{ }}` may come to; default: all"
+    )
     conversation: NonEmpty | None = Field(default=None, description="Or the conversation that does it")
     approval: ApprovalSpec | None = Field(default=None, description="Or the question that a person answers")
     steps: list[StepSpec] | None = Field(default=None, min_length=1, description="Or the pieces that are done in turn")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from orchestrator.squad.agents import Roster
+from orchestrator.squad.candidates import Candidates
 from orchestrator.squad.expressions import CONDITION, Expressions, NamesInScope, path_in, schema_of
 from orchestrator.squad.graph import Ancestry
 from orchestrator.squad.plan import (
@@ -36,7 +37,7 @@ _RUN = frozenset({"retry", "timeout", "budget", "cache", "output_file"})
 _LOOP = frozenset({"for_each", "as_", "key", "max_parallel", "fail_fast", "repeat"})
 _WORDS = frozenset({"description", "expected_output", "output_schema"})
 _FITTING: Mapping[str, frozenset[str]] = {
-    "agent": _ORDER | _RUN | _LOOP | _WORDS | {"tools"},
+    "agent": _ORDER | _RUN | _LOOP | _WORDS | {"tools", "agents"},
     "conversation": _ORDER | _RUN | _LOOP | _WORDS,
     "steps": _ORDER | _RUN | _LOOP,
     "approval": _ORDER | {"on_revise"},
@@ -50,6 +51,8 @@ _ELSEWHERE = {
     ("approval", "timeout"): "put it inside approval",
     ("approval", "description"): "an approval has a prompt",
     ("conversation", "tools"): "tools belong to agents",
+    ("conversation", "agents"): "a conversation has participants",
+    ("steps", "agents"): "give them to a step",
 }
 _WORDS_OF_THE_LANGUAGE = {
     *("and", "or", "not", "in", "is", "if", "else", "elif", "for", "true", "false", "none", "True", "False", "None"),
@@ -72,6 +75,10 @@ class Tasks:
     """Files that tasks write, in one spelling -> the task."""
     folders: dict[str, str] = field(default_factory=dict)
     """Folders of those files -> the first task that writes there."""
+
+    @property
+    def candidates(self) -> Candidates:
+        return Candidates(self.spec, self.findings, self.texts)
 
     def plan(self, name: str) -> TaskPlan:
         spec, path = self.spec.tasks[name], ("tasks", name)
@@ -166,11 +173,14 @@ class Tasks:
             if spec.conversation not in known and not self.findings.is_unsure((), "conversations"):
                 self.findings.unknown((*path, "conversation"), "conversation", spec.conversation, known)
             return ConversationWork(spec.conversation, description, expected, spec.output_schema)
-        if spec.agent is not None:
-            self.roster.agent((*path, "agent"), spec.agent)
+        choice = self.candidates.of(path, spec, scope)
+        work = AgentWork("" if choice else spec.agent or "", description, expected, spec.output_schema, tools, choice)
+        for agent in work.possible if spec.agent is not None else ():
+            if choice is None:
+                self.roster.agent((*path, "agent"), agent)
             if tools:
-                self.roster.answerable((*path, "tools"), spec.agent, tools)
-        return AgentWork(spec.agent or "", description, expected, spec.output_schema, tools)
+                self.roster.answerable((*path, "tools"), agent, tools)
+        return work
 
     def _steps(self, path: Path, specs: list[StepSpec], scope: NamesInScope) -> Iterable[Step]:
         earlier: dict[str, StepSpec] = {}

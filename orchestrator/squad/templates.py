@@ -16,7 +16,17 @@ from providers.documents.problems import Path
 
 OURS = ("inputs", "tasks", "steps")
 PERSONA_TEXTS = ("name", "title", "role", "identity", "style", "principles", "produces", "template")
-_RENDERED_OF_TASKS = {"description", "expected_output", "output_file", "if", "for_each", "key", "until", "prompt"}
+_RENDERED_OF_TASKS = {
+    "agent",
+    "description",
+    "expected_output",
+    "output_file",
+    "if",
+    "for_each",
+    "key",
+    "until",
+    "prompt",
+}
 _MAY_HOLD = re.compile(r"[{}$%]|<<|\[\[")
 _OTHER = re.compile(
     r"""

@@ -27,7 +27,9 @@ from providers.documents.unicode import printable
 from providers.routing.scores import Ordering, replay, score
 
 MOST_OTHERS = 4
-SHOWN = frozenset({"route.chosen", "attempt.ended", "waiting.for_provider", "waiting.for_budget", "turn.ended"})
+SHOWN = frozenset(
+    {"agent.chosen", "route.chosen", "attempt.ended", "waiting.for_provider", "waiting.for_budget", "turn.ended"}
+)
 
 
 @app.command("explain")
@@ -195,6 +197,8 @@ def lies_in(place: Mapping[str, Any] | None, task: str) -> bool:
 
 def _lines_of(event: Mapping[str, Any]) -> Iterator[str]:
     match event["type"]:
+        case "agent.chosen":
+            yield f"  agent: {event['agent']}, chosen of {', '.join(event['among'])}"
         case "route.chosen":
             yield f"  candidates: {', '.join(event['candidates']) or 'none'}"
             yield from _refusals(event)

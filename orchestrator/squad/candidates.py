@@ -1,0 +1,73 @@
+"""Which agents an `agent: ${{ }}` may come to: what is known of that before a run, and checked. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from orchestrator.squad.expressions import Expressions, NamesInScope, schema_read
+from orchestrator.squad.plan import AgentChoice
+from orchestrator.squad.spec import SquadSpec, StepSpec, TaskSpec
+from personas.sandbox import ExpressionText
+from providers.documents.findings import Findings
+from providers.documents.problems import Path, nearest
+
+
+def values_allowed(schema: Any) -> Sequence[Any] | None:
+    """Return the values that a schema allows where it lists them (`enum`, `const`), None where it does not."""
+    if not isinstance(schema, Mapping):
+        return None
+    if isinstance(schema.get("enum"), list):
+        listed: list[Any] = schema["enum"]
+        return listed
+    return [schema["const"]] if "const" in schema else None
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """Binds the agents that are chosen when their work begins."""
+
+    spec: SquadSpec
+    findings: Findings
+    texts: Expressions
+
+    def of(self, path: Path, spec: TaskSpec | StepSpec, scope: NamesInScope) -> AgentChoice | None:
+        """Return the choice of a task's or a step's agent, None where `agent` is a name."""
+        if spec.agent is None or "${{" not in spec.agent:
+            if spec.agent is not None and spec.agents is not None:
+                message = f"'agents' has no meaning beside one agent, '{spec.agent}'"
+                hint = "choose one of them: agent: ${{ tasks.triage.output.who }}"
+                self.findings.error((*path, "agents"), "misplaced-field", message, hint, key=True)
+            return None
+        name = self.texts.value((*path, "agent"), spec.agent, scope, "a name or one expression that comes to one")
+        listed = None if spec.agents is None else self._listed((*path, "agents"), spec.agents)
+        return AgentChoice(name, self._among(path, name, scope, listed))
+
+    def _listed(self, path: Path, agents: Sequence[str]) -> tuple[str, ...]:
+        for index, agent in enumerate(agents):
+            if agent in agents[:index]:
+                self.findings.error((*path, index), "duplicate-name", f"'{agent}' is listed already")
+            elif agent not in self.spec.agents and not self._is_unsure():
+                self.findings.unknown((*path, index), "agent", agent, self.spec.agents)
+        return tuple(dict.fromkeys(agent for agent in agents if agent in self.spec.agents))
+
+    def _among(
+        self, path: Path, name: ExpressionText, scope: NamesInScope, listed: tuple[str, ...] | None
+    ) -> tuple[str, ...]:
+        """Return the agents that may be meant, those that the schema lists before all that there are."""
+        declared: Collection[str] = self.spec.agents if listed is None else listed
+        if not declared and not self._is_unsure():
+            self.findings.error((*path, "agent"), "unknown-agent", "there is no agent to choose", "declare agents")
+        values = values_allowed(schema_read(name, self.spec, scope))
+        if values is None:
+            return tuple(declared)
+        for value in values:
+            if value not in declared and not self._is_unsure():
+                where = "the squad has no such agent" if value not in self.spec.agents else "'agents' does not list it"
+                message = f"what is read here may be {value!r}, and {where}"
+                self.findings.error((*path, "agent"), "unknown-agent", message, nearest(str(value), declared))
+        return tuple(agent for agent in declared if agent in values)
+
+    def _is_unsure(self) -> bool:
+        return self.findings.is_unsure((), "agents")
