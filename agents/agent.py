@@ -12,7 +12,7 @@ from agents.loop import WorkResult, pursue
 from agents.stream import WorkStream
 from agents.tools import Tool, as_tools
 from agents.turn import Complete, RunContext
-from providers.messages import Message, Needs, OutputSchema, system
+from providers.messages import Message, Needs, OutputSchema, Request, Response, system
 
 if TYPE_CHECKING:
     from personas.persona import Persona  # loads the template sandbox
@@ -22,17 +22,28 @@ ALL = History()
 NO_VALUES: Mapping[str, Any] = {}
 
 
+class _Nobody:
+    """Stands where no manager was given, which an agent refuses."""
+
+    async def complete(self, request: Request, **_: Any) -> Response:
+        raise NotImplementedError
+
+
+NOBODY = _Nobody()
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Agent:
     """A persona bound to tools and to who answers. Immutable, so one agent may do any number of works at once.
 
+    `instructions` are a prompt of its own: after what is told of the persona, or all there is without one.
     `max_turns` bounds the model calls of one piece of work; `window` (tokens) and `history` bound what is sent;
     `values` fill the persona's instructions, which are rendered once.
     """
 
     name: str
-    persona: Persona
-    manager: Complete
+    persona: Persona | None = None
+    manager: Complete = NOBODY
     tools: tuple[Tool, ...] = ()
     max_turns: int = 16
     tier: str | None = None
@@ -42,12 +53,17 @@ class Agent:
     max_output_tokens: int | None = None
     temperature: float | None = None
     effort: Literal["low", "medium", "high"] | None = None
+    instructions: str | None = None
     values: Mapping[str, Any] = field(default_factory=lambda: NO_VALUES)
     run: str | None = None
     """Whose turns its turns are: where providers' limits make them wait, runs are served side by side."""
     _memo: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
+        if self.manager is NOBODY:
+            raise TypeError(f"the agent '{self.name}' needs a manager, who answers it: Agent(..., manager=manager)")
+        if self.persona is None and not self.instructions:
+            raise TypeError(f"the agent '{self.name}' needs instructions, or a persona")
         # A plain function is taken for the tool that it makes: each is described now, so that what cannot be is told
         # before anything is paid for. Tools that are tools already are described when they are first needed.
         if type(self.tools) is not tuple or not all(isinstance(one, Tool) for one in self.tools):
@@ -88,7 +104,7 @@ class Agent:
         """The system message. Agents of one persona and one `values` share it, and so its encoded bytes."""
         found: Message | None = self._memo.get("opening")
         if found is None:
-            found = self._memo["opening"] = _opening(_Same(self.persona), _Same(self.values))
+            found = self._memo["opening"] = _opening(_Same(self.persona), _Same(self.values), self.instructions or "")
         return found
 
     @property
@@ -96,7 +112,7 @@ class Agent:
         """What every request of this agent requires of who answers it."""
         found: Needs | None = self._memo.get("needs")
         if found is None:
-            persona, tier = self.persona.name, self.tier or self.persona.tier
+            persona, tier = (None, self.tier) if self.persona is None else _names(self.persona, self.tier)
             found = self._memo["needs"] = Needs(
                 agent=self.name, persona=persona, tier=tier, model=self.model, run=self.run
             )
@@ -118,6 +134,13 @@ class _Same:
         return id(self.it)
 
 
+def _names(persona: Persona, tier: str | None) -> tuple[str, str | None]:
+    return persona.name, tier or persona.tier
+
+
 @lru_cache(maxsize=1024)
-def _opening(persona: _Same, values: _Same) -> Message:
-    return system(persona.it.instructions(values.it))
+def _opening(persona: _Same, values: _Same, instructions: str) -> Message:
+    if persona.it is None:
+        return system(instructions)
+    own = (instructions,) if instructions else ()
+    return system(persona.it.instructions(values.it, *own))

@@ -19,6 +19,8 @@ from providers.documents.nodes import Node, tree_of
 from providers.documents.problems import Problem, SpecError, in_order, nearest
 
 MAX_ANCESTORS = 16
+_SAY_WHO = ("title", "role", "goal", "identity", "principles", "template")
+"""One of these says who speaks; a name, a style and what is made do not."""
 UNNAMED = "custom"
 """The id of a persona that has no name, where the caller has none for it."""
 
@@ -65,6 +67,7 @@ class PersonaSpec(StrictModel):
     name: ShortText | None = Field(None, description="What it is called: Amelia")
     title: ShortText | None = Field(None, description="What it is: Developer")
     role: LongText | None = Field(None, description="What it is responsible for, in a sentence")
+    goal: LongText | None = Field(None, description="What it works towards")
     identity: LongText | None = Field(None, description="Who it is and how it thinks")
     style: LongText | None = Field(None, description="How it speaks")
     principles: list[LongText] = Field([], max_length=100, description="What it holds to, one sentence each")
@@ -85,20 +88,37 @@ class Persona:
     identity: str = ""
     style: str = ""
     principles: tuple[str, ...] = ()
-    tier: str = "worker"
+    tier: str | None = "worker"
     tools: tuple[str | Mapping[str, Any], ...] = ()
     template: str = "persona"
     produces: tuple[str, ...] = ()
+    goal: str = ""
 
-    def instructions(self, values: Mapping[str, Any] | None = None) -> str:
+    @property
+    def is_blank(self) -> bool:
+        """Whether nothing is said of it but its name."""
+        said = (self.title, self.role, self.goal, self.identity, self.style, self.principles, self.produces)
+        return not any(said) and self.template == "persona"
+
+    def instructions(self, values: Mapping[str, Any] | None = None, own: str = "") -> str:
         """Return the system prompt: the same text for the same persona and values.
+
+        `own` are an agent's instructions: all there is of a blank persona, else a section at the end, unless a
+        template reads them as `instructions` and so places them itself.
 
         A template sees the persona's fields as `persona` and the `values` by their names. The packaged one uses
         `squad` (text) and `colleagues` (mappings with `name` and `title`) where given. Raise `TemplateError` where
         the template is wrong or asks for a value that is not given.
         """
+        if own and self.is_blank:
+            return own
         fields = {slot: getattr(self, slot) for slot in self.__slots__}
-        return _template(self.template).render({**(values or {}), "persona": fields})
+        template = _template(self.template)
+        if not own:
+            return template.render({**(values or {}), "persona": fields})
+        text = template.render({**(values or {}), "persona": fields, "instructions": own})
+        places_them = any(name[0] == "instructions" for name in template.names)
+        return text if places_them else f"{text.rstrip()}\n\n## Your instructions\n\n{own.strip()}\n"
 
 
 @lru_cache(maxsize=128)  # a template is a pure function of its text, and parsing costs a hundred renderings
@@ -136,11 +156,13 @@ class Personas:
         over: Mapping[str, Any] | Node | None = None,
         read: Sequence[Problem] = (),
         unnamed: str = UNNAMED,
+        may_be_blank: bool = False,
     ) -> Persona:
         """Return the persona that `written` describes, merged over what it extends; `over` is laid on top.
 
         Its id is `name`, else that of the nearest ancestor, else its own name in lower case, else `unnamed`. Raise
-        `PersonaError` with every mistake at once, those that were `read` in the text among them.
+        `PersonaError` with every mistake at once, those that were `read` in the text among them. Nothing needs to be
+        said of one that `may_be_blank`.
         """
         base, top = _tree(written), _tree(over or {})
         if not isinstance(base.value, Mapping):
@@ -154,6 +176,9 @@ class Personas:
             merged = merge(merged, layer)
         ancestor = base.plain().get("extends")
         merged.pop("extends", None)
+        if not (may_be_blank or any(merged.get(field) for field in _SAY_WHO)):
+            message = "a persona needs a role: what it is responsible for, in a sentence"
+            raise PersonaError([base.problem(("role",), "missing-field", message)])
         return _persona(merged, name or ancestor or _slug(merged) or unnamed, base, top)
 
     def _ancestors(self, base: Node) -> tuple[list[Mapping[str, Any]], list[Problem]]:
@@ -213,12 +238,12 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 def _persona(merged: Mapping[str, Any], name: str, base: Node, top: Node) -> Persona:
     lists: dict[str, Any] = {key: tuple(merged.get(key, ())) for key in ("principles", "tools", "produces")}
     scalars = {
-        key: merged[key] for key in ("title", "role", "identity", "style", "tier", "template") if merged.get(key)
+        key: merged[key]
+        for key in ("title", "role", "goal", "identity", "style", "tier", "template")
+        if merged.get(key)
     }
-    if "role" not in scalars:
-        message = "a persona needs a role: what it is responsible for, in a sentence"
-        raise PersonaError([base.problem(("role",), "missing-field", message)])
-    persona = Persona(name=name, display_name=merged.get("name") or merged.get("title") or name, **scalars, **lists)
+    called = merged.get("name") or merged.get("title") or name
+    persona = Persona(**{"role": "", **scalars, **lists}, name=name, display_name=called)
     try:
         _template(persona.template)
     except TemplateError as error:

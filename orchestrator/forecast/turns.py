@@ -252,9 +252,9 @@ class _Walk:
 
 def _instructions(agent: AgentPlan) -> str:
     try:
-        return agent.persona.instructions(agent.values or {})
+        return agent.told()
     except TemplateError:  # of a plan without inputs
-        return agent.persona.template
+        return f"{agent.persona.template}{agent.instructions or ''}"
 
 
 def _tool_tokens(tools: Iterable[Tool]) -> int:

@@ -19,7 +19,7 @@ from orchestrator.squad.plan import Approval, ConversationWork, Plan, TaskPlan, 
 from orchestrator.squad.termination import AllOf, AnyOf, Termination, written
 
 LEFT_OUT = frozenset({"budget", "timeout", "retry", "max_parallel", "position", "tier", "model", "edition", "names"})
-ADDED = frozenset({"max_output_tokens", "values", "choice"})
+ADDED = frozenset({"max_output_tokens", "values", "choice", "goal", "instructions", "temperature", "effort"})
 """Fields that earlier releases did not have: where they are not set, the digest is as it was."""
 _EXPRESSION = re.compile(r"\$\{\{.*?\}\}", re.DOTALL)
 _TASK_READ = re.compile(r"""(?<![\w.])tasks\s*(?:\.\s*(\w+)|\[\s*(['"])(\w+)\2\s*\])""")
@@ -150,7 +150,7 @@ def _plain(value: Any, named: Mapping[str, str] = NOTHING) -> Any:
         return _plain(_condition(value), named)
     if (told := _told(kind)) is not None:
         held = {name: getattr(value, name) for name in told}
-        return {name: _plain(item, named) for name, item in held.items() if item is not None or name not in ADDED}
+        return {name: _plain(item, named) for name, item in held.items() if name not in ADDED or item not in (None, "")}
     if isinstance(value, Mapping):
         return {str(key): _plain(item, named) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -35,6 +35,7 @@ class PersonaLibrary(Protocol):
         over: Node | None = None,
         read: Sequence[Problem] = (),
         unnamed: str = ...,
+        may_be_blank: bool = ...,
         /,
     ) -> Persona: ...
 
@@ -77,11 +78,15 @@ class Roster:
         if spec.tier is not None:
             self._tier((*path, "tier"), spec.tier)
         own = self.bind((*path, "tools"), spec.tools or ())
-        persona = self._persona(path, spec)
+        if not says_who(spec):
+            self.findings.lacks(path, "missing-field", f"the agent '{name}' does not say who it is", WHO)
+        persona = self._persona(path, spec) if says_who(spec) else None
         if persona is None:
             return None
         self._called[name] = persona.display_name
-        if spec.tier is None and spec.model is None and persona.tier is not None:
+        if spec.persona is None:
+            persona = replace(persona, tier=None)  # it names no class of models, so the policy's default holds
+        elif spec.tier is None and spec.model is None and persona.tier is not None:
             self._tier((*path, "persona"), persona.tier)
         inherited = self.bind((*path, "persona"), persona.tools)
         bound = {tool.name: tool for tool in (*inherited, *own)}
@@ -89,8 +94,15 @@ class Roster:
         if named:
             self._sound[name] = plan
             said = [field for field in ("model", "tools", "tier") if getattr(spec, field)]
-            self.answerable((*path, *(said or ["persona"])[:1]), name, plan.tools)
-        plan = replace(plan, max_output_tokens=spec.max_output_tokens)
+            said += [] if spec.persona is None else ["persona"]
+            self.answerable((*path, *said[:1]), name, plan.tools)
+        plan = replace(
+            plan,
+            max_output_tokens=spec.max_output_tokens,
+            instructions=spec.instructions,
+            temperature=spec.temperature,
+            effort=spec.effort,
+        )
         return plan if spec.max_turns is None else replace(plan, max_turns=spec.max_turns)
 
     def answerable(self, path: Path, name: str, tools: tuple[Tool, ...]) -> None:
@@ -110,19 +122,21 @@ class Roster:
 
     def _persona(self, path: Path, spec: AgentSpec) -> Persona | None:
         read: list[Problem] = []
-        base = self._base((*path, "persona"), spec.persona, read)
+        base = {} if spec.persona is None else self._base((*path, "persona"), spec.persona, read)
         if base is None:
             return None
         over = self._overrides(path, spec)
         try:
             # A persona that says no name of its own is called like its agent, so that two of them differ.
             unnamed = str(path[-1]) if self.edition > 1 else UNNAMED
-            return self.personas.build(base, _stem(spec.persona), over, read, unnamed)
+            return self.personas.build(base, _stem(spec.persona), over, read, unnamed, spec.persona is None)
         except PersonaError as error:
             self._report(path, spec.persona, over, error.problems)
             return None
 
-    def _report(self, path: Path, persona: str | dict[str, Any], over: Node, problems: Sequence[Problem]) -> None:
+    def _report(
+        self, path: Path, persona: str | dict[str, Any] | None, over: Node, problems: Sequence[Problem]
+    ) -> None:
         """Report what is wrong with a persona, in the squad's file or in its own."""
         file = self.findings.node.source.file
         own = [problem for problem in problems if problem.file == file]
@@ -201,7 +215,16 @@ def is_file(persona: str) -> bool:
     return "/" in persona or persona.endswith((".yaml", ".yml"))
 
 
-def _stem(persona: str | Mapping[str, Any]) -> str | None:
+WHO = 'write persona: analyst, or its own role: "...", or a prompt of its own as instructions: "..."'
+
+
+def says_who(spec: AgentSpec) -> bool:
+    """Whether an agent says more of itself than a name: by a persona, or in words of its own."""
+    said = (getattr(spec, text) for text in (*PERSONA_TEXTS, "instructions") if text != "name")
+    return spec.persona is not None or any(said)
+
+
+def _stem(persona: str | Mapping[str, Any] | None) -> str | None:
     """Return the name that a persona has from its file."""
     if isinstance(persona, str) and is_file(persona):
         return persona.rsplit("/", 1)[-1].removesuffix(".yaml").removesuffix(".yml")

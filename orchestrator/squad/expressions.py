@@ -171,6 +171,10 @@ class Expressions:
                 else:
                     self.text(path, text, scope)
 
+    def instructions(self, agent: str, source: str) -> None:
+        """Check an agent's own prompt, which may read inputs."""
+        self.text(("agents", agent, "instructions"), source, NamesInScope(has_inputs_only=True))
+
     def _template(self, path: Path, source: str) -> None:
         """Check what the template of a persona's instructions reads."""
         if not is_own_template(source):

@@ -16,7 +16,7 @@ def _advice(names: Mapping[str, str], *groups: Mapping[str, str], **own: str) ->
 
 
 _SAMPLING = dict.fromkeys(
-    ("temperature", "top_p", "top_k", "seed", "max_tokens", "max_completion_tokens"),
+    ("top_p", "top_k", "seed", "max_tokens", "max_completion_tokens"),
     "leave it out: the model's own default holds",
 )
 _LOGGED = dict.fromkeys(("verbose", "debug", "log_level"), "leave it out: `run --verbose` logs every event")
@@ -28,17 +28,23 @@ _OF_ROUTING = dict.fromkeys(
     ("providers", "provider", "tiers", "tier", "api_key_env", "base_url"), "it belongs in agent_routing.yaml"
 )
 _OF_AGENT = dict.fromkeys(
-    ("model", "model_name", "llm", "tier", "persona", "role", "goal", "backstory", "system_prompt", "max_turns"),
+    (
+        *("model", "model_name", "llm", "tier", "persona", "role", "goal", "backstory", "system_prompt", "max_turns"),
+        *("temperature", "effort", "reasoning_effort"),
+    ),
     "set it at the agent: agents: {ann: {persona: analyst, tier: worker}}",
 )
 
 AGENT_NAMES: Mapping[str, str] = _all(
-    role="goal objective",
-    identity="backstory instructions system_prompt system system_message prompt description",
+    goal="objective purpose mission",
+    identity="backstory background bio description",
+    instructions="system_prompt system system_message prompt instruction preamble",
     model="llm model_name model_id engine",
     max_turns="max_iterations max_iter max_steps",
     tools="functions plugins skills",
-    max_output_tokens="max_tokens max_completion_tokens",
+    max_output_tokens="max_tokens max_completion_tokens max_new_tokens",
+    effort="reasoning_effort reasoning thinking",
+    temperature="temp",
     persona="extends type",
 )
 AGENT_ADVICE: Mapping[str, str] = _advice(

@@ -76,6 +76,14 @@ class AgentPlan:
     max_output_tokens: int | None = None
     values: Mapping[str, Any] | None = None
     """What the template of its instructions reads beside the persona: `inputs`, where it does."""
+    instructions: str | None = None
+    """A prompt of its own, after what is told of its persona; all that is told where the persona says nothing."""
+    temperature: float | None = None
+    effort: Literal["low", "medium", "high"] | None = None
+
+    def told(self) -> str:
+        """Return the system message. Raise `TemplateError` where a template reads what is not given."""
+        return self.persona.instructions(self.values or {}, self.instructions or "")
 
 
 HUMAN = "human"

@@ -60,6 +60,8 @@ def _agent(agent: AgentPlan, values: Mapping[str, Any], findings: Findings) -> A
         return str(_text(text, values, findings, ("agents", agent.id))) if "${{" in text else text
 
     persona = _persona(agent.persona, render)
+    if agent.instructions is not None:
+        agent = replace(agent, instructions=render(agent.instructions))
     if not is_own_template(persona.template):
         return agent if persona == agent.persona else replace(agent, persona=persona)
     persona = replace(persona, template=as_template(persona.template))

@@ -152,6 +152,8 @@ def _plan(
     outputs = {name: texts.text(("outputs", name), source, NamesInScope()) for name, source in spec.outputs.items()}
     for name, agent in agents.items():
         texts.persona(name, agent.persona)
+        if agent.instructions is not None:
+            texts.instructions(name, agent.instructions)
     texts.check_the_rest()
     _check_ends(spec, findings, conversations)
     _warn_of_unused(spec, findings, texts, tasks)

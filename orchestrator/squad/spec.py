@@ -99,23 +99,32 @@ class Defaults(StrictModel):
 
 
 class AgentSpec(StrictModel):
-    """A persona at work. Fields beside `persona` override it: scalars replace, lists append, maps merge."""
+    """Who works. Fields beside `persona` override it: scalars replace, lists append, maps merge.
+
+    One without a persona says itself who it is: by a role, a goal, or instructions alone.
+    """
 
     noun: ClassVar[str] = "an agent"
     other_names: ClassVar[Mapping[str, str]] = AGENT_NAMES
     advice: ClassVar[Mapping[str, str]] = AGENT_ADVICE
     examples: ClassVar[Mapping[str, str]] = EXAMPLES
-    persona: Annotated[
-        Annotated[NonEmpty, Tag("text")] | Annotated[dict[str, Any], Tag("mapping")],
-        Discriminator(_kind),
-        Field(description="A name of the library, a file (./mine.yaml), or a mapping"),
-    ]
+    persona: (
+        Annotated[
+            Annotated[NonEmpty, Tag("text")] | Annotated[dict[str, Any], Tag("mapping")],
+            Discriminator(_kind),
+        ]
+        | None
+    ) = Field(default=None, description="A name of the library, a file (./mine.yaml), or a mapping")
     name: NonEmpty | None = Field(default=None, description="What it is called")
     title: NonEmpty | None = Field(default=None, description="What it is")
     role: NonEmpty | None = Field(default=None, description="What it is responsible for")
+    goal: NonEmpty | None = Field(default=None, description="What it works towards")
     identity: NonEmpty | None = Field(default=None, description="Who it is and how it thinks")
     style: NonEmpty | None = Field(default=None, description="How it speaks")
-    template: NonEmpty | None = Field(default=None, description="The template of its instructions")
+    instructions: NonEmpty | None = Field(
+        default=None, description="A prompt of its own; without persona, role and goal it is all that the model is told"
+    )
+    template: NonEmpty | None = Field(default=None, description="The template that its persona is told by")
     produces: list[NonEmpty] | None = Field(default=None, description="What else it makes")
     principles: list[NonEmpty] | None = Field(default=None, description="What else it holds to")
     tier: NonEmpty | None = Field(default=None, description="The class of models that it needs")
@@ -123,6 +132,12 @@ class AgentSpec(StrictModel):
     tools: list[ToolRef] | None = Field(default=None, description="Tools beside those of its persona")
     max_turns: int | None = Field(default=None, ge=1, le=1000, description="Model calls for one piece of work")
     max_output_tokens: Positive | None = Field(default=None, description="Tokens of one answer, its thoughts included")
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = Field(
+        default=None, description="From 0 to 2; models that take none are sent none"
+    )
+    effort: Literal["low", "medium", "high"] | None = Field(
+        default=None, description="How much a model that reasons should think; others are sent none"
+    )
     budget: BudgetSpec | None = Field(default=None, description="Caps over all its work in a run")
 
 
@@ -237,7 +252,6 @@ class SquadSpec(StrictModel):
     examples: ClassVar[Mapping[str, str]] = EXAMPLES
     placeholders: ClassVar[Mapping[str, Any]] = {
         "name": "?",
-        "persona": "?",
         "id": "?",
         "prompt": "?",
         "until": "?",

@@ -15,7 +15,7 @@ from providers.documents.nodes import Node
 from providers.documents.problems import Path
 
 OURS = ("inputs", "tasks", "steps")
-PERSONA_TEXTS = ("name", "title", "role", "identity", "style", "principles", "produces", "template")
+PERSONA_TEXTS = ("name", "title", "role", "goal", "identity", "style", "principles", "produces", "template")
 _RENDERED_OF_TASKS = {
     "agent",
     "description",
@@ -148,7 +148,7 @@ def is_rendered(path: Path) -> bool:
         case ("tasks", _, *inner):
             return "output_schema" in inner or (bool(inner) and inner[-1] in _RENDERED_OF_TASKS)
         case ("agents", _, "persona", str(field), *_) | ("agents", _, str(field), *_):
-            return field in PERSONA_TEXTS
+            return field in PERSONA_TEXTS or path[2] == "instructions"
     return False
 
 

@@ -26,7 +26,9 @@ def list_personas(as_json: bool) -> None:
         print_json([{"name": p.name, "display_name": p.display_name, "title": p.title, "tier": p.tier} for p in found])
         return
     click.echo(
-        columns([("PERSONA", "CALLED", "TITLE", "TIER"), *((p.name, p.display_name, p.title, p.tier) for p in found)])
+        columns(
+            [("PERSONA", "CALLED", "TITLE", "TIER"), *((p.name, p.display_name, p.title, p.tier or "") for p in found)]
+        )
     )
 
 
@@ -44,7 +46,7 @@ def show_persona(name: str, as_json: bool) -> None:
         ("name", persona.name),
         ("called", persona.display_name),
         ("title", persona.title),
-        ("tier", persona.tier),
+        ("tier", persona.tier or ""),
     ]
     click.echo(columns(facts))
     click.echo(f"\n{persona.instructions()}")

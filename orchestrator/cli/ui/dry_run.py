@@ -59,7 +59,7 @@ def likely(squad: Squad, agent: AgentPlan, environ: Mapping[str, str]) -> str:
 
 
 def tier_of(agent: AgentPlan) -> str:
-    return agent.model or agent.tier or agent.persona.tier
+    return agent.model or agent.tier or agent.persona.tier or "default"
 
 
 def limit_words(caps: Caps) -> str:

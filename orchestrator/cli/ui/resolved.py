@@ -63,7 +63,9 @@ _Dumper.add_representer(str, _text)
 def _agent(spec: AgentSpec, plan: AgentPlan) -> Fields:
     own = {name: value for name, value in _given(spec).items() if name not in PersonaSpec.model_fields}
     tools = [_tool(tool) for tool in plan.tools]
-    made: Fields = {**own, "persona": _persona(plan.persona), "max_turns": plan.max_turns}
+    made: Fields = {**own, "max_turns": plan.max_turns}
+    made |= {} if plan.persona.is_blank else {"persona": _persona(plan.persona)}
+    made |= {} if plan.instructions is None else {"instructions": plan.instructions}
     made |= {"tier": plan.tier} if plan.tier is not None else {}
     made |= {"tools": tools} if tools else {}
     return _ordered(made, AgentSpec)
@@ -71,7 +73,7 @@ def _agent(spec: AgentSpec, plan: AgentPlan) -> Fields:
 
 def _persona(persona: Persona) -> Fields:
     made: Fields = {"name": persona.display_name}
-    for name in ("title", "role", "identity", "style", "principles", "tier", "template", "produces"):
+    for name in ("title", "role", "goal", "identity", "style", "principles", "tier", "template", "produces"):
         if value := getattr(persona, name):
             made[name] = list(value) if isinstance(value, tuple) else value
     return made

@@ -54,7 +54,7 @@ def test_a_field_that_stands_there_is_not_to_be_written_again():
 
 
 def test_words_without_a_counterpart_say_what_to_do():
-    assert "leave it out" in hint_at(AgentSpec, {"persona": "pm", "temperature": 1})["temperature"]
+    assert "leave it out" in hint_at(AgentSpec, {"persona": "pm", "top_p": 1})["top_p"]
     assert "agent_routing.yaml" in hint_at(SquadSpec, {"name": "x", "tasks": {}, "tiers": {}})["tiers"]
     assert "needs" in hint_at(SquadSpec, {"name": "x", "tasks": {}, "edges": []})["edges"]
     assert "set it at the agent" in hint_at(TaskSpec, {"model": "x/y"})["model"]

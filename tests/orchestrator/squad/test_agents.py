@@ -1,0 +1,97 @@
+"""Agents as people write them: with a persona or without one, and what is told to a model of each."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from orchestrator import PlanError, Squad
+from orchestrator.rerun.fingerprint import parts_of
+from orchestrator.squad.plan import AgentPlan
+from providers.documents.problems import Problem
+
+TASKS = {"t": {"agent": "ann", "description": "Write."}}
+
+
+def planned(agent: dict[str, Any], inputs: dict[str, Any] | None = None) -> AgentPlan:
+    declared = {"topic": {"default": "tea"}}
+    squad = Squad.from_mapping({"name": "s", "inputs": declared, "agents": {"ann": agent}, "tasks": TASKS})
+    return squad.plan(inputs).agents["ann"]
+
+
+def problems(agent: Any) -> list[Problem]:
+    with pytest.raises(PlanError) as caught:
+        planned(agent)
+    return [one for one in caught.value.problems if one.severity == "error"]
+
+
+def test_instructions_alone_are_all_that_is_told() -> None:
+    text = 'You write about ${{ inputs.topic }}.\nAnswer as {"text": ...} and keep {{ braces }}.'
+    assert planned({"instructions": text}).told() == text.replace("${{ inputs.topic }}", "tea")
+
+
+def test_instructions_are_a_section_after_those_of_a_persona() -> None:
+    told = planned({"persona": "analyst", "instructions": "Use tables only."}).told()
+    assert told.startswith("You are Mary, Business Analyst.")
+    assert told.endswith("\n\n## Your instructions\n\nUse tables only.\n")
+
+
+def test_a_template_may_place_the_instructions() -> None:
+    template = "First: {{ instructions }} Then: {{ persona.role }}"
+    made = planned({"role": "Critic", "template": template, "instructions": "Be brief {{ persona.role }}."})
+    assert made.told() == "First: Be brief {{ persona.role }}. Then: Critic"
+
+
+def test_role_and_goal_do_for_a_persona() -> None:
+    told = planned({"role": "Critic of ${{ inputs.topic }}", "goal": "Find faults"}, {"topic": "ale"}).told()
+    assert told == "You are ann.\n\n## Your role\n\nCritic of ale\n\n## Your goal\n\nFind faults\n"
+
+
+def test_an_input_is_never_a_template() -> None:
+    made = planned({"instructions": "About ${{ inputs.topic }}"}, {"topic": "${{ inputs.topic }} {{ 7 * 7 }}"})
+    assert made.told() == "About ${{ inputs.topic }} {{ 7 * 7 }}"
+
+
+@pytest.mark.parametrize("agent", [{}, {"tier": "boss"}, {"name": "Ann"}, {"tools": ["read_file"], "max_turns": 3}])
+def test_an_agent_says_who_it_is(agent: dict[str, Any]) -> None:
+    (only,) = problems(agent)
+    assert (only.code, only.message) == ("missing-field", "the agent 'ann' does not say who it is")
+    assert "persona: analyst" in only.hint
+    assert "instructions:" in only.hint
+
+
+@pytest.mark.parametrize(
+    ("agent", "meant"),
+    [
+        ({"system_prompt": "x"}, "'instructions'"),
+        ({"prompt": "x"}, "'instructions'"),
+        ({"role": "x", "backstory": "y"}, "'identity'"),
+        ({"role": "x", "llm": "openai/x"}, "'model'"),
+        ({"role": "x", "max_tokens": 5}, "'max_output_tokens'"),
+        ({"role": "x", "reasoning_effort": "low"}, "'effort'"),
+        ({"role": "x", "top_p": 1}, "leave it out"),
+    ],
+)
+def test_words_of_other_frameworks_are_told(agent: dict[str, Any], meant: str) -> None:
+    assert meant in problems(agent)[0].hint
+
+
+@pytest.mark.parametrize("wrong", [{"temperature": 3}, {"temperature": -0.1}, {"effort": "max"}, {"temperature": "1"}])
+def test_sampling_has_bounds(wrong: dict[str, Any]) -> None:
+    assert [one.path[-1] for one in problems({"role": "x", **wrong})] == list(wrong)
+
+
+def test_who_names_no_tier_is_served_by_the_default() -> None:
+    assert planned({"role": "x"}).persona.tier is None
+    assert planned({"role": "x", "tier": "boss"}).tier == "boss"
+
+
+def test_an_edited_prompt_is_noticed_and_an_old_record_keeps_its_digests() -> None:
+    squad = Squad.from_mapping({"name": "s", "agents": {"ann": {"persona": "dev"}}, "tasks": TASKS})
+    plan = squad.plan()
+    assert parts_of(plan)["agent ann"] == "132bb7c48b757ea5"
+    for field, value in (("instructions", "x"), ("temperature", 0.0), ("effort", "low")):
+        edited = {"ann": replace(plan.agents["ann"], **{field: value})}
+        assert parts_of(replace(plan, agents=edited))["agent ann"] != parts_of(plan)["agent ann"], field
