@@ -157,12 +157,14 @@ class Personas:
         read: Sequence[Problem] = (),
         unnamed: str = UNNAMED,
         may_be_blank: bool = False,
+        of_its_own: bool = False,
     ) -> Persona:
         """Return the persona that `written` describes, merged over what it extends; `over` is laid on top.
 
         Its id is `name`, else that of the nearest ancestor, else its own name in lower case, else `unnamed`. Raise
         `PersonaError` with every mistake at once, those that were `read` in the text among them. Nothing needs to be
-        said of one that `may_be_blank`.
+        said of one that `may_be_blank`. With `of_its_own` a title or a role in `over` makes somebody else of it: see
+        `heirloom`.
         """
         base, top = _tree(written), _tree(over or {})
         if not isinstance(base.value, Mapping):
@@ -172,8 +174,9 @@ class Personas:
         if problems or wrong:
             raise PersonaError(in_order([*problems, *wrong]))
         merged: dict[str, Any] = {}
-        for layer in (*reversed(ancestors), base.plain(), top.plain()):
+        for layer in (*reversed(ancestors), base.plain()):
             merged = merge(merged, layer)
+        merged = merge(heirloom(merged, top.plain(), unnamed) if of_its_own else merged, top.plain())
         ancestor = base.plain().get("extends")
         merged.pop("extends", None)
         if not (may_be_blank or any(merged.get(field) for field in _SAY_WHO)):
@@ -233,6 +236,24 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
             case _:
                 merged[key] = value
     return merged
+
+
+HABITS = ("name", "goal", "identity", "principles", "produces", "style")
+"""What makes a persona this one and no other, beside its title and its role."""
+
+
+def heirloom(base: Mapping[str, Any], over: Mapping[str, Any], unnamed: str) -> Mapping[str, Any]:
+    """Return what is left of `base` for one who overrides it: all, unless that one has a title or role of its own.
+
+    Then it is somebody else, who does not go by the name of `base` but by the title, else as `unnamed`, and has none
+    of its habits. A role of its own also leaves the title behind; a title alone keeps the role. Tier, tools and
+    template stay.
+    """
+    title, role = over.get("title"), over.get("role")
+    if not (title or role):
+        return base
+    gone = {*HABITS, "title"} if role else set(HABITS)
+    return {"name": title or unnamed, **{field: value for field, value in base.items() if field not in gone}}
 
 
 def _persona(merged: Mapping[str, Any], name: str, base: Node, top: Node) -> Persona:

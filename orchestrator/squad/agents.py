@@ -36,6 +36,7 @@ class PersonaLibrary(Protocol):
         read: Sequence[Problem] = (),
         unnamed: str = ...,
         may_be_blank: bool = ...,
+        of_its_own: bool = ...,
         /,
     ) -> Persona: ...
 
@@ -129,7 +130,8 @@ class Roster:
         try:
             # A persona that says no name of its own is called like its agent, so that two of them differ.
             unnamed = str(path[-1]) if self.edition > 1 else UNNAMED
-            return self.personas.build(base, _stem(spec.persona), over, read, unnamed, spec.persona is None)
+            bare, of_its_own = spec.persona is None, self.edition > 2 and overrides_the_library(spec)
+            return self.personas.build(base, _stem(spec.persona), over, read, unnamed, bare, of_its_own)
         except PersonaError as error:
             self._report(path, spec.persona, over, error.problems)
             return None
@@ -222,6 +224,14 @@ def says_who(spec: AgentSpec) -> bool:
     """Whether an agent says more of itself than a name: by a persona, or in words of its own."""
     said = (getattr(spec, text) for text in (*PERSONA_TEXTS, "instructions") if text != "name")
     return spec.persona is not None or any(said)
+
+
+def overrides_the_library(spec: AgentSpec) -> bool:
+    """Whether an agent has a title or role of its own beside a persona of the library: see `heirloom`.
+
+    A mapping and a file are the user's own words, which are merged as they are written.
+    """
+    return isinstance(spec.persona, str) and not is_file(spec.persona) and bool(spec.title or spec.role)
 
 
 def _stem(persona: str | Mapping[str, Any] | None) -> str | None:

@@ -13,7 +13,7 @@ from orchestrator.cli.files import environment
 from orchestrator.cli.squad_files import load_squad
 from orchestrator.cli.ui.arguments import json_object, split_inputs
 from orchestrator.cli.ui.console import print_json
-from orchestrator.cli.ui.resolved import resolved_document, to_yaml
+from orchestrator.cli.ui.resolved import notes_on, resolved_document, to_yaml
 from orchestrator.errors import PlanError
 from orchestrator.squad.load import Squad
 
@@ -33,6 +33,8 @@ def config_command(
     inputs = {**(json_object(inputs_file) if inputs_file else {}), **squad.coerce(split_inputs(pairs))}
     if inputs:
         _check(squad, inputs)
+    for note in notes_on(squad):
+        click.echo(f"note: {note}", err=True)
     document = resolved_document(squad, environment(settings), inputs)
     if form == "json":
         print_json(document, indent=2)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import yaml
@@ -10,6 +10,7 @@ import yaml
 from agents.toolbox import builtin
 from agents.tools import Tool
 from orchestrator.cli.ui.masking import masked
+from orchestrator.squad.agents import overrides_the_library
 from orchestrator.squad.load import Squad
 from orchestrator.squad.plan import AgentPlan, AgentWork, Approval, Steps, TaskPlan
 from orchestrator.squad.spec import AgentSpec, SquadSpec, TaskSpec
@@ -40,6 +41,16 @@ def resolved_document(squad: Squad, environ: Mapping[str, str], inputs: Mapping[
     return shown
 
 
+def notes_on(squad: Squad) -> Iterator[str]:
+    """Yield what the document does not show: what agents leave behind of the personas that they override."""
+    for name, spec in squad.spec.agents.items():
+        if overrides_the_library(spec):
+            said, kept = (
+                ("role", "tier, tools and template") if spec.role else ("title", "role, tier, tools and template")
+            )
+            yield f"{name} has a {said} of its own, so of the persona '{spec.persona}' it has only the {kept}"
+
+
 def to_yaml(document: Fields) -> str:
     """Return a YAML text that reads back as the document, by YAML 1.2 and by 1.1."""
     return yaml.dump(document, Dumper=_Dumper, sort_keys=False, width=100).rstrip()
@@ -64,7 +75,10 @@ def _agent(spec: AgentSpec, plan: AgentPlan) -> Fields:
     own = {name: value for name, value in _given(spec).items() if name not in PersonaSpec.model_fields}
     tools = [_tool(tool) for tool in plan.tools]
     made: Fields = {**own, "max_turns": plan.max_turns}
-    made |= {} if plan.persona.is_blank else {"persona": _persona(plan.persona)}
+    if spec.persona is not None:
+        made["persona"] = _persona(plan.persona)
+    elif not plan.persona.is_blank:
+        made |= _persona(plan.persona)
     made |= {} if plan.instructions is None else {"instructions": plan.instructions}
     made |= {"tier": plan.tier} if plan.tier is not None else {}
     made |= {"tools": tools} if tools else {}

@@ -54,6 +54,45 @@ def test_an_input_is_never_a_template() -> None:
     assert made.told() == "About ${{ inputs.topic }} {{ 7 * 7 }}"
 
 
+def squad_of(agent: dict[str, Any]) -> Squad:
+    return Squad.from_mapping({"name": "s", "agents": {"ann": agent}, "tasks": TASKS})
+
+
+@pytest.mark.parametrize(
+    ("own", "told"),
+    [
+        ({"title": "Lawyer"}, "You are Lawyer.\n\n## Your role\n\nFind out what the problem is"),
+        ({"role": "Defends the client."}, "You are ann.\n\n## Your role\n\nDefends the client.\n"),
+        ({"name": "Eve", "title": "Lawyer", "role": "Defends."}, "You are Eve, Lawyer.\n\n## Your role\n\nDefends.\n"),
+    ],
+)
+def test_a_title_or_role_of_ones_own_leaves_name_and_habits_behind(own: dict[str, Any], told: str) -> None:
+    mary = planned({"persona": "analyst"}).persona
+    made = planned({"persona": "analyst", **own, "principles": ["Never lose."]})
+    assert made.told().startswith(told)
+    assert "Mary" not in made.told()
+    assert made.persona.principles == ("Never lose.",)
+    assert (made.persona.identity, made.persona.style, made.persona.produces) == ("", "", ())
+    assert (made.persona.name, made.persona.tier) == ("analyst", mary.tier)
+
+
+def test_what_is_no_title_and_no_role_is_added_to_the_persona() -> None:
+    mary = planned({"persona": "analyst"}).persona
+    made = planned({"persona": "analyst", "name": "Eve", "goal": "Find it.", "principles": ["Never lose."]}).persona
+    assert made == replace(mary, display_name="Eve", goal="Find it.", principles=(*mary.principles, "Never lose."))
+
+
+def test_who_extends_a_persona_keeps_what_it_does_not_replace() -> None:
+    mary = planned({"persona": "analyst"}).persona
+    assert planned({"persona": {"extends": "analyst", "title": "Chief"}}).persona == replace(mary, title="Chief")
+
+
+def test_a_run_of_an_earlier_edition_keeps_its_personas() -> None:
+    squad = squad_of({"persona": "analyst", "title": "Lawyer"})
+    assert squad.plan(edition=2).agents["ann"].told().startswith("You are Mary, Lawyer.")
+    assert squad.plan().agents["ann"].told().startswith("You are Lawyer.")
+
+
 @pytest.mark.parametrize("agent", [{}, {"tier": "boss"}, {"name": "Ann"}, {"tools": ["read_file"], "max_turns": 3}])
 def test_an_agent_says_who_it_is(agent: dict[str, Any]) -> None:
     (only,) = problems(agent)
