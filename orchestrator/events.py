@@ -269,6 +269,8 @@ class ControlUnread:
 
     `fault` is `nobody` (those who were silent longest speak), `ambiguous` (those that are certain speak, else as
     before) or `several` (the last line that names somebody counts, and the first names in it). `speaker` wrote `line`.
+    A selector's answer, which picks one, is `several` where it names more of those who may speak, and `ineligible`
+    where it names others: then the one speaks that has been silent longest.
     """
 
     conversation: str

@@ -12,7 +12,15 @@ from orchestrator.errors import NotAChoice
 from orchestrator.run import prompts
 from orchestrator.run.conversations import pattern_of
 from orchestrator.run.conversations.ending import SoFar, ended
-from orchestrator.run.conversations.speech import Conclusion, Speak, SpeakTogether, Utterance, advance, speeches_of
+from orchestrator.run.conversations.speech import (
+    Conclusion,
+    Speak,
+    SpeakTogether,
+    Speech,
+    Utterance,
+    advance,
+    speeches_of,
+)
 from orchestrator.squad.choosing import with_agent
 from orchestrator.squad.conditions import NoCondition, holds
 from orchestrator.squad.plan import (
@@ -275,6 +283,7 @@ class _ExpectedTalk:
     keep_last: int | None
     said: list[Utterance] = field(default_factory=list)
     tokens: int = 0
+    calls: int = 0
 
     @property
     def why(self) -> str:
@@ -292,13 +301,22 @@ class _ExpectedTalk:
             turns = [(one.speaker, self._speak(one, heard)) for one in speeches_of(following) if self._is_held(one)]
             if turns:
                 yield turns
-            following = advance(pattern, tuple(self.said[before:]))
+            following = advance(pattern, self._heard(following, before) if turns else ())
+
+    def _heard(self, speech: Speech, before: int) -> tuple[Utterance, ...]:
+        """Return what was said. A selector picks nobody whom it could not: who was silent longest speaks."""
+        if isinstance(speech, Speak) and speech.among:
+            return (Utterance(speech.speaker, "", speech.round),)
+        return tuple(self.said[before:])
 
     def _speak(self, speech: Speak, heard: int) -> int:
         """Let one participant speak, and return the tokens that it reads."""
         kept = heard if self.keep_last is None else min(heard, self.keep_last)
         read = self.opening + estimate_tokens(speech.prompt) + kept * self.assumed.utterance_tokens
         self.tokens += 0 if speech.speaker == HUMAN else read + self.assumed.utterance_tokens
+        self.calls += 1
+        if speech.among:
+            return read
         # What will be said is not known; without it a party lets those speak who were silent longest.
         self.said.append(Utterance(speech.speaker, "", speech.round))
         return read
@@ -318,5 +336,5 @@ class _ExpectedTalk:
     def _is_spent(self, caps: Budget | None) -> bool:
         if caps is None:
             return False
-        reached = ((caps.max_turns, len(self.said)), (caps.max_tokens, self.tokens))
+        reached = ((caps.max_turns, self.calls), (caps.max_tokens, self.tokens))
         return any(cap is not None and so_far >= cap for cap, so_far in reached)

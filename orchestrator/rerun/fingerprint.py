@@ -15,11 +15,16 @@ from functools import lru_cache
 from typing import Any
 
 from agents.tools import Tool
-from orchestrator.squad.plan import Approval, ConversationWork, Plan, TaskPlan, possible_agents, works_of
+from orchestrator.squad.plan import Approval, ConversationWork, Plan, TaskPlan, everyone, possible_agents, works_of
 from orchestrator.squad.termination import AllOf, AnyOf, Termination, written
 
-LEFT_OUT = frozenset({"budget", "timeout", "retry", "max_parallel", "position", "tier", "model", "edition", "names"})
-ADDED = frozenset({"max_output_tokens", "values", "choice", "goal", "instructions", "temperature", "effort"})
+LEFT_OUT = frozenset(
+    {"budget", "timeout", "retry", "max_parallel", "position", "tier", "model", "edition", "names", "roles"}
+)
+OF_CONVERSATIONS = frozenset({"selector", "allow_repeated_speaker", "transitions", "turns_of"})
+ADDED = OF_CONVERSATIONS | frozenset(
+    {"max_output_tokens", "values", "choice", "goal", "instructions", "temperature", "effort"}
+)
 """Fields that earlier releases did not have: where they are not set, the digest is as it was."""
 _EXPRESSION = re.compile(r"\$\{\{.*?\}\}", re.DOTALL)
 _TASK_READ = re.compile(r"""(?<![\w.])tasks\s*(?:\.\s*(\w+)|\[\s*(['"])(\w+)\2\s*\])""")
@@ -82,7 +87,7 @@ def doers_of(plan: Plan, task: TaskPlan) -> set[str]:
     """Return everybody who works on the task: its agents, and who takes part in its conversations."""
     held = [plan.conversations[name] for name in conversations_of(task)]
     agents = set(possible_agents(task.work))
-    return agents.union(*(one.participants for one in held), *({one.moderator} for one in held if one.moderator))
+    return agents.union(*(everyone(one) for one in held))
 
 
 def _nameless(task: TaskPlan, digests: Mapping[str, str]) -> Any:

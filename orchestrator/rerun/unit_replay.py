@@ -18,6 +18,7 @@ from agents.turn import StepKey
 from orchestrator.events import (
     ArtifactWritten,
     BudgetReached,
+    ControlUnread,
     ConversationEnded,
     ElementEnded,
     Event,
@@ -279,7 +280,7 @@ class UnitReplay:
     def _own_budget(self, key: StepKey) -> BudgetSpent | None:
         """Return the error of a step that a conversation's own budget left no room for: that ended the conversation."""
         said = [self._place(i).event for i in self.left if self._place(i).step is None]
-        event = next((event for event in said if not isinstance(event.data, MessageSpoken)), None)
+        event = next((event for event in said if not isinstance(event.data, MessageSpoken | ControlUnread)), None)
         if event is None or not isinstance(event.data, ConversationEnded) or key.step[: len(event.step)] != event.step:
             return None
         # Records of edition 1 say it in words alone.

@@ -12,8 +12,9 @@ from agents.turn import Suspended, all_of
 from orchestrator.events import ControlUnread, ConversationEnded, MessageSpoken
 from orchestrator.run import prompts
 from orchestrator.run.conversations import pattern_of
-from orchestrator.run.conversations.control import control_of
+from orchestrator.run.conversations.control import Control, control_of
 from orchestrator.run.conversations.ending import EndReason, SoFar, ended
+from orchestrator.run.conversations.picking import pick_of
 from orchestrator.run.conversations.speech import (
     Conclusion,
     Heard,
@@ -24,7 +25,7 @@ from orchestrator.run.conversations.speech import (
     advance,
     speeches_of,
 )
-from orchestrator.squad.plan import EDITION, HUMAN, ConversationPlan
+from orchestrator.squad.plan import EDITION, HUMAN, ConversationPlan, everyone
 from providers.budgets import BudgetRef
 from providers.errors import BudgetSpent
 from providers.events import Emit
@@ -62,6 +63,8 @@ class Transcript:
     idle_rounds: int = 0
     words: set[str] = field(default_factory=set)
     unread: int = 0
+    rounds: int = 0
+    """The newest round that is over."""
 
     def add(self, utterance: Utterance, tokens: int) -> None:
         self.said.append(utterance)
@@ -78,7 +81,10 @@ class Transcript:
         return (self.opening, *self.views[speaker])
 
     def end_round(self, number: int) -> None:
-        """Count the round as idle where it brought hardly a new word."""
+        """Count the round as idle where it brought hardly a new word. Once for each round."""
+        if number <= self.rounds:
+            return
+        self.rounds = number
         spoken = {word for u in self.said if u.round == number for word in u.text.casefold().split()}
         new = spoken - self.words
         self.words |= new
@@ -157,7 +163,7 @@ class Conversation:
                 ending = self._ended(following, transcript)
                 if ending is not None and not (isinstance(following, Speak) and following.closes):
                     following = advance(pattern, ())
-        ending = ending or EndReason("pattern", "its pattern")
+        ending = ending or EndReason("pattern", following.why or "its pattern")
         self.emit(self._end(ending, transcript))
         return Minutes(following.text, tuple(transcript.said), ending.text)
 
@@ -168,9 +174,8 @@ class Conversation:
         return replace(ended, kind=ending.kind, budget=ending.budget, unread=transcript.unread)
 
     def _open(self) -> Transcript:
-        everyone = dict.fromkeys((*self.plan.participants, *filter(None, [self.plan.moderator])))
         opening = user(f"{self.topic}\n\n{prompts.house_rules(self.plan)}")
-        return Transcript(opening, {name: [] for name in everyone}, self.clock(), self.plan.edition)
+        return Transcript(opening, {name: [] for name in everyone(self.plan)}, self.clock(), self.plan.edition)
 
     async def _hear(self, speech: Speech, transcript: Transcript) -> tuple[Heard, BudgetSpent | None]:
         """Return what was said, and the error where the conversation's own budget left no room for a turn."""
@@ -214,18 +219,32 @@ class Conversation:
             spoken.spent = error
 
     def _heard(self, speech: Speak, text: str, tokens: int, transcript: Transcript) -> Utterance:
+        if speech.among:
+            return self._picked(speech, text, tokens, transcript)
         control = control_of(text, speech.speaker, self.plan, speech.names)
         written = None if control.text == text else text
         utterance = Utterance(speech.speaker, control.text, speech.round, written, control.next, control.closing)
         transcript.add(utterance, tokens)
         self.emit(MessageSpoken(utterance.speaker, utterance.text, utterance.round))
+        self._tell_unread(speech, control, transcript)
+        return utterance
+
+    def _picked(self, speech: Speak, text: str, tokens: int, transcript: Transcript) -> Utterance:
+        """Return a turn that picks who speaks next: no part of what is said."""
+        control = pick_of(text, speech.among, self.plan)
+        transcript.tokens += tokens
+        self._tell_unread(speech, control, transcript)
+        return Utterance(speech.speaker, "", speech.round, text, control.next)
+
+    def _tell_unread(self, speech: Speak, control: Control, transcript: Transcript) -> None:
         if (unread := control.unread) is not None:
             transcript.unread += 1
             self.emit(ControlUnread(self.plan.id, speech.speaker, unread.line, unread.fault, unread.why))
-        return utterance
 
     def _ended(self, following: Speech | Conclusion, transcript: Transcript) -> EndReason | None:
         """Return the condition that holds before the following speech."""
+        if not transcript.said:
+            return None
         last = transcript.said[-1].round
         if not isinstance(following, Speak) or following.round != last:
             transcript.end_round(last)

@@ -63,6 +63,12 @@ def _introduced(agent: str, conversation: ConversationPlan) -> str:
     return agent if called.casefold() in ("", agent.casefold()) else f"{agent} ({called})"
 
 
+def _described(agent: str, conversation: ConversationPlan) -> str:
+    """Return an agent with what it is there for."""
+    role = "a person" if agent == HUMAN else conversation.roles.get(agent, "")
+    return f"{_introduced(agent, conversation)}: {role}" if role else _introduced(agent, conversation)
+
+
 def your_turn(speaker: str, conversation: ConversationPlan) -> str:
     """Return the line that asks a participant to speak."""
     return f"{speaker}, it is your turn. {closing(speaker, conversation.terminate)}".rstrip()
@@ -76,6 +82,15 @@ def moderate(conversation: ConversationPlan) -> str:
         f"`NEXT: ` and up to {conversation.speakers_per_round} names of who should speak next. "
         f"{closing(moderator, conversation.terminate)}"
     ).rstrip()
+
+
+def pick(among: Sequence[str], conversation: ConversationPlan) -> str:
+    """Return the question who of `among` speaks next."""
+    listed = "\n".join(f"- {_described(name, conversation)}" for name in among)
+    return (
+        f"Who should speak next, after what was said? Choose one of these:\n\n{listed}\n\n"
+        "Answer with one line, `NEXT: ` and the name, and nothing else."
+    )
 
 
 def conclude(conversation: ConversationPlan) -> str:

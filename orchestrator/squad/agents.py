@@ -26,6 +26,17 @@ WhyUnanswerable = Callable[[AgentPlan], str]
 """Returns why no model there is could ever answer an agent, empty where one could."""
 
 
+PICKER: Mapping[str, str] = {
+    "name": "Selector",
+    "title": "Selector of speakers",
+    "role": "Reads a conversation and picks who speaks next. Takes no part in it.",
+    "identity": "Weighs what was asked, what is still open, and who of those listed can add most to it.",
+    "style": "Answers with one name and no other word.",
+}
+"""The persona of who picks the next speaker where no agent does."""
+ROLE_CHARS = 200
+
+
 class PersonaLibrary(Protocol):
     def names(self) -> Iterable[str]: ...
     def build(
@@ -62,6 +73,10 @@ class Roster:
     """The agents that some model could answer, as far as is known."""
     _called: dict[str, str] = field(default_factory=dict)
     """What the agents' personas are called."""
+    _roles: dict[str, str] = field(default_factory=dict)
+    """What the agents are there for."""
+    pickers: dict[str, AgentPlan] = field(default_factory=dict)
+    """Agents that conversations bring along: they pick who speaks next."""
 
     def agents(self) -> dict[str, AgentPlan]:
         """Return the agents whose personas could be made."""
@@ -85,6 +100,7 @@ class Roster:
         if persona is None:
             return None
         self._called[name] = persona.display_name
+        self._roles[name] = _role(persona)
         if spec.persona is None:
             persona = replace(persona, tier=None)  # it names no class of models, so the policy's default holds
         elif spec.tier is None and spec.model is None and persona.tier is not None:
@@ -204,12 +220,40 @@ class Roster:
         return tuple(bound.values())
 
     def conversations(self) -> dict[str, ConversationPlan]:
-        return Conversations(self.spec, self.findings, self.functions, self._called, self.agent, self.edition).plans()
+        binder = Conversations(
+            self.spec,
+            self.findings,
+            self.functions,
+            self._called,
+            self._roles,
+            self.agent,
+            self._picker,
+            self.edition,
+        )
+        return binder.plans()
+
+    def _picker(self, path: Path, conversation: str, tier: str | None) -> str:
+        """Return the name of an agent that does nothing but pick who speaks next in a conversation."""
+        name = f"{conversation}-selector"
+        while name in self.spec.agents or name in self.pickers:
+            name += "-"
+        persona = self.personas.build({**PICKER, **({} if tier is None else {"tier": tier})}, name)
+        if tier is not None:
+            self._tier(path, tier)
+        elif persona.tier not in self.tiers:
+            persona = replace(persona, tier=None)  # the policy's default holds
+        self.pickers[name] = AgentPlan(name, persona)
+        return name
 
     def agent(self, path: Path, name: str) -> None:
         """Report a name that no agent has."""
         if name not in self.spec.agents and not self.findings.is_unsure((), "agents"):
             self.findings.unknown(path, "agent", name, self.spec.agents)
+
+
+def _role(persona: Persona) -> str:
+    """Return in one line what a persona is there for."""
+    return " ".join((persona.role or persona.title or "").split())[:ROLE_CHARS]
 
 
 def is_file(persona: str) -> bool:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
-from pydantic import Field
+from pydantic import Discriminator, Field, Tag
 
 from orchestrator.squad.plan import KnownPattern
 from orchestrator.squad.shared_spec import BudgetSpec, NonEmpty, Positive
@@ -29,6 +29,23 @@ class TerminateSpec(StrictModel):
     function: NonEmpty | None = Field(default=None, description="A name that the embedding application registered")
 
 
+def _kind(value: object) -> str:
+    return "mapping" if isinstance(value, dict) else "text"
+
+
+class SelectorSpec(StrictModel):
+    """Who picks the next speaker: an agent, or a model of a tier that does nothing else."""
+
+    noun: ClassVar[str] = "a selector"
+    agent: NonEmpty | None = Field(default=None, description="An agent, or human")
+    tier: NonEmpty | None = Field(default=None, description="Or the class of models that picks; default: worker")
+
+
+SelectorRef = Annotated[
+    Annotated[NonEmpty, Tag("text")] | Annotated[SelectorSpec, Tag("mapping")], Discriminator(_kind)
+]
+
+
 class ConversationSpec(StrictModel):
     """Agents, and people, who talk until a condition holds."""
 
@@ -41,6 +58,18 @@ class ConversationSpec(StrictModel):
     speakers_per_round: Positive | None = Field(default=None, description="In a party")
     independent_first_round: bool = Field(
         default=False, description="The first round is spoken without reading the others"
+    )
+    selector: SelectorRef | None = Field(
+        default=None, description="Who picks the next speaker; default: the moderator, else a model of the tier worker"
+    )
+    allow_repeated_speaker: bool | None = Field(
+        default=None, description="Whether one may be picked twice in a row; default: false"
+    )
+    transitions: dict[NonEmpty, list[NonEmpty]] | None = Field(
+        default=None, description="Who may be picked after whom; after others anybody"
+    )
+    max_turns_per_speaker: Positive | dict[NonEmpty, Positive] | None = Field(
+        default=None, description="How often each participant speaks at most, or those that are named"
     )
     terminate: TerminateSpec = Field(description="When it ends")
     budget: BudgetSpec | None = Field(default=None, description="Caps of the conversation")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import cast, get_args
 
-from orchestrator.squad.conversation_spec import ConversationSpec, TerminateSpec
+from orchestrator.squad.conversation_spec import ConversationSpec, SelectorSpec, TerminateSpec
 from orchestrator.squad.plan import HUMAN, ConversationPlan, PatternName
 from orchestrator.squad.shared_spec import budget
 from orchestrator.squad.spec import SquadSpec
@@ -25,18 +25,29 @@ from providers.documents.findings import Findings
 from providers.documents.problems import Path, nearest
 
 RUNNABLE = get_args(PatternName)
+FIELDS_OF: Mapping[str, tuple[str, ...]] = {
+    "speakers_per_round": ("party",),
+    "selector": ("selector",),
+    "allow_repeated_speaker": ("selector",),
+    "transitions": ("selector",),
+}
+"""Fields that belong to some patterns only."""
 _CONDITIONS = ("any", "all", "max_turns", "text", "no_progress_rounds", "tokens", "time", "function")
 
 
 @dataclass(slots=True)
 class Conversations:
-    """`called` is what the agents' personas are called; `agent` reports a name that no agent has."""
+    """`called` and `roles` are what the agents' personas are called, and what they are there for; `agent` reports a
+    name that no agent has, `picker` makes an agent that does nothing but pick who speaks next.
+    """
 
     spec: SquadSpec
     findings: Findings
     functions: Mapping[str, Callable[..., bool]]
     called: Mapping[str, str]
+    roles: Mapping[str, str]
     agent: Callable[[Path, str], None]
+    picker: Callable[[Path, str, str | None], str]
     edition: int
 
     def plans(self) -> dict[str, ConversationPlan]:
@@ -51,6 +62,7 @@ class Conversations:
         self._participants(path, spec)
         if spec.moderator is not None:
             self.agent((*path, "moderator"), spec.moderator)
+        self._fields(path, spec)
         speakers = [*spec.participants, *([spec.moderator] if spec.moderator else [])]
         plan = ConversationPlan(
             name,
@@ -62,8 +74,73 @@ class Conversations:
             budget=budget(spec.budget),
             names={one: self.called[one] for one in speakers if one in self.called} if self.edition > 1 else {},
             edition=self.edition,
+            roles={one: self.roles[one] for one in speakers if one in self.roles},
+            selector=self._selector(path, name, spec),
+            allow_repeated_speaker=spec.allow_repeated_speaker,
+            transitions=self._transitions(path, spec),
+            turns_of=self._turns_of(path, spec),
         )
         return plan if spec.speakers_per_round is None else replace(plan, speakers_per_round=spec.speakers_per_round)
+
+    def _fields(self, path: Path, spec: ConversationSpec) -> None:
+        """Report the fields that mean nothing in this pattern."""
+        for name, patterns in FIELDS_OF.items():
+            if getattr(spec, name) is not None and spec.pattern not in patterns:
+                message = f"'{name}' means nothing in the pattern {spec.pattern}"
+                where = f"it belongs to {' and '.join(patterns)}"
+                if name == "speakers_per_round":  # earlier releases read it, and it did nothing
+                    self.findings.warn((*path, name), "misplaced-field", message, where)
+                else:
+                    self.findings.error((*path, name), "misplaced-field", message, where, key=True)
+
+    def _selector(self, path: Path, name: str, spec: ConversationSpec) -> str | None:
+        """Return who picks the next speaker, None where nobody does."""
+        if spec.pattern != "selector":
+            return None
+        place: Path = (*path, "selector")
+        match spec.selector:
+            case None if spec.moderator is not None:
+                return spec.moderator
+            case None:
+                return self.picker((*path, "pattern"), name, None)
+            case SelectorSpec(agent=None, tier=tier):
+                return self.picker(place if tier is None else (*place, "tier"), name, tier)
+            case SelectorSpec(agent=str(agent), tier=tier):
+                if tier is not None:
+                    message = "a selector has an agent or a tier"
+                    self.findings.error(place, "one-of", message, "an agent's own tier is said at the agent")
+                place = (*place, "agent")
+            case str(agent):
+                pass
+        if agent != HUMAN:
+            self.agent(place, agent)
+        return agent
+
+    def _transitions(self, path: Path, spec: ConversationSpec) -> dict[str, tuple[str, ...]] | None:
+        if spec.transitions is None:
+            return None
+        place: Path = (*path, "transitions")
+        for name, following in spec.transitions.items():
+            self._takes_part((*place, name), name, spec, key=True)
+            for index, other in enumerate(following):
+                self._takes_part((*place, name, index), other, spec)
+        return {name: tuple(following) for name, following in spec.transitions.items()}
+
+    def _turns_of(self, path: Path, spec: ConversationSpec) -> dict[str, int] | None:
+        match spec.max_turns_per_speaker:
+            case None:
+                return None
+            case int(turns):
+                return dict.fromkeys(spec.participants, turns)
+            case by_name:
+                for name in by_name:
+                    self._takes_part((*path, "max_turns_per_speaker", name), name, spec, key=True)
+                return dict(by_name)
+
+    def _takes_part(self, path: Path, name: str, spec: ConversationSpec, *, key: bool = False) -> None:
+        if name not in spec.participants:
+            message = f"'{name}' does not take part in this conversation"
+            self.findings.error(path, "unknown-agent", message, nearest(name, spec.participants), key=key)
 
     def _participants(self, path: Path, spec: ConversationSpec) -> None:
         for index, name in enumerate(spec.participants):

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from personas import Persona
     from personas.sandbox import ExpressionText
 
-PatternName = Literal["round_robin", "party"]
+PatternName = Literal["round_robin", "party", "selector"]
 """The patterns that run: each is a file in `orchestrator/run/conversations/`."""
-PlannedPattern = Literal["selector", "handoff", "debate", "hierarchical"]
+PlannedPattern = Literal["handoff", "debate", "hierarchical"]
 """Patterns that the format knows and this release refuses."""
 KnownPattern = Literal[PatternName, PlannedPattern]
 RetryCause = Literal["rate_limit", "timeout", "invalid_output", "provider", "tool", "truncated"]
@@ -105,6 +105,22 @@ class ConversationPlan:
     names: Mapping[str, str] = field(default_factory=dict)
     """What the personas of those who take part are called, by agent; in edition 1 nobody is told."""
     edition: int = EDITION
+    roles: Mapping[str, str] = field(default_factory=dict)
+    """What those who take part are there for, by agent."""
+    selector: str | None = None
+    """Who picks the next speaker."""
+    allow_repeated_speaker: bool | None = None
+    """Whether one may speak twice in a row where a speaker is picked; None: no."""
+    transitions: Mapping[str, tuple[str, ...]] | None = None
+    """Who may follow whom; after one that is not among the keys, anybody."""
+    turns_of: Mapping[str, int] | None = None
+    """How often each participant may speak; one that is not among the keys, as often as it comes to that."""
+
+
+def everyone(conversation: ConversationPlan) -> tuple[str, ...]:
+    """Return all who are asked for a turn in a conversation, each once: those who speak, moderate and pick."""
+    leading = filter(None, (conversation.moderator, conversation.selector))
+    return tuple(dict.fromkeys((*conversation.participants, *leading)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from typing import Any, assert_never
 from agents.tools import Tool
 from orchestrator.errors import PlanError
 from orchestrator.squad.agents import PersonaLibrary, ReadPersona, Roster, WhyUnanswerable
+from orchestrator.squad.conversation_spec import ConversationSpec, SelectorSpec
 from orchestrator.squad.expressions import Expressions, NamesInScope
 from orchestrator.squad.foreseen import foreseen_faults
 from orchestrator.squad.graph import ancestry, cycles, order
@@ -154,6 +155,7 @@ def _plan(
         texts.persona(name, agent.persona)
         if agent.instructions is not None:
             texts.instructions(name, agent.instructions)
+    agents |= roster.pickers
     texts.check_the_rest()
     _check_ends(spec, findings, conversations)
     _warn_of_unused(spec, findings, texts, tasks)
@@ -220,6 +222,12 @@ def _check_ends(spec: SquadSpec, findings: Findings, conversations: Mapping[str,
             findings.error(path, "unbounded", f"the conversation '{name}' could go on for ever", hint, key=True)
 
 
+def _picks(talk: ConversationSpec) -> tuple[str, ...]:
+    """Return the agent that picks the speakers of a conversation, where one is named."""
+    agent = talk.selector.agent if isinstance(talk.selector, SelectorSpec) else talk.selector
+    return () if agent is None else (agent,)
+
+
 def _conversation_uses(spec: SquadSpec) -> list[tuple[str, str]]:
     """Return (task, conversation) for each task or step that holds one."""
     direct = [(name, task.conversation) for name, task in spec.tasks.items()]
@@ -234,7 +242,9 @@ def _warn_of_unused(spec: SquadSpec, findings: Findings, texts: Expressions, tas
         return
     held = {used for _, used in _conversation_uses(spec)}
     works = {agent for task in tasks.values() for agent in possible_agents(task.work)}
-    talks = {name for talk in spec.conversations.values() for name in (*talk.participants, talk.moderator)}
+    talks = {
+        name for talk in spec.conversations.values() for name in (*talk.participants, talk.moderator, *_picks(talk))
+    }
     for group, names, used in (
         ("agent", spec.agents, works | talks),
         ("conversation", spec.conversations, held),

@@ -33,7 +33,9 @@ def resolved_document(squad: Squad, environ: Mapping[str, str], inputs: Mapping[
     found["inputs"] = {name: {"type": one.type, **_given(one)} for name, one in spec.inputs.items()}
     for name, value in (inputs or {}).items():
         found["inputs"][name]["default"] = value
-    found["agents"] = {name: _agent(spec.agents[name], agent) for name, agent in plan.agents.items()}
+    found["agents"] = {
+        name: _agent(spec.agents[name], agent) for name, agent in plan.agents.items() if name in spec.agents
+    }
     found["conversations"] = {name: {"pattern": one.pattern, **_given(one)} for name, one in spec.conversations.items()}
     found["tasks"] = {name: _task(spec, spec.tasks[name], task) for name, task in plan.tasks.items()}
     order = [*(name for name in SquadSpec.model_fields if name in found)]

@@ -6,10 +6,15 @@ from collections.abc import Mapping
 
 from orchestrator.run.conversations.party import party
 from orchestrator.run.conversations.round_robin import round_robin
+from orchestrator.run.conversations.selector import selector
 from orchestrator.run.conversations.speech import MakePattern, Pattern, closed
 from orchestrator.squad.plan import ConversationPlan, PatternName
 
-PATTERNS: Mapping[PatternName, MakePattern] = {"round_robin": round_robin, "party": party}
+PATTERNS: Mapping[PatternName, MakePattern] = {
+    "round_robin": round_robin,
+    "party": party,
+    "selector": selector,
+}
 
 
 def pattern_of(plan: ConversationPlan) -> Pattern:

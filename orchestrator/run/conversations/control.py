@@ -18,7 +18,7 @@ from orchestrator.run.conversations.names import Named, named_in
 from orchestrator.squad.plan import ConversationPlan
 from orchestrator.squad.termination import phrases
 
-MisreadKind = Literal["nobody", "ambiguous", "several"]
+MisreadKind = Literal["nobody", "ambiguous", "several", "ineligible"]
 
 _TAGS = re.compile(r"</?(?:b|strong|i|em|u|p|li|h[1-6]|code|mark|span|br)\s*/?>", re.IGNORECASE)
 _BULLET = re.compile(r"\d{1,3}[.)]")

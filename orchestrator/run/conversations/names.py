@@ -6,6 +6,7 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 
 from orchestrator.squad.plan import ConversationPlan
 
@@ -44,6 +45,11 @@ def named_in(text: str, plan: ConversationPlan) -> Named:
     return Named(others=tuple(word for named in parts for word in named.others))
 
 
+def mentioned_in(text: str, plan: ConversationPlan) -> Named:
+    """Return all participants that a text names anywhere."""
+    return _named(text, plan)
+
+
 def words_of(text: str) -> Words:
     """Return the words of a text in one spelling."""
     return tuple(_WORD.findall(unicodedata.normalize("NFKC", text).casefold()))
@@ -51,6 +57,11 @@ def words_of(text: str) -> Words:
 
 def _named(text: str, plan: ConversationPlan) -> Named:
     words, known = words_of(text), _known(plan)
+
+    @cache  # a name may stand in a text very often
+    def exactly(name: Words) -> tuple[str, ...]:
+        return _exactly(known[name], text)
+
     longest = max((len(name) for name in known), default=1)
     found: dict[str, None] = {}
     unsure: list[tuple[str, tuple[str, ...]]] = []
@@ -62,7 +73,7 @@ def _named(text: str, plan: ConversationPlan) -> Named:
             others += [] if words[at] in _JOINING or words[at].isdigit() else [words[at]]
             at += 1
             continue
-        meant = _exactly(known[words[at : at + length]], text)
+        meant = exactly(words[at : at + length])
         if len(meant) == 1:
             found[meant[0]] = None
         else:
@@ -94,5 +105,7 @@ def _names(plan: ConversationPlan) -> Iterator[list[tuple[Words, str]]]:
 
 def _exactly(meant: tuple[str, ...], text: str) -> tuple[str, ...]:
     """Return the one of several whose id stands in the text to the letter, else all of them."""
+    if len(meant) == 1:
+        return meant
     exact = [agent for agent in meant if re.search(rf"(?<!\w){re.escape(agent)}(?!\w)", text)]
     return (exact[0],) if len(exact) == 1 else meant

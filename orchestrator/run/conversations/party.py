@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from itertools import count
 
 from orchestrator.run import prompts
-from orchestrator.run.conversations.speech import Pattern, Speak, Utterance, conclusion, round_of, step_of
+from orchestrator.run.conversations.speakers import NOBODY_LEFT, silent_first, with_turns_left
+from orchestrator.run.conversations.speech import Conclusion, Pattern, Speak, Utterance, conclusion, round_of, step_of
 from orchestrator.squad.plan import ConversationPlan
 from orchestrator.squad.termination import most_turns
 
@@ -29,7 +30,10 @@ def party(plan: ConversationPlan) -> Pattern:
                 return conclusion(plan, said)
             said += heard
             named = said[-1].next
-        speakers = next_speakers(named, plan, [one.speaker for one in said])
+        left = with_turns_left(plan, plan.participants, said)
+        if not left:
+            return Conclusion(conclusion(plan, said), NOBODY_LEFT)
+        speakers = next_speakers([name for name in named if name in left], plan, [one.speaker for one in said], left)
     raise AssertionError("rounds do not run out")
 
 
@@ -41,11 +45,12 @@ def _moderation(plan: ConversationPlan, moderator: str, number: int, spoken: int
     return Speak(moderator, prompts.moderate(plan), number, step, plan.speakers_per_round)
 
 
-def next_speakers(named: Sequence[str], plan: ConversationPlan, spoken: Sequence[str]) -> list[str]:
-    """Return who speaks next: those whom the moderator `named`, else those who have been silent longest.
+def next_speakers(
+    named: Sequence[str], plan: ConversationPlan, spoken: Sequence[str], left: Sequence[str] | None = None
+) -> list[str]:
+    """Return who speaks next: those whom the moderator `named`, else those of `left` (default: of all) who have been
+    silent longest.
 
     `spoken` are the speakers so far, oldest first. Always at least one, at most `speakers_per_round`.
     """
-    last = {name: index for index, name in enumerate(spoken)}
-    silent_first = sorted(plan.participants, key=lambda name: last.get(name, -1))
-    return list(named or silent_first)[: plan.speakers_per_round]
+    return list(named or silent_first(plan.participants if left is None else left, spoken))[: plan.speakers_per_round]

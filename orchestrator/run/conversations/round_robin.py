@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from itertools import count
 
-from orchestrator.run.conversations.speech import Pattern, Utterance, conclusion, round_of
+from orchestrator.run.conversations.speakers import NOBODY_LEFT, with_turns_left
+from orchestrator.run.conversations.speech import Conclusion, Pattern, Utterance, conclusion, round_of
 from orchestrator.squad.plan import ConversationPlan
 
 
@@ -12,7 +13,10 @@ def round_robin(plan: ConversationPlan) -> Pattern:
     """Hold a conversation in which each participant speaks once a round."""
     said: list[Utterance] = []
     for number in count(1):
-        for speech in round_of(plan, plan.participants, number):
+        speakers = with_turns_left(plan, plan.participants, said)
+        if not speakers:
+            return Conclusion(conclusion(plan, said), NOBODY_LEFT)
+        for speech in round_of(plan, speakers, number):
             heard = yield speech
             if not heard:
                 return conclusion(plan, said)

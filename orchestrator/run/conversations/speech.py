@@ -7,7 +7,7 @@ nothing: the conversation is over then. The driver runs it with real speakers, a
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from orchestrator.run import prompts
 from orchestrator.squad.plan import ConversationPlan
@@ -20,6 +20,9 @@ class Speak:
 
     `names` is how many it may name in a `NEXT:` line: 0: such a line of it is not followed; None: there are none.
     `closes`: the conversation is over, and this is its conclusion.
+
+    `among` are those of whom this turn picks one. Such a turn steers the conversation alone: nobody hears it, it is no
+    utterance, and no condition but those of tokens and time counts it.
     """
 
     speaker: str
@@ -28,6 +31,7 @@ class Speak:
     step: str
     names: int | None = None
     closes: bool = False
+    among: tuple[str, ...] = ()
 
     @property
     def place(self) -> str:
@@ -66,14 +70,15 @@ class Utterance:
 
 @dataclass(frozen=True, slots=True)
 class Conclusion:
-    """What a conversation came to."""
+    """What a conversation came to; `why` it is over, where its pattern knows better than by its end."""
 
     text: str
+    why: str = ""
 
 
 Heard = tuple[Utterance, ...]
 """What was said, in the order of the speeches. Empty: the conversation is over."""
-Pattern = Generator[Speech, Heard, str]
+Pattern = Generator[Speech, Heard, str | Conclusion]
 MakePattern = Callable[[ConversationPlan], Pattern]
 
 
@@ -82,7 +87,12 @@ def advance(pattern: Pattern, heard: Heard | None) -> Speech | Conclusion:
     try:
         return next(pattern) if heard is None else pattern.send(heard)
     except StopIteration as over:
-        return Conclusion(over.value)
+        return over.value if isinstance(over.value, Conclusion) else Conclusion(over.value)
+
+
+def is_pick(speech: Speech) -> bool:
+    """Return whether a turn only picks who speaks next."""
+    return isinstance(speech, Speak) and bool(speech.among)
 
 
 def speeches_of(speech: Speech) -> tuple[Speak, ...]:
@@ -124,15 +134,17 @@ def closed(plan: ConversationPlan, pattern: Pattern) -> Pattern:
         if any(one.names is not None for one in speeches_of(following)):
             names = 0  # whom it names cannot speak any more
         heard = yield following
-        said += heard
+        said += () if is_pick(following) else heard
         following = advance(pattern, heard)
     if plan.moderator is None or not said or said[-1].speaker == plan.moderator:
-        return following.text
+        return following
     step = step_of(plan, "closing")
     heard = yield Speak(plan.moderator, prompts.conclude(plan), said[-1].round, step, names, closes=True)
-    return conclusion(plan, [*said, *heard]) if heard else following.text
+    return replace(following, text=conclusion(plan, [*said, *heard])) if heard else following
 
 
 def step_of(plan: ConversationPlan, name: str) -> str:
     """Return a step's name that is nobody's: a participant may be called like it."""
-    return f"as-{name}" if name in plan.participants else name
+    while name in plan.participants:
+        name = f"as-{name}"
+    return name

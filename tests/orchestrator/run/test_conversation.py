@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -11,38 +10,15 @@ import anyio
 import pytest
 
 from orchestrator.events import ControlUnread, ConversationEnded, MessageSpoken
-from orchestrator.run.conversation import Conversation, Minutes
+from orchestrator.run.conversation import Conversation
 from orchestrator.squad.plan import ConversationPlan
 from orchestrator.squad.termination import AllOf, AnyOf, MaxTurns, NoProgress, PhraseSaid
 from providers.budgets import BudgetRef
 from providers.errors import BudgetSpent, ServerFault
 from providers.messages import Message
+from tests.orchestrator.stage import Script, Stage, distinct
 
 pytestmark = pytest.mark.anyio
-
-Script = Callable[[str, int], str]
-
-
-class Stage:
-    """Speakers who say what a function of (speaker, how often it spoke) says; it keeps what each was shown."""
-
-    def __init__(self, script: Script) -> None:
-        self.script = script
-        self.seen: list[tuple[str, str, tuple[Message, ...], str]] = []
-        self.events: list[Any] = []
-
-    async def speak(self, speaker: str, prompt: str, history: tuple[Message, ...], place: str) -> tuple[str, int]:
-        count = sum(s == speaker for s, *_ in self.seen)
-        self.seen.append((speaker, prompt, history, place))
-        await anyio.lowlevel.checkpoint()
-        return self.script(speaker, count), 10
-
-    async def hold(self, plan: ConversationPlan, **more: Any) -> Minutes:
-        return await Conversation(plan, "the topic", self.speak, self.events.append, lambda: 0.0, **more).hold()
-
-
-def distinct(speaker: str, count: int) -> str:
-    return f"{speaker} says something new number {count} {speaker}{count}"
 
 
 def meeting(**changes: Any) -> ConversationPlan:

@@ -1,0 +1,86 @@
+"""Conversations of a squad file: what each field comes to, and what is told of one that is wrong."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from agents.tools import Registry
+from orchestrator.errors import PlanError
+from orchestrator.squad.plan import ConversationPlan, Plan
+from orchestrator.squad.resolve import resolve
+from orchestrator.squad.spec import parse_spec
+from personas import Personas, packaged
+from providers.documents.problems import Problem
+
+LIBRARY = Personas(packaged())
+AGENTS = "name: s\nagents: {ann: {persona: dev}, bob: {persona: sm}, lead: {persona: pm}}\n"
+TASKS = "tasks: {t: {conversation: c, description: Talk.}}\n"
+
+
+def planned(talk: str, **more: Any) -> tuple[Plan, list[Problem]]:
+    text = f"{AGENTS}{TASKS}conversations:\n  c: {{{talk}}}\n"
+    spec, node, found = parse_spec(text, "s.yaml")
+    given = {"personas": LIBRARY, "tools": Registry(()), "tiers": ("worker", "boss"), **more}
+    return resolve(spec, node, found=found, **given)
+
+
+def conversation(talk: str, **more: Any) -> ConversationPlan:
+    return planned(talk, **more)[0].conversations["c"]
+
+
+def refused(talk: str, **more: Any) -> list[tuple[str, str]]:
+    with pytest.raises(PlanError) as caught:
+        planned(talk, **more)
+    return [(p.code, p.message) for p in caught.value.problems if p.severity == "error"]
+
+
+SELECTOR = "pattern: selector, participants: [ann, bob], terminate: {max_turns: 9}"
+
+
+def test_who_picks() -> None:
+    assert conversation(f"{SELECTOR}, selector: lead").selector == "lead"
+    assert conversation(f"{SELECTOR}, selector: {{agent: lead}}").selector == "lead"
+    assert conversation(f"{SELECTOR}, selector: human").selector == "human"
+    assert conversation(f"{SELECTOR}, moderator: lead").selector == "lead"
+    plan = planned(SELECTOR)[0]
+    assert plan.conversations["c"].selector == "c-selector"
+    assert plan.agents["c-selector"].persona.tier == "worker"
+    plan = planned(f"{SELECTOR}, selector: {{tier: boss}}")[0]
+    assert plan.agents["c-selector"].persona.tier == "boss"
+
+
+def test_what_limits_speakers() -> None:
+    one = conversation(f"{SELECTOR}, max_turns_per_speaker: 2, transitions: {{ann: [bob]}}")
+    assert one.turns_of == {"ann": 2, "bob": 2}
+    assert one.transitions == {"ann": ("bob",)}
+    assert conversation(f"{SELECTOR}, max_turns_per_speaker: {{ann: 2}}").turns_of == {"ann": 2}
+
+
+@pytest.mark.parametrize(
+    ("talk", "code", "said"),
+    [
+        (f"{SELECTOR}, selector: zoe", "unknown-agent", "no agent is called 'zoe'"),
+        (f"{SELECTOR}, selector: {{tier: huge}}", "unknown-tier", "no tier is called 'huge'"),
+        (f"{SELECTOR}, selector: {{agent: lead, tier: boss}}", "one-of", "an agent or a tier"),
+        (f"{SELECTOR}, transitions: {{zoe: [ann]}}", "unknown-agent", "'zoe' does not take part"),
+        (f"{SELECTOR}, transitions: {{ann: [lead]}}", "unknown-agent", "'lead' does not take part"),
+        (f"{SELECTOR}, max_turns_per_speaker: {{zoe: 1}}", "unknown-agent", "'zoe' does not take part"),
+        (
+            "participants: [ann, bob], selector: lead, terminate: {max_turns: 9}",
+            "misplaced-field",
+            "'selector' means nothing in the pattern round_robin",
+        ),
+    ],
+)
+def test_a_field_that_is_wrong_is_told(talk: str, code: str, said: str) -> None:
+    problems = refused(talk)
+    assert [one[0] for one in problems] == [code]
+    assert said in problems[0][1]
+
+
+def test_a_field_that_earlier_releases_read_in_vain_is_warned_of() -> None:
+    plan, warnings = planned("participants: [ann, bob, lead], speakers_per_round: 2, terminate: {max_turns: 9}")
+    assert [one.code for one in warnings] == ["misplaced-field"]
+    assert plan.conversations["c"].pattern == "round_robin"
