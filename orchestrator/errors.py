@@ -6,6 +6,7 @@ OrchestratorError
 ├ RepeatExhausted      `until` never held
 ├ NotAChoice           an expression came to none of what it may choose
 ├ NoProvider           no provider is configured
+├ ToolUnusable         a tool that a file declares cannot be loaded
 ├ CannotWrite          the run's folder, or a file in it
 │ ├ FilesTaken         files stand where the run would write its own
 │ └ FilesProtected     the run would write its own configuration
@@ -166,6 +167,15 @@ class NoProvider(OrchestratorError):
         ways = "\n".join(lines)
         super().__init__(f"no provider is configured. Any one of these is enough:\n{ways}\nor run with --offline")
         self.reasons = dict(reasons)
+
+
+class ToolUnusable(OrchestratorError):
+    """The tool `tool` that a file declares cannot be loaded; nothing was spent. The message has the file and line."""
+
+    def __init__(self, tool: str, why: str) -> None:
+        super().__init__(f"the tool '{tool}' cannot be loaded: {why}")
+        self.tool, self.why = tool, why
+        self.hint = "put it right, or take the tool out of `tools:`"
 
 
 class CannotWrite(OrchestratorError):

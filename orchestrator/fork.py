@@ -98,7 +98,7 @@ async def fork_with(
     squad: Squad, source: str, journal: Journal, options: RunOptions, *, start: str | None = None
 ) -> AsyncIterator[Run]:
     """Fork a run that `journal` holds: `fork_run` for callers that hold the options as a value."""
-    clock, folder = options.clock or steady(), options.folder
+    clock, folder, squad = options.clock or steady(), options.folder, await squad.loaded(options.trust)
     was, past, now = await journal.manifest(source), await journal.events(source), clock()
     plan = squad.plan({**inputs_for(squad, was), **(options.inputs or {})}, builtin(None), was.edition)
     squad.foresee(plan)

@@ -103,6 +103,7 @@ async def open_with(squad: Squad, options: RunOptions) -> AsyncIterator[Run]:
     """Begin a new run: `open_run` for callers that hold the options as a value."""
     folder, clock = options.folder, options.clock or steady()
     files = run_folder(folder, squad, options, overwrite=options.overwrite)
+    squad = await squad.loaded(options.trust)
     uncapped = squad.plan(options.inputs, tools=builtin(files))
     squad.foresee(uncapped)
     plan = capped(uncapped, options.caps)
@@ -190,6 +191,7 @@ async def resume_with(
         folder = None if recorded.get("out") is None else Path(recorded["out"])
         overwrite = options.overwrite or bool(recorded.get("overwrite"))
         files = run_folder(folder, squad, options, overwrite=overwrite, own=past.written)
+        squad = await squad.loaded(options.trust)
         inputs = inputs_for(squad, manifest) if edited else manifest.inputs
         uncapped = squad.plan(inputs, builtin(files), manifest.edition)
         differing = changed(manifest.parts, parts_of(uncapped))

@@ -11,15 +11,52 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from providers.catalog.trust import KeyUse
+from providers.catalog.trust import Consent, KeyUse, NotTrusted
 
 VARIABLE = "ORCHESTRATOR_TRUST_FILE"
 """Names another file. It is read from the process's environment alone, never from a `.env`."""
 MAX_BYTES = 4 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class CodeUse(KeyUse):
+    """Code that a folder's files name and that would run on this machine: a Python file, a command, a server.
+
+    It is asked of the same `Consent` as a key. What is allowed is the folder and the digest: after any change it is
+    asked for anew. `variable` is empty and `address` "sha256:..." of the code; `what` says in words what would run.
+    """
+
+    what: str = field(default="", compare=False)
+
+    @classmethod
+    def of(cls, folder: Path, what: str, sha256: str, file: str) -> CodeUse:
+        """Return the use of code that `file` names, in a folder without links in its path."""
+        return cls(str(folder), f"{CODE}{sha256}", "", file=file, named=True, what=what)
+
+    def __str__(self) -> str:
+        return f"{self.what}, named by {self.file}" if self.file else self.what
+
+
+CODE = "sha256:"
+
+
+class CodeNotTrusted(NotTrusted):
+    """A folder's files name code that nobody allowed to run here. Nothing was run. `uses` are which."""
+
+    def __init__(self, uses: Iterable[KeyUse]) -> None:
+        super().__init__(uses)
+        lines = "\n".join(f"  {use}" for use in self.uses)
+        self.args = (f"files of this folder would run code that you have not allowed:\n{lines}",)
+
+
+def refuse_code(uses: Iterable[CodeUse], trust: Consent) -> None:
+    """Raise `CodeNotTrusted` with what may not run."""
+    if missing := [use for use in dict.fromkeys(uses) if not trust(use)]:
+        raise CodeNotTrusted(missing)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +66,8 @@ class TrustFile:
     file: Path
 
     def allows(self, use: KeyUse) -> bool:
-        """Return whether this key may go to this address for the files of this folder."""
-        return use in {_use(row) for row in self.rows()}
+        """Return whether this key may go to this address, or this code may run, for the files of this folder."""
+        return _row(use) in {_row(_use(row)) for row in self.rows()}
 
     def rows(self) -> list[dict[str, Any]]:
         """Return what is allowed, oldest first. A file that others may write, or that is damaged, allows nothing."""
@@ -46,11 +83,11 @@ class TrustFile:
     def allow(self, uses: Iterable[KeyUse]) -> None:
         """Remember these. Raise `OSError` where the file cannot be written."""
         with self._held():
-            rows = {_use(row): row for row in self.rows()}
+            rows = {_row(_use(row)): row for row in self.rows()}
             for use in uses:
-                rows.setdefault(
-                    use, {"folder": use.folder, "address": use.address, "variable": use.variable, "at": _now()}
-                )
+                told = {"what": use.what} if isinstance(use, CodeUse) else {}
+                row = {"folder": use.folder, "address": use.address, "variable": use.variable, "at": _now(), **told}
+                rows.setdefault(_row(use), row)
             self._write(list(rows.values()))
 
     def forget(self, folder: str | None) -> int:
@@ -119,6 +156,11 @@ def _checked(row: Any) -> dict[str, Any]:
     if not all(isinstance(row[name], str) for name in ("folder", "address", "variable")):
         raise TypeError("a row of the trust file holds texts")
     return dict(row)
+
+
+def _row(use: KeyUse) -> tuple[str, str, str]:
+    """Return what of a use is allowed: a file's row is no other class of use than the one that asks."""
+    return use.folder, use.address, use.variable
 
 
 def _use(row: Mapping[str, Any]) -> KeyUse:

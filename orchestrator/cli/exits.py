@@ -47,6 +47,7 @@ FAILURES: Mapping[str, Exit] = {
     "orchestrator.rerun.replay.NotReplayable": Exit.FAILED,
     "orchestrator.journal.protocols.JournalError": Exit.USAGE,
     "orchestrator.errors.NoProvider": Exit.CREDENTIALS,
+    "orchestrator.errors.ToolUnusable": Exit.FAILED,
     "orchestrator.errors.CannotWrite": Exit.USAGE,
     "orchestrator.errors.OutBusy": Exit.USAGE,
     "orchestrator.errors.OutElsewhere": Exit.USAGE,

@@ -16,6 +16,7 @@ from typing import Any
 
 from agents.tools import Tool
 from orchestrator.squad.plan import Approval, ConversationWork, Plan, TaskPlan, everyone, possible_agents, works_of
+from orchestrator.squad.resolve import tools_used, with_tools
 from orchestrator.squad.termination import AllOf, AnyOf, Termination, written
 
 LEFT_OUT = frozenset(
@@ -35,7 +36,7 @@ _SCALARS = frozenset({str, int, float, bool, type(None)})
 
 def parts_of(plan: Plan) -> dict[str, str]:
     """Return a digest of each part of the plan, under the name by which people know it."""
-    return {name: _digest(part) for name, part in _parts(plan)}
+    return {name: _digest(part) for name, part in _parts(_as_declared(plan))}
 
 
 def changed(recorded: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
@@ -50,6 +51,7 @@ def dependency_digests(plan: Plan) -> dict[str, str]:
     The names of tasks do not count: a task that was renamed, and one that needs it, keep their digests.
     """
     made: dict[str, str] = {}
+    plan = _as_declared(plan)
     agents = {name: _digest(agent) for name, agent in plan.agents.items()}
     for task in plan.tasks.values():
         reads = {name for text in _texts(task) for name in text.names}
@@ -66,6 +68,17 @@ def dependency_digests(plan: Plan) -> dict[str, str]:
             }
         )
     return made
+
+
+def _as_declared(plan: Plan) -> Plan:
+    """Return the plan with the tools that files declare as these do: their digests tell what they take.
+
+    So it is the same where a record stands for the file of a tool, and says only what a model was shown of it.
+    """
+    if not plan.tool_sources:
+        return plan
+    declared = [tool for tool in tools_used(plan) if tool.name in plan.tool_sources]
+    return with_tools(plan, {tool.name: replace(tool, parameters=None) for tool in declared})
 
 
 def inputs_of(plan: Plan, task: TaskPlan) -> set[str]:
@@ -122,6 +135,8 @@ def _parts(plan: Plan) -> Iterator[tuple[str, Any]]:
     yield from ((f"input {name}", value) for name, value in plan.inputs.items())
     yield from ((f"output {name}", output) for name, output in plan.outputs.items())
     yield "history", plan.history
+    # A change is told, and makes no finished work void: who mends a tool goes on with the run that it stopped.
+    yield from ((f"tool {name}", sha256) for name, sha256 in plan.tool_sources.items())
 
 
 def _is_text(kind: type) -> bool:

@@ -9,16 +9,29 @@ from typing import Any, Self
 
 from agents.toolbox import builtin
 from agents.tools import Registry, Tool, as_tools
+from orchestrator.squad.declared_tools import ToolSource, declared_tools, is_gone, uses_of_code
 from orchestrator.squad.inputs import coerce_inputs
 from orchestrator.squad.plan import EDITION, AgentPlan, Plan
-from orchestrator.squad.resolve import refuse_foreseen, resolve, with_inputs, with_tools
+from orchestrator.squad.resolve import refuse_foreseen, resolve, tools_used, with_inputs, with_tools
 from orchestrator.squad.routing import load_routing
-from orchestrator.squad.sources import gather, persona_in, personas_gone, personas_in, routing_in, tools_in
+from orchestrator.squad.sources import (
+    digests_in,
+    gather,
+    persona_in,
+    personas_gone,
+    personas_in,
+    routing_in,
+    tools_in,
+    with_digests,
+)
 from orchestrator.squad.spec import SquadSpec, spec_of
+from orchestrator.trust import CodeUse, refuse_code
 from personas.persona import Personas
 from personas.sources import PersonaSource, first_of, in_memory, packaged
 from providers.catalog.file import load_catalog
 from providers.catalog.model import Candidate, Catalog, of_all_accounts
+from providers.catalog.trust import Consent
+from providers.documents.findings import Findings
 from providers.documents.nodes import Node
 from providers.documents.problems import Problem
 from providers.documents.scalars import write_tree
@@ -64,6 +77,10 @@ class Squad:
     routing_file: Path | None = field(default=None, repr=False)
     """The file that `policy` and `catalog` were read from, where there is one."""
     _given: _Given = field(default_factory=_Given, repr=False)
+    declared: tuple[ToolSource, ...] = field(default=(), repr=False)
+    """The tools that its files declare, but for those that the caller gave."""
+    _digests: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Of the declared tools."""
     _outline: Plan | None = field(default=None, repr=False)
     """The plan without inputs: the squad is resolved once, when it is read."""
 
@@ -150,7 +167,7 @@ class Squad:
         own = Personas(source)
         file = None if routing is None or isinstance(routing, Mapping) else Path(routing)
         squad = cls(spec, name, own, own_tools, policy, catalog, functions or {}, (), node, tuple(found))
-        squad = replace(squad, text=text, routing_file=file, _given=given)
+        squad = replace(squad, text=text, routing_file=file, _given=given)._with_declared(where_gone or {})
         outline, warnings = squad._resolve()
         return replace(squad, warnings=tuple(warnings), _outline=outline)
 
@@ -173,7 +190,7 @@ class Squad:
         given = self._given
         if given.sources is not None:
             return given.sources
-        return gather(
+        found = gather(
             self.spec,
             Path(self.file).parent,
             given.routing or self.routing_file,
@@ -181,6 +198,37 @@ class Squad:
             self.tools,
             given.texts,
         )
+        return with_digests(found, self._digests)
+
+    def code_uses(self) -> tuple[CodeUse, ...]:
+        """Return what must be allowed before a run of the squad starts: the code that its files name."""
+        return uses_of_code(one for one in self.declared if one.name not in {tool.name for tool in self.tools})
+
+    async def loaded(self, trust: Consent) -> Self:
+        """Return the squad with the tools that its files declare ready to be called: their code has run.
+
+        Raise `CodeNotTrusted` with all that `trust` does not allow, before any of it runs, and `ToolUnusable`.
+        """
+        missing = [one for one in self.declared if one.name not in {tool.name for tool in self.tools}]
+        if not missing:
+            return self
+        refuse_code(self.code_uses(), trust)
+        tools = tuple([await one.load() for one in missing])
+        outline = with_tools(self.outline(), {one.name: one for one in tools})
+        return replace(self, tools=(*self.tools, *tools), _outline=outline)
+
+    def _with_declared(self, where_gone: Mapping[str, str]) -> Self:
+        """Return the squad with the tools that its file declares. One whose file is gone is what a record shows of it:
+        a call of it fails."""
+        entries, beside = self.spec.tools, Path(self.file).parent
+        gone = [one for one in tools_in(where_gone) if one.name in entries and is_gone(entries[one.name], beside)]
+        tools = (*gone, *self.tools)
+        findings = Findings.after(self._node, self._found)
+        declared = declared_tools(entries, findings, self.file, known={tool.name for tool in tools})
+        digests = digests_in(self._given.sources or where_gone)
+        digests = {name: sha256 for name, sha256 in digests.items() if name in {one.name for one in tools}}
+        digests |= {one.name: one.sha256 for one in declared}
+        return replace(self, tools=tools, declared=declared, _found=tuple(findings.found), _digests=digests)
 
     def plan(
         self, inputs: Mapping[str, Any] | None = None, tools: Registry | None = None, edition: int = EDITION
@@ -210,11 +258,11 @@ class Squad:
         return coerce_inputs(self.spec, pairs)
 
     def _resolve(self, edition: int = EDITION) -> tuple[Plan, list[Problem]]:
-        return resolve(
+        plan, warnings = resolve(
             self.spec,
             self._node,
             personas=self.personas,
-            tools=builtin(None).plus(*self.tools),
+            tools=builtin(None).plus(*(one.tool for one in self.declared), *self.tools),
             tiers=self.policy.tiers,
             models=frozenset(self.catalog.names()),
             found=self._found,
@@ -223,6 +271,8 @@ class Squad:
             why_unanswerable=None if self.spec.offline == "always" else _prover(self.policy, self.catalog),
             edition=edition,
         )
+        used = {one.name: self._digests[one.name] for one in tools_used(plan) if one.name in self._digests}
+        return replace(plan, tool_sources=used), warnings
 
     def _read_persona(self, path: str, found: list[Problem]) -> Node:
         """A persona's file stands beside the squad's."""

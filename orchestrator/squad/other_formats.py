@@ -104,7 +104,6 @@ SQUAD_ADVICE: Mapping[str, str] = _advice(
     dict.fromkeys(("model", "llm", "manager_llm"), _OF_AGENT["model"]),
     memory=AGENT_ADVICE["memory"],
     schema="a task says what its output must be: output_schema: {type: object}",
-    tools="an agent says which tools it has: tools: [read_file]",
 )
 EXAMPLES: Mapping[str, str] = {
     "needs": "[research]",

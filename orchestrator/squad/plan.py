@@ -271,3 +271,5 @@ class Plan:
     offline: Literal["never", "auto", "always"] = "never"
     description: str = ""
     edition: int = EDITION
+    tool_sources: Mapping[str, str] = field(default_factory=dict)
+    """Of each tool in use that a file declares: the SHA-256 of what runs where it is called."""

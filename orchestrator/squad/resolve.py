@@ -30,6 +30,7 @@ from orchestrator.squad.plan import (
     TaskBody,
     TaskPlan,
     possible_agents,
+    works_of,
 )
 from orchestrator.squad.rendering import with_rendered
 from orchestrator.squad.shared_spec import bounds, budget
@@ -139,6 +140,13 @@ def with_tools(plan: Plan, tools: Mapping[str, Tool]) -> Plan:
     return replace(plan, agents=agents, tasks=tasks)
 
 
+def tools_used(plan: Plan) -> list[Tool]:
+    """Return the tools that agents and tasks of the plan have, one of each name."""
+    works = [work for task in plan.tasks.values() for work in works_of(task.work) if isinstance(work, AgentWork)]
+    tools = [*(agent.tools for agent in plan.agents.values()), *(work.tools or () for work in works)]
+    return list({tool.name: tool for some in tools for tool in some}.values())
+
+
 def _plan(
     spec: SquadSpec, findings: Findings, roster: Roster, inputs: Mapping[str, Any] | None, limits: SquadLimits
 ) -> Plan:
@@ -160,7 +168,7 @@ def _plan(
     _check_ends(spec, findings, conversations)
     _warn_of_unused(spec, findings, texts, tasks)
     history = spec.defaults.history
-    return Plan(
+    plan = Plan(
         spec.name,
         tasks,
         agents,
@@ -173,8 +181,8 @@ def _plan(
         offline=spec.offline,
         description=spec.description,
         edition=roster.edition,
-        **({} if spec.max_parallel is None else {"max_parallel": spec.max_parallel}),
     )
+    return plan if spec.max_parallel is None else replace(plan, max_parallel=spec.max_parallel)
 
 
 def _tasks(

@@ -1,7 +1,8 @@
 """What a squad's text refers to, as texts by kind and name: kept with a run, they make its squad again anywhere.
 
 The kinds: `persona PATH`, a persona's file, by the path in the squad; `routing FILE`; of an embedding program its own
-`personas`, and `tool NAME` for what a model was shown of each of its tools.
+`personas`; `tool NAME` for what a model was shown of each tool that is not built in, and `tool-sha256 NAME` for what
+runs where that is called. The code itself is not kept: a record from elsewhere brings none.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from providers.documents.secrets import recordable
 from providers.documents.yaml import mapping_in, read_once
 
 OWN_PERSONAS = "personas"
-PERSONA, ROUTING, TOOL = "persona ", "routing ", "tool "
+PERSONA, ROUTING, TOOL, DIGEST = "persona ", "routing ", "tool ", "tool-sha256 "
 
 
 def gather(
@@ -80,6 +81,16 @@ def with_routing(sources: Mapping[str, str], file: str, text: str) -> dict[str, 
 def tools_in(sources: Mapping[str, str]) -> tuple[Tool, ...]:
     """Return the embedding program's tools as a model sees them. Calling one raises `ToolFault`."""
     return tuple(_shown(name[len(TOOL) :], json.loads(text)) for name, text in _of(sources, TOOL))
+
+
+def with_digests(sources: Mapping[str, str], digests: Mapping[str, str]) -> dict[str, str]:
+    """Return the sources with what tells that the tools which a file declares were changed."""
+    return {**sources, **{DIGEST + name: sha256 for name, sha256 in digests.items()}}
+
+
+def digests_in(sources: Mapping[str, str]) -> dict[str, str]:
+    """Return the digests of the tools that the squad's files declared."""
+    return {name[len(DIGEST) :]: sha256 for name, sha256 in _of(sources, DIGEST)}
 
 
 def _of(sources: Mapping[str, str], kind: str) -> list[tuple[str, str]]:

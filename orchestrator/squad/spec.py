@@ -26,6 +26,7 @@ from orchestrator.squad.other_formats import (
 )
 from orchestrator.squad.plan import FOR_EACH_CAP, TEXT_CAP, RetryCause
 from orchestrator.squad.shared_spec import BudgetSpec, NonEmpty, Positive
+from orchestrator.squad.tool_specs import ToolEntry
 from providers.documents.fields import PositiveDuration
 from providers.documents.models import StrictModel, validated
 from providers.documents.nodes import Node
@@ -273,6 +274,7 @@ class SquadSpec(StrictModel):
     limits: LimitsSpec = Field(default=LimitsSpec(), description="How much one list and one text may hold")
     max_parallel: Positive | None = Field(default=None, description="Units at work at once, over the whole run")
     fail_fast: bool = Field(default=False, description="Whether the first failed task stops what has not started yet")
+    tools: dict[str, ToolEntry] = Field(default_factory=dict, description="Tools that this squad brings")
     agents: dict[str, AgentSpec] = Field(default_factory=dict, description="Who works")
     conversations: dict[str, ConversationSpec] = Field(default_factory=dict, description="Who talks")
     tasks: dict[str, TaskSpec] = Field(description="What is done")

@@ -12,7 +12,7 @@ import click
 
 from orchestrator.cli import app
 from orchestrator.cli.app import settings_of
-from orchestrator.cli.consent import consent
+from orchestrator.cli.consent import consent, consent_to_code, either
 from orchestrator.cli.exits import Exit
 from orchestrator.cli.files import environment
 from orchestrator.cli.journals import db_option, journal_url, record_for_run
@@ -37,6 +37,7 @@ from orchestrator.runtime import new_run_id, open_with, stub_answers, stub_would
 from orchestrator.squad.load import Squad
 from orchestrator.squad.plan import Plan
 from orchestrator.trust import trust_file
+from providers.catalog.trust import Consent
 from providers.documents.problems import to_text
 
 
@@ -91,13 +92,15 @@ def run_command(
         offline=offline or None,
         max_cost_usd=max_cost,
         timeout_s=timeout,
-        trust=trust_file().allows,
     )
     caps = caps_of(capped(plan, options.caps))
     if dry_run:
         return print_dry_run(squad, plan, caps, environ, offline=offline, as_json=as_json)
+    code = consent_to_code(settings, squad.code_uses(), console)
+    keys: Consent = trust_file().allows
     if not stub_would_answer(squad, plan, environ, options.offline):
-        options = replace(options, trust=consent(settings, squad.catalog, environ, console))
+        keys = consent(settings, squad.catalog, environ, console)
+    options = replace(options, trust=either(code, keys))
     name = run_id or new_run_id(plan.name, time.time())
     options = replace(options, run_id=name, out=out or Path("out") / name, state=settings.state_folder)
     session = RunSession(file, caps, approve, as_json, settings, console, db)

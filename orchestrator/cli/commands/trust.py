@@ -1,4 +1,4 @@
-"""`trust`: where this folder's files may send your keys."""
+"""`trust`: where this folder's files may send your keys, and which of its code may run."""
 
 from __future__ import annotations
 
@@ -13,13 +13,18 @@ from orchestrator.cli.app import Group, Settings, settings_of
 from orchestrator.cli.consent import granted
 from orchestrator.cli.exits import NothingSelected, Unusable
 from orchestrator.cli.files import ROUTING_FILE, environment, load_policy, routing_file
+from orchestrator.cli.squad_files import squad_of_file
 from orchestrator.cli.ui.columns import columns
 from orchestrator.cli.ui.console import Console, count, print_json
 from orchestrator.environment import environment_of
+from orchestrator.squad.file_kind import kind_of
 from orchestrator.squad.routing import load_routing
-from orchestrator.trust import TrustFile, trust_file
+from orchestrator.trust import CodeUse, TrustFile, trust_file
 from providers.catalog.model import Catalog
 from providers.catalog.trust import KeyUse, Source, Sourced, source_of
+from providers.documents.problems import ProblemsFound
+from providers.documents.unicode import printable
+from providers.documents.yaml import parse_file
 from providers.errors import ReasonCode
 
 ADD = "add"
@@ -36,9 +41,11 @@ class TrustGroup(Group):
 
 @click.group("trust", cls=TrustGroup)
 def trust_command() -> None:
-    """Allow that the routing file and the .env of DIR (the working folder) send your keys where they say.
+    """Allow that the routing file and the .env of DIR (the working folder) send your keys where they say, and that
+    the code runs which the squads of DIR name as tools.
 
-    What is allowed is a folder, an address and a variable, and is kept in your own configuration, outside of it.
+    What is allowed is a folder with an address and a variable, or with the digest of its code. It is kept in your own
+    configuration, outside of the folder.
     """
 
 
@@ -47,13 +54,15 @@ def trust_command() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Write JSON.")
 @click.pass_context
 def add_command(context: click.Context, folder: str | None, as_json: bool) -> None:
-    """Allow what the files of DIR (the working folder) say now. Another address in them is asked for again."""
+    """Allow what the files of DIR (the working folder) say now. Another address in them is asked for again, and so is
+    code that was changed."""
     settings, store = settings_of(context), trust_file()
     catalog, environ = _here(settings) if folder is None else _in(folder)
-    uses = sorted(set(uses_of(catalog, environ)), key=str)
     console = Console(settings)
+    uses: list[KeyUse] = sorted(set(uses_of(catalog, environ)), key=str)
+    uses += code_in(Path(folder or "."), settings, console)
     if not uses:
-        console.say("no file here, and no plain http, says where keys go: there is nothing to allow")
+        console.say("no file here says where keys go, nor names code that would run: there is nothing to allow")
     _keep(store, uses, console)
     if as_json:
         print_json([_document(vars_of(use)) for use in uses], indent=2)
@@ -70,7 +79,7 @@ def ls_command(context: click.Context, as_json: bool) -> None:
     elif not rows:
         Console(settings_of(context)).say("nothing is allowed")
     else:
-        shown = [(row["folder"] or "(any)", row["address"], row["variable"] or "(none)") for row in rows]
+        shown = [(row["folder"] or "(any)", *_shown(row)) for row in rows]
         click.echo(columns([("FOLDER", "ADDRESS", "KEY"), *shown]))
 
 
@@ -110,6 +119,21 @@ def uses_of(catalog: Catalog, environ: Sourced) -> Iterator[KeyUse]:
         yield from candidate.uses
 
 
+def code_in(folder: Path, settings: Settings, console: Console) -> list[KeyUse]:
+    """Return the code that the squads in a folder name as their tools. A squad with mistakes is told, and left out."""
+    found: dict[KeyUse, None] = {}
+    for file in sorted(path for path in folder.iterdir() if path.suffix in (".yaml", ".yml") and path.is_file()):
+        try:
+            parsed = parse_file(file)
+            if kind_of(parsed.keys) == "squad":
+                found |= dict.fromkeys(squad_of_file(parsed, settings).code_uses())
+        except ProblemsFound:
+            console.warn(
+                f"{file} has mistakes, and nothing of it is allowed: `orchestrator validate {file}` shows them"
+            )
+    return list(found)
+
+
 class _AsIfSet(Sourced):
     """An environment in which more is set."""
 
@@ -129,6 +153,13 @@ class _AsIfSet(Sourced):
         return source_of(self._environ, name)
 
 
+def _shown(row: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the address and the key of a row; of code, its digest's beginning and what it is."""
+    if "what" in row:
+        return str(row["address"])[: len("sha256:") + 12], printable(str(row["what"]))
+    return row["address"], row["variable"] or "(none)"
+
+
 def _here(settings: Settings) -> tuple[Catalog, Sourced]:
     return load_policy(settings)[1], environment(settings)
 
@@ -146,7 +177,8 @@ def _keep(store: TrustFile, uses: list[KeyUse], console: Console) -> None:
 
 
 def vars_of(use: KeyUse) -> dict[str, Any]:
-    return {"folder": use.folder, "address": use.address, "variable": use.variable, "file": use.file}
+    code = {"what": use.what} if isinstance(use, CodeUse) else {}
+    return {"folder": use.folder, "address": use.address, "variable": use.variable, "file": use.file, **code}
 
 
 def _document(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from orchestrator.cli.app import Command
-from orchestrator.cli.consent import consent
+from orchestrator.cli.consent import consent, consent_to_code, either
 from orchestrator.cli.exits import Exit, Unusable
 from orchestrator.cli.files import environment
 from orchestrator.cli.journals import RecordedRuns, reads_runs, squad_of
@@ -76,18 +76,19 @@ async def fork_command(
     console.say(f"{shown}\n")
     name = run_id or new_run_id(edit.plan.name, time.time())
     environ = environment(settings)
-    trust: Consent = trust_file().allows
+    code = consent_to_code(settings, squad.code_uses(), console)
+    keys: Consent = trust_file().allows
     if not manifest.options.get("stub"):
         pinned = [agent.model for agent in edit.plan.agents.values()]
         environ = await with_local_server(squad.policy, squad.catalog, environ, console.say, pinned)
-        trust = consent(settings, squad.catalog, environ, console)
+        keys = consent(settings, squad.catalog, environ, console)
     options = RunOptions(
         inputs=inputs,
         out=out or Path("out") / name,
         overwrite=overwrite,
         run_id=name,
         environ=environ,
-        trust=trust,
+        trust=either(code, keys),
         max_cost_usd=max_cost,
         timeout_s=timeout_s,
         journal=journal,

@@ -7,7 +7,7 @@ from functools import partial
 import click
 
 from orchestrator.cli.app import Command
-from orchestrator.cli.consent import consent
+from orchestrator.cli.consent import consent, consent_to_code, either
 from orchestrator.cli.exits import Exit, cause_of
 from orchestrator.cli.files import environment
 from orchestrator.cli.journals import RecordedRuns, reads_runs, squad_of
@@ -69,16 +69,17 @@ async def resume_command(
             return Exit.DONE
         records.console.say(shown)
     environ = environment(settings)
-    trust: Consent = trust_file().allows
+    code = consent_to_code(settings, squad.code_uses(), records.console)
+    keys: Consent = trust_file().allows
     if not manifest.options.get("stub"):
         pinned = [agent.model for agent in squad.outline().agents.values()]
         environ = await with_local_server(squad.policy, squad.catalog, environ, records.console.say, pinned)
-        trust = consent(settings, squad.catalog, environ, records.console)
+        keys = consent(settings, squad.catalog, environ, records.console)
     options = RunOptions(
         out=out,
         overwrite=overwrite,
         environ=environ,
-        trust=trust,
+        trust=either(code, keys),
         max_cost_usd=max_cost,
         timeout_s=timeout_s,
         journal=journal,

@@ -1,0 +1,173 @@
+"""Tools that a squad file declares: told before a run, loaded when it starts, kept apart from what is allowed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from agents.errors import ToolFault
+from orchestrator import PlanError, RunChanged, Squad
+from orchestrator.errors import ToolUnusable
+from orchestrator.journal.memory import MemoryJournal
+from orchestrator.rerun.replay import replay
+from orchestrator.runtime import open_run, resume_run
+from orchestrator.trust import CodeNotTrusted, CodeUse, TrustFile
+from providers.messages import FinishReason, Response, ToolCall, ToolResult, Usage, assistant
+from tests.orchestrator.squads import Answers, run
+
+pytestmark = pytest.mark.anyio
+
+SQUAD = """\
+name: rates
+tools:
+  convert: {tool}
+agents:
+  ann: {{persona: analyst, tools: [convert]}}
+tasks:
+  price: {{agent: ann, description: "Price 10 EUR in USD."}}
+outputs: {{price: "${{{{ tasks.price.output }}}}"}}
+"""
+CODE = '''\
+def convert(amount: float, currency: str) -> float:
+    """Convert euros."""
+    return amount * {"USD": 1.1}[currency]
+'''
+
+
+def squad(folder: Path, tool: str = '{python: "mytools.py:convert"}', code: str | None = CODE) -> Path:
+    if code is not None:
+        (folder / "mytools.py").write_text(code)
+    file = folder / "squad.yaml"
+    file.write_text(SQUAD.format(tool=tool))
+    return file
+
+
+def calling(name: str, **arguments: object) -> Answers:
+    """A manager that calls a tool, then says what it returned."""
+
+    def answer(agent, request):
+        last = request.messages[-1].parts[-1]
+        if isinstance(last, ToolResult):
+            return f"{'failed: ' * last.is_error}{last.content}"
+        said = assistant(ToolCall("c", name, json.dumps(arguments)))
+        return Response(said, FinishReason.TOOL_CALLS, Usage(10, output=5), "fake", "fake", 10)
+
+    return Answers(answer)
+
+
+async def test_a_function_beside_the_squad_is_a_tool_and_its_run_is_replayed_without_the_file(tmp_path):
+    file, journal = squad(tmp_path), MemoryJournal()
+    result, _ = await run(
+        Squad.from_file(file), calling("convert", amount=10, currency="USD"), journal=journal, run_id="a"
+    )
+    assert result.outputs == {"price": "11.0"}
+    (tmp_path / "mytools.py").unlink()
+    file.unlink()
+    assert (await replay(journal, "a")).is_equal
+
+
+async def test_reading_a_squad_runs_none_of_its_code(tmp_path):
+    made = tmp_path / "made"
+    read = Squad.from_file(squad(tmp_path, code=f"open({str(made)!r}, 'w')\ndef convert(): ..."))
+    assert [one.name for one in read.outline().agents["ann"].tools] == ["convert"]
+    with pytest.raises(ToolFault, match="when a run starts"):
+        read.declared[0].tool.function()
+    assert not made.exists()
+
+
+@pytest.mark.parametrize(
+    ("tool", "code", "says"),
+    [
+        ('{python: "mytools.py:convrt"}', CODE, "did you mean 'convert'?"),
+        ('{python: "nothing.py:convert"}', None, "cannot read 'nothing.py': No such file"),
+        ('{python: "../mytools.py:convert"}', CODE, "goes up by"),
+        ('{python: "/etc/passwd.py"}', None, "it is absolute"),
+        ('{python: "link.py"}', CODE, "symbolic link"),
+        ("{python: mytools.py}", "def convert(:", "mytools.py:1: it is not Python"),
+        ("{python: mytools}", CODE, "is no Python file"),
+        ("{description: x}", None, "exactly one of python"),
+        ("{pyton: x.py}", None, "did you mean 'python'"),
+        ("{python: mytools.py, timeout: 0}", CODE, "more than 0"),
+    ],
+)
+def test_what_is_wrong_is_told_with_its_place_before_a_run(tmp_path, tool, code, says):
+    (tmp_path / "link.py").symlink_to("/etc/hostname")
+    with pytest.raises(PlanError) as refused:
+        Squad.from_file(squad(tmp_path, tool, code))
+    assert says in str(refused.value)
+    assert {problem.line for problem in refused.value.problems} == {3}
+
+
+async def test_a_name_that_no_model_could_call_is_refused():
+    squad = {"name": "s", "tools": {"a b": {"python": "x.py"}}, "agents": {}, "tasks": {}}
+    with pytest.raises(PlanError, match="no model can call a tool 'a b'"):
+        Squad.from_mapping(squad)
+
+
+@pytest.mark.parametrize(
+    ("code", "says"),
+    [
+        ("import nowhere_to_be_found\ndef convert(): ...", "mytools.py:1: ModuleNotFoundError"),
+        ("convert = 3", "'convert' is int, not a function"),
+        ("def convert(x: 'Nothing'): ...", "cannot be described"),
+    ],
+)
+async def test_what_cannot_be_loaded_ends_the_run_before_anything_is_spent(tmp_path, code, says):
+    manager = calling("convert")
+    with pytest.raises(ToolUnusable, match=says):
+        await run(Squad.from_file(squad(tmp_path, code=code)), manager)
+    assert not manager.asked
+
+
+async def test_what_the_entry_says_of_a_tool_holds_over_what_its_file_says(tmp_path):
+    code = "from agents import tool\n@tool(risk='risky', timeout_s=3, name='other')\ndef convert(): 'Old.'\n"
+    entry = '{python: "mytools.py:convert", description: New., approval: ask, idempotent: true, max_chars: 200}'
+    loaded = await Squad.from_file(squad(tmp_path, entry, code)).loaded(lambda use: True)
+    tool = loaded.tools[0]
+    assert (tool.name, tool.description, tool.approval, tool.idempotent) == ("convert", "New.", "ask", True)
+    assert (tool.risk, tool.timeout_s, tool.max_chars) == ("risky", 3, 200)
+
+
+async def test_the_programs_own_tool_of_the_name_wins_and_nothing_is_loaded(tmp_path):
+    def convert(amount: float) -> str:
+        """Mine."""
+        return "mine"
+
+    read = Squad.from_file(squad(tmp_path, code="1/0\ndef convert(): ..."), tools=[convert])
+    result, _ = await run(read, calling("convert", amount=1))
+    assert result.outputs == {"price": "mine"}
+
+
+async def test_code_runs_only_where_it_is_allowed_and_a_changed_file_is_asked_for_anew(tmp_path):
+    file, store = squad(tmp_path), TrustFile(tmp_path / "trust.json")
+    read = Squad.from_file(file)
+    with pytest.raises(CodeNotTrusted, match=r"Python in mytools\.py, named by"):
+        await read.loaded(store.allows)
+    store.allow(read.code_uses())
+    assert (await read.loaded(store.allows)).tools
+    (use,) = read.code_uses()
+    assert isinstance(use, CodeUse)
+    assert use.folder == str(tmp_path.resolve())
+    (tmp_path / "mytools.py").write_text(CODE + "\n")
+    with pytest.raises(CodeNotTrusted):
+        await Squad.from_file(file).loaded(store.allows)
+
+
+async def test_a_changed_file_is_told_when_a_run_goes_on_and_a_file_that_is_gone_stops_nothing_but_its_calls(tmp_path):
+    file, journal = squad(tmp_path), MemoryJournal()
+    read, manager = Squad.from_file(file), calling("convert", amount=10, currency="USD")
+    async with open_run(read, manager=manager, journal=journal, run_id="a") as opened:
+        opened.stop()
+        _ = [event async for event in opened]
+    (tmp_path / "mytools.py").write_text(CODE + "\n")
+    with pytest.raises(RunChanged, match="tool convert"):
+        async with resume_run(Squad.from_file(file), "a", journal=journal, manager=manager):
+            pass
+    (tmp_path / "mytools.py").unlink()
+    manifest = await journal.manifest("a")
+    gone = Squad.from_file(file, where_gone=manifest.sources)
+    async with resume_run(gone, "a", journal=journal, manager=manager) as opened:
+        _ = [event async for event in opened]
+    assert "not the tool" in str(opened.result.errors)
