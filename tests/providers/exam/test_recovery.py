@@ -14,6 +14,7 @@ import pytest
 from providers.errors import AllAttemptsFailed, NoRoute
 from providers.messages import Needs
 from providers.policy.model import Policy
+from providers.routing.choice import PROBE_GAP_S
 from providers.routing.health import CLOSED, FAULTS_TO_OPEN, FIRST_REST_S, FIRST_ROOM, PROBE_EVERY_S
 from providers.routing.retry_budget import FLOOR, WINDOW_S
 from tests.loopback import ANSWER, WORDS, Seen
@@ -101,18 +102,22 @@ async def test_21_where_nobody_else_is_an_open_breaker_is_probed_after_a_second(
 @pytest.mark.long
 async def test_21_after_a_recovery_one_probe_goes_out_for_a_thousand_waiters(lab: Lab):
     waiters, slow = 1000, 0.4
-    modes = [*["503"] * FAULTS_TO_OPEN, f"slow={slow}", "slow=0.05"]
+    modes = [*["503"] * FAULTS_TO_OPEN, f"slow={slow}"]
     async with lab.manager(lab.provider("only", *modes), attempts_per_turn=1, timeouts=PATIENT) as manager:
         await open_breaker(lab, manager, "only/m")
         lab.skip(FIRST_REST_S - 0.5)
-        ends = await lab.ask_at_once(manager, waiters, within(30))
+        began = time.monotonic()
+        ends = await lab.ask_at_once(manager, waiters, within(60))
     assert [end for end in ends if isinstance(end, Exception)] == []
     arrivals = [seen.at for seen in lab.to("only")[FAULTS_TO_OPEN:]]
     assert len(arrivals) == waiters
     probe, *others = arrivals
-    assert min(others) >= probe + slow, "before the first success nobody else goes out"
-    answered = min(others)
-    assert sum(at < answered + 0.05 for at in others) <= FIRST_ROOM, "then few, and more with each answer"
+    # A probe that does not end within a second is followed by another: on a busy machine it may take so long to send.
+    early = [at for at in others if at < probe + slow]
+    assert len(early) <= (probe + slow - began) // PROBE_GAP_S, "before the first success nobody else goes out"
+    answered = min(at for at in others if at >= probe + slow)
+    soon = sum(answered <= at < answered + 0.05 for at in others)
+    assert soon <= FIRST_ROOM * 2 ** len(early), "then few, and more with each answer"
 
 
 async def test_22_a_flapping_provider_is_asked_ever_more_rarely(lab: Lab):
