@@ -68,7 +68,7 @@ async def test_20_the_error_lists_each_cause_and_when_to_come_back(lab: Lab):
 async def open_breaker(lab: Lab, manager, name: str) -> None:
     for _ in range(FAULTS_TO_OPEN):
         with pytest.raises(AllAttemptsFailed):
-            await lab.ask(manager, within(0.3))
+            await lab.ask(manager, within(30))  # one attempt alone, however slow the machine is
     assert manager.fleet.states[name].breaker.state(lab.clock()) == "open"
 
 
