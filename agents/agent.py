@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from agents.context import History
 from agents.loop import WorkResult, pursue
 from agents.stream import WorkStream
 from agents.tools import Tool, as_tools
-from agents.turn import Complete, RunContext
+from agents.turn import Complete, RunContext, relayed
 from providers.messages import Message, Needs, OutputSchema, Request, Response, system
 
 if TYPE_CHECKING:
@@ -83,7 +83,8 @@ class Agent:
         `output_schema` is sent back once. Raises `TurnLimit`, `OutputInvalid`, what a tool raises as `ToolFault`,
         `ContextTooLong`, and what the manager raises.
         """
-        return await pursue(self, self.manager.complete, brief, ctx, output_schema, history)
+        answer = self.manager.complete if ctx.listen is None else partial(relayed, self.manager)
+        return await pursue(self, answer, brief, ctx, output_schema, history)
 
     def stream(
         self,

@@ -93,7 +93,7 @@ class WorkStream:
     async def _run(self) -> None:
         agent, brief, ctx, output_schema, history = self._args
         with self._send:
-            watched = ctx.at(do=self._replaying(ctx))
+            watched = ctx.at(do=self._replaying(ctx), listen=None)
             self._result = await pursue(agent, self._answer, brief, watched, output_schema, history)
 
     def _replaying(self, ctx: RunContext) -> Any:

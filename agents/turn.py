@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 from agents.events import TurnEnded, TurnStarted
 from agents.output import Invalid, Shape, is_cut
 from providers.budgets import BudgetScope
 from providers.events import Emit, ignore
-from providers.messages import Accept, Request, Response, ToolCall
+from providers.messages import Accept, Delta, Hear, Request, Response, ToolCall
 
 T = TypeVar("T")
 
@@ -33,6 +33,36 @@ class StepKey(NamedTuple):
     step: tuple[str, ...]
     turn: int
     call: str
+
+
+@runtime_checkable
+class Relays(Protocol):
+    """A `Complete` that can also tell of an answer while it comes, and else answers as `complete` does."""
+
+    async def relay(
+        self,
+        request: Request,
+        hear: Hear,
+        *,
+        emit: Emit = ignore,
+        budgets: Any = None,
+        accept: Accept | None = None,
+    ) -> Response: ...
+
+
+class TurnListener(Protocol):
+    """Hears one turn as it comes. Both return at once."""
+
+    def take(self, delta: Delta) -> None:
+        """Take the next piece of the answer."""
+
+    def end(self, response: Response | None) -> None:
+        """Take note of the end. What was told since the last `Restarted` may not be all of the answer: where who
+        answers cannot stream, nothing was. None: there is no answer."""
+
+
+ListenTo = Callable[[tuple[str, ...], int, str], TurnListener]
+"""`listen(step, turn, agent)` returns what hears a turn that is about to be taken."""
 
 
 Do = Callable[[StepKey, bytes, Callable[[], Awaitable[T]]], Awaitable[T]]
@@ -91,6 +121,9 @@ class RunContext:
     """The work's place in its unit, by meaning: `("try-1", "code")`. Durable calls are keyed below it."""
     approve: Approve | None = None
     """Asked before a tool whose `approval` is "ask" runs; None: no person can be asked, so such a tool is refused."""
+
+    listen: ListenTo | None = None
+    """Hears each turn as it comes. Observation only: what is recorded and paid is the same without."""
 
     cut_short: frozenset[StepKey] = frozenset()
     """Steps that were in flight when an earlier process of the run ended: it is unknown whether they took effect."""
@@ -159,7 +192,22 @@ def _correction(invalid: Invalid) -> str:
 
 
 Answer = Callable[..., Awaitable[Response]]
-"""`Complete.complete`, or its replacement while deltas are passed on."""
+"""`Complete.complete`, or its replacement while deltas are passed on. Where the context listens, it is given `hear`."""
+
+
+async def relayed(
+    manager: Complete,
+    request: Request,
+    *,
+    hear: Hear,
+    emit: Emit = ignore,
+    budgets: Any = None,
+    accept: Accept | None = None,
+) -> Response:
+    """Return the manager's answer; `hear` is told of it as it comes where the manager can do that, and else not."""
+    if isinstance(manager, Relays):
+        return await manager.relay(request, hear, emit=emit, budgets=budgets, accept=accept)
+    return await manager.complete(request, emit=emit, budgets=budgets, accept=accept)
 
 
 async def take_turn(
@@ -178,9 +226,16 @@ async def take_turn(
 
     async def work() -> Response:
         ctx.emit(TurnStarted(agent, number))
-        made = await answer(request, emit=ctx.emit, budgets=ctx.budgets, accept=accept)
-        billed = (made.usage, made.cost, made.finish, made.estimate)
-        ctx.emit(TurnEnded(agent, number, made.provider, made.model, *billed))
+        heard = None if ctx.listen is None else ctx.listen(ctx.step, number, agent)
+        made: Response | None = None
+        try:
+            told = {} if heard is None else {"hear": heard.take}
+            made = await answer(request, emit=ctx.emit, budgets=ctx.budgets, accept=accept, **told)
+            billed = (made.usage, made.cost, made.finish, made.estimate)
+            ctx.emit(TurnEnded(agent, number, made.provider, made.model, *billed))
+        finally:
+            if heard is not None:
+                heard.end(made)
         return made
 
     response: Response = await ctx.do(StepKey(ctx.step, number, "model"), request_hash, work)

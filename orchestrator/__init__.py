@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from orchestrator.journal.opening import open_journal
     from orchestrator.journal.protocols import Journal, JournalError, RunBusy
     from orchestrator.journal.sqlite.journal import SqliteJournal
+    from orchestrator.run.deltas import AnswerEnded, RunDelta
     from orchestrator.run.result import RunResult
     from orchestrator.runtime import open_run, resume_run, run_squad, run_sync
     from orchestrator.squad.load import Squad
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from providers.documents.problems import Problem, ProblemsFound, SpecError
 
 __all__ = [
+    "AnswerEnded",
     "CannotWrite",
     "Event",
     "GateAnswered",
@@ -54,6 +56,7 @@ __all__ = [
     "RunBusy",
     "RunCancelled",
     "RunChanged",
+    "RunDelta",
     "RunNotFound",
     "RunOver",
     "RunResult",
@@ -91,6 +94,7 @@ _HOMES = {
     "orchestrator.journal.opening": ("open_journal",),
     "orchestrator.journal.protocols": ("Journal", "JournalError", "RunBusy"),
     "orchestrator.journal.sqlite.journal": ("SqliteJournal",),
+    "orchestrator.run.deltas": ("AnswerEnded", "RunDelta"),
     "orchestrator.run.result": ("RunResult",),
     "orchestrator.runtime": ("open_run", "resume_run", "run_squad", "run_sync"),
     "orchestrator.squad.load": ("Squad",),

@@ -10,12 +10,15 @@ from typing import Any, NamedTuple
 
 import anyio
 
+from agents.events import TurnEnded
 from agents.run_folder import RunFolder
 from agents.turn import Complete
 from orchestrator.events import Event, FileUnwritten, FileWritten, RunResumed, RunStarted
 from orchestrator.journal.protocols import InFlightStep, Journal, JournalError
 from orchestrator.run.approvals import digest_of, questions_of
 from orchestrator.run.artifacts import RETRIES_S, Artifacts, FileRefused
+from orchestrator.run.delta_stream import DeltaStream
+from orchestrator.run.deltas import DeltaLog
 from orchestrator.run.driver import Driver
 from orchestrator.run.history import RunHistory, history_of
 from orchestrator.run.questions import Ask
@@ -53,6 +56,7 @@ class Run:
         self._driven = driven
         self._take_up = take_up
         self._journal = journal
+        self._deltas = driven.runner.deltas
         self._events = events
         self._stub = stub
         self._result: RunResult | None = None
@@ -70,6 +74,18 @@ class Run:
     def stop(self) -> None:
         """Let the calls in flight end and be recorded, start nothing more, end the run as cancelled."""
         self._driven.driver.stop()
+
+    def stream(self, after: str | None = None) -> DeltaStream:
+        """Return what the agents say as they say it: `async for delta in run.stream()`. It ends with the run.
+
+        Only of a run that was opened with `stream=True`. `after` is the `position` of the last delta that was seen,
+        here or in an earlier process of the run: what was missed comes first. None: all since this process took the
+        run up; "0": all that is on record, too. Iterate the run's events beside it. Raises `ValueError` for what is
+        no position.
+        """
+        if self._deltas is None:
+            raise RuntimeError("the run is not streamed: open it with stream=True")
+        return DeltaStream.after(self._deltas, self._journal, after)
 
     def __aiter__(self) -> Run:
         return self
@@ -93,6 +109,8 @@ class Run:
         except JournalError as error:
             self._failure = error  # raised where the events are read
         finally:
+            if self._deltas is not None:
+                self._deltas.close()
             close()
 
     async def _to_its_end(self, opening: RunStarted | RunResumed) -> RunResult:
@@ -146,6 +164,8 @@ class Setting:
     past: RunHistory = field(default_factory=RunHistory)
     in_flight: Sequence[InFlightStep] = ()
     notify: Emit = ignore
+    stream: bool = False
+    """Whether its answers are asked for as streams, so that they can be told as they come."""
 
 
 def in_doubt(in_flight: Sequence[InFlightStep], past: RunHistory) -> Sequence[InFlightStep]:
@@ -164,14 +184,23 @@ async def running(
     journal, clock, run = setting.journal, setting.clock, setting.run_id
     send, receive = anyio.create_memory_object_stream[Event](math.inf)
 
+    ended = sum(isinstance(event.data, TurnEnded) for event in setting.past.events)
+    deltas = DeltaLog(run, ended) if setting.stream else None
+
+    def heard(event: Event) -> None:
+        if deltas is not None:
+            deltas.saw(event)
+        send.send_nowait(event)
+
     def take_up(past: RunHistory, in_flight: Sequence[InFlightStep]) -> Driven:
-        recorder, work_clock = Recorder(run, send.send_nowait, clock, past), RunClock()
+        recorder, work_clock = Recorder(run, heard, clock, past), RunClock()
         files = Artifacts(setting.folder, note=recorder.record)
         if setting.folder is not None:
             setting.folder.tell = lambda *written: recorder.record(FileWritten(*written))
             for path, versions in past.written.items():
                 setting.folder.wrote(path, versions)
-        runner = TaskRunner(plan, complete, clock, recorder.at, files, paid=past.paid, run=run, work_clock=work_clock)
+        at, paid = recorder.at, past.paid
+        runner = TaskRunner(plan, complete, clock, at, files, paid=paid, run=run, work_clock=work_clock, deltas=deltas)
         driver = Driver(
             plan,
             runner.perform,

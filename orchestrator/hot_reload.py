@@ -16,7 +16,7 @@ from providers.documents.problems import SpecError
 from providers.documents.secrets import recordable
 from providers.documents.yaml import read_text
 from providers.events import Emit, ignore
-from providers.messages import Request, Response
+from providers.messages import Hear, Request, Response
 from providers.policy.model import Policy
 
 Stamp = tuple[int, int, int] | None
@@ -52,6 +52,10 @@ class HotReload:
     def stream(self, request: Request, *, emit: Emit = ignore, **more: Any) -> Any:
         self._follow(emit)
         return self._manager.stream(request, emit=emit, **more)
+
+    async def relay(self, request: Request, hear: Hear, *, emit: Emit = ignore, **more: Any) -> Response:
+        self._follow(emit)
+        return await self._manager.relay(request, hear, emit=emit, **more)
 
     def _follow(self, emit: Emit) -> None:
         changed = {file: now for file, stamp in self._stamps.items() if (now := _stamp(file)) != stamp}

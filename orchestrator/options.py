@@ -36,7 +36,8 @@ class RunOptions:
     USD, time is seconds. `out` is the folder of its files; those of others are replaced only with `overwrite`. `ask`
     answers gates. `journal` keeps the record, `state` is the folder of what providers' limits allow, and `notify` is
     called when that ledger is lost and regained. `trust` says which keys may go where a file sends them; by default,
-    those that no file but one that the program named has a say in.
+    those that no file but one that the program named has a say in. With `stream`, answers are asked for as streams, and
+    `Run.stream` tells of them as they come.
     """
 
     inputs: Mapping[str, Any] | None = None
@@ -54,6 +55,7 @@ class RunOptions:
     state: Path | None = None
     notify: Emit = ignore
     trust: Consent = of_the_program
+    stream: bool = False
 
     @property
     def folder(self) -> Path | None:

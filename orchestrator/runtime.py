@@ -37,6 +37,7 @@ from orchestrator.options import RunOptions, capped, leave_unanswered, raised, r
 from orchestrator.out_folder import held, run_folder
 from orchestrator.rerun.edit import Edit, edit_of, moved_steps
 from orchestrator.rerun.fingerprint import changed, parts_of
+from orchestrator.run.deltas import RunDelta
 from orchestrator.run.history import RunHistory, history_of
 from orchestrator.run.questions import Ask
 from orchestrator.run.recorder import Recorder
@@ -65,6 +66,7 @@ def open_run(
     state: Path | None = None,
     notify: Emit = ignore,
     trust: Consent = of_the_program,
+    stream: bool = False,
 ) -> AbstractAsyncContextManager[Run]:
     """Open everything that the run needs, start it, and close everything when the block ends.
 
@@ -73,7 +75,8 @@ def open_run(
     that `resume_run` can continue it; `state` is the folder that keeps what providers' limits allow, over runs and
     among processes, and `notify` is called when that ledger is lost and regained. `trust` is called with each key that
     a file would send to an address, and says whether it may go there; by default a routing file that you named may say
-    so, and a `.env` may not (docs/security.md). Raises `NotTrusted` for such a key, `PlanError` for bad inputs,
+    so, and a `.env` may not (docs/security.md). With `stream`, `Run.stream` tells what agents say as they say it.
+    Raises `NotTrusted` for such a key, `PlanError` for bad inputs,
     `NoProvider` where no provider is configured, `CatalogError` for a ledger that cannot be used, `CannotWrite` for a
     bad `out` and `JournalError` for a record that cannot be kept, all before anything is spent.
     Leaving the block early cancels the run.
@@ -94,6 +97,7 @@ def open_run(
         state=state,
         notify=notify,
         trust=trust,
+        stream=stream,
     )
     return open_with(squad, options)
 
@@ -109,7 +113,7 @@ async def open_with(squad: Squad, options: RunOptions) -> AsyncIterator[Run]:
     plan = capped(uncapped, options.caps)
     journal = options.journal or MemoryJournal()
     name = options.run_id or new_run_id(plan.name, clock())
-    setting = Setting(name, journal, options.ask, clock, files, notify=options.notify)
+    setting = Setting(name, journal, options.ask, clock, files, notify=options.notify, stream=options.stream)
     async with _providers(squad, plan, options, options.offline) as (complete, stub):
         manifest = manifest_of(
             squad, uncapped, recorded_options(options, stub), clock(), lasting=options.journal is not None
@@ -139,6 +143,7 @@ def resume_run(
     edited: bool = False,
     notify: Emit = ignore,
     trust: Consent = of_the_program,
+    stream: bool = False,
 ) -> AbstractAsyncContextManager[Run]:
     """Go on with a run from its record, as `open_run` would have: what is recorded is not done, nor paid, again.
 
@@ -162,6 +167,7 @@ def resume_run(
         state=state,
         notify=notify,
         trust=trust,
+        stream=stream,
     )
     return resume_with(squad, run_id, journal, options, edited=edited)
 
@@ -211,7 +217,8 @@ async def resume_with(
                 elif replace(now, since=manifest.since) != manifest or not journal.is_at_home(manifest):
                     await journal.edit(run_id, now, ())  # other limits, another folder: the run depends on them, too
                 in_flight = await journal.cut_short(run_id)
-                setting = Setting(run_id, journal, options.ask, clock, files, past, in_flight, options.notify)
+                more = (past, in_flight, options.notify, options.stream)
+                setting = Setting(run_id, journal, options.ask, clock, files, *more)
                 async with running(plan, complete, stub, setting, None) as run:
                     yield run
 
@@ -247,9 +254,10 @@ async def run_squad(
     notify: Emit = ignore,
     trust: Consent = of_the_program,
     on_event: Callable[[Event], None] | None = None,
+    on_delta: Callable[[RunDelta], None] | None = None,
 ) -> RunResult:
-    """Run a squad to its end and return how it ended. `on_event` is called with each event; all else is as `open_run`
-    takes it."""
+    """Run a squad to its end and return how it ended. `on_event` is called with each event, and
+    `on_delta` with each piece of what an agent says, as it says it; all else is as `open_run` takes it."""
     options = RunOptions(
         inputs=inputs,
         out=out,
@@ -266,8 +274,9 @@ async def run_squad(
         state=state,
         notify=notify,
         trust=trust,
+        stream=on_delta is not None,
     )
-    return await _run_to_end(squad, options, on_event)
+    return await _run_to_end(squad, options, on_event, on_delta)
 
 
 def run_sync(
@@ -289,6 +298,7 @@ def run_sync(
     notify: Emit = ignore,
     trust: Consent = of_the_program,
     on_event: Callable[[Event], None] | None = None,
+    on_delta: Callable[[RunDelta], None] | None = None,
 ) -> RunResult:
     """Run a squad to its end from code that is not async, as `run_squad` does. Inside a running event loop, await
     `run_squad` instead."""
@@ -308,16 +318,47 @@ def run_sync(
         state=state,
         notify=notify,
         trust=trust,
+        stream=on_delta is not None,
     )
-    return anyio.run(_run_to_end, squad, options, on_event)
+    return anyio.run(_run_to_end, squad, options, on_event, on_delta)
 
 
-async def _run_to_end(squad: Squad, options: RunOptions, on_event: Callable[[Event], None] | None) -> RunResult:
+async def _run_to_end(
+    squad: Squad,
+    options: RunOptions,
+    on_event: Callable[[Event], None] | None,
+    on_delta: Callable[[RunDelta], None] | None,
+) -> RunResult:
     async with open_with(squad, options) as run:
-        async for event in run:
-            if on_event is not None:
-                on_event(event)
+        if on_delta is None:
+            async for event in run:
+                if on_event is not None:
+                    on_event(event)
+        else:
+            await _tell_both(run, on_event or (lambda _: None), on_delta)
     return run.result
+
+
+async def _tell_both(run: Run, on_event: Callable[[Event], None], on_delta: Callable[[RunDelta], None]) -> None:
+    """Call both, in the order in which things happen: what was said is told before what follows from it."""
+    deltas = run.stream()
+
+    async def say() -> None:
+        while await deltas.more():
+            for delta in deltas.ready():
+                on_delta(delta)
+
+    try:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(say)
+            async for event in run:
+                for delta in deltas.ready():
+                    on_delta(delta)
+                on_event(event)
+    except BaseExceptionGroup as group:
+        if len(group.exceptions) > 1:
+            raise
+        raise group.exceptions[0] from None
 
 
 def new_run_id(name: str, now: float) -> str:

@@ -378,3 +378,6 @@ class Resumed:
 
 
 Delta = TextDelta | ReasoningDelta | ToolCallDelta | Restarted | Resumed
+
+Hear = Callable[[Delta], None]
+"""Is told of an answer as it comes. It returns at once: the answer waits for nobody who listens."""

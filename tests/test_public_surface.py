@@ -8,17 +8,17 @@ import pytest
 
 PACKAGES = ["orchestrator", "agents", "personas", "providers"]
 PINNED = {
-    "orchestrator": "CannotWrite Event GateAnswered GateOpened Journal JournalError KeyUse NoProvider NotTrusted"
-    " OrchestratorError Plan PlanError Problem ProblemsFound Run RunBusy RunCancelled RunChanged RunNotFound RunOver"
-    " RunResult SpecError SqliteJournal Squad edit_of_run environment_of fork_run open_journal open_run resume_run"
-    " run_squad run_sync to_json trust_file",
-    "agents": "Agent AgentError AnswerCut Complete History OutputInvalid PathEscapes Registry RunContext Tool ToolEnded"
-    " ToolFault ToolStarted TurnEnded TurnLimit TurnStarted WorkResult WorkStream tool",
+    "orchestrator": "AnswerEnded CannotWrite Event GateAnswered GateOpened Journal JournalError KeyUse NoProvider"
+    " NotTrusted OrchestratorError Plan PlanError Problem ProblemsFound Run RunBusy RunCancelled"
+    " RunChanged RunDelta RunNotFound RunOver RunResult SpecError SqliteJournal Squad edit_of_run"
+    " environment_of fork_run open_journal open_run resume_run run_squad run_sync to_json trust_file",
+    "agents": "Agent AgentError AnswerCut Complete History OutputInvalid PathEscapes Registry RunContext Tool"
+    " ToolEnded ToolFault ToolStarted TurnEnded TurnLimit TurnStarted WorkResult WorkStream tool",
     "personas": "Persona PersonaError Personas Sandbox TemplateError first_of in_memory packaged",
     "providers": "AllAttemptsFailed BudgetSpent Capability Catalog CatalogError Image Message Needs NoRoute"
-    " OutputSchema Policy ProviderError ProviderManager Request Response RoutingError Text ToolCall"
-    " ToolResult ToolSpec Usage assistant default_policy load_catalog open_manager parse_policy"
-    " system user",
+    " OutputSchema Policy ProviderError ProviderManager ReasoningDelta Request Response Restarted Resumed"
+    " RoutingError Text TextDelta ToolCall ToolCallDelta ToolResult ToolSpec Usage assistant"
+    " default_policy load_catalog open_manager parse_policy system user",
 }
 
 

@@ -25,11 +25,14 @@ from orchestrator.cli.ui.outcome import Continuation, print_results, tell_end, w
 from orchestrator.cli.ui.progress import Progress
 from orchestrator.cli.ui.reasons import Document
 from orchestrator.cli.ui.screens import LineScreen, LogScreen, Screen, wants_log, wants_table
+from orchestrator.cli.ui.spoken import CallsWhole, SpokenLines
 from orchestrator.events import to_json
 from orchestrator.execution import Run
 from orchestrator.journal.protocols import Journal, Signals
 from orchestrator.options import RunOptions
 from orchestrator.run.approvals import questions_of
+from orchestrator.run.delta_stream import DeltaStream
+from orchestrator.run.deltas import delta_json
 from orchestrator.run.result import RunResult
 from providers.documents.unicode import printable
 
@@ -51,6 +54,8 @@ class RunSession:
     settings: Settings
     console: Console
     db: str | None
+    stream: bool = False
+    """Whether what agents say is shown as they say it."""
 
     async def run(self, opening: Opening, options: RunOptions) -> Exit:
         """Run, show it, print the outputs, and return the exit code."""
@@ -97,7 +102,8 @@ class RunSession:
         async with anyio.create_task_group() as tasks:
             interruption = Interruption(tasks.cancel_scope, lambda: False)
             await tasks.start(interruption.watch)
-            async with opening(replace(options, ask=asking.ask, notify=telling(self.console.warn))) as run:
+            notify = telling(self.console.warn)
+            async with opening(replace(options, ask=asking.ask, notify=notify, stream=self.stream)) as run:
                 interruption.stop = stopping(run, asking, screen, progress)
                 tasks.start_soon(beat, screen)
                 if options.journal is not None:
@@ -105,13 +111,46 @@ class RunSession:
                 for event in run.past:
                     progress.apply(to_json(event))
                 environ = os.environ if options.environ is None else options.environ
+                shown = environ if self.as_json else None
+                speech = RunSpeech(run.stream(), screen, shown) if self.stream else None
+                if speech is not None:
+                    tasks.start_soon(speech.follow)
                 async for event in run:
-                    show(to_json(event), screen, progress, environ if self.as_json else None)
+                    if speech is not None:
+                        speech.show()  # what was said comes before what follows from it
+                    show(to_json(event), screen, progress, shown)
+                if speech is not None:
+                    await speech.over.wait()
             result = run.result
             tasks.cancel_scope.cancel()
         interruption.check()
         assert result is not None, "a run that nothing interrupted has a result"
         return result
+
+
+class RunSpeech:
+    """Shows what agents say as they say it: as lines of the screen, or as JSON Lines on stdout (`as_json`: the
+    variables whose values are masked there)."""
+
+    def __init__(self, deltas: DeltaStream, screen: Screen, as_json: Mapping[str, str] | None) -> None:
+        self._deltas, self._screen, self._as_json = deltas, screen, as_json
+        self._lines, self._calls = SpokenLines(), CallsWhole()
+        self.over = anyio.Event()
+
+    async def follow(self) -> None:
+        """Show all of it, to the run's end."""
+        while await self._deltas.more():
+            self.show()
+        self.over.set()
+
+    def show(self) -> None:
+        """Show what there is now."""
+        for delta in self._deltas.ready():
+            if self._as_json is None:
+                self._screen.spoken(self._lines.add(delta), self._lines.tail)
+                continue
+            for whole in self._calls.add(delta):
+                print_json(mask_document(delta_json(whole), self._as_json))
 
 
 def show(document: Document, screen: Screen, progress: Progress, as_json: Mapping[str, str] | None) -> None:

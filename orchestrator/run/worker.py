@@ -9,13 +9,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import anyio
 
 from agents import Agent, OutputInvalid, RunContext, ToolFault, WorkResult
 from agents.fences import without_fence
-from agents.turn import StepKey, Suspended
+from agents.turn import Answer, StepKey, Suspended, relayed
 from orchestrator.errors import RepeatExhausted, TaskTimedOut
 from orchestrator.events import (
     AgentChosen,
@@ -31,6 +32,7 @@ from orchestrator.run.accounts import AccountScope
 from orchestrator.run.artifacts import Artifacts
 from orchestrator.run.budget import Account, Paid, open_account
 from orchestrator.run.conversation import Conversation, Minutes
+from orchestrator.run.deltas import DeltaLog
 from orchestrator.run.retries import backoff_s, causes_of
 from orchestrator.run.state import as_text, paragraphs
 from orchestrator.run.truncation import cut_in, in_order, in_words
@@ -42,7 +44,7 @@ from orchestrator.units import SAID, StepPath, Unit, path_of, step_of
 from providers.budgets import BudgetRef
 from providers.errors import BudgetSpent, RoutingError
 from providers.events import Emit, ignore
-from providers.messages import Accept, Message, Request, Response
+from providers.messages import Accept, Hear, Message, Request, Response
 
 if TYPE_CHECKING:
     from agents.turn import Complete
@@ -99,6 +101,8 @@ class TaskRunner:
     """Waits so many seconds before a task is tried once more."""
     work_clock: RunClock = field(default_factory=RunClock)
     """The run's: an agent's time is its."""
+    deltas: DeltaLog | None = None
+    """Hears each turn as it comes, of a run that is streamed."""
     _agents: dict[str, Agent] = field(default_factory=dict)
     _accounts: dict[str, Account | None] = field(default_factory=dict)
     _accounts_of_tasks: dict[tuple[str, int], Account | None] = field(default_factory=dict)
@@ -107,7 +111,8 @@ class TaskRunner:
         """Do the unit's work and write its file. Raises what the work raises, after the plan's retries."""
         budgets: AccountScope = ctx.budgets  # type: ignore[assignment]  # the run hands every unit a scope of ours
         account = self._account_of_task(task, given, ctx.step)
-        ctx = ctx.at(budgets=budgets.within(account), edition=self.plan.edition)
+        listen = None if self.deltas is None else self.deltas.listen_to(given.unit)
+        ctx = ctx.at(budgets=budgets.within(account), edition=self.plan.edition, listen=listen)
         if task.output_file is None:
             return await self._with_retries(task, given, ctx)
         path = str(task.output_file.render(given.values))
@@ -337,14 +342,24 @@ class Downgrading:
     async def complete(
         self, request: Request, *, emit: Emit = ignore, budgets: Any = None, accept: Accept | None = None
     ) -> Response:
+        return await self._answer(self.inner.complete, request, emit, budgets, accept)
+
+    async def relay(
+        self, request: Request, hear: Hear, *, emit: Emit = ignore, budgets: Any = None, accept: Accept | None = None
+    ) -> Response:
+        return await self._answer(partial(relayed, self.inner, hear=hear), request, emit, budgets, accept)
+
+    async def _answer(
+        self, answer: Answer, request: Request, emit: Emit, budgets: Any, accept: Accept | None
+    ) -> Response:
         try:
-            return await self.inner.complete(request, emit=emit, budgets=budgets, accept=accept)
+            return await answer(request, emit=emit, budgets=budgets, accept=accept)
         except BudgetSpent as spent:
             if budgets is None or budgets.on_exceed(spent.budget) != "downgrade_tier":
                 raise
             emit(BudgetReached.by(spent, "downgrade_tier"))
             cheap = _at_tier(request, "fallback")
-            return await self.inner.complete(cheap, emit=emit, budgets=budgets, accept=accept)
+            return await answer(cheap, emit=emit, budgets=budgets, accept=accept)
 
 
 def _at_tier(request: Request, tier: str) -> Request:

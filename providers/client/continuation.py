@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from providers.client.resume import ResumedStream
 from providers.errors import ProviderError, RoutingError
-from providers.messages import Estimate, FinishReason, Request, Response
+from providers.messages import Delta, Estimate, FinishReason, Hear, Request, Response, Restarted, TextDelta
 
 MOST = 3
 """So often an answer is continued; what is not whole then stays cut off."""
@@ -25,11 +25,11 @@ def may_be_continued(request: Request, response: Response) -> bool:
     return bool(response.text.strip()) and not response.tool_calls
 
 
-async def continued(first: Response, request: Request, ask: Callable[[Request, int], Awaitable[Response]]) -> Response:
+async def continued(first: Response, request: Request, ask: Callable[[Request, str], Awaitable[Response]]) -> Response:
     """Return the answer with what its model says on, joined without a seam; as far as it came where that fails.
 
-    `ask` answers a request that ends in the text so far, of so many characters. What it raises for providers, limits
-    and budgets ends the continuation: what is there was paid for and stays.
+    `ask` answers a request that ends in the text so far, which it is also given as it is. What it raises for providers,
+    limits and budgets ends the continuation: what is there was paid for and stays.
     """
     whole = first
     for _ in range(MOST):
@@ -39,7 +39,7 @@ async def continued(first: Response, request: Request, ask: Callable[[Request, i
         asked = said.request(request)
         asked = replace(asked, needs=replace(asked.needs, model=f"{whole.provider}/{whole.model}"))
         try:
-            rest = await ask(asked, len(whole.text))
+            rest = await ask(asked, whole.text)
         except (RoutingError, ProviderError):
             break
         longer = _summed(whole, said.joined(rest))
@@ -47,6 +47,35 @@ async def continued(first: Response, request: Request, ask: Callable[[Request, i
             return longer  # it has no more to say, and would be asked again for nothing
         whole = longer
     return whole
+
+
+class RestHeard:
+    """Tells `hear` what is new of the rest of a text that it was told already.
+
+    Where the rest begins anew or fails, that text is told again behind a `Restarted`: all since then is the answer.
+    """
+
+    def __init__(self, hear: Hear, said: str) -> None:
+        self._hear, self._said = hear, said
+        self._resumed = ResumedStream(said)
+
+    def __call__(self, delta: Delta) -> None:
+        if isinstance(delta, Restarted):
+            self.restart(delta.reason)
+            return
+        for new in self._resumed.passed([delta]):
+            self._hear(new)
+
+    def restart(self, reason: str) -> None:
+        """Take back what was told of the rest."""
+        self._resumed = ResumedStream(self._said)
+        self._hear(Restarted(reason))
+        self._hear(TextDelta(self._said))
+
+    def end(self) -> None:
+        """Tell what was held back."""
+        for new in self._resumed.held():
+            self._hear(new)
 
 
 def _summed(whole: Response, longer: Response) -> Response:

@@ -19,21 +19,21 @@ from providers.client.alerts import posting
 from providers.client.attempt import LiveAttempt
 from providers.client.clock import SteadyClock
 from providers.client.contexts import OwnContexts
-from providers.client.continuation import continued, may_be_continued
+from providers.client.continuation import RestHeard, continued, may_be_continued
 from providers.client.hedge import race
 from providers.client.probes import checking
 from providers.client.reservations import Reservations
 from providers.client.stream import ResponseStream
 from providers.client.turn import LiveTurn
-from providers.errors import Reason, ReasonCode
+from providers.errors import ProviderError, Reason, ReasonCode, RoutingError
 from providers.events import Emit, ignore
 from providers.limits.ledger import Ledger
 from providers.limits.ledger.fallback import with_fallback
 from providers.limits.ledger.memory import MemoryLedger
 from providers.limits.ledger.opening import ledger_of
-from providers.messages import Accept, Capability, Request, Response
+from providers.messages import Accept, Capability, Hear, Request, Response
 from providers.policy.environment import with_environment
-from providers.policy.model import Policy
+from providers.policy.model import OnBreak, Policy
 from providers.policy.parse import default_policy
 from providers.routing.effects import AwaitBudget, Effect, Ended, Outcome, Sleep, Try
 from providers.routing.fleet import Fleet
@@ -117,8 +117,56 @@ class ProviderManager:
         if not (may_be_continued(request, response) and self._continues(response)):
             return response
         return await continued(
-            response, request, lambda rest, said: self._complete(rest, emit, budgets, None, continues=said)
+            response, request, lambda rest, said: self._complete(rest, emit, budgets, None, continues=len(said))
         )
+
+    async def relay(
+        self,
+        request: Request,
+        hear: Hear,
+        *,
+        emit: Emit = ignore,
+        budgets: BudgetScope | None = None,
+        accept: Accept | None = None,
+    ) -> Response:
+        """Return what `complete` returns, asked for as a stream of which `hear` is told while it comes.
+
+        What was told since the last `Restarted` is the answer so far. An answer that breaks off, or that `accept` turns
+        away, is begun anew like any other failed attempt, whatever the policy's `on_break` says.
+        """
+        response = await self._relay(request, hear, emit, budgets, accept)
+        if not (may_be_continued(request, response) and self._continues(response)):
+            return response
+
+        async def ask(rest: Request, said: str) -> Response:
+            heard = RestHeard(hear, said)
+            try:
+                made = await self._relay(rest, heard, emit, budgets, None, continues=len(said))
+            except (RoutingError, ProviderError) as error:
+                heard.restart(str(error))
+                raise
+            heard.end()
+            return made
+
+        return await continued(response, request, ask)
+
+    async def _relay(
+        self,
+        request: Request,
+        hear: Hear,
+        emit: Emit,
+        budgets: BudgetScope | None,
+        accept: Accept | None,
+        *,
+        continues: int = 0,
+    ) -> Response:
+        turn = LiveTurn(self.fleet, self._adapters, self.reservations, request, emit, budgets, accept, continues)
+        flow = self._flow(turn, streamed=True, on_break="restart")
+        async with ResponseStream(turn, flow, self.contexts, "restart") as deltas:
+            async for delta in deltas:
+                hear(delta)
+        assert deltas.response is not None, "a stream that was read to its end has one"
+        return deltas.response
 
     def _continues(self, response: Response) -> bool:
         """Return whether the model of an answer can go on with it."""
@@ -167,10 +215,16 @@ class ProviderManager:
         turn = LiveTurn(self.fleet, self._adapters, self.reservations, request, emit, budgets)
         return ResponseStream(turn, self._flow(turn, streamed=True), self.contexts)
 
-    def _flow(self, turn: LiveTurn, *, streamed: bool = False) -> Generator[Effect, Outcome, Response]:
+    def _flow(
+        self, turn: LiveTurn, *, streamed: bool = False, on_break: OnBreak | None = None
+    ) -> Generator[Effect, Outcome, Response]:
         """Return the turn's flow. It begins when it is first driven: what was done before took of the turn's time."""
         fleet, began = self.fleet, turn.began
-        return (yield from attempts(fleet, turn.request, turn.clock(), self.rng, streamed=streamed, began=began))
+        return (
+            yield from attempts(
+                fleet, turn.request, turn.clock(), self.rng, streamed=streamed, began=began, on_break=on_break
+            )
+        )
 
 
 async def _finish(turn: LiveTurn, effect: Try) -> Ended:

@@ -13,6 +13,7 @@ from providers.client.contexts import OwnContexts
 from providers.client.hedge import race
 from providers.client.turn import LiveTurn
 from providers.messages import Delta, Response, Restarted, Resumed, TextDelta
+from providers.policy.model import OnBreak
 from providers.routing.effects import AwaitBudget, Effect, Ended, Failed, Outcome, Sleep, Spoke, Try
 from providers.transport.closing import undisturbed
 
@@ -26,12 +27,16 @@ class ResponseStream:
     """
 
     def __init__(
-        self, turn: LiveTurn, flow: Generator[Effect, Outcome, Response], contexts: OwnContexts | None = None
+        self,
+        turn: LiveTurn,
+        flow: Generator[Effect, Outcome, Response],
+        contexts: OwnContexts | None = None,
+        on_break: OnBreak | None = None,
     ) -> None:
         self.response: Response | None = None
         self._contexts = contexts
         self._turn, self._flow = turn, flow
-        self._on_break = turn.fleet.policy.on_break
+        self._on_break = on_break or turn.fleet.policy.on_break
         self._effect: Effect | None = None
         self._attempt: LiveAttempt | None = None
         self._out: list[LiveAttempt] = []
@@ -168,5 +173,6 @@ class ResponseStream:
         if not self._passed:
             return ended
         self._broke = str(ended.error)
-        lost = self._on_break == "resume" and self._said is None
+        # What was taken to be whole and will not do is not gone on with.
+        lost = self._on_break == "resume" and (self._said is None or ended.sound)
         return replace(ended, on_break="error" if lost else self._on_break)

@@ -11,6 +11,10 @@ from providers.policy.factors import POINTS, Strategy
 Deployment = Literal["production", "development", "auto"]
 
 
+OnBreak = Literal["error", "restart", "resume"]
+"""What follows where a streamed answer broke off after part of it was passed on."""
+
+
 @dataclass(frozen=True, slots=True)
 class AgentPolicy:
     """What one agent or persona maps to: one model alone, else a chain of candidates and then the last resort, else a
@@ -87,7 +91,7 @@ class Policy:
     """Seconds of silence after which a second candidate is asked beside the first; None: never."""
     on_decline: Literal["error", "elsewhere"] = "error"
     """What follows when a provider's content filter declines a request."""
-    on_break: Literal["error", "restart", "resume"] = "error"
+    on_break: OnBreak = "error"
     last_resort: tuple[str, ...] = ("fallback",)
     """Tiers tried after the asked one, in order."""
     affinity: Mapping[str, str] = field(default_factory=dict)

@@ -25,7 +25,7 @@ from providers.errors import (
     in_short,
 )
 from providers.messages import Capability, Request, Response
-from providers.policy.model import Policy, Timeouts
+from providers.policy.model import OnBreak, Policy, Timeouts
 from providers.routing.choice import Decision, Refuse, Wait, choose
 from providers.routing.effects import Answered, AwaitBudget, Effect, Ended, Failed, Outcome, Refused, Sleep, Try
 from providers.routing.fleet import Fleet
@@ -50,7 +50,14 @@ _HELD = Reason(ReasonCode.BUDGET, "calls in flight held what was left of the run
 
 
 def attempts(
-    fleet: Fleet, request: Request, now: float, rng: Random, *, streamed: bool = False, began: float | None = None
+    fleet: Fleet,
+    request: Request,
+    now: float,
+    rng: Random,
+    *,
+    streamed: bool = False,
+    began: float | None = None,
+    on_break: OnBreak | None = None,
 ) -> Generator[Effect, Outcome, Response]:
     """One turn: yields effects, is sent their outcomes, returns the answer. Closing it at any point is safe.
 
@@ -60,9 +67,10 @@ def attempts(
     the turn's deadline. What goes beyond a turn's first attempt is free where the candidate answers, and else taken
     from the process's `RetryBudget`. Where all are known to be down, a turn does not wait out its deadline.
 
-    `began`: when the turn did, where that was before `now`; its deadline counts from there.
+    `began`: when the turn did, where that was before `now`; its deadline counts from there. `on_break` takes the place
+    of the policy's.
     """
-    turn = _Course(fleet, request, now if began is None else began, rng, streamed=streamed)
+    turn = _Course(fleet, request, now if began is None else began, rng, streamed=streamed, on_break=on_break)
     fleet.retries.turn(now)
     try:
         while turn.may_go_on(now):
@@ -133,6 +141,7 @@ class _Course:
         "_held_for",
         "_is_confirmed",
         "_met",
+        "_on_break",
         "_patience",
         "_policy",
         "_rng",
@@ -148,8 +157,11 @@ class _Course:
         "tried",
     )
 
-    def __init__(self, fleet: Fleet, request: Request, now: float, rng: Random, *, streamed: bool) -> None:
+    def __init__(
+        self, fleet: Fleet, request: Request, now: float, rng: Random, *, streamed: bool, on_break: OnBreak | None
+    ) -> None:
         self._fleet, self._policy, self._rng, self._streamed = fleet, fleet.policy, rng, streamed
+        self._on_break = on_break or fleet.policy.on_break
         self.request = request
         allowed = request.needs.deadline_s
         self.deadline = now + (self._policy.timeouts.total if allowed is None else allowed)
@@ -236,7 +248,7 @@ class _Course:
         share = share_of(left, self._still_to_ask(route, out), usual)
         if not self._streamed:  # the first byte of a whole answer comes after its last token
             return Timeouts(min(policy.connect, share), share, min(policy.between_chunks, share), share)
-        between = left if self._policy.on_break == "error" else share
+        between = left if self._on_break == "error" else share
         return Timeouts(
             min(policy.connect, share), min(policy.first_token, share), min(policy.between_chunks, between), left
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 import time
 from typing import Any
@@ -26,6 +25,7 @@ from orchestrator.cli.ui.figures import duration, tokens, usd
 from orchestrator.cli.ui.notices import STUB_NOTICE, telling
 from orchestrator.cli.ui.progress import alert_line
 from orchestrator.cli.ui.screens import LogScreen
+from orchestrator.cli.ui.spoken import StreamPrinter
 from orchestrator.errors import NoProvider
 from orchestrator.events import Event, to_json
 from orchestrator.trust import trust_file
@@ -187,33 +187,6 @@ async def _stream(manager: ProviderManager, request: Request, emit: Emit, consol
         response = deltas.response
     assert response is not None, "a stream that was read to its end has one"
     return response
-
-
-class StreamPrinter:
-    """Prints a text that comes in pieces as `printable` would print the whole: a sequence may be split anywhere.
-
-    Every escape sequence ends at its line's end at the latest, so what follows an introducer waits for that.
-    """
-
-    INTRODUCER = re.compile("[\x1b\x90-\x9f]")
-
-    def __init__(self) -> None:
-        self._held = ""
-
-    def add(self, piece: str) -> None:
-        text = self._held + piece
-        line = text.rfind("\n") + 1
-        found = self.INTRODUCER.search(text, line)
-        certain = found.start() if found else len(text)
-        # The first half of a surrogate pair waits for the second.
-        certain -= "\ud800" <= text[certain - 1 : certain] <= "\udbff"
-        self._held = text[certain:]
-        click.echo(printable(text[:certain]), nl=False)
-
-    def end(self) -> None:
-        """Print what was held back, and end the line."""
-        click.echo(printable(self._held))
-        self._held = ""
 
 
 def document_of(response: Response) -> dict[str, Any]:

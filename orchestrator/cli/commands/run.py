@@ -53,6 +53,7 @@ from providers.documents.problems import to_text
 @click.option("--out", metavar="DIR", help="Where artifacts are written (out/<run-id>).")
 @overwrite_option
 @click.option("--run-id", type=RunIdOption(), metavar="ID", help="The run's id (the squad's name and the time).")
+@click.option("--stream", is_flag=True, help="Show what agents say as they say it.")
 @click.option("--json", "as_json", is_flag=True, help="Write all events to stdout as JSON Lines.")
 @db_option
 @click.pass_context
@@ -69,6 +70,7 @@ def run_command(
     out: str | None,
     overwrite: bool,
     run_id: str | None,
+    stream: bool,
     as_json: bool,
     db: str | None,
 ) -> int:
@@ -103,7 +105,7 @@ def run_command(
     options = replace(options, trust=either(code, keys))
     name = run_id or new_run_id(plan.name, time.time())
     options = replace(options, run_id=name, out=out or Path("out") / name, state=settings.state_folder)
-    session = RunSession(file, caps, approve, as_json, settings, console, db)
+    session = RunSession(file, caps, approve, as_json, settings, console, db, stream)
     return anyio.run(execute, session, squad, plan, options)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Self
 
@@ -56,6 +56,8 @@ class TableScreen:
         )
         self._live = Live(console=self._console, auto_refresh=False, redirect_stdout=False)
         self._shown: int | None = None
+        self._tail = ""
+        """The line that an agent is about to say."""
 
     def __enter__(self) -> Self:
         self._live.start()
@@ -70,6 +72,11 @@ class TableScreen:
 
     def say(self, text: str) -> None:
         self._console.print(Text(mask_secrets(printable(text), self._environ)))
+
+    def spoken(self, lines: Sequence[str], tail: str) -> None:
+        for line in lines:
+            self._console.print(Text(mask_secrets(line, self._environ)))
+        self._tail, self._shown = mask_secrets(tail, self._environ), None
 
     def tick(self) -> None:
         if self._shown != int(self._clock()):
@@ -88,7 +95,9 @@ class TableScreen:
         now = self._clock()
         self._shown = int(now)
         size = self._console.size
-        self._live.update(render(self._progress, self._caps, now, size.width, size.height), refresh=True)
+        table = render(self._progress, self._caps, now, size.width, size.height - bool(self._tail))
+        said = [Text(self._tail, no_wrap=True, overflow="ellipsis")] if self._tail else []
+        self._live.update(Group(*said, table), refresh=True)
 
 
 def render(progress: Progress, caps: Caps, now: float, width: int, height: int) -> Group:

@@ -6,7 +6,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Protocol, Self, TextIO
 
@@ -32,6 +32,9 @@ class Screen(Protocol):
     def __exit__(self, *failure: object) -> None: ...
     def saw(self, event: Document, change: ProgressLine | None) -> None: ...
     def say(self, text: str) -> None: ...
+    def spoken(self, lines: Sequence[str], tail: str) -> None:
+        """Show what agents say: the lines that are whole now, and the beginning of the next. `--quiet` hides none."""
+
     def tick(self) -> None: ...
     def aside(self) -> AbstractContextManager[None]:
         """Make room for a question while the block runs."""
@@ -77,6 +80,10 @@ class LineScreen(AppendingScreen):
     def say(self, text: str) -> None:
         self._talk.say(text)
 
+    def spoken(self, lines: Sequence[str], tail: str) -> None:  # noqa: ARG002  # here are whole lines
+        for line in lines:
+            self._talk.write(mask_secrets(line, self._environ))
+
     def tick(self) -> None:
         now = self._clock()
         running = [still(row, now) for row in self._progress.running()]
@@ -107,6 +114,10 @@ class LogScreen(AppendingScreen):
 
     def say(self, text: str) -> None:
         self._tell(self._log.info, mask_secrets(text, self._environ))
+
+    def spoken(self, lines: Sequence[str], tail: str) -> None:  # noqa: ARG002  # a log has whole lines
+        for line in lines:
+            self.say(line)
 
     def _tell(self, write: Callable[..., None], text: str, **fields: Any) -> None:
         """Write a line. Where stderr cannot be written the run goes on unwatched, and its exit code says so."""

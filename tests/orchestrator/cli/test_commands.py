@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from orchestrator.cli.app import Settings
 from orchestrator.cli.commands import doctor
-from orchestrator.cli.commands.ask import StreamPrinter
 from orchestrator.cli.commands.providers.test import cheapest_of_each, exit_of_trials
 from orchestrator.cli.ui.columns import columns
+from orchestrator.cli.ui.spoken import StreamPrinter
 from providers.catalog.file import load_catalog
 from providers.documents.unicode import printable
 from providers.errors import AllAttemptsFailed, AuthFailed, NoRoute, Unreachable

@@ -1,7 +1,8 @@
-"""Every case is put through whole answers and streams: on asyncio over sockets, on trio over httpx2.
+"""Every case is put through whole answers, streams, and whole answers that are told of as they come: on asyncio over
+sockets, on trio over httpx2.
 
 A plain run has each case once: of some it is the whole answer over sockets, of the others the stream over httpx2. The
-other three are `long`.
+others are `long`.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         given = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
         if HERE in item.path.parents and (given.get("anyio_backend"), given.get("lab")) in (
             ("asyncio", "stream"),
+            ("asyncio", "relay"),
+            ("trio", "relay"),
             ("trio", "complete"),
             _left_out(item.name.partition("[")[0]),
         ):
@@ -32,7 +35,7 @@ def _left_out(case: str) -> tuple[str, str]:
     return ("asyncio", "complete") if crc32(case.encode()) % 2 else ("trio", "stream")
 
 
-@pytest.fixture(params=["complete", "stream"])
+@pytest.fixture(params=["complete", "stream", "relay"])
 def lab(request: pytest.FixtureRequest, loopback: Loopback) -> Lab:
     """A bench, fresh for each case."""
     return Lab(loopback, request.param)

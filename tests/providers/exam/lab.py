@@ -17,14 +17,14 @@ from providers.client.manager import ProviderManager, built_in
 from providers.events import Emit, ignore
 from providers.limits.ledger.memory import MemoryLedger
 from providers.limits.reserve import Amounts, NoRoom
-from providers.messages import Capability, Needs, Request, Response, Restarted, Resumed, TextDelta, user
+from providers.messages import Capability, Delta, Needs, Request, Response, Restarted, Resumed, TextDelta, user
 from providers.policy.model import Policy, Timeouts
 from providers.transport.over_httpx2 import HttpxTransport
 from providers.transport.sockets import SocketTransport
 from providers.windows import Rolling
 from tests.loopback import Loopback, Rule, Seen
 
-How = Literal["complete", "stream"]
+How = Literal["complete", "stream", "relay"]
 ASK = Request((user("Say hello to 👩‍👩‍👧‍👦, שלום."),), max_output_tokens=50)
 QUICK = Timeouts(connect=10.0, first_token=1.0, between_chunks=1.0, total=6.0)
 """For providers that hang: a busy machine must answer within it."""
@@ -121,20 +121,28 @@ class Lab:
         if self.how == "complete":
             return await manager.complete(request, emit=emit)
         said: list[str] = []
-        async with manager.stream(request, emit=emit) as deltas:
-            async for delta in deltas:
-                match delta:
-                    case TextDelta(text):
-                        said.append(text)
-                        self.passed.append(text)
-                    case Restarted():
-                        said.clear()
-                        self.passed.append("[restarted]")
-                    case Resumed():
-                        self.passed.append("[resumed]")
-        assert deltas.response is not None
-        assert "".join(said) == deltas.response.text
-        return deltas.response
+
+        def hear(delta: Delta) -> None:
+            match delta:
+                case TextDelta(text):
+                    said.append(text)
+                    self.passed.append(text)
+                case Restarted():
+                    said.clear()
+                    self.passed.append("[restarted]")
+                case Resumed():
+                    self.passed.append("[resumed]")
+
+        if self.how == "relay":
+            response = await manager.relay(request, hear, emit=emit)
+        else:
+            async with manager.stream(request, emit=emit) as deltas:
+                async for delta in deltas:
+                    hear(delta)
+            assert deltas.response is not None
+            response = deltas.response
+        assert "".join(said) == response.text
+        return response
 
     async def ask_at_once(self, manager: ProviderManager, many: int, request: Request = ASK) -> list[object]:
         """Ask so many times at the same time; return each answer, or the error in its place."""

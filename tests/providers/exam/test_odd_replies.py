@@ -77,6 +77,8 @@ async def ask(lab: Lab, manager: ProviderManager, scope: AccountScope) -> Respon
     """Ask within the budgets of a run."""
     if lab.how == "complete":
         return await manager.complete(LONG, budgets=scope)
+    if lab.how == "relay":
+        return await manager.relay(LONG, lambda _: None, budgets=scope)
     async with manager.stream(LONG, budgets=scope) as deltas:
         async for _ in deltas:
             pass

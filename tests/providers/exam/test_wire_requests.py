@@ -138,7 +138,7 @@ async def test_50_a_task_with_tools_and_a_schema_is_done_where_they_are_refused_
     for seen in lab.to(name):
         [words] = [text for each in seen.body["messages"] if "JSON Schema" in (text := each["content"] or "")]
         assert words.index('"why":{') < words.index('"answer":{'), "in the order in which they were declared"
-        assert seen.body["stream"] is (lab.how == "stream")
+        assert seen.body["stream"] is (lab.how != "complete")
 
 
 async def test_51_openais_models_take_tools_though_they_think(lab: Lab):

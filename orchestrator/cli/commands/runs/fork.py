@@ -41,6 +41,7 @@ from providers.documents.unicode import printable
 )
 @approve_option
 @click.option("--dry-run", is_flag=True, help="Only show what is taken over and what runs. Spends nothing.")
+@click.option("--stream", is_flag=True, help="Show what agents say as they say it.")
 @click.option("--json", "as_json", is_flag=True, help="Write the new events to stdout as JSON Lines.")
 @reads_runs
 async def fork_command(
@@ -56,6 +57,7 @@ async def fork_command(
     timeout_s: float | None,
     approve: ApproveChoice,
     dry_run: bool,
+    stream: bool,
     as_json: bool,
 ) -> int:
     """Begin a new run that takes over the results of RUN, except TASK, what was edited, and all that needs these.
@@ -95,5 +97,5 @@ async def fork_command(
         state=settings.state_folder,
     )
     caps = caps_of(capped(edit.plan, raised(manifest.options, options.caps)))
-    session = RunSession(squad.file, caps, approve, as_json, settings, console, records.db)
+    session = RunSession(squad.file, caps, approve, as_json, settings, console, records.db, stream)
     return await session.run(partial(fork_with, squad, run, journal, start=start), options)

@@ -41,6 +41,7 @@ from providers.documents.unicode import printable
 @approve_option
 @click.option("--edited", is_flag=True, help="The squad was edited: run again only what the edit affects.")
 @click.option("--dry-run", is_flag=True, help="With --edited: only show what would run again. Spends nothing.")
+@click.option("--stream", is_flag=True, help="Show what agents say as they say it.")
 @click.option("--json", "as_json", is_flag=True, help="Write the new events to stdout as JSON Lines.")
 @reads_runs
 async def resume_command(
@@ -54,6 +55,7 @@ async def resume_command(
     approve: ApproveChoice,
     edited: bool,
     dry_run: bool,
+    stream: bool,
     as_json: bool,
 ) -> int:
     """Go on with a run that was killed, interrupted or paused. What is recorded is not paid for again."""
@@ -86,7 +88,7 @@ async def resume_command(
         state=settings.state_folder,
     )
     caps = caps_of(capped(squad.outline(), raised(manifest.options, options.caps)))
-    session = RunSession(file or manifest.file, caps, approve, as_json, settings, records.console, records.db)
+    session = RunSession(file or manifest.file, caps, approve, as_json, settings, records.console, records.db, stream)
     try:
         return await session.run(partial(resume_with, squad, run, journal, edited=edited), options)
     except (StepChanged, ExceptionGroup) as error:

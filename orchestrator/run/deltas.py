@@ -1,0 +1,321 @@
+"""What a run's agents say as they say it: observed, numbered, kept for a while, and never recorded.
+
+The journal has each answer once it is whole. What is told here of an answer at work is gone with its process.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple, Self
+
+from agents.events import TurnEnded
+from agents.turn import ListenTo
+from orchestrator.events import Event
+from orchestrator.units import StepPath, Unit, path_of
+from providers.messages import (
+    Delta,
+    FinishReason,
+    Reasoning,
+    ReasoningDelta,
+    Response,
+    Restarted,
+    Resumed,
+    Text,
+    TextDelta,
+    ToolCall,
+    ToolCallDelta,
+)
+
+KEPT = 2_000_000
+"""About so many characters of deltas are kept for who reads slowly or comes back."""
+OF_EACH = 200
+"""Characters that a delta counts for beside its text."""
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerEnded:
+    """The answer is over. `ok`: it is whole and stands; else there is none, and what was told of it is void."""
+
+    ok: bool
+    finish: FinishReason | None = None
+    provider: str = ""
+    model: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RunDelta:
+    """The next piece of one agent's answer in a run.
+
+    `unit`, `step` and `turn` are its place; several answers at once are told in turns. `attempt` counts the answers
+    that were begun there, from 1: a `Restarted` voids the one before. `anew`: the answer is told from its beginning
+    here, so forget what you have of it. `recorded`: it comes from the journal. `position` is for who comes back:
+    `run.stream(after=position)`.
+    """
+
+    run_id: str
+    position: str
+    unit: Unit
+    step: StepPath
+    turn: int
+    agent: str
+    delta: Delta | AnswerEnded
+    attempt: int = 1
+    anew: bool = False
+    recorded: bool = False
+
+    @property
+    def answer(self) -> tuple[Unit, StepPath, int]:
+        """Which answer it belongs to."""
+        return self.unit, self.step, self.turn
+
+
+class Position(NamedTuple):
+    """How much of a stream was seen: the answers that had ended on record, and the deltas of one process."""
+
+    ended: int
+    number: int = 0
+    process: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.ended}.{self.number}.{self.process}"
+
+    @classmethod
+    def of(cls, text: str) -> Self:
+        """Return the position that a text says. Raise `ValueError`."""
+        match text.split("."):
+            case [ended, number, process] if ended.isdecimal() and number.isdecimal():
+                return cls(int(ended), int(number), process)
+            case ["0"]:
+                return cls(0)
+        raise ValueError(f"{text!r} is no position of a stream: give the `position` of a delta, or '0' for all of it")
+
+
+class DeltaLog:
+    """The deltas of one run in this process, newest last, as far as they are kept.
+
+    `ended` is the number of answers that ended before, in the order of the run's record.
+    """
+
+    def __init__(self, run_id: str, ended: int = 0) -> None:
+        self.run_id = run_id
+        self.ended = self.began = ended
+        self.mark = secrets.token_hex(4)
+        self.last = 0
+        """The number of the newest delta."""
+        self.is_over = False
+        self._kept: deque[tuple[int, int, RunDelta]] = deque()
+        self._size = 0
+        self._open: dict[_Heard, None] = {}
+        self._waiting: list[Any] = []
+
+    def listen_to(self, unit: Unit) -> ListenTo:
+        """Return what hears the turns of a unit."""
+        return lambda step, turn, agent: _Heard(self, unit, step, turn, agent)
+
+    def saw(self, event: Event) -> None:
+        """Count the answers in the order in which they are recorded."""
+        if isinstance(event.data, TurnEnded):
+            self.ended += 1
+
+    def close(self) -> None:
+        """Take note that nothing more will come."""
+        self.is_over = True
+        self._wake()
+
+    def add(self, delta: RunDelta) -> None:
+        self.last += 1
+        position = str(Position(self.ended, self.last, self.mark))
+        size = OF_EACH + _size_of(delta.delta)
+        self._kept.append((self.last, size, replace(delta, position=position)))
+        self._size += size
+        while self._size > KEPT and len(self._kept) > 1:
+            self._size -= self._kept.popleft()[1]
+        self._wake()
+
+    def keeps(self, number: int) -> bool:
+        """Return whether all after a number is kept."""
+        return number == self.last or (bool(self._kept) and self._kept[0][0] <= number + 1)
+
+    def after(self, number: int) -> list[RunDelta]:
+        """Return the deltas after a number; pieces of one text that follow each other as one."""
+        new = []
+        for each, _, delta in reversed(self._kept):
+            if each <= number:
+                break
+            new.append(delta)
+        return joined(reversed(new))
+
+    def so_far(self) -> list[RunDelta]:
+        """Return what has come of the answers that are at work, each from its beginning."""
+        position = str(Position(self.ended, self.last, self.mark))
+        return [replace(delta, position=position) for heard in self._open for delta in heard.so_far()]
+
+    def wake(self, event: Any) -> None:
+        """Set `event` when something new comes."""
+        self._waiting.append(event)
+
+    def _wake(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for event in waiting:
+            event.set()
+
+    def begins(self, heard: _Heard) -> None:
+        self._open[heard] = None
+
+    def ends(self, heard: _Heard) -> None:
+        self._open.pop(heard, None)
+
+
+class _Heard:
+    """One turn that is heard."""
+
+    def __init__(self, log: DeltaLog, unit: Unit, step: StepPath, turn: int, agent: str) -> None:
+        self._log, self._attempt = log, 1
+        self._blank = RunDelta(log.run_id, "", unit, step, turn, agent, TextDelta(""))
+        self._deltas: list[RunDelta] = []
+        """Of the answer as it stands, without what is void."""
+        log.begins(self)
+
+    def take(self, delta: Delta) -> None:
+        if isinstance(delta, Restarted):
+            self._attempt += 1
+            self._deltas.clear()
+        told = self._told(delta)
+        self._deltas.append(told)
+        if len(self._deltas) > 64:
+            self._deltas = joined(self._deltas)
+        self._log.add(told)
+
+    def end(self, response: Response | None) -> None:
+        ended = AnswerEnded(ok=False)
+        if response is not None:
+            self._complete(response)
+            ended = AnswerEnded(True, response.finish, response.provider, response.model)
+        self._log.ends(self)
+        self._log.add(self._told(ended))
+
+    def so_far(self) -> list[RunDelta]:
+        return from_the_beginning(joined(d for d in self._deltas if not isinstance(d.delta, Restarted)))
+
+    def _told(self, delta: Delta | AnswerEnded) -> RunDelta:
+        return replace(self._blank, delta=delta, attempt=self._attempt)
+
+    def _complete(self, response: Response) -> None:
+        """Tell all of the answer where something else was told, or nothing."""
+        said = [each.delta for each in self._deltas]
+        text = "".join(delta.text for delta in said if isinstance(delta, TextDelta))
+        calls = {delta.index for delta in said if isinstance(delta, ToolCallDelta)}
+        if text == response.text and len(calls) == len(response.tool_calls):
+            return
+        if said:
+            self.take(Restarted("the answer came to something else"))
+        for delta in deltas_of(response):
+            self.take(delta)
+
+
+def deltas_of(response: Response) -> list[Delta]:
+    """Return a whole answer as deltas, one for each of its parts."""
+    found: list[Delta] = []
+    calls = 0
+    for part in response.message.parts:
+        match part:
+            case Text(text):
+                found.append(TextDelta(text))
+            case Reasoning(text) if text:
+                found.append(ReasoningDelta(text))
+            case ToolCall(id, name, arguments):
+                found.append(ToolCallDelta(calls, id, name, arguments))
+                calls += 1
+            case _:
+                pass  # a model says nothing else
+    return found
+
+
+def from_the_beginning(deltas: Sequence[RunDelta]) -> list[RunDelta]:
+    """Return an answer's deltas, of which the first says that they are all of it."""
+    return [replace(deltas[0], anew=True), *deltas[1:]] if deltas else []
+
+
+def joined(deltas: Iterable[RunDelta]) -> list[RunDelta]:
+    """Return the deltas with those as one that follow each other and are pieces of one text."""
+    found: list[RunDelta] = []
+    pieces: list[Delta | AnswerEnded] = []
+    for delta in deltas:
+        if pieces and _goes_on(found[-1], delta):
+            pieces.append(delta.delta)
+            found[-1] = replace(found[-1], position=delta.position)
+            continue
+        _put(found, pieces)
+        found.append(delta)
+        pieces = [delta.delta]
+    _put(found, pieces)
+    return found
+
+
+def _goes_on(before: RunDelta, delta: RunDelta) -> bool:
+    if before.answer != delta.answer or before.attempt != delta.attempt or delta.anew:
+        return False
+    match before.delta, delta.delta:
+        case (TextDelta(), TextDelta()) | (ReasoningDelta(), ReasoningDelta()):
+            return True
+        case ToolCallDelta(index=one), ToolCallDelta(index=other):
+            return one == other
+    return False
+
+
+def _put(found: list[RunDelta], pieces: Sequence[Any]) -> None:
+    """Put what the pieces say together into the last that was found."""
+    if len(pieces) < 2:
+        return
+    if isinstance(pieces[0], ToolCallDelta):
+        whole: Delta = replace(pieces[0], arguments="".join(piece.arguments for piece in pieces))
+    else:
+        whole = replace(pieces[0], text="".join(piece.text for piece in pieces))
+    found[-1] = replace(found[-1], delta=whole)
+
+
+def _size_of(delta: Delta | AnswerEnded) -> int:
+    match delta:
+        case TextDelta(text) | ReasoningDelta(text):
+            return len(text)
+        case ToolCallDelta(arguments=arguments):
+            return len(arguments)
+    return 0
+
+
+def delta_json(delta: RunDelta) -> dict[str, Any]:
+    """Return a delta as the document that `--json --stream` shows."""
+    kind, fields = _kind_of(delta.delta)
+    return {
+        "type": "delta",
+        "run_id": delta.run_id,
+        "position": delta.position,
+        "unit": path_of(delta.unit, delta.step),
+        "place": {**delta.unit._asdict(), "step": list(delta.step), "turn": delta.turn},
+        "agent": delta.agent,
+        "attempt": delta.attempt,
+        "anew": delta.anew,
+        "recorded": delta.recorded,
+        "kind": kind,
+        **fields,
+    }
+
+
+def _kind_of(delta: Delta | AnswerEnded) -> tuple[str, dict[str, Any]]:
+    match delta:
+        case TextDelta(text):
+            return "text", {"text": text}
+        case ReasoningDelta(text):
+            return "reasoning", {"text": text}
+        case ToolCallDelta(index, id, name, arguments):
+            return "tool_call", {"index": index, "id": id, "name": name, "arguments": arguments}
+        case Restarted(reason):
+            return "restarted", {"reason": reason}
+        case Resumed(reason):
+            return "resumed", {"reason": reason}
+        case AnswerEnded(ok, finish, provider, model):
+            told = None if finish is None else finish.value
+            return "ended", {"ok": ok, "finish": told, "provider": provider, "model": model}
