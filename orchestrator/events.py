@@ -176,6 +176,15 @@ class AgentChosen:
 
 
 @dataclass(frozen=True, slots=True)
+class CaseChosen:
+    """The `on` of a switch came to `case`, or to what `default` stands for; `cases` are all that there are."""
+
+    task: str
+    case: str
+    cases: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class GateOpened:
     """A person must answer a question. `task` is its name: the approval's task, or the place of the tool's call or of
     the turn that asks. `shown` is what to decide on; of an approval the text of each task in `show`.

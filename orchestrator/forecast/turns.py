@@ -21,7 +21,7 @@ from orchestrator.run.conversations.speech import (
     advance,
     speeches_of,
 )
-from orchestrator.squad.choosing import with_agent
+from orchestrator.squad.choosing import with_agent, with_case
 from orchestrator.squad.conditions import NoCondition, holds
 from orchestrator.squad.plan import (
     HUMAN,
@@ -32,7 +32,9 @@ from orchestrator.squad.plan import (
     ConversationPlan,
     ConversationWork,
     Plan,
+    SingleWork,
     Steps,
+    Switch,
     TaskPlan,
 )
 from orchestrator.squad.termination import countable
@@ -178,11 +180,32 @@ class _Walk:
         return now, size
 
     def _once(self, task: TaskPlan, now: float, context: int) -> tuple[float, int]:
-        assert not isinstance(task.work, Approval), "a gate is no work for a unit"
-        if not isinstance(task.work, Steps):
-            return self._one(task.id, task.work, now, context)
+        body = task.work
+        assert not isinstance(body, Approval), "a gate is no work for a unit"
+        if isinstance(body, Switch):
+            return self._switched(task, body, now, context)
+        return self._body(task, body, now, context)
+
+    def _switched(self, task: TaskPlan, switch: Switch, now: float, context: int) -> tuple[float, int]:
+        """Follow the case that inputs choose, else the one that takes most tokens."""
+        try:
+            case, body = with_case(switch, {"inputs": self.plan.inputs}, task.id)
+        except (TemplateError, NotAChoice):
+            case, body = max(switch.cases.items(), key=lambda one: self._weight(task, one[1], context))
+            self._note(f"{task.id}: the case {case}, of {', '.join(switch.cases)}: the one with most tokens")
+        return self._body(task, body, now, context)
+
+    def _weight(self, task: TaskPlan, body: SingleWork | Steps, context: int) -> int:
+        """Return the tokens of a body's turns."""
+        aside = replace(self, turns=[], notes={})
+        aside._body(task, body, 0.0, context)
+        return sum(turn.input_tokens + turn.output_tokens for turn in aside.turns)
+
+    def _body(self, task: TaskPlan, body: SingleWork | Steps, now: float, context: int) -> tuple[float, int]:
+        if not isinstance(body, Steps):
+            return self._one(task.id, body, now, context)
         made = 0
-        for step in task.work.steps:
+        for step in body.steps:
             if self._happens(step.condition, f"step {step.id} of {task.id}"):
                 now, size = self._one(task.id, step.work, now, context + made)
                 made += size

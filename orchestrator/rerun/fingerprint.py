@@ -126,6 +126,8 @@ def _texts(value: Any) -> Iterator[Any]:
     elif isinstance(value, list | tuple):
         for item in value:
             yield from _texts(item)
+    elif isinstance(value, Mapping):
+        yield from _texts(list(value.values()))
 
 
 def _parts(plan: Plan) -> Iterator[tuple[str, Any]]:

@@ -37,7 +37,7 @@ from orchestrator.run.history import TOLD_AGAIN, RunHistory, telling
 from orchestrator.run.work_clock import UnitClock
 from orchestrator.run.work_time import waited_in
 from orchestrator.run.worker import Assignment, TaskRunner
-from orchestrator.squad.plan import Plan, Steps, TaskPlan
+from orchestrator.squad.plan import Plan, Steps, Switch, TaskPlan
 from orchestrator.units import SAID, StepPath, Unit
 from providers.budgets import BudgetRef
 from providers.errors import BudgetSpent
@@ -371,5 +371,12 @@ def _without_timeouts(task: TaskPlan) -> TaskPlan:
     """Return the task without limits of time: whether one was reached is recorded."""
     work = task.work
     if isinstance(work, Steps):
-        work = Steps(tuple(replace(step, timeout=None) for step in work.steps))
+        work = _untimed(work)
+    elif isinstance(work, Switch):
+        cases = {name: _untimed(case) if isinstance(case, Steps) else case for name, case in work.cases.items()}
+        work = replace(work, cases=cases)
     return replace(task, work=work, timeout=None)
+
+
+def _untimed(work: Steps) -> Steps:
+    return Steps(tuple(replace(step, timeout=None) for step in work.steps))

@@ -20,9 +20,9 @@ from orchestrator.events import (
     TaskStarted,
 )
 from orchestrator.run.state import Elements, RunState, as_text, who
-from orchestrator.squad.choosing import with_agent
+from orchestrator.squad.choosing import with_agent, with_case
 from orchestrator.squad.conditions import NoCondition, holds
-from orchestrator.squad.plan import AgentWork, Approval, ForEach, TaskPlan
+from orchestrator.squad.plan import AgentWork, Approval, ForEach, Switch, TaskPlan
 from personas.errors import TemplateError
 
 Happening = TaskStarted | TaskExpanded | ElementStarted | GateOpened | TaskEnded | TaskReset
@@ -78,7 +78,8 @@ def _begin(state: RunState, task: TaskPlan) -> Happening:
 def _doer(task: TaskPlan, values: Mapping[str, Any]) -> str:
     """Return who does the work, as far as it is known now: who cannot be chosen fails the unit, not its start."""
     try:
-        return who(with_agent(task.work, values, task.id) if isinstance(task.work, AgentWork) else task.work)
+        body = with_case(task.work, values, task.id)[1] if isinstance(task.work, Switch) else task.work
+        return who(with_agent(body, values, task.id) if isinstance(body, AgentWork) else body)
     except (TemplateError, NotAChoice):
         return who(task.work)
 

@@ -11,6 +11,7 @@ from agents.events import TurnEnded, TurnStarted
 from orchestrator.events import (
     AgentChosen,
     ArtifactWritten,
+    CaseChosen,
     ControlUnread,
     ConversationEnded,
     ElementEnded,
@@ -40,6 +41,7 @@ from providers.budgets import CallSizes
 TOLD_AGAIN = (
     AgentChosen,
     ArtifactWritten,
+    CaseChosen,
     ControlUnread,
     ConversationEnded,
     GateOpened,

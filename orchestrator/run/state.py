@@ -14,7 +14,7 @@ import json
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, assert_never
 
 from orchestrator.events import (
     CutText,
@@ -33,7 +33,7 @@ from orchestrator.events import (
     TaskStarted,
     TaskStatus,
 )
-from orchestrator.squad.plan import AgentWork, Approval, ConversationWork, Plan, TaskBody
+from orchestrator.squad.plan import AgentWork, Approval, ConversationWork, Plan, Steps, Switch, TaskBody, works_of
 from orchestrator.units import Unit
 
 
@@ -218,7 +218,9 @@ class RunState:
         elements = self.tasks[event.task].elements
         if elements is None:
             return paragraphs(event.transcript)
-        has_any = isinstance(self.plan.tasks[event.task].work, ConversationWork) and self.plan.edition > 1
+        body = self.plan.tasks[event.task].work
+        has_any = isinstance(body, ConversationWork | Switch) and self.plan.edition > 1
+        has_any = has_any and any(isinstance(work, ConversationWork) for work in works_of(body))
         return [paragraphs(elements.ended[key].transcript) for key in elements.items] if has_any else None
 
     def _satisfies(self, task: str) -> bool:
@@ -332,8 +334,12 @@ def who(work: TaskBody) -> str:
             return conversation
         case Approval():
             return "a person"
+        case Steps(steps):
+            return ", ".join(dict.fromkeys(who(step.work) for step in steps))
+        case Switch(cases=cases):
+            return " or ".join(dict.fromkeys(who(case) for case in cases.values()))
         case _:
-            return ", ".join(dict.fromkeys(who(step.work) for step in work.steps))
+            assert_never(work)
 
 
 def as_text(value: Any) -> str:

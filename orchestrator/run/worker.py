@@ -21,6 +21,7 @@ from orchestrator.errors import RepeatExhausted, TaskTimedOut
 from orchestrator.events import (
     AgentChosen,
     BudgetReached,
+    CaseChosen,
     CutText,
     GateAnswered,
     GateOpened,
@@ -37,9 +38,9 @@ from orchestrator.run.retries import backoff_s, causes_of
 from orchestrator.run.state import as_text, paragraphs
 from orchestrator.run.truncation import cut_in, in_order, in_words
 from orchestrator.run.work_clock import RunClock, UnitClock, time_limit
-from orchestrator.squad.choosing import with_agent
+from orchestrator.squad.choosing import with_agent, with_case
 from orchestrator.squad.conditions import holds
-from orchestrator.squad.plan import HUMAN, AgentWork, ConversationWork, Plan, Steps, TaskPlan
+from orchestrator.squad.plan import HUMAN, AgentWork, ConversationWork, Plan, Steps, Switch, TaskPlan
 from orchestrator.units import SAID, StepPath, Unit, path_of, step_of
 from providers.budgets import BudgetRef
 from providers.errors import BudgetSpent, RoutingError
@@ -173,12 +174,17 @@ class TaskRunner:
     ) -> tuple[UnitResult, dict[str, Any]]:
         """Do the work once. Returns what was made, and each step's own output."""
         context = {**self._context(task, given.values), **earlier}
-        if not isinstance(task.work, Steps):
-            assert isinstance(task.work, AgentWork | ConversationWork), "a gate is no work for a unit"
-            return await self._one(task.work, given, context, ctx), {}
+        body = task.work
+        if isinstance(body, Switch):
+            cases = tuple(body.cases)
+            case, body = with_case(body, given.values, task.id)
+            ctx.emit(CaseChosen(task.id, case, cases))
+        if not isinstance(body, Steps):
+            assert isinstance(body, AgentWork | ConversationWork), "a gate is no work for a unit"
+            return await self._one(body, given, context, ctx), {}
         made: dict[str, Any] = {}
         cuts: list[CutText] = []
-        for step in task.work.steps:
+        for step in body.steps:
             inner = replace(given, values={**given.values, "steps": made})
             condition = True if step.condition is None else step.condition.render(inner.values)
             if not holds(condition, "if", self.plan.edition):

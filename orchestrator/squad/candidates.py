@@ -6,9 +6,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from orchestrator.squad.choosing import case_of, case_text
 from orchestrator.squad.expressions import Expressions, NamesInScope, schema_read
-from orchestrator.squad.plan import AgentChoice
-from orchestrator.squad.spec import SquadSpec, StepSpec, TaskSpec
+from orchestrator.squad.plan import DEFAULT_CASE, AgentChoice
+from orchestrator.squad.spec import CaseSpec, SquadSpec, StepSpec, TaskSpec
 from personas.sandbox import ExpressionText
 from providers.documents.findings import Findings
 from providers.documents.problems import Path, nearest
@@ -21,7 +22,15 @@ def values_allowed(schema: Any) -> Sequence[Any] | None:
     if isinstance(schema.get("enum"), list):
         listed: list[Any] = schema["enum"]
         return listed
+    if schema.get("type") == "boolean":
+        return [True, False]
     return [schema["const"]] if "const" in schema else None
+
+
+def shown(value: Any) -> str:
+    """Return a value as a person would write it as a case."""
+    text = case_text(value)
+    return repr(value) if text is None else f"'{text}'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +41,7 @@ class Candidates:
     findings: Findings
     texts: Expressions
 
-    def of(self, path: Path, spec: TaskSpec | StepSpec, scope: NamesInScope) -> AgentChoice | None:
+    def of(self, path: Path, spec: TaskSpec | StepSpec | CaseSpec, scope: NamesInScope) -> AgentChoice | None:
         """Return the choice of a task's or a step's agent, None where `agent` is a name."""
         if spec.agent is None or "${{" not in spec.agent:
             if spec.agent is not None and spec.agents is not None:
@@ -43,6 +52,26 @@ class Candidates:
         name = self.texts.value((*path, "agent"), spec.agent, scope, "a name or one expression that comes to one")
         listed = None if spec.agents is None else self._listed((*path, "agents"), spec.agents)
         return AgentChoice(name, self._among(path, name, scope, listed))
+
+    def check_cases(self, path: Path, on: ExpressionText, cases: Sequence[str], scope: NamesInScope) -> None:
+        """Report values that no case of a switch stands for, and cases that no value comes to, as far as is known."""
+        names, has_default = [case for case in cases if case != DEFAULT_CASE], DEFAULT_CASE in cases
+        values = values_allowed(schema_read(on, self.spec, scope))
+        if values is None:
+            if not has_default and (*path, "on") not in self.findings.broken:
+                message = "what 'on' comes to is not known: a value without a case fails the task"
+                hint = "add the case default, or give what is read an output_schema with an enum"
+                self.findings.warn((*path, "cases"), "missing-case", message, hint)
+            return
+        if not has_default and (missing := [shown(one) for one in values if case_of(one, names) is None]):
+            message = f"no case for {', '.join(missing)}, which 'on' may come to"
+            self.findings.error((*path, "cases"), "missing-case", message, "add it, or the case default", key=True)
+        reached = {case_of(one, cases) for one in values}
+        for case in names:
+            if case not in reached:
+                message = f"'on' never comes to '{case}'"
+                told = nearest(case, [text for one in values if (text := case_text(one)) is not None])
+                self.findings.warn((*path, "cases", case), "unreachable-case", message, told)
 
     def _listed(self, path: Path, agents: Sequence[str]) -> tuple[str, ...]:
         for index, agent in enumerate(agents):

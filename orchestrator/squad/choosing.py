@@ -1,13 +1,15 @@
-"""Who does a piece of work that names its agent by an expression: decided when the work begins. Pure."""
+"""Who does a piece of work whose agent an expression names, and which case of a switch is done: decided when the work
+begins. Pure."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from orchestrator.errors import NotAChoice
-from orchestrator.squad.plan import AgentWork
+from orchestrator.squad.plan import DEFAULT_CASE, AgentWork, SingleWork, Steps, Switch
 
 
 def with_agent(work: AgentWork, values: Mapping[str, Any], task: str) -> AgentWork:
@@ -31,3 +33,35 @@ def meant(value: Any, among: Sequence[str]) -> str | None:
         return said
     alike = [name for name in among if name.casefold() == said.casefold()]
     return alike[0] if len(alike) == 1 else None
+
+
+def with_case(switch: Switch, values: Mapping[str, Any], task: str) -> tuple[str, SingleWork | Steps]:
+    """Return the case that a switch comes to, and its work. Raise `NotAChoice` where there is none for it."""
+    value = switch.on.render(values)
+    case = case_of(value, tuple(switch.cases))
+    if case is None:
+        raise NotAChoice(task, "switch", value, switch.cases)
+    return case, switch.cases[case]
+
+
+def case_of(value: Any, cases: Sequence[str]) -> str | None:
+    """Return the case that stands for a value: that of its text, else `default`, None where there is neither."""
+    named = meant(case_text(value), cases)
+    return DEFAULT_CASE if named is None and DEFAULT_CASE in cases else named
+
+
+def case_text(value: Any) -> str | None:
+    """Return the text by which a case names a value, as JSON writes it: `true`, `null`, `3`; of 3.0 that of 3.
+
+    None for lists and mappings, which no case can name.
+    """
+    match value:
+        case str():
+            return value
+        case bool() | None:
+            return json.dumps(value)
+        case int():
+            return str(value)
+        case float():
+            return str(int(value)) if value.is_integer() else json.dumps(value)
+    return None

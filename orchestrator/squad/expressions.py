@@ -13,7 +13,7 @@ from orchestrator.squad.graph import Ancestry
 from orchestrator.squad.plan import EDITION
 from orchestrator.squad.rendering import as_template, is_own_template
 from orchestrator.squad.schemas import below, ruled_out
-from orchestrator.squad.spec import SquadSpec, StepSpec, TaskSpec
+from orchestrator.squad.spec import CaseSpec, SquadSpec, StepSpec, TaskSpec
 from orchestrator.squad.templates import (
     OURS,
     PERSONA_TEXTS,
@@ -281,7 +281,8 @@ class Expressions:
         return self._output(f"step '{step}'", schema, inner[1:]) if inner[0] == "output" else None
 
     def _transcript(self, owner: str, work: TaskSpec | StepSpec, names: Sequence[str | int]) -> ExpressionFault | None:
-        if work.conversation is None:
+        cases = work.switch.cases.values() if isinstance(work, TaskSpec) and work.switch is not None else ()
+        if work.conversation is None and not any(case.conversation for case in cases):
             inside = isinstance(work, TaskSpec) and any(step.conversation for step in work.steps or ())
             hint = "read that of its step, in a later step: ${{ steps.ID.transcript }}" if inside else ""
             return "unknown-attribute", f"{owner} holds no conversation, so it has no transcript", hint
@@ -313,9 +314,16 @@ def schema_of(task: TaskSpec) -> Any:
         return None
     if task.approval is not None:
         return _ANSWER
-    if task.steps is not None:
-        return {"type": "object", "properties": {step.id: _own_schema(step) for step in task.steps}}
-    return _own_schema(task)
+    if task.switch is not None:
+        schemas = [_case_schema(case) for case in task.switch.cases.values()]
+        return schemas[0] if schemas and all(schema == schemas[0] for schema in schemas) else None
+    return _case_schema(task)
+
+
+def _case_schema(work: TaskSpec | CaseSpec) -> Any:
+    if work.steps is not None:
+        return {"type": "object", "properties": {step.id: _own_schema(step) for step in work.steps}}
+    return _own_schema(work)
 
 
 def schema_read(text: ExpressionText, spec: SquadSpec, scope: NamesInScope) -> Any:
@@ -329,11 +337,12 @@ def schema_read(text: ExpressionText, spec: SquadSpec, scope: NamesInScope) -> A
             return below(_own_schema(scope.steps[step]), inner)
         case ("inputs", str(name), *inner) if name in spec.inputs:
             declared = spec.inputs[name]
-            return below({} if declared.enum is None else {"enum": declared.enum}, inner)
+            known = {"type": "boolean"} if declared.type == "boolean" else {}
+            return below(known if declared.enum is None else {"enum": declared.enum}, inner)
     return None
 
 
-def _own_schema(work: TaskSpec | StepSpec) -> Any:
+def _own_schema(work: TaskSpec | StepSpec | CaseSpec) -> Any:
     if work.output_schema is not None:
         return work.output_schema
     return _TEXT if work.agent is not None or work.conversation is not None else None

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, assert_never
 
 from orchestrator.errors import NotAChoice
 from orchestrator.squad.choosing import with_agent
 from orchestrator.squad.conditions import NoCondition, holds
-from orchestrator.squad.plan import AgentWork, Approval, ConversationWork, ForEach, Plan, Steps, TaskPlan
+from orchestrator.squad.plan import AgentWork, Approval, ConversationWork, ForEach, Plan, Steps, Switch, TaskPlan
 from orchestrator.squad.schemas import path_fault
 from personas.errors import TemplateError, TextTooLong
 from personas.sandbox import ExpressionText
@@ -161,8 +161,12 @@ def _texts(task: TaskPlan) -> Iterator[tuple[tuple[str | int, ...], ExpressionTe
             for index, step in enumerate(steps):
                 if step.condition is None:
                     yield from (((("steps", index, *field)), text) for field, text in _words(step.work))
-        case _:
+        case Switch():
+            return  # which case is done is not known
+        case AgentWork() | ConversationWork():
             yield from _words(task.work)
+        case _:
+            assert_never(task.work)
 
 
 def _words(work: AgentWork | ConversationWork) -> Iterator[tuple[tuple[str | int, ...], ExpressionText]]:

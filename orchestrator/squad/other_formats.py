@@ -68,8 +68,12 @@ _WORK = {
     "timeout": "max_time max_execution_time time_limit",
 }
 STEP_NAMES: Mapping[str, str] = {"name": "id", **_all(**_WORK)}
+CASE_NAMES: Mapping[str, str] = _all(
+    **{field: words for field, words in _WORK.items() if field not in ("if", "timeout")}
+)
 TASK_NAMES: Mapping[str, str] = _all(
     **_WORK,
+    switch="match route router branch branches choose case",
     needs="depends_on dependencies depends after requires upstream",
     approval="human gate human_input human_review require_approval",
     repeat="loop while until max_loops",
@@ -82,6 +86,13 @@ TASK_NAMES: Mapping[str, str] = _all(
 _AT_ONCE = "leave it out: tasks that do not need each other run at the same time"
 _NEXT = "the task that follows names this one: needs: [this_task]"
 STEP_ADVICE: Mapping[str, str] = _advice(STEP_NAMES, _SAMPLING, _LOGGED, _HOOKS, _OF_AGENT)
+_OF_SWITCH = dict.fromkeys(
+    ("if", "timeout", "needs", "context", "for_each", "repeat", "retry", "output_file", "budget", "continue_on_error"),
+    "give it to the task of the switch",
+)
+CASE_ADVICE: Mapping[str, str] = _advice(
+    CASE_NAMES, STEP_ADVICE, _OF_SWITCH, approval="an approval is a task of its own, with if: ${{ ... }}"
+)
 TASK_ADVICE: Mapping[str, str] = _advice(
     TASK_NAMES, STEP_ADVICE, async_execution=_AT_ONCE, parallel=_AT_ONCE, next=_NEXT, goto=_NEXT
 )
@@ -114,6 +125,7 @@ EXAMPLES: Mapping[str, str] = {
     "output_schema": "{type: object, required: [title], properties: {title: {type: string}}}",
     "output_file": "report.md",
     "if": '"${{ tasks.check.output.ok }}"',
+    "switch": '{"on": "${{ tasks.sort.output.kind }}", cases: {billing: {agent: ann, description: Answer.}}}',
     "tools": "[read_file]",
     "tasks": "{research: {agent: ann, description: Find out.}}",
     "agents": "{ann: {persona: analyst}}",

@@ -6,8 +6,8 @@ micro-USD.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, assert_never
 
 from agents.context import History as History
@@ -190,18 +190,58 @@ class Steps:
     steps: tuple[Step, ...]
 
 
-TaskBody = AgentWork | ConversationWork | Approval | Steps
+DEFAULT_CASE = "default"
+"""The case of a `switch` that is done where no other one is meant."""
 
 
-def works_of(body: TaskBody) -> tuple[AgentWork | ConversationWork, ...]:
-    """Return every piece of work in a task that an agent or a conversation may do."""
+@dataclass(frozen=True, slots=True)
+class Switch:
+    """The work of the one case that `on` comes to."""
+
+    on: ExpressionText
+    cases: Mapping[str, AgentWork | ConversationWork | Steps]
+
+
+TaskBody = AgentWork | ConversationWork | Approval | Steps | Switch
+SingleWork = AgentWork | ConversationWork
+WorkPath = tuple[str | int, ...]
+"""Where a piece of work stands below its task, as the squad file spells it."""
+
+
+def placed_works(body: TaskBody) -> Iterator[tuple[WorkPath, SingleWork]]:
+    """Yield every piece of work in a task that an agent or a conversation may do, with its place."""
     match body:
         case AgentWork() | ConversationWork():
-            return (body,)
+            yield (), body
         case Steps(steps):
-            return tuple(step.work for step in steps)
+            yield from ((("steps", index), step.work) for index, step in enumerate(steps))
+        case Switch(cases=cases):
+            for name, case in cases.items():
+                yield from ((("switch", "cases", name, *path), work) for path, work in placed_works(case))
         case Approval():
-            return ()
+            return
+        case _:
+            assert_never(body)
+
+
+def works_of(body: TaskBody) -> tuple[SingleWork, ...]:
+    """Return every piece of work in a task that an agent or a conversation may do."""
+    return tuple(work for _, work in placed_works(body))
+
+
+def with_works(body: TaskBody, change: Callable[[WorkPath, SingleWork], SingleWork], path: WorkPath = ()) -> TaskBody:
+    """Return a task's body with each piece of its work changed by what is told the place of it, and the work."""
+    match body:
+        case AgentWork() | ConversationWork():
+            return change(path, body)
+        case Steps(steps):
+            places = ((*path, "steps", index) for index in range(len(steps)))
+            return Steps(tuple(replace(s, work=change(place, s.work)) for s, place in zip(steps, places, strict=True)))
+        case Switch(on, cases):
+            made = {name: with_works(case, change, (*path, "switch", "cases", name)) for name, case in cases.items()}
+            return Switch(on, {name: case for name, case in made.items() if not isinstance(case, Approval | Switch)})
+        case Approval():
+            return body
         case _:
             assert_never(body)
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from orchestrator.squad.plan import AgentPlan, AgentWork, ConversationWork, Plan, Steps, TaskBody, TaskPlan
+from orchestrator.squad.plan import AgentPlan, Plan, SingleWork, TaskPlan, WorkPath, with_works
 from orchestrator.squad.schemas import Schemas
 from orchestrator.squad.templates import PERSONA_TEXTS, reads_nothing_of_ours
 from personas.errors import TemplateError
@@ -89,19 +89,14 @@ def as_template(template: str) -> str:
 
 
 def _task(task: TaskPlan, values: Mapping[str, Any], findings: Findings) -> TaskPlan:
-    work = _work(task.work, values, findings, ("tasks", task.id))
-    return task if work is task.work else replace(task, work=work)
+    def rendered(path: WorkPath, work: SingleWork) -> SingleWork:
+        return _work(work, values, findings, ("tasks", task.id, *path))
+
+    return replace(task, work=with_works(task.work, rendered))
 
 
-def _work(work: TaskBody, values: Mapping[str, Any], findings: Findings, path: Path) -> TaskBody:
-    if isinstance(work, Steps):
-        steps = []
-        for index, step in enumerate(work.steps):
-            made = _work(step.work, values, findings, (*path, "steps", index))
-            assert isinstance(made, AgentWork | ConversationWork), "a step is one piece of work"
-            steps.append(replace(step, work=made))
-        return Steps(tuple(steps))
-    if not isinstance(work, AgentWork | ConversationWork) or work.output_schema is None:
+def _work(work: SingleWork, values: Mapping[str, Any], findings: Findings, path: Path) -> SingleWork:
+    if work.output_schema is None:
         return work
     path = (*path, "output_schema")
     schema = _schema(work.output_schema, values, findings, path)

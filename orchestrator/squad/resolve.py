@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, assert_never
+from typing import Any
 
 from agents.tools import Tool
 from orchestrator.errors import PlanError
@@ -21,15 +21,15 @@ from orchestrator.squad.plan import (
     EDITION,
     FOR_EACH_CAP,
     AgentWork,
-    Approval,
     ConversationPlan,
     ConversationWork,
     History,
     Plan,
-    Steps,
-    TaskBody,
+    SingleWork,
     TaskPlan,
+    WorkPath,
     possible_agents,
+    with_works,
     works_of,
 )
 from orchestrator.squad.rendering import with_rendered
@@ -121,22 +121,11 @@ def with_tools(plan: Plan, tools: Mapping[str, Tool]) -> Plan:
     def bound(old: tuple[Tool, ...]) -> tuple[Tool, ...]:
         return tuple(replace(tools[one.name], approval=one.approval) if one.name in tools else one for one in old)
 
-    def of_work(work: AgentWork | ConversationWork) -> AgentWork | ConversationWork:
+    def of_work(_: WorkPath, work: SingleWork) -> SingleWork:
         return replace(work, tools=bound(work.tools)) if isinstance(work, AgentWork) and work.tools else work
 
-    def of_task(body: TaskBody) -> TaskBody:
-        match body:
-            case AgentWork() | ConversationWork():
-                return of_work(body)
-            case Steps(steps):
-                return Steps(tuple(replace(step, work=of_work(step.work)) for step in steps))
-            case Approval():
-                return body
-            case _:
-                assert_never(body)
-
     agents = {name: replace(agent, tools=bound(agent.tools)) for name, agent in plan.agents.items()}
-    tasks = {name: replace(task, work=of_task(task.work)) for name, task in plan.tasks.items()}
+    tasks = {name: replace(task, work=with_works(task.work, of_work)) for name, task in plan.tasks.items()}
     return replace(plan, agents=agents, tasks=tasks)
 
 
@@ -165,7 +154,7 @@ def _plan(
             texts.instructions(name, agent.instructions)
     agents |= roster.pickers
     texts.check_the_rest()
-    _check_ends(spec, findings, conversations)
+    _check_ends(spec, findings, conversations, tasks)
     _warn_of_unused(spec, findings, texts, tasks)
     history = spec.defaults.history
     plan = Plan(
@@ -200,7 +189,7 @@ def _tasks(
         findings.error(("tasks", cycle[0], "needs", index), "cycle", f"these tasks wait for each other: {shown}")
     texts.ancestry = planner.ancestry = ancestry(needs, ordered, [name for name in spec.tasks if planner.is_torn(name)])
     plans = {name: planner.plan(name) for name in spec.tasks}  # in the file's order, so that of two the first is right
-    return {name: plans[name] for name in ordered}, texts
+    return {name: plans[name] for name in ordered} | plans, texts  # on a cycle, which is told, there is no order
 
 
 def _sandbox(max_chars: int | None) -> Sandbox:
@@ -211,11 +200,13 @@ def _sandbox(max_chars: int | None) -> Sandbox:
     return Sandbox(replace(usual, output_chars=max_chars, room=max(usual.room, 2 * max_chars)))
 
 
-def _check_ends(spec: SquadSpec, findings: Findings, conversations: Mapping[str, ConversationPlan]) -> None:
+def _check_ends(
+    spec: SquadSpec, findings: Findings, conversations: Mapping[str, ConversationPlan], tasks: Mapping[str, TaskPlan]
+) -> None:
     """Report conversations that nothing is sure to end: neither their terminate nor a budget around them."""
     if bounds(budget(spec.budget)):
         return
-    uses = list(_conversation_uses(spec))
+    uses = _conversation_uses(tasks)
     for name, plan in conversations.items():
         if is_bounded(plan.terminate) or bounds(plan.budget):
             continue
@@ -236,11 +227,10 @@ def _picks(talk: ConversationSpec) -> tuple[str, ...]:
     return () if agent is None else (agent,)
 
 
-def _conversation_uses(spec: SquadSpec) -> list[tuple[str, str]]:
-    """Return (task, conversation) for each task or step that holds one."""
-    direct = [(name, task.conversation) for name, task in spec.tasks.items()]
-    inside = [(name, step.conversation) for name, task in spec.tasks.items() for step in task.steps or ()]
-    return [(task, used) for task, used in (*direct, *inside) if used is not None]
+def _conversation_uses(tasks: Mapping[str, TaskPlan]) -> list[tuple[str, str]]:
+    """Return (task, conversation) for each piece of work of a task that holds one."""
+    works = ((name, work) for name, task in tasks.items() for work in works_of(task.work))
+    return [(name, work.conversation) for name, work in works if isinstance(work, ConversationWork)]
 
 
 def _warn_of_unused(spec: SquadSpec, findings: Findings, texts: Expressions, tasks: Mapping[str, TaskPlan]) -> None:
@@ -248,7 +238,7 @@ def _warn_of_unused(spec: SquadSpec, findings: Findings, texts: Expressions, tas
     meant = {problem.hint for problem in findings.found}
     if any(len(path) == 1 or path[0] in ("tasks", "conversations", "outputs") for path in findings.broken):
         return
-    held = {used for _, used in _conversation_uses(spec)}
+    held = {used for _, used in _conversation_uses(tasks)}
     works = {agent for task in tasks.values() for agent in possible_agents(task.work)}
     talks = {
         name for talk in spec.conversations.values() for name in (*talk.participants, talk.moderator, *_picks(talk))

@@ -16,6 +16,8 @@ from orchestrator.squad.conversation_spec import ConversationSpec
 from orchestrator.squad.other_formats import (
     AGENT_ADVICE,
     AGENT_NAMES,
+    CASE_ADVICE,
+    CASE_NAMES,
     EXAMPLES,
     SQUAD_ADVICE,
     SQUAD_NAMES,
@@ -192,8 +194,35 @@ class StepSpec(StrictModel):
     if_: Condition | None = Field(default=None, alias="if", description="Skipped where this does not hold")
 
 
+class CaseSpec(StrictModel):
+    """What is done in one case of a switch. It has exactly one of agent, conversation and steps."""
+
+    noun: ClassVar[str] = "a case"
+    other_names: ClassVar[Mapping[str, str]] = CASE_NAMES
+    advice: ClassVar[Mapping[str, str]] = CASE_ADVICE
+    examples: ClassVar[Mapping[str, str]] = EXAMPLES
+    agent: NonEmpty | None = Field(default=None, description="Who does it; `${{ }}` chooses one when the work begins")
+    agents: list[NonEmpty] | None = Field(
+        default=None, min_length=1, description="Those that an `agent` in `${{ }}` may come to; default: all"
+    )
+    conversation: NonEmpty | None = Field(default=None, description="Or the conversation that does it")
+    steps: list[StepSpec] | None = Field(default=None, min_length=1, description="Or the pieces that are done in turn")
+    description: Expression | None = Field(default=None, description="What to do")
+    expected_output: Expression | None = Field(default=None, description="What the result looks like")
+    output_schema: dict[str, Any] | None = Field(default=None, description="What the output must be: a JSON Schema")
+    tools: list[ToolRef] | None = Field(default=None, description="Instead of the agent's own")
+
+
+class SwitchSpec(StrictModel):
+    """One of several pieces of work, by what an expression comes to."""
+
+    noun: ClassVar[str] = "a switch"
+    on: Expression = Field(description="An expression: the text of its value names the case")
+    cases: dict[str, CaseSpec] = Field(min_length=1, description="What is done, by value; `default` is all others")
+
+
 class TaskSpec(StrictModel):
-    """Work with one result. It has exactly one of agent, conversation, approval and steps."""
+    """Work with one result. It has exactly one of agent, conversation, approval, steps and switch."""
 
     noun: ClassVar[str] = "a task"
     other_names: ClassVar[Mapping[str, str]] = TASK_NAMES
@@ -206,6 +235,7 @@ class TaskSpec(StrictModel):
     conversation: NonEmpty | None = Field(default=None, description="Or the conversation that does it")
     approval: ApprovalSpec | None = Field(default=None, description="Or the question that a person answers")
     steps: list[StepSpec] | None = Field(default=None, min_length=1, description="Or the pieces that are done in turn")
+    switch: SwitchSpec | None = Field(default=None, description="Or one of several, by what an expression comes to")
     description: Expression | None = Field(default=None, description="What to do")
     expected_output: Expression | None = Field(default=None, description="What the result looks like")
     output_schema: dict[str, Any] | None = Field(default=None, description="What the output must be: a JSON Schema")
@@ -256,6 +286,8 @@ class SquadSpec(StrictModel):
         "id": "?",
         "prompt": "?",
         "until": "?",
+        "on": "?",
+        "cases": {"default": {}},
         "participants": ["?"],
         "rerun": ["?"],
         "terminate": {"max_turns": 1},

@@ -17,21 +17,24 @@ from orchestrator.squad.plan import (
     ForEach,
     Repeat,
     Retry,
+    SingleWork,
     Step,
     Steps,
+    Switch,
     TaskBody,
     TaskPlan,
 )
 from orchestrator.squad.rendering import with_expressions_left_out
 from orchestrator.squad.schemas import Schemas, below, path_fault, same_file
 from orchestrator.squad.shared_spec import budget
-from orchestrator.squad.spec import ApprovalSpec, RetrySpec, SquadSpec, StepSpec, TaskSpec
+from orchestrator.squad.spec import ApprovalSpec, CaseSpec, RetrySpec, SquadSpec, StepSpec, SwitchSpec, TaskSpec
 from orchestrator.squad.templates import strings_in
 from personas.sandbox import ExpressionText
 from providers.documents.findings import Findings
 from providers.documents.problems import Path
 
-KINDS = ("agent", "conversation", "approval", "steps")
+KINDS = ("agent", "conversation", "approval", "steps", "switch")
+CASES = ("agent", "conversation", "steps")
 _ORDER = frozenset({"needs", "context", "if_", "continue_on_error"})
 _RUN = frozenset({"retry", "timeout", "budget", "cache", "output_file"})
 _LOOP = frozenset({"for_each", "as_", "key", "max_parallel", "fail_fast", "repeat"})
@@ -40,6 +43,7 @@ _FITTING: Mapping[str, frozenset[str]] = {
     "agent": _ORDER | _RUN | _LOOP | _WORDS | {"tools", "agents"},
     "conversation": _ORDER | _RUN | _LOOP | _WORDS,
     "steps": _ORDER | _RUN | _LOOP,
+    "switch": _ORDER | _RUN | _LOOP,
     "approval": _ORDER | {"on_revise"},
 }
 _WITH_FOR_EACH = frozenset({"as_", "key", "max_parallel", "fail_fast"})
@@ -48,6 +52,11 @@ _ELSEWHERE = {
     ("steps", "description"): "describe each step",
     ("steps", "expected_output"): "say it in a step",
     ("steps", "output_schema"): "give it to a step",
+    ("switch", "agents"): "give them to a case",
+    ("switch", "tools"): "give them to a case",
+    ("switch", "description"): "describe each case",
+    ("switch", "expected_output"): "say it in a case",
+    ("switch", "output_schema"): "give it to a case",
     ("approval", "timeout"): "put it inside approval",
     ("approval", "description"): "an approval has a prompt",
     ("conversation", "tools"): "tools belong to agents",
@@ -148,9 +157,29 @@ class Tasks:
             return self._approval(path, spec, spec.approval, scope)
         if spec.steps is not None:
             return Steps(tuple(self._steps((*path, "steps"), spec.steps, scope)))
+        if spec.switch is not None:
+            return self._switch((*path, "switch"), spec.switch, scope)
         return self._single(path, spec, scope)
 
-    def _single(self, path: Path, spec: TaskSpec | StepSpec, scope: NamesInScope) -> AgentWork | ConversationWork:
+    def _switch(self, path: Path, spec: SwitchSpec, scope: NamesInScope) -> Switch:
+        on = self.texts.value((*path, "on"), spec.on, scope, "one expression, of which the text names a case")
+        self.candidates.check_cases(path, on, tuple(spec.cases), scope)
+        return Switch(on, {name: self._case((*path, "cases", name), one, scope) for name, one in spec.cases.items()})
+
+    def _case(self, path: Path, spec: CaseSpec, scope: NamesInScope) -> SingleWork | Steps:
+        kinds = [kind for kind in CASES if getattr(spec, kind) is not None]
+        self._one_kind(path, kinds, "a case", CASES)
+        given = {name for name in spec.model_fields_set if getattr(spec, name) is not None} - {*CASES}
+        for kind in kinds if len(kinds) == 1 else ():
+            for extra in sorted(given - _FITTING[kind]):
+                self._misplaced((*path, extra), f"a case with '{kind}'", _ELSEWHERE.get((kind, extra), ""))
+        if spec.steps is not None:
+            return Steps(tuple(self._steps((*path, "steps"), spec.steps, scope)))
+        return self._single(path, spec, scope)
+
+    def _single(
+        self, path: Path, spec: TaskSpec | StepSpec | CaseSpec, scope: NamesInScope
+    ) -> AgentWork | ConversationWork:
         """Return the work of one agent or one conversation."""
         has_doer = spec.agent is not None or spec.conversation is not None
         if has_doer and spec.description is None:

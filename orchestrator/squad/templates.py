@@ -18,6 +18,7 @@ OURS = ("inputs", "tasks", "steps")
 PERSONA_TEXTS = ("name", "title", "role", "goal", "identity", "style", "principles", "produces", "template")
 _RENDERED_OF_TASKS = {
     "agent",
+    "on",
     "description",
     "expected_output",
     "output_file",

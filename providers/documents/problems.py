@@ -317,6 +317,7 @@ CODES: Mapping[str, str] = {
     "cycle": "Tasks that wait for each other.",
     "not-an-ancestor": "A task is read that is not sure to have ended before.",
     "unbounded": "Something could run for ever, or cost without end.",
+    "missing-case": "A switch has no case for a value that it may come to, and no default.",
     "no-tasks": "The squad has nothing to do.",
     # Expressions, files, schemas
     "bad-expression": "The text inside `${{ }}` is not an expression.",
@@ -344,6 +345,7 @@ CODES: Mapping[str, str] = {
     "too-long": "A text that comes to more than the squad's cap with these inputs.",
     "too-many-elements": "A list that comes to more elements than its cap with these inputs.",
     # Warnings
+    "unreachable-case": "No value that a switch may come to has this case.",
     "unused-agent": "No task and no conversation uses the agent.",
     "unused-conversation": "No task holds the conversation.",
     "unused-input": "No expression reads the input.",

@@ -28,7 +28,15 @@ from providers.routing.scores import Ordering, replay, score
 
 MOST_OTHERS = 4
 SHOWN = frozenset(
-    {"agent.chosen", "route.chosen", "attempt.ended", "waiting.for_provider", "waiting.for_budget", "turn.ended"}
+    {
+        "agent.chosen",
+        "case.chosen",
+        "route.chosen",
+        "attempt.ended",
+        "waiting.for_provider",
+        "waiting.for_budget",
+        "turn.ended",
+    }
 )
 
 
@@ -199,6 +207,8 @@ def _lines_of(event: Mapping[str, Any]) -> Iterator[str]:
     match event["type"]:
         case "agent.chosen":
             yield f"  agent: {event['agent']}, chosen of {', '.join(event['among'])}"
+        case "case.chosen":
+            yield f"  case: {event['case']}, of {', '.join(event['cases'])}"
         case "route.chosen":
             yield f"  candidates: {', '.join(event['candidates']) or 'none'}"
             yield from _refusals(event)

@@ -224,6 +224,10 @@ class Progress:
         row.who = event["agent"]
         return ProgressLine(row.name, f"{event['agent']} is chosen, of {', '.join(event['among'])}")
 
+    def _on_case_chosen(self, event: Document) -> ProgressLine | None:
+        row = self._row_at(event) or self._own(event)
+        return ProgressLine(row.name, f"case {event['case']}, of {', '.join(event['cases'])}")
+
     def _on_task_reset(self, event: Document) -> ProgressLine:
         row = self._own(event)
         row.state, row.began, row.ended, row.truncated = "waiting", None, None, []

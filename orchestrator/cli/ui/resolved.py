@@ -12,7 +12,7 @@ from agents.tools import Tool
 from orchestrator.cli.ui.masking import masked
 from orchestrator.squad.agents import overrides_the_library
 from orchestrator.squad.load import Squad
-from orchestrator.squad.plan import AgentPlan, AgentWork, Approval, Steps, TaskPlan
+from orchestrator.squad.plan import AgentPlan, AgentWork, Approval, Steps, Switch, TaskPlan
 from orchestrator.squad.spec import AgentSpec, SquadSpec, TaskSpec
 from personas.persona import Persona, PersonaSpec
 from providers.documents.models import StrictModel
@@ -112,7 +112,7 @@ def _filled(squad: SquadSpec, spec: TaskSpec, plan: TaskPlan) -> Fields:
         made["approval"] = {**made["approval"], "choices": list(plan.work.choices)}
     elif plan.needs and spec.context is None:
         made["context"] = list(plan.context)
-    if isinstance(plan.work, AgentWork | Steps) and spec.retry is None and squad.defaults.retry is not None:
+    if isinstance(plan.work, AgentWork | Steps | Switch) and spec.retry is None and squad.defaults.retry is not None:
         made["retry"] = _given(squad.defaults.retry)
     if plan.for_each is not None:
         made["as"] = plan.for_each.item
