@@ -63,3 +63,11 @@ class ToolEnded:
     ms: float
     arguments: str = field(default="", compare=False)
     result: str = field(default="", compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryRecalled:
+    """An agent was told of these records (their ids) before it began to work."""
+
+    agent: str
+    records: tuple[str, ...]

@@ -21,6 +21,7 @@ from orchestrator.run.delta_stream import DeltaStream
 from orchestrator.run.deltas import DeltaLog
 from orchestrator.run.driver import Driver
 from orchestrator.run.history import RunHistory, history_of
+from orchestrator.run.memory import RunMemory
 from orchestrator.run.questions import Ask
 from orchestrator.run.recorder import Recorder
 from orchestrator.run.result import RunResult, result_of
@@ -166,6 +167,7 @@ class Setting:
     notify: Emit = ignore
     stream: bool = False
     """Whether its answers are asked for as streams, so that they can be told as they come."""
+    memory: RunMemory | None = None
 
 
 def in_doubt(in_flight: Sequence[InFlightStep], past: RunHistory) -> Sequence[InFlightStep]:
@@ -201,6 +203,7 @@ async def running(
                 setting.folder.wrote(path, versions)
         at, paid = recorder.at, past.paid
         runner = TaskRunner(plan, complete, clock, at, files, paid=paid, run=run, work_clock=work_clock, deltas=deltas)
+        runner.memory = setting.memory
         driver = Driver(
             plan,
             runner.perform,

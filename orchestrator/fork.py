@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from agents.memory.store import MemoryStore
 from agents.toolbox import builtin
 from agents.turn import Complete
 from orchestrator.events import Event, RunStarted
@@ -66,6 +67,7 @@ def fork_run(
     state: Path | None = None,
     notify: Emit = ignore,
     trust: Consent = of_the_program,
+    memory: MemoryStore | Path | str | None = None,
 ) -> AbstractAsyncContextManager[Run]:
     """Begin a new run that shares the record of `source`, and drive it as `resume_run` does.
 
@@ -89,6 +91,7 @@ def fork_run(
         state=state,
         notify=notify,
         trust=trust,
+        memory=memory,
     )
     return fork_with(squad, source, journal, options, start=start)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from agents.memory.store import MemoryStore
 from agents.turn import Complete
 from orchestrator.events import GateAnswered, GateOpened
 from orchestrator.journal.protocols import Journal
@@ -38,6 +39,8 @@ class RunOptions:
     called when that ledger is lost and regained. `trust` says which keys may go where a file sends them; by default,
     those that no file but one that the program named has a say in. With `stream`, answers are asked for as streams, and
     `Run.stream` tells of them as they come.
+    `memory` is where agents remember (a store, or its
+    file), else `memory.db` in `state`; without either it ends with the run.
     """
 
     inputs: Mapping[str, Any] | None = None
@@ -56,6 +59,7 @@ class RunOptions:
     notify: Emit = ignore
     trust: Consent = of_the_program
     stream: bool = False
+    memory: MemoryStore | Path | str | None = None
 
     @property
     def folder(self) -> Path | None:

@@ -24,6 +24,7 @@ from typing import Any
 import anyio
 
 from agents.confined import sweep
+from agents.memory.store import MemoryStore
 from agents.toolbox import builtin
 from agents.turn import Complete
 from orchestrator.environment import Environment
@@ -39,6 +40,7 @@ from orchestrator.rerun.edit import Edit, edit_of, moved_steps
 from orchestrator.rerun.fingerprint import changed, parts_of
 from orchestrator.run.deltas import RunDelta
 from orchestrator.run.history import RunHistory, history_of
+from orchestrator.run.memory import open_memory
 from orchestrator.run.questions import Ask
 from orchestrator.run.recorder import Recorder
 from orchestrator.run.result import RunResult
@@ -67,6 +69,7 @@ def open_run(
     notify: Emit = ignore,
     trust: Consent = of_the_program,
     stream: bool = False,
+    memory: MemoryStore | Path | str | None = None,
 ) -> AbstractAsyncContextManager[Run]:
     """Open everything that the run needs, start it, and close everything when the block ends.
 
@@ -98,6 +101,7 @@ def open_run(
         notify=notify,
         trust=trust,
         stream=stream,
+        memory=memory,
     )
     return open_with(squad, options)
 
@@ -119,10 +123,10 @@ async def open_with(squad: Squad, options: RunOptions) -> AsyncIterator[Run]:
             squad, uncapped, recorded_options(options, stub), clock(), lasting=options.journal is not None
         )
         with held(plan, files, setting.run_id, is_new=True):
-            async with setting.journal.driving(setting.run_id):
+            async with setting.journal.driving(setting.run_id), open_memory(*_memory(setting, plan, options)) as memory:
                 await setting.journal.create(setting.run_id, manifest)
                 started = RunStarted(plan.name, tuple(plan.tasks), stub, None if folder is None else str(folder))
-                async with running(plan, complete, stub, setting, started) as run:
+                async with running(plan, complete, stub, replace(setting, memory=memory), started) as run:
                     yield run
 
 
@@ -144,6 +148,7 @@ def resume_run(
     notify: Emit = ignore,
     trust: Consent = of_the_program,
     stream: bool = False,
+    memory: MemoryStore | Path | str | None = None,
 ) -> AbstractAsyncContextManager[Run]:
     """Go on with a run from its record, as `open_run` would have: what is recorded is not done, nor paid, again.
 
@@ -168,6 +173,7 @@ def resume_run(
         notify=notify,
         trust=trust,
         stream=stream,
+        memory=memory,
     )
     return resume_with(squad, run_id, journal, options, edited=edited)
 
@@ -219,7 +225,10 @@ async def resume_with(
                 in_flight = await journal.cut_short(run_id)
                 more = (past, in_flight, options.notify, options.stream)
                 setting = Setting(run_id, journal, options.ask, clock, files, *more)
-                async with running(plan, complete, stub, setting, None) as run:
+                async with (
+                    open_memory(*_memory(setting, plan, options)) as memory,
+                    running(plan, complete, stub, replace(setting, memory=memory), None) as run,
+                ):
                     yield run
 
 
@@ -253,6 +262,7 @@ async def run_squad(
     state: Path | None = None,
     notify: Emit = ignore,
     trust: Consent = of_the_program,
+    memory: MemoryStore | Path | str | None = None,
     on_event: Callable[[Event], None] | None = None,
     on_delta: Callable[[RunDelta], None] | None = None,
 ) -> RunResult:
@@ -275,6 +285,7 @@ async def run_squad(
         notify=notify,
         trust=trust,
         stream=on_delta is not None,
+        memory=memory,
     )
     return await _run_to_end(squad, options, on_event, on_delta)
 
@@ -297,6 +308,7 @@ def run_sync(
     state: Path | None = None,
     notify: Emit = ignore,
     trust: Consent = of_the_program,
+    memory: MemoryStore | Path | str | None = None,
     on_event: Callable[[Event], None] | None = None,
     on_delta: Callable[[RunDelta], None] | None = None,
 ) -> RunResult:
@@ -319,6 +331,7 @@ def run_sync(
         notify=notify,
         trust=trust,
         stream=on_delta is not None,
+        memory=memory,
     )
     return anyio.run(_run_to_end, squad, options, on_event, on_delta)
 
@@ -380,6 +393,11 @@ def stub_answers(squad: Squad, plan: Plan, environ: Mapping[str, str], offline: 
     if not stub and not squad.catalog.candidates(environ):
         raise NoProvider(squad.catalog.unconfigured(environ))
     return stub
+
+
+def _memory(setting: Setting, plan: Plan, options: RunOptions) -> tuple[Any, ...]:
+    """Return what `open_memory` takes."""
+    return plan, options.memory, options.state, setting.run_id, setting.clock
 
 
 @asynccontextmanager

@@ -26,6 +26,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "runs": ("runs", "List recorded runs; show, resume, watch or cancel one."),
     "spending": ("spending", "Show what runs have cost: by provider, agent, day ..."),
     "approvals": ("approvals", "List the tasks that await approval; approve or deny one."),
+    "memory": ("memory", "Search what agents remember; list, add or forget records."),
     "personas": ("personas", "List the personas, show one."),
     "tools": ("tools", "List the tools of a squad; show one, call one."),
     "providers": ("providers", "List the providers, test those that have a key."),

@@ -48,6 +48,8 @@ FAILURES: Mapping[str, Exit] = {
     "orchestrator.journal.protocols.JournalError": Exit.USAGE,
     "orchestrator.errors.NoProvider": Exit.CREDENTIALS,
     "orchestrator.errors.ToolUnusable": Exit.FAILED,
+    "agents.memory.store.MemoryUnusable": Exit.USAGE,
+    "agents.memory.store.MemoryFull": Exit.LIMIT,
     "orchestrator.errors.CannotWrite": Exit.USAGE,
     "orchestrator.errors.OutBusy": Exit.USAGE,
     "orchestrator.errors.OutElsewhere": Exit.USAGE,

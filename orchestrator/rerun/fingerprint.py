@@ -24,7 +24,7 @@ LEFT_OUT = frozenset(
 )
 OF_CONVERSATIONS = frozenset({"selector", "allow_repeated_speaker", "transitions", "turns_of"})
 ADDED = OF_CONVERSATIONS | frozenset(
-    {"max_output_tokens", "values", "choice", "goal", "instructions", "temperature", "effort"}
+    {"max_output_tokens", "values", "choice", "goal", "instructions", "temperature", "effort", "memory"}
 )
 """Fields that earlier releases did not have: where they are not set, the digest is as it was."""
 _EXPRESSION = re.compile(r"\$\{\{.*?\}\}", re.DOTALL)

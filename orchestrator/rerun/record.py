@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from agents import events as agent_events
-from agents.events import ToolEnded, ToolStarted, TurnEnded, TurnStarted
+from agents.events import MemoryRecalled, ToolEnded, ToolStarted, TurnEnded, TurnStarted
 from agents.turn import StepKey
 from orchestrator.events import (
     BudgetReached,
@@ -36,7 +36,7 @@ from orchestrator.events import (
 )
 from orchestrator.journal.codec import pack
 from orchestrator.journal.protocols import StepRecord
-from orchestrator.units import SAID, StepPath, Unit, key_of, text_of
+from orchestrator.units import RECALLED, SAID, StepPath, Unit, key_of, text_of
 from providers import events as provider_events
 from providers.messages import Request
 
@@ -99,7 +99,7 @@ class RecordPart:
         """Take the next event."""
         data, at = place.event.data, place.at
         is_said = at is not None and at.key.call == SAID and isinstance(data, GateAnswered)
-        if at is not None and (is_said or isinstance(data, TurnEnded | ToolEnded)):
+        if at is not None and (is_said or isinstance(data, TurnEnded | ToolEnded | MemoryRecalled)):
             self.answered.add(at)
         if place.unit is not None and not place.is_chance:
             self._of_units.setdefault(place.unit, []).append(len(self.places))
@@ -232,6 +232,8 @@ class _Reader:
                 tools = [key for whose, key in self.tools if whose == unit]
                 asked = [key for key in tools if text_of(unit, key) == name]
                 return next(reversed(asked or tools), None)
+            case MemoryRecalled():
+                return StepKey(event.step, 0, RECALLED)
             case RoutingReread():
                 return self.turns.get(here)
             case BudgetReached() if event.step:

@@ -19,9 +19,11 @@ def compose(
     expected_output: str | None = None,
     context: Mapping[str, str] | None = None,
     comments: Sequence[str] = (),
+    remembered: str = "",
 ) -> str:
-    """Return the brief: what others found first, the task last, where models weigh it most."""
-    parts = [f"# Context: {title}\n\n{text}" for title, text in (context or {}).items() if text]
+    """Return the brief: what is remembered and what others found first, the task last, where models weigh it most."""
+    parts = [f"# Memory\n\n{remembered}"] if remembered else []
+    parts += [f"# Context: {title}\n\n{text}" for title, text in (context or {}).items() if text]
     if comments:
         parts.append("# A reviewer asks for changes\n\n" + "\n".join(f"- {comment}" for comment in comments))
     parts.append(f"# Task\n\n{description}")

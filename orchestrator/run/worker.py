@@ -34,6 +34,7 @@ from orchestrator.run.artifacts import Artifacts
 from orchestrator.run.budget import Account, Paid, open_account
 from orchestrator.run.conversation import Conversation, Minutes
 from orchestrator.run.deltas import DeltaLog
+from orchestrator.run.memory import RunMemory, recall, with_memory
 from orchestrator.run.retries import backoff_s, causes_of
 from orchestrator.run.state import as_text, paragraphs
 from orchestrator.run.truncation import cut_in, in_order, in_words
@@ -100,6 +101,8 @@ class TaskRunner:
     run: str | None = None
     pause: Callable[[float], Awaitable[None]] = anyio.sleep
     """Waits so many seconds before a task is tried once more."""
+    memory: RunMemory | None = None
+    """What its agents remember over runs."""
     work_clock: RunClock = field(default_factory=RunClock)
     """The run's: an agent's time is its."""
     deltas: DeltaLog | None = None
@@ -207,13 +210,15 @@ class TaskRunner:
         if self.plan.edition > 1:
             quoted = prompts.quoted(work.description, description, given.values)
             context = {name: text for name, text in context.items() if name not in quoted}
-        words = prompts.compose(description, expected, context, given.comments)
         if isinstance(work, ConversationWork):
+            words = prompts.compose(description, expected, context, given.comments)
             return await self._converse(work, words, given, ctx)
         if work.choice is not None:
             among = work.choice.among
             work = with_agent(work, given.values, given.unit.task)
             ctx.emit(AgentChosen(given.unit.task, work.agent, among))
+        remembered = await recall(self.memory, self.plan.agents[work.agent], description, ctx)
+        words = prompts.compose(description, expected, context, given.comments, remembered)
         result = await self._agent_works(work, words, ctx)
         text = result.text if work.output_schema is None else as_text(result.output)
         return UnitResult(result.output, text, truncated=cut_in(result, ctx.step))
@@ -277,7 +282,7 @@ class TaskRunner:
             self._agents[key] = Agent(
                 name=plan.id,
                 persona=plan.persona,
-                tools=plan.tools if work.tools is None else work.tools,
+                tools=with_memory(plan, plan.tools if work.tools is None else work.tools, self.memory),
                 manager=Downgrading(self.manager),
                 max_turns=plan.max_turns,
                 max_output_tokens=plan.max_output_tokens,

@@ -6,8 +6,10 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
+from agents.memory.tools import UNBOUND
 from agents.tools import Tool
 from orchestrator.squad.conversations import Conversations
+from orchestrator.squad.memory_specs import memory_use
 from orchestrator.squad.plan import EDITION, HUMAN, AgentPlan, ConversationPlan
 from orchestrator.squad.shared_spec import budget
 from orchestrator.squad.spec import AgentSpec, SquadSpec, ToolUse
@@ -107,6 +109,8 @@ class Roster:
             self._tier((*path, "persona"), persona.tier)
         inherited = self.bind((*path, "persona"), persona.tools)
         bound = {tool.name: tool for tool in (*inherited, *own)}
+        memory = memory_use(self.spec.memory, spec.memory)
+        bound |= {tool.name: tool for tool in UNBOUND} if memory is not None else {}
         plan = AgentPlan(name, persona, tuple(bound.values()), spec.tier, spec.model, budget=budget(spec.budget))
         if named:
             self._sound[name] = plan
@@ -119,6 +123,7 @@ class Roster:
             instructions=spec.instructions,
             temperature=spec.temperature,
             effort=spec.effort,
+            memory=memory,
         )
         return plan if spec.max_turns is None else replace(plan, max_turns=spec.max_turns)
 

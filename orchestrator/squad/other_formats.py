@@ -54,7 +54,6 @@ AGENT_ADVICE: Mapping[str, str] = _advice(
     _HOOKS,
     allow_delegation="leave it out: agents talk in conversations: {talk: {participants: [ann, bob]}}",
     human_input='add a task with approval: {prompt: "Is it good?"}',
-    memory="leave it out: a task reads what it needs from others by context: [research]",
     cache="leave it out: a resumed run asks nothing twice",
     max_rpm="limits of a provider belong in agent_routing.yaml",
 )
@@ -113,7 +112,6 @@ SQUAD_ADVICE: Mapping[str, str] = _advice(
     _OF_ROUTING,
     dict.fromkeys(("edges", "dependencies", "process"), "each task says what it comes after: needs: [research]"),
     dict.fromkeys(("model", "llm", "manager_llm"), _OF_AGENT["model"]),
-    memory=AGENT_ADVICE["memory"],
     schema="a task says what its output must be: output_schema: {type: object}",
 )
 EXAMPLES: Mapping[str, str] = {

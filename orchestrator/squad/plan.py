@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, assert_never
 
 from agents.context import History as History
+from agents.memory.use import MemoryUse
 from orchestrator.squad.termination import Termination
 
 if TYPE_CHECKING:
@@ -81,6 +82,8 @@ class AgentPlan:
     """A prompt of its own, after what is told of its persona; all that is told where the persona says nothing."""
     temperature: float | None = None
     effort: Literal["low", "medium", "high"] | None = None
+    memory: MemoryUse | None = None
+    """What it remembers over runs, and is told of it; None: nothing."""
 
     def told(self) -> str:
         """Return the system message. Raise `TemplateError` where a template reads what is not given."""

@@ -13,6 +13,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, Discriminator, Field, Tag
 
 from orchestrator.squad.conversation_spec import ConversationSpec
+from orchestrator.squad.memory_specs import MemoryField
 from orchestrator.squad.other_formats import (
     AGENT_ADVICE,
     AGENT_NAMES,
@@ -141,6 +142,7 @@ class AgentSpec(StrictModel):
     effort: Literal["low", "medium", "high"] | None = Field(
         default=None, description="How much a model that reasons should think; others are sent none"
     )
+    memory: MemoryField | None = Field(default=None, description="Whether it remembers over runs, and how")
     budget: BudgetSpec | None = Field(default=None, description="Caps over all its work in a run")
 
 
@@ -307,6 +309,7 @@ class SquadSpec(StrictModel):
     max_parallel: Positive | None = Field(default=None, description="Units at work at once, over the whole run")
     fail_fast: bool = Field(default=False, description="Whether the first failed task stops what has not started yet")
     tools: dict[str, ToolEntry] = Field(default_factory=dict, description="Tools that this squad brings")
+    memory: MemoryField | None = Field(default=None, description="Whether its agents remember over runs, and how")
     agents: dict[str, AgentSpec] = Field(default_factory=dict, description="Who works")
     conversations: dict[str, ConversationSpec] = Field(default_factory=dict, description="Who talks")
     tasks: dict[str, TaskSpec] = Field(description="What is done")

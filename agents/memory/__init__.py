@@ -1,0 +1,1 @@
+"""What agents remember over runs: records with their source and trust, found by their words."""
