@@ -1,0 +1,179 @@
+"""One connection to a server, from its start to its end: its tools listed within bounds, calls made, faults named."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Any, assert_never
+
+import anyio
+
+from agents.errors import AgentError
+from agents.mcp.definitions import Definition, defined
+from agents.mcp.errors import McpFault
+from agents.mcp.http import http_transport
+from agents.mcp.results import text_of
+from agents.mcp.servers import HttpServer, McpServer, StdioServer
+from agents.mcp.stdio import Link, stdio_transport
+from providers.documents.unicode import clean, cut
+
+INSTALL = 'install it: pip install "squad-orchestrator[mcp]"'
+CONNECTION_CLOSED, REQUEST_TIMEOUT = -32000, -32001
+MOST_QUOTED = 300
+
+
+class McpToolFailed(AgentError):
+    """The server says that the call failed; its words are the message."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+@dataclass(slots=True)
+class Connection:
+    """A server that answers. `unusable` are the tools that it defines so that they cannot be offered, and why."""
+
+    server: McpServer
+    client: Any
+    link: Link
+    definitions: tuple[Definition, ...] = ()
+    unusable: Mapping[str, str] | None = None
+
+    async def list_tools(self) -> None:
+        """Read the server's tools, page by page and within the caps. Raise `McpFault` where there are too many."""
+        limits, found, unusable = self.server.limits, dict[str, Definition](), dict[str, str]()
+        cursor: str | None = None
+        for _ in range(limits.pages):
+            page = await self.client.list_tools(cursor=cursor)
+            for tool in page.tools:
+                made = defined(
+                    tool.name, tool.description, tool.input_schema, tool.annotations, limits.definition_bytes
+                )
+                if isinstance(made, str):
+                    unusable[clean(tool.name)[:128]] = made
+                else:
+                    found[made.name] = made
+                if len(found) + len(unusable) > limits.tools:
+                    raise self._too_many(f"it lists more than {limits.tools} tools")
+            cursor = page.next_cursor
+            if cursor is None:
+                self.definitions, self.unusable = tuple(found.values()), unusable
+                return
+        raise self._too_many(f"its list of tools has more than {limits.pages} pages")
+
+    def _too_many(self, message: str) -> McpFault:
+        return McpFault(self.server.name, "too_large", message)
+
+    async def call(self, tool: str, arguments: dict[str, Any]) -> str:
+        """Return the text of what the tool answered. Raise `McpToolFailed` where the server says that it failed."""
+        result = await self.client.call_tool(tool, arguments)
+        text = text_of(result.content, result.structured_content)
+        if result.is_error:
+            raise McpToolFailed(text or "the server says that it failed, and no more")
+        return text
+
+
+@asynccontextmanager
+async def connected(server: McpServer, told: Callable[[], None]) -> AsyncIterator[Connection]:
+    """Yield a connection whose tools are listed, and end it with the block. `told` is called when its tools change.
+
+    What goes wrong is raised as it comes, mostly in groups: `fault_of` makes an `McpFault` of it.
+    """
+    if find_spec("mcp") is None:
+        raise McpFault(server.name, "not_installed", "the package `mcp` is not installed", INSTALL)
+    from mcp import Client
+
+    _quiet()
+    link = Link()
+    transport = _transport(server, link)
+
+    async def heard(message: Any) -> None:
+        if getattr(message, "method", "") == "notifications/tools/list_changed":
+            told()
+
+    async with Client(
+        transport,
+        read_timeout_seconds=server.timeout_s,
+        cache=None,
+        message_handler=heard,
+    ) as client:
+        made = Connection(server, client, link)
+        await made.list_tools()
+        yield made
+
+
+def _transport(server: McpServer, link: Link) -> AbstractAsyncContextManager[Any]:
+    match server:
+        case StdioServer():
+            return _noting(stdio_transport(server, link), server, link)
+        case HttpServer():
+            return _noting(http_transport(server, link), server, link)
+        case _:
+            assert_never(server)
+
+
+@asynccontextmanager
+async def _noting(transport: AbstractAsyncContextManager[Any], server: McpServer, link: Link) -> AsyncIterator[Any]:
+    """Keep the reason for the end of a transport where the caller finds it: on its link, else on its error."""
+    try:
+        async with transport as streams:
+            yield streams
+    except BaseException as error:
+        fault = fault_of(error, server, link)
+        if isinstance(error, Exception) and fault is not None:
+            raise fault from error
+        raise
+    finally:
+        link.end()
+
+
+def fault_of(error: BaseException, server: McpServer, link: Link | None = None) -> McpFault | None:
+    """Return what went wrong as the one error that there is for it; None: it is no fault of a server's."""
+    if isinstance(error, BaseExceptionGroup):
+        found = [fault_of(one, server, link) for one in error.exceptions]
+        return next((fault for fault in found if fault is not None), None)
+    if isinstance(error, McpFault):
+        return error
+    if link is not None and link.fault is not None:
+        return link.fault
+    return _fault(error, server.name, link)
+
+
+def _fault(error: BaseException, name: str, link: Link | None) -> McpFault | None:
+    status = None if link is None else link.status
+    if status in (401, 403):
+        message = f"it answers HTTP {status}: it does not take the credentials that it was sent"
+        return McpFault(name, "unauthorized", message, "check the variable that `headers` names")
+    if status is not None and status >= 400:
+        return McpFault(name, "http", f"it answers HTTP {status}")
+    code = getattr(error, "code", None)
+    if isinstance(error, TimeoutError) or code == REQUEST_TIMEOUT:
+        return McpFault(name, "timeout", "it did not answer in time")
+    if code == CONNECTION_CLOSED or isinstance(error, anyio.ClosedResourceError | anyio.BrokenResourceError):
+        return McpFault(name, "died", f"it ended{_last_words(link)}")
+    if type(error).__module__.split(".")[0] in ("httpx2", "httpcore2"):
+        return McpFault(name, "died", f"its connection broke: {type(error).__name__} {_short(error)}".rstrip())
+    if isinstance(error, ValueError | RuntimeError) or code is not None:  # ValueError: pydantic's, of a bad answer
+        return McpFault(name, "protocol", f"it does not keep to the protocol: {_short(error)}")
+    return None
+
+
+def _last_words(link: Link | None) -> str:
+    """Return the last line that it wrote to stderr."""
+    said = [] if link is None else link.said.decode(errors="replace").strip().splitlines()
+    return f"; the last that it said: {cut(clean(said[-1]), MOST_QUOTED)}" if said else ""
+
+
+def _short(error: BaseException) -> str:
+    message = str(getattr(error, "message", "")) or str(error)
+    return cut(clean(message.partition("\n")[0]), MOST_QUOTED)
+
+
+def _quiet() -> None:
+    """Keep what the package logs off the terminal: without any handler, Python writes warnings to stderr."""
+    logger = logging.getLogger("mcp")
+    if not logger.handlers:
+        logger.addHandler(logging.NullHandler())

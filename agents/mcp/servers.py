@@ -1,0 +1,58 @@
+"""How an MCP server is reached, and how much it may answer. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class McpLimits:
+    """What a server may take of us. Times are seconds, sizes bytes."""
+
+    connect_s: float = 30.0
+    """From its start to the list of its tools."""
+    message_bytes: int = 4 << 20
+    """One message, on a pipe or as a body."""
+    pages: int = 50
+    tools: int = 200
+    definition_bytes: int = 64 << 10
+    """One tool's name, description and schema."""
+    restarts: int = 5
+    """Deaths in a row, without a call answered in between, after which it is not started again."""
+    backoff_s: float = 0.5
+    """Before its second start in a row; twice as long before each further one."""
+    grace_s: float = 2.0
+    """For it to end once its input is closed, and once more after SIGTERM."""
+    relists: int = 20
+    """How often one connection may say that its tools changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class StdioServer:
+    """A program that is started, and spoken to over its stdin and stdout.
+
+    `env` are the variables that it gets beside those that programs need to run; their values are in no repr.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    env: Mapping[str, str] = field(default_factory=dict, repr=False)
+    cwd: str | None = None
+    timeout_s: float = 60.0
+    """Of one call."""
+    limits: McpLimits = McpLimits()
+
+
+@dataclass(frozen=True, slots=True)
+class HttpServer:
+    """A server at an address (streamable HTTP). The values of `headers` are in no repr."""
+
+    name: str
+    url: str
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    timeout_s: float = 60.0
+    limits: McpLimits = McpLimits()
+
+
+McpServer = StdioServer | HttpServer
