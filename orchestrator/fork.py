@@ -25,6 +25,7 @@ from orchestrator.run.history import history_of
 from orchestrator.run.questions import Ask
 from orchestrator.runtime import new_run_id, resume_with
 from orchestrator.squad.load import Squad
+from orchestrator.squad.sources import definitions_in
 from providers.catalog.trust import Consent, of_the_program
 from providers.events import Emit, ignore
 
@@ -44,6 +45,7 @@ async def edit_of_run(
     not fit.
     """
     manifest, events = await journal.manifest(run_id), await journal.events(run_id)
+    squad = squad.with_mcp({**definitions_in(manifest.sources), **squad.definitions})
     plan = squad.plan({**inputs_for(squad, manifest), **(inputs or {})}, edition=manifest.edition)
     return edit_of(manifest, events, plan, manifest_of(squad, plan, manifest.options, 0.0), start)
 
@@ -103,6 +105,7 @@ async def fork_with(
     """Fork a run that `journal` holds: `fork_run` for callers that hold the options as a value."""
     clock, folder, squad = options.clock or steady(), options.folder, await squad.loaded(options.trust)
     was, past, now = await journal.manifest(source), await journal.events(source), clock()
+    squad = squad.with_mcp({**definitions_in(was.sources), **squad.definitions})
     plan = squad.plan({**inputs_for(squad, was), **(options.inputs or {})}, builtin(None), was.edition)
     squad.foresee(plan)
     recorded = raised(was.options, options.caps)

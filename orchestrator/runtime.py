@@ -15,8 +15,8 @@ import os
 import re
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ import anyio
 from agents.confined import sweep
 from agents.memory.store import MemoryStore
 from agents.toolbox import builtin
+from agents.tools import Tool
 from agents.turn import Complete
 from orchestrator.environment import Environment
 from orchestrator.errors import NoProvider, OutElsewhere, RunCancelled, RunChanged, RunOver
@@ -34,6 +35,7 @@ from orchestrator.execution import Run, Setting, running
 from orchestrator.journal.memory import MemoryJournal
 from orchestrator.journal.protocols import Journal, RunManifest
 from orchestrator.manifest import inputs_for, manifest_of, moved_folder, names_our_folder
+from orchestrator.mcp_tools import mcp_opened
 from orchestrator.options import RunOptions, capped, leave_unanswered, raised, recorded_options, steady
 from orchestrator.out_folder import held, run_folder
 from orchestrator.rerun.edit import Edit, edit_of, moved_steps
@@ -46,6 +48,7 @@ from orchestrator.run.recorder import Recorder
 from orchestrator.run.result import RunResult
 from orchestrator.squad.load import Squad
 from orchestrator.squad.plan import Plan
+from orchestrator.squad.sources import definitions_in
 from providers.catalog.trust import Consent, of_the_program
 from providers.events import Emit, ignore
 
@@ -109,10 +112,18 @@ def open_run(
 @asynccontextmanager
 async def open_with(squad: Squad, options: RunOptions) -> AsyncIterator[Run]:
     """Begin a new run: `open_run` for callers that hold the options as a value."""
+    squad.plan(options.inputs)  # what is wrong with it is told before anything is started for it
+    loaded = await squad.loaded(options.trust)
+    async with mcp_opened(loaded, options) as (bound, remote), _begun(bound, options, remote) as run:
+        yield run
+
+
+@asynccontextmanager
+async def _begun(squad: Squad, options: RunOptions, remote: Sequence[Tool]) -> AsyncIterator[Run]:
+    """Begin a new run, with the tools of the servers that are open for it."""
     folder, clock = options.folder, options.clock or steady()
     files = run_folder(folder, squad, options, overwrite=options.overwrite)
-    squad = await squad.loaded(options.trust)
-    uncapped = squad.plan(options.inputs, tools=builtin(files))
+    uncapped = squad.plan(options.inputs, tools=builtin(files).plus(*remote))
     squad.foresee(uncapped)
     plan = capped(uncapped, options.caps)
     journal = options.journal or MemoryJournal()
@@ -189,7 +200,7 @@ async def resume_with(
     """
     clock = options.clock or steady()
     manifest = await journal.manifest(run_id)
-    async with journal.driving(run_id):
+    async with journal.driving(run_id), AsyncExitStack() as opened:
         past = history_of(await journal.events(run_id))
         if past.is_over and not edited:
             raise RunOver(run_id, str(past.status))
@@ -205,7 +216,9 @@ async def resume_with(
         files = run_folder(folder, squad, options, overwrite=overwrite, own=past.written)
         squad = await squad.loaded(options.trust)
         inputs = inputs_for(squad, manifest) if edited else manifest.inputs
-        uncapped = squad.plan(inputs, builtin(files), manifest.edition)
+        of_record = None if edited else definitions_in(manifest.sources)
+        squad, remote = await opened.enter_async_context(mcp_opened(squad, options, of_record))
+        uncapped = squad.plan(inputs, builtin(files).plus(*remote), manifest.edition)
         differing = changed(manifest.parts, parts_of(uncapped))
         if differing and not edited:
             raise RunChanged(run_id, differing)

@@ -8,6 +8,7 @@ from agents.errors import AgentError
 
 FaultKind = Literal[
     "not_installed",
+    "no_variable",
     "not_found",
     "not_started",
     "unauthorized",

@@ -50,7 +50,9 @@ async def http_transport(server: HttpServer, link: Link) -> AsyncIterator[tuple[
     headers = {"accept-encoding": "identity", **server.headers}
     timeout = httpx2.Timeout(server.timeout_s, connect=min(10.0, server.limits.connect_s))
     async with (
-        httpx2.AsyncClient(timeout=timeout, trust_env=False, headers=headers, event_hooks={"response": [heard]}) as http,
+        httpx2.AsyncClient(
+            timeout=timeout, trust_env=False, headers=headers, event_hooks={"response": [heard]}
+        ) as http,
         streamable_http_client(server.url, http_client=http, max_sse_event_size=most) as streams,
     ):
         yield streams

@@ -100,7 +100,7 @@ class Owner:
                 except anyio.EndOfStream:
                     return
                 if self._deaths > self.server.limits.restarts:
-                    first = await self._refuse(first, requests)
+                    await self._refuse(first, requests)
                     return
                 await anyio.sleep(self._pause_s())
 
@@ -111,7 +111,9 @@ class Owner:
     async def _refuse(self, first: _Asked, requests: MemoryObjectReceiveStream[_Asked]) -> None:
         """Answer all further calls with why it is not started any more."""
         assert self._failed is not None
-        message = f"it failed {self._deaths} times in a row, and is not started again in this run: {self._failed.message}"
+        message = (
+            f"it failed {self._deaths} times in a row, and is not started again in this run: {self._failed.message}"
+        )
         fault = McpFault(self.server.name, "given_up", message, self._failed.hint)
         first.fail(fault)
         async for asked in requests:
@@ -140,12 +142,12 @@ class Owner:
                     is_listed.set()
                     if first is not None:
                         tasks.start_soon(self._one, connection, first)
-                    tasks.start_soon(self._end_with, link, tasks)
+                    tasks.start_soon(self._end_with, link)
                     await self._take(requests, connection, tasks)
                     return None
             if scope.cancelled_caught:
                 fault = McpFault(self.server.name, "timeout", f"it did not list its tools within {limit:g} s")
-        except Exception as error:  # noqa: BLE001  # what is no fault of the server's is raised again
+        except Exception as error:  # what is no fault of the server's is raised again
             fault = fault_of(error, self.server, link)
             if fault is None:
                 raise
@@ -164,7 +166,7 @@ class Owner:
             tasks.start_soon(self._one, connection, asked)
         tasks.cancel_scope.cancel()
 
-    async def _end_with(self, link: Link, tasks: TaskGroup) -> None:
+    async def _end_with(self, link: Link) -> None:
         await link.closed.wait()
         raise link.fault or McpFault(self.server.name, "died", "it ended")
 
@@ -177,7 +179,7 @@ class Owner:
         except McpToolFailed as error:
             self._deaths = 0
             asked.fail(error)
-        except Exception as error:  # noqa: BLE001  # as above
+        except Exception as error:  # as above
             fault = fault_of(error, self.server, connection.link)
             if fault is None:
                 raise
@@ -205,7 +207,17 @@ async def opened(servers: Iterable[McpServer]) -> AsyncIterator[dict[str, Owner]
 
     Raise the first `McpFault` where one does not start.
     """
-    owners = [Owner(server) for server in servers]
+    try:
+        async with _opened([Owner(server) for server in servers]) as owners:
+            yield owners
+    except BaseExceptionGroup as group:
+        if len(group.exceptions) > 1:
+            raise
+        raise group.exceptions[0] from None
+
+
+@asynccontextmanager
+async def _opened(owners: list[Owner]) -> AsyncIterator[dict[str, Owner]]:
     async with anyio.create_task_group() as tasks:
         sends = []
         for owner in owners:

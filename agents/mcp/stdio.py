@@ -165,7 +165,7 @@ async def _watch(process: Process, link: Link, messages: MemoryObjectSendStream[
 
     `process.wait()` would not on asyncio: it waits for the ends of the pipes, too.
     """
-    while process.returncode is None:
+    while process.returncode is None:  # noqa: ASYNC110  # nothing tells it
         await anyio.sleep(LOOKS_S)
     with anyio.move_on_after(LOOKS_S):  # what it still said is read first
         await link.closed.wait()
@@ -195,7 +195,7 @@ async def _ended(process: Process, grace_s: float) -> None:
 
 async def _gone(process: Process, within_s: float) -> bool:
     with anyio.move_on_after(within_s):
-        while process.returncode is None:
+        while process.returncode is None:  # noqa: ASYNC110  # as above
             await anyio.sleep(0.01)
     return process.returncode is not None
 

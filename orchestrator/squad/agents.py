@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from agents.memory.tools import UNBOUND
 from agents.tools import Tool
 from orchestrator.squad.conversations import Conversations
+from orchestrator.squad.mcp_specs import McpTools, references
 from orchestrator.squad.memory_specs import memory_use
 from orchestrator.squad.plan import EDITION, HUMAN, AgentPlan, ConversationPlan
 from orchestrator.squad.shared_spec import budget
@@ -71,6 +72,7 @@ class Roster:
     functions: Mapping[str, Callable[..., bool]] = field(default_factory=dict)
     why_unanswerable: WhyUnanswerable | None = None
     edition: int = EDITION
+    mcp: McpTools = field(default_factory=McpTools)
     _sound: dict[str, AgentPlan] = field(default_factory=dict)
     """The agents that some model could answer, as far as is known."""
     _called: dict[str, str] = field(default_factory=dict)
@@ -95,7 +97,7 @@ class Roster:
             self.findings.unknown((*path, "model"), "model", str(spec.model), self.models or ())
         if spec.tier is not None:
             self._tier((*path, "tier"), spec.tier)
-        own = self.bind((*path, "tools"), spec.tools or ())
+        own = (*self.bind((*path, "tools"), spec.tools or ()), *self._of_servers((*path, "mcp"), spec.mcp or ()))
         if not says_who(spec):
             self.findings.lacks(path, "missing-field", f"the agent '{name}' does not say who it is", WHO)
         persona = self._persona(path, spec) if says_who(spec) else None
@@ -216,13 +218,37 @@ class Roster:
         bound: dict[str, Tool] = {}
         for index, use in enumerate(names):
             name, approval = _tool_use(use)
-            tool = self.tools.get(name)
-            if tool is None:
-                place = path if path[-1] == "persona" else (*path, index, *(() if isinstance(use, str) else ("name",)))
-                self.findings.unknown(place, "tool", name, self.tools)
-            else:
-                bound[name] = tool if approval is None else replace(tool, approval=approval)
+            place = path if path[-1] == "persona" else (*path, index, *(() if isinstance(use, str) else ("name",)))
+            for tool in self._named(place, name):
+                bound[tool.name] = tool if approval is None else replace(tool, approval=approval)
         return tuple(bound.values())
+
+    def _named(self, place: Path, name: str) -> tuple[Tool, ...]:
+        """Return the tool of this name, or the tools of an MCP server that it means; none where that is reported."""
+        if name in self.tools:
+            return (self.tools[name],)
+        if (server := self.mcp.server_of(name)) is None:
+            self.findings.unknown(place, "tool", name, self.tools)
+            return ()
+        if server not in self.mcp.servers:
+            message = f"no MCP server is called '{server}'"
+            self.findings.error(place, "unknown-server", message, "name it below `mcp:` of the squad")
+            return ()
+        found = self.mcp.tools(name)
+        if isinstance(found, str):
+            self.findings.error(place, "unknown-tool", found)
+            return ()
+        return found
+
+    def _of_servers(self, path: Path, names: Sequence[str]) -> tuple[Tool, ...]:
+        """Return all tools of these MCP servers."""
+        found: list[Tool] = []
+        for index, (name, reference) in enumerate(zip(names, references(names), strict=True)):
+            if name in self.mcp.servers:
+                found += self._named((*path, index), reference)
+            else:
+                self.findings.unknown((*path, index), "server", name, self.mcp.servers)
+        return tuple(found)
 
     def conversations(self) -> dict[str, ConversationPlan]:
         binder = Conversations(

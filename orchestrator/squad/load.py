@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
+from agents.mcp.definitions import Definition
 from agents.toolbox import builtin
 from agents.tools import Registry, Tool, as_tools
 from orchestrator.squad.declared_tools import ToolSource, declared_tools, is_gone, uses_of_code
 from orchestrator.squad.inputs import coerce_inputs
+from orchestrator.squad.mcp_specs import in_words
 from orchestrator.squad.plan import EDITION, AgentPlan, Plan
 from orchestrator.squad.resolve import refuse_foreseen, resolve, tools_used, with_inputs, with_tools
 from orchestrator.squad.routing import load_routing
 from orchestrator.squad.sources import (
+    definitions_in,
     digests_in,
     gather,
     persona_in,
@@ -22,6 +25,7 @@ from orchestrator.squad.sources import (
     personas_in,
     routing_in,
     tools_in,
+    with_definitions,
     with_digests,
 )
 from orchestrator.squad.spec import SquadSpec, spec_of
@@ -81,6 +85,8 @@ class Squad:
     """The tools that its files declare, but for those that the caller gave."""
     _digests: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Of the declared tools."""
+    definitions: Mapping[str, Sequence[Definition]] = field(default_factory=dict, repr=False)
+    """What MCP servers said of their tools, by server: those that a run opened, or that a record has."""
     _outline: Plan | None = field(default=None, repr=False)
     """The plan without inputs: the squad is resolved once, when it is read."""
 
@@ -167,7 +173,9 @@ class Squad:
         own = Personas(source)
         file = None if routing is None or isinstance(routing, Mapping) else Path(routing)
         squad = cls(spec, name, own, own_tools, policy, catalog, functions or {}, (), node, tuple(found))
-        squad = replace(squad, text=text, routing_file=file, _given=given)._with_declared(where_gone or {})
+        definitions = definitions_in(sources or {})
+        squad = replace(squad, text=text, routing_file=file, _given=given, definitions=definitions)
+        squad = squad._with_declared(where_gone or {})
         outline, warnings = squad._resolve()
         return replace(squad, warnings=tuple(warnings), _outline=outline)
 
@@ -189,7 +197,7 @@ class Squad:
         """
         given = self._given
         if given.sources is not None:
-            return given.sources
+            return with_definitions(given.sources, self.definitions)
         found = gather(
             self.spec,
             Path(self.file).parent,
@@ -198,21 +206,24 @@ class Squad:
             self.tools,
             given.texts,
         )
-        return with_digests(found, self._digests)
+        return with_definitions(with_digests(found, self._digests), self.definitions)
 
     def code_uses(self) -> tuple[CodeUse, ...]:
         """Return what must be allowed before a run of the squad starts: the code that its files name."""
-        return uses_of_code(one for one in self.declared if one.name not in {tool.name for tool in self.tools})
+        declared = uses_of_code(one for one in self.declared if one.name not in {tool.name for tool in self.tools})
+        folder = Path(self.file).parent.resolve()
+        servers = ((name, self.spec.mcp[name]) for name in self.servers())
+        return (*declared, *(CodeUse.of(folder, in_words(name, one), one.sha256, self.file) for name, one in servers))
 
     async def loaded(self, trust: Consent) -> Self:
         """Return the squad with the tools that its files declare ready to be called: their code has run.
 
         Raise `CodeNotTrusted` with all that `trust` does not allow, before any of it runs, and `ToolUnusable`.
         """
+        refuse_code(self.code_uses(), trust)
         missing = [one for one in self.declared if one.name not in {tool.name for tool in self.tools}]
         if not missing:
             return self
-        refuse_code(self.code_uses(), trust)
         tools = tuple([await one.load() for one in missing])
         outline = with_tools(self.outline(), {one.name: one for one in tools})
         return replace(self, tools=(*self.tools, *tools), _outline=outline)
@@ -229,6 +240,23 @@ class Squad:
         digests = {name: sha256 for name, sha256 in digests.items() if name in {one.name for one in tools}}
         digests |= {one.name: one.sha256 for one in declared}
         return replace(self, tools=tools, declared=declared, _found=tuple(findings.found), _digests=digests)
+
+    def servers(self) -> list[str]:
+        """Return the MCP servers whose tools the squad uses: those that a run starts."""
+        if not self.spec.mcp:
+            return []
+        named = (tool.name for tool in tools_used(self.with_mcp({}).outline()))
+        return list(dict.fromkeys(server for server, slash, _ in (name.partition("/") for name in named) if slash))
+
+    def with_mcp(self, definitions: Mapping[str, Sequence[Definition]]) -> Self:
+        """Return the squad with these definitions of the tools of MCP servers. Raise `PlanError` where a tool that it
+        names is not among them."""
+        known = {name: tools for name, tools in definitions.items() if name in self.spec.mcp}
+        if known == dict(self.definitions):
+            return self
+        squad = replace(self, definitions=known)
+        outline, warnings = squad._resolve()
+        return replace(squad, warnings=tuple(warnings), _outline=outline)
 
     def plan(
         self, inputs: Mapping[str, Any] | None = None, tools: Registry | None = None, edition: int = EDITION
@@ -270,6 +298,7 @@ class Squad:
             functions=self.functions,
             why_unanswerable=None if self.spec.offline == "always" else _prover(self.policy, self.catalog),
             edition=edition,
+            definitions=self.definitions,
         )
         used = {one.name: self._digests[one.name] for one in tools_used(plan) if one.name in self._digests}
         return replace(plan, tool_sources=used), warnings

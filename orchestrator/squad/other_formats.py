@@ -100,6 +100,7 @@ SQUAD_NAMES: Mapping[str, str] = _all(
     agents="crew team roles members workers personas",
     inputs="variables vars params parameters args",
     conversations="chats groups group_chat",
+    mcp="mcpServers mcp_servers",
     name="id title",
     description="goal objective",
     outputs="output result results",

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from agents.mcp.definitions import Definition
 from agents.tools import Tool
 from orchestrator.errors import PlanError
 from orchestrator.squad.agents import PersonaLibrary, ReadPersona, Roster, WhyUnanswerable
@@ -17,6 +18,7 @@ from orchestrator.squad.expressions import Expressions, NamesInScope
 from orchestrator.squad.foreseen import foreseen_faults
 from orchestrator.squad.graph import ancestry, cycles, order
 from orchestrator.squad.inputs import resolve_inputs
+from orchestrator.squad.mcp_specs import McpTools, check_servers
 from orchestrator.squad.plan import (
     EDITION,
     FOR_EACH_CAP,
@@ -67,17 +69,21 @@ def resolve(
     functions: Mapping[str, Callable[..., bool]] | None = None,
     why_unanswerable: WhyUnanswerable | None = None,
     edition: int = EDITION,
+    definitions: Mapping[str, Sequence[Definition]] | None = None,
 ) -> tuple[Plan, list[Problem]]:
     """Return the plan and its warnings. Raise `PlanError` with all problems, `found` and the warnings among them.
 
     `spec`, `node` and `found` are what `load_spec` returned. `models` ("provider/model") None: any may be named.
     `inputs` None: the squad is checked, not run, so none is required. `read_persona` returns what a persona file says.
     `functions` are the conditions that conversations may name. `why_unanswerable` says why no model could
-    answer an agent. `edition` is that of the rules that the plan is made by.
+    answer an agent. `edition` is that of the rules that the plan is made by. `definitions` are those of the tools of
+    MCP servers, by server, as far as they are known.
     """
     findings = Findings.after(node, found)
     known = functions or {}
     roster = Roster(spec, findings, personas, tools, tiers, models, read_persona, known, why_unanswerable, edition)
+    roster.mcp = McpTools(spec.mcp, definitions or {})
+    check_servers(spec.mcp, findings)
     plan = _plan(spec, findings, roster, inputs, limits)
     problems = in_order(findings.found)
     if findings.errors:

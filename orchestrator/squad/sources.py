@@ -1,18 +1,20 @@
 """What a squad's text refers to, as texts by kind and name: kept with a run, they make its squad again anywhere.
 
-The kinds: `persona PATH`, a persona's file, by the path in the squad; `routing FILE`; of an embedding program its own
-`personas`; `tool NAME` for what a model was shown of each tool that is not built in, and `tool-sha256 NAME` for what
-runs where that is called. The code itself is not kept: a record from elsewhere brings none.
+The kinds: `mcp NAME`, the definitions of a server's tools; `persona PATH`, a persona's file, by the path in the squad;
+`routing FILE`; of an embedding program its own `personas`; `tool NAME` for what a model was shown of each tool that is
+not built in, and `tool-sha256 NAME` for what runs where that is called. The code itself is not kept: a record from
+elsewhere brings none.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 from agents.errors import ToolFault
+from agents.mcp.definitions import Definition, definition_of
 from agents.tools import Tool
 from orchestrator.squad.agents import is_file
 from orchestrator.squad.spec import SquadSpec
@@ -22,7 +24,7 @@ from providers.documents.secrets import recordable
 from providers.documents.yaml import mapping_in, read_once
 
 OWN_PERSONAS = "personas"
-PERSONA, ROUTING, TOOL, DIGEST = "persona ", "routing ", "tool ", "tool-sha256 "
+MCP, PERSONA, ROUTING, TOOL, DIGEST = "mcp ", "persona ", "routing ", "tool ", "tool-sha256 "
 
 
 def gather(
@@ -91,6 +93,17 @@ def with_digests(sources: Mapping[str, str], digests: Mapping[str, str]) -> dict
 def digests_in(sources: Mapping[str, str]) -> dict[str, str]:
     """Return the digests of the tools that the squad's files declared."""
     return {name[len(DIGEST) :]: sha256 for name, sha256 in _of(sources, DIGEST)}
+
+
+def with_definitions(sources: Mapping[str, str], definitions: Mapping[str, Sequence[Definition]]) -> dict[str, str]:
+    """Return the sources with what MCP servers said of their tools."""
+    said = {name: [one.document() for one in tools] for name, tools in definitions.items()}
+    return {**sources, **{MCP + name: json.dumps(tools, ensure_ascii=False) for name, tools in said.items()}}
+
+
+def definitions_in(sources: Mapping[str, str]) -> dict[str, tuple[Definition, ...]]:
+    """Return what MCP servers said of their tools, by server."""
+    return {name[len(MCP) :]: tuple(map(definition_of, json.loads(text))) for name, text in _of(sources, MCP)}
 
 
 def _of(sources: Mapping[str, str], kind: str) -> list[tuple[str, str]]:

@@ -13,6 +13,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, Discriminator, Field, Tag
 
 from orchestrator.squad.conversation_spec import ConversationSpec
+from orchestrator.squad.mcp_specs import McpSpec
 from orchestrator.squad.memory_specs import MemoryField
 from orchestrator.squad.other_formats import (
     AGENT_ADVICE,
@@ -134,6 +135,7 @@ class AgentSpec(StrictModel):
     tier: NonEmpty | None = Field(default=None, description="The class of models that it needs")
     model: NonEmpty | None = Field(default=None, description="provider/model: pins one")
     tools: list[ToolRef] | None = Field(default=None, description="Tools beside those of its persona")
+    mcp: list[NonEmpty] | None = Field(default=None, description="MCP servers: all of their tools")
     max_turns: int | None = Field(default=None, ge=1, le=1000, description="Model calls for one piece of work")
     max_output_tokens: Positive | None = Field(default=None, description="Tokens of one answer, its thoughts included")
     temperature: Annotated[float, Field(ge=0, le=2)] | None = Field(
@@ -310,6 +312,7 @@ class SquadSpec(StrictModel):
     fail_fast: bool = Field(default=False, description="Whether the first failed task stops what has not started yet")
     tools: dict[str, ToolEntry] = Field(default_factory=dict, description="Tools that this squad brings")
     memory: MemoryField | None = Field(default=None, description="Whether its agents remember over runs, and how")
+    mcp: dict[str, McpSpec] = Field(default_factory=dict, description="Servers of tools that agents may use")
     agents: dict[str, AgentSpec] = Field(default_factory=dict, description="Who works")
     conversations: dict[str, ConversationSpec] = Field(default_factory=dict, description="Who talks")
     tasks: dict[str, TaskSpec] = Field(description="What is done")

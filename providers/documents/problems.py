@@ -307,6 +307,7 @@ CODES: Mapping[str, str] = {
     "unanswerable": "No model that the routing allows could do what the agent needs.",
     "unknown-tool": "No tool of the registry has this name.",
     "bad-tool-file": "A file of a tool that cannot be read, or is not what its kind needs.",
+    "unknown-server": "No MCP server of the squad has this name.",
     "unknown-function": "No function was registered under this name.",
     "unknown-task": "No task of the squad has this name.",
     "unknown-step": "No earlier step of the task has this name.",

@@ -1,4 +1,4 @@
-"""A real MCP server for the tests, of the package's own server side: `mcp_server.py stdio`, `mcp_server.py http PORT`.
+"""A real MCP server, of the package's own server side: `tools_server.py stdio`, `tools_server.py http PORT`.
 
 Its tools do what their names say. `MCP_SERVER_TOOLS` is a JSON file with more of them, read at each listing.
 """

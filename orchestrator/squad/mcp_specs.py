@@ -1,0 +1,253 @@
+"""`mcp:` of a squad file: the servers whose tools its agents may call. Read and checked, never started. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any, ClassVar, NoReturn
+
+from pydantic import Field
+
+from agents.errors import ToolFault
+from agents.mcp.definitions import SEPARATOR, Definition, tool_name
+from agents.tools import Tool
+from providers.catalog.trust import is_exposed
+from providers.documents.fields import PositiveDuration
+from providers.documents.findings import Findings
+from providers.documents.models import StrictModel
+from providers.documents.problems import Path
+from providers.documents.secrets import NAMED, hidden
+
+NonEmptyText = Annotated[str, Field(min_length=1)]
+_NAME = re.compile(r"[A-Za-z](?:[A-Za-z0-9-]|_(?!_)){0,31}")
+_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_OWN_HEADERS = frozenset({"host", "content-length", "content-type", "accept", "accept-encoding", "transfer-encoding"})
+ALL = "*"
+
+
+class McpSpec(StrictModel):
+    """A server of tools: a program that is started, or an address."""
+
+    noun: ClassVar[str] = "an MCP server"
+    other_names: ClassVar[Mapping[str, str]] = {
+        "cmd": "command",
+        "arguments": "args",
+        "environment": "env",
+        "server_url": "url",
+        "serverUrl": "url",
+        "endpoint": "url",
+        "http_headers": "headers",
+        "working_dir": "cwd",
+        "working_directory": "cwd",
+        "allowed_tools": "tools",
+        "include_tools": "tools",
+    }
+    advice: ClassVar[Mapping[str, str]] = {
+        **dict.fromkeys(("type", "transport"), "leave it out: command is stdio, url is streamable HTTP"),
+        **dict.fromkeys(("disabled", "enabled"), "leave the server out: no server is started that no agent uses"),
+        **dict.fromkeys(("authorization", "api_key", "token"), 'headers: {Authorization: "Bearer ${TOKEN}"}'),
+    }
+    command: NonEmptyText | list[NonEmptyText] | None = Field(
+        default=None, description="The program, or it and its arguments; no shell reads it"
+    )
+    args: list[str] = Field(default_factory=list, description="More arguments of the program")
+    url: NonEmptyText | None = Field(default=None, description="Or the address of a server (streamable HTTP)")
+    env: list[NonEmptyText] | dict[str, str] = Field(
+        default_factory=list, description="Variables that the program gets; in values, ${NAME} is one of ours"
+    )
+    headers: dict[str, str] = Field(default_factory=dict, description="Of each request; ${NAME} is a variable")
+    cwd: NonEmptyText | None = Field(default=None, description="Where the program runs; default: beside this file")
+    timeout: PositiveDuration | None = Field(default=None, description="Of one call; default 60s")
+    tools: list[NonEmptyText] | None = Field(default=None, description="Only these are offered; default: all")
+    trust_annotations: bool = Field(
+        default=False, description="Whether to believe what the server says of its tools: that one only reads"
+    )
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The program and its arguments."""
+        command = [self.command] if isinstance(self.command, str) else self.command or []
+        return (*command, *self.args)
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """What the program gets: variable -> the text for it, in which `${NAME}` stands for one of ours."""
+        return {name: f"${{{name}}}" for name in self.env} if isinstance(self.env, list) else dict(self.env)
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The variables of ours that the server is given."""
+        texts = [*self.variables.values(), *self.headers.values()]
+        return tuple(dict.fromkeys(name for text in texts for name in _VARIABLE.findall(text)))
+
+    @property
+    def target(self) -> str:
+        """What is started or asked, in words."""
+        return self.url or " ".join(word if word and not re.search(r"\s", word) else repr(word) for word in self.words)
+
+    @property
+    def sha256(self) -> str:
+        """Of what is started or asked, and of what it is given."""
+        said = [self.words, self.url, self.variables, self.headers, self.cwd]
+        return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+
+
+def filled(text: str, environ: Mapping[str, str]) -> str:
+    """Return a text with the variables that it names. Raise `KeyError` with the name of one that is not set."""
+    return _VARIABLE.sub(lambda found: environ[found[1]], text)
+
+
+def in_words(name: str, spec: McpSpec) -> str:
+    """Return what a run starts or asks, and which variables it hands on, for whoever must allow it."""
+    given = f", given {', '.join(spec.reads)}" if spec.reads else ""
+    what = "requests to" if spec.url else "the command"
+    return f"{what} {spec.target} (MCP server '{name}'{given})"
+
+
+def check_servers(servers: Mapping[str, McpSpec], findings: Findings) -> None:
+    """Report what is wrong with the servers."""
+    for name, spec in servers.items():
+        path: Path = ("mcp", name)
+        if not _NAME.fullmatch(name):
+            hint = "a letter, then letters, digits, - and single _, at most 32"
+            findings.error(path, "invalid-name", f"'{name[:80]}' cannot begin the names of tools", hint, key=True)
+        if (spec.command is None) == (spec.url is None):
+            found = "both" if spec.url else "neither"
+            findings.lacks(path, "one-of", f"an MCP server has exactly one of command, url; here: {found}")
+        for fault in (_program if spec.url is None else _address)(spec):
+            findings.error((*path, *fault[0]), *fault[1:])
+
+
+def _program(spec: McpSpec) -> Iterator[tuple[Path, str, str, str]]:
+    if spec.headers:
+        yield ("headers",), "misplaced-field", "a program gets no headers", "env: [NAME] hands it variables"
+    if isinstance(spec.command, str) and not spec.args and re.search(r"\s", spec.command.strip()):
+        yield ("command",), "invalid-value", "no shell reads it, so it is one word", f"command: {_list(spec.command)}"
+    if spec.command == []:
+        yield ("command",), "invalid-value", "there is no program in it", 'command: [uvx, "mcp-server-git"]'
+    for name, text in spec.variables.items():
+        at: Path = ("env",) if isinstance(spec.env, list) else ("env", name)
+        if not _VARIABLE_NAME.fullmatch(name):
+            yield at, "invalid-name", "a variable is a letter or _, then letters, digits and _", ""
+        elif _is_secret(name, text):
+            yield at, "secret-in-file", "a key belongs in the environment", f"write ${{{name}}}, and set that variable"
+
+
+def _address(spec: McpSpec) -> Iterator[tuple[Path, str, str, str]]:
+    assert spec.url is not None
+    for name in ("args", "env", "cwd"):
+        if getattr(spec, name):
+            yield (name,), "misplaced-field", f"'{name}' belongs to a program", "a server at an address is not started"
+    if not re.match(r"https?://[^\s/?#@]+(?:[/?#]\S*)?$", spec.url) or hidden(spec.url, guess=False) != spec.url:
+        yield ("url",), "bad-address", "no address of a server, or one with a key in it", "https://example.com/mcp"
+    elif spec.reads and is_exposed(spec.url):
+        yield ("url",), "bad-address", "what `headers` holds could be read on its way over plain http", "use https"
+    for name, text in spec.headers.items():
+        at: Path = ("headers", name)
+        if name.lower() in _OWN_HEADERS or not _HEADER.fullmatch(name):
+            yield at, "bad-header", "it is no header that can be set", ""
+        elif "\n" in text or "\r" in text:
+            yield at, "invalid-value", "a header is one line", ""
+        elif _is_secret(name, text):
+            yield at, "secret-in-file", "a key belongs in the environment", "write ${NAME}, and set that variable"
+
+
+def _is_secret(name: str, text: str) -> bool:
+    """Whether a value looks like a key that stands in the file itself."""
+    if _VARIABLE.search(text) or not text:
+        return False
+    return bool(NAMED.search(f"{name}: ")) or hidden(text) != text
+
+
+def _list(command: str) -> str:
+    return json.dumps(command.split(), ensure_ascii=False)
+
+
+@dataclass(frozen=True, slots=True)
+class McpTools:
+    """The servers of a squad, with the definitions of their tools as far as they are known.
+
+    They are known once a run has opened the servers, and of a run's record. Before, a tool of a server stands in a plan
+    under the name that the file has for it: `git/log`, `git/*`.
+    """
+
+    servers: Mapping[str, McpSpec] = field(default_factory=dict)
+    definitions: Mapping[str, Sequence[Definition]] = field(default_factory=dict)
+
+    def server_of(self, reference: str) -> str | None:
+        """Return the server that a reference to a tool names; None: it is none to a server's tool."""
+        server, slash, tool = reference.partition("/")
+        return server if slash and tool and (server in self.servers or not self.servers) else None
+
+    def offered(self, server: str) -> dict[str, Definition]:
+        """Return the tools of a server by the names that a model reads, those alone that the squad lists."""
+        allowed = self.servers[server].tools if server in self.servers else None
+        named: dict[str, Definition] = {}
+        for one in self.definitions.get(server, ()):
+            if allowed is None or one.name in allowed:
+                name = tool_name(server, one.name)
+                # Two names can come to one, as `a.b` and `a_b` do.
+                named[name if name not in named else tool_name(server, f"{one.name}_{one.digest[:8]}")] = one
+        return named
+
+    def tools(self, reference: str) -> tuple[Tool, ...] | str:
+        """Return the tools that a reference means, ready to stand in a plan, or the words for why there are none."""
+        server, _, wanted = reference.partition("/")
+        spec = self.servers[server]
+        if spec.tools is not None and wanted not in (ALL, *spec.tools):
+            return f"`mcp.{server}.tools` does not list '{wanted}'"
+        if server not in self.definitions:
+            return (_placeholder(reference, spec),)
+        offered = self.offered(server)
+        chosen = {name: one for name, one in offered.items() if wanted in (ALL, one.name)}
+        if not chosen and wanted != ALL:
+            there = ", ".join(one.name for one in offered.values()) or "none"
+            return f"the server '{server}' has no tool '{wanted}'; it has: {there}"
+        return tuple(tool_of(name, one, spec, _closed(name)) for name, one in chosen.items())
+
+
+def tool_of(name: str, definition: Definition, spec: McpSpec, function: Any) -> Tool:
+    """Return a tool of a server that is called by `function`.
+
+    What it says of itself is believed only where the squad says so: else it is risky. What it returns is never trusted.
+    """
+    believed = spec.trust_annotations
+    return Tool(
+        name,
+        definition.description,
+        function,
+        parameters=definition.schema,
+        blocking=False,
+        timeout_s=spec.timeout or 60.0,
+        idempotent=believed and (definition.idempotent or definition.read_only),
+        risk="read_only" if believed and definition.read_only else "risky",
+        untrusted=True,
+    )
+
+
+def _placeholder(reference: str, spec: McpSpec) -> Tool:
+    server = reference.partition("/")[0]
+    description = f"Of the MCP server '{server}', which says more when a run starts it."
+    return tool_of(
+        reference, Definition("", description, {"type": "object", "properties": {}}), spec, _closed(reference)
+    )
+
+
+def _closed(name: str) -> Any:
+    async def closed(**_: Any) -> NoReturn:
+        raise ToolFault(name, "its MCP server is started by a run, and this is none")
+
+    return closed
+
+
+def references(servers: Sequence[str]) -> list[str]:
+    """Return what `mcp: [git]` of an agent means in terms of tools: all of these servers."""
+    return [f"{name}/{ALL}" for name in servers]
+
+
+__all__ = ["SEPARATOR", "McpSpec", "McpTools", "check_servers", "filled", "references", "tool_of"]
