@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from agents.errors import AgentError, AnswerCut, OutputInvalid, PathEscapes, ToolFault, TurnLimit
     from agents.events import ToolEnded, ToolStarted, TurnEnded, TurnStarted
     from agents.loop import WorkResult
+    from agents.pool import AgentPool, create_balanced_agent_pool
     from agents.stream import WorkStream
     from agents.tools import Registry, Tool, tool
     from agents.turn import Complete, RunContext
@@ -21,6 +22,7 @@ __distribution__ = "squad-orchestrator"
 __all__ = [
     "Agent",
     "AgentError",
+    "AgentPool",
     "AnswerCut",
     "Complete",
     "History",
@@ -37,6 +39,7 @@ __all__ = [
     "TurnStarted",
     "WorkResult",
     "WorkStream",
+    "create_balanced_agent_pool",
     "tool",
 ]
 
@@ -46,6 +49,7 @@ _HOMES = {
     "agents.errors": ("AgentError", "AnswerCut", "OutputInvalid", "PathEscapes", "ToolFault", "TurnLimit"),
     "agents.events": ("ToolEnded", "ToolStarted", "TurnEnded", "TurnStarted"),
     "agents.loop": ("WorkResult",),
+    "agents.pool": ("AgentPool", "create_balanced_agent_pool"),
     "agents.stream": ("WorkStream",),
     "agents.tools": ("Registry", "Tool", "tool"),
     "agents.turn": ("Complete", "RunContext"),

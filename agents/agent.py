@@ -48,6 +48,8 @@ class Agent:
     max_turns: int = 16
     tier: str | None = None
     model: str | None = None
+    chain: tuple[str, ...] = ()
+    """Candidates (`provider/model`, `provider/*`) that are asked in this order, then the policy's last resort."""
     window: int | None = None
     history: History = ALL
     max_output_tokens: int | None = None
@@ -115,7 +117,7 @@ class Agent:
         if found is None:
             persona, tier = (None, self.tier) if self.persona is None else _names(self.persona, self.tier)
             found = self._memo["needs"] = Needs(
-                agent=self.name, persona=persona, tier=tier, model=self.model, run=self.run
+                agent=self.name, persona=persona, tier=tier, model=self.model, run=self.run, chain=self.chain
             )
         return found
 

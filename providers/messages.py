@@ -208,8 +208,10 @@ class Needs:
     """What a request requires of the candidate that answers it. All of it is for choosing; none of it is sent.
 
     `agent` and `persona` are looked up in the policy's `agents`; `tier` is the persona's own, used where the policy
-    says nothing. `model` pins one candidate ("provider/model"). `deadline_s` are seconds from now for the whole turn.
-    `run` is whose turn it is: where turns wait for a limit, runs are served side by side.
+    says nothing. `model` pins one candidate ("provider/model"). `chain` names candidates, or `provider/*`, that are
+    asked in this order, and then the policy's last resort; it outranks the policy's own word on the agent. `deadline_s`
+    are seconds from now for the whole turn. `run` is whose turn it is: where turns wait for a limit, runs are served
+    side by side.
     """
 
     agent: str | None = None
@@ -220,6 +222,7 @@ class Needs:
     capabilities: frozenset[Capability] = frozenset()
     deadline_s: float | None = None
     run: str | None = None
+    chain: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

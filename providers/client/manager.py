@@ -100,6 +100,11 @@ class ProviderManager:
         return tuple(state.candidate for state in self.fleet.states.values())
 
     @property
+    def policy(self) -> Policy:
+        """The policy by which it chooses now."""
+        return self.fleet.policy
+
+    @property
     def configured(self) -> tuple[str, ...]:
         """The names of the candidates that may be asked, in catalog order."""
         return tuple(self.fleet.states)

@@ -92,14 +92,14 @@ class Ranker:
         sole: str | None = None,
     ) -> None:
         self._policy, self._states, self._unconfigured, self._sole = policy, states, unconfigured, sole
-        self._rankings: dict[tuple[str | None, ...], Ranking] = {}
+        self._rankings: dict[tuple[object, ...], Ranking] = {}
         self._accounts: dict[str, list[str]] = {}
         for name in states:
             self._accounts.setdefault(of_all_accounts(name), []).append(name)
 
     def ranking(self, needs: Needs) -> Ranking:
         """Return the candidates for `needs` by policy: one model, else a chain, else a tier; then the last resort."""
-        key = (needs.agent, needs.persona, needs.tier, needs.model)
+        key = (needs.agent, needs.persona, needs.tier, needs.model, needs.chain)
         found = self._rankings.get(key)
         if found is None:
             if len(self._rankings) >= REMEMBERED:  # callers make up names: an open-ended set must not pile up
@@ -186,6 +186,8 @@ def _task_type(policy: Policy, needs: Needs) -> str | None:
 
 def _wish(policy: Policy, needs: Needs) -> AgentPolicy:
     """Return what the policy says of the agent, else of its persona, else the persona's own tier, else an affinity."""
+    if needs.chain:
+        return AgentPolicy(chain=needs.chain)
     names = [name for name in (needs.agent, needs.persona) if name is not None]
     for said in (policy.agents[name] for name in names if name in policy.agents):
         if said.chain or said.tier is not None or said.model is not None:

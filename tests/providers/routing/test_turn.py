@@ -117,6 +117,8 @@ class TestOrder:
             ({"agent": "near"}, ("a/big", "c/any", "b/fast")),
             ({"agent": "near", "tier": "worker"}, ("b/fast", "c/any")),
             ({"model": "e/y", "agent": "chained"}, ("e/y",)),
+            ({"chain": ("d/*", "a/big"), "agent": "chained"}, ("d/x/deep", "a/big", "c/any", "b/fast")),
+            ({"model": "e/y", "chain": ("a/big",)}, ("e/y",)),
             ({"model": "y"}, ("e/y",)),
             ({"agent": "pinned", "tier": "boss"}, ("e/y",)),
         ],
