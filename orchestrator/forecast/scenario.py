@@ -85,6 +85,7 @@ def _load(plan: Plan, turn: ExpectedTurn, runs: int, over: float) -> Load:
         persona=agent.persona.name,
         tier=agent.tier or agent.persona.tier,
         model=agent.model,
+        chain=agent.chain,
         capabilities=frozenset({Capability.TOOLS} if turn.with_tools else ()),
         input_tokens=turn.input_tokens,
         output_tokens=turn.output_tokens,

@@ -291,6 +291,7 @@ class TaskRunner:
                 effort=plan.effort,
                 tier=plan.tier,
                 model=plan.model,
+                chain=plan.chain,
                 history=self.plan.history,
                 values=plan.values or {},
                 run=self.run,
@@ -374,5 +375,5 @@ class Downgrading:
 
 
 def _at_tier(request: Request, tier: str) -> Request:
-    needs = replace(request.needs, agent=None, persona=None, model=None, tier=tier)
+    needs = replace(request.needs, agent=None, persona=None, model=None, chain=(), tier=tier)
     return replace(request, needs=needs)

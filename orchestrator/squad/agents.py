@@ -92,9 +92,7 @@ class Roster:
         if name.casefold() == HUMAN or not name.strip() or any(c.isspace() for c in name):
             reason = "means a person" if name.casefold() == HUMAN else "must be one word"
             self.findings.error(path, "invalid-name", f"the name '{name}' {reason}", key=True)
-        named = spec.model is None or self.models is None or of_all_accounts(spec.model) in self.models
-        if not named:
-            self.findings.unknown((*path, "model"), "model", str(spec.model), self.models or ())
+        named = self._models((*path, "model"), spec)
         if spec.tier is not None:
             self._tier((*path, "tier"), spec.tier)
         own = (*self.bind((*path, "tools"), spec.tools or ()), *self._of_servers((*path, "mcp"), spec.mcp or ()))
@@ -113,7 +111,9 @@ class Roster:
         bound = {tool.name: tool for tool in (*inherited, *own)}
         memory = memory_use(self.spec.memory, spec.memory)
         bound |= {tool.name: tool for tool in UNBOUND} if memory is not None else {}
-        plan = AgentPlan(name, persona, tuple(bound.values()), spec.tier, spec.model, budget=budget(spec.budget))
+        plan = AgentPlan(name, persona, tuple(bound.values()), spec.tier, budget=budget(spec.budget))
+        chained = isinstance(spec.model, list)
+        plan = replace(plan, chain=spec.models) if chained else replace(plan, model=next(iter(spec.models), None))
         if named:
             self._sound[name] = plan
             said = [field for field in ("model", "tools", "tier") if getattr(spec, field)]
@@ -128,6 +128,18 @@ class Roster:
             memory=memory,
         )
         return plan if spec.max_turns is None else replace(plan, max_turns=spec.max_turns)
+
+    def _models(self, path: Path, spec: AgentSpec) -> bool:
+        """Report models that there are not; return whether there are all of them."""
+        if self.models is None:
+            return True
+        chained, known = isinstance(spec.model, list), self.models
+        providers = (f"{name.partition('/')[0]}/*" for name in known)
+        there = {*known, *providers} if chained else known
+        unknown = [(at, name) for at, name in enumerate(spec.models) if of_all_accounts(name) not in there]
+        for at, name in unknown:
+            self.findings.unknown((*path, at) if chained else path, "model", name, known)
+        return not unknown
 
     def answerable(self, path: Path, name: str, tools: tuple[Tool, ...]) -> None:
         """Report an agent that no model could answer with these tools. It is reported once."""

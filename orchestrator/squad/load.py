@@ -41,7 +41,7 @@ from providers.documents.problems import Problem
 from providers.documents.scalars import write_tree
 from providers.documents.unicode import clean_json
 from providers.documents.yaml import ParsedFile, mapping_in, parse_file, parse_text, read_once
-from providers.messages import Capability, Needs, Request
+from providers.messages import Capability, Request
 from providers.policy.model import Policy
 from providers.policy.parse import default_policy, parse_policy
 from providers.routing.choice import Refuse, choose
@@ -166,7 +166,7 @@ class Squad:
             personas, own_tools = {**personas_in(sources), **(personas or {})}, (*tools_in(sources), *own_tools)
         policy, catalog = load_routing(routing, texts=given.texts) if sources is None else _recorded_routing(sources)
         spec, node, found = spec_of(parsed or parse_text(text, name))
-        catalog = catalog.serving_pinned(agent.model for agent in spec.agents.values())
+        catalog = catalog.serving_pinned(name for agent in spec.agents.values() for name in agent.models)
         source: PersonaSource = packaged()
         if personas:
             source = first_of(in_memory(personas), source)
@@ -188,7 +188,7 @@ class Squad:
     def routing_now(self) -> tuple[Policy, Catalog]:
         """Return what the routing file says now. Raise `SpecError` with every mistake in it."""
         policy, catalog = load_routing(self.routing_file)
-        return policy, catalog.serving_pinned(agent.model for agent in self.spec.agents.values())
+        return policy, catalog.serving_pinned(name for agent in self.spec.agents.values() for name in agent.models)
 
     def sources(self) -> Mapping[str, str]:
         """Return the texts of all that the squad's own text refers to. Raise `SpecError` where a file cannot be read.
@@ -322,7 +322,7 @@ def _prover(policy: Policy, catalog: Catalog) -> Callable[[AgentPlan], str]:
     def why(agent: AgentPlan) -> str:
         tier = agent.tier or agent.persona.tier
         capabilities = frozenset({Capability.TOOLS} if agent.tools else ())
-        needs = Needs(agent.id, agent.persona.name, tier, agent.model, capabilities=capabilities)
+        needs = agent.needs(capabilities)
         decision = choose(fleet, Request((), needs=needs), 0.0)
         if not isinstance(decision, Refuse) or tier not in (None, *policy.tiers):
             return ""

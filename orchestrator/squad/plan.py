@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, assert_never
 from agents.context import History as History
 from agents.memory.use import MemoryUse
 from orchestrator.squad.termination import Termination
+from providers.messages import Capability, Needs
 
 if TYPE_CHECKING:
     from agents.tools import Tool
@@ -66,7 +67,7 @@ class Retry:
 
 @dataclass(frozen=True, slots=True)
 class AgentPlan:
-    """A persona bound to tools. `tier` and `model` override the persona's tier."""
+    """A persona bound to tools. `tier`, `model` and `chain` override the persona's tier."""
 
     id: str
     persona: Persona
@@ -84,6 +85,13 @@ class AgentPlan:
     effort: Literal["low", "medium", "high"] | None = None
     memory: MemoryUse | None = None
     """What it remembers over runs, and is told of it; None: nothing."""
+    chain: tuple[str, ...] = ()
+    """Models that are asked in this order."""
+
+    def needs(self, capabilities: frozenset[Capability] = frozenset()) -> Needs:
+        """Return what its turns require of who answers them."""
+        tier = self.tier or self.persona.tier
+        return Needs(self.id, self.persona.name, tier, self.model, capabilities=capabilities, chain=self.chain)
 
     def told(self) -> str:
         """Return the system message. Raise `TemplateError` where a template reads what is not given."""

@@ -133,7 +133,13 @@ class AgentSpec(StrictModel):
     produces: list[NonEmpty] | None = Field(default=None, description="What else it makes")
     principles: list[NonEmpty] | None = Field(default=None, description="What else it holds to")
     tier: NonEmpty | None = Field(default=None, description="The class of models that it needs")
-    model: NonEmpty | None = Field(default=None, description="provider/model: pins one")
+    model: (
+        Annotated[
+            Annotated[NonEmpty, Tag("text")] | Annotated[list[NonEmpty], Field(min_length=1), Tag("list")],
+            Discriminator(lambda value: "list" if isinstance(value, list) else "text"),
+        ]
+        | None
+    ) = Field(default=None, description="provider/model: pins one; several are asked in their order")
     tools: list[ToolRef] | None = Field(default=None, description="Tools beside those of its persona")
     mcp: list[NonEmpty] | None = Field(default=None, description="MCP servers: all of their tools")
     max_turns: int | None = Field(default=None, ge=1, le=1000, description="Model calls for one piece of work")
@@ -146,6 +152,11 @@ class AgentSpec(StrictModel):
     )
     memory: MemoryField | None = Field(default=None, description="Whether it remembers over runs, and how")
     budget: BudgetSpec | None = Field(default=None, description="Caps over all its work in a run")
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The models that it names."""
+        return () if self.model is None else (self.model,) if isinstance(self.model, str) else tuple(self.model)
 
 
 class ApprovalSpec(StrictModel):

@@ -58,6 +58,7 @@ def _kind(load: Load, size: float, number: int) -> Kind:
         persona=load.persona,
         tier=load.tier,
         model=load.model,
+        chain=load.chain,
         task_type=load.task_type,
         capabilities=load.capabilities,
         deadline_s=load.deadline,

@@ -93,6 +93,7 @@ class Load:
     deadline: float | None = None
     arrivals: Literal["even", "random"] = "even"
     phase: str = ""
+    chain: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -139,7 +139,7 @@ def _groups(records: Records, names: Sequence[str]) -> dict[str, GroupUse]:
 
 def _tier(load: Load, fleet: Fleet) -> str:
     """Return the tier that a load's turns are for by policy; nothing where a chain or a pinned model serves them."""
-    ranking = fleet.ranking(Needs(agent=load.agent, persona=load.persona, tier=load.tier, model=load.model))
+    ranking = fleet.ranking(Needs(load.agent, load.persona, load.tier, load.model, chain=load.chain))
     pools = [(each.name, ranking.pools[each.name]) for each in ranking.states[:1]]
     return next((pool for name, pool in pools if pool != name), "")
 

@@ -19,7 +19,6 @@ from orchestrator.squad.load import Squad
 from orchestrator.squad.plan import AgentPlan, Plan
 from providers.documents.unicode import printable
 from providers.errors import in_short
-from providers.messages import Needs
 from providers.policy.environment import with_environment
 from providers.routing.fleet import Fleet
 
@@ -51,15 +50,14 @@ def likely(squad: Squad, agent: AgentPlan, environ: Mapping[str, str]) -> str:
 
     policy, catalog = with_environment(squad.policy, squad.catalog, environ)
     fleet = Fleet(catalog.candidates(environ), policy, catalog.unconfigured(environ))
-    needs = Needs(agent=agent.id, persona=agent.persona.name, tier=agent.tier or agent.persona.tier, model=agent.model)
-    ranking = fleet.ranking(needs)
+    ranking = fleet.ranking(agent.needs())
     if ranking.states:
         return ranking.states[0].name
     return f"none: {in_short(ranking.refused)}"
 
 
 def tier_of(agent: AgentPlan) -> str:
-    return agent.model or agent.tier or agent.persona.tier or "default"
+    return agent.model or ", ".join(agent.chain) or agent.tier or agent.persona.tier or "default"
 
 
 def limit_words(caps: Caps) -> str:

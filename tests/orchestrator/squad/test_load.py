@@ -31,6 +31,15 @@ def test_a_pinned_model_must_be_one_that_the_catalog_knows() -> None:
     assert (problem.code, problem.hint) == ("unknown-model", "did you mean 'groq/openai/gpt-oss-120b'?")
 
 
+def test_several_models_are_a_chain_and_each_must_be_known() -> None:
+    chain = ["groq/openai/gpt-oss-120b", "gemini/*", "openai/gpt-6-luna#2"]
+    agent = Squad.from_mapping(mapping(model=chain)).plan().agents["ann"]
+    assert (agent.model, agent.chain, agent.needs().chain) == (None, tuple(chain), tuple(chain))
+    with pytest.raises(PlanError) as found:
+        Squad.from_mapping(mapping(model=[*chain, "groq/nope", "grok/*"]))
+    assert [problem.path for problem in found.value.problems] == [("agents", "ann", "model", at) for at in (3, 4)]
+
+
 def test_a_local_server_serves_whatever_model_is_named() -> None:
     squad = Squad.from_mapping(mapping(model="ollama/qwen3:8b"))
     assert squad.plan().agents["ann"].model == "ollama/qwen3:8b"
