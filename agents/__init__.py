@@ -8,11 +8,22 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from agents.agent import Agent
     from agents.context import History
-    from agents.errors import AgentError, AnswerCut, OutputInvalid, PathEscapes, ToolFault, TurnLimit
-    from agents.events import ToolEnded, ToolStarted, TurnEnded, TurnStarted
+    from agents.errors import (
+        AgentError,
+        AnswerCut,
+        CallDenied,
+        HookFailed,
+        OutputInvalid,
+        PathEscapes,
+        ToolFault,
+        TurnLimit,
+    )
+    from agents.events import RepeatStopped, ToolEnded, ToolProgress, ToolStarted, TurnEnded, TurnStarted
+    from agents.hooks import Deny, Hooks
     from agents.loop import WorkResult
     from agents.pool import AgentPool, create_balanced_agent_pool
     from agents.stream import WorkStream
+    from agents.tool_context import CallPlace, ToolContext
     from agents.tools import Registry, Tool, tool
     from agents.turn import Complete, RunContext
 
@@ -24,15 +35,23 @@ __all__ = [
     "AgentError",
     "AgentPool",
     "AnswerCut",
+    "CallDenied",
+    "CallPlace",
     "Complete",
+    "Deny",
     "History",
+    "HookFailed",
+    "Hooks",
     "OutputInvalid",
     "PathEscapes",
     "Registry",
+    "RepeatStopped",
     "RunContext",
     "Tool",
+    "ToolContext",
     "ToolEnded",
     "ToolFault",
+    "ToolProgress",
     "ToolStarted",
     "TurnEnded",
     "TurnLimit",
@@ -46,11 +65,16 @@ __all__ = [
 _HOMES = {
     "agents.agent": ("Agent",),
     "agents.context": ("History",),
-    "agents.errors": ("AgentError", "AnswerCut", "OutputInvalid", "PathEscapes", "ToolFault", "TurnLimit"),
-    "agents.events": ("ToolEnded", "ToolStarted", "TurnEnded", "TurnStarted"),
+    "agents.errors": (
+        *("AgentError", "AnswerCut", "CallDenied", "HookFailed", "OutputInvalid", "PathEscapes", "ToolFault"),
+        "TurnLimit",
+    ),
+    "agents.events": ("RepeatStopped", "ToolEnded", "ToolProgress", "ToolStarted", "TurnEnded", "TurnStarted"),
+    "agents.hooks": ("Deny", "Hooks"),
     "agents.loop": ("WorkResult",),
     "agents.pool": ("AgentPool", "create_balanced_agent_pool"),
     "agents.stream": ("WorkStream",),
+    "agents.tool_context": ("CallPlace", "ToolContext"),
     "agents.tools": ("Registry", "Tool", "tool"),
     "agents.turn": ("Complete", "RunContext"),
 }

@@ -8,6 +8,7 @@ from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from agents.context import History
+from agents.hooks import Hooks
 from agents.loop import WorkResult, pursue
 from agents.stream import WorkStream
 from agents.tools import Tool, as_tools
@@ -59,6 +60,10 @@ class Agent:
     values: Mapping[str, Any] = field(default_factory=lambda: NO_VALUES)
     run: str | None = None
     """Whose turns its turns are: where providers' limits make them wait, runs are served side by side."""
+    deps: Any = None
+    """What its tools find in their `ToolContext`; None: what the run was given."""
+    hooks: tuple[Hooks, ...] = ()
+    """What stands around its calls, inside of what the run has."""
     _memo: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -86,7 +91,7 @@ class Agent:
         `ContextTooLong`, and what the manager raises.
         """
         answer = self.manager.complete if ctx.listen is None else partial(relayed, self.manager)
-        return await pursue(self, answer, brief, ctx, output_schema, history)
+        return await pursue(self, answer, brief, self._in(ctx), output_schema, history)
 
     def stream(
         self,
@@ -100,7 +105,14 @@ class Agent:
 
         `s.result` is the `WorkResult` once the deltas are over. The manager must have `stream`.
         """
-        return WorkStream(self, self.manager, brief, ctx, output_schema, history)
+        return WorkStream(self, self.manager, brief, self._in(ctx), output_schema, history)
+
+    def _in(self, ctx: RunContext) -> RunContext:
+        """Return the context of its work, with what the program gave this agent."""
+        if self.deps is None and not self.hooks:
+            return ctx
+        deps = ctx.deps if self.deps is None else self.deps
+        return ctx.at(deps=deps, hooks=(*ctx.hooks, *self.hooks))
 
     @property
     def opening(self) -> Message:

@@ -6,6 +6,8 @@ AgentError
 │ ├ AnswerCut      the answer was cut off, twice: its JSON, or a tool call, is not whole
 │ └ SchemaUnusable  whether it does cannot be found in bounded time
 ├ ToolFault        a tool cannot do its work, and the model cannot fix that
+├ CallDenied       a hook denied a model call
+├ HookFailed       a hook raised, or returned what it may not
 ├ PathEscapes      a path that leaves the folder it is bound to
 └ PathRefused      a path inside that folder that may not be used
 """
@@ -69,6 +71,18 @@ class ToolFault(AgentError):
     def __init__(self, tool: str, message: str) -> None:
         super().__init__(f"tool {tool}: {message}")
         self.tool, self.message = tool, message
+
+
+class CallDenied(AgentError):
+    """A hook denied a model call, or its answer."""
+
+
+class HookFailed(AgentError):
+    """A hook raised, or returned what it may not: `hook` is its name, the cause is chained."""
+
+    def __init__(self, hook: str, why: str) -> None:
+        super().__init__(f"the hook {hook} failed: {why}")
+        self.hook = hook
 
 
 class PathEscapes(AgentError):

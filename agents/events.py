@@ -71,3 +71,29 @@ class MemoryRecalled:
 
     agent: str
     records: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ToolProgress:
+    """A tool tells how far it is: `done` of `total`, where it knows them. `call` is as in `ToolStarted`."""
+
+    turn: int
+    call: int
+    name: str
+    text: str
+    done: float | None = None
+    total: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RepeatStopped:
+    """A call was not made: it had been made `times` times with these arguments, and had the same result each time.
+
+    `is_last`: the model was told so before, and its next turn is its last.
+    """
+
+    turn: int
+    call: int
+    name: str
+    times: int
+    is_last: bool = False

@@ -16,8 +16,15 @@ NO_NAMES: Mapping[str, Any] = {}
 
 
 def plain(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return what is called: the function in a `staticmethod`, whose object is none in older releases of Python."""
-    return function.__func__ if isinstance(function, staticmethod) else function
+    """Return what is called: the function in a `staticmethod` or `classmethod`, whose object takes no call itself."""
+    return function.__func__ if isinstance(function, staticmethod | classmethod) else function
+
+
+def takes_object(function: Callable[..., Any]) -> bool:
+    """Return whether it is a method as its class holds it, which takes the object, or the class, first."""
+    inner = inspect.unwrap(function) if inspect.isfunction(function) else None
+    code = getattr(inner, "__code__", None)
+    return code is not None and code.co_argcount > 0 and code.co_varnames[0] in ("self", "cls")
 
 
 def hinted(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, Protocol
 
+from agents.calls import call_all
 from agents.context import History, count_tokens, fit
 from agents.errors import AnswerCut, TurnLimit, cut_off
 from agents.output import Shape, WrongShape, answer_tokens, is_cut, shape_of, whole_calls
-from agents.tools import Tool, call_all
+from agents.repeats import Repeats
+from agents.tools import Tool, check_deps
 from agents.turn import Answer, AskAgain, CallTools, Final, RunContext, decide, take_turn
 from providers.errors import AllAttemptsFailed
 from providers.messages import (
@@ -150,18 +152,18 @@ class Work:
         )
 
 
-def _begin(agent: Worker, shape: Shape | None, history: tuple[Message, ...]) -> Work:
+def _begin(agent: Worker, shape: Shape | None, history: tuple[Message, ...], edition: int) -> Work:
     opening = agent.opening
     # Who answers is not in the digest: a recorded answer stays good when a tier or a model is changed.
     seal = hashlib.sha256(
         f"{agent.max_output_tokens} {agent.temperature} {agent.effort} {agent.window} {agent.history}".encode()
     )
     for one in agent.tools:
-        seal.update(one.digest)
+        seal.update(one.digest_in(edition))
     seal.update(b"" if shape is None else shape.digest)
     messages = [opening, *history]
     seal.update(b"".join([message.digest for message in messages]))
-    specs = tuple([one.spec for one in agent.tools])
+    specs = tuple([one.spec_in(edition) for one in agent.tools])
     fixed = 0
     if agent.window is not None:
         bare = Request((), specs, output_schema=None if shape is None else shape.schema)
@@ -179,14 +181,16 @@ async def pursue(
 ) -> WorkResult:
     """Return the result of the work; `answer` makes each model call."""
     shape = None if output_schema is None else shape_of(output_schema)
-    work = _begin(agent, shape, history)
+    if ctx.run is None:  # a run checks all of its agents before it begins, and its replay has none
+        check_deps(agent.tools, ctx.deps)
+    work = _begin(agent, shape, history, ctx.edition)
     since = len(work.messages)
     work.say(user(brief) if isinstance(brief, str) else brief)
-    corrected, cut_calls = False, 0
+    corrected, cut_calls, must_answer, repeats = False, 0, False, Repeats()
     for number in range(1, agent.max_turns + 1):
         last = number == agent.max_turns
-        must_answer = last and bool(agent.tools) and ctx.edition > 1
-        if must_answer:
+        if (last or repeats.is_over) and not must_answer and bool(agent.tools) and ctx.edition > 1:
+            must_answer = True
             work.say(user(ANSWER_NOW if shape is None else ANSWER_NOW_IN_JSON))
         request = work.request(with_tools=not must_answer)
         response = await _turn(number, request, work, ctx, answer, shape if corrected else None)
@@ -201,14 +205,16 @@ async def pursue(
             case AskAgain(correction):
                 work.say(user(correction))
                 corrected = True
-            case CallTools(calls) if not last:
+            case CallTools() if last or must_answer:
+                raise TurnLimit(agent.name, number)
+            case CallTools(calls):
                 whole = calls if ctx.edition == 1 else whole_calls(response)
                 cut_calls = cut_calls + 1 if len(whole) < len(calls) else 0
                 if cut_calls > 1:
                     raise AnswerCut("a tool call", response.finish.value, answer_tokens(response))
-                results = await call_all(whole, agent.tools, ctx, number) if whole else ()
+                results = await call_all(whole, agent.tools, ctx, number, agent=agent.name, repeats=repeats)
                 work.say(tool_message(*results, *(_cut_call(call, response) for call in calls[len(whole) :])))
-    raise TurnLimit(agent.name, agent.max_turns)
+    raise AssertionError("the last turn always ends the work")
 
 
 def _cut_call(call: ToolCall, response: Response) -> ToolResult:

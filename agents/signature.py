@@ -15,8 +15,10 @@ from pydantic.errors import PydanticUserError
 from pydantic.fields import FieldInfo
 from typing_extensions import TypedDict  # on Python 3.11 pydantic takes no other
 
+from agents.docstrings import described
 from agents.errors import ToolFault
-from agents.functions import NO_NAMES, hints_of
+from agents.functions import NO_NAMES, docs_of, hints_of
+from agents.tool_context import ToolContext
 from providers.documents.arguments import read_object
 from providers.documents.json_schema import validator_of
 
@@ -38,21 +40,36 @@ class _Parameter:
     default: Callable[[], Any] | None = None
     """Makes what a `Field` says; None: the function has a default of its own, or the model must give a value."""
     is_required: bool = True
+    told: str = ""
+    """What it is for, where a text in its `Annotated` says that."""
 
 
 class Signature:
-    """The arguments that a function's signature names, by their type hints."""
+    """The arguments that a function's signature names, by their type hints.
+
+    `schema` is what a model is shown, `description` what it is told of the function; `bare` is the schema without what
+    the docstring says of parameters. `injected` are the parameters that take a `ToolContext`, with the type that the
+    dependencies must have.
+    """
 
     def __init__(self, name: str, function: Callable[..., Any], names: Mapping[str, Any] = NO_NAMES) -> None:
         """Raise `ToolFault` where a parameter or what it returns has no JSON Schema. `names`: see `local_names`."""
         try:
             hints = hints_of(function, names)
-            signature = inspect.signature(function)
-            self._parameters = [_parameter(one, hints.get(one.name, Any)) for one in signature.parameters.values()]
+            every = inspect.signature(function).parameters.values()
+            self.injected = injected_of(hints)
+            shown = [one for one in every if one.name not in self.injected]
+            self._parameters = [_parameter(one, hints.get(one.name, Any)) for one in shown]
             self._adapter = TypeAdapter(_arguments(name, self._parameters))
-            self.schema = _described(self._adapter.json_schema(), signature.parameters.values(), self._parameters)
+            self.bare = _described(self._adapter.json_schema(), shown, self._parameters)
         except (NameError, TypeError, PydanticUserError) as error:
             raise ToolFault(name, f"its parameters cannot be described: {_in_words(error)}") from error
+        said = described(docs_of(function), [one.name for one in self._parameters])
+        self.description = said.text
+        self.schema = _told_of(self.bare, {**{one.name: one.told for one in self._parameters}, **said.parameters})
+        contexts = [one for one in every if one.name in self.injected]
+        if any(one.kind is not one.KEYWORD_ONLY for one in contexts) and _takes_unnamed(every):
+            raise ToolFault(name, "its ToolContext can only be given by name: put it behind the * and the /")
         _check_returned(name, hints.get("return", Any))
 
     def read(self, arguments: str) -> dict[str, Any]:
@@ -64,8 +81,8 @@ class Signature:
             lines = [f"{'.'.join(map(str, e['loc'])) or 'arguments'}: {e['msg']}" for e in error.errors()]
             raise ValueError("; ".join(lines)) from None
 
-    def placed(self, read: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
-        """Return what `read` returned as a call takes it: what has no name there, and what has one."""
+    def placed(self, read: Mapping[str, Any], context: Any = None) -> tuple[list[Any], dict[str, Any]]:
+        """Return what `read` returned as a call takes it: what has no name there, and what has one, the context too."""
         given, args, kwargs = dict(read), list[Any](), dict[str, Any]()
         for one in self._parameters:
             is_given, value = one.name in given, given.pop(one.name, None)
@@ -81,7 +98,7 @@ class Signature:
                 kwargs[one.name] = value
         if any(one.kind is inspect.Parameter.VAR_POSITIONAL for one in self._parameters):
             args, kwargs = self._in_their_places(args, kwargs)
-        return args, {**kwargs, **given}
+        return args, {**kwargs, **given, **dict.fromkeys(self.injected, context)}
 
     def _in_their_places(self, args: list[Any], kwargs: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
         """Return the arguments with those before `*args` given by their place, as there is something behind them."""
@@ -98,8 +115,12 @@ class Signature:
 class Declared:
     """The arguments that a given JSON Schema describes, as tools from elsewhere bring it."""
 
-    def __init__(self, schema: Mapping[str, Any]) -> None:
-        self.schema = dict(schema)
+    description: str | None = None
+    """What is told of the function is the tool's own word."""
+
+    def __init__(self, schema: Mapping[str, Any], function: Callable[..., Any] | None = None) -> None:
+        self.schema = self.bare = dict(schema)
+        self.injected = {} if function is None else _injected(function)
         self._validator = validator_of(self.schema, check=False)
 
     def read(self, arguments: str) -> dict[str, Any]:
@@ -110,9 +131,31 @@ class Declared:
             raise ValueError(f"{broken.json_path}: {broken.message[:300]}")
         return value
 
-    def placed(self, read: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
-        """Return what `read` returned as a call takes it."""
-        return [], dict(read)
+    def placed(self, read: Mapping[str, Any], context: Any = None) -> tuple[list[Any], dict[str, Any]]:
+        """Return what `read` returned as a call takes it, and the context."""
+        return [], {**read, **dict.fromkeys(self.injected, context)}
+
+
+def injected_of(hints: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parameters that take a `ToolContext`, each with the type of its dependencies; `Any`: it says none."""
+    found: dict[str, Any] = {}
+    for name, hint in hints.items():
+        bare = get_args(hint)[0] if get_origin(hint) is Annotated else hint
+        kind = get_origin(bare) or bare
+        if name != "return" and kind is ToolContext:
+            found[name] = next(iter(get_args(bare)), Any)
+    return found
+
+
+def _injected(function: Callable[..., Any]) -> dict[str, Any]:
+    try:
+        return injected_of(hints_of(function, NO_NAMES))
+    except (NameError, TypeError):  # its parameters are described elsewhere: nobody asks for their types
+        return {}
+
+
+def _takes_unnamed(parameters: Iterable[inspect.Parameter]) -> bool:
+    return any(one.kind in (one.POSITIONAL_ONLY, one.VAR_POSITIONAL) for one in parameters)
 
 
 def _object_text(arguments: str) -> str:
@@ -130,24 +173,26 @@ def _parameter(parameter: inspect.Parameter, hint: Any) -> _Parameter:
         return _Parameter(name, kind, list[hint], is_required=False)
     if kind is parameter.VAR_KEYWORD:
         return _Parameter(name, kind, hint, is_required=False)
-    bare, told = _split(hint)
+    bare, told, words = _split(hint)
     said = [given, *told] if isinstance(given, FieldInfo) else told
     default = next((one for one in said if not one.is_required()), None)
     hint = Annotated[bare, *(it for one in said for it in _without_default(one))] if said else hint
     if default is not None and (given is parameter.empty or isinstance(given, FieldInfo)):
         make = partial(default.get_default, call_default_factory=True, validated_data={})
-        return _Parameter(name, kind, hint, make, is_required=False)
-    return _Parameter(name, kind, hint, is_required=given is parameter.empty or isinstance(given, FieldInfo))
+        return _Parameter(name, kind, hint, make, is_required=False, told=words)
+    is_required = given is parameter.empty or isinstance(given, FieldInfo)
+    return _Parameter(name, kind, hint, is_required=is_required, told=words)
 
 
-def _split(hint: Any) -> tuple[Any, list[FieldInfo]]:
-    """Return a hint without the `Field`s in it, and these."""
+def _split(hint: Any) -> tuple[Any, list[FieldInfo], str]:
+    """Return a hint without the `Field`s in it, these, and the text beside the type that says what it is for."""
     if get_origin(hint) is not Annotated:
-        return hint, []
+        return hint, [], ""
     bare, *extras = get_args(hint)
     fields = [one for one in extras if isinstance(one, FieldInfo)]
     others = [one for one in extras if not isinstance(one, FieldInfo)]
-    return Annotated[bare, *others] if others else bare, fields
+    words = next((one for one in extras if isinstance(one, str)), "")
+    return Annotated[bare, *others] if others else bare, fields, words
 
 
 def _without_default(field: FieldInfo) -> list[Any]:
@@ -177,6 +222,15 @@ def _described(
         if isinstance(default, str | int | float | bool) and parameter.name in properties:
             properties[parameter.name]["default"] = default
     return plain
+
+
+def _told_of(schema: Mapping[str, Any], said: Mapping[str, str]) -> dict[str, Any]:
+    """Return the schema with what is said of each parameter, but where the schema says it already."""
+    told = {
+        name: {**one, "description": said[name]} if said.get(name) and "description" not in one else one
+        for name, one in schema["properties"].items()
+    }
+    return {**schema, "properties": told}
 
 
 def _check_returned(name: str, hint: Any) -> None:

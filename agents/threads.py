@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
 import threading
 from collections.abc import Callable
@@ -13,9 +14,47 @@ import anyio.from_thread
 import anyio.lowlevel
 import anyio.to_thread
 
+MOST_LEFT = 8
+"""Threads that may be left at work for one tool: one that hangs each time must not take all memory."""
 
-async def in_thread(work: Callable[[], Any]) -> Any:
+
+class GivenUp(Exception):
+    """The time was up before the work ended: its thread is left alone."""
+
+
+class ThreadEnded(Exception):
+    """What ran in a thread raised what would end a program, or a generator: `error`, which ends the thread alone."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__(error)
+        self.error = error
+
+
+def is_own_cancellation() -> bool:
+    """Return whether code cancelled itself, as by waiting for a task of its own that was cancelled.
+
+    On trio none can.
+    """
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:  # trio
+        return False
+    return task is not None and task.cancelling() == 0
+
+
+def still_left(threads: list[threading.Thread]) -> int:
+    """Return how many of the threads that were left are still at work; the others are taken out."""
+    threads[:] = [one for one in threads if one.is_alive()]
+    return len(threads)
+
+
+async def in_thread(
+    work: Callable[[], Any], timeout_s: float | None = None, left: list[threading.Thread] | None = None
+) -> Any:
     """Return what `work` returns, or raise what it raises, having run it in a thread of its own.
+
+    Raises `GivenUp` after `timeout_s`, which count from when there is a thread for it. `left` takes its thread where
+    nobody waits for that any more.
 
     Cancelled, it returns at once; the thread goes on alone, and ends with the process at the latest. The interpreter
     waits at its exit for the threads of `anyio.to_thread` on asyncio, so a function that never returns would keep a
@@ -34,9 +73,17 @@ async def in_thread(work: Callable[[], Any]) -> Any:
         with suppress(RuntimeError):  # nobody waits any more, and the event loop is closed
             anyio.from_thread.run_sync(over.set, token=token)
 
+    thread = threading.Thread(target=run, name="tool", daemon=True)
     async with anyio.to_thread.current_default_thread_limiter():  # given back where nobody waits any more
-        threading.Thread(target=run, name="tool", daemon=True).start()
-        await over.wait()
+        thread.start()
+        try:
+            with anyio.move_on_after(timeout_s):
+                await over.wait()
+        finally:
+            if left is not None and not (result or failure):
+                left.append(thread)
+    if not (result or failure):
+        raise GivenUp
     if failure:
         raise failure[0]
     return result[0]

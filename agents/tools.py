@@ -5,31 +5,35 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import aclosing
-from dataclasses import dataclass, field
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
+from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import islice
-from typing import Any, Literal, overload
+from types import MethodType
+from typing import Any, Literal, NamedTuple, overload
 
 import anyio
 
 from agents.errors import AgentError, ToolFault
-from agents.events import ToolEnded, ToolStarted
-from agents.functions import NO_NAMES, docs_of, local_names, name_of, plain
-from agents.threads import in_thread
-from agents.tool_names import meant
-from agents.turn import CallToApprove, RunContext, StepKey, Suspended, all_of
+from agents.functions import NO_NAMES, docs_of, local_names, name_of, plain, takes_object
+from agents.results import MAX_ITEMS, shown, told
+from agents.threads import MOST_LEFT, GivenUp, ThreadEnded, in_thread, is_own_cancellation, still_left
+from agents.tool_context import ToolContext
 from providers.documents.problems import closest
-from providers.documents.unicode import clean, clean_json_text, cut
+from providers.documents.unicode import clean_json_text
 from providers.messages import ToolCall, ToolResult, ToolSpec
 
-MOST_TOLD = 300
-"""Characters (graphemes) of a call's arguments, and of its result, in the events of a tool."""
 ApprovalMode = Literal["never", "ask"]
 Risk = Literal["read_only", "writes", "risky"]
 """What a call may do. read_only: it changes nothing. writes: it changes what belongs to the run or the squad (files,
 memory). risky: it reaches beyond that, and may not be taken back: sends, spends, deletes, runs a command."""
+ALONE: ToolContext[Any] = ToolContext()
+
+
+class _Told(NamedTuple):
+    """A result that is text already."""
+
+    text: str
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,10 +43,11 @@ class Tool:
     Arguments are validated, by the signature's types or by `parameters` (a JSON Schema) where given, before `function`
     gets them as keywords. A function that isn't async runs in a thread unless `blocking` is False. After `timeout_s`
     the model is told so; a thread cannot be stopped and may still finish, but keeps no process alive. Results are cut
-    at `max_chars`.
+    at `max_chars`. A parameter that is annotated `ToolContext` is filled in, and no model sees it.
     `idempotent`: calling it twice does no harm; a call of another one that a crash cut short is made again only with a
     person's leave. `approval` "ask": a person is asked before each call. `untrusted`: what it returns was written by
-    others (a web page, a mail, a server's answer), and may hold instructions that are not the user's.
+    others (a web page, a mail, a server's answer), and may hold instructions that are not the user's. `repeatable`: the
+    same call may be made any number of times though its result stays the same, as of one that waits for something.
     """
 
     name: str
@@ -56,61 +61,149 @@ class Tool:
     approval: ApprovalMode = "never"
     risk: Risk = "writes"
     untrusted: bool = False
+    repeatable: bool = False
+    agent: str | None = None
+    """The agent that does the work, where one does: what ends its work ends the caller's, but for its own failures."""
     _memo: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the function itself, as if it were no tool: nothing is validated, no thread started."""
+        return self.function(*args, **kwargs)
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Tool:
+        """Return the tool of an object, where the function is a method of its class."""
+        target = owner if isinstance(self._memo.get("raw"), classmethod) else instance
+        if target is None or not takes_object(self.function):
+            return self
+        bound = replace(self, function=MethodType(self.function, target))
+        bound._memo.update(names=self._memo.get("names", NO_NAMES), unbound=self)
+        return bound
 
     @property
     def spec(self) -> ToolSpec:
         """The tool as a model sees it. Raise `ToolFault` where its signature cannot be described."""
         found: ToolSpec | None = self._memo.get("spec")
         if found is None:
-            found = self._memo["spec"] = ToolSpec(self.name, self.description, self._arguments().schema)
+            taken = self._arguments()
+            description = self.description if taken.description is None else self._docs(taken.description)
+            found = self._memo["spec"] = ToolSpec(self.name, description, taken.schema)
         return found
+
+    def spec_in(self, edition: int) -> ToolSpec:
+        """Return the tool as a model sees it in a run of this edition: before 3 the docstring was told as a whole."""
+        if edition > 2:
+            return self.spec
+        found: ToolSpec | None = self._memo.get("spec of 2")
+        if found is None:
+            found = self._memo["spec of 2"] = ToolSpec(self.name, self.description, self._arguments().bare)
+        return found
+
+    def told_as(self, description: str | None = None, parameters: Mapping[str, Any] | None = None) -> Tool:
+        """Return this tool, told to models in these words and with this schema, where they are given."""
+        if description is not None and parameters is not None:
+            self._memo["spec"] = ToolSpec(self.name, description, parameters)
+        return self
 
     @property
     def digest(self) -> bytes:
         """SHA-256 of what the model sees."""
-        found: bytes | None = self._memo.get("digest")
+        return self.digest_in(3)
+
+    def digest_in(self, edition: int) -> bytes:
+        """Return SHA-256 of what the model sees in a run of this edition."""
+        key = "digest" if edition > 2 else "digest of 2"
+        found: bytes | None = self._memo.get(key)
         if found is None:
-            seen = json.dumps([self.name, self.description, self.spec.parameters], sort_keys=True)
-            found = self._memo["digest"] = hashlib.sha256(seen.encode()).digest()
+            spec = self.spec_in(edition)
+            seen = json.dumps([spec.name, spec.description, spec.parameters], sort_keys=True)
+            found = self._memo[key] = hashlib.sha256(seen.encode()).digest()
         return found
 
-    async def call(self, call: ToolCall) -> ToolResult:
+    @property
+    def wants(self) -> Iterable[Any]:
+        """The types of the dependencies that it needs; `Any`: of some that it does not name."""
+        return self._arguments().injected.values()  # type: ignore[no-any-return]  # see `Signature`
+
+    async def call(self, call: ToolCall, context: ToolContext[Any] = ALONE) -> ToolResult:
         """Return the tool's answer. What goes wrong is told to the model, except a `ToolFault`, which is raised."""
         try:
             taken = self._arguments()
-            args, kwargs = taken.placed(taken.read(clean_json_text(call.arguments)))
+            args, kwargs = taken.placed(taken.read(clean_json_text(call.arguments)), context)
         except ValueError as error:
-            return _failed(call, f"wrong arguments: {error}")
+            return failed(call, f"wrong arguments: {error}")
         try:
-            with anyio.move_on_after(self.timeout_s):
-                return _answered(call, await self._run(args, kwargs), self.max_chars)
+            return ToolResult(call.id, call.name, await self._run(args, kwargs))
         except ToolFault:
-            raise
+            if self.agent is None:
+                raise
+            return failed(call, "a tool of it could not do its work")
         except AgentError as error:
-            return _failed(call, str(error))
-        except (Exception, SystemExit) as error:  # noqa: BLE001  # the tool boundary: whatever a tool raises, the model may fix
-            return _failed(call, _in_words(error))
-        return _failed(call, f"no answer within {self.timeout_s:g} s")
+            return failed(call, str(error))
+        except GivenUp:
+            return failed(call, f"no answer within {self.timeout_s:g} s")
+        except ThreadEnded as error:
+            return failed(call, _in_words(error.error))
+        except (Exception, SystemExit) as error:  # the tool boundary: whatever a tool raises, the model may fix
+            if self.agent is not None:
+                raise
+            return failed(call, _in_words(error))
+        except anyio.get_cancelled_exc_class() as error:
+            if not is_own_cancellation():
+                raise
+            return failed(call, _in_words(error))
 
-    async def _run(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-        call = partial(plain(self.function), *args, **kwargs)
+    async def _run(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
+        call = partial(self.function, *args, **kwargs)
         is_async = inspect.iscoroutinefunction(self.function) or inspect.isasyncgenfunction(self.function)
-        made = await in_thread(lambda: _gone_through(call())) if self.blocking and not is_async else call()
-        if inspect.isasyncgen(made):
-            return await _gone_through_async(made)
-        return _gone_through(await made if inspect.isawaitable(made) else made)
+        if not self.blocking or is_async:
+            return await self._waited_for(call())
+        left: list[Any] = self._memo.setdefault("left", [])
+        if still_left(left) >= MOST_LEFT:
+            raise AgentError(f"{MOST_LEFT} earlier calls of it are still at work; call it again later")
+        made = await in_thread(partial(self._in_thread, call), self.timeout_s, left)
+        return made.text if isinstance(made, _Told) else await self._waited_for(made)
+
+    def _in_thread(self, call: Callable[[], Any]) -> Any:
+        """Return what is told of the result, unless it must be awaited. What it yields is made in the thread, too."""
+        try:
+            made = call()
+            if inspect.isawaitable(made) or isinstance(made, AsyncIterator):
+                return made
+            return _Told(told(made, self.max_chars))
+        except StopIteration as error:  # no coroutine can raise it
+            raise ThreadEnded(error) from None
+        except Exception:
+            raise
+        except BaseException as error:  # noqa: BLE001  # it ends this thread; the program is not the tool's to end
+            raise ThreadEnded(error) from None
+
+    async def _waited_for(self, made: Any) -> str:
+        with anyio.move_on_after(self.timeout_s):
+            value = await made if inspect.isawaitable(made) else made
+            if isinstance(value, AsyncIterator):
+                value = await _gone_through(value, self.max_chars)
+            return told(value, self.max_chars)
+        raise GivenUp
+
+    def _docs(self, described: str) -> str:
+        """Return the description: that of the docstring, unless the tool was given another."""
+        return described if self.description == docs_of(self.function) else self.description
 
     def _arguments(self) -> Any:
         found = self._memo.get("arguments")
         if found is None:
+            unbound: Tool | None = self._memo.get("unbound")
+            found = None if unbound is None else unbound._memo.get("arguments of its objects")
+        if found is None:
             from agents.signature import Declared, Signature  # these load pydantic or jsonschema
 
             if self.parameters is not None:
-                found = Declared(self.parameters)
+                found = Declared(self.parameters, self.function)
             else:
-                found = Signature(self.name, plain(self.function), self._memo.get("names", NO_NAMES))
-            self._memo["arguments"] = found
+                found = Signature(self.name, self.function, self._memo.get("names", NO_NAMES))
+            if unbound is not None:  # the objects of one class take the same
+                unbound._memo["arguments of its objects"] = found
+        self._memo["arguments"] = found
         return found
 
 
@@ -120,6 +213,7 @@ def tool(function: Callable[..., Any], /) -> Tool: ...
 def tool(
     *,
     name: str | None = None,
+    description: str | None = None,
     blocking: bool = True,
     timeout_s: float | None = 60.0,
     max_chars: int = 40_000,
@@ -127,14 +221,27 @@ def tool(
     approval: ApprovalMode = "never",
     risk: Risk = "writes",
     untrusted: bool = False,
+    repeatable: bool = False,
 ) -> Callable[[Callable[..., Any]], Tool]: ...
-def tool(function: Callable[..., Any] | None = None, /, *, name: str | None = None, **more: Any) -> Any:
-    """Return the function as a `Tool`: its name, its docstring, and a schema from its type hints, made when needed."""
+def tool(
+    function: Callable[..., Any] | None = None,
+    /,
+    *,
+    name: str | None = None,
+    description: str | None = None,
+    **more: Any,
+) -> Any:
+    """Return the function as a `Tool`: its name, its docstring, and a schema from its type hints, made when needed.
 
-    def make(function: Callable[..., Any]) -> Tool:
-        function = plain(function)
-        made = Tool(name or name_of(function), docs_of(function), function, **more)
-        made._memo["names"] = local_names(function)  # they can be seen only now
+    What the docstring says of each parameter (Google, NumPy or Sphinx) is in the schema. A method becomes the tool of
+    each object of its class.
+    """
+
+    def make(raw: Callable[..., Any]) -> Tool:
+        function = plain(raw)
+        docs = docs_of(function) if description is None else description
+        made = Tool(name or name_of(function), docs, function, **more)
+        made._memo.update(names=local_names(function), raw=raw)  # the names can be seen only now
         return made
 
     return make if function is None else make(function)
@@ -150,10 +257,11 @@ def as_tools(given: Iterable[Tool | Callable[..., Any]]) -> tuple[Tool, ...]:
         if not isinstance(one, Tool) and not callable(plain(one)):
             raise ToolFault(repr(one), "it is neither a tool nor a function")
         try:
-            made_of_it = one if isinstance(one, Tool) else tool(one)
+            made_of_it = one if isinstance(one, Tool) else _tool_of(one)
         except TypeError as error:
             raise ToolFault(repr(one), str(error)) from error
-        if made_of_it.name in made and made[made_of_it.name] is not made_of_it:
+        other = made.get(made_of_it.name, made_of_it)
+        if other is not made_of_it and other.function != made_of_it.function:
             raise ToolFault(made_of_it.name, "two tools have this name")
         made[made_of_it.name] = made_of_it
     for one in made.values():
@@ -161,113 +269,37 @@ def as_tools(given: Iterable[Tool | Callable[..., Any]]) -> tuple[Tool, ...]:
     return tuple(made.values())
 
 
-async def call_all(
-    calls: Sequence[ToolCall], tools: Sequence[Tool], ctx: RunContext, turn: int
-) -> tuple[ToolResult, ...]:
-    """Return the results of one turn's calls in their order; the calls run at the same time.
-
-    Each is the durable call `tool-I` of the turn. Raises what the first failing step raised, once all have stopped.
-    One that is suspended stops no other: they end, and are recorded, before `Suspended` is raised.
-    """
-    named = {one.name: one for one in tools}
-    if len(calls) == 1:
-        return (await _step(calls[0], 1, named, ctx, turn),)
-    results: list[ToolResult | None] = [None] * len(calls)
-    waiting: list[Suspended] = []
-
-    async def put(i: int, call: ToolCall) -> None:
-        try:
-            results[i] = await _step(call, i + 1, named, ctx, turn)
-        except Suspended as error:
-            waiting.append(error)
-
-    try:
-        async with anyio.create_task_group() as group:
-            for i, call in enumerate(calls):
-                group.start_soon(put, i, call)
-    except BaseExceptionGroup as group:
-        failed, cancelled = group.split(Exception)
-        if failed is None or cancelled is not None:  # who leaves the run is not told which call failed meanwhile
-            raise cancelled or group from None
-        raise failed.exceptions[0] from group
-    if waiting:
-        raise all_of(waiting)
-    return tuple(result for result in results if result is not None)
+def _tool_of(one: Callable[..., Any]) -> Tool:
+    inner = getattr(one, "__func__", None)
+    if isinstance(one, MethodType) and isinstance(inner, Tool):  # a tool in a `classmethod`
+        return inner.__get__(one.__self__)
+    return tool(one)
 
 
-async def _step(call: ToolCall, i: int, tools: Mapping[str, Tool], ctx: RunContext, turn: int) -> ToolResult:
-    key = StepKey(ctx.step, turn, f"tool-{i}")
-    request_hash = hashlib.sha256(f"{call.name}\0{call.arguments}".encode("utf-8", "surrogatepass")).digest()
-
-    name = meant(call.name, tools)
-    told = call.name if name is None else name
-
-    async def work() -> ToolResult:
-        asked = cut(call.arguments, MOST_TOLD)
-        ctx.emit(ToolStarted(turn, i, told, asked))
-        began = anyio.current_time()
-        made = await _checked(call, None if name is None else tools[name], key, tools, ctx)
-        ms, result = (anyio.current_time() - began) * 1000, cut(made.content, MOST_TOLD)
-        ctx.emit(ToolEnded(turn, i, told, not made.is_error, ms, asked, result))
-        return made
-
-    result: ToolResult = await ctx.do(key, request_hash, work)
-    # A replayed result answers this turn's call, whatever id its own turn had.
-    return result if result.call_id == call.id else ToolResult(call.id, call.name, result.content, result.is_error)
+def failed(call: ToolCall, why: str) -> ToolResult:
+    """Return the result of a call that failed, as a model reads it."""
+    return ToolResult(call.id, call.name, shown(f"{call.name} failed: {why}", 4000), is_error=True)
 
 
-async def _checked(
-    call: ToolCall, chosen: Tool | None, key: StepKey, tools: Mapping[str, Tool], ctx: RunContext
-) -> ToolResult:
-    """Return the result of a call that may be made. One that was cut short may have taken effect."""
-    if chosen is None:
-        return _failed(call, f"there is no tool of this name; there are: {', '.join(tools) or 'none'}")
-    unknown = key in ctx.cut_short and not chosen.idempotent
-    if unknown or chosen.approval != "never":
-        if ctx.approve is None:
-            return _failed(call, "it needs a person's approval, and no person can be asked now; go on without it")
-        asked = CallToApprove(chosen.name, call.arguments, key, chosen.approval != "never", unknown)
-        leave = await ctx.approve(asked)
-        if not leave.is_given:
-            why = f": {leave.comment}" if leave.comment else ""
-            return _failed(call, f"a person refused this call{why}")
-    return await chosen.call(call)
+def check_deps(tools: Iterable[Tool], deps: Any) -> None:
+    """Raise `ToolFault` where a tool needs dependencies that are not there, or are of another type."""
+    for one in tools:
+        for kind in one.wants:
+            if isinstance(kind, type) and not isinstance(deps, kind):
+                given = "there are none" if deps is None else f"it was given {type(deps).__name__}"
+                raise ToolFault(one.name, f"its ToolContext needs deps of {kind.__name__}, and {given}: give deps=...")
 
 
-def _answered(call: ToolCall, value: Any, max_chars: int) -> ToolResult:
-    return ToolResult(call.id, call.name, _shown(_text(value), max_chars))
-
-
-def _failed(call: ToolCall, why: str) -> ToolResult:
-    return ToolResult(call.id, call.name, _shown(f"{call.name} failed: {why}", 4000), is_error=True)
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, str):
-        return value
-
-    def plain(item: Any) -> Any:
-        from pydantic_core import to_jsonable_python
-
-        return to_jsonable_python(item)
-
-    return json.dumps(value, ensure_ascii=False, default=plain)
-
-
-MAX_ITEMS = 10_000
-"""So many of what a generator yields are told."""
-
-
-def _gone_through(value: Any) -> Any:
-    return list(islice(value, MAX_ITEMS)) if inspect.isgenerator(value) else value
-
-
-async def _gone_through_async(value: AsyncGenerator[Any, Any]) -> list[Any]:
+async def _gone_through(value: AsyncIterator[Any], max_chars: int) -> list[Any]:
+    """Return what it yields, as far as that can be told."""
     found: list[Any] = []
-    async with aclosing(value):
+    room = max_chars
+    closing: AbstractAsyncContextManager[Any] = aclosing(value) if isinstance(value, AsyncGenerator) else nullcontext()
+    async with closing:
         async for item in value:
             found.append(item)
-            if len(found) == MAX_ITEMS:
+            room -= len(item) if isinstance(item, (str, bytes)) else 1
+            if len(found) == MAX_ITEMS or room < 0:
                 break
     return found
 
@@ -279,17 +311,6 @@ def _in_words(error: BaseException) -> str:
     except Exception:  # noqa: BLE001  # the tool boundary, too: the message is the tool's own code
         message = "it has no message that can be read"
     return f"{type(error).__name__}: {message}" if message else type(error).__name__
-
-
-def _shown(text: str, max_chars: int) -> str:
-    """Return `text` clean and at most about `max_chars` code points long; a cut splits no grapheme."""
-    if len(text) <= max_chars:
-        return clean(text)
-    import regex
-
-    # The last cluster of the piece may be cut through, so it goes too.
-    kept = "".join(regex.findall(r"\X", text[:max_chars])[:-1])
-    return f"{clean(kept)}\n[cut: the first {len(kept)} characters of {len(text)}]"
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 from agents.events import TurnEnded, TurnStarted
+from agents.hooks import Hooks, answered
 from agents.output import Invalid, Shape, is_cut
+from agents.tool_context import CallPlace
 from providers.budgets import BudgetScope
 from providers.events import Emit, ignore
 from providers.messages import Accept, Delta, Hear, Request, Response, ToolCall
@@ -111,6 +113,17 @@ async def _do_now(key: StepKey, request_hash: bytes, work: Callable[[], Awaitabl
 
 
 @dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a program puts around the calls of a run: `deps` for its tools, and hooks, the outermost first."""
+
+    deps: Any = None
+    hooks: tuple[Hooks, ...] = ()
+
+
+NOTHING_AROUND = Surroundings()
+
+
+@dataclass(frozen=True, slots=True)
 class RunContext:
     """The work's place in a run and what surrounds it. Immutable: a child position is a copy."""
 
@@ -130,10 +143,27 @@ class RunContext:
     edition: int = 3
     """Of the rules by which the run goes; one that was begun by an earlier release keeps its own, so that what it asked
     and read is asked and read the same way again. 2: the last turn offers no tools and asks for the answer; JSON is
-    read from the text around it, and what is cut off is told as that."""
+    read from the text around it, and what is cut off is told as that. 3: what a docstring says of a parameter is in the
+    schema of its tool; a call that is only repeated is not made, and so many calls in one turn are."""
+    run: str | None = None
+    unit: str = ""
+    """The unit of the run that is at work, as people know it: `build[S-1]`."""
+    deps: Any = None
+    """What the program gave the run or the agent for its tools: see `ToolContext`."""
+    hooks: tuple[Hooks, ...] = ()
+    depth: int = 0
+    """Agents that called this one as a tool, over each other."""
+    emit_at: Callable[[tuple[str, ...]], Emit] | None = None
+    """Returns what emits at a place in the unit's work; None: `emit` does, wherever it happens."""
 
     def at(self, **changes: Any) -> RunContext:
         return replace(self, **changes)
+
+    def below(self, *parts: str) -> RunContext:
+        """Return the context of work that an agent does below a place in this one's, for this one."""
+        step = self.step + parts
+        emit = self.emit if self.emit_at is None else self.emit_at(step)
+        return replace(self, step=step, emit=emit, depth=self.depth + 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,8 +254,7 @@ async def take_turn(
     """
     agent = request.needs.agent or ""
 
-    async def work() -> Response:
-        ctx.emit(TurnStarted(agent, number))
+    async def ask(request: Request) -> Response:
         heard = None if ctx.listen is None else ctx.listen(ctx.step, number, agent)
         made: Response | None = None
         try:
@@ -237,6 +266,12 @@ async def take_turn(
             if heard is not None:
                 heard.end(made)
         return made
+
+    async def work() -> Response:
+        ctx.emit(TurnStarted(agent, number))
+        if not ctx.hooks:
+            return await ask(request)
+        return await answered(ctx.hooks, request, CallPlace(agent, number, ctx.run, ctx.unit, ctx.step), ask)
 
     response: Response = await ctx.do(StepKey(ctx.step, number, "model"), request_hash, work)
     return response

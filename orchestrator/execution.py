@@ -12,7 +12,7 @@ import anyio
 
 from agents.events import TurnEnded
 from agents.run_folder import RunFolder
-from agents.turn import Complete
+from agents.turn import NOTHING_AROUND, Complete, Surroundings
 from orchestrator.events import Event, FileUnwritten, FileWritten, RunResumed, RunStarted
 from orchestrator.journal.protocols import InFlightStep, Journal, JournalError
 from orchestrator.run.approvals import digest_of, questions_of
@@ -168,6 +168,7 @@ class Setting:
     stream: bool = False
     """Whether its answers are asked for as streams, so that they can be told as they come."""
     memory: RunMemory | None = None
+    around: Surroundings = NOTHING_AROUND
 
 
 def in_doubt(in_flight: Sequence[InFlightStep], past: RunHistory) -> Sequence[InFlightStep]:
@@ -203,7 +204,7 @@ async def running(
                 setting.folder.wrote(path, versions)
         at, paid = recorder.at, past.paid
         runner = TaskRunner(plan, complete, clock, at, files, paid=paid, run=run, work_clock=work_clock, deltas=deltas)
-        runner.memory = setting.memory
+        runner.memory, runner.around = setting.memory, setting.around
         driver = Driver(
             plan,
             runner.perform,

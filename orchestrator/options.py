@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from agents.hooks import Hooks
 from agents.memory.store import MemoryStore
-from agents.turn import Complete
+from agents.turn import Complete, Surroundings
 from orchestrator.events import GateAnswered, GateOpened
 from orchestrator.journal.protocols import Journal
 from orchestrator.run.questions import Ask
@@ -41,6 +42,8 @@ class RunOptions:
     `Run.stream` tells of them as they come.
     `memory` is where agents remember (a store, or its
     file), else `memory.db` in `state`; without either it ends with the run.
+    `deps` are for the tools' `ToolContext`, and `hooks` stand around each model and tool call; both are given anew to a
+    run that is resumed.
     """
 
     inputs: Mapping[str, Any] | None = None
@@ -60,11 +63,18 @@ class RunOptions:
     trust: Consent = of_the_program
     stream: bool = False
     memory: MemoryStore | Path | str | None = None
+    deps: Any = field(default=None, repr=False)
+    hooks: Sequence[Hooks] = ()
 
     @property
     def folder(self) -> Path | None:
         """The folder of the run's artifacts."""
         return None if self.out is None else Path(self.out)
+
+    @property
+    def around(self) -> Surroundings:
+        """What the program puts around the calls of the run."""
+        return Surroundings(self.deps, tuple(self.hooks))
 
     @property
     def caps(self) -> dict[str, float | None]:

@@ -24,9 +24,10 @@ from typing import Any
 import anyio
 
 from agents.confined import sweep
+from agents.hooks import Hooks
 from agents.memory.store import MemoryStore
 from agents.toolbox import builtin
-from agents.tools import Tool
+from agents.tools import Tool, check_deps
 from agents.turn import Complete
 from orchestrator.environment import Environment
 from orchestrator.errors import NoProvider, OutElsewhere, RunCancelled, RunChanged, RunOver
@@ -47,7 +48,7 @@ from orchestrator.run.questions import Ask
 from orchestrator.run.recorder import Recorder
 from orchestrator.run.result import RunResult
 from orchestrator.squad.load import Squad
-from orchestrator.squad.plan import Plan
+from orchestrator.squad.plan import Plan, Steps
 from orchestrator.squad.sources import definitions_in
 from providers.catalog.trust import Consent, of_the_program
 from providers.events import Emit, ignore
@@ -73,6 +74,8 @@ def open_run(
     trust: Consent = of_the_program,
     stream: bool = False,
     memory: MemoryStore | Path | str | None = None,
+    deps: Any = None,
+    hooks: Sequence[Hooks] = (),
 ) -> AbstractAsyncContextManager[Run]:
     """Open everything that the run needs, start it, and close everything when the block ends.
 
@@ -82,9 +85,10 @@ def open_run(
     among processes, and `notify` is called when that ledger is lost and regained. `trust` is called with each key that
     a file would send to an address, and says whether it may go there; by default a routing file that you named may say
     so, and a `.env` may not (docs/security.md). With `stream`, `Run.stream` tells what agents say as they say it.
-    Raises `NotTrusted` for such a key, `PlanError` for bad inputs,
-    `NoProvider` where no provider is configured, `CatalogError` for a ledger that cannot be used, `CannotWrite` for a
-    bad `out` and `JournalError` for a record that cannot be kept, all before anything is spent.
+    `deps` is what tools find in their `ToolContext`, `hooks` stand around each model and tool call
+    (docs/python-tools.md). Raises `NotTrusted` for such a key, `PlanError` for bad inputs, `ToolFault` for a tool that
+    needs other `deps`, `NoProvider` where no provider is configured, `CatalogError` for a ledger that cannot be used,
+    `CannotWrite` for a bad `out` and `JournalError` for a record that cannot be kept, all before anything is spent.
     Leaving the block early cancels the run.
     """
     options = RunOptions(
@@ -105,6 +109,8 @@ def open_run(
         trust=trust,
         stream=stream,
         memory=memory,
+        deps=deps,
+        hooks=hooks,
     )
     return open_with(squad, options)
 
@@ -125,10 +131,12 @@ async def _begun(squad: Squad, options: RunOptions, remote: Sequence[Tool]) -> A
     files = run_folder(folder, squad, options, overwrite=options.overwrite)
     uncapped = squad.plan(options.inputs, tools=builtin(files).plus(*remote))
     squad.foresee(uncapped)
+    check_tools(uncapped, options.deps)
     plan = capped(uncapped, options.caps)
     journal = options.journal or MemoryJournal()
     name = options.run_id or new_run_id(plan.name, clock())
-    setting = Setting(name, journal, options.ask, clock, files, notify=options.notify, stream=options.stream)
+    notify, stream, around = options.notify, options.stream, options.around
+    setting = Setting(name, journal, options.ask, clock, files, notify=notify, stream=stream, around=around)
     async with _providers(squad, plan, options, options.offline) as (complete, stub):
         manifest = manifest_of(
             squad, uncapped, recorded_options(options, stub), clock(), lasting=options.journal is not None
@@ -160,6 +168,8 @@ def resume_run(
     trust: Consent = of_the_program,
     stream: bool = False,
     memory: MemoryStore | Path | str | None = None,
+    deps: Any = None,
+    hooks: Sequence[Hooks] = (),
 ) -> AbstractAsyncContextManager[Run]:
     """Go on with a run from its record, as `open_run` would have: what is recorded is not done, nor paid, again.
 
@@ -185,6 +195,8 @@ def resume_run(
         trust=trust,
         stream=stream,
         memory=memory,
+        deps=deps,
+        hooks=hooks,
     )
     return resume_with(squad, run_id, journal, options, edited=edited)
 
@@ -224,6 +236,7 @@ async def resume_with(
             raise RunChanged(run_id, differing)
         if past.is_over and not differing:
             raise RunOver(run_id, str(past.status))
+        check_tools(uncapped, options.deps)
         plan = capped(uncapped, recorded)
         async with _providers(squad, plan, options, bool(recorded.get("stub"))) as (complete, stub):
             with held(plan, files, run_id):
@@ -237,7 +250,7 @@ async def resume_with(
                     await journal.edit(run_id, now, ())  # other limits, another folder: the run depends on them, too
                 in_flight = await journal.cut_short(run_id)
                 more = (past, in_flight, options.notify, options.stream)
-                setting = Setting(run_id, journal, options.ask, clock, files, *more)
+                setting = Setting(run_id, journal, options.ask, clock, files, *more, around=options.around)
                 async with (
                     open_memory(*_memory(setting, plan, options)) as memory,
                     running(plan, complete, stub, replace(setting, memory=memory), None) as run,
@@ -276,6 +289,8 @@ async def run_squad(
     notify: Emit = ignore,
     trust: Consent = of_the_program,
     memory: MemoryStore | Path | str | None = None,
+    deps: Any = None,
+    hooks: Sequence[Hooks] = (),
     on_event: Callable[[Event], None] | None = None,
     on_delta: Callable[[RunDelta], None] | None = None,
 ) -> RunResult:
@@ -299,6 +314,8 @@ async def run_squad(
         trust=trust,
         stream=on_delta is not None,
         memory=memory,
+        deps=deps,
+        hooks=hooks,
     )
     return await _run_to_end(squad, options, on_event, on_delta)
 
@@ -322,6 +339,8 @@ def run_sync(
     notify: Emit = ignore,
     trust: Consent = of_the_program,
     memory: MemoryStore | Path | str | None = None,
+    deps: Any = None,
+    hooks: Sequence[Hooks] = (),
     on_event: Callable[[Event], None] | None = None,
     on_delta: Callable[[RunDelta], None] | None = None,
 ) -> RunResult:
@@ -345,6 +364,8 @@ def run_sync(
         trust=trust,
         stream=on_delta is not None,
         memory=memory,
+        deps=deps,
+        hooks=hooks,
     )
     return anyio.run(_run_to_end, squad, options, on_event, on_delta)
 
@@ -385,6 +406,15 @@ async def _tell_both(run: Run, on_event: Callable[[Event], None], on_delta: Call
         if len(group.exceptions) > 1:
             raise
         raise group.exceptions[0] from None
+
+
+def check_tools(plan: Plan, deps: Any) -> None:
+    """Raise `ToolFault` where a tool of the plan's agents needs dependencies that it is not given."""
+    for agent in plan.agents.values():
+        check_deps(agent.tools, deps)
+    for task in plan.tasks.values():
+        for work in [step.work for step in task.work.steps] if isinstance(task.work, Steps) else [task.work]:
+            check_deps(getattr(work, "tools", None) or (), deps)
 
 
 def new_run_id(name: str, now: float) -> str:

@@ -12,7 +12,15 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from agents import events as agent_events
-from agents.events import MemoryRecalled, ToolEnded, ToolStarted, TurnEnded, TurnStarted
+from agents.events import (
+    MemoryRecalled,
+    RepeatStopped,
+    ToolEnded,
+    ToolProgress,
+    ToolStarted,
+    TurnEnded,
+    TurnStarted,
+)
 from agents.turn import StepKey
 from orchestrator.events import (
     BudgetReached,
@@ -218,7 +226,12 @@ class _Reader:
                 return key
             case TurnEnded(turn=turn):
                 return self.turns.pop(here, StepKey(event.step, turn, "model"))
-            case ToolStarted(turn=turn, call=call) | ToolEnded(turn=turn, call=call):
+            case (
+                ToolStarted(turn=turn, call=call)
+                | ToolEnded(turn=turn, call=call)
+                | ToolProgress(turn=turn, call=call)
+                | RepeatStopped(turn=turn, call=call)
+            ):
                 key = StepKey(event.step, turn, f"tool-{call}")
                 self.tools[StepAt(unit, key)] = None
                 return key

@@ -16,7 +16,7 @@ import anyio
 
 from agents import Agent, OutputInvalid, RunContext, ToolFault, WorkResult
 from agents.fences import without_fence
-from agents.turn import Answer, StepKey, Suspended, relayed
+from agents.turn import NOTHING_AROUND, Answer, StepKey, Surroundings, Suspended, relayed
 from orchestrator.errors import RepeatExhausted, TaskTimedOut
 from orchestrator.events import (
     AgentChosen,
@@ -107,6 +107,8 @@ class TaskRunner:
     """The run's: an agent's time is its."""
     deltas: DeltaLog | None = None
     """Hears each turn as it comes, of a run that is streamed."""
+    around: Surroundings = NOTHING_AROUND
+    """What the program that runs the squad put around its calls."""
     _agents: dict[str, Agent] = field(default_factory=dict)
     _accounts: dict[str, Account | None] = field(default_factory=dict)
     _accounts_of_tasks: dict[tuple[str, int], Account | None] = field(default_factory=dict)
@@ -115,8 +117,16 @@ class TaskRunner:
         """Do the unit's work and write its file. Raises what the work raises, after the plan's retries."""
         budgets: AccountScope = ctx.budgets  # type: ignore[assignment]  # the run hands every unit a scope of ours
         account = self._account_of_task(task, given, ctx.step)
-        listen = None if self.deltas is None else self.deltas.listen_to(given.unit)
-        ctx = ctx.at(budgets=budgets.within(account), edition=self.plan.edition, listen=listen)
+        ctx = ctx.at(
+            budgets=budgets.within(account),
+            edition=self.plan.edition,
+            listen=None if self.deltas is None else self.deltas.listen_to(given.unit),
+            run=self.run,
+            unit=given.unit.path,
+            deps=self.around.deps,
+            hooks=self.around.hooks,
+            emit_at=partial(self.emit_at, given.unit),
+        )
         if task.output_file is None:
             return await self._with_retries(task, given, ctx)
         path = str(task.output_file.render(given.values))

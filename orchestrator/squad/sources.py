@@ -47,8 +47,14 @@ def gather(
         found[ROUTING + str(routing)] = recordable(read_once(routing, texts))
     if personas:
         found[OWN_PERSONAS] = json.dumps({name: dict(one) for name, one in personas.items()}, ensure_ascii=False)
-    shown = {tool.name: {"description": tool.description, "parameters": tool.spec.parameters} for tool in tools}
-    return found | {TOOL + name: json.dumps(seen, ensure_ascii=False) for name, seen in shown.items()}
+    return found | {TOOL + tool.name: json.dumps(_seen(tool), ensure_ascii=False) for tool in tools}
+
+
+def _seen(tool: Tool) -> dict[str, Any]:
+    """Return a tool as a model sees it: in runs of earlier editions, and as it is told now where that differs."""
+    before, now = tool.spec_in(2), tool.spec
+    told = {"description": before.description, "parameters": before.parameters}
+    return told if before == now else {**told, "told": [now.description, now.parameters]}
 
 
 def persona_in(sources: Mapping[str, str], path: str, found: list[Problem]) -> Node:
@@ -114,4 +120,4 @@ def _shown(name: str, seen: Mapping[str, Any]) -> Tool:
     def gone(**_: Any) -> NoReturn:
         raise ToolFault(name, "a record holds what a model was shown of a tool, not the tool")
 
-    return Tool(name, seen["description"], gone, parameters=seen["parameters"])
+    return Tool(name, seen["description"], gone, parameters=seen["parameters"]).told_as(*seen.get("told", ()))

@@ -13,8 +13,8 @@ import pytest
 from pydantic import Field
 
 from agents import Registry, RunContext, Tool, ToolFault, tool
+from agents.calls import call_all
 from agents.toolbox import builtin
-from agents.tools import call_all
 from agents.turn import CallToApprove, Leave, StepKey
 from providers.messages import ToolCall
 from tests.patience import PATIENCE_S

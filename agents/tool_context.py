@@ -1,0 +1,61 @@
+"""What a tool may ask for beside its arguments: where it is called, what the program gave it, how to tell progress.
+
+    @tool
+    async def find(query: str, context: ToolContext[Shop]) -> str:
+        return await context.deps.find(query)
+
+A parameter with this annotation is filled in by us. No model sees it, and none can give it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Generic
+
+from typing_extensions import TypeVar
+
+from agents.events import ToolProgress
+
+Deps = TypeVar("Deps", default=Any)
+
+
+def _tell_nobody(_: ToolProgress) -> None:
+    """Take what is told where nobody listens: a tool that is called by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallPlace:
+    """Where in a run something happens. `run` is None and `unit` empty for an agent that works outside of one.
+
+    `unit` is the task, or its element (`build[S-1]`), `step` the place inside it, `turn` counts an agent's model calls.
+    """
+
+    agent: str = ""
+    turn: int = 0
+    run: str | None = None
+    unit: str = ""
+    step: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ToolContext(CallPlace, Generic[Deps]):
+    """What surrounds one call of a tool, number `call` of its turn. `deps` is what the program gave the agent or run.
+
+    `call_id` is the call's own, as the model or its provider named it; it differs between a call and its repetition.
+    """
+
+    tool: str = ""
+    call: int = 1
+    call_id: str = ""
+    deps: Deps = None  # type: ignore[assignment]  # what needs dependencies is refused where there are none
+    around: Any = field(default=None, repr=False)
+    """The `RunContext` of the agent that calls: what works below the call is durable by it. None: called by itself."""
+    tell: Callable[[ToolProgress], None] = field(default=_tell_nobody, repr=False)
+
+    def progress(self, text: str, done: float | None = None, total: float | None = None) -> None:
+        """Tell those who watch the run how far the call is: `done` of `total`. From any thread; it never waits.
+
+        What is told after the call was given up, or more than a hundred times, is dropped.
+        """
+        self.tell(ToolProgress(self.turn, self.call, self.tool, text, done, total))
