@@ -103,7 +103,8 @@ async def fork_with(
     squad: Squad, source: str, journal: Journal, options: RunOptions, *, start: str | None = None
 ) -> AsyncIterator[Run]:
     """Fork a run that `journal` holds: `fork_run` for callers that hold the options as a value."""
-    clock, folder, squad = options.clock or steady(), options.folder, await squad.loaded(options.trust)
+    clock, folder = options.clock or steady(), options.folder
+    squad = await squad.loaded(options.trust, options.variables)
     was, past, now = await journal.manifest(source), await journal.events(source), clock()
     squad = squad.with_mcp({**definitions_in(was.sources), **squad.definitions})
     plan = squad.plan({**inputs_for(squad, was), **(options.inputs or {})}, builtin(None), was.edition)

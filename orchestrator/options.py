@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -75,6 +76,11 @@ class RunOptions:
     def around(self) -> Surroundings:
         """What the program puts around the calls of the run."""
         return Surroundings(self.deps, tuple(self.hooks))
+
+    @property
+    def variables(self) -> Mapping[str, str]:
+        """The variables of the run's environment: those that were given, else the process's."""
+        return os.environ if self.environ is None else self.environ
 
     @property
     def caps(self) -> dict[str, float | None]:

@@ -119,7 +119,7 @@ def open_run(
 async def open_with(squad: Squad, options: RunOptions) -> AsyncIterator[Run]:
     """Begin a new run: `open_run` for callers that hold the options as a value."""
     squad.plan(options.inputs)  # what is wrong with it is told before anything is started for it
-    loaded = await squad.loaded(options.trust)
+    loaded = await squad.loaded(options.trust, options.variables)
     async with mcp_opened(loaded, options) as (bound, remote), _begun(bound, options, remote) as run:
         yield run
 
@@ -226,7 +226,7 @@ async def resume_with(
         folder = None if recorded.get("out") is None else Path(recorded["out"])
         overwrite = options.overwrite or bool(recorded.get("overwrite"))
         files = run_folder(folder, squad, options, overwrite=overwrite, own=past.written)
-        squad = await squad.loaded(options.trust)
+        squad = await squad.loaded(options.trust, options.variables)
         inputs = inputs_for(squad, manifest) if edited else manifest.inputs
         of_record = None if edited else definitions_in(manifest.sources)
         squad, remote = await opened.enter_async_context(mcp_opened(squad, options, of_record))

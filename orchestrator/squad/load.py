@@ -10,7 +10,7 @@ from typing import Any, Self
 from agents.mcp.definitions import Definition
 from agents.toolbox import builtin
 from agents.tools import Registry, Tool, as_tools
-from orchestrator.squad.declared_tools import ToolSource, declared_tools, is_gone, uses_of_code
+from orchestrator.squad.declared_tools import declared_tools, is_gone, uses_of_code
 from orchestrator.squad.inputs import coerce_inputs
 from orchestrator.squad.mcp_specs import in_words
 from orchestrator.squad.plan import EDITION, AgentPlan, Plan
@@ -29,6 +29,7 @@ from orchestrator.squad.sources import (
     with_digests,
 )
 from orchestrator.squad.spec import SquadSpec, spec_of
+from orchestrator.squad.tool_source import ToolSource
 from orchestrator.trust import CodeUse, refuse_code
 from personas.persona import Personas
 from personas.sources import PersonaSource, first_of, in_memory, packaged
@@ -215,16 +216,17 @@ class Squad:
         servers = ((name, self.spec.mcp[name]) for name in self.servers())
         return (*declared, *(CodeUse.of(folder, in_words(name, one), one.sha256, self.file) for name, one in servers))
 
-    async def loaded(self, trust: Consent) -> Self:
+    async def loaded(self, trust: Consent, environ: Mapping[str, str]) -> Self:
         """Return the squad with the tools that its files declare ready to be called: their code has run.
 
+        `environ` are the run's variables.
         Raise `CodeNotTrusted` with all that `trust` does not allow, before any of it runs, and `ToolUnusable`.
         """
         refuse_code(self.code_uses(), trust)
         missing = [one for one in self.declared if one.name not in {tool.name for tool in self.tools}]
         if not missing:
             return self
-        tools = tuple([await one.load() for one in missing])
+        tools = tuple([one.tool if one.load is None else await one.load(environ) for one in missing])
         outline = with_tools(self.outline(), {one.name: one for one in tools})
         return replace(self, tools=(*self.tools, *tools), _outline=outline)
 

@@ -1,6 +1,6 @@
 """The section `tools:` as it is written: one entry a tool, of exactly one kind, and what holds for it.
 
-A kind of tool joins here by a field of its own, in `KINDS`, and in `orchestrator/squad/declared_tools.py`.
+A kind of tool joins here by a field of its own, in `KINDS`, and in `READERS` of `orchestrator/squad/declared_tools.py`.
 """
 
 from __future__ import annotations
@@ -14,8 +14,28 @@ from orchestrator.squad.shared_spec import NonEmpty
 from providers.documents.fields import PositiveDuration
 from providers.documents.models import StrictModel
 
-KINDS = ("python",)
-"""The fields of which an entry has exactly one."""
+KINDS: Mapping[str, frozenset[str]] = {
+    "python": frozenset(),
+    "command": frozenset({"args", "env", "cwd", "max_output"}),
+}
+"""The fields of which an entry has exactly one, each with those that stand beside it alone."""
+
+
+class ArgSpec(StrictModel):
+    """What one argument of a tool may be."""
+
+    noun: ClassVar[str] = "an argument"
+    type: Literal["string", "integer", "number", "boolean", "list"] = Field(
+        default="string", description="What values it takes; a list holds texts"
+    )
+    description: str = Field(default="", description="What it is for")
+    default: Any = Field(default=None, description="Without one a call must give it")
+    enum: list[Any] | None = Field(default=None, min_length=1, description="The values that are allowed")
+    pattern: NonEmpty | None = Field(default=None, description="What the whole text must match")
+    minimum: float | None = Field(default=None, description="Of a number")
+    maximum: float | None = Field(default=None, description="Of a number")
+    max_length: Annotated[int, Field(ge=1, le=1_000_000)] = Field(default=10_000, description="Characters of a text")
+    allow_dash: bool = Field(default=False, description="Whether it may begin with -, as options of commands do")
 
 
 class ToolEntry(StrictModel):
@@ -26,12 +46,35 @@ class ToolEntry(StrictModel):
         "function": "python",
         "file": "python",
         "module": "python",
+        "cmd": "command",
+        "shell": "command",
+        "run": "command",
+        "argv": "command",
+        "arguments": "args",
+        "parameters": "args",
+        "inputs": "args",
         "timeout_s": "timeout",
-        "max_output": "max_chars",
+        "environment": "env",
+        "working_dir": "cwd",
     }
-    examples: ClassVar[Mapping[str, str]] = {"python": 'python: "mytools.py:convert"'}
+    examples: ClassVar[Mapping[str, str]] = {
+        "python": '"mytools.py:convert"',
+        "command": '[git, log, "{path}"]',
+        "args": "{path: {type: string}}",
+    }
     python: NonEmpty | None = Field(
         default=None, description="A function of a file beside this one: mytools.py:convert"
+    )
+    command: list[NonEmpty] | None = Field(
+        default=None, min_length=1, description="A program and its arguments; {name} is an argument of the call"
+    )
+    args: dict[str, ArgSpec] = Field(default_factory=dict, description="The arguments of a call, by name")
+    env: list[NonEmpty] = Field(
+        default_factory=list, description="Variables that the command gets besides PATH, HOME, LANG and TERM"
+    )
+    cwd: NonEmpty | None = Field(default=None, description="Its folder, below that of this file")
+    max_output: Annotated[int, Field(ge=100, le=1 << 30)] | None = Field(
+        default=None, description="Bytes that it may write before it is stopped"
     )
     description: NonEmpty | None = Field(default=None, description="What the model reads; default: the docstring")
     approval: Literal["never", "ask"] | None = Field(default=None, description="ask: a person allows each call")
@@ -49,6 +92,11 @@ class ToolEntry(StrictModel):
     def kinds(self) -> list[str]:
         """The kinds that are written; one, in an entry that is sound."""
         return [kind for kind in KINDS if getattr(self, kind) is not None]
+
+    def misplaced(self, kind: str) -> list[str]:
+        """Return the fields that are written and belong to other kinds."""
+        others = {field for fields in KINDS.values() for field in fields} - KINDS[kind]
+        return [field for field in type(self).model_fields if field in others & self.model_fields_set]
 
     def settings(self) -> dict[str, Any]:
         """Return what the entry says of how its tool is called, by the names that `Tool` has."""

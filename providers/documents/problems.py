@@ -308,6 +308,7 @@ CODES: Mapping[str, str] = {
     "unknown-tool": "No tool of the registry has this name.",
     "bad-tool-file": "A file of a tool that cannot be read, or is not what its kind needs.",
     "unknown-server": "No MCP server of the squad has this name.",
+    "unsafe-command": "A command in which an argument of a call could choose what runs.",
     "unknown-function": "No function was registered under this name.",
     "unknown-task": "No task of the squad has this name.",
     "unknown-step": "No earlier step of the task has this name.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -90,6 +91,14 @@ async def test_reading_a_squad_runs_none_of_its_code(tmp_path):
         ("{description: x}", None, "exactly one of python"),
         ("{pyton: x.py}", None, "did you mean 'python'"),
         ("{python: mytools.py, timeout: 0}", CODE, "more than 0"),
+        ("{python: mytools.py, env: [X]}", CODE, "'env' means nothing beside 'python'"),
+        ("{command: []}", CODE, "'command' is empty"),
+        ('{command: ["{x}"]}', CODE, "the program itself"),
+        ('{command: [sh, -c, "echo {x}"]}', CODE, "reads its arguments as a program"),
+        ("{command: [echo], args: {x: {type: string}}}", CODE, "'x' has no place"),
+        ('{command: [echo, "{x}"], args: {x: {pattern: "(" }}}', CODE, "not a pattern"),
+        ("{command: [echo], cwd: ..}", CODE, "goes up"),
+        ("{command: [echo], cwd: nowhere}", CODE, "no folder 'nowhere'"),
     ],
 )
 def test_what_is_wrong_is_told_with_its_place_before_a_run(tmp_path, tool, code, says):
@@ -124,7 +133,7 @@ async def test_what_cannot_be_loaded_ends_the_run_before_anything_is_spent(tmp_p
 async def test_what_the_entry_says_of_a_tool_holds_over_what_its_file_says(tmp_path):
     code = "from agents import tool\n@tool(risk='risky', timeout_s=3, name='other')\ndef convert(): 'Old.'\n"
     entry = '{python: "mytools.py:convert", description: New., approval: ask, idempotent: true, max_chars: 200}'
-    loaded = await Squad.from_file(squad(tmp_path, entry, code)).loaded(lambda use: True)
+    loaded = await Squad.from_file(squad(tmp_path, entry, code)).loaded(lambda use: True, {})
     tool = loaded.tools[0]
     assert (tool.name, tool.description, tool.approval, tool.idempotent) == ("convert", "New.", "ask", True)
     assert (tool.risk, tool.timeout_s, tool.max_chars) == ("risky", 3, 200)
@@ -144,15 +153,31 @@ async def test_code_runs_only_where_it_is_allowed_and_a_changed_file_is_asked_fo
     file, store = squad(tmp_path), TrustFile(tmp_path / "trust.json")
     read = Squad.from_file(file)
     with pytest.raises(CodeNotTrusted, match=r"Python in mytools\.py, named by"):
-        await read.loaded(store.allows)
+        await read.loaded(store.allows, {})
     store.allow(read.code_uses())
-    assert (await read.loaded(store.allows)).tools
+    assert (await read.loaded(store.allows, {})).tools
     (use,) = read.code_uses()
     assert isinstance(use, CodeUse)
     assert use.folder == str(tmp_path.resolve())
     (tmp_path / "mytools.py").write_text(CODE + "\n")
     with pytest.raises(CodeNotTrusted):
-        await Squad.from_file(file).loaded(store.allows)
+        await Squad.from_file(file).loaded(store.allows, {})
+
+
+async def test_a_command_is_a_tool_that_asks_and_that_a_script_beside_the_squad_belongs_to(tmp_path):
+    (tmp_path / "show.py").write_text("import os, sys; print(sys.argv[1:], os.environ.get('MINE'), os.getcwd())")
+    (tmp_path / "sub").mkdir()
+    argv = f'[{sys.executable}, show.py, "{{to}}"]'
+    entry = f"{{command: {argv}, args: {{to: {{enum: [USD]}}}}, env: [MINE], approval: never}}"
+    read = Squad.from_file(squad(tmp_path, entry))
+    assert (read.declared[0].tool.risk, read.declared[0].tool.untrusted) == ("risky", True)
+    result, _ = await run(read, calling("convert", to="USD"), environ={"MINE": "1"})
+    assert result.outputs == {"price": f"['USD'] 1 {tmp_path.resolve()}"}
+    before = read.code_uses()
+    (tmp_path / "show.py").write_text("print(2)")
+    assert Squad.from_file(tmp_path / "squad.yaml").code_uses() != before
+    asking = Squad.from_file(squad(tmp_path, "{command: [echo]}")).declared[0].tool
+    assert (asking.approval, asking.idempotent) == ("ask", False)
 
 
 async def test_a_changed_file_is_told_when_a_run_goes_on_and_a_file_that_is_gone_stops_nothing_but_its_calls(tmp_path):

@@ -72,7 +72,7 @@ def test_the_corpus_covers_the_codes() -> None:
     elsewhere |= {"bad-env-file", "bad-variable", "unanswerable"}
     elsewhere |= {"unknown-provider", "unknown-task-type", "unknown-region", "unknown-ability", "bad-candidate"}
     elsewhere |= {"bad-address", "bad-header", "bad-limit", "costly-pattern", "no-effect", "not-a-template", "too-long"}
-    elsewhere |= {"too-many-elements", "bad-tool-file", "unknown-server"}
+    elsewhere |= {"too-many-elements", "bad-tool-file", "unknown-server", "unsafe-command"}
     assert set(CODES) - covered == elsewhere
 
 

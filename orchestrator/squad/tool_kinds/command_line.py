@@ -1,0 +1,66 @@
+"""`command: [git, log, "{path}"]`: a program with typed arguments, never through a shell."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import PurePath
+
+from agents.declared.arguments import placeholders
+from agents.declared.command import CommandSpec, command_tool
+from agents.errors import PathEscapes
+from agents.tools import Tool
+from orchestrator.squad.tool_source import ToolReading, ToolSource, digest_of
+from orchestrator.squad.tool_specs import ToolEntry
+from orchestrator.trust import CodeUse
+from providers.documents.problems import Path as Place
+
+
+def read(reading: ToolReading, name: str, entry: ToolEntry, place: Place) -> tuple[ToolSource, ...]:
+    """Return the tool; none where it is reported what is wrong."""
+    argv = tuple(entry.command or ())
+    named = [one for text in argv for one in placeholders(text)]
+    spec = CommandSpec(argv, reading.folder, reading.arguments(place, entry.args, named), tuple(entry.env))
+    if entry.timeout is not None:
+        spec = replace(spec, timeout_s=entry.timeout)
+    if entry.max_output is not None:
+        spec = replace(spec, max_bytes=entry.max_output)
+    if fault := spec.fault():
+        reading.findings.error((*place, "command"), "unsafe-command", fault)
+        return ()
+    if entry.cwd is not None:
+        folder = _below(reading, (*place, "cwd"), entry.cwd)
+        if folder is None:
+            return ()
+        spec = replace(spec, cwd=str(folder))
+    # What stands beside the squad and is run or read by its name belongs to what is allowed.
+    files = reading.digests([one for one in argv if not placeholders(one)])
+    shown = " ".join(argv)
+    sha256 = digest_of([argv, spec.arguments.schema, entry.env, entry.cwd, files])
+    use = CodeUse.of(reading.folder, f"the command `{shown}`", sha256, reading.file)
+    description = entry.description or f"Run `{shown}`."
+    more = {key: value for key, value in entry.settings().items() if key != "timeout_s"}
+
+    async def load(environ: Mapping[str, str]) -> Tool:
+        return command_tool(name, description, spec, environ, **more)
+
+    tool = command_tool(name, description, spec, {}, **more)
+    return (ToolSource(name, tool, f"command {shown}", sha256, (use,), load),)
+
+
+def _below(reading: ToolReading, place: Place, path: str) -> PurePath | None:
+    """Return a folder below that of the file, None where it is none, which is reported."""
+    below = PurePath(path)
+    try:
+        if below.anchor or ".." in below.parts:
+            raise PathEscapes(path, "it is absolute" if below.anchor else "it goes up by `..`")
+        whole = (reading.folder / below).resolve()
+        if not whole.is_relative_to(reading.folder):
+            raise PathEscapes(path, "a link leads out of it")
+    except PathEscapes as error:
+        reading.findings.error(place, "unsafe-path", str(error))
+        return None
+    if not whole.is_dir():
+        reading.findings.error(place, "invalid-value", f"there is no folder '{path}'")
+        return None
+    return below
