@@ -17,6 +17,7 @@ from orchestrator.options import RunOptions
 from orchestrator.squad.load import Squad
 from orchestrator.squad.mcp_specs import McpSpec, McpTools, filled, tool_of
 from orchestrator.trust import refuse_code
+from providers.catalog.trust import Consent
 
 Definitions = Mapping[str, Sequence[Definition]]
 
@@ -42,6 +43,15 @@ async def mcp_opened(
         found = {name: _settled(squad, owner, pins, (recorded or {}).get(name)) for name, owner in owners.items()}
         bound = squad.with_mcp(found)
         yield bound, tuple(_tools(bound, owners))
+
+
+async def listed(
+    squad: Squad, names: Iterable[str], environ: Mapping[str, str], trust: Consent
+) -> dict[str, tuple[Definition, ...]]:
+    """Return what these servers of the squad say of their tools now. Raise `McpFault` and `CodeNotTrusted`."""
+    refuse_code(squad.code_uses(), trust)
+    async with opened(servers_of(squad, names, environ)) as owners:
+        return {name: owner.definitions for name, owner in owners.items()}
 
 
 def servers_of(squad: Squad, names: Iterable[str], environ: Mapping[str, str]) -> list[McpServer]:

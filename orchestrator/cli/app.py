@@ -29,6 +29,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "memory": ("memory", "Search what agents remember; list, add or forget records."),
     "personas": ("personas", "List the personas, show one."),
     "tools": ("tools", "List the tools of a squad; show one, call one."),
+    "mcp": ("mcp", "Offer squads as tools of an MCP server."),
     "providers": ("providers", "List the providers, test those that have a key."),
     "trust": ("trust", "Allow where this folder's files send keys, and its code."),
     "doctor": ("doctor", "Check this installation and its surroundings."),

@@ -8,7 +8,7 @@ from itertools import islice
 
 from orchestrator.cli.app import Settings
 
-READ_RUNS = ("run", "runs", "approvals", "explain", "spending")
+READ_RUNS = ("run", "mcp", "runs", "approvals", "explain", "spending")
 """The commands that take `--db`."""
 MOST_ANSWERS = 8
 Question = tuple[str, Collection[str]]

@@ -1,0 +1,122 @@
+"""Squads as tools of an MCP server: `orchestrator mcp` in a process of its own, asked by the package's own client."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from mcp import Client, StdioServerParameters
+
+from tests.patience import PATIENCE_S
+
+GREET = """
+version: 1
+name: greet
+description: Greets somebody.
+inputs:
+  who: {type: string, description: Whom}
+agents:
+  ann: {persona: {name: Ann, role: Greets.}}
+tasks:
+  hello: {agent: ann, description: "Greet ${{ inputs.who }}."}
+outputs:
+  text: ${{ tasks.hello.output }}
+"""
+GATE = """
+version: 1
+name: gate
+agents:
+  ann: {persona: {name: Ann, role: Writes.}}
+tasks:
+  go: {approval: {prompt: Go?}}
+  work: {agent: ann, description: Work., needs: [go]}
+"""
+
+
+def command(folder: Path, *more: str) -> StdioServerParameters:
+    for name, text in (("greet.yaml", GREET), ("gate.yaml", GATE)):
+        (folder / name).write_text(text)
+    words = ["-m", "orchestrator", "mcp", "--offline", "greet.yaml", "gate.yaml", *more]
+    return StdioServerParameters(command=sys.executable, args=words, cwd=str(folder))
+
+
+@contextmanager
+def served(folder: Path) -> Iterator[str]:
+    """Yield the address of a server over HTTP."""
+    server = command(folder, "--http", "0", "--no-ask")
+    process = subprocess.Popen([server.command, *server.args], cwd=folder, stderr=subprocess.PIPE, text=True)
+    try:
+        assert process.stderr is not None
+        yield next(found[0] for line in process.stderr if (found := re.search(r"http://\S+", line)))
+    finally:
+        process.terminate()
+        process.communicate(timeout=PATIENCE_S)
+
+
+@asynccontextmanager
+async def asked(target: Any, **more: Any) -> AsyncIterator[Client]:
+    with anyio.fail_after(PATIENCE_S):
+        async with Client(target, **more) as client:
+            yield client
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_a_squad_is_a_tool_over_stdio(tmp_path: Path, anyio_backend: str) -> None:
+    told: list[tuple[float, float | None, str | None]] = []
+
+    async def progress(done: float, total: float | None, message: str | None) -> None:
+        told.append((done, total, message))
+
+    async with asked(command(tmp_path)) as client:
+        tools = {tool.name: tool for tool in (await client.list_tools()).tools}
+        assert list(tools) == ["greet", "gate", "ask"]
+        assert tools["greet"].input_schema["required"] == ["who"]
+        assert tools["greet"].description == "Greets somebody. It gives: text."
+        made = await client.call_tool("greet", {"who": "Bo"}, progress_callback=progress)
+        wrong = await client.call_tool("greet", {"whom": "Bo"})
+        gated = await client.call_tool("gate", {})
+        answer = await client.call_tool("ask", {"question": "How are you?", "agent": "tech-writer"})
+        nothing = await client.call_tool("ask", {"question": " "})
+    assert not made.is_error
+    assert made.content[0].text == made.structured_content["outputs"]["text"]
+    assert "Bo" in made.content[0].text
+    assert (made.structured_content["status"], made.structured_content["offline"]) == ("done", True)
+    assert (0.0, 1.0, "hello has begun") in told
+    assert (1.0, 1.0, "hello is ok") in told
+    assert wrong.is_error
+    assert "unknown-input" in wrong.content[0].text
+    run = gated.structured_content["run_id"]
+    assert gated.is_error
+    assert f"orchestrator approvals approve {run}" in gated.content[0].text
+    assert f"orchestrator runs resume {run}" in gated.content[0].text
+    assert not answer.is_error
+    assert answer.content[0].text
+    assert nothing.is_error
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@pytest.mark.parametrize("mode", ["auto", "legacy"])
+async def test_a_squad_is_a_tool_over_http_in_both_ages_of_the_protocol(
+    tmp_path: Path, mode: str, anyio_backend: str
+) -> None:
+    with served(tmp_path) as address:
+        async with asked(address, mode=mode) as client:
+            assert [tool.name for tool in (await client.list_tools()).tools] == ["greet", "gate"]
+            both = [await client.call_tool("greet", {"who": who}) for who in ("Bo", "Cy")]
+        assert ["Bo" in both[0].content[0].text, "Cy" in both[1].content[0].text] == [True, True]
+
+
+def test_there_must_be_something_to_offer(tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "orchestrator", "mcp", "--offline", "--no-ask"]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE_S)
+    assert done.returncode == 2
+    assert "there is nothing to offer" in done.stderr
+    assert done.stdout == ""
