@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from agents.context import History
 from agents.hooks import Hooks
-from agents.loop import WorkResult, pursue
+from agents.loop import Made, Wanted, WorkResult, pursue
 from agents.stream import WorkStream
 from agents.tools import Tool, as_tools
 from agents.turn import Complete, RunContext, relayed
@@ -76,36 +76,79 @@ class Agent:
         if type(self.tools) is not tuple or not all(isinstance(one, Tool) for one in self.tools):
             object.__setattr__(self, "tools", as_tools(self.tools))
 
+    @overload
+    async def work(
+        self,
+        brief: str | Message,
+        ctx: RunContext = NOWHERE,
+        *,
+        output_type: type[Made],
+        history: tuple[Message, ...] = (),
+    ) -> WorkResult[Made]: ...
+    @overload
     async def work(
         self,
         brief: str | Message,
         ctx: RunContext = NOWHERE,
         *,
         output_schema: OutputSchema | Mapping[str, Any] | None = None,
+        output_type: Any = None,
         history: tuple[Message, ...] = (),
-    ) -> WorkResult:
+    ) -> WorkResult: ...
+    async def work(
+        self,
+        brief: str | Message,
+        ctx: RunContext = NOWHERE,
+        *,
+        output_schema: OutputSchema | Mapping[str, Any] | None = None,
+        output_type: Any = None,
+        history: tuple[Message, ...] = (),
+    ) -> WorkResult[Any]:
         """Return what the agent made of `brief`, said after `history`.
 
-        Each model call and each tool call is a durable call below `ctx.step`. An answer that is empty or breaks
-        `output_schema` is sent back once. Raises `TurnLimit`, `OutputInvalid`, what a tool raises as `ToolFault`,
-        `ContextTooLong`, and what the manager raises.
+        With `output_type` (a pydantic model, a dataclass, `list[...]` of them) the result's `output` is a value of that
+        type. Each model call and each tool call is a durable call below `ctx.step`. An answer that is empty or is not
+        what `output_schema` or `output_type` asks for is sent back once. Raises `TurnLimit`, `OutputInvalid`, what a
+        tool raises as `ToolFault`, what hooks raise or deny (`HookFailed`, `CallDenied`), `ContextTooLong`, and what
+        the manager raises.
         """
         answer = self.manager.complete if ctx.listen is None else partial(relayed, self.manager)
-        return await pursue(self, answer, brief, self._in(ctx), output_schema, history)
+        return await pursue(self, answer, brief, self._in(ctx), _wanted(output_schema, output_type), history)
 
+    @overload
+    def stream(
+        self,
+        brief: str | Message,
+        ctx: RunContext = NOWHERE,
+        *,
+        output_type: type[Made],
+        history: tuple[Message, ...] = (),
+    ) -> WorkStream[Made]: ...
+    @overload
     def stream(
         self,
         brief: str | Message,
         ctx: RunContext = NOWHERE,
         *,
         output_schema: OutputSchema | Mapping[str, Any] | None = None,
+        output_type: Any = None,
         history: tuple[Message, ...] = (),
-    ) -> WorkStream:
+    ) -> WorkStream: ...
+    def stream(
+        self,
+        brief: str | Message,
+        ctx: RunContext = NOWHERE,
+        *,
+        output_schema: OutputSchema | Mapping[str, Any] | None = None,
+        output_type: Any = None,
+        history: tuple[Message, ...] = (),
+    ) -> WorkStream[Any]:
         """Return the same work as it is done: `async with agent.stream(...) as s: async for delta in s`.
 
         `s.result` is the `WorkResult` once the deltas are over. The manager must have `stream`.
         """
-        return WorkStream(self, self.manager, brief, self._in(ctx), output_schema, history)
+        wanted = _wanted(output_schema, output_type)
+        return WorkStream(self, self.manager, brief, self._in(ctx), wanted, history)
 
     def _in(self, ctx: RunContext) -> RunContext:
         """Return the context of its work, with what the program gave this agent."""
@@ -132,6 +175,16 @@ class Agent:
                 agent=self.name, persona=persona, tier=tier, model=self.model, run=self.run, chain=self.chain
             )
         return found
+
+
+def _wanted(output_schema: OutputSchema | Mapping[str, Any] | None, output_type: Any) -> Wanted | None:
+    if output_type is None:
+        return output_schema
+    if output_schema is not None:
+        raise TypeError("give output_type or output_schema, not both")
+    from agents.typed_output import typed_shape  # loads pydantic
+
+    return typed_shape(output_type)
 
 
 class _Same:

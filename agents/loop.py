@@ -6,7 +6,9 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, Protocol
+from typing import Any, Generic, Literal, Protocol
+
+from typing_extensions import TypeVar
 
 from agents.calls import call_all
 from agents.context import History, count_tokens, fit
@@ -31,6 +33,9 @@ from providers.messages import (
 )
 from providers.messages import tool as tool_message
 
+Made = TypeVar("Made", default=Any)
+Wanted = OutputSchema | Mapping[str, Any] | Shape
+"""What an answer must be: a schema, or one made ready."""
 ANSWER_TOKENS = 4096
 """Room kept in the window for the answer where `max_output_tokens` doesn't say."""
 
@@ -65,8 +70,9 @@ class Worker(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class WorkResult:
-    """What a piece of work came to. `output` is the JSON value where a schema was given, else the text.
+class WorkResult(Generic[Made]):
+    """What a piece of work came to. `output` is the value of the type, or the JSON value of the schema, that was asked
+    for, else the text.
 
     `transcript` holds the new messages, the brief first; `cost` is micro-USD, None where any turn's was unknown;
     `provider` and `model` gave the last answer; `truncated`: the text was cut off at a limit or by a filter. `counted`
@@ -74,7 +80,7 @@ class WorkResult:
     """
 
     text: str
-    output: Any
+    output: Made
     transcript: tuple[Message, ...]
     usage: Usage
     cost: int | None
@@ -176,11 +182,11 @@ async def pursue(
     answer: Answer,
     brief: str | Message,
     ctx: RunContext,
-    output_schema: OutputSchema | Mapping[str, Any] | None,
+    wanted: Wanted | None,
     history: tuple[Message, ...],
 ) -> WorkResult:
     """Return the result of the work; `answer` makes each model call."""
-    shape = None if output_schema is None else shape_of(output_schema)
+    shape = wanted if wanted is None or isinstance(wanted, Shape) else shape_of(wanted)
     if ctx.run is None:  # a run checks all of its agents before it begins, and its replay has none
         check_deps(agent.tools, ctx.deps)
     work = _begin(agent, shape, history, ctx.edition)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -47,13 +47,25 @@ class WrongShape(BadReply):
         self.invalid = invalid
 
 
+class Unfit(ValueError):
+    """A JSON value is none of the type that is wanted: at `path` (a JSONPath), for the reason `why`."""
+
+    def __init__(self, path: str, why: str) -> None:
+        super().__init__(f"{path}: {why}")
+        self.path, self.why = path, why
+
+
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """A schema made ready: what the request carries, what validates the answer, and the schema's digest."""
+    """A schema made ready: what the request carries, what validates the answer, and the schema's digest.
+
+    `typed`, in place of a validator, makes a JSON value one of the program's types, or raises `Unfit`.
+    """
 
     schema: OutputSchema
-    validator: Validator
+    validator: Validator | None
     digest: bytes
+    typed: Callable[[Any], Any] | None = None
 
     def read(self, response: Response, edition: int = 2) -> Any | Invalid:
         """Return the answer as the JSON value it is, or how it breaks the schema. `edition`: see `RunContext`.
@@ -90,6 +102,12 @@ class Shape:
         return self._fitting(found, text)
 
     def _fitting(self, value: Any, text: str) -> Any | Invalid:
+        if self.typed is not None:
+            try:
+                return self.typed(value)
+            except Unfit as unfit:
+                return Invalid(unfit.path, unfit.why[:MESSAGE], text[:EXCERPT])
+        assert self.validator is not None, "a shape is typed or has a validator"
         try:
             broken = self.validator.first_error(value)
         except SchemaTooCostly as error:

@@ -215,7 +215,7 @@ def _described(
     schema: dict[str, Any], signature: Iterable[inspect.Parameter], parameters: Sequence[_Parameter]
 ) -> dict[str, Any]:
     """Return the schema with the signature's defaults, without the titles, which cost tokens and say nothing."""
-    plain: dict[str, Any] = _untitled(schema)
+    plain: dict[str, Any] = untitled(schema)
     properties = plain.setdefault("properties", {})
     for parameter, made in zip(signature, parameters, strict=True):
         default = parameter.default if made.default is None else made.default()
@@ -252,10 +252,11 @@ def _in_words(error: Exception) -> str:
     return str(error).strip().partition("\n")[0]
 
 
-def _untitled(value: Any) -> Any:
+def untitled(value: Any) -> Any:
+    """Return a schema without the titles, which pydantic makes of names."""
     if isinstance(value, list):
-        return [_untitled(item) for item in value]
+        return [untitled(item) for item in value]
     if not isinstance(value, dict):
         return value
     kept = {key: item for key, item in value.items() if not (key == "title" and isinstance(item, str))}
-    return {key: item if key in DATA_KEYS else _untitled(item) for key, item in kept.items()}
+    return {key: item if key in DATA_KEYS else untitled(item) for key, item in kept.items()}

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol, Self, runtime_checkable
+from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, runtime_checkable
 
 import anyio
 from anyio.abc import TaskGroup
 
-from agents.loop import Worker, WorkResult, pursue
+from agents.loop import Made, Wanted, Worker, WorkResult, pursue
 from agents.turn import Complete, RunContext, StepKey
 from providers.events import Emit, ignore
-from providers.messages import Accept, Delta, Message, OutputSchema, Request, Response, TextDelta
+from providers.messages import Accept, Delta, Message, Request, Response, TextDelta
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
@@ -29,7 +28,7 @@ class Streams(Protocol):
         """Return a context of an async iterator of deltas whose `response` is the whole answer afterwards."""
 
 
-class WorkStream:
+class WorkStream(Generic[Made]):
     """The deltas of a piece of work, in order; `result` once they are over.
 
     The work runs while the `async with` is open. Its errors come out of the `async with`; leaving early cancels it.
@@ -42,20 +41,20 @@ class WorkStream:
         manager: Complete,
         brief: str | Message,
         ctx: RunContext,
-        output_schema: OutputSchema | Mapping[str, Any] | None,
+        wanted: Wanted | None,
         history: tuple[Message, ...],
     ) -> None:
         if not isinstance(manager, Streams):
             raise TypeError(f"the manager of {agent.name} cannot stream")
         self._manager: Streams = manager
-        self._args = (agent, brief, ctx, output_schema, history)
+        self._args = (agent, brief, ctx, wanted, history)
         self._send, self._receive = anyio.create_memory_object_stream[Delta](AHEAD)
         self._group: TaskGroup | None = None
-        self._result: WorkResult | None = None
+        self._result: WorkResult[Made] | None = None
         self._streamed = False
 
     @property
-    def result(self) -> WorkResult:
+    def result(self) -> WorkResult[Made]:
         """What the work came to. Raise `RuntimeError` before the deltas are over."""
         if self._result is None:
             raise RuntimeError("the work is not done: read all of its deltas first")
@@ -91,10 +90,10 @@ class WorkStream:
             raise StopAsyncIteration from None
 
     async def _run(self) -> None:
-        agent, brief, ctx, output_schema, history = self._args
+        agent, brief, ctx, wanted, history = self._args
         with self._send:
             watched = ctx.at(do=self._replaying(ctx), listen=None)
-            self._result = await pursue(agent, self._answer, brief, watched, output_schema, history)
+            self._result = await pursue(agent, self._answer, brief, watched, wanted, history)
 
     def _replaying(self, ctx: RunContext) -> Any:
         """Return the context's `do` that passes on, as one delta, an answer which was handed back from the journal."""
@@ -102,7 +101,8 @@ class WorkStream:
         async def do(key: StepKey, request_hash: bytes, work: Any) -> Any:
             self._streamed = False
             done = await ctx.do(key, request_hash, work)
-            if isinstance(done, Response) and not self._streamed and done.text:
+            is_own = key.step == ctx.step  # an agent that this one calls as a tool speaks to this one alone
+            if is_own and isinstance(done, Response) and not self._streamed and done.text:
                 await self._send.send(TextDelta(done.text))
             return done
 

@@ -12,6 +12,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 ROOMS = ("orchestrator", "agents", "personas", "providers")
 LATE = {
+    ("agents/agent.py", "_wanted"): "pydantic, for an answer of a type",
     ("agents/tools.py", "_arguments"): "pydantic, for a tool that describes its own arguments",
     ("orchestrator/__main__.py", "main"): "--version loads nothing else",
     ("orchestrator/cli/app.py", "get_command"): "what only a mistyped command needs",

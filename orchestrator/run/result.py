@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from orchestrator.events import CutText, RunStatus
 from orchestrator.run.driver import Driver
 from orchestrator.run.recorder import Recorder
 from orchestrator.run.verdict import OVER, finish_of
 from providers.messages import Usage
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,15 @@ class RunResult:
     truncated: Mapping[str, tuple[CutText, ...]] = field(default_factory=dict)
     output_errors: Mapping[str, str] = field(default_factory=dict)
     cut_short: int = 0
+
+    def output(self, name: str, as_type: type[T]) -> T:
+        """Return an output as a value of a type: a pydantic model, a dataclass, `list[...]` of them.
+
+        Raises `KeyError` for an output that is not there, and pydantic's `ValidationError` for one of another shape.
+        """
+        from pydantic import TypeAdapter
+
+        return TypeAdapter(as_type).validate_json(json.dumps(self.outputs[name]))
 
 
 def result_of(driver: Driver, recorder: Recorder, *, stub: bool, crew: Any) -> RunResult:
