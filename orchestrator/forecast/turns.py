@@ -327,9 +327,18 @@ class _ExpectedTalk:
             following = advance(pattern, self._heard(following, before) if turns else ())
 
     def _heard(self, speech: Speech, before: int) -> tuple[Utterance, ...]:
-        """Return what was said. A selector picks nobody whom it could not: who was silent longest speaks."""
-        if isinstance(speech, Speak) and speech.among:
-            return (Utterance(speech.speaker, "", speech.round),)
+        """Return what was said. A selector picks who was silent longest, for no name is known; a word is handed on to
+        each once; and a manager delegates to everybody in the first round alone.
+        """
+        match speech:
+            case Speak(among=(_, *_)):
+                return (Utterance(speech.speaker, "", speech.round),)
+            case Speak(successors=tuple(successors)):
+                spoken = {one.speaker for one in self.said}
+                following = [name for name in successors if name not in spoken]
+                self.said[-1] = replace(self.said[-1], next=tuple(following[:1]))
+            case Speak(workers=tuple(workers), round=1):
+                self.said[-1] = replace(self.said[-1], tasks=tuple((name, "") for name in workers))
         return tuple(self.said[before:])
 
     def _speak(self, speech: Speak, heard: int) -> int:

@@ -22,11 +22,15 @@ from orchestrator.squad.termination import AllOf, AnyOf, Termination, written
 LEFT_OUT = frozenset(
     {"budget", "timeout", "retry", "max_parallel", "position", "tier", "model", "edition", "names", "roles"}
 )
-OF_CONVERSATIONS = frozenset({"selector", "allow_repeated_speaker", "transitions", "turns_of"})
-ADDED = OF_CONVERSATIONS | frozenset(
+ADDED = frozenset(
     {"max_output_tokens", "values", "choice", "goal", "instructions", "temperature", "effort", "memory"}
 )
 """Fields that earlier releases did not have: where they are not set, the digest is as it was."""
+ADDED_TO_CONVERSATIONS = frozenset(
+    {"selector", "allow_repeated_speaker", "transitions", "turns_of", "rounds", "positions"}
+)
+"""The same, of conversations."""
+_OPTIONAL = ADDED | ADDED_TO_CONVERSATIONS
 _EXPRESSION = re.compile(r"\$\{\{.*?\}\}", re.DOTALL)
 _TASK_READ = re.compile(r"""(?<![\w.])tasks\s*(?:\.\s*(\w+)|\[\s*(['"])(\w+)\2\s*\])""")
 CONDITION_FIELDS = ("max_turns", "text", "text_from", "no_progress_rounds", "tokens", "time", "function")
@@ -172,7 +176,9 @@ def _plain(value: Any, named: Mapping[str, str] = NOTHING) -> Any:
         return _plain(_condition(value), named)
     if (told := _told(kind)) is not None:
         held = {name: getattr(value, name) for name in told}
-        return {name: _plain(item, named) for name, item in held.items() if name not in ADDED or item not in (None, "")}
+        return {
+            name: _plain(item, named) for name, item in held.items() if name not in _OPTIONAL or item not in (None, "")
+        }
     if isinstance(value, Mapping):
         return {str(key): _plain(item, named) for key, item in value.items()}
     if isinstance(value, list | tuple):

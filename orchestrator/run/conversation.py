@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -13,9 +13,12 @@ from orchestrator.events import ControlUnread, ConversationEnded, MessageSpoken
 from orchestrator.run import prompts
 from orchestrator.run.conversations import pattern_of
 from orchestrator.run.conversations.control import Control, control_of
+from orchestrator.run.conversations.delegation import delegations_of
 from orchestrator.run.conversations.ending import EndReason, SoFar, ended
+from orchestrator.run.conversations.handing import handover_of
 from orchestrator.run.conversations.picking import pick_of
 from orchestrator.run.conversations.speech import (
+    Assigned,
     Conclusion,
     Heard,
     Speak,
@@ -63,6 +66,8 @@ class Transcript:
     idle_rounds: int = 0
     words: set[str] = field(default_factory=set)
     unread: int = 0
+    openings: Mapping[str, Message] = field(default_factory=dict)
+    """What those hear first who do not hear the topic."""
     rounds: int = 0
     """The newest round that is over."""
 
@@ -73,12 +78,18 @@ class Transcript:
         if utterance.speaker == HUMAN and self.edition > 1:
             own = others
         for name, view in self.views.items():
+            if not (utterance.to is None or name == utterance.speaker or name in utterance.to):
+                continue
             message = own if name == utterance.speaker else others
             if message.text or self.edition == 1:  # who said nothing is not heard: dialects refuse empty messages
                 view.append(message)
 
+    def tell(self, speaker: str, told: Assigned) -> None:
+        """Let a speaker alone hear words of another."""
+        self.views[speaker].append(user(told.text, name=told.by))
+
     def history(self, speaker: str) -> tuple[Message, ...]:
-        return (self.opening, *self.views[speaker])
+        return (self.openings.get(speaker, self.opening), *self.views[speaker])
 
     def end_round(self, number: int) -> None:
         """Count the round as idle where it brought hardly a new word. Once for each round."""
@@ -175,13 +186,17 @@ class Conversation:
 
     def _open(self) -> Transcript:
         opening = user(f"{self.topic}\n\n{prompts.house_rules(self.plan)}")
-        return Transcript(opening, {name: [] for name in everyone(self.plan)}, self.clock(), self.plan.edition)
+        views: dict[str, list[Message]] = {name: [] for name in everyone(self.plan)}
+        openings: dict[str, Message] = {}
+        if self.plan.pattern == "hierarchical":
+            openings = dict.fromkeys(self.plan.participants, user(prompts.rules_of_work(self.plan)))
+        return Transcript(opening, views, self.clock(), self.plan.edition, openings=openings)
 
     async def _hear(self, speech: Speech, transcript: Transcript) -> tuple[Heard, BudgetSpent | None]:
         """Return what was said, and the error where the conversation's own budget left no room for a turn."""
         spoken = _Spoken()
         if isinstance(speech, SpeakTogether):
-            await self._together(speech, transcript.opening, spoken)
+            await self._together(speech, transcript, spoken)
         else:
             await self._one(speech, transcript.history(speech.speaker), spoken)
         if spoken.spent is not None and not (transcript.said or spoken.texts):
@@ -189,11 +204,11 @@ class Conversation:
         made = [one for one in speeches_of(speech) if one in spoken.texts]
         return tuple(self._heard(one, *spoken.texts[one], transcript) for one in made), spoken.spent
 
-    async def _together(self, speech: SpeakTogether, opening: Message, spoken: _Spoken) -> None:
+    async def _together(self, speech: SpeakTogether, transcript: Transcript, spoken: _Spoken) -> None:
         try:
             async with anyio.create_task_group() as together:
                 for one in speech.speeches:
-                    together.start_soon(self._beside_others, one, (opening,), spoken)
+                    together.start_soon(self._beside_others, one, transcript.history(one.speaker), spoken)
         except BaseExceptionGroup as group:
             failed, cancelled = group.split(Exception)
             if failed is None or cancelled is not None:  # a run that is cancelled reports no failure of a speaker
@@ -221,13 +236,24 @@ class Conversation:
     def _heard(self, speech: Speak, text: str, tokens: int, transcript: Transcript) -> Utterance:
         if speech.among:
             return self._picked(speech, text, tokens, transcript)
-        control = control_of(text, speech.speaker, self.plan, speech.names)
+        control = self._control(speech, text)
         written = None if control.text == text else text
         utterance = Utterance(speech.speaker, control.text, speech.round, written, control.next, control.closing)
-        transcript.add(utterance, tokens)
+        if speech.successors is not None or speech.workers is not None:
+            misread = "" if control.unread is None else control.unread.why
+            utterance = replace(utterance, tasks=control.tasks, misread=misread)
+        if speech.told is not None:
+            transcript.tell(speech.speaker, speech.told)
+        transcript.add(replace(utterance, to=speech.to), tokens)
         self.emit(MessageSpoken(utterance.speaker, utterance.text, utterance.round))
         self._tell_unread(speech, control, transcript)
         return utterance
+
+    def _control(self, speech: Speak, text: str) -> Control:
+        if speech.successors is not None:
+            return handover_of(text, speech.speaker, self.plan, speech.successors)
+        control = control_of(text, speech.speaker, self.plan, speech.names)
+        return control if speech.workers is None else delegations_of(control, self.plan, speech.workers)
 
     def _picked(self, speech: Speak, text: str, tokens: int, transcript: Transcript) -> Utterance:
         """Return a turn that picks who speaks next: no part of what is said."""

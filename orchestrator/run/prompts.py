@@ -59,10 +59,22 @@ def house_rules(conversation: ConversationPlan) -> str:
     return " ".join(lines)
 
 
+def rules_of_work(conversation: ConversationPlan) -> str:
+    """Return what one who is delegated to is told of the conversation: it hears its own tasks alone."""
+    return (
+        f"# The conversation\n\n{_introduced(conversation.moderator or '', conversation)} leads a piece of work and "
+        "asks you for parts of it. You hear what you are asked for, and nothing else of it."
+    )
+
+
 def _introduced(agent: str, conversation: ConversationPlan) -> str:
     """Return an agent with the name of its persona, by which it may call itself, where that is another."""
     called = conversation.names.get(agent, "")
     return agent if called.casefold() in ("", agent.casefold()) else f"{agent} ({called})"
+
+
+def _listed(agents: Sequence[str], conversation: ConversationPlan) -> str:
+    return "\n".join(f"- {_described(name, conversation)}" for name in agents)
 
 
 def _described(agent: str, conversation: ConversationPlan) -> str:
@@ -88,15 +100,80 @@ def moderate(conversation: ConversationPlan) -> str:
 
 def pick(among: Sequence[str], conversation: ConversationPlan) -> str:
     """Return the question who of `among` speaks next."""
-    listed = "\n".join(f"- {_described(name, conversation)}" for name in among)
     return (
-        f"Who should speak next, after what was said? Choose one of these:\n\n{listed}\n\n"
+        f"Who should speak next, after what was said? Choose one of these:\n\n{_listed(among, conversation)}\n\n"
         "Answer with one line, `NEXT: ` and the name, and nothing else."
+    )
+
+
+def hand_over(speaker: str, to: Sequence[str], conversation: ConversationPlan, misread: str) -> str:
+    """Return the line that asks for an answer, or to hand over to one of `to`. `misread` is why that failed before."""
+    parts = [f"Your handover could not be followed: {misread}."] if misread else []
+    parts.append(f"{speaker}, it is your turn.")
+    if to:
+        parts.append(
+            "Answer what is yours to answer. Where another should go on instead, say what they need to know and end "
+            f"with one line `HANDOFF: ` and the name. You may hand over to:\n\n{_listed(to, conversation)}\n\n"
+            "Without such a line your words are the answer, and the conversation is over."
+        )
+    else:
+        parts.append("Give the answer: it ends the conversation.")
+    return f"{' '.join(parts)} {closing(speaker, conversation.terminate)}".rstrip()
+
+
+def argue(speaker: str, conversation: ConversationPlan) -> str:
+    """Return the line that asks a side of a debate to speak."""
+    position = (conversation.positions or {}).get(speaker)
+    stand = f"You stand for this: {position}. " if position else ""
+    return (
+        f"{speaker}, it is your turn. {stand}Argue your side: answer the strongest point against it that was made so "
+        f"far, then add what nobody has said yet. {closing(speaker, conversation.terminate)}"
+    ).rstrip()
+
+
+def delegate(workers: Sequence[str], conversation: ConversationPlan, number: int, misread: str) -> str:
+    """Return the line that asks a manager to delegate, or for the result. `misread` is why that failed before."""
+    manager, rounds = conversation.moderator or "", conversation.rounds or 1
+    parts = [f"{manager}, you lead this work."]
+    if misread:
+        parts.append(f"A line of yours could not be followed: {misread}.")
+    if number > 1:
+        parts.append(
+            "Read what you were given. Where it is enough, write the whole result, without any line that delegates. "
+            "Where something is missing or in conflict, ask for it."
+        )
+    if workers:
+        parts.append(
+            "To ask somebody for a piece of work, write one line for each, `DELEGATE name: the task`, with all that "
+            "they need for it: they see nothing else, and work at the same time. You may ask:\n\n"
+            f"{_listed(workers, conversation)}\n\nYou may do so in {rounds - number + 1} more rounds."
+        )
+    else:
+        parts.append("Nobody is left whom you could ask: write the whole result.")
+    return f"{' '.join(parts)} {closing(manager, conversation.terminate)}".rstrip()
+
+
+def assigned(worker: str, task: str, conversation: ConversationPlan) -> str:
+    """Return the line that asks one to whom a task was delegated for its result."""
+    return (
+        f"{conversation.moderator} asks {worker}:\n\n{task}\n\n{worker}, it is your turn. Do what you were asked "
+        "for, and answer with the result alone."
     )
 
 
 def conclude(conversation: ConversationPlan) -> str:
     """Return the line that asks the moderator for the conclusion, once everybody has spoken."""
+    if conversation.pattern == "debate":
+        return (
+            f"{conversation.moderator}, you judge, and the debate is over: nobody speaks after you. Weigh the "
+            "arguments, not who made them or how often. Write your verdict: what is decided, which arguments decided "
+            "it, and what speaks against it still. It is all that others will read."
+        )
+    if conversation.pattern == "hierarchical":
+        return (
+            f"{conversation.moderator}, you lead this work, and it is over: nobody can be asked any more. Write the "
+            "whole result from what you were given, and say what is missing. It is all that others will read."
+        )
     return (
         f"{conversation.moderator}, you moderate, and the conversation is over: nobody speaks after you. Write its "
         "conclusion, from all that was said: the result, what it rests on, and what stayed open. It is all that others "

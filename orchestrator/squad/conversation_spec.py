@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Discriminator, Field, Tag
 
-from orchestrator.squad.plan import KnownPattern
+from orchestrator.squad.plan import PatternName
 from orchestrator.squad.shared_spec import BudgetSpec, NonEmpty, Positive
 from providers.documents.fields import PositiveDuration
 from providers.documents.models import StrictModel
@@ -46,16 +46,28 @@ SelectorRef = Annotated[
 ]
 
 
+ROUNDS = 3
+MOST_ROUNDS = 1000
+
+
 class ConversationSpec(StrictModel):
     """Agents, and people, who talk until a condition holds."""
 
     noun: ClassVar[str] = "a conversation"
-    pattern: KnownPattern = Field(default="round_robin", description="Who speaks when")
+    pattern: PatternName = Field(default="round_robin", description="Who speaks when")
     participants: list[NonEmpty] = Field(min_length=1, description="Agents, or human")
     moderator: NonEmpty | None = Field(
         default=None, description="An agent that has the last word, and in a party says who speaks next"
     )
+    judge: NonEmpty | None = Field(default=None, description="The moderator of a debate")
+    manager: NonEmpty | None = Field(default=None, description="The moderator of a hierarchical conversation")
     speakers_per_round: Positive | None = Field(default=None, description="In a party")
+    rounds: Annotated[int, Field(ge=1, le=MOST_ROUNDS)] | None = Field(
+        default=None, description=f"Of a debate, or of delegations; default: {ROUNDS}"
+    )
+    positions: dict[NonEmpty, NonEmpty] | None = Field(
+        default=None, description="What each side of a debate stands for"
+    )
     independent_first_round: bool = Field(
         default=False, description="The first round is spoken without reading the others"
     )
@@ -68,8 +80,13 @@ class ConversationSpec(StrictModel):
     transitions: dict[NonEmpty, list[NonEmpty]] | None = Field(
         default=None, description="Who may be picked after whom; after others anybody"
     )
+    handoffs: dict[NonEmpty, list[NonEmpty]] | None = Field(
+        default=None, description="To whom each may hand over; others to anybody"
+    )
     max_turns_per_speaker: Positive | dict[NonEmpty, Positive] | None = Field(
         default=None, description="How often each participant speaks at most, or those that are named"
     )
-    terminate: TerminateSpec = Field(description="When it ends")
+    terminate: TerminateSpec | None = Field(
+        default=None, description="When it ends; a debate and a hierarchical one also end by their rounds"
+    )
     budget: BudgetSpec | None = Field(default=None, description="Caps of the conversation")

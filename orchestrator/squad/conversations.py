@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import cast, get_args
 
-from orchestrator.squad.conversation_spec import ConversationSpec, SelectorSpec, TerminateSpec
-from orchestrator.squad.plan import HUMAN, ConversationPlan, PatternName
+from orchestrator.squad.conversation_spec import ROUNDS, ConversationSpec, SelectorSpec, TerminateSpec
+from orchestrator.squad.plan import HUMAN, ConversationPlan
 from orchestrator.squad.shared_spec import budget
 from orchestrator.squad.spec import SquadSpec
 from orchestrator.squad.termination import (
@@ -24,14 +23,20 @@ from orchestrator.squad.termination import (
 from providers.documents.findings import Findings
 from providers.documents.problems import Path, nearest
 
-RUNNABLE = get_args(PatternName)
 FIELDS_OF: Mapping[str, tuple[str, ...]] = {
     "speakers_per_round": ("party",),
     "selector": ("selector",),
     "allow_repeated_speaker": ("selector",),
     "transitions": ("selector",),
+    "handoffs": ("handoff",),
+    "rounds": ("debate", "hierarchical"),
+    "positions": ("debate",),
+    "judge": ("debate",),
+    "manager": ("hierarchical",),
 }
 """Fields that belong to some patterns only."""
+LED: Mapping[str, str] = {"debate": "judge", "hierarchical": "manager"}
+"""Patterns that need a moderator, and what it is called there."""
 _CONDITIONS = ("any", "all", "max_turns", "text", "no_progress_rounds", "tokens", "time", "function")
 
 
@@ -55,21 +60,17 @@ class Conversations:
 
     def _conversation(self, name: str, spec: ConversationSpec) -> ConversationPlan:
         path = ("conversations", name)
-        is_runnable = spec.pattern in RUNNABLE
-        if not is_runnable:
-            message = f"the pattern {spec.pattern} is not there yet"
-            self.findings.error((*path, "pattern"), "unsupported-pattern", message, f"use {' or '.join(RUNNABLE)}")
         self._participants(path, spec)
-        if spec.moderator is not None:
-            self.agent((*path, "moderator"), spec.moderator)
         self._fields(path, spec)
-        speakers = [*spec.participants, *([spec.moderator] if spec.moderator else [])]
+        moderator = self._moderator(path, spec)
+        speakers = [*spec.participants, *([moderator] if moderator else [])]
+        rounds = (spec.rounds or ROUNDS) if spec.pattern in LED else None
         plan = ConversationPlan(
             name,
-            cast(PatternName, spec.pattern if is_runnable else RUNNABLE[0]),
+            spec.pattern,
             tuple(spec.participants),
-            self._terminate((*path, "terminate"), spec.terminate, speakers),
-            spec.moderator,
+            self._ends(path, spec, speakers),
+            moderator,
             independent_first_round=spec.independent_first_round,
             budget=budget(spec.budget),
             names={one: self.called[one] for one in speakers if one in self.called} if self.edition > 1 else {},
@@ -77,10 +78,50 @@ class Conversations:
             roles={one: self.roles[one] for one in speakers if one in self.roles},
             selector=self._selector(path, name, spec),
             allow_repeated_speaker=spec.allow_repeated_speaker,
-            transitions=self._transitions(path, spec),
+            transitions=self._transitions(path, spec, "transitions") or self._transitions(path, spec, "handoffs"),
             turns_of=self._turns_of(path, spec),
+            rounds=rounds,
+            positions=self._positions(path, spec),
         )
         return plan if spec.speakers_per_round is None else replace(plan, speakers_per_round=spec.speakers_per_round)
+
+    def _moderator(self, path: Path, spec: ConversationSpec) -> str | None:
+        """Return who moderates, by whichever of its names it is called. Report a pattern that lacks one."""
+        called = [name for name in ("moderator", "judge", "manager") if getattr(spec, name) is not None]
+        for name in called:
+            self.agent((*path, name), getattr(spec, name))
+        own = LED.get(spec.pattern)
+        if len(called) > 1 and own in called:
+            message = f"'moderator' and '{own}' mean the same here"
+            self.findings.error((*path, own), "one-of", message, "leave one of them out", key=True)
+        if not called:
+            if own is not None:
+                message = f"a {spec.pattern} conversation has a {own}"
+                self.findings.lacks(path, "missing-field", message, f"add `{own}: ` and the name of an agent")
+            return None
+        moderator = str(getattr(spec, called[0]))
+        if own is not None and moderator in spec.participants:
+            place: Path = (*path, "participants", spec.participants.index(moderator))
+            message = f"'{moderator}' is the {own}, and cannot take part beside that"
+            self.findings.error(place, "duplicate-name", message)
+        return moderator
+
+    def _positions(self, path: Path, spec: ConversationSpec) -> dict[str, str] | None:
+        for name in spec.positions or {}:
+            self._takes_part((*path, "positions", name), name, spec, key=True)
+        return None if spec.positions is None else dict(spec.positions)
+
+    def _ends(self, path: Path, spec: ConversationSpec, speakers: Sequence[str]) -> Termination:
+        """Return when a conversation ends. One that counts its rounds may leave that out."""
+        if spec.terminate is not None:
+            return self._terminate((*path, "terminate"), spec.terminate, speakers)
+        hint = "write `terminate: {max_turns: 12}`, for example"
+        if "terminate" in spec.model_fields_set:
+            self.findings.error((*path, "terminate"), "wrong-type", "'terminate' is empty", hint, key=True)
+        elif spec.pattern not in LED:
+            self.findings.lacks(path, "missing-field", "a conversation needs 'terminate'", hint)
+        lead = 1 if spec.pattern == "hierarchical" else 0
+        return MaxTurns((spec.rounds or ROUNDS) * (len(spec.participants) + lead))
 
     def _fields(self, path: Path, spec: ConversationSpec) -> None:
         """Report the fields that mean nothing in this pattern."""
@@ -116,15 +157,16 @@ class Conversations:
             self.agent(place, agent)
         return agent
 
-    def _transitions(self, path: Path, spec: ConversationSpec) -> dict[str, tuple[str, ...]] | None:
-        if spec.transitions is None:
+    def _transitions(self, path: Path, spec: ConversationSpec, field: str) -> dict[str, tuple[str, ...]] | None:
+        written: dict[str, list[str]] | None = getattr(spec, field)
+        if written is None:
             return None
-        place: Path = (*path, "transitions")
-        for name, following in spec.transitions.items():
+        place: Path = (*path, field)
+        for name, following in written.items():
             self._takes_part((*place, name), name, spec, key=True)
             for index, other in enumerate(following):
                 self._takes_part((*place, name, index), other, spec)
-        return {name: tuple(following) for name, following in spec.transitions.items()}
+        return {name: tuple(following) for name, following in written.items()}
 
     def _turns_of(self, path: Path, spec: ConversationSpec) -> dict[str, int] | None:
         match spec.max_turns_per_speaker:
@@ -195,3 +237,8 @@ class Conversations:
 def _never(_: object) -> bool:
     """Stand for a function that is not known, which is reported."""
     return False
+
+
+def ends_by_itself(plan: ConversationPlan) -> bool:
+    """Return whether a pattern is sure to end: it counts its rounds, or everybody may speak so often only."""
+    return plan.rounds is not None or set(plan.participants) <= set(plan.turns_of or {})

@@ -20,11 +20,8 @@ if TYPE_CHECKING:
     from personas import Persona
     from personas.sandbox import ExpressionText
 
-PatternName = Literal["round_robin", "party", "selector"]
-"""The patterns that run: each is a file in `orchestrator/run/conversations/`."""
-PlannedPattern = Literal["handoff", "debate", "hierarchical"]
-"""Patterns that the format knows and this release refuses."""
-KnownPattern = Literal[PatternName, PlannedPattern]
+PatternName = Literal["round_robin", "party", "selector", "handoff", "debate", "hierarchical"]
+"""The patterns: each is a file in `orchestrator/run/conversations/`."""
 RetryCause = Literal["rate_limit", "timeout", "invalid_output", "provider", "tool", "truncated"]
 OnExceed = Literal["pause", "stop", "downgrade_tier"]
 EDITION = 3
@@ -126,6 +123,10 @@ class ConversationPlan:
     """Who may follow whom; after one that is not among the keys, anybody."""
     turns_of: Mapping[str, int] | None = None
     """How often each participant may speak; one that is not among the keys, as often as it comes to that."""
+    rounds: int | None = None
+    """After how many rounds a pattern that counts them is over."""
+    positions: Mapping[str, str] | None = None
+    """What each side of a debate stands for."""
 
 
 def everyone(conversation: ConversationPlan) -> tuple[str, ...]:

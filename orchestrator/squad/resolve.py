@@ -14,6 +14,7 @@ from agents.tools import Tool
 from orchestrator.errors import PlanError
 from orchestrator.squad.agents import PersonaLibrary, ReadPersona, Roster, WhyUnanswerable
 from orchestrator.squad.conversation_spec import ConversationSpec, SelectorSpec
+from orchestrator.squad.conversations import ends_by_itself
 from orchestrator.squad.expressions import Expressions, NamesInScope
 from orchestrator.squad.foreseen import foreseen_faults
 from orchestrator.squad.graph import ancestry, cycles, order
@@ -214,7 +215,7 @@ def _check_ends(
         return
     uses = _conversation_uses(tasks)
     for name, plan in conversations.items():
-        if is_bounded(plan.terminate) or bounds(plan.budget):
+        if is_bounded(plan.terminate) or ends_by_itself(plan) or bounds(plan.budget):
             continue
         around = [spec.tasks[task].budget for task, used in uses if used == name]
         if around and all(bounds(budget(caps)) for caps in around):
@@ -227,10 +228,10 @@ def _check_ends(
             findings.error(path, "unbounded", f"the conversation '{name}' could go on for ever", hint, key=True)
 
 
-def _picks(talk: ConversationSpec) -> tuple[str, ...]:
-    """Return the agent that picks the speakers of a conversation, where one is named."""
-    agent = talk.selector.agent if isinstance(talk.selector, SelectorSpec) else talk.selector
-    return () if agent is None else (agent,)
+def _asked(talk: ConversationSpec) -> tuple[str | None, ...]:
+    """Return who is asked for turns in a conversation."""
+    picks = talk.selector.agent if isinstance(talk.selector, SelectorSpec) else talk.selector
+    return (*talk.participants, talk.moderator, talk.judge, talk.manager, picks)
 
 
 def _conversation_uses(tasks: Mapping[str, TaskPlan]) -> list[tuple[str, str]]:
@@ -246,9 +247,7 @@ def _warn_of_unused(spec: SquadSpec, findings: Findings, texts: Expressions, tas
         return
     held = {used for _, used in _conversation_uses(tasks)}
     works = {agent for task in tasks.values() for agent in possible_agents(task.work)}
-    talks = {
-        name for talk in spec.conversations.values() for name in (*talk.participants, talk.moderator, *_picks(talk))
-    }
+    talks = {name for talk in spec.conversations.values() for name in _asked(talk)}
     for group, names, used in (
         ("agent", spec.agents, works | talks),
         ("conversation", spec.conversations, held),

@@ -295,7 +295,6 @@ CODES: Mapping[str, str] = {
     "duplicate-name": "A name that must be unique appears twice.",
     "one-of": "Exactly one of several fields must be given.",
     "unsupported-version": "A version of the format that this release does not know.",
-    "unsupported-pattern": "A conversation pattern that this release does not run.",
     "unsupported-field": "A value of a field that this release does not act on.",
     # Names
     "unknown-agent": "No agent of the squad has this name.",

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from orchestrator.run.conversations.debate import debate
+from orchestrator.run.conversations.handoff import handoff
+from orchestrator.run.conversations.hierarchical import hierarchical
 from orchestrator.run.conversations.party import party
 from orchestrator.run.conversations.round_robin import round_robin
 from orchestrator.run.conversations.selector import selector
@@ -14,6 +17,9 @@ PATTERNS: Mapping[PatternName, MakePattern] = {
     "round_robin": round_robin,
     "party": party,
     "selector": selector,
+    "handoff": handoff,
+    "debate": debate,
+    "hierarchical": hierarchical,
 }
 
 

@@ -1,5 +1,7 @@
 """The lines of an utterance that steer its conversation: who speaks next, and that the matter is settled. Pure.
 
+`NEXT: ann` says who speaks next; where the word is handed over, `HANDOFF: ann` and `transfer_to_ann` say the same.
+
 Models dress such a line up: emphasis, headings, quotations, list bullets, code fences, emoji, another case, a
 full-width colon, `@` before a name, the name of a persona for that of its agent. It means the same in every dress; and
 as it speaks to the conversation, not to those in it, nobody hears it and no transcript shows it.
@@ -14,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from orchestrator.run.conversations.ending import FENCE, QUOTED
-from orchestrator.run.conversations.names import Named, named_in
+from orchestrator.run.conversations.names import Named, mentioned_in, named_in
 from orchestrator.squad.plan import ConversationPlan
 from orchestrator.squad.termination import phrases
 
@@ -22,14 +24,37 @@ MisreadKind = Literal["nobody", "ambiguous", "several", "ineligible"]
 
 _TAGS = re.compile(r"</?(?:b|strong|i|em|u|p|li|h[1-6]|code|mark|span|br)\s*/?>", re.IGNORECASE)
 _BULLET = re.compile(r"\d{1,3}[.)]")
-_NEXT = re.compile(r"next(?![^\W_])(?:[ \t]+(?:speakers?|turn|up)\b)?(?:[^\w:=]|_){0,20}[:=](.*)", re.IGNORECASE)
-_WITHIN = re.compile(r"(?<![\w])NEXT(?:[^\w:=]|_){0,20}[:=]")
+_NEXT = r"(next)(?![^\W_])(?:[ \t]+(?:speakers?|turn|up)\b)?(?:[^\w:=]|_){0,20}[:=](.*)"
+_HANDOFF = r"(hand[ _-]?(?:off|over)|transfer)(?![^\W_])(?:(?:[^\w:=]|_){0,20}[:=](?:\s*to\b)?|[\s_-]+to(?![^\W_]))(.*)"
 _COLONS = str.maketrans("\u2236\ua789\u02d0", ":::")
 _RULE = re.compile(r"[\s\-*_=~#>|+]*")
 MOST_WORDS = 3
 """Words beside the names in a line at the edge of a text that is still taken for a control line."""
 SHOWN = 200
 """Characters of a line that an event shows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Keyword:
+    """How a line begins that steers: `line` matches the keyword and what stands behind it, `within` it inside a line.
+
+    `hints`: a line that holds none of them is no such line.
+    """
+
+    hints: tuple[str, ...]
+    line: re.Pattern[str]
+    within: re.Pattern[str]
+    keeps_reasons: bool = False
+    """Whether a line that says more than names is heard by the others."""
+
+
+NEXT = Keyword(("next",), re.compile(_NEXT, re.IGNORECASE), re.compile(r"(?<![\w])NEXT(?:[^\w:=]|_){0,20}[:=]"))
+HANDOFF = Keyword(
+    ("next", "hand", "transfer"),
+    re.compile(f"(?:{_NEXT}|{_HANDOFF})", re.IGNORECASE),
+    re.compile(r"(?<![\w])(?:NEXT|HAND[ _-]?(?:OFF|OVER))(?:[^\w:=]|_){0,20}[:=]|(?<!\w)transfer_to_"),
+    keeps_reasons=True,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +76,8 @@ class Control:
     closing: tuple[str, ...] = ()
     """The phrases of `terminate` that lines of their own say."""
     unread: Unread | None = None
+    tasks: tuple[tuple[str, str], ...] = ()
+    """Whom a manager asks for what."""
 
 
 @dataclass(slots=True)
@@ -70,7 +97,7 @@ class _Line:
         return not self.is_mark and not _RULE.fullmatch(self.text)
 
 
-def control_of(text: str, speaker: str, plan: ConversationPlan, names: int | None) -> Control:
+def control_of(text: str, speaker: str, plan: ConversationPlan, names: int | None, keyword: Keyword = NEXT) -> Control:
     """Return what `speaker` says to the conversation, and to the others.
 
     `names` is how many may be named in a `NEXT:` line: 0 where such a line of this speaker is not followed, None where
@@ -79,7 +106,7 @@ def control_of(text: str, speaker: str, plan: ConversationPlan, names: int | Non
     if plan.edition == 1:
         return Control(text, tuple(_next_in_edition_1(text, plan)))
     lines = _lines(text)
-    directions = [] if names is None else _directions(lines, plan)
+    directions = [] if names is None else _directions(lines, plan, keyword)
     closing = _closing(lines, speaker, plan)
     left = _left(lines) if directions or closing else text
     if not names or not directions:
@@ -114,25 +141,27 @@ class _Direction:
     last: int = field(compare=False)
 
 
-def _directions(lines: Sequence[_Line], plan: ConversationPlan) -> list[_Direction]:
-    """Return the `NEXT:` lines, and take them out of the text."""
+def _directions(lines: Sequence[_Line], plan: ConversationPlan, keyword: Keyword) -> list[_Direction]:
+    """Return the lines that say who speaks next, and take them out of the text."""
     said = [i for i, line in enumerate(lines) if line.is_said]
     found: list[_Direction] = []
     taken = -1
     for i in said:
         if i <= taken:
             continue
-        rest, is_upper, start = _rest_of(lines[i].text, is_last=i == said[-1])
+        rest, is_upper, start = _rest_of(lines[i].text, keyword, is_last=i == said[-1])
         if rest is None:
             continue
         named, end = named_in(rest, plan), i
         if not re.search(r"[^\W_]", rest):
             named, end = _listed_below(lines, i, plan)
-        if not _is_direction(lines, i, named, is_upper=is_upper, is_edge=i in (said[0], said[-1]), start=start):
+        is_edge = i in (said[0], said[-1])
+        if not _is_direction(lines, i, named, keyword, is_upper=is_upper, is_edge=is_edge, start=start):
             continue
-        for at in range(i, end + 1):
+        says_why = keyword.keeps_reasons and bool(mentioned_in(rest, plan).others)
+        for at in range(i, end + 1) if not says_why else ():
             lines[at].kept = None
-        if start:
+        if start and not says_why:
             lines[i].kept = lines[i].text[:start].rstrip(" \t*_`([<>—–-~|#\"'“„«")
         shown = " ".join(line.text.strip() for line in lines[i : end + 1])[:SHOWN]
         is_neighbour = bool(found) and not any(line.is_said for line in lines[found[-1].last + 1 : i])
@@ -145,17 +174,21 @@ def _directions(lines: Sequence[_Line], plan: ConversationPlan) -> list[_Directi
     return found
 
 
-def _rest_of(line: str, *, is_last: bool) -> tuple[str | None, bool, int]:
-    """Return what stands behind `NEXT:` in a line, whether that is in capitals, and where it begins inside the line."""
+def _rest_of(line: str, keyword: Keyword, *, is_last: bool) -> tuple[str | None, bool, int]:
+    """Return what stands behind the keyword in a line, whether that is in capitals, and where it begins in the line."""
     plain = unicodedata.normalize("NFKC", line).translate(_COLONS)
-    if "next" not in plain.casefold():
+    folded = plain.casefold()
+    if not any(hint in folded for hint in keyword.hints):
         return None, False, 0
     bare = _undressed(_TAGS.sub(" ", plain))
     if bullet := _BULLET.match(bare):
         bare = _undressed(bare[bullet.end() :])
-    if found := _NEXT.match(bare):
-        return found[1], bare.startswith("NEXT"), 0
-    inside = list(_WITHIN.finditer(line.translate(str.maketrans("：", ":")).translate(_COLONS))) if is_last else []
+    if found := keyword.line.match(bare):
+        word, rest = [group for group in found.groups() if group is not None][:2]
+        return rest, word.isupper(), 0
+    inside = list(
+        keyword.within.finditer(line.translate(str.maketrans("：", ":")).translate(_COLONS)) if is_last else ()
+    )
     return (line[inside[-1].end() :], True, inside[-1].start()) if inside else (None, False, 0)
 
 
@@ -164,11 +197,13 @@ def _undressed(text: str) -> str:
     return text[start:]
 
 
-def _is_direction(lines: Sequence[_Line], i: int, named: Named, *, is_upper: bool, is_edge: bool, start: int) -> bool:
-    """Return whether a line with `next:` in it steers the conversation, rather than is a part of what is said."""
+def _is_direction(
+    lines: Sequence[_Line], i: int, named: Named, keyword: Keyword, *, is_upper: bool, is_edge: bool, start: int
+) -> bool:
+    """Return whether a line with the keyword in it steers the conversation, rather than is a part of what is said."""
     fence = lines[i].fence
     is_code = fence > 0 and any(
-        one.is_said and _rest_of(one.text, is_last=False)[0] is None
+        one.is_said and _rest_of(one.text, keyword, is_last=False)[0] is None
         for one in lines
         if one.fence == fence and one.kept is not None
     )

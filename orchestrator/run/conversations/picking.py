@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from orchestrator.run.conversations.control import SHOWN, Control, MisreadKind, Unread, control_of
+from orchestrator.run.conversations.json_in_text import json_values
 from orchestrator.run.conversations.names import Named, mentioned_in
 from orchestrator.squad.plan import ConversationPlan
 
@@ -45,25 +45,15 @@ def _unread(text: str, fault: MisreadKind, why: str) -> Control:
 def _readings(text: str, plan: ConversationPlan) -> Iterator[Named]:
     """Yield whom the answer names, by each way to read it."""
     yield Named(control_of(text, "", plan, len(plan.participants)).next)
-    for told in _strings(_json(text)):
-        yield mentioned_in(told, plan)
+    for value in json_values(text):
+        for told in _strings(value):
+            yield mentioned_in(told, plan)
     lines = [mentioned_in(line, plan) for line in text.splitlines() if line.strip()]
     for named in reversed(lines):
         if (named.agents or named.unsure) and not named.others:
             yield named
             break
     yield mentioned_in(text, plan)
-
-
-def _json(text: str) -> Any:
-    """Return the JSON value that an answer is, or holds from its first brace to its last."""
-    start, end = text.find("{"), text.rfind("}")
-    for part in (text.strip(), text[start : end + 1] if 0 <= start < end else ""):
-        try:
-            return json.loads(part)
-        except (ValueError, RecursionError):
-            continue
-    return None
 
 
 def _strings(value: Any, depth: int = 0) -> Iterator[str]:

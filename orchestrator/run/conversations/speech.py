@@ -15,6 +15,14 @@ from orchestrator.squad.termination import most_turns
 
 
 @dataclass(frozen=True, slots=True)
+class Assigned:
+    """Words of another that a prompt holds, and that its speaker remembers."""
+
+    by: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Speak:
     """One participant speaks, after all that was said. `step` names its durable step within the round.
 
@@ -23,6 +31,9 @@ class Speak:
 
     `among` are those of whom this turn picks one. Such a turn steers the conversation alone: nobody hears it, it is no
     utterance, and no condition but those of tokens and time counts it.
+
+    `successors` are those to whom it may hand over; None: nobody hands over here. `workers` are those to whom it may
+    delegate; None: nobody delegates here. `to` are those who hear it beside its speaker; None: everybody does.
     """
 
     speaker: str
@@ -32,6 +43,10 @@ class Speak:
     names: int | None = None
     closes: bool = False
     among: tuple[str, ...] = ()
+    successors: tuple[str, ...] | None = None
+    workers: tuple[str, ...] | None = None
+    to: tuple[str, ...] | None = None
+    told: Assigned | None = None
 
     @property
     def place(self) -> str:
@@ -40,7 +55,7 @@ class Speak:
 
 @dataclass(frozen=True, slots=True)
 class SpeakTogether:
-    """Several participants speak at the same time, each from the brief alone: no request holds a peer's words."""
+    """Several participants speak at the same time: no request holds what a peer says now."""
 
     speeches: tuple[Speak, ...]
 
@@ -53,7 +68,8 @@ class Utterance:
     """What was said, as the others hear it: `written` is the whole of it where control lines were taken out.
 
     `next` are those whom it names to speak next, `closing` the phrases that end the conversation and have a line of
-    their own in it.
+    their own in it, `tasks` what it asks of whom. `misread` is why a handover or a delegation in it could not be
+    followed. `to` are those who hear it; None: everybody does.
     """
 
     speaker: str
@@ -62,6 +78,9 @@ class Utterance:
     written: str | None = None
     next: tuple[str, ...] = ()
     closing: tuple[str, ...] = ()
+    tasks: tuple[tuple[str, str], ...] = ()
+    misread: str = ""
+    to: tuple[str, ...] | None = None
 
     @property
     def whole(self) -> str:
@@ -100,14 +119,20 @@ def speeches_of(speech: Speech) -> tuple[Speak, ...]:
     return speech.speeches if isinstance(speech, SpeakTogether) else (speech,)
 
 
-def round_of(plan: ConversationPlan, speakers: Sequence[str], number: int, names: int | None = None) -> list[Speech]:
-    """Return the speeches of one round of participants. `names` is as `Speak` has it.
+def round_of(
+    plan: ConversationPlan,
+    speakers: Sequence[str],
+    number: int,
+    names: int | None = None,
+    ask: Callable[[str, ConversationPlan], str] = prompts.your_turn,
+) -> list[Speech]:
+    """Return the speeches of one round of participants. `names` is as `Speak` has it; `ask` words the request.
 
     In an independent first round every participant speaks, so that no view is lost, but no more than may speak at all.
     """
     is_independent = number == 1 and plan.independent_first_round
     named = plan.participants[: most_turns(plan.terminate)] if is_independent else speakers
-    one_by_one = [Speak(name, prompts.your_turn(name, plan), number, name, names) for name in named]
+    one_by_one = [Speak(name, ask(name, plan), number, name, names) for name in named]
     return [SpeakTogether(tuple(one_by_one))] if is_independent else list(one_by_one)
 
 
@@ -136,11 +161,16 @@ def closed(plan: ConversationPlan, pattern: Pattern) -> Pattern:
         heard = yield following
         said += () if is_pick(following) else heard
         following = advance(pattern, heard)
-    if plan.moderator is None or not said or said[-1].speaker == plan.moderator:
+    if plan.moderator is None or not said or _is_last_word(said[-1], plan.moderator):
         return following
     step = step_of(plan, "closing")
     heard = yield Speak(plan.moderator, prompts.conclude(plan), said[-1].round, step, names, closes=True)
     return replace(following, text=conclusion(plan, [*said, *heard])) if heard else following
+
+
+def _is_last_word(utterance: Utterance, moderator: str) -> bool:
+    """Return whether a moderator spoke, and asked nobody for anything."""
+    return utterance.speaker == moderator and not utterance.tasks and not utterance.misread
 
 
 def step_of(plan: ConversationPlan, name: str) -> str:

@@ -11,6 +11,7 @@ from orchestrator.errors import PlanError
 from orchestrator.squad.plan import ConversationPlan, Plan
 from orchestrator.squad.resolve import resolve
 from orchestrator.squad.spec import parse_spec
+from orchestrator.squad.termination import MaxTurns
 from personas import Personas, packaged
 from providers.documents.problems import Problem
 
@@ -67,6 +68,19 @@ def test_what_limits_speakers() -> None:
         (f"{SELECTOR}, transitions: {{zoe: [ann]}}", "unknown-agent", "'zoe' does not take part"),
         (f"{SELECTOR}, transitions: {{ann: [lead]}}", "unknown-agent", "'lead' does not take part"),
         (f"{SELECTOR}, max_turns_per_speaker: {{zoe: 1}}", "unknown-agent", "'zoe' does not take part"),
+        ("pattern: debate, participants: [ann, bob]", "missing-field", "a debate conversation has a judge"),
+        ("pattern: hierarchical, participants: [ann, bob]", "missing-field", "a hierarchical conversation has a man"),
+        ("pattern: hierarchical, participants: [ann, lead], manager: lead", "duplicate-name", "'lead' is the manager"),
+        ("pattern: debate, participants: [ann], judge: lead, moderator: bob", "one-of", "mean the same here"),
+        ("pattern: debate, participants: [ann, bob], judge: zoe", "unknown-agent", "no agent is called 'zoe'"),
+        (f"{SELECTOR}, judge: lead", "misplaced-field", "'judge' means nothing in the pattern selector"),
+        ("participants: [ann, bob]", "missing-field", "a conversation needs 'terminate'"),
+        ("participants: [ann, bob], terminate: ", "wrong-type", "'terminate' is empty"),
+        (
+            "participants: [ann, bob], max_turns_per_speaker: {ann: 2}, terminate: {text: DONE}",
+            "unbounded",
+            "the conversation 'c' could go on for ever",
+        ),
         (
             "participants: [ann, bob], selector: lead, terminate: {max_turns: 9}",
             "misplaced-field",
@@ -78,6 +92,27 @@ def test_a_field_that_is_wrong_is_told(talk: str, code: str, said: str) -> None:
     problems = refused(talk)
     assert [one[0] for one in problems] == [code]
     assert said in problems[0][1]
+
+
+def test_who_leads_is_called_by_the_word_of_its_pattern() -> None:
+    assert conversation("pattern: debate, participants: [ann, bob], judge: lead").moderator == "lead"
+    assert conversation("pattern: hierarchical, participants: [ann, bob], manager: lead").moderator == "lead"
+    assert conversation("pattern: debate, participants: [ann, bob], moderator: lead").moderator == "lead"
+
+
+def test_what_counts_its_rounds_needs_no_other_end() -> None:
+    one = conversation("pattern: debate, participants: [ann, bob], judge: lead, rounds: 2, positions: {ann: tabs}")
+    assert (one.rounds, one.terminate, one.positions) == (2, MaxTurns(4), {"ann": "tabs"})
+    one = conversation("pattern: hierarchical, participants: [ann, bob], manager: lead")
+    assert (one.rounds, one.terminate) == (3, MaxTurns(9))
+    assert conversation("pattern: debate, participants: [ann, bob], judge: lead, terminate: {text: DONE}").rounds == 3
+    one = conversation("participants: [ann, bob], max_turns_per_speaker: 2, terminate: {text: DONE}")
+    assert one.turns_of == {"ann": 2, "bob": 2}
+
+
+def test_to_whom_each_may_hand_over() -> None:
+    talk = "pattern: handoff, participants: [ann, bob], handoffs: {ann: [bob]}, terminate: {max_turns: 9}"
+    assert conversation(talk).transitions == {"ann": ("bob",)}
 
 
 def test_a_field_that_earlier_releases_read_in_vain_is_warned_of() -> None:
