@@ -35,13 +35,18 @@ class Unknown(StrictUndefined):
 
 
 def reach(value: Any, name: str) -> Any:
-    """Return `value.name`: a mapping's key, a loop's counter, or a public attribute that is not a method."""
+    """Return `value.name`: a mapping's key, a loop's counter, or a public attribute that is not a method.
+
+    A text has no attributes but those that its class names in `template_fields`.
+    """
     if isinstance(value, Mapping):
         return value[name] if name in value else Unknown(obj=value, name=name)
     if name.startswith("_") or is_internal_attribute(value, name):
         return Unknown(f"{name!r} is private", value, name, SecurityError)
     if isinstance(value, Unknown):
         str(value)
+    if name in getattr(type(value), "template_fields", ()):
+        return getattr(value, name)
     if isinstance(value, _SCALARS) or (isinstance(value, LoopContext) and name not in _LOOP):
         return Unknown(obj=value, name=name)
     found = getattr(value, name, missing)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal, TypeVar
@@ -128,6 +128,11 @@ def system(text: str) -> Message:
 
 def user(text: str, name: str | None = None) -> Message:
     return Message("user", (Text(text),), name)
+
+
+def with_images(text: str, images: Sequence[Image]) -> Message:
+    """Return what a user says about images: the text, then each of them."""
+    return Message("user", (Text(text), *images))
 
 
 def assistant(*parts: str | Part, name: str | None = None) -> Message:

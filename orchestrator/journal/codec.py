@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 from agents import events as agent_events
 from orchestrator import events as run_events
 from orchestrator.journal import protocols as journal
+from orchestrator.squad import given
 from providers import events as provider_events
 from providers import messages
 
@@ -72,7 +73,7 @@ class _Shape:
 @lru_cache(maxsize=1)
 def _shapes() -> Mapping[type, _Shape]:
     """Return how each class that may be recorded is written."""
-    modules = (messages, provider_events, agent_events, run_events, journal)
+    modules = (messages, provider_events, agent_events, run_events, journal, given)
     held = ((module, cls) for module in modules for cls in vars(module).values() if isclass(cls))
     found = [cls for module, cls in held if cls.__module__ == module.__name__]
     return {cls: _shape(cls) for cls in found if hasattr(cls, "__dataclass_fields__") or issubclass(cls, Enum)}

@@ -20,7 +20,10 @@ from orchestrator.squad.resolve import tools_used, with_tools
 from orchestrator.squad.termination import AllOf, AnyOf, Termination, written
 
 LEFT_OUT = frozenset(
-    {"budget", "timeout", "retry", "max_parallel", "position", "tier", "model", "chain", "edition", "names", "roles"}
+    {
+        *("budget", "timeout", "retry", "max_parallel", "position", "tier", "model", "chain", "edition", "names"),
+        *("roles", "sees"),
+    }
 )
 ADDED = frozenset({"max_output_tokens", "values", "choice", "goal", "instructions", "temperature", "effort", "memory"})
 """Fields that earlier releases did not have: where they are not set, the digest is as it was."""

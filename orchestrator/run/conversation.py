@@ -32,7 +32,7 @@ from orchestrator.squad.plan import EDITION, HUMAN, ConversationPlan, everyone
 from providers.budgets import BudgetRef
 from providers.errors import BudgetSpent
 from providers.events import Emit
-from providers.messages import Message, assistant, user
+from providers.messages import Image, Message, assistant, user, with_images
 
 NOVELTY = 0.05
 """A round in which fewer of the words are new than this made no progress."""
@@ -157,6 +157,8 @@ class Conversation:
     clock: Callable[[], float]
     own_account: BudgetRef | None = None
     """The budget account that ends the conversation, rather than fails it, when it is spent."""
+    images: tuple[Image, ...] = ()
+    """What the topic mentions: everybody who reads the topic sees them."""
 
     async def hold(self) -> Minutes:
         """Hold it to its end. A failed turn of any speaker fails it."""
@@ -185,11 +187,11 @@ class Conversation:
         return replace(ended, kind=ending.kind, budget=ending.budget, unread=transcript.unread)
 
     def _open(self) -> Transcript:
-        opening = user(f"{self.topic}\n\n{prompts.house_rules(self.plan)}")
+        opening = with_images(f"{self.topic}\n\n{prompts.house_rules(self.plan)}", self.images)
         views: dict[str, list[Message]] = {name: [] for name in everyone(self.plan)}
         openings: dict[str, Message] = {}
         if self.plan.pattern == "hierarchical":
-            openings = dict.fromkeys(self.plan.participants, user(prompts.rules_of_work(self.plan)))
+            openings = dict.fromkeys(self.plan.participants, with_images(prompts.rules_of_work(self.plan), self.images))
         return Transcript(opening, views, self.clock(), self.plan.edition, openings=openings)
 
     async def _hear(self, speech: Speech, transcript: Transcript) -> tuple[Heard, BudgetSpent | None]:

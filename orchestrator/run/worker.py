@@ -41,12 +41,13 @@ from orchestrator.run.truncation import cut_in, in_order, in_words
 from orchestrator.run.work_clock import RunClock, UnitClock, time_limit
 from orchestrator.squad.choosing import with_agent, with_case
 from orchestrator.squad.conditions import holds
-from orchestrator.squad.plan import HUMAN, AgentWork, ConversationWork, Plan, Steps, Switch, TaskPlan
+from orchestrator.squad.images import images_of
+from orchestrator.squad.plan import HUMAN, AgentWork, ConversationWork, Plan, SingleWork, Steps, Switch, TaskPlan
 from orchestrator.units import SAID, StepPath, Unit, path_of, step_of
 from providers.budgets import BudgetRef
 from providers.errors import BudgetSpent, RoutingError
 from providers.events import Emit, ignore
-from providers.messages import Accept, Hear, Message, Request, Response
+from providers.messages import Accept, Hear, Message, Request, Response, with_images
 
 if TYPE_CHECKING:
     from agents.turn import Complete
@@ -229,12 +230,16 @@ class TaskRunner:
             ctx.emit(AgentChosen(given.unit.task, work.agent, among))
         remembered = await recall(self.memory, self.plan.agents[work.agent], description, ctx)
         words = prompts.compose(description, expected, context, given.comments, remembered)
-        result = await self._agent_works(work, words, ctx)
+        result = await self._agent_works(work, self._with_images(work, words), ctx)
         text = result.text if work.output_schema is None else as_text(result.output)
         return UnitResult(result.output, text, truncated=cut_in(result, ctx.step))
 
+    def _with_images(self, work: SingleWork, words: str) -> Message:
+        """Return the words as a message, with the images that they mention."""
+        return with_images(words, images_of(work, self.plan.inputs))
+
     async def _agent_works(
-        self, work: AgentWork, words: str, ctx: RunContext, history: tuple[Message, ...] = ()
+        self, work: AgentWork, words: str | Message, ctx: RunContext, history: tuple[Message, ...] = ()
     ) -> WorkResult:
         agent = self._agent(work)
         account = self._account(work.agent, self.plan.agents[work.agent].budget)
@@ -257,7 +262,8 @@ class TaskRunner:
             return result.text, result.counted
 
         own = account.ref if account else None
-        minutes = await Conversation(plan, topic, speak, ctx.emit, lambda: self.clock() - waited(), own).hold()
+        images = images_of(work, self.plan.inputs)
+        minutes = await Conversation(plan, topic, speak, ctx.emit, lambda: self.clock() - waited(), own, images).hold()
         done = UnitResult(minutes.conclusion, minutes.document())
         if work.output_schema is not None:
             done = await self._conclude(work, minutes, topic, self._below(ctx, unit, "conclusion"))
@@ -270,7 +276,7 @@ class TaskRunner:
         speaker = plan.moderator or next(name for name in plan.participants if name != HUMAN)
         shaped = AgentWork(speaker, work.description, output_schema=work.output_schema)
         words = prompts.compose(topic, "The result of the conversation.", {"The conversation": minutes.document()})
-        result = await self._agent_works(shaped, words, ctx)
+        result = await self._agent_works(shaped, self._with_images(work, words), ctx)
         return UnitResult(result.output, as_text(result.output))
 
     async def _person_speaks(

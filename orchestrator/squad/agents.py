@@ -141,13 +141,13 @@ class Roster:
             self.findings.unknown((*path, at) if chained else path, "model", name, known)
         return not unknown
 
-    def answerable(self, path: Path, name: str, tools: tuple[Tool, ...]) -> None:
+    def answerable(self, path: Path, name: str, tools: tuple[Tool, ...], *, sees: bool = False) -> None:
         """Report an agent that no model could answer with these tools. It is reported once."""
         plan = self._sound.get(name)
         if (
             plan is not None
             and self.why_unanswerable is not None
-            and (why := self.why_unanswerable(replace(plan, tools=tools)))
+            and (why := self.why_unanswerable(replace(plan, tools=tools, sees=sees)))
         ):
             del self._sound[name]
             self.findings.error(path, "unanswerable", f"no model could ever answer the agent '{name}': {why}")

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from orchestrator.squad.conditions import holds, said_in
+from orchestrator.squad.given import InputFile, InputImage
 from orchestrator.squad.graph import Ancestry
 from orchestrator.squad.plan import EDITION
 from orchestrator.squad.rendering import as_template, is_own_template
@@ -233,9 +234,24 @@ class Expressions:
 
     def _input(self, rest: Sequence[str | int]) -> ExpressionFault | None:
         self.read_inputs |= {str(rest[0])} if rest else set(self.spec.inputs)
-        if not rest or rest[0] in self.spec.inputs or self.findings.is_unsure((), "inputs"):
+        if not rest or self.findings.is_unsure((), "inputs"):
             return None
+        if rest[0] in self.spec.inputs:
+            return self._input_attribute(str(rest[0]), rest[1:])
         return "unknown-input", f"no input is called '{rest[0]}'", nearest(str(rest[0]), self.spec.inputs)
+
+    def _input_attribute(self, name: str, names: Sequence[str | int]) -> ExpressionFault | None:
+        declared = self.spec.inputs[name]
+        if not names or self.findings.is_unsure(("inputs", name), "type"):
+            return None
+        if declared.schema_ is not None:
+            return self._field(f"input '{name}'", declared.schema_, names)
+        known = _INPUT_ATTRIBUTES.get(declared.type)
+        if known is None or isinstance(names[0], int) or names[0] in known:
+            return None
+        what = f"input '{name}' is {declared.type if declared.type != 'string' else 'text'}"
+        hint = nearest(names[0], known) if known else "declare it as type: object"
+        return "unknown-attribute", f"{what} and has no '{names[0]}'", hint
 
     def _task(self, rest: Sequence[str | int], scope: NamesInScope) -> ExpressionFault | None:
         if not rest or self.findings.is_unsure((), "tasks"):
@@ -305,6 +321,11 @@ class Expressions:
         return "unknown-attribute", f"{owner} has no '{_spelled(names[: at + 1])}'", nearest(str(names[at]), known)
 
 
+_INPUT_ATTRIBUTES: Mapping[str, Sequence[str]] = {
+    "file": InputFile.template_fields,
+    "image": InputImage.template_fields,
+    "string": (),
+}
 _TEXT: Mapping[str, Any] = {"type": "string"}
 
 

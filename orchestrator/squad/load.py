@@ -11,7 +11,9 @@ from agents.mcp.definitions import Definition
 from agents.toolbox import builtin
 from agents.tools import Registry, Tool, as_tools
 from orchestrator.squad.declared_tools import declared_tools, is_gone, uses_of_code
-from orchestrator.squad.inputs import coerce_inputs
+from orchestrator.squad.given import InputType, RawInput, UnreadInput
+from orchestrator.squad.given_files import read_default, read_paths
+from orchestrator.squad.inputs import check_defaults, coerce_inputs
 from orchestrator.squad.mcp_specs import in_words
 from orchestrator.squad.plan import EDITION, AgentPlan, Plan
 from orchestrator.squad.resolve import refuse_foreseen, resolve, tools_used, with_inputs, with_tools
@@ -265,10 +267,12 @@ class Squad:
     ) -> Plan:
         """Return the plan of a run with these inputs, defaults filled in. Raise `PlanError` where one does not fit.
 
+        A file is given as a `Path`, which is read now, as bytes or as its text; an image as a `Path` or bytes.
         `tools` are the built-in ones, bound to the run's folder. `edition` is that of the rules by which the run goes.
         """
         outline = self.outline() if edition == EDITION else self._resolve(edition)[0]
-        plan = with_inputs(outline, inputs or {}, self.spec, self._node, self._found, self.warnings)
+        given = read_paths(self.spec.inputs, inputs or {})
+        plan = with_inputs(outline, given, self.spec, self._node, self._found, self.warnings, self._read_default)
         return plan if tools is None else with_tools(plan, tools.without(*(tool.name for tool in self.tools)))
 
     def foresee(self, plan: Plan | None = None) -> None:
@@ -276,6 +280,8 @@ class Squad:
 
         That is what needs no model to be known: lists that are too long, texts that cannot be rendered, bad paths.
         """
+        if plan is None:
+            check_defaults(self.spec, self._node, self._read_default)
         refuse_foreseen(plan or self.outline(), self._node, is_checked=plan is None)
 
     def outline(self) -> Plan:
@@ -283,8 +289,11 @@ class Squad:
         assert self._outline is not None, "`from_text` resolves the squad"
         return self._outline
 
-    def coerce(self, pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
-        """Return inputs that were given as text, each as its declared type; `plan` reports those that do not fit."""
+    def coerce(self, pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+        """Return inputs that were given as text, or read as bytes, each as its declared type.
+
+        `plan` reports those that do not fit.
+        """
         return coerce_inputs(self.spec, pairs)
 
     def _resolve(self, edition: int = EDITION) -> tuple[Plan, list[Problem]]:
@@ -305,6 +314,12 @@ class Squad:
         used = {one.name: self._digests[one.name] for one in tools_used(plan) if one.name in self._digests}
         return replace(plan, tool_sources=used), warnings
 
+    def _read_default(self, path: str, kind: InputType) -> RawInput | UnreadInput:
+        """The file that is the default of an input lies below the folder of the squad's file."""
+        if self._given.sources is not None:
+            return UnreadInput(f"the file '{path}' is not in the record", "give the input")
+        return read_default(Path(self.file).parent, path, kind)
+
     def _read_persona(self, path: str, found: list[Problem]) -> Node:
         """A persona's file stands beside the squad's."""
         if self._given.sources is not None:
@@ -323,8 +338,8 @@ def _prover(policy: Policy, catalog: Catalog) -> Callable[[AgentPlan], str]:
 
     def why(agent: AgentPlan) -> str:
         tier = agent.tier or agent.persona.tier
-        capabilities = frozenset({Capability.TOOLS} if agent.tools else ())
-        needs = agent.needs(capabilities)
+        wanted = {Capability.TOOLS: bool(agent.tools), Capability.VISION: agent.sees}
+        needs = agent.needs(frozenset(one for one, is_wanted in wanted.items() if is_wanted))
         decision = choose(fleet, Request((), needs=needs), 0.0)
         if not isinstance(decision, Refuse) or tier not in (None, *policy.tiers):
             return ""

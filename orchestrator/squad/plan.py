@@ -80,6 +80,8 @@ class AgentPlan:
     """A prompt of its own, after what is told of its persona; all that is told where the persona says nothing."""
     temperature: float | None = None
     effort: Literal["low", "medium", "high"] | None = None
+    sees: bool = False
+    """Whether it is handed an image, so that only a model that can see answers it."""
     memory: MemoryUse | None = None
     """What it remembers over runs, and is told of it; None: nothing."""
     chain: tuple[str, ...] = ()

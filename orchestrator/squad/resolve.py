@@ -18,7 +18,8 @@ from orchestrator.squad.conversations import ends_by_itself
 from orchestrator.squad.expressions import Expressions, NamesInScope
 from orchestrator.squad.foreseen import foreseen_faults
 from orchestrator.squad.graph import ancestry, cycles, order
-from orchestrator.squad.inputs import resolve_inputs
+from orchestrator.squad.images import seers
+from orchestrator.squad.inputs import ReadDefault, resolve_inputs
 from orchestrator.squad.mcp_specs import McpTools, check_servers
 from orchestrator.squad.plan import (
     EDITION,
@@ -99,13 +100,15 @@ def with_inputs(
     node: Node,
     found: Sequence[Problem] = (),
     warnings: Sequence[Problem] = (),
+    read_default: ReadDefault | None = None,
 ) -> Plan:
     """Return the plan of a run with these inputs, defaults filled in. Raise `PlanError` with each that does not fit.
 
     `outline` is the plan as `resolve` returned it without inputs, `warnings` what it returned beside it.
+    `read_default` returns the file that stands in the squad as the default of an input.
     """
     findings = Findings.after(node, found)
-    values = resolve_inputs(spec, inputs, findings)
+    values = resolve_inputs(spec, inputs, findings, read_default)
     plan = replace(outline, inputs=values)
     plan = plan if findings.errors else with_rendered(plan, findings)
     if findings.errors:
@@ -160,6 +163,10 @@ def _plan(
         if agent.instructions is not None:
             texts.instructions(name, agent.instructions)
     agents |= roster.pickers
+    images = {name for name, declared in spec.inputs.items() if declared.type == "image"}
+    for name in seers(tasks, conversations, images) & agents.keys() if images else ():
+        agents[name] = replace(agents[name], sees=True)
+        roster.answerable(("agents", name), name, agents[name].tools, sees=True)
     texts.check_the_rest()
     _check_ends(spec, findings, conversations, tasks)
     _warn_of_unused(spec, findings, texts, tasks)

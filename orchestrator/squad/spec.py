@@ -13,6 +13,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, Discriminator, Field, Tag
 
 from orchestrator.squad.conversation_spec import ConversationSpec
+from orchestrator.squad.given import InputType
 from orchestrator.squad.mcp_specs import McpSpec
 from orchestrator.squad.memory_specs import MemoryField
 from orchestrator.squad.other_formats import (
@@ -67,10 +68,13 @@ class InputSpec(StrictModel):
     """What a run may be given from outside."""
 
     noun: ClassVar[str] = "an input"
-    type: Literal["string", "integer", "number", "boolean", "list"] = Field(
-        default="string", description="What values it takes"
+    type: InputType = Field(default="string", description="What values it takes")
+    default: Any = Field(
+        default=None, description="Without one the input must be given; of a file or an image: a path below the squad's"
     )
-    default: Any = Field(default=None, description="Without one the input must be given")
+    schema_: dict[str, Any] | None = Field(
+        default=None, alias="schema", description="A JSON Schema that the value must satisfy"
+    )
     enum: list[Any] | None = Field(default=None, min_length=1, description="The values that are allowed")
     description: str = Field(default="", description="What it is for")
 

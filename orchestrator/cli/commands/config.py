@@ -10,8 +10,8 @@ import click
 from orchestrator.cli import app
 from orchestrator.cli.app import settings_of
 from orchestrator.cli.files import environment
+from orchestrator.cli.inputs import given_inputs
 from orchestrator.cli.squad_files import load_squad
-from orchestrator.cli.ui.arguments import json_object, split_inputs
 from orchestrator.cli.ui.console import print_json
 from orchestrator.cli.ui.resolved import notes_on, resolved_document, to_yaml
 from orchestrator.errors import PlanError
@@ -30,7 +30,7 @@ def config_command(
     """Show the squad FILE with every name resolved and every default filled in: a squad file itself."""
     settings = settings_of(context)
     squad = load_squad(file, settings)
-    inputs = {**(json_object(inputs_file) if inputs_file else {}), **squad.coerce(split_inputs(pairs))}
+    inputs = given_inputs(pairs, inputs_file).of(squad)
     if inputs:
         _check(squad, inputs)
     for note in notes_on(squad):

@@ -15,6 +15,7 @@ from orchestrator.cli.app import settings_of
 from orchestrator.cli.consent import consent, consent_to_code, either
 from orchestrator.cli.exits import Exit
 from orchestrator.cli.files import environment
+from orchestrator.cli.inputs import given_inputs
 from orchestrator.cli.journals import db_option, journal_url, record_for_run
 from orchestrator.cli.local import local_environment
 from orchestrator.cli.session import RunSession
@@ -23,9 +24,7 @@ from orchestrator.cli.ui.arguments import (
     DurationOption,
     RunIdOption,
     UsdOption,
-    json_object,
     overwrite_option,
-    split_inputs,
 )
 from orchestrator.cli.ui.caps import caps_of
 from orchestrator.cli.ui.console import Console
@@ -81,7 +80,7 @@ def run_command(
     environ = environment(settings)
     if squad.warnings:
         console.write(mask_secrets(to_text(squad.warnings), environ))  # it repeats lines of files
-    inputs = {**(json_object(inputs_file) if inputs_file else {}), **squad.coerce(split_inputs(pairs))}
+    inputs = given_inputs(pairs, inputs_file).of(squad)
     plan = squad.plan(inputs)
     squad.foresee(plan)
     if not offline and plan.offline != "always":

@@ -15,6 +15,7 @@ from orchestrator.cli import app
 from orchestrator.cli.app import Settings, settings_of
 from orchestrator.cli.exits import Exit, Unusable
 from orchestrator.cli.files import environment, policy_over
+from orchestrator.cli.inputs import GivenInputs, given_inputs
 from orchestrator.cli.loading import interrupts_held
 from orchestrator.cli.squad_files import squad_of_file
 from orchestrator.cli.ui.arguments import split_inputs
@@ -41,7 +42,7 @@ MANY_TURNS, MOST_TURNS = 100_000, 10_000_000
 class SquadLoad(NamedTuple):
     """How a squad is made into load. None: as usual."""
 
-    inputs: tuple[str, ...]
+    inputs: GivenInputs
     number: int | None
     per_hour: float | None
     assumed: tuple[str, ...]
@@ -86,7 +87,7 @@ def simulate_command(
     """
     if listing:
         return _list(as_json)
-    settings, load = settings_of(context), SquadLoad(inputs, count_, per_hour, assumed, all_providers)
+    settings, load = settings_of(context), SquadLoad(given_inputs(inputs), count_, per_hour, assumed, all_providers)
     _check(what, policies, chart, log)
     assert what is not None, "checked"
     cases = list(_cases(what, policies or (OWN,), load, settings))
@@ -143,7 +144,7 @@ def _cases(what: str, policies: Sequence[str], load: SquadLoad, settings: Settin
         for policy in policies:
             yield _squad_case(parsed, policy, load, settings)
         return
-    if load != SquadLoad((), None, None, (), all_providers=False):
+    if load != SquadLoad(given_inputs(()), None, None, (), all_providers=False):
         raise Unusable("-i, --runs, --rate, --assume and --all-providers are for squads", f"{what} is a scenario")
     scenario = _scenario(what, parsed)
     for policy in policies:
@@ -180,7 +181,7 @@ def _scenario(what: str, parsed: ParsedFile | None) -> Scenario:
 def _squad_case(parsed: ParsedFile, policy: str, load: SquadLoad, settings: Settings) -> Case:
 
     squad = squad_of_file(parsed, settings if policy == OWN else settings._replace(routing=policy))
-    plan = squad.plan(squad.coerce(split_inputs(load.inputs))) if load.inputs else squad.outline()
+    plan = squad.plan(load.inputs.of(squad)) if load.inputs else squad.outline()
     environ = environment(settings)
     rules, catalog = with_environment(squad.policy, squad.catalog, environ)
     if load.all_providers:

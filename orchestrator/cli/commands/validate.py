@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, assert_never
+from typing import assert_never
 
 import click
 
 from orchestrator.cli import app
 from orchestrator.cli.app import Settings, settings_of
 from orchestrator.cli.exits import Exit, NothingSelected
+from orchestrator.cli.inputs import GivenInputs, given_inputs
 from orchestrator.cli.squad_files import squad_of_file
-from orchestrator.cli.ui.arguments import json_object, split_inputs
 from orchestrator.cli.ui.console import Console, count
 from orchestrator.cli.ui.masking import mask_secrets
 from orchestrator.squad.file_kind import NAMES, FileKind, kind_of
@@ -46,7 +46,7 @@ def validate_command(
     chosen = [path for file in files for path in matching(file)]
     if not chosen:
         raise NothingSelected("no file was given, or none matches", "orchestrator validate squad.yaml")
-    given = Given(json_object(inputs_file) if inputs_file else {}, split_inputs(pairs))
+    given = given_inputs(pairs, inputs_file)
     problems: list[Problem] = []
     for file in chosen:
         problems += problems_of(file, settings, console, given)
@@ -67,14 +67,7 @@ def matching(file: str) -> list[str]:
     return [file]
 
 
-class Given(NamedTuple):
-    """The inputs to check squads with: values, and texts by name."""
-
-    values: Mapping[str, Any]
-    pairs: Sequence[tuple[str, str]]
-
-
-def problems_of(file: str, settings: Settings, console: Console, given: Given) -> Sequence[Problem]:
+def problems_of(file: str, settings: Settings, console: Console, given: GivenInputs) -> Sequence[Problem]:
     """Return all that is wrong with a file, in the order of its text. Say what it is read as, if not as a squad."""
     try:
         parsed = parse_file(file)
@@ -85,13 +78,12 @@ def problems_of(file: str, settings: Settings, console: Console, given: Given) -
         return found.problems
 
 
-def _checked(parsed: ParsedFile, kind: FileKind, settings: Settings, given: Given) -> Sequence[Problem]:
+def _checked(parsed: ParsedFile, kind: FileKind, settings: Settings, given: GivenInputs) -> Sequence[Problem]:
     """Return the warnings about a file of this kind. Raise `ProblemsFound` where there are errors."""
     match kind:
         case "squad":
             squad = squad_of_file(parsed, settings)
-            with_inputs = bool(given.values or given.pairs)
-            squad.foresee(squad.plan({**given.values, **squad.coerce(given.pairs)}) if with_inputs else None)
+            squad.foresee(squad.plan(given.of(squad)) if given else None)
             return squad.warnings
         case "routing":
             parse_policy(parsed.mapping(), load_catalog(), parsed.found)

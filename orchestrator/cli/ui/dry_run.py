@@ -19,6 +19,7 @@ from orchestrator.squad.load import Squad
 from orchestrator.squad.plan import AgentPlan, Plan
 from providers.documents.unicode import printable
 from providers.errors import in_short
+from providers.messages import Capability
 from providers.policy.environment import with_environment
 from providers.routing.fleet import Fleet
 
@@ -51,8 +52,14 @@ def likely(squad: Squad, agent: AgentPlan, environ: Mapping[str, str]) -> str:
     policy, catalog = with_environment(squad.policy, squad.catalog, environ)
     fleet = Fleet(catalog.candidates(environ), policy, catalog.unconfigured(environ))
     ranking = fleet.ranking(agent.needs())
-    if ranking.states:
-        return ranking.states[0].name
+    blind = [
+        one.name for one in ranking.states if agent.sees and Capability.VISION not in one.candidate.model.capabilities
+    ]
+    able = [one.name for one in ranking.states if one.name not in blind]
+    if blind and not able:
+        return f"none: {', '.join(blind[:3])} cannot see images"
+    if able:
+        return able[0]
     return f"none: {in_short(ranking.refused)}"
 
 

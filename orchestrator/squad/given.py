@@ -1,0 +1,234 @@
+"""What a run is given that is more than a word: the text of a file, an image, what stands in JSON or YAML. Pure.
+
+Who reads the files is `given_files.py`. What cannot be what its input is declared as becomes an `UnreadInput`, which
+`inputs.py` reports, so that all mistakes are told at once.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, Self
+
+from providers.documents.problems import SpecError
+from providers.documents.unicode import clean
+from providers.documents.yaml import read_tree
+from providers.messages import Image
+
+InputType = Literal["string", "integer", "number", "boolean", "list", "object", "file", "image"]
+
+FILE_BYTES = 16_000_000
+"""Of a text: as many as `limits.max_chars` may allow a rendered one."""
+IMAGE_BYTES = 20_000_000
+"""No provider takes a larger one in a request; most take less."""
+
+
+@dataclass(frozen=True, eq=False, repr=False, slots=True)
+class InputFile(str):  # noqa: SLOT000  # the dataclass defines them
+    """The text of a file, which expressions read as that text; `inputs.x.name` is the file's name."""
+
+    name: str
+    text: str
+    template_fields: ClassVar[tuple[str, ...]] = ("name", "text")
+
+    def __new__(cls, name: str, text: str) -> Self:  # noqa: ARG004  # the dataclass keeps it
+        return str.__new__(cls, text)
+
+    def __getnewargs__(self) -> tuple[str, str]:  # type: ignore[override]  # `__new__` takes them
+        return self.name, self.text
+
+
+@dataclass(frozen=True, eq=False, repr=False, slots=True)
+class InputImage(str):  # noqa: SLOT000  # the dataclass defines them
+    """An image. As a text it is a mark with its name; a task whose words hold the mark is handed the image itself."""
+
+    name: str
+    media_type: str
+    data: bytes = field(repr=False)
+    template_fields: ClassVar[tuple[str, ...]] = ("name", "media_type")
+
+    def __new__(cls, name: str, media_type: str, data: bytes) -> Self:  # noqa: ARG004  # the dataclass keeps them
+        return str.__new__(cls, f"[image: {name}]")
+
+    def __getnewargs__(self) -> tuple[str, str, bytes]:  # type: ignore[override]  # as above
+        return self.name, self.media_type, self.data
+
+    @property
+    def part(self) -> Image:
+        """The image as a model is sent it."""
+        return Image(self.media_type, self.data)
+
+
+@dataclass(frozen=True, slots=True)
+class RawInput:
+    """Bytes that were read, and the name of where."""
+
+    name: str
+    data: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class UnreadInput:
+    """Why an input could not be read, and what to do about it."""
+
+    why: str
+    hint: str = ""
+
+
+def image_type(data: bytes) -> str | None:
+    """Return the media type that the first bytes tell, of the four that every provider with images takes."""
+    if data.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "image/png"
+    if data.startswith(b"\xff\xd8\xff"):
+        return "image/jpeg"
+    if data.startswith((b"GIF87a", b"GIF89a")):
+        return "image/gif"
+    return "image/webp" if data[:4] == b"RIFF" and data[8:12] == b"WEBP" else None
+
+
+_SIGNATURES: Mapping[bytes, tuple[str, str]] = {
+    b"%PDF-": ("a PDF", "make a text of it first: pdftotext FILE.pdf FILE.txt"),
+    b"PK\x03\x04": ("a ZIP archive, as Office documents are, too", "save it as text, Markdown or CSV"),
+    b"\x1f\x8b": ("compressed", "unpack it first: gunzip"),
+    b"\xff\xfe": ("UTF-16 text", "save it as UTF-8"),
+    b"\xfe\xff": ("UTF-16 text", "save it as UTF-8"),
+}
+"""How files begin that are no text, what they are, and what to do about it."""
+_PRIVATE_KEY = re.compile(rb"-----BEGIN [A-Z0-9 ]*PRIVATE KEY( BLOCK)?-----")
+
+
+def text_of(raw: RawInput) -> str | UnreadInput:
+    """Return the text of a file: UTF-8, with or without a mark. Line ends stay as they are."""
+    data = raw.data
+    if kind := image_type(data):
+        return UnreadInput(f"'{raw.name}' is an image ({kind}), not text", "declare the input as type: image")
+    for begin, (what, hint) in _SIGNATURES.items():
+        if data.startswith(begin):
+            return UnreadInput(f"'{raw.name}' is {what}, not UTF-8 text", hint)
+    if _PRIVATE_KEY.search(data[:100_000]):
+        return secret(raw.name)
+    if b"\0" in data:
+        return UnreadInput(f"'{raw.name}' holds NUL bytes, so it is not text")
+    try:
+        return clean(data.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        found = f"byte 0x{data[error.start]:02x} at {error.start:,}"
+        return UnreadInput(f"'{raw.name}' is not UTF-8 text ({found})", "save it as UTF-8: iconv -f latin1 -t utf-8")
+
+
+def secret(name: str) -> UnreadInput:
+    """Return that a file holds keys."""
+    return UnreadInput(f"'{name}' holds keys, which no model may read", "copy what it may read into another file")
+
+
+def input_value(name: str, kind: InputType, given: Any) -> Any:
+    """Return what was given for the input `name` as its type has it; what is of another type stays as it is.
+
+    Bytes and `RawInput` are read as the type says: text, JSON or YAML, an image. An `UnreadInput` says why they
+    cannot be.
+    """
+    match given:
+        case bytes() | bytearray():
+            return _of_raw(kind, RawInput(name, bytes(given)))
+        case RawInput():
+            return _of_raw(kind, given)
+        case Image(media_type, data) if kind == "image":
+            return InputImage(name, media_type, data)
+        case InputFile() if kind != "file":
+            return str(given.text)
+        case InputFile() | InputImage() | UnreadInput():
+            return given
+        case str() if kind == "file":
+            return InputFile(name, clean(given))
+        case str() if kind == "image":
+            return _of_data_url(name, given)
+    return given
+
+
+def _of_raw(kind: InputType, raw: RawInput) -> Any:
+    if kind == "image":
+        return _image(raw)
+    text = text_of(raw)
+    if isinstance(text, UnreadInput):
+        return text
+    match kind:
+        case "file":
+            return InputFile(clean(raw.name), text)
+        case "list" | "object":
+            return structured(kind, text, raw.name)
+        case "string":
+            return text.removesuffix("\n").removesuffix("\r")  # as a shell does with what it reads in `$(...)`
+    return text.strip()
+
+
+def _image(raw: RawInput) -> InputImage | UnreadInput:
+    kind = image_type(raw.data)
+    if kind is not None:
+        return InputImage(clean(raw.name), kind, raw.data)
+    what = "is empty" if not raw.data else "is none of PNG, JPEG, GIF and WebP by its first bytes"
+    return UnreadInput(f"'{raw.name}' {what}", "" if not raw.data else "save it as one of them")
+
+
+_DATA_URL = re.compile(r"data:image/\w+;base64,", re.ASCII)
+
+
+def _of_data_url(name: str, text: str) -> InputImage | UnreadInput:
+    found = _DATA_URL.match(text)
+    if found is None:
+        hint = f"-i {name}=@photo.png on the command line, a Path or bytes in Python, or a data:image/png;base64, URL"
+        return UnreadInput("a text is no image", hint)
+    try:
+        data = base64.b64decode(text[found.end() :], validate=True)
+    except (binascii.Error, ValueError):
+        return UnreadInput("its data: URL is not base64")
+    return _image(RawInput(name, data))
+
+
+def structured(kind: Literal["list", "object"], text: str, file: str | None = None) -> Any:
+    """Return the list or object that a text is as JSON or YAML; of a `file` a list may also be JSON Lines, or lines.
+
+    What is neither is an `UnreadInput` where it stands in a file, else the text itself.
+    """
+    wanted = list if kind == "list" else dict
+    value, fault = _json_or_yaml(text)
+    if isinstance(value, wanted):
+        return value
+    if file is None:
+        return text
+    if kind == "list" and not isinstance(value, Mapping):
+        lines = [line.strip() for line in text.splitlines() if line.strip()]
+        return _json_lines(lines) or lines
+    if kind == "list" and (found := _json_lines(text.split("\n"))):
+        return found
+    made = f"is a {'list' if isinstance(value, list) else 'mapping' if isinstance(value, Mapping) else 'text'}"
+    return UnreadInput(f"'{file}' {fault or made}, and no {kind}", f"write it as a JSON or YAML {kind}")
+
+
+def _json_or_yaml(text: str) -> tuple[Any, str]:
+    """Return the value, and what is wrong where there is none."""
+    try:
+        return json.loads(text, parse_constant=_refuse), ""
+    except (ValueError, RecursionError):
+        pass
+    try:
+        return read_tree(text, "the text").plain(), ""
+    except SpecError as error:
+        first = error.problems[0]
+        return None, f"is neither JSON nor YAML ({first.line}:{first.column}: {first.message})"
+
+
+def _json_lines(lines: list[str]) -> list[Any]:
+    """Return the value of each line, nothing where not every one is an object or a list."""
+    try:
+        made = [json.loads(line, parse_constant=_refuse) for line in lines if line.strip()]
+    except (ValueError, RecursionError):
+        return []
+    return made if all(isinstance(one, dict | list) for one in made) else []
+
+
+def _refuse(name: str) -> Any:
+    raise ValueError(f"{name} is not a JSON number")

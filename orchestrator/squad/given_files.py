@@ -1,0 +1,93 @@
+"""Reads the files that a run is given, each with a cap, and none that holds keys."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from agents.paths import is_secret, parts_of
+from orchestrator.squad.given import FILE_BYTES, IMAGE_BYTES, InputType, RawInput, UnreadInput, secret
+from orchestrator.squad.spec import InputSpec
+from providers.documents.problems import nearest
+
+SECRET_FOLDERS = frozenset({".ssh", ".gnupg", ".aws", ".azure", ".kube", ".docker", ".password-store"})
+_SECRET_NAME = re.compile(
+    r"id_(rsa|dsa|ecdsa|ed25519)(_sk)?|\.?(netrc|_netrc|pgpass|pypirc|npmrc|git-credentials|htpasswd)"
+    r"|.*\.(pem|key|p12|pfx|jks|keystore|kdbx|ppk)|credentials|application_default_credentials\.json|shadow"
+)
+"""Names, folded, of files that hold keys by habit of the programs that read them."""
+_LITERAL = "@@ stands for an @ that is meant as it is"
+_MISSING = dict.fromkeys(("file", "image"), "a path counts from the folder that you are in; - reads what is piped in")
+NEIGHBOURS = 2000
+"""Names of a folder among which a missing file's is looked for."""
+
+
+def holds_keys(path: Path) -> bool:
+    """Whether a file holds keys, by its name or the folder that it lies in."""
+    parts = parts_of(str(path))
+    return is_secret(str(path)) or bool(parts and (SECRET_FOLDERS & {*parts} or _SECRET_NAME.fullmatch(parts[-1])))
+
+
+def read_given(path: str | Path, kind: InputType) -> RawInput | UnreadInput:
+    """Return what a file holds, or why it cannot be given to an input of this type. A pipe counts as a file."""
+    file = Path(path).expanduser() if str(path).startswith("~") else Path(path)
+    shown = str(path)
+    try:
+        if holds_keys(file) or holds_keys(file.resolve()):
+            return secret(shown)
+        mode = file.stat().st_mode
+        if stat.S_ISDIR(mode):
+            return UnreadInput(f"'{shown}' is a folder", "give one file of it")
+        if not (stat.S_ISREG(mode) or stat.S_ISFIFO(mode)):
+            return UnreadInput(f"'{shown}' is a device, not a file")
+        cap = cap_of(kind)
+        with file.open("rb") as opened:
+            data = opened.read(cap + 1)
+    except FileNotFoundError:
+        return UnreadInput(f"there is no file '{shown}'", _near(file) or _MISSING.get(kind, _LITERAL))
+    except (OSError, ValueError, RuntimeError) as error:
+        return UnreadInput(f"'{shown}' cannot be read: {getattr(error, 'strerror', None) or error}")
+    return too_large(shown, cap) if len(data) > cap else RawInput(file.name, data)
+
+
+def cap_of(kind: InputType) -> int:
+    """Return how many bytes an input of this type may have."""
+    return IMAGE_BYTES if kind == "image" else FILE_BYTES
+
+
+def too_large(shown: str, cap: int) -> UnreadInput:
+    return UnreadInput(f"'{shown}' has more than {cap / 1_000_000:g} MB, which is the most an input may have")
+
+
+def _near(file: Path) -> str:
+    try:
+        with os.scandir(file.parent) as found:
+            names = [entry.name for entry, _ in zip(found, range(NEIGHBOURS), strict=False)]
+    except OSError:
+        return ""
+    hint = nearest(file.name, names)
+    return hint if hint.startswith("did you mean") else ""
+
+
+def read_paths(declared: Mapping[str, InputSpec], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the inputs with what the files hold that were given as a `Path`."""
+    return {
+        name: read_given(value, declared[name].type) if isinstance(value, Path) and name in declared else value
+        for name, value in given.items()
+    }
+
+
+def read_default(folder: Path, path: str, kind: InputType) -> RawInput | UnreadInput:
+    """Return the file that stands in a squad as the default of an input: below the folder of the squad."""
+    file = folder / path
+    try:
+        is_below = file.resolve().is_relative_to(folder.resolve())
+    except (OSError, ValueError, RuntimeError):
+        is_below = True  # told by `read_given`
+    if Path(path).is_absolute() or not is_below:
+        return UnreadInput(f"'{path}' lies outside the squad's folder", "a default is a file below it")
+    return read_given(file, kind)

@@ -1,0 +1,101 @@
+"""Images: who is handed one, in which message, and that a record holds it once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator import PlanError, Squad
+from orchestrator.journal.sqlite.journal import SqliteJournal
+from orchestrator.rerun.replay import replay
+from orchestrator.runtime import open_run, resume_run
+from providers.messages import Image, Message, Request
+from tests.orchestrator.squads import Answers, run, squad
+
+pytestmark = pytest.mark.anyio
+
+PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 8
+SEEN = Image("image/png", PNG)
+INPUTS = {"photo": {"type": "image"}, "other": {"type": "image", "default": "x.png"}, "word": {"default": "tea"}}
+
+
+def images(messages: Sequence[Message]) -> list[list[Any]]:
+    return [[part for part in message.parts if isinstance(part, Image)] for message in messages]
+
+
+async def test_a_task_whose_words_mention_an_image_is_handed_it() -> None:
+    tasks = {
+        "look": "Describe ${{ inputs.photo }}.",
+        "name": {"agent": "bob", "needs": ["look"], "description": "Of ${{ inputs.photo.name }}: ${{ inputs.word }}."},
+        "form": {
+            "needs": ["name"],
+            "steps": [{"id": "a", "agent": "ann", "description": "Go.", "expected_output": "as ${{ inputs.photo }}"}],
+        },
+    }
+    manager = Answers()
+    given = squad(tasks, inputs=INPUTS)
+    result, _ = await run(given, manager, inputs={"photo": PNG, "other": PNG})
+    assert result.status == "done", result.errors
+    asked = [request.messages for _, request in manager.asked]
+    assert [images(messages)[-1] for messages in asked] == [[SEEN], [], [SEEN]]
+    assert asked[0][-1].text.endswith("Describe [image: photo].")
+
+
+async def test_everybody_who_talks_about_an_image_sees_it() -> None:
+    talk = {"participants": ["ann", "bob"], "moderator": "ann", "terminate": {"max_turns": 2}}
+    tasks = {"t": {"conversation": "talk", "description": "${{ inputs.photo }}", "output_schema": {"type": "string"}}}
+    manager = Answers(lambda agent, request: '"a word"' if request.output_schema else f"{agent} speaks")
+    given = squad(tasks, conversations={"talk": talk}, inputs={"photo": {"type": "image"}})
+    result, _ = await run(given, manager, inputs={"photo": PNG})
+    assert result.status == "done", result.errors
+    assert len(manager.asked) == 4
+    for _, request in manager.asked:
+        assert [SEEN] in images(request.messages)
+
+
+async def test_a_record_holds_an_image_once_and_needs_its_file_no_more(tmp_path: Path) -> None:
+    photo = tmp_path / "x.png"
+    photo.write_bytes(PNG)
+    declared = {"photo": {"type": "image"}}
+    given = squad({"a": "${{ inputs.photo }}", "b": "Again ${{ inputs.photo }}"}, inputs=declared)
+    edited = squad({"a": "${{ inputs.photo }}", "b": "Once more ${{ inputs.photo }}"}, inputs=declared)
+
+    def answer(agent: str, request: Request) -> str:
+        if "Again" in request.messages[-1].text:
+            raise RuntimeError("down")
+        return "seen"
+
+    file = tmp_path / "journal.db"
+    async with SqliteJournal(file) as journal:
+        kept: dict[str, Any] = {"run_id": "r", "journal": journal}
+        async with open_run(given, inputs={"photo": photo}, manager=Answers(answer), **kept) as one:
+            async for _ in one:
+                pass
+        assert one.result.status == "failed"
+        photo.unlink()
+        manager = Answers(answer)
+        async with resume_run(edited, "r", journal=journal, manager=manager, edited=True) as two:
+            async for _ in two:
+                pass
+        assert two.result.status == "done", two.result.errors
+        assert [images(request.messages)[-1] for _, request in manager.asked] == [[SEEN]]
+        assert (await replay(journal, "r")).difference is None
+    stored = b"".join(path.read_bytes() for path in tmp_path.iterdir() if path.is_file())
+    assert stored.count(PNG[8:108]) <= 1
+
+
+def test_an_agent_that_is_handed_an_image_needs_a_model_that_sees() -> None:
+    squad_of = {
+        "name": "s",
+        "inputs": {"photo": {"type": "image"}},
+        "agents": {"ann": {"role": "Looks.", "model": "groq/openai/gpt-oss-120b"}},
+        "tasks": {"t": {"agent": "ann", "description": "See ${{ inputs.photo }}"}},
+    }
+    with pytest.raises(PlanError, match="unanswerable") as caught:
+        Squad.from_mapping(squad_of)
+    assert "vision" in str(caught.value)
+    squad_of["tasks"] = {"t": {"agent": "ann", "description": "See ${{ inputs.photo.name }}"}}
+    assert not Squad.from_mapping(squad_of).outline().agents["ann"].sees
