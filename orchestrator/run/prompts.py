@@ -156,8 +156,8 @@ def delegate(workers: Sequence[str], conversation: ConversationPlan, number: int
 def assigned(worker: str, task: str, conversation: ConversationPlan) -> str:
     """Return the line that asks one to whom a task was delegated for its result."""
     return (
-        f"{conversation.moderator} asks {worker}:\n\n{task}\n\n{worker}, it is your turn. Do what you were asked "
-        "for, and answer with the result alone."
+        f"{conversation.moderator} asks {worker} for this.\n\n# Task\n\n{task}\n\n{worker}, it is your turn. "
+        "Do what you were asked for, and answer with the result alone."
     )
 
 

@@ -27,6 +27,7 @@ from providers.messages import (
     assistant,
     estimate_tokens,
 )
+from providers.stub.steering import HUMAN, Steering, best_for, steering_of
 from providers.stub.texts import ANSWER_TO_PEER, CLOSING, DOCUMENTS, LABEL, MEETING
 from providers.stub.topic import Topic, topic_of
 
@@ -147,12 +148,35 @@ def _text(request: Request, topic: Topic) -> str:
     heard = [m for m in request.messages[-SEEN_MESSAGES:] if m.name and m.role == "user"]
     words = _closing_words(request.messages)
     seed = _seed(request)
+    steering = steering_of(request.messages)
+    if steering is not None and (steered := _steered(steering, request, topic, persona)) is not None:
+        return steered
     if words and len(heard) >= A_ROUND:
         return f"{_fill(CLOSING, topic, seed)}\n\n{words}"
     if not (words or heard or _in_conversation(request.messages)):
         return _fill(DOCUMENTS.get(persona, DOCUMENTS[""]), topic, seed)
     said = _fill(MEETING.get(persona, MEETING[""]), topic, seed)
     return f"{Template(ANSWER_TO_PEER).substitute(peer=heard[-1].name)}\n\n{said}" if heard else said
+
+
+def _steered(steering: Steering, request: Request, topic: Topic, persona: str) -> str | None:
+    """Return the answer to a prompt that steers a conversation, None where it is what anybody would say."""
+    seed = _seed(request)
+    said = _fill(MEETING.get(persona, MEETING[""]), topic, seed)
+    is_first = not any(m.name not in (None, HUMAN) for m in request.messages if m.role == "user")
+    match steering.kind:
+        case "pick" if steering.agents:
+            return f"NEXT: {steering.agents[seed[0] % len(steering.agents)]}"
+        case "hand_over" if is_first and steering.agents:
+            return f"{said}\n\nHANDOFF: {best_for(steering, f'{topic.task} {topic.subject}')}"
+        case "delegate" if is_first and steering.agents:
+            parts = (f"DELEGATE {name}: {topic.task} Do your part of it." for name in steering.agents)
+            return "\n".join([said, "", *parts])
+        case "delegate" | "conclude":
+            return _fill(CLOSING, topic, seed)
+        case "work":
+            return _fill(DOCUMENTS.get(persona, DOCUMENTS[""]), topic, seed)
+    return None
 
 
 def _in_conversation(messages: Sequence[Message]) -> bool:
