@@ -12,7 +12,7 @@ from agents.output import Invalid, Shape, is_cut
 from agents.tool_context import CallPlace
 from providers.budgets import BudgetScope
 from providers.events import Emit, ignore
-from providers.messages import Accept, Delta, Hear, Request, Response, ToolCall
+from providers.messages import Accept, Delta, Hear, Request, Response, Restarted, ToolCall
 
 T = TypeVar("T")
 
@@ -254,24 +254,32 @@ async def take_turn(
     """
     agent = request.needs.agent or ""
 
-    async def ask(request: Request) -> Response:
+    async def work() -> Response:
         heard = None if ctx.listen is None else ctx.listen(ctx.step, number, agent)
         made: Response | None = None
-        try:
+        asked = 0
+
+        async def ask(request: Request) -> Response:
+            nonlocal asked
+            if heard is not None and asked:
+                heard.take(Restarted("it was asked for once more"))
+            asked += 1
             told = {} if heard is None else {"hear": heard.take}
             made = await answer(request, emit=ctx.emit, budgets=ctx.budgets, accept=accept, **told)
             billed = (made.usage, made.cost, made.finish, made.estimate)
             ctx.emit(TurnEnded(agent, number, made.provider, made.model, *billed))
+            return made
+
+        ctx.emit(TurnStarted(agent, number))
+        try:
+            if not ctx.hooks:
+                made = await ask(request)
+            else:
+                made = await answered(ctx.hooks, request, CallPlace(agent, number, ctx.run, ctx.unit, ctx.step), ask)
         finally:
             if heard is not None:
                 heard.end(made)
         return made
-
-    async def work() -> Response:
-        ctx.emit(TurnStarted(agent, number))
-        if not ctx.hooks:
-            return await ask(request)
-        return await answered(ctx.hooks, request, CallPlace(agent, number, ctx.run, ctx.unit, ctx.step), ask)
 
     response: Response = await ctx.do(StepKey(ctx.step, number, "model"), request_hash, work)
     return response

@@ -28,8 +28,10 @@ if TYPE_CHECKING:
     from orchestrator.journal.protocols import Journal, JournalError, RunBusy
     from orchestrator.journal.sqlite.journal import SqliteJournal
     from orchestrator.run.deltas import AnswerEnded, RunDelta
+    from orchestrator.run.exchanges import Exchange
     from orchestrator.run.result import RunResult
     from orchestrator.runtime import open_run, resume_run, run_squad, run_sync
+    from orchestrator.session import Session
     from orchestrator.squad.load import Squad
     from orchestrator.squad.plan import Plan
     from orchestrator.trust import trust_file
@@ -40,6 +42,7 @@ __all__ = [
     "AnswerEnded",
     "CannotWrite",
     "Event",
+    "Exchange",
     "GateAnswered",
     "GateOpened",
     "Journal",
@@ -60,6 +63,7 @@ __all__ = [
     "RunNotFound",
     "RunOver",
     "RunResult",
+    "Session",
     "SpecError",
     "SqliteJournal",
     "Squad",
@@ -95,8 +99,10 @@ _HOMES = {
     "orchestrator.journal.protocols": ("Journal", "JournalError", "RunBusy"),
     "orchestrator.journal.sqlite.journal": ("SqliteJournal",),
     "orchestrator.run.deltas": ("AnswerEnded", "RunDelta"),
+    "orchestrator.run.exchanges": ("Exchange",),
     "orchestrator.run.result": ("RunResult",),
     "orchestrator.runtime": ("open_run", "resume_run", "run_squad", "run_sync"),
+    "orchestrator.session": ("Session",),
     "orchestrator.squad.load": ("Squad",),
     "orchestrator.squad.plan": ("Plan",),
     "orchestrator.trust": ("trust_file",),

@@ -133,6 +133,38 @@ class RunCancelled(OrchestratorError):
         self.hint = f"`orchestrator runs fork {run}` begins a new run that takes over what it did"
 
 
+class NotAChat(OrchestratorError):
+    """The id is that of a run of tasks: nobody can be talked to there."""
+
+    def __init__(self, run: str) -> None:
+        super().__init__(f"{run} is a run of tasks, not a chat")
+        self.hint = "give the chat another name; `orchestrator chat --list` lists those that there are"
+
+
+class IsAChat(OrchestratorError):
+    """The id is that of a chat: it has no tasks."""
+
+    def __init__(self, run: str) -> None:
+        super().__init__(f"{run} is a chat, and has no tasks to run")
+        self.hint = f"go on with it: `orchestrator chat --session {run}`"
+
+
+class AnswerSuspended(OrchestratorError):
+    """An answer of a chat waits for a person: what is recorded of it stands, and it goes on once that is given."""
+
+    def __init__(self, session: str, reason: str) -> None:
+        super().__init__(f"the answer waits for {reason}")
+        self.hint = f"`orchestrator approvals ls` shows it; then `orchestrator chat --session {session}` goes on"
+
+
+class NoSuchAgent(OrchestratorError):
+    """Nobody of this name can be talked to."""
+
+    def __init__(self, name: str, known: Iterable[str]) -> None:
+        super().__init__(f"there is no agent {name!r}")
+        self.hint = f"those who answer: {', '.join(known)}"
+
+
 class NoQuestion(OrchestratorError):
     """No question of this name awaits an answer, or several do. `matching` are those, `waiting` all of the run."""
 

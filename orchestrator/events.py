@@ -258,6 +258,30 @@ class TaskParked:
 
 
 @dataclass(frozen=True, slots=True)
+class UserSaid:
+    """A person said something to `agent` in a chat: exchange `number`, from 1. Its work is the task `say-NUMBER`."""
+
+    number: int
+    agent: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ExchangesUndone:
+    """These exchanges of a chat are no longer told to anybody. They stay on record, and were paid for."""
+
+    numbers: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ChatPartner:
+    """From here on a chat is with `agent`, who asks `model`; None: as its squad says."""
+
+    agent: str
+    model: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class MessageSpoken:
     """An utterance in a conversation."""
 

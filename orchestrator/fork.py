@@ -17,7 +17,7 @@ from agents.turn import Complete
 from orchestrator.events import Event, RunStarted
 from orchestrator.execution import Run
 from orchestrator.journal.protocols import Journal
-from orchestrator.manifest import inputs_for, manifest_of
+from orchestrator.manifest import inputs_for, manifest_of, refuse_chat
 from orchestrator.options import RunOptions, leave_unanswered, raised, steady
 from orchestrator.out_folder import refuse_foreign, run_folder
 from orchestrator.rerun.edit import Edit, edit_of, events_of_fork, moved_steps
@@ -45,6 +45,7 @@ async def edit_of_run(
     not fit.
     """
     manifest, events = await journal.manifest(run_id), await journal.events(run_id)
+    refuse_chat(run_id, manifest)
     squad = squad.with_mcp({**definitions_in(manifest.sources), **squad.definitions})
     plan = squad.plan({**inputs_for(squad, manifest), **(inputs or {})}, edition=manifest.edition)
     return edit_of(manifest, events, plan, manifest_of(squad, plan, manifest.options, 0.0), start)
@@ -106,6 +107,7 @@ async def fork_with(
     clock, folder = options.clock or steady(), options.folder
     squad = await squad.loaded(options.trust, options.variables)
     was, past, now = await journal.manifest(source), await journal.events(source), clock()
+    refuse_chat(source, was)
     squad = squad.with_mcp({**definitions_in(was.sources), **squad.definitions})
     plan = squad.plan({**inputs_for(squad, was), **(options.inputs or {})}, builtin(None), was.edition)
     squad.foresee(plan)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from orchestrator.errors import IsAChat
 from orchestrator.journal.protocols import RunManifest, Runs
 from orchestrator.rerun.fingerprint import dependency_digests, parts_of
 from orchestrator.squad.load import Squad
@@ -31,6 +32,12 @@ def manifest_of(
         sources,
         edition=plan.edition,
     )
+
+
+def refuse_chat(run: str, manifest: RunManifest) -> None:
+    """Raise `IsAChat` for a chat: there is no task in it that could run."""
+    if manifest.options.get("chat"):
+        raise IsAChat(run)
 
 
 def names_our_folder(journal: Runs, run: str, manifest: RunManifest) -> bool:

@@ -35,7 +35,7 @@ from orchestrator.events import Event, RunStarted
 from orchestrator.execution import Run, Setting, running
 from orchestrator.journal.memory import MemoryJournal
 from orchestrator.journal.protocols import Journal, RunManifest
-from orchestrator.manifest import inputs_for, manifest_of, moved_folder, names_our_folder
+from orchestrator.manifest import inputs_for, manifest_of, moved_folder, names_our_folder, refuse_chat
 from orchestrator.mcp_tools import mcp_opened
 from orchestrator.options import RunOptions, capped, leave_unanswered, raised, recorded_options, steady
 from orchestrator.out_folder import held, run_folder
@@ -137,7 +137,7 @@ async def _begun(squad: Squad, options: RunOptions, remote: Sequence[Tool]) -> A
     name = options.run_id or new_run_id(plan.name, clock())
     notify, stream, around = options.notify, options.stream, options.around
     setting = Setting(name, journal, options.ask, clock, files, notify=notify, stream=stream, around=around)
-    async with _providers(squad, plan, options, options.offline) as (complete, stub):
+    async with open_providers(squad, plan, options, options.offline) as (complete, stub):
         manifest = manifest_of(
             squad, uncapped, recorded_options(options, stub), clock(), lasting=options.journal is not None
         )
@@ -212,6 +212,7 @@ async def resume_with(
     """
     clock = options.clock or steady()
     manifest = await journal.manifest(run_id)
+    refuse_chat(run_id, manifest)
     async with journal.driving(run_id), AsyncExitStack() as opened:
         past = history_of(await journal.events(run_id))
         if past.is_over and not edited:
@@ -238,7 +239,7 @@ async def resume_with(
             raise RunOver(run_id, str(past.status))
         check_tools(uncapped, options.deps)
         plan = capped(uncapped, recorded)
-        async with _providers(squad, plan, options, bool(recorded.get("stub"))) as (complete, stub):
+        async with open_providers(squad, plan, options, bool(recorded.get("stub"))) as (complete, stub):
             with held(plan, files, run_id):
                 if folder is not None:
                     await anyio.to_thread.run_sync(sweep, folder)
@@ -444,7 +445,7 @@ def _memory(setting: Setting, plan: Plan, options: RunOptions) -> tuple[Any, ...
 
 
 @asynccontextmanager
-async def _providers(
+async def open_providers(
     squad: Squad, plan: Plan, options: RunOptions, offline: bool | None
 ) -> AsyncIterator[tuple[Complete, bool]]:
     """Open what answers turns, and say whether it is the stub: only where the squad or the caller asks for it."""

@@ -19,7 +19,7 @@ LATE = {
     ("orchestrator/cli/app.py", "load_command"): "the registry of commands",
     ("orchestrator/cli/entry.py", "dispatch"): "what only a failure needs",
     ("orchestrator/cli/session.py", "_screen"): "rich, where there is a terminal",
-    ("orchestrator/runtime.py", "_providers"): "the provider manager: a caller may bring one",
+    ("orchestrator/runtime.py", "open_providers"): "the provider manager: a caller may bring one",
     ("providers/limits/ledger/opening.py", "kept_in"): "sqlite3",
     ("providers/limits/ledger/opening.py", "ledger_of"): "the client of Redis",
     ("providers/simulation/__init__.py", "load_scenario"): "pydantic",

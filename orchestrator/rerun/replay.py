@@ -41,6 +41,8 @@ class Record:
     def squad(self, part: int, functions: Functions = NONE) -> Squad:
         """Return the squad that a part of the run was made of, out of the record alone."""
         manifest = self._about(part)
+        if manifest.options.get("chat"):
+            raise NotReplayable(f"{self.run} is a chat: what is said next is nobody's to foresee")
         if not manifest.text:
             raise NotReplayable(f"the record of {self.run} does not hold its squad")
         return Squad.from_text(manifest.text, manifest.file, sources=manifest.sources, functions=functions)

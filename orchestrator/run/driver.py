@@ -22,7 +22,6 @@ from orchestrator.dispatch.local import LocalDispatcher
 from orchestrator.errors import RepeatExhausted
 from orchestrator.events import (
     BudgetReached,
-    CallRepeated,
     ElementEnded,
     ElementStarted,
     FileUnwritten,
@@ -36,11 +35,12 @@ from orchestrator.events import (
     TaskStatus,
 )
 from orchestrator.journal.memory import MemoryJournal
-from orchestrator.journal.protocols import InFlightStep, Journal, JournalError, Recorded
+from orchestrator.journal.protocols import InFlightStep, Journal, JournalError
 from orchestrator.run.accounts import AccountScope, CallsOfRun
 from orchestrator.run.actions import Happening, next_action
 from orchestrator.run.artifacts import FileRefused
 from orchestrator.run.budget import on_exceed, open_account
+from orchestrator.run.durable import DurableCalls
 from orchestrator.run.history import RunHistory
 from orchestrator.run.questions import Ask, Asker
 from orchestrator.run.recorder import Recorder
@@ -48,7 +48,7 @@ from orchestrator.run.state import RunState, units_at_work, values_of
 from orchestrator.run.work_clock import RunClock, UnitClock
 from orchestrator.run.worker import Assignment, UnitResult
 from orchestrator.squad.plan import Approval, Plan, TaskPlan
-from orchestrator.units import StepPath, Unit, text_of
+from orchestrator.units import StepPath, Unit
 from providers.budgets import BudgetRef
 from providers.errors import BudgetSpent, NoRoute
 from providers.events import Emit, ignore
@@ -273,33 +273,13 @@ class Driver:
 
     def _context(self, unit: Unit, fence: int, clock: UnitClock) -> RunContext:
         cut_short = frozenset(self._cut_short[unit]) if self._cut_short else NONE
-        run = self._recorder.run_id
-
-        async def do(key: StepKey, request_hash: bytes, work: Callable[[], Awaitable[Any]]) -> Any:
-            if self.interrupted:
-                raise Suspended("interrupted")
-            if key in cut_short:  # recorded with the intent: this process may be killed before the call ends, too
-                self._recorder.record(CallRepeated(text_of(unit, key)), unit)
-            step = await self._journal.begin(run, unit, key, request_hash, fence, self._recorder.take())
-            if isinstance(step, Recorded):
-                return step.result
-            try:
-                with clock.calling():
-                    result = await work()
-            except Exception:
-                # A cancelled call is no `Exception`: it may have been billed, so its step stays in flight and a resume
-                # reports it.
-                await self._journal.give_up(run, unit, key, fence)
-                raise
-            # With its events, in one transaction: what a step cost is recorded if and only if its result is.
-            await self._journal.finish(run, unit, key, fence, result, self._recorder.take())
-            return result
+        calls = DurableCalls(self._journal, self._recorder, unit, fence, clock, cut_short, lambda: self.interrupted)
 
         async def approve(call: CallToApprove) -> Leave:
             return await self._asker.leave(unit, call, clock)
 
         emit = self._recorder.at(unit)
-        return RunContext(emit=emit, do=do, budgets=self._budgets, approve=approve, cut_short=cut_short)
+        return RunContext(emit=emit, do=calls.do, budgets=self._budgets, approve=approve, cut_short=cut_short)
 
     def _limited(self, unit: Unit, error: Limited) -> TaskEnded | ElementEnded | TaskParked:
         if isinstance(error, FileRefused):

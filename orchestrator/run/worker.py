@@ -10,12 +10,13 @@ import hashlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import anyio
 
 from agents import Agent, OutputInvalid, RunContext, ToolFault, WorkResult
 from agents.fences import without_fence
+from agents.tools import Tool
 from agents.turn import NOTHING_AROUND, Answer, StepKey, Surroundings, Suspended, relayed
 from orchestrator.errors import RepeatExhausted, TaskTimedOut
 from orchestrator.events import (
@@ -88,6 +89,14 @@ class Assignment:
     clock: UnitClock = field(default_factory=UnitClock)
 
 
+class ReplyPlace(NamedTuple):
+    """Where an answer of a chat is recorded, and the tokens of what may be sent for it; None: they are not known."""
+
+    unit: Unit
+    attempt: int = 1
+    window: int | None = None
+
+
 @dataclass(slots=True)
 class TaskRunner:
     """The plan's agents at work for one run. `files` are those that its tasks write."""
@@ -118,16 +127,7 @@ class TaskRunner:
         """Do the unit's work and write its file. Raises what the work raises, after the plan's retries."""
         budgets: AccountScope = ctx.budgets  # type: ignore[assignment]  # the run hands every unit a scope of ours
         account = self._account_of_task(task, given, ctx.step)
-        ctx = ctx.at(
-            budgets=budgets.within(account),
-            edition=self.plan.edition,
-            listen=None if self.deltas is None else self.deltas.listen_to(given.unit),
-            run=self.run,
-            unit=given.unit.path,
-            deps=self.around.deps,
-            hooks=self.around.hooks,
-            emit_at=partial(self.emit_at, given.unit),
-        )
+        ctx = self._within(ctx, given.unit).at(budgets=budgets.within(account))
         if task.output_file is None:
             return await self._with_retries(task, given, ctx)
         path = str(task.output_file.render(given.values))
@@ -241,11 +241,32 @@ class TaskRunner:
     async def _agent_works(
         self, work: AgentWork, words: str | Message, ctx: RunContext, history: tuple[Message, ...] = ()
     ) -> WorkResult:
-        agent = self._agent(work)
+        agent = self._agent(work.agent, work.tools)
         account = self._account(work.agent, self.plan.agents[work.agent].budget)
         return await agent.work(
             words, self._with_account(ctx, account), output_schema=work.output_schema, history=history
         )
+
+    async def reply(
+        self, agent: str, words: str, history: tuple[Message, ...], at: ReplyPlace, ctx: RunContext
+    ) -> WorkResult:
+        """Return an agent's answer to what a person says to it in a chat, after `history`."""
+        here = self._below(self._within(ctx, at.unit), at.unit, f"try-{at.attempt}")
+        remembered = await recall(self.memory, self.plan.agents[agent], words, here)
+        account = self._account(agent, self.plan.agents[agent].budget)
+        bound = self._agent(agent, None)
+        bound = bound if at.window is None else replace(bound, window=at.window)
+        told = f"{remembered}\n\n{words}" if remembered else words
+        return await bound.work(told, self._with_account(here, account), history=history)
+
+    def use(self, name: str, agent: Agent) -> None:
+        """Let an agent of the caller's do the work of one of the plan's."""
+        self._agents[name] = agent
+
+    def adopt(self, plan: Plan) -> None:
+        """Go on with agents that were changed: their work from now on is theirs."""
+        self.plan = plan
+        self._agents.clear()
 
     async def _converse(self, work: ConversationWork, topic: str, given: Assignment, ctx: RunContext) -> UnitResult:
         plan, unit, waited = self.plan.conversations[work.conversation], given.unit, given.clock.waited
@@ -291,14 +312,14 @@ class TaskRunner:
         said: str = await ctx.do(StepKey(ctx.step, 0, SAID), hashlib.sha256(heard).digest(), ask)
         return said
 
-    def _agent(self, work: AgentWork) -> Agent:
-        key = work.agent if work.tools is None else f"{work.agent} {[tool.name for tool in work.tools]}"
+    def _agent(self, name: str, tools: tuple[Tool, ...] | None) -> Agent:
+        key = name if tools is None else f"{name} {[tool.name for tool in tools]}"
         if key not in self._agents:
-            plan = self.plan.agents[work.agent]
+            plan = self.plan.agents[name]
             self._agents[key] = Agent(
                 name=plan.id,
                 persona=plan.persona,
-                tools=with_memory(plan, plan.tools if work.tools is None else work.tools, self.memory),
+                tools=with_memory(plan, plan.tools if tools is None else tools, self.memory),
                 manager=Downgrading(self.manager),
                 max_turns=plan.max_turns,
                 max_output_tokens=plan.max_output_tokens,
@@ -339,6 +360,18 @@ class TaskRunner:
     def _with_account(self, ctx: RunContext, account: Account | None) -> RunContext:
         budgets: AccountScope = ctx.budgets  # type: ignore[assignment]  # as in perform
         return ctx if account is None else ctx.at(budgets=budgets.within(account))
+
+    def _within(self, ctx: RunContext, unit: Unit) -> RunContext:
+        """Return the context of a unit's work: the run's rules, and what surrounds all of its calls."""
+        return ctx.at(
+            edition=self.plan.edition,
+            listen=None if self.deltas is None else self.deltas.listen_to(unit),
+            run=self.run,
+            unit=unit.path,
+            deps=self.around.deps,
+            hooks=self.around.hooks,
+            emit_at=partial(self.emit_at, unit),
+        )
 
     def _below(self, ctx: RunContext, unit: Unit, place: str) -> RunContext:
         step = ctx.step + step_of(place)

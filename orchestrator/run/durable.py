@@ -1,0 +1,51 @@
+"""A unit's durable calls: each is made once, and recorded with its events in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection
+from dataclasses import dataclass
+from typing import Any
+
+from agents.turn import StepKey, Suspended
+from orchestrator.events import CallRepeated
+from orchestrator.journal.protocols import Fence, Journal, Recorded
+from orchestrator.run.recorder import Recorder
+from orchestrator.run.work_clock import UnitClock
+from orchestrator.units import Unit, text_of
+
+
+@dataclass(frozen=True, slots=True)
+class DurableCalls:
+    """The `do` of a unit. Calls in `cut_short` were in flight when an earlier process ended: each is told of when it is
+    made again. Once `is_stopped`, none begins."""
+
+    journal: Journal
+    recorder: Recorder
+    unit: Unit
+    fence: Fence
+    clock: UnitClock
+    cut_short: Collection[StepKey] = ()
+    is_stopped: Callable[[], bool] = lambda: False
+
+    async def do(self, key: StepKey, request_hash: bytes, work: Callable[[], Awaitable[Any]]) -> Any:
+        """Return what is recorded under `key`, else what `work` makes. Raise `Suspended` once the run is stopped."""
+        journal, recorder, unit, fence = self.journal, self.recorder, self.unit, self.fence
+        run = recorder.run_id
+        if self.is_stopped():
+            raise Suspended("interrupted")
+        if key in self.cut_short:  # recorded with the intent: this process may be killed before the call ends, too
+            recorder.record(CallRepeated(text_of(unit, key)), unit)
+        step = await journal.begin(run, unit, key, request_hash, fence, recorder.take())
+        if isinstance(step, Recorded):
+            return step.result
+        try:
+            with self.clock.calling():
+                result = await work()
+        except Exception:
+            # A cancelled call is no `Exception`: it may have been billed, so its step stays in flight and a resume
+            # reports it.
+            await journal.give_up(run, unit, key, fence)
+            raise
+        # With its events, in one transaction: what a step cost is recorded if and only if its result is.
+        await journal.finish(run, unit, key, fence, result, recorder.take())
+        return result

@@ -1,0 +1,320 @@
+"""A chat in Python: what is told, what is undone, and what goes on after days and kills."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import anyio
+import pytest
+
+from agents import Agent, tool
+from orchestrator import GateAnswered, GateOpened, RunBusy, SqliteJournal, edit_of_run, fork_run, resume_run
+from orchestrator.errors import AnswerSuspended, IsAChat, NoSuchAgent, NotAChat, RunCancelled
+from orchestrator.journal.memory import MemoryJournal
+from orchestrator.rerun.replay import NotReplayable, replay
+from orchestrator.run.exchanges import addressed
+from orchestrator.session import Session
+from personas import Personas, packaged
+from providers.errors import ContextTooLong, ServerFault
+from providers.messages import FinishReason, Message, Request, Response, TextDelta, ToolCall, Usage
+from tests.orchestrator.squads import Answers, run, squad
+
+pytestmark = pytest.mark.anyio
+
+
+def echo(_: str, request: Request) -> str:
+    return f"{len(request.messages)}: {request.messages[-1].text}"
+
+
+def said(request: Request) -> list[str]:
+    return [message.text for message in request.messages[1:]]
+
+
+async def test_each_answer_knows_what_was_said_before() -> None:
+    manager = Answers(lambda _, request: f"to {request.messages[-1].text}")
+    async with Session(manager=manager) as session:
+        assert (await session.say("one")).answer == "to one"
+        await session.say("two")
+        assert session.cost == 20
+    assert said(manager.asked[-1][1]) == ["one", "to one", "two"]
+
+
+async def test_what_is_undone_is_told_to_nobody_and_stays_on_record() -> None:
+    journal, manager = MemoryJournal(), Answers(lambda _, request: f"to {request.messages[-1].text}")
+    async with Session(id="s", journal=journal, manager=manager) as session:
+        for text in ("one", "two", "three"):
+            await session.say(text)
+        assert [one.text for one in await session.undo(2)] == ["two", "three"]
+        assert [one.text for one in await session.undo(5)] == ["one"]
+        assert await session.undo() == []
+        await session.say("four")
+    assert said(manager.asked[-1][1]) == ["four"]
+    async with Session(id="s", journal=journal, manager=manager) as later:
+        assert [(one.text, one.is_undone) for one in later.exchanges] == [
+            ("one", True),
+            ("two", True),
+            ("three", True),
+            ("four", False),
+        ]
+        assert later.cost == 40
+        await later.say("five")
+    assert said(manager.asked[-1][1]) == ["four", "to four", "five"]
+
+
+async def test_who_is_addressed_sees_what_the_others_said_under_their_names() -> None:
+    manager = Answers(lambda agent, _: f"I am {agent}")
+    given = squad({"a": "x", "b": {"agent": "bob", "description": "y"}})
+    async with Session(given, manager=manager) as session:
+        assert session.agents == ("ann", "bob")
+        await session.say("hi")
+        assert (await session.say("and you?", to="bob")).agent == "bob"
+        await session.say("hm")
+        with pytest.raises(NoSuchAgent, match="zoe"):
+            await session.say("x", to="zoe")
+    last = manager.asked[-1][1].messages[1:]
+    assert [(m.role, m.name, m.text) for m in last] == [
+        ("user", None, "hi"),
+        ("assistant", None, "I am ann"),
+        ("user", None, "and you?"),
+        ("user", "bob", "I am bob"),
+        ("user", None, "hm"),
+    ]
+
+
+async def test_a_chat_goes_on_with_the_agent_and_the_model_that_were_chosen() -> None:
+    journal, manager = MemoryJournal(), Answers()
+    given = squad({"a": "x", "b": {"agent": "bob", "description": "y"}})
+    async with Session(given, id="s", journal=journal, manager=manager) as session:
+        await session.say("hi")
+        await session.talk_to("bob", model="openai/gpt-5.4")
+        await session.say("hi")
+    assert manager.asked[-1][1].needs.model == "openai/gpt-5.4"
+    async with Session(given, id="s", journal=journal, manager=manager) as later:
+        assert (later.agent, later.model) == ("bob", "openai/gpt-5.4")
+        await later.talk_to(model="")
+        await later.say("hi")
+    assert manager.asked[-1][1].needs.model is None
+
+
+async def test_a_failed_answer_ends_its_exchange_and_not_the_chat() -> None:
+    def answer(_: str, request: Request) -> str:
+        if request.messages[-1].text == "bad":
+            raise ServerFault("down")
+        return "fine"
+
+    manager = Answers(answer)
+    async with Session(manager=manager) as session:
+        with pytest.raises(ServerFault):
+            await session.say("bad")
+        assert (await session.say("good")).answer == "fine"
+        assert [one.status for one in session.exchanges] == ["failed", "ok"]
+    assert said(manager.asked[-1][1]) == ["good"]
+
+
+async def test_a_cancelled_answer_ends_its_exchange_and_not_the_chat() -> None:
+    began = anyio.Event()
+
+    async def answer(_: str, request: Request) -> str:
+        if request.messages[-1].text == "wait":
+            began.set()
+            await anyio.sleep_forever()
+        return "fine"
+
+    journal = MemoryJournal()
+    async with Session(id="s", journal=journal, manager=Answers(answer)) as session:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(session.say, "wait")
+            await began.wait()
+            tasks.cancel_scope.cancel()
+        assert session.pending is None
+        assert (await session.say("go on")).answer == "fine"
+    async with Session(id="s", journal=journal, manager=Answers()) as later:
+        assert [one.status for one in later.exchanges] == ["cancelled", "ok"]
+
+
+class Killed(BaseException):
+    """Stands for the end of the process."""
+
+
+async def test_an_answer_that_was_cut_short_goes_on_and_nothing_is_paid_twice() -> None:
+    """Two turns: the first, with its tool's call, is on record when the process ends in the second."""
+    done: list[str] = []
+
+    @tool
+    def note(text: str) -> str:
+        """Note it."""
+        done.append(text)
+        return "noted"
+
+    def answer(_: str, request: Request) -> Any:
+        if request.messages[-1].role == "tool":
+            if len(done) == 1 and not later:
+                raise Killed
+            return "all noted"
+        call = ToolCall("c1", "note", '{"text": "milk"}')
+        return Response(Message("assistant", (call,)), FinishReason.TOOL_CALLS, Usage(10, output=5), "f", "f", 10)
+
+    later = False
+    journal, given = MemoryJournal(), squad({"a": "x"}, tools=[note], people={"ann": TOOLED})
+    with pytest.raises((Killed, BaseExceptionGroup)):
+        async with Session(given, id="s", journal=_Dying(journal), manager=Answers(answer)) as session:
+            await session.say("note milk")
+    later = True
+    manager = Answers(answer)
+    async with Session(given, id="s", journal=journal, manager=manager) as session:
+        assert session.pending is not None
+        assert session.pending.text == "note milk"
+        exchange = await session.go_on()
+        assert exchange is not None
+        assert (exchange.answer, exchange.status) == ("all noted", "ok")
+        assert await session.go_on() is None
+    assert done == ["milk"]
+    assert len(manager.asked) == 1
+
+
+TOOLED = {"persona": {"name": "T", "role": "r", "tier": "worker"}, "tools": ["note"]}
+
+
+class _Dying:
+    """A journal of a process that is over once `Killed` was raised: nothing more is recorded."""
+
+    def __init__(self, journal: MemoryJournal) -> None:
+        self._journal = journal
+        self._began = 0
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "append" and self._began > 0:
+            return self._nothing
+        return getattr(self._journal, name)
+
+    async def begin(self, *given: Any) -> Any:
+        self._began += 1
+        return await self._journal.begin(*given)
+
+    async def _nothing(self, *_: Any) -> None:
+        """Record nothing."""
+
+
+async def test_a_tool_that_asks_is_asked_about_and_waits_where_nobody_can_answer() -> None:
+    paid: list[str] = []
+
+    @tool(approval="ask")
+    def note(text: str) -> str:
+        """Pay."""
+        paid.append(text)
+        return "paid"
+
+    def answer(_: str, request: Request) -> Any:
+        if request.messages[-1].role == "tool":
+            return f"it said: {request.messages[-1].parts[0].content}"  # type: ignore[union-attr]  # a tool's result
+        call = ToolCall("c1", "note", '{"text": "5"}')
+        return Response(Message("assistant", (call,)), FinishReason.TOOL_CALLS, Usage(10, output=5), "f", "f", 10)
+
+    async def yes(gate: GateOpened) -> GateAnswered:
+        return GateAnswered(gate.name, "approve", "", "terminal")
+
+    journal, given = MemoryJournal(), squad({"a": "x"}, tools=[note], people={"ann": TOOLED})
+    async with Session(given, id="s", journal=journal, manager=Answers(answer)) as session:
+        with pytest.raises(AnswerSuspended, match="leave to run note"):
+            await session.say("pay")
+        assert session.pending is not None
+    async with Session(given, id="s", journal=journal, manager=Answers(answer), ask=yes) as session:
+        exchange = await session.go_on()
+    assert exchange is not None
+    assert exchange.answer == "it said: paid"
+    assert paid == ["5"]
+
+
+async def test_what_a_model_cannot_take_is_left_out() -> None:
+    def answer(_: str, request: Request) -> str:
+        if len(request.messages) > 6:
+            raise ContextTooLong("too long")
+        return f"{len(request.messages)}"
+
+    async with Session(manager=Answers(answer)) as session:
+        for number in range(12):
+            exchange = await session.say(f"{number}")
+            assert exchange.status == "ok"
+
+
+async def test_two_processes_cannot_hold_one_session(tmp_path: Any) -> None:
+    async with SqliteJournal(tmp_path / "j.db") as journal:
+        async with Session(id="s", journal=journal, manager=Answers()) as session:
+            await session.say("hi")
+            with pytest.raises(RunBusy):
+                async with Session(id="s", journal=journal, manager=Answers()):
+                    pass
+        async with Session(id="s", journal=journal, manager=Answers()) as session:
+            assert len(session.history) == 1
+
+
+async def test_a_run_of_tasks_is_no_chat_and_a_cancelled_chat_is_over() -> None:
+    journal = MemoryJournal()
+    await run(squad({"a": "x"}), journal=journal, run_id="r")
+    with pytest.raises(NotAChat):
+        async with Session(id="r", journal=journal, manager=Answers()):
+            pass
+    async with Session(id="s", journal=journal, manager=Answers()) as session:
+        await session.say("hi")
+    await journal.request_cancel("s")
+    with pytest.raises(RunCancelled):
+        async with Session(id="s", journal=journal, manager=Answers()):
+            pass
+
+
+async def test_nothing_is_recorded_before_something_is_said() -> None:
+    journal = MemoryJournal()
+    async with Session(id="s", journal=journal, manager=Answers()) as session:
+        assert await session.undo() == []
+        assert await session.go_on() is None
+    assert await journal.runs() == []
+
+
+async def test_an_answer_can_be_read_as_it_comes() -> None:
+    async with Session(manager=Answers()) as session:
+        async with session.stream("hi") as reply:
+            deltas = [delta async for delta in reply]
+        assert [d.delta for d in deltas if isinstance(d.delta, TextDelta)] == [TextDelta("assistant: done")]
+        assert reply.exchange.answer == "assistant: done"
+        async with session.stream("hi") as reply:
+            pass
+        with pytest.raises(RuntimeError, match="read all"):
+            _ = reply.exchange
+        assert "ok" not in [one.status for one in session.exchanges[1:]]
+
+
+async def test_an_agent_of_the_program_can_be_talked_to() -> None:
+    agent = Agent("lena", Personas(packaged()).get("tech-writer"), Answers())
+    async with Session(agent) as session:
+        assert (await session.say("hi")).answer == "lena: done"
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("hello", (None, "hello")),
+        ("@bob hi there", ("bob", "hi there")),
+        ("@BOB, hi", ("bob", "hi")),
+        ("@zoe hi", (None, "@zoe hi")),
+        ("@ann", ("ann", "")),
+        ("mail me @bob", (None, "mail me @bob")),
+    ],
+)
+async def test_whom_a_message_names(text: str, found: tuple[str | None, str]) -> None:
+    assert addressed(text, ("ann", "bob")) == found
+
+
+async def test_a_chat_is_neither_resumed_nor_forked_nor_replayed_as_a_run_of_tasks() -> None:
+    journal, given = MemoryJournal(), squad({"a": "x"})
+    async with Session(given, id="s", journal=journal, manager=Answers()) as session:
+        await session.say("hi")
+    with pytest.raises(IsAChat, match="is a chat"):
+        async with resume_run(given, "s", journal=journal):
+            pass
+    with pytest.raises(IsAChat):
+        await edit_of_run(given, "s", journal=journal)
+    with pytest.raises(IsAChat):
+        async with fork_run(given, "s", journal=journal):
+            pass
+    with pytest.raises(NotReplayable, match="is a chat"):
+        await replay(journal, "s")
