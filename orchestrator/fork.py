@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from agents.memory.store import MemoryStore
-from agents.toolbox import builtin
 from agents.turn import Complete
 from orchestrator.events import Event, RunStarted
 from orchestrator.execution import Run
@@ -109,7 +108,7 @@ async def fork_with(
     was, past, now = await journal.manifest(source), await journal.events(source), clock()
     refuse_chat(source, was)
     squad = squad.with_mcp({**definitions_in(was.sources), **squad.definitions})
-    plan = squad.plan({**inputs_for(squad, was), **(options.inputs or {})}, builtin(None), was.edition)
+    plan = squad.plan({**inputs_for(squad, was), **(options.inputs or {})}, squad.builtin(None), was.edition)
     squad.foresee(plan)
     recorded = raised(was.options, options.caps)
     recorded.pop("overwrite", None)

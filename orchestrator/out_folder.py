@@ -14,7 +14,7 @@ from pathlib import Path
 from agents.errors import AgentError
 from agents.paths import Parts, Protected, folded, parts_of
 from agents.run_folder import FileTaken, RunFolder
-from agents.tools import Tool
+from agents.tools import Registry, Tool
 from orchestrator.environment import Environment
 from orchestrator.errors import CannotWrite, FilesProtected, FilesTaken, OutBusy
 from orchestrator.journal.sqlite.lock import is_at, try_lock
@@ -23,8 +23,8 @@ from orchestrator.squad.foreseen import foreseen_files
 from orchestrator.squad.load import Squad
 from orchestrator.squad.plan import AgentWork, Plan, TaskPlan, works_of
 
-WRITES = "write_file"
-"""The built-in tool that writes into the folder."""
+WRITES = frozenset({"write_file", "edit_file"})
+"""The built-in tools that write into the folder."""
 NOTHING: Mapping[str, str] = {}
 BESIDE = {".yaml": "a YAML file", ".yml": "a YAML file", ".py": "a Python file"}
 """What is not written over beside a run's configuration: another squad, the program that runs this one, its tools."""
@@ -40,6 +40,14 @@ def run_folder(
     if folder is None:
         return None
     return RunFolder(folder, configuration_of(squad, options, {folder / path for path in own}), overwrite)
+
+
+def builtin_tools(squad: Squad, files: RunFolder | None, options: RunOptions) -> Registry:
+    """Return the built-in tools of a run. In a workspace, too, nothing that configures a run can be written."""
+    protected = None if files is None else files.protected
+    if protected is None and squad.workspace is not None and squad.workspace.can_write:
+        protected = configuration_of(squad, options)
+    return squad.builtin(files, protected)
 
 
 def configuration_of(squad: Squad, options: RunOptions, own: Collection[Path] = ()) -> Protected:
@@ -122,7 +130,7 @@ def _writes(plan: Plan) -> bool:
     """Return whether anything in the plan writes into the run's folder."""
     tools = [tool for agent in plan.agents.values() for tool in agent.tools]
     tools += [tool for task in plan.tasks.values() for tool in _tools_of(task)]
-    return any(task.output_file is not None for task in plan.tasks.values()) or any(t.name == WRITES for t in tools)
+    return any(task.output_file is not None for task in plan.tasks.values()) or any(t.name in WRITES for t in tools)
 
 
 def _tools_of(task: TaskPlan) -> Iterator[Tool]:

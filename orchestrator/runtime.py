@@ -26,7 +26,6 @@ import anyio
 from agents.confined import sweep
 from agents.hooks import Hooks
 from agents.memory.store import MemoryStore
-from agents.toolbox import builtin
 from agents.tools import Tool, check_deps
 from agents.turn import Complete
 from orchestrator.environment import Environment
@@ -38,7 +37,7 @@ from orchestrator.journal.protocols import Journal, RunManifest
 from orchestrator.manifest import inputs_for, manifest_of, moved_folder, names_our_folder, refuse_chat
 from orchestrator.mcp_tools import mcp_opened
 from orchestrator.options import RunOptions, capped, leave_unanswered, raised, recorded_options, steady
-from orchestrator.out_folder import held, run_folder
+from orchestrator.out_folder import builtin_tools, held, run_folder
 from orchestrator.rerun.edit import Edit, edit_of, moved_steps
 from orchestrator.rerun.fingerprint import changed, parts_of
 from orchestrator.run.deltas import RunDelta
@@ -129,7 +128,7 @@ async def _begun(squad: Squad, options: RunOptions, remote: Sequence[Tool]) -> A
     """Begin a new run, with the tools of the servers that are open for it."""
     folder, clock = options.folder, options.clock or steady()
     files = run_folder(folder, squad, options, overwrite=options.overwrite)
-    uncapped = squad.plan(options.inputs, tools=builtin(files).plus(*remote))
+    uncapped = squad.plan(options.inputs, tools=builtin_tools(squad, files, options).plus(*remote))
     squad.foresee(uncapped)
     check_tools(uncapped, options.deps)
     plan = capped(uncapped, options.caps)
@@ -231,7 +230,7 @@ async def resume_with(
         inputs = inputs_for(squad, manifest) if edited else manifest.inputs
         of_record = None if edited else definitions_in(manifest.sources)
         squad, remote = await opened.enter_async_context(mcp_opened(squad, options, of_record))
-        uncapped = squad.plan(inputs, builtin(files).plus(*remote), manifest.edition)
+        uncapped = squad.plan(inputs, builtin_tools(squad, files, options).plus(*remote), manifest.edition)
         differing = changed(manifest.parts, parts_of(uncapped))
         if differing and not edited:
             raise RunChanged(run_id, differing)

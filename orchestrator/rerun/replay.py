@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from agents.toolbox import builtin
 from orchestrator.events import RoutingReread
 from orchestrator.journal.protocols import Journal, JournalError, RunManifest
 from orchestrator.rerun.decisions import UnitBegun, decisions_of
@@ -51,7 +50,7 @@ class Record:
         """Return what `squad` makes of the inputs of a part. Raise `PlanError` where they do not fit."""
         # The caller's own caps are left out: whether one was reached is recorded.
         about = self._about(part)
-        return squad.plan(about.inputs, builtin(None), about.edition)
+        return squad.plan(about.inputs, squad.builtin(None), about.edition)
 
     def squads(self, part: int, functions: Functions = NONE) -> Iterator[Squad]:
         """Yield the squad of a part, then what it became with each routing file that the run read on its way."""

@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import Any, Self
 
 from agents.mcp.definitions import Definition
+from agents.paths import Protected
+from agents.run_folder import RunFolder
 from agents.toolbox import builtin
+from agents.toolbox.workspace import Workspace
 from agents.tools import Registry, Tool, as_tools
 from orchestrator.squad.declared_tools import declared_tools, is_gone, uses_of_code
 from orchestrator.squad.given import InputType, RawInput, UnreadInput
@@ -32,6 +35,7 @@ from orchestrator.squad.sources import (
 )
 from orchestrator.squad.spec import SquadSpec, spec_of
 from orchestrator.squad.tool_source import ToolSource
+from orchestrator.squad.workspace import workspace_of
 from orchestrator.trust import CodeUse, refuse_code
 from personas.persona import Personas
 from personas.sources import PersonaSource, first_of, in_memory, packaged
@@ -86,6 +90,8 @@ class Squad:
     _given: _Given = field(default_factory=_Given, repr=False)
     declared: tuple[ToolSource, ...] = field(default=(), repr=False)
     """The tools that its files declare, but for those that the caller gave."""
+    workspace: Workspace | None = field(default=None, repr=False)
+    """The folder that its tools for files work on, instead of the run's own."""
     _digests: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Of the declared tools."""
     definitions: Mapping[str, Sequence[Definition]] = field(default_factory=dict, repr=False)
@@ -211,6 +217,16 @@ class Squad:
         )
         return with_definitions(with_digests(found, self._digests), self.definitions)
 
+    def builtin(self, files: RunFolder | None, protected: Protected | None = None) -> Registry:
+        """Return the built-in tools, bound to the run's folder, or to the squad's workspace.
+
+        `protected` names what is never written there.
+        """
+        workspace = self.workspace
+        if workspace is not None and protected is not None:
+            workspace = replace(workspace, protected=protected)
+        return builtin(files, workspace)
+
     def code_uses(self) -> tuple[CodeUse, ...]:
         """Return what must be allowed before a run of the squad starts: the code that its files name."""
         declared = uses_of_code(one for one in self.declared if one.name not in {tool.name for tool in self.tools})
@@ -240,10 +256,13 @@ class Squad:
         tools = (*gone, *self.tools)
         findings = Findings.after(self._node, self._found)
         declared = declared_tools(entries, findings, self.file, known={tool.name for tool in tools})
+        on_disk = self._given.sources is None
+        workspace = workspace_of(self.spec.workspace, self.file, findings, on_disk=on_disk)
         digests = digests_in(self._given.sources or where_gone)
         digests = {name: sha256 for name, sha256 in digests.items() if name in {one.name for one in tools}}
         digests |= {one.name: one.sha256 for one in declared}
-        return replace(self, tools=tools, declared=declared, _found=tuple(findings.found), _digests=digests)
+        bound = replace(self, tools=tools, declared=declared, workspace=workspace, _digests=digests)
+        return replace(bound, _found=tuple(findings.found))
 
     def servers(self) -> list[str]:
         """Return the MCP servers whose tools the squad uses: those that a run starts."""
@@ -301,7 +320,7 @@ class Squad:
             self.spec,
             self._node,
             personas=self.personas,
-            tools=builtin(None).plus(*(one.tool for one in self.declared), *self.tools),
+            tools=self.builtin(None).plus(*(one.tool for one in self.declared), *self.tools),
             tiers=self.policy.tiers,
             models=frozenset(self.catalog.names()),
             found=self._found,

@@ -32,6 +32,7 @@ from orchestrator.squad.other_formats import (
 from orchestrator.squad.plan import FOR_EACH_CAP, TEXT_CAP, RetryCause
 from orchestrator.squad.shared_spec import BudgetSpec, NonEmpty, Positive
 from orchestrator.squad.tool_specs import ToolEntry
+from orchestrator.squad.workspace import WorkspaceSpec
 from providers.documents.fields import PositiveDuration
 from providers.documents.models import StrictModel, validated
 from providers.documents.nodes import Node
@@ -325,6 +326,9 @@ class SquadSpec(StrictModel):
     limits: LimitsSpec = Field(default=LimitsSpec(), description="How much one list and one text may hold")
     max_parallel: Positive | None = Field(default=None, description="Units at work at once, over the whole run")
     fail_fast: bool = Field(default=False, description="Whether the first failed task stops what has not started yet")
+    workspace: WorkspaceSpec | None = Field(
+        default=None, description="The folder beside this file that the tools for files work on; read-only unless said"
+    )
     tools: dict[str, ToolEntry] = Field(default_factory=dict, description="Tools that this squad brings")
     memory: MemoryField | None = Field(default=None, description="Whether its agents remember over runs, and how")
     mcp: dict[str, McpSpec] = Field(default_factory=dict, description="Servers of tools that agents may use")

@@ -319,10 +319,22 @@ class TestCallAll:
         assert asked == [("deploy", '{"where": "test"}', step), ("deploy", '{"where": "live"}', step)]
 
 
+BUILT_IN = {
+    "read_file": ("read_only", "never"),
+    "write_file": ("writes", "ask"),
+    "list_files": ("read_only", "never"),
+    "search_files": ("read_only", "never"),
+    "edit_file": ("writes", "ask"),
+    "read_csv": ("read_only", "never"),
+    "read_json": ("read_only", "never"),
+    "now": ("read_only", "never"),
+}
+
+
 class TestRegistry:
     def test_names_are_found_and_the_nearest_is_offered(self, tmp_path):
         registry = builtin(tmp_path)
-        assert list(registry) == ["read_file", "write_file", "list_files"]
+        assert list(registry) == [*BUILT_IN]
         assert registry.get("read_fil") is None
         assert registry.nearest("read_fil") == "read_file"
         assert registry.nearest("zzz") is None
@@ -334,8 +346,4 @@ class TestRegistry:
             Registry((search, search))
 
     def test_writing_asks_and_reading_does_not(self, tmp_path):
-        assert {name: one.approval for name, one in builtin(tmp_path).items()} == {
-            "read_file": "never",
-            "write_file": "ask",
-            "list_files": "never",
-        }
+        assert {name: (one.risk, one.approval) for name, one in builtin(tmp_path).items()} == BUILT_IN

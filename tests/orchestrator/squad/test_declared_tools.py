@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from agents.errors import ToolFault
-from orchestrator import PlanError, RunChanged, Squad
+from orchestrator import GateAnswered, GateOpened, PlanError, RunChanged, Squad
 from orchestrator.errors import ToolUnusable
 from orchestrator.journal.memory import MemoryJournal
 from orchestrator.rerun.replay import replay
@@ -196,3 +196,65 @@ async def test_a_changed_file_is_told_when_a_run_goes_on_and_a_file_that_is_gone
     async with resume_run(gone, "a", journal=journal, manager=manager) as opened:
         _ = [event async for event in opened]
     assert "not the tool" in str(opened.result.errors)
+
+
+async def approve(gate: GateOpened) -> GateAnswered:
+    return GateAnswered(gate.task, "approve", "", "api")
+
+
+FOLDER = """\
+name: notes
+workspace: {workspace}
+agents:
+  ann: {{persona: analyst, tools: [read_file, edit_file, search_files, now]}}
+tasks:
+  read: {{agent: ann, description: "Read."}}
+outputs: {{read: "${{{{ tasks.read.output }}}}"}}
+"""
+
+
+async def test_a_workspace_is_read_replayed_and_written_only_where_it_is_said(tmp_path):
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "a.md").write_text("Hello\n")
+    file, journal = tmp_path / "squad.yaml", MemoryJournal()
+    file.write_text(FOLDER.format(workspace="docs"))
+    result, _ = await run(Squad.from_file(file), calling("read_file", path="a.md"), journal=journal, run_id="a")
+    assert result.outputs == {"read": "Hello\n"}
+    edit = calling("edit_file", path="a.md", old="Hello", new="Bye")
+    result, _ = await run(Squad.from_file(file), edit, ask=approve)
+    assert "the workspace is read-only" in result.outputs["read"]
+    file.write_text(FOLDER.format(workspace="{path: docs, write: true}"))
+    result, _ = await run(Squad.from_file(file), edit, ask=approve, out=tmp_path / "out")
+    assert (tmp_path / "docs" / "a.md").read_text() == "Bye\n"
+    (tmp_path / "docs" / "a.md").unlink()
+    (tmp_path / "docs").rmdir()
+    assert (await replay(journal, "a")).is_equal
+
+
+async def test_what_configures_a_run_is_not_written_in_a_workspace_either(tmp_path):
+    file = tmp_path / "squad.yaml"
+    file.write_text(FOLDER.format(workspace="{write: true}"))
+    edit = calling("edit_file", path="squad.yaml", old="notes", new="evil")
+    result, _ = await run(Squad.from_file(file), edit, ask=approve)
+    assert "which only people write" in result.outputs["read"]
+
+
+@pytest.mark.parametrize(
+    ("workspace", "says"),
+    [
+        ("..", "is not below"),
+        ("/tmp", "is not below"),
+        ("link", "is not below"),
+        ("nowhere", "there is no folder 'nowhere'"),
+        ("squad.yaml", "there is no folder"),
+        ("{paht: x}", "did you mean 'path'"),
+        ("[x]", "wrong-type"),
+    ],
+)
+def test_a_workspace_that_cannot_be_one_is_told(tmp_path, workspace, says):
+    (tmp_path / "link").symlink_to("/tmp")
+    file = tmp_path / "squad.yaml"
+    file.write_text(FOLDER.format(workspace=workspace))
+    with pytest.raises(PlanError) as refused:
+        Squad.from_file(file)
+    assert says in str(refused.value)

@@ -1,0 +1,128 @@
+"""The folder whose files an agent's tools work on: the run's own, or one that the squad names."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from agents.confined import digest_inside, list_inside, read_inside, write_inside
+from agents.errors import AgentError, PathRefused
+from agents.paths import MOST_PARTS, VERSIONED, Protected, folded, is_secret, parts_of
+from agents.run_folder import RunFolder
+
+FILE_BYTES = 8 << 20
+WALKED = 20_000
+"""Files and folders that one walk looks at."""
+PRIVATE = VERSIONED | {".orchestrator", ".ssh", ".aws", ".gnupg", ".netrc", ".npmrc", ".pypirc", ".git-credentials"}
+"""Names of what holds keys, or what was said in other runs: no model reads below them."""
+KEY_FILES = ("id_rsa*", "id_ed25519*", "id_ecdsa*", "*.pem", "*.pfx", "*.p12", "*.keystore")
+PASSED_BY = frozenset({"node_modules", "__pycache__", ".venv", "venv", ".mypy_cache", ".ruff_cache", ".pytest_cache"})
+"""Folders that a walk does not go into: what stands there is nobody's own text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """A folder of the user's that a squad names. Nothing is written there without `can_write`, and what `protected`
+    names never is; keys and the folders of version control are not read either."""
+
+    root: Path
+    can_write: bool = False
+    protected: Protected = field(default_factory=Protected)
+    name: str = "the workspace"
+
+    def write(self, path: str, data: bytes) -> str:
+        """Write a file, whole or not at all, and return its SHA-256. Raise `AgentError` or `OSError`."""
+        if not self.can_write:
+            raise PathRefused(path, "the workspace is read-only: the squad says `workspace: {path: ..., write: true}`")
+        if fault := self.protected.fault(parts_of(str(self.root.resolve())), path) or private(path):
+            raise PathRefused(path, fault)
+        digest_inside(self.root, path)  # refuses what is no file, and links
+        write_inside(self.root, path, data)
+        return hashlib.sha256(data).hexdigest()
+
+    def wrote(self, path: str, sha256: str, size: int) -> None:
+        """Tell nobody: what a call did is in its events."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunFiles:
+    """The run's own folder, as tools see it."""
+
+    folder: RunFolder | None
+    name: str = "the run's folder"
+
+    @property
+    def root(self) -> Path:
+        if self.folder is None:
+            raise ValueError("this run keeps no files")
+        return self.folder.root
+
+    def write(self, path: str, data: bytes) -> str:
+        """Write a file as `RunFolder.write` does."""
+        if self.folder is None:
+            raise ValueError("this run keeps no files")
+        return self.folder.write(path, data)
+
+    def wrote(self, path: str, sha256: str, size: int) -> None:
+        """Tell that a file was written; in the event loop, as what hears it is no thread's."""
+        if self.folder is not None:
+            self.folder.tell(path, sha256, size)
+
+
+Files = Workspace | RunFiles
+
+
+def read_file_of(files: Files, path: str, limit: int = FILE_BYTES) -> bytes:
+    """Return a file's bytes. Raise `PathRefused`, `PathEscapes`, `ValueError` or `OSError`."""
+    if fault := private(path):
+        raise PathRefused(path, fault)
+    return read_inside(files.root, path, limit)
+
+
+def text_of(path: str, data: bytes) -> str:
+    """Return a file's text. Raise `ValueError` where it is none."""
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise ValueError(f"{path} is not UTF-8 text; it may be binary") from None
+
+
+def private(path: str) -> str:
+    """Return why no model reads what stands at `path`, empty where it may."""
+    if is_secret(path):
+        return "it may hold keys, which no model reads"
+    for part in parts_of(path):
+        if part in PRIVATE or any(fnmatchcase(part, pattern) for pattern in KEY_FILES):
+            return f"{part} may hold keys, or belongs to version control or to other runs; no model reads it"
+    return ""
+
+
+def walk(files: Files, path: str = ".") -> Iterator[str]:
+    """Yield the paths of the files below the folder at `path`, sorted, without those that no model reads.
+
+    Raise `PathEscapes` or `OSError` for `path` itself; a folder in it that cannot be read is left out. At most `WALKED`
+    entries are looked at.
+    """
+    left, todo = WALKED, [(path.rstrip("/") or ".", 0)]
+    while todo and left > 0:
+        folder, depth = todo.pop()
+        try:
+            names = list_inside(files.root, folder)
+        except (OSError, AgentError):
+            if depth == 0:
+                raise
+            continue
+        below: list[tuple[str, int]] = []
+        for name in names[:left]:
+            whole = name if folder == "." else f"{folder}/{name}"
+            if private(name):
+                continue
+            if not name.endswith("/"):
+                yield whole
+            elif depth < MOST_PARTS - 1 and folded(name.rstrip("/")) not in PASSED_BY:
+                below.append((whole.rstrip("/"), depth + 1))
+        left -= len(names)
+        todo += reversed(below)
