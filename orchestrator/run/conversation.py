@@ -12,6 +12,7 @@ from agents.turn import Suspended, all_of
 from orchestrator.events import ControlUnread, ConversationEnded, MessageSpoken
 from orchestrator.run import prompts
 from orchestrator.run.conversations import pattern_of
+from orchestrator.run.conversations.attribution import heard_as, quoted
 from orchestrator.run.conversations.control import Control, control_of
 from orchestrator.run.conversations.delegation import delegations_of
 from orchestrator.run.conversations.ending import EndReason, SoFar, ended
@@ -28,7 +29,7 @@ from orchestrator.run.conversations.speech import (
     advance,
     speeches_of,
 )
-from orchestrator.squad.plan import EDITION, HUMAN, ConversationPlan, everyone
+from orchestrator.squad.plan import HUMAN, ConversationPlan, everyone
 from providers.budgets import BudgetRef
 from providers.errors import BudgetSpent
 from providers.events import Emit
@@ -57,10 +58,10 @@ class Transcript:
     wrote a control line sees it again. A person is no assistant: its words stand under its name everywhere.
     """
 
+    plan: ConversationPlan
     opening: Message
     views: dict[str, list[Message]]
     started_at: float
-    edition: int = EDITION
     said: list[Utterance] = field(default_factory=list)
     tokens: int = 0
     idle_rounds: int = 0
@@ -74,14 +75,15 @@ class Transcript:
     def add(self, utterance: Utterance, tokens: int) -> None:
         self.said.append(utterance)
         self.tokens += tokens
-        own, others = assistant(utterance.whole), user(utterance.text, name=utterance.speaker)
-        if utterance.speaker == HUMAN and self.edition > 1:
+        heard = heard_as(utterance.text, utterance.speaker, self.plan)
+        own, others = assistant(utterance.whole), user(heard, name=utterance.speaker)
+        if utterance.speaker == HUMAN and self.plan.edition > 1:
             own = others
         for name, view in self.views.items():
             if not (utterance.to is None or name == utterance.speaker or name in utterance.to):
                 continue
             message = own if name == utterance.speaker else others
-            if message.text or self.edition == 1:  # who said nothing is not heard: dialects refuse empty messages
+            if message.text or self.plan.edition == 1:  # who said nothing is not heard: dialects refuse empty messages
                 view.append(message)
 
     def tell(self, speaker: str, told: Assigned) -> None:
@@ -106,6 +108,7 @@ class Transcript:
 class Minutes:
     """How a conversation went. `conclusion` is what its pattern made of it."""
 
+    plan: ConversationPlan
     conclusion: str
     said: tuple[Utterance, ...]
     reason: str
@@ -116,7 +119,7 @@ class Minutes:
         Apart, for a record keeps a text once, and these it has already.
         """
         heard = (u for u in self.said if u.text or u.written is None)
-        return tuple(part for u in heard for part in (f"### {u.speaker}, round {u.round}", u.text))
+        return tuple(part for u in heard for part in (f"### {u.speaker}, round {u.round}", quoted(u.text, self.plan)))
 
     def document(self) -> str:
         """Return the conclusion, then all that was said, as Markdown."""
@@ -178,7 +181,7 @@ class Conversation:
                     following = advance(pattern, ())
         ending = ending or EndReason("pattern", following.why or "its pattern")
         self.emit(self._end(ending, transcript))
-        return Minutes(following.text, tuple(transcript.said), ending.text)
+        return Minutes(self.plan, following.text, tuple(transcript.said), ending.text)
 
     def _end(self, ending: EndReason, transcript: Transcript) -> ConversationEnded:
         ended = ConversationEnded(self.plan.id, ending.text, len(transcript.said))
@@ -192,7 +195,7 @@ class Conversation:
         openings: dict[str, Message] = {}
         if self.plan.pattern == "hierarchical":
             openings = dict.fromkeys(self.plan.participants, with_images(prompts.rules_of_work(self.plan), self.images))
-        return Transcript(opening, views, self.clock(), self.plan.edition, openings=openings)
+        return Transcript(self.plan, opening, views, self.clock(), openings=openings)
 
     async def _hear(self, speech: Speech, transcript: Transcript) -> tuple[Heard, BudgetSpent | None]:
         """Return what was said, and the error where the conversation's own budget left no room for a turn."""

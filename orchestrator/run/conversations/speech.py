@@ -10,6 +10,7 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 
 from orchestrator.run import prompts
+from orchestrator.run.conversations.attribution import quoted
 from orchestrator.squad.plan import ConversationPlan
 from orchestrator.squad.termination import most_turns
 
@@ -143,7 +144,7 @@ def conclusion(plan: ConversationPlan, said: Sequence[Utterance]) -> str:
     if by_moderator:
         return by_moderator[-1].text
     last = worded[-1].round if worded else 0
-    return "\n\n".join(f"**{one.speaker}:** {one.text}" for one in worded if one.round == last)
+    return "\n\n".join(f"**{one.speaker}:** {quoted(one.text, plan)}" for one in worded if one.round == last)
 
 
 def closed(plan: ConversationPlan, pattern: Pattern) -> Pattern:
