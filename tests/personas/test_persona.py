@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 from unicodedata import category
 
 import pytest
@@ -193,12 +194,24 @@ def test_a_name_never_leaves_the_library(name):
 LIBRARY = {
     "analyst": ("Mary", "boss"),
     "architect": ("Winston", "boss"),
+    "code-reviewer": ("Kofi", "worker"),
+    "critic": ("Vera", "boss"),
+    "data-analyst": ("Mei", "worker"),
     "dev": ("Amelia", "worker"),
+    "editor": ("Otto", "creative"),
+    "judge": ("Portia", "boss"),
+    "planner": ("Elif", "boss"),
     "pm": ("John", "boss"),
+    "researcher": ("Ibrahim", "boss"),
+    "security-reviewer": ("Ruth", "boss"),
     "sm": ("Bob", "worker"),
+    "summariser": ("Noor", "worker"),
+    "support-agent": ("Tomas", "worker"),
     "tea": ("Murat", "worker"),
     "tech-writer": ("Paige", "creative"),
+    "translator": ("Anouk", "creative"),
     "ux-designer": ("Sally", "creative"),
+    "writer": ("Clara", "creative"),
 }
 
 
@@ -214,6 +227,21 @@ def test_the_library_is_complete():
         assert text == library.get(name).instructions()
         assert 1_500 < len(text) < 6_000
         assert all(part in text for part in (made.title, made.role, made.identity.strip(), *made.principles))
+
+
+def test_no_two_personas_are_alike():
+    made = [Personas(packaged()).get(name) for name in LIBRARY]
+    for told in ("display_name", "title", "role", "identity", "style"):
+        assert len({getattr(one, told) for one in made}) == len(made), told
+    principles = [principle for one in made for principle in one.principles]
+    assert len(set(principles)) == len(principles)
+
+
+def test_the_page_of_agents_lists_the_library():
+    page = (Path(__file__).parents[2] / "docs" / "agents.md").read_text("utf-8")
+    made = map(Personas(packaged()).get, LIBRARY)
+    rows = [f"| `{one.name}` | {one.display_name} | {one.title} | {one.tier} |" for one in made]
+    assert [line for line in page.splitlines() if line in rows] == rows
 
 
 def test_public_names_are_pinned():

@@ -243,7 +243,7 @@ def test_config(call, folder, monkeypatch):
 def test_personas(call):
     listed = call("personas", "ls")
     assert listed.out.splitlines()[0].split() == ["PERSONA", "CALLED", "TITLE", "TIER"]
-    assert len(listed.out.splitlines()) == 9
+    assert len(listed.out.splitlines()) == 21
     assert "dev" in {persona["name"] for persona in json.loads(call("personas", "ls", "--json").out)}
     assert "Amelia" in call("personas", "show", "dev").out
     assert json.loads(call("personas", "show", "dev", "--json").out)["instructions"]
