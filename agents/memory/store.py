@@ -1,35 +1,26 @@
-"""Records in one SQLite file, found by their words. Several threads and processes may use it at once.
-
-The index is FTS5 over our own terms (see `query.py`): SQLite splits them at blanks and does nothing else to them. The
-distinct terms have an index of trigrams, by which a part of a word, or a misspelled one, leads to the words that there
-are. Both follow from the records, and are made anew where their version differs.
-"""
+"""Records in one SQLite file, found by their words. Several threads and processes may use it at once."""
 
 from __future__ import annotations
 
 import json
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 from agents.errors import AgentError
-from agents.memory.query import alike, any_of, asked, quoted, rarest, terms, trigrams
+from agents.memory import term_index
+from agents.memory.database import Layout, connect, told, transaction
 from agents.memory.records import MemoryRecord, RecordSource, RecordTrust, merged
-from providers.limits.ledger.private import make_private_file, make_private_folder, tighten
 
-BUSY_S = 10.0
-"""How long to wait for another process's write."""
 MOST_RECORDS = 500_000
 """Records of one store."""
 MOST_FOUND = 50
 APPLICATION_ID = 0x53714D65  # "SqMe"
 SCHEMA = 1
-INDEX = 1
-"""Of the terms: where they change, the index is made anew when the store is opened."""
 SCOPE_BITS = 40
 LAST_OF_SCOPE = (1 << SCOPE_BITS) - 1
 """A record's number is its scope's, shifted, and its place in it: a search of one scope reads no other's postings."""
@@ -41,24 +32,9 @@ CREATE TABLE records (
 CREATE INDEX records_by_scope ON records (scope, created);
 CREATE INDEX records_by_end ON records (expires) WHERE expires IS NOT NULL;
 CREATE TABLE scopes (n INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
-CREATE TABLE index_version (version INTEGER NOT NULL);
-"""
-_INDEX = """
-CREATE VIRTUAL TABLE words USING fts5(terms, content='', tokenize='ascii');
-CREATE TABLE vocabulary (n INTEGER PRIMARY KEY, term TEXT NOT NULL UNIQUE, records INTEGER NOT NULL);
-CREATE VIRTUAL TABLE likeness USING fts5(term, content='vocabulary', content_rowid='n', tokenize='trigram');
 """
 _COLUMNS = "r.id, r.text, s.name, r.trust, r.created, r.origin, r.agent, r.run, r.unit, r.expires, r.tags"
 _FROM = f"SELECT {_COLUMNS} FROM records r JOIN scopes s ON s.n = r.scope"  # noqa: S608  # of our own texts
-
-
-class MemoryUnusable(AgentError):
-    """The memory at `path` cannot be used."""
-
-    def __init__(self, path: Path | str, reason: str, hint: str = "") -> None:
-        super().__init__(f"the memory {path} cannot be used: {reason}")
-        self.path, self.reason = str(path), reason
-        self.hint = hint
 
 
 class MemoryFull(AgentError):
@@ -98,22 +74,7 @@ class MemoryStore:
     @classmethod
     def open(cls, path: Path | str | None = None, *, most: int = MOST_RECORDS) -> Self:
         """Return the store at `path`, made where there is none. None: it is kept in memory, and gone when closed."""
-        place = ":memory:" if path is None else str(path)
-        with _told(place):
-            if path is not None:
-                make_private_folder(Path(path).parent)
-                make_private_file(Path(path))
-                for end in ("", "-wal", "-shm"):
-                    tighten(Path(f"{path}{end}"))
-            connection = sqlite3.connect(place, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
-            try:
-                connection.execute("PRAGMA journal_mode=WAL")
-                connection.execute("PRAGMA synchronous=NORMAL")
-                _prepare(connection, place)
-            except BaseException:
-                connection.close()
-                raise
-        return cls(connection, place, most)
+        return cls(connect(path, LAYOUT), ":memory:" if path is None else str(path), most)
 
     def close(self) -> None:
         with self._lock:
@@ -146,12 +107,11 @@ class MemoryStore:
 
         Any text may be asked, and none is syntax. At most `MOST_FOUND`.
         """
-        query = asked(text)
         limit = min(limit, MOST_FOUND)
-        if not query or not scopes or limit < 1:
+        if limit < 1:
             return []
         with self._reading() as db:
-            match = any_of(_chosen(db, query))
+            match = term_index.match_for(db, text)
             found = [one for n in _numbers(db, scopes) for one in _matching(db, match, n, now, limit)] if match else []
             return sorted(found, key=lambda one: -one.score)[:limit]
 
@@ -198,89 +158,20 @@ class MemoryStore:
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
-        with self._lock, _told(self.path):
-            self._db.execute("BEGIN")
-            try:
-                yield self._db
-            finally:
-                with suppress(sqlite3.Error):
-                    self._db.execute("COMMIT")
+        with self._lock, told(self.path), transaction(self._db, "BEGIN"):
+            yield self._db
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
-        with self._lock, _told(self.path), _transaction(self._db):
+        with self._lock, told(self.path), transaction(self._db):
             yield self._db
 
 
-@contextmanager
-def _transaction(db: sqlite3.Connection) -> Iterator[None]:
-    db.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        db.execute("COMMIT")
-    except BaseException:
-        with suppress(sqlite3.Error):  # some failures have rolled back already
-            db.execute("ROLLBACK")
-        raise
-
-
-@contextmanager
-def _told(path: str) -> Iterator[None]:
-    """Raise what SQLite and the disk say as `MemoryUnusable`."""
-    try:
-        yield
-    except sqlite3.OperationalError as error:
-        busy = "locked" in str(error) or "busy" in str(error)
-        hint = "another process is writing; try again" if busy else ""
-        raise MemoryUnusable(path, str(error), hint) from error
-    except sqlite3.DatabaseError as error:
-        hint = "move the file away, and its -wal and -shm with it, to begin anew"
-        raise MemoryUnusable(path, str(error), hint) from error
-    except OSError as error:
-        raise MemoryUnusable(path, error.strerror or str(error)) from error
-
-
-def _prepare(db: sqlite3.Connection, path: str) -> None:
-    """Make the tables where there are none. Raise `MemoryUnusable` for a file of another program or later release."""
-    with _transaction(db):
-        [(application,)] = db.execute("PRAGMA application_id")
-        [(schema,)] = db.execute("PRAGMA user_version")
-        [(tables,)] = db.execute("SELECT count(*) FROM sqlite_master")
-        if not tables:
-            db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            db.execute(f"PRAGMA user_version = {SCHEMA}")
-            _script(db, _TABLES)
-        elif application != APPLICATION_ID:
-            raise MemoryUnusable(path, "it is a database of another program", "give another file")
-        elif schema > SCHEMA:
-            raise MemoryUnusable(path, "a later release wrote it", "upgrade, or give another file")
-        if list(db.execute("SELECT version FROM index_version")) != [(INDEX,)]:
-            _make_index(db)
-
-
-def _script(db: sqlite3.Connection, statements: str) -> None:
-    """Run statements inside the open transaction: `executescript` would end it."""
-    for statement in filter(str.strip, statements.split(";\n")):
-        db.execute(statement)
-
-
 def _make_index(db: sqlite3.Connection) -> None:
-    for table in ("likeness", "vocabulary", "counts", "words"):
-        db.execute(f"DROP TABLE IF EXISTS {table}")
-    _script(db, _INDEX)
-    for n, text in list(db.execute("SELECT n, text FROM records ORDER BY n")):
-        _index(db, n, text)
-    db.execute("DELETE FROM index_version")
-    db.execute("INSERT INTO index_version VALUES (?)", (INDEX,))
+    term_index.make_anew(db, "SELECT n, text FROM records ORDER BY n")
 
 
-def _index(db: sqlite3.Connection, n: int, text: str) -> None:
-    found = terms(text)
-    db.execute("INSERT INTO words (rowid, terms) VALUES (?, ?)", (n, " ".join(found)))
-    for term in set(found):
-        if not db.execute("UPDATE vocabulary SET records = records + 1 WHERE term = ?", (term,)).rowcount:
-            added = db.execute("INSERT INTO vocabulary (term, records) VALUES (?, 1)", (term,))
-            db.execute("INSERT INTO likeness (rowid, term) VALUES (?, ?)", (added.lastrowid, term))
+LAYOUT = Layout(APPLICATION_ID, SCHEMA, _TABLES, term_index.VERSION, _make_index)
 
 
 def _put(db: sqlite3.Connection, record: MemoryRecord) -> tuple[MemoryRecord, bool]:
@@ -305,7 +196,7 @@ def _put(db: sqlite3.Connection, record: MemoryRecord) -> tuple[MemoryRecord, bo
         "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (*more, n, kept.id, scope, kept.text, kept.created),
     )
-    _index(db, n, kept.text)
+    term_index.add(db, n, kept.text)
     return kept, True
 
 
@@ -316,9 +207,7 @@ def _purge(db: sqlite3.Connection, now: float) -> None:
 def _delete(db: sqlite3.Connection, numbers: Sequence[int]) -> None:
     for n in numbers:
         [(text,)] = db.execute("SELECT text FROM records WHERE n = ?", (n,))
-        gone = terms(text)
-        db.execute("INSERT INTO words (words, rowid, terms) VALUES ('delete', ?, ?)", (n, " ".join(gone)))
-        db.executemany("UPDATE vocabulary SET records = records - 1 WHERE term = ?", [(term,) for term in set(gone)])
+        term_index.remove(db, n, text)
         db.execute("DELETE FROM records WHERE n = ?", (n,))
 
 
@@ -326,46 +215,15 @@ def _numbers(db: sqlite3.Connection, scopes: Sequence[str]) -> list[int]:
     return [n for name in scopes for (n,) in db.execute("SELECT n FROM scopes WHERE name = ?", (name,))]
 
 
-def _matching(db: sqlite3.Connection, match: str, scope: int, now: float, limit: int) -> list[FoundRecord]:
-    rows = db.execute(
-        f"SELECT {_COLUMNS}, -w.rank FROM words w JOIN records r ON r.n = w.rowid JOIN scopes s ON s.n = r.scope "  # noqa: S608  # of our own texts
-        "WHERE words MATCH ? AND w.rowid BETWEEN ? AND ? AND (r.expires IS NULL OR r.expires > ?) "
-        "ORDER BY w.rank LIMIT ?",
-        (match, scope << SCOPE_BITS, (scope << SCOPE_BITS) + LAST_OF_SCOPE, now, limit),
-    )
-    return [FoundRecord(_record(row[:-1]), row[-1]) for row in rows]
-
-
-def _chosen(db: sqlite3.Connection, query: Sequence[str]) -> list[str]:
-    """Return the rarest terms of the query, and for each that stands nowhere the terms that are most like it."""
-    count = _counter(db)
-    known, unknown = rarest(query, count)
-    likely = [near for term in unknown if len(term) > 3 for near in _near(db, term)]
-    if not likely:
-        return known
-    return rarest(dict.fromkeys((*known, *likely)), count)[0]
-
-
-def _counter(db: sqlite3.Connection) -> Callable[[str], int]:
-    def count(term: str) -> int:
-        """Return in how many records a term stands."""
-        found = db.execute("SELECT records FROM vocabulary WHERE term = ?", (term,)).fetchone()
-        return found[0] if found else 0
-
-    return count
-
-
-NEAR_ROWS = 200
-
-
-def _near(db: sqlite3.Connection, term: str) -> list[str]:
-    """Return the stored terms that `term` is part of, or is spelled much like."""
-    sql = "SELECT term FROM likeness WHERE likeness MATCH ? LIMIT ?"
-    found = [one for (one,) in db.execute(sql, (quoted(term), NEAR_ROWS))]
-    if not found:
-        sql = "SELECT term FROM likeness WHERE likeness MATCH ? ORDER BY rank LIMIT ?"
-        found = [one for (one,) in db.execute(sql, (any_of(trigrams(term)), NEAR_ROWS))]
-    return alike(term, found)
+def _matching(db: sqlite3.Connection, match: str, scope: int, now: float, limit: int) -> Iterator[FoundRecord]:
+    """Yield the best records of a scope that are not over."""
+    first = scope << SCOPE_BITS
+    for n, score in term_index.matching(db, match, first, first + LAST_OF_SCOPE):
+        record = _record(db.execute(f"{_FROM} WHERE r.n = ?", (n,)).fetchone())
+        if not record.is_over(now):
+            yield FoundRecord(record, score)
+            if (limit := limit - 1) == 0:
+                return
 
 
 def _record(row: Sequence[Any]) -> MemoryRecord:

@@ -53,7 +53,7 @@ FAILURES: Mapping[str, Exit] = {
     "agents.mcp.errors.McpFault": Exit.FAILED,
     "orchestrator.errors.NoProvider": Exit.CREDENTIALS,
     "orchestrator.errors.ToolUnusable": Exit.FAILED,
-    "agents.memory.store.MemoryUnusable": Exit.USAGE,
+    "agents.memory.database.MemoryUnusable": Exit.USAGE,
     "agents.memory.store.MemoryFull": Exit.LIMIT,
     "orchestrator.errors.CannotWrite": Exit.USAGE,
     "orchestrator.errors.OutBusy": Exit.USAGE,

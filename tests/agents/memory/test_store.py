@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from agents.memory.database import MemoryUnusable
 from agents.memory.records import MOST_CHARS, NotStorable, RecordSource, made_record
-from agents.memory.store import MemoryFull, MemoryStore, MemoryUnusable
+from agents.memory.store import MemoryFull, MemoryStore
 
 NOW = 1_800_000_000.0
 DAY = 86400.0
