@@ -67,10 +67,28 @@ class ToolEnded:
 
 @dataclass(frozen=True, slots=True)
 class MemoryRecalled:
-    """An agent was told of these records (their ids) before it began to work."""
+    """An agent was told of these before it began to work: ids of records, and passages of documents (`a.md:3-9`)."""
 
     agent: str
     records: tuple[str, ...]
+    passages: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class KnowledgeRead:
+    """The index of a knowledge folder is up to date: `files` and `chunks` are what it holds now.
+
+    `changed` files were read anew, `gone` are in it no more. `unread` says of files that it cannot hold which they are,
+    and why; the first few.
+    """
+
+    folder: str
+    files: int
+    chunks: int
+    changed: int = 0
+    gone: int = 0
+    unread: tuple[str, ...] = ()
+    unread_count: int = 0
 
 
 @dataclass(frozen=True, slots=True)

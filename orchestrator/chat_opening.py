@@ -28,7 +28,7 @@ from orchestrator.run.budget import open_account
 from orchestrator.run.chat import Chat
 from orchestrator.run.exchanges import EXCHANGE, ChatRecord, chat_of
 from orchestrator.run.history import RunHistory, history_of
-from orchestrator.run.memory import RunMemory, open_memory
+from orchestrator.run.memory import MemorySetting, RunMemory, open_memory
 from orchestrator.run.questions import Asker
 from orchestrator.run.recorder import Recorder
 from orchestrator.run.work_clock import RunClock
@@ -111,8 +111,8 @@ class ChatOpening:
             offline = bool(recorded.get("stub")) if past.manifest is not None else options.offline
             complete, stub = await opened.enter_async_context(open_providers(squad, uncapped, options, offline))
             opened.enter_context(held(uncapped, files, run, is_new=past.manifest is None))
-            remembered = open_memory(uncapped, options.memory, options.state, run, clock)
-            memory = await opened.enter_async_context(remembered)
+            place_of_memory = MemorySetting(run, clock, Path(squad.file).parent, options.memory, options.state)
+            memory = await opened.enter_async_context(open_memory(uncapped, place_of_memory))
             plan = _without_time(capped(uncapped, recorded))
             lasting = options.journal is not None
             at = clock() if past.manifest is None else past.manifest.created_at

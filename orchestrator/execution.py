@@ -140,7 +140,9 @@ class Run:
 
     async def _take_over(self) -> Sequence[FileUnwritten]:
         """See to it that the files of earlier processes are there, and return those that cannot be written now."""
-        driver, _, runner, past = self._driven
+        driver, recorder, runner, past = self._driven
+        while runner.memory is not None and runner.memory.news:
+            recorder.record(runner.memory.news.pop(0))
         at_work = set(units_at_work(driver.state))
         lost: list[FileUnwritten] = []
         for unit, made in past.artifacts.values():

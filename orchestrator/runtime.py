@@ -42,7 +42,7 @@ from orchestrator.rerun.edit import Edit, edit_of, moved_steps
 from orchestrator.rerun.fingerprint import changed, parts_of
 from orchestrator.run.deltas import RunDelta
 from orchestrator.run.history import RunHistory, history_of
-from orchestrator.run.memory import open_memory
+from orchestrator.run.memory import MemorySetting, open_memory
 from orchestrator.run.questions import Ask
 from orchestrator.run.recorder import Recorder
 from orchestrator.run.result import RunResult
@@ -141,7 +141,10 @@ async def _begun(squad: Squad, options: RunOptions, remote: Sequence[Tool]) -> A
             squad, uncapped, recorded_options(options, stub), clock(), lasting=options.journal is not None
         )
         with held(plan, files, setting.run_id, is_new=True):
-            async with setting.journal.driving(setting.run_id), open_memory(*_memory(setting, plan, options)) as memory:
+            async with (
+                setting.journal.driving(setting.run_id),
+                open_memory(plan, _memory(squad, setting, options)) as memory,
+            ):
                 await setting.journal.create(setting.run_id, manifest)
                 started = RunStarted(plan.name, tuple(plan.tasks), stub, None if folder is None else str(folder))
                 async with running(plan, complete, stub, replace(setting, memory=memory), started) as run:
@@ -252,7 +255,7 @@ async def resume_with(
                 more = (past, in_flight, options.notify, options.stream)
                 setting = Setting(run_id, journal, options.ask, clock, files, *more, around=options.around)
                 async with (
-                    open_memory(*_memory(setting, plan, options)) as memory,
+                    open_memory(plan, _memory(squad, setting, options)) as memory,
                     running(plan, complete, stub, replace(setting, memory=memory), None) as run,
                 ):
                     yield run
@@ -438,9 +441,8 @@ def stub_answers(squad: Squad, plan: Plan, environ: Mapping[str, str], offline: 
     return stub
 
 
-def _memory(setting: Setting, plan: Plan, options: RunOptions) -> tuple[Any, ...]:
-    """Return what `open_memory` takes."""
-    return plan, options.memory, options.state, setting.run_id, setting.clock
+def _memory(squad: Squad, setting: Setting, options: RunOptions) -> MemorySetting:
+    return MemorySetting(setting.run_id, setting.clock, Path(squad.file).parent, options.memory, options.state)
 
 
 @asynccontextmanager

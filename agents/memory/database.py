@@ -18,8 +18,8 @@ BUSY_S = 10.0
 class MemoryUnusable(AgentError):
     """The store at `path` cannot be used."""
 
-    def __init__(self, path: Path | str, reason: str, hint: str = "") -> None:
-        super().__init__(f"the memory {path} cannot be used: {reason}")
+    def __init__(self, path: Path | str, reason: str, hint: str = "", *, what: str = "memory") -> None:
+        super().__init__(f"the {what} {path} cannot be used: {reason}")
         self.path, self.reason = str(path), reason
         self.hint = hint
 

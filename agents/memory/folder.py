@@ -39,20 +39,20 @@ class FolderFile(NamedTuple):
     changed: int
 
 
-class Unread(NamedTuple):
+class UnreadFile(NamedTuple):
     """A file that is not read, and why."""
 
     path: str
     why: str
 
 
-def walk(folder: KnowledgeFolder) -> Iterator[FolderFile | Unread]:
+def walk(folder: KnowledgeFolder) -> Iterator[FolderFile | UnreadFile]:
     """Yield what is in the folder, by name; at most `MOST_FILES`. Hidden files and links are left out silently.
 
     Raise `OSError` or `AgentError` where the folder itself cannot be read.
     """
     path = PurePosixPath(folder.path).as_posix()
-    if (folder.beside / path).is_file() and not (folder.beside / path).is_symlink():
+    if _is_file(folder.beside, path):
         yield from _looked_at(folder, path)
         return
     todo, count = [path], 0
@@ -63,7 +63,7 @@ def walk(folder: KnowledgeFolder) -> Iterator[FolderFile | Unread]:
         except (OSError, AgentError) as error:
             if here == path:
                 raise
-            yield Unread(here, str(error))
+            yield UnreadFile(here, str(error))
             continue
         below: list[str] = []
         for name in names:
@@ -76,31 +76,51 @@ def walk(folder: KnowledgeFolder) -> Iterator[FolderFile | Unread]:
                 continue
             for found in _looked_at(folder, child):
                 if (count := count + 1) > MOST_FILES:
-                    yield Unread(here, f"more than {MOST_FILES:,} files; the rest is not read")
+                    yield UnreadFile(here, f"more than {MOST_FILES:,} files; the rest is not read")
                     return
                 yield found
         todo += reversed(below)
+
+
+def _is_file(beside: Path, path: str) -> bool:
+    """Return whether `path` is a file below `beside`, reached through no link. Raise as `list_inside` does."""
+    place = PurePosixPath(path)
+    return (beside / path).is_file() and place.name in list_inside(beside, place.parent.as_posix())
+
+
+def fault_of(beside: Path, path: str) -> str:
+    """Return why nothing can be read at `path` below `beside`, empty where it can."""
+    if is_secret(path):
+        return "it may hold keys"
+    try:
+        if not _is_file(beside, path):
+            list_inside(beside, path)
+    except OSError as error:
+        return error.strerror or str(error)
+    except AgentError as error:
+        return str(error)
+    return ""
 
 
 def _is_hidden(name: str) -> bool:
     return name.startswith(".") or folded(name.rstrip("/")) in VERSIONED
 
 
-def _looked_at(folder: KnowledgeFolder, path: str) -> Iterator[FolderFile | Unread]:
+def _looked_at(folder: KnowledgeFolder, path: str) -> Iterator[FolderFile | UnreadFile]:
     if not _is_meant(folder, path):
         return
     if is_secret(path):
-        yield Unread(path, "it may hold keys")
+        yield UnreadFile(path, "it may hold keys")
         return
     try:
         about = (folder.beside / path).stat(follow_symlinks=False)
     except OSError as error:
-        yield Unread(path, error.strerror or str(error))
+        yield UnreadFile(path, error.strerror or str(error))
         return
     if not stat.S_ISREG(about.st_mode):
-        yield Unread(path, "it is no regular file")
+        yield UnreadFile(path, "it is no regular file")
     elif about.st_size > FILE_BYTES:
-        yield Unread(path, f"it has {about.st_size:,} bytes; at most {FILE_BYTES:,} are read")
+        yield UnreadFile(path, f"it has {about.st_size:,} bytes; at most {FILE_BYTES:,} are read")
     else:
         yield FolderFile(path, about.st_size, about.st_mtime_ns)
 
@@ -129,7 +149,7 @@ def _decoded(data: bytes) -> str:
         raise ValueError(f"it is not UTF-8 text: byte {error.start:,} cannot be read") from None
 
 
-def told(unread: Sequence[Unread], most: int = 5) -> str:
+def told(unread: Sequence[UnreadFile], most: int = 5) -> str:
     """Return in words what is not read, the first few."""
     shown = "; ".join(f"{one.path}: {one.why}" for one in unread[:most])
     return f"{shown}; and {len(unread) - most} more" if len(unread) > most else shown

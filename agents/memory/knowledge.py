@@ -19,7 +19,7 @@ from agents.errors import AgentError
 from agents.memory import term_index
 from agents.memory.chunks import CHUNK_CHARS, MARKDOWN, Chunk, chunks
 from agents.memory.database import Layout, connect, told, transaction
-from agents.memory.folder import FolderFile, KnowledgeFolder, Unread, read_text, walk
+from agents.memory.folder import FolderFile, KnowledgeFolder, UnreadFile, read_text, walk
 from providers.documents.secrets import hidden
 
 MOST_CHUNKS = 500_000
@@ -47,7 +47,8 @@ class FoundChunk(NamedTuple):
     @property
     def citation(self) -> str:
         """Where it stands: `docs/limits.md:12-30`."""
-        return f"{self.path}:{self.chunk.first}-{self.chunk.last}"
+        first, last = self.chunk.first, self.chunk.last
+        return f"{self.path}:{first}" if first == last else f"{self.path}:{first}-{last}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,7 @@ class Indexed:
     chunks: int
     changed: int
     gone: int
-    unread: tuple[Unread, ...] = ()
+    unread: tuple[UnreadFile, ...] = ()
 
 
 class KnowledgeIndex:
@@ -93,12 +94,12 @@ class KnowledgeIndex:
         # A file that was changed just now may be changed once more within the same tick of the disk's clock.
         just_now = time.time_ns() - RACE_NS
         seen: set[str] = set()
-        unread: list[Unread] = []
+        unread: list[UnreadFile] = []
         changed = 0
         for found in walk(self.folder):
             if is_over():
                 break
-            if isinstance(found, Unread):
+            if isinstance(found, UnreadFile):
                 unread.append(found)
                 continue
             seen.add(found.path)
@@ -107,7 +108,7 @@ class KnowledgeIndex:
             if (why := self._take(found, settings, is_sure=found.changed < just_now)) is None:
                 changed += 1
             else:
-                unread.append(Unread(found.path, why))
+                unread.append(UnreadFile(found.path, why))
                 seen.discard(found.path)
         else:
             return self._without(known.keys() - seen, changed, unread)
@@ -152,7 +153,7 @@ class KnowledgeIndex:
             db.execute("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?)", (file.path, *about))
         return None
 
-    def _without(self, gone: Iterable[str], changed: int, unread: list[Unread]) -> Indexed:
+    def _without(self, gone: Iterable[str], changed: int, unread: list[UnreadFile]) -> Indexed:
         paths = list(gone)
         with self._lock, told(self.path), transaction(self._db):
             for path in paths:

@@ -25,7 +25,9 @@ LEFT_OUT = frozenset(
         *("roles", "sees"),
     }
 )
-ADDED = frozenset({"max_output_tokens", "values", "choice", "goal", "instructions", "temperature", "effort", "memory"})
+ADDED = frozenset(
+    {"max_output_tokens", "values", "choice", "goal", "instructions", "temperature", "effort", "memory", "knowledge"}
+)
 """Fields that earlier releases did not have: where they are not set, the digest is as it was."""
 ADDED_TO_CONVERSATIONS = frozenset(
     {"selector", "allow_repeated_speaker", "transitions", "turns_of", "rounds", "positions"}

@@ -1,18 +1,35 @@
-"""The memory of one run: the store that its agents share, and what each of them is told of it before it works."""
+"""The memory and knowledge of one run: what its agents share, and what each is told of it before it works."""
 
 from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Event as Stop
+from typing import Any
 
-from agents.events import MemoryRecalled
+from agents.errors import AgentError
+from agents.events import KnowledgeRead, MemoryRecalled
+from agents.memory.database import MemoryUnusable
+from agents.memory.folder import KnowledgeFolder
+from agents.memory.knowledge import Indexed, KnowledgeIndex, index_file
 from agents.memory.store import MemoryStore
-from agents.memory.tools import MEMORY_TOOLS, UNBOUND, memory_tools
-from agents.memory.use import MemoryPlace, MemoryUse, recalled
+from agents.memory.tools import UNBOUND, UNBOUND_KNOWLEDGE, knowledge_tool, looked_up, memory_tools
+from agents.memory.use import (
+    OF_CHUNKS,
+    OF_RECORDS,
+    KnowledgeSource,
+    KnowledgeUse,
+    MemoryPlace,
+    MemoryUse,
+    Recalled,
+    chunk_in_words,
+    in_words,
+    recalled,
+)
 from agents.threads import in_thread
 from agents.tools import Tool
 from agents.turn import RunContext, StepKey
@@ -21,72 +38,160 @@ from orchestrator.units import RECALLED
 
 FILE = "memory.db"
 """The store in the state folder."""
+MOST_TOLD = 20
+"""Files that cannot be read which an event names."""
+
+
+@dataclass(frozen=True, slots=True)
+class MemorySetting:
+    """Where a run's memory is: `given` is a store, or its path; else it is a file in the folder `state`; without one it
+    ends with the run. Knowledge stands in the folder `beside`."""
+
+    run: str
+    clock: Callable[[], float]
+    beside: Path
+    given: MemoryStore | Path | str | None = None
+    state: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class RunMemory:
-    """One run's memory. `squad` names the scope that its agents share."""
+    """One run's memory. `squad` names the scope that its agents share; `news` says what was read for its knowledge."""
 
-    store: MemoryStore
+    store: MemoryStore | None
     squad: str
     run: str
     clock: Callable[[], float]
+    knowledge: Mapping[KnowledgeSource, KnowledgeIndex] = field(default_factory=dict)
+    news: list[KnowledgeRead] = field(default_factory=list)
 
-    def tools(self, agent: AgentPlan, use: MemoryUse) -> tuple[Tool, ...]:
-        return memory_tools(self.store, use, self._place(agent), self.clock)
+    def tools(self, agent: AgentPlan) -> tuple[Tool, ...]:
+        found: tuple[Tool, ...] = ()
+        if agent.memory is not None and self.store is not None:
+            found = memory_tools(self.store, agent.memory, self._place(agent), self.clock)
+        if agent.knowledge is not None:
+            found = (*found, knowledge_tool(self._indexes(agent.knowledge)))
+        return found
 
     def _place(self, agent: AgentPlan) -> MemoryPlace:
         return MemoryPlace(self.squad, agent.id, self.run)
 
-    async def told(self, agent: AgentPlan, use: MemoryUse, about: str, ctx: RunContext) -> str:
-        """Return what the agent is told before it works on `about`: the best records that fit, marked as notes."""
-        scopes, now = self._place(agent).read(use), self.clock()
-        found = await in_thread(lambda: self.store.search(about, scopes, now, use.recall))
-        records = [one.record for one in found]
-        text = recalled(records, secrets.token_hex(8), use.max_tokens)
-        ctx.emit(MemoryRecalled(agent.id, tuple(record.id for record in records if record.id in text)))
-        return text
+    def _indexes(self, use: KnowledgeUse) -> list[KnowledgeIndex]:
+        return [self.knowledge[source] for source in use.sources]
+
+    async def told(self, agent: AgentPlan, about: str, ctx: RunContext) -> tuple[str, str]:
+        """Return what the agent is told before it works on `about`, of its memory and of the documents: the best that
+        fits, marked as data."""
+        records, passages = Recalled(), Recalled()
+        if (use := agent.memory) is not None and use.recall:
+            records = await in_thread(lambda: self._remembered(agent, use, about))
+        if (documents := agent.knowledge) is not None and documents.recall:
+            passages = await in_thread(lambda: self._looked_up(documents, about))
+        ctx.emit(MemoryRecalled(agent.id, records.names, passages.names))
+        return records.text, passages.text
+
+    def _remembered(self, agent: AgentPlan, use: MemoryUse, about: str) -> Recalled:
+        if self.store is None:
+            return Recalled()
+        found = self.store.search(about, self._place(agent).read(use), self.clock(), use.recall)
+        entries = ((one.record.id, in_words(one.record)) for one in found)
+        return recalled(entries, OF_RECORDS, f"memory {secrets.token_hex(8)}", use.max_tokens)
+
+    def _looked_up(self, use: KnowledgeUse, about: str) -> Recalled:
+        found = looked_up(self._indexes(use), about, use.recall)
+        entries = ((one.citation, chunk_in_words(one.citation, one.chunk.heading, one.chunk.text)) for one in found)
+        return recalled(entries, OF_CHUNKS, f"documents {secrets.token_hex(8)}", use.max_tokens)
 
 
-async def recall(memory: RunMemory | None, agent: AgentPlan, about: str, ctx: RunContext) -> str:
-    """Return what the agent remembers of `about`, once: it is a durable step, so that it is told the same again."""
-    use = agent.memory
-    if use is None or use.recall == 0:
-        return ""
+async def recall(memory: RunMemory | None, agent: AgentPlan, about: str, ctx: RunContext) -> Mapping[str, str]:
+    """Return what the agent is told of `about` beforehand, by title, once: it is a durable step, so that the same is
+    said again. Empty where it remembers nothing and has no documents."""
+    uses = [use for use in (agent.memory, agent.knowledge) if use is not None and use.recall]
+    if not uses:
+        return {}
 
-    async def work() -> str:
-        return "" if memory is None else await memory.told(agent, use, about, ctx)
+    async def work() -> tuple[str, str]:
+        return ("", "") if memory is None else await memory.told(agent, about, ctx)
 
-    asked = hashlib.sha256(f"{use.scope} {use.recall} {use.max_tokens}\0{about}".encode("utf-8", "replace"))
-    told: str = await ctx.do(StepKey(ctx.step, 0, RECALLED), asked.digest(), work)
-    return told
+    asked = hashlib.sha256(f"{agent.memory} {agent.knowledge}\0{about}".encode("utf-8", "replace"))
+    records, passages = await ctx.do(StepKey(ctx.step, 0, RECALLED), asked.digest(), work)
+    return {"Memory": records, "Knowledge": passages}
 
 
 def with_memory(agent: AgentPlan, tools: tuple[Tool, ...], memory: RunMemory | None) -> tuple[Tool, ...]:
-    """Return the tools with those of the agent's memory, bound to this run's, where it has one."""
-    if agent.memory is None:
+    """Return the tools with those of the agent's memory and documents, bound to this run's, where it has any."""
+    own = list(UNBOUND) if agent.memory is not None else []
+    own += [UNBOUND_KNOWLEDGE] if agent.knowledge is not None else []
+    if not own:
         return tools
-    own = UNBOUND if memory is None else memory.tools(agent, agent.memory)
-    return (*(tool for tool in tools if tool.name not in MEMORY_TOOLS), *own)
+    bound = {} if memory is None else {tool.name: tool for tool in memory.tools(agent)}
+    names = {tool.name for tool in own}
+    return (*(tool for tool in tools if tool.name not in names), *(bound.get(tool.name, tool) for tool in own))
 
 
 @asynccontextmanager
-async def open_memory(
-    plan: Plan, given: MemoryStore | Path | str | None, state: Path | None, run: str, clock: Callable[[], float]
-) -> AsyncIterator[RunMemory | None]:
-    """Yield the memory of a run, None where no agent has one. Raise `MemoryUnusable` where it cannot be opened.
+async def open_memory(plan: Plan, setting: MemorySetting) -> AsyncIterator[RunMemory | None]:
+    """Yield the memory of a run, its documents read, None where no agent has any.
 
-    `given` is a store, or its path; else it is `memory.db` in the folder `state`; without one it ends with the run.
+    Raise `MemoryUnusable` where a store or a folder cannot be opened.
     """
-    if all(agent.memory is None for agent in plan.agents.values()):
+    agents = plan.agents.values()
+    sources = dict.fromkeys(one for agent in agents if agent.knowledge for one in agent.knowledge.sources)
+    if not sources and all(agent.memory is None for agent in agents):
         yield None
         return
-    if isinstance(given, MemoryStore):
-        yield RunMemory(given, plan.name, run, clock)
-        return
-    path = given if given is not None else None if state is None else state / FILE
-    store = await in_thread(lambda: MemoryStore.open(path))
+    with ExitStack() as stack:
+        store = None
+        if any(agent.memory is not None for agent in agents):
+            store = stack.enter_context(await in_thread(lambda: _store(setting)))
+        knowledge = {source: stack.enter_context(_index(setting, source)) for source in sources}
+        memory = RunMemory(store, plan.name, setting.run, setting.clock, knowledge)
+        for source, index in knowledge.items():
+            memory.news.append(_news(source, await _updated(source, index)))
+        yield memory
+
+
+@contextmanager
+def _kept_open(store: MemoryStore) -> Iterator[MemoryStore]:
+    yield store
+
+
+def _store(setting: MemorySetting) -> Any:
+    """Return the store as a context that closes what was opened here."""
+    if isinstance(setting.given, MemoryStore):
+        return _kept_open(setting.given)
+    state = setting.state
+    return MemoryStore.open(setting.given if setting.given is not None else None if state is None else state / FILE)
+
+
+@contextmanager
+def _index(setting: MemorySetting, source: KnowledgeSource) -> Iterator[KnowledgeIndex]:
+    folder = KnowledgeFolder(setting.beside, source.path, source.include, source.most_chars)
+    index = KnowledgeIndex.open(folder, None if setting.state is None else index_file(folder, setting.state))
     try:
-        yield RunMemory(store, plan.name, run, clock)
+        yield index
     finally:
-        store.close()
+        index.close()
+
+
+async def _updated(source: KnowledgeSource, index: KnowledgeIndex) -> Indexed:
+    """Bring an index up to date, in a thread that stops between two files where nobody waits any more."""
+    stop = Stop()
+    try:
+        made: Indexed = await in_thread(lambda: index.update(stop.is_set))
+    except MemoryUnusable:
+        raise
+    except (OSError, AgentError) as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        hint = "it is a folder or file beside the squad"
+        raise MemoryUnusable(source.path, reason, hint, what="knowledge") from error
+    finally:
+        stop.set()
+    return made
+
+
+def _news(source: KnowledgeSource, made: Indexed) -> KnowledgeRead:
+    unread: Sequence[str] = [f"{one.path}: {one.why}" for one in made.unread]
+    return KnowledgeRead(
+        source.path, made.files, made.chunks, made.changed, made.gone, tuple(unread[:MOST_TOLD]), len(unread)
+    )

@@ -13,16 +13,18 @@ from providers.messages import Message
 if TYPE_CHECKING:
     from personas.sandbox import ExpressionText
 
+NOTHING: Mapping[str, str] = {}
+
 
 def compose(
     description: str,
     expected_output: str | None = None,
     context: Mapping[str, str] | None = None,
     comments: Sequence[str] = (),
-    remembered: str = "",
+    recalled: Mapping[str, str] = NOTHING,
 ) -> str:
     """Return the brief: what is remembered and what others found first, the task last, where models weigh it most."""
-    parts = [f"# Memory\n\n{remembered}"] if remembered else []
+    parts = [f"# {title}\n\n{text}" for title, text in recalled.items() if text]
     parts += [f"# Context: {title}\n\n{text}" for title, text in (context or {}).items() if text]
     if comments:
         parts.append("# A reviewer asks for changes\n\n" + "\n".join(f"- {comment}" for comment in comments))

@@ -228,8 +228,8 @@ class TaskRunner:
             among = work.choice.among
             work = with_agent(work, given.values, given.unit.task)
             ctx.emit(AgentChosen(given.unit.task, work.agent, among))
-        remembered = await recall(self.memory, self.plan.agents[work.agent], description, ctx)
-        words = prompts.compose(description, expected, context, given.comments, remembered)
+        recalled = await recall(self.memory, self.plan.agents[work.agent], description, ctx)
+        words = prompts.compose(description, expected, context, given.comments, recalled)
         result = await self._agent_works(work, self._with_images(work, words), ctx)
         text = result.text if work.output_schema is None else as_text(result.output)
         return UnitResult(result.output, text, truncated=cut_in(result, ctx.step))

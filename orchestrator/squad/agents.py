@@ -6,11 +6,11 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
-from agents.memory.tools import UNBOUND
+from agents.memory.tools import UNBOUND, UNBOUND_KNOWLEDGE
 from agents.tools import Tool
 from orchestrator.squad.conversations import Conversations
 from orchestrator.squad.mcp_specs import McpTools, references
-from orchestrator.squad.memory_specs import memory_use
+from orchestrator.squad.memory_specs import knowledge_use, memory_use
 from orchestrator.squad.plan import EDITION, HUMAN, AgentPlan, ConversationPlan
 from orchestrator.squad.shared_spec import budget
 from orchestrator.squad.spec import AgentSpec, SquadSpec, ToolUse
@@ -110,7 +110,9 @@ class Roster:
         inherited = self.bind((*path, "persona"), persona.tools)
         bound = {tool.name: tool for tool in (*inherited, *own)}
         memory = memory_use(self.spec.memory, spec.memory)
+        knowledge = knowledge_use(self.spec.knowledge, spec.knowledge)
         bound |= {tool.name: tool for tool in UNBOUND} if memory is not None else {}
+        bound |= {UNBOUND_KNOWLEDGE.name: UNBOUND_KNOWLEDGE} if knowledge is not None else {}
         plan = AgentPlan(name, persona, tuple(bound.values()), spec.tier, budget=budget(spec.budget))
         chained = isinstance(spec.model, list)
         plan = replace(plan, chain=spec.models) if chained else replace(plan, model=next(iter(spec.models), None))
@@ -126,6 +128,7 @@ class Roster:
             temperature=spec.temperature,
             effort=spec.effort,
             memory=memory,
+            knowledge=knowledge,
         )
         return plan if spec.max_turns is None else replace(plan, max_turns=spec.max_turns)
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
 from agents.mcp.definitions import Definition
+from agents.memory.folder import fault_of
 from agents.paths import Protected
 from agents.run_folder import RunFolder
 from agents.toolbox import builtin
@@ -18,6 +20,7 @@ from orchestrator.squad.given import InputType, RawInput, UnreadInput
 from orchestrator.squad.given_files import read_default, read_paths
 from orchestrator.squad.inputs import check_defaults, coerce_inputs
 from orchestrator.squad.mcp_specs import in_words
+from orchestrator.squad.memory_specs import check_folders
 from orchestrator.squad.plan import EDITION, AgentPlan, Plan
 from orchestrator.squad.resolve import refuse_foreseen, resolve, tools_used, with_inputs, with_tools
 from orchestrator.squad.routing import load_routing
@@ -258,6 +261,9 @@ class Squad:
         declared = declared_tools(entries, findings, self.file, known={tool.name for tool in tools})
         on_disk = self._given.sources is None
         workspace = workspace_of(self.spec.workspace, self.file, findings, on_disk=on_disk)
+        if self._given.sources is None and not where_gone:
+            own = {name: agent.knowledge for name, agent in self.spec.agents.items()}
+            check_folders(self.spec.knowledge, own, findings, partial(fault_of, beside))
         digests = digests_in(self._given.sources or where_gone)
         digests = {name: sha256 for name, sha256 in digests.items() if name in {one.name for one in tools}}
         digests |= {one.name: one.sha256 for one in declared}

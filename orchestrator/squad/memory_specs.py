@@ -1,14 +1,20 @@
-"""`memory:` of a squad or an agent, as it is written, and what it comes to. Pure."""
+"""`memory:` and `knowledge:` of a squad or an agent, as they are written, and what they come to. Pure."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from pathlib import PurePosixPath
 from typing import Annotated, ClassVar
 
 from pydantic import Discriminator, Field, Tag
 
-from agents.memory.use import MemoryUse, ScopeKind
+from agents.memory.chunks import CHUNK_CHARS, LEAST_CHUNK_CHARS
+from agents.memory.use import KnowledgeSource, KnowledgeUse, MemoryUse, ScopeKind
+from orchestrator.squad.shared_spec import NonEmpty
 from providers.documents.fields import PositiveDuration
+from providers.documents.findings import Findings
 from providers.documents.models import StrictModel
+from providers.documents.problems import Path as DocumentPath
 
 
 class MemorySpec(StrictModel):
@@ -54,3 +60,77 @@ def memory_use(squad: bool | MemorySpec | None, agent: bool | MemorySpec | None)
         first("ttl", made.ttl_s),  # type: ignore[arg-type]  # as above
         first("max_tokens", made.max_tokens),  # type: ignore[arg-type]  # as above
     )
+
+
+class KnowledgeSpec(StrictModel):
+    """A folder of documents, or one document, beside the squad."""
+
+    noun: ClassVar[str] = "a knowledge"
+    path: NonEmpty = Field(description="A folder or file beside this one: docs/")
+    include: list[NonEmpty] | None = Field(default=None, min_length=1, description='Which files: ["*.md"]')
+    max_chunk: Annotated[int, Field(ge=LEAST_CHUNK_CHARS, le=20_000)] | None = Field(
+        default=None, description=f"Characters of one passage; default {CHUNK_CHARS}"
+    )
+    recall: Annotated[int, Field(ge=0, le=50)] | None = Field(
+        default=None, description="Passages that are put before each piece of work; default 5"
+    )
+    max_tokens: Annotated[int, Field(ge=50, le=100_000)] | None = Field(
+        default=None, description="Tokens that these may take; default 2500"
+    )
+
+
+def _kind_of_one(value: object) -> str:
+    return "mapping" if isinstance(value, dict) else "text"
+
+
+def _kind_of_all(value: object) -> str:
+    return "list" if isinstance(value, list) else _kind_of_one(value)
+
+
+_Text = Annotated[NonEmpty, Tag("text")]
+_Mapping = Annotated[KnowledgeSpec, Tag("mapping")]
+KnowledgeEntry = Annotated[_Text | _Mapping, Discriminator(_kind_of_one)]
+KnowledgeField = Annotated[_Text | _Mapping | Annotated[list[KnowledgeEntry], Tag("list")], Discriminator(_kind_of_all)]
+Knowledge = str | KnowledgeSpec | list[str | KnowledgeSpec] | None
+
+
+def entries_of(field: Knowledge) -> list[tuple[DocumentPath, KnowledgeSpec]]:
+    """Return the entries of a field, each with the place of its path below the field."""
+    if field is None:
+        return []
+    if isinstance(field, list):
+        return [((i, *place), one) for i, each in enumerate(field) for place, one in entries_of(each)]
+    return [((), KnowledgeSpec(path=field))] if isinstance(field, str) else [(("path",), field)]
+
+
+def knowledge_use(squad: Knowledge, agent: Knowledge) -> KnowledgeUse | None:
+    """Return what an agent may look up, its own documents and the squad's; None where there are none."""
+    specs = [one for _, one in (*entries_of(agent), *entries_of(squad))]
+    if not specs:
+        return None
+    sources = [KnowledgeSource(_plain(one.path), tuple(one.include or ()), one.max_chunk) for one in specs]
+    recall = [one.recall for one in specs if one.recall is not None]
+    tokens = [one.max_tokens for one in specs if one.max_tokens is not None]
+    default = KnowledgeUse(())
+    return KnowledgeUse(
+        tuple(dict.fromkeys(sources)),
+        max(recall) if recall else default.recall,
+        max(tokens) if tokens else default.max_tokens,
+    )
+
+
+def _plain(path: str) -> str:
+    return PurePosixPath(path.replace("\\", "/")).as_posix()
+
+
+def check_folders(
+    squad: Knowledge, agents: Mapping[str, Knowledge], findings: Findings, fault: Callable[[str], str]
+) -> None:
+    """Report each path that cannot be read; `fault` says why, empty where it can."""
+    fields: list[tuple[DocumentPath, Knowledge]] = [(("knowledge",), squad)]
+    fields += [(("agents", name, "knowledge"), each) for name, each in agents.items()]
+    for at, field in fields:
+        for place, one in entries_of(field):
+            if why := fault(_plain(one.path)):
+                hint = "a folder or file beside this file: docs/"
+                findings.error((*at, *place), "bad-knowledge", f"'{one.path}' cannot be read: {why}", hint)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, assert_never
 
 from agents.context import History as History
-from agents.memory.use import MemoryUse
+from agents.memory.use import KnowledgeUse, MemoryUse
 from orchestrator.squad.termination import Termination
 from providers.messages import Capability, Needs
 
@@ -85,6 +85,8 @@ class AgentPlan:
     """Whether it is handed an image, so that only a model that can see answers it."""
     memory: MemoryUse | None = None
     """What it remembers over runs, and is told of it; None: nothing."""
+    knowledge: KnowledgeUse | None = None
+    """The documents that it may look up, and is told of; None: none."""
     chain: tuple[str, ...] = ()
     """Models that are asked in this order."""
 

@@ -15,7 +15,7 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag
 from orchestrator.squad.conversation_spec import ConversationSpec
 from orchestrator.squad.given import InputType
 from orchestrator.squad.mcp_specs import McpSpec
-from orchestrator.squad.memory_specs import MemoryField
+from orchestrator.squad.memory_specs import KnowledgeField, MemoryField
 from orchestrator.squad.other_formats import (
     AGENT_ADVICE,
     AGENT_NAMES,
@@ -156,6 +156,7 @@ class AgentSpec(StrictModel):
         default=None, description="How much a model that reasons should think; others are sent none"
     )
     memory: MemoryField | None = Field(default=None, description="Whether it remembers over runs, and how")
+    knowledge: KnowledgeField | None = Field(default=None, description="Documents that it may look up, too")
     budget: BudgetSpec | None = Field(default=None, description="Caps over all its work in a run")
 
     @property
@@ -331,6 +332,7 @@ class SquadSpec(StrictModel):
     )
     tools: dict[str, ToolEntry] = Field(default_factory=dict, description="Tools that this squad brings")
     memory: MemoryField | None = Field(default=None, description="Whether its agents remember over runs, and how")
+    knowledge: KnowledgeField | None = Field(default=None, description="Documents that its agents may look up")
     mcp: dict[str, McpSpec] = Field(default_factory=dict, description="Servers of tools that agents may use")
     agents: dict[str, AgentSpec] = Field(default_factory=dict, description="Who works")
     conversations: dict[str, ConversationSpec] = Field(default_factory=dict, description="Who talks")

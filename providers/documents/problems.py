@@ -323,6 +323,7 @@ CODES: Mapping[str, str] = {
     # Expressions, files, schemas
     "bad-expression": "The text inside `${{ }}` is not an expression.",
     "output-never-produced": "An output is read that nothing produces.",
+    "bad-knowledge": "A knowledge folder or file that cannot be read, or is not beside the squad.",
     "unsafe-path": "A path that leaves the run's folder, or that some system cannot store.",
     "duplicate-output-file": "Two tasks write the same file.",
     "bad-schema": "Not a JSON Schema, or one that refers to another document.",

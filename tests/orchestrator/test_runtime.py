@@ -15,7 +15,7 @@ from orchestrator.options import RunOptions
 
 ROOT = Path(__file__).parents[2]
 PUBLIC = ("open_run", "resume_run", "fork_run", "run_squad", "run_sync")
-OF_THEIR_OWN = {"squad", "source", "run_id", "start", "edited", "on_event", "journal"}
+OF_THEIR_OWN = {"squad", "source", "run_id", "start", "edited", "on_event", "on_delta", "journal"}
 SNIPPET = """\
 from orchestrator import Squad, SqliteJournal, fork_run, open_run, resume_run, run_squad, run_sync
 

@@ -244,6 +244,13 @@ class Progress:
         done = "left as it is" if event["aside"] is None else f"kept as {event['aside']}"
         return ProgressLine(event["path"], f"was changed since this run wrote it: {done}", "warning")
 
+    def _on_knowledge_read(self, event: Document) -> ProgressLine | None:
+        if not event["unread"]:
+            return None
+        more = event["unread_count"] - len(event["unread"])
+        told = "; ".join(event["unread"]) + (f"; and {more} more" if more else "")
+        return ProgressLine(event["folder"], f"not read: {told}", "warning")
+
     def _on_file_unwritten(self, event: Document) -> ProgressLine:
         self.out_of = "file"
         return ProgressLine(event["task"], f"paused: {event['reason']}", "warning")

@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
+from agents.memory.database import MemoryUnusable
 from agents.memory.records import made_record
 from agents.memory.store import MemoryStore
 from orchestrator import Squad
+from orchestrator.errors import PlanError
 from orchestrator.journal.memory import MemoryJournal
 from orchestrator.rerun.replay import replay
 from providers.messages import FinishReason, Message, Request, Response, ToolCall, ToolResult, Usage
@@ -70,3 +72,53 @@ async def test_a_replay_reads_no_memory_and_is_equal(tmp_path: Path) -> None:
     assert "UNTRUSTED" in model.prompts("ann")[1]
     store.close()
     assert (await replay(journal, "r")).is_equal
+
+
+def with_knowledge(folder: Path, knowledge: Any = "docs/", description: str = "Plan the deploys.") -> Squad:
+    (folder / "docs").mkdir(exist_ok=True)
+    (folder / "docs" / "deploys.md").write_text("# Deploys\n\nThe zebra deploys on Tuesdays.\n")
+    text = f"""\
+name: test
+knowledge: {json.dumps(knowledge)}
+agents:
+  ann: {{persona: {{name: Tester, role: Answers., tier: worker}}}}
+tasks:
+  a: {{agent: ann, description: {json.dumps(description)}}}
+"""
+    return Squad.from_text(text, str(folder / "squad.yaml"))
+
+
+async def test_documents_beside_the_squad_are_told_and_searched_with_file_and_lines(tmp_path: Path) -> None:
+    model, journal = once("search_knowledge", query="zebras"), MemoryJournal()
+    given = with_knowledge(tmp_path)
+    (tmp_path / "docs" / "image.png").write_bytes(b"\0")
+    result, events = await run(given, model, journal=journal, run_id="r", state=tmp_path / "state")
+    assert result.status == "done"
+    first, _ = model.prompts("ann")
+    [ended] = [event.data for event in events if event.type == "task.ended"]
+    assert "# Knowledge" in first
+    assert "[docs/deploys.md:1-3; Deploys]" in first
+    assert "The zebra deploys on Tuesdays." in first
+    assert ended.output.startswith("[docs/deploys.md:1-3; Deploys]")
+    [read] = [event.data for event in events if event.type == "knowledge.read"]
+    assert (read.files, read.unread) == (1, ("docs/image.png: it is binary",))
+    assert [path.name[:10] for path in sorted((tmp_path / "state").glob("*.db"))] == ["knowledge-"]
+    (tmp_path / "docs" / "deploys.md").unlink()
+    assert (await replay(journal, "r")).is_equal
+
+
+async def test_a_knowledge_folder_that_is_missing_or_outside_is_a_mistake_of_the_file(tmp_path: Path) -> None:
+    for wrong in ("nowhere", "../", "/etc", ["docs", {"path": "docs/none.md"}], ".env"):
+        with pytest.raises(PlanError, match="cannot be read"):
+            with_knowledge(tmp_path, wrong)
+
+
+async def test_a_knowledge_folder_that_is_gone_when_the_run_starts_ends_it_before_anything_is_spent(
+    tmp_path: Path,
+) -> None:
+    given, model = with_knowledge(tmp_path), Answers()
+    (tmp_path / "docs" / "deploys.md").unlink()
+    (tmp_path / "docs").rmdir()
+    with pytest.raises(MemoryUnusable, match="the knowledge docs cannot be used: No such file"):
+        await run(given, model)
+    assert model.asked == []
