@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
@@ -25,6 +26,8 @@ ReadPersona = Callable[[str, list[Problem]], Node]
 """Returns the tree of a persona file; mistakes that leave the rest readable go to the list.
 
 Raises `SpecError` or `OSError`."""
+ReadPrompt = Callable[[str], str]
+"""Returns the text of a file of instructions. Raises `SpecError` or `OSError`."""
 WhyUnanswerable = Callable[[AgentPlan], str]
 """Returns why no model there is could ever answer an agent, empty where one could."""
 
@@ -69,6 +72,7 @@ class Roster:
     tiers: Collection[str]
     models: Collection[str] | None
     read_persona: ReadPersona | None = None
+    read_prompt: ReadPrompt | None = None
     functions: Mapping[str, Callable[..., bool]] = field(default_factory=dict)
     why_unanswerable: WhyUnanswerable | None = None
     edition: int = EDITION
@@ -124,7 +128,7 @@ class Roster:
         plan = replace(
             plan,
             max_output_tokens=spec.max_output_tokens,
-            instructions=spec.instructions,
+            instructions=self._instructions((*path, "instructions"), spec.instructions),
             temperature=spec.temperature,
             effort=spec.effort,
             memory=memory,
@@ -154,6 +158,25 @@ class Roster:
         ):
             del self._sound[name]
             self.findings.error(path, "unanswerable", f"no model could ever answer the agent '{name}': {why}")
+
+    def _instructions(self, path: Path, written: str | None) -> str | None:
+        """Return an agent's own prompt, which may stand in a file beside the squad's."""
+        if written is None or not is_prompt_file(written):
+            return written
+        if self.read_prompt is None:
+            self.findings.error(path, "unreadable-file", f"files are not read here: '{written}'")
+            return None
+        try:
+            text = self.read_prompt(written)
+        except SpecError as error:
+            self.findings.error(path, "unreadable-file", f"cannot read '{written}': {error.problems[0].message}")
+        except OSError as error:
+            self.findings.error(path, "unreadable-file", f"cannot read '{written}': {error.strerror or error}")
+        else:
+            if text.strip():
+                return text
+            self.findings.error(path, "empty-file", f"'{written}' says nothing")
+        return None
 
     def _tier(self, path: Path, tier: str) -> None:
         if tier not in self.tiers:
@@ -322,6 +345,14 @@ def overrides_the_library(spec: AgentSpec) -> bool:
     A mapping and a file are the user's own words, which are merged as they are written.
     """
     return isinstance(spec.persona, str) and not is_file(spec.persona) and bool(spec.title or spec.role)
+
+
+_PROMPT_FILE = re.compile(r"[^\s{}]+\.(md|markdown|txt|prompt)", re.IGNORECASE)
+
+
+def is_prompt_file(instructions: str) -> bool:
+    """Whether instructions are the name of a file that holds them: one word that ends like a text's name."""
+    return _PROMPT_FILE.fullmatch(instructions.strip()) is not None
 
 
 def _stem(persona: str | Mapping[str, Any] | None) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -173,8 +173,15 @@ class Expressions:
                     self.text(path, text, scope)
 
     def instructions(self, agent: str, source: str) -> None:
-        """Check an agent's own prompt, which may read inputs."""
-        self.text(("agents", agent, "instructions"), source, NamesInScope(has_inputs_only=True))
+        """Check an agent's own prompt, which may read inputs. One from a file is told at the agent, with the file."""
+        scope, written = NamesInScope(has_inputs_only=True), self.spec.agents[agent].instructions
+        if source == written:
+            self.text(("agents", agent, "instructions"), source, scope)
+            return
+        known = len(self.findings.found)
+        self.text(("agents", agent), source, scope)
+        told = [replace(one, message=f"{one.message}, in '{written}'") for one in self.findings.found[known:]]
+        self.findings.found[known:] = told
 
     def _template(self, path: Path, source: str) -> None:
         """Check what the template of a persona's instructions reads."""

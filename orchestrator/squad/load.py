@@ -17,7 +17,7 @@ from agents.toolbox.workspace import Workspace
 from agents.tools import Registry, Tool, as_tools
 from orchestrator.squad.declared_tools import declared_tools, is_gone, uses_of_code
 from orchestrator.squad.given import InputType, RawInput, UnreadInput
-from orchestrator.squad.given_files import read_default, read_paths
+from orchestrator.squad.given_files import holds_keys, read_default, read_paths
 from orchestrator.squad.inputs import check_defaults, coerce_inputs
 from orchestrator.squad.mcp_specs import in_words
 from orchestrator.squad.memory_specs import check_folders
@@ -27,10 +27,11 @@ from orchestrator.squad.routing import load_routing
 from orchestrator.squad.sources import (
     definitions_in,
     digests_in,
+    files_gone,
     gather,
     persona_in,
-    personas_gone,
     personas_in,
+    prompt_in,
     routing_in,
     tools_in,
     with_definitions,
@@ -173,7 +174,7 @@ class Squad:
         """
         own_tools = as_tools(tools)
         given = _Given(personas or {}, routing if isinstance(routing, Mapping) else None, sources)
-        given.texts.update(personas_gone(where_gone or {}, Path(name).parent))
+        given.texts.update(files_gone(where_gone or {}, Path(name).parent))
         if sources is not None:
             personas, own_tools = {**personas_in(sources), **(personas or {})}, (*tools_in(sources), *own_tools)
         policy, catalog = load_routing(routing, texts=given.texts) if sources is None else _recorded_routing(sources)
@@ -331,6 +332,7 @@ class Squad:
             models=frozenset(self.catalog.names()),
             found=self._found,
             read_persona=self._read_persona,
+            read_prompt=self._read_prompt,
             functions=self.functions,
             why_unanswerable=None if self.spec.offline == "always" else _prover(self.policy, self.catalog),
             edition=edition,
@@ -344,6 +346,15 @@ class Squad:
         if self._given.sources is not None:
             return UnreadInput(f"the file '{path}' is not in the record", "give the input")
         return read_default(Path(self.file).parent, path, kind)
+
+    def _read_prompt(self, path: str) -> str:
+        """A file of instructions stands beside the squad's; one that holds keys is not read."""
+        if self._given.sources is not None:
+            return prompt_in(self._given.sources, path.strip())
+        file = Path(self.file).parent / path.strip()
+        if holds_keys(file) or holds_keys(file.resolve()):
+            raise PermissionError(1, "it holds keys, which no model may read", path)
+        return read_once(file, self._given.texts)
 
     def _read_persona(self, path: str, found: list[Problem]) -> Node:
         """A persona's file stands beside the squad's."""

@@ -12,7 +12,7 @@ from typing import Any
 from agents.mcp.definitions import Definition
 from agents.tools import Tool
 from orchestrator.errors import PlanError
-from orchestrator.squad.agents import PersonaLibrary, ReadPersona, Roster, WhyUnanswerable
+from orchestrator.squad.agents import PersonaLibrary, ReadPersona, ReadPrompt, Roster, WhyUnanswerable
 from orchestrator.squad.conversation_spec import ConversationSpec, SelectorSpec
 from orchestrator.squad.conversations import ends_by_itself
 from orchestrator.squad.expressions import Expressions, NamesInScope
@@ -68,6 +68,7 @@ def resolve(
     limits: SquadLimits = SquadLimits(),
     found: Sequence[Problem] = (),
     read_persona: ReadPersona | None = None,
+    read_prompt: ReadPrompt | None = None,
     functions: Mapping[str, Callable[..., bool]] | None = None,
     why_unanswerable: WhyUnanswerable | None = None,
     edition: int = EDITION,
@@ -76,14 +77,17 @@ def resolve(
     """Return the plan and its warnings. Raise `PlanError` with all problems, `found` and the warnings among them.
 
     `spec`, `node` and `found` are what `load_spec` returned. `models` ("provider/model") None: any may be named.
-    `inputs` None: the squad is checked, not run, so none is required. `read_persona` returns what a persona file says.
+    `inputs` None: the squad is checked, not run, so none is required. `read_persona` returns what a persona file says,
+    `read_prompt` the text of a file of instructions.
     `functions` are the conditions that conversations may name. `why_unanswerable` says why no model could
     answer an agent. `edition` is that of the rules that the plan is made by. `definitions` are those of the tools of
     MCP servers, by server, as far as they are known.
     """
     findings = Findings.after(node, found)
     known = functions or {}
-    roster = Roster(spec, findings, personas, tools, tiers, models, read_persona, known, why_unanswerable, edition)
+    roster = Roster(
+        spec, findings, personas, tools, tiers, models, read_persona, read_prompt, known, why_unanswerable, edition
+    )
     roster.mcp = McpTools(spec.mcp, definitions or {})
     check_servers(spec.mcp, findings)
     plan = _plan(spec, findings, roster, inputs, limits)

@@ -1,6 +1,7 @@
 """What a squad's text refers to, as texts by kind and name: kept with a run, they make its squad again anywhere.
 
-The kinds: `mcp NAME`, the definitions of a server's tools; `persona PATH`, a persona's file, by the path in the squad;
+The kinds: `mcp NAME`, the definitions of a server's tools; `persona PATH`, a persona's file, by the path in the squad,
+and `instructions PATH`, an agent's prompt;
 `routing FILE`; of an embedding program its own `personas`; `tool NAME` for what a model was shown of each tool that is
 not built in, and `tool-sha256 NAME` for what runs where that is called. The code itself is not kept: a record from
 elsewhere brings none.
@@ -16,7 +17,7 @@ from typing import Any, NoReturn
 from agents.errors import ToolFault
 from agents.mcp.definitions import Definition, definition_of
 from agents.tools import Tool
-from orchestrator.squad.agents import is_file
+from orchestrator.squad.agents import is_file, is_prompt_file
 from orchestrator.squad.spec import SquadSpec
 from providers.documents.nodes import Node
 from providers.documents.problems import Problem
@@ -24,7 +25,7 @@ from providers.documents.secrets import recordable
 from providers.documents.yaml import mapping_in, read_once
 
 OWN_PERSONAS = "personas"
-MCP, PERSONA, ROUTING, TOOL, DIGEST = "mcp ", "persona ", "routing ", "tool ", "tool-sha256 "
+MCP, PERSONA, PROMPT, ROUTING, TOOL, DIGEST = "mcp ", "persona ", "instructions ", "routing ", "tool ", "tool-sha256 "
 
 
 def gather(
@@ -41,6 +42,8 @@ def gather(
     """
     paths = [agent.persona for agent in spec.agents.values() if isinstance(agent.persona, str)]
     found = {PERSONA + path: read_once(beside / path, texts) for path in paths if is_file(path)}
+    prompts = [agent.instructions.strip() for agent in spec.agents.values() if agent.instructions is not None]
+    found |= {PROMPT + path: read_once(beside / path, texts) for path in prompts if is_prompt_file(path)}
     if isinstance(routing, Mapping):
         found[f"{ROUTING}<routing>"] = json.dumps(dict(routing), ensure_ascii=False)
     elif routing is not None:
@@ -64,9 +67,16 @@ def persona_in(sources: Mapping[str, str], path: str, found: list[Problem]) -> N
     return mapping_in(text, path, found)
 
 
-def personas_gone(sources: Mapping[str, str], beside: Path) -> dict[str, str]:
-    """Return the texts of the personas' files that are not in the folder `beside` any more, by path."""
-    files = {str(beside / name[len(PERSONA) :]): text for name, text in _of(sources, PERSONA)}
+def prompt_in(sources: Mapping[str, str], path: str) -> str:
+    """Return the text of a file of instructions. Raise `OSError` where it is not among the sources."""
+    if (text := sources.get(PROMPT + path)) is None:
+        raise FileNotFoundError(2, "it is not in the record", path)
+    return text
+
+
+def files_gone(sources: Mapping[str, str], beside: Path) -> dict[str, str]:
+    """Return the texts of personas and instructions whose files are not in the folder `beside` any more, by path."""
+    files = {str(beside / name[len(kind) :]): text for kind in (PERSONA, PROMPT) for name, text in _of(sources, kind)}
     return {file: text for file, text in files.items() if not Path(file).exists()}
 
 

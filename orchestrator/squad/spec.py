@@ -132,7 +132,8 @@ class AgentSpec(StrictModel):
     identity: NonEmpty | None = Field(default=None, description="Who it is and how it thinks")
     style: NonEmpty | None = Field(default=None, description="How it speaks")
     instructions: NonEmpty | None = Field(
-        default=None, description="A prompt of its own; without persona, role and goal it is all that the model is told"
+        default=None,
+        description="A prompt of its own, or its file (./ann.md); without persona, role and goal all that is told",
     )
     template: NonEmpty | None = Field(default=None, description="The template that its persona is told by")
     produces: list[NonEmpty] | None = Field(default=None, description="What else it makes")

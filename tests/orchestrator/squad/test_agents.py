@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -134,3 +135,61 @@ def test_an_edited_prompt_is_noticed_and_an_old_record_keeps_its_digests() -> No
     for field, value in (("instructions", "x"), ("temperature", 0.0), ("effort", "low")):
         edited = {"ann": replace(plan.agents["ann"], **{field: value})}
         assert parts_of(replace(plan, agents=edited))["agent ann"] != parts_of(plan)["agent ann"], field
+
+
+PROMPTED = """\
+name: s
+inputs: {topic: {default: tea}}
+agents: {ann: {instructions: ./prompts/ann.md}}
+tasks: {t: {agent: ann, description: Write.}}
+"""
+
+
+def prompted(folder: Path, prompt: str | bytes) -> Path:
+    (folder / "prompts").mkdir(exist_ok=True)
+    (folder / "prompts" / "ann.md").write_bytes(prompt.encode() if isinstance(prompt, str) else prompt)
+    (folder / "s.yaml").write_text(PROMPTED)
+    return folder / "s.yaml"
+
+
+def test_instructions_may_stand_in_a_file(tmp_path: Path) -> None:
+    file = prompted(tmp_path, "\ufeffYou write about ${{ inputs.topic }}.\n")
+    squad = Squad.from_file(file)
+    assert squad.plan().agents["ann"].told() == "You write about tea.\n"
+    assert tmp_path / "prompts" / "ann.md" in squad.files()
+    sources = squad.sources()
+    (tmp_path / "prompts" / "ann.md").unlink()
+    for again in (Squad.from_text(PROMPTED, str(file), where_gone=sources), Squad.from_text(PROMPTED, sources=sources)):
+        assert again.plan().agents["ann"].told() == "You write about tea.\n"
+    with pytest.raises(PlanError, match="cannot read"):
+        Squad.from_file(file)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "told"),
+    [
+        (" \n", "empty-file"),
+        (b"\xff\xfea", "UTF-16"),
+        ("${{ inputs.tpoic }}", "no input is called 'tpoic', in './prompts/ann.md'"),
+        ("${{ inputs.", "bad-expression"),
+    ],
+)
+def test_what_is_wrong_in_a_file_of_instructions_is_told(tmp_path: Path, prompt: str | bytes, told: str) -> None:
+    with pytest.raises(PlanError) as caught:
+        Squad.from_file(prompted(tmp_path, prompt))
+    assert told in str(caught.value)
+
+
+def test_a_file_of_keys_is_no_prompt(tmp_path: Path) -> None:
+    prompted(tmp_path, "")
+    (tmp_path / ".env.txt").write_text("KEY=1")
+    (tmp_path / "s.yaml").write_text(PROMPTED.replace("./prompts/ann.md", ".env.txt"))
+    with pytest.raises(PlanError, match="holds keys"):
+        Squad.from_file(tmp_path / "s.yaml")
+
+
+@pytest.mark.parametrize(
+    "text", ["Read notes.md", "notes.md.", "README.md\nis a file", "md", "Write ${{inputs.topic}}.md"]
+)
+def test_a_sentence_is_no_file(text: str) -> None:
+    assert planned({"instructions": text}).instructions == text.replace("${{inputs.topic}}", "tea")
