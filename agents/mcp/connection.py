@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import Any, assert_never
 
@@ -17,12 +17,18 @@ from agents.mcp.errors import McpFault
 from agents.mcp.http import http_transport
 from agents.mcp.results import text_of
 from agents.mcp.servers import HttpServer, McpServer, StdioServer
-from agents.mcp.stdio import Link, stdio_transport
+from agents.mcp.stdio import LIST_CHANGED, Link, stdio_transport
+from providers.documents.secrets import MASK
 from providers.documents.unicode import clean, cut
 
 INSTALL = 'install it: pip install "squad-orchestrator[mcp]"'
 CONNECTION_CLOSED, REQUEST_TIMEOUT = -32000, -32001
 MOST_QUOTED = 300
+SHORTEST_SECRET = 6
+"""Characters: what is shorter is a word that would be missed in a message."""
+SESSION_GONE = "Session terminated"
+OF_STATUS = frozenset({"Server returned an error response", "Not Found", SESSION_GONE})
+"""The package's words for a reply of which it looked at the status alone."""
 
 
 class McpToolFailed(AgentError):
@@ -40,7 +46,26 @@ class Connection:
     client: Any
     link: Link
     definitions: tuple[Definition, ...] = ()
-    unusable: Mapping[str, str] | None = None
+    unusable: Mapping[str, str] = field(default_factory=dict)
+    _listing: anyio.Lock = field(default_factory=anyio.Lock)
+
+    async def refresh(self) -> None:
+        """List the tools again where they are stale. However often a server says so, a listing waits for a call."""
+        async with self._listing:
+            if self.link.stale:
+                self.link.stale = False
+                await self.list_tools()
+
+    async def listen(self) -> None:
+        """Hear of changes as servers of the modern protocol tell them: only those who listen are told."""
+        from mcp import MCPError
+
+        try:
+            async with self.client.listen(tools_list_changed=True) as told:
+                async for _ in told:
+                    self.link.stale = True
+        except (MCPError, RuntimeError, TimeoutError):  # RuntimeError: it does not, or the stream ended
+            self.link.stale = True
 
     async def list_tools(self) -> None:
         """Read the server's tools, page by page and within the caps. Raise `McpFault` where there are too many."""
@@ -77,8 +102,8 @@ class Connection:
 
 
 @asynccontextmanager
-async def connected(server: McpServer, told: Callable[[], None]) -> AsyncIterator[Connection]:
-    """Yield a connection whose tools are listed, and end it with the block. `told` is called when its tools change.
+async def connected(server: McpServer) -> AsyncIterator[Connection]:
+    """Yield a connection whose tools are listed, and end it with the block.
 
     What goes wrong is raised as it comes, mostly in groups: `fault_of` makes an `McpFault` of it.
     """
@@ -87,22 +112,20 @@ async def connected(server: McpServer, told: Callable[[], None]) -> AsyncIterato
     from mcp import Client
 
     _quiet()
-    link = Link()
-    transport = _transport(server, link)
+    made = Connection(server, None, Link())
 
     async def heard(message: Any) -> None:
-        if getattr(message, "method", "") == "notifications/tools/list_changed":
-            told()
+        if getattr(message, "method", "") == LIST_CHANGED:
+            made.link.stale = True
 
-    async with Client(
-        transport,
-        read_timeout_seconds=server.timeout_s,
-        cache=None,
-        message_handler=heard,
-    ) as client:
-        made = Connection(server, client, link)
+    transport = _transport(server, made.link)
+    async with Client(transport, read_timeout_seconds=server.timeout_s, cache=None, message_handler=heard) as client:
+        made.client = client
         await made.list_tools()
-        yield made
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(made.listen)
+            yield made
+            tasks.cancel_scope.cancel()
 
 
 def _transport(server: McpServer, link: Link) -> AbstractAsyncContextManager[Any]:
@@ -121,44 +144,59 @@ async def _noting(transport: AbstractAsyncContextManager[Any], server: McpServer
     try:
         async with transport as streams:
             yield streams
-    except BaseException as error:
-        fault = fault_of(error, server, link)
-        if isinstance(error, Exception) and fault is not None:
-            raise fault from error
-        raise
+    except Exception as error:
+        raise fault_of(error, server, link) from error
     finally:
         link.end()
 
 
-def fault_of(error: BaseException, server: McpServer, link: Link | None = None) -> McpFault | None:
-    """Return what went wrong as the one error that there is for it; None: it is no fault of a server's."""
-    if isinstance(error, BaseExceptionGroup):
-        found = [fault_of(one, server, link) for one in error.exceptions]
-        return next((fault for fault in found if fault is not None), None)
+def fault_of(error: Exception, server: McpServer, link: Link | None = None) -> McpFault:
+    """Return what went wrong as the one error that there is for it.
+
+    Whatever the package raises is a fault: what a server sends can make any part of it fail.
+    """
+    if isinstance(error, ExceptionGroup):
+        return fault_of(error.exceptions[0], server, link)
     if isinstance(error, McpFault):
         return error
     if link is not None and link.fault is not None:
         return link.fault
-    return _fault(error, server.name, link)
+    return _without_secrets(_fault(error, server.name, link), server)
 
 
-def _fault(error: BaseException, name: str, link: Link | None) -> McpFault | None:
-    status = None if link is None else link.status
-    if status in (401, 403):
-        message = f"it answers HTTP {status}: it does not take the credentials that it was sent"
-        return McpFault(name, "unauthorized", message, "check the variable that `headers` names")
-    if status is not None and status >= 400:
-        return McpFault(name, "http", f"it answers HTTP {status}")
-    code = getattr(error, "code", None)
+def _without_secrets(fault: McpFault, server: McpServer) -> McpFault:
+    """Return the fault without what the server was given and may repeat."""
+    given = server.env if isinstance(server, StdioServer) else server.headers
+    words = {word for value in given.values() for word in (value, *value.split()) if len(word) >= SHORTEST_SECRET}
+    message = fault.message
+    for word in sorted(words, key=len, reverse=True):
+        message = message.replace(word, MASK)
+    return McpFault(fault.server, fault.kind, message, fault.hint)
+
+
+def _fault(error: Exception, name: str, link: Link | None) -> McpFault:
+    status, code = None if link is None else link.status, getattr(error, "code", None)
+    if status is not None and status >= 400 and _short(error) in OF_STATUS:
+        return _of_status(name, status, _short(error))
     if isinstance(error, TimeoutError) or code == REQUEST_TIMEOUT:
         return McpFault(name, "timeout", "it did not answer in time")
     if code == CONNECTION_CLOSED or isinstance(error, anyio.ClosedResourceError | anyio.BrokenResourceError):
         return McpFault(name, "died", f"it ended{_last_words(link)}")
     if type(error).__module__.split(".")[0] in ("httpx2", "httpcore2"):
         return McpFault(name, "died", f"its connection broke: {type(error).__name__} {_short(error)}".rstrip())
-    if isinstance(error, ValueError | RuntimeError) or code is not None:  # ValueError: pydantic's, of a bad answer
-        return McpFault(name, "protocol", f"it does not keep to the protocol: {_short(error)}")
-    return None
+    if code is not None:
+        return McpFault(name, "protocol", f"it answers with error {code}: {_short(error)}")
+    return McpFault(name, "protocol", f"it does not keep to the protocol: {type(error).__name__}: {_short(error)}")
+
+
+def _of_status(name: str, status: int, message: str) -> McpFault:
+    if status in (401, 403):
+        told = f"it answers HTTP {status}: it does not take the credentials that it was sent"
+        return McpFault(name, "unauthorized", told, "check the variable that `headers` names")
+    if message == SESSION_GONE:
+        return McpFault(name, "died", "it was started anew, and the call was not made")
+    hint = "is it the address of an MCP server? It mostly ends in /mcp" if status in (404, 405) else ""
+    return McpFault(name, "http", f"it answers HTTP {status}", hint)
 
 
 def _last_words(link: Link | None) -> str:

@@ -10,6 +10,8 @@ from agents.mcp.errors import McpFault
 from agents.mcp.servers import HttpServer
 from agents.mcp.stdio import Link
 
+CONNECT_S = 10.0
+
 
 @asynccontextmanager
 async def http_transport(server: HttpServer, link: Link) -> AsyncIterator[tuple[Any, Any]]:
@@ -23,7 +25,8 @@ async def http_transport(server: HttpServer, link: Link) -> AsyncIterator[tuple[
     most = server.limits.message_bytes
 
     async def heard(response: httpx2.Response) -> None:
-        link.status = response.status_code
+        if response.request.method == "POST":  # servers without a stream of their own answer GET with 405
+            link.status = response.status_code
         encoding = response.headers.get("content-encoding", "identity")
         if encoding != "identity":
             link.end(McpFault(server.name, "protocol", f"it packed its reply as {encoding}, unasked"))
@@ -48,7 +51,8 @@ async def http_transport(server: HttpServer, link: Link) -> AsyncIterator[tuple[
         return Capped()
 
     headers = {"accept-encoding": "identity", **server.headers}
-    timeout = httpx2.Timeout(server.timeout_s, connect=min(10.0, server.limits.connect_s))
+    # How long an answer may take is the caller's: a stream that a server listens on is silent for hours.
+    timeout = httpx2.Timeout(None, connect=CONNECT_S, write=CONNECT_S, pool=CONNECT_S)
     async with (
         httpx2.AsyncClient(
             timeout=timeout, trust_env=False, headers=headers, event_hooks={"response": [heard]}

@@ -61,8 +61,14 @@ class Owner:
     """In a row, without a call answered in between."""
     _pending: set[_Asked] = field(default_factory=set)
     _requests: MemoryObjectSendStream[_Asked] | None = None
+    _link: Link = field(default_factory=Link)
     _failed: McpFault | None = None
     """Why it was of no use the last time; None: it is running, or was closed."""
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether the server said that its tools changed: they are listed again before the next call."""
+        return self._link.stale
 
     def accept(self, definitions: Iterable[Definition]) -> None:
         """Let only tools with these definitions be called from now on."""
@@ -95,14 +101,21 @@ class Owner:
                 if self._failed is None:
                     return
                 self._deaths += 1
-                try:
-                    first = await requests.receive()
-                except anyio.EndOfStream:
+                first = await self._next(requests)
+                if first is None:
                     return
                 if self._deaths > self.server.limits.restarts:
                     await self._refuse(first, requests)
                     return
+
+    async def _next(self, requests: MemoryObjectReceiveStream[_Asked]) -> _Asked | None:
+        """Return the call for which the server is started again, after its pause; None: there will be none."""
+        async for asked in requests:
+            if self._deaths <= self.server.limits.restarts:
                 await anyio.sleep(self._pause_s())
+            if not asked.scope.cancel_called:
+                return asked
+        return None
 
     def _pause_s(self) -> float:
         """Return how long to wait before the next start: not at all before the first one after a death."""
@@ -124,20 +137,17 @@ class Owner:
     ) -> McpFault | None:
         """Serve over one connection. Return why it ended, None where nothing more will be asked."""
         fault: McpFault | None = None
-        changed, link = anyio.Event(), Link()
+        link = Link()
         limit = self.server.limits.connect_s
         if first is not None:
             self._pending.add(first)
 
-        def told() -> None:
-            changed.set()
-
         self.starts += 1
         try:
             with anyio.CancelScope(deadline=anyio.current_time() + limit) as scope:
-                async with connected(self.server, told) as connection, anyio.create_task_group() as tasks:
+                async with connected(self.server) as connection, anyio.create_task_group() as tasks:
                     scope.deadline = math.inf
-                    link = connection.link
+                    self._link = link = connection.link
                     self._listed(connection)
                     is_listed.set()
                     if first is not None:
@@ -147,10 +157,8 @@ class Owner:
                     return None
             if scope.cancelled_caught:
                 fault = McpFault(self.server.name, "timeout", f"it did not list its tools within {limit:g} s")
-        except Exception as error:  # what is no fault of the server's is raised again
+        except Exception as error:  # noqa: BLE001  # the boundary: whatever the package makes of a server
             fault = fault_of(error, self.server, link)
-            if fault is None:
-                raise
         finally:
             ended = fault or link.fault or McpFault(self.server.name, "died", "it ended")
             for asked in self._pending:
@@ -172,18 +180,20 @@ class Owner:
 
     async def _one(self, connection: Connection, asked: _Asked) -> None:
         try:
-            self._check(asked.tool)
             with asked.scope:
+                await connection.refresh()
+                self._now = {one.name: one.digest for one in connection.definitions}
+                self._check(asked.tool)
                 asked.answer(await connection.call(asked.tool, asked.arguments))
                 self._deaths = 0
         except McpToolFailed as error:
             self._deaths = 0
             asked.fail(error)
-        except Exception as error:  # as above
+        except Exception as error:  # noqa: BLE001  # as above
             fault = fault_of(error, self.server, connection.link)
-            if fault is None:
-                raise
             asked.fail(fault)
+            if fault.kind == "died":
+                connection.link.end(fault)
         finally:
             if asked.done.is_set() or asked.scope.cancel_called:  # else the connection ended: `_serve` tells why
                 self._pending.discard(asked)
@@ -191,7 +201,7 @@ class Owner:
     def _listed(self, connection: Connection) -> None:
         self._now = {one.name: one.digest for one in connection.definitions}
         if self.starts == 1 or not self.definitions:
-            self.definitions, self.unusable = connection.definitions, connection.unusable or {}
+            self.definitions, self.unusable = connection.definitions, connection.unusable
             self.accept(connection.definitions)
 
     def _check(self, tool: str) -> None:

@@ -24,8 +24,6 @@ class McpLimits:
     """Before its second start in a row; twice as long before each further one."""
     grace_s: float = 2.0
     """For it to end once its input is closed, and once more after SIGTERM."""
-    relists: int = 20
-    """How often one connection may say that its tools changed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,12 +6,13 @@ while a child of it holds the pipe open. This one does, with a process group of 
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,6 +35,9 @@ REAP_S = 2.0
 """For a process that was killed to be gone."""
 MOST_SAID = 2000
 """Bytes of the end of what a server wrote to stderr that are kept for a message."""
+LIST_CHANGED = "notifications/tools/list_changed"
+LISTENING = "notifications/subscriptions/acknowledged"
+"""How a server of the modern protocol says that it will tell of changes; the package waits for it."""
 CLOSED = (OSError, anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream)
 
 
@@ -48,6 +52,9 @@ class Link:
     fault: McpFault | None = None
     status: int | None = None
     said: bytes = b""
+    said_all: anyio.Event = field(default_factory=anyio.Event)
+    stale: bool = False
+    """It said that its tools changed, and they were not listed since."""
 
     def end(self, fault: McpFault | None = None) -> None:
         """Note that the connection is of no use any more, and why: the first reason stays."""
@@ -103,27 +110,42 @@ async def _started(server: StdioServer) -> Process:
 async def _read(process: Process, server: StdioServer, link: Link, messages: MemoryObjectSendStream[Any]) -> None:
     """Hand each line on as a message. What is no message is left out: programs print all kinds of things."""
     from mcp.shared.message import SessionMessage
-    from mcp_types import jsonrpc_message_adapter
 
     assert process.stdout is not None
-    async with messages:
+    most = server.limits.message_bytes
+    async with messages, aclosing(lines(process.stdout, most)) as found:
         with suppress(*CLOSED):
-            async for line in lines(process.stdout, server.limits.message_bytes):
+            async for line in found:
                 if line is None:
-                    most = server.limits.message_bytes
                     link.end(McpFault(server.name, "too_large", f"it sent a message of more than {most:,} bytes"))
                     break
-                if not line.lstrip().startswith(b"{"):
-                    continue
-                try:
-                    message = jsonrpc_message_adapter.validate_json(line.decode(errors="replace"), by_name=False)
-                except ValueError:
-                    continue
-                await messages.send(SessionMessage(message))
+                if (message := _message(line, link)) is not None:
+                    await messages.send(SessionMessage(message))
+        with anyio.move_on_after(LOOKS_S):  # its last words are on their way
+            await link.said_all.wait()
     link.end()
 
 
-async def lines(stream: Any, most_bytes: int) -> AsyncIterator[bytes | None]:
+def _message(line: bytes, link: Link) -> Any:
+    """Return a line as a message; None for what is none, and for notes, of which one alone concerns us.
+
+    Notes are told apart before the package reads them, which takes fifty times as long: a server may send any number.
+    """
+    from mcp_types import jsonrpc_message_adapter
+
+    if not line.lstrip().startswith(b"{"):
+        return None
+    try:
+        document = json.loads(line.decode(errors="replace"))
+        if "id" not in document and document.get("method") != LISTENING:
+            link.stale = link.stale or document.get("method") == LIST_CHANGED
+            return None
+        return jsonrpc_message_adapter.validate_python(document, by_name=False)
+    except (ValueError, RecursionError):
+        return None
+
+
+async def lines(stream: Any, most_bytes: int) -> AsyncGenerator[bytes | None]:
     """Yield each line, in time that grows with its length; None, and no more, for one of more than `most_bytes`."""
     pieces, size = list[bytes](), 0
     async for chunk in stream:
@@ -158,6 +180,7 @@ async def _listen(process: Process, link: Link) -> None:
     with suppress(*CLOSED):
         async for chunk in process.stderr:
             link.said = (link.said + chunk)[-MOST_SAID:]
+    link.said_all.set()
 
 
 async def _watch(process: Process, link: Link, messages: MemoryObjectSendStream[Any]) -> None:
