@@ -21,6 +21,7 @@ from providers.catalog.model import of_all_accounts
 from providers.documents.findings import Findings
 from providers.documents.nodes import Node, tree_of
 from providers.documents.problems import Path, Problem, SpecError
+from providers.documents.unicode import clean
 
 ReadPersona = Callable[[str, list[Problem]], Node]
 """Returns the tree of a persona file; mistakes that leave the rest readable go to the list.
@@ -167,7 +168,7 @@ class Roster:
             self.findings.error(path, "unreadable-file", f"files are not read here: '{written}'")
             return None
         try:
-            text = self.read_prompt(written)
+            text = clean(self.read_prompt(written))
         except SpecError as error:
             self.findings.error(path, "unreadable-file", f"cannot read '{written}': {error.problems[0].message}")
         except OSError as error:
