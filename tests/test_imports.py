@@ -40,6 +40,9 @@ HEAVY = (
     "xllamacpp",
     "gguf",
     "genai_prices",
+    "mcp",
+    "mcp_types",
+    "uvicorn",
 )
 
 

@@ -180,9 +180,9 @@ class McpTools:
     definitions: Mapping[str, Sequence[Definition]] = field(default_factory=dict)
 
     def server_of(self, reference: str) -> str | None:
-        """Return the server that a reference to a tool names; None: it is none to a server's tool."""
+        """Return the server that a reference to a tool names, be it there or not; None: it names none."""
         server, slash, tool = reference.partition("/")
-        return server if slash and tool and (server in self.servers or not self.servers) else None
+        return server if slash and tool else None
 
     def offered(self, server: str) -> dict[str, Definition]:
         """Return the tools of a server by the names that a model reads, those alone that the squad lists."""

@@ -8,10 +8,11 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 HOW = sys.argv[1]
-TOOL = {"name": "t", "description": "d", "inputSchema": {"type": "object", "properties": {}}}
+TOOL = {"name": "t", "description": os.environ.get("SAYS", "d"), "inputSchema": {"type": "object", "properties": {}}}
 
 
 def send(document: dict[str, Any]) -> None:
@@ -66,6 +67,9 @@ def call() -> dict[str, Any]:
             sys.stderr.write(f"bad token {os.environ['TOKEN']}\n")
             sys.stderr.flush()
             os._exit(1)
+    if log := os.environ.get("LOG"):
+        with Path(log).open("a") as file:
+            file.write(f"{os.getpid()}\n")
     return text("well")
 
 
