@@ -4,6 +4,7 @@ OrchestratorError
 ├ PlanError            what a squad refers to: names, inputs, paths; a ProblemsFound too
 ├ TaskTimedOut
 ├ RepeatExhausted      `until` never held
+├ BadInputs            a sub-squad is given what it does not take
 ├ NotAChoice           an expression came to none of what it may choose
 ├ NoProvider           no provider is configured
 ├ ToolUnusable         a tool that a file declares cannot be loaded
@@ -64,6 +65,14 @@ class NotAChoice(OrchestratorError):
         told = cut(repr(value), SHOWN_VALUE)
         super().__init__(f"`{field}` of {task} came to {told}, which is none of {', '.join(self.among) or 'nothing'}")
         self.task, self.field, self.value = task, field, value
+
+
+class BadInputs(OrchestratorError):
+    """A sub-squad is given what its inputs do not take, or not all that they need. `faults` says what."""
+
+    def __init__(self, faults: Iterable[str]) -> None:
+        self.faults = tuple(faults)
+        super().__init__("; ".join(self.faults))
 
 
 class OutElsewhere(OrchestratorError):

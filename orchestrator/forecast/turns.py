@@ -33,9 +33,12 @@ from orchestrator.squad.plan import (
     ConversationWork,
     Plan,
     SingleWork,
+    SquadEntry,
+    SquadResult,
     Steps,
     Switch,
     TaskPlan,
+    scoped,
 )
 from orchestrator.squad.termination import countable
 from personas.errors import TemplateError
@@ -115,15 +118,25 @@ class _Walk:
     ends: dict[str, float] = field(default_factory=dict)
     sizes: dict[str, int] = field(default_factory=dict)
     _fixed: dict[str, int] = field(default_factory=dict)
+    _values: Mapping[str, Any] = field(default_factory=dict)
+    """What is known of what the expressions of the task see: what a sub-squad is given is known when it begins."""
+    _skipped: set[str | None] = field(default_factory=set)
 
     def task(self, task: TaskPlan) -> None:
         begins = max((self.ends[need] for need in task.needs), default=0.0)
         self.ends[task.id], self.sizes[task.id] = begins, 0
-        if not self._happens(task.condition, f"task {task.id}"):
+        self._values = {} if task.reads else {"inputs": self.plan.inputs}
+        if task.scope in self._skipped or not self._happens(task.condition, f"task {task.id}"):
+            self._skipped.add(task.scope if isinstance(task.work, SquadEntry) else task.id)
             return
         if isinstance(task.work, Approval):
             self._note(f"{task.id}: a person approves at once")
             self.sizes[task.id] = ANSWER_OF_A_GATE
+        elif isinstance(task.work, SquadEntry):
+            return
+        elif isinstance(task.work, SquadResult):
+            read = {path[1] for text in task.work.outputs.values() for path in text.names if path[0] == "tasks"}
+            self.sizes[task.id] = sum(self.sizes.get(scoped(task.id, name), 0) for name in read)
         elif task.for_each is None:
             self.ends[task.id], self.sizes[task.id] = self._unit(task, begins)
         else:
@@ -162,7 +175,7 @@ class _Walk:
     def _known(self, text: ExpressionText) -> Any:
         """Return what the text comes to by the inputs alone, None where it reads anything else."""
         try:
-            return text.render({"inputs": self.plan.inputs})
+            return text.render(self._values)
         except TemplateError:
             return None
 
@@ -181,7 +194,7 @@ class _Walk:
 
     def _once(self, task: TaskPlan, now: float, context: int) -> tuple[float, int]:
         body = task.work
-        assert not isinstance(body, Approval), "a gate is no work for a unit"
+        assert not isinstance(body, Approval | SquadEntry | SquadResult), "they are no work for a unit"
         if isinstance(body, Switch):
             return self._switched(task, body, now, context)
         return self._body(task, body, now, context)
@@ -189,7 +202,7 @@ class _Walk:
     def _switched(self, task: TaskPlan, switch: Switch, now: float, context: int) -> tuple[float, int]:
         """Follow the case that inputs choose, else the one that takes most tokens."""
         try:
-            case, body = with_case(switch, {"inputs": self.plan.inputs}, task.id)
+            case, body = with_case(switch, self._values, task.id)
         except (TemplateError, NotAChoice):
             case, body = max(switch.cases.items(), key=lambda one: self._weight(task, one[1], context))
             self._note(f"{task.id}: the case {case}, of {', '.join(switch.cases)}: the one with most tokens")
@@ -238,7 +251,7 @@ class _Walk:
         if work.choice is None:
             return work
         try:
-            return with_agent(work, {"inputs": self.plan.inputs}, task)
+            return with_agent(work, self._values, task)
         except (TemplateError, NotAChoice):
             most = max(work.possible, key=lambda name: (len(self.plan.agents[name].tools), self._instructions(name)))
         self._note(f"{task}: {most} is chosen, of {', '.join(work.possible)}: the one that reads most")
@@ -261,7 +274,7 @@ class _Walk:
         for turns in talk.turns():
             for speaker, read in turns:
                 if speaker != HUMAN:
-                    self._says(task, speaker, now, read, self.assumed.utterance_tokens)
+                    self._says(task, scoped(plan.scope, speaker), now, read, self.assumed.utterance_tokens)
             now += self.seconds_for(self.assumed.utterance_tokens)
         self._note(f"{plan.id}: {len(talk.said)} utterances, {talk.why}")
         size = self.assumed.utterance_tokens
@@ -269,7 +282,8 @@ class _Walk:
             return now, size
         speaker = plan.moderator or next(name for name in plan.participants if name != HUMAN)
         read = words + len(talk.said) * size + _shape_tokens(work.output_schema)
-        return self._says(task, speaker, now, read, self.assumed.structured_tokens), self.assumed.structured_tokens
+        written = self.assumed.structured_tokens
+        return self._says(task, scoped(plan.scope, speaker), now, read, written), written
 
     def _says(self, task: str, speaker: str, now: float, read: int, written: int) -> float:
         """Note a turn in a conversation: its tools go along, and are not called. Return when it ends."""

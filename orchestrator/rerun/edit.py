@@ -27,7 +27,7 @@ from orchestrator.journal.protocols import InFlightStep, RunManifest, StepRecord
 from orchestrator.rerun.fingerprint import changed, conversations_of, doers_of, inputs_of
 from orchestrator.run.budget import Bill, bill_of
 from orchestrator.run.history import edited, standing
-from orchestrator.squad.plan import Plan
+from orchestrator.squad.plan import INPUTS, Plan, scoped
 from orchestrator.units import StepPath, Unit
 from providers.messages import Usage
 
@@ -128,6 +128,8 @@ def edit_of(was: RunManifest, events: Sequence[Event], plan: Plan, now: RunManif
     """
     if start is not None and start not in plan.tasks:
         raise UnknownTask(start, plan.tasks)
+    if start in plan.squads:  # all of it, not its end alone
+        start = scoped(start, INPUTS)
     parts = tuple(changed(was.parts, now.parts))
     if not was.dependency_digests and parts:
         raise EditUnknown(parts)

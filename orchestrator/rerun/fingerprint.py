@@ -9,20 +9,31 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import fields, is_dataclass, replace
 from functools import lru_cache
 from typing import Any
 
 from agents.tools import Tool
-from orchestrator.squad.plan import Approval, ConversationWork, Plan, TaskPlan, everyone, possible_agents, works_of
+from orchestrator.squad.plan import (
+    Approval,
+    ConversationWork,
+    Plan,
+    TaskPlan,
+    everyone,
+    local,
+    possible_agents,
+    scoped,
+    works_of,
+)
 from orchestrator.squad.resolve import tools_used, with_tools
 from orchestrator.squad.termination import AllOf, AnyOf, Termination, written
 
 LEFT_OUT = frozenset(
     {
         *("budget", "timeout", "retry", "max_parallel", "position", "tier", "model", "chain", "edition", "names"),
-        *("roles", "sees"),
+        *("roles", "sees", "scope", "source", "accept"),
     }
 )
 ADDED = frozenset(
@@ -58,22 +69,25 @@ def dependency_digests(plan: Plan) -> dict[str, str]:
     The names of tasks do not count: a task that was renamed, and one that needs it, keep their digests.
     """
     made: dict[str, str] = {}
+    named = defaultdict[str, dict[str, str]](dict, {"": made})
     plan = _as_declared(plan)
     agents = {name: _digest(agent) for name, agent in plan.agents.items()}
     for task in plan.tasks.values():
         reads = {name for text in _texts(task) for name in text.names}
         made[task.id] = _digest(
             {
-                "task": _nameless(task, made),
+                "task": _nameless(task, made, named[task.reads]),
                 "needs": sorted(made[need] for need in task.needs),
                 "agents": {name: agents[name] for name in doers_of(plan, task) if name in agents},
                 "conversations": [plan.conversations[name] for name in conversations_of(task)],
-                "inputs": {name: plan.inputs.get(name) for name in _inputs(plan, reads)},
-                "history": plan.history,
+                # The inputs of a sub-squad are what its first task makes.
+                "inputs": {} if task.reads else {name: plan.inputs.get(name) for name in _inputs(plan, reads)},
+                "history": plan.squads[task.scope].history if task.scope else plan.history,
                 # Who picks tasks by a name that is only known later reads their names, too.
                 "names": sorted(plan.tasks) if ("tasks",) in reads else [],
             }
         )
+        named[task.scope or ""][local(task.scope, task.id)] = made[task.id]
     return made
 
 
@@ -90,7 +104,7 @@ def _as_declared(plan: Plan) -> Plan:
 
 def inputs_of(plan: Plan, task: TaskPlan) -> set[str]:
     """Return the inputs that the task's expressions read."""
-    return _inputs(plan, {name for text in _texts(task) for name in text.names})
+    return set() if task.reads else _inputs(plan, {name for text in _texts(task) for name in text.names})
 
 
 def _inputs(plan: Plan, reads: Collection[tuple[str, ...]]) -> set[str]:
@@ -107,17 +121,17 @@ def doers_of(plan: Plan, task: TaskPlan) -> set[str]:
     """Return everybody who works on the task: its agents, and who takes part in its conversations."""
     held = [plan.conversations[name] for name in conversations_of(task)]
     agents = set(possible_agents(task.work))
-    return agents.union(*(everyone(one) for one in held))
+    return agents.union(*([scoped(one.scope, name) for name in everyone(one)] for one in held))
 
 
-def _nameless(task: TaskPlan, digests: Mapping[str, str]) -> Any:
-    """Return the task as plain values, with other tasks' digests for their names."""
+def _nameless(task: TaskPlan, digests: Mapping[str, str], named: Mapping[str, str]) -> Any:
+    """Return the task as plain values, with other tasks' digests for their names; `named`: as its texts name them."""
     work = task.work
     if isinstance(work, Approval):
         show, rerun = (tuple(digests[name] for name in names) for names in (work.show, work.rerun))
         work = replace(work, show=show, rerun=rerun)
     context = tuple(digests[name] for name in task.context)
-    return _plain(replace(task, id="", needs=(), context=context, work=work), digests)
+    return _plain(replace(task, id="", needs=(), context=context, work=work), named)
 
 
 def _texts(value: Any) -> Iterator[Any]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from orchestrator.errors import NotAChoice
+from orchestrator.errors import BadInputs, NotAChoice
 from orchestrator.events import (
     CutText,
     ElementEnded,
@@ -22,7 +22,17 @@ from orchestrator.events import (
 from orchestrator.run.state import Elements, RunState, as_text, who
 from orchestrator.squad.choosing import with_agent, with_case
 from orchestrator.squad.conditions import NoCondition, holds
-from orchestrator.squad.plan import AgentWork, Approval, ForEach, Switch, TaskPlan
+from orchestrator.squad.plan import (
+    INPUTS,
+    AgentWork,
+    Approval,
+    ForEach,
+    SquadEntry,
+    SquadResult,
+    Switch,
+    TaskPlan,
+    scoped,
+)
 from personas.errors import TemplateError
 
 Happening = TaskStarted | TaskExpanded | ElementStarted | GateOpened | TaskEnded | TaskReset
@@ -62,17 +72,25 @@ def next_action(state: RunState) -> Happening | None:
 
 def _begin(state: RunState, task: TaskPlan) -> Happening:
     """Return how a ready task begins: its `if` may skip it, and what cannot be evaluated fails it."""
+    values = state.values_for(task)
+    if task.scope is not None and state.tasks[scoped(task.scope, INPUTS)].status == "skipped":
+        return TaskEnded(task.id, "skipped", error=f"{task.scope} is skipped")
     try:
-        condition = True if task.condition is None else task.condition.render(state.values)
+        condition = True if task.condition is None else task.condition.render(values)
         if not holds(condition, "if", state.plan.edition):
             return TaskEnded(task.id, "skipped", error="its `if` does not hold")
-        if isinstance(task.work, Approval):
-            return _open_gate(state, task, task.work)
+        match task.work:
+            case Approval():
+                return _open_gate(state, task, task.work)
+            case SquadEntry():
+                return TaskEnded(task.id, "ok", dict(task.work.accept(rendered(task.work.given, values))))
+            case SquadResult():
+                return _leave_squad(state, task, task.work)
         if task.for_each is not None:
             return _expand(state, task, task.for_each)
-    except (TemplateError, BadFanOut, NoCondition) as error:
+    except (TemplateError, BadFanOut, NoCondition, BadInputs) as error:
         return TaskEnded(task.id, "failed", error=str(error), error_kind=type(error).__name__)
-    return TaskStarted(task.id, state.tasks[task.id].attempt, _doer(task, state.values))
+    return TaskStarted(task.id, state.tasks[task.id].attempt, _doer(task, values))
 
 
 def _doer(task: TaskPlan, values: Mapping[str, Any]) -> str:
@@ -84,14 +102,39 @@ def _doer(task: TaskPlan, values: Mapping[str, Any]) -> str:
         return who(task.work)
 
 
+def rendered(value: Any, values: Mapping[str, Any]) -> Any:
+    """Return a value with each text in it that holds expressions rendered."""
+    if isinstance(value, Mapping):
+        return {key: rendered(one, values) for key, one in value.items()}
+    if isinstance(value, list):
+        return [rendered(one, values) for one in value]
+    is_plain = isinstance(value, str | int | float | bool | None)
+    return value if is_plain else value.render(values)
+
+
+def _leave_squad(state: RunState, task: TaskPlan, result: SquadResult) -> TaskEnded:
+    """Return the end of a sub-squad: its outputs, or that it failed by a task in it."""
+    if state.tasks[scoped(task.id, INPUTS)].status == "skipped":
+        return TaskEnded(task.id, "skipped", error="its `if` does not hold")
+    for need in task.needs:
+        error = state.errors.get(need)
+        if error is not None and not state.plan.tasks[need].continue_on_error:
+            return TaskEnded(task.id, "failed", error=f"{need}: {error.error}", error_kind=error.error_kind)
+    undone = [need for need in task.needs if state.tasks[need].status == "cancelled"]
+    if undone:
+        return TaskEnded(task.id, "cancelled", error=f"not done: {', '.join(undone)}")
+    outputs = {name: text.render(state.values_for(task)) for name, text in result.outputs.items()}
+    return TaskEnded(task.id, "ok", outputs)
+
+
 def _open_gate(state: RunState, task: TaskPlan, gate: Approval) -> GateOpened:
     own = state.tasks[task.id]
     spent = own.revisions >= gate.max_revisions
     return GateOpened(
         task.id,
-        str(gate.prompt.render(state.values)),
+        str(gate.prompt.render(state.values_for(task))),
         tuple(choice for choice in gate.choices if choice != "revise" or not spent),
-        {shown: as_text(state.values["tasks"].get(shown, {}).get("output")) for shown in gate.show},
+        {shown: as_text(state.tasks[shown].output) for shown in gate.show},
         own.attempt,
     )
 
@@ -104,12 +147,13 @@ def _pass_gate(task: str, answer: GateAnswered) -> TaskEnded:
 
 
 def _expand(state: RunState, task: TaskPlan, each: ForEach) -> TaskExpanded:
-    items = each.items.render(state.values)
+    values = state.values_for(task)
+    items = each.items.render(values)
     if not isinstance(items, (list, tuple)):
         raise BadFanOut(f"for_each of {task.id} is {type(items).__name__}, not a list")
     if len(items) > each.max_items:
         raise BadFanOut(f"for_each of {task.id} has {len(items)} elements, more than its cap of {each.max_items}")
-    keys = [as_text(each.key.render({**state.values, each.item: item})) for item in items]
+    keys = [as_text(each.key.render({**values, each.item: item})) for item in items]
     key, count = Counter(keys).most_common(1)[0] if keys else ("", 1)
     if count > 1:
         raise BadFanOut(f"for_each of {task.id}: the key {key!r} stands for {count} elements")

@@ -33,7 +33,20 @@ from orchestrator.events import (
     TaskStarted,
     TaskStatus,
 )
-from orchestrator.squad.plan import AgentWork, Approval, ConversationWork, Plan, Steps, Switch, TaskBody, works_of
+from orchestrator.squad.plan import (
+    AgentWork,
+    Approval,
+    ConversationWork,
+    Plan,
+    SquadEntry,
+    SquadResult,
+    Steps,
+    Switch,
+    TaskBody,
+    TaskPlan,
+    local,
+    works_of,
+)
 from orchestrator.units import Unit
 
 
@@ -68,6 +81,8 @@ class RunState:
         self.tasks = {task.id: TaskState(len(task.needs)) for task in plan.tasks.values()}
         self.values: dict[str, Any] = {"inputs": plan.inputs, "tasks": {}}
         """What expressions see: kept as tasks end, never rebuilt."""
+        self.scopes = {"": self.values, **{name: {"inputs": {}, "tasks": {}} for name in plan.squads}}
+        """The same for each sub-squad, in which its tasks go by their names in it."""
         self.running = 0
         """Units at work."""
         self.stopping: RunStatus | None = None
@@ -141,7 +156,8 @@ class RunState:
             return self.stopping
         if self.waiting:
             return "waiting"
-        failed = [e for task, e in self.errors.items() if not self.plan.tasks[task].continue_on_error]
+        # What fails in a sub-squad fails it, or does not: its own end tells.
+        failed = [e for name, e in self.errors.items() if _counts(self.plan.tasks[name])]
         if any(e.error_kind == "BudgetSpent" for e in failed):
             return "stopped"
         return "failed" if failed else "done"
@@ -167,7 +183,9 @@ class RunState:
             self.elements_of(task).running = at_work[task]
 
     def _make_ready(self, task: str) -> None:
-        queue = self.gates if isinstance(self.plan.tasks[task].work, Approval) else self.ready
+        # What a sub-squad begins and ends with takes no slot either.
+        is_work = not isinstance(self.plan.tasks[task].work, Approval | SquadEntry | SquadResult)
+        queue = self.ready if is_work else self.gates
         queue[task] = None
 
     def _leave_ready(self, task: str, status: TaskStatus) -> None:
@@ -189,29 +207,59 @@ class RunState:
                 queue.pop(event.task, None)
         state.status, state.output = event.status, event.output
         if event.status != "cancelled":  # what never began made nothing, and has no failures either
-            self.values["tasks"][event.task] = {
-                "output": event.output,
-                "output_file": event.output_file,
-                "status": event.status,
-                "failed": list(event.failed),
-                "transcript": self._transcript(event),
-            }
+            self._keep(event)
         if event.truncated:
             self.truncated[event.task] = event.truncated
         if event.status == "failed":
             self.errors[event.task] = event
             if event.error_kind == "Rejected":
                 self.stop("rejected")
-            elif self.plan.fail_fast and not self.plan.tasks[event.task].continue_on_error:
-                self.stop("failed")
-        satisfied = self._satisfies(event.task)
+            elif not self.plan.tasks[event.task].continue_on_error:
+                self._fail_fast(event.task)
         for dependent in self._dependents[event.task]:
             if self.tasks[dependent].status != "waiting":
                 continue
-            if satisfied:
+            if self._lets_begin(event.task, dependent):
                 self._meet(dependent)
             else:
                 self.doomed[dependent] = f"needs {event.task}, which was {event.status}"
+
+    def _keep(self, event: TaskEnded) -> None:
+        """Let expressions see what a task came to, where its name is known."""
+        task = self.plan.tasks[event.task]
+        names = self.scopes[task.scope or ""]
+        if isinstance(task.work, SquadEntry):
+            names["inputs"] = event.output or {}
+            return
+        names["tasks"][local(task.scope, event.task)] = {
+            "output": event.output,
+            "output_file": event.output_file,
+            "status": event.status,
+            "failed": list(event.failed),
+            "transcript": self._transcript(event),
+        }
+
+    def _fail_fast(self, failed: str) -> None:
+        """Let nothing more begin where the squad, or the sub-squad, of a failed task says so."""
+        scope = self.plan.tasks[failed].scope
+        if scope is None and self.plan.fail_fast:
+            self.stop("failed")
+        if scope is None or not self.plan.squads[scope].fail_fast:
+            return
+        for name, state in self.tasks.items():
+            if name.startswith(f"{scope}.") and state.status == "waiting":
+                self._leave_ready(name, "waiting")
+                self.doomed[name] = f"{failed} failed"
+
+    def _lets_begin(self, task: str, dependent: str) -> bool:
+        """Whether a task has ended so that one that needs it may begin: the end of a sub-squad takes failures, too."""
+        if isinstance(self.plan.tasks[dependent].work, SquadResult):
+            return self.tasks[task].status in ("ok", "skipped", "failed", "cancelled")
+        return self._satisfies(task)
+
+    def values_for(self, task: TaskPlan) -> dict[str, Any]:
+        """Return what the expressions of a task see."""
+        return self.scopes[task.reads]
 
     def _transcript(self, event: TaskEnded) -> Any:
         """Return what `tasks.ID.transcript` reads: a text, of a `for_each` the list of its elements' texts."""
@@ -273,27 +321,33 @@ class RunState:
             self.resets.remove(task)
         state = self.tasks[task]
         # Tasks that still wait had counted this one as met. Tasks that ran keep their results, unless they are reset.
-        if self._satisfies(task):
-            for dependent in self._dependents[task]:
-                if self.tasks[dependent].status == "waiting":
-                    self.tasks[dependent].unmet += 1
-                    self._leave_ready(dependent, "waiting")
+        for dependent in self._dependents[task]:
+            if self.tasks[dependent].status == "waiting" and self._lets_begin(task, dependent):
+                self.tasks[dependent].unmet += 1
+                self._leave_ready(dependent, "waiting")
         state.status, state.output, state.elements = "waiting", None, None
         state.attempt += 1
-        state.unmet = sum(not self._satisfies(need) for need in self.plan.tasks[task].needs)
-        self.values["tasks"].pop(task, None)
+        plan = self.plan.tasks[task]
+        state.unmet = sum(not self._lets_begin(need, task) for need in plan.needs)
+        self.scopes[plan.scope or ""]["tasks"].pop(local(plan.scope, task), None)
         self.errors.pop(task, None)
         self.truncated.pop(task, None)
         if state.unmet == 0:
             self._make_ready(task)
 
 
+def _counts(task: TaskPlan) -> bool:
+    """Return whether a run fails by the failure of a task."""
+    return not task.continue_on_error and task.scope is None
+
+
 def values_of(state: RunState, unit: Unit) -> Mapping[str, Any]:
     """Return what the expressions of a unit see."""
-    each, elements = state.plan.tasks[unit.task].for_each, state.tasks[unit.task].elements
-    if unit.key is None or each is None or elements is None:
-        return state.values
-    return {**state.values, each.item: elements.items[unit.key]}
+    task, elements = state.plan.tasks[unit.task], state.tasks[unit.task].elements
+    values = state.values_for(task)
+    if unit.key is None or task.for_each is None or elements is None:
+        return values
+    return {**values, task.for_each.item: elements.items[unit.key]}
 
 
 def units_at_work(state: RunState) -> Iterator[tuple[str, str | None]]:
@@ -338,6 +392,10 @@ def who(work: TaskBody) -> str:
             return ", ".join(dict.fromkeys(who(step.work) for step in steps))
         case Switch(cases=cases):
             return " or ".join(dict.fromkeys(who(case) for case in cases.values()))
+        case SquadEntry(source):
+            return f"the inputs of {source}"
+        case SquadResult(source):
+            return source
         case _:
             assert_never(work)
 

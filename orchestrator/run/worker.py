@@ -43,7 +43,21 @@ from orchestrator.run.work_clock import RunClock, UnitClock, time_limit
 from orchestrator.squad.choosing import with_agent, with_case
 from orchestrator.squad.conditions import holds
 from orchestrator.squad.images import images_of
-from orchestrator.squad.plan import HUMAN, AgentWork, ConversationWork, Plan, SingleWork, Steps, Switch, TaskPlan
+from orchestrator.squad.plan import (
+    HUMAN,
+    AgentPlan,
+    AgentWork,
+    ConversationPlan,
+    ConversationWork,
+    Plan,
+    SingleWork,
+    Steps,
+    Switch,
+    TaskPlan,
+    local,
+    scoped,
+)
+from orchestrator.squad.rendering import rendered_agent, rendered_work
 from orchestrator.units import SAID, StepPath, Unit, path_of, step_of
 from providers.budgets import BudgetRef
 from providers.errors import BudgetSpent, RoutingError
@@ -122,11 +136,14 @@ class TaskRunner:
     _agents: dict[str, Agent] = field(default_factory=dict)
     _accounts: dict[str, Account | None] = field(default_factory=dict)
     _accounts_of_tasks: dict[tuple[str, int], Account | None] = field(default_factory=dict)
+    _accounts_of_scopes: dict[str, Account | None] = field(default_factory=dict)
 
     async def perform(self, task: TaskPlan, given: Assignment, ctx: RunContext) -> UnitResult:
         """Do the unit's work and write its file. Raises what the work raises, after the plan's retries."""
         budgets: AccountScope = ctx.budgets  # type: ignore[assignment]  # the run hands every unit a scope of ours
         account = self._account_of_task(task, given, ctx.step)
+        for around in self._accounts_of_squads(task.scope):
+            budgets = budgets.within(around)
         ctx = self._within(ctx, given.unit).at(budgets=budgets.within(account))
         if task.output_file is None:
             return await self._with_retries(task, given, ctx)
@@ -216,6 +233,8 @@ class TaskRunner:
     async def _one(
         self, work: AgentWork | ConversationWork, given: Assignment, context: Mapping[str, str], ctx: RunContext
     ) -> UnitResult:
+        if self.plan.tasks[given.unit.task].scope and self.plan.edition > 1:
+            work = rendered_work(work, given.values["inputs"])
         description = as_text(work.description.render(given.values))
         expected = None if work.expected_output is None else as_text(work.expected_output.render(given.values))
         if self.plan.edition > 1:
@@ -230,18 +249,23 @@ class TaskRunner:
             ctx.emit(AgentChosen(given.unit.task, work.agent, among))
         recalled = await recall(self.memory, self.plan.agents[work.agent], description, ctx)
         words = prompts.compose(description, expected, context, given.comments, recalled)
-        result = await self._agent_works(work, self._with_images(work, words), ctx)
+        result = await self._agent_works(work, self._with_images(work, words, given), given, ctx)
         text = result.text if work.output_schema is None else as_text(result.output)
         return UnitResult(result.output, text, truncated=cut_in(result, ctx.step))
 
-    def _with_images(self, work: SingleWork, words: str) -> Message:
+    def _with_images(self, work: SingleWork, words: str, given: Assignment) -> Message:
         """Return the words as a message, with the images that they mention."""
-        return with_images(words, images_of(work, self.plan.inputs))
+        return with_images(words, images_of(work, given.values["inputs"]))
 
     async def _agent_works(
-        self, work: AgentWork, words: str | Message, ctx: RunContext, history: tuple[Message, ...] = ()
+        self,
+        work: AgentWork,
+        words: str | Message,
+        given: Assignment,
+        ctx: RunContext,
+        history: tuple[Message, ...] = (),
     ) -> WorkResult:
-        agent = self._agent(work.agent, work.tools)
+        agent = self._agent(work.agent, work.tools, given.values["inputs"])
         account = self._account(work.agent, self.plan.agents[work.agent].budget)
         return await agent.work(
             words, self._with_account(ctx, account), output_schema=work.output_schema, history=history
@@ -269,7 +293,7 @@ class TaskRunner:
         self._agents.clear()
 
     async def _converse(self, work: ConversationWork, topic: str, given: Assignment, ctx: RunContext) -> UnitResult:
-        plan, unit, waited = self.plan.conversations[work.conversation], given.unit, given.clock.waited
+        plan, unit, waited = self._talk(work, given), given.unit, given.clock.waited
         account = self._open(BudgetRef("conversation", plan.id), plan.budget, _paid_below(unit, ctx.step), waited)
         ctx = self._with_account(ctx, account)
         cuts: list[CutText] = []
@@ -278,26 +302,37 @@ class TaskRunner:
             here = self._below(ctx, unit, place)
             if speaker == HUMAN:
                 return await self._person_speaks(prompt, history, given, here), 0
-            result = await self._agent_works(AgentWork(speaker, work.description), prompt, here, history)
+            spoken = AgentWork(scoped(plan.scope, speaker), work.description)
+            result = await self._agent_works(spoken, prompt, given, here, history)
             cuts.extend(cut_in(result, here.step))
             return result.text, result.counted
 
         own = account.ref if account else None
-        images = images_of(work, self.plan.inputs)
+        images = images_of(work, given.values["inputs"])
         minutes = await Conversation(plan, topic, speak, ctx.emit, lambda: self.clock() - waited(), own, images).hold()
         done = UnitResult(minutes.conclusion, minutes.document())
         if work.output_schema is not None:
-            done = await self._conclude(work, minutes, topic, self._below(ctx, unit, "conclusion"))
+            done = await self._conclude(work, minutes, topic, given, self._below(ctx, unit, "conclusion"))
         transcript = minutes.transcript() if plan.edition > 1 else None
         return replace(done, truncated=in_order(cuts), transcript=transcript)
 
-    async def _conclude(self, work: ConversationWork, minutes: Minutes, topic: str, ctx: RunContext) -> UnitResult:
+    def _talk(self, work: ConversationWork, given: Assignment) -> ConversationPlan:
+        plan = self.plan.conversations[work.conversation]
+        if not plan.scope:
+            return plan
+        agents = {name: self.plan.agents[scoped(plan.scope, name)] for name in plan.names}
+        told = {name: self._as_told(agent, given.values["inputs"]) for name, agent in agents.items()}
+        return replace(plan, names={name: agent.persona.display_name for name, agent in told.items()})
+
+    async def _conclude(
+        self, work: ConversationWork, minutes: Minutes, topic: str, given: Assignment, ctx: RunContext
+    ) -> UnitResult:
         """Ask for the result in the wanted shape: one more turn, of the moderator where there is one."""
         plan = self.plan.conversations[work.conversation]
         speaker = plan.moderator or next(name for name in plan.participants if name != HUMAN)
-        shaped = AgentWork(speaker, work.description, output_schema=work.output_schema)
+        shaped = AgentWork(scoped(plan.scope, speaker), work.description, output_schema=work.output_schema)
         words = prompts.compose(topic, "The result of the conversation.", {"The conversation": minutes.document()})
-        result = await self._agent_works(shaped, self._with_images(work, words), ctx)
+        result = await self._agent_works(shaped, self._with_images(work, words, given), given, ctx)
         return UnitResult(result.output, as_text(result.output))
 
     async def _person_speaks(
@@ -312,28 +347,39 @@ class TaskRunner:
         said: str = await ctx.do(StepKey(ctx.step, 0, SAID), hashlib.sha256(heard).digest(), ask)
         return said
 
-    def _agent(self, name: str, tools: tuple[Tool, ...] | None) -> Agent:
+    def _agent(self, name: str, tools: tuple[Tool, ...] | None, inputs: Mapping[str, Any] | None = None) -> Agent:
         key = name if tools is None else f"{name} {[tool.name for tool in tools]}"
-        if key not in self._agents:
-            plan = self.plan.agents[name]
-            self._agents[key] = Agent(
-                name=plan.id,
-                persona=plan.persona,
-                tools=with_memory(plan, plan.tools if tools is None else tools, self.memory),
-                manager=Downgrading(self.manager),
-                max_turns=plan.max_turns,
-                max_output_tokens=plan.max_output_tokens,
-                instructions=plan.instructions,
-                temperature=plan.temperature,
-                effort=plan.effort,
-                tier=plan.tier,
-                model=plan.model,
-                chain=plan.chain,
-                history=self.plan.history,
-                values=plan.values or {},
-                run=self.run,
-            )
-        return self._agents[key]
+        if key in self._agents:
+            return self._agents[key]
+        written = self.plan.agents[name]
+        plan = self._as_told(written, inputs or {})
+        agent = self._made(plan, tools)
+        if plan == written:  # what reads the inputs of a sub-squad is made anew: a revision may change them
+            self._agents[key] = agent
+        return agent
+
+    def _as_told(self, agent: AgentPlan, inputs: Mapping[str, Any]) -> AgentPlan:
+        """Return an agent with what its texts read of the inputs, where those are known only now."""
+        return rendered_agent(agent, inputs) if agent.scope and self.plan.edition > 1 else agent
+
+    def _made(self, plan: AgentPlan, tools: tuple[Tool, ...] | None) -> Agent:
+        return Agent(
+            name=plan.id,
+            persona=plan.persona,
+            tools=with_memory(plan, plan.tools if tools is None else tools, self.memory),
+            manager=Downgrading(self.manager),
+            max_turns=plan.max_turns,
+            max_output_tokens=plan.max_output_tokens,
+            instructions=plan.instructions,
+            temperature=plan.temperature,
+            effort=plan.effort,
+            tier=plan.tier,
+            model=plan.model,
+            chain=plan.chain,
+            history=self.plan.squads[plan.scope].history if plan.scope else self.plan.history,
+            values=plan.values or {},
+            run=self.run,
+        )
 
     def _account_of_task(self, task: TaskPlan, given: Assignment, step: StepPath) -> Account | None:
         """A task's account spans all elements of its `for_each`; a revision has one of its own."""
@@ -344,6 +390,18 @@ class TaskRunner:
             is_its = _paid_by_elements(*place)
             self._accounts_of_tasks[place] = self._open(ref, task.budget, is_its, self.work_clock.waited)
         return self._accounts_of_tasks[place]
+
+    def _accounts_of_squads(self, scope: str | None) -> list[Account | None]:
+        """Return the accounts of the sub-squads around a task, the outermost first: each spans all work in it."""
+        found: list[Account | None] = []
+        while scope:
+            if scope not in self._accounts_of_scopes:
+                is_its, cap = _paid_in(scope), self.plan.squads[scope].budget
+                account = self._open(BudgetRef("task", scope), cap, is_its, self.work_clock.waited)
+                self._accounts_of_scopes[scope] = account
+            found.insert(0, self._accounts_of_scopes[scope])
+            scope = scope.rpartition(".")[0]
+        return found
 
     def _account(self, agent: str, cap: Any) -> Account | None:
         """An agent's account spans all its work in the run."""
@@ -380,13 +438,19 @@ class TaskRunner:
     def _context(self, task: TaskPlan, values: Mapping[str, Any]) -> dict[str, str]:
         """Return the outputs that feed the task. A need that is not named in `context` only orders it."""
         ended = values["tasks"]
-        made = {name: ended[name]["output"] for name in task.context if name in ended}
+        context = [local(task.scope, name) for name in task.context]
+        made = {name: ended[name]["output"] for name in context if name in ended}
         return {name: as_text(output) for name, output in made.items() if output is not None}
 
 
 def _paid_below(unit: Unit, step: StepPath) -> Callable[[Paid], bool]:
     """Return what tells whether a call was made at a place in the run or below it."""
     return lambda call: call.unit == unit and call.step[: len(step)] == step
+
+
+def _paid_in(scope: str) -> Callable[[Paid], bool]:
+    """Return what tells whether a call was made by any task of a sub-squad."""
+    return lambda call: call.unit is not None and call.unit.task.startswith(f"{scope}.")
 
 
 def _paid_by_elements(task: str, attempt: int) -> Callable[[Paid], bool]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.squad.choosing import case_of, case_text
-from orchestrator.squad.expressions import Expressions, NamesInScope, schema_read
+from orchestrator.squad.expressions import Expressions, NamesInScope
 from orchestrator.squad.plan import DEFAULT_CASE, AgentChoice
 from orchestrator.squad.spec import CaseSpec, SquadSpec, StepSpec, TaskSpec
 from personas.sandbox import ExpressionText
@@ -56,7 +56,7 @@ class Candidates:
     def check_cases(self, path: Path, on: ExpressionText, cases: Sequence[str], scope: NamesInScope) -> None:
         """Report values that no case of a switch stands for, and cases that no value comes to, as far as is known."""
         names, has_default = [case for case in cases if case != DEFAULT_CASE], DEFAULT_CASE in cases
-        values = values_allowed(schema_read(on, self.spec, scope))
+        values = values_allowed(self.texts.schema_read(on, scope))
         if values is None:
             if not has_default and (*path, "on") not in self.findings.broken:
                 message = "what 'on' comes to is not known: a value without a case fails the task"
@@ -88,7 +88,7 @@ class Candidates:
         declared: Collection[str] = self.spec.agents if listed is None else listed
         if not declared and not self._is_unsure():
             self.findings.error((*path, "agent"), "unknown-agent", "there is no agent to choose", "declare agents")
-        values = values_allowed(schema_read(name, self.spec, scope))
+        values = values_allowed(self.texts.schema_read(name, scope))
         if values is None:
             return tuple(declared)
         for value in values:

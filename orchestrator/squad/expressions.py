@@ -68,6 +68,8 @@ class Expressions:
     sandbox: Sandbox = field(default_factory=Sandbox)
     read_inputs: set[str] = field(default_factory=set)
     edition: int = EDITION
+    of_squads: Mapping[str, Any] = field(default_factory=dict)
+    """What is known of the outputs of tasks that are sub-squads, as JSON Schemas."""
 
     def text(self, path: Path, source: str, scope: NamesInScope) -> ExpressionText:
         """Return the parsed text; an empty one where it is wrong, which is then reported.
@@ -216,6 +218,26 @@ class Expressions:
         node = self.findings.node.at(path)
         return iter(()) if node is None else texts_in(node, path)
 
+    def schema_of(self, task: str) -> Any:
+        """Return what is known of a task's output, as a JSON Schema; None where nothing is."""
+        spec = self.spec.tasks[task]
+        return schema_of(spec) if spec.squad is None else self.of_squads.get(task)
+
+    def schema_read(self, text: ExpressionText, scope: NamesInScope) -> Any:
+        """Return what is known, as a JSON Schema, of a text that is one value as it is; None where nothing is."""
+        match path_in(text):
+            case (str(name), *inner) if name in scope.names:
+                return below(scope.schemas.get(name), inner)
+            case ("tasks", str(task), "output", *inner) if task in self.spec.tasks:
+                return below(self.schema_of(task), inner)
+            case ("steps", str(step), "output", *inner) if step in scope.steps:
+                return below(_own_schema(scope.steps[step]), inner)
+            case ("inputs", str(name), *inner) if name in self.spec.inputs:
+                declared = self.spec.inputs[name]
+                known = {"type": "boolean"} if declared.type == "boolean" else {}
+                return below(known if declared.enum is None else {"enum": declared.enum}, inner)
+        return None
+
     def _name(self, path: Path, source: str, name: tuple[str | int, ...], scope: NamesInScope) -> None:
         if (fault := self._fault(name, scope)) is not None:
             offset, length = _find(source, name)
@@ -282,7 +304,7 @@ class Expressions:
             return "output-never-produced", message, f"give '{task}' an output_file, or read its output"
         if attribute == "transcript":
             return self._transcript(f"task '{task}'", spec, inner)
-        return self._output(f"task '{task}'", schema_of(spec), inner) if attribute == "output" else None
+        return self._output(f"task '{task}'", self.schema_of(task), inner) if attribute == "output" else None
 
     def _step(self, rest: Sequence[str | int], scope: NamesInScope) -> ExpressionFault | None:
         if not rest:
@@ -352,22 +374,6 @@ def _case_schema(work: TaskSpec | CaseSpec) -> Any:
     if work.steps is not None:
         return {"type": "object", "properties": {step.id: _own_schema(step) for step in work.steps}}
     return _own_schema(work)
-
-
-def schema_read(text: ExpressionText, spec: SquadSpec, scope: NamesInScope) -> Any:
-    """Return what is known, as a JSON Schema, of a text that is one value as it is; None where nothing is."""
-    match path_in(text):
-        case (str(name), *inner) if name in scope.names:
-            return below(scope.schemas.get(name), inner)
-        case ("tasks", str(task), "output", *inner) if task in spec.tasks:
-            return below(schema_of(spec.tasks[task]), inner)
-        case ("steps", str(step), "output", *inner) if step in scope.steps:
-            return below(_own_schema(scope.steps[step]), inner)
-        case ("inputs", str(name), *inner) if name in spec.inputs:
-            declared = spec.inputs[name]
-            known = {"type": "boolean"} if declared.type == "boolean" else {}
-            return below(known if declared.enum is None else {"enum": declared.enum}, inner)
-    return None
 
 
 def _own_schema(work: TaskSpec | StepSpec | CaseSpec) -> Any:

@@ -12,7 +12,18 @@ from typing import Any, NamedTuple, assert_never
 from orchestrator.errors import NotAChoice
 from orchestrator.squad.choosing import with_agent
 from orchestrator.squad.conditions import NoCondition, holds
-from orchestrator.squad.plan import AgentWork, Approval, ConversationWork, ForEach, Plan, Steps, Switch, TaskPlan
+from orchestrator.squad.plan import (
+    AgentWork,
+    Approval,
+    ConversationWork,
+    ForEach,
+    Plan,
+    SquadEntry,
+    SquadResult,
+    Steps,
+    Switch,
+    TaskPlan,
+)
 from orchestrator.squad.schemas import path_fault
 from personas.errors import TemplateError, TextTooLong
 from personas.sandbox import ExpressionText
@@ -43,8 +54,9 @@ class ForeseenFault(NamedTuple):
 
 def foreseen_files(plan: Plan) -> Iterator[ForeseenFile]:
     """Yield each file of which the path can be told now. What cannot be rendered is for `foreseen_faults`."""
-    known = _values(plan)
+    inputs = _values(plan)
     for task in plan.tasks.values():
+        known = {} if task.reads else inputs
         if task.output_file is None or not _is_sure(task, known, plan.edition):
             continue
         for values in _elements(task, known):
@@ -58,8 +70,9 @@ def foreseen_faults(plan: Plan, *, is_checked: bool = False) -> Iterator[Foresee
 
     Left out is what may never be reached, and what may fail because the task says `continue_on_error`.
     """
-    known: Values = {} if is_checked else _values(plan)
+    inputs: Values = {} if is_checked else _values(plan)
     for task in plan.tasks.values():
+        known = {} if task.reads else inputs
         if task.continue_on_error or not _is_sure(task, known, plan.edition):
             continue
         if task.for_each is not None and (fault := _list_fault(task, task.for_each, known)) is not None:
@@ -161,8 +174,8 @@ def _texts(task: TaskPlan) -> Iterator[tuple[tuple[str | int, ...], ExpressionTe
             for index, step in enumerate(steps):
                 if step.condition is None:
                     yield from (((("steps", index, *field)), text) for field, text in _words(step.work))
-        case Switch():
-            return  # which case is done is not known
+        case Switch() | SquadEntry() | SquadResult():
+            return  # which case is done is not known, nor what a sub-squad makes
         case AgentWork() | ConversationWork():
             yield from _words(task.work)
         case _:

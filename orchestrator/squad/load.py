@@ -25,6 +25,7 @@ from orchestrator.squad.plan import EDITION, AgentPlan, Plan
 from orchestrator.squad.resolve import refuse_foreseen, resolve, tools_used, with_inputs, with_tools
 from orchestrator.squad.routing import load_routing
 from orchestrator.squad.sources import (
+    SQUAD,
     definitions_in,
     digests_in,
     files_gone,
@@ -33,11 +34,16 @@ from orchestrator.squad.sources import (
     personas_in,
     prompt_in,
     routing_in,
+    sources_of,
+    squad_in,
     tools_in,
     with_definitions,
     with_digests,
+    with_squad,
 )
 from orchestrator.squad.spec import SquadSpec, spec_of
+from orchestrator.squad.squad_paths import refuse_unfit
+from orchestrator.squad.subsquads import InnerSquad, UnusableSquad
 from orchestrator.squad.tool_source import ToolSource
 from orchestrator.squad.workspace import workspace_of
 from orchestrator.trust import CodeUse, refuse_code
@@ -58,6 +64,8 @@ from providers.policy.parse import default_policy, parse_policy
 from providers.routing.choice import Refuse, choose
 from providers.routing.fleet import Fleet
 
+_OF_A_WHOLE = {"mcp": "MCP servers", "workspace": "a workspace", "knowledge": "knowledge"}
+"""What a run opens for the squad that it is of."""
 TOLD = 3
 """How many models' reasons a message has room for."""
 
@@ -71,6 +79,12 @@ class _Given:
     sources: Mapping[str, str] | None = None
     texts: dict[str, str] = field(default_factory=dict)
     """The files that were read beside the squad's own, by path."""
+    tools: tuple[Tool, ...] = ()
+    where_gone: Mapping[str, str] = field(default_factory=dict)
+    above: tuple[str, ...] = ()
+    """The files of the squads that this one is a sub-squad of, the outermost first."""
+    inner: dict[str, Squad] = field(default_factory=dict)
+    """The sub-squads, by path."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +187,13 @@ class Squad:
         it.
         """
         own_tools = as_tools(tools)
-        given = _Given(personas or {}, routing if isinstance(routing, Mapping) else None, sources)
+        given = _Given(
+            personas or {},
+            routing if isinstance(routing, Mapping) else None,
+            sources,
+            tools=own_tools,
+            where_gone=where_gone or {},
+        )
         given.texts.update(files_gone(where_gone or {}, Path(name).parent))
         if sources is not None:
             personas, own_tools = {**personas_in(sources), **(personas or {})}, (*tools_in(sources), *own_tools)
@@ -188,9 +208,24 @@ class Squad:
         squad = cls(spec, name, own, own_tools, policy, catalog, functions or {}, (), node, tuple(found))
         definitions = definitions_in(sources or {})
         squad = replace(squad, text=text, routing_file=file, _given=given, definitions=definitions)
-        squad = squad._with_declared(where_gone or {})
-        outline, warnings = squad._resolve()
+        return squad._with_declared(where_gone or {})._resolved()
+
+    def _resolved(self) -> Self:
+        """Return the squad with its plan, and what its sub-squads bring along. Raise `PlanError`."""
+        outline, warnings = self._resolve()
+        squad, inner = self, self._given.inner.values()
+        if inner:
+            agents = outline.agents.values()
+            catalog = self.catalog.serving_pinned(name for agent in agents for name in pinned_by(agent))
+            declared = (*self.declared, *(one for squad in inner for one in squad.declared))
+            declared = tuple({one.name: one for one in declared}.values())
+            squad = replace(self, catalog=catalog, declared=declared, _digests=self._all_digests())
         return replace(squad, warnings=tuple(warnings), _outline=outline)
+
+    def _all_digests(self) -> dict[str, str]:
+        """Return the digests of the tools that its files and those of its sub-squads declare."""
+        inner = self._given.inner.values()
+        return {**self._digests, **{name: sha256 for one in inner for name, sha256 in one._digests.items()}}
 
     def files(self) -> tuple[Path, ...]:
         """Return the files that the squad was read from: its own, its personas', and the routing file."""
@@ -201,7 +236,8 @@ class Squad:
     def routing_now(self) -> tuple[Policy, Catalog]:
         """Return what the routing file says now. Raise `SpecError` with every mistake in it."""
         policy, catalog = load_routing(self.routing_file)
-        return policy, catalog.serving_pinned(name for agent in self.spec.agents.values() for name in agent.models)
+        agents = self.outline().agents.values()
+        return policy, catalog.serving_pinned(name for agent in agents for name in pinned_by(agent))
 
     def sources(self) -> Mapping[str, str]:
         """Return the texts of all that the squad's own text refers to. Raise `SpecError` where a file cannot be read.
@@ -219,6 +255,8 @@ class Squad:
             self.tools,
             given.texts,
         )
+        for path, inner in given.inner.items():
+            found = with_squad(found, path, inner.text, replace(inner, tools=self.tools).sources())
         return with_definitions(with_digests(found, self._digests), self.definitions)
 
     def builtin(self, files: RunFolder | None, protected: Protected | None = None) -> Registry:
@@ -337,8 +375,12 @@ class Squad:
             why_unanswerable=None if self.spec.offline == "always" else _prover(self.policy, self.catalog),
             edition=edition,
             definitions=self.definitions,
+            read_squad=partial(self._read_squad, edition=edition),
         )
-        used = {one.name: self._digests[one.name] for one in tools_used(plan) if one.name in self._digests}
+        digests = self._all_digests()
+        used = {one.name: digests[one.name] for one in tools_used(plan) if one.name in digests}
+        if self._given.inner:  # a sub-squad's plan may be of before its tools were loaded
+            plan = with_tools(plan, {one.name: one for one in self.tools})
         return replace(plan, tool_sources=used), warnings
 
     def _read_default(self, path: str, kind: InputType) -> RawInput | UnreadInput:
@@ -356,12 +398,59 @@ class Squad:
             raise PermissionError(1, "it holds keys, which no model may read", path)
         return read_once(file, self._given.texts)
 
+    def _read_squad(self, path: str, *, edition: int) -> InnerSquad:
+        """A sub-squad's file stands beside the squad's, or below."""
+        if path not in self._given.inner:
+            inner = self._opened(path)
+            self._refuse_other_tools(path, inner)
+            self._given.inner[path] = inner
+        inner = self._given.inner[path]
+        plan = inner.outline() if edition == EDITION else inner._resolve(edition)[0]
+        return InnerSquad(inner.spec, inner._node, plan, inner.warnings)
+
+    def _opened(self, path: str) -> Squad:
+        given, file = self._given, Path(self.file).parent / path
+        place = refuse_unfit(path, file, (*given.above, self.file), on_disk=given.sources is None)
+        sources, gone = given.sources, sources_of(given.where_gone, path)
+        if sources is not None:
+            text, sources = squad_in(sources, path), sources_of(sources, path)
+        elif not file.exists() and SQUAD + path in given.where_gone:
+            text = given.texts[str(file)] = squad_in(given.where_gone, path)
+        else:
+            text = read_once(file, given.texts)
+        spec, node, found = spec_of(parse_text(text, str(file)))
+        given.texts.update(files_gone(gone, file.parent))
+        tools = given.tools if sources is None else (*tools_in(sources), *given.tools)
+        catalog = self.catalog.serving_pinned(name for agent in spec.agents.values() for name in agent.models)
+        own = _Given(given.personas, None, sources, given.texts, given.tools, gone, place)
+        squad = Squad(
+            spec, str(file), self.personas, tools, self.policy, catalog, self.functions, (), node, tuple(found)
+        )
+        return replace(squad, text=text, _given=own)._with_declared(gone)._resolved()
+
+    def _refuse_other_tools(self, path: str, inner: Squad) -> None:
+        """Raise `UnusableSquad` for what a run of two squads cannot tell apart, or cannot start."""
+        for name, what in _OF_A_WHOLE.items():
+            if getattr(inner.spec, name) or any(getattr(agent, name, None) for agent in inner.spec.agents.values()):
+                message = f"'{path}' has {what} of its own, which a sub-squad cannot have yet"
+                raise UnusableSquad("unsupported-field", message, "run it by itself, or leave that out")
+        known = self._all_digests()
+        for name, sha256 in inner._digests.items():
+            if known.get(name, sha256) != sha256:
+                message = f"'{path}' declares the tool '{name}', which is another one here"
+                raise UnusableSquad("duplicate-name", message, "give one of them another name")
+
     def _read_persona(self, path: str, found: list[Problem]) -> Node:
         """A persona's file stands beside the squad's."""
         if self._given.sources is not None:
             return persona_in(self._given.sources, path, found)
         file = Path(self.file).parent / path
         return mapping_in(read_once(file, self._given.texts), str(file), found)
+
+
+def pinned_by(agent: AgentPlan) -> tuple[str, ...]:
+    """Return the models that an agent names."""
+    return (*([agent.model] if agent.model else []), *agent.chain)
 
 
 def _prover(policy: Policy, catalog: Catalog) -> Callable[[AgentPlan], str]:

@@ -73,6 +73,7 @@ CASE_NAMES: Mapping[str, str] = _all(
 TASK_NAMES: Mapping[str, str] = _all(
     **_WORK,
     switch="match route router branch branches choose case",
+    squad="uses workflow subflow subworkflow subgraph crew call import sub_squad",
     needs="depends_on dependencies depends after requires upstream",
     approval="human gate human_input human_review require_approval",
     repeat="loop while until max_loops",
@@ -116,6 +117,7 @@ SQUAD_ADVICE: Mapping[str, str] = _advice(
     schema="a task says what its output must be: output_schema: {type: object}",
 )
 EXAMPLES: Mapping[str, str] = {
+    "squad": "review.yaml",
     "needs": "[research]",
     "approval": '{prompt: "Is it good?"}',
     "repeat": '{until: "${{ tasks.check.output.ok }}", max_attempts: 3}',

@@ -89,6 +89,8 @@ class AgentPlan:
     """The documents that it may look up, and is told of; None: none."""
     chain: tuple[str, ...] = ()
     """Models that are asked in this order."""
+    scope: str | None = None
+    """The sub-squad that it is an agent of."""
 
     def needs(self, capabilities: frozenset[Capability] = frozenset()) -> Needs:
         """Return what its turns require of who answers them."""
@@ -132,6 +134,8 @@ class ConversationPlan:
     """After how many rounds a pattern that counts them is over."""
     positions: Mapping[str, str] | None = None
     """What each side of a debate stands for."""
+    scope: str | None = None
+    """The sub-squad whose agents take part: here they go by their names in it."""
 
 
 def everyone(conversation: ConversationPlan) -> tuple[str, ...]:
@@ -140,12 +144,24 @@ def everyone(conversation: ConversationPlan) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*conversation.participants, *leading)))
 
 
+def scoped(scope: str | None, name: str) -> str:
+    """Return what a task, an agent or a conversation of a sub-squad is called in the plan of the whole."""
+    return f"{scope}.{name}" if scope else name
+
+
+def local(scope: str | None, name: str) -> str:
+    """Return what `scoped` made a name of the whole of."""
+    return name.removeprefix(f"{scope}.") if scope else name
+
+
 @dataclass(frozen=True, slots=True)
 class AgentChoice:
     """The agent is the one of `among` that `name` comes to when the work begins."""
 
     name: ExpressionText
     among: tuple[str, ...]
+    scope: str | None = None
+    """The sub-squad whose agents these are: here they go by their names in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +179,9 @@ class AgentWork:
     @property
     def possible(self) -> tuple[str, ...]:
         """Return the agents that may do it: one, unless it is chosen when the work begins."""
-        return (self.agent,) if self.choice is None else self.choice.among
+        if self.choice is None:
+            return (self.agent,)
+        return tuple(scoped(self.choice.scope, name) for name in self.choice.among)
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +237,30 @@ class Switch:
     cases: Mapping[str, AgentWork | ConversationWork | Steps]
 
 
-TaskBody = AgentWork | ConversationWork | Approval | Steps | Switch
+@dataclass(frozen=True, slots=True)
+class SquadEntry:
+    """A sub-squad begins: `given` (values, with texts in them) is what it is given, and `accept` what it makes of that.
+
+    No unit works on it: it ends as it begins, with the inputs as its output. `accept` raises `BadInputs`.
+    """
+
+    source: str
+    """The file, for messages."""
+    given: Mapping[str, Any]
+    accept: Callable[[Mapping[str, Any]], Mapping[str, Any]]
+    declared: Mapping[str, Any]
+    """The inputs of the sub-squad as its file has them."""
+
+
+@dataclass(frozen=True, slots=True)
+class SquadResult:
+    """A sub-squad has ended: its outputs are those of the task. No unit works on it."""
+
+    source: str
+    outputs: Mapping[str, ExpressionText]
+
+
+TaskBody = AgentWork | ConversationWork | Approval | Steps | Switch | SquadEntry | SquadResult
 SingleWork = AgentWork | ConversationWork
 WorkPath = tuple[str | int, ...]
 """Where a piece of work stands below its task, as the squad file spells it."""
@@ -235,7 +276,7 @@ def placed_works(body: TaskBody) -> Iterator[tuple[WorkPath, SingleWork]]:
         case Switch(cases=cases):
             for name, case in cases.items():
                 yield from ((("switch", "cases", name, *path), work) for path, work in placed_works(case))
-        case Approval():
+        case Approval() | SquadEntry() | SquadResult():
             return
         case _:
             assert_never(body)
@@ -256,8 +297,8 @@ def with_works(body: TaskBody, change: Callable[[WorkPath, SingleWork], SingleWo
             return Steps(tuple(replace(s, work=change(place, s.work)) for s, place in zip(steps, places, strict=True)))
         case Switch(on, cases):
             made = {name: with_works(case, change, (*path, "switch", "cases", name)) for name, case in cases.items()}
-            return Switch(on, {name: case for name, case in made.items() if not isinstance(case, Approval | Switch)})
-        case Approval():
+            return Switch(on, {name: case for name, case in made.items() if isinstance(case, SingleWork | Steps)})
+        case Approval() | SquadEntry() | SquadResult():
             return body
         case _:
             assert_never(body)
@@ -306,6 +347,31 @@ class TaskPlan:
     continue_on_error: bool = False
     output_file: ExpressionText | None = None
     position: tuple[int, int] = (1, 1)
+    scope: str | None = None
+    """The sub-squad that it is a task of; its id begins with that."""
+
+    @property
+    def reads(self) -> str:
+        """Return the sub-squad whose names its expressions read; empty: the squad itself."""
+        match self.work:
+            case SquadEntry():
+                return (self.scope or "").rpartition(".")[0]
+            case SquadResult():
+                return self.id
+        return self.scope or ""
+
+
+INPUTS = "inputs"
+"""The name, in a sub-squad, of the task that begins it: no task of a file can have it."""
+
+
+@dataclass(frozen=True, slots=True)
+class SubSquad:
+    """What holds for all tasks of a sub-squad together."""
+
+    fail_fast: bool = False
+    budget: Budget | None = None
+    history: History = field(default_factory=History)
 
 
 @dataclass(frozen=True, slots=True)
@@ -328,5 +394,10 @@ class Plan:
     offline: Literal["never", "auto", "always"] = "never"
     description: str = ""
     edition: int = EDITION
+    squads: Mapping[str, SubSquad] = field(default_factory=dict)
+    """The sub-squads, by the task that each is the work of. Their tasks, agents and conversations stand among those of
+    the plan, under that task's name: `review.draft`."""
+    output_schemas: Mapping[str, Any] = field(default_factory=dict)
+    """What is known of each output, as a JSON Schema."""
     tool_sources: Mapping[str, str] = field(default_factory=dict)
     """Of each tool in use that a file declares: the SHA-256 of what runs where it is called."""

@@ -26,14 +26,25 @@ def with_rendered(plan: Plan, findings: Findings) -> Plan:
     if plan.edition == 1:
         return plan
     values = {"inputs": plan.inputs}
-    agents = {name: _agent(agent, values, findings) for name, agent in plan.agents.items()}
-    tasks = {name: _task(task, values, findings) for name, task in plan.tasks.items()}
+    # What a sub-squad is given is known when it begins: see `rendered_agent` and `rendered_work`.
+    agents = {name: _agent(one, values, findings) if not one.scope else one for name, one in plan.agents.items()}
+    tasks = {name: _task(one, values, findings) if not one.scope else one for name, one in plan.tasks.items()}
     called = {name: agent.persona.display_name for name, agent in agents.items()}
     conversations = {
-        name: replace(held, names={one: called[one] for one in held.names if one in called})
+        name: held if held.scope else replace(held, names={one: called[one] for one in held.names if one in called})
         for name, held in plan.conversations.items()
     }
     return replace(plan, agents=agents, tasks=tasks, conversations=conversations)
+
+
+def rendered_agent(agent: AgentPlan, inputs: Mapping[str, Any]) -> AgentPlan:
+    """Return an agent of a sub-squad with what it reads of the inputs. Raise `TemplateError`."""
+    return _agent(agent, {"inputs": inputs}, None)
+
+
+def rendered_work(work: SingleWork, inputs: Mapping[str, Any]) -> SingleWork:
+    """Return a piece of work of a sub-squad with what its schema reads of the inputs. Raise `TemplateError`."""
+    return _work(work, {"inputs": inputs}, None, ())
 
 
 def input_text(source: str) -> ExpressionText:
@@ -55,7 +66,7 @@ def _known(value: Any) -> Any:
     return _MISSING if is_whole else value
 
 
-def _agent(agent: AgentPlan, values: Mapping[str, Any], findings: Findings) -> AgentPlan:
+def _agent(agent: AgentPlan, values: Mapping[str, Any], findings: Findings | None) -> AgentPlan:
     def render(text: str) -> str:
         return str(_text(text, values, findings, ("agents", agent.id))) if "${{" in text else text
 
@@ -95,7 +106,7 @@ def _task(task: TaskPlan, values: Mapping[str, Any], findings: Findings) -> Task
     return replace(task, work=with_works(task.work, rendered))
 
 
-def _work(work: SingleWork, values: Mapping[str, Any], findings: Findings, path: Path) -> SingleWork:
+def _work(work: SingleWork, values: Mapping[str, Any], findings: Findings | None, path: Path) -> SingleWork:
     if work.output_schema is None:
         return work
     path = (*path, "output_schema")
@@ -103,11 +114,13 @@ def _work(work: SingleWork, values: Mapping[str, Any], findings: Findings, path:
     if schema == work.output_schema:
         return work
     for inner, message in Schemas().faults(schema):
+        if findings is None:
+            raise TemplateError(f"output_schema: {message}")
         findings.error((*path, *inner), "bad-schema", message)
     return replace(work, output_schema=schema)
 
 
-def _schema(value: Any, values: Mapping[str, Any], findings: Findings, path: Path) -> Any:
+def _schema(value: Any, values: Mapping[str, Any], findings: Findings | None, path: Path) -> Any:
     if isinstance(value, str):
         return _text(value, values, findings, path) if "${{" in value else value
     if isinstance(value, Mapping):
@@ -117,9 +130,11 @@ def _schema(value: Any, values: Mapping[str, Any], findings: Findings, path: Pat
     return value
 
 
-def _text(source: str, values: Mapping[str, Any], findings: Findings, path: Path) -> Any:
+def _text(source: str, values: Mapping[str, Any], findings: Findings | None, path: Path) -> Any:
     try:
         return input_text(source).render(values)
     except TemplateError as error:
+        if findings is None:
+            raise
         findings.error(path, "bad-expression", error.message)
         return source

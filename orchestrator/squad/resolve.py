@@ -39,6 +39,7 @@ from orchestrator.squad.plan import (
 from orchestrator.squad.rendering import with_rendered
 from orchestrator.squad.shared_spec import bounds, budget
 from orchestrator.squad.spec import SquadSpec
+from orchestrator.squad.subsquads import ReadSquad, SubSquads, with_squads
 from orchestrator.squad.tasks import Tasks
 from orchestrator.squad.termination import is_bounded
 from personas.sandbox import Sandbox, TemplateLimits
@@ -73,6 +74,7 @@ def resolve(
     why_unanswerable: WhyUnanswerable | None = None,
     edition: int = EDITION,
     definitions: Mapping[str, Sequence[Definition]] | None = None,
+    read_squad: ReadSquad | None = None,
 ) -> tuple[Plan, list[Problem]]:
     """Return the plan and its warnings. Raise `PlanError` with all problems, `found` and the warnings among them.
 
@@ -81,7 +83,7 @@ def resolve(
     `read_prompt` the text of a file of instructions.
     `functions` are the conditions that conversations may name. `why_unanswerable` says why no model could
     answer an agent. `edition` is that of the rules that the plan is made by. `definitions` are those of the tools of
-    MCP servers, by server, as far as they are known.
+    MCP servers, by server, as far as they are known. `read_squad` returns what the file of a sub-squad says.
     """
     findings = Findings.after(node, found)
     known = functions or {}
@@ -90,11 +92,13 @@ def resolve(
     )
     roster.mcp = McpTools(spec.mcp, definitions or {})
     check_servers(spec.mcp, findings)
-    plan = _plan(spec, findings, roster, inputs, limits)
+    squads = SubSquads(spec, findings, read_squad)
+    squads.read_all()
+    plan = _plan(spec, findings, roster, inputs, limits, squads)
     problems = in_order(findings.found)
     if findings.errors:
         raise PlanError(problems)
-    return plan, problems
+    return with_squads(plan, squads.of), problems
 
 
 def with_inputs(
@@ -124,7 +128,10 @@ def refuse_foreseen(plan: Plan, node: Node, *, is_checked: bool) -> None:
     """Raise `PlanError` with what is sure to fail in a run of this plan; of one that `is_checked`, with any inputs."""
     findings = Findings.after(node, ())
     for fault in foreseen_faults(plan, is_checked=is_checked):
-        findings.error(("tasks", fault.task, *fault.field), fault.code, fault.message, fault.hint)
+        place: Path = ("tasks", fault.task, *fault.field)
+        if plan.tasks[fault.task].scope:  # in another file
+            place = ("tasks", fault.task.partition(".")[0], "squad")
+        findings.error(place, fault.code, fault.message, fault.hint)
     if findings.errors:
         raise PlanError(in_order(findings.found))
 
@@ -151,7 +158,12 @@ def tools_used(plan: Plan) -> list[Tool]:
 
 
 def _plan(
-    spec: SquadSpec, findings: Findings, roster: Roster, inputs: Mapping[str, Any] | None, limits: SquadLimits
+    spec: SquadSpec,
+    findings: Findings,
+    roster: Roster,
+    inputs: Mapping[str, Any] | None,
+    limits: SquadLimits,
+    squads: SubSquads,
 ) -> Plan:
     if spec.version != VERSION:
         message = f"this release reads version {VERSION} of the format, not {spec.version}"
@@ -160,7 +172,7 @@ def _plan(
         findings.lacks(("tasks",), "no-tasks", "a squad needs at least one task")
     values = resolve_inputs(spec, inputs, findings)
     agents, conversations = roster.agents(), roster.conversations()
-    tasks, texts = _tasks(spec, findings, roster, limits)
+    tasks, texts = _tasks(spec, findings, roster, limits, squads)
     outputs = {name: texts.text(("outputs", name), source, NamesInScope()) for name, source in spec.outputs.items()}
     for name, agent in agents.items():
         texts.persona(name, agent.persona)
@@ -174,6 +186,8 @@ def _plan(
     texts.check_the_rest()
     _check_ends(spec, findings, conversations, tasks)
     _warn_of_unused(spec, findings, texts, tasks)
+    squads.check_files(tasks)
+    squads.check_size()
     history = spec.defaults.history
     plan = Plan(
         spec.name,
@@ -188,16 +202,19 @@ def _plan(
         offline=spec.offline,
         description=spec.description,
         edition=roster.edition,
+        output_schemas={name: texts.schema_read(text, NamesInScope()) for name, text in outputs.items()},
     )
     return plan if spec.max_parallel is None else replace(plan, max_parallel=spec.max_parallel)
 
 
 def _tasks(
-    spec: SquadSpec, findings: Findings, roster: Roster, limits: SquadLimits
+    spec: SquadSpec, findings: Findings, roster: Roster, limits: SquadLimits, squads: SubSquads
 ) -> tuple[dict[str, TaskPlan], Expressions]:
     sandbox = _sandbox(spec.limits.max_chars)
     texts = Expressions(spec, findings, ancestry({}, ()), sandbox, edition=roster.edition)
-    planner = Tasks(spec, findings, roster, texts, texts.ancestry, spec.limits.max_items or limits.max_items)
+    texts.of_squads = squads.schemas()
+    most = spec.limits.max_items or limits.max_items
+    planner = Tasks(spec, findings, roster, texts, texts.ancestry, most, squads)
     needs = {name: planner.needs(name) for name in spec.tasks}
     ordered = order(needs)
     for cycle in cycles(needs, ordered):

@@ -1,10 +1,10 @@
 """What a squad's text refers to, as texts by kind and name: kept with a run, they make its squad again anywhere.
 
 The kinds: `mcp NAME`, the definitions of a server's tools; `persona PATH`, a persona's file, by the path in the squad,
-and `instructions PATH`, an agent's prompt;
-`routing FILE`; of an embedding program its own `personas`; `tool NAME` for what a model was shown of each tool that is
-not built in, and `tool-sha256 NAME` for what runs where that is called. The code itself is not kept: a record from
-elsewhere brings none.
+and `instructions PATH`, an agent's prompt; `routing FILE`; `squad PATH`, the file of a sub-squad, and `of PATH: KIND
+NAME` for what that refers to; of an embedding program its own `personas`; `tool NAME` for what a model was shown of
+each tool that is not built in, and `tool-sha256 NAME` for what runs where that is called. The code itself is not kept:
+a record from elsewhere brings none.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from providers.documents.yaml import mapping_in, read_once
 
 OWN_PERSONAS = "personas"
 MCP, PERSONA, PROMPT, ROUTING, TOOL, DIGEST = "mcp ", "persona ", "instructions ", "routing ", "tool ", "tool-sha256 "
+SQUAD, OF = "squad ", "of "
 
 
 def gather(
@@ -99,6 +100,24 @@ def with_routing(sources: Mapping[str, str], file: str, text: str) -> dict[str, 
 def tools_in(sources: Mapping[str, str]) -> tuple[Tool, ...]:
     """Return the embedding program's tools as a model sees them. Calling one raises `ToolFault`."""
     return tuple(_shown(name[len(TOOL) :], json.loads(text)) for name, text in _of(sources, TOOL))
+
+
+def with_squad(sources: Mapping[str, str], path: str, text: str, own: Mapping[str, str]) -> dict[str, str]:
+    """Return the sources with those of a sub-squad, whose path has no colon."""
+    return {**sources, SQUAD + path: text, **{f"{OF}{path}: {name}": said for name, said in own.items()}}
+
+
+def squad_in(sources: Mapping[str, str], path: str) -> str:
+    """Return the text of a sub-squad's file. Raise `OSError` where it is not among the sources."""
+    if (text := sources.get(SQUAD + path)) is None:
+        raise FileNotFoundError(2, "it is not in the record", path)
+    return text
+
+
+def sources_of(sources: Mapping[str, str], path: str) -> dict[str, str]:
+    """Return what a sub-squad refers to."""
+    kind = f"{OF}{path}: "
+    return {name[len(kind) :]: text for name, text in _of(sources, kind)}
 
 
 def with_digests(sources: Mapping[str, str], digests: Mapping[str, str]) -> dict[str, str]:

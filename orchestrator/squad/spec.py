@@ -244,7 +244,7 @@ class SwitchSpec(StrictModel):
 
 
 class TaskSpec(StrictModel):
-    """Work with one result. It has exactly one of agent, conversation, approval, steps and switch."""
+    """Work with one result. It has exactly one of agent, conversation, approval, steps, switch and squad."""
 
     noun: ClassVar[str] = "a task"
     other_names: ClassVar[Mapping[str, str]] = TASK_NAMES
@@ -258,6 +258,8 @@ class TaskSpec(StrictModel):
     approval: ApprovalSpec | None = Field(default=None, description="Or the question that a person answers")
     steps: list[StepSpec] | None = Field(default=None, min_length=1, description="Or the pieces that are done in turn")
     switch: SwitchSpec | None = Field(default=None, description="Or one of several, by what an expression comes to")
+    squad: NonEmpty | None = Field(default=None, description="Or another squad: its file, beside this one or below")
+    with_: dict[str, Any] | None = Field(default=None, alias="with", description="What that squad is given, by input")
     description: Expression | None = Field(default=None, description="What to do")
     expected_output: Expression | None = Field(default=None, description="What the result looks like")
     output_schema: dict[str, Any] | None = Field(default=None, description="What the output must be: a JSON Schema")

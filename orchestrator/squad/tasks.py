@@ -8,7 +8,7 @@ from typing import Any
 
 from orchestrator.squad.agents import Roster
 from orchestrator.squad.candidates import Candidates
-from orchestrator.squad.expressions import CONDITION, Expressions, NamesInScope, path_in, schema_of
+from orchestrator.squad.expressions import CONDITION, Expressions, NamesInScope, path_in
 from orchestrator.squad.graph import Ancestry
 from orchestrator.squad.plan import (
     AgentWork,
@@ -18,6 +18,7 @@ from orchestrator.squad.plan import (
     Repeat,
     Retry,
     SingleWork,
+    SquadEntry,
     Step,
     Steps,
     Switch,
@@ -28,12 +29,13 @@ from orchestrator.squad.rendering import with_expressions_left_out
 from orchestrator.squad.schemas import Schemas, below, path_fault, same_file
 from orchestrator.squad.shared_spec import budget
 from orchestrator.squad.spec import ApprovalSpec, CaseSpec, RetrySpec, SquadSpec, StepSpec, SwitchSpec, TaskSpec
+from orchestrator.squad.subsquads import SubSquads
 from orchestrator.squad.templates import strings_in
 from personas.sandbox import ExpressionText
 from providers.documents.findings import Findings
 from providers.documents.problems import Path
 
-KINDS = ("agent", "conversation", "approval", "steps", "switch")
+KINDS = ("agent", "conversation", "approval", "steps", "switch", "squad")
 CASES = ("agent", "conversation", "steps")
 _ORDER = frozenset({"needs", "context", "if_", "continue_on_error"})
 _RUN = frozenset({"retry", "timeout", "budget", "cache", "output_file"})
@@ -44,6 +46,7 @@ _FITTING: Mapping[str, frozenset[str]] = {
     "conversation": _ORDER | _RUN | _LOOP | _WORDS,
     "steps": _ORDER | _RUN | _LOOP,
     "switch": _ORDER | _RUN | _LOOP,
+    "squad": frozenset({"needs", "if_", "continue_on_error", "budget", "with_"}),
     "approval": _ORDER | {"on_revise"},
 }
 _WITH_FOR_EACH = frozenset({"as_", "key", "max_parallel", "fail_fast"})
@@ -52,6 +55,18 @@ _ELSEWHERE = {
     ("steps", "description"): "describe each step",
     ("steps", "expected_output"): "say it in a step",
     ("steps", "output_schema"): "give it to a step",
+    ("squad", "agents"): "its file says who works",
+    ("squad", "cache"): "leave it out",
+    ("squad", "context"): "give it what it reads: with: {draft: ${{ tasks.draft.output }}}",
+    ("squad", "description"): "its tasks have theirs",
+    ("squad", "expected_output"): "its tasks have theirs",
+    ("squad", "for_each"): "go through the list inside of it, and give it the list",
+    ("squad", "output_file"): "a task in it, or one after it, writes the file",
+    ("squad", "output_schema"): "its file says what it results in: outputs",
+    ("squad", "repeat"): "repeat a task in it",
+    ("squad", "retry"): "its tasks, or defaults in its file, say it",
+    ("squad", "timeout"): "budget: {max_time: 10m}",
+    ("squad", "tools"): "tools belong to agents",
     ("switch", "agents"): "give them to a case",
     ("switch", "tools"): "give them to a case",
     ("switch", "description"): "describe each case",
@@ -79,6 +94,7 @@ class Tasks:
     texts: Expressions
     ancestry: Ancestry
     max_items: int
+    squads: SubSquads
     schemas: Schemas = field(default_factory=Schemas)
     files: dict[str, str] = field(default_factory=dict)
     """Files that tasks write, in one spelling -> the task."""
@@ -157,9 +173,30 @@ class Tasks:
             return self._approval(path, spec, spec.approval, scope)
         if spec.steps is not None:
             return Steps(tuple(self._steps((*path, "steps"), spec.steps, scope)))
+        if spec.squad is not None:
+            return self._squad(path, spec, scope)
         if spec.switch is not None:
             return self._switch((*path, "switch"), spec.switch, scope)
         return self._single(path, spec, scope)
+
+    def _squad(self, path: Path, spec: TaskSpec, scope: NamesInScope) -> SquadEntry:
+        given = self._given((*path, "with"), spec.with_ or {}, scope)
+        self.squads.check_given(str(path[-1]))
+        inner = self.squads.of.get(str(path[-1]))
+        if inner is None:
+            return SquadEntry(spec.squad or "", given, dict, {})
+        declared = {name: one.model_dump(exclude_none=True) for name, one in inner.spec.inputs.items()}
+        return SquadEntry(spec.squad or "", given, inner.accept, declared)
+
+    def _given(self, path: Path, value: Any, scope: NamesInScope) -> Any:
+        """Return what a sub-squad is given, with the texts that hold expressions parsed."""
+        if isinstance(value, str):
+            return self.texts.text(path, value, scope) if "${{" in value else value
+        if isinstance(value, dict):
+            return {key: self._given((*path, key), one, scope) for key, one in value.items()}
+        if isinstance(value, list):
+            return [self._given((*path, index), one, scope) for index, one in enumerate(value)]
+        return value
 
     def _switch(self, path: Path, spec: SwitchSpec, scope: NamesInScope) -> Switch:
         on = self.texts.value((*path, "on"), spec.on, scope, "one expression, of which the text names a case")
@@ -344,7 +381,7 @@ class Tasks:
         """Return the schema of the elements of a list that is a task's output or a part of it, as it is."""
         match path_in(items):
             case ("tasks", str(task), "output", *inner) if task in self.spec.tasks:
-                return below(schema_of(self.spec.tasks[task]), [*inner, 0])
+                return below(self.texts.schema_of(task), [*inner, 0])
         return None
 
     def _schema_of_list(self, names: frozenset[tuple[str, ...]]) -> Mapping[str, Any] | None:
@@ -354,7 +391,7 @@ class Tasks:
         head, *rest = next(iter(names))
         if head != "tasks" or rest[1:2] != ["output"] or rest[0] not in self.spec.tasks:
             return None
-        schema: Any = below(schema_of(self.spec.tasks[rest[0]]), rest[2:])
+        schema: Any = below(self.texts.schema_of(rest[0]), rest[2:])
         return schema if isinstance(schema, Mapping) else None
 
     def _output_file(self, name: str, spec: TaskSpec, scope: NamesInScope) -> Any:

@@ -147,7 +147,9 @@ def is_rendered(path: Path) -> bool:
         case ("outputs", *_):
             return True
         case ("tasks", _, *inner):
-            return "output_schema" in inner or (bool(inner) and inner[-1] in _RENDERED_OF_TASKS)
+            return (
+                "output_schema" in inner or inner[:1] == ["with"] or (bool(inner) and inner[-1] in _RENDERED_OF_TASKS)
+            )
         case ("agents", _, "persona", str(field), *_) | ("agents", _, str(field), *_):
             return field in PERSONA_TEXTS or path[2] == "instructions"
     return False

@@ -303,6 +303,7 @@ CODES: Mapping[str, str] = {
     "invalid-persona": "The persona cannot be made as written.",
     "unknown-tier": "No tier has this name.",
     "unknown-model": "No provider of the catalog serves this model.",
+    "invalid-squad": "The file of a sub-squad cannot be read, or has mistakes.",
     "unanswerable": "No model that the routing allows could do what the agent needs.",
     "unknown-tool": "No tool of the registry has this name.",
     "bad-tool-file": "A file of a tool that cannot be read, or is not what its kind needs.",

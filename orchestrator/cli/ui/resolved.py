@@ -37,7 +37,9 @@ def resolved_document(squad: Squad, environ: Mapping[str, str], inputs: Mapping[
         name: _agent(spec.agents[name], agent) for name, agent in plan.agents.items() if name in spec.agents
     }
     found["conversations"] = {name: {"pattern": one.pattern, **_given(one)} for name, one in spec.conversations.items()}
-    found["tasks"] = {name: _task(spec, spec.tasks[name], task) for name, task in plan.tasks.items()}
+    found["tasks"] = {
+        name: _task(spec, spec.tasks[name], task) for name, task in plan.tasks.items() if name in spec.tasks
+    }
     order = [*(name for name in SquadSpec.model_fields if name in found)]
     shown: Fields = masked({name: found[name] for name in order if found[name] not in ({}, "")}, environ)
     return shown
@@ -110,7 +112,7 @@ def _filled(squad: SquadSpec, spec: TaskSpec, plan: TaskPlan) -> Fields:
     made = _given(spec)
     if isinstance(plan.work, Approval):
         made["approval"] = {**made["approval"], "choices": list(plan.work.choices)}
-    elif plan.needs and spec.context is None:
+    elif plan.needs and spec.context is None and spec.squad is None:
         made["context"] = list(plan.context)
     if isinstance(plan.work, AgentWork | Steps | Switch) and spec.retry is None and squad.defaults.retry is not None:
         made["retry"] = _given(squad.defaults.retry)

@@ -1,0 +1,279 @@
+"""A squad as a task of another: its plan becomes a part of the outer one, under the task's name. Pure.
+
+`review: {squad: review.yaml}` becomes the task `review.inputs`, which takes what the sub-squad is given, the tasks of
+the file (`review.draft`), and `review`, whose output is the file's `outputs`. So a sub-squad is recorded, resumed,
+replayed and edited as all tasks are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, assert_never
+
+from orchestrator.errors import BadInputs
+from orchestrator.squad.inputs import resolve_inputs
+from orchestrator.squad.plan import (
+    INPUTS,
+    AgentChoice,
+    AgentPlan,
+    AgentWork,
+    Approval,
+    Budget,
+    ConversationPlan,
+    ConversationWork,
+    Plan,
+    SingleWork,
+    SquadEntry,
+    SquadResult,
+    Steps,
+    SubSquad,
+    Switch,
+    TaskBody,
+    TaskPlan,
+    WorkPath,
+    scoped,
+    with_works,
+)
+from orchestrator.squad.schemas import same_file
+from orchestrator.squad.spec import SquadSpec
+from providers.documents.findings import Findings
+from providers.documents.nodes import Node
+from providers.documents.problems import Path, Problem, ProblemsFound, in_order
+
+MOST_TASKS = 10_000
+"""Tasks of a squad with all its sub-squads."""
+MOST_LEVELS = 8
+"""Sub-squads within sub-squads."""
+
+
+@dataclass(frozen=True, slots=True)
+class InnerSquad:
+    """What is known of a file that is used as a sub-squad. `warnings` are its own."""
+
+    spec: SquadSpec
+    node: Node
+    plan: Plan
+    warnings: tuple[Problem, ...] = ()
+
+    def accept(self, given: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the inputs with defaults. Raise `BadInputs` with all that does not fit."""
+        findings = Findings.after(self.node, ())
+        values = resolve_inputs(self.spec, given, findings)
+        if findings.errors:
+            raise BadInputs(problem.message for problem in in_order(findings.errors))
+        return values
+
+
+class UnusableSquad(Exception):
+    """A file cannot be a sub-squad here, whatever stands in it. `code` is that of the mistake."""
+
+    def __init__(self, code: str, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.code, self.hint = code, hint
+
+
+ReadSquad = Callable[[str], InnerSquad]
+"""Returns what a squad file says, by its path beside the squad that names it.
+
+Raises `ProblemsFound`, `UnusableSquad`, `OSError`."""
+
+
+@dataclass(slots=True)
+class SubSquads:
+    """Binds the sub-squads of a squad: `of` holds them by task, those whose file has no mistakes."""
+
+    spec: SquadSpec
+    findings: Findings
+    read: ReadSquad | None
+    of: dict[str, InnerSquad] = field(default_factory=dict)
+    _read: dict[str, InnerSquad | None] = field(default_factory=dict)
+
+    def read_all(self) -> None:
+        for name, task in self.spec.tasks.items():
+            if task.squad is not None and (inner := self._file(("tasks", name, "squad"), task.squad)) is not None:
+                self.of[name] = inner
+
+    def _file(self, path: Path, file: str) -> InnerSquad | None:
+        if file in self._read:
+            if self._read[file] is None:
+                self.findings.error(path, "invalid-squad", f"the squad file '{file}' cannot be used")
+            return self._read[file]
+        inner = self._read[file] = self._opened(path, file)
+        self.findings.found += inner.warnings if inner is not None else ()
+        return inner
+
+    def _opened(self, path: Path, file: str) -> InnerSquad | None:
+        if self.read is None:
+            self.findings.error(path, "invalid-squad", f"squad files are not read here: '{file}'")
+            return None
+        try:
+            return self.read(file)
+        except UnusableSquad as error:
+            self.findings.error(path, error.code, str(error), error.hint)
+        except OSError as error:
+            self.findings.error(path, "invalid-squad", f"cannot read '{file}': {error.strerror or error}")
+        except ProblemsFound as error:
+            self.findings.found += error.problems
+            self.findings.error(path, "invalid-squad", f"the squad file '{file}' has mistakes")
+        return None
+
+    def check_given(self, name: str) -> None:
+        """Report what a sub-squad is not given, or takes no such input of, as far as that is known before a run."""
+        inner, spec, path = self.of.get(name), self.spec.tasks[name], ("tasks", name, "with")
+        if inner is None or self.findings.is_broken(path):
+            return
+        given = spec.with_ or {}
+        for key, value in given.items():
+            if key not in inner.spec.inputs:
+                self.findings.unknown((*path, key), "input", key, inner.spec.inputs, key=True)
+            elif "${{" not in str(value):
+                self._check_value((*path, key), inner, key, value)
+        for key, declared in inner.spec.inputs.items():
+            if key not in given and declared.default is None:
+                message = f"'{spec.squad}' needs the input '{key}'"
+                self.findings.error(("tasks", name, "squad"), "missing-input", message, f"with: {{{key}: ...}}")
+
+    def _check_value(self, path: Path, inner: InnerSquad, key: str, value: Any) -> None:
+        """Report a value that holds no expression, and that the input does not take."""
+        found = Findings.after(inner.node, ())
+        resolve_inputs(inner.spec, {key: value}, found)
+        for problem in found.errors:
+            if problem.path == ("inputs", key):
+                self.findings.error(path, "invalid-input", problem.message, problem.hint)
+
+    def check_files(self, tasks: Mapping[str, TaskPlan]) -> None:
+        """Report files that two tasks of the whole would write, one of them in a sub-squad."""
+        writers = {same_file(file): name for name, task in tasks.items() if (file := _constant_file(task)) is not None}
+        for name, inner in self.of.items():
+            for one, task in inner.plan.tasks.items():
+                if (file := _constant_file(task)) is None:
+                    continue
+                other = writers.setdefault(same_file(file), scoped(name, one))
+                if other != scoped(name, one):
+                    message = f"'{scoped(name, one)}' writes {file}, and so does '{other}'"
+                    hint = "read an input in the path: output_file: ${{ inputs.name }}.md"
+                    self.findings.error(("tasks", name, "squad"), "duplicate-output-file", message, hint)
+
+    def check_size(self) -> None:
+        """Report a squad that comes to more tasks than one may have."""
+        count = len(self.spec.tasks) + sum(len(inner.plan.tasks) + 1 for inner in self.of.values())
+        if count > MOST_TASKS:
+            last = next(reversed(self.of))
+            message = f"with all its sub-squads the squad has {count:,} tasks, more than {MOST_TASKS:,}"
+            self.findings.error(("tasks", last, "squad"), "too-large", message)
+
+    def schemas(self) -> dict[str, Any]:
+        """Return what is known of the output of each task that is a sub-squad, as a JSON Schema."""
+        return {
+            name: {
+                "type": "object",
+                "properties": {one: inner.plan.output_schemas.get(one) or {} for one in inner.plan.outputs},
+            }
+            for name, inner in self.of.items()
+        }
+
+
+def _constant_file(task: TaskPlan) -> str | None:
+    return task.output_file.source if task.output_file is not None and task.output_file.is_constant else None
+
+
+def with_squads(plan: Plan, of: Mapping[str, InnerSquad]) -> Plan:
+    """Return the plan with the tasks of each sub-squad in the place of the task that it is."""
+    if not of:
+        return plan
+    tasks: dict[str, TaskPlan] = {}
+    agents, conversations, squads = dict(plan.agents), dict(plan.conversations), dict(plan.squads)
+    for name, task in plan.tasks.items():
+        if name not in of:
+            tasks[name] = _with_entries(task, of)
+            continue
+        inner = of[name].plan
+        tasks |= {one.id: one for one in _tasks_of(task, inner)}
+        agents |= {one.id: one for one in _agents_of(name, inner)}
+        conversations |= {one.id: one for one in _conversations_of(name, inner)}
+        caps = tighter(task.budget, inner.budget)
+        squads[name] = SubSquad(inner.fail_fast, caps, inner.history)
+        squads |= {scoped(name, one): squad for one, squad in inner.squads.items()}
+    return replace(plan, tasks=tasks, agents=agents, conversations=conversations, squads=squads)
+
+
+def _with_entries(task: TaskPlan, of: Mapping[str, InnerSquad]) -> TaskPlan:
+    """Return an approval that has a whole sub-squad done again where it names one."""
+    if not isinstance(task.work, Approval):
+        return task
+    rerun = tuple(scoped(name, INPUTS) if name in of else name for name in task.work.rerun)
+    return replace(task, work=replace(task.work, rerun=rerun))
+
+
+def _tasks_of(outer: TaskPlan, inner: Plan) -> Iterator[TaskPlan]:
+    """Yield the tasks of a sub-squad: what takes its inputs first, what has its outputs last."""
+    name, entry = outer.id, scoped(outer.id, INPUTS)
+    assert isinstance(outer.work, SquadEntry), "a task with a squad"
+    yield TaskPlan(entry, outer.work, outer.needs, condition=outer.condition, position=outer.position, scope=name)
+    for task in inner.tasks.values():
+        needs = tuple(scoped(name, one) for one in task.needs) or (entry,)
+        yield replace(
+            task,
+            id=scoped(name, task.id),
+            work=_body_of(name, task.work),
+            needs=needs,
+            context=tuple(scoped(name, one) for one in task.context),
+            scope=scoped(name, task.scope) if task.scope else name,
+        )
+    own = [scoped(name, one) for one, task in inner.tasks.items() if not task.scope]
+    result = SquadResult(outer.work.source, inner.outputs)
+    budget = tighter(outer.budget, inner.budget)
+    yield replace(outer, work=result, needs=(entry, *own), context=(), condition=None, budget=budget, scope=outer.scope)
+
+
+def _body_of(scope: str, body: TaskBody) -> TaskBody:
+    """Return the work of an inner task, with the names of the whole."""
+
+    def named(_: WorkPath, work: SingleWork) -> SingleWork:
+        match work:
+            case AgentWork(choice=None):
+                return replace(work, agent=scoped(scope, work.agent))
+            case AgentWork(choice=AgentChoice() as choice):
+                return replace(work, choice=replace(choice, scope=_deeper(scope, choice.scope)))
+            case ConversationWork():
+                return replace(work, conversation=scoped(scope, work.conversation))
+        return work
+
+    match body:
+        case Approval(show=show, rerun=rerun):
+            shown, again = (tuple(scoped(scope, one) for one in some) for some in (show, rerun))
+            return replace(body, show=shown, rerun=again)
+        case AgentWork() | ConversationWork() | Steps() | Switch():
+            return with_works(body, named)
+        case SquadEntry() | SquadResult():
+            return body
+        case _:
+            assert_never(body)
+
+
+def _agents_of(scope: str, inner: Plan) -> Iterator[AgentPlan]:
+    for agent in inner.agents.values():
+        yield replace(agent, id=scoped(scope, agent.id), scope=_deeper(scope, agent.scope))
+
+
+def _conversations_of(scope: str, inner: Plan) -> Iterator[ConversationPlan]:
+    for held in inner.conversations.values():
+        yield replace(held, id=scoped(scope, held.id), scope=_deeper(scope, held.scope))
+
+
+def _deeper(outer: str, scope: str | None) -> str:
+    return scoped(outer, scope) if scope else outer
+
+
+def tighter(one: Budget | None, other: Budget | None) -> Budget | None:
+    """Return the caps that hold where both do; where both say what follows from a spent one, the first is right."""
+    if one is None or other is None:
+        return one or other
+
+    def least(cap: str) -> Any:
+        return min((given for given in (getattr(one, cap), getattr(other, cap)) if given is not None), default=None)
+
+    return Budget(
+        least("max_cost"), least("max_tokens"), least("max_time"), least("max_turns"), on_exceed=one.on_exceed
+    )
