@@ -19,6 +19,7 @@ LATE = {
     ("orchestrator/cli/app.py", "load_command"): "the registry of commands",
     ("orchestrator/cli/entry.py", "dispatch"): "what only a failure needs",
     ("orchestrator/cli/session.py", "_screen"): "rich, where there is a terminal",
+    ("orchestrator/squad/tool_kinds/http_request.py", "_fetch"): "ssl, for tools that ask the web",
     ("orchestrator/runtime.py", "open_providers"): "the provider manager: a caller may bring one",
     ("providers/limits/ledger/opening.py", "kept_in"): "sqlite3",
     ("providers/limits/ledger/opening.py", "ledger_of"): "the client of Redis",
@@ -26,6 +27,7 @@ LATE = {
     ("providers/simulation/__init__.py", "shipped"): "pydantic",
     ("providers/simulation/__init__.py", "simulate"): "the simulator",
     ("providers/stub/scripted.py", "_instance"): "jsonschema, for an answer with a schema",
+    ("providers/transport/__init__.py", "guarded_fetch"): "the HTTP client, for tools that ask the web",
     ("providers/transport/__init__.py", "open_transport"): "the HTTP client that is installed",
 }
 """The functions that may import our own code, and what heavy thing they load on use."""

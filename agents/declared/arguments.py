@@ -19,7 +19,7 @@ MATCH_S = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Argument:
-    """One argument. `default` None: a call must give it. `pattern` is of the whole text.
+    """One argument. A call must give it unless it has a `default`, or is `optional`. `pattern` is of the whole text.
 
     `may_begin_with_dash`: the text may look like an option of a command. A list holds texts.
     """
@@ -34,6 +34,12 @@ class Argument:
     maximum: float | None = None
     max_length: int = 10_000
     may_begin_with_dash: bool = False
+    optional: bool = False
+
+    @property
+    def is_required(self) -> bool:
+        """Whether a call must give it."""
+        return self.default is None and not self.optional
 
     @property
     def schema(self) -> dict[str, Any]:
@@ -77,7 +83,7 @@ class Arguments:
         return {
             "type": "object",
             "properties": {name: one.schema for name, one in self.of.items()},
-            "required": [name for name, one in self.of.items() if one.default is None],
+            "required": [name for name, one in self.of.items() if one.is_required],
             "additionalProperties": False,
         }
 

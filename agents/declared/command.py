@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -87,9 +87,33 @@ def command_tool(name: str, description: str, spec: CommandSpec, environ: Mappin
     return Tool(name, description, run, parameters=spec.arguments.schema, **settings)
 
 
+def programs_tool(name: str, description: str, spec: CommandSpec, environ: Mapping[str, str], **more: Any) -> Tool:
+    """Return a tool that runs one of the programs that `spec.argv` lists, with the arguments that a call gives."""
+
+    async def run(program: str, arguments: Sequence[str] = ()) -> str:
+        texts = [text for text in arguments if "\0" not in text]
+        return told(await _run(replace(spec, argv=(program, *texts)), [program, *texts], environ), spec)
+
+    parameters = {
+        "type": "object",
+        "properties": {
+            "program": {"type": "string", "enum": list(spec.argv)},
+            "arguments": {"type": "array", "items": {"type": "string", "maxLength": 10_000}, "maxItems": 100},
+        },
+        "required": ["program"],
+        "additionalProperties": False,
+    }
+    settings = {"risk": "risky", "approval": "ask", "untrusted": True, **more, "timeout_s": spec.timeout_s + GRACE_S}
+    return Tool(name, description, run, parameters=parameters, **settings)
+
+
 async def run_spec(spec: CommandSpec, given: Mapping[str, Any], environ: Mapping[str, str]) -> CommandResult:
     """Run the command for a call. Raise `ValueError` or `OSError` where it cannot be."""
-    argv, own = spec.filled(given), scrubbed(environ, spec.env)
+    return await _run(spec, spec.filled(given), environ)
+
+
+async def _run(spec: CommandSpec, argv: Sequence[str], environ: Mapping[str, str]) -> CommandResult:
+    own = scrubbed(environ, spec.env)
     program: str | None = argv[0]
     if "/" in argv[0] or os.sep in argv[0]:
         program = str(spec.folder / argv[0])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 
-from orchestrator.squad.tool_kinds import command_line, python_function
+from orchestrator.squad.tool_kinds import command_line, http_request, python_function
 from orchestrator.squad.tool_source import NAME, NO_NAME, ToolReading, ToolSource, unloaded
 from orchestrator.squad.tool_specs import KINDS, ToolEntry
 from orchestrator.trust import CodeUse
@@ -13,7 +13,13 @@ from providers.documents.findings import Findings
 from providers.documents.problems import Path as Place
 
 ReadKind = Callable[[ToolReading, str, ToolEntry, Place], tuple[ToolSource, ...]]
-READERS: Mapping[str, ReadKind] = {"python": python_function.read, "command": command_line.read}
+READERS: Mapping[str, ReadKind] = {
+    "python": python_function.read,
+    "command": command_line.read,
+    "programs": command_line.read_programs,
+    "http": http_request.read,
+    "web": http_request.read_web,
+}
 """What reads an entry, by the field that says its kind. An entry may make several tools."""
 
 

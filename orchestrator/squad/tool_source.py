@@ -104,6 +104,7 @@ def argument_of(name: str, spec: ArgSpec) -> Argument:
         spec.maximum,
         spec.max_length,
         spec.allow_dash,
+        not spec.required,
     )
 
 

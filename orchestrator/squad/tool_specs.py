@@ -17,6 +17,9 @@ from providers.documents.models import StrictModel
 KINDS: Mapping[str, frozenset[str]] = {
     "python": frozenset(),
     "command": frozenset({"args", "env", "cwd", "max_output"}),
+    "programs": frozenset({"env", "cwd", "max_output"}),
+    "http": frozenset({"args", "method", "headers", "query", "body", "allow_private", "max_output"}),
+    "web": frozenset(),
 }
 """The fields of which an entry has exactly one, each with those that stand beside it alone."""
 
@@ -29,7 +32,8 @@ class ArgSpec(StrictModel):
         default="string", description="What values it takes; a list holds texts"
     )
     description: str = Field(default="", description="What it is for")
-    default: Any = Field(default=None, description="Without one a call must give it")
+    default: Any = Field(default=None, description="What holds where a call does not give it")
+    required: bool = Field(default=True, description="Whether a call must give it, where it has no default")
     enum: list[Any] | None = Field(default=None, min_length=1, description="The values that are allowed")
     pattern: NonEmpty | None = Field(default=None, description="What the whole text must match")
     minimum: float | None = Field(default=None, description="Of a number")
@@ -46,6 +50,13 @@ class ToolEntry(StrictModel):
         "function": "python",
         "file": "python",
         "module": "python",
+        "url": "http",
+        "endpoint": "http",
+        "params": "query",
+        "json": "body",
+        "data": "body",
+        "verb": "method",
+        "hosts": "web",
         "cmd": "command",
         "shell": "command",
         "run": "command",
@@ -60,6 +71,7 @@ class ToolEntry(StrictModel):
     examples: ClassVar[Mapping[str, str]] = {
         "python": '"mytools.py:convert"',
         "command": '[git, log, "{path}"]',
+        "http": "https://api.example.com/rates/{base}",
         "args": "{path: {type: string}}",
     }
     python: NonEmpty | None = Field(
@@ -68,6 +80,22 @@ class ToolEntry(StrictModel):
     command: list[NonEmpty] | None = Field(
         default=None, min_length=1, description="A program and its arguments; {name} is an argument of the call"
     )
+    programs: list[NonEmpty] | None = Field(
+        default=None, min_length=1, description="Programs of which the model itself writes the arguments"
+    )
+    http: NonEmpty | None = Field(
+        default=None, description="An address with a fixed host; {name} is an argument of the call"
+    )
+    web: list[NonEmpty] | None = Field(
+        default=None, min_length=1, description="Hosts whose pages may be read; * for any public one"
+    )
+    method: Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"] | None = Field(
+        default=None, description="Of the request; default: GET, with a body POST"
+    )
+    headers: dict[str, str] = Field(default_factory=dict, description="${NAME} is a variable of the environment")
+    query: dict[str, str] = Field(default_factory=dict, description="More of the query; as headers")
+    body: Any = Field(default=None, description="What is sent as JSON")
+    allow_private: bool = Field(default=False, description="Whether this machine and private networks may be asked")
     args: dict[str, ArgSpec] = Field(default_factory=dict, description="The arguments of a call, by name")
     env: list[NonEmpty] = Field(
         default_factory=list, description="Variables that the command gets besides PATH, HOME, LANG and TERM"

@@ -14,6 +14,7 @@ from __future__ import annotations
 import ssl
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from importlib.util import find_spec
 from math import inf
 from types import TracebackType
@@ -72,6 +73,32 @@ class OpenTransport(Transport, Protocol):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A reply to a tool's request. Header names are lower case; of a longer body there is the beginning (`is_cut`)."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    is_cut: bool = False
+
+
+class Fetch(Protocol):
+    """One exchange with an address that others had a say in: it goes to no inside address, and follows no redirect."""
+
+    async def __call__(
+        self, request: HttpRequest, *, timeout_s: float, max_bytes: int, allow_private: bool = False
+    ) -> Fetched:
+        """Return the reply. Raise `ProviderError`; `AddressRefused` where the name leads inside."""
+
+
+def guarded_fetch() -> Fetch:
+    """Return what asks the web for tools."""
+    from providers.transport.guarded import fetch
+
+    return fetch
 
 
 def open_transport() -> OpenTransport:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import PurePath
 
 from agents.declared.arguments import placeholders
-from agents.declared.command import CommandSpec, command_tool
+from agents.declared.command import SHELLS, CommandSpec, command_tool, programs_tool
 from agents.errors import PathEscapes
 from agents.tools import Tool
 from orchestrator.squad.tool_source import ToolReading, ToolSource, digest_of
@@ -46,6 +46,37 @@ def read(reading: ToolReading, name: str, entry: ToolEntry, place: Place) -> tup
 
     tool = command_tool(name, description, spec, {}, **more)
     return (ToolSource(name, tool, f"command {shown}", sha256, (use,), load),)
+
+
+def read_programs(reading: ToolReading, name: str, entry: ToolEntry, place: Place) -> tuple[ToolSource, ...]:
+    """Return the tool that runs one of a few programs as the model says; none where it is reported what is wrong."""
+    programs = tuple(entry.programs or ())
+    for index, program in enumerate(programs):
+        if PurePath(program).name.casefold() in SHELLS or placeholders(program):
+            what = f"{program} runs whatever it is told; name the programs themselves"
+            reading.findings.error((*place, "programs", index), "unsafe-command", what)
+            return ()
+    spec = CommandSpec(programs, reading.folder, env=tuple(entry.env))
+    if entry.timeout is not None:
+        spec = replace(spec, timeout_s=entry.timeout)
+    if entry.max_output is not None:
+        spec = replace(spec, max_bytes=entry.max_output)
+    if entry.cwd is not None:
+        folder = _below(reading, (*place, "cwd"), entry.cwd)
+        if folder is None:
+            return ()
+        spec = replace(spec, cwd=str(folder))
+    listed = ", ".join(programs)
+    sha256 = digest_of(["programs", programs, entry.env, entry.cwd, reading.digests(programs)])
+    use = CodeUse.of(reading.folder, f"the programs {listed}, with arguments of a model", sha256, reading.file)
+    description = entry.description or f"Run one of these programs, without a shell: {listed}."
+    more = {key: value for key, value in entry.settings().items() if key != "timeout_s"}
+
+    async def load(environ: Mapping[str, str]) -> Tool:
+        return programs_tool(name, description, spec, environ, **more)
+
+    tool = programs_tool(name, description, spec, {}, **more)
+    return (ToolSource(name, tool, f"programs {listed}", sha256, (use,), load),)
 
 
 def _below(reading: ToolReading, place: Place, path: str) -> PurePath | None:

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -43,6 +47,30 @@ def squad(folder: Path, tool: str = '{python: "mytools.py:convert"}', code: str 
     file = folder / "squad.yaml"
     file.write_text(SQUAD.format(tool=tool))
     return file
+
+
+@contextmanager
+def served(body: bytes) -> Iterator[str]:
+    """Serve a body at any address of this machine's."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = Thread(target=server.serve_forever, args=(0.01,), daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
 
 
 def calling(name: str, **arguments: object) -> Answers:
@@ -99,6 +127,10 @@ async def test_reading_a_squad_runs_none_of_its_code(tmp_path):
         ('{command: [echo, "{x}"], args: {x: {pattern: "(" }}}', CODE, "not a pattern"),
         ("{command: [echo], cwd: ..}", CODE, "goes up"),
         ("{command: [echo], cwd: nowhere}", CODE, "no folder 'nowhere'"),
+        ("{programs: [bash]}", CODE, "bash runs whatever it is told"),
+        ('{http: "https://{x}/y"}', CODE, "no address with a fixed host"),
+        ("{http: https://a.com, method: FETCH}", CODE, "FETCH"),
+        ('{web: ["http://a.com"]}', CODE, "is no host"),
     ],
 )
 def test_what_is_wrong_is_told_with_its_place_before_a_run(tmp_path, tool, code, says):
@@ -200,6 +232,26 @@ async def test_a_changed_file_is_told_when_a_run_goes_on_and_a_file_that_is_gone
 
 async def approve(gate: GateOpened) -> GateAnswered:
     return GateAnswered(gate.task, "approve", "", "api")
+
+
+async def test_a_request_to_a_service_on_this_machine_takes_a_word_of_its_own(tmp_path):
+    with served(b'{"rate": 1.1}') as url:
+        entry = f'{{http: "{url}/rates/{{to}}", args: {{to: {{enum: [USD]}}}}}}'
+        refused, _ = await run(Squad.from_file(squad(tmp_path, entry)), calling("convert", to="USD"))
+        assert "127.0.0.1 is this machine" in refused.outputs["price"]
+        read = Squad.from_file(squad(tmp_path, entry.replace("args:", "allow_private: true, args:")))
+        result, _ = await run(read, calling("convert", to="USD"))
+    assert result.outputs == {"price": '{"rate": 1.1}'}
+    assert "GET requests to http://127.0.0.1" in str(read.code_uses()[0])
+
+
+async def test_programs_take_arguments_of_the_model(tmp_path):
+    entry = f"{{programs: [{sys.executable}], approval: never}}"
+    call = calling("convert", program=sys.executable, arguments=["-c", "print(1 + 1)"])
+    result, _ = await run(Squad.from_file(squad(tmp_path, entry)), call)
+    assert result.outputs == {"price": "2"}
+    result, _ = await run(Squad.from_file(squad(tmp_path, entry)), calling("convert", program="sh"))
+    assert "is not one of" in result.outputs["price"]
 
 
 FOLDER = """\
