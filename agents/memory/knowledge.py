@@ -147,9 +147,9 @@ class KnowledgeIndex:
                 [(size, last)] = db.execute("SELECT count(*), max(n) FROM chunks")
                 if size + len(made) > MOST_CHUNKS:
                     return f"the index is full: it holds {MOST_CHUNKS:,} chunks"
-                for n, chunk in enumerate(made, (last or 0) + 1):
-                    db.execute("INSERT INTO chunks VALUES (?, ?, ?, ?, ?, ?)", (n, file.path, *chunk))
-                    term_index.add(db, n, _searched(file.path, chunk.heading, chunk.text))
+                rows = [(n, file.path, *chunk) for n, chunk in enumerate(made, (last or 0) + 1)]
+                db.executemany("INSERT INTO chunks VALUES (?, ?, ?, ?, ?, ?)", rows)
+                term_index.add(db, [(n, _searched(path, heading, text)) for n, path, _, _, heading, text in rows])
             db.execute("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?)", (file.path, *about))
         return None
 

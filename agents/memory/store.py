@@ -95,7 +95,9 @@ class MemoryStore:
         with self._writing() as db:
             _purge(db, now)
             # The index takes rows of one transaction quickest in the order of their numbers.
-            kept = [_put(db, record) for record in sorted(records, key=lambda record: record.scope)]
+            added: list[tuple[int, str]] = []
+            kept = [_put(db, record, added) for record in sorted(records, key=lambda record: record.scope)]
+            term_index.add(db, sorted(added))
             if any(is_new for _, is_new in kept):
                 [(size,)] = db.execute("SELECT count(*) FROM records")
                 if size > self.most:
@@ -174,7 +176,8 @@ def _make_index(db: sqlite3.Connection) -> None:
 LAYOUT = Layout(APPLICATION_ID, SCHEMA, _TABLES, term_index.VERSION, _make_index)
 
 
-def _put(db: sqlite3.Connection, record: MemoryRecord) -> tuple[MemoryRecord, bool]:
+def _put(db: sqlite3.Connection, record: MemoryRecord, added: list[tuple[int, str]]) -> tuple[MemoryRecord, bool]:
+    """Keep a record; a new one is `added` by its number and text, and not indexed yet."""
     there = db.execute(f"{_FROM} WHERE r.id = ?", (record.id,)).fetchone()
     kept = record if there is None else merged(_record(there), record)
     source = (kept.source.origin, kept.source.agent, kept.source.run, kept.source.unit)
@@ -196,7 +199,7 @@ def _put(db: sqlite3.Connection, record: MemoryRecord) -> tuple[MemoryRecord, bo
         "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (*more, n, kept.id, scope, kept.text, kept.created),
     )
-    term_index.add(db, n, kept.text)
+    added.append((n, kept.text))
     return kept, True
 
 

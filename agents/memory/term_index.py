@@ -8,7 +8,8 @@ or a misspelled one, to the words that there are. All of it follows from the tex
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from agents.memory.database import script
 from agents.memory.query import alike, any_of, asked, quoted, rarest, terms, trigrams
@@ -23,7 +24,7 @@ CREATE TABLE vocabulary (n INTEGER PRIMARY KEY, term TEXT NOT NULL UNIQUE, texts
 CREATE VIRTUAL TABLE likeness USING fts5(term, content='vocabulary', content_rowid='n', tokenize='trigram');
 """
 _COUNTED = """
-INSERT INTO vocabulary (term, texts) VALUES (?, 1) ON CONFLICT (term) DO UPDATE SET texts = texts + 1
+INSERT INTO vocabulary (term, texts) VALUES (?, ?) ON CONFLICT (term) DO UPDATE SET texts = texts + excluded.texts
 RETURNING n, texts
 """
 
@@ -33,17 +34,19 @@ def make_anew(db: sqlite3.Connection, texts: str) -> None:
     for table in ("likeness", "vocabulary", "words"):
         db.execute(f"DROP TABLE IF EXISTS {table}")
     script(db, _TABLES)
-    for n, text in list(db.execute(texts)):
-        add(db, n, text)
+    add(db, list(db.execute(texts)))
 
 
-def add(db: sqlite3.Connection, n: int, text: str) -> None:
-    """Index a text under the number `n`, which is the highest of this transaction."""
-    found = terms(text)
-    db.execute("INSERT INTO words (rowid, terms) VALUES (?, ?)", (n, " ".join(found)))
-    for term in sorted(set(found)):
-        [(number, texts)] = db.execute(_COUNTED, (term,))
-        if texts == 1:
+def add(db: sqlite3.Connection, texts: Iterable[tuple[int, str]]) -> None:
+    """Index texts under their numbers, which ascend and are new."""
+    counted: Counter[str] = Counter()
+    for n, text in texts:
+        found = terms(text)
+        db.execute("INSERT INTO words (rowid, terms) VALUES (?, ?)", (n, " ".join(found)))
+        counted.update(set(found))
+    for term, count in sorted(counted.items()):
+        [(number, texts_now)] = db.execute(_COUNTED, (term, count))
+        if texts_now == count:
             _now_likely(db, number, term)
 
 
