@@ -45,10 +45,17 @@ SHARE = 0.9
 """Of a model's context that is filled: how many tokens a text takes is an estimate."""
 
 
-def chat_squad(persona: str | None = None, own: Agent | None = None, *, routing: Path | str | None = None) -> Squad:
+def chat_squad(
+    persona: str | None = None,
+    own: Agent | None = None,
+    *,
+    tier: str | None = None,
+    routing: Path | str | None = None,
+) -> Squad:
     """Return a squad of one persona of the library, of an agent of the caller's, or of a plain assistant."""
     name = own.name if own is not None else persona or "assistant"
     agent = {"persona": persona} if persona else {"instructions": PLAIN}
+    agent |= {"tier": tier} if tier else {}
     task = {"agent": name, "description": "A chat."}
     shape = {"version": 1, "name": "chat", "agents": {name: agent}, "tasks": {"chat": task}}
     return Squad.from_mapping(shape, "<chat>", routing=routing)

@@ -262,5 +262,17 @@ class ReplyStream:
         return self
 
     async def __anext__(self) -> RunDelta:
+        return await self._said.__anext__()
+
+    async def more(self) -> bool:
+        """Wait until `ready` returns something, unless another task was there before. False: the answer is over."""
+        return await self._said.more()
+
+    def ready(self) -> list[RunDelta]:
+        """Return what can be had without waiting."""
+        return self._said.ready()
+
+    @property
+    def _said(self) -> DeltaStream:
         assert self._deltas is not None, "it was entered"
-        return await self._deltas.__anext__()
+        return self._deltas

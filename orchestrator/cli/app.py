@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "run": ("run", "Run a squad file."),
     "ask": ("ask", "Ask one question, of a persona or of a model alone."),
+    "chat": ("chat", "Talk to an agent; the chat goes on over days."),
     "validate": ("validate", "Find every mistake in squads, routing files, scenarios."),
     "graph": ("graph", "Draw the order of a squad's tasks."),
     "config": ("config", "Show a squad file with every default filled in."),

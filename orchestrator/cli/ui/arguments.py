@@ -67,7 +67,8 @@ class RunIdOption(click.ParamType):  # type: ignore[type-arg]  # generic only in
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:  # noqa: ARG002  # click's
         if not RUN_ID.fullmatch(value):
-            raise Unusable(f"--run-id {value!r}: letters, digits, '.', '_' and '-' only, at most 100")
+            option = "--run-id" if param is None else param.opts[0]
+            raise Unusable(f"{option} {value!r}: letters, digits, '.', '_' and '-' only, at most 100")
         return str(value)
 
 

@@ -28,13 +28,14 @@ def command_line(settings: Settings, *words: str, db: str | None = None) -> str:
     return shlex.join(["orchestrator", *words, *options])
 
 
-def answer_line(command: Callable[..., str], run: str, questions: Iterable[Question]) -> str:
+def answer_line(command: Callable[..., str], run: str, questions: Iterable[Question], *, is_chat: bool = False) -> str:
     """Return the commands that answer the questions, oldest first, and the one that goes on with the run after them.
 
     Of many only the first few are named: the run asks for the others again.
     """
     answers = [_answer(command, run, *question) for question in islice(questions, MOST_ANSWERS)]
-    return " && ".join([*answers, command("runs", "resume", run)])
+    goes_on = command("chat", "--session", run) if is_chat else command("runs", "resume", run)
+    return " && ".join([*answers, goes_on])
 
 
 def _answer(command: Callable[..., str], run: str, name: str, choices: Collection[str]) -> str:

@@ -49,9 +49,21 @@ class StreamPrinter:
 
     def __init__(self) -> None:
         self._text = CleanText()
+        self._is_in_line = False
 
     def add(self, piece: str) -> None:
-        click.echo(self._text.add(piece), nl=False)
+        self._print(self._text.add(piece))
+
+    def break_line(self) -> None:
+        """Print what was held back, and end the line where one has begun."""
+        self._print(self._text.end())
+        if self._is_in_line:
+            self._print("\n")
+
+    def _print(self, text: str) -> None:
+        if text:
+            click.echo(text, nl=False)
+            self._is_in_line = not text.endswith("\n")
 
     def end(self) -> None:
         """Print what was held back, and end the line."""

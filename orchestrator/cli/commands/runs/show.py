@@ -63,7 +63,8 @@ async def show_command(records: RecordedRuns, run: str, as_json: bool) -> None:
         fork = records.command("runs", "fork", run)
         lines.append(f"it was cancelled for good; `{fork}` begins a new run that takes over what it did")
     if state in (UNFINISHED, INTERRUPTED, "waiting", "paused"):
-        following = answer_line(records.command, run, ((gate.name, gate.choices) for gate in gates))
+        questions, is_chat = ((gate.name, gate.choices) for gate in gates), bool(manifest.options.get("chat"))
+        following = answer_line(records.command, run, questions, is_chat=is_chat)
         lines.append(f"next: {following}")
     click.echo(printable("\n".join(lines)))
 
