@@ -2,18 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+import anyio
 import click
 
 from agents.toolbox import builtin
-from agents.tools import Tool
+from agents.toolbox.workspace import Workspace
+from agents.tools import Registry, Tool
 from orchestrator.cli.app import Group, Settings, settings_of
+from orchestrator.cli.consent import consent_to_code
+from orchestrator.cli.exits import Exit, NothingSelected, Unusable
+from orchestrator.cli.files import environment
 from orchestrator.cli.squad_files import load_squad
+from orchestrator.cli.ui.arguments import split_inputs
 from orchestrator.cli.ui.columns import columns
-from orchestrator.cli.ui.console import print_json
+from orchestrator.cli.ui.console import Console, print_json
+from orchestrator.cli.ui.gates import ApproveChoice, approve_option
+from orchestrator.cli.ui.masking import mask_secrets
+from orchestrator.options import RunOptions
+from orchestrator.out_folder import builtin_tools
 from orchestrator.squad.load import Squad
+from orchestrator.squad.tool_source import ToolSource
+from orchestrator.trust import trust_file
+from providers.documents.problems import nearest
+from providers.documents.unicode import printable
+from providers.messages import ToolCall
 
 BUILT_IN = "built in"
 
@@ -29,35 +47,157 @@ def tools_command() -> None:
 @click.pass_context
 def ls_command(context: click.Context, file: str | None, as_json: bool) -> None:
     """List the tools that are built in, and those that SQUAD declares. Runs none of their code."""
-    rows = list(_rows(_squad(file, settings_of(context))))
+    settings = settings_of(context)
+    rows = [_row(tool, origin) for tool, origin in _known(_squad(file, settings))]
     if as_json:
         print_json([{"schema_version": 1, **row} for row in rows], indent=2)
         return
-    shown = [(row["name"], row["kind"], row["risk"], row["approval"], _first_line(row["description"])) for row in rows]
+    shown = [(row["name"], row["from"], row["risk"], row["approval"], _first_line(row["description"])) for row in rows]
     click.echo(columns([("TOOL", "FROM", "RISK", "APPROVAL", "WHAT IT DOES"), *shown]))
+
+
+@tools_command.command("show")
+@click.argument("name")
+@click.argument("file", metavar="[SQUAD]", required=False)
+@click.option("--json", "as_json", is_flag=True, help="Write JSON.")
+@click.pass_context
+def show_command(context: click.Context, name: str, file: str | None, as_json: bool) -> None:
+    """Show a tool as a model is told of it. Code of SQUAD runs only where it was allowed before."""
+    squad = _squad(file, settings_of(context))
+    tool, origin = _named(name, squad)
+    source = _source(name, squad)
+    parameters: Any = tool.spec.parameters
+    if source is not None and source.load is not None and all(map(trust_file().allows, source.uses)):
+        parameters = anyio.run(source.load, environment(settings_of(context))).spec.parameters
+    elif source is not None and source.signature:
+        parameters = source.signature
+    if as_json:
+        print_json({"schema_version": 1, **_row(tool, origin), "parameters": parameters}, indent=2)
+        return
+    row = _row(tool, origin)
+    facts = [
+        (key, str(row[key])) for key in ("name", "from", "risk", "approval", "idempotent", "untrusted", "timeout_s")
+    ]
+    click.echo(columns(facts))
+    click.echo(printable(f"\n{tool.description}\n"))
+    shown = parameters if isinstance(parameters, str) else json.dumps(parameters, indent=2, ensure_ascii=False)
+    click.echo(printable(shown))
+
+
+@tools_command.command("call")
+@click.argument("name")
+@click.argument("words", nargs=-1, metavar="[SQUAD] [KEY=VALUE]...")
+@click.option("--json", "written", metavar="JSON", help="The arguments as a JSON object; KEY=VALUE overrides it.")
+@approve_option
+@click.pass_context
+def call_command(
+    context: click.Context, name: str, words: tuple[str, ...], written: str | None, approve: ApproveChoice
+) -> int:
+    """Call a tool, and print what a model would read. A person is asked before what writes or is risky.
+
+    Tools for files work on the workspace of SQUAD; without one they read the working folder.
+    """
+    settings, console = settings_of(context), Console(settings_of(context))
+    file, pairs = (words[0], words[1:]) if words and "=" not in words[0] else (None, words)
+    squad = _squad(file, settings)
+    tool, _ = _named(name, squad)
+    environ, source = environment(settings), _source(name, squad)
+    if source is not None:
+        consent_to_code(settings, source.uses, console)
+        tool = tool if source.load is None else anyio.run(source.load, environ)
+    arguments = {**_object(written or "{}"), **_typed(tool, split_inputs(pairs, "tools call", "an argument"))}
+    if (tool.approval == "ask" or tool.risk == "risky") and not _is_allowed(name, arguments, approve, console):
+        return Exit.WAITING if approve == "ask" else Exit.FAILED
+    result = anyio.run(tool.call, ToolCall("call", name, json.dumps(arguments, ensure_ascii=False)))
+    text = mask_secrets(printable(result.content), environ)
+    if result.is_error:
+        console.fail(text)
+        return Exit.FAILED
+    click.echo(text)
+    return Exit.DONE
+
+
+def _is_allowed(name: str, arguments: Mapping[str, Any], approve: ApproveChoice, console: Console) -> bool:
+    if approve != "ask":
+        return approve == "auto"
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        console.fail(f"{name} is called only with a person's leave", "call it at a terminal, or with --approve auto")
+        return False
+    console.write(printable(f"{name} {json.dumps(arguments, ensure_ascii=False)}"))
+    return click.confirm("Call it?", default=False, err=True)
 
 
 def _squad(file: str | None, settings: Settings) -> Squad | None:
     return None if file is None else load_squad(file, settings)
 
 
-def _rows(squad: Squad | None) -> Iterator[dict[str, Any]]:
-    """Yield what is known of each tool; those of the squad stand in the place of others of their names."""
-    declared: Mapping[str, tuple[Tool, str]] = (
-        {} if squad is None else {one.name: (one.tool, one.origin) for one in squad.declared}
-    )
-    found = {name: (tool, BUILT_IN) for name, tool in builtin(None).items()} | dict(declared)
-    for name, (tool, kind) in sorted(found.items()):
-        yield {
-            "name": name,
-            "kind": kind,
-            "risk": tool.risk,
-            "approval": tool.approval,
-            "idempotent": tool.idempotent,
-            "untrusted": tool.untrusted,
-            "description": tool.description,
-        }
+def _registry(squad: Squad | None) -> Registry:
+    """Return the built-in tools: at work in the squad's workspace, else reading in the working folder."""
+    if squad is not None and squad.workspace is not None:
+        return builtin_tools(squad, None, RunOptions())
+    return builtin(None, Workspace(Path.cwd(), name="the working folder"))
+
+
+def _known(squad: Squad | None) -> Iterator[tuple[Tool, str]]:
+    """Yield each tool and where it is from; those of the squad stand in the place of others of their names."""
+    found = {name: (tool, BUILT_IN) for name, tool in _registry(squad).items()}
+    if squad is not None:
+        found |= {one.name: (one.tool, one.origin) for one in squad.declared}
+    yield from (found[name] for name in sorted(found))
+
+
+def _source(name: str, squad: Squad | None) -> ToolSource | None:
+    return None if squad is None else next((one for one in squad.declared if one.name == name), None)
+
+
+def _named(name: str, squad: Squad | None) -> tuple[Tool, str]:
+    known = {tool.name: (tool, origin) for tool, origin in _known(squad)}
+    if name not in known:
+        hint = nearest(name, known) or "`orchestrator tools ls [SQUAD]` lists them"
+        raise NothingSelected(f"there is no tool {printable(name)}", hint)
+    return known[name]
+
+
+def _row(tool: Tool, origin: str) -> dict[str, Any]:
+    return {
+        "name": tool.name,
+        "from": origin,
+        "risk": tool.risk,
+        "approval": tool.approval,
+        "idempotent": tool.idempotent,
+        "untrusted": tool.untrusted,
+        "timeout_s": tool.timeout_s,
+        "description": tool.description,
+    }
 
 
 def _first_line(text: str) -> str:
     return text.strip().partition("\n")[0]
+
+
+def _typed(tool: Tool, pairs: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    """Return arguments that were given as texts, each as its schema has it: what is no text there is read as JSON."""
+    properties = tool.spec.parameters.get("properties", {})
+    return {key: _value(key, text, properties.get(key, {})) for key, text in pairs}
+
+
+def _object(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise Unusable(f"--json: {error}", '--json \'{"path": "README.md"}\'') from None
+    if not isinstance(value, dict):
+        raise Unusable("--json: the arguments are a JSON object", '--json \'{"path": "README.md"}\'')
+    return value
+
+
+def _value(key: str, text: str, schema: Any) -> Any:
+    kinds = {schema.get("type")} | {one.get("type") for one in schema.get("anyOf", ()) if isinstance(one, dict)}
+    if "string" in kinds or kinds == {None}:
+        return text
+    try:
+        return json.loads(text)
+    except ValueError:
+        if "array" in kinds:
+            return [text]
+        raise Unusable(f"{key}={printable(text)} is no {' or '.join(str(kind) for kind in kinds if kind)}") from None
