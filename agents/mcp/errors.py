@@ -28,5 +28,5 @@ class McpFault(AgentError):
     """The MCP server `server` did not do what it should. `hint` says what to do; "" where there is nothing to say."""
 
     def __init__(self, server: str, kind: FaultKind, message: str, hint: str = "") -> None:
-        super().__init__(f"MCP server '{server}': {message}" + (f"; {hint}" if hint else ""))
+        super().__init__(f"MCP server '{server}': {message}")
         self.server, self.kind, self.message, self.hint = server, kind, message, hint

@@ -134,6 +134,8 @@ def is_about_keys(error: BaseException) -> bool:
             reasons = error.reasons.values()  # type: ignore[attr-defined]  # its own
             codes = {reason.code for reason in reasons}
             return bool(codes & ABOUT_A_KEY) and codes <= FOR_AN_OPERATOR
+        case "McpFault":
+            return error.kind in ("no_variable", "unauthorized")  # type: ignore[attr-defined]  # its own
         case "CatalogError":
             return any(problem.path[:1] == ("environment",) for problem in error.problems)  # type: ignore[attr-defined]  # its own
     return False

@@ -19,7 +19,7 @@ from orchestrator.squad.declared_tools import declared_tools, is_gone, uses_of_c
 from orchestrator.squad.given import InputType, RawInput, UnreadInput
 from orchestrator.squad.given_files import holds_keys, read_default, read_paths
 from orchestrator.squad.inputs import check_defaults, coerce_inputs
-from orchestrator.squad.mcp_specs import in_words
+from orchestrator.squad.mcp_servers import server_use
 from orchestrator.squad.memory_specs import check_folders
 from orchestrator.squad.plan import EDITION, AgentPlan, Plan
 from orchestrator.squad.resolve import refuse_foreseen, resolve, tools_used, with_inputs, with_tools
@@ -44,7 +44,7 @@ from orchestrator.squad.sources import (
 from orchestrator.squad.spec import SquadSpec, spec_of
 from orchestrator.squad.squad_paths import refuse_unfit
 from orchestrator.squad.subsquads import InnerSquad, UnusableSquad
-from orchestrator.squad.tool_source import ToolSource
+from orchestrator.squad.tool_source import ToolReading, ToolSource
 from orchestrator.squad.workspace import workspace_of
 from orchestrator.trust import CodeUse, refuse_code
 from personas.persona import Personas
@@ -272,9 +272,9 @@ class Squad:
     def code_uses(self) -> tuple[CodeUse, ...]:
         """Return what must be allowed before a run of the squad starts: the code that its files name."""
         declared = uses_of_code(one for one in self.declared if one.name not in {tool.name for tool in self.tools})
-        folder = Path(self.file).parent.resolve()
-        servers = ((name, self.spec.mcp[name]) for name in self.servers())
-        return (*declared, *(CodeUse.of(folder, in_words(name, one), one.sha256, self.file) for name, one in servers))
+        reading = ToolReading(Findings.after(self._node, ()), Path(self.file).parent, self.file)
+        servers = {name: self.spec.mcp[name] for name in self.servers()}
+        return (*declared, *(server_use(reading, name, one) for name, one in servers.items()))
 
     async def loaded(self, trust: Consent, environ: Mapping[str, str]) -> Self:
         """Return the squad with the tools that its files declare ready to be called: their code has run.

@@ -102,13 +102,6 @@ def filled(text: str, environ: Mapping[str, str]) -> str:
     return _VARIABLE.sub(lambda found: environ[found[1]], text)
 
 
-def in_words(name: str, spec: McpSpec) -> str:
-    """Return what a run starts or asks, and which variables it hands on, for whoever must allow it."""
-    given = f", given {', '.join(spec.reads)}" if spec.reads else ""
-    what = "requests to" if spec.url else "the command"
-    return f"{what} {spec.target} (MCP server '{name}'{given})"
-
-
 def check_servers(servers: Mapping[str, McpSpec], findings: Findings) -> None:
     """Report what is wrong with the servers."""
     for name, spec in servers.items():

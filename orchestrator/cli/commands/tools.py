@@ -27,6 +27,7 @@ from orchestrator.cli.ui.masking import mask_secrets
 from orchestrator.options import RunOptions
 from orchestrator.out_folder import builtin_tools
 from orchestrator.squad.load import Squad
+from orchestrator.squad.resolve import tools_used
 from orchestrator.squad.tool_source import ToolSource
 from orchestrator.trust import trust_file
 from providers.documents.problems import nearest
@@ -169,6 +170,30 @@ def _row(tool: Tool, origin: str) -> dict[str, Any]:
         "timeout_s": tool.timeout_s,
         "description": tool.description,
     }
+
+
+def _rows(squad: Squad | None) -> Iterator[dict[str, Any]]:
+    """Yield what is known of each tool; those of the squad stand in the place of others of their names."""
+    declared: Mapping[str, tuple[Tool, str]] = (
+        {} if squad is None else {one.name: (one.tool, one.origin) for one in squad.declared}
+    )
+    found = {name: (tool, BUILT_IN) for name, tool in builtin(None).items()} | dict(declared) | _of_servers(squad)
+    for name, (tool, kind) in sorted(found.items()):
+        yield {
+            "name": name,
+            "kind": kind,
+            "risk": tool.risk,
+            "approval": tool.approval,
+            "idempotent": tool.idempotent,
+            "untrusted": tool.untrusted,
+            "description": tool.description,
+        }
+
+
+def _of_servers(squad: Squad | None) -> dict[str, tuple[Tool, str]]:
+    """Return what is known of the tools of MCP servers before one is started: `mcp ls` starts them."""
+    used = [] if squad is None else tools_used(squad.outline())
+    return {tool.name: (tool, "MCP server") for tool in used if "/" in tool.name}
 
 
 def _first_line(text: str) -> str:

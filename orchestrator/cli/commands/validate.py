@@ -73,17 +73,22 @@ def problems_of(file: str, settings: Settings, console: Console, given: GivenInp
         parsed = parse_file(file)
         if (kind := kind_of(parsed.keys)) != "squad":
             console.say(f"{printable(file)}: read as {NAMES[kind]}")
-        return _checked(parsed, kind, settings, given)
+        return _checked(parsed, kind, settings, console, given)
     except ProblemsFound as found:
         return found.problems
 
 
-def _checked(parsed: ParsedFile, kind: FileKind, settings: Settings, given: GivenInputs) -> Sequence[Problem]:
-    """Return the warnings about a file of this kind. Raise `ProblemsFound` where there are errors."""
+def _checked(
+    parsed: ParsedFile, kind: FileKind, settings: Settings, console: Console, given: GivenInputs
+) -> Sequence[Problem]:
+    """Return the warnings about a file of this kind, and tell which code a run would start. Raise `ProblemsFound`
+    where there are errors."""
     match kind:
         case "squad":
             squad = squad_of_file(parsed, settings)
             squad.foresee(squad.plan(given.of(squad)) if given else None)
+            for use in squad.code_uses():
+                console.say(printable(f"a run would start {use}"))
             return squad.warnings
         case "routing":
             parse_policy(parsed.mapping(), load_catalog(), parsed.found)
