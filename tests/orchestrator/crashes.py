@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import signal
 import socketserver
 import threading
@@ -130,7 +131,45 @@ LARGE: dict[str, Any] = {
     },
     "outputs": {"guide": "${{ tasks.docs.output }}", "built": "${{ tasks.build.output }}"},
 }
-SQUADS = {"small": SMALL, "large": LARGE}
+PATTERNS: dict[str, dict[str, Any]] = {
+    "round_robin": {"participants": ["ann", "bob", "cat"], "terminate": {"max_turns": 5}},
+    "party": {"participants": ["ann", "bob", "cat"], "moderator": "sam", "terminate": {"max_turns": 6}},
+    "selector": {"participants": ["ann", "bob", "cat"], "selector": {"tier": "worker"}, "terminate": {"max_turns": 5}},
+    "handoff": {"participants": ["ann", "bob", "human"], "terminate": {"max_turns": 6}},
+    "debate": {"participants": ["ann", "bob"], "judge": "sam", "rounds": 2, "independent_first_round": True},
+    "hierarchical": {"participants": ["ann", "bob", "cat"], "manager": "sam", "rounds": 3},
+}
+
+
+def talking(pattern: str) -> dict[str, Any]:
+    """Return a squad that holds a conversation of a pattern, and then writes of it."""
+    return {
+        "version": 1,
+        "name": pattern,
+        "agents": {name: agent() for name in ("ann", "bob", "cat", "sam")},
+        "conversations": {"talk": {"pattern": pattern, **PATTERNS[pattern]}},
+        "tasks": {
+            "talk": {"conversation": "talk", "description": "Agree.", "output_file": "minutes.md"},
+            "docs": {"agent": "ann", "needs": ["talk"], "description": "Write ${{ tasks.talk.transcript }}."},
+        },
+        "outputs": {"docs": "${{ tasks.docs.output }}"},
+    }
+
+
+SQUADS = {"small": SMALL, "large": LARGE, **{pattern: talking(pattern) for pattern in PATTERNS}}
+
+
+def steering(prompt: str, number: int) -> str | None:
+    """Return the line that a prompt of a conversation asks for, as `number` has it: now and then one of no use."""
+    listed = re.findall(r"(?m)^- (\w+)", prompt)
+    name = [*listed, "zoe"][number % (len(listed) + 1)]
+    if "`NEXT: ` and the name" in prompt:
+        return f"NEXT: {name}"
+    if "`HANDOFF: ` and the name" in prompt and number % 5:
+        return f"HANDOFF: {name}"
+    if "`DELEGATE name: the task`" in prompt and number % 4:
+        return f"DELEGATE {name}: the first part\nDELEGATE {listed[0]}: the second part"
+    return None
 
 
 def answer_to(asked: dict[str, Any]) -> dict[str, Any]:
@@ -141,6 +180,8 @@ def answer_to(asked: dict[str, Any]) -> dict[str, Any]:
     if asked["schema"]:
         again = "S-2" in last and "attempt 1" not in asked["text"]
         return {"text": json.dumps({"verdict": "revise" if again else "approve"})}
+    if (steers := steering(asked["last"], int(seal, 16))) is not None:
+        return {"text": f"{asked['agent']} {seal}{PADDING}\n\n{steers}"}
     if asked["tools"] and asked["role"] == "user":
         return {"call": json.dumps({"what": seal})}
     return {"text": f"{asked['agent']} {seal}{PADDING}"}
@@ -341,6 +382,8 @@ async def _drive(order: Order) -> None:
 
     async def ask(gate: GateOpened) -> GateAnswered:
         await tell(order.port, {"kind": "gate", "digest": f"{gate.task}#{gate.attempt}"})
+        if gate.choices == ("say",):
+            return GateAnswered(gate.name, "say", "a person's word", "terminal")
         choice = "revise" if "revise" in gate.choices and gate.attempt == 1 else "approve"
         return GateAnswered(gate.task, choice, "smaller" if choice == "revise" else "", "terminal")
 

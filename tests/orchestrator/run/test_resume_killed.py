@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import random
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import anyio
 import pytest
 
-from orchestrator.errors import RunNotFound
 from orchestrator.events import CallRepeated, Event
 from orchestrator.journal.sqlite.journal import SqliteJournal
-from tests.orchestrator.crashes import Counting, Order, made, run_to_its_end, seeds, start
+from tests.orchestrator.crashes import Counting, Order, run_to_its_end, seeds, start
+from tests.orchestrator.killed import Whole, began, check, kill_at, recorded
 from tests.patience import PATIENCE_S
 
 EXPERIMENT = str(Path(__file__).parents[3] / "examples" / "kill_and_resume.py")
@@ -32,43 +29,6 @@ def provider() -> Iterator[Counting]:
         yield serving
 
 
-def recorded(folder: Path) -> list[Event]:
-    async def read() -> list[Event]:
-        async with SqliteJournal(folder / "journal.db") as journal:
-            return list(await journal.events("r"))
-
-    return anyio.run(read)
-
-
-def began(folder: Path) -> bool:
-    """Return whether the run was recorded at all: killed before, it is begun anew."""
-
-    async def ask() -> bool:
-        async with SqliteJournal(folder / "journal.db") as journal:
-            try:
-                await journal.manifest("r")
-            except RunNotFound:
-                return False
-            return True
-
-    return anyio.run(ask)
-
-
-class Whole:
-    """What an unkilled run of a squad comes to."""
-
-    def __init__(self, squad: str, folder: Path) -> None:
-        with Counting().serving() as provider:
-            began = time.monotonic()
-            assert run_to_its_end(Order(squad, str(folder), provider.port)) == 0
-            self.seconds = time.monotonic() - began
-        self.result = json.loads((folder / "result.json").read_text())
-        self.files = made(folder)
-        self.answered = provider.answered
-        self.tools = provider.tools
-        self.events = recorded(folder)
-
-
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Whole:
     return Whole("small", tmp_path_factory.mktemp("small"))
@@ -77,38 +37,6 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Whole:
 @pytest.fixture(scope="module")
 def large(tmp_path_factory: pytest.TempPathFactory) -> Whole:
     return Whole("large", tmp_path_factory.mktemp("large"))
-
-
-def check(folder: Path, whole: Whole, provider: Counting) -> None:
-    """Whatever was done to the run, it ended like the whole one; only what was reported was asked twice."""
-    if (folder / "result.json").exists():  # killed right after its last record, it could not say how it ended
-        assert json.loads((folder / "result.json").read_text()) == whole.result, "outputs, artifacts, usage and cost"
-    assert made(folder) == whole.files
-    assert set(provider.answered) == set(whole.answered), "the same requests, no other"
-    assert set(provider.tools) == set(whole.tools)
-    events = recorded(folder)
-    assert len({event.id for event in events}) == len(events)
-    reported = sum(isinstance(event.data, CallRepeated) for event in events)
-    twice = (provider.answered - whole.answered).total() + (provider.tools - whole.tools).total()
-    assert twice <= reported, "a call was paid twice, and nobody was told"
-    assert told(events) == told(whole.events)
-
-
-def told(events: list[Event]) -> list[tuple[str, str]]:
-    """Return what happened once, whatever was repeated on the way."""
-    once = ("task.started", "task.ended", "element.ended", "turn.ended", "message.spoken", "artifact.written")
-    return sorted((event.type, repr(event.data)) for event in events if event.type in once)
-
-
-def kill_at(commits: int, squad: str, folder: Path, provider: Counting, **more: Any) -> bool:
-    """Return whether the run was over before it recorded so much. If not, it is killed there, and resumed."""
-    order = Order(squad, str(folder), provider.port, commits=commits, **more)
-    if run_to_its_end(order) == 0:
-        return True
-    if recorded(folder)[-1:] and recorded(folder)[-1].type == "run.finished":
-        return True
-    assert run_to_its_end(replace(order, commits=0, resume=True)) == 0
-    return False
 
 
 @pytest.mark.long
