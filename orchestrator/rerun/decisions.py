@@ -6,6 +6,7 @@ Each decision between is compared with the one that follows from all before it.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
@@ -26,7 +27,7 @@ from orchestrator.events import (
 from orchestrator.rerun.record import Difference, PlacedEvent, RecordPart, same
 from orchestrator.run.actions import next_action
 from orchestrator.run.budget import on_exceed
-from orchestrator.run.history import RunHistory
+from orchestrator.run.history import RunHistory, is_question
 from orchestrator.run.recorder import Recorder
 from orchestrator.run.state import RunState, units_at_work, values_of
 from orchestrator.run.verdict import finish_of
@@ -78,7 +79,9 @@ class _Fold:
         self.state = RunState(self.plan)
         for event in self.past.standing:
             self.state.apply(event.data)
-        told_once = replace(self.past, told=self.past.told.copy())
+        # What a unit said is in the record because it was new: here only questions are decided, and asked once.
+        asked = Counter({said: times for said, times in self.past.told.items() if is_question(said)})
+        told_once = replace(self.past, told=asked)
         self.recorder = Recorder(self.run, self.made.append, lambda: self.part.places[self.number].event.at, told_once)
         self.artifacts = {path: written.sha256 for path, (_, written) in self.past.artifacts.items()}
 

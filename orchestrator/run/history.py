@@ -234,6 +234,11 @@ def _is_below(gate: Gate, event: Event) -> bool:
     return gate.unit == event.unit and gate.step[: len(event.step)] == event.step and gate.step != event.step
 
 
+def is_question(said: Hashable) -> bool:
+    """Return whether `telling` returned it for a question."""
+    return isinstance(said, tuple) and len(said) > 3
+
+
 def telling(unit: Unit | None, step: StepPath, payload: Any) -> Hashable:
     """Return what a payload that was said at a place in the run is known by."""
     if isinstance(payload, GateOpened):
