@@ -291,7 +291,21 @@ class MessageSpoken:
 
 
 EndKind = Literal[
-    "", "max_turns", "text", "no_progress_rounds", "tokens", "time", "function", "all", "budget", "pattern"
+    "",
+    "max_turns",
+    "text",
+    "no_progress_rounds",
+    "tokens",
+    "time",
+    "function",
+    "stop_message",
+    "handoff",
+    "source",
+    "message",
+    "tool",
+    "all",
+    "budget",
+    "pattern",
 ]
 """What ends a conversation: the word of its `terminate`, its own budget, its pattern. Older records lack it."""
 

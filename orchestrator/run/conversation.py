@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import anyio
 
@@ -39,15 +39,20 @@ NOVELTY = 0.05
 """A round in which fewer of the words are new than this made no progress."""
 
 
-class Speaker(Protocol):
-    """Makes one utterance. `history` is what the speaker has seen; `prompt` asks for it; `place` is below the unit.
+class SpokenWords(NamedTuple):
+    """What a speaker said, the tokens that it took, and the tools that it called on the way."""
 
-    Returns its text and the tokens it took.
-    """
+    text: str
+    tokens: int = 0
+    tools: tuple[str, ...] = ()
+
+
+class Speaker(Protocol):
+    """Makes one utterance. `history` is what the speaker has seen; `prompt` asks for it; `place` is below the unit."""
 
     def __call__(
         self, speaker: str, prompt: str, history: tuple[Message, ...], place: str
-    ) -> Awaitable[tuple[str, int]]: ...
+    ) -> Awaitable[SpokenWords]: ...
 
 
 @dataclass(slots=True)
@@ -143,7 +148,7 @@ def _out_of_budget(ending: EndReason | None, kind: str) -> EndReason:
 class _Spoken:
     """What came of one speech: texts with the tokens that each took; `spent` is set where the budget left no room."""
 
-    texts: dict[Speak, tuple[str, int]] = field(default_factory=dict)
+    texts: dict[Speak, SpokenWords] = field(default_factory=dict)
     spent: BudgetSpent | None = None
     waiting: list[Suspended] = field(default_factory=list)
     """Of those who speak together, what was suspended: the others end what they say, and it is recorded."""
@@ -207,7 +212,7 @@ class Conversation:
         if spoken.spent is not None and not (transcript.said or spoken.texts):
             raise spoken.spent
         made = [one for one in speeches_of(speech) if one in spoken.texts]
-        return tuple(self._heard(one, *spoken.texts[one], transcript) for one in made), spoken.spent
+        return tuple(self._heard(one, spoken.texts[one], transcript) for one in made), spoken.spent
 
     async def _together(self, speech: SpeakTogether, transcript: Transcript, spoken: _Spoken) -> None:
         try:
@@ -238,18 +243,20 @@ class Conversation:
             # No failure of the round: the others that speak now have reserved their cost, and it will be paid.
             spoken.spent = error
 
-    def _heard(self, speech: Speak, text: str, tokens: int, transcript: Transcript) -> Utterance:
+    def _heard(self, speech: Speak, words: SpokenWords, transcript: Transcript) -> Utterance:
+        text = words.text
         if speech.among:
-            return self._picked(speech, text, tokens, transcript)
+            return self._picked(speech, words, transcript)
         control = self._control(speech, text)
         written = None if control.text == text else text
         utterance = Utterance(speech.speaker, control.text, speech.round, written, control.next, control.closing)
+        utterance = replace(utterance, tools=words.tools)
         if speech.successors is not None or speech.workers is not None:
             misread = "" if control.unread is None else control.unread.why
             utterance = replace(utterance, tasks=control.tasks, misread=misread)
         if speech.told is not None:
             transcript.tell(speech.speaker, speech.told)
-        transcript.add(replace(utterance, to=speech.to), tokens)
+        transcript.add(replace(utterance, to=speech.to), words.tokens)
         self.emit(MessageSpoken(utterance.speaker, utterance.text, utterance.round))
         self._tell_unread(speech, control, transcript)
         return utterance
@@ -260,12 +267,12 @@ class Conversation:
         control = control_of(text, speech.speaker, self.plan, speech.names)
         return control if speech.workers is None else delegations_of(control, self.plan, speech.workers)
 
-    def _picked(self, speech: Speak, text: str, tokens: int, transcript: Transcript) -> Utterance:
+    def _picked(self, speech: Speak, words: SpokenWords, transcript: Transcript) -> Utterance:
         """Return a turn that picks who speaks next: no part of what is said."""
-        control = pick_of(text, speech.among, self.plan)
-        transcript.tokens += tokens
+        control = pick_of(words.text, speech.among, self.plan)
+        transcript.tokens += words.tokens
         self._tell_unread(speech, control, transcript)
-        return Utterance(speech.speaker, "", speech.round, text, control.next)
+        return Utterance(speech.speaker, "", speech.round, words.text, control.next)
 
     def _tell_unread(self, speech: Speak, control: Control, transcript: Transcript) -> None:
         if (unread := control.unread) is not None:

@@ -33,7 +33,7 @@ from orchestrator.run import prompts
 from orchestrator.run.accounts import AccountScope
 from orchestrator.run.artifacts import Artifacts
 from orchestrator.run.budget import Account, Paid, open_account
-from orchestrator.run.conversation import Conversation, Minutes
+from orchestrator.run.conversation import Conversation, Minutes, SpokenWords
 from orchestrator.run.deltas import DeltaLog
 from orchestrator.run.memory import RunMemory, recall, with_memory
 from orchestrator.run.retries import backoff_s, causes_of
@@ -298,14 +298,14 @@ class TaskRunner:
         ctx = self._with_account(ctx, account)
         cuts: list[CutText] = []
 
-        async def speak(speaker: str, prompt: str, history: tuple[Message, ...], place: str) -> tuple[str, int]:
+        async def speak(speaker: str, prompt: str, history: tuple[Message, ...], place: str) -> SpokenWords:
             here = self._below(ctx, unit, place)
             if speaker == HUMAN:
-                return await self._person_speaks(prompt, history, given, here), 0
+                return SpokenWords(await self._person_speaks(prompt, history, given, here))
             spoken = AgentWork(scoped(plan.scope, speaker), work.description)
             result = await self._agent_works(spoken, prompt, given, here, history)
             cuts.extend(cut_in(result, here.step))
-            return result.text, result.counted
+            return SpokenWords(result.text, result.counted, tuple(_tools_called(result)))
 
         own = account.ref if account else None
         images = images_of(work, given.values["inputs"])
@@ -441,6 +441,11 @@ class TaskRunner:
         context = [local(task.scope, name) for name in task.context]
         made = {name: ended[name]["output"] for name in context if name in ended}
         return {name: as_text(output) for name, output in made.items() if output is not None}
+
+
+def _tools_called(result: WorkResult) -> dict[str, None]:
+    """Return the tools that were called in a piece of work, each once."""
+    return {call.name: None for message in result.transcript for call in message.tool_calls}
 
 
 def _paid_below(unit: Unit, step: StepPath) -> Callable[[Paid], bool]:

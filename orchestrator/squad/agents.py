@@ -294,6 +294,7 @@ class Roster:
             self.spec,
             self.findings,
             self.functions,
+            self.tools,
             self._called,
             self._roles,
             self.agent,

@@ -27,6 +27,11 @@ class TerminateSpec(StrictModel):
     tokens: Positive | None = Field(default=None, description="Tokens of the conversation")
     time: PositiveDuration | None = Field(default=None, description="Since it began")
     function: NonEmpty | None = Field(default=None, description="A name that the embedding application registered")
+    stop_message: bool | None = Field(default=None, description="A participant writes STOP in its own line")
+    handoff: NonEmpty | None = Field(default=None, description="The word is handed over to this participant")
+    source: NonEmpty | list[NonEmpty] | None = Field(default=None, description="One of these had a turn")
+    message: NonEmpty | None = Field(default=None, description="This participant said something")
+    tool: NonEmpty | None = Field(default=None, description="A participant called this tool")
 
 
 def _kind(value: object) -> str:

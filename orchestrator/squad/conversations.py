@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from orchestrator.squad.conversation_spec import ROUNDS, ConversationSpec, SelectorSpec, TerminateSpec
@@ -13,12 +13,17 @@ from orchestrator.squad.termination import (
     AllOf,
     AnyOf,
     FunctionHolds,
+    HandedTo,
     MaxSeconds,
     MaxTokens,
     MaxTurns,
+    MessageOf,
     NoProgress,
     PhraseSaid,
+    SpokenBy,
+    StopSaid,
     Termination,
+    ToolCalled,
 )
 from providers.documents.findings import Findings
 from providers.documents.problems import Path, nearest
@@ -37,7 +42,10 @@ FIELDS_OF: Mapping[str, tuple[str, ...]] = {
 """Fields that belong to some patterns only."""
 LED: Mapping[str, str] = {"debate": "judge", "hierarchical": "manager"}
 """Patterns that need a moderator, and what it is called there."""
-_CONDITIONS = ("any", "all", "max_turns", "text", "no_progress_rounds", "tokens", "time", "function")
+_CONDITIONS = (
+    *("any", "all", "max_turns", "text", "no_progress_rounds", "tokens", "time", "function"),
+    *("stop_message", "handoff", "source", "message", "tool"),
+)
 
 
 @dataclass(slots=True)
@@ -49,6 +57,7 @@ class Conversations:
     spec: SquadSpec
     findings: Findings
     functions: Mapping[str, Callable[..., bool]]
+    tools: Collection[str]
     called: Mapping[str, str]
     roles: Mapping[str, str]
     agent: Callable[[Path, str], None]
@@ -207,6 +216,16 @@ class Conversations:
         elif spec.from_ is not None and spec.from_ not in speakers:
             message = f"'{spec.from_}' does not take part in this conversation"
             self.findings.error((*path, "from"), "unknown-agent", message, nearest(spec.from_, speakers))
+        for field in ("handoff", "message", "source"):
+            for name in _listed(getattr(spec, field)):
+                if name not in speakers:
+                    message = f"'{name}' does not take part in this conversation"
+                    self.findings.error((*path, field), "unknown-agent", message, nearest(name, speakers))
+        if spec.stop_message is False:
+            message = "'stop_message' is true, or left out"
+            self.findings.error((*path, "stop_message"), "invalid-value", message)
+        if spec.tool is not None and "/" not in spec.tool and spec.tool not in self.tools:  # of a server: its own
+            self.findings.unknown((*path, "tool"), "tool", spec.tool, self.tools)
         function = None if spec.function is None else self.functions.get(spec.function)
         if spec.function is not None and function is None:
             self.findings.unknown((*path, "function"), "function", spec.function, self.functions)
@@ -231,7 +250,21 @@ class Conversations:
                 return MaxTokens(tokens)
             case TerminateSpec(time=float(seconds)):
                 return MaxSeconds(seconds)
+            case TerminateSpec(stop_message=bool()):
+                return StopSaid()
+            case TerminateSpec(handoff=str(target)):
+                return HandedTo(target)
+            case TerminateSpec(source=str() | list() as source):
+                return SpokenBy(tuple(_listed(source)))
+            case TerminateSpec(message=str(speaker)):
+                return MessageOf(speaker)
+            case TerminateSpec(tool=str(tool)):
+                return ToolCalled(tool)
         return FunctionHolds(function or _never)
+
+
+def _listed(names: str | Sequence[str] | None) -> list[str]:
+    return [] if names is None else [names] if isinstance(names, str) else list(names)
 
 
 def _never(_: object) -> bool:

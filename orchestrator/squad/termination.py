@@ -67,7 +67,55 @@ class FunctionHolds:
     function: Callable[..., bool]
 
 
-Termination = AnyOf | AllOf | MaxTurns | PhraseSaid | NoProgress | MaxTokens | MaxSeconds | FunctionHolds
+@dataclass(frozen=True, slots=True)
+class StopSaid:
+    """A participant wrote `STOP` in a line of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class HandedTo:
+    """The word was handed over to `target`, or it was named to speak next."""
+
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class SpokenBy:
+    """One of `speakers` had a turn in the latest round, whatever it said."""
+
+    speakers: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MessageOf:
+    """`speaker` said something in the latest round: silence, or a control line alone, is no message."""
+
+    speaker: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCalled:
+    """A participant called `tool` in its turn, in the latest round."""
+
+    tool: str
+
+
+STOP = "STOP"
+Termination = (
+    AnyOf
+    | AllOf
+    | MaxTurns
+    | PhraseSaid
+    | NoProgress
+    | MaxTokens
+    | MaxSeconds
+    | FunctionHolds
+    | StopSaid
+    | HandedTo
+    | SpokenBy
+    | MessageOf
+    | ToolCalled
+)
 
 
 def is_bounded(end: Termination) -> bool:
@@ -80,6 +128,8 @@ def is_bounded(end: Termination) -> bool:
         case MaxTurns() | MaxTokens() | MaxSeconds():
             return True
         case PhraseSaid() | NoProgress() | FunctionHolds():
+            return False
+        case StopSaid() | HandedTo() | SpokenBy() | MessageOf() | ToolCalled():
             return False
         case _:
             assert_never(end)
@@ -98,6 +148,8 @@ def most_turns(end: Termination) -> int | None:
             return max(counted) if len(counted) == len(conditions) else None
         case PhraseSaid() | NoProgress() | MaxTokens() | MaxSeconds() | FunctionHolds():
             return None
+        case StopSaid() | HandedTo() | SpokenBy() | MessageOf() | ToolCalled():
+            return None
         case _:
             assert_never(end)
 
@@ -112,15 +164,19 @@ def countable(end: Termination) -> Termination | None:
             return type(end)(left) if left else None
         case PhraseSaid() | NoProgress() | MaxSeconds() | FunctionHolds():
             return None
+        case StopSaid() | HandedTo() | SpokenBy() | MessageOf() | ToolCalled():
+            return None
         case _:
             assert_never(end)
 
 
 def phrases(end: Termination) -> Iterator[PhraseSaid]:
-    """Yield the phrases that take part in ending it."""
+    """Yield the phrases that take part in ending it: what participants are told to say."""
     match end:
         case PhraseSaid():
             yield end
+        case StopSaid():
+            yield PhraseSaid(STOP)
         case AnyOf(conditions) | AllOf(conditions):
             for one in conditions:
                 yield from phrases(one)
@@ -147,5 +203,15 @@ def written(end: Termination) -> dict[str, Any]:
             return {"time": seconds}
         case FunctionHolds(function):
             return {"function": function}
+        case StopSaid():
+            return {"stop_message": True}
+        case HandedTo(target):
+            return {"handoff": target}
+        case SpokenBy(speakers):
+            return {"source": list(speakers)}
+        case MessageOf(speaker):
+            return {"message": speaker}
+        case ToolCalled(tool):
+            return {"tool": tool}
         case _:
             assert_never(end)

@@ -7,7 +7,7 @@ from typing import Any
 
 import anyio
 
-from orchestrator.run.conversation import Conversation, Minutes
+from orchestrator.run.conversation import Conversation, Minutes, SpokenWords
 from orchestrator.squad.plan import ConversationPlan
 from providers.messages import Message
 
@@ -22,11 +22,11 @@ class Stage:
         self.seen: list[tuple[str, str, tuple[Message, ...], str]] = []
         self.events: list[Any] = []
 
-    async def speak(self, speaker: str, prompt: str, history: tuple[Message, ...], place: str) -> tuple[str, int]:
+    async def speak(self, speaker: str, prompt: str, history: tuple[Message, ...], place: str) -> SpokenWords:
         count = sum(s == speaker for s, *_ in self.seen)
         self.seen.append((speaker, prompt, history, place))
         await anyio.lowlevel.checkpoint()
-        return self.script(speaker, count), 10
+        return SpokenWords(self.script(speaker, count), 10)
 
     async def hold(self, plan: ConversationPlan, **more: Any) -> Minutes:
         return await Conversation(plan, "the topic", self.speak, self.events.append, lambda: 0.0, **more).hold()

@@ -10,15 +10,21 @@ from typing import assert_never
 from orchestrator.events import EndKind
 from orchestrator.run.conversations.speech import Utterance
 from orchestrator.squad.termination import (
+    STOP,
     AllOf,
     AnyOf,
     FunctionHolds,
+    HandedTo,
     MaxSeconds,
     MaxTokens,
     MaxTurns,
+    MessageOf,
     NoProgress,
     PhraseSaid,
+    SpokenBy,
+    StopSaid,
     Termination,
+    ToolCalled,
 )
 
 QUOTED = re.compile(r"`[^`\n]*`|\"[^\"\n]*\"|“[^”\n]*”|„[^“”\n]*[“”]|«[^»\n]*»")
@@ -74,15 +80,41 @@ def ended(end: Termination, so_far: SoFar) -> EndReason | None:
             return EndReason("time", f"{seconds:g} s") if so_far.seconds >= seconds else None
         case FunctionHolds(function):
             return EndReason("function", "the given function") if function(tuple(so_far.said)) else None
+        case StopSaid():
+            by_stop = (one.speaker for one in _latest(so_far.said) if STOP in one.closing)
+            return _first("stop_message", by_stop, f"said {STOP!r}")
+        case HandedTo(target):
+            handing = (one.speaker for one in _latest(so_far.said) if target in one.next)
+            return _first("handoff", handing, f"handed over to {target}")
+        case SpokenBy(speakers):
+            spoke = (one.speaker for one in _latest(so_far.said) if one.speaker in speakers)
+            return _first("source", spoke, "had a turn")
+        case MessageOf(speaker):
+            said = (one.speaker for one in _latest(so_far.said) if one.speaker == speaker and one.text.strip())
+            return _first("message", said, "said something")
+        case ToolCalled(tool):
+            called = (one.speaker for one in _latest(so_far.said) if tool in one.tools)
+            return _first("tool", called, f"called {tool}")
         case _:
             assert_never(end)
 
 
-def _who_said(phrase: str, by: str | None, said: Sequence[Utterance]) -> str | None:
-    """Return who said `phrase` in the latest round: speakers of one round may have spoken at the same time."""
+def _latest(said: Sequence[Utterance]) -> Iterator[Utterance]:
+    """Yield the utterances of the latest round, the newest first: they may have been said at the same time."""
     for utterance in reversed(said):
         if utterance.round != said[-1].round:
-            break
+            return
+        yield utterance
+
+
+def _first(kind: EndKind, speakers: Iterator[str], what: str) -> EndReason | None:
+    speaker = next(speakers, None)
+    return None if speaker is None else EndReason(kind, f"{speaker} {what}")
+
+
+def _who_said(phrase: str, by: str | None, said: Sequence[Utterance]) -> str | None:
+    """Return who said `phrase` in the latest round."""
+    for utterance in _latest(said):
         is_said = phrase in utterance.closing or says(utterance.whole, phrase)
         if by in (None, utterance.speaker) and is_said:
             return utterance.speaker

@@ -81,6 +81,8 @@ class Utterance:
     closing: tuple[str, ...] = ()
     tasks: tuple[tuple[str, str], ...] = ()
     misread: str = ""
+    tools: tuple[str, ...] = ()
+    """The tools that its speaker called on the way to it."""
     to: tuple[str, ...] | None = None
 
     @property

@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 from orchestrator.events import ControlUnread, ConversationEnded, MessageSpoken
-from orchestrator.run.conversation import Conversation
+from orchestrator.run.conversation import Conversation, SpokenWords
 from orchestrator.squad.plan import ConversationPlan
 from orchestrator.squad.termination import AllOf, AnyOf, MaxTurns, NoProgress, PhraseSaid
 from providers.budgets import BudgetRef
@@ -247,7 +247,7 @@ async def test_a_failure_in_the_first_round_comes_out_as_itself() -> None:
 
 
 async def test_who_fails_while_the_first_round_is_cancelled_lets_no_group_of_errors_out() -> None:
-    async def speak(speaker: str, prompt: str, history: tuple[Message, ...], place: str) -> tuple[str, int]:
+    async def speak(speaker: str, prompt: str, history: tuple[Message, ...], place: str) -> SpokenWords:
         try:
             await anyio.sleep_forever()
         finally:

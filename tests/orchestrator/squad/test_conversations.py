@@ -6,12 +6,21 @@ from typing import Any
 
 import pytest
 
-from agents.tools import Registry
+from agents.tools import Registry, Tool
 from orchestrator.errors import PlanError
 from orchestrator.squad.plan import ConversationPlan, Plan
 from orchestrator.squad.resolve import resolve
 from orchestrator.squad.spec import parse_spec
-from orchestrator.squad.termination import MaxTurns
+from orchestrator.squad.termination import (
+    AnyOf,
+    HandedTo,
+    MaxTokens,
+    MaxTurns,
+    MessageOf,
+    SpokenBy,
+    StopSaid,
+    ToolCalled,
+)
 from personas import Personas, packaged
 from providers.documents.problems import Problem
 
@@ -76,6 +85,12 @@ def test_what_limits_speakers() -> None:
         (f"{SELECTOR}, judge: lead", "misplaced-field", "'judge' means nothing in the pattern selector"),
         ("participants: [ann, bob]", "missing-field", "a conversation needs 'terminate'"),
         ("participants: [ann, bob], terminate: ", "wrong-type", "'terminate' is empty"),
+        ("participants: [ann], terminate: {any: [{source: [zoe]}, {max_turns: 2}]}", "unknown-agent", "'zoe' does not"),
+        ("participants: [ann], terminate: {any: [{handoff: human}, {max_turns: 2}]}", "unknown-agent", "'human' does"),
+        ("participants: [ann], terminate: {any: [{message: bob}, {max_turns: 2}]}", "unknown-agent", "'bob' does not"),
+        ("participants: [ann], terminate: {any: [{tool: nod}, {max_turns: 2}]}", "unknown-tool", "no tool is called"),
+        ("participants: [ann], terminate: {any: [{stop_message: false}, {max_turns: 2}]}", "invalid-value", "true"),
+        ("participants: [ann], terminate: {source: ann}", "unbounded", "could go on for ever"),
         (
             "participants: [ann, bob], max_turns_per_speaker: {ann: 2}, terminate: {text: DONE}",
             "unbounded",
@@ -108,6 +123,19 @@ def test_what_counts_its_rounds_needs_no_other_end() -> None:
     assert conversation("pattern: debate, participants: [ann, bob], judge: lead, terminate: {text: DONE}").rounds == 3
     one = conversation("participants: [ann, bob], max_turns_per_speaker: 2, terminate: {text: DONE}")
     assert one.turns_of == {"ann": 2, "bob": 2}
+
+
+def test_what_ends_a_conversation() -> None:
+    conditions = "{any: [{max_turns: 9}, {stop_message: true}, {source: [ann, bob]}, {source: ann}, {message: bob}]}"
+    one = conversation(f"participants: [ann, bob], terminate: {conditions}")
+    assert one.terminate == AnyOf(
+        (MaxTurns(9), StopSaid(), SpokenBy(("ann", "bob")), SpokenBy(("ann",)), MessageOf("bob"))
+    )
+    talk = (
+        "pattern: handoff, participants: [ann, human], terminate: {any: [{handoff: human}, {tool: now}, {tokens: 9}]}"
+    )
+    one = conversation(talk, tools=Registry((Tool("now", "", print),)))
+    assert one.terminate == AnyOf((HandedTo("human"), ToolCalled("now"), MaxTokens(9)))
 
 
 def test_to_whom_each_may_hand_over() -> None:

@@ -10,11 +10,21 @@ from orchestrator.squad.termination import (
     AllOf,
     AnyOf,
     FunctionHolds,
+    HandedTo,
     MaxSeconds,
     MaxTokens,
     MaxTurns,
+    MessageOf,
     PhraseSaid,
+    SpokenBy,
+    StopSaid,
+    Termination,
+    ToolCalled,
+    countable,
+    is_bounded,
     most_turns,
+    phrases,
+    written,
 )
 
 
@@ -66,3 +76,41 @@ def test_a_number_of_turns_ends_it_alone_or_not() -> None:
     assert most_turns(AllOf((MaxTurns(9), MaxTurns(3)))) == 9
     assert most_turns(AllOf((MaxTurns(9), phrase))) is None
     assert most_turns(phrase) is None
+
+
+LATEST: list[tuple[Termination, Utterance, EndReason]] = [
+    (
+        StopSaid(),
+        Utterance("a", "Done.", 2, "Done.\nSTOP", closing=("STOP",)),
+        EndReason("stop_message", "a said 'STOP'"),
+    ),
+    (HandedTo("human"), Utterance("a", "", 2, next=("human",)), EndReason("handoff", "a handed over to human")),
+    (SpokenBy(("a", "b")), Utterance("a", "", 2), EndReason("source", "a had a turn")),
+    (MessageOf("a"), Utterance("a", "Hello.", 2), EndReason("message", "a said something")),
+    (ToolCalled("approve"), Utterance("a", "", 2, tools=("look", "approve")), EndReason("tool", "a called approve")),
+]
+
+
+@pytest.mark.parametrize(("end", "utterance", "reason"), LATEST)
+def test_what_is_done_in_the_latest_round_ends_it(end: Termination, utterance: Utterance, reason: EndReason) -> None:
+    other = Utterance("c", "We STOP here.", 2, next=("b",), tools=("look",))
+    assert ended(end, SoFar([utterance])) == ended(end, SoFar([utterance, other])) == reason
+    assert ended(end, SoFar([other])) is None
+    assert ended(end, SoFar([utterance, Utterance("c", "", 3)])) is None, "of an earlier round it is no end now"
+
+
+def test_silence_is_no_message() -> None:
+    assert ended(MessageOf("a"), SoFar([Utterance("a", " ", 1, "STOP")])) is None
+
+
+@pytest.mark.parametrize(("end", "utterance", "reason"), LATEST)
+def test_what_may_never_be_done_bounds_nothing(end: Termination, utterance: Utterance, reason: EndReason) -> None:
+    assert not is_bounded(end)
+    assert not is_bounded(AllOf((end, MaxTurns(3))))
+    assert is_bounded(AnyOf((end, MaxTurns(3))))
+    assert (most_turns(end), countable(end)) == (None, None)
+    assert list(written(end)) == [reason.kind]
+
+
+def test_who_may_stop_it_is_told_how() -> None:
+    assert list(phrases(AnyOf((StopSaid(), MaxTurns(3))))) == [PhraseSaid("STOP")]
