@@ -18,6 +18,7 @@ from agents.tools import Registry, Tool, as_tools
 from orchestrator.squad.declared_tools import declared_tools, is_gone, uses_of_code
 from orchestrator.squad.given import InputType, RawInput, UnreadInput
 from orchestrator.squad.given_files import holds_keys, read_default, read_paths
+from orchestrator.squad.include_files import IncludedFiles
 from orchestrator.squad.inputs import check_defaults, coerce_inputs
 from orchestrator.squad.mcp_servers import server_use
 from orchestrator.squad.memory_specs import check_folders
@@ -39,6 +40,7 @@ from orchestrator.squad.sources import (
     tools_in,
     with_definitions,
     with_digests,
+    with_includes,
     with_squad,
 )
 from orchestrator.squad.spec import SquadSpec, spec_of
@@ -85,6 +87,12 @@ class _Given:
     """The files of the squads that this one is a sub-squad of, the outermost first."""
     inner: dict[str, Squad] = field(default_factory=dict)
     """The sub-squads, by path."""
+    included: dict[str, str] = field(default_factory=dict)
+    """The texts of the files that the squad includes, by path."""
+
+    def whole(self, parsed: ParsedFile) -> ParsedFile:
+        """Return a squad's file with all that it includes."""
+        return IncludedFiles(self.texts, self.sources, self.where_gone, self.included).whole(parsed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +206,7 @@ class Squad:
         if sources is not None:
             personas, own_tools = {**personas_in(sources), **(personas or {})}, (*tools_in(sources), *own_tools)
         policy, catalog = load_routing(routing, texts=given.texts) if sources is None else _recorded_routing(sources)
-        spec, node, found = spec_of(parsed or parse_text(text, name))
+        spec, node, found = spec_of(given.whole(parsed or parse_text(text, name)))
         catalog = catalog.serving_pinned(name for agent in spec.agents.values() for name in agent.models)
         source: PersonaSource = packaged()
         if personas:
@@ -255,6 +263,7 @@ class Squad:
             self.tools,
             given.texts,
         )
+        found = with_includes(found, given.included)
         for path, inner in given.inner.items():
             found = with_squad(found, path, inner.text, replace(inner, tools=self.tools).sources())
         return with_definitions(with_digests(found, self._digests), self.definitions)
@@ -418,15 +427,13 @@ class Squad:
             text = given.texts[str(file)] = squad_in(given.where_gone, path)
         else:
             text = read_once(file, given.texts)
-        spec, node, found = spec_of(parse_text(text, str(file)))
+        own = _Given(given.personas, None, sources, given.texts, given.tools, gone, place)
+        spec, node, found = spec_of(own.whole(parse_text(text, str(file))))
         given.texts.update(files_gone(gone, file.parent))
         tools = given.tools if sources is None else (*tools_in(sources), *given.tools)
         catalog = self.catalog.serving_pinned(name for agent in spec.agents.values() for name in agent.models)
-        own = _Given(given.personas, None, sources, given.texts, given.tools, gone, place)
-        squad = Squad(
-            spec, str(file), self.personas, tools, self.policy, catalog, self.functions, (), node, tuple(found)
-        )
-        return replace(squad, text=text, _given=own)._with_declared(gone)._resolved()
+        squad = Squad(spec, str(file), self.personas, tools, self.policy, catalog, self.functions, (), node, ())
+        return replace(squad, _found=tuple(found), text=text, _given=own)._with_declared(gone)._resolved()
 
     def _refuse_other_tools(self, path: str, inner: Squad) -> None:
         """Raise `UnusableSquad` for what a run of two squads cannot tell apart, or cannot start."""

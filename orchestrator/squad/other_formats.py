@@ -101,6 +101,7 @@ SQUAD_NAMES: Mapping[str, str] = _all(
     agents="crew team roles members workers personas",
     inputs="variables vars params parameters args",
     conversations="chats groups group_chat",
+    include="import imports includes",
     mcp="mcpServers mcp_servers",
     name="id title",
     description="goal objective",
@@ -118,6 +119,7 @@ SQUAD_ADVICE: Mapping[str, str] = _advice(
 )
 EXAMPLES: Mapping[str, str] = {
     "squad": "review.yaml",
+    "include": "[agents.yaml]",
     "needs": "[research]",
     "approval": '{prompt: "Is it good?"}',
     "repeat": '{until: "${{ tasks.check.output.ok }}", max_attempts: 3}',

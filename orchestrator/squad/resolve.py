@@ -282,5 +282,8 @@ def _warn_of_unused(spec: SquadSpec, findings: Findings, texts: Expressions, tas
         ("input", spec.inputs, texts.read_inputs),
     ):
         for name in names:
+            written = findings.node.at((f"{group}s", name))
+            if written is not None and written.source is not findings.node.source:
+                continue  # a file that several squads include holds more than each of them uses
             if name not in used and f"did you mean '{name}'?" not in meant:
                 findings.warn((f"{group}s", name), f"unused-{group}", f"the {group} '{name}' is not used")

@@ -1,10 +1,10 @@
 """What a squad's text refers to, as texts by kind and name: kept with a run, they make its squad again anywhere.
 
 The kinds: `mcp NAME`, the definitions of a server's tools; `persona PATH`, a persona's file, by the path in the squad,
-and `instructions PATH`, an agent's prompt; `routing FILE`; `squad PATH`, the file of a sub-squad, and `of PATH: KIND
-NAME` for what that refers to; of an embedding program its own `personas`; `tool NAME` for what a model was shown of
-each tool that is not built in, and `tool-sha256 NAME` for what runs where that is called. The code itself is not kept:
-a record from elsewhere brings none.
+and `instructions PATH`, an agent's prompt; `routing FILE`; `include PATH`; `squad PATH`, the file of a sub-squad, and
+`of PATH: KIND NAME` for what that refers to; of an embedding program its own `personas`; `tool NAME` for what a model
+was shown of each tool that is not built in, and `tool-sha256 NAME` for what runs where that is called. The code itself
+is not kept: a record from elsewhere brings none.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from providers.documents.yaml import mapping_in, read_once
 
 OWN_PERSONAS = "personas"
 MCP, PERSONA, PROMPT, ROUTING, TOOL, DIGEST = "mcp ", "persona ", "instructions ", "routing ", "tool ", "tool-sha256 "
-SQUAD, OF = "squad ", "of "
+SQUAD, OF, INCLUDE = "squad ", "of ", "include "
 
 
 def gather(
@@ -110,6 +110,18 @@ def with_squad(sources: Mapping[str, str], path: str, text: str, own: Mapping[st
 def squad_in(sources: Mapping[str, str], path: str) -> str:
     """Return the text of a sub-squad's file. Raise `OSError` where it is not among the sources."""
     if (text := sources.get(SQUAD + path)) is None:
+        raise FileNotFoundError(2, "it is not in the record", path)
+    return text
+
+
+def with_includes(sources: Mapping[str, str], texts: Mapping[str, str]) -> dict[str, str]:
+    """Return the sources with the files that the squad includes, by path."""
+    return {**sources, **{INCLUDE + path: text for path, text in texts.items()}}
+
+
+def included_in(sources: Mapping[str, str], path: str) -> str:
+    """Return the text of an included file. Raise `OSError` where it is not among the sources."""
+    if (text := sources.get(INCLUDE + path)) is None:
         raise FileNotFoundError(2, "it is not in the record", path)
     return text
 

@@ -298,6 +298,19 @@ class LimitsSpec(StrictModel):
     )
 
 
+class IncludeSpec(StrictModel):
+    """Parts of the squad that stand in a file of their own."""
+
+    noun: ClassVar[str] = "an include"
+    file: NonEmpty = Field(description="The path of the file, beside this one or below")
+    only: list[Literal["inputs", "defaults", "tools", "mcp", "agents", "conversations"]] | None = Field(
+        default=None, min_length=1, description="What to take of it; default: all that it has"
+    )
+
+
+IncludeRef = Annotated[Annotated[NonEmpty, Tag("text")] | Annotated[IncludeSpec, Tag("mapping")], Discriminator(_kind)]
+
+
 class SquadSpec(StrictModel):
     """A squad and what it does."""
 
@@ -324,6 +337,7 @@ class SquadSpec(StrictModel):
     offline: Literal["never", "auto", "always"] = Field(
         default="never", description="Whether the offline stub may answer"
     )
+    include: list[IncludeRef] = Field(default_factory=list, description="Files that hold parts of the squad")
     inputs: dict[str, InputSpec] = Field(default_factory=dict, description="What a run is given")
     defaults: Defaults = Field(default=Defaults(), description="What tasks take where they say nothing")
     budget: BudgetSpec | None = Field(default=None, description="Caps of the whole run")

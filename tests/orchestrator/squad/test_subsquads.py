@@ -74,7 +74,7 @@ def test_mistakes_of_all_files_are_told_at_once_each_in_its_own(tmp_path: Path) 
             "'for_each' has no meaning in a task with",
         ),
         ({"agent": "ann"}, "one-of", "this one has agent and squad"),
-        ({"squad": "outer.yaml", "with": {}}, "cycle", "these squads are a part of each other"),
+        ({"squad": "outer.yaml", "with": {}}, "cycle", "these files are a part of each other"),
     ],
 )
 @pytest.mark.few(6)
