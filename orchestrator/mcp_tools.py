@@ -36,7 +36,7 @@ async def mcp_opened(
     if not names:
         yield squad, ()
         return
-    refuse_code(squad.code_uses(), options.trust)
+    refuse_code(squad.code_uses(names), options.trust)
     environ = os.environ if options.environ is None else options.environ
     pins = None if options.state is None else McpPins(options.state)
     async with opened(servers_of(squad, names, environ)) as owners:
@@ -49,7 +49,8 @@ async def listed(
     squad: Squad, names: Iterable[str], environ: Mapping[str, str], trust: Consent
 ) -> dict[str, tuple[Definition, ...]]:
     """Return what these servers of the squad say of their tools now. Raise `McpFault` and `CodeNotTrusted`."""
-    refuse_code(squad.code_uses(), trust)
+    names = list(names)
+    refuse_code(squad.code_uses(names), trust)
     async with opened(servers_of(squad, names, environ)) as owners:
         return {name: owner.definitions for name, owner in owners.items()}
 

@@ -278,12 +278,16 @@ class Squad:
             workspace = replace(workspace, protected=protected)
         return builtin(files, workspace)
 
-    def code_uses(self) -> tuple[CodeUse, ...]:
-        """Return what must be allowed before a run of the squad starts: the code that its files name."""
+    def code_uses(self, of_servers: Sequence[str] | None = None) -> tuple[CodeUse, ...]:
+        """Return what must be allowed before a run of the squad starts: the code that its files name.
+
+        With `of_servers`, only what must be allowed before these MCP servers are started.
+        """
         declared = uses_of_code(one for one in self.declared if one.name not in {tool.name for tool in self.tools})
         reading = ToolReading(Findings.after(self._node, ()), Path(self.file).parent, self.file)
-        servers = {name: self.spec.mcp[name] for name in self.servers()}
-        return (*declared, *(server_use(reading, name, one) for name, one in servers.items()))
+        names = self.servers() if of_servers is None else of_servers
+        uses = tuple(server_use(reading, name, self.spec.mcp[name]) for name in names)
+        return (*declared, *uses) if of_servers is None else uses
 
     async def loaded(self, trust: Consent, environ: Mapping[str, str]) -> Self:
         """Return the squad with the tools that its files declare ready to be called: their code has run.

@@ -11,6 +11,7 @@ from typing import Any
 import anyio
 import click
 
+from agents.mcp.owner import opened
 from agents.toolbox import builtin
 from agents.toolbox.workspace import Workspace
 from agents.tools import Registry, Tool
@@ -24,9 +25,11 @@ from orchestrator.cli.ui.columns import columns
 from orchestrator.cli.ui.console import Console, print_json
 from orchestrator.cli.ui.gates import ApproveChoice, approve_option
 from orchestrator.cli.ui.masking import mask_secrets
+from orchestrator.mcp_tools import listed, servers_of
 from orchestrator.options import RunOptions
 from orchestrator.out_folder import builtin_tools
 from orchestrator.squad.load import Squad
+from orchestrator.squad.mcp_specs import tool_of
 from orchestrator.squad.resolve import tools_used
 from orchestrator.squad.tool_source import ToolSource
 from orchestrator.trust import trust_file
@@ -35,6 +38,7 @@ from providers.documents.unicode import printable
 from providers.messages import ToolCall
 
 BUILT_IN = "built in"
+SERVED = "MCP server"
 
 
 @click.group("tools", cls=Group)
@@ -65,7 +69,10 @@ def ls_command(context: click.Context, file: str | None, as_json: bool) -> None:
 def show_command(context: click.Context, name: str, file: str | None, as_json: bool) -> None:
     """Show a tool as a model is told of it. Code of SQUAD runs only where it was allowed before."""
     squad = _squad(file, settings_of(context))
-    tool, origin = _named(name, squad)
+    if squad is not None and "/" in name and not name.endswith("/*"):
+        tool, origin = anyio.run(_of_server, squad, name, settings_of(context), Console(settings_of(context))), SERVED
+    else:
+        tool, origin = _named(name, squad)
     source = _source(name, squad)
     parameters: Any = tool.spec.parameters
     if source is not None and source.load is not None and all(map(trust_file().allows, source.uses)):
@@ -101,7 +108,10 @@ def call_command(
     settings, console = settings_of(context), Console(settings_of(context))
     file, pairs = (words[0], words[1:]) if words and "=" not in words[0] else (None, words)
     squad = _squad(file, settings)
-    tool, _ = _named(name, squad)
+    if squad is not None and "/" in name:
+        tool = anyio.run(_of_server, squad, name, settings, console)
+    else:
+        tool, _ = _named(name, squad)
     environ, source = environment(settings), _source(name, squad)
     if source is not None:
         consent_to_code(settings, source.uses, console)
@@ -144,6 +154,7 @@ def _known(squad: Squad | None) -> Iterator[tuple[Tool, str]]:
     found = {name: (tool, BUILT_IN) for name, tool in _registry(squad).items()}
     if squad is not None:
         found |= {one.name: (one.tool, one.origin) for one in squad.declared}
+        found |= _of_servers(squad)
     yield from (found[name] for name in sorted(found))
 
 
@@ -172,28 +183,29 @@ def _row(tool: Tool, origin: str) -> dict[str, Any]:
     }
 
 
-def _rows(squad: Squad | None) -> Iterator[dict[str, Any]]:
-    """Yield what is known of each tool; those of the squad stand in the place of others of their names."""
-    declared: Mapping[str, tuple[Tool, str]] = (
-        {} if squad is None else {one.name: (one.tool, one.origin) for one in squad.declared}
-    )
-    found = {name: (tool, BUILT_IN) for name, tool in builtin(None).items()} | dict(declared) | _of_servers(squad)
-    for name, (tool, kind) in sorted(found.items()):
-        yield {
-            "name": name,
-            "kind": kind,
-            "risk": tool.risk,
-            "approval": tool.approval,
-            "idempotent": tool.idempotent,
-            "untrusted": tool.untrusted,
-            "description": tool.description,
-        }
-
-
-def _of_servers(squad: Squad | None) -> dict[str, tuple[Tool, str]]:
+def _of_servers(squad: Squad) -> dict[str, tuple[Tool, str]]:
     """Return what is known of the tools of MCP servers before one is started: `mcp ls` starts them."""
-    used = [] if squad is None else tools_used(squad.outline())
-    return {tool.name: (tool, "MCP server") for tool in used if "/" in tool.name}
+    return {tool.name: (tool, SERVED) for tool in tools_used(squad.outline()) if "/" in tool.name}
+
+
+async def _of_server(squad: Squad, name: str, settings: Settings, console: Console) -> Tool:
+    """Return a tool of an MCP server, as `git/log` names it: each call of it starts the server, and ends it."""
+    server = name.partition("/")[0]
+    if server not in squad.spec.mcp:
+        raise NothingSelected(f"{printable(squad.file)} has no MCP server {printable(server)}")
+    environ = environment(settings)
+    trust = consent_to_code(settings, squad.code_uses([server]), console)
+    found = (await listed(squad, [server], environ, trust))[server]
+    definition = next((one for one in found if f"{server}/{one.name}" == name), None)
+    if definition is None:
+        there = ", ".join(f"{server}/{one.name}" for one in found) or "none"
+        raise NothingSelected(f"there is no tool {printable(name)}", printable(f"it has: {there}"))
+
+    async def call(**arguments: Any) -> str:
+        async with opened(servers_of(squad, [server], environ)) as owners:
+            return await owners[server].call(definition.name, arguments)
+
+    return tool_of(name, definition, squad.spec.mcp[server], call)
 
 
 def _first_line(text: str) -> str:

@@ -41,6 +41,7 @@ def test_what_a_run_would_start_is_told_and_asked_for_again_when_it_changes(call
         in told.err
     )
     assert call("tools", "ls", "served.yaml").out.count("t/*") == 1
+    assert call("tools", "call", "t/t", "served.yaml").code == 4
     refused = call("run", "served.yaml")
     assert refused.code == 4
     assert "would run code that you have not allowed" in refused.err
@@ -56,6 +57,11 @@ def test_what_a_run_would_start_is_told_and_asked_for_again_when_it_changes(call
 @pytest.mark.long
 def test_the_tools_of_a_server_are_listed_and_accepted_as_they_are_now(call, served):
     assert call("trust").code == 0
+    assert call("tools", "call", "t/t", "served.yaml").code == 7  # it is risky, and nobody is asked
+    called = call("tools", "call", "t/t", "served.yaml", "--approve", "auto")
+    assert (called.code, called.out) == (0, "well\n"), called.err
+    assert "MCP server" in call("tools", "show", "t/t", "served.yaml").out
+    assert call("tools", "show", "t/nix", "served.yaml").code == 5
     rows = json.loads(call("mcp", "ls", "served.yaml", "--json").out)
     assert [(row["server"], row["tool"], row["accepted"]) for row in rows] == [("t", "t", "not yet")]
     assert call("run", "served.yaml").code == 0
