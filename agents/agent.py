@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Literal, overload
 
+from agents.agent_tool import bound_to, described_as, tool_of
 from agents.context import History
 from agents.hooks import Hooks
 from agents.loop import Made, Wanted, WorkResult, pursue
@@ -149,6 +150,15 @@ class Agent:
         """
         wanted = _wanted(output_schema, output_type)
         return WorkStream(self, self.manager, brief, self._in(ctx), wanted, history)
+
+    def as_tool(self, name: str | None = None, description: str | None = None) -> Tool:
+        """Return a tool by which another agent gives this one a task; the answer is its result.
+
+        It is named like the agent, and described by what its persona is and does. The work below is as durable as the
+        caller's, within the caller's budgets, and with its hooks; `deps` are the caller's, where this agent has none.
+        """
+        told = description or described_as(self.name, self.persona)
+        return bound_to(tool_of(self.name, told, self.tools, name), self)
 
     def _in(self, ctx: RunContext) -> RunContext:
         """Return the context of its work, with what the program gave this agent."""

@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple, overload
 
 import anyio
 
-from agents.errors import AgentError, ToolFault
+from agents.errors import AgentError, HookFailed, ToolFault
 from agents.functions import NO_NAMES, docs_of, local_names, name_of, plain, takes_object
 from agents.results import MAX_ITEMS, shown, told
 from agents.threads import MOST_LEFT, GivenUp, ThreadEnded, in_thread, is_own_cancellation, still_left
@@ -79,6 +79,18 @@ class Tool:
         bound._memo.update(names=self._memo.get("names", NO_NAMES), unbound=self)
         return bound
 
+    def but(self, **changes: Any) -> Tool:
+        """Return the same tool with another `approval`, or `agent`; what is known of its function goes along."""
+        made = replace(self, **changes)
+        made._memo.update({key: known for key, known in self._memo.items() if key != "left"})
+        return made
+
+    def doing(self, function: Callable[..., Any]) -> Tool:
+        """Return the same tool, as a model sees it, with another function behind it."""
+        made = replace(self, function=function)
+        made._memo.update({key: self._memo[key] for key in ("spec", "spec of 2") if key in self._memo})
+        return made
+
     @property
     def spec(self) -> ToolSpec:
         """The tool as a model sees it. Raise `ToolFault` where its signature cannot be described."""
@@ -133,10 +145,10 @@ class Tool:
             return failed(call, f"wrong arguments: {error}")
         try:
             return ToolResult(call.id, call.name, await self._run(args, kwargs))
-        except ToolFault:
-            if self.agent is None:
+        except (ToolFault, HookFailed) as error:
+            if self.agent is None or isinstance(error, HookFailed):
                 raise
-            return failed(call, "a tool of it could not do its work")
+            return failed(call, str(error))
         except AgentError as error:
             return failed(call, str(error))
         except GivenUp:
@@ -285,9 +297,17 @@ def check_deps(tools: Iterable[Tool], deps: Any) -> None:
     """Raise `ToolFault` where a tool needs dependencies that are not there, or are of another type."""
     for one in tools:
         for kind in one.wants:
-            if isinstance(kind, type) and not isinstance(deps, kind):
+            if not _is_of(deps, kind):
                 given = "there are none" if deps is None else f"it was given {type(deps).__name__}"
                 raise ToolFault(one.name, f"its ToolContext needs deps of {kind.__name__}, and {given}: give deps=...")
+
+
+def _is_of(value: Any, kind: Any) -> bool:
+    """Return whether a value is of a type; of one that no value can be asked for, any is."""
+    try:
+        return kind is Any or not isinstance(kind, type) or isinstance(value, kind)
+    except TypeError:  # a protocol that is not for run time
+        return value is not None
 
 
 async def _gone_through(value: AsyncIterator[Any], max_chars: int) -> list[Any]:

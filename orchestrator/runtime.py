@@ -47,7 +47,7 @@ from orchestrator.run.questions import Ask
 from orchestrator.run.recorder import Recorder
 from orchestrator.run.result import RunResult
 from orchestrator.squad.load import Squad
-from orchestrator.squad.plan import Plan, Steps
+from orchestrator.squad.plan import Plan, works_of
 from orchestrator.squad.sources import definitions_in
 from providers.catalog.trust import Consent, of_the_program
 from providers.events import Emit, ignore
@@ -416,7 +416,7 @@ def check_tools(plan: Plan, deps: Any) -> None:
     for agent in plan.agents.values():
         check_deps(agent.tools, deps)
     for task in plan.tasks.values():
-        for work in [step.work for step in task.work.steps] if isinstance(task.work, Steps) else [task.work]:
+        for work in works_of(task.work):
             check_deps(getattr(work, "tools", None) or (), deps)
 
 

@@ -25,6 +25,7 @@ _UNIT = re.compile(r"([^\[#/]*)(?:\[(.*)\])?(?:#(\d+))?", re.DOTALL)
 _STEP = re.compile(rf"{_UNIT.pattern}/(try-\d+(?:/.*)?)", re.DOTALL)
 """An element's key may hold any character: it ends before the last `/try-N` that can begin its unit's work."""
 _TURN = re.compile(r"turn-(\d+)")
+_TOOL = re.compile(r"tool-\d+")
 _IN_TURN = re.compile(r"(.+/try-\d+(?:/.*)?)/turn-(\d+)(?:/(?:model|tool-\d+))?", re.DOTALL)
 
 
@@ -96,6 +97,15 @@ def text_of(unit: Unit, key: StepKey) -> str:
     """Return the text by which records and people know a durable call: `build[S-1]/try-1/turn-1/model`."""
     turn = (f"turn-{key.turn}",) if key.turn else ()
     return "/".join((unit.path, *key.step, *turn, key.call))
+
+
+def outer_call(key: StepKey) -> StepKey | None:
+    """Return the tool's call in which a call is made: an agent works there for another one. None: it is in none."""
+    step = key.step
+    for at in range(len(step) - 1, 0, -1):
+        if _TOOL.fullmatch(step[at]) and (turn := _TURN.fullmatch(step[at - 1])):
+            return StepKey(step[: at - 1], int(turn[1]), step[at])
+    return None
 
 
 @lru_cache(maxsize=4096)

@@ -16,6 +16,7 @@ from functools import lru_cache
 from typing import Any
 
 from agents.tools import Tool
+from orchestrator.squad.helpers import asked_in, helpers_of
 from orchestrator.squad.plan import (
     Approval,
     ConversationWork,
@@ -121,7 +122,8 @@ def doers_of(plan: Plan, task: TaskPlan) -> set[str]:
     """Return everybody who works on the task: its agents, and who takes part in its conversations."""
     held = [plan.conversations[name] for name in conversations_of(task)]
     agents = set(possible_agents(task.work))
-    return agents.union(*([scoped(one.scope, name) for name in everyone(one)] for one in held))
+    talk = [scoped(one.scope, name) for one in held for name in everyone(one)]
+    return helpers_of(plan.agents, agents.union(asked_in([task]), talk))
 
 
 def _nameless(task: TaskPlan, digests: Mapping[str, str], named: Mapping[str, str]) -> Any:

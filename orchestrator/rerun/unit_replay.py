@@ -248,6 +248,8 @@ class UnitReplay:
             raise await self._asked_otherwise(at, work)
         if at == self.target:
             await self._capture(at, work)
+        if self.target is not None and _path_begins(self.target.key.step, at.key):
+            return await self._inside_of(at, work)
         has_events = self._begin(at)
         if step is not None and self._is_answered(at, step, has_events):
             return step.result
@@ -256,9 +258,23 @@ class UnitReplay:
         self._unanswered.append(_Unanswered(at, has_events or step is not None, work))
         raise self._stopped_at(_step_path(key), f"{at.path} has no result")
 
+    async def _inside_of(self, at: StepAt, work: Callable[[], Awaitable[Any]]) -> Any:
+        """Do a step's work, in which the target lies: an agent works there for another one."""
+        if own := self._inside.pop(at, []):
+            self._come_to(own)
+        self._is_capturing, before = True, self._is_capturing
+        try:
+            return await work()
+        finally:
+            self._is_capturing = before
+
     def _begin(self, at: StepAt) -> bool:
-        """Come to all that happened inside the step, which is the record's, and return whether anything did."""
-        inside = self._inside.pop(at, [])
+        """Come to all that happened inside the step, which is the record's, and return whether anything did.
+
+        Steps below it are the record's, too: those of an agent that works there for another one.
+        """
+        below = [one for one in self._inside if _path_begins(one.key.step, at.key)] if at.key.call != "model" else []
+        inside = sorted(i for one in (at, *below) for i in self._inside.pop(one, []))
         if not inside:
             return False
         for i in self.left[: bisect_right(self.left, inside[-1])]:
@@ -350,6 +366,12 @@ def _as_told_then(recorded: Any, made: Event) -> Event:
 
 def _path(place: PlacedEvent) -> StepPath:
     return place.event.step if place.step is None else _step_path(place.step)
+
+
+def _path_begins(step: StepPath, key: StepKey) -> bool:
+    """Return whether a place lies inside a step."""
+    path = _step_path(key)
+    return step[: len(path)] == path
 
 
 def _step_path(key: StepKey) -> StepPath:

@@ -39,7 +39,7 @@ class DurableCalls:
         if isinstance(step, Recorded):
             return step.result
         try:
-            with self.clock.calling():
+            with self.clock.calling(key):
                 result = await work()
         except Exception:
             # A cancelled call is no `Exception`: it may have been billed, so its step stays in flight and a resume

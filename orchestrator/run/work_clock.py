@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import anyio
 
+from agents.turn import StepKey
 from orchestrator.errors import TaskTimedOut
+from orchestrator.units import outer_call
 
 Left = Callable[[], float]
 """Returns the seconds that a limit leaves."""
@@ -102,18 +105,28 @@ class UnitClock(WorkClock):
         super().__init__()
         self._run = run or RunClock()
         self._in_flight = 0
+        self._around: Counter[StepKey] = Counter()
+        """Calls with others inside of them, which they wait for."""
         self._asked = 0
 
     @contextmanager
-    def calling(self) -> Iterator[None]:
-        """Count a call as in flight while the block lasts."""
+    def calling(self, key: StepKey | None = None) -> Iterator[None]:
+        """Count a call as in flight while the block lasts; one with others inside of it waits for them."""
+        around = None if key is None else outer_call(key)
         self._in_flight += 1
-        self._look()
+        self._inside(around, 1)
         try:
             yield
         finally:
             self._in_flight -= 1
-            self._look()
+            self._inside(around, -1)
+
+    def _inside(self, around: StepKey | None, more: int) -> None:
+        if around is not None:
+            self._around[around] += more
+            if not self._around[around]:
+                del self._around[around]
+        self._look()
 
     @contextmanager
     def asking(self) -> Iterator[None]:
@@ -134,7 +147,7 @@ class UnitClock(WorkClock):
 
     def _look(self) -> None:
         before = self.stands
-        self._stand(still=self._asked > 0 and self._asked >= self._in_flight)
+        self._stand(still=self._asked > 0 and self._asked >= self._in_flight - len(self._around))
         if self.stands is not before:
             self._run.waiting += 1 if self.stands else -1
             self._run.look()

@@ -25,7 +25,7 @@ from orchestrator.events import (
     TaskStarted,
 )
 from orchestrator.squad.plan import HUMAN
-from orchestrator.units import Unit, key_of
+from orchestrator.units import Unit, key_of, outer_call
 
 UnitName = tuple[str, str | None]
 """A task, and the element of its `for_each`."""
@@ -43,7 +43,8 @@ class _UnitWork:
     @property
     def waits(self) -> bool:
         """Whether it waits for people alone."""
-        return bool(self.asking) and self.calls <= set(self.asking.values())
+        around = {outer_call(call) for call in self.calls}  # they wait for what is done inside of them
+        return bool(self.asking) and self.calls - around <= set(self.asking.values())
 
     def answered(self, question: str) -> None:
         if self.asking.pop(question, None) is None:  # earlier releases recorded a call's answer under its unit

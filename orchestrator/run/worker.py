@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import anyio
 
 from agents import Agent, OutputInvalid, RunContext, ToolFault, WorkResult
+from agents.agent_tool import bound_to
 from agents.fences import without_fence
 from agents.tools import Tool
 from agents.turn import NOTHING_AROUND, Answer, StepKey, Surroundings, Suspended, relayed
@@ -353,7 +354,7 @@ class TaskRunner:
             return self._agents[key]
         written = self.plan.agents[name]
         plan = self._as_told(written, inputs or {})
-        agent = self._made(plan, tools)
+        agent = self._made(plan, self._bound(plan.tools if tools is None else tools, inputs))
         if plan == written:  # what reads the inputs of a sub-squad is made anew: a revision may change them
             self._agents[key] = agent
         return agent
@@ -362,11 +363,11 @@ class TaskRunner:
         """Return an agent with what its texts read of the inputs, where those are known only now."""
         return rendered_agent(agent, inputs) if agent.scope and self.plan.edition > 1 else agent
 
-    def _made(self, plan: AgentPlan, tools: tuple[Tool, ...] | None) -> Agent:
+    def _made(self, plan: AgentPlan, tools: tuple[Tool, ...]) -> Agent:
         return Agent(
             name=plan.id,
             persona=plan.persona,
-            tools=with_memory(plan, plan.tools if tools is None else tools, self.memory),
+            tools=with_memory(plan, tools, self.memory),
             manager=Downgrading(self.manager),
             max_turns=plan.max_turns,
             max_output_tokens=plan.max_output_tokens,
@@ -380,6 +381,14 @@ class TaskRunner:
             values=plan.values or {},
             run=self.run,
         )
+
+    def _bound(self, tools: Sequence[Tool], inputs: Mapping[str, Any] | None) -> tuple[Tool, ...]:
+        """Return an agent's tools, with those at work that are agents themselves."""
+        return tuple(one if one.agent is None else self._helper(one, one.agent, inputs) for one in tools)
+
+    def _helper(self, tool: Tool, agent: str, inputs: Mapping[str, Any] | None) -> Tool:
+        account = self._account(agent, self.plan.agents[agent].budget)
+        return bound_to(tool, self._agent(agent, None, inputs), lambda ctx: self._with_account(ctx, account))
 
     def _account_of_task(self, task: TaskPlan, given: Assignment, step: StepPath) -> Account | None:
         """A task's account spans all elements of its `for_each`; a revision has one of its own."""

@@ -10,6 +10,8 @@ from typing import Any, Protocol
 from agents.memory.tools import UNBOUND, UNBOUND_KNOWLEDGE
 from agents.tools import Tool
 from orchestrator.squad.conversations import Conversations
+from orchestrator.squad.graph import order
+from orchestrator.squad.helpers import circles, helper_tool, helpers_in
 from orchestrator.squad.mcp_specs import McpTools, references
 from orchestrator.squad.memory_specs import knowledge_use, memory_use
 from orchestrator.squad.plan import EDITION, HUMAN, AgentPlan, ConversationPlan
@@ -84,13 +86,15 @@ class Roster:
     """What the agents' personas are called."""
     _roles: dict[str, str] = field(default_factory=dict)
     """What the agents are there for."""
+    _made: dict[str, AgentPlan] = field(default_factory=dict)
+    """The agents whose tools are known."""
     pickers: dict[str, AgentPlan] = field(default_factory=dict)
     """Agents that conversations bring along: they pick who speaks next."""
 
     def agents(self) -> dict[str, AgentPlan]:
         """Return the agents whose personas could be made."""
         plans = {name: self._agent(name, spec) for name, spec in self.spec.agents.items()}
-        return {name: plan for name, plan in plans.items() if plan is not None}
+        return self._with_helpers({name: plan for name, plan in plans.items() if plan is not None})
 
     def _agent(self, name: str, spec: AgentSpec) -> AgentPlan | None:
         path = ("agents", name)
@@ -100,7 +104,11 @@ class Roster:
         named = self._models((*path, "model"), spec)
         if spec.tier is not None:
             self._tier((*path, "tier"), spec.tier)
-        own = (*self.bind((*path, "tools"), spec.tools or ()), *self._of_servers((*path, "mcp"), spec.mcp or ()))
+        own_places = set(range(len(spec.tools or ()))) - helpers_in(spec.tools or ()).keys()
+        own = (
+            *self.bind((*path, "tools"), spec.tools or (), only=own_places),
+            *self._of_servers((*path, "mcp"), spec.mcp or ()),
+        )
         if not says_who(spec):
             self.findings.lacks(path, "missing-field", f"the agent '{name}' does not say who it is", WHO)
         persona = self._persona(path, spec) if says_who(spec) else None
@@ -252,15 +260,54 @@ class Roster:
             self.findings.error(path, "unknown-persona", f"cannot read '{file}': {error.strerror or error}")
         return None
 
-    def bind(self, path: Path, names: Sequence[str | ToolUse | Mapping[str, Any]]) -> tuple[Tool, ...]:
-        """Return the named tools, each once; the last approval that is given for it holds."""
+    def bind(
+        self,
+        path: Path,
+        names: Sequence[str | ToolUse | Mapping[str, Any]],
+        only: Collection[int] | None = None,
+    ) -> tuple[Tool, ...]:
+        """Return the named tools, each once; the last approval that is given for it holds. `only`: those places."""
         bound: dict[str, Tool] = {}
         for index, use in enumerate(names):
+            if only is not None and index not in only:
+                continue
+            if isinstance(use, ToolUse) and (use.agent is not None or use.name is None):
+                bound |= {tool.name: tool for tool in self._helper((*path, index), use)}
+                continue
             name, approval = _tool_use(use)
             place = path if path[-1] == "persona" else (*path, index, *(() if isinstance(use, str) else ("name",)))
             for tool in self._named(place, name):
-                bound[tool.name] = tool if approval is None else replace(tool, approval=approval)
+                bound[tool.name] = tool if approval is None else tool.but(approval=approval)
         return tuple(bound.values())
+
+    def _helper(self, path: Path, use: ToolUse) -> tuple[Tool, ...]:
+        """Return the tool that an agent is; none where there is no such agent, or it is not made yet."""
+        if use.agent is None:
+            self.findings.lacks(path, "missing-field", "a tool needs its name, or the agent that it is")
+            return ()
+        if (agent := self._made.get(use.agent)) is None:
+            if use.agent not in self.spec.agents:
+                self.agent((*path, "agent"), use.agent)
+            return ()
+        tool = helper_tool(agent, use.name, use.description)
+        return (tool if use.approval is None else tool.but(approval=use.approval),)
+
+    def _with_helpers(self, plans: dict[str, AgentPlan]) -> dict[str, AgentPlan]:
+        """Return the agents with those that they have as tools. Report those that come to call themselves."""
+        called = {name: helpers_in(self.spec.agents[name].tools or ()) for name in plans}
+        rings = circles({name: list(uses.values()) for name, uses in called.items()})
+        for ring in rings:
+            told = " -> ".join([*ring, ring[0]])
+            self.findings.error(("agents", ring[0], "tools"), "cycle", f"agents call each other as tools: {told}")
+        # Who is called is made first: what its tools may do is what its own tools may.
+        for name in order({name: [one for one in uses.values() if one in called] for name, uses in called.items()}):
+            self._made[name] = plan = plans[name]
+            if called[name]:
+                again = self.bind(("agents", name, "tools"), self.spec.agents[name].tools or (), only=called[name])
+                bound = {tool.name: tool for tool in (*plan.tools, *again)}
+                self._made[name] = replace(plan, tools=tuple(bound.values()))
+                self.answerable(("agents", name, "tools"), name, self._made[name].tools)
+        return {name: self._made.get(name, plan) for name, plan in plans.items()}
 
     def _named(self, place: Path, name: str) -> tuple[Tool, ...]:
         """Return the tool of this name, or the tools of an MCP server that it means; none where that is reported."""
@@ -368,4 +415,6 @@ def _tool_use(use: str | ToolUse | Mapping[str, Any]) -> tuple[str, Any]:
     """Return a tool's name and the approval that it needs here, None where nothing is said of that."""
     if isinstance(use, str):
         return use, None
-    return (use.name, use.approval) if isinstance(use, ToolUse) else (str(use["name"]), use.get("approval"))
+    if isinstance(use, ToolUse):
+        return use.name or "", use.approval
+    return str(use["name"]), use.get("approval")

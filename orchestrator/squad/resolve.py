@@ -18,6 +18,7 @@ from orchestrator.squad.conversations import ends_by_itself
 from orchestrator.squad.expressions import Expressions, NamesInScope
 from orchestrator.squad.foreseen import foreseen_faults
 from orchestrator.squad.graph import ancestry, cycles, order
+from orchestrator.squad.helpers import asked_in, with_helpers
 from orchestrator.squad.images import seers
 from orchestrator.squad.inputs import ReadDefault, resolve_inputs
 from orchestrator.squad.mcp_specs import McpTools, check_servers
@@ -140,7 +141,10 @@ def with_tools(plan: Plan, tools: Mapping[str, Tool]) -> Plan:
     """Return the plan with each tool that has a namesake in `tools` replaced by it; its approval stays."""
 
     def bound(old: tuple[Tool, ...]) -> tuple[Tool, ...]:
-        return tuple(replace(tools[one.name], approval=one.approval) if one.name in tools else one for one in old)
+        return tuple(
+            tools[one.name].but(approval=one.approval) if one.name in tools and one.agent is None else one
+            for one in old
+        )
 
     def of_work(_: WorkPath, work: SingleWork) -> SingleWork:
         return replace(work, tools=bound(work.tools)) if isinstance(work, AgentWork) and work.tools else work
@@ -275,9 +279,9 @@ def _warn_of_unused(spec: SquadSpec, findings: Findings, texts: Expressions, tas
         return
     held = {used for _, used in _conversation_uses(tasks)}
     works = {agent for task in tasks.values() for agent in possible_agents(task.work)}
-    talks = {name for talk in spec.conversations.values() for name in _asked(talk)}
+    talks = {name for talk in spec.conversations.values() for name in _asked(talk) if name is not None}
     for group, names, used in (
-        ("agent", spec.agents, works | talks),
+        ("agent", spec.agents, with_helpers(spec, works | talks | asked_in(tasks.values()))),
         ("conversation", spec.conversations, held),
         ("input", spec.inputs, texts.read_inputs),
     ):

@@ -55,10 +55,12 @@ def _kind(value: object) -> str:
 
 
 class ToolUse(StrictModel):
-    """A tool, and whether a person must allow each call."""
+    """A tool, or an agent as one, and whether a person must allow each call."""
 
     noun: ClassVar[str] = "a tool"
-    name: NonEmpty = Field(description="The name in the registry")
+    name: NonEmpty | None = Field(default=None, description="The name in the registry; of an agent, what it is called")
+    agent: NonEmpty | None = Field(default=None, description="An agent of the squad, which does tasks for this one")
+    description: NonEmpty | None = Field(default=None, description="What the agent is for, as the model reads it")
     approval: Literal["never", "ask"] | None = Field(default=None, description="ask: a person allows each call")
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, assert_never
 
 from orchestrator.errors import BadInputs
+from orchestrator.squad.helpers import helpers_below
 from orchestrator.squad.inputs import resolve_inputs
 from orchestrator.squad.plan import (
     INPUTS,
@@ -233,9 +234,10 @@ def _body_of(scope: str, body: TaskBody) -> TaskBody:
     def named(_: WorkPath, work: SingleWork) -> SingleWork:
         match work:
             case AgentWork(choice=None):
-                return replace(work, agent=scoped(scope, work.agent))
+                return replace(work, agent=scoped(scope, work.agent), tools=helpers_below(scope, work.tools))
             case AgentWork(choice=AgentChoice() as choice):
-                return replace(work, choice=replace(choice, scope=_deeper(scope, choice.scope)))
+                deeper = replace(choice, scope=_deeper(scope, choice.scope))
+                return replace(work, choice=deeper, tools=helpers_below(scope, work.tools))
             case ConversationWork():
                 return replace(work, conversation=scoped(scope, work.conversation))
         return work
@@ -254,7 +256,8 @@ def _body_of(scope: str, body: TaskBody) -> TaskBody:
 
 def _agents_of(scope: str, inner: Plan) -> Iterator[AgentPlan]:
     for agent in inner.agents.values():
-        yield replace(agent, id=scoped(scope, agent.id), scope=_deeper(scope, agent.scope))
+        tools = helpers_below(scope, agent.tools) or ()
+        yield replace(agent, id=scoped(scope, agent.id), scope=_deeper(scope, agent.scope), tools=tools)
 
 
 def _conversations_of(scope: str, inner: Plan) -> Iterator[ConversationPlan]:

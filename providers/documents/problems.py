@@ -316,7 +316,7 @@ CODES: Mapping[str, str] = {
     "unknown-name": "An expression reads a name that does not exist there.",
     "unknown-attribute": "An expression reads something that a task or step does not have.",
     # Order and bounds
-    "cycle": "Tasks that wait for each other.",
+    "cycle": "Tasks that wait for each other, or agents that call each other as tools.",
     "not-an-ancestor": "A task is read that is not sure to have ended before.",
     "unbounded": "Something could run for ever, or cost without end.",
     "missing-case": "A switch has no case for a value that it may come to, and no default.",

@@ -98,6 +98,10 @@ def _persona(persona: Persona) -> Fields:
 
 
 def _tool(tool: Tool) -> str | Fields:
+    if tool.agent is not None:
+        named = {} if tool.name == tool.agent else {"name": tool.name}
+        asks = {} if tool.approval == "never" else {"approval": tool.approval}
+        return {"agent": tool.agent, **named, "description": tool.description, **asks}
     usual = builtin(None).get(tool.name)
     as_usual = usual is None or usual.approval == tool.approval
     return tool.name if as_usual else {"name": tool.name, "approval": tool.approval}
