@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,14 @@ from typing import Any
 import pytest
 
 from orchestrator import PlanError, Squad
+from orchestrator.journal.memory import MemoryJournal
 from orchestrator.journal.sqlite.journal import SqliteJournal
-from orchestrator.rerun.replay import replay
+from orchestrator.rerun.replay import read_record, replay
+from orchestrator.rerun.requests import attempts_of, body_of
 from orchestrator.runtime import open_run, resume_run
 from providers.messages import Image, Message, Request
 from tests.orchestrator.squads import Answers, run, squad
+from tests.orchestrator.vendors import Vendors
 
 pytestmark = pytest.mark.anyio
 
@@ -99,3 +103,50 @@ def test_an_agent_that_is_handed_an_image_needs_a_model_that_sees() -> None:
     assert "vision" in str(caught.value)
     squad_of["tasks"] = {"t": {"agent": "ann", "description": "See ${{ inputs.photo.name }}"}}
     assert not Squad.from_mapping(squad_of).outline().agents["ann"].sees
+
+
+KEYS = {"OAI_API_KEY": "k" * 20, "ANT_API_KEY": "k" * 20, "GEM_API_KEY": "k" * 20, "BLIND_API_KEY": "k" * 20}
+DIALECTS = {"oai": "openai-chat", "ant": "anthropic-messages", "gem": "gemini", "blind": "openai-chat"}
+
+
+async def test_an_image_and_the_sampling_of_an_agent_reach_every_dialect() -> None:
+    with Vendors().serving() as vendors:
+        providers = {
+            name: {
+                "dialect": dialect,
+                "base_url": vendors.root,
+                "models": {"m": {"context": 90_000, "max_output": 900, "vision": name != "blind"}},
+            }
+            for name, dialect in DIALECTS.items()
+        }
+        routing = {"tiers": {"worker": ["blind/m", "oai/m"]}, "last_resort": [], "providers": providers}
+        who = {"instructions": "You look at ${{ inputs.photo }}.", "temperature": 0.5, "max_output_tokens": 77}
+        pinned = {name: {**who, "model": f"{name}/m"} for name in ("ant", "gem")}
+        works = {
+            name: {"agent": name, "description": "What is on ${{ inputs.photo }}?"} for name in ("any", "ant", "gem")
+        }
+        squad_of = {
+            "name": "s",
+            "inputs": {"photo": {"type": "image"}},
+            "agents": {"any": {**who, "tier": "worker"}, **pinned},
+            "tasks": works,
+        }
+        given, journal = Squad.from_mapping(squad_of, routing=routing), MemoryJournal()
+        options: dict[str, Any] = {"inputs": {"photo": PNG}, "run_id": "r", "journal": journal, "environ": KEYS}
+        async with open_run(given, **options) as opened:
+            async for _ in opened:
+                pass
+        assert opened.result.status == "done", opened.result.errors
+        sent = [body for _, body in vendors.bodies]
+    assert sorted(end for end, _ in vendors.bodies) == ["/chat/completions", "/messages", ":generateContent"]
+    for body in sent:
+        for part in (
+            base64.b64encode(PNG),
+            b"You look at [image: photo].",
+            b"What is on [image: photo]?",
+            b"0.5",
+            b"77",
+        ):
+            assert part in body
+    made = await read_record(journal, "r")
+    assert sorted([await body_of(made, one) for one in attempts_of(made)]) == sorted(sent)
