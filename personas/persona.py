@@ -114,11 +114,9 @@ class Persona:
             return own
         fields = {slot: getattr(self, slot) for slot in self.__slots__}
         template = _template(self.template)
-        if not own:
-            return template.render({**(values or {}), "persona": fields})
-        text = template.render({**(values or {}), "persona": fields, "instructions": own})
+        text = template.render({"instructions": own, **(values or {}), "persona": fields})
         places_them = any(name[0] == "instructions" for name in template.names)
-        return text if places_them else f"{text.rstrip()}\n\n## Your instructions\n\n{own.strip()}\n"
+        return text if places_them or not own else f"{text.rstrip()}\n\n## Your instructions\n\n{own.strip()}\n"
 
 
 @lru_cache(maxsize=128)  # a template is a pure function of its text, and parsing costs a hundred renderings

@@ -171,6 +171,8 @@ class Roster:
     def _instructions(self, path: Path, written: str | None) -> str | None:
         """Return an agent's own prompt, which may stand in a file beside the squad's."""
         if written is None or not is_prompt_file(written):
+            if written is not None and not written.strip():
+                self.findings.error(path, "out-of-range", "'instructions' is empty")
             return written
         if self.read_prompt is None:
             self.findings.error(path, "unreadable-file", f"files are not read here: '{written}'")

@@ -170,7 +170,7 @@ class Expressions:
             for text in (value,) if isinstance(value, str) else value:
                 path = placed.get(text, (*own, "persona"))
                 if slot == "template":
-                    self._template(path, text)
+                    self._template(path, persona)
                 else:
                     self.text(path, text, scope)
 
@@ -185,11 +185,13 @@ class Expressions:
         told = [replace(one, message=f"{one.message}, in '{written}'") for one in self.findings.found[known:]]
         self.findings.found[known:] = told
 
-    def _template(self, path: Path, source: str) -> None:
-        """Check what the template of a persona's instructions reads."""
-        if not is_own_template(source):
+    def _template(self, path: Path, persona: Persona) -> None:
+        """Check what the template of a persona's instructions reads. One that reads no input is rendered, to see."""
+        if not is_own_template(persona.template):
             return
-        for name in sorted(self.sandbox.template(as_template(source)).names):
+        names = sorted(self.sandbox.template(as_template(persona.template)).names)
+        known = len(self.findings.found)
+        for name in names:
             head, *rest = name
             if head == "inputs" and (fault := self._input(rest)) is not None:
                 self.findings.error(path, *fault)
@@ -197,6 +199,12 @@ class Expressions:
                 self.read_inputs.add(head)
                 message = f"'{head}' is not known in the template of a persona"
                 self.findings.error(path, "unknown-name", message, f"write {{{{ inputs.{head} }}}}")
+        if len(self.findings.found) > known or any(name[0] == "inputs" for name in names):
+            return
+        try:
+            replace(persona, template=as_template(persona.template)).instructions()
+        except TemplateError as error:
+            self.findings.error(path, "bad-expression", f"the template cannot be rendered: {error.message}")
 
     def check_the_rest(self) -> None:
         """Warn of what reads something of the squad in a field that is no template."""

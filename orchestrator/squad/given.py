@@ -193,19 +193,24 @@ def structured(kind: Literal["list", "object"], text: str, file: str | None = No
 
     What is neither is an `UnreadInput` where it stands in a file, else the text itself.
     """
-    wanted = list if kind == "list" else dict
     value, fault = _json_or_yaml(text)
-    if isinstance(value, wanted):
+    if isinstance(value, list if kind == "list" else dict):
         return value
     if file is None:
         return text
-    if kind == "list" and not isinstance(value, Mapping):
+    if kind == "list":
         lines = [line.strip() for line in text.splitlines() if line.strip()]
-        return _json_lines(lines) or lines
-    if kind == "list" and (found := _json_lines(text.split("\n"))):
-        return found
-    made = f"is a {'list' if isinstance(value, list) else 'mapping' if isinstance(value, Mapping) else 'text'}"
-    return UnreadInput(f"'{file}' {fault or made}, and no {kind}", f"write it as a JSON or YAML {kind}")
+        if found := _json_lines(lines):
+            return found
+        if not (isinstance(value, Mapping) or _DATA_NAME.search(file) or text.lstrip().startswith(("[", "{"))):
+            return lines
+    if fault:
+        return UnreadInput(f"'{file}' {fault}", f"an input of this type is a JSON or YAML {kind}")
+    held = "a list" if isinstance(value, list) else "a mapping" if isinstance(value, Mapping) else "a single value"
+    return UnreadInput(f"'{file}' holds {held}, not {'a list' if kind == 'list' else 'an object'}")
+
+
+_DATA_NAME = re.compile(r"\.(json|ya?ml)$", re.IGNORECASE)
 
 
 def _json_or_yaml(text: str) -> tuple[Any, str]:

@@ -13,6 +13,7 @@ from agents.paths import is_secret, parts_of
 from orchestrator.squad.given import FILE_BYTES, IMAGE_BYTES, InputType, RawInput, UnreadInput, secret
 from orchestrator.squad.spec import InputSpec
 from providers.documents.problems import nearest
+from providers.documents.unicode import printable
 
 SECRET_FOLDERS = frozenset({".ssh", ".gnupg", ".aws", ".azure", ".kube", ".docker", ".password-store"})
 _SECRET_NAME = re.compile(
@@ -22,6 +23,8 @@ _SECRET_NAME = re.compile(
 """Names, folded, of files that hold keys by habit of the programs that read them."""
 _LITERAL = "@@ stands for an @ that is meant as it is"
 _MISSING = dict.fromkeys(("file", "image"), "a path counts from the folder that you are in; - reads what is piped in")
+SHOWN = 200
+"""Characters of a path that a message has room for."""
 NEIGHBOURS = 2000
 """Names of a folder among which a missing file's is looked for."""
 
@@ -29,13 +32,15 @@ NEIGHBOURS = 2000
 def holds_keys(path: Path) -> bool:
     """Whether a file holds keys, by its name or the folder that it lies in."""
     parts = parts_of(str(path))
+    if parts[:1] == ("proc",) and parts[-1] == "environ":
+        return True
     return is_secret(str(path)) or bool(parts and (SECRET_FOLDERS & {*parts} or _SECRET_NAME.fullmatch(parts[-1])))
 
 
 def read_given(path: str | Path, kind: InputType) -> RawInput | UnreadInput:
     """Return what a file holds, or why it cannot be given to an input of this type. A pipe counts as a file."""
     file = Path(path).expanduser() if str(path).startswith("~") else Path(path)
-    shown = str(path)
+    shown = printable(str(path)[:SHOWN])
     try:
         if holds_keys(file) or holds_keys(file.resolve()):
             return secret(shown)

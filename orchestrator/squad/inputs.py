@@ -107,19 +107,22 @@ def resolve_inputs(
             findings.error(("inputs",), "unknown-input", message, nearest(name, spec.inputs), key=True)
     values: dict[str, Any] = {}
     for name, declared in spec.inputs.items():
-        value = declared.default
         if given is not None and name in given:
-            value = given[name]
-        elif value is None and given is not None:
+            values[name] = _checked(name, declared, given[name], findings)
+        elif declared.default is None and given is not None:
             hint = f"give it: -i {name}={'@FILE' if declared.type in ('file', 'image') else '...'}"
             message = f"input '{name}' has no default and was not given"
             findings.error(("inputs", name), "missing-input", message, hint, key=True)
-            continue
-        elif declared.type in ("file", "image"):  # a path in the squad: read when a run needs it
-            value = None if given is None or read_default is None else _default(name, declared, findings, read_default)
-        if value is not None:
-            values[name] = _checked(name, declared, value, findings, is_given=name in (given or {}))
+        elif (value := _by_default(name, declared, findings, None if given is None else read_default)) is not None:
+            values[name] = value
     return values
+
+
+def _by_default(name: str, declared: InputSpec, findings: Findings, read: ReadDefault | None) -> Any:
+    """Return an input's default. That of a file is a path in the squad, which is read when a run needs it."""
+    if declared.type not in ("file", "image"):
+        return declared.default
+    return None if read is None else _default(name, declared, findings, read)
 
 
 def check_defaults(spec: SquadSpec, node: Node, read_default: ReadDefault) -> None:
@@ -141,10 +144,8 @@ def _default(name: str, declared: InputSpec, findings: Findings, read_default: R
     return made
 
 
-def _checked(name: str, declared: InputSpec, value: Any, findings: Findings, *, is_given: bool) -> Any:
-    """Return a value as expressions read it. What is wrong with a given one is reported."""
-    if not is_given:
-        return value
+def _checked(name: str, declared: InputSpec, value: Any, findings: Findings) -> Any:
+    """Return a given value as expressions read it. What is wrong with it is reported."""
     value = _meant(name, declared, value) if not isinstance(value, str) else input_value(name, declared.type, value)
     _check_value(name, declared, value, findings)
     return value if isinstance(value, InputFile | InputImage | UnreadInput) else clean_json(value)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -56,7 +56,7 @@ from providers.catalog.model import Candidate, Catalog, of_all_accounts
 from providers.catalog.trust import Consent
 from providers.documents.findings import Findings
 from providers.documents.nodes import Node
-from providers.documents.problems import Problem
+from providers.documents.problems import Problem, in_order
 from providers.documents.scalars import write_tree
 from providers.documents.unicode import clean_json
 from providers.documents.yaml import ParsedFile, mapping_in, parse_file, parse_text, read_once
@@ -390,11 +390,23 @@ class Squad:
             definitions=self.definitions,
             read_squad=partial(self._read_squad, edition=edition),
         )
+        warnings = in_order([*warnings, *self._not_sent()])
         digests = self._all_digests()
         used = {one.name: digests[one.name] for one in tools_used(plan) if one.name in digests}
         if self._given.inner:  # a sub-squad's plan may be of before its tools were loaded
             plan = with_tools(plan, {one.name: one for one in self.tools})
         return replace(plan, tool_sources=used), warnings
+
+    def _not_sent(self) -> Iterator[Problem]:
+        """Yield each temperature of an agent whose own models take none."""
+        for name, agent in self.spec.agents.items():
+            rows = [self.catalog.find(of_all_accounts(model)) for model in agent.models]
+            if agent.temperature is None or not rows or any(row is None or row[0].quirks.sampling for row in rows):
+                continue
+            models = " and ".join(agent.models)
+            message = f"{models} take{'s' if len(rows) == 1 else ''} no temperature, so none is sent"
+            path, hint = ("agents", name, "temperature"), "leave it out, or name another model"
+            yield self._node.problem(path, "not-sent", message, hint, severity="warning")
 
     def _read_default(self, path: str, kind: InputType) -> RawInput | UnreadInput:
         """The file that is the default of an input lies below the folder of the squad's file."""

@@ -77,7 +77,12 @@ def _agent(agent: AgentPlan, values: Mapping[str, Any], findings: Findings | Non
         return agent if persona == agent.persona else replace(agent, persona=persona)
     persona = replace(persona, template=as_template(persona.template))
     reads = "inputs" in {name[0] for name in Sandbox().template(persona.template).names}
-    return replace(agent, persona=persona, values=values if reads else None)
+    agent = replace(agent, persona=persona, values=values if reads else None)
+    try:
+        agent.told()
+    except TemplateError as error:
+        findings.error(("agents", agent.id), "bad-expression", f"its template: {error.message}")
+    return agent
 
 
 def _persona(persona: Persona, render: Callable[[str], str]) -> Persona:

@@ -352,6 +352,7 @@ CODES: Mapping[str, str] = {
     "unused-agent": "No task and no conversation uses the agent.",
     "unused-conversation": "No task holds the conversation.",
     "unused-input": "No expression reads the input.",
+    "not-sent": "A setting of an agent that its models do not take.",
     "other-braces": "A known name in braces that are no expression.",
     "not-a-template": "An expression in a field that is not rendered.",
 }

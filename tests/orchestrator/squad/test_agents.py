@@ -59,6 +59,25 @@ def squad_of(agent: dict[str, Any]) -> Squad:
     return Squad.from_mapping({"name": "s", "agents": {"ann": agent}, "tasks": TASKS})
 
 
+@pytest.mark.parametrize("text", ["", "  \n"])
+def test_instructions_say_something(text: str) -> None:
+    assert [one.code for one in problems({"role": "x", "instructions": text})] == ["out-of-range"]
+
+
+def test_a_template_that_cannot_be_rendered_is_told_before_a_run() -> None:
+    assert "'foo' is unknown" in problems({"template": "{{ foo }}"})[0].message
+    with pytest.raises(PlanError, match="its template: 'persona"):
+        planned({"template": "{{ inputs.topic }} {{ persona.foo }}", "instructions": "x"})
+    assert planned({"role": "Critic", "template": "{{ persona.role }}{{ instructions }}"}).told() == "Critic"
+
+
+def test_a_temperature_that_no_model_is_sent_is_told() -> None:
+    silent = squad_of({"role": "x", "model": "openai/gpt-6-luna", "temperature": 0.3}).warnings
+    assert [(one.code, one.path) for one in silent] == [("not-sent", ("agents", "ann", "temperature"))]
+    assert squad_of({"role": "x", "model": "groq/openai/gpt-oss-120b", "temperature": 0.3}).warnings == ()
+    assert squad_of({"role": "x", "temperature": 0.3}).warnings == ()
+
+
 @pytest.mark.parametrize(
     ("own", "told"),
     [

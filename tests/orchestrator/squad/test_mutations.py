@@ -71,7 +71,16 @@ def test_the_corpus_covers_the_codes() -> None:
     elsewhere = {"unreadable-file", "not-utf8", "too-large", "invalid-input", "missing-input"}
     elsewhere |= {"bad-env-file", "bad-variable", "unanswerable"}
     elsewhere |= {"unknown-provider", "unknown-task-type", "unknown-region", "unknown-ability", "bad-candidate"}
-    elsewhere |= {"bad-address", "bad-header", "bad-limit", "costly-pattern", "no-effect", "not-a-template", "too-long"}
+    elsewhere |= {
+        "bad-address",
+        "bad-header",
+        "bad-limit",
+        "costly-pattern",
+        "no-effect",
+        "not-a-template",
+        "not-sent",
+        "too-long",
+    }
     elsewhere |= {"too-many-elements", "bad-tool-file", "unknown-server", "unsafe-command"}
     assert set(CODES) - covered == elsewhere
 
