@@ -81,6 +81,8 @@ def _agent(agent: AgentPlan, values: Mapping[str, Any], findings: Findings | Non
     try:
         agent.told()
     except TemplateError as error:
+        if findings is None:
+            raise
         findings.error(("agents", agent.id), "bad-expression", f"its template: {error.message}")
     return agent
 

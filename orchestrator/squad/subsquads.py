@@ -131,7 +131,8 @@ class SubSquads:
             elif "${{" not in str(value):
                 self._check_value((*path, key), inner, key, value)
         for key, declared in inner.spec.inputs.items():
-            if key not in given and declared.default is None:
+            # A default that is a file would be read in the midst of a run, and read again by its replay.
+            if key not in given and (declared.default is None or declared.type in ("file", "image")):
                 message = f"'{spec.squad}' needs the input '{key}'"
                 self.findings.error(("tasks", name, "squad"), "missing-input", message, f"with: {{{key}: ...}}")
 

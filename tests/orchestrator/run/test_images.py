@@ -105,6 +105,37 @@ def test_an_agent_that_is_handed_an_image_needs_a_model_that_sees() -> None:
     assert not Squad.from_mapping(squad_of).outline().agents["ann"].sees
 
 
+OUTER = """\
+name: outer
+inputs: {photo: {type: image}, note: {type: file}}
+tasks: {look: {squad: inner.yaml, with: {pic: "${{ inputs.photo }}", doc: "${{ inputs.note }}"}}}
+"""
+INNER = """\
+name: inner
+inputs: {pic: {type: image}, doc: {type: file, default: note.txt}}
+agents: {bob: {instructions: "You read ${{ inputs.doc.name }}."}}
+tasks: {see: {agent: bob, description: "See ${{ inputs.pic }}, read ${{ inputs.doc }}"}}
+"""
+
+
+async def test_a_sub_squad_is_handed_files_and_images(tmp_path: Path) -> None:
+    (tmp_path / "inner.yaml").write_text(INNER)
+    (tmp_path / "outer.yaml").write_text(OUTER)
+    (tmp_path / "note.txt").write_text("a note")
+    given, manager, journal = Squad.from_file(tmp_path / "outer.yaml"), Answers(), MemoryJournal()
+    inputs = {"photo": PNG, "note": tmp_path / "note.txt"}
+    result, _ = await run(given, manager, inputs=inputs, journal=journal, run_id="r")
+    assert result.status == "done", result.errors
+    (request,) = (request for _, request in manager.asked)
+    assert images(request.messages)[-1] == [SEEN]
+    assert request.messages[0].text == "You read note.txt."
+    assert "See [image: photo], read a note" in request.messages[-1].text
+    assert (await replay(journal, "r")).difference is None
+    (tmp_path / "outer.yaml").write_text(OUTER.replace(', doc: "${{ inputs.note }}"', ""))
+    with pytest.raises(PlanError, match="needs the input 'doc'"):
+        Squad.from_file(tmp_path / "outer.yaml")
+
+
 KEYS = {"OAI_API_KEY": "k" * 20, "ANT_API_KEY": "k" * 20, "GEM_API_KEY": "k" * 20, "BLIND_API_KEY": "k" * 20}
 DIALECTS = {"oai": "openai-chat", "ant": "anthropic-messages", "gem": "gemini", "blind": "openai-chat"}
 
