@@ -3,6 +3,7 @@ but for the clock that bounds a pattern."""
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -35,6 +36,8 @@ class Argument:
     max_length: int = 10_000
     may_begin_with_dash: bool = False
     optional: bool = False
+    raw: Mapping[str, Any] | None = None
+    """The JSON Schema of its value, from elsewhere; the fields above that bound it say nothing then."""
 
     @property
     def is_required(self) -> bool:
@@ -44,6 +47,8 @@ class Argument:
     @property
     def schema(self) -> dict[str, Any]:
         """The JSON Schema of its value."""
+        if self.raw is not None:
+            return {**self.raw, **({"description": self.description} if self.description else {})}
         one: dict[str, Any] = {"type": "string" if self.type == "list" else self.type}
         if one["type"] == "string":
             one |= {"maxLength": self.max_length} | ({"pattern": f"^(?:{self.pattern})$"} if self.pattern else {})
@@ -108,7 +113,7 @@ def _text(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
         return str(int(value))
-    return str(value)
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else str(value)
 
 
 def _matches(pattern: str, text: str) -> bool:

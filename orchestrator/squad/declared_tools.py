@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 
-from orchestrator.squad.tool_kinds import command_line, http_request, python_function
+from orchestrator.squad.tool_kinds import command_line, http_request, openapi_file, python_function
 from orchestrator.squad.tool_source import NAME, NO_NAME, ToolReading, ToolSource, unloaded
 from orchestrator.squad.tool_specs import KINDS, ToolEntry
 from orchestrator.trust import CodeUse
@@ -19,6 +19,7 @@ READERS: Mapping[str, ReadKind] = {
     "programs": command_line.read_programs,
     "http": http_request.read,
     "web": http_request.read_web,
+    "openapi": openapi_file.read,
 }
 """What reads an entry, by the field that says its kind. An entry may make several tools."""
 
@@ -37,7 +38,19 @@ def declared_tools(
         if name not in known:
             broken = ToolSource(name, unloaded(name, entry, ""), "")
             found += _read(reading, name, entry, (*at, name)) or (broken,)
-    return tuple(found)
+    return tuple(_without_namesakes(found, findings, at))
+
+
+def _without_namesakes(found: Iterable[ToolSource], findings: Findings, at: Place) -> Iterable[ToolSource]:
+    """Yield the tools; the second one of a name, as operations may have it, is reported."""
+    seen: set[str] = set()
+    for one in found:
+        if one.name in seen:
+            message = f"two tools are called '{one.name}'"
+            findings.error((*at, one.entry or one.name), "duplicate-name", message, key=True)
+        else:
+            seen.add(one.name)
+            yield one
 
 
 def _read(reading: ToolReading, name: str, entry: ToolEntry, place: Place) -> tuple[ToolSource, ...]:
@@ -56,7 +69,8 @@ def _read(reading: ToolReading, name: str, entry: ToolEntry, place: Place) -> tu
 
 def is_gone(entry: ToolEntry, beside: Path) -> bool:
     """Return whether the file of a tool is not in the folder `beside` any more."""
-    return entry.python is not None and not (beside / python_function.python_place(entry.python, "")[0]).exists()
+    file = entry.openapi if entry.python is None else python_function.python_place(entry.python, "")[0]
+    return file is not None and not (beside / file).exists()
 
 
 def uses_of_code(sources: Iterable[ToolSource]) -> tuple[CodeUse, ...]:

@@ -306,11 +306,14 @@ class Squad:
     def _with_declared(self, where_gone: Mapping[str, str]) -> Self:
         """Return the squad with the tools that its file declares. One whose file is gone is what a record shows of it:
         a call of it fails."""
-        entries, beside = self.spec.tools, Path(self.file).parent
-        gone = [one for one in tools_in(where_gone) if one.name in entries and is_gone(entries[one.name], beside)]
-        tools = (*gone, *self.tools)
+        entries = {} if self._given.sources is not None else self.spec.tools
+        beside = Path(self.file).parent
+        gone = {name for name, entry in entries.items() if is_gone(entry, beside)}
+        shown = [one for one in tools_in(where_gone) if gone and (one.name in gone or one.name not in entries)]
+        tools = (*shown, *self.tools)
         findings = Findings.after(self._node, self._found)
-        declared = declared_tools(entries, findings, self.file, known={tool.name for tool in tools})
+        known = {tool.name for tool in tools} | (gone if shown else set())
+        declared = declared_tools(entries, findings, self.file, known=known)
         on_disk = self._given.sources is None
         workspace = workspace_of(self.spec.workspace, self.file, findings, on_disk=on_disk)
         if self._given.sources is None and not where_gone:

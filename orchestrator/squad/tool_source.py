@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 import regex
 
-from agents.confined import read_inside
+from agents.confined import READ_BYTES, read_inside
 from agents.declared.arguments import Argument, Arguments
 from agents.errors import AgentError, ToolFault
 from agents.tools import Tool, tool
@@ -42,6 +42,8 @@ class ToolSource:
     sha256: str = ""
     uses: tuple[CodeUse, ...] = ()
     load: LoadTool | None = None
+    entry: str = ""
+    """The name of the entry that made it, where that is another."""
     signature: str = field(default="", compare=False)
     """What it takes, as its file says; empty where the tool itself tells."""
 
@@ -76,9 +78,9 @@ class ToolReading:
         order = dict.fromkeys([*specs, *named])
         return Arguments.made_of(argument_of(name, specs.get(name, ArgSpec())) for name in order)
 
-    def read(self, path: str) -> bytes:
+    def read(self, path: str, limit: int = READ_BYTES) -> bytes:
         """Return a file below the folder. Raises `OSError`, `ValueError`, `AgentError`."""
-        return read_inside(self.beside, path)
+        return read_inside(self.beside, path, limit)
 
     def digests(self, paths: Mapping[str, None] | list[str] | tuple[str, ...]) -> dict[str, str]:
         """Return the SHA-256 of each of the paths that is a file below the folder."""

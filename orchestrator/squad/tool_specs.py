@@ -20,6 +20,7 @@ KINDS: Mapping[str, frozenset[str]] = {
     "programs": frozenset({"env", "cwd", "max_output"}),
     "http": frozenset({"args", "method", "headers", "query", "body", "allow_private", "max_output"}),
     "web": frozenset(),
+    "openapi": frozenset({"include", "base_url", "headers", "allow_private", "max_output"}),
 }
 """The fields of which an entry has exactly one, each with those that stand beside it alone."""
 
@@ -89,6 +90,11 @@ class ToolEntry(StrictModel):
     web: list[NonEmpty] | None = Field(
         default=None, min_length=1, description="Hosts whose pages may be read; * for any public one"
     )
+    openapi: NonEmpty | None = Field(
+        default=None, description="An OpenAPI document beside this file: each operation is a tool"
+    )
+    include: list[NonEmpty] | None = Field(default=None, min_length=1, description="The operations that are tools")
+    base_url: NonEmpty | None = Field(default=None, description="Instead of the document's server")
     method: Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"] | None = Field(
         default=None, description="Of the request; default: GET, with a body POST"
     )

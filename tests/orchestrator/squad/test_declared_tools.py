@@ -245,6 +245,61 @@ async def test_a_request_to_a_service_on_this_machine_takes_a_word_of_its_own(tm
     assert "GET requests to http://127.0.0.1" in str(read.code_uses()[0])
 
 
+PETS = """\
+openapi: 3.0.3
+servers: [{url: URL}]
+paths:
+  /pets/{id}:
+    get: {operationId: get_pet, parameters: [{in: path, name: id, required: true, schema: {type: integer}}]}
+    delete: {operationId: delete_pet, parameters: [{in: path, name: id, required: true, schema: {type: integer}}]}
+"""
+
+
+async def test_operations_of_a_document_are_tools_and_need_no_document_in_a_replay(tmp_path):
+    journal = MemoryJournal()
+    text = SQUAD.replace("convert: {tool}", "pets: {{openapi: pets.yaml, allow_private: true}}")
+    file = tmp_path / "squad.yaml"
+    file.write_text(text.replace("tools: [convert]", "tools: [get_pet, delete_pet]").format())
+    with served(b'{"name": "Rex"}') as url:
+        (tmp_path / "pets.yaml").write_text(PETS.replace("URL", url))
+        read = Squad.from_file(file)
+        assert {one.name: one.tool.risk for one in read.declared} == {"get_pet": "read_only", "delete_pet": "risky"}
+        result, _ = await run(read, calling("get_pet", id=7), journal=journal, run_id="a")
+    assert result.outputs == {"price": '{"name": "Rex"}'}
+    (tmp_path / "pets.yaml").unlink()
+    assert (await replay(journal, "a")).is_equal
+    gone = Squad.from_file(file, where_gone=(await journal.manifest("a")).sources)
+    assert [one.name for one in gone.outline().agents["ann"].tools] == ["get_pet", "delete_pet"]
+
+
+@pytest.mark.parametrize(
+    ("entry", "says"),
+    [
+        ("{openapi: pets.yaml, include: [get_pt]}", "did you mean 'get_pet'?"),
+        ("{openapi: nowhere.yaml}", "No such file"),
+        ("{openapi: ../pets.yaml}", "goes up"),
+        ("{openapi: bad.yaml}", "no `openapi: 3.0`"),
+        ("{openapi: worse.yaml}", "worse.yaml"),
+        ("{openapi: bad.json}", "bad.json"),
+        ("{openapi: deep.json}", "nested too deeply"),
+        ("{openapi: many.json}", "has 21 operations: say which are tools"),
+        ("{openapi: pets.yaml, base_url: ftp://x}", "no address with a fixed host"),
+    ],
+)
+def test_a_document_that_makes_no_tools_is_told(tmp_path, entry, says):
+    (tmp_path / "pets.yaml").write_text(PETS.replace("URL", "https://a.com"))
+    (tmp_path / "bad.yaml").write_text("a: 1\n")
+    (tmp_path / "worse.yaml").write_text("a: [\n")
+    (tmp_path / "bad.json").write_text("{")
+    (tmp_path / "deep.json").write_text("[" * 100_000)
+    paths = {f"/p{number}": {"get": {}} for number in range(21)}
+    many = {"openapi": "3.1.0", "servers": [{"url": "https://a.com"}], "paths": paths}
+    (tmp_path / "many.json").write_text(json.dumps(many))
+    with pytest.raises(PlanError) as refused:
+        Squad.from_file(squad(tmp_path, entry))
+    assert says in str(refused.value)
+
+
 async def test_programs_take_arguments_of_the_model(tmp_path):
     entry = f"{{programs: [{sys.executable}], approval: never}}"
     call = calling("convert", program=sys.executable, arguments=["-c", "print(1 + 1)"])
