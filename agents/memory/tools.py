@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from agents.memory.records import MOST_CHARS, NotStorable, RecordSource, RecordTrust, made_record
-from agents.memory.use import MemoryPlace, MemoryUse, chunk_in_words, in_words
+from agents.memory.use import MemoryUse, chunk_in_words, in_words
 from agents.tool_context import ToolContext
 from agents.tools import Tool
 from providers.documents.secrets import MASK
@@ -72,15 +72,15 @@ UNBOUND_KNOWLEDGE = Tool(
 
 
 def memory_tools(
-    store: MemoryStore, use: MemoryUse, place: MemoryPlace, clock: Callable[[], float], trust: RecordTrust = "agent"
+    store: MemoryStore, use: MemoryUse, clock: Callable[[], float], trust: RecordTrust = "agent"
 ) -> tuple[Tool, ...]:
     """Return `remember` and `search_memory`, bound to the store. What is remembered has the trust `trust`."""
 
     def remember(context: ToolContext, text: str, tags: list[str] | None = None) -> str:
-        source = RecordSource("agent", place.agent, place.run, context.unit)
+        source = RecordSource("agent", use.agent, context.run or "", context.unit)
         now = clock()
         try:
-            made = made_record(text, place.written(use), trust, now, source=source, ttl_s=use.ttl_s, tags=tags or ())
+            made = made_record(text, use.written, trust, now, source=source, ttl_s=use.ttl_s, tags=tags or ())
         except NotStorable as error:
             raise ValueError(str(error)) from None
         [(kept, is_new)] = store.remember([made], now)
@@ -88,7 +88,7 @@ def memory_tools(
         return f"{'remembered' if is_new else 'remembered already'}: {kept.id}{hidden}"
 
     def search_memory(query: str, limit: int = 5) -> str:
-        found = store.search(query, place.read(use), clock(), limit)
+        found = store.search(query, use.read, clock(), limit)
         return "\n".join(in_words(one.record) for one in found) or "nothing that was remembered has these words"
 
     bound: dict[str, Callable[..., Any]] = {REMEMBER: remember, SEARCH: search_memory}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Literal, NamedTuple
 
@@ -17,16 +17,29 @@ CHARS_A_TOKEN = 4
 
 @dataclass(frozen=True, slots=True)
 class MemoryUse:
-    """`recall` records are put before each piece of work, at most `max_tokens` of them; new ones expire after `ttl_s`.
+    """The memory of the agent `agent` of the squad `squad`, wherever that is run from.
 
+    `recall` records are put before each piece of work, at most `max_tokens` of them; new ones expire after `ttl_s`.
     `scope` "squad": the squad's agents share what they remember; "agent": what the agent remembers is its own, and it
     reads the squad's as well.
     """
 
+    squad: str
+    agent: str
     scope: ScopeKind = "squad"
     recall: int = RECALL
     ttl_s: float | None = None
     max_tokens: int = RECALL_TOKENS
+
+    @property
+    def written(self) -> str:
+        """The scope that new records are kept in."""
+        return self.squad if self.scope == "squad" else f"{self.squad}/{self.agent}"
+
+    @property
+    def read(self) -> tuple[str, ...]:
+        """The scopes that are searched."""
+        return (self.squad,) if self.scope == "squad" else (f"{self.squad}/{self.agent}", self.squad)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,22 +59,11 @@ class KnowledgeUse:
     recall: int = RECALL
     max_tokens: int = KNOWLEDGE_TOKENS
 
-
-@dataclass(frozen=True, slots=True)
-class MemoryPlace:
-    """Whose memory it is: the squad, the agent, and the run that is at work."""
-
-    squad: str
-    agent: str
-    run: str = ""
-
-    def written(self, use: MemoryUse) -> str:
-        """Return the scope that new records are kept in."""
-        return self.squad if use.scope == "squad" else f"{self.squad}/{self.agent}"
-
-    def read(self, use: MemoryUse) -> tuple[str, ...]:
-        """Return the scopes that are searched."""
-        return (self.squad,) if use.scope == "squad" else (f"{self.squad}/{self.agent}", self.squad)
+    def below(self, folder: str) -> KnowledgeUse:
+        """Return the same documents as a squad names them whose file stands above: `folder` leads down from there."""
+        if folder in ("", "."):
+            return self
+        return replace(self, sources=tuple(replace(one, path=f"{folder}/{one.path}") for one in self.sources))
 
 
 TRUST_IN_WORDS: dict[RecordTrust, str] = {

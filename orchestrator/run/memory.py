@@ -16,14 +16,13 @@ from agents.events import KnowledgeRead, MemoryRecalled
 from agents.memory.database import MemoryUnusable
 from agents.memory.folder import KnowledgeFolder
 from agents.memory.knowledge import Indexed, KnowledgeIndex, index_file
-from agents.memory.store import MemoryStore
+from agents.memory.store import MOST_FOUND, MemoryStore
 from agents.memory.tools import UNBOUND, UNBOUND_KNOWLEDGE, knowledge_tool, looked_up, memory_tools
 from agents.memory.use import (
     OF_CHUNKS,
     OF_RECORDS,
     KnowledgeSource,
     KnowledgeUse,
-    MemoryPlace,
     MemoryUse,
     Recalled,
     chunk_in_words,
@@ -56,10 +55,9 @@ class MemorySetting:
 
 @dataclass(frozen=True, slots=True)
 class RunMemory:
-    """One run's memory. `squad` names the scope that its agents share; `news` says what was read for its knowledge."""
+    """One run's memory. `news` says what was read for its knowledge."""
 
     store: MemoryStore | None
-    squad: str
     run: str
     clock: Callable[[], float]
     knowledge: Mapping[KnowledgeSource, KnowledgeIndex] = field(default_factory=dict)
@@ -68,34 +66,33 @@ class RunMemory:
     def tools(self, agent: AgentPlan) -> tuple[Tool, ...]:
         found: tuple[Tool, ...] = ()
         if agent.memory is not None and self.store is not None:
-            found = memory_tools(self.store, agent.memory, self._place(agent), self.clock)
+            found = memory_tools(self.store, agent.memory, self.clock)
         if agent.knowledge is not None:
             found = (*found, knowledge_tool(self._indexes(agent.knowledge)))
         return found
 
-    def _place(self, agent: AgentPlan) -> MemoryPlace:
-        return MemoryPlace(self.squad, agent.id, self.run)
-
     def _indexes(self, use: KnowledgeUse) -> list[KnowledgeIndex]:
         return [self.knowledge[source] for source in use.sources]
 
-    async def told(self, agent: AgentPlan, about: str, ctx: RunContext) -> tuple[str, str]:
+    async def told(self, agent: AgentPlan, about: str, ctx: RunContext, *, is_apart: bool) -> tuple[str, str]:
         """Return what the agent is told before it works on `about`, of its memory and of the documents: the best that
-        fits, marked as data."""
+        fits, marked as data. `is_apart`: not what was remembered in the same unit of work."""
         records, passages = Recalled(), Recalled()
         if (use := agent.memory) is not None and use.recall:
-            records = await in_thread(lambda: self._remembered(agent, use, about))
+            records = await in_thread(lambda: self._remembered(use, about, ctx.unit if is_apart else None))
         if (documents := agent.knowledge) is not None and documents.recall:
             passages = await in_thread(lambda: self._looked_up(documents, about))
         ctx.emit(MemoryRecalled(agent.id, records.names, passages.names))
         return records.text, passages.text
 
-    def _remembered(self, agent: AgentPlan, use: MemoryUse, about: str) -> Recalled:
+    def _remembered(self, use: MemoryUse, about: str, apart_from: str | None) -> Recalled:
         if self.store is None:
             return Recalled()
-        found = self.store.search(about, self._place(agent).read(use), self.clock(), use.recall)
-        entries = ((one.record.id, in_words(one.record)) for one in found)
-        return recalled(entries, OF_RECORDS, f"memory {secrets.token_hex(8)}", use.max_tokens)
+        here = None if apart_from is None else (self.run, apart_from)
+        found = [one.record for one in self.store.search(about, use.read, self.clock(), MOST_FOUND)]
+        told = [one for one in found if (one.source.run, one.source.unit) != here][: use.recall]
+        mark = f"memory {secrets.token_hex(8)}"
+        return recalled([(one.id, in_words(one)) for one in told], OF_RECORDS, mark, use.max_tokens)
 
     def _looked_up(self, use: KnowledgeUse, about: str) -> Recalled:
         found = looked_up(self._indexes(use), about, use.recall)
@@ -103,15 +100,20 @@ class RunMemory:
         return recalled(entries, OF_CHUNKS, f"documents {secrets.token_hex(8)}", use.max_tokens)
 
 
-async def recall(memory: RunMemory | None, agent: AgentPlan, about: str, ctx: RunContext) -> Mapping[str, str]:
+async def recall(
+    memory: RunMemory | None, agent: AgentPlan, about: str, ctx: RunContext, *, is_apart: bool = False
+) -> Mapping[str, str]:
     """Return what the agent is told of `about` beforehand, by title, once: it is a durable step, so that the same is
-    said again. Empty where it remembers nothing and has no documents."""
+    said again. Empty where it remembers nothing and has no documents.
+
+    `is_apart`: it hears nothing that others remember in the same unit of work, as in a conversation's first round.
+    """
     uses = [use for use in (agent.memory, agent.knowledge) if use is not None and use.recall]
     if not uses:
         return {}
 
     async def work() -> tuple[str, str]:
-        return ("", "") if memory is None else await memory.told(agent, about, ctx)
+        return ("", "") if memory is None else await memory.told(agent, about, ctx, is_apart=is_apart)
 
     asked = hashlib.sha256(f"{agent.memory} {agent.knowledge}\0{about}".encode("utf-8", "replace"))
     records, passages = await ctx.do(StepKey(ctx.step, 0, RECALLED), asked.digest(), work)
@@ -145,7 +147,7 @@ async def open_memory(plan: Plan, setting: MemorySetting) -> AsyncIterator[RunMe
         if any(agent.memory is not None for agent in agents):
             store = stack.enter_context(await in_thread(lambda: _store(setting)))
         knowledge = {source: stack.enter_context(_index(setting, source)) for source in sources}
-        memory = RunMemory(store, plan.name, setting.run, setting.clock, knowledge)
+        memory = RunMemory(store, setting.run, setting.clock, knowledge)
         for source, index in knowledge.items():
             memory.news.append(_news(source, await _updated(source, index)))
         yield memory

@@ -13,6 +13,13 @@ from providers.messages import Message
 if TYPE_CHECKING:
     from personas.sandbox import ExpressionText
 
+
+def with_recalled(words: str, recalled: Mapping[str, str]) -> str:
+    """Return words with what is remembered about them, and stands in documents, before them."""
+    parts = [f"# {title}\n\n{text}" for title, text in recalled.items() if text]
+    return "\n\n".join((*parts, words))
+
+
 NOTHING: Mapping[str, str] = {}
 
 
@@ -24,14 +31,13 @@ def compose(
     recalled: Mapping[str, str] = NOTHING,
 ) -> str:
     """Return the brief: what is remembered and what others found first, the task last, where models weigh it most."""
-    parts = [f"# {title}\n\n{text}" for title, text in recalled.items() if text]
-    parts += [f"# Context: {title}\n\n{text}" for title, text in (context or {}).items() if text]
+    parts = [f"# Context: {title}\n\n{text}" for title, text in (context or {}).items() if text]
     if comments:
         parts.append("# A reviewer asks for changes\n\n" + "\n".join(f"- {comment}" for comment in comments))
     parts.append(f"# Task\n\n{description}")
     if expected_output:
         parts.append(f"# Expected output\n\n{expected_output}")
-    return "\n\n".join(parts)
+    return with_recalled("\n\n".join(parts), recalled)
 
 
 def quoted(source: ExpressionText, rendered: str, values: Mapping[str, Any]) -> set[str]:

@@ -277,11 +277,11 @@ class TaskRunner:
     ) -> WorkResult:
         """Return an agent's answer to what a person says to it in a chat, after `history`."""
         here = self._below(self._within(ctx, at.unit), at.unit, f"try-{at.attempt}")
-        remembered = await recall(self.memory, self.plan.agents[agent], words, here)
+        recalled = await recall(self.memory, self.plan.agents[agent], words, here)
         account = self._account(agent, self.plan.agents[agent].budget)
         bound = self._agent(agent, None)
         bound = bound if at.window is None else replace(bound, window=at.window)
-        told = f"{remembered}\n\n{words}" if remembered else words
+        told = prompts.with_recalled(words, recalled)
         return await bound.work(told, self._with_account(here, account), history=history)
 
     def use(self, name: str, agent: Agent) -> None:
@@ -304,7 +304,9 @@ class TaskRunner:
             if speaker == HUMAN:
                 return SpokenWords(await self._person_speaks(prompt, history, given, here))
             spoken = AgentWork(scoped(plan.scope, speaker), work.description)
-            result = await self._agent_works(spoken, prompt, given, here, history)
+            recalled = await recall(self.memory, self.plan.agents[spoken.agent], topic, here, is_apart=True)
+            asked = prompts.with_recalled(prompt, recalled)
+            result = await self._agent_works(spoken, asked, given, here, history)
             cuts.extend(cut_in(result, here.step))
             return SpokenWords(result.text, result.counted, tuple(_tools_called(result)))
 

@@ -122,7 +122,7 @@ class Roster:
             self._tier((*path, "persona"), persona.tier)
         inherited = self.bind((*path, "persona"), persona.tools)
         bound = {tool.name: tool for tool in (*inherited, *own)}
-        memory = memory_use(self.spec.memory, spec.memory)
+        memory = memory_use(self.spec.memory, spec.memory, (self.spec.name, name))
         knowledge = knowledge_use(self.spec.knowledge, spec.knowledge)
         bound |= {tool.name: tool for tool in UNBOUND} if memory is not None else {}
         bound |= {UNBOUND_KNOWLEDGE.name: UNBOUND_KNOWLEDGE} if knowledge is not None else {}

@@ -66,7 +66,10 @@ from providers.policy.parse import default_policy, parse_policy
 from providers.routing.choice import Refuse, choose
 from providers.routing.fleet import Fleet
 
-_OF_A_WHOLE = {"mcp": "MCP servers", "workspace": "a workspace", "knowledge": "knowledge"}
+_OF_A_WHOLE = {
+    "mcp": "MCP servers",
+    "workspace": "a workspace",
+}
 """What a run opens for the squad that it is of."""
 TOLD = 3
 """How many models' reasons a message has room for."""

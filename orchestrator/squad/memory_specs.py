@@ -41,20 +41,24 @@ MemoryField = Annotated[
 ]
 
 
-def memory_use(squad: bool | MemorySpec | None, agent: bool | MemorySpec | None) -> MemoryUse | None:
+def memory_use(
+    squad: bool | MemorySpec | None, agent: bool | MemorySpec | None, names: tuple[str, str]
+) -> MemoryUse | None:
     """Return how an agent uses memory, None where it has none: its own fields, then the squad's, then the defaults.
 
-    A squad's `memory` gives each of its agents one, but for an agent with `memory: false`.
+    `names` are those of the squad and the agent. A squad's `memory` gives each of its agents one, but for an agent with
+    `memory: false`.
     """
     if agent is False or not (agent or squad):
         return None
-    made = MemoryUse()
+    made = MemoryUse(*names)
     layers = [one for one in (agent, squad) if isinstance(one, MemorySpec)]
 
     def first(name: str, default: object) -> object:
         return next((value for one in layers if (value := getattr(one, name)) is not None), default)
 
     return MemoryUse(
+        *names,
         first("scope", made.scope),  # type: ignore[arg-type]  # checked by the spec
         first("recall", made.recall),  # type: ignore[arg-type]  # as above
         first("ttl", made.ttl_s),  # type: ignore[arg-type]  # as above

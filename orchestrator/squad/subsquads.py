@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import PurePosixPath
 from typing import Any, assert_never
 
 from orchestrator.errors import BadInputs
@@ -192,7 +193,8 @@ def with_squads(plan: Plan, of: Mapping[str, InnerSquad]) -> Plan:
             continue
         inner = of[name].plan
         tasks |= {one.id: one for one in _tasks_of(task, inner)}
-        agents |= {one.id: one for one in _agents_of(name, inner)}
+        below = PurePosixPath(task.work.source).parent.as_posix() if isinstance(task.work, SquadEntry) else ""
+        agents |= {one.id: one for one in _agents_of(name, inner, below)}
         conversations |= {one.id: one for one in _conversations_of(name, inner)}
         caps = tighter(task.budget, inner.budget)
         squads[name] = SubSquad(inner.fail_fast, caps, inner.history)
@@ -255,10 +257,13 @@ def _body_of(scope: str, body: TaskBody) -> TaskBody:
             assert_never(body)
 
 
-def _agents_of(scope: str, inner: Plan) -> Iterator[AgentPlan]:
+def _agents_of(scope: str, inner: Plan, folder: str) -> Iterator[AgentPlan]:
+    """Yield its agents. Its file stands in `folder`, and so do the documents that it names."""
     for agent in inner.agents.values():
         tools = helpers_below(scope, agent.tools) or ()
-        yield replace(agent, id=scoped(scope, agent.id), scope=_deeper(scope, agent.scope), tools=tools)
+        knowledge = None if agent.knowledge is None else agent.knowledge.below(folder)
+        named = replace(agent, id=scoped(scope, agent.id), scope=_deeper(scope, agent.scope))
+        yield replace(named, tools=tools, knowledge=knowledge)
 
 
 def _conversations_of(scope: str, inner: Plan) -> Iterator[ConversationPlan]:

@@ -51,9 +51,11 @@ _TASK_VERBS = (
 STOP_WORDS = frozenset(_STOP_WORDS.split())
 TASK_VERBS = frozenset(_TASK_VERBS.split())
 
-FRAMES = frozenset(("Context", "Expected output", "The conversation", "A reviewer asks for changes"))
+FRAMES = frozenset(("Memory", "Knowledge", "Context", "Expected output", "The conversation", "A reviewer asks for changes"))
 """Headings around what was handed over, not of it."""
 
+_RECALLED = re.compile(r"(?s)# (?:Memory|Knowledge)\n\n[^<]{1,600}<(\w+ [0-9a-f]{16})>\n.*?\n</\1>\n*")
+"""What an agent remembers, or stands in its documents: not what it is asked."""
 _TOKEN = re.compile(r"""\n|[^\s.,;:!?(){}\[\]<>"“”«»。，、；：！？؟،…|*#`=/\\]+|[^\s]""")
 _HEADING = re.compile(r"(?m)^#{1,2} +(.{1,200})$")
 _TASK_LINE = re.compile(r"(?im)^(?:#+ *|\*\*)?(?:your |current )?task(?:\*\*)?(?: *: *(?P<same>\S.*)|[ :*]*$)")
@@ -75,7 +77,7 @@ def topic_of(messages: Sequence[Message]) -> Topic:
     """Return what the request asks for, with the subject of the documents handed over before or in it."""
     near = [*messages[:2], *messages[max(2, len(messages) - EARLIER_MESSAGES) :]]
     last = _asking(near)
-    asked = _ends(last.text) if last else ""
+    asked = _ends(_RECALLED.sub("", last.text)) if last else ""
     earlier = [m.text[:EARLIER_CHARS] for m in near if m is not last and m.role != "system"]
     task = clip(_task(asked), TASK_GRAPHEMES) or "an unnamed task"
     titles = list(_titles([*earlier, asked]))

@@ -31,6 +31,7 @@ SHOWN = frozenset(
     {
         "agent.chosen",
         "case.chosen",
+        "memory.recalled",
         "route.chosen",
         "attempt.ended",
         "waiting.for_provider",
@@ -209,6 +210,9 @@ def _lines_of(event: Mapping[str, Any]) -> Iterator[str]:
             yield f"  agent: {event['agent']}, chosen of {', '.join(event['among'])}"
         case "case.chosen":
             yield f"  case: {event['case']}, of {', '.join(event['cases'])}"
+        case "memory.recalled":
+            if told := [*event["records"], *event["passages"]]:
+                yield f"  recalled: {', '.join(told)}"
         case "route.chosen":
             yield f"  candidates: {', '.join(event['candidates']) or 'none'}"
             yield from _refusals(event)
