@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from agents.memory.records import MOST_CHARS, NotStorable, RecordSource, RecordTrust, made_record
-from agents.memory.use import MemoryUse, chunk_in_words, in_words
+from agents.memory.use import KnowledgeUse, MemoryUse, chunk_in_words, in_words
 from agents.tool_context import ToolContext
 from agents.tools import Tool
 from providers.documents.secrets import MASK
@@ -69,6 +69,11 @@ UNBOUND_KNOWLEDGE = Tool(
     idempotent=True,
     risk="read_only",
 )
+
+
+def tools_of(memory: MemoryUse | None, knowledge: KnowledgeUse | None) -> tuple[Tool, ...]:
+    """Return the tools that an agent with this memory and these documents has, bound to none."""
+    return (*(UNBOUND if memory is not None else ()), *((UNBOUND_KNOWLEDGE,) if knowledge is not None else ()))
 
 
 def memory_tools(

@@ -17,7 +17,7 @@ from agents.memory.database import MemoryUnusable
 from agents.memory.folder import KnowledgeFolder
 from agents.memory.knowledge import Indexed, KnowledgeIndex, index_file
 from agents.memory.store import MOST_FOUND, MemoryStore
-from agents.memory.tools import UNBOUND, UNBOUND_KNOWLEDGE, knowledge_tool, looked_up, memory_tools
+from agents.memory.tools import knowledge_tool, looked_up, memory_tools, tools_of
 from agents.memory.use import (
     OF_CHUNKS,
     OF_RECORDS,
@@ -122,8 +122,7 @@ async def recall(
 
 def with_memory(agent: AgentPlan, tools: tuple[Tool, ...], memory: RunMemory | None) -> tuple[Tool, ...]:
     """Return the tools with those of the agent's memory and documents, bound to this run's, where it has any."""
-    own = list(UNBOUND) if agent.memory is not None else []
-    own += [UNBOUND_KNOWLEDGE] if agent.knowledge is not None else []
+    own = tools_of(agent.memory, agent.knowledge)
     if not own:
         return tools
     bound = {} if memory is None else {tool.name: tool for tool in memory.tools(agent)}

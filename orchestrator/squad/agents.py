@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
-from agents.memory.tools import UNBOUND, UNBOUND_KNOWLEDGE
+from agents.memory.tools import tools_of
 from agents.tools import Tool
 from orchestrator.squad.conversations import Conversations
 from orchestrator.squad.graph import order
@@ -124,8 +124,11 @@ class Roster:
         bound = {tool.name: tool for tool in (*inherited, *own)}
         memory = memory_use(self.spec.memory, spec.memory, (self.spec.name, name))
         knowledge = knowledge_use(self.spec.knowledge, spec.knowledge)
-        bound |= {tool.name: tool for tool in UNBOUND} if memory is not None else {}
-        bound |= {UNBOUND_KNOWLEDGE.name: UNBOUND_KNOWLEDGE} if knowledge is not None else {}
+        for tool in tools_of(memory, knowledge):
+            if tool.name in bound:
+                message = f"the agent '{name}' has the tool '{tool.name}' by its memory or knowledge already"
+                self.findings.error((*path, "tools"), "duplicate-name", message, "give the other one another name")
+            bound[tool.name] = tool
         plan = AgentPlan(name, persona, tuple(bound.values()), spec.tier, budget=budget(spec.budget))
         chained = isinstance(spec.model, list)
         plan = replace(plan, chain=spec.models) if chained else replace(plan, model=next(iter(spec.models), None))

@@ -51,7 +51,9 @@ _TASK_VERBS = (
 STOP_WORDS = frozenset(_STOP_WORDS.split())
 TASK_VERBS = frozenset(_TASK_VERBS.split())
 
-FRAMES = frozenset(("Memory", "Knowledge", "Context", "Expected output", "The conversation", "A reviewer asks for changes"))
+FRAMES = frozenset(
+    ("Memory", "Knowledge", "Context", "Expected output", "The conversation", "A reviewer asks for changes")
+)
 """Headings around what was handed over, not of it."""
 
 _RECALLED = re.compile(r"(?s)# (?:Memory|Knowledge)\n\n[^<]{1,600}<(\w+ [0-9a-f]{16})>\n.*?\n</\1>\n*")

@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from agents.memory.tools import tools_of
 from agents.toolbox import builtin
 from agents.tools import Tool
 from orchestrator.cli.ui.masking import masked
@@ -77,7 +78,8 @@ _Dumper.add_representer(str, _text)
 
 def _agent(spec: AgentSpec, plan: AgentPlan) -> Fields:
     own = {name: value for name, value in _given(spec).items() if name not in PersonaSpec.model_fields}
-    tools = [_tool(tool) for tool in plan.tools]
+    given = {tool.name for tool in tools_of(plan.memory, plan.knowledge)}
+    tools = [_tool(tool) for tool in plan.tools if tool.name not in given]
     made: Fields = {**own, "max_turns": plan.max_turns}
     if spec.persona is not None:
         made["persona"] = _persona(plan.persona)

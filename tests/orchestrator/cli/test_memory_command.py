@@ -96,3 +96,12 @@ def test_a_run_tells_its_agent_what_a_person_added(call, folder, added):
     [recalled] = [one for one in map(json.loads, done.out.splitlines()) if one["type"] == "memory.recalled"]
     assert (recalled["agent"], recalled["records"], recalled["passages"]) == ("mary", [added[0]], [])
     assert call("runs", "replay", "latest").code == 0
+
+
+def test_the_config_of_a_squad_that_remembers_reads_back(call, folder):
+    (folder / "docs").mkdir()
+    text = SQUAD.replace("memory: true", "memory: {ttl: 90d}\nknowledge: [docs, {path: docs, include: ['*.md']}]")
+    (folder / "squad.yaml").write_text(text)
+    (folder / "again.yaml").write_text(call("config", "squad.yaml").out)
+    assert call("validate", "again.yaml").code == 0
+    assert call("config", "again.yaml").out == (folder / "again.yaml").read_text()

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from agents import tool
 from agents.memory.database import MemoryUnusable
 from agents.memory.records import made_record
 from agents.memory.store import MemoryStore
@@ -227,3 +228,15 @@ async def test_what_is_remembered_ends_by_the_clock_of_the_run() -> None:
     await run(given, model, memory=store, clock=lambda: now[0])
     assert "Deploys go out." not in model.prompts("ann")[0]
     store.close()
+
+
+def test_a_tool_of_the_program_may_not_bear_the_name_of_one_of_memory() -> None:
+    @tool
+    def remember(text: str) -> str:
+        """Keep it elsewhere."""
+        return text
+
+    persona = {"name": "Tester", "role": "Answers.", "tier": "worker"}
+    people = {"ann": {"persona": persona, "memory": True, "tools": ["remember"]}}
+    with pytest.raises(PlanError, match="has the tool 'remember' by its memory"):
+        squad({"a": "Work."}, people=people, tools=[remember])
