@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from agents.events import RepeatStopped, ToolEnded, ToolProgress, ToolStarted, TurnEnded, TurnStarted
     from agents.hooks import Deny, Hooks
     from agents.loop import WorkResult
+    from agents.mcp.errors import McpFault
+    from agents.mcp.servers import McpHttpServer, McpLimits, McpStdioServer
+    from agents.mcp.tools import mcp_tools
     from agents.pool import AgentPool, create_balanced_agent_pool
     from agents.stream import WorkStream
     from agents.tool_context import CallPlace, ToolContext
@@ -42,6 +45,10 @@ __all__ = [
     "History",
     "HookFailed",
     "Hooks",
+    "McpFault",
+    "McpHttpServer",
+    "McpLimits",
+    "McpStdioServer",
     "OutputInvalid",
     "PathEscapes",
     "Registry",
@@ -59,6 +66,7 @@ __all__ = [
     "WorkResult",
     "WorkStream",
     "create_balanced_agent_pool",
+    "mcp_tools",
     "tool",
 ]
 
@@ -72,6 +80,9 @@ _HOMES = {
     "agents.events": ("RepeatStopped", "ToolEnded", "ToolProgress", "ToolStarted", "TurnEnded", "TurnStarted"),
     "agents.hooks": ("Deny", "Hooks"),
     "agents.loop": ("WorkResult",),
+    "agents.mcp.errors": ("McpFault",),
+    "agents.mcp.servers": ("McpHttpServer", "McpLimits", "McpStdioServer"),
+    "agents.mcp.tools": ("mcp_tools",),
     "agents.pool": ("AgentPool", "create_balanced_agent_pool"),
     "agents.stream": ("WorkStream",),
     "agents.tool_context": ("CallPlace", "ToolContext"),

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from agents.mcp.definitions import Definition, DefinitionChange, changes
 from agents.mcp.errors import McpFault
 from agents.mcp.owner import Owner, opened
-from agents.mcp.servers import HttpServer, McpServer, StdioServer
+from agents.mcp.servers import McpHttpServer, McpServer, McpStdioServer
+from agents.mcp.tools import TIMEOUT_S, caller
 from agents.tools import Tool
 from orchestrator.mcp_pins import McpPins
 from orchestrator.options import RunOptions
@@ -67,10 +68,10 @@ def _server(name: str, spec: McpSpec, beside: Path, environ: Mapping[str, str]) 
         values = {key: filled(text, environ) for key, text in texts.items()}
     except KeyError as error:
         raise McpFault(name, "no_variable", f"{error.args[0]} is not set", "set it, or put it in .env") from None
-    timeout_s = spec.timeout or 60.0
+    timeout_s = spec.timeout or TIMEOUT_S
     if spec.url is not None:
-        return HttpServer(name, spec.url, values, timeout_s)
-    return StdioServer(name, spec.words, values, str(beside / (spec.cwd or ".")), timeout_s)
+        return McpHttpServer(name, spec.url, values, timeout_s)
+    return McpStdioServer(name, spec.words, values, str(beside / (spec.cwd or ".")), timeout_s)
 
 
 def _settled(
@@ -107,11 +108,4 @@ def _tools(squad: Squad, owners: Mapping[str, Owner]) -> Iterable[Tool]:
     known = McpTools(squad.spec.mcp, squad.definitions)
     for server, owner in owners.items():
         for name, definition in known.offered(server).items():
-            yield tool_of(name, definition, squad.spec.mcp[server], _caller(owner, definition.name))
-
-
-def _caller(owner: Owner, tool: str) -> Callable[..., Awaitable[str]]:
-    async def call(**arguments: object) -> str:
-        return await owner.call(tool, arguments)
-
-    return call
+            yield tool_of(name, definition, squad.spec.mcp[server], caller(owner, definition.name))

@@ -16,7 +16,7 @@ from agents.mcp.definitions import Definition, defined
 from agents.mcp.errors import McpFault
 from agents.mcp.http import http_transport
 from agents.mcp.results import text_of
-from agents.mcp.servers import HttpServer, McpServer, StdioServer
+from agents.mcp.servers import McpHttpServer, McpServer, McpStdioServer
 from agents.mcp.stdio import LIST_CHANGED, Link, stdio_transport
 from providers.documents.secrets import MASK
 from providers.documents.unicode import clean, cut
@@ -130,9 +130,9 @@ async def connected(server: McpServer) -> AsyncIterator[Connection]:
 
 def _transport(server: McpServer, link: Link) -> AbstractAsyncContextManager[Any]:
     match server:
-        case StdioServer():
+        case McpStdioServer():
             return _noting(stdio_transport(server, link), server, link)
-        case HttpServer():
+        case McpHttpServer():
             return _noting(http_transport(server, link), server, link)
         case _:
             assert_never(server)
@@ -166,7 +166,7 @@ def fault_of(error: Exception, server: McpServer, link: Link | None = None) -> M
 
 def _without_secrets(fault: McpFault, server: McpServer) -> McpFault:
     """Return the fault without what the server was given and may repeat."""
-    given = server.env if isinstance(server, StdioServer) else server.headers
+    given = server.env if isinstance(server, McpStdioServer) else server.headers
     words = {word for value in given.values() for word in (value, *value.split()) if len(word) >= SHORTEST_SECRET}
     message = fault.message
     for word in sorted(words, key=len, reverse=True):

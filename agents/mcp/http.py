@@ -7,14 +7,14 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from agents.mcp.errors import McpFault
-from agents.mcp.servers import HttpServer
+from agents.mcp.servers import McpHttpServer
 from agents.mcp.stdio import Link
 
 CONNECT_S = 10.0
 
 
 @asynccontextmanager
-async def http_transport(server: HttpServer, link: Link) -> AsyncIterator[tuple[Any, Any]]:
+async def http_transport(server: McpHttpServer, link: Link) -> AsyncIterator[tuple[Any, Any]]:
     """Yield the streams that the package's client reads and writes.
 
     No proxy or credentials of the environment are used, no body is unpacked, and none is read beyond the cap.

@@ -27,7 +27,7 @@ class McpLimits:
 
 
 @dataclass(frozen=True, slots=True)
-class StdioServer:
+class McpStdioServer:
     """A program that is started, and spoken to over its stdin and stdout.
 
     `env` are the variables that it gets beside those that programs need to run; their values are in no repr.
@@ -43,7 +43,7 @@ class StdioServer:
 
 
 @dataclass(frozen=True, slots=True)
-class HttpServer:
+class McpHttpServer:
     """A server at an address (streamable HTTP). The values of `headers` are in no repr."""
 
     name: str
@@ -53,4 +53,4 @@ class HttpServer:
     limits: McpLimits = McpLimits()
 
 
-McpServer = StdioServer | HttpServer
+McpServer = McpStdioServer | McpHttpServer

@@ -21,7 +21,7 @@ from anyio.abc import Process
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from agents.mcp.errors import McpFault
-from agents.mcp.servers import StdioServer
+from agents.mcp.servers import McpStdioServer
 
 NEEDED = (
     ("HOME", "LANG", "LC_ALL", "LOGNAME", "PATH", "SHELL", "TERM", "TMPDIR", "USER")
@@ -63,7 +63,7 @@ class Link:
 
 
 @asynccontextmanager
-async def stdio_transport(server: StdioServer, link: Link) -> AsyncIterator[tuple[Any, Any]]:
+async def stdio_transport(server: McpStdioServer, link: Link) -> AsyncIterator[tuple[Any, Any]]:
     """Start the server, and yield the streams that the package's client reads and writes.
 
     However the block ends, the process and its whole group are gone then, within twice `grace_s`. Raise `McpFault`
@@ -93,7 +93,7 @@ def _reversed(pair: tuple[Any, Any]) -> tuple[Any, Any]:
     return pair[1], pair[0]
 
 
-async def _started(server: StdioServer) -> Process:
+async def _started(server: McpStdioServer) -> Process:
     env = {name: os.environ[name] for name in NEEDED if name in os.environ} | dict(server.env)
     try:
         return await anyio.open_process(
@@ -107,7 +107,7 @@ async def _started(server: StdioServer) -> Process:
         raise McpFault(server.name, "not_started", f"{server.command[0]} does not start: {error}") from error
 
 
-async def _read(process: Process, server: StdioServer, link: Link, messages: MemoryObjectSendStream[Any]) -> None:
+async def _read(process: Process, server: McpStdioServer, link: Link, messages: MemoryObjectSendStream[Any]) -> None:
     """Hand each line on as a message. What is no message is left out: programs print all kinds of things."""
     from mcp.shared.message import SessionMessage
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, NoReturn
 
 from pydantic import Field
 
 from agents.errors import ToolFault
-from agents.mcp.definitions import SEPARATOR, Definition, tool_name
+from agents.mcp.definitions import Definition
+from agents.mcp.tools import TIMEOUT_S, named_tools
+from agents.mcp.tools import tool_of as server_tool
 from agents.tools import Tool
 from providers.catalog.trust import is_exposed
 from providers.documents.fields import PositiveDuration
@@ -180,13 +182,8 @@ class McpTools:
     def offered(self, server: str) -> dict[str, Definition]:
         """Return the tools of a server by the names that a model reads, those alone that the squad lists."""
         allowed = self.servers[server].tools if server in self.servers else None
-        named: dict[str, Definition] = {}
-        for one in self.definitions.get(server, ()):
-            if allowed is None or one.name in allowed:
-                name = tool_name(server, one.name)
-                # Two names can come to one, as `a.b` and `a_b` do.
-                named[name if name not in named else tool_name(server, f"{one.name}_{one.digest[:8]}")] = one
-        return named
+        found = self.definitions.get(server, ())
+        return named_tools(server, [one for one in found if allowed is None or one.name in allowed])
 
     def tools(self, reference: str) -> tuple[Tool, ...] | str:
         """Return the tools that a reference means, ready to stand in a plan, or the words for why there are none."""
@@ -204,23 +201,9 @@ class McpTools:
         return tuple(tool_of(name, one, spec, _closed(name)) for name, one in chosen.items())
 
 
-def tool_of(name: str, definition: Definition, spec: McpSpec, function: Any) -> Tool:
-    """Return a tool of a server that is called by `function`.
-
-    What it says of itself is believed only where the squad says so: else it is risky. What it returns is never trusted.
-    """
-    believed = spec.trust_annotations
-    return Tool(
-        name,
-        definition.description,
-        function,
-        parameters=definition.schema,
-        blocking=False,
-        timeout_s=spec.timeout or 60.0,
-        idempotent=believed and (definition.idempotent or definition.read_only),
-        risk="read_only" if believed and definition.read_only else "risky",
-        untrusted=True,
-    )
+def tool_of(name: str, definition: Definition, spec: McpSpec, function: Callable[..., Any]) -> Tool:
+    """Return a tool of a server of the squad that is called by `function`."""
+    return server_tool(name, definition, function, spec.timeout or TIMEOUT_S, is_believed=spec.trust_annotations)
 
 
 def _placeholder(reference: str, spec: McpSpec) -> Tool:
@@ -241,6 +224,3 @@ def _closed(name: str) -> Any:
 def references(servers: Sequence[str]) -> list[str]:
     """Return what `mcp: [git]` of an agent means in terms of tools: all of these servers."""
     return [f"{name}/{ALL}" for name in servers]
-
-
-__all__ = ["SEPARATOR", "McpSpec", "McpTools", "check_servers", "filled", "references", "tool_of"]

@@ -16,7 +16,7 @@ import pytest
 
 from agents.mcp.errors import McpFault
 from agents.mcp.owner import Owner, opened
-from agents.mcp.servers import McpLimits, McpServer, StdioServer
+from agents.mcp.servers import McpLimits, McpServer, McpStdioServer
 from tests.patience import PATIENCE_S
 
 SERVER = Path(__file__).with_name("tools_server.py")
@@ -24,12 +24,12 @@ LIAR = Path(__file__).with_name("liar.py")
 QUICK = McpLimits(connect_s=PATIENCE_S, backoff_s=0.01, grace_s=0.5)
 
 
-def stdio(**env: str) -> StdioServer:
-    return StdioServer("t", (sys.executable, str(SERVER), "stdio"), env, timeout_s=PATIENCE_S, limits=QUICK)
+def stdio(**env: str) -> McpStdioServer:
+    return McpStdioServer("t", (sys.executable, str(SERVER), "stdio"), env, timeout_s=PATIENCE_S, limits=QUICK)
 
 
-def liar(how: str, limits: McpLimits = QUICK, timeout_s: float = PATIENCE_S, **env: str) -> StdioServer:
-    return StdioServer("t", (sys.executable, str(LIAR), how), env, timeout_s=timeout_s, limits=limits)
+def liar(how: str, limits: McpLimits = QUICK, timeout_s: float = PATIENCE_S, **env: str) -> McpStdioServer:
+    return McpStdioServer("t", (sys.executable, str(LIAR), how), env, timeout_s=timeout_s, limits=limits)
 
 
 @asynccontextmanager

@@ -10,7 +10,7 @@ import pytest
 
 from agents.mcp.errors import McpFault
 from agents.mcp.owner import opened
-from agents.mcp.servers import HttpServer, StdioServer
+from agents.mcp.servers import McpHttpServer, McpStdioServer
 from tests.local_servers import PAGE, LocalServer, Said
 from tests.mcp_servers.starting import QUICK, fault_of_call, liar, owned
 from tests.patience import PATIENCE_S
@@ -44,7 +44,7 @@ async def test_one_that_does_not_come_to_list_its_tools(how: str, kind: str, wor
 
 
 async def test_a_program_that_is_not_there() -> None:
-    fault = await fault_at_start(StdioServer("t", ("no-such-program-of-ours",), limits=QUICK))
+    fault = await fault_at_start(McpStdioServer("t", ("no-such-program-of-ours",), limits=QUICK))
     assert (fault.kind, fault.message) == ("not_found", "there is no no-such-program-of-ours")
 
 
@@ -118,13 +118,13 @@ async def test_one_server_that_does_not_start_ends_the_others() -> None:
 )
 async def test_an_address_that_is_no_server(serve: Any, said: Said, kind: str, words: str) -> None:
     server: LocalServer = serve({"POST /mcp": said})
-    fault = await fault_at_start(HttpServer("t", f"{server.root}/mcp", {"Authorization": "Bearer x"}, limits=QUICK))
+    fault = await fault_at_start(McpHttpServer("t", f"{server.root}/mcp", {"Authorization": "Bearer x"}, limits=QUICK))
     assert fault.kind == kind
     assert words in fault.message
 
 
 @pytest.mark.long
 async def test_an_address_where_nothing_listens() -> None:
-    fault = await fault_at_start(HttpServer("t", "http://127.0.0.1:9/mcp", limits=QUICK))
+    fault = await fault_at_start(McpHttpServer("t", "http://127.0.0.1:9/mcp", limits=QUICK))
     assert fault.kind == "died"
     assert "ConnectError" in fault.message

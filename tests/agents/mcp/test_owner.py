@@ -15,8 +15,10 @@ import pytest
 from agents.mcp.connection import McpToolFailed
 from agents.mcp.errors import McpFault
 from agents.mcp.owner import Owner
-from agents.mcp.servers import HttpServer, StdioServer
-from tests.mcp_servers.starting import LIAR, QUICK, OverHttp, fault_of_call, is_there, owned, stdio, until
+from agents.mcp.servers import McpHttpServer, McpStdioServer
+from agents.mcp.tools import mcp_tools
+from providers.messages import ToolCall
+from tests.mcp_servers.starting import LIAR, QUICK, OverHttp, fault_of_call, is_there, liar, owned, stdio, until
 from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.anyio
@@ -106,7 +108,7 @@ async def test_the_whole_group_of_a_server_ends_with_it_though_it_ignores_its_cl
         f"import subprocess, sys, time; p = subprocess.Popen([sys.executable, {str(LIAR)!r}, 'well']);"
         f"open({str(pid)!r}, 'w').write(str(p.pid)); time.sleep(600)"
     )
-    async with owned(StdioServer("t", (sys.executable, "-c", inner), limits=QUICK)) as owner:
+    async with owned(McpStdioServer("t", (sys.executable, "-c", inner), limits=QUICK)) as owner:
         assert await owner.call("t", {}) == "well"
         child = int(pid.read_text())
         assert is_there(child)
@@ -119,7 +121,7 @@ async def test_the_whole_group_of_a_server_ends_with_it_though_it_ignores_its_cl
 async def test_a_server_over_http_is_killed_in_a_call_and_started_again() -> None:
     with OverHttp() as process:
         await process.is_up()
-        server = HttpServer("t", process.url, {"Authorization": "Bearer x"}, PATIENCE_S, QUICK)
+        server = McpHttpServer("t", process.url, {"Authorization": "Bearer x"}, PATIENCE_S, QUICK)
         async with owned(server) as owner:
             assert await owner.call("echo", {"text": "hi"}) == "hi"
             assert (await fault_of_call(owner, "huge")).kind == "too_large"
@@ -137,7 +139,9 @@ async def test_a_server_over_http_is_killed_in_a_call_and_started_again() -> Non
 async def test_a_tool_that_changes_while_the_server_runs_is_not_called_any_more(over: str) -> None:
     with OverHttp() as process:
         await process.is_up()
-        async with owned(stdio() if over == "stdio" else HttpServer("t", process.url, {}, PATIENCE_S, QUICK)) as owner:
+        async with owned(
+            stdio() if over == "stdio" else McpHttpServer("t", process.url, {}, PATIENCE_S, QUICK)
+        ) as owner:
             assert await owner.call("echo", {"text": "hi"}) == "hi"
             assert await owner.call("change", {}) == "changed"
             await until(lambda: owner.is_stale)
@@ -146,8 +150,18 @@ async def test_a_tool_that_changes_while_the_server_runs_is_not_called_any_more(
             assert owner.starts == 1
 
 
+async def test_the_tools_of_a_server_are_tools_of_an_agent() -> None:
+    with anyio.fail_after(PATIENCE_S):
+        async with mcp_tools(liar("twins"), trust_annotations=True) as tools:
+            assert [tool.name for tool in tools] == ["t__a_b", tools[1].name]
+            assert tools[1].name.startswith("t__a_b_")
+            assert {(tool.risk, tool.untrusted, tool.idempotent) for tool in tools} == {("risky", True, False)}
+            result = await tools[1].call(ToolCall("c", tools[1].name, "{}"))
+    assert (result.content, result.is_error) == ("well", False)
+
+
 def test_no_secret_that_a_server_is_given_is_in_its_repr() -> None:
-    assert "s3cret" not in repr([stdio(TOKEN="s3cret"), HttpServer("t", "http://h/mcp", {"X-Key": "s3cret"})])
+    assert "s3cret" not in repr([stdio(TOKEN="s3cret"), McpHttpServer("t", "http://h/mcp", {"X-Key": "s3cret"})])
 
 
 def test_a_process_of_ours_that_is_gone_is_told(tmp_path: Path) -> None:
