@@ -85,11 +85,8 @@ class Transcript:
         if utterance.speaker == HUMAN and self.plan.edition > 1:
             own = others
         for name, view in self.views.items():
-            if not (utterance.to is None or name == utterance.speaker or name in utterance.to):
-                continue
-            message = own if name == utterance.speaker else others
-            if message.text or self.plan.edition == 1:  # who said nothing is not heard: dialects refuse empty messages
-                view.append(message)
+            if utterance.is_heard_by(name) or self.plan.edition == 1:
+                view.append(own if name == utterance.speaker else others)
 
     def tell(self, speaker: str, told: Assigned) -> None:
         """Let a speaker alone hear words of another."""

@@ -40,6 +40,8 @@ FIELDS_OF: Mapping[str, tuple[str, ...]] = {
     "manager": ("hierarchical",),
 }
 """Fields that belong to some patterns only."""
+ONE_BY_ONE = ("selector", "handoff", "hierarchical")
+"""Patterns without a round in which all participants speak."""
 LED: Mapping[str, str] = {"debate": "judge", "hierarchical": "manager"}
 """Patterns that need a moderator, and what it is called there."""
 _CONDITIONS = (
@@ -142,6 +144,10 @@ class Conversations:
                     self.findings.warn((*path, name), "misplaced-field", message, where)
                 else:
                     self.findings.error((*path, name), "misplaced-field", message, where, key=True)
+
+        if spec.independent_first_round and spec.pattern in ONE_BY_ONE:
+            message = f"'independent_first_round' means nothing in the pattern {spec.pattern}"
+            self.findings.error((*path, "independent_first_round"), "misplaced-field", message, key=True)
 
     def _selector(self, path: Path, name: str, spec: ConversationSpec) -> str | None:
         """Return who picks the next speaker, None where nobody does."""

@@ -6,7 +6,7 @@ nothing: the conversation is over then. The driver runs it with real speakers, a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from orchestrator.run import prompts
@@ -85,9 +85,20 @@ class Utterance:
     """The tools that its speaker called on the way to it."""
     to: tuple[str, ...] | None = None
 
+    def is_heard_by(self, name: str) -> bool:
+        """Return whether one hears it, or said it. Who said nothing is not heard: dialects refuse empty messages."""
+        if name == self.speaker:
+            return bool(self.whole)
+        return bool(self.text) and (self.to is None or name in self.to)
+
     @property
     def whole(self) -> str:
         return self.text if self.written is None else self.written
+
+
+def heard_by(name: str, said: Iterable[Utterance]) -> list[Utterance]:
+    """Return which utterances one has heard, its own among them, of those with words in them."""
+    return [one for one in said if one.is_heard_by(name)]
 
 
 @dataclass(frozen=True, slots=True)

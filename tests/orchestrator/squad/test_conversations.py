@@ -82,6 +82,7 @@ def test_what_limits_speakers() -> None:
         ("pattern: hierarchical, participants: [ann, lead], manager: lead", "duplicate-name", "'lead' is the manager"),
         ("pattern: debate, participants: [ann], judge: lead, moderator: bob", "one-of", "mean the same here"),
         ("pattern: debate, participants: [ann, bob], judge: zoe", "unknown-agent", "no agent is called 'zoe'"),
+        (f"{SELECTOR}, independent_first_round: true", "misplaced-field", "means nothing in the pattern selector"),
         (f"{SELECTOR}, judge: lead", "misplaced-field", "'judge' means nothing in the pattern selector"),
         ("participants: [ann, bob]", "missing-field", "a conversation needs 'terminate'"),
         ("participants: [ann, bob], terminate: ", "wrong-type", "'terminate' is empty"),
