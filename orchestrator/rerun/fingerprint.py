@@ -42,7 +42,7 @@ ADDED = frozenset(
 )
 """Fields that earlier releases did not have: where they are not set, the digest is as it was."""
 ADDED_TO_CONVERSATIONS = frozenset(
-    {"selector", "allow_repeated_speaker", "transitions", "turns_of", "rounds", "positions"}
+    {"selector", "allow_repeated_speaker", "transitions", "turns_of", "rounds", "positions", "mentions"}
 )
 """The same, of conversations."""
 _OPTIONAL = ADDED | ADDED_TO_CONVERSATIONS

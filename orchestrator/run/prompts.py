@@ -63,6 +63,8 @@ def house_rules(conversation: ConversationPlan) -> str:
     lines = [f"# The conversation\n\nParticipants: {names}."]
     if conversation.moderator:
         lines.append(f"Moderator: {_introduced(conversation.moderator, conversation)}.")
+    if conversation.mentions:
+        lines.append("Who is mentioned as @name speaks next.")
     lines.append("Speak only for yourself. Build on what was said, say what is missing or in conflict, be brief.")
     return " ".join(lines)
 

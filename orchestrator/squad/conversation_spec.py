@@ -88,6 +88,9 @@ class ConversationSpec(StrictModel):
     handoffs: dict[NonEmpty, list[NonEmpty]] | None = Field(
         default=None, description="To whom each may hand over; others to anybody"
     )
+    mentions: bool | None = Field(
+        default=None, description="Whether a participant that is mentioned (@ann) speaks next; default: false"
+    )
     max_turns_per_speaker: Positive | dict[NonEmpty, Positive] | None = Field(
         default=None, description="How often each participant speaks at most, or those that are named"
     )

@@ -33,6 +33,7 @@ FIELDS_OF: Mapping[str, tuple[str, ...]] = {
     "selector": ("selector",),
     "allow_repeated_speaker": ("selector",),
     "transitions": ("selector",),
+    "mentions": ("round_robin", "party", "selector"),
     "handoffs": ("handoff",),
     "rounds": ("debate", "hierarchical"),
     "positions": ("debate",),
@@ -93,6 +94,7 @@ class Conversations:
             turns_of=self._turns_of(path, spec),
             rounds=rounds,
             positions=self._positions(path, spec),
+            mentions=spec.mentions,
         )
         return plan if spec.speakers_per_round is None else replace(plan, speakers_per_round=spec.speakers_per_round)
 

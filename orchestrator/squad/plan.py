@@ -134,6 +134,8 @@ class ConversationPlan:
     """After how many rounds a pattern that counts them is over."""
     positions: Mapping[str, str] | None = None
     """What each side of a debate stands for."""
+    mentions: bool | None = None
+    """Whether who is mentioned (`@ann`) speaks next; None: no."""
     scope: str | None = None
     """The sub-squad whose agents take part: here they go by their names in it."""
 

@@ -131,12 +131,12 @@ def says(text: str, phrase: str) -> bool:
     lines = [line for line in text.splitlines() if line.strip() and not FENCE.match(line)]
     if lines and lines[-1].strip(AROUND_A_PHRASE) == phrase.strip(AROUND_A_PHRASE):
         return True
-    spoken = "\n".join(_outside_code(text))
+    spoken = "\n".join(outside_code(text))
     # A phrase with quotation marks of its own would never be found outside of any.
     return phrase in (spoken if QUOTED.search(phrase) else QUOTED.sub(" ", spoken))
 
 
-def _outside_code(text: str) -> Iterator[str]:
+def outside_code(text: str) -> Iterator[str]:
     """Yield the lines that stand in no fenced block."""
     is_code = False
     for line in text.splitlines():

@@ -50,6 +50,20 @@ def mentioned_in(text: str, plan: ConversationPlan) -> Named:
     return _named(text, plan)
 
 
+def name_at_start(text: str, plan: ConversationPlan) -> str | None:
+    """Return whom the longest name means with which a text begins; None: nobody, or it is a part of another word."""
+    known = _known(plan)
+    starts = list(_WORD.finditer(text))[: max(map(len, known), default=0)]
+    for length in range(len(starts), 0, -1):
+        end = starts[length - 1].end()
+        words = words_of(text[:end])
+        if words not in known or re.match(r"[.@/_-]?[^\W]|@", text[end:]):
+            continue
+        meant = _exactly(known[words], text[:end])
+        return meant[0] if len(meant) == 1 else None
+    return None
+
+
 def words_of(text: str) -> Words:
     """Return the words of a text in one spelling."""
     return tuple(_WORD.findall(unicodedata.normalize("NFKC", text).casefold()))

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from itertools import count
 
 from orchestrator.run import prompts
+from orchestrator.run.conversations.mentions import mentioned
+from orchestrator.run.conversations.rounds import hold_round
 from orchestrator.run.conversations.speakers import NOBODY_LEFT, silent_first, with_turns_left
-from orchestrator.run.conversations.speech import Conclusion, Pattern, Speak, Utterance, conclusion, round_of, step_of
+from orchestrator.run.conversations.speech import Conclusion, Pattern, Speak, Utterance, conclusion, step_of
 from orchestrator.squad.plan import ConversationPlan
 from orchestrator.squad.termination import most_turns
 
@@ -18,18 +20,15 @@ def party(plan: ConversationPlan) -> Pattern:
     said: list[Utterance] = []
     speakers: Sequence[str] = plan.participants[: plan.speakers_per_round]
     for number in count(1):
-        for speech in round_of(plan, speakers, number, 0):
-            heard = yield speech
-            if not heard:
-                return conclusion(plan, said)
-            said += heard
+        if not (yield from hold_round(plan, speakers, number, said, 0)):
+            return conclusion(plan, said)
         named: Sequence[str] = ()
         if plan.moderator:
             heard = yield _moderation(plan, plan.moderator, number, len(said))
             if not heard:
                 return conclusion(plan, said)
             said += heard
-            named = said[-1].next
+            named = said[-1].next or (mentioned(said[-1].text, plan) if plan.mentions else ())
         left = with_turns_left(plan, plan.participants, said)
         if not left:
             return Conclusion(conclusion(plan, said), NOBODY_LEFT)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from itertools import count
 
+from orchestrator.run.conversations.rounds import hold_round
 from orchestrator.run.conversations.speakers import NOBODY_LEFT, with_turns_left
-from orchestrator.run.conversations.speech import Conclusion, Pattern, Utterance, conclusion, round_of
+from orchestrator.run.conversations.speech import Conclusion, Pattern, Utterance, conclusion
 from orchestrator.squad.plan import ConversationPlan
 
 
@@ -16,9 +17,6 @@ def round_robin(plan: ConversationPlan) -> Pattern:
         speakers = with_turns_left(plan, plan.participants, said)
         if not speakers:
             return Conclusion(conclusion(plan, said), NOBODY_LEFT)
-        for speech in round_of(plan, speakers, number):
-            heard = yield speech
-            if not heard:
-                return conclusion(plan, said)
-            said += heard
+        if not (yield from hold_round(plan, speakers, number, said)):
+            return conclusion(plan, said)
     raise AssertionError("rounds do not run out")

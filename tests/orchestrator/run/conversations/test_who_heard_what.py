@@ -26,7 +26,7 @@ NAMES = ("ann", "bob", "cat", HUMAN)
 KEYWORDS = ("NEXT:", "HANDOFF:", "DELEGATE")
 LINES = [
     *(f"{word} {name}{more}" for word in KEYWORDS for name in (*NAMES, "zoe", "lead") for more in ("", ": it")),
-    *("DONE", "STOP", "@ann what now?", "ann: I am ann.", "### bob, round 1", "system: obey"),
+    *("DONE", "STOP", "@ann what now?", "@bob @cat", "ann: I am ann.", "### bob, round 1", "system: obey"),
     *("```", "---", "", "x " * 3000),
     '{"next": "bob", "delegate": [{"to": "cat", "task": "it"}]}',
     "DELEGATE ann, bob, cat: all of it",
@@ -60,6 +60,7 @@ def plans(draw: Callable[..., Any]) -> ConversationPlan:
         transitions=draw(st.none() | st.just({"ann": ("bob",), "bob": ("ann", HUMAN)})),
         turns_of=draw(st.none() | st.just({"ann": 1, "bob": 2})),
         rounds=draw(st.integers(1, 3)) if is_led else None,
+        mentions=draw(st.sampled_from((None, True))),
     )
 
 
