@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from orchestrator.squad.includes import with_included
+from orchestrator.squad.schema_files import with_schemas
 from orchestrator.squad.sources import included_in
 from orchestrator.squad.squad_paths import refuse_unfit
 from providers.documents.yaml import ParsedFile, parse_text, read_once
@@ -33,9 +34,10 @@ class IncludedFiles:
             file = Path(parsed.file).parent / path
             refuse_unfit(path, file, above, on_disk=self.sources is None, folder=Path(parsed.file).parent)
             self.read[path] = text = self._text(path, file)
-            return parse_text(text, str(file))
+            # JSON may be indented by tabs, which stand in none of its texts; YAML may not.
+            return parse_text(text.replace("\t", "  ") if file.suffix == ".json" else text, str(file))
 
-        return with_included(parsed, read)
+        return with_schemas(with_included(parsed, read), read)
 
     def _text(self, path: str, file: Path) -> str:
         if self.sources is not None:

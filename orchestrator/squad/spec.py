@@ -50,6 +50,14 @@ Condition = Annotated[Expression, BeforeValidator(_condition, json_schema_input_
 """An expression, or `true` or `false` as YAML has them."""
 
 
+def _as_it_is(value: object) -> object:
+    return value
+
+
+Schema = Annotated[dict[str, Any], BeforeValidator(_as_it_is, json_schema_input_type=dict[str, Any] | str)]
+"""A JSON Schema; what names its file was replaced by what that holds before fields are read."""
+
+
 def _kind(value: object) -> str:
     return "mapping" if isinstance(value, dict) else "text"
 
@@ -212,7 +220,9 @@ class StepSpec(StrictModel):
     conversation: NonEmpty | None = Field(default=None, description="Or the conversation that does it")
     description: Expression | None = Field(default=None, description="What to do")
     expected_output: Expression | None = Field(default=None, description="What the result looks like")
-    output_schema: dict[str, Any] | None = Field(default=None, description="What the output must be: a JSON Schema")
+    output_schema: Schema | None = Field(
+        default=None, description="What the output must be: a JSON Schema, or its file (./story.schema.json)"
+    )
     tools: list[ToolRef] | None = Field(default=None, description="Instead of the agent's own")
     timeout: PositiveDuration | None = Field(default=None, description="Of this step")
     if_: Condition | None = Field(default=None, alias="if", description="Skipped where this does not hold")
@@ -233,7 +243,9 @@ class CaseSpec(StrictModel):
     steps: list[StepSpec] | None = Field(default=None, min_length=1, description="Or the pieces that are done in turn")
     description: Expression | None = Field(default=None, description="What to do")
     expected_output: Expression | None = Field(default=None, description="What the result looks like")
-    output_schema: dict[str, Any] | None = Field(default=None, description="What the output must be: a JSON Schema")
+    output_schema: Schema | None = Field(
+        default=None, description="What the output must be: a JSON Schema, or its file (./story.schema.json)"
+    )
     tools: list[ToolRef] | None = Field(default=None, description="Instead of the agent's own")
 
 
@@ -264,7 +276,9 @@ class TaskSpec(StrictModel):
     with_: dict[str, Any] | None = Field(default=None, alias="with", description="What that squad is given, by input")
     description: Expression | None = Field(default=None, description="What to do")
     expected_output: Expression | None = Field(default=None, description="What the result looks like")
-    output_schema: dict[str, Any] | None = Field(default=None, description="What the output must be: a JSON Schema")
+    output_schema: Schema | None = Field(
+        default=None, description="What the output must be: a JSON Schema, or its file (./story.schema.json)"
+    )
     output_file: Expression | None = Field(
         default=None, description="Where the result is written, inside the run's folder"
     )
