@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from orchestrator.forecast.turns import Assumptions, ExpectedTurn, Outlook, expect
-from orchestrator.squad.plan import Budget, Plan
+from orchestrator.squad.plan import AgentPlan, Budget, Plan
 from providers.catalog.model import Catalog
 from providers.messages import Capability
 from providers.policy.model import Policy
@@ -86,12 +86,19 @@ def _load(plan: Plan, turn: ExpectedTurn, runs: int, over: float) -> Load:
         tier=agent.tier or agent.persona.tier,
         model=agent.model,
         chain=agent.chain,
-        capabilities=frozenset({Capability.TOOLS} if turn.with_tools else ()),
+        capabilities=frozenset(_needed(turn, agent)),
         input_tokens=turn.input_tokens,
         output_tokens=turn.output_tokens,
         max_output_tokens=None,
         phase=turn.task,
     )
+
+
+def _needed(turn: ExpectedTurn, agent: AgentPlan) -> Iterator[Capability]:
+    if turn.with_tools:
+        yield Capability.TOOLS
+    if agent.sees:
+        yield Capability.VISION
 
 
 def _always(assumed: Assumptions) -> Iterator[str]:

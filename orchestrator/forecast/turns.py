@@ -23,6 +23,7 @@ from orchestrator.run.conversations.speech import (
 )
 from orchestrator.squad.choosing import with_agent, with_case
 from orchestrator.squad.conditions import NoCondition, holds
+from orchestrator.squad.images import images_of
 from orchestrator.squad.plan import (
     HUMAN,
     AgentPlan,
@@ -42,7 +43,7 @@ from orchestrator.squad.plan import (
 )
 from orchestrator.squad.termination import countable
 from personas.errors import TemplateError
-from providers.messages import Request, estimate_tokens
+from providers.messages import Request, estimate_tokens, with_images
 
 if TYPE_CHECKING:
     from agents.tools import Tool
@@ -227,6 +228,8 @@ class _Walk:
     def _one(self, task: str, work: AgentWork | ConversationWork, now: float, context: int) -> tuple[float, int]:
         expected = None if work.expected_output is None else self._text(work.expected_output)
         words = context + estimate_tokens(prompts.compose(self._text(work.description), expected))
+        if images := images_of(work, self._values.get("inputs", {})):
+            words += with_images("", images).tokens
         if isinstance(work, ConversationWork):
             return self._talk(task, work, now, words)
         return self._agent_works(task, work, now, words)

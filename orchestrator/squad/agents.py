@@ -376,7 +376,7 @@ class Roster:
 
 def _role(persona: Persona) -> str:
     """Return in one line what a persona is there for."""
-    return " ".join((persona.role or persona.title or "").split())[:ROLE_CHARS]
+    return " ".join((persona.role or persona.goal or persona.title or "").split())[:ROLE_CHARS]
 
 
 def is_file(persona: str) -> bool:

@@ -220,3 +220,20 @@ def test_the_output_of_many_expressions_is_capped_together():
     assert text.render({"a": "1234"}) == "1234-1234"
     with pytest.raises(TemplateError, match="writes more than 10"):
         text.render({"a": "12345"})
+
+
+class Named(str):
+    """A text with fields that a template may read, and one that it may not."""
+
+    __slots__ = ()
+    template_fields = ("name",)
+    name = "a.md"
+    secret = "s"
+
+
+def test_a_text_has_the_fields_that_its_class_names():
+    values = {"x": Named("words")}
+    assert Sandbox().template("{{ x.name }}: {{ x | upper }} {{ x['name'] }}").render(values) == "a.md: WORDS a.md"
+    for source in ("{{ x.secret }}", "{{ x.template_fields }}", "{{ x.__class__ }}"):
+        with pytest.raises(TemplateError):
+            Sandbox().template(source).render(values)

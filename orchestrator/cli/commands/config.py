@@ -33,7 +33,7 @@ def config_command(
     inputs = given_inputs(pairs, inputs_file).of(squad)
     if inputs:
         _check(squad, inputs)
-    for note in notes_on(squad):
+    for note in notes_on(squad, inputs):
         click.echo(f"note: {note}", err=True)
     document = resolved_document(squad, environment(settings), inputs)
     if form == "json":

@@ -12,6 +12,7 @@ from agents.toolbox import builtin
 from agents.tools import Tool
 from orchestrator.cli.ui.masking import masked
 from orchestrator.squad.agents import overrides_the_library
+from orchestrator.squad.given import InputFile, InputImage
 from orchestrator.squad.load import Squad
 from orchestrator.squad.plan import AgentPlan, AgentWork, Approval, Steps, Switch, TaskPlan
 from orchestrator.squad.spec import AgentSpec, SquadSpec, TaskSpec
@@ -33,7 +34,8 @@ def resolved_document(squad: Squad, environ: Mapping[str, str], inputs: Mapping[
     found["max_parallel"] = plan.max_parallel
     found["inputs"] = {name: {"type": one.type, **_given(one)} for name, one in spec.inputs.items()}
     for name, value in (inputs or {}).items():
-        found["inputs"][name]["default"] = value
+        if not isinstance(value, InputFile | InputImage):  # their defaults are paths
+            found["inputs"][name]["default"] = value
     found["agents"] = {
         name: _agent(spec.agents[name], agent) for name, agent in plan.agents.items() if name in spec.agents
     }
@@ -46,8 +48,12 @@ def resolved_document(squad: Squad, environ: Mapping[str, str], inputs: Mapping[
     return shown
 
 
-def notes_on(squad: Squad) -> Iterator[str]:
-    """Yield what the document does not show: what agents leave behind of the personas that they override."""
+def notes_on(squad: Squad, inputs: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what the document does not show: what agents leave behind of the personas that they override,
+    and `inputs` that are no defaults."""
+    for name, declared in squad.spec.inputs.items():
+        if declared.type in ("file", "image") and name in inputs:
+            yield f"the default of '{name}' stays: that of a file is a path below the squad's folder"
     for name, spec in squad.spec.agents.items():
         if overrides_the_library(spec):
             said, kept = (

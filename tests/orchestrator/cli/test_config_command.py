@@ -125,3 +125,11 @@ def test_inputs_that_are_given_become_defaults(call, folder):
     assert wrong.code == 1
     assert "input 'kind' is one of a, b" in wrong.err
     assert "topik" in wrong.err
+
+
+def test_what_an_agent_left_behind_of_its_persona_is_told(call, folder):
+    text = "name: s\nagents: {ann: {persona: analyst, title: Lawyer}}\ntasks: {t: {agent: ann, description: Go.}}\n"
+    (folder / "s.yaml").write_text(text)
+    made = call("config", "s.yaml")
+    assert "ann has a title of its own, so of the persona 'analyst' it has only the role, tier, tools" in made.err
+    assert ("Mary" in made.out, "name: Lawyer" in made.out) == (False, True)

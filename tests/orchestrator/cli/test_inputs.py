@@ -100,4 +100,12 @@ def test_a_recorded_run_needs_its_files_no_more(looks, call) -> None:
     assert call("runs", "replay", "one", "--db", "j.db").code == 0
     made = call("runs", "fork", "one", "--from", "look", "--run-id", "two", "--db", "j.db")
     assert (made.code, made.out) == (0, before)
-    assert call("config", "looks.yaml").code == 0
+
+
+def test_a_file_is_no_default_of_the_squad_that_config_prints(looks, call) -> None:
+    made = call("config", "looks.yaml", *GIVEN, "-i", "text=@a.diff", "-i", "names=[a]")
+    assert made.code == 0
+    (looks / "made.yaml").write_text(made.out)
+    assert "the default of 'diff' stays" in made.err
+    again = call("config", "made.yaml")
+    assert (again.out, "+ ${{ inputs.text }}" in again.out) == (made.out, True)

@@ -8,7 +8,9 @@ from collections import Counter
 import pytest
 
 from orchestrator import Squad, run_squad
+from orchestrator.forecast.scenario import forecast
 from orchestrator.forecast.turns import Assumptions, Outlook, expect
+from providers.messages import Capability
 
 SQUAD = """\
 name: crew
@@ -139,3 +141,17 @@ def test_a_conversation_ends_by_the_tokens_that_it_took():
     ]
     took = [turn.input_tokens + turn.output_tokens for turn in talk]
     assert sum(took[:-1]) < 20_000 <= sum(took)
+
+
+def test_an_image_is_read_where_it_is_mentioned_and_takes_a_model_that_sees():
+    text = (
+        "name: s\ninputs: {p: {type: image}}\nagents: {a: {role: Looks.}, b: {role: Reads.}}\n"
+        "tasks: {t: {agent: a, description: '${{ inputs.p }}'}, u: {agent: b, description: '[image: p]'}}\n"
+    )
+    given = Squad.from_text(text)
+    made = forecast(
+        given.plan({"p": b"\x89PNG\r\n\x1a\n"}), given.policy, given.catalog, ["openai"], runs=1, per_hour=1.0
+    )
+    look, read = made.outlook.turns
+    assert 1000 < look.input_tokens - read.input_tokens < 1100
+    assert [Capability.VISION in load.capabilities for load in made.scenario.load] == [True, False]
