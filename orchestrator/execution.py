@@ -20,6 +20,7 @@ from orchestrator.run.artifacts import RETRIES_S, Artifacts, FileRefused
 from orchestrator.run.delta_stream import DeltaStream
 from orchestrator.run.deltas import DeltaLog
 from orchestrator.run.driver import Driver
+from orchestrator.run.durable import Rehearse
 from orchestrator.run.history import RunHistory, history_of
 from orchestrator.run.memory import RunMemory
 from orchestrator.run.questions import Ask
@@ -171,6 +172,8 @@ class Setting:
     """Whether its answers are asked for as streams, so that they can be told as they come."""
     memory: RunMemory | None = None
     around: Surroundings = NOTHING_AROUND
+    rehearse: Rehearse | None = None
+    """Answers the run's steps instead of their work."""
 
 
 def in_doubt(in_flight: Sequence[InFlightStep], past: RunHistory) -> Sequence[InFlightStep]:
@@ -218,6 +221,7 @@ async def running(
             in_flight=in_flight,
             work_clock=work_clock,
             notify=setting.notify,
+            rehearse=setting.rehearse,
         )
         return Driven(driver, recorder, runner, past)
 

@@ -14,6 +14,7 @@ from agents.memory.store import MemoryStore
 from agents.turn import Complete, Surroundings
 from orchestrator.events import GateAnswered, GateOpened
 from orchestrator.journal.protocols import Journal
+from orchestrator.run.durable import Rehearse
 from orchestrator.run.questions import Ask
 from orchestrator.squad.plan import Budget, Plan
 from providers.catalog.trust import Consent, of_the_program
@@ -40,11 +41,10 @@ class RunOptions:
     answers gates. `journal` keeps the record, `state` is the folder of what providers' limits allow, and `notify` is
     called when that ledger is lost and regained. `trust` says which keys may go where a file sends them; by default,
     those that no file but one that the program named has a say in. With `stream`, answers are asked for as streams, and
-    `Run.stream` tells of them as they come.
-    `memory` is where agents remember (a store, or its
-    file), else `memory.db` in `state`; without either it ends with the run.
-    `deps` are for the tools' `ToolContext`, and `hooks` stand around each model and tool call; both are given anew to a
-    run that is resumed.
+    `Run.stream` tells of them as they come. `memory` is where agents remember (a store, or its file), else `memory.db`
+    in `state`; without either it ends with the run. `deps` are for the tools' `ToolContext`, and `hooks` stand around
+    each model and tool call; both are given anew to a run that is resumed. `rehearse` answers the run's steps instead
+    of their work, so no provider, server or tool is at work.
     """
 
     inputs: Mapping[str, Any] | None = None
@@ -66,6 +66,7 @@ class RunOptions:
     memory: MemoryStore | Path | str | None = None
     deps: Any = field(default=None, repr=False)
     hooks: Sequence[Hooks] = ()
+    rehearse: Rehearse | None = None
 
     @property
     def folder(self) -> Path | None:

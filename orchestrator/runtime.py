@@ -119,6 +119,10 @@ async def open_with(squad: Squad, options: RunOptions) -> AsyncIterator[Run]:
     """Begin a new run: `open_run` for callers that hold the options as a value."""
     squad.plan(options.inputs)  # what is wrong with it is told before anything is started for it
     loaded = await squad.loaded(options.trust, options.variables)
+    if options.rehearse is not None:
+        async with _begun(loaded, options, ()) as run:
+            yield run
+        return
     async with mcp_opened(loaded, options) as (bound, remote), _begun(bound, options, remote) as run:
         yield run
 
@@ -136,6 +140,7 @@ async def _begun(squad: Squad, options: RunOptions, remote: Sequence[Tool]) -> A
     name = options.run_id or new_run_id(plan.name, clock())
     notify, stream, around = options.notify, options.stream, options.around
     setting = Setting(name, journal, options.ask, clock, files, notify=notify, stream=stream, around=around)
+    setting = replace(setting, rehearse=options.rehearse)
     async with open_providers(squad, plan, options, options.offline) as (complete, stub):
         manifest = manifest_of(
             squad, uncapped, recorded_options(options, stub), clock(), lasting=options.journal is not None

@@ -23,6 +23,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "config": ("config", "Show a squad file with every default filled in."),
     "schema": ("schema", "Print the JSON Schema of squad files, for editors."),
     "explain": ("explain", "Show which models a task's turns were sent to, and why."),
+    "test": ("test", "Run the cases of a squad's test file, from recordings or live."),
     "simulate": ("simulate", "Simulate a scenario, or runs of a squad. Spends nothing."),
     "runs": ("runs", "List recorded runs; show, resume, watch or cancel one."),
     "spending": ("spending", "Show what runs have cost: by provider, agent, day ..."),

@@ -50,6 +50,7 @@ FAILURES: Mapping[str, Exit] = {
     "orchestrator.journal.protocols.StepChanged": Exit.FAILED,
     "orchestrator.rerun.replay.NotReplayable": Exit.FAILED,
     "orchestrator.journal.protocols.JournalError": Exit.USAGE,
+    "orchestrator.evals.recording.RecordingUnusable": Exit.USAGE,
     "agents.mcp.errors.McpFault": Exit.FAILED,
     "orchestrator.errors.NoProvider": Exit.CREDENTIALS,
     "orchestrator.errors.ToolUnusable": Exit.FAILED,

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from agents.tools import Tool
 from orchestrator.cli.app import Settings
 from orchestrator.cli.exits import Unusable
+from orchestrator.cli.file_kind import NAMES, kind_of
 from orchestrator.cli.files import routing_file
 from orchestrator.cli.loading import interrupts_held
-from orchestrator.squad.file_kind import NAMES, kind_of
 from orchestrator.squad.load import Squad
 from providers.documents.yaml import ParsedFile, parse_file
 
@@ -29,6 +30,14 @@ def load_squad(file: str, settings: Settings, where_gone: Mapping[str, str] | No
 
 
 @interrupts_held()
-def squad_of_file(parsed: ParsedFile, settings: Settings, where_gone: Mapping[str, str] | None = None) -> Squad:
-    """Return the squad of a file that was parsed before. Raise `SpecError` with all its mistakes."""
-    return Squad.from_file(parsed, routing=routing_file(settings), where_gone=where_gone)
+def squad_of_file(
+    parsed: ParsedFile,
+    settings: Settings,
+    where_gone: Mapping[str, str] | None = None,
+    tools: tuple[Tool, ...] = (),
+) -> Squad:
+    """Return the squad of a file that was parsed before. Raise `SpecError` with all its mistakes.
+
+    `tools` stand for those of their names.
+    """
+    return Squad.from_file(parsed, routing=routing_file(settings), where_gone=where_gone, tools=tools)

@@ -40,7 +40,7 @@ from orchestrator.run.accounts import AccountScope, CallsOfRun
 from orchestrator.run.actions import Happening, next_action
 from orchestrator.run.artifacts import FileRefused
 from orchestrator.run.budget import on_exceed, open_account
-from orchestrator.run.durable import DurableCalls
+from orchestrator.run.durable import DurableCalls, Rehearse
 from orchestrator.run.history import RunHistory
 from orchestrator.run.questions import Ask, Asker
 from orchestrator.run.recorder import Recorder
@@ -78,11 +78,13 @@ class Driver:
         in_flight: Collection[InFlightStep] = (),
         work_clock: RunClock | None = None,
         notify: Emit = ignore,
+        rehearse: Rehearse | None = None,
     ) -> None:
         self.plan = plan
         self.state = RunState(plan)
         self.interrupted = False
         self._perform = perform
+        self._rehearse = rehearse
         self._recorder = recorder
         self._journal = journal or MemoryJournal()
         self._dispatcher = dispatcher or LocalDispatcher()
@@ -273,7 +275,9 @@ class Driver:
 
     def _context(self, unit: Unit, fence: int, clock: UnitClock) -> RunContext:
         cut_short = frozenset(self._cut_short[unit]) if self._cut_short else NONE
-        calls = DurableCalls(self._journal, self._recorder, unit, fence, clock, cut_short, lambda: self.interrupted)
+        calls = DurableCalls(
+            self._journal, self._recorder, unit, fence, clock, cut_short, lambda: self.interrupted, self._rehearse
+        )
 
         async def approve(call: CallToApprove) -> Leave:
             return await self._asker.leave(unit, call, clock)

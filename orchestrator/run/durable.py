@@ -13,6 +13,9 @@ from orchestrator.run.recorder import Recorder
 from orchestrator.run.work_clock import UnitClock
 from orchestrator.units import Unit, text_of
 
+Rehearse = Callable[[Unit, StepKey, bytes, Callable[[], Awaitable[Any]], Recorder], Awaitable[Any]]
+"""Stands for the work of a step: returns its result, having recorded what happened in it."""
+
 
 @dataclass(frozen=True, slots=True)
 class DurableCalls:
@@ -26,6 +29,7 @@ class DurableCalls:
     clock: UnitClock
     cut_short: Collection[StepKey] = ()
     is_stopped: Callable[[], bool] = lambda: False
+    rehearse: Rehearse | None = None
 
     async def do(self, key: StepKey, request_hash: bytes, work: Callable[[], Awaitable[Any]]) -> Any:
         """Return what is recorded under `key`, else what `work` makes. Raise `Suspended` once the run is stopped."""
@@ -40,7 +44,8 @@ class DurableCalls:
             return step.result
         try:
             with self.clock.calling(key):
-                result = await work()
+                rehearse = self.rehearse
+                result = await (work() if rehearse is None else rehearse(unit, key, request_hash, work, recorder))
         except Exception:
             # A cancelled call is no `Exception`: it may have been billed, so its step stays in flight and a resume
             # reports it.

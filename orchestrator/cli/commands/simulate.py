@@ -14,6 +14,7 @@ import click
 from orchestrator.cli import app
 from orchestrator.cli.app import Settings, settings_of
 from orchestrator.cli.exits import Exit, Unusable
+from orchestrator.cli.file_kind import kind_of
 from orchestrator.cli.files import environment, policy_over
 from orchestrator.cli.inputs import GivenInputs, given_inputs
 from orchestrator.cli.loading import interrupts_held
@@ -25,7 +26,6 @@ from orchestrator.cli.ui.simulation import Case, render, render_compared
 from orchestrator.errors import CannotWrite
 from orchestrator.forecast.scenario import forecast
 from orchestrator.forecast.turns import Assumptions
-from orchestrator.squad.file_kind import kind_of
 from providers.documents.problems import nearest
 from providers.documents.yaml import ParsedFile, parse_file
 from providers.policy.environment import with_environment

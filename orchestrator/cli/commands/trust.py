@@ -12,12 +12,12 @@ import click
 from orchestrator.cli.app import Group, Settings, settings_of
 from orchestrator.cli.consent import granted
 from orchestrator.cli.exits import NothingSelected, Unusable
+from orchestrator.cli.file_kind import kind_of
 from orchestrator.cli.files import ROUTING_FILE, environment, load_policy, routing_file
 from orchestrator.cli.squad_files import squad_of_file
 from orchestrator.cli.ui.columns import columns
 from orchestrator.cli.ui.console import Console, count, print_json
 from orchestrator.environment import environment_of
-from orchestrator.squad.file_kind import kind_of
 from orchestrator.squad.routing import load_routing
 from orchestrator.trust import CodeUse, TrustFile, trust_file
 from providers.catalog.model import Catalog

@@ -13,11 +13,12 @@ import click
 from orchestrator.cli import app
 from orchestrator.cli.app import Settings, settings_of
 from orchestrator.cli.exits import Exit, NothingSelected
+from orchestrator.cli.file_kind import NAMES, FileKind, kind_of
 from orchestrator.cli.inputs import GivenInputs, given_inputs
 from orchestrator.cli.squad_files import squad_of_file
 from orchestrator.cli.ui.console import Console, count
 from orchestrator.cli.ui.masking import mask_secrets
-from orchestrator.squad.file_kind import NAMES, FileKind, kind_of
+from orchestrator.evals.suite import problems_of_suite
 from personas.persona import Personas
 from personas.sources import packaged
 from providers.catalog.file import load_catalog
@@ -96,6 +97,8 @@ def _checked(
             parse_scenario(parsed.mapping(), Path(parsed.file).stem, parsed.found)
         case "persona":
             Personas(packaged()).build(parsed.mapping(), read=parsed.found)
+        case "tests":
+            return problems_of_suite(parsed, lambda file, tools: squad_of_file(parse_file(file), settings, tools=tools))
         case _:
             assert_never(kind)
     return ()

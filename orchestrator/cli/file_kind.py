@@ -1,27 +1,30 @@
-"""What a YAML file is for, told by its own words: a squad, a routing file, a scenario or a persona."""
+"""What a YAML file is for, told by its own words: a squad, a routing file, a scenario, a persona or a test file."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import Literal
 
+from orchestrator.evals.spec import SuiteSpec
 from orchestrator.squad.spec import SquadSpec
 from personas.persona import PersonaSpec
 from providers.policy.shapes import PolicyShape
 from providers.simulation.scenario_shape import ScenarioShape
 
-FileKind = Literal["squad", "routing", "scenario", "persona"]
+FileKind = Literal["squad", "routing", "scenario", "persona", "tests"]
 NAMES: Mapping[FileKind, str] = {
     "squad": "a squad",
     "routing": "a routing file",
     "scenario": "a scenario",
     "persona": "a persona",
+    "tests": "a test file",
 }
 _FIELDS: Mapping[FileKind, frozenset[str]] = {
     "squad": frozenset(SquadSpec.model_fields),
     "routing": frozenset(PolicyShape.model_fields),
     "scenario": frozenset(ScenarioShape.model_fields),
     "persona": frozenset(PersonaSpec.model_fields),
+    "tests": frozenset(SuiteSpec.model_fields),
 }
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.squad.file_kind import kind_of
+from orchestrator.cli.file_kind import kind_of
 from orchestrator.squad.load import Squad
 from orchestrator.squad.routing import load_routing
 from personas import Personas, packaged

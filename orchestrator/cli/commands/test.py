@@ -1,0 +1,270 @@
+"""`test FILE`: the cases of a test file, from their recordings, live, or on a run that was made before."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import anyio
+import click
+
+from agents.tools import Tool
+from orchestrator.cli import app
+from orchestrator.cli.app import Settings, settings_of
+from orchestrator.cli.consent import consent, consent_to_code, either
+from orchestrator.cli.exits import Exit, NothingSelected, Unusable
+from orchestrator.cli.file_kind import NAMES, kind_of
+from orchestrator.cli.files import environment
+from orchestrator.cli.journals import db_option, open_records
+from orchestrator.cli.loading import interrupts_held
+from orchestrator.cli.squad_files import squad_of_file
+from orchestrator.cli.ui.arguments import UsdOption
+from orchestrator.cli.ui.console import Console, count, print_json
+from orchestrator.cli.ui.figures import usd
+from orchestrator.cli.ui.masking import mask_document, mask_secrets
+from orchestrator.cli.ui.test_results import (
+    CaseDrift,
+    SuiteResults,
+    case_line,
+    document_of,
+    junit_document,
+    why_lines,
+)
+from orchestrator.evals.checks import fits
+from orchestrator.evals.recording import RecordingUnusable
+from orchestrator.evals.runner import CaseResult, CaseRunner, chosen
+from orchestrator.evals.spec import SuiteCase
+from orchestrator.evals.suite import Suite, load_suite
+from orchestrator.evals.verdicts import Sample, drifts, sample_of
+from orchestrator.options import RunOptions
+from orchestrator.runtime import stub_answers
+from orchestrator.squad.load import Squad
+from orchestrator.trust import trust_file
+from providers.catalog.trust import Consent
+from providers.documents.unicode import printable
+from providers.documents.yaml import parse_file
+
+SUFFIX = ".test.yaml"
+
+
+class TestOptions(NamedTuple):
+    """How the cases are run."""
+
+    live: bool
+    record: bool
+    accept: bool
+    offline: bool
+    repeat: int | None
+    run: str | None
+    max_cost: float | None
+    db: str | None
+
+
+@app.command("test")
+@click.argument("file", required=False)
+@click.option("--case", "cases", multiple=True, metavar="NAME", help="This case alone, or those that fit a pattern.")
+@click.option("--live", is_flag=True, help="Ask real providers, as often as the cases say. It costs money.")
+@click.option("--record", is_flag=True, help="Run live once, and keep what was answered as the recording.")
+@click.option("--offline", is_flag=True, help="With --live or --record: the offline stub answers.")
+@click.option("--repeat", type=click.IntRange(1, 1000), metavar="N", help="How often each case is run live.")
+@click.option("--accept", is_flag=True, help="Keep the figures of these live runs as the baseline.")
+@click.option("--run", "run_id", metavar="ID", help="Check this recorded run; nothing is run.")
+@click.option("--max-cost", type=UsdOption(), metavar="USD", help="Start no further run once so much is spent.")
+@click.option("--junit", metavar="FILE", help="Write the results as JUnit XML.")
+@click.option("--json", "as_json", is_flag=True, help="Write one JSON document.")
+@db_option
+@click.pass_context
+def test_command(
+    context: click.Context,
+    file: str | None,
+    cases: tuple[str, ...],
+    live: bool,
+    record: bool,
+    offline: bool,
+    repeat: int | None,
+    accept: bool,
+    run_id: str | None,
+    max_cost: float | None,
+    junit: str | None,
+    as_json: bool,
+    db: str | None,
+) -> int:
+    """Run the cases of a test FILE (squad.test.yaml, or the squad beside it) and check what came of them.
+
+    Offline, from recordings, unless --live: no provider is asked and nothing is spent.
+    """
+    settings, console = settings_of(context), Console(settings_of(context))
+    asked = TestOptions(live or record or accept, record, accept, offline, repeat, run_id, max_cost, db)
+    _check(asked)
+    results, drifted = list[SuiteResults](), list[CaseDrift]()
+    for path in _files(file):
+        suite = _suite(path, settings)
+        selected = chosen(suite.spec.cases, cases, fits)
+        if not selected:
+            continue
+        done = anyio.run(_run, suite, selected, asked, settings, console)
+        results.append(SuiteResults(suite, done))
+        drifted += _against_baseline(suite, done, asked, console)
+    if not results:
+        raise NothingSelected(f"no case is called {', '.join(cases)}", "`orchestrator test FILE` runs all of them")
+    if junit is not None:
+        _write(Path(junit), junit_document(results))
+    _tell(results, drifted, console, as_json=as_json)
+    return _exit(results, drifted)
+
+
+def _check(asked: TestOptions) -> None:
+    if asked.run is not None and (asked.live or asked.repeat):
+        raise click.UsageError(
+            "--run checks a run that was made: it goes without --live, --record, --accept and --repeat"
+        )
+    if asked.offline and not asked.live:
+        raise click.UsageError("--offline says who answers a live run: give --live or --record with it")
+    if asked.repeat is not None and not asked.live:
+        raise click.UsageError("--repeat is for live runs: a recording answers the same each time. Give --live with it")
+
+
+def _files(file: str | None) -> list[Path]:
+    """Return the test files that are meant: a squad's is beside it."""
+    if file is None:
+        found = sorted(Path().glob(f"*{SUFFIX}")) + sorted(Path("tests").glob(f"*{SUFFIX}"))
+        if not found:
+            raise NothingSelected(f"there is no *{SUFFIX} here", "orchestrator test FILE")
+        return found
+    path = Path(file)
+    if path.is_dir():
+        if found := sorted(path.glob(f"*{SUFFIX}")):
+            return found
+        raise NothingSelected(f"there is no *{SUFFIX} in {file}", "orchestrator test FILE")
+    beside = path.with_name(f"{path.name.removesuffix('.yaml').removesuffix('.yml')}{SUFFIX}")
+    if not path.name.endswith(SUFFIX) and path.is_file() and kind_of(parse_file(file).keys) == "squad":
+        path = beside
+    if not path.is_file():
+        raise Unusable(f"there is no test file {path}", "docs/testing-squads.md says how to write one")
+    return [path]
+
+
+@interrupts_held()
+def _suite(path: Path, settings: Settings) -> Suite:
+    parsed = parse_file(str(path))
+    if (kind := kind_of(parsed.keys)) != "tests":
+        raise Unusable(f"{path} is {NAMES[kind]}, not a test file", "docs/testing-squads.md says how to write one")
+
+    def load(file: str, tools: tuple[Tool, ...]) -> Squad:
+        return squad_of_file(parse_file(file), settings, tools=tools)
+
+    return load_suite(parsed, load)
+
+
+async def _run(
+    suite: Suite, cases: Sequence[SuiteCase], asked: TestOptions, settings: Settings, console: Console
+) -> list[CaseResult]:
+    environ = environment(settings)
+    code = consent_to_code(settings, suite.squad.code_uses(), console) if asked.run is None else trust_file().allows
+    keys: Consent = trust_file().allows
+    plan, offline = suite.squad.outline(), asked.offline or None
+    if asked.live and not stub_answers(suite.squad, plan, environ, offline):
+        keys = consent(settings, suite.squad.catalog, environ, console)
+    state = settings.state_folder if asked.live else None
+    options = RunOptions(environ=environ, offline=offline, trust=either(code, keys), state=state)
+    secrets = [candidate.key for candidate in suite.squad.catalog.candidates(environ) if candidate.key]
+    runner = CaseRunner(suite, options, secrets, asked.repeat)
+    if asked.run is not None:
+        async with open_records(settings, asked.db) as records:
+            return [await runner.past(case, records.journal, asked.run) for case in cases]
+    results, spent = list[CaseResult](), 0.0
+    for case in cases:
+        if asked.max_cost is not None and asked.live and spent >= asked.max_cost:
+            console.warn(f"{printable(case.name)}: not run, as {usd(round(spent * 1e6))} are spent")
+            results.append(CaseResult(case, "error", ()))
+            continue
+        result = await _one(runner, case, asked)
+        spent += sum(one.facts.cost or 0.0 for one in result.attempts if one.facts is not None)
+        console.say(mask_secrets(printable(case_line(result)), environ))
+        for line in why_lines(suite, result):
+            console.say(mask_secrets(printable(line), environ))
+        if result.recorded:
+            console.say(f"  recorded: {suite.recording(case)}")
+        results.append(result)
+    return results
+
+
+async def _one(runner: CaseRunner, case: SuiteCase, asked: TestOptions) -> CaseResult:
+    if asked.live:
+        return await runner.live(case, record=asked.record)
+    try:
+        return await runner.offline(case)
+    except RecordingUnusable as error:
+        if not runner.suite.recording(case).exists():
+            hint = f"orchestrator test {runner.suite.file} --record --case {json.dumps(case.name)}"
+            raise Unusable(f"the case {case.name!r} has no recording", hint) from error
+        raise
+
+
+def _against_baseline(
+    suite: Suite, results: Sequence[CaseResult], asked: TestOptions, console: Console
+) -> list[CaseDrift]:
+    """Return what is worse than the baseline, of live runs; with --accept keep them as the baseline."""
+    spec, file = suite.spec.baseline, suite.baseline
+    if file is None or spec is None or not asked.live:
+        if asked.accept:
+            raise Unusable(f"{suite.file} names no baseline", "add baseline: {file: squad.baseline.json}")
+        return []
+    kept = _baseline(file)
+    if asked.accept:
+        new = {result.case.name: sample_of(result.attempts).to_json() for result in results}
+        _write(file, json.dumps({**kept, **new}, indent=1, ensure_ascii=False) + "\n")
+        console.say(f"baseline: {file}")
+        return []
+    allowed = spec.fail_when.model_dump()
+    found = []
+    for result in results:
+        if (before := kept.get(result.case.name)) is not None:
+            told = drifts(Sample.from_json(before), sample_of(result.attempts), allowed, spec.confidence)
+            found += [CaseDrift(result.case.name, drift) for drift in told if drift.note]
+    return found
+
+
+def _baseline(file: Path) -> dict[str, Any]:
+    try:
+        kept: dict[str, Any] = json.loads(file.read_text("utf-8")) if file.exists() else {}
+        for sample in kept.values():
+            Sample.from_json(sample)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise Unusable(f"{file} is not a baseline: {error}", "write it again with --accept") from error
+    return kept
+
+
+def _write(file: Path, text: str) -> None:
+    try:
+        file.write_text(text, "utf-8")
+    except OSError as error:
+        raise Unusable(f"{file} cannot be written: {error.strerror or error}") from error
+
+
+def _tell(results: Sequence[SuiteResults], drifted: Sequence[CaseDrift], console: Console, *, as_json: bool) -> None:
+    for name, drift in drifted:
+        worse = f"{printable(name)}: {drift.figure} {drift.before:g} -> {drift.now:g}: {drift.note}"
+        if drift.fails:
+            console.warn(worse)
+        else:
+            console.say(worse)
+    verdicts = [result.verdict for one in results for result in one.cases]
+    told = ", ".join(f"{verdicts.count(one)} {one}" for one in dict.fromkeys(verdicts))
+    if as_json:
+        print_json(mask_document(document_of(results, drifted), os.environ), indent=2)
+    else:
+        click.echo(f"{count(len(verdicts), 'case')}: {told}")
+
+
+def _exit(results: Sequence[SuiteResults], drifted: Sequence[CaseDrift]) -> Exit:
+    done = [result for one in results for result in one.cases]
+    if any(result.verdict in ("broken", "stale") for result in done) or any(one.drift.fails for one in drifted):
+        return Exit.FAILED
+    errors = [result for result in done if result.verdict == "error"]
+    if any(not result.attempts or any(attempt.is_limit for attempt in result.attempts) for result in errors):
+        return Exit.LIMIT
+    return Exit.NO_ANSWER if errors else Exit.DONE

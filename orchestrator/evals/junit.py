@@ -1,0 +1,55 @@
+"""The results of a test file as JUnit XML, which CI systems show. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from xml.sax.saxutils import escape, quoteattr
+
+from orchestrator.evals.runner import CaseResult
+from providers.documents.problems import Path
+
+_FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""What XML 1.0 cannot hold."""
+
+LineOf = Callable[[Path], int]
+"""Returns the line of the test file at which a path stands."""
+
+
+def junit_of(name: str, file: str, results: Sequence[CaseResult], line_of: LineOf) -> str:
+    """Return one test case a case: failed with the checks that do not hold, an error where the run says nothing."""
+    failed = sum(result.verdict in ("broken", "stale") for result in results)
+    errors = sum(result.verdict == "error" for result in results)
+    cases = [_case(name, file, index, result, line_of) for index, result in enumerate(results)]
+    head = f'<testsuite name={_attr(name)} tests="{len(results)}" failures="{failed}" errors="{errors}">'
+    return "\n".join(
+        ['<?xml version="1.0" encoding="UTF-8"?>', "<testsuites>", head, *cases, "</testsuite></testsuites>\n"]
+    )
+
+
+def _case(name: str, file: str, index: int, result: CaseResult, line_of: LineOf) -> str:
+    seconds = sum(attempt.facts.seconds for attempt in result.attempts if attempt.facts is not None)
+    lines, runs = list[str](), list[str]()
+    for attempt in result.attempts:
+        if attempt.facts is not None:
+            runs.append(attempt.facts.run_id)
+        if attempt.why:
+            lines.append(attempt.why)
+        for check in attempt.failed_checks:
+            lines.append(f"{file}:{line_of(('cases', index, 'expect', *check.path))}: {check.message}")
+    told, first = "\n".join(lines), lines[0].splitlines()[0] if lines else ""
+    kind = {"broken": "failure", "stale": "failure", "error": "error"}.get(result.verdict)
+    inside = (
+        "" if kind is None else f"<{kind} type={_attr(result.verdict)} message={_attr(first)}>{_text(told)}</{kind}>"
+    )
+    out = "\n".join([f"verdict: {result.verdict}", f"runs: {', '.join(runs) or 'none'}", told]).strip()
+    head = f'<testcase classname={_attr(name)} name={_attr(result.case.name)} time="{seconds:.3f}">'
+    return f"{head}{inside}<system-out>{_text(out)}</system-out></testcase>"
+
+
+def _text(text: str) -> str:
+    return escape(_FORBIDDEN.sub("�", text))
+
+
+def _attr(text: str) -> str:
+    return quoteattr(_FORBIDDEN.sub("�", text))

@@ -1,0 +1,159 @@
+"""What a real run was answered, as a file that stands beside the tests: one run's journal as JSON.
+
+Texts are written once, under their SHA-256, so that a changed one shows as one changed line.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import os
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import anyio.to_thread
+
+from agents.turn import StepKey
+from orchestrator.errors import OrchestratorError
+from orchestrator.events import Event, RunStarted
+from orchestrator.journal.codec import Unreadable, pack, unpack
+from orchestrator.journal.memory import MemoryJournal
+from orchestrator.journal.protocols import Journal, RunManifest, StepRecord
+from orchestrator.units import Unit
+
+FORMAT = 1
+
+
+class RecordingUnusable(OrchestratorError):
+    """A recording cannot be read, written or used. `hint` says what to do."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """One recorded run, in a journal of its own."""
+
+    run: str
+    journal: Journal
+    judged: Mapping[str, Any]
+    """What the judge said, by what it was asked."""
+
+
+async def read_recording(file: Path) -> Recording:
+    """Return the run that a file holds. Raise `RecordingUnusable`."""
+    try:
+        document = json.loads(await anyio.to_thread.run_sync(file.read_text, "utf-8"))
+        if document["recording"] != FORMAT:
+            raise RecordingUnusable(f"{file} is of another release: it says recording {document['recording']}", _AGAIN)
+        bodies = {bytes.fromhex(key): _bytes(text) for key, text in document["texts"].items()}
+        manifest: RunManifest = _unpacked(document["manifest"], bodies)
+        steps = [_step(one, bodies) for one in document["steps"]]
+        events = [_event(document["run"], one, bodies) for one in document["events"]]
+    except OSError as error:
+        raise RecordingUnusable(f"{file} cannot be read: {error.strerror or error}", _AGAIN) from error
+    except (ValueError, KeyError, TypeError, AttributeError, Unreadable, binascii.Error) as error:
+        raise RecordingUnusable(f"{file} is not a recording that this release can read: {error}", _AGAIN) from error
+    journal = MemoryJournal()
+    await journal.create(document["run"], manifest, events, steps)
+    return Recording(document["run"], journal, document.get("judged", {}))
+
+
+_AGAIN = "record the case again: orchestrator test FILE --record --case NAME"
+
+
+async def write_recording(
+    journal: Journal, run: str, file: Path, *, secrets: Collection[str] = (), judged: Mapping[str, Any] | None = None
+) -> bool:
+    """Write a run to a file, whole or not at all, and return whether that changed it.
+
+    Raise `RecordingUnusable` where one of `secrets` would stand in it, or the file cannot be written.
+    """
+    bodies: dict[bytes, bytes] = {}
+    made_of = await journal.manifest(run)
+    manifest = replace(made_of, file=Path(made_of.file).name, home=(), options={}, created_at=0.0)
+    document = {
+        "recording": FORMAT,
+        "run": run,
+        "manifest": _packed(manifest, bodies),
+        "steps": [_step_json(step, bodies) for step in await journal.steps(run) if step.done],
+        "events": [_event_json(event, bodies) for event in await journal.events(run)],
+        "judged": dict(sorted((judged or {}).items())),
+        "texts": {},
+    }
+    document["texts"] = {key.hex(): _text(body) for key, body in sorted(bodies.items())}
+    text = json.dumps(document, ensure_ascii=False, indent=1) + "\n"
+    for secret in secrets:
+        if secret and secret in text:
+            raise RecordingUnusable(
+                f"{file.name} would hold the value of a key: it is not written", "have the squad not print its keys"
+            )
+    return _put(file, text)
+
+
+def _put(file: Path, text: str) -> bool:
+    try:
+        if file.exists() and file.read_text("utf-8") == text:
+            return False
+        file.parent.mkdir(parents=True, exist_ok=True)
+        new = file.with_name(f".{file.name}-{os.getpid()}")
+        new.write_text(text, "utf-8", newline="\n")
+        new.replace(file)
+    except OSError as error:
+        raise RecordingUnusable(f"{file} cannot be written: {error.strerror or error}") from error
+    return True
+
+
+def _packed(value: Any, bodies: dict[bytes, bytes]) -> Any:
+    packed = pack(value)
+    bodies.update(packed.bodies)
+    return json.loads(packed.data.decode("utf-8", "surrogatepass"))
+
+
+def _unpacked(tree: Any, bodies: Mapping[bytes, bytes]) -> Any:
+    return unpack(json.dumps(tree).encode(), bodies.__getitem__)
+
+
+def _text(body: bytes) -> Any:
+    try:
+        return body.decode("utf-8")
+    except UnicodeDecodeError:
+        return {"base64": base64.b64encode(body).decode("ascii")}
+
+
+def _bytes(text: Any) -> bytes:
+    return text.encode("utf-8") if isinstance(text, str) else base64.b64decode(text["base64"], validate=True)
+
+
+def _step_json(step: StepRecord, bodies: dict[bytes, bytes]) -> dict[str, Any]:
+    return {
+        "unit": list(step.unit),
+        "key": [list(step.key.step), step.key.turn, step.key.call],
+        "asked": step.request_hash.hex(),
+        "result": _packed(step.result, bodies),
+    }
+
+
+def _step(written: Mapping[str, Any], bodies: Mapping[bytes, bytes]) -> StepRecord:
+    place, turn, call = written["key"]
+    result = _unpacked(written["result"], bodies)
+    key = StepKey(tuple(place), turn, call)
+    return StepRecord(Unit(*written["unit"]), key, bytes.fromhex(written["asked"]), True, result, False)
+
+
+def _event_json(event: Event, bodies: dict[bytes, bytes]) -> dict[str, Any]:
+    data = replace(event.data, out=None) if isinstance(event.data, RunStarted) else event.data
+    unit = None if event.unit is None else list(event.unit)
+    place = {"unit": unit, "step": list(event.step), "turn": event.turn, "seq": event.seq, "at": round(event.at, 3)}
+    return {**place, "data": _packed(data, bodies)}
+
+
+def _event(run: str, written: Mapping[str, Any], bodies: Mapping[bytes, bytes]) -> Event:
+    unit = None if written["unit"] is None else Unit(*written["unit"])
+    data = _unpacked(written["data"], bodies)
+    return Event(run, unit, tuple(written["step"]), written["turn"], written["seq"], written["at"], data)
