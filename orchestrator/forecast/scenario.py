@@ -42,8 +42,9 @@ class Forecast:
                 yield Claim(f"a run stays within its {caps.max_time:,g} s", took <= caps.max_time, f"{took:,.0f} s")
         for name, task in self.plan.tasks.items():
             if task.budget is not None:
-                cost = report.phases[name].cost / self.runs if name in report.phases else 0.0
-                yield from _caps(f"task {name}", task.budget, [t for t in turns if t.task == name], cost, least)
+                its = {one for one in self.plan.tasks if one == name or one.startswith(f"{name}.")}
+                cost = sum(report.phases[one].cost for one in its if one in report.phases) / self.runs
+                yield from _caps(f"task {name}", task.budget, [t for t in turns if t.task in its], cost, least)
         for name, agent in self.plan.agents.items():
             if agent.budget is not None:
                 cost = report.agents[name].cost / self.runs if name in report.agents else 0.0

@@ -127,8 +127,8 @@ class _Walk:
         begins = max((self.ends[need] for need in task.needs), default=0.0)
         self.ends[task.id], self.sizes[task.id] = begins, 0
         self._values = {} if task.reads else {"inputs": self.plan.inputs}
-        if task.scope in self._skipped or not self._happens(task.condition, f"task {task.id}"):
-            self._skipped.add(task.scope if isinstance(task.work, SquadEntry) else task.id)
+        if task.squad in self._skipped or not self._happens(task.condition, f"task {task.id}"):
+            self._skipped.add(task.squad if isinstance(task.work, SquadEntry) else task.id)
             return
         if isinstance(task.work, Approval):
             self._note(f"{task.id}: a person approves at once")
@@ -277,7 +277,7 @@ class _Walk:
         for turns in talk.turns():
             for speaker, read in turns:
                 if speaker != HUMAN:
-                    self._says(task, scoped(plan.scope, speaker), now, read, self.assumed.utterance_tokens)
+                    self._says(task, scoped(plan.squad, speaker), now, read, self.assumed.utterance_tokens)
             now += self.seconds_for(self.assumed.utterance_tokens)
         self._note(f"{plan.id}: {len(talk.said)} utterances, {talk.why}")
         size = self.assumed.utterance_tokens
@@ -286,7 +286,7 @@ class _Walk:
         speaker = plan.moderator or next(name for name in plan.participants if name != HUMAN)
         read = words + len(talk.said) * size + _shape_tokens(work.output_schema)
         written = self.assumed.structured_tokens
-        return self._says(task, scoped(plan.scope, speaker), now, read, written), written
+        return self._says(task, scoped(plan.squad, speaker), now, read, written), written
 
     def _says(self, task: str, speaker: str, now: float, read: int, written: int) -> float:
         """Note a turn in a conversation: its tools go along, and are not called. Return when it ends."""

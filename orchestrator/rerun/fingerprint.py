@@ -34,7 +34,7 @@ from orchestrator.squad.termination import AllOf, AnyOf, Termination, written
 LEFT_OUT = frozenset(
     {
         *("budget", "timeout", "retry", "max_parallel", "position", "tier", "model", "chain", "edition", "names"),
-        *("roles", "sees", "scope", "source", "accept"),
+        *("roles", "sees", "squad", "source", "accept"),
     }
 )
 ADDED = frozenset(
@@ -83,12 +83,12 @@ def dependency_digests(plan: Plan) -> dict[str, str]:
                 "conversations": [plan.conversations[name] for name in conversations_of(task)],
                 # The inputs of a sub-squad are what its first task makes.
                 "inputs": {} if task.reads else {name: plan.inputs.get(name) for name in _inputs(plan, reads)},
-                "history": plan.squads[task.scope].history if task.scope else plan.history,
+                "history": plan.squads[task.squad].history if task.squad else plan.history,
                 # Who picks tasks by a name that is only known later reads their names, too.
                 "names": sorted(plan.tasks) if ("tasks",) in reads else [],
             }
         )
-        named[task.scope or ""][local(task.scope, task.id)] = made[task.id]
+        named[task.squad or ""][local(task.squad, task.id)] = made[task.id]
     return made
 
 
@@ -122,7 +122,7 @@ def doers_of(plan: Plan, task: TaskPlan) -> set[str]:
     """Return everybody who works on the task: its agents, and who takes part in its conversations."""
     held = [plan.conversations[name] for name in conversations_of(task)]
     agents = set(possible_agents(task.work))
-    talk = [scoped(one.scope, name) for one in held for name in everyone(one)]
+    talk = [scoped(one.squad, name) for one in held for name in everyone(one)]
     return helpers_of(plan.agents, agents.union(asked_in([task]), talk))
 
 

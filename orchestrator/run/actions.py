@@ -73,8 +73,8 @@ def next_action(state: RunState) -> Happening | None:
 def _begin(state: RunState, task: TaskPlan) -> Happening:
     """Return how a ready task begins: its `if` may skip it, and what cannot be evaluated fails it."""
     values = state.values_for(task)
-    if task.scope is not None and state.tasks[scoped(task.scope, INPUTS)].status == "skipped":
-        return TaskEnded(task.id, "skipped", error=f"{task.scope} is skipped")
+    if task.squad is not None and state.tasks[scoped(task.squad, INPUTS)].status == "skipped":
+        return TaskEnded(task.id, "skipped", error=f"{task.squad} is skipped")
     try:
         condition = True if task.condition is None else task.condition.render(values)
         if not holds(condition, "if", state.plan.edition):

@@ -227,11 +227,11 @@ class RunState:
     def _keep(self, event: TaskEnded) -> None:
         """Let expressions see what a task came to, where its name is known."""
         task = self.plan.tasks[event.task]
-        names = self.scopes[task.scope or ""]
+        names = self.scopes[task.squad or ""]
         if isinstance(task.work, SquadEntry):
             names["inputs"] = event.output or {}
             return
-        names["tasks"][local(task.scope, event.task)] = {
+        names["tasks"][local(task.squad, event.task)] = {
             "output": event.output,
             "output_file": event.output_file,
             "status": event.status,
@@ -241,7 +241,7 @@ class RunState:
 
     def _fail_fast(self, failed: str) -> None:
         """Let nothing more begin where the squad, or the sub-squad, of a failed task says so."""
-        scope = self.plan.tasks[failed].scope
+        scope = self.plan.tasks[failed].squad
         if scope is None and self.plan.fail_fast:
             self.stop("failed")
         if scope is None or not self.plan.squads[scope].fail_fast:
@@ -329,7 +329,7 @@ class RunState:
         state.attempt += 1
         plan = self.plan.tasks[task]
         state.unmet = sum(not self._lets_begin(need, task) for need in plan.needs)
-        self.scopes[plan.scope or ""]["tasks"].pop(local(plan.scope, task), None)
+        self.scopes[plan.squad or ""]["tasks"].pop(local(plan.squad, task), None)
         self.errors.pop(task, None)
         self.truncated.pop(task, None)
         if state.unmet == 0:
@@ -338,7 +338,7 @@ class RunState:
 
 def _counts(task: TaskPlan) -> bool:
     """Return whether a run fails by the failure of a task."""
-    return not task.continue_on_error and task.scope is None
+    return not task.continue_on_error and task.squad is None
 
 
 def values_of(state: RunState, unit: Unit) -> Mapping[str, Any]:

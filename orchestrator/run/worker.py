@@ -143,7 +143,7 @@ class TaskRunner:
         """Do the unit's work and write its file. Raises what the work raises, after the plan's retries."""
         budgets: AccountScope = ctx.budgets  # type: ignore[assignment]  # the run hands every unit a scope of ours
         account = self._account_of_task(task, given, ctx.step)
-        for around in self._accounts_of_squads(task.scope):
+        for around in self._accounts_of_squads(task.squad):
             budgets = budgets.within(around)
         ctx = self._within(ctx, given.unit).at(budgets=budgets.within(account))
         if task.output_file is None:
@@ -234,7 +234,7 @@ class TaskRunner:
     async def _one(
         self, work: AgentWork | ConversationWork, given: Assignment, context: Mapping[str, str], ctx: RunContext
     ) -> UnitResult:
-        if self.plan.tasks[given.unit.task].scope and self.plan.edition > 1:
+        if self.plan.tasks[given.unit.task].squad and self.plan.edition > 1:
             work = rendered_work(work, given.values["inputs"])
         description = as_text(work.description.render(given.values))
         expected = None if work.expected_output is None else as_text(work.expected_output.render(given.values))
@@ -303,7 +303,7 @@ class TaskRunner:
             here = self._below(ctx, unit, place)
             if speaker == HUMAN:
                 return SpokenWords(await self._person_speaks(prompt, history, given, here))
-            spoken = AgentWork(scoped(plan.scope, speaker), work.description)
+            spoken = AgentWork(scoped(plan.squad, speaker), work.description)
             recalled = await recall(self.memory, self.plan.agents[spoken.agent], topic, here, is_apart=True)
             asked = prompts.with_recalled(prompt, recalled)
             result = await self._agent_works(spoken, asked, given, here, history)
@@ -321,9 +321,9 @@ class TaskRunner:
 
     def _talk(self, work: ConversationWork, given: Assignment) -> ConversationPlan:
         plan = self.plan.conversations[work.conversation]
-        if not plan.scope:
+        if not plan.squad:
             return plan
-        agents = {name: self.plan.agents[scoped(plan.scope, name)] for name in plan.names}
+        agents = {name: self.plan.agents[scoped(plan.squad, name)] for name in plan.names}
         told = {name: self._as_told(agent, given.values["inputs"]) for name, agent in agents.items()}
         return replace(plan, names={name: agent.persona.display_name for name, agent in told.items()})
 
@@ -333,7 +333,7 @@ class TaskRunner:
         """Ask for the result in the wanted shape: one more turn, of the moderator where there is one."""
         plan = self.plan.conversations[work.conversation]
         speaker = plan.moderator or next(name for name in plan.participants if name != HUMAN)
-        shaped = AgentWork(scoped(plan.scope, speaker), work.description, output_schema=work.output_schema)
+        shaped = AgentWork(scoped(plan.squad, speaker), work.description, output_schema=work.output_schema)
         words = prompts.compose(topic, "The result of the conversation.", {"The conversation": minutes.document()})
         result = await self._agent_works(shaped, self._with_images(work, words, given), given, ctx)
         return UnitResult(result.output, as_text(result.output))
@@ -363,7 +363,7 @@ class TaskRunner:
 
     def _as_told(self, agent: AgentPlan, inputs: Mapping[str, Any]) -> AgentPlan:
         """Return an agent with what its texts read of the inputs, where those are known only now."""
-        return rendered_agent(agent, inputs) if agent.scope and self.plan.edition > 1 else agent
+        return rendered_agent(agent, inputs) if agent.squad and self.plan.edition > 1 else agent
 
     def _made(self, plan: AgentPlan, tools: tuple[Tool, ...]) -> Agent:
         return Agent(
@@ -379,7 +379,7 @@ class TaskRunner:
             tier=plan.tier,
             model=plan.model,
             chain=plan.chain,
-            history=self.plan.squads[plan.scope].history if plan.scope else self.plan.history,
+            history=self.plan.squads[plan.squad].history if plan.squad else self.plan.history,
             values=plan.values or {},
             run=self.run,
         )
@@ -449,7 +449,7 @@ class TaskRunner:
     def _context(self, task: TaskPlan, values: Mapping[str, Any]) -> dict[str, str]:
         """Return the outputs that feed the task. A need that is not named in `context` only orders it."""
         ended = values["tasks"]
-        context = [local(task.scope, name) for name in task.context]
+        context = [local(task.squad, name) for name in task.context]
         made = {name: ended[name]["output"] for name in context if name in ended}
         return {name: as_text(output) for name, output in made.items() if output is not None}
 

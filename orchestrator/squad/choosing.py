@@ -20,7 +20,7 @@ def with_agent(work: AgentWork, values: Mapping[str, Any], task: str) -> AgentWo
     agent = meant(named, work.choice.among)
     if agent is None:
         raise NotAChoice(task, "agent", named, work.choice.among)
-    return replace(work, agent=scoped(work.choice.scope, agent), choice=None)
+    return replace(work, agent=scoped(work.choice.squad, agent), choice=None)
 
 
 def meant(value: Any, among: Sequence[str]) -> str | None:

@@ -89,7 +89,7 @@ class AgentPlan:
     """The documents that it may look up, and is told of; None: none."""
     chain: tuple[str, ...] = ()
     """Models that are asked in this order."""
-    scope: str | None = None
+    squad: str | None = None
     """The sub-squad that it is an agent of."""
 
     def needs(self, capabilities: frozenset[Capability] = frozenset()) -> Needs:
@@ -136,7 +136,7 @@ class ConversationPlan:
     """What each side of a debate stands for."""
     mentions: bool | None = None
     """Whether who is mentioned (`@ann`) speaks next; None: no."""
-    scope: str | None = None
+    squad: str | None = None
     """The sub-squad whose agents take part: here they go by their names in it."""
 
 
@@ -162,7 +162,7 @@ class AgentChoice:
 
     name: ExpressionText
     among: tuple[str, ...]
-    scope: str | None = None
+    squad: str | None = None
     """The sub-squad whose agents these are: here they go by their names in it."""
 
 
@@ -183,7 +183,7 @@ class AgentWork:
         """Return the agents that may do it: one, unless it is chosen when the work begins."""
         if self.choice is None:
             return (self.agent,)
-        return tuple(scoped(self.choice.scope, name) for name in self.choice.among)
+        return tuple(scoped(self.choice.squad, name) for name in self.choice.among)
 
 
 @dataclass(frozen=True, slots=True)
@@ -349,7 +349,7 @@ class TaskPlan:
     continue_on_error: bool = False
     output_file: ExpressionText | None = None
     position: tuple[int, int] = (1, 1)
-    scope: str | None = None
+    squad: str | None = None
     """The sub-squad that it is a task of; its id begins with that."""
 
     @property
@@ -357,10 +357,10 @@ class TaskPlan:
         """Return the sub-squad whose names its expressions read; empty: the squad itself."""
         match self.work:
             case SquadEntry():
-                return (self.scope or "").rpartition(".")[0]
+                return (self.squad or "").rpartition(".")[0]
             case SquadResult():
                 return self.id
-        return self.scope or ""
+        return self.squad or ""
 
 
 INPUTS = "inputs"

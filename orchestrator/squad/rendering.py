@@ -27,11 +27,11 @@ def with_rendered(plan: Plan, findings: Findings) -> Plan:
         return plan
     values = {"inputs": plan.inputs}
     # What a sub-squad is given is known when it begins: see `rendered_agent` and `rendered_work`.
-    agents = {name: _agent(one, values, findings) if not one.scope else one for name, one in plan.agents.items()}
-    tasks = {name: _task(one, values, findings) if not one.scope else one for name, one in plan.tasks.items()}
+    agents = {name: _agent(one, values, findings) if not one.squad else one for name, one in plan.agents.items()}
+    tasks = {name: _task(one, values, findings) if not one.squad else one for name, one in plan.tasks.items()}
     called = {name: agent.persona.display_name for name, agent in agents.items()}
     conversations = {
-        name: held if held.scope else replace(held, names={one: called[one] for one in held.names if one in called})
+        name: held if held.squad else replace(held, names={one: called[one] for one in held.names if one in called})
         for name, held in plan.conversations.items()
     }
     return replace(plan, agents=agents, tasks=tasks, conversations=conversations)

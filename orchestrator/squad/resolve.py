@@ -130,7 +130,7 @@ def refuse_foreseen(plan: Plan, node: Node, *, is_checked: bool) -> None:
     findings = Findings.after(node, ())
     for fault in foreseen_faults(plan, is_checked=is_checked):
         place: Path = ("tasks", fault.task, *fault.field)
-        if plan.tasks[fault.task].scope:  # in another file
+        if plan.tasks[fault.task].squad:  # in another file
             place = ("tasks", fault.task.partition(".")[0], "squad")
         findings.error(place, fault.code, fault.message, fault.hint)
     if findings.errors:
@@ -190,6 +190,7 @@ def _plan(
     texts.check_the_rest()
     _check_ends(spec, findings, conversations, tasks)
     _warn_of_unused(spec, findings, texts, tasks)
+    squads.check_names()
     squads.check_files(tasks)
     squads.check_size()
     history = spec.defaults.history

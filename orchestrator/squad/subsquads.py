@@ -133,8 +133,10 @@ class SubSquads:
                 self._check_value((*path, key), inner, key, value)
         for key, declared in inner.spec.inputs.items():
             # A default that is a file would be read in the midst of a run, and read again by its replay.
-            if key not in given and (declared.default is None or declared.type in ("file", "image")):
-                message = f"'{spec.squad}' needs the input '{key}'"
+            is_file = declared.type in ("file", "image")
+            if key not in given and (declared.default is None or is_file):
+                why = "; its default is a file, which is not read there" if is_file and declared.default else ""
+                message = f"'{spec.squad}' needs the input '{key}'{why}"
                 self.findings.error(("tasks", name, "squad"), "missing-input", message, f"with: {{{key}: ...}}")
 
     def _check_value(self, path: Path, inner: InnerSquad, key: str, value: Any) -> None:
@@ -144,6 +146,15 @@ class SubSquads:
         for problem in found.errors:
             if problem.path == ("inputs", key):
                 self.findings.error(path, "invalid-input", problem.message, problem.hint)
+
+    def check_names(self) -> None:
+        """Report agents and conversations that are called as those of a sub-squad are in the whole."""
+        for name, inner in self.of.items():
+            for group, held in (("agents", inner.plan.agents), ("conversations", inner.plan.conversations)):
+                for one in held.keys() & {own.removeprefix(f"{name}.") for own in getattr(self.spec, group)}:
+                    if (taken := scoped(name, one)) in getattr(self.spec, group):
+                        message = f"'{taken}' is what '{one}' of '{inner.spec.name}' is called here"
+                        self.findings.error((group, taken), "duplicate-name", message, key=True)
 
     def check_files(self, tasks: Mapping[str, TaskPlan]) -> None:
         """Report files that two tasks of the whole would write, one of them in a sub-squad."""
@@ -214,7 +225,7 @@ def _tasks_of(outer: TaskPlan, inner: Plan) -> Iterator[TaskPlan]:
     """Yield the tasks of a sub-squad: what takes its inputs first, what has its outputs last."""
     name, entry = outer.id, scoped(outer.id, INPUTS)
     assert isinstance(outer.work, SquadEntry), "a task with a squad"
-    yield TaskPlan(entry, outer.work, outer.needs, condition=outer.condition, position=outer.position, scope=name)
+    yield TaskPlan(entry, outer.work, outer.needs, condition=outer.condition, position=outer.position, squad=name)
     for task in inner.tasks.values():
         needs = tuple(scoped(name, one) for one in task.needs) or (entry,)
         yield replace(
@@ -223,12 +234,12 @@ def _tasks_of(outer: TaskPlan, inner: Plan) -> Iterator[TaskPlan]:
             work=_body_of(name, task.work),
             needs=needs,
             context=tuple(scoped(name, one) for one in task.context),
-            scope=scoped(name, task.scope) if task.scope else name,
+            squad=scoped(name, task.squad) if task.squad else name,
         )
-    own = [scoped(name, one) for one, task in inner.tasks.items() if not task.scope]
+    own = [scoped(name, one) for one, task in inner.tasks.items() if not task.squad]
     result = SquadResult(outer.work.source, inner.outputs)
     budget = tighter(outer.budget, inner.budget)
-    yield replace(outer, work=result, needs=(entry, *own), context=(), condition=None, budget=budget, scope=outer.scope)
+    yield replace(outer, work=result, needs=(entry, *own), context=(), condition=None, budget=budget, squad=outer.squad)
 
 
 def _body_of(scope: str, body: TaskBody) -> TaskBody:
@@ -239,7 +250,7 @@ def _body_of(scope: str, body: TaskBody) -> TaskBody:
             case AgentWork(choice=None):
                 return replace(work, agent=scoped(scope, work.agent), tools=helpers_below(scope, work.tools))
             case AgentWork(choice=AgentChoice() as choice):
-                deeper = replace(choice, scope=_deeper(scope, choice.scope))
+                deeper = replace(choice, squad=_deeper(scope, choice.squad))
                 return replace(work, choice=deeper, tools=helpers_below(scope, work.tools))
             case ConversationWork():
                 return replace(work, conversation=scoped(scope, work.conversation))
@@ -262,13 +273,13 @@ def _agents_of(scope: str, inner: Plan, folder: str) -> Iterator[AgentPlan]:
     for agent in inner.agents.values():
         tools = helpers_below(scope, agent.tools) or ()
         knowledge = None if agent.knowledge is None else agent.knowledge.below(folder)
-        named = replace(agent, id=scoped(scope, agent.id), scope=_deeper(scope, agent.scope))
+        named = replace(agent, id=scoped(scope, agent.id), squad=_deeper(scope, agent.squad))
         yield replace(named, tools=tools, knowledge=knowledge)
 
 
 def _conversations_of(scope: str, inner: Plan) -> Iterator[ConversationPlan]:
     for held in inner.conversations.values():
-        yield replace(held, id=scoped(scope, held.id), scope=_deeper(scope, held.scope))
+        yield replace(held, id=scoped(scope, held.id), squad=_deeper(scope, held.squad))
 
 
 def _deeper(outer: str, scope: str | None) -> str:

@@ -30,6 +30,7 @@ from providers.adapters import HttpReply, HttpRequest
 from providers.budgets import CallSize
 from providers.catalog.model import Candidate, Model, Price, Provider
 from providers.client.manager import ProviderManager
+from providers.documents.scalars import write_tree
 from providers.events import ignore
 from providers.limits.ledger.sqlite import SqliteLedger
 from providers.messages import Capability, FinishReason, Message, Request, Response, Text, ToolCall, Usage
@@ -131,6 +132,55 @@ LARGE: dict[str, Any] = {
     },
     "outputs": {"guide": "${{ tasks.docs.output }}", "built": "${{ tasks.build.output }}"},
 }
+REVIEW: dict[str, Any] = {
+    "name": "review",
+    "inputs": {"draft": {"type": "string"}},
+    "budget": {"max_turns": 40},
+    "agents": {"ann": agent(), "bob": agent()},
+    "tasks": {
+        "check": {"agent": "ann", "description": "Check ${{ inputs.draft }}", "output_schema": VERDICT},
+        "gate": {
+            "needs": ["check"],
+            "approval": {"prompt": "Good?", "choices": ["approve", "revise", "reject"]},
+            "on_revise": {"rerun": ["check"], "max_attempts": 1},
+        },
+        "work": {
+            "needs": ["gate"],
+            "context": ["check"],
+            "agent": "${{ 'ann' if tasks.check.output.verdict == 'approve' else 'bob' }}",
+            "description": "Work.",
+        },
+    },
+    "outputs": {"verdict": "${{ tasks.check.output.verdict }}", "made": "${{ tasks.work.output }}"},
+}
+MIDDLE: dict[str, Any] = {
+    "name": "middle",
+    "inputs": {"draft": {"type": "string"}},
+    "tasks": {"deep": {"squad": "review.yaml", "with": {"draft": "deep ${{ inputs.draft }}"}}},
+    "outputs": {"made": "${{ tasks.deep.output.made }}"},
+}
+NESTED: dict[str, Any] = {
+    "name": "nested",
+    "agents": {"ann": agent(), "cat": agent()},
+    "tasks": {
+        "draft": {"agent": "ann", "description": "Draft.", "output_file": "draft.md"},
+        "one": {"squad": "review.yaml", "needs": ["draft"], "with": {"draft": "${{ tasks.draft.output }}"}},
+        "two": {"squad": "middle.yaml", "needs": ["draft"], "with": {"draft": "two"}, "budget": {"max_turns": 50}},
+        "end": {
+            "needs": ["one", "two"],
+            "switch": {
+                "on": "${{ tasks.one.output.verdict }}",
+                "cases": {
+                    "approve": {"agent": "cat", "description": "Close."},
+                    "revise": {"steps": [{"id": name, "agent": "cat", "description": name} for name in ("a", "b")]},
+                },
+            },
+            "output_file": "end.md",
+        },
+    },
+    "outputs": {"end": "${{ tasks.end.output }}", "made": "${{ [tasks.one.output.made, tasks.two.output.made] }}"},
+}
+"""Sub-squads, one of them within another, an agent that is chosen, a switch, and people who are asked inside."""
 PATTERNS: dict[str, dict[str, Any]] = {
     "round_robin": {"participants": ["ann", "bob", "cat"], "terminate": {"max_turns": 5}},
     "party": {"participants": ["ann", "bob", "cat"], "moderator": "sam", "terminate": {"max_turns": 6}},
@@ -329,6 +379,14 @@ def squad_for(name: str, port: int) -> Squad:
         """Note it."""
         return str((await tell(port, {"kind": "tool", "digest": what}))["text"])
 
+    if name == "nested":
+        review, middle = write_tree(REVIEW), write_tree(MIDDLE)
+        sources = {
+            "squad review.yaml": review,
+            "squad middle.yaml": middle,
+            "of middle.yaml: squad review.yaml": review,
+        }
+        return Squad.from_text(write_tree(NESTED), "nested.yaml", sources=sources)
     return Squad.from_mapping(SQUADS[name], tools=[note] if name == "large" else [])
 
 

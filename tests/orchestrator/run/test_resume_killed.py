@@ -40,16 +40,19 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Whole:
 
 
 @pytest.mark.long
-def test_kill_at_every_record_of_a_small_sprint(tmp_path: Path, small: Whole) -> None:
+@pytest.mark.parametrize(("name", "records"), [("small", 12), ("nested", 30)])
+def test_kill_at_every_record_of_a_small_sprint(tmp_path: Path, name: str, records: int) -> None:
+    (tmp_path / "whole").mkdir()
+    whole = Whole(name, tmp_path / "whole")
     for commits in range(1, 1000):
         folder = tmp_path / str(commits)
         folder.mkdir()
         with Counting().serving() as provider:
-            over = kill_at(commits, "small", folder, provider, backend=("asyncio", "trio")[commits % 2])
-        check(folder, small, provider)
+            over = kill_at(commits, name, folder, provider, backend=("asyncio", "trio")[commits % 2])
+        check(folder, whole, provider)
         if over:
             break
-    assert commits > 12, "every claim, intent, result and end is a record"
+    assert commits > records, "every claim, intent, result and end is a record"
 
 
 @pytest.mark.parametrize("seed", seeds(1, 8))

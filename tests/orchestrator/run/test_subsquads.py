@@ -266,3 +266,25 @@ async def test_a_run_that_was_cut_short_anywhere_goes_on_as_if_nothing_were(tmp_
     assert (opened.result.status, opened.result.outputs) == (whole.status, whole.outputs)
     assert [agent for agent, _ in manager.asked] == ["ann", "review.ann", "review.bob", "ann"]
     assert (await replay(journal, "r")).is_equal
+
+
+PNG = bytes.fromhex("89504e470d0a1a0a") + b"x" * 400
+
+
+async def test_files_and_images_go_in_as_what_they_are(tmp_path: Path) -> None:
+    review = {**REVIEW, "inputs": {"draft": {"type": "file"}, "tone": {"type": "image"}}}
+    review["agents"] = {**REVIEW["agents"], "ann": REVIEW["agents"]["bob"]}
+    review = edited(
+        review, "check", description="See ${{ inputs.tone }} of ${{ inputs.draft.name }}: ${{ inputs.draft }}"
+    )
+    tasks = {"review": {"squad": "review.yaml", "with": {"draft": "${{ inputs.text }}", "tone": "${{ inputs.photo }}"}}}
+    inputs = {"text": {"type": "file"}, "photo": {"type": "image"}}
+    squad = made(tmp_path, tasks, {"review.yaml": review}, agents={}, inputs=inputs)
+    journal, manager = MemoryJournal(), Answers(said)
+    given = {"text": b"the text", "photo": PNG}
+    result, _ = await run(squad, manager, journal=journal, run_id="r", inputs=given)
+    assert result.status == "done", result.errors
+    (message,) = [one for one in manager.asked[0][1].messages if one.role == "user"]
+    assert "See [image: photo] of text: the text" in message.text
+    assert [type(part).__name__ for part in message.parts].count("Image") == 1
+    assert (await replay(journal, "r")).is_equal

@@ -44,7 +44,7 @@ def test_two_uses_and_a_squad_within_a_squad_have_names_of_their_own(tmp_path: P
     own = [f"{name}.{task}" for name in ("one", "two") for task in ("inputs", *inner)]
     assert list(plan.tasks) == [*own[:5], "one", *own[5:], "two"]
     assert set(plan.squads) == {"one", "two", "one.deep", "two.deep"}
-    assert plan.tasks["one.deep.check"].scope == "one.deep"
+    assert plan.tasks["one.deep.check"].squad == "one.deep"
 
 
 def test_mistakes_of_all_files_are_told_at_once_each_in_its_own(tmp_path: Path) -> None:
@@ -149,3 +149,33 @@ def test_two_budgets_hold_both() -> None:
     assert tighter(one, other) == Budget(max_cost=3, max_tokens=7, max_turns=9, on_exceed="pause")
     assert tighter(None, other) == other
     assert tighter(None, None) is None
+
+
+TOOL = """
+def shout(text: str) -> str:
+    \"\"\"Say it loudly.\"\"\"
+    return text.upper()
+"""
+
+
+def test_its_tools_are_its_own_and_asked_for(tmp_path: Path) -> None:
+    review = {**REVIEW, "tools": {"shout": {"python": "tools.py:shout"}}}
+    review["agents"] = {**REVIEW["agents"], "bob": {**REVIEW["agents"]["bob"], "tools": ["shout"]}}
+    (tmp_path / "low").mkdir()
+    (tmp_path / "low" / "tools.py").write_text(TOOL)
+    tasks = {**OUTER, "review": {**OUTER["review"], "squad": "low/review.yaml"}}
+    squad = made(tmp_path, tasks, {"low/review.yaml": review})
+    assert [tool.name for tool in squad.outline().agents["review.bob"].tools] == ["shout"]
+    assert len(squad.code_uses()) == 1
+    (tmp_path / "tools.py").write_text(TOOL.replace("upper", "lower"))
+    more = {"tools": {"shout": {"python": "tools.py:shout"}}}
+    assert faults(tmp_path, tasks, {"low/review.yaml": review}, **more) == [
+        ("outer.yaml", "duplicate-name", "'low/review.yaml' declares the tool 'shout', which is another one here")
+    ]
+
+
+def test_an_agent_that_is_called_as_one_of_a_sub_squad_is_told(tmp_path: Path) -> None:
+    people = {name: {"persona": {"name": "Tester", "role": "Answers."}} for name in ("ann", "review.bob")}
+    assert faults(tmp_path, agents=people) == [
+        ("outer.yaml", "duplicate-name", "'review.bob' is what 'bob' of 'review' is called here")
+    ]
