@@ -34,7 +34,16 @@ from providers.policy.model import Policy
 ASK = "ask"
 MOST_AT_ONCE = 16
 """Calls at work at once; more wait."""
-TYPES = {"string": "string", "integer": "integer", "number": "number", "boolean": "boolean", "list": "array"}
+TYPES = {
+    **dict.fromkeys(("string", "file", "image"), "string"),
+    "integer": "integer",
+    "number": "number",
+    "boolean": "boolean",
+    "list": "array",
+    "object": "object",
+}
+FILES = {"file": "The text of a file.", "image": "An image, as a data: URL: data:image/png;base64,..."}
+"""What a client writes for an input that the command line reads from a file: it names none of ours."""
 
 Tell = Callable[[float, float | None, str], Any]
 """Tells the client how far a call is: done, of how many, in words. It is awaited."""
@@ -188,7 +197,7 @@ def _squad_tool(name: str, squad: Squad) -> dict[str, Any]:
     required = [key for key, declared in inputs.items() if declared.default is None]
     schema: dict[str, Any] = {
         "type": "object",
-        "properties": {key: _input(declared) for key, declared in inputs.items()},
+        "properties": {key: input_schema(declared) for key, declared in inputs.items()},
         "additionalProperties": False,
     }
     described = squad.spec.description or f"Runs the squad '{squad.name}'."
@@ -198,13 +207,14 @@ def _squad_tool(name: str, squad: Squad) -> dict[str, Any]:
     return {"name": name, "description": f"{described}{gives}", "schema": schema}
 
 
-def _input(declared: InputSpec) -> dict[str, Any]:
-    made: dict[str, Any] = {"type": TYPES[declared.type]} if declared.type in TYPES else {}
-    if declared.description:
-        made["description"] = declared.description
+def input_schema(declared: InputSpec) -> dict[str, Any]:
+    """Return the JSON Schema of what a client gives for an input."""
+    made: dict[str, Any] = {**(declared.schema_ or {}), "type": TYPES[declared.type]}
+    if described := " ".join(filter(None, (declared.description, FILES.get(declared.type)))):
+        made["description"] = described
     if declared.enum is not None:
         made["enum"] = declared.enum
-    if declared.default is not None:
+    if declared.default is not None and declared.type not in FILES:
         made["default"] = declared.default
     return made
 

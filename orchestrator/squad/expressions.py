@@ -242,7 +242,7 @@ class Expressions:
                 return below(_own_schema(scope.steps[step]), inner)
             case ("inputs", str(name), *inner) if name in self.spec.inputs:
                 declared = self.spec.inputs[name]
-                known = {"type": "boolean"} if declared.type == "boolean" else {}
+                known = declared.schema_ or ({"type": "boolean"} if declared.type == "boolean" else {})
                 return below(known if declared.enum is None else {"enum": declared.enum}, inner)
         return None
 

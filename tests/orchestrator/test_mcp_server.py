@@ -14,6 +14,8 @@ import anyio
 import pytest
 from mcp import Client, StdioServerParameters
 
+from orchestrator.mcp_server import input_schema
+from orchestrator.squad.spec import InputSpec
 from tests.patience import PATIENCE_S
 
 GREET = """
@@ -65,6 +67,14 @@ async def asked(target: Any, **more: Any) -> AsyncIterator[Client]:
     with anyio.fail_after(PATIENCE_S):
         async with Client(target, **more) as client:
             yield client
+
+
+def test_an_input_is_described_as_a_client_gives_it() -> None:
+    schema = {"required": ["a"], "properties": {"a": {"type": "integer"}}}
+    assert input_schema(InputSpec(type="object", schema=schema)) == {"type": "object", **schema}
+    file = input_schema(InputSpec(type="file", default="notes.md", description="What to read."))
+    assert file == {"type": "string", "description": "What to read. The text of a file."}
+    assert "data:image/png;base64," in input_schema(InputSpec(type="image"))["description"]
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])

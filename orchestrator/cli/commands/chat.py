@@ -16,12 +16,13 @@ from orchestrator.cli.app import Settings, settings_of
 from orchestrator.cli.consent import consent, consent_to_code, either
 from orchestrator.cli.exits import Exit, NothingSelected
 from orchestrator.cli.files import environment, load_policy, routing_file
+from orchestrator.cli.inputs import given_inputs
 from orchestrator.cli.journals import db_option, journal_url, open_records, record_for_run, squad_of
 from orchestrator.cli.local import with_local_server
 from orchestrator.cli.persona_files import load_persona
 from orchestrator.cli.squad_files import load_squad
 from orchestrator.cli.talk import Leaving, Talk
-from orchestrator.cli.ui.arguments import RunIdOption, UsdOption, split_inputs
+from orchestrator.cli.ui.arguments import RunIdOption, UsdOption
 from orchestrator.cli.ui.columns import columns
 from orchestrator.cli.ui.console import Console
 from orchestrator.cli.ui.figures import usd
@@ -158,7 +159,7 @@ async def _one_session(settings: Settings, asked: ChatAsked, console: Console, j
         journal=journal,
         agent=asked.agent if of_squad else None,
         model=asked.model,
-        inputs=squad.coerce(split_inputs(asked.pairs)) or None,
+        inputs=given_inputs(asked.pairs).of(squad) or None,
         out=asked.out or (Path("out") / name if manifest is None else None),
         environ=environ,
         offline=True if stub else None,
