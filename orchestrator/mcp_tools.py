@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 from agents.mcp.definitions import Definition, DefinitionChange, changes
 from agents.mcp.errors import McpFault
@@ -16,6 +15,7 @@ from agents.tools import Tool
 from orchestrator.mcp_pins import McpPins
 from orchestrator.options import RunOptions
 from orchestrator.squad.load import Squad
+from orchestrator.squad.mcp_servers import McpEntry
 from orchestrator.squad.mcp_specs import McpSpec, McpTools, filled, tool_of
 from orchestrator.trust import refuse_code
 from providers.catalog.trust import Consent
@@ -58,11 +58,11 @@ async def listed(
 
 def servers_of(squad: Squad, names: Iterable[str], environ: Mapping[str, str]) -> list[McpServer]:
     """Return how these servers of the squad are reached. Raise `McpFault` for a variable that is not set."""
-    beside = Path(squad.file).parent
-    return [_server(name, squad.spec.mcp[name], beside, environ) for name in names]
+    return [_server(name, squad.mcp[name], environ) for name in names]
 
 
-def _server(name: str, spec: McpSpec, beside: Path, environ: Mapping[str, str]) -> McpServer:
+def _server(name: str, entry: McpEntry, environ: Mapping[str, str]) -> McpServer:
+    spec = entry.spec
     try:
         texts = spec.headers if spec.url is not None else spec.variables
         values = {key: filled(text, environ) for key, text in texts.items()}
@@ -71,14 +71,14 @@ def _server(name: str, spec: McpSpec, beside: Path, environ: Mapping[str, str]) 
     timeout_s = spec.timeout or TIMEOUT_S
     if spec.url is not None:
         return McpHttpServer(name, spec.url, values, timeout_s)
-    return McpStdioServer(name, spec.words, values, str(beside / (spec.cwd or ".")), timeout_s)
+    return McpStdioServer(name, spec.words, values, str(entry.beside / (spec.cwd or ".")), timeout_s)
 
 
 def _settled(
     squad: Squad, owner: Owner, pins: McpPins | None, recorded: Sequence[Definition] | None
 ) -> Sequence[Definition]:
     """Return the definitions that hold for the run, in the order in which they were seen first."""
-    name, spec = owner.server.name, squad.spec.mcp[owner.server.name]
+    name, spec = owner.server.name, squad.mcp[owner.server.name].spec
     if recorded is not None and (differing := offered_changes(spec, recorded, owner.definitions)):
         hint = "go on by its new ones: `runs resume --edited`, or begin a new run"
         raise _changed(name, "since the run began", differing, hint)
@@ -105,7 +105,8 @@ def _changed(name: str, since: str, differing: Sequence[DefinitionChange], hint:
 
 
 def _tools(squad: Squad, owners: Mapping[str, Owner]) -> Iterable[Tool]:
-    known = McpTools(squad.spec.mcp, squad.definitions)
+    specs = {name: entry.spec for name, entry in squad.mcp.items()}
+    known = McpTools(specs, squad.definitions)
     for server, owner in owners.items():
         for name, definition in known.offered(server).items():
-            yield tool_of(name, definition, squad.spec.mcp[server], caller(owner, definition.name))
+            yield tool_of(name, definition, specs[server], caller(owner, definition.name))

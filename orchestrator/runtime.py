@@ -117,7 +117,8 @@ def open_run(
 @asynccontextmanager
 async def open_with(squad: Squad, options: RunOptions) -> AsyncIterator[Run]:
     """Begin a new run: `open_run` for callers that hold the options as a value."""
-    squad.plan(options.inputs)  # what is wrong with it is told before anything is started for it
+    if squad.servers():
+        squad.plan(options.inputs)  # what is wrong with it is told before a server is started for it
     loaded = await squad.loaded(options.trust, options.variables)
     if options.rehearse is not None:
         async with _begun(loaded, options, ()) as run:

@@ -20,7 +20,7 @@ from orchestrator.squad.given import InputType, RawInput, UnreadInput
 from orchestrator.squad.given_files import holds_keys, read_default, read_paths
 from orchestrator.squad.include_files import IncludedFiles
 from orchestrator.squad.inputs import check_defaults, coerce_inputs
-from orchestrator.squad.mcp_servers import server_use
+from orchestrator.squad.mcp_servers import McpEntry, server_use
 from orchestrator.squad.memory_specs import check_folders
 from orchestrator.squad.plan import EDITION, AgentPlan, Plan
 from orchestrator.squad.resolve import refuse_foreseen, resolve, tools_used, with_inputs, with_tools
@@ -46,7 +46,7 @@ from orchestrator.squad.sources import (
 from orchestrator.squad.spec import SquadSpec, spec_of
 from orchestrator.squad.squad_paths import refuse_unfit
 from orchestrator.squad.subsquads import InnerSquad, UnusableSquad
-from orchestrator.squad.tool_source import ToolReading, ToolSource
+from orchestrator.squad.tool_source import ToolSource
 from orchestrator.squad.workspace import workspace_of
 from orchestrator.trust import CodeUse, refuse_code
 from personas.persona import Personas
@@ -67,7 +67,6 @@ from providers.routing.choice import Refuse, choose
 from providers.routing.fleet import Fleet
 
 _OF_A_WHOLE = {
-    "mcp": "MCP servers",
     "workspace": "a workspace",
 }
 """What a run opens for the squad that it is of."""
@@ -287,9 +286,8 @@ class Squad:
         With `of_servers`, only what must be allowed before these MCP servers are started.
         """
         declared = uses_of_code(one for one in self.declared if one.name not in {tool.name for tool in self.tools})
-        reading = ToolReading(Findings.after(self._node, ()), Path(self.file).parent, self.file)
         names = self.servers() if of_servers is None else of_servers
-        uses = tuple(server_use(reading, name, self.spec.mcp[name]) for name in names)
+        uses = tuple(server_use(self._node, name, self.mcp[name]) for name in names)
         return (*declared, *uses) if of_servers is None else uses
 
     async def loaded(self, trust: Consent, environ: Mapping[str, str]) -> Self:
@@ -328,9 +326,15 @@ class Squad:
         bound = replace(self, tools=tools, declared=declared, workspace=workspace, _digests=digests)
         return replace(bound, _found=tuple(findings.found))
 
+    @property
+    def mcp(self) -> dict[str, McpEntry]:
+        """The MCP servers that the squad and its sub-squads name."""
+        inner = {name: entry for squad in self._given.inner.values() for name, entry in squad.mcp.items()}
+        return {**inner, **{name: McpEntry(spec, self.file) for name, spec in self.spec.mcp.items()}}
+
     def servers(self) -> list[str]:
-        """Return the MCP servers whose tools the squad uses: those that a run starts."""
-        if not self.spec.mcp:
+        """Return the MCP servers whose tools the squad and its sub-squads use: those that a run starts."""
+        if not self.mcp:
             return []
         named = (tool.name for tool in tools_used(self.with_mcp({}).outline()))
         return list(dict.fromkeys(server for server, slash, _ in (name.partition("/") for name in named) if slash))
@@ -338,12 +342,11 @@ class Squad:
     def with_mcp(self, definitions: Mapping[str, Sequence[Definition]]) -> Self:
         """Return the squad with these definitions of the tools of MCP servers. Raise `PlanError` where a tool that it
         names is not among them."""
-        known = {name: tools for name, tools in definitions.items() if name in self.spec.mcp}
+        known = {name: tools for name, tools in definitions.items() if name in self.mcp}
         if known == dict(self.definitions):
             return self
-        squad = replace(self, definitions=known)
-        outline, warnings = squad._resolve()
-        return replace(squad, warnings=tuple(warnings), _outline=outline)
+        inner = {path: squad.with_mcp(known) for path, squad in self._given.inner.items()}
+        return replace(self, definitions=known, _given=replace(self._given, inner=inner))._resolved()
 
     def plan(
         self, inputs: Mapping[str, Any] | None = None, tools: Registry | None = None, edition: int = EDITION
@@ -455,7 +458,8 @@ class Squad:
         tools = given.tools if sources is None else (*tools_in(sources), *given.tools)
         catalog = self.catalog.serving_pinned(name for agent in spec.agents.values() for name in agent.models)
         squad = Squad(spec, str(file), self.personas, tools, self.policy, catalog, self.functions, (), node, ())
-        return replace(squad, _found=tuple(found), text=text, _given=own)._with_declared(gone)._resolved()
+        squad = replace(squad, _found=tuple(found), text=text, _given=own, definitions=definitions_in(sources or {}))
+        return squad._with_declared(gone)._resolved()
 
     def _refuse_other_tools(self, path: str, inner: Squad) -> None:
         """Raise `UnusableSquad` for what a run of two squads cannot tell apart, or cannot start."""
@@ -463,6 +467,10 @@ class Squad:
             if getattr(inner.spec, name) or any(getattr(agent, name, None) for agent in inner.spec.agents.values()):
                 message = f"'{path}' has {what} of its own, which a sub-squad cannot have yet"
                 raise UnusableSquad("unsupported-field", message, "run it by itself, or leave that out")
+        for name, server in inner.mcp.items():
+            if name in self.mcp and self.mcp[name].identity != server.identity:
+                message = f"'{path}' has an MCP server '{name}', which is another one here"
+                raise UnusableSquad("duplicate-name", message, "give one of them another name")
         known = self._all_digests()
         for name, sha256 in inner._digests.items():
             if known.get(name, sha256) != sha256:

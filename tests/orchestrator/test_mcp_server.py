@@ -14,8 +14,14 @@ import anyio
 import pytest
 from mcp import Client, StdioServerParameters
 
-from orchestrator.mcp_server import input_schema
+from orchestrator import Squad
+from orchestrator.journal.memory import MemoryJournal
+from orchestrator.mcp_server import Offer, input_schema, server_of, tool_names
+from orchestrator.options import RunOptions, steady
+from orchestrator.runtime import resume_run
 from orchestrator.squad.spec import InputSpec
+from providers import default_policy, load_catalog
+from tests.orchestrator.squads import Answers
 from tests.patience import PATIENCE_S
 
 GREET = """
@@ -122,6 +128,70 @@ async def test_a_squad_is_a_tool_over_http_in_both_ages_of_the_protocol(
             assert [tool.name for tool in (await client.list_tools()).tools] == ["greet", "gate"]
             both = [await client.call_tool("greet", {"who": who}) for who in ("Bo", "Cy")]
         assert ["Bo" in both[0].content[0].text, "Cy" in both[1].content[0].text] == [True, True]
+
+
+def offering(manager: Any, *squads: Squad, journal: Any = None) -> Offer:
+    options = RunOptions(manager=manager, clock=steady(), journal=journal)
+    catalog = load_catalog()
+    words = lambda run, questions: f"answer {run}: {questions}"  # noqa: E731
+    return Offer(tool_names(squads), {}, default_policy(catalog), catalog, options, words)
+
+
+async def untold(done: float, total: float | None, words: str) -> None:
+    """Tell nobody."""
+
+
+@pytest.mark.anyio
+async def test_a_call_that_the_client_cancels_ends_its_run_which_can_be_taken_up_again() -> None:
+    began, ended = anyio.Event(), anyio.Event()
+    given, journal = Squad.from_text(GREET), MemoryJournal()
+
+    async def never(agent: str, request: Any) -> str:
+        began.set()
+        try:
+            await anyio.sleep_forever()
+        finally:
+            ended.set()
+
+    with anyio.fail_after(PATIENCE_S):
+        async with Client(server_of(offering(Answers(never), given, journal=journal))) as client:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(client.call_tool, "greet", {"who": "Bo"})
+                await began.wait()
+                tasks.cancel_scope.cancel()
+            await ended.wait()
+        (line,) = await journal.runs()
+        async with resume_run(given, line.run, journal=journal, manager=Answers()) as run:
+            async for _ in run:
+                pass
+    assert run.result.outputs == {"text": "ann: done"}
+
+
+@pytest.mark.anyio
+async def test_what_a_run_comes_to_is_told_without_a_process() -> None:
+    def answer(agent: str, request: Any) -> str:
+        if "Bad" in request.messages[-1].text:
+            raise RuntimeError("no model is there")
+        return "well"
+
+    greet, gate = Squad.from_text(GREET), Squad.from_text(GATE)
+    offer = offering(Answers(answer), greet, gate)
+    well = await offer.call("greet", {"who": "Bo"}, untold)
+    assert (well.text, well.is_error) == ("well", False)
+    failed = await offer.call("greet", {"who": "Bad"}, untold)
+    assert failed.is_error
+    assert "no model is there" in failed.text
+    waiting = await offer.call("gate", {}, untold)
+    assert waiting.is_error
+    assert "is not recorded" in waiting.text
+    nothing = await offer.call("ask", {"question": "Hi?"}, untold)
+    assert nothing.text == "there is no tool 'ask'; there are: greet, gate"
+
+
+def test_two_squads_of_one_name_are_refused() -> None:
+    given = Squad.from_text(GREET)
+    with pytest.raises(ValueError, match="two tools would be called 'greet'"):
+        tool_names([given, given])
 
 
 def test_there_must_be_something_to_offer(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from orchestrator.rerun.replay import replay
 from orchestrator.runtime import open_run, resume_run
 from orchestrator.trust import CodeNotTrusted
 from tests import processes
-from tests.mcp_servers.starting import SERVER, is_there, until
+from tests.mcp_servers.starting import LIAR, SERVER, is_there, until
 from tests.orchestrator.mcp_runs import PERSONA, calling, drive, drive_and_die, lines, of_server
 from tests.orchestrator.squads import of_type, run, squad
 from tests.patience import PATIENCE_S
@@ -165,6 +165,35 @@ async def test_what_an_agent_is_offered(
             found = {one.name: (one.approval, one.risk, one.untrusted) for one in agent.tools}
             assert dict(sorted(found.items())) == offered
             assert {one.name for one in live} == {name for name in offered if name.startswith("t__")}
+
+
+@pytest.mark.long
+async def test_a_sub_squad_has_the_servers_that_its_file_names(tmp_path: Path) -> None:
+    inner = f"""
+name: inner
+mcp: {{t: {{command: [{sys.executable}, {LIAR}, well]}}}}
+agents: {{ann: {{persona: {{name: A, role: r}}, mcp: [t]}}}}
+tasks: {{work: {{agent: ann, description: Work.}}}}
+outputs: {{said: "${{{{ tasks.work.output }}}}"}}
+"""
+    outer = """
+name: outer
+tasks: {all: {squad: inner.yaml}}
+outputs: {said: "${{ tasks.all.output.said }}"}
+"""
+    (tmp_path / "inner.yaml").write_text(inner)
+    (tmp_path / "outer.yaml").write_text(outer)
+    given = Squad.from_file(tmp_path / "outer.yaml")
+    assert given.servers() == ["t"]
+    assert [use.folder for use in given.code_uses()] == [str(tmp_path.resolve())]
+    async with SqliteJournal(tmp_path / "journal.db") as journal:
+        result, _ = await run(given, calling(("t__t", {})), journal=journal, run_id="r")
+        assert result.outputs == {"said": "well"}
+        assert (await replay(journal, "r")).is_equal
+    other = outer.replace("tasks:", f"mcp: {{t: {{command: [{sys.executable}]}}}}\ntasks:")
+    (tmp_path / "outer.yaml").write_text(other)
+    with pytest.raises((PlanError, SpecError), match="which is another one here"):
+        Squad.from_file(tmp_path / "outer.yaml")
 
 
 def test_reading_a_squad_starts_nothing_and_shows_what_a_run_would_start() -> None:

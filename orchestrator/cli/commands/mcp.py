@@ -168,7 +168,7 @@ def accept_command(context: click.Context, file: str, servers: tuple[str, ...]) 
     if unknown:
         raise Unusable(f"{file} uses no MCP server '{unknown[0]}'", f"it uses: {', '.join(squad.servers()) or 'none'}")
     for name, definitions in _listed(squad, settings, servers).items():
-        spec = squad.spec.mcp[name]
+        spec = squad.mcp[name].spec
         differing = offered_changes(spec, pins.accepted(name, spec) or (), definitions)
         pins.accept(name, spec, definitions)
         for change in differing:
@@ -188,7 +188,7 @@ def _listed(squad: Squad, settings: Settings, only: Sequence[str] = ()) -> Mappi
 def _rows(squad: Squad, pins: McpPins, found: Mapping[str, Sequence[Definition]]) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     for server, definitions in found.items():
-        spec = squad.spec.mcp[server]
+        spec = squad.mcp[server].spec
         accepted = pins.accepted(server, spec)
         differing = {one.tool: one.what for one in offered_changes(spec, accepted or (), definitions)}
         for one in definitions:

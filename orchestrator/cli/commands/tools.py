@@ -191,7 +191,7 @@ def _of_servers(squad: Squad) -> dict[str, tuple[Tool, str]]:
 async def _of_server(squad: Squad, name: str, settings: Settings, console: Console) -> Tool:
     """Return a tool of an MCP server, as `git/log` names it: each call of it starts the server, and ends it."""
     server = name.partition("/")[0]
-    if server not in squad.spec.mcp:
+    if server not in squad.mcp:
         raise NothingSelected(f"{printable(squad.file)} has no MCP server {printable(server)}")
     environ = environment(settings)
     trust = consent_to_code(settings, squad.code_uses([server]), console)
@@ -205,7 +205,7 @@ async def _of_server(squad: Squad, name: str, settings: Settings, console: Conso
         async with opened(servers_of(squad, [server], environ)) as owners:
             return await owners[server].call(definition.name, arguments)
 
-    return tool_of(name, definition, squad.spec.mcp[server], call)
+    return tool_of(name, definition, squad.mcp[server].spec, call)
 
 
 def _first_line(text: str) -> str:
