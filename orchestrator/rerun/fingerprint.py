@@ -16,6 +16,7 @@ from functools import lru_cache
 from typing import Any
 
 from agents.tools import Tool
+from orchestrator.squad.given import InputFile, InputImage
 from orchestrator.squad.helpers import asked_in, helpers_of
 from orchestrator.squad.plan import (
     Approval,
@@ -191,6 +192,10 @@ def _plain(value: Any, named: Mapping[str, str] = NOTHING) -> Any:
         return _renamed(value.source, named) if named else value.source
     if isinstance(value, Tool):
         return [value.name, value.description, value.parameters]
+    if isinstance(value, InputFile):
+        return [value.name, str.__str__(value)]
+    if isinstance(value, InputImage):
+        return [value.name, hashlib.sha256(value.data).hexdigest()]
     if isinstance(value, Termination):
         return _plain(_condition(value), named)
     if (told := _told(kind)) is not None:

@@ -102,6 +102,15 @@ def test_a_recorded_run_needs_its_files_no_more(looks, call) -> None:
     assert (made.code, made.out) == (0, before)
 
 
+def test_another_image_of_the_same_name_is_another_input(looks, call) -> None:
+    outputs(call, *GIVEN, "--run-id", "one", "--db", "j.db")
+    again = call("runs", "fork", "one", *GIVEN, "--db", "j.db", "--dry-run")
+    assert "nothing of one would run again" in again.err
+    (looks / "x.png").write_bytes(PNG[:-1] + b"x")
+    edited = call("runs", "fork", "one", *GIVEN, "--db", "j.db", "--dry-run")
+    assert (edited.code, "look" in edited.out, "input photo" in edited.out) == (0, True, True)
+
+
 def test_a_file_is_no_default_of_the_squad_that_config_prints(looks, call) -> None:
     made = call("config", "looks.yaml", *GIVEN, "-i", "text=@a.diff", "-i", "names=[a]")
     assert made.code == 0
