@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -25,6 +25,7 @@ from orchestrator.squad.memory_specs import check_folders
 from orchestrator.squad.plan import EDITION, AgentPlan, Plan
 from orchestrator.squad.resolve import refuse_foreseen, resolve, tools_used, with_inputs, with_tools
 from orchestrator.squad.routing import load_routing
+from orchestrator.squad.routing_tools import tools_of_routing, tree_of_routing
 from orchestrator.squad.sources import (
     SQUAD,
     definitions_in,
@@ -316,6 +317,8 @@ class Squad:
         known = {tool.name for tool in tools} | (gone if shown else set())
         declared = declared_tools(entries, findings, self.file, known=known)
         on_disk = self._given.sources is None
+        if on_disk:
+            declared += self._of_routing(known | entries.keys(), findings)
         workspace = workspace_of(self.spec.workspace, self.file, findings, on_disk=on_disk)
         if self._given.sources is None and not where_gone:
             own = {name: agent.knowledge for name, agent in self.spec.agents.items()}
@@ -331,6 +334,15 @@ class Squad:
         """The MCP servers that the squad and its sub-squads name."""
         inner = {name: entry for squad in self._given.inner.values() for name, entry in squad.mcp.items()}
         return {**inner, **{name: McpEntry(spec, self.file) for name, spec in self.spec.mcp.items()}}
+
+    def _of_routing(self, known: Collection[str], findings: Findings) -> tuple[ToolSource, ...]:
+        """Return the tools that the routing file declares. The squad's own win where names are equal."""
+        root = tree_of_routing(self._given.routing or self.routing_file, self._given.texts)
+        if root is None:
+            return ()
+        found, problems = tools_of_routing(root, str(self.routing_file or "<routing>"), known)
+        findings.found += [problem.under(("routing",)) for problem in problems]
+        return found
 
     def servers(self) -> list[str]:
         """Return the MCP servers whose tools the squad and its sub-squads use: those that a run starts."""

@@ -166,3 +166,5 @@ class PolicyShape(StrictModel):
     checks: ChecksShape | None = None
     ledger: str | None = None
     providers: dict[str, Any] = Field(default_factory=dict)
+    tools: Any = None
+    """Of agents, and nothing that routes: `orchestrator/squad/routing_tools.py` reads it."""

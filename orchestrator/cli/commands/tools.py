@@ -18,7 +18,7 @@ from agents.tools import Registry, Tool
 from orchestrator.cli.app import Group, Settings, settings_of
 from orchestrator.cli.consent import consent_to_code
 from orchestrator.cli.exits import Exit, NothingSelected, Unusable
-from orchestrator.cli.files import environment
+from orchestrator.cli.files import environment, routing_file
 from orchestrator.cli.squad_files import load_squad
 from orchestrator.cli.ui.arguments import split_inputs
 from orchestrator.cli.ui.columns import columns
@@ -31,10 +31,12 @@ from orchestrator.out_folder import builtin_tools
 from orchestrator.squad.load import Squad
 from orchestrator.squad.mcp_specs import tool_of
 from orchestrator.squad.resolve import tools_used
+from orchestrator.squad.routing_tools import tools_of_routing, tree_of_routing
 from orchestrator.squad.tool_source import ToolSource
 from orchestrator.trust import trust_file
-from providers.documents.problems import nearest
+from providers.documents.problems import SpecError, nearest
 from providers.documents.unicode import printable
+from providers.documents.yaml import read_text
 from providers.messages import ToolCall
 
 BUILT_IN = "built in"
@@ -53,7 +55,7 @@ def tools_command() -> None:
 def ls_command(context: click.Context, file: str | None, as_json: bool) -> None:
     """List the tools that are built in, and those that SQUAD declares. Runs none of their code."""
     settings = settings_of(context)
-    rows = [_row(tool, origin) for tool, origin in _known(_squad(file, settings))]
+    rows = [_row(tool, origin) for tool, origin in _known(_squad(file, settings), settings)]
     if as_json:
         print_json([{"schema_version": 1, **row} for row in rows], indent=2)
         return
@@ -68,15 +70,16 @@ def ls_command(context: click.Context, file: str | None, as_json: bool) -> None:
 @click.pass_context
 def show_command(context: click.Context, name: str, file: str | None, as_json: bool) -> None:
     """Show a tool as a model is told of it. Code of SQUAD runs only where it was allowed before."""
-    squad = _squad(file, settings_of(context))
+    settings = settings_of(context)
+    squad = _squad(file, settings)
     if squad is not None and "/" in name and not name.endswith("/*"):
-        tool, origin = anyio.run(_of_server, squad, name, settings_of(context), Console(settings_of(context))), SERVED
+        tool, origin = anyio.run(_of_server, squad, name, settings, Console(settings)), SERVED
     else:
-        tool, origin = _named(name, squad)
-    source = _source(name, squad)
+        tool, origin = _named(name, squad, settings)
+    source = _source(name, squad, settings)
     parameters: Any = tool.spec.parameters
     if source is not None and source.load is not None and all(map(trust_file().allows, source.uses)):
-        parameters = anyio.run(source.load, environment(settings_of(context))).spec.parameters
+        parameters = anyio.run(source.load, environment(settings)).spec.parameters
     elif source is not None and source.signature:
         parameters = source.signature
     if as_json:
@@ -111,8 +114,8 @@ def call_command(
     if squad is not None and "/" in name:
         tool = anyio.run(_of_server, squad, name, settings, console)
     else:
-        tool, _ = _named(name, squad)
-    environ, source = environment(settings), _source(name, squad)
+        tool, _ = _named(name, squad, settings)
+    environ, source = environment(settings), _source(name, squad, settings)
     if source is not None:
         consent_to_code(settings, source.uses, console)
         tool = tool if source.load is None else anyio.run(source.load, environ)
@@ -149,21 +152,35 @@ def _registry(squad: Squad | None) -> Registry:
     return builtin(None, Workspace(Path.cwd(), name="the working folder"))
 
 
-def _known(squad: Squad | None) -> Iterator[tuple[Tool, str]]:
+def _declared(squad: Squad | None, settings: Settings) -> tuple[ToolSource, ...]:
+    """Return the tools of the squad; without one, those of the routing file. Raise `SpecError` for its mistakes."""
+    if squad is not None:
+        return squad.declared
+    file = routing_file(settings)
+    root = None if file is None else tree_of_routing(file, {str(file): read_text(file)})
+    if file is None or root is None:
+        return ()
+    found, problems = tools_of_routing(root, str(file))
+    if problems:
+        raise SpecError(problems)
+    return found
+
+
+def _known(squad: Squad | None, settings: Settings) -> Iterator[tuple[Tool, str]]:
     """Yield each tool and where it is from; those of the squad stand in the place of others of their names."""
     found = {name: (tool, BUILT_IN) for name, tool in _registry(squad).items()}
+    found |= {one.name: (one.tool, one.origin) for one in _declared(squad, settings)}
     if squad is not None:
-        found |= {one.name: (one.tool, one.origin) for one in squad.declared}
         found |= _of_servers(squad)
     yield from (found[name] for name in sorted(found))
 
 
-def _source(name: str, squad: Squad | None) -> ToolSource | None:
-    return None if squad is None else next((one for one in squad.declared if one.name == name), None)
+def _source(name: str, squad: Squad | None, settings: Settings) -> ToolSource | None:
+    return next((one for one in _declared(squad, settings) if one.name == name), None)
 
 
-def _named(name: str, squad: Squad | None) -> tuple[Tool, str]:
-    known = {tool.name: (tool, origin) for tool, origin in _known(squad)}
+def _named(name: str, squad: Squad | None, settings: Settings) -> tuple[Tool, str]:
+    known = {tool.name: (tool, origin) for tool, origin in _known(squad, settings)}
     if name not in known:
         hint = nearest(name, known) or "`orchestrator tools ls [SQUAD]` lists them"
         raise NothingSelected(f"there is no tool {printable(name)}", hint)

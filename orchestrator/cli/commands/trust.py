@@ -18,7 +18,9 @@ from orchestrator.cli.squad_files import squad_of_file
 from orchestrator.cli.ui.columns import columns
 from orchestrator.cli.ui.console import Console, count, print_json
 from orchestrator.environment import environment_of
+from orchestrator.squad.declared_tools import uses_of_code
 from orchestrator.squad.routing import load_routing
+from orchestrator.squad.routing_tools import tools_of_routing
 from orchestrator.trust import CodeUse, TrustFile, trust_file
 from providers.catalog.model import Catalog
 from providers.catalog.trust import KeyUse, Source, Sourced, source_of
@@ -125,7 +127,10 @@ def code_in(folder: Path, settings: Settings, console: Console) -> list[KeyUse]:
     for file in sorted(path for path in folder.iterdir() if path.suffix in (".yaml", ".yml") and path.is_file()):
         try:
             parsed = parse_file(file)
-            if kind_of(parsed.keys) == "squad":
+            kind = kind_of(parsed.keys)
+            if kind == "routing":
+                found |= dict.fromkeys(uses_of_code(tools_of_routing(parsed.mapping(), parsed.file)[0]))
+            if kind == "squad":
                 found |= dict.fromkeys(squad_of_file(parsed, settings).code_uses())
         except ProblemsFound:
             console.warn(

@@ -19,6 +19,7 @@ from orchestrator.cli.squad_files import squad_of_file
 from orchestrator.cli.ui.console import Console, count
 from orchestrator.cli.ui.masking import mask_secrets
 from orchestrator.evals.suite import problems_of_suite
+from orchestrator.squad.routing_tools import tools_of_routing
 from personas.persona import Personas
 from personas.sources import packaged
 from providers.catalog.file import load_catalog
@@ -92,7 +93,8 @@ def _checked(
                 console.say(printable(f"a run would start {use}"))
             return squad.warnings
         case "routing":
-            parse_policy(parsed.mapping(), load_catalog(), parsed.found)
+            tools = tools_of_routing(parsed.mapping(), parsed.file)[1]
+            parse_policy(parsed.mapping(), load_catalog(), [*parsed.found, *tools])
         case "scenario":
             parse_scenario(parsed.mapping(), Path(parsed.file).stem, parsed.found)
         case "persona":

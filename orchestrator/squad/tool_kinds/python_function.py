@@ -43,7 +43,7 @@ def read(reading: ToolReading, name: str, entry: ToolEntry, place: Place) -> tup
             raise ToolUnusable(name, str(error)) from error
         return made
 
-    return (ToolSource(name, shown, f"python {path}:{function}", code.sha256, (use,), load, seen.signature),)
+    return (ToolSource(name, shown, f"python {path}:{function}", code.sha256, (use,), load, signature=seen.signature),)
 
 
 def python_place(written: str, name: str) -> tuple[str, str]:

@@ -127,6 +127,31 @@ def test_what_cannot_be_called_is_told_with_an_exit_code(call, words, code, says
     assert (ended.code, says in ended.err) == (code, True), ended.err
 
 
+def test_a_routing_file_declares_tools_for_every_squad_beside_itself(call, folder):
+    conf = folder / "conf"
+    conf.mkdir()
+    both = '{half: {python: "half.py"}, convert: {python: "half.py:half"}}'
+    (conf / "routing.yaml").write_text(f"strategy: tier\ntools: {both}\n")
+    (conf / "half.py").write_text("def half(x: float) -> float:\n    'Halve.'\n    return x / 2\n")
+    (folder / "rates.yaml").write_text(SQUAD.replace("[convert, read_file]", "[convert, half]"))
+    routing = ("--routing", "conf/routing.yaml")
+    assert call("validate", "rates.yaml", "conf/routing.yaml", *routing).code == Exit.DONE
+    assert "unknown-tool" in call("validate", "rates.yaml").out
+    rows = {line.split()[0]: line for line in call("tools", "ls", "rates.yaml", *routing).out.splitlines()}
+    assert ("mytools.py:convert" in rows["convert"], "half.py:half" in rows["half"]) == (True, True)
+    refused = call("tools", "call", "half", "x=3", *routing)
+    assert refused.code == Exit.CREDENTIALS
+    assert call("trust", "conf").code == Exit.DONE
+    assert call("tools", "call", "half", "x=3", *routing).out == "1.5\n"
+    assert call("run", "rates.yaml", "--offline", *routing).code == Exit.CREDENTIALS
+    assert call("run", "rates.yaml", "--offline", "--trust", *routing).code == Exit.DONE
+    (conf / "routing.yaml").write_text("strategy: tier\ntools: {half: {python: ../mytools.py}}\n")
+    for file in ("rates.yaml", "conf/routing.yaml"):
+        ended = call("validate", file, *routing)
+        assert ended.code == Exit.FAILED
+        assert "conf/routing.yaml:2:24: error[unsafe-path]" in ended.out
+
+
 def test_a_tool_that_cannot_be_loaded_ends_a_run_before_it_begins(call, folder):
     (folder / "mytools.py").write_text("import nowhere_to_be_found\ndef convert(): ...\n")
     ended = call("run", "rates.yaml", "--offline", "--trust")
