@@ -12,7 +12,7 @@ from agents.output import Invalid, Shape, is_cut
 from agents.tool_context import CallPlace
 from providers.budgets import BudgetScope
 from providers.events import Emit, ignore
-from providers.messages import Accept, Delta, Hear, Request, Response, Restarted, ToolCall
+from providers.messages import Accept, Delta, Hear, Request, Response, ToolCall
 
 T = TypeVar("T")
 
@@ -257,13 +257,8 @@ async def take_turn(
     async def work() -> Response:
         heard = None if ctx.listen is None else ctx.listen(ctx.step, number, agent)
         made: Response | None = None
-        asked = 0
 
         async def ask(request: Request) -> Response:
-            nonlocal asked
-            if heard is not None and asked:
-                heard.take(Restarted("it was asked for once more"))
-            asked += 1
             told = {} if heard is None else {"hear": heard.take}
             made = await answer(request, emit=ctx.emit, budgets=ctx.budgets, accept=accept, **told)
             billed = (made.usage, made.cost, made.finish, made.estimate)

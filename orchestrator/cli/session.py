@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import os
 import sys
-from collections.abc import Callable, Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -97,7 +97,10 @@ class RunSession:
     async def _follow(self, opening: Opening, options: RunOptions, screen: Screen, progress: Progress) -> RunResult:
         """Return how the run ended, having shown each of its events. Raises what a signal ended it with."""
         at_terminal = sys.stdin.isatty() and sys.stderr.isatty()
-        asking = Asking(answering(self.approve, at_terminal=at_terminal, aside=screen.aside))
+        environ = os.environ if options.environ is None else options.environ
+        shown = environ if self.as_json else None
+        speech = RunSpeech(screen, shown)
+        asking = Asking(answering(self.approve, at_terminal=at_terminal, aside=speech.aside))
         result: RunResult | None = None
         async with anyio.create_task_group() as tasks:
             interruption = Interruption(tasks.cancel_scope, lambda: False)
@@ -110,17 +113,13 @@ class RunSession:
                     tasks.start_soon(heed, options.journal, run, asking, screen)
                 for event in run.past:
                     progress.apply(to_json(event))
-                environ = os.environ if options.environ is None else options.environ
-                shown = environ if self.as_json else None
-                speech = RunSpeech(run.stream(), screen, shown) if self.stream else None
-                if speech is not None:
+                if self.stream:
+                    speech.begin(run.stream())
                     tasks.start_soon(speech.follow)
                 async for event in run:
-                    if speech is not None:
-                        speech.show()  # what was said comes before what follows from it
+                    speech.show()  # what was said comes before what follows from it
                     show(to_json(event), screen, progress, shown)
-                if speech is not None:
-                    await speech.over.wait()
+                await speech.over.wait()
             result = run.result
             tasks.cancel_scope.cancel()
         interruption.check()
@@ -132,20 +131,47 @@ class RunSpeech:
     """Shows what agents say as they say it: as lines of the screen, or as JSON Lines on stdout (`as_json`: the
     variables whose values are masked there)."""
 
-    def __init__(self, deltas: DeltaStream, screen: Screen, as_json: Mapping[str, str] | None) -> None:
-        self._deltas, self._screen, self._as_json = deltas, screen, as_json
+    def __init__(self, screen: Screen, as_json: Mapping[str, str] | None) -> None:
+        self._screen, self._as_json = screen, as_json
+        self._deltas: DeltaStream | None = None
         self._lines, self._calls = SpokenLines(), CallsWhole()
+        self._asks = 0
+        self._asked = anyio.Event()
+        """Set once no question is open."""
         self.over = anyio.Event()
+        self.over.set()
+
+    def begin(self, deltas: DeltaStream) -> None:
+        """Show these from now on; without, nothing is ever shown."""
+        self._deltas, self.over = deltas, anyio.Event()
 
     async def follow(self) -> None:
         """Show all of it, to the run's end."""
+        assert self._deltas is not None, "it has begun"
         while await self._deltas.more():
+            if self._asks:
+                await self._asked.wait()
             self.show()
         self.over.set()
 
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Make room for a question while the block runs: what is said meanwhile is shown after it."""
+        self._asks += 1
+        try:
+            with self._screen.aside():
+                yield
+        finally:
+            self._asks -= 1
+            if not self._asks:
+                self._asked.set()
+                self._asked = anyio.Event()
+
     def show(self) -> None:
         """Show what there is now."""
-        for delta in self._deltas.ready():
+        if self._asks and self._as_json is None:
+            return
+        for delta in self._deltas.ready() if self._deltas is not None else ():
             if self._as_json is None:
                 self._screen.spoken(self._lines.add(delta), self._lines.tail)
                 continue

@@ -125,9 +125,10 @@ class DeltaLog:
         self.is_over = True
         self._wake()
 
-    def add(self, delta: RunDelta) -> None:
+    def add(self, delta: RunDelta, *, is_counted: bool = False) -> None:
+        """Keep the next delta. `is_counted`: its answer is counted among those that have ended, and is not told yet."""
         self.last += 1
-        position = str(Position(self.ended, self.last, self.mark))
+        position = str(Position(max(self.ended - is_counted, self.began), self.last, self.mark))
         size = OF_EACH + _size_of(delta.delta)
         self._kept.append((self.last, size, replace(delta, position=position)))
         self._size += size
@@ -177,17 +178,22 @@ class _Heard:
         self._blank = RunDelta(log.run_id, "", unit, step, turn, agent, TextDelta(""))
         self._deltas: list[RunDelta] = []
         """Of the answer as it stands, without what is void."""
+        self._has_begun = False
         log.begins(self)
 
     def take(self, delta: Delta) -> None:
+        self._take(delta)
+
+    def _take(self, delta: Delta, *, is_counted: bool = False) -> None:
         if isinstance(delta, Restarted):
             self._attempt += 1
             self._deltas.clear()
-        told = self._told(delta)
+        told = replace(self._told(delta), anew=not self._has_begun)
+        self._has_begun = True
         self._deltas.append(told)
         if len(self._deltas) > 64:
             self._deltas = joined(self._deltas)
-        self._log.add(told)
+        self._log.add(told, is_counted=is_counted)
 
     def end(self, response: Response | None) -> None:
         ended = AnswerEnded(ok=False)
@@ -211,9 +217,9 @@ class _Heard:
         if text == response.text and len(calls) == len(response.tool_calls):
             return
         if said:
-            self.take(Restarted("the answer came to something else"))
+            self._take(Restarted("the answer came to something else"), is_counted=True)
         for delta in deltas_of(response):
-            self.take(delta)
+            self._take(delta, is_counted=True)
 
 
 def deltas_of(response: Response) -> list[Delta]:

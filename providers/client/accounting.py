@@ -74,7 +74,7 @@ class AttemptAccount:
         if how != "ok" or self._budgeted is not None:
             lost = how == "cancelled" and self.body is not None
             bill = self._bill(candidate, error, response, heard, lost=lost)
-        in_doubt = self._budgeted is not None and self._is_in_doubt(how, error, response)
+        in_doubt = self._budgeted is not None and self._is_in_doubt(how, error, response, heard)
         if self._budgeted is not None:
             if turn.purse is not None and (told := response if response is not None else error) is not None:
                 turn.purse.learn(candidate, told.usage or Usage())
@@ -103,9 +103,11 @@ class AttemptAccount:
         budgeted = self._budgeted
         return None if budgeted is None or budgeted.output >= budgeted.size.most else budgeted.output
 
-    def _is_in_doubt(self, how: AttemptEnding, error: ProviderError | None, response: Response | None) -> bool:
+    def _is_in_doubt(
+        self, how: AttemptEnding, error: ProviderError | None, response: Response | None, heard: int
+    ) -> bool:
         """Return whether the provider may have made an answer that it bills, of which nothing is known here."""
-        if self.body is None or response is not None or not self.is_whole:
+        if self.body is None or response is not None or (heard and not self.is_whole):
             return False
         told = error is not None and error.usage is not None and error.usage.total > 0
         return how == "cancelled" or ending(error, answered=told) == "unknown"

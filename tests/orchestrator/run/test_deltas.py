@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from random import Random
 from typing import Any
 
 import anyio
 import pytest
 
-from orchestrator import run_squad
+from agents.hooks import Hooks
+from orchestrator import SqliteJournal, run_squad
 from orchestrator.journal.memory import MemoryJournal
+from orchestrator.run.delta_stream import answers_after
 from orchestrator.run.deltas import KEPT, AnswerEnded, DeltaLog, Position, RunDelta
 from orchestrator.runtime import open_run, resume_run
 from orchestrator.units import Unit
 from providers.catalog.model import Candidate, Capability, Model, Price, Provider
 from providers.client.manager import ProviderManager, built_in
-from providers.messages import Restarted, TextDelta, ToolCallDelta
-from providers.policy.model import Policy
+from providers.messages import Request, Response, Restarted, TextDelta, ToolCallDelta, assistant
+from providers.policy.model import Policy, Timeouts
 from providers.transport.over_httpx2 import HttpxTransport
 from tests.loopback import ANSWER, WORDS, Loopback, Seen
 from tests.orchestrator.squads import Answers, run, squad
@@ -200,3 +203,70 @@ async def test_an_answer_that_breaks_its_schema_is_void_and_another_is_asked(loo
     assert result.status == "done"
     assert text_of([d for d in deltas if d.turn == 2]) == '{"n": 4}'
     assert any(isinstance(d.delta, Restarted) for d in deltas if d.turn == 2)
+
+
+async def test_a_reader_that_comes_back_to_another_process_gets_what_ended_since(tmp_path: Any) -> None:
+    """It saw `a`, and half of `b` when the process was killed: `b` is done again, and told anew."""
+    given = squad({"a": "x", "b": {"agent": "bob", "description": "y", "needs": ["a"]}})
+
+    async def answer(agent: str, _: Any) -> str:
+        if agent == "bob":
+            await anyio.sleep_forever()
+        return "one"
+
+    async with SqliteJournal(tmp_path / "j.db") as journal:
+        async with open_run(given, manager=Answers(answer), stream=True, journal=journal, run_id="r") as first:
+            stream = first.stream()
+            seen = [await anext(stream), await anext(stream)]
+            positions = [delta.position for delta in seen]
+        async with resume_run(given, "r", manager=Answers(), stream=True, journal=journal) as second:
+            after_all = [delta async for delta in second.stream(positions[1])]
+            after_half = [delta async for delta in second.stream(positions[0])]
+            from_a_lost_future = [delta async for delta in second.stream("9.9.zzz")]
+        assert [answer.number for answer in await answers_after(journal, "r", 0)] == [1, 2]
+    assert [(d.agent, d.anew) for d in after_all if isinstance(d.delta, TextDelta)] == [("bob", True)]
+    assert text_of(after_all) == "bob: done"
+    assert [(d.agent, d.anew) for d in after_half if isinstance(d.delta, TextDelta)] == [("ann", True), ("bob", True)]
+    assert {delta.agent for delta in from_a_lost_future} == {"bob"}
+
+
+async def test_speakers_of_a_conversation_are_heard_also_at_once(loopback: Loopback) -> None:
+    talk = {"pattern": "party", "participants": ["ann", "bob"], "moderator": "cat", "independent_first_round": True}
+    given = squad(
+        {"t": {"conversation": "talk", "description": "Settle it."}},
+        "ann bob cat",
+        conversations={"talk": {**talk, "terminate": {"max_turns": 4}}},
+    )
+    async with asking(loopback.url("ok")) as manager:
+        deltas: list[RunDelta] = []
+        result = await run_squad(given, manager=manager, on_delta=deltas.append)
+    assert result.status == "done"
+    answers = {delta.answer: delta.agent for delta in deltas}
+    assert set(answers.values()) == {"ann", "bob", "cat"}
+    for answer in answers:
+        assert text_of([delta for delta in deltas if delta.answer == answer]) == ANSWER
+
+
+class Improving(Hooks):
+    def after_model(self, request: Request, response: Response, at: Any) -> Response:  # a hook's
+        return replace(response, message=assistant("better"))
+
+
+async def test_what_hooks_make_of_an_answer_is_told_in_its_place() -> None:
+    async with open_run(squad({"a": "x"}), manager=Answers(), stream=True, hooks=[Improving()]) as opened:
+        deltas = [delta async for delta in opened.stream()]
+    assert text_of(deltas) == "better"
+
+
+@pytest.mark.parametrize("mode", ["hang", "stall"])
+@pytest.mark.long
+async def test_a_silent_stream_counts_under_the_caps_as_a_whole_answer_does(loopback: Loopback, mode: str) -> None:
+    """Nobody says what it cost: up to all that it had reserved may be billed."""
+    timeouts = Timeouts(connect=30.0, first_token=0.2, between_chunks=0.2, total=30.0)
+    given = squad({"a": "x"}, budget={"max_cost": 10_000})
+    async with asking(loopback.url(mode), loopback.url("ok"), timeouts=timeouts) as manager:
+        deltas: list[RunDelta] = []
+        result = await run_squad(given, manager=manager, on_delta=deltas.append)
+    assert result.status == "done"
+    assert text_of(deltas) == ANSWER
+    assert (result.cut_short > 0) is (mode == "hang")
