@@ -40,6 +40,7 @@ from orchestrator.squad.plan import (
     Switch,
     TaskPlan,
     scoped,
+    who_concludes,
 )
 from orchestrator.squad.termination import countable
 from personas.errors import TemplateError
@@ -272,21 +273,30 @@ class _Walk:
 
     def _talk(self, task: str, work: ConversationWork, now: float, words: int) -> tuple[float, int]:
         plan = self.plan.conversations[work.conversation]
-        opening = words + estimate_tokens(prompts.house_rules(plan))
-        talk = _ExpectedTalk(plan, self.assumed, opening, self.plan.history.keep_last)
-        for turns in talk.turns():
-            for speaker, read in turns:
-                if speaker != HUMAN:
-                    self._says(task, scoped(plan.squad, speaker), now, read, self.assumed.utterance_tokens)
-            now += self.seconds_for(self.assumed.utterance_tokens)
-        self._note(f"{plan.id}: {len(talk.said)} utterances, {talk.why}")
+        now, utterances = self._held(task, plan, now, words)
         size = self.assumed.utterance_tokens
         if work.output_schema is None:
             return now, size
-        speaker = plan.moderator or next(name for name in plan.participants if name != HUMAN)
-        read = words + len(talk.said) * size + _shape_tokens(work.output_schema)
+        speaker = who_concludes(plan, self.plan.conversations)
+        read = words + utterances * size + _shape_tokens(work.output_schema)
         written = self.assumed.structured_tokens
-        return self._says(task, scoped(plan.squad, speaker), now, read, written), written
+        return self._says(task, speaker, now, read, written), written
+
+    def _held(self, task: str, plan: ConversationPlan, now: float, words: int) -> tuple[float, int]:
+        """Return when a conversation ends, those inside it included, and how many utterances it has."""
+        opening = words + estimate_tokens(prompts.house_rules(plan))
+        talk = _ExpectedTalk(plan, self.assumed, opening, self.plan.history.keep_last)
+        for turns in talk.turns():
+            over = now + self.seconds_for(self.assumed.utterance_tokens)
+            for speaker, read in turns:
+                if speaker in (plan.nested or ()):
+                    inner = self.plan.conversations[scoped(plan.squad, speaker)]
+                    over = max(over, self._held(task, inner, now, read)[0])
+                elif speaker != HUMAN:
+                    self._says(task, scoped(plan.squad, speaker), now, read, self.assumed.utterance_tokens)
+            now = over
+        self._note(f"{plan.id}: {len(talk.said)} utterances, {talk.why}")
+        return now, len(talk.said)
 
     def _says(self, task: str, speaker: str, now: float, read: int, written: int) -> float:
         """Note a turn in a conversation: its tools go along, and are not called. Return when it ends."""

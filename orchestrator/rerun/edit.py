@@ -199,7 +199,7 @@ def _why(plan: Plan, name: str, parts: Collection[str], fresh: Collection[str], 
         return "it was edited"
     read = [
         *(f"agent {agent}" for agent in sorted(doers_of(plan, task))),
-        *(f"conversation {held}" for held in conversations_of(task)),
+        *(f"conversation {held}" for held in conversations_of(plan, task)),
         *(f"input {given}" for given in sorted(inputs_of(plan, task))),
         "history",
     ]

@@ -25,6 +25,7 @@ from orchestrator.squad.plan import (
     TaskPlan,
     everyone,
     local,
+    nested_in,
     possible_agents,
     scoped,
     works_of,
@@ -43,7 +44,7 @@ ADDED = frozenset(
 )
 """Fields that earlier releases did not have: where they are not set, the digest is as it was."""
 ADDED_TO_CONVERSATIONS = frozenset(
-    {"selector", "allow_repeated_speaker", "transitions", "turns_of", "rounds", "positions", "mentions"}
+    {"selector", "allow_repeated_speaker", "transitions", "turns_of", "rounds", "positions", "mentions", "nested"}
 )
 """The same, of conversations."""
 _OPTIONAL = ADDED | ADDED_TO_CONVERSATIONS
@@ -81,7 +82,7 @@ def dependency_digests(plan: Plan) -> dict[str, str]:
                 "task": _nameless(task, made, named[task.reads]),
                 "needs": sorted(made[need] for need in task.needs),
                 "agents": {name: agents[name] for name in doers_of(plan, task) if name in agents},
-                "conversations": [plan.conversations[name] for name in conversations_of(task)],
+                "conversations": [plan.conversations[name] for name in conversations_of(plan, task)],
                 # The inputs of a sub-squad are what its first task makes.
                 "inputs": {} if task.reads else {name: plan.inputs.get(name) for name in _inputs(plan, reads)},
                 "history": plan.squads[task.squad].history if task.squad else plan.history,
@@ -114,14 +115,17 @@ def _inputs(plan: Plan, reads: Collection[tuple[str, ...]]) -> set[str]:
     return set(plan.inputs) if ("inputs",) in read else {name for _, name in read}
 
 
-def conversations_of(task: TaskPlan) -> list[str]:
-    """Return the conversations that the task holds."""
-    return [work.conversation for work in works_of(task.work) if isinstance(work, ConversationWork)]
+def conversations_of(plan: Plan, task: TaskPlan) -> list[str]:
+    """Return the conversations that the task holds, and those that are held inside them."""
+    held = [work.conversation for work in works_of(task.work) if isinstance(work, ConversationWork)]
+    for name in held:  # which grows on the way
+        held += [inner for inner in nested_in(plan.conversations[name]) if inner not in held]
+    return held
 
 
 def doers_of(plan: Plan, task: TaskPlan) -> set[str]:
     """Return everybody who works on the task: its agents, and who takes part in its conversations."""
-    held = [plan.conversations[name] for name in conversations_of(task)]
+    held = [plan.conversations[name] for name in conversations_of(plan, task)]
     agents = set(possible_agents(task.work))
     talk = [scoped(one.squad, name) for one in held for name in everyone(one)]
     return helpers_of(plan.agents, agents.union(asked_in([task]), talk))

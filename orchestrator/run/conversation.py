@@ -114,6 +114,7 @@ class Minutes:
     conclusion: str
     said: tuple[Utterance, ...]
     reason: str
+    tokens: int = 0
 
     def transcript(self) -> tuple[str, ...]:
         """Return all that was said, as the paragraphs of a Markdown text: each utterance behind its speaker and round.
@@ -183,7 +184,7 @@ class Conversation:
                     following = advance(pattern, ())
         ending = ending or EndReason("pattern", following.why or "its pattern")
         self.emit(self._end(ending, transcript))
-        return Minutes(self.plan, following.text, tuple(transcript.said), ending.text)
+        return Minutes(self.plan, following.text, tuple(transcript.said), ending.text, transcript.tokens)
 
     def _end(self, ending: EndReason, transcript: Transcript) -> ConversationEnded:
         ended = ConversationEnded(self.plan.id, ending.text, len(transcript.said))

@@ -108,6 +108,14 @@ def moderate(conversation: ConversationPlan) -> str:
     ).rstrip()
 
 
+def topic_inside(speaker: str, prompt: str, heard: Sequence[Message]) -> str:
+    """Return the topic of a conversation that takes part in another as `speaker`: what that one heard, and is asked."""
+    opening, *said = [message.text for message in heard]
+    names = [speaker if message.role == "assistant" else message.name or "" for message in heard[1:]]
+    parts = [opening, *(f"### {name}\n\n{text}" for name, text in zip(names, said, strict=True))]
+    return "\n\n".join([*parts, f"# What you are asked for together\n\n{prompt}"])
+
+
 def pick(among: Sequence[str], conversation: ConversationPlan) -> str:
     """Return the question who of `among` speaks next."""
     return (

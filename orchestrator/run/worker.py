@@ -57,6 +57,7 @@ from orchestrator.squad.plan import (
     TaskPlan,
     local,
     scoped,
+    who_concludes,
 )
 from orchestrator.squad.rendering import rendered_agent, rendered_work
 from orchestrator.units import SAID, StepPath, Unit, path_of, step_of
@@ -294,15 +295,37 @@ class TaskRunner:
         self._agents.clear()
 
     async def _converse(self, work: ConversationWork, topic: str, given: Assignment, ctx: RunContext) -> UnitResult:
-        plan, unit, waited = self._talk(work, given), given.unit, given.clock.waited
+        plan, cuts = self._talk(work.conversation, given), list[CutText]()
+        minutes, ctx = await self._hold(plan, work, topic, given, ctx, cuts)
+        done = UnitResult(minutes.conclusion, minutes.document())
+        if work.output_schema is not None:
+            done = await self._conclude(work, minutes, topic, given, self._below(ctx, given.unit, "conclusion"))
+        transcript = minutes.transcript() if plan.edition > 1 else None
+        return replace(done, truncated=in_order(cuts), transcript=transcript)
+
+    async def _hold(
+        self,
+        plan: ConversationPlan,
+        work: ConversationWork,
+        topic: str,
+        given: Assignment,
+        ctx: RunContext,
+        cuts: list[CutText],
+    ) -> tuple[Minutes, RunContext]:
+        """Hold a conversation, and those inside it. Return how it went, and where its budget is drawn on."""
+        unit, waited = given.unit, given.clock.waited
         account = self._open(BudgetRef("conversation", plan.id), plan.budget, _paid_below(unit, ctx.step), waited)
         ctx = self._with_account(ctx, account)
-        cuts: list[CutText] = []
 
         async def speak(speaker: str, prompt: str, history: tuple[Message, ...], place: str) -> SpokenWords:
             here = self._below(ctx, unit, place)
             if speaker == HUMAN:
                 return SpokenWords(await self._person_speaks(prompt, history, given, here))
+            if speaker in (plan.nested or ()):
+                inner = self._talk(scoped(plan.squad, speaker), given)
+                asked = prompts.topic_inside(speaker, prompt, history)
+                minutes, _ = await self._hold(inner, work, asked, given, here, cuts)
+                return SpokenWords(minutes.conclusion, minutes.tokens)
             spoken = AgentWork(scoped(plan.squad, speaker), work.description)
             recalled = await recall(self.memory, self.plan.agents[spoken.agent], topic, here, is_apart=True)
             asked = prompts.with_recalled(prompt, recalled)
@@ -312,15 +335,11 @@ class TaskRunner:
 
         own = account.ref if account else None
         images = images_of(work, given.values["inputs"])
-        minutes = await Conversation(plan, topic, speak, ctx.emit, lambda: self.clock() - waited(), own, images).hold()
-        done = UnitResult(minutes.conclusion, minutes.document())
-        if work.output_schema is not None:
-            done = await self._conclude(work, minutes, topic, given, self._below(ctx, unit, "conclusion"))
-        transcript = minutes.transcript() if plan.edition > 1 else None
-        return replace(done, truncated=in_order(cuts), transcript=transcript)
+        held = Conversation(plan, topic, speak, ctx.emit, lambda: self.clock() - waited(), own, images)
+        return await held.hold(), ctx
 
-    def _talk(self, work: ConversationWork, given: Assignment) -> ConversationPlan:
-        plan = self.plan.conversations[work.conversation]
+    def _talk(self, conversation: str, given: Assignment) -> ConversationPlan:
+        plan = self.plan.conversations[conversation]
         if not plan.squad:
             return plan
         agents = {name: self.plan.agents[scoped(plan.squad, name)] for name in plan.names}
@@ -331,9 +350,8 @@ class TaskRunner:
         self, work: ConversationWork, minutes: Minutes, topic: str, given: Assignment, ctx: RunContext
     ) -> UnitResult:
         """Ask for the result in the wanted shape: one more turn, of the moderator where there is one."""
-        plan = self.plan.conversations[work.conversation]
-        speaker = plan.moderator or next(name for name in plan.participants if name != HUMAN)
-        shaped = AgentWork(scoped(plan.squad, speaker), work.description, output_schema=work.output_schema)
+        speaker = who_concludes(self.plan.conversations[work.conversation], self.plan.conversations)
+        shaped = AgentWork(speaker, work.description, output_schema=work.output_schema)
         words = prompts.compose(topic, "The result of the conversation.", {"The conversation": minutes.document()})
         result = await self._agent_works(shaped, self._with_images(work, words, given), given, ctx)
         return UnitResult(result.output, as_text(result.output))

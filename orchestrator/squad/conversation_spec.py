@@ -51,6 +51,16 @@ SelectorRef = Annotated[
 ]
 
 
+class NestedSpec(StrictModel):
+    """A conversation that takes part in another: what it comes to is what it says there."""
+
+    noun: ClassVar[str] = "a participant"
+    conversation: NonEmpty = Field(description="The conversation that is held when it is its turn")
+
+
+ParticipantRef = Annotated[
+    Annotated[NonEmpty, Tag("text")] | Annotated[NestedSpec, Tag("mapping")], Discriminator(_kind)
+]
 ROUNDS = 3
 MOST_ROUNDS = 1000
 
@@ -60,7 +70,7 @@ class ConversationSpec(StrictModel):
 
     noun: ClassVar[str] = "a conversation"
     pattern: PatternName = Field(default="round_robin", description="Who speaks when")
-    participants: list[NonEmpty] = Field(min_length=1, description="Agents, or human")
+    participants: list[ParticipantRef] = Field(min_length=1, description="Agents, human, or other conversations")
     moderator: NonEmpty | None = Field(
         default=None, description="An agent that has the last word, and in a party says who speaks next"
     )
@@ -98,3 +108,8 @@ class ConversationSpec(StrictModel):
         default=None, description="When it ends; a debate and a hierarchical one also end by their rounds"
     )
     budget: BudgetSpec | None = Field(default=None, description="Caps of the conversation")
+
+
+def names_of(spec: ConversationSpec) -> list[str]:
+    """Return what the participants of a conversation are called in it."""
+    return [one.conversation if isinstance(one, NestedSpec) else one for one in spec.participants]

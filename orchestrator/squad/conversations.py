@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from orchestrator.squad.conversation_spec import ROUNDS, ConversationSpec, SelectorSpec, TerminateSpec
+from orchestrator.squad.conversation_spec import (
+    ROUNDS,
+    ConversationSpec,
+    NestedSpec,
+    SelectorSpec,
+    TerminateSpec,
+    names_of,
+)
 from orchestrator.squad.plan import HUMAN, ConversationPlan
 from orchestrator.squad.shared_spec import budget
 from orchestrator.squad.spec import SquadSpec
@@ -45,6 +52,8 @@ ONE_BY_ONE = ("selector", "handoff", "hierarchical")
 """Patterns without a round in which all participants speak."""
 LED: Mapping[str, str] = {"debate": "judge", "hierarchical": "manager"}
 """Patterns that need a moderator, and what it is called there."""
+MOST_NESTED = 4
+"""Conversations that are held one inside the other."""
 _CONDITIONS = (
     *("any", "all", "max_turns", "text", "no_progress_rounds", "tokens", "time", "function"),
     *("stop_message", "handoff", "source", "message", "tool"),
@@ -68,19 +77,21 @@ class Conversations:
     edition: int
 
     def plans(self) -> dict[str, ConversationPlan]:
-        return {name: self._conversation(name, spec) for name, spec in self.spec.conversations.items()}
+        plans = {name: self._conversation(name, spec) for name, spec in self.spec.conversations.items()}
+        self._check_nesting(plans)
+        return plans
 
     def _conversation(self, name: str, spec: ConversationSpec) -> ConversationPlan:
         path = ("conversations", name)
         self._participants(path, spec)
         self._fields(path, spec)
         moderator = self._moderator(path, spec)
-        speakers = [*spec.participants, *([moderator] if moderator else [])]
+        speakers = [*names_of(spec), *([moderator] if moderator else [])]
         rounds = (spec.rounds or ROUNDS) if spec.pattern in LED else None
         plan = ConversationPlan(
             name,
             spec.pattern,
-            tuple(spec.participants),
+            tuple(names_of(spec)),
             self._ends(path, spec, speakers),
             moderator,
             independent_first_round=spec.independent_first_round,
@@ -95,6 +106,7 @@ class Conversations:
             rounds=rounds,
             positions=self._positions(path, spec),
             mentions=spec.mentions,
+            nested=tuple(name for name in names_of(spec) if self._is_nested(name)) or None,
         )
         return plan if spec.speakers_per_round is None else replace(plan, speakers_per_round=spec.speakers_per_round)
 
@@ -113,8 +125,8 @@ class Conversations:
                 self.findings.lacks(path, "missing-field", message, f"add `{own}: ` and the name of an agent")
             return None
         moderator = str(getattr(spec, called[0]))
-        if own is not None and moderator in spec.participants:
-            place: Path = (*path, "participants", spec.participants.index(moderator))
+        if own is not None and moderator in names_of(spec):
+            place: Path = (*path, "participants", names_of(spec).index(moderator))
             message = f"'{moderator}' is the {own}, and cannot take part beside that"
             self.findings.error(place, "duplicate-name", message)
         return moderator
@@ -190,25 +202,52 @@ class Conversations:
             case None:
                 return None
             case int(turns):
-                return dict.fromkeys(spec.participants, turns)
+                return dict.fromkeys(names_of(spec), turns)
             case by_name:
                 for name in by_name:
                     self._takes_part((*path, "max_turns_per_speaker", name), name, spec, key=True)
                 return dict(by_name)
 
+    def _is_nested(self, name: str) -> bool:
+        """Return whether a participant's name means a conversation: that of an agent means the agent."""
+        return name in self.spec.conversations and name not in self.spec.agents
+
+    def _nested(self, path: Path, name: str) -> None:
+        """Report a conversation that cannot take part in another."""
+        if name not in self.spec.conversations:
+            self.findings.unknown((*path, "conversation"), "conversation", name, self.spec.conversations)
+        elif name in self.spec.agents:
+            message = f"an agent is called '{name}' too: who takes part is known by its name alone"
+            self.findings.error((*path, "conversation"), "duplicate-name", message)
+
+    def _check_nesting(self, plans: Mapping[str, ConversationPlan]) -> None:
+        """Report conversations that are held inside themselves, or too deep inside others."""
+        for name in plans:
+            for way in _ways_down(name, plans):
+                place: Path = ("conversations", name, "participants", plans[name].participants.index(way[1]))
+                shown = " -> ".join(way)
+                if way[-1] == name:
+                    self.findings.error(place, "cycle", f"a conversation is held inside itself: {shown}")
+                elif len(way) > MOST_NESTED:
+                    message = f"conversations are held inside each other at most {MOST_NESTED} deep: {shown}"
+                    self.findings.error(place, "out-of-range", message)
+
     def _takes_part(self, path: Path, name: str, spec: ConversationSpec, *, key: bool = False) -> None:
-        if name not in spec.participants:
+        if name not in names_of(spec):
             message = f"'{name}' does not take part in this conversation"
-            self.findings.error(path, "unknown-agent", message, nearest(name, spec.participants), key=key)
+            self.findings.error(path, "unknown-agent", message, nearest(name, names_of(spec)), key=key)
 
     def _participants(self, path: Path, spec: ConversationSpec) -> None:
-        for index, name in enumerate(spec.participants):
+        names = names_of(spec)
+        for index, name in enumerate(names):
             place = (*path, "participants", index)
-            if name in spec.participants[:index]:
+            if name in names[:index]:
                 self.findings.error(place, "duplicate-name", f"'{name}' takes part already")
-            elif name != HUMAN:
+            elif isinstance(spec.participants[index], NestedSpec):
+                self._nested(place, name)
+            elif name != HUMAN and not self._is_nested(name):
                 self.agent(place, name)
-        if set(spec.participants) == {HUMAN}:
+        if set(names) == {HUMAN}:
             self.findings.error((*path, "participants"), "invalid-value", "at least one agent must take part")
 
     def _terminate(self, path: Path, spec: TerminateSpec, speakers: Sequence[str]) -> Termination:
@@ -278,6 +317,19 @@ def _listed(names: str | Sequence[str] | None) -> list[str]:
 def _never(_: object) -> bool:
     """Stand for a function that is not known, which is reported."""
     return False
+
+
+def _ways_down(name: str, plans: Mapping[str, ConversationPlan]) -> Iterator[tuple[str, ...]]:
+    """Yield the ways from a conversation into those inside it, as far as one is met twice, or one is too deep."""
+    ways: list[tuple[str, ...]] = [(name,)]
+    while ways:
+        way = ways.pop()
+        for inner in plans[way[-1]].nested or () if way[-1] in plans else ():
+            longer = (*way, inner)
+            if inner == name or len(longer) > MOST_NESTED:
+                yield longer
+            elif inner not in way:
+                ways.append(longer)
 
 
 def ends_by_itself(plan: ConversationPlan) -> bool:

@@ -111,7 +111,7 @@ class ConversationPlan:
     id: str
     pattern: PatternName
     participants: tuple[str, ...]
-    """Agent ids, or `HUMAN`."""
+    """Agent ids, `HUMAN`, or those in `nested`."""
     terminate: Termination
     moderator: str | None = None
     speakers_per_round: int = 3
@@ -136,6 +136,8 @@ class ConversationPlan:
     """What each side of a debate stands for."""
     mentions: bool | None = None
     """Whether who is mentioned (`@ann`) speaks next; None: no."""
+    nested: tuple[str, ...] | None = None
+    """The participants that are conversations."""
     squad: str | None = None
     """The sub-squad whose agents take part: here they go by their names in it."""
 
@@ -144,6 +146,22 @@ def everyone(conversation: ConversationPlan) -> tuple[str, ...]:
     """Return all who are asked for a turn in a conversation, each once: those who speak, moderate and pick."""
     leading = filter(None, (conversation.moderator, conversation.selector))
     return tuple(dict.fromkeys((*conversation.participants, *leading)))
+
+
+def nested_in(conversation: ConversationPlan) -> list[str]:
+    """Return the ids of the conversations that take part in one."""
+    return [scoped(conversation.squad, name) for name in conversation.nested or ()]
+
+
+def who_concludes(conversation: ConversationPlan, conversations: Mapping[str, ConversationPlan]) -> str:
+    """Return the agent that is asked for a result in the wanted shape: the moderator, else the first agent that takes
+    part, be it in a conversation inside.
+    """
+    if conversation.moderator is not None:
+        return scoped(conversation.squad, conversation.moderator)
+    first = next(name for name in conversation.participants if name != HUMAN)
+    inner = scoped(conversation.squad, first)
+    return who_concludes(conversations[inner], conversations) if first in (conversation.nested or ()) else inner
 
 
 def scoped(scope: str | None, name: str) -> str:

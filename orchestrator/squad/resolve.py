@@ -13,7 +13,7 @@ from agents.mcp.definitions import Definition
 from agents.tools import Tool
 from orchestrator.errors import PlanError
 from orchestrator.squad.agents import PersonaLibrary, ReadPersona, ReadPrompt, Roster, WhyUnanswerable
-from orchestrator.squad.conversation_spec import ConversationSpec, SelectorSpec
+from orchestrator.squad.conversation_spec import ConversationSpec, SelectorSpec, names_of
 from orchestrator.squad.conversations import ends_by_itself
 from orchestrator.squad.expressions import Expressions, NamesInScope
 from orchestrator.squad.foreseen import foreseen_faults
@@ -264,7 +264,7 @@ def _check_ends(
 def _asked(talk: ConversationSpec) -> tuple[str | None, ...]:
     """Return who is asked for turns in a conversation."""
     picks = talk.selector.agent if isinstance(talk.selector, SelectorSpec) else talk.selector
-    return (*talk.participants, talk.moderator, talk.judge, talk.manager, picks)
+    return (*names_of(talk), talk.moderator, talk.judge, talk.manager, picks)
 
 
 def _conversation_uses(tasks: Mapping[str, TaskPlan]) -> list[tuple[str, str]]:
@@ -279,6 +279,7 @@ def _warn_of_unused(spec: SquadSpec, findings: Findings, texts: Expressions, tas
     if any(len(path) == 1 or path[0] in ("tasks", "conversations", "outputs") for path in findings.broken):
         return
     held = {used for _, used in _conversation_uses(tasks)}
+    held |= {name for talk in spec.conversations.values() for name in names_of(talk)}  # inside another
     works = {agent for task in tasks.values() for agent in possible_agents(task.work)}
     talks = {name for talk in spec.conversations.values() for name in _asked(talk) if name is not None}
     for group, names, used in (

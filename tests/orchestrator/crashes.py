@@ -206,7 +206,12 @@ def talking(pattern: str) -> dict[str, Any]:
     }
 
 
-SQUADS = {"small": SMALL, "large": LARGE, **{pattern: talking(pattern) for pattern in PATTERNS}}
+NESTED = talking("round_robin")
+NESTED["conversations"] = {
+    "talk": {"participants": ["ann", {"conversation": "side"}, "human"], "terminate": {"max_turns": 5}},
+    "side": {"pattern": "hierarchical", "participants": ["bob", "cat"], "manager": "sam", "rounds": 2},
+}
+SQUADS = {"nested": NESTED, "small": SMALL, "large": LARGE, **{pattern: talking(pattern) for pattern in PATTERNS}}
 
 
 def steering(prompt: str, number: int) -> str | None:

@@ -8,7 +8,7 @@ import pytest
 
 from agents.tools import Registry, Tool
 from orchestrator.errors import PlanError
-from orchestrator.squad.plan import ConversationPlan, Plan
+from orchestrator.squad.plan import ConversationPlan, Plan, who_concludes
 from orchestrator.squad.resolve import resolve
 from orchestrator.squad.spec import parse_spec
 from orchestrator.squad.termination import (
@@ -142,6 +142,39 @@ def test_what_ends_a_conversation() -> None:
 def test_to_whom_each_may_hand_over() -> None:
     talk = "pattern: handoff, participants: [ann, bob], handoffs: {ann: [bob]}, terminate: {max_turns: 9}"
     assert conversation(talk).transitions == {"ann": ("bob",)}
+
+
+def inside(*talks: str) -> str:
+    """Return the conversation c with further ones behind it: d, e and so on."""
+    named = zip("defgh", talks, strict=False)
+    more = "".join(f"\n  {name}: {{{talk}}}" for name, talk in named)
+    return f"participants: [ann, {{conversation: d}}], terminate: {{max_turns: 3}}}}{more}\n  z: {{{SELECTOR}"
+
+
+ENDS = "terminate: {max_turns: 3}"
+
+
+def test_a_conversation_takes_part_in_another() -> None:
+    one = conversation(inside(f"participants: [bob, lead], {ENDS}"))
+    assert (one.participants, one.nested) == (("ann", "d"), ("d",))
+    plan = planned(f"participants: [ann, d], {ENDS}}}\n  d: {{participants: [bob], {ENDS}")[0]
+    assert plan.conversations["c"].nested == ("d",)
+    assert who_concludes(plan.conversations["c"], plan.conversations) == "ann"
+    plan = planned(f"participants: [d], {ENDS}}}\n  d: {{participants: [human, bob], {ENDS}")[0]
+    assert who_concludes(plan.conversations["c"], plan.conversations) == "bob"
+
+
+def test_a_conversation_is_not_held_inside_itself_nor_too_deep() -> None:
+    problems = refused(inside(f"participants: [bob, {{conversation: c}}], {ENDS}"))
+    assert [code for code, _ in problems] == ["cycle", "cycle"]
+    assert problems[0][1] == "a conversation is held inside itself: c -> d -> c"
+    chain = [f"participants: [bob, {{conversation: {name}}}], {ENDS}" for name in "efg"]
+    problems = refused(inside(*chain, f"participants: [bob], {ENDS}"))
+    assert [code for code, _ in problems] == ["out-of-range"]
+    assert problems[0][1].endswith("at most 4 deep: c -> d -> e -> f -> g")
+    assert refused(inside())[0] == ("unknown-conversation", "no conversation is called 'd'")
+    named = f"participants: [ann, {{conversation: bob}}], {ENDS}}}\n  bob: {{participants: [lead], {ENDS}"
+    assert [code for code, _ in refused(named)] == ["duplicate-name"]
 
 
 def test_a_field_that_earlier_releases_read_in_vain_is_warned_of() -> None:
