@@ -10,7 +10,7 @@ from typing import Any
 
 from orchestrator.cli.ui.arguments import json_object, split_inputs
 from orchestrator.squad.given import InputType, RawInput, UnreadInput
-from orchestrator.squad.given_files import cap_of, read_given, too_large
+from orchestrator.squad.given_files import cap_of, read_given, read_named, too_large
 from orchestrator.squad.load import Squad
 
 PIPED = frozenset({"-", "@-"})
@@ -62,35 +62,28 @@ class GivenInputs:
         """Return each input as its declared type. What cannot be read is told by `Squad.plan`."""
         held = {name: text for name, text in self.pairs if name in squad.spec.inputs}
         unknown = {name: text for name, text in self.pairs if name not in held}
-        kinds = {name: squad.spec.inputs[name].type for name in (*held, *self.document) if name in squad.spec.inputs}
-        document = {name: self._of_document(name, value, kinds) for name, value in self.document.items()}
-        read = {name: self._meant(name, text, kinds[name], Path()) for name, text in held.items()}
+        kinds = {name: squad.spec.inputs[name].type for name in held}
+        document = read_named(squad.spec.inputs, self.document, self.folder)
+        read = {name: self._meant(name, text, kinds[name]) for name, text in held.items()}
         return {**document, **unknown, **squad.coerce(read.items())}
 
-    def _of_document(self, name: str, value: Any, kinds: Mapping[str, InputType]) -> Any:
-        """In JSON only a file or an image is named by `@`; any other text is that text."""
-        kind = kinds.get(name)
-        if kind not in ("file", "image") or not isinstance(value, str) or not value.startswith("@"):
-            return value
-        return value[1:] if value.startswith("@@") else self._meant(name, value, kind, self.folder)
-
-    def _meant(self, name: str, text: str, kind: InputType, folder: Path) -> str | RawInput | UnreadInput:
+    def _meant(self, name: str, text: str, kind: InputType) -> str | RawInput | UnreadInput:
         """Return what a text stands for. Of a file and an image a bare text is a path, as is what follows an `@`."""
         if text in PIPED:
             return self.piped.read(name, kind)
         is_literal = text.startswith("@@")
         path = text.removeprefix("@")
         if kind in ("file", "image") and not text.startswith("data:"):
-            return _file(path, kind, folder)
+            return _file(path, kind)
         if is_literal or not text.startswith("@"):
             return path if is_literal else text
-        return _file(path, kind, folder)
+        return _file(path, kind)
 
 
-def _file(path: str, kind: InputType, folder: Path) -> RawInput | UnreadInput:
+def _file(path: str, kind: InputType) -> RawInput | UnreadInput:
     if not path:
         return UnreadInput("no file is named", "@notes.md reads a file, @@ stands for an @ that is meant as it is")
-    return read_given(path if path.startswith(("~", "/")) else folder / path, kind)
+    return read_given(path, kind)
 
 
 def given_inputs(pairs: Sequence[str], inputs_file: str | None = None) -> GivenInputs:

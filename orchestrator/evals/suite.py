@@ -10,6 +10,7 @@ from typing import Any
 
 from agents.tools import Tool
 from orchestrator.evals.spec import SuiteCase, SuiteSpec, checked_against, slug_of, suite_of
+from orchestrator.squad.given_files import read_named
 from orchestrator.squad.load import Squad
 from orchestrator.squad.plan import Plan
 from providers.documents.findings import Findings
@@ -62,7 +63,8 @@ class Suite:
         return self.load(self.squad_file, tuple(made))
 
     def inputs(self, case: SuiteCase) -> Mapping[str, Any]:
-        return case.inputs or {}
+        """Return the inputs of a case. A file and an image are named from the folder of the test file: `@notes.md`."""
+        return read_named(self.squad.spec.inputs, case.inputs or {}, self.file.parent)
 
 
 def tools_of(plan: Plan) -> dict[str, Tool]:
@@ -95,7 +97,7 @@ def load_suite(parsed: ParsedFile, load: LoadSquad) -> Suite:
     squad = load(str(squad_file), ())
     findings = Findings.after(node, checked_against(spec, node, found, squad.outline()))
     schemas = _schemas(node, file.parent, findings)
-    _check_inputs(spec, squad, findings)
+    _check_inputs(spec, squad, file.parent, findings)
     if findings.errors:
         raise SpecError(in_order(findings.found))
     return Suite(file, spec, squad, schemas, load, node)
@@ -110,10 +112,10 @@ def problems_of_suite(parsed: ParsedFile, load: LoadSquad) -> tuple[Problem, ...
     return ()
 
 
-def _check_inputs(spec: SuiteSpec, squad: Squad, findings: Findings) -> None:
+def _check_inputs(spec: SuiteSpec, squad: Squad, folder: Path, findings: Findings) -> None:
     for index, case in enumerate(spec.cases):
         try:
-            squad.plan(case.inputs or {})
+            squad.plan(read_named(squad.spec.inputs, case.inputs or {}, folder))
         except ProblemsFound as error:
             told = "; ".join(problem.message for problem in error.problems if problem.severity == "error")
             field = ("inputs",) if case.inputs is not None else ()

@@ -86,6 +86,25 @@ def read_paths(declared: Mapping[str, InputSpec], given: Mapping[str, Any]) -> d
     }
 
 
+def read_named(declared: Mapping[str, InputSpec], given: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Return inputs that stand in a document, with what its texts name as files, from the `folder` that it lies in.
+
+    Only for a file and an image `@notes.md` is a name, and `@@` an `@`; any other text is what it says.
+    """
+
+    def read(name: str, value: Any) -> Any:
+        kind = declared[name].type if name in declared else "string"
+        if kind not in ("file", "image") or not isinstance(value, str) or not value.startswith("@"):
+            return value
+        return value[1:] if value.startswith("@@") else read_given(_from(folder, value[1:]), kind)
+
+    return {name: read(name, value) for name, value in given.items()}
+
+
+def _from(folder: Path, path: str) -> str | Path:
+    return path if path.startswith("~") else folder / path
+
+
 def read_default(folder: Path, path: str, kind: InputType) -> RawInput | UnreadInput:
     """Return the file that stands in a squad as the default of an input: below the folder of the squad."""
     file = folder / path
