@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -42,7 +42,8 @@ class Turn:
     ctx: RunContext
     at: CallPlace
     repeats: Repeats
-    slots: anyio.CapacityLimiter
+    slots: AbstractAsyncContextManager[object]
+    """Lets so many calls be at work at once."""
 
 
 async def call_all(
@@ -62,7 +63,8 @@ async def call_all(
     """
     made = calls if ctx.edition < 3 else calls[:MOST_CALLS]
     at = CallPlace(agent, turn, ctx.run, ctx.unit, ctx.step)
-    here = Turn({one.name: one for one in tools}, ctx, at, repeats or Repeats(), anyio.CapacityLimiter(MOST_AT_ONCE))
+    slots = anyio.CapacityLimiter(MOST_AT_ONCE) if len(calls) > MOST_AT_ONCE else nullcontext()
+    here = Turn({one.name: one for one in tools}, ctx, at, repeats or Repeats(), slots)
     results = await _made(made, here)
     too_many = f"it was not made: {MOST_CALLS} calls can be made in one turn, and there were {len(calls)}"
     return (*results, *(failed(call, too_many) for call in calls[len(made) :]))
@@ -189,6 +191,8 @@ async def _allowed(call: ToolCall, chosen: Tool, key: StepKey, here: Turn, i: in
     if unknown or chosen.approval != "never":
         if ctx.approve is None:
             return failed(call, "it needs a person's approval, and no person can be asked now; go on without it")
+        if (wrong := chosen.refused(call)) is not None:  # nobody is asked for what cannot be called
+            return wrong
         asked = CallToApprove(chosen.name, call.arguments, key, chosen.approval != "never", unknown)
         leave = await ctx.approve(asked)
         if not leave.is_given:

@@ -135,8 +135,8 @@ class Work:
 
     def heard(self, response: Response) -> None:
         """Count what an answer took. An empty one is not repeated to the model: dialects refuse empty messages."""
-        if response.message.parts:
-            self.say(response.message)
+        if (message := _as_the_model_s(response.message)).parts:
+            self.say(message)
         self.usage = response.usage if self.usage is None else self.usage + response.usage
         self.cost = None if self.cost is None or response.cost is None else self.cost + response.cost
         self.counted += response.counted.total
@@ -156,6 +156,13 @@ class Work:
             finish=response.finish,
             answer_tokens=answer_tokens(response),
         )
+
+
+def _as_the_model_s(message: Message) -> Message:
+    """Return an answer as a model may give one: in nobody else's role or name, and without results of tools."""
+    own = tuple([part for part in message.parts if not isinstance(part, ToolResult)])
+    is_own = message.role == "assistant" and message.name is None and len(own) == len(message.parts)
+    return message if is_own else Message("assistant", own)
 
 
 def _begin(agent: Worker, shape: Shape | None, history: tuple[Message, ...], edition: int) -> Work:

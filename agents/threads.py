@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextvars
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -35,8 +35,9 @@ def is_own_cancellation() -> bool:
 
     On trio none can.
     """
+    asyncio = sys.modules.get("asyncio")  # who runs on it has loaded it, and it is slow to load
     try:
-        task = asyncio.current_task()
+        task = None if asyncio is None else asyncio.current_task()
     except RuntimeError:  # trio
         return False
     return task is not None and task.cancelling() == 0

@@ -136,6 +136,15 @@ class Tool:
         """The types of the dependencies that it needs; `Any`: of some that it does not name."""
         return self._arguments().injected.values()  # type: ignore[no-any-return]  # see `Signature`
 
+    def refused(self, call: ToolCall) -> ToolResult | None:
+        """Return what the model is told of arguments that the tool does not take, None where it takes them."""
+        try:
+            taken = self._arguments()
+            taken.placed(taken.read(clean_json_text(call.arguments)))
+        except ValueError as error:
+            return failed(call, f"wrong arguments: {error}")
+        return None
+
     async def call(self, call: ToolCall, context: ToolContext[Any] = ALONE) -> ToolResult:
         """Return the tool's answer. What goes wrong is told to the model, except a `ToolFault`, which is raised."""
         try:
