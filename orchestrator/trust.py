@@ -50,7 +50,7 @@ class CodeNotTrusted(NotTrusted):
     def __init__(self, uses: Iterable[KeyUse]) -> None:
         super().__init__(uses)
         lines = "\n".join(f"  {use}" for use in self.uses)
-        self.args = (f"files of this folder would run code that you have not allowed:\n{lines}",)
+        self.args = (f"files of this folder would run or ask what you have not allowed:\n{lines}",)
 
 
 def refuse_code(uses: Iterable[CodeUse], trust: Consent) -> None:

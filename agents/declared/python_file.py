@@ -49,7 +49,7 @@ class _Loading:
     def main(self) -> ModuleType:
         try:
             return self._run(PurePosixPath(self.code.main).stem, self.code.main)
-        except (Exception, SystemExit) as error:  # whatever a tool's file raises is told with its place
+        except BaseException as error:  # in a thread of its own: Ctrl-C is raised in another
             raise self._told(error) from error
 
     @property
@@ -133,8 +133,8 @@ def in_words(error: BaseException) -> str:
     told = traceback.format_exception_only(error)[-1].strip()[:500]
     if isinstance(error, ModuleNotFoundError):
         return f"{told}: install it in this environment, or put it beside the file"
-    if isinstance(error, SystemExit):
-        return "it ends the program when it is loaded (SystemExit)"
+    if not isinstance(error, Exception):
+        return f"it ends the program when it is loaded ({type(error).__name__})"
     return told
 
 

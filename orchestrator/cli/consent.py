@@ -91,8 +91,8 @@ def how_to_allow(settings: Settings, folder: str = "") -> str:
 
 KEYS_ASKED = "Files of this folder, or plain http, would give these away:", "Send them there, now and later?"
 CODE_ASKED = (
-    "Files of this folder name code that would run on this machine, with all that you may do:",
-    "Run it, now and later, as long as it stays as it is?",
+    "Files of this folder would run this, with all that you may do, or send these requests:",
+    "Allow it, now and later, as long as it stays as it is?",
 )
 
 

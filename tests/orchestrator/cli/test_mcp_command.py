@@ -44,7 +44,7 @@ def test_what_a_run_would_start_is_told_and_asked_for_again_when_it_changes(call
     assert call("tools", "call", "t/t", "served.yaml").code == 4
     refused = call("run", "served.yaml")
     assert refused.code == 4
-    assert "would run code that you have not allowed" in refused.err
+    assert "would run or ask what you have not allowed" in refused.err
     assert call("run", "served.yaml", "--dry-run").code == 0
     assert not (served / ".orchestrator").exists()
     assert call("run", "served.yaml", "--trust").code == 0
