@@ -12,13 +12,18 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 from agents.errors import AgentError
-from agents.memory import term_index
+from agents.memory import term_index, vectors
 from agents.memory.database import Layout, connect, told, transaction
+from agents.memory.embedders import Embedder
+from agents.memory.fusion import BY_MEANING, BY_WORDS, fused
 from agents.memory.records import MemoryRecord, RecordSource, RecordTrust, merged
+from agents.memory.vectors import VectorScan
 
 MOST_RECORDS = 500_000
 """Records of one store."""
 MOST_FOUND = 50
+EMBEDDED_AT_ONCE = 64
+"""Records that get their vectors with one call of `remember`: its own, and some that have none yet."""
 APPLICATION_ID = 0x53714D65  # "SqMe"
 SCHEMA = 1
 SCOPE_BITS = 40
@@ -65,16 +70,29 @@ class MemoryStore:
     the file is damaged, of another program or of a later release, or stays busy.
     """
 
-    def __init__(self, connection: sqlite3.Connection, path: str, most: int = MOST_RECORDS) -> None:
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        path: str,
+        most: int = MOST_RECORDS,
+        embedder: Embedder | None = None,
+    ) -> None:
         self._db = connection
+        self._scans: dict[str, VectorScan] = {}
+        self.embedder = embedder
         self._lock = threading.Lock()
         self.path = path
         self.most = most
 
     @classmethod
-    def open(cls, path: Path | str | None = None, *, most: int = MOST_RECORDS) -> Self:
-        """Return the store at `path`, made where there is none. None: it is kept in memory, and gone when closed."""
-        return cls(connect(path, LAYOUT), ":memory:" if path is None else str(path), most)
+    def open(
+        cls, path: Path | str | None = None, *, most: int = MOST_RECORDS, embedder: Embedder | None = None
+    ) -> Self:
+        """Return the store at `path`, made where there is none. None: it is kept in memory, and gone when closed.
+
+        With an `embedder` records are found by meaning, too.
+        """
+        return cls(connect(path, LAYOUT), ":memory:" if path is None else str(path), most, embedder)
 
     def close(self) -> None:
         with self._lock:
@@ -93,29 +111,67 @@ class MemoryStore:
         Raise `MemoryFull`, and keep none, where there is no room.
         """
         with self._writing() as db:
-            _purge(db, now)
-            # The index takes rows of one transaction quickest in the order of their numbers.
-            added: list[tuple[int, str]] = []
-            kept = [_put(db, record, added) for record in sorted(records, key=lambda record: record.scope)]
-            term_index.add(db, sorted(added))
-            if any(is_new for _, is_new in kept):
-                [(size,)] = db.execute("SELECT count(*) FROM records")
-                if size > self.most:
-                    raise MemoryFull(self.most)
-            return kept
+            kept = self._kept(db, records, now)
+        if self.embedder is not None:
+            self.embed(self.embedder)
+        return kept
+
+    def _kept(
+        self, db: sqlite3.Connection, records: Iterable[MemoryRecord], now: float
+    ) -> list[tuple[MemoryRecord, bool]]:
+        _purge(db, now)
+        # The index takes rows of one transaction quickest in the order of their numbers.
+        added: list[tuple[int, str]] = []
+        kept = [_put(db, record, added) for record in sorted(records, key=lambda record: record.scope)]
+        term_index.add(db, sorted(added))
+        if any(is_new for _, is_new in kept):
+            [(size,)] = db.execute("SELECT count(*) FROM records")
+            if size > self.most:
+                raise MemoryFull(self.most)
+        return kept
 
     def search(self, text: str, scopes: Sequence[str], now: float, limit: int = 5) -> list[FoundRecord]:
         """Return the records of these scopes that share words with `text`, the best first (bm25).
 
-        Any text may be asked, and none is syntax. At most `MOST_FOUND`.
+        Any text may be asked, and none is syntax. At most `MOST_FOUND`. With an embedder those of a like meaning are
+        found as well, and both are ranked together.
         """
         limit = min(limit, MOST_FOUND)
         if limit < 1:
             return []
+        near = None if self.embedder is None or not text.strip() else self._near(self.embedder, text, scopes, now)
         with self._reading() as db:
             match = term_index.match_for(db, text)
-            found = [one for n in _numbers(db, scopes) for one in _matching(db, match, n, now, limit)] if match else []
-            return sorted(found, key=lambda one: -one.score)[:limit]
+            most = limit if near is None else MOST_FOUND
+            found = [one for n in _numbers(db, scopes) for one in _matching(db, match, n, now, most)] if match else []
+        found = sorted(found, key=lambda one: -one.score)[:most]
+        if not near:
+            return found[:limit]
+        by_id = {one.record.id: one.record for one in (*found, *near)}
+        ranked = fused([(BY_WORDS, [one.record.id for one in found]), (BY_MEANING, [one.record.id for one in near])])
+        return [FoundRecord(by_id[id_], score) for id_, score in ranked[:limit]]
+
+    def embed(self, embedder: Embedder, most: int = EMBEDDED_AT_ONCE) -> int:
+        """Make the vectors of up to `most` records that have none of this embedder's; return of how many."""
+        with self._reading() as db:
+            bare = vectors.missing(db, embedder.name, most)
+        if not bare:
+            return 0
+        made = embedder.embed([text for _, text in bare])  # it takes its time: others may write
+        with self._writing() as db:
+            vectors.keep(db, embedder.name, zip((n for n, _ in bare), made, strict=True))
+        return len(bare)
+
+    def _near(self, embedder: Embedder, text: str, scopes: Sequence[str], now: float) -> list[FoundRecord]:
+        [asked] = embedder.embed([text])
+        with self._reading() as db:
+            scan = self._scans.setdefault(embedder.name, VectorScan(embedder.name))
+            ranges = [(n << SCOPE_BITS, (n << SCOPE_BITS) + LAST_OF_SCOPE) for n in _numbers(db, scopes)]
+            found = [
+                FoundRecord(_record(db.execute(f"{_FROM} WHERE r.n = ?", (n,)).fetchone()), likeness)
+                for n, likeness in scan.nearest(db, asked, ranges, MOST_FOUND)
+            ]
+        return [one for one in found if not one.record.is_over(now)]
 
     def records(
         self, scopes: Sequence[str] | None, now: float, limit: int | None = None, *, oldest_first: bool = False
@@ -173,7 +229,7 @@ def _make_index(db: sqlite3.Connection) -> None:
     term_index.make_anew(db, "SELECT n, text FROM records ORDER BY n")
 
 
-LAYOUT = Layout(APPLICATION_ID, SCHEMA, _TABLES, term_index.VERSION, _make_index)
+LAYOUT = Layout(APPLICATION_ID, SCHEMA, _TABLES + vectors.TABLES, term_index.VERSION, _make_index)
 
 
 def _put(db: sqlite3.Connection, record: MemoryRecord, added: list[tuple[int, str]]) -> tuple[MemoryRecord, bool]:

@@ -30,6 +30,8 @@ class MemoryUse:
     recall: int = RECALL
     ttl_s: float | None = None
     max_tokens: int = RECALL_TOKENS
+    embeddings: str | None = None
+    """The folder of a model, by which records are found by meaning, too."""
 
     @property
     def written(self) -> str:

@@ -7,6 +7,7 @@ import secrets
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from threading import Event as Stop
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 from agents.errors import AgentError
 from agents.events import KnowledgeRead, MemoryRecalled
 from agents.memory.database import MemoryUnusable
+from agents.memory.embedders import LocalEmbedder
 from agents.memory.folder import KnowledgeFolder
 from agents.memory.knowledge import Indexed, KnowledgeIndex, index_file
 from agents.memory.store import MOST_FOUND, MemoryStore
@@ -57,7 +59,8 @@ class MemorySetting:
 class RunMemory:
     """One run's memory. `news` says what was read for its knowledge."""
 
-    store: MemoryStore | None
+    stores: Mapping[str | None, MemoryStore]
+    """By the folder of the model by which records are found, None: by words alone. All are of one file."""
     run: str
     clock: Callable[[], float]
     knowledge: Mapping[KnowledgeSource, KnowledgeIndex] = field(default_factory=dict)
@@ -65,8 +68,8 @@ class RunMemory:
 
     def tools(self, agent: AgentPlan) -> tuple[Tool, ...]:
         found: tuple[Tool, ...] = ()
-        if agent.memory is not None and self.store is not None:
-            found = memory_tools(self.store, agent.memory, self.clock)
+        if agent.memory is not None:
+            found = memory_tools(self.stores[agent.memory.embeddings], agent.memory, self.clock)
         if agent.knowledge is not None:
             found = (*found, knowledge_tool(self._indexes(agent.knowledge)))
         return found
@@ -86,10 +89,8 @@ class RunMemory:
         return records.text, passages.text
 
     def _remembered(self, use: MemoryUse, about: str, apart_from: str | None) -> Recalled:
-        if self.store is None:
-            return Recalled()
         here = None if apart_from is None else (self.run, apart_from)
-        found = [one.record for one in self.store.search(about, use.read, self.clock(), MOST_FOUND)]
+        found = [one.record for one in self.stores[use.embeddings].search(about, use.read, self.clock(), MOST_FOUND)]
         told = [one for one in found if (one.source.run, one.source.unit) != here][: use.recall]
         mark = f"memory {secrets.token_hex(8)}"
         return recalled([(one.id, in_words(one)) for one in told], OF_RECORDS, mark, use.max_tokens)
@@ -142,11 +143,10 @@ async def open_memory(plan: Plan, setting: MemorySetting) -> AsyncIterator[RunMe
         yield None
         return
     with ExitStack() as stack:
-        store = None
-        if any(agent.memory is not None for agent in agents):
-            store = stack.enter_context(await in_thread(lambda: _store(setting)))
+        uses = dict.fromkeys(agent.memory.embeddings for agent in agents if agent.memory is not None)
+        stores = {one: stack.enter_context(await in_thread(partial(_store, setting, one))) for one in uses}
         knowledge = {source: stack.enter_context(_index(setting, source)) for source in sources}
-        memory = RunMemory(store, setting.run, setting.clock, knowledge)
+        memory = RunMemory(stores, setting.run, setting.clock, knowledge)
         for source, index in knowledge.items():
             memory.news.append(_news(source, await _updated(source, index)))
         yield memory
@@ -157,12 +157,14 @@ def _kept_open(store: MemoryStore) -> Iterator[MemoryStore]:
     yield store
 
 
-def _store(setting: MemorySetting) -> Any:
+def _store(setting: MemorySetting, embeddings: str | None) -> Any:
     """Return the store as a context that closes what was opened here."""
     if isinstance(setting.given, MemoryStore):
         return _kept_open(setting.given)
+    embedder = None if embeddings is None else LocalEmbedder(setting.beside / Path(embeddings).expanduser())
     state = setting.state
-    return MemoryStore.open(setting.given if setting.given is not None else None if state is None else state / FILE)
+    path = setting.given if setting.given is not None else None if state is None else state / FILE
+    return MemoryStore.open(path, embedder=embedder)
 
 
 @contextmanager

@@ -29,6 +29,9 @@ class MemorySpec(StrictModel):
         default=None, description="Tokens that these may take; default 1500"
     )
     ttl: PositiveDuration | None = Field(default=None, description="How long new records are kept; default: for good")
+    embeddings: NonEmpty | None = Field(
+        default=None, description="The folder of a model, to find by meaning too: needs the extra [embeddings]"
+    )
 
 
 def _kind(value: object) -> str:
@@ -63,6 +66,7 @@ def memory_use(
         first("recall", made.recall),  # type: ignore[arg-type]  # as above
         first("ttl", made.ttl_s),  # type: ignore[arg-type]  # as above
         first("max_tokens", made.max_tokens),  # type: ignore[arg-type]  # as above
+        first("embeddings", None),  # type: ignore[arg-type]  # as above
     )
 
 
