@@ -16,6 +16,7 @@ ProviderError                 one attempt failed
 │ ├ ContextTooLong
 │ └ Unsupported               a capability that is missing, or the whole model
 ├ Declined                    a content filter said no
+├ RealCallForbidden           ORCHESTRATOR_REAL_CALLS=forbid: nothing was sent
 └ BadReply                    undecodable or empty
 RoutingError                  no attempt could be made, or all failed
 ├ NoRoute
@@ -217,6 +218,13 @@ class BadRequest(ProviderError):
     """
 
     recovery = Recovery.CONFIRM
+    fault = Fault.CALLER
+
+
+class RealCallForbidden(ProviderError):
+    """A test called a provider that is not on this machine, and ORCHESTRATOR_REAL_CALLS=forbid. Nothing was sent."""
+
+    recovery = Recovery.NEVER
     fault = Fault.CALLER
 
 

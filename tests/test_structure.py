@@ -28,7 +28,9 @@ LATE = {
     ("providers/simulation/__init__.py", "simulate"): "the simulator",
     ("providers/stub/scripted.py", "_instance"): "jsonschema, for an answer with a schema",
     ("providers/transport/__init__.py", "guarded_fetch"): "the HTTP client, for tools that ask the web",
-    ("providers/transport/__init__.py", "open_transport"): "the HTTP client that is installed",
+    ("orchestrator/testing/plugin.py", "scripted"): "the provider manager: each run of pytest loads the plugin",
+    ("providers/transport/__init__.py", "_fastest"): "the HTTP client that is installed",
+    ("providers/transport/__init__.py", "open_transport"): "what tests alone need",
 }
 """The functions that may import our own code, and what heavy thing they load on use."""
 BUILT_IN = frozenset({"built_in", "__getattr__"})

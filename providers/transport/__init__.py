@@ -11,6 +11,7 @@ What comes on a kept connection without having been asked for is no answer to an
 
 from __future__ import annotations
 
+import os
 import ssl
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
@@ -96,13 +97,30 @@ class Fetch(Protocol):
 
 def guarded_fetch() -> Fetch:
     """Return what asks the web for tools."""
+    if _forbids_real_calls():
+        from providers.transport.forbidden import no_fetch
+
+        return no_fetch
     from providers.transport.guarded import fetch
 
     return fetch
 
 
 def open_transport() -> OpenTransport:
-    """Return the fastest transport that is installed."""
+    """Return the fastest transport that is installed; under ORCHESTRATOR_REAL_CALLS=forbid one that leads nowhere but
+    to this machine."""
+    if _forbids_real_calls():
+        from providers.transport.forbidden import LoopbackOnly
+
+        return LoopbackOnly(_fastest())
+    return _fastest()
+
+
+def _forbids_real_calls() -> bool:
+    return os.environ.get("ORCHESTRATOR_REAL_CALLS", "").strip().casefold() == "forbid"
+
+
+def _fastest() -> OpenTransport:
     if find_spec("httptools") is not None:
         from providers.transport.sockets import SocketTransport
 
