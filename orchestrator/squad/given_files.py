@@ -105,13 +105,23 @@ def _from(folder: Path, path: str) -> str | Path:
     return path if path.startswith("~") else folder / path
 
 
-def read_default(folder: Path, path: str, kind: InputType) -> RawInput | UnreadInput:
-    """Return the file that stands in a squad as the default of an input: below the folder of the squad."""
+def unfit_below(folder: Path, path: str) -> str:
+    """Return why a file that a squad itself names is not read, empty where it may be.
+
+    It lies below the folder of the squad, links resolved, and holds no keys: a squad of a stranger must not hand the
+    rest of the disk to a model.
+    """
     file = folder / path
     try:
-        is_below = file.resolve().is_relative_to(folder.resolve())
-    except (OSError, ValueError, RuntimeError):
-        is_below = True  # told by `read_given`
-    if Path(path).is_absolute() or not is_below:
-        return UnreadInput(f"'{path}' lies outside the squad's folder", "a default is a file below it")
-    return read_given(file, kind)
+        if Path(path).is_absolute() or not file.resolve().is_relative_to(folder.resolve()):
+            return "it lies outside the squad's folder"
+        return "it holds keys, which no model may read" if holds_keys(file) or holds_keys(file.resolve()) else ""
+    except (OSError, ValueError, RuntimeError) as error:
+        return str(error)
+
+
+def read_default(folder: Path, path: str, kind: InputType) -> RawInput | UnreadInput:
+    """Return the file that stands in a squad as the default of an input: below the folder of the squad."""
+    if why := unfit_below(folder, path):
+        return UnreadInput(f"'{path}' cannot be the default: {why}", "a default is a file below the squad's folder")
+    return read_given(folder / path, kind)

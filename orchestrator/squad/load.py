@@ -17,7 +17,7 @@ from agents.toolbox.workspace import Workspace
 from agents.tools import Registry, Tool, as_tools
 from orchestrator.squad.declared_tools import declared_tools, is_gone, uses_of_code
 from orchestrator.squad.given import InputType, RawInput, UnreadInput
-from orchestrator.squad.given_files import holds_keys, read_default, read_paths
+from orchestrator.squad.given_files import read_default, read_paths, unfit_below
 from orchestrator.squad.include_files import IncludedFiles
 from orchestrator.squad.inputs import check_defaults, coerce_inputs
 from orchestrator.squad.mcp_servers import McpEntry, server_use
@@ -436,13 +436,13 @@ class Squad:
         return read_default(Path(self.file).parent, path, kind)
 
     def _read_prompt(self, path: str) -> str:
-        """A file of instructions stands beside the squad's; one that holds keys is not read."""
+        """A file of instructions lies below the folder of the squad's; one that holds keys is not read."""
         if self._given.sources is not None:
             return prompt_in(self._given.sources, path.strip())
-        file = Path(self.file).parent / path.strip()
-        if holds_keys(file) or holds_keys(file.resolve()):
-            raise PermissionError(1, "it holds keys, which no model may read", path)
-        return read_once(file, self._given.texts)
+        folder = Path(self.file).parent
+        if why := unfit_below(folder, path.strip()):
+            raise PermissionError(1, why, path)
+        return read_once(folder / path.strip(), self._given.texts)
 
     def _read_squad(self, path: str, *, edition: int) -> InnerSquad:
         """A sub-squad's file stands beside the squad's, or below."""

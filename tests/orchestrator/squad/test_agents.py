@@ -199,12 +199,19 @@ def test_what_is_wrong_in_a_file_of_instructions_is_told(tmp_path: Path, prompt:
     assert told in str(caught.value)
 
 
-def test_a_file_of_keys_is_no_prompt(tmp_path: Path) -> None:
-    prompted(tmp_path, "")
-    (tmp_path / ".env.txt").write_text("KEY=1")
-    (tmp_path / "s.yaml").write_text(PROMPTED.replace("./prompts/ann.md", ".env.txt"))
-    with pytest.raises(PlanError, match="holds keys"):
-        Squad.from_file(tmp_path / "s.yaml")
+@pytest.mark.parametrize(
+    ("path", "why"),
+    [(".env.txt", "holds keys"), ("../other.md", "outside"), ("link.md", "outside"), ("/etc/motd.txt", "outside")],
+)
+def test_a_prompt_lies_below_the_squad_and_holds_no_keys(tmp_path: Path, path: str, why: str) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    (tmp_path / "other.md").write_text("Other.")
+    (home / ".env.txt").write_text("KEY=1")
+    (home / "link.md").symlink_to(tmp_path / "other.md")
+    (home / "s.yaml").write_text(PROMPTED.replace("./prompts/ann.md", path))
+    with pytest.raises(PlanError, match=why):
+        Squad.from_file(home / "s.yaml")
 
 
 @pytest.mark.parametrize(
