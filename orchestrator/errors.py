@@ -5,6 +5,7 @@ OrchestratorError
 ├ TaskTimedOut
 ├ RepeatExhausted      `until` never held
 ├ BadInputs            a sub-squad is given what it does not take
+├ SquadFailed          a sub-squad did not end well
 ├ NotAChoice           an expression came to none of what it may choose
 ├ NoProvider           no provider is configured
 ├ ToolUnusable         a tool that a file declares cannot be loaded
@@ -73,6 +74,14 @@ class BadInputs(OrchestratorError):
     def __init__(self, faults: Iterable[str]) -> None:
         self.faults = tuple(faults)
         super().__init__("; ".join(self.faults))
+
+
+class SquadFailed(OrchestratorError):
+    """The sub-squad of a switch's case did not end well: `task` says why."""
+
+    def __init__(self, task: str) -> None:
+        super().__init__(f"the sub-squad {task} did not end well")
+        self.task = task
 
 
 class OutElsewhere(OrchestratorError):

@@ -21,7 +21,7 @@ from orchestrator.run.conversations.speech import (
     advance,
     speeches_of,
 )
-from orchestrator.squad.choosing import with_agent, with_case
+from orchestrator.squad.choosing import case_of, with_agent, with_case
 from orchestrator.squad.conditions import NoCondition, holds
 from orchestrator.squad.images import images_of
 from orchestrator.squad.plan import (
@@ -30,6 +30,7 @@ from orchestrator.squad.plan import (
     AgentWork,
     Approval,
     Budget,
+    CaseSquad,
     ConversationPlan,
     ConversationWork,
     Plan,
@@ -38,6 +39,7 @@ from orchestrator.squad.plan import (
     SquadResult,
     Steps,
     Switch,
+    TaskBody,
     TaskPlan,
     scoped,
     who_concludes,
@@ -128,7 +130,8 @@ class _Walk:
         begins = max((self.ends[need] for need in task.needs), default=0.0)
         self.ends[task.id], self.sizes[task.id] = begins, 0
         self._values = {} if task.reads else {"inputs": self.plan.inputs}
-        if task.squad in self._skipped or not self._happens(task.condition, f"task {task.id}"):
+        happens = self._is_chosen(task.work) and self._happens(task.condition, f"task {task.id}")
+        if task.squad in self._skipped or not happens:
             self._skipped.add(task.squad if isinstance(task.work, SquadEntry) else task.id)
             return
         if isinstance(task.work, Approval):
@@ -149,6 +152,14 @@ class _Walk:
                 heapreplace(lanes, end)
                 self.sizes[task.id] += size
             self.ends[task.id] = max(lanes)
+
+    def _is_chosen(self, work: TaskBody) -> bool:
+        """Return whether it may be the case that a switch does."""
+        if not isinstance(work, SquadEntry) or work.case is None:
+            return True
+        on, cases, case = work.case
+        known = self._known(on)
+        return known is None or case_of(known, cases) == case
 
     def _happens(self, condition: ExpressionText | None, what: str) -> bool:
         if condition is None:
@@ -210,13 +221,17 @@ class _Walk:
             self._note(f"{task.id}: the case {case}, of {', '.join(switch.cases)}: the one with most tokens")
         return self._body(task, body, now, context)
 
-    def _weight(self, task: TaskPlan, body: SingleWork | Steps, context: int) -> int:
+    def _weight(self, task: TaskPlan, body: SingleWork | Steps | CaseSquad, context: int) -> int:
         """Return the tokens of a body's turns."""
         aside = replace(self, turns=[], notes={})
         aside._body(task, body, 0.0, context)
         return sum(turn.input_tokens + turn.output_tokens for turn in aside.turns)
 
-    def _body(self, task: TaskPlan, body: SingleWork | Steps, now: float, context: int) -> tuple[float, int]:
+    def _body(
+        self, task: TaskPlan, body: SingleWork | Steps | CaseSquad, now: float, context: int
+    ) -> tuple[float, int]:
+        if isinstance(body, CaseSquad):  # its turns are those of its own tasks
+            return now, self.sizes.get(body.task, 0)
         if not isinstance(body, Steps):
             return self._one(task.id, body, now, context)
         made = 0

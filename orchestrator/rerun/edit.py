@@ -27,7 +27,7 @@ from orchestrator.journal.protocols import InFlightStep, RunManifest, StepRecord
 from orchestrator.rerun.fingerprint import changed, conversations_of, doers_of, inputs_of
 from orchestrator.run.budget import Bill, bill_of
 from orchestrator.run.history import edited, standing
-from orchestrator.squad.plan import INPUTS, Plan, scoped
+from orchestrator.squad.plan import Plan, beginnings
 from orchestrator.units import StepPath, Unit
 from providers.messages import Usage
 
@@ -128,8 +128,6 @@ def edit_of(was: RunManifest, events: Sequence[Event], plan: Plan, now: RunManif
     """
     if start is not None and start not in plan.tasks:
         raise UnknownTask(start, plan.tasks)
-    if start in plan.squads:  # all of it, not its end alone
-        start = scoped(start, INPUTS)
     parts = tuple(changed(was.parts, now.parts))
     if not was.dependency_digests and parts:
         raise EditUnknown(parts)
@@ -137,7 +135,7 @@ def edit_of(was: RunManifest, events: Sequence[Event], plan: Plan, now: RunManif
     kept = matched(was.dependency_digests or now.dependency_digests, now.dependency_digests)
     lost = {name: "it is new" for name in plan.tasks if name not in kept}
     if start is not None:
-        lost[start] = "asked for"
+        lost |= dict.fromkeys(beginnings(start, plan), "asked for")  # all of a sub-squad, not its end alone
     fresh = with_dependents(plan, lost)
     while unsure := {name for name in plan.tasks if name not in fresh and _is_unsure(plan, name, kept, fresh, stood)}:
         lost |= dict.fromkeys(unsure, "what it was asked would change")

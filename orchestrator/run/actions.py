@@ -20,12 +20,13 @@ from orchestrator.events import (
     TaskStarted,
 )
 from orchestrator.run.state import Elements, RunState, as_text, who
-from orchestrator.squad.choosing import with_agent, with_case
+from orchestrator.squad.choosing import case_of, with_agent, with_case
 from orchestrator.squad.conditions import NoCondition, holds
 from orchestrator.squad.plan import (
     INPUTS,
     AgentWork,
     Approval,
+    CaseSquad,
     ForEach,
     SquadEntry,
     SquadResult,
@@ -82,6 +83,8 @@ def _begin(state: RunState, task: TaskPlan) -> Happening:
         match task.work:
             case Approval():
                 return _open_gate(state, task, task.work)
+            case SquadEntry(case=(on, cases, case)) if case_of(on.render(values), cases) != case:
+                return TaskEnded(task.id, "skipped", error=f"the case {case} is not chosen")
             case SquadEntry():
                 return TaskEnded(task.id, "ok", dict(task.work.accept(rendered(task.work.given, values))))
             case SquadResult():
@@ -97,6 +100,8 @@ def _doer(task: TaskPlan, values: Mapping[str, Any]) -> str:
     """Return who does the work, as far as it is known now: who cannot be chosen fails the unit, not its start."""
     try:
         body = with_case(task.work, values, task.id)[1] if isinstance(task.work, Switch) else task.work
+        if isinstance(body, CaseSquad):
+            return body.task
         return who(with_agent(body, values, task.id) if isinstance(body, AgentWork) else body)
     except (TemplateError, NotAChoice):
         return who(task.work)
@@ -115,7 +120,7 @@ def rendered(value: Any, values: Mapping[str, Any]) -> Any:
 def _leave_squad(state: RunState, task: TaskPlan, result: SquadResult) -> TaskEnded:
     """Return the end of a sub-squad: its outputs, or that it failed by a task in it."""
     if state.tasks[scoped(task.id, INPUTS)].status == "skipped":
-        return TaskEnded(task.id, "skipped", error="its `if` does not hold")
+        return TaskEnded(task.id, "skipped", error="it is not done")
     for need in task.needs:
         error = state.errors.get(need)
         if error is not None and not state.plan.tasks[need].continue_on_error:

@@ -36,6 +36,7 @@ from orchestrator.events import (
 from orchestrator.squad.plan import (
     AgentWork,
     Approval,
+    CaseSquad,
     ConversationWork,
     Plan,
     SquadEntry,
@@ -391,7 +392,9 @@ def who(work: TaskBody) -> str:
         case Steps(steps):
             return ", ".join(dict.fromkeys(who(step.work) for step in steps))
         case Switch(cases=cases):
-            return " or ".join(dict.fromkeys(who(case) for case in cases.values()))
+            return " or ".join(
+                dict.fromkeys(case.task if isinstance(case, CaseSquad) else who(case) for case in cases.values())
+            )
         case SquadEntry(source):
             return f"the inputs of {source}"
         case SquadResult(source):

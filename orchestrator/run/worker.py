@@ -19,7 +19,7 @@ from agents.agent_tool import bound_to
 from agents.fences import without_fence
 from agents.tools import Tool
 from agents.turn import NOTHING_AROUND, Answer, StepKey, Surroundings, Suspended, relayed
-from orchestrator.errors import RepeatExhausted, TaskTimedOut
+from orchestrator.errors import RepeatExhausted, SquadFailed, TaskTimedOut
 from orchestrator.events import (
     AgentChosen,
     BudgetReached,
@@ -48,6 +48,7 @@ from orchestrator.squad.plan import (
     HUMAN,
     AgentPlan,
     AgentWork,
+    CaseSquad,
     ConversationPlan,
     ConversationWork,
     Plan,
@@ -210,8 +211,11 @@ class TaskRunner:
         body = task.work
         if isinstance(body, Switch):
             cases = tuple(body.cases)
-            case, body = with_case(body, given.values, task.id)
+            case, chosen = with_case(body, given.values, task.id)
             ctx.emit(CaseChosen(task.id, case, cases))
+            if isinstance(chosen, CaseSquad):
+                return made_by_squad(local(task.squad, chosen.task), given.values), {}
+            body = chosen
         if not isinstance(body, Steps):
             assert isinstance(body, AgentWork | ConversationWork), "a gate is no work for a unit"
             return await self._one(body, given, context, ctx), {}
@@ -475,6 +479,14 @@ class TaskRunner:
 def _tools_called(result: WorkResult) -> dict[str, None]:
     """Return the tools that were called in a piece of work, each once."""
     return {call.name: None for message in result.transcript for call in message.tool_calls}
+
+
+def made_by_squad(task: str, values: Mapping[str, Any]) -> UnitResult:
+    """Return what the sub-squad of a case has made. Raise `SquadFailed` where it failed."""
+    ended = values["tasks"][task]
+    if ended["status"] != "ok":
+        raise SquadFailed(task)
+    return UnitResult(ended["output"], as_text(ended["output"]))
 
 
 def _paid_below(unit: Unit, step: StepPath) -> Callable[[Paid], bool]:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from orchestrator.errors import NotAChoice
-from orchestrator.squad.plan import DEFAULT_CASE, AgentWork, SingleWork, Steps, Switch, scoped
+from orchestrator.squad.plan import DEFAULT_CASE, AgentWork, CaseSquad, SingleWork, Steps, Switch, scoped
 
 
 def with_agent(work: AgentWork, values: Mapping[str, Any], task: str) -> AgentWork:
@@ -35,7 +35,7 @@ def meant(value: Any, among: Sequence[str]) -> str | None:
     return alike[0] if len(alike) == 1 else None
 
 
-def with_case(switch: Switch, values: Mapping[str, Any], task: str) -> tuple[str, SingleWork | Steps]:
+def with_case(switch: Switch, values: Mapping[str, Any], task: str) -> tuple[str, SingleWork | Steps | CaseSquad]:
     """Return the case that a switch comes to, and its work. Raise `NotAChoice` where there is none for it."""
     value = switch.on.render(values)
     case = case_of(value, tuple(switch.cases))

@@ -379,6 +379,8 @@ def schema_of(task: TaskSpec) -> Any:
 
 
 def _case_schema(work: TaskSpec | CaseSpec) -> Any:
+    if work.squad is not None:
+        return None
     if work.steps is not None:
         return {"type": "object", "properties": {step.id: _own_schema(step) for step in work.steps}}
     return _own_schema(work)

@@ -250,11 +250,22 @@ DEFAULT_CASE = "default"
 
 
 @dataclass(frozen=True, slots=True)
+class CaseSquad:
+    """A case that is a sub-squad: `task` of the plan is its end, and is skipped where another case is done.
+
+    `entry` is how it begins, until that is a task of the plan too.
+    """
+
+    task: str
+    entry: SquadEntry | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Switch:
     """The work of the one case that `on` comes to."""
 
     on: ExpressionText
-    cases: Mapping[str, AgentWork | ConversationWork | Steps]
+    cases: Mapping[str, AgentWork | ConversationWork | Steps | CaseSquad]
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,6 +281,8 @@ class SquadEntry:
     accept: Callable[[Mapping[str, Any]], Mapping[str, Any]]
     declared: Mapping[str, Any]
     """The inputs of the sub-squad as its file has them."""
+    case: tuple[ExpressionText, tuple[str, ...], str] | None = None
+    """Of a switch: what it reads, all its cases, and the one that the sub-squad is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,7 +308,8 @@ def placed_works(body: TaskBody) -> Iterator[tuple[WorkPath, SingleWork]]:
             yield from ((("steps", index), step.work) for index, step in enumerate(steps))
         case Switch(cases=cases):
             for name, case in cases.items():
-                yield from ((("switch", "cases", name, *path), work) for path, work in placed_works(case))
+                if not isinstance(case, CaseSquad):
+                    yield from ((("switch", "cases", name, *path), work) for path, work in placed_works(case))
         case Approval() | SquadEntry() | SquadResult():
             return
         case _:
@@ -316,8 +330,13 @@ def with_works(body: TaskBody, change: Callable[[WorkPath, SingleWork], SingleWo
             places = ((*path, "steps", index) for index in range(len(steps)))
             return Steps(tuple(replace(s, work=change(place, s.work)) for s, place in zip(steps, places, strict=True)))
         case Switch(on, cases):
-            made = {name: with_works(case, change, (*path, "switch", "cases", name)) for name, case in cases.items()}
-            return Switch(on, {name: case for name, case in made.items() if isinstance(case, SingleWork | Steps)})
+            made: dict[str, SingleWork | Steps | CaseSquad] = {}
+            for name, case in cases.items():
+                here = (*path, "switch", "cases", name)
+                changed = case if isinstance(case, CaseSquad) else with_works(case, change, here)
+                if isinstance(changed, SingleWork | Steps | CaseSquad):  # it is: the work in a case stays of its kind
+                    made[name] = changed
+            return Switch(on, made)
         case Approval() | SquadEntry() | SquadResult():
             return body
         case _:
@@ -328,6 +347,12 @@ def possible_agents(body: TaskBody) -> tuple[str, ...]:
     """Return the agents that a task names, or may choose; those of its conversations are left out."""
     agents = (agent for work in works_of(body) if isinstance(work, AgentWork) for agent in work.possible)
     return tuple(dict.fromkeys(agents))
+
+
+def squads_of(body: TaskBody) -> tuple[str, ...]:
+    """Return the tasks that are the sub-squads of a switch's cases."""
+    cases = body.cases.values() if isinstance(body, Switch) else ()
+    return tuple(case.task for case in cases if isinstance(case, CaseSquad))
 
 
 @dataclass(frozen=True, slots=True)
@@ -392,6 +417,13 @@ class SubSquad:
     fail_fast: bool = False
     budget: Budget | None = None
     history: History = field(default_factory=History)
+
+
+def beginnings(task: str, plan: Plan) -> tuple[str, ...]:
+    """Return the tasks with which a task begins, sub-squads and all: it is done anew from there."""
+    if task in plan.squads:
+        return (scoped(task, INPUTS),)
+    return (*(scoped(one, INPUTS) for one in squads_of(plan.tasks[task].work)), task)
 
 
 @dataclass(frozen=True, slots=True)

@@ -229,7 +229,7 @@ class StepSpec(StrictModel):
 
 
 class CaseSpec(StrictModel):
-    """What is done in one case of a switch. It has exactly one of agent, conversation and steps."""
+    """What is done in one case of a switch. It has exactly one of agent, conversation, steps and squad."""
 
     noun: ClassVar[str] = "a case"
     other_names: ClassVar[Mapping[str, str]] = CASE_NAMES
@@ -247,6 +247,8 @@ class CaseSpec(StrictModel):
         default=None, description="What the output must be: a JSON Schema, or its file (./story.schema.json)"
     )
     tools: list[ToolRef] | None = Field(default=None, description="Instead of the agent's own")
+    squad: NonEmpty | None = Field(default=None, description="Or another squad: its file, beside this one or below")
+    with_: dict[str, Any] | None = Field(default=None, alias="with", description="What that squad is given, by input")
 
 
 class SwitchSpec(StrictModel):

@@ -22,6 +22,7 @@ from orchestrator.squad.plan import (
     AgentWork,
     Approval,
     Budget,
+    CaseSquad,
     ConversationPlan,
     ConversationWork,
     Plan,
@@ -35,10 +36,11 @@ from orchestrator.squad.plan import (
     TaskPlan,
     WorkPath,
     scoped,
+    squads_of,
     with_works,
 )
 from orchestrator.squad.schemas import same_file
-from orchestrator.squad.spec import SquadSpec
+from orchestrator.squad.spec import CaseSpec, SquadSpec, TaskSpec
 from providers.documents.findings import Findings
 from providers.documents.nodes import Node
 from providers.documents.problems import Path, Problem, ProblemsFound, in_order
@@ -89,12 +91,25 @@ class SubSquads:
     findings: Findings
     read: ReadSquad | None
     of: dict[str, InnerSquad] = field(default_factory=dict)
+    paths: dict[str, Path] = field(default_factory=dict)
+    """Where each stands in the squad's file."""
     _read: dict[str, InnerSquad | None] = field(default_factory=dict)
 
     def read_all(self) -> None:
-        for name, task in self.spec.tasks.items():
-            if task.squad is not None and (inner := self._file(("tasks", name, "squad"), task.squad)) is not None:
+        for name, path, file in self._uses():
+            self.paths[name] = path
+            if (inner := self._file((*path, "squad"), file)) is not None:
                 self.of[name] = inner
+
+    def _uses(self) -> Iterator[tuple[str, Path, str]]:
+        """Yield the name in the plan of each task, or case of a switch, that is a sub-squad, its place and the file."""
+        for name, task in self.spec.tasks.items():
+            if task.squad is not None:
+                yield name, ("tasks", name), task.squad
+            for index, (case, spec) in enumerate(task.switch.cases.items() if task.switch is not None else ()):
+                if spec.squad is not None:
+                    place: Path = ("tasks", name, "switch", "cases", case)
+                    yield case_name(name, case, index), place, spec.squad
 
     def _file(self, path: Path, file: str) -> InnerSquad | None:
         if file in self._read:
@@ -120,9 +135,10 @@ class SubSquads:
             self.findings.error(path, "invalid-squad", f"the squad file '{file}' has mistakes")
         return None
 
-    def check_given(self, name: str) -> None:
+    def check_given(self, name: str, spec: TaskSpec | CaseSpec) -> None:
         """Report what a sub-squad is not given, or takes no such input of, as far as that is known before a run."""
-        inner, spec, path = self.of.get(name), self.spec.tasks[name], ("tasks", name, "with")
+        inner, place = self.of.get(name), self.paths[name]
+        path: Path = (*place, "with")
         if inner is None or self.findings.is_broken(path):
             return
         given = spec.with_ or {}
@@ -137,7 +153,7 @@ class SubSquads:
             if key not in given and (declared.default is None or is_file):
                 why = "; its default is a file, which is not read there" if is_file and declared.default else ""
                 message = f"'{spec.squad}' needs the input '{key}'{why}"
-                self.findings.error(("tasks", name, "squad"), "missing-input", message, f"with: {{{key}: ...}}")
+                self.findings.error((*place, "squad"), "missing-input", message, f"with: {{{key}: ...}}")
 
     def _check_value(self, path: Path, inner: InnerSquad, key: str, value: Any) -> None:
         """Report a value that holds no expression, and that the input does not take."""
@@ -167,7 +183,7 @@ class SubSquads:
                 if other != scoped(name, one):
                     message = f"'{scoped(name, one)}' writes {file}, and so does '{other}'"
                     hint = "read an input in the path: output_file: ${{ inputs.name }}.md"
-                    self.findings.error(("tasks", name, "squad"), "duplicate-output-file", message, hint)
+                    self.findings.error((*self.paths[name], "squad"), "duplicate-output-file", message, hint)
 
     def check_size(self) -> None:
         """Report a squad that comes to more tasks than one may have."""
@@ -175,7 +191,7 @@ class SubSquads:
         if count > MOST_TASKS:
             last = next(reversed(self.of))
             message = f"with all its sub-squads the squad has {count:,} tasks, more than {MOST_TASKS:,}"
-            self.findings.error(("tasks", last, "squad"), "too-large", message)
+            self.findings.error((*self.paths[last], "squad"), "too-large", message)
 
     def schemas(self) -> dict[str, Any]:
         """Return what is known of the output of each task that is a sub-squad, as a JSON Schema."""
@@ -188,6 +204,11 @@ class SubSquads:
         }
 
 
+def case_name(task: str, case: str, index: int) -> str:
+    """Return what the sub-squad of a switch's case is called as a task: no task of a file can have a name like that."""
+    return f"{task}-{case if case.isidentifier() else index + 1}"
+
+
 def _constant_file(task: TaskPlan) -> str | None:
     return task.output_file.source if task.output_file is not None and task.output_file.is_constant else None
 
@@ -198,27 +219,50 @@ def with_squads(plan: Plan, of: Mapping[str, InnerSquad]) -> Plan:
         return plan
     tasks: dict[str, TaskPlan] = {}
     agents, conversations, squads = dict(plan.agents), dict(plan.conversations), dict(plan.squads)
-    for name, task in plan.tasks.items():
-        if name not in of:
-            tasks[name] = _with_entries(task, of)
-            continue
-        inner = of[name].plan
-        tasks |= {one.id: one for one in _tasks_of(task, inner)}
-        below = PurePosixPath(task.work.source).parent.as_posix() if isinstance(task.work, SquadEntry) else ""
-        agents |= {one.id: one for one in _agents_of(name, inner, below)}
-        conversations |= {one.id: one for one in _conversations_of(name, inner)}
-        caps = tighter(task.budget, inner.budget)
-        squads[name] = SubSquad(inner.fail_fast, caps, inner.history)
-        squads |= {scoped(name, one): squad for one, squad in inner.squads.items()}
+    for written in plan.tasks.values():
+        task, cases = _with_cases(_with_entries(written, plan, of))
+        for one in (*cases, task):
+            if one.id not in of:
+                tasks[one.id] = one
+                continue
+            inner = of[one.id].plan
+            tasks |= {part.id: part for part in _tasks_of(one, inner)}
+            below = PurePosixPath(one.work.source).parent.as_posix() if isinstance(one.work, SquadEntry) else ""
+            agents |= {part.id: part for part in _agents_of(one.id, inner, below)}
+            conversations |= {part.id: part for part in _conversations_of(one.id, inner)}
+            squads[one.id] = SubSquad(inner.fail_fast, tighter(one.budget, inner.budget), inner.history)
+            squads |= {scoped(one.id, part): squad for part, squad in inner.squads.items()}
     return replace(plan, tasks=tasks, agents=agents, conversations=conversations, squads=squads)
 
 
-def _with_entries(task: TaskPlan, of: Mapping[str, InnerSquad]) -> TaskPlan:
+def _with_cases(task: TaskPlan) -> tuple[TaskPlan, list[TaskPlan]]:
+    """Return a task that waits for the sub-squads of its cases, and these as tasks of their own, each done where it is
+    chosen. Their failures are told by the task: it is what goes on, or does not, where one fails."""
+    if not isinstance(task.work, Switch) or not (names := squads_of(task.work)):
+        return task, []
+    on, cases = task.work.on, tuple(task.work.cases)
+    made = []
+    for case, body in task.work.cases.items():
+        if isinstance(body, CaseSquad) and body.entry is not None:
+            entry = replace(body.entry, case=(on, cases, case))
+            of_case = TaskPlan(body.task, entry, task.needs, condition=task.condition, position=task.position)
+            made.append(replace(of_case, continue_on_error=True, budget=task.budget))
+    bare = {
+        name: CaseSquad(body.task) if isinstance(body, CaseSquad) else body for name, body in task.work.cases.items()
+    }
+    return replace(task, needs=(*task.needs, *names), work=Switch(on, bare)), made
+
+
+def _with_entries(task: TaskPlan, plan: Plan, of: Mapping[str, InnerSquad]) -> TaskPlan:
     """Return an approval that has a whole sub-squad done again where it names one."""
     if not isinstance(task.work, Approval):
         return task
-    rerun = tuple(scoped(name, INPUTS) if name in of else name for name in task.work.rerun)
-    return replace(task, work=replace(task.work, rerun=rerun))
+    rerun: list[str] = []
+    for name in task.work.rerun:
+        inside = squads_of(plan.tasks[name].work) if name in plan.tasks else ()
+        rerun += [scoped(one, INPUTS) for one in (*inside, *([name] if name in of else []))]
+        rerun += [] if name in of else [name]
+    return replace(task, work=replace(task.work, rerun=tuple(rerun)))
 
 
 def _tasks_of(outer: TaskPlan, inner: Plan) -> Iterator[TaskPlan]:
@@ -260,7 +304,15 @@ def _body_of(scope: str, body: TaskBody) -> TaskBody:
         case Approval(show=show, rerun=rerun):
             shown, again = (tuple(scoped(scope, one) for one in some) for some in (show, rerun))
             return replace(body, show=shown, rerun=again)
-        case AgentWork() | ConversationWork() | Steps() | Switch():
+        case Switch():
+            made = with_works(body, named)
+            assert isinstance(made, Switch), "what is changed is the work in it"
+            cases = {
+                name: replace(case, task=scoped(scope, case.task)) if isinstance(case, CaseSquad) else case
+                for name, case in made.cases.items()
+            }
+            return replace(made, cases=cases)
+        case AgentWork() | ConversationWork() | Steps():
             return with_works(body, named)
         case SquadEntry() | SquadResult():
             return body

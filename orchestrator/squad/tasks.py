@@ -13,6 +13,7 @@ from orchestrator.squad.graph import Ancestry
 from orchestrator.squad.plan import (
     AgentWork,
     Approval,
+    CaseSquad,
     ConversationWork,
     ForEach,
     Repeat,
@@ -29,14 +30,14 @@ from orchestrator.squad.rendering import with_expressions_left_out
 from orchestrator.squad.schemas import Schemas, below, path_fault, same_file
 from orchestrator.squad.shared_spec import budget
 from orchestrator.squad.spec import ApprovalSpec, CaseSpec, RetrySpec, SquadSpec, StepSpec, SwitchSpec, TaskSpec
-from orchestrator.squad.subsquads import SubSquads
+from orchestrator.squad.subsquads import SubSquads, case_name
 from orchestrator.squad.templates import strings_in
 from personas.sandbox import ExpressionText
 from providers.documents.findings import Findings
 from providers.documents.problems import Path
 
 KINDS = ("agent", "conversation", "approval", "steps", "switch", "squad")
-CASES = ("agent", "conversation", "steps")
+CASES = ("agent", "conversation", "steps", "squad")
 _ORDER = frozenset({"needs", "context", "if_", "continue_on_error"})
 _RUN = frozenset({"retry", "timeout", "budget", "cache", "output_file"})
 _LOOP = frozenset({"for_each", "as_", "key", "max_parallel", "fail_fast", "repeat"})
@@ -174,15 +175,15 @@ class Tasks:
         if spec.steps is not None:
             return Steps(tuple(self._steps((*path, "steps"), spec.steps, scope)))
         if spec.squad is not None:
-            return self._squad(path, spec, scope)
+            return self._squad(path, str(path[-1]), spec, scope)
         if spec.switch is not None:
             return self._switch((*path, "switch"), spec.switch, scope)
         return self._single(path, spec, scope)
 
-    def _squad(self, path: Path, spec: TaskSpec, scope: NamesInScope) -> SquadEntry:
+    def _squad(self, path: Path, name: str, spec: TaskSpec | CaseSpec, scope: NamesInScope) -> SquadEntry:
         given = self._given((*path, "with"), spec.with_ or {}, scope)
-        self.squads.check_given(str(path[-1]))
-        inner = self.squads.of.get(str(path[-1]))
+        self.squads.check_given(name, spec)
+        inner = self.squads.of.get(name)
         if inner is None:
             return SquadEntry(spec.squad or "", given, dict, {})
         declared = {name: one.model_dump(exclude_none=True) for name, one in inner.spec.inputs.items()}
@@ -201,15 +202,23 @@ class Tasks:
     def _switch(self, path: Path, spec: SwitchSpec, scope: NamesInScope) -> Switch:
         on = self.texts.value((*path, "on"), spec.on, scope, "one expression, of which the text names a case")
         self.candidates.check_cases(path, on, tuple(spec.cases), scope)
-        return Switch(on, {name: self._case((*path, "cases", name), one, scope) for name, one in spec.cases.items()})
+        cases = enumerate(spec.cases.items())
+        return Switch(on, {name: self._case((*path, "cases", name), i, one, scope) for i, (name, one) in cases})
 
-    def _case(self, path: Path, spec: CaseSpec, scope: NamesInScope) -> SingleWork | Steps:
+    def _case(self, path: Path, index: int, spec: CaseSpec, scope: NamesInScope) -> SingleWork | Steps | CaseSquad:
         kinds = [kind for kind in CASES if getattr(spec, kind) is not None]
         self._one_kind(path, kinds, "a case", CASES)
         given = {name for name in spec.model_fields_set if getattr(spec, name) is not None} - {*CASES}
         for kind in kinds if len(kinds) == 1 else ():
             for extra in sorted(given - _FITTING[kind]):
-                self._misplaced((*path, extra), f"a case with '{kind}'", _ELSEWHERE.get((kind, extra), ""))
+                hint = _ELSEWHERE.get((kind, extra), "")
+                self._misplaced((*path, extra.rstrip("_")), f"a case with '{kind}'", hint)
+        if spec.squad is not None:
+            name = case_name(str(path[1]), str(path[-1]), index)
+            if scope.names:
+                message = "a case that is a sub-squad is done once, not for each element"
+                self.findings.error((*path, "squad"), "misplaced-field", message, "go through the list inside of it")
+            return CaseSquad(name, self._squad(path, name, spec, scope))
         if spec.steps is not None:
             return Steps(tuple(self._steps((*path, "steps"), spec.steps, scope)))
         return self._single(path, spec, scope)

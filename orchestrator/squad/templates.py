@@ -148,7 +148,9 @@ def is_rendered(path: Path) -> bool:
             return True
         case ("tasks", _, *inner):
             return (
-                "output_schema" in inner or inner[:1] == ["with"] or (bool(inner) and inner[-1] in _RENDERED_OF_TASKS)
+                "output_schema" in inner
+                or "with" in (*inner[:1], *inner[3:4])
+                or (bool(inner) and inner[-1] in _RENDERED_OF_TASKS)
             )
         case ("agents", _, "persona", str(field), *_) | ("agents", _, str(field), *_):
             return field in PERSONA_TEXTS or path[2] == "instructions"

@@ -171,7 +171,7 @@ NESTED: dict[str, Any] = {
             "switch": {
                 "on": "${{ tasks.one.output.verdict }}",
                 "cases": {
-                    "approve": {"agent": "cat", "description": "Close."},
+                    "approve": {"squad": "review.yaml", "with": {"draft": "the end"}},
                     "revise": {"steps": [{"id": name, "agent": "cat", "description": name} for name in ("a", "b")]},
                 },
             },

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator import GateAnswered, GateOpened
+from orchestrator import GateAnswered, GateOpened, PlanError
 from orchestrator.fork import fork_run
 from orchestrator.journal.memory import MemoryJournal
 from orchestrator.rerun.replay import replay
@@ -288,3 +288,76 @@ async def test_files_and_images_go_in_as_what_they_are(tmp_path: Path) -> None:
     assert "See [image: photo] of text: the text" in message.text
     assert [type(part).__name__ for part in message.parts].count("Image") == 1
     assert (await replay(journal, "r")).is_equal
+
+
+KIND = {"type": "object", "required": ["kind"], "properties": {"kind": {"enum": ["long", "short", "odd one"]}}}
+USE = {"squad": "review.yaml", "with": {"draft": "${{ tasks.draft.output.kind }}"}}
+ROUTED: dict[str, Any] = {
+    "draft": {"agent": "ann", "description": "Which?", "output_schema": KIND},
+    "work": {
+        "needs": ["draft"],
+        "switch": {
+            "on": "${{ tasks.draft.output.kind }}",
+            "cases": {"long": USE, "short": {"agent": "ann", "description": "Short."}, "odd one": USE},
+        },
+    },
+    "end": {"agent": "ann", "needs": ["work"], "description": "End of ${{ tasks.work.output }}"},
+}
+
+
+def choosing(kind: str, broken: str = "") -> Answers:
+    def answer(agent: str, request: Request) -> str:
+        if agent == broken:
+            raise ServerFault("fake", "down")
+        return f'{{"kind": "{kind}"}}' if "Which?" in request.messages[-1].text else said(agent, request)
+
+    return Answers(answer)
+
+
+@pytest.mark.parametrize(
+    ("kind", "asked", "skipped"),
+    [
+        ("long", ["ann", "work-long.ann", "work-long.bob", "ann"], {"work-3"}),
+        ("short", ["ann", "ann", "ann"], {"work-long", "work-3"}),
+        ("odd one", ["ann", "work-3.ann", "work-3.bob", "ann"], {"work-long"}),
+    ],
+)
+async def test_a_case_may_be_a_sub_squad(tmp_path: Path, kind: str, asked: list[str], skipped: set[str]) -> None:
+    journal, manager = MemoryJournal(), choosing(kind)
+    result, events = await run(made(tmp_path, ROUTED), manager, journal=journal, run_id="r")
+    assert result.status == "done", result.errors
+    assert [agent for agent, _ in manager.asked] == asked
+    assert {name for name, status in result.tasks.items() if status == "skipped" and "." not in name} == skipped
+    assert [one.case for one in of_type(events, "case.chosen")] == [kind]
+    assert (await replay(journal, "r")).is_equal
+
+
+async def test_a_case_that_fails_fails_its_task(tmp_path: Path) -> None:
+    result, events = await run(made(tmp_path, ROUTED), choosing("long", broken="work-long.bob"))
+    ended = {one.task: one for one in of_type(events, "task.ended")}
+    assert (result.status, ended["work"].error_kind) == ("failed", "SquadFailed")
+    assert str(ended["work-long"].error).startswith("work-long.judge: ")
+    going_on = {**ROUTED, "work": {**ROUTED["work"], "continue_on_error": True}}
+    result, _ = await run(made(tmp_path, going_on), choosing("long", broken="work-long.bob"))
+    assert result.status == "done"
+
+
+async def test_a_task_with_a_case_that_is_a_sub_squad_is_done_anew_whole(tmp_path: Path) -> None:
+    journal, manager = MemoryJournal(), choosing("long")
+    await run(made(tmp_path, ROUTED), choosing("long"), journal=journal, run_id="r")
+    async with fork_run(made(tmp_path, ROUTED), "r", journal=journal, manager=manager, run_id="f", start="work") as one:
+        assert [event async for event in one]
+    assert [agent for agent, _ in manager.asked] == ["work-long.ann", "work-long.bob", "ann"]
+
+
+def test_a_case_that_is_a_sub_squad_is_checked_where_it_stands(tmp_path: Path) -> None:
+    cases = {**ROUTED["work"]["switch"]["cases"], "long": {**USE, "with": {"draft": 3, "x": 1}, "description": "x"}}
+    work = {**ROUTED["work"], "switch": {**ROUTED["work"]["switch"], "cases": cases}}
+    with pytest.raises(PlanError) as caught:
+        made(tmp_path, {**ROUTED, "work": work})
+    place = ("tasks", "work", "switch", "cases", "long")
+    assert {(one.code, one.path) for one in caught.value.problems} == {
+        ("invalid-input", (*place, "with", "draft")),
+        ("unknown-input", (*place, "with", "x")),
+        ("misplaced-field", (*place, "description")),
+    }
