@@ -164,6 +164,11 @@ def fault_of(error: Exception, server: McpServer, link: Link | None = None) -> M
     return _without_secrets(_fault(error, server.name, link), server)
 
 
+def why_ended(server: McpServer, link: Link) -> McpFault:
+    """Return why a connection is of no use any more."""
+    return link.fault or _without_secrets(McpFault(server.name, "died", f"it ended{_last_words(link)}"), server)
+
+
 def _without_secrets(fault: McpFault, server: McpServer) -> McpFault:
     """Return the fault without what the server was given and may repeat."""
     given = server.env if isinstance(server, McpStdioServer) else server.headers
@@ -194,7 +199,7 @@ def _of_status(name: str, status: int, message: str) -> McpFault:
         told = f"it answers HTTP {status}: it does not take the credentials that it was sent"
         return McpFault(name, "unauthorized", told, "check the variable that `headers` names")
     if message == SESSION_GONE:
-        return McpFault(name, "died", "it was started anew, and the call was not made")
+        return McpFault(name, "forgotten", "it was started anew, and the call was not made")
     hint = "is it the address of an MCP server? It mostly ends in /mcp" if status in (404, 405) else ""
     return McpFault(name, "http", f"it answers HTTP {status}", hint)
 

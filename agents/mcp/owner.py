@@ -16,7 +16,7 @@ import anyio
 from anyio.abc import TaskGroup
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
-from agents.mcp.connection import Connection, McpToolFailed, connected, fault_of
+from agents.mcp.connection import Connection, McpToolFailed, connected, fault_of, why_ended
 from agents.mcp.definitions import Definition
 from agents.mcp.errors import McpFault
 from agents.mcp.servers import McpServer
@@ -33,6 +33,8 @@ class _Asked:
     text: str = ""
     error: McpFault | McpToolFailed | None = None
     scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
+    is_again: bool = False
+    """The server had forgotten us when it was asked first."""
 
     def answer(self, text: str) -> None:
         self.text = text
@@ -60,6 +62,8 @@ class Owner:
     _deaths: int = 0
     """In a row, without a call answered in between."""
     _pending: set[_Asked] = field(default_factory=set)
+    _unmade: list[_Asked] = field(default_factory=list)
+    """Calls that a server did not make, as it had forgotten us: they are sent once more."""
     _requests: MemoryObjectSendStream[_Asked] | None = None
     _link: Link = field(default_factory=Link)
     _failed: McpFault | None = None
@@ -110,6 +114,8 @@ class Owner:
 
     async def _next(self, requests: MemoryObjectReceiveStream[_Asked]) -> _Asked | None:
         """Return the call for which the server is started again, after its pause; None: there will be none."""
+        if self._unmade:
+            return self._unmade.pop()
         async for asked in requests:
             if self._deaths <= self.server.limits.restarts:
                 await anyio.sleep(self._pause_s())
@@ -139,9 +145,9 @@ class Owner:
         fault: McpFault | None = None
         link = Link()
         limit = self.server.limits.connect_s
-        if first is not None:
-            self._pending.add(first)
-
+        waiting = [*([] if first is None else [first]), *self._unmade]
+        self._pending.update(waiting)
+        self._unmade.clear()
         self.starts += 1
         try:
             with anyio.CancelScope(deadline=anyio.current_time() + limit) as scope:
@@ -150,8 +156,8 @@ class Owner:
                     self._link = link = connection.link
                     self._listed(connection)
                     is_listed.set()
-                    if first is not None:
-                        tasks.start_soon(self._one, connection, first)
+                    for asked in waiting:
+                        tasks.start_soon(self._one, connection, asked)
                     tasks.start_soon(self._end_with, link)
                     await self._take(requests, connection, tasks)
                     return None
@@ -160,7 +166,7 @@ class Owner:
         except Exception as error:  # noqa: BLE001  # the boundary: whatever the package makes of a server
             fault = fault_of(error, self.server, link)
         finally:
-            ended = fault or link.fault or McpFault(self.server.name, "died", "it ended")
+            ended = fault or why_ended(self.server, link)
             for asked in self._pending:
                 asked.fail(ended)
             self._pending.clear()
@@ -176,7 +182,7 @@ class Owner:
 
     async def _end_with(self, link: Link) -> None:
         await link.closed.wait()
-        raise link.fault or McpFault(self.server.name, "died", "it ended")
+        raise why_ended(self.server, link)
 
     async def _one(self, connection: Connection, asked: _Asked) -> None:
         try:
@@ -191,8 +197,13 @@ class Owner:
             asked.fail(error)
         except Exception as error:  # noqa: BLE001  # as above
             fault = fault_of(error, self.server, connection.link)
-            asked.fail(fault)
-            if fault.kind == "died":
+            if fault.kind == "forgotten" and not (asked.is_again or asked.scope.cancel_called):
+                asked.is_again, asked.scope = True, anyio.CancelScope()
+                self._unmade.append(asked)
+                self._pending.discard(asked)
+            else:
+                asked.fail(fault)
+            if fault.kind in ("died", "forgotten"):
                 connection.link.end(fault)
         finally:
             if asked.done.is_set() or asked.scope.cancel_called:  # else the connection ended: `_serve` tells why

@@ -12,6 +12,7 @@ from agents.mcp.errors import McpFault
 from agents.mcp.owner import opened
 from agents.mcp.servers import McpHttpServer, McpStdioServer
 from tests.local_servers import PAGE, LocalServer, Said
+from tests.mcp_servers.legacy_http import legacy_http
 from tests.mcp_servers.starting import QUICK, fault_of_call, liar, owned
 from tests.patience import PATIENCE_S
 
@@ -128,3 +129,17 @@ async def test_an_address_where_nothing_listens() -> None:
     fault = await fault_at_start(McpHttpServer("t", "http://127.0.0.1:9/mcp", limits=QUICK))
     assert fault.kind == "died"
     assert "ConnectError" in fault.message
+
+
+@pytest.mark.long
+async def test_a_server_that_was_started_anew_is_asked_once_more_as_it_made_no_call() -> None:
+    with legacy_http() as server:
+        async with owned(McpHttpServer("t", server.url, limits=QUICK)) as owner:
+            assert await owner.call("t", {}) == "well"
+            server.sessions += 1
+            assert await owner.call("t", {}) == "well"
+            assert (owner.starts, server.calls) == (2, 2)
+            server.sessions += 1
+            server.forgets_always = True
+            assert (await fault_of_call(owner, "t")).kind == "forgotten"
+            assert server.calls == 2
