@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from agents.mcp.errors import McpFault
     from agents.mcp.servers import McpHttpServer, McpLimits, McpStdioServer
     from agents.mcp.tools import mcp_tools
+    from agents.memory.database import MemoryUnusable
+    from agents.memory.embedders import Embedder, LocalEmbedder
+    from agents.memory.records import MemoryRecord
+    from agents.memory.store import MemoryFull, MemoryStore
     from agents.pool import AgentPool, create_balanced_agent_pool
     from agents.stream import WorkStream
     from agents.tool_context import CallPlace, ToolContext
@@ -42,13 +46,19 @@ __all__ = [
     "CallPlace",
     "Complete",
     "Deny",
+    "Embedder",
     "History",
     "HookFailed",
     "Hooks",
+    "LocalEmbedder",
     "McpFault",
     "McpHttpServer",
     "McpLimits",
     "McpStdioServer",
+    "MemoryFull",
+    "MemoryRecord",
+    "MemoryStore",
+    "MemoryUnusable",
     "OutputInvalid",
     "PathEscapes",
     "Registry",
@@ -80,6 +90,10 @@ _HOMES = {
     "agents.events": ("RepeatStopped", "ToolEnded", "ToolProgress", "ToolStarted", "TurnEnded", "TurnStarted"),
     "agents.hooks": ("Deny", "Hooks"),
     "agents.loop": ("WorkResult",),
+    "agents.memory.database": ("MemoryUnusable",),
+    "agents.memory.embedders": ("Embedder", "LocalEmbedder"),
+    "agents.memory.records": ("MemoryRecord",),
+    "agents.memory.store": ("MemoryFull", "MemoryStore"),
     "agents.mcp.errors": ("McpFault",),
     "agents.mcp.servers": ("McpHttpServer", "McpLimits", "McpStdioServer"),
     "agents.mcp.tools": ("mcp_tools",),

@@ -13,8 +13,9 @@ PINNED = {
     " RunCancelled RunChanged RunDelta RunNotFound RunOver RunResult Session SpecError SqliteJournal Squad"
     " edit_of_run environment_of fork_run open_journal open_run resume_run run_squad run_sync to_json"
     " trust_file",
-    "agents": "Agent AgentError AgentPool AnswerCut CallDenied CallPlace Complete Deny History HookFailed"
-    " Hooks McpFault McpHttpServer McpLimits McpStdioServer OutputInvalid PathEscapes Registry"
+    "agents": "Agent AgentError AgentPool AnswerCut CallDenied CallPlace Complete Deny Embedder History HookFailed"
+    " Hooks LocalEmbedder McpFault McpHttpServer McpLimits McpStdioServer MemoryFull MemoryRecord MemoryStore"
+    " MemoryUnusable OutputInvalid PathEscapes Registry"
     " RepeatStopped RunContext Tool ToolContext ToolEnded ToolFault ToolProgress ToolStarted"
     " TurnEnded TurnLimit TurnStarted WorkResult WorkStream create_balanced_agent_pool mcp_tools"
     " tool",

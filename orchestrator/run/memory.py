@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -18,6 +18,7 @@ from agents.memory.database import MemoryUnusable
 from agents.memory.embedders import LocalEmbedder
 from agents.memory.folder import KnowledgeFolder
 from agents.memory.knowledge import Indexed, KnowledgeIndex, index_file
+from agents.memory.records import RecordTrust
 from agents.memory.store import MOST_FOUND, MemoryStore
 from agents.memory.tools import knowledge_tool, looked_up, memory_tools, tools_of
 from agents.memory.use import (
@@ -66,10 +67,13 @@ class RunMemory:
     knowledge: Mapping[KnowledgeSource, KnowledgeIndex] = field(default_factory=dict)
     news: list[KnowledgeRead] = field(default_factory=list)
 
-    def tools(self, agent: AgentPlan) -> tuple[Tool, ...]:
+    def tools(self, agent: AgentPlan, others: Iterable[Tool] = ()) -> tuple[Tool, ...]:
+        """Return the tools of an agent's memory and documents. One that can read with its `others` what strangers wrote
+        may remember that: its records are untrusted."""
         found: tuple[Tool, ...] = ()
+        trust: RecordTrust = "untrusted" if any(one.untrusted for one in others) else "agent"
         if agent.memory is not None:
-            found = memory_tools(self.stores[agent.memory.embeddings], agent.memory, self.clock)
+            found = memory_tools(self.stores[agent.memory.embeddings], agent.memory, self.clock, trust)
         if agent.knowledge is not None:
             found = (*found, knowledge_tool(self._indexes(agent.knowledge)))
         return found
@@ -126,7 +130,7 @@ def with_memory(agent: AgentPlan, tools: tuple[Tool, ...], memory: RunMemory | N
     own = tools_of(agent.memory, agent.knowledge)
     if not own:
         return tools
-    bound = {} if memory is None else {tool.name: tool for tool in memory.tools(agent)}
+    bound = {} if memory is None else {tool.name: tool for tool in memory.tools(agent, tools)}
     names = {tool.name for tool in own}
     return (*(tool for tool in tools if tool.name not in names), *(bound.get(tool.name, tool) for tool in own))
 

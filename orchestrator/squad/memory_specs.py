@@ -21,6 +21,14 @@ class MemorySpec(StrictModel):
     """What is remembered over runs, and what of it an agent is told."""
 
     noun: ClassVar[str] = "a memory"
+    other_names: ClassVar[Mapping[str, str]] = {
+        "top_k": "recall",
+        "limit": "recall",
+        "expires": "ttl",
+        "max_age": "ttl",
+        "embedder": "embeddings",
+        "model": "embeddings",
+    }
     scope: ScopeKind | None = Field(default=None, description="squad: shared by its agents; agent: its own")
     recall: Annotated[int, Field(ge=0, le=50)] | None = Field(
         default=None, description="Records that are put before each piece of work; default 5"
@@ -74,6 +82,14 @@ class KnowledgeSpec(StrictModel):
     """A folder of documents, or one document, beside the squad."""
 
     noun: ClassVar[str] = "a knowledge"
+    other_names: ClassVar[Mapping[str, str]] = {
+        "folder": "path",
+        "file": "path",
+        "glob": "include",
+        "patterns": "include",
+        "chunk_size": "max_chunk",
+        "top_k": "recall",
+    }
     path: NonEmpty = Field(description="A folder or file beside this one: docs/")
     include: list[NonEmpty] | None = Field(default=None, min_length=1, description='Which files: ["*.md"]')
     max_chunk: Annotated[int, Field(ge=LEAST_CHUNK_CHARS, le=20_000)] | None = Field(

@@ -122,6 +122,7 @@ EXAMPLES: Mapping[str, str] = {
     "squad": "review.yaml",
     "include": "[agents.yaml]",
     "needs": "[research]",
+    "memory": "true, or {scope: agent, ttl: 90d}",
     "approval": '{prompt: "Is it good?"}',
     "repeat": '{until: "${{ tasks.check.output.ok }}", max_attempts: 3}',
     "for_each": '"${{ tasks.plan.output.stories }}", and key: "${{ item.id }}"',

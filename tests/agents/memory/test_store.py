@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -128,6 +129,19 @@ def test_two_open_stores_of_one_file_see_each_others_records(tmp_path: Path):
         keep(other, "Deploys need two approvals.")
         assert len(found(one, "deploys")) == len(found(other, "deploys")) == 2
     assert (tmp_path / "deep" / "m.db").stat().st_mode & 0o077 == 0
+
+
+def test_several_threads_with_stores_of_their_own_write_one_file(tmp_path: Path):
+    def write(number: int) -> None:
+        with MemoryStore.open(tmp_path / "m.db") as store:
+            for n in range(20):
+                keep(store, f"Writer {number} notes fact {n}.", f"Fact {n} is shared.", scope=f"squad/{number % 2}")
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(write, range(4)))
+    with MemoryStore.open(tmp_path / "m.db") as store:
+        assert [one.records for one in store.scopes(NOW)] == [60, 60]
+        assert found(store, "writer 3 fact 7", "squad/1", limit=1) == ["Writer 3 notes fact 7."]
 
 
 def test_a_file_that_is_damaged_of_another_program_or_of_a_later_release_is_told_and_left_alone(tmp_path: Path):

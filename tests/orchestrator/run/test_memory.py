@@ -19,6 +19,7 @@ from orchestrator.errors import PlanError
 from orchestrator.journal.memory import MemoryJournal
 from orchestrator.rerun.replay import replay
 from providers.messages import FinishReason, Message, Request, Response, ToolCall, ToolResult, Usage
+from tests.components import imported
 from tests.orchestrator.squads import Answers, run, squad, types
 from tests.orchestrator.subsquads import made
 
@@ -240,3 +241,39 @@ def test_a_tool_of_the_program_may_not_bear_the_name_of_one_of_memory() -> None:
     people = {"ann": {"persona": persona, "memory": True, "tools": ["remember"]}}
     with pytest.raises(PlanError, match="has the tool 'remember' by its memory"):
         squad({"a": "Work."}, people=people, tools=[remember])
+
+
+async def test_what_an_agent_remembers_that_reads_what_others_wrote_is_untrusted() -> None:
+    @tool(untrusted=True, risk="read_only")
+    def read_mail() -> str:
+        """Read the mail."""
+        return "Mail."
+
+    persona = {"name": "Tester", "role": "Answers.", "tier": "worker"}
+    people = {"ann": {"persona": persona, "memory": True, "tools": ["read_mail"]}}
+    given, store = squad({"a": "Work."}, people=people, tools=[read_mail]), MemoryStore.open()
+    await run(given, once("remember", text="The mail says so."), memory=store)
+    assert [one.trust for one in store.records(None, 0)] == ["untrusted"]
+    store.close()
+
+
+async def test_a_model_in_a_folder_that_is_none_ends_the_run_before_anything_is_spent(tmp_path: Path) -> None:
+    model = Answers()
+    with pytest.raises(MemoryUnusable, match="the embeddings folder"):
+        await run(with_memory({"embeddings": str(tmp_path)}), model)
+    assert model.asked == []
+
+
+async def test_records_are_recalled_by_meaning_with_a_model_of_the_programs_own() -> None:
+    class Meanings:
+        name = "meanings"
+
+        def embed(self, texts: Any) -> list[list[float]]:
+            return [[1.0, 0.0] if "release" in text or "deploys" in text else [0.0, 1.0] for text in texts]
+
+    imported("numpy", "embeddings")
+    store, model = MemoryStore.open(embedder=Meanings()), Answers()
+    store.remember([made_record("A release is made on Tuesdays.", "test", "user", 1e9)], 1e9)
+    await run(with_memory(), model, memory=store)
+    assert "A release is made on Tuesdays." in model.prompts("ann")[0]
+    store.close()
