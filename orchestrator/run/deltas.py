@@ -125,16 +125,18 @@ class DeltaLog:
         self.is_over = True
         self._wake()
 
-    def add(self, delta: RunDelta, *, is_counted: bool = False) -> None:
+    def add(self, heard: _Heard, delta: Delta | AnswerEnded, *, anew: bool = False, is_counted: bool = False) -> None:
         """Keep the next delta. `is_counted`: its answer is counted among those that have ended, and is not told yet."""
         self.last += 1
-        position = str(Position(max(self.ended - is_counted, self.began), self.last, self.mark))
-        size = OF_EACH + _size_of(delta.delta)
-        self._kept.append((self.last, size, replace(delta, position=position)))
+        ended = max(self.ended - 1, self.began) if is_counted else self.ended
+        told = heard.told(delta, f"{ended}.{self.last}.{self.mark}", anew=anew)
+        size = OF_EACH + _size_of(delta)
+        self._kept.append((self.last, size, told))
         self._size += size
         while self._size > KEPT and len(self._kept) > 1:
             self._size -= self._kept.popleft()[1]
-        self._wake()
+        if self._waiting:
+            self._wake()
 
     def keeps(self, number: int) -> bool:
         """Return whether all after a number is kept."""
@@ -152,7 +154,7 @@ class DeltaLog:
     def so_far(self) -> list[RunDelta]:
         """Return what has come of the answers that are at work, each from its beginning."""
         position = str(Position(self.ended, self.last, self.mark))
-        return [replace(delta, position=position) for heard in self._open for delta in heard.so_far()]
+        return [delta for heard in self._open for delta in heard.so_far(position)]
 
     def wake(self, event: Any) -> None:
         """Set `event` when something new comes."""
@@ -175,8 +177,8 @@ class _Heard:
 
     def __init__(self, log: DeltaLog, unit: Unit, step: StepPath, turn: int, agent: str) -> None:
         self._log, self._attempt = log, 1
-        self._blank = RunDelta(log.run_id, "", unit, step, turn, agent, TextDelta(""))
-        self._deltas: list[RunDelta] = []
+        self._place = (unit, step, turn, agent)
+        self._deltas: list[Delta] = []
         """Of the answer as it stands, without what is void."""
         self._has_begun = False
         log.begins(self)
@@ -184,39 +186,37 @@ class _Heard:
     def take(self, delta: Delta) -> None:
         self._take(delta)
 
-    def _take(self, delta: Delta, *, is_counted: bool = False) -> None:
-        if isinstance(delta, Restarted):
-            self._attempt += 1
-            self._deltas.clear()
-        told = replace(self._told(delta), anew=not self._has_begun)
-        self._has_begun = True
-        self._deltas.append(told)
-        if len(self._deltas) > 64:
-            self._deltas = joined(self._deltas)
-        self._log.add(told, is_counted=is_counted)
-
     def end(self, response: Response | None) -> None:
         ended = AnswerEnded(ok=False)
         if response is not None:
             self._complete(response)
             ended = AnswerEnded(True, response.finish, response.provider, response.model)
         self._log.ends(self)
-        self._log.add(self._told(ended))
+        self._log.add(self, ended)
 
-    def so_far(self) -> list[RunDelta]:
-        return from_the_beginning(joined(d for d in self._deltas if not isinstance(d.delta, Restarted)))
+    def so_far(self, position: str) -> list[RunDelta]:
+        """Return what stands, from the answer's beginning."""
+        return from_the_beginning(joined(self.told(delta, position) for delta in self._deltas))
 
-    def _told(self, delta: Delta | AnswerEnded) -> RunDelta:
-        return replace(self._blank, delta=delta, attempt=self._attempt)
+    def told(self, delta: Delta | AnswerEnded, position: str, *, anew: bool = False) -> RunDelta:
+        return RunDelta(self._log.run_id, position, *self._place, delta, self._attempt, anew)
+
+    def _take(self, delta: Delta, *, is_counted: bool = False) -> None:
+        if isinstance(delta, Restarted):
+            self._attempt += 1
+            self._deltas.clear()
+        else:
+            self._deltas.append(delta)
+        self._log.add(self, delta, anew=not self._has_begun, is_counted=is_counted)
+        self._has_begun = True
 
     def _complete(self, response: Response) -> None:
         """Tell all of the answer where something else was told, or nothing."""
-        said = [each.delta for each in self._deltas]
-        text = "".join(delta.text for delta in said if isinstance(delta, TextDelta))
-        calls = {delta.index for delta in said if isinstance(delta, ToolCallDelta)}
+        text = "".join(delta.text for delta in self._deltas if isinstance(delta, TextDelta))
+        calls = {delta.index for delta in self._deltas if isinstance(delta, ToolCallDelta)}
         if text == response.text and len(calls) == len(response.tool_calls):
             return
-        if said:
+        if self._deltas:
             self._take(Restarted("the answer came to something else"), is_counted=True)
         for delta in deltas_of(response):
             self._take(delta, is_counted=True)
@@ -248,21 +248,19 @@ def from_the_beginning(deltas: Sequence[RunDelta]) -> list[RunDelta]:
 def joined(deltas: Iterable[RunDelta]) -> list[RunDelta]:
     """Return the deltas with those as one that follow each other and are pieces of one text."""
     found: list[RunDelta] = []
-    pieces: list[Delta | AnswerEnded] = []
+    pieces: list[RunDelta] = []
     for delta in deltas:
-        if pieces and _goes_on(found[-1], delta):
-            pieces.append(delta.delta)
-            found[-1] = replace(found[-1], position=delta.position)
-            continue
-        _put(found, pieces)
-        found.append(delta)
-        pieces = [delta.delta]
-    _put(found, pieces)
+        if pieces and not _goes_on(pieces[-1], delta):
+            found.append(_one(pieces))
+            pieces = []
+        pieces.append(delta)
+    if pieces:
+        found.append(_one(pieces))
     return found
 
 
 def _goes_on(before: RunDelta, delta: RunDelta) -> bool:
-    if before.answer != delta.answer or before.attempt != delta.attempt or delta.anew:
+    if delta.anew or before.attempt != delta.attempt or before.answer != delta.answer:
         return False
     match before.delta, delta.delta:
         case (TextDelta(), TextDelta()) | (ReasoningDelta(), ReasoningDelta()):
@@ -272,15 +270,22 @@ def _goes_on(before: RunDelta, delta: RunDelta) -> bool:
     return False
 
 
-def _put(found: list[RunDelta], pieces: Sequence[Any]) -> None:
-    """Put what the pieces say together into the last that was found."""
-    if len(pieces) < 2:
-        return
-    if isinstance(pieces[0], ToolCallDelta):
-        whole: Delta = replace(pieces[0], arguments="".join(piece.arguments for piece in pieces))
-    else:
-        whole = replace(pieces[0], text="".join(piece.text for piece in pieces))
-    found[-1] = replace(found[-1], delta=whole)
+def _one(pieces: Sequence[RunDelta]) -> RunDelta:
+    """Return as one what the pieces of one text say together."""
+    first, said = pieces[0], [piece.delta for piece in pieces]
+    if len(pieces) == 1:
+        return first
+    whole: Delta
+    match first.delta:
+        case TextDelta():
+            whole = TextDelta("".join(piece.text for piece in said if isinstance(piece, TextDelta)))
+        case ReasoningDelta():
+            whole = ReasoningDelta("".join(piece.text for piece in said if isinstance(piece, ReasoningDelta)))
+        case ToolCallDelta() as call:
+            whole = replace(call, arguments="".join(p.arguments for p in said if isinstance(p, ToolCallDelta)))
+        case _:
+            raise AssertionError("nothing else comes in pieces")
+    return replace(first, position=pieces[-1].position, delta=whole)
 
 
 def _size_of(delta: Delta | AnswerEnded) -> int:

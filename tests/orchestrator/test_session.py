@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 from agents import Agent, tool
-from orchestrator import GateAnswered, GateOpened, RunBusy, SqliteJournal, edit_of_run, fork_run, resume_run
+from orchestrator import Event, GateAnswered, GateOpened, RunBusy, SqliteJournal, edit_of_run, fork_run, resume_run
 from orchestrator.errors import AnswerSuspended, IsAChat, NoSuchAgent, NotAChat, RunCancelled
 from orchestrator.journal.memory import MemoryJournal
 from orchestrator.rerun.replay import NotReplayable, replay
@@ -210,15 +210,12 @@ async def test_a_tool_that_asks_is_asked_about_and_waits_where_nobody_can_answer
         call = ToolCall("c1", "note", '{"text": "5"}')
         return Response(Message("assistant", (call,)), FinishReason.TOOL_CALLS, Usage(10, output=5), "f", "f", 10)
 
-    async def yes(gate: GateOpened) -> GateAnswered:
-        return GateAnswered(gate.name, "approve", "", "terminal")
-
     journal, given = MemoryJournal(), squad({"a": "x"}, tools=[note], people={"ann": TOOLED})
     async with Session(given, id="s", journal=journal, manager=Answers(answer)) as session:
         with pytest.raises(AnswerSuspended, match="leave to run note"):
             await session.say("pay")
         assert session.pending is not None
-    async with Session(given, id="s", journal=journal, manager=Answers(answer), ask=yes) as session:
+    async with Session(given, id="s", journal=journal, manager=Answers(answer), ask=allow) as session:
         exchange = await session.go_on()
     assert exchange is not None
     assert exchange.answer == "it said: paid"
@@ -318,3 +315,71 @@ async def test_a_chat_is_neither_resumed_nor_forked_nor_replayed_as_a_run_of_tas
             pass
     with pytest.raises(NotReplayable, match="is a chat"):
         await replay(journal, "s")
+
+
+class _DyingAt:
+    """A journal of a process that ends at its write number `last`, before that is done."""
+
+    def __init__(self, journal: MemoryJournal, last: int) -> None:
+        self._journal, self._left = journal, last
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._journal, name)
+        if name not in ("create", "append", "claim", "begin", "finish", "give_up", "end", "park", "edit"):
+            return method
+
+        async def write(*given: Any) -> Any:
+            self._left -= 1
+            if self._left < 0:
+                raise Killed
+            return await method(*given)
+
+        return write
+
+
+async def allow(gate: GateOpened) -> GateAnswered:
+    return GateAnswered(gate.name, "approve", "", "terminal")
+
+
+@pytest.mark.long
+async def test_a_chat_that_is_killed_at_any_write_comes_to_the_same_and_repeats_no_effect_untold() -> None:
+    """Each write of a chat with a tool: what stands in the end is the same, and an effect that came twice was told."""
+    kills = 0
+    for last in range(100):
+        done: list[str] = []
+
+        @tool
+        def note(text: str) -> str:
+            """Note it."""
+            done.append(text)  # noqa: B023  # called within this round
+            return "noted"
+
+        def answer(_: str, request: Request) -> Any:
+            said_last = request.messages[-1]
+            if said_last.role == "tool":
+                return f"noted {request.messages[-3].text}"
+            call = ToolCall("c1", "note", f'{{"text": "{said_last.text}"}}')
+            return Response(Message("assistant", (call,)), FinishReason.TOOL_CALLS, Usage(10, output=5), "f", "f", 10)
+
+        journal, given = MemoryJournal(), squad({"a": "x"}, tools=[note], people={"ann": TOOLED})
+        first, second = Answers(answer), Answers(answer)
+        told: list[Event] = []
+        try:
+            async with Session(given, id="s", journal=_DyingAt(journal, last), manager=first) as session:  # type: ignore[arg-type]  # as much of a journal as is needed
+                for text in ("milk", "tea"):
+                    await session.say(text)
+            break
+        except (Killed, BaseExceptionGroup):
+            kills += 1
+        async with Session(given, id="s", journal=journal, manager=second, ask=allow, on_event=told.append) as session:
+            await session.go_on()
+            for text in ("milk", "tea"):
+                if text not in [one.text for one in session.history]:
+                    await session.say(text)
+            assert [(one.text, one.answer) for one in session.history] == [("milk", "noted milk"), ("tea", "noted tea")]
+        repeated = len(done) - 2
+        assert repeated in (0, 1)
+        types = [event.type for event in told]
+        assert repeated == 0 or "gate.opened" in types, f"untold at write {last}: {done}"
+        assert len(first.asked) + len(second.asked) <= 4 + types.count("call.repeated")
+    assert kills > 15
