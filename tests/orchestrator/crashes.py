@@ -211,7 +211,28 @@ NESTED["conversations"] = {
     "talk": {"participants": ["ann", {"conversation": "side"}, "human"], "terminate": {"max_turns": 5}},
     "side": {"pattern": "hierarchical", "participants": ["bob", "cat"], "manager": "sam", "rounds": 2},
 }
-SQUADS = {"nested": NESTED, "small": SMALL, "large": LARGE, **{pattern: talking(pattern) for pattern in PATTERNS}}
+HELPED: dict[str, Any] = {
+    "version": 1,
+    "name": "helped",
+    "agents": {
+        "ann": {**agent(), "tools": [{"agent": "bob"}]},
+        "bob": {**agent(), "tools": [{"agent": "cat"}], "budget": {"max_turns": 40}},
+        "cat": {**agent(), "tools": ["note"]},
+    },
+    "tasks": {
+        "find": {"agent": "ann", "description": "Find it.", "output_file": "found.md"},
+        "docs": {"agent": "cat", "needs": ["find"], "context": ["find"], "description": "Write it."},
+    },
+    "outputs": {"docs": "${{ tasks.docs.output }}"},
+}
+"""Agents that are tools of others, over one another."""
+SQUADS = {
+    "nested": NESTED,
+    "helped": HELPED,
+    "small": SMALL,
+    "large": LARGE,
+    **{pattern: talking(pattern) for pattern in PATTERNS},
+}
 
 
 def steering(prompt: str, number: int) -> str | None:
@@ -238,7 +259,8 @@ def answer_to(asked: dict[str, Any]) -> dict[str, Any]:
     if (steers := steering(asked["last"], int(seal, 16))) is not None:
         return {"text": f"{asked['agent']} {seal}{PADDING}\n\n{steers}"}
     if asked["tools"] and asked["role"] == "user":
-        return {"call": json.dumps({"what": seal})}
+        given = "what" if asked["tool"] == "note" else "task"
+        return {"call": json.dumps({given: seal}), "tool": asked["tool"]}
     return {"text": f"{asked['agent']} {seal}{PADDING}"}
 
 
@@ -348,7 +370,7 @@ class Far:
 
 
 def _said(reply: Mapping[str, Any], cost: int | None = None) -> Response:
-    part = Text(reply["text"]) if "text" in reply else ToolCall("c", "note", reply["call"])
+    part = Text(reply["text"]) if "text" in reply else ToolCall("c", reply["tool"], reply["call"])
     finish = FinishReason.STOP if "text" in reply else FinishReason.TOOL_CALLS
     return Response(Message("assistant", (part,)), finish, Usage(10, output=5), "far", "far", cost)
 
@@ -362,6 +384,7 @@ def _told(request: Request) -> dict[str, Any]:
         "digest": digest_of(agent, str(bool(request.output_schema)), *said),
         "schema": request.output_schema is not None,
         "tools": bool(request.tools),
+        "tool": request.tools[0].name if request.tools else "",
         "role": request.messages[-1].role,
         "text": "\n".join(m.text for m in request.messages),
         "last": request.messages[-1].text,
@@ -392,7 +415,7 @@ def squad_for(name: str, port: int) -> Squad:
             "of middle.yaml: squad review.yaml": review,
         }
         return Squad.from_text(write_tree(NESTED), "nested.yaml", sources=sources)
-    return Squad.from_mapping(SQUADS[name], tools=[note] if name == "large" else [])
+    return Squad.from_mapping(SQUADS[name], tools=[note] if name in ("large", "helped") else [])
 
 
 class Doomed:
