@@ -9,8 +9,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-import regex
-
 ArgType = Literal["string", "integer", "number", "boolean", "list"]
 PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 """Where an argument goes in a template. Any other brace is itself."""
@@ -117,6 +115,8 @@ def _text(value: Any) -> str:
 
 
 def _matches(pattern: str, text: str) -> bool:
+    import regex  # heavy, and only a pattern needs it
+
     try:
         return regex.fullmatch(pattern, text, timeout=MATCH_S) is not None
     except TimeoutError:

@@ -8,10 +8,12 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from subprocess import DEVNULL, PIPE
+from typing import TYPE_CHECKING
 
 import anyio
-from anyio.abc import ByteReceiveStream, Process
+
+if TYPE_CHECKING:
+    from anyio.abc import ByteReceiveStream, Process
 
 LINGER_S = 1.0
 """So long the output of a command that has ended is waited for: what it left in the background may hold it open."""
@@ -63,6 +65,8 @@ async def run_process(
 
     It is stopped after `timeout_s`, once it has written more than `max_bytes`, and when this is cancelled.
     """
+    from subprocess import DEVNULL, PIPE  # only a command needs it
+
     output, ended = _Output(max_bytes), False
     async with await anyio.open_process(
         list(argv), stdin=DEVNULL, stdout=PIPE, stderr=PIPE, cwd=folder, env=dict(environ), start_new_session=True

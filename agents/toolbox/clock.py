@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from agents.tools import Tool, tool
 
@@ -14,6 +13,8 @@ def clock_tools() -> tuple[Tool, ...]:
     @tool(idempotent=True, risk="read_only", repeatable=True)
     def now(timezone: str = "UTC") -> str:
         """Return the date, the time and the day of the week in a time zone: Europe/Berlin"""
+        from zoneinfo import ZoneInfo, ZoneInfoNotFoundError  # only a call needs it
+
         try:
             zone = UTC if timezone.upper() in ("UTC", "Z") else ZoneInfo(timezone)
         except (ZoneInfoNotFoundError, ValueError, OSError):

@@ -6,9 +6,9 @@ import time
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from functools import partial
+from typing import TYPE_CHECKING
 
 import anyio
-import regex
 
 from agents.confined import list_inside
 from agents.errors import AgentError
@@ -16,6 +16,9 @@ from agents.threads import in_thread
 from agents.toolbox.workspace import Files, private, read_file_of, text_of, walk
 from agents.tools import Tool, tool
 from providers.documents.unicode import clean
+
+if TYPE_CHECKING:
+    import regex
 
 SEARCH_S = 10.0
 """So long one search may take, whatever its pattern."""
@@ -75,6 +78,8 @@ def search_tools(files: Files, search_s: float = SEARCH_S) -> tuple[Tool, ...]:
     def search_files(pattern: str, path: str = ".", files_like: str = "*", ignore_case: bool = False) -> str:
         """Find lines that a regular expression matches, in the files below the folder at `path`. `files_like` picks
         files by a pattern of their names: *.py"""
+        import regex  # heavy, and only a search needs it
+
         try:
             compiled = regex.compile(pattern, regex.IGNORECASE if ignore_case else 0)
         except (regex.error, RecursionError, OverflowError) as error:

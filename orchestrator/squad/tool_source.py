@@ -10,8 +10,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
-import regex
-
 from agents.confined import READ_BYTES, read_inside
 from agents.declared.arguments import Argument, Arguments
 from agents.errors import AgentError, ToolFault
@@ -125,6 +123,8 @@ def unloaded(name: str, entry: ToolEntry, docs: str) -> Tool:
 
 
 def _pattern_fault(pattern: str) -> str:
+    import regex  # heavy, and only a pattern needs it
+
     try:
         regex.compile(pattern)
     except (regex.error, RecursionError, OverflowError) as error:
