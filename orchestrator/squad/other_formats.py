@@ -86,16 +86,18 @@ TASK_NAMES: Mapping[str, str] = _all(
 )
 _AT_ONCE = "leave it out: tasks that do not need each other run at the same time"
 _NEXT = "the task that follows names this one: needs: [this_task]"
-STEP_ADVICE: Mapping[str, str] = _advice(STEP_NAMES, _SAMPLING, _LOGGED, _HOOKS, _OF_AGENT)
+_OF_TASKS = dict.fromkeys(("squad", "switch", "with", "approval", "steps"), "make it a task of its own, with needs")
+_OF_WORK: Mapping[str, str] = _advice(STEP_NAMES, _SAMPLING, _LOGGED, _HOOKS, _OF_AGENT)
+STEP_ADVICE: Mapping[str, str] = _advice(STEP_NAMES, _OF_WORK, _OF_TASKS)
 _OF_SWITCH = dict.fromkeys(
     ("if", "timeout", "needs", "context", "for_each", "repeat", "retry", "output_file", "budget", "continue_on_error"),
     "give it to the task of the switch",
 )
 CASE_ADVICE: Mapping[str, str] = _advice(
-    CASE_NAMES, STEP_ADVICE, _OF_SWITCH, approval="an approval is a task of its own, with if: ${{ ... }}"
+    CASE_NAMES, _OF_WORK, _OF_SWITCH, approval="an approval is a task of its own, with if: ${{ ... }}"
 )
 TASK_ADVICE: Mapping[str, str] = _advice(
-    TASK_NAMES, STEP_ADVICE, async_execution=_AT_ONCE, parallel=_AT_ONCE, next=_NEXT, goto=_NEXT
+    TASK_NAMES, _OF_WORK, async_execution=_AT_ONCE, parallel=_AT_ONCE, next=_NEXT, goto=_NEXT
 )
 SQUAD_NAMES: Mapping[str, str] = _all(
     tasks="workflow steps nodes jobs stages pipeline flow",

@@ -152,6 +152,10 @@ class Tasks:
         for kind in kinds if len(kinds) == 1 else ():
             for extra in sorted(given - _FITTING[kind]):
                 self._misplaced((*path, extra.rstrip("_")), f"a task with '{kind}'", _ELSEWHERE.get((kind, extra), ""))
+        if spec.switch is not None and any(case.squad for case in spec.switch.cases.values()):
+            for extra in sorted(given & {"timeout", "retry", "repeat"}):
+                hint = _ELSEWHERE["squad", extra]
+                self._misplaced((*path, extra), "a switch with a case that is a sub-squad", hint)
         for extra in sorted(given & _WITH_FOR_EACH) if spec.for_each is None else ():
             self._misplaced((*path, extra.rstrip("_")), "a task without 'for_each'", "")
         if spec.cache:

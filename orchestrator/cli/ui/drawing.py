@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 from orchestrator.run.state import who
@@ -150,10 +151,17 @@ def _label(node: DrawnTask) -> str:
 def to_mermaid(nodes: Sequence[DrawnTask]) -> str:
     """Return a Mermaid flowchart. Ids are numbered: a task may be called `end`, which Mermaid reserves."""
     number = {node.id: f"t{index}" for index, node in enumerate(nodes)}
-    lines = ["flowchart TD"]
-    for node in nodes:
+
+    def drawn(node: DrawnTask) -> str:
         text = _label(node).replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
-        lines.append(f'    {number[node.id]}{{{{"{text}"}}}}' if node.gate else f'    {number[node.id]}["{text}"]')
+        return f'{number[node.id]}{{{{"{text}"}}}}' if node.gate else f'{number[node.id]}["{text}"]'
+
+    clusters = count()
+
+    def opened(squad: str) -> str:
+        return f'subgraph s{next(clusters)}["{squad}"]'
+
+    lines = ["flowchart TD", *_clustered(nodes, drawn, opened, "end")]
     lines += [f"    {number[need]} --> {number[node.id]}" for node in nodes for need in node.needs]
     return "\n".join(lines)
 
@@ -161,11 +169,39 @@ def to_mermaid(nodes: Sequence[DrawnTask]) -> str:
 def to_dot(nodes: Sequence[DrawnTask]) -> str:
     """Return a Graphviz digraph."""
     lines = ["digraph squad {", "  node [shape=box, style=rounded];"]
-    for node in nodes:
+
+    def drawn(node: DrawnTask) -> str:
         shape = ", shape=hexagon" if node.gate else ""
-        lines.append(f"  {_dot_text(node.id)} [label={_dot_text(_label(node))}{shape}];")
+        return f"{_dot_text(node.id)} [label={_dot_text(_label(node))}{shape}];"
+
+    def opened(squad: str) -> str:
+        return f"subgraph {_dot_text(f'cluster_{squad}')} {{ label={_dot_text(squad)};"
+
+    lines += [line[2:] for line in _clustered(nodes, drawn, opened, "}")]
     lines += [f"  {_dot_text(need)} -> {_dot_text(node.id)};" for node in nodes for need in node.needs]
     return "\n".join([*lines, "}"])
+
+
+def _clustered(
+    nodes: Iterable[DrawnTask],
+    drawn: Callable[[DrawnTask], str],
+    opened: Callable[[str], str],
+    closed: str,
+    of: str = "",
+) -> Iterator[str]:
+    """Yield the lines of the tasks, those of each sub-squad together after the others, between two lines of its own."""
+    inside: dict[str, list[DrawnTask]] = {}
+    indent = "    " * (1 + (of.count(".") + 1 if of else 0))
+    for node in nodes:
+        name, dot, _ = node.id.removeprefix(f"{of}." if of else "").partition(".")
+        if dot:
+            inside.setdefault(f"{of}.{name}" if of else name, []).append(node)
+        else:
+            yield indent + drawn(node)
+    for squad, own in inside.items():
+        yield indent + opened(squad)
+        yield from _clustered(own, drawn, opened, closed, squad)
+        yield indent + closed
 
 
 def _dot_text(text: str) -> str:

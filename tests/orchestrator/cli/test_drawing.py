@@ -116,3 +116,18 @@ def test_names_are_quoted_for_pages():
     ]
     assert '  "a\\"<b>" -> "end";' in to_dot(nodes)
     assert to_document("s", nodes)["tasks"][1]["needs"] == ['a"<b>']
+
+
+def test_a_sub_squad_is_drawn_as_a_cluster() -> None:
+    nodes = [
+        DrawnTask("a", "ann"),
+        DrawnTask("b.inputs", "inputs", ("a",)),
+        DrawnTask("b.c.x", "cid", ("b.inputs",)),
+        DrawnTask("b", "b.yaml", ("b.c.x",)),
+    ]
+    assert [line.strip() for line in to_mermaid(nodes).splitlines()[1:-3]] == [
+        *('t0["a  (ann)"]', 't3["b  (b.yaml)"]', 'subgraph s0["b"]', 't1["b.inputs  (inputs)"]'),
+        *('subgraph s1["b.c"]', 't2["b.c.x  (cid)"]', "end", "end"),
+    ]
+    assert '  subgraph "cluster_b" { label="b";' in to_dot(nodes)
+    assert to_dot(nodes).count("{") == to_dot(nodes).count("}") == 3

@@ -354,10 +354,11 @@ def test_a_case_that_is_a_sub_squad_is_checked_where_it_stands(tmp_path: Path) -
     cases = {**ROUTED["work"]["switch"]["cases"], "long": {**USE, "with": {"draft": 3, "x": 1}, "description": "x"}}
     work = {**ROUTED["work"], "switch": {**ROUTED["work"]["switch"], "cases": cases}}
     with pytest.raises(PlanError) as caught:
-        made(tmp_path, {**ROUTED, "work": work})
+        made(tmp_path, {**ROUTED, "work": {**work, "timeout": "3m"}})
     place = ("tasks", "work", "switch", "cases", "long")
     assert {(one.code, one.path) for one in caught.value.problems} == {
         ("invalid-input", (*place, "with", "draft")),
         ("unknown-input", (*place, "with", "x")),
         ("misplaced-field", (*place, "description")),
+        ("misplaced-field", ("tasks", "work", "timeout")),
     }
