@@ -20,8 +20,8 @@ _MARKUP = re.compile(
     r"|</?(?:system|assistant|user|developer|tool|function|instructions?)(?:[_-]?(?:calls?|results?|use|output|prompt))?\b",
     re.IGNORECASE,
 )
-_LABEL_ENDS = re.compile(r"[\W_]{0,8}(?:\([^)\n]{0,60}\))?[\W_]{0,8}(?:round[\W_]{0,4}\d+)?[\W_]{0,8}?:")
-_HEADING_ENDS = re.compile(r"[\W_]{0,8}round[\W_]{0,4}\d+")
+_ENDS = re.compile(r"[\W_]{0,8}(?:\([^)\n]{0,60}\))?[\W_]{0,8}?(?:round[\W_]{0,4}\d|:)")
+_FIRST = re.compile(r"[^\W_]")
 _COLONS = str.maketrans("\u2236\ua789\u02d0", ":::")
 _OURS = ("what was said", "ended by")
 
@@ -45,46 +45,55 @@ def imitates(text: str, speaker: str, plan: ConversationPlan) -> bool:
     if _MARKUP.search(unicodedata.normalize("NFKC", text)):
         return True
     names = _names(plan, but=speaker)
-    return any(_is_label(line, names, _LABEL_ENDS) or _is_label(line, names, _HEADING_ENDS) for line in _bare(text))
+    return any(_is_label(line, names) for _, line in _lines(text))
 
 
 def quoted(text: str, plan: ConversationPlan) -> str:
     """Return an utterance for a transcript: lines that may pass for one of its headings or labels are quoted there."""
     if plan.edition < 3:
         return text
-    names, ours = _names(plan), tuple(tuple(words.split()) for words in _OURS)
-    lines = text.split("\n")
-    for i, bare in enumerate(map(_bare_line, lines)):
-        is_ours = any(bare.startswith(" ".join(words)) for words in ours)
-        if is_ours or _is_label(bare, names, _HEADING_ENDS) or _is_label(bare, names, _LABEL_ENDS):
-            lines[i] = f"> {lines[i].lstrip()}"
-    return "\n".join(lines)
+    names = _names(plan)
+    return "".join(
+        f"> {line.lstrip()}" if _is_label(spelled, names) or _is_ours(spelled) else line
+        for line, spelled in _lines(text)
+    )
 
 
 def _names(plan: ConversationPlan, but: str | None = None) -> tuple[str, ...]:
     """Return what a label may begin with: names of those who take part, and roles; without those of one speaker."""
-    own = {one.casefold() for one in (but, plan.names.get(but or "")) if one}
+    own = {_spelled(one) for one in (but, plan.names.get(but or "")) if one}
     known = [*everyone(plan), *plan.names.values(), *ROLES]
     return tuple(dict.fromkeys(name for one in known if (name := _spelled(one)) and name not in own))
 
 
-def _is_label(bare: str, names: tuple[str, ...], ends: re.Pattern[str]) -> bool:
-    return any(bare.startswith(name) and ends.match(bare, len(name)) is not None for name in names)
+def _lines(text: str) -> Iterator[tuple[str, str]]:
+    """Yield each line, with its end, and the same in one spelling."""
+    lines, spelled = text.splitlines(keepends=True), _spelled(text).splitlines()
+    if len(lines) != len(spelled):
+        spelled = [_spelled(line) for line in lines]
+    return zip(lines, spelled, strict=True)
 
 
-def _bare(text: str) -> Iterator[str]:
-    return (_bare_line(line) for line in text.splitlines() if _may_be_a_label(line))
+def _is_label(spelled: str, names: tuple[str, ...]) -> bool:
+    if ":" not in spelled and "round" not in spelled:
+        return False
+    bare = _bare(spelled)
+    return bare.startswith(names) and any(
+        bare.startswith(name) and _ENDS.match(bare, len(name)) is not None for name in names
+    )
 
 
-def _may_be_a_label(line: str) -> bool:
-    return not line.isascii() or ":" in line or "round" in line.casefold()
+def _is_ours(spelled: str) -> bool:
+    """Return whether a line is one that a transcript has of its own."""
+    return any(words in spelled for words in _OURS) and _bare(spelled).startswith(_OURS)
 
 
-def _bare_line(line: str) -> str:
-    """Return the beginning of a line without what it is dressed in, in one spelling."""
-    spelled = _spelled(_TAGS.sub(" ", line[:400]))
-    start = next((i for i, char in enumerate(spelled) if char.isalnum()), len(spelled))
-    return spelled[start:]
+def _bare(spelled: str) -> str:
+    """Return the beginning of a line without what it is dressed in."""
+    head = spelled[:400]
+    head = _TAGS.sub(" ", head) if "<" in head else head
+    first = _FIRST.search(head)
+    return "" if first is None else head[first.start() :]
 
 
 def _spelled(text: str) -> str:
