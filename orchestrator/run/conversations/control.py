@@ -105,6 +105,8 @@ def control_of(text: str, speaker: str, plan: ConversationPlan, names: int | Non
     """
     if plan.edition == 1:
         return Control(text, tuple(_next_in_edition_1(text, plan)))
+    if not _may_steer(text, speaker, plan, names, keyword):
+        return Control(text)
     lines = _lines(text)
     directions = [] if names is None else _directions(lines, plan, keyword)
     closing = _closing(lines, speaker, plan)
@@ -113,6 +115,14 @@ def control_of(text: str, speaker: str, plan: ConversationPlan, names: int | Non
         return Control(left, closing=closing)
     speakers, unread = _followed(directions, names)
     return Control(left, speakers, closing, unread)
+
+
+def _may_steer(text: str, speaker: str, plan: ConversationPlan, names: int | None, keyword: Keyword) -> bool:
+    """Return whether a line of a text can be a control line at all: most texts hold none, and some are long."""
+    if any(one.by in (None, speaker) for one in phrases(plan.terminate)):
+        return True
+    folded = "" if names is None else unicodedata.normalize("NFKC", text).casefold()
+    return any(hint in folded for hint in keyword.hints)
 
 
 def _lines(text: str) -> list[_Line]:
