@@ -69,9 +69,11 @@ def _server(name: str, entry: McpEntry, environ: Mapping[str, str]) -> McpServer
     except KeyError as error:
         raise McpFault(name, "no_variable", f"{error.args[0]} is not set", "set it, or put it in .env") from None
     timeout_s = spec.timeout or TIMEOUT_S
+    secrets = tuple(environ[name] for name in spec.secret_reads if environ.get(name))
     if spec.url is not None:
-        return McpHttpServer(name, spec.url, values, timeout_s)
-    return McpStdioServer(name, spec.words, values, str(entry.beside / (spec.cwd or ".")), timeout_s)
+        return McpHttpServer(name, spec.url, values, timeout_s, secrets=secrets)
+    beside = str(entry.beside / (spec.cwd or "."))
+    return McpStdioServer(name, spec.words, values, beside, timeout_s, secrets=secrets)
 
 
 def _settled(

@@ -96,6 +96,8 @@ class Connection:
         """Return the text of what the tool answered. Raise `McpToolFailed` where the server says that it failed."""
         result = await self.client.call_tool(tool, arguments)
         text = text_of(result.content, result.structured_content)
+        for secret in filter(None, self.server.secrets):
+            text = text.replace(secret, MASK)
         if result.is_error:
             raise McpToolFailed(text or "the server says that it failed, and no more")
         return text
@@ -173,6 +175,7 @@ def _without_secrets(fault: McpFault, server: McpServer) -> McpFault:
     """Return the fault without what the server was given and may repeat."""
     given = server.env if isinstance(server, McpStdioServer) else server.headers
     words = {word for value in given.values() for word in (value, *value.split()) if len(word) >= SHORTEST_SECRET}
+    words.update(filter(None, server.secrets))
     message = fault.message
     for word in sorted(words, key=len, reverse=True):
         message = message.replace(word, MASK)

@@ -40,6 +40,8 @@ class McpStdioServer:
     timeout_s: float = 60.0
     """Of one call."""
     limits: McpLimits = McpLimits()
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+    """What is taken out of all that it says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,7 @@ class McpHttpServer:
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     timeout_s: float = 60.0
     limits: McpLimits = McpLimits()
+    secrets: tuple[str, ...] = field(default=(), repr=False)
 
 
 McpServer = McpStdioServer | McpHttpServer

@@ -88,6 +88,15 @@ class McpSpec(StrictModel):
         return tuple(dict.fromkeys(name for text in texts for name in _VARIABLE.findall(text)))
 
     @property
+    def secret_reads(self) -> tuple[str, ...]:
+        """Those of them that are called like a secret, or stand where one is."""
+        texts = [(name, text) for part in (self.variables, self.headers) for name, text in part.items()]
+        found = [(name, read) for name, text in texts for read in _VARIABLE.findall(text)]
+        return tuple(
+            dict.fromkeys(read for name, read in found if NAMED.search(f"{name}: ") or NAMED.search(f"{read}: "))
+        )
+
+    @property
     def target(self) -> str:
         """What is started or asked, in words."""
         return self.url or " ".join(word if word and not re.search(r"\s", word) else repr(word) for word in self.words)

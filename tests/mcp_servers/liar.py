@@ -63,6 +63,8 @@ def call() -> dict[str, Any]:
         case "orphan":
             subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], stdin=subprocess.DEVNULL)
             os._exit(1)
+        case "echo-secret":
+            return text(f"it is {os.environ['TOKEN']}, says {os.environ['LEVEL']}")
         case "secret":
             sys.stderr.write(f"bad token {os.environ['TOKEN']}\n")
             sys.stderr.flush()

@@ -137,6 +137,13 @@ async def test_a_variable_that_is_not_set_is_told_before_anything_starts() -> No
     assert caught.value.kind == "no_variable"
 
 
+async def test_a_secret_that_a_server_is_given_is_taken_out_of_what_it_says() -> None:
+    env = {"TOKEN": "${MINE}", "LEVEL": "verbose"}
+    made = of_server(how="echo-secret", env=env)
+    result, _ = await run(made, calling(("t__t", {})), environ={"MINE": "s3cret-value"})
+    assert result.outputs == {"work": "it is ***, says verbose"}
+
+
 async def test_a_tool_that_the_server_does_not_have_is_a_mistake_in_its_place() -> None:
     with pytest.raises(PlanError) as caught:
         await run(of_server(["t/nix"]), calling())
