@@ -34,11 +34,13 @@ def print_dry_run(
         name: "the offline stub" if stub else likely(squad, agent, environ) for name, agent in plan.agents.items()
     }
     if as_json:
-        print_json(_document(plan, nodes, agents, caps, stub), indent=2)
+        print_json(_document(squad, plan, nodes, agents, caps, stub), indent=2)
         return Exit.DONE
     tasks = [(str(i), n.id, n.who, ", ".join(n.needs), ", ".join(n.notes)) for i, n in enumerate(nodes, 1)]
     click.echo(printable(columns([("", "TASK", "WHO", "NEEDS", ""), *tasks])))
-    rows = [(name, agent.persona.name, tier_of(agent), agents[name]) for name, agent in plan.agents.items()]
+    rows = [
+        (name, persona_of(squad, agent) or "-", tier_of(agent), agents[name]) for name, agent in plan.agents.items()
+    ]
     click.echo("\n" + printable(columns([("AGENT", "PERSONA", "TIER", "LIKELY ANSWERED BY"), *rows])))
     click.echo(f"\nlimits: {limit_words(caps)}")
     if stub:
@@ -63,6 +65,12 @@ def likely(squad: Squad, agent: AgentPlan, environ: Mapping[str, str]) -> str:
     return f"none: {in_short(ranking.refused)}"
 
 
+def persona_of(squad: Squad, agent: AgentPlan) -> str | None:
+    """Return the persona of an agent, None of one that says itself who it is."""
+    spec = squad.spec.agents.get(agent.id)
+    return None if spec is not None and spec.persona is None else agent.persona.name
+
+
 def tier_of(agent: AgentPlan) -> str:
     return agent.model or ", ".join(agent.chain) or agent.tier or agent.persona.tier or "default"
 
@@ -77,14 +85,16 @@ def limit_words(caps: Caps) -> str:
     return ", ".join(filter(None, words)) or "none"
 
 
-def _document(plan: Plan, nodes: list[DrawnTask], agents: dict[str, str], caps: Caps, stub: bool) -> dict[str, Any]:
+def _document(
+    squad: Squad, plan: Plan, nodes: list[DrawnTask], agents: dict[str, str], caps: Caps, stub: bool
+) -> dict[str, Any]:
     return {
         "schema_version": 1,
         "squad": plan.name,
         "stub": stub,
         "tasks": [{"id": n.id, "who": n.who, "needs": list(n.needs), "notes": list(n.notes)} for n in nodes],
         "agents": [
-            {"id": name, "persona": agent.persona.name, "tier": tier_of(agent), "likely": agents[name]}
+            {"id": name, "persona": persona_of(squad, agent), "tier": tier_of(agent), "likely": agents[name]}
             for name, agent in plan.agents.items()
         ],
         "limits": {"cost_usd": caps.cost, "tokens": caps.tokens, "seconds": caps.seconds},

@@ -118,3 +118,10 @@ def test_a_file_is_no_default_of_the_squad_that_config_prints(looks, call) -> No
     assert "the default of 'diff' stays" in made.err
     again = call("config", "made.yaml")
     assert (again.out, "+ ${{ inputs.text }}" in again.out) == (made.out, True)
+
+
+def test_a_dry_run_shows_who_has_no_persona(looks, call) -> None:
+    made = call("run", "looks.yaml", *GIVEN, "--dry-run", "--offline")
+    assert ["ann", "-", "default"] in [line.split()[:3] for line in made.out.splitlines()]
+    document = json.loads(call("run", "looks.yaml", *GIVEN, "--dry-run", "--offline", "--json").out)
+    assert document["agents"][0]["persona"] is None
