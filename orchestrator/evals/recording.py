@@ -10,7 +10,7 @@ import binascii
 import json
 import os
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,8 @@ class Recording:
     journal: Journal
     judged: Mapping[str, Any]
     """What the judge said, by what it was asked."""
+    surroundings: Mapping[str, Any] = field(default_factory=dict)
+    """Scripted tools and faults that were at work."""
 
 
 async def read_recording(file: Path) -> Recording:
@@ -61,14 +63,20 @@ async def read_recording(file: Path) -> Recording:
         raise RecordingUnusable(f"{file} is not a recording that this release can read: {error}", _AGAIN) from error
     journal = MemoryJournal()
     await journal.create(document["run"], manifest, events, steps)
-    return Recording(document["run"], journal, document.get("judged", {}))
+    return Recording(document["run"], journal, document.get("judged", {}), document.get("surroundings", {}))
 
 
 _AGAIN = "record the case again: orchestrator test FILE --record --case NAME"
 
 
 async def write_recording(
-    journal: Journal, run: str, file: Path, *, secrets: Collection[str] = (), judged: Mapping[str, Any] | None = None
+    journal: Journal,
+    run: str,
+    file: Path,
+    *,
+    secrets: Collection[str] = (),
+    judged: Mapping[str, Any] | None = None,
+    surroundings: Mapping[str, Any] | None = None,
 ) -> bool:
     """Write a run to a file, whole or not at all, and return whether that changed it.
 
@@ -84,6 +92,7 @@ async def write_recording(
         "steps": [_step_json(step, bodies) for step in await journal.steps(run) if step.done],
         "events": [_event_json(event, bodies) for event in await journal.events(run)],
         "judged": dict(sorted((judged or {}).items())),
+        "surroundings": dict(surroundings or {}),
         "texts": {},
     }
     document["texts"] = {key.hex(): _text(body) for key, body in sorted(bodies.items())}

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import anyio
 
 from orchestrator.evals.checks import checks_of
 from orchestrator.evals.facts import RunFacts, facts_of
+from orchestrator.evals.faults import FaultyTransport
+from orchestrator.evals.judge import Judge, JudgeUnasked
 from orchestrator.evals.recording import Recording, read_recording, write_recording
 from orchestrator.evals.rehearsal import Rehearsal, StaleRecording, answer_by_case
 from orchestrator.evals.spec import SuiteCase
@@ -23,7 +28,9 @@ from orchestrator.journal.protocols import Journal
 from orchestrator.options import RunOptions
 from orchestrator.run.questions import Ask
 from orchestrator.runtime import open_with
+from providers.client.manager import open_manager
 from providers.errors import ProviderError, RoutingError
+from providers.transport import open_transport
 
 LIMITED = frozenset({"paused", "stopped"})
 """How runs end that a cap or a provider's limit ended."""
@@ -51,6 +58,8 @@ class CaseRunner:
     options: RunOptions = field(default_factory=RunOptions)
     secrets: Collection[str] = ()
     repeat: int | None = None
+    judge: Judge | None = None
+    """Who judges outputs in live runs; None: a case that asks for it is not judged."""
 
     async def offline(self, case: SuiteCase) -> CaseResult:
         """Run a case from its recording, once: it has one answer to each question. Raise `RecordingUnusable`."""
@@ -72,17 +81,29 @@ class CaseRunner:
         if record:
             best = next((i for i, one in enumerate(attempts) if one.outcome == "passed"), 0)
             if attempts[best].facts is not None:
-                file = self.suite.recording(case)
-                changed = await write_recording(*runs[best], file, secrets=self.secrets)
+                changed = await self._record(case, *runs[best])
         return CaseResult(case, verdict_of(attempts, rate), tuple(attempts), changed)
+
+    async def _record(self, case: SuiteCase, journal: Journal, run: str) -> bool:
+        judged = {} if self.judge is None else self.judge.known
+        return await write_recording(
+            journal,
+            run,
+            self.suite.recording(case),
+            secrets=self.secrets,
+            judged=judged if case.expect.judge else {},
+            surroundings=surroundings_of(case),
+        )
 
     async def past(self, case: SuiteCase, journal: Journal, run: str) -> CaseResult:
         """Check a run that was made before. Raise `RunNotFound`."""
         await journal.manifest(run)
-        attempt = self._judged(case, await _facts(journal, run))
+        attempt = await self._checked(case, await _facts(journal, run), self.judge)
         return CaseResult(case, verdict_of([attempt], 1.0), (attempt,))
 
     async def _rehearsed(self, case: SuiteCase, recording: Recording) -> CaseRun:
+        if recording.surroundings != surroundings_of(case):
+            return CaseRun("stale", why="it was recorded with other scripted tools or faults under `with`")
         rehearsal = await Rehearsal.of(recording)
         journal, recorded = MemoryJournal(), await _facts(recording.journal, recording.run)
         options = replace(
@@ -99,16 +120,41 @@ class CaseRunner:
             return CaseRun("stale", why=_stale(error))
         facts = await _facts(journal, "test-1")
         # What it took is what the recorded run took: here nothing is waited for.
-        return self._judged(case, replace(facts, seconds=recorded.seconds, stub=recorded.stub))
+        facts = replace(facts, seconds=recorded.seconds, stub=recorded.stub)
+        spec = self.suite.spec.judge
+        judge = None if spec is None or facts.stub else Judge(spec, known=dict(recording.judged))
+        try:
+            return await self._checked(case, facts, judge)
+        except JudgeUnasked as error:
+            return CaseRun("stale", facts=facts, why=str(error))
 
     async def _live(self, case: SuiteCase, number: int) -> tuple[CaseRun, Journal]:
         journal = MemoryJournal()
         options = self._options(case, journal, f"test-{number}")
         try:
-            await self._run(case, options)
+            async with self._with_faults(case, options) as faulty:
+                await self._run(case, faulty)
+            facts = await _facts(journal, f"test-{number}")
+            return await self._checked(case, facts, None if facts.stub else self.judge), journal
         except (RoutingError, ProviderError) as error:
             return CaseRun("error", why=str(error)), journal
-        return self._judged(case, await _facts(journal, f"test-{number}")), journal
+
+    @asynccontextmanager
+    async def _with_faults(self, case: SuiteCase, options: RunOptions) -> AsyncIterator[RunOptions]:
+        """Yield the options of a run whose providers fail as the case says."""
+        faults = None if case.with_ is None else case.with_.faults
+        if not faults or options.manager is not None or options.offline:
+            yield options
+            return
+        squad, environ = self.suite.squad, os.environ if options.environ is None else options.environ
+        candidates = squad.catalog.candidates(environ)
+        async with (
+            FaultyTransport(open_transport(), candidates, faults) as transport,
+            open_manager(
+                squad.policy, squad.catalog, environ, transport=transport, state=options.state, trust=options.trust
+            ) as manager,
+        ):
+            yield replace(options, manager=manager)
 
     def _options(self, case: SuiteCase, journal: Journal, run: str) -> RunOptions:
         defaults = self.suite.spec.defaults
@@ -135,15 +181,18 @@ class CaseRunner:
             with anyio.CancelScope(shield=True):
                 await anyio.to_thread.run_sync(lambda: shutil.rmtree(folder, ignore_errors=True))
 
-    def _judged(self, case: SuiteCase, facts: RunFacts) -> CaseRun:
+    async def _checked(self, case: SuiteCase, facts: RunFacts, judge: Judge | None) -> CaseRun:
         checks = tuple(checks_of(case.expect, facts, self.suite.schemas))
+        if judge is not None and not facts.provider_fault:
+            checks = (*checks, *await judge.checks(case.expect, facts))
+        unjudged = "its output was not judged" if case.expect.judge and judge is None else ""
         if all(check.ok for check in checks):
-            return CaseRun("passed", checks, facts)
+            return CaseRun("passed", checks, facts, unjudged)
         if facts.provider_fault:
             return CaseRun("error", checks, facts, f"no provider answered: {facts.provider_fault}")
         if facts.status in LIMITED and facts.status != _status_expected(case):
             return CaseRun("error", checks, facts, f"a limit ended the run as {facts.status}", is_limit=True)
-        return CaseRun("failed", checks, facts)
+        return CaseRun("failed", checks, facts, unjudged)
 
 
 def answering(given: Mapping[str, str]) -> Ask:
@@ -157,6 +206,12 @@ def answering(given: Mapping[str, str]) -> Ask:
 
 def _status_expected(case: SuiteCase) -> str | None:
     return None if case.expect.run is None else case.expect.run.status
+
+
+def surroundings_of(case: SuiteCase) -> Mapping[str, Any]:
+    """Return what of a case's surroundings its recording depends on: people's answers are given anew."""
+    given = {} if case.with_ is None else case.with_.model_dump(mode="json", exclude_none=True)
+    return {name: value for name, value in given.items() if name in ("tools", "faults")}
 
 
 def _answers(case: SuiteCase) -> Mapping[str, str]:

@@ -5,7 +5,7 @@ Whether its names exist in the squad is for `checked_against`. See docs/testing-
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
 import regex
@@ -307,8 +307,10 @@ def suite_of(parsed: ParsedFile) -> tuple[SuiteSpec, Node, list[Problem]]:
 FAULTS = ("ok", "timeout", "reset", "429", "500", "503")
 
 
-def checked_against(spec: SuiteSpec, node: Node, found: Sequence[Problem], plan: Plan) -> list[Problem]:
-    """Return `found`, and each name in the test file that the squad's plan does not have."""
+def checked_against(
+    spec: SuiteSpec, node: Node, found: Sequence[Problem], plan: Plan, providers: Collection[str]
+) -> list[Problem]:
+    """Return `found`, and each name in the test file that the squad's plan, or the catalog, does not have."""
     findings = Findings.after(node, found)
     names: set[str] = set()
     for index, case in enumerate(spec.cases):
@@ -320,7 +322,7 @@ def checked_against(spec: SuiteSpec, node: Node, found: Sequence[Problem], plan:
         if case.expect.judge and spec.judge is None:
             findings.error((*at, "expect", "judge"), "missing-field", "the test file names no judge", "add judge: {}")
         if case.with_ is not None:
-            _check_surroundings(findings, plan, (*at, "with"), case.with_)
+            _check_surroundings(findings, plan, (*at, "with"), case.with_, providers)
     return findings.found
 
 
@@ -329,7 +331,7 @@ def slug_of(name: str) -> str:
     return regex.sub(r"[^\p{L}\p{N}_.-]+", "-", name).strip("-.").casefold()[:80] or "case"
 
 
-def _check_surroundings(findings: Findings, plan: Plan, at: Path, given: With) -> None:
+def _check_surroundings(findings: Findings, plan: Plan, at: Path, given: With, providers: Collection[str]) -> None:
     gates = {name: task.work for name, task in plan.tasks.items() if isinstance(task.work, Approval)}
     for name, answer in (given.approvals or {}).items():
         if name not in gates:
@@ -342,6 +344,8 @@ def _check_surroundings(findings: Findings, plan: Plan, at: Path, given: With) -
         if name not in tools:
             findings.unknown((*at, "tools", name), "tool", name, tools, key=True)
     for provider, faults in (given.faults or {}).items():
+        if provider not in providers:
+            findings.unknown((*at, "faults", provider), "provider", provider, providers, key=True)
         for index, fault in enumerate(faults):
             if fault not in FAULTS:
                 findings.unknown((*at, "faults", provider, index), "fault", fault, FAULTS)

@@ -95,7 +95,7 @@ def load_suite(parsed: ParsedFile, load: LoadSquad) -> Suite:
         findings.error(("squad",), "unreadable-file", f"there is no file {squad_file}", "it stands beside this one")
         raise SpecError(in_order(findings.found))
     squad = load(str(squad_file), ())
-    findings = Findings.after(node, checked_against(spec, node, found, squad.outline()))
+    findings = Findings.after(node, checked_against(spec, node, found, squad.outline(), squad.catalog.providers))
     schemas = _schemas(node, file.parent, findings)
     _check_inputs(spec, squad, file.parent, findings)
     if findings.errors:

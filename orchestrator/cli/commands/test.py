@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,6 +35,7 @@ from orchestrator.cli.ui.test_results import (
     why_lines,
 )
 from orchestrator.evals.checks import fits
+from orchestrator.evals.judge import Judge, read_labels
 from orchestrator.evals.recording import RecordingUnusable
 from orchestrator.evals.runner import CaseResult, CaseRunner, chosen
 from orchestrator.evals.spec import SuiteCase
@@ -44,6 +46,7 @@ from orchestrator.runtime import stub_answers
 from orchestrator.squad.load import Squad
 from orchestrator.trust import trust_file
 from providers.catalog.trust import Consent
+from providers.client.manager import open_manager
 from providers.documents.unicode import printable
 from providers.documents.yaml import parse_file
 
@@ -172,22 +175,50 @@ async def _run(
     options = RunOptions(environ=environ, offline=offline, trust=either(code, keys), state=state)
     secrets = [candidate.key for candidate in suite.squad.catalog.candidates(environ) if candidate.key]
     runner = CaseRunner(suite, options, secrets, asked.repeat)
+    if suite.spec.judge is not None and asked.live and not asked.offline:
+        async with open_manager(
+            suite.squad.policy, suite.squad.catalog, environ, state=state, trust=options.trust
+        ) as manager:
+            judge = Judge(suite.spec.judge, manager)
+            await _calibrate(judge, suite, console)
+            results = await _all(replace(runner, judge=judge), cases, asked, console)
+            console.say(f"the judge cost {usd(None if judge.cost is None else judge.cost / 1e6)}")
+            return results
     if asked.run is not None:
         async with open_records(settings, asked.db) as records:
             return [await runner.past(case, records.journal, asked.run) for case in cases]
+    return await _all(runner, cases, asked, console)
+
+
+async def _calibrate(judge: Judge, suite: Suite, console: Console) -> None:
+    """Find out what the judge's word is worth, by the labels that people gave."""
+    if judge.spec.labels is None:
+        return
+    labels = read_labels(suite.file.parent / judge.spec.labels)
+    share = await judge.calibrate(labels)
+    console.say(f"the judge agrees with {share:.0%} of {count(len(labels), 'label')}")
+    if not judge.counts:
+        console.warn(f"that is less than {judge.spec.min_agreement:.0%}: what it says is advice, and fails no case")
+
+
+async def _all(
+    runner: CaseRunner, cases: Sequence[SuiteCase], asked: TestOptions, console: Console
+) -> list[CaseResult]:
+    """Run the cases one after the other, each told when it ends; past the cap no further one begins."""
+    environ = runner.options.environ or {}
     results, spent = list[CaseResult](), 0.0
     for case in cases:
         if asked.max_cost is not None and asked.live and spent >= asked.max_cost:
-            console.warn(f"{printable(case.name)}: not run, as {usd(round(spent * 1e6))} are spent")
+            console.warn(f"{printable(case.name)}: not run, as {usd(spent)} are spent")
             results.append(CaseResult(case, "error", ()))
             continue
         result = await _one(runner, case, asked)
         spent += sum(one.facts.cost or 0.0 for one in result.attempts if one.facts is not None)
         console.say(mask_secrets(printable(case_line(result)), environ))
-        for line in why_lines(suite, result):
+        for line in why_lines(runner.suite, result):
             console.say(mask_secrets(printable(line), environ))
         if result.recorded:
-            console.say(f"  recorded: {suite.recording(case)}")
+            console.say(f"  recorded: {runner.suite.recording(case)}")
         results.append(result)
     return results
 

@@ -33,7 +33,7 @@ def case_line(result: CaseResult) -> str:
     cost = sum(one.cost or 0.0 for one in facts)
     took = sum(one.seconds for one in facts)
     stub = "  (answered by the offline stub)" if any(one.stub for one in facts) else ""
-    return f"{result.verdict:7} {result.case.name}{rate}  {duration(took)}  {usd(round(cost * 1e6))}{stub}"
+    return f"{result.verdict:7} {result.case.name}{rate}  {duration(took)}  {usd(cost)}{stub}"
 
 
 def why_lines(suite: Suite, result: CaseResult) -> list[str]:
@@ -41,8 +41,6 @@ def why_lines(suite: Suite, result: CaseResult) -> list[str]:
     index = suite.spec.cases.index(result.case)
     lines = []
     for number, attempt in enumerate(result.attempts, 1):
-        if attempt.outcome == "passed":
-            continue
         which = f"run {number}: " if len(result.attempts) > 1 else ""
         lines += [f"  {which}{line}" if i == 0 else f"    {line}" for i, line in enumerate(attempt.why.splitlines())]
         for check in attempt.failed_checks:
