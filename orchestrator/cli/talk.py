@@ -128,7 +128,7 @@ class Talk:
         while True:
             message = await self._next()
             if message is None:
-                return Leaving(self.code)
+                return self._leaving()
             self._stopped = 0
             text = message.strip()
             if text.startswith("/") and not text.startswith("//"):
@@ -138,7 +138,11 @@ class Talk:
             elif text:
                 await self._say(message[1:] if text.startswith("//") else message)
                 if self.code == Exit.WAITING and not self.at_terminal:
-                    return Leaving(self.code)  # what follows would give up the answer that waits
+                    return self._leaving()  # what follows would give up the answer that waits
+
+    def _leaving(self, following: str | None = None) -> Leaving:
+        """Return how the chat is left: a person saw what failed, a script is told by the code."""
+        return Leaving(Exit.DONE if self.at_terminal else self.code, following)
 
     async def _next(self) -> str | None:
         """Return the next message. Ctrl-C at the prompt drops the line; the second one in a row ends the chat."""
@@ -249,9 +253,9 @@ class Talk:
         argument = argument.strip()
         match name:
             case "exit" | "quit":
-                return Leaving(self.code)
+                return self._leaving()
             case "new":
-                return Leaving(self.code, "new")
+                return self._leaving("new")
             case "agent" if argument:
                 return await self._talk_to(argument.removeprefix("@"))
             case "agent":
@@ -282,7 +286,7 @@ class Talk:
             self.console.say(f"{found} answers from now on")
             return None
         if name in self.personas:
-            return Leaving(self.code, f"persona {name}")
+            return self._leaving(f"persona {name}")
         close = closest(name, [*self.session.agents, *self.personas])
         like = f"did you mean {close}? " if close else ""
         self._mistake(f"there is no agent {name}", f"{like}those who answer: {', '.join(self.session.agents)}")

@@ -11,7 +11,9 @@ from agents import Agent, tool
 from orchestrator import Event, GateAnswered, GateOpened, RunBusy, SqliteJournal, edit_of_run, fork_run, resume_run
 from orchestrator.errors import AnswerSuspended, IsAChat, NoSuchAgent, NotAChat, RunCancelled
 from orchestrator.journal.memory import MemoryJournal
+from orchestrator.options import leave_unanswered
 from orchestrator.rerun.replay import NotReplayable, replay
+from orchestrator.run.approvals import answer_question
 from orchestrator.run.exchanges import addressed
 from orchestrator.session import Session
 from personas import Personas, packaged
@@ -195,7 +197,8 @@ class _Dying:
         """Record nothing."""
 
 
-async def test_a_tool_that_asks_is_asked_about_and_waits_where_nobody_can_answer() -> None:
+@pytest.mark.parametrize("how", ["here", "elsewhere"])
+async def test_a_tool_that_asks_is_asked_about_and_waits_where_nobody_can_answer(how: str) -> None:
     paid: list[str] = []
 
     @tool(approval="ask")
@@ -210,16 +213,20 @@ async def test_a_tool_that_asks_is_asked_about_and_waits_where_nobody_can_answer
         call = ToolCall("c1", "note", '{"text": "5"}')
         return Response(Message("assistant", (call,)), FinishReason.TOOL_CALLS, Usage(10, output=5), "f", "f", 10)
 
-    journal, given = MemoryJournal(), squad({"a": "x"}, tools=[note], people={"ann": TOOLED})
-    async with Session(given, id="s", journal=journal, manager=Answers(answer)) as session:
+    journal, given, manager = MemoryJournal(), squad({"a": "x"}, tools=[note], people={"ann": TOOLED}), Answers(answer)
+    async with Session(given, id="s", journal=journal, manager=manager) as session:
         with pytest.raises(AnswerSuspended, match="leave to run note"):
             await session.say("pay")
         assert session.pending is not None
-    async with Session(given, id="s", journal=journal, manager=Answers(answer), ask=allow) as session:
+    if how == "elsewhere":
+        await answer_question(journal, "s", None, "approve", "", by="cli")
+    ask = allow if how == "here" else leave_unanswered
+    async with Session(given, id="s", journal=journal, manager=manager, ask=ask) as session:
         exchange = await session.go_on()
     assert exchange is not None
     assert exchange.answer == "it said: paid"
     assert paid == ["5"]
+    assert len(manager.asked) == 2, "no turn is paid twice"
 
 
 async def test_what_a_model_cannot_take_is_left_out() -> None:

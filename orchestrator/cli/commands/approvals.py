@@ -99,7 +99,9 @@ async def _answer(records: RecordedRuns, run: str, task: str | None, choice: str
     except ValueError as error:
         raise Unusable(str(error)) from None
     at_work = "the run is at work and continues with this answer"
-    follows = at_work if await goes_on(journal, run) else f"next: {records.command('runs', 'resume', run)}"
+    is_chat = (await journal.manifest(run)).options.get("chat")
+    goes_on_by = ("chat", "--session", run) if is_chat else ("runs", "resume", run)
+    follows = at_work if await goes_on(journal, run) else f"next: {records.command(*goes_on_by)}"
     records.console.say(printable(f"{gate.name}: {choice}\n{follows}"))
 
 
