@@ -218,6 +218,7 @@ def test_another_persona_and_another_chat_at_a_terminal(folder):
         assert process.wait(PATIENCE_S) == 0
 
 
+@pytest.mark.long
 @pytest.mark.skipif(os.name == "nt", reason="kills a process as a machine would; run it on Linux or macOS")
 def test_a_chat_that_was_killed_goes_on_and_tells_what_was_cut_short(spawn, folder, squad_at, loopback: Loopback):
     def mode(seen: Seen) -> str:
