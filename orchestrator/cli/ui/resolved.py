@@ -31,6 +31,7 @@ def resolved_document(squad: Squad, environ: Mapping[str, str], inputs: Mapping[
     """
     spec, plan = squad.spec, squad.outline()
     found: Fields = {"version": spec.version, **_given(spec), "offline": spec.offline, "fail_fast": spec.fail_fast}
+    found.pop("include", None)  # what it brings stands in the document itself
     found["max_parallel"] = plan.max_parallel
     found["inputs"] = {name: {"type": one.type, **_given(one)} for name, one in spec.inputs.items()}
     for name, value in (inputs or {}).items():

@@ -91,6 +91,7 @@ async def test_an_input_of_another_type_fails_it_before_anything_is_spent(tmp_pa
 
 
 @pytest.mark.parametrize("goes_on", [False, True])
+@pytest.mark.few(1)
 async def test_a_failure_inside_fails_the_task_and_only_that(tmp_path: Path, goes_on: bool) -> None:
     tasks = {**OUTER, "review": {**OUTER["review"], "continue_on_error": goes_on}}
     tasks["end"] = {**OUTER["end"], "description": "End after ${{ tasks.review.status }}"}
@@ -128,6 +129,7 @@ async def test_one_that_is_skipped_is_skipped_whole(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("where", ["task", "file"])
+@pytest.mark.few(1)
 async def test_a_budget_around_it_holds_for_all_of_it(tmp_path: Path, where: str) -> None:
     caps = {"budget": {"max_turns": 1}}
     tasks = {**OUTER, "review": {**OUTER["review"], **(caps if where == "task" else {})}}
@@ -213,6 +215,7 @@ async def test_an_edit_of_the_inner_file_asks_again_what_it_touches(tmp_path: Pa
     ("start", "again"),
     [("review", ["review.ann", "review.bob", "ann"]), ("review.judge", ["review.bob", "ann"])],
 )
+@pytest.mark.few(1)
 async def test_a_fork_does_all_of_it_anew_or_a_task_in_it(tmp_path: Path, start: str, again: list[str]) -> None:
     journal, manager = MemoryJournal(), Answers(said)
     await run(made(tmp_path), Answers(said), journal=journal, run_id="r")
@@ -249,7 +252,7 @@ async def test_an_agent_is_chosen_and_a_case_too_inside(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("after", range(1, 8))
-@pytest.mark.few(3)
+@pytest.mark.few(1)
 async def test_a_run_that_was_cut_short_anywhere_goes_on_as_if_nothing_were(tmp_path: Path, after: int) -> None:
     journal, manager = MemoryJournal(), Answers(said)
     squad = made(tmp_path)
@@ -322,6 +325,7 @@ def choosing(kind: str, broken: str = "") -> Answers:
         ("odd one", ["ann", "work-3.ann", "work-3.bob", "ann"], {"work-long"}),
     ],
 )
+@pytest.mark.few(2)
 async def test_a_case_may_be_a_sub_squad(tmp_path: Path, kind: str, asked: list[str], skipped: set[str]) -> None:
     journal, manager = MemoryJournal(), choosing(kind)
     result, events = await run(made(tmp_path, ROUTED), manager, journal=journal, run_id="r")

@@ -91,7 +91,7 @@ async def test_a_step_chooses_by_the_step_before_it() -> None:
         ({"agent": "${{ tasks.triage.output.whom }}"}, "ann bob cid", "unknown-attribute", "has no 'whom'"),
     ],
 )
-@pytest.mark.few(4)
+@pytest.mark.few(2)
 def test_what_is_wrong_is_told_before_a_run(more: Any, agents: str, code: str, told: str) -> None:
     people = {name: {"persona": {"name": "Tester", "role": "Answers.", "tier": "worker"}} for name in agents.split()}
     with pytest.raises(PlanError) as caught:

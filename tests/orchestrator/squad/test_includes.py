@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from orchestrator import Squad
+from orchestrator.cli.ui.resolved import resolved_document
 from orchestrator.rerun.fingerprint import parts_of
 from providers.documents.problems import Problem, ProblemsFound
 from tests.orchestrator.subsquads import REVIEW, made
@@ -100,7 +101,7 @@ def test_a_mistake_in_an_included_file_is_told_there_with_its_line(tmp_path: Pat
         ({"team.yaml": TEAM}, [{"flie": "team.yaml"}], "outer.yaml unknown-field: 'flie'"),
     ],
 )
-@pytest.mark.few(4)
+@pytest.mark.few(2)
 def test_what_cannot_be_included_is_told(tmp_path: Path, files: Any, include: Any, told: str) -> None:
     if told.startswith("outer.yaml unreadable"):
         told = "none.yaml unreadable-file: cannot read the file"
@@ -135,3 +136,11 @@ def test_an_edit_of_an_included_file_is_seen(tmp_path: Path) -> None:
     other = {**TEAM, "agents": {**TEAM["agents"], "ann": {"persona": {**PERSONA, "role": "Asks."}}}}
     now = parts_of(squad(tmp_path, {"team.yaml": other}).outline())
     assert [name for name in was if was[name] != now[name]] == ["agent ann"]
+
+
+def test_the_resolved_whole_stands_alone(tmp_path: Path) -> None:
+    document = resolved_document(squad(tmp_path, {"team.yaml": TEAM}), {})
+    (tmp_path / "team.yaml").unlink()
+    again = Squad.from_mapping(document)
+    assert set(again.outline().agents) == {"ann", "bob"}
+    assert again.plan().inputs == {"topic": "tea"}

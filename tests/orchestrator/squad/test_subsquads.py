@@ -77,7 +77,7 @@ def test_mistakes_of_all_files_are_told_at_once_each_in_its_own(tmp_path: Path) 
         ({"squad": "outer.yaml", "with": {}}, "cycle", "these files are a part of each other"),
     ],
 )
-@pytest.mark.few(6)
+@pytest.mark.few(2)
 def test_what_cannot_be_a_sub_squad_is_told(tmp_path: Path, review: Any, code: str, told: str) -> None:
     found = faults(tmp_path, {**OUTER, "review": {**OUTER["review"], **review}})
     assert any(file == "outer.yaml" and code == one and told in message for file, one, message in found), found

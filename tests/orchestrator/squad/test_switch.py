@@ -109,7 +109,7 @@ async def test_each_element_takes_a_case_of_its_own() -> None:
         ),
     ],
 )
-@pytest.mark.few(4)
+@pytest.mark.few(2)
 def test_what_is_wrong_is_told_before_a_run(cases: Any, more: Any, code: str, told: str) -> None:
     people = {
         name: {"persona": {"name": "Tester", "role": "Answers.", "tier": "worker"}} for name in ("ann", "bob", "cid")
