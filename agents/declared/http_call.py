@@ -6,10 +6,13 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote, urlencode, urljoin, urlsplit
 
 from agents.declared.arguments import Arguments
+from agents.declared.html_text import text_of_html
+from agents.threads import in_thread
 from agents.tools import Tool
 from providers.adapters import HttpRequest
 
@@ -208,7 +211,9 @@ def web_tool(name: str, description: str, hosts: tuple[str, ...], fetch: Fetch, 
         if fault := may_go(url):
             raise ValueError(fault)
         reply = await followed(HttpRequest("GET", url, {}, b""), may_go, fetch, timeout_s, MAX_BYTES)
-        return told(reply, MAX_BYTES)
+        text = told(reply, MAX_BYTES)
+        is_page = reply.headers.get("content-type", "").startswith(("text/html", "application/xhtml"))
+        return await in_thread(partial(text_of_html, text, url)) if is_page else text
 
     parameters = {
         "type": "object",

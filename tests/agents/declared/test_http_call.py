@@ -171,3 +171,10 @@ async def test_a_redirect_of_a_page_leads_to_named_hosts_only():
     made = web_tool("http_get", "", ("docs.python.org",), web)
     told = await made.call(ToolCall("c", "http_get", '{"url": "https://docs.python.org/"}'))
     assert "evil.com is not among" in told.content
+
+
+async def test_a_page_is_told_without_its_markup():
+    page = Fetched(200, {"content-type": "text/html; charset=utf-8"}, b"<h1>Hi</h1><script>x</script><a href=/b>b</a>")
+    made = web_tool("http_get", "", ("*",), Web(page))
+    told = await made.call(ToolCall("c", "http_get", '{"url": "https://a.com/x"}'))
+    assert told.content == "Hi\nb (https://a.com/b)"
