@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, ClassVar, NoReturn
 
 from pydantic import Field
@@ -66,6 +66,9 @@ class McpSpec(StrictModel):
     cwd: NonEmptyText | None = Field(default=None, description="Where the program runs; default: beside this file")
     timeout: PositiveDuration | None = Field(default=None, description="Of one call; default 60s")
     tools: list[NonEmptyText] | None = Field(default=None, description="Only these are offered; default: all")
+    read_only: list[NonEmptyText] = Field(
+        default_factory=list, description="Tools that change nothing, by your own word; others are risky"
+    )
     trust_annotations: bool = Field(
         default=False, description="Whether to believe what the server says of its tools: that one only reads"
     )
@@ -212,7 +215,8 @@ class McpTools:
 
 def tool_of(name: str, definition: Definition, spec: McpSpec, function: Callable[..., Any]) -> Tool:
     """Return a tool of a server of the squad that is called by `function`."""
-    return server_tool(name, definition, function, spec.timeout or TIMEOUT_S, is_believed=spec.trust_annotations)
+    made = server_tool(name, definition, function, spec.timeout or TIMEOUT_S, is_believed=spec.trust_annotations)
+    return replace(made, risk="read_only", idempotent=True) if definition.name in spec.read_only else made
 
 
 def _placeholder(reference: str, spec: McpSpec) -> Tool:

@@ -158,6 +158,7 @@ async def test_a_tool_that_the_server_does_not_have_is_a_mistake_in_its_place() 
     [
         (["t/*"], {}, {"t__t": ("never", "risky", True)}),
         ([{"name": "t/t", "approval": "ask"}], {}, {"t__t": ("ask", "risky", True)}),
+        (["t/*"], {"read_only": ["t"]}, {"t__t": ("never", "read_only", True)}),
         (["t/*"], {"tools": ["other"]}, {}),
         (["t/*"], {"trust_annotations": True}, {"t__t": ("never", "risky", True)}),
         (["t/*", "read_file"], {}, {"read_file": ("never", "read_only", False), "t__t": ("never", "risky", True)}),
