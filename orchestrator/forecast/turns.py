@@ -259,8 +259,14 @@ class _Walk:
         agent = self.plan.agents[work.agent]
         tools = agent.tools if work.tools is None else work.tools
         fixed = self._instructions(work.agent) + _tool_tokens(tools) + _shape_tokens(work.output_schema)
-        for _ in range(min(self.assumed.tool_turns, agent.max_turns - 1) if tools else 0):
+        helpers = [one.agent for one in tools if one.agent is not None]
+        for number in range(min(self.assumed.tool_turns, agent.max_turns - 1) if tools else 0):
             now = self._turn(task, work.agent, now, fixed + words, self.assumed.tool_call_tokens, with_tools=True)
+            if helpers:  # an agent that is a tool works before its caller goes on: one in each turn
+                helped = replace(
+                    work, agent=helpers[number % len(helpers)], output_schema=None, tools=None, choice=None
+                )
+                now, _ = self._agent_works(task, helped, now, self.assumed.tool_call_tokens)
             words += self.assumed.tool_call_tokens + self.assumed.tool_result_tokens
         size = self.assumed.answer_tokens if work.output_schema is None else self.assumed.structured_tokens
         return self._turn(task, work.agent, now, fixed + words, size, with_tools=bool(tools)), size

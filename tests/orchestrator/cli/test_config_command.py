@@ -133,3 +133,21 @@ def test_what_an_agent_left_behind_of_its_persona_is_told(call, folder):
     made = call("config", "s.yaml")
     assert "ann has a title of its own, so of the persona 'analyst' it has only the role, tier, tools" in made.err
     assert ("Mary" in made.out, "name: Lawyer" in made.out) == (False, True)
+
+
+def test_agents_that_are_tools_and_a_schema_in_a_file_read_back(call, folder):
+    (folder / "note.json").write_text('{"type": "object"}')
+    (folder / "x.yaml").write_text(
+        "name: desk\n"
+        "agents:\n"
+        "  ann: {role: Write., tools: [{agent: bob, approval: ask}, {agent: cat, name: check, description: Checks.}]}\n"
+        "  bob: {role: Look.}\n"
+        "  cat: {role: Check.}\n"
+        "tasks: {note: {agent: ann, description: Write., output_schema: ./note.json}}\n"
+    )
+    done = call("config", "x.yaml")
+    (folder / "note.json").unlink()
+    (folder / "y.yaml").write_text(done.out)
+    tools = Squad.from_file("y.yaml").outline().agents["ann"].tools
+    assert [(one.name, one.agent, one.approval) for one in tools] == [("bob", "bob", "ask"), ("check", "cat", "never")]
+    assert call("config", "y.yaml").out == done.out

@@ -155,3 +155,16 @@ def test_an_image_is_read_where_it_is_mentioned_and_takes_a_model_that_sees():
     look, read = made.outlook.turns
     assert 1000 < look.input_tokens - read.input_tokens < 1100
     assert [Capability.VISION in load.capabilities for load in made.scenario.load] == [True, False]
+
+
+def test_agents_that_are_tools_are_expected_to_work_too():
+    text = """\
+name: desk
+agents:
+  ann: {role: Write., tools: [{agent: bob}, {agent: cat}]}
+  bob: {role: Look., tools: [{agent: cat}]}
+  cat: {role: Check.}
+tasks: {note: {agent: ann, description: Write.}}
+"""
+    turns = outlook(text, tool_turns=2).turns
+    assert " ".join(turn.agent for turn in turns) == "ann bob cat bob cat bob ann cat ann"
