@@ -121,6 +121,7 @@ def test_an_agent_says_who_it_is(agent: dict[str, Any]) -> None:
     assert "instructions:" in only.hint
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize(
     ("agent", "meant"),
     [

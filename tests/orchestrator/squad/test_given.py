@@ -47,6 +47,7 @@ def test_a_file_is_its_text_and_has_a_name(tmp_path: Path) -> None:
     assert plan.tasks["t"].work.description.render({"inputs": plan.inputs}) == "a.md: ZOË\r\n{{ 1 }}\n"
 
 
+@pytest.mark.few(6)
 @pytest.mark.parametrize(
     ("kind", "given", "expected"),
     [
@@ -82,6 +83,7 @@ def test_an_image_may_be_a_part_of_a_message_or_an_url() -> None:
     assert value({"type": "image"}, f"data:image/png;base64,{base64.b64encode(PNG).decode()}").data == PNG
 
 
+@pytest.mark.few(8)
 @pytest.mark.parametrize(
     ("kind", "given", "words"),
     [
@@ -141,6 +143,7 @@ def test_what_an_input_has_not_is_told_before_a_run(declared: dict[str, Any], re
     assert words in str(caught.value)
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize(
     "name",
     [".env", ".env.local", ".ssh/config", "id_rsa", "server.key", "a.PEM", ".aws/credentials", ".netrc", "sub/.npmrc"],
