@@ -303,6 +303,7 @@ EndKind = Literal[
     "source",
     "message",
     "tool",
+    "external",
     "all",
     "budget",
     "pattern",

@@ -77,6 +77,16 @@ class Run:
         """Let the calls in flight end and be recorded, start nothing more, end the run as cancelled."""
         self._driven.driver.stop()
 
+    def end_conversation(self, name: str) -> None:
+        """Let a conversation end after the utterance at work, where its `terminate` has `external: true`.
+
+        A moderator still concludes. One that is held later in the run ends after its first utterance. Raises `KeyError`
+        for a name that the squad does not have.
+        """
+        if name not in self._driven.runner.plan.conversations:
+            raise KeyError(name)
+        self._driven.runner.ended_conversations.add(name)
+
     def stream(self, after: str | None = None) -> DeltaStream:
         """Return what the agents say as they say it: `async for delta in run.stream()`. It ends with the run.
 

@@ -17,6 +17,8 @@ StepPath = tuple[str, ...]
 """Where in a unit's work something happened, the outermost part first: `("try-1", "repeat-2", "code")`."""
 
 SAID = "said"
+ENDED = "ended"
+"""The call by which it is recorded whether a conversation was ended from outside."""
 RECALLED = "recalled"
 """The step in which an agent is told what it remembers."""
 """The call by which a person's words in a conversation are recorded."""

@@ -30,6 +30,7 @@ from orchestrator.run.conversations.speech import (
     speeches_of,
 )
 from orchestrator.squad.plan import HUMAN, ConversationPlan, everyone
+from orchestrator.squad.termination import listens
 from providers.budgets import BudgetRef
 from providers.errors import BudgetSpent
 from providers.events import Emit
@@ -152,6 +153,10 @@ class _Spoken:
     """Of those who speak together, what was suspended: the others end what they say, and it is recorded."""
 
 
+async def _never(utterances: int) -> bool:  # noqa: ARG001
+    return False
+
+
 @dataclass(slots=True)
 class Conversation:
     """One conversation being held. `clock` gives epoch seconds."""
@@ -165,6 +170,8 @@ class Conversation:
     """The budget account that ends the conversation, rather than fails it, when it is spent."""
     images: tuple[Image, ...] = ()
     """What the topic mentions: everybody who reads the topic sees them."""
+    is_ended_outside: Callable[[int], Awaitable[bool]] = _never
+    """Whether it was ended from outside, as of so many utterances: a recorded answer."""
 
     async def hold(self) -> Minutes:
         """Hold it to its end. A failed turn of any speaker fails it."""
@@ -179,7 +186,7 @@ class Conversation:
                 while not isinstance(following, Conclusion):  # nor is there room for a conclusion
                     following = advance(pattern, ())
             elif not isinstance(following, Conclusion) and ending is None:
-                ending = self._ended(following, transcript)
+                ending = await self._ended(following, transcript)
                 if ending is not None and not (isinstance(following, Speak) and following.closes):
                     following = advance(pattern, ())
         ending = ending or EndReason("pattern", following.why or "its pattern")
@@ -277,7 +284,7 @@ class Conversation:
             transcript.unread += 1
             self.emit(ControlUnread(self.plan.id, speech.speaker, unread.line, unread.fault, unread.why))
 
-    def _ended(self, following: Speech | Conclusion, transcript: Transcript) -> EndReason | None:
+    async def _ended(self, following: Speech | Conclusion, transcript: Transcript) -> EndReason | None:
         """Return the condition that holds before the following speech."""
         if not transcript.said:
             return None
@@ -285,5 +292,6 @@ class Conversation:
         if not isinstance(following, Speak) or following.round != last:
             transcript.end_round(last)
         seconds = self.clock() - transcript.started_at
-        so_far = SoFar(transcript.said, transcript.tokens, transcript.idle_rounds, seconds)
+        is_ended = listens(self.plan.terminate) and await self.is_ended_outside(len(transcript.said))
+        so_far = SoFar(transcript.said, transcript.tokens, transcript.idle_rounds, seconds, is_ended)
         return ended(self.plan.terminate, so_far)

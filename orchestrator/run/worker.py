@@ -61,7 +61,7 @@ from orchestrator.squad.plan import (
     who_concludes,
 )
 from orchestrator.squad.rendering import rendered_agent, rendered_work
-from orchestrator.units import SAID, StepPath, Unit, path_of, step_of
+from orchestrator.units import ENDED, SAID, StepPath, Unit, path_of, step_of
 from providers.budgets import BudgetRef
 from providers.errors import BudgetSpent, RoutingError
 from providers.events import Emit, ignore
@@ -136,6 +136,8 @@ class TaskRunner:
     """Hears each turn as it comes, of a run that is streamed."""
     around: Surroundings = NOTHING_AROUND
     """What the program that runs the squad put around its calls."""
+    ended_conversations: set[str] = field(default_factory=set)
+    """Those that the program ended, where their `terminate` lets it."""
     _agents: dict[str, Agent] = field(default_factory=dict)
     _accounts: dict[str, Account | None] = field(default_factory=dict)
     _accounts_of_tasks: dict[tuple[str, int], Account | None] = field(default_factory=dict)
@@ -339,7 +341,16 @@ class TaskRunner:
 
         own = account.ref if account else None
         images = images_of(work, given.values["inputs"])
-        held = Conversation(plan, topic, speak, ctx.emit, lambda: self.clock() - waited(), own, images)
+
+        async def is_ended(utterances: int) -> bool:
+            async def look() -> bool:
+                return plan.id in self.ended_conversations
+
+            key = StepKey((*ctx.step, f"after-{utterances}"), 0, ENDED)
+            asked: bool = await ctx.do(key, hashlib.sha256(plan.id.encode()).digest(), look)
+            return asked
+
+        held = Conversation(plan, topic, speak, ctx.emit, lambda: self.clock() - waited(), own, images, is_ended)
         return await held.hold(), ctx
 
     def _talk(self, conversation: str, given: Assignment) -> ConversationPlan:

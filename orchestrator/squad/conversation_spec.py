@@ -32,6 +32,7 @@ class TerminateSpec(StrictModel):
     source: NonEmpty | list[NonEmpty] | None = Field(default=None, description="One of these had a turn")
     message: NonEmpty | None = Field(default=None, description="This participant said something")
     tool: NonEmpty | None = Field(default=None, description="A participant called this tool")
+    external: bool | None = Field(default=None, description="The embedding application ends it")
 
 
 def _kind(value: object) -> str:

@@ -19,6 +19,7 @@ from orchestrator.squad.spec import SquadSpec
 from orchestrator.squad.termination import (
     AllOf,
     AnyOf,
+    EndedOutside,
     FunctionHolds,
     HandedTo,
     MaxSeconds,
@@ -56,7 +57,7 @@ MOST_NESTED = 4
 """Conversations that are held one inside the other."""
 _CONDITIONS = (
     *("any", "all", "max_turns", "text", "no_progress_rounds", "tokens", "time", "function"),
-    *("stop_message", "handoff", "source", "message", "tool"),
+    *("stop_message", "handoff", "source", "message", "tool", "external"),
 )
 
 
@@ -268,9 +269,9 @@ class Conversations:
                 if name not in speakers:
                     message = f"'{name}' does not take part in this conversation"
                     self.findings.error((*path, field), "unknown-agent", message, nearest(name, speakers))
-        if spec.stop_message is False:
-            message = "'stop_message' is true, or left out"
-            self.findings.error((*path, "stop_message"), "invalid-value", message)
+        for name in ("stop_message", "external"):
+            if getattr(spec, name) is False:
+                self.findings.error((*path, name), "invalid-value", f"'{name}' is true, or left out")
         if spec.tool is not None and "/" not in spec.tool and spec.tool not in self.tools:  # of a server: its own
             self.findings.unknown((*path, "tool"), "tool", spec.tool, self.tools)
         function = None if spec.function is None else self.functions.get(spec.function)
@@ -307,6 +308,8 @@ class Conversations:
                 return MessageOf(speaker)
             case TerminateSpec(tool=str(tool)):
                 return ToolCalled(tool)
+            case TerminateSpec(external=bool()):
+                return EndedOutside()
         return FunctionHolds(function or _never)
 
 

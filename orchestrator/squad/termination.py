@@ -100,6 +100,11 @@ class ToolCalled:
     tool: str
 
 
+@dataclass(frozen=True, slots=True)
+class EndedOutside:
+    """The program that runs the squad ended it: `run.end_conversation(name)`."""
+
+
 STOP = "STOP"
 Termination = (
     AnyOf
@@ -115,6 +120,7 @@ Termination = (
     | SpokenBy
     | MessageOf
     | ToolCalled
+    | EndedOutside
 )
 
 
@@ -129,7 +135,7 @@ def is_bounded(end: Termination) -> bool:
             return True
         case PhraseSaid() | NoProgress() | FunctionHolds():
             return False
-        case StopSaid() | HandedTo() | SpokenBy() | MessageOf() | ToolCalled():
+        case StopSaid() | HandedTo() | SpokenBy() | MessageOf() | ToolCalled() | EndedOutside():
             return False
         case _:
             assert_never(end)
@@ -148,7 +154,7 @@ def most_turns(end: Termination) -> int | None:
             return max(counted) if len(counted) == len(conditions) else None
         case PhraseSaid() | NoProgress() | MaxTokens() | MaxSeconds() | FunctionHolds():
             return None
-        case StopSaid() | HandedTo() | SpokenBy() | MessageOf() | ToolCalled():
+        case StopSaid() | HandedTo() | SpokenBy() | MessageOf() | ToolCalled() | EndedOutside():
             return None
         case _:
             assert_never(end)
@@ -164,7 +170,7 @@ def countable(end: Termination) -> Termination | None:
             return type(end)(left) if left else None
         case PhraseSaid() | NoProgress() | MaxSeconds() | FunctionHolds():
             return None
-        case StopSaid() | HandedTo() | SpokenBy() | MessageOf() | ToolCalled():
+        case StopSaid() | HandedTo() | SpokenBy() | MessageOf() | ToolCalled() | EndedOutside():
             return None
         case _:
             assert_never(end)
@@ -182,6 +188,15 @@ def phrases(end: Termination) -> Iterator[PhraseSaid]:
                 yield from phrases(one)
         case _:
             return
+
+
+def listens(end: Termination) -> bool:
+    """Return whether it may be ended from outside."""
+    match end:
+        case AnyOf(conditions) | AllOf(conditions):
+            return any(map(listens, conditions))
+        case _:
+            return isinstance(end, EndedOutside)
 
 
 def written(end: Termination) -> dict[str, Any]:
@@ -213,5 +228,7 @@ def written(end: Termination) -> dict[str, Any]:
             return {"message": speaker}
         case ToolCalled(tool):
             return {"tool": tool}
+        case EndedOutside():
+            return {"external": True}
         case _:
             assert_never(end)

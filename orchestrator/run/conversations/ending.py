@@ -13,6 +13,7 @@ from orchestrator.squad.termination import (
     STOP,
     AllOf,
     AnyOf,
+    EndedOutside,
     FunctionHolds,
     HandedTo,
     MaxSeconds,
@@ -41,6 +42,7 @@ class SoFar:
     tokens: int = 0
     idle_rounds: int = 0
     seconds: float = 0.0
+    is_ended_outside: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +97,8 @@ def ended(end: Termination, so_far: SoFar) -> EndReason | None:
         case ToolCalled(tool):
             called = (one.speaker for one in _latest(so_far.said) if tool in one.tools)
             return _first("tool", called, f"called {tool}")
+        case EndedOutside():
+            return EndReason("external", "the program ended it") if so_far.is_ended_outside else None
         case _:
             assert_never(end)
 

@@ -9,6 +9,7 @@ from orchestrator.run.conversations.speech import Utterance
 from orchestrator.squad.termination import (
     AllOf,
     AnyOf,
+    EndedOutside,
     FunctionHolds,
     HandedTo,
     MaxSeconds,
@@ -22,6 +23,7 @@ from orchestrator.squad.termination import (
     ToolCalled,
     countable,
     is_bounded,
+    listens,
     most_turns,
     phrases,
     written,
@@ -97,6 +99,17 @@ def test_what_is_done_in_the_latest_round_ends_it(end: Termination, utterance: U
     assert ended(end, SoFar([utterance])) == ended(end, SoFar([utterance, other])) == reason
     assert ended(end, SoFar([other])) is None
     assert ended(end, SoFar([utterance, Utterance("c", "", 3)])) is None, "of an earlier round it is no end now"
+
+
+def test_a_program_ends_what_lets_it() -> None:
+    end = AnyOf((EndedOutside(), MaxTurns(9)))
+    assert listens(end)
+    assert not listens(MaxTurns(9))
+    assert not is_bounded(EndedOutside())
+    said = [Utterance("a", "Hello.", 1)]
+    assert ended(end, SoFar(said)) is None
+    assert ended(end, SoFar(said, is_ended_outside=True)) == EndReason("external", "the program ended it")
+    assert written(EndedOutside()) == {"external": True}
 
 
 def test_silence_is_no_message() -> None:
