@@ -35,8 +35,9 @@ its list to no element that does not name it in `context`; what a description qu
 text is read as yes or no in a condition, where it is the whole of it or an operand of `not`, `and`, `or`, `if`; an
 exhausted `repeat` with `continue_on_error` keeps its last attempt. 3: what agents at work need (tools that are told by
 their risk, memory, guardrails); an agent with a title or role of its own has no name and no habits of a persona of the
-library; an utterance that imitates others is heard inside a fence, and its lines are quoted in a transcript; a line
-for each rule that changes what an old squad would be asked or told.
+library; an utterance that imitates others is heard inside a fence, and its lines are quoted in a transcript; what a
+docstring says of a parameter is in its tool's schema; a tool's call that only repeats is not made, and a turn makes so
+many at the most; a line for each rule that changes what an old squad would be asked or told.
 """
 FOR_EACH_CAP = 1000
 """Elements that a `for_each` may have where its list states no `maxItems`, nor the squad `limits.max_items`."""
