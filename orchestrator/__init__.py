@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         RunChanged,
         RunNotFound,
         RunOver,
+        ToolUnusable,
     )
     from orchestrator.events import Event, GateAnswered, GateOpened, to_json
     from orchestrator.execution import Run
@@ -34,13 +35,15 @@ if TYPE_CHECKING:
     from orchestrator.session import Session
     from orchestrator.squad.load import Squad
     from orchestrator.squad.plan import Plan
-    from orchestrator.trust import trust_file
+    from orchestrator.trust import CodeNotTrusted, CodeUse, trust_file
     from providers.catalog.trust import KeyUse, NotTrusted
     from providers.documents.problems import Problem, ProblemsFound, SpecError
 
 __all__ = [
     "AnswerEnded",
     "CannotWrite",
+    "CodeNotTrusted",
+    "CodeUse",
     "Event",
     "Exchange",
     "GateAnswered",
@@ -67,6 +70,7 @@ __all__ = [
     "SpecError",
     "SqliteJournal",
     "Squad",
+    "ToolUnusable",
     "edit_of_run",
     "environment_of",
     "fork_run",
@@ -91,6 +95,7 @@ _HOMES = {
         "RunChanged",
         "RunNotFound",
         "RunOver",
+        "ToolUnusable",
     ),
     "orchestrator.events": ("Event", "GateAnswered", "GateOpened", "to_json"),
     "orchestrator.execution": ("Run",),
@@ -105,7 +110,7 @@ _HOMES = {
     "orchestrator.session": ("Session",),
     "orchestrator.squad.load": ("Squad",),
     "orchestrator.squad.plan": ("Plan",),
-    "orchestrator.trust": ("trust_file",),
+    "orchestrator.trust": ("CodeNotTrusted", "CodeUse", "trust_file"),
     "providers.catalog.trust": ("KeyUse", "NotTrusted"),
     "providers.documents.problems": ("Problem", "ProblemsFound", "SpecError"),
 }

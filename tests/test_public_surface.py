@@ -8,9 +8,10 @@ import pytest
 
 PACKAGES = ["orchestrator", "agents", "personas", "providers"]
 PINNED = {
-    "orchestrator": "AnswerEnded CannotWrite Event Exchange GateAnswered GateOpened Journal JournalError KeyUse"
+    "orchestrator": "AnswerEnded CannotWrite CodeNotTrusted CodeUse Event Exchange GateAnswered GateOpened Journal"
+    " JournalError KeyUse"
     " NoProvider NotTrusted OrchestratorError Plan PlanError Problem ProblemsFound Run RunBusy"
-    " RunCancelled RunChanged RunDelta RunNotFound RunOver RunResult Session SpecError SqliteJournal Squad"
+    " RunCancelled RunChanged RunDelta RunNotFound RunOver RunResult Session SpecError SqliteJournal Squad ToolUnusable"
     " edit_of_run environment_of fork_run open_journal open_run resume_run run_squad run_sync to_json"
     " trust_file",
     "agents": "Agent AgentError AgentPool AnswerCut CallDenied CallPlace Complete Deny Embedder History HookFailed"

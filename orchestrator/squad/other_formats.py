@@ -118,6 +118,7 @@ SQUAD_ADVICE: Mapping[str, str] = _advice(
     _OF_ROUTING,
     dict.fromkeys(("edges", "dependencies", "process"), "each task says what it comes after: needs: [research]"),
     dict.fromkeys(("model", "llm", "manager_llm"), _OF_AGENT["model"]),
+    toolbox="tools: {http_get: {web: [docs.python.org]}}, or workspace: . for tools that read files",
     schema="a task says what its output must be: output_schema: {type: object}",
 )
 EXAMPLES: Mapping[str, str] = {

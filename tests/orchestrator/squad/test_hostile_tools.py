@@ -27,8 +27,8 @@ def silent():
     raise Silent
 def hangs(): threading.Event().wait()
 async def hangs_too():
-    import asyncio
-    await asyncio.Event().wait()
+    import anyio
+    await anyio.sleep_forever()
 def floods(): return "x" * 200_000_000
 def yields():
     while True: yield "x"
