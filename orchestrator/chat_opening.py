@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from agents import Agent
+from agents.loop import ANSWER_TOKENS
 from agents.run_folder import RunFolder
 from agents.toolbox import builtin
 from agents.turn import Complete
@@ -218,6 +219,15 @@ class _Place:
         return chat
 
 
+def window_of_context(context: int, max_output: int | None) -> int:
+    """Return the tokens that may be sent and answered in a context of so many: see `Agent.window`.
+
+    The agent keeps room for a long answer. In a small context that would be all of it: there a quarter is kept.
+    """
+    kept = max_output or ANSWER_TOKENS
+    return int(context * SHARE) + kept - min(kept, context // 4)
+
+
 def _windows(squad: Squad, plan: Plan, stub: bool, options: RunOptions) -> Callable[[ChatPartner], int | None]:
     """Return what tells the tokens that may be sent to whom a chat is with; None: they are not known.
 
@@ -236,7 +246,7 @@ def _windows(squad: Squad, plan: Plan, stub: bool, options: RunOptions) -> Calla
         tier = agent.tier or agent.persona.tier
         names = (model,) if model is not None else squad.policy.tiers.get(tier or "", ())
         sizes = [known[name] for name in names if name in known]
-        return int(max(sizes) * SHARE) if sizes else None
+        return window_of_context(max(sizes), agent.max_output_tokens) if sizes else None
 
     return window_of
 

@@ -163,18 +163,19 @@ class Session:
     async def say(self, text: str, *, to: str | None = None) -> Exchange:
         """Return the exchange that this begins, with its `answer`, once it is recorded. `to` is another agent.
 
-        Raise what the agent's work raises: the exchange then counts as failed, and the chat goes on. Cancelling it
-        ends the answer, not the chat. Raise `AnswerSuspended` where it waits for a person's leave.
+        Raise `ValueError` where nothing is said, and what the agent's work raises: the exchange then counts as failed,
+        and the chat goes on. Cancelling it ends the answer, not the chat. Raise `AnswerSuspended` where it waits for a
+        person's leave.
         """
-        return await self._chat.say(text, self._known(to))
+        return await self._chat.say(_words(text), self._known(to))
 
     def stream(self, text: str, *, to: str | None = None) -> ReplyStream:
         """Say it, and read the answer as it comes: `async with session.stream("...") as r: async for delta in r`.
 
         `r.exchange` is what `say` returns, once the deltas are over.
         """
-        agent = self._known(to)
-        return ReplyStream(self._live, lambda: self._chat.say(text, agent))
+        words, agent = _words(text), self._known(to)
+        return ReplyStream(self._live, lambda: self._chat.say(words, agent))
 
     def stream_on(self) -> ReplyStream:
         """Do as `go_on`, and read the answer as it comes."""
@@ -212,6 +213,12 @@ class Session:
     @property
     def _chat(self) -> Chat:
         return self._live.chat
+
+
+def _words(text: str) -> str:
+    if not text.strip():
+        raise ValueError("there is nothing said")
+    return text
 
 
 class ReplyStream:

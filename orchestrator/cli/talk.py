@@ -115,8 +115,9 @@ class Talk:
             async for number in signals:
                 self._stopped += 1
                 at_work = self._at_work
-                if number == signal.SIGINT and self.at_terminal and at_work is not None and self._stopped < 3:
-                    at_work.cancel()
+                if number == signal.SIGINT and self.at_terminal and self._stopped <= MOST_STOPS:
+                    if at_work is not None:
+                        at_work.cancel()
                     continue
                 failure.append(Terminated("terminated") if number == signal.SIGTERM else Interrupted("interrupted"))
                 whole.cancel()
@@ -181,6 +182,7 @@ class Talk:
         if not words.strip():
             self.console.say(f"say something to {agent}: `@{agent} words`; `/agent {agent}` goes on with it")
         elif not await self._within(self._answer(lambda: self.session.stream(words, to=agent))):
+            self._stopped = 0
             self._end_line()
             self.console.say("stopped: the chat goes on without this answer")
 
@@ -335,6 +337,8 @@ class Talk:
             self.code = self.code or Exit.USAGE
 
 
+MOST_STOPS = 2
+"""After so many times Ctrl-C in a row, each of which stopped something, the next one ends all."""
 COMMANDS = ("help", "undo", "cost", "model", "agent", "history", "save", "new", "exit", "quit")
 
 

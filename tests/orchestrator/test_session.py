@@ -9,6 +9,7 @@ import pytest
 
 from agents import Agent, tool
 from orchestrator import Event, GateAnswered, GateOpened, RunBusy, SqliteJournal, edit_of_run, fork_run, resume_run
+from orchestrator.chat_opening import window_of_context
 from orchestrator.errors import AnswerSuspended, IsAChat, NoSuchAgent, NotAChat, RunCancelled
 from orchestrator.journal.memory import MemoryJournal
 from orchestrator.options import leave_unanswered
@@ -390,3 +391,32 @@ async def test_a_chat_that_is_killed_at_any_write_comes_to_the_same_and_repeats_
         assert repeated == 0 or "gate.opened" in types, f"untold at write {last}: {done}"
         assert len(first.asked) + len(second.asked) <= 4 + types.count("call.repeated")
     assert kills > 15
+
+
+@pytest.mark.parametrize("text", ["", " \n"])
+async def test_nothing_is_not_said(text: str) -> None:
+    async with Session(manager=Answers()) as session:
+        with pytest.raises(ValueError, match="nothing"):
+            await session.say(text)
+        assert session.exchanges == ()
+
+
+@pytest.mark.few(2)
+@pytest.mark.parametrize("context", [1024, 200_000, 2048, 8192])
+async def test_a_chat_outgrows_no_context_however_small(context: int) -> None:
+    """As its window is reckoned for the catalog's row, and the answers are as long as may be."""
+    window = window_of_context(context, None)
+    sent: list[int] = []
+
+    def answer(_: str, request: Request) -> str:
+        sent.append(request.input_tokens)
+        return "word " * (context // 40)
+
+    agent = Agent("lena", Personas(packaged()).get("tech-writer"), Answers(answer), window=window)
+    if agent.opening.tokens > context // 2:
+        agent = Agent("lena", None, Answers(answer), instructions="Help.", window=window)  # type: ignore[arg-type]
+    async with Session(agent) as session:
+        for number in range(40):
+            await session.say(f"{number}: {'go on ' * 5}")
+    assert max(sent) + min(4096, context // 4) <= context
+    assert len(sent) == 40

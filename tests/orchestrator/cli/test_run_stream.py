@@ -139,8 +139,9 @@ def test_a_terminal_has_the_table_and_what_is_said(folder):
     assert "provider/model" in shown
 
 
-def test_a_watcher_sees_the_answers_that_have_ended(call):
-    call("run", "squad.yaml", "--run-id", "r")
+def test_a_watcher_sees_the_answers_that_have_ended_and_the_run_replays_as_any(call):
+    call("run", "squad.yaml", "--run-id", "r", "--stream")
+    assert call("runs", "replay", "r").code == 0
     ended = call("runs", "watch", "r", "--stream")
     spoken = [line for line in ended.out.splitlines() if line.startswith("[")]
     assert {line.partition("]")[0] for line in spoken} == {"[mary", "[paige"}
