@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
@@ -18,6 +17,7 @@ from orchestrator.squad.plan import EDITION, HUMAN, AgentPlan, ConversationPlan
 from orchestrator.squad.shared_spec import budget
 from orchestrator.squad.spec import AgentSpec, SquadSpec, ToolUse
 from orchestrator.squad.templates import PERSONA_TEXTS
+from orchestrator.squad.who import WHO, is_file, is_prompt_file, overrides_the_library, says_who, stem
 from personas.persona import UNNAMED, Persona, PersonaError
 from providers.catalog.model import of_all_accounts
 from providers.documents.findings import Findings
@@ -206,7 +206,7 @@ class Roster:
             # A persona that says no name of its own is called like its agent, so that two of them differ.
             unnamed = str(path[-1]) if self.edition > 1 else UNNAMED
             bare, of_its_own = spec.persona is None, self.edition > 2 and overrides_the_library(spec)
-            return self.personas.build(base, _stem(spec.persona), over, read, unnamed, bare, of_its_own)
+            return self.personas.build(base, stem(spec.persona), over, read, unnamed, bare, of_its_own)
         except PersonaError as error:
             self._report(path, spec.persona, over, error.problems)
             return None
@@ -377,43 +377,6 @@ class Roster:
 def _role(persona: Persona) -> str:
     """Return in one line what a persona is there for."""
     return " ".join((persona.role or persona.goal or persona.title or "").split())[:ROLE_CHARS]
-
-
-def is_file(persona: str) -> bool:
-    """Whether the word for a persona names a file, beside the squad's own."""
-    return "/" in persona or persona.endswith((".yaml", ".yml"))
-
-
-WHO = 'write persona: analyst, or its own role: "...", or a prompt of its own as instructions: "..."'
-
-
-def says_who(spec: AgentSpec) -> bool:
-    """Whether an agent says more of itself than a name: by a persona, or in words of its own."""
-    said = (getattr(spec, text) for text in (*PERSONA_TEXTS, "instructions") if text != "name")
-    return spec.persona is not None or any(said)
-
-
-def overrides_the_library(spec: AgentSpec) -> bool:
-    """Whether an agent has a title or role of its own beside a persona of the library: see `heirloom`.
-
-    A mapping and a file are the user's own words, which are merged as they are written.
-    """
-    return isinstance(spec.persona, str) and not is_file(spec.persona) and bool(spec.title or spec.role)
-
-
-_PROMPT_FILE = re.compile(r"[^\s{}]+\.(md|markdown|txt|prompt)", re.IGNORECASE)
-
-
-def is_prompt_file(instructions: str) -> bool:
-    """Whether instructions are the name of a file that holds them: one word that ends like a text's name."""
-    return _PROMPT_FILE.fullmatch(instructions.strip()) is not None
-
-
-def _stem(persona: str | Mapping[str, Any] | None) -> str | None:
-    """Return the name that a persona has from its file."""
-    if isinstance(persona, str) and is_file(persona):
-        return persona.rsplit("/", 1)[-1].removesuffix(".yaml").removesuffix(".yml")
-    return None
 
 
 def _tool_use(use: str | ToolUse | Mapping[str, Any]) -> tuple[str, Any]:

@@ -17,8 +17,8 @@ from typing import Any, NoReturn
 from agents.errors import ToolFault
 from agents.mcp.definitions import Definition, definition_of
 from agents.tools import Tool
-from orchestrator.squad.agents import is_file, is_prompt_file
 from orchestrator.squad.spec import SquadSpec
+from orchestrator.squad.who import is_file, is_prompt_file
 from providers.documents.nodes import Node
 from providers.documents.problems import Problem
 from providers.documents.secrets import recordable
