@@ -190,6 +190,10 @@ def _fault(error: Exception, name: str, link: Link | None) -> McpFault:
         return McpFault(name, "timeout", "it did not answer in time")
     if code == CONNECTION_CLOSED or isinstance(error, anyio.ClosedResourceError | anyio.BrokenResourceError):
         return McpFault(name, "died", f"it ended{_last_words(link)}")
+    if type(error).__name__ in ("ConnectError", "ConnectTimeout"):
+        return McpFault(
+            name, "died", f"it cannot be reached: {_short(error)}", "is it running, and is `url` its address?"
+        )
     if type(error).__module__.split(".")[0] in ("httpx2", "httpcore2"):
         return McpFault(name, "died", f"its connection broke: {type(error).__name__} {_short(error)}".rstrip())
     if code is not None:
