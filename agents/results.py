@@ -161,7 +161,7 @@ def _key(key: Any) -> str:
 def _number(value: Any) -> str:
     """Return a number, or None, as JSON has it."""
     if isinstance(value, int) and value.bit_length() > MAX_DIGITS * 3:  # 3.3 bits a digit
-        return _encode(f"[a whole number of about {value.bit_length() * 301 // 1000:,} digits]")
+        return _encode(f"[a whole number of about {value.bit_length() * 30103 // 100_000:,} digits]")
     return _encode(value)
 
 

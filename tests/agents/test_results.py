@@ -64,7 +64,7 @@ TOLD = {"day": "2026-01-02", "secret": "***"}
         (ring(), [{"inner": CYCLE}]),
         ([b"text", b"\xff"], ["text", "[bytes that are no text: 1 bytes, which cannot be shown]"]),
         ([DAY, DAY], [TOLD, TOLD]),  # twice is no cycle
-        ([10**50_000], ["[a whole number of about 49,999 digits]"]),
+        ([10**50_000], ["[a whole number of about 50,000 digits]"]),
         ([{}, [], ""], [{}, [], ""]),
     ],
 )
