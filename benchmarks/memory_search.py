@@ -1,6 +1,9 @@
 """Search in memory: 100,000 records of some 300 characters, asked with sentences of 6, 12 and 25 words.
 
-    python benchmarks/memory_search.py [RECORDS]
+    python benchmarks/memory_search.py [RECORDS] [--meaning]
+
+With --meaning each record has a vector of 384 random numbers, too, and questions are ranked by both; making the vectors
+themselves is not measured.
 
 Words are drawn by Zipf's law from 30,000, as in a language: a few stand in most records. Times are wall and CPU of the
 searching thread; the machine's other work is in the first.
@@ -11,10 +14,11 @@ from __future__ import annotations
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import accumulate
 from pathlib import Path
-from random import Random
+from random import Random as Dice
+from typing import Any
 
 from agents.memory.records import made_record
 from agents.memory.store import MemoryStore
@@ -28,7 +32,7 @@ class Language:
     """Sentences of made-up words, the same in each run."""
 
     def __init__(self, seed: int = 1) -> None:
-        self.random = Random(seed)
+        self.random = Dice(seed)
         self.words = [
             "".join(self.random.choices("aeioubcdfglmnprstv", k=self.random.randint(3, 9))) for _ in range(WORDS)
         ]
@@ -41,7 +45,7 @@ class Language:
         return " ".join(self.random.choices(self.words, cum_weights=self.weights, k=words))
 
 
-def main(records: int) -> None:
+def main(records: int, *, meaning: bool) -> None:
     language = Language()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "memory.db"
@@ -60,6 +64,31 @@ def main(records: int) -> None:
                 measure(f"{words} words", lambda words=words: store.search(language.sentence(words), SCOPES, NOW))
             misspelled = lambda: f"{language.sentence(3)} {language.random.choice(language.words)}x"  # noqa: E731
             measure("3 words and a misspelled one", lambda: store.search(misspelled(), SCOPES, NOW))
+            if meaning:
+                by_meaning(store, language)
+
+
+class Random:
+    """Vectors as long as MiniLM's, of no meaning."""
+
+    name = "random"
+
+    def __init__(self) -> None:
+        import numpy
+
+        self.random = numpy.random.default_rng(1)
+
+    def embed(self, texts: Sequence[str]) -> Any:
+        return self.random.normal(size=(len(texts), 384))
+
+
+def by_meaning(store: MemoryStore, language: Language) -> None:
+    store.embedder = Random()
+    while store.embed(store.embedder, 5000):
+        pass
+    measure("the vectors read (first only)", lambda: store.search("first", SCOPES, NOW))
+    for words in (6, 12, 25):
+        measure(f"{words} words and meaning", lambda words=words: store.search(language.sentence(words), SCOPES, NOW))
 
 
 def measure(name: str, work: Callable[[], object]) -> None:
@@ -78,4 +107,5 @@ def _figures(times: list[float]) -> str:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 100_000)
+    numbers = [int(word) for word in sys.argv[1:] if word.isdecimal()]
+    main(*(numbers or [100_000]), meaning="--meaning" in sys.argv)

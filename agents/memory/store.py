@@ -22,6 +22,8 @@ from agents.memory.vectors import VectorScan
 MOST_RECORDS = 500_000
 """Records of one store."""
 MOST_FOUND = 50
+CANDIDATES = 4
+"""Times the wanted records, of each ranking, where two are ranked together."""
 EMBEDDED_AT_ONCE = 64
 """Records that get their vectors with one call of `remember`: its own, and some that have none yet."""
 APPLICATION_ID = 0x53714D65  # "SqMe"
@@ -139,10 +141,14 @@ class MemoryStore:
         limit = min(limit, MOST_FOUND)
         if limit < 1:
             return []
-        near = None if self.embedder is None or not text.strip() else self._near(self.embedder, text, scopes, now)
+        near = (
+            None
+            if self.embedder is None or not text.strip()
+            else self._near(self.embedder, text, scopes, now, CANDIDATES * limit)
+        )
         with self._reading() as db:
             match = term_index.match_for(db, text)
-            most = limit if near is None else MOST_FOUND
+            most = limit if near is None else CANDIDATES * limit
             found = [one for n in _numbers(db, scopes) for one in _matching(db, match, n, now, most)] if match else []
         found = sorted(found, key=lambda one: -one.score)[:most]
         if not near:
@@ -162,14 +168,14 @@ class MemoryStore:
             vectors.keep(db, embedder.name, zip((n for n, _ in bare), made, strict=True))
         return len(bare)
 
-    def _near(self, embedder: Embedder, text: str, scopes: Sequence[str], now: float) -> list[FoundRecord]:
+    def _near(self, embedder: Embedder, text: str, scopes: Sequence[str], now: float, most: int) -> list[FoundRecord]:
         [asked] = embedder.embed([text])
         with self._reading() as db:
             scan = self._scans.setdefault(embedder.name, VectorScan(embedder.name))
             ranges = [(n << SCOPE_BITS, (n << SCOPE_BITS) + LAST_OF_SCOPE) for n in _numbers(db, scopes)]
             found = [
                 FoundRecord(_record(db.execute(f"{_FROM} WHERE r.n = ?", (n,)).fetchone()), likeness)
-                for n, likeness in scan.nearest(db, asked, ranges, MOST_FOUND)
+                for n, likeness in scan.nearest(db, asked, ranges, most)
             ]
         return [one for one in found if not one.record.is_over(now)]
 
