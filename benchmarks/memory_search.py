@@ -1,6 +1,6 @@
 """Search in memory: 100,000 records of some 300 characters, asked with sentences of 6, 12 and 25 words.
 
-    python benchmarks/memory_search.py [RECORDS] [--meaning]
+    python -m benchmarks.memory_search [RECORDS] [--meaning]
 
 With --meaning each record has a vector of 384 random numbers, too, and questions are ranked by both; making the vectors
 themselves is not measured.
@@ -74,9 +74,9 @@ class Random:
     name = "random"
 
     def __init__(self) -> None:
-        import numpy
+        import numpy as np
 
-        self.random = numpy.random.default_rng(1)
+        self.random = np.random.default_rng(1)
 
     def embed(self, texts: Sequence[str]) -> Any:
         return self.random.normal(size=(len(texts), 384))
