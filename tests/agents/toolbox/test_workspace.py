@@ -48,6 +48,7 @@ async def test_files_are_read_whole_or_by_lines_and_listed_without_what_holds_ke
     assert (await ask(here, "list_files", recursive=True)).content == "README.md\nsrc/a.py"
 
 
+@pytest.mark.few(12)
 @pytest.mark.parametrize(
     "path",
     ["../outside.txt", "/etc/passwd", "link.txt", "linked/outside.txt", "src/../../outside.txt", ""],

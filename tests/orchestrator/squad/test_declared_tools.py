@@ -106,6 +106,7 @@ async def test_reading_a_squad_runs_none_of_its_code(tmp_path):
     assert not made.exists()
 
 
+@pytest.mark.few(10)
 @pytest.mark.parametrize(
     ("tool", "code", "says"),
     [
@@ -272,6 +273,7 @@ async def test_operations_of_a_document_are_tools_and_need_no_document_in_a_repl
     assert [one.name for one in gone.outline().agents["ann"].tools] == ["get_pet", "delete_pet"]
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize(
     ("entry", "says"),
     [
@@ -346,6 +348,7 @@ async def test_what_configures_a_run_is_not_written_in_a_workspace_either(tmp_pa
     assert "which only people write" in result.outputs["read"]
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize(
     ("workspace", "says"),
     [

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import ssl
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
 
 import pytest
@@ -22,6 +24,7 @@ INSIDE = (
     "::ffff:169.254.169.254 64:ff9b::7f00:1 64:ff9b::a9fe:a9fe 2002:7f00:1:: 2002:c0a8:101::1 ::7f00:1 100::1 "
     "2001:0:7f00:1:: nonsense"
 )
+BOMB = gzip.compress(b"0" * 5_000_000)
 OUTSIDE = "1.1.1.1 8.8.8.8 93.184.216.34 172.32.0.1 2606:4700:4700::1111 ::ffff:8.8.8.8 64:ff9b::808:808"
 
 
@@ -52,7 +55,7 @@ def server():
 
         def do_GET(self):
             kind = self.path.strip("/")
-            body = {"big": b"x" * 500_000, "gzip": gzip.compress(b"hello"), "bomb": gzip.compress(b"0" * 50_000_000)}
+            body = {"big": b"x" * 500_000, "gzip": gzip.compress(b"hello"), "bomb": BOMB}
             data = body.get(kind, f"{kind} {self.headers['host']}".encode())
             if kind == "hang":
                 self.connection.recv(1)
@@ -125,3 +128,40 @@ async def test_a_long_body_is_cut_a_packed_one_bounded_and_no_redirect_followed(
 async def test_a_server_that_says_nothing_is_left(server):
     with pytest.raises(TimedOut):
         await get(f"{server}/hang", allow_private=True, timeout_s=0.2)
+
+
+async def test_the_certificate_is_that_of_the_name_wherever_the_name_leads(monkeypatch):
+    certificate = Path(__file__).with_name("loopback.pem")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate)
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+
+    async def here(host: str, port: int) -> list[str]:
+        return ["127.0.0.1"]
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"safe")
+
+        def log_message(self, *_):
+            pass
+
+    class Server(ThreadingHTTPServer):
+        def handle_error(self, *_):
+            """A client that hangs up over the certificate is no error here."""
+
+    served = Server(("127.0.0.1", 0), Handler)
+    served.socket = context.wrap_socket(served.socket, server_side=True)
+    thread = Thread(target=served.serve_forever, args=(0.01,), daemon=True)
+    thread.start()
+    try:
+        url = f"https://127.0.0.1:{served.server_port}/"
+        assert (await get(url, allow_private=True)).body == b"safe"
+        with pytest.raises(Unreachable, match=r"cannot reach api\.example"):
+            await get(url.replace("127.0.0.1", "api.example"), allow_private=True, resolve=here)
+    finally:
+        served.shutdown()
+        served.server_close()
+        thread.join()
