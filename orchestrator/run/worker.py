@@ -65,7 +65,7 @@ from orchestrator.units import ENDED, SAID, StepPath, Unit, path_of, step_of
 from providers.budgets import BudgetRef
 from providers.errors import BudgetSpent, RoutingError
 from providers.events import Emit, ignore
-from providers.messages import Accept, Hear, Message, Request, Response, with_images
+from providers.messages import Accept, Delta, Hear, Message, Request, Response, Restarted, with_images
 
 if TYPE_CHECKING:
     from agents.turn import Complete
@@ -529,10 +529,26 @@ class Downgrading:
     async def relay(
         self, request: Request, hear: Hear, *, emit: Emit = ignore, budgets: Any = None, accept: Accept | None = None
     ) -> Response:
-        return await self._answer(partial(relayed, self.inner, hear=hear), request, emit, budgets, accept)
+        told: list[Delta] = []
+
+        def take(delta: Delta) -> None:
+            told[:] = [delta]
+            hear(delta)
+
+        def void(spent: BudgetSpent) -> None:
+            if told:
+                hear(Restarted(str(spent)))
+
+        return await self._answer(partial(relayed, self.inner, hear=take), request, emit, budgets, accept, void)
 
     async def _answer(
-        self, answer: Answer, request: Request, emit: Emit, budgets: Any, accept: Accept | None
+        self,
+        answer: Answer,
+        request: Request,
+        emit: Emit,
+        budgets: Any,
+        accept: Accept | None,
+        void: Callable[[BudgetSpent], None] = lambda _: None,
     ) -> Response:
         try:
             return await answer(request, emit=emit, budgets=budgets, accept=accept)
@@ -540,6 +556,7 @@ class Downgrading:
             if budgets is None or budgets.on_exceed(spent.budget) != "downgrade_tier":
                 raise
             emit(BudgetReached.by(spent, "downgrade_tier"))
+            void(spent)
             cheap = _at_tier(request, "fallback")
             return await answer(cheap, emit=emit, budgets=budgets, accept=accept)
 

@@ -18,9 +18,11 @@ from orchestrator.run.delta_stream import answers_after
 from orchestrator.run.deltas import KEPT, AnswerEnded, DeltaLog, Position, RunDelta
 from orchestrator.runtime import open_run, resume_run
 from orchestrator.units import Unit
+from providers.budgets import BudgetRef
 from providers.catalog.model import Candidate, Capability, Model, Price, Provider
 from providers.client.manager import ProviderManager, built_in
-from providers.messages import Request, Response, Restarted, TextDelta, ToolCallDelta, assistant
+from providers.errors import BudgetSpent
+from providers.messages import FinishReason, Request, Response, Restarted, TextDelta, ToolCallDelta, Usage, assistant
 from providers.policy.model import Policy, Timeouts
 from providers.transport.over_httpx2 import HttpxTransport
 from tests.loopback import ANSWER, WORDS, Loopback, Seen
@@ -270,3 +272,29 @@ async def test_a_silent_stream_counts_under_the_caps_as_a_whole_answer_does(loop
     assert result.status == "done"
     assert text_of(deltas) == ANSWER
     assert (result.cut_short > 0) is (mode == "hang")
+
+
+class Poor:
+    """A manager whose first tier breaks off in mid-answer and then has no money left for another attempt."""
+
+    async def complete(self, request: Request, **_: Any) -> Response:
+        raise AssertionError("it is asked to relay")
+
+    async def relay(self, request: Request, hear: Any, **_: Any) -> Response:
+        if request.needs.tier != "fallback":
+            hear(TextDelta("half an"))
+            raise BudgetSpent(BudgetRef("agent", "ann"), "max_cost", 5, 5, 1)
+        hear(TextDelta("cheap"))
+        return Response(assistant("cheap"), FinishReason.STOP, Usage(1), "f", "f", 1)
+
+
+async def test_what_a_dearer_tier_began_is_void_where_a_cheaper_one_answers() -> None:
+    people = {"ann": {"persona": {"name": "T", "role": "r", "tier": "worker"}, "budget": BUDGET}}
+    deltas: list[RunDelta] = []
+    result = await run_squad(squad({"a": "x"}, people=people), manager=Poor(), on_delta=deltas.append)
+    assert result.status == "done"
+    assert [type(d.delta) for d in deltas] == [TextDelta, Restarted, TextDelta, AnswerEnded]
+    assert text_of(deltas) == "cheap"
+
+
+BUDGET = {"max_cost": 1, "on_exceed": "downgrade_tier"}
