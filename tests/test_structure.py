@@ -17,6 +17,7 @@ LATE = {
     ("orchestrator/__main__.py", "main"): "--version loads nothing else",
     ("orchestrator/cli/app.py", "get_command"): "what only a mistyped command needs",
     ("orchestrator/cli/app.py", "load_command"): "the registry of commands",
+    ("orchestrator/cli/commands/ask.py", "_auto"): "the reader of squads",
     ("orchestrator/cli/entry.py", "dispatch"): "what only a failure needs",
     ("orchestrator/cli/session.py", "_screen"): "rich, where there is a terminal",
     ("orchestrator/squad/tool_kinds/http_request.py", "_fetch"): "ssl, for tools that ask the web",

@@ -11,7 +11,7 @@ import click
 
 from agents.output import answer_tokens, is_cut
 from orchestrator.cli import app
-from orchestrator.cli.app import Settings, settings_of
+from orchestrator.cli.app import Settings, load_command, settings_of
 from orchestrator.cli.consent import consent
 from orchestrator.cli.exits import Exit
 from orchestrator.cli.files import environment, load_policy
@@ -45,6 +45,7 @@ REMEDY_OF_ASK = {"length": "ask for less at once", "content_filter": "ask in oth
 @app.command("ask")
 @click.argument("text", metavar="TEXT|-")
 @click.option("--agent", "persona", metavar="PERSONA", help="Answer as this persona of the library.")
+@click.option("--auto", is_flag=True, help="Choose the persona, or a squad of this folder, by the question.")
 @click.option("--tier", metavar="TIER", help="The class of models: boss, worker, creative, fallback.")
 @click.option("--model", metavar="PROVIDER/MODEL", help="This model and no other.")
 @click.option("--system", "instructions", metavar="TEXT", help="Instructions to the model, after the persona's.")
@@ -56,6 +57,7 @@ def ask_command(
     context: click.Context,
     text: str,
     persona: str | None,
+    auto: bool,
     tier: str | None,
     model: str | None,
     instructions: str | None,
@@ -69,10 +71,25 @@ def ask_command(
         raise click.UsageError("the question is empty")
     if stream and as_json:
         raise click.UsageError("--stream prints text as it comes, --json one document at the end: give one of them")
+    if auto and persona is not None:
+        raise click.UsageError("--auto chooses the persona that --agent names: give one of them")
+    if auto:
+        squad, persona = _auto(question, settings_of(context), offline=offline)
+        if squad is not None:
+            given = {"file": squad[0], "pairs": (squad[1],), "offline": offline, "as_json": as_json, "stream": stream}
+            return int(context.invoke(load_command("run"), **given))
     request = request_for(question, persona, tier, model, instructions and as_meant(instructions))
     settings = settings_of(context)
     anyio.run(_ask, request, settings, tier, stream, as_json, offline)
     return Exit.DONE
+
+
+def _auto(question: str, settings: Settings, *, offline: bool) -> tuple[tuple[str, str] | None, str | None]:
+    """Return the squad that a question is for, with its input, or the persona."""
+    from orchestrator.cli.auto import choose, input_of
+
+    chosen = choose(question, settings, offline=offline)
+    return (chosen.squad and (chosen.squad.file, input_of(chosen.squad, question))), chosen.persona
 
 
 def request_for(
