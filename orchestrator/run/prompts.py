@@ -128,7 +128,13 @@ def hand_over(speaker: str, to: Sequence[str], conversation: ConversationPlan, m
     """Return the line that asks for an answer, or to hand over to one of `to`. `misread` is why that failed before."""
     parts = [f"Your handover could not be followed: {misread}."] if misread else []
     parts.append(f"{speaker}, it is your turn.")
-    if to:
+    if speaker == HUMAN:
+        parts.append("Your words go back to who asked you.")
+        if to:
+            parts.append(
+                f"Or end with one line `HANDOFF: ` and the name of who goes on:\n\n{_listed(to, conversation)}"
+            )
+    elif to:
         parts.append(
             "Answer what is yours to answer. Where another should go on instead, say what they need to know and end "
             f"with one line `HANDOFF: ` and the name. You may hand over to:\n\n{_listed(to, conversation)}\n\n"

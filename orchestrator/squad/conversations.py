@@ -248,7 +248,7 @@ class Conversations:
                 self._nested(place, name)
             elif name != HUMAN and not self._is_nested(name):
                 self.agent(place, name)
-        if set(names) == {HUMAN}:
+        if set(names) == {HUMAN} and spec.pattern != "hierarchical":  # there an agent manages
             self.findings.error((*path, "participants"), "invalid-value", "at least one agent must take part")
 
     def _terminate(self, path: Path, spec: TerminateSpec, speakers: Sequence[str]) -> Termination:

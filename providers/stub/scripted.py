@@ -162,8 +162,11 @@ def _text(request: Request, topic: Topic) -> str:
 def _steered(steering: Steering, request: Request, topic: Topic, persona: str) -> str | None:
     """Return the answer to a prompt that steers a conversation, None where it is what anybody would say."""
     seed = _seed(request)
+    if steering.kind != "work":
+        topic = topic_of(request.messages[:-1])  # the prompt's words are the conversation's, not the subject's
     said = _fill(MEETING.get(persona, MEETING[""]), topic, seed)
-    is_first = not any(m.name not in (None, HUMAN) for m in request.messages if m.role == "user")
+    heard = {m.name for m in request.messages if m.role == "user"} - {None}
+    is_first = not heard - {HUMAN} if steering.kind == "hand_over" else not heard
     match steering.kind:
         case "pick" if steering.agents:
             return f"NEXT: {steering.agents[seed[0] % len(steering.agents)]}"

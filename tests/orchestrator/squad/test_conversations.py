@@ -139,6 +139,11 @@ def test_what_ends_a_conversation() -> None:
     assert one.terminate == AnyOf((HandedTo("human"), ToolCalled("now"), MaxTokens(9)))
 
 
+def test_a_manager_may_ask_a_person_alone() -> None:
+    assert conversation("pattern: hierarchical, participants: [human], manager: lead").participants == ("human",)
+    assert refused(f"participants: [human], {ENDS}") == [("invalid-value", "at least one agent must take part")]
+
+
 def test_to_whom_each_may_hand_over() -> None:
     talk = "pattern: handoff, participants: [ann, bob], handoffs: {ann: [bob]}, terminate: {max_turns: 9}"
     assert conversation(talk).transitions == {"ann": ("bob",)}

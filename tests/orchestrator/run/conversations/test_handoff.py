@@ -97,8 +97,12 @@ async def test_after_a_person_it_is_the_turn_of_who_asked() -> None:
         "billing": ["Which invoice?\nHANDOFF: human", "Paid."],
         "human": ["Number 42."],
     }
-    minutes = await Stage(lambda s, n: says[s][n]).hold(desk(participants=("triage", "billing", "human")))
+    stage = Stage(lambda s, n: says[s][n])
+    minutes = await stage.hold(desk(participants=("triage", "billing", "human")))
     assert [u.speaker for u in minutes.said] == ["triage", "billing", "human", "billing"]
+    asked = next(prompt for speaker, prompt, *_ in stage.seen if speaker == "human")
+    assert "Your words go back to who asked you." in asked
+    assert "the conversation is over" not in asked
     says["human"] = ["HANDOFF: triage"]
     says["triage"].append("Done.")
     minutes = await Stage(lambda s, n: says[s][n]).hold(desk(participants=("triage", "billing", "human")))
