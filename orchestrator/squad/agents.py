@@ -17,6 +17,7 @@ from orchestrator.squad.plan import EDITION, HUMAN, AgentPlan, ConversationPlan
 from orchestrator.squad.shared_spec import budget
 from orchestrator.squad.spec import AgentSpec, SquadSpec, ToolUse
 from orchestrator.squad.templates import PERSONA_TEXTS
+from orchestrator.squad.tool_specs import SWITCHED_OFF
 from orchestrator.squad.who import WHO, is_file, is_prompt_file, overrides_the_library, says_who, stem
 from personas.persona import UNNAMED, Persona, PersonaError
 from providers.catalog.model import of_all_accounts
@@ -318,6 +319,11 @@ class Roster:
         """Return the tool of this name, or the tools of an MCP server that it means; none where that is reported."""
         if name in self.tools:
             return (self.tools[name],)
+        if name in SWITCHED_OFF:
+            self.findings.error(
+                place, "unknown-tool", f"{name} is off unless the squad says how far", SWITCHED_OFF[name]
+            )
+            return ()
         if (server := self.mcp.server_of(name)) is None:
             self.findings.unknown(place, "tool", name, self.tools)
             return ()

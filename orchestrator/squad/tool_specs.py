@@ -25,6 +25,13 @@ KINDS: Mapping[str, frozenset[str]] = {
 """The fields of which an entry has exactly one, each with those that stand beside it alone."""
 
 
+SWITCHED_OFF: Mapping[str, str] = {
+    "http_get": "name the hosts: tools: {http_get: {web: [docs.python.org]}}",
+    "run_command": "name the programs: tools: {run_command: {programs: [git]}}",
+}
+"""Tools that people expect to be built in, and how each is declared: what it may reach is for the squad to say."""
+
+
 class ArgSpec(StrictModel):
     """What one argument of a tool may be."""
 

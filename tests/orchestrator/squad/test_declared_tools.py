@@ -348,6 +348,19 @@ async def test_what_configures_a_run_is_not_written_in_a_workspace_either(tmp_pa
     assert "which only people write" in result.outputs["read"]
 
 
+@pytest.mark.parametrize("name", ["http_get", "run_command"])
+def test_a_tool_that_is_off_says_how_it_is_declared(tmp_path, name):
+    file = squad(tmp_path)
+    file.write_text(file.read_text().replace("tools: [convert]", f"tools: [{name}]"))
+    with pytest.raises(PlanError, match=rf"{name} is off unless[^$]*tools: \{{{name}: "):
+        Squad.from_file(file)
+    squad(tmp_path, "{python: mytools.py}")
+    declared = {"http_get": "web: [docs.python.org]", "run_command": "programs: [git]"}[name]
+    text = SQUAD.format(tool="{python: mytools.py}").replace("tools: [convert]", f"tools: [{name}]")
+    file.write_text(text.replace("  convert:", f"  {name}: {{{declared}}}\n  convert:"))
+    assert [one.name for one in Squad.from_file(file).outline().agents["ann"].tools] == [name]
+
+
 @pytest.mark.few(4)
 @pytest.mark.parametrize(
     ("workspace", "says"),
