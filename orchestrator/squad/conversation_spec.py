@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, ClassVar
 
 from pydantic import Discriminator, Field, Tag
 
+from orchestrator.squad.other_formats import CONVERSATION_ADVICE, CONVERSATION_NAMES
 from orchestrator.squad.plan import PatternName
 from orchestrator.squad.shared_spec import BudgetSpec, NonEmpty, Positive
 from providers.documents.fields import PositiveDuration
@@ -70,6 +72,8 @@ class ConversationSpec(StrictModel):
     """Agents, and people, who talk until a condition holds."""
 
     noun: ClassVar[str] = "a conversation"
+    other_names: ClassVar[Mapping[str, str]] = CONVERSATION_NAMES
+    advice: ClassVar[Mapping[str, str]] = CONVERSATION_ADVICE
     pattern: PatternName = Field(default="round_robin", description="Who speaks when")
     participants: list[ParticipantRef] = Field(min_length=1, description="Agents, human, or other conversations")
     moderator: NonEmpty | None = Field(

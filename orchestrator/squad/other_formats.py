@@ -99,6 +99,23 @@ CASE_ADVICE: Mapping[str, str] = _advice(
 TASK_ADVICE: Mapping[str, str] = _advice(
     TASK_NAMES, _OF_WORK, async_execution=_AT_ONCE, parallel=_AT_ONCE, next=_NEXT, goto=_NEXT
 )
+CONVERSATION_NAMES: Mapping[str, str] = _all(
+    participants="agents members speakers",
+    pattern="mode topology speaker_selection_method speaker_selection",
+    moderator="host chair facilitator",
+    manager="manager_agent",
+    judge="referee arbiter",
+    selector="speaker_selector picker",
+    allow_repeated_speaker="allow_repeat_speaker",
+    transitions="allowed_transitions allowed_or_disallowed_speaker_transitions",
+    terminate="termination termination_condition terminate_when stop_when",
+)
+_TURNS = "write terminate: {max_turns: 12}"
+CONVERSATION_ADVICE: Mapping[str, str] = _advice(
+    CONVERSATION_NAMES,
+    dict.fromkeys(("max_turns", "max_round", "max_rounds", "max_messages", "until"), _TURNS),
+    dict.fromkeys(("model", "llm", "tier"), "set it at the agent, or at the selector: selector: {tier: worker}"),
+)
 SQUAD_NAMES: Mapping[str, str] = _all(
     tasks="workflow steps nodes jobs stages pipeline flow",
     agents="crew team roles members workers personas",

@@ -182,6 +182,21 @@ def test_a_conversation_is_not_held_inside_itself_nor_too_deep() -> None:
     assert [code for code, _ in refused(named)] == ["duplicate-name"]
 
 
+@pytest.mark.parametrize(
+    ("written", "hint"),
+    [
+        ("allow_repeat_speaker: true", "allow_repeated_speaker"),
+        ("max_round: 9", "write terminate: {max_turns: 12}"),
+        ("agents: [ann]", "participants"),
+    ],
+)
+def test_words_of_other_frameworks_are_told_the_field_that_they_mean(written: str, hint: str) -> None:
+    with pytest.raises(PlanError) as caught:
+        planned(f"{SELECTOR}, {written}")
+    (problem,) = [one for one in caught.value.problems if one.code == "unknown-field"]
+    assert hint in problem.hint
+
+
 def test_a_field_that_earlier_releases_read_in_vain_is_warned_of() -> None:
     plan, warnings = planned("participants: [ann, bob, lead], speakers_per_round: 2, terminate: {max_turns: 9}")
     assert [one.code for one in warnings] == ["misplaced-field"]
