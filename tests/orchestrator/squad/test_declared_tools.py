@@ -170,6 +170,7 @@ async def test_what_the_entry_says_of_a_tool_holds_over_what_its_file_says(tmp_p
     tool = loaded.tools[0]
     assert (tool.name, tool.description, tool.approval, tool.idempotent) == ("convert", "New.", "ask", True)
     assert (tool.risk, tool.timeout_s, tool.max_chars) == ("risky", 3, 200)
+    assert (tool.spec.name, tool.spec.description) == ("convert", "New.")
 
 
 async def test_the_programs_own_tool_of_the_name_wins_and_nothing_is_loaded(tmp_path):
