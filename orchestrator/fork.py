@@ -9,9 +9,8 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from agents.memory.store import MemoryStore
 from agents.turn import Complete
 from orchestrator.events import Event, RunStarted
 from orchestrator.execution import Run
@@ -27,6 +26,9 @@ from orchestrator.squad.load import Squad
 from orchestrator.squad.sources import definitions_in
 from providers.catalog.trust import Consent, of_the_program
 from providers.events import Emit, ignore
+
+if TYPE_CHECKING:
+    from agents.memory.store import MemoryStore
 
 
 async def edit_of_run(

@@ -7,10 +7,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agents.hooks import Hooks
-from agents.memory.store import MemoryStore
 from agents.turn import Complete, Surroundings
 from orchestrator.events import GateAnswered, GateOpened
 from orchestrator.journal.protocols import Journal
@@ -19,6 +18,9 @@ from orchestrator.run.questions import Ask
 from orchestrator.squad.plan import Budget, Plan
 from providers.catalog.trust import Consent, of_the_program
 from providers.events import Emit, ignore
+
+if TYPE_CHECKING:
+    from agents.memory.store import MemoryStore
 
 
 async def leave_unanswered(gate: GateOpened) -> GateAnswered | None:  # noqa: ARG001

@@ -19,13 +19,12 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
 
 from agents.confined import sweep
 from agents.hooks import Hooks
-from agents.memory.store import MemoryStore
 from agents.tools import Tool, check_deps
 from agents.turn import Complete
 from orchestrator.environment import Environment
@@ -51,6 +50,9 @@ from orchestrator.squad.plan import Plan, works_of
 from orchestrator.squad.sources import definitions_in
 from providers.catalog.trust import Consent, of_the_program
 from providers.events import Emit, ignore
+
+if TYPE_CHECKING:
+    from agents.memory.store import MemoryStore
 
 
 def open_run(

@@ -21,6 +21,7 @@ LATE = {
     ("orchestrator/cli/entry.py", "dispatch"): "what only a failure needs",
     ("orchestrator/cli/session.py", "_screen"): "rich, where there is a terminal",
     ("orchestrator/squad/tool_kinds/http_request.py", "_fetch"): "ssl, for tools that ask the web",
+    ("orchestrator/run/memory.py", "open_memory"): "sqlite3 and the index, for a squad that remembers",
     ("orchestrator/runtime.py", "open_providers"): "the provider manager: a caller may bring one",
     ("providers/limits/ledger/opening.py", "kept_in"): "sqlite3",
     ("providers/limits/ledger/opening.py", "ledger_of"): "the client of Redis",

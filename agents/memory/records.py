@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from agents.memory.caps import MOST_CHARS as MOST_CHARS
 from agents.memory.query import folded
 from providers.documents.secrets import hidden
 from providers.documents.unicode import clean
@@ -15,8 +16,6 @@ RecordTrust = Literal["user", "agent", "untrusted"]
 """user: a person said it. agent: an agent wrote it. untrusted: it comes from what others wrote, or may."""
 TRUST: tuple[RecordTrust, ...] = ("untrusted", "agent", "user")
 """From the least trusted to the most."""
-MOST_CHARS = 4000
-"""Code points of one record: a record is a fact or a decision, not a document."""
 MOST_TAGS, TAG_CHARS = 16, 64
 SCOPE_CHARS = 200
 

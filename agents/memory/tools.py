@@ -1,20 +1,12 @@
-"""The tools by which an agent remembers and searches."""
+"""The tools by which an agent remembers and searches, as a model sees them: loading them loads no store."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from agents.memory.records import MOST_CHARS, NotStorable, RecordSource, RecordTrust, made_record
-from agents.memory.use import KnowledgeUse, MemoryUse, chunk_in_words, in_words
-from agents.tool_context import ToolContext
+from agents.memory.caps import MOST_CHARS
+from agents.memory.use import KnowledgeUse, MemoryUse
 from agents.tools import Tool
-from providers.documents.secrets import MASK
-
-if TYPE_CHECKING:
-    from agents.memory.knowledge import FoundChunk, KnowledgeIndex
-    from agents.memory.store import MemoryStore
 
 REMEMBER, SEARCH, SEARCH_KNOWLEDGE = "remember", "search_memory", "search_knowledge"
 _REMEMBER = {
@@ -74,44 +66,3 @@ UNBOUND_KNOWLEDGE = Tool(
 def tools_of(memory: MemoryUse | None, knowledge: KnowledgeUse | None) -> tuple[Tool, ...]:
     """Return the tools that an agent with this memory and these documents has, bound to none."""
     return (*(UNBOUND if memory is not None else ()), *((UNBOUND_KNOWLEDGE,) if knowledge is not None else ()))
-
-
-def memory_tools(
-    store: MemoryStore, use: MemoryUse, clock: Callable[[], float], trust: RecordTrust = "agent"
-) -> tuple[Tool, ...]:
-    """Return `remember` and `search_memory`, bound to the store. What is remembered has the trust `trust`."""
-
-    def remember(context: ToolContext, text: str, tags: list[str] | None = None) -> str:
-        source = RecordSource("agent", use.agent, context.run or "", context.unit)
-        now = clock()
-        try:
-            made = made_record(text, use.written, trust, now, source=source, ttl_s=use.ttl_s, tags=tags or ())
-        except NotStorable as error:
-            raise ValueError(str(error)) from None
-        [(kept, is_new)] = store.remember([made], now)
-        hidden = "; what looks like a key was left out" if MASK in made.text and MASK not in text else ""
-        return f"{'remembered' if is_new else 'remembered already'}: {kept.id}{hidden}"
-
-    def search_memory(query: str, limit: int = 5) -> str:
-        found = store.search(query, use.read, clock(), limit)
-        return "\n".join(in_words(one.record) for one in found) or "nothing that was remembered has these words"
-
-    bound: dict[str, Callable[..., Any]] = {REMEMBER: remember, SEARCH: search_memory}
-    return tuple(replace(one, function=bound[one.name]) for one in UNBOUND)
-
-
-def knowledge_tool(indexes: Sequence[KnowledgeIndex]) -> Tool:
-    """Return `search_knowledge`, bound to these indexes."""
-
-    def search_knowledge(query: str, limit: int = 5) -> str:
-        found = looked_up(indexes, query, limit)
-        told = [chunk_in_words(one.citation, one.chunk.heading, one.chunk.text) for one in found]
-        return "\n".join(told) or "nothing in the documents has these words"
-
-    return replace(UNBOUND_KNOWLEDGE, function=search_knowledge)
-
-
-def looked_up(indexes: Sequence[KnowledgeIndex], query: str, limit: int) -> list[FoundChunk]:
-    """Return the best chunks of all the indexes."""
-    found = [one for index in indexes for one in index.search(query, limit)]
-    return sorted(found, key=lambda one: -one.score)[:limit]

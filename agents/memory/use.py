@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from agents.memory.records import MemoryRecord, RecordTrust
 from providers.documents.unicode import printable
+
+if TYPE_CHECKING:
+    from agents.memory.records import (  # bring patterns, which a squad without memory never needs
+        MemoryRecord,
+        RecordTrust,
+    )
 
 ScopeKind = Literal["squad", "agent"]
 RECALL, RECALL_TOKENS, KNOWLEDGE_TOKENS = 5, 1500, 2500

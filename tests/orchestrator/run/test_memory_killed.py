@@ -19,7 +19,7 @@ from orchestrator.errors import RunNotFound, RunOver
 from orchestrator.events import CallRepeated, RunFinished
 from orchestrator.journal.sqlite.journal import SqliteJournal
 from orchestrator.rerun.replay import replay
-from orchestrator.run.memory import FILE
+from orchestrator.run.memory_setting import FILE
 from orchestrator.runtime import open_run, resume_run
 from providers.messages import FinishReason, Message, Request, Response, Text, ToolCall, ToolResult, Usage
 from tests import processes

@@ -18,7 +18,7 @@ from orchestrator.cli.app import Settings, settings_of
 from orchestrator.cli.exits import NothingSelected
 from orchestrator.cli.ui.columns import columns
 from orchestrator.cli.ui.console import Console
-from orchestrator.run.memory import FILE
+from orchestrator.run.memory_setting import FILE
 from providers.documents.unicode import cut, printable
 
 P = ParamSpec("P")
