@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from providers.documents.unicode import clean
 from providers.errors import ContextTooLong
-from providers.messages import Message, user
+from providers.messages import BYTES_PER_TOKEN, Message, ToolResult, estimate_tokens, user
+
+LEAST_OF_A_RESULT = 64
+"""Tokens of a tool's result that stay at the least where its middle is cut out: less would say nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +41,14 @@ def fit(
     *,
     keep_last: int | None = None,
     total: int | None = None,
+    shorten: bool = False,
 ) -> tuple[Message, ...]:
     """Return `messages` in order, without the oldest exchanges that don't fit `window_tokens` less `reserve`.
 
     System messages, the first and the last user message and the last exchange stay; a tool call is never separated
     from its results. Where anything is left out a mark replaces it. `total` is `count_tokens(messages)`, for
-    callers that keep a running sum: then nothing is walked where all of it fits. Raises `ContextTooLong` where what
-    must stay does not fit.
+    callers that keep a running sum: then nothing is walked where all of it fits. With `shorten`, results of tools lose
+    their middle where what must stay does not fit. Raises `ContextTooLong` where it does not fit then either.
     """
     room = None if window_tokens is None else window_tokens - reserve
     few = keep_last is None or len(messages) <= keep_last
@@ -67,6 +72,8 @@ def fit(
         newer += 0 if said[0].role == "system" else len(said)
     if len(kept) < len(units):
         spent += mark
+    if room is not None and spent > room and shorten:
+        return shortened(_marked(messages, units, kept), room)
     if room is not None and spent > room:
         raise ContextTooLong(f"what must stay of the transcript is about {spent} tokens; there is room for {room}")
     return _marked(messages, units, kept)
@@ -98,3 +105,49 @@ def _marked(messages: tuple[Message, ...], units: Sequence[range], kept: set[int
             result.append(left_out(gone))
             marked = True
     return tuple(result)
+
+
+def shortened(messages: tuple[Message, ...], room: int) -> tuple[Message, ...]:
+    """Return `messages` in at most `room` tokens: the longest results of tools lose their middle, evenly, and say so.
+
+    Raise `ContextTooLong` where that does not do.
+    """
+    results = [part for message in messages for part in message.parts if isinstance(part, ToolResult)]
+    sizes = sorted(estimate_tokens(part.content) for part in results)
+    total = count_tokens(messages)
+    cap = _even_cap(sizes, room - (total - sum(sizes)))
+    if cap < LEAST_OF_A_RESULT:
+        raise ContextTooLong(f"what must stay of the transcript is about {total} tokens; there is room for {room}")
+    return tuple([_with_short_results(message, cap) for message in messages])
+
+
+def _even_cap(sizes: Sequence[int], room: int) -> int:
+    """Return the largest cap under which `sizes`, ascending, sum up to `room` at the most."""
+    for at, size in enumerate(sizes):
+        if size * (len(sizes) - at) > room:
+            return room // (len(sizes) - at)
+        room -= size
+    return sizes[-1] if sizes else 0
+
+
+def _with_short_results(message: Message, cap: int) -> Message:
+    if all(not isinstance(part, ToolResult) or estimate_tokens(part.content) <= cap for part in message.parts):
+        return message
+    short = [
+        replace(part, content=without_middle(part.content, cap)) if isinstance(part, ToolResult) else part
+        for part in message.parts
+    ]
+    return replace(message, parts=tuple(short))
+
+
+def without_middle(text: str, tokens: int) -> str:
+    """Return a text in at most so many estimated tokens: its beginning and its end, and between them what is missing.
+
+    No character is cut through. Fewer tokens than the mark itself takes are not kept to.
+    """
+    if estimate_tokens(text) <= tokens:
+        return text
+    mark = f"\n[... of {len(text)} characters the middle was left out here ...]\n"
+    data = clean(text).encode()
+    half = max(0, (tokens - 1) * BYTES_PER_TOKEN - len(mark)) // 2
+    return f"{data[:half].decode(errors='ignore')}{mark}{data[len(data) - half :].decode(errors='ignore')}"

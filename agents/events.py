@@ -66,6 +66,22 @@ class ToolEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class HistoryFitted:
+    """Nobody who may be asked takes all of a turn's request: it goes without its older middle, which the model is told.
+
+    `left_out` messages are not sent, and `shortened` results of tools without their middle. `room` is what the request
+    was fitted to, and `tokens` what it comes to, both estimates of its input.
+    """
+
+    agent: str
+    turn: int
+    left_out: int
+    shortened: int
+    tokens: int
+    room: int
+
+
+@dataclass(frozen=True, slots=True)
 class MemoryRecalled:
     """An agent was told of these before it began to work: ids of records, and passages of documents (`a.md:3-9`)."""
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 from agents.events import TurnEnded, TurnStarted
+from agents.fitting import answered_in_room
 from agents.hooks import Hooks, answered
 from agents.output import Invalid, Shape, is_cut
 from agents.tool_context import CallPlace
@@ -144,7 +146,8 @@ class RunContext:
     """Of the rules by which the run goes; one that was begun by an earlier release keeps its own, so that what it asked
     and read is asked and read the same way again. 2: the last turn offers no tools and asks for the answer; JSON is
     read from the text around it, and what is cut off is told as that. 3: what a docstring says of a parameter is in the
-    schema of its tool; a call that is only repeated is not made, and so many calls in one turn are."""
+    schema of its tool; a call that is only repeated is not made, and so many calls in one turn are; a request that
+    nobody takes whole goes without its older middle."""
     run: str | None = None
     unit: str = ""
     """The unit of the run that is at work, as people know it: `build[S-1]`."""
@@ -260,7 +263,9 @@ async def take_turn(
 
         async def ask(request: Request) -> Response:
             told = {} if heard is None else {"hear": heard.take}
-            made = await answer(request, emit=ctx.emit, budgets=ctx.budgets, accept=accept, **told)
+            within = partial(answer, emit=ctx.emit, budgets=ctx.budgets, accept=accept, **told)
+            old = ctx.edition < 3
+            made = await (within(request) if old else answered_in_room(request, within, number, ctx.emit))
             billed = (made.usage, made.cost, made.finish, made.estimate)
             ctx.emit(TurnEnded(agent, number, made.provider, made.model, *billed))
             return made

@@ -298,7 +298,8 @@ class Reason(NamedTuple):
     """Why a candidate is not eligible. `text` is for people, and nothing decides by it.
 
     `until` (epoch seconds): when this ends by itself, where that is known. `budget`: our own budget that it is about,
-    and `is_held`: calls in flight hold what is left of that, so that waiting for them may help.
+    and `is_held`: calls in flight hold what is left of that, so that waiting for them may help. `room`: how many tokens
+    of a request like this one it would take.
     """
 
     code: ReasonCode
@@ -306,6 +307,7 @@ class Reason(NamedTuple):
     until: float | None = None
     budget: BudgetRef | None = None
     is_held: bool = False
+    room: int | None = None
 
     def __str__(self) -> str:
         return self.text

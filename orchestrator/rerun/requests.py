@@ -6,6 +6,8 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from agents.events import HistoryFitted
+from agents.fitting import fit_request
 from orchestrator.rerun.record import StepAt
 from orchestrator.rerun.replay import NONE, Functions, NotReplayable, Record, request_of
 from providers.adapters import Adapter, LocalAdapter
@@ -24,7 +26,8 @@ class OtherBytes(NotReplayable):
 class Sent:
     """One attempt of a turn, the `number`-th (from 1), over all its retries and failovers. `path` is where it stands.
 
-    `sha256` is None where nothing went over the network; `answer_cap` and `continues` are as in `AttemptEnded`.
+    `sha256` is None where nothing went over the network; `answer_cap` and `continues` are as in `AttemptEnded`. `room`:
+    the tokens that the request was fitted to, where nobody took all of it.
     """
 
     path: str
@@ -38,6 +41,7 @@ class Sent:
     step: StepAt
     answer_cap: int | None = None
     continues: int = 0
+    room: int | None = None
 
     def __str__(self) -> str:
         return f"{self.path} --turn {self.turn} --attempt {self.number}: {self.provider}/{self.model}: {self.outcome}"
@@ -46,9 +50,12 @@ class Sent:
 def attempts_of(record: Record) -> Iterator[Sent]:
     """Yield every attempt of a run, in the order in which they ended."""
     numbers: dict[StepAt, int] = {}
+    rooms: dict[StepAt, int] = {}
     for part_number, part in enumerate(record.parts):
         for place in part.places:
             ended, at = place.event.data, place.at
+            if isinstance(ended, HistoryFitted) and at is not None:
+                rooms[at] = ended.room
             if not isinstance(ended, AttemptEnded) or at is None:
                 continue
             numbers[at] = number = numbers.get(at, 0) + 1
@@ -65,12 +72,15 @@ def attempts_of(record: Record) -> Iterator[Sent]:
                 at,
                 ended.answer_cap,
                 ended.continues,
+                rooms.get(at),
             )
 
 
 async def body_of(record: Record, sent: Sent, functions: Functions = NONE) -> bytes:
     """Return the body of the request that went out. Raise `OtherBytes` where its hash is not the recorded one."""
     request = await request_of(record, sent.part, sent.step, functions)
+    if sent.room is not None:
+        request = fit_request(request, sent.room)
     if sent.answer_cap is not None:
         request = replace(request, max_output_tokens=sent.answer_cap)
     if sent.continues:

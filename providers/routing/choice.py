@@ -151,7 +151,7 @@ def _unfit(model: Model, tokens: int, room: int, capabilities: frozenset[Capabil
     if not capabilities <= model.capabilities:
         return Reason(ReasonCode.CAPABILITY, f"lacks {', '.join(sorted(capabilities - model.capabilities))}")
     text = f"about {tokens} tokens and {room} for the answer do not fit its context of {model.context}"
-    return Reason(ReasonCode.CONTEXT, text)
+    return Reason(ReasonCode.CONTEXT, text, room=model.context - room)
 
 
 def _obstacle(
