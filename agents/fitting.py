@@ -42,7 +42,8 @@ async def answered_in_room(
             try:
                 fitted = fit_request(request, room)
             except ContextTooLong:
-                raise error from None
+                room = barest(request).input_tokens  # of a model whose size is not known this may do
+                fitted = request if isinstance(error, NoRoute) else fit_request(request, room)
             if fitted.input_tokens >= asked.input_tokens:
                 raise
             asked = fitted
@@ -73,6 +74,11 @@ def fit_request(request: Request, room: int) -> Request:
     except ContextTooLong:
         messages = fit(request.messages, room, fixed, shorten=True)
     return replace(request, messages=messages)
+
+
+def barest(request: Request) -> Request:
+    """Return a request with what must stay of it."""
+    return replace(request, messages=fit(request.messages, None, keep_last=0))
 
 
 def fitting_of(whole: Request, fitted: Request, turn: int, room: int) -> HistoryFitted:

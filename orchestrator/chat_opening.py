@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -10,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from agents import Agent
-from agents.loop import ANSWER_TOKENS
 from agents.run_folder import RunFolder
 from agents.toolbox import builtin
 from agents.turn import Complete
@@ -42,8 +40,6 @@ from providers.budgets import BudgetRef
 from providers.messages import Message
 
 PLAIN = "You are a helpful assistant. Answer in the language that you are asked in."
-SHARE = 0.9
-"""Of a model's context that is filled: how many tokens a text takes is an estimate."""
 
 
 def chat_squad(
@@ -129,7 +125,6 @@ class ChatOpening:
             place = _Place(journal, run, clock, manifest, past, self.on_event)
             chat = place.chat(plan, complete, stub, options, files, memory)
             chat.partner = self._partner(plan, past)
-            chat.window_of = _windows(squad, plan, stub, options)
             live = OpenedChat(chat, plan, stub, self.own)
             try:
                 yield live
@@ -217,38 +212,6 @@ class _Place:
         chat = Chat(runner, recorder, journal, asker, budgets, work_clock, open_record, first)
         chat.exchanges, chat.in_flight = list(self.past.chat.exchanges), self.past.in_flight
         return chat
-
-
-def window_of_context(context: int, max_output: int | None) -> int:
-    """Return the tokens that may be sent and answered in a context of so many: see `Agent.window`.
-
-    The agent keeps room for a long answer. In a small context that would be all of it: there a quarter is kept.
-    """
-    kept = max_output or ANSWER_TOKENS
-    return int(context * SHARE) + kept - min(kept, context // 4)
-
-
-def _windows(squad: Squad, plan: Plan, stub: bool, options: RunOptions) -> Callable[[ChatPartner], int | None]:
-    """Return what tells the tokens that may be sent to whom a chat is with; None: they are not known.
-
-    The largest context counts of those that may be asked: a request that is too long for one goes to another.
-    """
-    if options.manager is not None:
-        return lambda _: None
-    environ = os.environ if options.environ is None else options.environ
-    known = {one.name: one.model.context for one in squad.catalog.candidates({} if stub else environ)}
-
-    def window_of(partner: ChatPartner) -> int | None:
-        if stub:
-            return None
-        agent = plan.agents[partner.agent]
-        model = partner.model or agent.model
-        tier = agent.tier or agent.persona.tier
-        names = (model,) if model is not None else squad.policy.tiers.get(tier or "", ())
-        sizes = [known[name] for name in names if name in known]
-        return window_of_context(max(sizes), agent.max_output_tokens) if sizes else None
-
-    return window_of
 
 
 class OpenedChat:

@@ -27,12 +27,8 @@ from orchestrator.run.exchanges import EXCHANGE, Exchange, ExchangeStatus, seen_
 from orchestrator.run.questions import Asker
 from orchestrator.run.recorder import Recorder
 from orchestrator.run.work_clock import RunClock, UnitClock
-from orchestrator.run.worker import ReplyPlace, TaskRunner
-from providers.errors import AllAttemptsFailed, ContextTooLong, NoRoute, ProviderError, ReasonCode, RoutingError
+from orchestrator.run.worker import TaskRunner
 from providers.messages import Message, user
-
-TRIES = 4
-"""So often an answer is asked for that is refused for its length, each time with half of what was said before."""
 
 
 @dataclass(slots=True)
@@ -50,7 +46,6 @@ class Chat:
     partner: ChatPartner
     exchanges: list[Exchange] = field(default_factory=list)
     in_flight: Sequence[InFlightStep] = ()
-    window_of: Callable[[ChatPartner], int | None] = lambda _: None
     is_open: bool = False
     _lock: anyio.Lock = field(default_factory=anyio.Lock)
 
@@ -170,19 +165,10 @@ class Chat:
         return RunContext(emit=emit, do=calls.do, budgets=self.budgets, approve=approve, cut_short=unsure)
 
     async def _work(self, exchange: Exchange, ctx: RunContext) -> WorkResult:
-        """Ask for the answer. What was said before is left out as far as the model cannot take it."""
+        """Ask for the answer."""
         before = [one for one in self.exchanges if one.stands and one.number < exchange.number]
-        window = self.window_of(replace(self.partner, agent=exchange.agent))
-        for attempt in range(1, TRIES + 1):
-            place = ReplyPlace(exchange.unit, attempt, window)
-            try:
-                seen = seen_by(exchange.agent, before)
-                return await self.runner.reply(exchange.agent, exchange.text, seen, place, ctx)
-            except (ProviderError, RoutingError) as error:
-                if not before or attempt == TRIES or not _is_too_long(error):
-                    raise
-            before = before[(len(before) + 1) // 2 :] if attempt < TRIES - 1 else []
-        raise AssertionError("the last try returns or raises")
+        seen = seen_by(exchange.agent, before)
+        return await self.runner.reply(exchange.agent, exchange.text, seen, exchange.unit, ctx)
 
     async def _end(
         self,
@@ -219,15 +205,3 @@ _STATES: Mapping[ExchangeStatus, TaskStatus] = {
 
 async def _at_once(messages: tuple[Message, ...]) -> tuple[Message, ...]:
     return messages
-
-
-def _is_too_long(error: Exception) -> bool:
-    """Return whether a request was refused for its length, by anybody."""
-    match error:
-        case ContextTooLong():
-            return True
-        case AllAttemptsFailed():
-            return any(isinstance(cause, ContextTooLong) for cause in error.exceptions)
-        case NoRoute():
-            return any(reason.code is ReasonCode.CONTEXT for reason in error.reasons.values())
-    return False

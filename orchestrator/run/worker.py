@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import anyio
 
@@ -104,14 +104,6 @@ class Assignment:
     tried: int = 0
     ask: AskWithin = _ask_nobody
     clock: UnitClock = field(default_factory=UnitClock)
-
-
-class ReplyPlace(NamedTuple):
-    """Where an answer of a chat is recorded, and the tokens of what may be sent for it; None: they are not known."""
-
-    unit: Unit
-    attempt: int = 1
-    window: int | None = None
 
 
 @dataclass(slots=True)
@@ -280,16 +272,14 @@ class TaskRunner:
         )
 
     async def reply(
-        self, agent: str, words: str, history: tuple[Message, ...], at: ReplyPlace, ctx: RunContext
+        self, agent: str, words: str, history: tuple[Message, ...], unit: Unit, ctx: RunContext
     ) -> WorkResult:
         """Return an agent's answer to what a person says to it in a chat, after `history`."""
-        here = self._below(self._within(ctx, at.unit), at.unit, f"try-{at.attempt}")
+        here = self._below(self._within(ctx, unit), unit, "try-1")
         recalled = await recall(self.memory, self.plan.agents[agent], words, here)
         account = self._account(agent, self.plan.agents[agent].budget)
-        bound = self._agent(agent, None)
-        bound = bound if at.window is None else replace(bound, window=at.window)
         told = prompts.with_recalled(words, recalled)
-        return await bound.work(told, self._with_account(here, account), history=history)
+        return await self._agent(agent, None).work(told, self._with_account(here, account), history=history)
 
     def use(self, name: str, agent: Agent) -> None:
         """Let an agent of the caller's do the work of one of the plan's."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from random import Random
 from typing import Any
 
 import anyio
@@ -9,7 +10,6 @@ import pytest
 
 from agents import Agent, tool
 from orchestrator import Event, GateAnswered, GateOpened, RunBusy, SqliteJournal, edit_of_run, fork_run, resume_run
-from orchestrator.chat_opening import window_of_context
 from orchestrator.errors import AnswerSuspended, IsAChat, NoSuchAgent, NotAChat, RunCancelled
 from orchestrator.journal.memory import MemoryJournal
 from orchestrator.options import leave_unanswered
@@ -18,8 +18,12 @@ from orchestrator.run.approvals import answer_question
 from orchestrator.run.exchanges import addressed
 from orchestrator.session import Session
 from personas import Personas, packaged
+from providers.catalog.model import Candidate, Model, Provider
+from providers.client.manager import ProviderManager
 from providers.errors import ContextTooLong, ServerFault
-from providers.messages import FinishReason, Message, Request, Response, TextDelta, ToolCall, Usage
+from providers.messages import Capability, FinishReason, Message, Request, Response, TextDelta, ToolCall, Usage
+from providers.policy.model import Policy
+from providers.stub.scripted import Scripted
 from tests.orchestrator.squads import Answers, run, squad
 
 pytestmark = pytest.mark.anyio
@@ -404,19 +408,14 @@ async def test_nothing_is_not_said(text: str) -> None:
 @pytest.mark.few(2)
 @pytest.mark.parametrize("context", [1024, 200_000, 2048, 8192])
 async def test_a_chat_outgrows_no_context_however_small(context: int) -> None:
-    """As its window is reckoned for the catalog's row, and the answers are as long as may be."""
-    window = window_of_context(context, None)
-    sent: list[int] = []
-
-    def answer(_: str, request: Request) -> str:
-        sent.append(request.input_tokens)
-        return "word " * (context // 40)
-
-    agent = Agent("lena", Personas(packaged()).get("tech-writer"), Answers(answer), window=window)
-    if agent.opening.tokens > context // 2:
-        agent = Agent("lena", None, Answers(answer), instructions="Help.", window=window)  # type: ignore[arg-type]
+    """With a model of such a context, and answers as long as may be."""
+    model = Model("m", context, context // 8, frozenset(Capability) - {Capability.PREFILL})
+    known = [Candidate(Provider("a", "local", "", None, {"m": model}), model)]
+    script = Scripted(["word " * (context // 40)] * 40)
+    manager = ProviderManager(known, Policy({"worker": ("a/m",)}), adapters={"local": script}, rng=Random(1))
+    agent = Agent("lena", None, manager, instructions="Help.", tier="worker")
     async with Session(agent) as session:
         for number in range(40):
             await session.say(f"{number}: {'go on ' * 5}")
-    assert max(sent) + min(4096, context // 4) <= context
-    assert len(sent) == 40
+    assert len(script.requests) == 40
+    assert max(sent.input_tokens for sent in script.requests) + min(1024, context // 8) <= context
