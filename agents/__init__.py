@@ -18,7 +18,15 @@ if TYPE_CHECKING:
         ToolFault,
         TurnLimit,
     )
-    from agents.events import RepeatStopped, ToolEnded, ToolProgress, ToolStarted, TurnEnded, TurnStarted
+    from agents.events import (
+        RepeatStopped,
+        RiskyCallHeld,
+        ToolEnded,
+        ToolProgress,
+        ToolStarted,
+        TurnEnded,
+        TurnStarted,
+    )
     from agents.hooks import Deny, Hooks
     from agents.loop import WorkResult
     from agents.mcp.errors import McpFault
@@ -33,6 +41,7 @@ if TYPE_CHECKING:
     from agents.tool_context import CallPlace, ToolContext
     from agents.tools import Registry, Tool, tool
     from agents.turn import Complete, RunContext
+    from agents.untrusted import Untrusted
 
 __distribution__ = "squad-orchestrator"
 """Another distribution installs a package `agents` too: by this constant the orchestrator knows its own."""
@@ -63,6 +72,7 @@ __all__ = [
     "PathEscapes",
     "Registry",
     "RepeatStopped",
+    "RiskyCallHeld",
     "RunContext",
     "Tool",
     "ToolContext",
@@ -73,6 +83,7 @@ __all__ = [
     "TurnEnded",
     "TurnLimit",
     "TurnStarted",
+    "Untrusted",
     "WorkResult",
     "WorkStream",
     "create_balanced_agent_pool",
@@ -87,7 +98,15 @@ _HOMES = {
         *("AgentError", "AnswerCut", "CallDenied", "HookFailed", "OutputInvalid", "PathEscapes", "ToolFault"),
         "TurnLimit",
     ),
-    "agents.events": ("RepeatStopped", "ToolEnded", "ToolProgress", "ToolStarted", "TurnEnded", "TurnStarted"),
+    "agents.events": (
+        "RepeatStopped",
+        "RiskyCallHeld",
+        "ToolEnded",
+        "ToolProgress",
+        "ToolStarted",
+        "TurnEnded",
+        "TurnStarted",
+    ),
     "agents.hooks": ("Deny", "Hooks"),
     "agents.loop": ("WorkResult",),
     "agents.memory.database": ("MemoryUnusable",),
@@ -102,6 +121,7 @@ _HOMES = {
     "agents.tool_context": ("CallPlace", "ToolContext"),
     "agents.tools": ("Registry", "Tool", "tool"),
     "agents.turn": ("Complete", "RunContext"),
+    "agents.untrusted": ("Untrusted",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 

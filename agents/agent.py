@@ -14,6 +14,7 @@ from agents.loop import Made, Wanted, WorkResult, pursue
 from agents.stream import WorkStream
 from agents.tools import Tool, as_tools
 from agents.turn import Complete, RunContext, relayed
+from agents.untrusted import RiskyTools
 from providers.messages import Message, Needs, OutputSchema, Request, Response, system
 
 if TYPE_CHECKING:
@@ -65,6 +66,8 @@ class Agent:
     """What its tools find in their `ToolContext`; None: what the run was given."""
     hooks: tuple[Hooks, ...] = ()
     """What stands around its calls, inside of what the run has."""
+    risky_tools: RiskyTools = "ask"
+    """What becomes of its risky tools once it has read what others wrote: a person is asked, or all are refused."""
     _memo: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:

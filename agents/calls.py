@@ -13,7 +13,7 @@ import anyio
 import anyio.from_thread
 import anyio.lowlevel
 
-from agents.events import RepeatStopped, ToolEnded, ToolProgress, ToolStarted
+from agents.events import RepeatStopped, RiskyCallHeld, ToolEnded, ToolProgress, ToolStarted
 from agents.hooks import Deny, after_tool, before_tool
 from agents.repeats import CallKey, Repeats, key_of
 from agents.results import shown
@@ -21,6 +21,7 @@ from agents.tool_context import CallPlace, ToolContext
 from agents.tool_names import meant
 from agents.tools import Tool, failed
 from agents.turn import CallToApprove, RunContext, StepKey, Suspended, all_of
+from agents.untrusted import refusal
 from providers.documents.unicode import cut
 from providers.messages import ToolCall, ToolResult
 
@@ -139,13 +140,15 @@ async def _step(call: ToolCall, i: int, here: Turn, times: int) -> ToolResult:
             made = _not_again(call, times)
         else:
             made = await _checked(call, None if name is None else here.tools[name], key, here, i)
+        if made.fence and ctx.edition < 3:
+            made = replace(made, fence="")
         ms, result = (anyio.current_time() - began) * 1000, cut(made.content, MOST_TOLD)
-        ctx.emit(ToolEnded(turn, i, told, not made.is_error, ms, asked, result))
+        ctx.emit(ToolEnded(turn, i, told, not made.is_error, ms, asked, result, bool(made.fence)))
         return made
 
     result: ToolResult = await ctx.do(key, request_hash, work)
     # A replayed result answers this turn's call, whatever id its own turn had.
-    return result if result.call_id == call.id else ToolResult(call.id, call.name, result.content, result.is_error)
+    return result if result.call_id == call.id else replace(result, call_id=call.id, name=call.name)
 
 
 def _not_again(call: ToolCall, times: int) -> ToolResult:
@@ -176,24 +179,36 @@ async def _checked(call: ToolCall, chosen: Tool | None, key: StepKey, here: Turn
         case Deny(reason):
             return failed(call, f"its result was withheld: {reason}")
         case ToolResult() as told:
-            return result if told is result else _clean(told, call, chosen)
+            return result if told is result else _clean(told, call, chosen, result.fence)
 
 
-def _clean(result: ToolResult, call: ToolCall, chosen: Tool) -> ToolResult:
-    """Return what a hook said as the result of this very call, within what the tool may tell."""
-    return ToolResult(call.id, call.name, shown(result.content, chosen.max_chars), result.is_error)
+def _clean(result: ToolResult, call: ToolCall, chosen: Tool, fence: str = "") -> ToolResult:
+    """Return what a hook said as the result of this very call, within what the tool may tell. What it makes of a text
+    that others wrote stays theirs."""
+    text = shown(result.content, chosen.max_chars)
+    return ToolResult(call.id, call.name, text, result.is_error, fence or result.fence)
 
 
 async def _allowed(call: ToolCall, chosen: Tool, key: StepKey, here: Turn, i: int) -> ToolResult:
     """Call the tool, with a person's leave where it takes one. The leave is for these very arguments."""
     ctx = here.ctx
     unknown = key in ctx.cut_short and not chosen.idempotent
-    if unknown or chosen.approval != "never":
+    held = is_held(chosen, ctx)
+    if held and ctx.risky_tools == "deny":
+        ctx.emit(RiskyCallHeld(here.at.turn, i, chosen.name, ctx.untrusted, "deny"))
+        return failed(call, refusal(ctx.untrusted, is_denied=True))
+    if held or unknown or chosen.approval != "never":
+        if ctx.approve is None and held:
+            ctx.emit(RiskyCallHeld(here.at.turn, i, chosen.name, ctx.untrusted, "deny"))
+            return failed(call, refusal(ctx.untrusted, is_denied=False))
         if ctx.approve is None:
             return failed(call, "it needs a person's approval, and no person can be asked now; go on without it")
         if (wrong := chosen.refused(call)) is not None:  # nobody is asked for what cannot be called
             return wrong
-        asked = CallToApprove(chosen.name, call.arguments, key, chosen.approval != "never", unknown)
+        if held:
+            ctx.emit(RiskyCallHeld(here.at.turn, i, chosen.name, ctx.untrusted, "ask"))
+        after = ctx.untrusted if held else ()
+        asked = CallToApprove(chosen.name, call.arguments, key, chosen.approval != "never", unknown, after)
         leave = await ctx.approve(asked)
         if not leave.is_given:
             why = f": {leave.comment}" if leave.comment else ""
@@ -203,6 +218,11 @@ async def _allowed(call: ToolCall, chosen: Tool, key: StepKey, here: Turn, i: in
             return await chosen.call(call)
         with _Listening(ctx) as tell:
             return await chosen.call(call, _context(call, chosen, here, i, tell))
+
+
+def is_held(tool: Tool, ctx: RunContext) -> bool:
+    """Return whether a tool is not simply called, as its agent has read what others wrote."""
+    return ctx.edition > 2 and bool(ctx.untrusted) and tool.risk == "risky" and ctx.risky_tools != "allow"
 
 
 def _context(call: ToolCall, chosen: Tool, here: Turn, i: int, tell: Any) -> ToolContext[Any]:

@@ -6,6 +6,7 @@ All of them happen inside a durable step, and are recorded with it: a step that 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from providers.messages import Estimate, FinishReason, Usage
 
@@ -54,6 +55,7 @@ class ToolEnded:
     """`ok` is False where the model was told of an error; `ms` of wall time.
 
     `arguments` is as in `ToolStarted`, `result` the beginning of what the model was told; the step has all of it.
+    `untrusted`: others wrote it, and the model read it inside a fence.
     """
 
     turn: int
@@ -63,6 +65,21 @@ class ToolEnded:
     ms: float
     arguments: str = field(default="", compare=False)
     result: str = field(default="", compare=False)
+    untrusted: bool = field(default=False, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class RiskyCallHeld:
+    """A call of a risky tool was not simply made: its agent had read what others wrote, of these `sources`.
+
+    `becomes`: a person is asked, or it is refused.
+    """
+
+    turn: int
+    call: int
+    name: str
+    sources: tuple[str, ...]
+    becomes: Literal["ask", "deny"]
 
 
 @dataclass(frozen=True, slots=True)

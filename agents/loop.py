@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Generic, Literal, Protocol
 
@@ -17,6 +17,7 @@ from agents.output import Shape, WrongShape, answer_tokens, is_cut, shape_of, wh
 from agents.repeats import Repeats
 from agents.tools import Tool, check_deps
 from agents.turn import Answer, AskAgain, CallTools, Final, RunContext, decide, take_turn
+from agents.untrusted import RiskyTools, fenced, joined
 from providers.errors import AllAttemptsFailed
 from providers.messages import (
     FinishReason,
@@ -67,6 +68,8 @@ class Worker(Protocol):
     def temperature(self) -> float | None: ...
     @property
     def effort(self) -> Literal["low", "medium", "high"] | None: ...
+    @property
+    def risky_tools(self) -> RiskyTools: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +96,8 @@ class WorkResult(Generic[Made]):
     """How the last answer ended: where it is `truncated`, by a limit of its length or by a filter."""
     answer_tokens: int = 0
     """Tokens of the last answer, those that it thought with included; 0 where the provider did not tell."""
+    untrusted: tuple[str, ...] = ()
+    """The sources of what the agent read in it that others wrote; what it made may be theirs."""
 
 
 @dataclass(slots=True)
@@ -110,6 +115,7 @@ class Work:
     usage: Usage | None = None
     cost: int | None = 0
     counted: int = 0
+    untrusted: tuple[str, ...] = ()
 
     def say(self, message: Message) -> None:
         self.messages.append(message)
@@ -155,6 +161,7 @@ class Work:
             counted=self.counted,
             finish=response.finish,
             answer_tokens=answer_tokens(response),
+            untrusted=self.untrusted,
         )
 
 
@@ -196,7 +203,10 @@ async def pursue(
     shape = wanted if wanted is None or isinstance(wanted, Shape) else shape_of(wanted)
     if ctx.run is None:  # a run checks all of its agents before it begins, and its replay has none
         check_deps(agent.tools, ctx.deps)
+    if agent.risky_tools != ctx.risky_tools:
+        ctx = ctx.at(risky_tools=agent.risky_tools)
     work = _begin(agent, shape, history, ctx.edition)
+    work.untrusted = ctx.untrusted
     since = len(work.messages)
     work.say(user(brief) if isinstance(brief, str) else brief)
     corrected, cut_calls, must_answer, repeats = False, 0, False, Repeats()
@@ -226,8 +236,19 @@ async def pursue(
                 if cut_calls > 1:
                     raise AnswerCut("a tool call", response.finish.value, answer_tokens(response))
                 results = await call_all(whole, agent.tools, ctx, number, agent=agent.name, repeats=repeats)
-                work.say(tool_message(*results, *(_cut_call(call, response) for call in calls[len(whole) :])))
+                cut = (_cut_call(call, response) for call in calls[len(whole) :])
+                work.say(tool_message(*map(_as_read, results), *cut))
+                if any(result.fence for result in results):
+                    work.untrusted = joined(ctx.untrusted, [result.name for result in results if result.fence])
+                    ctx = ctx.at(untrusted=work.untrusted)
     raise AssertionError("the last turn always ends the work")
+
+
+def _as_read(result: ToolResult) -> ToolResult:
+    """Return a result as a model reads it: what others wrote stands in a fence."""
+    if not result.fence:
+        return result
+    return replace(result, content=fenced(result.content, result.fence, f"the tool {result.name}"))
 
 
 def _cut_call(call: ToolCall, response: Response) -> ToolResult:

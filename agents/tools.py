@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
+import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
 from dataclasses import dataclass, field, replace
@@ -19,6 +20,7 @@ from agents.functions import NO_NAMES, docs_of, local_names, name_of, plain, tak
 from agents.results import MAX_ITEMS, shown, told
 from agents.threads import MOST_LEFT, GivenUp, ThreadEnded, in_thread, is_own_cancellation, still_left
 from agents.tool_context import ToolContext
+from agents.untrusted import Untrusted
 from providers.documents.problems import closest
 from providers.documents.unicode import clean_json_text
 from providers.messages import ToolCall, ToolResult, ToolSpec
@@ -46,7 +48,8 @@ class Tool:
     at `max_chars`. A parameter that is annotated `ToolContext` is filled in, and no model sees it.
     `idempotent`: calling it twice does no harm; a call of another one that a crash cut short is made again only with a
     person's leave. `approval` "ask": a person is asked before each call. `untrusted`: what it returns was written by
-    others (a web page, a mail, a server's answer), and may hold instructions that are not the user's. `repeatable`: the
+    others (a web page, a mail, a server's answer), and may hold instructions that are not the user's: models read it
+    inside a fence. One that returns such texts now and then returns each as `Untrusted(text)`. `repeatable`: the
     same call may be made any number of times though its result stays the same, as of one that waits for something.
     """
 
@@ -152,6 +155,12 @@ class Tool:
             args, kwargs = taken.placed(taken.read(clean_json_text(call.arguments)), context)
         except ValueError as error:
             return failed(call, f"wrong arguments: {error}")
+        result = await self._result(call, args, kwargs)
+        if self.untrusted or isinstance(result.content, Untrusted):
+            return replace(result, content=str(result.content), fence=secrets.token_hex(8))
+        return result
+
+    async def _result(self, call: ToolCall, args: Sequence[Any], kwargs: Mapping[str, Any]) -> ToolResult:
         try:
             return ToolResult(call.id, call.name, await self._run(args, kwargs))
         except (ToolFault, HookFailed) as error:
@@ -190,7 +199,7 @@ class Tool:
             made = call()
             if inspect.isawaitable(made) or isinstance(made, AsyncIterator):
                 return made
-            return _Told(told(made, self.max_chars))
+            return _Told(self._told(made))
         except StopIteration as error:  # no coroutine can raise it
             raise ThreadEnded(error) from None
         except Exception:
@@ -203,8 +212,12 @@ class Tool:
             value = await made if inspect.isawaitable(made) else made
             if isinstance(value, AsyncIterator):
                 value = await _gone_through(value, self.max_chars)
-            return told(value, self.max_chars)
+            return self._told(value)
         raise GivenUp
+
+    def _told(self, value: Any) -> str:
+        text = told(value, self.max_chars)
+        return Untrusted(text) if isinstance(value, Untrusted) else text
 
     def _docs(self, described: str) -> str:
         """Return the description: that of the docstring, unless the tool was given another."""

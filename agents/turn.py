@@ -12,6 +12,7 @@ from agents.fitting import answered_in_room
 from agents.hooks import Hooks, answered
 from agents.output import Invalid, Shape, is_cut
 from agents.tool_context import CallPlace
+from agents.untrusted import RiskyTools
 from providers.budgets import BudgetScope
 from providers.events import Emit, ignore
 from providers.messages import Accept, Delta, Hear, Request, Response, ToolCall
@@ -77,6 +78,7 @@ class CallToApprove(NamedTuple):
     """A tool's call that a person must allow, with its arguments (JSON text).
 
     `is_asked`: its tool asks before each call. `is_unknown`: it was cut short, and may have taken effect already.
+    `after` are the untrusted sources that its agent has read, where that is why it asks.
     """
 
     tool: str
@@ -84,6 +86,7 @@ class CallToApprove(NamedTuple):
     key: StepKey
     is_asked: bool
     is_unknown: bool
+    after: tuple[str, ...] = ()
 
 
 class Leave(NamedTuple):
@@ -147,7 +150,8 @@ class RunContext:
     and read is asked and read the same way again. 2: the last turn offers no tools and asks for the answer; JSON is
     read from the text around it, and what is cut off is told as that. 3: what a docstring says of a parameter is in the
     schema of its tool; a call that is only repeated is not made, and so many calls in one turn are; a request that
-    nobody takes whole goes without its older middle."""
+    nobody takes whole goes without its older middle; what others wrote is read inside a fence, and who has read it
+    needs a person's leave for risky tools."""
     run: str | None = None
     unit: str = ""
     """The unit of the run that is at work, as people know it: `build[S-1]`."""
@@ -156,6 +160,9 @@ class RunContext:
     hooks: tuple[Hooks, ...] = ()
     depth: int = 0
     """Agents that called this one as a tool, over each other."""
+    untrusted: tuple[str, ...] = ()
+    """What was read in this work that others wrote, by its sources."""
+    risky_tools: RiskyTools = "ask"
     emit_at: Callable[[tuple[str, ...]], Emit] | None = None
     """Returns what emits at a place in the unit's work; None: `emit` does, wherever it happens."""
 

@@ -75,12 +75,17 @@ class ToolCall:
 
 @dataclass(frozen=True, slots=True)
 class ToolResult:
-    """What a tool answered to the call `call_id`; `is_error` tells the model that the call failed."""
+    """What a tool answered to the call `call_id`; `is_error` tells the model that the call failed.
+
+    `fence` is set where others wrote the content: the number of the fence that a model reads it in, drawn after it was
+    written.
+    """
 
     call_id: str
     name: str
     content: str
     is_error: bool = False
+    fence: str = ""
 
 
 Part = Text | Image | Reasoning | ToolCall | ToolResult
@@ -176,9 +181,11 @@ def _digest(message: Message) -> bytes:
 
 
 def _told(part: Part) -> tuple[str, ...]:
-    """Return the fields that a digest reads. A call's two late ones count only where they are set."""
+    """Return the fields that a digest reads. Late ones of a call and of a result count only where they are set."""
     if isinstance(part, ToolCall):
         return part.__slots__ if part.opaque or part.made_by else part.__slots__[:3]
+    if isinstance(part, ToolResult):
+        return part.__slots__ if part.fence else part.__slots__[:4]
     return tuple(slot for slot in part.__slots__ if slot != "data")
 
 

@@ -17,8 +17,8 @@ PINNED = {
     "agents": "Agent AgentError AgentPool AnswerCut CallDenied CallPlace Complete Deny Embedder History HookFailed"
     " Hooks LocalEmbedder McpFault McpHttpServer McpLimits McpStdioServer MemoryFull MemoryRecord MemoryStore"
     " MemoryUnusable OutputInvalid PathEscapes Registry"
-    " RepeatStopped RunContext Tool ToolContext ToolEnded ToolFault ToolProgress ToolStarted"
-    " TurnEnded TurnLimit TurnStarted WorkResult WorkStream create_balanced_agent_pool mcp_tools"
+    " RepeatStopped RiskyCallHeld RunContext Tool ToolContext ToolEnded ToolFault ToolProgress ToolStarted"
+    " TurnEnded TurnLimit TurnStarted Untrusted WorkResult WorkStream create_balanced_agent_pool mcp_tools"
     " tool",
     "personas": "Persona PersonaError Personas Sandbox TemplateError first_of in_memory packaged",
     "providers": "AllAttemptsFailed BudgetSpent Capability Catalog CatalogError Image Message Needs NoRoute"

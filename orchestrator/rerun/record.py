@@ -15,6 +15,7 @@ from agents import events as agent_events
 from agents.events import (
     MemoryRecalled,
     RepeatStopped,
+    RiskyCallHeld,
     ToolEnded,
     ToolProgress,
     ToolStarted,
@@ -231,6 +232,7 @@ class _Reader:
                 | ToolEnded(turn=turn, call=call)
                 | ToolProgress(turn=turn, call=call)
                 | RepeatStopped(turn=turn, call=call)
+                | RiskyCallHeld(turn=turn, call=call)
             ):
                 key = StepKey(event.step, turn, f"tool-{call}")
                 self.tools[StepAt(unit, key)] = None

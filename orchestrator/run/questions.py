@@ -14,6 +14,7 @@ from dataclasses import replace
 import anyio
 
 from agents.turn import CallToApprove, Leave, Suspended
+from agents.untrusted import told
 from orchestrator.events import AnswerOverruled, GateAnswered, GateOpened
 from orchestrator.journal.protocols import Journal, JournalError
 from orchestrator.run.approvals import decide, hear, recorded_answer
@@ -116,10 +117,10 @@ class Asker:
         if given and (given[-1].choice != "approve" or not call.is_unknown):
             return Leave(given[-1].choice == "approve", given[-1].comment)
         again = " again, though it was cut short and may have taken effect" if call.is_unknown else ""
+        after = f" The agent has read text that others wrote ({told(call.after)})." if call.after else ""
         shown = {"call": name, "arguments": call.arguments}  # leave for one call is no leave for the next one like it
-        gate = GateOpened(
-            name, f"Run the tool {call.tool}{again}?", ("approve", "reject"), shown, len(given) + 1, call.is_unknown
-        )
+        prompt = f"Run the tool {call.tool}{again}?{after}"
+        gate = GateOpened(name, prompt, ("approve", "reject"), shown, len(given) + 1, call.is_unknown)
         answer = await self.within(unit, (), gate, clock, f"a person's leave to run {call.tool}")
         return Leave(answer.choice == "approve", answer.comment)
 

@@ -8,6 +8,7 @@ import pytest
 
 from agents import RunContext, ToolEnded, TurnLimit, tool
 from agents.turn import CallToApprove, Leave
+from agents.untrusted import fenced
 from providers.messages import Message, Reasoning, Text, ToolCall, ToolResult, assistant, user
 from providers.stub.scripted import say, tool_call
 
@@ -67,7 +68,8 @@ async def test_what_a_tool_returns_never_comes_to_the_system_s_role(scripted, te
     sent = bench.script.requests[1].messages
     assert [message.role for message in sent] == ["system", "user", "assistant", "tool"]
     assert text not in sent[0].text
-    assert [part.content for part in sent[3].parts] == [text]
+    [part] = sent[3].parts
+    assert part.content == fenced(text, part.fence, "the tool fetch")
 
 
 async def test_ids_and_names_that_a_model_makes_up_answer_its_own_calls(scripted) -> None:

@@ -31,11 +31,17 @@ def of_server(
     return squad({"work": "Work."}, people=people, mcp={"t": server}, outputs=outputs)
 
 
+def bare(part: Any) -> str:
+    """What a tool told, without the fence that a model reads it in."""
+    content: str = part.content
+    return content.partition(f"<untrusted {part.fence}>\n")[2].rpartition("\n</untrusted")[0] if part.fence else content
+
+
 def calling(*calls: tuple[str, dict[str, Any]]) -> Answers:
     """A model that makes these calls, one each turn, and then tells all results."""
 
     def answer(agent: str, request: Request) -> Any:
-        results = [part.content for m in request.messages if m.role == "tool" for part in m.parts]  # type: ignore[union-attr]
+        results = [bare(part) for m in request.messages if m.role == "tool" for part in m.parts]
         if len(results) == len(calls):
             return " | ".join(results)
         name, arguments = calls[len(results)]

@@ -11,7 +11,7 @@ import anyio
 import pytest
 
 from agents.mcp.errors import McpFault
-from orchestrator import PlanError, SpecError, Squad
+from orchestrator import GateAnswered, GateOpened, PlanError, SpecError, Squad
 from orchestrator.fork import fork_run
 from orchestrator.journal.memory import MemoryJournal
 from orchestrator.journal.sqlite.journal import SqliteJournal
@@ -30,19 +30,28 @@ from tests.patience import PATIENCE_S
 pytestmark = pytest.mark.anyio
 
 
+async def allowed(gate: GateOpened) -> GateAnswered:
+    return GateAnswered(gate.name, "approve", "", "test")
+
+
 async def test_a_run_calls_the_tools_of_a_real_server_which_dies_and_is_started_again(tmp_path: Path) -> None:
     server = {"command": [sys.executable, str(SERVER), "stdio"]}
     people = {"ann": {"persona": PERSONA, "mcp": ["t"]}}
     made = squad({"work": "W."}, people=people, mcp={"t": server}, outputs={"work": "${{ tasks.work.output }}"})
     manager = calling(("t__echo", {"text": "hi"}), ("t__die", {}), ("t__echo", {"text": "again"}))
     async with SqliteJournal(tmp_path / "journal.db") as journal:
-        result, events = await run(made, manager, journal=journal, run_id="r")
+        result, events = await run(made, manager, journal=journal, run_id="r", ask=allowed)
         again = await replay(journal, "r")
     assert result.status == "done"
     first, died, last = result.outputs["work"].split(" | ")
     assert (first, last) == ("hi", "again")
     assert died == "t__die failed: MCP server 't': it ended"
     assert [ended.ok for ended in of_type(events, "tool.ended")] == [True, False, True]
+    # Its tools are risky as far as is known: once one has told what others wrote, a person allows each.
+    assert [gate.prompt for gate in of_type(events, "gate.opened")] == [
+        f"Run the tool t__{name}? The agent has read text that others wrote (t__echo{more})."
+        for name, more in (("die", ""), ("echo", ", t__die"))
+    ]
     offered = [tool.name for tool in manager.asked[0][1].tools]
     assert offered[0] == "t__echo"
     assert "t__stall" in offered
