@@ -28,6 +28,8 @@ from orchestrator.journal.protocols import Journal
 from orchestrator.options import RunOptions
 from orchestrator.run.questions import Ask
 from orchestrator.runtime import open_with
+from orchestrator.squad.load import Squad
+from orchestrator.squad.sources import definitions_in
 from providers.client.manager import open_manager
 from providers.errors import ProviderError, RoutingError
 from providers.transport import open_transport
@@ -114,8 +116,10 @@ class CaseRunner:
             max_cost_usd=None,
             timeout_s=None,
         )
+        made_of = await recording.journal.manifest(recording.run)
+        squad = self.suite.squad_of(case).with_mcp(definitions_in(made_of.sources))
         try:
-            await self._run(case, options)
+            await self._run(squad, options)
         except StaleRecording as error:
             return CaseRun("stale", why=_stale(error))
         facts = await _facts(journal, "test-1")
@@ -133,7 +137,7 @@ class CaseRunner:
         options = self._options(case, journal, f"test-{number}")
         try:
             async with self._with_faults(case, options) as faulty:
-                await self._run(case, faulty)
+                await self._run(self.suite.squad_of(case), faulty)
             facts = await _facts(journal, f"test-{number}")
             return await self._checked(case, facts, None if facts.stub else self.judge), journal
         except (RoutingError, ProviderError) as error:
@@ -170,11 +174,11 @@ class CaseRunner:
             timeout_s=case.timeout or defaults.timeout or self.options.timeout_s,
         )
 
-    async def _run(self, case: SuiteCase, options: RunOptions) -> None:
-        """Run a case to its end, in a folder that is removed then."""
+    async def _run(self, squad: Squad, options: RunOptions) -> None:
+        """Run a squad to its end, in a folder that is removed then."""
         folder = Path(await anyio.to_thread.run_sync(tempfile.mkdtemp))
         try:
-            async with open_with(self.suite.squad_of(case), replace(options, out=folder)) as run:
+            async with open_with(squad, replace(options, out=folder)) as run:
                 async for _ in run:
                     pass
         finally:

@@ -351,6 +351,13 @@ def _check_surroundings(findings: Findings, plan: Plan, at: Path, given: With, p
                 findings.unknown((*at, "faults", provider, index), "fault", fault, FAULTS)
 
 
+def _is_offered(name: str, tools: Collection[str]) -> bool:
+    """Return whether a server's tool may be meant, as `git/log` or as a model sees it: which tools a server has is not
+    known before a run."""
+    server, tool = name.replace("__", "/", 1).partition("/")[::2]
+    return f"{server}/*" in tools or f"{server}/{tool}" in tools
+
+
 class _Case:
     """Checks the names in one case's expectations."""
 
@@ -386,10 +393,9 @@ class _Case:
             self._one((*at, "agent"), "agent", expect.agent, self.plan.agents)
         if (expect.tool is None) == (expect.never is None):
             self.findings.error((*self.at, *at), "one-of", "an expectation of tools has exactly one of tool and never")
-        if expect.tool is not None:
-            self._one((*at, "tool"), "tool", expect.tool, self.tools)
-        if expect.before is not None:
-            self._one((*at, "before"), "tool", expect.before, self.tools)
+        for field, name in (("tool", expect.tool), ("before", expect.before)):
+            if name is not None and not _is_offered(name, self.tools):
+                self._one((*at, field), "tool", name, self.tools)
 
     def _all(self, at: Path, what: str, names: Mapping[str, Any], known: Mapping[str, Any]) -> None:
         for name in names:
