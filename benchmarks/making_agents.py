@@ -1,6 +1,6 @@
 """Making agents, and a turn with one tool call, against peers: each in an interpreter of its own.
 
-    python benchmarks/agents.py --agno PYTHON --openai-agents PYTHON --agent-framework PYTHON [--rounds N]
+    python benchmarks/making_agents.py --agno PYTHON --openai-agents PYTHON --agent-framework PYTHON [--rounds N]
 
 Prints CPU microseconds and resident bytes for each agent (one tool, a line of instructions), and CPU microseconds of a
 run on a model in the process: it calls a tool, then answers. Systems are measured in turn, `--rounds` times; the
