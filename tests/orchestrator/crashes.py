@@ -206,11 +206,12 @@ def talking(pattern: str) -> dict[str, Any]:
     }
 
 
-NESTED = talking("round_robin")
-NESTED["conversations"] = {
+ASIDE = talking("round_robin")
+ASIDE["conversations"] = {
     "talk": {"participants": ["ann", {"conversation": "side"}, "human"], "terminate": {"max_turns": 5}},
     "side": {"pattern": "hierarchical", "participants": ["bob", "cat"], "manager": "sam", "rounds": 2},
 }
+"""A conversation that takes part in another one, beside a person."""
 HELPED: dict[str, Any] = {
     "version": 1,
     "name": "helped",
@@ -227,7 +228,7 @@ HELPED: dict[str, Any] = {
 }
 """Agents that are tools of others, over one another."""
 SQUADS = {
-    "nested": NESTED,
+    "aside": ASIDE,
     "helped": HELPED,
     "small": SMALL,
     "large": LARGE,

@@ -21,7 +21,7 @@ def whole_of(tmp_path_factory: pytest.TempPathFactory) -> WholeOf:
     return cache(lambda pattern: Whole(pattern, tmp_path_factory.mktemp(pattern)))
 
 
-@pytest.mark.parametrize("pattern", [*PATTERNS, "nested"])
+@pytest.mark.parametrize("pattern", [*PATTERNS, "aside"])
 @pytest.mark.few(2)
 def test_killed_once_it_ends_as_if_nothing_had_happened(tmp_path: Path, whole_of: WholeOf, pattern: str) -> None:
     whole = whole_of(pattern)
@@ -32,7 +32,7 @@ def test_killed_once_it_ends_as_if_nothing_had_happened(tmp_path: Path, whole_of
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("pattern", [*PATTERNS, "nested"])
+@pytest.mark.parametrize("pattern", [*PATTERNS, "aside"])
 def test_killed_at_every_record_it_ends_as_if_nothing_had_happened(
     tmp_path: Path, whole_of: WholeOf, pattern: str
 ) -> None:
