@@ -114,8 +114,9 @@ async def test_documents_beside_the_squad_are_told_and_searched_with_file_and_li
 
 async def test_a_knowledge_folder_that_is_missing_or_outside_is_a_mistake_of_the_file(tmp_path: Path) -> None:
     for wrong in ("nowhere", "../", "/etc", ["docs", {"path": "docs/none.md"}], ".env"):
-        with pytest.raises(PlanError, match="cannot be read"):
+        with pytest.raises(PlanError, match="cannot be read") as refused:
             with_knowledge(tmp_path, wrong)
+        assert {problem.code for problem in refused.value.problems} == {"bad-knowledge"}
 
 
 async def test_a_knowledge_folder_that_is_gone_when_the_run_starts_ends_it_before_anything_is_spent(
