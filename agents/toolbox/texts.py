@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     import regex
 
 SEARCH_S = 10.0
-"""So long one search may take, whatever its pattern."""
+"""So long one search may take, whatever its pattern. Within one line `regex` counts the time of the CPU."""
+GRACE_S = 60.0
+"""So much longer a busy machine may need to tell what was found until then."""
 WRITE_BYTES = 8 << 20
 LISTED = 1000
 MATCHES = 200
@@ -74,7 +76,7 @@ def search_tools(files: Files, search_s: float = SEARCH_S) -> tuple[Tool, ...]:
     """Return `search_files` and `edit_file`. A search ends after `search_s`."""
     one_at_a_time = anyio.Lock()  # two edits of one turn would each write the file without the other's
 
-    @tool(idempotent=True, risk="read_only", timeout_s=search_s * 3)
+    @tool(idempotent=True, risk="read_only", timeout_s=search_s + GRACE_S)
     def search_files(pattern: str, path: str = ".", files_like: str = "*", ignore_case: bool = False) -> str:
         """Find lines that a regular expression matches, in the files below the folder at `path`. `files_like` picks
         files by a pattern of their names: *.py"""

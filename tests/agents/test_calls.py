@@ -108,11 +108,12 @@ class TestMany:
         assert not any(result.is_error for result in await call_all(calls, (busy,), RunContext(edition=2), 1))
 
     async def test_threads_that_never_end_are_left_in_bounded_number(self) -> None:
-        release, begun = threading.Event(), count()
+        release, begun, working = threading.Event(), count(), threading.Semaphore(0)
 
         @tool(timeout_s=0.01)
         def hangs(n: int = 0) -> str:
             next(begun)
+            working.release()
             release.wait(PATIENCE_S)
             return "late"
 
@@ -120,6 +121,7 @@ class TestMany:
             assert "no answer within 0.01 s" in (await hangs.call(ToolCall("c", "hangs", "{}"))).content
         refused = await hangs.call(ToolCall("c", "hangs", "{}"))
         assert refused.content == "hangs failed: 8 earlier calls of it are still at work; call it again later"
+        assert all(working.acquire(timeout=PATIENCE_S) for _ in range(MOST_LEFT))
         assert next(begun) == MOST_LEFT
         release.set()
 

@@ -146,16 +146,18 @@ class TestCall:
         assert awaited.name == "aside"
 
     async def test_a_thread_that_hangs_keeps_no_process_alive(self):
-        release = threading.Event()
+        release, working = threading.Event(), threading.Event()
         threads: list[threading.Thread] = []
 
         @tool(timeout_s=0.01)
         def hangs() -> str:
             threads.append(threading.current_thread())
+            working.set()
             release.wait(PATIENCE_S)
             return ""
 
         result = await ask(hangs)
+        assert working.wait(PATIENCE_S)
         release.set()
         assert result.content == "hangs failed: no answer within 0.01 s"
         assert [thread.daemon for thread in threads] == [True]
