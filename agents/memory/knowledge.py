@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import sqlite3
 import threading
 import time
@@ -20,14 +21,18 @@ from agents.memory import term_index
 from agents.memory.chunks import CHUNK_CHARS, MARKDOWN, Chunk, chunks
 from agents.memory.database import Layout, connect, told, transaction
 from agents.memory.folder import FolderFile, KnowledgeFolder, UnreadFile, read_text, walk
-from providers.documents.secrets import hidden
+from providers.documents.secrets import hidden, without_private_keys
 
 MOST_CHUNKS = 500_000
 MOST_FOUND = 50
 APPLICATION_ID = 0x53714B6E  # "SqKn"
 SCHEMA = 1
+READING = 2
+"""How files are read: where it changes, all are read again."""
 RACE_NS = 2_000_000_000
 ALL = (1 << 62) - 1
+_PIECE = re.compile(r"(?s).{1,4000}(?=[\s\"',;]|\Z)|.{1,4000}")
+"""A part of a line that is looked at for keys at once, cut where none goes on: a line may be the whole file."""
 _TABLES = """
 CREATE TABLE files (path TEXT PRIMARY KEY, size INTEGER NOT NULL, changed INTEGER NOT NULL, sha256 BLOB NOT NULL,
     settings TEXT NOT NULL);
@@ -90,7 +95,7 @@ class KnowledgeIndex:
         """
         with self._lock, told(self.path):
             known = {row[0]: row[1:] for row in self._db.execute("SELECT path, size, changed, settings FROM files")}
-        settings = json.dumps([self.folder.most_chars])
+        settings = json.dumps([self.folder.most_chars, READING])
         # A file that was changed just now may be changed once more within the same tick of the disk's clock.
         just_now = time.time_ns() - RACE_NS
         seen: set[str] = set()
@@ -165,8 +170,14 @@ class KnowledgeIndex:
 
 def _chunks_of(path: str, text: str, most_chars: int | None) -> list[Chunk]:
     has_headings = path.lower().endswith(MARKDOWN)
-    made = chunks(text, has_headings=has_headings, most_chars=most_chars or CHUNK_CHARS)
+    made = chunks(_masked(text), has_headings=has_headings, most_chars=most_chars or CHUNK_CHARS)
     return [chunk._replace(text=hidden(chunk.text, guess=False)) for chunk in made]
+
+
+def _masked(text: str) -> str:
+    """Return a file's text without keys, its lines where they were: what is cut later would be no key's shape."""
+    lines = without_private_keys(text).splitlines(keepends=True)
+    return "".join(hidden(piece, guess=False) for line in lines for piece in _PIECE.findall(line))
 
 
 def _searched(path: str, heading: str, text: str) -> str:

@@ -96,11 +96,12 @@ def merged(old: MemoryRecord, new: MemoryRecord) -> MemoryRecord:
     """Return what is kept where a text is remembered again: the first source, the later end, all tags.
 
     A person's word makes a record a person's; else the lesser trust stays, so that nothing gains trust by being
-    repeated.
+    repeated. Tags of others do not stand in a person's record.
     """
     trust: RecordTrust = "user" if "user" in (old.trust, new.trust) else min(old.trust, new.trust, key=TRUST.index)
     ends = [one.expires for one in (old, new) if one.expires is not None]
     expires = max(ends) if len(ends) == 2 else None
     source = new.source if new.trust == "user" != old.trust else old.source
-    tags = tuple(dict.fromkeys((*old.tags, *new.tags)))[:MOST_TAGS]
+    tagged = [one.tags for one in (old, new) if trust != "user" or one.trust == "user"]
+    tags = tuple(dict.fromkeys(tag for some in tagged for tag in some))[:MOST_TAGS]
     return MemoryRecord(old.id, old.text, old.scope, trust, old.created, source, expires, tags)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -116,11 +117,22 @@ def recalled(entries: Iterable[tuple[str, str]], about: str, mark: str, max_toke
 def in_words(record: MemoryRecord) -> str:
     """Return a record with its id, its source, its day and its trust, for a model."""
     day = datetime.fromtimestamp(record.created, UTC).date().isoformat()
-    tags = f"; {', '.join(record.tags)}" if record.tags else ""
+    tags = f"; {', '.join(map(_in_head, record.tags))}" if record.tags else ""
     head = f"[{record.id}; {TRUST_IN_WORDS[record.trust]}; from {record.source}, {day}{tags}]"
-    return printable(f"{head} {record.text}")
+    return printable(f"{head} {_LIKE_A_HEAD.sub('> ', record.text)}")
 
 
 def chunk_in_words(citation: str, heading: str, text: str) -> str:
     """Return a chunk of a document with where it stands, for a model."""
-    return printable(f"[{citation}{f'; {heading}' if heading else ''}]\n{text}\n")
+    head = _in_head(f"{citation}; {heading}" if heading else citation)
+    return printable(f"[{head}]\n{_LIKE_A_CITATION.sub('> ', text)}\n")
+
+
+_LIKE_A_HEAD = re.compile(r"(?m)^(?=[^\S\n]*\[)")
+_LIKE_A_CITATION = re.compile(r"(?m)^(?=[^\S\n]*\[[^\[\]\n]*:[^\S\n]*[0-9])")
+"""The beginning of a line that could pass for the head of the next record, or of the next passage."""
+
+
+def _in_head(text: str) -> str:
+    """Return a text so that it ends no head, and begins no other."""
+    return " ".join(text.translate({ord("["): "(", ord("]"): ")"}).split())

@@ -37,12 +37,23 @@ _HEADERS = re.compile(
 )
 _VALUE = re.compile(r"([\w-]+[\"']?[ \t]*:[ \t]+)(?:\"[^\"\n]*\"|'[^'\n]*'|[^\s\"'{\[|>][^,}\n#]*)")
 _WORD = re.compile(r"[^\s'\",:{}\[\]]{6,}")
+_GAP = r"(?:\s|\\[nr])+"
+_PRIVATE_KEY = re.compile(
+    rf"(-----BEGIN [A-Z0-9 ]{{0,40}}PRIVATE KEY(?: BLOCK)?-----)"
+    rf"((?:{_GAP}(?:[\w-]+: [^\n]*|[A-Za-z0-9+/=]{{16,}}))+(?:{_GAP}[A-Za-z0-9+/=]{{1,15}}(?={_GAP}-----END))?)"
+)
+"""A private key in PEM, also as one line of JSON has it."""
+
+
+def without_private_keys(text: str) -> str:
+    """Return `text` without the private keys in it, in as many lines as it has."""
+    return _PRIVATE_KEY.sub(lambda found: f"{found[1]}{MASK}" + "\n" * found[2].count("\n"), text)
 
 
 def hidden(text: str, *, guess: bool = True) -> str:
     """Return `text` without what looks like a secret. `guess`: by its letters alone, too, where no name or shape says
     so; for texts that quote files, not for those that name them."""
-    text = SHAPES.sub(MASK, text)
+    text = SHAPES.sub(MASK, without_private_keys(text))
     text = _PAIR.sub(rf"\1{MASK}", text)
     return _GUESS.sub(MASK, text) if guess else text
 
