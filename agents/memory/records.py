@@ -79,7 +79,7 @@ def made_record(
         raise NotStorable("there is no text to remember")
     if len(kept) > MOST_CHARS:
         raise NotStorable(f"{len(kept):,} characters are too much for one record; keep what matters in {MOST_CHARS:,}")
-    if not scope.strip() or len(scope) > SCOPE_CHARS:
+    if not all(part.strip() for part in scope.split("/")) or len(scope) > SCOPE_CHARS:
         raise NotStorable(f"a scope is a squad, or squad/agent, of at most {SCOPE_CHARS} characters")
     named = tuple(dict.fromkeys(tag for one in tags if (tag := clean(one).strip()[:TAG_CHARS])))[:MOST_TAGS]
     expires = None if ttl_s is None else now + ttl_s

@@ -21,7 +21,7 @@ from orchestrator.squad.given_files import read_default, read_paths, unfit_below
 from orchestrator.squad.include_files import IncludedFiles
 from orchestrator.squad.inputs import check_defaults, coerce_inputs
 from orchestrator.squad.mcp_servers import McpEntry, server_use
-from orchestrator.squad.memory_specs import check_folders
+from orchestrator.squad.memory_specs import check_folders, check_name
 from orchestrator.squad.plan import EDITION, AgentPlan, Plan
 from orchestrator.squad.resolve import refuse_foreseen, resolve, tools_used, with_inputs, with_tools
 from orchestrator.squad.routing import load_routing
@@ -320,6 +320,8 @@ class Squad:
         if on_disk:
             declared += self._of_routing(known | entries.keys(), findings)
         workspace = workspace_of(self.spec.workspace, self.file, findings, on_disk=on_disk)
+        if self.spec.memory or any(agent.memory for agent in self.spec.agents.values()):
+            check_name(self.spec.name, findings)
         if self._given.sources is None and not where_gone:
             own = {name: agent.knowledge for name, agent in self.spec.agents.items()}
             check_folders(self.spec.knowledge, own, findings, partial(fault_of, beside))

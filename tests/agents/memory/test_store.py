@@ -112,6 +112,9 @@ def test_what_looks_like_a_key_is_masked_and_what_is_too_long_or_empty_is_refuse
     for text in ("", " \0 ", "x" * (MOST_CHARS + 1)):
         with pytest.raises(NotStorable):
             made_record(text, "s", "user", NOW)
+    for scope in ("", " ", "s/", "/a", "s//a"):
+        with pytest.raises(NotStorable):
+            made_record("text", scope, "user", NOW)
 
 
 def test_a_full_store_says_so_and_keeps_what_it_has():
