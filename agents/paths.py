@@ -35,6 +35,17 @@ RESERVED = VERSIONED | {".orchestrator", "agent_routing.yaml", "agent_routing.ym
 """Names that configure this program, or what surrounds it, wherever they stand."""
 SECRETS = ".env"
 """How the names of files begin that hold keys: `.env`, `.env.local`, `.envrc`."""
+KEY_FOLDERS = frozenset({".ssh", ".gnupg", ".aws", ".azure", ".kube", ".docker", ".password-store"})
+KEY_NAME = re.compile(
+    r"id_(rsa|dsa|ecdsa|ed25519)(_sk)?|\.?(netrc|_netrc|pgpass|pypirc|npmrc|git-credentials|htpasswd|dockercfg|s3cfg)"
+    r"|.*\.(pem|key|p12|pfx|jks|keystore|kdbx|ppk|env)|credentials(\.json|\.ya?ml|\.toml)?|secrets\.(json|ya?ml|toml)"
+    r"|client_secrets?.*\.json|application_default_credentials\.json|\.vault-token|\.my\.cnf|\.boto|shadow"
+)
+"""Names, folded, of files that hold keys by habit of the programs that read them."""
+PRIVATE_KEY = re.compile(
+    rb"-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----(?:\s|\\[nr]|[A-Za-z-]{1,40}: [^\n]{0,200}\n)*[A-Za-z0-9+/]{24}"
+)
+"""A private key in a text, or in a string of JSON: its head with what it holds, as code may name the head alone."""
 CODE = frozenset({"agents", "conftest", "orchestrator", "personas", "providers", "sitecustomize", "usercustomize"})
 """Names at the top of a configuration folder that Python, or a squad, reads there before anything else."""
 
@@ -125,3 +136,11 @@ def reserved(name: str) -> str:
 def is_secret(path: str) -> bool:
     """Return whether a path names a file that holds keys, which no model may read."""
     return any(reserved(name).startswith(SECRETS) for name in parts_of(path))
+
+
+def holds_keys(path: str) -> bool:
+    """Return whether a file holds keys, by its name or a folder that it lies in: one rule for all that models read."""
+    parts = parts_of(path)
+    if parts[:1] == ("proc",) and parts[-1] == "environ":
+        return True
+    return is_secret(path) or bool(parts and (KEY_FOLDERS & {*parts} or KEY_NAME.fullmatch(parts[-1])))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -27,5 +28,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     return dispatch(arguments)
 
 
+def leave_working_folder() -> None:
+    """Let no import find a file of the working folder, where `python -m` looks first: what a folder's tools import is
+    what was allowed, and what this program imports is what is installed. In its own source tree it stays."""
+    package = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120  # pathlib is heavy for `--version`
+    if not sys.flags.safe_path and package != f"{sys.path[0]}{os.sep}orchestrator":
+        del sys.path[0]
+
+
 if __name__ == "__main__":
+    leave_working_folder()
     sys.exit(main())

@@ -106,6 +106,16 @@ def filled(template: str, texts: Mapping[str, str]) -> str:
     return PLACEHOLDER.sub(lambda place: texts.get(place[1], place[0]), template)
 
 
+def in_one_line(words: Iterable[str]) -> str:
+    """Return a command as a person reads it before it is allowed: no word of it looks like more than one line."""
+    return " ".join(map(in_one_word, words))
+
+
+def in_one_word(word: str) -> str:
+    """Return a word; with blanks, line ends or what is not seen in it, as Python writes a text."""
+    return word if word.isprintable() and word and not re.search(r"\s", word) else repr(word)
+
+
 def _text(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path, PurePath
 from typing import Any
 
 from agents.declared.arguments import Arguments, filled, placeholders
 from agents.declared.processes import CommandResult, run_process, scrubbed
+from agents.threads import in_thread
 from agents.tools import Tool
 
 COMMAND_S = 60.0
@@ -20,6 +23,31 @@ GRACE_S = 10.0
 """Between a command's own time limit, which tells what it wrote, and the tool's."""
 SHELLS = frozenset({"sh", "bash", "dash", "zsh", "ksh", "fish", "cmd", "powershell", "pwsh", "busybox"})
 """Programs that run a text: one of these takes no argument of a call inside such a text."""
+
+LAUNCHERS = frozenset(
+    [
+        "chroot",
+        "chrt",
+        "doas",
+        "env",
+        "flock",
+        "ionice",
+        "nice",
+        "nohup",
+        "script",
+        "setsid",
+        "stdbuf",
+        "strace",
+        "sudo",
+        "taskset",
+        "time",
+        "timeout",
+        "unshare",
+        "watch",
+        "xargs",
+    ]
+)
+"""Programs that start the one that their arguments name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,19 +64,27 @@ class CommandSpec:
     timeout_s: float = COMMAND_S
     max_bytes: int = MAX_BYTES
     cwd: str = "."
+    pinned: Mapping[str, str] = field(default_factory=dict)
+    """The code that was allowed, absolute path -> SHA-256: once a file of it is another, nothing is run."""
 
     def fault(self) -> str:
         """Return why the command cannot be used, empty where it can."""
         if placeholders(self.argv[0]):
             return "the program itself is no argument: a call may not choose what runs"
-        shell = PurePath(self.argv[0]).name.removesuffix(".exe").casefold() in SHELLS
-        if shell and any(placeholders(one) for one in self.argv[1:]):
-            return f"{self.argv[0]} reads its arguments as a program, so no argument of a call may stand there"
+        if (shell := self._shell()) and any(placeholders(one) for one in self.argv[1:]):
+            return f"{shell} reads its arguments as a program, so no argument of a call may stand there"
         for one in self.argv:
             lists = [name for name in placeholders(one) if name in self.arguments.of and self._is_list(name)]
             if lists and one != f"{{{lists[0]}}}":
                 return f"the list '{lists[0]}' stands alone in its place: \"{{{lists[0]}}}\""
         return ""
+
+    def _shell(self) -> str:
+        """Return the shell that is run, by itself or by a program that starts others (`env bash -c`), or nothing."""
+        if is_shell(self.argv[0]):
+            return self.argv[0]
+        starts = PurePath(self.argv[0]).name.casefold().removesuffix(".exe") in LAUNCHERS
+        return next(filter(is_shell, self.argv[1:]), "") if starts else ""
 
     def filled(self, given: Mapping[str, Any]) -> list[str]:
         """Return what is run for a call with these arguments. Raise `ValueError` where one may not be used."""
@@ -58,8 +94,10 @@ class CommandSpec:
             names = placeholders(template)
             if len(names) == 1 and template == f"{{{names[0]}}}":
                 found = texts.get(names[0], [])
+            elif any(name not in texts for name in names):
+                found = []  # an optional one is not given, so what stands around it is not said either
             else:
-                found = [filled(template, {name: texts[name][0] for name in names if texts.get(name)})]
+                found = [filled(template, {name: texts[name][0] for name in names})]
             if names and not template.startswith("-"):
                 self._refuse_options(names, found)
             made += found
@@ -91,7 +129,9 @@ def programs_tool(name: str, description: str, spec: CommandSpec, environ: Mappi
     """Return a tool that runs one of the programs that `spec.argv` lists, with the arguments that a call gives."""
 
     async def run(program: str, arguments: Sequence[str] = ()) -> str:
-        texts = [text for text in arguments if "\0" not in text]
+        texts = list(arguments)
+        if any("\0" in text for text in texts):
+            raise ValueError("a text with a NUL character cannot be an argument")
         return told(await _run(replace(spec, argv=(program, *texts)), [program, *texts], environ), spec)
 
     parameters = {
@@ -119,8 +159,21 @@ async def _run(spec: CommandSpec, argv: Sequence[str], environ: Mapping[str, str
         program = str(spec.folder / argv[0])
     elif (program := shutil.which(argv[0], path=own.get("PATH"))) is None:
         raise FileNotFoundError(2, "there is no such program in the PATH", argv[0])
+    await in_thread(partial(_refuse_changed, spec.pinned))
     where = spec.folder / spec.cwd
     return await run_process([program, *argv[1:]], where, own, timeout_s=spec.timeout_s, max_bytes=spec.max_bytes)
+
+
+def is_shell(program: str) -> bool:
+    """Return whether a program runs the text that it is given."""
+    return PurePath(program).name.casefold().removesuffix(".exe") in SHELLS
+
+
+def _refuse_changed(pinned: Mapping[str, str]) -> None:
+    for path, sha256 in pinned.items():
+        with Path(path).open("rb") as file:
+            if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
+                raise ValueError(f"{path} was changed since it was allowed to run, so it is not run; begin a new run")
 
 
 def told(result: CommandResult, spec: CommandSpec) -> str:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from agents.confined import list_inside, read_inside
 from agents.errors import AgentError
-from agents.paths import MOST_PARTS, VERSIONED, folded, is_secret
+from agents.paths import MOST_PARTS, PRIVATE_KEY, VERSIONED, folded, holds_keys
 from providers.documents.unicode import clean
 
 FILE_BYTES = 4 << 20
@@ -90,7 +90,7 @@ def _is_file(beside: Path, path: str) -> bool:
 
 def fault_of(beside: Path, path: str) -> str:
     """Return why nothing can be read at `path` below `beside`, empty where it can."""
-    if is_secret(path):
+    if holds_keys(path):
         return "it may hold keys"
     try:
         if not _is_file(beside, path):
@@ -109,7 +109,7 @@ def _is_hidden(name: str) -> bool:
 def _looked_at(folder: KnowledgeFolder, path: str) -> Iterator[FolderFile | UnreadFile]:
     if not _is_meant(folder, path):
         return
-    if is_secret(path):
+    if holds_keys(path):
         yield UnreadFile(path, "it may hold keys")
         return
     try:
@@ -134,6 +134,8 @@ def _is_meant(folder: KnowledgeFolder, path: str) -> bool:
 def read_text(folder: KnowledgeFolder, path: str) -> tuple[str, bytes]:
     """Return a file's text and its bytes. Raise `ValueError` for what is no text, `OSError`, or `AgentError`."""
     data = read_inside(folder.beside, path, FILE_BYTES)
+    if PRIVATE_KEY.search(data) is not None:
+        raise ValueError("it holds a private key")
     return clean(_decoded(data)), data
 
 

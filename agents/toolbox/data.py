@@ -41,6 +41,8 @@ def data_tools(files: Files) -> tuple[Tool, ...]:
     @tool(idempotent=True, risk="read_only")
     def read_json(path: str, pointer: str = "") -> Any:
         """Return the value of a JSON file, or the part of it at a JSON pointer: /items/0/name"""
+        if pointer and not pointer.startswith("/"):
+            raise ValueError(f"{pointer!r} is no JSON pointer: it begins with /, as in /items/0/name")
         try:
             value: Any = json.loads(text_of(path, read_file_of(files, path)))
         except RecursionError:

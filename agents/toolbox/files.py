@@ -6,7 +6,7 @@ from functools import partial
 
 from agents.confined import list_inside, read_inside
 from agents.errors import PathRefused
-from agents.paths import is_secret
+from agents.paths import holds_keys
 from agents.run_folder import RunFolder
 from agents.threads import in_thread
 from agents.tools import Tool, tool
@@ -28,7 +28,7 @@ def file_tools(root: RunFolder | None) -> tuple[Tool, ...]:
     @tool(idempotent=True, risk="read_only")
     def read_file(path: str) -> str:
         """Return the text of the file at `path`, relative to the run's folder."""
-        if is_secret(path):
+        if holds_keys(path):
             raise PathRefused(path, "it may hold keys, which no model reads")
         data = read_inside(folder().root, path)
         try:

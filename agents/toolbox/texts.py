@@ -13,7 +13,7 @@ import anyio
 from agents.confined import list_inside
 from agents.errors import AgentError
 from agents.threads import in_thread
-from agents.toolbox.workspace import Files, private, read_file_of, text_of, walk
+from agents.toolbox.workspace import Files, private, read_file_of, refuse_private, text_of, walk
 from agents.tools import Tool, tool
 from providers.documents.unicode import clean
 
@@ -54,6 +54,7 @@ def reading_tools(files: Files) -> tuple[Tool, ...]:
         if recursive:
             names = list(walk(files, path))
         else:
+            refuse_private(path)
             names = [name for name in list_inside(files.root, path) if not private(name)]
         rest = f"\n[{len(names) - LISTED} more]" if len(names) > LISTED else ""
         return "\n".join(names[:LISTED]) + rest or "(empty)"

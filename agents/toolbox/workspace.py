@@ -5,20 +5,18 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from pathlib import Path
 
 from agents.confined import digest_inside, list_inside, read_inside, write_inside
 from agents.errors import AgentError, PathRefused
-from agents.paths import MOST_PARTS, VERSIONED, Protected, folded, is_secret, parts_of
+from agents.paths import MOST_PARTS, PRIVATE_KEY, VERSIONED, Protected, folded, holds_keys, parts_of
 from agents.run_folder import RunFolder
 
 FILE_BYTES = 8 << 20
 WALKED = 20_000
 """Files and folders that one walk looks at."""
-PRIVATE = VERSIONED | {".orchestrator", ".ssh", ".aws", ".gnupg", ".netrc", ".npmrc", ".pypirc", ".git-credentials"}
-"""Names of what holds keys, or what was said in other runs: no model reads below them."""
-KEY_FILES = ("id_rsa*", "id_ed25519*", "id_ecdsa*", "*.pem", "*.pfx", "*.p12", "*.keystore")
+PRIVATE = VERSIONED | {".orchestrator"}
+"""Folders of version control, and of what was said in other runs: no model reads below them."""
 PASSED_BY = frozenset({"node_modules", "__pycache__", ".venv", "venv", ".mypy_cache", ".ruff_cache", ".pytest_cache"})
 """Folders that a walk does not go into: what stands there is nobody's own text."""
 
@@ -77,9 +75,17 @@ Files = Workspace | RunFiles
 
 def read_file_of(files: Files, path: str, limit: int = FILE_BYTES) -> bytes:
     """Return a file's bytes. Raise `PathRefused`, `PathEscapes`, `ValueError` or `OSError`."""
+    refuse_private(path)
+    data = read_inside(files.root, path, limit)
+    if PRIVATE_KEY.search(data) is not None:
+        raise PathRefused(path, "it holds a private key, which no model reads")
+    return data
+
+
+def refuse_private(path: str) -> None:
+    """Raise `PathRefused` for a file or folder that no model looks into."""
     if fault := private(path):
         raise PathRefused(path, fault)
-    return read_inside(files.root, path, limit)
 
 
 def text_of(path: str, data: bytes) -> str:
@@ -92,20 +98,20 @@ def text_of(path: str, data: bytes) -> str:
 
 def private(path: str) -> str:
     """Return why no model reads what stands at `path`, empty where it may."""
-    if is_secret(path):
+    if holds_keys(path):
         return "it may hold keys, which no model reads"
-    for part in parts_of(path):
-        if part in PRIVATE or any(fnmatchcase(part, pattern) for pattern in KEY_FILES):
-            return f"{part} may hold keys, or belongs to version control or to other runs; no model reads it"
+    if part := next(iter(PRIVATE & {*parts_of(path)}), ""):
+        return f"{part} belongs to version control or to other runs; no model reads it"
     return ""
 
 
 def walk(files: Files, path: str = ".") -> Iterator[str]:
     """Yield the paths of the files below the folder at `path`, sorted, without those that no model reads.
 
-    Raise `PathEscapes` or `OSError` for `path` itself; a folder in it that cannot be read is left out. At most `WALKED`
+    Raise `AgentError` or `OSError` for `path` itself; a folder in it that cannot be read is left out. At most `WALKED`
     entries are looked at.
     """
+    refuse_private(path)
     left, todo = WALKED, [(path.rstrip("/") or ".", 0)]
     while todo and left > 0:
         folder, depth = todo.pop()

@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 import os
-import re
 import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from agents.paths import is_secret, parts_of
+from agents.paths import holds_keys
 from orchestrator.squad.given import FILE_BYTES, IMAGE_BYTES, InputType, RawInput, UnreadInput, secret
 from orchestrator.squad.spec import InputSpec
 from providers.documents.problems import nearest
 from providers.documents.unicode import printable
 
-SECRET_FOLDERS = frozenset({".ssh", ".gnupg", ".aws", ".azure", ".kube", ".docker", ".password-store"})
-_SECRET_NAME = re.compile(
-    r"id_(rsa|dsa|ecdsa|ed25519)(_sk)?|\.?(netrc|_netrc|pgpass|pypirc|npmrc|git-credentials|htpasswd)"
-    r"|.*\.(pem|key|p12|pfx|jks|keystore|kdbx|ppk)|credentials|application_default_credentials\.json|shadow"
-)
-"""Names, folded, of files that hold keys by habit of the programs that read them."""
 _LITERAL = "@@ stands for an @ that is meant as it is"
 _MISSING = dict.fromkeys(("file", "image"), "a path counts from the folder that you are in; - reads what is piped in")
 SHOWN = 200
@@ -29,20 +22,12 @@ NEIGHBOURS = 2000
 """Names of a folder among which a missing file's is looked for."""
 
 
-def holds_keys(path: Path) -> bool:
-    """Whether a file holds keys, by its name or the folder that it lies in."""
-    parts = parts_of(str(path))
-    if parts[:1] == ("proc",) and parts[-1] == "environ":
-        return True
-    return is_secret(str(path)) or bool(parts and (SECRET_FOLDERS & {*parts} or _SECRET_NAME.fullmatch(parts[-1])))
-
-
 def read_given(path: str | Path, kind: InputType) -> RawInput | UnreadInput:
     """Return what a file holds, or why it cannot be given to an input of this type. A pipe counts as a file."""
     file = Path(path).expanduser() if str(path).startswith("~") else Path(path)
     shown = printable(str(path)[:SHOWN])
     try:
-        if holds_keys(file) or holds_keys(file.resolve()):
+        if holds_keys(str(file)) or holds_keys(str(file.resolve())):
             return secret(shown)
         mode = file.stat().st_mode
         if stat.S_ISDIR(mode):
@@ -115,7 +100,9 @@ def unfit_below(folder: Path, path: str) -> str:
     try:
         if Path(path).is_absolute() or not file.resolve().is_relative_to(folder.resolve()):
             return "it lies outside the squad's folder"
-        return "it holds keys, which no model may read" if holds_keys(file) or holds_keys(file.resolve()) else ""
+        return (
+            "it holds keys, which no model may read" if holds_keys(str(file)) or holds_keys(str(file.resolve())) else ""
+        )
     except (OSError, ValueError, RuntimeError) as error:
         return str(error)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from orchestrator.squad.mcp_specs import McpSpec
+from orchestrator.squad.named_files import named_files
 from orchestrator.squad.tool_source import ToolReading, digest_of
 from orchestrator.trust import CodeUse
 from providers.documents.findings import Findings
@@ -38,5 +39,5 @@ def server_use(node: Node, name: str, entry: McpEntry) -> CodeUse:
     spec, reading = entry.spec, ToolReading(Findings.after(node, ()), entry.beside, entry.file)
     given = f", given {', '.join(spec.reads)}" if spec.reads else ""
     what = "requests to" if spec.url else "the command"
-    sha256 = digest_of([spec.sha256, reading.digests(spec.words)])
+    sha256 = digest_of([spec.sha256, named_files(spec.words, reading.folder, spec.cwd or ".").digests])
     return CodeUse.of(reading.folder, f"{what} {spec.target} (MCP server '{name}'{given})", sha256, reading.file)

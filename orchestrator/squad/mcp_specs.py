@@ -11,6 +11,7 @@ from typing import Annotated, Any, ClassVar, NoReturn
 
 from pydantic import Field
 
+from agents.declared.arguments import in_one_line
 from agents.errors import ToolFault
 from agents.mcp.definitions import Definition
 from agents.mcp.tools import TIMEOUT_S, named_tools
@@ -102,7 +103,7 @@ class McpSpec(StrictModel):
     @property
     def target(self) -> str:
         """What is started or asked, in words."""
-        return self.url or " ".join(word if word and not re.search(r"\s", word) else repr(word) for word in self.words)
+        return self.url or in_one_line(self.words)
 
     @property
     def sha256(self) -> str:

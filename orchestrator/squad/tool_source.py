@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 from agents.confined import READ_BYTES, read_inside
 from agents.declared.arguments import Argument, Arguments
-from agents.errors import AgentError, ToolFault
+from agents.errors import ToolFault
 from agents.tools import Tool, tool
 from orchestrator.squad.tool_specs import ArgSpec, ToolEntry
 from orchestrator.trust import CodeUse
@@ -79,16 +79,6 @@ class ToolReading:
     def read(self, path: str, limit: int = READ_BYTES) -> bytes:
         """Return a file below the folder. Raises `OSError`, `ValueError`, `AgentError`."""
         return read_inside(self.beside, path, limit)
-
-    def digests(self, paths: Mapping[str, None] | list[str] | tuple[str, ...]) -> dict[str, str]:
-        """Return the SHA-256 of each of the paths that is a file below the folder."""
-        found: dict[str, str] = {}
-        for path in paths:
-            try:
-                found[path] = hashlib.sha256(self.read(path)).hexdigest()
-            except (OSError, ValueError, AgentError):
-                continue
-        return found
 
 
 def argument_of(name: str, spec: ArgSpec) -> Argument:

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import PurePath
 
-from agents.declared.arguments import placeholders
-from agents.declared.command import SHELLS, CommandSpec, command_tool, programs_tool
+from agents.declared.arguments import in_one_line, in_one_word, placeholders
+from agents.declared.command import CommandSpec, command_tool, is_shell, programs_tool
 from agents.errors import PathEscapes
 from agents.tools import Tool
+from orchestrator.squad.named_files import named_files
 from orchestrator.squad.tool_source import ToolReading, ToolSource, digest_of
 from orchestrator.squad.tool_specs import ToolEntry
 from orchestrator.trust import CodeUse
@@ -34,10 +35,11 @@ def read(reading: ToolReading, name: str, entry: ToolEntry, place: Place) -> tup
             return ()
         spec = replace(spec, cwd=str(folder))
     # What stands beside the squad and is run or read by its name belongs to what is allowed.
-    files = reading.digests([one for one in argv if not placeholders(one)])
-    shown = " ".join(argv)
-    sha256 = digest_of([argv, spec.arguments.schema, entry.env, entry.cwd, files])
-    use = CodeUse.of(reading.folder, f"the command `{shown}`", sha256, reading.file)
+    files = named_files([one for one in argv if not placeholders(one)], reading.folder, entry.cwd or ".")
+    spec = replace(spec, pinned=files.code)
+    shown = in_one_line(argv)
+    sha256 = digest_of([argv, spec.arguments.schema, entry.env, entry.cwd, files.digests])
+    use = CodeUse.of(reading.folder, f"the command `{shown}`{_given(entry)}", sha256, reading.file)
     description = entry.description or f"Run `{shown}`."
     more = {key: value for key, value in entry.settings().items() if key != "timeout_s"}
 
@@ -52,7 +54,7 @@ def read_programs(reading: ToolReading, name: str, entry: ToolEntry, place: Plac
     """Return the tool that runs one of a few programs as the model says; none where it is reported what is wrong."""
     programs = tuple(entry.programs or ())
     for index, program in enumerate(programs):
-        if PurePath(program).name.casefold() in SHELLS or placeholders(program):
+        if is_shell(program) or placeholders(program):
             what = f"{program} runs whatever it is told; name the programs themselves"
             reading.findings.error((*place, "programs", index), "unsafe-command", what)
             return ()
@@ -66,9 +68,12 @@ def read_programs(reading: ToolReading, name: str, entry: ToolEntry, place: Plac
         if folder is None:
             return ()
         spec = replace(spec, cwd=str(folder))
-    listed = ", ".join(programs)
-    sha256 = digest_of(["programs", programs, entry.env, entry.cwd, reading.digests(programs)])
-    use = CodeUse.of(reading.folder, f"the programs {listed}, with arguments of a model", sha256, reading.file)
+    listed = ", ".join(map(in_one_word, programs))
+    files = named_files(programs, reading.folder)
+    spec = replace(spec, pinned=files.code)
+    sha256 = digest_of(["programs", programs, entry.env, entry.cwd, files.digests])
+    what = f"the programs {listed}, with arguments of a model{_given(entry)}"
+    use = CodeUse.of(reading.folder, what, sha256, reading.file)
     description = entry.description or f"Run one of these programs, without a shell: {listed}."
     more = {key: value for key, value in entry.settings().items() if key != "timeout_s"}
 
@@ -77,6 +82,11 @@ def read_programs(reading: ToolReading, name: str, entry: ToolEntry, place: Plac
 
     tool = programs_tool(name, description, spec, {}, **more)
     return (ToolSource(name, tool, f"programs {listed}", sha256, (use,), load),)
+
+
+def _given(entry: ToolEntry) -> str:
+    """Return which of the user's variables it is given, in words."""
+    return f", given {', '.join(entry.env)}" if entry.env else ""
 
 
 def _below(reading: ToolReading, place: Place, path: str) -> PurePath | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import sys
@@ -175,3 +176,29 @@ async def gone(pid: int) -> None:
             return
         await anyio.sleep(0.02)
     raise AssertionError(f"{pid} is still there")
+
+
+async def test_what_an_optional_argument_stands_in_is_left_out_with_it(tmp_path):
+    args = (Argument("a", optional=True), Argument("b", optional=True), Argument("l", "list", default=[]))
+    given = spec(tmp_path, "-c", "import sys; print(sys.argv[1:])", "--since={a}", "{b}", "{l}", "x{a}{b}", args=args)
+    assert (await call(given)).content == "[]"
+    assert (await call(given, a="1", b="2")).content == "['--since=1', '2', 'x12']"
+    assert (await call(given, a="")).content == "['--since=']"
+
+
+@pytest.mark.parametrize(
+    "argv", [("env", "bash", "-c", "{a}"), ("timeout", "5", "sh", "-c", "ls {a}"), ("CMD.EXE", "{a}")]
+)
+def test_a_shell_is_told_whatever_starts_it(tmp_path, argv):
+    assert "reads its arguments as a program" in CommandSpec(argv, tmp_path).fault()
+    assert CommandSpec(("grep", "bash", "{a}"), tmp_path).fault() == ""
+
+
+async def test_code_that_changed_since_it_was_allowed_is_not_run(tmp_path):
+    script = tmp_path / "run.py"
+    script.write_text("print(1)")
+    given = spec(tmp_path, "run.py", pinned={str(script): hashlib.sha256(b"print(1)").hexdigest()})
+    assert (await call(given)).content == "1"
+    script.write_text("print(2)")
+    told = await call(given)
+    assert (told.is_error, "was changed since it was allowed" in told.content) == (True, True)

@@ -183,3 +183,29 @@ async def test_the_time_is_told_with_its_zone(root):
     assert (await ask(Workspace(root), "now")).content.split()[0].endswith("+00:00")
     for name in ("Nowhere/Town", "../../etc/passwd", "/etc/passwd", ""):
         assert "no time zone" in (await ask(Workspace(root), "now", timezone=name)).content
+
+
+KEY = "-----BEGIN RSA PRIVATE KEY-----\n" + "MIIEpAIBAAKCAQEAx0v1" * 4
+
+
+@pytest.mark.few(4)
+@pytest.mark.parametrize(
+    "path",
+    ["server.key", "prod.env", ".kube/config", "id_dsa", "Credentials.JSON", "secrets.yaml", ".dockercfg", "notes.txt"],
+)
+async def test_what_holds_keys_by_its_name_or_its_text_is_not_read(root, path):
+    (root / path).parent.mkdir(exist_ok=True)
+    (root / path).write_text(KEY)
+    here = Workspace(root)
+    told = [await ask(here, "read_file", path=path), await ask(root, "read_file", path=path)]
+    assert [one.is_error for one in told] == [True, path != "notes.txt"]
+    assert "MIIE" not in (await ask(here, "search_files", pattern="MIIE")).content
+
+
+async def test_the_names_below_what_no_model_reads_are_not_told_and_code_may_name_the_head_of_a_key(root):
+    for name, more in (("list_files", {}), ("search_files", {"pattern": "o"}), ("list_files", {"recursive": True})):
+        assert (await ask(Workspace(root), name, path=".git", **more)).is_error
+    (root / "src" / "a.py").write_text('HEAD = "-----BEGIN PRIVATE KEY-----"\n')
+    assert not (await ask(Workspace(root), "read_file", path="src/a.py")).is_error
+    (root / "a.json").write_text('{"a": 1}')
+    assert "begins with /" in (await ask(Workspace(root), "read_json", path="a.json", pointer="a")).content

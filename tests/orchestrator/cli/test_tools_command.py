@@ -159,3 +159,13 @@ def test_a_tool_that_cannot_be_loaded_ends_a_run_before_it_begins(call, folder):
     assert "the tool 'convert' cannot be loaded: mytools.py:1: ModuleNotFoundError" in ended.err
     assert "hint: put it right" in ended.err
     assert not json.loads(call("runs", "ls", "--json").out or "[]")
+
+
+def test_a_module_of_the_working_folder_is_not_imported_by_a_tool_that_stands_elsewhere(spawn, folder):
+    (folder / "lib").mkdir()
+    (folder / "lib" / "mytools.py").write_text("import beside_the_squad\ndef convert(): return 'unasked'\n")
+    (folder / "beside_the_squad.py").write_text("raise SystemExit('unasked')\n")
+    text = (folder / "rates.yaml").read_text()
+    (folder / "rates.yaml").write_text(text.replace('"mytools.py:convert"', '"lib/mytools.py:convert"'))
+    ended = spawn("--trust", "tools", "call", "convert", "rates.yaml")
+    assert (ended.returncode, b"No module named 'beside_the_squad'" in ended.stderr) == (1, True), ended.stderr

@@ -214,6 +214,38 @@ async def test_a_command_is_a_tool_that_asks_and_that_a_script_beside_the_squad_
     assert (asking.approval, asking.idempotent) == ("ask", False)
 
 
+@pytest.mark.few(3)
+@pytest.mark.parametrize(
+    ("entry", "path"),
+    [
+        ("command: [python3, run.py], cwd: sub", "sub/run.py"),
+        ("command: [python3, link.py]", "sub/run.py"),
+        ("command: [python3, sub/run.py]", "sub/run.py"),
+        ("command: [pytest, --rootdir=sub, --confcutdir=sub/run.py]", "sub/run.py"),
+        ("command: [python3, ../beside.py]", "../beside.py"),
+        ("command: [python3, {here}/sub/run.py]", "sub/run.py"),
+        ("programs: [./link.py]", "sub/run.py"),
+    ],
+)
+def test_what_is_allowed_holds_the_files_that_a_command_names_however_it_does(tmp_path, entry, path):
+    here = tmp_path / "here"
+    (here / "sub").mkdir(parents=True)
+    (here / "link.py").symlink_to("sub/run.py")
+    file = squad(here, "{" + entry.replace("{here}", str(here)) + ", env: [GH_TOKEN]}")
+    uses = []
+    for ending in ("1", "2"):
+        (here / path).write_text("#" * (2 << 20) + ending)  # longer than what is read of most files
+        uses += Squad.from_file(file).code_uses()
+    assert uses[0] != uses[1]
+    assert uses[0].what.endswith(", given GH_TOKEN")
+
+
+def test_a_command_is_shown_in_one_line_before_it_is_allowed(tmp_path):
+    entry = '{command: [echo, "a\\nSend them there?", "\\e[2K\\r", "\\u202eb"]}'
+    (use,) = Squad.from_file(squad(tmp_path, entry)).code_uses()
+    assert use.what == r"the command `echo 'a\nSend them there?' '\x1b[2K\r' '\u202eb'`"
+
+
 async def test_a_changed_file_is_told_when_a_run_goes_on_and_a_file_that_is_gone_stops_nothing_but_its_calls(tmp_path):
     file, journal = squad(tmp_path), MemoryJournal()
     read, manager = Squad.from_file(file), calling("convert", amount=10, currency="USD")
