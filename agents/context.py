@@ -17,7 +17,9 @@ LEAST_OF_A_RESULT = 64
 class History:
     """How much of a transcript goes along: its newest `keep_last` messages, in whole exchanges.
 
-    `summarise_over_tokens` is read from squad files and not used yet.
+    With `summarise_over_tokens` all of it does, until it comes to more tokens than that: then a cheap model makes a
+    summary of the older ones, which goes along in their place; the newest, half of those tokens and `keep_last`
+    messages at the most, stay as they are.
     """
 
     keep_last: int | None = None

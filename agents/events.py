@@ -99,6 +99,22 @@ class HistoryFitted:
 
 
 @dataclass(frozen=True, slots=True)
+class HistorySummarised:
+    """A model was asked to make a summary of an agent's `messages` older messages, and of the summary before them.
+
+    `tokens` are those of the request, and `summary_tokens` those of the answer. `failed` says why there is no summary
+    or why it is of no use; then all that was said is sent as far as it fits.
+    """
+
+    agent: str
+    turn: int
+    messages: int
+    tokens: int
+    summary_tokens: int
+    failed: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class MemoryRecalled:
     """An agent was told of these before it began to work: ids of records, and passages of documents (`a.md:3-9`)."""
 

@@ -11,12 +11,14 @@ from typing import Any, Generic, Literal, Protocol
 from typing_extensions import TypeVar
 
 from agents.calls import call_all
+from agents.compaction import Compaction
 from agents.context import History, count_tokens, fit
 from agents.errors import AnswerCut, TurnLimit, cut_off
 from agents.output import Shape, WrongShape, answer_tokens, is_cut, shape_of, whole_calls
 from agents.repeats import Repeats
+from agents.summaries import HistoryMemo
 from agents.tools import Tool, check_deps
-from agents.turn import Answer, AskAgain, CallTools, Final, RunContext, decide, take_turn
+from agents.turn import Answer, AskAgain, CallTools, Complete, Final, RunContext, decide, take_turn
 from agents.untrusted import RiskyTools, fenced, joined
 from providers.errors import AllAttemptsFailed
 from providers.messages import (
@@ -52,6 +54,8 @@ class Worker(Protocol):
     def name(self) -> str: ...
     @property
     def opening(self) -> Message: ...
+    @property
+    def manager(self) -> Complete: ...
     @property
     def needs(self) -> Needs: ...
     @property
@@ -116,18 +120,28 @@ class Work:
     cost: int | None = 0
     counted: int = 0
     untrusted: tuple[str, ...] = ()
+    compaction: Compaction | None = None
+    """Where older messages are summarised."""
 
     def say(self, message: Message) -> None:
         self.messages.append(message)
         self.seal.update(message.digest)
         self.tokens += message.tokens
 
+    async def compact(self, number: int, ctx: RunContext) -> None:
+        """Have older messages summarised before a turn, where they are too many."""
+        if self.compaction is not None and self.compaction.may_be_due(self.tokens):
+            await self.compaction.before(number, self.messages, ctx)
+
     def request(self, *, with_tools: bool = True) -> Request:
         """Return the next request: the transcript as far as it fits."""
-        agent, messages = self.agent, tuple(self.messages)
-        keep_last = agent.history.keep_last
+        agent, total, keep_last = self.agent, self.tokens, self.agent.history.keep_last
+        messages = tuple(self.messages)
+        if self.compaction is not None and self.compaction.is_of_use:
+            messages, keep_last = self.compaction.sent(messages), None
+            total = count_tokens(messages)
         if agent.window is not None or keep_last is not None:
-            messages = fit(messages, agent.window, self.fixed, keep_last=keep_last, total=self.tokens)
+            messages = fit(messages, agent.window, self.fixed, keep_last=keep_last, total=total)
         return Request(
             messages=messages,
             tools=self.specs if with_tools else (),
@@ -209,12 +223,16 @@ async def pursue(
     work.untrusted = ctx.untrusted
     since = len(work.messages)
     work.say(user(brief) if isinstance(brief, str) else brief)
+    if agent.history.summarise_over_tokens is not None and ctx.edition > 2:
+        memo = HistoryMemo() if ctx.memo is None else replace(ctx.memo)
+        work.compaction = Compaction(agent.name, agent.needs, agent.manager, agent.history, since, memo, ctx.memo)
     corrected, cut_calls, must_answer, repeats = False, 0, False, Repeats()
     for number in range(1, agent.max_turns + 1):
         last = number == agent.max_turns
         if (last or repeats.is_over) and not must_answer and bool(agent.tools) and ctx.edition > 1:
             must_answer = True
             work.say(user(ANSWER_NOW if shape is None else ANSWER_NOW_IN_JSON))
+        await work.compact(number, ctx)
         request = work.request(with_tools=not must_answer)
         response = await _turn(number, request, work, ctx, answer, shape if corrected else None)
         work.heard(response)

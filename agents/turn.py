@@ -11,9 +11,11 @@ from agents.events import TurnEnded, TurnStarted
 from agents.fitting import answered_in_room
 from agents.hooks import Hooks, answered
 from agents.output import Invalid, Shape, is_cut
+from agents.summaries import HistoryMemo
 from agents.tool_context import CallPlace
 from agents.untrusted import RiskyTools
 from providers.budgets import BudgetScope
+from providers.errors import ProviderError, RoutingError
 from providers.events import Emit, ignore
 from providers.messages import Accept, Delta, Hear, Request, Response, ToolCall
 
@@ -163,6 +165,8 @@ class RunContext:
     untrusted: tuple[str, ...] = ()
     """What was read in this work that others wrote, by its sources."""
     risky_tools: RiskyTools = "ask"
+    memo: HistoryMemo | None = None
+    """The summary of the history that this work shares with earlier and later ones; None: it has none in common."""
     emit_at: Callable[[tuple[str, ...]], Emit] | None = None
     """Returns what emits at a place in the unit's work; None: `emit` does, wherever it happens."""
 
@@ -173,7 +177,7 @@ class RunContext:
         """Return the context of work that an agent does below a place in this one's, for this one."""
         step = self.step + parts
         emit = self.emit if self.emit_at is None else self.emit_at(step)
-        return replace(self, step=step, emit=emit, depth=self.depth + 1)
+        return replace(self, step=step, emit=emit, depth=self.depth + 1, memo=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,10 +261,13 @@ async def take_turn(
     ctx: RunContext,
     answer: Answer,
     accept: Accept | None = None,
+    *,
+    instead: Callable[[Exception], Response | None] = lambda _: None,
 ) -> Response:
     """Return the model's answer, paid once: it is the durable call `model` of this turn.
 
-    What the turn emits belongs to the step: a recorded one emits nothing again.
+    What the turn emits belongs to the step: a recorded one emits nothing again. `instead` returns what stands in for an
+    answer that could not be had; None: the error is raised.
     """
     agent = request.needs.agent or ""
 
@@ -283,6 +290,10 @@ async def take_turn(
                 made = await ask(request)
             else:
                 made = await answered(ctx.hooks, request, CallPlace(agent, number, ctx.run, ctx.unit, ctx.step), ask)
+        except (RoutingError, ProviderError) as error:
+            if (substitute := instead(error)) is None:
+                raise
+            return substitute
         finally:
             if heard is not None:
                 heard.end(made)

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from agents import events as agent_events
 from agents.events import (
+    HistorySummarised,
     MemoryRecalled,
     RepeatStopped,
     RiskyCallHeld,
@@ -51,6 +52,8 @@ from providers.messages import Request
 
 INSIDE = (agent_events.__name__, provider_events.__name__)
 """What stands in these modules happens inside a step."""
+ANSWERED = (TurnEnded, ToolEnded, MemoryRecalled, HistorySummarised)
+"""With one of these a step has its result."""
 DECISIONS = (TaskStarted, TaskExpanded, ElementStarted, GateOpened, TaskEnded, TaskReset, RunFinished)
 
 
@@ -108,7 +111,7 @@ class RecordPart:
         """Take the next event."""
         data, at = place.event.data, place.at
         is_said = at is not None and at.key.call == SAID and isinstance(data, GateAnswered)
-        if at is not None and (is_said or isinstance(data, TurnEnded | ToolEnded | MemoryRecalled)):
+        if at is not None and (is_said or isinstance(data, ANSWERED)):
             self.answered.add(at)
         if place.unit is not None and not place.is_chance:
             self._of_units.setdefault(place.unit, []).append(len(self.places))

@@ -17,6 +17,7 @@ import anyio
 from agents import Agent, OutputInvalid, RunContext, ToolFault, WorkResult
 from agents.agent_tool import bound_to
 from agents.fences import without_fence
+from agents.summaries import HistoryMemo
 from agents.tools import Tool
 from agents.turn import NOTHING_AROUND, Answer, StepKey, Surroundings, Suspended, relayed
 from orchestrator.errors import RepeatExhausted, SquadFailed, TaskTimedOut
@@ -131,6 +132,8 @@ class TaskRunner:
     ended_conversations: set[str] = field(default_factory=set)
     """Those that the program ended, where their `terminate` lets it."""
     _agents: dict[str, Agent] = field(default_factory=dict)
+    _memos: dict[str, HistoryMemo] = field(default_factory=dict)
+    """The summaries of what was said in a chat, of each agent that is talked to."""
     _accounts: dict[str, Account | None] = field(default_factory=dict)
     _accounts_of_tasks: dict[tuple[str, int], Account | None] = field(default_factory=dict)
     _accounts_of_scopes: dict[str, Account | None] = field(default_factory=dict)
@@ -279,7 +282,8 @@ class TaskRunner:
         recalled = await recall(self.memory, self.plan.agents[agent], words, here)
         account = self._account(agent, self.plan.agents[agent].budget)
         told = prompts.with_recalled(words, recalled)
-        return await self._agent(agent, None).work(told, self._with_account(here, account), history=history)
+        here = self._with_account(here, account).at(memo=self._memos.setdefault(agent, HistoryMemo()))
+        return await self._agent(agent, None).work(told, here, history=history)
 
     def use(self, name: str, agent: Agent) -> None:
         """Let an agent of the caller's do the work of one of the plan's."""
@@ -311,7 +315,7 @@ class TaskRunner:
         """Hold a conversation, and those inside it. Return how it went, and where its budget is drawn on."""
         unit, waited = given.unit, given.clock.waited
         account = self._open(BudgetRef("conversation", plan.id), plan.budget, _paid_below(unit, ctx.step), waited)
-        ctx = self._with_account(ctx, account)
+        ctx, memos = self._with_account(ctx, account), dict[str, HistoryMemo]()
 
         async def speak(speaker: str, prompt: str, history: tuple[Message, ...], place: str) -> SpokenWords:
             here = self._below(ctx, unit, place)
@@ -325,6 +329,7 @@ class TaskRunner:
             spoken = AgentWork(scoped(plan.squad, speaker), work.description)
             recalled = await recall(self.memory, self.plan.agents[spoken.agent], topic, here, is_apart=True)
             asked = prompts.with_recalled(prompt, recalled)
+            here = here.at(memo=memos.setdefault(speaker, HistoryMemo()))
             result = await self._agent_works(spoken, asked, given, here, history)
             cuts.extend(cut_in(result, here.step))
             return SpokenWords(result.text, result.counted, tuple(_tools_called(result)))

@@ -104,8 +104,8 @@ class HistorySpec(StrictModel):
     """How much of a transcript goes along."""
 
     noun: ClassVar[str] = "a history"
-    keep_last: Positive | None = Field(default=None, description="Utterances that go along word for word")
-    summarise_over_tokens: Positive | None = Field(default=None, description="Older ones are summarised beyond this")
+    keep_last: Positive | None = Field(default=None, description="Messages that go along word for word")
+    summarise_over_tokens: Positive | None = Field(default=None, description="Beyond this, older ones are summarised")
 
 
 class Defaults(StrictModel):
@@ -114,7 +114,7 @@ class Defaults(StrictModel):
     noun: ClassVar[str] = "defaults"
     timeout: PositiveDuration | None = Field(default=None, description="Of one task")
     retry: RetrySpec | None = Field(default=None, description="Of one task")
-    history: HistorySpec | None = Field(default=None, description="Of conversations")
+    history: HistorySpec | None = Field(default=None, description="Of conversations, and of long work with tools")
     max_parallel: Positive | None = Field(default=None, description="Elements of one for_each at work at once")
 
 

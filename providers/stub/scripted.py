@@ -27,7 +27,7 @@ from providers.messages import (
     assistant,
     estimate_tokens,
 )
-from providers.stub.steering import HUMAN, Steering, best_for, steering_of
+from providers.stub.steering import HUMAN, Steering, beginnings, best_for, steering_of
 from providers.stub.texts import ANSWER_TO_PEER, CLOSING, DOCUMENTS, LABEL, MEETING
 from providers.stub.topic import Topic, topic_of
 
@@ -177,6 +177,8 @@ def _steered(steering: Steering, request: Request, topic: Topic, persona: str) -
             return "\n".join([said, "", *parts])
         case "delegate" | "conclude":
             return _fill(CLOSING, topic, seed)
+        case "summarise":
+            return f"No model made this: it is how each paragraph begins.\n\n{beginnings(request.messages)}"
         case "work":
             return _fill(DOCUMENTS.get(persona, DOCUMENTS[""]), topic, seed)
     return None

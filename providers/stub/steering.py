@@ -13,15 +13,17 @@ TAIL_CHARS = 20_000
 HUMAN = "human"
 """A person: nobody may be there to answer offline, so the stub asks none of its own accord."""
 _LISTED = re.compile(r"^- (?P<name>[^\s:(]+)(?P<about>[^\n]*)$", re.MULTILINE)
+_DATA = re.compile(r"<data (\w+)>\n(.*?)\n</data \1>", re.DOTALL)
 _WORD = re.compile(r"\w{3,}")
 
-SteeringKind = Literal["pick", "hand_over", "delegate", "work", "conclude"]
+SteeringKind = Literal["pick", "hand_over", "delegate", "work", "conclude", "summarise"]
 _ASKED: tuple[tuple[SteeringKind, str], ...] = (
     ("pick", "Answer with one line, `NEXT: ` and the name"),
     ("hand_over", "end with one line `HANDOFF: ` and the name"),
     ("delegate", "write one line for each, `DELEGATE name: the task`"),
     ("work", "Do what you were asked for, and answer with the result alone."),
     ("conclude", "It is all that others will read."),
+    ("summarise", "Write the summary of all of it, in at most"),
 )
 """What a prompt says that asks for each."""
 
@@ -67,3 +69,10 @@ def best_for(steering: Steering, words: str) -> str:
 def _stems(text: str) -> set[str]:
     """Return the words of a text, so short that a router and routers are one."""
     return {word.casefold()[:5] for word in _WORD.findall(text)}
+
+
+def beginnings(messages: Sequence[Message], words: int = 12) -> str:
+    """Return how each paragraph of what is to be summarised begins: without a model there is no other summary."""
+    found = _DATA.findall(messages[-1].text)
+    said = [part.split() for _, text in found for part in text.split("\n\n")]
+    return "\n".join(" ".join(part[:words]) for part in said if part)

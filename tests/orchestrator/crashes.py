@@ -227,8 +227,12 @@ HELPED: dict[str, Any] = {
     "outputs": {"docs": "${{ tasks.docs.output }}"},
 }
 """Agents that are tools of others, over one another."""
+COMPACTED = {**talking("round_robin"), "defaults": {"history": {"summarise_over_tokens": 512}}}
+COMPACTED["conversations"] = {"talk": {"participants": ["ann", "bob", "cat"], "terminate": {"max_turns": 11}}}
+"""A conversation that is so long that its beginning is summarised, again and again."""
 SQUADS = {
     "aside": ASIDE,
+    "compacted": COMPACTED,
     "helped": HELPED,
     "small": SMALL,
     "large": LARGE,

@@ -14,6 +14,7 @@ import anyio
 import pytest
 import yaml
 
+from agents.events import HistoryFitted, HistorySummarised
 from orchestrator import GateAnswered, GateOpened, RunResult, Squad
 from orchestrator.cli.commands.explain import explanation, the_one
 from orchestrator.cli.exits import NothingSelected
@@ -47,6 +48,7 @@ TALKS: dict[str, Any] = {
     },
     "plain": {"pattern": "round_robin", "participants": ["ann", "bob"], "terminate": {"max_turns": 3}},
     "crowd": {"pattern": "party", "participants": ["ann", "bob"], "moderator": "cay", "terminate": {"max_turns": 7}},
+    "long": {"pattern": "round_robin", "participants": ["ann", "bob"], "terminate": {"max_turns": 10}},
     "open": {"pattern": "round_robin", "participants": ["ann", "human", "bob"], "terminate": {"max_turns": 6}},
 }
 SHAPE = {"type": "object", "properties": {"ok": {"type": "boolean"}}, "required": ["ok"]}
@@ -65,6 +67,7 @@ class Lab:
     def __init__(self, loopback: Loopback) -> None:
         self.loopback, self.count, self.lock = loopback, 0, threading.Lock()
         self.hangs, self.stuck = 0, threading.Event()
+        self.padding = ""
         self.cut: Callable[[Seen], bool] = lambda seen: False
         self.url = loopback.by(self.answer)
 
@@ -84,7 +87,8 @@ class Lab:
             return said(f" and more {self.count}", "length" if last["content"].count("more") < 2 else "stop")
         if self.cut(seen):
             return said(f"Half “{self.count}” \n", "length")
-        return said(f"Answer {self.count}.\nNEXT: bob" if self.count % 2 else f"Answer {self.count}.")
+        text = f"Answer {self.count}.{self.padding}"
+        return said(f"{text}\nNEXT: bob" if self.count % 2 else text)
 
     @property
     def bodies(self) -> list[bytes]:
@@ -95,8 +99,9 @@ async def speak(gate: GateOpened) -> GateAnswered | None:
     return GateAnswered(gate.task, "say", "A person's words.", "terminal")
 
 
-def squad_of(folder: Path, url: str, tasks: dict[str, Any], **more: Any) -> Squad:
-    (folder / "agent_routing.yaml").write_text(ROUTING.format(url=url))
+def squad_of(folder: Path, url: str, tasks: dict[str, Any], context: int = 100_000, **more: Any) -> Squad:
+    routing = ROUTING.format(url=url).replace("context: 100000", f"context: {context}")
+    (folder / "agent_routing.yaml").write_text(routing)
     persona = {"name": "T", "role": "Answers.", "tier": "worker"}
     agents = {one: {"persona": {**persona, "name": one.title()}} for one in PEOPLE}
     used = {name: talk for name, talk in TALKS.items() if f"'{name}'" in str(tasks)}
@@ -234,3 +239,19 @@ async def test_a_turn_that_was_continued_or_made_again_after_a_kill_is_one_turn(
     lines = list(explanation([to_json(event) for event in await journal.events("r")], "a", 1))
     assert [line for line in lines if not line.startswith(" ")] == ["a/try-1, turn 1"]
     assert sum("continued a text of" in line for line in lines) >= 3
+
+
+@pytest.mark.parametrize(("summarised", "event"), [(None, HistoryFitted), LONG(600, HistorySummarised)])
+async def test_requests_that_were_fitted_are_made_again_as_they_were_sent(
+    summarised: int | None, event: type, tmp_path: Path, loopback: Loopback
+) -> None:
+    lab, journal = Lab(loopback), MemoryJournal()
+    lab.padding = " and so on" * 30
+    tasks = {"a": {"conversation": "long", "description": "x"}}
+    more = {"defaults": {"history": {"summarise_over_tokens": summarised}}} if summarised else {"context": 1000}
+    result = await go(squad_of(tmp_path, lab.url, tasks, **more), journal)
+    assert result is not None
+    assert result.status == "done", result.errors
+    assert any(isinstance(one.data, event) for one in await journal.events("r"))
+    assert sorted(await made_again(journal)) == sorted(lab.bodies)
+    assert (await replay(journal, "r")).is_equal
