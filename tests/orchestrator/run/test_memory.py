@@ -18,7 +18,6 @@ from orchestrator import Squad
 from orchestrator.errors import PlanError
 from orchestrator.journal.memory import MemoryJournal
 from orchestrator.rerun.replay import replay
-from providers.documents.problems import SpecError
 from providers.messages import FinishReason, Message, Request, Response, ToolCall, ToolResult, Usage
 from tests.components import imported
 from tests.orchestrator.squads import Answers, run, squad, types
@@ -285,8 +284,8 @@ async def test_records_are_recalled_by_meaning_with_a_model_of_the_programs_own(
 def test_a_squad_whose_name_stands_for_no_memory_of_its_own_is_refused(name: str) -> None:
     people = {"ann": {"persona": {"name": "Tester", "role": "Answers.", "tier": "worker"}, "memory": True}}
     document = {"name": name, "agents": people, "tasks": {"a": {"agent": "ann", "description": "Plan."}}}
-    with pytest.raises(SpecError) as refused:
+    with pytest.raises(PlanError) as refused:
         Squad.from_mapping(document)
     assert [(p.path, p.code) for p in refused.value.problems] == [(("name",), "invalid-name")]
     people["ann"]["memory"] = False
-    assert Squad.from_mapping(document).plan.name == name
+    assert Squad.from_mapping(document).spec.name == name
