@@ -133,7 +133,11 @@ def next_command(result: RunResult, progress: Progress, after: Continuation) -> 
         case "paused" | "cancelled":
             return again
         case "stopped":
-            return after.command("run", after.file)
+            # What it paid for is taken over; its budget is counted anew.
+            failed = next((task for task, state in result.tasks.items() if state in ("failed", "interrupted")), None)
+            if failed is None or not after.recorded:
+                return after.command("run", after.file)
+            return after.command("runs", "fork", result.run_id, "--from", failed)
         case "failed" if result.output_errors and after.resumable:
             return after.command("runs", "resume", result.run_id, "--edited")
     if result.stub and result.status == "done":

@@ -118,7 +118,8 @@ def test_after_a_run_that_a_budget_ended(call, follow, folder, action):
     ended = call("run", "squad.yaml", "--run-id", "r-1")
     assert ended.code == 6
     assert "hint: raise the budget in squad.yaml, or give --max-cost or --timeout" in ended.err
-    assert follow(ended.err, 1) == [f"orchestrator {'runs resume r-1' if action == 'pause' else 'run squad.yaml'}"]
+    goes_on = {"pause": "runs resume r-1", "stop": "runs fork r-1 --from brief"}  # neither pays again what is done
+    assert follow(ended.err, 1) == [f"orchestrator {goes_on[action]}"]
 
 
 def test_of_a_cancelled_run_none_is_offered_that_would_be_refused(call, follow):
