@@ -21,6 +21,7 @@ from orchestrator.evals.spec import (
     TaskExpect,
     ToolExpect,
     ValueExpect,
+    called_as,
     texts_of,
 )
 from orchestrator.run.state import as_text
@@ -225,7 +226,7 @@ def _tool(index: int, expect: ToolExpect, calls: Sequence[ToolFact]) -> Iterator
     own = [(number, call) for number, call in enumerate(calls) if expect.agent in (None, call.agent)]
     whose = "" if expect.agent is None else f" by {expect.agent}"
     for name in texts_of(expect.never):
-        called = [call for _, call in own if fits(as_called(name), call.tool)]
+        called = [call for _, call in own if fits(called_as(name), call.tool)]
         first = f": {_short(_json(called[0].arguments))}" if called else ""
         yield Check((*at, "never"), not called, f"{name} was called{whose} {len(called)} times{first}")
     if expect.tool is None:
@@ -236,20 +237,14 @@ def _tool(index: int, expect: ToolExpect, calls: Sequence[ToolFact]) -> Iterator
     told = f"calls of {expect.tool}{whose} that count: {len(fit)}, not {wanted}; the calls were: {seen}"
     yield Check((*at, "times"), wanted.holds(len(fit)), told)
     if expect.before is not None and fit:
-        other = as_called(expect.before)
-        later = next((number for number, call in enumerate(calls) if call.tool == other), None)
+        later = next((number for number, call in enumerate(calls) if call.tool == called_as(expect.before)), None)
         yield Check(
             (*at, "before"), later is None or fit[0][0] < later, f"{expect.before} was called before {expect.tool}"
         )
 
 
-def as_called(name: str) -> str:
-    """Return the name by which a model calls a tool: a server's `git/log` is `git__log`."""
-    return name.replace("/", "__", 1)
-
-
 def _counts(expect: ToolExpect, call: ToolFact) -> bool:
-    is_meant = call.tool == as_called(expect.tool or "") and expect.ok in (None, call.ok)
+    is_meant = expect.tool is not None and call.tool == called_as(expect.tool) and expect.ok in (None, call.ok)
     return is_meant and _arguments_fit(expect.args or {}, call.arguments)
 
 
@@ -272,7 +267,9 @@ def fits(pattern: str, text: str) -> bool:
     if not any(character in pattern for character in "*?["):
         return False
     if "**" in pattern:
-        return fnmatchcase(text, pattern.replace("**/", "*")) or fnmatchcase(text, pattern.replace("**", "*"))
+        return any(
+            fnmatchcase(text, pattern.replace("**/", any_folder).replace("**", "*")) for any_folder in ("*/", "")
+        )
     return text.count("/") == pattern.count("/") and fnmatchcase(text, pattern)
 
 

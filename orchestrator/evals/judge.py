@@ -106,7 +106,9 @@ class Judge:
         return self.agreement or 0.0
 
     async def _vote(self, text: str, rubric: str, number: int) -> Judgement:
-        key = hashlib.sha256(json.dumps([text, rubric, number]).encode("utf-8", "surrogatepass")).hexdigest()
+        who = [one for one in (self.spec.model, self.spec.tier) if one is not None]
+        asked = json.dumps([text, rubric, number, *who])
+        key = hashlib.sha256(asked.encode("utf-8", "surrogatepass")).hexdigest()
         if key not in self.known:
             if self.manager is None:
                 raise JudgeUnasked(

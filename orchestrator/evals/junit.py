@@ -7,27 +7,28 @@ from collections.abc import Callable, Sequence
 from xml.sax.saxutils import escape, quoteattr
 
 from orchestrator.evals.runner import CaseResult
+from orchestrator.evals.spec import SuiteCase
 from providers.documents.problems import Path
 
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """What XML 1.0 cannot hold."""
 
-LineOf = Callable[[Path], int]
-"""Returns the line of the test file at which a path stands."""
+LineOf = Callable[[SuiteCase, Path], int]
+"""Returns the line of the test file at which a path of a case's expectations stands."""
 
 
 def junit_of(name: str, file: str, results: Sequence[CaseResult], line_of: LineOf) -> str:
     """Return one test case a case: failed with the checks that do not hold, an error where the run says nothing."""
     failed = sum(result.verdict in ("broken", "stale") for result in results)
     errors = sum(result.verdict == "error" for result in results)
-    cases = [_case(name, file, index, result, line_of) for index, result in enumerate(results)]
+    cases = [_case(name, file, result, line_of) for result in results]
     head = f'<testsuite name={_attr(name)} tests="{len(results)}" failures="{failed}" errors="{errors}">'
     return "\n".join(
         ['<?xml version="1.0" encoding="UTF-8"?>', "<testsuites>", head, *cases, "</testsuite></testsuites>\n"]
     )
 
 
-def _case(name: str, file: str, index: int, result: CaseResult, line_of: LineOf) -> str:
+def _case(name: str, file: str, result: CaseResult, line_of: LineOf) -> str:
     seconds = sum(attempt.facts.seconds for attempt in result.attempts if attempt.facts is not None)
     lines, runs = list[str](), list[str]()
     for attempt in result.attempts:
@@ -36,7 +37,7 @@ def _case(name: str, file: str, index: int, result: CaseResult, line_of: LineOf)
         if attempt.why:
             lines.append(attempt.why)
         for check in attempt.failed_checks:
-            lines.append(f"{file}:{line_of(('cases', index, 'expect', *check.path))}: {check.message}")
+            lines.append(f"{file}:{line_of(result.case, check.path)}: {check.message}")
     told, first = "\n".join(lines), lines[0].splitlines()[0] if lines else ""
     kind = {"broken": "failure", "stale": "failure", "error": "error"}.get(result.verdict)
     inside = (

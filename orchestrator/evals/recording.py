@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import json
 import os
 from collections.abc import Collection, Mapping
@@ -53,17 +54,29 @@ async def read_recording(file: Path) -> Recording:
         document = json.loads(await anyio.to_thread.run_sync(file.read_text, "utf-8"))
         if document["recording"] != FORMAT:
             raise RecordingUnusable(f"{file} is of another release: it says recording {document['recording']}", _AGAIN)
-        bodies = {bytes.fromhex(key): _bytes(text) for key, text in document["texts"].items()}
+        bodies = dict(_body(key, text) for key, text in document["texts"].items())
         manifest: RunManifest = _unpacked(document["manifest"], bodies)
         steps = [_step(one, bodies) for one in document["steps"]]
         events = [_event(document["run"], one, bodies) for one in document["events"]]
+        if not events:
+            raise ValueError("it holds no event")
+        judged, surroundings = (dict(document.get(name, {}).items()) for name in ("judged", "surroundings"))
     except OSError as error:
         raise RecordingUnusable(f"{file} cannot be read: {error.strerror or error}", _AGAIN) from error
-    except (ValueError, KeyError, TypeError, AttributeError, Unreadable, binascii.Error) as error:
+    except (
+        ValueError,
+        KeyError,
+        IndexError,
+        RecursionError,
+        TypeError,
+        AttributeError,
+        Unreadable,
+        binascii.Error,
+    ) as error:
         raise RecordingUnusable(f"{file} is not a recording that this release can read: {error}", _AGAIN) from error
     journal = MemoryJournal()
     await journal.create(document["run"], manifest, events, steps)
-    return Recording(document["run"], journal, document.get("judged", {}), document.get("surroundings", {}))
+    return Recording(document["run"], journal, judged, surroundings)
 
 
 _AGAIN = "record the case again: orchestrator test FILE --record --case NAME"
@@ -133,6 +146,14 @@ def _text(body: bytes) -> Any:
         return body.decode("utf-8")
     except UnicodeDecodeError:
         return {"base64": base64.b64encode(body).decode("ascii")}
+
+
+def _body(key: str, text: Any) -> tuple[bytes, bytes]:
+    """Return a text under its SHA-256. Raise `ValueError` for one that was edited: nobody answered so."""
+    body = _bytes(text)
+    if hashlib.sha256(body).hexdigest() != key:
+        raise ValueError(f"the text {key[:12]} was edited, and is not what was answered")
+    return bytes.fromhex(key), body
 
 
 def _bytes(text: Any) -> bytes:

@@ -11,16 +11,22 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from agents.turn import StepKey
+from agents.events import TurnStarted
+from agents.turn import StepKey, Suspended
 from orchestrator.evals.recording import Recording
 from orchestrator.events import GateAnswered, GateOpened
 from orchestrator.journal.protocols import JournalError
 from orchestrator.rerun.diff import Change, changes_between
 from orchestrator.rerun.record import PlacedEvent, StepAt
 from orchestrator.rerun.replay import NotReplayable, Record, read_record, request_of
+from orchestrator.run.questions import tool_asked_for
 from orchestrator.run.recorder import Recorder
+from orchestrator.squad.plan import Plan
 from orchestrator.units import Unit
+from providers.documents.problems import ProblemsFound
 from providers.messages import Request, Response
+
+NO_ANSWERS: Mapping[str, str] = {}
 
 
 class StaleRecording(JournalError):
@@ -37,11 +43,12 @@ class StaleRecording(JournalError):
 class Rehearsal:
     """Answers the steps of one run from a recording. It is the run's manager as well: nobody else may be asked."""
 
-    def __init__(self, recording: Recording, record: Record) -> None:
-        self.recording, self._record = recording, record
+    def __init__(self, recording: Recording, record: Record, given: Mapping[str, str] = NO_ANSWERS) -> None:
+        self.recording, self._record, self._given = recording, record, given
         self._inside: defaultdict[StepAt, list[PlacedEvent]] = defaultdict(list)
         self._gates: dict[tuple[str, int], GateAnswered] = {}
-        self._request: Request | None = None
+        self._questions: dict[str, GateOpened] = {}
+        self._spoke: set[str] = set()
         opened: dict[str, int] = {}
         for place in (place for part in record.parts for place in part.places):
             if place.at is not None:
@@ -49,13 +56,34 @@ class Rehearsal:
             match place.event.data:
                 case GateOpened() as gate:
                     opened[gate.task] = gate.attempt
+                    self._questions[gate.task] = gate
+                case TurnStarted(agent=agent):
+                    self._spoke.add(agent)
                 case GateAnswered() as answer:
                     self._gates[answer.task, opened.get(answer.task, 1)] = answer
 
     @classmethod
-    async def of(cls, recording: Recording) -> Rehearsal:
-        """Return a rehearsal of what a recording holds."""
-        return cls(recording, await read_record(recording.journal, recording.run))
+    async def of(cls, recording: Recording, given: Mapping[str, str] = NO_ANSWERS) -> Rehearsal:
+        """Return a rehearsal of what a recording holds. `given` are the answers that a case gives for people."""
+        return cls(recording, await read_record(recording.journal, recording.run), given)
+
+    def other_models(self, plan: Plan) -> str:
+        """Return which agents are to be answered by others than the recorded run's; empty: none is.
+
+        Who is asked is no part of a request, but what another model said is no answer of this one.
+        """
+        try:
+            before = self._record.squad(0).outline().agents
+        except (NotReplayable, ProblemsFound):
+            return ""
+        changed = list[str]()
+        for name in sorted(self._spoke & plan.agents.keys() & before.keys()):
+            was, now = before[name].needs(), plan.agents[name].needs()
+            for field in ("model", "chain", "tier"):
+                one, other = getattr(was, field), getattr(now, field)
+                if one != other:
+                    changed.append(f"{name} has another {field}: {_named(one)} -> {_named(other)}")
+        return "; ".join(changed)
 
     async def step(
         self,
@@ -68,6 +96,12 @@ class Rehearsal:
         """Return the recorded result of a step, having recorded what happened in it. Raise `StaleRecording`."""
         at = StepAt(unit, key)
         step = self._record.answers.steps.get(at)
+        asked = next((gate for name, gate in self._questions.items() if f"{at.path}/".startswith(f"{name}/")), None)
+        if asked is not None:
+            self._answered_alike(at, asked)
+        if step is None and asked is not None and self._answer_to(asked) is None:
+            recorder.record(asked, unit, key.step)
+            raise Suspended("a person's word, as in the recorded run")
         if step is None:
             raise StaleRecording(at, "the recording has no such call")
         if step.request_hash != request_hash:
@@ -75,6 +109,16 @@ class Rehearsal:
         for place in self._inside[at]:
             recorder.record(place.event.data, unit, place.event.step)
         return step.result
+
+    def _answer_to(self, asked: GateOpened) -> GateAnswered | None:
+        return self._gates.get((asked.task, asked.attempt))
+
+    def _answered_alike(self, at: StepAt, asked: GateOpened) -> None:
+        """Raise `StaleRecording` where the case answers a tool's question otherwise than the recorded run."""
+        answer, now = self._answer_to(asked), self._given.get(tool_asked_for(asked) or "")
+        if now is not None and (answer is None or answer.choice != now):
+            was = "nobody answered" if answer is None else f"the answer was {answer.choice!r}"
+            raise StaleRecording(at, f"when it was recorded {was}, and now it is {now!r}")
 
     async def _changed(self, at: StepAt, work: Callable[[], Awaitable[Any]]) -> StaleRecording:
         if at.key.call != "model":
@@ -94,22 +138,23 @@ class Rehearsal:
         """Take the request of a step that the recording does not answer."""
         raise _RequestMade(request)
 
-    def answers(self, given: Mapping[str, str]) -> Callable[[GateOpened], Awaitable[GateAnswered | None]]:
+    def answers(self) -> Callable[[GateOpened], Awaitable[GateAnswered | None]]:
         """Return what answers a run's approvals: the case's own answers, else the recorded ones."""
 
         async def ask(gate: GateOpened) -> GateAnswered | None:
-            if gate.task in given:
-                return answer_by_case(gate, given)
-            return self._gates.get((gate.task, gate.attempt))
+            return answer_by_case(gate, self._given) or self._answer_to(gate)
 
         return ask
 
 
 def answer_by_case(gate: GateOpened, given: Mapping[str, str]) -> GateAnswered | None:
     """Return the answer that a case gives to a question; None: it gives none."""
-    if gate.task not in given:
-        return None
-    return GateAnswered(gate.task, given[gate.task], "", "api")
+    answer = given.get(tool_asked_for(gate) or gate.task)
+    return None if answer is None else GateAnswered(gate.task, answer, "", "api")
+
+
+def _named(who: object) -> str:
+    return " or ".join(who) if isinstance(who, tuple) and who else str(who or "(none)")
 
 
 class _RequestMade(Exception):

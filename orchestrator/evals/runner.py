@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from orchestrator.evals.checks import checks_of
 from orchestrator.evals.facts import RunFacts, facts_of
 from orchestrator.evals.faults import FaultyTransport
 from orchestrator.evals.judge import Judge, JudgeUnasked
-from orchestrator.evals.recording import Recording, read_recording, write_recording
+from orchestrator.evals.recording import Recording, RecordingUnusable, read_recording, write_recording
 from orchestrator.evals.rehearsal import Rehearsal, StaleRecording, answer_by_case
 from orchestrator.evals.spec import SuiteCase
 from orchestrator.evals.suite import Suite
@@ -25,12 +26,14 @@ from orchestrator.evals.verdicts import CaseRun, Verdict, verdict_of
 from orchestrator.events import GateAnswered, GateOpened
 from orchestrator.journal.memory import MemoryJournal
 from orchestrator.journal.protocols import Journal
+from orchestrator.manifest import refuse_chat
 from orchestrator.options import RunOptions
 from orchestrator.run.questions import Ask
 from orchestrator.runtime import open_with
 from orchestrator.squad.load import Squad
 from orchestrator.squad.sources import definitions_in
 from providers.client.manager import open_manager
+from providers.documents.problems import ProblemsFound
 from providers.errors import ProviderError, RoutingError
 from providers.transport import open_transport
 
@@ -70,7 +73,8 @@ class CaseRunner:
         return CaseResult(case, verdict_of([attempt], 1.0), (attempt,))
 
     async def live(self, case: SuiteCase, *, record: bool = False) -> CaseResult:
-        """Run a case with real providers, as often as it says; `record` the first run that passes, else the first."""
+        """Run a case with real providers, as often as it says; `record` the first run that passes, else the first that
+        says something of the squad: one that nobody answered takes the place of no recording."""
         defaults = self.suite.spec.defaults
         times = self.repeat or case.repeat or defaults.repeat
         rate = defaults.pass_rate if case.pass_rate is None else case.pass_rate
@@ -81,8 +85,9 @@ class CaseRunner:
             runs.append((journal, f"test-{number}"))
         changed = False
         if record:
-            best = next((i for i, one in enumerate(attempts) if one.outcome == "passed"), 0)
-            if attempts[best].facts is not None:
+            wanted = ("passed", "failed", "stale", "error")
+            best = min(range(times), key=lambda number: wanted.index(attempts[number].outcome))
+            if attempts[best].facts is not None and attempts[best].outcome != "error":
                 changed = await self._record(case, *runs[best])
         return CaseResult(case, verdict_of(attempts, rate), tuple(attempts), changed)
 
@@ -99,25 +104,34 @@ class CaseRunner:
 
     async def past(self, case: SuiteCase, journal: Journal, run: str) -> CaseResult:
         """Check a run that was made before. Raise `RunNotFound`."""
-        await journal.manifest(run)
+        manifest = await journal.manifest(run)
+        refuse_chat(run, manifest)
+        if manifest.squad != (name := self.suite.squad.outline().name):
+            raise RecordingUnusable(f"{run} is a run of {manifest.squad!r}, and {self.suite.file} tests {name!r}")
         attempt = await self._checked(case, await _facts(journal, run), self.judge)
         return CaseResult(case, verdict_of([attempt], 1.0), (attempt,))
 
     async def _rehearsed(self, case: SuiteCase, recording: Recording) -> CaseRun:
         if recording.surroundings != surroundings_of(case):
             return CaseRun("stale", why="it was recorded with other scripted tools or faults under `with`")
-        rehearsal = await Rehearsal.of(recording)
+        rehearsal = await Rehearsal.of(recording, _answers(case))
+        squad = await self._squad(case)
+        try:
+            squad = squad.with_mcp(definitions_in((await recording.journal.manifest(recording.run)).sources))
+        except ProblemsFound as error:
+            told = "; ".join(problem.message for problem in error.problems if problem.severity == "error")
+            return CaseRun("stale", why=f"the squad names tools of MCP servers that were not recorded: {told}")
+        if why := rehearsal.other_models(squad.outline()):
+            return CaseRun("stale", why=f"the recorded answers are those of other models: {why}")
         journal, recorded = MemoryJournal(), await _facts(recording.journal, recording.run)
         options = replace(
             self._options(case, journal, "test-1"),
             manager=rehearsal,
             rehearse=rehearsal.step,
-            ask=rehearsal.answers(_answers(case)),
+            ask=rehearsal.answers(),
             max_cost_usd=None,
             timeout_s=None,
         )
-        made_of = await recording.journal.manifest(recording.run)
-        squad = self.suite.squad_of(case).with_mcp(definitions_in(made_of.sources))
         try:
             await self._run(squad, options)
         except StaleRecording as error:
@@ -137,7 +151,7 @@ class CaseRunner:
         options = self._options(case, journal, f"test-{number}")
         try:
             async with self._with_faults(case, options) as faulty:
-                await self._run(self.suite.squad_of(case), faulty)
+                await self._run(await self._squad(case), faulty)
             facts = await _facts(journal, f"test-{number}")
             return await self._checked(case, facts, None if facts.stub else self.judge), journal
         except (RoutingError, ProviderError) as error:
@@ -174,11 +188,15 @@ class CaseRunner:
             timeout_s=case.timeout or defaults.timeout or self.options.timeout_s,
         )
 
+    async def _squad(self, case: SuiteCase) -> Squad:
+        """Return the squad of a case. What a model is told of a tool, the code says that stands behind it."""
+        return await self.suite.squad_of(case, self.options.trust, self.options.variables)
+
     async def _run(self, squad: Squad, options: RunOptions) -> None:
-        """Run a squad to its end, in a folder that is removed then."""
+        """Run a case to its end, in a folder that is removed then, with a memory that begins empty."""
         folder = Path(await anyio.to_thread.run_sync(tempfile.mkdtemp))
         try:
-            async with open_with(squad, replace(options, out=folder)) as run:
+            async with open_with(squad, replace(options, out=folder / "out", memory=folder / "memory.db")) as run:
                 async for _ in run:
                     pass
         finally:
@@ -231,6 +249,7 @@ def _stale(error: StaleRecording) -> str:
     return "\n".join([str(error), *lines])
 
 
-def chosen(cases: Sequence[SuiteCase], patterns: Sequence[str], fits: Callable[[str, str], bool]) -> list[SuiteCase]:
-    """Return the cases whose names fit one of the patterns; all where there are none."""
-    return [case for case in cases if not patterns or any(fits(pattern, case.name) for pattern in patterns)]
+def chosen(cases: Sequence[SuiteCase], patterns: Sequence[str]) -> list[SuiteCase]:
+    """Return the cases whose names are, or fit, one of the patterns; all where there are none."""
+    named = [case for case in cases if case.name in patterns or any(fnmatchcase(case.name, one) for one in patterns)]
+    return named if patterns else list(cases)

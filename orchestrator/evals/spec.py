@@ -6,12 +6,14 @@ Whether its names exist in the squad is for `checked_against`. See docs/testing-
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from fnmatch import fnmatchcase
 from typing import Annotated, Any, ClassVar, Literal
 
 import regex
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
+from agents.mcp.definitions import tool_name as name_for_models
 from orchestrator.evals.ranges import Range, parse_change, parse_range, parse_time_range
 from orchestrator.squad.plan import HUMAN, Approval, Plan
 from orchestrator.squad.shared_spec import NonEmpty, Positive
@@ -331,15 +333,33 @@ def slug_of(name: str) -> str:
     return regex.sub(r"[^\p{L}\p{N}_.-]+", "-", name).strip("-.").casefold()[:80] or "case"
 
 
+def called_as(name: str) -> str:
+    """Return the name by which a model calls a tool: `git__log` of an MCP server's `git/log`, `git__*` of `git/*`."""
+    server, slash, tool = name.partition("/")
+    if not slash:
+        return name
+    return name_for_models(server, "t")[:-1] + "*" if tool == "*" else name_for_models(server, tool)
+
+
+def _is_a_tool(name: str, known: Collection[str]) -> bool:
+    """Return whether a squad has the tool. Which tools an MCP server has is told by the server alone."""
+    return any(fnmatchcase(called_as(name), called_as(one)) for one in known)
+
+
 def _check_surroundings(findings: Findings, plan: Plan, at: Path, given: With, providers: Collection[str]) -> None:
+    tools = {tool.name: tool for agent in plan.agents.values() for tool in agent.tools}
+    asking = {name for name, tool in tools.items() if tool.approval != "never"}
     gates = {name: task.work for name, task in plan.tasks.items() if isinstance(task.work, Approval)}
     for name, answer in (given.approvals or {}).items():
-        if name not in gates:
-            findings.unknown((*at, "approvals", name), "approval", name, gates, key=True)
+        if name in asking and answer != "revise":
+            continue
+        if name in asking:
+            findings.error((*at, "approvals", name), "invalid-value", f"'{name}' may be answered by: approve, reject")
+        elif name not in gates:
+            findings.unknown((*at, "approvals", name), "approval", name, {*gates, *asking}, key=True)
         elif answer not in gates[name].choices:
             choices = ", ".join(gates[name].choices)
             findings.error((*at, "approvals", name), "invalid-value", f"'{name}' may be answered by: {choices}")
-    tools = {tool.name for agent in plan.agents.values() for tool in agent.tools}
     for name in given.tools or {}:
         if name not in tools:
             findings.unknown((*at, "tools", name), "tool", name, tools, key=True)
@@ -349,13 +369,6 @@ def _check_surroundings(findings: Findings, plan: Plan, at: Path, given: With, p
         for index, fault in enumerate(faults):
             if fault not in FAULTS:
                 findings.unknown((*at, "faults", provider, index), "fault", fault, FAULTS)
-
-
-def _is_offered(name: str, tools: Collection[str]) -> bool:
-    """Return whether a server's tool may be meant, as `git/log` or as a model sees it: which tools a server has is not
-    known before a run."""
-    server, tool = name.replace("__", "/", 1).partition("/")[::2]
-    return f"{server}/*" in tools or f"{server}/{tool}" in tools
 
 
 class _Case:
@@ -394,8 +407,8 @@ class _Case:
         if (expect.tool is None) == (expect.never is None):
             self.findings.error((*self.at, *at), "one-of", "an expectation of tools has exactly one of tool and never")
         for field, name in (("tool", expect.tool), ("before", expect.before)):
-            if name is not None and not _is_offered(name, self.tools):
-                self._one((*at, field), "tool", name, self.tools)
+            if name is not None and not _is_a_tool(name, self.tools):
+                self.findings.unknown((*self.at, *at, field), "tool", name, self.tools)
 
     def _all(self, at: Path, what: str, names: Mapping[str, Any], known: Mapping[str, Any]) -> None:
         for name in names:

@@ -13,6 +13,7 @@ from orchestrator.evals.spec import SuiteCase, SuiteSpec, checked_against, slug_
 from orchestrator.squad.given_files import read_named
 from orchestrator.squad.load import Squad
 from orchestrator.squad.plan import Plan
+from providers.catalog.trust import Consent
 from providers.documents.findings import Findings
 from providers.documents.json_schema import validator_of
 from providers.documents.nodes import Node
@@ -41,6 +42,10 @@ class Suite:
             path = path[:-1]
         return self.node.mark_of(path, key=True)[0]
 
+    def line_of_check(self, case: SuiteCase, path: Place) -> int:
+        """Return the line of an expectation of one of its cases."""
+        return self.line_of(("cases", self.spec.cases.index(case), "expect", *path))
+
     @property
     def squad_file(self) -> str:
         return str(self.file.parent / self.spec.squad)
@@ -53,12 +58,15 @@ class Suite:
     def baseline(self) -> Path | None:
         return None if self.spec.baseline is None else self.file.parent / self.spec.baseline.file
 
-    def squad_of(self, case: SuiteCase) -> Squad:
-        """Return the squad of a case: its scripted tools do no work."""
+    async def squad_of(self, case: SuiteCase, trust: Consent, environ: Mapping[str, str]) -> Squad:
+        """Return the squad of a case: its scripted tools do no work, and a model is told of them what it always is.
+
+        Raise `CodeNotTrusted` and `ToolUnusable`, as a run does.
+        """
         scripted = (case.with_.tools if case.with_ is not None else None) or {}
         if not scripted:
             return self.squad
-        known = tools_of(self.squad.outline())
+        known = tools_of((await self.squad.loaded(trust, environ)).outline())
         made = [_scripted(known[name], one.returns, one.fails) for name, one in scripted.items()]
         return self.load(self.squad_file, tuple(made))
 

@@ -137,15 +137,39 @@ def _figure(name: str, before: Sequence[float], now: Sequence[float], change: fl
     if len(before) < 2 or len(now) < 2:
         note = "one run is too few to tell it from noise" if is_worse else ""
         return Drift(name, one, other, False, note)
-    is_sure = other - _half(now, confidence) > one + _half(before, confidence)
+    # Runs that are equal by chance do not say that there is no noise: the other side's counts for both.
+    spread = max(stdev(before), stdev(now))
+    is_sure = other - _half(len(now), spread, confidence) > one + _half(len(before), spread, confidence)
     note = "" if not is_worse else "certain" if is_sure else "within the noise of both sides"
     return Drift(name, one, other, is_worse and is_sure, note)
 
 
-def _half(values: Sequence[float], confidence: float) -> float:
-    """Return half the width of the interval in which the mean lies. Few values make it wider, by Student's t."""
-    freedom = len(values) - 1
-    z = NormalDist().inv_cdf(0.5 + confidence / 2)
-    # Cornish and Fisher's expansion of Student's t in 1/freedom: within 3 % from three values on.
-    t = z + (z**3 + z) / (4 * freedom) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
-    return t * stdev(values) / math.sqrt(len(values))
+def _half(runs: int, spread: float, confidence: float) -> float:
+    """Return half the width of the interval in which the mean lies. Few runs make it wider, by Student's t."""
+    return student(runs - 1, 0.5 + confidence / 2) * spread / math.sqrt(runs)
+
+
+def student(freedom: int, share: float) -> float:
+    """Return the quantile of Student's t: the value that a `share` above one half of its distribution lies below.
+
+    Source: Abramowitz and Stegun, Handbook of Mathematical Functions, 26.7.3 and 26.7.4, solved by bisection.
+    """
+    low, high = 0.0, 1.0
+    while _within(high, freedom) < 2 * share - 1 and high < 1e9:
+        high *= 2
+    for _ in range(80):
+        middle = (low + high) / 2
+        low, high = (middle, high) if _within(middle, freedom) < 2 * share - 1 else (low, middle)
+    return high
+
+
+def _within(t: float, freedom: int) -> float:
+    """Return the share of Student's distribution that lies between -t and t."""
+    angle = math.atan2(t, math.sqrt(freedom))
+    term, total = (math.cos(angle), 0.0) if freedom % 2 else (1.0, 0.0)
+    for k in range(2 if freedom % 2 else 1, freedom, 2):
+        total += term
+        term *= math.cos(angle) ** 2 * k / (k + 1)
+    if freedom % 2:
+        return 2 / math.pi * (angle + math.sin(angle) * total)
+    return math.sin(angle) * total

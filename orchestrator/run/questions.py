@@ -29,6 +29,16 @@ Ask = Callable[[GateOpened], Awaitable[GateAnswered | None]]
 """Asks a person; None: no answer can be had now, so the unit or the run pauses."""
 
 
+RUN = "Run the tool "
+
+
+def tool_asked_for(gate: GateOpened) -> str | None:
+    """Return the tool that a question asks to run; None: it asks for something else."""
+    if "call" not in gate.shown or not gate.prompt.startswith(RUN):
+        return None
+    return gate.prompt.removeprefix(RUN).partition("?")[0].partition(" ")[0]
+
+
 class Asker:
     """Asks the questions of one run."""
 
@@ -119,7 +129,7 @@ class Asker:
         again = " again, though it was cut short and may have taken effect" if call.is_unknown else ""
         after = f" The agent has read text that others wrote ({told(call.after)})." if call.after else ""
         shown = {"call": name, "arguments": call.arguments}  # leave for one call is no leave for the next one like it
-        prompt = f"Run the tool {call.tool}{again}?{after}"
+        prompt = f"{RUN}{call.tool}{again}?{after}"
         gate = GateOpened(name, prompt, ("approve", "reject"), shown, len(given) + 1, call.is_unknown)
         answer = await self.within(unit, (), gate, clock, f"a person's leave to run {call.tool}")
         return Leave(answer.choice == "approve", answer.comment)

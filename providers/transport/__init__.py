@@ -117,7 +117,8 @@ def open_transport() -> OpenTransport:
 
 
 def _forbids_real_calls() -> bool:
-    return os.environ.get("ORCHESTRATOR_REAL_CALLS", "").strip().casefold() == "forbid"
+    """Return whether real calls are forbidden. Any value but `allow` forbids: a misspelt one lets nothing out."""
+    return os.environ.get("ORCHESTRATOR_REAL_CALLS", "").strip().casefold() not in ("", "allow")
 
 
 def _fastest() -> OpenTransport:

@@ -34,7 +34,6 @@ from orchestrator.cli.ui.test_results import (
     junit_document,
     why_lines,
 )
-from orchestrator.evals.checks import fits
 from orchestrator.evals.judge import Judge, read_labels
 from orchestrator.evals.recording import RecordingUnusable
 from orchestrator.evals.runner import CaseResult, CaseRunner, chosen
@@ -105,7 +104,7 @@ def test_command(
     results, drifted = list[SuiteResults](), list[CaseDrift]()
     for path in _files(file):
         suite = _suite(path, settings)
-        selected = chosen(suite.spec.cases, cases, fits)
+        selected = chosen(suite.spec.cases, cases)
         if not selected:
             continue
         done = anyio.run(_run, suite, selected, asked, settings, console)

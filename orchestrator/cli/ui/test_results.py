@@ -38,13 +38,12 @@ def case_line(result: CaseResult) -> str:
 
 def why_lines(suite: Suite, result: CaseResult) -> list[str]:
     """Return what did not hold, each with its line in the test file."""
-    index = suite.spec.cases.index(result.case)
     lines = []
     for number, attempt in enumerate(result.attempts, 1):
         which = f"run {number}: " if len(result.attempts) > 1 else ""
         lines += [f"  {which}{line}" if i == 0 else f"    {line}" for i, line in enumerate(attempt.why.splitlines())]
         for check in attempt.failed_checks:
-            place = suite.line_of(("cases", index, "expect", *check.path))
+            place = suite.line_of_check(result.case, check.path)
             lines.append(f"  {which}{suite.file.name}:{place}: {check.message}")
     return lines
 
@@ -82,6 +81,6 @@ def _drift_document(drift: Drift) -> dict[str, Any]:
 
 def junit_document(results: Sequence[SuiteResults]) -> str:
     """Return all results as one JUnit document."""
-    parts = [junit_of(suite.spec.squad, str(suite.file), cases, suite.line_of) for suite, cases in results]
+    parts = [junit_of(suite.spec.squad, str(suite.file), cases, suite.line_of_check) for suite, cases in results]
     suites = [part.partition("<testsuites>")[2].rpartition("</testsuites>")[0] for part in parts]
     return f'<?xml version="1.0" encoding="UTF-8"?>\n<testsuites>{"".join(suites)}</testsuites>\n'

@@ -78,6 +78,14 @@ def test_junit_tells_each_case(call, folder):
     assert "verdict: broken" in (bad.findtext("system-out") or "")
 
 
+def test_a_case_that_is_chosen_alone_fails_at_its_own_line(call, folder):
+    tests = folder / "squad.test.yaml"
+    tests.write_text(tests.read_text().replace("asks too much", "asks for tea/coffee"))
+    done = call("test", "squad.yaml", "--live", "--offline", "--junit", "junit.xml", "--case", "asks*")
+    assert done.out == "1 case: 1 broken\n"
+    assert "squad.test.yaml:15: turns: 2, not &lt;= 1" in (folder / "junit.xml").read_text()
+
+
 def test_a_baseline_is_kept_with_accept_alone_and_a_change_within_the_noise_fails_nothing(call, folder):
     call("test", "squad.yaml", "--live", "--offline", "--case", "writes*")
     assert not (folder / "base.json").exists()

@@ -154,6 +154,8 @@ def test_a_pattern_that_does_not_end_is_stopped() -> None:
         ("src/*", "src/a/b.py", False),
         ("**/*.py", "b.py", True),
         ("*.py", "src/b.py", False),
+        ("src/**/b.py", "src/b.py", True),
+        ("src/**/b.py", "src/ab.py", False),
         ("a[1].txt", "a[1].txt", True),
         ("read_*", "read_file", True),
         ("Plans *", "Plans a shop", True),

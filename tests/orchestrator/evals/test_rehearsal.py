@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -160,6 +162,54 @@ async def test_another_request_is_stale_and_told(
     assert rates.calls == 1
 
 
+async def test_the_answers_of_another_model_are_stale(tmp_path: Path) -> None:
+    await record(tmp_path, Rates())
+    made = suite(tmp_path, Rates())
+    squad = yaml.safe_load((tmp_path / "pair.yaml").read_text())
+    squad["agents"]["bob"]["tier"] = "boss"
+    (tmp_path / "pair.yaml").write_text(yaml.safe_dump(squad, sort_keys=False))
+    made = load_suite(parse_file(str(made.file)), lambda path, tools: Squad.from_file(path, tools=[Rates().tool()]))
+    result = await CaseRunner(made).offline(made.spec.cases[0])
+    assert result.verdict == "stale"
+    assert result.attempts[0].why.endswith("bob has another tier: worker -> boss")
+
+
+class Asking(Rates):
+    """A tool that takes a person's leave."""
+
+    def tool(self) -> Tool:
+        return replace(super().tool(), approval="ask")
+
+
+async def test_the_question_of_a_tool_is_answered_by_the_case_and_recorded(tmp_path: Path) -> None:
+    rates = Asking()
+    expect = {"tools": [{"tool": "rate", "ok": False, "times": 1}]}
+    case = {**CASE, "with": {"approvals": {"gate": "approve", "rate": "reject"}}, "expect": expect}
+    assert (await record(tmp_path, rates, case)).verdict == "passed"
+    assert (await rehearse(tmp_path, rates, case)).verdict == "passed"
+    other = {**case, "with": {"approvals": {"gate": "approve", "rate": "approve"}}}
+    stale = (await rehearse(tmp_path, rates, other)).attempts[0]
+    assert (stale.outcome, "'reject', and now it is 'approve'" in stale.why) == ("stale", True)
+
+
+async def test_a_run_that_waits_for_leave_is_recorded_as_that(tmp_path: Path) -> None:
+    case = {**CASE, "with": {}, "expect": {"run": {"status": "waiting", "turns": 1}}}
+    assert (await record(tmp_path, Asking(), case)).verdict == "passed"
+    assert (await rehearse(tmp_path, Asking(), case)).verdict == "passed"
+
+
+async def test_a_run_that_nobody_answered_takes_the_place_of_no_recording(tmp_path: Path) -> None:
+    def down(agent: str, request: Request) -> Any:
+        raise AllAttemptsFailed("nobody answered", [Overloaded("full")])
+
+    await record(tmp_path, Rates())
+    made = suite(tmp_path, Rates())
+    before = made.recording(made.spec.cases[0]).read_bytes()
+    result = await CaseRunner(made, RunOptions(manager=Answers(down))).live(made.spec.cases[0], record=True)
+    assert (result.verdict, result.recorded) == ("error", False)
+    assert made.recording(made.spec.cases[0]).read_bytes() == before
+
+
 async def test_what_changes_no_request_is_not_stale(tmp_path: Path) -> None:
     rates = Rates()
     await record(tmp_path, rates)
@@ -233,6 +283,17 @@ async def test_a_recording_that_would_hold_a_key_is_not_written(tmp_path: Path) 
     assert not made.recording(made.spec.cases[0]).exists()
 
 
+async def test_an_answer_that_was_edited_in_a_recording_is_told(tmp_path: Path) -> None:
+    await record(tmp_path, Rates())
+    file = tmp_path / "recordings" / "prices-tea.json"
+    document = json.loads(file.read_text())
+    key = next(iter(document["texts"]))
+    for edited in ({**document, "texts": {**document["texts"], key: "Said by nobody."}}, {**document, "events": []}):
+        file.write_text(json.dumps(edited))
+        with pytest.raises(RecordingUnusable, match=r"was edited|no event"):
+            await read_recording(file)
+
+
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"recording": 9}', '{"recording": 1, "texts": {"zz": "x"}}', "\0"])
 async def test_a_file_that_is_no_recording_says_so(tmp_path: Path, text: str) -> None:
     file = tmp_path / "x.json"
@@ -255,5 +316,37 @@ async def test_a_past_run_is_checked_by_the_same_expectations(tmp_path: Path) ->
             pass
     result = await CaseRunner(made).past(made.spec.cases[0], journal, "past")
     assert result.verdict == "passed", [check.message for check in result.attempts[0].failed_checks]
+    other = replace(made, squad=replace(made.squad, spec=made.squad.spec.model_copy(update={"name": "x"}))._resolved())
+    with pytest.raises(RecordingUnusable, match="past is a run of 'pair'"):
+        await CaseRunner(other).past(made.spec.cases[0], journal, "past")
     with pytest.raises(RunNotFound):
         await CaseRunner(made).past(made.spec.cases[0], journal, "other")
+
+
+PYTHON = """\
+def rate(of: {kind}) -> int:
+    return 5
+"""
+
+
+async def test_a_scripted_tool_is_told_of_as_its_code_says_and_memory_begins_empty(tmp_path: Path) -> None:
+    squad = {"name": "one", "memory": True, "tools": {"rate": {"python": "mine.py:rate"}}}
+    squad["agents"] = {"ann": {"role": "Writes.", "tools": ["rate"]}}
+    squad["tasks"] = {"price": {"agent": "ann", "description": "Price tea."}}
+    (tmp_path / "one.yaml").write_text(yaml.safe_dump(squad, sort_keys=False))
+    (tmp_path / "mine.py").write_text(PYTHON.format(kind="str"))
+    case = {"name": "one", "with": {"tools": {"rate": {"returns": 7}}}, "expect": {"tools": [{"tool": "rate"}]}}
+    (tmp_path / "one.test.yaml").write_text(yaml.safe_dump({"squad": "one.yaml", "cases": [case]}))
+
+    def made() -> Suite:
+        return load_suite(parse_file(str(tmp_path / "one.test.yaml")), lambda p, t: Squad.from_file(p, tools=t))
+
+    manager = Answers(answer)
+    runner = CaseRunner(made(), RunOptions(manager=manager, state=tmp_path / "state"))
+    assert (await runner.live(made().spec.cases[0], record=True)).verdict == "passed"
+    (shown,) = [tool for tool in manager.asked[0][1].tools if tool.name == "rate"]
+    assert shown.parameters["properties"]["of"]["type"] == "string"
+    assert not list(tmp_path.glob("state/memory.db*"))
+    assert (await CaseRunner(made()).offline(made().spec.cases[0])).verdict == "passed"
+    (tmp_path / "mine.py").write_text(PYTHON.format(kind="int"))
+    assert (await CaseRunner(made()).offline(made().spec.cases[0])).verdict == "stale"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from orchestrator.evals.verdicts import CaseRun, Sample, drifts, verdict_of, wilson
+from orchestrator.evals.verdicts import CaseRun, Sample, drifts, student, verdict_of, wilson
 
 
 def attempts(outcomes: str) -> list[CaseRun]:
@@ -72,6 +72,13 @@ def test_a_dearer_run_fails_only_beyond_what_is_allowed_and_the_noise() -> None:
     assert (single.fails, single.note) == (False, "one run is too few to tell it from noise")
     (unknown,) = drifts(sample(1, 1), sample(1, 1, cost=(9.0,)), allowed, 0.9)
     assert (unknown.fails, unknown.note) == (False, "not known on both sides")
+
+
+def test_few_runs_say_as_little_as_student_knows() -> None:
+    assert [round(student(freedom, 0.95), 3) for freedom in (1, 2, 3, 10)] == [6.314, 2.92, 2.353, 1.812]
+    assert round(student(2, 0.995), 3) == 9.925
+    allowed = {"cost": 0.2}
+    assert not drifts(sample(2, 2, cost=(1.0, 1.0)), sample(2, 2, cost=(1.3, 1.7)), allowed, 0.9)[0].fails
 
 
 def test_a_sample_is_the_same_after_it_was_written() -> None:

@@ -118,7 +118,7 @@ async def streamed(manager: ProviderManager) -> None:
 
 
 async def test_a_server_on_this_machine_may_be_called(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ORCHESTRATOR_REAL_CALLS", "forbid")
+    monkeypatch.setenv("ORCHESTRATOR_REAL_CALLS", "forbidden")
     async with open_manager(environ={"LOCAL_BASE_URL": "http://127.0.0.1:9/v1"}) as manager:
         with pytest.raises(AllAttemptsFailed, match="no model answered"):  # nothing listens there
             await manager.complete(Request((user("hello"),)))
