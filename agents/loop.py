@@ -25,6 +25,7 @@ from providers.messages import (
     FinishReason,
     Message,
     Needs,
+    Origin,
     OutputSchema,
     Request,
     Response,
@@ -222,7 +223,8 @@ async def pursue(
     work = _begin(agent, shape, history, ctx.edition)
     work.untrusted = ctx.untrusted
     since = len(work.messages)
-    work.say(user(brief) if isinstance(brief, str) else brief)
+    told = user(brief) if isinstance(brief, str) else brief
+    work.say(told if told.origin is not None else replace(told, origin=Origin("brief", ctx.untrusted)))
     if agent.history.summarise_over_tokens is not None and ctx.edition > 2:
         memo = HistoryMemo() if ctx.memo is None else replace(ctx.memo)
         work.compaction = Compaction(agent.name, agent.needs, agent.manager, agent.history, since, memo, ctx.memo)

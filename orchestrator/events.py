@@ -129,6 +129,8 @@ class ElementEnded:
     error_kind: str | None = None
     truncated: tuple[CutText, ...] = ()
     transcript: tuple[str, ...] | None = field(default=None, repr=False)
+    untrusted: tuple[str, ...] = ()
+    """As in `TaskEnded`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +151,8 @@ class TaskEnded:
     failed: tuple[str, ...] = ()
     truncated: tuple[CutText, ...] = ()
     transcript: tuple[str, ...] | None = field(default=None, repr=False)
+    untrusted: tuple[str, ...] = ()
+    """The sources of what was read for it that others wrote; what it made may be theirs."""
 
 
 @dataclass(frozen=True, slots=True)

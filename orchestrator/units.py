@@ -19,6 +19,8 @@ StepPath = tuple[str, ...]
 SAID = "said"
 ENDED = "ended"
 """The call by which it is recorded whether a conversation was ended from outside."""
+FENCED = "fenced"
+"""The step that draws the number of the fence around what others wrote in a brief."""
 RECALLED = "recalled"
 """The step in which an agent is told what it remembers."""
 """The call by which a person's words in a conversation are recorded."""

@@ -188,6 +188,11 @@ class ExpressionText:
         """Whether it holds no expression, and so renders to itself."""
         return self._pieces == (self.source,)
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether it is one expression and nothing else, and so renders to a value."""
+        return len(self._pieces) == 1 and isinstance(self._pieces[0], _Expression)
+
     def render(self, values: Mapping[str, Any]) -> Any:
         """Return the value of the expression where it is the whole string (blanks around it aside), else the text.
 
@@ -201,6 +206,16 @@ class ExpressionText:
                 return alone.value(values, Rendering(self._limits, self._clock))
         budget = Rendering(self._limits, self._clock)
         return "".join([budget.written(self._text(piece, values, budget)) for piece in self._pieces])
+
+    def text(self, values: Mapping[str, Any], around: Callable[[frozenset[tuple[str, ...]], str], str]) -> str:
+        """Return the text, with `around(names, text)` for what each expression, which reads `names`, came to.
+
+        What an expression came to is written as `render` writes it in a text. Raise `TemplateError` as that does.
+        """
+        budget = Rendering(self._limits, self._clock)
+        made = [(piece, self._text(piece, values, budget)) for piece in self._pieces]
+        parts = [text if isinstance(piece, str) else around(piece.code.names, text) for piece, text in made]
+        return "".join([budget.written(part) for part in parts])
 
     @staticmethod
     def _text(piece: str | _Expression, values: Mapping[str, Any], budget: Rendering) -> str:

@@ -92,12 +92,25 @@ Part = Text | Image | Reasoning | ToolCall | ToolResult
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """Whose words a message holds. None of it is sent, and it is in no digest.
+
+    `who` is an agent, `human`, or `brief` for what a piece of work is told. `untrusted` are the sources of what others
+    wrote that the words hold, or that their speaker had read.
+    """
+
+    who: str
+    untrusted: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
     """One utterance. `name` is the speaker where several share a role, as in a conversation of agents."""
 
     role: Role
     parts: tuple[Part, ...]
     name: str | None = None
+    origin: Origin | None = field(default=None, compare=False, repr=False)
     _memo: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property

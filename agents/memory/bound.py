@@ -13,6 +13,7 @@ from agents.memory.tools import REMEMBER, SEARCH, UNBOUND, UNBOUND_KNOWLEDGE
 from agents.memory.use import MemoryUse, chunk_in_words, in_words
 from agents.tool_context import ToolContext
 from agents.tools import Tool
+from agents.untrusted import Untrusted
 from providers.documents.secrets import MASK
 
 
@@ -23,9 +24,11 @@ def memory_tools(
 
     def remember(context: ToolContext, text: str, tags: list[str] | None = None) -> str:
         source = RecordSource("agent", use.agent, context.run or "", context.unit)
+        has_read = context.around is not None and bool(context.around.untrusted)
+        whose: RecordTrust = "untrusted" if has_read else trust
         now = clock()
         try:
-            made = made_record(text, use.written, trust, now, source=source, ttl_s=use.ttl_s, tags=tags or ())
+            made = made_record(text, use.written, whose, now, source=source, ttl_s=use.ttl_s, tags=tags or ())
         except NotStorable as error:
             raise ValueError(str(error)) from None
         [(kept, is_new)] = store.remember([made], now)
@@ -34,7 +37,8 @@ def memory_tools(
 
     def search_memory(query: str, limit: int = 5) -> str:
         found = store.search(query, use.read, clock(), limit)
-        return "\n".join(in_words(one.record) for one in found) or "nothing that was remembered has these words"
+        told = "\n".join(in_words(one.record) for one in found) or "nothing that was remembered has these words"
+        return Untrusted(told) if any(one.record.trust == "untrusted" for one in found) else told
 
     bound: dict[str, Callable[..., Any]] = {REMEMBER: remember, SEARCH: search_memory}
     return tuple(replace(one, function=bound[one.name]) for one in UNBOUND)

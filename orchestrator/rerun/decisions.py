@@ -30,6 +30,7 @@ from orchestrator.run.budget import on_exceed
 from orchestrator.run.history import RunHistory, is_question
 from orchestrator.run.recorder import Recorder
 from orchestrator.run.state import RunState, units_at_work, values_of
+from orchestrator.run.taint import Taint, taint_of_unit
 from orchestrator.run.verdict import finish_of
 from orchestrator.squad.plan import Plan
 from orchestrator.units import Unit
@@ -43,6 +44,7 @@ class UnitBegun(NamedTuple):
     unit: Unit
     values: Mapping[str, Any]
     comments: tuple[str, ...]
+    taint: Taint
 
 
 def decisions_of(part: RecordPart, plan: Plan, past: RunHistory, run: str) -> Iterator[UnitBegun | Difference]:
@@ -151,7 +153,8 @@ class _Fold:
     def _unit(self, task: str, key: str | None) -> UnitBegun:
         own = self.state.tasks[task]
         unit = Unit(task, key, own.attempt)
-        return UnitBegun(self.number, unit, values_of(self.state, unit), own.comments)
+        taint = taint_of_unit(self.state, unit)
+        return UnitBegun(self.number, unit, values_of(self.state, unit), own.comments, taint)
 
 
 def _as_once(made: RunFinished, recorded: Mapping[str, str]) -> RunFinished:

@@ -41,6 +41,7 @@ LEFT_OUT = frozenset(
 )
 ADDED = frozenset(
     {"max_output_tokens", "values", "choice", "goal", "instructions", "temperature", "effort", "memory", "knowledge"}
+    | {"risky_tools"}
 )
 """Fields that earlier releases did not have: where they are not set, the digest is as it was."""
 ADDED_TO_CONVERSATIONS = frozenset(
@@ -84,7 +85,7 @@ def dependency_digests(plan: Plan) -> dict[str, str]:
                 "agents": {name: agents[name] for name in doers_of(plan, task) if name in agents},
                 "conversations": [plan.conversations[name] for name in conversations_of(plan, task)],
                 # The inputs of a sub-squad are what its first task makes.
-                "inputs": {} if task.reads else {name: plan.inputs.get(name) for name in _inputs(plan, reads)},
+                "inputs": {} if task.reads else {name: _input(plan, name) for name in _inputs(plan, reads)},
                 "history": plan.squads[task.squad].history if task.squad else plan.history,
                 # Who picks tasks by a name that is only known later reads their names, too.
                 "names": sorted(plan.tasks) if ("tasks",) in reads else [],
@@ -113,6 +114,11 @@ def inputs_of(plan: Plan, task: TaskPlan) -> set[str]:
 def _inputs(plan: Plan, reads: Collection[tuple[str, ...]]) -> set[str]:
     read = {name[:2] for name in reads if name[0] == "inputs"}
     return set(plan.inputs) if ("inputs",) in read else {name for _, name in read}
+
+
+def _input(plan: Plan, name: str) -> Any:
+    value = plan.inputs.get(name)
+    return ["untrusted", value] if name in plan.untrusted else value
 
 
 def conversations_of(plan: Plan, task: TaskPlan) -> list[str]:
@@ -165,6 +171,8 @@ def _parts(plan: Plan) -> Iterator[tuple[str, Any]]:
     yield from ((f"input {name}", value) for name, value in plan.inputs.items())
     yield from ((f"output {name}", output) for name, output in plan.outputs.items())
     yield "history", plan.history
+    if plan.untrusted:
+        yield "untrusted inputs", plan.untrusted
     # A change is told, and makes no finished work void: who mends a tool goes on with the run that it stopped.
     yield from ((f"tool {name}", sha256) for name, sha256 in plan.tool_sources.items())
 

@@ -148,7 +148,8 @@ class UnitReplay:
         ctx = RunContext(emit=self.emitter(()), do=self._do, budgets=AccountScope((), lambda: -math.inf))
         clock = self._clock()
         while True:
-            given = Assignment(self.unit, self.begun.values, self.begun.comments, tried, clock=clock)
+            begun = self.begun
+            given = Assignment(self.unit, begun.values, begun.comments, tried, clock=clock, taint=begun.taint)
             self._unanswered.clear()
             self._stuck.clear()
             try:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from agents.untrusted import joined
 from orchestrator.errors import BadInputs, NotAChoice
 from orchestrator.events import (
     CutText,
@@ -20,6 +21,7 @@ from orchestrator.events import (
     TaskStarted,
 )
 from orchestrator.run.state import Elements, RunState, as_text, who
+from orchestrator.run.taint import taint_of
 from orchestrator.squad.choosing import case_of, with_agent, with_case
 from orchestrator.squad.conditions import NoCondition, holds
 from orchestrator.squad.plan import (
@@ -129,7 +131,8 @@ def _leave_squad(state: RunState, task: TaskPlan, result: SquadResult) -> TaskEn
     if undone:
         return TaskEnded(task.id, "cancelled", error=f"not done: {', '.join(undone)}")
     outputs = {name: text.render(state.values_for(task)) for name, text in result.outputs.items()}
-    return TaskEnded(task.id, "ok", outputs)
+    reads = {name for text in result.outputs.values() for name in text.names}
+    return TaskEnded(task.id, "ok", outputs, untrusted=taint_of(state, task).of(reads))
 
 
 def _open_gate(state: RunState, task: TaskPlan, gate: Approval) -> GateOpened:
@@ -190,6 +193,7 @@ def _gather(task: str, elements: Elements) -> TaskEnded:
         error_kind=first.error_kind if first else None,
         failed=failed,
         truncated=tuple(_in_element(e.key, cut) for e in ended for cut in e.truncated),
+        untrusted=joined((), (source for e in ended for source in e.untrusted)),
     )
 
 

@@ -9,6 +9,7 @@ from typing import NamedTuple, Protocol
 import anyio
 
 from agents.turn import Suspended, all_of
+from agents.untrusted import joined
 from orchestrator.events import ControlUnread, ConversationEnded, MessageSpoken
 from orchestrator.run import prompts
 from orchestrator.run.conversations import pattern_of
@@ -34,7 +35,7 @@ from orchestrator.squad.termination import listens
 from providers.budgets import BudgetRef
 from providers.errors import BudgetSpent
 from providers.events import Emit
-from providers.messages import Image, Message, assistant, user, with_images
+from providers.messages import Image, Message, Origin, assistant, user, with_images
 
 NOVELTY = 0.05
 """A round in which fewer of the words are new than this made no progress."""
@@ -46,6 +47,8 @@ class SpokenWords(NamedTuple):
     text: str
     tokens: int = 0
     tools: tuple[str, ...] = ()
+    untrusted: tuple[str, ...] = ()
+    """The sources of what others wrote that its speaker had read."""
 
 
 class Speaker(Protocol):
@@ -77,12 +80,17 @@ class Transcript:
     """What those hear first who do not hear the topic."""
     rounds: int = 0
     """The newest round that is over."""
+    untrusted: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """By speaker: the sources of what others wrote that it had read when it spoke."""
 
-    def add(self, utterance: Utterance, tokens: int) -> None:
+    def add(self, utterance: Utterance, words: SpokenWords) -> None:
         self.said.append(utterance)
-        self.tokens += tokens
+        self.tokens += words.tokens
+        self.untrusted[utterance.speaker] = joined(self.untrusted.get(utterance.speaker, ()), words.untrusted)
+        origin = Origin(utterance.speaker, words.untrusted)
         heard = heard_as(utterance.text, utterance.speaker, self.plan)
-        own, others = assistant(utterance.whole), user(heard, name=utterance.speaker)
+        own = replace(assistant(utterance.whole), origin=origin)
+        others = replace(user(heard, name=utterance.speaker), origin=origin)
         if utterance.speaker == HUMAN and self.plan.edition > 1:
             own = others
         for name, view in self.views.items():
@@ -91,7 +99,8 @@ class Transcript:
 
     def tell(self, speaker: str, told: Assigned) -> None:
         """Let a speaker alone hear words of another."""
-        self.views[speaker].append(user(told.text, name=told.by))
+        origin = Origin(told.by, self.untrusted.get(told.by, ()))
+        self.views[speaker].append(replace(user(told.text, name=told.by), origin=origin))
 
     def history(self, speaker: str) -> tuple[Message, ...]:
         return (self.openings.get(speaker, self.opening), *self.views[speaker])
@@ -116,6 +125,8 @@ class Minutes:
     said: tuple[Utterance, ...]
     reason: str
     tokens: int = 0
+    untrusted: tuple[str, ...] = ()
+    """The sources of what others wrote that those who spoke had read."""
 
     def transcript(self) -> tuple[str, ...]:
         """Return all that was said, as the paragraphs of a Markdown text: each utterance behind its speaker and round.
@@ -191,7 +202,8 @@ class Conversation:
                     following = advance(pattern, ())
         ending = ending or EndReason("pattern", following.why or "its pattern")
         self.emit(self._end(ending, transcript))
-        return Minutes(self.plan, following.text, tuple(transcript.said), ending.text, transcript.tokens)
+        read = joined((), (source for sources in transcript.untrusted.values() for source in sources))
+        return Minutes(self.plan, following.text, tuple(transcript.said), ending.text, transcript.tokens, read)
 
     def _end(self, ending: EndReason, transcript: Transcript) -> ConversationEnded:
         ended = ConversationEnded(self.plan.id, ending.text, len(transcript.said))
@@ -261,7 +273,7 @@ class Conversation:
             utterance = replace(utterance, tasks=control.tasks, misread=misread)
         if speech.told is not None:
             transcript.tell(speech.speaker, speech.told)
-        transcript.add(replace(utterance, to=speech.to), words.tokens)
+        transcript.add(replace(utterance, to=speech.to), words)
         self.emit(MessageSpoken(utterance.speaker, utterance.text, utterance.round))
         self._tell_unread(speech, control, transcript)
         return utterance

@@ -45,6 +45,7 @@ from orchestrator.run.history import RunHistory
 from orchestrator.run.questions import Ask, Asker
 from orchestrator.run.recorder import Recorder
 from orchestrator.run.state import RunState, units_at_work, values_of
+from orchestrator.run.taint import taint_of_unit
 from orchestrator.run.work_clock import RunClock, UnitClock
 from orchestrator.run.worker import Assignment, UnitResult
 from orchestrator.squad.plan import Approval, Plan, TaskPlan
@@ -271,7 +272,8 @@ class Driver:
             return await self._asker.within(unit, step, gate, clock, what)
 
         own, tried = self.state.tasks[unit.task], self._past.tried.get(unit, 0)
-        return Assignment(unit, values_of(self.state, unit), own.comments, tried, ask, clock)
+        taint = taint_of_unit(self.state, unit)
+        return Assignment(unit, values_of(self.state, unit), own.comments, tried, ask, clock, taint)
 
     def _context(self, unit: Unit, fence: int, clock: UnitClock) -> RunContext:
         cut_short = frozenset(self._cut_short[unit]) if self._cut_short else NONE
@@ -333,6 +335,8 @@ def _failed(unit: Unit, error: Exception) -> TaskEnded | ElementEnded:
 
 def _ended(unit: Unit, status: TaskStatus, done: UnitResult, **more: str) -> TaskEnded | ElementEnded:
     told: dict[str, Any] = {"truncated": done.truncated, "transcript": done.transcript, **more}
+    if done.untrusted:
+        told["untrusted"] = done.untrusted
     if unit.key is not None:
         return ElementEnded(unit.task, unit.key, status, done.output, **told)
     return TaskEnded(unit.task, status, done.output, done.output_file, **told)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from agents.events import KnowledgeRead
 from agents.memory.tools import tools_of
+from agents.memory.use import TRUST_IN_WORDS
 from agents.tools import Tool
 from agents.turn import RunContext, StepKey
 from orchestrator.run.memory_setting import MemorySetting as MemorySetting
@@ -33,9 +34,19 @@ class RunMemory(Protocol):
         ...
 
 
+class RecalledParts(NamedTuple):
+    """What an agent is told beforehand, by title, and the sources of what others wrote in it."""
+
+    parts: Mapping[str, str]
+    untrusted: tuple[str, ...] = ()
+
+
+NOTHING = RecalledParts({})
+
+
 async def recall(
     memory: RunMemory | None, agent: AgentPlan, about: str, ctx: RunContext, *, is_apart: bool = False
-) -> Mapping[str, str]:
+) -> RecalledParts:
     """Return what the agent is told of `about` beforehand, by title, once: it is a durable step, so that the same is
     said again. Empty where it remembers nothing and has no documents.
 
@@ -43,14 +54,15 @@ async def recall(
     """
     uses = [use for use in (agent.memory, agent.knowledge) if use is not None and use.recall]
     if not uses:
-        return {}
+        return NOTHING
 
     async def work() -> tuple[str, str]:
         return ("", "") if memory is None else await memory.told(agent, about, ctx, is_apart=is_apart)
 
     asked = hashlib.sha256(f"{agent.memory} {agent.knowledge}\0{about}".encode("utf-8", "replace"))
     records, passages = await ctx.do(StepKey(ctx.step, 0, RECALLED), asked.digest(), work)
-    return {"Memory": records, "Knowledge": passages}
+    is_others = TRUST_IN_WORDS["untrusted"] in records  # they say of each record whose it is
+    return RecalledParts({"Memory": records, "Knowledge": passages}, ("memory",) if is_others else ())
 
 
 def with_memory(agent: AgentPlan, tools: tuple[Tool, ...], memory: RunMemory | None) -> tuple[Tool, ...]:

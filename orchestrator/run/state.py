@@ -93,6 +93,8 @@ class RunState:
         self.errors: dict[str, TaskEnded] = {}
         self.truncated: dict[str, tuple[CutText, ...]] = {}
         """By task: the texts in its output that are cut off."""
+        self.untrusted: dict[str, tuple[str, ...]] = {}
+        """By task: the sources of what was read for it that others wrote."""
         self._dependents: dict[str, list[str]] = {task: [] for task in plan.tasks}
         for task in plan.tasks.values():
             for need in task.needs:
@@ -211,6 +213,8 @@ class RunState:
             self._keep(event)
         if event.truncated:
             self.truncated[event.task] = event.truncated
+        if event.untrusted:
+            self.untrusted[event.task] = event.untrusted
         if event.status == "failed":
             self.errors[event.task] = event
             if event.error_kind == "Rejected":
@@ -333,6 +337,7 @@ class RunState:
         self.scopes[plan.squad or ""]["tasks"].pop(local(plan.squad, task), None)
         self.errors.pop(task, None)
         self.truncated.pop(task, None)
+        self.untrusted.pop(task, None)
         if state.unmet == 0:
             self._make_ready(task)
 

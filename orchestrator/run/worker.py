@@ -20,6 +20,7 @@ from agents.fences import without_fence
 from agents.summaries import HistoryMemo
 from agents.tools import Tool
 from agents.turn import NOTHING_AROUND, Answer, StepKey, Surroundings, Suspended, relayed
+from agents.untrusted import joined
 from orchestrator.errors import RepeatExhausted, SquadFailed, TaskTimedOut
 from orchestrator.events import (
     AgentChosen,
@@ -37,9 +38,11 @@ from orchestrator.run.artifacts import Artifacts
 from orchestrator.run.budget import Account, Paid, open_account
 from orchestrator.run.conversation import Conversation, Minutes, SpokenWords
 from orchestrator.run.deltas import DeltaLog
-from orchestrator.run.memory import RunMemory, recall, with_memory
+from orchestrator.run.fencing import Brief, fenced_brief
+from orchestrator.run.memory import RecalledParts, RunMemory, recall, with_memory
 from orchestrator.run.retries import backoff_s, causes_of
 from orchestrator.run.state import as_text, paragraphs
+from orchestrator.run.taint import CLEAN, Fed, Sources, Taint
 from orchestrator.run.truncation import cut_in, in_order, in_words
 from orchestrator.run.work_clock import RunClock, UnitClock, time_limit
 from orchestrator.squad.choosing import with_agent, with_case
@@ -88,6 +91,8 @@ class UnitResult:
     output_file: str | None = None
     truncated: tuple[CutText, ...] = ()
     transcript: tuple[str, ...] | None = None
+    untrusted: Sources = ()
+    """The sources of what was read for it that others wrote."""
 
 
 async def _ask_nobody(gate: GateOpened, step: StepPath, what: str) -> GateAnswered:  # noqa: ARG001
@@ -105,6 +110,8 @@ class Assignment:
     tried: int = 0
     ask: AskWithin = _ask_nobody
     clock: UnitClock = field(default_factory=UnitClock)
+    taint: Taint = CLEAN
+    """What of `values` others wrote."""
 
 
 @dataclass(slots=True)
@@ -186,7 +193,7 @@ class TaskRunner:
     async def _repeat(self, task: TaskPlan, given: Assignment, ctx: RunContext) -> UnitResult:
         if task.repeat is None:
             return (await self._do(task, given, {}, ctx))[0]
-        earlier: dict[str, str] = {}
+        earlier: dict[str, Fed] = {}
         done: UnitResult | None = None
         for attempt in range(1, task.repeat.max_attempts + 1):
             done, steps = await self._do(task, given, earlier, self._below(ctx, given.unit, f"repeat-{attempt}"))
@@ -194,32 +201,36 @@ class TaskRunner:
             if holds(until, "until", self.plan.edition):
                 return done
             ctx.emit(TaskRepeated(task.id, attempt))
-            earlier = {f"{name}, attempt {attempt}": as_text(made["output"]) for name, made in steps.items()}
-            earlier = earlier or {f"attempt {attempt}": done.text}
+            texts = {f"{name}, attempt {attempt}": as_text(made["output"]) for name, made in steps.items()}
+            texts = texts or {f"attempt {attempt}": done.text}
+            earlier = {title: Fed(text, done.untrusted) for title, text in texts.items()}
         # Where later tasks go on without it, they go on with what there is.
         last = done if task.continue_on_error and self.plan.edition > 1 else None
         raise RepeatExhausted(f"`until` of {task.id} did not hold in {task.repeat.max_attempts} attempts", last)
 
     async def _do(
-        self, task: TaskPlan, given: Assignment, earlier: Mapping[str, str], ctx: RunContext
+        self, task: TaskPlan, given: Assignment, earlier: Mapping[str, Fed], ctx: RunContext
     ) -> tuple[UnitResult, dict[str, Any]]:
         """Do the work once. Returns what was made, and each step's own output."""
-        context = {**self._context(task, given.values), **earlier}
+        context = {**self._context(task, given), **earlier}
         body = task.work
         if isinstance(body, Switch):
             cases = tuple(body.cases)
             case, chosen = with_case(body, given.values, task.id)
             ctx.emit(CaseChosen(task.id, case, cases))
             if isinstance(chosen, CaseSquad):
-                return made_by_squad(local(task.squad, chosen.task), given.values), {}
+                inside = local(task.squad, chosen.task)
+                made_there = made_by_squad(inside, given.values)
+                return replace(made_there, untrusted=given.taint.of([("tasks", inside, "output")])), {}
             body = chosen
         if not isinstance(body, Steps):
             assert isinstance(body, AgentWork | ConversationWork), "a gate is no work for a unit"
             return await self._one(body, given, context, ctx), {}
         made: dict[str, Any] = {}
         cuts: list[CutText] = []
+        taint, sources = given.taint, Sources()
         for step in body.steps:
-            inner = replace(given, values={**given.values, "steps": made})
+            inner = replace(given, values={**given.values, "steps": made}, taint=taint)
             condition = True if step.condition is None else step.condition.render(inner.values)
             if not holds(condition, "if", self.plan.edition):
                 made[step.id] = {"output": None, "status": "skipped", "transcript": None}
@@ -228,13 +239,14 @@ class TaskRunner:
                 done = await self._one(step.work, inner, context, self._below(ctx, given.unit, step.id))
             made[step.id] = {"output": done.output, "status": "ok", "transcript": paragraphs(done.transcript)}
             cuts += done.truncated
-            context = {**context, step.id: done.text}
+            context = {**context, step.id: Fed(done.text, done.untrusted)}
+            taint, sources = taint.plus(("steps", step.id), done.untrusted), joined(sources, done.untrusted)
         outputs = {name: step["output"] for name, step in made.items()}
         text = "\n\n".join(f"## {name}\n\n{as_text(output)}" for name, output in outputs.items() if output is not None)
-        return UnitResult(outputs, text, truncated=tuple(cuts)), made
+        return UnitResult(outputs, text, truncated=tuple(cuts), untrusted=sources), made
 
     async def _one(
-        self, work: AgentWork | ConversationWork, given: Assignment, context: Mapping[str, str], ctx: RunContext
+        self, work: AgentWork | ConversationWork, given: Assignment, context: Mapping[str, Fed], ctx: RunContext
     ) -> UnitResult:
         if self.plan.tasks[given.unit.task].squad and self.plan.edition > 1:
             work = rendered_work(work, given.values["inputs"])
@@ -243,18 +255,22 @@ class TaskRunner:
         if self.plan.edition > 1:
             quoted = prompts.quoted(work.description, description, given.values)
             context = {name: text for name, text in context.items() if name not in quoted}
+        brief = Brief(work.description, work.expected_output, description, expected, context)
+        brief, sources = await fenced_brief(brief, given.values, given.taint, ctx)
+        ctx = ctx if not sources else ctx.at(untrusted=sources)
         if isinstance(work, ConversationWork):
-            words = prompts.compose(description, expected, context, given.comments)
+            words = prompts.compose(brief.told, brief.expected, brief.fed, given.comments)
             return await self._converse(work, words, given, ctx)
         if work.choice is not None:
             among = work.choice.among
             work = with_agent(work, given.values, given.unit.task)
             ctx.emit(AgentChosen(given.unit.task, work.agent, among))
         recalled = await recall(self.memory, self.plan.agents[work.agent], description, ctx)
-        words = prompts.compose(description, expected, context, given.comments, recalled)
+        ctx = _having_read(ctx, recalled)
+        words = prompts.compose(brief.told, brief.expected, brief.fed, given.comments, recalled.parts)
         result = await self._agent_works(work, self._with_images(work, words, given), given, ctx)
         text = result.text if work.output_schema is None else as_text(result.output)
-        return UnitResult(result.output, text, truncated=cut_in(result, ctx.step))
+        return UnitResult(result.output, text, truncated=cut_in(result, ctx.step), untrusted=result.untrusted)
 
     def _with_images(self, work: SingleWork, words: str, given: Assignment) -> Message:
         """Return the words as a message, with the images that they mention."""
@@ -281,7 +297,7 @@ class TaskRunner:
         here = self._below(self._within(ctx, unit), unit, "try-1")
         recalled = await recall(self.memory, self.plan.agents[agent], words, here)
         account = self._account(agent, self.plan.agents[agent].budget)
-        told = prompts.with_recalled(words, recalled)
+        told, here = prompts.with_recalled(words, recalled.parts), _having_read(here, recalled)
         here = self._with_account(here, account).at(memo=self._memos.setdefault(agent, HistoryMemo()))
         return await self._agent(agent, None).work(told, here, history=history)
 
@@ -297,7 +313,9 @@ class TaskRunner:
     async def _converse(self, work: ConversationWork, topic: str, given: Assignment, ctx: RunContext) -> UnitResult:
         plan, cuts = self._talk(work.conversation, given), list[CutText]()
         minutes, ctx = await self._hold(plan, work, topic, given, ctx, cuts)
-        done = UnitResult(minutes.conclusion, minutes.document())
+        read = joined(ctx.untrusted, minutes.untrusted)
+        ctx = ctx if ctx.edition < 3 else ctx.at(untrusted=read)
+        done = UnitResult(minutes.conclusion, minutes.document(), untrusted=ctx.untrusted)
         if work.output_schema is not None:
             done = await self._conclude(work, minutes, topic, given, self._below(ctx, given.unit, "conclusion"))
         transcript = minutes.transcript() if plan.edition > 1 else None
@@ -319,20 +337,24 @@ class TaskRunner:
 
         async def speak(speaker: str, prompt: str, history: tuple[Message, ...], place: str) -> SpokenWords:
             here = self._below(ctx, unit, place)
+            if ctx.edition > 2:
+                here = here.at(untrusted=joined(ctx.untrusted, _read_in(history)))
             if speaker == HUMAN:
                 return SpokenWords(await self._person_speaks(prompt, history, given, here))
             if speaker in (plan.nested or ()):
                 inner = self._talk(scoped(plan.squad, speaker), given)
                 asked = prompts.topic_inside(speaker, prompt, history)
                 minutes, _ = await self._hold(inner, work, asked, given, here, cuts)
-                return SpokenWords(minutes.conclusion, minutes.tokens)
+                return SpokenWords(
+                    minutes.conclusion, minutes.tokens, untrusted=joined(here.untrusted, minutes.untrusted)
+                )
             spoken = AgentWork(scoped(plan.squad, speaker), work.description)
             recalled = await recall(self.memory, self.plan.agents[spoken.agent], topic, here, is_apart=True)
-            asked = prompts.with_recalled(prompt, recalled)
+            asked, here = prompts.with_recalled(prompt, recalled.parts), _having_read(here, recalled)
             here = here.at(memo=memos.setdefault(speaker, HistoryMemo()))
             result = await self._agent_works(spoken, asked, given, here, history)
             cuts.extend(cut_in(result, here.step))
-            return SpokenWords(result.text, result.counted, tuple(_tools_called(result)))
+            return SpokenWords(result.text, result.counted, tuple(_tools_called(result)), result.untrusted)
 
         own = account.ref if account else None
         images = images_of(work, given.values["inputs"])
@@ -364,7 +386,7 @@ class TaskRunner:
         shaped = AgentWork(speaker, work.description, output_schema=work.output_schema)
         words = prompts.compose(topic, "The result of the conversation.", {"The conversation": minutes.document()})
         result = await self._agent_works(shaped, self._with_images(work, words, given), given, ctx)
-        return UnitResult(result.output, as_text(result.output))
+        return UnitResult(result.output, as_text(result.output), untrusted=result.untrusted)
 
     async def _person_speaks(
         self, prompt: str, history: tuple[Message, ...], given: Assignment, ctx: RunContext
@@ -410,6 +432,7 @@ class TaskRunner:
             history=self.plan.squads[plan.squad].history if plan.squad else self.plan.history,
             values=plan.values or {},
             run=self.run,
+            risky_tools=plan.risky_tools or "ask",
         )
 
     def _bound(self, tools: Sequence[Tool], inputs: Mapping[str, Any] | None) -> tuple[Tool, ...]:
@@ -474,12 +497,25 @@ class TaskRunner:
         step = ctx.step + step_of(place)
         return ctx.at(step=step, emit=self.emit_at(unit, step))
 
-    def _context(self, task: TaskPlan, values: Mapping[str, Any]) -> dict[str, str]:
+    def _context(self, task: TaskPlan, given: Assignment) -> dict[str, Fed]:
         """Return the outputs that feed the task. A need that is not named in `context` only orders it."""
-        ended = values["tasks"]
+        ended = given.values["tasks"]
         context = [local(task.squad, name) for name in task.context]
         made = {name: ended[name]["output"] for name in context if name in ended}
-        return {name: as_text(output) for name, output in made.items() if output is not None}
+        texts = {name: as_text(output) for name, output in made.items() if output is not None}
+        return {name: Fed(text, given.taint.of([("tasks", name, "output")])) for name, text in texts.items()}
+
+
+def _having_read(ctx: RunContext, recalled: RecalledParts) -> RunContext:
+    """Return the context of work that begins with what is remembered."""
+    if not recalled.untrusted or ctx.edition < 3:
+        return ctx
+    return ctx.at(untrusted=joined(ctx.untrusted, recalled.untrusted))
+
+
+def _read_in(history: Sequence[Message]) -> Sources:
+    """Return the sources of what others wrote in what was heard."""
+    return joined((), (source for message in history if message.origin for source in message.origin.untrusted))
 
 
 def _tools_called(result: WorkResult) -> dict[str, None]:

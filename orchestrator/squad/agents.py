@@ -18,6 +18,7 @@ from orchestrator.squad.shared_spec import budget
 from orchestrator.squad.spec import AgentSpec, SquadSpec, ToolUse
 from orchestrator.squad.templates import PERSONA_TEXTS
 from orchestrator.squad.tool_specs import SWITCHED_OFF
+from orchestrator.squad.untrusted_specs import risky_tools, warn_of_both
 from orchestrator.squad.who import WHO, is_file, is_prompt_file, overrides_the_library, says_who, stem
 from personas.persona import UNNAMED, Persona, PersonaError
 from providers.catalog.model import of_all_accounts
@@ -146,7 +147,9 @@ class Roster:
             effort=spec.effort,
             memory=memory,
             knowledge=knowledge,
+            risky_tools=risky_tools(self.spec.untrusted, spec.untrusted),
         )
+        warn_of_both(name, plan.tools, plan.risky_tools, self.findings)
         return plan if spec.max_turns is None else replace(plan, max_turns=spec.max_turns)
 
     def _models(self, path: Path, spec: AgentSpec) -> bool:

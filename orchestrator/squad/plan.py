@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, assert_never
 
 from agents.context import History as History
 from agents.memory.use import KnowledgeUse, MemoryUse
+from agents.untrusted import RiskyTools
 from orchestrator.squad.termination import Termination
 from providers.messages import Capability, Needs
 
@@ -37,8 +38,9 @@ exhausted `repeat` with `continue_on_error` keeps its last attempt. 3: what agen
 their risk, memory, guardrails); an agent with a title or role of its own has no name and no habits of a persona of the
 library; an utterance that imitates others is heard inside a fence, and its lines are quoted in a transcript; what a
 docstring says of a parameter is in its tool's schema; a tool's call that only repeats is not made, and a turn makes so
-many at the most; a request that nobody takes whole is cut, and a long history summarised; a line for
-each rule that changes what an old squad would be asked or told.
+many at the most; a request that nobody takes whole is cut, and a long history summarised; what others wrote is read
+inside a fence, and who has read it needs leave for risky tools; a line for each rule that changes what an old squad
+would be asked or told.
 """
 FOR_EACH_CAP = 1000
 """Elements that a `for_each` may have where its list states no `maxItems`, nor the squad `limits.max_items`."""
@@ -93,6 +95,8 @@ class AgentPlan:
     """Models that are asked in this order."""
     squad: str | None = None
     """The sub-squad that it is an agent of."""
+    risky_tools: RiskyTools | None = None
+    """What becomes of its risky tools once it has read what others wrote; None: a person is asked."""
 
     def needs(self, capabilities: frozenset[Capability] = frozenset()) -> Needs:
         """Return what its turns require of who answers them."""
@@ -419,6 +423,8 @@ class SubSquad:
     fail_fast: bool = False
     budget: Budget | None = None
     history: History = field(default_factory=History)
+    untrusted: tuple[str, ...] = ()
+    """Its inputs that others wrote, as its file says."""
 
 
 def beginnings(task: str, plan: Plan) -> tuple[str, ...]:
@@ -455,3 +461,5 @@ class Plan:
     """What is known of each output, as a JSON Schema."""
     tool_sources: Mapping[str, str] = field(default_factory=dict)
     """Of each tool in use that a file declares: the SHA-256 of what runs where it is called."""
+    untrusted: tuple[str, ...] = ()
+    """The inputs that others wrote."""

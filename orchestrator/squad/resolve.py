@@ -43,6 +43,7 @@ from orchestrator.squad.spec import SquadSpec
 from orchestrator.squad.subsquads import ReadSquad, SubSquads, with_squads
 from orchestrator.squad.tasks import Tasks
 from orchestrator.squad.termination import is_bounded
+from orchestrator.squad.untrusted_specs import refuse_in_instructions
 from personas.sandbox import Sandbox, TemplateLimits
 from providers.documents.findings import Findings
 from providers.documents.nodes import Node
@@ -182,6 +183,8 @@ def _plan(
         texts.persona(name, agent.persona)
         if agent.instructions is not None:
             texts.instructions(name, agent.instructions)
+    untrusted = tuple(name for name, declared in spec.inputs.items() if declared.untrusted)
+    refuse_in_instructions(agents, untrusted, findings)
     agents |= roster.pickers
     images = {name for name, declared in spec.inputs.items() if declared.type == "image"}
     for name in seers(tasks, conversations, images) & agents.keys() if images else ():
@@ -207,6 +210,7 @@ def _plan(
         offline=spec.offline,
         description=spec.description,
         edition=roster.edition,
+        untrusted=untrusted,
         output_schemas={name: texts.schema_read(text, NamesInScope()) for name, text in outputs.items()},
     )
     return plan if spec.max_parallel is None else replace(plan, max_parallel=spec.max_parallel)

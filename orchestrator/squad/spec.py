@@ -32,6 +32,7 @@ from orchestrator.squad.other_formats import (
 from orchestrator.squad.plan import FOR_EACH_CAP, TEXT_CAP, RetryCause
 from orchestrator.squad.shared_spec import BudgetSpec, NonEmpty, Positive
 from orchestrator.squad.tool_specs import ToolEntry
+from orchestrator.squad.untrusted_specs import UntrustedSpec
 from orchestrator.squad.workspace import WorkspaceSpec
 from providers.documents.fields import PositiveDuration
 from providers.documents.models import StrictModel, validated
@@ -88,6 +89,7 @@ class InputSpec(StrictModel):
     )
     enum: list[Any] | None = Field(default=None, min_length=1, description="The values that are allowed")
     description: str = Field(default="", description="What it is for")
+    untrusted: bool | None = Field(default=None, description="Whether others wrote it: agents read it inside a fence")
 
 
 class RetrySpec(StrictModel):
@@ -168,6 +170,7 @@ class AgentSpec(StrictModel):
     )
     memory: MemoryField | None = Field(default=None, description="Whether it remembers over runs, and how")
     knowledge: KnowledgeField | None = Field(default=None, description="Documents that it may look up, too")
+    untrusted: UntrustedSpec | None = Field(default=None, description="What follows from reading what others wrote")
     budget: BudgetSpec | None = Field(default=None, description="Caps over all its work in a run")
 
     @property
@@ -368,6 +371,7 @@ class SquadSpec(StrictModel):
     tools: dict[str, ToolEntry] = Field(default_factory=dict, description="Tools that this squad brings")
     memory: MemoryField | None = Field(default=None, description="Whether its agents remember over runs, and how")
     knowledge: KnowledgeField | None = Field(default=None, description="Documents that its agents may look up")
+    untrusted: UntrustedSpec | None = Field(default=None, description="What follows from reading what others wrote")
     mcp: dict[str, McpSpec] = Field(default_factory=dict, description="Servers of tools that agents may use")
     agents: dict[str, AgentSpec] = Field(default_factory=dict, description="Who works")
     conversations: dict[str, ConversationSpec] = Field(default_factory=dict, description="Who talks")

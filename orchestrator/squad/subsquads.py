@@ -230,7 +230,9 @@ def with_squads(plan: Plan, of: Mapping[str, InnerSquad]) -> Plan:
             below = PurePosixPath(one.work.source).parent.as_posix() if isinstance(one.work, SquadEntry) else ""
             agents |= {part.id: part for part in _agents_of(one.id, inner, below)}
             conversations |= {part.id: part for part in _conversations_of(one.id, inner)}
-            squads[one.id] = SubSquad(inner.fail_fast, tighter(one.budget, inner.budget), inner.history)
+            squads[one.id] = SubSquad(
+                inner.fail_fast, tighter(one.budget, inner.budget), inner.history, inner.untrusted
+            )
             squads |= {scoped(one.id, part): squad for part, squad in inner.squads.items()}
     return replace(plan, tasks=tasks, agents=agents, conversations=conversations, squads=squads)
 

@@ -318,6 +318,7 @@ CODES: Mapping[str, str] = {
     # Order and bounds
     "cycle": "Tasks that wait for each other, or agents that call each other as tools.",
     "not-an-ancestor": "A task is read that is not sure to have ended before.",
+    "untrusted-instructions": "An input that others wrote would stand in an agent's system message.",
     "unbounded": "Something could run for ever, or cost without end.",
     "missing-case": "A switch has no case for a value that it may come to, and no default.",
     "no-tasks": "The squad has nothing to do.",
@@ -352,6 +353,7 @@ CODES: Mapping[str, str] = {
     "unused-agent": "No task and no conversation uses the agent.",
     "unused-conversation": "No task holds the conversation.",
     "unused-input": "No expression reads the input.",
+    "risky-after-untrusted": "An agent that reads what others wrote may call risky tools without anybody's word.",
     "not-sent": "A setting of an agent that its models do not take.",
     "other-braces": "A known name in braces that are no expression.",
     "not-a-template": "An expression in a field that is not rendered.",

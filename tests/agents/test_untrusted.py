@@ -60,7 +60,7 @@ async def test_what_others_wrote_is_read_inside_a_fence_that_it_cannot_close(scr
         opening, closing = f"<untrusted {read.fence}>\n", f"\n</untrusted {read.fence}>"
         head, _, rest = read.content.partition(opening)
         assert len(read.fence) == 16
-        assert head.startswith("[From the tool fetch. It was written by others")
+        assert head.startswith("[From the tool fetch. Others wrote it")
         assert rest == text + closing
         assert read.fence not in text
     assert first.fence != second.fence

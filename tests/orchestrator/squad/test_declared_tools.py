@@ -20,6 +20,7 @@ from orchestrator.rerun.replay import replay
 from orchestrator.runtime import open_run, resume_run
 from orchestrator.trust import CodeNotTrusted, CodeUse, TrustFile
 from providers.messages import FinishReason, Response, ToolCall, ToolResult, Usage, assistant
+from tests.orchestrator.mcp_runs import bare
 from tests.orchestrator.squads import Answers, run
 
 pytestmark = pytest.mark.anyio
@@ -79,7 +80,7 @@ def calling(name: str, **arguments: object) -> Answers:
     def answer(agent, request):
         last = request.messages[-1].parts[-1]
         if isinstance(last, ToolResult):
-            return f"{'failed: ' * last.is_error}{last.content}"
+            return f"{'failed: ' * last.is_error}{bare(last)}"
         said = assistant(ToolCall("c", name, json.dumps(arguments)))
         return Response(said, FinishReason.TOOL_CALLS, Usage(10, output=5), "fake", "fake", 10)
 

@@ -82,6 +82,7 @@ def test_the_corpus_covers_the_codes() -> None:
         "too-long",
     }
     elsewhere |= {"too-many-elements", "bad-tool-file", "bad-knowledge", "unknown-server", "unsafe-command"}
+    elsewhere |= {"untrusted-instructions", "risky-after-untrusted"}
     assert set(CODES) - covered == elsewhere
 
 
