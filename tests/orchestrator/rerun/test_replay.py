@@ -373,20 +373,21 @@ async def test_a_conversation_whose_file_is_written_while_other_work_goes_on_rep
 
 
 async def test_units_that_wait_for_a_slot_after_a_kill_replay() -> None:
-    async def slow(agent: str, request: Request) -> str:
-        await anyio.sleep(0.02)
-        return "done"
+    async def hang(agent: str, request: Request) -> str:
+        await anyio.sleep_forever()
+        raise AssertionError("it hangs")
 
     tasks = {f"t{i}": {"agent": "ann", "description": f"{i}"} for i in range(6)}
     journal = MemoryJournal()
-    shared: dict[str, Any] = {"journal": journal, "manager": Answers(slow)}
-    async with open_run(squad(tasks, max_parallel=6), run_id="r", **shared) as run:
+    async with open_run(squad(tasks, max_parallel=6), run_id="r", journal=journal, manager=Answers(hang)) as run:
+        started = 0
         async for event in run:
-            if event.type == "turn.started":
+            started += event.type == "turn.started"
+            if started == len(tasks):
                 break  # leaving it cuts it off
-    async with resume_run(squad(tasks, max_parallel=1), "r", **shared) as run:
+    async with resume_run(squad(tasks, max_parallel=1), "r", journal=journal, manager=Answers()) as run:
         repeated = [event async for event in run if event.type == "call.repeated"]
-    assert len(repeated) > 1, "several were at work, and one at a time went on"
+    assert len(repeated) == len(tasks), "all were at work, and one at a time went on"
     assert_equal(await replay(journal, "r"))
 
 
