@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections import Counter
 from typing import Any
 
@@ -19,6 +20,10 @@ from tests.loopback import loopback as loopback
 os.environ["ORCHESTRATOR_LOCAL_SERVERS"] = "off"
 # Nor does what a developer has allowed: nothing is, unless a test allows it.
 os.environ["ORCHESTRATOR_TRUST_FILE"] = f"{os.devnull}/trust.json"
+
+# Where no bytecode is kept, each process compiles the whole project anew, and rewrites every assert of the tests.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 VIRTUAL = "virtual time"
 
