@@ -5,7 +5,7 @@ from __future__ import annotations
 from random import Random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agents import Agent, RunContext
@@ -146,6 +146,7 @@ def loops(draw):
     return tuple(found)
 
 
+@settings(max_examples=settings().max_examples // 4)
 @given(loops(), st.integers(100, 4000))
 def test_what_is_sent_fits_and_tells_each_call_its_result(messages, room):
     try:

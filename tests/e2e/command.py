@@ -8,7 +8,7 @@ import re
 import resource
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,12 +108,19 @@ def orchestrator(
         with started(*arguments, cwd=cwd, env=env, stdin=subprocess.PIPE, **limits) as child:
             out, err = child.communicate(stdin, timeout=PATIENCE_S)
             return Ended(child.returncode, out, err)
+    return forked(arguments, cwd, environment, stdin)
+
+
+def forked(arguments: Sequence[str | bytes], cwd: Path, environment: Mapping[str, str], stdin: bytes) -> Ended:
+    """Run a command to its end, in a process that is forked and has this environment."""
     with TemporaryDirectory() as name:
         streams = [Path(name) / stream for stream in ("stdin", "stdout", "stderr")]
         for path, data in zip(streams, (stdin, b"", b""), strict=True):
             path.write_bytes(data)
         words = [os.fsdecode(word) for word in arguments]
-        code = processes.end(processes.start(_perform, words, str(cwd), environment, [str(path) for path in streams]))
+        code = processes.end(
+            processes.start(_perform, words, str(cwd), dict(environment), [str(path) for path in streams])
+        )
         return Ended(code, streams[1].read_bytes(), streams[2].read_bytes())
 
 

@@ -76,9 +76,16 @@ def call(capsys):
 
 @pytest.fixture
 def spawn():
-    """Return a function that runs a command in a process of its own, with bytes for streams."""
+    """Return a function that runs a command in a process of its own, with bytes for streams: one that is forked, where
+    the interpreter need not start in another way."""
 
     def run(*arguments: str, stdin: bytes = b"", **environ: str) -> subprocess.CompletedProcess[bytes]:
+        if not environ and sys.platform != "win32":
+            from tests.e2e.command import AT_START, forked
+
+            given = {name: value for name, value in os.environ.items() if not AT_START.match(name)}
+            ended = forked(arguments, Path.cwd(), given, stdin)
+            return subprocess.CompletedProcess(arguments, ended.code, ended.stdout, ended.stderr)
         root = str(Path(__file__).parents[3])
         path = os.pathsep.join(filter(None, (environ.pop("FIRST", ""), root)))
         command = [sys.executable, "-m", "orchestrator", *arguments]

@@ -171,6 +171,7 @@ def test_models_text_is_data(spawn, folder, squad_at, loopback: Loopback):
 
 
 @at_a_terminal
+@pytest.mark.long
 def test_ctrl_c_stops_the_answer_and_ctrl_d_ends_the_chat(folder, squad_at, loopback: Loopback):
     squad_at(loopback.url("stall", "ok"))
     with terminal("--session", "s") as (process, leader):

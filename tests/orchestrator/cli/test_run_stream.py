@@ -124,6 +124,7 @@ def test_a_log_has_what_is_said_too(call):
 
 
 @pytest.mark.skipif(not hasattr(os, "openpty"), reason="needs a pseudo-terminal")
+@pytest.mark.long
 def test_a_terminal_has_the_table_and_what_is_said(folder):
     leader, follower = os.openpty()
     command = [sys.executable, "-m", "orchestrator", "run", "squad.yaml", "--stream", "--no-color"]

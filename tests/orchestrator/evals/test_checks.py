@@ -140,6 +140,7 @@ def test_a_key_anywhere_is_found() -> None:
         assert key not in "".join(check.message for check in checks)
 
 
+@pytest.mark.long
 def test_a_pattern_that_does_not_end_is_stopped() -> None:
     text = replace(FACTS, tasks={"brief": TaskFact("ok", "a" * 20_000)})
     wanted = {"output": {"matches": r"^(([a-z])+.)+[A-Z]([a-z])+$"}}

@@ -141,6 +141,7 @@ async def test_the_same_run_writes_the_same_file(tmp_path: Path) -> None:
     assert str(tmp_path) not in file.read_text().replace("pair.yaml", ""), "no folder of the machine is in it"
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize(
     ("changed", "step", "shown"),
     [
@@ -237,6 +238,7 @@ async def test_a_persons_answer_is_the_cases_own(tmp_path: Path) -> None:
     assert (await rehearse(tmp_path, rates, other)).verdict == "stale", "no call behind it was recorded"
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("scripted", [{"returns": 7}, {"fails": "no rates today"}])
 async def test_a_scripted_tool_does_no_work(tmp_path: Path, scripted: dict[str, Any]) -> None:
     rates = Rates()

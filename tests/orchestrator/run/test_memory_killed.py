@@ -126,11 +126,19 @@ KILLS = [(0, 1), (0, 2), *((commits, 0) for commits in (6, *range(1, 6), *range(
 """(commits, writes) after which the process dies. A run has fewer than 40 commits."""
 
 
-@pytest.mark.few(2)
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, list[tuple[str, str, str]], int]:
+    """How the run ends that nothing kills."""
+    return end_of(begun(tmp_path_factory.mktemp("whole") / "run"))
+
+
+@pytest.mark.few(1)
 @pytest.mark.parametrize(("commits", "writes"), KILLS)
-def test_a_killed_run_ends_as_another_and_remembers_once(tmp_path: Path, commits: int, writes: int) -> None:
-    whole, cut = begun(tmp_path / "whole"), begun(tmp_path / "cut")
-    expected, kept, _ = end_of(whole)
+def test_a_killed_run_ends_as_another_and_remembers_once(
+    tmp_path: Path, whole: tuple[Any, list[tuple[str, str, str]], int], commits: int, writes: int
+) -> None:
+    cut = begun(tmp_path / "cut")
+    expected, kept, _ = whole
     assert [(scope, unit) for scope, unit, _ in kept] == [("pair", "plan"), ("pair/bob", "check")]
     killed = processes.end(processes.start(child, str(cut), commits, writes))
     if killed == 0:
