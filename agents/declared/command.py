@@ -15,6 +15,7 @@ from agents.declared.arguments import Arguments, filled, placeholders
 from agents.declared.processes import CommandResult, run_process, scrubbed
 from agents.threads import in_thread
 from agents.tools import Tool
+from providers.documents.secrets import NAMED, hidden, without_values
 
 COMMAND_S = 60.0
 MAX_BYTES = 1 << 20
@@ -119,7 +120,7 @@ def command_tool(name: str, description: str, spec: CommandSpec, environ: Mappin
     """
 
     async def run(**given: Any) -> str:
-        return told(await run_spec(spec, given, environ), spec)
+        return _told(await run_spec(spec, given, environ), spec, environ)
 
     settings = {"risk": "risky", "approval": "ask", "untrusted": True, **more, "timeout_s": spec.timeout_s + GRACE_S}
     return Tool(name, description, run, parameters=spec.arguments.schema, **settings)
@@ -132,7 +133,7 @@ def programs_tool(name: str, description: str, spec: CommandSpec, environ: Mappi
         texts = list(arguments)
         if any("\0" in text for text in texts):
             raise ValueError("a text with a NUL character cannot be an argument")
-        return told(await _run(replace(spec, argv=(program, *texts)), [program, *texts], environ), spec)
+        return _told(await _run(replace(spec, argv=(program, *texts)), [program, *texts], environ), spec, environ)
 
     parameters = {
         "type": "object",
@@ -174,6 +175,15 @@ def _refuse_changed(pinned: Mapping[str, str]) -> None:
         with Path(path).open("rb") as file:
             if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
                 raise ValueError(f"{path} was changed since it was allowed to run, so it is not run; begin a new run")
+
+
+def _told(result: CommandResult, spec: CommandSpec, environ: Mapping[str, str]) -> str:
+    """Return what a model reads, without the values of the variables that the entry names and that are secrets, by
+    their name or their look: a program may print what it was given."""
+    given = {name: environ.get(name, "") for name in spec.env}
+    return without_values(
+        told(result, spec), [text for name, text in given.items() if NAMED.search(f"{name}: ") or hidden(text) != text]
+    )
 
 
 def told(result: CommandResult, spec: CommandSpec) -> str:

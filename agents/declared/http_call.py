@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ from agents.declared.html_text import text_of_html
 from agents.threads import in_thread
 from agents.tools import Tool
 from providers.adapters import HttpRequest
+from providers.documents.secrets import without_values
 
 if TYPE_CHECKING:
     from providers.transport import Fetch, Fetched  # it brings ssl, which only a request needs
@@ -27,7 +29,6 @@ PLACE = re.compile(r"(?<!\$)\{([A-Za-z_][A-Za-z0-9_]*)\}")
 VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _URL = re.compile(r"https?://[^/?#{}@\s\\]+(?P<rest>[/?].*)?")
 READS = frozenset({"GET", "HEAD"})
-SHORTEST_SECRET = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,8 @@ class HttpSpec:
         headers = {name: _filled(text, texts, environ) for name, text in self.headers.items() if _is_given(text, texts)}
         if any("\r" in text or "\n" in text for text in headers.values()):
             raise ValueError("an argument in a header may not have several lines")
+        if odd := next((name for name, text in headers.items() if not (text.isascii() and text.isprintable())), None):
+            raise ValueError(f"the header {odd} takes printable ASCII alone")
         body = b""
         if self.body is not None:
             values = {name: given.get(name, one.default) for name, one in self.arguments.of.items()}
@@ -96,7 +99,7 @@ def http_tool(
 
     async def ask(**given: Any) -> str:
         reply = await spec_reply(spec, given, environ, fetch)
-        return without(told(reply, spec.max_bytes), [environ.get(variable, "") for variable in spec.variables])
+        return without_values(told(reply, spec.max_bytes), [environ.get(variable, "") for variable in spec.variables])
 
     reads = spec.method in READS
     usual = {"risk": "read_only" if reads else "risky", "approval": "never" if reads else "ask", "idempotent": reads}
@@ -141,22 +144,25 @@ async def followed(
 def told(reply: Fetched, max_bytes: int) -> str:
     """Return what a model reads of a reply: its text, and the status where that is none of success."""
     kind, _, more = reply.headers.get("content-type", "").partition(";")
-    charset = more.partition("charset=")[2].strip(" \"'") or "utf-8"
+    charset = more.lower().partition("charset=")[2].partition(";")[0].strip(" \"'") or "utf-8"
     head = "" if 200 <= reply.status < 300 else f"[HTTP {reply.status}]\n"
     try:
-        text = reply.body.decode(charset, "replace" if reply.is_cut else "strict")
-    except (UnicodeDecodeError, LookupError):
+        text = _decoded(reply.body, charset, "replace" if reply.is_cut else "strict")
+    except (ValueError, LookupError):
         return f"{head}[{len(reply.body)} bytes of {kind.strip() or 'an unknown kind'}, which are no text]"
     cut = f"\n[cut: only the first {max_bytes:,} bytes were read]" if reply.is_cut else ""
     return f"{head}{text}{cut}" or "(empty)"
 
 
-def without(text: str, secrets: list[str]) -> str:
-    """Return a text with the values of variables that were sent taken out: a server may repeat them."""
-    for secret in secrets:
-        if len(secret) >= SHORTEST_SECRET:
-            text = text.replace(secret, "[hidden]")
-    return text
+PYTHONS_OWN = frozenset({"idna", "mbcs", "oem", "punycode", "raw-unicode-escape", "undefined", "unicode-escape"})
+"""Codecs of Python that are no character set: reading 1 MiB as punycode would take minutes."""
+
+
+def _decoded(body: bytes, charset: str, errors: str) -> str:
+    """Return a body as text. Raise `ValueError` or `LookupError` where it is none."""
+    if codecs.lookup(charset).name in PYTHONS_OWN:
+        raise LookupError(charset)
+    return body.decode(charset, errors)
 
 
 def _segment(name: str, text: str) -> str:

@@ -18,7 +18,7 @@ from agents.mcp.http import http_transport
 from agents.mcp.results import text_of
 from agents.mcp.servers import McpHttpServer, McpServer, McpStdioServer
 from agents.mcp.stdio import LIST_CHANGED, Link, stdio_transport
-from providers.documents.secrets import MASK
+from providers.documents.secrets import MASK, without_values
 from providers.documents.unicode import clean, cut
 
 INSTALL = 'install it: pip install "squad-orchestrator[mcp]"'
@@ -96,8 +96,7 @@ class Connection:
         """Return the text of what the tool answered. Raise `McpToolFailed` where the server says that it failed."""
         result = await self.client.call_tool(tool, arguments)
         text = text_of(result.content, result.structured_content)
-        for secret in filter(None, self.server.secrets):
-            text = text.replace(secret, MASK)
+        text = without_values(text, self.server.secrets)
         if result.is_error:
             raise McpToolFailed(text or "the server says that it failed, and no more")
         return text

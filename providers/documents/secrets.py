@@ -6,7 +6,12 @@ others: what stands in a file where no key belongs, or comes back in a message o
 
 from __future__ import annotations
 
+import base64
+import html
+import json
 import re
+from collections.abc import Iterable
+from urllib.parse import quote, quote_plus
 
 MASK = "***"
 
@@ -73,6 +78,29 @@ def _without_values(found: re.Match[str]) -> str:
 def may_hold_a_secret(line: str) -> bool:
     """Whether a line of a file should not be repeated."""
     return NAMED.search(line) is not None or hidden(line) != line
+
+
+SHORTEST = 6
+"""Characters of a value that is taken out: a shorter one stands in texts by chance."""
+
+
+def without_values(text: str, secrets: Iterable[str]) -> str:
+    """Return `text` without these values, however whoever repeats them writes them: as they are, in a string of JSON or
+    of Python, percent-encoded, in HTML, in base64."""
+    for secret in sorted({one for one in secrets if len(one) >= SHORTEST}, key=len, reverse=True):
+        for spelled in _spellings(secret):
+            text = text.replace(spelled, MASK)
+    return text
+
+
+def _spellings(secret: str) -> list[str]:
+    quoted = {quote(secret, safe=""), quote(secret), quote_plus(secret), quote(secret, safe="!$&'()*+,;=:@/?~")}
+    found = {secret, json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1], repr(secret)[1:-1]}
+    found |= {secret.replace("/", r"\/"), json.dumps(secret)[1:-1].replace("/", r"\/")}
+    found |= quoted | {re.sub("%..", lambda code: code[0].lower(), one) for one in quoted}
+    found |= {html.escape(secret), html.escape(secret, quote=False), html.escape(secret).replace("&#x27;", "&#39;")}
+    packed = base64.b64encode(secret.encode("utf-8", "surrogatepass")).decode()
+    return sorted(found | {packed, packed.rstrip("=")}, key=len, reverse=True)
 
 
 def without_words_of(line: str, text: str, kept: tuple[str, ...]) -> str:

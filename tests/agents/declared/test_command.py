@@ -202,3 +202,10 @@ async def test_code_that_changed_since_it_was_allowed_is_not_run(tmp_path):
     script.write_text("print(2)")
     told = await call(given)
     assert (told.is_error, "was changed since it was allowed" in told.content) == (True, True)
+
+
+async def test_a_secret_that_a_command_was_given_is_not_told_and_other_variables_are(tmp_path):
+    code = "import os; print(os.environ['GH_TOKEN'], os.environ['MODE'], os.environ['DB'])"
+    environ = {**PYTHON, "GH_TOKEN": "a+b/CANARY", "MODE": "production", "DB": "postgres://ann:pa55word@host/x"}
+    told = await call(spec(tmp_path, "-c", code, env=("GH_TOKEN", "MODE", "DB")), environ)
+    assert told.content == "*** production ***"

@@ -92,7 +92,7 @@ async def test_headers_query_and_body_are_filled_and_what_is_not_given_is_left_o
         "X-Note": "x&y",
     }
     assert json.loads(request.body) == {"count": 2, "text": "n=x&y!", "more": ["x&y"], "fixed": None}
-    assert told.content == "your token is [hidden]"
+    assert told.content == "your token is ***"
     assert "the variable TOKEN is not set" in (await call(given, web, note="a")).content
     assert "several lines" in (await call(given, web, {"TOKEN": "t"}, note="a\r\nX-Evil: 1")).content
 
@@ -178,3 +178,22 @@ async def test_a_page_is_told_without_its_markup():
     made = web_tool("http_get", "", ("*",), Web(page))
     told = await made.call(ToolCall("c", "http_get", '{"url": "https://a.com/x"}'))
     assert told.content == "Hi\nb (https://a.com/b)"
+
+
+@pytest.mark.few(3)
+@pytest.mark.parametrize("charset", ["punycode", "IDNA", "unicode_escape", "undefined", "hex", "a\0b"])
+async def test_a_reply_is_read_by_no_codec_that_is_no_character_set(charset):
+    async def reply(*_: object, **__: object) -> Fetched:
+        return Fetched(200, {"content-type": f"text/plain; charset={charset}"}, b"a" * 20_000 + b"-" + b"9" * 200_000)
+
+    told = await http_tool("it", "It.", HttpSpec("https://x.example/"), {}, reply).call(ToolCall("c", "it", "{}"))
+    assert (told.is_error, told.content) == (False, "[220001 bytes of text/plain, which are no text]")
+
+
+@pytest.mark.parametrize("kind", ["text/plain; Charset=ISO-8859-1", 'text/plain; charset="latin1"; format=flowed'])
+async def test_the_charset_of_a_reply_is_found_however_it_is_written(kind):
+    async def reply(*_: object, **__: object) -> Fetched:
+        return Fetched(200, {"content-type": kind}, "é".encode("latin-1"))
+
+    told = await http_tool("it", "It.", HttpSpec("https://x.example/"), {}, reply).call(ToolCall("c", "it", "{}"))
+    assert told.content == "é"
