@@ -94,7 +94,7 @@ def input_of(squad: AskedSquad, request: str) -> str:
 def _squad(file: Path, settings: Settings, console: Console) -> Squad | None:
     try:
         parsed = parse_file(str(file))
-        return squad_of_file(parsed, settings) if kind_of(parsed.keys) == "squad" else None
+        return squad_of_file(parsed, settings) if kind_of(parsed.keys, parsed.file) == "squad" else None
     except (ProblemsFound, OSError):
         console.say(printable(f"auto: {file} has mistakes and is left out; `orchestrator validate {file}` shows them"))
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Literal
 
 from orchestrator.evals.spec import SuiteSpec
@@ -28,7 +29,16 @@ _FIELDS: Mapping[FileKind, frozenset[str]] = {
 }
 
 
-def kind_of(keys: Iterable[str]) -> FileKind:
-    """Return what a file with these top-level keys is: what most of them are fields of; a squad in case of doubt."""
+_BY_NAME: Mapping[str, FileKind] = {"agent_routing": "routing"}
+"""What a file of this name is where its keys leave that open: that of `orchestrator init` has one key, `version`."""
+
+
+def kind_of(keys: Iterable[str], file: str = "") -> FileKind:
+    """Return what a file with these top-level keys is: what most of them are fields of; in case of doubt what its name
+    says, else a squad."""
     given = set(keys)
-    return max(_FIELDS, key=lambda kind: len(given & _FIELDS[kind]))
+    fits = {kind: len(given & fields) for kind, fields in _FIELDS.items()}
+    named = _BY_NAME.get(Path(file).stem)
+    if named is not None and fits[named] == max(fits.values()):
+        return named
+    return max(fits, key=lambda kind: fits[kind])

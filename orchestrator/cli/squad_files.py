@@ -24,7 +24,7 @@ def load_squad(file: str, settings: Settings, where_gone: Mapping[str, str] | No
     if not Path(file).is_file():
         raise Unusable(f"there is no squad file {file}", "`orchestrator init` writes one")
     parsed = parse_file(file)
-    if (kind := kind_of(parsed.keys)) != "squad":
+    if (kind := kind_of(parsed.keys, parsed.file)) != "squad":
         raise Unusable(f"{file} is {NAMES[kind]}, not a squad", f"`orchestrator validate {file}` checks it")
     return squad_of_file(parsed, settings, where_gone)
 

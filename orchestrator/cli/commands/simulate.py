@@ -140,7 +140,7 @@ def _check(what: str | None, policies: Sequence[str], chart: str | None, log: st
 
 def _cases(what: str, policies: Sequence[str], load: SquadLoad, settings: Settings) -> Iterator[Case]:
     parsed = None if what in shipped() else _parsed(what)
-    if parsed is not None and kind_of(parsed.keys) == "squad":
+    if parsed is not None and kind_of(parsed.keys, parsed.file) == "squad":
         for policy in policies:
             yield _squad_case(parsed, policy, load, settings)
         return
@@ -162,7 +162,7 @@ def _parsed(file: str) -> ParsedFile:
         hint = nearest(file, shipped()) or "`orchestrator simulate --list` lists them"
         raise Unusable(f"there is no scenario and no file called {file}", hint)
     parsed = parse_file(file)
-    match kind_of(parsed.keys):
+    match kind_of(parsed.keys, parsed.file):
         case "routing":
             hint = f"orchestrator simulate SCENARIO --policy {file}"
             raise Unusable(f"{file} is a routing file: it says which models answer, not what is asked", hint)

@@ -127,7 +127,7 @@ def code_in(folder: Path, settings: Settings, console: Console) -> list[KeyUse]:
     for file in sorted(path for path in folder.iterdir() if path.suffix in (".yaml", ".yml") and path.is_file()):
         try:
             parsed = parse_file(file)
-            kind = kind_of(parsed.keys)
+            kind = kind_of(parsed.keys, parsed.file)
             if kind == "routing":
                 found |= dict.fromkeys(uses_of_code(tools_of_routing(parsed.mapping(), parsed.file)[0]))
             if kind == "squad":

@@ -73,7 +73,7 @@ def problems_of(file: str, settings: Settings, console: Console, given: GivenInp
     """Return all that is wrong with a file, in the order of its text. Say what it is read as, if not as a squad."""
     try:
         parsed = parse_file(file)
-        if (kind := kind_of(parsed.keys)) != "squad":
+        if (kind := kind_of(parsed.keys, parsed.file)) != "squad":
             console.say(f"{printable(file)}: read as {NAMES[kind]}")
         return _checked(parsed, kind, settings, console, given)
     except ProblemsFound as found:

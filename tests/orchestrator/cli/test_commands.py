@@ -366,6 +366,7 @@ def test_init_writes_what_runs(call, folder):
     assert done.code == 0
     assert "next: cd new && orchestrator run squad.yaml" in done.err
     assert call("validate", "new/squad.yaml", "--routing", "new/agent_routing.yaml").code == 0
+    assert call("validate", "new").code == 0
     assert call("run", "new/squad.yaml", "--routing", "new/agent_routing.yaml").code == 0
     assert "GROQ_API_KEY" in (folder / "new" / ".env.example").read_text()
 

@@ -184,3 +184,12 @@ def test_the_caret_stands_under_wide_characters(tmp_path):
     assert "   2 | '語😀é': x\n      | ^^^^^^^" in text
     file.write_text("{role: '語😀', nosuch: 1}\n", "utf-8")
     assert "1 | {role: '語😀', nosuch: 1}\n      |                ^^^^^^" in to_text(problems("persona", file))
+
+
+@pytest.mark.parametrize(
+    ("file", "kind"),
+    [("agent_routing.yaml", "routing"), ("deep/agent_routing.yml", "routing"), ("squad.yaml", "squad"), ("", "squad")],
+)
+def test_the_name_of_a_file_counts_where_its_keys_say_nothing(file, kind):
+    assert kind_of(["version"], file) == kind
+    assert kind_of(["version", "agents", "tasks"], file) == "squad"
