@@ -24,7 +24,7 @@ from personas.persona import UNNAMED, Persona, PersonaError
 from providers.catalog.model import of_all_accounts
 from providers.documents.findings import Findings
 from providers.documents.nodes import Node, tree_of
-from providers.documents.problems import Path, Problem, SpecError
+from providers.documents.problems import Path, Problem, SpecError, nearest
 from providers.documents.unicode import clean
 
 ReadPersona = Callable[[str, list[Problem]], Node]
@@ -36,6 +36,7 @@ ReadPrompt = Callable[[str], str]
 WhyUnanswerable = Callable[[AgentPlan], str]
 """Returns why no model there is could ever answer an agent, empty where one could."""
 
+_ANY_MODEL = "write PROVIDER/MODEL; `orchestrator providers ls` lists them"
 
 PICKER: Mapping[str, str] = {
     "name": "Selector",
@@ -161,7 +162,8 @@ class Roster:
         there = {*known, *providers} if chained else known
         unknown = [(at, name) for at, name in enumerate(spec.models) if of_all_accounts(name) not in there]
         for at, name in unknown:
-            self.findings.unknown((*path, at) if chained else path, "model", name, known)
+            place, hint = (*path, at) if chained else path, nearest(name, known) or _ANY_MODEL
+            self.findings.error(place, "unknown-model", f"no model is called '{name}'", hint)
         return not unknown
 
     def answerable(self, path: Path, name: str, tools: tuple[Tool, ...], *, sees: bool = False) -> None:

@@ -121,6 +121,8 @@ def _problem(root: Node, model: ModelClass, at: Path, wrong: Complaint) -> Probl
         return replace(root.problem(path[:-1], "missing-field", message, key=True), path=path)
     if kind.split("/")[0] in _MEANT:
         message, hint = _wrong_type(path, kind.split("/"), wrong.value)
+        if example := _in_place_of(hint, wrong.value, _example_of(model, wrong.path)):
+            hint = f"write {path[-1]}: {example}"
         return root.problem(path, "wrong-type", message, hint, key=wrong.on_key)
     if kind == "literal_error":
         message, hint = _wrong_choice(path, wrong)
@@ -138,6 +140,8 @@ def _unknown(root: Node, path: Path, here: ModelClass) -> Problem:
     last, fields = str(path[-1]), _fields(here)
     if last.lower() in SECRETS:
         hint = "api_key_env names its variable" if "api_key_env" in fields else "set its variable"
+        if f"{last}s" in fields:
+            hint = f"did you mean '{last}s'? For a key: {hint}"
         message = "a key belongs in the environment or in .env, never in a file"
         return replace(root.problem(path, "secret-in-file", message, hint, key=True), source="")
     parent = root.at(path[:-1])
@@ -182,6 +186,22 @@ def _wrong_type(path: Path, kinds: Sequence[str], value: Any) -> tuple[str, str]
     elif kinds == ["list_type"] and isinstance(value, dict):
         hint = "begin each of its entries with '- '"
     return f"'{_named(path)}' takes {meant}, not {_shown(value)}", hint
+
+
+def _example_of(model: ModelClass, path: Path) -> str | None:
+    """Return how the field at a place is written; None for an item of a list, and where that is not said."""
+    here: Any = model
+    for part in path[:-1]:
+        here = _below(here, part)
+    return next((part.examples[str(path[-1])] for part in _models(here) if path[-1] in part.examples), None)
+
+
+def _in_place_of(hint: str, value: Any, example: str | None) -> str:
+    """Return the field's own example where the hint says nothing of it: none, any mapping, words in one item."""
+    says_little = hint in ("", _MEANT["dict_type"][1]) or (
+        hint == f"write [{value}]" and " " in value and "," not in value
+    )
+    return example or "" if says_little else ""
 
 
 def _wrong_choice(path: Path, wrong: Complaint) -> tuple[str, str]:

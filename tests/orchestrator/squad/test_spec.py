@@ -74,6 +74,22 @@ def test_a_wrong_value_says_what_would_be_right() -> None:
 
 
 @pytest.mark.parametrize(
+    ("field", "begins"),
+    [
+        ("for_each: [a, b]", 'write for_each: "${{ tasks.plan'),
+        ("retry: 3", "write retry: {max_attempts: 3}"),
+        ("repeat: often", "write repeat: {until: "),
+        ("needs: u v", "write needs: [research]"),
+        ('needs: "u, v"', "write [u, v]"),
+    ],
+)
+def test_a_field_of_a_wrong_type_is_shown_as_it_is_written(field: str, begins: str) -> None:
+    [problem] = spec_of(SMALLEST.replace("agent: a,", f"agent: a, {field},"))[1]
+    assert problem.code == "wrong-type"
+    assert problem.hint.startswith(begins)
+
+
+@pytest.mark.parametrize(
     ("field", "meant"),
     [
         ("depends_on", "needs"),
