@@ -181,7 +181,10 @@ class Talk:
         agent, words = addressed(message, self.session.agents)
         if not words.strip():
             self.console.say(f"say something to {agent}: `@{agent} words`; `/agent {agent}` goes on with it")
-        elif not await self._within(self._answer(lambda: self.session.stream(words, to=agent))):
+            return
+        if agent is None and (meant := _mentioned(words)):
+            self.console.say(f"nobody here is called {printable(meant)}: {self.session.agent} is told all of it")
+        if not await self._within(self._answer(lambda: self.session.stream(words, to=agent))):
             self._stopped = 0
             self._end_line()
             self.console.say("stopped: the chat goes on without this answer")
@@ -370,6 +373,13 @@ def as_markdown(session: str, exchanges: tuple[Exchange, ...]) -> str:
 
 def _usd(cost: int | None) -> float | None:
     return None if cost is None else cost / 1e6
+
+
+def _mentioned(text: str) -> str:
+    """Return the name that a message begins with, `@ann`; an address or a lone @ is none."""
+    first = text.split(maxsplit=1)[0]
+    name = first[1:].rstrip(":,")
+    return name if first.startswith("@") and name.isidentifier() else ""
 
 
 def _quoted(text: str) -> str:

@@ -131,7 +131,7 @@ class Asker:
         shown = {"call": name, "arguments": call.arguments}  # leave for one call is no leave for the next one like it
         prompt = f"{RUN}{call.tool}{again}?{after}"
         gate = GateOpened(name, prompt, ("approve", "reject"), shown, len(given) + 1, call.is_unknown)
-        answer = await self.within(unit, (), gate, clock, f"a person's leave to run {call.tool}")
+        answer = await self.within(unit, (), gate, clock, f"a person's approval of {call.tool}")
         return Leave(answer.choice == "approve", answer.comment)
 
     # -- where answers come from

@@ -77,7 +77,10 @@ def serve_command(
     out: str | None,
     db: str | None,
 ) -> int:
-    """Offer each SQUAD as a tool, on stdin and stdout or by HTTP on this machine. Messages go to stderr."""
+    """Offer squads as tools of an MCP server.
+
+    Each SQUAD is a tool, on stdin and stdout, or by HTTP on this machine. Messages go to stderr.
+    """
     settings = settings_of(context)
     if find_spec("mcp") is None:
         raise Unusable("the package `mcp` is not installed", INSTALL)
@@ -144,7 +147,10 @@ async def _serve(
 @click.option("--json", "as_json", is_flag=True, help="Write JSON.")
 @click.pass_context
 def ls_command(context: click.Context, file: str, as_json: bool) -> int:
-    """Start the MCP servers that SQUAD uses, list their tools, and say which are not those that were accepted."""
+    """List the tools of the servers that a squad uses.
+
+    Starts the MCP servers of SQUAD, and says which tools are not those that were accepted.
+    """
     settings = settings_of(context)
     squad = load_squad(file, settings)
     rows = _rows(squad, McpPins(settings.state_folder), _listed(squad, settings))
@@ -161,7 +167,10 @@ def ls_command(context: click.Context, file: str, as_json: bool) -> int:
 @click.argument("servers", nargs=-1, metavar="[SERVER]...")
 @click.pass_context
 def accept_command(context: click.Context, file: str, servers: tuple[str, ...]) -> int:
-    """Accept the tools of the MCP servers that SQUAD uses as they are now: runs go on with them."""
+    """Accept these tools as they are now.
+
+    They are those of the MCP servers that SQUAD uses, or of these SERVERs alone: runs go on with them.
+    """
     settings, console = settings_of(context), Console(settings_of(context))
     squad, pins = load_squad(file, settings), McpPins(settings.state_folder)
     unknown = [name for name in servers if name not in squad.servers()]

@@ -65,6 +65,10 @@ class TestOptions(NamedTuple):
     db: str | None
 
 
+BEGIN = "write one: version: 1, squad: squad.yaml, cases: [{name: works, expect: {run: {status: done}}}]"
+"""What is said where there is no test file. The page on tests of squads is not beside an installed package."""
+
+
 @app.command("test")
 @click.argument("file", required=False)
 @click.option("--case", "cases", multiple=True, metavar="NAME", help="This case alone, or those that fit a pattern.")
@@ -145,15 +149,15 @@ def _files(file: str | None) -> list[Path]:
     if not path.name.endswith(SUFFIX) and path.is_file() and kind_of(parse_file(file).keys) == "squad":
         path = beside
     if not path.is_file():
-        raise Unusable(f"there is no test file {path}", "docs/testing-squads.md says how to write one")
+        raise Unusable(f"there is no test file {path}", BEGIN)
     return [path]
 
 
 @interrupts_held()
 def _suite(path: Path, settings: Settings) -> Suite:
     parsed = parse_file(str(path))
-    if (kind := kind_of(parsed.keys)) != "tests":
-        raise Unusable(f"{path} is {NAMES[kind]}, not a test file", "docs/testing-squads.md says how to write one")
+    if (kind := kind_of(parsed.keys, parsed.file)) != "tests":
+        raise Unusable(f"{path} is {NAMES[kind]}, not a test file", BEGIN)
 
     def load(file: str, tools: tuple[Tool, ...]) -> Squad:
         return squad_of_file(parse_file(file), settings, tools=tools)

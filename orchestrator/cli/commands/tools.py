@@ -135,13 +135,15 @@ def _is_allowed(name: str, arguments: Mapping[str, Any], approve: ApproveChoice,
     if approve != "ask":
         return approve == "auto"
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        console.fail(f"{name} is called only with a person's leave", "call it at a terminal, or with --approve auto")
+        console.fail(f"{name} is called only where a person allows it", "call it at a terminal, or with --approve auto")
         return False
     console.write(printable(f"{name} {json.dumps(arguments, ensure_ascii=False)}"))
     return click.confirm("Call it?", default=False, err=True)
 
 
 def _squad(file: str | None, settings: Settings) -> Squad | None:
+    if file is not None and not Path(file).exists() and Path(file).suffix not in (".yaml", ".yml"):
+        raise Unusable(f"{file} is no squad file, and no argument", "an argument is KEY=VALUE")
     return None if file is None else load_squad(file, settings)
 
 

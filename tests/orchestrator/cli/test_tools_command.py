@@ -169,3 +169,9 @@ def test_a_module_of_the_working_folder_is_not_imported_by_a_tool_that_stands_el
     (folder / "rates.yaml").write_text(text.replace('"mytools.py:convert"', '"lib/mytools.py:convert"'))
     ended = spawn("--trust", "tools", "call", "convert", "rates.yaml")
     assert (ended.returncode, b"No module named 'beside_the_squad'" in ended.stderr) == (1, True), ended.stderr
+
+
+def test_a_word_that_is_neither_a_squad_nor_an_argument_is_told(call):
+    ended = call("tools", "call", "read_file", "path")
+    assert ended.code == Exit.USAGE
+    assert "an argument is KEY=VALUE" in ended.err

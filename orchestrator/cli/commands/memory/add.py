@@ -21,7 +21,10 @@ from providers.documents.secrets import MASK
 @click.option("--ttl", type=DurationOption(), metavar="AGE", help="How long it is kept: 12h, 90d (for good).")
 @makes_memory
 def add_command(memory: OpenMemory, scope: str, text: str, tags: tuple[str, ...], ttl: float | None) -> None:
-    """Remember TEXT (`-`: from stdin) for SCOPE: a squad, or squad/agent. Agents are told that a person said it."""
+    """Remember a text for a squad or an agent.
+
+    TEXT is `-` for stdin; SCOPE is a squad, or squad/agent. Agents are told that a person said it.
+    """
     said = sys.stdin.read() if text == "-" else text
     try:
         made = made_record(said, scope, "user", memory.now, source=RecordSource(), ttl_s=ttl, tags=tags)

@@ -17,7 +17,10 @@ from providers.documents.unicode import printable
 @click.option("--all", "all_", is_flag=True, help="All records, or all of --scope.")
 @uses_memory
 def forget_command(memory: OpenMemory, ids: tuple[str, ...], scopes: tuple[str, ...], all_: bool) -> None:
-    """Forget records for good: by their ids, or the beginnings of them, or all of a scope."""
+    """Forget records for good.
+
+    ID may be the beginning of one; --all with --scope means all of a squad or an agent.
+    """
     if bool(ids) == all_ or (scopes and not all_):
         raise click.UsageError("which records? name their ids, or give --all, with --scope where only some are meant")
     chosen = _of_scopes(memory, scopes) if all_ else [_named(memory, one) for one in ids]

@@ -16,7 +16,10 @@ from orchestrator.cli.ui.console import count
 @json_option
 @uses_memory
 def ls_command(memory: OpenMemory, scopes: tuple[str, ...], limit: int, all_: bool, as_json: bool) -> None:
-    """List what is remembered: id, scope, trust, since when, until when, text."""
+    """List what is remembered.
+
+    Shown are id, scope, trust, since when, until when, and the text.
+    """
     meant = memory.meant(scopes)
     total = sum(one.records for one in memory.store.scopes(memory.now) if one.scope in meant)
     records = memory.store.records(meant, memory.now, None if all_ else limit)

@@ -19,7 +19,10 @@ from orchestrator.cli.exits import NothingSelected
 def search_command(
     memory: OpenMemory, text: tuple[str, ...], scopes: tuple[str, ...], limit: int, as_json: bool
 ) -> None:
-    """Search what is remembered for the words of TEXT, as an agent does."""
+    """Search what is remembered, as an agent does.
+
+    Found is what has words of TEXT.
+    """
     found = memory.store.search(" ".join(text), memory.meant(scopes), memory.now, limit)
     if not found:
         raise NothingSelected("nothing that is remembered has these words", "`orchestrator memory ls` lists all")
