@@ -52,16 +52,23 @@ class _Merger:
         """Yield each file that a tree includes, with its place and the groups to take; what is no such thing is left
         to the check of fields, in the squad, and told here in an included file."""
         listed = root.child("include")
+        is_own = root is self.parsed.root
         items = listed.value if listed is not None and isinstance(listed.value, tuple) else ()
+        if not (is_own or listed is None or listed.value is None or isinstance(listed.value, tuple)):
+            self.found.append(root.problem(("include",), "wrong-type", "'include' is a list of files"))
         for index, item in enumerate(items):
             match item.plain():
                 case str(file):
                     yield ("include", index), file, GROUPS
                 case {"file": str(file), **more} if more.keys() <= {"only"}:
                     only = more.get("only", GROUPS)
-                    groups = tuple(one for one in only if one in GROUPS) if isinstance(only, list | tuple) else ()
+                    listed_groups = only if isinstance(only, list | tuple) else ()
+                    groups = tuple(one for one in GROUPS if one in listed_groups)
+                    if not is_own and (not groups or any(one not in GROUPS for one in listed_groups)):
+                        message = f"'only' is a list of {', '.join(GROUPS)}"
+                        self.found.append(root.problem(("include", index, "only"), "wrong-type", message))
                     yield ("include", index, "file"), file, groups
-                case _ if root is not self.parsed.root:
+                case _ if not is_own:
                     self.found.append(
                         root.problem(("include", index), "wrong-type", "an include is the path of a file")
                     )

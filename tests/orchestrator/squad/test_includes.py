@@ -144,3 +144,20 @@ def test_the_resolved_whole_stands_alone(tmp_path: Path) -> None:
     again = Squad.from_mapping(document)
     assert set(again.outline().agents) == {"ann", "bob"}
     assert again.plan().inputs == {"topic": "tea"}
+
+
+@pytest.mark.parametrize(
+    ("include", "message"),
+    [
+        ("more.yaml", "'include' is a list of files"),
+        ({"file": "more.yaml"}, "'include' is a list of files"),
+        ([{"file": "more.yaml", "only": "agents"}], "'only' is a list of"),
+        ([{"file": "more.yaml", "only": ["agnts"]}], "'only' is a list of"),
+        ([{"file": "more.yaml", "only": []}], "'only' is a list of"),
+    ],
+)
+def test_what_an_included_file_writes_wrong_is_no_include_of_nothing(
+    tmp_path: Path, include: Any, message: str
+) -> None:
+    told = faults(tmp_path, {"team.yaml": {"include": include, **TEAM}, "more.yaml": {}})
+    assert any(one.startswith(f"team.yaml wrong-type: {message}") for one in told)
