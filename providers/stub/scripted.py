@@ -27,6 +27,7 @@ from providers.messages import (
     assistant,
     estimate_tokens,
 )
+from providers.stub.general_texts import GENERAL_CLOSINGS, GENERAL_DOCUMENTS, GENERAL_WORDS
 from providers.stub.steering import HUMAN, Steering, beginnings, best_for, steering_of
 from providers.stub.texts import ANSWER_TO_PEER, CLOSING, DOCUMENTS, LABEL, MEETING
 from providers.stub.topic import Topic, topic_of
@@ -152,10 +153,10 @@ def _text(request: Request, topic: Topic) -> str:
     if steering is not None and (steered := _steered(steering, request, topic, persona)) is not None:
         return steered
     if words and len(heard) >= A_ROUND:
-        return f"{_fill(CLOSING, topic, seed)}\n\n{words}"
+        return f"{_closing(persona, topic, seed)}\n\n{words}"
     if not (words or heard or _in_conversation(request.messages)):
-        return _fill(DOCUMENTS.get(persona, DOCUMENTS[""]), topic, seed)
-    said = _fill(MEETING.get(persona, MEETING[""]), topic, seed)
+        return _document(persona, topic, seed)
+    said = _words(persona, topic, seed)
     return f"{Template(ANSWER_TO_PEER).substitute(peer=heard[-1].name)}\n\n{said}" if heard else said
 
 
@@ -164,7 +165,7 @@ def _steered(steering: Steering, request: Request, topic: Topic, persona: str) -
     seed = _seed(request)
     if steering.kind != "work":
         topic = topic_of(request.messages[:-1])  # the prompt's words are the conversation's, not the subject's
-    said = _fill(MEETING.get(persona, MEETING[""]), topic, seed)
+    said = _words(persona, topic, seed)
     heard = {m.name for m in request.messages if m.role == "user"} - {None}
     is_first = not heard - {HUMAN} if steering.kind == "hand_over" else not heard
     match steering.kind:
@@ -176,12 +177,30 @@ def _steered(steering: Steering, request: Request, topic: Topic, persona: str) -
             parts = (f"DELEGATE {name}: {topic.task} Do your part of it." for name in steering.agents)
             return "\n".join([said, "", *parts])
         case "delegate" | "conclude":
-            return _fill(CLOSING, topic, seed)
+            return _closing(persona, topic, seed)
         case "summarise":
             return f"No model made this: it is how each paragraph begins.\n\n{beginnings(request.messages)}"
         case "work":
-            return _fill(DOCUMENTS.get(persona, DOCUMENTS[""]), topic, seed)
+            return _document(persona, topic, seed)
     return None
+
+
+def _document(persona: str, topic: Topic, seed: bytes) -> str:
+    if persona in DOCUMENTS:
+        return _fill(DOCUMENTS[persona], topic, seed)
+    return _fill(GENERAL_DOCUMENTS.get(persona, GENERAL_DOCUMENTS[""]), topic.of_the_request, seed)
+
+
+def _words(persona: str, topic: Topic, seed: bytes) -> str:
+    if persona in MEETING:
+        return _fill(MEETING[persona], topic, seed)
+    return _fill(GENERAL_WORDS.get(persona, GENERAL_WORDS[""]), topic.of_the_request, seed)
+
+
+def _closing(persona: str, topic: Topic, seed: bytes) -> str:
+    if persona in MEETING:
+        return _fill(CLOSING, topic, seed)
+    return _fill(GENERAL_CLOSINGS.get(persona, GENERAL_CLOSINGS[""]), topic.of_the_request, seed)
 
 
 def _in_conversation(messages: Sequence[Message]) -> bool:
@@ -216,7 +235,7 @@ def _fill(form: str, topic: Topic, seed: bytes) -> str:
     )
     first = re.sub(r"[^a-z0-9]+", "_", topic.words[0].casefold()).strip("_")
     ident = first if first[:1].isalpha() else "feature"
-    a, b, c = (f'"{word}"' for word in topic.words[:3])
+    a, b, c = (f'"{word}"' for word in (topic.words * 3)[:3])
     fixed = {
         "task": topic.task,
         "topic": topic.subject,

@@ -322,33 +322,8 @@ Labels are verbs that users say themselves. An error names $c, the cause and the
 
 Five users, one task each: do they find $a without being told, and do they trust that it was saved?
 """,
-    "": """\
-# Answer: $topic
-
-> $task
-
-Basis: $basis.
-
-## In short
-
-The request is about $a. A good answer settles $b first, because the rest depends on it.
-
-## Points
-
-$n. **$each:** name the result wanted, the condition under which it fails, and who notices.
-
-## Next steps
-
-- Agree what "done" means for $a.
-- Try the smallest version, and look at it with those who use it.
-- Decide on $c after that, not before.
-
-## Doubts
-
-This text was made from the words of the request alone. Nothing in it was researched.
-""",
 }
-"""The document that each persona writes; "" is the form of everyone else."""
+"""The document that each persona of a product team writes; everybody else's form is in `general_texts.py`."""
 
 MEETING: Mapping[str, str] = {
     "analyst": "What evidence do we have on $a? Without it, $b is a guess; I would ask five users before we commit.",
@@ -359,11 +334,10 @@ MEETING: Mapping[str, str] = {
     "tea": "The worst risk is a lost or doubled result in $a. I need a test that kills the process halfway, before $b.",
     "tech-writer": "Users will call it $a, so screens and guide should too. $b needs one sentence, not a chapter.",
     "ux-designer": "Empty, loading, error and offline states of $a are missing; $b must be usable by keyboard.",
-    "": "I see $a as the point that decides. $b depends on it, and $c can wait until we have seen it used.",
 }
-"""What each persona says among others."""
+"""What each of them says among others."""
 
-ANSWER_TO_PEER = "To $peer: agreed on the direction; my addition follows."
+ANSWER_TO_PEER = "To $peer: I heard you; my own view follows."
 
 CLOSING = """\
 What we agreed on "$topic":

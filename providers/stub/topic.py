@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from providers.documents.unicode import cut
 from providers.messages import Message
@@ -62,6 +62,11 @@ _TOKEN = re.compile(r"""\n|[^\s.,;:!?(){}\[\]<>"“”«»。，、；：！？�
 _HEADING = re.compile(r"(?m)^#{1,2} +(.{1,200})$")
 _TASK_LINE = re.compile(r"(?im)^(?:#+ *|\*\*)?(?:your |current )?task(?:\*\*)?(?: *: *(?P<same>\S.*)|[ :*]*$)")
 _NUMBERED = re.compile(r"[\d\s.-]+|[A-Za-z]{1,4}-\d[\d.]*").fullmatch  # 12, S-1, ADR-2.1
+_IDENT = re.compile(r"\b[A-Za-z]{1,4}-\d")
+_NAMED = re.compile(r"[^:.!?\n]{1,160}: (?P<about>\S+(?: \S+){2}.*)")
+"""An instruction, and what it is for: `Sort this ticket: I was charged twice.`"""
+_DIFF_FILE = re.compile(r"(?m)^\+\+\+ (?:b/)?(\S{1,200})$")
+_DIFF_NAME = re.compile(r"(?m)^[+-]\s*(?:async )?(?:def|class|func|function|fn) (\w{2,60})")
 _SENTENCE_END = re.compile(r"(?<=[.!?。！？؟])\s")
 
 
@@ -74,6 +79,12 @@ class Topic:
     words: tuple[str, ...]
     basis: tuple[str, ...]
 
+    @property
+    def of_the_request(self) -> Topic:
+        """The same with key phrases of the request alone: without the spare ones, which fit a product only."""
+        own = tuple(word for word in self.words if word not in SPARE_WORDS)
+        return replace(self, words=own or (self.subject,))
+
 
 def topic_of(messages: Sequence[Message]) -> Topic:
     """Return what the request asks for, with the subject of the documents handed over before or in it."""
@@ -84,10 +95,11 @@ def topic_of(messages: Sequence[Message]) -> Topic:
     task = clip(_task(asked), TASK_GRAPHEMES) or "an unnamed task"
     titles = list(_titles([*earlier, asked]))
     # A title "Brief: a shopping list" names the subject better than a task "Write the PRD" does.
-    titled = next((about for _, about in titles if about), "")
-    subject = titled or _bare(task)
+    changed = _changed(asked)
+    titled = next((about for _, about in titles if about), "") or _named(task)
+    subject = titled or (changed[0] if changed else _bare(task))
     basis = tuple(dict.fromkeys(f"{kind}: {about}" if about else kind for kind, about in titles))
-    words = _key_phrases(subject, task, [asked, *earlier], titled=bool(titled))
+    words = changed or _key_phrases(subject, task, [asked, *earlier], titled=bool(titled))
     return Topic(task, clip(subject, SUBJECT_GRAPHEMES), words, basis[:6])
 
 
@@ -128,6 +140,21 @@ def _titles(texts: Sequence[str]) -> Iterator[tuple[str, str]]:
             kind, _, about = (part.strip() for part in found[1].partition(": "))
             if kind not in FRAMES and (number == 0 or about) and not _TASK_LINE.match(found[0]):
                 yield clip(kind, 60), clip(about, SUBJECT_GRAPHEMES)
+
+
+def _changed(asked: str) -> tuple[str, ...]:
+    """The files that a diff in the request changes, and what it changes in them; nothing where there is no diff."""
+    files = [line[1] for line in _DIFF_FILE.finditer(asked)]
+    names = [line[1] for line in _DIFF_NAME.finditer(asked)] if files else []
+    return tuple(clip(word, 40) for word in [*dict.fromkeys([*files[:3], *names])][:MOST_WORDS])
+
+
+def _named(task: str) -> str:
+    """What a task names after a colon, "" where it names none."""
+    named = _NAMED.match(task)
+    if named is None or _IDENT.search(task, 0, named.start("about")):
+        return ""
+    return _SENTENCE_END.split(named["about"], maxsplit=1)[0].rstrip(".!? ")
 
 
 def _bare(task: str) -> str:

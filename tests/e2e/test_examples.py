@@ -27,7 +27,7 @@ SQUADS = {
     "debate.yaml": ["buses"],
     "model-per-agent.yaml": ["maps", "hikers"],
     "support-triage.yaml": ["Lisbon", "charged twice"],
-    "code-review/squad.yaml": ["change"],
+    "code-review/squad.yaml": ["invoices.py", "find"],
     "research/squad.yaml": ["hives", "July"],
     "thirteen-agents/squad.yaml": ["restaurant"],
     "weekly-report/squad.yaml": ["orders", "2026-W46"],

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft7Validator, Draft202012Validator
 
+from personas import Personas, packaged
 from providers.adapters import LocalAdapter
 from providers.catalog.model import Candidate, Model, Provider
 from providers.errors import BadReply, Overloaded, Unsupported
@@ -27,6 +28,7 @@ from providers.messages import (
     system,
     user,
 )
+from providers.stub.general_texts import GENERAL_DOCUMENTS, GENERAL_WORDS
 from providers.stub.scripted import Scripted, ScriptUsedUp, Stub, say, tool_call
 from providers.stub.texts import DOCUMENTS, LABEL, MEETING
 
@@ -60,7 +62,6 @@ SECTIONS = {
     "tea": ["probability", "impact"],
     "tech-writer": ["## First steps", "## Release notes"],
     "ux-designer": ["## States", "## Accessibility"],
-    "a persona nobody knows": ["## Next steps"],
 }
 
 
@@ -84,8 +85,40 @@ def test_an_answer_says_in_its_figures_that_it_is_a_stub_and_free():
     assert answer.finish is FinishReason.STOP
 
 
-def test_every_persona_has_a_document_and_a_voice():
+def test_every_persona_of_the_library_has_a_document_and_a_voice():
     assert DOCUMENTS.keys() == MEETING.keys()
+    assert GENERAL_DOCUMENTS.keys() == GENERAL_WORDS.keys()
+    assert {*DOCUMENTS, *GENERAL_DOCUMENTS} == {"", *Personas(packaged()).names()}
+
+
+PRODUCT = re.compile(r"(?i)\b(requirements?|user stor\w+|PRD|ADR|release|interviews?|first use|main path)\b")
+TICKET = "Sort this ticket: I was charged twice for my ticket to Lisbon on Friday. Please send it back."
+
+
+@pytest.mark.parametrize("persona", [*GENERAL_DOCUMENTS, "a persona nobody knows"])
+def test_who_is_on_no_product_team_says_less_and_nothing_of_products(persona):
+    for answer in (
+        stub(ask(f"# Task\n\n{TICKET}", persona=persona)),
+        stub(ask(f"# Task\n\n{TICKET}", "ann, it is your turn.", persona=persona)),
+        stub(ask(OPENING, *heard(5), MODERATE, persona=persona)),
+    ):
+        assert answer.text.startswith(LABEL)
+        assert len(answer.text) < 900
+        assert not PRODUCT.search(answer.text)
+        assert "$" not in answer.text
+
+
+def test_the_subject_is_what_a_task_names_after_a_colon():
+    text = stub(ask(f"# Task\n\n{TICKET}", persona="support-agent")).text
+    assert "# Reply: I was charged twice for my ticket to Lisbon on Friday\n" in text
+    assert 'what we would look at: "charged twice"' in text
+
+
+def test_the_subject_of_a_diff_is_the_files_that_it_changes():
+    diff = "--- a/src/pay.py\n+++ b/src/pay.py\n@@ -1 +1,2 @@\n-a = 1\n+def pay(a):\n+    return a\n"
+    text = stub(ask(f"# Task\n\nReview this change.\n\n{diff}", persona="code-reviewer")).text
+    assert "# Review: src/pay.py" in text
+    assert re.findall("(?m)^- (.*?):", text) == ["src/pay.py", "pay"]
 
 
 def test_the_same_request_gets_the_same_answer_in_another_process():
