@@ -117,13 +117,13 @@ def shortened(messages: tuple[Message, ...], room: int) -> tuple[Message, ...]:
     results = [part for message in messages for part in message.parts if isinstance(part, ToolResult)]
     sizes = sorted(estimate_tokens(part.content) for part in results)
     total = count_tokens(messages)
-    cap = _even_cap(sizes, room - (total - sum(sizes)))
+    cap = even_cap(sizes, room - (total - sum(sizes)))
     if cap < LEAST_OF_A_RESULT:
         raise ContextTooLong(f"what must stay of the transcript is about {total} tokens; there is room for {room}")
     return tuple([_with_short_results(message, cap) for message in messages])
 
 
-def _even_cap(sizes: Sequence[int], room: int) -> int:
+def even_cap(sizes: Sequence[int], room: int) -> int:
     """Return the largest cap under which `sizes`, ascending, sum up to `room` at the most."""
     for at, size in enumerate(sizes):
         if size * (len(sizes) - at) > room:

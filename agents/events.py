@@ -115,6 +115,22 @@ class HistorySummarised:
 
 
 @dataclass(frozen=True, slots=True)
+class ContextSummarised:
+    """A model was asked to shorten the text `source` of a task's context, which was too long, for the agent's task.
+
+    `tokens` are those of the request, and `summary_tokens` those of the answer. `failed` says why there is none or why
+    it is of no use; then the text goes without its middle.
+    """
+
+    agent: str
+    turn: int
+    source: str
+    tokens: int
+    summary_tokens: int
+    failed: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class MemoryRecalled:
     """An agent was told of these before it began to work: ids of records, and passages of documents (`a.md:3-9`)."""
 

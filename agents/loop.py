@@ -17,6 +17,7 @@ from agents.errors import AnswerCut, TurnLimit, cut_off
 from agents.output import Shape, WrongShape, answer_tokens, is_cut, shape_of, whole_calls
 from agents.repeats import Repeats
 from agents.summaries import HistoryMemo
+from agents.summariser import Summariser
 from agents.tools import Tool, check_deps
 from agents.turn import Answer, AskAgain, CallTools, Complete, Final, RunContext, decide, take_turn
 from agents.untrusted import RiskyTools, fenced, joined
@@ -227,7 +228,8 @@ async def pursue(
     work.say(told if told.origin is not None else replace(told, origin=Origin("brief", ctx.untrusted)))
     if agent.history.summarise_over_tokens is not None and ctx.edition > 2:
         memo = HistoryMemo() if ctx.memo is None else replace(ctx.memo)
-        work.compaction = Compaction(agent.name, agent.needs, agent.manager, agent.history, since, memo, ctx.memo)
+        summariser = Summariser(agent.name, agent.needs, agent.manager)
+        work.compaction = Compaction(summariser, agent.history, since, memo, ctx.memo)
     corrected, cut_calls, must_answer, repeats = False, 0, False, Repeats()
     for number in range(1, agent.max_turns + 1):
         last = number == agent.max_turns

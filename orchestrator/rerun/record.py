@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from agents import events as agent_events
 from agents.events import (
+    ContextSummarised,
     HistorySummarised,
     MemoryRecalled,
     RepeatStopped,
@@ -52,7 +53,7 @@ from providers.messages import Request
 
 INSIDE = (agent_events.__name__, provider_events.__name__)
 """What stands in these modules happens inside a step."""
-ANSWERED = (TurnEnded, ToolEnded, MemoryRecalled, HistorySummarised)
+ANSWERED = (TurnEnded, ToolEnded, MemoryRecalled, HistorySummarised, ContextSummarised)
 """With one of these a step has its result."""
 DECISIONS = (TaskStarted, TaskExpanded, ElementStarted, GateOpened, TaskEnded, TaskReset, RunFinished)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from agents.events import HistorySummarised, ToolEnded, ToolStarted, TurnEnded, TurnStarted
+from agents.events import ContextSummarised, HistorySummarised, ToolEnded, ToolStarted, TurnEnded, TurnStarted
 from agents.turn import StepKey
 from orchestrator.events import (
     ElementEnded,
@@ -140,7 +140,7 @@ def _fold_inside(unit: _UnitWork, event: Event, of: Unit) -> None:
     match event.data:
         case TurnStarted(turn=turn):
             unit.calls.add(StepKey(event.step, turn, "model"))
-        case TurnEnded(turn=turn) | HistorySummarised(turn=turn):
+        case TurnEnded(turn=turn) | HistorySummarised(turn=turn) | ContextSummarised(turn=turn):
             unit.calls.discard(StepKey(event.step, turn, "model"))
         case ToolStarted(turn=turn, call=call):
             unit.calls.add(StepKey(event.step, turn, f"tool-{call}"))

@@ -18,6 +18,7 @@ from agents import Agent, OutputInvalid, RunContext, ToolFault, WorkResult
 from agents.agent_tool import bound_to
 from agents.fences import without_fence
 from agents.summaries import HistoryMemo
+from agents.summariser import Summariser
 from agents.tools import Tool
 from agents.turn import NOTHING_AROUND, Answer, StepKey, Surroundings, Suspended, relayed
 from agents.untrusted import joined
@@ -32,7 +33,7 @@ from orchestrator.events import (
     TaskRepeated,
     TaskRetried,
 )
-from orchestrator.run import prompts
+from orchestrator.run import prompts, synthesis
 from orchestrator.run.accounts import AccountScope
 from orchestrator.run.artifacts import Artifacts
 from orchestrator.run.budget import Account, Paid, open_account
@@ -255,22 +256,39 @@ class TaskRunner:
         if self.plan.edition > 1:
             quoted = prompts.quoted(work.description, description, given.values)
             context = {name: text for name, text in context.items() if name not in quoted}
+        if isinstance(work, AgentWork) and work.choice is not None:
+            among = work.choice.among
+            work = with_agent(work, given.values, given.unit.task)
+            ctx.emit(AgentChosen(given.unit.task, work.agent, among))
+        context = await self._in_budget(work, context, description, given, ctx)
         brief = Brief(work.description, work.expected_output, description, expected, context)
         brief, sources = await fenced_brief(brief, given.values, given.taint, ctx)
         ctx = ctx if not sources else ctx.at(untrusted=sources)
         if isinstance(work, ConversationWork):
             words = prompts.compose(brief.told, brief.expected, brief.fed, given.comments)
             return await self._converse(work, words, given, ctx)
-        if work.choice is not None:
-            among = work.choice.among
-            work = with_agent(work, given.values, given.unit.task)
-            ctx.emit(AgentChosen(given.unit.task, work.agent, among))
         recalled = await recall(self.memory, self.plan.agents[work.agent], description, ctx)
         ctx = _having_read(ctx, recalled)
         words = prompts.compose(brief.told, brief.expected, brief.fed, given.comments, recalled.parts)
         result = await self._agent_works(work, self._with_images(work, words, given), given, ctx)
         text = result.text if work.output_schema is None else as_text(result.output)
         return UnitResult(result.output, text, truncated=cut_in(result, ctx.step), untrusted=result.untrusted)
+
+    async def _in_budget(
+        self, work: SingleWork, context: Mapping[str, Fed], description: str, given: Assignment, ctx: RunContext
+    ) -> Mapping[str, Fed]:
+        """Return a task's context as far as its budget of tokens goes, for the agent that does the work."""
+        most = self.plan.tasks[given.unit.task].context_max_tokens
+        if most is None:
+            return context
+        talks = self.plan.conversations
+        doer = work.agent if isinstance(work, AgentWork) else who_concludes(talks[work.conversation], talks)
+        bound, account = self._agent(doer, None, given.values["inputs"]), self.plan.agents[doer].budget
+        who = Summariser(doer, bound.needs, bound.manager)
+        here = self._with_account(ctx, self._account(doer, account))
+        texts = {title: fed.text for title, fed in context.items()}
+        made = await synthesis.within(texts, most, description, who, here)
+        return {title: fed._replace(text=made[title]) for title, fed in context.items()}
 
     def _with_images(self, work: SingleWork, words: str, given: Assignment) -> Message:
         """Return the words as a message, with the images that they mention."""

@@ -400,6 +400,8 @@ class TaskPlan:
     position: tuple[int, int] = (1, 1)
     squad: str | None = None
     """The sub-squad that it is a task of; its id begins with that."""
+    context_max_tokens: int | None = None
+    """Tokens of the outputs that it reads; beyond them long ones are shortened. None: they go along whole."""
 
     @property
     def reads(self) -> str:

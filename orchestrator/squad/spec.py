@@ -63,6 +63,10 @@ def _kind(value: object) -> str:
     return "mapping" if isinstance(value, dict) else "text"
 
 
+ContextTokens = Annotated[int, Field(ge=256)]
+"""Less than that says nothing of several texts."""
+
+
 class ToolUse(StrictModel):
     """A tool, or an agent as one, and whether a person must allow each call."""
 
@@ -110,6 +114,13 @@ class HistorySpec(StrictModel):
     summarise_over_tokens: Positive | None = Field(default=None, description="Beyond this, older ones are summarised")
 
 
+class ContextSpec(StrictModel):
+    """How much of other tasks' outputs a task reads."""
+
+    noun: ClassVar[str] = "a context"
+    max_tokens: ContextTokens | None = Field(default=None, description="Beyond this, long outputs are shortened for it")
+
+
 class Defaults(StrictModel):
     """What tasks take where they say nothing."""
 
@@ -117,6 +128,7 @@ class Defaults(StrictModel):
     timeout: PositiveDuration | None = Field(default=None, description="Of one task")
     retry: RetrySpec | None = Field(default=None, description="Of one task")
     history: HistorySpec | None = Field(default=None, description="Of conversations, and of long work with tools")
+    context: ContextSpec | None = Field(default=None, description="Of one task")
     max_parallel: Positive | None = Field(default=None, description="Elements of one for_each at work at once")
 
 
@@ -289,6 +301,9 @@ class TaskSpec(StrictModel):
     )
     needs: list[NonEmpty] | None = Field(default=None, description="Tasks that must end first")
     context: list[NonEmpty] | None = Field(default=None, description="Ancestors whose outputs are read; default: needs")
+    context_max_tokens: ContextTokens | None = Field(
+        default=None, description="Of the outputs that it reads; longer ones are shortened for it by a cheap model"
+    )
     if_: Condition | None = Field(default=None, alias="if", description="Skipped where this does not hold")
     for_each: Expression | None = Field(default=None, description="An expression that gives a list")
     as_: NonEmpty | None = Field(default=None, alias="as", description="The name of one element; default: item")

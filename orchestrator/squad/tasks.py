@@ -39,7 +39,7 @@ from providers.documents.problems import Path
 KINDS = ("agent", "conversation", "approval", "steps", "switch", "squad")
 CASES = ("agent", "conversation", "steps", "squad")
 _ORDER = frozenset({"needs", "context", "if_", "continue_on_error"})
-_RUN = frozenset({"retry", "timeout", "budget", "cache", "output_file"})
+_RUN = frozenset({"retry", "timeout", "budget", "cache", "output_file", "context_max_tokens"})
 _LOOP = frozenset({"for_each", "as_", "key", "max_parallel", "fail_fast", "repeat"})
 _WORDS = frozenset({"description", "expected_output", "output_schema"})
 _FITTING: Mapping[str, frozenset[str]] = {
@@ -59,6 +59,7 @@ _ELSEWHERE = {
     ("squad", "agents"): "its file says who works",
     ("squad", "cache"): "leave it out",
     ("squad", "context"): "give it what it reads: with: {draft: ${{ tasks.draft.output }}}",
+    ("squad", "context_max_tokens"): "its tasks, or defaults in its file, say it",
     ("squad", "description"): "its tasks have theirs",
     ("squad", "expected_output"): "its tasks have theirs",
     ("squad", "for_each"): "go through the list inside of it, and give it the list",
@@ -134,7 +135,12 @@ class Tasks:
             spec.continue_on_error,
             None if spec.output_file is None else self._output_file(name, spec, inner),
             self.findings.node.mark_of(path, key=True)[:2],
+            context_max_tokens=None if is_gate else self._context_max_tokens(spec),
         )
+
+    def _context_max_tokens(self, spec: TaskSpec) -> int | None:
+        usual = self.spec.defaults.context
+        return spec.context_max_tokens or (None if usual is None else usual.max_tokens)
 
     def _retry(self, spec: RetrySpec | None) -> Retry:
         spec = spec or self.spec.defaults.retry

@@ -229,7 +229,17 @@ HELPED: dict[str, Any] = {
 """Agents that are tools of others, over one another."""
 COMPACTED = {**talking("round_robin"), "defaults": {"history": {"summarise_over_tokens": 512}}}
 COMPACTED["conversations"] = {"talk": {"participants": ["ann", "bob", "cat"], "terminate": {"max_turns": 11}}}
-"""A conversation that is so long that its beginning is summarised, again and again."""
+COMPACTED["tasks"] = {
+    **COMPACTED["tasks"],
+    "more": {"agent": "bob", "description": "Write more."},
+    "all": {
+        "agent": "cat",
+        "needs": ["talk", "docs", "more"],
+        "description": "Put it together.",
+        "context_max_tokens": 256,
+    },
+}
+"""A conversation that is so long that its beginning is summarised, again and again, and a task whose context is."""
 SQUADS = {
     "aside": ASIDE,
     "compacted": COMPACTED,

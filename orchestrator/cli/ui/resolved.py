@@ -129,6 +129,8 @@ def _filled(squad: SquadSpec, spec: TaskSpec, plan: TaskPlan) -> Fields:
         made["context"] = list(plan.context)
     if isinstance(plan.work, AgentWork | Steps | Switch) and spec.retry is None and squad.defaults.retry is not None:
         made["retry"] = _given(squad.defaults.retry)
+    if plan.context_max_tokens is not None:
+        made["context_max_tokens"] = plan.context_max_tokens
     if plan.for_each is not None:
         made["as"] = plan.for_each.item
     return made

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from agents.events import HistorySummarised
+from agents.events import ContextSummarised, HistorySummarised
 from tests.orchestrator.crashes import Counting
 from tests.orchestrator.killed import Whole, check, difference_in_replay, kill_at
 
@@ -20,6 +20,7 @@ def test_killed_once_it_ends_as_if_nothing_had_happened(tmp_path: Path, whole: W
     made = [event for event in whole.events if isinstance(event.data, HistorySummarised)]
     assert len(made) > 3
     assert {event.data.failed for event in made} == {""}
+    assert sum(isinstance(event.data, ContextSummarised) for event in whole.events) == 3
     with Counting().serving() as provider:
         kill_at(20, "compacted", tmp_path, provider)
     check(tmp_path, whole, provider)
