@@ -8,7 +8,8 @@ from collections import abc
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Any, Never, NoReturn, NotRequired, get_args, get_origin
+from types import UnionType
+from typing import Annotated, Any, Never, NoReturn, NotRequired, Union, get_args, get_origin
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
 from pydantic.errors import PydanticUserError
@@ -141,9 +142,9 @@ def injected_of(hints: Mapping[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, hint in hints.items():
         bare = get_args(hint)[0] if get_origin(hint) is Annotated else hint
-        kind = get_origin(bare) or bare
-        if name != "return" and kind is ToolContext:
-            found[name] = next(iter(get_args(bare)), Any)
+        for one in get_args(bare) if get_origin(bare) in (Union, UnionType) else (bare,):
+            if name != "return" and (get_origin(one) or one) is ToolContext:
+                found[name] = next(iter(get_args(one)), Any)
     return found
 
 

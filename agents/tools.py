@@ -347,7 +347,9 @@ async def _gone_through(value: AsyncIterator[Any], max_chars: int) -> list[Any]:
 
 
 def _in_words(error: BaseException) -> str:
-    """Return an error's class and message, whatever its own code makes of being asked."""
+    """Return an error's class and message, whatever its own code makes of being asked; of a group, its first's."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
     try:
         message = str(error)
     except Exception:  # noqa: BLE001  # the tool boundary, too: the message is the tool's own code

@@ -121,12 +121,12 @@ class Offer:
             "offline": result.stub,
         }
         if result.status == "done":
-            return CallReply(self.mask(_text_of(outputs)), made)
+            return CallReply(self.mask(_text_of(outputs)), self._masked(made))
         lines = [f"The run {result.run_id} is not done: {result.status}."]
         lines += [f"{task}: {error}" for task, error in result.errors.items()]
         if result.status == "waiting":
             lines.append(await self._waiting(result))
-        return CallReply(self.mask(clean("\n".join(lines))), made, is_error=True)
+        return CallReply(self.mask(clean("\n".join(lines))), self._masked(made), is_error=True)
 
     async def _waiting(self, result: RunResult) -> str:
         if self.options.journal is None:
@@ -157,7 +157,12 @@ class Offer:
             answer = await manager.complete(Request((*opening, user(clean(question))), needs=needs))
         cost = None if answer.cost is None else answer.cost / 1e6
         made = {"text": answer.text, "provider": answer.provider, "model": answer.model, "cost_usd": cost}
-        return CallReply(self.mask(answer.text), made)
+        return CallReply(self.mask(answer.text), self._masked(made))
+
+    def _masked(self, made: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what is answered as values, with no key in any text of it; what it is called by stays."""
+        as_said = ("run_id", "status", "provider", "model")
+        return {name: value if name in as_said else _each_text(value, self.mask) for name, value in made.items()}
 
 
 @dataclass(slots=True)
@@ -179,6 +184,17 @@ class _RunProgress:
         if event.type == "run.started":
             self.tasks = len(event.data.tasks)
         return ""
+
+
+def _each_text(value: Any, change: Callable[[str], str]) -> Any:
+    match value:
+        case str():
+            return change(value)
+        case list() | tuple():
+            return [_each_text(one, change) for one in value]
+        case dict():
+            return {change(str(key)): _each_text(one, change) for key, one in value.items()}
+    return value
 
 
 def tool_names(squads: Sequence[Squad]) -> dict[str, Squad]:

@@ -84,7 +84,8 @@ def tell_failure(
     hint = getattr(error, "hint", "")
     if isinstance(error, ProblemsFound):
         console.write(mask_secrets(to_text(error.problems), environ))  # it repeats lines of files
-        console.fail(f"{count(len(error.problems), 'mistake')}; nothing was spent")
+        mistakes = sum(one.severity == "error" for one in error.problems)  # warnings are shown among them
+        console.fail(f"{count(mistakes, 'mistake')}; nothing was spent")
         return
     text = mask_secrets(printable(str(error)) or type(error).__name__, environ)
     if not internal or hint:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Optional
 
 import anyio
 import pytest
@@ -136,3 +136,26 @@ async def test_an_agent_and_a_run_have_dependencies(scripted) -> None:
     assert json.loads(result.transcript[2].parts[0].content) == 3
     agent = bench.agent(tools=as_tools([count]))
     assert agent.deps is None
+
+
+async def test_a_context_that_may_be_missing_is_filled_in_and_no_model_can_give_it():
+    @tool
+    def first(x: int, context: ToolContext[Shop] | None = None) -> str:
+        return f"{x} {type(context).__name__}"
+
+    @tool
+    def second(x: int, context: Optional[ToolContext] = None) -> str:  # noqa: UP045  # as much code writes it
+        return f"{x} {type(context).__name__}"
+
+    for one in (first, second):
+        assert set(one.spec.parameters["properties"]) == {"x"}
+        assert await called(one, '{"x": 1}', deps=Shop({})) == "1 ToolContext"
+        assert "Extra inputs" in await called(one, '{"x": 1, "context": {}}', deps=Shop({}))
+
+
+async def test_what_failed_in_a_group_of_tasks_is_told():
+    @tool
+    async def fails() -> None:
+        raise ExceptionGroup("unhandled errors in a TaskGroup", [ExceptionGroup("", [ValueError("no such city")])])
+
+    assert (await fails.call(ToolCall("c", "fails", "{}"))).content == "fails failed: ValueError: no such city"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -186,6 +188,18 @@ async def test_what_a_run_comes_to_is_told_without_a_process() -> None:
     assert "is not recorded" in waiting.text
     nothing = await offer.call("ask", {"question": "Hi?"}, untold)
     assert nothing.text == "there is no tool 'ask'; there are: greet, gate"
+
+
+@pytest.mark.anyio
+async def test_a_key_is_taken_out_of_what_is_answered_as_text_and_as_values() -> None:
+    offer = replace(
+        offering(Answers(lambda *_: "a CANARY key"), Squad.from_text(GREET)),
+        mask=lambda text: text.replace("CANARY", "***"),
+    )
+    reply = await offer.call("greet", {"who": "Bo"}, untold)
+    assert reply.text == "a *** key"
+    assert "***" in json.dumps(reply.structured)
+    assert "CANARY" not in json.dumps(reply.structured)
 
 
 def test_two_squads_of_one_name_are_refused() -> None:
