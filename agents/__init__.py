@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from agents.hooks import Deny, Hooks
     from agents.loop import WorkResult
     from agents.mcp.errors import McpFault
+    from agents.mcp.opened_tools import mcp_tools
     from agents.mcp.servers import McpHttpServer, McpLimits, McpStdioServer
-    from agents.mcp.tools import mcp_tools
     from agents.memory.database import MemoryUnusable
     from agents.memory.embedders import Embedder, LocalEmbedder
     from agents.memory.records import MemoryRecord
@@ -115,7 +115,7 @@ _HOMES = {
     "agents.memory.store": ("MemoryFull", "MemoryStore"),
     "agents.mcp.errors": ("McpFault",),
     "agents.mcp.servers": ("McpHttpServer", "McpLimits", "McpStdioServer"),
-    "agents.mcp.tools": ("mcp_tools",),
+    "agents.mcp.opened_tools": ("mcp_tools",),
     "agents.pool": ("AgentPool", "create_balanced_agent_pool"),
     "agents.stream": ("WorkStream",),
     "agents.tool_context": ("CallPlace", "ToolContext"),

@@ -32,7 +32,7 @@ from orchestrator.run.questions import Asker
 from orchestrator.run.recorder import Recorder
 from orchestrator.run.work_clock import RunClock
 from orchestrator.run.worker import TaskRunner
-from orchestrator.runtime import check_tools, new_run_id, open_providers
+from orchestrator.run_opening import check_tools, new_run_id, open_providers
 from orchestrator.squad.load import Squad
 from orchestrator.squad.plan import Plan
 from orchestrator.units import Unit

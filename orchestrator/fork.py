@@ -21,7 +21,7 @@ from orchestrator.out_folder import refuse_foreign, run_folder
 from orchestrator.rerun.edit import Edit, edit_of, events_of_fork, moved_steps
 from orchestrator.run.history import history_of
 from orchestrator.run.questions import Ask
-from orchestrator.runtime import new_run_id, resume_with
+from orchestrator.run_opening import new_run_id, resume_with
 from orchestrator.squad.load import Squad
 from orchestrator.squad.sources import definitions_in
 from providers.catalog.trust import Consent, of_the_program

@@ -20,7 +20,7 @@ from orchestrator.events import Event, TaskEnded, TaskStarted
 from orchestrator.options import RunOptions
 from orchestrator.run.approvals import questions_of
 from orchestrator.run.result import RunResult
-from orchestrator.runtime import new_run_id, open_with
+from orchestrator.run_opening import new_run_id, open_with
 from orchestrator.squad.load import Squad
 from orchestrator.squad.spec import InputSpec
 from personas import Persona

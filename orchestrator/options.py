@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 from agents.hooks import Hooks
 from agents.turn import Complete, Surroundings
-from orchestrator.events import GateAnswered, GateOpened
-from orchestrator.journal.protocols import Journal
-from orchestrator.run.durable import Rehearse
-from orchestrator.run.questions import Ask
 from orchestrator.squad.plan import Budget, Plan
 from providers.catalog.trust import Consent, of_the_program
 from providers.events import Emit, ignore
 
 if TYPE_CHECKING:
     from agents.memory.store import MemoryStore
+    from orchestrator.events import GateAnswered, GateOpened
+    from orchestrator.journal.protocols import Journal
+    from orchestrator.run.durable import Rehearse
+    from orchestrator.run.questions import Ask
 
 
 async def leave_unanswered(gate: GateOpened) -> GateAnswered | None:  # noqa: ARG001

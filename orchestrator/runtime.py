@@ -1,4 +1,4 @@
-"""The composition root: the one place where a run's parts meet, are opened, and are closed again.
+"""Running a squad, from a program. What a run is made of is loaded with the first one (`run_opening.py`).
 
     async with open_run(squad, inputs={"idea": "..."}) as run:
         async for event in run:
@@ -11,48 +11,28 @@ loop.
 
 from __future__ import annotations
 
-import os
-import re
-import secrets
-import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from agents.confined import sweep
 from agents.hooks import Hooks
-from agents.tools import Tool, check_deps
 from agents.turn import Complete
-from orchestrator.environment import Environment
-from orchestrator.errors import NoProvider, OutElsewhere, RunCancelled, RunChanged, RunOver
-from orchestrator.events import Event, RunStarted
-from orchestrator.execution import Run, Setting, running
-from orchestrator.journal.memory import MemoryJournal
-from orchestrator.journal.protocols import Journal, RunManifest
-from orchestrator.manifest import inputs_for, manifest_of, moved_folder, names_our_folder, refuse_chat
-from orchestrator.mcp_tools import mcp_opened
-from orchestrator.options import RunOptions, capped, leave_unanswered, raised, recorded_options, steady
-from orchestrator.out_folder import builtin_tools, held, run_folder
-from orchestrator.rerun.edit import Edit, edit_of, moved_steps
-from orchestrator.rerun.fingerprint import changed, parts_of
-from orchestrator.run.deltas import RunDelta
-from orchestrator.run.history import RunHistory, history_of
-from orchestrator.run.memory import MemorySetting, open_memory
-from orchestrator.run.questions import Ask
-from orchestrator.run.recorder import Recorder
-from orchestrator.run.result import RunResult
+from orchestrator.options import RunOptions, leave_unanswered
 from orchestrator.squad.load import Squad
-from orchestrator.squad.plan import Plan, works_of
-from orchestrator.squad.sources import definitions_in
 from providers.catalog.trust import Consent, of_the_program
 from providers.events import Emit, ignore
 
 if TYPE_CHECKING:
     from agents.memory.store import MemoryStore
+    from orchestrator.events import Event
+    from orchestrator.execution import Run
+    from orchestrator.journal.protocols import Journal
+    from orchestrator.run.deltas import RunDelta
+    from orchestrator.run.questions import Ask
+    from orchestrator.run.result import RunResult
 
 
 def open_run(
@@ -92,6 +72,8 @@ def open_run(
     `CannotWrite` for a bad `out` and `JournalError` for a record that cannot be kept, all before anything is spent.
     Leaving the block early cancels the run.
     """
+    from orchestrator.run_opening import open_with  # on use: all that a run is made of
+
     options = RunOptions(
         inputs=inputs,
         out=out,
@@ -114,49 +96,6 @@ def open_run(
         hooks=hooks,
     )
     return open_with(squad, options)
-
-
-@asynccontextmanager
-async def open_with(squad: Squad, options: RunOptions) -> AsyncIterator[Run]:
-    """Begin a new run: `open_run` for callers that hold the options as a value."""
-    if squad.servers():
-        squad.plan(options.inputs)  # what is wrong with it is told before a server is started for it
-    loaded = await squad.loaded(options.trust, options.variables)
-    if options.rehearse is not None:
-        async with _begun(loaded, options, ()) as run:
-            yield run
-        return
-    async with mcp_opened(loaded, options) as (bound, remote), _begun(bound, options, remote) as run:
-        yield run
-
-
-@asynccontextmanager
-async def _begun(squad: Squad, options: RunOptions, remote: Sequence[Tool]) -> AsyncIterator[Run]:
-    """Begin a new run, with the tools of the servers that are open for it."""
-    folder, clock = options.folder, options.clock or steady()
-    files = run_folder(folder, squad, options, overwrite=options.overwrite)
-    uncapped = squad.plan(options.inputs, tools=builtin_tools(squad, files, options).plus(*remote))
-    squad.foresee(uncapped)
-    check_tools(uncapped, options.deps)
-    plan = capped(uncapped, options.caps)
-    journal = options.journal or MemoryJournal()
-    name = options.run_id or new_run_id(plan.name, clock())
-    notify, stream, around = options.notify, options.stream, options.around
-    setting = Setting(name, journal, options.ask, clock, files, notify=notify, stream=stream, around=around)
-    setting = replace(setting, rehearse=options.rehearse)
-    async with open_providers(squad, plan, options, options.offline) as (complete, stub):
-        manifest = manifest_of(
-            squad, uncapped, recorded_options(options, stub), clock(), lasting=options.journal is not None
-        )
-        with held(plan, files, setting.run_id, is_new=True):
-            async with (
-                setting.journal.driving(setting.run_id),
-                open_memory(plan, _memory(squad, setting, options)) as memory,
-            ):
-                await setting.journal.create(setting.run_id, manifest)
-                started = RunStarted(plan.name, tuple(plan.tasks), stub, None if folder is None else str(folder))
-                async with running(plan, complete, stub, replace(setting, memory=memory), started) as run:
-                    yield run
 
 
 def resume_run(
@@ -190,6 +129,8 @@ def resume_run(
     tells before what that is. Raises `RunNotFound`, `RunOver`, `RunCancelled`, `RunBusy` where another process drives
     the run, and `RunChanged` where the squad differs in more than its limits and `edited` is not given.
     """
+    from orchestrator.run_opening import resume_with  # on use: all that a run is made of
+
     options = RunOptions(
         out=out,
         overwrite=overwrite,
@@ -209,76 +150,6 @@ def resume_run(
         hooks=hooks,
     )
     return resume_with(squad, run_id, journal, options, edited=edited)
-
-
-@asynccontextmanager
-async def resume_with(
-    squad: Squad, run_id: str, journal: Journal, options: RunOptions, *, edited: bool = False
-) -> AsyncIterator[Run]:
-    """Go on with a run from its record in `journal`: `resume_run` for callers that hold the options as a value.
-
-    Inputs and id are those of the record, whatever `options` says of them; the folder is, unless `options` has another.
-    Raises `OutElsewhere` where it has none, and the record was made elsewhere and names one.
-    """
-    clock = options.clock or steady()
-    manifest = await journal.manifest(run_id)
-    refuse_chat(run_id, manifest)
-    async with journal.driving(run_id), AsyncExitStack() as opened:
-        past = history_of(await journal.events(run_id))
-        if past.is_over and not edited:
-            raise RunOver(run_id, str(past.status))
-        if await journal.cancel_requested(run_id):
-            raise RunCancelled(run_id)
-        recorded = raised(manifest.options, options.caps)
-        if options.folder is not None:
-            recorded["out"] = str(options.folder.absolute())
-        elif not names_our_folder(journal, run_id, manifest):
-            raise OutElsewhere(run_id, str(recorded["out"]), moved_folder(run_id, manifest))
-        folder = None if recorded.get("out") is None else Path(recorded["out"])
-        overwrite = options.overwrite or bool(recorded.get("overwrite"))
-        files = run_folder(folder, squad, options, overwrite=overwrite, own=past.written)
-        squad = await squad.loaded(options.trust, options.variables)
-        inputs = inputs_for(squad, manifest) if edited else manifest.inputs
-        of_record = None if edited else definitions_in(manifest.sources)
-        squad, remote = await opened.enter_async_context(mcp_opened(squad, options, of_record))
-        uncapped = squad.plan(inputs, builtin_tools(squad, files, options).plus(*remote), manifest.edition)
-        differing = changed(manifest.parts, parts_of(uncapped))
-        if differing and not edited:
-            raise RunChanged(run_id, differing)
-        if past.is_over and not differing:
-            raise RunOver(run_id, str(past.status))
-        check_tools(uncapped, options.deps)
-        plan = capped(uncapped, recorded)
-        async with open_providers(squad, plan, options, bool(recorded.get("stub"))) as (complete, stub):
-            with held(plan, files, run_id):
-                if folder is not None:
-                    await anyio.to_thread.run_sync(sweep, folder)
-                now = manifest_of(squad, uncapped, recorded, manifest.created_at)
-                now = replace(now, since=len(past.events))
-                if differing:
-                    past = await _edit(journal, run_id, edit_of(manifest, past.events, uncapped, now), now, past, clock)
-                elif replace(now, since=manifest.since) != manifest or not journal.is_at_home(manifest):
-                    await journal.edit(run_id, now, ())  # other limits, another folder: the run depends on them, too
-                in_flight = await journal.cut_short(run_id)
-                more = (past, in_flight, options.notify, options.stream)
-                setting = Setting(run_id, journal, options.ask, clock, files, *more, around=options.around)
-                async with (
-                    open_memory(plan, _memory(squad, setting, options)) as memory,
-                    running(plan, complete, stub, replace(setting, memory=memory), None) as run,
-                ):
-                    yield run
-
-
-async def _edit(
-    journal: Journal, run_id: str, edit: Edit, now: RunManifest, past: RunHistory, clock: Callable[[], float]
-) -> RunHistory:
-    """Record that the run is made of something else from now on, and return what of its past still counts."""
-    void = edit.void(await journal.cut_short(run_id))
-    recorder = Recorder(run_id, None, clock, past)
-    recorder.record(edit.event(void))
-    steps = moved_steps(await journal.steps(run_id), edit.moved) if edit.moved else []
-    await journal.edit(run_id, now, recorder.take(), steps, {step.unit for step in void})
-    return history_of(await journal.events(run_id))
 
 
 async def run_squad(
@@ -307,6 +178,8 @@ async def run_squad(
 ) -> RunResult:
     """Run a squad to its end and return how it ended. `on_event` is called with each event, and
     `on_delta` with each piece of what an agent says, as it says it; all else is as `open_run` takes it."""
+    from orchestrator.run_opening import run_to_end  # on use: all that a run is made of
+
     options = RunOptions(
         inputs=inputs,
         out=out,
@@ -328,7 +201,7 @@ async def run_squad(
         deps=deps,
         hooks=hooks,
     )
-    return await _run_to_end(squad, options, on_event, on_delta)
+    return await run_to_end(squad, options, on_event, on_delta)
 
 
 def run_sync(
@@ -357,6 +230,8 @@ def run_sync(
 ) -> RunResult:
     """Run a squad to its end from code that is not async, as `run_squad` does. Inside a running event loop, await
     `run_squad` instead."""
+    from orchestrator.run_opening import run_to_end  # on use: all that a run is made of
+
     options = RunOptions(
         inputs=inputs,
         out=out,
@@ -378,106 +253,4 @@ def run_sync(
         deps=deps,
         hooks=hooks,
     )
-    return anyio.run(_run_to_end, squad, options, on_event, on_delta)
-
-
-async def _run_to_end(
-    squad: Squad,
-    options: RunOptions,
-    on_event: Callable[[Event], None] | None,
-    on_delta: Callable[[RunDelta], None] | None,
-) -> RunResult:
-    async with open_with(squad, options) as run:
-        if on_delta is None:
-            async for event in run:
-                if on_event is not None:
-                    on_event(event)
-        else:
-            await _tell_both(run, on_event or (lambda _: None), on_delta)
-    return run.result
-
-
-async def _tell_both(run: Run, on_event: Callable[[Event], None], on_delta: Callable[[RunDelta], None]) -> None:
-    """Call both, in the order in which things happen: what was said is told before what follows from it."""
-    deltas = run.stream()
-
-    async def say() -> None:
-        while await deltas.more():
-            for delta in deltas.ready():
-                on_delta(delta)
-
-    try:
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(say)
-            async for event in run:
-                for delta in deltas.ready():
-                    on_delta(delta)
-                on_event(event)
-    except BaseExceptionGroup as group:
-        if len(group.exceptions) > 1:
-            raise
-        raise group.exceptions[0] from None
-
-
-def check_tools(plan: Plan, deps: Any) -> None:
-    """Raise `ToolFault` where a tool of the plan's agents needs dependencies that it is not given."""
-    for agent in plan.agents.values():
-        check_deps(agent.tools, deps)
-    for task in plan.tasks.values():
-        for work in works_of(task.work):
-            check_deps(getattr(work, "tools", None) or (), deps)
-
-
-def new_run_id(name: str, now: float) -> str:
-    """Return an id that sorts by time, is safe as a folder's name, and does not repeat."""
-    safe = re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-")[:40] or "run"
-    return f"{safe}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime(now))}-{secrets.token_hex(2)}"
-
-
-def stub_would_answer(squad: Squad, plan: Plan, environ: Mapping[str, str], offline: bool | None) -> bool:
-    """Return whether the offline stub answers: as the caller says, else as the squad does."""
-    if offline is not None:
-        return offline
-    return plan.offline == "always" or (plan.offline == "auto" and not squad.catalog.candidates(environ))
-
-
-def stub_answers(squad: Squad, plan: Plan, environ: Mapping[str, str], offline: bool | None) -> bool:
-    """Return whether the offline stub answers. Raise `NoProvider` where it may not, and no provider is configured."""
-    stub = stub_would_answer(squad, plan, environ, offline)
-    if not stub and not squad.catalog.candidates(environ):
-        raise NoProvider(squad.catalog.unconfigured(environ))
-    return stub
-
-
-def _memory(squad: Squad, setting: Setting, options: RunOptions) -> MemorySetting:
-    return MemorySetting(setting.run_id, setting.clock, Path(squad.file).parent, options.memory, options.state)
-
-
-@asynccontextmanager
-async def open_providers(
-    squad: Squad, plan: Plan, options: RunOptions, offline: bool | None
-) -> AsyncIterator[tuple[Complete, bool]]:
-    """Open what answers turns, and say whether it is the stub: only where the squad or the caller asks for it."""
-    if options.manager is not None:
-        async with nullcontext():
-            yield options.manager, False
-        return
-    # Imported on use: these bring the network and YAML, which a caller with a manager of its own never needs.
-    from orchestrator.hot_reload import HotReload
-    from providers.client.manager import open_manager
-
-    environ = os.environ if options.environ is None else options.environ
-    stub = stub_answers(squad, plan, environ, offline)
-    async with open_manager(
-        squad.policy,
-        squad.catalog,
-        environ,
-        offline=stub,
-        state=options.state,
-        notify=options.notify,
-        trust=options.trust,
-    ) as opened:
-        if stub or (squad.routing_file is None and not isinstance(environ, Environment)):
-            yield opened, stub
-        else:
-            yield HotReload(opened, squad.routing_file, squad.routing_now, environ, options.trust), stub
+    return anyio.run(run_to_end, squad, options, on_event, on_delta)

@@ -29,7 +29,7 @@ from orchestrator.journal.protocols import Journal
 from orchestrator.manifest import refuse_chat
 from orchestrator.options import RunOptions
 from orchestrator.run.questions import Ask
-from orchestrator.runtime import open_with
+from orchestrator.run_opening import open_with
 from orchestrator.squad.load import Squad
 from orchestrator.squad.sources import definitions_in
 from providers.client.manager import open_manager

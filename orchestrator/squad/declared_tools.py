@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 
-from orchestrator.squad.tool_kinds import command_line, http_request, openapi_file, python_function
 from orchestrator.squad.tool_source import NAME, NO_NAME, ToolReading, ToolSource, unloaded
 from orchestrator.squad.tool_specs import KINDS, ToolEntry
 from orchestrator.trust import CodeUse
@@ -13,15 +12,21 @@ from providers.documents.findings import Findings
 from providers.documents.problems import Path as Place
 
 ReadKind = Callable[[ToolReading, str, ToolEntry, Place], tuple[ToolSource, ...]]
-READERS: Mapping[str, ReadKind] = {
-    "python": python_function.read,
-    "command": command_line.read,
-    "programs": command_line.read_programs,
-    "http": http_request.read,
-    "web": http_request.read_web,
-    "openapi": openapi_file.read,
-}
-"""What reads an entry, by the field that says its kind. An entry may make several tools."""
+
+
+def readers() -> Mapping[str, ReadKind]:
+    """Return what reads an entry, by the field that says its kind. An entry may make several tools."""
+    # On use: most squads declare no tools, and these bring processes, HTTP and OpenAPI.
+    from orchestrator.squad.tool_kinds import command_line, http_request, openapi_file, python_function
+
+    return {
+        "python": python_function.read,
+        "command": command_line.read,
+        "programs": command_line.read_programs,
+        "http": http_request.read,
+        "web": http_request.read_web,
+        "openapi": openapi_file.read,
+    }
 
 
 def declared_tools(
@@ -64,12 +69,14 @@ def _read(reading: ToolReading, name: str, entry: ToolEntry, place: Place) -> tu
     kind = entry.kinds[0]
     for field in entry.misplaced(kind):
         reading.findings.error((*place, field), "misplaced-field", f"'{field}' means nothing beside '{kind}'", key=True)
-    return READERS[kind](reading, name, entry, place)
+    return readers()[kind](reading, name, entry, place)
 
 
 def is_gone(entry: ToolEntry, beside: Path) -> bool:
     """Return whether the file of a tool is not in the folder `beside` any more."""
-    file = entry.openapi if entry.python is None else python_function.python_place(entry.python, "")[0]
+    from orchestrator.squad.tool_kinds.python_function import python_place  # on use, as above
+
+    file = entry.openapi if entry.python is None else python_place(entry.python, "")[0]
     return file is not None and not (beside / file).exists()
 
 

@@ -1,6 +1,6 @@
 """The section `tools:` as it is written: one entry a tool, of exactly one kind, and what holds for it.
 
-A kind of tool joins here by a field of its own, in `KINDS`, and in `READERS` of `orchestrator/squad/declared_tools.py`.
+A kind of tool joins here by a field of its own, in `KINDS`, and in `readers` of `orchestrator/squad/declared_tools.py`.
 """
 
 from __future__ import annotations

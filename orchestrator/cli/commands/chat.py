@@ -33,7 +33,7 @@ from orchestrator.cli.ui.notices import STUB_NOTICE, telling
 from orchestrator.cli.ui.run_list import cost_of, state_in, when
 from orchestrator.errors import NotAChat, RunNotFound
 from orchestrator.journal.protocols import Journal, RunManifest
-from orchestrator.runtime import new_run_id, stub_would_answer
+from orchestrator.run_opening import new_run_id, stub_would_answer
 from orchestrator.session import Session
 from orchestrator.squad.load import Squad
 from orchestrator.trust import trust_file

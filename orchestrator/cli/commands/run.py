@@ -32,7 +32,7 @@ from orchestrator.cli.ui.dry_run import print_dry_run
 from orchestrator.cli.ui.gates import ApproveChoice, approve_option
 from orchestrator.cli.ui.masking import mask_secrets
 from orchestrator.options import RunOptions, capped
-from orchestrator.runtime import new_run_id, open_with, stub_answers, stub_would_answer
+from orchestrator.run_opening import new_run_id, open_with, stub_answers, stub_would_answer
 from orchestrator.squad.load import Squad
 from orchestrator.squad.plan import Plan
 from orchestrator.trust import trust_file

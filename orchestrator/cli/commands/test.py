@@ -41,7 +41,7 @@ from orchestrator.evals.spec import SuiteCase
 from orchestrator.evals.suite import Suite, load_suite
 from orchestrator.evals.verdicts import Sample, drifts, sample_of
 from orchestrator.options import RunOptions
-from orchestrator.runtime import stub_answers
+from orchestrator.run_opening import stub_answers
 from orchestrator.squad.load import Squad
 from orchestrator.trust import trust_file
 from providers.catalog.trust import Consent

@@ -14,7 +14,7 @@ from orchestrator.cli.ui.console import print_json
 from orchestrator.cli.ui.drawing import DrawnTask, nodes_of
 from orchestrator.cli.ui.figures import duration, usd
 from orchestrator.cli.ui.notices import STUB_NOTICE
-from orchestrator.runtime import stub_would_answer
+from orchestrator.run_opening import stub_would_answer
 from orchestrator.squad.load import Squad
 from orchestrator.squad.plan import AgentPlan, Plan
 from providers.documents.unicode import printable

@@ -14,9 +14,9 @@ import pytest
 
 from agents.mcp.connection import McpToolFailed
 from agents.mcp.errors import McpFault
+from agents.mcp.opened_tools import mcp_tools
 from agents.mcp.owner import Owner
 from agents.mcp.servers import McpHttpServer, McpStdioServer
-from agents.mcp.tools import mcp_tools
 from providers.messages import ToolCall
 from tests.mcp_servers.starting import LIAR, QUICK, OverHttp, fault_of_call, is_there, liar, owned, stdio, until
 from tests.patience import PATIENCE_S

@@ -94,7 +94,7 @@ def test_validators_are_made_while_an_interrupt_waits(folder: Path, command: tup
 
 
 @pytest.mark.parametrize(
-    "module", ["click", "orchestrator.cli.commands.run", "pydantic", "yaml", "orchestrator.runtime"]
+    "module", ["click", "orchestrator.cli.commands.run", "pydantic", "yaml", "orchestrator.run_opening"]
 )
 @pytest.mark.few(2)
 def test_an_interrupt_while_it_loads_ends_the_command(folder: Path, module: str) -> None:

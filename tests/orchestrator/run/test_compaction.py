@@ -13,7 +13,7 @@ from orchestrator.evals.rehearsal import Rehearsal
 from orchestrator.journal.memory import MemoryJournal
 from orchestrator.options import RunOptions
 from orchestrator.rerun.replay import replay
-from orchestrator.runtime import open_with
+from orchestrator.run_opening import open_with
 from orchestrator.session import Session
 from providers.errors import ServerFault
 from providers.messages import Request

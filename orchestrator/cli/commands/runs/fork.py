@@ -22,7 +22,7 @@ from orchestrator.cli.ui.edits import fork_lines
 from orchestrator.cli.ui.gates import ApproveChoice, approve_option
 from orchestrator.fork import edit_of_run, fork_with
 from orchestrator.options import RunOptions, capped, raised
-from orchestrator.runtime import new_run_id
+from orchestrator.run_opening import new_run_id
 from orchestrator.trust import trust_file
 from providers.catalog.trust import Consent
 from providers.documents.unicode import printable

@@ -22,7 +22,7 @@ from orchestrator.fork import edit_of_run
 from orchestrator.journal.protocols import StepChanged
 from orchestrator.options import RunOptions, capped, raised
 from orchestrator.rerun.replay import replay
-from orchestrator.runtime import resume_with
+from orchestrator.run_opening import resume_with
 from orchestrator.squad.load import Squad
 from orchestrator.trust import trust_file
 from providers.catalog.trust import Consent
