@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from heapq import heapreplace
 from typing import TYPE_CHECKING, Any
 
+from agents.summaries import INSTRUCTIONS, OF_CONTEXT, limit_of, most_tokens
 from orchestrator.errors import NotAChoice
 from orchestrator.run import prompts
 from orchestrator.run.conversations import pattern_of
@@ -33,6 +34,7 @@ from orchestrator.squad.plan import (
     CaseSquad,
     ConversationPlan,
     ConversationWork,
+    History,
     Plan,
     SingleWork,
     SquadEntry,
@@ -243,12 +245,23 @@ class _Walk:
 
     def _one(self, task: str, work: AgentWork | ConversationWork, now: float, context: int) -> tuple[float, int]:
         expected = None if work.expected_output is None else self._text(work.expected_output)
+        now, context = self._shortened(task, work, now, context)
         words = context + estimate_tokens(prompts.compose(self._text(work.description), expected))
         if images := images_of(work, self._values.get("inputs", {})):
             words += with_images("", images).tokens
         if isinstance(work, ConversationWork):
             return self._talk(task, work, now, words)
         return self._agent_works(task, work, now, words)
+
+    def _shortened(self, task: str, work: AgentWork | ConversationWork, now: float, context: int) -> tuple[float, int]:
+        """Return when a context is within its task's budget, and the tokens that it has then."""
+        most = self.plan.tasks[task].context_max_tokens
+        if most is None or context <= most:
+            return now, context
+        talks = self.plan.conversations
+        doer = work.possible[0] if isinstance(work, AgentWork) else who_concludes(talks[work.conversation], talks)
+        self._note(f"{task}: its context of {context} tokens is shortened to {most}")
+        return self._turn(task, doer, now, estimate_tokens(OF_CONTEXT) + context, most), most
 
     def _text(self, text: ExpressionText) -> str:
         known = self._known(text)
@@ -306,8 +319,11 @@ class _Walk:
     def _held(self, task: str, plan: ConversationPlan, now: float, words: int) -> tuple[float, int]:
         """Return when a conversation ends, those inside it included, and how many utterances it has."""
         opening = words + estimate_tokens(prompts.house_rules(plan))
-        talk = _ExpectedTalk(plan, self.assumed, opening, self.plan.history.keep_last)
+        history = self.plan.squads[plan.squad].history if plan.squad else self.plan.history
+        talk = _ExpectedTalk(plan, self.assumed, opening, history)
         for turns in talk.turns():
+            now = max([now, *(self._turn(task, scoped(plan.squad, who), now, *size) for who, *size in talk.summaries)])
+            talk.summaries.clear()
             over = now + self.seconds_for(self.assumed.utterance_tokens)
             for speaker, read in turns:
                 if speaker in (plan.nested or ()):
@@ -351,7 +367,11 @@ class _ExpectedTalk:
     plan: ConversationPlan
     assumed: Assumptions
     opening: int
-    keep_last: int | None
+    history: History
+    summaries: list[tuple[str, int, int]] = field(default_factory=list)
+    """Those that are made before the next turns: for whom, and the tokens that are read and written for it."""
+    covered: dict[str, int] = field(default_factory=dict)
+    """Utterances for which a speaker has a summary."""
     said: list[Utterance] = field(default_factory=list)
     tokens: int = 0
     calls: int = 0
@@ -391,8 +411,7 @@ class _ExpectedTalk:
 
     def _speak(self, speech: Speak, heard: int) -> int:
         """Let one participant speak, and return the tokens that it reads."""
-        kept = heard if self.keep_last is None else min(heard, self.keep_last)
-        read = self.opening + estimate_tokens(speech.prompt) + kept * self.assumed.utterance_tokens
+        read = self.opening + estimate_tokens(speech.prompt) + self._history(speech.speaker, heard)
         self.tokens += 0 if speech.speaker == HUMAN else read + self.assumed.utterance_tokens
         self.calls += 1
         if speech.among:
@@ -400,6 +419,25 @@ class _ExpectedTalk:
         # What will be said is not known; without it a party lets those speak who were silent longest.
         self.said.append(Utterance(speech.speaker, "", speech.round))
         return read
+
+    def _history(self, speaker: str, heard: int) -> int:
+        """Return the tokens of what was said that a speaker reads, after its summary where one is due."""
+        size, most = self.assumed.utterance_tokens, self.history.keep_last
+        is_agent = speaker != HUMAN and speaker not in (self.plan.nested or ())
+        if self.history.summarise_over_tokens is None or not is_agent or self.plan.edition < 3:
+            return (heard if most is None else min(heard, most)) * size
+        limit, written = limit_of(self.history), most_tokens(self.history)
+        covered = self.covered.get(speaker, 0)
+        open_tokens = (written if covered else 0) + (heard - covered) * size
+        if open_tokens <= limit:
+            return open_tokens
+        kept = min(limit // 2 // size, heard if most is None else most) or 1
+        read = estimate_tokens(INSTRUCTIONS) + open_tokens - kept * size
+        self.summaries.append((speaker, read, written))
+        self.tokens += read + written
+        self.calls += 1
+        self.covered[speaker] = heard - kept
+        return written + kept * size
 
     def _is_held(self, speech: Speak) -> bool:
         """Return whether it comes to a speech: its own budget alone ends a conversation without a conclusion."""

@@ -168,3 +168,39 @@ tasks: {note: {agent: ann, description: Write.}}
 """
     turns = outlook(text, tool_turns=2).turns
     assert " ".join(turn.agent for turn in turns) == "ann bob cat bob cat bob ann cat ann"
+
+
+LONG = """\
+name: long
+offline: always
+defaults: {history: {summarise_over_tokens: 1200}}
+agents:
+  mary: {persona: analyst}
+  bob: {persona: sm}
+conversations:
+  talk: {pattern: round_robin, participants: [mary, bob], terminate: {max_turns: 14}}
+tasks:
+  one: {agent: mary, description: Look at it.}
+  two: {agent: mary, description: Look at it.}
+  discuss: {conversation: talk, description: Talk.}
+  plan: {agent: bob, needs: [one, two], description: Plan., context_max_tokens: 600}
+"""
+
+
+def test_summaries_and_contexts_that_are_shortened_are_turns_that_count() -> None:
+    long = Squad.from_text(LONG)
+    plain = Squad.from_text(LONG.replace("defaults: {history: {summarise_over_tokens: 1200}}\n", ""))
+    made, usual = (expect(one.plan({}), Assumptions(), seconds) for one in (long, plain))
+    talk, before = (Counter(turn.agent for turn in each.turns if turn.task == "discuss") for each in (made, usual))
+    assert before == {"mary": 7, "bob": 7}
+    assert talk["mary"] > 8
+    assert talk["bob"] > 8
+    spoken = [turn.input_tokens for turn in made.turns if turn.task == "discuss" and turn.output_tokens == 300]
+    assert max(spoken) < max(turn.input_tokens for turn in usual.turns if turn.task == "discuss")
+    shortened, works = (turn for turn in made.turns if turn.task == "plan")
+    assert shortened.input_tokens > 1600
+    assert shortened.output_tokens == 600
+    whole = expect(Squad.from_text(LONG.replace(", context_max_tokens: 600", "")).plan({}), Assumptions(), seconds)
+    assert works.input_tokens == whole.turns[-1].input_tokens - 1000
+    assert works.begins > shortened.begins
+    assert "plan: its context of 1600 tokens is shortened to 600" in made.notes
