@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 from agents.agent_tool import bound_to, described_as, tool_of
 from agents.context import History
+from agents.guardrails import Guardrails
 from agents.hooks import Hooks
 from agents.loop import Made, Wanted, WorkResult, pursue
 from agents.stream import WorkStream
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 NOWHERE = RunContext()
 ALL = History()
 NO_VALUES: Mapping[str, Any] = {}
+NO_RAILS = Guardrails()
 
 
 class _Nobody:
@@ -68,6 +70,8 @@ class Agent:
     """What stands around its calls, inside of what the run has."""
     risky_tools: RiskyTools = "ask"
     """What becomes of its risky tools once it has read what others wrote: a person is asked, or all are refused."""
+    guardrails: Guardrails = NO_RAILS
+    """What is checked of what it is told, and of what it answers."""
     _memo: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:

@@ -131,6 +131,21 @@ class ContextSummarised:
 
 
 @dataclass(frozen=True, slots=True)
+class GuardrailChecked:
+    """A guardrail looked at a text: what an agent is told (`input`, turn 0), or its answer in turn `turn` (`output`).
+
+    `on_fail` is what follows where it did not pass, `why` what is wrong then.
+    """
+
+    turn: int
+    side: Literal["input", "output"]
+    check: str
+    passed: bool
+    on_fail: str = ""
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class MemoryRecalled:
     """An agent was told of these before it began to work: ids of records, and passages of documents (`a.md:3-9`)."""
 

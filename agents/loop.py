@@ -14,6 +14,8 @@ from agents.calls import call_all
 from agents.compaction import Compaction
 from agents.context import History, count_tokens, fit
 from agents.errors import AnswerCut, TurnLimit, cut_off
+from agents.guarding import checked, settle
+from agents.guardrails import MOST_RETRIES, Guardrails
 from agents.output import Shape, WrongShape, answer_tokens, is_cut, shape_of, whole_calls
 from agents.repeats import Repeats
 from agents.summaries import HistoryMemo
@@ -76,6 +78,8 @@ class Worker(Protocol):
     def effort(self) -> Literal["low", "medium", "high"] | None: ...
     @property
     def risky_tools(self) -> RiskyTools: ...
+    @property
+    def guardrails(self) -> Guardrails: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,6 +230,9 @@ async def pursue(
     since = len(work.messages)
     told = user(brief) if isinstance(brief, str) else brief
     work.say(told if told.origin is not None else replace(told, origin=Origin("brief", ctx.untrusted)))
+    if agent.guardrails.input:
+        await _let_in(agent, told.text, ctx)
+    sent_back = 0
     if agent.history.summarise_over_tokens is not None and ctx.edition > 2:
         memo = HistoryMemo() if ctx.memo is None else replace(ctx.memo)
         summariser = Summariser(agent.name, agent.needs, agent.manager)
@@ -241,6 +248,11 @@ async def pursue(
         response = await _turn(number, request, work, ctx, answer, shape if corrected else None)
         work.heard(response)
         match decide(response, shape, ctx.edition):
+            case Final(text=text) if agent.guardrails.output and (
+                wrong := await _wrong_with(agent, text, number, ctx, may_retry=not last and sent_back < MOST_RETRIES)
+            ):
+                work.say(user(wrong))
+                sent_back += 1
             case Final() as final:
                 return work.result(final, response, number, since)
             case AskAgain(invalid=invalid) if corrected or last:
@@ -264,6 +276,19 @@ async def pursue(
                     work.untrusted = joined(ctx.untrusted, [result.name for result in results if result.fence])
                     ctx = ctx.at(untrusted=work.untrusted)
     raise AssertionError("the last turn always ends the work")
+
+
+async def _let_in(agent: Worker, brief: str, ctx: RunContext) -> None:
+    """Raise `GuardrailFailed` where an agent may not be told this."""
+    broken = await checked(agent.guardrails.input, brief, "input", 0, ctx)
+    if broken:
+        await settle(agent.name, broken, brief, "input", 0, ctx, may_retry=False)
+
+
+async def _wrong_with(agent: Worker, text: str, turn: int, ctx: RunContext, *, may_retry: bool) -> str:
+    """Return what the model is told of an answer that does not pass, empty where it does. Raise `GuardrailFailed`."""
+    broken = await checked(agent.guardrails.output, text, "output", turn, ctx)
+    return await settle(agent.name, broken, text, "output", turn, ctx, may_retry=may_retry) if broken else ""
 
 
 def _as_read(result: ToolResult) -> ToolResult:

@@ -102,6 +102,10 @@ Approve = Callable[[CallToApprove], Awaitable[Leave]]
 """Asks a person whether this one call may be made. Raises `Suspended` where no answer can be had now."""
 
 
+Escalate = Callable[[tuple[str, ...], str, str], Awaitable[Leave]]
+"""`escalate(place, question, text)` asks a person. Raises `Suspended` where no answer can be had now."""
+
+
 class Suspended(Exception):
     """The work cannot go on now, and has not failed: `reason` says what it waits for."""
 
@@ -165,6 +169,8 @@ class RunContext:
     untrusted: tuple[str, ...] = ()
     """What was read in this work that others wrote, by its sources."""
     risky_tools: RiskyTools = "ask"
+    escalate: Escalate | None = None
+    """Asks a person whether a text may pass a guardrail; None: no person can be asked."""
     memo: HistoryMemo | None = None
     """The summary of the history that this work shares with earlier and later ones; None: it has none in common."""
     emit_at: Callable[[tuple[str, ...]], Emit] | None = None

@@ -36,12 +36,12 @@ from orchestrator.squad.termination import AllOf, AnyOf, Termination, written
 LEFT_OUT = frozenset(
     {
         *("budget", "timeout", "retry", "max_parallel", "position", "tier", "model", "chain", "edition", "names"),
-        *("roles", "sees", "squad", "source", "accept"),
+        *("roles", "sees", "squad", "source", "accept", "judge"),
     }
 )
 ADDED = frozenset(
     {"max_output_tokens", "values", "choice", "goal", "instructions", "temperature", "effort", "memory", "knowledge"}
-    | {"risky_tools", "context_max_tokens"}
+    | {"risky_tools", "context_max_tokens", "guardrails"}
 )
 """Fields that earlier releases did not have: where they are not set, the digest is as it was."""
 ADDED_TO_CONVERSATIONS = frozenset(

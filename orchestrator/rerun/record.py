@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from agents import events as agent_events
 from agents.events import (
     ContextSummarised,
+    GuardrailChecked,
     HistorySummarised,
     MemoryRecalled,
     RepeatStopped,
@@ -24,6 +25,7 @@ from agents.events import (
     TurnEnded,
     TurnStarted,
 )
+from agents.guarding import GUARD
 from agents.turn import StepKey
 from orchestrator.events import (
     BudgetReached,
@@ -53,7 +55,7 @@ from providers.messages import Request
 
 INSIDE = (agent_events.__name__, provider_events.__name__)
 """What stands in these modules happens inside a step."""
-ANSWERED = (TurnEnded, ToolEnded, MemoryRecalled, HistorySummarised, ContextSummarised)
+ANSWERED = (TurnEnded, ToolEnded, MemoryRecalled, HistorySummarised, ContextSummarised, GuardrailChecked)
 """With one of these a step has its result."""
 DECISIONS = (TaskStarted, TaskExpanded, ElementStarted, GateOpened, TaskEnded, TaskReset, RunFinished)
 
@@ -241,6 +243,8 @@ class _Reader:
                 key = StepKey(event.step, turn, f"tool-{call}")
                 self.tools[StepAt(unit, key)] = None
                 return key
+            case GuardrailChecked(turn=turn):
+                return StepKey(event.step, turn, GUARD)
             case CallRepeated(step):
                 return key_of(unit, step)
             case GateOpened() | GateAnswered() if event.step:

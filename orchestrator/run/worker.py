@@ -20,7 +20,7 @@ from agents.fences import without_fence
 from agents.summaries import HistoryMemo
 from agents.summariser import Summariser
 from agents.tools import Tool
-from agents.turn import NOTHING_AROUND, Answer, StepKey, Surroundings, Suspended, relayed
+from agents.turn import NOTHING_AROUND, Answer, Escalate, Leave, StepKey, Surroundings, Suspended, relayed
 from agents.untrusted import joined
 from orchestrator.errors import RepeatExhausted, SquadFailed, TaskTimedOut
 from orchestrator.events import (
@@ -48,6 +48,7 @@ from orchestrator.run.truncation import cut_in, in_order, in_words
 from orchestrator.run.work_clock import RunClock, UnitClock, time_limit
 from orchestrator.squad.choosing import with_agent, with_case
 from orchestrator.squad.conditions import holds
+from orchestrator.squad.guardrail_specs import with_judge
 from orchestrator.squad.images import images_of
 from orchestrator.squad.plan import (
     HUMAN,
@@ -303,6 +304,7 @@ class TaskRunner:
         history: tuple[Message, ...] = (),
     ) -> WorkResult:
         agent = self._agent(work.agent, work.tools, given.values["inputs"])
+        ctx = ctx.at(escalate=self._escalation(given, ctx))
         account = self._account(work.agent, self.plan.agents[work.agent].budget)
         return await agent.work(
             words, self._with_account(ctx, account), output_schema=work.output_schema, history=history
@@ -425,6 +427,8 @@ class TaskRunner:
         written = self.plan.agents[name]
         plan = self._as_told(written, inputs or {})
         agent = self._made(plan, self._bound(plan.tools if tools is None else tools, inputs))
+        if plan.guardrails is not None:
+            agent = replace(agent, guardrails=with_judge(plan.guardrails, partial(self._judge, plan.squad, inputs)))
         if plan == written:  # what reads the inputs of a sub-squad is made anew: a revision may change them
             self._agents[key] = agent
         return agent
@@ -456,6 +460,33 @@ class TaskRunner:
     def _bound(self, tools: Sequence[Tool], inputs: Mapping[str, Any] | None) -> tuple[Tool, ...]:
         """Return an agent's tools, with those at work that are agents themselves."""
         return tuple(one if one.agent is None else self._helper(one, one.agent, inputs) for one in tools)
+
+    def _judge(self, squad: str | None, inputs: Mapping[str, Any] | None, name: str) -> Callable[..., Awaitable[Any]]:
+        """Return the work of an agent that judges what others say, within its own budget."""
+        judge = scoped(squad, name)
+        account = self._account(judge, self.plan.agents[judge].budget)
+
+        async def work(brief: str, ctx: RunContext, **more: Any) -> WorkResult:
+            return await self._agent(judge, None, inputs).work(brief, self._with_account(ctx, account), **more)
+
+        return work
+
+    def _escalation(self, given: Assignment, ctx: RunContext) -> Escalate:
+        """Return what asks a person whether a text may pass, once, at a place of its own."""
+
+        async def escalate(place: StepPath, question: str, text: str) -> Leave:
+            here = ctx.at(step=place, emit=self.emit_at(given.unit, place))
+            gate = GateOpened(path_of(given.unit, place), question, ("approve", "reject"), {"text": text}, 1)
+
+            async def ask() -> list[str]:
+                answer = await given.ask(gate, place, "a person's word on a text")
+                return [answer.choice, answer.comment]
+
+            asked = hashlib.sha256(f"{question}\0{text}".encode("utf-8", "surrogatepass")).digest()
+            choice, comment = await here.do(StepKey(place, 0, SAID), asked, ask)
+            return Leave(choice == "approve", comment)
+
+        return escalate
 
     def _helper(self, tool: Tool, agent: str, inputs: Mapping[str, Any] | None) -> Tool:
         account = self._account(agent, self.plan.agents[agent].budget)

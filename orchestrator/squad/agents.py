@@ -10,6 +10,7 @@ from agents.memory.tools import tools_of
 from agents.tools import Tool
 from orchestrator.squad.conversations import Conversations
 from orchestrator.squad.graph import order
+from orchestrator.squad.guardrail_specs import guardrails_of
 from orchestrator.squad.helpers import circles, helper_tool, helpers_in
 from orchestrator.squad.mcp_specs import McpTools, references
 from orchestrator.squad.memory_specs import knowledge_use, memory_use
@@ -149,6 +150,7 @@ class Roster:
             memory=memory,
             knowledge=knowledge,
             risky_tools=risky_tools(self.spec.untrusted, spec.untrusted),
+            guardrails=guardrails_of((*path, "guardrails"), name, spec.guardrails, self.spec.agents, self.findings),
         )
         warn_of_both(name, plan.tools, plan.risky_tools, self.findings)
         return plan if spec.max_turns is None else replace(plan, max_turns=spec.max_turns)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, assert_never
 
 from agents.context import History as History
+from agents.guardrails import Guardrails
 from agents.memory.use import KnowledgeUse, MemoryUse
 from agents.untrusted import RiskyTools
 from orchestrator.squad.termination import Termination
@@ -97,6 +98,8 @@ class AgentPlan:
     """The sub-squad that it is an agent of."""
     risky_tools: RiskyTools | None = None
     """What becomes of its risky tools once it has read what others wrote; None: a person is asked."""
+    guardrails: Guardrails | None = None
+    """What is checked of its briefs and answers; None: nothing."""
 
     def needs(self, capabilities: frozenset[Capability] = frozenset()) -> Needs:
         """Return what its turns require of who answers them."""

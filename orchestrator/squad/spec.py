@@ -14,6 +14,7 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag
 
 from orchestrator.squad.conversation_spec import ConversationSpec
 from orchestrator.squad.given import InputType
+from orchestrator.squad.guardrail_specs import GuardrailsSpec
 from orchestrator.squad.mcp_specs import McpSpec
 from orchestrator.squad.memory_specs import KnowledgeField, MemoryField
 from orchestrator.squad.other_formats import (
@@ -183,6 +184,7 @@ class AgentSpec(StrictModel):
     memory: MemoryField | None = Field(default=None, description="Whether it remembers over runs, and how")
     knowledge: KnowledgeField | None = Field(default=None, description="Documents that it may look up, too")
     untrusted: UntrustedSpec | None = Field(default=None, description="What follows from reading what others wrote")
+    guardrails: GuardrailsSpec | None = Field(default=None, description="What is checked of its briefs and answers")
     budget: BudgetSpec | None = Field(default=None, description="Caps over all its work in a run")
 
     @property

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from agents.untrusted import told as told_sources
 from orchestrator.cli import app
 from orchestrator.cli.exits import NothingSelected
 from orchestrator.cli.files import environment
@@ -31,7 +32,9 @@ SHOWN = frozenset(
     {
         "agent.chosen",
         "case.chosen",
+        "guardrail.checked",
         "memory.recalled",
+        "risky.call_held",
         "route.chosen",
         "attempt.ended",
         "waiting.for_provider",
@@ -213,6 +216,13 @@ def _lines_of(event: Mapping[str, Any]) -> Iterator[str]:
         case "memory.recalled":
             if told := [*event["records"], *event["passages"]]:
                 yield f"  recalled: {', '.join(told)}"
+        case "guardrail.checked":
+            verdict = "passed" if event["passed"] else f"{event['on_fail']}: {event['why']}"
+            yield f"  guardrail of its {event['side']}: {event['check']}: {verdict}"
+        case "risky.call_held":
+            what = "a person was asked" if event["becomes"] == "ask" else "it was refused"
+            read = told_sources(tuple(event["sources"]))
+            yield f"  held back: {event['name']}, as its agent had read what others wrote ({read}): {what}"
         case "route.chosen":
             yield f"  candidates: {', '.join(event['candidates']) or 'none'}"
             yield from _refusals(event)

@@ -1,0 +1,127 @@
+"""`guardrails:` of an agent, as they are written, and what they come to. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from agents.guardrails import KINDS, Guardrail, Guardrails, OnFail
+from orchestrator.squad.schemas import Schemas
+from orchestrator.squad.shared_spec import NonEmpty, Positive
+from providers.documents.findings import Findings
+from providers.documents.json_schema import pattern_fault
+from providers.documents.models import StrictModel
+from providers.documents.problems import Path
+
+
+class GuardrailSpec(StrictModel):
+    """One check of a text. It has exactly one of regex, max_words, max_chars, forbid, require, schema and agent."""
+
+    noun: ClassVar[str] = "a guardrail"
+    regex: NonEmpty | None = Field(default=None, description="A pattern that is searched for in the text")
+    must: Literal["match", "not_match"] | None = Field(
+        default=None, description="Whether the pattern must be found; default: not_match"
+    )
+    max_words: Positive | None = Field(default=None, description="Words that the text may have")
+    max_chars: Positive | None = Field(default=None, description="Characters that it may have")
+    forbid: Annotated[list[NonEmpty], Field(min_length=1)] | None = Field(
+        default=None, description="Phrases that it may not hold, in any case"
+    )
+    require: Annotated[list[NonEmpty], Field(min_length=1)] | None = Field(
+        default=None, description="Phrases that it must hold, in any case"
+    )
+    schema_: dict[str, Any] | None = Field(
+        default=None, alias="schema", description="A JSON Schema that it must satisfy"
+    )
+    agent: NonEmpty | None = Field(default=None, description="An agent of the squad that judges it by the rubric")
+    rubric: NonEmpty | None = Field(default=None, description="By what the agent judges")
+    on_fail: OnFail = Field(
+        default="block", description="block: the work fails; retry: it is sent back; escalate: a person decides"
+    )
+    message: NonEmpty | None = Field(default=None, description="What is told of a text that does not pass")
+
+
+class GuardrailsSpec(StrictModel):
+    """What is checked of what an agent is told, and of what it answers."""
+
+    noun: ClassVar[str] = "guardrails"
+    input: list[GuardrailSpec] | None = Field(default=None, min_length=1, description="Of what it is told")
+    output: list[GuardrailSpec] | None = Field(default=None, min_length=1, description="Of each of its answers")
+
+
+def guardrails_of(
+    path: Path, name: str, spec: GuardrailsSpec | None, agents: Mapping[str, Any], findings: Findings
+) -> Guardrails | None:
+    """Return an agent's guardrails, None where it has none. Report those that are none."""
+    if spec is None:
+        return None
+    made: dict[str, tuple[Guardrail, ...]] = {}
+    for side in ("input", "output"):
+        rails = enumerate(getattr(spec, side) or ())
+        read = (_guardrail((*path, side, index), name, one, agents, findings) for index, one in rails)
+        made[side] = tuple(one for one in read if one is not None)
+    return Guardrails(**made)
+
+
+def judges_of(spec: GuardrailsSpec | None) -> Iterator[str]:
+    """Yield the agents that judge."""
+    if spec is not None:
+        yield from (one.agent for one in (*(spec.input or ()), *(spec.output or ())) if one.agent is not None)
+
+
+def with_judge(rails: Guardrails, bind: Any) -> Guardrails:
+    """Return the guardrails with what `bind` returns for the agent of each that one judges."""
+
+    def bound(some: tuple[Guardrail, ...]) -> tuple[Guardrail, ...]:
+        return tuple(one if one.agent is None else replace(one, judge=bind(one.agent)) for one in some)
+
+    return Guardrails(bound(rails.input), bound(rails.output))
+
+
+def _guardrail(
+    path: Path, name: str, spec: GuardrailSpec, agents: Mapping[str, Any], findings: Findings
+) -> Guardrail | None:
+    fields = {kind: getattr(spec, "schema_" if kind == "schema" else kind, None) for kind in KINDS}
+    kinds = [kind for kind, value in fields.items() if value is not None]
+    if len(kinds) != 1:
+        if not any(broken[: len(path)] == path for broken in findings.broken):  # else that is told
+            told = " and ".join(kinds) or "none of them"
+            findings.error(path, "one-of", f"a guardrail has one of {', '.join(KINDS[:-1])}; this one has {told}")
+        return None
+    known = len(findings.errors)
+    _check(path, name, spec, agents, findings)
+    if len(findings.errors) > known:
+        return None
+    value: dict[str, Any] = {key: tuple(it) if isinstance(it, list) else it for key, it in fields.items() if it}
+    if spec.must is not None:
+        value["must"] = spec.must
+    return Guardrail(spec.on_fail, **value, rubric=spec.rubric or "", message=spec.message)
+
+
+def _check(path: Path, name: str, spec: GuardrailSpec, agents: Mapping[str, Any], findings: Findings) -> None:
+    """Report what is wrong with a guardrail of one kind."""
+    if spec.regex is not None and (why := pattern_fault(spec.regex)):
+        findings.error((*path, "regex"), "invalid-value", f"the pattern cannot be searched for: {why}")
+    for fault, message in Schemas().faults(spec.schema_) if spec.schema_ is not None else ():
+        findings.error((*path, "schema", *fault), "bad-schema", message)
+    if spec.on_fail == "retry" and path[-2] == "input":
+        hint = "block, or escalate"
+        findings.error((*path, "on_fail"), "invalid-value", "what an agent is told cannot be sent back", hint)
+    if spec.must is not None and spec.regex is None:
+        findings.error((*path, "must"), "misplaced-field", "`must` stands beside a regex")
+    if (spec.agent is None) != (spec.rubric is None):
+        findings.error(path, "missing-field", "an agent judges by a rubric: give both")
+    if spec.agent is not None:
+        _check_judge((*path, "agent"), name, spec.agent, agents, findings)
+
+
+def _check_judge(path: Path, name: str, judge: str, agents: Mapping[str, Any], findings: Findings) -> None:
+    names: Collection[str] = agents
+    if judge not in names:
+        findings.unknown(path, "agent", judge, names)
+    elif judge == name or any(judges_of(agents[judge].guardrails)):
+        why = "judges itself" if judge == name else "is judged by another agent in its turn"
+        findings.error(path, "cycle", f"the agent '{judge}' {why}: a judge has no judge")
