@@ -28,6 +28,21 @@ MOST_REDIRECTS = 3
 PLACE = re.compile(r"(?<!\$)\{([A-Za-z_][A-Za-z0-9_]*)\}")
 VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _URL = re.compile(r"https?://[^/?#{}@\s\\]+(?P<rest>[/?].*)?")
+_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+OWN_HEADERS = frozenset(
+    {
+        "host",
+        "connection",
+        "content-length",
+        "transfer-encoding",
+        "accept-encoding",
+        "upgrade",
+        "te",
+        "expect",
+        "trailer",
+    }
+)
+"""What says how a request itself is made: no entry and no argument says that."""
 READS = frozenset({"GET", "HEAD"})
 
 
@@ -47,6 +62,8 @@ class HttpSpec:
     allow_private: bool = False
     timeout_s: float = HTTP_S
     max_bytes: int = MAX_BYTES
+    repeated: frozenset[str] = frozenset()
+    """Names in the query that are said once for each element of a list; of others the elements are joined by `,`."""
 
     @property
     def origin(self) -> str:
@@ -68,15 +85,27 @@ class HttpSpec:
             return "a variable of the environment goes into headers or query, not into the address"
         return ""
 
+    def header_fault(self) -> tuple[str, str] | None:
+        """Return the header that no request can set, and why; None where all can be."""
+        seen = set[str]()
+        for name in self.headers:
+            if _HEADER.fullmatch(name) is None or name.lower() in OWN_HEADERS:
+                return name, "it is no header that can be set: it belongs to the request itself"
+            if name.lower() in seen:
+                return name, "it is said twice, in other letters"
+            seen.add(name.lower())
+        return None
+
     def request(self, given: Mapping[str, Any], environ: Mapping[str, str]) -> HttpRequest:
         """Return what is sent for a call. Raise `ValueError` where an argument or a variable cannot be used."""
-        texts = {name: ",".join(found) for name, found in self.arguments.texts(given).items()}
+        listed = self.arguments.texts(given)
+        texts = {name: ",".join(found) for name, found in listed.items()}
         head, mark, asked = self.url.partition("?")
         path = PLACE.sub(lambda place: _segment(place[1], texts.get(place[1], "")), head[len(self.origin) :])
         if any(part in (".", "..") for part in path.split("/")):
             raise ValueError("an argument may not be . or .. in the path")
         asked = PLACE.sub(lambda place: quote(texts.get(place[1], ""), safe=""), asked)
-        more = {name: _filled(text, texts, environ) for name, text in self.query.items() if _is_given(text, texts)}
+        more = [pair for name, text in self.query.items() for pair in self._asked(name, text, texts, listed, environ)]
         asked = "&".join(part for part in (asked, urlencode(more)) if part)
         headers = {name: _filled(text, texts, environ) for name, text in self.headers.items() if _is_given(text, texts)}
         if any("\r" in text or "\n" in text for text in headers.values()):
@@ -89,6 +118,19 @@ class HttpSpec:
             body = json.dumps(_body(self.body, values, texts), ensure_ascii=False).encode()
             headers = {"content-type": "application/json", **headers}
         return HttpRequest(self.method, f"{self.origin}{path}{f'?{asked}' if mark or asked else ''}", headers, body)
+
+    def _asked(
+        self,
+        name: str,
+        text: str,
+        texts: Mapping[str, str],
+        listed: Mapping[str, list[str]],
+        environ: Mapping[str, str],
+    ) -> list[tuple[str, str]]:
+        """Return a part of the query, as often as it is said."""
+        if name in self.repeated and (alone := PLACE.fullmatch(text)):
+            return [(name, one) for one in listed.get(alone[1], [])]
+        return [(name, _filled(text, texts, environ))] if _is_given(text, texts) else []
 
 
 def http_tool(

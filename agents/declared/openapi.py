@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from agents.declared.arguments import Argument, Arguments
-from agents.declared.http_call import HttpSpec
+from agents.declared.http_call import OWN_HEADERS, HttpSpec
 from agents.errors import AgentError
 
+NOT_ARGUMENTS = frozenset({"accept", "content-type", "authorization"})
 METHODS = ("get", "put", "post", "delete", "patch", "head")
 MOST_DEEP = 24
 MOST_VALUES = 50_000
@@ -136,9 +137,10 @@ def _operation(
     name = _name(str(operation.get("operationId") or f"{method}_{path.strip('/')}"))
     found: dict[tuple[str, str], dict[str, Any]] = {}
     for one in map(read.resolved, said):
-        if isinstance(one, dict) and one.get("in") in ("path", "query", "header"):
+        if isinstance(one, dict) and one.get("in") in ("path", "query", "header") and not _is_own(one, headers):
             found[str(one["in"]), str(one.get("name"))] = one  # an operation's own replaces its path's
     arguments: dict[str, Argument] = {}
+    repeated = frozenset(called for (where, called), one in found.items() if where == "query" and _is_repeated(one))
     places: dict[tuple[str, str], str] = {}
     for (where, called), one in found.items():
         word = _word(called, arguments)
@@ -152,8 +154,22 @@ def _operation(
     more = {called: text for (where, called), text in places.items() if where == "header"}
     told = [str(operation.get(key) or "").strip() for key in ("summary", "description")]
     description = "\n".join(dict.fromkeys(text for text in told if text)) or f"{method.upper()} {path}"
-    spec = HttpSpec(url, method.upper(), {**more, **headers}, query, body, Arguments(arguments))
+    spec = HttpSpec(url, method.upper(), {**more, **headers}, query, body, Arguments(arguments), repeated=repeated)
     return Operation(name, description[:2000], spec)
+
+
+def _is_own(parameter: Mapping[str, Any], headers: Mapping[str, str]) -> bool:
+    """Return whether a header is not the model's to give: the document's own word for the kind of the body and for
+    authorization (OpenAPI says to ignore these), how the request is made, or what the entry says itself."""
+    name = str(parameter.get("name")).lower()
+    return parameter["in"] == "header" and (
+        name in NOT_ARGUMENTS or name in OWN_HEADERS or name in {one.lower() for one in headers}
+    )
+
+
+def _is_repeated(parameter: Mapping[str, Any]) -> bool:
+    """Return whether a list is said as `q=1&q=2`, as OpenAPI has it where nothing else is said."""
+    return parameter.get("style", "form") == "form" and parameter.get("explode", True) is not False
 
 
 def _body(read: _Document, operation: Mapping[str, Any], arguments: dict[str, Argument]) -> str | None:

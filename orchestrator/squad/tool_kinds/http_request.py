@@ -36,6 +36,9 @@ def read(reading: ToolReading, name: str, entry: ToolEntry, place: Place) -> tup
     if fault := spec.fault():
         reading.findings.error((*place, "http"), "bad-address", fault)
         return ()
+    if wrong := spec.header_fault():
+        reading.findings.error((*place, "headers", wrong[0]), "bad-header", wrong[1], key=True)
+        return ()
     return (source_of(reading, name, entry, spec, entry.description or f"{spec.method} {spec.url}"),)
 
 

@@ -39,6 +39,10 @@ def read(reading: ToolReading, name: str, entry: ToolEntry, place: Place) -> tup
         if fault := spec.fault():
             reading.findings.error((*place, "openapi"), "bad-address", f"{file}: {one.name}: {fault}")
             return ()
+        if wrong := spec.header_fault():
+            what = f"{file}: {one.name}: {wrong[0]}: {wrong[1]}"
+            reading.findings.error((*place, "headers" if wrong[0] in entry.headers else "openapi"), "bad-header", what)
+            return ()
         sources.append(replace(source_of(reading, one.name, entry, spec, one.description), entry=name))
     if not sources and found:
         return ()

@@ -197,3 +197,10 @@ async def test_the_charset_of_a_reply_is_found_however_it_is_written(kind):
 
     told = await http_tool("it", "It.", HttpSpec("https://x.example/"), {}, reply).call(ToolCall("c", "it", "{}"))
     assert told.content == "é"
+
+
+@pytest.mark.parametrize("headers", [{"Host": "x"}, {"content-length": "0"}, {"a b": "x"}, {"X-A": "1", "x-a": "2"}])
+def test_a_header_that_no_request_can_set_is_told_before_one_is_made(headers):
+    fault = HttpSpec("https://x.example/", headers=headers).header_fault()
+    assert fault is not None
+    assert fault[0] in headers

@@ -79,7 +79,7 @@ async def test_a_call_is_the_request_that_the_document_says():
         return await tool.call(ToolCall("c", one.name, json.dumps(arguments)))
 
     assert (await call(get, pet_id=7, fields_=["a", "b"])).content == "ok"
-    assert web.asked[0].url == "https://api.example.com/v1/pets/7?fields%5B%5D=a%2Cb"
+    assert web.asked[0].url == "https://api.example.com/v1/pets/7?fields%5B%5D=a&fields%5B%5D=b"
     assert dict(web.asked[0].headers) == {"Authorization": "Bearer t"}
     assert (await call(put, pet_id=7, body={"name": None, "children": [{"name": "x"}]})).content == "ok"
     assert json.loads(web.asked[1].body) == {"name": None, "children": [{"name": "x"}]}
@@ -128,3 +128,26 @@ def test_references_that_go_round_or_multiply_end():
     for _ in range(300):
         deep = {"type": "array", "items": deep}
     assert operations(broken("components.schemas.Pet", deep))
+
+
+def test_a_list_in_the_query_is_said_as_the_document_has_it():
+    list_of = {"type": "array", "items": {"type": "string"}}
+    said = [
+        {"name": "tag", "in": "query", "schema": list_of},
+        {"name": "id", "in": "query", "schema": list_of, "explode": False},
+        {"name": "one", "in": "query", "schema": {"type": "string"}},
+    ]
+    paths = {"/pets": {"get": {"operationId": "find", "parameters": said}}}
+    (found,) = operations(broken("paths", paths))
+    sent = found.spec.request({"tag": ["a", "b&c"], "id": ["1", "2"]}, {})
+    assert sent.url.partition("?")[2] == "tag=a&tag=b%26c&id=1%2C2"
+    assert found.spec.request({"tag": []}, {}).url.partition("?")[2] == ""
+
+
+def test_a_header_that_is_not_the_models_to_give_is_no_argument():
+    names = ["authorization", "Accept", "content-type", "HOST", "x-key", "X-Trace"]
+    said = [{"name": name, "in": "header", "schema": {"type": "string"}} for name in names]
+    paths = {"/pets": {"get": {"operationId": "find", "parameters": said}}}
+    (found,) = operations(broken("paths", paths), None, {"X-Key": "${KEY}"})
+    assert list(found.spec.arguments.of) == ["X_Trace"]
+    assert found.spec.headers == {"X-Trace": "{X_Trace}", "X-Key": "${KEY}"}
