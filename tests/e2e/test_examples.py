@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shlex
 import shutil
 import sys
 from collections import Counter
@@ -16,10 +15,8 @@ import pytest
 
 from orchestrator.squad.routing import load_routing
 from providers.windows import Paced
-from tests.e2e.command import ROOT, Ended, orchestrator, without_traceback
-
-EXAMPLES = ROOT / "examples"
-COMMAND = re.compile(r"(?:Run: |`)python -m orchestrator ([^`\n]+)")
+from tests.e2e.command import Ended, orchestrator, without_traceback
+from tests.e2e.examples import EXAMPLES, commands, first_run
 
 SQUADS = {
     "sprint.yaml": ["shopping list"],
@@ -37,17 +34,6 @@ SLOW = ("code-review/squad.yaml", "conversations.yaml")
 """The first one starts a server of MCP, the package of which takes a second to load."""
 PRODUCT_TEAMS = ("sprint.yaml", "conversations.yaml")
 PRODUCT_WORDS = re.compile(r"\b(requirements?|user stor\w+|PRD|first release|interviews|# Brief)\b")
-
-
-def commands(file: Path) -> list[list[str]]:
-    """Return what the comment at the beginning of an example says to type."""
-    lines = file.read_text("utf-8").splitlines()
-    head = "\n".join(lines[: next(n for n, line in enumerate(lines) if not line.startswith("#"))])
-    return [shlex.split(found[1].rstrip(".")) for found in COMMAND.finditer(head)]
-
-
-def first_run(name: str) -> list[str]:
-    return next(command for command in commands(EXAMPLES / name) if command[0] == "run")
 
 
 def routing(name: str) -> list[str]:
