@@ -35,6 +35,7 @@ SHOWN = frozenset(
         "guardrail.checked",
         "memory.recalled",
         "risky.call_held",
+        *("history.fitted", "history.summarised", "context.summarised"),
         "route.chosen",
         "attempt.ended",
         "waiting.for_provider",
@@ -223,6 +224,14 @@ def _lines_of(event: Mapping[str, Any]) -> Iterator[str]:
             what = "a person was asked" if event["becomes"] == "ask" else "it was refused"
             read = told_sources(tuple(event["sources"]))
             yield f"  held back: {event['name']}, as its agent had read what others wrote ({read}): {what}"
+        case "history.fitted":
+            shortened = f", {event['shortened']} results of tools shortened" if event["shortened"] else ""
+            left_out = f"{event['left_out']} older messages left out{shortened}"
+            yield f"  too long for each: {left_out}, about {event['tokens']:,} tokens are sent"
+        case "history.summarised":
+            yield f"  summary of {event['messages']} older messages{_of_no_use(event)}"
+        case "context.summarised":
+            yield f"  {event['source']}, shortened for the task{_of_no_use(event)}"
         case "route.chosen":
             yield f"  candidates: {', '.join(event['candidates']) or 'none'}"
             yield from _refusals(event)
@@ -242,6 +251,10 @@ def _lines_of(event: Mapping[str, Any]) -> Iterator[str]:
             yield f"  answered by {event['provider']}/{event['model']}: {_billed(event)}"
             if cut := finish_words(event["finish"], event["usage"]["output_tokens"]):
                 yield f"  truncated: {cut}"
+
+
+def _of_no_use(event: Mapping[str, Any]) -> str:
+    return f": none, {event['failed']}" if event["failed"] else f": {event['summary_tokens']:,} tokens"
 
 
 def _refusals(event: Mapping[str, Any]) -> Iterator[str]:

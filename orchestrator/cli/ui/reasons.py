@@ -184,7 +184,7 @@ HINTS: Mapping[str, str] = {
     "RepeatExhausted": "raise `max_attempts` of its `repeat`, or let `until` ask for less",
     "OutputInvalid": "make its `output_schema` simpler, or give its agent a tier of more able models",
     "TurnLimit": "raise `max_turns` of the agent, or let it do less",
-    "ContextTooLong": "the request is too long for each model that was asked: give it less, or a larger model",
+    "ContextTooLong": "too long for each model that was asked: give it less (`context_max_tokens`), or a larger model",
     "CannotWrite": "let that folder be written, or name another with --out",
     "TemplateError": "correct the expression, then `orchestrator runs resume RUN --edited` runs what it affects",
 }

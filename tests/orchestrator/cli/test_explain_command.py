@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from orchestrator.cli.commands.explain import lies_in
+from agents.events import HistoryFitted, HistorySummarised
+from orchestrator.cli.commands.explain import explanation, lies_in
 from orchestrator.events import Event, RunResumed, to_json
 from orchestrator.units import place_of
 
@@ -64,3 +65,33 @@ def test_explain_of_a_task_that_asked_no_model_names_the_other_tasks(call):
 def test_a_task_is_found_in_its_elements_its_turns_and_after_revisions(path, task, lies):
     place = to_json(Event("r", *place_of(path), 0, 1, 0.0, RunResumed((), ())))["place"]
     assert lies_in(place, task) is lies
+
+
+LONG = """\
+name: long
+offline: always
+defaults: {context: {max_tokens: 300}}
+agents: {mary: {persona: analyst}, bob: {persona: sm}}
+tasks:
+  one: {agent: mary, description: Look at it.}
+  plan: {agent: bob, needs: [one], description: Plan it.}
+"""
+
+
+def test_explain_says_what_was_shortened_and_left_out(call, folder):
+    (folder / "long.yaml").write_text(LONG)
+    assert call("run", "long.yaml", "--run-id", "r-1").code == 0
+    lines = call("explain", "r-1", "plan").out.splitlines()
+    assert lines[0] == "plan/try-1/context/one, turn 1"
+    assert any(line.startswith("  one, shortened for the task: ") and line.endswith(" tokens") for line in lines)
+    place = place_of("plan/try-1")
+    said = [
+        HistoryFitted("bob", 1, 12, 2, 3000, 3600),
+        HistorySummarised("bob", 1, 9, 4000, 0, "no provider can take this turn"),
+    ]
+    events = [to_json(Event("r-1", *place, 1, number, 0.0, one)) for number, one in enumerate(said)]
+    assert list(explanation(events, "plan", None)) == [
+        "plan/try-1, turn 1",
+        "  too long for each: 12 older messages left out, 2 results of tools shortened, about 3,000 tokens are sent",
+        "  summary of 9 older messages: none, no provider can take this turn",
+    ]
