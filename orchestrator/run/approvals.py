@@ -151,7 +151,8 @@ async def answer_gate(
     Raise `ValueError` for what is no choice.
     """
     if choice not in gate.choices:
-        raise ValueError(f"{gate.name} takes one of: {', '.join(gate.choices)}")
+        wanted = "awaits words: `say` them" if gate.choices == ("say",) else f"takes one of: {', '.join(gate.choices)}"
+        raise ValueError(f"{gate.name} {wanted}")
     return await decide(journal, run, gate, GateAnswered(gate.name, choice, comment, by))
 
 

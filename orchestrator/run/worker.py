@@ -414,7 +414,7 @@ class TaskRunner:
         gate = GateOpened(path_of(given.unit, ctx.step), prompt, ("say",), prompts.shown_to_a_person(history[-3:]), 1)
 
         async def ask() -> str:
-            return (await given.ask(gate, ctx.step, "a person's word")).comment
+            return (await given.ask(gate, ctx.step, "a person's reply")).comment
 
         heard = b"".join(message.digest for message in history) + prompt.encode("utf-8", "replace")
         said: str = await ctx.do(StepKey(ctx.step, 0, SAID), hashlib.sha256(heard).digest(), ask)

@@ -83,11 +83,20 @@ for _name, (_choice, _help) in ANSWERS.items():
 
 @approvals_command.command("say")
 @click.argument("run")
-@click.argument("task")
-@click.argument("words")
+@click.argument("said", nargs=-1, required=True, metavar="[TASK] WORDS")
 @reads_runs
-async def say(records: RecordedRuns, run: str, task: str, words: str) -> None:
-    """Say WORDS in a conversation of RUN that awaits a person's reply at TASK.."""
+async def say(records: RecordedRuns, run: str, said: tuple[str, ...]) -> None:
+    """Say your words in a conversation of RUN that awaits a person.
+
+    WORDS are one argument, in quotes. TASK may be left out where RUN awaits one answer.
+    """
+    if len(said) > 2:
+        raise Unusable("WORDS are one argument", "put them in quotes")
+    task, words = said if len(said) == 2 else (None, said[0])
+    if task is None:
+        awaited = [gate.name for gate in (await questions_of(records.journal, run)).open]
+        if any(f"{name}/".startswith(f"{words}/") for name in awaited):
+            raise Unusable(f"{words} is what awaits a reply: what are your words?", "WORDS come behind it, in quotes")
     await _answer(records, run, task, "say", words)
 
 

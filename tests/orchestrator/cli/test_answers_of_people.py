@@ -226,3 +226,14 @@ def test_without_a_terminal_a_persons_turns_are_spoken_by_the_lines_that_are_pri
     assert ended.code == 0
     assert "your words" in ended.out
     assert json.loads(call("approvals", "ls", "--json").out) == []
+
+
+def test_where_one_reply_is_awaited_the_words_alone_are_enough(call, folder):
+    (folder / "talk.yaml").write_text(TALK)
+    assert call("run", "talk.yaml", "--run-id", "r-1").code == 7
+    assert "awaits words: `say` them" in call("approvals", "approve", "r-1").err
+    assert "put them in quotes" in call("approvals", "say", "r-1", "three", "loose", "words").err
+    assert "what are your words?" in call("approvals", "say", "r-1", "talk").err
+    assert call("approvals", "say", "r-1", "good morning").code == 0
+    assert call("runs", "resume", "r-1").code == 7
+    assert "good morning" in call("approvals", "show", "r-1").out
