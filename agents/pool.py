@@ -88,7 +88,8 @@ def providers_for(complexity: Complexity, candidates: Sequence[Candidate], polic
 
 
 def _rank(name: str, policy: Policy) -> int:
-    return max((TIERS[tier] for tier in TIERS if name in policy.tiers.get(tier, ())), default=0)
+    spelled = {name, f"{name.partition('/')[0]}/*"}
+    return max((TIERS[tier] for tier in TIERS if not spelled.isdisjoint(policy.tiers.get(tier, ()))), default=0)
 
 
 def _price(candidate: Candidate) -> float:
@@ -174,6 +175,8 @@ class AgentPool:
     ) -> WorkResult:
         """Return what an instance made of `brief`. Without `complexity`, the request's own words say it."""
         asked = user(brief) if isinstance(brief, str) else brief
+        if complexity is not None and complexity not in COMPLEXITIES:
+            raise ValueError(f"complexity is one of {', '.join(COMPLEXITIES)}; not {complexity!r}")
         level = complexity or complexity_of((*history, asked), tools=len(self.agent.tools))
         async with self.lease(complexity=level, task_type=task_type) as agent:
             return await agent.work(asked, ctx, output_schema=output_schema, history=history)
@@ -226,6 +229,9 @@ def create_balanced_agent_pool(
     providers = dict.fromkeys(one.provider.name for one in manager.candidates)
     if (sizes is None) == (size is None):
         raise ValueError("say either sizes={'provider': 2, ...} or size=7")
+    for count in (size,) if sizes is None else sizes.values():
+        if isinstance(count, bool) or not isinstance(count, int):
+            raise ValueError(f"a size is a whole number of instances; not {count!r}")
     if sizes is None:
         weights = {one: policy.weights.get(one, 0.0 if policy.weights else 1.0) for one in providers}
         sizes = spread(size or 0, weights)

@@ -9,7 +9,7 @@ import anyio
 
 from agents import RunContext, WorkResult
 from agents.turn import CallToApprove, Leave, StepKey, Suspended
-from orchestrator.errors import AnswerSuspended
+from orchestrator.errors import AnswerSuspended, NoSuchAgent
 from orchestrator.events import (
     ChatPartner,
     ExchangesUndone,
@@ -165,7 +165,9 @@ class Chat:
         return RunContext(emit=emit, do=calls.do, budgets=self.budgets, approve=approve, cut_short=unsure)
 
     async def _work(self, exchange: Exchange, ctx: RunContext) -> WorkResult:
-        """Ask for the answer."""
+        """Ask for the answer. Raise `NoSuchAgent` where the squad was edited, and who was to give it is gone."""
+        if exchange.agent not in self.runner.plan.agents:
+            raise NoSuchAgent(exchange.agent, self.runner.plan.agents)
         before = [one for one in self.exchanges if one.stands and one.number < exchange.number]
         seen = seen_by(exchange.agent, before)
         return await self.runner.reply(exchange.agent, exchange.text, seen, exchange.unit, ctx)

@@ -166,6 +166,12 @@ class Roster:
         for at, name in unknown:
             place, hint = (*path, at) if chained else path, nearest(name, known) or _ANY_MODEL
             self.findings.error(place, "unknown-model", f"no model is called '{name}'", hint)
+        for at, name in enumerate(spec.models):
+            before = [of_all_accounts(one) for one in spec.models[:at]]
+            every = f"{name.partition('/')[0]}/*"
+            if (first := next((one for one in before if one in (of_all_accounts(name), every)), None)) is not None:
+                told = f"{name!r} is never reached: {first!r} stands before it"
+                self.findings.error((*path, at), "no-effect", told)
         return not unknown
 
     def answerable(self, path: Path, name: str, tools: tuple[Tool, ...], *, sees: bool = False) -> None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agents import create_balanced_agent_pool
-from agents.pool import Instance, Manager, choose_instance, models_for, spread
+from agents.pool import Instance, Manager, choose_instance, models_for, providers_for, spread
 from providers.catalog.model import Candidate, Model, Price, Provider
 from providers.client.manager import ProviderManager
 from providers.errors import Overloaded
@@ -98,6 +98,8 @@ def test_sizes_are_taken_as_they_are_and_a_total_is_spread_by_the_weights() -> N
         ({"size": 1, "sizes": {"a": 1}}, "size=7"),
         ({"sizes": {"groq": 1}}, r"no provider 'groq' is configured \(known here: a, b, c\)"),
         ({"sizes": {"a": -1, "b": 3}}, "from 1 to 10000 instances"),
+        ({"size": 2.5}, "a whole number"),
+        ({"sizes": {"a": 1.5}}, "a whole number"),
         ({"size": 0}, "from 1 to 10000 instances"),
         ({"size": 100_000}, "from 1 to 10000 instances"),
         ({"size": 1, "prefer": {"code": ["x"]}}, "no provider 'x'"),
@@ -185,3 +187,15 @@ async def test_an_instance_is_free_again_after_a_failure_and_after_a_cancellatio
 def test_the_provider_manager_is_a_pools_manager() -> None:
     held: Manager = manager()[1]
     assert held.policy.tiers == TIERS
+
+
+async def test_a_complexity_that_there_is_not_is_refused() -> None:
+    pool = create_balanced_agent_pool(manager()[1], Voice(), size=3)
+    with pytest.raises(ValueError, match="one of simple, standard, complex"):
+        await pool.work("x", complexity="hard")  # type: ignore[arg-type]
+
+
+def test_a_tier_that_names_all_models_of_a_provider_makes_them_able() -> None:
+    _, asked = manager()
+    policy = Policy({"boss": ("b/*",), "worker": ("a/small",)})
+    assert providers_for("complex", asked.candidates, policy) == {"b"}

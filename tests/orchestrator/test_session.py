@@ -179,6 +179,24 @@ async def test_an_answer_that_was_cut_short_goes_on_and_nothing_is_paid_twice() 
     assert len(manager.asked) == 1
 
 
+async def test_an_answer_that_was_cut_short_by_an_agent_who_is_gone_fails_and_the_chat_goes_on() -> None:
+    def answer(agent: str, request: Request) -> Any:
+        if agent == "bob":
+            raise Killed
+        return "here"
+
+    journal, both = MemoryJournal(), squad({"a": "x"}, people={"ann": {"role": "r"}, "bob": {"role": "r"}})
+    with pytest.raises((Killed, BaseExceptionGroup)):
+        async with Session(both, id="s", journal=_Dying(journal), manager=Answers(answer)) as session:
+            await session.say("hi", to="bob")
+    alone = squad({"a": "x"}, people={"ann": {"role": "r"}})
+    async with Session(alone, id="s", journal=journal, manager=Answers(answer)) as session:
+        with pytest.raises(NoSuchAgent, match="no agent 'bob'"):
+            await session.go_on()
+        assert session.pending is None
+        assert (await session.say("hi")).answer == "here"
+
+
 TOOLED = {"persona": {"name": "T", "role": "r", "tier": "worker"}, "tools": ["note"]}
 
 

@@ -31,6 +31,13 @@ def test_a_pinned_model_must_be_one_that_the_catalog_knows() -> None:
     assert (problem.code, problem.hint) == ("unknown-model", "did you mean 'groq/openai/gpt-oss-120b'?")
 
 
+@pytest.mark.parametrize("chain", [["groq/x", "groq/x"], ["groq/*", "groq/x"]])
+def test_a_model_of_an_agents_chain_that_is_never_reached_is_a_mistake(chain: list[str]) -> None:
+    with pytest.raises(PlanError) as found:
+        Squad.from_mapping(mapping(model=[one.replace("x", "openai/gpt-oss-20b") for one in chain]))
+    assert [problem.code for problem in found.value.problems] == ["no-effect"]
+
+
 def test_several_models_are_a_chain_and_each_must_be_known() -> None:
     chain = ["groq/openai/gpt-oss-120b", "gemini/*", "openai/gpt-6-luna#2"]
     agent = Squad.from_mapping(mapping(model=chain)).plan().agents["ann"]
