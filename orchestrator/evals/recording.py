@@ -93,7 +93,8 @@ async def write_recording(
 ) -> bool:
     """Write a run to a file, whole or not at all, and return whether that changed it.
 
-    Raise `RecordingUnusable` where one of `secrets` would stand in it, or the file cannot be written.
+    Raise `RecordingUnusable` where one of `secrets` (which may say what each is called) would stand in it, or the file
+    cannot be written.
     """
     bodies: dict[bytes, bytes] = {}
     made_of = await journal.manifest(run)
@@ -111,11 +112,20 @@ async def write_recording(
     document["texts"] = {key.hex(): _text(body) for key, body in sorted(bodies.items())}
     text = json.dumps(document, ensure_ascii=False, indent=1) + "\n"
     for secret in secrets:
-        if secret and secret in text:
+        if any(written in text for written in _spellings(secret)):
             raise RecordingUnusable(
-                f"{file.name} would hold the value of a key: it is not written", "have the squad not print its keys"
+                f"{file.name} would hold the value of a key: it is not written",
+                f"have the squad not print {secrets[secret] if isinstance(secrets, Mapping) else 'its keys'}",
             )
     return _put(file, text)
+
+
+def _spellings(secret: str) -> set[str]:
+    """Return how a key may stand in a recording: as it is, and within JSON, which a text may hold as well."""
+    spelled = {secret} - {""}
+    for _ in range(3):
+        spelled |= {json.dumps(one, ensure_ascii=plain)[1:-1] for one in spelled for plain in (True, False)}
+    return spelled
 
 
 def _put(file: Path, text: str) -> bool:

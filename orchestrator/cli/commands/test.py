@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,7 +24,7 @@ from orchestrator.cli.squad_files import squad_of_file
 from orchestrator.cli.ui.arguments import UsdOption
 from orchestrator.cli.ui.console import Console, count, print_json
 from orchestrator.cli.ui.figures import usd
-from orchestrator.cli.ui.masking import mask_document, mask_secrets
+from orchestrator.cli.ui.masking import mask_secrets, secret_values
 from orchestrator.cli.ui.test_results import (
     CaseDrift,
     SuiteResults,
@@ -39,7 +38,7 @@ from orchestrator.evals.recording import RecordingUnusable
 from orchestrator.evals.runner import CaseResult, CaseRunner, chosen
 from orchestrator.evals.spec import SuiteCase
 from orchestrator.evals.suite import Suite, load_suite
-from orchestrator.evals.verdicts import Sample, drifts, sample_of
+from orchestrator.evals.verdicts import CaseRun, Sample, drifts, sample_of
 from orchestrator.options import RunOptions
 from orchestrator.run_opening import stub_answers
 from orchestrator.squad.load import Squad
@@ -112,7 +111,7 @@ def test_command(
         if not selected:
             continue
         done = anyio.run(_run, suite, selected, asked, settings, console)
-        results.append(SuiteResults(suite, done))
+        results.append(SuiteResults(suite, [_masked(result, environment(settings)) for result in done]))
         drifted += _against_baseline(suite, done, asked, console)
     if not results:
         raise NothingSelected(f"no case is called {', '.join(cases)}", "`orchestrator test FILE` runs all of them")
@@ -176,7 +175,8 @@ async def _run(
         keys = consent(settings, suite.squad.catalog, environ, console)
     state = settings.state_folder if asked.live else None
     options = RunOptions(environ=environ, offline=offline, trust=either(code, keys), state=state)
-    secrets = [candidate.key for candidate in suite.squad.catalog.candidates(environ) if candidate.key]
+    candidates = suite.squad.catalog.candidates(environ)
+    secrets = {one.key: f"the key of {one.provider.name}" for one in candidates if one.key} | secret_values(environ)
     runner = CaseRunner(suite, options, secrets, asked.repeat)
     if suite.spec.judge is not None and asked.live and not asked.offline:
         async with open_manager(
@@ -238,6 +238,16 @@ async def _one(runner: CaseRunner, case: SuiteCase, asked: TestOptions) -> CaseR
         raise
 
 
+def _masked(result: CaseResult, environ: Mapping[str, str]) -> CaseResult:
+    """Return a result whose words may be shown and written: they quote what the run made."""
+
+    def told(attempt: CaseRun) -> CaseRun:
+        checks = tuple(check._replace(message=mask_secrets(check.message, environ)) for check in attempt.checks)
+        return replace(attempt, checks=checks, why=mask_secrets(attempt.why, environ))
+
+    return replace(result, attempts=tuple(told(attempt) for attempt in result.attempts))
+
+
 def _against_baseline(
     suite: Suite, results: Sequence[CaseResult], asked: TestOptions, console: Console
 ) -> list[CaseDrift]:
@@ -289,7 +299,7 @@ def _tell(results: Sequence[SuiteResults], drifted: Sequence[CaseDrift], console
     verdicts = [result.verdict for one in results for result in one.cases]
     told = ", ".join(f"{verdicts.count(one)} {one}" for one in dict.fromkeys(verdicts))
     if as_json:
-        print_json(mask_document(document_of(results, drifted), os.environ), indent=2)
+        print_json(document_of(results, drifted), indent=2)
     else:
         click.echo(f"{count(len(verdicts), 'case')}: {told}")
 

@@ -13,13 +13,19 @@ SHORTEST_SECRET = 6
 """Characters. Shorter values are words; masking them would garble the text and hide nothing."""
 
 
+def secret_values(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the values of variables that are named like secrets, with those names."""
+    return {
+        value: name for name, value in environ.items() if SECRET_NAME.search(name) and len(value) >= SHORTEST_SECRET
+    }
+
+
 def mask_secrets(text: str, environ: Mapping[str, str], *, guess: bool = True) -> str:
     """Return `text` without the values of variables that are named like secrets, and without what looks like a key.
 
     `guess`: by its letters alone, too; not for texts that name files and runs.
     """
-    secrets = {value for name, value in environ.items() if SECRET_NAME.search(name) and len(value) >= SHORTEST_SECRET}
-    for secret in sorted(secrets, key=len, reverse=True):
+    for secret in sorted(secret_values(environ), key=len, reverse=True):
         text = text.replace(secret, MASK)
     return hidden(text, guess=guess)
 

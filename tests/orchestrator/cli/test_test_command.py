@@ -86,6 +86,22 @@ def test_a_case_that_is_chosen_alone_fails_at_its_own_line(call, folder):
     assert "squad.test.yaml:15: turns: 2, not &lt;= 1" in (folder / "junit.xml").read_text()
 
 
+def test_no_report_and_no_recording_holds_a_secret_of_the_environment(call, folder, monkeypatch):
+    monkeypatch.setenv("MY_SECRET", "tea & <cake>")
+    (folder / "squad.test.yaml").write_text(
+        "squad: squad.yaml\ncases: [{name: one, inputs: {idea: tea & <cake>}, "
+        "expect: {tasks: {research: {output: {lacks: tea}}}}}]\n"
+    )
+    done = call("test", "squad.yaml", "--live", "--offline", "--junit", "j.xml", "--json")
+    failure = ET.fromstring((folder / "j.xml").read_text()).findtext(".//failure") or ""
+    assert done.code == 1
+    assert "research" in failure
+    for text in (failure, done.out, done.err):
+        assert "<cake>" not in text
+    refused = call("test", "squad.yaml", "--record", "--offline")
+    assert (refused.code, "not print MY_SECRET" in refused.err) == (2, True)
+
+
 def test_a_baseline_is_kept_with_accept_alone_and_a_change_within_the_noise_fails_nothing(call, folder):
     call("test", "squad.yaml", "--live", "--offline", "--case", "writes*")
     assert not (folder / "base.json").exists()

@@ -277,9 +277,14 @@ async def test_a_flaky_case_has_a_pass_rate_of_its_own(tmp_path: Path) -> None:
     assert (await rehearse(tmp_path, Rates(), case)).verdict == "passed", "the first run that passed was recorded"
 
 
-async def test_a_recording_that_would_hold_a_key_is_not_written(tmp_path: Path) -> None:
+@pytest.mark.parametrize("key", ["ann: 5", 'ab"c\\d', "schlüssel"])
+async def test_a_recording_that_would_hold_a_key_is_not_written(tmp_path: Path, key: str) -> None:
+    def leaking(agent: str, request: Request) -> Any:
+        said = answer(agent, request)
+        return f"{said} {json.dumps({'key': key})}" if isinstance(said, str) else said
+
     made = suite(tmp_path, Rates())
-    runner = CaseRunner(made, RunOptions(manager=Answers(answer)), secrets=["ann: 5"])
+    runner = CaseRunner(made, RunOptions(manager=Answers(leaking)), secrets=[key])
     with pytest.raises(RecordingUnusable, match="value of a key"):
         await runner.live(made.spec.cases[0], record=True)
     assert not made.recording(made.spec.cases[0]).exists()
