@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
-import secrets
+import os
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
 from dataclasses import dataclass, field, replace
@@ -157,7 +157,7 @@ class Tool:
             return failed(call, f"wrong arguments: {error}")
         result = await self._result(call, args, kwargs)
         if self.untrusted or isinstance(result.content, Untrusted):
-            return replace(result, content=str(result.content), fence=secrets.token_hex(8))
+            return replace(result, content=str(result.content), fence=os.urandom(8).hex())
         return result
 
     async def _result(self, call: ToolCall, args: Sequence[Any], kwargs: Mapping[str, Any]) -> ToolResult:

@@ -7,7 +7,6 @@ others: what stands in a file where no key belongs, or comes back in a message o
 from __future__ import annotations
 
 import base64
-import html
 import json
 import re
 from collections.abc import Iterable
@@ -94,6 +93,8 @@ def without_values(text: str, secrets: Iterable[str]) -> str:
 
 
 def _spellings(secret: str) -> list[str]:
+    import html  # on use: it brings a table of all entities
+
     quoted = {quote(secret, safe=""), quote(secret), quote_plus(secret), quote(secret, safe="!$&'()*+,;=:@/?~")}
     found = {secret, json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1], repr(secret)[1:-1]}
     found |= {secret.replace("/", r"\/"), json.dumps(secret)[1:-1].replace("/", r"\/")}
