@@ -7,18 +7,17 @@ from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-from agents.agent_tool import bound_to, described_as, tool_of
 from agents.context import History
 from agents.guardrails import Guardrails
 from agents.hooks import Hooks
-from agents.loop import Made, Wanted, WorkResult, pursue
-from agents.stream import WorkStream
 from agents.tools import Tool, as_tools
 from agents.turn import Complete, RunContext, relayed
 from agents.untrusted import RiskyTools
 from providers.messages import Message, Needs, OutputSchema, Request, Response, system
 
 if TYPE_CHECKING:
+    from agents.loop import Made, Wanted, WorkResult
+    from agents.stream import WorkStream
     from personas.persona import Persona  # loads the template sandbox
 
 NOWHERE = RunContext()
@@ -120,6 +119,8 @@ class Agent:
         tool raises as `ToolFault`, what hooks raise or deny (`HookFailed`, `CallDenied`), `ContextTooLong`, and what
         the manager raises.
         """
+        from agents.loop import pursue  # on use: all that drives an agent
+
         answer = self.manager.complete if ctx.listen is None else partial(relayed, self.manager)
         return await pursue(self, answer, brief, self._in(ctx), _wanted(output_schema, output_type), history)
 
@@ -155,6 +156,8 @@ class Agent:
 
         `s.result` is the `WorkResult` once the deltas are over. The manager must have `stream`.
         """
+        from agents.stream import WorkStream  # on use, as above
+
         wanted = _wanted(output_schema, output_type)
         return WorkStream(self, self.manager, brief, self._in(ctx), wanted, history)
 
@@ -164,6 +167,8 @@ class Agent:
         It is named like the agent, and described by what its persona is and does. The work below is as durable as the
         caller's, within the caller's budgets, and with its hooks; `deps` are the caller's, where this agent has none.
         """
+        from agents.agent_tool import bound_to, described_as, tool_of  # on use: few agents are tools
+
         told = description or described_as(self.name, self.persona)
         return bound_to(tool_of(self.name, told, self.tools, name), self)
 

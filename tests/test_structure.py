@@ -12,6 +12,9 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 ROOMS = ("orchestrator", "agents", "personas", "providers")
 LATE = {
+    ("agents/agent.py", "work"): "all that drives an agent",
+    ("agents/agent.py", "stream"): "the same",
+    ("agents/agent.py", "as_tool"): "what makes a tool of an agent",
     ("agents/agent.py", "_wanted"): "pydantic, for an answer of a type",
     ("agents/tools.py", "_arguments"): "pydantic, for a tool that describes its own arguments",
     ("orchestrator/__main__.py", "main"): "--version loads nothing else",
