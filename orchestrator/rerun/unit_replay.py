@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, NoReturn
@@ -298,11 +298,29 @@ class UnitReplay:
         """Return the error of a step that a conversation's own budget left no room for: that ended the conversation."""
         said = [self._place(i).event for i in self.left if self._place(i).step is None]
         event = next((event for event in said if not isinstance(event.data, MessageSpoken | ControlUnread)), None)
-        if event is None or not isinstance(event.data, ConversationEnded) or key.step[: len(event.step)] != event.step:
-            return None
-        # Records of edition 1 say it in words alone.
-        kinds = [kind for kind in BUDGET_KINDS if event.data.budget == kind or event.data.reason == budget_reason(kind)]
-        return BudgetSpent(BudgetRef("conversation", event.data.conversation), kinds[0], 0, 0, 0) if kinds else None
+        ends = [*self._ended_before(key)]
+        if (
+            event is not None
+            and isinstance(event.data, ConversationEnded)
+            and event.step == key.step[: len(event.step)]
+        ):
+            ends.append(event.data)
+        for ended in ends:
+            # Records of edition 1 say it in words alone.
+            kinds = [kind for kind in BUDGET_KINDS if ended.budget == kind or ended.reason == budget_reason(kind)]
+            if kinds:
+                return BudgetSpent(BudgetRef("conversation", ended.conversation), kinds[0], 0, 0, 0)
+        return None
+
+    def _ended_before(self, key: StepKey) -> Iterator[ConversationEnded]:
+        """Yield how the conversations around a step ended in an earlier part, the innermost first."""
+        told = [said for said, left in self.shared.told.items() if left and isinstance(said, tuple)]
+        around = [
+            (len(step), data)
+            for unit, step, data, *_ in told
+            if unit == self.unit and isinstance(data, ConversationEnded) and step == key.step[: len(step)]
+        ]
+        yield from (data for _, data in sorted(around, key=lambda one: -one[0]))
 
     async def _asked_otherwise(self, at: StepAt, work: Callable[[], Awaitable[Any]]) -> NotRecorded:
         """Note that a step asks for something else than was recorded, and for what."""

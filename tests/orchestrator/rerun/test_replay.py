@@ -506,6 +506,26 @@ async def test_a_budget_that_ends_an_independent_first_round_replays() -> None:
     assert statuses == ["done"]
 
 
+@pytest.mark.parametrize("is_nested", [True, False])
+async def test_a_budget_that_ended_a_conversation_before_a_resume_replays(is_nested: bool) -> None:
+    async def ask(_: GateOpened) -> GateAnswered | None:
+        return next(answers)
+
+    answers = iter([None, GateAnswered("", "say", "Yes.", "terminal")])
+    short = TALK | {"terminate": {"max_turns": 9}, "budget": {"max_turns": 2}}
+    talks = {
+        "short": short,
+        "outer": {"participants": [{"conversation": "short"}, "bob"], "terminate": {"max_turns": 2}},
+        "desk": {"participants": ["ann", "human"], "terminate": {"max_turns": 2}},
+    }
+    first = {"id": "one", "conversation": "outer" if is_nested else "short", "description": "x"}
+    steps = [first, {"id": "two", "conversation": "desk", "description": "y"}]
+    given = squad({"a": {"steps": steps}}, "ann bob cay", conversations=talks)
+    ended, statuses = await record(given, Answers(), resumes=1, ask=ask)
+    assert_equal(ended)
+    assert statuses == ["waiting", "done"]
+
+
 async def test_conversations_in_the_steps_of_a_fan_out_replay_after_a_kill() -> None:
     stuck = ["About z, 1"]
 
