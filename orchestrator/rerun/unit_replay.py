@@ -368,10 +368,11 @@ class UnitReplay:
                     return None
                 case BudgetReached() if place.step is None:
                     continue
+            if not all(_depend(_path(place), path) for path in self._stuck):
+                continue
             if place.step is None:
                 return i
-            if all(_depend(_path(place), path) for path in self._stuck):
-                raise self._differing(i, place.event, None)
+            raise self._differing(i, place.event, None)
         return None
 
 

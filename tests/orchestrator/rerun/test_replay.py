@@ -526,6 +526,28 @@ async def test_a_budget_that_ended_a_conversation_before_a_resume_replays(is_nes
     assert statuses == ["waiting", "done"]
 
 
+async def test_a_conversation_that_went_on_beside_work_that_is_cut_off_replays() -> None:
+    stuck = ["bob"]
+
+    async def answer(agent: str, request: Request) -> str:
+        if agent in stuck:
+            await anyio.sleep_forever()
+        is_asked_first = agent == "cay" and len(request.messages) < 4
+        return "DELEGATE bob: this\nDELEGATE inner: that" if is_asked_first else f"{agent}: done"
+
+    talks = {
+        "outer": {"pattern": "hierarchical", "manager": "cay", "participants": ["bob", {"conversation": "inner"}]},
+        "inner": TALK | {"participants": ["ann", "dee"], "terminate": {"max_turns": 4}},
+    }
+    given = squad({"a": {"conversation": "outer", "description": "x"}}, "ann bob cay dee", conversations=talks)
+    journal = MemoryJournal()
+    await recorded(given, Answers(answer), journal, until="conversation.ended")
+    assert_equal(await replay(journal, "r"))
+    stuck.clear()
+    await recorded(given, Answers(answer), journal)
+    assert_equal(await replay(journal, "r"))
+
+
 async def test_conversations_in_the_steps_of_a_fan_out_replay_after_a_kill() -> None:
     stuck = ["About z, 1"]
 
