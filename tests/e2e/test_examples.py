@@ -12,11 +12,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
+from orchestrator import Squad, run_sync
+from orchestrator.events import Event
 from orchestrator.squad.routing import load_routing
 from providers.windows import Paced
 from tests.e2e.command import Ended, orchestrator, without_traceback
 from tests.e2e.examples import EXAMPLES, commands, first_run
+from tests.orchestrator.vendors import Vendors
 
 SQUADS = {
     "sprint.yaml": ["shopping list"],
@@ -146,6 +150,25 @@ def test_calls_to_a_provider_of_the_thirteen_are_half_a_second_apart() -> None:
     _, catalog = load_routing(EXAMPLES / "thirteen-agents/agent_routing.yaml")
     for name in ("anthropic", "groq"):
         assert Paced(0.5, burst=1) in [limit.window for limit in catalog.providers[name].limits]
+
+
+@pytest.mark.long
+def test_where_groq_fails_the_eight_are_answered_by_anthropic_at_the_same_pace() -> None:
+    folder = EXAMPLES / "thirteen-agents"
+    routing = yaml.safe_load((folder / "agent_routing.yaml").read_text("utf-8"))
+    keys = {"ANTHROPIC_API_KEY": "sk-ant-x", "GROQ_API_KEY": "gsk-x"}
+    events: list[Event] = []
+    with Vendors({"/chat/completions": 1000}).serving() as vendors:
+        for provider in routing["providers"].values():
+            provider["base_url"] = vendors.root
+        squad = Squad.from_file(folder / "squad.yaml", routing=routing)
+        result = run_sync(squad, environ=keys, on_event=events.append)
+    assert (result.status, set(result.tasks.values())) == ("done", {"ok"})
+    ended = Counter((e.data.provider, e.data.outcome) for e in events if e.type == "attempt.ended")
+    assert ended["anthropic", "ok"] == 13
+    assert ended["groq", "failed"] > 0
+    begun = [e.at for e in events if e.type == "attempt.started" and e.data.provider == "anthropic"]
+    assert begun[-1] - begun[0] >= 0.5 * (len(begun) - 2)  # the first may be noted late on a busy machine
 
 
 def test_each_agent_with_a_chain_of_models_goes_on_with_whatever_key_there_is(folder: Path) -> None:
