@@ -24,6 +24,7 @@ _ASKED: tuple[tuple[SteeringKind, str], ...] = (
     ("work", "Do what you were asked for, and answer with the result alone."),
     ("conclude", "It is all that others will read."),
     ("summarise", "Write the summary of all of it, in at most"),
+    ("summarise", "Write the text as that task needs it, in at most"),
 )
 """What a prompt says that asks for each."""
 

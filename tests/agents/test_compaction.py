@@ -13,7 +13,17 @@ from hypothesis import strategies as st
 from agents import Agent, History, RunContext
 from agents.context import count_tokens
 from agents.events import HistoryFitted, HistorySummarised, TurnEnded
-from agents.summaries import HistoryMemo, Summary, coverable, digest_of, due, lost, with_summary
+from agents.summaries import (
+    HistoryMemo,
+    Summary,
+    asked,
+    asked_for_task,
+    coverable,
+    digest_of,
+    due,
+    lost,
+    with_summary,
+)
 from agents.tools import tool
 from providers.catalog.model import Candidate, Model, Provider
 from providers.client.manager import ProviderManager
@@ -206,3 +216,15 @@ def test_what_is_due_is_whole_and_leaves_the_newest(kinds, limit, keep_last, tex
     assert summary.stands_for(coverable(messages, brief))
     sent = with_summary(messages, brief, summary)
     assert sent == (*messages[:2], summary.message, *old[count:], messages[-1])
+
+
+def test_the_offline_stub_says_how_paragraphs_begin_and_that_no_model_did() -> None:
+    candidate = Candidate(Provider("stub", "scripted", "", None, {}), Model("stub", 1000, 100, frozenset()))
+    of_history = asked(None, [user("The queue is Kafka.\n\nIt holds " + "words " * 60, name="ann")], 400)
+    of_context = asked_for_task("notes", "The queue is Kafka.\n\nMore.", "Plan it with Redis.", 400)
+    for text in (of_history, of_context):
+        said = Stub().respond(Request((system("s"), user(text))), candidate).text
+        assert "No model made this" in said
+        assert "The queue is Kafka." in said
+        assert "Redis" not in said
+        assert len(said) < 300
