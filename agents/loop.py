@@ -225,6 +225,8 @@ async def pursue(
         check_deps(agent.tools, ctx.deps)
     if agent.risky_tools != ctx.risky_tools:
         ctx = ctx.at(risky_tools=agent.risky_tools)
+    if history and ctx.edition > 2 and (read := _read_in(history)):
+        ctx = ctx.at(untrusted=joined(ctx.untrusted, read))
     work = _begin(agent, shape, history, ctx.edition)
     work.untrusted = ctx.untrusted
     since = len(work.messages)
@@ -289,6 +291,12 @@ async def _wrong_with(agent: Worker, text: str, turn: int, ctx: RunContext, *, m
     """Return what the model is told of an answer that does not pass, empty where it does. Raise `GuardrailFailed`."""
     broken = await checked(agent.guardrails.output, text, "output", turn, ctx)
     return await settle(agent.name, broken, text, "output", turn, ctx, may_retry=may_retry) if broken else ""
+
+
+def _read_in(history: tuple[Message, ...]) -> list[str]:
+    """Return the tools whose results in what was said before were written by others."""
+    parts = (part for message in history if message.role == "tool" for part in message.parts)
+    return [part.name for part in parts if isinstance(part, ToolResult) and part.fence]
 
 
 def _as_read(result: ToolResult) -> ToolResult:

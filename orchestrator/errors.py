@@ -58,6 +58,16 @@ class RepeatExhausted(OrchestratorError):
         self.last = last
 
 
+class UntrustedInstructions(OrchestratorError):
+    """What others wrote would stand in `what`, which a model is told as the system. `sources` are theirs."""
+
+    def __init__(self, what: str, sources: Iterable[str]) -> None:
+        self.what, self.sources = what, tuple(sources)
+        super().__init__(
+            f"{what} would hold what others wrote ({', '.join(self.sources)}): read it in the description of a task"
+        )
+
+
 class NotAChoice(OrchestratorError):
     """An expression that chooses came to nothing that may be chosen. `field` is its field, `among` what may be."""
 

@@ -22,7 +22,7 @@ from agents.summariser import Summariser
 from agents.tools import Tool
 from agents.turn import NOTHING_AROUND, Answer, Escalate, Leave, StepKey, Surroundings, Suspended, relayed
 from agents.untrusted import joined
-from orchestrator.errors import RepeatExhausted, SquadFailed, TaskTimedOut
+from orchestrator.errors import RepeatExhausted, SquadFailed, TaskTimedOut, UntrustedInstructions
 from orchestrator.events import (
     AgentChosen,
     BudgetReached,
@@ -48,7 +48,8 @@ from orchestrator.run.truncation import cut_in, in_order, in_words
 from orchestrator.run.work_clock import RunClock, UnitClock, time_limit
 from orchestrator.squad.choosing import with_agent, with_case
 from orchestrator.squad.conditions import holds
-from orchestrator.squad.guardrail_specs import with_judge
+from orchestrator.squad.guardrail_specs import judges_in, with_judge
+from orchestrator.squad.helpers import helpers_of
 from orchestrator.squad.images import images_of
 from orchestrator.squad.plan import (
     HUMAN,
@@ -67,6 +68,7 @@ from orchestrator.squad.plan import (
     who_concludes,
 )
 from orchestrator.squad.rendering import rendered_agent, rendered_work
+from orchestrator.squad.untrusted_specs import names_in_schema, names_in_system
 from orchestrator.units import ENDED, SAID, StepPath, Unit, path_of, step_of
 from providers.budgets import BudgetRef
 from providers.errors import BudgetSpent, RoutingError
@@ -251,6 +253,8 @@ class TaskRunner:
         self, work: AgentWork | ConversationWork, given: Assignment, context: Mapping[str, Fed], ctx: RunContext
     ) -> UnitResult:
         if self.plan.tasks[given.unit.task].squad and self.plan.edition > 1:
+            if sources := given.taint.of(names_in_schema(work)):
+                raise UntrustedInstructions(f"the output_schema of {given.unit.task}", sources)
             work = rendered_work(work, given.values["inputs"])
         description = as_text(work.description.render(given.values))
         expected = None if work.expected_output is None else as_text(work.expected_output.render(given.values))
@@ -303,6 +307,7 @@ class TaskRunner:
         ctx: RunContext,
         history: tuple[Message, ...] = (),
     ) -> WorkResult:
+        self._refuse_as_system(work.agent, given)
         agent = self._agent(work.agent, work.tools, given.values["inputs"])
         ctx = ctx.at(escalate=self._escalation(given, ctx))
         account = self._account(work.agent, self.plan.agents[work.agent].budget)
@@ -432,6 +437,16 @@ class TaskRunner:
         if plan == written:  # what reads the inputs of a sub-squad is made anew: a revision may change them
             self._agents[key] = agent
         return agent
+
+    def _refuse_as_system(self, agent: str, given: Assignment) -> None:
+        """Raise `UntrustedInstructions` where the system message of an agent of a sub-squad, or of one at work for it,
+        would hold what others wrote: only now is known what the sub-squad was given."""
+        for name in helpers_of(self.plan.agents, [agent]) if given.taint.paths else ():
+            plan = self.plan.agents[name]
+            judges = (scoped(plan.squad, judge) for judge in judges_in(plan.guardrails))
+            for one in (plan, *(self.plan.agents[judge] for judge in judges)):
+                if one.squad and (sources := given.taint.of(names_in_system(one))):
+                    raise UntrustedInstructions(f"the system message of {one.id}", sources)
 
     def _as_told(self, agent: AgentPlan, inputs: Mapping[str, Any]) -> AgentPlan:
         """Return an agent with what its texts read of the inputs, where those are known only now."""

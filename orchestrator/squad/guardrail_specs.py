@@ -72,6 +72,11 @@ def judges_of(spec: GuardrailsSpec | None) -> Iterator[str]:
         yield from (one.agent for one in (*(spec.input or ()), *(spec.output or ())) if one.agent is not None)
 
 
+def judges_in(rails: Guardrails | None) -> list[str]:
+    """Return the agents that judge."""
+    return [] if rails is None else [one.agent for one in (*rails.input, *rails.output) if one.agent is not None]
+
+
 def with_judge(rails: Guardrails, bind: Any) -> Guardrails:
     """Return the guardrails with what `bind` returns for the agent of each that one judges."""
 

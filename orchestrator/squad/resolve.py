@@ -44,7 +44,7 @@ from orchestrator.squad.spec import SquadSpec
 from orchestrator.squad.subsquads import ReadSquad, SubSquads, with_squads
 from orchestrator.squad.tasks import Tasks
 from orchestrator.squad.termination import is_bounded
-from orchestrator.squad.untrusted_specs import refuse_in_instructions
+from orchestrator.squad.untrusted_specs import refuse_in_instructions, refuse_in_schemas
 from personas.sandbox import Sandbox, TemplateLimits
 from providers.documents.findings import Findings
 from providers.documents.nodes import Node
@@ -186,6 +186,7 @@ def _plan(
             texts.instructions(name, agent.instructions)
     untrusted = tuple(name for name, declared in spec.inputs.items() if declared.untrusted)
     refuse_in_instructions(agents, untrusted, findings)
+    refuse_in_schemas(tasks, untrusted, findings)
     agents |= roster.pickers
     images = {name for name, declared in spec.inputs.items() if declared.type == "image"}
     for name in seers(tasks, conversations, images) & agents.keys() if images else ():

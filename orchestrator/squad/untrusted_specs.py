@@ -9,9 +9,9 @@ from pydantic import Field
 
 from agents.tools import Tool
 from agents.untrusted import RiskyTools
-from orchestrator.squad.plan import AgentPlan
+from orchestrator.squad.plan import AgentPlan, SingleWork, TaskPlan, placed_works
 from orchestrator.squad.rendering import as_template, input_text, is_own_template
-from orchestrator.squad.templates import PERSONA_TEXTS
+from orchestrator.squad.templates import PERSONA_TEXTS, strings_in
 from personas.errors import TemplateError
 from personas.persona import Persona
 from personas.sandbox import Sandbox
@@ -39,10 +39,31 @@ def refuse_in_instructions(agents: Mapping[str, AgentPlan], untrusted: tuple[str
     for name, agent in agents.items():
         for field, reads in _read(agent):
             for one in untrusted:
-                if any(path[:2] in ((path[0],), ("inputs", one)) for path in reads if path[0] == "inputs"):
+                if any(read[:2] in (("inputs",), ("inputs", one)) for read in reads):
                     message = f"the input '{one}' is untrusted, and would stand in the system message of '{name}'"
                     hint = "read it in the description of a task: what others wrote is fenced there"
                     findings.error(("agents", name, field), "untrusted-instructions", message, hint)
+
+
+def refuse_in_schemas(tasks: Mapping[str, TaskPlan], untrusted: tuple[str, ...], findings: Findings) -> None:
+    """Report schemas of outputs that read an input that others wrote: models may be told them as the system."""
+    for name, task in tasks.items():
+        for path, work in placed_works(task.work):
+            reads = names_in_schema(work)
+            for one in untrusted:
+                if any(read[:2] in (("inputs",), ("inputs", one)) for read in reads):
+                    message = f"the input '{one}' is untrusted, and would stand in a schema that a model is told"
+                    findings.error(("tasks", name, *path, "output_schema"), "untrusted-instructions", message)
+
+
+def names_in_system(agent: AgentPlan) -> set[tuple[str, ...]]:
+    """Return the paths that an agent's system message reads."""
+    return {name for _, names in _read(agent) for name in names}
+
+
+def names_in_schema(work: SingleWork) -> set[tuple[str, ...]]:
+    """Return the paths that the schema of a piece of work reads."""
+    return {name for _, text in strings_in(work.output_schema) if "${{" in text for name in _names(text)}
 
 
 def warn_of_both(name: str, tools: tuple[Tool, ...], policy: RiskyTools | None, findings: Findings) -> None:

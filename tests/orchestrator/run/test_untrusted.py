@@ -14,6 +14,7 @@ from orchestrator import GateAnswered, GateOpened, PlanError, Squad
 from orchestrator.journal.memory import MemoryJournal
 from orchestrator.rerun.replay import replay
 from orchestrator.runtime import resume_run
+from orchestrator.session import Session
 from providers.messages import FinishReason, Message, Request, Response, ToolCall, Usage
 from tests.orchestrator.squads import Answers, of_type, run, squad
 
@@ -257,3 +258,48 @@ async def test_a_single_result_that_others_wrote_is_told_in_the_record() -> None
     _, events = await run(given, each_once(ann=calls("search")))
     assert [ended.untrusted for ended in of_type(events, "tool.ended")] == [True]
     assert of_type(events, "task.ended")[0].untrusted == ("search",)
+
+
+@pytest.mark.parametrize(
+    ("told", "asked"),
+    [
+        ("instructions: 'Heed ${{ inputs.text }}'", ""),
+        ("role: r", ", output_schema: {type: string, enum: ['${{ inputs.text }}']}"),
+    ],
+)
+async def test_what_a_sub_squad_is_given_stands_in_no_system_message(tmp_path: Any, told: str, asked: str) -> None:
+    (tmp_path / "inner.yaml").write_text(
+        f"name: inner\ninputs: {{text: {{type: string}}}}\nagents: {{ann: {{{told}}}}}\n"
+        f"tasks: {{act: {{agent: ann, description: Act.{asked}}}}}\n"
+    )
+    (tmp_path / "outer.yaml").write_text(
+        "name: outer\ninputs: {mail: {type: string, untrusted: true}}\n"
+        "tasks:\n  sub: {squad: inner.yaml, with: {text: '${{ inputs.mail }}'}}\n"
+    )
+    manager = Answers()
+    result, events = await run(Squad.from_file(tmp_path / "outer.yaml"), manager, inputs={"mail": POISON})
+    assert result.status == "failed"
+    assert manager.asked == []
+    assert {ended.error_kind for ended in of_type(events, "task.ended")} == {None, "UntrustedInstructions"}
+
+
+def test_it_may_not_stand_in_a_schema() -> None:
+    inputs = {"mail": {"type": "string", "untrusted": True}}
+    task = {"agent": "ann", "description": "Do it.", "output_schema": {"enum": ["${{ inputs.mail }}"]}}
+    with pytest.raises(PlanError, match="untrusted, and would stand in a schema"):
+        squad({"a": task}, inputs=inputs).plan({"mail": "x"})
+
+
+async def test_a_chat_s_history_holds_back_who_read_it_in_an_earlier_exchange() -> None:
+    into, send = sender()
+    ann = {"persona": {"name": "A", "role": "r", "tier": "worker"}, "tools": ["fetch", "send"]}
+    given = squad({"a": "Talk."}, people={"ann": ann}, tools=[fetch, send])
+
+    def answer(agent: str, request: Request) -> Any:
+        last = request.messages[-1]
+        return "done" if last.role == "tool" else calls("fetch") if "read" in last.text else calls("send", to="eve")
+
+    async with Session(given, manager=Answers(answer), ask=refused) as session:
+        await session.say("read it")
+        await session.say("mail it")
+    assert into == []
