@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from typing import Any, assert_never
 
 import anyio
+from pydantic import ValidationError
 
 from agents.errors import AgentError
 from agents.mcp.definitions import Definition, defined
@@ -74,9 +75,8 @@ class Connection:
         for _ in range(limits.pages):
             page = await self.client.list_tools(cursor=cursor)
             for tool in page.tools:
-                made = defined(
-                    tool.name, tool.description, tool.input_schema, tool.annotations, limits.definition_bytes
-                )
+                said = without_values(tool.description or "", self.server.secrets)
+                made = defined(tool.name, said, tool.input_schema, tool.annotations, limits.definition_bytes)
                 if isinstance(made, str):
                     unusable[clean(tool.name)[:128]] = made
                 else:
@@ -218,6 +218,8 @@ def _last_words(link: Link | None) -> str:
 
 def _short(error: BaseException) -> str:
     message = str(getattr(error, "message", "")) or str(error)
+    if isinstance(error, ValidationError) and (first := error.errors(include_url=False)[:1]):
+        message = f"{error.title}: {'.'.join(map(str, first[0]['loc']))}: {first[0]['msg']}"
     return cut(clean(message.partition("\n")[0]), MOST_QUOTED)
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from providers.documents.json_schema import SchemaTooCostly, validator_of
 from providers.documents.unicode import clean
 
 SEPARATOR = "__"
@@ -69,9 +70,27 @@ def defined(name: str, description: str | None, schema: Any, hints: Any, most_by
         return "its input schema is no JSON"
     if size > most_bytes:
         return f"its definition has {size:,} bytes; {most_bytes:,} are read"
+    if fault := _schema_fault(schema):
+        return fault
     whole = {"type": "object", "properties": {}, **schema}
     says = (bool(getattr(hints, "read_only_hint", False)), bool(getattr(hints, "idempotent_hint", False)))
     return Definition(clean(name), clean(description or ""), whole, *says)
+
+
+def _schema_fault(schema: Mapping[str, Any]) -> str:
+    """Return why a schema is none, empty where it is one. A provider would refuse every request that shows it.
+
+    A schema that is one, but that costs too much to check, fails the calls of its tool alone.
+    """
+    from jsonschema.exceptions import SchemaError  # slow to import, and only servers need it
+
+    try:
+        validator_of(schema).first_error({})
+    except SchemaError as error:
+        return f"its input schema is none: {error.json_path}: {error.message[:200]}"
+    except SchemaTooCostly as error:
+        return f"its input schema cannot be used: {error}" if "the schema is none" in str(error) else ""
+    return ""
 
 
 def tool_name(server: str, tool: str) -> str:

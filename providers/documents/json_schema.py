@@ -64,6 +64,10 @@ class _Allowance:
 _allowance: ContextVar[_Allowance] = ContextVar("allowance")
 
 
+BROKEN = (TypeError, AttributeError, LookupError, ArithmeticError)
+"""What the checks raise where a keyword of a schema has a value of another kind than it takes."""
+
+
 @dataclass(frozen=True, slots=True)
 class Validator:
     """A schema made ready. Each question is answered in bounded time, or `SchemaTooCostly` is raised."""
@@ -84,9 +88,18 @@ class Validator:
         return Validator(self._inner.evolve(schema=schema))
 
     def _bounded(self, instance: Any, ask: Callable[[], T]) -> T:
+        from jsonschema.exceptions import UnknownType
+        from referencing.exceptions import Unresolvable
+
         token = _allowance.set(_Allowance(CHECKS + CHECKS_A_VALUE * _size(instance)))
         try:
             return ask()
+        except Unresolvable as missing:
+            raise SchemaTooCostly(
+                f"the reference {str(missing.ref)[:200]!r} is not in the schema, and nothing is fetched"
+            ) from None
+        except (UnknownType, *BROKEN) as error:  # a schema that was never checked: of a tool of elsewhere
+            raise SchemaTooCostly(f"the schema is none: {type(error).__name__}") from None
         except RecursionError:
             raise SchemaTooCostly(
                 "the schema refers to itself without end, or it or the value is nested too deeply"
@@ -104,8 +117,8 @@ def validator_of(schema: Any, *, check: bool = True, formats: bool = False) -> V
     from jsonschema.validators import validator_for
     from referencing import Registry
 
-    dialect = validator_for(schema, default=Draft202012Validator)
     try:
+        dialect = validator_for(schema, default=Draft202012Validator)
         if check:
             dialect.check_schema(schema)
             for _, pattern in patterns_in(schema):
@@ -116,6 +129,8 @@ def validator_of(schema: Any, *, check: bool = True, formats: bool = False) -> V
         raise SchemaTooCostly("the schema is nested too deeply") from None
     except OverflowError as error:  # Python's own engine, of a pattern
         raise SchemaTooCostly(f"a pattern of the schema is none: {error}") from None
+    except BROKEN as error:
+        raise SchemaTooCostly(f"the schema is none: {type(error).__name__}") from None
     checker = dialect.FORMAT_CHECKER if formats else None
     return Validator(_bounded(dialect)(schema, registry=Registry(), format_checker=checker))
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import threading
@@ -349,3 +350,30 @@ class TestRegistry:
 
     def test_writing_asks_and_reading_does_not(self, tmp_path):
         assert {name: (one.risk, one.approval) for name, one in builtin(tmp_path).items()} == BUILT_IN
+
+
+@pytest.mark.few(5)
+@pytest.mark.parametrize(
+    ("schema", "value"),
+    [
+        ({"properties": {"a": {"$ref": "file:///etc/passwd"}}}, 3),
+        ({"properties": {"a": {"$ref": "#/$defs/gone"}}}, 3),
+        ({"properties": {"a": {"type": "nonsense"}}}, 3),
+        ({"properties": {"a": {"minimum": "x"}}}, 3),
+        ({"properties": []}, 3),
+        ({"properties": {"a": {"enum": 5}}}, 3),
+        ({"$schema": 5}, 3),
+        ({"properties": {"a": {"multipleOf": 0}}}, 3),
+        ({"properties": {"a": {"$ref": 5}}}, 3),
+        ({"properties": {"a": {"minLength": "5"}}}, "x"),
+    ],
+)
+async def test_a_schema_from_elsewhere_that_is_none_fails_the_call_and_nothing_else(schema, value):
+    async def never(**_: object) -> str:
+        raise AssertionError("called")
+
+    told = await Tool("it", "It.", never, parameters={"type": "object", **schema}).call(
+        ToolCall("c", "it", json.dumps({"a": value}))
+    )
+    assert told.is_error
+    assert "the schema is none" in told.content or "is not in the schema" in told.content

@@ -35,6 +35,7 @@ from orchestrator.squad.load import Squad
 from orchestrator.trust import trust_file
 from personas import Personas, packaged
 from providers.catalog.trust import Consent
+from providers.documents.unicode import printable
 
 SERVE = "serve"
 
@@ -205,7 +206,7 @@ def _rows(squad: Squad, pins: McpPins, found: Mapping[str, Sequence[Definition]]
                 said = (
                     "not yet" if accepted is None else f"no: {differing[one.name]}" if one.name in differing else "yes"
                 )
-                first = one.description.strip().partition("\n")[0]
+                first = printable(one.description.strip().partition("\n")[0])
                 rows.append({"server": server, "tool": one.name, "accepted": said, "description": first})
         there = {one.name for one in definitions}
         rows += [

@@ -8,6 +8,7 @@ from typing import Any
 import anyio
 import pytest
 
+from agents.mcp.definitions import Definition, defined
 from agents.mcp.errors import McpFault
 from agents.mcp.owner import opened
 from agents.mcp.servers import McpHttpServer, McpStdioServer
@@ -151,3 +152,19 @@ async def test_a_server_that_was_started_anew_is_asked_once_more_as_it_made_no_c
             server.forgets_always = True
             assert (await fault_of_call(owner, "t")).kind == "forgotten"
             assert server.calls == 2
+
+
+async def test_a_definition_whose_schema_is_none_is_left_out_as_a_provider_would_refuse_all_that_show_it() -> None:
+    def of(**schema: object) -> object:
+        return defined("it", None, {"type": "object", **schema}, None, 1000)
+
+    assert isinstance(of(properties={"a": {"type": "nonsense"}}), str)
+    assert isinstance(of(properties=[]), str)
+    assert isinstance(of(**{"$schema": 5}), str)
+    assert isinstance(of(required="a"), str)
+    for fine in (
+        {},
+        {"$schema": "http://json-schema.org/draft-07/schema#"},
+        {"properties": {"a": {"$ref": "#/$defs/x"}}},
+    ):
+        assert isinstance(of(**fine), Definition)
