@@ -127,6 +127,8 @@ def _task(asked: str) -> str:
     if marks := list(_TASK_LINE.finditer(asked)):
         found = marks[-1]  # a document above may have such a line of its own
         rest = asked[found.end() :].lstrip()
+        if (heading := _HEADING.match(rest)) and heading[1].strip() in FRAMES:
+            return found["same"] or ""
         return found["same"] or rest.split("\n\n", 1)[0]
     lines = (line.strip() for line in asked.splitlines())
     return next((line for line in lines if line and not line.startswith(("#", "---", "```", "<"))), asked.strip())

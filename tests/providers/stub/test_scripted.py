@@ -114,6 +114,12 @@ def test_the_subject_is_what_a_task_names_after_a_colon():
     assert 'what we would look at: "charged twice"' in text
 
 
+def test_an_empty_task_is_told_as_one_without_a_name():
+    text = stub(ask("# Task\n\n\n\n# The conversation\n\nParticipants: ann, bob.", persona="writer")).text
+    assert "an unnamed task" in stub(ask("# Task\n\n\n\n# Expected output\n\nA page.", persona="writer")).text
+    assert "The conversation" not in text
+
+
 def test_the_subject_of_a_diff_is_the_files_that_it_changes():
     diff = "--- a/src/pay.py\n+++ b/src/pay.py\n@@ -1 +1,2 @@\n-a = 1\n+def pay(a):\n+    return a\n"
     text = stub(ask(f"# Task\n\nReview this change.\n\n{diff}", persona="code-reviewer")).text
