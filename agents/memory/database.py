@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from agents.errors import AgentError
+from providers.limits.ledger.log_mode import use_log
 from providers.limits.ledger.private import make_private_file, make_private_folder, tighten
 
 BUSY_S = 10.0
@@ -51,7 +52,7 @@ def connect(path: Path | str | None, layout: Layout) -> sqlite3.Connection:
                 tighten(Path(f"{path}{end}"))
         db = sqlite3.connect(place, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
         try:
-            db.execute("PRAGMA journal_mode=WAL")
+            use_log(db, BUSY_S)
             db.execute("PRAGMA synchronous=NORMAL")
             _prepare(db, place, layout)
         except BaseException:

@@ -13,6 +13,7 @@ import anyio.to_thread
 
 from providers.limits.counter import Count, LimitKey, Used
 from providers.limits.ledger import LedgerDown
+from providers.limits.ledger.log_mode import use_log
 from providers.limits.ledger.private import make_private_file, make_private_folder, tighten
 from providers.limits.ledger.text import from_text, to_text
 from providers.limits.reserve import Amounts, CounterStore, NoRoom
@@ -87,7 +88,7 @@ class SqliteLedger:
             # Calls come from any worker thread, but one at a time.
             connection = sqlite3.connect(self.path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
             try:
-                connection.execute("PRAGMA journal_mode=WAL")
+                use_log(connection, BUSY_S)
                 # A power cut may take back the last moments: they are worth less than a disk flush for each call.
                 connection.execute("PRAGMA synchronous=NORMAL")
                 connection.execute("CREATE TABLE IF NOT EXISTS counts (key TEXT PRIMARY KEY, count TEXT) WITHOUT ROWID")
