@@ -140,7 +140,13 @@ def read_labels(file: Path) -> list[Label]:
         lines = file.read_text("utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise RecordingUnusable(f"{file} cannot be read: {error}") from error
-    return [_label(line, f"{file}:{number}") for number, line in enumerate(lines, 1) if line.strip()]
+    labels = [_label(line, f"{file}:{number}") for number, line in enumerate(lines, 1) if line.strip()]
+    if not labels:
+        raise RecordingUnusable(f"{file} holds no label", f"{_LABEL}, or leave `labels` out")
+    return labels
+
+
+_LABEL = 'each line is {"text": "...", "rubric": "...", "good": true}'
 
 
 def _label(line: str, place: str) -> Label:
@@ -151,5 +157,4 @@ def _label(line: str, place: str) -> Label:
             raise TypeError(f"good is {good!r}, not true or false")
         return Label(str(written["text"]), str(written["rubric"]), good)
     except (ValueError, KeyError, TypeError) as error:
-        hint = 'each line is {"text": "...", "rubric": "...", "good": true}'
-        raise RecordingUnusable(f"{place} is no label: {error}", hint) from error
+        raise RecordingUnusable(f"{place} is no label: {error}", _LABEL) from error

@@ -46,6 +46,8 @@ class Recording:
     """What the judge said, by what it was asked."""
     surroundings: Mapping[str, Any] = field(default_factory=dict)
     """Scripted tools and faults that were at work."""
+    agreement: float | None = None
+    """The share of people's labels that the judge agreed with, where it was asked about them."""
 
 
 async def read_recording(file: Path) -> Recording:
@@ -60,6 +62,8 @@ async def read_recording(file: Path) -> Recording:
         events = [_event(document["run"], one, bodies) for one in document["events"]]
         if not events:
             raise ValueError("it holds no event")
+        agreement = document.get("agreement")
+        agreement = None if agreement is None else float(agreement)
         judged, surroundings = (dict(document.get(name, {}).items()) for name in ("judged", "surroundings"))
     except OSError as error:
         raise RecordingUnusable(f"{file} cannot be read: {error.strerror or error}", _AGAIN) from error
@@ -76,7 +80,7 @@ async def read_recording(file: Path) -> Recording:
         raise RecordingUnusable(f"{file} is not a recording that this release can read: {error}", _AGAIN) from error
     journal = MemoryJournal()
     await journal.create(document["run"], manifest, events, steps)
-    return Recording(document["run"], journal, judged, surroundings)
+    return Recording(document["run"], journal, judged, surroundings, agreement)
 
 
 _AGAIN = "record the case again: orchestrator test FILE --record --case NAME"
@@ -90,6 +94,7 @@ async def write_recording(
     secrets: Collection[str] = (),
     judged: Mapping[str, Any] | None = None,
     surroundings: Mapping[str, Any] | None = None,
+    agreement: float | None = None,
 ) -> bool:
     """Write a run to a file, whole or not at all, and return whether that changed it.
 
@@ -107,6 +112,7 @@ async def write_recording(
         "events": [_event_json(event, bodies) for event in await journal.events(run)],
         "judged": dict(sorted((judged or {}).items())),
         "surroundings": dict(surroundings or {}),
+        **({} if agreement is None else {"agreement": agreement}),
         "texts": {},
     }
     document["texts"] = {key.hex(): _text(body) for key, body in sorted(bodies.items())}

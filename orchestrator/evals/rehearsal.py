@@ -49,6 +49,7 @@ class Rehearsal:
         self._gates: dict[tuple[str, int], GateAnswered] = {}
         self._questions: dict[str, GateOpened] = {}
         self._spoke: set[str] = set()
+        self._asked: set[StepAt] = set()
         opened: dict[str, int] = {}
         for place in (place for part in record.parts for place in part.places):
             if place.at is not None:
@@ -95,6 +96,7 @@ class Rehearsal:
     ) -> Any:
         """Return the recorded result of a step, having recorded what happened in it. Raise `StaleRecording`."""
         at = StepAt(unit, key)
+        self._asked.add(at)
         step = self._record.answers.steps.get(at)
         asked = next((gate for name, gate in self._questions.items() if f"{at.path}/".startswith(f"{name}/")), None)
         if asked is not None:
@@ -109,6 +111,10 @@ class Rehearsal:
         for place in self._inside[at]:
             recorder.record(place.event.data, unit, place.event.step)
         return step.result
+
+    def unasked(self) -> list[str]:
+        """Return the recorded turns that were not asked for: the squad does less than it did."""
+        return [at.path for at in self._record.answers.steps if at.key.call == "model" and at not in self._asked]
 
     def _answer_to(self, asked: GateOpened) -> GateAnswered | None:
         return self._gates.get((asked.task, asked.attempt))

@@ -100,6 +100,7 @@ class CaseRunner:
             secrets=self.secrets,
             judged=judged if case.expect.judge else {},
             surroundings=surroundings_of(case),
+            agreement=self.judge.agreement if self.judge is not None and case.expect.judge else None,
         )
 
     async def past(self, case: SuiteCase, journal: Journal, run: str) -> CaseResult:
@@ -140,11 +141,19 @@ class CaseRunner:
         # What it took is what the recorded run took: here nothing is waited for.
         facts = replace(facts, seconds=recorded.seconds, stub=recorded.stub)
         spec = self.suite.spec.judge
-        judge = None if spec is None or facts.stub else Judge(spec, known=dict(recording.judged))
+        judge = (
+            None
+            if spec is None or facts.stub
+            else Judge(spec, known=dict(recording.judged), agreement=recording.agreement)
+        )
         try:
-            return await self._checked(case, facts, judge)
+            checked = await self._checked(case, facts, judge)
         except JudgeUnasked as error:
             return CaseRun("stale", facts=facts, why=str(error))
+        if unasked := rehearsal.unasked():
+            told = f"{len(unasked)} of the recorded answers were not asked for, the first at {unasked[0]}"
+            return replace(checked, why="\n".join(filter(None, [checked.why, told])))
+        return checked
 
     async def _live(self, case: SuiteCase, number: int) -> tuple[CaseRun, Journal]:
         journal = MemoryJournal()

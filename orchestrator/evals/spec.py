@@ -315,6 +315,9 @@ def checked_against(
     """Return `found`, and each name in the test file that the squad's plan, or the catalog, does not have."""
     findings = Findings.after(node, found)
     names: set[str] = set()
+    if spec.judge is not None and (spec.judge.agree or 0) > spec.judge.votes:
+        told = f"{spec.judge.agree} votes cannot agree where there are {spec.judge.votes}"
+        findings.error(("judge", "agree"), "out-of-range", told)
     for index, case in enumerate(spec.cases):
         at: Path = ("cases", index)
         if (slug := slug_of(case.name)) in names:

@@ -189,7 +189,10 @@ async def _run(
             return results
     if asked.run is not None:
         async with open_records(settings, asked.db) as records:
-            return [await runner.past(case, records.journal, asked.run) for case in cases]
+            past = [await runner.past(case, records.journal, asked.run) for case in cases]
+        for result in past:
+            _tell_case(runner, result, console)
+        return past
     return await _all(runner, cases, asked, console)
 
 
@@ -208,7 +211,6 @@ async def _all(
     runner: CaseRunner, cases: Sequence[SuiteCase], asked: TestOptions, console: Console
 ) -> list[CaseResult]:
     """Run the cases one after the other, each told when it ends; past the cap no further one begins."""
-    environ = runner.options.environ or {}
     results, spent = list[CaseResult](), 0.0
     for case in cases:
         if asked.max_cost is not None and asked.live and spent >= asked.max_cost:
@@ -217,13 +219,17 @@ async def _all(
             continue
         result = await _one(runner, case, asked)
         spent += sum(one.facts.cost or 0.0 for one in result.attempts if one.facts is not None)
-        console.say(mask_secrets(printable(case_line(result)), environ))
-        for line in why_lines(runner.suite, result):
-            console.say(mask_secrets(printable(line), environ))
-        if result.recorded:
-            console.say(f"  recorded: {runner.suite.recording(case)}")
+        _tell_case(runner, result, console)
         results.append(result)
     return results
+
+
+def _tell_case(runner: CaseRunner, result: CaseResult, console: Console) -> None:
+    """Tell how a case went, and of each expectation that does not hold its line."""
+    for line in (case_line(result), *why_lines(runner.suite, result)):
+        console.say(mask_secrets(printable(line), runner.options.environ or {}))
+    if result.recorded:
+        console.say(f"  recorded: {runner.suite.recording(result.case)}")
 
 
 async def _one(runner: CaseRunner, case: SuiteCase, asked: TestOptions) -> CaseResult:

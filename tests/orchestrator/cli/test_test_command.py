@@ -120,6 +120,7 @@ def test_a_past_run_is_checked(call):
     call("run", "squad.yaml", "-i", "idea=tea", "--run-id", "r1")
     done = call("test", "squad.yaml", "--run", "r1")
     assert (done.code, done.out) == (1, "2 cases: 1 passed, 1 broken\n")
+    assert "squad.test.yaml:15: turns: 2, not <= 1" in done.err
     assert call("test", "squad.yaml", "--run", "r2").code == 5
 
 

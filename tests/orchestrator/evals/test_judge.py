@@ -95,6 +95,12 @@ def test_a_line_that_is_no_label_is_named(tmp_path: Path, line: str) -> None:
         read_labels(file)
 
 
+def test_a_labels_file_without_a_label_is_told(tmp_path: Path) -> None:
+    (tmp_path / "labels.jsonl").write_text("\n")
+    with pytest.raises(RecordingUnusable, match="holds no label"):
+        read_labels(tmp_path / "labels.jsonl")
+
+
 def test_a_labels_file_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(RecordingUnusable, match="cannot be read"):
         read_labels(tmp_path / "no.jsonl")

@@ -12,13 +12,16 @@ import yaml
 
 from agents import Tool, tool
 from orchestrator.errors import RunNotFound
+from orchestrator.evals.judge import Judge, Label
 from orchestrator.evals.recording import RecordingUnusable, read_recording, write_recording
 from orchestrator.evals.runner import CaseResult, CaseRunner, answering
+from orchestrator.evals.spec import JudgeSpec
 from orchestrator.evals.suite import Suite, load_suite
 from orchestrator.journal.memory import MemoryJournal
 from orchestrator.options import RunOptions
 from orchestrator.runtime import open_run
 from orchestrator.squad.load import Squad
+from orchestrator.testing import scripted
 from providers.documents.yaml import parse_file
 from providers.errors import AllAttemptsFailed, Overloaded
 from providers.messages import FinishReason, Request, Response, ToolCall, Usage, assistant
@@ -90,11 +93,12 @@ def answer(agent: str, request: Request) -> Any:
 def suite(folder: Path, rates: Rates, case: dict[str, Any] | None = None, **changed: Any) -> Suite:
     """The suite of one case, its squad changed as told: `price=...` is another description of that task."""
     squad = yaml.safe_load(yaml.safe_dump(SQUAD))
+    judge = {"judge": changed.pop("judge")} if "judge" in changed else {}
     for name, fields in changed.items():
         squad["tasks"][name].update(fields)
     (folder / "pair.yaml").write_text(yaml.safe_dump(squad, sort_keys=False))
     file = folder / "pair.test.yaml"
-    file.write_text(yaml.safe_dump({"squad": "pair.yaml", "cases": [case or CASE]}, sort_keys=False))
+    file.write_text(yaml.safe_dump({"squad": "pair.yaml", **judge, "cases": [case or CASE]}, sort_keys=False))
     return load_suite(parse_file(str(file)), lambda path, tools: Squad.from_file(path, tools=tools or [rates.tool()]))
 
 
@@ -188,9 +192,22 @@ async def test_the_question_of_a_tool_is_answered_by_the_case_and_recorded(tmp_p
     case = {**CASE, "with": {"approvals": {"gate": "approve", "rate": "reject"}}, "expect": expect}
     assert (await record(tmp_path, rates, case)).verdict == "passed"
     assert (await rehearse(tmp_path, rates, case)).verdict == "passed"
+    less = await rehearse(tmp_path, rates, case, each={"for_each": "${{ ['a'] }}"})
+    assert less.attempts[0].why.startswith("1 of the recorded answers were not asked for, the first at each[b]/")
     other = {**case, "with": {"approvals": {"gate": "approve", "rate": "approve"}}}
     stale = (await rehearse(tmp_path, rates, other)).attempts[0]
     assert (stale.outcome, "'reject', and now it is 'approve'" in stale.why) == ("stale", True)
+
+
+async def test_a_judge_whose_word_was_advice_fails_no_case_offline_either(tmp_path: Path) -> None:
+    case = {**CASE, "expect": {"judge": [{"of": "price", "rubric": "Good."}]}}
+    made = suite(tmp_path, Rates(), case, judge={"votes": 1})
+    async with scripted(json.dumps({"why": "no", "score": 0.9}), json.dumps({"why": "no", "score": 0.1})) as votes:
+        judge = Judge(JudgeSpec(), votes)
+        await judge.calibrate([Label("x", "r", False)])
+        runner = CaseRunner(made, RunOptions(manager=Answers(answer)), judge=judge)
+        assert (await runner.live(made.spec.cases[0], record=True)).verdict == "passed"
+    assert (await CaseRunner(made).offline(made.spec.cases[0])).verdict == "passed"
 
 
 async def test_a_run_that_waits_for_leave_is_recorded_as_that(tmp_path: Path) -> None:
