@@ -54,6 +54,7 @@ def connect(path: Path | str | None, layout: Layout) -> sqlite3.Connection:
         try:
             use_log(db, BUSY_S)
             db.execute("PRAGMA synchronous=NORMAL")
+            db.execute("PRAGMA secure_delete=ON")  # what is forgotten is overwritten; not every SQLite does so unasked
             _prepare(db, place, layout)
         except BaseException:
             db.close()

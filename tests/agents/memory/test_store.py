@@ -179,3 +179,13 @@ def test_an_index_of_another_version_is_made_anew(tmp_path: Path):
     db.close()
     with MemoryStore.open(path) as store:
         assert found(store, "retryAfter", limit=1) == ["The header retry_after is in seconds."]
+
+
+def test_what_is_forgotten_does_not_stand_in_the_file_any_more(tmp_path):
+    path = tmp_path / "memory.db"
+    with MemoryStore.open(path) as store:
+        [(kept, _)] = store.remember([made_record("The gate opens at seven.", "s", "user", NOW)], NOW)
+    assert b"gate opens at" in path.read_bytes()
+    with MemoryStore.open(path) as store:
+        store.forget([kept.id])
+    assert b"gate opens at" not in path.read_bytes()
