@@ -17,6 +17,7 @@ import anyio
 from agents import Agent, OutputInvalid, RunContext, ToolFault, WorkResult
 from agents.agent_tool import bound_to
 from agents.fences import without_fence
+from agents.guardrails import Guardrails
 from agents.summaries import HistoryMemo
 from agents.summariser import Summariser
 from agents.tools import Tool
@@ -307,8 +308,12 @@ class TaskRunner:
         ctx: RunContext,
         history: tuple[Message, ...] = (),
     ) -> WorkResult:
-        self._refuse_as_system(work.agent, given)
+        judges = (scoped(self.plan.tasks[given.unit.task].squad, name) for name in judges_in(work.guardrails))
+        self._refuse_as_system([work.agent, *judges], given)
         agent = self._agent(work.agent, work.tools, given.values["inputs"])
+        if work.guardrails is not None:
+            squad = self.plan.tasks[given.unit.task].squad
+            agent = self._guarded(agent, work.guardrails, squad, given.values["inputs"])
         ctx = ctx.at(escalate=self._escalation(given, ctx))
         account = self._account(work.agent, self.plan.agents[work.agent].budget)
         return await agent.work(
@@ -433,15 +438,15 @@ class TaskRunner:
         plan = self._as_told(written, inputs or {})
         agent = self._made(plan, self._bound(plan.tools if tools is None else tools, inputs))
         if plan.guardrails is not None:
-            agent = replace(agent, guardrails=with_judge(plan.guardrails, partial(self._judge, plan.squad, inputs)))
+            agent = self._guarded(agent, plan.guardrails, plan.squad, inputs)
         if plan == written:  # what reads the inputs of a sub-squad is made anew: a revision may change them
             self._agents[key] = agent
         return agent
 
-    def _refuse_as_system(self, agent: str, given: Assignment) -> None:
+    def _refuse_as_system(self, agents: list[str], given: Assignment) -> None:
         """Raise `UntrustedInstructions` where the system message of an agent of a sub-squad, or of one at work for it,
         would hold what others wrote: only now is known what the sub-squad was given."""
-        for name in helpers_of(self.plan.agents, [agent]) if given.taint.paths else ():
+        for name in helpers_of(self.plan.agents, agents) if given.taint.paths else ():
             plan = self.plan.agents[name]
             judges = (scoped(plan.squad, judge) for judge in judges_in(plan.guardrails))
             for one in (plan, *(self.plan.agents[judge] for judge in judges)):
@@ -475,6 +480,11 @@ class TaskRunner:
     def _bound(self, tools: Sequence[Tool], inputs: Mapping[str, Any] | None) -> tuple[Tool, ...]:
         """Return an agent's tools, with those at work that are agents themselves."""
         return tuple(one if one.agent is None else self._helper(one, one.agent, inputs) for one in tools)
+
+    def _guarded(self, agent: Agent, rails: Guardrails, squad: str | None, inputs: Mapping[str, Any] | None) -> Agent:
+        """Return an agent with more guardrails, bound to the agents of a sub-squad, or the squad, that judge."""
+        more, own = with_judge(rails, partial(self._judge, squad, inputs)), agent.guardrails
+        return replace(agent, guardrails=Guardrails((*own.input, *more.input), (*own.output, *more.output)))
 
     def _judge(self, squad: str | None, inputs: Mapping[str, Any] | None, name: str) -> Callable[..., Awaitable[Any]]:
         """Return the work of an agent that judges what others say, within its own budget."""

@@ -204,6 +204,8 @@ class AgentWork:
     tools: tuple[Tool, ...] | None = None
     """Instead of the agent's own; None: the agent's own."""
     choice: AgentChoice | None = None
+    guardrails: Guardrails | None = None
+    """What is checked of its brief and answers beside the agent's own."""
 
     @property
     def possible(self) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from orchestrator.squad.conversations import ends_by_itself
 from orchestrator.squad.expressions import Expressions, NamesInScope
 from orchestrator.squad.foreseen import foreseen_faults
 from orchestrator.squad.graph import ancestry, cycles, order
-from orchestrator.squad.guardrail_specs import judges_of
+from orchestrator.squad.guardrail_specs import judges_in, judges_of
 from orchestrator.squad.helpers import asked_in, with_helpers
 from orchestrator.squad.images import seers
 from orchestrator.squad.inputs import ReadDefault, resolve_inputs
@@ -289,6 +289,8 @@ def _warn_of_unused(spec: SquadSpec, findings: Findings, texts: Expressions, tas
     works = {agent for task in tasks.values() for agent in possible_agents(task.work)}
     talks = {name for talk in spec.conversations.values() for name in _asked(talk) if name is not None}
     asked = with_helpers(spec, works | talks | asked_in(tasks.values()))
+    done = [work for task in tasks.values() for work in works_of(task.work) if isinstance(work, AgentWork)]
+    asked |= {judge for work in done for judge in judges_in(work.guardrails)}
     asked |= {judge for name in asked & spec.agents.keys() for judge in judges_of(spec.agents[name].guardrails)}
     for group, names, used in (
         ("agent", spec.agents, asked),

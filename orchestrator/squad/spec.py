@@ -241,6 +241,7 @@ class StepSpec(StrictModel):
         default=None, description="What the output must be: a JSON Schema, or its file (./story.schema.json)"
     )
     tools: list[ToolRef] | None = Field(default=None, description="Instead of the agent's own")
+    guardrails: GuardrailsSpec | None = Field(default=None, description="What is checked here beside the agent's own")
     timeout: PositiveDuration | None = Field(default=None, description="Of this step")
     if_: Condition | None = Field(default=None, alias="if", description="Skipped where this does not hold")
 
@@ -264,6 +265,7 @@ class CaseSpec(StrictModel):
         default=None, description="What the output must be: a JSON Schema, or its file (./story.schema.json)"
     )
     tools: list[ToolRef] | None = Field(default=None, description="Instead of the agent's own")
+    guardrails: GuardrailsSpec | None = Field(default=None, description="What is checked here beside the agent's own")
     squad: NonEmpty | None = Field(default=None, description="Or another squad: its file, beside this one or below")
     with_: dict[str, Any] | None = Field(default=None, alias="with", description="What that squad is given, by input")
 
@@ -320,6 +322,7 @@ class TaskSpec(StrictModel):
     )
     continue_on_error: bool = Field(default=False, description="Whether tasks that need this one go on where it fails")
     tools: list[ToolRef] | None = Field(default=None, description="Instead of the agent's own")
+    guardrails: GuardrailsSpec | None = Field(default=None, description="What is checked here beside the agent's own")
     cache: bool | None = Field(default=None, description="Only false: results are kept by the run, not across runs")
     on_revise: ReviseSpec | None = Field(default=None, description="What the choice revise does")
 

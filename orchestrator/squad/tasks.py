@@ -10,6 +10,7 @@ from orchestrator.squad.agents import Roster
 from orchestrator.squad.candidates import Candidates
 from orchestrator.squad.expressions import CONDITION, Expressions, NamesInScope, path_in
 from orchestrator.squad.graph import Ancestry
+from orchestrator.squad.guardrail_specs import guardrails_of
 from orchestrator.squad.plan import (
     AgentWork,
     Approval,
@@ -43,7 +44,7 @@ _RUN = frozenset({"retry", "timeout", "budget", "cache", "output_file", "context
 _LOOP = frozenset({"for_each", "as_", "key", "max_parallel", "fail_fast", "repeat"})
 _WORDS = frozenset({"description", "expected_output", "output_schema"})
 _FITTING: Mapping[str, frozenset[str]] = {
-    "agent": _ORDER | _RUN | _LOOP | _WORDS | {"tools", "agents"},
+    "agent": _ORDER | _RUN | _LOOP | _WORDS | {"tools", "agents", "guardrails"},
     "conversation": _ORDER | _RUN | _LOOP | _WORDS,
     "steps": _ORDER | _RUN | _LOOP,
     "switch": _ORDER | _RUN | _LOOP,
@@ -53,6 +54,10 @@ _FITTING: Mapping[str, frozenset[str]] = {
 _WITH_FOR_EACH = frozenset({"as_", "key", "max_parallel", "fail_fast"})
 _ELSEWHERE = {
     ("steps", "tools"): "give them to a step",
+    ("steps", "guardrails"): "give them to a step",
+    ("switch", "guardrails"): "give them to a case",
+    ("conversation", "guardrails"): "give them to the agents that take part",
+    ("squad", "guardrails"): "give them to its tasks or agents",
     ("steps", "description"): "describe each step",
     ("steps", "expected_output"): "say it in a step",
     ("steps", "output_schema"): "give it to a step",
@@ -259,7 +264,9 @@ class Tasks:
                 self.findings.unknown((*path, "conversation"), "conversation", spec.conversation, known)
             return ConversationWork(spec.conversation, description, expected, spec.output_schema)
         choice = self.candidates.of(path, spec, scope)
-        work = AgentWork("" if choice else spec.agent or "", description, expected, spec.output_schema, tools, choice)
+        rails = guardrails_of((*path, "guardrails"), spec.agent or "", spec.guardrails, self.spec.agents, self.findings)
+        name = "" if choice else spec.agent or ""
+        work = AgentWork(name, description, expected, spec.output_schema, tools, choice, rails)
         for agent in work.possible if spec.agent is not None else ():
             if choice is None:
                 self.roster.agent((*path, "agent"), agent)
@@ -289,6 +296,9 @@ class Tasks:
         self._one_kind(path, [kind for kind in kinds if getattr(spec, kind) is not None], "a step", kinds)
         if spec.tools is not None and spec.agent is None and spec.conversation is not None:
             self._misplaced((*path, "tools"), "a step with 'conversation'", "tools belong to agents")
+        if spec.guardrails is not None and spec.agent is None and spec.conversation is not None:
+            hint = "give them to the agents that take part"
+            self._misplaced((*path, "guardrails"), "a step with 'conversation'", hint)
 
     def _approval(self, path: Path, task: TaskSpec, spec: ApprovalSpec, scope: NamesInScope) -> Approval:
         prompt = self.texts.text((*path, "approval", "prompt"), spec.prompt, scope)

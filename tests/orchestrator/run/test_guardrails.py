@@ -152,3 +152,29 @@ def test_wrong_ones_are_told_before_a_run(output: dict[str, Any], code: str, wor
 def test_what_an_agent_is_told_cannot_be_sent_back() -> None:
     with pytest.raises(PlanError, match="what an agent is told cannot be sent back"):
         guarded({"max_words": 3}, sides={"input": [{"max_words": 3, "on_fail": "retry"}]}).plan()
+
+
+async def test_a_task_and_a_step_have_their_own_beside_the_agent_s() -> None:
+    people = {"ann": {"persona": PERSON, "guardrails": {"output": [{"max_words": 9}]}}, "judge": {"persona": PERSON}}
+    strict = {"output": [{"agent": "judge", "rubric": "Kind."}]}
+    steps = [{"id": "s", "agent": "ann", "description": "S", "guardrails": {"input": [{"forbid": ["eve"]}]}}]
+    tasks = {"a": {"agent": "ann", "description": "A", "guardrails": strict}, "b": {"steps": steps}, "c": "C"}
+    journal = MemoryJournal()
+    given = squad(tasks, people=people)
+    result, events = await run(given, saying(*"xyz", judge=(True,)), journal=journal, run_id="r")
+    assert result.status == "done"
+    checked = [(event.unit.task, event.data.check) for event in events if event.type == "guardrail.checked"]
+    assert sorted(checked) == [
+        *(("a", "agent judge"), ("a", "max_words")),
+        *(("b", "forbid"), ("b", "max_words")),
+        ("c", "max_words"),
+    ]
+    assert (await replay(journal, "r")).is_equal
+    assert [one.code for one in given.warnings] == []
+
+
+def test_a_conversation_has_none() -> None:
+    talk = {"pattern": "round_robin", "participants": ["ann", "bob"], "terminate": {"max_turns": 2}}
+    task = {"conversation": "c", "description": "T", "guardrails": {"output": [{"max_words": 1}]}}
+    with pytest.raises(PlanError, match="give them to the agents that take part"):
+        squad({"t": task}, conversations={"c": talk}).plan()
