@@ -218,7 +218,7 @@ def test_another_persona_and_another_chat_at_a_terminal(folder):
     with terminal("--offline", "--session", "s") as (process, leader):
         read_until(leader, "\n> ")
         for typed, wanted in (
-            (b"hi\n", "Doubts"),
+            (b"hi\n", "No model was asked"),
             (b"/agent analyst\n", "s: analyst answers; 1 exchange"),
             (b"/new\n", "; /help says"),
             (b"/exit\n", ""),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -295,6 +296,7 @@ def read_until(terminal, wanted):
     """Return what a terminal shows up to `wanted`, or all of it."""
     shown = ""
     while not wanted or wanted not in shown:
+        assert select.select([terminal], [], [], PATIENCE_S)[0], f"it never shows {wanted!r}, but {shown!r}"
         try:
             shown += os.read(terminal, 65536).decode(errors="replace")
         except OSError:  # the other side is closed
