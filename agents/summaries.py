@@ -22,8 +22,8 @@ OF_A_RESULT = 2000
 """Tokens of a tool's result that who summarises reads."""
 MOST_LOST = 60
 """Names and numbers that are listed below a summary."""
-MOST_READ = 200_000
-"""Characters of a text that are searched for names and numbers, the newest."""
+MOST_READ = 60_000
+"""Characters of a text that are searched for names and numbers, the newest: others wait for so long, about 30 ms."""
 LONGEST_NAME = 100
 """Characters of a name; what is longer is data."""
 AGAIN = 1.5
