@@ -27,6 +27,8 @@ from providers.messages import ToolCall, ToolResult, ToolSpec
 
 ApprovalMode = Literal["never", "ask"]
 Risk = Literal["read_only", "writes", "risky"]
+_APPROVALS: tuple[ApprovalMode, ...] = ("never", "ask")
+_RISKS: tuple[Risk, ...] = ("read_only", "writes", "risky")
 """What a call may do. read_only: it changes nothing. writes: it changes what belongs to the run or the squad (files,
 memory). risky: it reaches beyond that, and may not be taken back: sends, spends, deletes, runs a command."""
 ALONE: ToolContext[Any] = ToolContext()
@@ -68,6 +70,11 @@ class Tool:
     agent: str | None = None
     """The agent that does the work, where one does: what ends its work ends the caller's, but for its own failures."""
     _memo: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        for what, given, known in (("risk", self.risk, _RISKS), ("approval", self.approval, _APPROVALS)):
+            if given not in known:  # it would count as none of them, so that nobody is asked
+                raise ToolFault(self.name, f"its {what} is one of {', '.join(known)}; not {given!r}")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the function itself, as if it were no tool: nothing is validated, no thread started."""

@@ -53,6 +53,8 @@ class RunResult:
         """
         from pydantic import TypeAdapter
 
+        if name not in self.outputs:
+            raise KeyError(f"the run has no output {name!r}; it has: {', '.join(self.outputs) or 'none'}")
         return TypeAdapter(as_type).validate_json(json.dumps(self.outputs[name]))
 
 

@@ -76,6 +76,14 @@ class TestSchema:
             with pytest.raises(ToolFault, match="cannot be described"):
                 _ = one.spec
 
+    @pytest.mark.parametrize("field", [{"risk": "dangerous"}, {"approval": "always"}, {"approval": None}])
+    def test_a_risk_and_an_approval_that_there_are_not_are_refused(self, field):
+        with pytest.raises(ToolFault, match=r"^tool rm: its (risk|approval) is one of"):
+
+            @tool(**field)
+            def rm(path: str) -> str:
+                return path
+
     def test_the_digest_follows_what_the_model_sees(self):
         twin = Tool("search", search.description, search.function)
         other = Tool("search", "Else.", search.function)
