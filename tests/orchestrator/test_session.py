@@ -238,7 +238,7 @@ async def test_a_tool_that_asks_is_asked_about_and_waits_where_nobody_can_answer
 
     journal, given, manager = MemoryJournal(), squad({"a": "x"}, tools=[note], people={"ann": TOOLED}), Answers(answer)
     async with Session(given, id="s", journal=journal, manager=manager) as session:
-        with pytest.raises(AnswerSuspended, match="leave to run note"):
+        with pytest.raises(AnswerSuspended, match="approval of note"):
             await session.say("pay")
         assert session.pending is not None
     if how == "elsewhere":
