@@ -100,6 +100,8 @@ def unfit_below(folder: Path, path: str) -> str:
     try:
         if Path(path).is_absolute() or not file.resolve().is_relative_to(folder.resolve()):
             return "it lies outside the squad's folder"
+        if file.is_fifo():
+            return "it is a pipe, which would be waited for"
         return (
             "it holds keys, which no model may read" if holds_keys(str(file)) or holds_keys(str(file.resolve())) else ""
         )

@@ -94,6 +94,8 @@ def _a_mapping(root: Node) -> Node:
 def read_text(path: str | FilePath) -> str:
     """Return the text of a UTF-8 file. Raise `SpecError`."""
     try:
+        if FilePath(path).is_fifo() and not FilePath(path).is_symlink():  # /dev/fd/63, as a shell gives it, is a link
+            raise ValueError("it is a pipe, which would be waited for")
         with FilePath(path).open("rb") as file:
             data = file.read(MAX_BYTES + 1)
     except (OSError, ValueError) as error:

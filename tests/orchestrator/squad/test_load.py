@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -185,3 +186,22 @@ def test_an_app_that_lets_a_mistake_through_shows_its_line_and_its_hint() -> Non
         ).plan({"city": "Rome"})
     assert "description: 'to ${{ inputs.cty }}'" in str(found.value)
     assert "^^^^^^^^^^ did you mean 'city'?" in str(found.value)
+
+
+@pytest.mark.few(2)
+@pytest.mark.parametrize(
+    "text",
+    [
+        "agents: {ann: {persona: ./pipe.yaml}}",
+        "agents: {ann: {instructions: ./pipe.md}}",
+        "include: [pipe.yaml]\nagents: {ann: {role: x}}",
+        "inputs: {d: {type: file, default: pipe.md}}\nagents: {ann: {role: x}}",
+    ],
+)
+def test_a_pipe_that_a_squad_names_is_told_and_not_waited_for(tmp_path, text):
+    os.mkfifo(tmp_path / "pipe.yaml")
+    os.mkfifo(tmp_path / "pipe.md")
+    file = tmp_path / "squad.yaml"
+    file.write_text(f"name: piped\n{text}\ntasks: {{t: {{agent: ann, description: x}}}}\n")
+    with pytest.raises((SpecError, PlanError), match="it is a pipe"):
+        Squad.from_file(file).plan({})
