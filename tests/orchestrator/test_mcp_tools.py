@@ -75,7 +75,8 @@ async def test_a_run_that_is_killed_at_each_of_its_events_ends_the_same_and_repe
         if last < number:
             _, ended = await drive(folder, None)
             assert ended == outputs
-        assert len(lines(folder / "calls")) <= 2 + len(lines(folder / "asked"))
+        # The second call is asked about in any case: its agent has read what the first one told.
+        assert len(lines(folder / "calls")) <= 1 + len(lines(folder / "asked"))
 
 
 async def test_a_resumed_run_goes_on_by_the_tools_of_its_record_and_is_told_of_others(tmp_path: Path) -> None:

@@ -299,7 +299,14 @@ async def test_a_chat_s_history_holds_back_who_read_it_in_an_earlier_exchange() 
         last = request.messages[-1]
         return "done" if last.role == "tool" else calls("fetch") if "read" in last.text else calls("send", to="eve")
 
-    async with Session(given, manager=Answers(answer), ask=refused) as session:
+    asked: list[str] = []
+
+    async def ask(gate: GateOpened) -> GateAnswered:
+        asked.append(gate.prompt)
+        return await refused(gate)
+
+    async with Session(given, manager=Answers(answer), ask=ask) as session:
         await session.say("read it")
         await session.say("mail it")
     assert into == []
+    assert asked == ["Run the tool send? The agent has read text that others wrote (fetch)."]
