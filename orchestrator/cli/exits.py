@@ -156,9 +156,15 @@ def exit_of_run(status: str, error_kinds: Iterable[str], attempt_errors: Iterabl
 
 
 def cause_of(error: BaseException) -> BaseException:
-    """Return the failure itself: a task group wraps even a single one, and Python an interrupt of `__set_name__`."""
-    while type(error) in (ExceptionGroup, BaseExceptionGroup) and len(error.exceptions) == 1:  # type: ignore[attr-defined]  # narrowed by type()
-        error = error.exceptions[0]  # type: ignore[attr-defined]  # as above
+    """Return the failure itself: a task group wraps even a single one, and Python an interrupt of `__set_name__`.
+
+    Several that are closed pipes are one: whoever reads what we write is gone, for each of those who write.
+    """
+    while isinstance(error, BaseExceptionGroup) and type(error) in (ExceptionGroup, BaseExceptionGroup):
+        inner = [cause_of(one) for one in error.exceptions]
+        if len(inner) > 1 and not all(isinstance(one, BrokenPipeError) for one in inner):
+            break
+        error = inner[0]
     if type(error) is RuntimeError and isinstance(error.__cause__, KeyboardInterrupt):
         return error.__cause__
     return error

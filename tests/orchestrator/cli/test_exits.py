@@ -111,6 +111,8 @@ def test_runs(status, kinds, attempts, code):
 def test_a_single_failure_is_taken_out_of_its_group():
     inner = AllAttemptsFailed("x", [AuthFailed("a")])
     assert cause_of(ExceptionGroup("tasks", [BaseExceptionGroup("more", [inner])])) is inner
+    closed = BrokenPipeError()
+    assert cause_of(ExceptionGroup("two who write", [closed, ExceptionGroup("", [BrokenPipeError()])])) is closed
     several = ExceptionGroup("tasks", [ValueError(), KeyError()])
     assert cause_of(several) is several
     assert exit_of(several) is Exit.INTERNAL
