@@ -264,7 +264,7 @@ async def test_what_hooks_make_of_an_answer_is_told_in_its_place() -> None:
 @pytest.mark.long
 async def test_a_silent_stream_counts_under_the_caps_as_a_whole_answer_does(loopback: Loopback, mode: str) -> None:
     """Nobody says what it cost: up to all that it had reserved may be billed."""
-    timeouts = Timeouts(connect=30.0, first_token=0.2, between_chunks=0.2, total=30.0)
+    timeouts = Timeouts(connect=30.0, first_token=2.0, between_chunks=2.0, total=30.0)
     given = squad({"a": "x"}, budget={"max_cost": 10_000})
     async with asking(loopback.url(mode), loopback.url("ok"), timeouts=timeouts) as manager:
         deltas: list[RunDelta] = []
