@@ -13,9 +13,9 @@ from _template import Base  # type: ignore[import-not-found]  # the benchmark's 
 
 from agents import Agent, RunContext, tool
 from orchestrator.options import leave_unanswered
+from orchestrator.run.assignment import Assignment, UnitResult
 from orchestrator.run.driver import Driver
 from orchestrator.run.recorder import Recorder
-from orchestrator.run.worker import Assignment, UnitResult
 from orchestrator.squad.plan import AgentWork, Plan, TaskPlan
 from personas import Persona, Sandbox
 from providers import open_manager

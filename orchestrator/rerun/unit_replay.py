@@ -31,12 +31,13 @@ from orchestrator.journal.protocols import JournalError, StepRecord
 from orchestrator.rerun.decisions import UnitBegun
 from orchestrator.rerun.record import Answers, Difference, PlacedEvent, RecordPart, StepAt, same
 from orchestrator.run.accounts import AccountScope
+from orchestrator.run.assignment import Assignment
 from orchestrator.run.conversation import budget_reason
 from orchestrator.run.driver import settled
 from orchestrator.run.history import TOLD_AGAIN, RunHistory, telling
 from orchestrator.run.work_clock import UnitClock
 from orchestrator.run.work_time import waited_in
-from orchestrator.run.worker import Assignment, TaskRunner
+from orchestrator.run.worker import TaskRunner
 from orchestrator.squad.plan import Plan, Steps, Switch, TaskPlan
 from orchestrator.units import SAID, StepPath, Unit
 from providers.budgets import BudgetRef

@@ -21,15 +21,13 @@ from agents.guardrails import Guardrails
 from agents.summaries import HistoryMemo
 from agents.summariser import Summariser
 from agents.tools import Tool
-from agents.turn import NOTHING_AROUND, Answer, Escalate, Leave, StepKey, Surroundings, Suspended, relayed
+from agents.turn import NOTHING_AROUND, Escalate, Leave, StepKey, Surroundings
 from agents.untrusted import joined
 from orchestrator.errors import RepeatExhausted, SquadFailed, TaskTimedOut, UntrustedInstructions
 from orchestrator.events import (
     AgentChosen,
-    BudgetReached,
     CaseChosen,
     CutText,
-    GateAnswered,
     GateOpened,
     TaskRepeated,
     TaskRetried,
@@ -37,16 +35,19 @@ from orchestrator.events import (
 from orchestrator.run import prompts, synthesis
 from orchestrator.run.accounts import AccountScope
 from orchestrator.run.artifacts import Artifacts
-from orchestrator.run.budget import Account, Paid, open_account
+from orchestrator.run.assignment import Assignment, UnitResult
+from orchestrator.run.budget import Paid
 from orchestrator.run.conversation import Conversation, Minutes, SpokenWords
 from orchestrator.run.deltas import DeltaLog
+from orchestrator.run.downgrading import Downgrading
 from orchestrator.run.fencing import Brief, fenced_brief
 from orchestrator.run.memory import RecalledParts, RunMemory, recall, with_memory
 from orchestrator.run.retries import backoff_s, causes_of
 from orchestrator.run.state import as_text, paragraphs
-from orchestrator.run.taint import CLEAN, Fed, Sources, Taint
+from orchestrator.run.taint import Fed, Sources
 from orchestrator.run.truncation import cut_in, in_order, in_words
-from orchestrator.run.work_clock import RunClock, UnitClock, time_limit
+from orchestrator.run.unit_accounts import UnitAccounts, paid_below, with_account
+from orchestrator.run.work_clock import RunClock, time_limit
 from orchestrator.squad.choosing import with_agent, with_case
 from orchestrator.squad.conditions import holds
 from orchestrator.squad.guardrail_specs import judges_in, with_judge
@@ -72,51 +73,12 @@ from orchestrator.squad.rendering import rendered_agent, rendered_work
 from orchestrator.squad.untrusted_specs import names_in_schema, names_in_system
 from orchestrator.units import ENDED, SAID, StepPath, Unit, path_of, step_of
 from providers.budgets import BudgetRef
-from providers.errors import BudgetSpent, RoutingError
-from providers.events import Emit, ignore
-from providers.messages import Accept, Delta, Hear, Message, Request, Response, Restarted, with_images
+from providers.errors import RoutingError
+from providers.events import Emit
+from providers.messages import Message, with_images
 
 if TYPE_CHECKING:
     from agents.turn import Complete
-
-AskWithin = Callable[[GateOpened, StepPath, str], Awaitable[GateAnswered]]
-"""Asks a person at a place in a unit's work, and records both. The text says what a unit waits for that is suspended
-where no answer can be had now: `Suspended` is raised then."""
-
-
-@dataclass(frozen=True, slots=True)
-class UnitResult:
-    """What a unit made: `output` for other tasks, `text` for its file, the path of that file in the run's folder.
-
-    `truncated` are the texts that it is made of and that are cut off. `transcript` is what was said, of a conversation.
-    """
-
-    output: Any
-    text: str
-    output_file: str | None = None
-    truncated: tuple[CutText, ...] = ()
-    transcript: tuple[str, ...] | None = None
-    untrusted: Sources = ()
-    """The sources of what was read for it that others wrote."""
-
-
-async def _ask_nobody(gate: GateOpened, step: StepPath, what: str) -> GateAnswered:  # noqa: ARG001
-    raise Suspended(what)
-
-
-@dataclass(frozen=True, slots=True)
-class Assignment:
-    """What a unit is to do: what its expressions see, the reviewers' comments that it must heed, and the tries that
-    failed before. `ask` asks a person, and `clock` tells how long people were waited for."""
-
-    unit: Unit
-    values: Mapping[str, Any]
-    comments: tuple[str, ...] = ()
-    tried: int = 0
-    ask: AskWithin = _ask_nobody
-    clock: UnitClock = field(default_factory=UnitClock)
-    taint: Taint = CLEAN
-    """What of `values` others wrote."""
 
 
 @dataclass(slots=True)
@@ -146,15 +108,16 @@ class TaskRunner:
     _agents: dict[str, Agent] = field(default_factory=dict)
     _memos: dict[str, HistoryMemo] = field(default_factory=dict)
     """The summaries of what was said in a chat, of each agent that is talked to."""
-    _accounts: dict[str, Account | None] = field(default_factory=dict)
-    _accounts_of_tasks: dict[tuple[str, int], Account | None] = field(default_factory=dict)
-    _accounts_of_scopes: dict[str, Account | None] = field(default_factory=dict)
+    _accounts: UnitAccounts = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._accounts = UnitAccounts(self.clock, self.paid, self.work_clock)
 
     async def perform(self, task: TaskPlan, given: Assignment, ctx: RunContext) -> UnitResult:
         """Do the unit's work and write its file. Raises what the work raises, after the plan's retries."""
         budgets: AccountScope = ctx.budgets  # type: ignore[assignment]  # the run hands every unit a scope of ours
-        account = self._account_of_task(task, given, ctx.step)
-        for around in self._accounts_of_squads(task.squad):
+        account = self._accounts.of_task(task, given, ctx.step)
+        for around in self._accounts.of_squads(task.squad, self.plan.squads):
             budgets = budgets.within(around)
         ctx = self._within(ctx, given.unit).at(budgets=budgets.within(account))
         if task.output_file is None:
@@ -291,7 +254,7 @@ class TaskRunner:
         doer = work.agent if isinstance(work, AgentWork) else who_concludes(talks[work.conversation], talks)
         bound, account = self._agent(doer, None, given.values["inputs"]), self.plan.agents[doer].budget
         who = Summariser(doer, bound.needs, bound.manager)
-        here = self._with_account(ctx, self._account(doer, account))
+        here = with_account(ctx, self._accounts.of_agent(doer, account))
         texts = {title: fed.text for title, fed in context.items()}
         made = await synthesis.within(texts, most, description, who, here)
         return {title: fed._replace(text=made[title]) for title, fed in context.items()}
@@ -315,10 +278,8 @@ class TaskRunner:
             squad = self.plan.tasks[given.unit.task].squad
             agent = self._guarded(agent, work.guardrails, squad, given.values["inputs"])
         ctx = ctx.at(escalate=self._escalation(given, ctx))
-        account = self._account(work.agent, self.plan.agents[work.agent].budget)
-        return await agent.work(
-            words, self._with_account(ctx, account), output_schema=work.output_schema, history=history
-        )
+        account = self._accounts.of_agent(work.agent, self.plan.agents[work.agent].budget)
+        return await agent.work(words, with_account(ctx, account), output_schema=work.output_schema, history=history)
 
     async def reply(
         self, agent: str, words: str, history: tuple[Message, ...], unit: Unit, ctx: RunContext
@@ -326,9 +287,9 @@ class TaskRunner:
         """Return an agent's answer to what a person says to it in a chat, after `history`."""
         here = self._below(self._within(ctx, unit), unit, "try-1")
         recalled = await recall(self.memory, self.plan.agents[agent], words, here)
-        account = self._account(agent, self.plan.agents[agent].budget)
+        account = self._accounts.of_agent(agent, self.plan.agents[agent].budget)
         told, here = prompts.with_recalled(words, recalled.parts), _having_read(here, recalled)
-        here = self._with_account(here, account).at(memo=self._memos.setdefault(agent, HistoryMemo()))
+        here = with_account(here, account).at(memo=self._memos.setdefault(agent, HistoryMemo()))
         return await self._agent(agent, None).work(told, here, history=history)
 
     def use(self, name: str, agent: Agent) -> None:
@@ -362,8 +323,9 @@ class TaskRunner:
     ) -> tuple[Minutes, RunContext]:
         """Hold a conversation, and those inside it. Return how it went, and where its budget is drawn on."""
         unit, waited = given.unit, given.clock.waited
-        account = self._open(BudgetRef("conversation", plan.id), plan.budget, _paid_below(unit, ctx.step), waited)
-        ctx, memos = self._with_account(ctx, account), dict[str, HistoryMemo]()
+        ref, is_its = BudgetRef("conversation", plan.id), paid_below(unit, ctx.step)
+        account = self._accounts.open(ref, plan.budget, is_its, waited)
+        ctx, memos = with_account(ctx, account), dict[str, HistoryMemo]()
 
         async def speak(speaker: str, prompt: str, history: tuple[Message, ...], place: str) -> SpokenWords:
             here = self._below(ctx, unit, place)
@@ -489,10 +451,10 @@ class TaskRunner:
     def _judge(self, squad: str | None, inputs: Mapping[str, Any] | None, name: str) -> Callable[..., Awaitable[Any]]:
         """Return the work of an agent that judges what others say, within its own budget."""
         judge = scoped(squad, name)
-        account = self._account(judge, self.plan.agents[judge].budget)
+        account = self._accounts.of_agent(judge, self.plan.agents[judge].budget)
 
         async def work(brief: str, ctx: RunContext, **more: Any) -> WorkResult:
-            return await self._agent(judge, None, inputs).work(brief, self._with_account(ctx, account), **more)
+            return await self._agent(judge, None, inputs).work(brief, with_account(ctx, account), **more)
 
         return work
 
@@ -514,46 +476,8 @@ class TaskRunner:
         return escalate
 
     def _helper(self, tool: Tool, agent: str, inputs: Mapping[str, Any] | None) -> Tool:
-        account = self._account(agent, self.plan.agents[agent].budget)
-        return bound_to(tool, self._agent(agent, None, inputs), lambda ctx: self._with_account(ctx, account))
-
-    def _account_of_task(self, task: TaskPlan, given: Assignment, step: StepPath) -> Account | None:
-        """A task's account spans all elements of its `for_each`; a revision has one of its own."""
-        ref, unit = BudgetRef("task", task.id), given.unit
-        if unit.key is None:
-            return self._open(ref, task.budget, _paid_below(unit, step), given.clock.waited)
-        if (place := (task.id, unit.attempt)) not in self._accounts_of_tasks:
-            is_its = _paid_by_elements(*place)
-            self._accounts_of_tasks[place] = self._open(ref, task.budget, is_its, self.work_clock.waited)
-        return self._accounts_of_tasks[place]
-
-    def _accounts_of_squads(self, scope: str | None) -> list[Account | None]:
-        """Return the accounts of the sub-squads around a task, the outermost first: each spans all work in it."""
-        found: list[Account | None] = []
-        while scope:
-            if scope not in self._accounts_of_scopes:
-                is_its, cap = _paid_in(scope), self.plan.squads[scope].budget
-                account = self._open(BudgetRef("task", scope), cap, is_its, self.work_clock.waited)
-                self._accounts_of_scopes[scope] = account
-            found.insert(0, self._accounts_of_scopes[scope])
-            scope = scope.rpartition(".")[0]
-        return found
-
-    def _account(self, agent: str, cap: Any) -> Account | None:
-        """An agent's account spans all its work in the run."""
-        if agent not in self._accounts:
-            ref, waited = BudgetRef("agent", agent), self.work_clock.waited
-            self._accounts[agent] = self._open(ref, cap, lambda call: call.agent == agent, waited)
-        return self._accounts[agent]
-
-    def _open(
-        self, ref: BudgetRef, cap: Any, is_its: Callable[[Paid], bool], waited: Callable[[], float]
-    ) -> Account | None:
-        return None if cap is None else open_account(ref, cap, self.clock(), filter(is_its, self.paid), waited)
-
-    def _with_account(self, ctx: RunContext, account: Account | None) -> RunContext:
-        budgets: AccountScope = ctx.budgets  # type: ignore[assignment]  # as in perform
-        return ctx if account is None else ctx.at(budgets=budgets.within(account))
+        account = self._accounts.of_agent(agent, self.plan.agents[agent].budget)
+        return bound_to(tool, self._agent(agent, None, inputs), lambda ctx: with_account(ctx, account))
 
     def _within(self, ctx: RunContext, unit: Unit) -> RunContext:
         """Return the context of a unit's work: the run's rules, and what surrounds all of its calls."""
@@ -603,69 +527,3 @@ def made_by_squad(task: str, values: Mapping[str, Any]) -> UnitResult:
     if ended["status"] != "ok":
         raise SquadFailed(task)
     return UnitResult(ended["output"], as_text(ended["output"]))
-
-
-def _paid_below(unit: Unit, step: StepPath) -> Callable[[Paid], bool]:
-    """Return what tells whether a call was made at a place in the run or below it."""
-    return lambda call: call.unit == unit and call.step[: len(step)] == step
-
-
-def _paid_in(scope: str) -> Callable[[Paid], bool]:
-    """Return what tells whether a call was made by any task of a sub-squad."""
-    return lambda call: call.unit is not None and call.unit.task.startswith(f"{scope}.")
-
-
-def _paid_by_elements(task: str, attempt: int) -> Callable[[Paid], bool]:
-    """Return what tells whether a call was made by any element of a task."""
-    return lambda call: call.unit is not None and (call.unit.task, call.unit.attempt) == (task, attempt)
-
-
-@dataclass(frozen=True, slots=True)
-class Downgrading:
-    """Answers through `inner`; where a spent budget says `downgrade_tier`, once more at the fallback tier."""
-
-    inner: Complete
-
-    async def complete(
-        self, request: Request, *, emit: Emit = ignore, budgets: Any = None, accept: Accept | None = None
-    ) -> Response:
-        return await self._answer(self.inner.complete, request, emit, budgets, accept)
-
-    async def relay(
-        self, request: Request, hear: Hear, *, emit: Emit = ignore, budgets: Any = None, accept: Accept | None = None
-    ) -> Response:
-        told: list[Delta] = []
-
-        def take(delta: Delta) -> None:
-            told[:] = [delta]
-            hear(delta)
-
-        def void(spent: BudgetSpent) -> None:
-            if told:
-                hear(Restarted(str(spent)))
-
-        return await self._answer(partial(relayed, self.inner, hear=take), request, emit, budgets, accept, void)
-
-    async def _answer(
-        self,
-        answer: Answer,
-        request: Request,
-        emit: Emit,
-        budgets: Any,
-        accept: Accept | None,
-        void: Callable[[BudgetSpent], None] = lambda _: None,
-    ) -> Response:
-        try:
-            return await answer(request, emit=emit, budgets=budgets, accept=accept)
-        except BudgetSpent as spent:
-            if budgets is None or budgets.on_exceed(spent.budget) != "downgrade_tier":
-                raise
-            emit(BudgetReached.by(spent, "downgrade_tier"))
-            void(spent)
-            cheap = _at_tier(request, "fallback")
-            return await answer(cheap, emit=emit, budgets=budgets, accept=accept)
-
-
-def _at_tier(request: Request, tier: str) -> Request:
-    needs = replace(request.needs, agent=None, persona=None, model=None, chain=(), tier=tier)
-    return replace(request, needs=needs)
