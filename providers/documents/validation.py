@@ -190,6 +190,8 @@ def _wrong_type(path: Path, kinds: Sequence[str], value: Any) -> tuple[str, str]
 
 def _example_of(model: ModelClass, path: Path) -> str | None:
     """Return how the field at a place is written; None for an item of a list, and where that is not said."""
+    if not path:
+        return None
     here: Any = model
     for part in path[:-1]:
         here = _below(here, part)
