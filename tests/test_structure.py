@@ -55,6 +55,16 @@ def modules() -> dict[str, ast.Module]:
     return {file.relative_to(ROOT).as_posix(): ast.parse(file.read_text("utf-8")) for file in files}
 
 
+def statements(within: ast.AST) -> Iterator[ast.stmt]:
+    """Yield the statements in a tree, at any depth: their expressions, most of a tree, hold none."""
+    for field in ("body", "orelse", "finalbody", "handlers", "cases"):
+        inner = getattr(within, field, ())
+        for part in inner if isinstance(inner, list) else ():
+            if isinstance(part, ast.stmt):
+                yield part
+            yield from statements(part)
+
+
 def imported(node: ast.AST, path: str) -> Iterator[str]:
     """Yield the paths of our modules that an import statement loads."""
     assert isinstance(node, ast.ImportFrom)
@@ -78,7 +88,7 @@ def is_ours(node: ast.AST) -> bool:
 def test_no_modules_import_each_other_in_a_circle() -> None:
     """Imports of types and of functions count too; not those of an `__init__`, which hands names on when asked."""
     graph = {
-        path: {t for node in ast.walk(tree) if is_ours(node) for t in imported(node, path) if "__init__" not in t}
+        path: {t for node in statements(tree) if is_ours(node) for t in imported(node, path) if "__init__" not in t}
         for path, tree in modules().items()
         if "__init__" not in path
     }
@@ -92,7 +102,7 @@ def test_a_class_name_stands_in_one_module() -> None:
     """So do aliases of types: a reader who meets a name has one place to look it up."""
     homes = defaultdict[str, set[str]](set)
     for path, tree in modules().items():
-        for node in ast.walk(tree):
+        for node in statements(tree):
             if isinstance(node, ast.ClassDef):
                 homes[node.name].add(path)
         for node in tree.body:
@@ -106,8 +116,8 @@ def test_our_own_code_is_imported_at_the_top() -> None:
     late = {
         (path, function.name)
         for path, tree in modules().items()
-        for function in ast.walk(tree)
+        for function in statements(tree)
         if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef) and function.name not in BUILT_IN
-        if any(is_ours(node) for node in ast.walk(function))
+        if any(is_ours(node) for node in statements(function))
     }
     assert late == set(LATE)
