@@ -125,6 +125,16 @@ class StreamedBlock:
         return self.kind in ("text", "thinking")
 
     @property
+    def is_doubtful(self) -> bool:
+        """Whether it is a call without a name: whether that is a call at all, its end says."""
+        return self.kind == "tool_use" and not self.name
+
+    @property
+    def says_something(self) -> bool:
+        """Whether a call is one: a proxy's empty call is none."""
+        return bool(self.name) or self.text not in ("", "{}")
+
+    @property
     def text(self) -> str:
         return "".join(self._pieces)
 
@@ -136,7 +146,7 @@ class StreamedBlock:
             case "thinking" | "redacted_thinking":
                 made = Reasoning(self.text, clean(self.opaque) or None, maker)
                 return made if made.text or made.opaque else None
-            case "tool_use" if self.name or self.text not in ("", "{}"):
+            case "tool_use" if self.says_something:
                 return tool_call(self.index, self.id, self.name, self.text)
         return None
 

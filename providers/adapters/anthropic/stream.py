@@ -156,7 +156,8 @@ class MessageStream:
             self._interrupt(deltas)
         self._open[index] = block
         if block.kind == "tool_use":
-            deltas.append(ToolCallDelta(block.index, block.id, block.name))
+            if not block.is_doubtful:
+                deltas.append(ToolCallDelta(block.index, block.id, block.name))
         elif block.text:
             deltas.append(block.delta(block.text))
         return block
@@ -173,7 +174,11 @@ class MessageStream:
                     self._split.add(index)
 
     def _close(self, block: StreamedBlock, deltas: list[Delta]) -> None:
-        if rest := block.close():
+        rest = block.close()
+        if block.is_doubtful:
+            if block.says_something:
+                deltas.append(ToolCallDelta(block.index, block.id, block.name, block.text))
+        elif rest:
             deltas.append(block.delta(rest))
 
     def _piece(self, chunk: Mapping[str, Any], deltas: list[Delta]) -> None:
@@ -191,7 +196,7 @@ class MessageStream:
                 return
             block = self._start(index, {"type": _OPENS[kind]}, deltas)
         if field := _PIECES.get((block.kind, kind)):
-            if piece := block.add(string(delta.get(field), field)):
+            if (piece := block.add(string(delta.get(field), field))) and not block.is_doubtful:
                 deltas.append(block.delta(piece))
         elif block.kind == "thinking" and kind == "signature_delta" and index not in self._split:
             block.opaque += string(delta.get("signature"), "signature")

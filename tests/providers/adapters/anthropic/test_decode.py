@@ -377,6 +377,8 @@ def test_a_wrong_shape_at_any_level_is_a_typed_error_or_a_sound_answer(path, new
 @example((12, "index"), 0)
 @example((3, "index"), 1)
 @example((29, "index"), 8)
+@example((35, "content_block", "name"), None)
+@example((29, "content_block", "name"), "")
 def test_a_wrong_shape_in_any_event_is_a_typed_error_or_a_sound_answer(path, new):
     changed = put(events(WHOLE), path, new)
     body = b"".join(b"data: " + json.dumps(event).encode() + b"\n\n" for event in changed)
