@@ -15,7 +15,7 @@ from orchestrator.testing import RealCallForbidden, ScriptedManager, ScriptMisma
 from providers.adapters import HttpRequest
 from providers.client.manager import ProviderManager, open_manager
 from providers.errors import AllAttemptsFailed, Overloaded
-from providers.messages import Request, user
+from providers.messages import Needs, Request, user
 from providers.transport import guarded_fetch, open_transport
 from providers.transport.forbidden import is_loopback
 from tests.orchestrator.squads import squad
@@ -120,8 +120,9 @@ async def streamed(manager: ProviderManager) -> None:
 async def test_a_server_on_this_machine_may_be_called(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ORCHESTRATOR_REAL_CALLS", "forbidden")
     async with open_manager(environ={"LOCAL_BASE_URL": "http://127.0.0.1:9/v1"}) as manager:
+        asked = Request((user("hello"),), needs=Needs(deadline_s=0.2))
         with pytest.raises(AllAttemptsFailed, match="no model answered"):  # nothing listens there
-            await manager.complete(Request((user("hello"),)))
+            await manager.complete(asked)
 
 
 def test_without_the_switch_the_network_is_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
