@@ -74,8 +74,8 @@ class _Shape:
 def _shapes() -> Mapping[type, _Shape]:
     """Return how each class that may be recorded is written."""
     modules = (messages, provider_events, agent_events, run_events, journal, given)
-    held = ((module, cls) for module in modules for cls in vars(module).values() if isclass(cls))
-    found = [cls for module, cls in held if cls.__module__ == module.__name__]
+    held = ((module.__name__, cls) for module in modules for cls in vars(module).values() if isclass(cls))
+    found = [cls for name, cls in held if f"{cls.__module__}.".startswith(f"{name}.")]
     return {cls: _shape(cls) for cls in found if hasattr(cls, "__dataclass_fields__") or issubclass(cls, Enum)}
 
 

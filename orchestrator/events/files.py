@@ -1,0 +1,41 @@
+"""What happens to the files of a run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class ArtifactWritten:
+    """`size` is bytes; `text` is for the journal alone: a file that is lost can be written again."""
+
+    path: str
+    sha256: str
+    size: int
+    text: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class FileWritten:
+    """A tool wrote a file in the run's folder: what stands there is the run's own. `size` is bytes."""
+
+    path: str
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class FileKept:
+    """A file of the run was changed by somebody else. `aside` is its new name, None where it was left in its place."""
+
+    path: str
+    aside: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FileUnwritten:
+    """A recorded file of a task that has ended is gone, and cannot be written again now: the run pauses."""
+
+    task: str
+    path: str
+    reason: str
