@@ -9,9 +9,7 @@ from typing import Any, NamedTuple
 
 import regex
 
-from orchestrator.evals.facts import ConversationFact, RunFacts, TaskFact, ToolFact
-from orchestrator.evals.ranges import Range
-from orchestrator.evals.spec import (
+from orchestrator.evals.expect import (
     AnyOrder,
     ConversationExpect,
     Exactly,
@@ -21,9 +19,11 @@ from orchestrator.evals.spec import (
     TaskExpect,
     ToolExpect,
     ValueExpect,
-    called_as,
     texts_of,
 )
+from orchestrator.evals.facts import ConversationFact, RunFacts, TaskFact, ToolFact
+from orchestrator.evals.ranges import Range
+from orchestrator.evals.spec_names import called_as
 from orchestrator.run.state import as_text
 from providers.documents.json_schema import SchemaTooCostly, validator_of
 from providers.documents.problems import Path

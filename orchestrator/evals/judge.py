@@ -13,9 +13,10 @@ from typing import Any, NamedTuple
 from agents.output import Invalid, shape_of
 from agents.turn import Complete
 from orchestrator.evals.checks import Check
+from orchestrator.evals.expect import Expect
 from orchestrator.evals.facts import RunFacts
 from orchestrator.evals.recording import RecordingUnusable
-from orchestrator.evals.spec import Expect, JudgeSpec
+from orchestrator.evals.spec import JudgeSpec
 from providers.messages import Needs, OutputSchema, Request, system, user
 
 SCHEMA = OutputSchema(

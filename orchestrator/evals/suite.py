@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from agents.tools import Tool
-from orchestrator.evals.spec import SuiteCase, SuiteSpec, checked_against, slug_of, suite_of
+from orchestrator.evals.spec import SuiteCase, SuiteSpec, suite_of
+from orchestrator.evals.spec_names import checked_against, slug_of
 from orchestrator.squad.given_files import read_named
 from orchestrator.squad.load import Squad
 from orchestrator.squad.plan import Plan

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from orchestrator.evals.checks import checks_of, fits
+from orchestrator.evals.expect import Expect
 from orchestrator.evals.facts import ConversationFact, RunFacts, TaskFact, ToolFact
-from orchestrator.evals.spec import Expect
 
 STORIES = [{"id": "S-1", "text": "Given a cart When it is full Then it says so"}, {"id": "S-2", "text": "Given ..."}]
 FACTS = RunFacts(

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.evals.expect import Expect
 from orchestrator.evals.facts import RunFacts, TaskFact
 from orchestrator.evals.judge import Judge, JudgeUnasked, Label, read_labels
 from orchestrator.evals.recording import RecordingUnusable
-from orchestrator.evals.spec import Expect, JudgeSpec
+from orchestrator.evals.spec import JudgeSpec
 from orchestrator.testing import scripted
 from providers.errors import AllAttemptsFailed
 

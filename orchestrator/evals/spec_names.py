@@ -1,0 +1,137 @@
+"""Whether the names in a test file are those of its squad: tasks, agents, tools, approvals. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from fnmatch import fnmatchcase
+from typing import Any
+
+import regex
+
+from agents.mcp.definitions import tool_name as name_for_models
+from orchestrator.evals.expect import AnyOrder, Exactly, Expect, ToolExpect
+from orchestrator.evals.spec import SuiteSpec, With
+from orchestrator.squad.plan import HUMAN, Approval, Plan
+from providers.documents.findings import Findings
+from providers.documents.nodes import Node
+from providers.documents.problems import Path, Problem
+
+FAULTS = ("ok", "timeout", "reset", "429", "500", "503")
+
+
+def checked_against(
+    spec: SuiteSpec, node: Node, found: Sequence[Problem], plan: Plan, providers: Collection[str]
+) -> list[Problem]:
+    """Return `found`, and each name in the test file that the squad's plan, or the catalog, does not have."""
+    findings = Findings.after(node, found)
+    names: set[str] = set()
+    if spec.judge is not None and (spec.judge.agree or 0) > spec.judge.votes:
+        told = f"{spec.judge.agree} votes cannot agree where there are {spec.judge.votes}"
+        findings.error(("judge", "agree"), "out-of-range", told)
+    for index, case in enumerate(spec.cases):
+        at: Path = ("cases", index)
+        if (slug := slug_of(case.name)) in names:
+            findings.error((*at, "name"), "duplicate-name", f"another case is called like '{case.name}'")
+        names.add(slug)
+        _Case(findings, plan, (*at, "expect")).check(case.expect)
+        if case.expect.judge and spec.judge is None:
+            findings.error((*at, "expect", "judge"), "missing-field", "the test file names no judge", "add judge: {}")
+        if case.with_ is not None:
+            _check_surroundings(findings, plan, (*at, "with"), case.with_, providers)
+    return findings.found
+
+
+def slug_of(name: str) -> str:
+    """Return the name of a case as a file's name: `plans a bike shop` is `plans-a-bike-shop`."""
+    return regex.sub(r"[^\p{L}\p{N}_.-]+", "-", name).strip("-.").casefold()[:80] or "case"
+
+
+def called_as(name: str) -> str:
+    """Return the name by which a model calls a tool: `git__log` of an MCP server's `git/log`, `git__*` of `git/*`."""
+    server, slash, tool = name.partition("/")
+    if not slash:
+        return name
+    return name_for_models(server, "t")[:-1] + "*" if tool == "*" else name_for_models(server, tool)
+
+
+def _is_a_tool(name: str, known: Collection[str]) -> bool:
+    """Return whether a squad has the tool. Which tools an MCP server has is told by the server alone."""
+    return any(fnmatchcase(called_as(name), called_as(one)) for one in known)
+
+
+def _check_surroundings(findings: Findings, plan: Plan, at: Path, given: With, providers: Collection[str]) -> None:
+    tools = {tool.name: tool for agent in plan.agents.values() for tool in agent.tools}
+    asking = {name for name, tool in tools.items() if tool.approval != "never"}
+    gates = {name: task.work for name, task in plan.tasks.items() if isinstance(task.work, Approval)}
+    for name, answer in (given.approvals or {}).items():
+        if name in asking and answer != "revise":
+            continue
+        if name in asking:
+            findings.error((*at, "approvals", name), "invalid-value", f"'{name}' may be answered by: approve, reject")
+        elif name not in gates:
+            findings.unknown((*at, "approvals", name), "approval", name, {*gates, *asking}, key=True)
+        elif answer not in gates[name].choices:
+            choices = ", ".join(gates[name].choices)
+            findings.error((*at, "approvals", name), "invalid-value", f"'{name}' may be answered by: {choices}")
+    for name in given.tools or {}:
+        if name not in tools:
+            findings.unknown((*at, "tools", name), "tool", name, tools, key=True)
+    for provider, faults in (given.faults or {}).items():
+        if provider not in providers:
+            findings.unknown((*at, "faults", provider), "provider", provider, providers, key=True)
+        for index, fault in enumerate(faults):
+            if fault not in FAULTS:
+                findings.unknown((*at, "faults", provider, index), "fault", fault, FAULTS)
+
+
+class _Case:
+    """Checks the names in one case's expectations."""
+
+    def __init__(self, findings: Findings, plan: Plan, at: Path) -> None:
+        self.findings, self.plan, self.at = findings, plan, at
+        talkers = {name for talk in plan.conversations.values() for name in talk.participants}
+        self.agents = {*plan.agents, *({HUMAN} & talkers)}
+        self.tools = {tool.name for agent in plan.agents.values() for tool in agent.tools}
+
+    def check(self, expect: Expect) -> None:
+        self._all(("tasks",), "task", expect.tasks or {}, self.plan.tasks)
+        self._all(("outputs",), "output", expect.outputs or {}, self.plan.outputs)
+        self._all(("conversations",), "conversation", expect.conversations or {}, self.plan.conversations)
+        for name, talk in (expect.conversations or {}).items():
+            for field in ("speakers", "order"):
+                self._listed(("conversations", name, field), "agent", getattr(talk, field) or (), self.agents)
+        for index, judged in enumerate(expect.judge or ()):
+            self._one(("judge", index, "of"), "task", judged.of, self.plan.tasks)
+        match expect.turns:
+            case Exactly(exactly=named):
+                self._listed(("turns", "exactly"), "agent", named, self.plan.agents)
+            case list(turns):
+                for index, turn in enumerate(turns):
+                    if isinstance(turn, AnyOrder):
+                        self._listed(("turns", index, "any_order"), "agent", turn.any_order, self.plan.agents)
+                    else:
+                        self._one(("turns", index), "agent", turn, self.plan.agents)
+        for index, tool in enumerate(expect.tools or ()):
+            self._tool(("tools", index), tool)
+
+    def _tool(self, at: Path, expect: ToolExpect) -> None:
+        if expect.agent is not None:
+            self._one((*at, "agent"), "agent", expect.agent, self.plan.agents)
+        if (expect.tool is None) == (expect.never is None):
+            self.findings.error((*self.at, *at), "one-of", "an expectation of tools has exactly one of tool and never")
+        for field, name in (("tool", expect.tool), ("before", expect.before)):
+            if name is not None and not _is_a_tool(name, self.tools):
+                self.findings.unknown((*self.at, *at, field), "tool", name, self.tools)
+
+    def _all(self, at: Path, what: str, names: Mapping[str, Any], known: Mapping[str, Any]) -> None:
+        for name in names:
+            if name not in known:
+                self.findings.unknown((*self.at, *at, name), what, name, known, key=True)
+
+    def _listed(self, at: Path, what: str, names: Sequence[str], known: Any) -> None:
+        for index, name in enumerate(names):
+            self._one((*at, index), what, name, known)
+
+    def _one(self, at: Path, what: str, name: str, known: Any) -> None:
+        if name not in known:
+            self.findings.unknown((*self.at, *at), what, name, known)
