@@ -21,7 +21,7 @@ from agents.results import MAX_ITEMS, shown, told
 from agents.threads import MOST_LEFT, GivenUp, ThreadEnded, in_thread, is_own_cancellation, still_left
 from agents.tool_context import ToolContext
 from agents.untrusted import Untrusted
-from providers.documents.problems import closest
+from providers.documents.likeness import closest
 from providers.documents.unicode import clean_json_text
 from providers.messages import ToolCall, ToolResult, ToolSpec
 

@@ -14,7 +14,7 @@ from jinja2.visitor import NodeTransformer
 from personas.filters import ANSWERED, ASKED, COMPARED, CONCAT, EACH, FILTER_WORDS, LITERAL, METHODS, SLICE, method
 from personas.limits import TemplateError, TemplateLimits
 from personas.list_filters import TEST_WORDS
-from providers.documents.problems import closest
+from providers.documents.likeness import closest
 
 _NODES = (
     "Template Output TemplateData If For Assign Name Const Tuple List Dict Pair Keyword CondExpr Filter Test Call "

@@ -163,7 +163,7 @@ class LazyGroup(CommonOptions, click.Group):
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
-            from providers.documents.problems import closest  # only a mistake needs it
+            from providers.documents.likeness import closest  # only a mistake needs it
 
             close = f"run {name}" if name.endswith((".yaml", ".yml")) else closest(name, COMMANDS)
             hint = f" Did you mean {close!r}?" if close else ""

@@ -30,7 +30,7 @@ from orchestrator.journal.protocols import (
     Runs,
 )
 from orchestrator.squad.load import Squad
-from providers.documents.problems import closest
+from providers.documents.likeness import closest
 from providers.documents.unicode import printable
 
 P = ParamSpec("P")

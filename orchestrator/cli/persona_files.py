@@ -5,7 +5,7 @@ from __future__ import annotations
 from orchestrator.cli.exits import Unusable
 from orchestrator.cli.loading import interrupts_held
 from personas import Persona, Personas, packaged
-from providers.documents.problems import closest
+from providers.documents.likeness import closest
 
 
 @interrupts_held()

@@ -31,7 +31,7 @@ from orchestrator.journal.protocols import JournalError
 from orchestrator.run.deltas import RunDelta, delta_json
 from orchestrator.run.exchanges import Exchange, addressed
 from orchestrator.session import ReplyStream, Session
-from providers.documents.problems import closest
+from providers.documents.likeness import closest
 from providers.documents.unicode import printable
 from providers.errors import ProviderError, RoutingError
 from providers.messages import Restarted, TextDelta

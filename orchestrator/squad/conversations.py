@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from orchestrator.squad import termination
 from orchestrator.squad.conversation_spec import (
     ROUNDS,
     ConversationSpec,
@@ -16,23 +17,7 @@ from orchestrator.squad.conversation_spec import (
 from orchestrator.squad.plan import HUMAN, ConversationPlan
 from orchestrator.squad.shared_spec import budget
 from orchestrator.squad.spec import SquadSpec
-from orchestrator.squad.termination import (
-    AllOf,
-    AnyOf,
-    EndedOutside,
-    FunctionHolds,
-    HandedTo,
-    MaxSeconds,
-    MaxTokens,
-    MaxTurns,
-    MessageOf,
-    NoProgress,
-    PhraseSaid,
-    SpokenBy,
-    StopSaid,
-    Termination,
-    ToolCalled,
-)
+from orchestrator.squad.termination import Termination
 from providers.documents.findings import Findings
 from providers.documents.problems import Path, nearest
 
@@ -147,7 +132,7 @@ class Conversations:
         elif spec.pattern not in LED:
             self.findings.lacks(path, "missing-field", "a conversation needs 'terminate'", hint)
         lead = 1 if spec.pattern == "hierarchical" else 0
-        return MaxTurns((spec.rounds or ROUNDS) * (len(spec.participants) + lead))
+        return termination.MaxTurns((spec.rounds or ROUNDS) * (len(spec.participants) + lead))
 
     def _fields(self, path: Path, spec: ConversationSpec) -> None:
         """Report the fields that mean nothing in this pattern."""
@@ -285,32 +270,36 @@ class Conversations:
         """Return the condition that is written first, in the order of `_CONDITIONS`, where there are several."""
         match spec:
             case TerminateSpec(any=list(inner)):
-                return AnyOf(tuple(self._terminate((*path, "any", i), one, speakers) for i, one in enumerate(inner)))
+                return termination.AnyOf(
+                    tuple(self._terminate((*path, "any", i), one, speakers) for i, one in enumerate(inner))
+                )
             case TerminateSpec(all=list(inner)):
-                return AllOf(tuple(self._terminate((*path, "all", i), one, speakers) for i, one in enumerate(inner)))
+                return termination.AllOf(
+                    tuple(self._terminate((*path, "all", i), one, speakers) for i, one in enumerate(inner))
+                )
             case TerminateSpec(max_turns=int(turns)):
-                return MaxTurns(turns)
+                return termination.MaxTurns(turns)
             case TerminateSpec(text=str(phrase)):
-                return PhraseSaid(phrase, spec.from_)
+                return termination.PhraseSaid(phrase, spec.from_)
             case TerminateSpec(no_progress_rounds=int(rounds)):
-                return NoProgress(rounds)
+                return termination.NoProgress(rounds)
             case TerminateSpec(tokens=int(tokens)):
-                return MaxTokens(tokens)
+                return termination.MaxTokens(tokens)
             case TerminateSpec(time=float(seconds)):
-                return MaxSeconds(seconds)
+                return termination.MaxSeconds(seconds)
             case TerminateSpec(stop_message=bool()):
-                return StopSaid()
+                return termination.StopSaid()
             case TerminateSpec(handoff=str(target)):
-                return HandedTo(target)
+                return termination.HandedTo(target)
             case TerminateSpec(source=str() | list() as source):
-                return SpokenBy(tuple(_listed(source)))
+                return termination.SpokenBy(tuple(_listed(source)))
             case TerminateSpec(message=str(speaker)):
-                return MessageOf(speaker)
+                return termination.MessageOf(speaker)
             case TerminateSpec(tool=str(tool)):
-                return ToolCalled(tool)
+                return termination.ToolCalled(tool)
             case TerminateSpec(external=bool()):
-                return EndedOutside()
-        return FunctionHolds(function or _never)
+                return termination.EndedOutside()
+        return termination.FunctionHolds(function or _never)
 
 
 def _listed(names: str | Sequence[str] | None) -> list[str]:

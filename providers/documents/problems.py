@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 from urllib.parse import quote
 
+from providers.documents.likeness import alike, closest
 from providers.documents.secrets import NAMED, hidden, may_hold_a_secret, without_words_of
 
 Path = tuple[str | int, ...]
@@ -107,7 +108,7 @@ def _may_be_misspelt(p: Problem) -> bool:
     if p.code != "unknown-field" or not p.path:
         return False
     name = str(p.path[-1])
-    return p.path[0] in ("providers", "budget") or bool(NAMED.search(f"{name}:")) or closest(name, SECRETS) is not None
+    return p.path[0] in ("providers", "budget") or bool(NAMED.search(f"{name}:")) or bool(alike(name, SECRETS))
 
 
 def _value(p: Problem, *, withheld: bool) -> str:
@@ -120,15 +121,6 @@ def _value(p: Problem, *, withheld: bool) -> str:
 def in_order(problems: Iterable[Problem]) -> list[Problem]:
     """Return the problems in the order of their files' text, each once."""
     return sorted(dict.fromkeys(problems), key=lambda p: (p.file, p.line, p.column))
-
-
-def closest(word: str, choices: Iterable[str]) -> str | None:
-    """Return the choice most like `word`, whatever the case of its letters; None where none is alike."""
-    import difflib  # only a mistake needs it
-
-    by_folded = {name.casefold(): name for name in choices}
-    close = difflib.get_close_matches(word.casefold(), by_folded, n=1, cutoff=0.6)
-    return by_folded[close[0]] if close else None
 
 
 def nearest(word: str, choices: Iterable[str]) -> str:

@@ -10,8 +10,9 @@ from typing import Annotated, Any, NamedTuple, Union, get_args, get_origin
 
 from pydantic import TypeAdapter, ValidationError
 
+from providers.documents.likeness import closest
 from providers.documents.nodes import Node
-from providers.documents.problems import SECRETS, Path, Problem, closest, nearest
+from providers.documents.problems import SECRETS, Path, Problem, nearest
 from providers.documents.scalars import scalar
 
 ModelClass = type[Any]
