@@ -22,16 +22,15 @@ from orchestrator.mcp_tools import mcp_opened
 from orchestrator.options import RunOptions, capped, raised, recorded_options, steady
 from orchestrator.out_folder import held, run_folder
 from orchestrator.run.accounts import AccountScope, CallsOfRun
-from orchestrator.run.artifacts import Artifacts
 from orchestrator.run.budget import open_account
 from orchestrator.run.chat import Chat
+from orchestrator.run.crew import Crew
 from orchestrator.run.exchanges import EXCHANGE, ChatRecord, chat_of
 from orchestrator.run.history import RunHistory, history_of
 from orchestrator.run.memory import MemorySetting, RunMemory, open_memory
 from orchestrator.run.questions import Asker
 from orchestrator.run.recorder import Recorder
 from orchestrator.run.work_clock import RunClock
-from orchestrator.run.worker import TaskRunner
 from orchestrator.run_opening import check_tools, new_run_id, open_providers
 from orchestrator.squad.load import Squad
 from orchestrator.squad.plan import Plan
@@ -186,9 +185,7 @@ class _Place:
             folder.tell = lambda *written: recorder.record(FileWritten(*written))
             for path, versions in past.written.items():
                 folder.wrote(path, versions)
-        files = Artifacts(folder, note=recorder.record)
-        runner = TaskRunner(plan, complete, clock, recorder.at, files, past.paid, self.run, work_clock=work_clock)
-        runner.memory, runner.around = memory, options.around
+        crew = Crew(plan, complete, clock, recorder.at, past.paid, self.run, memory, work_clock, around=options.around)
         asker = Asker(journal, recorder, options.ask, past, work_clock, options.notify)
         work_clock.on_change = asker.release  # who cannot be asked here is not waited for
         account = open_account(BudgetRef("squad"), plan.budget, clock(), past.paid, work_clock.waited)
@@ -209,7 +206,7 @@ class _Place:
 
         budgets = AccountScope((), clock, CallsOfRun(flush, past.sizes)).within(account)
         first = ChatPartner(next(iter(plan.agents)))
-        chat = Chat(runner, recorder, journal, asker, budgets, work_clock, open_record, first)
+        chat = Chat(crew, recorder, journal, asker, budgets, work_clock, open_record, first)
         chat.exchanges, chat.in_flight = list(self.past.chat.exchanges), self.past.in_flight
         return chat
 
@@ -228,7 +225,7 @@ class OpenedChat:
         if partner.model is not None:
             changed = replace(plan.agents[partner.agent], model=partner.model)
             plan = replace(plan, agents={**plan.agents, partner.agent: changed})
-        self.chat.runner.adopt(plan)
+        self.chat.crew.adopt(plan)
         if self._own is not None:
             own = self._own if partner.model is None else replace(self._own, model=partner.model)
-            self.chat.runner.use(partner.agent, own)
+            self.chat.crew.use(partner.agent, own)

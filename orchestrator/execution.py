@@ -17,6 +17,7 @@ from orchestrator.events import Event, FileUnwritten, FileWritten, RunResumed, R
 from orchestrator.journal.protocols import InFlightStep, Journal, JournalError
 from orchestrator.run.approvals import digest_of, questions_of
 from orchestrator.run.artifacts import RETRIES_S, Artifacts, FileRefused
+from orchestrator.run.crew import Crew
 from orchestrator.run.delta_stream import DeltaStream
 from orchestrator.run.deltas import DeltaLog
 from orchestrator.run.driver import Driver
@@ -58,7 +59,7 @@ class Run:
         self._driven = driven
         self._take_up = take_up
         self._journal = journal
-        self._deltas = driven.runner.deltas
+        self._deltas = driven.runner.crew.deltas
         self._events = events
         self._stub = stub
         self._result: RunResult | None = None
@@ -83,9 +84,9 @@ class Run:
         A moderator still concludes. One that is held later in the run ends after its first utterance. Raises `KeyError`
         for a name that the squad does not have.
         """
-        if name not in self._driven.runner.plan.conversations:
+        if name not in self._driven.runner.crew.plan.conversations:
             raise KeyError(name)
-        self._driven.runner.ended_conversations.add(name)
+        self._driven.runner.crew.ended_conversations.add(name)
 
     def stream(self, after: str | None = None) -> DeltaStream:
         """Return what the agents say as they say it: `async for delta in run.stream()`. It ends with the run.
@@ -131,7 +132,7 @@ class Run:
             resumed = await self._go_on()
             await self._driven.driver.drive(resumed, self._take_over)
         driver, recorder, runner, _ = self._driven
-        result = result_of(driver, recorder, stub=self._stub, crew=runner)
+        result = result_of(driver, recorder, stub=self._stub, files=runner.files)
         await driver.flush()
         return result
 
@@ -152,8 +153,8 @@ class Run:
     async def _take_over(self) -> Sequence[FileUnwritten]:
         """See to it that the files of earlier processes are there, and return those that cannot be written now."""
         driver, recorder, runner, past = self._driven
-        while runner.memory is not None and runner.memory.news:
-            recorder.record(runner.memory.news.pop(0))
+        while runner.crew.memory is not None and runner.crew.memory.news:
+            recorder.record(runner.crew.memory.news.pop(0))
         at_work = set(units_at_work(driver.state))
         lost: list[FileUnwritten] = []
         for unit, made in past.artifacts.values():
@@ -218,8 +219,8 @@ async def running(
             for path, versions in past.written.items():
                 setting.folder.wrote(path, versions)
         at, paid = recorder.at, past.paid
-        runner = TaskRunner(plan, complete, clock, at, files, paid=paid, run=run, work_clock=work_clock, deltas=deltas)
-        runner.memory, runner.around = setting.memory, setting.around
+        crew = Crew(plan, complete, clock, at, paid, run, setting.memory, work_clock, deltas, setting.around)
+        runner = TaskRunner(crew, files)
         driver = Driver(
             plan,
             runner.perform,

@@ -121,7 +121,7 @@ class Session:
     @property
     def agents(self) -> tuple[str, ...]:
         """All who can be talked to."""
-        return tuple(self._chat.runner.plan.agents)
+        return tuple(self._chat.crew.plan.agents)
 
     @property
     def model(self) -> str | None:
@@ -239,7 +239,7 @@ class ReplyStream:
 
     async def __aenter__(self) -> Self:
         live = self._live
-        log = live.chat.runner.deltas = DeltaLog(live.chat.recorder.run_id)
+        log = live.chat.crew.deltas = DeltaLog(live.chat.recorder.run_id)
         self._deltas = DeltaStream.after(log, live.chat.journal, None)
         self._tasks = await anyio.create_task_group().__aenter__()
         self._tasks.start_soon(self._answer, log)
@@ -263,7 +263,7 @@ class ReplyStream:
                 raise
             raise group.exceptions[0] from None
         finally:
-            self._live.chat.runner.deltas = None
+            self._live.chat.crew.deltas = None
 
     def __aiter__(self) -> Self:
         return self

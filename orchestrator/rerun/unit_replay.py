@@ -33,6 +33,7 @@ from orchestrator.rerun.record import Answers, Difference, PlacedEvent, RecordPa
 from orchestrator.run.accounts import AccountScope
 from orchestrator.run.assignment import Assignment
 from orchestrator.run.conversation import budget_reason
+from orchestrator.run.crew import Crew
 from orchestrator.run.driver import settled
 from orchestrator.run.history import TOLD_AGAIN, RunHistory, telling
 from orchestrator.run.work_clock import UnitClock
@@ -60,7 +61,7 @@ class UnitsReplayed:
         self.plan = plan
         self.told = past.told.copy()
         self.unit: UnitReplay | None = None
-        self.tasks = TaskRunner(plan, self, self.now, self._emit_at, pause=_at_once, run=answers.run)
+        self.tasks = TaskRunner(Crew(plan, self, self.now, self._emit_at, run=answers.run), pause=_at_once)
 
     async def take_over(self) -> None:
         """Let the units know whose the files are that earlier processes wrote."""

@@ -22,12 +22,12 @@ from orchestrator.events import (
 )
 from orchestrator.journal.protocols import Fence, InFlightStep, Journal, JournalError, StepChanged
 from orchestrator.run.accounts import AccountScope
+from orchestrator.run.crew import Crew
 from orchestrator.run.durable import DurableCalls
 from orchestrator.run.exchanges import EXCHANGE, Exchange, ExchangeStatus, seen_by
 from orchestrator.run.questions import Asker
 from orchestrator.run.recorder import Recorder
 from orchestrator.run.work_clock import RunClock, UnitClock
-from orchestrator.run.worker import TaskRunner
 from providers.messages import Message, user
 
 
@@ -35,7 +35,7 @@ from providers.messages import Message, user
 class Chat:
     """One chat that this process drives. One exchange at a time: others wait."""
 
-    runner: TaskRunner
+    crew: Crew
     recorder: Recorder
     journal: Journal
     asker: Asker
@@ -61,7 +61,7 @@ class Chat:
             await self._begin()
             await self._give_up_pending()
             number = self.exchanges[-1].number + 1 if self.exchanges else 1
-            exchange = Exchange(number, agent, text, self.runner.clock())
+            exchange = Exchange(number, agent, text, self.crew.clock())
             self.recorder.record(UserSaid(number, agent, text))
             self.recorder.record(TaskStarted(exchange.unit.task, 1, agent), exchange.unit)
             await self.flush()
@@ -166,11 +166,11 @@ class Chat:
 
     async def _work(self, exchange: Exchange, ctx: RunContext) -> WorkResult:
         """Ask for the answer. Raise `NoSuchAgent` where the squad was edited, and who was to give it is gone."""
-        if exchange.agent not in self.runner.plan.agents:
-            raise NoSuchAgent(exchange.agent, self.runner.plan.agents)
+        if exchange.agent not in self.crew.plan.agents:
+            raise NoSuchAgent(exchange.agent, self.crew.plan.agents)
         before = [one for one in self.exchanges if one.stands and one.number < exchange.number]
         seen = seen_by(exchange.agent, before)
-        return await self.runner.reply(exchange.agent, exchange.text, seen, exchange.unit, ctx)
+        return await self.crew.reply(exchange.agent, exchange.text, seen, exchange.unit, ctx)
 
     async def _end(
         self,

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from orchestrator.events import CutText, RunStatus
+from orchestrator.run.artifacts import Artifacts
 from orchestrator.run.driver import Driver
 from orchestrator.run.recorder import Recorder
 from orchestrator.run.verdict import OVER, finish_of
@@ -58,10 +59,10 @@ class RunResult:
         return TypeAdapter(as_type).validate_json(json.dumps(self.outputs[name]))
 
 
-def result_of(driver: Driver, recorder: Recorder, *, stub: bool, crew: Any) -> RunResult:
+def result_of(driver: Driver, recorder: Recorder, *, stub: bool, files: Artifacts) -> RunResult:
     """Return the result of a driven run, and record its last event."""
     state = driver.state
-    finished = finish_of(state, recorder, crew.files.written, stub=stub)
+    finished = finish_of(state, recorder, files.written, stub=stub)
     recorder.record(finished)
     return RunResult(
         run_id=finished.run_id,
@@ -75,8 +76,8 @@ def result_of(driver: Driver, recorder: Recorder, *, stub: bool, crew: Any) -> R
         error_kinds={name: event.error_kind or "" for name, event in state.errors.items()},
         waiting={} if finished.status in OVER else dict(state.waiting),
         stub=stub,
-        out=None if crew.files.folder is None else crew.files.folder.root,
-        texts=dict(crew.files.texts),
+        out=None if files.folder is None else files.folder.root,
+        texts=dict(files.texts),
         output_errors=finished.output_errors,
         truncated=finished.truncated,
         cut_short=finished.cut_short,
