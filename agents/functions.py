@@ -66,12 +66,13 @@ def local_names(function: Callable[..., Any]) -> Mapping[str, Any]:
     parts = getattr(inner, "__qualname__", "").split(".<locals>.")[:-1]
     annotations = getattr(inner, "__annotations__", {})
     wanted = {word for text in annotations.values() if isinstance(text, str) for word in _WORD.findall(text)}
-    wanted -= vars(builtins).keys() | getattr(inner, "__globals__", {}).keys()
+    wanted -= vars(builtins).keys()
+    module = getattr(inner, "__globals__", None)
     around = {part.rpartition(".")[2] for part in parts}
     found: dict[str, Any] = {}
     frame: FrameType | None = sys._getframe(1) if parts and wanted else None  # Python has no other way
     while frame is not None and not wanted <= found.keys():
-        if frame.f_code.co_name in around:
+        if frame.f_globals is module and frame.f_code.co_name in around:
             found = {**{name: frame.f_locals[name] for name in wanted & frame.f_locals.keys()}, **found}
         frame = frame.f_back
     return found

@@ -20,7 +20,7 @@ from agents.docstrings import described
 from agents.errors import ToolFault
 from agents.functions import NO_NAMES, docs_of, hints_of
 from agents.tool_context import ToolContext
-from providers.documents.arguments import read_object
+from providers.documents.arguments import Place, as_meant, read_object
 from providers.documents.json_schema import validator_of
 
 _LAZY = (
@@ -79,8 +79,18 @@ class Signature:
         try:
             return dict(self._adapter.validate_json(text))
         except ValidationError as error:
-            lines = [f"{'.'.join(map(str, e['loc'])) or 'arguments'}: {e['msg']}" for e in error.errors()]
-            raise ValueError("; ".join(lines)) from None
+            broken = error.errors()
+        meant = as_meant(json.loads(text), self._mistakes)
+        if meant is not None:
+            return dict(self._adapter.validate_json(json.dumps(meant)))
+        raise ValueError("; ".join(f"{'.'.join(map(str, e['loc'])) or 'arguments'}: {e['msg']}" for e in broken))
+
+    def _mistakes(self, value: dict[str, Any]) -> list[Place]:
+        try:
+            self._adapter.validate_json(json.dumps(value))
+        except ValidationError as error:
+            return [one["loc"] for one in error.errors()]
+        return []
 
     def placed(self, read: Mapping[str, Any], context: Any = None) -> tuple[list[Any], dict[str, Any]]:
         """Return what `read` returned as a call takes it: what has no name there, and what has one, the context too."""
@@ -128,9 +138,16 @@ class Declared:
         """Return keywords for the function. Raise `ValueError` saying what is wrong, in bounded time."""
         value: dict[str, Any] = json.loads(_object_text(arguments))
         broken = self._validator.first_error(value)
-        if broken is not None:
+        if broken is None:
+            return value
+        meant = as_meant(value, self._mistakes)
+        if meant is None:
             raise ValueError(f"{broken.json_path}: {broken.message[:300]}")
-        return value
+        return meant
+
+    def _mistakes(self, value: dict[str, Any]) -> list[Place]:
+        broken = self._validator.first_error(value)
+        return [] if broken is None else [list(broken.absolute_path)]
 
     def placed(self, read: Mapping[str, Any], context: Any = None) -> tuple[list[Any], dict[str, Any]]:
         """Return what `read` returned as a call takes it, and the context."""

@@ -280,6 +280,10 @@ def tool(
 
     def make(raw: Callable[..., Any]) -> Tool:
         function = plain(raw)
+        if not callable(function):
+            raise TypeError(f"@tool makes a tool of a function, not of {raw!r}; a name is given by @tool(name=...)")
+        if isinstance(inspect.unwrap(function), Tool):
+            raise TypeError(f"another decorator stands around @tool, at {function!r}: put @tool above all others")
         docs = docs_of(function) if description is None else description
         made = Tool(name or name_of(function), docs, function, **more)
         made._memo.update(names=local_names(function), raw=raw)  # the names can be seen only now

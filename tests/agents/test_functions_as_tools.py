@@ -7,12 +7,12 @@ import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from datetime import date
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import pytest
 from pydantic import BaseModel, Field
 
-from agents import Tool, ToolFault
+from agents import Tool, ToolFault, tool
 from agents.tools import as_tools
 from orchestrator import Squad
 from providers.messages import ToolCall
@@ -144,6 +144,84 @@ class TestKinds:
 
         assert await call(since) == 20260102
         assert "default" not in properties(since)["day"]
+
+
+def _wrapped(function: Any) -> Any:
+    @functools.wraps(function, updated=())
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        return function(*args, **kwargs)
+
+    return wrapper
+
+
+class Line(BaseModel):
+    sku: str
+    count: int = 1
+
+
+class TestMeant:
+    """Arguments that are not of their types, as models write them: what they plainly mean is taken."""
+
+    SCHEMA: ClassVar[Any] = {
+        "type": "object",
+        "properties": {
+            "lines": {"type": "array", "items": {"type": "object", "required": ["sku"]}},
+            "at": {"type": "integer"},
+            "note": {"type": "string"},
+        },
+    }
+
+    @staticmethod
+    def order(lines: list[Line] | None = None, at: int = 0, note: str = "", both: list[int] | str = "") -> list[Any]:
+        return [[one.sku for one in lines or ()], at, note, both]
+
+    @staticmethod
+    def declared(**given: Any) -> Any:
+        return given
+
+    @pytest.mark.parametrize(
+        ("given", "taken"),
+        [
+            ({"lines": '[{"sku": "a"}]'}, [["a"], 0, "", ""]),
+            ({"lines": ['{"sku": "a"}', {"sku": "b"}]}, [["a", "b"], 0, "", ""]),
+            ({"lines": "[{'sku': 'a', 'count': '2'}]"}, [["a"], 0, "", ""]),
+            ({"lines": "null", "note": None, "at": None}, [[], 0, "", ""]),
+            ({"note": "[1]", "both": "[1]"}, [[], 0, "[1]", "[1]"]),  # a text may be a text
+        ],
+    )
+    async def test_by_types(self, given: dict[str, Any], taken: list[Any]) -> None:
+        assert await call(self.order, **given) == taken
+
+    @pytest.mark.parametrize(
+        ("given", "taken"),
+        [
+            ({"lines": '[{"sku": "a"}]', "at": "5"}, {"lines": [{"sku": "a"}], "at": 5}),
+            ({"lines": ['{"sku": "a"}'] * 3, "note": None}, {"lines": [{"sku": "a"}] * 3}),
+            ({"note": "5"}, {"note": "5"}),
+        ],
+    )
+    async def test_by_a_schema(self, given: dict[str, Any], taken: dict[str, Any]) -> None:
+        assert await call(Tool("order", "", self.declared, parameters=self.SCHEMA), **given) == taken
+
+    @pytest.mark.parametrize(
+        "given", [{"lines": "a"}, {"lines": '["a"]'}, {"lines": '"[]"'}, {"at": "[5]"}, {"note": 5}]
+    )
+    async def test_all_else_is_told(self, given: dict[str, Any]) -> None:
+        [[where, _]] = given.items()
+        assert f"wrong arguments: {where}: Input should be" in await call(self.order, **given)
+        told = await call(Tool("order", "", self.declared, parameters=self.SCHEMA), **given)
+        assert f"wrong arguments: $.{where}" in told
+
+
+class TestDecorators:
+    def test_what_is_no_function_or_a_tool_within_is_refused_in_words(self) -> None:
+        with pytest.raises(TypeError, match=r"not of 'Search'; a name is given by @tool\(name="):
+            tool("Search")  # type: ignore[call-overload]  # as other frameworks take it
+        with pytest.raises(ToolFault, match="put @tool above all others"):
+            as_tools([_wrapped(tool(Shop.doubled))])
+
+    async def test_what_stands_below_is_kept(self) -> None:
+        assert await call(tool(_wrapped(Shop.doubled)), n=2) == 4
 
 
 class TestReturned:

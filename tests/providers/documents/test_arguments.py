@@ -36,13 +36,24 @@ MEANT = [
     ('\ufeff{"a": 1}', {"a": 1}),
     ('```json\n{"a": "```"}\n```', {"a": "```"}),
     ('``` {"a": 1}```', {"a": 1}),
+    ('{"a": [1, 2,\n], "b": ",}",}', {"a": [1, 2], "b": ",}"}),
+    (
+        "{'a': True, 'b': None, 'c': 'say \"no\", it\\'s', \"d\": \"it's\", 'e': 'None'}",
+        {"a": True, "b": None, "c": 'say "no", it\'s', "d": "it's", "e": "None"},
+    ),
+    ("{'a': 'one\n\\ttwo \\ud83d'}", {"a": "one\n\ttwo \ufffd"}),
 ]
 """What a text means, though many of these are answered 400 or 500 as they stand."""
 
 NO_OBJECT = [
     '{"city": "Ber',
     '{"a": 1',
-    "{'a': 1}",
+    "{'a': 'Ber",
+    "{'a': '\\x41'}",
+    "{'a': 'it's'}",
+    "{a: 1}",
+    '{"a": 1,, "b": 2}',
+    "{,}",
     "nope",
     "[]",
     '[{"a": 1}]',
@@ -62,6 +73,9 @@ NO_OBJECT = [
     "\ud83d",
     DEEP,
     '{"a":' * 100_000,
+    '\\"' * 30_000,
+    "\\'" * 30_000,
+    "," * 30_000,
 ]
 
 
