@@ -21,7 +21,8 @@ from orchestrator.journal.sqlite.lock import is_at, try_lock
 from orchestrator.options import RunOptions
 from orchestrator.squad.foreseen import foreseen_files
 from orchestrator.squad.load import Squad
-from orchestrator.squad.plan import AgentWork, Plan, TaskPlan, works_of
+from orchestrator.squad.parts import works_of
+from orchestrator.squad.plan import AgentWork, Plan, TaskPlan
 
 WRITES = frozenset({"write_file", "edit_file"})
 """The built-in tools that write into the folder."""

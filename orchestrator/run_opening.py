@@ -35,7 +35,8 @@ from orchestrator.run.memory import MemorySetting, open_memory
 from orchestrator.run.recorder import Recorder
 from orchestrator.run.result import RunResult
 from orchestrator.squad.load import Squad
-from orchestrator.squad.plan import Plan, works_of
+from orchestrator.squad.parts import works_of
+from orchestrator.squad.plan import Plan
 from orchestrator.squad.sources import definitions_in
 
 

@@ -25,6 +25,7 @@ from orchestrator.run.conversations.speech import (
 from orchestrator.squad.choosing import case_of, with_agent, with_case
 from orchestrator.squad.conditions import NoCondition, holds
 from orchestrator.squad.images import images_of
+from orchestrator.squad.parts import who_concludes
 from orchestrator.squad.plan import (
     HUMAN,
     AgentPlan,
@@ -44,7 +45,6 @@ from orchestrator.squad.plan import (
     TaskBody,
     TaskPlan,
     scoped,
-    who_concludes,
 )
 from orchestrator.squad.termination import countable
 from personas.errors import TemplateError

@@ -27,7 +27,8 @@ from orchestrator.journal.protocols import InFlightStep, RunManifest, StepRecord
 from orchestrator.rerun.fingerprint import changed, conversations_of, doers_of, inputs_of
 from orchestrator.run.budget import Bill, bill_of
 from orchestrator.run.history import edited, standing
-from orchestrator.squad.plan import Plan, beginnings
+from orchestrator.squad.parts import beginnings
+from orchestrator.squad.plan import Plan
 from orchestrator.units import StepPath, Unit
 from providers.messages import Usage
 

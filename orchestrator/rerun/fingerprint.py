@@ -18,17 +18,19 @@ from typing import Any
 from agents.tools import Tool
 from orchestrator.squad.given import InputFile, InputImage
 from orchestrator.squad.helpers import asked_in, helpers_of
+from orchestrator.squad.parts import (
+    everyone,
+    nested_in,
+    possible_agents,
+    works_of,
+)
 from orchestrator.squad.plan import (
     Approval,
     ConversationWork,
     Plan,
     TaskPlan,
-    everyone,
     local,
-    nested_in,
-    possible_agents,
     scoped,
-    works_of,
 )
 from orchestrator.squad.resolve import tools_used, with_tools
 from orchestrator.squad.termination import AllOf, AnyOf, Termination, written

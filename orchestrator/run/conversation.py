@@ -30,7 +30,8 @@ from orchestrator.run.conversations.speech import (
     advance,
     speeches_of,
 )
-from orchestrator.squad.plan import HUMAN, ConversationPlan, everyone
+from orchestrator.squad.parts import everyone
+from orchestrator.squad.plan import HUMAN, ConversationPlan
 from orchestrator.squad.termination import listens
 from providers.budgets import BudgetRef
 from providers.errors import BudgetSpent

@@ -39,6 +39,7 @@ from orchestrator.run.work_clock import RunClock
 from orchestrator.squad.choosing import with_agent
 from orchestrator.squad.guardrail_specs import judges_in
 from orchestrator.squad.images import images_of
+from orchestrator.squad.parts import who_concludes
 from orchestrator.squad.plan import (
     HUMAN,
     AgentWork,
@@ -47,7 +48,6 @@ from orchestrator.squad.plan import (
     Plan,
     SingleWork,
     scoped,
-    who_concludes,
 )
 from orchestrator.squad.rendering import rendered_work
 from orchestrator.squad.untrusted_specs import names_in_schema

@@ -33,6 +33,7 @@ from orchestrator.events import (
     TaskStarted,
     TaskStatus,
 )
+from orchestrator.squad.parts import works_of
 from orchestrator.squad.plan import (
     AgentWork,
     Approval,
@@ -46,7 +47,6 @@ from orchestrator.squad.plan import (
     TaskBody,
     TaskPlan,
     local,
-    works_of,
 )
 from orchestrator.units import Unit
 

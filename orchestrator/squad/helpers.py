@@ -7,7 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from agents.agent_tool import described_as, tool_of
 from agents.tools import Tool
 from orchestrator.squad.graph import cycles, order
-from orchestrator.squad.plan import AgentPlan, AgentWork, TaskPlan, scoped, works_of
+from orchestrator.squad.parts import works_of
+from orchestrator.squad.plan import (
+    AgentPlan,
+    AgentWork,
+    TaskPlan,
+    scoped,
+)
 from orchestrator.squad.spec import SquadSpec, ToolUse
 
 

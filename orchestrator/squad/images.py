@@ -6,7 +6,13 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from orchestrator.squad.given import InputImage
-from orchestrator.squad.plan import AgentWork, ConversationPlan, SingleWork, TaskPlan, everyone, works_of
+from orchestrator.squad.parts import everyone, works_of
+from orchestrator.squad.plan import (
+    AgentWork,
+    ConversationPlan,
+    SingleWork,
+    TaskPlan,
+)
 from providers.messages import Image
 
 

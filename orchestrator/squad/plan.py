@@ -6,9 +6,9 @@ micro-USD.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal, assert_never
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
 
 from agents.context import History as History
 from agents.guardrails import Guardrails
@@ -151,28 +151,6 @@ class ConversationPlan:
     """The sub-squad whose agents take part: here they go by their names in it."""
 
 
-def everyone(conversation: ConversationPlan) -> tuple[str, ...]:
-    """Return all who are asked for a turn in a conversation, each once: those who speak, moderate and pick."""
-    leading = filter(None, (conversation.moderator, conversation.selector))
-    return tuple(dict.fromkeys((*conversation.participants, *leading)))
-
-
-def nested_in(conversation: ConversationPlan) -> list[str]:
-    """Return the ids of the conversations that take part in one."""
-    return [scoped(conversation.squad, name) for name in conversation.nested or ()]
-
-
-def who_concludes(conversation: ConversationPlan, conversations: Mapping[str, ConversationPlan]) -> str:
-    """Return the agent that is asked for a result in the wanted shape: the moderator, else the first agent that takes
-    part, be it in a conversation inside.
-    """
-    if conversation.moderator is not None:
-        return scoped(conversation.squad, conversation.moderator)
-    first = next(name for name in conversation.participants if name != HUMAN)
-    inner = scoped(conversation.squad, first)
-    return who_concludes(conversations[inner], conversations) if first in (conversation.nested or ()) else inner
-
-
 def scoped(scope: str | None, name: str) -> str:
     """Return what a task, an agent or a conversation of a sub-squad is called in the plan of the whole."""
     return f"{scope}.{name}" if scope else name
@@ -310,62 +288,6 @@ WorkPath = tuple[str | int, ...]
 """Where a piece of work stands below its task, as the squad file spells it."""
 
 
-def placed_works(body: TaskBody) -> Iterator[tuple[WorkPath, SingleWork]]:
-    """Yield every piece of work in a task that an agent or a conversation may do, with its place."""
-    match body:
-        case AgentWork() | ConversationWork():
-            yield (), body
-        case Steps(steps):
-            yield from ((("steps", index), step.work) for index, step in enumerate(steps))
-        case Switch(cases=cases):
-            for name, case in cases.items():
-                if not isinstance(case, CaseSquad):
-                    yield from ((("switch", "cases", name, *path), work) for path, work in placed_works(case))
-        case Approval() | SquadEntry() | SquadResult():
-            return
-        case _:
-            assert_never(body)
-
-
-def works_of(body: TaskBody) -> tuple[SingleWork, ...]:
-    """Return every piece of work in a task that an agent or a conversation may do."""
-    return tuple(work for _, work in placed_works(body))
-
-
-def with_works(body: TaskBody, change: Callable[[WorkPath, SingleWork], SingleWork], path: WorkPath = ()) -> TaskBody:
-    """Return a task's body with each piece of its work changed by what is told the place of it, and the work."""
-    match body:
-        case AgentWork() | ConversationWork():
-            return change(path, body)
-        case Steps(steps):
-            places = ((*path, "steps", index) for index in range(len(steps)))
-            return Steps(tuple(replace(s, work=change(place, s.work)) for s, place in zip(steps, places, strict=True)))
-        case Switch(on, cases):
-            made: dict[str, SingleWork | Steps | CaseSquad] = {}
-            for name, case in cases.items():
-                here = (*path, "switch", "cases", name)
-                changed = case if isinstance(case, CaseSquad) else with_works(case, change, here)
-                if isinstance(changed, SingleWork | Steps | CaseSquad):  # it is: the work in a case stays of its kind
-                    made[name] = changed
-            return Switch(on, made)
-        case Approval() | SquadEntry() | SquadResult():
-            return body
-        case _:
-            assert_never(body)
-
-
-def possible_agents(body: TaskBody) -> tuple[str, ...]:
-    """Return the agents that a task names, or may choose; those of its conversations are left out."""
-    agents = (agent for work in works_of(body) if isinstance(work, AgentWork) for agent in work.possible)
-    return tuple(dict.fromkeys(agents))
-
-
-def squads_of(body: TaskBody) -> tuple[str, ...]:
-    """Return the tasks that are the sub-squads of a switch's cases."""
-    cases = body.cases.values() if isinstance(body, Switch) else ()
-    return tuple(case.task for case in cases if isinstance(case, CaseSquad))
-
-
 @dataclass(frozen=True, slots=True)
 class ForEach:
     """The task runs once for each item. `key` (over the item, named `item`) is its identity, on resume and in cache."""
@@ -432,13 +354,6 @@ class SubSquad:
     history: History = field(default_factory=History)
     untrusted: tuple[str, ...] = ()
     """Its inputs that others wrote, as its file says."""
-
-
-def beginnings(task: str, plan: Plan) -> tuple[str, ...]:
-    """Return the tasks with which a task begins, sub-squads and all: it is done anew from there."""
-    if task in plan.squads:
-        return (scoped(task, INPUTS),)
-    return (*(scoped(one, INPUTS) for one in squads_of(plan.tasks[task].work)), task)
 
 
 @dataclass(frozen=True, slots=True)

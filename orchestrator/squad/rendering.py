@@ -9,7 +9,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from orchestrator.squad.plan import AgentPlan, Plan, SingleWork, TaskPlan, WorkPath, with_works
+from orchestrator.squad.parts import with_works
+from orchestrator.squad.plan import (
+    AgentPlan,
+    Plan,
+    SingleWork,
+    TaskPlan,
+    WorkPath,
+)
 from orchestrator.squad.schemas import Schemas
 from orchestrator.squad.templates import PERSONA_TEXTS, reads_nothing_of_ours
 from personas.errors import TemplateError

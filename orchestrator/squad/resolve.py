@@ -23,6 +23,7 @@ from orchestrator.squad.helpers import asked_in, with_helpers
 from orchestrator.squad.images import seers
 from orchestrator.squad.inputs import ReadDefault, resolve_inputs
 from orchestrator.squad.mcp_specs import McpTools, check_servers
+from orchestrator.squad.parts import possible_agents, with_works, works_of
 from orchestrator.squad.plan import (
     EDITION,
     FOR_EACH_CAP,
@@ -34,9 +35,6 @@ from orchestrator.squad.plan import (
     SingleWork,
     TaskPlan,
     WorkPath,
-    possible_agents,
-    with_works,
-    works_of,
 )
 from orchestrator.squad.rendering import with_rendered
 from orchestrator.squad.shared_spec import bounds, budget

@@ -15,6 +15,7 @@ from typing import Any, assert_never
 from orchestrator.errors import BadInputs
 from orchestrator.squad.helpers import helpers_below
 from orchestrator.squad.inputs import resolve_inputs
+from orchestrator.squad.parts import squads_of, with_works
 from orchestrator.squad.plan import (
     INPUTS,
     AgentChoice,
@@ -36,8 +37,6 @@ from orchestrator.squad.plan import (
     TaskPlan,
     WorkPath,
     scoped,
-    squads_of,
-    with_works,
 )
 from orchestrator.squad.schemas import same_file
 from orchestrator.squad.spec import CaseSpec, SquadSpec, TaskSpec

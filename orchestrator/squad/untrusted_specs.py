@@ -9,7 +9,8 @@ from pydantic import Field
 
 from agents.tools import Tool
 from agents.untrusted import RiskyTools
-from orchestrator.squad.plan import AgentPlan, SingleWork, TaskPlan, placed_works
+from orchestrator.squad.parts import placed_works
+from orchestrator.squad.plan import AgentPlan, SingleWork, TaskPlan
 from orchestrator.squad.rendering import as_template, input_text, is_own_template
 from orchestrator.squad.templates import PERSONA_TEXTS, strings_in
 from personas.errors import TemplateError

@@ -11,7 +11,8 @@ import re
 import unicodedata
 from collections.abc import Iterator
 
-from orchestrator.squad.plan import ConversationPlan, everyone
+from orchestrator.squad.parts import everyone
+from orchestrator.squad.plan import ConversationPlan
 
 ROLES = ("system", "user", "assistant", "tool", "developer", "function", "human", "moderator", "tool result", "ai")
 _TAGS = re.compile(r"</?[a-z][a-z0-9]{0,9}\s*/?>", re.IGNORECASE)

@@ -8,7 +8,8 @@ import pytest
 
 from agents.tools import Registry, Tool
 from orchestrator.errors import PlanError
-from orchestrator.squad.plan import ConversationPlan, Plan, who_concludes
+from orchestrator.squad.parts import who_concludes
+from orchestrator.squad.plan import ConversationPlan, Plan
 from orchestrator.squad.resolve import resolve
 from orchestrator.squad.spec import parse_spec
 from orchestrator.squad.termination import (
