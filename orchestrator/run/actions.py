@@ -20,10 +20,11 @@ from orchestrator.events import (
     TaskReset,
     TaskStarted,
 )
-from orchestrator.run.state import Elements, RunState, as_text, who
+from orchestrator.run.state import Elements, RunState, as_text
 from orchestrator.run.taint import taint_of
 from orchestrator.squad.choosing import case_of, with_agent, with_case
 from orchestrator.squad.conditions import NoCondition, holds
+from orchestrator.squad.parts import who
 from orchestrator.squad.plan import (
     INPUTS,
     AgentWork,

@@ -14,7 +14,7 @@ import json
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, assert_never
+from typing import Any
 
 from orchestrator.events import (
     CutText,
@@ -33,18 +33,15 @@ from orchestrator.events import (
     TaskStarted,
     TaskStatus,
 )
+from orchestrator.squad.graph import between
 from orchestrator.squad.parts import works_of
 from orchestrator.squad.plan import (
-    AgentWork,
     Approval,
-    CaseSquad,
     ConversationWork,
     Plan,
     SquadEntry,
     SquadResult,
-    Steps,
     Switch,
-    TaskBody,
     TaskPlan,
     local,
 )
@@ -367,45 +364,6 @@ def units_at_work(state: RunState) -> Iterator[tuple[str, str | None]]:
         elif own.status == "running" and own.elements is not None:
             idle = own.elements.ended.keys() | set(own.elements.pending)
             yield from ((task, key) for key in own.elements.items if key not in idle)
-
-
-def between(dependents: Mapping[str, Iterable[str]], starts: Iterable[str], end: str) -> set[str]:
-    """Return the tasks on any way from `starts` to `end`, both included: what a revision does again."""
-    reaches: dict[str, bool] = {end: True}
-    # Depth first with an explicit stack: a chain of 10,000 tasks must not meet the recursion limit.
-    stack = list(starts)
-    while stack:
-        task = stack[-1]
-        unknown = [d for d in dependents[task] if d not in reaches] if task not in reaches else []
-        if unknown:
-            stack.extend(unknown)
-        else:
-            reaches.setdefault(task, any(reaches[d] for d in dependents[task]))
-            stack.pop()
-    return {task for task, does in reaches.items() if does}
-
-
-def who(work: TaskBody) -> str:
-    """Return who does the work: an agent, a conversation, the agents of the steps, or a person."""
-    match work:
-        case AgentWork():
-            return " or ".join(work.possible)
-        case ConversationWork(conversation):
-            return conversation
-        case Approval():
-            return "a person"
-        case Steps(steps):
-            return ", ".join(dict.fromkeys(who(step.work) for step in steps))
-        case Switch(cases=cases):
-            return " or ".join(
-                dict.fromkeys(case.task if isinstance(case, CaseSquad) else who(case) for case in cases.values())
-            )
-        case SquadEntry(source):
-            return f"the inputs of {source}"
-        case SquadResult(source):
-            return source
-        case _:
-            assert_never(work)
 
 
 def as_text(value: Any) -> str:

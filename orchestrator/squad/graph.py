@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
 
@@ -88,3 +88,19 @@ def ancestry(needs: TaskNeeds, ordered: Sequence[str], torn: Collection[str] = (
         if not torn.isdisjoint(needs[name]):
             torn.add(name)
     return Ancestry(bits, above, torn)
+
+
+def between(dependents: Mapping[str, Iterable[str]], starts: Iterable[str], end: str) -> set[str]:
+    """Return the tasks on any way from `starts` to `end`, both included: what a revision does again."""
+    reaches: dict[str, bool] = {end: True}
+    # Depth first with an explicit stack: a chain of 10,000 tasks must not meet the recursion limit.
+    stack = list(starts)
+    while stack:
+        task = stack[-1]
+        unknown = [d for d in dependents[task] if d not in reaches] if task not in reaches else []
+        if unknown:
+            stack.extend(unknown)
+        else:
+            reaches.setdefault(task, any(reaches[d] for d in dependents[task]))
+            stack.pop()
+    return {task for task, does in reaches.items() if does}

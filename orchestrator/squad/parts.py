@@ -109,3 +109,26 @@ def beginnings(task: str, plan: Plan) -> tuple[str, ...]:
     if task in plan.squads:
         return (scoped(task, INPUTS),)
     return (*(scoped(one, INPUTS) for one in squads_of(plan.tasks[task].work)), task)
+
+
+def who(work: TaskBody) -> str:
+    """Return who does the work: an agent, a conversation, the agents of the steps, or a person."""
+    match work:
+        case AgentWork():
+            return " or ".join(work.possible)
+        case ConversationWork(conversation):
+            return conversation
+        case Approval():
+            return "a person"
+        case Steps(steps):
+            return ", ".join(dict.fromkeys(who(step.work) for step in steps))
+        case Switch(cases=cases):
+            return " or ".join(
+                dict.fromkeys(case.task if isinstance(case, CaseSquad) else who(case) for case in cases.values())
+            )
+        case SquadEntry(source):
+            return f"the inputs of {source}"
+        case SquadResult(source):
+            return source
+        case _:
+            assert_never(work)

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
-from orchestrator.run.state import who
 from orchestrator.squad.graph import TaskNeeds, ancestry, order
+from orchestrator.squad.parts import who
 from orchestrator.squad.plan import Approval, Plan, TaskPlan
 
 

@@ -22,7 +22,8 @@ from orchestrator.events import (
     TaskStarted,
 )
 from orchestrator.run.actions import next_action
-from orchestrator.run.state import RunState, between
+from orchestrator.run.state import RunState
+from orchestrator.squad.graph import between
 from orchestrator.squad.plan import AgentWork, Approval, ForEach, Plan, TaskPlan
 from personas.sandbox import Sandbox
 
