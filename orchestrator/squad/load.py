@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -15,29 +15,22 @@ from agents.run_folder import RunFolder
 from agents.toolbox import builtin
 from agents.toolbox.workspace import Workspace
 from agents.tools import Registry, Tool, as_tools
-from orchestrator.squad.declared_tools import declared_tools, is_gone, uses_of_code
+from orchestrator.squad.answerable import not_sent, pinned_by, prover
+from orchestrator.squad.beside import Beside, recorded_routing
+from orchestrator.squad.declared_tools import uses_of_code
 from orchestrator.squad.given import InputType, RawInput, UnreadInput
-from orchestrator.squad.given_files import read_default, read_paths, unfit_below
-from orchestrator.squad.include_files import IncludedFiles
+from orchestrator.squad.given_files import read_paths
 from orchestrator.squad.inputs import check_defaults, coerce_inputs
 from orchestrator.squad.mcp_servers import McpEntry, server_use
 from orchestrator.squad.memory_specs import check_folders, check_name
-from orchestrator.squad.plan import EDITION, AgentPlan, Plan
+from orchestrator.squad.plan import EDITION, Plan
 from orchestrator.squad.resolve import refuse_foreseen, resolve, tools_used, with_inputs, with_tools
 from orchestrator.squad.routing import load_routing
-from orchestrator.squad.routing_tools import tools_of_routing, tree_of_routing
 from orchestrator.squad.sources import (
-    SQUAD,
     definitions_in,
-    digests_in,
     files_gone,
     gather,
-    persona_in,
     personas_in,
-    prompt_in,
-    routing_in,
-    sources_of,
-    squad_in,
     tools_in,
     with_definitions,
     with_digests,
@@ -45,57 +38,23 @@ from orchestrator.squad.sources import (
     with_squad,
 )
 from orchestrator.squad.spec import SquadSpec, spec_of
-from orchestrator.squad.squad_paths import refuse_unfit
+from orchestrator.squad.squad_paths import refuse_clashes, refuse_unfit
 from orchestrator.squad.subsquads import InnerSquad, UnusableSquad
 from orchestrator.squad.tool_source import ToolSource
+from orchestrator.squad.tools_beside import tools_beside
 from orchestrator.squad.workspace import workspace_of
 from orchestrator.trust import CodeUse, refuse_code
 from personas.persona import Personas
 from personas.sources import PersonaSource, first_of, in_memory, packaged
-from providers.catalog.file import load_catalog
-from providers.catalog.model import Candidate, Catalog, of_all_accounts
+from providers.catalog.model import Catalog
 from providers.catalog.trust import Consent
 from providers.documents.findings import Findings
 from providers.documents.nodes import Node
 from providers.documents.problems import Problem, in_order
 from providers.documents.scalars import write_tree
 from providers.documents.unicode import clean_json
-from providers.documents.yaml import ParsedFile, mapping_in, parse_file, parse_text, read_once
-from providers.messages import Capability, Request
+from providers.documents.yaml import ParsedFile, parse_file, parse_text
 from providers.policy.model import Policy
-from providers.policy.parse import default_policy, parse_policy
-from providers.routing.choice import Refuse, choose
-from providers.routing.fleet import Fleet
-
-_OF_A_WHOLE = {
-    "workspace": "a workspace",
-}
-"""What a run opens for the squad that it is of."""
-TOLD = 3
-"""How many models' reasons a message has room for."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Given:
-    """What came with a squad's text and is in no file."""
-
-    personas: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    routing: Mapping[str, Any] | None = None
-    sources: Mapping[str, str] | None = None
-    texts: dict[str, str] = field(default_factory=dict)
-    """The files that were read beside the squad's own, by path."""
-    tools: tuple[Tool, ...] = ()
-    where_gone: Mapping[str, str] = field(default_factory=dict)
-    above: tuple[str, ...] = ()
-    """The files of the squads that this one is a sub-squad of, the outermost first."""
-    inner: dict[str, Squad] = field(default_factory=dict)
-    """The sub-squads, by path."""
-    included: dict[str, str] = field(default_factory=dict)
-    """The texts of the files that the squad includes, by path."""
-
-    def whole(self, parsed: ParsedFile) -> ParsedFile:
-        """Return a squad's file with all that it includes."""
-        return IncludedFiles(self.texts, self.sources, self.where_gone, self.included).whole(parsed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +75,9 @@ class Squad:
     """The YAML that it was read from."""
     routing_file: Path | None = field(default=None, repr=False)
     """The file that `policy` and `catalog` were read from, where there is one."""
-    _given: _Given = field(default_factory=_Given, repr=False)
+    _given: Beside = field(default_factory=Beside, repr=False)
+    _inner: dict[str, Squad] = field(default_factory=dict, repr=False)
+    """Its sub-squads, by path."""
     declared: tuple[ToolSource, ...] = field(default=(), repr=False)
     """The tools that its files declare, but for those that the caller gave."""
     workspace: Workspace | None = field(default=None, repr=False)
@@ -148,16 +109,8 @@ class Squad:
         Raises `SpecError` or `PlanError` with every mistake at once, each with its line and column.
         """
         parsed = path if isinstance(path, ParsedFile) else parse_file(path)
-        return cls.from_text(
-            parsed.text,
-            parsed.file,
-            personas=personas,
-            tools=tools,
-            functions=functions,
-            routing=routing,
-            where_gone=where_gone,
-            parsed=parsed,
-        )
+        own: dict[str, Any] = {"personas": personas, "tools": tools, "functions": functions, "routing": routing}
+        return cls.from_text(parsed.text, parsed.file, **own, where_gone=where_gone, parsed=parsed)
 
     @classmethod
     def from_mapping(
@@ -198,7 +151,7 @@ class Squad:
         it.
         """
         own_tools = as_tools(tools)
-        given = _Given(
+        given = Beside(
             personas or {},
             routing if isinstance(routing, Mapping) else None,
             sources,
@@ -208,7 +161,7 @@ class Squad:
         given.texts.update(files_gone(where_gone or {}, Path(name).parent))
         if sources is not None:
             personas, own_tools = {**personas_in(sources), **(personas or {})}, (*tools_in(sources), *own_tools)
-        policy, catalog = load_routing(routing, texts=given.texts) if sources is None else _recorded_routing(sources)
+        policy, catalog = load_routing(routing, texts=given.texts) if sources is None else recorded_routing(sources)
         spec, node, found = spec_of(given.whole(parsed or parse_text(text, name)))
         catalog = catalog.serving_pinned(name for agent in spec.agents.values() for name in agent.models)
         source: PersonaSource = packaged()
@@ -219,12 +172,12 @@ class Squad:
         squad = cls(spec, name, own, own_tools, policy, catalog, functions or {}, (), node, tuple(found))
         definitions = definitions_in(sources or {})
         squad = replace(squad, text=text, routing_file=file, _given=given, definitions=definitions)
-        return squad._with_declared(where_gone or {})._resolved()
+        return squad._with_declared()._resolved()
 
     def _resolved(self) -> Self:
         """Return the squad with its plan, and what its sub-squads bring along. Raise `PlanError`."""
         outline, warnings = self._resolve()
-        squad, inner = self, self._given.inner.values()
+        squad, inner = self, self._inner.values()
         if inner:
             agents = outline.agents.values()
             catalog = self.catalog.serving_pinned(name for agent in agents for name in pinned_by(agent))
@@ -235,7 +188,7 @@ class Squad:
 
     def _all_digests(self) -> dict[str, str]:
         """Return the digests of the tools that its files and those of its sub-squads declare."""
-        inner = self._given.inner.values()
+        inner = self._inner.values()
         return {**self._digests, **{name: sha256 for one in inner for name, sha256 in one._digests.items()}}
 
     def files(self) -> tuple[Path, ...]:
@@ -267,7 +220,7 @@ class Squad:
             given.texts,
         )
         found = with_includes(found, given.included)
-        for path, inner in given.inner.items():
+        for path, inner in self._inner.items():
             found = with_squad(found, path, inner.text, replace(inner, tools=self.tools).sources())
         return with_definitions(with_digests(found, self._digests), self.definitions)
 
@@ -305,46 +258,26 @@ class Squad:
         outline = with_tools(self.outline(), {one.name: one for one in tools})
         return replace(self, tools=(*self.tools, *tools), _outline=outline)
 
-    def _with_declared(self, where_gone: Mapping[str, str]) -> Self:
-        """Return the squad with the tools that its file declares. One whose file is gone is what a record shows of it:
-        a call of it fails."""
-        entries = {} if self._given.sources is not None else self.spec.tools
-        beside = Path(self.file).parent
-        gone = {name for name, entry in entries.items() if is_gone(entry, beside)}
-        shown = [one for one in tools_in(where_gone) if gone and (one.name in gone or one.name not in entries)]
-        tools = (*shown, *self.tools)
+    def _with_declared(self) -> Self:
+        """Return the squad with the tools, the workspace and the memory that its file declares."""
         findings = Findings.after(self._node, self._found)
-        known = {tool.name for tool in tools} | (gone if shown else set())
-        declared = declared_tools(entries, findings, self.file, known=known)
+        known = self.spec, self.file, self.routing_file
+        tools, declared, digests = tools_beside(*known, self.tools, self._given, findings)
         on_disk = self._given.sources is None
-        if on_disk:
-            declared += self._of_routing(known | entries.keys(), findings)
         workspace = workspace_of(self.spec.workspace, self.file, findings, on_disk=on_disk)
         if self.spec.memory or any(agent.memory for agent in self.spec.agents.values()):
             check_name(self.spec.name, findings)
-        if self._given.sources is None and not where_gone:
+        if on_disk and not self._given.where_gone:
             own = {name: agent.knowledge for name, agent in self.spec.agents.items()}
-            check_folders(self.spec.knowledge, own, findings, partial(fault_of, beside))
-        digests = digests_in(self._given.sources or where_gone)
-        digests = {name: sha256 for name, sha256 in digests.items() if name in {one.name for one in tools}}
-        digests |= {one.name: one.sha256 for one in declared}
+            check_folders(self.spec.knowledge, own, findings, partial(fault_of, Path(self.file).parent))
         bound = replace(self, tools=tools, declared=declared, workspace=workspace, _digests=digests)
         return replace(bound, _found=tuple(findings.found))
 
     @property
     def mcp(self) -> dict[str, McpEntry]:
         """The MCP servers that the squad and its sub-squads name."""
-        inner = {name: entry for squad in self._given.inner.values() for name, entry in squad.mcp.items()}
+        inner = {name: entry for squad in self._inner.values() for name, entry in squad.mcp.items()}
         return {**inner, **{name: McpEntry(spec, self.file) for name, spec in self.spec.mcp.items()}}
-
-    def _of_routing(self, known: Collection[str], findings: Findings) -> tuple[ToolSource, ...]:
-        """Return the tools that the routing file declares. The squad's own win where names are equal."""
-        root = tree_of_routing(self._given.routing or self.routing_file, self._given.texts)
-        if root is None:
-            return ()
-        found, problems = tools_of_routing(root, str(self.routing_file or "<routing>"), known)
-        findings.found += [problem.under(("routing",)) for problem in problems]
-        return found
 
     def servers(self) -> list[str]:
         """Return the MCP servers whose tools the squad and its sub-squads use: those that a run starts."""
@@ -359,8 +292,8 @@ class Squad:
         known = {name: tools for name, tools in definitions.items() if name in self.mcp}
         if known == dict(self.definitions):
             return self
-        inner = {path: squad.with_mcp(known) for path, squad in self._given.inner.items()}
-        return replace(self, definitions=known, _given=replace(self._given, inner=inner))._resolved()
+        inner = {path: squad.with_mcp(known) for path, squad in self._inner.items()}
+        return replace(self, definitions=known, _inner=inner)._resolved()
 
     def plan(
         self, inputs: Mapping[str, Any] | None = None, tools: Registry | None = None, edition: int = EDITION
@@ -372,8 +305,19 @@ class Squad:
         """
         outline = self.outline() if edition == EDITION else self._resolve(edition)[0]
         given = read_paths(self.spec.inputs, inputs or {})
-        plan = with_inputs(outline, given, self.spec, self._node, self._found, self.warnings, self._read_default)
+        plan = with_inputs(
+            outline,
+            given,
+            self.spec,
+            self._node,
+            self._found,
+            self.warnings,
+            partial(self._given.default, Path(self.file).parent),
+        )
         return plan if tools is None else with_tools(plan, tools.without(*(tool.name for tool in self.tools)))
+
+    def _default(self, path: str, kind: InputType) -> RawInput | UnreadInput:
+        return self._given.default(Path(self.file).parent, path, kind)
 
     def foresee(self, plan: Plan | None = None) -> None:
         """Raise `PlanError` with what is sure to fail in a run of this plan; None: in each, whatever its inputs.
@@ -381,7 +325,7 @@ class Squad:
         That is what needs no model to be known: lists that are too long, texts that cannot be rendered, bad paths.
         """
         if plan is None:
-            check_defaults(self.spec, self._node, self._read_default)
+            check_defaults(self.spec, self._node, self._default)
         refuse_foreseen(plan or self.outline(), self._node, is_checked=plan is None)
 
     def outline(self) -> Plan:
@@ -397,6 +341,7 @@ class Squad:
         return coerce_inputs(self.spec, pairs)
 
     def _resolve(self, edition: int = EDITION) -> tuple[Plan, list[Problem]]:
+        beside = Path(self.file).parent
         plan, warnings = resolve(
             self.spec,
             self._node,
@@ -405,128 +350,47 @@ class Squad:
             tiers=self.policy.tiers,
             models=frozenset(self.catalog.names()),
             found=self._found,
-            read_persona=self._read_persona,
-            read_prompt=self._read_prompt,
+            read_persona=partial(self._given.persona, beside),
+            read_prompt=partial(self._given.prompt, beside),
             functions=self.functions,
-            why_unanswerable=None if self.spec.offline == "always" else _prover(self.policy, self.catalog),
+            why_unanswerable=None if self.spec.offline == "always" else prover(self.policy, self.catalog),
             edition=edition,
             definitions=self.definitions,
             read_squad=partial(self._read_squad, edition=edition),
         )
-        warnings = in_order([*warnings, *self._not_sent()])
+        warnings = in_order([*warnings, *not_sent(self.spec, self._node, self.catalog)])
         digests = self._all_digests()
         used = {one.name: digests[one.name] for one in tools_used(plan) if one.name in digests}
-        if self._given.inner:  # a sub-squad's plan may be of before its tools were loaded
+        if self._inner:  # a sub-squad's plan may be of before its tools were loaded
             plan = with_tools(plan, {one.name: one for one in self.tools})
         return replace(plan, tool_sources=used), warnings
 
-    def _not_sent(self) -> Iterator[Problem]:
-        """Yield each temperature of an agent whose own models take none."""
-        for name, agent in self.spec.agents.items():
-            rows = [self.catalog.find(of_all_accounts(model)) for model in agent.models]
-            if agent.temperature is None or not rows or any(row is None or row[0].quirks.sampling for row in rows):
-                continue
-            models = " and ".join(agent.models)
-            message = f"{models} take{'s' if len(rows) == 1 else ''} no temperature, so none is sent"
-            path, hint = ("agents", name, "temperature"), "leave it out, or name another model"
-            yield self._node.problem(path, "not-sent", message, hint, severity="warning")
-
-    def _read_default(self, path: str, kind: InputType) -> RawInput | UnreadInput:
-        """The file that is the default of an input lies below the folder of the squad's file."""
-        if self._given.sources is not None:
-            return UnreadInput(f"the file '{path}' is not in the record", "give the input")
-        return read_default(Path(self.file).parent, path, kind)
-
-    def _read_prompt(self, path: str) -> str:
-        """A file of instructions lies below the folder of the squad's; one that holds keys is not read."""
-        if self._given.sources is not None:
-            return prompt_in(self._given.sources, path.strip())
-        folder = Path(self.file).parent
-        if why := unfit_below(folder, path.strip()):
-            raise PermissionError(1, why, path)
-        return read_once(folder / path.strip(), self._given.texts)
-
     def _read_squad(self, path: str, *, edition: int) -> InnerSquad:
         """A sub-squad's file stands beside the squad's, or below."""
-        if path not in self._given.inner:
+        if path not in self._inner:
             inner = self._opened(path)
-            self._refuse_other_tools(path, inner)
-            self._given.inner[path] = inner
-        inner = self._given.inner[path]
+            if inner.spec.workspace is not None:
+                message = f"'{path}' has a workspace of its own, which a sub-squad cannot have yet"
+                raise UnusableSquad("unsupported-field", message, "run it by itself, or leave that out")
+            refuse_clashes(path, self._known(), inner._known())
+            self._inner[path] = inner
+        inner = self._inner[path]
         plan = inner.outline() if edition == EDITION else inner._resolve(edition)[0]
         return InnerSquad(inner.spec, inner._node, plan, inner.warnings)
 
     def _opened(self, path: str) -> Squad:
         given, file = self._given, Path(self.file).parent / path
-        place = refuse_unfit(path, file, (*given.above, self.file), on_disk=given.sources is None)
-        sources, gone = given.sources, sources_of(given.where_gone, path)
-        if sources is not None:
-            text, sources = squad_in(sources, path), sources_of(sources, path)
-        elif not file.exists() and SQUAD + path in given.where_gone:
-            text = given.texts[str(file)] = squad_in(given.where_gone, path)
-        else:
-            text = read_once(file, given.texts)
-        own = _Given(given.personas, None, sources, given.texts, given.tools, gone, place)
+        above = refuse_unfit(path, file, (*given.above, self.file), on_disk=given.sources is None)
+        text, own = given.inner(path, file, above)
         spec, node, found = spec_of(own.whole(parse_text(text, str(file))))
-        given.texts.update(files_gone(gone, file.parent))
-        tools = given.tools if sources is None else (*tools_in(sources), *given.tools)
+        tools = given.tools if own.sources is None else (*tools_in(own.sources), *given.tools)
         catalog = self.catalog.serving_pinned(name for agent in spec.agents.values() for name in agent.models)
         squad = Squad(spec, str(file), self.personas, tools, self.policy, catalog, self.functions, (), node, ())
-        squad = replace(squad, _found=tuple(found), text=text, _given=own, definitions=definitions_in(sources or {}))
-        return squad._with_declared(gone)._resolved()
+        definitions = definitions_in(own.sources or {})
+        squad = replace(squad, _found=tuple(found), text=text, _given=own, definitions=definitions)
+        return squad._with_declared()._resolved()
 
-    def _refuse_other_tools(self, path: str, inner: Squad) -> None:
-        """Raise `UnusableSquad` for what a run of two squads cannot tell apart, or cannot start."""
-        for name, what in _OF_A_WHOLE.items():
-            if getattr(inner.spec, name) or any(getattr(agent, name, None) for agent in inner.spec.agents.values()):
-                message = f"'{path}' has {what} of its own, which a sub-squad cannot have yet"
-                raise UnusableSquad("unsupported-field", message, "run it by itself, or leave that out")
-        for name, server in inner.mcp.items():
-            if name in self.mcp and self.mcp[name].identity != server.identity:
-                message = f"'{path}' has an MCP server '{name}', which is another one here"
-                raise UnusableSquad("duplicate-name", message, "give one of them another name")
-        known = self._all_digests()
-        for name, sha256 in inner._digests.items():
-            if known.get(name, sha256) != sha256:
-                message = f"'{path}' declares the tool '{name}', which is another one here"
-                raise UnusableSquad("duplicate-name", message, "give one of them another name")
-
-    def _read_persona(self, path: str, found: list[Problem]) -> Node:
-        """A persona's file stands beside the squad's."""
-        if self._given.sources is not None:
-            return persona_in(self._given.sources, path, found)
-        file = Path(self.file).parent / path
-        return mapping_in(read_once(file, self._given.texts), str(file), found)
-
-
-def pinned_by(agent: AgentPlan) -> tuple[str, ...]:
-    """Return the models that an agent names."""
-    return (*([agent.model] if agent.model else []), *agent.chain)
-
-
-def _prover(policy: Policy, catalog: Catalog) -> Callable[[AgentPlan], str]:
-    """Return a function that says why, were there a key to every model, none could answer an agent; empty: one could.
-
-    What the routing filters by is asked of it: what a model can do, and which providers the policy leaves out.
-    """
-    rows = catalog.providers.values()
-    fleet = Fleet((Candidate(row, model) for row in rows for model in row.models.values()), policy)
-
-    def why(agent: AgentPlan) -> str:
-        tier = agent.tier or agent.persona.tier
-        wanted = {Capability.TOOLS: bool(agent.tools), Capability.VISION: agent.sees}
-        needs = agent.needs(frozenset(one for one, is_wanted in wanted.items() if is_wanted))
-        decision = choose(fleet, Request((), needs=needs), 0.0)
-        if not isinstance(decision, Refuse) or tier not in (None, *policy.tiers):
-            return ""
-        if any(name != of_all_accounts(name) for name in decision.reasons):
-            return ""  # which accounts there are is known by the keys alone
-        told = [f"{name} {reason}" for name, reason in decision.reasons.items()]
-        return "; ".join(told[:TOLD]) + (f"; and {len(told) - TOLD} more" if len(told) > TOLD else "")
-
-    return why
-
-
-def _recorded_routing(sources: Mapping[str, str]) -> tuple[Policy, Catalog]:
-    catalog, root = load_catalog(), routing_in(sources)
-    return (default_policy(catalog), catalog) if root is None else parse_policy(root, catalog)
+    def _known(self) -> dict[str, Hashable]:
+        """Return what each MCP server and each declared tool is, by what messages call it."""
+        servers = {f"has an MCP server '{name}'": one.identity for name, one in self.mcp.items()}
+        return servers | {f"declares the tool '{name}'": sha256 for name, sha256 in self._all_digests().items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Hashable, Mapping
 from pathlib import Path
 
 from orchestrator.squad.schemas import path_fault
@@ -31,6 +32,17 @@ def refuse_unfit(
     if len(above) >= MOST_LEVELS:
         raise UnusableSquad("unbounded", f"more than {MOST_LEVELS} files within each other: {' -> '.join(above)}")
     return above
+
+
+def refuse_clashes(path: str, outer: Mapping[str, Hashable], inner: Mapping[str, Hashable]) -> None:
+    """Raise `UnusableSquad` for what one run of both squads could not tell apart.
+
+    Each maps what it has to what that is.
+    """
+    for what, it in inner.items():
+        if outer.get(what, it) != it:
+            message = f"'{path}' {what}, which is another one here"
+            raise UnusableSquad("duplicate-name", message, "give one of them another name")
 
 
 def _real(file: Path) -> Path:
