@@ -64,7 +64,7 @@ WORDS_OF_THE_LANGUAGE = {
 
 
 @dataclass(frozen=True, slots=True)
-class Fields:
+class FieldChecks:
     """Reports those that do not."""
 
     findings: Findings

@@ -32,7 +32,7 @@ from orchestrator.squad.schemas import Schemas, below, path_fault, same_file
 from orchestrator.squad.shared_spec import budget
 from orchestrator.squad.spec import ApprovalSpec, CaseSpec, RetrySpec, SquadSpec, StepSpec, SwitchSpec, TaskSpec
 from orchestrator.squad.subsquads import SubSquads, case_name
-from orchestrator.squad.task_fields import WORDS_OF_THE_LANGUAGE, Fields
+from orchestrator.squad.task_fields import WORDS_OF_THE_LANGUAGE, FieldChecks
 from orchestrator.squad.templates import strings_in
 from personas.sandbox import ExpressionText
 from providers.documents.findings import Findings
@@ -57,8 +57,8 @@ class Tasks:
     """Folders of those files -> the first task that writes there."""
 
     @property
-    def fields(self) -> Fields:
-        return Fields(self.findings)
+    def fields(self) -> FieldChecks:
+        return FieldChecks(self.findings)
 
     @property
     def candidates(self) -> Candidates:
