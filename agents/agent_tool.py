@@ -9,6 +9,7 @@ from agents.errors import AgentError
 from agents.tool_context import ToolContext
 from agents.tools import Risk, Tool
 from agents.turn import RunContext
+from agents.untrusted import Untrusted
 
 MOST_DEEP = 8
 """Agents that may call each other as tools, over one another."""
@@ -67,7 +68,8 @@ def tool_of(agent: str, description: str, tools: Iterable[Tool] = (), name: str 
 def bound_to(tool: Tool, agent: Works, around: Callable[[RunContext], RunContext] = lambda ctx: ctx) -> Tool:
     """Return the tool with the agent that does its work. `around` makes the context of that, out of the caller's.
 
-    Its calls are steps at `turn-N/tool-I/AGENT` below the caller's. An error of the agent's own (no answer within its
+    What it made after it read what others wrote is told as theirs. Its calls are steps at `turn-N/tool-I/AGENT` below
+    the caller's. An error of the agent's own (no answer within its
     turns, say) is told to the caller; what a provider, a budget or a hook ends, ends the caller's work too.
     """
 
@@ -78,6 +80,7 @@ def bound_to(tool: Tool, agent: Works, around: Callable[[RunContext], RunContext
         inner = ctx.below(f"turn-{context.turn}", f"tool-{context.call}", agent.name)
         result = await agent.work(task, around(inner))
         cut = "\n[its answer was cut off here]" if result.truncated else ""
-        return f"{result.text}{cut}"
+        said = f"{result.text}{cut}"
+        return Untrusted(said) if result.untrusted else said
 
     return tool.doing(work)

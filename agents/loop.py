@@ -22,7 +22,7 @@ from agents.summaries import HistoryMemo
 from agents.summariser import Summariser
 from agents.tools import Tool, check_deps
 from agents.turn import Answer, AskAgain, CallTools, Complete, Final, RunContext, decide, take_turn
-from agents.untrusted import RiskyTools, fenced, joined
+from agents.untrusted import RiskyTools, fenced, joined, read_in
 from providers.errors import AllAttemptsFailed
 from providers.messages import (
     FinishReason,
@@ -162,7 +162,7 @@ class Work:
     def heard(self, response: Response) -> None:
         """Count what an answer took. An empty one is not repeated to the model: dialects refuse empty messages."""
         if (message := _as_the_model_s(response.message)).parts:
-            self.say(message)
+            self.say(replace(message, origin=Origin(self.agent.name, self.untrusted)))
         self.usage = response.usage if self.usage is None else self.usage + response.usage
         self.cost = None if self.cost is None or response.cost is None else self.cost + response.cost
         self.counted += response.counted.total
@@ -225,7 +225,7 @@ async def pursue(
         check_deps(agent.tools, ctx.deps)
     if agent.risky_tools != ctx.risky_tools:
         ctx = ctx.at(risky_tools=agent.risky_tools)
-    if history and ctx.edition > 2 and (read := _read_in(history)):
+    if history and ctx.edition > 2 and (read := read_in(history)):
         ctx = ctx.at(untrusted=joined(ctx.untrusted, read))
     work = _begin(agent, shape, history, ctx.edition)
     work.untrusted = ctx.untrusted
@@ -291,12 +291,6 @@ async def _wrong_with(agent: Worker, text: str, turn: int, ctx: RunContext, *, m
     """Return what the model is told of an answer that does not pass, empty where it does. Raise `GuardrailFailed`."""
     broken = await checked(agent.guardrails.output, text, "output", turn, ctx)
     return await settle(agent.name, broken, text, "output", turn, ctx, may_retry=may_retry) if broken else ""
-
-
-def _read_in(history: tuple[Message, ...]) -> list[str]:
-    """Return the tools whose results in what was said before were written by others."""
-    parts = (part for message in history if message.role == "tool" for part in message.parts)
-    return [part.name for part in parts if isinstance(part, ToolResult) and part.fence]
 
 
 def _as_read(result: ToolResult) -> ToolResult:

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Literal
 
+from providers.messages import Message, ToolResult
+
 RiskyTools = Literal["ask", "allow", "deny"]
 """What becomes of the risky tools of an agent that has read untrusted text. ask: a person allows each call, for its
 very arguments. allow: nothing changes. deny: none is called."""
@@ -38,6 +40,17 @@ def joined(sources: tuple[str, ...], more: Iterable[str]) -> tuple[str, ...]:
     """Return sources with more of them, each once, and no more than can be told."""
     found = tuple(dict.fromkeys((*sources, *more)))
     return found if len(found) <= MOST_SOURCES else (*found[: MOST_SOURCES - 1], OTHERS)
+
+
+def read_in(history: Iterable[Message]) -> tuple[str, ...]:
+    """Return the sources of what others wrote in what was said before, or that its speakers had read."""
+    found: list[str] = []
+    for message in history:
+        if message.origin is not None:
+            found += message.origin.untrusted
+        if message.role == "tool":
+            found += [part.name for part in message.parts if isinstance(part, ToolResult) and part.fence]
+    return joined((), found)
 
 
 def told(sources: tuple[str, ...]) -> str:

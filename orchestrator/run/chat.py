@@ -24,7 +24,7 @@ from orchestrator.journal.protocols import Fence, InFlightStep, Journal, Journal
 from orchestrator.run.accounts import AccountScope
 from orchestrator.run.crew import Crew
 from orchestrator.run.durable import DurableCalls
-from orchestrator.run.exchanges import EXCHANGE, Exchange, ExchangeStatus, seen_by
+from orchestrator.run.exchanges import EXCHANGE, Exchange, ExchangeStatus, seen_by, with_origins
 from orchestrator.run.questions import Asker
 from orchestrator.run.recorder import Recorder
 from orchestrator.run.work_clock import RunClock, UnitClock
@@ -137,6 +137,7 @@ class Chat:
                 ctx = self._context(exchange, fence, clock)
                 result = await self._work(exchange, ctx)
                 messages: tuple[Message, ...] = (user(exchange.text), *result.transcript[1:])
+                messages = with_origins(messages, exchange.agent, result.untrusted)
                 await ctx.do(EXCHANGE, b"", lambda: _at_once(messages))
         except Suspended as waiting:
             self.recorder.record(TaskParked(exchange.unit.task, None, waiting.reason, None), exchange.unit)
@@ -183,10 +184,12 @@ class Chat:
     ) -> Exchange:
         answer, kind = "" if result is None else result.text, None if error is None else type(error).__name__
         told = "" if error is None else str(error) or type(error).__name__
+        read = () if result is None else result.untrusted
         ended = TaskEnded(exchange.unit.task, _STATES[status], answer or None, error=told or None, error_kind=kind)
+        ended = replace(ended, untrusted=read)
         self.recorder.record(ended, exchange.unit)
         await self.journal.end(self.recorder.run_id, exchange.unit, fence, self.recorder.take())
-        made = replace(exchange, status=status, answer=answer, error=told, messages=messages)
+        made = replace(exchange, status=status, answer=answer, error=told, messages=messages, untrusted=read)
         if result is not None:
             made = replace(made, cost=result.cost, model=f"{result.provider}/{result.model}")
         return self._put(made)

@@ -53,10 +53,11 @@ class SpokenWords(NamedTuple):
 
 
 class Speaker(Protocol):
-    """Makes one utterance. `history` is what the speaker has seen; `prompt` asks for it; `place` is below the unit."""
+    """Makes one utterance. `history` is what the speaker has seen; `prompt` asks for it; `place` is below the unit.
+    `untrusted` are the sources of what others wrote that the prompt may hold."""
 
     def __call__(
-        self, speaker: str, prompt: str, history: tuple[Message, ...], place: str
+        self, speaker: str, prompt: str, history: tuple[Message, ...], place: str, untrusted: tuple[str, ...]
     ) -> Awaitable[SpokenWords]: ...
 
 
@@ -226,7 +227,7 @@ class Conversation:
         if isinstance(speech, SpeakTogether):
             await self._together(speech, transcript, spoken)
         else:
-            await self._one(speech, transcript.history(speech.speaker), spoken)
+            await self._one(speech, transcript, spoken)
         if spoken.spent is not None and not (transcript.said or spoken.texts):
             raise spoken.spent
         made = [one for one in speeches_of(speech) if one in spoken.texts]
@@ -236,7 +237,7 @@ class Conversation:
         try:
             async with anyio.create_task_group() as together:
                 for one in speech.speeches:
-                    together.start_soon(self._beside_others, one, transcript.history(one.speaker), spoken)
+                    together.start_soon(self._beside_others, one, transcript, spoken)
         except BaseExceptionGroup as group:
             failed, cancelled = group.split(Exception)
             if failed is None or cancelled is not None:  # a run that is cancelled reports no failure of a speaker
@@ -246,15 +247,17 @@ class Conversation:
         if spoken.waiting:
             raise all_of(spoken.waiting)
 
-    async def _beside_others(self, speech: Speak, history: tuple[Message, ...], spoken: _Spoken) -> None:
+    async def _beside_others(self, speech: Speak, transcript: Transcript, spoken: _Spoken) -> None:
         try:
-            await self._one(speech, history, spoken)
+            await self._one(speech, transcript, spoken)
         except Suspended as error:
             spoken.waiting.append(error)
 
-    async def _one(self, speech: Speak, history: tuple[Message, ...], spoken: _Spoken) -> None:
+    async def _one(self, speech: Speak, transcript: Transcript, spoken: _Spoken) -> None:
+        history = transcript.history(speech.speaker)
+        told = () if speech.told is None else transcript.untrusted.get(speech.told.by, ())
         try:
-            spoken.texts[speech] = await self.speaker(speech.speaker, speech.prompt, history, speech.place)
+            spoken.texts[speech] = await self.speaker(speech.speaker, speech.prompt, history, speech.place, told)
         except BudgetSpent as error:
             if error.budget != self.own_account:
                 raise

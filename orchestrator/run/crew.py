@@ -16,7 +16,7 @@ from agents import Agent, RunContext, WorkResult
 from agents.summaries import HistoryMemo
 from agents.summariser import Summariser
 from agents.turn import NOTHING_AROUND, Escalate, Leave, StepKey, Surroundings
-from agents.untrusted import joined
+from agents.untrusted import joined, read_in
 from orchestrator.errors import UntrustedInstructions
 from orchestrator.events import (
     AgentChosen,
@@ -112,13 +112,14 @@ class Crew:
             quoted = prompts.quoted(work.description, description, given.values)
             context = {name: text for name, text in context.items() if name not in quoted}
         if isinstance(work, AgentWork) and work.choice is not None:
-            among = work.choice.among
+            among, chosen_by = work.choice.among, given.taint.of(work.choice.name.names)
+            ctx = ctx.at(untrusted=joined(ctx.untrusted, chosen_by))
             work = with_agent(work, given.values, given.unit.task)
             ctx.emit(AgentChosen(given.unit.task, work.agent, among))
         context = await self._in_budget(work, context, description, given, ctx)
         brief = Brief(work.description, work.expected_output, description, expected, context)
         brief, sources = await fenced_brief(brief, given.values, given.taint, ctx)
-        ctx = ctx if not sources else ctx.at(untrusted=sources)
+        ctx = ctx if not sources else ctx.at(untrusted=joined(ctx.untrusted, sources))
         if isinstance(work, ConversationWork):
             words = prompts.compose(brief.told, brief.expected, brief.fed, given.comments)
             return await self._converse(work, words, given, ctx)
@@ -220,10 +221,12 @@ class Crew:
         account = self.accounts.open(ref, plan.budget, is_its, waited)
         ctx, memos = with_account(ctx, account), dict[str, HistoryMemo]()
 
-        async def speak(speaker: str, prompt: str, history: tuple[Message, ...], place: str) -> SpokenWords:
+        async def speak(
+            speaker: str, prompt: str, history: tuple[Message, ...], place: str, untrusted: Sources
+        ) -> SpokenWords:
             here = self.below(ctx, unit, place)
             if ctx.edition > 2:
-                here = here.at(untrusted=joined(ctx.untrusted, _read_in(history)))
+                here = here.at(untrusted=joined(ctx.untrusted, (*read_in(history), *untrusted)))
             if speaker == HUMAN:
                 return SpokenWords(await self._person_speaks(prompt, history, given, here))
             if speaker in (plan.nested or ()):
@@ -308,11 +311,6 @@ def _having_read(ctx: RunContext, recalled: RecalledParts) -> RunContext:
     if not recalled.untrusted or ctx.edition < 3:
         return ctx
     return ctx.at(untrusted=joined(ctx.untrusted, recalled.untrusted))
-
-
-def _read_in(history: Sequence[Message]) -> Sources:
-    """Return the sources of what others wrote in what was heard."""
-    return joined((), (source for message in history if message.origin for source in message.origin.untrusted))
 
 
 def _tools_called(result: WorkResult) -> dict[str, None]:

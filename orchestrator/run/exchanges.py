@@ -8,9 +8,11 @@ from typing import Literal
 
 from agents.events import TurnEnded
 from agents.turn import StepKey
+from agents.untrusted import read_in
 from orchestrator.events import ChatPartner, Event, ExchangesUndone, TaskEnded, UserSaid
+from orchestrator.squad.plan import HUMAN
 from orchestrator.units import Unit
-from providers.messages import Message, user
+from providers.messages import Message, Origin, user
 
 EXCHANGE = StepKey(("try-1",), 0, "exchange")
 """The step that records all that was said in an exchange, the person's words first."""
@@ -41,6 +43,8 @@ class Exchange:
     cost: int | None = 0
     model: str = ""
     """The last one that was asked: `provider/model`."""
+    untrusted: tuple[str, ...] = ()
+    """The sources of what others wrote that was read in it."""
 
     @property
     def stands(self) -> bool:
@@ -80,7 +84,10 @@ def chat_of(events: Iterable[Event], messages_of: Callable[[Unit], tuple[Message
                 found[unit_of_exchange(number)] = Exchange(number, agent, text, event.at)
             case TaskEnded(status=status, output=output, error=error) if event.unit in found:
                 ended = replace(found[event.unit], status=_STATUSES.get(status, "failed"), answer=output or "")
-                found[event.unit] = replace(ended, error=error or "", messages=messages_of(event.unit))
+                said = messages_of(event.unit)
+                read = event.data.untrusted or read_in(said)
+                said = with_origins(said, ended.agent, read)
+                found[event.unit] = replace(ended, error=error or "", messages=said, untrusted=read)
             case TurnEnded() as turn if event.unit in found:
                 found[event.unit] = found[event.unit].paid(turn)
             case ExchangesUndone(numbers):
@@ -94,7 +101,8 @@ def chat_of(events: Iterable[Event], messages_of: Callable[[Unit], tuple[Message
 
 
 def seen_by(agent: str, exchanges: Sequence[Exchange]) -> tuple[Message, ...]:
-    """Return what an agent has seen of the chat: its own exchanges whole, of others' what was said."""
+    """Return what an agent has seen of the chat: its own exchanges whole, of others' what was said. Each message knows
+    whose it is, and what others wrote that its speaker had read."""
     seen: list[Message] = []
     for one in exchanges:
         if not one.stands:
@@ -102,8 +110,14 @@ def seen_by(agent: str, exchanges: Sequence[Exchange]) -> tuple[Message, ...]:
         if one.agent == agent:
             seen += one.messages
         else:
-            seen += (user(one.text), user(one.answer, name=one.agent))
+            seen += with_origins((user(one.text), user(one.answer, name=one.agent)), one.agent, one.untrusted)
     return tuple(seen)
+
+
+def with_origins(messages: Sequence[Message], agent: str, untrusted: tuple[str, ...]) -> tuple[Message, ...]:
+    """Return what was said in an exchange, the person's words first, so that each message says whose it is."""
+    origins = (Origin(HUMAN) if at == 0 else Origin(agent, untrusted) for at in range(len(messages)))
+    return tuple(replace(one, origin=origin) for one, origin in zip(messages, origins, strict=True))
 
 
 def addressed(text: str, agents: Iterable[str]) -> tuple[str | None, str]:

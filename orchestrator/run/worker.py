@@ -134,6 +134,7 @@ class TaskRunner:
                 inside = local(task.squad, chosen.task)
                 made_there = made_by_squad(inside, given.values)
                 return replace(made_there, untrusted=given.taint.of([("tasks", inside, "output")])), {}
+            ctx = ctx.at(untrusted=joined(ctx.untrusted, given.taint.of(body.on.names)))
             body = chosen
         if not isinstance(body, Steps):
             assert isinstance(body, AgentWork | ConversationWork), "a gate is no work for a unit"

@@ -22,7 +22,7 @@ class Stage:
         self.seen: list[tuple[str, str, tuple[Message, ...], str]] = []
         self.events: list[Any] = []
 
-    async def speak(self, speaker: str, prompt: str, history: tuple[Message, ...], place: str) -> SpokenWords:
+    async def speak(self, speaker: str, prompt: str, history: tuple[Message, ...], place: str, *_: Any) -> SpokenWords:
         count = sum(s == speaker for s, *_ in self.seen)
         self.seen.append((speaker, prompt, history, place))
         await anyio.lowlevel.checkpoint()

@@ -247,7 +247,7 @@ async def test_a_failure_in_the_first_round_comes_out_as_itself() -> None:
 
 
 async def test_who_fails_while_the_first_round_is_cancelled_lets_no_group_of_errors_out() -> None:
-    async def speak(speaker: str, prompt: str, history: tuple[Message, ...], place: str) -> SpokenWords:
+    async def speak(speaker: str, prompt: str, history: tuple[Message, ...], place: str, *_: Any) -> SpokenWords:
         try:
             await anyio.sleep_forever()
         finally:
