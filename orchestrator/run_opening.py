@@ -43,6 +43,7 @@ from orchestrator.squad.sources import definitions_in
 @asynccontextmanager
 async def open_with(squad: Squad, options: RunOptions) -> AsyncIterator[Run]:
     """Begin a new run: `open_run` for callers that hold the options as a value."""
+    _check_squad(squad)
     if squad.servers():
         squad.plan(options.inputs)  # what is wrong with it is told before a server is started for it
     loaded = await squad.loaded(options.trust, options.variables)
@@ -92,6 +93,7 @@ async def resume_with(
     Inputs and id are those of the record, whatever `options` says of them; the folder is, unless `options` has another.
     Raises `OutElsewhere` where it has none, and the record was made elsewhere and names one.
     """
+    _check_squad(squad)
     clock = options.clock or steady()
     manifest = await journal.manifest(run_id)
     refuse_chat(run_id, manifest)
@@ -189,6 +191,13 @@ async def _tell_both(run: Run, on_event: Callable[[Event], None], on_delta: Call
         if len(group.exceptions) > 1:
             raise
         raise group.exceptions[0] from None
+
+
+def _check_squad(squad: Squad) -> None:
+    """Raise `TypeError` where a program hands over a path or a document in a squad's place."""
+    given: object = squad
+    if not isinstance(given, Squad):
+        raise TypeError(f"a Squad is run, Squad.from_file(path) or Squad.from_mapping(document); not {given!r:.80}")
 
 
 def check_tools(plan: Plan, deps: Any) -> None:

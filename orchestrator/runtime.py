@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anyio
+import anyio.lowlevel
 
 from agents.hooks import Hooks
 from agents.turn import Complete
@@ -228,10 +229,12 @@ def run_sync(
     on_event: Callable[[Event], None] | None = None,
     on_delta: Callable[[RunDelta], None] | None = None,
 ) -> RunResult:
-    """Run a squad to its end from code that is not async, as `run_squad` does. Inside a running event loop, await
-    `run_squad` instead."""
+    """Run a squad to its end from code that is not async, as `run_squad` does. Inside a running event loop (a notebook
+    has one), await `run_squad` instead: there this raises `RuntimeError`."""
     from orchestrator.run_opening import run_to_end  # on use: all that a run is made of
 
+    if _in_an_event_loop():
+        raise RuntimeError("an event loop is running here (a notebook, an async function): say await run_squad(...)")
     options = RunOptions(
         inputs=inputs,
         out=out,
@@ -254,3 +257,11 @@ def run_sync(
         hooks=hooks,
     )
     return anyio.run(run_to_end, squad, options, on_event, on_delta)
+
+
+def _in_an_event_loop() -> bool:
+    try:
+        anyio.lowlevel.current_token()
+    except RuntimeError:
+        return False
+    return True

@@ -41,6 +41,18 @@ def test_every_option_is_a_parameter_with_a_name_a_type_and_the_default_of_run_o
     assert {p.name: p.default for p in options} == {p.name: defaults[p.name] for p in options}
 
 
+@pytest.mark.anyio
+async def test_within_an_event_loop_run_sync_says_what_to_await() -> None:
+    with pytest.raises(RuntimeError, match=r"await run_squad\("):
+        orchestrator.run_sync(None)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("given", ["squad.yaml", Path("squad.yaml"), {"name": "none"}, None])
+def test_what_is_no_squad_is_refused_in_words(given: object) -> None:
+    with pytest.raises(TypeError, match=r"Squad.from_file\(path\)"):
+        orchestrator.run_sync(given)  # type: ignore[arg-type]
+
+
 @pytest.mark.long
 def test_a_type_checker_refuses_an_option_that_does_not_exist_and_a_value_of_another_type(tmp_path: Path) -> None:
     pytest.importorskip("mypy", reason="the type checker comes with the extra [dev]")
