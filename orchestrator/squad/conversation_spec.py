@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Discriminator, Field, Tag
 
-from orchestrator.squad.other_formats import CONVERSATION_ADVICE, CONVERSATION_NAMES
+from orchestrator.squad.other_formats import CONDITION_NAMES, CONVERSATION_ADVICE, CONVERSATION_NAMES, EXAMPLES
 from orchestrator.squad.plan import PatternName
 from orchestrator.squad.shared_spec import BudgetSpec, NonEmpty, Positive
 from providers.documents.fields import PositiveDuration
@@ -18,6 +18,7 @@ class TerminateSpec(StrictModel):
     """When a conversation ends. One condition, or several joined by `any` or `all`."""
 
     noun: ClassVar[str] = "a condition"
+    other_names: ClassVar[Mapping[str, str]] = CONDITION_NAMES
     any: list[TerminateSpec] | None = Field(default=None, min_length=1, description="Ends when one of these holds")
     all: list[TerminateSpec] | None = Field(default=None, min_length=1, description="Ends when all of these hold")
     max_turns: Positive | None = Field(
@@ -74,6 +75,7 @@ class ConversationSpec(StrictModel):
     noun: ClassVar[str] = "a conversation"
     other_names: ClassVar[Mapping[str, str]] = CONVERSATION_NAMES
     advice: ClassVar[Mapping[str, str]] = CONVERSATION_ADVICE
+    examples: ClassVar[Mapping[str, str]] = EXAMPLES
     pattern: PatternName = Field(default="round_robin", description="Who speaks when")
     participants: list[ParticipantRef] = Field(min_length=1, description="Agents, human, or other conversations")
     moderator: NonEmpty | None = Field(

@@ -116,6 +116,22 @@ CONVERSATION_ADVICE: Mapping[str, str] = _advice(
     dict.fromkeys(("max_turns", "max_round", "max_rounds", "max_messages", "until"), _TURNS),
     dict.fromkeys(("model", "llm", "tier"), "set it at the agent, or at the selector: selector: {tier: worker}"),
 )
+CONDITION_NAMES: Mapping[str, str] = _all(
+    any="or any_of",
+    all="and all_of",
+    max_turns="max_messages max_message max_rounds max_round max_turn turns rounds messages",
+    text="text_mention mention phrase keyword contains says said",
+    tokens="max_tokens max_total_tokens token_usage token_limit",
+    time="timeout max_time max_seconds duration seconds",
+    function="functional predicate condition when",
+    stop_message="stop stop_word",
+    source="sources source_match",
+    message="text_message",
+    tool="function_call tool_call",
+    handoff="target handoff_to",
+    external="is_external",
+)
+"""What AutoGen calls its conditions, and others theirs."""
 SQUAD_NAMES: Mapping[str, str] = _all(
     tasks="workflow steps nodes jobs stages pipeline flow",
     agents="crew team roles members workers personas",
@@ -158,6 +174,8 @@ EXAMPLES: Mapping[str, str] = {
     "inputs": "{topic: {type: string}}",
     "outputs": '{report: "${{ tasks.report.output }}"}',
     "continue_on_error": "true",
+    "offline": "auto",
+    "terminate": "{max_turns: 12}",
     "max_parallel": "4",
     "max_turns": "10",
     "max_output_tokens": "4000",

@@ -85,6 +85,7 @@ class InputSpec(StrictModel):
     """What a run may be given from outside."""
 
     noun: ClassVar[str] = "an input"
+    meant: ClassVar[str] = "default"
     type: InputType = Field(default="string", description="What values it takes")
     default: Any = Field(
         default=None, description="Without one the input must be given; of a file or an image: a path below the squad's"
@@ -140,6 +141,7 @@ class AgentSpec(StrictModel):
     """
 
     noun: ClassVar[str] = "an agent"
+    meant: ClassVar[str] = "persona"
     other_names: ClassVar[Mapping[str, str]] = AGENT_NAMES
     advice: ClassVar[Mapping[str, str]] = AGENT_ADVICE
     examples: ClassVar[Mapping[str, str]] = EXAMPLES
@@ -282,6 +284,7 @@ class TaskSpec(StrictModel):
     """Work with one result. It has exactly one of agent, conversation, approval, steps, switch and squad."""
 
     noun: ClassVar[str] = "a task"
+    meant: ClassVar[str] = "description"
     other_names: ClassVar[Mapping[str, str]] = TASK_NAMES
     advice: ClassVar[Mapping[str, str]] = TASK_ADVICE
     examples: ClassVar[Mapping[str, str]] = EXAMPLES

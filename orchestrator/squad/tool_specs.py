@@ -36,6 +36,7 @@ class ArgSpec(StrictModel):
     """What one argument of a tool may be."""
 
     noun: ClassVar[str] = "an argument"
+    meant: ClassVar[str] = "type"
     type: Literal["string", "integer", "number", "boolean", "list"] = Field(
         default="string", description="What values it takes; a list holds texts"
     )
@@ -54,6 +55,7 @@ class ToolEntry(StrictModel):
     """A tool that this file declares."""
 
     noun: ClassVar[str] = "a tool"
+    meant: ClassVar[str] = "python"
     other_names: ClassVar[Mapping[str, str]] = {
         "function": "python",
         "file": "python",

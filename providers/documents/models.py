@@ -28,6 +28,8 @@ class StrictModel(BaseModel):
     """What to do about a field of other formats that has no counterpart here."""
     examples: ClassVar[Mapping[str, str]] = {}
     """How a field is written, where what other formats write under their name for it would not do."""
+    meant: ClassVar[str] = ""
+    """The field that a plain value means which stands in place of the whole mapping."""
     placeholders: ClassVar[Mapping[str, Any]] = {}
     """What a required field of a document, at whatever depth, holds where it is missing, so that the rest is read."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -122,11 +123,13 @@ def _problem(root: Node, model: ModelClass, at: Path, wrong: Complaint) -> Probl
         return replace(root.problem(path[:-1], "missing-field", message, key=True), path=path)
     if kind.split("/")[0] in _MEANT:
         message, hint = _wrong_type(path, kind.split("/"), wrong.value)
-        if example := _in_place_of(hint, wrong.value, _example_of(model, wrong.path)):
-            hint = f"write {path[-1]}: {example}"
+        if shown := _meant_by(model, wrong) or _in_place_of(hint, wrong.value, _example_of(model, wrong.path)):
+            hint = f"write {path[-1]}: {shown}"
         return root.problem(path, "wrong-type", message, hint, key=wrong.on_key)
     if kind == "literal_error":
         message, hint = _wrong_choice(path, wrong)
+        if not hint and isinstance(wrong.value, bool) and (example := _example_of(model, wrong.path)):
+            hint = f"write {path[-1]}: {example}"
         return root.problem(path, "invalid-value", message, hint, key=wrong.on_key)
     if kind == "value_error":
         return root.problem(path, "invalid-value", f"'{_named(path)}' {wrong.message}", key=wrong.on_key)
@@ -197,6 +200,17 @@ def _example_of(model: ModelClass, path: Path) -> str | None:
     for part in path[:-1]:
         here = _below(here, part)
     return next((part.examples[str(path[-1])] for part in _models(here) if path[-1] in part.examples), None)
+
+
+def _meant_by(model: ModelClass, wrong: Complaint) -> str:
+    """Return the mapping that a plain value in its place means; empty where that is not said."""
+    if not isinstance(wrong.value, str | int | float | list) or not wrong.kind.startswith("model_"):
+        return ""
+    here: Any = model
+    for part in wrong.path:
+        here = _below(here, part)
+    shown = json.dumps(wrong.value, ensure_ascii=False, default=str)
+    return next((f"{{{kind.meant}: {shown}}}" for kind in _models(here) if kind.meant and len(shown) <= 60), "")
 
 
 def _in_place_of(hint: str, value: Any, example: str | None) -> str:

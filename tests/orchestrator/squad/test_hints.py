@@ -8,6 +8,7 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
+from orchestrator.squad.conversation_spec import TerminateSpec
 from orchestrator.squad.spec import AgentSpec, SquadSpec, StepSpec, TaskSpec, spec_of
 from providers.documents.models import StrictModel
 from providers.documents.nodes import tree_of
@@ -68,3 +69,36 @@ def test_a_word_is_never_suggested_in_its_own_place():
 
 def load_spec_problems(text: str) -> list[Problem]:
     return list(spec_of(parse_text(text, "x.yaml"))[2])
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ({"inputs": {"topic": "tea"}}, {"default": "tea"}),
+        ({"inputs": {"topic": 3}}, {"default": 3}),
+        ({"inputs": {"topic": [1, "ü"]}}, {"default": [1, "ü"]}),
+        ({"agents": {"ann": "analyst"}}, {"persona": "analyst"}),
+        ({"tools": {"rates": "mytools.py:convert"}}, {"python": "mytools.py:convert"}),
+        ({"tools": {"show": {"command": ["cat", "{path}"], "args": {"path": "string"}}}}, {"type": "string"}),
+        ({"tasks": {"find": "Find: out"}}, {"description": "Find: out"}),
+        ({"conversations": {"talk": {"participants": ["a", "b"], "terminate": 12}}}, {"max_turns": 12}),
+        ({"offline": True}, "auto"),
+    ],
+)
+def test_a_plain_value_in_place_of_a_mapping_is_told_as_what_it_means(written, meant):
+    (problem,) = wrong(SquadSpec, {"name": "x", "tasks": {}, **written})
+    assert yaml.safe_load(problem.hint.removeprefix("write ")) == {problem.path[-1]: meant}
+
+
+@pytest.mark.parametrize(
+    ("word", "meant"),
+    [
+        ("max_messages", "max_turns"),
+        ("text_mention", "text"),
+        ("timeout", "time"),
+        ("or", "any"),
+        ("tool_call", "tool"),
+    ],
+)
+def test_conditions_are_known_by_the_names_of_others(word, meant):
+    assert hint_at(TerminateSpec, {word: "x"})[word].startswith(f"did you mean '{meant}'?")
