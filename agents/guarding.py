@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -97,6 +98,15 @@ def _place(ctx: RunContext, turn: int, side: Side) -> tuple[str, ...]:
 def _question(agent: str, side: Side, one: Broken) -> str:
     what = f"what {agent} is told" if side == "input" else f"the answer of {agent}"
     return f"Let {what} pass? The guardrail {one[0]} says: {one[2]}"
+
+
+_ASKED = re.compile(r"Let (?:what (\S+) is told|the answer of (\S+)) pass\? The guardrail ")
+
+
+def agent_asked_about(question: str) -> str | None:
+    """Return the agent whose text a person is asked to let pass; None: the question is another one."""
+    found = _ASKED.match(question)
+    return None if found is None else found[1] or found[2]
 
 
 def _failed(agent: str, side: Side, one: Broken, text: str, more: str = "") -> GuardrailFailed:

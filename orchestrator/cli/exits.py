@@ -51,6 +51,7 @@ FAILURES: Mapping[str, Exit] = {
     "orchestrator.rerun.replay.NotReplayable": Exit.FAILED,
     "orchestrator.journal.protocols.JournalError": Exit.USAGE,
     "orchestrator.evals.recording.RecordingUnusable": Exit.USAGE,
+    "orchestrator.evals.squad_copy.CannotCopy": Exit.USAGE,
     "agents.mcp.errors.McpFault": Exit.FAILED,
     "orchestrator.errors.NoProvider": Exit.CREDENTIALS,
     "orchestrator.errors.ToolUnusable": Exit.FAILED,

@@ -31,6 +31,9 @@ OUR_FAULT = frozenset({"NoRoute", "AllAttemptsFailed", "NoProvider"})
 """Errors of a task that say nothing of the squad: no provider answered."""
 
 
+NO_FILES: Mapping[str, str | None] = {}
+
+
 @dataclass(frozen=True, slots=True)
 class TaskFact:
     """How a task ended. `output` is its value, `items` the outputs of a `for_each`'s elements by key."""
@@ -99,12 +102,18 @@ class RunFacts:
         return next((task.error for task in self.tasks.values() if task.error_kind in OUR_FAULT), "")
 
 
-def facts_of(run_id: str, events: Sequence[Event], steps: Sequence[StepRecord]) -> RunFacts:
-    """Return what a record says of its run. One that did not end has the status `running`."""
+def facts_of(
+    run_id: str, events: Sequence[Event], steps: Sequence[StepRecord], files: Mapping[str, str | None] = NO_FILES
+) -> RunFacts:
+    """Return what a record says of its run. One that did not end has the status `running`.
+
+    `files` are those that were found after it, beside what the record says of files.
+    """
     results = {(step.unit, step.key): step.result for step in steps if step.done}
     reader = _FactReader(results)
     for event in events:
         reader.read(event)
+    reader.files.update(files)
     return reader.facts(run_id)
 
 
@@ -142,7 +151,8 @@ class _FactReader:
             case ToolStarted():
                 pass
             case ToolEnded() as tool:
-                self.tools.append(self._tool(event, tool))
+                self.tools.append(made := self._tool(event, tool))
+                self._wrote(made)
             case AttemptEnded(outcome="failed"):
                 self.failed += 1
             case MessageSpoken() as said:
@@ -172,6 +182,13 @@ class _FactReader:
         made = self.results.get((event.unit, StepKey(event.step, ended.turn, f"tool-{ended.call}")))
         result = getattr(made, "content", ended.result)
         return ToolFact(agent, ended.name, self._arguments(event, ended), ended.ok, result, event.unit.task)
+
+    def _wrote(self, call: ToolFact) -> None:
+        """Keep what a call of `write_file` wrote: in a squad's workspace nothing else tells of it."""
+        path, text = call.arguments.get("path"), call.arguments.get("content")
+        is_written = call.ok and call.tool == "write_file" and call.result.startswith("wrote ")
+        if is_written and isinstance(path, str) and isinstance(text, str):
+            self.files[path] = text
 
     def _arguments(self, event: Event, ended: ToolEnded) -> Mapping[str, Any]:
         """Return all arguments of a call: its event holds their beginning alone."""

@@ -48,6 +48,8 @@ class Recording:
     """Scripted tools and faults that were at work."""
     agreement: float | None = None
     """The share of people's labels that the judge agreed with, where it was asked about them."""
+    files: Mapping[str, str | None] = field(default_factory=dict)
+    """Files of which the record of the run does not tell, with their texts; None: one that is no text."""
 
 
 async def read_recording(file: Path) -> Recording:
@@ -64,7 +66,9 @@ async def read_recording(file: Path) -> Recording:
             raise ValueError("it holds no event")
         agreement = document.get("agreement")
         agreement = None if agreement is None else float(agreement)
-        judged, surroundings = (dict(document.get(name, {}).items()) for name in ("judged", "surroundings"))
+        judged, surroundings, files = (
+            dict(document.get(name, {}).items()) for name in ("judged", "surroundings", "files")
+        )
     except OSError as error:
         raise RecordingUnusable(f"{file} cannot be read: {error.strerror or error}", _AGAIN) from error
     except (
@@ -80,7 +84,7 @@ async def read_recording(file: Path) -> Recording:
         raise RecordingUnusable(f"{file} is not a recording that this release can read: {error}", _AGAIN) from error
     journal = MemoryJournal()
     await journal.create(document["run"], manifest, events, steps)
-    return Recording(document["run"], journal, judged, surroundings, agreement)
+    return Recording(document["run"], journal, judged, surroundings, agreement, files)
 
 
 _AGAIN = "record the case again: orchestrator test FILE --record --case NAME"
@@ -95,6 +99,7 @@ async def write_recording(
     judged: Mapping[str, Any] | None = None,
     surroundings: Mapping[str, Any] | None = None,
     agreement: float | None = None,
+    files: Mapping[str, str | None] | None = None,
 ) -> bool:
     """Write a run to a file, whole or not at all, and return whether that changed it.
 
@@ -113,6 +118,7 @@ async def write_recording(
         "judged": dict(sorted((judged or {}).items())),
         "surroundings": dict(surroundings or {}),
         **({} if agreement is None else {"agreement": agreement}),
+        **({"files": dict(sorted(files.items()))} if files else {}),
         "texts": {},
     }
     document["texts"] = {key.hex(): _text(body) for key, body in sorted(bodies.items())}

@@ -8,25 +8,23 @@ would pass for one.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from agents.events import TurnStarted
 from agents.turn import StepKey, Suspended
+from orchestrator.evals.people import PeoplesAnswers, shown
 from orchestrator.evals.recording import Recording
 from orchestrator.events import GateAnswered, GateOpened
 from orchestrator.journal.protocols import JournalError
 from orchestrator.rerun.diff import Change, changes_between
 from orchestrator.rerun.record import PlacedEvent, StepAt
 from orchestrator.rerun.replay import NotReplayable, Record, read_record, request_of
-from orchestrator.run.questions import tool_asked_for
 from orchestrator.run.recorder import Recorder
 from orchestrator.squad.plan import Plan
 from orchestrator.units import Unit
 from providers.documents.problems import ProblemsFound
 from providers.messages import Request, Response
-
-NO_ANSWERS: Mapping[str, str] = {}
 
 
 class StaleRecording(JournalError):
@@ -43,8 +41,8 @@ class StaleRecording(JournalError):
 class Rehearsal:
     """Answers the steps of one run from a recording. It is the run's manager as well: nobody else may be asked."""
 
-    def __init__(self, recording: Recording, record: Record, given: Mapping[str, str] = NO_ANSWERS) -> None:
-        self.recording, self._record, self._given = recording, record, given
+    def __init__(self, recording: Recording, record: Record, people: PeoplesAnswers) -> None:
+        self.recording, self._record, self._people = recording, record, people
         self._inside: defaultdict[StepAt, list[PlacedEvent]] = defaultdict(list)
         self._gates: dict[tuple[str, int], GateAnswered] = {}
         self._questions: dict[str, GateOpened] = {}
@@ -64,9 +62,9 @@ class Rehearsal:
                     self._gates[answer.task, opened.get(answer.task, 1)] = answer
 
     @classmethod
-    async def of(cls, recording: Recording, given: Mapping[str, str] = NO_ANSWERS) -> Rehearsal:
-        """Return a rehearsal of what a recording holds. `given` are the answers that a case gives for people."""
-        return cls(recording, await read_record(recording.journal, recording.run), given)
+    async def of(cls, recording: Recording, people: PeoplesAnswers) -> Rehearsal:
+        """Return a rehearsal of what a recording holds. `people` gives the answers of the case."""
+        return cls(recording, await read_record(recording.journal, recording.run), people)
 
     def other_models(self, plan: Plan) -> str:
         """Return which agents are to be answered by others than the recorded run's; empty: none is.
@@ -120,11 +118,11 @@ class Rehearsal:
         return self._gates.get((asked.task, asked.attempt))
 
     def _answered_alike(self, at: StepAt, asked: GateOpened) -> None:
-        """Raise `StaleRecording` where the case answers a tool's question otherwise than the recorded run."""
-        answer, now = self._answer_to(asked), self._given.get(tool_asked_for(asked) or "")
-        if now is not None and (answer is None or answer.choice != now):
-            was = "nobody answered" if answer is None else f"the answer was {answer.choice!r}"
-            raise StaleRecording(at, f"when it was recorded {was}, and now it is {now!r}")
+        """Raise `StaleRecording` where the case answers a question within a unit otherwise than the recorded run."""
+        answer, now = self._answer_to(asked), self._people.to(asked)
+        if now is not None and (answer is None or (answer.choice, answer.comment) != (now.choice, now.comment)):
+            was = "nobody answered" if answer is None else f"the answer was {shown(answer)}"
+            raise StaleRecording(at, f"when it was recorded {was}, and now it is {shown(now)}")
 
     async def _changed(self, at: StepAt, work: Callable[[], Awaitable[Any]]) -> StaleRecording:
         if at.key.call != "model":
@@ -148,15 +146,9 @@ class Rehearsal:
         """Return what answers a run's approvals: the case's own answers, else the recorded ones."""
 
         async def ask(gate: GateOpened) -> GateAnswered | None:
-            return answer_by_case(gate, self._given) or self._answer_to(gate)
+            return self._people.to(gate) or self._answer_to(gate)
 
         return ask
-
-
-def answer_by_case(gate: GateOpened, given: Mapping[str, str]) -> GateAnswered | None:
-    """Return the answer that a case gives to a question; None: it gives none."""
-    answer = given.get(tool_asked_for(gate) or gate.task)
-    return None if answer is None else GateAnswered(gate.task, answer, "", "api")
 
 
 def _named(who: object) -> str:

@@ -15,15 +15,16 @@ from typing import Any
 import anyio
 
 from orchestrator.evals.checks import checks_of
-from orchestrator.evals.facts import RunFacts, facts_of
+from orchestrator.evals.facts import NO_FILES, RunFacts, facts_of
 from orchestrator.evals.faults import FaultyTransport
 from orchestrator.evals.judge import Judge, JudgeUnasked
+from orchestrator.evals.people import PeoplesAnswers
 from orchestrator.evals.recording import Recording, RecordingUnusable, read_recording, write_recording
-from orchestrator.evals.rehearsal import Rehearsal, StaleRecording, answer_by_case
+from orchestrator.evals.rehearsal import Rehearsal, StaleRecording
 from orchestrator.evals.spec import SuiteCase
+from orchestrator.evals.squad_copy import SquadCopy, copied, texts_below
 from orchestrator.evals.suite import Suite
 from orchestrator.evals.verdicts import CaseRun, Verdict, verdict_of
-from orchestrator.events import GateAnswered, GateOpened
 from orchestrator.journal.memory import MemoryJournal
 from orchestrator.journal.protocols import Journal
 from orchestrator.manifest import refuse_chat
@@ -78,29 +79,30 @@ class CaseRunner:
         defaults = self.suite.spec.defaults
         times = self.repeat or case.repeat or defaults.repeat
         rate = defaults.pass_rate if case.pass_rate is None else case.pass_rate
-        attempts, runs = list[CaseRun](), list[tuple[Journal, str]]()
+        attempts, runs = list[CaseRun](), list[_LiveRun]()
         for number in range(1, times + 1):
-            attempt, journal = await self._live(case, number)
-            attempts.append(attempt)
-            runs.append((journal, f"test-{number}"))
+            run = _LiveRun(f"test-{number}")
+            attempts.append(await self._live(case, run))
+            runs.append(run)
         changed = False
         if record:
             wanted = ("passed", "failed", "stale", "error")
             best = min(range(times), key=lambda number: wanted.index(attempts[number].outcome))
             if attempts[best].facts is not None and attempts[best].outcome != "error":
-                changed = await self._record(case, *runs[best])
+                changed = await self._record(case, runs[best])
         return CaseResult(case, verdict_of(attempts, rate), tuple(attempts), changed)
 
-    async def _record(self, case: SuiteCase, journal: Journal, run: str) -> bool:
+    async def _record(self, case: SuiteCase, run: _LiveRun) -> bool:
         judged = {} if self.judge is None else self.judge.known
         return await write_recording(
-            journal,
-            run,
+            run.journal,
+            run.id,
             self.suite.recording(case),
             secrets=self.secrets,
             judged=judged if case.expect.judge else {},
             surroundings=surroundings_of(case),
             agreement=self.judge.agreement if self.judge is not None and case.expect.judge else None,
+            files=run.files,
         )
 
     async def past(self, case: SuiteCase, journal: Journal, run: str) -> CaseResult:
@@ -115,8 +117,9 @@ class CaseRunner:
     async def _rehearsed(self, case: SuiteCase, recording: Recording) -> CaseRun:
         if recording.surroundings != surroundings_of(case):
             return CaseRun("stale", why="it was recorded with other scripted tools or faults under `with`")
-        rehearsal = await Rehearsal.of(recording, _answers(case))
-        squad = await self._squad(case)
+        squad = await self.suite.squad_of(case, self.options.trust, self.options.variables)
+        people = PeoplesAnswers(case.with_, squad.outline())
+        rehearsal = await Rehearsal.of(recording, people)
         try:
             squad = squad.with_mcp(definitions_in((await recording.journal.manifest(recording.run)).sources))
         except ProblemsFound as error:
@@ -126,18 +129,18 @@ class CaseRunner:
             return CaseRun("stale", why=f"the recorded answers are those of other models: {why}")
         journal, recorded = MemoryJournal(), await _facts(recording.journal, recording.run)
         options = replace(
-            self._options(case, journal, "test-1"),
+            self._options(case, journal, "test-1", rehearsal.answers()),
             manager=rehearsal,
             rehearse=rehearsal.step,
-            ask=rehearsal.answers(),
             max_cost_usd=None,
             timeout_s=None,
         )
         try:
-            await self._run(squad, options)
+            async with _own_folder() as folder:
+                await self._run(squad, options, folder)
         except StaleRecording as error:
             return CaseRun("stale", why=_stale(error))
-        facts = await _facts(journal, "test-1")
+        facts = await _facts(journal, "test-1", recording.files)
         # What it took is what the recorded run took: here nothing is waited for.
         facts = replace(facts, seconds=recorded.seconds, stub=recorded.stub)
         spec = self.suite.spec.judge
@@ -155,16 +158,21 @@ class CaseRunner:
             return replace(checked, why="\n".join(filter(None, [checked.why, told])))
         return checked
 
-    async def _live(self, case: SuiteCase, number: int) -> tuple[CaseRun, Journal]:
-        journal = MemoryJournal()
-        options = self._options(case, journal, f"test-{number}")
+    async def _live(self, case: SuiteCase, run: _LiveRun) -> CaseRun:
+        people = PeoplesAnswers(case.with_, self.suite.squad.outline())
+        options = self._options(case, run.journal, run.id, people.ask())
         try:
-            async with self._with_faults(case, options) as faulty:
-                await self._run(await self._squad(case), faulty)
-            facts = await _facts(journal, f"test-{number}")
-            return await self._checked(case, facts, None if facts.stub else self.judge), journal
+            async with self._with_faults(case, options) as faulty, _own_folder() as folder:
+                squad, copy = await self._squad(case, folder)
+                trust = options.trust if copy is None else copy.trusting(options.trust)
+                await self._run(squad, replace(faulty, trust=trust), folder)
+                found = await anyio.to_thread.run_sync(_files, squad, folder, copy)
+            told = (await _facts(run.journal, run.id)).files
+            run.files.update({path: text for path, text in found.items() if (path, text) not in told.items()})
+            facts = await _facts(run.journal, run.id, run.files)
+            return await self._checked(case, facts, None if facts.stub else self.judge)
         except (RoutingError, ProviderError) as error:
-            return CaseRun("error", why=str(error)), journal
+            return CaseRun("error", why=str(error))
 
     @asynccontextmanager
     async def _with_faults(self, case: SuiteCase, options: RunOptions) -> AsyncIterator[RunOptions]:
@@ -183,7 +191,7 @@ class CaseRunner:
         ):
             yield replace(options, manager=manager)
 
-    def _options(self, case: SuiteCase, journal: Journal, run: str) -> RunOptions:
+    def _options(self, case: SuiteCase, journal: Journal, run: str, ask: Ask) -> RunOptions:
         defaults = self.suite.spec.defaults
         cost = case.max_cost if case.max_cost is not None else defaults.max_cost
         lowest = min((cap for cap in (cost, self.options.max_cost_usd) if cap is not None), default=None)
@@ -192,25 +200,25 @@ class CaseRunner:
             inputs=self.suite.inputs(case),
             journal=journal,
             run_id=run,
-            ask=answering(_answers(case)),
+            ask=ask,
             max_cost_usd=lowest,
             timeout_s=case.timeout or defaults.timeout or self.options.timeout_s,
         )
 
-    async def _squad(self, case: SuiteCase) -> Squad:
-        """Return the squad of a case. What a model is told of a tool, the code says that stands behind it."""
-        return await self.suite.squad_of(case, self.options.trust, self.options.variables)
+    async def _squad(self, case: SuiteCase, folder: Path) -> tuple[Squad, SquadCopy | None]:
+        """Return the squad of a live run, and the copy of its folder that it works in: where agents may write there."""
+        squad, trust, environ = self.suite.squad, self.options.trust, self.options.variables
+        if squad.workspace is None or not squad.workspace.can_write or self.suite.writes_in_place(case):
+            return await self.suite.squad_of(case, trust, environ), None
+        home = Path(self.suite.squad_file).parent
+        copy = await anyio.to_thread.run_sync(copied, home, folder / "squad")
+        return await self.suite.squad_of(case, trust, environ, copy.folder), copy
 
-    async def _run(self, squad: Squad, options: RunOptions) -> None:
-        """Run a case to its end, in a folder that is removed then, with a memory that begins empty."""
-        folder = Path(await anyio.to_thread.run_sync(tempfile.mkdtemp))
-        try:
-            async with open_with(squad, replace(options, out=folder / "out", memory=folder / "memory.db")) as run:
-                async for _ in run:
-                    pass
-        finally:
-            with anyio.CancelScope(shield=True):
-                await anyio.to_thread.run_sync(lambda: shutil.rmtree(folder, ignore_errors=True))
+    async def _run(self, squad: Squad, options: RunOptions, folder: Path) -> None:
+        """Run a case to its end, with a memory that begins empty."""
+        async with open_with(squad, replace(options, out=folder / "out", memory=folder / "memory.db")) as run:
+            async for _ in run:
+                pass
 
     async def _checked(self, case: SuiteCase, facts: RunFacts, judge: Judge | None) -> CaseRun:
         checks = tuple(checks_of(case.expect, facts, self.suite.schemas))
@@ -226,13 +234,30 @@ class CaseRunner:
         return CaseRun("failed", checks, facts, unjudged)
 
 
-def answering(given: Mapping[str, str]) -> Ask:
-    """Return what answers approvals as a case says, and leaves the others open."""
+@dataclass(frozen=True, slots=True)
+class _LiveRun:
+    """One live run: its record, and the files that were found after it of which that does not tell."""
 
-    async def ask(gate: GateOpened) -> GateAnswered | None:
-        return answer_by_case(gate, given)
+    id: str
+    journal: Journal = field(default_factory=MemoryJournal)
+    files: dict[str, str | None] = field(default_factory=dict)
 
-    return ask
+
+@asynccontextmanager
+async def _own_folder() -> AsyncIterator[Path]:
+    """Yield a folder that is removed at the end."""
+    folder = Path(await anyio.to_thread.run_sync(tempfile.mkdtemp))
+    try:
+        yield folder
+    finally:
+        with anyio.CancelScope(shield=True):
+            await anyio.to_thread.run_sync(lambda: shutil.rmtree(folder, ignore_errors=True))
+
+
+def _files(squad: Squad, folder: Path, copy: SquadCopy | None) -> dict[str, str | None]:
+    """Return the files of a run's own folder, and those that it wrote in the copy of the squad's workspace."""
+    in_workspace = {} if copy is None or squad.workspace is None else copy.written(squad.workspace.root)
+    return {**in_workspace, **texts_below(folder / "out")}
 
 
 def _status_expected(case: SuiteCase) -> str | None:
@@ -245,12 +270,8 @@ def surroundings_of(case: SuiteCase) -> Mapping[str, Any]:
     return {name: value for name, value in given.items() if name in ("tools", "faults")}
 
 
-def _answers(case: SuiteCase) -> Mapping[str, str]:
-    return {} if case.with_ is None else dict(case.with_.approvals or {})
-
-
-async def _facts(journal: Journal, run: str) -> RunFacts:
-    return facts_of(run, await journal.events(run), await journal.steps(run))
+async def _facts(journal: Journal, run: str, files: Mapping[str, str | None] = NO_FILES) -> RunFacts:
+    return facts_of(run, await journal.events(run), await journal.steps(run), files)
 
 
 def _stale(error: StaleRecording) -> str:

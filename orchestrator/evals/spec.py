@@ -5,10 +5,10 @@ Whether its names exist in the squad is for `checked_against`. See docs/testing-
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Discriminator, Field, Tag
 
 from orchestrator.evals.expect import ChangeBy, Expect
 from orchestrator.squad.shared_spec import NonEmpty, Positive
@@ -27,14 +27,54 @@ class ScriptedTool(StrictModel):
     fails: NonEmpty | None = Field(default=None, description="Or the error that each call ends in")
 
 
+WorkspaceUse = Literal["copy", "in_place"]
+Choice = Literal["approve", "revise", "reject"]
+
+
+class Answer(StrictModel):
+    """A person's answer, with a comment."""
+
+    noun: ClassVar[str] = "an answer"
+    choice: Choice = Field(description="What is chosen")
+    comment: str = Field(default="", description="What is said with it: to revise by")
+
+
+def _kind(value: object) -> str:
+    return "list" if isinstance(value, list) else "mapping" if isinstance(value, dict | Answer) else "text"
+
+
+OneAnswer = Annotated[
+    Annotated[Choice, Tag("text")] | Annotated[Answer, Tag("mapping")],
+    Discriminator(_kind),
+]
+Answers = Annotated[
+    Annotated[Choice, Tag("text")]
+    | Annotated[Answer, Tag("mapping")]
+    | Annotated[list[OneAnswer], Field(min_length=1), Tag("list")],
+    Discriminator(_kind),
+]
+
+
+def choices_of(written: Choice | Answer | Sequence[Choice | Answer]) -> tuple[Choice, ...]:
+    """Return what is chosen, one after the other."""
+    answers = [written] if isinstance(written, str | Answer) else written
+    return tuple(one if isinstance(one, str) else one.choice for one in answers)
+
+
 class With(StrictModel):
     """What surrounds a case."""
 
     noun: ClassVar[str] = "the surroundings"
-    approvals: dict[NonEmpty, Literal["approve", "revise", "reject"]] | None = Field(
-        default=None, description="A person's answer to each approval; the others are left open"
+    approvals: dict[NonEmpty, Answers] | None = Field(
+        default=None,
+        description="A person's answer to each approval, tool or agent that asks; of a list, one after the other; "
+        "what has none is left open",
+    )
+    people: dict[NonEmpty, list[str]] | None = Field(
+        default=None, description="What a person says in each conversation, in order"
     )
     tools: dict[NonEmpty, ScriptedTool] | None = Field(default=None, description="Tools that do no work here")
+    workspace: WorkspaceUse | None = Field(default=None, description="Which folder agents write into; see defaults")
     faults: dict[NonEmpty, list[NonEmpty]] | None = Field(
         default=None, description="By provider what its calls end in, one after the other: timeout, 429, 500, ok"
     )
@@ -62,6 +102,11 @@ class CaseDefaults(StrictModel):
     pass_rate: Share = Field(default=1.0, description="The share of these runs that must pass")
     timeout: PositiveDuration | None = Field(default=None, description="Of one run")
     max_cost: float | None = Field(default=None, ge=0, description="USD of one run")
+    workspace: WorkspaceUse = Field(
+        default="copy",
+        description="Where agents may write in the squad's workspace, each live run has a copy of the squad's folder; "
+        "in_place: they write into the folder itself",
+    )
 
 
 class JudgeSpec(StrictModel):

@@ -9,9 +9,12 @@ from typing import Any
 import regex
 
 from agents.mcp.definitions import tool_name as name_for_models
+from agents.memory.tools import tools_of as memory_tools
+from agents.tools import Tool
 from orchestrator.evals.expect import AnyOrder, Exactly, Expect, ToolExpect
-from orchestrator.evals.spec import SuiteSpec, With
-from orchestrator.squad.plan import HUMAN, Approval, Plan
+from orchestrator.evals.spec import SuiteSpec, With, choices_of
+from orchestrator.squad.plan import HUMAN, Approval, Plan, everyone
+from orchestrator.squad.resolve import tools_used
 from providers.documents.findings import Findings
 from providers.documents.nodes import Node
 from providers.documents.problems import Path, Problem
@@ -54,25 +57,20 @@ def called_as(name: str) -> str:
     return name_for_models(server, "t")[:-1] + "*" if tool == "*" else name_for_models(server, tool)
 
 
-def _is_a_tool(name: str, known: Collection[str]) -> bool:
+def tools_of(plan: Plan) -> dict[str, Tool]:
+    """Return the tools of a squad's agents and tasks, those of memory and documents too."""
+    remembering = [tool for agent in plan.agents.values() for tool in memory_tools(agent.memory, agent.knowledge)]
+    return {tool.name: tool for tool in (*tools_used(plan), *remembering)}
+
+
+def is_a_tool(name: str, known: Collection[str]) -> bool:
     """Return whether a squad has the tool. Which tools an MCP server has is told by the server alone."""
     return any(fnmatchcase(called_as(name), called_as(one)) for one in known)
 
 
 def _check_surroundings(findings: Findings, plan: Plan, at: Path, given: With, providers: Collection[str]) -> None:
-    tools = {tool.name: tool for agent in plan.agents.values() for tool in agent.tools}
-    asking = {name for name, tool in tools.items() if tool.approval != "never"}
-    gates = {name: task.work for name, task in plan.tasks.items() if isinstance(task.work, Approval)}
-    for name, answer in (given.approvals or {}).items():
-        if name in asking and answer != "revise":
-            continue
-        if name in asking:
-            findings.error((*at, "approvals", name), "invalid-value", f"'{name}' may be answered by: approve, reject")
-        elif name not in gates:
-            findings.unknown((*at, "approvals", name), "approval", name, {*gates, *asking}, key=True)
-        elif answer not in gates[name].choices:
-            choices = ", ".join(gates[name].choices)
-            findings.error((*at, "approvals", name), "invalid-value", f"'{name}' may be answered by: {choices}")
+    _check_people(findings, plan, at, given)
+    tools = tools_of(plan)
     for name in given.tools or {}:
         if name not in tools:
             findings.unknown((*at, "tools", name), "tool", name, tools, key=True)
@@ -84,22 +82,46 @@ def _check_surroundings(findings: Findings, plan: Plan, at: Path, given: With, p
                 findings.unknown((*at, "faults", provider, index), "fault", fault, FAULTS)
 
 
+def _check_people(findings: Findings, plan: Plan, at: Path, given: With) -> None:
+    """Report answers to what nobody asks, and words in a conversation that no person takes part in."""
+    gates = {name: task.work.choices for name, task in plan.tasks.items() if isinstance(task.work, Approval)}
+    rails = {name: agent.guardrails for name, agent in plan.agents.items() if agent.guardrails is not None}
+    guarded = {
+        name for name, own in rails.items() if any(one.on_fail == "escalate" for one in (*own.input, *own.output))
+    }
+    tools = tools_of(plan)
+    for name, answers in (given.approvals or {}).items():
+        here, chosen = (*at, "approvals", name), choices_of(answers)
+        if name not in gates and name not in guarded and not is_a_tool(name, tools):
+            asking = {one for one, tool in tools.items() if tool.approval != "never"}
+            findings.unknown(here, "approval", name, {*gates, *guarded, *asking}, key=True)
+            continue
+        choices = gates.get(name, ("approve", "reject"))
+        if any(one not in choices for one in chosen):
+            findings.error(here, "invalid-value", f"'{name}' may be answered by: {', '.join(choices)}")
+    peopled = {name for name, talk in plan.conversations.items() if HUMAN in everyone(talk)}
+    for name in given.people or {}:
+        if name not in plan.conversations:
+            findings.unknown((*at, "people", name), "conversation", name, peopled, key=True)
+        elif name not in peopled:
+            findings.error((*at, "people", name), "no-effect", f"no person takes part in '{name}'", key=True)
+
+
 class _Case:
     """Checks the names in one case's expectations."""
 
     def __init__(self, findings: Findings, plan: Plan, at: Path) -> None:
         self.findings, self.plan, self.at = findings, plan, at
-        talkers = {name for talk in plan.conversations.values() for name in talk.participants}
-        self.agents = {*plan.agents, *({HUMAN} & talkers)}
-        self.tools = {tool.name for agent in plan.agents.values() for tool in agent.tools}
+        self.tools = tools_of(plan)
 
     def check(self, expect: Expect) -> None:
         self._all(("tasks",), "task", expect.tasks or {}, self.plan.tasks)
         self._all(("outputs",), "output", expect.outputs or {}, self.plan.outputs)
         self._all(("conversations",), "conversation", expect.conversations or {}, self.plan.conversations)
         for name, talk in (expect.conversations or {}).items():
-            for field in ("speakers", "order"):
-                self._listed(("conversations", name, field), "agent", getattr(talk, field) or (), self.agents)
+            if (held := self.plan.conversations.get(name)) is not None:
+                for field in ("speakers", "order"):
+                    self._listed(("conversations", name, field), "agent", getattr(talk, field) or (), everyone(held))
         for index, judged in enumerate(expect.judge or ()):
             self._one(("judge", index, "of"), "task", judged.of, self.plan.tasks)
         match expect.turns:
@@ -120,7 +142,7 @@ class _Case:
         if (expect.tool is None) == (expect.never is None):
             self.findings.error((*self.at, *at), "one-of", "an expectation of tools has exactly one of tool and never")
         for field, name in (("tool", expect.tool), ("before", expect.before)):
-            if name is not None and not _is_a_tool(name, self.tools):
+            if name is not None and not is_a_tool(name, self.tools):
                 self.findings.unknown((*self.at, *at, field), "tool", name, self.tools)
 
     def _all(self, at: Path, what: str, names: Mapping[str, Any], known: Mapping[str, Any]) -> None:

@@ -10,10 +10,9 @@ from typing import Any
 
 from agents.tools import Tool
 from orchestrator.evals.spec import SuiteCase, SuiteSpec, suite_of
-from orchestrator.evals.spec_names import checked_against, slug_of
+from orchestrator.evals.spec_names import checked_against, slug_of, tools_of
 from orchestrator.squad.given_files import read_named
 from orchestrator.squad.load import Squad
-from orchestrator.squad.plan import Plan
 from providers.catalog.trust import Consent
 from providers.documents.findings import Findings
 from providers.documents.json_schema import validator_of
@@ -59,26 +58,30 @@ class Suite:
     def baseline(self) -> Path | None:
         return None if self.spec.baseline is None else self.file.parent / self.spec.baseline.file
 
-    async def squad_of(self, case: SuiteCase, trust: Consent, environ: Mapping[str, str]) -> Squad:
+    def writes_in_place(self, case: SuiteCase) -> bool:
+        """Return whether agents write into the squad's own folder, not into a copy of it."""
+        said = None if case.with_ is None else case.with_.workspace
+        return (said or self.spec.defaults.workspace) == "in_place"
+
+    async def squad_of(
+        self, case: SuiteCase, trust: Consent, environ: Mapping[str, str], folder: Path | None = None
+    ) -> Squad:
         """Return the squad of a case: its scripted tools do no work, and a model is told of them what it always is.
 
-        Raise `CodeNotTrusted` and `ToolUnusable`, as a run does.
+        `folder` is that of the squad's file where it is a copy. Raise `CodeNotTrusted` and `ToolUnusable`, as a run
+        does.
         """
         scripted = (case.with_.tools if case.with_ is not None else None) or {}
-        if not scripted:
+        if not scripted and folder is None:
             return self.squad
-        known = tools_of((await self.squad.loaded(trust, environ)).outline())
+        known = tools_of((await self.squad.loaded(trust, environ)).outline()) if scripted else {}
         made = [_scripted(known[name], one.returns, one.fails) for name, one in scripted.items()]
-        return self.load(self.squad_file, tuple(made))
+        file = Path(self.squad_file)
+        return self.load(str(file if folder is None else folder / file.name), tuple(made))
 
     def inputs(self, case: SuiteCase) -> Mapping[str, Any]:
         """Return the inputs of a case. A file and an image are named from the folder of the test file: `@notes.md`."""
         return read_named(self.squad.spec.inputs, case.inputs or {}, self.file.parent)
-
-
-def tools_of(plan: Plan) -> dict[str, Tool]:
-    """Return the tools of a squad's agents."""
-    return {tool.name: tool for agent in plan.agents.values() for tool in agent.tools}
 
 
 def _scripted(tool: Tool, returns: Any, fails: str | None) -> Tool:

@@ -13,9 +13,10 @@ import yaml
 from agents import Tool, tool
 from orchestrator.errors import RunNotFound
 from orchestrator.evals.judge import Judge, Label
+from orchestrator.evals.people import PeoplesAnswers
 from orchestrator.evals.recording import RecordingUnusable, read_recording, write_recording
-from orchestrator.evals.runner import CaseResult, CaseRunner, answering
-from orchestrator.evals.spec import JudgeSpec
+from orchestrator.evals.runner import CaseResult, CaseRunner
+from orchestrator.evals.spec import JudgeSpec, With
 from orchestrator.evals.suite import Suite, load_suite
 from orchestrator.journal.memory import MemoryJournal
 from orchestrator.options import RunOptions
@@ -334,7 +335,7 @@ async def test_a_past_run_is_checked_by_the_same_expectations(tmp_path: Path) ->
         manager=Answers(answer),
         journal=journal,
         run_id="past",
-        ask=answering({"gate": "approve"}),
+        ask=PeoplesAnswers(With(approvals={"gate": "approve"}), made.squad.outline()).ask(),
     ) as run:
         async for _ in run:
             pass
