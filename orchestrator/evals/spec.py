@@ -47,7 +47,7 @@ OneAnswer = Annotated[
     Annotated[Choice, Tag("text")] | Annotated[Answer, Tag("mapping")],
     Discriminator(_kind),
 ]
-Answers = Annotated[
+AnswersInOrder = Annotated[
     Annotated[Choice, Tag("text")]
     | Annotated[Answer, Tag("mapping")]
     | Annotated[list[OneAnswer], Field(min_length=1), Tag("list")],
@@ -65,7 +65,7 @@ class With(StrictModel):
     """What surrounds a case."""
 
     noun: ClassVar[str] = "the surroundings"
-    approvals: dict[NonEmpty, Answers] | None = Field(
+    approvals: dict[NonEmpty, AnswersInOrder] | None = Field(
         default=None,
         description="A person's answer to each approval, tool or agent that asks; of a list, one after the other; "
         "what has none is left open",
