@@ -12,7 +12,8 @@ from orchestrator.evals.spec import With
 from orchestrator.evals.spec_names import called_as
 from orchestrator.events import GateAnswered, GateOpened
 from orchestrator.run.questions import Ask, tool_asked_for
-from orchestrator.squad.plan import ConversationPlan, ConversationWork, Plan, Steps, TaskBody, nested_in, works_of
+from orchestrator.squad.parts import nested_in, works_of
+from orchestrator.squad.plan import ConversationPlan, ConversationWork, Plan, Steps, TaskBody
 from orchestrator.units import StepPath, Unit, place_of
 
 T = TypeVar("T")

@@ -13,7 +13,8 @@ from agents.memory.tools import tools_of as memory_tools
 from agents.tools import Tool
 from orchestrator.evals.expect import AnyOrder, Exactly, Expect, ToolExpect
 from orchestrator.evals.spec import SuiteSpec, With, choices_of
-from orchestrator.squad.plan import HUMAN, Approval, Plan, everyone
+from orchestrator.squad.parts import everyone
+from orchestrator.squad.plan import HUMAN, Approval, Plan
 from orchestrator.squad.resolve import tools_used
 from providers.documents.findings import Findings
 from providers.documents.nodes import Node
