@@ -31,7 +31,7 @@ WorkspaceUse = Literal["copy", "in_place"]
 Choice = Literal["approve", "revise", "reject"]
 
 
-class Answer(StrictModel):
+class CommentedAnswer(StrictModel):
     """A person's answer, with a comment."""
 
     noun: ClassVar[str] = "an answer"
@@ -40,24 +40,24 @@ class Answer(StrictModel):
 
 
 def _kind(value: object) -> str:
-    return "list" if isinstance(value, list) else "mapping" if isinstance(value, dict | Answer) else "text"
+    return "list" if isinstance(value, list) else "mapping" if isinstance(value, dict | CommentedAnswer) else "text"
 
 
 OneAnswer = Annotated[
-    Annotated[Choice, Tag("text")] | Annotated[Answer, Tag("mapping")],
+    Annotated[Choice, Tag("text")] | Annotated[CommentedAnswer, Tag("mapping")],
     Discriminator(_kind),
 ]
 AnswersInOrder = Annotated[
     Annotated[Choice, Tag("text")]
-    | Annotated[Answer, Tag("mapping")]
+    | Annotated[CommentedAnswer, Tag("mapping")]
     | Annotated[list[OneAnswer], Field(min_length=1), Tag("list")],
     Discriminator(_kind),
 ]
 
 
-def choices_of(written: Choice | Answer | Sequence[Choice | Answer]) -> tuple[Choice, ...]:
+def choices_of(written: Choice | CommentedAnswer | Sequence[Choice | CommentedAnswer]) -> tuple[Choice, ...]:
     """Return what is chosen, one after the other."""
-    answers = [written] if isinstance(written, str | Answer) else written
+    answers = [written] if isinstance(written, str | CommentedAnswer) else written
     return tuple(one if isinstance(one, str) else one.choice for one in answers)
 
 
