@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from providers.catalog.file import load_catalog
     from providers.catalog.model import Catalog
     from providers.client.manager import ProviderManager, open_manager
+    from providers.embeddings import Embeddings
     from providers.errors import AllAttemptsFailed, BudgetSpent, CatalogError, NoRoute, ProviderError, RoutingError
     from providers.messages import (
         Capability,
@@ -44,6 +45,7 @@ __all__ = [
     "Capability",
     "Catalog",
     "CatalogError",
+    "Embeddings",
     "Image",
     "Message",
     "Needs",
@@ -78,6 +80,7 @@ _HOMES = {
     "providers.catalog.file": ("load_catalog",),
     "providers.catalog.model": ("Catalog",),
     "providers.client.manager": ("ProviderManager", "open_manager"),
+    "providers.embeddings": ("Embeddings",),
     "providers.errors": (
         "AllAttemptsFailed",
         "BudgetSpent",

@@ -47,6 +47,8 @@ class CallSize:
     least: int = 0
     usual: int = 0
     most: int = 0
+    turns: int = 1
+    """What it counts for where turns are capped: nothing where no model speaks."""
 
     def cost_of(self, output: int) -> int:
         """Return micro-USD with an answer of `output` tokens."""

@@ -7,8 +7,10 @@ github.com/ggml-org/llama.cpp tools/server/README.md; lmstudio.ai/docs/developer
 
 from __future__ import annotations
 
+import base64
 import json
 import socket
+import struct
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -135,6 +137,29 @@ def chat(asked: Asked) -> Said:
     deltas += [{"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}, {"choices": [], "usage": USAGE}]
     events = "".join(f"data: {json.dumps(delta)}\n\n" for delta in deltas)
     return Said(200, f"{events}data: [DONE]\n\n", "text/event-stream")
+
+
+MEANINGS = (("money", "invoice", "payment", "pays"), ("zebra", "animal", "striped"), ("release", "deploy", "ship"))
+"""Words of one meaning."""
+
+
+def meaning_of(text: str) -> list[float]:
+    """Return a vector that is near that of a text about the same."""
+    return [*(float(any(word in text.lower() for word in words)) for words in MEANINGS), 0.05]
+
+
+def embeddings(asked: Asked) -> Said:
+    """Make vectors in OpenAI's dialect, their rows in no order."""
+    size = asked.body.get("dimensions", len(MEANINGS) + 1)
+    vectors = [(meaning_of(text) + [0.0] * size)[:size] for text in asked.body["input"]]
+    if asked.body.get("encoding_format") == "base64":
+        made: list[Any] = [base64.b64encode(struct.pack(f"<{size}f", *vector)).decode() for vector in vectors]
+    else:
+        made = vectors
+    rows = [{"object": "embedding", "index": at, "embedding": vector} for at, vector in enumerate(made)]
+    tokens = sum(len(text.split()) for text in asked.body["input"])
+    usage = {"prompt_tokens": tokens, "total_tokens": tokens}
+    return Said(200, {"object": "list", "data": rows[::-1], "model": asked.body["model"], "usage": usage})
 
 
 def messages(_: Asked) -> Said:

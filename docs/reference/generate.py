@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from providers.catalog.file import load_catalog
-from providers.catalog.model import Limit, Model, Provider
+from providers.catalog.model import EmbeddingModel, Limit, Model, Provider
 from providers.catalog.refusals import Refusal
 from providers.messages import Capability
 from providers.windows import span
@@ -67,6 +67,11 @@ def _section(row: Provider) -> Iterator[str]:
     yield "|---|---|---|---|---|"
     yield from (_model(model) for model in row.models.values())
     yield ""
+    if row.embeddings:
+        yield "| embedding model | tokens of a text | of a request | texts | dimensions | USD per million |"
+        yield "|---|---|---|---|---|---|"
+        yield from (_embedder(model) for model in row.embeddings.values())
+        yield ""
     if row.limits:
         yield "Published limits, kept only where a routing file says which plan the account is on:"
         yield ""
@@ -83,6 +88,12 @@ def _model(model: Model) -> str:
     price = "unknown" if model.price is None else f"{model.price.input:g} / {model.price.output:g}"
     able = ", ".join(sorted(model.capabilities))
     return f"| `{model.name}` | {model.context:,} | {model.max_output:,} | {price} | {able} |"
+
+
+def _embedder(model: EmbeddingModel) -> str:
+    price = "unknown" if model.price is None else f"{model.price.input:g}"
+    dimensions = f"{model.dimensions or 'unknown'}{' or fewer' if model.resizable else ''}"
+    return f"| `{model.name}` | {model.each:,} | {model.context:,} | {model.inputs:,} | {dimensions} | {price} |"
 
 
 def _limit(limit: Limit) -> str:

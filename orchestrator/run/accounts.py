@@ -46,7 +46,7 @@ class AccountReservation:
         for account in self.scope.accounts:
             account.held_cost += self.hold.cost
             account.held_tokens += self.hold.tokens
-            account.held_turns += 1
+            account.held_turns += self.size.turns
 
     def settle(self, cost: int, tokens: int) -> None:
         """Replace the reservation by what the call really cost: micro-USD and tokens."""
@@ -54,7 +54,7 @@ class AccountReservation:
         for account in self.scope.accounts:
             account.cost += cost
             account.tokens += tokens
-            account.turns += 1
+            account.turns += self.size.turns
         self.scope.calls.serve()
 
     def release(self) -> None:
@@ -68,7 +68,7 @@ class AccountReservation:
         for account in self.scope.accounts:
             account.held_cost -= self.hold.cost
             account.held_tokens -= self.hold.tokens
-            account.held_turns -= 1
+            account.held_turns -= self.size.turns
 
 
 @dataclass(slots=True, eq=False)

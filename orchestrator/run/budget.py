@@ -49,13 +49,15 @@ def counted_of(payload: Any) -> Bill | None:
 
 
 class Paid(NamedTuple):
-    """One call that an earlier process paid for: where, by which agent, micro-USD (None: unknown), tokens."""
+    """One call that an earlier process paid for: where, by which agent, micro-USD (None: unknown), tokens, and for how
+    many turns it counts."""
 
     unit: Unit | None
     step: StepPath
     agent: str
     cost: int | None
     tokens: int
+    turns: int = 1
 
 
 def no_time() -> float:
@@ -85,7 +87,7 @@ class Account:
         wanted: tuple[tuple[str, float | None, float, float], ...] = (
             ("max_cost", cap.max_cost, self.cost, size.cost_of(least)),
             ("max_tokens", cap.max_tokens, self.tokens, size.tokens + least),
-            ("max_turns", cap.max_turns, self.turns, 1),
+            ("max_turns", cap.max_turns, self.turns, size.turns),
         )
         for kind, limit, spent, more in wanted:
             if limit is not None and spent + more > limit:
@@ -108,7 +110,7 @@ class Account:
         wanted = (
             (cap.max_cost, self.cost + held * self.held_cost + size.cost_of(output)),
             (cap.max_tokens, self.tokens + held * self.held_tokens + size.tokens + output),
-            (cap.max_turns, self.turns + held * self.held_turns + 1),
+            (cap.max_turns, self.turns + held * self.held_turns + size.turns),
         )
         return all(limit is None or amount <= limit for limit, amount in wanted)
 
@@ -129,7 +131,7 @@ def open_account(
     for call in paid:
         account.cost += call.cost or 0
         account.tokens += call.tokens
-        account.turns += 1
+        account.turns += call.turns
     return account
 
 

@@ -10,9 +10,9 @@ from importlib import resources
 from typing import Any
 
 from providers.catalog.base_url import tidied, url_problem
-from providers.catalog.model import Catalog, Limit, Model, Price, Provider, of_all_accounts
+from providers.catalog.model import Catalog, EmbeddingModel, Limit, Model, Price, Provider, of_all_accounts
 from providers.catalog.refusals import ANYTHING, Refusal
-from providers.catalog.shapes import LimitShape, ModelShape, ProviderShape, RefusalShape
+from providers.catalog.shapes import EmbeddingShape, LimitShape, ModelShape, ProviderShape, RefusalShape
 from providers.catalog.trust import Source
 from providers.documents.findings import Findings
 from providers.documents.models import checked
@@ -99,7 +99,7 @@ def _check(row: ProviderShape, base: Provider | None, path: Path, findings: Find
             _missing(findings, (*path, "dialect"), "a new provider")
         if row.base_url is None and row.dialect != "scripted":
             _missing(findings, (*path, "base_url"), "a new provider")
-        if not row.models:
+        if not row.models and not row.embeddings:
             message = "a provider serves at least one model: 'models' is empty"
             findings.error((*path, "models"), "missing-field", message, key=True)
     if row.base_url and (problem := url_problem(_address(row, base))):
@@ -119,6 +119,10 @@ def _check(row: ProviderShape, base: Provider | None, path: Path, findings: Find
         for key in ("context", "max_output"):
             if name not in known and (model is None or getattr(model, key) is None):
                 _missing(findings, (*path, "models", name, key), "a new model", MODEL_EXAMPLE)
+    embedders = base.embeddings if base else {}
+    for name, embedder in row.embeddings.items():
+        if name not in embedders and (embedder is None or embedder.context is None):
+            _missing(findings, (*path, "embeddings", name, "context"), "a new embedding model", EMBEDDING_EXAMPLE)
 
 
 def _address(row: ProviderShape, base: Provider | None) -> str:
@@ -127,6 +131,7 @@ def _address(row: ProviderShape, base: Provider | None) -> str:
     return tidied(row.base_url or "", dialect, base.base_url if base else "")
 
 
+EMBEDDING_EXAMPLE = "write bge-m3: {context: 8192}, in tokens of one text"
 MODEL_EXAMPLE = "write small: {context: 8192, max_output: 1024}, in tokens"
 
 
@@ -172,10 +177,12 @@ def _merged(name: str, row: ProviderShape, base: Provider | None) -> Provider:
         names = tuple(row.api_key_env or ())
         changes |= {"key_env": names[0] if names else None, "more_key_envs": names[1:]}
     models = {key: _model(key, shape, start.models.get(key)) for key, shape in row.models.items()}
+    embedders = {key: _embedder(key, shape, start.embeddings.get(key)) for key, shape in row.embeddings.items()}
     return replace(
         start,
         **changes,
         models={**start.models, **models},
+        embeddings={**start.embeddings, **embedders},
         quirks=replace(start.quirks, **row.quirks.given()),
         limits=_limits(start.limits, row.limits),
         refusals=_refusals(start.refusals, row.refusals),
@@ -204,6 +211,20 @@ def _model(name: str, row: ModelShape | None, base: Model | None) -> Model:
     if "price" in given:
         changes["price"] = Price(**row.price.given()) if row and row.price else None
     return replace(start, **changes, capabilities=(start.capabilities - switched.keys()) | on)
+
+
+def _embedder(name: str, row: EmbeddingShape | None, base: EmbeddingModel | None) -> EmbeddingModel:
+    start = base or EmbeddingModel(name, 0, 0)
+    given = row.given() if row else {}
+    changes = {key: given[key] for key in given.keys() & {"dimensions", "inputs", "resizable", "purposes", "source"}}
+    if "context" in given:
+        changes["each"] = given["context"]
+        changes["context"] = max(start.context, given["context"]) if start.context != start.each else given["context"]
+    if "request_tokens" in given:
+        changes["context"] = given["request_tokens"]
+    if "price" in given:
+        changes["price"] = Price(**{"output": 0.0, **row.price.given()}) if row and row.price else None
+    return replace(start, **changes)
 
 
 def _limits(base: tuple[Limit, ...], rows: Iterable[LimitShape]) -> tuple[Limit, ...]:
@@ -263,9 +284,17 @@ def _check_whole(provider: Provider, written: ProviderShape, path: Path, finding
         if name != provider.full_name(name) and provider.full_name(name) in provider.models:
             message = f"this is the same model as {provider.full_name(name)!r}: write that"
             findings.error((*path, "models", name), "duplicate-name", message, key=True)
+    for name, embedder in provider.embeddings.items():
+        if embedder.each > embedder.context:
+            message = f"request_tokens, {embedder.context}, is less than the {embedder.each} of one text"
+            findings.error((*path, "embeddings", name, "request_tokens"), "out-of-range", message)
+        if name != of_all_accounts(name):
+            message = f"{name!r} cannot be a model's name: it ends as the name of an account does"
+            findings.error((*path, "embeddings", name), "invalid-name", message, key=True)
+    served = [*provider.models, *provider.embeddings]
     for at, limit in enumerate(written.limits):
         named = [("model", limit.model or "")] if limit.model is not None else [("pool", name) for name in limit.pool]
         for key, name in named:
-            if not any(fnmatchcase(model, name) for model in provider.models):
+            if not any(fnmatchcase(model, name) for model in served):
                 message = f"{provider.name} has no model {name!r}"
-                findings.error((*path, "limits", at, key), "unknown-model", message, nearest(name, provider.models))
+                findings.error((*path, "limits", at, key), "unknown-model", message, nearest(name, served))

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from fnmatch import fnmatchcase
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from providers.catalog.base_url import tidied, url_problem, wants_api_key_header
+from providers.catalog.models import Counting as Counting
+from providers.catalog.models import EmbeddingModel as EmbeddingModel
+from providers.catalog.models import Limit as Limit
+from providers.catalog.models import Metric as Metric
+from providers.catalog.models import Model as Model
+from providers.catalog.models import Price as Price
 from providers.catalog.quirks import Quirks
 from providers.catalog.refusals import Refusal
 from providers.catalog.trust import KeyUse, Sending, Source, Whence, origin_of, source_of
@@ -17,86 +22,11 @@ from providers.catalog.variables import PLACEHOLDER, filled, variable_of
 from providers.documents.problems import Problem, variable_problem
 from providers.documents.secrets import may_hold_a_secret
 from providers.errors import CatalogError, Reason, ReasonCode
-from providers.messages import Capability, Usage
-from providers.windows import Window
-
-Metric = Literal["requests", "input", "output", "total", "uncached", "neurons", "usd"]
-Counting = Literal["default", "sent", "answered"]
-"""Which calls a limit counts: all that reached the provider, or those that it answered. By default requests are counted
-when sent, all else when answered."""
 
 SHORTEST_SECRET = 6
 """Characters of a header's value; shorter ones are words."""
 _NUMBERED = re.compile(r"(.+)_([1-9][0-9]?)")
 _OF_ACCOUNT = re.compile(r"(.+)#([1-9][0-9]*)")
-
-
-@dataclass(frozen=True, slots=True)
-class Price:
-    """USD per million tokens, as vendors print it. A token then costs that many micro-USD."""
-
-    input: float
-    output: float
-    cache_read: float | None = None
-    cache_write: float | None = None
-    source: str = ""
-    as_of: str = ""
-
-    def cost(self, usage: Usage) -> int:
-        """Return micro-USD, rounded up: a cost is never understated."""
-        read = self.input if self.cache_read is None else self.cache_read
-        write = self.input if self.cache_write is None else self.cache_write
-        exact = (
-            usage.input * self.input
-            + usage.cache_read * read
-            + usage.cache_write * write
-            + (usage.output + usage.reasoning) * self.output
-        )
-        return int(-(-exact // 1))
-
-
-@dataclass(frozen=True, slots=True)
-class Limit:
-    """A provider's allowance: `amount` of `metric` in a `window`; `providers.limits` counts it.
-
-    It holds for the whole account, for the `model` of this wire name, or for a `pool` of models that share it, by name
-    or by a pattern (`*:free`). `plan` names the plan it belongs to; empty: any. `says`: by these words in a refusal the
-    provider names the pool, so that one refusal holds all of its models.
-    """
-
-    metric: Metric
-    amount: float
-    window: Window
-    model: str | None = None
-    plan: str = ""
-    source: str = ""
-    as_of: str = ""
-    pool: tuple[str, ...] = ()
-    counts: Counting = "default"
-    reserves: Literal["whole", "input"] = "whole"
-    """`input`: only the input is reserved before the call; the answer counts once its size is known."""
-    says: str = ""
-    published: bool = False
-    """The vendor's figure from the packaged catalog: it is kept only on the plan that it names."""
-
-    def covers(self, model: str) -> bool:
-        """Whether it holds for calls of the model with this wire name."""
-        return self.model in (None, model) and (not self.pool or any(fnmatchcase(model, each) for each in self.pool))
-
-
-@dataclass(frozen=True, slots=True)
-class Model:
-    """What a provider serves under `name` (the name on the wire)."""
-
-    name: str
-    context: int
-    max_output: int
-    capabilities: frozenset[Capability] = frozenset()
-    price: Price | None = None
-    """None: unknown, never free."""
-    source: str = ""
-    assumed: bool = False
-    """Whether the context is a guess that holds until the server says what it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +67,8 @@ class Provider:
     """The file that gives the address. None: the packaged catalog, or the calling program."""
     steered_by: Source | None = field(default=None, repr=False)
     """The file that names the variables of keys, or headers."""
+    embeddings: Mapping[str, EmbeddingModel] = field(default_factory=dict)
+    """Its models that make vectors of texts, and no text: no turn goes to them."""
 
     def pool_named(self, model: str, said: str) -> Limit | None:
         """Return the limit of a pool with `model` that a refusal names in what it `said`, None where it names none."""
@@ -263,12 +195,20 @@ class Catalog:
 
         Raise `CatalogError` naming each variable that holds what can't be a key, an id or a URL; never its value.
         """
-        opened = self._open(environ)
+        return self._candidates(environ, lambda provider: provider.models)
+
+    def embedders(self, environ: Mapping[str, str]) -> tuple[Candidate, ...]:
+        """Return, as `candidates` does, the models that make vectors of texts."""
+        return self._candidates(environ, lambda provider: provider.embeddings)
+
+    def _candidates(
+        self, environ: Mapping[str, str], models: Callable[[Provider], Mapping[str, Model]]
+    ) -> tuple[Candidate, ...]:
         return tuple(
             Candidate(account.provider, model, account.key, account.number, account.uses, account.whence)
-            for accounts in opened.values()
+            for accounts in self._open(environ).values()
             if not isinstance(accounts, Reason)
-            for model in accounts[0].provider.models.values()
+            for model in models(accounts[0].provider).values()
             for account in accounts
         )
 

@@ -67,3 +67,5 @@ class Quirks:
     """Sent where a turn's first tool call has no signature of this endpoint: for vendors that refuse one without."""
     request_window: float | None = None
     """Seconds over which the requests are counted that a rate limit header speaks of. None: not known."""
+    base64_vectors: bool = False
+    """Whether vectors are asked for in base64, a third of what they take as decimals (Chat Completions only)."""

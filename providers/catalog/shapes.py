@@ -73,6 +73,7 @@ class QuirksShape(StrictModel):
     cache_from: Annotated[int, Field(ge=0)] | None = None
     stand_in_signature: Word | None = None
     request_window: PositiveDuration | None = None
+    base64_vectors: bool = False
 
 
 class PriceShape(StrictModel):
@@ -144,6 +145,32 @@ class ModelShape(StrictModel):
     source: str = ""
 
 
+class EmbeddingPriceShape(PriceShape):
+    """USD per million tokens of what is read: a vector costs nothing besides."""
+
+    output: float = Field(0.0, ge=0)
+
+
+class EmbeddingShape(StrictModel):
+    """A model that makes vectors of texts. `context`: tokens of one text; `request_tokens`: of all in one request."""
+
+    noun: ClassVar[str] = "an embedding model"
+    other_names: ClassVar[Mapping[str, str]] = {
+        **dict.fromkeys(("context_window", "context_length", "max_input_tokens", "max_tokens", "n_ctx"), "context"),
+        **dict.fromkeys(("dimension", "size", "output_vector_size", "vector_size"), "dimensions"),
+        **dict.fromkeys(("batch", "batch_size", "max_batch"), "inputs"),
+        **dict.fromkeys(("cost", "pricing", "prices"), "price"),
+    }
+    context: int | None = Field(None, gt=0)
+    request_tokens: int | None = Field(None, gt=0)
+    inputs: Annotated[int, Field(gt=0, le=10_000)] = 64
+    dimensions: Annotated[int, Field(gt=0, le=100_000)] | None = None
+    resizable: bool = False
+    purposes: bool = False
+    price: EmbeddingPriceShape | None = None
+    source: str = ""
+
+
 class ProviderShape(StrictModel):
     """One provider; what a row leaves out stays as the row below it has it."""
 
@@ -165,5 +192,6 @@ class ProviderShape(StrictModel):
     limits: list[LimitShape] = Field(default_factory=list)
     refusals: list[RefusalShape] = Field(default_factory=list)
     models: dict[Word, ModelShape | None] = Field(default_factory=dict)
+    embeddings: dict[Word, EmbeddingShape | None] = Field(default_factory=dict)
     source: str = ""
     as_of: Day = ""

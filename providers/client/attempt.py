@@ -13,6 +13,7 @@ from providers.client.reply import StreamedReply
 from providers.client.reservations import Reservation
 from providers.client.resume import ResumedStream
 from providers.client.turn import LiveTurn
+from providers.embeddings import EmbeddingResponse
 from providers.errors import BadReply, ProviderError
 from providers.messages import (
     Delta,
@@ -180,7 +181,7 @@ class LiveAttempt:
 
 def _check(response: Response) -> None:
     """Raise `BadReply` for an answer that says nothing."""
-    if not response.text.strip() and not response.tool_calls:
+    if not (response.text.strip() or response.tool_calls or isinstance(response, EmbeddingResponse)):
         raise BadReply("the answer is empty")
 
 

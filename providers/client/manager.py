@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Callable, Generator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from functools import partial
 from pathlib import Path
 from random import Random
 
@@ -16,29 +15,32 @@ from providers.catalog.model import Candidate, Catalog
 from providers.catalog.trust import Consent, NotTrusted, of_the_program, refused
 from providers.client.adapter_table import AdapterTable
 from providers.client.alerts import posting
-from providers.client.attempt import LiveAttempt
 from providers.client.clock import SteadyClock
 from providers.client.contexts import OwnContexts
 from providers.client.continuation import RestHeard, continued, may_be_continued
-from providers.client.hedge import race
+from providers.client.embedding import EmbeddingClient, HearVectors
 from providers.client.probes import checking
 from providers.client.reservations import Reservations
 from providers.client.stream import ResponseStream
 from providers.client.turn import LiveTurn
+from providers.client.whole import whole
+from providers.embeddings import Embeddings, Purpose
 from providers.errors import ProviderError, Reason, ReasonCode, RoutingError
 from providers.events import Emit, ignore
 from providers.limits.ledger import Ledger
 from providers.limits.ledger.fallback import with_fallback
 from providers.limits.ledger.memory import MemoryLedger
 from providers.limits.ledger.opening import ledger_of
-from providers.messages import Accept, Capability, Hear, Request, Response
+from providers.messages import Accept, Capability, Hear, Needs, Request, Response
 from providers.policy.environment import with_environment
 from providers.policy.model import OnBreak, Policy
 from providers.policy.parse import default_policy
-from providers.routing.effects import AwaitBudget, Effect, Ended, Outcome, Sleep, Try
+from providers.routing.effects import Effect, Outcome
 from providers.routing.fleet import Fleet
 from providers.routing.turn import attempts
 from providers.transport import Transport, open_transport
+
+NO_NEEDS = Needs()
 
 
 class ProviderManager:
@@ -60,9 +62,11 @@ class ProviderManager:
         rng: Random | None = None,
         ledger: Ledger | None = None,
         trust: Consent = of_the_program,
+        embedders: Iterable[Candidate] = (),
     ) -> None:
         self._dialects, self._trust = frozenset(adapters), trust
-        usable, missing = self._usable(candidates, unconfigured)
+        candidates, embedders = tuple(candidates), tuple(embedders)
+        usable, missing = self._usable(candidates, unconfigured, embedders)
         self.fleet = Fleet(usable, policy, missing, sole=sole)
         self._adapters = AdapterTable(adapters, transport)
         self.clock: Callable[[], float] = SteadyClock() if clock is None else clock
@@ -70,6 +74,8 @@ class ProviderManager:
             MemoryLedger() if ledger is None else with_fallback(ledger), self.fleet, self.clock
         )
         self.rng = Random() if rng is None else rng  # noqa: S311  # jitter, not a secret
+        self.embeddings = EmbeddingClient(policy, adapters, transport, self.reservations.ledger, self.clock, self.rng)
+        self.embeddings.adopt(policy, embedders, usable, missing, sole=sole is not None)
         self.contexts: OwnContexts | None = None
         """Asks one's own servers what their models take, before the first turn there; None: nobody asks."""
 
@@ -80,15 +86,20 @@ class ProviderManager:
         A manager that was opened without a transport gets none.
         """
         policy, catalog = with_environment(policy, catalog, environ)
-        usable, missing = self._usable(catalog.candidates(environ), catalog.unconfigured(environ))
+        embedders = catalog.embedders(environ)
+        usable, missing = self._usable(catalog.candidates(environ), catalog.unconfigured(environ), embedders)
         self.fleet.adopt(policy, usable, missing)
+        self.embeddings.adopt(policy, embedders, usable, missing)
 
     def _usable(
-        self, candidates: Iterable[Candidate], unconfigured: Mapping[str, Reason] | None
+        self,
+        candidates: Iterable[Candidate],
+        unconfigured: Mapping[str, Reason] | None,
+        embedders: Iterable[Candidate],
     ) -> tuple[list[Candidate], dict[str, Reason]]:
         """Return those whose dialect is spoken here, and why others cannot be asked. Raise `NotTrusted`."""
         known = list(candidates)
-        if wrong := refused((use for c in known for use in c.uses), self._trust):
+        if wrong := refused((use for c in (*known, *embedders) for use in c.uses), self._trust):
             raise NotTrusted(wrong)
         strange = [c for c in known if c.provider.dialect not in self._dialects]
         missing = {c.name: Reason(ReasonCode.UNKNOWN, f"dialect {c.provider.dialect} is not built in") for c in strange}
@@ -193,27 +204,35 @@ class ProviderManager:
         turn = LiveTurn(self.fleet, self._adapters, self.reservations, request, emit, budgets, accept, continues)
         if self.contexts is not None:
             await self.contexts.learn(request)
-        flow = self._flow(turn)
-        try:
-            effect = next(flow)
-            while True:
-                if isinstance(effect, Sleep | AwaitBudget):
-                    effect = flow.send(await turn.sleep(effect))
-                    continue
-                assert isinstance(effect, Try), "attempts that are out are listened to by `race` alone"
-                if effect.hedge_after is None:
-                    effect = flow.send(await LiveAttempt(turn, effect).finish())
-                    continue
-                raced = await race(flow, effect, partial(_finish, turn), turn.clock)
-                if raced.effect is None:
-                    assert raced.response is not None, "a round ends in an effect or an answer"
-                    return turn.finished(raced.response)
-                effect = raced.effect
-        except StopIteration as done:
-            return turn.finished(done.value)
-        finally:
-            flow.close()
-            turn.close()
+        return await whole(turn, self._flow(turn))
+
+    async def embed(
+        self,
+        texts: Sequence[str],
+        *,
+        model: str | Sequence[str],
+        dimensions: int | None = None,
+        purpose: Purpose | None = None,
+        needs: Needs = NO_NEEDS,
+        emit: Emit = ignore,
+        budgets: BudgetScope | None = None,
+        shorten: bool = False,
+        hear: HearVectors | None = None,
+    ) -> Embeddings:
+        """Return a vector of each text, in their order, routed, limited, paid and tried again as turns are.
+
+        `model` is `provider/model`, which goes to this provider alone (to all its accounts); a model's own name, which
+        goes to all that serve it; or several names of one model, in order: vectors of one model compare with no
+        other's. Texts go in as many requests as the provider's limits demand; `hear` is told of each one's answer. Of
+        `needs` count `agent`, `run` and `deadline_s` (for each request). `shorten`: texts that are too long for the
+        model are cut at their end, else their request is refused.
+
+        Raises as `complete` does, and `ValueError` for a blank text and for names of several models. Anthropic has no
+        embeddings, nor has the offline stub: that is a `NoRoute`.
+        """
+        return await self.embeddings.embed(
+            texts, model, dimensions, purpose, needs, emit, budgets, shorten=shorten, hear=hear
+        )
 
     def stream(self, request: Request, *, emit: Emit = ignore, budgets: BudgetScope | None = None) -> ResponseStream:
         """Return the answer as it comes: `async with manager.stream(request) as deltas: async for delta in deltas`."""
@@ -230,10 +249,6 @@ class ProviderManager:
                 fleet, turn.request, turn.clock(), self.rng, streamed=streamed, began=began, on_break=on_break
             )
         )
-
-
-async def _finish(turn: LiveTurn, effect: Try) -> Ended:
-    return await LiveAttempt(turn, effect).finish()
 
 
 @asynccontextmanager
@@ -265,12 +280,15 @@ async def open_manager(
     sole, missing = None, dict[str, Reason]()
     if offline:
         sole, candidates, environ = _STUB, _stub(catalog), {}
+        embedders: tuple[Candidate, ...] = ()
     else:
         environ = os.environ if environ is None else environ
         policy, catalog = with_environment(policy, catalog, environ)
         candidates, missing = catalog.candidates(environ), dict(catalog.unconfigured(environ))
+        embedders = catalog.embedders(environ)
     async with AsyncExitStack() as stack:
-        hosted = any(not isinstance(adapters.get(c.provider.dialect), LocalAdapter | None) for c in candidates)
+        asked = (*candidates, *embedders)
+        hosted = any(not isinstance(adapters.get(c.provider.dialect), LocalAdapter | None) for c in asked)
         if transport is None and (hosted or (policy.budget.webhook_env and not offline)):
             transport = await stack.enter_async_context(open_transport())
         if ledger is None:
@@ -286,11 +304,13 @@ async def open_manager(
             sole=sole,
             ledger=ledger,
             trust=trust,
+            embedders=embedders,
         )
         if not offline:
             manager.contexts = OwnContexts(manager.fleet, manager._adapters, manager.clock)
             alarm = posting(policy.budget, environ, transport, notify)
-            manager.reservations.alarm = await stack.enter_async_context(alarm)
+            alarm_all = await stack.enter_async_context(alarm)
+            manager.reservations.alarm = manager.embeddings.reservations.alarm = alarm_all
             await stack.enter_async_context(checking(manager.fleet, manager._adapters, manager.clock))
         yield manager
 

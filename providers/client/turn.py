@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import anyio
 
@@ -91,10 +92,8 @@ class LiveTurn:
         candidate = next(candidate for answer, candidate in self.answers if answer is response)
         now = self.clock()
         cost = cost_of(candidate, response.usage, now) if response.cost is None else response.cost
-        return Response(
-            message=response.message,
-            finish=response.finish,
-            usage=response.usage,
+        return replace(
+            response,
             provider=response.provider or candidate.provider.name,
             model=response.model or candidate.model.name,
             cost=cost,

@@ -90,4 +90,5 @@ def billed(tokens: int, told: Response | ProviderError | None, heard: int) -> Us
     if told is not None and told.usage is not None and told.usage.total:
         return told.usage
     # Not said: a broken stream, or a vendor that sends no usage, or none that can be true.
-    return Usage(input=tokens, output=told.message.tokens if isinstance(told, Response) else heard)
+    said = told.message.tokens if isinstance(told, Response) and told.message.parts else heard
+    return Usage(input=tokens, output=said)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from providers.budgets import CallSize, CallSizes
 from providers.catalog.model import Candidate
 from providers.catalog.prices import cost_of
+from providers.embeddings import EmbeddingRequest
 from providers.messages import Capability, Request, Usage
 from providers.routing.ordering import expected_output
 
@@ -19,7 +20,9 @@ _SLOPE = 1_000_000
 
 
 def longest_answer(request: Request, candidate: Candidate) -> int:
-    """Return how many tokens the model may answer at most, as the request is sent."""
+    """Return how many tokens the model may answer at most, as the request is sent. Vectors are no tokens."""
+    if isinstance(request, EmbeddingRequest):
+        return 0
     model, cap = candidate.model, request.max_output_tokens or candidate.provider.quirks.default_max_tokens
     longest = model.context if model.assumed or not model.max_output else model.max_output
     return longest if cap is None else min(cap, longest)
@@ -36,6 +39,8 @@ def call_size(request: Request, tokens: int, candidate: Candidate, sizes: CallSi
     most = longest_answer(request, candidate)
     usual = min(most, expected_output(request, model))
     least = usual
+    if isinstance(request, EmbeddingRequest):
+        return CallSize(cost, sent, turns=0)
     if Capability.REASONING in model.capabilities and request.max_output_tokens is None:
         usual = min(most, THINKING * usual)
     if (known := sizes.enough(agent, model.name)) is not None:

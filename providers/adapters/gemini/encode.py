@@ -90,7 +90,7 @@ class Gemini:
         refuse_forced_tool(request, candidate, stream=stream)
         refuse_many(request.tools, candidate.provider.quirks.max_tools)
         body = b"{" + b",".join(self._members(request, candidate, stream=stream)) + b"}"
-        return HttpRequest("POST", _url(candidate, stream=stream), _headers(candidate, stream=stream), body)
+        return HttpRequest("POST", _url(candidate, stream=stream), headers_of(candidate, stream=stream), body)
 
     def decode(self, reply: HttpReply, request: Request, candidate: Candidate, now: float) -> Response:
         """Return the answer of a 2xx reply. Raise a `ProviderError` for anything that is not a sound answer."""
@@ -134,14 +134,23 @@ class Gemini:
             yield b'"generationConfig":{' + members + b"}"
 
 
-def _url(candidate: Candidate, *, stream: bool) -> str:
+def resource(candidate: Candidate) -> str:
+    """Return the name of a model as a resource; `tunedModels/x` names its own collection."""
     name = candidate.model.name
-    path = quote(name if "/" in name else f"models/{name}", safe="/")  # tunedModels/x names its own collection
-    method = "streamGenerateContent?alt=sse" if stream else "generateContent"
-    return endpoint(candidate.provider.base_url, f"/{path}:{method}")
+    return name if "/" in name else f"models/{name}"
 
 
-def _headers(candidate: Candidate, *, stream: bool) -> dict[str, str]:
+def method_url(candidate: Candidate, method: str) -> str:
+    """Return the URL of a method of the candidate's model."""
+    return endpoint(candidate.provider.base_url, f"/{quote(resource(candidate), safe='/')}:{method}")
+
+
+def _url(candidate: Candidate, *, stream: bool) -> str:
+    return method_url(candidate, "streamGenerateContent?alt=sse" if stream else "generateContent")
+
+
+def headers_of(candidate: Candidate, *, stream: bool) -> dict[str, str]:
+    """Return the headers of a request, the key among them."""
     headers = {
         "content-type": "application/json",
         "accept": "text/event-stream" if stream else "application/json",

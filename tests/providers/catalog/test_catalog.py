@@ -99,7 +99,7 @@ class TestPackagedRows:
         assert getattr(catalog.providers[provider].quirks, quirk) == value
 
     def test_openai_sends_its_own_token_field(self, catalog):
-        own = Quirks(sampling=False, gives_way={"effort": ["tools"]}, effort_off="none")
+        own = Quirks(sampling=False, gives_way={"effort": ["tools"]}, effort_off="none", base64_vectors=True)
         assert catalog.providers["openai"].quirks == own
 
     def test_a_file_can_set_every_quirk(self):

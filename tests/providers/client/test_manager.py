@@ -212,6 +212,7 @@ class Budgets:
         self.room = room
         self.reserved: list[tuple[int, int]] = []
         self.settled: list[tuple[int, int]] = []
+        self.turns: list[int] = []
         self.ends: Counter[int] = Counter()
         self.sizes, self.records = CallSizes(), 0
 
@@ -224,6 +225,7 @@ class Budgets:
         if len(self.reserved) >= self.room:
             raise BudgetSpent(BudgetRef("squad"), "max_tokens", 1, 1, size.tokens)
         self.reserved.append((size.cost_of(size.usual), size.tokens + size.usual))
+        self.turns.append(size.turns)
         return _Held(self, len(self.reserved), size)
 
     async def recorded(self) -> None:
