@@ -102,14 +102,24 @@ class Connection:
         return text
 
 
+def package_fault() -> tuple[str, str] | None:
+    """Return why the package `mcp` cannot be used and what to do about it, None where it can."""
+    found = find_spec("mcp")
+    if found is None:
+        return "the package `mcp` is not installed", INSTALL
+    if found.submodule_search_locations is None:
+        return f"the file {found.origin} stands in the way of the package `mcp`", "give that file another name"
+    return None if find_spec("mcp_types") else ("the package `mcp` that is installed is too old", INSTALL)
+
+
 @asynccontextmanager
 async def connected(server: McpServer) -> AsyncIterator[Connection]:
     """Yield a connection whose tools are listed, and end it with the block.
 
     What goes wrong is raised as it comes, mostly in groups: `fault_of` makes an `McpFault` of it.
     """
-    if find_spec("mcp") is None:
-        raise McpFault(server.name, "not_installed", "the package `mcp` is not installed", INSTALL)
+    if (wrong := package_fault()) is not None:
+        raise McpFault(server.name, "not_installed", *wrong)
     from mcp import Client
 
     _quiet()

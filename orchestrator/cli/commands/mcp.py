@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import anyio
 import click
 
-from agents.mcp.connection import INSTALL
+from agents.mcp.connection import package_fault
 from agents.mcp.definitions import Definition
 from orchestrator.cli.app import Group, Settings, settings_of
 from orchestrator.cli.consent import consent, consent_to_code, either
@@ -83,8 +82,8 @@ def serve_command(
     Each SQUAD is a tool, on stdin and stdout, or by HTTP on this machine. Messages go to stderr.
     """
     settings = settings_of(context)
-    if find_spec("mcp") is None:
-        raise Unusable("the package `mcp` is not installed", INSTALL)
+    if (wrong := package_fault()) is not None:
+        raise Unusable(*wrong)
     journal_url(settings, db)
     squads = [load_squad(file, settings) for file in files]
     try:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import anyio
@@ -51,6 +52,24 @@ async def test_a_server_is_asked_dies_is_started_again_and_leaves_nothing(tmp_pa
     assert not is_there(second)
     assert log.read_text().splitlines().count("die") == 1
     assert (await fault_of_call(owner, "pid")).kind == "died"
+
+
+@pytest.mark.parametrize(
+    ("module", "found", "told"),
+    [
+        ("mcp", None, ("is not installed", "pip install")),
+        ("mcp", "a file", ("/mine/mcp.py stands in the way", "another name")),
+        ("mcp_types", None, ("is too old", "pip install")),
+    ],
+)
+async def test_another_package_or_a_file_of_its_name_is_told(
+    monkeypatch: pytest.MonkeyPatch, module: str, found: str | None, told: tuple[str, str]
+) -> None:
+    monkeypatch.setitem(sys.modules, module, found and module_from_spec(spec_from_file_location("mcp", "/mine/mcp.py")))
+    with pytest.raises(McpFault, match=told[0]) as raised:
+        async with mcp_tools(stdio()):
+            pass
+    assert (raised.value.kind, told[1] in raised.value.hint) == ("not_installed", True)
 
 
 @pytest.mark.long
