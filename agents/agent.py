@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Literal, overload
@@ -48,11 +48,12 @@ class Agent:
     name: str
     persona: Persona | None = None
     manager: Complete = NOBODY
-    tools: tuple[Tool, ...] = ()
+    tools: Sequence[Any] = ()
+    """Tools, and plain functions, of which tools are made."""
     max_turns: int = 16
     tier: str | None = None
     model: str | None = None
-    chain: tuple[str, ...] = ()
+    chain: Sequence[str] = ()
     """Candidates (`provider/model`, `provider/*`) that are asked in this order, then the policy's last resort."""
     window: int | None = None
     history: History = ALL
@@ -65,7 +66,7 @@ class Agent:
     """Whose turns its turns are: where providers' limits make them wait, runs are served side by side."""
     deps: Any = None
     """What its tools find in their `ToolContext`; None: what the run was given."""
-    hooks: tuple[Hooks, ...] = ()
+    hooks: Sequence[Hooks] = ()
     """What stands around its calls, inside of what the run has."""
     risky_tools: RiskyTools = "ask"
     """What becomes of its risky tools once it has read what others wrote: a person is asked, or all are refused."""
@@ -78,10 +79,24 @@ class Agent:
             raise TypeError(f"the agent '{self.name}' needs a manager, who answers it: Agent(..., manager=manager)")
         if self.persona is None and not self.instructions:
             raise TypeError(f"the agent '{self.name}' needs instructions, or a persona")
+        if wrong := self._misfit():
+            raise TypeError(f"the agent '{self.name}': {wrong}")
         # A plain function is taken for the tool that it makes: each is described now, so that what cannot be is told
         # before anything is paid for. Tools that are tools already are described when they are first needed.
         if type(self.tools) is not tuple or not all(isinstance(one, Tool) for one in self.tools):
             object.__setattr__(self, "tools", as_tools(self.tools))
+
+    def _misfit(self) -> str:
+        """Return what of it is of another kind than it must be, and what it takes; empty where all fits."""
+        persona: object = self.persona
+        if isinstance(persona, str):
+            return "a persona is a Persona, Personas(packaged()).get(name); words of its own are instructions='...'"
+        if not hasattr(self.manager, "complete"):
+            return "manager= is what open_manager() opens"
+        for name, given in (("tools", self.tools), ("hooks", self.hooks), ("chain", self.chain)):
+            if type(given) is not tuple and (isinstance(given, str) or not isinstance(given, Iterable)):
+                return f"{name} is a list, {name}=[...]; not {given!r:.80}"
+        return "" if self.max_turns > 0 else "max_turns is 1 at least"
 
     @overload
     async def work(
@@ -194,7 +209,7 @@ class Agent:
         if found is None:
             persona, tier = (None, self.tier) if self.persona is None else _names(self.persona, self.tier)
             found = self._memo["needs"] = Needs(
-                agent=self.name, persona=persona, tier=tier, model=self.model, run=self.run, chain=self.chain
+                agent=self.name, persona=persona, tier=tier, model=self.model, run=self.run, chain=tuple(self.chain)
             )
         return found
 

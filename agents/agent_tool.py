@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from agents.errors import AgentError
@@ -33,7 +33,7 @@ class Works(Protocol):
     @property
     def name(self) -> str: ...
     @property
-    def tools(self) -> tuple[Tool, ...]: ...
+    def tools(self) -> Sequence[Tool]: ...
     async def work(self, brief: str, ctx: RunContext = ...) -> Any: ...
 
 

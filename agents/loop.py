@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Generic, Literal, Protocol
@@ -63,7 +63,7 @@ class Worker(Protocol):
     @property
     def needs(self) -> Needs: ...
     @property
-    def tools(self) -> tuple[Tool, ...]: ...
+    def tools(self) -> Sequence[Tool]: ...
     @property
     def max_turns(self) -> int: ...
     @property
@@ -231,6 +231,8 @@ async def pursue(
     work.untrusted = ctx.untrusted
     since = len(work.messages)
     told = user(brief) if isinstance(brief, str) else brief
+    if not isinstance(told, Message):
+        raise TypeError(f"a brief is a text or a Message; not {told!r:.80}")
     work.say(told if told.origin is not None else replace(told, origin=Origin("brief", ctx.untrusted)))
     if agent.guardrails.input:
         await _let_in(agent, told.text, ctx)

@@ -9,7 +9,7 @@ Where an instance goes, and which model it asks, is decided by pure functions; `
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from math import inf
@@ -215,7 +215,7 @@ def create_balanced_agent_pool(
     sizes: Mapping[str, int] | None = None,
     size: int | None = None,
     name: str | None = None,
-    tools: tuple[Tool, ...] = (),
+    tools: Sequence[Tool | Callable[..., Any]] = (),
     prefer: Mapping[str, Sequence[str]] | None = None,
     **options: Any,
 ) -> AgentPool:

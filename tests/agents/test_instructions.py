@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from agents import Agent
+from agents import Agent, Hooks
 from personas import Persona
 from providers.messages import system
 from providers.stub.scripted import say
@@ -43,3 +43,28 @@ def test_an_agent_is_told_something_and_answered_by_somebody(scripted: Any, more
         Agent("a", manager=scripted().manager, **more)
     with pytest.raises(TypeError, match="the agent 'a' needs a manager"):
         Agent("a", ADA)
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"persona": "You are a poet."}, "instructions='...'"),
+        ({"manager": "openai"}, "open_manager"),
+        ({"tools": len}, "tools is a list"),
+        ({"hooks": Hooks()}, "hooks is a list"),
+        ({"chain": "groq/*"}, "chain is a list"),
+        ({"max_turns": 0}, "1 at least"),
+    ],
+)
+def test_what_is_of_another_kind_is_refused_in_words(scripted: Any, given: dict[str, Any], told: str) -> None:
+    with pytest.raises(TypeError, match="the agent 'a': ") as raised:
+        Agent(**{"name": "a", "instructions": "Be brief.", "manager": scripted().manager, **given})
+    assert told in str(raised.value)
+
+
+async def test_lists_do_where_tuples_do_and_a_brief_is_a_text(scripted: Any) -> None:
+    bench = scripted("Hello.")
+    agent = Agent("a", manager=bench.manager, instructions="Hi.", tools=[len], hooks=[Hooks()], chain=["a/m"])
+    assert (await agent.work("Hello?")).text == "Hello."
+    with pytest.raises(TypeError, match="a brief is a text or a Message"):
+        await agent.work(["Hello?"])  # type: ignore[call-overload]
