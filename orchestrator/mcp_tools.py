@@ -10,7 +10,7 @@ from agents.mcp.definitions import Definition, DefinitionChange, changes
 from agents.mcp.errors import McpFault
 from agents.mcp.owner import Owner, opened
 from agents.mcp.servers import McpHttpServer, McpServer, McpStdioServer
-from agents.mcp.tools import TIMEOUT_S, caller
+from agents.mcp.tools import TIMEOUT_S, StandIn, caller
 from agents.tools import Tool
 from orchestrator.mcp_pins import McpPins
 from orchestrator.options import RunOptions
@@ -40,10 +40,11 @@ async def mcp_opened(
     refuse_code(squad.code_uses(names), options.trust)
     environ = os.environ if options.environ is None else options.environ
     pins = None if options.state is None else McpPins(options.state)
-    async with opened(servers_of(squad, names, environ)) as owners:
+    stand_ins = {name: one for name, one in options.stand_ins.items() if name in names}
+    async with opened(servers_of(squad, [name for name in names if name not in stand_ins], environ)) as owners:
         found = {name: _settled(squad, owner, pins, (recorded or {}).get(name)) for name, owner in owners.items()}
-        bound = squad.with_mcp(found)
-        yield bound, tuple(_tools(bound, owners))
+        bound = squad.with_mcp({**found, **{name: one.definitions for name, one in stand_ins.items()}})
+        yield bound, tuple(_tools(bound, {**owners, **stand_ins}))
 
 
 async def listed(
@@ -106,7 +107,7 @@ def _changed(name: str, since: str, differing: Sequence[DefinitionChange], hint:
     return McpFault(name, "changed", f"its tools changed {since}: {shown}", hint)
 
 
-def _tools(squad: Squad, owners: Mapping[str, Owner]) -> Iterable[Tool]:
+def _tools(squad: Squad, owners: Mapping[str, Owner | StandIn]) -> Iterable[Tool]:
     specs = {name: entry.spec for name, entry in squad.mcp.items()}
     known = McpTools(specs, squad.definitions)
     for server, owner in owners.items():

@@ -16,6 +16,7 @@ from providers.catalog.trust import Consent, of_the_program
 from providers.events import Emit, ignore
 
 if TYPE_CHECKING:
+    from agents.mcp.tools import StandIn
     from agents.memory.store import MemoryStore
     from orchestrator.events import GateAnswered, GateOpened
     from orchestrator.journal.protocols import Journal
@@ -46,7 +47,7 @@ class RunOptions:
     `Run.stream` tells of them as they come. `memory` is where agents remember (a store, or its file), else `memory.db`
     in `state`; without either it ends with the run. `deps` are for the tools' `ToolContext`, and `hooks` stand around
     each model and tool call; both are given anew to a run that is resumed. `rehearse` answers the run's steps instead
-    of their work, so no provider, server or tool is at work.
+    of their work, so no provider, server or tool is at work. MCP servers in `stand_ins` are not started.
     """
 
     inputs: Mapping[str, Any] | None = None
@@ -69,6 +70,7 @@ class RunOptions:
     deps: Any = field(default=None, repr=False)
     hooks: Sequence[Hooks] = ()
     rehearse: Rehearse | None = None
+    stand_ins: Mapping[str, StandIn] = field(default_factory=dict)
 
     @property
     def folder(self) -> Path | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from agents.mcp.definitions import Definition, tool_name
@@ -24,10 +24,21 @@ def named_tools(server: str, definitions: tuple[Definition, ...] | list[Definiti
     return named
 
 
-def caller(owner: Owner, tool: str) -> Callable[..., Awaitable[str]]:
+class StandIn:
+    """Stands for a server that is not started: what it says of its tools, and what answers their calls."""
+
+    def __init__(self, definitions: Sequence[Definition], answer: Callable[[str], Any]) -> None:
+        self.definitions = tuple(definitions)
+        self._answer = answer
+
+    async def call(self, tool: str, arguments: Mapping[str, Any]) -> Any:  # noqa: ARG002
+        return self._answer(tool)
+
+
+def caller(owner: Owner | StandIn, tool: str) -> Callable[..., Awaitable[Any]]:
     """Return the function that calls a server's tool."""
 
-    async def call(**arguments: object) -> str:
+    async def call(**arguments: object) -> Any:
         return await owner.call(tool, arguments)
 
     return call

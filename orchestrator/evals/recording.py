@@ -18,7 +18,7 @@ from typing import Any
 import anyio.to_thread
 
 from agents.turn import StepKey
-from orchestrator.errors import OrchestratorError
+from orchestrator.evals.errors import CaseUnusable
 from orchestrator.events import Event, RunStarted
 from orchestrator.journal.codec import Unreadable, pack, unpack
 from orchestrator.journal.memory import MemoryJournal
@@ -28,12 +28,8 @@ from orchestrator.units import Unit
 FORMAT = 1
 
 
-class RecordingUnusable(OrchestratorError):
-    """A recording cannot be read, written or used. `hint` says what to do."""
-
-    def __init__(self, message: str, hint: str = "") -> None:
-        super().__init__(message)
-        self.hint = hint
+class RecordingUnusable(CaseUnusable):
+    """A recording cannot be read, written or used."""
 
 
 @dataclass(frozen=True, slots=True)

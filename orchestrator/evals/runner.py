@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -14,14 +15,18 @@ from typing import Any
 
 import anyio
 
+from agents.mcp.definitions import Definition
 from orchestrator.evals.checks import checks_of
 from orchestrator.evals.facts import NO_FILES, RunFacts, facts_of
 from orchestrator.evals.faults import FaultyTransport
+from orchestrator.evals.given_memory import given_records, remember
 from orchestrator.evals.judge import Judge, JudgeUnasked
 from orchestrator.evals.people import PeoplesAnswers
 from orchestrator.evals.recording import Recording, RecordingUnusable, read_recording, write_recording
 from orchestrator.evals.rehearsal import Rehearsal, StaleRecording
-from orchestrator.evals.spec import SuiteCase
+from orchestrator.evals.scripted_tools import accepted, stand_ins
+from orchestrator.evals.spec import ScriptedTool, SuiteCase
+from orchestrator.evals.spec_names import remote_tool
 from orchestrator.evals.squad_copy import SquadCopy, copied, texts_below
 from orchestrator.evals.suite import Suite
 from orchestrator.evals.verdicts import CaseRun, Verdict, verdict_of
@@ -38,6 +43,7 @@ from providers.documents.problems import ProblemsFound
 from providers.errors import ProviderError, RoutingError
 from providers.transport import open_transport
 
+MEMORY = "memory.db"
 LIMITED = frozenset({"paused", "stopped"})
 """How runs end that a cap or a provider's limit ended."""
 
@@ -116,7 +122,7 @@ class CaseRunner:
 
     async def _rehearsed(self, case: SuiteCase, recording: Recording) -> CaseRun:
         if recording.surroundings != surroundings_of(case):
-            return CaseRun("stale", why="it was recorded with other scripted tools or faults under `with`")
+            return CaseRun("stale", why="it was recorded with other scripted tools, memory or faults under `with`")
         squad = await self.suite.squad_of(case, self.options.trust, self.options.variables)
         people = PeoplesAnswers(case.with_, squad.outline())
         rehearsal = await Rehearsal.of(recording, people)
@@ -160,12 +166,17 @@ class CaseRunner:
 
     async def _live(self, case: SuiteCase, run: _LiveRun) -> CaseRun:
         people = PeoplesAnswers(case.with_, self.suite.squad.outline())
+        kept = await self._recorded_definitions(case)
         options = self._options(case, run.journal, run.id, people.ask())
         try:
             async with self._with_faults(case, options) as faulty, _own_folder() as folder:
                 squad, copy = await self._squad(case, folder)
                 trust = options.trust if copy is None else copy.trusting(options.trust)
-                await self._run(squad, replace(faulty, trust=trust), folder)
+                instead = stand_ins(squad, _scripts(case), [accepted(squad, options.state), kept])
+                now = (options.clock or time.time)()
+                remembered = given_records(case, squad.outline(), now)
+                await anyio.to_thread.run_sync(remember, remembered, folder / MEMORY, now)
+                await self._run(squad, replace(faulty, trust=trust, stand_ins=instead), folder)
                 found = await anyio.to_thread.run_sync(_files, squad, folder, copy)
             told = (await _facts(run.journal, run.id)).files
             run.files.update({path: text for path, text in found.items() if (path, text) not in told.items()})
@@ -173,6 +184,16 @@ class CaseRunner:
             return await self._checked(case, facts, None if facts.stub else self.judge)
         except (RoutingError, ProviderError) as error:
             return CaseRun("error", why=str(error))
+
+    async def _recorded_definitions(self, case: SuiteCase) -> Mapping[str, Sequence[Definition]]:
+        """Return what MCP servers said of their tools when a case was recorded, where it scripts some."""
+        if not any(remote_tool(name, self.suite.squad.mcp) for name in _scripts(case)):
+            return {}
+        try:
+            recording = await read_recording(self.suite.recording(case))
+        except RecordingUnusable:
+            return {}
+        return definitions_in((await recording.journal.manifest(recording.run)).sources)
 
     @asynccontextmanager
     async def _with_faults(self, case: SuiteCase, options: RunOptions) -> AsyncIterator[RunOptions]:
@@ -216,7 +237,7 @@ class CaseRunner:
 
     async def _run(self, squad: Squad, options: RunOptions, folder: Path) -> None:
         """Run a case to its end, with a memory that begins empty."""
-        async with open_with(squad, replace(options, out=folder / "out", memory=folder / "memory.db")) as run:
+        async with open_with(squad, replace(options, out=folder / "out", memory=folder / MEMORY)) as run:
             async for _ in run:
                 pass
 
@@ -265,9 +286,13 @@ def _status_expected(case: SuiteCase) -> str | None:
 
 
 def surroundings_of(case: SuiteCase) -> Mapping[str, Any]:
-    """Return what of a case's surroundings its recording depends on: people's answers are given anew."""
+    """Return what of a case's surroundings its recording depends on, and does not tell: answers are compared."""
     given = {} if case.with_ is None else case.with_.model_dump(mode="json", exclude_none=True)
-    return {name: value for name, value in given.items() if name in ("tools", "faults")}
+    return {name: value for name, value in given.items() if name in ("tools", "faults", "memory")}
+
+
+def _scripts(case: SuiteCase) -> Mapping[str, ScriptedTool]:
+    return {} if case.with_ is None else case.with_.tools or {}
 
 
 async def _facts(journal: Journal, run: str, files: Mapping[str, str | None] = NO_FILES) -> RunFacts:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import BeforeValidator, Discriminator, Field, Tag
 
 from orchestrator.evals.expect import ChangeBy, Expect
 from orchestrator.squad.shared_spec import NonEmpty, Positive
@@ -25,6 +25,13 @@ class ScriptedTool(StrictModel):
     noun: ClassVar[str] = "a scripted tool"
     returns: Any = Field(default=None, description="What each call returns")
     fails: NonEmpty | None = Field(default=None, description="Or the error that each call ends in")
+    description: str | None = Field(
+        default=None,
+        description="Of a tool of an MCP server: what a model is told of it, else what the server said",
+    )
+    parameters: dict[str, Any] | None = Field(
+        default=None, description="Of a tool of an MCP server: the JSON Schema of its arguments"
+    )
 
 
 WorkspaceUse = Literal["copy", "in_place"]
@@ -61,6 +68,19 @@ def choices_of(written: Choice | CommentedAnswer | Sequence[Choice | CommentedAn
     return tuple(one if isinstance(one, str) else one.choice for one in answers)
 
 
+class GivenRecord(StrictModel):
+    """Something that is remembered when a case begins."""
+
+    noun: ClassVar[str] = "a record"
+    text: NonEmpty = Field(description="What is remembered")
+    agent: NonEmpty | None = Field(default=None, description="Whose memory it is in; the squad's where nothing is said")
+    trust: Literal["user", "agent", "untrusted"] = Field(default="user", description="Who said it")
+
+
+def _as_record(written: object) -> object:
+    return {"text": written} if isinstance(written, str) else written
+
+
 class With(StrictModel):
     """What surrounds a case."""
 
@@ -74,6 +94,9 @@ class With(StrictModel):
         default=None, description="What a person says in each conversation, in order"
     )
     tools: dict[NonEmpty, ScriptedTool] | None = Field(default=None, description="Tools that do no work here")
+    memory: list[Annotated[GivenRecord, BeforeValidator(_as_record)]] | None = Field(
+        default=None, description="What is remembered when it begins; nothing where nothing is said"
+    )
     workspace: WorkspaceUse | None = Field(default=None, description="Which folder agents write into; see defaults")
     faults: dict[NonEmpty, list[NonEmpty]] | None = Field(
         default=None, description="By provider what its calls end in, one after the other: timeout, 429, 500, ok"

@@ -9,6 +9,7 @@ from typing import Any
 import regex
 
 from agents.mcp.definitions import tool_name as name_for_models
+from agents.memory.records import NotStorable, made_record
 from agents.memory.tools import tools_of as memory_tools
 from agents.tools import Tool
 from orchestrator.evals.expect import AnyOrder, Exactly, Expect, ToolExpect
@@ -58,6 +59,17 @@ def called_as(name: str) -> str:
     return name_for_models(server, "t")[:-1] + "*" if tool == "*" else name_for_models(server, tool)
 
 
+def remote_tool(name: str, servers: Collection[str]) -> tuple[str, str] | None:
+    """Return the server and the tool that `git/log` or `git__log` means; None: it is no tool of a server."""
+    server, slash, tool = name.partition("/")
+    if slash:
+        return (server, tool) if server in servers else None
+    begins = {one: name_for_models(one, "t")[:-1] for one in servers}
+    return next(
+        ((one, name.removeprefix(text)) for one, text in begins.items() if name.startswith(text) and name != text), None
+    )
+
+
 def tools_of(plan: Plan) -> dict[str, Tool]:
     """Return the tools of a squad's agents and tasks, those of memory and documents too."""
     remembering = [tool for agent in plan.agents.values() for tool in memory_tools(agent.memory, agent.knowledge)]
@@ -71,16 +83,52 @@ def is_a_tool(name: str, known: Collection[str]) -> bool:
 
 def _check_surroundings(findings: Findings, plan: Plan, at: Path, given: With, providers: Collection[str]) -> None:
     _check_people(findings, plan, at, given)
+    _check_memory(findings, plan, at, given)
     tools = tools_of(plan)
-    for name in given.tools or {}:
-        if name not in tools:
-            findings.unknown((*at, "tools", name), "tool", name, tools, key=True)
+    _check_scripts(findings, tools, at, given)
     for provider, faults in (given.faults or {}).items():
         if provider not in providers:
             findings.unknown((*at, "faults", provider), "provider", provider, providers, key=True)
         for index, fault in enumerate(faults):
             if fault not in FAULTS:
                 findings.unknown((*at, "faults", provider, index), "fault", fault, FAULTS)
+
+
+def _check_scripts(findings: Findings, tools: Collection[str], at: Path, given: With) -> None:
+    """Report scripts of tools that nobody has, and tools of MCP servers that are left without one."""
+    servers = {name.partition("/")[0] for name in tools if "/" in name}
+    scripted: dict[str, set[str]] = {}
+    for name, script in (given.tools or {}).items():
+        here, remote = (*at, "tools", name), remote_tool(name, servers)
+        if not (name in tools if remote is None else is_a_tool(name, tools)):
+            findings.unknown(here, "tool", name, tools, key=True)
+        elif remote is not None:
+            scripted.setdefault(remote[0], set()).add(called_as("/".join(remote)))
+        elif script.description is not None or script.parameters is not None:
+            field = "description" if script.description is not None else "parameters"
+            findings.error((*here, field), "no-effect", "a model is told of this tool what its code says", key=True)
+        if script.fails is not None and "returns" in script.model_fields_set:
+            findings.error(here, "one-of", "a scripted tool has one of returns and fails", key=True)
+    for name in tools:
+        server, slash, tool = name.partition("/")
+        if slash and tool != "*" and server in scripted and called_as(name) not in scripted[server]:
+            told = f"the server '{server}' is not started where a case scripts its tools, and '{name}' is not scripted"
+            findings.error((*at, "tools"), "missing-field", told, f"{name}: {{returns: ...}}", key=True)
+
+
+def _check_memory(findings: Findings, plan: Plan, at: Path, given: With) -> None:
+    """Report records that nobody can remember."""
+    remembering = {name for name, agent in plan.agents.items() if agent.memory is not None}
+    for index, record in enumerate(given.memory or ()):
+        here = (*at, "memory", index)
+        if record.agent is not None and record.agent not in remembering:
+            findings.unknown((*here, "agent"), "agent", record.agent, remembering)
+        if not remembering:
+            findings.error(here, "no-effect", "no agent of the squad has a memory", "memory: true")
+        try:
+            made_record(record.text, "squad", record.trust, 0.0)
+        except NotStorable as error:
+            findings.error((*here, "text"), "invalid-value", str(error))
 
 
 def _check_people(findings: Findings, plan: Plan, at: Path, given: With) -> None:
@@ -93,7 +141,8 @@ def _check_people(findings: Findings, plan: Plan, at: Path, given: With) -> None
     tools = tools_of(plan)
     for name, answers in (given.approvals or {}).items():
         here, chosen = (*at, "approvals", name), choices_of(answers)
-        if name not in gates and name not in guarded and not is_a_tool(name, tools):
+        is_tools = is_a_tool(name, tools) or any(fnmatchcase(called_as(one), called_as(name)) for one in tools)
+        if name not in gates and name not in guarded and not is_tools:
             asking = {one for one, tool in tools.items() if tool.approval != "never"}
             findings.unknown(here, "approval", name, {*gates, *guarded, *asking}, key=True)
             continue

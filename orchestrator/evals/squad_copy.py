@@ -14,7 +14,7 @@ from typing import NamedTuple
 from agents.confined import READ_BYTES
 from agents.paths import holds_keys
 from agents.toolbox.workspace import PASSED_BY
-from orchestrator.errors import OrchestratorError
+from orchestrator.evals.errors import CaseUnusable
 from providers.catalog.trust import Consent, KeyUse
 
 MOST_FILES = 20_000
@@ -23,10 +23,12 @@ LEFT_OUT = PASSED_BY | {".orchestrator"}
 """Folders that are not copied: what stands there is made anew by a command, or belongs to other runs."""
 
 
-class CannotCopy(OrchestratorError):
-    """A squad's folder cannot be copied for a run of a case. `hint` says what to do."""
+class CannotCopy(CaseUnusable):
+    """A squad's folder cannot be copied for a run of a case."""
 
-    hint = "give the squad a folder of its own, or let agents write into this one: `defaults: {workspace: in_place}`"
+    def __init__(self, message: str) -> None:
+        way_out = "let agents write into this one: `defaults: {workspace: in_place}`"
+        super().__init__(message, f"give the squad a folder of its own, or {way_out}")
 
 
 class _Entry(NamedTuple):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from agents.tools import Tool
+from orchestrator.evals.scripted_tools import scripted_tool
 from orchestrator.evals.spec import SuiteCase, SuiteSpec, suite_of
-from orchestrator.evals.spec_names import checked_against, slug_of, tools_of
+from orchestrator.evals.spec_names import checked_against, remote_tool, slug_of, tools_of
 from orchestrator.squad.given_files import read_named
 from orchestrator.squad.load import Squad
 from providers.catalog.trust import Consent
@@ -75,24 +76,14 @@ class Suite:
         if not scripted and folder is None:
             return self.squad
         known = tools_of((await self.squad.loaded(trust, environ)).outline()) if scripted else {}
-        made = [_scripted(known[name], one.returns, one.fails) for name, one in scripted.items()]
+        own = {name: one for name, one in scripted.items() if remote_tool(name, self.squad.mcp) is None}
+        made = [scripted_tool(known[name], one) for name, one in own.items()]
         file = Path(self.squad_file)
         return self.load(str(file if folder is None else folder / file.name), tuple(made))
 
     def inputs(self, case: SuiteCase) -> Mapping[str, Any]:
         """Return the inputs of a case. A file and an image are named from the folder of the test file: `@notes.md`."""
         return read_named(self.squad.spec.inputs, case.inputs or {}, self.file.parent)
-
-
-def _scripted(tool: Tool, returns: Any, fails: str | None) -> Tool:
-    """Return a tool that looks the same to a model, and answers from the test file."""
-
-    async def answer(**_: Any) -> Any:
-        if fails is not None:
-            raise RuntimeError(fails)
-        return returns
-
-    return replace(tool, function=answer, parameters=tool.spec.parameters, blocking=False, approval="never")
 
 
 def load_suite(parsed: ParsedFile, load: LoadSquad) -> Suite:

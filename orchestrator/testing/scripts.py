@@ -10,9 +10,10 @@ from typing import Any, Self
 from providers.adapters import LocalAdapter
 from providers.catalog.model import Candidate, Model, Provider
 from providers.client.manager import ProviderManager
-from providers.messages import Capability, Request, Response, ToolCall
+from providers.errors import ProviderError, RoutingError
+from providers.messages import Capability, Request, Response
 from providers.policy.model import Policy
-from providers.stub.scripted import Scripted, ScriptStep, say
+from providers.stub.scripted import Scripted, ScriptStep
 
 MODEL = Model("scripted", 1_000_000, 100_000, frozenset(Capability) - {Capability.PREFILL})
 PROVIDER = Provider("scripted", "local", "", None, {"scripted": MODEL})
@@ -29,7 +30,7 @@ class ScriptedManager(ProviderManager):
     script was not used up; `check` does the same at any time.
     """
 
-    def __init__(self, script: Iterable[ScriptStep | ToolCall] | Mapping[str, Iterable[ScriptStep | ToolCall]]) -> None:
+    def __init__(self, script: Iterable[ScriptStep] | Mapping[str, Iterable[ScriptStep]]) -> None:
         self._answers = _by_agent(script) if isinstance(script, Mapping) else _InOrder(script)
         candidate = Candidate(PROVIDER, MODEL)
         policy = Policy({"worker": (candidate.name,)}, last_resort=(), attempts_per_turn=1)
@@ -72,8 +73,8 @@ def scripted(*steps: Any) -> ScriptedManager:
 class _InOrder(LocalAdapter):
     """One script for all agents."""
 
-    def __init__(self, steps: Iterable[ScriptStep | ToolCall]) -> None:
-        self._script = tuple(_step(one) for one in steps)
+    def __init__(self, steps: Iterable[ScriptStep]) -> None:
+        self._script = tuple(steps)
         self._scripted = Scripted(self._script)
         self.wrong = ""
 
@@ -86,7 +87,12 @@ class _InOrder(LocalAdapter):
             asked = f"{request.needs.agent or 'somebody'}: {request.messages[-1].text[:120]!r}"
             self.wrong = f"the script has {len(self._script)} answers; one more is asked for by {asked}"
             raise ScriptMismatch(self.wrong)
-        return self._scripted.respond(request, candidate)
+        try:
+            return self._scripted.respond(request, candidate)
+        except Exception as error:  # a run makes a failed task of a function that fails
+            if callable(self._script[len(self.requests) - 1]) and not isinstance(error, ProviderError | RoutingError):
+                self.wrong = f"answer {len(self.requests)} failed: {type(error).__name__}: {error}"
+            raise
 
     def fault(self) -> str:
         """Return what does not fit so far; empty: all of the script was asked for, and no more."""
@@ -116,10 +122,6 @@ class _ForEachAgent(LocalAdapter):
         return self._wrong or "; ".join(f"{name}: {text}" for name, text in faults.items() if text)
 
 
-def _by_agent(scripts: Mapping[str, Iterable[ScriptStep | ToolCall]]) -> _ForEachAgent:
+def _by_agent(scripts: Mapping[str, Iterable[ScriptStep]]) -> _ForEachAgent:
     in_order = {name: [steps] if isinstance(steps, str) else steps for name, steps in scripts.items()}
     return _ForEachAgent({name: _InOrder(steps) for name, steps in in_order.items()})
-
-
-def _step(step: ScriptStep | ToolCall) -> ScriptStep:
-    return say(step) if isinstance(step, ToolCall) else step

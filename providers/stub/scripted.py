@@ -32,8 +32,9 @@ from providers.stub.steering import HUMAN, Steering, beginnings, best_for, steer
 from providers.stub.texts import ANSWER_TO_PEER, CLOSING, DOCUMENTS, LABEL, MEETING
 from providers.stub.topic import Topic, topic_of
 
-ScriptStep: TypeAlias = "str | Message | Response | Exception | Callable[[Request], ScriptStep]"
-"""A text, a message (see `say`), a whole response, an error to raise, or what makes one of these from the request."""
+ScriptStep: TypeAlias = "str | ToolCall | Message | Response | Exception | Callable[[Request], ScriptStep]"
+"""A text, a call (see `tool_call`), a message (see `say`), a whole response, an error to raise, or what makes one of
+these from the request."""
 
 
 class ScriptUsedUp(AssertionError):
@@ -79,6 +80,8 @@ class Scripted:
                 return step
             case str():
                 return _answer(request, assistant(step), candidate.provider.name, candidate.model.name)
+            case ToolCall():
+                return self._play(say(step), request, candidate)
             case Message():
                 said = _with_ids(step, len(self.requests))
                 return _answer(request, said, candidate.provider.name, candidate.model.name)

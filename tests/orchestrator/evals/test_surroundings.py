@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from orchestrator.evals.errors import CaseUnusable
 from orchestrator.evals.runner import CaseResult, CaseRunner
 from orchestrator.evals.squad_copy import CannotCopy, copied
 from orchestrator.evals.suite import Suite, load_suite
@@ -31,7 +32,9 @@ def suite(folder: Path, squad: dict[str, Any], case: dict[str, Any], **more: Any
 
 async def record(made: Suite, *script: Any) -> CaseResult:
     async with scripted(*script) as manager:
-        return await CaseRunner(made, RunOptions(manager=manager)).live(made.spec.cases[0], record=True)
+        result = await CaseRunner(made, RunOptions(manager=manager)).live(made.spec.cases[0], record=True)
+        assert result.verdict == "passed", failed(result)
+        return result
 
 
 async def rehearse(made: Suite) -> CaseResult:
@@ -187,6 +190,75 @@ def test_a_copy_holds_no_keys_and_no_link_that_leads_out(tmp_path: Path) -> None
     assert not (tmp_path / "again").exists()
 
 
+REMOTE: dict[str, Any] = {
+    "mcp": {"t": {"command": ["no-such-program-anywhere"]}},
+    "agents": {"ann": role(tools=[{"name": "t/a.log", "approval": "never"}, {"name": "t/push", "approval": "ask"}])},
+    "tasks": {"plan": {"agent": "ann", "description": "Plan."}},
+}
+
+
+async def test_the_tools_of_a_server_are_scripted_and_it_is_not_started(tmp_path: Path) -> None:
+    takes = {"properties": {"last": {"type": "integer"}}, "required": ["last"]}
+    scripts = {
+        "t/a.log": {"returns": {"commits": ["one"]}, "description": "Tell commits.", "parameters": takes},
+        "t__push": {"fails": "the branch is protected", "parameters": {}},
+    }
+    expect = {
+        "tools": [
+            {"tool": "t/a.log", "args": {"last": 1}, "ok": True, "times": 1},
+            {"tool": "t/push", "ok": False, "times": 1},
+        ]
+    }
+    case = {"with": {"tools": scripts, "approvals": {"t/*": "approve"}}, "expect": expect}
+    made = suite(tmp_path, REMOTE, case)
+
+    def after_log(request: Any) -> Any:
+        (shown,) = [tool for tool in request.tools if tool.name == "t__a_log"]
+        assert (shown.description, shown.parameters["required"]) == ("Tell commits.", ["last"])
+        assert "commits" in str(request.messages[-1])
+        return tool_call("t__push")
+
+    live = await record(made, tool_call("t__a_log", last=1), after_log, "Done.")
+    assert live.verdict == "passed", failed(live)
+    again = await rehearse(made)
+    assert again.verdict == "passed", failed(again)
+    for script in scripts.values():
+        script.pop("parameters")
+    known = suite(tmp_path, REMOTE, case)
+    live = await record(known, tool_call("t__a_log", last=1), tool_call("t__push"), "Done.")
+    assert live.verdict == "passed", "what the server said of its tools is known from the recording"
+    known.recording(known.spec.cases[0]).unlink()
+    with pytest.raises(CaseUnusable, match=r"'t' says of its tool 'a\.log' is not known"):
+        await record(known, "Done.")
+
+
+async def test_records_are_remembered_when_a_case_begins(tmp_path: Path) -> None:
+    squad = {
+        "memory": True,
+        "agents": {"ann": role(memory={"scope": "agent"}), "bob": role()},
+        "tasks": {
+            "plan": {"agent": "ann", "description": "Plan the shop for tea."},
+            "tell": {"agent": "bob", "description": "Tell of the shop for tea."},
+        },
+    }
+    records = ["The shop is called Rad.", {"text": "The shop sells tea from Assam.", "agent": "ann", "trust": "agent"}]
+    expect = {"tools": [{"tool": "remember", "times": 1}]}
+    made = suite(tmp_path, squad, {"with": {"memory": records}, "expect": expect})
+
+    def heard(request: Any) -> Any:
+        told = str(request.messages)
+        assert "called Rad" in told
+        assert ("Assam" in told) == (request.needs.agent == "ann")
+        return "Done."
+
+    answers = {"ann": [tool_call("remember", text="It opens at 9."), heard], "bob": [heard]}
+    live = await record(made, answers)
+    assert live.verdict == "passed", failed(live)
+    assert (await rehearse(made)).verdict == "passed"
+    other = suite(tmp_path, squad, {"with": {"memory": records[:1]}, "expect": expect})
+    assert (await rehearse(other)).verdict == "stale"
+
+
 @pytest.mark.parametrize(
     ("given", "told"),
     [
@@ -195,6 +267,8 @@ def test_a_copy_holds_no_keys_and_no_link_that_leads_out(tmp_path: Path) -> None
         ({"people": {"outr": ["x"]}}, "unknown-conversation"),
         ({"people": {"mute": ["x"]}}, "no-effect"),
         ({"workspace": "there"}, "invalid-value"),
+        ({"memory": ["x"]}, "no-effect"),
+        ({"tools": {"t/log": {"returns": 1}}}, "unknown-tool"),
     ],
 )
 def test_answers_to_nobodys_question_are_mistakes(tmp_path: Path, given: dict[str, Any], told: str) -> None:

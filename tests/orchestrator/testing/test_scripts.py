@@ -37,11 +37,21 @@ PAIR = {"a": "Say it.", "b": {"agent": "bob", "needs": ["a"], "description": "Re
 async def test_answers_come_in_order_and_tools_are_called() -> None:
     people = {"ann": {"persona": {"name": "Ann", "role": "Counts.", "tier": "boss"}, "tools": ["double"]}}
     given = squad({"a": "Count."}, people=people, tools=[double])
-    async with scripted(tool_call("double", n=21), say("It is ", "42.")) as manager:
+    async with scripted(lambda _: tool_call("double", n=21), say("It is ", "42.")) as manager:
         result = await run_squad(given, manager=manager)
     assert (result.status, result.tasks) == ("done", {"a": "ok"})
     assert manager.requests[1].messages[-1].role == "tool"
     assert "42" in str(manager.requests[1].messages[-1].parts)
+
+
+async def test_a_function_of_a_script_that_fails_is_told() -> None:
+    def wrong(request: Request) -> str:
+        assert request.tools, "no tools are offered"
+        return "Never."
+
+    with pytest.raises(ScriptMismatch, match="answer 1 failed: AssertionError: no tools are offered"):
+        async with scripted(wrong) as manager:
+            await run_squad(squad({"a": "Say it."}), manager=manager)
 
 
 async def test_each_agent_has_a_script_of_its_own() -> None:
