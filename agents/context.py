@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from providers.documents.unicode import clean
 from providers.errors import ContextTooLong
 from providers.messages import BYTES_PER_TOKEN, Message, ToolResult, estimate_tokens, user
 
+NEAR = 0.8
+"""Of the room of who may be asked: a history that comes to more is summarised where nobody says otherwise."""
 LEAST_OF_A_RESULT = 64
 """Tokens of a tool's result that stay at the least where its middle is cut out: less would say nothing."""
 
@@ -17,13 +20,45 @@ LEAST_OF_A_RESULT = 64
 class History:
     """How much of a transcript goes along: its newest `keep_last` messages, in whole exchanges.
 
-    With `summarise_over_tokens` all of it does, until it comes to more tokens than that: then a cheap model makes a
-    summary of the older ones, which goes along in their place; the newest, half of those tokens and `keep_last`
-    messages at the most, stay as they are.
+    Else all of it does, until it nears what the model takes: then a cheap model makes a summary of the older messages,
+    which goes along in their place; the newest, half of what was there and `keep_last` messages at the most, stay as
+    they are. `compact_at` says when: a share of the room of the model (at most 1), a number of tokens, or "off". None:
+    at 0.8, and never where `keep_last` alone is given. `summarise_over_tokens` is a number of tokens, too.
     """
 
     keep_last: int | None = None
     summarise_over_tokens: int | None = None
+    compact_at: float | Literal["off"] | None = None
+
+    def __post_init__(self) -> None:
+        if self.compact_at is None or self.compact_at == "off":
+            return
+        if self.summarise_over_tokens is not None:
+            raise ValueError("compact_at and summarise_over_tokens say the same: give one of them")
+        if not self.compact_at > 0:
+            raise ValueError(f"compact_at is a share of the room, tokens, or 'off', not {self.compact_at!r}")
+
+    @property
+    def tokens(self) -> int | None:
+        """Beyond how many tokens it is summarised; None: no number says so."""
+        at = self.compact_at
+        is_number = at is not None and at != "off" and at > 1
+        return int(at) if is_number else self.summarise_over_tokens  # type: ignore[arg-type]
+
+    @property
+    def share(self) -> float | None:
+        """Beyond which share of the room it is summarised; None: that does not count."""
+        if self.summarise_over_tokens is not None or self.compact_at == "off":
+            return None
+        if self.compact_at is None:
+            return NEAR if self.keep_last is None else None
+        return self.compact_at if self.compact_at <= 1 else None
+
+    @property
+    def digested(self) -> str:
+        """What a request's digest reads of it, as runs were recorded before there was `compact_at`."""
+        more = "" if self.compact_at is None else f", compact_at={self.compact_at}"
+        return f"History(keep_last={self.keep_last}, summarise_over_tokens={self.summarise_over_tokens}{more})"
 
 
 def count_tokens(messages: Iterable[Message]) -> int:

@@ -137,7 +137,7 @@ class Work:
     async def compact(self, number: int, ctx: RunContext) -> None:
         """Have older messages summarised before a turn, where they are too many."""
         if self.compaction is not None and self.compaction.may_be_due(self.tokens):
-            await self.compaction.before(number, self.messages, ctx)
+            await self.compaction.before(number, self.messages, self.asking(()), ctx)
 
     def request(self, *, with_tools: bool = True) -> Request:
         """Return the next request: the transcript as far as it fits."""
@@ -148,6 +148,10 @@ class Work:
             total = count_tokens(messages)
         if agent.window is not None or keep_last is not None:
             messages = fit(messages, agent.window, self.fixed, keep_last=keep_last, total=total)
+        return self.asking(messages, with_tools=with_tools)
+
+    def asking(self, messages: tuple[Message, ...], *, with_tools: bool = True) -> Request:
+        agent = self.agent
         return Request(
             messages=messages,
             tools=self.specs if with_tools else (),
@@ -196,7 +200,7 @@ def _begin(agent: Worker, shape: Shape | None, history: tuple[Message, ...], edi
     opening = agent.opening
     # Who answers is not in the digest: a recorded answer stays good when a tier or a model is changed.
     seal = hashlib.sha256(
-        f"{agent.max_output_tokens} {agent.temperature} {agent.effort} {agent.window} {agent.history}".encode()
+        f"{agent.max_output_tokens} {agent.temperature} {agent.effort} {agent.window} {agent.history.digested}".encode()
     )
     for one in agent.tools:
         seal.update(one.digest_in(edition))
@@ -237,10 +241,12 @@ async def pursue(
     if agent.guardrails.input:
         await _let_in(agent, told.text, ctx)
     sent_back = 0
-    if agent.history.summarise_over_tokens is not None and ctx.edition > 2:
+    if (agent.history.tokens is not None or agent.history.share is not None) and ctx.edition > 2:
         memo = HistoryMemo() if ctx.memo is None else replace(ctx.memo)
         summariser = Summariser(agent.name, agent.needs, agent.manager)
         work.compaction = Compaction(summariser, agent.history, since, memo, ctx.memo)
+        if agent.window is not None:
+            work.compaction.take_room(agent.window - (agent.max_output_tokens or ANSWER_TOKENS), work.asking(()))
     corrected, cut_calls, must_answer, repeats = False, 0, False, Repeats()
     for number in range(1, agent.max_turns + 1):
         last = number == agent.max_turns

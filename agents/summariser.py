@@ -10,7 +10,7 @@ from typing import Any
 from agents.context import without_middle
 from agents.fitting import TRIES, room_in
 from agents.turn import Complete, RunContext, relayed, take_turn
-from providers.errors import AllAttemptsFailed, BudgetSpent, ContextTooLong, NoRoute
+from providers.errors import AllAttemptsFailed, ContextTooLong, NoRoute
 from providers.messages import (
     TOKENS_PER_MESSAGE,
     FinishReason,
@@ -25,6 +25,7 @@ from providers.messages import (
 
 CHEAP = "worker"
 """The tier that is asked, where neither the agent nor the policy names who answers the agent."""
+WITHHELD = "the summary was withheld by a filter"
 LEAST_ANSWER = 1024
 """Tokens that an answer may have at the least: of a model that thinks they are not all of the text."""
 
@@ -45,25 +46,26 @@ class Summariser:
     ) -> str | None:
         """Return what a model writes of `text` in about `most` tokens, asked at the place of `below`.
 
-        None: there is no answer, or `fault` says what is wrong with it; `tell` is told. Raises `BudgetSpent`.
+        None: nobody answers, a budget has no room for it, or `fault` says what is wrong with it; `tell` is told.
         """
         cap = max(LEAST_ANSWER, 2 * most)
         request = Request((system(instructions), user(text)), max_output_tokens=cap, needs=self._cheap())
 
         async def answer(request: Request, **told: Any) -> Response:
             made = await self._answered(request, **told)
-            tell(request.input_tokens, made.message.tokens, fault(made.text))
+            tell(request.input_tokens, made.message.tokens, wrong(made))
             return made
 
-        def without(error: Exception) -> Response | None:
-            if isinstance(error, BudgetSpent):
-                return None
+        def wrong(made: Response) -> str:
+            return WITHHELD if made.finish is FinishReason.CONTENT_FILTER else fault(made.text)
+
+        def without(error: Exception) -> Response:
             tell(request.input_tokens, 0, str(error))
             return Response(assistant(), FinishReason.STOP)
 
         digest = b"".join(message.digest for message in request.messages)
-        said = (await take_turn(1, request, digest, below, answer, instead=without)).text
-        return None if fault(said) else said.strip()
+        made = await take_turn(1, request, digest, below, answer, instead=without)
+        return None if wrong(made) else made.text.strip()
 
     def _cheap(self) -> Needs:
         """Return who is asked: whom the agent or the policy pins, for its words may be meant for nobody else."""

@@ -45,6 +45,10 @@ class HotReload:
         keys = environ.file if isinstance(environ, Environment) else None
         self._stamps = {each: _stamp(each) for each in (file, keys) if each is not None}
 
+    def room(self, request: Request) -> int | None:
+        """Return what the manager knows of the room for a request, as of the last turn."""
+        return self._manager.room(request)
+
     async def complete(self, request: Request, *, emit: Emit = ignore, **more: Any) -> Response:
         self._follow(emit)
         return await self._manager.complete(request, emit=emit, **more)

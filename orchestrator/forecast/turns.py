@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from heapq import heapreplace
 from typing import TYPE_CHECKING, Any
 
-from agents.summaries import INSTRUCTIONS, OF_CONTEXT, limit_of, most_tokens
+from agents.summaries import INSTRUCTIONS, LEAST, OF_CONTEXT, most_tokens
 from orchestrator.errors import NotAChoice
 from orchestrator.run import prompts
 from orchestrator.run.conversations import pattern_of
@@ -424,9 +424,10 @@ class _ExpectedTalk:
         """Return the tokens of what was said that a speaker reads, after its summary where one is due."""
         size, most = self.assumed.utterance_tokens, self.history.keep_last
         is_agent = speaker != HUMAN and speaker not in (self.plan.nested or ())
-        if self.history.summarise_over_tokens is None or not is_agent or self.plan.edition < 3:
+        if self.history.tokens is None or not is_agent or self.plan.edition < 3:
             return (heard if most is None else min(heard, most)) * size
-        limit, written = limit_of(self.history), most_tokens(self.history)
+        limit = max(self.history.tokens, LEAST)
+        written = most_tokens(limit)
         covered = self.covered.get(speaker, 0)
         open_tokens = (written if covered else 0) + (heard - covered) * size
         if open_tokens <= limit:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from agents.room import TellsRoom
 from agents.turn import Answer, relayed
 from orchestrator.events import BudgetReached
 from providers.errors import BudgetSpent
@@ -22,6 +23,10 @@ class Downgrading:
     """Answers through `inner`; where a spent budget says `downgrade_tier`, once more at the fallback tier."""
 
     inner: Complete
+
+    def room(self, request: Request) -> int | None:
+        """Return what `inner` knows of the room for a request."""
+        return self.inner.room(request) if isinstance(self.inner, TellsRoom) else None
 
     async def complete(
         self, request: Request, *, emit: Emit = ignore, budgets: Any = None, accept: Accept | None = None

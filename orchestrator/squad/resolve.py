@@ -38,7 +38,7 @@ from orchestrator.squad.plan import (
 )
 from orchestrator.squad.rendering import with_rendered
 from orchestrator.squad.shared_spec import bounds, budget
-from orchestrator.squad.spec import SquadSpec
+from orchestrator.squad.spec import HistorySpec, SquadSpec
 from orchestrator.squad.subsquads import ReadSquad, SubSquads, with_squads
 from orchestrator.squad.tasks import Tasks
 from orchestrator.squad.termination import is_bounded
@@ -196,7 +196,6 @@ def _plan(
     squads.check_names()
     squads.check_files(tasks)
     squads.check_size()
-    history = spec.defaults.history
     plan = Plan(
         spec.name,
         tasks,
@@ -205,7 +204,7 @@ def _plan(
         values,
         outputs,
         budget(spec.budget),
-        History() if history is None else History(history.keep_last, history.summarise_over_tokens),
+        _history(spec.defaults.history, findings),
         fail_fast=spec.fail_fast,
         offline=spec.offline,
         description=spec.description,
@@ -242,6 +241,17 @@ def _sandbox(max_chars: int | None) -> Sandbox:
     if max_chars is None:
         return Sandbox()
     return Sandbox(replace(usual, output_chars=max_chars, room=max(usual.room, 2 * max_chars)))
+
+
+def _history(spec: HistorySpec | None, findings: Findings) -> History:
+    """Return how much of a transcript goes along. Numbers that say the same go to the findings."""
+    if spec is None:
+        return History()
+    if spec.summarise_over_tokens is not None and spec.compact_at is not None:
+        message = "summarise_over_tokens and compact_at say the same"
+        findings.error(("defaults", "history", "compact_at"), "one-of", message, "leave one of them out")
+        return History(spec.keep_last, spec.summarise_over_tokens)
+    return History(spec.keep_last, spec.summarise_over_tokens, spec.compact_at)
 
 
 def _check_ends(

@@ -12,6 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag
 
+from agents.summaries import LEAST
 from orchestrator.squad.conversation_spec import ConversationSpec
 from orchestrator.squad.given import InputType
 from orchestrator.squad.guardrail_specs import GuardrailsSpec
@@ -108,12 +109,28 @@ class RetrySpec(StrictModel):
     )
 
 
+def _share_or_tokens(value: object) -> object:
+    """Return a share of a room (at most 1), whole tokens, or `off`, which other YAML takes for false."""
+    if value is False or value == "off":
+        return "off"
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not (0 < value <= 1 or (value >= LEAST and value == int(value))):  # type: ignore[operator, call-overload]
+        raise ValueError(f"takes a share of the model's room (0.8), tokens ({LEAST} or more), or off")
+    return value if value <= 1 else int(value)  # type: ignore[operator, call-overload]
+
+
+CompactAt = Annotated[int | float | Literal["off"], BeforeValidator(_share_or_tokens)]
+
+
 class HistorySpec(StrictModel):
     """How much of a transcript goes along."""
 
     noun: ClassVar[str] = "a history"
     keep_last: Positive | None = Field(default=None, description="Messages that go along word for word")
     summarise_over_tokens: Positive | None = Field(default=None, description="Beyond this, older ones are summarised")
+    compact_at: CompactAt | None = Field(
+        default=None, description="When older ones are summarised: a share of the model's room (0.8), tokens, or off"
+    )
 
 
 class ContextSpec(StrictModel):

@@ -120,6 +120,18 @@ class ProviderManager:
         """The names of the candidates that may be asked, in catalog order."""
         return tuple(self.fleet.states)
 
+    def room(self, request: Request) -> int | None:
+        """Return how many tokens of input the largest takes of those that the policy asks first for a request, beside
+        their answer; None where nobody can be asked. Who comes later in a tier or a chain of its own does not count."""
+        ranking, (_, needed) = self.fleet.ranking(request.needs), self.fleet.demands(request)
+        able = [state for state in ranking.states if needed <= state.candidate.model.capabilities]
+        rivals = ranking.rivals(able) if able else []
+        wanted = request.max_output_tokens
+        return max(
+            (one.candidate.model.context - (wanted or one.room) for one in rivals if not one.candidate.model.assumed),
+            default=None,
+        )
+
     async def complete(
         self, request: Request, *, emit: Emit = ignore, budgets: BudgetScope | None = None, accept: Accept | None = None
     ) -> Response:

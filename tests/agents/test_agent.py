@@ -133,7 +133,9 @@ class TestWork:
     async def test_what_is_sent_is_bounded_by_the_window(self, scripted):
         past = tuple(user("word " * 100) if i % 2 else assistant("word " * 100) for i in range(40))
         bench = scripted("Yes.", "Yes.")
-        await bench.agent(window=2000, max_output_tokens=500).work("Now?", history=past)
+        await bench.agent(window=2000, max_output_tokens=500, history=History(compact_at="off")).work(
+            "Now?", history=past
+        )
         await bench.agent(history=History(keep_last=5)).work("Now?", history=past)
         by_window, by_count = bench.script.requests
         assert by_window.input_tokens <= 1500

@@ -14,6 +14,7 @@ from agents import Agent, History, RunContext
 from agents.context import count_tokens
 from agents.events import HistoryFitted, HistorySummarised, TurnEnded
 from agents.summaries import (
+    Covered,
     HistoryMemo,
     Summary,
     asked,
@@ -204,7 +205,7 @@ def test_what_is_due_is_whole_and_leaves_the_newest(kinds, limit, keep_last, tex
             old += [assistant(ToolCall(str(n), "t", "{}")), tool_message(ToolResult(str(n), "t", text * 3))]
         else:
             old.append({"user": user, "assistant": assistant}[kind](text))
-    count = due(old, History(keep_last, limit), HistoryMemo())
+    count = due(old, max(limit, 512), keep_last, HistoryMemo())
     if not count:
         return
     assert count < len(old)
@@ -220,7 +221,7 @@ def test_what_is_due_is_whole_and_leaves_the_newest(kinds, limit, keep_last, tex
 
 def test_the_offline_stub_says_how_paragraphs_begin_and_that_no_model_did() -> None:
     candidate = Candidate(Provider("stub", "scripted", "", None, {}), Model("stub", 1000, 100, frozenset()))
-    of_history = asked(None, [user("The queue is Kafka.\n\nIt holds " + "words " * 60, name="ann")], 400)
+    of_history = asked(Covered("", (user("The queue is Kafka.\n\nIt holds " + "words " * 60, name="ann"),)), 400)
     of_context = asked_for_task("notes", "The queue is Kafka.\n\nMore.", "Plan it with Redis.", 400)
     for text in (of_history, of_context):
         said = Stub().respond(Request((system("s"), user(text))), candidate).text

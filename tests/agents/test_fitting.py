@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agents import Agent, RunContext
+from agents import Agent, History, RunContext
 from agents.context import count_tokens, fit, without_middle
 from agents.events import HistoryFitted
 from agents.fitting import TRIES, fit_request
@@ -34,6 +34,9 @@ pytestmark = pytest.mark.anyio
 PAST = tuple(said for n in range(40) for said in (user(f"Question {n}? " + "word " * 60), assistant(f"Answer {n}.")))
 
 
+UNCOMPACTED = History(compact_at="off")
+
+
 def agent_of(script: Scripted, *contexts: int, **more) -> Agent:
     """Return an agent whose tier has models of these contexts, the first choice first."""
     models = [Model("m", context, 1000, frozenset(Capability) - {Capability.PREFILL}) for context in contexts]
@@ -43,7 +46,9 @@ def agent_of(script: Scripted, *contexts: int, **more) -> Agent:
     ]
     policy = Policy({"worker": tuple(one.name for one in known)}, last_resort=())
     manager = ProviderManager(known, policy, adapters={"local": script}, rng=Random(1))
-    return Agent(**{"name": "ann", "tier": "worker", "manager": manager, "instructions": "Help."} | more)
+    return Agent(
+        **{"name": "ann", "tier": "worker", "manager": manager, "instructions": "Help.", "history": UNCOMPACTED} | more
+    )
 
 
 async def test_a_conversation_that_no_model_takes_goes_without_its_older_middle():
