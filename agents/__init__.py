@@ -37,10 +37,10 @@ if TYPE_CHECKING:
     from agents.memory.records import MemoryRecord
     from agents.memory.store import MemoryFull, MemoryStore
     from agents.pool import AgentPool, create_balanced_agent_pool
+    from agents.run_context import Complete, RunContext
     from agents.stream import WorkStream
     from agents.tool_context import CallPlace, ToolContext
     from agents.tools import Registry, Tool, tool
-    from agents.turn import Complete, RunContext
     from agents.untrusted import Untrusted
 
 __distribution__ = "squad-orchestrator"
@@ -120,7 +120,7 @@ _HOMES = {
     "agents.stream": ("WorkStream",),
     "agents.tool_context": ("CallPlace", "ToolContext"),
     "agents.tools": ("Registry", "Tool", "tool"),
-    "agents.turn": ("Complete", "RunContext"),
+    "agents.run_context": ("Complete", "RunContext"),
     "agents.untrusted": ("Untrusted",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}

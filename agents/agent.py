@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 from agents.context import History
 from agents.guardrails import Guardrails
 from agents.hooks import Hooks
+from agents.run_context import Complete, RunContext, relayed
 from agents.tools import Tool, as_tools
-from agents.turn import Complete, RunContext, relayed
 from agents.untrusted import RiskyTools
 from providers.messages import Message, Needs, OutputSchema, Request, Response, system
 

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from agents.errors import AgentError
+from agents.run_context import RunContext
 from agents.tool_context import ToolContext
 from agents.tools import Risk, Tool
-from agents.turn import RunContext
 from agents.untrusted import Untrusted
 
 MOST_DEEP = 8

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Self
 
 import anyio
@@ -16,11 +17,11 @@ import anyio.lowlevel
 from agents.events import RepeatStopped, RiskyCallHeld, ToolEnded, ToolProgress, ToolStarted
 from agents.hooks import Deny, after_tool, before_tool
 from agents.repeats import CallKey, Repeats, key_of
-from agents.results import shown
+from agents.results import failed, shown
+from agents.run_context import CallToApprove, RunContext, StepKey, Suspended, all_of
 from agents.tool_context import CallPlace, ToolContext
 from agents.tool_names import meant
-from agents.tools import Tool, failed
-from agents.turn import CallToApprove, RunContext, StepKey, Suspended, all_of
+from agents.tools import Tool
 from agents.untrusted import refusal
 from providers.documents.unicode import cut
 from providers.messages import ToolCall, ToolResult
@@ -216,7 +217,7 @@ async def _allowed(call: ToolCall, chosen: Tool, key: StepKey, here: Turn, i: in
     async with here.slots:
         if not chosen.wants:
             return await chosen.call(call)
-        with _Listening(ctx) as tell:
+        with _Listening(ctx, partial(ToolProgress, here.at.turn, i, chosen.name)) as tell:
             return await chosen.call(call, _context(call, chosen, here, i, tell))
 
 
@@ -235,10 +236,11 @@ def _context(call: ToolCall, chosen: Tool, here: Turn, i: int, tell: Any) -> Too
 class _Listening:
     """Passes on what a call tells of its progress while it is at work, from whichever thread."""
 
-    __slots__ = ("_ctx", "_left", "_thread", "_token")
+    __slots__ = ("_ctx", "_left", "_made", "_thread", "_token")
 
-    def __init__(self, ctx: RunContext) -> None:
+    def __init__(self, ctx: RunContext, made: Callable[[str, float | None, float | None], ToolProgress]) -> None:
         self._ctx = ctx
+        self._made = made
         self._left = MOST_PROGRESS
         self._thread = threading.get_ident()
         self._token = anyio.lowlevel.current_token()
@@ -249,14 +251,14 @@ class _Listening:
     def __exit__(self, *_: object) -> None:
         self._left = 0
 
-    def __call__(self, event: ToolProgress) -> None:
+    def __call__(self, text: str, done: float | None, total: float | None) -> None:
         if threading.get_ident() == self._thread:
-            self._pass_on(event)
+            self._pass_on(text, done, total)
         elif self._left > 0:
             with suppress(RuntimeError):  # the event loop is closed: nobody listens
-                anyio.from_thread.run_sync(self._pass_on, event, token=self._token)
+                anyio.from_thread.run_sync(self._pass_on, text, done, total, token=self._token)
 
-    def _pass_on(self, event: ToolProgress) -> None:
+    def _pass_on(self, text: str, done: float | None, total: float | None) -> None:
         if self._left > 0:
             self._left -= 1
-            self._ctx.emit(replace(event, text=cut(event.text, MOST_TOLD)))
+            self._ctx.emit(self._made(cut(text, MOST_TOLD), done, total))

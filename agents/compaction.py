@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from agents.context import History, count_tokens
 from agents.events import HistorySummarised
 from agents.room import room_of
+from agents.run_context import RunContext
 from agents.summaries import (
     INSTRUCTIONS,
     LEAST,
@@ -26,7 +27,6 @@ from agents.summaries import (
     with_summary,
 )
 from agents.summariser import Summariser
-from agents.turn import RunContext
 from providers.messages import Message, Request, estimate_tokens
 
 PLACE, OF_OTHERS = "summary", "summary-of-others"

@@ -11,8 +11,8 @@ from dataclasses import replace
 
 from agents.context import count_tokens, fit
 from agents.events import HistoryFitted
+from providers.emit import Emit
 from providers.errors import AllAttemptsFailed, ContextTooLong, NoRoute, ProviderError, RoutingError
-from providers.events import Emit
 from providers.messages import Request, Response
 
 TRIES = 5

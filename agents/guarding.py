@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from agents.events import GuardrailChecked
-from agents.guardrails import Guardrail, GuardrailFailed, OnFail, fault
-from agents.turn import RunContext, StepKey
+from agents.guardrail_checks import fault
+from agents.guardrails import Guardrail, GuardrailFailed, OnFail
+from agents.run_context import RunContext, StepKey
 from agents.untrusted import fenced
 from providers.documents.unicode import cut
 

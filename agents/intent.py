@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from agents.output import Invalid, shape_of
-from agents.turn import Complete
+from agents.run_context import Complete
 from providers.errors import AllAttemptsFailed, NoRoute
 from providers.messages import Needs, OutputSchema, Request, system, user
 

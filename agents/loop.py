@@ -18,10 +18,11 @@ from agents.guarding import checked, settle
 from agents.guardrails import MOST_RETRIES, Guardrails
 from agents.output import Shape, WrongShape, answer_tokens, is_cut, shape_of, whole_calls
 from agents.repeats import Repeats
+from agents.run_context import Answer, Complete, RunContext
 from agents.summaries import HistoryMemo
 from agents.summariser import Summariser
 from agents.tools import Tool, check_deps
-from agents.turn import Answer, AskAgain, CallTools, Complete, Final, RunContext, decide, take_turn
+from agents.turn import AskAgain, CallTools, Final, decide, take_turn
 from agents.untrusted import RiskyTools, fenced, joined, read_in
 from providers.errors import AllAttemptsFailed
 from providers.messages import (

@@ -20,8 +20,8 @@ import anyio
 from agents.agent import Agent
 from agents.complexity import COMPLEXITIES, TIERS, Complexity, complexity_of
 from agents.loop import WorkResult
+from agents.run_context import Complete, RunContext
 from agents.tools import Tool
-from agents.turn import Complete, RunContext
 from providers.catalog.model import Candidate, of_all_accounts
 from providers.documents.problems import nearest
 from providers.errors import RoutingError

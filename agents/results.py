@@ -13,6 +13,7 @@ from itertools import islice
 from typing import Any
 
 from providers.documents.unicode import clean
+from providers.messages import ToolCall, ToolResult
 
 MAX_ITEMS = 10_000
 """So many of what an iterator yields are told."""
@@ -58,6 +59,11 @@ def told(value: Any, max_chars: int) -> str:
 def shown(text: str, max_chars: int) -> str:
     """Return `text` clean and at most about `max_chars` code points long; a cut splits no grapheme."""
     return clean(text) if len(text) <= max_chars else _cut(text, max_chars, f" of {len(text)}")
+
+
+def failed(call: ToolCall, why: str) -> ToolResult:
+    """Return the result of a call that failed, as a model reads it."""
+    return ToolResult(call.id, call.name, shown(f"{call.name} failed: {why}", 4000), is_error=True)
 
 
 def _cut(text: str, max_chars: int, rest: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol, runtime_checkable
 
-from agents.turn import Complete, RunContext, StepKey
+from agents.run_context import Complete, RunContext, StepKey
 from providers.messages import Request
 
 ROOM = "room"

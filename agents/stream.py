@@ -9,8 +9,8 @@ import anyio
 from anyio.abc import TaskGroup
 
 from agents.loop import Made, Wanted, Worker, WorkResult, pursue
-from agents.turn import Complete, RunContext, StepKey
-from providers.events import Emit, ignore
+from agents.run_context import Complete, RunContext, StepKey
+from providers.emit import Emit, ignore
 from providers.messages import Accept, Delta, Message, Request, Response, TextDelta
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ from typing import Any
 
 from agents.context import without_middle
 from agents.fitting import TRIES, room_in
-from agents.turn import Complete, RunContext, relayed, take_turn
+from agents.run_context import Complete, RunContext, relayed
+from agents.turn import take_turn
 from providers.errors import AllAttemptsFailed, ContextTooLong, NoRoute
 from providers.messages import (
     TOKENS_PER_MESSAGE,

@@ -15,12 +15,10 @@ from typing import Any, Generic
 
 from typing_extensions import TypeVar
 
-from agents.events import ToolProgress
-
 Deps = TypeVar("Deps", default=Any)
 
 
-def _tell_nobody(_: ToolProgress) -> None:
+def _tell_nobody(text: str, done: float | None, total: float | None) -> None:
     """Take what is told where nobody listens: a tool that is called by itself."""
 
 
@@ -51,11 +49,11 @@ class ToolContext(CallPlace, Generic[Deps]):
     deps: Deps = None  # type: ignore[assignment]  # what needs dependencies is refused where there are none
     around: Any = field(default=None, repr=False)
     """The `RunContext` of the agent that calls: what works below the call is durable by it. None: called by itself."""
-    tell: Callable[[ToolProgress], None] = field(default=_tell_nobody, repr=False)
+    tell: Callable[[str, float | None, float | None], None] = field(default=_tell_nobody, repr=False)
 
     def progress(self, text: str, done: float | None = None, total: float | None = None) -> None:
         """Tell those who watch the run how far the call is: `done` of `total`. From any thread; it never waits.
 
         What is told after the call was given up, or more than a hundred times, is dropped.
         """
-        self.tell(ToolProgress(self.turn, self.call, self.tool, text, done, total))
+        self.tell(text, done, total)

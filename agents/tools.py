@@ -6,19 +6,14 @@ import hashlib
 import inspect
 import json
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import partial
 from types import MethodType
-from typing import Any, Literal, NamedTuple, overload
+from typing import Any, Literal, overload
 
-import anyio
-
-from agents.errors import AgentError, HookFailed, ToolFault
+from agents.errors import ToolFault
 from agents.functions import NO_NAMES, docs_of, local_names, name_of, plain, takes_object
-from agents.results import MAX_ITEMS, shown, told
-from agents.threads import MOST_LEFT, GivenUp, ThreadEnded, in_thread, is_own_cancellation, still_left
+from agents.results import failed
 from agents.tool_context import ToolContext
 from agents.untrusted import Untrusted
 from providers.documents.likeness import closest
@@ -32,12 +27,6 @@ _RISKS: tuple[Risk, ...] = ("read_only", "writes", "risky")
 """What a call may do. read_only: it changes nothing. writes: it changes what belongs to the run or the squad (files,
 memory). risky: it reaches beyond that, and may not be taken back: sends, spends, deletes, runs a command."""
 ALONE: ToolContext[Any] = ToolContext()
-
-
-class _Told(NamedTuple):
-    """A result that is text already."""
-
-    text: str
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -162,69 +151,12 @@ class Tool:
             args, kwargs = taken.placed(taken.read(clean_json_text(call.arguments)), context)
         except ValueError as error:
             return failed(call, f"wrong arguments: {error}")
-        result = await self._result(call, args, kwargs)
+        from agents.calling import result_of  # loads threads and the library of the event loop
+
+        result = await result_of(self, call, args, kwargs, self._memo.setdefault("left", []))
         if self.untrusted or isinstance(result.content, Untrusted):
             return replace(result, content=str(result.content), fence=os.urandom(8).hex())
         return result
-
-    async def _result(self, call: ToolCall, args: Sequence[Any], kwargs: Mapping[str, Any]) -> ToolResult:
-        try:
-            return ToolResult(call.id, call.name, await self._run(args, kwargs))
-        except (ToolFault, HookFailed) as error:
-            if self.agent is None or isinstance(error, HookFailed):
-                raise
-            return failed(call, str(error))
-        except AgentError as error:
-            return failed(call, str(error))
-        except GivenUp:
-            return failed(call, f"no answer within {self.timeout_s:g} s")
-        except ThreadEnded as error:
-            return failed(call, _in_words(error.error))
-        except (Exception, SystemExit) as error:  # the tool boundary: whatever a tool raises, the model may fix
-            if self.agent is not None:
-                raise
-            return failed(call, _in_words(error))
-        except anyio.get_cancelled_exc_class() as error:
-            if not is_own_cancellation():
-                raise
-            return failed(call, _in_words(error))
-
-    async def _run(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
-        call = partial(self.function, *args, **kwargs)
-        is_async = inspect.iscoroutinefunction(self.function) or inspect.isasyncgenfunction(self.function)
-        if not self.blocking or is_async:
-            return await self._waited_for(call())
-        left: list[Any] = self._memo.setdefault("left", [])
-        if still_left(left) >= MOST_LEFT:
-            raise AgentError(f"{MOST_LEFT} earlier calls of it are still at work; call it again later")
-        made = await in_thread(partial(self._in_thread, call), self.timeout_s, left)
-        return made.text if isinstance(made, _Told) else await self._waited_for(made)
-
-    def _in_thread(self, call: Callable[[], Any]) -> Any:
-        """Return what is told of the result, unless it must be awaited. What it yields is made in the thread, too."""
-        try:
-            made = call()
-            if inspect.isawaitable(made) or isinstance(made, AsyncIterator):
-                return made
-            return _Told(self._told(made))
-        except StopIteration as error:  # no coroutine can raise it
-            raise ThreadEnded(error) from None
-        except Exception:
-            raise
-        except BaseException as error:  # noqa: BLE001  # it ends this thread; the program is not the tool's to end
-            raise ThreadEnded(error) from None
-
-    async def _waited_for(self, made: Any) -> str:
-        with anyio.move_on_after(self.timeout_s):
-            value = await made if inspect.isawaitable(made) else made
-            if isinstance(value, AsyncIterator):
-                value = await _gone_through(value, self.max_chars)
-            return self._told(value)
-        raise GivenUp
-
-    def _told(self, value: Any) -> str:
-        text = told(value, self.max_chars)
-        return Untrusted(text) if isinstance(value, Untrusted) else text
 
     def _docs(self, described: str) -> str:
         """Return the description: that of the docstring, unless the tool was given another."""
@@ -321,11 +253,6 @@ def _tool_of(one: Callable[..., Any]) -> Tool:
     return tool(one)
 
 
-def failed(call: ToolCall, why: str) -> ToolResult:
-    """Return the result of a call that failed, as a model reads it."""
-    return ToolResult(call.id, call.name, shown(f"{call.name} failed: {why}", 4000), is_error=True)
-
-
 def check_deps(tools: Iterable[Tool], deps: Any) -> None:
     """Raise `ToolFault` where a tool needs dependencies that are not there, or are of another type."""
     for one in tools:
@@ -341,31 +268,6 @@ def _is_of(value: Any, kind: Any) -> bool:
         return kind is Any or not isinstance(kind, type) or isinstance(value, kind)
     except TypeError:  # a protocol that is not for run time
         return value is not None
-
-
-async def _gone_through(value: AsyncIterator[Any], max_chars: int) -> list[Any]:
-    """Return what it yields, as far as that can be told."""
-    found: list[Any] = []
-    room = max_chars
-    closing: AbstractAsyncContextManager[Any] = aclosing(value) if isinstance(value, AsyncGenerator) else nullcontext()
-    async with closing:
-        async for item in value:
-            found.append(item)
-            room -= len(item) if isinstance(item, (str, bytes)) else 1
-            if len(found) == MAX_ITEMS or room < 0:
-                break
-    return found
-
-
-def _in_words(error: BaseException) -> str:
-    """Return an error's class and message, whatever its own code makes of being asked; of a group, its first's."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    try:
-        message = str(error)
-    except Exception:  # noqa: BLE001  # the tool boundary, too: the message is the tool's own code
-        message = "it has no message that can be read"
-    return f"{type(error).__name__}: {message}" if message else type(error).__name__
 
 
 @dataclass(frozen=True, slots=True)

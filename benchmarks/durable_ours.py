@@ -134,7 +134,7 @@ def recover(folder: Path) -> None:
 def journal_cpu(folder: Path, turns: str = "20000") -> None:
     """CPU of the memory journal alone: what one turn asks of it, `begin` with one event and `finish` with one."""
     from agents.events import TurnEnded, TurnStarted
-    from agents.turn import StepKey
+    from agents.run_context import StepKey
     from orchestrator.events import Event
     from orchestrator.units import Unit
 

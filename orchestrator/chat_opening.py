@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from agents import Agent
+from agents.run_context import Complete
 from agents.run_folder import RunFolder
 from agents.toolbox import builtin
-from agents.turn import Complete
 from orchestrator.errors import NoSuchAgent, NotAChat, OutElsewhere, RunCancelled, RunNotFound
 from orchestrator.events import ChatPartner, Event, FileWritten, RunResumed, RunStarted
 from orchestrator.execution import in_doubt

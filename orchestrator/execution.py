@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import anyio
 
 from agents.events import TurnEnded
+from agents.run_context import NOTHING_AROUND, Complete, Surroundings
 from agents.run_folder import RunFolder
-from agents.turn import NOTHING_AROUND, Complete, Surroundings
 from orchestrator.events import Event, FileUnwritten, FileWritten, RunResumed, RunStarted
 from orchestrator.journal.protocols import InFlightStep, Journal, JournalError
 from orchestrator.run.approvals import digest_of, questions_of
@@ -32,7 +32,7 @@ from orchestrator.run.work_clock import RunClock
 from orchestrator.run.worker import TaskRunner
 from orchestrator.squad.plan import Plan
 from orchestrator.units import SAID
-from providers.events import Emit, ignore
+from providers.emit import Emit, ignore
 
 
 class Driven(NamedTuple):

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agents.turn import Complete
+from agents.run_context import Complete
 from orchestrator.events import Event, RunStarted
 from orchestrator.execution import Run
 from orchestrator.journal.protocols import Journal
@@ -25,7 +25,7 @@ from orchestrator.run_opening import new_run_id, resume_with
 from orchestrator.squad.load import Squad
 from orchestrator.squad.sources import definitions_in
 from providers.catalog.trust import Consent, of_the_program
-from providers.events import Emit, ignore
+from providers.emit import Emit, ignore
 
 if TYPE_CHECKING:
     from agents.memory.store import MemoryStore

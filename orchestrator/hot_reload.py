@@ -15,7 +15,7 @@ from providers.client.manager import ProviderManager
 from providers.documents.problems import SpecError
 from providers.documents.secrets import recordable
 from providers.documents.yaml import read_text
-from providers.events import Emit, ignore
+from providers.emit import Emit, ignore
 from providers.messages import Hear, Request, Response
 from providers.policy.model import Policy
 

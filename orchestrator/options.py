@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agents.hooks import Hooks
-from agents.turn import Complete, Surroundings
+from agents.run_context import Complete, Surroundings
 from orchestrator.squad.plan import Budget, Plan
 from providers.catalog.trust import Consent, of_the_program
-from providers.events import Emit, ignore
+from providers.emit import Emit, ignore
 
 if TYPE_CHECKING:
     from agents.mcp.tools import StandIn

@@ -15,8 +15,8 @@ from typing import Any
 import anyio
 
 from agents.confined import sweep
+from agents.run_context import Complete
 from agents.tools import Tool, check_deps
-from agents.turn import Complete
 from orchestrator.environment import Environment
 from orchestrator.errors import NoProvider, OutElsewhere, RunCancelled, RunChanged, RunOver
 from orchestrator.events import Event, RunStarted

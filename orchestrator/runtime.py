@@ -20,11 +20,11 @@ import anyio
 import anyio.lowlevel
 
 from agents.hooks import Hooks
-from agents.turn import Complete
+from agents.run_context import Complete
 from orchestrator.options import RunOptions, leave_unanswered
 from orchestrator.squad.load import Squad
 from providers.catalog.trust import Consent, of_the_program
-from providers.events import Emit, ignore
+from providers.emit import Emit, ignore
 
 if TYPE_CHECKING:
     from agents.memory.store import MemoryStore

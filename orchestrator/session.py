@@ -20,7 +20,7 @@ from anyio.abc import TaskGroup
 from agents import Agent
 from agents.hooks import Hooks
 from agents.memory.store import MemoryStore
-from agents.turn import Complete
+from agents.run_context import Complete
 from orchestrator.chat_opening import ChatOpening, OpenedChat, chat_squad
 from orchestrator.errors import NoSuchAgent
 from orchestrator.events import ChatPartner, Event
@@ -33,7 +33,7 @@ from orchestrator.run.exchanges import Exchange
 from orchestrator.run.questions import Ask
 from orchestrator.squad.load import Squad
 from providers.catalog.trust import Consent, of_the_program
-from providers.events import Emit, ignore
+from providers.emit import Emit, ignore
 
 
 class Session:

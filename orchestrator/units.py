@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
-from agents.turn import StepKey
+from agents.run_context import StepKey
 
 StepPath = tuple[str, ...]
 """Where in a unit's work something happened, the outermost part first: `("try-1", "repeat-2", "code")`."""

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -119,10 +119,3 @@ class LedgerLost:
 @dataclass(frozen=True, slots=True)
 class LedgerRegained:
     """The shared ledger is back; what this process used meanwhile is counted there."""
-
-
-Emit = Callable[[Any], None]
-
-
-def ignore(_: Any) -> None:
-    """Take an event and do nothing: the emitter where there is no listener."""

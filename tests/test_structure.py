@@ -16,6 +16,7 @@ LATE = {
     ("agents/agent.py", "stream"): "the same",
     ("agents/agent.py", "as_tool"): "what makes a tool of an agent",
     ("agents/agent.py", "_wanted"): "pydantic, for an answer of a type",
+    ("agents/tools.py", "call"): "threads and the event loop's library: a tool is described before it is called",
     ("agents/tools.py", "_arguments"): "pydantic, for a tool that describes its own arguments",
     ("orchestrator/__main__.py", "main"): "--version loads nothing else",
     ("orchestrator/cli/app.py", "get_command"): "what only a mistyped command needs",

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from agents.events import ToolEnded, ToolStarted, TurnEnded, TurnStarted
-from agents.turn import StepKey
+from agents.run_context import StepKey
 from orchestrator.events import (
     ArtifactWritten,
     ConversationEnded,

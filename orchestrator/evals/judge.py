@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from agents.output import Invalid, shape_of
-from agents.turn import Complete
+from agents.run_context import Complete
 from orchestrator.evals.checks import Check
 from orchestrator.evals.expect import Expect
 from orchestrator.evals.facts import RunFacts

@@ -17,7 +17,7 @@ from typing import Any
 
 import anyio.to_thread
 
-from agents.turn import StepKey
+from agents.run_context import StepKey
 from orchestrator.evals.errors import CaseUnusable
 from orchestrator.events import Event, RunStarted
 from orchestrator.journal.codec import Unreadable, pack, unpack

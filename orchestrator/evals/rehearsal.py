@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from agents.events import TurnStarted
-from agents.turn import StepKey, Suspended
+from agents.run_context import StepKey, Suspended
 from orchestrator.evals.people import PeoplesAnswers, shown
 from orchestrator.evals.recording import Recording
 from orchestrator.events import GateAnswered, GateOpened

@@ -12,7 +12,7 @@ from typing import Any
 import anyio
 
 from agents.events import TurnEnded, TurnStarted
-from agents.turn import StepKey
+from agents.run_context import StepKey
 from orchestrator.errors import RunNotFound
 from orchestrator.events import Event, RunEdited, RunFinished, RunForked, RunResumed, RunStarted
 from orchestrator.journal.protocols import (

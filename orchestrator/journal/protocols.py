@@ -12,7 +12,7 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
-from agents.turn import StepKey
+from agents.run_context import StepKey
 from orchestrator.errors import OrchestratorError
 from orchestrator.events import Event
 from orchestrator.units import Unit, text_of

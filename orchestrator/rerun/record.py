@@ -26,7 +26,7 @@ from agents.events import (
     TurnStarted,
 )
 from agents.guarding import GUARD
-from agents.turn import StepKey
+from agents.run_context import StepKey
 from orchestrator.events import (
     BudgetReached,
     CallRepeated,

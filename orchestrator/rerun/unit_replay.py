@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, NoReturn
 
 from agents import RunContext
-from agents.turn import StepKey
+from agents.run_context import StepKey
 from orchestrator.events import (
     ArtifactWritten,
     BudgetReached,
@@ -42,8 +42,8 @@ from orchestrator.run.worker import TaskRunner
 from orchestrator.squad.plan import Plan, Steps, Switch, TaskPlan
 from orchestrator.units import SAID, StepPath, Unit
 from providers.budgets import BudgetRef
+from providers.emit import Emit
 from providers.errors import BudgetSpent
-from providers.events import Emit
 from providers.messages import Request, Response
 
 BUDGET_KINDS = ("max_cost", "max_tokens", "max_time", "max_turns")

@@ -20,7 +20,7 @@ from orchestrator.events import ArtifactWritten, FileKept
 from orchestrator.squad.schemas import path_fault, same_file
 from orchestrator.units import Unit
 from providers.documents.unicode import clean
-from providers.events import Emit, ignore
+from providers.emit import Emit, ignore
 
 RETRIES_S = (0.02, 0.06, 0.2)
 """Waits before a file is tried once more: most faults of a disk are over by then, or stay until a person acts."""

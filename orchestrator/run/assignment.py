@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from agents.turn import Suspended
+from agents.run_context import Suspended
 from orchestrator.events import CutText, GateAnswered, GateOpened
 from orchestrator.run.taint import CLEAN, Sources, Taint
 from orchestrator.run.work_clock import UnitClock

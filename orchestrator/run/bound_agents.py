@@ -27,7 +27,7 @@ from orchestrator.squad.rendering import rendered_agent
 from orchestrator.squad.untrusted_specs import names_in_system
 
 if TYPE_CHECKING:
-    from agents.turn import Complete
+    from agents.run_context import Complete
 
 
 @dataclass(slots=True)

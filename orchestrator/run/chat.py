@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import anyio
 
 from agents import RunContext, WorkResult
-from agents.turn import CallToApprove, Leave, StepKey, Suspended
+from agents.run_context import CallToApprove, Leave, StepKey, Suspended
 from orchestrator.errors import AnswerSuspended, NoSuchAgent
 from orchestrator.events import (
     ChatPartner,

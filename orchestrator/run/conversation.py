@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 
 import anyio
 
-from agents.turn import Suspended, all_of
+from agents.run_context import Suspended, all_of
 from agents.untrusted import joined
 from orchestrator.events import ControlUnread, ConversationEnded, MessageSpoken
 from orchestrator.run import prompts
@@ -34,8 +34,8 @@ from orchestrator.squad.parts import everyone
 from orchestrator.squad.plan import HUMAN, ConversationPlan
 from orchestrator.squad.termination import listens
 from providers.budgets import BudgetRef
+from providers.emit import Emit
 from providers.errors import BudgetSpent
-from providers.events import Emit
 from providers.messages import Image, Message, Origin, assistant, user, with_images
 
 NOVELTY = 0.05

@@ -13,9 +13,9 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from agents import Agent, RunContext, WorkResult
+from agents.run_context import NOTHING_AROUND, Escalate, Leave, StepKey, Surroundings
 from agents.summaries import HistoryMemo
 from agents.summariser import Summariser
-from agents.turn import NOTHING_AROUND, Escalate, Leave, StepKey, Surroundings
 from agents.untrusted import joined, read_in
 from orchestrator.errors import UntrustedInstructions
 from orchestrator.events import (
@@ -53,11 +53,11 @@ from orchestrator.squad.rendering import rendered_work
 from orchestrator.squad.untrusted_specs import names_in_schema
 from orchestrator.units import ENDED, SAID, StepPath, Unit, path_of, step_of
 from providers.budgets import BudgetRef
-from providers.events import Emit
+from providers.emit import Emit
 from providers.messages import Message, with_images
 
 if TYPE_CHECKING:
-    from agents.turn import Complete
+    from agents.run_context import Complete
 
 
 @dataclass(slots=True)

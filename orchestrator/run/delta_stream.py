@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import anyio
 
 from agents.events import TurnEnded
-from agents.turn import StepKey
+from agents.run_context import StepKey
 from orchestrator.events import Event
 from orchestrator.journal.protocols import Journal
 from orchestrator.run.deltas import AnswerEnded, DeltaLog, Position, RunDelta, deltas_of, from_the_beginning

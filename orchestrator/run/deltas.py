@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Self
 
 from agents.events import TurnEnded
-from agents.turn import ListenTo
+from agents.run_context import ListenTo
 from orchestrator.events import Event
 from orchestrator.units import StepPath, Unit, path_of
 from providers.messages import (

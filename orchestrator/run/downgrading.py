@@ -8,14 +8,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from agents.room import TellsRoom
-from agents.turn import Answer, relayed
+from agents.run_context import Answer, relayed
 from orchestrator.events import BudgetReached
+from providers.emit import Emit, ignore
 from providers.errors import BudgetSpent
-from providers.events import Emit, ignore
 from providers.messages import Accept, Delta, Hear, Request, Response, Restarted
 
 if TYPE_CHECKING:
-    from agents.turn import Complete
+    from agents.run_context import Complete
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from typing import Any
 import anyio
 
 from agents import RunContext
-from agents.turn import CallToApprove, Leave, StepKey, Suspended
+from agents.run_context import CallToApprove, Leave, StepKey, Suspended
 from orchestrator.dispatch import Dispatcher
 from orchestrator.dispatch.local import LocalDispatcher
 from orchestrator.errors import RepeatExhausted
@@ -51,8 +51,8 @@ from orchestrator.run.work_clock import RunClock, UnitClock
 from orchestrator.squad.plan import Approval, Plan, TaskPlan
 from orchestrator.units import StepPath, Unit
 from providers.budgets import BudgetRef
+from providers.emit import Emit, ignore
 from providers.errors import BudgetSpent, NoRoute
-from providers.events import Emit, ignore
 
 NONE: frozenset[StepKey] = frozenset()
 Limited = Suspended | FileRefused | BudgetSpent

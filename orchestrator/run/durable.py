@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
-from agents.turn import StepKey, Suspended
+from agents.run_context import StepKey, Suspended
 from orchestrator.events import CallRepeated
 from orchestrator.journal.protocols import Fence, Journal, Recorded
 from orchestrator.run.recorder import Recorder

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from agents.events import TurnEnded
-from agents.turn import StepKey
+from agents.run_context import StepKey
 from agents.untrusted import read_in
 from orchestrator.events import ChatPartner, Event, ExchangesUndone, TaskEnded, UserSaid
 from orchestrator.squad.plan import HUMAN

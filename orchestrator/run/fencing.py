@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from agents.turn import RunContext, StepKey
+from agents.run_context import RunContext, StepKey
 from agents.untrusted import fenced, joined, told
 from orchestrator.run.taint import Fed, Sources, Taint
 from orchestrator.units import FENCED

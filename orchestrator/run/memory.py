@@ -10,8 +10,8 @@ from typing import NamedTuple, Protocol
 from agents.events import KnowledgeRead
 from agents.memory.tools import tools_of
 from agents.memory.use import TRUST_IN_WORDS
+from agents.run_context import RunContext, StepKey
 from agents.tools import Tool
-from agents.turn import RunContext, StepKey
 from orchestrator.run.memory_setting import MemorySetting as MemorySetting
 from orchestrator.squad.plan import AgentPlan, Plan
 from orchestrator.units import RECALLED

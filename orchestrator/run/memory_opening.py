@@ -31,9 +31,9 @@ from agents.memory.use import (
     in_words,
     recalled,
 )
+from agents.run_context import RunContext
 from agents.threads import in_thread
 from agents.tools import Tool
-from agents.turn import RunContext
 from orchestrator.run.memory_setting import FILE, MemorySetting
 from orchestrator.squad.plan import AgentPlan, Plan
 

@@ -13,7 +13,7 @@ from dataclasses import replace
 
 import anyio
 
-from agents.turn import CallToApprove, Leave, Suspended
+from agents.run_context import CallToApprove, Leave, Suspended
 from agents.untrusted import told
 from orchestrator.events import AnswerOverruled, GateAnswered, GateOpened
 from orchestrator.journal.protocols import Journal, JournalError
@@ -23,7 +23,7 @@ from orchestrator.run.recorder import Recorder
 from orchestrator.run.work_clock import RunClock, UnitClock
 from orchestrator.squad.plan import Approval
 from orchestrator.units import StepPath, Unit, text_of
-from providers.events import Emit, ignore
+from providers.emit import Emit, ignore
 
 Ask = Callable[[GateOpened], Awaitable[GateAnswered | None]]
 """Asks a person; None: no answer can be had now, so the unit or the run pauses."""

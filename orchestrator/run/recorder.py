@@ -10,7 +10,7 @@ from orchestrator.run.budget import bill_of
 from orchestrator.run.history import TOLD_AGAIN, RunHistory, telling
 from orchestrator.run.open_calls import OpenCalls, in_doubt
 from orchestrator.units import StepPath, Unit
-from providers.events import Emit
+from providers.emit import Emit
 from providers.messages import Usage
 
 

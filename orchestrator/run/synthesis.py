@@ -8,9 +8,9 @@ import anyio
 
 from agents.context import even_cap, without_middle
 from agents.events import ContextSummarised
+from agents.run_context import RunContext, Suspended, all_of
 from agents.summaries import OF_CONTEXT, asked_for_task, checked, fault_of
 from agents.summariser import Summariser
-from agents.turn import RunContext, Suspended, all_of
 from providers.messages import estimate_tokens
 
 PLACE = "context"

@@ -10,7 +10,7 @@ from typing import Any
 
 import anyio
 
-from agents.turn import StepKey
+from agents.run_context import StepKey
 from orchestrator.errors import TaskTimedOut
 from orchestrator.units import outer_call
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from agents.events import ContextSummarised, HistorySummarised, ToolEnded, ToolStarted, TurnEnded, TurnStarted
-from agents.turn import StepKey
+from agents.run_context import StepKey
 from orchestrator.events import (
     ElementEnded,
     ElementStarted,

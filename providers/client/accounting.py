@@ -10,8 +10,9 @@ from providers.catalog.model import Candidate, numbered
 from providers.catalog.prices import cost_of
 from providers.client.reservations import Reservation
 from providers.client.turn import LiveTurn
+from providers.emit import ignore
 from providers.errors import ProviderError
-from providers.events import AttemptEnded, AttemptStarted, RouteChosen, ignore
+from providers.events import AttemptEnded, AttemptStarted, RouteChosen
 from providers.limits.rules import ending
 from providers.messages import Attempt, Response, Usage
 from providers.routing.admission import billed

@@ -19,8 +19,9 @@ import anyio
 from providers.adapters import HttpRequest
 from providers.budgets import BudgetRef
 from providers.documents.problems import variable_problem
+from providers.emit import Emit, ignore
 from providers.errors import CatalogError, ProviderError
-from providers.events import AlertNotPosted, BudgetAlert, Emit, ignore
+from providers.events import AlertNotPosted, BudgetAlert
 from providers.limits.rules import dollars
 from providers.policy.model import DailyBudget
 from providers.transport import Transport

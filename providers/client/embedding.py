@@ -24,8 +24,8 @@ from providers.embeddings import (
     endpoints,
     shortened,
 )
+from providers.emit import Emit
 from providers.errors import BadReply, NoRoute, Reason, ReasonCode
-from providers.events import Emit
 from providers.limits.ledger import Ledger
 from providers.messages import Estimate, Needs, Response, user
 from providers.policy.model import Policy

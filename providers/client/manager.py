@@ -25,8 +25,8 @@ from providers.client.stream import ResponseStream
 from providers.client.turn import LiveTurn
 from providers.client.whole import whole
 from providers.embeddings import Embeddings, Purpose
+from providers.emit import Emit, ignore
 from providers.errors import ProviderError, Reason, ReasonCode, RoutingError
-from providers.events import Emit, ignore
 from providers.limits.ledger import Ledger
 from providers.limits.ledger.fallback import with_fallback
 from providers.limits.ledger.memory import MemoryLedger

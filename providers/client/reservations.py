@@ -11,8 +11,9 @@ import anyio
 
 from providers.catalog.model import Candidate
 from providers.client.clock import Now, SteadyClock, ahead
+from providers.emit import Emit, ignore
 from providers.errors import ProviderError, RateLimited, Unreachable
-from providers.events import BudgetAlert, Emit, ignore
+from providers.events import BudgetAlert
 from providers.limits.counter import LimitKey
 from providers.limits.headers import Seen, seen
 from providers.limits.ledger import Ledger

@@ -14,8 +14,9 @@ from providers.client.adapter_table import AdapterTable
 from providers.client.clock import ahead, from_now
 from providers.client.purse import Purse
 from providers.client.reservations import Reservations
+from providers.emit import Emit
 from providers.errors import ProviderError
-from providers.events import Emit, WaitingForBudget, WaitingForProvider
+from providers.events import WaitingForBudget, WaitingForProvider
 from providers.messages import Accept, Attempt, Estimate, Request, Response
 from providers.routing.admission import billed
 from providers.routing.effects import AwaitBudget, Sleep, Woke

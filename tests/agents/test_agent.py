@@ -8,7 +8,7 @@ import pytest
 from agents import OutputInvalid, RunContext, ToolEnded, ToolFault, ToolStarted, TurnEnded, TurnLimit, TurnStarted, tool
 from agents.context import History
 from agents.errors import SchemaUnusable
-from agents.turn import StepKey
+from agents.run_context import StepKey
 from providers.errors import AllAttemptsFailed, AuthFailed, Declined
 from providers.events import AttemptEnded
 from providers.messages import FinishReason, OutputSchema, Response, Usage, assistant, user

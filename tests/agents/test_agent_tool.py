@@ -8,7 +8,7 @@ import pytest
 
 from agents import HookFailed, Hooks, RunContext, ToolEnded, TurnStarted, tool
 from agents.agent_tool import MOST_DEEP
-from agents.turn import StepKey
+from agents.run_context import StepKey
 from providers.errors import AllAttemptsFailed, AuthFailed
 from providers.messages import ToolResult
 from providers.stub.scripted import say, tool_call

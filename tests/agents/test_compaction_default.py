@@ -10,8 +10,8 @@ import pytest
 from agents import Agent, History, RunContext, tool
 from agents.context import count_tokens
 from agents.events import HistoryFitted, HistorySummarised
+from agents.run_context import StepKey
 from agents.summaries import mark_of
-from agents.turn import StepKey
 from providers.budgets import BudgetRef
 from providers.catalog.model import Candidate, Model, Provider
 from providers.client.manager import ProviderManager

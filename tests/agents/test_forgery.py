@@ -7,7 +7,7 @@ import json
 import pytest
 
 from agents import RunContext, ToolEnded, TurnLimit, tool
-from agents.turn import CallToApprove, Leave
+from agents.run_context import CallToApprove, Leave
 from agents.untrusted import fenced
 from providers.messages import Message, Reasoning, Text, ToolCall, ToolResult, assistant, user
 from providers.stub.scripted import say, tool_call

@@ -9,8 +9,9 @@ import pytest
 
 from agents import RunContext
 from agents.events import GuardrailChecked
-from agents.guardrails import MOST_RETRIES, Guardrail, GuardrailFailed, Guardrails, fault
-from agents.turn import Leave
+from agents.guardrail_checks import fault
+from agents.guardrails import MOST_RETRIES, Guardrail, GuardrailFailed, Guardrails
+from agents.run_context import Leave
 
 pytestmark = pytest.mark.anyio
 

@@ -9,7 +9,7 @@ import anyio.lowlevel
 import pytest
 
 from agents import CallDenied, CallPlace, Deny, HookFailed, Hooks, RunContext, tool
-from agents.turn import CallToApprove, Leave
+from agents.run_context import CallToApprove, Leave
 from providers.messages import FinishReason, Message, Response, Text, ToolCall, ToolResult, Usage
 from providers.stub.scripted import say
 from providers.stub.scripted import tool_call as call

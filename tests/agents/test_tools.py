@@ -15,8 +15,8 @@ from pydantic import Field
 
 from agents import Registry, RunContext, Tool, ToolFault, tool
 from agents.calls import call_all
+from agents.run_context import CallToApprove, Leave, StepKey
 from agents.toolbox import builtin
-from agents.turn import CallToApprove, Leave, StepKey
 from providers.messages import ToolCall
 from tests.patience import PATIENCE_S
 

@@ -8,7 +8,7 @@ import pytest
 
 from agents import RunContext, ToolEnded, Untrusted, tool
 from agents.events import RiskyCallHeld
-from agents.turn import CallToApprove, Leave
+from agents.run_context import CallToApprove, Leave
 from agents.untrusted import MOST_SOURCES, OTHERS, fenced, joined, told
 from providers.messages import ToolResult
 from providers.stub.scripted import say, tool_call

@@ -31,7 +31,7 @@ from providers.budgets import CallSize
 from providers.catalog.model import Candidate, Model, Price, Provider
 from providers.client.manager import ProviderManager
 from providers.documents.scalars import write_tree
-from providers.events import ignore
+from providers.emit import ignore
 from providers.limits.ledger.sqlite import SqliteLedger
 from providers.messages import Capability, FinishReason, Message, Request, Response, Text, ToolCall, Usage
 from providers.policy.model import DailyBudget, Policy

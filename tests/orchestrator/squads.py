@@ -12,7 +12,7 @@ from orchestrator import RunResult, Squad
 from orchestrator.events import Event
 from orchestrator.runtime import open_run
 from providers.budgets import CallSize
-from providers.events import ignore
+from providers.emit import ignore
 from providers.messages import FinishReason, Message, Request, Response, Text, Usage
 
 PERSONA = {"extends": "", "name": "Tester", "role": "Answers.", "tier": "worker"}

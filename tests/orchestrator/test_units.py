@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.turn import StepKey
+from agents.run_context import StepKey
 from orchestrator.units import Unit, key_of, names_of, path_of, place_of, text_of, unit_of
 
 NAMES = st.from_regex(r"[a-z_]\w{0,5}", fullmatch=True)

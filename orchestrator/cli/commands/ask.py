@@ -35,8 +35,9 @@ from providers.catalog.trust import Consent
 from providers.client.manager import ProviderManager, open_manager
 from providers.documents.problems import nearest
 from providers.documents.unicode import printable
+from providers.emit import Emit
 from providers.errors import WrongAddress
-from providers.events import AttemptEnded, BudgetAlert, Emit
+from providers.events import AttemptEnded, BudgetAlert
 from providers.messages import Needs, Request, Response, Restarted, Resumed, TextDelta, system, user
 
 REMEDY_OF_ASK = {"length": "ask for less at once", "content_filter": "ask in other words, or another provider"}

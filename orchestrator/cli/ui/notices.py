@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from orchestrator.events import AnswerOverruled
-from providers.events import AlertNotPosted, Emit, LedgerLost, LedgerRegained
+from providers.emit import Emit
+from providers.events import AlertNotPosted, LedgerLost, LedgerRegained
 
 STUB_NOTICE = "OFFLINE STUB: no model is asked, every answer is canned"
 

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, Self
 import anyio
 import anyio.to_thread
 
-from agents.turn import StepKey
+from agents.run_context import StepKey
 from orchestrator.events import Event
 from orchestrator.journal.protocols import (
     Fence,

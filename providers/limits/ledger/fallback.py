@@ -6,7 +6,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from providers.events import Emit, LedgerLost, LedgerRegained, ignore
+from providers.emit import Emit, ignore
+from providers.events import LedgerLost, LedgerRegained
 from providers.limits.counter import LimitKey, Used
 from providers.limits.ledger import Ledger, LedgerDown
 from providers.limits.ledger.memory import MemoryLedger

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from providers.documents.addresses import VARIABLE, wrong_address
 from providers.documents.problems import Problem, variable_problem
+from providers.emit import Emit, ignore
 from providers.errors import CatalogError
-from providers.events import Emit, ignore
 from providers.limits.ledger import Ledger
 from providers.limits.ledger.fallback import FallbackLedger
 

@@ -16,7 +16,7 @@ from typing import Any
 import anyio
 import pytest
 
-from agents.turn import StepKey
+from agents.run_context import StepKey
 from orchestrator.errors import OrchestratorError
 from orchestrator.events import Event, RunFinished, TaskEnded
 from orchestrator.journal.protocols import JournalDamaged, JournalUnusable, RunManifest

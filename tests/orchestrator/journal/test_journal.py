@@ -11,7 +11,7 @@ import anyio
 import pytest
 
 from agents.events import TurnEnded, TurnStarted
-from agents.turn import StepKey
+from agents.run_context import StepKey
 from orchestrator.errors import RunNotFound
 from orchestrator.events import Event, RunFinished, RunForked, RunResumed, TaskStarted
 from orchestrator.journal.memory import MemoryJournal

@@ -13,7 +13,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from agents.turn import StepKey
+from agents.run_context import StepKey
 from orchestrator.events import Event, RunEdited, RunFinished, RunResumed, TaskStarted
 from orchestrator.journal.memory import MemoryJournal
 from orchestrator.journal.protocols import JournalError, RunManifest, StepRecord

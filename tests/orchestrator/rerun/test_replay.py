@@ -32,8 +32,9 @@ from orchestrator.rerun.export import copy_run, export_run
 from orchestrator.rerun.replay import Replay, read_record, replay
 from orchestrator.rerun.requests import attempts_of, body_of
 from orchestrator.runtime import open_run, resume_run
+from providers.emit import ignore
 from providers.errors import AllAttemptsFailed, RateLimited, ServerFault
-from providers.events import LedgerLost, ignore
+from providers.events import LedgerLost
 from providers.messages import FinishReason, Message, Request, Response, ToolCall, ToolSpec, Usage, system, user
 from tests.conftest import VIRTUAL
 from tests.e2e.command import ROOT, orchestrator

@@ -11,8 +11,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from agents.events import ContextSummarised
+from agents.run_context import RunContext
 from agents.summariser import Summariser
-from agents.turn import RunContext
 from orchestrator import PlanError, Squad
 from orchestrator.journal.memory import MemoryJournal
 from orchestrator.rerun.replay import replay

@@ -24,8 +24,9 @@ from orchestrator import GateAnswered, GateOpened, Squad
 from orchestrator.journal.sqlite.journal import SqliteJournal
 from orchestrator.journal.sqlite.schema import MIGRATIONS
 from orchestrator.runtime import open_run, resume_run
+from providers.emit import ignore
 from providers.errors import AllAttemptsFailed, RateLimited
-from providers.events import AttemptEnded, AttemptStarted, RouteChosen, ignore
+from providers.events import AttemptEnded, AttemptStarted, RouteChosen
 from providers.messages import FinishReason, Message, Request, Response, Text, ToolCall, Usage
 
 HERE = Path(__file__).parent

@@ -14,7 +14,7 @@ import sniffio
 
 from providers.catalog.model import Candidate, Limit, Model, Price, Provider, of_all_accounts
 from providers.client.manager import ProviderManager, built_in
-from providers.events import Emit, ignore
+from providers.emit import Emit, ignore
 from providers.limits.ledger.memory import MemoryLedger
 from providers.limits.reserve import Amounts, NoRoom
 from providers.messages import Capability, Delta, Needs, Request, Response, Restarted, Resumed, TextDelta, user
