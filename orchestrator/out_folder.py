@@ -19,6 +19,7 @@ from orchestrator.environment import Environment
 from orchestrator.errors import CannotWrite, FilesProtected, FilesTaken, OutBusy
 from orchestrator.journal.sqlite.lock import is_at, try_lock
 from orchestrator.options import RunOptions
+from orchestrator.squad.elements import whole
 from orchestrator.squad.foreseen import foreseen_files
 from orchestrator.squad.load import Squad
 from orchestrator.squad.parts import works_of
@@ -105,6 +106,7 @@ def refuse_foreign(plan: Plan, files: RunFolder | None, kept: Mapping[str, str] 
 
 def make(plan: Plan, files: RunFolder | None) -> None:
     """Make the folder now: one that cannot be written must be reported before anything is paid for."""
+    plan = whole(plan)
     if files is None or all(task.output_file is None for task in plan.tasks.values()):
         return
     folder = files.root
@@ -129,6 +131,7 @@ def _is_taken(files: RunFolder, path: str, sha256: str) -> bool:
 
 def _writes(plan: Plan) -> bool:
     """Return whether anything in the plan writes into the run's folder."""
+    plan = whole(plan)
     tools = [tool for agent in plan.agents.values() for tool in agent.tools]
     tools += [tool for task in plan.tasks.values() for tool in _tools_of(task)]
     return any(task.output_file is not None for task in plan.tasks.values()) or any(t.name in WRITES for t in tools)

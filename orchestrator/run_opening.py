@@ -34,6 +34,7 @@ from orchestrator.run.history import RunHistory, history_of
 from orchestrator.run.memory import MemorySetting, open_memory
 from orchestrator.run.recorder import Recorder
 from orchestrator.run.result import RunResult
+from orchestrator.squad.elements import whole
 from orchestrator.squad.load import Squad
 from orchestrator.squad.parts import works_of
 from orchestrator.squad.plan import Plan
@@ -204,7 +205,7 @@ def check_tools(plan: Plan, deps: Any) -> None:
     """Raise `ToolFault` where a tool of the plan's agents needs dependencies that it is not given."""
     for agent in plan.agents.values():
         check_deps(agent.tools, deps)
-    for task in plan.tasks.values():
+    for task in whole(plan).tasks.values():
         for work in works_of(task.work):
             check_deps(getattr(work, "tools", None) or (), deps)
 

@@ -59,7 +59,7 @@ def names_of(unit: Unit, step: StepPath = ()) -> Iterator[str]:
     """Yield each name by which people may mean a place: its task, the sub-squads around that, its element, its attempt,
     and every part of its step."""
     yield unit.task
-    yield from (unit.task[:end] for end, character in enumerate(unit.task) if character == ".")
+    yield from (unit.task[:end] for end, character in enumerate(unit.task) if character in ".@")
     yield from (Unit(unit.task, unit.key).path, unit.path)
     yield from (path_of(unit, step[:end]) for end in range(1, len(step) + 1))
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from orchestrator.forecast.turns import Assumptions, ExpectedTurn, Outlook, expect
+from orchestrator.squad.elements import is_inside, whole
 from orchestrator.squad.plan import AgentPlan, Budget, Plan
 from providers.catalog.model import Catalog
 from providers.messages import Capability
@@ -40,9 +41,10 @@ class Forecast:
             if caps.max_time is not None:
                 took = self.outlook.seconds
                 yield Claim(f"a run stays within its {caps.max_time:,g} s", took <= caps.max_time, f"{took:,.0f} s")
+        tasks = whole(self.plan).tasks
         for name, task in self.plan.tasks.items():
             if task.budget is not None:
-                its = {one for one in self.plan.tasks if one == name or one.startswith(f"{name}.")}
+                its = {one for one in tasks if one == name or is_inside(one, name)}
                 cost = sum(report.phases[one].cost for one in its if one in report.phases) / self.runs
                 yield from _caps(f"task {name}", task.budget, [t for t in turns if t.task in its], cost, least)
         for name, agent in self.plan.agents.items():

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from heapq import heapreplace
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 from agents.summaries import INSTRUCTIONS, LEAST, OF_CONTEXT, most_tokens
@@ -24,6 +25,7 @@ from orchestrator.run.conversations.speech import (
 )
 from orchestrator.squad.choosing import case_of, with_agent, with_case
 from orchestrator.squad.conditions import NoCondition, holds
+from orchestrator.squad.elements import squads_around, template_for, whole
 from orchestrator.squad.images import images_of
 from orchestrator.squad.parts import who_concludes
 from orchestrator.squad.plan import (
@@ -35,10 +37,13 @@ from orchestrator.squad.plan import (
     CaseSquad,
     ConversationPlan,
     ConversationWork,
+    ForEach,
     History,
     Plan,
     SingleWork,
     SquadEntry,
+    SquadFanOut,
+    SquadGather,
     SquadResult,
     Steps,
     Switch,
@@ -106,8 +111,8 @@ class Outlook:
 
 def expect(plan: Plan, assumed: Assumptions, seconds_for: Callable[[int], float]) -> Outlook:
     """Return the turns of one run of `plan`. `seconds_for` says how long an answer of so many tokens takes."""
-    walk = _Walk(plan, assumed, seconds_for)
-    for task in plan.tasks.values():
+    walk = _Walk(whole(plan), assumed, seconds_for)
+    for task in walk.plan.tasks.values():
         walk.task(task)
     return Outlook(tuple(walk.turns), max(walk.ends.values(), default=0.0), tuple(walk.notes))
 
@@ -126,6 +131,8 @@ class _Walk:
     _fixed: dict[str, int] = field(default_factory=dict)
     _values: Mapping[str, Any] = field(default_factory=dict)
     """What is known of what the expressions of the task see: what a sub-squad is given is known when it begins."""
+    _counts: dict[str, int] = field(default_factory=dict)
+    """Of sub-squads that are done for each element: how many of these there are."""
     _skipped: set[str | None] = field(default_factory=set)
 
     def task(self, task: TaskPlan) -> None:
@@ -133,26 +140,35 @@ class _Walk:
         self.ends[task.id], self.sizes[task.id] = begins, 0
         self._values = {} if task.reads else {"inputs": self.plan.inputs}
         happens = self._is_chosen(task.work) and self._happens(task.condition, f"task {task.id}")
-        if task.squad in self._skipped or not happens:
-            self._skipped.add(task.squad if isinstance(task.work, SquadEntry) else task.id)
+        if not happens or not self._skipped.isdisjoint(squads_around(task.squad)):
+            self._skipped.add(task.squad if isinstance(task.work, SquadEntry | SquadFanOut) else task.id)
             return
+        many = prod(self._counts.get(scope, 1) for scope in squads_around(task.squad))
         if isinstance(task.work, Approval):
             self._note(f"{task.id}: a person approves at once")
             self.sizes[task.id] = ANSWER_OF_A_GATE
         elif isinstance(task.work, SquadEntry):
             return
+        elif isinstance(task.work, SquadFanOut):
+            element = template_for(task.squad or "")
+            self._counts[element] = self._elements(task.squad or "", task.work.each)
+        elif isinstance(task.work, SquadGather):
+            element = template_for(task.id)
+            self.sizes[task.id] = self._counts.get(element, 0) * self.sizes[element]
         elif isinstance(task.work, SquadResult):
             read = {path[1] for text in task.work.outputs.values() for path in text.names if path[0] == "tasks"}
             self.sizes[task.id] = sum(self.sizes.get(scoped(task.id, name), 0) for name in read)
-        elif task.for_each is None:
+        elif task.for_each is None and many == 1:
             self.ends[task.id], self.sizes[task.id] = self._unit(task, begins)
         else:
-            count = self._elements(task)
-            lanes = [begins] * max(1, min(count, task.for_each.max_parallel or self.plan.max_parallel))
+            each = task.for_each
+            count = many if each is None else many * self._elements(task.id, each)
+            lanes = [begins] * max(1, min(count, (each and each.max_parallel) or self.plan.max_parallel))
             for _ in range(count):
                 end, size = self._unit(task, lanes[0])
                 heapreplace(lanes, end)
                 self.sizes[task.id] += size
+            self.sizes[task.id] //= max(1, many)  # of each of the elements that it is in
             self.ends[task.id] = max(lanes)
 
     def _is_chosen(self, work: TaskBody) -> bool:
@@ -177,14 +193,12 @@ class _Walk:
             self._note(f"{what}: skipped, for its `if` does not hold with these inputs")
         return happens is not False
 
-    def _elements(self, task: TaskPlan) -> int:
-        each = task.for_each
-        assert each is not None, "only a fan-out has elements"
+    def _elements(self, task: str, each: ForEach) -> int:
         items = self._known(each.items)
         if isinstance(items, list | tuple):
             return len(items)
         count = min(self.assumed.elements, each.max_items)
-        self._note(f"{task.id}: {count} elements of its for_each (elements), at most {each.max_items}")
+        self._note(f"{task}: {count} elements of its for_each (elements), at most {each.max_items}")
         return count
 
     def _known(self, text: ExpressionText) -> Any:
@@ -209,7 +223,9 @@ class _Walk:
 
     def _once(self, task: TaskPlan, now: float, context: int) -> tuple[float, int]:
         body = task.work
-        assert not isinstance(body, Approval | SquadEntry | SquadResult), "they are no work for a unit"
+        assert not isinstance(body, Approval | SquadEntry | SquadFanOut | SquadGather | SquadResult), (
+            "they are no work for a unit"
+        )
         if isinstance(body, Switch):
             return self._switched(task, body, now, context)
         return self._body(task, body, now, context)

@@ -26,12 +26,14 @@ from orchestrator.events import (
 )
 from orchestrator.rerun.record import Difference, PlacedEvent, RecordPart, same
 from orchestrator.run.actions import next_action
+from orchestrator.run.assignment import values_of
 from orchestrator.run.budget import on_exceed
 from orchestrator.run.history import RunHistory, is_question
 from orchestrator.run.recorder import Recorder
-from orchestrator.run.state import RunState, units_at_work, values_of
+from orchestrator.run.state import RunState, units_at_work
 from orchestrator.run.taint import Taint, taint_of_unit
 from orchestrator.run.verdict import finish_of
+from orchestrator.squad.elements import has_task
 from orchestrator.squad.plan import Plan
 from orchestrator.units import Unit
 from providers.budgets import BudgetRef
@@ -52,7 +54,7 @@ def decisions_of(part: RecordPart, plan: Plan, past: RunHistory, run: str) -> It
 
     `past` is the history of the part's `before`.
     """
-    if {event.unit.task for event in past.standing if event.unit is not None} - plan.tasks.keys():
+    if not all(has_task(plan, task) for task in {event.unit.task for event in past.standing if event.unit is not None}):
         yield Difference(len(part.before), part.places[0].event, None)  # it went on with tasks that the plan lacks
         return
     fold = _Fold(part, plan, past, run)

@@ -27,6 +27,7 @@ from orchestrator.journal.protocols import InFlightStep, RunManifest, StepRecord
 from orchestrator.rerun.fingerprint import changed, conversations_of, doers_of, inputs_of
 from orchestrator.run.budget import Bill, bill_of
 from orchestrator.run.history import edited, standing
+from orchestrator.squad.elements import fan_outs, template_of
 from orchestrator.squad.parts import beginnings
 from orchestrator.squad.plan import Plan
 from orchestrator.units import StepPath, Unit
@@ -127,13 +128,15 @@ def edit_of(was: RunManifest, events: Sequence[Event], plan: Plan, now: RunManif
     `start` names a task that runs again whatever was edited, and so does all that needs it. Raises `EditUnknown`,
     `UnknownTask`.
     """
-    if start is not None and start not in plan.tasks:
-        raise UnknownTask(start, plan.tasks)
     parts = tuple(changed(was.parts, now.parts))
     if not was.dependency_digests and parts:
         raise EditUnknown(parts)
     stood, used = stood_of(standing(events)), attempts_used(events)
-    kept = matched(was.dependency_digests or now.dependency_digests, now.dependency_digests)
+    plan = fan_outs(plan, {event.data.task: event.data.output for event in standing(events) if _is_well(event)})
+    before = was.dependency_digests or now.dependency_digests
+    if start is not None and start not in plan.tasks:
+        raise UnknownTask(start, plan.tasks)
+    kept = matched(_of_elements(before, plan), _of_elements(now.dependency_digests, plan))
     lost = {name: "it is new" for name in plan.tasks if name not in kept}
     if start is not None:
         lost |= dict.fromkeys(beginnings(start, plan), "asked for")  # all of a sub-squad, not its end alone
@@ -149,6 +152,17 @@ def edit_of(was: RunManifest, events: Sequence[Event], plan: Plan, now: RunManif
     taken = {new: max(used[new], used[old]) for old, new in kept_by_old.items() if new != old and used[new]}
     gone = tuple(name for name in voided if name not in again)
     return Edit(plan, parts, stood, kept_by_old, again, gone, attempts | taken)
+
+
+def _is_well(event: Event) -> bool:
+    return isinstance(event.data, TaskEnded) and event.data.status == "ok"
+
+
+def _of_elements(digests: Mapping[str, str], plan: Plan) -> dict[str, str]:
+    """Return the digests of tasks, those of elements' sub-squads by the names that they have in this plan."""
+    own = {name: digest for name, digest in digests.items() if name not in plan.templates}
+    names = (name for name in plan.tasks if name not in own and template_of(name) in digests)
+    return own | {name: digests[template_of(name)] for name in names}
 
 
 def matched(was: Mapping[str, str], now: Mapping[str, str]) -> dict[str, str]:
@@ -194,7 +208,7 @@ def _why(plan: Plan, name: str, parts: Collection[str], fresh: Collection[str], 
     task = plan.tasks[name]
     if lost.get(name, "it is new") != "it is new":
         return lost[name]
-    if f"task {name}" in parts and name in lost:
+    if f"task {template_of(name)}" in parts and name in lost:
         return "it was edited"
     read = [
         *(f"agent {agent}" for agent in sorted(doers_of(plan, task))),

@@ -16,6 +16,7 @@ from functools import lru_cache
 from typing import Any
 
 from agents.tools import Tool
+from orchestrator.squad.elements import squad_of, whole
 from orchestrator.squad.given import InputFile, InputImage
 from orchestrator.squad.helpers import asked_in, helpers_of
 from orchestrator.squad.parts import (
@@ -60,7 +61,7 @@ _SCALARS = frozenset({str, int, float, bool, type(None)})
 
 def parts_of(plan: Plan) -> dict[str, str]:
     """Return a digest of each part of the plan, under the name by which people know it."""
-    return {name: _digest(part) for name, part in _parts(_as_declared(plan))}
+    return {name: _digest(part) for name, part in _parts(_as_declared(whole(plan)))}
 
 
 def changed(recorded: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
@@ -76,7 +77,7 @@ def dependency_digests(plan: Plan) -> dict[str, str]:
     """
     made: dict[str, str] = {}
     named = defaultdict[str, dict[str, str]](dict, {"": made})
-    plan = _as_declared(plan)
+    plan = _as_declared(whole(plan))
     agents = {name: _digest(agent) for name, agent in plan.agents.items()}
     for task in plan.tasks.values():
         reads = {name for text in _texts(task) for name in text.names}
@@ -88,7 +89,7 @@ def dependency_digests(plan: Plan) -> dict[str, str]:
                 "conversations": [plan.conversations[name] for name in conversations_of(plan, task)],
                 # The inputs of a sub-squad are what its first task makes.
                 "inputs": {} if task.reads else {name: _input(plan, name) for name in _inputs(plan, reads)},
-                "history": plan.squads[task.squad].history if task.squad else plan.history,
+                "history": squad_of(plan, task.squad).history if task.squad else plan.history,
                 # Who picks tasks by a name that is only known later reads their names, too.
                 "names": sorted(plan.tasks) if ("tasks",) in reads else [],
             }

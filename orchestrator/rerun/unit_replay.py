@@ -39,6 +39,7 @@ from orchestrator.run.history import TOLD_AGAIN, RunHistory, telling
 from orchestrator.run.work_clock import UnitClock
 from orchestrator.run.work_time import waited_in
 from orchestrator.run.worker import TaskRunner
+from orchestrator.squad.elements import task_of
 from orchestrator.squad.plan import Plan, Steps, Switch, TaskPlan
 from orchestrator.units import SAID, StepPath, Unit
 from providers.budgets import BudgetRef
@@ -133,7 +134,7 @@ class UnitReplay:
     _is_capturing: bool = False
 
     def __post_init__(self) -> None:
-        self._task = _without_timeouts(self.shared.plan.tasks[self.unit.task])
+        self._task = _without_timeouts(task_of(self.shared.plan, self.unit.task))
         self.left, self.latest = self.shared.part.of_unit(self.unit), self.begun.number
         for i in self.left:
             if (at := self._place(i).at) is not None:

@@ -20,10 +20,12 @@ from orchestrator.events import (
     TaskReset,
     TaskStarted,
 )
-from orchestrator.run.state import Elements, RunState, as_text
+from orchestrator.run.state import RunState
 from orchestrator.run.taint import taint_of
+from orchestrator.run.task_state import Elements, as_text
 from orchestrator.squad.choosing import case_of, with_agent, with_case
 from orchestrator.squad.conditions import NoCondition, holds
+from orchestrator.squad.elements import MOST_TASKS, tasks_an_element
 from orchestrator.squad.parts import who
 from orchestrator.squad.plan import (
     INPUTS,
@@ -31,7 +33,10 @@ from orchestrator.squad.plan import (
     Approval,
     CaseSquad,
     ForEach,
+    Plan,
     SquadEntry,
+    SquadFanOut,
+    SquadGather,
     SquadResult,
     Switch,
     TaskPlan,
@@ -90,6 +95,12 @@ def _begin(state: RunState, task: TaskPlan) -> Happening:
                 return TaskEnded(task.id, "skipped", error=f"the case {case} is not chosen")
             case SquadEntry():
                 return TaskEnded(task.id, "ok", dict(task.work.accept(rendered(task.work.given, values))))
+            case SquadFanOut(each=each):
+                found = _expand(state, task, each)
+                _refuse_many(state.plan, task.id, found.keys)
+                return TaskEnded(task.id, "ok", {"keys": list(found.keys), "items": list(found.items)})
+            case SquadGather():
+                return _gather_squads(state, task)
             case SquadResult():
                 return _leave_squad(state, task, task.work)
         if task.for_each is not None:
@@ -136,6 +147,23 @@ def _leave_squad(state: RunState, task: TaskPlan, result: SquadResult) -> TaskEn
     return TaskEnded(task.id, "ok", outputs, untrusted=taint_of(state, task).of(reads))
 
 
+def _gather_squads(state: RunState, task: TaskPlan) -> TaskEnded:
+    """Return the end of a list of sub-squads, as that of any other list."""
+    begin = scoped(task.id, INPUTS)
+    if state.tasks[begin].status == "skipped":
+        return TaskEnded(task.id, "skipped", error="it is not done")
+    if (error := state.errors.get(begin)) is not None:
+        return TaskEnded(task.id, "failed", error=error.error, error_kind=error.error_kind)
+    if state.tasks[begin].status != "ok":
+        return TaskEnded(task.id, "cancelled", error=f"not done: {begin}")
+    ended = {}
+    for key, name in zip(state.tasks[begin].output["keys"], task.needs[1:], strict=True):
+        own, error = state.tasks[name], state.errors.get(name)
+        told = (None, None) if error is None else (error.error, error.error_kind)
+        ended[key] = ElementEnded(task.id, key, own.status, own.output, *told, untrusted=state.untrusted.get(name, ()))
+    return _gathered(task.id, list(ended.values()))
+
+
 def _open_gate(state: RunState, task: TaskPlan, gate: Approval) -> GateOpened:
     own = state.tasks[task.id]
     spent = own.revisions >= gate.max_revisions
@@ -153,6 +181,16 @@ def _pass_gate(task: str, answer: GateAnswered) -> TaskEnded:
     if answer.choice == "reject":
         return TaskEnded(task, "failed", output, error=answer.comment or "a person rejected it", error_kind="Rejected")
     return TaskEnded(task, "ok", output)
+
+
+def _refuse_many(plan: Plan, begin: str, keys: Sequence[str]) -> None:
+    """Raise `BadFanOut` where the sub-squads of so many elements would be more tasks than a squad may have."""
+    task = begin.removesuffix(f".{INPUTS}")
+    count = len(plan.tasks) + len(keys) * tasks_an_element(plan, task)
+    if count > MOST_TASKS:
+        raise BadFanOut(
+            f"with the {len(keys):,} elements of {task} the run has {count:,} tasks, more than {MOST_TASKS:,}"
+        )
 
 
 def _expand(state: RunState, task: TaskPlan, each: ForEach) -> TaskExpanded:
@@ -182,8 +220,12 @@ def _fan(state: RunState, task: TaskPlan, has_slot: bool) -> Happening | None:
 
 
 def _gather(task: str, elements: Elements) -> TaskEnded:
+    """Return the end of a list whose elements have ended."""
+    return _gathered(task, [elements.ended[key] for key in elements.items])
+
+
+def _gathered(task: str, ended: Sequence[ElementEnded]) -> TaskEnded:
     """Return the end of a fan-out: a list aligned with its input, never shorter. Any failed element fails the task."""
-    ended = [elements.ended[key] for key in elements.items]
     failed = tuple(e.key for e in ended if e.status != "ok")
     first = next((e for e in ended if e.status == "failed"), None)
     return TaskEnded(

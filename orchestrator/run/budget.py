@@ -15,6 +15,7 @@ from math import inf
 from typing import Any, NamedTuple
 
 from agents.events import TurnEnded
+from orchestrator.squad.elements import has_task, task_of
 from orchestrator.squad.plan import Budget, OnExceed, Plan
 from orchestrator.units import StepPath, Unit
 from providers.budgets import BudgetRef, CallSize
@@ -139,7 +140,7 @@ def on_exceed(plan: Plan, ref: BudgetRef) -> OnExceed:
     """Return what the plan wants done when one of its budgets is spent."""
     places: Mapping[str, Any] = {
         "squad": plan,
-        "task": plan.tasks.get(ref.name),
+        "task": task_of(plan, ref.name) if has_task(plan, ref.name) else None,
         "agent": plan.agents.get(ref.name),
         "conversation": plan.conversations.get(ref.name),
     }

@@ -31,12 +31,13 @@ from orchestrator.run.conversation import Conversation, Minutes, SpokenWords
 from orchestrator.run.deltas import DeltaLog
 from orchestrator.run.fencing import Brief, fenced_brief
 from orchestrator.run.memory import RecalledParts, RunMemory, recall
-from orchestrator.run.state import as_text
 from orchestrator.run.taint import Fed, Sources
+from orchestrator.run.task_state import as_text
 from orchestrator.run.truncation import cut_in, in_order
 from orchestrator.run.unit_accounts import UnitAccounts, paid_below, with_account
 from orchestrator.run.work_clock import RunClock
 from orchestrator.squad.choosing import with_agent
+from orchestrator.squad.elements import people_of, task_of
 from orchestrator.squad.guardrail_specs import judges_in
 from orchestrator.squad.images import images_of
 from orchestrator.squad.parts import who_concludes
@@ -102,7 +103,7 @@ class Crew:
     async def do(
         self, work: AgentWork | ConversationWork, given: Assignment, context: Mapping[str, Fed], ctx: RunContext
     ) -> UnitResult:
-        if self.plan.tasks[given.unit.task].squad and self.plan.edition > 1:
+        if task_of(self.plan, given.unit.task).squad and self.plan.edition > 1:
             if sources := given.taint.of(names_in_schema(work)):
                 raise UntrustedInstructions(f"the output_schema of {given.unit.task}", sources)
             work = rendered_work(work, given.values["inputs"])
@@ -161,7 +162,7 @@ class Crew:
         self, work: SingleWork, context: Mapping[str, Fed], description: str, given: Assignment, ctx: RunContext
     ) -> Mapping[str, Fed]:
         """Return a task's context as far as its budget of tokens goes, for the agent that does the work."""
-        most = self.plan.tasks[given.unit.task].context_max_tokens
+        most = task_of(self.plan, given.unit.task).context_max_tokens
         if most is None:
             return context
         talks = self.plan.conversations
@@ -185,11 +186,11 @@ class Crew:
         ctx: RunContext,
         history: tuple[Message, ...] = (),
     ) -> WorkResult:
-        judges = (scoped(self.plan.tasks[given.unit.task].squad, name) for name in judges_in(work.guardrails))
+        squad = people_of(task_of(self.plan, given.unit.task).squad)
+        judges = (scoped(squad, name) for name in judges_in(work.guardrails))
         self._agents.refuse_as_system([work.agent, *judges], given)
         agent = self._agents.get(work.agent, work.tools, given.values["inputs"])
         if work.guardrails is not None:
-            squad = self.plan.tasks[given.unit.task].squad
             agent = self._agents.guarded(agent, work.guardrails, squad, given.values["inputs"])
         ctx = ctx.at(escalate=self._escalation(given, ctx))
         account = self.accounts.of_agent(work.agent, self.plan.agents[work.agent].budget)

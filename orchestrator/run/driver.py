@@ -39,13 +39,13 @@ from orchestrator.journal.protocols import InFlightStep, Journal, JournalError
 from orchestrator.run.accounts import AccountScope, CallsOfRun
 from orchestrator.run.actions import Happening, next_action
 from orchestrator.run.artifacts import FileRefused
-from orchestrator.run.assignment import Assignment, UnitResult
+from orchestrator.run.assignment import Assignment, UnitResult, values_of
 from orchestrator.run.budget import on_exceed, open_account
 from orchestrator.run.durable import DurableCalls, Rehearse
 from orchestrator.run.history import RunHistory
 from orchestrator.run.questions import Ask, Asker
 from orchestrator.run.recorder import Recorder
-from orchestrator.run.state import RunState, units_at_work, values_of
+from orchestrator.run.state import RunState, units_at_work
 from orchestrator.run.taint import taint_of_unit
 from orchestrator.run.work_clock import RunClock, UnitClock
 from orchestrator.squad.plan import Approval, Plan, TaskPlan
@@ -215,7 +215,7 @@ class Driver:
 
         As long as something else is at work, an answer from outside still counts.
         """
-        plan = self.plan.tasks[gate.task].work
+        plan = self.state.plan.tasks[gate.task].work
         assert isinstance(plan, Approval)
         answer = await self._asker.gate(gate, plan, opened_at, self._clock())
         # From here on the gate no longer keeps the run open: with nothing else at work the run ends as waiting, and its
@@ -248,7 +248,7 @@ class Driver:
 
     async def _handle(self, unit: Unit) -> None:
         """Work on one unit and settle it."""
-        run, task = self._recorder.run_id, self.plan.tasks[unit.task]
+        run, task = self._recorder.run_id, self.state.plan.tasks[unit.task]
         fence = await self._journal.claim(run, unit, "local")
         assert fence is not None, "a unit is submitted once"
         ended: TaskEnded | ElementEnded | TaskParked

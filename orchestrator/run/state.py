@@ -10,10 +10,8 @@ tasks wait for it.
 
 from __future__ import annotations
 
-import json
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from orchestrator.events import (
@@ -33,42 +31,24 @@ from orchestrator.events import (
     TaskStarted,
     TaskStatus,
 )
+from orchestrator.run.task_state import Elements, FanOut, TaskState, paragraphs
+from orchestrator.squad.elements import grown, is_inside, owner_of, squad_of
 from orchestrator.squad.graph import between
 from orchestrator.squad.parts import works_of
 from orchestrator.squad.plan import (
+    INPUTS,
     Approval,
     ConversationWork,
     Plan,
     SquadEntry,
+    SquadFanOut,
+    SquadGather,
     SquadResult,
     Switch,
     TaskPlan,
     local,
+    scoped,
 )
-from orchestrator.units import Unit
-
-
-@dataclass(slots=True)
-class Elements:
-    """The fan-out of one `for_each`, in the order of its list."""
-
-    items: dict[str, Any]
-    pending: deque[str]
-    running: int = 0
-    ended: dict[str, ElementEnded] = field(default_factory=dict)
-
-
-@dataclass(slots=True)
-class TaskState:
-    """The state of one task. `unmet` counts its needs that are not satisfied; `attempt` and `revisions` its reruns."""
-
-    unmet: int
-    status: TaskStatus = "waiting"
-    attempt: int = 1
-    output: Any = None
-    elements: Elements | None = None
-    revisions: int = 0
-    comments: tuple[str, ...] = ()
 
 
 class RunState:
@@ -81,6 +61,10 @@ class RunState:
         """What expressions see: kept as tasks end, never rebuilt."""
         self.scopes = {"": self.values, **{name: {"inputs": {}, "tasks": {}} for name in plan.squads}}
         """The same for each sub-squad, in which its tasks go by their names in it."""
+        self.fan_outs: dict[str, FanOut] = {}
+        """The sub-squads of each list whose elements are known, by the task whose list it is."""
+        self._attempts: dict[str, int] = {}
+        """Of tasks that there are not, or not any more: the number of their next attempt."""
         self.running = 0
         """Units at work."""
         self.stopping: RunStatus | None = None
@@ -142,7 +126,9 @@ class RunState:
                 self._reset(task)
             case RunEdited(attempts=attempts):
                 for task, attempt in attempts.items():
-                    self.tasks[task].attempt = attempt
+                    self._attempts[task] = attempt
+                    if task in self.tasks:
+                        self.tasks[task].attempt = attempt
             case RunResumed():
                 self._resume()
 
@@ -183,10 +169,21 @@ class RunState:
             self.elements_of(task).running = at_work[task]
 
     def _make_ready(self, task: str) -> None:
+        work = self.plan.tasks[task].work
+        if isinstance(work, SquadEntry) and work.each is not None:
+            element = task.removesuffix(f".{INPUTS}")
+            if not self.fan_outs[owner_of(element)].begin(element):
+                return
         # What a sub-squad begins and ends with takes no slot either.
-        is_work = not isinstance(self.plan.tasks[task].work, Approval | SquadEntry | SquadResult)
+        is_work = not isinstance(work, Approval | SquadEntry | SquadFanOut | SquadGather | SquadResult)
         queue = self.ready if is_work else self.gates
         queue[task] = None
+
+    def _leave_element(self, element: str) -> None:
+        """An element's sub-squad has ended, or waits again: the next one may begin."""
+        following = self.fan_outs[owner_of(element)].leave(element)
+        if following is not None:
+            self._make_ready(scoped(following, INPUTS))
 
     def _leave_ready(self, task: str, status: TaskStatus) -> None:
         self.ready.pop(task, None)
@@ -206,6 +203,10 @@ class RunState:
             for queue in (self.ready, self.gates, self.answers, self.doomed, self.fanned, self.waiting):
                 queue.pop(event.task, None)
         state.status, state.output = event.status, event.output
+        if event.status == "ok" and isinstance(self.plan.tasks[event.task].work, SquadFanOut):
+            self._grow(event.task.removesuffix(f".{INPUTS}"), event.output)
+        if owner_of(event.task):
+            self._leave_element(event.task)
         if event.status != "cancelled":  # what never began made nothing, and has no failures either
             self._keep(event)
         if event.truncated:
@@ -214,6 +215,7 @@ class RunState:
             self.untrusted[event.task] = event.untrusted
         if event.status == "failed":
             self.errors[event.task] = event
+            self._fail_elements(event.task)
             if event.error_kind == "Rejected":
                 self.stop("rejected")
             elif not self.plan.tasks[event.task].continue_on_error:
@@ -232,6 +234,7 @@ class RunState:
         names = self.scopes[task.squad or ""]
         if isinstance(task.work, SquadEntry):
             names["inputs"] = event.output or {}
+        if isinstance(task.work, SquadEntry | SquadFanOut) or owner_of(event.task):
             return
         names["tasks"][local(task.squad, event.task)] = {
             "output": event.output,
@@ -241,27 +244,66 @@ class RunState:
             "transcript": self._transcript(event),
         }
 
+    def _grow(self, task: str, elements: Mapping[str, Any]) -> None:
+        """Let there be a sub-squad for each element of a list, and none for what was an element before."""
+        before, self.plan = self.plan, grown(self.plan, task, elements["keys"])
+        for name in before.tasks.keys() - self.plan.tasks.keys():
+            self._attempts[name] = self.tasks.pop(name).attempt
+            del self._dependents[name]
+        new = [one for name, one in self.plan.tasks.items() if name not in before.tasks]
+        for one in new:
+            self.tasks[one.id] = TaskState(len(one.needs), attempt=self._attempts.pop(one.id, 1))
+            self._dependents[one.id] = []
+            if one.squad is not None:
+                self.scopes.setdefault(one.squad, {"inputs": {}, "tasks": {}})
+        self.tasks = {name: self.tasks[name] for name in self.plan.tasks}
+        begin, gather = scoped(task, INPUTS), self.plan.tasks[task]
+        assert isinstance(gather.work, SquadGather), "what a list of sub-squads ends with"
+        self._dependents[begin] = [name for name in self._dependents[begin] if name in self.plan.tasks]
+        for one in (*new, gather):
+            for need in one.needs:
+                if one.id not in self._dependents[need]:
+                    self._dependents[need].append(one.id)
+        self.tasks[task].unmet = len(gather.needs)
+        items = dict(zip(gather.needs[1:], elements["items"], strict=True))
+        self.fan_outs[task] = FanOut(items, gather.work.each.max_parallel)
+
     def _fail_fast(self, failed: str) -> None:
         """Let nothing more begin where the squad, or the sub-squad, of a failed task says so."""
         scope = self.plan.tasks[failed].squad
         if scope is None and self.plan.fail_fast:
             self.stop("failed")
-        if scope is None or not self.plan.squads[scope].fail_fast:
+        if scope is None or not squad_of(self.plan, scope).fail_fast:
             return
-        for name, state in self.tasks.items():
-            if name.startswith(f"{scope}.") and state.status == "waiting":
+        self._doom((name for name in self.tasks if is_inside(name, scope)), f"{failed} failed")
+
+    def _fail_elements(self, failed: str) -> None:
+        """Begin no more elements of a list of which one has failed, where it says so. What is at work may end."""
+        owner = owner_of(failed)
+        gather = self.plan.tasks[owner].work if owner else None
+        if isinstance(gather, SquadGather) and gather.each.fail_fast:
+            waiting = (scoped(element, INPUTS) for element in self.fan_outs[owner].items)
+            self._doom(waiting, f"{failed} failed")
+
+    def _doom(self, tasks: Iterable[str], why: str) -> None:
+        for name in tasks:
+            if self.tasks[name].status == "waiting":
                 self._leave_ready(name, "waiting")
-                self.doomed[name] = f"{failed} failed"
+                self.doomed[name] = why
 
     def _lets_begin(self, task: str, dependent: str) -> bool:
         """Whether a task has ended so that one that needs it may begin: the end of a sub-squad takes failures, too."""
-        if isinstance(self.plan.tasks[dependent].work, SquadResult):
+        if isinstance(self.plan.tasks[dependent].work, SquadResult | SquadGather):
             return self.tasks[task].status in ("ok", "skipped", "failed", "cancelled")
         return self._satisfies(task)
 
     def values_for(self, task: TaskPlan) -> dict[str, Any]:
         """Return what the expressions of a task see."""
-        return self.scopes[task.reads]
+        values = self.scopes[task.reads]
+        if not isinstance(task.work, SquadEntry) or task.work.each is None:
+            return values
+        element = task.squad or ""
+        return {**values, task.work.each.item: self.fan_outs[owner_of(element)].items[element]}
 
     def _transcript(self, event: TaskEnded) -> Any:
         """Return what `tasks.ID.transcript` reads: a text, of a `for_each` the list of its elements' texts."""
@@ -328,8 +370,9 @@ class RunState:
                 self.tasks[dependent].unmet += 1
                 self._leave_ready(dependent, "waiting")
         state.status, state.output, state.elements = "waiting", None, None
-        state.attempt += 1
-        plan = self.plan.tasks[task]
+        state.attempt, plan = state.attempt + 1, self.plan.tasks[task]
+        if isinstance(plan.work, SquadEntry) and plan.work.each is not None:
+            self._leave_element(plan.squad or "")
         state.unmet = sum(not self._lets_begin(need, task) for need in plan.needs)
         self.scopes[plan.squad or ""]["tasks"].pop(local(plan.squad, task), None)
         self.errors.pop(task, None)
@@ -344,15 +387,6 @@ def _counts(task: TaskPlan) -> bool:
     return not task.continue_on_error and task.squad is None
 
 
-def values_of(state: RunState, unit: Unit) -> Mapping[str, Any]:
-    """Return what the expressions of a unit see."""
-    task, elements = state.plan.tasks[unit.task], state.tasks[unit.task].elements
-    values = state.values_for(task)
-    if unit.key is None or task.for_each is None or elements is None:
-        return values
-    return {**values, task.for_each.item: elements.items[unit.key]}
-
-
 def units_at_work(state: RunState) -> Iterator[tuple[str, str | None]]:
     """Yield (task, key) of each unit that was started and has not ended; `key` None outside a `for_each`.
 
@@ -364,13 +398,3 @@ def units_at_work(state: RunState) -> Iterator[tuple[str, str | None]]:
         elif own.status == "running" and own.elements is not None:
             idle = own.elements.ended.keys() | set(own.elements.pending)
             yield from ((task, key) for key in own.elements.items if key not in idle)
-
-
-def as_text(value: Any) -> str:
-    """Return a task's output as a reader sees it: text as it is, anything else as indented JSON."""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=2)
-
-
-def paragraphs(parts: Iterable[str] | None) -> str | None:
-    """Return the Markdown text that the parts are the paragraphs of, None where there are none."""
-    return None if parts is None else "\n\n".join(parts)

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from agents.untrusted import joined
 from orchestrator.run.state import RunState
+from orchestrator.squad.elements import owner_of, squad_of
 from orchestrator.squad.plan import INPUTS, SquadEntry, TaskPlan, local, scoped
 from orchestrator.units import Unit
 
@@ -57,9 +58,8 @@ def taint_of(state: RunState, task: TaskPlan, key: str | None = None) -> Taint:
     if state.plan.edition < 3:
         return CLEAN
     taint = Taint(dict(_in_scope(state, task.reads)))
-    if key is None or task.for_each is None:
-        return taint
-    return taint.plus((task.for_each.item,), taint.of(task.for_each.items.names))
+    each = task.work.each if isinstance(task.work, SquadEntry) else task.for_each if key is not None else None
+    return taint if each is None else taint.plus((each.item,), taint.of(each.items.names))
 
 
 def taint_of_unit(state: RunState, unit: Unit) -> Taint:
@@ -71,20 +71,20 @@ def _in_scope(state: RunState, scope: str) -> Iterator[tuple[tuple[str, ...], So
     yield from _inputs(state, scope)
     for name, sources in state.untrusted.items():
         task = state.plan.tasks[name]
-        if (task.squad or "") == scope and not isinstance(task.work, SquadEntry):
+        if (task.squad or "") == scope and not isinstance(task.work, SquadEntry) and not owner_of(name):
             yield from ((("tasks", local(task.squad, name), part), sources) for part in ("output", "transcript"))
 
 
 def _inputs(state: RunState, scope: str) -> Iterator[tuple[tuple[str, ...], Sources]]:
     """Yield the tainted inputs of the squad, or of a sub-squad: what it says itself, and what it is given."""
     plan = state.plan
-    declared = plan.squads[scope].untrusted if scope else plan.untrusted
+    declared = squad_of(plan, scope).untrusted if scope else plan.untrusted
     given: Mapping[str, Any] = {}
     if scope:
         entry = plan.tasks[scoped(scope, INPUTS)]
         assert isinstance(entry.work, SquadEntry), "a sub-squad begins so"
         given = entry.work.given
-        around = Taint(dict(_in_scope(state, entry.reads)))
+        around = taint_of(state, entry)
     for name in dict.fromkeys((*declared, *given)):
         sources = around.of(_names(given[name])) if name in given else ()
         if name in declared:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +11,8 @@ from orchestrator.run.accounts import AccountScope
 from orchestrator.run.assignment import Assignment
 from orchestrator.run.budget import Account, Paid, open_account
 from orchestrator.run.work_clock import RunClock
-from orchestrator.squad.plan import SubSquad, TaskPlan
+from orchestrator.squad.elements import is_inside, squad_of, squads_around
+from orchestrator.squad.plan import Plan, TaskPlan
 from orchestrator.units import StepPath, Unit
 from providers.budgets import BudgetRef
 
@@ -37,17 +38,15 @@ class UnitAccounts:
             self._of_tasks[place] = self.open(ref, task.budget, is_its, self.work_clock.waited)
         return self._of_tasks[place]
 
-    def of_squads(self, scope: str | None, squads: Mapping[str, SubSquad]) -> list[Account | None]:
+    def of_squads(self, inside: str | None, plan: Plan) -> list[Account | None]:
         """Return the accounts of the sub-squads around a task, the outermost first: each spans all work in it."""
-        found: list[Account | None] = []
-        while scope:
+        around = squads_around(inside)
+        for scope in around:
             if scope not in self._of_squads:
-                is_its, cap = _paid_in(scope), squads[scope].budget
+                is_its, cap = _paid_in(scope), squad_of(plan, scope).budget
                 account = self.open(BudgetRef("task", scope), cap, is_its, self.work_clock.waited)
                 self._of_squads[scope] = account
-            found.insert(0, self._of_squads[scope])
-            scope = scope.rpartition(".")[0]
-        return found
+        return [self._of_squads[scope] for scope in around]
 
     def of_agent(self, agent: str, cap: Any) -> Account | None:
         """An agent's account spans all its work in the run."""
@@ -76,7 +75,7 @@ def paid_below(unit: Unit, step: StepPath) -> Callable[[Paid], bool]:
 
 def _paid_in(scope: str) -> Callable[[Paid], bool]:
     """Return what tells whether a call was made by any task of a sub-squad."""
-    return lambda call: call.unit is not None and call.unit.task.startswith(f"{scope}.")
+    return lambda call: call.unit is not None and is_inside(call.unit.task, scope)
 
 
 def _paid_by_elements(task: str, attempt: int) -> Callable[[Paid], bool]:

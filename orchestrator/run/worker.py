@@ -26,8 +26,8 @@ from orchestrator.run.artifacts import Artifacts
 from orchestrator.run.assignment import Assignment, UnitResult
 from orchestrator.run.crew import Crew
 from orchestrator.run.retries import backoff_s, causes_of
-from orchestrator.run.state import as_text, paragraphs
 from orchestrator.run.taint import Fed, Sources
+from orchestrator.run.task_state import as_text, paragraphs
 from orchestrator.run.truncation import in_words
 from orchestrator.run.work_clock import time_limit
 from orchestrator.squad.choosing import with_case
@@ -60,7 +60,7 @@ class TaskRunner:
         """Do the unit's work and write its file. Raises what the work raises, after the plan's retries."""
         budgets: AccountScope = ctx.budgets  # type: ignore[assignment]  # the run hands every unit a scope of ours
         account = self.crew.accounts.of_task(task, given, ctx.step)
-        for around in self.crew.accounts.of_squads(task.squad, self.crew.plan.squads):
+        for around in self.crew.accounts.of_squads(task.squad, self.crew.plan):
             budgets = budgets.within(around)
         ctx = self.crew.within(ctx, given.unit).at(budgets=budgets.within(account))
         if task.output_file is None:

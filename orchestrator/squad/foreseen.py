@@ -19,6 +19,8 @@ from orchestrator.squad.plan import (
     ForEach,
     Plan,
     SquadEntry,
+    SquadFanOut,
+    SquadGather,
     SquadResult,
     Steps,
     Switch,
@@ -75,7 +77,8 @@ def foreseen_faults(plan: Plan, *, is_checked: bool = False) -> Iterator[Foresee
         known = {} if task.reads else inputs
         if task.continue_on_error or not _is_sure(task, known, plan.edition):
             continue
-        if task.for_each is not None and (fault := _list_fault(task, task.for_each, known)) is not None:
+        each = task.work.each if isinstance(task.work, SquadFanOut) else task.for_each
+        if each is not None and (fault := _list_fault(task, each, known)) is not None:
             yield fault
             continue
         for field, text in _texts(task):
@@ -174,7 +177,7 @@ def _texts(task: TaskPlan) -> Iterator[tuple[tuple[str | int, ...], ExpressionTe
             for index, step in enumerate(steps):
                 if step.condition is None:
                     yield from (((("steps", index, *field)), text) for field, text in _words(step.work))
-        case Switch() | SquadEntry() | SquadResult():
+        case Switch() | SquadEntry() | SquadFanOut() | SquadGather() | SquadResult():
             return  # which case is done is not known, nor what a sub-squad makes
         case AgentWork() | ConversationWork():
             yield from _words(task.work)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import assert_never
 
+from orchestrator.squad.elements import template_of
 from orchestrator.squad.plan import (
     HUMAN,
     INPUTS,
@@ -17,6 +18,8 @@ from orchestrator.squad.plan import (
     Plan,
     SingleWork,
     SquadEntry,
+    SquadFanOut,
+    SquadGather,
     SquadResult,
     Steps,
     Switch,
@@ -59,7 +62,7 @@ def placed_works(body: TaskBody) -> Iterator[tuple[WorkPath, SingleWork]]:
             for name, case in cases.items():
                 if not isinstance(case, CaseSquad):
                     yield from ((("switch", "cases", name, *path), work) for path, work in placed_works(case))
-        case Approval() | SquadEntry() | SquadResult():
+        case Approval() | SquadEntry() | SquadFanOut() | SquadGather() | SquadResult():
             return
         case _:
             assert_never(body)
@@ -86,7 +89,7 @@ def with_works(body: TaskBody, change: Callable[[WorkPath, SingleWork], SingleWo
                 if isinstance(changed, SingleWork | Steps | CaseSquad):  # it is: the work in a case stays of its kind
                     made[name] = changed
             return Switch(on, made)
-        case Approval() | SquadEntry() | SquadResult():
+        case Approval() | SquadEntry() | SquadFanOut() | SquadGather() | SquadResult():
             return body
         case _:
             assert_never(body)
@@ -106,7 +109,7 @@ def squads_of(body: TaskBody) -> tuple[str, ...]:
 
 def beginnings(task: str, plan: Plan) -> tuple[str, ...]:
     """Return the tasks with which a task begins, sub-squads and all: it is done anew from there."""
-    if task in plan.squads:
+    if template_of(task) in plan.squads:
         return (scoped(task, INPUTS),)
     return (*(scoped(one, INPUTS) for one in squads_of(plan.tasks[task].work)), task)
 
@@ -128,7 +131,9 @@ def who(work: TaskBody) -> str:
             )
         case SquadEntry(source):
             return f"the inputs of {source}"
-        case SquadResult(source):
+        case SquadFanOut(source):
+            return f"the elements for {source}"
+        case SquadResult(source) | SquadGather(source):
             return source
         case _:
             assert_never(work)

@@ -14,6 +14,7 @@ from agents.context import History as History
 from agents.guardrails import Guardrails
 from agents.memory.use import KnowledgeUse, MemoryUse
 from agents.untrusted import RiskyTools
+from orchestrator.squad.editions import EDITION as EDITION
 from orchestrator.squad.termination import Termination
 from providers.messages import Capability, Needs
 
@@ -26,24 +27,6 @@ PatternName = Literal["round_robin", "party", "selector", "handoff", "debate", "
 """The patterns: each is a file in `orchestrator/run/conversations/`."""
 RetryCause = Literal["rate_limit", "timeout", "invalid_output", "provider", "tool", "truncated"]
 OnExceed = Literal["pause", "stop", "downgrade_tier"]
-EDITION = 3
-"""Which of its rules a release puts to work in a new run. A run keeps the edition that its record names, so that what
-is asked and told of it stays the same when a later release resumes or replays it.
-
-1: what was begun before editions were recorded. 2: a moderator closes its conversation; control lines are stripped
-and read in any dress; outputs have a transcript; agents' fields and schemas are rendered; an unnamed persona is
-called like its agent; an agent's last turn offers no tools; JSON is read from the text around it; a `for_each` hands
-its list to no element that does not name it in `context`; what a description quotes is not in the context as well; a
-text is read as yes or no in a condition, where it is the whole of it or an operand of `not`, `and`, `or`, `if`; an
-exhausted `repeat` with `continue_on_error` keeps its last attempt. 3: what agents at work need (tools that are told by
-their risk, memory, guardrails); an agent with a title or role of its own has no name and no habits of a persona of the
-library; an utterance that imitates others is heard inside a fence, and its lines are quoted in a transcript; what a
-docstring says of a parameter is in its tool's schema; a tool's call that only repeats is not made, and a turn makes so
-many at the most; a request that nobody takes whole is cut, and a history that nears what the model
-takes summarised; what others wrote is read
-inside a fence, and who has read it needs leave for risky tools; a line for each rule that changes what an old squad
-would be asked or told.
-"""
 FOR_EACH_CAP = 1000
 """Elements that a `for_each` may have where its list states no `maxItems`, nor the squad `limits.max_items`."""
 TEXT_CAP = 262_144
@@ -273,6 +256,27 @@ class SquadEntry:
     """The inputs of the sub-squad as its file has them."""
     case: tuple[ExpressionText, tuple[str, ...], str] | None = None
     """Of a switch: what it reads, all its cases, and the one that the sub-squad is."""
+    each: ForEach | None = None
+    """It begins for an element of this list."""
+
+
+@dataclass(frozen=True, slots=True)
+class SquadFanOut:
+    """A sub-squad begins for each element of a list. No unit works on it: it ends with the `items` and `keys`."""
+
+    source: str
+    each: ForEach
+
+
+@dataclass(frozen=True, slots=True)
+class SquadGather:
+    """The sub-squads of all elements have ended: what they result in are the items of the output. No unit works on it.
+
+    `each` is that of the fan-out.
+    """
+
+    source: str
+    each: ForEach
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,7 +287,9 @@ class SquadResult:
     outputs: Mapping[str, ExpressionText]
 
 
-TaskBody = AgentWork | ConversationWork | Approval | Steps | Switch | SquadEntry | SquadResult
+TaskBody = (
+    AgentWork | ConversationWork | Approval | Steps | Switch | SquadEntry | SquadResult | SquadFanOut | SquadGather
+)
 SingleWork = AgentWork | ConversationWork
 WorkPath = tuple[str | int, ...]
 """Where a piece of work stands below its task, as the squad file spells it."""
@@ -335,7 +341,7 @@ class TaskPlan:
     def reads(self) -> str:
         """Return the sub-squad whose names its expressions read; empty: the squad itself."""
         match self.work:
-            case SquadEntry():
+            case SquadEntry() | SquadFanOut():
                 return (self.squad or "").rpartition(".")[0]
             case SquadResult():
                 return self.id
@@ -380,6 +386,9 @@ class Plan:
     squads: Mapping[str, SubSquad] = field(default_factory=dict)
     """The sub-squads, by the task that each is the work of. Their tasks, agents and conversations stand among those of
     the plan, under that task's name: `review.draft`."""
+    templates: Mapping[str, TaskPlan] = field(default_factory=dict)
+    """The tasks of the sub-squads that are done for each element of a list, by their names: `review@*.draft`. They are
+    tasks of the plan once the elements are known (`elements.py`)."""
     output_schemas: Mapping[str, Any] = field(default_factory=dict)
     """What is known of each output, as a JSON Schema."""
     tool_sources: Mapping[str, str] = field(default_factory=dict)

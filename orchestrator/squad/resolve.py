@@ -150,13 +150,17 @@ def with_tools(plan: Plan, tools: Mapping[str, Tool]) -> Plan:
         return replace(work, tools=bound(work.tools)) if isinstance(work, AgentWork) and work.tools else work
 
     agents = {name: replace(agent, tools=bound(agent.tools)) for name, agent in plan.agents.items()}
-    tasks = {name: replace(task, work=with_works(task.work, of_work)) for name, task in plan.tasks.items()}
-    return replace(plan, agents=agents, tasks=tasks)
+    tasks, templates = (
+        {name: replace(task, work=with_works(task.work, of_work)) for name, task in some.items()}
+        for some in (plan.tasks, plan.templates)
+    )
+    return replace(plan, agents=agents, tasks=tasks, templates=templates)
 
 
 def tools_used(plan: Plan) -> list[Tool]:
     """Return the tools that agents and tasks of the plan have, one of each name."""
-    works = [work for task in plan.tasks.values() for work in works_of(task.work) if isinstance(work, AgentWork)]
+    tasks = (*plan.tasks.values(), *plan.templates.values())
+    works = [work for task in tasks for work in works_of(task.work) if isinstance(work, AgentWork)]
     tools = [*(agent.tools for agent in plan.agents.values()), *(work.tools or () for work in works)]
     return list({tool.name: tool for some in tools for tool in some}.values())
 

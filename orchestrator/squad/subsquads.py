@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import PurePosixPath
-from typing import Any, assert_never
+from typing import Any
 
 from orchestrator.errors import BadInputs
+from orchestrator.squad.elements import MOST_TASKS, renamed, template_for
 from orchestrator.squad.helpers import helpers_below
 from orchestrator.squad.inputs import resolve_inputs
 from orchestrator.squad.parts import squads_of, with_works
@@ -29,11 +31,11 @@ from orchestrator.squad.plan import (
     Plan,
     SingleWork,
     SquadEntry,
+    SquadFanOut,
+    SquadGather,
     SquadResult,
-    Steps,
     SubSquad,
     Switch,
-    TaskBody,
     TaskPlan,
     WorkPath,
     scoped,
@@ -44,8 +46,6 @@ from providers.documents.findings import Findings
 from providers.documents.nodes import Node
 from providers.documents.problems import Path, Problem, ProblemsFound, in_order
 
-MOST_TASKS = 10_000
-"""Tasks of a squad with all its sub-squads."""
 MOST_LEVELS = 8
 """Sub-squads within sub-squads."""
 
@@ -175,8 +175,13 @@ class SubSquads:
         """Report files that two tasks of the whole would write, one of them in a sub-squad."""
         writers = {same_file(file): name for name, task in tasks.items() if (file := _constant_file(task)) is not None}
         for name, inner in self.of.items():
-            for one, task in inner.plan.tasks.items():
+            for one, task in (*inner.plan.tasks.items(), *inner.plan.templates.items()):
                 if (file := _constant_file(task)) is None:
+                    continue
+                if self._is_each(name):
+                    message = f"'{scoped(name, one)}' would write {file} for each element"
+                    hint = "read an input in the path: output_file: ${{ inputs.name }}.md"
+                    self.findings.error((*self.paths[name], "squad"), "duplicate-output-file", message, hint)
                     continue
                 other = writers.setdefault(same_file(file), scoped(name, one))
                 if other != scoped(name, one):
@@ -186,7 +191,8 @@ class SubSquads:
 
     def check_size(self) -> None:
         """Report a squad that comes to more tasks than one may have."""
-        count = len(self.spec.tasks) + sum(len(inner.plan.tasks) + 1 for inner in self.of.values())
+        inner = (one.plan for one in self.of.values())
+        count = len(self.spec.tasks) + sum(len(plan.tasks) + len(plan.templates) + 1 for plan in inner)
         if count > MOST_TASKS:
             last = next(reversed(self.of))
             message = f"with all its sub-squads the squad has {count:,} tasks, more than {MOST_TASKS:,}"
@@ -194,13 +200,15 @@ class SubSquads:
 
     def schemas(self) -> dict[str, Any]:
         """Return what is known of the output of each task that is a sub-squad, as a JSON Schema."""
-        return {
-            name: {
-                "type": "object",
-                "properties": {one: inner.plan.output_schemas.get(one) or {} for one in inner.plan.outputs},
-            }
-            for name, inner in self.of.items()
-        }
+        return {name: self._schema(name, inner.plan) for name, inner in self.of.items()}
+
+    def _schema(self, name: str, inner: Plan) -> dict[str, Any]:
+        one = {"type": "object", "properties": {one: inner.output_schemas.get(one) or {} for one in inner.outputs}}
+        return {"type": "array", "items": one} if self._is_each(name) else one
+
+    def _is_each(self, name: str) -> bool:
+        """Return whether a task is a sub-squad for each element of a list."""
+        return name in self.spec.tasks and self.spec.tasks[name].for_each is not None
 
 
 def case_name(task: str, case: str, index: int) -> str:
@@ -217,6 +225,7 @@ def with_squads(plan: Plan, of: Mapping[str, InnerSquad]) -> Plan:
     if not of:
         return plan
     tasks: dict[str, TaskPlan] = {}
+    templates = dict(plan.templates)
     agents, conversations, squads = dict(plan.agents), dict(plan.conversations), dict(plan.squads)
     for written in plan.tasks.values():
         task, cases = _with_cases(_with_entries(written, plan, of))
@@ -225,15 +234,46 @@ def with_squads(plan: Plan, of: Mapping[str, InnerSquad]) -> Plan:
                 tasks[one.id] = one
                 continue
             inner = of[one.id].plan
-            tasks |= {part.id: part for part in _tasks_of(one, inner)}
+            scope = one.id if one.for_each is None else template_for(one.id)
+            if one.for_each is None:
+                tasks |= {part.id: part for part in _tasks_of(one, inner, one.id)}
+            else:
+                tasks |= {part.id: part for part in _around_elements(one)}
+                templates |= {part.id: part for part in _tasks_of(_element(one), inner, one.id)}
+            templates |= {part.id: part for part in _scoped_tasks(inner.templates, scope, one.id)}
             below = PurePosixPath(one.work.source).parent.as_posix() if isinstance(one.work, SquadEntry) else ""
             agents |= {part.id: part for part in _agents_of(one.id, inner, below)}
             conversations |= {part.id: part for part in _conversations_of(one.id, inner)}
-            squads[one.id] = SubSquad(
-                inner.fail_fast, tighter(one.budget, inner.budget), inner.history, inner.untrusted
-            )
-            squads |= {scoped(one.id, part): squad for part, squad in inner.squads.items()}
-    return replace(plan, tasks=tasks, agents=agents, conversations=conversations, squads=squads)
+            squads |= _squads_of(one, scope, inner)
+    return replace(plan, tasks=tasks, agents=agents, conversations=conversations, squads=squads, templates=templates)
+
+
+def _squads_of(task: TaskPlan, scope: str, inner: Plan) -> dict[str, SubSquad]:
+    """Return what holds for a sub-squad and those in it; of one for each element what holds for all of them, too."""
+    own = SubSquad(inner.fail_fast, tighter(task.budget, inner.budget), inner.history, inner.untrusted)
+    if task.for_each is not None:
+        own = replace(own, budget=inner.budget)
+    found = {scoped(where, part): squad for where in (task.id, scope) for part, squad in inner.squads.items()}
+    return {**found, task.id: SubSquad(budget=task.budget, history=inner.history), scope: own}
+
+
+def _around_elements(task: TaskPlan) -> Iterator[TaskPlan]:
+    """Yield what finds the elements of a sub-squad for each of a list, and what gathers their results."""
+    assert isinstance(task.work, SquadEntry), "a task with a squad"
+    assert task.for_each is not None, "it is in a for_each"
+    source, each, begin = task.work.source, task.for_each, scoped(task.id, INPUTS)
+    fan_out = SquadFanOut(source, each)
+    yield TaskPlan(begin, fan_out, task.needs, condition=task.condition, position=task.position, squad=task.id)
+    gather = SquadGather(source, each)
+    yield replace(task, work=gather, needs=(begin,), context=(), condition=None, for_each=None)
+
+
+def _element(task: TaskPlan) -> TaskPlan:
+    """Return the template of one element's sub-squad: its failure is told by the list that it is an element of."""
+    assert isinstance(task.work, SquadEntry), "a task with a squad"
+    work, begin = replace(task.work, each=task.for_each), scoped(task.id, INPUTS)
+    bare = TaskPlan(template_for(task.id), work, (begin,), position=task.position, squad=task.squad)
+    return replace(bare, continue_on_error=True)
 
 
 def _with_cases(task: TaskPlan) -> tuple[TaskPlan, list[TaskPlan]]:
@@ -266,59 +306,39 @@ def _with_entries(task: TaskPlan, plan: Plan, of: Mapping[str, InnerSquad]) -> T
     return replace(task, work=replace(task.work, rerun=tuple(rerun)))
 
 
-def _tasks_of(outer: TaskPlan, inner: Plan) -> Iterator[TaskPlan]:
-    """Yield the tasks of a sub-squad: what takes its inputs first, what has its outputs last."""
+def _tasks_of(outer: TaskPlan, inner: Plan, people: str) -> Iterator[TaskPlan]:
+    """Yield the tasks of a sub-squad: what takes its inputs first, what has its outputs last.
+
+    Its agents go by the name of `people`.
+    """
     name, entry = outer.id, scoped(outer.id, INPUTS)
     assert isinstance(outer.work, SquadEntry), "a task with a squad"
     yield TaskPlan(entry, outer.work, outer.needs, condition=outer.condition, position=outer.position, squad=name)
-    for task in inner.tasks.values():
-        needs = tuple(scoped(name, one) for one in task.needs) or (entry,)
-        yield replace(
-            task,
-            id=scoped(name, task.id),
-            work=_body_of(name, task.work),
-            needs=needs,
-            context=tuple(scoped(name, one) for one in task.context),
-            squad=scoped(name, task.squad) if task.squad else name,
-        )
+    for task in _scoped_tasks(inner.tasks, name, people):
+        yield task if task.needs else replace(task, needs=(entry,))
     own = [scoped(name, one) for one, task in inner.tasks.items() if not task.squad]
     result = SquadResult(outer.work.source, inner.outputs)
     budget = tighter(outer.budget, inner.budget)
     yield replace(outer, work=result, needs=(entry, *own), context=(), condition=None, budget=budget, squad=outer.squad)
 
 
-def _body_of(scope: str, body: TaskBody) -> TaskBody:
-    """Return the work of an inner task, with the names of the whole."""
+def _scoped_tasks(tasks: Mapping[str, TaskPlan], scope: str, people: str) -> Iterator[TaskPlan]:
+    """Yield tasks of a sub-squad with the names of the whole."""
 
     def named(_: WorkPath, work: SingleWork) -> SingleWork:
         match work:
             case AgentWork(choice=None):
-                return replace(work, agent=scoped(scope, work.agent), tools=helpers_below(scope, work.tools))
+                return replace(work, agent=scoped(people, work.agent), tools=helpers_below(people, work.tools))
             case AgentWork(choice=AgentChoice() as choice):
-                deeper = replace(choice, squad=_deeper(scope, choice.squad))
-                return replace(work, choice=deeper, tools=helpers_below(scope, work.tools))
+                deeper = replace(choice, squad=_deeper(people, choice.squad))
+                return replace(work, choice=deeper, tools=helpers_below(people, work.tools))
             case ConversationWork():
-                return replace(work, conversation=scoped(scope, work.conversation))
+                return replace(work, conversation=scoped(people, work.conversation))
         return work
 
-    match body:
-        case Approval(show=show, rerun=rerun):
-            shown, again = (tuple(scoped(scope, one) for one in some) for some in (show, rerun))
-            return replace(body, show=shown, rerun=again)
-        case Switch():
-            made = with_works(body, named)
-            assert isinstance(made, Switch), "what is changed is the work in it"
-            cases = {
-                name: replace(case, task=scoped(scope, case.task)) if isinstance(case, CaseSquad) else case
-                for name, case in made.cases.items()
-            }
-            return replace(made, cases=cases)
-        case AgentWork() | ConversationWork() | Steps():
-            return with_works(body, named)
-        case SquadEntry() | SquadResult():
-            return body
-        case _:
-            assert_never(body)
+    for task in tasks.values():
+        whole = renamed(task, partial(scoped, scope))
+        yield replace(whole, work=with_works(whole.work, named), squad=whole.squad or scope)
 
 
 def _agents_of(scope: str, inner: Plan, folder: str) -> Iterator[AgentPlan]:

@@ -13,17 +13,17 @@ KINDS = ("agent", "conversation", "approval", "steps", "switch", "squad")
 CASES = ("agent", "conversation", "steps", "squad")
 _ORDER = frozenset({"needs", "context", "if_", "continue_on_error"})
 _RUN = frozenset({"retry", "timeout", "budget", "cache", "output_file", "context_max_tokens"})
-_LOOP = frozenset({"for_each", "as_", "key", "max_parallel", "fail_fast", "repeat"})
+_EACH = frozenset({"for_each", "as_", "key", "max_parallel", "fail_fast"})
+_LOOP = _EACH | {"repeat"}
 _WORDS = frozenset({"description", "expected_output", "output_schema"})
 _FITTING: Mapping[str, frozenset[str]] = {
     "agent": _ORDER | _RUN | _LOOP | _WORDS | {"tools", "agents", "guardrails"},
     "conversation": _ORDER | _RUN | _LOOP | _WORDS,
     "steps": _ORDER | _RUN | _LOOP,
     "switch": _ORDER | _RUN | _LOOP,
-    "squad": frozenset({"needs", "if_", "continue_on_error", "budget", "with_"}),
+    "squad": frozenset({"needs", "if_", "continue_on_error", "budget", "with_"}) | _EACH,
     "approval": _ORDER | {"on_revise"},
 }
-_WITH_FOR_EACH = frozenset({"as_", "key", "max_parallel", "fail_fast"})
 _ELSEWHERE = {
     ("steps", "tools"): "give them to a step",
     ("steps", "guardrails"): "give them to a step",
@@ -39,7 +39,6 @@ _ELSEWHERE = {
     ("squad", "context_max_tokens"): "its tasks, or defaults in its file, say it",
     ("squad", "description"): "its tasks have theirs",
     ("squad", "expected_output"): "its tasks have theirs",
-    ("squad", "for_each"): "go through the list inside of it, and give it the list",
     ("squad", "output_file"): "a task in it, or one after it, writes the file",
     ("squad", "output_schema"): "its file says what it results in: outputs",
     ("squad", "repeat"): "repeat a task in it",
@@ -85,7 +84,7 @@ class FieldChecks:
             for extra in sorted(given & {"timeout", "retry", "repeat"}):
                 hint = _ELSEWHERE["squad", extra]
                 self._misplaced((*path, extra), "a switch with a case that is a sub-squad", hint)
-        for extra in sorted(given & _WITH_FOR_EACH) if spec.for_each is None else ():
+        for extra in sorted(given & (_EACH - {"for_each"})) if spec.for_each is None else ():
             self._misplaced((*path, extra.rstrip("_")), "a task without 'for_each'", "")
         if spec.cache:
             message = "results are not kept across runs yet"

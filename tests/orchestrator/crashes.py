@@ -181,6 +181,23 @@ NESTED: dict[str, Any] = {
     "outputs": {"end": "${{ tasks.end.output }}", "made": "${{ [tasks.one.output.made, tasks.two.output.made] }}"},
 }
 """Sub-squads, one of them within another, an agent that is chosen, a switch, and people who are asked inside."""
+ELEMENTS: dict[str, Any] = {
+    "name": "elements",
+    "agents": {"ann": agent()},
+    "tasks": {
+        "all": {
+            "for_each": "${{ ['x', 'y/z'] }}",
+            "key": "${{ item }}",
+            "squad": "middle.yaml",
+            "with": {"draft": "${{ item }}"},
+            "max_parallel": 1,
+            "budget": {"max_turns": 50},
+        },
+        "end": {"agent": "ann", "needs": ["all"], "description": "End."},
+    },
+    "outputs": {"end": "${{ tasks.end.output }}", "made": "${{ tasks.all.output }}"},
+}
+"""A squad within a squad for each element of a list, and people who are asked inside."""
 PATTERNS: dict[str, dict[str, Any]] = {
     "round_robin": {"participants": ["ann", "bob", "cat"], "terminate": {"max_turns": 5}},
     "party": {"participants": ["ann", "bob", "cat"], "moderator": "sam", "terminate": {"max_turns": 6}},
@@ -422,14 +439,15 @@ def squad_for(name: str, port: int) -> Squad:
         """Note it."""
         return str((await tell(port, {"kind": "tool", "digest": what}))["text"])
 
-    if name == "nested":
+    if name in ("nested", "elements"):
         review, middle = write_tree(REVIEW), write_tree(MIDDLE)
         sources = {
             "squad review.yaml": review,
             "squad middle.yaml": middle,
             "of middle.yaml: squad review.yaml": review,
         }
-        return Squad.from_text(write_tree(NESTED), "nested.yaml", sources=sources)
+        whole = NESTED if name == "nested" else ELEMENTS
+        return Squad.from_text(write_tree(whole), f"{name}.yaml", sources=sources)
     return Squad.from_mapping(SQUADS[name], tools=[note] if name in ("large", "helped") else [])
 
 

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
+from orchestrator.squad.elements import whole
 from orchestrator.squad.graph import TaskNeeds, ancestry, order
 from orchestrator.squad.parts import who
-from orchestrator.squad.plan import Approval, Plan, TaskPlan
+from orchestrator.squad.plan import Approval, Plan, SquadFanOut, TaskPlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,7 @@ def encodes(encoding: str, pen: Pen) -> bool:
 def nodes_of(plan: Plan) -> list[DrawnTask]:
     """Return the plan's tasks, layer by layer: tasks that can run at the same time follow one another."""
     level: dict[str, int] = {}
+    plan = whole(plan)
     for task in plan.tasks.values():
         level[task.id] = 1 + max((level[need] for need in task.needs), default=-1)
     tasks = sorted(plan.tasks.values(), key=lambda task: level[task.id])
@@ -60,7 +62,7 @@ def nodes_of(plan: Plan) -> list[DrawnTask]:
 def _notes(task: TaskPlan) -> Iterable[str]:
     if task.condition is not None:
         yield "if"
-    if task.for_each is not None:
+    if task.for_each is not None or isinstance(task.work, SquadFanOut):
         yield "for each"
     if task.repeat is not None:
         yield f"repeats up to {task.repeat.max_attempts}"

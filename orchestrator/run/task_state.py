@@ -1,0 +1,72 @@
+"""What the state of a run keeps of one task, of the elements of a list, and of their sub-squads. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from orchestrator.events import ElementEnded, TaskStatus
+
+
+@dataclass(slots=True)
+class Elements:
+    """The fan-out of one `for_each`, in the order of its list."""
+
+    items: dict[str, Any]
+    pending: deque[str]
+    running: int = 0
+    ended: dict[str, ElementEnded] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class TaskState:
+    """The state of one task. `unmet` counts its needs that are not satisfied; `attempt` and `revisions` its reruns."""
+
+    unmet: int
+    status: TaskStatus = "waiting"
+    attempt: int = 1
+    output: Any = None
+    elements: Elements | None = None
+    revisions: int = 0
+    comments: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class FanOut:
+    """The sub-squads of a list's elements, by name: those that have begun and not ended, and those that wait for it."""
+
+    items: dict[str, Any]
+    limit: int | None
+    at_work: set[str] = field(default_factory=set)
+    pending: dict[str, None] = field(default_factory=dict)
+
+    def begin(self, element: str) -> bool:
+        """Return whether one more may be at work, as it is then; else it waits for the end of another one."""
+        if self.limit is not None and len(self.at_work) >= self.limit:
+            self.pending[element] = None
+            return False
+        self.at_work.add(element)
+        return True
+
+    def leave(self, element: str) -> str | None:
+        """Let one that has ended, or waits again, be at work no longer. Return the next that may begin."""
+        self.at_work.discard(element)
+        self.pending.pop(element, None)
+        if not self.pending or (self.limit is not None and len(self.at_work) >= self.limit):
+            return None
+        following = next(iter(self.pending))
+        del self.pending[following]
+        return following
+
+
+def as_text(value: Any) -> str:
+    """Return a task's output as a reader sees it: text as it is, anything else as indented JSON."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=2)
+
+
+def paragraphs(parts: Iterable[str] | None) -> str | None:
+    """Return the Markdown text that the parts are the paragraphs of, None where there are none."""
+    return None if parts is None else "\n\n".join(parts)
