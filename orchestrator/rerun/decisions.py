@@ -26,12 +26,11 @@ from orchestrator.events import (
 )
 from orchestrator.rerun.record import Difference, PlacedEvent, RecordPart, same
 from orchestrator.run.actions import next_action
-from orchestrator.run.assignment import values_of
 from orchestrator.run.budget import on_exceed
 from orchestrator.run.history import RunHistory, is_question
 from orchestrator.run.recorder import Recorder
 from orchestrator.run.state import RunState, units_at_work
-from orchestrator.run.taint import Taint, taint_of_unit
+from orchestrator.run.taint import Taint, taint_of_unit, values_of
 from orchestrator.run.verdict import finish_of
 from orchestrator.squad.elements import has_task
 from orchestrator.squad.plan import Plan

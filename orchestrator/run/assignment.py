@@ -8,7 +8,6 @@ from typing import Any
 
 from agents.run_context import Suspended
 from orchestrator.events import CutText, GateAnswered, GateOpened
-from orchestrator.run.state import RunState
 from orchestrator.run.taint import CLEAN, Sources, Taint
 from orchestrator.run.work_clock import UnitClock
 from orchestrator.units import StepPath, Unit
@@ -51,12 +50,3 @@ class Assignment:
     clock: UnitClock = field(default_factory=UnitClock)
     taint: Taint = CLEAN
     """What of `values` others wrote."""
-
-
-def values_of(state: RunState, unit: Unit) -> Mapping[str, Any]:
-    """Return what the expressions of a unit see."""
-    task, elements = state.plan.tasks[unit.task], state.tasks[unit.task].elements
-    values = state.values_for(task)
-    if unit.key is None or task.for_each is None or elements is None:
-        return values
-    return {**values, task.for_each.item: elements.items[unit.key]}

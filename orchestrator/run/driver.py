@@ -39,14 +39,14 @@ from orchestrator.journal.protocols import InFlightStep, Journal, JournalError
 from orchestrator.run.accounts import AccountScope, CallsOfRun
 from orchestrator.run.actions import Happening, next_action
 from orchestrator.run.artifacts import FileRefused
-from orchestrator.run.assignment import Assignment, UnitResult, values_of
+from orchestrator.run.assignment import Assignment, UnitResult
 from orchestrator.run.budget import on_exceed, open_account
 from orchestrator.run.durable import DurableCalls, Rehearse
 from orchestrator.run.history import RunHistory
 from orchestrator.run.questions import Ask, Asker
 from orchestrator.run.recorder import Recorder
 from orchestrator.run.state import RunState, units_at_work
-from orchestrator.run.taint import taint_of_unit
+from orchestrator.run.taint import taint_of_unit, values_of
 from orchestrator.run.work_clock import RunClock, UnitClock
 from orchestrator.squad.plan import Approval, Plan, TaskPlan
 from orchestrator.units import StepPath, Unit

@@ -62,6 +62,15 @@ def taint_of(state: RunState, task: TaskPlan, key: str | None = None) -> Taint:
     return taint if each is None else taint.plus((each.item,), taint.of(each.items.names))
 
 
+def values_of(state: RunState, unit: Unit) -> Mapping[str, Any]:
+    """Return what the expressions of a unit see."""
+    task, elements = state.plan.tasks[unit.task], state.tasks[unit.task].elements
+    values = state.values_for(task)
+    if unit.key is None or task.for_each is None or elements is None:
+        return values
+    return {**values, task.for_each.item: elements.items[unit.key]}
+
+
 def taint_of_unit(state: RunState, unit: Unit) -> Taint:
     """Return what is tainted of what a unit sees."""
     return taint_of(state, state.plan.tasks[unit.task], unit.key)
