@@ -73,7 +73,8 @@ def local_names(function: Callable[..., Any]) -> Mapping[str, Any]:
     frame: FrameType | None = sys._getframe(1) if parts and wanted else None  # Python has no other way
     while frame is not None and not wanted <= found.keys():
         if frame.f_globals is module and frame.f_code.co_name in around:
-            found = {**{name: frame.f_locals[name] for name in wanted & frame.f_locals.keys()}, **found}
+            around_it = frame.f_locals
+            found = {**{name: around_it[name] for name in wanted if name in around_it}, **found}
         frame = frame.f_back
     return found
 

@@ -48,7 +48,6 @@ class WorkStream(Generic[Made]):
             raise TypeError(f"the manager of {agent.name} cannot stream")
         self._manager: Streams = manager
         self._args = (agent, brief, ctx, wanted, history)
-        self._send, self._receive = anyio.create_memory_object_stream[Delta](AHEAD)
         self._group: TaskGroup | None = None
         self._result: WorkResult[Made] | None = None
         self._streamed = False
@@ -61,6 +60,7 @@ class WorkStream(Generic[Made]):
         return self._result
 
     async def __aenter__(self) -> Self:
+        self._send, self._receive = anyio.create_memory_object_stream[Delta](AHEAD)
         self._group = await anyio.create_task_group().__aenter__()
         self._group.start_soon(self._run)
         return self
@@ -84,6 +84,8 @@ class WorkStream(Generic[Made]):
         return self
 
     async def __anext__(self) -> Delta:
+        if self._group is None:
+            raise RuntimeError("the work runs while a block is open: async with agent.stream(...) as deltas")
         try:
             return await self._receive.receive()
         except anyio.EndOfStream:

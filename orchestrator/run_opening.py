@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import re
 import secrets
@@ -44,7 +45,7 @@ from orchestrator.squad.sources import definitions_in
 @asynccontextmanager
 async def open_with(squad: Squad, options: RunOptions) -> AsyncIterator[Run]:
     """Begin a new run: `open_run` for callers that hold the options as a value."""
-    _check_squad(squad)
+    _check_given(squad, options)
     if squad.servers():
         squad.plan(options.inputs)  # what is wrong with it is told before a server is started for it
     loaded = await squad.loaded(options.trust, options.variables)
@@ -94,7 +95,7 @@ async def resume_with(
     Inputs and id are those of the record, whatever `options` says of them; the folder is, unless `options` has another.
     Raises `OutElsewhere` where it has none, and the record was made elsewhere and names one.
     """
-    _check_squad(squad)
+    _check_given(squad, options)
     clock = options.clock or steady()
     manifest = await journal.manifest(run_id)
     refuse_chat(run_id, manifest)
@@ -162,6 +163,9 @@ async def run_to_end(
     on_event: Callable[[Event], None] | None,
     on_delta: Callable[[RunDelta], None] | None,
 ) -> RunResult:
+    for name, called in (("on_event", on_event), ("on_delta", on_delta)):
+        if inspect.iscoroutinefunction(called):
+            raise TypeError(f"{name} is called, not awaited: give a plain function, or iterate over open_run(...)")
     async with open_with(squad, options) as run:
         if on_delta is None:
             async for event in run:
@@ -194,11 +198,13 @@ async def _tell_both(run: Run, on_event: Callable[[Event], None], on_delta: Call
         raise group.exceptions[0] from None
 
 
-def _check_squad(squad: Squad) -> None:
-    """Raise `TypeError` where a program hands over a path or a document in a squad's place."""
+def _check_given(squad: Squad, options: RunOptions) -> None:
+    """Raise `TypeError` where a program hands over a path or a document as the squad, or a text as the inputs."""
     given: object = squad
     if not isinstance(given, Squad):
         raise TypeError(f"a Squad is run, Squad.from_file(path) or Squad.from_mapping(document); not {given!r:.80}")
+    if not isinstance(options.inputs or {}, Mapping):
+        raise TypeError(f"inputs are a mapping, inputs={{'name': value}}; not {options.inputs!r:.80}")
 
 
 def check_tools(plan: Plan, deps: Any) -> None:

@@ -281,5 +281,6 @@ class ReplyStream:
 
     @property
     def _said(self) -> DeltaStream:
-        assert self._deltas is not None, "it was entered"
+        if self._deltas is None:
+            raise RuntimeError("the answer is made while a block is open: async with session.stream(...) as reply")
         return self._deltas

@@ -335,6 +335,10 @@ class TestStream:
             assert [delta.text async for delta in stream] == ["An answer of some length, in pieces."]
         assert len(bench.script.requests) == 1
 
+    async def test_a_stream_that_was_not_opened_says_how(self, scripted):
+        with pytest.raises(RuntimeError, match=r"async with agent.stream\("):
+            await anext(scripted().agent().stream("x"))
+
     async def test_a_manager_that_cannot_stream_is_refused_at_once(self, scripted):
         class Plain:
             async def complete(self, request, **_):

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,6 +17,11 @@ from orchestrator.options import RunOptions
 ROOT = Path(__file__).parents[2]
 PUBLIC = ("open_run", "resume_run", "fork_run", "run_squad", "run_sync")
 OF_THEIR_OWN = {"squad", "source", "run_id", "start", "edited", "on_event", "on_delta", "journal"}
+ONE = {
+    "name": "one",
+    "agents": {"ann": {"role": "Greets."}},
+    "tasks": {"greet": {"agent": "ann", "description": "Hi."}},
+}
 SNIPPET = """\
 from orchestrator import Squad, SqliteJournal, fork_run, open_run, resume_run, run_squad, run_sync
 
@@ -51,6 +57,20 @@ async def test_within_an_event_loop_run_sync_says_what_to_await() -> None:
 def test_what_is_no_squad_is_refused_in_words(given: object) -> None:
     with pytest.raises(TypeError, match=r"Squad.from_file\(path\)"):
         orchestrator.run_sync(given)  # type: ignore[arg-type]
+
+
+async def _later(event: object) -> None:
+    """Do nothing."""
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [({"inputs": "tea"}, "inputs are a mapping"), ({"on_event": _later}, "on_event is called, not awaited")],
+)
+def test_an_option_of_another_kind_is_refused_in_words(given: dict[str, Any], told: str) -> None:
+    squad = orchestrator.Squad.from_mapping(ONE)
+    with pytest.raises(TypeError, match=told):
+        orchestrator.run_sync(squad, **given)
 
 
 @pytest.mark.long
