@@ -203,6 +203,12 @@ class Agent:
         return found
 
     @property
+    def asking(self) -> Request:
+        """Its requests without what is said in them."""
+        specs, most = tuple([one.spec for one in self.tools]), self.max_output_tokens
+        return Request((self.opening,), specs, max_output_tokens=most, needs=self.needs)
+
+    @property
     def needs(self) -> Needs:
         """What every request of this agent requires of who answers it."""
         found: Needs | None = self._memo.get("needs")

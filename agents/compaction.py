@@ -82,7 +82,7 @@ class Compaction:
         if self.history.tokens is not None:
             return max(self.history.tokens, LEAST)
         if not self.is_looked_up:
-            self.take_room(await room_of(bare, self.summariser.manager, number, ctx), bare)
+            self.take_room(await room_of((bare,), self.summariser.manager, number, ctx), bare)
         return None if self.most is None else max(self.most - kept, LEAST)
 
     def take_room(self, room: int | None, bare: Request) -> None:

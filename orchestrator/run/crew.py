@@ -40,7 +40,7 @@ from orchestrator.squad.choosing import with_agent
 from orchestrator.squad.elements import people_of, task_of
 from orchestrator.squad.guardrail_specs import judges_in
 from orchestrator.squad.images import images_of
-from orchestrator.squad.parts import who_concludes
+from orchestrator.squad.parts import everyone, who_concludes
 from orchestrator.squad.plan import (
     HUMAN,
     AgentWork,
@@ -161,18 +161,30 @@ class Crew:
     async def _in_budget(
         self, work: SingleWork, context: Mapping[str, Fed], description: str, given: Assignment, ctx: RunContext
     ) -> Mapping[str, Fed]:
-        """Return a task's context as far as its budget of tokens goes, for the agent that does the work."""
+        """Return a task's context as far as its budget of tokens goes, else as far as those who read it take it."""
         most = task_of(self.plan, given.unit.task).context_max_tokens
-        if most is None:
+        texts = {title: fed.text for title, fed in context.items()}
+        if most is None and (self.plan.edition < 3 or synthesis.is_short(texts)):
             return context
         talks = self.plan.conversations
         doer = work.agent if isinstance(work, AgentWork) else who_concludes(talks[work.conversation], talks)
         bound, account = self._agents.get(doer, None, given.values["inputs"]), self.plan.agents[doer].budget
         who = Summariser(doer, bound.needs, bound.manager)
         here = with_account(ctx, self.accounts.of_agent(doer, account))
-        texts = {title: fed.text for title, fed in context.items()}
+        if most is None:
+            asking = [self._agents.get(name, None, given.values["inputs"]).asking for name in self._readers(work)]
+            most = await synthesis.most_of(texts, description, asking, who, here)
         made = await synthesis.within(texts, most, description, who, here)
         return {title: fed._replace(text=made[title]) for title, fed in context.items()}
+
+    def _readers(self, work: SingleWork) -> list[str]:
+        """Return the agents that read what a piece of work is told."""
+        if isinstance(work, AgentWork):
+            return [work.agent]
+        plan = self.plan.conversations[work.conversation]
+        heard = (plan.moderator,) if plan.pattern == "hierarchical" else everyone(plan)
+        names = [scoped(plan.squad, name) for name in heard if name is not None]
+        return [name for name in names if name in self.plan.agents]
 
     def _with_images(self, work: SingleWork, words: str, given: Assignment) -> Message:
         """Return the words as a message, with the images that they mention."""

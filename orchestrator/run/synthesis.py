@@ -2,22 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import anyio
 
-from agents.context import even_cap, without_middle
+from agents.context import NEAR, even_cap, without_middle
 from agents.events import ContextSummarised
+from agents.room import room_of
 from agents.run_context import RunContext, Suspended, all_of
-from agents.summaries import OF_CONTEXT, asked_for_task, checked, fault_of
+from agents.summaries import OF_CONTEXT, SHORT, asked_for_task, checked, fault_of
 from agents.summariser import Summariser
-from providers.messages import estimate_tokens
+from providers.messages import Request, estimate_tokens
 
 PLACE = "context"
 """Where a text is shortened: `build/try-1/context/prd`."""
 LEAST = 64
 """Tokens of each text that stay at the least, however many texts there are."""
 MARK = "[Shortened by a model for this task, from about {} tokens.]\n\n"
+
+
+async def most_of(
+    context: Mapping[str, str], task: str, asking: Sequence[Request], who: Summariser, ctx: RunContext
+) -> int | None:
+    """Return how many tokens texts may have together where nobody says so: None, where all of them fit. Else half of
+    what there is room for, so that there is room for the work. `asking` are bare requests of all who read them."""
+    if (room := await room_of(asking, who.manager, 0, ctx)) is None:
+        return None
+    most = int(room * NEAR) - estimate_tokens(task) - max(one.input_tokens for one in asking)
+    return None if tokens_of(context) <= most else max(most // 2, LEAST * len(context))
+
+
+def is_short(context: Mapping[str, str]) -> bool:
+    """Return whether texts are so short together that no room is too small for them."""
+    return tokens_of(context) <= SHORT
+
+
+def tokens_of(context: Mapping[str, str]) -> int:
+    return sum(estimate_tokens(text) for text in context.values())
 
 
 async def within(

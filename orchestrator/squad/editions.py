@@ -13,8 +13,7 @@ exhausted `repeat` with `continue_on_error` keeps its last attempt. 3: what agen
 their risk, memory, guardrails); an agent with a title or role of its own has no name and no habits of a persona of the
 library; an utterance that imitates others is heard inside a fence, and its lines are quoted in a transcript; what a
 docstring says of a parameter is in its tool's schema; a tool's call that only repeats is not made, and a turn makes so
-many at the most; a request that nobody takes whole is cut, and a history that nears what the model
-takes summarised; what others wrote is read
-inside a fence, and who has read it needs leave for risky tools; a line for each rule that changes what an old squad
-would be asked or told.
+many at the most; a request that nobody takes whole is cut, a history or a context that nears what the model takes is
+summarised; what others wrote is read inside a fence, and who has read it, or was chosen by it, needs leave for risky
+tools; a line for each rule that changes what an old squad would be asked or told.
 """

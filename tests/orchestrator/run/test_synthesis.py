@@ -113,6 +113,46 @@ async def test_without_a_budget_and_within_it_outputs_go_along_whole() -> None:
         assert len(manager.asked) == 4
 
 
+class Sized(Answers):
+    """A manager that knows how much its models take: of each agent so many tokens."""
+
+    def __init__(self, answer: Any, **rooms: int) -> None:
+        super().__init__(answer)
+        self.rooms = rooms
+
+    def room(self, request: Request) -> int | None:
+        return self.rooms.get(request.needs.agent or "", 100_000)
+
+
+VAST = "Kafka stays. " + "words of no bearing " * 1200
+
+
+def vast(_: str, request: Request) -> str:
+    if is_a_summary(request):
+        return "Kafka, in short."
+    return VAST if "Write a lot" in request.messages[-1].text else SHORT
+
+
+@pytest.mark.parametrize(
+    ("rooms", "talks", "shortened"),
+    [({}, False, 0), ({"bob": 12_000}, False, 2), ({"ann": 12_000}, False, 0), ({"bob": 12_000}, True, 2)],
+    ids=["all fits", "too long for who does it", "too long for another", "too long for one of a conversation"],
+)
+async def test_a_context_that_nears_what_the_model_takes_is_shortened_by_itself(
+    rooms: dict[str, int], talks: bool, shortened: int
+) -> None:
+    doer = {"conversation": "c"} if talks else {"agent": "bob"}
+    last = {**doer, "description": "Put it together.", "needs": ["one", "two", "note"]}
+    talk = {"participants": ["ann", "bob"], "terminate": {"max_turns": 2}}
+    more = {"conversations": {"c": talk}} if talks else {}
+    manager, journal = Sized(vast, **rooms), MemoryJournal()
+    result, events = await run(squad({**TASKS, "last": last}, **more), manager, journal=journal, run_id="r")
+    assert result.status == "done", result.errors
+    assert sum(isinstance(event.data, ContextSummarised) for event in events) == shortened
+    assert max(request.input_tokens for _, request in manager.asked if not is_a_summary(request)) > 4000 or shortened
+    assert (await replay(journal, "r")).is_equal
+
+
 async def test_the_squad_may_say_it_for_all_tasks_conversations_too() -> None:
     talk = {"conversation": "c", "description": "Put it together.", "needs": ["one"]}
     given = squad(
