@@ -32,6 +32,9 @@ MOST_AT_ONCE = 16
 """Calls of one turn that are at work at once; the others wait."""
 MOST_CALLS = 128
 """Calls of one turn that are made; the model is told of the others."""
+MOST_NOTED = 2000
+"""Characters of changed arguments that the model is told."""
+CHANGED = "A person changed the arguments of this call before it was made, to: {arguments}"
 MOST_PROGRESS = 100
 """Words of progress that one call is listened to for."""
 
@@ -180,7 +183,7 @@ async def _checked(call: ToolCall, chosen: Tool | None, key: StepKey, here: Turn
         case Deny(reason):
             return failed(call, f"its result was withheld: {reason}")
         case ToolResult() as told:
-            return result if told is result else _clean(told, call, chosen, result.fence)
+            return result if told is result else replace(_clean(told, call, chosen, result.fence), note=result.note)
 
 
 def _clean(result: ToolResult, call: ToolCall, chosen: Tool, fence: str = "") -> ToolResult:
@@ -193,6 +196,8 @@ def _clean(result: ToolResult, call: ToolCall, chosen: Tool, fence: str = "") ->
 async def _allowed(call: ToolCall, chosen: Tool, key: StepKey, here: Turn, i: int) -> ToolResult:
     """Call the tool, with a person's leave where it takes one. The leave is for these very arguments."""
     ctx = here.ctx
+    if chosen.approval == "deny":
+        return failed(call, "it was not made: calls of this kind are not allowed here. Go on without it")
     unknown = key in ctx.cut_short and not chosen.idempotent
     held = is_held(chosen, ctx)
     if held and ctx.risky_tools == "deny":
@@ -209,15 +214,25 @@ async def _allowed(call: ToolCall, chosen: Tool, key: StepKey, here: Turn, i: in
         if held:
             ctx.emit(RiskyCallHeld(here.at.turn, i, chosen.name, ctx.untrusted, "ask"))
         after = ctx.untrusted if held else ()
-        asked = CallToApprove(chosen.name, call.arguments, key, chosen.approval != "never", unknown, after)
+        definition, parameters = chosen.digest_in(ctx.edition).hex(), chosen.spec.parameters
+        about = (here.at.agent, definition, parameters)
+        asked = CallToApprove(chosen.name, call.arguments, key, chosen.approval != "never", unknown, after, *about)
         leave = await ctx.approve(asked)
         if not leave.is_given:
             why = f": {leave.comment}" if leave.comment else ""
             return failed(call, f"a person refused this call{why}")
+        if leave.edited is not None and leave.edited != call.arguments:
+            call = replace(call, arguments=leave.edited)
+            made = chosen.refused(call) or await _called(call, chosen, here, i)
+            return replace(made, note=CHANGED.format(arguments=cut(leave.edited, MOST_NOTED)))
+    return await _called(call, chosen, here, i)
+
+
+async def _called(call: ToolCall, chosen: Tool, here: Turn, i: int) -> ToolResult:
     async with here.slots:
         if not chosen.wants:
             return await chosen.call(call)
-        with _Listening(ctx, partial(ToolProgress, here.at.turn, i, chosen.name)) as tell:
+        with _Listening(here.ctx, partial(ToolProgress, here.at.turn, i, chosen.name)) as tell:
             return await chosen.call(call, _context(call, chosen, here, i, tell))
 
 

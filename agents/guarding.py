@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple
 
 from agents.events import GuardrailChecked
 from agents.guardrail_checks import fault
@@ -29,6 +29,14 @@ VERDICT = {
 Broken = tuple[str, OnFail, str]
 """A guardrail that a text did not pass: its name, what follows, and what is wrong."""
 Side = Literal["input", "output"]
+
+
+class Settled(NamedTuple):
+    """What follows from a text that guardrails did not pass: the model is told `wrong` and answers again; where that is
+    empty `text` counts, which may be a person's."""
+
+    text: str
+    wrong: str = ""
 
 
 async def checked(rails: Sequence[Guardrail], text: str, side: Side, turn: int, ctx: RunContext) -> list[Broken]:
@@ -64,32 +72,55 @@ async def _judged(rail: Guardrail, text: str, turn: int, ctx: RunContext) -> str
     return "" if said["passes"] else rail.message or str(said["why"]) or "the judge does not say why"
 
 
-async def settle(
-    agent: str, broken: Sequence[Broken], text: str, side: Side, turn: int, ctx: RunContext, *, may_retry: bool
-) -> str:
-    """Return what is told to the model so that it answers again, empty where the text counts all the same.
+async def passed(
+    agent: str,
+    rails: Sequence[Guardrail],
+    text: str,
+    side: Side,
+    turn: int,
+    ctx: RunContext,
+    *,
+    may_retry: bool,
+    schema: Mapping[str, Any] | None = None,
+) -> Settled:
+    """Return what counts of a text: it, or what a person wrote in its place, or what its model is told to put right.
 
-    Raise `GuardrailFailed` where it does not: it is blocked, nobody may or will let it pass, or it was sent back too
-    often.
+    `schema`: what a person's text must be as JSON. Raise `GuardrailFailed` where nothing counts: it is blocked, nobody
+    may or will let it pass, or it was sent back too often.
     """
+    broken = await checked(rails, text, side, turn, ctx)
+    if not broken:
+        return Settled(text)
     blocked = next((one for one in broken if one[1] == "block"), None)
     if blocked is not None:
         raise _failed(agent, side, blocked, text)
-    for one in (one for one in broken if one[1] == "escalate"):
+    if (one := next((one for one in broken if one[1] == "escalate"), None)) is not None:
         if ctx.escalate is None:
             raise _failed(agent, side, one, text, "; no person can be asked")
-        leave = await ctx.escalate(_place(ctx, turn, side), _question(agent, side, one), text)
+        place = _place(ctx, turn, side)
+        leave = await ctx.escalate(place, _question(agent, side, one), text, schema)
         if not leave.is_given:
             said = f": {leave.comment}" if leave.comment else ""
             raise _failed(agent, side, one, text, f"; a person rejected it{said}")
+        if leave.edited is not None and leave.edited != text:
+            return await _of_a_person(agent, rails, leave.edited, side, turn, ctx.at(step=place))
         broken = [other for other in broken if other[1] != "escalate"]
-        break
     if not broken:
-        return ""
+        return Settled(text)
     if not may_retry:
         raise _failed(agent, side, broken[0], text, "; it was sent back before")
     faults = "\n".join(f"- {why}" for _, _, why in broken)
-    return f"Your answer cannot be used as it is:\n{faults}\nWrite the whole answer again, with that put right."
+    told = f"Your answer cannot be used as it is:\n{faults}\nWrite the whole answer again, with that put right."
+    return Settled(text, told)
+
+
+async def _of_a_person(
+    agent: str, rails: Sequence[Guardrail], text: str, side: Side, turn: int, ctx: RunContext
+) -> Settled:
+    """Return a person's text. What blocks holds for it, too; it is sent back to nobody."""
+    if broken := await checked([rail for rail in rails if rail.on_fail == "block"], text, side, turn, ctx):
+        raise _failed(agent, side, broken[0], text, "; a person wrote it")
+    return Settled(text)
 
 
 def _place(ctx: RunContext, turn: int, side: Side) -> tuple[str, ...]:

@@ -14,9 +14,9 @@ from agents.calls import call_all
 from agents.compaction import Compaction
 from agents.context import History, count_tokens, fit
 from agents.errors import AnswerCut, TurnLimit, cut_off
-from agents.guarding import checked, settle
+from agents.guarding import Settled, passed
 from agents.guardrails import MOST_RETRIES, Guardrails
-from agents.output import Shape, WrongShape, answer_tokens, is_cut, shape_of, whole_calls
+from agents.output import Invalid, Shape, WrongShape, answer_tokens, is_cut, shape_of, whole_calls
 from agents.repeats import Repeats
 from agents.run_context import Answer, Complete, RunContext
 from agents.summaries import HistoryMemo
@@ -33,6 +33,7 @@ from providers.messages import (
     OutputSchema,
     Request,
     Response,
+    Text,
     ToolCall,
     ToolResult,
     ToolSpec,
@@ -238,9 +239,9 @@ async def pursue(
     told = user(brief) if isinstance(brief, str) else brief
     if not isinstance(told, Message):
         raise TypeError(f"a brief is a text or a Message; not {told!r:.80}")
-    work.say(told if told.origin is not None else replace(told, origin=Origin("brief", ctx.untrusted)))
     if agent.guardrails.input:
-        await _let_in(agent, told.text, ctx)
+        told = await _let_in(agent, told, ctx)
+    work.say(told if told.origin is not None else replace(told, origin=Origin("brief", ctx.untrusted)))
     sent_back = 0
     if (agent.history.tokens is not None or agent.history.share is not None) and ctx.edition > 2:
         memo = HistoryMemo() if ctx.memo is None else replace(ctx.memo)
@@ -259,12 +260,18 @@ async def pursue(
         response = await _turn(number, request, work, ctx, answer, shape if corrected else None)
         work.heard(response)
         match decide(response, shape, ctx.edition):
-            case Final(text=text) if agent.guardrails.output and (
-                wrong := await _wrong_with(agent, text, number, ctx, may_retry=not last and sent_back < MOST_RETRIES)
-            ):
-                work.say(user(wrong))
-                sent_back += 1
             case Final() as final:
+                if agent.guardrails.output:
+                    may_retry = not last and sent_back < MOST_RETRIES
+                    settled = await _let_out(agent, final.text, shape, number, ctx, may_retry=may_retry)
+                    if settled.wrong:
+                        work.say(user(settled.wrong))
+                        sent_back += 1
+                        continue
+                    if settled.text != final.text:
+                        response = _instead(response, settled.text)
+                        final = _final(response, shape, ctx.edition)
+                        work.messages[-1] = response.message
                 return work.result(final, response, number, since)
             case AskAgain(invalid=invalid) if corrected or last:
                 if invalid is not None:
@@ -289,24 +296,43 @@ async def pursue(
     raise AssertionError("the last turn always ends the work")
 
 
-async def _let_in(agent: Worker, brief: str, ctx: RunContext) -> None:
-    """Raise `GuardrailFailed` where an agent may not be told this."""
-    broken = await checked(agent.guardrails.input, brief, "input", 0, ctx)
-    if broken:
-        await settle(agent.name, broken, brief, "input", 0, ctx, may_retry=False)
+async def _let_in(agent: Worker, brief: Message, ctx: RunContext) -> Message:
+    """Return what an agent is told: a person may have changed it. Raise `GuardrailFailed` where it may not be told."""
+    text = (await passed(agent.name, agent.guardrails.input, brief.text, "input", 0, ctx, may_retry=False)).text
+    if text == brief.text:
+        return brief
+    return replace(brief, parts=(Text(text), *(part for part in brief.parts if not isinstance(part, Text))))
 
 
-async def _wrong_with(agent: Worker, text: str, turn: int, ctx: RunContext, *, may_retry: bool) -> str:
-    """Return what the model is told of an answer that does not pass, empty where it does. Raise `GuardrailFailed`."""
-    broken = await checked(agent.guardrails.output, text, "output", turn, ctx)
-    return await settle(agent.name, broken, text, "output", turn, ctx, may_retry=may_retry) if broken else ""
+async def _let_out(
+    agent: Worker, text: str, shape: Shape | None, turn: int, ctx: RunContext, *, may_retry: bool
+) -> Settled:
+    """Return what counts of an answer. Raise `GuardrailFailed`."""
+    schema = None if shape is None else shape.schema.schema
+    rails = agent.guardrails.output
+    return await passed(agent.name, rails, text, "output", turn, ctx, may_retry=may_retry, schema=schema)
+
+
+def _instead(response: Response, text: str) -> Response:
+    """Return an answer with a person's text in the place of the model's."""
+    return replace(response, message=Message("assistant", (Text(text),)), finish=FinishReason.STOP)
+
+
+def _final(response: Response, shape: Shape | None, edition: int) -> Final:
+    """Return what a person's text comes to. Raise `OutputInvalid` where it is not of the shape that is wanted."""
+    match decide(response, shape, edition):
+        case Final() as final:
+            return final
+        case AskAgain(invalid=Invalid() as invalid):
+            raise invalid.error()
+    raise AssertionError("a person's text calls no tools, and is not empty")
 
 
 def _as_read(result: ToolResult) -> ToolResult:
-    """Return a result as a model reads it: what others wrote stands in a fence."""
-    if not result.fence:
-        return result
-    return replace(result, content=fenced(result.content, result.fence, f"the tool {result.name}"))
+    """Return a result as a model reads it: what others wrote stands in a fence, and our note before it."""
+    if result.fence:
+        result = replace(result, content=fenced(result.content, result.fence, f"the tool {result.name}"))
+    return replace(result, content=f"[{result.note}]\n{result.content}", note="") if result.note else result
 
 
 def _cut_call(call: ToolCall, response: Response) -> ToolResult:

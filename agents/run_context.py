@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
@@ -76,7 +76,8 @@ class CallToApprove(NamedTuple):
     """A tool's call that a person must allow, with its arguments (JSON text).
 
     `is_asked`: its tool asks before each call. `is_unknown`: it was cut short, and may have taken effect already.
-    `after` are the untrusted sources that its agent has read, where that is why it asks.
+    `after` are the untrusted sources that its agent has read, where that is why it asks. `definition` is the digest of
+    the tool as a model sees it, `parameters` the JSON Schema of its arguments.
     """
 
     tool: str
@@ -85,21 +86,27 @@ class CallToApprove(NamedTuple):
     is_asked: bool
     is_unknown: bool
     after: tuple[str, ...] = ()
+    agent: str = ""
+    definition: str = ""
+    parameters: Mapping[str, Any] | None = None
 
 
 class Leave(NamedTuple):
-    """A person's answer to one call. `comment` is for the model."""
+    """A person's answer to one call, or to one text. `comment` is for the model. `edited` replaces the call's arguments
+    (JSON text), or the text; None: they stay as they are."""
 
     is_given: bool
     comment: str = ""
+    edited: str | None = None
 
 
 Approve = Callable[[CallToApprove], Awaitable[Leave]]
 """Asks a person whether this one call may be made. Raises `Suspended` where no answer can be had now."""
 
 
-Escalate = Callable[[tuple[str, ...], str, str], Awaitable[Leave]]
-"""`escalate(place, question, text)` asks a person. Raises `Suspended` where no answer can be had now."""
+Escalate = Callable[[tuple[str, ...], str, str, Mapping[str, Any] | None], Awaitable[Leave]]
+"""`escalate(place, question, text, schema)` asks a person. `schema`: of what replaces the text, where it must be JSON.
+Raises `Suspended` where no answer can be had now."""
 
 
 class Suspended(Exception):

@@ -20,9 +20,9 @@ from providers.documents.likeness import closest
 from providers.documents.unicode import clean_json_text
 from providers.messages import ToolCall, ToolResult, ToolSpec
 
-ApprovalMode = Literal["never", "ask"]
+ApprovalMode = Literal["never", "ask", "deny"]
 Risk = Literal["read_only", "writes", "risky"]
-_APPROVALS: tuple[ApprovalMode, ...] = ("never", "ask")
+_APPROVALS: tuple[ApprovalMode, ...] = ("never", "ask", "deny")
 _RISKS: tuple[Risk, ...] = ("read_only", "writes", "risky")
 """What a call may do. read_only: it changes nothing. writes: it changes what belongs to the run or the squad (files,
 memory). risky: it reaches beyond that, and may not be taken back: sends, spends, deletes, runs a command."""
@@ -38,10 +38,11 @@ class Tool:
     the model is told so; a thread cannot be stopped and may still finish, but keeps no process alive. Results are cut
     at `max_chars`. A parameter that is annotated `ToolContext` is filled in, and no model sees it.
     `idempotent`: calling it twice does no harm; a call of another one that a crash cut short is made again only with a
-    person's leave. `approval` "ask": a person is asked before each call. `untrusted`: what it returns was written by
-    others (a web page, a mail, a server's answer), and may hold instructions that are not the user's: models read it
-    inside a fence. One that returns such texts now and then returns each as `Untrusted(text)`. `repeatable`: the
-    same call may be made any number of times though its result stays the same, as of one that waits for something.
+    person's leave. `approval` "ask": a person is asked before each call; "deny": none is made. `untrusted`: what it
+    returns was written by others (a web page, a mail, a server's answer), and may hold instructions that are not the
+    user's: models read it inside a fence. One that returns such texts now and then returns each as `Untrusted(text)`.
+    `repeatable`: the same call may be made any number of times though its result stays the same, as of one that waits
+    for something.
     """
 
     name: str
@@ -58,6 +59,8 @@ class Tool:
     repeatable: bool = False
     agent: str | None = None
     """The agent that does the work, where one does: what ends its work ends the caller's, but for its own failures."""
+    is_approval_said: bool = False
+    """Its `approval` is what the squad says of this very tool, and not what it says itself."""
     _memo: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:

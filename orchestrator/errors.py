@@ -169,6 +169,23 @@ class NotAChat(OrchestratorError):
         self.hint = "give the chat another name; `orchestrator chat --list` lists those that there are"
 
 
+class NoReply(OrchestratorError):
+    """A person who takes part in a conversation did not speak in time. `ends`: it is over by that, and did not fail."""
+
+    def __init__(self, conversation: str, waited_s: float, *, ends: bool) -> None:
+        super().__init__(f"nobody replied as the human of {conversation} within {waited_s:g} s")
+        self.conversation, self.ends = conversation, ends
+
+
+class AnothersChat(OrchestratorError):
+    """A chat is with others than those that were asked for: their words are not put into it."""
+
+    def __init__(self, run: str, others: str, wanted: str) -> None:
+        super().__init__(f"the chat {run} is with {others}, not with {wanted}")
+        self.hint = f"`orchestrator chat --session {run}` goes on with it, and /agent there says who answers; \
+another name begins another chat"
+
+
 class IsAChat(OrchestratorError):
     """The id is that of a chat: it has no tasks."""
 

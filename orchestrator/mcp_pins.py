@@ -6,15 +6,13 @@ The first listing of a server is taken as it is. From then on each run compares.
 from __future__ import annotations
 
 import json
-import os
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from agents.mcp.definitions import Definition, definition_of
+from orchestrator.kept_file import held, put
 from orchestrator.squad.mcp_specs import McpSpec
 
 FILE = "mcp-tools.json"
@@ -38,10 +36,10 @@ class McpPins:
 
     def accept(self, name: str, spec: McpSpec, definitions: Sequence[Definition]) -> None:
         """Remember these. Raise `OSError` where the file cannot be written."""
-        with self._held():
+        with held(self.file):
             rows = self._rows()
             rows[_key(name, spec)] = [one.document() for one in definitions]
-            self._write({"version": 1, "servers": rows})
+            put(self.file, {"version": 1, "servers": rows})
 
     def _rows(self) -> dict[str, list[dict[str, Any]]]:
         """Return what the file holds; a damaged one holds nothing, so that all is seen as new."""
@@ -54,33 +52,6 @@ class McpPins:
         except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
             return {}
         return rows
-
-    def _write(self, document: dict[str, Any]) -> None:
-        """Put a new file in the old one's place: whoever reads sees one of the two, whole."""
-        descriptor, name = tempfile.mkstemp(dir=self.folder, prefix=f".{FILE}-")
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-                json.dump(document, stream, indent=1)
-                stream.flush()
-                os.fsync(stream.fileno())
-            Path(name).replace(self.file)
-        except BaseException:
-            with suppress(OSError):
-                Path(name).unlink()
-            raise
-
-    @contextmanager
-    def _held(self) -> Iterator[None]:
-        """Let one process at a time read and write. Where the system has no such lock, the last one wins."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        try:
-            import fcntl
-        except ImportError:  # Windows
-            yield
-            return
-        with (self.folder / f"{FILE}.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
 
 
 def _key(name: str, spec: McpSpec) -> str:

@@ -17,6 +17,7 @@ from orchestrator.options import RunOptions
 from orchestrator.squad.load import Squad
 from orchestrator.squad.mcp_servers import McpEntry
 from orchestrator.squad.mcp_specs import McpSpec, McpTools, filled, tool_of
+from orchestrator.squad.named_files import named_files
 from orchestrator.trust import refuse_code
 from providers.catalog.trust import Consent
 
@@ -74,7 +75,8 @@ def _server(name: str, entry: McpEntry, environ: Mapping[str, str]) -> McpServer
     if spec.url is not None:
         return McpHttpServer(name, spec.url, values, timeout_s, secrets=secrets)
     beside = str(entry.beside / (spec.cwd or "."))
-    return McpStdioServer(name, spec.words, values, beside, timeout_s, secrets=secrets)
+    code = named_files(spec.words, entry.beside.resolve(), spec.cwd or ".").code
+    return McpStdioServer(name, spec.words, values, beside, timeout_s, secrets=secrets, pinned=code)
 
 
 def _settled(

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from orchestrator.kept_file import held, put
 from providers.catalog.trust import Consent, KeyUse, NotTrusted
 
 VARIABLE = "ORCHESTRATOR_TRUST_FILE"
@@ -82,54 +81,24 @@ class TrustFile:
 
     def allow(self, uses: Iterable[KeyUse]) -> None:
         """Remember these. Raise `OSError` where the file cannot be written."""
-        with self._held():
+        with held(self.file, 0o700):
             rows = {_row(_use(row)): row for row in self.rows()}
             for use in uses:
                 told = {"what": use.what} if isinstance(use, CodeUse) else {}
                 row = {"folder": use.folder, "address": use.address, "variable": use.variable, "at": _now(), **told}
                 rows.setdefault(_row(use), row)
-            self._write(list(rows.values()))
+            put(self.file, _document(list(rows.values())))
 
     def forget(self, folder: str | None) -> int:
         """Forget what was allowed for a folder (None: everywhere), and return how much that was. Raise `OSError`."""
         if not self.rows():
             return 0
-        with self._held():
+        with held(self.file, 0o700):
             rows = self.rows()
             kept = [] if folder is None else [row for row in rows if row["folder"] != folder]
             if len(kept) < len(rows):
-                self._write(kept)
+                put(self.file, _document(kept))
             return len(rows) - len(kept)
-
-    def _write(self, rows: list[dict[str, Any]]) -> None:
-        """Put a new file in the old one's place: whoever reads sees one of the two, whole."""
-        if self.file.exists() and not self.file.is_file():
-            raise FileExistsError(17, "it is not a file", str(self.file))
-        text = json.dumps({"version": 1, "allowed": rows}, indent=1)
-        descriptor, name = tempfile.mkstemp(dir=self.file.parent, prefix=f".{self.file.name}-")  # its owner's alone
-        try:
-            with os.fdopen(descriptor, "w", encoding="ascii") as stream:
-                stream.write(text)
-                stream.flush()
-                os.fsync(stream.fileno())
-            Path(name).replace(self.file)
-        except BaseException:
-            with suppress(OSError):
-                Path(name).unlink()
-            raise
-
-    @contextmanager
-    def _held(self) -> Iterator[None]:
-        """Let one process at a time read and write. Where the system has no such lock, the last one wins."""
-        self.file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        try:
-            import fcntl
-        except ImportError:  # Windows
-            yield
-            return
-        with self.file.with_name(f"{self.file.name}.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
 
 
 def trust_file(environ: Mapping[str, str] | None = None) -> TrustFile:
@@ -165,6 +134,10 @@ def _row(use: KeyUse) -> tuple[str, str, str]:
 
 def _use(row: Mapping[str, Any]) -> KeyUse:
     return KeyUse(row["folder"], row["address"], row["variable"])
+
+
+def _document(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"version": 1, "allowed": rows}
 
 
 def _now() -> str:

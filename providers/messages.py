@@ -78,7 +78,7 @@ class ToolResult:
     """What a tool answered to the call `call_id`; `is_error` tells the model that the call failed.
 
     `fence` is set where others wrote the content: the number of the fence that a model reads it in, drawn after it was
-    written.
+    written. `note` is ours, and is told before it, outside of the fence.
     """
 
     call_id: str
@@ -86,6 +86,7 @@ class ToolResult:
     content: str
     is_error: bool = False
     fence: str = ""
+    note: str = ""
 
 
 Part = Text | Image | Reasoning | ToolCall | ToolResult
@@ -198,7 +199,7 @@ def _told(part: Part) -> tuple[str, ...]:
     if isinstance(part, ToolCall):
         return part.__slots__ if part.opaque or part.made_by else part.__slots__[:3]
     if isinstance(part, ToolResult):
-        return part.__slots__ if part.fence else part.__slots__[:4]
+        return part.__slots__[: 6 if part.note else 5 if part.fence else 4]
     return tuple(slot for slot in part.__slots__ if slot != "data")
 
 

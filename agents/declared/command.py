@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 from collections.abc import Mapping, Sequence
@@ -13,6 +12,7 @@ from typing import Any
 
 from agents.declared.arguments import Arguments, filled, placeholders
 from agents.declared.processes import CommandResult, run_process, scrubbed
+from agents.pinned import refuse_changed
 from agents.threads import in_thread
 from agents.tools import Tool
 from providers.documents.secrets import NAMED, hidden, without_values
@@ -160,7 +160,7 @@ async def _run(spec: CommandSpec, argv: Sequence[str], environ: Mapping[str, str
         program = str(spec.folder / argv[0])
     elif (program := shutil.which(argv[0], path=own.get("PATH"))) is None:
         raise FileNotFoundError(2, "there is no such program in the PATH", argv[0])
-    await in_thread(partial(_refuse_changed, spec.pinned))
+    await in_thread(partial(refuse_changed, spec.pinned))
     where = spec.folder / spec.cwd
     return await run_process([program, *argv[1:]], where, own, timeout_s=spec.timeout_s, max_bytes=spec.max_bytes)
 
@@ -168,13 +168,6 @@ async def _run(spec: CommandSpec, argv: Sequence[str], environ: Mapping[str, str
 def is_shell(program: str) -> bool:
     """Return whether a program runs the text that it is given."""
     return PurePath(program).name.casefold().removesuffix(".exe") in SHELLS
-
-
-def _refuse_changed(pinned: Mapping[str, str]) -> None:
-    for path, sha256 in pinned.items():
-        with Path(path).open("rb") as file:
-            if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
-                raise ValueError(f"{path} was changed since it was allowed to run, so it is not run; begin a new run")
 
 
 def _told(result: CommandResult, spec: CommandSpec, environ: Mapping[str, str]) -> str:

@@ -23,7 +23,8 @@ FaultKind = Literal[
 ]
 """not_started: it was started and did not come to speak MCP. died: it ended, or its connection did. forgotten: it was
 started anew and does not know us, so a call was not made. given_up: it died
-so often that it is not started again in this run. changed: a definition is not the one that was accepted."""
+so often that it is not started again in this run. changed: a definition is not the one that was accepted,
+or its script is not."""
 
 
 class McpFault(AgentError):

@@ -42,6 +42,8 @@ class McpStdioServer:
     limits: McpLimits = McpLimits()
     secrets: tuple[str, ...] = field(default=(), repr=False)
     """What is taken out of all that it says."""
+    pinned: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """File -> SHA-256 of what it is made of and may not change: it is looked at before each start."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ import sys
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import anyio
@@ -22,6 +23,8 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 
 from agents.mcp.errors import McpFault
 from agents.mcp.servers import McpStdioServer
+from agents.pinned import refuse_changed
+from agents.threads import in_thread
 
 NEEDED = (
     ("HOME", "LANG", "LC_ALL", "LOGNAME", "PATH", "SHELL", "TERM", "TMPDIR", "USER")
@@ -95,6 +98,10 @@ def _reversed(pair: tuple[Any, Any]) -> tuple[Any, Any]:
 
 async def _started(server: McpStdioServer) -> Process:
     env = {name: os.environ[name] for name in NEEDED if name in os.environ} | dict(server.env)
+    try:
+        await in_thread(partial(refuse_changed, server.pinned))
+    except (OSError, ValueError) as error:
+        raise McpFault(server.name, "changed", f"it is not started: {error}") from error
     try:
         return await anyio.open_process(
             list(server.command), env=env, cwd=server.cwd, stderr=subprocess.PIPE, start_new_session=True

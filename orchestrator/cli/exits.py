@@ -38,6 +38,7 @@ FAILURES: Mapping[str, Exit] = {
     "orchestrator.errors.RunOver": Exit.NOTHING,
     "orchestrator.errors.IsAChat": Exit.NOTHING,
     "orchestrator.errors.NotAChat": Exit.NOTHING,
+    "orchestrator.errors.AnothersChat": Exit.USAGE,
     "orchestrator.errors.NoSuchAgent": Exit.USAGE,
     "orchestrator.errors.AnswerSuspended": Exit.WAITING,
     "orchestrator.errors.NoQuestion": Exit.NOTHING,

@@ -100,7 +100,7 @@ class RunSession:
         environ = os.environ if options.environ is None else options.environ
         shown = environ if self.as_json else None
         speech = RunSpeech(screen, shown)
-        asking = Asking(answering(self.approve, at_terminal=at_terminal, aside=speech.aside))
+        asking = Asking(answering(self.approve, at_terminal=at_terminal, aside=speech.aside, environ=environ))
         result: RunResult | None = None
         async with anyio.create_task_group() as tasks:
             interruption = Interruption(tasks.cancel_scope, lambda: False)

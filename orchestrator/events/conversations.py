@@ -56,8 +56,10 @@ EndKind = Literal[
     "all",
     "budget",
     "pattern",
+    "no_reply",
 ]
-"""What ends a conversation: the word of its `terminate`, its own budget, its pattern. Older records lack it."""
+"""What ends a conversation: the word of its `terminate`, its own budget, its pattern, or that a person does not reply.
+Older records lack it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,18 @@ class GateOpened:
     """A call was cut short: whether it took effect is unknown, and it would be made again."""
     first_asked_as: str = ""
     """What the question was called where its task was renamed since; empty: as now. An answer to it still counts."""
+    editable: Literal["", "arguments", "text"] = ""
+    """The part of `shown` that may be replaced where it is approved; empty: none."""
+    schema: Mapping[str, Any] | None = field(default=None, repr=False)
+    """The JSON Schema of what replaces it; None: it is any text."""
+    tool: str = ""
+    """Of a call: the digest of the tool as it was when it was asked, which an answer is bound to."""
+    grant: str = ""
+    """What leave for all such calls of the run would be bound to: the agent, and the tool as it is. Empty: each call is
+    asked for."""
+    timeout: float | None = None
+    """Seconds from the question on; then `on_timeout` is the answer. None: there is no end, or the plan has it."""
+    on_timeout: str = ""
 
     @property
     def name(self) -> str:
@@ -37,12 +50,19 @@ def question_name(task: str, shown: Mapping[str, str]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class GateAnswered:
-    """`by` is "terminal", "--approve", "cli" (another process), "api" (an embedding program) or "timeout"."""
+    """`by` is "terminal", "--approve", "cli" (another process), "api" (an embedding program), "timeout", or "leave for
+    the run" where an earlier answer covers it. `edited` replaces the part of the question that may be; None: nothing.
+    """
 
     task: str
     choice: str
     comment: str
     by: str
+    edited: str | None = None
+    grant: str = ""
+    """Leave for further calls of the run that is given with it: the question's `grant`; empty: none."""
+    tool: str = ""
+    """As in the question."""
 
 
 @dataclass(frozen=True, slots=True)

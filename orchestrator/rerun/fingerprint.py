@@ -39,7 +39,7 @@ from orchestrator.squad.termination import AllOf, AnyOf, Termination, written
 LEFT_OUT = frozenset(
     {
         *("budget", "timeout", "retry", "max_parallel", "position", "tier", "model", "chain", "edition", "names"),
-        *("roles", "sees", "squad", "source", "accept", "judge"),
+        *("roles", "sees", "squad", "source", "accept", "judge", "approvals"),
     }
 )
 ADDED = frozenset(
@@ -48,7 +48,17 @@ ADDED = frozenset(
 )
 """Fields that earlier releases did not have: where they are not set, the digest is as it was."""
 ADDED_TO_CONVERSATIONS = frozenset(
-    {"selector", "allow_repeated_speaker", "transitions", "turns_of", "rounds", "positions", "mentions", "nested"}
+    {
+        "selector",
+        "allow_repeated_speaker",
+        "transitions",
+        "turns_of",
+        "rounds",
+        "positions",
+        "mentions",
+        "nested",
+        "human",
+    }
 )
 """The same, of conversations."""
 _OPTIONAL = ADDED | ADDED_TO_CONVERSATIONS

@@ -18,8 +18,15 @@ from orchestrator.events import GateAnswered, GateOpened
 from orchestrator.journal.protocols import EventLog, Runs, Signals
 from orchestrator.run.history import RunHistory, history_of
 from orchestrator.units import names_of, place_of
+from providers.documents.json_schema import SchemaTooCostly, validator_of
+from providers.documents.unicode import clean, cut
 
 SIGNAL = "gate"
+GRANTED = "leave for the run"
+"""Who answers a question that an earlier answer covers."""
+MOST_EDITED = 1 << 20
+"""Characters of what a person writes in place of a text or of arguments."""
+MOST_TOLD = 300
 
 
 class Answerable(Runs, EventLog, Signals, Protocol):
@@ -40,22 +47,31 @@ def digest_of(gate: GateOpened) -> str:
     if shown.get("call") == gate.name:
         unit, _ = place_of(place)
         place, shown = (place if unit is None else unit.path), {**shown, "call": place}
-    told = [place, gate.attempt, gate.prompt, list(gate.choices), shown]
+    told = [place, gate.attempt, gate.prompt, list(gate.choices), shown, *filter(None, [gate.tool])]
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
 
 async def decide(journal: Signals, run: str, gate: GateOpened, given: GateAnswered) -> Decided:
     """Enter an answer. The first one to a question stands, whoever gave it and in whichever process."""
     digest = digest_of(gate)
-    value = {"gate": digest, "choice": given.choice, "comment": given.comment, "by": given.by}
+    value: dict[str, Any] = {"gate": digest, "choice": given.choice, "comment": given.comment, "by": given.by}
+    value |= {} if given.edited is None else {"edited": given.edited}
+    value |= {"grant": given.grant} if given.grant else {}
     stands = await journal.signal(run, SIGNAL, value, f"{SIGNAL}/{digest}")
     return Decided(_answer(gate, stands), stands is value)
 
 
 async def recorded_answer(journal: Signals, run: str, gate: GateOpened) -> GateAnswered | None:
-    """Return the answer that was entered to the very same question, None where none was."""
-    value = answers_in(await journal.signals(run)).get(digest_of(gate))
-    return None if value is None else _answer(gate, value)
+    """Return the answer that was entered to the very same question, or that covers it, None where none was."""
+    signals = await journal.signals(run)
+    if (value := answers_in(signals).get(digest_of(gate))) is not None:
+        return _answer(gate, value)
+    return await _covered(journal, run, gate) if gate.grant in granted_in(signals) else None
+
+
+async def _covered(journal: Signals, run: str, gate: GateOpened) -> GateAnswered:
+    """Enter that an earlier answer covers a question, and return the answer that stands."""
+    return (await decide(journal, run, gate, GateAnswered(gate.name, "approve", "", GRANTED))).answer
 
 
 def answers_in(signals: Iterable[tuple[str, Any]]) -> Mapping[str, Mapping[str, Any]]:
@@ -63,18 +79,27 @@ def answers_in(signals: Iterable[tuple[str, Any]]) -> Mapping[str, Mapping[str, 
     return {value["gate"]: value for name, value in signals if name == SIGNAL}
 
 
+def granted_in(signals: Iterable[tuple[str, Any]]) -> frozenset[str]:
+    """Return what leave was given for, for the rest of the run."""
+    given = (value for name, value in signals if name == SIGNAL and value["choice"] == "approve")
+    return frozenset(value["grant"] for value in given if value.get("grant"))
+
+
 def _answer(gate: GateOpened, value: Mapping[str, Any]) -> GateAnswered:
     # Earlier releases did not record who gave it.
-    return GateAnswered(gate.name, value["choice"], value["comment"], value.get("by", "api"))
+    said = value["choice"], value["comment"], value.get("by", "api")
+    return GateAnswered(gate.name, *said, value.get("edited"), value.get("grant", ""), gate.tool)
 
 
 async def hear(journal: Signals, run: str, gate: GateOpened) -> GateAnswered:
-    """Wait until an answer to the question is entered, by whichever process."""
+    """Wait until an answer to the question is entered, by whichever process, or one that covers it."""
     digest = digest_of(gate)
     async with aclosing(journal.watch_signals(run)) as signals:
         async for signal in signals:
             if (value := answers_in([signal]).get(digest)) is not None:
                 return _answer(gate, value)
+            if gate.grant in granted_in([signal]):
+                return await _covered(journal, run, gate)
     raise AssertionError("a watch never ends by itself")
 
 
@@ -115,21 +140,34 @@ async def questions_of(journal: Answerable, run: str) -> Questions:
     """Return a run's questions. One that is over or cancelled has none that can be answered. Raise `RunNotFound`."""
     await journal.manifest(run)
     past = history_of(await journal.events(run))
-    given = answers_in(await journal.signals(run))
+    signals = await journal.signals(run)
+    given = answers_in(signals)
     gates = [gate.opened for gate in past.gates.values()]
     answered = {name: answers[-1] for name, answers in past.answers.items()}
     answered |= {gate.name: _answer(gate, given[digest_of(gate)]) for gate in gates if digest_of(gate) in given}
     ended = past.is_over or await journal.cancel_requested(run)
-    return Questions(run, past, [] if ended else [gate for gate in gates if digest_of(gate) not in given], answered)
+    granted = granted_in(signals)
+    left = [gate for gate in gates if digest_of(gate) not in given and gate.grant not in granted]
+    return Questions(run, past, [] if ended else left, answered)
 
 
 async def answer_question(
-    journal: Answerable, run: str, name: str | None, choice: str, comment: str = "", *, by: str = "api"
+    journal: Answerable,
+    run: str,
+    name: str | None,
+    choice: str,
+    comment: str = "",
+    *,
+    by: str = "api",
+    edited: str | None = None,
+    for_run: bool = False,
 ) -> GateOpened:
     """Answer an open question of a run, by its name, and return it: the answer counts, now or when the run goes on.
 
+    `edited` is what a call's arguments (JSON), or the text that is asked about, are replaced by where it is approved;
+    `for_run`: so are all further calls of this tool, as it is, by this agent, until the run ends.
     Raises `NoQuestion`, `RunOver`, `RunCancelled`, `AnsweredAlready` where another answer came first, `RunNotFound`,
-    and `ValueError` for what is no choice.
+    and `ValueError` for what is no choice, or cannot be approved so.
     """
     found = await questions_of(journal, run)
     if found.past.is_over:
@@ -137,23 +175,59 @@ async def answer_question(
     if await journal.cancel_requested(run):
         raise RunCancelled(f"the run {run} was cancelled: it takes no answer")
     gate = found.named(name)
-    stands, is_own = await answer_gate(journal, run, gate, choice, comment, by=by)
+    stands, is_own = await answer_gate(journal, run, gate, choice, comment, by=by, edited=edited, for_run=for_run)
     if not is_own:
         raise AnsweredAlready(gate.name, stands.choice, stands.by)
     return gate
 
 
 async def answer_gate(
-    journal: Signals, run: str, gate: GateOpened, choice: str, comment: str = "", *, by: str = "api"
+    journal: Signals,
+    run: str,
+    gate: GateOpened,
+    choice: str,
+    comment: str = "",
+    *,
+    by: str = "api",
+    edited: str | None = None,
+    for_run: bool = False,
 ) -> Decided:
     """Record a person's answer to a question, and return the one that stands: the first counts.
 
-    Raise `ValueError` for what is no choice.
+    `edited` and `for_run`: see `answer_question`. Raise `ValueError` for what is no choice, or cannot be approved so.
     """
     if choice not in gate.choices:
         wanted = "awaits words: `say` them" if gate.choices == ("say",) else f"takes one of: {', '.join(gate.choices)}"
         raise ValueError(f"{gate.name} {wanted}")
-    return await decide(journal, run, gate, GateAnswered(gate.name, choice, comment, by))
+    if (edited is not None or for_run) and choice != "approve":
+        raise ValueError(f"{gate.name}: only what is approved can be changed, or allowed for the run")
+    if for_run and not gate.grant:
+        raise ValueError(f"{gate.name} can be allowed this once only")
+    if edited is not None:
+        edited = clean(edited)
+        if why := edit_fault(gate, edited):
+            raise ValueError(f"{gate.name}: {why}")
+    grant = gate.grant if for_run else ""
+    return await decide(journal, run, gate, GateAnswered(gate.name, choice, comment, by, edited, grant))
+
+
+def edit_fault(gate: GateOpened, edited: str) -> str:
+    """Return why a question cannot be approved with this in place of what it shows, empty where it can."""
+    if not gate.editable:
+        return "nothing of it can be changed: approve it, or do not"
+    if not edited.strip():
+        return f"the new {gate.editable} cannot be empty"
+    if len(edited) > MOST_EDITED:
+        return f"the new {gate.editable} may have {MOST_EDITED:,} characters; these are {len(edited):,}"
+    if gate.schema is None:
+        return ""
+    try:
+        broken = validator_of(gate.schema, check=False).first_error(json.loads(edited))
+    except SchemaTooCostly as error:
+        return f"whether the new {gate.editable} can be taken is not found in time: {error}"
+    except (ValueError, RecursionError) as error:
+        return f"the new {gate.editable} are no JSON: {error}" if gate.editable == "arguments" else f"no JSON: {error}"
+    return "" if broken is None else f"{broken.json_path}: {cut(broken.message, MOST_TOLD)}"
 
 
 async def goes_on(journal: Answerable, run: str) -> bool:

@@ -16,6 +16,7 @@ from orchestrator.run.assignment import Assignment
 from orchestrator.run.downgrading import Downgrading
 from orchestrator.run.memory import RunMemory, with_memory
 from orchestrator.run.unit_accounts import UnitAccounts, with_account
+from orchestrator.squad.approval_specs import with_approvals
 from orchestrator.squad.guardrail_specs import judges_in, with_judge
 from orchestrator.squad.helpers import helpers_of
 from orchestrator.squad.plan import (
@@ -86,7 +87,7 @@ class BoundAgents:
         return Agent(
             name=plan.id,
             persona=plan.persona,
-            tools=with_memory(plan, tools, self.memory),
+            tools=with_approvals(with_memory(plan, tools, self.memory), plan.approvals),
             manager=Downgrading(self.manager),
             max_turns=plan.max_turns,
             max_output_tokens=plan.max_output_tokens,

@@ -13,6 +13,8 @@ from orchestrator.errors import AnswerSuspended, NoSuchAgent
 from orchestrator.events import (
     ChatPartner,
     ExchangesUndone,
+    GateAnswered,
+    GateOpened,
     RunFinished,
     TaskEnded,
     TaskParked,
@@ -28,6 +30,7 @@ from orchestrator.run.exchanges import EXCHANGE, Exchange, ExchangeStatus, seen_
 from orchestrator.run.questions import Asker
 from orchestrator.run.recorder import Recorder
 from orchestrator.run.work_clock import RunClock, UnitClock
+from orchestrator.units import StepPath
 from providers.messages import Message, user
 
 
@@ -135,7 +138,7 @@ class Chat:
         try:
             with self.work_clock.unit() as clock:
                 ctx = self._context(exchange, fence, clock)
-                result = await self._work(exchange, ctx)
+                result = await self._work(exchange, ctx, clock)
                 messages: tuple[Message, ...] = (user(exchange.text), *result.transcript[1:])
                 messages = with_origins(messages, exchange.agent, result.untrusted)
                 await ctx.do(EXCHANGE, b"", lambda: _at_once(messages))
@@ -160,18 +163,22 @@ class Chat:
         calls = DurableCalls(self.journal, self.recorder, unit, fence, clock, cut_short)
 
         async def approve(call: CallToApprove) -> Leave:
-            return await self.asker.leave(unit, call, clock)
+            return await self.asker.leave(unit, call, clock, self.crew.plan.tool_sources.get(call.tool, ""))
 
         emit, unsure = self.recorder.at(unit), frozenset(cut_short)
         return RunContext(emit=emit, do=calls.do, budgets=self.budgets, approve=approve, cut_short=unsure)
 
-    async def _work(self, exchange: Exchange, ctx: RunContext) -> WorkResult:
+    async def _work(self, exchange: Exchange, ctx: RunContext, clock: UnitClock) -> WorkResult:
         """Ask for the answer. Raise `NoSuchAgent` where the squad was edited, and who was to give it is gone."""
         if exchange.agent not in self.crew.plan.agents:
             raise NoSuchAgent(exchange.agent, self.crew.plan.agents)
         before = [one for one in self.exchanges if one.stands and one.number < exchange.number]
-        seen = seen_by(exchange.agent, before)
-        return await self.crew.reply(exchange.agent, exchange.text, seen, exchange.unit, ctx)
+        seen, unit = seen_by(exchange.agent, before), exchange.unit
+
+        async def ask(gate: GateOpened, step: StepPath, what: str) -> GateAnswered:
+            return await self.asker.within(unit, step, gate, clock, what)
+
+        return await self.crew.reply(exchange.agent, exchange.text, seen, unit, ctx, ask)
 
     async def _end(
         self,

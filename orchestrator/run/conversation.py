@@ -10,6 +10,7 @@ import anyio
 
 from agents.run_context import Suspended, all_of
 from agents.untrusted import joined
+from orchestrator.errors import NoReply
 from orchestrator.events import ControlUnread, ConversationEnded, MessageSpoken
 from orchestrator.run import prompts
 from orchestrator.run.conversations import pattern_of
@@ -158,10 +159,11 @@ def _out_of_budget(ending: EndReason | None, kind: str) -> EndReason:
 
 @dataclass(slots=True)
 class _Spoken:
-    """What came of one speech: texts with the tokens that each took; `spent` is set where the budget left no room."""
+    """What came of one speech: texts with the tokens that each took; `spent` is set where the budget left no room, or a
+    person's silence ends it all."""
 
     texts: dict[Speak, SpokenWords] = field(default_factory=dict)
-    spent: BudgetSpent | None = None
+    spent: BudgetSpent | NoReply | None = None
     waiting: list[Suspended] = field(default_factory=list)
     """Of those who speak together, what was suspended: the others end what they say, and it is recorded."""
 
@@ -194,7 +196,11 @@ class Conversation:
             heard, spent = await self._hear(following, transcript)
             if heard:
                 following = advance(pattern, heard)
-            if spent is not None:
+            if isinstance(spent, NoReply):
+                ending = EndReason("no_reply", str(spent))
+                if not (isinstance(following, Speak) and following.closes):
+                    following = advance(pattern, ())
+            elif spent is not None:
                 ending = _out_of_budget(ending, spent.kind)
                 while not isinstance(following, Conclusion):  # nor is there room for a conclusion
                     following = advance(pattern, ())
@@ -221,8 +227,9 @@ class Conversation:
             openings = dict.fromkeys(self.plan.participants, with_images(prompts.rules_of_work(self.plan), self.images))
         return Transcript(self.plan, opening, views, self.clock(), openings=openings)
 
-    async def _hear(self, speech: Speech, transcript: Transcript) -> tuple[Heard, BudgetSpent | None]:
-        """Return what was said, and the error where the conversation's own budget left no room for a turn."""
+    async def _hear(self, speech: Speech, transcript: Transcript) -> tuple[Heard, BudgetSpent | NoReply | None]:
+        """Return what was said, and the error where the conversation's own budget left no room for a turn, or where it
+        is over as a person does not reply."""
         spoken = _Spoken()
         if isinstance(speech, SpeakTogether):
             await self._together(speech, transcript, spoken)
@@ -258,6 +265,10 @@ class Conversation:
         told = () if speech.told is None else transcript.untrusted.get(speech.told.by, ())
         try:
             spoken.texts[speech] = await self.speaker(speech.speaker, speech.prompt, history, speech.place, told)
+        except NoReply as error:
+            if not error.ends or error.conversation != self.plan.id:
+                raise
+            spoken.spent = error
         except BudgetSpent as error:
             if error.budget != self.own_account:
                 raise

@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from agents import Agent, RunContext, WorkResult
-from agents.run_context import NOTHING_AROUND, Escalate, Leave, StepKey, Surroundings
+from agents.run_context import NOTHING_AROUND, StepKey, Surroundings
 from agents.summaries import HistoryMemo
 from agents.summariser import Summariser
 from agents.untrusted import joined, read_in
@@ -21,16 +21,16 @@ from orchestrator.errors import UntrustedInstructions
 from orchestrator.events import (
     AgentChosen,
     CutText,
-    GateOpened,
 )
 from orchestrator.run import prompts, synthesis
-from orchestrator.run.assignment import Assignment, UnitResult
+from orchestrator.run.assignment import AskWithin, Assignment, UnitResult
 from orchestrator.run.bound_agents import BoundAgents
 from orchestrator.run.budget import Paid
 from orchestrator.run.conversation import Conversation, Minutes, SpokenWords
 from orchestrator.run.deltas import DeltaLog
 from orchestrator.run.fencing import Brief, fenced_brief
 from orchestrator.run.memory import RecalledParts, RunMemory, recall
+from orchestrator.run.people import escalation, person_speaks
 from orchestrator.run.taint import Fed, Sources
 from orchestrator.run.task_state import as_text
 from orchestrator.run.truncation import cut_in, in_order
@@ -52,7 +52,7 @@ from orchestrator.squad.plan import (
 )
 from orchestrator.squad.rendering import rendered_work
 from orchestrator.squad.untrusted_specs import names_in_schema
-from orchestrator.units import ENDED, SAID, StepPath, Unit, path_of, step_of
+from orchestrator.units import ENDED, StepPath, Unit, step_of
 from providers.budgets import BudgetRef
 from providers.emit import Emit
 from providers.messages import Message, with_images
@@ -132,13 +132,14 @@ class Crew:
         return UnitResult(result.output, text, truncated=cut_in(result, ctx.step), untrusted=result.untrusted)
 
     async def reply(
-        self, agent: str, words: str, history: tuple[Message, ...], unit: Unit, ctx: RunContext
+        self, agent: str, words: str, history: tuple[Message, ...], unit: Unit, ctx: RunContext, ask: AskWithin
     ) -> WorkResult:
-        """Return an agent's answer to what a person says to it in a chat, after `history`."""
+        """Return an agent's answer to what a person says to it in a chat, after `history`. `ask` asks that person."""
         here = self.below(self.within(ctx, unit), unit, "try-1")
         recalled = await recall(self.memory, self.plan.agents[agent], words, here)
         account = self.accounts.of_agent(agent, self.plan.agents[agent].budget)
         told, here = prompts.with_recalled(words, recalled.parts), _having_read(here, recalled)
+        here = here.at(escalate=escalation(unit, ask, here, self.emit_at))
         here = with_account(here, account).at(memo=self._memos.setdefault(agent, HistoryMemo()))
         return await self._agents.get(agent, None).work(told, here, history=history)
 
@@ -204,7 +205,7 @@ class Crew:
         agent = self._agents.get(work.agent, work.tools, given.values["inputs"])
         if work.guardrails is not None:
             agent = self._agents.guarded(agent, work.guardrails, squad, given.values["inputs"])
-        ctx = ctx.at(escalate=self._escalation(given, ctx))
+        ctx = ctx.at(escalate=escalation(given.unit, given.ask, ctx, self.emit_at))
         account = self.accounts.of_agent(work.agent, self.plan.agents[work.agent].budget)
         return await agent.work(words, with_account(ctx, account), output_schema=work.output_schema, history=history)
 
@@ -241,7 +242,7 @@ class Crew:
             if ctx.edition > 2:
                 here = here.at(untrusted=joined(ctx.untrusted, (*read_in(history), *untrusted)))
             if speaker == HUMAN:
-                return SpokenWords(await self._person_speaks(prompt, history, given, here))
+                return SpokenWords(await person_speaks(plan, prompt, history, unit, given.ask, here))
             if speaker in (plan.nested or ()):
                 inner = self._talk(scoped(plan.squad, speaker), given)
                 asked = prompts.topic_inside(speaker, prompt, history)
@@ -288,35 +289,6 @@ class Crew:
         words = prompts.compose(topic, "The result of the conversation.", {"The conversation": minutes.document()})
         result = await self._agent_works(shaped, self._with_images(work, words, given), given, ctx)
         return UnitResult(result.output, as_text(result.output), untrusted=result.untrusted)
-
-    async def _person_speaks(
-        self, prompt: str, history: tuple[Message, ...], given: Assignment, ctx: RunContext
-    ) -> str:
-        gate = GateOpened(path_of(given.unit, ctx.step), prompt, ("say",), prompts.shown_to_a_person(history[-3:]), 1)
-
-        async def ask() -> str:
-            return (await given.ask(gate, ctx.step, "a person's reply")).comment
-
-        heard = b"".join(message.digest for message in history) + prompt.encode("utf-8", "replace")
-        said: str = await ctx.do(StepKey(ctx.step, 0, SAID), hashlib.sha256(heard).digest(), ask)
-        return said
-
-    def _escalation(self, given: Assignment, ctx: RunContext) -> Escalate:
-        """Return what asks a person whether a text may pass, once, at a place of its own."""
-
-        async def escalate(place: StepPath, question: str, text: str) -> Leave:
-            here = ctx.at(step=place, emit=self.emit_at(given.unit, place))
-            gate = GateOpened(path_of(given.unit, place), question, ("approve", "reject"), {"text": text}, 1)
-
-            async def ask() -> list[str]:
-                answer = await given.ask(gate, place, "a person's word on a text")
-                return [answer.choice, answer.comment]
-
-            asked = hashlib.sha256(f"{question}\0{text}".encode("utf-8", "surrogatepass")).digest()
-            choice, comment = await here.do(StepKey(place, 0, SAID), asked, ask)
-            return Leave(choice == "approve", comment)
-
-        return escalate
 
 
 def _having_read(ctx: RunContext, recalled: RecalledParts) -> RunContext:

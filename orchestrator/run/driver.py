@@ -282,7 +282,7 @@ class Driver:
         )
 
         async def approve(call: CallToApprove) -> Leave:
-            return await self._asker.leave(unit, call, clock)
+            return await self._asker.leave(unit, call, clock, self.plan.tool_sources.get(call.tool, ""))
 
         emit = self._recorder.at(unit)
         return RunContext(emit=emit, do=calls.do, budgets=self._budgets, approve=approve, cut_short=cut_short)

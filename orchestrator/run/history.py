@@ -242,5 +242,5 @@ def is_question(said: Hashable) -> bool:
 def telling(unit: Unit | None, step: StepPath, payload: Any) -> Hashable:
     """Return what a payload that was said at a place in the run is known by."""
     if isinstance(payload, GateOpened):
-        return unit, step, payload.name, payload.attempt, payload.prompt, tuple(payload.shown.items())
+        return unit, step, payload.name, payload.attempt, payload.prompt, tuple(payload.shown.items()), payload.tool
     return unit, step, payload

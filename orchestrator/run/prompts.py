@@ -13,6 +13,9 @@ from providers.messages import Message
 if TYPE_CHECKING:
     from personas.sandbox import ExpressionText
 
+NO_REPLY = "(no reply)"
+"""What is heard of a person whose turn is passed over."""
+
 
 def with_recalled(words: str, recalled: Mapping[str, str]) -> str:
     """Return words with what is remembered about them, and stands in documents, before them."""

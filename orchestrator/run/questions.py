@@ -6,6 +6,8 @@ here can answer, its unit waits on as long as something else is at work, since a
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -103,36 +105,60 @@ class Asker:
         given = self._past.answers.get(gate.name, [])
         if len(given) >= gate.attempt:
             return given[-1]
-        known = self._past.gates.get(gate.name)
-        if known is not None and known.opened.attempt == gate.attempt:  # it was given another name before, perhaps
-            gate = replace(gate, first_asked_as=known.opened.first_asked_as)
+        known, left = self._past.gates.get(gate.name), _seconds(gate.timeout)
+        if known is not None and known.opened.attempt == gate.attempt:
+            gate = _as_asked(gate, known.opened)
+            left = min(known.at + left - self._recorder.now(), left)
+        until = anyio.current_time() + left
         self._recorder.record(gate, unit, step)
         await self.flush()
         answer = await self._recorded(gate)
         if answer is None:
-            with clock.asking():
+            with clock.asking(), anyio.CancelScope(deadline=until):
                 answer = await self._answer_here(gate)
                 if answer is None:
                     answer = await self._answer_elsewhere(gate)
+        if answer is None and anyio.current_time() >= until:
+            answer = await self._enter(gate, GateAnswered(gate.name, gate.on_timeout, "", "timeout"))
         if answer is None:
             raise Suspended(what)
         self._recorder.record(answer, unit, step)
         await self.flush()  # an answer is recorded before anything follows from it
         return answer
 
-    async def leave(self, unit: Unit, call: CallToApprove, clock: UnitClock) -> Leave:
-        """Return a person's leave for one call: that which was given to it already, or what a person says now."""
-        name = text_of(unit, call.key)
+    async def leave(self, unit: Unit, call: CallToApprove, clock: UnitClock, source: str = "") -> Leave:
+        """Return a person's leave for one call: that which was given to it already, or what a person says now.
+
+        `source` is the digest of what runs where the tool is called. Leave for a tool that is another now is none.
+        """
+        name, tool = text_of(unit, call.key), _digest(call.tool, call.definition, source)
         given = self._past.answers.get(name, [])
-        if given and (given[-1].choice != "approve" or not call.is_unknown):
-            return Leave(given[-1].choice == "approve", given[-1].comment)
+        arguments = call.arguments
+        if given:
+            last = given[-1]
+            if last.choice != "approve" or not (call.is_unknown or last.tool not in ("", tool)):
+                return _leave(last)
+            arguments = arguments if last.edited is None else last.edited
         again = " again, though it was cut short and may have taken effect" if call.is_unknown else ""
         after = f" The agent has read text that others wrote ({told(call.after)})." if call.after else ""
-        shown = {"call": name, "arguments": call.arguments}  # leave for one call is no leave for the next one like it
-        prompt = f"{RUN}{call.tool}{again}?{after}"
-        gate = GateOpened(name, prompt, ("approve", "reject"), shown, len(given) + 1, call.is_unknown)
+        shown = {"call": name, "arguments": arguments}  # leave for one call is no leave for the next one like it
+        gate = GateOpened(
+            name,
+            f"{RUN}{call.tool}{again}?{after}",
+            ("approve", "reject"),
+            shown,
+            len(given) + 1,
+            call.is_unknown,
+            editable="arguments",
+            schema=call.parameters,
+            tool=tool,
+            # Leave that was given before the agent read what others wrote does not cover what it does after it.
+            grant="" if call.is_unknown else _digest(tool, call.agent, "after" if call.after else ""),
+        )
         answer = await self.within(unit, (), gate, clock, f"a person's approval of {call.tool}")
-        return Leave(answer.choice == "approve", answer.comment)
+        if answer.choice == "approve" and answer.edited is None and arguments != call.arguments:
+            answer = replace(answer, edited=arguments)
+        return _leave(answer)
 
     # -- where answers come from
 
@@ -191,6 +217,29 @@ class Asker:
             tasks.cancel_scope.cancel()
         if failures:
             raise failures[0]
+
+
+def _leave(answer: GateAnswered) -> Leave:
+    return Leave(answer.choice == "approve", answer.comment, answer.edited)
+
+
+def _digest(*said: str) -> str:
+    return hashlib.sha256(json.dumps(said).encode()).hexdigest()
+
+
+def _as_asked(gate: GateOpened, known: GateOpened) -> GateOpened:
+    """Return a question as it is on record where it is still the same, so that an answer to that one counts.
+
+    An earlier release recorded less of it.
+    """
+    gate = replace(gate, first_asked_as=known.first_asked_as)  # it was given another name before, perhaps
+    if known.tool in ("", gate.tool):
+        return replace(gate, editable=known.editable, schema=known.schema, tool=known.tool, grant=known.grant)
+    return gate
+
+
+def _seconds(timeout: float | None) -> float:
+    return math.inf if timeout is None else timeout
 
 
 def _left(plan: Approval, opened_at: float, now: float) -> float:

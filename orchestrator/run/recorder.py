@@ -74,6 +74,10 @@ class Recorder:
             self.usage += bill.usage
             self.cost = None if bill.cost is None or self.cost is None else self.cost + bill.cost
 
+    def now(self) -> float:
+        """Return the time by which events are stamped: epoch seconds UTC."""
+        return self._clock()
+
     def take(self) -> list[Event]:
         """Return the events that the journal does not have yet; they are its from now on."""
         events, self._unwritten = self._unwritten, []

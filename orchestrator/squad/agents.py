@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from agents.memory.tools import tools_of
 from agents.tools import Tool
+from orchestrator.squad.approval_specs import approvals_of, with_approvals
 from orchestrator.squad.conversations import Conversations
 from orchestrator.squad.graph import order
 from orchestrator.squad.guardrail_specs import guardrails_of
@@ -150,9 +151,10 @@ class Roster:
             memory=memory,
             knowledge=knowledge,
             risky_tools=risky_tools(self.spec.untrusted, spec.untrusted),
+            approvals=approvals_of(self.spec.approvals, spec.approvals),
             guardrails=guardrails_of((*path, "guardrails"), name, spec.guardrails, self.spec.agents, self.findings),
         )
-        warn_of_both(name, plan.tools, plan.risky_tools, self.findings)
+        warn_of_both(name, with_approvals(plan.tools, plan.approvals), plan.risky_tools, self.findings)
         return plan if spec.max_turns is None else replace(plan, max_turns=spec.max_turns)
 
     def _models(self, path: Path, spec: AgentSpec) -> bool:
@@ -296,7 +298,7 @@ class Roster:
             name, approval = _tool_use(use)
             place = path if path[-1] == "persona" else (*path, index, *(() if isinstance(use, str) else ("name",)))
             for tool in self._named(place, name):
-                bound[tool.name] = tool if approval is None else tool.but(approval=approval)
+                bound[tool.name] = tool if approval is None else tool.but(approval=approval, is_approval_said=True)
         return tuple(bound.values())
 
     def _helper(self, path: Path, use: ToolUse) -> tuple[Tool, ...]:
@@ -309,7 +311,7 @@ class Roster:
                 self.agent((*path, "agent"), use.agent)
             return ()
         tool = helper_tool(agent, use.name, use.description)
-        return (tool if use.approval is None else tool.but(approval=use.approval),)
+        return (tool if use.approval is None else tool.but(approval=use.approval, is_approval_said=True),)
 
     def _with_helpers(self, plans: dict[str, AgentPlan]) -> dict[str, AgentPlan]:
         """Return the agents with those that they have as tools. Report those that come to call themselves."""

@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar
 from pydantic import Discriminator, Field, Tag
 
 from orchestrator.squad.other_formats import CONDITION_NAMES, CONVERSATION_ADVICE, CONVERSATION_NAMES, EXAMPLES
-from orchestrator.squad.plan import PatternName
+from orchestrator.squad.plan import OnSilence, PatternName
 from orchestrator.squad.shared_spec import BudgetSpec, NonEmpty, Positive
 from providers.documents.fields import PositiveDuration
 from providers.documents.models import StrictModel
@@ -62,6 +62,16 @@ class NestedSpec(StrictModel):
     conversation: NonEmpty = Field(description="The conversation that is held when it is its turn")
 
 
+class HumanSpec(StrictModel):
+    """How long a person who takes part is waited for."""
+
+    noun: ClassVar[str] = "a human"
+    timeout: PositiveDuration = Field(description="For each reply, from the question on; the run need not be at work")
+    on_timeout: OnSilence = Field(
+        default="skip", description="The turn is passed over, the conversation ends, or its task fails"
+    )
+
+
 ParticipantRef = Annotated[
     Annotated[NonEmpty, Tag("text")] | Annotated[NestedSpec, Tag("mapping")], Discriminator(_kind)
 ]
@@ -105,6 +115,7 @@ class ConversationSpec(StrictModel):
     handoffs: dict[NonEmpty, list[NonEmpty]] | None = Field(
         default=None, description="To whom each may hand over; others to anybody"
     )
+    human: HumanSpec | None = Field(default=None, description="How long a person is waited for; default: for ever")
     mentions: bool | None = Field(
         default=None, description="Whether a participant that is mentioned (@ann) speaks next; default: false"
     )

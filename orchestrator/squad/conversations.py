@@ -14,7 +14,7 @@ from orchestrator.squad.conversation_spec import (
     TerminateSpec,
     names_of,
 )
-from orchestrator.squad.plan import HUMAN, ConversationPlan
+from orchestrator.squad.plan import HUMAN, ConversationPlan, HumanWait
 from orchestrator.squad.shared_spec import budget
 from orchestrator.squad.spec import SquadSpec
 from orchestrator.squad.termination import Termination
@@ -93,8 +93,18 @@ class Conversations:
             positions=self._positions(path, spec),
             mentions=spec.mentions,
             nested=tuple(name for name in names_of(spec) if self._is_nested(name)) or None,
+            human=self._human(path, spec),
         )
         return plan if spec.speakers_per_round is None else replace(plan, speakers_per_round=spec.speakers_per_round)
+
+    def _human(self, path: Path, spec: ConversationSpec) -> HumanWait | None:
+        """Return how long a person is waited for. Report where there is none."""
+        if spec.human is None:
+            return None
+        selector = spec.selector.agent if isinstance(spec.selector, SelectorSpec) else spec.selector
+        if HUMAN not in (*names_of(spec), selector):
+            self.findings.error((*path, "human"), "no-effect", "no person takes part", "add human to `participants`")
+        return HumanWait(spec.human.timeout, spec.human.on_timeout)
 
     def _moderator(self, path: Path, spec: ConversationSpec) -> str | None:
         """Return who moderates, by whichever of its names it is called. Report a pattern that lacks one."""

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
-from orchestrator.squad.tool_source import NAME, NO_NAME, ToolReading, ToolSource, unloaded
+from orchestrator.squad.tool_source import NAME, NO_NAME, ToolReading, ToolSource, digest_of, unloaded
 from orchestrator.squad.tool_specs import KINDS, ToolEntry
-from orchestrator.trust import CodeUse
+from orchestrator.trust import CODE, CodeUse
 from providers.documents.findings import Findings
 from providers.documents.problems import Path as Place
 
+TERMS = frozenset({"approval", "risk", "idempotent", "untrusted"})
+"""What an entry says of when a person is asked."""
 ReadKind = Callable[[ToolReading, str, ToolEntry, Place], tuple[ToolSource, ...]]
 
 
@@ -69,7 +72,20 @@ def _read(reading: ToolReading, name: str, entry: ToolEntry, place: Place) -> tu
     kind = entry.kinds[0]
     for field in entry.misplaced(kind):
         reading.findings.error((*place, field), "misplaced-field", f"'{field}' means nothing beside '{kind}'", key=True)
-    return readers()[kind](reading, name, entry, place)
+    return tuple(_with_terms(one, entry) for one in readers()[kind](reading, name, entry, place))
+
+
+def _with_terms(source: ToolSource, entry: ToolEntry) -> ToolSource:
+    """Return a tool whose use is allowed on the terms that its entry has: with others it is asked for anew."""
+    terms = {name: said for name, said in entry.settings().items() if name in TERMS}
+    if not terms:
+        return source
+    told = ", ".join(f"{name}: {str(said).lower()}" for name, said in terms.items())
+    uses = (
+        replace(use, address=f"{CODE}{digest_of([use.address, terms])}", what=f"{use.what} ({told})")
+        for use in source.uses
+    )
+    return replace(source, uses=tuple(uses))
 
 
 def is_gone(entry: ToolEntry, beside: Path) -> bool:

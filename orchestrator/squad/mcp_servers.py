@@ -39,5 +39,7 @@ def server_use(node: Node, name: str, entry: McpEntry) -> CodeUse:
     spec, reading = entry.spec, ToolReading(Findings.after(node, ()), entry.beside, entry.file)
     given = f", given {', '.join(spec.reads)}" if spec.reads else ""
     what = "requests to" if spec.url else "the command"
-    sha256 = digest_of([spec.sha256, named_files(spec.words, reading.folder, spec.cwd or ".").digests])
-    return CodeUse.of(reading.folder, f"{what} {spec.target} (MCP server '{name}'{given})", sha256, reading.file)
+    sha256 = digest_of([spec.sha256, named_files(spec.words, reading.folder, spec.cwd or ".").digests, *spec.vouched])
+    vouched = f", believed: {', '.join(spec.vouched)}" if spec.vouched else ""
+    told = f"{what} {spec.target} (MCP server '{name}'{given}{vouched})"
+    return CodeUse.of(reading.folder, told, sha256, reading.file)

@@ -73,6 +73,9 @@ class McpSpec(StrictModel):
     trust_annotations: bool = Field(
         default=False, description="Whether to believe what the server says of its tools: that one only reads"
     )
+    untrusted: bool = Field(
+        default=True, description="Whether others wrote what it answers; false: you vouch for every word of it"
+    )
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -99,6 +102,13 @@ class McpSpec(StrictModel):
         return tuple(
             dict.fromkeys(read for name, read in found if NAMED.search(f"{name}: ") or NAMED.search(f"{read}: "))
         )
+
+    @property
+    def vouched(self) -> list[str]:
+        """What the file says in the server's favour, in words: it belongs to what is allowed."""
+        answers = [] if self.untrusted else ["what it answers"]
+        says = ["what it says of its tools"] if self.trust_annotations else []
+        return [*answers, *says, *(f"{name} only reads" for name in sorted(self.read_only))]
 
     @property
     def target(self) -> str:
@@ -217,6 +227,7 @@ class McpTools:
 def tool_of(name: str, definition: Definition, spec: McpSpec, function: Callable[..., Any]) -> Tool:
     """Return a tool of a server of the squad that is called by `function`."""
     made = server_tool(name, definition, function, spec.timeout or TIMEOUT_S, is_believed=spec.trust_annotations)
+    made = replace(made, untrusted=spec.untrusted)
     return replace(made, risk="read_only", idempotent=True) if definition.name in spec.read_only else made
 
 

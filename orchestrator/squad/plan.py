@@ -20,6 +20,7 @@ from providers.messages import Capability, Needs
 
 if TYPE_CHECKING:
     from agents.tools import Tool
+    from orchestrator.squad.approval_specs import Approvals
     from personas import Persona
     from personas.sandbox import ExpressionText
 
@@ -27,6 +28,8 @@ PatternName = Literal["round_robin", "party", "selector", "handoff", "debate", "
 """The patterns: each is a file in `orchestrator/run/conversations/`."""
 RetryCause = Literal["rate_limit", "timeout", "invalid_output", "provider", "tool", "truncated"]
 OnExceed = Literal["pause", "stop", "downgrade_tier"]
+OnSilence = Literal["skip", "end", "fail"]
+"""What follows where a person who takes part in a conversation does not speak in time."""
 FOR_EACH_CAP = 1000
 """Elements that a `for_each` may have where its list states no `maxItems`, nor the squad `limits.max_items`."""
 TEXT_CAP = 262_144
@@ -82,6 +85,8 @@ class AgentPlan:
     """The sub-squad that it is an agent of."""
     risky_tools: RiskyTools | None = None
     """What becomes of its risky tools once it has read what others wrote; None: a person is asked."""
+    approvals: Approvals | None = None
+    """Who is asked before its tools are called, by their class of risk, where nothing is said of the tool itself."""
     guardrails: Guardrails | None = None
     """What is checked of its briefs and answers; None: nothing."""
 
@@ -97,6 +102,14 @@ class AgentPlan:
 
 HUMAN = "human"
 """The participant of a conversation that is a person."""
+
+
+@dataclass(frozen=True, slots=True)
+class HumanWait:
+    """A person is waited for `timeout` seconds from each question on; `on_timeout` is what happens then."""
+
+    timeout: float
+    on_timeout: OnSilence
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +146,8 @@ class ConversationPlan:
     """The participants that are conversations."""
     squad: str | None = None
     """The sub-squad whose agents take part: here they go by their names in it."""
+    human: HumanWait | None = None
+    """How long a person is waited for; None: for ever."""
 
 
 def scoped(scope: str | None, name: str) -> str:

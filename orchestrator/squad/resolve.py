@@ -142,7 +142,9 @@ def with_tools(plan: Plan, tools: Mapping[str, Tool]) -> Plan:
 
     def bound(old: tuple[Tool, ...]) -> tuple[Tool, ...]:
         return tuple(
-            tools[one.name].but(approval=one.approval) if one.name in tools and one.agent is None else one
+            tools[one.name].but(approval=one.approval, is_approval_said=one.is_approval_said)
+            if one.name in tools and one.agent is None
+            else one
             for one in old
         )
 

@@ -13,6 +13,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, Discriminator, Field, Tag
 
 from agents.summaries import LEAST
+from orchestrator.squad.approval_specs import ApprovalsSpec
 from orchestrator.squad.conversation_spec import ConversationSpec
 from orchestrator.squad.given import InputType
 from orchestrator.squad.guardrail_specs import GuardrailsSpec
@@ -203,6 +204,7 @@ class AgentSpec(StrictModel):
     memory: MemoryField | None = Field(default=None, description="Whether it remembers over runs, and how")
     knowledge: KnowledgeField | None = Field(default=None, description="Documents that it may look up, too")
     untrusted: UntrustedSpec | None = Field(default=None, description="What follows from reading what others wrote")
+    approvals: ApprovalsSpec | None = Field(default=None, description="Who is asked before its tools are called")
     guardrails: GuardrailsSpec | None = Field(default=None, description="What is checked of its briefs and answers")
     budget: BudgetSpec | None = Field(default=None, description="Caps over all its work in a run")
 
@@ -412,6 +414,7 @@ class SquadSpec(StrictModel):
     memory: MemoryField | None = Field(default=None, description="Whether its agents remember over runs, and how")
     knowledge: KnowledgeField | None = Field(default=None, description="Documents that its agents may look up")
     untrusted: UntrustedSpec | None = Field(default=None, description="What follows from reading what others wrote")
+    approvals: ApprovalsSpec | None = Field(default=None, description="Who is asked before tools are called")
     mcp: dict[str, McpSpec] = Field(default_factory=dict, description="Servers of tools that agents may use")
     agents: dict[str, AgentSpec] = Field(default_factory=dict, description="Who works")
     conversations: dict[str, ConversationSpec] = Field(default_factory=dict, description="Who talks")

@@ -147,4 +147,5 @@ class ToolEntry(StrictModel):
             "timeout_s": self.timeout,
             **{name: getattr(self, name) for name in ("approval", "risk", "max_chars", "idempotent", "untrusted")},
         }
-        return {name: value for name, value in said.items() if value is not None}
+        found = {name: value for name, value in said.items() if value is not None}
+        return {**found, "is_approval_said": True} if "approval" in found else found

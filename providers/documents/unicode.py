@@ -42,6 +42,13 @@ _escape = re.compile(
 # returns too: they overwrite the line on some terminals.
 _unprintable = re.compile(f"[{_CONTROLS}\r{_BOM}\u2028\u2029\u202a-\u202e\u2066-\u2069\ufff9-\ufffb]").sub
 
+# What is not seen at all where it stands: the former, and marks, joiners of words and tags ("ASCII smuggling"). The
+# joiners of letters and of emoji stay: their effect is seen.
+_unseen = re.compile(
+    f"[{_CONTROLS}\r{_BOM}\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u2064\u2066-\u206f\ufff9-\ufffb"
+    "\U000e0000-\U000e007f]"
+).sub
+
 
 def clean(text: str) -> str:
     """Return `text` fit for every encoder, file and wire; the same object where it already is.
@@ -144,3 +151,13 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return _unprintable("", _escape.sub("", _joined(text)))
+
+
+def visible(text: str) -> str:
+    """Return `text` with nothing in it that a terminal obeys, and what cannot be seen by its name: `<U+202E>`.
+
+    For what a person is to decide on: nothing of it is left out.
+    """
+    if text.isprintable():
+        return text
+    return _unseen(lambda found: f"<U+{ord(found[0]):04X}>", _joined(text.replace("\r\n", "\n")))

@@ -96,7 +96,7 @@ async def test_a_person_lets_it_pass_or_not(scripted, given: bool | None) -> Non
         ):
             await bench.agent(guardrails=rails).work("x", ctx)
     question = "Let the answer of amelia pass? The guardrail forbid says: it says 'refund', which it may not"
-    assert [one[1:] for one in asked] == ([] if given is None else [(question, "We refund it.")])
+    assert [one[1:] for one in asked] == ([] if given is None else [(question, "We refund it.", None)])
 
 
 async def test_what_an_agent_is_told_is_checked_before_anything_is_asked(scripted) -> None:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import Any
 
 import click
 
 from orchestrator.cli.app import Command, Group
 from orchestrator.cli.exits import Unusable
+from orchestrator.cli.files import environment
 from orchestrator.cli.journals import RecordedRuns, reads_runs
 from orchestrator.cli.ui.columns import columns
 from orchestrator.cli.ui.console import print_json
+from orchestrator.cli.ui.gates import as_shown
+from orchestrator.cli.ui.masking import mask_document, mask_secrets
 from orchestrator.events import GateOpened
 from orchestrator.run.approvals import answer_question, goes_on, questions_of
 from providers.documents.unicode import printable
@@ -19,7 +24,6 @@ MOST_RUNS = 1000
 UNDECIDED = ("waiting", "running", "paused", "cancelled")
 """Statuses of a run whose questions can be answered: it may go on."""
 ANSWERS = {
-    "approve": ("approve", "Approve TASK of RUN: the run goes on."),
     "revise": ("revise", "Send TASK of RUN back: the tasks before it run again, with your comment."),
     "deny": ("reject", "Reject TASK of RUN."),
 }
@@ -42,12 +46,14 @@ async def list_approvals(records: RecordedRuns, as_json: bool) -> None:
     """List what awaits a person: run, task, choices, question."""
     lines = await records.journal.runs(MOST_RUNS, statuses=UNDECIDED)
     found = [(line.run, gate) for line in lines for gate in (await questions_of(records.journal, line.run)).open]
+    environ = environment(records.settings)
     if as_json:
-        print_json([_document(run, gate) for run, gate in found])
+        print_json([mask_document(_document(run, gate), environ) for run, gate in found])
         return
     if not found:
-        records.console.say("nothing awaits approval")
-    rows = [(run, gate.name, "/".join(gate.choices), gate.prompt) for run, gate in found]
+        records.console.say("No approvals are waiting.")
+        return
+    rows = [(run, gate.name, "/".join(gate.choices), mask_secrets(gate.prompt, environ)) for run, gate in found]
     click.echo(columns([("RUN", "TASK", "CHOICES", "QUESTION"), *(tuple(map(printable, row)) for row in rows)]))
 
 
@@ -57,10 +63,15 @@ async def list_approvals(records: RecordedRuns, as_json: bool) -> None:
 @reads_runs
 async def show_approval(records: RecordedRuns, run: str, task: str | None) -> None:
     """Show the question and the texts to decide on. TASK may be left out where RUN awaits one answer."""
-    gate = (await questions_of(records.journal, run)).named(task)
+    gate, environ = (await questions_of(records.journal, run)).named(task), environment(records.settings)
     for title, text in gate.shown.items():
-        click.echo(f"--- {printable(title)} ---\n{printable(text)}\n")
-    click.echo(f"{printable(gate.prompt)}  ({' / '.join(gate.choices)})")
+        click.echo(f"--- {printable(title)} ---\n{as_shown(text, environ, sys.maxsize)}\n")
+    click.echo(f"{mask_secrets(printable(gate.prompt), environ)}  ({' / '.join(gate.choices)})")
+    if gate.editable:
+        with_what = "--args JSON" if gate.editable == "arguments" else "--edit FILE"
+        click.echo(f"`approve {with_what}` changes the {gate.editable}")
+    if gate.grant:
+        click.echo("`approve --for-run` allows all further calls of this tool by this agent in this run, too")
 
 
 def answer_command(name: str, choice: str, help_text: str) -> Command:
@@ -75,6 +86,42 @@ def answer_command(name: str, choice: str, help_text: str) -> Command:
         await _answer(records, run, task, choice, comment)
 
     return answer
+
+
+@approvals_command.command("approve")
+@click.argument("run")
+@click.argument("task", required=False)
+@click.option("--comment", default="", metavar="TEXT", help="A comment that the agents read.")
+@click.option("--args", "arguments", metavar="JSON", help="Call the tool with these arguments instead.")
+@click.option("--edit", "file", metavar="FILE", help="Let this file's text count instead (- is stdin).")
+@click.option("--for-run", is_flag=True, help="Allow this agent's further calls of the tool in this run, too.")
+@reads_runs
+async def approve(
+    records: RecordedRuns,
+    run: str,
+    task: str | None,
+    comment: str,
+    arguments: str | None,
+    file: str | None,
+    for_run: bool,
+) -> None:
+    """Approve TASK of RUN: the run goes on. A tool's arguments, or a text, may be changed thereby."""
+    if arguments is not None and file is not None:
+        raise Unusable("--args and --edit both say what counts instead", "give one of them")
+    if arguments is not None and (await questions_of(records.journal, run)).named(task).editable != "arguments":
+        raise Unusable("--args is for a tool's call, and this is none", "--edit FILE changes a text")
+    edited = arguments if file is None else _text_of(file)
+    await _answer(records, run, task, "approve", comment, edited=edited, for_run=for_run)
+
+
+def _text_of(file: str) -> str:
+    """Return the text of a file, or of stdin. Raise `Unusable`."""
+    try:
+        return sys.stdin.buffer.read().decode() if file == "-" else Path(file).read_text("utf-8")
+    except OSError as error:
+        raise Unusable(f"cannot read {file}: {error.strerror or error}") from None
+    except UnicodeDecodeError:
+        raise Unusable(f"{file} is no UTF-8 text") from None
 
 
 for _name, (_choice, _help) in ANSWERS.items():
@@ -100,18 +147,20 @@ async def say(records: RecordedRuns, run: str, said: tuple[str, ...]) -> None:
     await _answer(records, run, task, "say", words)
 
 
-async def _answer(records: RecordedRuns, run: str, task: str | None, choice: str, comment: str) -> None:
+async def _answer(records: RecordedRuns, run: str, task: str | None, choice: str, comment: str, **how: Any) -> None:
     """Record the answer, and say what happens next: a process that drives the run hears it by itself."""
     journal = records.journal
     try:
-        gate = await answer_question(journal, run, task, choice, comment, by="cli")
+        gate = await answer_question(journal, run, task, choice, comment, by="cli", **how)
     except ValueError as error:
         raise Unusable(str(error)) from None
     at_work = "the run is at work and continues with this answer"
     is_chat = (await journal.manifest(run)).options.get("chat")
     goes_on_by = ("chat", "--session", run) if is_chat else ("runs", "resume", run)
     follows = at_work if await goes_on(journal, run) else f"next: {records.command(*goes_on_by)}"
-    records.console.say(printable(f"{gate.name}: {choice}\n{follows}"))
+    how_so = {"changed": how.get("edited") is not None, "for the run": how.get("for_run")}
+    said = ", ".join([choice, *(word for word, is_so in how_so.items() if is_so)])
+    records.console.say(printable(f"{gate.name}: {said}\n{follows}"))
 
 
 def _document(run: str, gate: GateOpened) -> dict[str, Any]:
@@ -122,4 +171,7 @@ def _document(run: str, gate: GateOpened) -> dict[str, Any]:
         "choices": list(gate.choices),
         "shown": dict(gate.shown),
         "attempt": gate.attempt,
+        "editable": gate.editable or None,
+        "schema": gate.schema,
+        "for_run": bool(gate.grant),
     }

@@ -31,7 +31,8 @@ from orchestrator.cli.ui.message_lines import PipedLines, typed
 from orchestrator.cli.ui.next_step import command_line
 from orchestrator.cli.ui.notices import STUB_NOTICE, telling
 from orchestrator.cli.ui.run_list import cost_of, state_in, when
-from orchestrator.errors import NotAChat, RunNotFound
+from orchestrator.errors import AnothersChat, NotAChat, RunNotFound
+from orchestrator.events import ChatPartner, UserSaid
 from orchestrator.journal.protocols import Journal, RunManifest
 from orchestrator.run_opening import new_run_id, stub_would_answer
 from orchestrator.session import Session
@@ -114,6 +115,7 @@ async def _list(settings: Settings, db: str | None) -> int:
 async def _chat(settings: Settings, asked: ChatAsked) -> int:
     console = Console(settings)
     async with record_for_run(settings, asked.db, console.warn) as journal:
+        await _refuse_anothers(settings, asked, journal)
         while True:
             left = await _one_session(settings, asked, console, journal)
             if left.following is None:
@@ -164,7 +166,7 @@ async def _one_session(settings: Settings, asked: ChatAsked, console: Console, j
         environ=environ,
         offline=True if stub else None,
         max_cost_usd=asked.max_cost,
-        ask=answering(asked.approve, at_terminal=at_terminal, aside=talk.aside),
+        ask=answering(asked.approve, at_terminal=at_terminal, aside=talk.aside, environ=environ),
         state=settings.state_folder,
         notify=telling(console.warn),
         trust=trust,
@@ -197,6 +199,23 @@ async def _recorded(journal: Journal | None, name: str | None) -> RunManifest | 
     if not manifest.options.get("chat"):
         raise NotAChat(name)
     return manifest
+
+
+async def _refuse_anothers(settings: Settings, asked: ChatAsked, journal: Journal | None) -> None:
+    """Raise `AnothersChat` where the chat that is named is on record with another squad, or another persona."""
+    manifest = await _recorded(journal, asked.name)
+    if journal is None or manifest is None or asked.name is None:
+        return
+    others = f"the squad {manifest.squad}" if _is_squad(manifest) else ""
+    if asked.file is not None:
+        squad = (await anyio.to_thread.run_sync(load_squad, asked.file, settings)).spec.name
+        if squad != manifest.squad:
+            raise AnothersChat(asked.name, others or "a persona", f"the squad {squad}")
+    elif asked.agent is not None and not others:
+        events = await journal.events(asked.name)
+        partners = [event.data.agent for event in events if isinstance(event.data, UserSaid | ChatPartner)]
+        if partners and asked.agent not in partners:
+            raise AnothersChat(asked.name, partners[-1], asked.agent)
 
 
 def _is_squad(manifest: RunManifest | None) -> bool:

@@ -43,6 +43,14 @@ async def test_one_that_does_not_come_to_list_its_tools(how: str, kind: str, wor
     assert words in fault.message
 
 
+async def test_a_script_that_is_another_than_was_allowed_is_not_started(tmp_path: Any) -> None:
+    (tmp_path / "server.py").write_text("print('hi')")
+    fault = await fault_at_start(McpStdioServer("t", ("python",), pinned={str(tmp_path / "server.py"): "0" * 64}))
+    assert (fault.kind, "was changed since it was allowed to run" in fault.message) == ("changed", True)
+    fault = await fault_at_start(McpStdioServer("t", ("python",), pinned={str(tmp_path / "gone.py"): "0" * 64}))
+    assert fault.kind == "changed"
+
+
 @pytest.mark.long
 async def test_one_that_never_lists_its_tools_is_given_up_in_its_time() -> None:
     for limit_s in (2, 10, PATIENCE_S):  # a busy machine needs longer until it has greeted

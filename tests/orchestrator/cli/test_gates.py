@@ -40,7 +40,7 @@ async def test_a_person_answers(lines, answer, capsys):
     assert given == (answer and GateAnswered("g", *answer, "terminal"))
     shown = capsys.readouterr()
     assert shown.out == ""
-    assert "[bold]text" in shown.err
+    assert "[bold]<U+001B>]0;x<U+0007>text" in shown.err
     assert "\x1b" not in shown.err
 
 
@@ -56,7 +56,7 @@ async def test_standing_answers():
 
 
 async def test_away_from_a_terminal_nobody_is_asked():
-    answer = answering("ask", at_terminal=False, aside=nullcontext)
+    answer = answering("ask", at_terminal=False, aside=nullcontext, environ={})
     assert await answer(GATE) is None
 
 

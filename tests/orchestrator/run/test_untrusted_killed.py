@@ -60,13 +60,21 @@ def answer(agent: str, request: Request) -> Any:
     return "x, kindly" if "cannot be used" in request.messages[-1].text else "rude"
 
 
-async def drive(folder: Path, last: int | None) -> tuple[int, Any, list[str]]:
+def answered(gate: GateOpened, changes: bool) -> GateAnswered:
+    """Return leave; `changes`: with other arguments and for the run, or with another text."""
+    if not changes:
+        return GateAnswered(gate.name, "approve", "", "test")
+    edited = '{"to": "bob"}' if gate.editable == "arguments" else "y, kindly"
+    return GateAnswered(gate.name, "approve", "", "test", edited, gate.grant)
+
+
+async def drive(folder: Path, last: int | None, changes: bool) -> tuple[int, Any, list[str]]:
     """Begin the run, or go on with it; die at its event number `last`."""
 
     async def allow(gate: GateOpened) -> GateAnswered:
         with (folder / "asked").open("a") as file:
             file.write(f"{gate.name}\n")
-        return GateAnswered(gate.name, "approve", "", "test")
+        return answered(gate, changes)
 
     made, manager, number = given(folder), Answers(answer), 0
     async with SqliteJournal(folder / "journal.db") as journal:
@@ -83,24 +91,26 @@ async def drive(folder: Path, last: int | None) -> tuple[int, Any, list[str]]:
     return number, run.result.outputs, (folder / "sent").read_text().splitlines()
 
 
-def drive_and_die(folder: str, last: int) -> None:
-    anyio.run(drive, Path(folder), last)
+def drive_and_die(folder: str, last: int, changes: bool) -> None:
+    anyio.run(drive, Path(folder), last, changes)
 
 
 @pytest.mark.long
-async def test_it_ends_the_same_and_sends_nothing_twice_untold(tmp_path: Path) -> None:
+@pytest.mark.parametrize("changes", [False, True])
+async def test_it_ends_the_same_and_sends_nothing_twice_untold(tmp_path: Path, changes: bool) -> None:
     whole = tmp_path / "whole"
     whole.mkdir()
-    number, outputs, sent = await drive(whole, None)
-    assert (outputs, sent) == ({"a": "x, kindly", "b": "x, kindly"}, ["ann", "ann"])
+    number, outputs, sent = await drive(whole, None, changes)
+    said = "y, kindly" if changes else "x, kindly"
+    assert (outputs, sent) == ({"a": said, "b": said}, ["bob", "ann"] if changes else ["ann", "ann"])
     asked = len((whole / "asked").read_text().splitlines())
-    assert asked == 4
+    assert asked == (3 if changes else 4)
     for last in range(1, number + 1):
         folder = tmp_path / str(last)
         folder.mkdir()
-        assert processes.end(processes.start(drive_and_die, str(folder), last)) == 9
+        assert processes.end(processes.start(drive_and_die, str(folder), last, changes)) == 9
         try:
-            _, ended, sent = await drive(folder, None)
+            _, ended, sent = await drive(folder, None, changes)
         except RunOver:
             continue
         assert ended == outputs

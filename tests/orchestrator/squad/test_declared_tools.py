@@ -22,6 +22,7 @@ from orchestrator.trust import CodeNotTrusted, CodeUse, TrustFile
 from providers.messages import FinishReason, Response, ToolCall, ToolResult, Usage, assistant
 from tests.orchestrator.mcp_runs import bare
 from tests.orchestrator.squads import Answers, run
+from tests.orchestrator.squads import squad as squad_of
 
 pytestmark = pytest.mark.anyio
 
@@ -239,6 +240,18 @@ def test_what_is_allowed_holds_the_files_that_a_command_names_however_it_does(tm
         uses += Squad.from_file(file).code_uses()
     assert uses[0] != uses[1]
     assert uses[0].what.endswith(", given GH_TOKEN")
+
+
+def test_another_word_on_who_is_asked_is_allowed_anew(tmp_path):
+    terms = ["", ", approval: ask", ", approval: never", ", risk: read_only", ", untrusted: false"]
+    uses = [Squad.from_file(squad(tmp_path, f"{{command: [git, log]{said}}}")).code_uses()[0] for said in terms]
+    assert len({use.address for use in uses}) == len(terms)
+    assert uses[2].what == "the command `git log` (approval: never)"
+    servers = [{"command": ["x"]}, {"command": ["x"], "untrusted": False}, {"command": ["x"], "read_only": ["look"]}]
+    people = {"ann": {"persona": {"name": "T", "role": "r"}, "mcp": ["t"]}}
+    told = [squad_of({"a": "x"}, people=people, mcp={"t": one}).code_uses()[0] for one in servers]
+    assert len({use.address for use in told}) == len(servers)
+    assert told[1].what == "the command x (MCP server 't', believed: what it answers)"
 
 
 def test_a_command_is_shown_in_one_line_before_it_is_allowed(tmp_path):
