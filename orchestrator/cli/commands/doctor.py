@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import click
 
@@ -36,16 +36,22 @@ class Finding(NamedTuple):
     advice: str = ""
 
 
+ONLINE = "Also ask configured providers for their models, and the MCP servers of SQUAD for their tools; costs nothing."
+
+
 @click.command("doctor", cls=Command)
-@click.option("--online", is_flag=True, help="Also ask configured providers for their models; costs nothing.")
+@click.argument("file", metavar="[SQUAD]", required=False)
+@click.option("--online", is_flag=True, help=ONLINE)
 @click.option("--json", "as_json", is_flag=True, help="Write JSON.")
 @click.pass_context
-def doctor_command(context: click.Context, online: bool, as_json: bool) -> int:
+def doctor_command(context: click.Context, file: str | None, online: bool, as_json: bool) -> int:
     """Check this installation and its surroundings. The exit code is 1 where something must be fixed."""
     settings = settings_of(context)
     found = list(findings(settings))
     if online:
         found += guarded("online", settings)
+    if file is not None:
+        found += of_squad(file, settings, online)
     if as_json:
         print_json([finding._asdict() for finding in found], indent=2)
     else:
@@ -68,10 +74,16 @@ def findings(settings: Settings) -> Iterator[Finding]:
     yield from guarded("keys", settings)
 
 
-def guarded(check: str, settings: Settings) -> Iterator[Finding]:
+def of_squad(file: str, settings: Settings, online: bool) -> Iterator[Finding]:
+    """Yield what is found of the MCP servers of a squad; they are started, or asked, where that is wanted."""
+    return guarded("mcp", settings, lambda checks: checks.mcp_servers(settings, file, online))
+
+
+def guarded(check: str, settings: Settings, made: Callable[[Any], Any] | None = None) -> Iterator[Finding]:
     """Yield the findings of a check that needs the rest of the installation; its own failure is a finding too."""
     try:
-        for state, text, advice in import_module(CHECKS).CHECKS[check](settings):
+        checks = import_module(CHECKS)
+        for state, text, advice in checks.CHECKS[check](settings) if made is None else made(checks):
             yield Finding(check, state, text, advice)
     except Exception as error:  # noqa: BLE001  # what is broken is what the command is asked for
         yield Finding(check, "fail", f"{type(error).__name__}: {error}".splitlines()[0], "see the findings above")

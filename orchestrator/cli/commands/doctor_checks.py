@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from http import HTTPStatus
 from pathlib import Path
@@ -13,12 +13,19 @@ from urllib.parse import urlsplit
 
 import anyio
 
+from agents.mcp.definitions import Definition
+from agents.mcp.errors import McpFault
 from orchestrator.cli.app import Settings
 from orchestrator.cli.consent import granted, how_to_allow
 from orchestrator.cli.files import environment, load_policy, routing_file
 from orchestrator.cli.local import without_models
+from orchestrator.cli.squad_files import load_squad
 from orchestrator.cli.ui.console import Console
+from orchestrator.cli.ui.masking import mask_secrets
 from orchestrator.environment import Environment
+from orchestrator.mcp_pins import McpPins
+from orchestrator.mcp_tools import listed, offered_changes
+from orchestrator.squad.load import Squad
 from orchestrator.trust import trust_file
 from providers.adapters import Adapter, HttpReply
 from providers.adapters.wrong_address import is_page, wrong_address
@@ -31,6 +38,7 @@ from providers.client.manager import built_in
 from providers.client.probes import PING, list_request
 from providers.documents.problems import ProblemsFound
 from providers.documents.secrets import hidden
+from providers.documents.unicode import printable
 from providers.errors import ProviderError, WrongAddress
 from providers.transport import Transport, open_transport
 
@@ -215,6 +223,62 @@ def _told(candidate: Candidate, asked: str, reply: HttpReply) -> Found:
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR and status != HTTPStatus.NOT_IMPLEMENTED:
         return Found("warn", f"{who}: {asked} failed (HTTP {status})", "ask again later")
     return Found("ok", f"{who}: {asked} was answered (HTTP {status})")
+
+
+def mcp_servers(settings: Settings, file: str, online: bool) -> Iterator[Found]:
+    """Yield what each MCP server that a squad declares says of its tools, and whether they are as they were accepted.
+
+    None is started, or asked, but `online`, and where that is allowed.
+    """
+    try:
+        squad = load_squad(file, settings)
+    except ProblemsFound as found:
+        yield Found("fail", str(found.problems[0]), f"{len(found.problems)} in all: orchestrator validate {file}")
+        return
+    names, store = list(squad.mcp), trust_file()
+    if not names:
+        yield Found("ok", f"{file} declares no MCP server")
+        return
+    if not online:
+        yield Found("ok", f"{file} declares {', '.join(names)}: --online starts them, and asks for their tools")
+        return
+    uses = {name: squad.code_uses([name]) for name in names}
+    if settings.trust:
+        granted(store, [use for of_one in uses.values() for use in of_one], Console(settings))
+    closed = {name: refused(of_one, store.allows) for name, of_one in uses.items()}
+    for name in names:
+        yield from (Found("warn", f"{name} is not started: {use}", how_to_allow(settings)) for use in closed[name])
+    yield from anyio.run(_listed_all, squad, [name for name in names if not closed[name]], settings)
+
+
+async def _listed_all(squad: Squad, names: list[str], settings: Settings) -> list[Found]:
+    pins, environ, found = McpPins(settings.state_folder), surroundings(settings)[1], dict[str, Found]()
+
+    async def ask(name: str) -> None:
+        try:
+            definitions = (await listed(squad, [name], environ, trust_file().allows))[name]
+        except McpFault as fault:
+            found[name] = Found("fail", mask_secrets(str(fault), environ), fault.hint)
+        else:
+            found[name] = _of_server(squad, name, definitions, pins)
+
+    async with anyio.create_task_group() as tasks:
+        for name in names:
+            tasks.start_soon(ask, name)
+    return [found[name] for name in names]
+
+
+def _of_server(squad: Squad, name: str, definitions: Sequence[Definition], pins: McpPins) -> Found:
+    spec = squad.mcp[name].spec
+    accepted = pins.accepted(name, spec)
+    many = f"{name}: {len(definitions)} tool{'' if len(definitions) == 1 else 's'}"
+    if accepted is None:
+        return Found("ok", f"{many}, not pinned yet: the first run accepts them as they are then")
+    if not (differing := offered_changes(spec, accepted, definitions)):
+        return Found("ok", f"{many}, as they were accepted")
+    told = "; ".join(map(str, differing[:3])) + (f"; and {len(differing) - 3} more" if len(differing) > 3 else "")
+    advice = f"read them: orchestrator mcp ls {squad.file}; then orchestrator mcp accept {squad.file}"
+    return Found("warn", printable(f"{many}, changed since they were accepted: {told}"), advice)
 
 
 CHECKS: Mapping[str, Callable[[Settings], Iterable[Found]]] = {

@@ -95,6 +95,36 @@ def test_a_tool_asks_before_each_call_and_the_comment_of_a_denial_reaches_the_mo
 
 
 @pytest.mark.long
+def test_arguments_are_changed_and_a_tool_is_allowed_for_the_run(call, folder, loopback):
+    def rule(seen):
+        done = sum(message["role"] == "tool" for message in seen.body["messages"])
+        return writes(f"{done}\u202e.txt") if done < 3 else "ok"
+
+    base = loopback.by(rule)
+    (folder / "agent_routing.yaml").write_text(ROUTING.format(url=base).replace("price:", "tools: true, price:"))
+    (folder / "writer.yaml").write_text(WRITER)
+    assert call("run", "writer.yaml", "--run-id", "r-1", "--out", "made").code == 7
+    shown = call("approvals", "show", "r-1").out
+    assert "changes the arguments" in shown
+    assert "0\\u202e.txt" in shown or "0<U+202E>.txt" in shown
+    wrong = call("approvals", "approve", "r-1", "--args", '{"path": 1}')
+    assert (wrong.code, "$.path: 1 is not of type 'string'" in wrong.err or "required" in wrong.err) == (2, True)
+    assert call("approvals", "approve", "r-1", "--args", "{}", "--edit", "x").code == 2
+    assert call("approvals", "approve", "r-1", "--edit", "nowhere").code == 2
+    changed = '{"path": "b.txt", "content": "y"}'
+    given = call("approvals", "approve", "r-1", "--args", changed, "--for-run")
+    assert given.err.splitlines()[0] == "write/try-1/turn-1/tool-1: approve, changed, for the run"
+    assert call("runs", "resume", "r-1").code == 0
+    assert sorted(file.name for file in (folder / "made").iterdir() if file.name.endswith(".txt")) == [
+        *("1\u202e.txt", "2\u202e.txt", "b.txt"),
+    ]
+    told = [one["content"] for one in loopback.to(base)[-1].body["messages"] if one["role"] == "tool"]
+    assert told[0].startswith("[A person changed the arguments of this call before it was made, to: ")
+    assert "No approvals are waiting." in call("approvals", "ls").err
+    assert call("approvals", "approve", "r-1", "--for-run").code == 5
+
+
+@pytest.mark.long
 @pytest.mark.parametrize("answer", ["approve", "deny"])
 def test_a_run_at_work_in_another_process_goes_on_with_an_answer(call, folder, loopback, answer):
     def rule(seen):

@@ -67,6 +67,20 @@ def terminal(*arguments: str) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
         os.close(leader)
 
 
+@pytest.mark.long
+def test_a_chat_stays_with_the_squad_or_the_persona_that_it_began_with(call, spawn, folder, squad_at, loopback):
+    squad_at(loopback.url("ok"))
+    (folder / "other.yaml").write_text(SQUAD.replace("name: pair", "name: other"))
+    assert spawn("chat", "two.yaml", "--session", "s", stdin=b"one\n").returncode == 0
+    refused = call("chat", "other.yaml", "--session", "s")
+    assert (refused.code, "the chat s is with the squad pair, not with the squad other" in refused.err) == (2, True)
+    assert spawn("chat", "two.yaml", "--agent", "bob", "--session", "s", stdin=b"two\n").returncode == 0
+    assert spawn("chat", "--agent", "analyst", "--offline", "--session", "p", stdin=b"one\n").returncode == 0
+    refused = call("chat", "--agent", "pm", "--session", "p")
+    assert (refused.code, "the chat p is with analyst, not with pm" in refused.err) == (2, True)
+    assert call("chat", "two.yaml", "--session", "p").code == 2
+
+
 def test_each_line_of_a_pipe_is_a_message(spawn, folder, squad_at, loopback: Loopback):
     squad_at(loopback.url("ok"))
     script = b'hello\n\n"""\nseveral\nlines\n"""\ngoes on \\\nhere\n//slash\n'

@@ -44,6 +44,41 @@ async def test_a_person_answers(lines, answer, capsys):
     assert "\x1b" not in shown.err
 
 
+CALL = GateOpened(
+    "c",
+    "Run the tool pay?",
+    ("approve", "reject"),
+    {"arguments": "k-\u202e1 \U0001f600 hunter2hunter2" + "x" * 20_000 + "end"},
+    1,
+    editable="arguments",
+    schema={"type": "object", "properties": {"n": {"type": "integer"}}},
+    tool="t",
+    grant="g",
+)
+
+
+@pytest.mark.parametrize(
+    ("lines", "answer"),
+    [
+        (["Y", ""], ("approve", "", "terminal", None, "", "t")),
+        (["NO", "why"], ("reject", "why", "terminal", None, "", "t")),
+        (["a", ""], ("approve", "", "terminal", None, "", "t")),
+        (["ALL", ""], ("approve", "", "terminal", None, "g", "t")),
+        (["e", "{", '{"n": "x"}', '{"n": 2}', "so"], ("approve", "so", "terminal", '{"n": 2}', "", "t")),
+        (["edit"], None),
+    ],
+)
+async def test_a_call_is_approved_changed_or_allowed_for_the_run(lines, answer, capsys):
+    given = await ask_person(CALL, typing(*lines), {"PAY_TOKEN": "hunter2hunter2"})
+    assert given == (answer and GateAnswered("c", *answer))
+    shown = capsys.readouterr().err
+    assert "k-<U+202E>1 \U0001f600" in shown
+    assert "hunter2" not in shown
+    assert "characters are left out" in shown
+    assert "end\n" in shown
+    assert "approve / edit / all / reject" in shown
+
+
 async def test_a_person_speaks_in_a_conversation():
     assert await ask_person(SPEECH, typing("hello")) == GateAnswered("talk/turn-1", "say", "hello", "terminal")
 

@@ -55,6 +55,28 @@ def test_what_a_run_would_start_is_told_and_asked_for_again_when_it_changes(call
 
 
 @pytest.mark.long
+def test_doctor_asks_the_servers_of_a_squad_for_their_tools_once_that_is_allowed(call, served):
+    def of_servers(*options):
+        rows = json.loads(call("doctor", "served.yaml", "--json", *options).out)
+        return [(row["state"], row["text"]) for row in rows if row["check"] == "mcp"]
+
+    assert of_servers() == [("ok", "served.yaml declares t: --online starts them, and asks for their tools")]
+    [(state, text)] = of_servers("--online")
+    assert (state, text.startswith("t is not started: the command ")) == ("warn", True)
+    assert not (served / ".orchestrator" / "mcp-tools.json").exists()
+    assert call("trust").code == 0
+    assert of_servers("--online") == [("ok", "t: 1 tool, not pinned yet: the first run accepts them as they are then")]
+    assert call("run", "served.yaml").code == 0
+    assert of_servers("--online") == [("ok", "t: 1 tool, as they were accepted")]
+    pins = served / ".orchestrator" / "mcp-tools.json"
+    pins.write_text(pins.read_text().replace('"description": "d"', '"description": "was"'))
+    assert of_servers("--online") == [("warn", "t: 1 tool, changed since they were accepted: t: another description")]
+    (served / "served.yaml").write_text((served / "served.yaml").read_text().replace("well]", "exits]"))
+    assert call("trust").code == 0
+    assert [state for state, _ in of_servers("--online")] == ["fail"]
+
+
+@pytest.mark.long
 def test_the_tools_of_a_server_are_listed_and_accepted_as_they_are_now(call, served):
     assert call("trust").code == 0
     assert call("tools", "call", "t/t", "served.yaml").code == 7  # it is risky, and nobody is asked
