@@ -83,6 +83,16 @@ class RiskyCallHeld:
 
 
 @dataclass(frozen=True, slots=True)
+class FileOrigin:
+    """An agent wrote the file at `path` in `folder`, the workspace or the run's folder. `untrusted` are the sources of
+    what others wrote that it had read by then, and the file may hold; none: nobody else's words are in it any more."""
+
+    path: str
+    folder: str
+    untrusted: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class HistoryFitted:
     """Nobody who may be asked takes all of a turn's request: it goes without its older middle, which the model is told.
 

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from agents.confined import digest_inside, rename_inside, write_inside
 from agents.errors import PathRefused
+from agents.file_origins import FileOrigins
 from agents.paths import Parts, Protected, parts_of
 
 
@@ -38,6 +39,8 @@ class RunFolder:
     protected: Protected = field(default_factory=Protected)
     overwrite: bool = False
     tell: Callable[[str, str, int], None] = _tell_nobody
+    origins: FileOrigins = field(default_factory=FileOrigins)
+    """Which of the files that the run works on hold what others wrote."""
     _written: dict[Parts, set[str]] = field(default_factory=dict)
     """File -> the SHA-256 of each version that the run wrote."""
 

@@ -185,6 +185,8 @@ class _Place:
             folder.tell = lambda *written: recorder.record(FileWritten(*written))
             for path, versions in past.written.items():
                 folder.wrote(path, versions)
+            for (where, path), untrusted in past.origins.items():
+                folder.origins.note(where, path, untrusted)
         crew = Crew(plan, complete, clock, recorder.at, past.paid, self.run, memory, work_clock, around=options.around)
         asker = Asker(journal, recorder, options.ask, past, work_clock, options.notify)
         work_clock.on_change = asker.release  # who cannot be asked here is not waited for

@@ -218,6 +218,8 @@ async def running(
             setting.folder.tell = lambda *written: recorder.record(FileWritten(*written))
             for path, versions in past.written.items():
                 setting.folder.wrote(path, versions)
+            for (where, path), untrusted in past.origins.items():
+                setting.folder.origins.note(where, path, untrusted)
         at, paid = recorder.at, past.paid
         crew = Crew(plan, complete, clock, at, paid, run, setting.memory, work_clock, deltas, setting.around)
         runner = TaskRunner(crew, files)

@@ -8,7 +8,7 @@ import json
 from itertools import islice
 from typing import Any
 
-from agents.toolbox.workspace import Files, read_file_of, text_of
+from agents.toolbox.workspace import Files, read_file_of, text_of, told_as_whose
 from agents.tools import Tool, tool
 
 ROWS = 200
@@ -21,7 +21,7 @@ def data_tools(files: Files) -> tuple[Tool, ...]:
     @tool(idempotent=True, risk="read_only")
     def read_csv(
         path: str, first_row: int = 1, rows: int = 100, columns: list[str] | None = None, delimiter: str | None = None
-    ) -> dict[str, Any]:
+    ) -> Any:
         """Return rows of a CSV file whose first line names its columns: at most 200 at once, from `first_row` on."""
         text = text_of(path, read_file_of(files, path))
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter or _delimiter(text))
@@ -36,7 +36,7 @@ def data_tools(files: Files) -> tuple[Tool, ...]:
             for row in islice(reader, start, start + min(max(rows, 0), ROWS))
         ]
         total = start + len(found) + sum(1 for _ in reader) if found or not start else None
-        return {"columns": header, "rows": found, "rows_in_all": total}
+        return told_as_whose(files, path, {"columns": header, "rows": found, "rows_in_all": total})
 
     @tool(idempotent=True, risk="read_only")
     def read_json(path: str, pointer: str = "") -> Any:
@@ -49,7 +49,7 @@ def data_tools(files: Files) -> tuple[Tool, ...]:
             raise ValueError(f"{path} is nested too deeply") from None
         for step in pointer.split("/")[1:] if pointer else ():
             value = _inside(value, step.replace("~1", "/").replace("~0", "~"), pointer)
-        return value
+        return told_as_whose(files, path, value)
 
     return (read_csv, read_json)
 

@@ -13,7 +13,8 @@ import anyio
 from agents.confined import list_inside
 from agents.errors import AgentError
 from agents.threads import in_thread
-from agents.toolbox.workspace import Files, private, read_file_of, refuse_private, text_of, walk
+from agents.tool_context import ToolContext
+from agents.toolbox.workspace import Files, as_whose, note_origin, private, read_file_of, refuse_private, text_of, walk
 from agents.tools import Tool, tool
 from providers.documents.unicode import clean
 
@@ -41,11 +42,11 @@ def reading_tools(files: Files) -> tuple[Tool, ...]:
         `first_line` on."""
         text = text_of(path, read_file_of(files, path))
         if first_line <= 1 and lines is None:
-            return text
+            return as_whose(files, [path], text)
         found = text.splitlines(keepends=True)
         start = max(first_line, 1) - 1
         end = len(found) if lines is None else start + max(lines, 0)
-        return "".join(found[start:end]) or f"[{path} has {len(found)} lines]"
+        return as_whose(files, [path], "".join(found[start:end]) or f"[{path} has {len(found)} lines]")
 
     @tool(idempotent=True, risk="read_only")
     def list_files(path: str = ".", recursive: bool = False) -> str:
@@ -66,9 +67,11 @@ def writing_tools(files: Files) -> tuple[Tool, ...]:
     """Return `write_file` for a folder that the squad names."""
 
     @tool(idempotent=True, approval="ask")
-    async def write_file(path: str, content: str) -> str:
+    async def write_file(context: ToolContext, path: str, content: str) -> str:
         """Write a file in the workspace, by its path relative to that: whole, instead of what was there."""
-        return await _write(files, path, content)
+        told = await _write(files, path, content)
+        note_origin(files, path, context)
+        return told
 
     return (write_file,)
 
@@ -87,15 +90,18 @@ def search_tools(files: Files, search_s: float = SEARCH_S) -> tuple[Tool, ...]:
             compiled = regex.compile(pattern, regex.IGNORECASE if ignore_case else 0)
         except (regex.error, RecursionError, OverflowError) as error:
             raise ValueError(f"{pattern[:100]!r} is no regular expression: {error}") from None
-        return _search(files, compiled, path, files_like, search_s)
+        found = _search(files, compiled, path, files_like, search_s)
+        return as_whose(files, {line.partition(":")[0] for line in found.splitlines()}, found)
 
     @tool(approval="ask")
-    async def edit_file(path: str, old: str, new: str) -> str:
+    async def edit_file(context: ToolContext, path: str, old: str, new: str) -> str:
         """Replace the text `old`, which stands exactly once in the file at `path`, by `new`."""
         if not old:
             raise ValueError("old is empty: say which text is replaced")
         async with one_at_a_time:
-            return await _edit(files, path, old, new)
+            told = await _edit(files, path, old, new)
+            note_origin(files, path, context, files.origins.of(files.name, [path]))
+            return told
 
     return (search_files, edit_file)
 

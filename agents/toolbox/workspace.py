@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from agents.confined import digest_inside, list_inside, read_inside, write_inside
 from agents.errors import AgentError, PathRefused
+from agents.events import FileOrigin
+from agents.file_origins import OF_RUN, OF_WORKSPACE, FileOrigins
 from agents.paths import MOST_PARTS, PRIVATE_KEY, VERSIONED, Protected, folded, holds_keys, parts_of
+from agents.results import told
 from agents.run_folder import RunFolder
+from agents.tool_context import ToolContext
+from agents.untrusted import Untrusted, joined
 
 FILE_BYTES = 8 << 20
+MOST_CHARS = 40_000
 WALKED = 20_000
 """Files and folders that one walk looks at."""
 PRIVATE = VERSIONED | {".orchestrator"}
@@ -29,7 +36,8 @@ class Workspace:
     root: Path
     can_write: bool = False
     protected: Protected = field(default_factory=Protected)
-    name: str = "the workspace"
+    name: str = OF_WORKSPACE
+    origins: FileOrigins = field(default_factory=FileOrigins)
 
     def write(self, path: str, data: bytes) -> str:
         """Write a file, whole or not at all, and return its SHA-256. Raise `AgentError` or `OSError`."""
@@ -50,7 +58,11 @@ class RunFiles:
     """The run's own folder, as tools see it."""
 
     folder: RunFolder | None
-    name: str = "the run's folder"
+    name: str = OF_RUN
+
+    @property
+    def origins(self) -> FileOrigins:
+        return FileOrigins() if self.folder is None else self.folder.origins
 
     @property
     def root(self) -> Path:
@@ -71,6 +83,26 @@ class RunFiles:
 
 
 Files = Workspace | RunFiles
+
+
+def note_origin(files: Files, path: str, context: ToolContext, before: tuple[str, ...] = ()) -> None:
+    """Know whose words a file holds that an agent wrote: those that it had read, and what it left of those `before`."""
+    around = context.around
+    if around is None:
+        return
+    untrusted = joined(before, around.untrusted)
+    if files.origins.note(files.name, path, untrusted):
+        around.emit(FileOrigin(path, files.name, untrusted))
+
+
+def told_as_whose(files: Files, path: str, value: Any) -> Any:
+    """Return a value that was read in a file: as others' words, where the file holds such."""
+    return Untrusted(told(value, MOST_CHARS)) if files.origins.of(files.name, [path]) else value
+
+
+def as_whose(files: Files, paths: Iterable[str], text: str) -> str:
+    """Return what a tool tells of files: as others' words, where one of them holds such."""
+    return Untrusted(text) if files.origins.of(files.name, paths) else text
 
 
 def read_file_of(files: Files, path: str, limit: int = FILE_BYTES) -> bytes:

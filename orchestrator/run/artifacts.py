@@ -14,6 +14,7 @@ import anyio
 import anyio.to_thread
 
 from agents.errors import AgentError, PathRefused
+from agents.file_origins import OF_RUN
 from agents.run_folder import FileTaken, RunFolder
 from orchestrator.errors import CannotWrite
 from orchestrator.events import ArtifactWritten, FileKept
@@ -70,13 +71,15 @@ class Artifacts:
         except (OSError, PathRefused):
             return  # whether it can be written is seen when it is
 
-    async def write(self, path: str, text: str, emit: Emit) -> None:
-        """Write a file and say so. Raises `FileRefused`."""
+    async def write(self, path: str, text: str, emit: Emit, untrusted: tuple[str, ...] = ()) -> None:
+        """Write a file and say so; `untrusted` are the sources of what others wrote in it. Raises `FileRefused`."""
         text = clean(text)
         data = text.encode()
         made = ArtifactWritten(path, hashlib.sha256(data).hexdigest(), len(data), text)
         await self._put(made, data)
         emit(made)
+        if self.folder is not None:
+            self.folder.origins.note(OF_RUN, path, untrusted)
 
     async def take_over(
         self, unit: Unit, made: ArtifactWritten, *, is_at_work: bool = False, retries: Sequence[float] = RETRIES_S

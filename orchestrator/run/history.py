@@ -7,7 +7,8 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
-from agents.events import TurnEnded, TurnStarted
+from agents.events import FileOrigin, TurnEnded, TurnStarted
+from agents.file_origins import OF_RUN
 from orchestrator.events import (
     AgentChosen,
     ArtifactWritten,
@@ -92,6 +93,10 @@ class RunHistory:
     artifacts: dict[str, tuple[Unit, ArtifactWritten]] = field(default_factory=dict)
     written: dict[str, set[str]] = field(default_factory=dict)
     """File in the run's folder -> the SHA-256 of each version that the run wrote, what an edit made void included."""
+    origins: dict[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
+    """Folder and path of a file -> the sources of what others wrote that it may hold."""
+    made: dict[Unit | None, str] = field(default_factory=dict)
+    """Unit -> the file that it wrote."""
     told: Counter[Hashable] = field(default_factory=Counter)
     """By `telling`: what code that runs again need not tell."""
 
@@ -174,6 +179,13 @@ def _count(past: RunHistory, event: Event) -> None:
             past.status = status
         case ArtifactWritten(path=path, sha256=sha256) | FileWritten(path=path, sha256=sha256):
             past.written.setdefault(path, set()).add(sha256)
+            if isinstance(event.data, ArtifactWritten):
+                past.made[event.unit] = path
+        case FileOrigin(path=path, folder=folder, untrusted=untrusted):
+            past.origins[folder, path] = untrusted
+        case TaskEnded(untrusted=untrusted) | ElementEnded(untrusted=untrusted):
+            if (made := past.made.get(event.unit)) is not None:
+                past.origins[OF_RUN, made] = untrusted
         case TurnStarted(agent=agent):
             past.agents[event.unit, event.step] = agent
     if bill is not None and not lost:

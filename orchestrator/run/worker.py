@@ -74,10 +74,10 @@ class TaskRunner:
             done = await self._with_retries(task, given, ctx)
         except RepeatExhausted as error:
             if error.last is not None:
-                await self.files.write(path, self._unfenced(error.last.text, path), ctx.emit)
+                await self.files.write(path, self._unfenced(error.last.text, path), ctx.emit, error.last.untrusted)
                 error.last = replace(error.last, output_file=path)
             raise
-        await self.files.write(path, self._unfenced(done.text, path), ctx.emit)
+        await self.files.write(path, self._unfenced(done.text, path), ctx.emit, done.untrusted)
         return replace(done, output_file=path)
 
     def _unfenced(self, text: str, path: str) -> str:

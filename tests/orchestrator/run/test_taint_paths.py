@@ -7,14 +7,19 @@ page the call is made; of the others' a person is asked first.
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
-from agents import MemoryStore, tool
+from agents import MemoryStore, RunContext, ToolContext, tool
+from agents.events import FileOrigin
+from agents.toolbox import builtin
+from agents.toolbox.workspace import Workspace
 from orchestrator import GateAnswered, GateOpened, Squad
 from orchestrator.journal.memory import MemoryJournal
 from orchestrator.rerun.replay import replay
+from orchestrator.runtime import resume_run
 from orchestrator.session import Session
 from providers.messages import FinishReason, Message, Request, Response, ToolCall, Usage
 from tests.orchestrator.squads import Answers, run
@@ -180,6 +185,17 @@ ROADS = {
         ann={"memory": True},
         bob={"memory": {"recall": 0}},
     ),
+    "a file that a tool writes": Road(
+        {"read": READ, "act": {**ACT, "needs": ["read"], "context": []}},
+        calls={"ann": ("write_file", {"path": "a.md", "content": "A."}), "bob": ("read_file", {"path": "./a.md"})},
+        ann={"tools": ["write_file"]},
+        bob={"tools": ["read_file", "send"]},
+    ),
+    "a file of a task": Road(
+        {"read": {**READ, "output_file": "a.md"}, "act": {**ACT, "needs": ["read"], "context": []}},
+        calls={"bob": ("search_files", {"pattern": "so"})},
+        bob={"tools": ["search_files", "send"]},
+    ),
     "memory of an agent that is a tool": Road(
         {"read": READ, "act": {**ACT, "needs": ["read"], "context": []}},
         {"agents": {"eve": {**EVE, "memory": {"recall": 0}}}},
@@ -226,16 +242,19 @@ def squad_of(road: Road, reads: str, into: list[str]) -> Squad:
 
 
 async def refused(gate: GateOpened) -> GateAnswered:
-    return GateAnswered(gate.name, "reject", "no", "test")
+    is_a_file = gate.prompt.startswith("Run the tool write_file")
+    return GateAnswered(gate.name, "approve" if is_a_file else "reject", "no", "test")
 
 
 @pytest.mark.parametrize("reads", ["own_page", "their_page"])
 @pytest.mark.parametrize("road", ROADS.values(), ids=ROADS)
-async def test_what_others_wrote_is_known_as_theirs_at_the_end_of_each_road(road: Road, reads: str) -> None:
+async def test_what_others_wrote_is_known_as_theirs_at_the_end_of_each_road(
+    road: Road, reads: str, tmp_path: Path
+) -> None:
     into: list[str] = []
     store, journal = MemoryStore.open(), MemoryJournal()
     manager, given = speaking(reads, road), squad_of(road, reads, into)
-    result, _ = await run(given, manager, ask=refused, memory=store, journal=journal, run_id="r")
+    result, _ = await run(given, manager, ask=refused, memory=store, journal=journal, run_id="r", out=tmp_path)
     store.close()
     assert result.status == "done"
     asked = [call.name for _, request in manager.asked for message in request.messages for call in message.tool_calls]
@@ -257,3 +276,56 @@ async def test_in_a_chat_it_goes_along_to_the_next_agent_until_it_is_undone(read
     async with Session(given, manager=manager, ask=refused, journal=journal, id="chat") as session:
         await session.say("Mail it.", to="bob")
     assert into == (["eve"] if reads == "own_page" or is_undone else [])
+
+
+@pytest.mark.parametrize("reads", ["own_page", "their_page"])
+async def test_a_resumed_run_knows_whose_words_its_files_hold(reads: str, tmp_path: Path) -> None:
+    into: list[str] = []
+    tasks = {
+        "read": READ,
+        "ok": {"approval": {"prompt": "Go on?"}, "needs": ["read"]},
+        "act": {**ACT, "needs": ["ok"], "context": []},
+    }
+    road = ROADS["a file that a tool writes"]._replace(tasks=tasks)
+    manager, given, journal = speaking(reads, road), squad_of(road, reads, into), MemoryJournal()
+
+    async def ask(gate: GateOpened) -> GateAnswered | None:
+        return None if gate.prompt == "Go on?" else await refused(gate)
+
+    async def again(gate: GateOpened) -> GateAnswered:
+        return GateAnswered(gate.name, "approve", "", "test") if gate.prompt == "Go on?" else await refused(gate)
+
+    result, _ = await run(given, manager, ask=ask, journal=journal, run_id="r", out=tmp_path)
+    assert result.status == "waiting"
+    afresh = squad_of(road, reads, into)
+    async with resume_run(afresh, "r", journal=journal, manager=manager, ask=again, out=tmp_path) as opened:
+        async for _ in opened:
+            pass
+    assert opened.result.status == "done"
+    assert into == (["eve"] if reads == "own_page" else [])
+
+
+async def test_whatever_reads_a_file_of_the_workspace_tells_whose_words_it_holds(tmp_path: Path) -> None:
+    tools = {one.name: one for one in builtin(None, Workspace(tmp_path, can_write=True)).values()}
+    events: list[Any] = []
+
+    async def call(name: str, untrusted: tuple[str, ...] = (), **arguments: Any) -> bool:
+        ctx = ToolContext(around=RunContext(emit=events.append, untrusted=untrusted))
+        result = await tools[name].call(ToolCall("1", name, json.dumps(arguments)), ctx)
+        assert not result.is_error, result.content
+        return bool(result.fence)
+
+    read = [
+        ("read_file", {"path": "a.json"}),
+        ("read_file", {"path": "./a.json", "first_line": 1, "lines": 1}),
+        ("read_json", {"path": "././a.json"}),
+        ("read_csv", {"path": "a.json"}),
+        ("search_files", {"pattern": "b"}),
+    ]
+    await call("write_file", ("fetch",), path="a.json", content='["b"]')
+    assert [await call(name, **arguments) for name, arguments in read] == [True] * 5
+    await call("edit_file", path="a.json", old="b", new="c")
+    assert await call("read_file", path="a.json")
+    await call("write_file", path="a.json", content='["b"]')
+    assert [await call(name, **arguments) for name, arguments in read] == [False] * 5
+    assert [event.untrusted for event in events if isinstance(event, FileOrigin)] == [("fetch",), ()]
