@@ -45,6 +45,7 @@ from orchestrator.events import (
     TaskExpanded,
     TaskParked,
     TaskReset,
+    TaskRetried,
     TaskStarted,
 )
 from orchestrator.journal.codec import pack
@@ -57,7 +58,7 @@ INSIDE = (agent_events.__name__, provider_events.__name__)
 """What stands in these modules happens inside a step."""
 ANSWERED = (TurnEnded, ToolEnded, MemoryRecalled, HistorySummarised, ContextSummarised, GuardrailChecked)
 """With one of these a step has its result."""
-DECISIONS = (TaskStarted, TaskExpanded, ElementStarted, GateOpened, TaskEnded, TaskReset, RunFinished)
+DECISIONS = (TaskStarted, TaskExpanded, ElementStarted, GateOpened, TaskEnded, TaskReset, TaskRetried, RunFinished)
 
 
 class StepAt(NamedTuple):

@@ -18,8 +18,10 @@ from orchestrator.events import (
     TaskEnded,
     TaskExpanded,
     TaskReset,
+    TaskRetried,
     TaskStarted,
 )
+from orchestrator.run.retries import causes_by_name
 from orchestrator.run.state import RunState
 from orchestrator.run.taint import taint_of
 from orchestrator.run.task_state import Elements, as_text
@@ -44,7 +46,7 @@ from orchestrator.squad.plan import (
 )
 from personas.errors import TemplateError
 
-Happening = TaskStarted | TaskExpanded | ElementStarted | GateOpened | TaskEnded | TaskReset
+Happening = TaskStarted | TaskExpanded | ElementStarted | GateOpened | TaskEnded | TaskReset | TaskRetried
 """What `next_action` returns."""
 
 
@@ -131,14 +133,17 @@ def rendered(value: Any, values: Mapping[str, Any]) -> Any:
     return value if is_plain else value.render(values)
 
 
-def _leave_squad(state: RunState, task: TaskPlan, result: SquadResult) -> TaskEnded:
-    """Return the end of a sub-squad: its outputs, or that it failed by a task in it."""
+def _leave_squad(state: RunState, task: TaskPlan, result: SquadResult) -> TaskEnded | TaskRetried:
+    """Return the end of a sub-squad: its outputs, or that it failed by a task in it, and may be done once more."""
     if state.tasks[scoped(task.id, INPUTS)].status == "skipped":
         return TaskEnded(task.id, "skipped", error="it is not done")
     for need in task.needs:
         error = state.errors.get(need)
         if error is not None and not state.plan.tasks[need].continue_on_error:
-            return TaskEnded(task.id, "failed", error=f"{need}: {error.error}", error_kind=error.error_kind)
+            told, tries = f"{need}: {error.error}", state.tasks[task.id].retried + 1
+            if tries < task.retry.max_attempts and causes_by_name(error.error_kind) & task.retry.on:
+                return TaskRetried(task.id, tries, told)
+            return TaskEnded(task.id, "failed", error=told, error_kind=error.error_kind)
     undone = [need for need in task.needs if state.tasks[need].status == "cancelled"]
     if undone:
         return TaskEnded(task.id, "cancelled", error=f"not done: {', '.join(undone)}")

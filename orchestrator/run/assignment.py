@@ -50,3 +50,5 @@ class Assignment:
     clock: UnitClock = field(default_factory=UnitClock)
     taint: Taint = CLEAN
     """What of `values` others wrote."""
+    time_limits: tuple[tuple[str, float, float], ...] = ()
+    """Of the sub-squads around it that may take only so long: which, the seconds that it may take, and those left."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from typing import Any
 
 import anyio
@@ -48,6 +48,7 @@ from orchestrator.run.recorder import Recorder
 from orchestrator.run.state import RunState, units_at_work
 from orchestrator.run.taint import taint_of_unit, values_of
 from orchestrator.run.work_clock import RunClock, UnitClock
+from orchestrator.squad.elements import squad_of, squads_around
 from orchestrator.squad.plan import Approval, Plan, TaskPlan
 from orchestrator.units import StepPath, Unit
 from providers.budgets import BudgetRef
@@ -103,6 +104,8 @@ class Driver:
         self._cut_short: defaultdict[Unit, set[StepKey]] = defaultdict(set)
         for unit, key in in_flight:
             self._cut_short[unit].add(key)
+        self._began: dict[tuple[str, int], float] = {}
+        """When the first unit of a sub-squad was put to work, each time that it is tried."""
         self._over = anyio.Event()
         self._asking = 0
         self._failure: JournalError | None = None
@@ -273,7 +276,19 @@ class Driver:
 
         own, tried = self.state.tasks[unit.task], self._past.tried.get(unit, 0)
         taint = taint_of_unit(self.state, unit)
-        return Assignment(unit, values_of(self.state, unit), own.comments, tried, ask, clock, taint)
+        limits = tuple(self._time_limits(self.state.plan.tasks[unit.task].squad))
+        return Assignment(unit, values_of(self.state, unit), own.comments, tried, ask, clock, taint, limits)
+
+    def _time_limits(self, squad: str | None) -> Iterator[tuple[str, float, float]]:
+        """Yield the sub-squads around a unit that may take only so long, and the seconds of work that each has left.
+
+        Time counts from the first unit of it that this process works on, as it does for a task.
+        """
+        worked = self._clock() - self._work_clock.waited()
+        for scope in squads_around(squad):
+            if (most := squad_of(self.plan, scope).timeout) is not None:
+                began = self._began.setdefault((scope, self.state.tasks[scope].retried), worked)
+                yield f"the sub-squad {scope}", most, began + most - worked
 
     def _context(self, unit: Unit, fence: int, clock: UnitClock) -> RunContext:
         cut_short = frozenset(self._cut_short[unit]) if self._cut_short else NONE

@@ -8,6 +8,16 @@ from orchestrator.squad.plan import RetryCause
 from providers.errors import AllAttemptsFailed, BudgetSpent, NoRoute, RateLimited, RoutingError, TimedOut
 
 LONGEST_BACKOFF_S = 60.0
+_BY_NAME: dict[str, frozenset[RetryCause]] = {
+    "AnswerCut": frozenset({"truncated", "invalid_output"}),
+    "GuardrailFailed": frozenset({"invalid_output"}),
+    "OutputInvalid": frozenset({"invalid_output"}),
+    "SchemaUnusable": frozenset({"invalid_output"}),
+    "TaskTimedOut": frozenset({"timeout"}),
+    "ToolFault": frozenset({"tool"}),
+    "AllAttemptsFailed": frozenset({"rate_limit", "timeout", "provider"}),
+    "NoRoute": frozenset({"rate_limit", "provider"}),
+}
 
 
 def causes_of(error: BaseException) -> frozenset[RetryCause]:
@@ -30,6 +40,11 @@ def causes_of(error: BaseException) -> frozenset[RetryCause]:
         case RoutingError():
             return frozenset({"rate_limit" if getattr(error, "earliest", None) else "provider"})
     return frozenset()
+
+
+def causes_by_name(kind: str | None) -> frozenset[RetryCause]:
+    """Return the same of a failure of which the record has the class's name: of what providers answered, each cause."""
+    return _BY_NAME.get(kind or "", frozenset())
 
 
 def backoff_s(error: BaseException, attempt: int, now: float) -> float:

@@ -28,23 +28,21 @@ from orchestrator.events import (
     TaskExpanded,
     TaskParked,
     TaskReset,
+    TaskRetried,
     TaskStarted,
     TaskStatus,
 )
-from orchestrator.run.task_state import Elements, FanOut, TaskState, paragraphs
+from orchestrator.run.task_state import Elements, FanOut, TaskState, transcript_of
 from orchestrator.squad.elements import grown, is_inside, owner_of, squad_of
 from orchestrator.squad.graph import between
-from orchestrator.squad.parts import works_of
 from orchestrator.squad.plan import (
     INPUTS,
     Approval,
-    ConversationWork,
     Plan,
     SquadEntry,
     SquadFanOut,
     SquadGather,
     SquadResult,
-    Switch,
     TaskPlan,
     local,
     scoped,
@@ -124,6 +122,9 @@ class RunState:
                 self._answer(event)
             case TaskReset(task):
                 self._reset(task)
+            case TaskRetried(task) if self._is_squad(task):
+                self.tasks[task].retried += 1
+                self.resets.extend(name for name in self.tasks if is_inside(name, task))
             case RunEdited(attempts=attempts):
                 for task, attempt in attempts.items():
                     self._attempts[task] = attempt
@@ -151,6 +152,9 @@ class RunState:
     def _is_gate(self, task: str) -> bool:
         """Whether it is a task that a person answers: a tool may ask for leave too, from inside a unit."""
         return task in self.plan.tasks and isinstance(self.plan.tasks[task].work, Approval)
+
+    def _is_squad(self, task: str) -> bool:
+        return task in self.plan.tasks and isinstance(self.plan.tasks[task].work, SquadResult)
 
     def _resume(self) -> None:
         """Put what was at work or paused to work again. What an interruption or a limit had stopped may start."""
@@ -241,7 +245,7 @@ class RunState:
             "output_file": event.output_file,
             "status": event.status,
             "failed": list(event.failed),
-            "transcript": self._transcript(event),
+            "transcript": transcript_of(event, self.tasks[event.task].elements, task.work, self.plan.edition),
         }
 
     def _grow(self, task: str, elements: Mapping[str, Any]) -> None:
@@ -304,16 +308,6 @@ class RunState:
             return values
         element = task.squad or ""
         return {**values, task.work.each.item: self.fan_outs[owner_of(element)].items[element]}
-
-    def _transcript(self, event: TaskEnded) -> Any:
-        """Return what `tasks.ID.transcript` reads: a text, of a `for_each` the list of its elements' texts."""
-        elements = self.tasks[event.task].elements
-        if elements is None:
-            return paragraphs(event.transcript)
-        body = self.plan.tasks[event.task].work
-        has_any = isinstance(body, ConversationWork | Switch) and self.plan.edition > 1
-        has_any = has_any and any(isinstance(work, ConversationWork) for work in works_of(body))
-        return [paragraphs(elements.ended[key].transcript) for key in elements.items] if has_any else None
 
     def _satisfies(self, task: str) -> bool:
         """A task that its own `if` skipped satisfies those that need it; one that could not start does not."""

@@ -8,7 +8,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from orchestrator.events import ElementEnded, TaskStatus
+from orchestrator.events import ElementEnded, TaskEnded, TaskStatus
+from orchestrator.squad.parts import works_of
+from orchestrator.squad.plan import ConversationWork, Switch, TaskBody
 
 
 @dataclass(slots=True)
@@ -32,6 +34,8 @@ class TaskState:
     elements: Elements | None = None
     revisions: int = 0
     comments: tuple[str, ...] = ()
+    retried: int = 0
+    """Of a sub-squad: how often it was done once more, as it had failed."""
 
 
 @dataclass(slots=True)
@@ -70,3 +74,12 @@ def as_text(value: Any) -> str:
 def paragraphs(parts: Iterable[str] | None) -> str | None:
     """Return the Markdown text that the parts are the paragraphs of, None where there are none."""
     return None if parts is None else "\n\n".join(parts)
+
+
+def transcript_of(event: TaskEnded, elements: Elements | None, work: TaskBody, edition: int) -> Any:
+    """Return what `tasks.ID.transcript` reads: a text, of a `for_each` the list of its elements' texts."""
+    if elements is None:
+        return paragraphs(event.transcript)
+    has_any = isinstance(work, ConversationWork | Switch) and edition > 1
+    has_any = has_any and any(isinstance(one, ConversationWork) for one in works_of(work))
+    return [paragraphs(elements.ended[key].transcript) for key in elements.items] if has_any else None

@@ -156,8 +156,12 @@ class UnitClock(WorkClock):
 
 
 @contextmanager
-def time_limit(seconds: float | None, budgets: Any, what: str, clock: UnitClock) -> Iterator[None]:
+def time_limit(
+    seconds: float | None, budgets: Any, what: str, clock: UnitClock, most: float | None = None
+) -> Iterator[None]:
     """Fail what it surrounds with `TaskTimedOut` after `seconds`, or with `BudgetSpent` when a budget's time is up.
+
+    `most` is what the limit was before a part of it was used up elsewhere.
 
     The time in which a person alone was waited for does not count.
     """
@@ -176,4 +180,5 @@ def time_limit(seconds: float | None, budgets: Any, what: str, clock: UnitClock)
     with clock.limit(lambda: min(own(), others())) as scope:
         yield
     if scope.cancelled_caught:
-        raise TaskTimedOut(f"{what} took longer than {seconds:g} s") if own() < others() else budgets.out_of_time()
+        told = f"{what} took longer than {most or seconds:g} s"
+        raise TaskTimedOut(told) if own() < others() else budgets.out_of_time()

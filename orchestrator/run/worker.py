@@ -6,6 +6,7 @@ The work of agents themselves is in `crew.py`.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -84,6 +85,13 @@ class TaskRunner:
         return without_fence(text, path) if self.crew.plan.edition > 1 else text
 
     async def _with_retries(self, task: TaskPlan, given: Assignment, ctx: RunContext) -> UnitResult:
+        with ExitStack() as around:
+            for which, most, left in given.time_limits:
+                around.enter_context(time_limit(left, None, which, given.clock, most))
+            return await self._tried(task, given, ctx)
+        raise AssertionError("a time limit lets through what it surrounds, or raises")
+
+    async def _tried(self, task: TaskPlan, given: Assignment, ctx: RunContext) -> UnitResult:
         attempt = given.tried + 1
         budgets: AccountScope = ctx.budgets  # type: ignore[assignment]  # as in perform
         below = budgets.without("squad")  # when the run's own time is up, the driver ends all of it

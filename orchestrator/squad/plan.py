@@ -376,6 +376,8 @@ class SubSquad:
     history: History = field(default_factory=History)
     untrusted: tuple[str, ...] = ()
     """Its inputs that others wrote, as its file says."""
+    timeout: float | None = None
+    """Seconds of work that all of it may take, each time that it is tried."""
 
 
 @dataclass(frozen=True, slots=True)

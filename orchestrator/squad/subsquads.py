@@ -250,7 +250,8 @@ def with_squads(plan: Plan, of: Mapping[str, InnerSquad]) -> Plan:
 
 def _squads_of(task: TaskPlan, scope: str, inner: Plan) -> dict[str, SubSquad]:
     """Return what holds for a sub-squad and those in it; of one for each element what holds for all of them, too."""
-    own = SubSquad(inner.fail_fast, tighter(task.budget, inner.budget), inner.history, inner.untrusted)
+    caps = tighter(task.budget, inner.budget)
+    own = SubSquad(inner.fail_fast, caps, inner.history, inner.untrusted, task.timeout)
     if task.for_each is not None:
         own = replace(own, budget=inner.budget)
     found = {scoped(where, part): squad for where in (task.id, scope) for part, squad in inner.squads.items()}
@@ -265,7 +266,7 @@ def _around_elements(task: TaskPlan) -> Iterator[TaskPlan]:
     fan_out = SquadFanOut(source, each)
     yield TaskPlan(begin, fan_out, task.needs, condition=task.condition, position=task.position, squad=task.id)
     gather = SquadGather(source, each)
-    yield replace(task, work=gather, needs=(begin,), context=(), condition=None, for_each=None)
+    yield replace(task, work=gather, needs=(begin,), context=(), condition=None, for_each=None, timeout=None)
 
 
 def _element(task: TaskPlan) -> TaskPlan:
@@ -273,7 +274,7 @@ def _element(task: TaskPlan) -> TaskPlan:
     assert isinstance(task.work, SquadEntry), "a task with a squad"
     work, begin = replace(task.work, each=task.for_each), scoped(task.id, INPUTS)
     bare = TaskPlan(template_for(task.id), work, (begin,), position=task.position, squad=task.squad)
-    return replace(bare, continue_on_error=True)
+    return replace(bare, continue_on_error=True, retry=task.retry, timeout=task.timeout)
 
 
 def _with_cases(task: TaskPlan) -> tuple[TaskPlan, list[TaskPlan]]:

@@ -21,7 +21,7 @@ _FITTING: Mapping[str, frozenset[str]] = {
     "conversation": _ORDER | _RUN | _LOOP | _WORDS,
     "steps": _ORDER | _RUN | _LOOP,
     "switch": _ORDER | _RUN | _LOOP,
-    "squad": frozenset({"needs", "if_", "continue_on_error", "budget", "with_"}) | _EACH,
+    "squad": frozenset({"needs", "if_", "continue_on_error", "budget", "with_", "retry", "timeout"}) | _EACH,
     "approval": _ORDER | {"on_revise"},
 }
 _ELSEWHERE = {
@@ -42,8 +42,6 @@ _ELSEWHERE = {
     ("squad", "output_file"): "a task in it, or one after it, writes the file",
     ("squad", "output_schema"): "its file says what it results in: outputs",
     ("squad", "repeat"): "repeat a task in it",
-    ("squad", "retry"): "its tasks, or defaults in its file, say it",
-    ("squad", "timeout"): "budget: {max_time: 10m}",
     ("squad", "tools"): "tools belong to agents",
     ("switch", "agents"): "give them to a case",
     ("switch", "tools"): "give them to a case",
@@ -82,7 +80,7 @@ class FieldChecks:
                 self._misplaced((*path, extra.rstrip("_")), f"a task with '{kind}'", _ELSEWHERE.get((kind, extra), ""))
         if spec.switch is not None and any(case.squad for case in spec.switch.cases.values()):
             for extra in sorted(given & {"timeout", "retry", "repeat"}):
-                hint = _ELSEWHERE["squad", extra]
+                hint = _ELSEWHERE.get(("squad", extra), "the tasks of that squad have their own")
                 self._misplaced((*path, extra), "a switch with a case that is a sub-squad", hint)
         for extra in sorted(given & (_EACH - {"for_each"})) if spec.for_each is None else ():
             self._misplaced((*path, extra.rstrip("_")), "a task without 'for_each'", "")

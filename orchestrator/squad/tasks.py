@@ -30,7 +30,7 @@ from orchestrator.squad.plan import (
 from orchestrator.squad.rendering import with_expressions_left_out
 from orchestrator.squad.schemas import Schemas, below, path_fault, same_file
 from orchestrator.squad.shared_spec import budget
-from orchestrator.squad.spec import ApprovalSpec, CaseSpec, RetrySpec, SquadSpec, StepSpec, SwitchSpec, TaskSpec
+from orchestrator.squad.spec import ApprovalSpec, CaseSpec, SquadSpec, StepSpec, SwitchSpec, TaskSpec
 from orchestrator.squad.subsquads import SubSquads, case_name
 from orchestrator.squad.task_fields import WORDS_OF_THE_LANGUAGE, FieldChecks
 from orchestrator.squad.templates import strings_in
@@ -86,8 +86,8 @@ class Tasks:
             condition,
             each,
             self._repeat(path, spec, inner),
-            Retry() if is_gate else self._retry(spec.retry),
-            None if is_gate else spec.timeout or self.spec.defaults.timeout,
+            Retry() if is_gate else self._retry(spec),
+            spec.timeout if is_gate or spec.squad else spec.timeout or self.spec.defaults.timeout,
             budget(spec.budget),
             spec.continue_on_error,
             None if spec.output_file is None else self._output_file(name, spec, inner),
@@ -99,8 +99,9 @@ class Tasks:
         usual = self.spec.defaults.context
         return spec.context_max_tokens or (None if usual is None else usual.max_tokens)
 
-    def _retry(self, spec: RetrySpec | None) -> Retry:
-        spec = spec or self.spec.defaults.retry
+    def _retry(self, task: TaskSpec) -> Retry:
+        usual = None if task.squad is not None else self.spec.defaults.retry  # its own tasks have what its file says
+        spec = task.retry or usual
         return Retry() if spec is None else Retry(spec.max_attempts, frozenset(spec.on))
 
     def _work(self, path: Path, spec: TaskSpec, scope: NamesInScope) -> TaskBody:
@@ -145,7 +146,8 @@ class Tasks:
             name = case_name(str(path[1]), str(path[-1]), index)
             if scope.names:
                 message = "a case that is a sub-squad is done once, not for each element"
-                self.findings.error((*path, "squad"), "misplaced-field", message, "go through the list inside of it")
+                hint = "put the switch into a squad's file, and do that squad for each element"
+                self.findings.error((*path, "squad"), "misplaced-field", message, hint)
             return CaseSquad(name, self._squad(path, name, spec, scope))
         if spec.steps is not None:
             return Steps(tuple(self._steps((*path, "steps"), spec.steps, scope)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
 from orchestrator import GateAnswered, GateOpened, RunResult
@@ -12,10 +13,10 @@ from orchestrator.fork import fork_run
 from orchestrator.journal.memory import MemoryJournal
 from orchestrator.rerun.replay import replay
 from orchestrator.runtime import open_run, resume_run
-from providers.errors import ServerFault
+from providers.errors import AllAttemptsFailed, ServerFault
 from providers.messages import Request
 from tests.orchestrator.squads import Answers, of_type, run
-from tests.orchestrator.subsquads import REVIEW, edited, made
+from tests.orchestrator.subsquads import OUTER, REVIEW, edited, made
 
 pytestmark = pytest.mark.anyio
 
@@ -42,7 +43,7 @@ def each(tasks: dict[str, Any] = TASKS, **more: Any) -> dict[str, Any]:
 def said(agent: str, request: Request) -> str:
     last = request.messages[-1].text.splitlines()[-1]
     if "broken" in last and agent == "review.ann":
-        raise ServerFault("fake", "down")
+        raise ServerFault("down")
     return f"{agent}<{last}>"
 
 
@@ -311,4 +312,84 @@ async def test_a_run_that_was_cut_short_anywhere_goes_on_as_if_nothing_were(tmp_
     if opened.result.status == "cancelled":
         assert (await resumed(squad, journal, manager)).status == "done"
     assert asked(manager) == ["review.ann", "review.bob", "review.ann", "review.bob", "ann"]
+    assert (await replay(journal, "r")).is_equal
+
+
+RETRY = {"max_attempts": 3, "on": ["provider"]}
+
+
+def failing_at_first(times: int, who: str = "review.bob") -> Answers:
+    left = [times]
+
+    def answer(agent: str, request: Request) -> str:
+        if agent == who and left[0]:
+            left[0] -= 1
+            raise AllAttemptsFailed("all failed", [ServerFault("down")])
+        return said(agent, request)
+
+    return Answers(answer)
+
+
+@pytest.mark.parametrize(("times", "status"), [(2, "done"), (3, "failed")])
+@pytest.mark.few(1)
+async def test_a_sub_squad_that_failed_is_done_anew_as_often_as_it_says(
+    tmp_path: Path, times: int, status: str
+) -> None:
+    tasks = {**OUTER, "review": {**OUTER["review"], "retry": RETRY}}
+    journal, manager = MemoryJournal(), failing_at_first(times)
+    result, events = await run(made(tmp_path, tasks), manager, journal=journal, run_id="r")
+    assert result.status == status
+    assert [(one.task, one.attempt) for one in of_type(events, "task.retried")] == [("review", 1), ("review", 2)]
+    assert asked(manager).count("review.ann") == 3
+    assert (await replay(journal, "r")).is_equal
+
+
+async def test_a_failure_of_another_kind_is_not_tried_again(tmp_path: Path) -> None:
+    tasks = {**OUTER, "review": {**OUTER["review"], "retry": {**RETRY, "on": ["tool"]}}}
+    result, events = await run(made(tmp_path, tasks), failing_at_first(1))
+    assert (result.status, of_type(events, "task.retried")) == ("failed", [])
+
+
+async def test_each_element_is_tried_again_by_itself(tmp_path: Path) -> None:
+    journal, manager = MemoryJournal(), failing_at_first(1)
+    squad = made(tmp_path, each(retry=RETRY), inputs=inputs("one", "two"))
+    result, events = await run(squad, manager, journal=journal, run_id="r")
+    assert result.status == "done"
+    assert [one.task for one in of_type(events, "task.retried")] == ["review@one"]
+    assert asked(manager).count("review.ann") == 3
+    assert (await replay(journal, "r")).is_equal
+
+
+@pytest.mark.parametrize("after", range(1, 16))
+@pytest.mark.few(1)
+async def test_a_run_that_was_cut_short_around_a_retry_goes_on(tmp_path: Path, after: int) -> None:
+    journal, manager = MemoryJournal(), failing_at_first(1)
+    squad = made(tmp_path, {**OUTER, "review": {**OUTER["review"], "retry": RETRY}})
+    seen = 0
+    async with open_run(squad, journal=journal, manager=manager, run_id="r") as opened:
+        async for event in opened:
+            seen += event.type.startswith("task.")
+            if seen == after:
+                opened.stop()
+    if opened.result.status == "cancelled":
+        assert (await resumed(squad, journal, manager)).status == "done"
+    assert asked(manager) == ["ann", "review.ann", "review.bob", "review.ann", "review.bob", "ann"]
+    assert (await replay(journal, "r")).is_equal
+
+
+async def test_a_sub_squad_takes_no_longer_than_it_may(tmp_path: Path) -> None:
+    class Slow(Answers):
+        async def complete(self, request: Request, **more: Any) -> Any:
+            if request.needs.agent == "review.bob":
+                await anyio.sleep_forever()
+            return await super().complete(request, **more)
+
+    tasks = {**OUTER, "review": {**OUTER["review"], "timeout": "300ms", "continue_on_error": True}}
+    tasks["end"] = {**OUTER["end"], "description": "End after ${{ tasks.review.status }}"}
+    journal = MemoryJournal()
+    result, events = await run(made(tmp_path, tasks), Slow(said), journal=journal, run_id="r")
+    assert result.status == "done"
+    ended = {one.task: one for one in of_type(events, "task.ended")}
+    assert (ended["review"].error_kind, ended["end"].status) == ("TaskTimedOut", "ok")
+    assert "the sub-squad review took longer than 0.3 s" in str(ended["review"].error)
     assert (await replay(journal, "r")).is_equal

@@ -28,7 +28,7 @@ def said(agent: str, request: Request) -> str:
 def failing(who: str) -> Answers:
     def answer(agent: str, request: Request) -> str:
         if agent == who:
-            raise ServerFault("fake", "down")
+            raise ServerFault("down")
         return said(agent, request)
 
     return Answers(answer)
@@ -311,7 +311,7 @@ ROUTED: dict[str, Any] = {
 def choosing(kind: str, broken: str = "") -> Answers:
     def answer(agent: str, request: Request) -> str:
         if agent == broken:
-            raise ServerFault("fake", "down")
+            raise ServerFault("down")
         return f'{{"kind": "{kind}"}}' if "Which?" in request.messages[-1].text else said(agent, request)
 
     return Answers(answer)
