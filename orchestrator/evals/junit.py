@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from xml.sax.saxutils import escape, quoteattr
 
 from orchestrator.evals.runner import CaseResult
@@ -17,18 +17,28 @@ LineOf = Callable[[SuiteCase, Path], int]
 """Returns the line of the test file at which a path of a case's expectations stands."""
 
 
-def junit_of(name: str, file: str, results: Sequence[CaseResult], line_of: LineOf) -> str:
-    """Return one test case a case: failed with the checks that do not hold, an error where the run says nothing."""
-    failed = sum(result.verdict in ("broken", "stale") for result in results)
+NOTHING_WORSE: Mapping[str, Sequence[str]] = {}
+
+
+def junit_of(
+    name: str,
+    file: str,
+    results: Sequence[CaseResult],
+    line_of: LineOf,
+    worse: Mapping[str, Sequence[str]] = NOTHING_WORSE,
+) -> str:
+    """Return one test case a case: failed with the checks that do not hold, and with what is `worse` than its baseline;
+    an error where the run says nothing."""
     errors = sum(result.verdict == "error" for result in results)
-    cases = [_case(name, file, result, line_of) for result in results]
+    failed = sum(not result.passes or result.case.name in worse for result in results) - errors
+    cases = [_case(name, file, result, line_of, worse.get(result.case.name, ())) for result in results]
     head = f'<testsuite name={_attr(name)} tests="{len(results)}" failures="{failed}" errors="{errors}">'
     return "\n".join(
         ['<?xml version="1.0" encoding="UTF-8"?>', "<testsuites>", head, *cases, "</testsuite></testsuites>\n"]
     )
 
 
-def _case(name: str, file: str, result: CaseResult, line_of: LineOf) -> str:
+def _case(name: str, file: str, result: CaseResult, line_of: LineOf, worse: Sequence[str]) -> str:
     seconds = sum(attempt.facts.seconds for attempt in result.attempts if attempt.facts is not None)
     lines, runs = list[str](), list[str]()
     for attempt in result.attempts:
@@ -38,11 +48,11 @@ def _case(name: str, file: str, result: CaseResult, line_of: LineOf) -> str:
             lines.append(attempt.why)
         for check in attempt.failed_checks:
             lines.append(f"{file}:{line_of(result.case, check.path)}: {check.message}")
+    lines += worse
     told, first = "\n".join(lines), lines[0].splitlines()[0] if lines else ""
-    kind = {"broken": "failure", "stale": "failure", "error": "error"}.get(result.verdict)
-    inside = (
-        "" if kind is None else f"<{kind} type={_attr(result.verdict)} message={_attr(first)}>{_text(told)}</{kind}>"
-    )
+    kind = "error" if result.verdict == "error" else "" if result.passes and not worse else "failure"
+    verdict = "worse" if result.passes and worse else result.verdict
+    inside = f"<{kind} type={_attr(verdict)} message={_attr(first)}>{_text(told)}</{kind}>" if kind else ""
     out = "\n".join([f"verdict: {result.verdict}", f"runs: {', '.join(runs) or 'none'}", told]).strip()
     head = f'<testcase classname={_attr(name)} name={_attr(result.case.name)} time="{seconds:.3f}">'
     return f"{head}{inside}<system-out>{_text(out)}</system-out></testcase>"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import tempfile
@@ -15,7 +16,9 @@ from typing import Any
 
 import anyio
 
+from agents.errors import OutputInvalid
 from agents.mcp.definitions import Definition
+from orchestrator.errors import RunNotFound
 from orchestrator.evals.checks import checks_of
 from orchestrator.evals.facts import NO_FILES, RunFacts, facts_of
 from orchestrator.evals.faults import FaultyTransport
@@ -62,6 +65,13 @@ class CaseResult:
         return self.verdict in ("passed", "flaky")
 
 
+@dataclass(slots=True)
+class Spent:
+    """What the live runs of a suite have cost so far, where that is known."""
+
+    usd: float = 0.0
+
+
 @dataclass(frozen=True, slots=True)
 class CaseRunner:
     """Runs the cases of one suite. `options` are those of each run; `secrets` must not stand in a recording."""
@@ -72,11 +82,22 @@ class CaseRunner:
     repeat: int | None = None
     judge: Judge | None = None
     """Who judges outputs in live runs; None: a case that asks for it is not judged."""
+    most: float | None = None
+    """USD, the judge's among them: once they are spent no further run begins."""
+    spent: Spent = field(default_factory=Spent)
 
     async def offline(self, case: SuiteCase) -> CaseResult:
-        """Run a case from its recording, once: it has one answer to each question. Raise `RecordingUnusable`."""
-        recording = await read_recording(self.suite.recording(case))
-        attempt = await self._rehearsed(case, recording)
+        """Run a case from its recording, once: it has one answer to each question. Without one that can be used, the
+        case is stale."""
+        try:
+            recording = await read_recording(self.suite.recording(case))
+        except RecordingUnusable as error:
+            is_there = self.suite.recording(case).exists()
+            why = str(error) if is_there else "it has no recording"
+            again = f"orchestrator test {self.suite.file} --record --case {json.dumps(case.name, ensure_ascii=False)}"
+            attempt = CaseRun("stale", why=f"{why}\nrecord it: {again}")
+        else:
+            attempt = await self._rehearsed(case, recording)
         return CaseResult(case, verdict_of([attempt], 1.0), (attempt,))
 
     async def live(self, case: SuiteCase, *, record: bool = False) -> CaseResult:
@@ -85,18 +106,30 @@ class CaseRunner:
         defaults = self.suite.spec.defaults
         times = self.repeat or case.repeat or defaults.repeat
         rate = defaults.pass_rate if case.pass_rate is None else case.pass_rate
-        attempts, runs = list[CaseRun](), list[_LiveRun]()
+        attempts, runs, is_cut = list[CaseRun](), list[_LiveRun](), False
         for number in range(1, times + 1):
             run = _LiveRun(f"test-{number}")
-            attempts.append(await self._live(case, run))
             runs.append(run)
+            if self.most is not None and self.spent.usd + self._judged() >= self.most:
+                why = f"not run, as {self.spent.usd + self._judged():g} USD of {self.most:g} are spent"
+                attempts.append(CaseRun("error", why=why, is_limit=True))
+                is_cut = True
+                break
+            attempts.append(await self._live(case, run))
+            self.spent.usd += await _cost_of(run)
         changed = False
         if record:
             wanted = ("passed", "failed", "stale", "error")
-            best = min(range(times), key=lambda number: wanted.index(attempts[number].outcome))
+            best = min(range(len(attempts)), key=lambda number: wanted.index(attempts[number].outcome))
             if attempts[best].facts is not None and attempts[best].outcome != "error":
                 changed = await self._record(case, runs[best])
-        return CaseResult(case, verdict_of(attempts, rate), tuple(attempts), changed)
+        verdict = verdict_of(attempts, rate)
+        if is_cut and verdict in ("passed", "flaky"):
+            verdict = "error"  # what was not run could have failed
+        return CaseResult(case, verdict, tuple(attempts), changed)
+
+    def _judged(self) -> float:
+        return 0.0 if self.judge is None else (self.judge.cost or 0) / 1e6
 
     async def _record(self, case: SuiteCase, run: _LiveRun) -> bool:
         judged = {} if self.judge is None else self.judge.known
@@ -182,7 +215,7 @@ class CaseRunner:
             run.files.update({path: text for path, text in found.items() if (path, text) not in told.items()})
             facts = await _facts(run.journal, run.id, run.files)
             return await self._checked(case, facts, None if facts.stub else self.judge)
-        except (RoutingError, ProviderError) as error:
+        except (RoutingError, ProviderError, OutputInvalid) as error:  # the last one of a judge
             return CaseRun("error", why=str(error))
 
     async def _recorded_definitions(self, case: SuiteCase) -> Mapping[str, Sequence[Definition]]:
@@ -293,6 +326,14 @@ def surroundings_of(case: SuiteCase) -> Mapping[str, Any]:
 
 def _scripts(case: SuiteCase) -> Mapping[str, ScriptedTool]:
     return {} if case.with_ is None else case.with_.tools or {}
+
+
+async def _cost_of(run: _LiveRun) -> float:
+    """Return what a run cost, though it ended in an error."""
+    try:
+        return (await _facts(run.journal, run.id)).cost or 0.0
+    except RunNotFound:  # it ended before it began
+        return 0.0
 
 
 async def _facts(journal: Journal, run: str, files: Mapping[str, str | None] = NO_FILES) -> RunFacts:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
@@ -48,7 +49,8 @@ def checked_against(
 
 def slug_of(name: str) -> str:
     """Return the name of a case as a file's name: `plans a bike shop` is `plans-a-bike-shop`."""
-    return regex.sub(r"[^\p{L}\p{N}_.-]+", "-", name).strip("-.").casefold()[:80] or "case"
+    slug = regex.sub(r"[^\p{L}\p{N}_.-]+", "-", name).strip("-.").casefold()[:80]
+    return slug or f"case-{hashlib.sha256(name.encode('utf-8', 'replace')).hexdigest()[:8]}"
 
 
 def called_as(name: str) -> str:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import anyio
 import click
@@ -20,6 +19,7 @@ from orchestrator.cli.file_kind import NAMES, kind_of
 from orchestrator.cli.files import environment
 from orchestrator.cli.journals import db_option, open_records
 from orchestrator.cli.loading import interrupts_held
+from orchestrator.cli.signals import Interruption
 from orchestrator.cli.squad_files import squad_of_file
 from orchestrator.cli.ui.arguments import UsdOption
 from orchestrator.cli.ui.console import Console, count, print_json
@@ -30,15 +30,16 @@ from orchestrator.cli.ui.test_results import (
     SuiteResults,
     case_line,
     document_of,
+    drift_line,
     junit_document,
     why_lines,
 )
+from orchestrator.evals.baseline import baseline_text, read_baseline, worse
 from orchestrator.evals.judge import Judge, read_labels
-from orchestrator.evals.recording import RecordingUnusable
 from orchestrator.evals.runner import CaseResult, CaseRunner, chosen
 from orchestrator.evals.spec import SuiteCase
 from orchestrator.evals.suite import Suite, load_suite
-from orchestrator.evals.verdicts import CaseRun, Sample, drifts, sample_of
+from orchestrator.evals.verdicts import CaseRun
 from orchestrator.options import RunOptions
 from orchestrator.run_opening import stub_answers
 from orchestrator.squad.load import Squad
@@ -104,20 +105,26 @@ def test_command(
     settings, console = settings_of(context), Console(settings_of(context))
     asked = TestOptions(live or record or accept, record, accept, offline, repeat, run_id, max_cost, db)
     _check(asked)
+    suites = [
+        _suite(path, settings, asked) for path in _files(file)
+    ]  # what is wrong with any is told before one is run
     results, drifted = list[SuiteResults](), list[CaseDrift]()
-    for path in _files(file):
-        suite = _suite(path, settings)
-        selected = chosen(suite.spec.cases, cases)
-        if not selected:
-            continue
-        done = anyio.run(_run, suite, selected, asked, settings, console)
-        results.append(SuiteResults(suite, [_masked(result, environment(settings)) for result in done]))
-        drifted += _against_baseline(suite, done, asked, console)
+    try:
+        for suite in suites:
+            if selected := chosen(suite.spec.cases, cases):
+                done: list[CaseResult] = []
+                results.append(SuiteResults(suite, done))
+                anyio.run(_uninterrupted, suite, selected, asked, settings, console, done)
+                drifted += _against_baseline(suite, done, asked, console)
+    except BaseException:  # what was paid for is reported, whatever ended the rest
+        if told := [one for one in results if one.cases]:
+            left = sum(len(chosen(suite.spec.cases, cases)) for suite in suites) - sum(len(one.cases) for one in told)
+            console.warn(f"{count(left, 'case')} {'was' if left == 1 else 'were'} not run to the end")
+            _report(told, drifted, junit, console, settings, as_json=as_json)
+        raise
     if not results:
         raise NothingSelected(f"no case is called {', '.join(cases)}", "`orchestrator test FILE` runs all of them")
-    if junit is not None:
-        _write(Path(junit), junit_document(results))
-    _tell(results, drifted, console, as_json=as_json)
+    _report(results, drifted, junit, console, settings, as_json=as_json)
     return _exit(results, drifted)
 
 
@@ -153,7 +160,7 @@ def _files(file: str | None) -> list[Path]:
 
 
 @interrupts_held()
-def _suite(path: Path, settings: Settings) -> Suite:
+def _suite(path: Path, settings: Settings, asked: TestOptions) -> Suite:
     parsed = parse_file(str(path))
     if (kind := kind_of(parsed.keys, parsed.file)) != "tests":
         raise Unusable(f"{path} is {NAMES[kind]}, not a test file", BEGIN)
@@ -161,12 +168,39 @@ def _suite(path: Path, settings: Settings) -> Suite:
     def load(file: str, tools: tuple[Tool, ...]) -> Squad:
         return squad_of_file(parse_file(file), settings, tools=tools)
 
-    return load_suite(parsed, load)
+    suite = load_suite(parsed, load)
+    if asked.accept and suite.baseline is None:
+        raise Unusable(f"{suite.file} names no baseline", "add baseline: {file: squad.baseline.json}")
+    if asked.live and suite.baseline is not None:
+        read_baseline(suite.baseline, suite.squad.outline().name)
+    return suite
+
+
+async def _uninterrupted(
+    suite: Suite,
+    cases: Sequence[SuiteCase],
+    asked: TestOptions,
+    settings: Settings,
+    console: Console,
+    done: list[CaseResult],
+) -> None:
+    """Run the cases; each is in `done` once it is. Raise what a signal ended them with."""
+    async with anyio.create_task_group() as tasks:
+        interruption = Interruption(tasks.cancel_scope, lambda: False)
+        await tasks.start(interruption.watch)
+        await _run(suite, cases, asked, settings, console, done)
+        tasks.cancel_scope.cancel()
+    interruption.check()
 
 
 async def _run(
-    suite: Suite, cases: Sequence[SuiteCase], asked: TestOptions, settings: Settings, console: Console
-) -> list[CaseResult]:
+    suite: Suite,
+    cases: Sequence[SuiteCase],
+    asked: TestOptions,
+    settings: Settings,
+    console: Console,
+    done: list[CaseResult],
+) -> None:
     environ = environment(settings)
     code = consent_to_code(settings, suite.squad.code_uses(), console) if asked.run is None else trust_file().allows
     keys: Consent = trust_file().allows
@@ -177,23 +211,22 @@ async def _run(
     options = RunOptions(environ=environ, offline=offline, trust=either(code, keys), state=state)
     candidates = suite.squad.catalog.candidates(environ)
     secrets = {one.key: f"the key of {one.provider.name}" for one in candidates if one.key} | secret_values(environ)
-    runner = CaseRunner(suite, options, secrets, asked.repeat)
+    runner = CaseRunner(suite, options, secrets, asked.repeat, most=asked.max_cost)
     if suite.spec.judge is not None and asked.live and not asked.offline:
         async with open_manager(
             suite.squad.policy, suite.squad.catalog, environ, state=state, trust=options.trust
         ) as manager:
             judge = Judge(suite.spec.judge, manager)
             await _calibrate(judge, suite, console)
-            results = await _all(replace(runner, judge=judge), cases, asked, console)
+            await _all(replace(runner, judge=judge), cases, asked, console, done)
             console.say(f"the judge cost {usd(None if judge.cost is None else judge.cost / 1e6)}")
-            return results
-    if asked.run is not None:
+    elif asked.run is not None:
         async with open_records(settings, asked.db) as records:
-            past = [await runner.past(case, records.journal, asked.run) for case in cases]
-        for result in past:
+            done += [await runner.past(case, records.journal, asked.run) for case in cases]
+        for result in done:
             _tell_case(runner, result, console)
-        return past
-    return await _all(runner, cases, asked, console)
+    else:
+        await _all(runner, cases, asked, console, done)
 
 
 async def _calibrate(judge: Judge, suite: Suite, console: Console) -> None:
@@ -208,20 +241,13 @@ async def _calibrate(judge: Judge, suite: Suite, console: Console) -> None:
 
 
 async def _all(
-    runner: CaseRunner, cases: Sequence[SuiteCase], asked: TestOptions, console: Console
-) -> list[CaseResult]:
-    """Run the cases one after the other, each told when it ends; past the cap no further one begins."""
-    results, spent = list[CaseResult](), 0.0
+    runner: CaseRunner, cases: Sequence[SuiteCase], asked: TestOptions, console: Console, done: list[CaseResult]
+) -> None:
+    """Run the cases one after the other, each told when it ends; past the cap no further run begins."""
     for case in cases:
-        if asked.max_cost is not None and asked.live and spent >= asked.max_cost:
-            console.warn(f"{printable(case.name)}: not run, as {usd(spent)} are spent")
-            results.append(CaseResult(case, "error", ()))
-            continue
-        result = await _one(runner, case, asked)
-        spent += sum(one.facts.cost or 0.0 for one in result.attempts if one.facts is not None)
+        result = await (runner.live(case, record=asked.record) if asked.live else runner.offline(case))
         _tell_case(runner, result, console)
-        results.append(result)
-    return results
+        done.append(result)
 
 
 def _tell_case(runner: CaseRunner, result: CaseResult, console: Console) -> None:
@@ -230,18 +256,6 @@ def _tell_case(runner: CaseRunner, result: CaseResult, console: Console) -> None
         console.say(mask_secrets(printable(line), runner.options.environ or {}))
     if result.recorded:
         console.say(f"  recorded: {runner.suite.recording(result.case)}")
-
-
-async def _one(runner: CaseRunner, case: SuiteCase, asked: TestOptions) -> CaseResult:
-    if asked.live:
-        return await runner.live(case, record=asked.record)
-    try:
-        return await runner.offline(case)
-    except RecordingUnusable as error:
-        if not runner.suite.recording(case).exists():
-            hint = f"orchestrator test {runner.suite.file} --record --case {json.dumps(case.name)}"
-            raise Unusable(f"the case {case.name!r} has no recording", hint) from error
-        raise
 
 
 def _masked(result: CaseResult, environ: Mapping[str, str]) -> CaseResult:
@@ -260,48 +274,47 @@ def _against_baseline(
     """Return what is worse than the baseline, of live runs; with --accept keep them as the baseline."""
     spec, file = suite.spec.baseline, suite.baseline
     if file is None or spec is None or not asked.live:
-        if asked.accept:
-            raise Unusable(f"{suite.file} names no baseline", "add baseline: {file: squad.baseline.json}")
         return []
-    kept = _baseline(file)
+    name = suite.squad.outline().name
     if asked.accept:
-        new = {result.case.name: sample_of(result.attempts).to_json() for result in results}
-        _write(file, json.dumps({**kept, **new}, indent=1, ensure_ascii=False) + "\n")
+        _write(file, baseline_text(read_baseline(file, name), results, name))
         console.say(f"baseline: {file}")
         return []
-    allowed = spec.fail_when.model_dump()
-    found = []
-    for result in results:
-        if (before := kept.get(result.case.name)) is not None:
-            told = drifts(Sample.from_json(before), sample_of(result.attempts), allowed, spec.confidence)
-            found += [CaseDrift(result.case.name, drift) for drift in told if drift.note]
-    return found
-
-
-def _baseline(file: Path) -> dict[str, Any]:
-    try:
-        kept: dict[str, Any] = json.loads(file.read_text("utf-8")) if file.exists() else {}
-        for sample in kept.values():
-            Sample.from_json(sample)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise Unusable(f"{file} is not a baseline: {error}", "write it again with --accept") from error
-    return kept
+    kept = read_baseline(file, name)
+    return [CaseDrift(suite, result.case.name, drift) for result in results for drift in worse(kept, result, spec)]
 
 
 def _write(file: Path, text: str) -> None:
     try:
+        file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text, "utf-8")
     except OSError as error:
         raise Unusable(f"{file} cannot be written: {error.strerror or error}") from error
 
 
+def _report(
+    results: Sequence[SuiteResults],
+    drifted: Sequence[CaseDrift],
+    junit: str | None,
+    console: Console,
+    settings: Settings,
+    *,
+    as_json: bool,
+) -> None:
+    environ = environment(settings)
+    masked = [one._replace(cases=[_masked(result, environ) for result in one.cases]) for one in results]
+    if junit is not None:
+        _write(Path(junit), junit_document(masked, drifted))
+    _tell(masked, drifted, console, as_json=as_json)
+
+
 def _tell(results: Sequence[SuiteResults], drifted: Sequence[CaseDrift], console: Console, *, as_json: bool) -> None:
-    for name, drift in drifted:
-        worse = f"{printable(name)}: {drift.figure} {drift.before:g} -> {drift.now:g}: {drift.note}"
+    for _, name, drift in drifted:
+        line = f"{printable(name)}: {drift_line(drift)}"
         if drift.fails:
-            console.warn(worse)
+            console.warn(line)
         else:
-            console.say(worse)
+            console.say(line)
     verdicts = [result.verdict for one in results for result in one.cases]
     told = ", ".join(f"{verdicts.count(one)} {one}" for one in dict.fromkeys(verdicts))
     if as_json:
@@ -315,6 +328,6 @@ def _exit(results: Sequence[SuiteResults], drifted: Sequence[CaseDrift]) -> Exit
     if any(result.verdict in ("broken", "stale") for result in done) or any(one.drift.fails for one in drifted):
         return Exit.FAILED
     errors = [result for result in done if result.verdict == "error"]
-    if any(not result.attempts or any(attempt.is_limit for attempt in result.attempts) for result in errors):
+    if any(attempt.is_limit for result in errors for attempt in result.attempts):
         return Exit.LIMIT
     return Exit.NO_ANSWER if errors else Exit.DONE

@@ -22,6 +22,7 @@ class SuiteResults(NamedTuple):
 class CaseDrift(NamedTuple):
     """A figure of a case that is worse than its baseline."""
 
+    suite: Suite
     case: str
     drift: Drift
 
@@ -79,8 +80,24 @@ def _drift_document(drift: Drift) -> dict[str, Any]:
     return {"figure": drift.figure, **before_and_now, "fails": drift.fails, "note": drift.note}
 
 
-def junit_document(results: Sequence[SuiteResults]) -> str:
-    """Return all results as one JUnit document."""
-    parts = [junit_of(suite.spec.squad, str(suite.file), cases, suite.line_of_check) for suite, cases in results]
+def drift_line(drift: Drift) -> str:
+    return f"{drift.figure} {drift.before:g} -> {drift.now:g}: {drift.note}"
+
+
+def _worse(drifted: Sequence[CaseDrift], suite: Suite) -> dict[str, list[str]]:
+    """Return what fails in a suite's cases for being worse than the baseline, by case."""
+    found: dict[str, list[str]] = {}
+    for one in drifted:
+        if one.suite is suite and one.drift.fails:
+            found.setdefault(one.case, []).append(f"worse than the baseline: {drift_line(one.drift)}")
+    return found
+
+
+def junit_document(results: Sequence[SuiteResults], drifted: Sequence[CaseDrift]) -> str:
+    """Return all results as one JUnit document. A case that is worse than its baseline, beyond chance, has failed."""
+    parts = [
+        junit_of(suite.spec.squad, str(suite.file), cases, suite.line_of_check, _worse(drifted, suite))
+        for suite, cases in results
+    ]
     suites = [part.partition("<testsuites>")[2].rpartition("</testsuites>")[0] for part in parts]
     return f'<?xml version="1.0" encoding="UTF-8"?>\n<testsuites>{"".join(suites)}</testsuites>\n'

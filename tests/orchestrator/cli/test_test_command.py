@@ -32,11 +32,14 @@ def tests_file(folder):
     return folder / "squad.test.yaml"
 
 
-def test_a_case_without_a_recording_says_how_to_make_one(call):
-    done = call("test", "squad.yaml")
-    assert done.code == 2
-    assert "'writes of tea' has no recording" in done.err
-    assert 'orchestrator test squad.test.yaml --record --case "writes of tea"' in done.err
+def test_a_case_without_a_recording_says_how_to_make_one(call, folder):
+    done = call("test", "squad.yaml", "--junit", "out/j.xml")
+    assert (done.code, done.out) == (1, "2 cases: 2 stale\n")
+    assert (
+        'it has no recording\n    record it: orchestrator test squad.test.yaml --record --case "writes of tea"'
+        in done.err
+    )
+    assert 'failures="2"' in (folder / "out" / "j.xml").read_text()
 
 
 def test_what_is_recorded_runs_offline_and_a_changed_prompt_is_stale(call, folder):
@@ -107,13 +110,19 @@ def test_a_baseline_is_kept_with_accept_alone_and_a_change_within_the_noise_fail
     assert not (folder / "base.json").exists()
     assert call("test", "squad.yaml", "--accept", "--offline", "--case", "writes*").code == 0
     kept = json.loads((folder / "base.json").read_text())
-    assert kept["writes of tea"]["runs"] == kept["writes of tea"]["passed"] == 1
-    kept["writes of tea"] = {"runs": 9, "passed": 9, "tokens": [1, 1, 1]}
+    assert kept["cases"]["writes of tea"]["runs"] == kept["cases"]["writes of tea"]["passed"] == 1
+    kept["cases"]["writes of tea"] = {"runs": 9, "passed": 9, "tokens": [1, 1, 1]}
     (folder / "base.json").write_text(json.dumps(kept))
     once = call("test", "squad.yaml", "--live", "--offline", "--case", "writes*")
     assert (once.code, "one run is too few" in once.err) == (0, True)
-    often = call("test", "squad.yaml", "--live", "--offline", "--case", "writes*", "--repeat", "3")
+    often = call("test", "squad.yaml", "--live", "--offline", "--case", "writes*", "--repeat", "3", "--junit", "j.xml")
     assert (often.code, "tokens 1 -> " in often.err) == (1, True)
+    assert 'failures="1"' in (folder / "j.xml").read_text()
+    assert 'type="worse" message="worse than the baseline: tokens 1' in (folder / "j.xml").read_text()
+    (folder / "base.json").write_text(json.dumps({**kept, "squad": "another"}))
+    other = call("test", "squad.yaml", "--live", "--offline", "--case", "writes*")
+    assert (other.code, "is the baseline of the squad 'another'" in other.err) == (2, True)
+    assert other.out == "", "nothing was run"
 
 
 def test_a_past_run_is_checked(call):
