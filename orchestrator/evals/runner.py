@@ -66,7 +66,7 @@ class CaseResult:
 
 
 @dataclass(slots=True)
-class Spent:
+class CostSoFar:
     """What the live runs of a suite have cost so far, where that is known."""
 
     usd: float = 0.0
@@ -84,7 +84,7 @@ class CaseRunner:
     """Who judges outputs in live runs; None: a case that asks for it is not judged."""
     most: float | None = None
     """USD, the judge's among them: once they are spent no further run begins."""
-    spent: Spent = field(default_factory=Spent)
+    spent: CostSoFar = field(default_factory=CostSoFar)
 
     async def offline(self, case: SuiteCase) -> CaseResult:
         """Run a case from its recording, once: it has one answer to each question. Without one that can be used, the

@@ -11,8 +11,18 @@ if TYPE_CHECKING:
     from orchestrator.testing.scripts import ScriptedManager
 
 
+FAILED = pytest.StashKey[bool]()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[Any]) -> None:
+    """Keep whether a test failed or was skipped: then it is no news that a script was not used up."""
+    if call.when == "call" and call.excinfo is not None:
+        item.stash[FAILED] = True
+
+
 @pytest.fixture
-def scripted() -> Iterator[Callable[..., ScriptedManager]]:
+def scripted(request: pytest.FixtureRequest) -> Iterator[Callable[..., ScriptedManager]]:
     """Return a function that makes a scripted manager: `scripted("first", "second")`. Each must be used up by the
     test's end."""
     from orchestrator.testing.scripts import scripted as make
@@ -25,7 +35,7 @@ def scripted() -> Iterator[Callable[..., ScriptedManager]]:
 
     yield scripted_manager
     for one in made:
-        one.check()
+        one.check(used_up=not request.node.stash.get(FAILED, False))
 
 
 @pytest.fixture

@@ -40,12 +40,13 @@ class ScriptedManager(ProviderManager):
     def requests(self) -> list[Request]:
         return self._answers.requests
 
-    def check(self) -> None:
-        """Raise `ScriptMismatch` where answers are left that nobody asked for, or one was asked for too many.
+    def check(self, *, used_up: bool = True) -> None:
+        """Raise `ScriptMismatch` where one was asked for too many, a function of the script failed, or (with `used_up`)
+        answers are left that nobody asked for.
 
         A run makes a failed task of that, which a test may not look at.
         """
-        if fault := self._answers.fault():
+        if fault := self._answers.fault(used_up=used_up):
             raise ScriptMismatch(fault)
 
     async def __aenter__(self) -> Self:
@@ -94,9 +95,9 @@ class _InOrder(LocalAdapter):
                 self.wrong = f"answer {len(self.requests)} failed: {type(error).__name__}: {error}"
             raise
 
-    def fault(self) -> str:
+    def fault(self, *, used_up: bool) -> str:
         """Return what does not fit so far; empty: all of the script was asked for, and no more."""
-        left = len(self._script) - len(self.requests)
+        left = len(self._script) - len(self.requests) if used_up else 0
         return self.wrong or (f"{left} of {len(self._script)} answers were not asked for" if left else "")
 
 
@@ -117,8 +118,8 @@ class _ForEachAgent(LocalAdapter):
             raise ScriptMismatch(self._wrong)
         return self._scripts[agent].respond(request, candidate)
 
-    def fault(self) -> str:
-        faults = {name: script.fault() for name, script in self._scripts.items()}
+    def fault(self, *, used_up: bool) -> str:
+        faults = {name: script.fault(used_up=used_up) for name, script in self._scripts.items()}
         return self._wrong or "; ".join(f"{name}: {text}" for name, text in faults.items() if text)
 
 

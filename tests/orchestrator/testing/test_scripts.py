@@ -150,18 +150,27 @@ SQUAD = Squad.from_mapping({{"name": "s", "agents": {{"ann": {{"role": "Says."}}
 def test_it(scripted, no_real_calls):
     manager = scripted({answers})
     assert run_sync(SQUAD, manager=manager).status == "done"
+    assert not {fails}
 """
 
 
 @pytest.mark.few(1)
-@pytest.mark.parametrize(("answers", "code"), [('"Hello."', 0), ('"Hello.", "more"', 1)])
-def test_the_fixtures_of_the_plugin(tmp_path: Path, answers: str, code: int) -> None:
-    (tmp_path / "test_x.py").write_text(TEST_FILE.format(answers=answers))
+@pytest.mark.parametrize(
+    ("answers", "fails", "told"),
+    [
+        ('"Hello."', False, "1 passed"),
+        ('"Hello.", "more"', False, "1 of 2 answers were not asked for"),
+        ('"Hello.", "more"', True, "1 failed in"),
+        ("", False, "the script has 0 answers; one more is asked for"),
+    ],
+)
+def test_the_fixtures_of_the_plugin(tmp_path: Path, answers: str, fails: bool, told: str) -> None:
+    (tmp_path / "test_x.py").write_text(TEST_FILE.format(answers=answers, fails=fails))
     command = [sys.executable, "-m", "pytest", "-q", "-p", "orchestrator.testing.plugin", "-p", "no:cacheprovider"]
     environ = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=PATIENCE_S)
-    assert done.returncode == code, done.stdout + done.stderr
-    assert ("were not asked for" in done.stdout) is bool(code)
+    assert told in done.stdout, done.stdout + done.stderr
+    assert done.returncode == (told != "1 passed")
 
 
 def test_the_plugin_loads_nothing_of_ours_by_being_there() -> None:
