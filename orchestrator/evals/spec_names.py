@@ -15,6 +15,7 @@ from agents.memory.tools import tools_of as memory_tools
 from agents.tools import Tool
 from orchestrator.evals.expect import AnyOrder, Exactly, Expect, ToolExpect
 from orchestrator.evals.spec import SuiteSpec, With, choices_of
+from orchestrator.squad.elements import template_of
 from orchestrator.squad.parts import everyone
 from orchestrator.squad.plan import HUMAN, Approval, Plan
 from orchestrator.squad.resolve import tools_used
@@ -199,7 +200,7 @@ class _Case:
 
     def _all(self, at: Path, what: str, names: Mapping[str, Any], known: Mapping[str, Any]) -> None:
         for name in names:
-            if name not in known:
+            if template_of(name) not in known:  # `review@S-1.check` of an element's sub-squad
                 self.findings.unknown((*self.at, *at, name), what, name, known, key=True)
 
     def _listed(self, at: Path, what: str, names: Sequence[str], known: Any) -> None:
@@ -207,5 +208,5 @@ class _Case:
             self._one((*at, index), what, name, known)
 
     def _one(self, at: Path, what: str, name: str, known: Any) -> None:
-        if name not in known:
+        if template_of(name) not in known:
             self.findings.unknown((*self.at, *at), what, name, known)
