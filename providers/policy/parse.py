@@ -107,6 +107,7 @@ class _Reading:
             attempts_per_turn=shape.attempts.per_turn,
             retry_budget=shape.attempts.retry_budget,
             hedge_after=shape.attempts.hedge_after,
+            wait_for_preferred=shape.attempts.wait_for_preferred,
             on_decline=shape.attempts.on_decline,
             on_break=shape.stream.on_break,
             last_resort=tuple(last_resort),

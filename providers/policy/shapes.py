@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
-from providers.documents.fields import PositiveDuration, Share, Word
+from providers.documents.fields import Duration, PositiveDuration, Share, Word
 from providers.documents.models import StrictModel
 from providers.policy.factors import POINTS, Strategy
 
@@ -94,6 +94,7 @@ class AttemptsShape(StrictModel):
     per_turn: int = Field(default=4, ge=1)
     retry_budget: Share = 0.2
     hedge_after: PositiveDuration | None = None
+    wait_for_preferred: Duration = 2.0
     on_decline: Literal["error", "elsewhere"] = "error"
 
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from math import inf
 
 from providers.catalog.model import Model
-from providers.errors import Reason, ReasonCode
+from providers.errors import RateLimited, Reason, ReasonCode
 from providers.messages import Capability, Request
 from providers.routing.candidate_state import CandidateState
 from providers.routing.fleet import Fleet
 from providers.routing.health import CLOSED, set_back
 from providers.routing.ordering import alike, ordering_of
-from providers.routing.ranking import Route
+from providers.routing.ranking import Ranking, Route
 from providers.routing.scores import Ordering, ordered
 
 PROBE_POLL_S = 0.25
@@ -53,13 +53,19 @@ Decision = Route | Wait | Refuse
 
 
 def choose(
-    fleet: Fleet, request: Request, now: float, tried: Mapping[str, float] = NOT_TRIED, draw: float | None = None
+    fleet: Fleet,
+    request: Request,
+    now: float,
+    tried: Mapping[str, float] = NOT_TRIED,
+    draw: float | None = None,
+    soon: float = 0.0,
 ) -> Decision:
     """Return the candidates to ask, in order; or until when to wait; or why none is eligible. Changes nothing.
 
     `tried` holds the candidates that this turn has asked, and from when each may be asked again (`inf`: never). They
     come after all others: what just failed is likely to fail again. `draw`, from [0, 1), is the randomness that the
-    strategy `latency` needs.
+    strategy `latency` needs. `soon`: a member of a chain that nothing but a limit holds back until then is waited for,
+    rather than a later one asked.
     """
     ranking = fleet.ranking(request.needs)
     tokens, capabilities = fleet.demands(request)
@@ -67,6 +73,7 @@ def choose(
     again: list[CandidateState] = []
     refused: dict[str, Reason] = {}
     down, earliest, wanted = False, inf, request.max_output_tokens
+    preferred: tuple[CandidateState, float] | None = None
     for state in ranking.states:
         model = state.candidate.model
         if tokens + (wanted or state.room) > model.context or not capabilities <= model.capabilities:
@@ -78,9 +85,13 @@ def choose(
             (first if back is None else again).append(state)
             continue
         until, refused[state.name] = obstacle
+        if until <= soon and preferred is None and not first and _is_brief(state, ranking, refused[state.name]):
+            preferred = state, until
         down = down or state.breaker.open_until is not None
         if until < earliest:
             earliest = until
+    if preferred is not None and first and ranking.pools[first[0].name] != ranking.pools[preferred[0].name]:
+        return Wait(preferred[1], {preferred[0].name: refused[preferred[0].name]}, preferred[1])
     reasons = {**ranking.refused, **refused} if refused else ranking.refused
     ordering = None
     if len(first) > 1 and len(rivals := ranking.rivals(first)) > 1 and not alike(fleet, request, ranking, rivals, now):
@@ -127,6 +138,13 @@ def _nobody_well(
         probe = min(due, key=lambda state: (state.breaker.probing, state.breaker.since))
         return Route((probe.candidate,), (probe.name,), reasons)
     return Wait(until, reasons, sure) if until < inf else Refuse(reasons)
+
+
+def _is_brief(state: CandidateState, ranking: Ranking, why: Reason) -> bool:
+    """Whether a candidate of a chain is well, and a limit alone keeps it from being asked."""
+    if state.name not in ranking.chained or state.breaker is not CLOSED:
+        return False
+    return why.code is ReasonCode.LIMIT or (why.code is ReasonCode.HELD and state.held_after == RateLimited.__name__)
 
 
 def _is_well(fleet: Fleet, state: CandidateState, now: float, tokens: int) -> bool:

@@ -15,6 +15,15 @@ LAST_LOOK_S = 0.5
 """How long a turn at least and at most sleeps before it looks again what became of others' attempts."""
 
 
+SHARE_TO_PREFER = 0.25
+"""Of its time a turn spends no more on waiting for one that it prefers while another is free."""
+
+
+def prefers_until(began: float, deadline: float, most: float) -> float:
+    """Return until when a turn waits for a candidate that it prefers: `most` seconds, less where it has little time."""
+    return began + min(most, SHARE_TO_PREFER * (deadline - began))
+
+
 class Patience:
     """What one turn waits for.
 

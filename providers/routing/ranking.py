@@ -62,6 +62,8 @@ class Ranking:
     route: Route
     pools: Mapping[str, str] = field(default_factory=dict)
     task_type: str | None = None
+    chained: frozenset[str] = frozenset()
+    """The candidates that stand in an order that was written down: later ones answer where earlier ones do not."""
 
     def rivals(self, states: list[CandidateState]) -> list[CandidateState]:
         """Return the first ones of `states` that are of one pool."""
@@ -152,7 +154,7 @@ class Ranker:
         A model stands for all accounts that serve it, which are one pool whatever the strategy.
         """
         chosen: dict[str, CandidateState] = {}
-        refused, pool_of = refused or {}, dict[str, str]()
+        refused, pool_of, chained = refused or {}, dict[str, str](), set[str]()
         for pool, pattern in ((pool, pattern) for pool, patterns in pools for pattern in patterns):
             prefix = pattern[:-1] if pattern.endswith("/*") else None
             models = [pattern] if prefix is None else [name for name in self._accounts if name.startswith(prefix)]
@@ -160,14 +162,16 @@ class Ranker:
                 for name in self._accounts.get(model, [model.removesuffix("#1")]):
                     if name in self._states:
                         chosen.setdefault(name, self._states[name])
-                        pool_of.setdefault(name, model if self._policy.strategy == "chain" or not pool else pool)
+                        in_order = self._policy.strategy == "chain" or not pool
+                        if pool_of.setdefault(name, model if in_order else pool) == model:
+                            chained.add(name)
                     else:
                         refused[name] = self._why_missing(name)
             if not models:
                 refused[pattern] = self._why_missing(pattern)
         states = tuple(chosen.values())
         route = Route(tuple(state.candidate for state in states), tuple(chosen), refused)
-        return Ranking(states, refused, route, pool_of, task_type)
+        return Ranking(states, refused, route, pool_of, task_type, frozenset(chained))
 
     def _why_missing(self, name: str) -> Reason:
         provider = name.partition("/")[0]

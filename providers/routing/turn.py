@@ -30,7 +30,7 @@ from providers.routing.choice import Decision, Refuse, Wait, choose
 from providers.routing.effects import Answered, AwaitBudget, Effect, Ended, Failed, Outcome, Refused, Sleep, Try
 from providers.routing.fleet import Fleet
 from providers.routing.flight import fly
-from providers.routing.patience import Patience
+from providers.routing.patience import Patience, prefers_until
 from providers.routing.ranking import Route, elsewhere
 from providers.routing.retry_budget import back_at, costs
 
@@ -74,7 +74,7 @@ def attempts(
     fleet.retries.turn(now)
     try:
         while turn.may_go_on(now):
-            decision = choose(fleet, turn.request, now, turn.tried, turn.draw())
+            decision = choose(fleet, turn.request, now, turn.tried, turn.draw(), turn.soon)
             if isinstance(decision, Route):
                 # A turn's first attempt is free: only the traffic that failures add is bounded.
                 route, taken_at = fleet.afford(turn.spread(decision), now) if turn.errors else (decision, None)
@@ -223,6 +223,12 @@ class _Course:
         if self._patience is None:
             self._patience = Patience(self._began, self.deadline)
         return self._patience
+
+    @property
+    def soon(self) -> float:
+        """Until when it waits for who stands earlier in its chain. After a fault it goes on at once."""
+        most = self._policy.wait_for_preferred
+        return 0.0 if self.errors else prefers_until(self._began, self.deadline, most)
 
     def draw(self) -> float | None:
         return self._rng.random() if self._policy.strategy == "latency" else None
