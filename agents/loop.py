@@ -14,6 +14,7 @@ from agents.calls import call_all
 from agents.compaction import Compaction
 from agents.context import History, count_tokens, fit
 from agents.errors import AnswerCut, TurnLimit, cut_off
+from agents.exits import ExitTool, exits_in, is_exit
 from agents.guarding import Settled, passed
 from agents.guardrails import MOST_RETRIES, Guardrails
 from agents.output import Invalid, Shape, WrongShape, answer_tokens, is_cut, shape_of, whole_calls
@@ -110,6 +111,8 @@ class WorkResult(Generic[Made]):
     """Tokens of the last answer, those that it thought with included; 0 where the provider did not tell."""
     untrusted: tuple[str, ...] = ()
     """The sources of what the agent read in it that others wrote; what it made may be theirs."""
+    exits: tuple[str, ...] = ()
+    """The tools by whose calls the agent left its work (`ExitTool`), in their order."""
 
 
 @dataclass(slots=True)
@@ -120,6 +123,8 @@ class Work:
     shape: Shape | None
     messages: list[Message]
     specs: tuple[ToolSpec, ...]
+    exits: tuple[ToolSpec, ...]
+    """Those that end the work, which may be called in the last turn, too."""
     seal: Any
     tokens: int
     fixed: int
@@ -130,6 +135,8 @@ class Work:
     untrusted: tuple[str, ...] = ()
     compaction: Compaction | None = None
     """Where older messages are summarised."""
+    needs_tools: bool = True
+    """Whether a model must be able to call tools: one that can only leave by them may say so in words."""
 
     def say(self, message: Message) -> None:
         self.messages.append(message)
@@ -156,8 +163,9 @@ class Work:
         agent = self.agent
         return Request(
             messages=messages,
-            tools=self.specs if with_tools else (),
-            tool_choice="auto" if with_tools else "none",
+            tools=self.specs if with_tools else self.exits,
+            tool_choice="auto" if with_tools or self.exits else "none",
+            tools_needed=with_tools and self.needs_tools,
             output_schema=None if self.shape is None else self.shape.schema,
             max_output_tokens=agent.max_output_tokens,
             temperature=agent.temperature,
@@ -210,11 +218,14 @@ def _begin(agent: Worker, shape: Shape | None, history: tuple[Message, ...], edi
     messages = [opening, *history]
     seal.update(b"".join([message.digest for message in messages]))
     specs = tuple([one.spec_in(edition) for one in agent.tools])
+    exits = tuple([one.spec_in(edition) for one in agent.tools if isinstance(one, ExitTool)])
     fixed = 0
     if agent.window is not None:
         bare = Request((), specs, output_schema=None if shape is None else shape.schema)
         fixed = bare.input_tokens + (agent.max_output_tokens or ANSWER_TOKENS)
-    return Work(agent, shape, messages, specs, seal, count_tokens(messages), fixed)
+    work = Work(agent, shape, messages, specs, exits, seal, count_tokens(messages), fixed)
+    work.needs_tools = len(exits) < len(specs)
+    return work
 
 
 async def pursue(
@@ -252,7 +263,7 @@ async def pursue(
     corrected, cut_calls, must_answer, repeats = False, 0, False, Repeats()
     for number in range(1, agent.max_turns + 1):
         last = number == agent.max_turns
-        if (last or repeats.is_over) and not must_answer and bool(agent.tools) and ctx.edition > 1:
+        if (last or repeats.is_over) and not must_answer and len(work.exits) < len(work.specs) and ctx.edition > 1:
             must_answer = True
             work.say(user(ANSWER_NOW if shape is None else ANSWER_NOW_IN_JSON))
         await work.compact(number, ctx)
@@ -280,7 +291,7 @@ async def pursue(
             case AskAgain(correction):
                 work.say(user(correction))
                 corrected = True
-            case CallTools() if last or must_answer:
+            case CallTools(calls) if (last or must_answer) and not all(is_exit(call, agent.tools) for call in calls):
                 raise TurnLimit(agent.name, number)
             case CallTools(calls):
                 whole = calls if ctx.edition == 1 else whole_calls(response)
@@ -293,6 +304,18 @@ async def pursue(
                 if any(result.fence for result in results):
                     work.untrusted = joined(ctx.untrusted, [result.name for result in results if result.fence])
                     ctx = ctx.at(untrusted=work.untrusted)
+                work.needs_tools = True
+                if left := exits_in(whole, results, agent.tools) if len(whole) == len(calls) else []:
+                    said = "\n\n".join(filter(None, (response.text.strip(), left[0][1].content.strip())))
+                    may_retry = not last and sent_back < MOST_RETRIES
+                    settled = await _let_out(agent, said, shape, number, ctx, may_retry=may_retry)
+                    if not settled.wrong:
+                        ended = work.result(Final(settled.text, settled.text), response, number, since)
+                        return replace(ended, exits=tuple(name for name, _ in left))
+                    work.say(user(settled.wrong))
+                    sent_back += 1
+                elif last:
+                    raise TurnLimit(agent.name, number)
     raise AssertionError("the last turn always ends the work")
 
 

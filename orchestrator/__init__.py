@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from orchestrator.journal.protocols import Journal, JournalError, RunBusy
     from orchestrator.journal.sqlite.journal import SqliteJournal
     from orchestrator.run.deltas import AnswerEnded, RunDelta
+    from orchestrator.run.ended_outside import end_conversation
     from orchestrator.run.exchanges import Exchange
     from orchestrator.run.result import RunResult
     from orchestrator.runtime import open_run, resume_run, run_squad, run_sync
@@ -72,6 +73,7 @@ __all__ = [
     "Squad",
     "ToolUnusable",
     "edit_of_run",
+    "end_conversation",
     "environment_of",
     "fork_run",
     "open_journal",
@@ -104,6 +106,7 @@ _HOMES = {
     "orchestrator.journal.protocols": ("Journal", "JournalError", "RunBusy"),
     "orchestrator.journal.sqlite.journal": ("SqliteJournal",),
     "orchestrator.run.deltas": ("AnswerEnded", "RunDelta"),
+    "orchestrator.run.ended_outside": ("end_conversation",),
     "orchestrator.run.exchanges": ("Exchange",),
     "orchestrator.run.result": ("RunResult",),
     "orchestrator.runtime": ("open_run", "resume_run", "run_squad", "run_sync"),

@@ -18,6 +18,7 @@ OrchestratorError
 ├ RunOver             the run has ended: nothing is left to do
 ├ RunChanged          its squad differs from the recorded one
 ├ NoQuestion           none of this name awaits an answer
+├ NoConversation       the squad has none of this name
 ├ AnsweredAlready      another answer came first
 ├ UnknownTask
 ├ EditUnknown         which tasks an edit affects is not recorded
@@ -221,6 +222,14 @@ class NoQuestion(OrchestratorError):
             what = f"{run} awaits no approval" if name is None else f"the task {name} of {run} does not await approval"
         super().__init__(what)
         self.hint = f"awaiting approval in this run: {', '.join(matching or waiting) or 'nothing'}"
+
+
+class NoConversation(OrchestratorError):
+    """The squad of a run has no conversation of this name."""
+
+    def __init__(self, name: str, known: Sequence[str]) -> None:
+        super().__init__(f"the squad of the run has no conversation '{name}'")
+        self.hint = f"its conversations: {', '.join(known) or 'none'}"
 
 
 class AnsweredAlready(OrchestratorError):

@@ -6,6 +6,7 @@ import math
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple
 
 import anyio
@@ -22,6 +23,7 @@ from orchestrator.run.delta_stream import DeltaStream
 from orchestrator.run.deltas import DeltaLog
 from orchestrator.run.driver import Driver
 from orchestrator.run.durable import Rehearse
+from orchestrator.run.ended_outside import ended_outside
 from orchestrator.run.history import RunHistory, history_of
 from orchestrator.run.memory import RunMemory
 from orchestrator.run.questions import Ask
@@ -82,7 +84,8 @@ class Run:
         """Let a conversation end after the utterance at work, where its `terminate` has `external: true`.
 
         A moderator still concludes. One that is held later in the run ends after its first utterance. Raises `KeyError`
-        for a name that the squad does not have.
+        for a name that the squad does not have. What this process has not acted on when it is killed is lost with it:
+        `end_conversation(journal, run_id, name)` is recorded, and reaches a run that another process drives.
         """
         if name not in self._driven.runner.crew.plan.conversations:
             raise KeyError(name)
@@ -222,6 +225,7 @@ async def running(
                 setting.folder.origins.note(where, path, untrusted)
         at, paid = recorder.at, past.paid
         crew = Crew(plan, complete, clock, at, paid, run, setting.memory, work_clock, deltas, setting.around)
+        crew.ended_outside = partial(ended_outside, journal, run)
         runner = TaskRunner(crew, files)
         driver = Driver(
             plan,

@@ -267,6 +267,8 @@ class Request:
     effort: Literal["low", "medium", "high"] | None = None
     """How much a model that reasons should think. Not sent to one that does not, or has no word for it."""
     needs: Needs = Needs()
+    tools_needed: bool = True
+    """Whether a model must be able to call tools; else one that cannot is asked without them."""
 
     @property
     def input_tokens(self) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 
@@ -32,11 +32,16 @@ class ChatPartner:
 
 @dataclass(frozen=True, slots=True)
 class MessageSpoken:
-    """An utterance in a conversation."""
+    """An utterance in a conversation. Records of earlier releases lack what stands below `round`."""
 
     speaker: str
     text: str
     round: int
+    conversation: str = field(default="", compare=False)
+    heard: tuple[str, ...] | None = field(default=None, compare=False)
+    """Who is shown it from its next turn on, beside its speaker: of those who take part, moderate or pick."""
+    asked: tuple[str, ...] = field(default=(), compare=False)
+    """Whom it delegates to: each is shown its own part alone."""
 
 
 EndKind = Literal[

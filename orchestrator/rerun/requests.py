@@ -16,6 +16,7 @@ from providers.client.manager import built_in
 from providers.client.resume import ResumedStream
 from providers.events import AttemptEnded
 from providers.messages import Request, Response
+from providers.routing.demands import as_taken
 
 
 class OtherBytes(NotReplayable):
@@ -119,4 +120,4 @@ def _bodies(request: Request, candidate: Candidate) -> Iterator[bytes]:
     if adapter is None or isinstance(adapter, LocalAdapter):
         raise NotReplayable(f"{candidate.name} is answered without a network")
     for stream in (False, True):
-        yield adapter.encode(request, candidate, stream=stream).body
+        yield adapter.encode(as_taken(request, candidate.model), candidate, stream=stream).body

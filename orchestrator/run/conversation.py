@@ -51,14 +51,25 @@ class SpokenWords(NamedTuple):
     tools: tuple[str, ...] = ()
     untrusted: tuple[str, ...] = ()
     """The sources of what others wrote that its speaker had read."""
+    handed: tuple[str, ...] = ()
+    """Those whom the speaker handed over to by calling their tools, in the order of the calls."""
 
 
 class Speaker(Protocol):
     """Makes one utterance. `history` is what the speaker has seen; `prompt` asks for it; `place` is below the unit.
-    `untrusted` are the sources of what others wrote that the prompt may hold."""
+
+    `untrusted` are the sources of what others wrote that the prompt may hold. `to` are those whom the speaker may hand
+    over to, by a tool for each where it can call tools.
+    """
 
     def __call__(
-        self, speaker: str, prompt: str, history: tuple[Message, ...], place: str, untrusted: tuple[str, ...]
+        self,
+        speaker: str,
+        prompt: str,
+        history: tuple[Message, ...],
+        place: str,
+        untrusted: tuple[str, ...],
+        to: tuple[str, ...] = (),
     ) -> Awaitable[SpokenWords]: ...
 
 
@@ -264,7 +275,9 @@ class Conversation:
         history = transcript.history(speech.speaker)
         told = () if speech.told is None else transcript.untrusted.get(speech.told.by, ())
         try:
-            spoken.texts[speech] = await self.speaker(speech.speaker, speech.prompt, history, speech.place, told)
+            spoken.texts[speech] = await self.speaker(
+                speech.speaker, speech.prompt, history, speech.place, told, speech.successors or ()
+            )
         except NoReply as error:
             if not error.ends or error.conversation != self.plan.id:
                 raise
@@ -279,8 +292,10 @@ class Conversation:
         text = words.text
         if speech.among:
             return self._picked(speech, words, transcript)
-        control = self._control(speech, text)
+        control = self._control(speech, words)
         written = None if control.text == text else text
+        if words.handed:  # else it would not see that it handed over, and what is but a call would be silence
+            written = f"{text}\n\nHANDOFF: {words.handed[0]}".strip()
         utterance = Utterance(speech.speaker, control.text, speech.round, written, control.next, control.closing)
         utterance = replace(utterance, tools=words.tools)
         if speech.successors is not None or speech.workers is not None:
@@ -288,14 +303,24 @@ class Conversation:
             utterance = replace(utterance, tasks=control.tasks, misread=misread)
         if speech.told is not None:
             transcript.tell(speech.speaker, speech.told)
-        transcript.add(replace(utterance, to=speech.to), words)
-        self.emit(MessageSpoken(utterance.speaker, utterance.text, utterance.round))
+        utterance = replace(utterance, to=speech.to)
+        transcript.add(utterance, words)
+        self.emit(self._spoken(utterance, is_last=speech.closes))
         self._tell_unread(speech, control, transcript)
         return utterance
 
-    def _control(self, speech: Speak, text: str) -> Control:
+    def _spoken(self, said: Utterance, *, is_last: bool) -> MessageSpoken:
+        if self.plan.edition < 3:
+            return MessageSpoken(said.speaker, said.text, said.round)
+        others = () if is_last else everyone(self.plan)  # after a closing word nobody has a turn to be shown it in
+        heard = tuple(name for name in others if name != said.speaker and said.is_heard_by(name))
+        asked = tuple(name for name, _ in said.tasks)
+        return MessageSpoken(said.speaker, said.text, said.round, self.plan.id, heard, asked)
+
+    def _control(self, speech: Speak, words: SpokenWords) -> Control:
+        text = words.text
         if speech.successors is not None:
-            return handover_of(text, speech.speaker, self.plan, speech.successors)
+            return handover_of(text, speech.speaker, self.plan, speech.successors, words.handed)
         control = control_of(text, speech.speaker, self.plan, speech.names)
         return control if speech.workers is None else delegations_of(control, self.plan, speech.workers)
 
@@ -320,5 +345,5 @@ class Conversation:
             transcript.end_round(last)
         seconds = self.clock() - transcript.started_at
         is_ended = listens(self.plan.terminate) and await self.is_ended_outside(len(transcript.said))
-        so_far = SoFar(transcript.said, transcript.tokens, transcript.idle_rounds, seconds, is_ended)
+        so_far = SoFar(transcript.said, transcript.tokens, transcript.idle_rounds, seconds, is_ended, self.plan.edition)
         return ended(self.plan.terminate, so_far)

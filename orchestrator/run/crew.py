@@ -7,12 +7,13 @@ unit that runs again after a crash is handed what it already paid for.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from agents import Agent, RunContext, WorkResult
+from agents.exits import ExitTool
 from agents.run_context import NOTHING_AROUND, StepKey, Surroundings
 from agents.summaries import HistoryMemo
 from agents.summariser import Summariser
@@ -33,6 +34,7 @@ from orchestrator.run.memory import RecalledParts, RunMemory, recall
 from orchestrator.run.people import escalation, person_speaks
 from orchestrator.run.taint import Fed, Sources
 from orchestrator.run.task_state import as_text
+from orchestrator.run.transfers import transfer_tools
 from orchestrator.run.truncation import cut_in, in_order
 from orchestrator.run.unit_accounts import UnitAccounts, paid_below, with_account
 from orchestrator.run.work_clock import RunClock
@@ -82,6 +84,8 @@ class Crew:
     """What the program that runs the squad put around its calls."""
     ended_conversations: set[str] = field(default_factory=set)
     """Those that the program ended, where their `terminate` lets it."""
+    ended_outside: Callable[[], Awaitable[Collection[str]]] | None = None
+    """Returns those that were ended in the journal, by whichever process."""
     accounts: UnitAccounts = field(init=False)
     _agents: BoundAgents = field(init=False)
     _memos: dict[str, HistoryMemo] = field(default_factory=dict)
@@ -198,11 +202,13 @@ class Crew:
         given: Assignment,
         ctx: RunContext,
         history: tuple[Message, ...] = (),
+        exits: tuple[ExitTool, ...] = (),
     ) -> WorkResult:
         squad = people_of(task_of(self.plan, given.unit.task).squad)
         judges = (scoped(squad, name) for name in judges_in(work.guardrails))
         self._agents.refuse_as_system([work.agent, *judges], given)
         agent = self._agents.get(work.agent, work.tools, given.values["inputs"])
+        agent = replace(agent, tools=(*agent.tools, *exits)) if exits else agent
         if work.guardrails is not None:
             agent = self._agents.guarded(agent, work.guardrails, squad, given.values["inputs"])
         ctx = ctx.at(escalate=escalation(given.unit, given.ask, ctx, self.emit_at))
@@ -236,7 +242,12 @@ class Crew:
         ctx, memos = with_account(ctx, account), dict[str, HistoryMemo]()
 
         async def speak(
-            speaker: str, prompt: str, history: tuple[Message, ...], place: str, untrusted: Sources
+            speaker: str,
+            prompt: str,
+            history: tuple[Message, ...],
+            place: str,
+            untrusted: Sources,
+            to: tuple[str, ...] = (),
         ) -> SpokenWords:
             here = self.below(ctx, unit, place)
             if ctx.edition > 2:
@@ -254,16 +265,27 @@ class Crew:
             recalled = await recall(self.memory, self.plan.agents[spoken.agent], topic, here, is_apart=True)
             asked, here = prompts.with_recalled(prompt, recalled.parts), _having_read(here, recalled)
             here = here.at(memo=memos.setdefault(speaker, HistoryMemo()))
-            result = await self._agent_works(spoken, asked, given, here, history)
+            taken = [tool.name for tool in self.plan.agents[spoken.agent].tools]
+            transfers = transfer_tools(to, plan, taken) if ctx.edition > 2 else {}
+            result = await self._agent_works(spoken, asked, given, here, history, tuple(transfers.values()))
             cuts.extend(cut_in(result, here.step))
-            return SpokenWords(result.text, result.counted, tuple(_tools_called(result)), result.untrusted)
+            handed = {tool.name: name for name, tool in transfers.items()}
+            return SpokenWords(
+                result.text,
+                result.counted,
+                tuple(_tools_called(result)),
+                result.untrusted,
+                tuple(handed[name] for name in result.exits),
+            )
 
         own = account.ref if account else None
         images = images_of(work, given.values["inputs"])
 
         async def is_ended(utterances: int) -> bool:
             async def look() -> bool:
-                return plan.id in self.ended_conversations
+                if plan.id in self.ended_conversations or self.ended_outside is None:
+                    return plan.id in self.ended_conversations
+                return plan.id in await self.ended_outside()
 
             key = StepKey((*ctx.step, f"after-{utterances}"), 0, ENDED)
             asked: bool = await ctx.do(key, hashlib.sha256(plan.id.encode()).digest(), look)

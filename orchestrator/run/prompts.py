@@ -87,10 +87,10 @@ def _introduced(agent: str, conversation: ConversationPlan) -> str:
 
 
 def _listed(agents: Sequence[str], conversation: ConversationPlan) -> str:
-    return "\n".join(f"- {_described(name, conversation)}" for name in agents)
+    return "\n".join(f"- {described(name, conversation)}" for name in agents)
 
 
-def _described(agent: str, conversation: ConversationPlan) -> str:
+def described(agent: str, conversation: ConversationPlan) -> str:
     """Return an agent with what it is there for."""
     role = "a person" if agent == HUMAN else conversation.roles.get(agent, "")
     return f"{_introduced(agent, conversation)}: {role}" if role else _introduced(agent, conversation)
@@ -140,8 +140,9 @@ def hand_over(speaker: str, to: Sequence[str], conversation: ConversationPlan, m
     elif to:
         parts.append(
             "Answer what is yours to answer. Where another should go on instead, say what they need to know and end "
-            f"with one line `HANDOFF: ` and the name. You may hand over to:\n\n{_listed(to, conversation)}\n\n"
-            "Without such a line your words are the answer, and the conversation is over."
+            f"with one line `HANDOFF: ` and the name, or by a call of its `transfer_to_...` where you have such tools. "
+            f"You may hand over to:\n\n{_listed(to, conversation)}\n\n"
+            "Else your words are the answer, and the conversation is over."
         )
     else:
         parts.append("Give the answer: it ends the conversation.")

@@ -25,6 +25,7 @@ from providers.messages import (
     ToolCall,
     ToolCallDelta,
 )
+from providers.routing.demands import as_taken
 from providers.routing.effects import Answered, Ended, Failed, Refused, Try
 
 LOCAL_DELTA = 16
@@ -57,7 +58,8 @@ class LiveAttempt:
         """What a streamed answer said and its caller has not taken yet."""
         self._turn, self._streamed = turn, streamed
         self._resumed = ResumedStream(said) if said.strip() else None
-        self._request = turn.request if self._resumed is None else self._resumed.request(turn.request)
+        request = turn.request if self._resumed is None else self._resumed.request(turn.request)
+        self._request = as_taken(request, effect.candidate.model)
         self._account: AttemptAccount | None = None
         self._reservation: Reservation | None = None
         self._reply: StreamedReply | None = None

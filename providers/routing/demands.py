@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
+from providers.catalog.model import Model
 from providers.messages import Capability, Image, Message, OutputSchema, Request, ToolSpec, estimate_tokens
 
 REMEMBERED = 1024
@@ -12,6 +14,13 @@ SHORT = 4
 """So few messages are summed up anew: that costs no more than to remember them."""
 TOOLS = frozenset({Capability.TOOLS})
 VISION = frozenset({Capability.VISION})
+
+
+def as_taken(request: Request, model: Model) -> Request:
+    """Return the request as a model can take it: without tools that it cannot call and need not."""
+    if not request.tools or request.tools_needed or Capability.TOOLS in model.capabilities:
+        return request
+    return replace(request, tools=(), tool_choice="auto")
 
 
 class Demands:
@@ -32,7 +41,9 @@ class Demands:
             tokens += self._sized(spec)
         if request.output_schema is not None:
             tokens += self._sized(request.output_schema)
-        capabilities = request.needs.capabilities | TOOLS if request.tools else request.needs.capabilities
+        capabilities = request.needs.capabilities
+        if request.tools and request.tools_needed:
+            capabilities |= TOOLS
         return tokens, capabilities | VISION if images else capabilities
 
     def _sized(self, spec: ToolSpec | OutputSchema) -> int:

@@ -273,7 +273,7 @@ def steering(prompt: str, number: int) -> str | None:
     name = [*listed, "zoe"][number % (len(listed) + 1)]
     if "`NEXT: ` and the name" in prompt:
         return f"NEXT: {name}"
-    if "`HANDOFF: ` and the name" in prompt and number % 5:
+    if "`HANDOFF: ` and the name" in prompt and number % 2:  # else by a call of a tool
         return f"HANDOFF: {name}"
     if "`DELEGATE name: the task`" in prompt and number % 4:
         return f"DELEGATE {name}: the first part\nDELEGATE {listed[0]}: the second part"
@@ -291,7 +291,7 @@ def answer_to(asked: dict[str, Any]) -> dict[str, Any]:
     if (steers := steering(asked["last"], int(seal, 16))) is not None:
         return {"text": f"{asked['agent']} {seal}{PADDING}\n\n{steers}"}
     if asked["tools"] and asked["role"] == "user":
-        given = "what" if asked["tool"] == "note" else "task"
+        given = "what" if asked["tool"] == "note" else "reason" if "transfer_to_" in asked["tool"] else "task"
         return {"call": json.dumps({given: seal}), "tool": asked["tool"]}
     return {"text": f"{asked['agent']} {seal}{PADDING}"}
 

@@ -11,7 +11,7 @@ from orchestrator.run.conversation import Conversation, Minutes, SpokenWords
 from orchestrator.squad.plan import ConversationPlan
 from providers.messages import Message
 
-Script = Callable[[str, int], str]
+Script = Callable[[str, int], str | SpokenWords]
 
 
 class Stage:
@@ -26,7 +26,8 @@ class Stage:
         count = sum(s == speaker for s, *_ in self.seen)
         self.seen.append((speaker, prompt, history, place))
         await anyio.lowlevel.checkpoint()
-        return SpokenWords(self.script(speaker, count), 10)
+        said = self.script(speaker, count)
+        return said if isinstance(said, SpokenWords) else SpokenWords(said, 10)
 
     async def hold(self, plan: ConversationPlan, **more: Any) -> Minutes:
         return await Conversation(plan, "the topic", self.speak, self.events.append, lambda: 0.0, **more).hold()

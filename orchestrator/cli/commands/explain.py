@@ -14,9 +14,11 @@ from orchestrator.cli.exits import NothingSelected
 from orchestrator.cli.files import environment
 from orchestrator.cli.journals import RecordedRuns, latest_run, reads_runs, run_named
 from orchestrator.cli.ui.columns import columns
+from orchestrator.cli.ui.console import print_json
 from orchestrator.cli.ui.cuts import finish_words
 from orchestrator.cli.ui.figures import duration, usd
-from orchestrator.cli.ui.masking import mask_secrets
+from orchestrator.cli.ui.heard import heard_lines
+from orchestrator.cli.ui.masking import mask_document, mask_secrets
 from orchestrator.cli.ui.progress import candidate_of
 from orchestrator.cli.ui.tool_calls import LISTED, tool_calls
 from orchestrator.events import to_json
@@ -44,6 +46,8 @@ SHOWN = frozenset(
     }
 )
 
+TALKS = frozenset({"message.spoken", "conversation.ended"})
+
 
 @app.command("explain")
 @click.argument("words", nargs=-1, required=True, metavar="[RUN] TASK")
@@ -52,6 +56,7 @@ SHOWN = frozenset(
 @click.option("--request", "as_sent", is_flag=True, help="Write the request that was sent, byte for byte, instead.")
 @click.option("--attempt", type=click.IntRange(min=1), metavar="N", help="With --request: which attempt (the last).")
 @click.option("--pretty", is_flag=True, help="With --request: as indented JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Write the events that it is told from as JSON Lines instead.")
 @reads_runs
 async def explain_command(
     records: RecordedRuns,
@@ -61,8 +66,11 @@ async def explain_command(
     as_sent: bool,
     attempt: int | None,
     pretty: bool,
+    as_json: bool,
 ) -> None:
     """Show which models the turns of TASK in RUN (the latest) were sent to, and why: candidates, refusals, attempts.
+
+    Of a conversation it also shows who heard what.
 
     TASK may also be a part of a task, or a turn or call in it, as it is shown: 'build[S-1]/try-1/code/turn-2'.
     """
@@ -81,11 +89,20 @@ async def explain_command(
         return
     calls: dict[tuple[str, int], list[str]] = {}
     environ = environment(records.settings)
+    if as_json:
+        told = [event for event in events if event["type"] in SHOWN | TALKS and lies_in(event["place"], task)]
+        for event in told:
+            if turn is None or event["place"]["turn"] == turn:
+                print_json(mask_document(event, environ))
+        return
     steps = await records.journal.steps(run)
     for call in tool_calls(steps):
         shown = mask_secrets(call.line(None if records.settings.verbose else LISTED), environ)
         calls.setdefault((call.place, call.turn), []).append(f"  tool: {shown}")
     lines = list(explanation(events, task, turn, without, calls))
+    if turn is None:
+        inside = [event for event in events if event["type"] in TALKS and lies_in(event["place"], task)]
+        lines += [mask_secrets(line, environ) for line in heard_lines(inside)]
     if not lines:
         _refuse_what_people_said(task, (StepAt(step.unit, step.key) for step in steps))
         raise _nothing(run, task, tasks_of(events))
@@ -244,7 +261,7 @@ def _lines_of(event: Mapping[str, Any]) -> Iterator[str]:
             on = f", which continued a text of {event['continues']:,} characters" if event.get("continues") else ""
             yield f"  attempt {event['number']}: {candidate_of(event)}: {event['outcome']}{why} ({took}){paid}{on}"
         case "waiting.for_provider":
-            yield f"  waited {max(event['until'] - event['at'], 0):.0f} s: {event['reason']}"
+            yield f"  waited {duration(max(event['until'] - event['at'], 0))}: {event['reason']}"
         case "waiting.for_budget":
             yield "  waited for calls in flight, which held what was left of a budget"
         case "turn.ended":

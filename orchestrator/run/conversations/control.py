@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from orchestrator.run.conversations.ending import FENCE, QUOTED
+from orchestrator.run.conversations.blocks import FENCE, QUOTED, blocks_of
 from orchestrator.run.conversations.names import Named, mentioned_in, named_in
 from orchestrator.squad.plan import ConversationPlan
 from orchestrator.squad.termination import phrases
@@ -27,6 +27,7 @@ _BULLET = re.compile(r"\d{1,3}[.)]")
 _NEXT = r"(next)(?![^\W_])(?:[ \t]+(?:speakers?|turn|up)\b)?(?:[^\w:=]|_){0,20}[:=](.*)"
 _HANDOFF = r"(hand[ _-]?(?:off|over)|transfer)(?![^\W_])(?:(?:[^\w:=]|_){0,20}[:=](?:\s*to\b)?|[\s_-]+to(?![^\W_]))(.*)"
 _COLONS = str.maketrans("\u2236\ua789\u02d0", ":::")
+_SENTENCE_ENDS = ("", ".", "!", "?", "…", ")", "。")
 _RULE = re.compile(r"[\s\-*_=~#>|+]*")
 MOST_WORDS = 3
 """Words beside the names in a line at the edge of a text that is still taken for a control line."""
@@ -107,7 +108,7 @@ def control_of(text: str, speaker: str, plan: ConversationPlan, names: int | Non
         return Control(text, tuple(_next_in_edition_1(text, plan)))
     if not _may_steer(text, speaker, plan, names, keyword):
         return Control(text)
-    lines = _lines(text)
+    lines = _lines(text, plan.edition)
     directions = [] if names is None else _directions(lines, plan, keyword)
     closing = _closing(lines, speaker, plan)
     left = _left(lines) if directions or closing else text
@@ -125,18 +126,11 @@ def _may_steer(text: str, speaker: str, plan: ConversationPlan, names: int | Non
     return any(hint in folded for hint in keyword.hints)
 
 
-def _lines(text: str) -> list[_Line]:
-    """Return the lines with the blocks they stand in. A text that is one block as a whole stands in none."""
-    lines = [_Line(line, kept=line, is_mark=bool(FENCE.match(line))) for line in text.splitlines()]
-    number, is_open = 0, False
-    for line in lines:
-        if line.is_mark:
-            number, is_open = number + (not is_open), not is_open
-        line.fence = number if line.is_mark or is_open else 0
-    if number == 1 and all(line.fence for line in lines if line.text.strip()):
-        for line in lines:
-            line.fence = 0
-    return lines
+def _lines(text: str, edition: int) -> list[_Line]:
+    """Return the lines with the blocks they stand in."""
+    lines = text.splitlines()
+    blocks = blocks_of(lines, edition)
+    return [_Line(line, block, bool(FENCE.match(line)), line) for line, block in zip(lines, blocks, strict=True)]
 
 
 # -- who speaks next
@@ -166,7 +160,7 @@ def _directions(lines: Sequence[_Line], plan: ConversationPlan, keyword: Keyword
         if not re.search(r"[^\W_]", rest):
             named, end = _listed_below(lines, i, plan)
         is_edge = i in (said[0], said[-1])
-        if not _is_direction(lines, i, named, keyword, is_upper=is_upper, is_edge=is_edge, start=start):
+        if not _is_direction(lines, i, plan, named, keyword, is_upper=is_upper, is_edge=is_edge, start=start):
             continue
         says_why = keyword.keeps_reasons and bool(mentioned_in(rest, plan).others)
         for at in range(i, end + 1) if not says_why else ():
@@ -208,7 +202,15 @@ def _undressed(text: str) -> str:
 
 
 def _is_direction(
-    lines: Sequence[_Line], i: int, named: Named, keyword: Keyword, *, is_upper: bool, is_edge: bool, start: int
+    lines: Sequence[_Line],
+    i: int,
+    plan: ConversationPlan,
+    named: Named,
+    keyword: Keyword,
+    *,
+    is_upper: bool,
+    is_edge: bool,
+    start: int,
 ) -> bool:
     """Return whether a line with the keyword in it steers the conversation, rather than is a part of what is said."""
     fence = lines[i].fence
@@ -218,10 +220,20 @@ def _is_direction(
         if one.fence == fence and one.kept is not None
     )
     if start:
-        return bool(named.agents or named.unsure)
+        return bool(named.agents or named.unsure) and not (plan.edition > 2 and _is_quoted(lines[i].text, start))
+    is_edge = is_edge and not (plan.edition > 2 and is_code)
     if named.agents or named.unsure:
         return is_edge or (not is_code and (is_upper or not named.others))
     return (is_upper and (is_edge or not is_code)) or (is_edge and len(named.others) <= MOST_WORDS)
+
+
+def _is_quoted(line: str, start: int) -> bool:
+    """Return whether what stands behind a keyword in a line is quoted in a sentence, not dressed up at its end."""
+    around = next((one for one in QUOTED.finditer(line) if one.start() < start <= one.end()), None)
+    if around is None:
+        return False
+    before, after = line[: around.start()].rstrip(), line[around.end() :]
+    return bool(re.search(r"[^\W_]", after)) or before[-1:] not in _SENTENCE_ENDS
 
 
 def _listed_below(lines: Sequence[_Line], i: int, plan: ConversationPlan) -> tuple[Named, int]:
@@ -273,12 +285,17 @@ def _closing(lines: Sequence[_Line], speaker: str, plan: ConversationPlan) -> tu
     for phrase in (one.phrase for one in phrases(plan.terminate) if one.by in (None, speaker)):
         bare = _bare(phrase)
         for line in said if bare else ():
-            is_last = line is said[-1]
+            is_last = line is said[-1] and not (plan.edition > 2 and _stands_among(line, said))
             is_it = _bare(line.text) == bare or (is_last and _bare(line.text).casefold() == bare.casefold())
             if is_it and (is_last or (not line.fence and phrase in QUOTED.sub(" ", line.text))):
                 line.kept = None
                 found.append(phrase)
     return tuple(dict.fromkeys(found))
+
+
+def _stands_among(line: _Line, said: Sequence[_Line]) -> bool:
+    """Return whether other words stand in the block of a line."""
+    return line.fence > 0 and any(one.fence == line.fence for one in said if one is not line)
 
 
 def _bare(text: str) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import assert_never
 
 from orchestrator.events import EndKind
+from orchestrator.run.conversations.blocks import FENCE, QUOTED, ends_in_a_block, outside_blocks
 from orchestrator.run.conversations.speech import Utterance
 from orchestrator.squad.termination import (
     STOP,
@@ -28,8 +28,6 @@ from orchestrator.squad.termination import (
     ToolCalled,
 )
 
-QUOTED = re.compile(r"`[^`\n]*`|\"[^\"\n]*\"|“[^”\n]*”|„[^“”\n]*[“”]|«[^»\n]*»")
-FENCE = re.compile(r"\s*(```|~~~)")
 AROUND_A_PHRASE = " \t*_#>-.!`'\"“”„«»"
 """What may stand around a phrase in a line of its own: emphasis, a heading, quotation marks."""
 
@@ -43,6 +41,7 @@ class SoFar:
     idle_rounds: int = 0
     seconds: float = 0.0
     is_ended_outside: bool = False
+    edition: int = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +70,7 @@ def ended(end: Termination, so_far: SoFar) -> EndReason | None:
         case MaxTurns(turns):
             return EndReason("max_turns", f"max_turns {turns}") if len(so_far.said) >= turns else None
         case PhraseSaid(phrase, by):
-            speaker = _who_said(phrase, by, so_far.said)
+            speaker = _who_said(phrase, by, so_far)
             return None if speaker is None else EndReason("text", f"{speaker} said {phrase!r}")
         case NoProgress(rounds):
             text = f"{rounds} rounds without progress"
@@ -116,35 +115,27 @@ def _first(kind: EndKind, speakers: Iterator[str], what: str) -> EndReason | Non
     return None if speaker is None else EndReason(kind, f"{speaker} {what}")
 
 
-def _who_said(phrase: str, by: str | None, said: Sequence[Utterance]) -> str | None:
+def _who_said(phrase: str, by: str | None, so_far: SoFar) -> str | None:
     """Return who said `phrase` in the latest round."""
-    for utterance in _latest(said):
-        is_said = phrase in utterance.closing or says(utterance.whole, phrase)
+    for utterance in _latest(so_far.said):
+        is_said = phrase in utterance.closing or says(utterance.whole, phrase, so_far.edition)
         if by in (None, utterance.speaker) and is_said:
             return utterance.speaker
     return None
 
 
-def says(text: str, phrase: str) -> bool:
+def says(text: str, phrase: str, edition: int = 3) -> bool:
     """Return whether a text says the phrase itself, rather than quotes it or shows it in code.
 
-    A last line that is the phrase alone always says it: the prompt shows it in quotation marks, so models repeat these.
+    A last line that is the phrase alone always says it, unless it ends a block or a quotation with other words in it:
+    the prompt shows it in quotation marks, so models repeat these.
     """
     if phrase not in text:
         return False
     lines = [line for line in text.splitlines() if line.strip() and not FENCE.match(line)]
-    if lines and lines[-1].strip(AROUND_A_PHRASE) == phrase.strip(AROUND_A_PHRASE):
+    is_last = bool(lines) and lines[-1].strip(AROUND_A_PHRASE) == phrase.strip(AROUND_A_PHRASE)
+    if is_last and (edition < 3 or not ends_in_a_block(text)):
         return True
-    spoken = "\n".join(outside_code(text))
+    spoken = "\n".join(outside_blocks(text, edition))
     # A phrase with quotation marks of its own would never be found outside of any.
     return phrase in (spoken if QUOTED.search(phrase) else QUOTED.sub(" ", spoken))
-
-
-def outside_code(text: str) -> Iterator[str]:
-    """Yield the lines that stand in no fenced block."""
-    is_code = False
-    for line in text.splitlines():
-        if FENCE.match(line):
-            is_code = not is_code
-        elif not is_code:
-            yield line

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from orchestrator.run.conversations.ending import QUOTED, outside_code
+from orchestrator.run.conversations.blocks import QUOTED, outside_blocks
 from orchestrator.run.conversations.names import name_at_start
 from orchestrator.squad.plan import ConversationPlan
 
@@ -23,7 +23,7 @@ def mentioned(text: str, plan: ConversationPlan) -> tuple[str, ...]:
     if "@" not in text and "＠" not in text:
         return ()
     found: dict[str, None] = {}
-    for rest in _after_marks("\n".join(outside_code(text))):
+    for rest in _after_marks("\n".join(outside_blocks(text, plan.edition))):
         if (name := name_at_start(rest, plan)) is not None:
             found[name] = None
     return tuple(found)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 
@@ -52,14 +52,17 @@ def mentioned_in(text: str, plan: ConversationPlan) -> Named:
 
 def name_at_start(text: str, plan: ConversationPlan) -> str | None:
     """Return whom the longest name means with which a text begins; None: nobody, or it is a part of another word."""
-    known = _known(plan)
+    known, close = _known(plan), _close(plan)
     starts = list(_WORD.finditer(text))[: max(map(len, known), default=0)]
     for length in range(len(starts), 0, -1):
         end = starts[length - 1].end()
         words = words_of(text[:end])
-        if words not in known or re.match(r"[.@/_-]?[^\W]|@", text[end:]):
+        if re.match(r"[.@/_-]?[^\W]|@", text[end:]):
             continue
-        meant = _exactly(known[words], text[:end])
+        agent, taken = _run_together(words, close, known)
+        if words not in known and (agent is None or taken < length):
+            continue
+        meant = _exactly(known[words], text[:end]) if words in known else (agent or "",)
         return meant[0] if len(meant) == 1 else None
     return None
 
@@ -71,6 +74,7 @@ def words_of(text: str) -> Words:
 
 def _named(text: str, plan: ConversationPlan) -> Named:
     words, known = words_of(text), _known(plan)
+    close = _close(plan)
 
     @cache  # a name may stand in a text very often
     def exactly(name: Words) -> tuple[str, ...]:
@@ -83,6 +87,11 @@ def _named(text: str, plan: ConversationPlan) -> Named:
     at = 0
     while at < len(words):
         length = next((n for n in range(longest, 0, -1) if words[at : at + n] in known), 0)
+        agent, wider = _run_together(words[at : at + longest + 1], close, known) if close else (None, 0)
+        if agent is not None and wider > length:
+            found[agent] = None
+            at += wider
+            continue
         if not length:
             others += [] if words[at] in _JOINING or words[at].isdigit() else [words[at]]
             at += 1
@@ -108,6 +117,28 @@ def _known(plan: ConversationPlan) -> dict[Words, tuple[str, ...]]:
                 layer[words] = (*layer.get(words, ()), agent)
         known = {**layer, **known}
     return known
+
+
+def _close(plan: ConversationPlan) -> dict[str, str]:
+    """Return by the letters of each id, without spaces, whose it is: `DevOps` for `Dev Ops`. Two alike mean nobody."""
+    if plan.edition < 3:
+        return {}
+    letters = {agent: "".join(words_of(agent)) for agent in plan.participants}
+    return {one: agent for agent, one in letters.items() if one and list(letters.values()).count(one) == 1}
+
+
+def _run_together(
+    words: Words, close: Mapping[str, str], known: Mapping[Words, tuple[str, ...]]
+) -> tuple[str | None, int]:
+    """Return whose id the first words are when they are written together, or apart, and how many words it takes.
+
+    Words that all mean somebody each are left alone: `dev, ops` are two.
+    """
+    for length in range(len(words), 0, -1):
+        agent = close.get("".join(words[:length]))
+        if agent is not None and words[:length] not in known and not all((one,) in known for one in words[:length]):
+            return agent, length
+    return None, 0
 
 
 def _names(plan: ConversationPlan) -> Iterator[list[tuple[Words, str]]]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from functools import reduce
 from typing import Any
 
 from orchestrator.run.conversations.control import SHOWN, Control, MisreadKind, Unread, control_of
@@ -10,6 +12,10 @@ from orchestrator.run.conversations.json_in_text import json_values
 from orchestrator.run.conversations.names import Named, mentioned_in
 from orchestrator.squad.plan import ConversationPlan
 
+_PICKED = frozenset(
+    {"next", "next_speaker", "nextspeaker", "speaker", "name", "agent", "pick", "picked", "choice", "selected", "who"}
+)
+_ITEM = re.compile(r"\s*(?:[-*•+]|\d{1,3}[.)])\s")
 EDGE = 2000
 """Characters at each end of an answer in which a pick is looked for."""
 DEPTH = 4
@@ -46,14 +52,37 @@ def _readings(text: str, plan: ConversationPlan) -> Iterator[Named]:
     """Yield whom the answer names, by each way to read it."""
     yield Named(control_of(text, "", plan, len(plan.participants)).next)
     for value in json_values(text):
-        for told in _strings(value):
-            yield mentioned_in(told, plan)
-    lines = [mentioned_in(line, plan) for line in text.splitlines() if line.strip()]
-    for named in reversed(lines):
-        if (named.agents or named.unsure) and not named.others:
-            yield named
-            break
+        yield _named_by(_chosen(value), plan)
+        yield _named_by(_strings(value), plan)
+    yield _alone(text, plan)
     yield mentioned_in(text, plan)
+
+
+def _named_by(texts: Iterable[str], plan: ConversationPlan) -> Named:
+    return reduce(Named.and_, (mentioned_in(text, plan) for text in texts), Named())
+
+
+def _alone(text: str, plan: ConversationPlan) -> Named:
+    """Return whom the last line means that is a name alone; of a list, all whom its items mean."""
+    lines = [line for line in text.splitlines() if line.strip()]
+    found = Named()
+    for line in reversed(lines):
+        named = mentioned_in(line, plan)
+        is_name = bool(named.agents or named.unsure) and not named.others
+        if is_name and (found == Named() or _ITEM.match(line)):
+            found = named.and_(found)
+        elif found != Named():
+            break
+        if is_name and not _ITEM.match(line):
+            break
+    return found
+
+
+def _chosen(value: Any) -> Iterator[str]:
+    """Yield what stands under a key that says who is picked."""
+    for key, inner in value.items() if isinstance(value, dict) else ():
+        if str(key).casefold() in _PICKED:
+            yield from _strings(inner)
 
 
 def _strings(value: Any, depth: int = 0) -> Iterator[str]:

@@ -151,13 +151,20 @@ def round_of(
 
 
 def conclusion(plan: ConversationPlan, said: Sequence[Utterance]) -> str:
-    """Return the moderator's last word, else the last round's words. Who said no more than a control line said none."""
-    worded = [one for one in said if one.text.strip() or one.written is None] or said
+    """Return the moderator's last word, else the last round's words. Who was silent, or wrote but a control line, said
+    none."""
+    is_worded = (lambda one: bool(one.text.strip())) if plan.edition > 2 else _has_words_of_2
+    worded = list(filter(is_worded, said)) or said
     by_moderator = [one for one in worded if one.speaker == plan.moderator]
     if by_moderator:
         return by_moderator[-1].text
     last = worded[-1].round if worded else 0
     return "\n\n".join(f"**{one.speaker}:** {quoted(one.text, plan)}" for one in worded if one.round == last)
+
+
+def _has_words_of_2(one: Utterance) -> bool:
+    """Return whether somebody said more than a control line, as runs of edition 2 count it: silence, too."""
+    return bool(one.text.strip()) or one.written is None
 
 
 def closed(plan: ConversationPlan, pattern: Pattern) -> Pattern:

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from orchestrator import Squad
+from orchestrator import Squad, end_conversation
+from orchestrator.errors import NoConversation, RunOver
 from orchestrator.events import ConversationEnded, MessageSpoken
 from orchestrator.execution import Run
 from orchestrator.journal.memory import MemoryJournal
@@ -87,6 +88,33 @@ async def test_one_that_was_stopped_before_it_could_be_told_goes_on() -> None:
     events = await held(journal, {}, resume=True)
     assert [one.kind for one in events if isinstance(one, ConversationEnded)][-1] in ("external", "max_turns")
     assert (await replay(journal, "r")).is_equal
+
+
+async def test_another_process_ends_it_through_the_journal() -> None:
+    journal = MemoryJournal()
+
+    async def answer(agent: str, request: Request) -> str:
+        await end_conversation(journal, "r", "talk")
+        return agent
+
+    async with open_run(Squad.from_mapping(SQUAD), run_id="r", manager=Answers(answer), journal=journal) as run:
+        events = [event.data async for event in run]
+    assert [one.speaker for one in events if isinstance(one, MessageSpoken)] == ["ann", "lead"]
+    assert (await replay(journal, "r")).is_equal
+    with pytest.raises(RunOver):
+        await end_conversation(journal, "r", "talk")
+
+
+async def test_what_a_stopped_run_is_told_is_not_lost() -> None:
+    journal = MemoryJournal()
+    await held(journal, {2: Run.stop})
+    with pytest.raises(NoConversation, match="'tlak'") as caught:
+        await end_conversation(journal, "r", "tlak")
+    assert caught.value.hint == "its conversations: talk"
+    await end_conversation(journal, "r", "talk")
+    await end_conversation(journal, "r", "talk")
+    events = await held(journal, {}, resume=True)
+    assert [one.speaker for one in events if isinstance(one, MessageSpoken)] == ["ann", "bob", "lead"]
 
 
 async def test_a_conversation_that_is_not_there_cannot_be_ended() -> None:

@@ -6,6 +6,7 @@ import click
 
 from orchestrator.cli.app import Group
 from orchestrator.cli.commands.runs.cancel import cancel_command
+from orchestrator.cli.commands.runs.conclude import conclude_command
 from orchestrator.cli.commands.runs.export import export_command
 from orchestrator.cli.commands.runs.fork import fork_command
 from orchestrator.cli.commands.runs.ls import ls_command
@@ -22,7 +23,7 @@ def runs_command() -> None:
 
 
 for command in (
-    *(ls_command, show_command, watch_command, resume_command, cancel_command),
+    *(ls_command, show_command, watch_command, resume_command, conclude_command, cancel_command),
     *(fork_command, replay_command, export_command, rm_command),
 ):
     runs_command.add_command(command)
