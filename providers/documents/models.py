@@ -92,9 +92,10 @@ def _substitute(data: Any, path: Path, kind: str, placeholders: Mapping[str, Any
     here: Any = data
     for part in path:
         parent, here = here, child(here, part)
-    if parent is None or isinstance(parent, str):  # what stood there is gone already
+    last = path[-1] if path else None
+    # What stood there is gone already, or is of another kind by now: a union is wrong in each of its cases.
+    if parent is None or isinstance(parent, str) or isinstance(parent, list) is isinstance(last, str):
         return
-    last = path[-1]
     if kind == "missing" and last in placeholders:
         parent[last] = placeholders[str(last)]
     elif kind == "missing":

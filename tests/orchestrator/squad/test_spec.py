@@ -64,6 +64,14 @@ def test_wrong_fields_hold_harmless_values() -> None:
     assert spec.tasks["t"].steps is not None
 
 
+def test_a_value_that_fits_no_case_of_a_union_is_told_by_the_nearest() -> None:
+    found = spec_of(f"{SMALLEST}mcp: {{s: {{command: x, env: {{PORT: 8080, HOST: a, DEBUG: [true]}}}}}}\n")[1]
+    assert [(p.path[2:], p.message) for p in found] == [
+        (("env", "PORT"), "'PORT' takes text, not the number 8080"),
+        (("env", "DEBUG"), "'DEBUG' takes text, not a list"),
+    ]
+
+
 def test_a_wrong_value_says_what_would_be_right() -> None:
     found = spec_of(SMALLEST.replace("agent: a,", "agent: a, needs: x, continue_on_error: on, timeout: [],"))[1]
     assert [(p.message, p.hint) for p in found] == [
