@@ -139,7 +139,10 @@ class Chat:
             with self.work_clock.unit() as clock:
                 ctx = self._context(exchange, fence, clock)
                 result = await self._work(exchange, ctx, clock)
-                messages: tuple[Message, ...] = (user(exchange.text), *result.transcript[1:])
+                told = result.transcript[0]
+                # Around the words stands what is remembered, for once; others are those that a person wrote instead.
+                first = user(exchange.text) if exchange.text in told.text else told
+                messages: tuple[Message, ...] = (first, *result.transcript[1:])
                 messages = with_origins(messages, exchange.agent, result.untrusted)
                 await ctx.do(EXCHANGE, b"", lambda: _at_once(messages))
         except Suspended as waiting:

@@ -19,7 +19,7 @@ from agents.run_context import CallToApprove, Leave, Suspended
 from agents.untrusted import told
 from orchestrator.events import AnswerOverruled, GateAnswered, GateOpened
 from orchestrator.journal.protocols import Journal, JournalError
-from orchestrator.run.approvals import decide, hear, recorded_answer
+from orchestrator.run.approvals import decide, edit_fault, hear, recorded_answer
 from orchestrator.run.history import RunHistory
 from orchestrator.run.recorder import Recorder
 from orchestrator.run.work_clock import RunClock, UnitClock
@@ -166,7 +166,12 @@ class Asker:
         return await recorded_answer(self._journal, self._recorder.run_id, gate)
 
     async def _enter(self, gate: GateOpened, given: GateAnswered) -> GateAnswered:
-        """Enter an answer that was given in this process, and return the one that stands."""
+        """Enter an answer that was given in this process, and return the one that stands.
+
+        Raise `ValueError` where what a program answers cannot replace what was asked about.
+        """
+        if given.edited is not None and (why := edit_fault(gate, given.edited)):
+            raise ValueError(f"{gate.name}: {why}")
         decided = await decide(self._journal, self._recorder.run_id, gate, given)
         if not decided.is_own and given.by != "timeout":
             self._notify(AnswerOverruled(gate.name, given.choice, decided.answer.choice, decided.answer.by))

@@ -268,7 +268,9 @@ class Progress:
     def _on_gate_answered(self, event: Document) -> ProgressLine:
         comment = f" ({event['comment']})" if event["comment"] else ""
         self._works_again(self.questions.answered(event))
-        return ProgressLine(event["task"], f"{event['choice']} by {event['by']}{comment}")
+        said = event["choice"] + (", for the run," if event.get("grant") else "")
+        to = "" if event.get("edited") is None else f", changed to {clipped(event['edited'], WIDTH)}"
+        return ProgressLine(event["task"], f"{said} by {event['by']}{comment}{to}")
 
     def _on_message_spoken(self, event: Document) -> None:
         self._works_again(self.questions.spoken(event))

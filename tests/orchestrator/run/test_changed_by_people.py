@@ -151,6 +151,20 @@ async def test_what_an_agent_is_told_may_be_changed() -> None:
     assert (result.status, ended.output) == ("done", "Tell nothing.")
 
 
+async def test_in_a_chat_what_is_told_may_be_changed_for_good() -> None:
+    rails = {"input": [{"forbid": ["secret"], "on_fail": "escalate"}]}
+    manager = Answers(lambda _, request: " ".join(message.text for message in request.messages[1:]))
+    async with Session(_escalating(sides=rails), manager=manager, ask=answering("Hi")) as session:
+        await session.say("a secret")
+        assert (await session.say("And?")).answer == "Hi Hi And?"
+
+
+async def test_what_a_program_answers_must_be_fit_to_replace_what_was_asked_about() -> None:
+    result, events = await run(_escalating(), Answers(lambda *_: "We refund."), ask=answering(" "))
+    [ended] = of_type(events, "task.ended")
+    assert (result.status, ended.error) == ("failed", "a/try-1/output-1-checked: the new text cannot be empty")
+
+
 async def test_in_a_chat_a_person_is_asked_as_well() -> None:
     journal = MemoryJournal()
     manager = Answers(lambda _, request: "We refund." if len(request.messages) == 2 else request.messages[2].text)
