@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from random import Random
 from typing import Any
 
@@ -190,6 +191,35 @@ def test_what_a_summary_lost_is_listed_with_what_is_repeated_first():
     assert any(one.startswith("https://example.org/x") for one in found)
     assert "We" not in found
     assert "$4,200" not in found
+
+
+@pytest.mark.parametrize(
+    ("source", "summary", "found"),
+    [
+        ("Sie zahlen ٤٢٠٠ am １２. März.", "They pay 4200 on 12 march.", []),
+        (
+            "预算为3500万元，2027年3月1日，《北极星计划》用PostgreSQL和user_id。",
+            "x",
+            "3500万元 2027年 3月 《北极星计划》 PostgreSQL",
+        ),
+        ("東京で「ひかり号」を30分待つ。", "「ひかり号」", ["30分"]),
+        ("이름은 Kim이고 2027년에 v1.2.3 을 쓴다", "", ["Kim", "2027", "v1.2.3"]),
+        ("我们决定由他负责。", "", []),
+    ],
+)
+def test_names_and_numbers_are_found_in_whichever_script(source: str, summary: str, found: Any):
+    words = found.split() if isinstance(found, str) else found
+    made = lost(source, summary)
+    assert made == [] if not words else set(words) <= set(made)
+
+
+@pytest.mark.parametrize(
+    "text", ["我们在2027年3月1日决定。", "Aa1-", "「", "１２", "/a", "1,", "我1", "a’", "@", "v1."]
+)
+def test_what_was_lost_is_found_in_time_that_the_length_bounds(text: str):
+    began = time.process_time()
+    lost(text * (60_000 // len(text)), "x")
+    assert time.process_time() - began < 2
 
 
 @given(

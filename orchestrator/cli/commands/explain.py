@@ -37,7 +37,7 @@ SHOWN = frozenset(
         "guardrail.checked",
         "memory.recalled",
         "risky.call_held",
-        *("history.fitted", "history.summarised", "context.summarised"),
+        *("history.fitted", "history.summarised", "context.summarised", "file.origin"),
         "route.chosen",
         "attempt.ended",
         "waiting.for_provider",
@@ -247,6 +247,10 @@ def _lines_of(event: Mapping[str, Any]) -> Iterator[str]:
             yield f"  too long for each: {left_out}, about {event['tokens']:,} tokens are sent"
         case "history.summarised":
             yield f"  summary of {event['messages']} older messages{_of_no_use(event)}"
+        case "file.origin":
+            read = told_sources(tuple(event["untrusted"]))
+            whose = f"may hold what others wrote ({read})" if read else "holds no words of others any more"
+            yield f"  {event['path']} in {event['folder']} {whose}"
         case "context.summarised":
             yield f"  {event['source']}, shortened for the task{_of_no_use(event)}"
         case "route.chosen":
@@ -271,7 +275,9 @@ def _lines_of(event: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _of_no_use(event: Mapping[str, Any]) -> str:
-    return f": none, {event['failed']}" if event["failed"] else f": {event['summary_tokens']:,} tokens"
+    if event["failed"]:
+        return f": none, {event['failed']} (about {event['tokens']:,} tokens were read)"
+    return f": from about {event['tokens']:,} tokens to {event['summary_tokens']:,}"
 
 
 def _refusals(event: Mapping[str, Any]) -> Iterator[str]:

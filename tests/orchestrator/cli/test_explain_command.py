@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from agents.events import HistoryFitted, HistorySummarised
+from agents.events import FileOrigin, HistoryFitted, HistorySummarised
 from orchestrator.cli.commands.explain import explanation, lies_in
 from orchestrator.events import Event, RunResumed, to_json
 from orchestrator.units import place_of
@@ -83,15 +83,19 @@ def test_explain_says_what_was_shortened_and_left_out(call, folder):
     assert call("run", "long.yaml", "--run-id", "r-1").code == 0
     lines = call("explain", "r-1", "plan").out.splitlines()
     assert lines[0] == "plan/try-1/context/one, turn 1"
-    assert any(line.startswith("  one, shortened for the task: ") and line.endswith(" tokens") for line in lines)
+    assert any(
+        line.startswith("  one, shortened for the task: from about ") and " tokens to " in line for line in lines
+    )
     place = place_of("plan/try-1")
     said = [
         HistoryFitted("bob", 1, 12, 2, 3000, 3600),
         HistorySummarised("bob", 1, 9, 4000, 0, "no provider can take this turn"),
+        FileOrigin("a.md", "the workspace", ("fetch",)),
     ]
     events = [to_json(Event("r-1", *place, 1, number, 0.0, one)) for number, one in enumerate(said)]
     assert list(explanation(events, "plan", None)) == [
         "plan/try-1, turn 1",
         "  too long for each: 12 older messages left out, 2 results of tools shortened, about 3,000 tokens are sent",
-        "  summary of 9 older messages: none, no provider can take this turn",
+        "  summary of 9 older messages: none, no provider can take this turn (about 4,000 tokens were read)",
+        "  a.md in the workspace may hold what others wrote (fetch)",
     ]
