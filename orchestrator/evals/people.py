@@ -12,6 +12,7 @@ from orchestrator.evals.spec import With
 from orchestrator.evals.spec_names import called_as
 from orchestrator.events import GateAnswered, GateOpened
 from orchestrator.run.questions import Ask, tool_asked_for
+from orchestrator.squad.elements import has_task, task_of
 from orchestrator.squad.parts import nested_in, works_of
 from orchestrator.squad.plan import ConversationPlan, ConversationWork, Plan, Steps, TaskBody
 from orchestrator.units import StepPath, Unit, place_of
@@ -74,7 +75,7 @@ class PeoplesAnswers:
 
 def conversation_at(plan: Plan, unit: Unit, step: StepPath) -> str:
     """Return the conversation that is held at a place: the innermost one of those in one another."""
-    task = plan.tasks.get(unit.task)
+    task = task_of(plan, unit.task) if has_task(plan, unit.task) else None
     name = "" if task is None else _held(task.work, step)
     talk: ConversationPlan | None = plan.conversations.get(name)
     for part in step:

@@ -15,7 +15,7 @@ from agents.memory.tools import tools_of as memory_tools
 from agents.tools import Tool
 from orchestrator.evals.expect import AnyOrder, Exactly, Expect, ToolExpect
 from orchestrator.evals.spec import SuiteSpec, With, choices_of
-from orchestrator.squad.elements import template_of
+from orchestrator.squad.elements import template_of, whole
 from orchestrator.squad.parts import everyone
 from orchestrator.squad.plan import HUMAN, Approval, Plan
 from orchestrator.squad.resolve import tools_used
@@ -136,7 +136,7 @@ def _check_memory(findings: Findings, plan: Plan, at: Path, given: With) -> None
 
 def _check_people(findings: Findings, plan: Plan, at: Path, given: With) -> None:
     """Report answers to what nobody asks, and words in a conversation that no person takes part in."""
-    gates = {name: task.work.choices for name, task in plan.tasks.items() if isinstance(task.work, Approval)}
+    gates = {name: task.work.choices for name, task in whole(plan).tasks.items() if isinstance(task.work, Approval)}
     rails = {name: agent.guardrails for name, agent in plan.agents.items() if agent.guardrails is not None}
     guarded = {
         name for name, own in rails.items() if any(one.on_fail == "escalate" for one in (*own.input, *own.output))
@@ -145,11 +145,12 @@ def _check_people(findings: Findings, plan: Plan, at: Path, given: With) -> None
     for name, answers in (given.approvals or {}).items():
         here, chosen = (*at, "approvals", name), choices_of(answers)
         is_tools = is_a_tool(name, tools) or any(fnmatchcase(called_as(one), called_as(name)) for one in tools)
-        if name not in gates and name not in guarded and not is_tools:
+        gate = template_of(name)
+        if gate not in gates and name not in guarded and not is_tools:
             asking = {one for one, tool in tools.items() if tool.approval != "never"}
             findings.unknown(here, "approval", name, {*gates, *guarded, *asking}, key=True)
             continue
-        choices = gates.get(name, ("approve", "reject"))
+        choices = gates.get(gate, ("approve", "reject"))
         if any(one not in choices for one in chosen):
             findings.error(here, "invalid-value", f"'{name}' may be answered by: {', '.join(choices)}")
     peopled = {name for name, talk in plan.conversations.items() if HUMAN in everyone(talk)}
@@ -164,7 +165,7 @@ class _Case:
     """Checks the names in one case's expectations."""
 
     def __init__(self, findings: Findings, plan: Plan, at: Path) -> None:
-        self.findings, self.plan, self.at = findings, plan, at
+        self.findings, self.plan, self.at = findings, whole(plan), at
         self.tools = tools_of(plan)
 
     def check(self, expect: Expect) -> None:
