@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+from importlib.util import find_spec
 from typing import Any, NoReturn
 
 import pytest
@@ -21,4 +22,10 @@ def imported(module: str, extra: str) -> Any:
     try:
         return importlib.import_module(module)
     except ImportError:
+        absent(f"{module} (pip install squad-orchestrator[{extra}])")
+
+
+def installed(module: str, extra: str) -> None:
+    """Skip unless a module that the extra brings is there; it is not loaded."""
+    if find_spec(module) is None:
         absent(f"{module} (pip install squad-orchestrator[{extra}])")

@@ -22,11 +22,13 @@ from orchestrator.rerun.replay import replay
 from orchestrator.runtime import open_run, resume_run
 from orchestrator.trust import CodeNotTrusted
 from tests import processes
+from tests.components import installed
 from tests.mcp_servers.starting import LIAR, SERVER, is_there, until
 from tests.orchestrator.mcp_runs import PERSONA, calling, drive, drive_and_die, lines, of_server
 from tests.orchestrator.squads import of_type, run, squad
 from tests.patience import PATIENCE_S
 
+installed("mcp", "mcp")
 pytestmark = pytest.mark.anyio
 
 

@@ -12,11 +12,13 @@ from agents.mcp.definitions import Definition, defined
 from agents.mcp.errors import McpFault
 from agents.mcp.owner import opened
 from agents.mcp.servers import McpHttpServer, McpStdioServer
+from tests.components import installed
 from tests.local_servers import PAGE, LocalServer, Said
 from tests.mcp_servers.legacy_http import legacy_http
 from tests.mcp_servers.starting import QUICK, fault_of_call, liar, owned
 from tests.patience import PATIENCE_S
 
+installed("mcp", "mcp")
 pytestmark = pytest.mark.anyio
 
 

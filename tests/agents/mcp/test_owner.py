@@ -19,9 +19,11 @@ from agents.mcp.opened_tools import mcp_tools
 from agents.mcp.owner import Owner
 from agents.mcp.servers import McpHttpServer, McpStdioServer
 from providers.messages import ToolCall
+from tests.components import installed
 from tests.mcp_servers.starting import LIAR, QUICK, OverHttp, fault_of_call, is_there, liar, owned, stdio, until
 from tests.patience import PATIENCE_S
 
+installed("mcp", "mcp")
 pytestmark = pytest.mark.anyio
 
 

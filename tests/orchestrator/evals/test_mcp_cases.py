@@ -14,9 +14,11 @@ from orchestrator.evals.suite import Suite, load_suite
 from orchestrator.options import RunOptions
 from orchestrator.squad.load import Squad
 from providers.documents.yaml import parse_file
+from tests.components import installed
 from tests.mcp_servers.starting import LIAR
 from tests.orchestrator.mcp_runs import calling, lines
 
+installed("mcp", "mcp")
 pytestmark = [pytest.mark.anyio, pytest.mark.long]
 
 
