@@ -32,6 +32,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "personas": ("personas", "List the personas, show one."),
     "tools": ("tools", "List the tools of a squad; show one, call one."),
     "mcp": ("mcp", "Offer squads as tools of an MCP server."),
+    "serve": ("serve", "Offer agents and models by OpenAI's API, on this machine."),
     "providers": ("providers", "List the providers, test those that have a key."),
     "trust": ("trust", "Allow where this folder's files send keys, and its code."),
     "doctor": ("doctor", "Check this installation and its surroundings."),

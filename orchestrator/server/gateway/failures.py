@@ -1,0 +1,126 @@
+"""What went wrong with a request to the gateway, in terms that every dialect can say. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil
+from typing import Literal
+
+from providers.errors import (
+    AllAttemptsFailed,
+    BadReply,
+    BadRequest,
+    BudgetSpent,
+    ContextTooLong,
+    Declined,
+    NoRoute,
+    ProviderError,
+    QuotaSpent,
+    RateLimited,
+    ReasonCode,
+    RequestTooLarge,
+    TimedOut,
+)
+
+Kind = Literal[
+    "invalid_request", "authentication", "permission", "not_found", "rate_limit", "quota", "upstream", "ours"
+]
+TOO_LONG = "context_length_exceeded"
+OUT_OF_QUOTA = "insufficient_quota"
+
+
+@dataclass(frozen=True, slots=True)
+class Failure(Exception):  # as the errors of `providers`
+    """A request that gets no answer. `status` is HTTP's, `code` and `param` are OpenAI's words for what is wrong.
+
+    `may_retry`: whether the same request may be answered later, `retry_after` in how many seconds, where known.
+    """
+
+    status: int
+    kind: Kind
+    message: str
+    code: str | None = None
+    param: str | None = None
+    may_retry: bool = False
+    retry_after: float | None = None
+
+    def __str__(self) -> str:
+        return self.message
+
+
+def invalid(message: str, param: str | None = None, code: str | None = None) -> Failure:
+    """Return the failure of a request that can never be answered as it is."""
+    return Failure(400, "invalid_request", message, code, param)
+
+
+def failure_of(error: Exception, now: float) -> Failure:
+    """Return what a client is told of an error of routing or of a provider. `now` is in epoch seconds.
+
+    A key of ours that a provider refuses is no fault of the client's: it is told as a fault upstream.
+    """
+    match error:
+        case Failure():
+            return error
+        case BudgetSpent():
+            return Failure(429, "quota", str(error), OUT_OF_QUOTA)
+        case NoRoute():
+            return _no_route(error, now)
+        case AllAttemptsFailed():
+            return _all_failed(error, now)
+        case ProviderError():
+            return _of_one(error, now)
+    return Failure(500, "ours", "the server met an error of its own; its log says which", "internal_error")
+
+
+def _no_route(error: NoRoute, now: float) -> Failure:
+    codes = {reason.code for reason in error.reasons.values()} - {ReasonCode.NO_KEY, ReasonCode.NOT_CONFIGURED}
+    text, wait = str(error), _wait(error.earliest, now)
+    if error.over_budget:
+        return Failure(429, "quota", text, OUT_OF_QUOTA)
+    if codes == {ReasonCode.UNKNOWN}:
+        return Failure(404, "not_found", text, "model_not_found", "model")
+    if codes == {ReasonCode.CONTEXT}:
+        return Failure(400, "invalid_request", text, TOO_LONG, "messages")
+    if codes and codes <= {ReasonCode.CAPABILITY, ReasonCode.CONTEXT, ReasonCode.UNKNOWN}:
+        return Failure(400, "invalid_request", text, "unsupported_by_model")
+    if codes and codes <= {ReasonCode.LIMIT, ReasonCode.HELD, ReasonCode.CAPABILITY, ReasonCode.CONTEXT}:
+        return Failure(429, "rate_limit", text, "rate_limit_exceeded", may_retry=True, retry_after=wait)
+    return Failure(503, "upstream", text, "no_provider_available", may_retry=wait is not None, retry_after=wait)
+
+
+def _all_failed(error: AllAttemptsFailed, now: float) -> Failure:
+    failed, text, wait = error.exceptions, str(error), _wait(error.earliest, now)
+    if error.refused_twice:
+        return Failure(400, "invalid_request", text)
+    if all(isinstance(one, RateLimited) and not isinstance(one, RequestTooLarge) for one in failed):
+        return Failure(429, "rate_limit", text, "rate_limit_exceeded", may_retry=True, retry_after=wait)
+    if all(isinstance(one, ContextTooLong | RequestTooLarge) for one in failed):
+        return Failure(400, "invalid_request", text, TOO_LONG, "messages")
+    if all(isinstance(one, TimedOut) for one in failed):
+        return Failure(504, "upstream", text, "upstream_timeout", may_retry=True, retry_after=wait)
+    return Failure(502, "upstream", text, "upstream_error", may_retry=True, retry_after=wait)
+
+
+def _of_one(error: ProviderError, now: float) -> Failure:
+    text, wait = str(error), _wait(error.retry_at, now)
+    match error:
+        case ContextTooLong() | RequestTooLarge():
+            return Failure(400, "invalid_request", text, TOO_LONG, "messages")
+        case Declined():
+            return Failure(400, "invalid_request", text, "content_filter")
+        case BadRequest():
+            return Failure(400, "invalid_request", text)
+        case QuotaSpent():
+            return Failure(429, "quota", text, OUT_OF_QUOTA, may_retry=wait is not None, retry_after=wait)
+        case RateLimited():
+            return Failure(429, "rate_limit", text, "rate_limit_exceeded", may_retry=True, retry_after=wait)
+        case TimedOut():
+            return Failure(504, "upstream", text, "upstream_timeout", may_retry=True)
+        case BadReply():
+            return Failure(502, "upstream", text, "bad_reply", may_retry=True)
+    return Failure(502, "upstream", text, "upstream_error", may_retry=True, retry_after=wait)
+
+
+def _wait(earliest: float | None, now: float) -> float | None:
+    """Return the whole seconds until an instant, at least one."""
+    return None if earliest is None else float(max(1, ceil(earliest - now)))

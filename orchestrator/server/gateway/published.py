@@ -1,0 +1,66 @@
+"""What a gateway publishes as models, and what their names mean: `tier/boss`, `agent/analyst`, `openai/gpt-x`. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from orchestrator.server.gateway.failures import Failure
+from personas import Persona
+from providers.documents.problems import nearest
+from providers.messages import Request, system
+
+TIER, AGENT = "tier/", "agent/"
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """The models of a gateway. `models` are those of providers that can be asked now, as `provider/model`."""
+
+    tiers: tuple[str, ...]
+    personas: Mapping[str, Persona] = field(default_factory=dict)
+    models: tuple[str, ...] = ()
+
+    def names(self) -> tuple[str, ...]:
+        """Return all names, those of agents and tiers first."""
+        return (*(TIER + name for name in self.tiers), *(AGENT + name for name in self.personas), *self.models)
+
+    def cards(self, created: int) -> Iterator[dict[str, Any]]:
+        """Yield the models as OpenAI lists them."""
+        for name in self.names():
+            yield self.card(name, created)
+
+    def card(self, name: str, created: int) -> dict[str, Any]:
+        """Return one model as OpenAI shows it. Raise `Failure` where none is called so."""
+        if name not in self.names():
+            raise self._unknown(name)
+        owner = "orchestrator" if name.startswith((TIER, AGENT)) else name.partition("/")[0]
+        return {"id": name, "object": "model", "created": created, "owned_by": owner}
+
+    def asked(self, model: str, request: Request) -> Request:
+        """Return the request as it is routed for `model`. Raise `Failure` where none is called so.
+
+        A model's own name stands for `provider/model` where only one provider has it.
+        """
+        needs = request.needs
+        kind, _, name = model.partition("/")
+        if model.startswith(TIER) and name in self.tiers:
+            return replace(request, needs=replace(needs, tier=name))
+        if kind + "/" == AGENT and name in self.personas:
+            persona = self.personas[name]
+            opening = system(persona.instructions())
+            needs = replace(needs, persona=persona.name, tier=persona.tier)
+            return replace(request, messages=(opening, *request.messages), needs=needs)
+        meant = [one for one in self.models if one == model or one.partition("/")[2] == model]
+        if model in meant or len(meant) == 1:
+            return replace(request, needs=replace(needs, model=model if model in meant else meant[0]))
+        if meant:
+            text = f"several providers have the model '{model}': write one of {', '.join(meant)}"
+            raise Failure(404, "not_found", text, "model_not_found", "model")
+        raise self._unknown(model)
+
+    def _unknown(self, model: str) -> Failure:
+        shown = model if len(model) <= 80 else f"{model[:80]}…"
+        hint = nearest(model, self.names()) or "GET /v1/models lists them"
+        return Failure(404, "not_found", f"the model '{shown}' does not exist here: {hint}", "model_not_found", "model")

@@ -1,0 +1,84 @@
+"""What stands before every request: which host it may name, how large it may be, what a browser may do."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Iterable
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+MOST_BODY = 32 << 20
+"""Bytes of a request: a transcript of images, and no more."""
+REQUEST_ID = re.compile(r"[\w.:-]{1,128}")
+SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+ALWAYS = {
+    "x-content-type-options": "nosniff",
+    "cache-control": "no-store",
+    "referrer-policy": "no-referrer",
+    "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
+    "cross-origin-resource-policy": "same-origin",
+}
+
+
+class Guard:
+    """Refuses requests that name another host (a page elsewhere may resolve its own name to this machine), that a
+    browser sends for another site, and that are too large. Gives each a request id."""
+
+    def __init__(self, app: ASGIApp, hosts: Iterable[str], most_body: int = MOST_BODY) -> None:
+        self._app, self._hosts, self._most_body = app, frozenset(hosts), most_body
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        given = headers.get("x-request-id", "")
+        request_id = given if REQUEST_ID.fullmatch(given) else f"req_{secrets.token_hex(12)}"
+        scope.setdefault("state", {})["request_id"] = request_id
+
+        async def told(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                sent = MutableHeaders(scope=message)
+                sent["x-request-id"] = request_id
+                for name, value in ALWAYS.items():
+                    sent.setdefault(name, value)
+            await send(message)
+
+        if (refused := self._refused(scope["method"], headers)) is not None:
+            await refused(scope, receive, told)
+            return
+        await self._app(scope, self._bounded(receive), told)
+
+    def _refused(self, method: str, headers: Headers) -> PlainTextResponse | None:
+        host = headers.get("host", "").rpartition(":")[0] or headers.get("host", "")
+        if host not in self._hosts:
+            return PlainTextResponse(f"this server is not called {host[:80]!r}\n", 421)
+        site, origin = headers.get("sec-fetch-site"), headers.get("origin")
+        ours = site in ("same-origin", "none") if site is not None else _same_host(origin, headers.get("host", ""))
+        if method not in SAFE and not ours:
+            return PlainTextResponse("a page of another site may change nothing here\n", 403)
+        length = headers.get("content-length", "0")
+        if length.isdigit() and int(length) > self._most_body:
+            return PlainTextResponse(f"a request has at most {self._most_body} bytes\n", 413)
+        return None
+
+    def _bounded(self, receive: Receive) -> Receive:
+        left = self._most_body
+
+        async def bounded() -> Message:
+            nonlocal left
+            message = await receive()
+            left -= len(message.get("body", b""))
+            if left < 0:
+                return {"type": "http.disconnect"}
+            return message
+
+        return bounded
+
+
+def _same_host(origin: str | None, host: str) -> bool:
+    """Return whether a page of this server sent it; a client that is no browser says nothing of where it comes from."""
+    return origin is None or origin.partition("://")[2] == host
