@@ -13,7 +13,6 @@ from orchestrator.server.gateway.failures import Failure
 from providers.messages import Delta, Response, Restarted, Resumed
 
 T = TypeVar("T")
-GONE = Failure(499, "ours", "the client closed the connection")
 
 
 class Deltas(Protocol):
@@ -25,7 +24,7 @@ class Deltas(Protocol):
 
 
 async def unless_gone(http: HttpRequest, work: Callable[[], Awaitable[T]]) -> T:
-    """Return what the work returns; cancel it, and raise `GONE`, where the client leaves before it ends."""
+    """Return what the work returns; cancel it, and raise `Failure`, where the client leaves before it ends."""
     done: list[T] = []
 
     try:
@@ -38,7 +37,7 @@ async def unless_gone(http: HttpRequest, work: Callable[[], Awaitable[T]]) -> T:
             raise
         raise group.exceptions[0] from None
     if not done:
-        raise GONE
+        raise Failure(499, "ours", "the client closed the connection")
     return done[0]
 
 

@@ -29,8 +29,8 @@ TOO_LONG = "context_length_exceeded"
 OUT_OF_QUOTA = "insufficient_quota"
 
 
-@dataclass(frozen=True, slots=True)
-class Failure(Exception):  # as the errors of `providers`
+@dataclass(eq=False)
+class Failure(Exception):
     """A request that gets no answer. `status` is HTTP's, `code` and `param` are OpenAI's words for what is wrong.
 
     `may_retry`: whether the same request may be answered later, `retry_after` in how many seconds, where known.
