@@ -6,7 +6,6 @@ Shapes: https://platform.openai.com/docs/api-reference/chat (read through the cl
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -255,7 +254,7 @@ def image_of(url: str, at: str) -> Image:
         raise invalid(f"'{at}' names an image by its address; send it as data:image/png;base64,...", at)
     try:
         return Image(head[len("data:") : -len(";base64")], base64.b64decode(data, validate=True))
-    except binascii.Error:
+    except ValueError:
         raise invalid(f"'{at}' holds no base64", at) from None
 
 

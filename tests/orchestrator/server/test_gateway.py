@@ -1,0 +1,167 @@
+"""The gateway as a client meets it: over HTTP, in this process."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from orchestrator.server.app import application
+from orchestrator.server.gateway.keys import Keys
+from orchestrator.server.gateway.published import Published
+from orchestrator.server.gateway.routes import Gateway
+from orchestrator.testing import scripted
+from personas import Personas, packaged
+from providers.client.manager import ProviderManager
+from providers.errors import RateLimited
+from providers.messages import ToolCall
+
+pytestmark = pytest.mark.anyio
+ASK = {"model": "tier/worker", "messages": [{"role": "user", "content": "Hello 👋"}]}
+LIBRARY = Personas(packaged())
+
+
+@asynccontextmanager
+async def client(manager: ProviderManager, keys: Keys | None = None) -> AsyncIterator[httpx2.AsyncClient]:
+    published = Published(
+        ("worker", "boss"), {"analyst": LIBRARY.get("analyst")}, ("scripted/scripted", "other/scripted")
+    )
+    gateway = Gateway(manager, lambda: published, keys, 0.0, lambda text: text.replace("sekret", "***"))
+    transport = httpx2.ASGITransport(application(gateway, ["test"]), raise_app_exceptions=False)
+    async with httpx2.AsyncClient(transport=transport, base_url="http://test") as made:
+        yield made
+
+
+def events_in(text: str) -> list[Any]:
+    lines = [line.removeprefix("data: ") for line in text.split("\n\n") if line.startswith("data: ")]
+    return [line if line == "[DONE]" else json.loads(line) for line in lines]
+
+
+async def test_an_answer_says_who_gave_it() -> None:
+    async with scripted("Hi there 🛒") as manager, client(manager) as http:
+        answer = await http.post("/v1/chat/completions", json=ASK)
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["choices"][0]["message"]["content"] == "Hi there 🛒"
+    assert answer.headers["x-orchestrator-provider"] == "scripted"
+    assert answer.headers["x-orchestrator-attempts"] == "1"
+    assert answer.headers["x-request-id"].startswith("req_")
+    assert manager.requests[0].needs.tier == "worker"
+
+
+async def test_an_agent_answers_as_its_persona() -> None:
+    async with scripted("Yes.") as manager, client(manager) as http:
+        await http.post("/v1/chat/completions", json={**ASK, "model": "agent/analyst"})
+    opening, said = manager.requests[0].messages
+    assert opening.role == "system"
+    assert opening.text == LIBRARY.get("analyst").instructions()
+    assert said.text == "Hello 👋"
+    assert manager.requests[0].needs.persona == "analyst"
+
+
+@pytest.mark.parametrize("usage", [True, False])
+async def test_a_stream_begins_with_the_role_and_ends_with_done(usage: bool) -> None:
+    asked = {**ASK, "stream": True, "stream_options": {"include_usage": usage}}
+    async with scripted("Hi there") as manager, client(manager) as http:
+        answer = await http.post("/v1/chat/completions", json=asked)
+    told = events_in(answer.text)
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    assert told[0]["choices"][0]["delta"]["role"] == "assistant"
+    assert "".join(one["choices"][0]["delta"].get("content") or "" for one in told[:-1] if one["choices"]) == "Hi there"
+    assert told[-1] == "[DONE]"
+    assert [one["choices"] for one in told[:-1]].count([]) == usage
+    assert len({one["id"] for one in told[:-1]}) == 1
+
+
+async def test_tool_calls_come_in_a_stream() -> None:
+    asked = {**ASK, "stream": True, "tools": [{"type": "function", "function": {"name": "look"}}]}
+    async with scripted(ToolCall("c1", "look", '{"a": 1}')) as manager, client(manager) as http:
+        told = events_in((await http.post("/v1/chat/completions", json=asked)).text)
+    calls = [call for one in told[:-1] for call in one["choices"][0]["delta"].get("tool_calls", [])]
+    assert calls[0]["function"]["name"] == "look"
+    assert "".join(call["function"]["arguments"] for call in calls) == '{"a": 1}'
+    assert told[-2]["choices"][0]["finish_reason"] == "tool_calls"
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_what_fails_before_a_word_was_said_has_its_status(stream: bool) -> None:
+    limited = RateLimited("sekret says slow down", status=429)
+    async with scripted(limited) as manager, client(manager) as http:
+        answer = await http.post("/v1/chat/completions", json={**ASK, "stream": stream})
+    assert answer.status_code == 429
+    error = answer.json()["error"]
+    assert error["code"] == "rate_limit_exceeded"
+    assert "sekret" not in answer.text
+    assert "slow down" in error["message"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "code"),
+    [
+        ("GET", "/v1/nothing", 404, None),
+        ("DELETE", "/v1/models", 405, None),
+        ("GET", "/v1/models/no/such", 404, "model_not_found"),
+        ("POST", "/v1/chat/completions", 400, None),
+    ],
+)
+async def test_every_error_has_the_dialects_shape(method: str, path: str, status: int, code: str | None) -> None:
+    async with scripted() as manager, client(manager) as http:
+        answer = await http.request(method, path, content=b"{" if method == "POST" else None)
+    assert (answer.status_code, answer.headers["x-should-retry"]) == (status, "false")
+    assert set(answer.json()["error"]) == {"message", "type", "param", "code"}
+    assert answer.json()["error"]["code"] == code
+
+
+async def test_models_are_listed_and_a_name_that_several_have_is_told() -> None:
+    async with scripted() as manager, client(manager) as http:
+        listed = (await http.get("/v1/models")).json()["data"]
+        shown = (await http.get("/v1/models/agent/analyst")).json()
+        twice = await http.post("/v1/chat/completions", json={**ASK, "model": "scripted"})
+        wrong = await http.post("/v1/chat/completions", json={**ASK, "model": "tier/bos"})
+    names = ["tier/worker", "tier/boss", "agent/analyst", "scripted/scripted", "other/scripted"]
+    assert [one["id"] for one in listed] == names
+    assert shown == {"id": "agent/analyst", "object": "model", "created": 0, "owned_by": "orchestrator"}
+    assert "write one of scripted/scripted, other/scripted" in twice.json()["error"]["message"]
+    assert "did you mean 'tier/boss'?" in wrong.json()["error"]["message"]
+
+
+async def test_keys_open_what_they_are_for(tmp_path: Path) -> None:
+    keys = Keys(tmp_path)
+    whole, some = keys.make("whole", 0.0), keys.make("some", 0.0, models=["tier/*"])
+    async with scripted("Yes.") as manager, client(manager, keys) as http:
+        for given in ({}, {"authorization": "Bearer sk-orch-no"}, {"authorization": whole}):
+            answer = await http.get("/v1/models", headers=given)
+            assert answer.status_code == 401, given
+            assert answer.headers["www-authenticate"] == "Bearer"
+        seen = await http.get("/v1/models", headers={"x-api-key": some})
+        assert [one["id"] for one in seen.json()["data"]] == ["tier/worker", "tier/boss"]
+        headers = {"authorization": f"Bearer {some}"}
+        closed = await http.post("/v1/chat/completions", headers=headers, json={**ASK, "model": "agent/analyst"})
+        assert (closed.status_code, closed.json()["error"]["code"]) == (403, "model_not_allowed")
+        assert (await http.post("/v1/chat/completions", headers=headers, json=ASK)).status_code == 200
+        keys.revoke("some")
+        assert (await http.post("/v1/chat/completions", headers=headers, json=ASK)).status_code == 401
+    stored = keys.path.read_text("utf-8")
+    assert whole not in stored
+    assert some not in stored
+    assert keys.path.stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"host": "evil.example"}, 421),
+        ({"origin": "https://evil.example"}, 403),
+        ({"sec-fetch-site": "cross-site"}, 403),
+        ({"sec-fetch-site": "same-site"}, 403),
+        ({"content-length": str(1 << 40)}, 413),
+    ],
+)
+async def test_pages_elsewhere_and_floods_are_refused(headers: dict[str, str], status: int) -> None:
+    async with scripted() as manager, client(manager) as http:
+        answer = await http.post("/v1/chat/completions", json=ASK, headers=headers)
+    assert answer.status_code == status
