@@ -16,14 +16,16 @@ from orchestrator.server.gateway.failures import Failure, Kind
 from orchestrator.server.gateway.openai_chat import error_body
 from orchestrator.server.gateway.routes import Gateway, routes
 from orchestrator.server.guard import Guard
+from orchestrator.server.state import ServerState
 from providers.errors import ProviderError, RoutingError
 
 _KINDS: dict[int, Kind] = {401: "authentication", 403: "permission", 404: "not_found"}
 
 
-def application(gateway: Gateway, hosts: Iterable[str]) -> ASGIApp:
+def application(state: ServerState, hosts: Iterable[str]) -> ASGIApp:
     """Return the server's application, which answers to these host names alone."""
     app = FastAPI(title="squad-orchestrator", version=__version__, docs_url=None, redoc_url=None, openapi_url=None)
+    gateway = Gateway(state)
     app.include_router(routes(gateway))
 
     @app.get("/health/live")
@@ -32,7 +34,7 @@ def application(gateway: Gateway, hosts: Iterable[str]) -> ASGIApp:
 
     @app.get("/health/ready")
     async def ready() -> Response:
-        is_ready = bool(gateway.manager.configured)
+        is_ready = bool(state.manager.configured)
         return JSONResponse({"status": "ok" if is_ready else "no provider is configured"}, 200 if is_ready else 503)
 
     async def failed(_: HttpRequest, error: Exception) -> Response:

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import uvicorn
 
+from orchestrator.journal.protocols import Journal
+from orchestrator.options import RunOptions
 from orchestrator.server.app import application
 from orchestrator.server.gateway.keys import Keys
-from orchestrator.server.gateway.published import Published
-from orchestrator.server.gateway.routes import Gateway
+from orchestrator.server.hosting import hosting
+from orchestrator.server.state import ServerState
+from orchestrator.squad.load import Squad
 from personas import Persona
 from providers.catalog.model import Catalog
-from providers.catalog.trust import Consent
 from providers.client.manager import open_manager
-from providers.events import Emit
 from providers.policy.model import Policy
 
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
@@ -26,18 +26,16 @@ GRACE_S = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerSettings:
-    """`keys` None: clients need none. `state` is the folder that keeps keys and what providers' limits allow."""
+    """`options` are those of each run, `state` and `clock` among them. `keys` None: clients need none."""
 
     policy: Policy
     catalog: Catalog
-    environ: Mapping[str, str]
+    squads: Mapping[str, Squad]
     personas: Mapping[str, Persona]
-    state: Path
+    journal: Journal
+    options: RunOptions
     keys: Keys | None
-    notify: Emit
-    trust: Consent
     mask: Callable[[str], str]
-    offline: bool = False
     host: str = "127.0.0.1"
     port: int = 8700
     hosts: Iterable[str] = LOOPBACK
@@ -45,23 +43,33 @@ class ServerSettings:
 
 async def serve(settings: ServerSettings, ready: Callable[[str], None]) -> None:
     """Serve until cancelled or told to stop by a signal. `ready` is told the address that is listened at."""
-    async with open_manager(
+    options = settings.options
+    assert options.state is not None, "a server has a folder of its own"
+    assert options.clock is not None, "and a clock"
+    opening = open_manager(
         settings.policy,
         settings.catalog,
-        settings.environ,
-        offline=settings.offline,
-        state=settings.state,
-        notify=settings.notify,
-        trust=settings.trust,
-    ) as manager:
-        tiers = tuple(manager.policy.tiers)
-
-        def published() -> Published:
-            return Published(tiers, settings.personas, manager.configured)
-
-        gateway = Gateway(manager, published, settings.keys, manager.clock(), settings.mask)
+        options.variables,
+        offline=bool(options.offline),
+        state=options.state,
+        notify=options.notify,
+        trust=options.trust,
+    )
+    async with opening as manager, hosting(settings.journal, options) as host:
+        state = ServerState(
+            manager,
+            settings.journal,
+            host,
+            settings.squads,
+            settings.personas,
+            settings.keys,
+            options.clock,
+            settings.mask,
+            options.state,
+            bool(options.offline),
+        )
         config = uvicorn.Config(
-            application(gateway, settings.hosts),
+            application(state, settings.hosts),
             host=settings.host,
             port=settings.port,
             log_config=None,
@@ -72,6 +80,6 @@ async def serve(settings: ServerSettings, ready: Callable[[str], None]) -> None:
         )
         server = uvicorn.Server(config)
         listening = config.bind_socket()
-        host, port = listening.getsockname()[:2]
-        ready(f"http://{host}:{port}")
+        host_name, port = listening.getsockname()[:2]
+        ready(f"http://{host_name}:{port}")
         await server.serve(sockets=[listening])

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from fastapi import APIRouter
@@ -16,24 +16,26 @@ from starlette.responses import JSONResponse, Response
 from orchestrator.server.gateway.answering import heard, unless_gone
 from orchestrator.server.gateway.events import DONE, EventStream, event
 from orchestrator.server.gateway.failures import Failure, failure_of
-from orchestrator.server.gateway.keys import Key, Keys
+from orchestrator.server.gateway.keys import Key
 from orchestrator.server.gateway.openai_chat import ChatAsked, ChatReply, error_body, read_chat
 from orchestrator.server.gateway.published import Published
-from providers.client.manager import ProviderManager
+from orchestrator.server.state import ServerState
 from providers.errors import ProviderError, RoutingError
 from providers.messages import Delta
 from providers.messages import Response as Answer
 
 
-@dataclass(frozen=True, slots=True)
 class Gateway:
-    """What the routes work with. `keys` None: no key is asked for. `mask` takes secrets out of what is told."""
+    """What the routes work with."""
 
-    manager: ProviderManager
-    published: Callable[[], Published]
-    keys: Keys | None
-    began: float
-    mask: Callable[[str], str]
+    def __init__(self, state: ServerState) -> None:
+        self.manager, self.keys = state.manager, state.keys
+        self._mask, self._personas, self.began = state.mask, state.personas, state.clock()
+
+    @property
+    def published(self) -> Published:
+        """The models that can be asked for now."""
+        return Published(tuple(self.manager.policy.tiers), self._personas, self.manager.configured)
 
     def key_of(self, http: HttpRequest) -> Key | None:
         """Return the client's key. Raise `Failure` where it has none that counts."""
@@ -50,7 +52,7 @@ class Gateway:
     def told(self, error: Exception) -> Failure:
         """Return what a client is told of an error, without secrets."""
         failure = failure_of(error, self.manager.clock())
-        return replace(failure, message=self.mask(failure.message))
+        return replace(failure, message=self._mask(failure.message))
 
 
 def routes(gateway: Gateway) -> APIRouter:
@@ -59,14 +61,14 @@ def routes(gateway: Gateway) -> APIRouter:
 
     @router.get("/v1/models")
     async def list_models(http: HttpRequest) -> Response:
-        key, published = gateway.key_of(http), gateway.published()
+        key, published = gateway.key_of(http), gateway.published
         cards = [one for one in published.cards(int(gateway.began)) if key is None or key.may_ask(one["id"])]
         return JSONResponse({"object": "list", "data": cards})
 
     @router.get("/v1/models/{model:path}")
     async def show_model(http: HttpRequest, model: str) -> Response:
         gateway.key_of(http)
-        return JSONResponse(gateway.published().card(model, int(gateway.began)))
+        return JSONResponse(gateway.published.card(model, int(gateway.began)))
 
     @router.post("/v1/chat/completions")
     async def complete_chat(http: HttpRequest) -> Response:
@@ -75,7 +77,7 @@ def routes(gateway: Gateway) -> APIRouter:
         if key is not None and not key.may_ask(asked.model):
             text = f"the key '{key.name}' may not ask the model '{asked.model[:80]}'"
             raise Failure(403, "permission", text, "model_not_allowed", "model")
-        asked = replace(asked, request=gateway.published().asked(asked.model, asked.request))
+        asked = replace(asked, request=gateway.published.asked(asked.model, asked.request))
         reply = ChatReply(f"chatcmpl-{secrets.token_hex(12)}", asked.model, int(time.time()))
         if asked.stream:
             return await _streamed(gateway, http, asked, reply)

@@ -11,15 +11,19 @@ from typing import Any
 import httpx2
 import pytest
 
+from orchestrator.journal.memory import MemoryJournal
+from orchestrator.options import RunOptions, steady
 from orchestrator.server.app import application
+from orchestrator.server.gateway.failures import Failure
 from orchestrator.server.gateway.keys import Keys
 from orchestrator.server.gateway.published import Published
-from orchestrator.server.gateway.routes import Gateway
+from orchestrator.server.hosting import hosting
+from orchestrator.server.state import ServerState
 from orchestrator.testing import scripted
 from personas import Personas, packaged
 from providers.client.manager import ProviderManager
 from providers.errors import RateLimited
-from providers.messages import ToolCall
+from providers.messages import Request, ToolCall, user
 
 pytestmark = pytest.mark.anyio
 ASK = {"model": "tier/worker", "messages": [{"role": "user", "content": "Hello 👋"}]}
@@ -28,13 +32,14 @@ LIBRARY = Personas(packaged())
 
 @asynccontextmanager
 async def client(manager: ProviderManager, keys: Keys | None = None) -> AsyncIterator[httpx2.AsyncClient]:
-    published = Published(
-        ("worker", "boss"), {"analyst": LIBRARY.get("analyst")}, ("scripted/scripted", "other/scripted")
-    )
-    gateway = Gateway(manager, lambda: published, keys, 0.0, lambda text: text.replace("sekret", "***"))
-    transport = httpx2.ASGITransport(application(gateway, ["test"]), raise_app_exceptions=False)
-    async with httpx2.AsyncClient(transport=transport, base_url="http://test") as made:
-        yield made
+    personas = {"analyst": LIBRARY.get("analyst")}
+    journal, clock = MemoryJournal(), steady()
+    async with hosting(journal, RunOptions(clock=clock)) as host:
+        mask = lambda text: text.replace("sekret", "***")  # noqa: E731
+        state = ServerState(manager, journal, host, {}, personas, keys, clock, mask, Path("nowhere"))
+        transport = httpx2.ASGITransport(application(state, ["test"]), raise_app_exceptions=False)
+        async with httpx2.AsyncClient(transport=transport, base_url="http://test") as made:
+            yield made
 
 
 def events_in(text: str) -> list[Any]:
@@ -116,17 +121,22 @@ async def test_every_error_has_the_dialects_shape(method: str, path: str, status
     assert answer.json()["error"]["code"] == code
 
 
-async def test_models_are_listed_and_a_name_that_several_have_is_told() -> None:
+def test_a_models_own_name_stands_for_the_only_one() -> None:
+    published = Published((), {}, ("a/x", "b/x", "b/y"))
+    asked = Request((user("Hi"),))
+    assert published.asked("y", asked).needs.model == "b/y"
+    with pytest.raises(Failure, match="write one of a/x, b/x"):
+        published.asked("x", asked)
+
+
+async def test_models_are_listed() -> None:
     async with scripted() as manager, client(manager) as http:
         listed = (await http.get("/v1/models")).json()["data"]
         shown = (await http.get("/v1/models/agent/analyst")).json()
-        twice = await http.post("/v1/chat/completions", json={**ASK, "model": "scripted"})
-        wrong = await http.post("/v1/chat/completions", json={**ASK, "model": "tier/bos"})
-    names = ["tier/worker", "tier/boss", "agent/analyst", "scripted/scripted", "other/scripted"]
-    assert [one["id"] for one in listed] == names
-    assert shown == {"id": "agent/analyst", "object": "model", "created": 0, "owned_by": "orchestrator"}
-    assert "write one of scripted/scripted, other/scripted" in twice.json()["error"]["message"]
-    assert "did you mean 'tier/boss'?" in wrong.json()["error"]["message"]
+        wrong = await http.post("/v1/chat/completions", json={**ASK, "model": "tier/workr"})
+    assert [one["id"] for one in listed] == ["tier/worker", "agent/analyst", "scripted/scripted"]
+    assert (shown["id"], shown["object"], shown["owned_by"]) == ("agent/analyst", "model", "orchestrator")
+    assert "did you mean 'tier/worker'?" in wrong.json()["error"]["message"]
 
 
 async def test_keys_open_what_they_are_for(tmp_path: Path) -> None:
@@ -138,7 +148,7 @@ async def test_keys_open_what_they_are_for(tmp_path: Path) -> None:
             assert answer.status_code == 401, given
             assert answer.headers["www-authenticate"] == "Bearer"
         seen = await http.get("/v1/models", headers={"x-api-key": some})
-        assert [one["id"] for one in seen.json()["data"]] == ["tier/worker", "tier/boss"]
+        assert [one["id"] for one in seen.json()["data"]] == ["tier/worker"]
         headers = {"authorization": f"Bearer {some}"}
         closed = await http.post("/v1/chat/completions", headers=headers, json={**ASK, "model": "agent/analyst"})
         assert (closed.status_code, closed.json()["error"]["code"]) == (403, "model_not_allowed")

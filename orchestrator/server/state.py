@@ -1,0 +1,34 @@
+"""What all parts of the server work with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestrator.journal.protocols import Journal
+from orchestrator.server.gateway.keys import Keys
+from orchestrator.server.hosting import RunHost
+from orchestrator.squad.load import Squad
+from personas import Persona
+from providers.client.manager import ProviderManager
+
+
+@dataclass(frozen=True, slots=True)
+class ServerState:
+    """One server's. `squads` are those that it offers, by name. `mask` takes secrets out of what is shown.
+
+    `keys` None: clients of the gateway need none. `clock` gives epoch seconds.
+    """
+
+    manager: ProviderManager
+    journal: Journal
+    host: RunHost
+    squads: Mapping[str, Squad]
+    personas: Mapping[str, Persona]
+    keys: Keys | None
+    clock: Callable[[], float]
+    mask: Callable[[str], str]
+    folder: Path
+    """The folder that keeps what the server keeps beside the journal."""
+    offline: bool = False
