@@ -2,31 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from functools import partial
 from math import ceil
 
 from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp
 
 from orchestrator._version import __version__
+from orchestrator.errors import OrchestratorError
+from orchestrator.server.access import Access, Role
+from orchestrator.server.api.approvals import approval_routes
+from orchestrator.server.api.errors import Refused, told, unreadable
+from orchestrator.server.api.runs import run_routes
 from orchestrator.server.gateway.failures import Failure, Kind
 from orchestrator.server.gateway.openai_chat import error_body
 from orchestrator.server.gateway.routes import Gateway, routes
 from orchestrator.server.guard import Guard
 from orchestrator.server.state import ServerState
+from providers.documents.problems import ProblemsFound
 from providers.errors import ProviderError, RoutingError
 
 _KINDS: dict[int, Kind] = {401: "authentication", 403: "permission", 404: "not_found"}
 
 
-def application(state: ServerState, hosts: Iterable[str]) -> ASGIApp:
+def application(state: ServerState, access: Access, hosts: Iterable[str]) -> ASGIApp:
     """Return the server's application, which answers to these host names alone."""
     app = FastAPI(title="squad-orchestrator", version=__version__, docs_url=None, redoc_url=None, openapi_url=None)
     gateway = Gateway(state)
     app.include_router(routes(gateway))
+    viewer, operator = partial(_let_in, access, ("viewer", "operator")), partial(_let_in, access, ("operator",))
+    for part in (run_routes, approval_routes):
+        app.include_router(part(state, viewer, operator))
 
     @app.get("/health/live")
     async def live() -> dict[str, str]:
@@ -50,10 +61,22 @@ def application(state: ServerState, hosts: Iterable[str]) -> ASGIApp:
             text = str(error.detail)
         return _told(Failure(error.status_code, _KINDS.get(error.status_code, "invalid_request"), text))
 
+    for known in (Refused, OrchestratorError, ProblemsFound):
+        app.add_exception_handler(known, told)
+    app.add_exception_handler(RequestValidationError, unreadable)
     for kind in (Failure, RoutingError, ProviderError, Exception):
         app.add_exception_handler(kind, failed)
     app.add_exception_handler(HTTPException, refused)
     return Guard(app, hosts)
+
+
+async def _let_in(access: Access, roles: Sequence[Role], http: HttpRequest) -> None:
+    """Refuse a request whose sender has none of these roles."""
+    role = access.role_of(http)
+    if role is None:
+        raise Refused(401, "log in by the link that `orchestrator serve` printed, or give its token", code="no_access")
+    if role not in roles:
+        raise Refused(403, f"a {role} may look, and change nothing", code="no_access")
 
 
 def _told(failure: Failure) -> Response:

@@ -9,6 +9,7 @@ import uvicorn
 
 from orchestrator.journal.protocols import Journal
 from orchestrator.options import RunOptions
+from orchestrator.server.access import Access
 from orchestrator.server.app import application
 from orchestrator.server.gateway.keys import Keys
 from orchestrator.server.hosting import hosting
@@ -41,8 +42,9 @@ class ServerSettings:
     hosts: Iterable[str] = LOOPBACK
 
 
-async def serve(settings: ServerSettings, ready: Callable[[str], None]) -> None:
-    """Serve until cancelled or told to stop by a signal. `ready` is told the address that is listened at."""
+async def serve(settings: ServerSettings, ready: Callable[[str, str], None]) -> None:
+    """Serve until cancelled or told to stop by a signal. `ready` is told the address that is listened at,
+    and the token of a link that logs in once."""
     options = settings.options
     assert options.state is not None, "a server has a folder of its own"
     assert options.clock is not None, "and a clock"
@@ -68,8 +70,9 @@ async def serve(settings: ServerSettings, ready: Callable[[str], None]) -> None:
             options.state,
             bool(options.offline),
         )
+        access = Access(options.state, options.clock)
         config = uvicorn.Config(
-            application(state, settings.hosts),
+            application(state, access, settings.hosts),
             host=settings.host,
             port=settings.port,
             log_config=None,
@@ -81,5 +84,5 @@ async def serve(settings: ServerSettings, ready: Callable[[str], None]) -> None:
         server = uvicorn.Server(config)
         listening = config.bind_socket()
         host_name, port = listening.getsockname()[:2]
-        ready(f"http://{host_name}:{port}")
+        ready(f"http://{host_name}:{port}", access.link("operator"))
         await server.serve(sockets=[listening])

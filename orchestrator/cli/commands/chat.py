@@ -30,10 +30,11 @@ from orchestrator.cli.ui.gates import ApproveChoice, answering, approve_option
 from orchestrator.cli.ui.message_lines import PipedLines, typed
 from orchestrator.cli.ui.next_step import command_line
 from orchestrator.cli.ui.notices import STUB_NOTICE, telling
-from orchestrator.cli.ui.run_list import cost_of, state_in, when
+from orchestrator.cli.ui.run_list import cost_of, when
 from orchestrator.errors import AnothersChat, NotAChat, RunNotFound
 from orchestrator.events import ChatPartner, UserSaid
 from orchestrator.journal.protocols import Journal, RunManifest
+from orchestrator.run.standing import state_in
 from orchestrator.run_opening import new_run_id, stub_would_answer
 from orchestrator.session import Session
 from orchestrator.squad.load import Squad

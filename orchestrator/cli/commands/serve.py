@@ -88,6 +88,13 @@ async def _serve(settings: Settings, squads: Mapping[str, Squad], port: int, off
             notify=telling(console.warn),
             trust=either(code, keys_allowed),
         )
+
+        def ready(address: str, link: str) -> None:
+            console.say(
+                f"serves {address}/v1 for clients of OpenAI's API; Ctrl-C stops\nthe dashboard, by this link once:"
+            )
+            click.echo(f"{address}/login?token={link}")
+
         await serve(
             ServerSettings(
                 policy=policy,
@@ -100,5 +107,5 @@ async def _serve(settings: Settings, squads: Mapping[str, Squad], port: int, off
                 mask=lambda text: mask_secrets(text, environ),
                 port=port,
             ),
-            lambda address: console.say(f"serves {address}/v1 for clients of OpenAI's API; Ctrl-C stops"),
+            ready,
         )

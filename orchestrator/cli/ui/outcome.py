@@ -16,9 +16,9 @@ from orchestrator.cli.ui.next_step import Question, answer_line
 from orchestrator.cli.ui.notices import STUB_NOTICE
 from orchestrator.cli.ui.progress import Progress
 from orchestrator.cli.ui.reasons import Document, by_command, reason_lines
-from orchestrator.cli.ui.run_list import state_of
 from orchestrator.cli.ui.task_row import in_words
 from orchestrator.run.result import RunResult
+from orchestrator.run.standing import state_of
 from providers.documents.unicode import printable
 
 MOST_ARTIFACTS = 12

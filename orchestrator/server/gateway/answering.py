@@ -8,7 +8,7 @@ from typing import Protocol, TypeVar
 import anyio
 from starlette.requests import Request as HttpRequest
 
-from orchestrator.server.gateway.events import until_gone
+from orchestrator.server.event_stream import until_gone
 from orchestrator.server.gateway.failures import Failure
 from providers.messages import Delta, Response, Restarted, Resumed
 

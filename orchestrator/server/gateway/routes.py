@@ -13,8 +13,8 @@ from fastapi import APIRouter
 from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response
 
+from orchestrator.server.event_stream import DONE, EventStream, event
 from orchestrator.server.gateway.answering import heard, unless_gone
-from orchestrator.server.gateway.events import DONE, EventStream, event
 from orchestrator.server.gateway.failures import Failure, failure_of
 from orchestrator.server.gateway.keys import Key
 from orchestrator.server.gateway.openai_chat import ChatAsked, ChatReply, error_body, read_chat

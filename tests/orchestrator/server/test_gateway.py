@@ -3,43 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import pytest
 
-from orchestrator.journal.memory import MemoryJournal
-from orchestrator.options import RunOptions, steady
-from orchestrator.server.app import application
 from orchestrator.server.gateway.failures import Failure
 from orchestrator.server.gateway.keys import Keys
 from orchestrator.server.gateway.published import Published
-from orchestrator.server.hosting import hosting
-from orchestrator.server.state import ServerState
 from orchestrator.testing import scripted
-from personas import Personas, packaged
-from providers.client.manager import ProviderManager
 from providers.errors import RateLimited
 from providers.messages import Request, ToolCall, user
+from tests.orchestrator.server.served import LIBRARY, served
 
 pytestmark = pytest.mark.anyio
 ASK = {"model": "tier/worker", "messages": [{"role": "user", "content": "Hello 👋"}]}
-LIBRARY = Personas(packaged())
-
-
-@asynccontextmanager
-async def client(manager: ProviderManager, keys: Keys | None = None) -> AsyncIterator[httpx2.AsyncClient]:
-    personas = {"analyst": LIBRARY.get("analyst")}
-    journal, clock = MemoryJournal(), steady()
-    async with hosting(journal, RunOptions(clock=clock)) as host:
-        mask = lambda text: text.replace("sekret", "***")  # noqa: E731
-        state = ServerState(manager, journal, host, {}, personas, keys, clock, mask, Path("nowhere"))
-        transport = httpx2.ASGITransport(application(state, ["test"]), raise_app_exceptions=False)
-        async with httpx2.AsyncClient(transport=transport, base_url="http://test") as made:
-            yield made
 
 
 def events_in(text: str) -> list[Any]:
@@ -47,9 +25,9 @@ def events_in(text: str) -> list[Any]:
     return [line if line == "[DONE]" else json.loads(line) for line in lines]
 
 
-async def test_an_answer_says_who_gave_it() -> None:
-    async with scripted("Hi there 🛒") as manager, client(manager) as http:
-        answer = await http.post("/v1/chat/completions", json=ASK)
+async def test_an_answer_says_who_gave_it(tmp_path: Path) -> None:
+    async with scripted("Hi there 🛒") as manager, served(manager, tmp_path) as server:
+        answer = await server.http.post("/v1/chat/completions", json=ASK)
     assert answer.status_code == 200, answer.text
     assert answer.json()["choices"][0]["message"]["content"] == "Hi there 🛒"
     assert answer.headers["x-orchestrator-provider"] == "scripted"
@@ -58,9 +36,9 @@ async def test_an_answer_says_who_gave_it() -> None:
     assert manager.requests[0].needs.tier == "worker"
 
 
-async def test_an_agent_answers_as_its_persona() -> None:
-    async with scripted("Yes.") as manager, client(manager) as http:
-        await http.post("/v1/chat/completions", json={**ASK, "model": "agent/analyst"})
+async def test_an_agent_answers_as_its_persona(tmp_path: Path) -> None:
+    async with scripted("Yes.") as manager, served(manager, tmp_path) as server:
+        await server.http.post("/v1/chat/completions", json={**ASK, "model": "agent/analyst"})
     opening, said = manager.requests[0].messages
     assert opening.role == "system"
     assert opening.text == LIBRARY.get("analyst").instructions()
@@ -69,10 +47,10 @@ async def test_an_agent_answers_as_its_persona() -> None:
 
 
 @pytest.mark.parametrize("usage", [True, False])
-async def test_a_stream_begins_with_the_role_and_ends_with_done(usage: bool) -> None:
+async def test_a_stream_begins_with_the_role_and_ends_with_done(usage: bool, tmp_path: Path) -> None:
     asked = {**ASK, "stream": True, "stream_options": {"include_usage": usage}}
-    async with scripted("Hi there") as manager, client(manager) as http:
-        answer = await http.post("/v1/chat/completions", json=asked)
+    async with scripted("Hi there") as manager, served(manager, tmp_path) as server:
+        answer = await server.http.post("/v1/chat/completions", json=asked)
     told = events_in(answer.text)
     assert answer.headers["content-type"].startswith("text/event-stream")
     assert told[0]["choices"][0]["delta"]["role"] == "assistant"
@@ -82,10 +60,10 @@ async def test_a_stream_begins_with_the_role_and_ends_with_done(usage: bool) -> 
     assert len({one["id"] for one in told[:-1]}) == 1
 
 
-async def test_tool_calls_come_in_a_stream() -> None:
+async def test_tool_calls_come_in_a_stream(tmp_path: Path) -> None:
     asked = {**ASK, "stream": True, "tools": [{"type": "function", "function": {"name": "look"}}]}
-    async with scripted(ToolCall("c1", "look", '{"a": 1}')) as manager, client(manager) as http:
-        told = events_in((await http.post("/v1/chat/completions", json=asked)).text)
+    async with scripted(ToolCall("c1", "look", '{"a": 1}')) as manager, served(manager, tmp_path) as server:
+        told = events_in((await server.http.post("/v1/chat/completions", json=asked)).text)
     calls = [call for one in told[:-1] for call in one["choices"][0]["delta"].get("tool_calls", [])]
     assert calls[0]["function"]["name"] == "look"
     assert "".join(call["function"]["arguments"] for call in calls) == '{"a": 1}'
@@ -93,10 +71,10 @@ async def test_tool_calls_come_in_a_stream() -> None:
 
 
 @pytest.mark.parametrize("stream", [True, False])
-async def test_what_fails_before_a_word_was_said_has_its_status(stream: bool) -> None:
+async def test_what_fails_before_a_word_was_said_has_its_status(stream: bool, tmp_path: Path) -> None:
     limited = RateLimited("sekret says slow down", status=429)
-    async with scripted(limited) as manager, client(manager) as http:
-        answer = await http.post("/v1/chat/completions", json={**ASK, "stream": stream})
+    async with scripted(limited) as manager, served(manager, tmp_path) as server:
+        answer = await server.http.post("/v1/chat/completions", json={**ASK, "stream": stream})
     assert answer.status_code == 429
     error = answer.json()["error"]
     assert error["code"] == "rate_limit_exceeded"
@@ -113,9 +91,11 @@ async def test_what_fails_before_a_word_was_said_has_its_status(stream: bool) ->
         ("POST", "/v1/chat/completions", 400, None),
     ],
 )
-async def test_every_error_has_the_dialects_shape(method: str, path: str, status: int, code: str | None) -> None:
-    async with scripted() as manager, client(manager) as http:
-        answer = await http.request(method, path, content=b"{" if method == "POST" else None)
+async def test_every_error_has_the_dialects_shape(
+    method: str, path: str, status: int, code: str | None, tmp_path: Path
+) -> None:
+    async with scripted() as manager, served(manager, tmp_path) as server:
+        answer = await server.http.request(method, path, content=b"{" if method == "POST" else None)
     assert (answer.status_code, answer.headers["x-should-retry"]) == (status, "false")
     assert set(answer.json()["error"]) == {"message", "type", "param", "code"}
     assert answer.json()["error"]["code"] == code
@@ -129,11 +109,11 @@ def test_a_models_own_name_stands_for_the_only_one() -> None:
         published.asked("x", asked)
 
 
-async def test_models_are_listed() -> None:
-    async with scripted() as manager, client(manager) as http:
-        listed = (await http.get("/v1/models")).json()["data"]
-        shown = (await http.get("/v1/models/agent/analyst")).json()
-        wrong = await http.post("/v1/chat/completions", json={**ASK, "model": "tier/workr"})
+async def test_models_are_listed(tmp_path: Path) -> None:
+    async with scripted() as manager, served(manager, tmp_path) as server:
+        listed = (await server.http.get("/v1/models")).json()["data"]
+        shown = (await server.http.get("/v1/models/agent/analyst")).json()
+        wrong = await server.http.post("/v1/chat/completions", json={**ASK, "model": "tier/workr"})
     assert [one["id"] for one in listed] == ["tier/worker", "agent/analyst", "scripted/scripted"]
     assert (shown["id"], shown["object"], shown["owned_by"]) == ("agent/analyst", "model", "orchestrator")
     assert "did you mean 'tier/worker'?" in wrong.json()["error"]["message"]
@@ -142,19 +122,19 @@ async def test_models_are_listed() -> None:
 async def test_keys_open_what_they_are_for(tmp_path: Path) -> None:
     keys = Keys(tmp_path)
     whole, some = keys.make("whole", 0.0), keys.make("some", 0.0, models=["tier/*"])
-    async with scripted("Yes.") as manager, client(manager, keys) as http:
+    async with scripted("Yes.") as manager, served(manager, tmp_path, keys) as server:
         for given in ({}, {"authorization": "Bearer sk-orch-no"}, {"authorization": whole}):
-            answer = await http.get("/v1/models", headers=given)
+            answer = await server.http.get("/v1/models", headers=given)
             assert answer.status_code == 401, given
             assert answer.headers["www-authenticate"] == "Bearer"
-        seen = await http.get("/v1/models", headers={"x-api-key": some})
+        seen = await server.http.get("/v1/models", headers={"x-api-key": some})
         assert [one["id"] for one in seen.json()["data"]] == ["tier/worker"]
         headers = {"authorization": f"Bearer {some}"}
-        closed = await http.post("/v1/chat/completions", headers=headers, json={**ASK, "model": "agent/analyst"})
+        closed = await server.http.post("/v1/chat/completions", headers=headers, json={**ASK, "model": "agent/analyst"})
         assert (closed.status_code, closed.json()["error"]["code"]) == (403, "model_not_allowed")
-        assert (await http.post("/v1/chat/completions", headers=headers, json=ASK)).status_code == 200
+        assert (await server.http.post("/v1/chat/completions", headers=headers, json=ASK)).status_code == 200
         keys.revoke("some")
-        assert (await http.post("/v1/chat/completions", headers=headers, json=ASK)).status_code == 401
+        assert (await server.http.post("/v1/chat/completions", headers=headers, json=ASK)).status_code == 401
     stored = keys.path.read_text("utf-8")
     assert whole not in stored
     assert some not in stored
@@ -171,7 +151,7 @@ async def test_keys_open_what_they_are_for(tmp_path: Path) -> None:
         ({"content-length": str(1 << 40)}, 413),
     ],
 )
-async def test_pages_elsewhere_and_floods_are_refused(headers: dict[str, str], status: int) -> None:
-    async with scripted() as manager, client(manager) as http:
-        answer = await http.post("/v1/chat/completions", json=ASK, headers=headers)
+async def test_pages_elsewhere_and_floods_are_refused(headers: dict[str, str], status: int, tmp_path: Path) -> None:
+    async with scripted() as manager, served(manager, tmp_path) as server:
+        answer = await server.http.post("/v1/chat/completions", json=ASK, headers=headers)
     assert answer.status_code == status

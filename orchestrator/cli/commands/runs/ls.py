@@ -7,8 +7,9 @@ import click
 from orchestrator.cli.app import Command
 from orchestrator.cli.journals import RecordedRuns, reads_runs
 from orchestrator.cli.ui.console import print_json
-from orchestrator.cli.ui.run_list import OVER, RECORDED_AS, STATES, cost_of, state_in, states_option, table_of
+from orchestrator.cli.ui.run_list import cost_of, states_option, table_of
 from orchestrator.journal.protocols import RunLine
+from orchestrator.run.standing import OVER, RECORDED_AS, STATES, state_in
 
 
 @click.command("ls", cls=Command)

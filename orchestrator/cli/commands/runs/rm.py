@@ -21,10 +21,11 @@ from orchestrator.cli.journals import RecordedRuns, reads_runs, run_named
 from orchestrator.cli.ui.arguments import DurationOption
 from orchestrator.cli.ui.console import Console, count
 from orchestrator.cli.ui.figures import usd
-from orchestrator.cli.ui.run_list import OVER, STATES, cost_of, state_in, states_option, table_of
+from orchestrator.cli.ui.run_list import cost_of, states_option, table_of
 from orchestrator.journal.protocols import Journal, RunLine
 from orchestrator.manifest import names_our_folder
 from orchestrator.run.history import history_of
+from orchestrator.run.standing import OVER, STATES, state_in
 from providers.documents.unicode import printable
 
 MOST_SHOWN = 20

@@ -18,13 +18,13 @@ from orchestrator.cli.ui.next_step import answer_line
 from orchestrator.cli.ui.outcome import cut_short_lines, state_document, with_reasons
 from orchestrator.cli.ui.progress import Progress
 from orchestrator.cli.ui.reasons import by_command, reason_lines
-from orchestrator.cli.ui.run_list import INTERRUPTED, UNFINISHED, state_in
 from orchestrator.cli.ui.task_row import in_words
 from orchestrator.cli.ui.tool_calls import LISTED, tool_calls
 from orchestrator.events import GateOpened, to_json
 from orchestrator.journal.protocols import RunManifest
 from orchestrator.run.approvals import questions_of
 from orchestrator.run.open_calls import cut_short_cost
+from orchestrator.run.standing import INTERRUPTED, UNFINISHED, state_in
 from providers.documents.unicode import printable
 
 MOST_UNREAD = 12

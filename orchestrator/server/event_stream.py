@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import anyio
@@ -33,7 +34,10 @@ class EventStream(Response):
     media_type = "text/event-stream"
 
     def __init__(
-        self, pieces: AsyncIterator[bytes], headers: Mapping[str, str], keep_alive_s: float = KEEP_ALIVE_S
+        self,
+        pieces: AsyncIterator[bytes],
+        headers: Mapping[str, str] = MappingProxyType({}),
+        keep_alive_s: float = KEEP_ALIVE_S,
     ) -> None:
         unbuffered = {"cache-control": "no-store", "x-accel-buffering": "no"}  # the second is nginx's word
         super().__init__(None, 200, {**headers, **unbuffered}, self.media_type)

@@ -1,0 +1,1 @@
+"""The JSON API: runs, approvals, providers. Each response is typed; `/api/openapi.json` describes them."""

@@ -1,0 +1,67 @@
+"""What a client of the API is told of an error: a status, words, and what to do."""
+
+from __future__ import annotations
+
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel
+from starlette.requests import Request as HttpRequest
+from starlette.responses import JSONResponse, Response
+
+from orchestrator import errors
+from orchestrator.journal.protocols import JournalBusy, JournalDamaged, RunBusy, RunExists
+from providers.documents.problems import ProblemsFound
+
+STATUS: dict[type[Exception], int] = {
+    errors.RunNotFound: 404,
+    errors.NoQuestion: 404,
+    errors.UnknownTask: 404,
+    errors.AnsweredAlready: 409,
+    errors.RunOver: 409,
+    errors.RunCancelled: 409,
+    errors.RunChanged: 409,
+    errors.OutBusy: 409,
+    RunBusy: 409,
+    RunExists: 409,
+    JournalBusy: 503,
+    JournalDamaged: 500,
+    ProblemsFound: 422,
+    errors.BadInputs: 422,
+    errors.OrchestratorError: 422,
+}
+
+
+class Told(BaseModel):
+    """What is wrong: its class, in words, and what to do about it."""
+
+    code: str
+    message: str
+    hint: str = ""
+
+
+class ErrorBody(BaseModel):
+    error: Told
+
+
+class Refused(Exception):  # as `Failure`
+    """A request that may not be, or cannot be read."""
+
+    def __init__(self, status: int, message: str, hint: str = "", code: str = "refused") -> None:
+        super().__init__(message)
+        self.status, self.told = status, Told(code=code, message=message, hint=hint)
+
+
+async def unreadable(_: HttpRequest, error: Exception) -> Response:
+    """Return the response to a request whose fields are wrong: each of them, with its place."""
+    assert isinstance(error, RequestValidationError), "it is registered for these alone"
+    lines = [f"{'.'.join(str(part) for part in one['loc'])}: {one['msg']}" for one in error.errors()]
+    said = Told(code="invalid_request", message="; ".join(lines))
+    return JSONResponse(ErrorBody(error=said).model_dump(), 422)
+
+
+async def told(_: HttpRequest, error: Exception) -> Response:
+    """Return the response to an error that has words for people."""
+    if isinstance(error, Refused):
+        return JSONResponse(ErrorBody(error=error.told).model_dump(), error.status)
+    status = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
+    said = Told(code=type(error).__name__, message=str(error), hint=getattr(error, "hint", ""))
+    return JSONResponse(ErrorBody(error=said).model_dump(), status)
