@@ -28,6 +28,8 @@ class RunHost:
         self._tasks, self._journal, self._options = tasks, journal, options
         self._room = anyio.CapacityLimiter(MOST_AT_ONCE)
         self.running: dict[str, Run] = {}
+        self._closed: dict[str, anyio.Event] = {}
+        """Set once all that a run had open is closed, its claim on the journal among it."""
         self.failed: dict[str, str] = {}
         """Why runs ended that could not be driven on, by their id: these words are in no record."""
 
@@ -41,7 +43,9 @@ class RunHost:
         return run
 
     async def resume(self, squad: Squad, run: str) -> None:
-        """Go on with a recorded run. Raise what `resume_run` raises."""
+        """Go on with a recorded run, once one that ends here is closed. Raise what `resume_run` raises."""
+        if (closing := self._closed.get(run)) is not None:
+            await closing.wait()
         options = replace(self._options, journal=self._journal)
         await self._tasks.start(self._drive, run, resume_with(squad, run, self._journal, options))
 
@@ -52,7 +56,8 @@ class RunHost:
         *,
         task_status: anyio.abc.TaskStatus[None],
     ) -> None:
-        is_begun = False
+        is_begun, closed = False, anyio.Event()
+        self._closed[run] = closed
         try:
             async with self._room, opening as driven:
                 self.running[run] = driven
@@ -67,6 +72,9 @@ class RunHost:
             self.failed[run] = str(error)
         finally:
             self.running.pop(run, None)
+            if self._closed.get(run) is closed:
+                del self._closed[run]
+            closed.set()
 
 
 @asynccontextmanager

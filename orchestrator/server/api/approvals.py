@@ -82,7 +82,7 @@ def approval_routes(state: ServerState, viewer: Any, operator: Any) -> APIRouter
         except ValueError as error:
             raise Refused(422, str(error), code="no_choice") from None
         is_at_work = await goes_on(state.journal, run)
-        if not is_at_work and run not in state.host.running:
+        if not is_at_work:
             manifest = await state.journal.manifest(run)
             squad = state.squads.get(manifest.squad)
             squad = squad or Squad.from_text(manifest.text, manifest.file, where_gone=manifest.sources)

@@ -9,6 +9,7 @@ from typing import Any
 import anyio
 import pytest
 
+from orchestrator.server.app import application
 from orchestrator.squad.load import Squad
 from orchestrator.testing import scripted
 from tests.orchestrator.server.served import SECRET, Served, served
@@ -69,22 +70,39 @@ async def test_events_are_followed_and_gone_on_with_after_a_break(tmp_path: Path
     async with scripted(f"It is {SECRET}.") as manager, served(manager, tmp_path, None, [squad()]) as server:
         run = (await server.http.post("/api/runs", json={"squad": "notes"})).json()["run_id"]
         last = (await until_state(server, run, "waiting"))["last_event"]
-        whole = await events_of(server, run, last)
+        whole = await events_of(server, run, last, {})
         assert [number for number, _ in whole] == list(range(1, last + 1))
         assert whole[0][1]["type"] == "run.started"
         assert SECRET not in json.dumps(whole)
-        rest = await events_of(server, run, last - 3, {"last-event-id": "3"})
-        assert rest == whole[3:]
+        assert await events_of(server, run, last - 3, {"last-event-id": "3"}) == whole[3:]
 
 
-async def events_of(server: Served, run: str, count: int, headers: Any = None) -> list[tuple[int, Any]]:
-    """Return the first events of a run's stream: it never ends by itself."""
-    found: list[tuple[int, Any]] = []
-    async for number, event in server.state.journal.watch(run, int((headers or {}).get("last-event-id", 0))):
-        found.append((number, event))
-        if len(found) == count:
-            break
-    return [(number, {"type": event.type}) for number, event in found]
+async def events_of(server: Served, run: str, count: int, headers: dict[str, str]) -> list[tuple[int, Any]]:
+    """Return so many events of a run's stream, which never ends by itself: the client leaves."""
+    heard = bytearray()
+    left = anyio.Event()
+    asked = {"authorization": f"Bearer {server.access.token}", "host": "test", **headers}
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "path": f"/api/runs/{run}/events",
+        "query_string": b"",
+        "headers": [(name.encode(), value.encode()) for name, value in asked.items()],
+    }
+
+    async def receive() -> Any:
+        await left.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        heard.extend(message.get("body", b""))
+        if heard.count(b"\n\n") >= count:
+            left.set()
+
+    with anyio.fail_after(PATIENCE_S):
+        await application(server.state, server.access, ["test"])(scope, receive, send)
+    told = [dict(line.split(": ", 1) for line in one.splitlines()) for one in heard.decode().split("\n\n") if one]
+    return [(int(one["id"]), json.loads(one["data"])) for one in told[:count]]
 
 
 @pytest.mark.parametrize(
@@ -112,11 +130,8 @@ async def test_what_cannot_be_is_told(method: str, path: str, body: Any, status:
 
 async def test_who_has_no_access_gets_nothing_and_a_viewer_changes_nothing(tmp_path: Path) -> None:
     async with scripted() as manager, served(manager, tmp_path, None, [squad()]) as server:
-        for headers in (
-            {"authorization": ""},
-            {"authorization": "Bearer no"},
-            {"authorization": "", "cookie": "orchestrator_session=operator.9999999999.x.y"},
-        ):
+        forged = {"authorization": "", "cookie": "orchestrator_session=operator.9999999999.x.y"}
+        for headers in ({"authorization": ""}, {"authorization": "Bearer no"}, forged):
             assert (await server.http.get("/api/runs", headers=headers)).status_code == 401, headers
         cookie = {"authorization": "", "cookie": f"orchestrator_session={server.access.session('viewer')}"}
         assert (await server.http.get("/api/runs", headers=cookie)).status_code == 200

@@ -127,7 +127,7 @@ async def test_keys_open_what_they_are_for(tmp_path: Path) -> None:
             answer = await server.http.get("/v1/models", headers=given)
             assert answer.status_code == 401, given
             assert answer.headers["www-authenticate"] == "Bearer"
-        seen = await server.http.get("/v1/models", headers={"x-api-key": some})
+        seen = await server.http.get("/v1/models", headers={"authorization": "", "x-api-key": some})
         assert [one["id"] for one in seen.json()["data"]] == ["tier/worker"]
         headers = {"authorization": f"Bearer {some}"}
         closed = await server.http.post("/v1/chat/completions", headers=headers, json={**ASK, "model": "agent/analyst"})
