@@ -23,6 +23,8 @@ from orchestrator.server.gateway.failures import Failure, Kind
 from orchestrator.server.gateway.openai_chat import error_body
 from orchestrator.server.gateway.routes import Gateway, routes
 from orchestrator.server.guard import Guard
+from orchestrator.server.pages.live import LivePages
+from orchestrator.server.pages.routes import Dashboard
 from orchestrator.server.state import ServerState
 from providers.documents.problems import ProblemsFound
 from providers.errors import ProviderError, RoutingError
@@ -30,7 +32,7 @@ from providers.errors import ProviderError, RoutingError
 _KINDS: dict[int, Kind] = {401: "authentication", 403: "permission", 404: "not_found"}
 
 
-def application(state: ServerState, access: Access, hosts: Iterable[str]) -> ASGIApp:
+def application(state: ServerState, access: Access, live: LivePages, hosts: Iterable[str]) -> ASGIApp:
     """Return the server's application, which answers to these host names alone."""
     app = FastAPI(title="squad-orchestrator", version=__version__, docs_url=None, redoc_url=None, openapi_url=None)
     gateway = Gateway(state)
@@ -38,15 +40,16 @@ def application(state: ServerState, access: Access, hosts: Iterable[str]) -> ASG
     viewer, operator = partial(_let_in, access, ("viewer", "operator")), partial(_let_in, access, ("operator",))
     for part in (run_routes, approval_routes):
         app.include_router(part(state, viewer, operator))
+    app.include_router(Dashboard(state, access, live).routes())
 
     @app.get("/health/live")
-    async def live() -> dict[str, str]:
+    async def is_live() -> dict[str, str]:
         return {"status": "ok"}
 
     @app.get("/health/ready")
-    async def ready() -> Response:
-        is_ready = bool(state.manager.configured)
-        return JSONResponse({"status": "ok" if is_ready else "no provider is configured"}, 200 if is_ready else 503)
+    async def is_ready() -> Response:
+        can_ask = bool(state.manager.configured)
+        return JSONResponse({"status": "ok" if can_ask else "no provider is configured"}, 200 if can_ask else 503)
 
     async def failed(_: HttpRequest, error: Exception) -> Response:
         return _told(gateway.told(error))

@@ -13,6 +13,7 @@ from orchestrator.server.access import Access
 from orchestrator.server.app import application
 from orchestrator.server.gateway.keys import Keys
 from orchestrator.server.hosting import hosting
+from orchestrator.server.pages.live import live_pages
 from orchestrator.server.state import ServerState
 from orchestrator.squad.load import Squad
 from personas import Persona
@@ -57,7 +58,7 @@ async def serve(settings: ServerSettings, ready: Callable[[str, str], None]) -> 
         notify=options.notify,
         trust=options.trust,
     )
-    async with opening as manager, hosting(settings.journal, options) as host:
+    async with opening as manager, hosting(settings.journal, options) as host, live_pages() as live:
         state = ServerState(
             manager,
             settings.journal,
@@ -72,7 +73,7 @@ async def serve(settings: ServerSettings, ready: Callable[[str, str], None]) -> 
         )
         access = Access(options.state, options.clock)
         config = uvicorn.Config(
-            application(state, access, settings.hosts),
+            application(state, access, live, settings.hosts),
             host=settings.host,
             port=settings.port,
             log_config=None,

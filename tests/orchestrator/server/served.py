@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx2
 
@@ -15,6 +16,7 @@ from orchestrator.server.access import Access
 from orchestrator.server.app import application
 from orchestrator.server.gateway.keys import Keys
 from orchestrator.server.hosting import hosting
+from orchestrator.server.pages.live import live_pages
 from orchestrator.server.state import ServerState
 from orchestrator.squad.load import Squad
 from personas import Personas, packaged
@@ -31,6 +33,7 @@ class Served:
     http: httpx2.AsyncClient
     state: ServerState
     access: Access
+    app: Any
 
 
 @asynccontextmanager
@@ -39,12 +42,13 @@ async def served(
 ) -> AsyncIterator[Served]:
     personas = {"analyst": LIBRARY.get("analyst")}
     journal, clock = MemoryJournal(), steady()
-    async with hosting(journal, RunOptions(clock=clock, manager=manager)) as host:
+    async with hosting(journal, RunOptions(clock=clock, manager=manager)) as host, live_pages() as live:
         access, by_name = Access(folder, clock), {squad.name: squad for squad in squads}
         state = ServerState(
             manager, journal, host, by_name, personas, keys, clock, lambda text: text.replace(SECRET, "***"), folder
         )
-        transport = httpx2.ASGITransport(application(state, access, ["test"]), raise_app_exceptions=False)
+        app = application(state, access, live, ["test"])
+        transport = httpx2.ASGITransport(app, raise_app_exceptions=False)
         headers = {"authorization": f"Bearer {access.token}"}
         async with httpx2.AsyncClient(transport=transport, base_url="http://test", headers=headers) as http:
-            yield Served(http, state, access)
+            yield Served(http, state, access, app)

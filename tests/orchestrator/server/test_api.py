@@ -9,7 +9,6 @@ from typing import Any
 import anyio
 import pytest
 
-from orchestrator.server.app import application
 from orchestrator.squad.load import Squad
 from orchestrator.testing import scripted
 from tests.orchestrator.server.served import SECRET, Served, served
@@ -100,7 +99,7 @@ async def events_of(server: Served, run: str, count: int, headers: dict[str, str
             left.set()
 
     with anyio.fail_after(PATIENCE_S):
-        await application(server.state, server.access, ["test"])(scope, receive, send)
+        await server.app(scope, receive, send)
     told = [dict(line.split(": ", 1) for line in one.splitlines()) for one in heard.decode().split("\n\n") if one]
     return [(int(one["id"]), json.loads(one["data"])) for one in told[:count]]
 

@@ -1,0 +1,93 @@
+"""Keeps pages up to date: each is made once a second for all who look at it, and what changed is sent to them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import anyio
+from anyio.abc import TaskGroup
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+
+from orchestrator.server.event_stream import event
+
+EVERY_S = 1.0
+BEHIND = 64
+"""Events that wait for a client that reads slowly; one that is further behind is told to come again."""
+Render = Callable[[], Awaitable[Mapping[str, str]]]
+"""Makes the parts of a page, by the ids of their elements."""
+
+
+@dataclass(slots=True)
+class _Watched:
+    """A page that somebody looks at: its parts as they were sent last."""
+
+    parts: dict[str, str] = field(default_factory=dict)
+    clients: set[MemoryObjectSendStream[bytes]] = field(default_factory=set)
+
+
+class LivePages:
+    """Pages by name. Nothing is made of a page that nobody looks at."""
+
+    def __init__(self, tasks: TaskGroup, every_s: float = EVERY_S) -> None:
+        self._tasks, self._every_s = tasks, every_s
+        self._watched: dict[str, _Watched] = {}
+
+    async def changes(self, name: str, render: Render) -> AsyncIterator[bytes]:
+        """Yield all parts of a page, then each part that changed."""
+        send, receive = anyio.create_memory_object_stream[bytes](BEHIND)
+        if (page := self._watched.get(name)) is None:
+            page = self._watched[name] = _Watched(dict(await render()))
+            self._tasks.start_soon(self._keep, name, page, render)
+        page.clients.add(send)
+        try:
+            for part in page.parts.items():
+                yield _told(*part)
+            async for piece in _until_closed(receive):
+                yield piece
+        finally:
+            page.clients.discard(send)
+            send.close()
+            receive.close()
+
+    async def _keep(self, name: str, page: _Watched, render: Render) -> None:
+        try:
+            while True:
+                await anyio.sleep(self._every_s)
+                if not page.clients:
+                    return
+                for ident, html in (await render()).items():
+                    if page.parts.get(ident) != html:
+                        page.parts[ident] = html
+                        self._tell(page, _told(ident, html))
+        finally:
+            del self._watched[name]
+            for client in page.clients:
+                client.close()
+
+    def _tell(self, page: _Watched, piece: bytes) -> None:
+        for client in list(page.clients):
+            try:
+                client.send_nowait(piece)
+            except (anyio.WouldBlock, anyio.BrokenResourceError):
+                page.clients.discard(client)
+                client.close()  # its stream ends, and its script asks for a new one
+
+
+def _told(ident: str, html: str) -> bytes:
+    return event({"id": ident, "html": html}, "part")
+
+
+async def _until_closed(receive: MemoryObjectReceiveStream[bytes]) -> AsyncIterator[bytes]:
+    async with receive:
+        async for piece in receive:
+            yield piece
+
+
+@asynccontextmanager
+async def live_pages(every_s: float = EVERY_S) -> AsyncIterator[LivePages]:
+    """Yield the pages that are kept up to date while the block lasts."""
+    async with anyio.create_task_group() as tasks:
+        yield LivePages(tasks, every_s)
+        tasks.cancel_scope.cancel()

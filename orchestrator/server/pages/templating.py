@@ -1,0 +1,41 @@
+"""The templates of the pages: what a model said is text in them, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from orchestrator.server.pages import words
+
+PART = "part_"
+"""How the blocks of a template are called that are kept up to date; what follows is the id of the block's element."""
+MACROS = "parts.html"
+
+
+class Pages:
+    """Renders pages, and the parts of them that are kept up to date."""
+
+    def __init__(self) -> None:
+        self._environment = Environment(
+            loader=PackageLoader("orchestrator.server.pages"),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+        )
+        told = {"states": words.STATES, "usd": words.usd, "seconds": words.seconds}
+        self._environment.globals.update(told, moment=words.moment, iso=words.iso)
+        macros = self._environment.get_template(MACROS).module
+        self._environment.globals.update({name: getattr(macros, name) for name in ("state", "when", "runs_table")})
+
+    def page(self, name: str, values: Mapping[str, Any]) -> str:
+        """Return a whole page."""
+        return self._environment.get_template(f"{name}.html").render(values)
+
+    def parts(self, name: str, values: Mapping[str, Any]) -> dict[str, str]:
+        """Return the parts of a page by the ids of their elements."""
+        template = self._environment.get_template(f"{name}.html")
+        blocks = {block: made for block, made in template.blocks.items() if block.startswith(PART)}
+        context = template.new_context(dict(values))
+        return {block.removeprefix(PART): "".join(made(context)).strip() for block, made in blocks.items()}
