@@ -23,6 +23,7 @@ LATE = {
     ("orchestrator/cli/app.py", "load_command"): "the registry of commands",
     ("orchestrator/cli/commands/ask.py", "_auto"): "the reader of squads",
     ("orchestrator/cli/entry.py", "dispatch"): "what only a failure needs",
+    ("orchestrator/cli/commands/serve.py", "_serve"): "FastAPI and uvicorn, an extra",
     ("orchestrator/cli/session.py", "_screen"): "rich, where there is a terminal",
     ("orchestrator/squad/tool_kinds/http_request.py", "_fetch"): "ssl, for tools that ask the web",
     ("orchestrator/run/memory.py", "open_memory"): "sqlite3 and the index, for a squad that remembers",

@@ -1,7 +1,7 @@
 """Who may look at the server and who may change something: one-time links, session cookies, a token for programs.
 
 A session is a signed cookie, so it outlives a restart; the secret that signs it and the token for programs are files in
-the server's folder, readable by their owner alone. Keys of the gateway open nothing here.
+the server's folder, readable by their owner alone. ClientKeys of the gateway open nothing here.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Literal, get_args
 
 from starlette.requests import Request as HttpRequest
 
-Role = Literal["viewer", "operator"]
+AccessRole = Literal["viewer", "operator"]
 COOKIE = "orchestrator_session"
 SESSION_S = 7 * 86400
 LINK_S = 600
@@ -31,9 +31,9 @@ class Access:
         self._clock = clock
         self._secret = kept_secret(folder / "server-secret").encode()
         self.token = kept_secret(folder / "server-token")
-        self._links: dict[str, tuple[Role, float]] = {}
+        self._links: dict[str, tuple[AccessRole, float]] = {}
 
-    def link(self, role: Role) -> str:
+    def link(self, role: AccessRole) -> str:
         """Return the token of a link that logs in, once."""
         token = secrets.token_urlsafe(24)
         self._links[_digest(token)] = (role, self._clock() + LINK_S)
@@ -44,24 +44,24 @@ class Access:
         role, until = self._links.pop(_digest(token), ("viewer", 0.0))
         return None if self._clock() > until else self.session(role)
 
-    def session(self, role: Role) -> str:
+    def session(self, role: AccessRole) -> str:
         """Return the cookie of a new session."""
         said = f"{role}.{int(self._clock()) + SESSION_S}.{secrets.token_hex(8)}"
         return f"{said}.{self._seal(said)}"
 
-    def role_of(self, http: HttpRequest) -> Role | None:
+    def role_of(self, http: HttpRequest) -> AccessRole | None:
         """Return what the sender of a request may do; None: nothing."""
         scheme, _, token = http.headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer":
             return "operator" if hmac.compare_digest(token.strip().encode(), self.token.encode()) else None
         return self._role_in(http.cookies.get(COOKIE, ""))
 
-    def _role_in(self, cookie: str) -> Role | None:
+    def _role_in(self, cookie: str) -> AccessRole | None:
         said, _, seal = cookie.rpartition(".")
         if not hmac.compare_digest(seal.encode(), self._seal(said).encode()):
             return None
         role, until, _ = said.split(".")
-        is_known = role in get_args(Role) and self._clock() < int(until)
+        is_known = role in get_args(AccessRole) and self._clock() < int(until)
         return role if is_known else None  # type: ignore[return-value]  # it is one of them
 
     def _seal(self, said: str) -> str:

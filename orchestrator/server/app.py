@@ -15,11 +15,11 @@ from starlette.types import ASGIApp
 
 from orchestrator._version import __version__
 from orchestrator.errors import OrchestratorError
-from orchestrator.server.access import Access, Role
+from orchestrator.server.access import Access, AccessRole
 from orchestrator.server.api.approvals import approval_routes
-from orchestrator.server.api.errors import Refused, told, unreadable
+from orchestrator.server.api.errors import RequestRefused, told, unreadable
 from orchestrator.server.api.runs import run_routes
-from orchestrator.server.gateway.failures import Failure, Kind
+from orchestrator.server.gateway.failures import FailureKind, GatewayFailure
 from orchestrator.server.gateway.openai_chat import error_body
 from orchestrator.server.gateway.routes import Gateway, routes
 from orchestrator.server.guard import Guard
@@ -29,7 +29,7 @@ from orchestrator.server.state import ServerState
 from providers.documents.problems import ProblemsFound
 from providers.errors import ProviderError, RoutingError
 
-_KINDS: dict[int, Kind] = {401: "authentication", 403: "permission", 404: "not_found"}
+_KINDS: dict[int, FailureKind] = {401: "authentication", 403: "permission", 404: "not_found"}
 
 
 def application(state: ServerState, access: Access, live: LivePages, hosts: Iterable[str]) -> ASGIApp:
@@ -62,27 +62,29 @@ def application(state: ServerState, access: Access, live: LivePages, hosts: Iter
             text = f"{http.url.path[:120]} is not asked with {http.method}"
         else:
             text = str(error.detail)
-        return _told(Failure(error.status_code, _KINDS.get(error.status_code, "invalid_request"), text))
+        return _told(GatewayFailure(error.status_code, _KINDS.get(error.status_code, "invalid_request"), text))
 
-    for known in (Refused, OrchestratorError, ProblemsFound):
+    for known in (RequestRefused, OrchestratorError, ProblemsFound):
         app.add_exception_handler(known, told)
     app.add_exception_handler(RequestValidationError, unreadable)
-    for kind in (Failure, RoutingError, ProviderError, Exception):
+    for kind in (GatewayFailure, RoutingError, ProviderError, Exception):
         app.add_exception_handler(kind, failed)
     app.add_exception_handler(HTTPException, refused)
     return Guard(app, hosts)
 
 
-async def _let_in(access: Access, roles: Sequence[Role], http: HttpRequest) -> None:
+async def _let_in(access: Access, roles: Sequence[AccessRole], http: HttpRequest) -> None:
     """Refuse a request whose sender has none of these roles."""
     role = access.role_of(http)
     if role is None:
-        raise Refused(401, "log in by the link that `orchestrator serve` printed, or give its token", code="no_access")
+        raise RequestRefused(
+            401, "log in by the link that `orchestrator serve` printed, or give its token", code="no_access"
+        )
     if role not in roles:
-        raise Refused(403, f"a {role} may look, and change nothing", code="no_access")
+        raise RequestRefused(403, f"a {role} may look, and change nothing", code="no_access")
 
 
-def _told(failure: Failure) -> Response:
+def _told(failure: GatewayFailure) -> Response:
     headers = {} if failure.may_retry else {"x-should-retry": "false"}
     if failure.retry_after is not None:
         headers["retry-after"] = str(ceil(failure.retry_after))

@@ -22,7 +22,7 @@ from orchestrator.run.budget import Bill, bill_of
 
 
 @dataclass(slots=True)
-class Spent:
+class SpentSoFar:
     """Tokens, micro-USD of calls whose price is known, and how many there are of the others."""
 
     tokens: int = 0
@@ -46,7 +46,7 @@ class TaskView:
     ended: float | None = None
     attempt: int = 1
     turns: int = 0
-    spent: Spent = field(default_factory=Spent)
+    spent: SpentSoFar = field(default_factory=SpentSoFar)
     error: str = ""
 
 
@@ -60,7 +60,7 @@ class RunView:
     stub: bool = False
     began: float | None = None
     ended: float | None = None
-    spent: Spent = field(default_factory=Spent)
+    spent: SpentSoFar = field(default_factory=SpentSoFar)
     last: int = 0
     tasks: dict[str, TaskView] = field(default_factory=dict)
 

@@ -11,7 +11,7 @@ from orchestrator.journal.protocols import Journal
 from orchestrator.options import RunOptions
 from orchestrator.server.access import Access
 from orchestrator.server.app import application
-from orchestrator.server.gateway.keys import Keys
+from orchestrator.server.gateway.keys import ClientKeys
 from orchestrator.server.hosting import hosting
 from orchestrator.server.pages.live import live_pages
 from orchestrator.server.state import ServerState
@@ -36,7 +36,7 @@ class ServerSettings:
     personas: Mapping[str, Persona]
     journal: Journal
     options: RunOptions
-    keys: Keys | None
+    keys: ClientKeys | None
     mask: Callable[[str], str]
     host: str = "127.0.0.1"
     port: int = 8700

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.journal.protocols import Journal
-from orchestrator.server.gateway.keys import Keys
+from orchestrator.server.gateway.keys import ClientKeys
 from orchestrator.server.hosting import RunHost
 from orchestrator.squad.load import Squad
 from personas import Persona
@@ -26,7 +26,7 @@ class ServerState:
     host: RunHost
     squads: Mapping[str, Squad]
     personas: Mapping[str, Persona]
-    keys: Keys | None
+    keys: ClientKeys | None
     clock: Callable[[], float]
     mask: Callable[[str], str]
     folder: Path

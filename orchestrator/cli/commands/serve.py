@@ -57,7 +57,7 @@ def serve_command(context: click.Context, files: tuple[str, ...], port: int, off
 
 
 async def _serve(settings: Settings, squads: Mapping[str, Squad], port: int, offline: bool, db: str | None) -> None:
-    from orchestrator.server.gateway.keys import Keys
+    from orchestrator.server.gateway.keys import ClientKeys
     from orchestrator.server.serving import ServerSettings, serve
 
     console, (policy, catalog) = Console(settings), load_policy(settings)
@@ -72,7 +72,7 @@ async def _serve(settings: Settings, squads: Mapping[str, Squad], port: int, off
         if not catalog.candidates(environ):
             raise NoProvider(catalog.unconfigured(environ))
         keys_allowed = consent(settings, catalog, environ, console)
-    library, keys = Personas(packaged()), Keys(settings.state_folder)
+    library, keys = Personas(packaged()), ClientKeys(settings.state_folder)
     if not keys.all():
         console.say("a key for clients, which is shown this once:")
         click.echo(keys.make("first", time.time()))  # past the console, which masks what looks like a key

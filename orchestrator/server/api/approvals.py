@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from orchestrator.events import GateOpened
 from orchestrator.run.approvals import answer_question, goes_on, questions_of
-from orchestrator.server.api.errors import Refused
+from orchestrator.server.api.errors import RequestRefused
 from orchestrator.server.state import ServerState
 from orchestrator.squad.load import Squad
 
@@ -32,7 +32,7 @@ class ApprovalsListed(BaseModel):
     approvals: list[ApprovalShown]
 
 
-class Answer(BaseModel):
+class GivenAnswer(BaseModel):
     """A person's answer. `question` may be left out where the run awaits only one."""
 
     model_config = ConfigDict(extra="forbid")
@@ -41,7 +41,7 @@ class Answer(BaseModel):
     question: str | None = None
 
 
-class Answered(BaseModel):
+class AnswerTaken(BaseModel):
     """`goes_on`: the run is at work, or was taken up here, with the answer."""
 
     question: str
@@ -73,14 +73,14 @@ def approval_routes(state: ServerState, viewer: Any, operator: Any) -> APIRouter
         return ApprovalsListed(approvals=found)
 
     @router.post("/{run}", dependencies=[Depends(operator)])
-    async def answer(run: str, given: Answer) -> Answered:
-        """Answer a question: the first answer counts. A run that nobody drives is taken up here."""
+    async def answer(run: str, given: GivenAnswer) -> AnswerTaken:
+        """GivenAnswer a question: the first answer counts. A run that nobody drives is taken up here."""
         try:
             gate = await answer_question(
                 state.journal, run, given.question, given.choice, given.comment, by="dashboard"
             )
         except ValueError as error:
-            raise Refused(422, str(error), code="no_choice") from None
+            raise RequestRefused(422, str(error), code="no_choice") from None
         is_at_work = await goes_on(state.journal, run)
         if not is_at_work:
             manifest = await state.journal.manifest(run)
@@ -88,6 +88,6 @@ def approval_routes(state: ServerState, viewer: Any, operator: Any) -> APIRouter
             squad = squad or Squad.from_text(manifest.text, manifest.file, where_gone=manifest.sources)
             await state.host.resume(squad, run)
             is_at_work = True
-        return Answered(question=gate.name, choice=given.choice, goes_on=is_at_work)
+        return AnswerTaken(question=gate.name, choice=given.choice, goes_on=is_at_work)
 
     return router

@@ -30,7 +30,7 @@ STATUS: dict[type[Exception], int] = {
 }
 
 
-class Told(BaseModel):
+class ErrorWords(BaseModel):
     """What is wrong: its class, in words, and what to do about it."""
 
     code: str
@@ -39,29 +39,29 @@ class Told(BaseModel):
 
 
 class ErrorBody(BaseModel):
-    error: Told
+    error: ErrorWords
 
 
-class Refused(Exception):  # as `Failure`
+class RequestRefused(Exception):  # as `GatewayFailure`
     """A request that may not be, or cannot be read."""
 
     def __init__(self, status: int, message: str, hint: str = "", code: str = "refused") -> None:
         super().__init__(message)
-        self.status, self.told = status, Told(code=code, message=message, hint=hint)
+        self.status, self.told = status, ErrorWords(code=code, message=message, hint=hint)
 
 
 async def unreadable(_: HttpRequest, error: Exception) -> Response:
     """Return the response to a request whose fields are wrong: each of them, with its place."""
     assert isinstance(error, RequestValidationError), "it is registered for these alone"
     lines = [f"{'.'.join(str(part) for part in one['loc'])}: {one['msg']}" for one in error.errors()]
-    said = Told(code="invalid_request", message="; ".join(lines))
+    said = ErrorWords(code="invalid_request", message="; ".join(lines))
     return JSONResponse(ErrorBody(error=said).model_dump(), 422)
 
 
 async def told(_: HttpRequest, error: Exception) -> Response:
     """Return the response to an error that has words for people."""
-    if isinstance(error, Refused):
+    if isinstance(error, RequestRefused):
         return JSONResponse(ErrorBody(error=error.told).model_dump(), error.status)
     status = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
-    said = Told(code=type(error).__name__, message=str(error), hint=getattr(error, "hint", ""))
+    said = ErrorWords(code=type(error).__name__, message=str(error), hint=getattr(error, "hint", ""))
     return JSONResponse(ErrorBody(error=said).model_dump(), status)

@@ -16,7 +16,7 @@ from orchestrator.events import to_json
 from orchestrator.journal.protocols import RunLine
 from orchestrator.run.history import history_of
 from orchestrator.run.standing import OVER, RECORDED_AS, STATES, state_in
-from orchestrator.server.api.errors import Refused
+from orchestrator.server.api.errors import RequestRefused
 from orchestrator.server.event_stream import EventStream
 from orchestrator.server.run_view import TaskView, view_of
 from orchestrator.server.state import ServerState
@@ -98,7 +98,7 @@ def run_routes(state: ServerState, viewer: Any, operator: Any) -> APIRouter:
     ) -> RunsListed:
         """List the latest runs, newest first."""
         if wrong := set(status or ()) - set(STATES):
-            raise Refused(422, f"there is no state '{min(wrong)}'", f"the states are: {', '.join(STATES)}")
+            raise RequestRefused(422, f"there is no state '{min(wrong)}'", f"the states are: {', '.join(STATES)}")
         recorded = {one for word in status or () for one in RECORDED_AS.get(word, (word,))}
         is_exact = recorded <= {*OVER}
         found: list[RunShown] = []
@@ -115,7 +115,7 @@ def run_routes(state: ServerState, viewer: Any, operator: Any) -> APIRouter:
         """Begin a run of a squad that this server offers."""
         if (squad := state.squads.get(asked.squad)) is None:
             hint = nearest(asked.squad, state.squads) or "give their files to `orchestrator serve`"
-            raise Refused(404, f"this server offers no squad '{asked.squad[:80]}'", hint, "no_squad")
+            raise RequestRefused(404, f"this server offers no squad '{asked.squad[:80]}'", hint, "no_squad")
         run = await state.host.start(squad, asked.inputs, run_id=asked.run_id, max_cost_usd=asked.max_cost_usd)
         return RunBegun(run_id=run)
 
@@ -150,7 +150,7 @@ def run_routes(state: ServerState, viewer: Any, operator: Any) -> APIRouter:
         await state.journal.manifest(run)
         past = history_of(await state.journal.events(run))
         if past.is_over:
-            raise Refused(409, f"the run {run} is over: {past.status}", code="RunOver")
+            raise RequestRefused(409, f"the run {run} is over: {past.status}", code="RunOver")
         await state.journal.request_cancel(run)
         return RunBegun(run_id=run)
 

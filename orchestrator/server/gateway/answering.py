@@ -9,7 +9,7 @@ import anyio
 from starlette.requests import Request as HttpRequest
 
 from orchestrator.server.event_stream import until_gone
-from orchestrator.server.gateway.failures import Failure
+from orchestrator.server.gateway.failures import GatewayFailure
 from providers.messages import Delta, Response, Restarted, Resumed
 
 T = TypeVar("T")
@@ -24,7 +24,7 @@ class Deltas(Protocol):
 
 
 async def unless_gone(http: HttpRequest, work: Callable[[], Awaitable[T]]) -> T:
-    """Return what the work returns; cancel it, and raise `Failure`, where the client leaves before it ends."""
+    """Return what the work returns; cancel it, and raise `GatewayFailure`, where the client leaves before it ends."""
     done: list[T] = []
 
     try:
@@ -37,17 +37,19 @@ async def unless_gone(http: HttpRequest, work: Callable[[], Awaitable[T]]) -> T:
             raise
         raise group.exceptions[0] from None
     if not done:
-        raise Failure(499, "ours", "the client closed the connection")
+        raise GatewayFailure(499, "ours", "the client closed the connection")
     return done[0]
 
 
 async def heard(deltas: Deltas) -> AsyncIterator[Delta]:
-    """Yield the pieces of an answer. Raise `Failure` where it breaks after something was told: a client of these
+    """Yield the pieces of an answer. Raise `GatewayFailure` where it breaks after something was told: a client of these
     dialects cannot be told that it is void."""
     told = False
     async for delta in deltas:
         if isinstance(delta, Restarted) and told:
-            raise Failure(502, "upstream", f"the answer broke off: {delta.reason}", "stream_broken", may_retry=True)
+            raise GatewayFailure(
+                502, "upstream", f"the answer broke off: {delta.reason}", "stream_broken", may_retry=True
+            )
         if isinstance(delta, Restarted | Resumed):
             continue
         told = True

@@ -22,7 +22,7 @@ from providers.errors import (
     TimedOut,
 )
 
-Kind = Literal[
+FailureKind = Literal[
     "invalid_request", "authentication", "permission", "not_found", "rate_limit", "quota", "upstream", "ours"
 ]
 TOO_LONG = "context_length_exceeded"
@@ -30,14 +30,14 @@ OUT_OF_QUOTA = "insufficient_quota"
 
 
 @dataclass(eq=False)
-class Failure(Exception):
+class GatewayFailure(Exception):
     """A request that gets no answer. `status` is HTTP's, `code` and `param` are OpenAI's words for what is wrong.
 
     `may_retry`: whether the same request may be answered later, `retry_after` in how many seconds, where known.
     """
 
     status: int
-    kind: Kind
+    kind: FailureKind
     message: str
     code: str | None = None
     param: str | None = None
@@ -48,77 +48,77 @@ class Failure(Exception):
         return self.message
 
 
-def invalid(message: str, param: str | None = None, code: str | None = None) -> Failure:
+def invalid(message: str, param: str | None = None, code: str | None = None) -> GatewayFailure:
     """Return the failure of a request that can never be answered as it is."""
-    return Failure(400, "invalid_request", message, code, param)
+    return GatewayFailure(400, "invalid_request", message, code, param)
 
 
-def failure_of(error: Exception, now: float) -> Failure:
+def failure_of(error: Exception, now: float) -> GatewayFailure:
     """Return what a client is told of an error of routing or of a provider. `now` is in epoch seconds.
 
     A key of ours that a provider refuses is no fault of the client's: it is told as a fault upstream.
     """
     match error:
-        case Failure():
+        case GatewayFailure():
             return error
         case BudgetSpent():
-            return Failure(429, "quota", str(error), OUT_OF_QUOTA)
+            return GatewayFailure(429, "quota", str(error), OUT_OF_QUOTA)
         case NoRoute():
             return _no_route(error, now)
         case AllAttemptsFailed():
             return _all_failed(error, now)
         case ProviderError():
             return _of_one(error, now)
-    return Failure(500, "ours", "the server met an error of its own; its log says which", "internal_error")
+    return GatewayFailure(500, "ours", "the server met an error of its own; its log says which", "internal_error")
 
 
-def _no_route(error: NoRoute, now: float) -> Failure:
+def _no_route(error: NoRoute, now: float) -> GatewayFailure:
     codes = {reason.code for reason in error.reasons.values()} - {ReasonCode.NO_KEY, ReasonCode.NOT_CONFIGURED}
     text, wait = str(error), _wait(error.earliest, now)
     if error.over_budget:
-        return Failure(429, "quota", text, OUT_OF_QUOTA)
+        return GatewayFailure(429, "quota", text, OUT_OF_QUOTA)
     if codes == {ReasonCode.UNKNOWN}:
-        return Failure(404, "not_found", text, "model_not_found", "model")
+        return GatewayFailure(404, "not_found", text, "model_not_found", "model")
     if codes == {ReasonCode.CONTEXT}:
-        return Failure(400, "invalid_request", text, TOO_LONG, "messages")
+        return GatewayFailure(400, "invalid_request", text, TOO_LONG, "messages")
     if codes and codes <= {ReasonCode.CAPABILITY, ReasonCode.CONTEXT, ReasonCode.UNKNOWN}:
-        return Failure(400, "invalid_request", text, "unsupported_by_model")
+        return GatewayFailure(400, "invalid_request", text, "unsupported_by_model")
     if codes and codes <= {ReasonCode.LIMIT, ReasonCode.HELD, ReasonCode.CAPABILITY, ReasonCode.CONTEXT}:
-        return Failure(429, "rate_limit", text, "rate_limit_exceeded", may_retry=True, retry_after=wait)
-    return Failure(503, "upstream", text, "no_provider_available", may_retry=wait is not None, retry_after=wait)
+        return GatewayFailure(429, "rate_limit", text, "rate_limit_exceeded", may_retry=True, retry_after=wait)
+    return GatewayFailure(503, "upstream", text, "no_provider_available", may_retry=wait is not None, retry_after=wait)
 
 
-def _all_failed(error: AllAttemptsFailed, now: float) -> Failure:
+def _all_failed(error: AllAttemptsFailed, now: float) -> GatewayFailure:
     failed, text, wait = error.exceptions, str(error), _wait(error.earliest, now)
     if error.refused_twice:
-        return Failure(400, "invalid_request", text)
+        return GatewayFailure(400, "invalid_request", text)
     if all(isinstance(one, RateLimited) and not isinstance(one, RequestTooLarge) for one in failed):
-        return Failure(429, "rate_limit", text, "rate_limit_exceeded", may_retry=True, retry_after=wait)
+        return GatewayFailure(429, "rate_limit", text, "rate_limit_exceeded", may_retry=True, retry_after=wait)
     if all(isinstance(one, ContextTooLong | RequestTooLarge) for one in failed):
-        return Failure(400, "invalid_request", text, TOO_LONG, "messages")
+        return GatewayFailure(400, "invalid_request", text, TOO_LONG, "messages")
     if all(isinstance(one, TimedOut) for one in failed):
-        return Failure(504, "upstream", text, "upstream_timeout", may_retry=True, retry_after=wait)
-    return Failure(502, "upstream", text, "upstream_error", may_retry=True, retry_after=wait)
+        return GatewayFailure(504, "upstream", text, "upstream_timeout", may_retry=True, retry_after=wait)
+    return GatewayFailure(502, "upstream", text, "upstream_error", may_retry=True, retry_after=wait)
 
 
-def _of_one(error: ProviderError, now: float) -> Failure:
+def _of_one(error: ProviderError, now: float) -> GatewayFailure:
     text, wait = str(error), _wait(error.retry_at, now)
     match error:
         case ContextTooLong() | RequestTooLarge():
-            return Failure(400, "invalid_request", text, TOO_LONG, "messages")
+            return GatewayFailure(400, "invalid_request", text, TOO_LONG, "messages")
         case Declined():
-            return Failure(400, "invalid_request", text, "content_filter")
+            return GatewayFailure(400, "invalid_request", text, "content_filter")
         case BadRequest():
-            return Failure(400, "invalid_request", text)
+            return GatewayFailure(400, "invalid_request", text)
         case QuotaSpent():
-            return Failure(429, "quota", text, OUT_OF_QUOTA, may_retry=wait is not None, retry_after=wait)
+            return GatewayFailure(429, "quota", text, OUT_OF_QUOTA, may_retry=wait is not None, retry_after=wait)
         case RateLimited():
-            return Failure(429, "rate_limit", text, "rate_limit_exceeded", may_retry=True, retry_after=wait)
+            return GatewayFailure(429, "rate_limit", text, "rate_limit_exceeded", may_retry=True, retry_after=wait)
         case TimedOut():
-            return Failure(504, "upstream", text, "upstream_timeout", may_retry=True)
+            return GatewayFailure(504, "upstream", text, "upstream_timeout", may_retry=True)
         case BadReply():
-            return Failure(502, "upstream", text, "bad_reply", may_retry=True)
-    return Failure(502, "upstream", text, "upstream_error", may_retry=True, retry_after=wait)
+            return GatewayFailure(502, "upstream", text, "bad_reply", may_retry=True)
+    return GatewayFailure(502, "upstream", text, "upstream_error", may_retry=True, retry_after=wait)
 
 
 def _wait(earliest: float | None, now: float) -> float | None:

@@ -1,4 +1,4 @@
-"""Keys of the gateway's clients: made once, shown once, kept as digests alone."""
+"""ClientKeys of the gateway's clients: made once, shown once, kept as digests alone."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Key:
         return not self.models or any(fnmatchcase(model, pattern) for pattern in self.models)
 
 
-class Keys:
+class ClientKeys:
     """The keys of a file, which is made with the first one, for its owner alone. Read anew when it changes."""
 
     def __init__(self, folder: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from orchestrator.server.gateway.failures import Failure, invalid
+from orchestrator.server.gateway.failures import GatewayFailure, invalid
 from providers.messages import (
     Capability,
     Delta,
@@ -66,7 +66,7 @@ class _Function(_Lenient):
     parameters: dict[str, Any] | None = None
 
 
-class _Call(_Lenient):
+class _CallSaid(_Lenient):
     id: str | None = None
     type: str | None = "function"
     function: _Function = Field(default_factory=_Function)
@@ -76,7 +76,7 @@ class _Message(_Lenient):
     role: str
     content: str | list[dict[str, Any] | str] | None = None
     name: str | None = None
-    tool_calls: list[_Call] | None = None
+    tool_calls: list[_CallSaid] | None = None
     tool_call_id: str | None = None
     function_call: _Function | None = None
     refusal: str | None = None
@@ -120,7 +120,7 @@ class ChatBody(_Lenient):
 
 
 @dataclass(frozen=True, slots=True)
-class ChatAsked:
+class CompletionAsked:
     """A request that was read. `ignored` are the fields that it sets and that change nothing here."""
 
     model: str
@@ -132,8 +132,8 @@ class ChatAsked:
     ignored: tuple[str, ...] = ()
 
 
-def read_chat(body: bytes) -> ChatAsked:
-    """Return what a client asks. Raise `Failure` where that cannot be."""
+def read_chat(body: bytes) -> CompletionAsked:
+    """Return what a client asks. Raise `GatewayFailure` where that cannot be."""
     try:
         asked = ChatBody.model_validate_json(body)
     except ValidationError as error:
@@ -161,10 +161,10 @@ def read_chat(body: bytes) -> ChatAsked:
         name for name, idle in IGNORED.items() if (said := getattr(asked, name)) is not None and said not in idle
     )
     usage = bool(asked.stream_options and asked.stream_options.include_usage)
-    return ChatAsked(asked.model, request, bool(asked.stream), usage, as_json, ignored)
+    return CompletionAsked(asked.model, request, bool(asked.stream), usage, as_json, ignored)
 
 
-def _unreadable(error: ValidationError) -> Failure:
+def _unreadable(error: ValidationError) -> GatewayFailure:
     first = error.errors(include_url=False, include_input=False, include_context=False)[0]
     if first["type"] == "json_invalid":
         return invalid(f"the body is no JSON: {first['msg'].removeprefix('Invalid JSON: ')}")
@@ -214,7 +214,7 @@ def _assistant(one: _Message, at: str, names: dict[str, str]) -> Message:
         parts.append(Text(one.refusal))
     calls = list(one.tool_calls or ())
     if one.function_call is not None:
-        calls.append(_Call(id=one.function_call.name, function=one.function_call))
+        calls.append(_CallSaid(id=one.function_call.name, function=one.function_call))
     for number, call in enumerate(calls):
         if not call.function.name:
             raise invalid(f"'{at}.tool_calls[{number}]' calls no function by name", f"{at}.tool_calls[{number}]")
@@ -408,7 +408,7 @@ _KINDS = {
 }
 
 
-def error_body(failure: Failure) -> dict[str, Any]:
+def error_body(failure: GatewayFailure) -> dict[str, Any]:
     """Return a failure as OpenAI's clients read it."""
     said = {"message": failure.message, "type": _KINDS[failure.kind], "param": failure.param, "code": failure.code}
     return {"error": said}

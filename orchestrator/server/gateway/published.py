@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from orchestrator.server.gateway.failures import Failure
+from orchestrator.server.gateway.failures import GatewayFailure
 from personas import Persona
 from providers.documents.problems import nearest
 from providers.messages import Request, system
@@ -32,14 +32,14 @@ class Published:
             yield self.card(name, created)
 
     def card(self, name: str, created: int) -> dict[str, Any]:
-        """Return one model as OpenAI shows it. Raise `Failure` where none is called so."""
+        """Return one model as OpenAI shows it. Raise `GatewayFailure` where none is called so."""
         if name not in self.names():
             raise self._unknown(name)
         owner = "orchestrator" if name.startswith((TIER, AGENT)) else name.partition("/")[0]
         return {"id": name, "object": "model", "created": created, "owned_by": owner}
 
     def asked(self, model: str, request: Request) -> Request:
-        """Return the request as it is routed for `model`. Raise `Failure` where none is called so.
+        """Return the request as it is routed for `model`. Raise `GatewayFailure` where none is called so.
 
         A model's own name stands for `provider/model` where only one provider has it.
         """
@@ -57,10 +57,12 @@ class Published:
             return replace(request, needs=replace(needs, model=model if model in meant else meant[0]))
         if meant:
             text = f"several providers have the model '{model}': write one of {', '.join(meant)}"
-            raise Failure(404, "not_found", text, "model_not_found", "model")
+            raise GatewayFailure(404, "not_found", text, "model_not_found", "model")
         raise self._unknown(model)
 
-    def _unknown(self, model: str) -> Failure:
+    def _unknown(self, model: str) -> GatewayFailure:
         shown = model if len(model) <= 80 else f"{model[:80]}…"
         hint = nearest(model, self.names()) or "GET /v1/models lists them"
-        return Failure(404, "not_found", f"the model '{shown}' does not exist here: {hint}", "model_not_found", "model")
+        return GatewayFailure(
+            404, "not_found", f"the model '{shown}' does not exist here: {hint}", "model_not_found", "model"
+        )

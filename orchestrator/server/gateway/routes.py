@@ -15,9 +15,9 @@ from starlette.responses import JSONResponse, Response
 
 from orchestrator.server.event_stream import DONE, EventStream, event
 from orchestrator.server.gateway.answering import heard, unless_gone
-from orchestrator.server.gateway.failures import Failure, failure_of
+from orchestrator.server.gateway.failures import GatewayFailure, failure_of
 from orchestrator.server.gateway.keys import Key
-from orchestrator.server.gateway.openai_chat import ChatAsked, ChatReply, error_body, read_chat
+from orchestrator.server.gateway.openai_chat import ChatReply, CompletionAsked, error_body, read_chat
 from orchestrator.server.gateway.published import Published
 from orchestrator.server.state import ServerState
 from providers.errors import ProviderError, RoutingError
@@ -38,18 +38,18 @@ class Gateway:
         return Published(tuple(self.manager.policy.tiers), self._personas, self.manager.configured)
 
     def key_of(self, http: HttpRequest) -> Key | None:
-        """Return the client's key. Raise `Failure` where it has none that counts."""
+        """Return the client's key. Raise `GatewayFailure` where it has none that counts."""
         if self.keys is None:
             return None
         scheme, _, text = http.headers.get("authorization", "").partition(" ")
         text = text.strip() if scheme.lower() == "bearer" else http.headers.get("x-api-key", "")
         if not text:
-            raise Failure(401, "authentication", "give a key of this gateway: Authorization: Bearer sk-orch-...")
+            raise GatewayFailure(401, "authentication", "give a key of this gateway: Authorization: Bearer sk-orch-...")
         if (key := self.keys.of(text)) is None:
-            raise Failure(401, "authentication", "this key is none of this gateway's", "invalid_api_key")
+            raise GatewayFailure(401, "authentication", "this key is none of this gateway's", "invalid_api_key")
         return key
 
-    def told(self, error: Exception) -> Failure:
+    def told(self, error: Exception) -> GatewayFailure:
         """Return what a client is told of an error, without secrets."""
         failure = failure_of(error, self.manager.clock())
         return replace(failure, message=self._mask(failure.message))
@@ -76,7 +76,7 @@ def routes(gateway: Gateway) -> APIRouter:
         asked = read_chat(await http.body())
         if key is not None and not key.may_ask(asked.model):
             text = f"the key '{key.name}' may not ask the model '{asked.model[:80]}'"
-            raise Failure(403, "permission", text, "model_not_allowed", "model")
+            raise GatewayFailure(403, "permission", text, "model_not_allowed", "model")
         asked = replace(asked, request=gateway.published.asked(asked.model, asked.request))
         reply = ChatReply(f"chatcmpl-{secrets.token_hex(12)}", asked.model, int(time.time()))
         if asked.stream:
@@ -87,7 +87,7 @@ def routes(gateway: Gateway) -> APIRouter:
     return router
 
 
-async def _streamed(gateway: Gateway, http: HttpRequest, asked: ChatAsked, reply: ChatReply) -> Response:
+async def _streamed(gateway: Gateway, http: HttpRequest, asked: CompletionAsked, reply: ChatReply) -> Response:
     """Answer in pieces. What fails before the first of them is an error as any other."""
     stack = AsyncExitStack()
     stream = await stack.enter_async_context(gateway.manager.stream(asked.request))
@@ -107,7 +107,7 @@ async def _streamed(gateway: Gateway, http: HttpRequest, asked: ChatAsked, reply
                     if (chunk := reply.piece(delta)) is not None:
                         yield event(chunk)
                     delta = await anext(pieces, None)
-            except (Failure, RoutingError, ProviderError) as error:
+            except (GatewayFailure, RoutingError, ProviderError) as error:
                 yield event(error_body(gateway.told(error)))
                 return
             assert stream.response is not None, "a stream that was read to its end has one"
@@ -119,7 +119,7 @@ async def _streamed(gateway: Gateway, http: HttpRequest, asked: ChatAsked, reply
     return EventStream(told(), _ignored(asked))
 
 
-def _headers(asked: ChatAsked, answer: Answer) -> dict[str, str]:
+def _headers(asked: CompletionAsked, answer: Answer) -> dict[str, str]:
     """Return who answered, after how many attempts, and what it cost."""
     made = {
         "x-orchestrator-provider": answer.provider,
@@ -131,5 +131,5 @@ def _headers(asked: ChatAsked, answer: Answer) -> dict[str, str]:
     return {**made, **_ignored(asked)}
 
 
-def _ignored(asked: ChatAsked) -> dict[str, Any]:
+def _ignored(asked: CompletionAsked) -> dict[str, Any]:
     return {"x-orchestrator-ignored": ", ".join(asked.ignored)} if asked.ignored else {}

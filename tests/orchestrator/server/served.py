@@ -14,7 +14,7 @@ from orchestrator.journal.memory import MemoryJournal
 from orchestrator.options import RunOptions, steady
 from orchestrator.server.access import Access
 from orchestrator.server.app import application
-from orchestrator.server.gateway.keys import Keys
+from orchestrator.server.gateway.keys import ClientKeys
 from orchestrator.server.hosting import hosting
 from orchestrator.server.pages.live import live_pages
 from orchestrator.server.state import ServerState
@@ -38,7 +38,7 @@ class Served:
 
 @asynccontextmanager
 async def served(
-    manager: ProviderManager, folder: Path, keys: Keys | None = None, squads: Iterable[Squad] = ()
+    manager: ProviderManager, folder: Path, keys: ClientKeys | None = None, squads: Iterable[Squad] = ()
 ) -> AsyncIterator[Served]:
     personas = {"analyst": LIBRARY.get("analyst")}
     journal, clock = MemoryJournal(), steady()

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from orchestrator.server.gateway.failures import Failure
-from orchestrator.server.gateway.keys import Keys
+from orchestrator.server.gateway.failures import GatewayFailure
+from orchestrator.server.gateway.keys import ClientKeys
 from orchestrator.server.gateway.published import Published
 from orchestrator.testing import scripted
 from providers.errors import RateLimited
@@ -105,7 +105,7 @@ def test_a_models_own_name_stands_for_the_only_one() -> None:
     published = Published((), {}, ("a/x", "b/x", "b/y"))
     asked = Request((user("Hi"),))
     assert published.asked("y", asked).needs.model == "b/y"
-    with pytest.raises(Failure, match="write one of a/x, b/x"):
+    with pytest.raises(GatewayFailure, match="write one of a/x, b/x"):
         published.asked("x", asked)
 
 
@@ -120,7 +120,7 @@ async def test_models_are_listed(tmp_path: Path) -> None:
 
 
 async def test_keys_open_what_they_are_for(tmp_path: Path) -> None:
-    keys = Keys(tmp_path)
+    keys = ClientKeys(tmp_path)
     whole, some = keys.make("whole", 0.0), keys.make("some", 0.0, models=["tier/*"])
     async with scripted("Yes.") as manager, served(manager, tmp_path, keys) as server:
         for given in ({}, {"authorization": "Bearer sk-orch-no"}, {"authorization": whole}):

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from orchestrator.server.gateway.failures import Failure
-from orchestrator.server.gateway.openai_chat import ChatAsked, ChatReply, read_chat
+from orchestrator.server.gateway.failures import GatewayFailure
+from orchestrator.server.gateway.openai_chat import ChatReply, CompletionAsked, read_chat
 from providers.messages import (
     Capability,
     FinishReason,
@@ -30,12 +30,12 @@ HELLO = {"role": "user", "content": "Hello 👋"}
 CALL = {"id": "c1", "type": "function", "function": {"name": "look", "arguments": '{"at": "é"}'}}
 
 
-def read(**said: Any) -> ChatAsked:
+def read(**said: Any) -> CompletionAsked:
     return read_chat(json.dumps({"model": "tier/boss", "messages": [HELLO], **said}).encode())
 
 
-def refused(**said: Any) -> Failure:
-    with pytest.raises(Failure) as caught:
+def refused(**said: Any) -> GatewayFailure:
+    with pytest.raises(GatewayFailure) as caught:
         read(**said)
     return caught.value
 
@@ -140,7 +140,7 @@ def test_images_come_with_the_request_or_not_at_all(url: str) -> None:
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b"\xff", b'{"model": "\xed\xa0\x80"}', b"[" * 100_000])
 def test_what_is_no_request_is_told(body: bytes) -> None:
-    with pytest.raises(Failure) as caught:
+    with pytest.raises(GatewayFailure) as caught:
         read_chat(body)
     assert caught.value.status == 400
     assert len(caught.value.message) < 300
