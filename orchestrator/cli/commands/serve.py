@@ -9,7 +9,7 @@ from importlib.util import find_spec
 import anyio
 import click
 
-from orchestrator.cli.app import Settings, settings_of
+from orchestrator.cli.app import Command, Settings, settings_of
 from orchestrator.cli.consent import consent, consent_to_code, either
 from orchestrator.cli.exits import Exit, Unusable
 from orchestrator.cli.files import environment, load_policy
@@ -30,7 +30,7 @@ INSTALL = "pip install 'squad-orchestrator[server]'"
 NEEDED = ("fastapi", "uvicorn")
 
 
-@click.command("serve")
+@click.command("serve", cls=Command)
 @click.argument("files", nargs=-1, metavar="[SQUAD]...")
 @click.option("--port", type=click.IntRange(0, 65535), default=8700, metavar="PORT", help="Where to listen (8700).")
 @click.option("--offline", is_flag=True, help="Ask no model: the built-in stub answers.")
