@@ -50,6 +50,7 @@ def calling_all(_: str, request: Request) -> Any:
     return Response(Message("assistant", parts), FinishReason.TOOL_CALLS, Usage(1), "fake", "fake", 0)
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize(
     ("squad_says", "agent_says", "tools", "asked"),
     [

@@ -32,6 +32,7 @@ def given(on_timeout: str, **more: Any) -> Squad:
     return squad({"t": {"conversation": "m", "description": "x"}}, people=people, conversations={"m": talk})
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize(
     ("on_timeout", "spoke", "kind"),
     [
