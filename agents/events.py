@@ -165,6 +165,32 @@ class MemoryRecalled:
 
 
 @dataclass(frozen=True, slots=True)
+class TextsEmbedded:
+    """A provider made vectors of so many texts for the memory of an agent. `cost` is micro-USD, None: unknown.
+
+    `estimate` is what the caps counted where the provider sent no sound usage.
+    """
+
+    agent: str
+    texts: int
+    provider: str
+    model: str
+    usage: Usage
+    cost: int | None
+    estimate: Estimate | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryByWords:
+    """What an agent remembers is found by words alone for now, though by meaning too is wished for: why, as far as the
+    first failure says. Told once a run for each model."""
+
+    agent: str
+    model: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class KnowledgeRead:
     """The index of a knowledge folder is up to date: `files` and `chunks` are what it holds now.
 

@@ -114,7 +114,8 @@ class ChatOpening:
             offline = bool(recorded.get("stub")) if past.manifest is not None else options.offline
             complete, stub = await opened.enter_async_context(open_providers(squad, uncapped, options, offline))
             opened.enter_context(held(uncapped, files, run, is_new=past.manifest is None))
-            place_of_memory = MemorySetting(run, clock, Path(squad.file).parent, options.memory, options.state)
+            beside = Path(squad.file).parent
+            place_of_memory = MemorySetting(run, clock, beside, options.memory, options.state, complete)
             memory = await opened.enter_async_context(open_memory(uncapped, place_of_memory))
             plan = _without_time(capped(uncapped, recorded))
             lasting = options.journal is not None

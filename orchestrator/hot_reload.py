@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,6 +15,7 @@ from providers.client.manager import ProviderManager
 from providers.documents.problems import SpecError
 from providers.documents.secrets import recordable
 from providers.documents.yaml import read_text
+from providers.embeddings import Embeddings
 from providers.emit import Emit, ignore
 from providers.messages import Hear, Request, Response
 from providers.policy.model import Policy
@@ -60,6 +61,10 @@ class HotReload:
     async def relay(self, request: Request, hear: Hear, *, emit: Emit = ignore, **more: Any) -> Response:
         self._follow(emit)
         return await self._manager.relay(request, hear, emit=emit, **more)
+
+    async def embed(self, texts: Sequence[str], *, emit: Emit = ignore, **more: Any) -> Embeddings:
+        self._follow(emit)
+        return await self._manager.embed(texts, emit=emit, **more)
 
     def _follow(self, emit: Emit) -> None:
         changed = {file: now for file, stamp in self._stamps.items() if (now := _stamp(file)) != stamp}

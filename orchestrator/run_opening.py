@@ -78,7 +78,7 @@ async def _begun(squad: Squad, options: RunOptions, remote: Sequence[Tool]) -> A
         with held(plan, files, setting.run_id, is_new=True):
             async with (
                 setting.journal.driving(setting.run_id),
-                open_memory(plan, _memory(squad, setting, options)) as memory,
+                open_memory(plan, _memory(squad, setting, options, complete)) as memory,
             ):
                 await setting.journal.create(setting.run_id, manifest)
                 started = RunStarted(plan.name, tuple(plan.tasks), stub, None if folder is None else str(folder))
@@ -139,7 +139,7 @@ async def resume_with(
                 more = (past, in_flight, options.notify, options.stream)
                 setting = Setting(run_id, journal, options.ask, clock, files, *more, around=options.around)
                 async with (
-                    open_memory(plan, _memory(squad, setting, options)) as memory,
+                    open_memory(plan, _memory(squad, setting, options, complete)) as memory,
                     running(plan, complete, stub, replace(setting, memory=memory), None) as run,
                 ):
                     yield run
@@ -237,8 +237,9 @@ def stub_answers(squad: Squad, plan: Plan, environ: Mapping[str, str], offline: 
     return stub
 
 
-def _memory(squad: Squad, setting: Setting, options: RunOptions) -> MemorySetting:
-    return MemorySetting(setting.run_id, setting.clock, Path(squad.file).parent, options.memory, options.state)
+def _memory(squad: Squad, setting: Setting, options: RunOptions, complete: Complete) -> MemorySetting:
+    beside = Path(squad.file).parent
+    return MemorySetting(setting.run_id, setting.clock, beside, options.memory, options.state, complete)
 
 
 @asynccontextmanager

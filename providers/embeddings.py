@@ -17,6 +17,8 @@ from providers.messages import BYTES_PER_TOKEN, TOKENS_PER_MESSAGE, Attempt, Est
 Purpose = Literal["query", "document"]
 """What a text is for: to find others, or to be found. Some models make other vectors of the one than of the other."""
 Vector = Sequence[float]
+DIALECTS = ("openai-chat", "gemini")
+"""Those that have embeddings."""
 NOTHING_USED = Usage()
 
 

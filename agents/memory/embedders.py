@@ -14,15 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from agents.memory.database import MemoryUnusable
-from agents.memory.wordpiece import FIRST, LAST, UNKNOWN, pieces
+from agents.memory.model_folder import NO_NUMPY, NUMPY_HINT, WEIGHTS, config_of, header_of, vocabulary_of, why_of
+from agents.memory.wordpiece import pieces
 
 if TYPE_CHECKING:
     import numpy as np
 
     Array = np.ndarray[Any, Any]
 
-WEIGHTS = "model.safetensors"
-HEADER_BYTES = 1 << 24
 MOST_TOKENS = 256
 _TYPES = {"F32": "<f4", "F16": "<f2"}
 
@@ -51,27 +50,20 @@ class LocalEmbedder:
         try:
             import numpy  # noqa: ICN001  # the name is only tried here
         except ImportError as error:
-            hint = "pip install 'squad-orchestrator[embeddings]'"
-            raise MemoryUnusable(folder, "numpy is not installed", hint, what="embeddings folder") from error
+            raise MemoryUnusable(folder, NO_NUMPY, NUMPY_HINT, what="embeddings folder") from error
         self._np = numpy
         try:
             self._read()
         except (OSError, ValueError, KeyError, TypeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else f"it holds no BERT model: {error!r}"
             hint = f"a folder with config.json, vocab.txt and {WEIGHTS}"
-            raise MemoryUnusable(folder, str(reason), hint, what="embeddings folder") from error
+            raise MemoryUnusable(folder, why_of(error), hint, what="embeddings folder") from error
 
     def _read(self) -> None:
         folder = self._folder
-        config = json.loads((folder / "config.json").read_text("utf-8"))
-        if config["model_type"] != "bert" or config.get("hidden_act", "gelu") != "gelu":
-            raise ValueError(f"a model of the type {config['model_type']}")
+        config = config_of(folder)
         self._layers, self._heads = int(config["num_hidden_layers"]), int(config["num_attention_heads"])
         self._epsilon = float(config.get("layer_norm_eps", 1e-12))
-        lines = (folder / "vocab.txt").read_text("utf-8").splitlines()
-        self._vocabulary = {piece: number for number, piece in enumerate(lines)}
-        if missing := {FIRST, LAST, UNKNOWN} - self._vocabulary.keys():
-            raise ValueError(f"a vocabulary without {', '.join(sorted(missing))}")
+        self._vocabulary = vocabulary_of(folder)
         self._weights, self.name = self._tensors(folder / WEIGHTS)
         self._most = min(MOST_TOKENS, len(self._weights["embeddings.position_embeddings.weight"]))
         pooling = folder / "1_Pooling" / "config.json"
@@ -82,10 +74,7 @@ class LocalEmbedder:
     def _tensors(self, path: Path) -> tuple[Mapping[str, Array], str]:
         """Return the tensors of a file by name, as float32, and a name for the model: equal for equal weights."""
         with path.open("rb") as file:
-            size = int.from_bytes(file.read(8), "little")
-            if not 2 <= size <= HEADER_BYTES:
-                raise ValueError("its header is too long")
-            header = file.read(size)
+            header = header_of(file)
             data = self._np.frombuffer(file.read(), dtype=self._np.uint8)
         found: dict[str, Array] = {}
         for name, about in json.loads(header).items():

@@ -17,7 +17,7 @@ from agents.memory.database import Layout, connect, told, transaction
 from agents.memory.embedders import Embedder
 from agents.memory.fusion import BY_MEANING, BY_WORDS, fused
 from agents.memory.records import MemoryRecord, RecordSource, RecordTrust, merged
-from agents.memory.vectors import VectorScan
+from agents.memory.vectors import NamedVector, VectorScan
 
 MOST_RECORDS = 500_000
 """Records of one store."""
@@ -132,23 +132,24 @@ class MemoryStore:
                 raise MemoryFull(self.most)
         return kept
 
-    def search(self, text: str, scopes: Sequence[str], now: float, limit: int = 5) -> list[FoundRecord]:
+    def search(
+        self, text: str, scopes: Sequence[str], now: float, limit: int = 5, *, asked: NamedVector | None = None
+    ) -> list[FoundRecord]:
         """Return the records of these scopes that share words with `text`, the best first (bm25).
 
-        Any text may be asked, and none is syntax. At most `MOST_FOUND`. With an embedder those of a like meaning are
-        found as well, and both are ranked together.
+        Any text may be asked, and none is syntax. At most `MOST_FOUND`. With its vector, `asked` or the embedder's,
+        those of a like meaning are found as well, and both are ranked together.
         """
         limit = min(limit, MOST_FOUND)
         if limit < 1:
             return []
-        near = (
-            None
-            if self.embedder is None or not text.strip()
-            else self._near(self.embedder, text, scopes, now, CANDIDATES * limit)
-        )
+        if asked is None and self.embedder is not None and text.strip():
+            [vector] = self.embedder.embed([text])
+            asked = NamedVector(self.embedder.name, vector)
+        most = limit if asked is None else CANDIDATES * limit
+        near = None if asked is None else self._near(asked, scopes, now, most)
         with self._reading() as db:
             match = term_index.match_for(db, text)
-            most = limit if near is None else CANDIDATES * limit
             found = [one for n in _numbers(db, scopes) for one in _matching(db, match, n, now, most)] if match else []
         found = sorted(found, key=lambda one: -one.score)[:most]
         if not near:
@@ -159,23 +160,30 @@ class MemoryStore:
 
     def embed(self, embedder: Embedder, most: int = EMBEDDED_AT_ONCE) -> int:
         """Make the vectors of up to `most` records that have none of this embedder's; return of how many."""
-        with self._reading() as db:
-            bare = vectors.missing(db, embedder.name, most)
-        if not bare:
-            return 0
-        made = embedder.embed([text for _, text in bare])  # it takes its time: others may write
-        with self._writing() as db:
-            vectors.keep(db, embedder.name, zip((n for n, _ in bare), made, strict=True))
+        bare = self.without_vector(embedder.name, most)
+        if bare:
+            made = embedder.embed([text for _, text in bare])  # it takes its time: others may write
+            self.keep_vectors(embedder.name, zip((n for n, _ in bare), made, strict=True))
         return len(bare)
 
-    def _near(self, embedder: Embedder, text: str, scopes: Sequence[str], now: float, most: int) -> list[FoundRecord]:
-        [asked] = embedder.embed([text])
+    def without_vector(
+        self, model: str, most: int = EMBEDDED_AT_ONCE, scopes: Sequence[str] | None = None
+    ) -> list[tuple[int, str]]:
+        """Return (number, text) of up to `most` records of these scopes (None: all) that have no vector of a model."""
         with self._reading() as db:
-            scan = self._scans.setdefault(embedder.name, VectorScan(embedder.name))
-            ranges = [(n << SCOPE_BITS, (n << SCOPE_BITS) + LAST_OF_SCOPE) for n in _numbers(db, scopes)]
+            return vectors.missing(db, model, most, None if scopes is None else _ranges(db, scopes))
+
+    def keep_vectors(self, model: str, made: Iterable[tuple[int, Sequence[float]]]) -> None:
+        """Keep the vectors that a model made of records, by their numbers."""
+        with self._writing() as db:
+            vectors.keep(db, model, made)
+
+    def _near(self, asked: NamedVector, scopes: Sequence[str], now: float, most: int) -> list[FoundRecord]:
+        with self._reading() as db:
+            scan = self._scans.setdefault(asked.model, VectorScan(asked.model))
             found = [
                 FoundRecord(_record(db.execute(f"{_FROM} WHERE r.n = ?", (n,)).fetchone()), likeness)
-                for n, likeness in scan.nearest(db, asked, ranges, most)
+                for n, likeness in scan.nearest(db, asked.vector, _ranges(db, scopes), most)
             ]
         return [one for one in found if not one.record.is_over(now)]
 
@@ -278,6 +286,11 @@ def _delete(db: sqlite3.Connection, numbers: Sequence[int]) -> None:
 
 def _numbers(db: sqlite3.Connection, scopes: Sequence[str]) -> list[int]:
     return [n for name in scopes for (n,) in db.execute("SELECT n FROM scopes WHERE name = ?", (name,))]
+
+
+def _ranges(db: sqlite3.Connection, scopes: Sequence[str]) -> list[tuple[int, int]]:
+    """Return the first and the last number that records of each scope may have."""
+    return [(n << SCOPE_BITS, (n << SCOPE_BITS) + LAST_OF_SCOPE) for n in _numbers(db, scopes)]
 
 
 def _matching(db: sqlite3.Connection, match: str, scope: int, now: float, limit: int) -> Iterator[FoundRecord]:

@@ -22,6 +22,15 @@ CHARS_A_TOKEN = 4
 
 
 @dataclass(frozen=True, slots=True)
+class ProviderEmbeddings:
+    """A provider's model by which records are found by meaning: the endpoints of one model, in order, and the length of
+    its vectors where that is not its own. Records and questions are sent there."""
+
+    models: tuple[str, ...]
+    dimensions: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class MemoryUse:
     """The memory of the agent `agent` of the squad `squad`, wherever that is run from.
 
@@ -36,8 +45,8 @@ class MemoryUse:
     recall: int = RECALL
     ttl_s: float | None = None
     max_tokens: int = RECALL_TOKENS
-    embeddings: str | None = None
-    """The folder of a model, by which records are found by meaning, too."""
+    embeddings: str | ProviderEmbeddings | None = None
+    """The folder of a model, or a provider's, by which records are found by meaning, too."""
 
     @property
     def written(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     import numpy as np
@@ -16,6 +16,15 @@ COMPARED = 200
 """Of the nearest by signs, so many are compared in full."""
 LEAST_LIKENESS = 0.3
 """Cosine below which two texts have nothing in common."""
+
+
+class NamedVector(NamedTuple):
+    """The vector of a text, and the name of the model that made it."""
+
+    model: str
+    vector: Sequence[float]
+
+
 TABLES = """
 CREATE TABLE vectors (seq INTEGER PRIMARY KEY AUTOINCREMENT, n INTEGER NOT NULL, model TEXT NOT NULL,
     vector BLOB NOT NULL, UNIQUE (n, model));
@@ -23,10 +32,16 @@ CREATE TRIGGER vectors_go AFTER DELETE ON records BEGIN DELETE FROM vectors WHER
 """
 
 
-def missing(db: sqlite3.Connection, model: str, most: int) -> list[tuple[int, str]]:
-    """Return (number, text) of records that have no vector of this model, the newest first."""
-    sql = "SELECT n, text FROM records r WHERE NOT EXISTS (SELECT 1 FROM vectors v WHERE v.n = r.n AND v.model = ?)"
-    return list(db.execute(f"{sql} ORDER BY created DESC LIMIT ?", (model, most)))
+def missing(
+    db: sqlite3.Connection, model: str, most: int, ranges: Sequence[tuple[int, int]] | None = None
+) -> list[tuple[int, str]]:
+    """Return (number, text) of records that have no vector of this model, the newest first; with `ranges` of numbers,
+    of those alone."""
+    where = "" if ranges is None else f"({' OR '.join(['r.n BETWEEN ? AND ?'] * len(ranges)) or '0'}) AND "
+    bare = "NOT EXISTS (SELECT 1 FROM vectors v WHERE v.n = r.n AND v.model = ?)"
+    sql = f"SELECT n, text FROM records r WHERE {where}{bare}"  # noqa: S608  # of our own texts
+    bounds = [bound for one in ranges or () for bound in one]
+    return list(db.execute(f"{sql} ORDER BY created DESC LIMIT ?", (*bounds, model, most)))
 
 
 def keep(db: sqlite3.Connection, model: str, vectors: Iterable[tuple[int, Sequence[float]]]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from agents.events import ToolEnded, ToolStarted, TurnEnded, TurnStarted
+from agents.events import TextsEmbedded, ToolEnded, ToolStarted, TurnEnded, TurnStarted
 from agents.run_context import StepKey
 from orchestrator.events import (
     ArtifactWritten,
@@ -148,6 +148,8 @@ class _FactReader:
                 self.agents[event.unit, event.step] = agent
             case TurnEnded() as turn:
                 self._turn(turn)
+            case TextsEmbedded() as embedded:
+                self._paid(embedded)
             case ToolStarted():
                 pass
             case ToolEnded() as tool:
@@ -173,8 +175,11 @@ class _FactReader:
     def _turn(self, turn: TurnEnded) -> None:
         self.turns += 1
         self.spoke.append(turn.agent)
-        self.usage += turn.usage
-        self.cost = None if self.cost is None or turn.cost is None else self.cost + turn.cost
+        self._paid(turn)
+
+    def _paid(self, made: TurnEnded | TextsEmbedded) -> None:
+        self.usage += made.usage
+        self.cost = None if self.cost is None or made.cost is None else self.cost + made.cost
 
     def _tool(self, event: Event, ended: ToolEnded) -> ToolFact:
         assert event.unit is not None, "tools are called by units"

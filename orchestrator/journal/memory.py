@@ -11,7 +11,7 @@ from typing import Any
 
 import anyio
 
-from agents.events import TurnEnded, TurnStarted
+from agents.events import TextsEmbedded, TurnEnded, TurnStarted
 from agents.run_context import StepKey
 from orchestrator.errors import RunNotFound
 from orchestrator.events import Event, RunEdited, RunFinished, RunForked, RunResumed, RunStarted
@@ -301,7 +301,7 @@ def _billed(events: Sequence[Event]) -> Iterator[Event]:
     lost = {(event.unit, event.step) for event in own if _is_lost(event.data)}
     for event in own:
         had_it = isinstance(event.data, TurnStarted) and (event.unit, event.step) in lost
-        if had_it or isinstance(event.data, TurnEnded) or _is_lost(event.data):
+        if had_it or isinstance(event.data, TurnEnded | TextsEmbedded) or _is_lost(event.data):
             yield event
 
 

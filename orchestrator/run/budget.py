@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import Any, NamedTuple
 
-from agents.events import TurnEnded
+from agents.events import TextsEmbedded, TurnEnded
 from orchestrator.squad.elements import has_task, task_of
 from orchestrator.squad.plan import Budget, OnExceed, Plan
 from orchestrator.units import StepPath, Unit
@@ -37,14 +37,15 @@ def bill_of(payload: Any) -> Bill | None:
     A turn's event carries the cost of the attempt that answered it, and each other attempt carries its own: their sum
     is all that was billed.
     """
-    if isinstance(payload, TurnEnded) or (isinstance(payload, AttemptEnded) and payload.usage is not None):
+    is_lost = isinstance(payload, AttemptEnded) and payload.usage is not None
+    if is_lost or isinstance(payload, TurnEnded | TextsEmbedded):
         return Bill(payload.usage or Usage(), payload.cost)
     return None
 
 
 def counted_of(payload: Any) -> Bill | None:
     """Return what the caps count for an event: what was billed, or the estimate of a turn whose usage is unknown."""
-    if isinstance(payload, TurnEnded) and payload.estimate is not None:
+    if isinstance(payload, TurnEnded | TextsEmbedded) and payload.estimate is not None:
         return Bill(payload.estimate.usage, payload.estimate.cost)
     return bill_of(payload)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from agents.events import TurnEnded
+from agents.events import TextsEmbedded, TurnEnded
 from agents.run_context import StepKey
 from agents.untrusted import read_in
 from orchestrator.events import ChatPartner, Event, ExchangesUndone, TaskEnded, UserSaid
@@ -55,10 +55,11 @@ class Exchange:
     def unit(self) -> Unit:
         return unit_of_exchange(self.number)
 
-    def paid(self, turn: TurnEnded) -> Exchange:
-        """Return it with a turn's cost."""
-        cost = None if self.cost is None or turn.cost is None else self.cost + turn.cost
-        return replace(self, cost=cost, model=f"{turn.provider}/{turn.model}")
+    def paid(self, made: TurnEnded | TextsEmbedded) -> Exchange:
+        """Return it with what a turn cost, or vectors for its memory."""
+        cost = None if self.cost is None or made.cost is None else self.cost + made.cost
+        model = f"{made.provider}/{made.model}" if isinstance(made, TurnEnded) else self.model
+        return replace(self, cost=cost, model=model)
 
 
 def unit_of_exchange(number: int) -> Unit:
@@ -88,8 +89,8 @@ def chat_of(events: Iterable[Event], messages_of: Callable[[Unit], tuple[Message
                 read = event.data.untrusted or read_in(said)
                 said = with_origins(said, ended.agent, read)
                 found[event.unit] = replace(ended, error=error or "", messages=said, untrusted=read)
-            case TurnEnded() as turn if event.unit in found:
-                found[event.unit] = found[event.unit].paid(turn)
+            case (TurnEnded() | TextsEmbedded()) as made if event.unit in found:
+                found[event.unit] = found[event.unit].paid(made)
             case ExchangesUndone(numbers):
                 for unit in map(unit_of_exchange, numbers):
                     found[unit] = replace(found[unit], is_undone=True)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
-from agents.events import FileOrigin, TurnEnded, TurnStarted
+from agents.events import FileOrigin, TextsEmbedded, TurnEnded, TurnStarted
 from agents.file_origins import OF_RUN
 from orchestrator.events import (
     AgentChosen,
@@ -190,7 +190,8 @@ def _count(past: RunHistory, event: Event) -> None:
             past.agents[event.unit, event.step] = agent
     if bill is not None and not lost:
         agent = getattr(event.data, "agent", None) or past.agents.get((event.unit, event.step), "")
-        past.paid.append(Paid(event.unit, event.step, agent, bill.cost, bill.usage.total))
+        turns = 0 if isinstance(event.data, TextsEmbedded) else 1
+        past.paid.append(Paid(event.unit, event.step, agent, bill.cost, bill.usage.total, turns))
     # An answer that was continued took several calls, and its turn tells what they cost together.
     past.paid.extend(Paid(event.unit, event.step, event.data.agent, 0, 0) for _ in answered[1:])
     if len(answered) == 1 and (usage := event.data.usage).total:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from threading import Event as Stop
 from typing import Any
@@ -18,6 +19,8 @@ from agents.memory.database import MemoryUnusable
 from agents.memory.embedders import LocalEmbedder
 from agents.memory.folder import KnowledgeFolder
 from agents.memory.knowledge import Indexed, KnowledgeIndex, index_file
+from agents.memory.meaning import ProviderMeaning
+from agents.memory.model_folder import NO_NUMPY, NUMPY_HINT
 from agents.memory.records import RecordTrust
 from agents.memory.store import MOST_FOUND, MemoryStore
 from agents.memory.use import (
@@ -26,11 +29,13 @@ from agents.memory.use import (
     KnowledgeSource,
     KnowledgeUse,
     MemoryUse,
+    ProviderEmbeddings,
     Recalled,
     chunk_in_words,
     in_words,
     recalled,
 )
+from agents.memory.vectors import NamedVector
 from agents.run_context import RunContext
 from agents.threads import in_thread
 from agents.tools import Tool
@@ -46,20 +51,29 @@ class OpenedMemory:
     """One run's memory. `news` says what was read for its knowledge."""
 
     stores: Mapping[str | None, MemoryStore]
-    """By the folder of the model by which records are found, None: by words alone. All are of one file."""
+    """By the folder of the model by which records are found, None: by words, or by vectors that a provider makes. All
+    are of one file."""
     run: str
     clock: Callable[[], float]
     knowledge: Mapping[KnowledgeSource, KnowledgeIndex] = field(default_factory=dict)
     news: list[KnowledgeRead] = field(default_factory=list)
+    meanings: Mapping[ProviderEmbeddings, ProviderMeaning] = field(default_factory=dict)
 
     def tools(self, agent: AgentPlan, others: Iterable[Tool] = ()) -> tuple[Tool, ...]:
         found: tuple[Tool, ...] = ()
         trust: RecordTrust = "untrusted" if any(one.untrusted for one in others) else "agent"
         if agent.memory is not None:
-            found = memory_tools(self.stores[agent.memory.embeddings], agent.memory, self.clock, trust)
+            store, meaning = self._by(agent.memory)
+            found = memory_tools(store, agent.memory, self.clock, trust, meaning)
         if agent.knowledge is not None:
             found = (*found, knowledge_tool(self._indexes(agent.knowledge)))
         return found
+
+    def _by(self, use: MemoryUse) -> tuple[MemoryStore, ProviderMeaning | None]:
+        """Return the store of an agent, and what makes vectors for it, where that is a provider."""
+        if isinstance(use.embeddings, ProviderEmbeddings):
+            return self.stores[None], self.meanings[use.embeddings]
+        return self.stores[use.embeddings], None
 
     def _indexes(self, use: KnowledgeUse) -> list[KnowledgeIndex]:
         return [self.knowledge[source] for source in use.sources]
@@ -67,15 +81,20 @@ class OpenedMemory:
     async def told(self, agent: AgentPlan, about: str, ctx: RunContext, *, is_apart: bool) -> tuple[str, str]:
         records, passages = Recalled(), Recalled()
         if (use := agent.memory) is not None and use.recall:
-            records = await in_thread(lambda: self._remembered(use, about, ctx.unit if is_apart else None))
+            store, meaning = self._by(use)
+            asked = None if meaning is None else await meaning.asked(about, store, use.read, agent.id, ctx)
+            apart_from = ctx.unit if is_apart else None
+            records = await in_thread(partial(self._remembered, store, use, about, apart_from, asked))
         if (documents := agent.knowledge) is not None and documents.recall:
             passages = await in_thread(lambda: self._looked_up(documents, about))
         ctx.emit(MemoryRecalled(agent.id, records.names, passages.names))
         return records.text, passages.text
 
-    def _remembered(self, use: MemoryUse, about: str, apart_from: str | None) -> Recalled:
+    def _remembered(
+        self, store: MemoryStore, use: MemoryUse, about: str, apart_from: str | None, asked: NamedVector | None
+    ) -> Recalled:
         here = None if apart_from is None else (self.run, apart_from)
-        found = [one.record for one in self.stores[use.embeddings].search(about, use.read, self.clock(), MOST_FOUND)]
+        found = [one.record for one in store.search(about, use.read, self.clock(), MOST_FOUND, asked=asked)]
         told = [one for one in found if (one.source.run, one.source.unit) != here][: use.recall]
         mark = f"memory {secrets.token_hex(8)}"
         return recalled([(one.id, in_words(one)) for one in told], OF_RECORDS, mark, use.max_tokens)
@@ -93,12 +112,21 @@ async def opened(plan: Plan, setting: MemorySetting) -> AsyncIterator[OpenedMemo
     sources = dict.fromkeys(one for agent in agents if agent.knowledge for one in agent.knowledge.sources)
     with ExitStack() as stack:
         uses = dict.fromkeys(agent.memory.embeddings for agent in agents if agent.memory is not None)
-        stores = {one: stack.enter_context(await in_thread(partial(_store, setting, one))) for one in uses}
+        meanings = {one: _meaning(setting, one) for one in uses if isinstance(one, ProviderEmbeddings)}
+        folders = dict.fromkeys(None if isinstance(one, ProviderEmbeddings) else one for one in uses)
+        stores = {one: stack.enter_context(await in_thread(partial(_store, setting, one))) for one in folders}
         knowledge = {source: stack.enter_context(_index(setting, source)) for source in sources}
-        memory = OpenedMemory(stores, setting.run, setting.clock, knowledge)
+        memory = OpenedMemory(stores, setting.run, setting.clock, knowledge, meanings=meanings)
         for source, index in knowledge.items():
             memory.news.append(_news(source, await _updated(source, index)))
         yield memory
+
+
+def _meaning(setting: MemorySetting, use: ProviderEmbeddings) -> ProviderMeaning:
+    """Return what makes vectors. Raise `MemoryUnusable` where nothing can compare them."""
+    if find_spec("numpy") is None:
+        raise MemoryUnusable(use.models[0], NO_NUMPY, NUMPY_HINT, what="embedding model")
+    return ProviderMeaning(use, setting.answers)
 
 
 @contextmanager

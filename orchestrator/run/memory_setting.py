@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from agents.memory.store import MemoryStore
@@ -24,3 +24,5 @@ class MemorySetting:
     beside: Path
     given: MemoryStore | Path | str | None = None
     state: Path | None = None
+    answers: Any = None
+    """Who answers the run's turns, and makes vectors where it can."""

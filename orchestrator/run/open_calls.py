@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from agents.events import TurnEnded, TurnStarted
+from agents.events import TextsEmbedded, TurnEnded, TurnStarted
 from orchestrator.events import Event, RunEdited, RunForked, RunResumed
 from orchestrator.run.budget import Bill, bill_of
 from orchestrator.units import StepPath, Unit
@@ -60,7 +60,7 @@ class OpenCalls:
                     return ()
                 ended = here.pop(at)
                 return (ended,) if data.in_doubt else ()
-            case TurnEnded():
+            case TurnEnded() | TextsEmbedded():
                 self._open.pop(place, None)
             case TurnStarted():
                 return tuple(self._open.pop(place, ()))

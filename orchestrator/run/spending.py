@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
-from typing import Literal
+from typing import Any, Literal
 
-from agents.events import TurnStarted
+from agents.events import TextsEmbedded, TurnStarted
 from orchestrator.events import Event
 from orchestrator.run.budget import Bill, bill_of
 from orchestrator.units import StepPath, Unit
@@ -18,7 +18,8 @@ By = Literal["provider", "model", "agent", "run", "task", "day"]
 
 @dataclass(slots=True)
 class Spending:
-    """`turns` were answered; `lost` attempts were not, and were billed all the same.
+    """`turns` were answered; `lost` attempts were not, and were billed all the same. `embedded` requests brought
+    vectors.
 
     `cost` is micro-USD of those whose cost is known; of `unknown` of them it is not known. `cached` tokens are part of
     the input, `reasoning` ones of the output.
@@ -32,16 +33,19 @@ class Spending:
     reasoning: int = 0
     cost: int = 0
     unknown: int = 0
+    embedded: int = 0
 
     @property
     def is_known(self) -> bool:
         """Whether anybody knows what any of it came to."""
-        return self.unknown < self.turns + self.lost
+        return self.unknown < self.turns + self.lost + self.embedded
 
-    def add(self, bill: Bill, *, lost: bool) -> None:
+    def add(self, bill: Bill, of: Any) -> None:
+        """Take the bill of what an event tells `of`."""
         usage = bill.usage
-        self.lost += lost
-        self.turns += not lost
+        self.lost += isinstance(of, AttemptEnded)
+        self.embedded += isinstance(of, TextsEmbedded)
+        self.turns += not isinstance(of, AttemptEnded | TextsEmbedded)
         self.input += usage.input + usage.cache_read + usage.cache_write
         self.output += usage.output + usage.reasoning
         self.cached += usage.cache_read
@@ -65,9 +69,8 @@ def spending(events: Iterable[Event], by: By, zone: tzinfo) -> tuple[dict[str, S
             agents[place] = data.agent
         if (bill := bill_of(data)) is None:
             continue
-        lost = isinstance(data, AttemptEnded)
         for each in (found.setdefault(name_of(event, agents.get(place, "")), Spending()), total):
-            each.add(bill, lost=lost)
+            each.add(bill, data)
     names = sorted(found) if by == "day" else sorted(found, key=lambda name: (-found[name].cost, name))
     return {name: found[name] for name in names}, total
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Self
 
 from agents.mcp.definitions import Definition
-from agents.memory.folder import fault_of
 from agents.paths import Protected
 from agents.run_folder import RunFolder
 from agents.toolbox import builtin
@@ -22,7 +21,7 @@ from orchestrator.squad.given import InputType, RawInput, UnreadInput
 from orchestrator.squad.given_files import read_paths
 from orchestrator.squad.inputs import check_defaults, coerce_inputs
 from orchestrator.squad.mcp_servers import McpEntry, server_use
-from orchestrator.squad.memory_specs import check_folders, check_name
+from orchestrator.squad.memory_checks import check_memory, without_key
 from orchestrator.squad.plan import EDITION, Plan
 from orchestrator.squad.resolve import refuse_foreseen, resolve, tools_used, with_inputs, with_tools
 from orchestrator.squad.routing import load_routing
@@ -265,13 +264,16 @@ class Squad:
         tools, declared, digests = tools_beside(*known, self.tools, self._given, findings)
         on_disk = self._given.sources is None
         workspace = workspace_of(self.spec.workspace, self.file, findings, on_disk=on_disk)
-        if self.spec.memory or any(agent.memory for agent in self.spec.agents.values()):
-            check_name(self.spec.name, findings)
-        if on_disk and not self._given.where_gone:
-            own = {name: agent.knowledge for name, agent in self.spec.agents.items()}
-            check_folders(self.spec.knowledge, own, findings, partial(fault_of, Path(self.file).parent))
+        beside = Path(self.file).parent if on_disk and not self._given.where_gone else None
+        check_memory(self.spec, beside, self.catalog, findings)
         bound = replace(self, tools=tools, declared=declared, workspace=workspace, _digests=digests)
         return replace(bound, _found=tuple(findings.found))
+
+    def warnings_in(self, environ: Mapping[str, str]) -> Sequence[Problem]:
+        """Return the warnings, with those of a run under these variables: of embedding models without a key."""
+        findings = Findings(self._node)
+        without_key(self.spec, findings, self.catalog, environ)
+        return in_order([*self.warnings, *findings.found])
 
     @property
     def mcp(self) -> dict[str, McpEntry]:

@@ -2,19 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import Annotated, ClassVar
 
 from pydantic import Discriminator, Field, Tag
 
 from agents.memory.chunks import CHUNK_CHARS, LEAST_CHUNK_CHARS
-from agents.memory.use import KnowledgeSource, KnowledgeUse, MemoryUse, ScopeKind
+from agents.memory.use import KnowledgeSource, KnowledgeUse, MemoryUse, ProviderEmbeddings, ScopeKind
 from orchestrator.squad.shared_spec import NonEmpty
 from providers.documents.fields import PositiveDuration
 from providers.documents.findings import Findings
 from providers.documents.models import StrictModel
 from providers.documents.problems import Path as DocumentPath
+
+
+class EmbeddingsSpec(StrictModel):
+    """A provider's model that makes vectors of what is remembered. Records and questions are sent there."""
+
+    noun: ClassVar[str] = "embeddings"
+    other_names: ClassVar[Mapping[str, str]] = {
+        "models": "model",
+        "name": "model",
+        "dimension": "dimensions",
+        "size": "dimensions",
+    }
+    model: NonEmpty = Field(description="PROVIDER/MODEL: openai/text-embedding-3-small")
+    provider: NonEmpty | None = Field(default=None, description="Its provider, where the model's name is written alone")
+    dimensions: Annotated[int, Field(ge=1, le=100_000)] | None = Field(
+        default=None, description="The length of its vectors; default: the model's own"
+    )
+
+    @property
+    def asked(self) -> str:
+        """The model as it is asked for."""
+        return self.model if self.provider is None else f"{self.provider}/{self.model}"
+
+
+def _kind_of_embeddings(value: object) -> str:
+    return "mapping" if isinstance(value, dict | EmbeddingsSpec) else "text"
+
+
+EmbeddingsField = Annotated[
+    Annotated[NonEmpty, Tag("text")] | Annotated[EmbeddingsSpec, Tag("mapping")], Discriminator(_kind_of_embeddings)
+]
 
 
 class MemorySpec(StrictModel):
@@ -37,8 +68,9 @@ class MemorySpec(StrictModel):
         default=None, description="Tokens that these may take; default 1500"
     )
     ttl: PositiveDuration | None = Field(default=None, description="How long new records are kept; default: for good")
-    embeddings: NonEmpty | None = Field(
-        default=None, description="The folder of a model, to find by meaning too: needs the extra [embeddings]"
+    embeddings: EmbeddingsField | None = Field(
+        default=None,
+        description="To find by meaning too: the folder of a model, or {model: PROVIDER/MODEL}; needs [embeddings]",
     )
 
 
@@ -85,8 +117,14 @@ def memory_use(
         first("recall", made.recall),  # type: ignore[arg-type]  # as above
         first("ttl", made.ttl_s),  # type: ignore[arg-type]  # as above
         first("max_tokens", made.max_tokens),  # type: ignore[arg-type]  # as above
-        first("embeddings", None),  # type: ignore[arg-type]  # as above
+        _embeddings(first("embeddings", None)),
     )
+
+
+def _embeddings(field: object) -> str | ProviderEmbeddings | None:
+    if isinstance(field, EmbeddingsSpec):
+        return ProviderEmbeddings((field.asked,), field.dimensions)
+    return field if isinstance(field, str) else None
 
 
 class KnowledgeSpec(StrictModel):
@@ -169,3 +207,14 @@ def check_folders(
             if why := fault(_plain(one.path)):
                 hint = "a folder or file beside this file: docs/"
                 findings.error((*at, *place), "bad-knowledge", f"'{one.path}' cannot be read: {why}", hint)
+
+
+def embeddings_of(
+    squad: bool | MemorySpec | None, agents: Mapping[str, bool | MemorySpec | None]
+) -> Iterator[tuple[DocumentPath, str | EmbeddingsSpec]]:
+    """Yield what stands for embeddings of a squad and of its agents, each with its place."""
+    fields: list[tuple[DocumentPath, bool | MemorySpec | None]] = [(("memory",), squad)]
+    fields += [(("agents", name, "memory"), each) for name, each in agents.items()]
+    for at, field in fields:
+        if isinstance(field, MemorySpec) and field.embeddings is not None:
+            yield (*at, "embeddings"), field.embeddings

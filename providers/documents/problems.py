@@ -317,6 +317,8 @@ CODES: Mapping[str, str] = {
     # Expressions, files, schemas
     "bad-expression": "The text inside `${{ }}` is not an expression.",
     "output-never-produced": "An output is read that nothing produces.",
+    "bad-embeddings": "What makes no vectors: a folder without a usable model, or a model that embeds no texts.",
+    "unreachable-embeddings": "No provider of an embedding model has a key here: memory goes by words alone.",
     "bad-knowledge": "A knowledge folder or file that cannot be read, or is not beside the squad.",
     "unsafe-path": "A path that leaves the run's folder, or that some system cannot store.",
     "duplicate-output-file": "Two tasks write the same file.",

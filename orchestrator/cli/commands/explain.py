@@ -35,7 +35,7 @@ SHOWN = frozenset(
         "agent.chosen",
         "case.chosen",
         "guardrail.checked",
-        "memory.recalled",
+        *("memory.recalled", "memory.by_words", "texts.embedded"),
         "risky.call_held",
         *("history.fitted", "history.summarised", "context.summarised", "file.origin"),
         "route.chosen",
@@ -234,6 +234,11 @@ def _lines_of(event: Mapping[str, Any]) -> Iterator[str]:
         case "memory.recalled":
             if told := [*event["records"], *event["passages"]]:
                 yield f"  recalled: {', '.join(told)}"
+        case "memory.by_words":
+            yield f"  memory by words alone, not by {event['model']}: {event['reason']}"
+        case "texts.embedded":
+            made = "1 vector" if event["texts"] == 1 else f"{event['texts']} vectors"
+            yield f"  {made} by {event['provider']}/{event['model']}: {_billed(event)}"
         case "guardrail.checked":
             verdict = "passed" if event["passed"] else f"{event['on_fail']}: {event['why']}"
             yield f"  guardrail of its {event['side']}: {event['check']}: {verdict}"

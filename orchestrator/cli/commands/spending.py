@@ -65,6 +65,7 @@ def document(spent: Spending) -> dict[str, Any]:
     return {
         "turns": spent.turns,
         "lost_attempts": spent.lost,
+        "embedding_requests": spent.embedded,
         "input_tokens": spent.input,
         "output_tokens": spent.output,
         "cached_tokens": spent.cached,

@@ -14,6 +14,7 @@ from orchestrator.cli import app
 from orchestrator.cli.app import Settings, settings_of
 from orchestrator.cli.exits import Exit, NothingSelected
 from orchestrator.cli.file_kind import NAMES, FileKind, kind_of
+from orchestrator.cli.files import environment
 from orchestrator.cli.inputs import GivenInputs, given_inputs
 from orchestrator.cli.squad_files import squad_of_file
 from orchestrator.cli.ui.console import Console, count
@@ -91,7 +92,7 @@ def _checked(
             squad.foresee(squad.plan(given.of(squad)) if given else None)
             for use in squad.code_uses():
                 console.say(printable(f"a run would start {use}"))
-            return squad.warnings
+            return squad.warnings_in(environment(settings))
         case "routing":
             tools = tools_of_routing(parsed.mapping(), parsed.file)[1]
             parse_policy(parsed.mapping(), load_catalog(), [*parsed.found, *tools])

@@ -251,6 +251,9 @@ class Progress:
         told = "; ".join(event["unread"]) + (f"; and {more} more" if more else "")
         return ProgressLine(event["folder"], f"not read: {told}", "warning")
 
+    def _on_memory_by_words(self, event: Document) -> ProgressLine:
+        return ProgressLine(event["agent"], f"memory goes by words alone: {event['reason']}", "warning")
+
     def _on_file_unwritten(self, event: Document) -> ProgressLine:
         self.out_of = "file"
         return ProgressLine(event["task"], f"paused: {event['reason']}", "warning")

@@ -21,7 +21,7 @@ _QUERY = f"""
     SELECT r.run, p.path, e.seq, e.turn, e.number, e.at, e.data, e.seal
     FROM events e JOIN runs r ON r.id = e.run JOIN places p ON p.id = e.place
     WHERE e.at >= ? AND (
-        {_begins("TurnEnded")} OR ({_LOST})
+        {_begins("TurnEnded")} OR {_begins("TextsEmbedded")} OR ({_LOST})
         OR ({_begins("TurnStarted")} AND e.place IN (SELECT e.place FROM events e WHERE {_LOST}))
     )
     AND e.seq > coalesce((SELECT max(f.seq) FROM forks f WHERE f.run = e.run), 0)

@@ -7,6 +7,8 @@ import json
 import pytest
 
 from orchestrator.cli.exits import Exit
+from tests.agents.memory.test_meaning import written
+from tests.components import imported
 
 SQUAD = """\
 name: pair
@@ -105,3 +107,25 @@ def test_the_config_of_a_squad_that_remembers_reads_back(call, folder):
     (folder / "again.yaml").write_text(call("config", "squad.yaml").out)
     assert call("validate", "again.yaml").code == 0
     assert call("config", "again.yaml").out == (folder / "again.yaml").read_text()
+
+
+def test_records_are_found_by_meaning_with_the_model_of_a_folder(call, folder):
+    imported("numpy", "embeddings")
+    call("memory", "add", "sprint", "The zebra!")
+    refused = call("memory", "search", "cafe", "--embeddings", "nowhere")
+    assert refused.code not in (0, Exit.NOTHING)
+    assert "the embeddings folder nowhere cannot be used" in refused.err
+    assert call("memory", "search", "unheard").code == Exit.NOTHING
+    assert "zebra" in call("memory", "search", "unheard", "--embeddings", str(written(folder / "model"))).out
+
+
+def test_validate_tells_of_a_folder_that_is_none_and_of_a_missing_key(call, folder):
+    text = "name: a\nagents: {ann: {persona: analyst, memory: {embeddings: %s}}}\n"
+    text += "tasks: {a: {agent: ann, description: b}}\n"
+    (folder / "squad.yaml").write_text(text % "nowhere")
+    told = call("validate", "squad.yaml")
+    assert (told.code, "bad-embeddings" in told.out) == (1, True)
+    (folder / "squad.yaml").write_text(text % "{model: openai/text-embedding-3-small}")
+    told = call("validate", "squad.yaml")
+    assert (told.code, "unreachable-embeddings" in told.out) == (0, True)
+    assert "set OPENAI_API_KEY" in told.out

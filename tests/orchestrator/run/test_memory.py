@@ -258,11 +258,12 @@ async def test_what_an_agent_remembers_that_reads_what_others_wrote_is_untrusted
     store.close()
 
 
-async def test_a_model_in_a_folder_that_is_none_ends_the_run_before_anything_is_spent(tmp_path: Path) -> None:
-    model = Answers()
-    with pytest.raises(MemoryUnusable, match="the embeddings folder"):
-        await run(with_memory({"embeddings": str(tmp_path)}), model)
-    assert model.asked == []
+def test_a_folder_without_a_model_is_told_before_a_run(tmp_path: Path) -> None:
+    for folder in (tmp_path, tmp_path / "nowhere"):
+        with pytest.raises(PlanError, match="cannot be used") as refused:
+            with_memory({"embeddings": str(folder)})
+        [problem] = refused.value.problems
+        assert (problem.code, problem.path[-1]) == ("bad-embeddings", "embeddings")
 
 
 async def test_records_are_recalled_by_meaning_with_a_model_of_the_programs_own() -> None:

@@ -81,7 +81,15 @@ def test_the_corpus_covers_the_codes() -> None:
         "not-sent",
         "too-long",
     }
-    elsewhere |= {"too-many-elements", "bad-tool-file", "bad-knowledge", "unknown-server", "unsafe-command"}
+    elsewhere |= {
+        "too-many-elements",
+        "bad-tool-file",
+        "bad-knowledge",
+        "bad-embeddings",
+        "unreachable-embeddings",
+        "unknown-server",
+        "unsafe-command",
+    }
     elsewhere |= {"untrusted-instructions", "risky-after-untrusted"}
     assert set(CODES) - covered == elsewhere
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
+from agents.memory.embedders import LocalEmbedder
 from agents.memory.store import MOST_FOUND
 from orchestrator.cli.app import Command
 from orchestrator.cli.commands.memory.records import OpenMemory, json_option, scope_option, show, uses_memory
@@ -14,15 +17,24 @@ from orchestrator.cli.exits import NothingSelected
 @click.argument("text", nargs=-1, required=True)
 @scope_option
 @click.option("--limit", type=click.IntRange(1, MOST_FOUND), default=5, help="How many records (5).")
+@click.option("--embeddings", metavar="FOLDER", help="By meaning too, with the model in this folder.")
 @json_option
 @uses_memory
 def search_command(
-    memory: OpenMemory, text: tuple[str, ...], scopes: tuple[str, ...], limit: int, as_json: bool
+    memory: OpenMemory,
+    text: tuple[str, ...],
+    scopes: tuple[str, ...],
+    limit: int,
+    embeddings: str | None,
+    as_json: bool,
 ) -> None:
     """Search what is remembered, as an agent does.
 
-    Found is what has words of TEXT.
+    Found is what has words of TEXT; with --embeddings, also what is about the same.
     """
+    if embeddings is not None:
+        memory.store.embedder = LocalEmbedder(Path(embeddings).expanduser())
+        memory.store.embed(memory.store.embedder)
     found = memory.store.search(" ".join(text), memory.meant(scopes), memory.now, limit)
     if not found:
         raise NothingSelected("nothing that is remembered has these words", "`orchestrator memory ls` lists all")
