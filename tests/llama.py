@@ -42,6 +42,8 @@ CHILD = """
 import sys, xllamacpp
 params = xllamacpp.CommonParams()
 params.model.path, params.port, params.n_ctx, params.n_predict = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), 64
+if "--embedding" in sys.argv:
+    params.embedding, params.pooling_type = True, xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
 for each in (params.cpuparams, params.cpuparams_batch):  # several would wait for each other, in a loop, on a busy core
     each.n_threads = 1
 server = xllamacpp.Server(params)
@@ -112,7 +114,7 @@ def _vocabulary(kinds: Any) -> list[tuple[str, float, Any]]:
     return special + every_byte + [(letter, -float(rank), kinds.NORMAL) for rank, letter in enumerate(letters, 1)]
 
 
-def start(folder: Path, template: str = TEMPLATE) -> tuple[subprocess.Popen[bytes], str]:
+def start(folder: Path, template: str = TEMPLATE, *options: str) -> tuple[subprocess.Popen[bytes], str]:
     """Start a server in a child process; return it, once it is healthy, with its address."""
     write_model(model := folder / "tiny.gguf", template)
     with socket.socket() as probe:
@@ -120,7 +122,7 @@ def start(folder: Path, template: str = TEMPLATE) -> tuple[subprocess.Popen[byte
         port = probe.getsockname()[1]
     log = folder / "server.log"
     with log.open("wb") as out:
-        command = [sys.executable, "-c", CHILD, str(model), str(port), str(CONTEXT)]
+        command = [sys.executable, "-c", CHILD, str(model), str(port), str(CONTEXT), *options]
         child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=out, stderr=out)
     address = f"http://127.0.0.1:{port}"
     until = time.monotonic() + PATIENCE_S
@@ -160,11 +162,11 @@ def llama(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Llama]:
     yield from serving(tmp_path_factory.mktemp("llama"), TEMPLATE)
 
 
-def serving(folder: Path, template: str) -> Iterator[Llama]:
-    """Yield a server, until the iteration goes on."""
+def serving(folder: Path, template: str, *options: str) -> Iterator[Llama]:
+    """Yield a server, until the iteration goes on. With `--embedding` it makes vectors."""
     missing = [name for name in ("xllamacpp", "gguf") if importlib.util.find_spec(name) is None]
     if missing:
         absent(f"{' and '.join(missing)} (pip install squad-orchestrator[e2e])")
-    child, address = start(folder, template)
+    child, address = start(folder, template, *options)
     yield Llama(f"{address}/v1", MODEL, child.pid)
     stop(child)

@@ -48,6 +48,14 @@ class MemoryUse:
     embeddings: str | ProviderEmbeddings | None = None
     """The folder of a model, or a provider's, by which records are found by meaning, too."""
 
+    def below(self, folder: str) -> MemoryUse:
+        """Return the same memory as a squad has it whose file stands above: `folder` leads down from there to its own,
+        which the folder of its model is beside."""
+        place = self.embeddings
+        if folder in ("", ".") or not isinstance(place, str) or place.startswith(("/", "~")):
+            return self
+        return replace(self, embeddings=f"{folder}/{place}")
+
     @property
     def written(self) -> str:
         """The scope that new records are kept in."""

@@ -347,8 +347,9 @@ def _agents_of(scope: str, inner: Plan, folder: str) -> Iterator[AgentPlan]:
     for agent in inner.agents.values():
         tools = helpers_below(scope, agent.tools) or ()
         knowledge = None if agent.knowledge is None else agent.knowledge.below(folder)
+        memory = None if agent.memory is None else agent.memory.below(folder)
         named = replace(agent, id=scoped(scope, agent.id), squad=_deeper(scope, agent.squad))
-        yield replace(named, tools=tools, knowledge=knowledge)
+        yield replace(named, tools=tools, knowledge=knowledge, memory=memory)
 
 
 def _conversations_of(scope: str, inner: Plan) -> Iterator[ConversationPlan]:

@@ -262,3 +262,13 @@ async def test_the_folder_of_a_run_s_state_keeps_vectors_apart_by_model_and_leng
                 await run(remembering(embeddings), both, memory=store, state=tmp_path)
                 assert FACT in both.prompts("ann")[-1]
         assert len([one for one in sent(server) if one == [FACT]]) == 2
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"), [("models/x", "teams/models/x"), ("/models/x", "/models/x"), ("~/models/x", "~/models/x")]
+)
+def test_the_folder_of_a_sub_squads_model_stands_beside_its_own_file(written: str, meant: str) -> None:
+    assert MemoryUse("s", "ann", embeddings=written).below("teams").embeddings == meant
+    by_provider = MemoryUse("s", "ann", embeddings=ProviderEmbeddings((MODEL,)))
+    assert by_provider.below("teams") == by_provider
+    assert MemoryUse("s", "ann", embeddings=written).below("").embeddings == written
