@@ -186,8 +186,16 @@ class Session:
         return await self._chat.go_on()
 
     async def undo(self, count: int = 1) -> list[Exchange]:
-        """Take the last exchanges out of what the agents are told, and return them. The record keeps them, marked."""
+        """Take the last exchanges out of what the agents are told, and return them. The record keeps them, marked.
+
+        What their tools did is not undone: `effects_of` says which were called.
+        """
         return await self._chat.undo(count)
+
+    def effects_of(self, exchange: Exchange) -> tuple[str, ...]:
+        """Return the tools that were called in an exchange and may have changed something; those that only read are
+        left out."""
+        return self._chat.crew.effects_in(exchange.agent, exchange.messages)
 
     async def talk_to(self, agent: str | None = None, *, model: str | None = None) -> None:
         """Go on with another agent, or another `model` ("" for the agent's own). Raise `NoSuchAgent`."""

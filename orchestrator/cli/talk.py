@@ -313,6 +313,8 @@ class Talk:
             self.console.say("there is nothing to undo")
         for one in undone:
             self.console.say(f"undone: {_quoted(one.text)}")
+            if effects := self.session.effects_of(one):
+                self.console.say(f"what its tools did stays done: {printable(', '.join(effects))}")
 
     def _cost(self) -> str:
         session = self.session

@@ -17,6 +17,7 @@ from agents.exits import ExitTool
 from agents.run_context import NOTHING_AROUND, StepKey, Surroundings
 from agents.summaries import HistoryMemo
 from agents.summariser import Summariser
+from agents.tool_names import meant
 from agents.untrusted import joined, read_in
 from orchestrator.errors import UntrustedInstructions
 from orchestrator.events import (
@@ -57,7 +58,7 @@ from orchestrator.squad.untrusted_specs import names_in_schema
 from orchestrator.units import ENDED, StepPath, Unit, step_of
 from providers.budgets import BudgetRef
 from providers.emit import Emit
-from providers.messages import Message, with_images
+from providers.messages import Message, ToolResult, with_images
 
 if TYPE_CHECKING:
     from agents.run_context import Complete
@@ -146,6 +147,15 @@ class Crew:
         here = here.at(escalate=escalation(unit, ask, here, self.emit_at))
         here = with_account(here, account).at(memo=self._memos.setdefault(agent, HistoryMemo()))
         return await self._agents.get(agent, None).work(told, here, history=history)
+
+    def effects_in(self, agent: str, messages: Sequence[Message]) -> tuple[str, ...]:
+        """Return the tools that an agent called in these messages, and that may have changed something, each once."""
+        known = self._agents.get(agent, None).tools if agent in self.plan.agents else ()
+        tools = {one.name: one for one in known}
+        parts = (part for message in messages for part in message.parts)
+        called = [part.name for part in parts if isinstance(part, ToolResult) and not part.is_error]
+        names = dict.fromkeys(meant(name, tools) or name for name in called)
+        return tuple(name for name in names if name not in tools or tools[name].risk != "read_only")
 
     def within(self, ctx: RunContext, unit: Unit) -> RunContext:
         """Return the context of a unit's work: the run's rules, and what surrounds all of its calls."""

@@ -252,6 +252,30 @@ async def test_a_tool_that_asks_is_asked_about_and_waits_where_nobody_can_answer
     assert len(manager.asked) == 2, "no turn is paid twice"
 
 
+async def test_what_tools_did_in_an_undone_exchange_is_told() -> None:
+    @tool
+    def note(text: str) -> str:
+        """Note it."""
+        return "noted"
+
+    @tool(risk="read_only")
+    def look(text: str) -> str:
+        """Look it up."""
+        return "found"
+
+    def answer(_: str, request: Request) -> Any:
+        if request.messages[-1].role == "tool":
+            return "done"
+        calls = tuple(ToolCall(name, name, '{"text": "5"}') for name in ("look", "note", "note"))
+        return Response(Message("assistant", calls), FinishReason.TOOL_CALLS, Usage(10, output=5), "f", "f", 10)
+
+    people = {"ann": {**TOOLED, "tools": ["note", "look"]}}
+    async with Session(squad({"a": "x"}, tools=[note, look], people=people), manager=Answers(answer)) as session:
+        await session.say("note it")
+        (undone,) = await session.undo()
+        assert session.effects_of(undone) == ("note",)
+
+
 async def test_what_a_model_cannot_take_is_left_out() -> None:
     def answer(_: str, request: Request) -> str:
         if len(request.messages) > 6:

@@ -16,6 +16,9 @@ from orchestrator.cli.ui.gates import read_line
 FENCE = '"""'
 """A line of its own that begins and ends a message of several lines."""
 PIECE = 1 << 16
+TERMINAL_LINE = 4095
+"""Bytes of a line that a terminal hands over at most; it drops what is behind them."""
+CUT_LINE = f"a terminal hands over {TERMINAL_LINE:,} bytes of a line: break longer ones, or pipe the text into the chat"
 
 ReadPrompted = Callable[[str], Awaitable[str | None]]
 """Returns the next line without its end, None at the end of the input. It is given what to prompt with."""
@@ -49,7 +52,10 @@ async def typed(prompt: str) -> str | None:
     """Return the terminal's next line."""
     sys.stderr.write(prompt)
     sys.stderr.flush()
-    return await read_line()
+    line = await read_line()
+    if line is not None and os.name != "nt" and len(line.encode("utf-8", "replace")) >= TERMINAL_LINE:
+        sys.stderr.write(f"{CUT_LINE}\n")
+    return line
 
 
 class PipedLines:

@@ -265,3 +265,15 @@ def test_a_chat_that_was_killed_goes_on_and_tells_what_was_cut_short(spawn, fold
     users = [m["content"] for m in loopback.requests[-1].body["messages"] if m["role"] == "user"]
     assert users == ["one", "two", "three"]
     assert len(loopback.requests) == 4
+
+
+@at_a_terminal
+@pytest.mark.long
+def test_a_line_that_a_terminal_cuts_is_told(folder):
+    with terminal("--offline") as (process, leader):
+        shown = read_until(leader, "\n> ")
+        os.write(leader, b"word " * 1200 + b"\n")
+        shown += read_until(leader, "4,095 bytes of a line")
+        os.write(leader, b"/exit\n")
+        shown += read_until(leader, "")
+        assert process.wait(PATIENCE_S) == 0, shown
