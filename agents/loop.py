@@ -331,6 +331,8 @@ async def _let_out(
     agent: Worker, text: str, shape: Shape | None, turn: int, ctx: RunContext, *, may_retry: bool
 ) -> Settled:
     """Return what counts of an answer. Raise `GuardrailFailed`."""
+    if not agent.guardrails.output:
+        return Settled(text)
     schema = None if shape is None else shape.schema.schema
     rails = agent.guardrails.output
     return await passed(agent.name, rails, text, "output", turn, ctx, may_retry=may_retry, schema=schema)
