@@ -51,6 +51,8 @@ class Road(NamedTuple):
     bob: dict[str, Any] = {}  # noqa: RUF012
 
 
+READS = [pytest.param("own_page", marks=pytest.mark.long), "their_page"]
+"""That her own page holds nobody back is the control."""
 READ = {"agent": "ann", "description": "Read."}
 ACT = {"agent": "bob", "description": "Act."}
 PICKED = {"type": "object", "properties": {"who": {"enum": ["bob", "eve"]}}, "required": ["who"]}
@@ -246,7 +248,8 @@ async def refused(gate: GateOpened) -> GateAnswered:
     return GateAnswered(gate.name, "approve" if is_a_file else "reject", "no", "test")
 
 
-@pytest.mark.parametrize("reads", ["own_page", "their_page"])
+@pytest.mark.few(6)
+@pytest.mark.parametrize("reads", READS)
 @pytest.mark.parametrize("road", ROADS.values(), ids=ROADS)
 async def test_what_others_wrote_is_known_as_theirs_at_the_end_of_each_road(
     road: Road, reads: str, tmp_path: Path
@@ -263,7 +266,7 @@ async def test_what_others_wrote_is_known_as_theirs_at_the_end_of_each_road(
     assert (await replay(journal, "r")).is_equal
 
 
-@pytest.mark.parametrize("reads", ["own_page", "their_page"])
+@pytest.mark.parametrize("reads", READS)
 @pytest.mark.parametrize("is_undone", [False, True])
 async def test_in_a_chat_it_goes_along_to_the_next_agent_until_it_is_undone(reads: str, is_undone: bool) -> None:
     into: list[str] = []
@@ -278,7 +281,7 @@ async def test_in_a_chat_it_goes_along_to_the_next_agent_until_it_is_undone(read
     assert into == (["eve"] if reads == "own_page" or is_undone else [])
 
 
-@pytest.mark.parametrize("reads", ["own_page", "their_page"])
+@pytest.mark.parametrize("reads", READS)
 async def test_a_resumed_run_knows_whose_words_its_files_hold(reads: str, tmp_path: Path) -> None:
     into: list[str] = []
     tasks = {
