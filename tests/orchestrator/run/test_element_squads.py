@@ -134,6 +134,7 @@ async def test_a_failed_element_fails_the_list_and_may_stop_it(tmp_path: Path, f
     assert (await replay(journal, "r")).is_equal
 
 
+@pytest.mark.long
 async def test_the_run_goes_on_where_the_list_may_fail(tmp_path: Path) -> None:
     tasks = each(continue_on_error=True)
     tasks["end"] = {**TASKS["end"], "description": "End ${{ tasks.review.failed }}"}
@@ -141,6 +142,7 @@ async def test_the_run_goes_on_where_the_list_may_fail(tmp_path: Path) -> None:
     assert (result.status, result.tasks["end"]) == ("done", "ok")
 
 
+@pytest.mark.long
 async def test_so_many_are_at_work_at_once_as_it_says(tmp_path: Path) -> None:
     manager = Answers(said)
     await run(made(tmp_path, each(max_parallel=1), inputs=inputs("one", "two")), manager)
@@ -168,6 +170,7 @@ async def test_a_budget_of_the_task_spans_all_and_one_of_the_file_each(
     assert len(asked(manager)) == (3 if where == "task" else 2)
 
 
+@pytest.mark.long
 async def test_squads_within_squads_for_each_element_of_each(tmp_path: Path) -> None:
     inner = {**EACH, "for_each": "${{ inputs.parts }}", "key": "${{ item }}"}
     middle = {
@@ -298,8 +301,8 @@ async def test_a_fork_does_all_elements_anew_or_one_or_a_task_of_one(
     assert (await replay(journal, "f")).is_equal
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("after", range(1, 11))
-@pytest.mark.few(1)
 async def test_a_run_that_was_cut_short_anywhere_goes_on_as_if_nothing_were(tmp_path: Path, after: int) -> None:
     journal, manager = MemoryJournal(), Answers(said)
     squad = made(tmp_path, each(max_parallel=1), inputs=inputs("one", "two"))
@@ -344,6 +347,7 @@ async def test_a_sub_squad_that_failed_is_done_anew_as_often_as_it_says(
     assert (await replay(journal, "r")).is_equal
 
 
+@pytest.mark.long
 async def test_a_failure_of_another_kind_is_not_tried_again(tmp_path: Path) -> None:
     tasks = {**OUTER, "review": {**OUTER["review"], "retry": {**RETRY, "on": ["tool"]}}}
     result, events = await run(made(tmp_path, tasks), failing_at_first(1))
@@ -360,8 +364,8 @@ async def test_each_element_is_tried_again_by_itself(tmp_path: Path) -> None:
     assert (await replay(journal, "r")).is_equal
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("after", range(1, 16))
-@pytest.mark.few(1)
 async def test_a_run_that_was_cut_short_around_a_retry_goes_on(tmp_path: Path, after: int) -> None:
     journal, manager = MemoryJournal(), failing_at_first(1)
     squad = made(tmp_path, {**OUTER, "review": {**OUTER["review"], "retry": RETRY}})
