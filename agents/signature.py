@@ -16,6 +16,7 @@ from pydantic.errors import PydanticUserError
 from pydantic.fields import FieldInfo
 from typing_extensions import TypedDict  # on Python 3.11 pydantic takes no other
 
+from agents.argument_faults import in_words, of_schema
 from agents.docstrings import described
 from agents.errors import ToolFault
 from agents.functions import NO_NAMES, docs_of, hints_of
@@ -79,11 +80,11 @@ class Signature:
         try:
             return dict(self._adapter.validate_json(text))
         except ValidationError as error:
-            broken = error.errors()
+            broken = error.errors(include_url=False)
         meant = as_meant(json.loads(text), self._mistakes)
         if meant is not None:
             return dict(self._adapter.validate_json(json.dumps(meant)))
-        raise ValueError("; ".join(f"{'.'.join(map(str, e['loc'])) or 'arguments'}: {e['msg']}" for e in broken))
+        raise ValueError(in_words(broken, [one.name for one in self._parameters]))
 
     def _mistakes(self, value: dict[str, Any]) -> list[Place]:
         try:
@@ -142,7 +143,7 @@ class Declared:
             return value
         meant = as_meant(value, self._mistakes)
         if meant is None:
-            raise ValueError(f"{broken.json_path}: {broken.message[:300]}")
+            raise ValueError(of_schema(broken))
         return meant
 
     def _mistakes(self, value: dict[str, Any]) -> list[Place]:

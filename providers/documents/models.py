@@ -19,7 +19,7 @@ from providers.documents.validation import child, complaints_of, in_words
 class StrictModel(BaseModel):
     """What every mapping in our files obeys: no unknown fields, and no value is taken for one of another type."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False, defer_build=True)
     noun: ClassVar[str] = "this mapping"
     """What messages call it: `a task`."""
     other_names: ClassVar[Mapping[str, str]] = {}

@@ -356,5 +356,5 @@ async def test_arguments_that_are_no_json_are_told_to_the_model(scripted):
     errors = [part for message in result.transcript if message.role == "tool" for part in message.parts]
     assert all(part.is_error for part in errors)
     assert "JSON" in errors[0].content
-    assert "a: Input should be a valid integer" in errors[1].content
+    assert "a: it should be a valid integer" in errors[1].content
     assert json.dumps(result.output) == '"ok"'

@@ -65,7 +65,7 @@ class TestFields:
         def given(x: int = Field(5, ge=1)) -> int:
             return x
 
-        assert "wrong arguments: x: Input should be greater than or equal to 1" in await call(given, x=0)
+        assert "wrong arguments: x: it should be greater than or equal to 1, not 0" in await call(given, x=0)
 
 
 class Shop:
@@ -208,7 +208,7 @@ class TestMeant:
     )
     async def test_all_else_is_told(self, given: dict[str, Any]) -> None:
         [[where, _]] = given.items()
-        assert f"wrong arguments: {where}: Input should be" in await call(self.order, **given)
+        assert f"wrong arguments: {where}: it should be" in await call(self.order, **given)
         told = await call(Tool("order", "", self.declared, parameters=self.SCHEMA), **given)
         assert f"wrong arguments: $.{where}" in told
 

@@ -97,12 +97,16 @@ class TestCall:
     @pytest.mark.parametrize(
         ("arguments", "says"),
         [
-            ("{}", "query: Field required"),
-            ('{"query": "x", "limit": "many"}', "limit: "),
-            ('{"query": "x", "colour": 1}', "colour: Extra inputs"),
+            ('{"query": "x", "limt": 1}', "limt: there is no such argument, did you mean limit?"),
+            ("{}", "query: it is missing"),
+            (
+                '{"query": "x", "limit": "many"}',
+                "limit: it should be a valid integer",
+            ),
+            ('{"query": "x", "colour": 1}', "colour: there is no such argument. There are: query, limit"),
             ("[]", "arguments: "),
             ("{", "Invalid JSON"),
-            ("", "query: Field required"),
+            ("", "query: it is missing"),
         ],
     )
     async def test_wrong_arguments_are_told_and_the_tool_is_not_called(self, arguments, says):
