@@ -12,7 +12,7 @@ from orchestrator.evals.spec import With
 from orchestrator.evals.spec_names import called_as
 from orchestrator.events import GateAnswered, GateOpened
 from orchestrator.run.questions import Ask, tool_asked_for
-from orchestrator.squad.elements import has_task, task_of
+from orchestrator.squad.elements import has_task, task_of, template_of
 from orchestrator.squad.parts import nested_in, works_of
 from orchestrator.squad.plan import ConversationPlan, ConversationWork, Plan, Steps, TaskBody
 from orchestrator.units import StepPath, Unit, place_of
@@ -60,7 +60,7 @@ class PeoplesAnswers:
             name = next((one for one in self._approvals if fnmatchcase(tool, called_as(one))), "")
         else:
             name = agent_asked_about(gate.prompt) or gate.name
-        given = self._approvals.get(name)
+        given = self._approvals.get(name) or self._approvals.get(template_of(name))
         one = self._next(unit, name, given) if isinstance(given, list) else given
         if one is None:
             return None

@@ -17,7 +17,7 @@ from orchestrator.evals.expect import AnyOrder, Exactly, Expect, ToolExpect
 from orchestrator.evals.spec import SuiteSpec, With, choices_of
 from orchestrator.squad.elements import template_of, whole
 from orchestrator.squad.parts import everyone
-from orchestrator.squad.plan import HUMAN, Approval, Plan
+from orchestrator.squad.plan import HUMAN, Approval, Plan, TaskPlan
 from orchestrator.squad.resolve import tools_used
 from providers.documents.findings import Findings
 from providers.documents.nodes import Node
@@ -71,6 +71,11 @@ def remote_tool(name: str, servers: Collection[str]) -> tuple[str, str] | None:
     return next(
         ((one, name.removeprefix(text)) for one, text in begins.items() if name.startswith(text) and name != text), None
     )
+
+
+def tasks_of(plan: Plan) -> Mapping[str, TaskPlan]:
+    """Return the tasks of a squad; those of the sub-squads of elements as templates."""
+    return {**plan.tasks, **plan.templates}
 
 
 def tools_of(plan: Plan) -> dict[str, Tool]:
@@ -169,7 +174,7 @@ class _Case:
         self.tools = tools_of(plan)
 
     def check(self, expect: Expect) -> None:
-        self._all(("tasks",), "task", expect.tasks or {}, self.plan.tasks)
+        self._all(("tasks",), "task", expect.tasks or {}, tasks_of(self.plan))
         self._all(("outputs",), "output", expect.outputs or {}, self.plan.outputs)
         self._all(("conversations",), "conversation", expect.conversations or {}, self.plan.conversations)
         for name, talk in (expect.conversations or {}).items():
@@ -177,7 +182,7 @@ class _Case:
                 for field in ("speakers", "order"):
                     self._listed(("conversations", name, field), "agent", getattr(talk, field) or (), everyone(held))
         for index, judged in enumerate(expect.judge or ()):
-            self._one(("judge", index, "of"), "task", judged.of, self.plan.tasks)
+            self._one(("judge", index, "of"), "task", judged.of, tasks_of(self.plan))
         match expect.turns:
             case Exactly(exactly=named):
                 self._listed(("turns", "exactly"), "agent", named, self.plan.agents)

@@ -45,7 +45,8 @@ class Suite:
 
     def line_of_check(self, case: SuiteCase, path: Place) -> int:
         """Return the line of an expectation of one of its cases."""
-        return self.line_of(("cases", self.spec.cases.index(case), "expect", *path))
+        index = next(number for number, one in enumerate(self.spec.cases) if one is case)
+        return self.line_of(("cases", index, "expect", *path))
 
     @property
     def squad_file(self) -> str:

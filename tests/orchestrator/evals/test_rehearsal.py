@@ -211,6 +211,23 @@ async def test_a_judge_whose_word_was_advice_fails_no_case_offline_either(tmp_pa
     assert (await CaseRunner(made).offline(made.spec.cases[0])).verdict == "passed"
 
 
+async def test_a_judge_that_answers_nonsense_says_nothing_of_the_squad(tmp_path: Path) -> None:
+    case = {**CASE, "expect": {"judge": [{"of": "price", "rubric": "Good."}]}}
+    made = suite(tmp_path, Rates(), case, judge={"votes": 1})
+    judge = Judge(JudgeSpec(), Answers(lambda *_: '{"score": "very good"}'))
+    runner = CaseRunner(made, RunOptions(manager=Answers(answer)), judge=judge)
+    result = await runner.live(made.spec.cases[0], record=True)
+    assert (result.verdict, result.recorded) == ("error", False)
+    assert "output_schema" in result.attempts[0].why
+
+
+async def test_no_further_run_begins_once_the_budget_is_spent(tmp_path: Path) -> None:
+    made = suite(tmp_path, Rates(), {**CASE, "repeat": 5})
+    result = await CaseRunner(made, RunOptions(manager=Answers(answer)), most=0.0001).live(made.spec.cases[0])
+    assert (result.verdict, [one.outcome for one in result.attempts]) == ("error", ["passed", "passed", "error"])
+    assert result.attempts[2].why == "not run, as 0.00014 USD of 0.0001 are spent"
+
+
 async def test_a_run_that_waits_for_leave_is_recorded_as_that(tmp_path: Path) -> None:
     case = {**CASE, "with": {}, "expect": {"run": {"status": "waiting", "turns": 1}}}
     assert (await record(tmp_path, Asking(), case)).verdict == "passed"
