@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from agents.tools import Tool
-from orchestrator.evals.spec import json_schema
+from orchestrator.evals.spec import json_schema, suite_of
 from orchestrator.evals.suite import Suite, load_suite
 from orchestrator.squad.load import Squad
 from providers.documents.problems import ProblemsFound
-from providers.documents.yaml import parse_file
+from providers.documents.yaml import parse_file, parse_text
 
 SQUAD = """\
 version: 1
@@ -132,6 +133,16 @@ def test_the_mistakes_of_the_squad_are_told_as_its_own(tmp_path: Path) -> None:
     with pytest.raises(ProblemsFound) as found:
         load_suite(parse_file(str(file)), load)
     assert {problem.file for problem in found.value.problems} == {str(tmp_path / "bad.yaml")}
+
+
+def test_what_the_page_shows_can_be_written() -> None:
+    page = Path(__file__).parents[3] / "docs" / "testing-squads.md"
+    blocks = re.findall(r"```yaml\n(.*?)```", page.read_text("utf-8"), re.DOTALL)
+    assert len(blocks) == 3
+    for block in blocks:
+        head = "" if "squad:" in block else "squad: x.yaml\n"
+        whole = f"{head}cases:\n{block}" if block.startswith("  - ") else f"{head}{block}"
+        assert suite_of(parse_text(whole, "page.test.yaml"))[2] == [], block
 
 
 def test_the_schema_names_every_field() -> None:
