@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag
+from pydantic import BeforeValidator, Discriminator, Field, Tag, WithJsonSchema
 
 from orchestrator.evals.expect import ChangeBy, Expect
 from orchestrator.squad.shared_spec import NonEmpty, Positive
@@ -68,6 +68,17 @@ def choices_of(written: Choice | CommentedAnswer | Sequence[Choice | CommentedAn
     return tuple(one if isinstance(one, str) else one.choice for one in answers)
 
 
+def _as_text(written: object) -> object:
+    return str(written) if isinstance(written, int) and not isinstance(written, bool) else written
+
+
+Fault = Annotated[
+    NonEmpty,
+    BeforeValidator(_as_text),
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "integer"}], "description": "timeout, reset, 429, 500, ok"}),
+]
+
+
 class GivenRecord(StrictModel):
     """Something that is remembered when a case begins."""
 
@@ -98,7 +109,7 @@ class With(StrictModel):
         default=None, description="What is remembered when it begins; nothing where nothing is said"
     )
     workspace: WorkspaceUse | None = Field(default=None, description="Which folder agents write into; see defaults")
-    faults: dict[NonEmpty, list[NonEmpty]] | None = Field(
+    faults: dict[NonEmpty, list[Fault]] | None = Field(
         default=None, description="By provider what its calls end in, one after the other: timeout, 429, 500, ok"
     )
 
