@@ -75,6 +75,8 @@ class _Checker:
             ("turns", facts.turns),
             ("time", facts.seconds),
             ("failovers", facts.failovers),
+            ("guardrails", facts.guardrails),
+            ("questions", facts.questions),
         ):
             wanted_range: Range | None = getattr(expect, name)
             if wanted_range is not None and value is not None:

@@ -88,6 +88,8 @@ class RunExpect(StrictModel):
     turns: Numbers | None = Field(default=None, description="Model calls")
     time: Seconds | None = Field(default=None, description="From its first event to its last")
     failovers: Numbers | None = Field(default=None, description="Attempts at a provider that failed")
+    guardrails: Numbers | None = Field(default=None, description="Texts that did not pass a guardrail")
+    questions: Numbers | None = Field(default=None, description="What people were asked: approvals, leave, words")
 
 
 class TaskExpect(StrictModel):

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from agents.events import TextsEmbedded, ToolEnded, ToolStarted, TurnEnded, TurnStarted
+from agents.events import GuardrailChecked, TextsEmbedded, ToolEnded, ToolStarted, TurnEnded, TurnStarted
 from agents.run_context import StepKey
 from orchestrator.events import (
     ArtifactWritten,
@@ -15,6 +15,7 @@ from orchestrator.events import (
     ElementEnded,
     Event,
     FileWritten,
+    GateOpened,
     MessageSpoken,
     RunFinished,
     RunResumed,
@@ -95,6 +96,8 @@ class RunFacts:
     tools: tuple[ToolFact, ...] = ()
     conversations: tuple[ConversationFact, ...] = ()
     files: Mapping[str, str | None] = field(default_factory=dict)
+    guardrails: int = 0
+    questions: int = 0
 
     @property
     def provider_fault(self) -> str:
@@ -136,6 +139,8 @@ class _FactReader:
     talks: dict[tuple[Unit | None, StepPath], list[MessageSpoken]] = field(default_factory=dict)
     conversations: list[ConversationFact] = field(default_factory=list)
     files: dict[str, str | None] = field(default_factory=dict)
+    refused: int = 0
+    asked: set[tuple[str, int]] = field(default_factory=set)
 
     def read(self, event: Event) -> None:
         self.ended = event.at
@@ -155,6 +160,10 @@ class _FactReader:
             case ToolEnded() as tool:
                 self.tools.append(made := self._tool(event, tool))
                 self._wrote(made)
+            case GuardrailChecked(passed=False):
+                self.refused += 1
+            case GateOpened() as gate:
+                self.asked.add((gate.name, gate.attempt))
             case AttemptEnded(outcome="failed"):
                 self.failed += 1
             case MessageSpoken() as said:
@@ -246,4 +255,6 @@ class _FactReader:
             tuple(self.tools),
             tuple(self.conversations),
             self.files,
+            self.refused,
+            len(self.asked),
         )

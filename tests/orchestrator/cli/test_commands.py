@@ -206,6 +206,7 @@ def test_a_broken_routing_file_is_told_with_its_place(call, folder):
 
 def test_schema(call):
     assert json.loads(call("schema").out)["title"] == "Squad"
+    assert json.loads(call("schema", "--tests").out)["title"] == "Squad tests"
 
 
 def test_graph(call, folder):

@@ -113,7 +113,8 @@ async def test_a_guardrail_that_asks_is_answered_by_the_agents_name(tmp_path: Pa
         "agents": {"ann": role(guardrails=rails)},
         "tasks": {"plan": {"agent": "ann", "description": "Plan."}},
     }
-    made = suite(tmp_path, squad, {"with": {"approvals": {"ann": "approve"}}})
+    case = {"with": {"approvals": {"ann": "approve"}}, "expect": {"run": {"guardrails": 1, "questions": 1}}}
+    made = suite(tmp_path, squad, case)
     live = await record(made, "All about tea.")
     assert live.verdict == "passed", failed(live)
     assert (await rehearse(made)).verdict == "passed"
