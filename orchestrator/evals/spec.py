@@ -72,7 +72,7 @@ def _as_text(written: object) -> object:
     return str(written) if isinstance(written, int) and not isinstance(written, bool) else written
 
 
-Fault = Annotated[
+FaultOfCase = Annotated[
     NonEmpty,
     BeforeValidator(_as_text),
     WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "integer"}], "description": "timeout, reset, 429, 500, ok"}),
@@ -109,7 +109,7 @@ class With(StrictModel):
         default=None, description="What is remembered when it begins; nothing where nothing is said"
     )
     workspace: WorkspaceUse | None = Field(default=None, description="Which folder agents write into; see defaults")
-    faults: dict[NonEmpty, list[Fault]] | None = Field(
+    faults: dict[NonEmpty, list[FaultOfCase]] | None = Field(
         default=None, description="By provider what its calls end in, one after the other: timeout, 429, 500, ok"
     )
 
