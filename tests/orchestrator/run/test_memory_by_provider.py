@@ -93,6 +93,7 @@ async def test_records_are_found_by_meaning_and_their_vectors_are_made_once_and_
     assert sorted(one.turns for one in paid) == [0, 0, 1]
 
 
+@pytest.mark.long
 async def test_what_an_agent_remembers_gets_its_vector_and_its_search_asks_for_one(serve) -> None:
     from tests.orchestrator.run.test_memory import once
 
@@ -119,8 +120,8 @@ def _fails(_: Asked) -> Said:
     "reply",
     [
         pytest.param(_fails, marks=pytest.mark.long),
-        Said(200, {"data": []}),
-        pytest.param(Said(200, '{"data": [{"embedding": [NaN]}]}'), marks=pytest.mark.long),
+        pytest.param(Said(200, {"data": []}), marks=pytest.mark.long),
+        Said(401, {"error": {"message": "bad key"}}),
     ],
 )
 async def test_a_provider_that_fails_leaves_memory_to_words_which_is_told_once(serve, reply: Any) -> None:
@@ -134,7 +135,8 @@ async def test_a_provider_that_fails_leaves_memory_to_words_which_is_told_once(s
     assert result.status == "done"
     assert [FACT in prompt for prompt in both.prompts("ann")] == [True, True]
     assert types(events).count("memory.by_words") == 1
-    assert [one.body["input"] for one in server.asked] == [["Plan the invoice."]] * 4  # after a failure there is a rest
+    asked = [one.body["input"] for one in server.asked]  # after a failure there is a rest
+    assert asked in ([["Plan the invoice."]] * 4, [["Plan the invoice."]])
 
 
 async def test_offline_or_without_a_key_memory_goes_by_words_and_says_why(serve) -> None:
@@ -174,6 +176,7 @@ async def test_one_who_never_answers_is_waited_for_so_long_and_no_longer() -> No
     assert "within 0.01 s" in events[0].reason
 
 
+@pytest.mark.long
 async def test_two_at_once_pay_for_a_record_s_vector_once(serve) -> None:
     server = serve(ROUTES)
     with stored(FACT, "Zebras are striped.") as store:
@@ -194,6 +197,7 @@ async def test_a_key_in_what_is_asked_is_not_sent(serve) -> None:
     assert key not in json.dumps(sent(server))
 
 
+@pytest.mark.long
 async def test_vectors_draw_on_the_budget_and_count_as_no_turn(serve) -> None:
     server = serve(ROUTES)
     with stored(FACT) as store:
@@ -254,6 +258,7 @@ def test_a_bill_of_vectors_is_read_from_a_journal_and_an_older_one_lacks_none() 
     assert unpack(packed.data, packed.bodies.__getitem__) == made
 
 
+@pytest.mark.long
 async def test_the_folder_of_a_run_s_state_keeps_vectors_apart_by_model_and_length(serve, tmp_path: Path) -> None:
     server = serve(ROUTES)
     with stored(FACT) as store:

@@ -145,6 +145,7 @@ async def test_no_turn_goes_to_an_embedding_model(serve) -> None:
         await manager.complete(Request((user("hi"),), needs=Needs(chain=("openai/*",))))
 
 
+@pytest.mark.long
 async def test_limits_of_an_account_count_turns_and_vectors_together(serve) -> None:
     server = serve({ROUTE: embeddings, "POST /v1/chat/completions": chat})
     limits = [{"metric": "requests", "amount": 2, "window": "1h"}]
@@ -169,6 +170,7 @@ async def test_the_runs_budgets_pay_and_no_turn_is_counted(serve) -> None:
     assert len(server.asked) == 1
 
 
+@pytest.mark.long
 async def test_a_text_that_is_too_long_is_refused_or_cut(serve) -> None:
     server, long = serve({ROUTE: embeddings}), "word " * 5000
     row = {"ollama": {"base_url": f"{server.root}/v1", "embeddings": {"small": {"context": 100, "inputs": 2}}}}
@@ -196,6 +198,7 @@ async def test_a_provider_that_stalls_is_given_up_in_time_and_leaves_nothing_ope
     assert purse.closed_once()
 
 
+@pytest.mark.long
 async def test_another_policy_brings_other_embedding_models(serve) -> None:
     server = serve({ROUTE: embeddings})
     async with managing(server, "openai", OPENAI_API_KEY="sk-x") as manager:
