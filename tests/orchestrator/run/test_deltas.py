@@ -19,10 +19,20 @@ from orchestrator.run.deltas import KEPT, AnswerEnded, DeltaLog, Position, RunDe
 from orchestrator.runtime import open_run, resume_run
 from orchestrator.units import Unit
 from providers.budgets import BudgetRef
-from providers.catalog.model import Candidate, Capability, Model, Price, Provider
+from providers.catalog.model import Candidate, Model, Price, Provider
 from providers.client.manager import ProviderManager, built_in
 from providers.errors import BudgetSpent
-from providers.messages import FinishReason, Request, Response, Restarted, TextDelta, ToolCallDelta, Usage, assistant
+from providers.messages import (
+    Capability,
+    FinishReason,
+    Request,
+    Response,
+    Restarted,
+    TextDelta,
+    ToolCallDelta,
+    Usage,
+    assistant,
+)
 from providers.policy.model import Policy, Timeouts
 from providers.transport.over_httpx2 import HttpxTransport
 from tests.loopback import ANSWER, WORDS, Loopback, Seen
