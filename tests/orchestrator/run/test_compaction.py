@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from agents.events import HistorySummarised
+from orchestrator.evals.people import PeoplesAnswers
 from orchestrator.evals.recording import read_recording, write_recording
 from orchestrator.evals.rehearsal import Rehearsal
 from orchestrator.journal.memory import MemoryJournal
@@ -115,7 +116,7 @@ async def test_a_recorded_run_answers_a_test_of_the_squad(tmp_path: Path) -> Non
     journal = MemoryJournal()
     whole, _ = await run(talk(), speaking(), journal=journal, run_id="r")
     await write_recording(journal, "r", tmp_path / "r.json")
-    rehearsal = await Rehearsal.of(await read_recording(tmp_path / "r.json"))
+    rehearsal = await Rehearsal.of(await read_recording(tmp_path / "r.json"), PeoplesAnswers(None, talk().outline()))
     async with open_with(talk(), RunOptions(manager=rehearsal, rehearse=rehearsal.step)) as again:
         async for _ in again:
             pass
