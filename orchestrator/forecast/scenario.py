@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from orchestrator.forecast.turns import Assumptions, ExpectedTurn, Outlook, expect
+from orchestrator.forecast.assumptions import Assumptions
+from orchestrator.forecast.turns import ExpectedTurn, Outlook, expect
 from orchestrator.squad.elements import is_inside, whole
 from orchestrator.squad.plan import AgentPlan, Budget, Plan
 from providers.catalog.model import Catalog

@@ -3,26 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from heapq import heapreplace
 from math import prod
 from typing import TYPE_CHECKING, Any
 
-from agents.summaries import INSTRUCTIONS, LEAST, OF_CONTEXT, most_tokens
+from agents.summaries import OF_CONTEXT
 from orchestrator.errors import NotAChoice
+from orchestrator.forecast.assumptions import Assumptions
+from orchestrator.forecast.expected_talk import ExpectedTalk
 from orchestrator.run import prompts
-from orchestrator.run.conversations import pattern_of
-from orchestrator.run.conversations.ending import SoFar, ended
-from orchestrator.run.conversations.speech import (
-    Conclusion,
-    Speak,
-    SpeakTogether,
-    Speech,
-    Utterance,
-    advance,
-    speeches_of,
-)
 from orchestrator.squad.choosing import case_of, with_agent, with_case
 from orchestrator.squad.conditions import NoCondition, holds
 from orchestrator.squad.elements import squads_around, template_for, whole
@@ -33,12 +24,10 @@ from orchestrator.squad.plan import (
     AgentPlan,
     AgentWork,
     Approval,
-    Budget,
     CaseSquad,
     ConversationPlan,
     ConversationWork,
     ForEach,
-    History,
     Plan,
     SingleWork,
     SquadEntry,
@@ -51,7 +40,6 @@ from orchestrator.squad.plan import (
     TaskPlan,
     scoped,
 )
-from orchestrator.squad.termination import countable
 from personas.errors import TemplateError
 from providers.messages import Request, estimate_tokens, with_images
 
@@ -59,33 +47,8 @@ if TYPE_CHECKING:
     from agents.tools import Tool
     from personas.sandbox import ExpressionText
 
-MOST_UTTERANCES = 1000
-"""Of one conversation; one that may go on for longer is cut there, and said to be."""
 ANSWER_OF_A_GATE = 20
 """Tokens."""
-
-
-@dataclass(frozen=True, slots=True)
-class Assumptions:
-    """What no squad file says. Tokens are those of one turn's output, unless they are said to be something else."""
-
-    answer_tokens: int = 800
-    """The answer to a piece of work."""
-    structured_tokens: int = 400
-    """Such an answer where it has an `output_schema`."""
-    utterance_tokens: int = 300
-    """What one participant of a conversation says at a time."""
-    tool_turns: int = 3
-    """Turns in which an agent with tools calls some, before its answer."""
-    tool_call_tokens: int = 100
-    tool_result_tokens: int = 600
-    """Tokens that the results of one such turn add to the next one's input."""
-    elements: int = 5
-    """Elements of a `for_each` whose list is made while the run goes."""
-    repeats: int = 2
-    """Attempts of a `repeat`, where it allows as many."""
-    utterances: int = 12
-    """Utterances of a conversation without `max_turns`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -336,7 +299,7 @@ class _Walk:
         """Return when a conversation ends, those inside it included, and how many utterances it has."""
         opening = words + estimate_tokens(prompts.house_rules(plan))
         history = self.plan.squads[plan.squad].history if plan.squad else self.plan.history
-        talk = _ExpectedTalk(plan, self.assumed, opening, history)
+        talk = ExpectedTalk(plan, self.assumed, opening, history)
         for turns in talk.turns():
             now = max([now, *(self._turn(task, scoped(plan.squad, who), now, *size) for who, *size in talk.summaries)])
             talk.summaries.clear()
@@ -374,102 +337,3 @@ def _tool_tokens(tools: Iterable[Tool]) -> int:
 
 def _shape_tokens(schema: Mapping[str, Any] | None) -> int:
     return 0 if schema is None else estimate_tokens(json.dumps(schema))
-
-
-@dataclass(slots=True)
-class _ExpectedTalk:
-    """Who speaks in a conversation that goes on to its bounds, and how many tokens each speaker reads."""
-
-    plan: ConversationPlan
-    assumed: Assumptions
-    opening: int
-    history: History
-    summaries: list[tuple[str, int, int]] = field(default_factory=list)
-    """Those that are made before the next turns: for whom, and the tokens that are read and written for it."""
-    covered: dict[str, int] = field(default_factory=dict)
-    """Utterances for which a speaker has a summary."""
-    said: list[Utterance] = field(default_factory=list)
-    tokens: int = 0
-    calls: int = 0
-
-    @property
-    def why(self) -> str:
-        if len(self.said) >= MOST_UTTERANCES:
-            return "and it may go on"
-        return "(utterances)" if countable(self.plan.terminate) is None else "up to its own bounds"
-
-    def turns(self) -> Iterator[list[tuple[str, int]]]:
-        """Yield who speaks at the same time: each with the tokens that it reads beside its instructions."""
-        pattern = pattern_of(self.plan)
-        following = advance(pattern, None)
-        while not isinstance(following, Conclusion):
-            before = len(self.said)
-            heard = 0 if isinstance(following, SpeakTogether) else before
-            turns = [(one.speaker, self._speak(one, heard)) for one in speeches_of(following) if self._is_held(one)]
-            if turns:
-                yield turns
-            following = advance(pattern, self._heard(following, before) if turns else ())
-
-    def _heard(self, speech: Speech, before: int) -> tuple[Utterance, ...]:
-        """Return what was said. A selector picks who was silent longest, for no name is known; a word is handed on to
-        each once; and a manager delegates to everybody in the first round alone.
-        """
-        match speech:
-            case Speak(among=(_, *_)):
-                return (Utterance(speech.speaker, "", speech.round),)
-            case Speak(successors=tuple(successors)):
-                spoken = {one.speaker for one in self.said}
-                following = [name for name in successors if name not in spoken]
-                self.said[-1] = replace(self.said[-1], next=tuple(following[:1]))
-            case Speak(workers=tuple(workers), round=1):
-                self.said[-1] = replace(self.said[-1], tasks=tuple((name, "") for name in workers))
-        return tuple(self.said[before:])
-
-    def _speak(self, speech: Speak, heard: int) -> int:
-        """Let one participant speak, and return the tokens that it reads."""
-        read = self.opening + estimate_tokens(speech.prompt) + self._history(speech.speaker, heard)
-        self.tokens += 0 if speech.speaker == HUMAN else read + self.assumed.utterance_tokens
-        self.calls += 1
-        if speech.among:
-            return read
-        # What will be said is not known; without it a party lets those speak who were silent longest.
-        self.said.append(Utterance(speech.speaker, "", speech.round))
-        return read
-
-    def _history(self, speaker: str, heard: int) -> int:
-        """Return the tokens of what was said that a speaker reads, after its summary where one is due."""
-        size, most = self.assumed.utterance_tokens, self.history.keep_last
-        is_agent = speaker != HUMAN and speaker not in (self.plan.nested or ())
-        if self.history.tokens is None or not is_agent or self.plan.edition < 3:
-            return (heard if most is None else min(heard, most)) * size
-        limit = max(self.history.tokens, LEAST)
-        written = most_tokens(limit)
-        covered = self.covered.get(speaker, 0)
-        open_tokens = (written if covered else 0) + (heard - covered) * size
-        if open_tokens <= limit:
-            return open_tokens
-        kept = min(limit // 2 // size, heard if most is None else most) or 1
-        read = estimate_tokens(INSTRUCTIONS) + open_tokens - kept * size
-        self.summaries.append((speaker, read, written))
-        self.tokens += read + written
-        self.calls += 1
-        self.covered[speaker] = heard - kept
-        return written + kept * size
-
-    def _is_held(self, speech: Speak) -> bool:
-        """Return whether it comes to a speech: its own budget alone ends a conversation without a conclusion."""
-        return not (self._is_spent(self.plan.budget) if speech.closes else self._is_over())
-
-    def _is_over(self) -> bool:
-        if self._is_spent(self.plan.budget) or len(self.said) >= MOST_UTTERANCES:
-            return True
-        end = countable(self.plan.terminate)
-        if end is None:
-            return len(self.said) >= self.assumed.utterances
-        return ended(end, SoFar(self.said, self.tokens)) is not None
-
-    def _is_spent(self, caps: Budget | None) -> bool:
-        if caps is None:
-            return False
-        reached = ((caps.max_turns, self.calls), (caps.max_tokens, self.tokens))
-        return any(cap is not None and so_far >= cap for cap, so_far in reached)

@@ -24,8 +24,8 @@ from orchestrator.cli.ui.columns import columns
 from orchestrator.cli.ui.console import Console, print_json
 from orchestrator.cli.ui.simulation import Case, render, render_compared
 from orchestrator.errors import CannotWrite
+from orchestrator.forecast.assumptions import Assumptions
 from orchestrator.forecast.scenario import forecast
-from orchestrator.forecast.turns import Assumptions
 from providers.documents.problems import nearest
 from providers.documents.yaml import ParsedFile, parse_file
 from providers.policy.environment import with_environment

@@ -8,8 +8,9 @@ from collections import Counter
 import pytest
 
 from orchestrator import Squad, run_squad
+from orchestrator.forecast.assumptions import Assumptions
 from orchestrator.forecast.scenario import forecast
-from orchestrator.forecast.turns import Assumptions, Outlook, expect
+from orchestrator.forecast.turns import Outlook, expect
 from providers.messages import Capability
 
 SQUAD = """\

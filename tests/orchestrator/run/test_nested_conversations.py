@@ -9,7 +9,8 @@ import pytest
 
 from orchestrator import Squad
 from orchestrator.events import ConversationEnded, MessageSpoken
-from orchestrator.forecast.turns import Assumptions, expect
+from orchestrator.forecast.assumptions import Assumptions
+from orchestrator.forecast.turns import expect
 from orchestrator.journal.memory import MemoryJournal
 from orchestrator.rerun.replay import replay
 from orchestrator.runtime import open_run

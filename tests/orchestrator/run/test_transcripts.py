@@ -11,7 +11,8 @@ from orchestrator import PlanError, Squad
 from orchestrator.cli.commands.runs.show import described
 from orchestrator.cli.ui.progress import Progress
 from orchestrator.events import ControlUnread, ConversationEnded, MessageSpoken, TaskEnded, to_json
-from orchestrator.forecast.turns import Assumptions, expect
+from orchestrator.forecast.assumptions import Assumptions
+from orchestrator.forecast.turns import expect
 from orchestrator.journal.memory import MemoryJournal
 from orchestrator.rerun.replay import replay
 from orchestrator.run.result import RunResult

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from orchestrator import PlanError, Squad
-from orchestrator.forecast.turns import Assumptions, expect
+from orchestrator.forecast.assumptions import Assumptions
+from orchestrator.forecast.turns import expect
 from orchestrator.rerun.fingerprint import changed, dependency_digests, parts_of
 from orchestrator.squad.plan import Budget, SquadEntry, SquadResult
 from orchestrator.squad.subsquads import tighter

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from orchestrator import PlanError, Squad
-from orchestrator.forecast.turns import Assumptions, expect
+from orchestrator.forecast.assumptions import Assumptions
+from orchestrator.forecast.turns import expect
 from orchestrator.rerun.fingerprint import dependency_digests
 from orchestrator.squad.choosing import case_of, case_text
 from tests.orchestrator.squads import Answers, of_type, run, squad
