@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from agents.paths import Parts, parts_of
 from agents.untrusted import joined
 
-OF_RUN, OF_WORKSPACE = "the run's folder", "the workspace"
+OF_RUN, OF_WORKSPACE, OF_SQUAD = "the run's folder", "the workspace", "the squad's folder"
 """Folders as people call them."""
 
 

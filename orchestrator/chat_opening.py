@@ -11,7 +11,6 @@ from typing import Any
 from agents import Agent
 from agents.run_context import Complete
 from agents.run_folder import RunFolder
-from agents.toolbox import builtin
 from orchestrator.errors import NoSuchAgent, NotAChat, OutElsewhere, RunCancelled, RunNotFound
 from orchestrator.events import ChatPartner, Event, FileWritten, RunResumed, RunStarted
 from orchestrator.execution import in_doubt
@@ -20,7 +19,7 @@ from orchestrator.journal.protocols import InFlightStep, Journal, RunManifest
 from orchestrator.manifest import manifest_of, moved_folder, names_our_folder
 from orchestrator.mcp_tools import mcp_opened
 from orchestrator.options import RunOptions, capped, raised, recorded_options, steady
-from orchestrator.out_folder import held, run_folder
+from orchestrator.out_folder import builtin_tools, held, run_folder
 from orchestrator.run.accounts import AccountScope, CallsOfRun
 from orchestrator.run.budget import open_account
 from orchestrator.run.chat import Chat
@@ -109,7 +108,7 @@ class ChatOpening:
             squad = await self.squad.loaded(options.trust, options.variables)
             squad, remote = await opened.enter_async_context(mcp_opened(squad, options))
             inputs = options.inputs if past.manifest is None or options.inputs else past.manifest.inputs
-            uncapped = replace(squad.plan(inputs, builtin(files).plus(*remote)), tasks={})
+            uncapped = replace(squad.plan(inputs, builtin_tools(squad, files, options).plus(*remote)), tasks={})
             check_tools(uncapped, options.deps)
             offline = bool(recorded.get("stub")) if past.manifest is not None else options.offline
             complete, stub = await opened.enter_async_context(open_providers(squad, uncapped, options, offline))

@@ -14,7 +14,7 @@ from pathlib import Path
 from agents.errors import AgentError
 from agents.paths import Parts, Protected, folded, parts_of
 from agents.run_folder import FileTaken, RunFolder
-from agents.tools import Registry, Tool
+from agents.tools import Tool
 from orchestrator.environment import Environment
 from orchestrator.errors import CannotWrite, FilesProtected, FilesTaken, OutBusy
 from orchestrator.journal.sqlite.lock import is_at, try_lock
@@ -24,6 +24,7 @@ from orchestrator.squad.foreseen import foreseen_files
 from orchestrator.squad.load import Squad
 from orchestrator.squad.parts import works_of
 from orchestrator.squad.plan import AgentWork, Plan, TaskPlan
+from orchestrator.squad.squad_tools import SquadTools
 
 WRITES = frozenset({"write_file", "edit_file"})
 """The built-in tools that write into the folder."""
@@ -44,10 +45,10 @@ def run_folder(
     return RunFolder(folder, configuration_of(squad, options, {folder / path for path in own}), overwrite)
 
 
-def builtin_tools(squad: Squad, files: RunFolder | None, options: RunOptions) -> Registry:
-    """Return the built-in tools of a run. In a workspace, too, nothing that configures a run can be written."""
+def builtin_tools(squad: Squad, files: RunFolder | None, options: RunOptions) -> SquadTools:
+    """Return the built-in tools of a run. In workspaces, too, nothing that configures a run can be written."""
     protected = None if files is None else files.protected
-    if protected is None and squad.workspace is not None and squad.workspace.can_write:
+    if protected is None and any(one.can_write for one in squad.workspaces().values()):
         protected = configuration_of(squad, options)
     return squad.builtin(files, protected)
 

@@ -8,13 +8,21 @@ from fnmatch import fnmatchcase
 from functools import partial
 from typing import TYPE_CHECKING
 
-import anyio
-
 from agents.confined import list_inside
 from agents.errors import AgentError
 from agents.threads import in_thread
 from agents.tool_context import ToolContext
-from agents.toolbox.workspace import Files, as_whose, note_origin, private, read_file_of, refuse_private, text_of, walk
+from agents.toolbox.workspace import (
+    Files,
+    as_whose,
+    note_origin,
+    origins_of,
+    private,
+    read_file_of,
+    refuse_private,
+    text_of,
+    walk,
+)
 from agents.tools import Tool, tool
 from providers.documents.unicode import clean
 
@@ -78,7 +86,6 @@ def writing_tools(files: Files) -> tuple[Tool, ...]:
 
 def search_tools(files: Files, search_s: float = SEARCH_S) -> tuple[Tool, ...]:
     """Return `search_files` and `edit_file`. A search ends after `search_s`."""
-    one_at_a_time = anyio.Lock()  # two edits of one turn would each write the file without the other's
 
     @tool(idempotent=True, risk="read_only", timeout_s=search_s + GRACE_S)
     def search_files(pattern: str, path: str = ".", files_like: str = "*", ignore_case: bool = False) -> str:
@@ -98,9 +105,9 @@ def search_tools(files: Files, search_s: float = SEARCH_S) -> tuple[Tool, ...]:
         """Replace the text `old`, which stands exactly once in the file at `path`, by `new`."""
         if not old:
             raise ValueError("old is empty: say which text is replaced")
-        async with one_at_a_time:
+        async with files.edits:
             told = await _edit(files, path, old, new)
-            note_origin(files, path, context, files.origins.of(files.name, [path]))
+            note_origin(files, path, context, origins_of(files, [path]))
             return told
 
     return (search_files, edit_file)

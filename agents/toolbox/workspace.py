@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
+
+import anyio
 
 from agents.confined import digest_inside, list_inside, read_inside, write_inside
 from agents.errors import AgentError, PathRefused
@@ -38,6 +41,21 @@ class Workspace:
     protected: Protected = field(default_factory=Protected)
     name: str = OF_WORKSPACE
     origins: FileOrigins = field(default_factory=FileOrigins)
+    edits: anyio.Lock = field(default_factory=anyio.Lock, compare=False)
+    """One edit at a time: two of one turn would each write the file without the other's."""
+    within: tuple[tuple[str, Path], ...] = ()
+    """Folders around it, by their names, of workspaces that may hold the same files: a file is known as the first has
+    it."""
+
+    def known_as(self, path: str) -> tuple[str, str]:
+        """Return the folder as a part of which a file is known, and its path there: one for all who may write it."""
+        file = PurePath(os.path.normpath(self.root / path))
+        parts = parts_of(str(file))
+        for name, root in self.within:
+            above = parts_of(str(root))
+            if parts[: len(above)] == above and len(parts) > len(above):
+                return name, "/".join(file.parts[len(above) - len(parts) :])
+        return self.name, path
 
     def write(self, path: str, data: bytes) -> str:
         """Write a file, whole or not at all, and return its SHA-256. Raise `AgentError` or `OSError`."""
@@ -59,6 +77,11 @@ class RunFiles:
 
     folder: RunFolder | None
     name: str = OF_RUN
+    edits: anyio.Lock = field(default_factory=anyio.Lock, compare=False)
+
+    def known_as(self, path: str) -> tuple[str, str]:
+        """Return the name of the folder, and the path."""
+        return self.name, path
 
     @property
     def origins(self) -> FileOrigins:
@@ -90,19 +113,25 @@ def note_origin(files: Files, path: str, context: ToolContext, before: tuple[str
     around = context.around
     if around is None:
         return
-    untrusted = joined(before, around.untrusted)
-    if files.origins.note(files.name, path, untrusted):
-        around.emit(FileOrigin(path, files.name, untrusted))
+    untrusted, (folder, known) = joined(before, around.untrusted), files.known_as(path)
+    if files.origins.note(folder, known, untrusted):
+        around.emit(FileOrigin(known, folder, untrusted))
+
+
+def origins_of(files: Files, paths: Iterable[str]) -> tuple[str, ...]:
+    """Return the sources of what others wrote in these files."""
+    found = (files.origins.of(folder, [known]) for folder, known in map(files.known_as, paths))
+    return joined((), (source for one in found for source in one))
 
 
 def told_as_whose(files: Files, path: str, value: Any) -> Any:
     """Return a value that was read in a file: as others' words, where the file holds such."""
-    return Untrusted(told(value, MOST_CHARS)) if files.origins.of(files.name, [path]) else value
+    return Untrusted(told(value, MOST_CHARS)) if origins_of(files, [path]) else value
 
 
 def as_whose(files: Files, paths: Iterable[str], text: str) -> str:
     """Return what a tool tells of files: as others' words, where one of them holds such."""
-    return Untrusted(text) if files.origins.of(files.name, paths) else text
+    return Untrusted(text) if origins_of(files, paths) else text
 
 
 def read_file_of(files: Files, path: str, limit: int = FILE_BYTES) -> bytes:

@@ -262,10 +262,10 @@ class CaseRunner:
     async def _squad(self, case: SuiteCase, folder: Path) -> tuple[Squad, SquadCopy | None]:
         """Return the squad of a live run, and the copy of its folder that it works in: where agents may write there."""
         squad, trust, environ = self.suite.squad, self.options.trust, self.options.variables
-        if squad.workspace is None or not squad.workspace.can_write or self.suite.writes_in_place(case):
+        if not _writable(squad) or self.suite.writes_in_place(case):
             return await self.suite.squad_of(case, trust, environ), None
         home = Path(self.suite.squad_file).parent
-        copy = await anyio.to_thread.run_sync(copied, home, folder / "squad")
+        copy = await anyio.to_thread.run_sync(copied, home, folder / "squad", _writable(squad))
         return await self.suite.squad_of(case, trust, environ, copy.folder), copy
 
     async def _run(self, squad: Squad, options: RunOptions, folder: Path) -> None:
@@ -309,9 +309,15 @@ async def _own_folder() -> AsyncIterator[Path]:
 
 
 def _files(squad: Squad, folder: Path, copy: SquadCopy | None) -> dict[str, str | None]:
-    """Return the files of a run's own folder, and those that it wrote in the copy of the squad's workspace."""
-    in_workspace = {} if copy is None or squad.workspace is None else copy.written(squad.workspace.root)
-    return {**in_workspace, **texts_below(folder / "out")}
+    """Return the files of a run's own folder, and those that it wrote in the copies of workspaces, by their paths in
+    these."""
+    written = [] if copy is None else [copy.written(root) for root in _writable(squad)]
+    return {path: text for files in (*written, texts_below(folder / "out")) for path, text in files.items()}
+
+
+def _writable(squad: Squad) -> list[Path]:
+    """Return the workspaces of a squad and its sub-squads in which agents may write."""
+    return list(dict.fromkeys(one.root for one in squad.workspaces().values() if one.can_write))
 
 
 def _status_expected(case: SuiteCase) -> str | None:

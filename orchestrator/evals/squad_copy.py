@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
@@ -68,8 +68,10 @@ class SquadCopy:
         return found
 
 
-def copied(home: Path, target: Path) -> SquadCopy:
+def copied(home: Path, target: Path, folders: Iterable[Path] = ()) -> SquadCopy:
     """Copy the folder `home` to `target`. Raise `CannotCopy`, where it is too large before anything is copied.
+
+    `folders` of it are there in the copy though they be empty.
 
     Links within the folder stay links; those that lead out of it, files that hold keys, and what is no file are left
     out, as are `LEFT_OUT`.
@@ -84,6 +86,8 @@ def copied(home: Path, target: Path) -> SquadCopy:
         entries.append(entry)
     try:
         target.mkdir(parents=True)
+        for one in folders:
+            (target / one.relative_to(home)).mkdir(parents=True, exist_ok=True)
         stamps = {entry.path: made for entry in entries if (made := _copy(entry, home, target)) is not None}
     except OSError as error:
         raise CannotCopy(f"{home} cannot be copied to {target}: {error.strerror or error}") from error

@@ -13,7 +13,7 @@ from agents.paths import Protected
 from agents.run_folder import RunFolder
 from agents.toolbox import builtin
 from agents.toolbox.workspace import Workspace
-from agents.tools import Registry, Tool, as_tools
+from agents.tools import Tool, as_tools
 from orchestrator.squad.answerable import not_sent, pinned_by, prover
 from orchestrator.squad.beside import Beside, recorded_routing
 from orchestrator.squad.declared_tools import uses_of_code
@@ -23,7 +23,7 @@ from orchestrator.squad.inputs import check_defaults, coerce_inputs
 from orchestrator.squad.mcp_servers import McpEntry, server_use
 from orchestrator.squad.memory_checks import check_memory, without_key
 from orchestrator.squad.plan import EDITION, Plan
-from orchestrator.squad.resolve import refuse_foreseen, resolve, tools_used, with_inputs, with_tools
+from orchestrator.squad.resolve import refuse_foreseen, resolve, tools_used, with_inputs, with_tools, with_tools_of
 from orchestrator.squad.routing import load_routing
 from orchestrator.squad.sources import (
     definitions_in,
@@ -38,7 +38,8 @@ from orchestrator.squad.sources import (
 )
 from orchestrator.squad.spec import SquadSpec, spec_of
 from orchestrator.squad.squad_paths import refuse_clashes, refuse_unfit
-from orchestrator.squad.subsquads import InnerSquad, UnusableSquad
+from orchestrator.squad.squad_tools import SquadTools, squad_tools, workspaces_in
+from orchestrator.squad.subsquads import InnerSquad
 from orchestrator.squad.tool_source import ToolSource
 from orchestrator.squad.tools_beside import tools_beside
 from orchestrator.squad.workspace import workspace_of
@@ -223,15 +224,17 @@ class Squad:
             found = with_squad(found, path, inner.text, replace(inner, tools=self.tools).sources())
         return with_definitions(with_digests(found, self._digests), self.definitions)
 
-    def builtin(self, files: RunFolder | None, protected: Protected | None = None) -> Registry:
-        """Return the built-in tools, bound to the run's folder, or to the squad's workspace.
+    def builtin(self, files: RunFolder | None, protected: Protected | None = None) -> SquadTools:
+        """Return the built-in tools, bound to the run's folder, or to the workspaces of the squad and its sub-squads.
 
         `protected` names what is never written there.
         """
-        workspace = self.workspace
-        if workspace is not None and protected is not None:
-            workspace = replace(workspace, protected=protected)
-        return builtin(files, workspace)
+        return squad_tools(self.workspaces(), Path(self.file).parent, files, protected)
+
+    def workspaces(self) -> dict[str, Workspace]:
+        """Return the folders that tools for files work on: its sub-squads', by the tasks that these are, and its own
+        (by "")."""
+        return workspaces_in(self.outline(), self.workspace)
 
     def code_uses(self, of_servers: Sequence[str] | None = None) -> tuple[CodeUse, ...]:
         """Return what must be allowed before a run of the squad starts: the code that its files name.
@@ -298,7 +301,7 @@ class Squad:
         return replace(self, definitions=known, _inner=inner)._resolved()
 
     def plan(
-        self, inputs: Mapping[str, Any] | None = None, tools: Registry | None = None, edition: int = EDITION
+        self, inputs: Mapping[str, Any] | None = None, tools: SquadTools | None = None, edition: int = EDITION
     ) -> Plan:
         """Return the plan of a run with these inputs, defaults filled in. Raise `PlanError` where one does not fit.
 
@@ -316,7 +319,7 @@ class Squad:
             self.warnings,
             partial(self._given.default, Path(self.file).parent),
         )
-        return plan if tools is None else with_tools(plan, tools.without(*(tool.name for tool in self.tools)))
+        return plan if tools is None else with_tools_of(plan, tools.without(*(tool.name for tool in self.tools)).of)
 
     def _default(self, path: str, kind: InputType) -> RawInput | UnreadInput:
         return self._given.default(Path(self.file).parent, path, kind)
@@ -348,7 +351,7 @@ class Squad:
             self.spec,
             self._node,
             personas=self.personas,
-            tools=self.builtin(None).plus(*(one.tool for one in self.declared), *self.tools),
+            tools=builtin(None, self.workspace).plus(*(one.tool for one in self.declared), *self.tools),
             tiers=self.policy.tiers,
             models=frozenset(self.catalog.names()),
             found=self._found,
@@ -371,14 +374,11 @@ class Squad:
         """A sub-squad's file stands beside the squad's, or below."""
         if path not in self._inner:
             inner = self._opened(path)
-            if inner.spec.workspace is not None:
-                message = f"'{path}' has a workspace of its own, which a sub-squad cannot have yet"
-                raise UnusableSquad("unsupported-field", message, "run it by itself, or leave that out")
             refuse_clashes(path, self._known(), inner._known())
             self._inner[path] = inner
         inner = self._inner[path]
         plan = inner.outline() if edition == EDITION else inner._resolve(edition)[0]
-        return InnerSquad(inner.spec, inner._node, plan, inner.warnings)
+        return InnerSquad(inner.spec, inner._node, plan, inner.warnings, inner.workspace)
 
     def _opened(self, path: str) -> Squad:
         given, file = self._given, Path(self.file).parent / path

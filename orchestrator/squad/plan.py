@@ -19,6 +19,7 @@ from orchestrator.squad.termination import Termination
 from providers.messages import Capability, Needs
 
 if TYPE_CHECKING:
+    from agents.toolbox.workspace import Workspace
     from agents.tools import Tool
     from orchestrator.squad.approval_specs import Approvals
     from personas import Persona
@@ -378,6 +379,8 @@ class SubSquad:
     """Its inputs that others wrote, as its file says."""
     timeout: float | None = None
     """Seconds of work that all of it may take, each time that it is tried."""
+    workspace: Workspace | None = None
+    """The folder that its tools for files work on; None: that of the squad around it."""
 
 
 @dataclass(frozen=True, slots=True)

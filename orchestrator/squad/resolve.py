@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from agents.mcp.definitions import Definition
@@ -139,8 +140,14 @@ def refuse_foreseen(plan: Plan, node: Node, *, is_checked: bool) -> None:
 
 def with_tools(plan: Plan, tools: Mapping[str, Tool]) -> Plan:
     """Return the plan with each tool that has a namesake in `tools` replaced by it; its approval stays."""
+    return with_tools_of(plan, lambda _: tools)
 
-    def bound(old: tuple[Tool, ...]) -> tuple[Tool, ...]:
+
+def with_tools_of(plan: Plan, of: Callable[[str | None], Mapping[str, Tool]]) -> Plan:
+    """Return the plan as `with_tools` does, with the tools `of` each sub-squad; of the squad: None."""
+
+    def bound(scope: str | None, old: tuple[Tool, ...]) -> tuple[Tool, ...]:
+        tools = of(scope)
         return tuple(
             tools[one.name].but(approval=one.approval, is_approval_said=one.is_approval_said)
             if one.name in tools and one.agent is None
@@ -148,12 +155,12 @@ def with_tools(plan: Plan, tools: Mapping[str, Tool]) -> Plan:
             for one in old
         )
 
-    def of_work(_: WorkPath, work: SingleWork) -> SingleWork:
-        return replace(work, tools=bound(work.tools)) if isinstance(work, AgentWork) and work.tools else work
+    def of_work(scope: str | None, _: WorkPath, work: SingleWork) -> SingleWork:
+        return replace(work, tools=bound(scope, work.tools)) if isinstance(work, AgentWork) and work.tools else work
 
-    agents = {name: replace(agent, tools=bound(agent.tools)) for name, agent in plan.agents.items()}
+    agents = {name: replace(agent, tools=bound(agent.squad, agent.tools)) for name, agent in plan.agents.items()}
     tasks, templates = (
-        {name: replace(task, work=with_works(task.work, of_work)) for name, task in some.items()}
+        {name: replace(task, work=with_works(task.work, partial(of_work, task.squad))) for name, task in some.items()}
         for some in (plan.tasks, plan.templates)
     )
     return replace(plan, agents=agents, tasks=tasks, templates=templates)

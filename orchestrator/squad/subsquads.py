@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import PurePosixPath
 from typing import Any
 
+from agents.toolbox.workspace import Workspace
 from orchestrator.errors import BadInputs
 from orchestrator.squad.elements import MOST_TASKS, renamed, template_for
 from orchestrator.squad.helpers import helpers_below
@@ -58,6 +59,7 @@ class InnerSquad:
     node: Node
     plan: Plan
     warnings: tuple[Problem, ...] = ()
+    workspace: Workspace | None = None
 
     def accept(self, given: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return the inputs with defaults. Raise `BadInputs` with all that does not fit."""
@@ -244,18 +246,19 @@ def with_squads(plan: Plan, of: Mapping[str, InnerSquad]) -> Plan:
             below = PurePosixPath(one.work.source).parent.as_posix() if isinstance(one.work, SquadEntry) else ""
             agents |= {part.id: part for part in _agents_of(one.id, inner, below)}
             conversations |= {part.id: part for part in _conversations_of(one.id, inner)}
-            squads |= _squads_of(one, scope, inner)
+            squads |= _squads_of(one, scope, of[one.id])
     return replace(plan, tasks=tasks, agents=agents, conversations=conversations, squads=squads, templates=templates)
 
 
-def _squads_of(task: TaskPlan, scope: str, inner: Plan) -> dict[str, SubSquad]:
+def _squads_of(task: TaskPlan, scope: str, squad: InnerSquad) -> dict[str, SubSquad]:
     """Return what holds for a sub-squad and those in it; of one for each element what holds for all of them, too."""
+    inner, folder = squad.plan, squad.workspace
     caps = tighter(task.budget, inner.budget)
-    own = SubSquad(inner.fail_fast, caps, inner.history, inner.untrusted, task.timeout)
+    own = SubSquad(inner.fail_fast, caps, inner.history, inner.untrusted, task.timeout, folder)
     if task.for_each is not None:
         own = replace(own, budget=inner.budget)
     found = {scoped(where, part): squad for where in (task.id, scope) for part, squad in inner.squads.items()}
-    return {**found, task.id: SubSquad(budget=task.budget, history=inner.history), scope: own}
+    return {**found, task.id: SubSquad(budget=task.budget, history=inner.history, workspace=folder), scope: own}
 
 
 def _around_elements(task: TaskPlan) -> Iterator[TaskPlan]:

@@ -150,7 +150,7 @@ def _squad(file: str | None, settings: Settings) -> Squad | None:
 def _registry(squad: Squad | None) -> Registry:
     """Return the built-in tools: at work in the squad's workspace, else reading in the working folder."""
     if squad is not None and squad.workspace is not None:
-        return builtin_tools(squad, None, RunOptions())
+        return builtin_tools(squad, None, RunOptions()).own
     return builtin(None, Workspace(Path.cwd(), name="the working folder"))
 
 

@@ -168,6 +168,18 @@ async def test_agents_write_into_a_copy_of_the_squads_folder(tmp_path: Path) -> 
     assert (folder / "notes.md").read_text() == "new"
 
 
+async def test_agents_of_a_sub_squad_write_into_the_copy_too(tmp_path: Path) -> None:
+    (tmp_path / "low" / "notes").mkdir(parents=True)
+    low = {**WRITER, "name": "low", "workspace": {"path": "notes", "write": True}}
+    (tmp_path / "low" / "low.yaml").write_text(yaml.safe_dump({"version": 1, **low}))
+    squad = {"tasks": {"low": {"squad": "low/low.yaml"}}}
+    made = suite(tmp_path, squad, {"expect": {"files": {"a.md": {"equals": "new"}}}})
+    live = await record(made, tool_call("write_file", path="a.md", content="new"), "Done.")
+    assert live.verdict == "passed", failed(live)
+    assert not [*(tmp_path / "low" / "notes").iterdir()]
+    assert (await rehearse(made)).verdict == "passed"
+
+
 def test_a_copy_holds_no_keys_and_no_link_that_leads_out(tmp_path: Path) -> None:
     home = tmp_path / "home"
     (home / "a").mkdir(parents=True)
