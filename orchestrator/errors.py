@@ -232,6 +232,14 @@ class NoConversation(OrchestratorError):
         self.hint = f"its conversations: {', '.join(known) or 'none'}"
 
 
+class NotEndedOutside(OrchestratorError):
+    """A conversation whose `terminate` has no `external: true` does not end by a word from outside."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"the conversation '{name}' cannot be ended from outside: its terminate has no external: true")
+        self.hint = "write `external: true` beside its other conditions, below `any`"
+
+
 class AnsweredAlready(OrchestratorError):
     """Another answer to the question came first, and it stands."""
 

@@ -14,6 +14,7 @@ import anyio
 from agents.events import TurnEnded
 from agents.run_context import NOTHING_AROUND, Complete, Surroundings
 from agents.run_folder import RunFolder
+from orchestrator.errors import NotEndedOutside
 from orchestrator.events import Event, FileUnwritten, FileWritten, RunResumed, RunStarted
 from orchestrator.journal.protocols import InFlightStep, Journal, JournalError
 from orchestrator.run.approvals import digest_of, questions_of
@@ -33,6 +34,7 @@ from orchestrator.run.state import units_at_work
 from orchestrator.run.work_clock import RunClock
 from orchestrator.run.worker import TaskRunner
 from orchestrator.squad.plan import Plan
+from orchestrator.squad.termination import listens
 from orchestrator.units import SAID
 from providers.emit import Emit, ignore
 
@@ -84,11 +86,12 @@ class Run:
         """Let a conversation end after the utterance at work, where its `terminate` has `external: true`.
 
         A moderator still concludes. One that is held later in the run ends after its first utterance. Raises `KeyError`
-        for a name that the squad does not have. What this process has not acted on when it is killed is lost with it:
-        `end_conversation(journal, run_id, name)` is recorded, and reaches a run that another process drives.
+        for a name that the squad does not have, `NotEndedOutside` where `external: true` is not there. What this
+        process has not acted on when it is killed is lost with it: `end_conversation(journal, run_id, name)` is
+        recorded, and reaches a run that another process drives.
         """
-        if name not in self._driven.runner.crew.plan.conversations:
-            raise KeyError(name)
+        if not listens(self._driven.runner.crew.plan.conversations[name].terminate):
+            raise NotEndedOutside(name)
         self._driven.runner.crew.ended_conversations.add(name)
 
     def stream(self, after: str | None = None) -> DeltaStream:

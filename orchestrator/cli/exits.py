@@ -43,6 +43,7 @@ FAILURES: Mapping[str, Exit] = {
     "orchestrator.errors.AnswerSuspended": Exit.WAITING,
     "orchestrator.errors.NoQuestion": Exit.NOTHING,
     "orchestrator.errors.NoConversation": Exit.NOTHING,
+    "orchestrator.errors.NotEndedOutside": Exit.NOTHING,
     "orchestrator.errors.AnsweredAlready": Exit.NOTHING,
     "orchestrator.errors.RunChanged": Exit.FAILED,
     "orchestrator.errors.EditUnknown": Exit.FAILED,

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import assert_never
 
 from orchestrator.events import EndKind
 from orchestrator.run.conversations.blocks import FENCE, QUOTED, ends_in_a_block, outside_blocks
 from orchestrator.run.conversations.speech import Utterance
+from orchestrator.run.prompts import NO_REPLY
+from orchestrator.squad.plan import HUMAN
 from orchestrator.squad.termination import (
     STOP,
     AllOf,
@@ -57,20 +59,26 @@ class EndReason:
     budget: str = ""
 
 
-def ended(end: Termination, so_far: SoFar) -> EndReason | None:
-    """Return the condition that holds, None where the conversation goes on."""
+def ended(end: Termination, so_far: SoFar, *, ever: bool = False) -> EndReason | None:
+    """Return the condition that holds, None where the conversation goes on.
+
+    What a participant does holds in the round in which it is done; `ever`: from then on. So it is below `all`, whose
+    conditions need not come true at once.
+    """
+    said = so_far.said if ever else tuple(_latest(so_far.said))
     match end:
         case AnyOf(conditions):
-            return next((ending for one in conditions if (ending := ended(one, so_far))), None)
+            return next((ending for one in conditions if (ending := ended(one, so_far, ever=ever))), None)
         case AllOf(conditions):
-            held = [ending for one in conditions if (ending := ended(one, so_far))]
+            lasting = ever or so_far.edition > 2
+            held = [ending for one in conditions if (ending := ended(one, so_far, ever=lasting))]
             if len(held) < len(conditions):
                 return None
             return held[0] if len(held) == 1 else EndReason("all", " and ".join(one.text for one in held))
         case MaxTurns(turns):
             return EndReason("max_turns", f"max_turns {turns}") if len(so_far.said) >= turns else None
         case PhraseSaid(phrase, by):
-            speaker = _who_said(phrase, by, so_far)
+            speaker = _who_said(phrase, by, said, so_far.edition)
             return None if speaker is None else EndReason("text", f"{speaker} said {phrase!r}")
         case NoProgress(rounds):
             text = f"{rounds} rounds without progress"
@@ -82,19 +90,19 @@ def ended(end: Termination, so_far: SoFar) -> EndReason | None:
         case FunctionHolds(function):
             return EndReason("function", "the given function") if function(tuple(so_far.said)) else None
         case StopSaid():
-            by_stop = (one.speaker for one in _latest(so_far.said) if STOP in one.closing)
+            by_stop = (one.speaker for one in said if STOP in one.closing)
             return _first("stop_message", by_stop, f"said {STOP!r}")
         case HandedTo(target):
-            handing = (one.speaker for one in _latest(so_far.said) if target in one.next)
+            handing = (one.speaker for one in said if target in one.next)
             return _first("handoff", handing, f"handed over to {target}")
         case SpokenBy(speakers):
-            spoke = (one.speaker for one in _latest(so_far.said) if one.speaker in speakers)
+            spoke = (one.speaker for one in said if one.speaker in speakers)
             return _first("source", spoke, "had a turn")
         case MessageOf(speaker):
-            said = (one.speaker for one in _latest(so_far.said) if one.speaker == speaker and one.text.strip())
-            return _first("message", said, "said something")
+            spoke = (one.speaker for one in said if one.speaker == speaker and _is_message(one))
+            return _first("message", spoke, "said something")
         case ToolCalled(tool):
-            called = (one.speaker for one in _latest(so_far.said) if tool in one.tools)
+            called = (one.speaker for one in said if tool in one.tools)
             return _first("tool", called, f"called {tool}")
         case EndedOutside():
             return EndReason("external", "the program ended it") if so_far.is_ended_outside else None
@@ -115,10 +123,16 @@ def _first(kind: EndKind, speakers: Iterator[str], what: str) -> EndReason | Non
     return None if speaker is None else EndReason(kind, f"{speaker} {what}")
 
 
-def _who_said(phrase: str, by: str | None, so_far: SoFar) -> str | None:
-    """Return who said `phrase` in the latest round."""
-    for utterance in _latest(so_far.said):
-        is_said = phrase in utterance.closing or says(utterance.whole, phrase, so_far.edition)
+def _is_message(utterance: Utterance) -> bool:
+    """Return whether it says something: a turn of a person that was passed over does not."""
+    is_passed_over = utterance.speaker == HUMAN and utterance.text == NO_REPLY
+    return bool(utterance.text.strip()) and not is_passed_over
+
+
+def _who_said(phrase: str, by: str | None, said: Iterable[Utterance], edition: int) -> str | None:
+    """Return who of them said `phrase`."""
+    for utterance in said:
+        is_said = phrase in utterance.closing or says(utterance.whole, phrase, edition)
         if by in (None, utterance.speaker) and is_said:
             return utterance.speaker
     return None

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from orchestrator import Squad, end_conversation
-from orchestrator.errors import NoConversation, RunOver
+from orchestrator.errors import NoConversation, NotEndedOutside, RunOver
 from orchestrator.events import ConversationEnded, MessageSpoken
 from orchestrator.execution import Run
 from orchestrator.journal.memory import MemoryJournal
@@ -121,5 +121,14 @@ async def test_a_conversation_that_is_not_there_cannot_be_ended() -> None:
     async with open_run(Squad.from_mapping(SQUAD), run_id="r", manager=Answers()) as run:
         with pytest.raises(KeyError):
             run.end_conversation("tlak")
+        async for _ in run:
+            pass
+
+
+async def test_a_conversation_that_does_not_listen_says_so() -> None:
+    deaf = {"talk": {"participants": ["ann", "bob"], "terminate": {"max_turns": 1}}}
+    async with open_run(Squad.from_mapping({**SQUAD, "conversations": deaf}), manager=Answers()) as run:
+        with pytest.raises(NotEndedOutside, match="no external: true"):
+            run.end_conversation("talk")
         async for _ in run:
             pass

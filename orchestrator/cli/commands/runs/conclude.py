@@ -6,7 +6,12 @@ import click
 
 from orchestrator.cli.app import Command
 from orchestrator.cli.journals import RecordedRuns, reads_runs, run_named
+from orchestrator.errors import NotEndedOutside, OrchestratorError
+from orchestrator.journal.protocols import RunManifest
 from orchestrator.run.ended_outside import end_conversation
+from orchestrator.squad.load import Squad
+from orchestrator.squad.termination import listens
+from providers.documents.problems import ProblemsFound
 
 
 @click.command("conclude", cls=Command)
@@ -16,6 +21,17 @@ from orchestrator.run.ended_outside import end_conversation
 async def conclude_command(records: RecordedRuns, run: str, conversation: str) -> None:
     """Let CONVERSATION of RUN end after the utterance at work. Its terminate must have external: true."""
     run = await run_named(records.journal, run)
+    _check(await records.journal.manifest(run), conversation)
     await end_conversation(records.journal, run, conversation)
     goes_on = "" if await records.journal.is_driven(run) else ", once the run goes on"
     records.console.say(f"{run}: {conversation} ends after the utterance at work{goes_on}")
+
+
+def _check(manifest: RunManifest, conversation: str) -> None:
+    """Raise `NotEndedOutside` where the conversation, as it is recorded, does not listen to such a word."""
+    try:
+        talks = Squad.from_text(manifest.text, manifest.file, where_gone=manifest.sources).outline().conversations
+    except (OrchestratorError, ProblemsFound, OSError):
+        return  # only the program that began it can read it, and it knows its squad
+    if conversation in talks and not listens(talks[conversation].terminate):
+        raise NotEndedOutside(conversation)

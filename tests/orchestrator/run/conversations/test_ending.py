@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from orchestrator.run.conversations.ending import EndReason, SoFar, ended, says
@@ -101,6 +103,17 @@ def test_what_is_done_in_the_latest_round_ends_it(end: Termination, utterance: U
     assert ended(end, SoFar([utterance, Utterance("c", "", 3)])) is None, "of an earlier round it is no end now"
 
 
+@pytest.mark.parametrize(("end", "utterance", "reason"), [*LATEST, (PhraseSaid("X"), Utterance("a", "X", 2), None)])
+def test_what_all_ask_for_need_not_be_done_at_once(end: Termination, utterance: Utterance, reason: EndReason) -> None:
+    """As in AutoGen: `all` of two who agree, one after the other, in rounds of their own."""
+    later = Utterance("c", "I agree.", 3)
+    both = AllOf((AnyOf((end,)), MessageOf("c")))
+    assert ended(both, SoFar([utterance])) is None
+    assert ended(both, SoFar([utterance, later])) is not None
+    assert ended(both, SoFar([later, replace(utterance, round=4)])) is not None
+    assert ended(both, SoFar([utterance, later], edition=2)) is None, "as it was"
+
+
 def test_a_program_ends_what_lets_it() -> None:
     end = AnyOf((EndedOutside(), MaxTurns(9)))
     assert listens(end)
@@ -114,6 +127,9 @@ def test_a_program_ends_what_lets_it() -> None:
 
 def test_silence_is_no_message() -> None:
     assert ended(MessageOf("a"), SoFar([Utterance("a", " ", 1, "STOP")])) is None
+    passed_over = Utterance("human", "(no reply)", 1)
+    assert ended(MessageOf("human"), SoFar([passed_over])) is None
+    assert ended(SpokenBy(("human",)), SoFar([passed_over])) == EndReason("source", "human had a turn")
 
 
 @pytest.mark.parametrize(("end", "utterance", "reason"), LATEST)
