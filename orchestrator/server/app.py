@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from math import ceil
 
@@ -10,8 +10,8 @@ from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request as HttpRequest
-from starlette.responses import JSONResponse, Response
-from starlette.types import ASGIApp
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.types import ASGIApp, Scope
 
 from orchestrator._version import __version__
 from orchestrator.errors import OrchestratorError
@@ -20,7 +20,7 @@ from orchestrator.server.api.approvals import approval_routes
 from orchestrator.server.api.errors import RequestRefused, told, unreadable
 from orchestrator.server.api.runs import run_routes
 from orchestrator.server.gateway.failures import FailureKind, GatewayFailure
-from orchestrator.server.gateway.openai_chat import error_body
+from orchestrator.server.gateway.openai_errors import error_body
 from orchestrator.server.gateway.routes import Gateway, routes
 from orchestrator.server.guard import Guard
 from orchestrator.server.pages.live import LivePages
@@ -62,7 +62,7 @@ def application(state: ServerState, access: Access, live: LivePages, hosts: Iter
             text = f"{http.url.path[:120]} is not asked with {http.method}"
         else:
             text = str(error.detail)
-        return _told(GatewayFailure(error.status_code, _KINDS.get(error.status_code, "invalid_request"), text))
+        return _refusal(http.scope, error.status_code, text, error.headers)
 
     for known in (RequestRefused, OrchestratorError, ProblemsFound):
         app.add_exception_handler(known, told)
@@ -70,7 +70,7 @@ def application(state: ServerState, access: Access, live: LivePages, hosts: Iter
     for kind in (GatewayFailure, RoutingError, ProviderError, Exception):
         app.add_exception_handler(kind, failed)
     app.add_exception_handler(HTTPException, refused)
-    return Guard(app, hosts)
+    return Guard(app, hosts, _refusal)
 
 
 async def _let_in(access: Access, roles: Sequence[AccessRole], http: HttpRequest) -> None:
@@ -84,8 +84,15 @@ async def _let_in(access: Access, roles: Sequence[AccessRole], http: HttpRequest
         raise RequestRefused(403, f"a {role} may look, and change nothing", code="no_access")
 
 
-def _told(failure: GatewayFailure) -> Response:
-    headers = {} if failure.may_retry else {"x-should-retry": "false"}
+def _refusal(scope: Scope, status: int, text: str, headers: Mapping[str, str] | None = None) -> Response:
+    """Return a refusal in the gateway's shape; in plain words where a browser asks for something else."""
+    if not scope["path"].startswith(("/v1/", "/api/")):
+        return PlainTextResponse(f"{text}\n", status, headers)
+    return _told(GatewayFailure(status, _KINDS.get(status, "invalid_request"), text), headers)
+
+
+def _told(failure: GatewayFailure, more: Mapping[str, str] | None = None) -> Response:
+    headers = {**(more or {}), **({} if failure.may_retry else {"x-should-retry": "false"})}
     if failure.retry_after is not None:
         headers["retry-after"] = str(ceil(failure.retry_after))
     if failure.status == 401:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import PlainTextResponse
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 MOST_BODY = 32 << 20
@@ -22,13 +23,16 @@ ALWAYS = {
     "cross-origin-resource-policy": "same-origin",
 }
 
+GuardRefusal = Callable[[Scope, int, str], Response]
+"""Makes a response of a status and words, in the shape that the asked part of the server has."""
+
 
 class Guard:
     """Refuses requests that name another host (a page elsewhere may resolve its own name to this machine), that a
     browser sends for another site, and that are too large. Gives each a request id."""
 
-    def __init__(self, app: ASGIApp, hosts: Iterable[str], most_body: int = MOST_BODY) -> None:
-        self._app, self._hosts, self._most_body = app, frozenset(hosts), most_body
+    def __init__(self, app: ASGIApp, hosts: Iterable[str], refusal: GuardRefusal, most_body: int = MOST_BODY) -> None:
+        self._app, self._hosts, self._refusal, self._most_body = app, frozenset(hosts), refusal, most_body
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -48,22 +52,26 @@ class Guard:
             await send(message)
 
         if (refused := self._refused(scope["method"], headers)) is not None:
-            await refused(scope, receive, told)
+            await self._refusal(scope, *refused)(scope, receive, told)
             return
         await self._app(scope, self._bounded(receive), told)
 
-    def _refused(self, method: str, headers: Headers) -> PlainTextResponse | None:
+    def _refused(self, method: str, headers: Headers) -> tuple[int, str] | None:
         host = headers.get("host", "").rpartition(":")[0] or headers.get("host", "")
         if host not in self._hosts:
-            return PlainTextResponse(f"this server is not called {host[:80]!r}\n", 421)
+            return 421, f"this server is not called {host[:80]!r}"
         site, origin = headers.get("sec-fetch-site"), headers.get("origin")
         ours = site in ("same-origin", "none") if site is not None else _same_host(origin, headers.get("host", ""))
         if method not in SAFE and not ours:
-            return PlainTextResponse("a page of another site may change nothing here\n", 403)
+            return 403, "a page of another site may change nothing here"
         length = headers.get("content-length", "0")
         if length.isdigit() and int(length) > self._most_body:
-            return PlainTextResponse(f"a request has at most {self._most_body} bytes\n", 413)
+            return 413, self._too_large
         return None
+
+    @property
+    def _too_large(self) -> str:
+        return f"a request has at most {self._most_body} bytes"
 
     def _bounded(self, receive: Receive) -> Receive:
         left = self._most_body
@@ -73,7 +81,7 @@ class Guard:
             message = await receive()
             left -= len(message.get("body", b""))
             if left < 0:
-                return {"type": "http.disconnect"}
+                raise HTTPException(413, self._too_large)
             return message
 
         return bounded

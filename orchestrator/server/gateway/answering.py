@@ -1,26 +1,176 @@
-"""Asks the provider manager for what a client of the gateway asks, whole or in pieces."""
+"""Answers a client of the gateway, whole or in pieces, in whatever dialect it asks."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
 import anyio
 from starlette.requests import Request as HttpRequest
+from starlette.responses import JSONResponse
+from starlette.responses import Response as HttpResponse
 
-from orchestrator.server.event_stream import until_gone
-from orchestrator.server.gateway.failures import GatewayFailure
-from providers.messages import Delta, Response, Restarted, Resumed
+from agents.output import Invalid, Shape, shape_of
+from orchestrator.errors import OrchestratorError
+from orchestrator.server.event_stream import EventStream, event, until_gone
+from orchestrator.server.gateway.asked import CompletionAsked, DialectEvent, DialectReply
+from orchestrator.server.gateway.failures import GatewayFailure, invalid
+from providers.client.manager import ProviderManager
+from providers.errors import ProviderError, RoutingError
+from providers.messages import (
+    Delta,
+    Reasoning,
+    ReasoningDelta,
+    Request,
+    Response,
+    Restarted,
+    Resumed,
+    Text,
+    TextDelta,
+    ToolCall,
+    ToolCallDelta,
+)
 
 T = TypeVar("T")
+HEADERS_S = 20.0
+"""How long the headers of a stream wait for its first word: until then, what fails is an error with its status."""
+KNOWN = (GatewayFailure, RoutingError, ProviderError, OrchestratorError)
+"""Errors that a client is told in words."""
 
 
 class Deltas(Protocol):
     """An answer as it comes: `ResponseStream`."""
 
-    response: Response | None
+    @property
+    def response(self) -> Response | None: ...
 
     def __aiter__(self) -> AsyncIterator[Delta]: ...
+
+
+class Answerer(Protocol):
+    """Who answers one request: a model, or a squad."""
+
+    async def whole(self) -> Response: ...
+
+    def pieces(self) -> AbstractAsyncContextManager[Deltas]: ...
+
+
+class ModelAnswerer:
+    """Asks the provider manager. Raise `GatewayFailure` for a request whose schema is none."""
+
+    def __init__(self, manager: ProviderManager, request: Request) -> None:
+        self._manager, self._request = manager, request
+        try:
+            self._shape = None if request.output_schema is None else shape_of(request.output_schema)
+        except ValueError as error:
+            raise invalid(str(error), "response_format") from None
+
+    async def whole(self) -> Response:
+        """Return the answer. One that must have a shape has it, and holds nothing beside, or another model is asked."""
+        if self._shape is None:
+            return await self._manager.complete(self._request)
+        answer = await self._manager.complete(self._request, accept=self._shape.accept)
+        return answer if answer.tool_calls else _bare(answer, self._shape)
+
+    def pieces(self) -> AbstractAsyncContextManager[Deltas]:
+        """Return the answer as it comes; one that must have a shape comes once it is known to have it."""
+        return self._manager.stream(self._request) if self._shape is None else self._at_once()
+
+    @asynccontextmanager
+    async def _at_once(self) -> AsyncIterator[Deltas]:
+        yield AtOnce(self.whole)
+
+
+def _bare(answer: Response, shape: Shape) -> Response:
+    """Return the answer without the words that a model puts around its JSON: clients parse the whole text."""
+    try:
+        json.loads(answer.text)
+    except ValueError:
+        value = shape.read(answer)
+        if not isinstance(value, Invalid):
+            others = tuple(part for part in answer.message.parts if not isinstance(part, Text))
+            said = Text(json.dumps(value, ensure_ascii=False))
+            return replace(answer, message=replace(answer.message, parts=(*others, said)))
+    return answer
+
+
+@dataclass(slots=True)
+class AtOnce:
+    """A whole answer, as if it came in pieces."""
+
+    ask: Callable[[], Awaitable[Response]]
+    response: Response | None = None
+
+    async def __aiter__(self) -> AsyncIterator[Delta]:
+        self.response = await self.ask()
+        for delta in deltas_of(self.response):
+            yield delta
+
+
+def deltas_of(response: Response) -> Iterable[Delta]:
+    """Yield the parts of an answer as pieces of it."""
+    calls = 0
+    for part in response.message.parts:
+        match part:
+            case Text(text) if text:
+                yield TextDelta(text)
+            case Reasoning(text) if text:
+                yield ReasoningDelta(text)
+            case ToolCall(ident, name, arguments):
+                yield ToolCallDelta(calls, ident, name, arguments)
+                calls += 1
+
+
+async def answered(
+    http: HttpRequest,
+    asked: CompletionAsked,
+    by: Answerer,
+    reply: DialectReply,
+    told: Callable[[Exception], GatewayFailure],
+    headers: Mapping[str, str],
+) -> HttpResponse:
+    """Return the response to a request. `told` makes of an error what its client may know."""
+    ignored = {"x-orchestrator-ignored": ", ".join(asked.ignored)} if asked.ignored else {}
+    headers = {**headers, **ignored}
+    if asked.stream:
+        broken = (KNOWN, lambda error: _bytes(reply.broken(told(error))))
+        return EventStream(_events(by, reply), headers, headers_s=HEADERS_S, broken=broken)
+    answer = await unless_gone(http, by.whole)
+    return JSONResponse(reply.whole(answer), headers={**_who(answer), **headers})
+
+
+async def _events(by: Answerer, reply: DialectReply) -> AsyncIterator[bytes]:
+    is_open = False
+    async with by.pieces() as pieces:
+        async for delta in heard(pieces):
+            if not is_open:
+                is_open = True
+                yield _bytes(reply.opening())
+            if piece := _bytes(reply.piece(delta)):
+                yield piece
+        assert pieces.response is not None, "a stream that was read to its end has one"
+        if not is_open:
+            yield _bytes(reply.opening())
+        yield _bytes(reply.closing(pieces.response)) + reply.ending
+
+
+def _bytes(told: Iterable[DialectEvent]) -> bytes:
+    return b"".join(event(data, name) for name, data in told)
+
+
+def _who(answer: Response) -> dict[str, str]:
+    """Return who answered, after how many attempts, and what it cost."""
+    made = {
+        "x-orchestrator-provider": answer.provider,
+        "x-orchestrator-model": answer.model,
+        "x-orchestrator-attempts": str(len(answer.attempts)),
+    }
+    if answer.cost is not None:
+        made["x-orchestrator-cost-usd"] = f"{answer.cost / 1e6:.6f}"
+    return made
 
 
 async def unless_gone(http: HttpRequest, work: Callable[[], Awaitable[T]]) -> T:

@@ -4,25 +4,19 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
 from dataclasses import replace
-from typing import Any
 
 from fastapi import APIRouter
 from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response
 
-from orchestrator.server.event_stream import DONE, EventStream, event
-from orchestrator.server.gateway.answering import heard, unless_gone
+from orchestrator.server.gateway.answering import Answerer, ModelAnswerer, answered
+from orchestrator.server.gateway.asked import CompletionAsked
 from orchestrator.server.gateway.failures import GatewayFailure, failure_of
 from orchestrator.server.gateway.keys import Key
-from orchestrator.server.gateway.openai_chat import ChatReply, CompletionAsked, error_body, read_chat
+from orchestrator.server.gateway.openai_chat import ChatReply, read_chat
 from orchestrator.server.gateway.published import Published
 from orchestrator.server.state import ServerState
-from providers.errors import ProviderError, RoutingError
-from providers.messages import Delta
-from providers.messages import Response as Answer
 
 
 class Gateway:
@@ -49,10 +43,22 @@ class Gateway:
             raise GatewayFailure(401, "authentication", "this key is none of this gateway's", "invalid_api_key")
         return key
 
+    def answerer(self, asked: CompletionAsked, key: Key | None) -> Answerer:
+        """Return who answers. Raise `GatewayFailure` for a model that is not there, or that the key may not ask."""
+        check_allowed(key, asked.model)
+        return ModelAnswerer(self.manager, self.published.asked(asked.model, asked.request))
+
     def told(self, error: Exception) -> GatewayFailure:
         """Return what a client is told of an error, without secrets."""
         failure = failure_of(error, self.manager.clock())
         return replace(failure, message=self._mask(failure.message))
+
+
+def check_allowed(key: Key | None, model: str) -> None:
+    """Raise `GatewayFailure` where a key may not ask a model."""
+    if key is not None and not key.may_ask(model):
+        text = f"the key '{key.name}' may not ask the model '{model[:80]}'"
+        raise GatewayFailure(403, "permission", text, "model_not_allowed", "model")
 
 
 def routes(gateway: Gateway) -> APIRouter:
@@ -67,69 +73,15 @@ def routes(gateway: Gateway) -> APIRouter:
 
     @router.get("/v1/models/{model:path}")
     async def show_model(http: HttpRequest, model: str) -> Response:
-        gateway.key_of(http)
+        check_allowed(gateway.key_of(http), model)
         return JSONResponse(gateway.published.card(model, int(gateway.began)))
 
     @router.post("/v1/chat/completions")
     async def complete_chat(http: HttpRequest) -> Response:
         key = gateway.key_of(http)
         asked = read_chat(await http.body())
-        if key is not None and not key.may_ask(asked.model):
-            text = f"the key '{key.name}' may not ask the model '{asked.model[:80]}'"
-            raise GatewayFailure(403, "permission", text, "model_not_allowed", "model")
-        asked = replace(asked, request=gateway.published.asked(asked.model, asked.request))
-        reply = ChatReply(f"chatcmpl-{secrets.token_hex(12)}", asked.model, int(time.time()))
-        if asked.stream:
-            return await _streamed(gateway, http, asked, reply)
-        answer = await unless_gone(http, lambda: gateway.manager.complete(asked.request))
-        return JSONResponse(reply.whole(answer), headers=_headers(asked, answer))
+        ident = f"chatcmpl-{secrets.token_hex(12)}"
+        reply = ChatReply(ident, asked.model, int(time.time()), asked.include_usage, asked.by_functions)
+        return await answered(http, asked, gateway.answerer(asked, key), reply, gateway.told, {})
 
     return router
-
-
-async def _streamed(gateway: Gateway, http: HttpRequest, asked: CompletionAsked, reply: ChatReply) -> Response:
-    """Answer in pieces. What fails before the first of them is an error as any other."""
-    stack = AsyncExitStack()
-    stream = await stack.enter_async_context(gateway.manager.stream(asked.request))
-    pieces = heard(stream)
-    try:
-        first = await unless_gone(http, lambda: anext(pieces, None))
-    except BaseException:
-        await stack.aclose()
-        raise
-
-    async def told() -> AsyncIterator[bytes]:
-        async with stack:
-            yield event(reply.opening())
-            try:
-                delta: Delta | None = first
-                while delta is not None:
-                    if (chunk := reply.piece(delta)) is not None:
-                        yield event(chunk)
-                    delta = await anext(pieces, None)
-            except (GatewayFailure, RoutingError, ProviderError) as error:
-                yield event(error_body(gateway.told(error)))
-                return
-            assert stream.response is not None, "a stream that was read to its end has one"
-            yield event(reply.closing(stream.response))
-            if asked.include_usage:
-                yield event(reply.usage(stream.response))
-            yield DONE
-
-    return EventStream(told(), _ignored(asked))
-
-
-def _headers(asked: CompletionAsked, answer: Answer) -> dict[str, str]:
-    """Return who answered, after how many attempts, and what it cost."""
-    made = {
-        "x-orchestrator-provider": answer.provider,
-        "x-orchestrator-model": answer.model,
-        "x-orchestrator-attempts": str(len(answer.attempts)),
-    }
-    if answer.cost is not None:
-        made["x-orchestrator-cost-usd"] = f"{answer.cost / 1e6:.6f}"
-    return {**made, **_ignored(asked)}
-
-
-def _ignored(asked: CompletionAsked) -> dict[str, Any]:
-    return {"x-orchestrator-ignored": ", ".join(asked.ignored)} if asked.ignored else {}

@@ -6,9 +6,12 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 from typing import Any
 
+import anyio
 import httpx2
+import uvicorn
 
 from orchestrator.journal.memory import MemoryJournal
 from orchestrator.options import RunOptions, steady
@@ -20,7 +23,13 @@ from orchestrator.server.pages.live import live_pages
 from orchestrator.server.state import ServerState
 from orchestrator.squad.load import Squad
 from personas import Personas, packaged
+from providers.adapters.openai.encode import OpenAIChat
+from providers.catalog.model import Candidate, Model, Price, Provider
 from providers.client.manager import ProviderManager
+from providers.messages import Capability
+from providers.policy.model import Policy, Timeouts
+from providers.transport.sockets import SocketTransport
+from tests.patience import PATIENCE_S
 
 LIBRARY = Personas(packaged())
 SECRET = "sekret"
@@ -47,8 +56,43 @@ async def served(
         state = ServerState(
             manager, journal, host, by_name, personas, keys, clock, lambda text: text.replace(SECRET, "***"), folder
         )
-        app = application(state, access, live, ["test"])
+        app = application(state, access, live, ["test", "127.0.0.1"])
         transport = httpx2.ASGITransport(app, raise_app_exceptions=False)
         headers = {"authorization": f"Bearer {access.token}"}
         async with httpx2.AsyncClient(transport=transport, base_url="http://test", headers=headers) as http:
             yield Served(http, state, access, app)
+
+
+@asynccontextmanager
+async def listening(app: Any) -> AsyncIterator[str]:
+    """Serve an application on a port of this machine, as `orchestrator serve` does, and yield its address."""
+    config = uvicorn.Config(app, port=0, log_config=None, lifespan="off", ws="none", timeout_graceful_shutdown=1)
+    server, socket = uvicorn.Server(config), config.bind_socket()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(server.serve, [socket])
+        with anyio.fail_after(PATIENCE_S):
+            while not server.started:  # noqa: ASYNC110  # uvicorn has no event for it
+                await anyio.sleep(0.005)
+        try:
+            yield f"http://127.0.0.1:{socket.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+    socket.close()
+
+
+@asynccontextmanager
+async def asking_at(*addresses: str) -> AsyncIterator[ProviderManager]:
+    """Yield a manager of models that are asked at these addresses, in order."""
+    row = Model("m", context=8192, max_output=512, capabilities=frozenset({Capability.TOOLS}), price=Price(0, 0))
+    known = [
+        Candidate(Provider(f"p{number}", "openai-chat", address, "KEY", {"m": row}), row, key="sk-loopback-secret")
+        for number, address in enumerate(addresses)
+    ]
+    policy = Policy(
+        {"worker": tuple(one.name for one in known)},
+        timeouts=Timeouts(connect=PATIENCE_S, first_token=PATIENCE_S, between_chunks=PATIENCE_S, total=PATIENCE_S),
+        last_resort=(),
+        attempts_per_turn=len(known),
+    )
+    async with SocketTransport() as transport:
+        yield ProviderManager(known, policy, adapters={"openai-chat": OpenAIChat()}, transport=transport, rng=Random(1))

@@ -101,6 +101,17 @@ async def test_every_error_has_the_dialects_shape(
     assert answer.json()["error"]["code"] == code
 
 
+@pytest.mark.parametrize("stream", [True, False])
+async def test_clients_that_know_functions_alone_hear_of_one(stream: bool, tmp_path: Path) -> None:
+    asked = {**ASK, "stream": stream, "functions": [{"name": "look"}]}
+    async with scripted(ToolCall("c1", "look", "{}")) as manager, served(manager, tmp_path) as server:
+        answer = await server.http.post("/v1/chat/completions", json=asked)
+    *_, last = [one["choices"][0] for one in events_in(answer.text)[1:-1]] if stream else answer.json()["choices"]
+    assert last["finish_reason"] == "function_call"
+    assert '"function_call":{"name":"look"' in answer.text
+    assert "tool_calls" not in answer.text
+
+
 def test_a_models_own_name_stands_for_the_only_one() -> None:
     published = Published((), {}, ("a/x", "b/x", "b/y"))
     asked = Request((user("Hi"),))
@@ -155,3 +166,4 @@ async def test_pages_elsewhere_and_floods_are_refused(headers: dict[str, str], s
     async with scripted() as manager, served(manager, tmp_path) as server:
         answer = await server.http.post("/v1/chat/completions", json=ASK, headers=headers)
     assert answer.status_code == status
+    assert answer.json()["error"]["message"]

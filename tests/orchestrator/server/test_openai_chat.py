@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from orchestrator.server.gateway.asked import CompletionAsked
 from orchestrator.server.gateway.failures import GatewayFailure
-from orchestrator.server.gateway.openai_chat import ChatReply, CompletionAsked, read_chat
+from orchestrator.server.gateway.openai_chat import ChatReply, read_chat
 from providers.messages import (
     Capability,
     FinishReason,
@@ -169,8 +170,7 @@ def test_a_whole_answer_has_all_that_clients_read() -> None:
 def test_pieces_say_once_which_call_they_are_of() -> None:
     reply = ChatReply("chatcmpl-1", "tier/boss", 12)
     told = [TextDelta("Hi"), ToolCallDelta(0, "c1", "look", '{"a'), ToolCallDelta(0, arguments='":1}')]
-    chunks = [reply.piece(delta) for delta in told]
-    deltas = [chunk["choices"][0]["delta"] for chunk in chunks if chunk]
+    deltas = [chunk["choices"][0]["delta"] for delta in told for _, chunk in reply.piece(delta)]
     assert deltas[0] == {"content": "Hi"}
     first, second = (delta["tool_calls"][0] for delta in deltas[1:])
     assert first == {"index": 0, "id": "c1", "type": "function", "function": {"name": "look", "arguments": '{"a'}}
