@@ -262,9 +262,6 @@ _WORD = rf"""
 """No part repeats what another one may begin with without a bound, so a text of any length takes its length."""
 
 
-_UNCASED = re.compile(f"[{_CJK}]+")
-
-
 @lru_cache(maxsize=1)
 def _words() -> re.Pattern[str]:
     return re.compile(_WORD, re.VERBOSE)  # when it is first needed: that takes a millisecond
@@ -296,7 +293,7 @@ def _alike(text: str) -> str:
 def _is_a_name(word: str, source: str, start: int) -> bool:
     if word.isdecimal() and len(word) == 1:
         return False
-    if _UNCASED.fullmatch(word):
+    if re.fullmatch(f"[{_CJK}]+", word):
         return False
     if not word[0].isalpha() or any(not c.isalnum() and c not in "’'-" for c in word):
         return True

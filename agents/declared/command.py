@@ -15,7 +15,7 @@ from agents.declared.processes import CommandResult, run_process, scrubbed
 from agents.pinned import refuse_changed
 from agents.threads import in_thread
 from agents.tools import Tool
-from providers.documents.secrets import NAMED, hidden, without_values
+from providers.documents.secrets import hidden, secret_named_in, without_values
 
 COMMAND_S = 60.0
 MAX_BYTES = 1 << 20
@@ -175,7 +175,8 @@ def _told(result: CommandResult, spec: CommandSpec, environ: Mapping[str, str]) 
     their name or their look: a program may print what it was given."""
     given = {name: environ.get(name, "") for name in spec.env}
     return without_values(
-        told(result, spec), [text for name, text in given.items() if NAMED.search(f"{name}: ") or hidden(text) != text]
+        told(result, spec),
+        [text for name, text in given.items() if secret_named_in(f"{name}: ") or hidden(text) != text],
     )
 
 

@@ -6,11 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Literal
 
-from orchestrator.evals.spec import SuiteSpec
 from orchestrator.squad.spec import SquadSpec
-from personas.persona import PersonaSpec
-from providers.policy.shapes import PolicyShape
-from providers.simulation.scenario_shape import ScenarioShape
 
 FileKind = Literal["squad", "routing", "scenario", "persona", "tests"]
 NAMES: Mapping[FileKind, str] = {
@@ -20,15 +16,6 @@ NAMES: Mapping[FileKind, str] = {
     "persona": "a persona",
     "tests": "a test file",
 }
-_FIELDS: Mapping[FileKind, frozenset[str]] = {
-    "squad": frozenset(SquadSpec.model_fields),
-    "routing": frozenset(PolicyShape.model_fields),
-    "scenario": frozenset(ScenarioShape.model_fields),
-    "persona": frozenset(PersonaSpec.model_fields),
-    "tests": frozenset(SuiteSpec.model_fields),
-}
-
-
 _BY_NAME: Mapping[str, FileKind] = {"agent_routing": "routing"}
 """What a file of this name is where its keys leave that open: that of `orchestrator init` has one key, `version`."""
 
@@ -36,9 +23,26 @@ _BY_NAME: Mapping[str, FileKind] = {"agent_routing": "routing"}
 def kind_of(keys: Iterable[str], file: str = "") -> FileKind:
     """Return what a file with these top-level keys is: what most of them are fields of; in case of doubt what its name
     says, else a squad."""
-    given = set(keys)
-    fits = {kind: len(given & fields) for kind, fields in _FIELDS.items()}
+    given, of_squads = set(keys), frozenset(SquadSpec.model_fields)
     named = _BY_NAME.get(Path(file).stem)
+    if named is None and given <= of_squads:
+        return "squad"
+    fits = {kind: len(given & fields) for kind, fields in {"squad": of_squads, **_others()}.items()}
     if named is not None and fits[named] == max(fits.values()):
         return named
     return max(fits, key=lambda kind: fits[kind])
+
+
+def _others() -> Mapping[FileKind, frozenset[str]]:
+    """Return the fields of each kind but a squad, which most files are."""
+    from orchestrator.evals.spec import SuiteSpec
+    from personas.persona import PersonaSpec
+    from providers.policy.shapes import PolicyShape
+    from providers.simulation.scenario_shape import ScenarioShape
+
+    return {
+        "routing": frozenset(PolicyShape.model_fields),
+        "scenario": frozenset(ScenarioShape.model_fields),
+        "persona": frozenset(PersonaSpec.model_fields),
+        "tests": frozenset(SuiteSpec.model_fields),
+    }

@@ -22,7 +22,7 @@ from providers.documents.fields import PositiveDuration
 from providers.documents.findings import Findings
 from providers.documents.models import StrictModel
 from providers.documents.problems import Path
-from providers.documents.secrets import NAMED, hidden
+from providers.documents.secrets import hidden, secret_named_in
 
 NonEmptyText = Annotated[str, Field(min_length=1)]
 _NAME = re.compile(r"[A-Za-z](?:[A-Za-z0-9-]|_(?!_)){0,31}")
@@ -100,7 +100,7 @@ class McpSpec(StrictModel):
         texts = [(name, text) for part in (self.variables, self.headers) for name, text in part.items()]
         found = [(name, read) for name, text in texts for read in _VARIABLE.findall(text)]
         return tuple(
-            dict.fromkeys(read for name, read in found if NAMED.search(f"{name}: ") or NAMED.search(f"{read}: "))
+            dict.fromkeys(read for name, read in found if secret_named_in(f"{name}: ") or secret_named_in(f"{read}: "))
         )
 
     @property
@@ -179,7 +179,7 @@ def _is_secret(name: str, text: str) -> bool:
     """Whether a value looks like a key that stands in the file itself."""
     if _VARIABLE.search(text) or not text:
         return False
-    return bool(NAMED.search(f"{name}: ")) or hidden(text) != text
+    return bool(secret_named_in(f"{name}: ")) or hidden(text) != text
 
 
 def _list(command: str) -> str:

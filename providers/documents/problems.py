@@ -10,7 +10,7 @@ from typing import Any, Literal
 from urllib.parse import quote
 
 from providers.documents.likeness import alike, closest
-from providers.documents.secrets import NAMED, hidden, may_hold_a_secret, without_words_of
+from providers.documents.secrets import hidden, may_hold_a_secret, secret_named_in, without_words_of
 
 Path = tuple[str | int, ...]
 """Where in the tree of a file: keys and indices from its root."""
@@ -108,12 +108,12 @@ def _may_be_misspelt(p: Problem) -> bool:
     if p.code != "unknown-field" or not p.path:
         return False
     name = str(p.path[-1])
-    return p.path[0] in ("providers", "budget") or bool(NAMED.search(f"{name}:")) or bool(alike(name, SECRETS))
+    return p.path[0] in ("providers", "budget") or bool(secret_named_in(f"{name}:")) or bool(alike(name, SECRETS))
 
 
 def _value(p: Problem, *, withheld: bool) -> str:
     """Return the part of a line that must not be repeated: what stands behind a name."""
-    if named := NAMED.search(p.source):
+    if named := secret_named_in(p.source):
         return p.source[named.end() :]
     return p.source.partition(":")[2] if withheld else ""
 

@@ -18,9 +18,9 @@ _NAME = (
     r"(?:[\w-]*(?:api[-_ ]?keys?|access[-_ ]?keys?|private[-_ ]?keys?|secret[-_ ]?keys?|secrets?|token"
     r"|passw(?:or)?ds?|passphrase|credentials?|authori[sz]ation|cookies?)|x-[\w-]*(?:key|auth)|auth|bearer|apikeys?)"
 )
-NAMED = re.compile(rf"(?i)(?<![\w-]){_NAME}[\"']?\s*[:=]")
-"""The name of a secret before its value, as a line of a file has them."""
-SHAPES = re.compile(
+# Texts, not compiled patterns: `re` compiles each when it is first used, and most programs that start use none of them.
+_NAMED = rf"(?i)(?<![\w-]){_NAME}[\"']?\s*[:=]"
+_SHAPES = (
     r"(?i:\b(?:sk|gsk|csk|xai|pk|hf|r8|nvapi|pplx|glpat|xox[abeprs]|gh[opsur]|github_pat|rk|ya29)[-_.][\w.-]{12,})"
     r"|\bAIza[\w-]{20,}|\bAKIA[0-9A-Z]{12,}|\beyJ[\w-]{6,}\.[\w-]{6,}(?:\.[\w-]*)?"
     r"|(?i:(?<=\bbearer )|(?<=\bbasic ))[\w+/=.~:-]{8,}"
@@ -29,54 +29,59 @@ SHAPES = re.compile(
     r"|(?<=[?&]access_token=)|(?<=[?&]auth=)|(?<=[?&]password=)|(?<=[?&]secret=))[^&\s\"'#]+"
 )
 """Keys as vendors hand them out, JSON Web Tokens, what follows Bearer, a user in an address, a key in a query."""
-_PAIR = re.compile(rf"(?i)((?<![\w-]){_NAME}[\"']?\s*[:=]\s*[\"']?)(?=[^\s\"',}}]*[0-9])[^\s\"',}}]{{8,}}")
-_GUESS = re.compile(r"\b(?=[A-Za-z]*\d)(?=\w*[a-z])(?=\w*[A-Z])(?=(?:[A-Za-z]*\d){3})[A-Za-z0-9]{16,}\b")
-_WRITTEN = re.compile(
+_PAIR = rf"(?i)((?<![\w-]){_NAME}[\"']?\s*[:=]\s*[\"']?)(?=[^\s\"',}}]*[0-9])[^\s\"',}}]{{8,}}"
+_GUESS = r"\b(?=[A-Za-z]*\d)(?=\w*[a-z])(?=\w*[A-Z])(?=(?:[A-Za-z]*\d){3})[A-Za-z0-9]{16,}\b"
+_WRITTEN = (
     rf"(?im)((?<![\w-]){_NAME}[\"']?[ \t]*:[ \t]+)"
     r"(?:\"[^\"\n]*\"|'[^'\n]*'|[^\s\"'{\[|>][^,}\n#]*)"
 )
-_HEADERS = re.compile(
+_HEADERS = (
     r"(?m)(^([ \t]*)[\"']?extra_headers[\"']?:[ \t]*(?:#.*)?\n)((?:\2[ \t]+.*(?:\n|\Z)|[ \t]*\n)+)"
     r"|(extra_headers[\"']?:[ \t]*)(\{[^{}]*\})"
 )
-_VALUE = re.compile(r"([\w-]+[\"']?[ \t]*:[ \t]+)(?:\"[^\"\n]*\"|'[^'\n]*'|[^\s\"'{\[|>][^,}\n#]*)")
-_WORD = re.compile(r"[^\s'\",:{}\[\]]{6,}")
+_VALUE = r"([\w-]+[\"']?[ \t]*:[ \t]+)(?:\"[^\"\n]*\"|'[^'\n]*'|[^\s\"'{\[|>][^,}\n#]*)"
+_WORD = r"[^\s'\",:{}\[\]]{6,}"
 _GAP = r"(?:\s|\\[nr])+"
-_PRIVATE_KEY = re.compile(
+_PRIVATE_KEY = (
     rf"(-----BEGIN [A-Z0-9 ]{{0,40}}PRIVATE KEY(?: BLOCK)?-----)"
     rf"((?:{_GAP}(?:[\w-]+: [^\n]*|[A-Za-z0-9+/=]{{16,}}))+(?:{_GAP}[A-Za-z0-9+/=]{{1,15}}(?={_GAP}-----END))?)"
 )
 """A private key in PEM, also as one line of JSON has it."""
 
 
+def secret_named_in(text: str) -> re.Match[str] | None:
+    """Return where a text, a line of a file, has the name of a secret with what stands before its value."""
+    return re.search(_NAMED, text)
+
+
 def without_private_keys(text: str) -> str:
     """Return `text` without the private keys in it, in as many lines as it has."""
-    return _PRIVATE_KEY.sub(lambda found: f"{found[1]}{MASK}" + "\n" * found[2].count("\n"), text)
+    return re.sub(_PRIVATE_KEY, lambda found: f"{found[1]}{MASK}" + "\n" * found[2].count("\n"), text)
 
 
 def hidden(text: str, *, guess: bool = True) -> str:
     """Return `text` without what looks like a secret. `guess`: by its letters alone, too, where no name or shape says
     so; for texts that quote files, not for those that name them."""
-    text = SHAPES.sub(MASK, without_private_keys(text))
-    text = _PAIR.sub(rf"\1{MASK}", text)
-    return _GUESS.sub(MASK, text) if guess else text
+    text = re.sub(_SHAPES, MASK, without_private_keys(text))
+    text = re.sub(_PAIR, rf"\1{MASK}", text)
+    return re.sub(_GUESS, MASK, text) if guess else text
 
 
 def recordable(text: str) -> str:
     """Return the YAML of a routing file as a record keeps it: without what is written under the name of a secret, or
     looks like one. It is still the same file but for these values, which no replay sends."""
-    text = _WRITTEN.sub(r"\1hidden", SHAPES.sub("hidden", text))
-    return _HEADERS.sub(_without_values, text)
+    text = re.sub(_WRITTEN, r"\1hidden", re.sub(_SHAPES, "hidden", text))
+    return re.sub(_HEADERS, _without_values, text)
 
 
 def _without_values(found: re.Match[str]) -> str:
     """Return headers without their values, whoever may read them: written below their name, or behind it."""
-    return (found[1] or found[4]) + _VALUE.sub(r"\1hidden", found[3] or found[5])
+    return (found[1] or found[4]) + re.sub(_VALUE, r"\1hidden", found[3] or found[5])
 
 
 def may_hold_a_secret(line: str) -> bool:
     """Whether a line of a file should not be repeated."""
-    return NAMED.search(line) is not None or hidden(line) != line
+    return secret_named_in(line) is not None or hidden(line) != line
 
 
 SHORTEST = 6
@@ -106,7 +111,7 @@ def _spellings(secret: str) -> list[str]:
 
 def without_words_of(line: str, text: str, kept: tuple[str, ...]) -> str:
     """Return `text` without the longer words of a line; those in `kept` are names that may be said."""
-    for word in sorted(set(_WORD.findall(line)), key=len, reverse=True):
+    for word in sorted(set(re.findall(_WORD, line)), key=len, reverse=True):
         if word.lower() not in kept:
             text = text.replace(word, MASK)
     return text

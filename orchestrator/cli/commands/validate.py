@@ -19,7 +19,6 @@ from orchestrator.cli.inputs import GivenInputs, given_inputs
 from orchestrator.cli.squad_files import squad_of_file
 from orchestrator.cli.ui.console import Console, count
 from orchestrator.cli.ui.masking import mask_secrets
-from orchestrator.evals.suite import problems_of_suite
 from orchestrator.squad.routing_tools import tools_of_routing
 from personas.persona import Personas
 from personas.sources import packaged
@@ -28,7 +27,6 @@ from providers.documents.problems import FORMATS, Problem, ProblemsFound
 from providers.documents.unicode import printable
 from providers.documents.yaml import ParsedFile, parse_file
 from providers.policy.parse import parse_policy
-from providers.simulation.scenario_file import parse_scenario
 
 
 @app.command("validate")
@@ -97,10 +95,14 @@ def _checked(
             tools = tools_of_routing(parsed.mapping(), parsed.file)[1]
             parse_policy(parsed.mapping(), load_catalog(), [*parsed.found, *tools])
         case "scenario":
+            from providers.simulation.scenario_file import parse_scenario
+
             parse_scenario(parsed.mapping(), Path(parsed.file).stem, parsed.found)
         case "persona":
             Personas(packaged()).build(parsed.mapping(), read=parsed.found)
         case "tests":
+            from orchestrator.evals.suite import problems_of_suite
+
             return problems_of_suite(parsed, lambda file, tools: squad_of_file(parse_file(file), settings, tools=tools))
         case _:
             assert_never(kind)
