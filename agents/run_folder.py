@@ -14,6 +14,11 @@ from agents.file_origins import FileOrigins
 from agents.paths import Parts, Protected, parts_of
 
 
+def origins_of(folder: RunFolder | None) -> FileOrigins:
+    """Return what is known of the files that a run works on; one without a folder may still have a workspace."""
+    return FileOrigins() if folder is None else folder.origins
+
+
 class FileTaken(PathRefused):
     """A file stands there that this run did not write. `is_edited`: it did, and somebody changed it since."""
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from agents import Agent
 from agents.run_context import Complete
-from agents.run_folder import RunFolder
+from agents.run_folder import RunFolder, origins_of
 from orchestrator.errors import NoSuchAgent, NotAChat, OutElsewhere, RunCancelled, RunNotFound
 from orchestrator.events import ChatPartner, Event, FileWritten, RunResumed, RunStarted
 from orchestrator.execution import in_doubt
@@ -108,7 +108,11 @@ class ChatOpening:
             squad = await self.squad.loaded(options.trust, options.variables)
             squad, remote = await opened.enter_async_context(mcp_opened(squad, options))
             inputs = options.inputs if past.manifest is None or options.inputs else past.manifest.inputs
-            uncapped = replace(squad.plan(inputs, builtin_tools(squad, files, options).plus(*remote)), tasks={})
+            origins = origins_of(files)
+            for (where, path), untrusted in past.history.origins.items():
+                origins.note(where, path, untrusted)
+            tools = builtin_tools(squad, files, options, origins).plus(*remote)
+            uncapped = replace(squad.plan(inputs, tools), tasks={})
             check_tools(uncapped, options.deps)
             offline = bool(recorded.get("stub")) if past.manifest is not None else options.offline
             complete, stub = await opened.enter_async_context(open_providers(squad, uncapped, options, offline))
@@ -185,8 +189,6 @@ class _Place:
             folder.tell = lambda *written: recorder.record(FileWritten(*written))
             for path, versions in past.written.items():
                 folder.wrote(path, versions)
-            for (where, path), untrusted in past.origins.items():
-                folder.origins.note(where, path, untrusted)
         crew = Crew(plan, complete, clock, recorder.at, past.paid, self.run, memory, work_clock, around=options.around)
         asker = Asker(journal, recorder, options.ask, past, work_clock, options.notify)
         work_clock.on_change = asker.release  # who cannot be asked here is not waited for

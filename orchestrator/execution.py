@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import anyio
 
 from agents.events import TurnEnded
+from agents.file_origins import FileOrigins
 from agents.run_context import NOTHING_AROUND, Complete, Surroundings
 from agents.run_folder import RunFolder
 from orchestrator.errors import NotEndedOutside
@@ -35,7 +36,7 @@ from orchestrator.run.work_clock import RunClock
 from orchestrator.run.worker import TaskRunner
 from orchestrator.squad.plan import Plan
 from orchestrator.squad.termination import listens
-from orchestrator.units import SAID
+from orchestrator.units import HARMLESS
 from providers.emit import Emit, ignore
 
 
@@ -191,14 +192,16 @@ class Setting:
     around: Surroundings = NOTHING_AROUND
     rehearse: Rehearse | None = None
     """Answers the run's steps instead of their work."""
+    origins: FileOrigins = field(default_factory=FileOrigins)
+    """Which of the files that the run works on hold what others wrote; its tools share it."""
 
 
 def in_doubt(in_flight: Sequence[InFlightStep], past: RunHistory) -> Sequence[InFlightStep]:
     """Return the steps that may have taken effect, of those that were in flight. One that waited for a person, or that
-    a person refused, has not."""
+    a person refused, has not, nor has one that only looks something up."""
     waited = {name for name, gate in past.gates.items() if not gate.opened.again}
     refused = {name for name, answers in past.answers.items() if answers[-1].choice == "reject"}
-    return [step for step in in_flight if step.key.call != SAID and step.path not in waited | refused]
+    return [step for step in in_flight if step.key.call not in HARMLESS and step.path not in waited | refused]
 
 
 @asynccontextmanager
@@ -224,8 +227,8 @@ async def running(
             setting.folder.tell = lambda *written: recorder.record(FileWritten(*written))
             for path, versions in past.written.items():
                 setting.folder.wrote(path, versions)
-            for (where, path), untrusted in past.origins.items():
-                setting.folder.origins.note(where, path, untrusted)
+        for (where, path), untrusted in past.origins.items():
+            setting.origins.note(where, path, untrusted)
         at, paid = recorder.at, past.paid
         crew = Crew(plan, complete, clock, at, paid, run, setting.memory, work_clock, deltas, setting.around)
         crew.ended_outside = partial(ended_outside, journal, run)

@@ -12,6 +12,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from agents.errors import AgentError
+from agents.file_origins import FileOrigins
 from agents.paths import Parts, Protected, folded, parts_of
 from agents.run_folder import FileTaken, RunFolder
 from agents.tools import Tool
@@ -45,12 +46,17 @@ def run_folder(
     return RunFolder(folder, configuration_of(squad, options, {folder / path for path in own}), overwrite)
 
 
-def builtin_tools(squad: Squad, files: RunFolder | None, options: RunOptions) -> SquadTools:
-    """Return the built-in tools of a run. In workspaces, too, nothing that configures a run can be written."""
+def builtin_tools(
+    squad: Squad, files: RunFolder | None, options: RunOptions, origins: FileOrigins | None = None
+) -> SquadTools:
+    """Return the built-in tools of a run. In workspaces, too, nothing that configures a run can be written.
+
+    `origins` is what the run knows of whose words the files there hold.
+    """
     protected = None if files is None else files.protected
     if protected is None and any(one.can_write for one in squad.workspaces().values()):
         protected = configuration_of(squad, options)
-    return squad.builtin(files, protected)
+    return squad.builtin(files, protected, origins)
 
 
 def configuration_of(squad: Squad, options: RunOptions, own: Collection[Path] = ()) -> Protected:

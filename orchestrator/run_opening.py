@@ -17,6 +17,7 @@ import anyio
 
 from agents.confined import sweep
 from agents.run_context import Complete
+from agents.run_folder import origins_of
 from agents.tools import Tool, check_deps
 from orchestrator.environment import Environment
 from orchestrator.errors import NoProvider, OutElsewhere, RunCancelled, RunChanged, RunOver
@@ -62,7 +63,8 @@ async def _begun(squad: Squad, options: RunOptions, remote: Sequence[Tool]) -> A
     """Begin a new run, with the tools of the servers that are open for it."""
     folder, clock = options.folder, options.clock or steady()
     files = run_folder(folder, squad, options, overwrite=options.overwrite)
-    uncapped = squad.plan(options.inputs, tools=builtin_tools(squad, files, options).plus(*remote))
+    origins = origins_of(files)
+    uncapped = squad.plan(options.inputs, tools=builtin_tools(squad, files, options, origins).plus(*remote))
     squad.foresee(uncapped)
     check_tools(uncapped, options.deps)
     plan = capped(uncapped, options.caps)
@@ -70,7 +72,7 @@ async def _begun(squad: Squad, options: RunOptions, remote: Sequence[Tool]) -> A
     name = options.run_id or new_run_id(plan.name, clock())
     notify, stream, around = options.notify, options.stream, options.around
     setting = Setting(name, journal, options.ask, clock, files, notify=notify, stream=stream, around=around)
-    setting = replace(setting, rehearse=options.rehearse)
+    setting = replace(setting, rehearse=options.rehearse, origins=origins)
     async with open_providers(squad, plan, options, options.offline) as (complete, stub):
         manifest = manifest_of(
             squad, uncapped, recorded_options(options, stub), clock(), lasting=options.journal is not None
@@ -117,7 +119,9 @@ async def resume_with(
         inputs = inputs_for(squad, manifest) if edited else manifest.inputs
         of_record = None if edited else definitions_in(manifest.sources)
         squad, remote = await opened.enter_async_context(mcp_opened(squad, options, of_record))
-        uncapped = squad.plan(inputs, builtin_tools(squad, files, options).plus(*remote), manifest.edition)
+        origins = origins_of(files)
+        tools = builtin_tools(squad, files, options, origins).plus(*remote)
+        uncapped = squad.plan(inputs, tools, manifest.edition)
         differing = changed(manifest.parts, parts_of(uncapped))
         if differing and not edited:
             raise RunChanged(run_id, differing)
@@ -138,6 +142,7 @@ async def resume_with(
                 in_flight = await journal.cut_short(run_id)
                 more = (past, in_flight, options.notify, options.stream)
                 setting = Setting(run_id, journal, options.ask, clock, files, *more, around=options.around)
+                setting = replace(setting, origins=origins)
                 async with (
                     open_memory(plan, _memory(squad, setting, options, complete)) as memory,
                     running(plan, complete, stub, replace(setting, memory=memory), None) as run,

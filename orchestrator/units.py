@@ -11,19 +11,24 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
+from agents.room import ROOM
 from agents.run_context import StepKey
 
 StepPath = tuple[str, ...]
 """Where in a unit's work something happened, the outermost part first: `("try-1", "repeat-2", "code")`."""
 
 SAID = "said"
+"""The call by which a person's words in a conversation are recorded."""
 ENDED = "ended"
 """The call by which it is recorded whether a conversation was ended from outside."""
 FENCED = "fenced"
 """The step that draws the number of the fence around what others wrote in a brief."""
 RECALLED = "recalled"
 """The step in which an agent is told what it remembers."""
-"""The call by which a person's words in a conversation are recorded."""
+LOOKED_UP = frozenset({ROOM, FENCED, ENDED})
+"""Calls in which something is looked up or drawn: they reach nobody, cost nothing and say nothing."""
+HARMLESS = LOOKED_UP | {SAID}
+"""Calls that may be made again without a word, where a kill cut them short."""
 
 _UNIT = re.compile(r"([^\[#/]*)(?:\[(.*)\])?(?:#(\d+))?", re.DOTALL)
 _STEP = re.compile(rf"{_UNIT.pattern}/(try-\d+(?:/.*)?)", re.DOTALL)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 from agents.run_folder import RunFolder
@@ -23,7 +22,5 @@ def builtin(root: Path | RunFolder | None, workspace: Workspace | None = None) -
     if workspace is None:
         files = RunFiles(folder)
         return Registry((*file_tools(folder), *search_tools(files), *data_tools(files), *clock_tools()))
-    if folder is not None:
-        workspace = replace(workspace, origins=folder.origins)
     own = (*reading_tools(workspace), *writing_tools(workspace))
     return Registry((*own, *search_tools(workspace), *data_tools(workspace), *clock_tools()))

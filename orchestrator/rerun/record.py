@@ -50,7 +50,7 @@ from orchestrator.events import (
 )
 from orchestrator.journal.codec import pack
 from orchestrator.journal.protocols import StepRecord
-from orchestrator.units import RECALLED, SAID, StepPath, Unit, key_of, text_of
+from orchestrator.units import LOOKED_UP, RECALLED, SAID, StepPath, Unit, key_of, text_of
 from providers import events as provider_events
 from providers.messages import Request
 
@@ -115,7 +115,9 @@ class RecordPart:
         """Take the next event."""
         data, at = place.event.data, place.at
         is_said = at is not None and at.key.call == SAID and isinstance(data, GateAnswered)
-        if at is not None and (is_said or isinstance(data, ANSWERED)):
+        # What is only looked up says nothing of itself; earlier releases told that it was asked for again.
+        is_found = at is not None and at.key.call in LOOKED_UP and isinstance(data, CallRepeated)
+        if at is not None and (is_said or is_found or isinstance(data, ANSWERED)):
             self.answered.add(at)
         if place.unit is not None and not place.is_chance:
             self._of_units.setdefault(place.unit, []).append(len(self.places))

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
+from agents.file_origins import FileOrigins
 from agents.mcp.definitions import Definition
 from agents.paths import Protected
 from agents.run_folder import RunFolder
@@ -224,12 +225,14 @@ class Squad:
             found = with_squad(found, path, inner.text, replace(inner, tools=self.tools).sources())
         return with_definitions(with_digests(found, self._digests), self.definitions)
 
-    def builtin(self, files: RunFolder | None, protected: Protected | None = None) -> SquadTools:
+    def builtin(
+        self, files: RunFolder | None, protected: Protected | None = None, origins: FileOrigins | None = None
+    ) -> SquadTools:
         """Return the built-in tools, bound to the run's folder, or to the workspaces of the squad and its sub-squads.
 
-        `protected` names what is never written there.
+        `protected` names what is never written there; `origins`: whose words files there hold.
         """
-        return squad_tools(self.workspaces(), Path(self.file).parent, files, protected)
+        return squad_tools(self.workspaces(), Path(self.file).parent, files, protected, origins)
 
     def workspaces(self) -> dict[str, Workspace]:
         """Return the folders that tools for files work on: its sub-squads', by the tasks that these are, and its own

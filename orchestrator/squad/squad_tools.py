@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from agents.file_origins import OF_SQUAD
+from agents.file_origins import OF_SQUAD, FileOrigins
 from agents.paths import Protected
-from agents.run_folder import RunFolder
+from agents.run_folder import RunFolder, origins_of
 from agents.toolbox import builtin
 from agents.toolbox.workspace import Workspace
 from agents.tools import Registry, Tool
@@ -49,17 +49,22 @@ def workspaces_in(plan: Plan, own: Workspace | None) -> dict[str, Workspace]:
 
 
 def squad_tools(
-    workspaces: Mapping[str, Workspace], home: Path, files: RunFolder | None, protected: Protected | None = None
+    workspaces: Mapping[str, Workspace],
+    home: Path,
+    files: RunFolder | None,
+    protected: Protected | None = None,
+    origins: FileOrigins | None = None,
 ) -> SquadTools:
     """Return the tools of a run that writes into `files`, of a squad whose file stands in `home`.
 
     What `protected` names is never written in a workspace. Those that are one folder, or hold the same files, know
-    together whose words these are, and edit them one by one.
+    together whose words these are, and edit them one by one: `origins` is what the run knows of that.
     """
     if not workspaces:
         return SquadTools(builtin(files))
     shared = next(iter(workspaces.values()))
-    shared = replace(shared, protected=protected or shared.protected)
+    known = origins_of(files) if origins is None else origins
+    shared = replace(shared, protected=protected or shared.protected, origins=known)
     own = workspaces.get("")
     around = (*(() if own is None else ((own.name, own.root),)), (OF_SQUAD, home.resolve()))
     made = {

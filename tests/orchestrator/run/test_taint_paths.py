@@ -21,6 +21,7 @@ from orchestrator.journal.memory import MemoryJournal
 from orchestrator.rerun.replay import replay
 from orchestrator.runtime import resume_run
 from orchestrator.session import Session
+from providers.documents.scalars import write_tree
 from providers.messages import FinishReason, Message, Request, Response, ToolCall, Usage
 from tests.orchestrator.squads import Answers, run
 
@@ -230,7 +231,7 @@ def speaking(reads: str, road: Road) -> Answers:
     return Answers(answer)
 
 
-def squad_of(road: Road, reads: str, into: list[str]) -> Squad:
+def squad_of(road: Road, reads: str, into: list[str], workspace: Path | None = None) -> Squad:
     @tool(risk="risky", blocking=False)
     def send(to: str) -> str:
         """Send a mail."""
@@ -240,7 +241,11 @@ def squad_of(road: Road, reads: str, into: list[str]) -> Squad:
     ann = {"role": "Reads.", **road.ann, "tools": [reads, *road.ann.get("tools", [])]}
     agents = {"ann": ann, "bob": {"role": "Acts.", "tools": ["send"], **road.bob}, **road.more.get("agents", {})}
     told = {"version": 1, "name": "roads", "tasks": road.tasks, **road.more, "agents": agents}
-    return Squad.from_mapping(told, tools=[own_page, their_page, send])
+    if workspace is None:
+        return Squad.from_mapping(told, tools=[own_page, their_page, send])
+    file = workspace / "roads.yaml"
+    file.write_text(write_tree({**told, "workspace": {"path": ".", "write": True}}))
+    return Squad.from_file(file, tools=[own_page, their_page, send])
 
 
 async def refused(gate: GateOpened) -> GateAnswered:
@@ -281,8 +286,23 @@ async def test_in_a_chat_it_goes_along_to_the_next_agent_until_it_is_undone(read
     assert into == (["eve"] if reads == "own_page" or is_undone else [])
 
 
+async def test_in_a_chat_tools_for_files_work_on_the_workspace_and_know_whose_words_it_holds(tmp_path: Path) -> None:
+    into: list[str] = []
+    road = ROADS["a file that a tool writes"]
+    manager, journal = speaking("their_page", road), MemoryJournal()
+    for said, to in (("Read it.", "ann"), ("Mail it.", "bob")):
+        given = squad_of(road, "their_page", into, tmp_path)
+        async with Session(given, manager=manager, ask=refused, journal=journal, id="chat") as session:
+            await session.say(said, to=to)
+    assert into == []
+    assert {path.name for path in tmp_path.iterdir()} == {"roads.yaml", "a.md"}
+
+
 @pytest.mark.parametrize("reads", READS)
-async def test_a_resumed_run_knows_whose_words_its_files_hold(reads: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_in_workspace", [False, True])
+async def test_a_resumed_run_knows_whose_words_its_files_hold(
+    reads: str, is_in_workspace: bool, tmp_path: Path
+) -> None:
     into: list[str] = []
     tasks = {
         "read": READ,
@@ -290,7 +310,8 @@ async def test_a_resumed_run_knows_whose_words_its_files_hold(reads: str, tmp_pa
         "act": {**ACT, "needs": ["ok"], "context": []},
     }
     road = ROADS["a file that a tool writes"]._replace(tasks=tasks)
-    manager, given, journal = speaking(reads, road), squad_of(road, reads, into), MemoryJournal()
+    workspace, out = (tmp_path, None) if is_in_workspace else (None, tmp_path)
+    manager, given, journal = speaking(reads, road), squad_of(road, reads, into, workspace), MemoryJournal()
 
     async def ask(gate: GateOpened) -> GateAnswered | None:
         return None if gate.prompt == "Go on?" else await refused(gate)
@@ -298,10 +319,10 @@ async def test_a_resumed_run_knows_whose_words_its_files_hold(reads: str, tmp_pa
     async def again(gate: GateOpened) -> GateAnswered:
         return GateAnswered(gate.name, "approve", "", "test") if gate.prompt == "Go on?" else await refused(gate)
 
-    result, _ = await run(given, manager, ask=ask, journal=journal, run_id="r", out=tmp_path)
+    result, _ = await run(given, manager, ask=ask, journal=journal, run_id="r", out=out)
     assert result.status == "waiting"
-    afresh = squad_of(road, reads, into)
-    async with resume_run(afresh, "r", journal=journal, manager=manager, ask=again, out=tmp_path) as opened:
+    afresh = squad_of(road, reads, into, workspace)
+    async with resume_run(afresh, "r", journal=journal, manager=manager, ask=again, out=out) as opened:
         async for _ in opened:
             pass
     assert opened.result.status == "done"
