@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from anyio import to_thread
+
 from agents.context import History, count_tokens
 from agents.events import HistorySummarised
 from agents.room import room_of
@@ -125,4 +127,4 @@ class Compaction:
         made = await self.summariser.write(
             INSTRUCTIONS, text, most, below, tell, lambda made: fault_of(made, text, 2 * most)
         )
-        return None if made is None else checked(made, text, most // 2)
+        return None if made is None else await to_thread.run_sync(checked, made, text, most // 2)

@@ -29,7 +29,7 @@ OF_A_RESULT = 2000
 MOST_LOST = 60
 """Names and numbers that are listed below a summary."""
 MOST_READ = 60_000
-"""Characters of a text that are searched for names and numbers, the newest: others wait for that, 30 to 90 ms."""
+"""Characters of a text that are searched for names and numbers, the newest: 30 to 180 ms of work."""
 LONGEST_NAME = 100
 """Characters of a name; what is longer is data."""
 AGAIN = 1.5

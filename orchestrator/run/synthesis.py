@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import anyio
+from anyio import to_thread
 
 from agents.context import NEAR, even_cap, without_middle
 from agents.events import ContextSummarised
@@ -86,5 +87,6 @@ async def _shortened(title: str, text: str, cap: int, task: str, who: Summariser
     said = await who.write(OF_CONTEXT, wanted, room, below, tell, lambda words: fault_of(words, text, 2 * room))
     if said is None:
         return without_middle(text, cap)
-    whole = checked(said, text, room - estimate_tokens(said) - LEAST // 4)
+    most = room - estimate_tokens(said) - LEAST // 4
+    whole = await to_thread.run_sync(checked, said, text, most)
     return mark + without_middle(whole, room)

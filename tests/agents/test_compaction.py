@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from agents import Agent, History, RunContext
 from agents.context import count_tokens
-from agents.events import HistoryFitted, HistorySummarised, TurnEnded
+from agents.events import HistoryFitted, HistorySummarised, TurnEnded, TurnStarted
 from agents.summaries import (
     Covered,
     HistoryMemo,
@@ -30,7 +30,7 @@ from agents.tools import tool
 from providers.catalog.model import Candidate, Model, Provider
 from providers.client.manager import ProviderManager
 from providers.errors import ServerFault
-from providers.messages import Capability, Request, ToolCall, ToolResult, assistant, system, user
+from providers.messages import Capability, Message, Request, ToolCall, ToolResult, assistant, system, user
 from providers.messages import tool as tool_message
 from providers.policy.model import Policy
 from providers.stub.scripted import Scripted, Stub
@@ -67,7 +67,11 @@ def read(page: int) -> str:
     return f"page {page}: " + "text " * 120
 
 
-CALLS = [assistant(ToolCall(str(n), "read", f'{{"page": {n}}}')) for n in range(12)]
+def calling(name: str, page: int) -> Message:
+    return assistant(ToolCall(str(page), name, f'{{"page": {page}}}'))
+
+
+CALLS = [calling("read", n) for n in range(12)]
 
 
 async def test_a_long_loop_goes_on_from_a_summary_that_grows():
@@ -94,6 +98,35 @@ async def test_a_long_loop_goes_on_from_a_summary_that_grows():
     assert last[-1].parts[0].content.startswith("page 11")
     agents = [event.provider for event in events if isinstance(event, TurnEnded)]
     assert agents.count("cheap") == len(made)
+
+
+async def test_others_go_on_while_it_is_looked_for_what_a_summary_lost():
+    @tool
+    def names(page: int) -> str:
+        """Read a page."""
+        return " ".join(f"of Name{page}x{n} and {n}.{page}" for n in range(400))
+
+    answers, summaries = Scripted([*[calling("names", n) for n in range(5)], "Read."]), Scripted(["Short."] * 3)
+    went_on, since = 0, list[int]()
+
+    def hear(event: Any) -> None:
+        if isinstance(event, HistorySummarised):
+            since.append(-went_on)
+        elif isinstance(event, TurnStarted) and since and since[-1] <= 0:
+            since[-1] += went_on
+
+    async def beside() -> None:
+        nonlocal went_on
+        while True:
+            await anyio.lowlevel.checkpoint()
+            went_on += 1
+
+    agent = agent_of(answers, summaries, tools=(names,), history=History(summarise_over_tokens=9_000))
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(beside)
+        await agent.work("Read the book.", RunContext(emit=hear))
+        tasks.cancel_scope.cancel()
+    assert max(since) > 300, "steps of others during the search"
 
 
 @pytest.mark.parametrize(

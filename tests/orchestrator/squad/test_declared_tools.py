@@ -17,6 +17,7 @@ from orchestrator import GateAnswered, GateOpened, PlanError, RunChanged, Squad
 from orchestrator.errors import ToolUnusable
 from orchestrator.journal.memory import MemoryJournal
 from orchestrator.rerun.replay import replay
+from orchestrator.run.approvals import answer_question, questions_of
 from orchestrator.runtime import open_run, resume_run
 from orchestrator.trust import CodeNotTrusted, CodeUse, TrustFile
 from providers.messages import FinishReason, Response, ToolCall, ToolResult, Usage, assistant
@@ -97,6 +98,27 @@ async def test_a_function_beside_the_squad_is_a_tool_and_its_run_is_replayed_wit
     (tmp_path / "mytools.py").unlink()
     file.unlink()
     assert (await replay(journal, "a")).is_equal
+
+
+async def test_leave_for_a_call_is_none_for_other_code_of_the_same_shape(tmp_path):
+    tool = '{python: "mytools.py:convert", approval: ask}'
+    journal, manager = MemoryJournal(), calling("convert", amount=10, currency="USD")
+    shared = {"journal": journal, "manager": manager}
+    result, _ = await run(Squad.from_file(squad(tmp_path, tool)), manager, journal=journal, run_id="a")
+    assert result.status == "waiting"
+    await answer_question(journal, "a", None, "approve", for_run=True)
+    changed = Squad.from_file(squad(tmp_path, tool, CODE.replace("1.1", "1000.0")))
+    for _ in range(2):  # nor is it in a later process
+        async with resume_run(changed, "a", edited=True, **shared) as went_on:
+            async for _ in went_on:
+                pass
+        assert went_on.result.status == "waiting"
+    assert {gate.name for gate in (await questions_of(journal, "a")).open} == {"price/try-1/turn-1/tool-1"}
+    await answer_question(journal, "a", None, "approve")
+    async with resume_run(changed, "a", **shared) as went_on:
+        async for _ in went_on:
+            pass
+    assert went_on.result.outputs == {"price": "10000.0"}
 
 
 async def test_reading_a_squad_runs_none_of_its_code(tmp_path):
