@@ -19,9 +19,10 @@ from orchestrator.server.access import Access, AccessRole
 from orchestrator.server.api.approvals import approval_routes
 from orchestrator.server.api.errors import RequestRefused, told, unreadable
 from orchestrator.server.api.runs import run_routes
+from orchestrator.server.gateway.anthropic_messages import messages_error
 from orchestrator.server.gateway.failures import FailureKind, GatewayFailure
 from orchestrator.server.gateway.openai_errors import error_body
-from orchestrator.server.gateway.routes import Gateway, routes
+from orchestrator.server.gateway.routes import Gateway, routes, speaks_anthropic
 from orchestrator.server.guard import Guard
 from orchestrator.server.pages.live import LivePages
 from orchestrator.server.pages.routes import Dashboard
@@ -51,8 +52,8 @@ def application(state: ServerState, access: Access, live: LivePages, hosts: Iter
         can_ask = bool(state.manager.configured)
         return JSONResponse({"status": "ok" if can_ask else "no provider is configured"}, 200 if can_ask else 503)
 
-    async def failed(_: HttpRequest, error: Exception) -> Response:
-        return _told(gateway.told(error))
+    async def failed(http: HttpRequest, error: Exception) -> Response:
+        return _told(http.scope, gateway.told(error))
 
     async def refused(http: HttpRequest, error: Exception) -> Response:
         assert isinstance(error, HTTPException), "it is registered for these alone"
@@ -88,13 +89,14 @@ def _refusal(scope: Scope, status: int, text: str, headers: Mapping[str, str] | 
     """Return a refusal in the gateway's shape; in plain words where a browser asks for something else."""
     if not scope["path"].startswith(("/v1/", "/api/")):
         return PlainTextResponse(f"{text}\n", status, headers)
-    return _told(GatewayFailure(status, _KINDS.get(status, "invalid_request"), text), headers)
+    return _told(scope, GatewayFailure(status, _KINDS.get(status, "invalid_request"), text), headers)
 
 
-def _told(failure: GatewayFailure, more: Mapping[str, str] | None = None) -> Response:
+def _told(scope: Scope, failure: GatewayFailure, more: Mapping[str, str] | None = None) -> Response:
     headers = {**(more or {}), **({} if failure.may_retry else {"x-should-retry": "false"})}
     if failure.retry_after is not None:
         headers["retry-after"] = str(ceil(failure.retry_after))
     if failure.status == 401:
         headers["www-authenticate"] = "Bearer"
-    return JSONResponse(error_body(failure), failure.status, headers)
+    body = messages_error(failure) if speaks_anthropic(scope) else error_body(failure)
+    return JSONResponse(body, failure.status, headers)

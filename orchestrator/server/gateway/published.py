@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -25,11 +25,6 @@ class Published:
     def names(self) -> tuple[str, ...]:
         """Return all names, those of agents and tiers first."""
         return (*(TIER + name for name in self.tiers), *(AGENT + name for name in self.personas), *self.models)
-
-    def cards(self, created: int) -> Iterator[dict[str, Any]]:
-        """Yield the models as OpenAI lists them."""
-        for name in self.names():
-            yield self.card(name, created)
 
     def card(self, name: str, created: int) -> dict[str, Any]:
         """Return one model as OpenAI shows it. Raise `GatewayFailure` where none is called so."""

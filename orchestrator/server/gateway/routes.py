@@ -1,20 +1,25 @@
-"""The gateway's routes: OpenAI's `/v1/models` and `/v1/chat/completions`."""
+"""The gateway's routes: `/v1/models`, and what is asked of them in the dialects of OpenAI and Anthropic."""
 
 from __future__ import annotations
 
 import secrets
 import time
 from dataclasses import replace
+from datetime import UTC, datetime
 
 from fastapi import APIRouter
+from starlette.datastructures import Headers
 from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response
+from starlette.types import Scope
 
 from orchestrator.server.gateway.answering import Answerer, ModelAnswerer, answered
+from orchestrator.server.gateway.anthropic_messages import MessagesReply, model_card, read_messages
 from orchestrator.server.gateway.asked import CompletionAsked
 from orchestrator.server.gateway.failures import GatewayFailure, failure_of
 from orchestrator.server.gateway.keys import Key
 from orchestrator.server.gateway.openai_chat import ChatReply, read_chat
+from orchestrator.server.gateway.openai_responses import ResponsesReply, read_responses
 from orchestrator.server.gateway.published import Published
 from orchestrator.server.state import ServerState
 
@@ -54,6 +59,11 @@ class Gateway:
         return replace(failure, message=self._mask(failure.message))
 
 
+def speaks_anthropic(scope: Scope) -> bool:
+    """Return whether who asks reads Anthropic's shapes: of models and of errors."""
+    return scope["path"].startswith("/v1/messages") or "anthropic-version" in Headers(scope=scope)
+
+
 def check_allowed(key: Key | None, model: str) -> None:
     """Raise `GatewayFailure` where a key may not ask a model."""
     if key is not None and not key.may_ask(model):
@@ -64,17 +74,23 @@ def check_allowed(key: Key | None, model: str) -> None:
 def routes(gateway: Gateway) -> APIRouter:
     """Return the routes of one gateway."""
     router = APIRouter()
+    began = datetime.fromtimestamp(gateway.began, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
     @router.get("/v1/models")
     async def list_models(http: HttpRequest) -> Response:
         key, published = gateway.key_of(http), gateway.published
-        cards = [one for one in published.cards(int(gateway.began)) if key is None or key.may_ask(one["id"])]
-        return JSONResponse({"object": "list", "data": cards})
+        names = [name for name in published.names() if key is None or key.may_ask(name)]
+        if speaks_anthropic(http.scope):
+            cards = [model_card(name, began) for name in names]
+            ends = {"first_id": names[0] if names else None, "last_id": names[-1] if names else None}
+            return JSONResponse({"data": cards, "has_more": False, **ends})
+        return JSONResponse({"object": "list", "data": [published.card(name, int(gateway.began)) for name in names]})
 
     @router.get("/v1/models/{model:path}")
     async def show_model(http: HttpRequest, model: str) -> Response:
         check_allowed(gateway.key_of(http), model)
-        return JSONResponse(gateway.published.card(model, int(gateway.began)))
+        card = gateway.published.card(model, int(gateway.began))
+        return JSONResponse(model_card(model, began) if speaks_anthropic(http.scope) else card)
 
     @router.post("/v1/chat/completions")
     async def complete_chat(http: HttpRequest) -> Response:
@@ -83,5 +99,26 @@ def routes(gateway: Gateway) -> APIRouter:
         ident = f"chatcmpl-{secrets.token_hex(12)}"
         reply = ChatReply(ident, asked.model, int(time.time()), asked.include_usage, asked.by_functions)
         return await answered(http, asked, gateway.answerer(asked, key), reply, gateway.told, {})
+
+    @router.post("/v1/responses")
+    async def respond(http: HttpRequest) -> Response:
+        key = gateway.key_of(http)
+        asked = read_responses(await http.body())
+        reply = ResponsesReply(f"resp_{secrets.token_hex(16)}", asked.model, int(time.time()))
+        return await answered(http, asked, gateway.answerer(asked, key), reply, gateway.told, {})
+
+    @router.post("/v1/messages")
+    async def create_message(http: HttpRequest) -> Response:
+        key = gateway.key_of(http)
+        asked = read_messages(await http.body())
+        reply = MessagesReply(f"msg_{secrets.token_hex(12)}", asked.model, asked.request.input_tokens)
+        return await answered(http, asked, gateway.answerer(asked, key), reply, gateway.told, {})
+
+    @router.post("/v1/messages/count_tokens")
+    async def count_tokens(http: HttpRequest) -> Response:
+        key = gateway.key_of(http)
+        asked = read_messages(await http.body(), is_count=True)
+        check_allowed(key, asked.model)
+        return JSONResponse({"input_tokens": gateway.published.asked(asked.model, asked.request).input_tokens})
 
     return router

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -68,16 +68,16 @@ async def listening(app: Any) -> AsyncIterator[str]:
     """Serve an application on a port of this machine, as `orchestrator serve` does, and yield its address."""
     config = uvicorn.Config(app, port=0, log_config=None, lifespan="off", ws="none", timeout_graceful_shutdown=1)
     server, socket = uvicorn.Server(config), config.bind_socket()
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(server.serve, [socket])
-        with anyio.fail_after(PATIENCE_S):
-            while not server.started:  # noqa: ASYNC110  # uvicorn has no event for it
-                await anyio.sleep(0.005)
-        try:
-            yield f"http://127.0.0.1:{socket.getsockname()[1]}"
-        finally:
-            server.should_exit = True
-    socket.close()
+    with closing(socket):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(server.serve, [socket])
+            with anyio.fail_after(PATIENCE_S):
+                while not server.started:  # noqa: ASYNC110  # uvicorn has no event for it
+                    await anyio.sleep(0.005)
+            try:
+                yield f"http://127.0.0.1:{socket.getsockname()[1]}"
+            finally:
+                server.should_exit = True
 
 
 @asynccontextmanager
