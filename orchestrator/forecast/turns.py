@@ -96,6 +96,8 @@ class _Walk:
     """What is known of what the expressions of the task see: what a sub-squad is given is known when it begins."""
     _counts: dict[str, int] = field(default_factory=dict)
     """Of sub-squads that are done for each element: how many of these there are."""
+    _repeats: dict[str, int] = field(default_factory=dict)
+    """Of sub-squads that are repeated: how often each is done."""
     _skipped: set[str | None] = field(default_factory=set)
 
     def task(self, task: TaskPlan) -> None:
@@ -107,10 +109,12 @@ class _Walk:
             self._skipped.add(task.squad if isinstance(task.work, SquadEntry | SquadFanOut) else task.id)
             return
         many = prod(self._counts.get(scope, 1) for scope in squads_around(task.squad))
+        times = prod(self._repeats.get(scope, 1) for scope in squads_around(task.squad))
         if isinstance(task.work, Approval):
             self._note(f"{task.id}: a person approves at once")
             self.sizes[task.id] = ANSWER_OF_A_GATE
         elif isinstance(task.work, SquadEntry):
+            self._repeats[task.squad or ""] = self._attempts(task)
             return
         elif isinstance(task.work, SquadFanOut):
             element = template_for(task.squad or "")
@@ -121,17 +125,17 @@ class _Walk:
         elif isinstance(task.work, SquadResult):
             read = {path[1] for text in task.work.outputs.values() for path in text.names if path[0] == "tasks"}
             self.sizes[task.id] = sum(self.sizes.get(scoped(task.id, name), 0) for name in read)
-        elif task.for_each is None and many == 1:
+        elif task.for_each is None and many * times == 1:
             self.ends[task.id], self.sizes[task.id] = self._unit(task, begins)
         else:
             each = task.for_each
             count = many if each is None else many * self._elements(task.id, each)
             lanes = [begins] * max(1, min(count, (each and each.max_parallel) or self.plan.max_parallel))
-            for _ in range(count):
+            for _ in range(count * times):  # a sub-squad is repeated one time after the other
                 end, size = self._unit(task, lanes[0])
                 heapreplace(lanes, end)
                 self.sizes[task.id] += size
-            self.sizes[task.id] //= max(1, many)  # of each of the elements that it is in
+            self.sizes[task.id] //= max(1, many * times)  # of each of the elements, and attempts, that it is in
             self.ends[task.id] = max(lanes)
 
     def _is_chosen(self, work: TaskBody) -> bool:
@@ -174,15 +178,19 @@ class _Walk:
     def _unit(self, task: TaskPlan, begins: float) -> tuple[float, int]:
         """Return when the task's work ends, or that of one element, and the tokens of its output."""
         context = sum(self.sizes[name] for name in task.context)
-        attempts = 1
-        if task.repeat is not None:
-            attempts = min(self.assumed.repeats, task.repeat.max_attempts)
-            self._note(f"{task.id}: {attempts} of at most {task.repeat.max_attempts} attempts of its repeat (repeats)")
         now, size = begins, 0
-        for _ in range(attempts):
+        for _ in range(self._attempts(task)):
             now, size = self._once(task, now, context)
             context += size  # the next attempt reads what this one made
         return now, size
+
+    def _attempts(self, task: TaskPlan) -> int:
+        if task.repeat is None:
+            return 1
+        attempts = min(self.assumed.repeats, task.repeat.max_attempts)
+        name = task.squad if isinstance(task.work, SquadEntry) else task.id
+        self._note(f"{name}: {attempts} of at most {task.repeat.max_attempts} attempts of its repeat (repeats)")
+        return attempts
 
     def _once(self, task: TaskPlan, now: float, context: int) -> tuple[float, int]:
         body = task.work

@@ -44,6 +44,7 @@ from orchestrator.events import (
     TaskEnded,
     TaskExpanded,
     TaskParked,
+    TaskRepeated,
     TaskReset,
     TaskRetried,
     TaskStarted,
@@ -58,7 +59,10 @@ INSIDE = (agent_events.__name__, provider_events.__name__)
 """What stands in these modules happens inside a step."""
 ANSWERED = (TurnEnded, ToolEnded, MemoryRecalled, HistorySummarised, ContextSummarised, GuardrailChecked)
 """With one of these a step has its result."""
-DECISIONS = (TaskStarted, TaskExpanded, ElementStarted, GateOpened, TaskEnded, TaskReset, TaskRetried, RunFinished)
+DECISIONS = (
+    *(TaskStarted, TaskExpanded, ElementStarted, GateOpened, TaskEnded, TaskReset, TaskRetried, TaskRepeated),
+    RunFinished,
+)
 
 
 class StepAt(NamedTuple):

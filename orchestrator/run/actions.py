@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from agents.untrusted import joined
-from orchestrator.errors import BadInputs, NotAChoice
+from orchestrator.errors import BadInputs, NotAChoice, RepeatExhausted
 from orchestrator.events import (
     CutText,
     ElementEnded,
@@ -17,6 +17,7 @@ from orchestrator.events import (
     GateOpened,
     TaskEnded,
     TaskExpanded,
+    TaskRepeated,
     TaskReset,
     TaskRetried,
     TaskStarted,
@@ -27,7 +28,7 @@ from orchestrator.run.taint import taint_of
 from orchestrator.run.task_state import Elements, as_text
 from orchestrator.squad.choosing import case_of, with_agent, with_case
 from orchestrator.squad.conditions import NoCondition, holds
-from orchestrator.squad.elements import MOST_TASKS, tasks_an_element
+from orchestrator.squad.elements import MOST_TASKS, owner_of, tasks_an_element
 from orchestrator.squad.parts import who
 from orchestrator.squad.plan import (
     INPUTS,
@@ -46,7 +47,9 @@ from orchestrator.squad.plan import (
 )
 from personas.errors import TemplateError
 
-Happening = TaskStarted | TaskExpanded | ElementStarted | GateOpened | TaskEnded | TaskReset | TaskRetried
+Happening = (
+    TaskStarted | TaskExpanded | ElementStarted | GateOpened | TaskEnded | TaskReset | TaskRetried | TaskRepeated
+)
 """What `next_action` returns."""
 
 
@@ -133,8 +136,8 @@ def rendered(value: Any, values: Mapping[str, Any]) -> Any:
     return value if is_plain else value.render(values)
 
 
-def _leave_squad(state: RunState, task: TaskPlan, result: SquadResult) -> TaskEnded | TaskRetried:
-    """Return the end of a sub-squad: its outputs, or that it failed by a task in it, and may be done once more."""
+def _leave_squad(state: RunState, task: TaskPlan, result: SquadResult) -> TaskEnded | TaskRetried | TaskRepeated:
+    """Return the end of a sub-squad: its outputs, or that it failed by a task in it; or that it is done once more."""
     if state.tasks[scoped(task.id, INPUTS)].status == "skipped":
         return TaskEnded(task.id, "skipped", error="it is not done")
     for need in task.needs:
@@ -149,7 +152,24 @@ def _leave_squad(state: RunState, task: TaskPlan, result: SquadResult) -> TaskEn
         return TaskEnded(task.id, "cancelled", error=f"not done: {', '.join(undone)}")
     outputs = {name: text.render(state.values_for(task)) for name, text in result.outputs.items()}
     reads = {name for text in result.outputs.values() for name in text.names}
-    return TaskEnded(task.id, "ok", outputs, untrusted=taint_of(state, task).of(reads))
+    return _repeated(state, task, TaskEnded(task.id, "ok", outputs, untrusted=taint_of(state, task).of(reads)))
+
+
+def _repeated(state: RunState, task: TaskPlan, ended: TaskEnded) -> TaskEnded | TaskRepeated:
+    """Return how a sub-squad goes on that has `ended` well: it is done again until its `until` holds."""
+    entry = state.plan.tasks[scoped(task.id, INPUTS)]
+    if entry.repeat is None:
+        return ended
+    until = entry.repeat.until.render({**state.values_for(entry), "output": ended.output})
+    if holds(until, "until", state.plan.edition):
+        return ended
+    if state.tasks[task.id].repeated + 1 < entry.repeat.max_attempts:
+        return TaskRepeated(task.id, state.tasks[entry.id].attempt)
+    # Where later tasks go on without it, they go on with what there is.
+    goes_on = state.plan.tasks[owner_of(task.id) or task.id].continue_on_error
+    told = f"`until` of {task.id} did not hold in {entry.repeat.max_attempts} attempts"
+    failed = replace(ended, status="failed", error=told, error_kind=RepeatExhausted.__name__)
+    return failed if goes_on else replace(failed, output=None)
 
 
 def _gather_squads(state: RunState, task: TaskPlan) -> TaskEnded:

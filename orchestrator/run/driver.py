@@ -49,7 +49,7 @@ from orchestrator.run.state import RunState, units_at_work
 from orchestrator.run.taint import taint_of_unit, values_of
 from orchestrator.run.work_clock import RunClock, UnitClock
 from orchestrator.squad.elements import squad_of, squads_around
-from orchestrator.squad.plan import Approval, Plan, TaskPlan
+from orchestrator.squad.plan import INPUTS, Approval, Plan, TaskPlan, scoped
 from orchestrator.units import StepPath, Unit
 from providers.budgets import BudgetRef
 from providers.emit import Emit, ignore
@@ -287,7 +287,7 @@ class Driver:
         worked = self._clock() - self._work_clock.waited()
         for scope in squads_around(squad):
             if (most := squad_of(self.plan, scope).timeout) is not None:
-                began = self._began.setdefault((scope, self.state.tasks[scope].retried), worked)
+                began = self._began.setdefault((scope, self.state.tasks[scoped(scope, INPUTS)].attempt), worked)
                 yield f"the sub-squad {scope}", most, began + most - worked
 
     def _context(self, unit: Unit, fence: int, clock: UnitClock) -> RunContext:

@@ -27,6 +27,7 @@ from orchestrator.events import (
     TaskEnded,
     TaskExpanded,
     TaskParked,
+    TaskRepeated,
     TaskReset,
     TaskRetried,
     TaskStarted,
@@ -122,8 +123,9 @@ class RunState:
                 self._answer(event)
             case TaskReset(task):
                 self._reset(task)
-            case TaskRetried(task) if self._is_squad(task):
-                self.tasks[task].retried += 1
+            case TaskRetried(task) | TaskRepeated(task) if self._is_squad(task):
+                own, failed = self.tasks[task], isinstance(event, TaskRetried)
+                own.retried, own.repeated = (own.retried + 1, 0) if failed else (own.retried, own.repeated + 1)
                 self.resets.extend(name for name in self.tasks if is_inside(name, task))
             case RunEdited(attempts=attempts):
                 for task, attempt in attempts.items():
@@ -364,6 +366,7 @@ class RunState:
                 self.tasks[dependent].unmet += 1
                 self._leave_ready(dependent, "waiting")
         state.status, state.output, state.elements = "waiting", None, None
+        state.retried = state.repeated = 0
         state.attempt, plan = state.attempt + 1, self.plan.tasks[task]
         if isinstance(plan.work, SquadEntry) and plan.work.each is not None:
             self._leave_element(plan.squad or "")

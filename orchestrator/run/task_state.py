@@ -36,6 +36,8 @@ class TaskState:
     comments: tuple[str, ...] = ()
     retried: int = 0
     """Of a sub-squad: how often it was done once more, as it had failed."""
+    repeated: int = 0
+    """And how often since then, as its `until` did not hold."""
 
 
 @dataclass(slots=True)

@@ -202,11 +202,15 @@ class SubSquads:
 
     def schemas(self) -> dict[str, Any]:
         """Return what is known of the output of each task that is a sub-squad, as a JSON Schema."""
-        return {name: self._schema(name, inner.plan) for name, inner in self.of.items()}
+        made = {name: self.output_of(name) for name in self.of}
+        return {name: {"type": "array", "items": one} if self._is_each(name) else one for name, one in made.items()}
 
-    def _schema(self, name: str, inner: Plan) -> dict[str, Any]:
-        one = {"type": "object", "properties": {one: inner.output_schemas.get(one) or {} for one in inner.outputs}}
-        return {"type": "array", "items": one} if self._is_each(name) else one
+    def output_of(self, name: str | None) -> dict[str, Any]:
+        """Return what is known of what a sub-squad comes to each time that it is done."""
+        if name is None or name not in self.of:
+            return {}
+        inner = self.of[name].plan
+        return {"type": "object", "properties": {one: inner.output_schemas.get(one) or {} for one in inner.outputs}}
 
     def _is_each(self, name: str) -> bool:
         """Return whether a task is a sub-squad for each element of a list."""
@@ -269,7 +273,8 @@ def _around_elements(task: TaskPlan) -> Iterator[TaskPlan]:
     fan_out = SquadFanOut(source, each)
     yield TaskPlan(begin, fan_out, task.needs, condition=task.condition, position=task.position, squad=task.id)
     gather = SquadGather(source, each)
-    yield replace(task, work=gather, needs=(begin,), context=(), condition=None, for_each=None, timeout=None)
+    bare = replace(task, work=gather, needs=(begin,), context=(), condition=None, for_each=None, timeout=None)
+    yield replace(bare, repeat=None)
 
 
 def _element(task: TaskPlan) -> TaskPlan:
@@ -277,7 +282,7 @@ def _element(task: TaskPlan) -> TaskPlan:
     assert isinstance(task.work, SquadEntry), "a task with a squad"
     work, begin = replace(task.work, each=task.for_each), scoped(task.id, INPUTS)
     bare = TaskPlan(template_for(task.id), work, (begin,), position=task.position, squad=task.squad)
-    return replace(bare, continue_on_error=True, retry=task.retry, timeout=task.timeout)
+    return replace(bare, continue_on_error=True, repeat=task.repeat, retry=task.retry, timeout=task.timeout)
 
 
 def _with_cases(task: TaskPlan) -> tuple[TaskPlan, list[TaskPlan]]:
@@ -317,13 +322,15 @@ def _tasks_of(outer: TaskPlan, inner: Plan, people: str) -> Iterator[TaskPlan]:
     """
     name, entry = outer.id, scoped(outer.id, INPUTS)
     assert isinstance(outer.work, SquadEntry), "a task with a squad"
-    yield TaskPlan(entry, outer.work, outer.needs, condition=outer.condition, position=outer.position, squad=name)
+    begin = TaskPlan(entry, outer.work, outer.needs, condition=outer.condition, position=outer.position, squad=name)
+    yield replace(begin, repeat=outer.repeat)  # what `until` reads are names of the outer squad, as `with` does
     for task in _scoped_tasks(inner.tasks, name, people):
         yield task if task.needs else replace(task, needs=(entry,))
     own = [scoped(name, one) for one, task in inner.tasks.items() if not task.squad]
     result = SquadResult(outer.work.source, inner.outputs)
     budget = tighter(outer.budget, inner.budget)
-    yield replace(outer, work=result, needs=(entry, *own), context=(), condition=None, budget=budget, squad=outer.squad)
+    bare = replace(outer, work=result, needs=(entry, *own), context=(), condition=None, repeat=None)
+    yield replace(bare, budget=budget)
 
 
 def _scoped_tasks(tasks: Mapping[str, TaskPlan], scope: str, people: str) -> Iterator[TaskPlan]:

@@ -21,7 +21,7 @@ _FITTING: Mapping[str, frozenset[str]] = {
     "conversation": _ORDER | _RUN | _LOOP | _WORDS,
     "steps": _ORDER | _RUN | _LOOP,
     "switch": _ORDER | _RUN | _LOOP,
-    "squad": frozenset({"needs", "if_", "continue_on_error", "budget", "with_", "retry", "timeout"}) | _EACH,
+    "squad": frozenset({"needs", "if_", "continue_on_error", "budget", "with_", "retry", "timeout"}) | _LOOP,
     "approval": _ORDER | {"on_revise"},
 }
 _ELSEWHERE = {
@@ -41,7 +41,6 @@ _ELSEWHERE = {
     ("squad", "expected_output"): "its tasks have theirs",
     ("squad", "output_file"): "a task in it, or one after it, writes the file",
     ("squad", "output_schema"): "its file says what it results in: outputs",
-    ("squad", "repeat"): "repeat a task in it",
     ("squad", "tools"): "tools belong to agents",
     ("switch", "agents"): "give them to a case",
     ("switch", "tools"): "give them to a case",

@@ -270,7 +270,8 @@ class Tasks:
         if spec.repeat.max_attempts is None:
             self._unbounded(here, "'repeat' could go on for ever without 'max_attempts'", "max_attempts: 3")
         steps = {step.id: step for step in spec.steps or ()}
-        inner = NamesInScope(scope.task, steps, (), (*scope.names, "output"), scope.schemas)
+        made = {"output": self.squads.output_of(scope.task)} if spec.squad is not None else {}
+        inner = NamesInScope(scope.task, steps, (), (*scope.names, "output"), {**scope.schemas, **made})
         until = self.texts.value((*here, "until"), spec.repeat.until, inner, CONDITION)
         return Repeat(until, spec.repeat.max_attempts or 1)
 

@@ -198,6 +198,25 @@ ELEMENTS: dict[str, Any] = {
     "outputs": {"end": "${{ tasks.end.output }}", "made": "${{ tasks.all.output }}"},
 }
 """A squad within a squad for each element of a list, and people who are asked inside."""
+AGAIN: dict[str, Any] = {"repeat": {"until": "${{ output.made == '' }}", "max_attempts": 2}, "continue_on_error": True}
+REPEATED: dict[str, Any] = {
+    "name": "repeated",
+    "agents": {"ann": agent()},
+    "tasks": {
+        "one": {"squad": "review.yaml", "with": {"draft": "one"}, **AGAIN},
+        "all": {
+            "needs": ["one"],
+            "for_each": "${{ ['x'] }}",
+            "key": "${{ item }}",
+            "squad": "middle.yaml",
+            "with": {"draft": "${{ item }}"},
+            **AGAIN,
+        },
+    },
+    "outputs": {"made": "${{ [tasks.one.output.made, tasks.all.output] }}"},
+}
+"""Sub-squads that are done again, as their condition never holds, and people who are asked inside."""
+WITHIN = {"nested": NESTED, "elements": ELEMENTS, "repeated": REPEATED}
 PATTERNS: dict[str, dict[str, Any]] = {
     "round_robin": {"participants": ["ann", "bob", "cat"], "terminate": {"max_turns": 5}},
     "party": {"participants": ["ann", "bob", "cat"], "moderator": "sam", "terminate": {"max_turns": 6}},
@@ -439,15 +458,14 @@ def squad_for(name: str, port: int) -> Squad:
         """Note it."""
         return str((await tell(port, {"kind": "tool", "digest": what}))["text"])
 
-    if name in ("nested", "elements"):
+    if name in WITHIN:
         review, middle = write_tree(REVIEW), write_tree(MIDDLE)
         sources = {
             "squad review.yaml": review,
             "squad middle.yaml": middle,
             "of middle.yaml: squad review.yaml": review,
         }
-        whole = NESTED if name == "nested" else ELEMENTS
-        return Squad.from_text(write_tree(whole), f"{name}.yaml", sources=sources)
+        return Squad.from_text(write_tree(WITHIN[name]), f"{name}.yaml", sources=sources)
     return Squad.from_mapping(SQUADS[name], tools=[note] if name in ("large", "helped") else [])
 
 

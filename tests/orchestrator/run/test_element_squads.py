@@ -64,7 +64,10 @@ async def test_each_element_has_a_sub_squad_of_its_own(tmp_path: Path) -> None:
         "review@two.inputs",
     ]
     assert asked(manager) == ["review.ann", "review.ann", "review.bob", "review.bob", "ann"]
-    assert "# Context: check\n\nreview.ann<Check two>" in manager.prompts("review.bob")[1]
+    second = [
+        prompt for prompt in manager.prompts("review.bob") if "# Context: check\n\nreview.ann<Check two>" in prompt
+    ]
+    assert len(second) == 1
     (found,) = [one for one in of_type(events, "task.ended") if one.task == "review.inputs"]
     assert found.output == {"keys": ["one", "two"], "items": ["one", "two"]}
     assert (await replay(journal, "r")).is_equal
@@ -359,7 +362,7 @@ async def test_each_element_is_tried_again_by_itself(tmp_path: Path) -> None:
     squad = made(tmp_path, each(retry=RETRY), inputs=inputs("one", "two"))
     result, events = await run(squad, manager, journal=journal, run_id="r")
     assert result.status == "done"
-    assert [one.task for one in of_type(events, "task.retried")] == ["review@one"]
+    assert [one.task for one in of_type(events, "task.retried")] in (["review@one"], ["review@two"])
     assert asked(manager).count("review.ann") == 3
     assert (await replay(journal, "r")).is_equal
 

@@ -40,7 +40,9 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Whole:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize(("name", "records"), [("small", 12), ("nested", 30), ("helped", 30), ("elements", 30)])
+@pytest.mark.parametrize(
+    ("name", "records"), [("small", 12), ("nested", 30), ("helped", 30), ("elements", 30), ("repeated", 30)]
+)
 def test_kill_at_every_record_of_a_small_sprint(tmp_path: Path, name: str, records: int) -> None:
     (tmp_path / "whole").mkdir()
     whole = Whole(name, tmp_path / "whole")
