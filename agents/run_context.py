@@ -160,7 +160,7 @@ class RunContext:
     read from the text around it, and what is cut off is told as that. 3: what a docstring says of a parameter is in the
     schema of its tool; a call that is only repeated is not made, and so many calls in one turn are; a request that
     nobody takes whole goes without its older middle; what others wrote is read inside a fence, and who has read it
-    needs a person's leave for risky tools."""
+    needs a person's approval for risky tools."""
     run: str | None = None
     unit: str = ""
     """The unit of the run that is at work, as people know it: `build[S-1]`."""

@@ -38,7 +38,7 @@ class Tool:
     the model is told so; a thread cannot be stopped and may still finish, but keeps no process alive. Results are cut
     at `max_chars`. A parameter that is annotated `ToolContext` is filled in, and no model sees it.
     `idempotent`: calling it twice does no harm; a call of another one that a crash cut short is made again only with a
-    person's leave. `approval` "ask": a person is asked before each call; "deny": none is made. `untrusted`: what it
+    person's approval. `approval` "ask": a person is asked before each call; "deny": none is made. `untrusted`: what it
     returns was written by others (a web page, a mail, a server's answer), and may hold instructions that are not the
     user's: models read it inside a fence. One that returns such texts now and then returns each as `Untrusted(text)`.
     `repeatable`: the same call may be made any number of times though its result stays the same, as of one that waits

@@ -2,7 +2,7 @@
 
 A page, a mail or a server's answer may hold instructions that are not the user's. A model reads it inside a fence whose
 number is drawn after the text was written, so no text can hold the end of its own fence. An agent that has read such
-text is tainted for the rest of its work: its risky tools need a person's leave.
+text is tainted for the rest of its work: its risky tools need a person's approval.
 """
 
 from __future__ import annotations

@@ -204,7 +204,7 @@ class AnswerSuspended(OrchestratorError):
 
 
 class NoSuchAgent(OrchestratorError):
-    """Nobody of this name can be talked to."""
+    """There is no agent of this name to talk to."""
 
     def __init__(self, name: str, known: Iterable[str]) -> None:
         super().__init__(f"there is no agent {name!r}")

@@ -70,7 +70,7 @@ class Session:
         """`who` is a squad, an `Agent`, or the name of a library persona; None: an assistant without a persona.
 
         `agent` is whom of a squad it begins with (its first), `model` another model than its own. All else is as
-        `open_run` takes it; `ask` is asked before tools that need leave, and `on_event` is called with each event.
+        `open_run` takes it; `ask` is asked before tools that need approval, and `on_event` is called with each event.
         """
         own = who if isinstance(who, Agent) else None
         if own is not None:
@@ -165,7 +165,7 @@ class Session:
 
         Raise `ValueError` where nothing is said, and what the agent's work raises: the exchange then counts as failed,
         and the chat goes on. Cancelling it ends the answer, not the chat. Raise `AnswerSuspended` where it waits for a
-        person's leave.
+        person's approval.
         """
         return await self._chat.say(_words(text), self._known(to))
 

@@ -21,7 +21,7 @@ What the packaged catalog knows of each provider. Made by `docs/reference/genera
 [sources](../sources.md). A routing file may overlay any of it, and add providers on a known dialect.
 
 "Schema" is how an answer's JSON Schema is asked for: **native** in the vendor's own field, **object** as any JSON
-object with the schema in words, **words** only. Whichever it is, the answer is validated. All rows stream.
+object with the schema in words, **words** only. In each case the answer is validated. All rows stream.
 """
 SCHEMA = {"schema": "native", "object": "object", "prompt": "words"}
 

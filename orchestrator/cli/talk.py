@@ -294,7 +294,8 @@ class Talk:
             return self._leaving(f"persona {name}")
         close = closest(name, [*self.session.agents, *self.personas])
         like = f"did you mean {close}? " if close else ""
-        self._mistake(f"there is no agent {name}", f"{like}those who answer: {', '.join(self.session.agents)}")
+        here = f"{like}agents here: {', '.join(self.session.agents)}; personas: orchestrator personas ls"
+        self._mistake(f"there is no agent {name}", here)
         return None
 
     async def _choose_model(self, name: str) -> None:

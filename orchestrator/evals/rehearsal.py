@@ -126,7 +126,9 @@ class Rehearsal:
 
     async def _changed(self, at: StepAt, work: Callable[[], Awaitable[Any]]) -> StaleRecording:
         if at.key.call != "model":
-            return StaleRecording(at, "this call has other arguments than the recorded one")
+            is_tool = at.key.call.startswith("tool-")
+            what = "this call has other arguments" if is_tool else "it is told something else"
+            return StaleRecording(at, f"{what} than when it was recorded")
         try:
             await work()
         except _RequestMade as asked:

@@ -89,15 +89,17 @@ class CaseRunner:
     async def offline(self, case: SuiteCase) -> CaseResult:
         """Run a case from its recording, once: it has one answer to each question. Without one that can be used, the
         case is stale."""
+        again = f"orchestrator test {self.suite.file} --record --case {json.dumps(case.name, ensure_ascii=False)}"
         try:
             recording = await read_recording(self.suite.recording(case))
         except RecordingUnusable as error:
             is_there = self.suite.recording(case).exists()
             why = str(error) if is_there else "it has no recording"
-            again = f"orchestrator test {self.suite.file} --record --case {json.dumps(case.name, ensure_ascii=False)}"
             attempt = CaseRun("stale", why=f"{why}\nrecord it: {again}")
         else:
             attempt = await self._rehearsed(case, recording)
+            if attempt.outcome == "stale":
+                attempt = replace(attempt, why=f"{attempt.why}\nif the change is meant, record it again: {again}")
         return CaseResult(case, verdict_of([attempt], 1.0), (attempt,))
 
     async def live(self, case: SuiteCase, *, record: bool = False) -> CaseResult:

@@ -30,8 +30,8 @@ class GateOpened:
     tool: str = ""
     """Of a call: the digest of the tool as it was when it was asked, which an answer is bound to."""
     grant: str = ""
-    """What leave for all such calls of the run would be bound to: the agent, and the tool as it is. Empty: each call is
-    asked for."""
+    """What approval of all such calls of the run would be bound to: the agent, and the tool as it is. Empty: each call
+    is asked for."""
     timeout: float | None = None
     """Seconds from the question on; then `on_timeout` is the answer. None: there is no end, or the plan has it."""
     on_timeout: str = ""
@@ -50,8 +50,9 @@ def question_name(task: str, shown: Mapping[str, str]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class GateAnswered:
-    """`by` is "terminal", "--approve", "cli" (another process), "api" (an embedding program), "timeout", or "leave for
-    the run" where an earlier answer covers it. `edited` replaces the part of the question that may be; None: nothing.
+    """`by` is "terminal", "--approve", "cli" (another process), "api" (an embedding program), "timeout", or "approval
+    for the run" where an earlier answer covers it. `edited` replaces the part of the question that may be; None:
+    nothing.
     """
 
     task: str
@@ -60,7 +61,7 @@ class GateAnswered:
     by: str
     edited: str | None = None
     grant: str = ""
-    """Leave for further calls of the run that is given with it: the question's `grant`; empty: none."""
+    """Approval of further calls of the run that is given with it: the question's `grant`; empty: none."""
     tool: str = ""
     """As in the question."""
 

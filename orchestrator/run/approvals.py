@@ -22,7 +22,7 @@ from providers.documents.json_schema import SchemaTooCostly, validator_of
 from providers.documents.unicode import clean, cut
 
 SIGNAL = "gate"
-GRANTED = "leave for the run"
+GRANTED = "approval for the run"
 """Who answers a question that an earlier answer covers."""
 MOST_EDITED = 1 << 20
 """Characters of what a person writes in place of a text or of arguments."""
@@ -197,7 +197,9 @@ async def answer_gate(
     `edited` and `for_run`: see `answer_question`. Raise `ValueError` for what is no choice, or cannot be approved so.
     """
     if choice not in gate.choices:
-        wanted = "awaits words: `say` them" if gate.choices == ("say",) else f"takes one of: {', '.join(gate.choices)}"
+        wanted = f"takes one of: {', '.join(gate.choices)}"
+        if gate.choices == ("say",):
+            wanted = f"awaits words: `say` them: orchestrator approvals say {run} 'your words'"
         raise ValueError(f"{gate.name} {wanted}")
     if (edited is not None or for_run) and choice != "approve":
         raise ValueError(f"{gate.name}: only what is approved can be changed, or allowed for the run")

@@ -145,7 +145,9 @@ class Conversations:
         return termination.MaxTurns((spec.rounds or ROUNDS) * (len(spec.participants) + lead))
 
     def _fields(self, path: Path, spec: ConversationSpec) -> None:
-        """Report the fields that mean nothing in this pattern."""
+        """Report the fields that mean nothing in this pattern. Where it is wrong itself, it is not known which do."""
+        if self.findings.is_broken((*path, "pattern")):
+            return
         for name, patterns in FIELDS_OF.items():
             if getattr(spec, name) is not None and spec.pattern not in patterns:
                 message = f"'{name}' means nothing in the pattern {spec.pattern}"

@@ -133,7 +133,9 @@ class SubSquads:
             self.findings.error(path, "invalid-squad", f"cannot read '{file}': {error.strerror or error}")
         except ProblemsFound as error:
             self.findings.found += error.problems
-            self.findings.error(path, "invalid-squad", f"the squad file '{file}' has mistakes")
+            is_read = all(problem.code != "unreadable-file" for problem in error.problems)
+            what = f"the squad file '{file}' {'has mistakes' if is_read else 'cannot be read'}"
+            self.findings.error(path, "invalid-squad", what)
         return None
 
     def check_given(self, name: str, spec: TaskSpec | CaseSpec) -> None:

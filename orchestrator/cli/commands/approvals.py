@@ -54,7 +54,8 @@ async def list_approvals(records: RecordedRuns, as_json: bool) -> None:
         records.console.say("No approvals are waiting.")
         return
     rows = [(run, gate.name, "/".join(gate.choices), mask_secrets(gate.prompt, environ)) for run, gate in found]
-    click.echo(columns([("RUN", "TASK", "CHOICES", "QUESTION"), *(tuple(map(printable, row)) for row in rows)]))
+    lines_of = (tuple(" ".join(printable(cell).split()) for cell in row) for row in rows)
+    click.echo(columns([("RUN", "TASK", "CHOICES", "QUESTION"), *lines_of]))
 
 
 @approvals_command.command("show")

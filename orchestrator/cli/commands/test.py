@@ -65,7 +65,7 @@ class TestOptions(NamedTuple):
     db: str | None
 
 
-BEGIN = "write one: version: 1, squad: squad.yaml, cases: [{name: works, expect: {run: {status: done}}}]"
+BEGIN = "write one: version: 1, squad: {squad}, cases: [{{name: works, expect: {{run: {{status: done}}}}}}]"
 """What is said where there is no test file. The page on tests of squads is not beside an installed package."""
 
 
@@ -146,16 +146,16 @@ def _files(file: str | None) -> list[Path]:
         if not found:
             raise NothingSelected(f"there is no *{SUFFIX} here", "orchestrator test FILE")
         return found
-    path = Path(file)
+    path, squad = Path(file), "squad.yaml"
     if path.is_dir():
         if found := sorted(path.glob(f"*{SUFFIX}")):
             return found
         raise NothingSelected(f"there is no *{SUFFIX} in {file}", "orchestrator test FILE")
     beside = path.with_name(f"{path.name.removesuffix('.yaml').removesuffix('.yml')}{SUFFIX}")
     if not path.name.endswith(SUFFIX) and path.is_file() and kind_of(parse_file(file).keys) == "squad":
-        path = beside
+        path, squad = beside, path.name
     if not path.is_file():
-        raise Unusable(f"there is no test file {path}", BEGIN)
+        raise Unusable(f"there is no test file {path}", BEGIN.format(squad=squad))
     return [path]
 
 
@@ -163,7 +163,7 @@ def _files(file: str | None) -> list[Path]:
 def _suite(path: Path, settings: Settings, asked: TestOptions) -> Suite:
     parsed = parse_file(str(path))
     if (kind := kind_of(parsed.keys, parsed.file)) != "tests":
-        raise Unusable(f"{path} is {NAMES[kind]}, not a test file", BEGIN)
+        raise Unusable(f"{path} is {NAMES[kind]}, not a test file", BEGIN.format(squad="squad.yaml"))
 
     def load(file: str, tools: tuple[Tool, ...]) -> Squad:
         return squad_of_file(parse_file(file), settings, tools=tools)

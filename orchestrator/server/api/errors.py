@@ -50,11 +50,13 @@ class RequestRefused(Exception):  # as `GatewayFailure`
         self.status, self.told = status, ErrorWords(code=code, message=message, hint=hint)
 
 
-async def unreadable(_: HttpRequest, error: Exception) -> Response:
+async def unreadable(request: HttpRequest, error: Exception) -> Response:
     """Return the response to a request whose fields are wrong: each of them, with its place."""
     assert isinstance(error, RequestValidationError), "it is registered for these alone"
     lines = [f"{'.'.join(str(part) for part in one['loc'])}: {one['msg']}" for one in error.errors()]
-    said = ErrorWords(code="invalid_request", message="; ".join(lines))
+    is_meant = request.method == "GET" or "json" in request.headers.get("content-type", "")
+    hint = "" if is_meant else "send the body as JSON, with the header Content-Type: application/json"
+    said = ErrorWords(code="invalid_request", message="; ".join(lines), hint=hint)
     return JSONResponse(ErrorBody(error=said).model_dump(), 422)
 
 

@@ -261,7 +261,8 @@ def test_without_a_terminal_a_persons_turns_are_spoken_by_the_lines_that_are_pri
 def test_where_one_reply_is_awaited_the_words_alone_are_enough(call, folder):
     (folder / "talk.yaml").write_text(TALK)
     assert call("run", "talk.yaml", "--run-id", "r-1").code == 7
-    assert "awaits words: `say` them" in call("approvals", "approve", "r-1").err
+    assert "awaits words: `say` them: orchestrator approvals say r-1" in call("approvals", "approve", "r-1").err
+    assert len(call("approvals", "ls").out.splitlines()) == 2  # a question of several lines is listed on one
     assert "put them in quotes" in call("approvals", "say", "r-1", "three", "loose", "words").err
     assert "what are your words?" in call("approvals", "say", "r-1", "talk").err
     assert call("approvals", "say", "r-1", "good morning").code == 0

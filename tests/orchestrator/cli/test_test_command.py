@@ -53,6 +53,7 @@ def test_what_is_recorded_runs_offline_and_a_changed_prompt_is_stale(call, folde
     done = call("test", "--case", "writes of tea")
     assert (done.code, done.out) == (1, "1 case: 1 stale\n")
     assert "-Write it down.\n    +Write all of it down." in done.err
+    assert 'record it again: orchestrator test squad.test.yaml --record --case "writes of tea"' in done.err
 
 
 def test_each_check_that_fails_names_its_line(call):

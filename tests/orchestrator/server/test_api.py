@@ -54,6 +54,8 @@ async def test_a_run_is_begun_awaits_approval_and_goes_on_with_the_answer(tmp_pa
         assert (asked["run_id"], asked["question"], asked["shown"]) == (run, "gate", {"draft": "A draft with ***."})
         wrong = await server.http.post(f"/api/approvals/{run}", json={"choice": "maybe"})
         assert wrong.status_code == 422
+        form = await server.http.post(f"/api/approvals/{run}", content='{"choice": "approve"}')
+        assert "Content-Type: application/json" in form.json()["error"]["hint"]
         answered = await server.http.post(f"/api/approvals/{run}", json={"choice": "approve"})
         assert answered.json() == {"question": "gate", "choice": "approve", "goes_on": True}
         done = await until_state(server, run, "done")

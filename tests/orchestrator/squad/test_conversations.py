@@ -85,6 +85,11 @@ def test_what_limits_speakers() -> None:
         ("pattern: debate, participants: [ann, bob], judge: zoe", "unknown-agent", "no agent is called 'zoe'"),
         (f"{SELECTOR}, independent_first_round: true", "misplaced-field", "means nothing in the pattern selector"),
         (f"{SELECTOR}, judge: lead", "misplaced-field", "'judge' means nothing in the pattern selector"),
+        (
+            "pattern: group, participants: [ann], judge: lead, terminate: {max_turns: 2}",
+            "invalid-value",
+            "'pattern' is",
+        ),
         ("participants: [ann, bob]", "missing-field", "a conversation needs 'terminate'"),
         ("participants: [ann, bob], terminate: ", "wrong-type", "'terminate' is empty"),
         ("participants: [ann], terminate: {any: [{source: [zoe]}, {max_turns: 2}]}", "unknown-agent", "'zoe' does not"),

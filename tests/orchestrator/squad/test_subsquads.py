@@ -61,7 +61,7 @@ def test_mistakes_of_all_files_are_told_at_once_each_in_its_own(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("review", "code", "told"),
     [
-        ({"squad": "none.yaml"}, "invalid-squad", "none.yaml"),
+        ({"squad": "none.yaml"}, "invalid-squad", "the squad file 'none.yaml' cannot be read"),
         ({"squad": "../review.yaml"}, "unsafe-path", "the path leaves the folder of this file"),
         ({"squad": "/review.yaml"}, "unsafe-path", "the path is absolute"),
         ({"squad": "${{ inputs.which }}"}, "unsafe-path", "cannot be chosen by an expression"),
