@@ -71,7 +71,7 @@ class Narrow(Answers):
         if "You shorten the older part" in request.messages[0].text:
             return f"In short: {'theirs' if 'theirs' in request.messages[-1].text else 'ours'}."
         last = max((int(call.id[1:]) for message in request.messages for call in message.tool_calls), default=-1)
-        if last == 11:
+        if last == 6:
             return f"Read, with {len(request.messages)} messages in view."
         call = ToolCall(f"c{last + 1}", ("ours", "theirs")[last % 2], f'{{"page": {last + 1}}}')
         return Response(Message("assistant", (call,)), FinishReason.TOOL_CALLS, Usage(10), "fake", "fake", 10)
