@@ -68,6 +68,9 @@ def configuration_of(squad: Squad, options: RunOptions, own: Collection[Path] = 
         for spelled in _spellings(file):
             files[parts_of(spelled)] = "a file that this run's configuration was read from"
             homes.add(os.path.realpath(Path(spelled).parent))
+    code = [*(one.code for one in squad.declared), *(server.code for server in squad.mcp.values())]
+    for path in (path for paths in code for path in paths):
+        files.setdefault(parts_of(path), "code of a tool of this run")
     mine = {parts_of(os.path.realpath(path)) for path in own}
     for home in homes:
         for name in _names_in(home):

@@ -25,6 +25,11 @@ class McpEntry(NamedTuple):
         return Path(self.file).parent
 
     @property
+    def code(self) -> tuple[str, ...]:
+        """The files beside the squad that are run with it, without links in their paths."""
+        return tuple(named_files(self.spec.words, self.beside.resolve(), self.spec.cwd or ".").code)
+
+    @property
     def identity(self) -> tuple[str, Path]:
         """What makes it the same server in two files."""
         return self.spec.sha256, self.beside.resolve()

@@ -44,6 +44,8 @@ class ToolSource:
     """The name of the entry that made it, where that is another."""
     signature: str = field(default="", compare=False)
     """What it takes, as its file says; empty where the tool itself tells."""
+    code: tuple[str, ...] = ()
+    """The files beside the squad that are run where it is called, without links in their paths."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,7 +47,7 @@ def read(reading: ToolReading, name: str, entry: ToolEntry, place: Place) -> tup
         return command_tool(name, description, spec, environ, **more)
 
     tool = command_tool(name, description, spec, {}, **more)
-    return (ToolSource(name, tool, f"command {shown}", sha256, (use,), load),)
+    return (ToolSource(name, tool, f"command {shown}", sha256, (use,), load, code=tuple(files.code)),)
 
 
 def read_programs(reading: ToolReading, name: str, entry: ToolEntry, place: Place) -> tuple[ToolSource, ...]:
@@ -81,7 +81,7 @@ def read_programs(reading: ToolReading, name: str, entry: ToolEntry, place: Plac
         return programs_tool(name, description, spec, environ, **more)
 
     tool = programs_tool(name, description, spec, {}, **more)
-    return (ToolSource(name, tool, f"programs {listed}", sha256, (use,), load),)
+    return (ToolSource(name, tool, f"programs {listed}", sha256, (use,), load, code=tuple(files.code)),)
 
 
 def _given(entry: ToolEntry) -> str:

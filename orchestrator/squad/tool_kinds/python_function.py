@@ -43,7 +43,9 @@ def read(reading: ToolReading, name: str, entry: ToolEntry, place: Place) -> tup
             raise ToolUnusable(name, str(error)) from error
         return made
 
-    return (ToolSource(name, shown, f"python {path}:{function}", code.sha256, (use,), load, signature=seen.signature),)
+    files = tuple(str(folder / one) for one in code.texts)  # no link is on the way to them
+    origin = f"python {path}:{function}"
+    return (ToolSource(name, shown, origin, code.sha256, (use,), load, signature=seen.signature, code=files),)
 
 
 def python_place(written: str, name: str) -> tuple[str, str]:

@@ -13,9 +13,12 @@ from threading import Thread
 import pytest
 
 from agents.errors import ToolFault
+from agents.paths import parts_of
 from orchestrator import GateAnswered, GateOpened, PlanError, RunChanged, Squad
 from orchestrator.errors import ToolUnusable
 from orchestrator.journal.memory import MemoryJournal
+from orchestrator.options import RunOptions
+from orchestrator.out_folder import configuration_of
 from orchestrator.rerun.replay import replay
 from orchestrator.run.approvals import answer_question, questions_of
 from orchestrator.runtime import open_run, resume_run
@@ -415,6 +418,29 @@ async def test_what_configures_a_run_is_not_written_in_a_workspace_either(tmp_pa
     edit = calling("edit_file", path="squad.yaml", old="notes", new="evil")
     result, _ = await run(Squad.from_file(file), edit, ask=approve)
     assert "which only people write" in result.outputs["read"]
+
+
+def test_the_code_of_tools_and_servers_is_written_by_people_alone(tmp_path):
+    for name, text in {
+        "money.py": "from rates import R\ndef convert(): ...",
+        "rates.py": "R = 1",
+        "new.py": "",
+    }.items():
+        (tmp_path / "code").mkdir(exist_ok=True)
+        (tmp_path / "code" / name).write_text(text)
+    for name in ("run.sh", "serve.py", "notes.txt"):
+        (tmp_path / "code" / name).write_text("x")
+    file = tmp_path / "squad.yaml"
+    file.write_text(
+        "name: a\nworkspace: {write: true}\nmcp: {s: {command: [python, code/serve.py]}}\n"
+        'tools: {convert: {python: "code/money.py"}, sh: {command: [sh, code/run.sh, code/notes.txt]}}\n'
+        "agents: {ann: {role: Works., tools: [convert, sh, write_file]}}\n"
+        "tasks: {a: {agent: ann, description: Do it.}}\n"
+    )
+    protected, root = configuration_of(Squad.from_file(file), RunOptions()), parts_of(str(tmp_path.resolve()))
+    names = {path.name for path in (tmp_path / "code").iterdir()}
+    kept = {name for name in names if protected.fault(root, f"code/{name.upper()}")}
+    assert kept == {"money.py", "rates.py", "run.sh", "serve.py"}
 
 
 @pytest.mark.parametrize("name", ["http_get", "run_command"])
