@@ -43,11 +43,11 @@ class TrustGroup(Group):
 
 @click.group("trust", cls=TrustGroup)
 def trust_command() -> None:
-    """Allow that the routing file and the .env of DIR (the working folder) send your keys where they say, and that
-    the code runs which the squads of DIR name as tools.
+    """Allow what the files of DIR (the working folder) would do: send your keys to the addresses that its routing file
+    and .env name, and run the code that its squads name as tools.
 
-    What is allowed is a folder with an address and a variable, or with the digest of its code. It is kept in your own
-    configuration, outside of the folder.
+    A permission is for one folder, with an address and a variable, or with the digest of its code. It is kept in your
+    own configuration, outside of the folder.
     """
 
 
