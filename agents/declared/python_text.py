@@ -10,11 +10,13 @@ import hashlib
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
+from typing import Any
 
 from agents.errors import AgentError
 
+TERMS = frozenset({"approval", "risk", "idempotent", "untrusted"})
 MOST_FILES = 200
 """Files that one tool may be made of."""
 
@@ -38,6 +40,8 @@ class Declaration:
     line: int
     docs: str = ""
     signature: str = ""
+    terms: Mapping[str, Any] = field(default_factory=dict)
+    """What `@tool(...)` says of when a person is asked, as far as it is written there as a value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +159,7 @@ def _declarations(tree: ast.Module) -> Iterator[Declaration]:
             case ast.FunctionDef() | ast.AsyncFunctionDef():
                 returned = f" -> {ast.unparse(node.returns)}" if node.returns else ""
                 signature = f"({ast.unparse(node.args)}){returned}"
-                yield Declaration(node.name, node.lineno, ast.get_docstring(node) or "", signature)
+                yield Declaration(node.name, node.lineno, ast.get_docstring(node) or "", signature, _terms(node))
             case ast.ClassDef():
                 yield Declaration(node.name, node.lineno, ast.get_docstring(node) or "")
             case ast.Import() | ast.ImportFrom():
@@ -182,3 +186,9 @@ def _inside(node: ast.If | ast.Try | ast.With) -> Iterator[ast.stmt]:
         for handler in node.handlers:
             yield from handler.body
         yield from node.finalbody
+
+
+def _terms(node: ast.FunctionDef | ast.AsyncFunctionDef) -> dict[str, Any]:
+    calls = [one for one in node.decorator_list if isinstance(one, ast.Call)]
+    said = [word for call in calls if ast.unparse(call.func).split(".")[-1] == "tool" for word in call.keywords]
+    return {one.arg: one.value.value for one in said if one.arg in TERMS and isinstance(one.value, ast.Constant)}

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 
 from agents.declared.python_file import load_module
 from agents.declared.python_text import CodeText, CodeUnreadable, code_of
-from agents.errors import AgentError, PathEscapes, PathRefused
+from agents.errors import AgentError, PathEscapes, PathRefused, ToolFault
 from agents.tools import Tool, tool
 from orchestrator.errors import ToolUnusable
 from orchestrator.squad.tool_source import ToolReading, ToolSource, unloaded
@@ -32,6 +33,8 @@ def read(reading: ToolReading, name: str, entry: ToolEntry, place: Place) -> tup
     seen, folder = declared[function], reading.folder
     use = CodeUse.of(folder, f"Python in {' and '.join(sorted(code.texts))}", code.sha256, reading.file)
     shown = unloaded(name, entry, seen.docs)
+    with suppress(ToolFault):  # a value that there is not is told when the file is loaded
+        shown = replace(shown, **{term: value for term, value in seen.terms.items() if term not in entry.settings()})
 
     async def load(_: Mapping[str, str]) -> Tool:
         try:
@@ -39,6 +42,8 @@ def read(reading: ToolReading, name: str, entry: ToolEntry, place: Place) -> tup
             made = _tool_of(name, entry, found)
             made = replace(made, description=shown.description or made.description)
             _spec = made.spec  # raises where a model cannot be told what it takes
+            if made.approval != shown.approval:
+                raise ToolFault(name, f"say it in the squad's file: approval: {made.approval}")
         except AgentError as error:
             raise ToolUnusable(name, str(error)) from error
         return made

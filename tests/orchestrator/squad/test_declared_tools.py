@@ -200,6 +200,15 @@ async def test_what_the_entry_says_of_a_tool_holds_over_what_its_file_says(tmp_p
     assert (tool.spec.name, tool.spec.description) == ("convert", "New.")
 
 
+@pytest.mark.parametrize("entry", ['{python: "mytools.py:convert"}', '{python: "mytools.py:convert", approval: never}'])
+async def test_a_tool_that_its_file_has_ask_is_asked_for_unless_the_entry_says_otherwise(tmp_path, entry):
+    code = "from agents import tool\n@tool(approval='ask', risk='risky')\ndef convert(): 'Old.'\n"
+    made = Squad.from_file(squad(tmp_path, entry, code))
+    wanted = "never" if "never" in entry else "ask"
+    for plan in (made.outline(), (await made.loaded(lambda use: True, {})).outline()):
+        assert {(one.approval, one.risk) for one in plan.agents["ann"].tools} == {(wanted, "risky")}
+
+
 async def test_the_programs_own_tool_of_the_name_wins_and_nothing_is_loaded(tmp_path):
     def convert(amount: float) -> str:
         """Mine."""
