@@ -103,14 +103,14 @@ class Offer:
         run = new_run_id(squad.name, clock())
         out = None if self.out is None else self.out / run
         options = replace(self.options, inputs=dict(arguments), run_id=run, out=out)
-        heard = _RunProgress()
+        heard = RunProgress()
         async with open_with(squad, options) as opened:
             async for event in opened:
                 if words := heard.words(event):
                     await tell(float(heard.ended), float(heard.tasks) or None, words)
         return await self._reply(squad, opened.result, heard)
 
-    async def _reply(self, squad: Squad, result: RunResult, heard: _RunProgress) -> CallReply:
+    async def _reply(self, squad: Squad, result: RunResult, heard: RunProgress) -> CallReply:
         outputs = dict(result.outputs) if squad.spec.outputs else {"output": heard.last}
         made = {
             "run_id": result.run_id,
@@ -121,7 +121,7 @@ class Offer:
             "offline": result.stub,
         }
         if result.status == "done":
-            return CallReply(self.mask(_text_of(outputs)), self._masked(made))
+            return CallReply(self.mask(text_of(outputs)), self._masked(made))
         lines = [f"The run {result.run_id} is not done: {result.status}."]
         lines += [f"{task}: {error}" for task, error in result.errors.items()]
         if result.status == "waiting":
@@ -166,14 +166,15 @@ class Offer:
 
 
 @dataclass(slots=True)
-class _RunProgress:
-    """How far a run is, by its events."""
+class RunProgress:
+    """How far a run is, by its events. `last` is what the last task that ended gave."""
 
     tasks: int = 0
     ended: int = 0
     last: Any = None
 
     def words(self, event: Event) -> str:
+        """Take the next event; return what it says of the progress, if anything."""
         match event.data:
             case TaskStarted(task):
                 return f"{task} has begun"
@@ -250,7 +251,8 @@ def _ask_tool(personas: Mapping[str, Persona]) -> dict[str, Any]:
     }
 
 
-def _text_of(outputs: Mapping[str, Any]) -> str:
+def text_of(outputs: Mapping[str, Any]) -> str:
+    """Return outputs as one text: a single one as it is, several as a JSON object."""
     if len(outputs) == 1:
         (value,) = outputs.values()
         return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -49,6 +49,20 @@ class RunHost:
         options = replace(self._options, journal=self._journal)
         await self._tasks.start(self._drive, run, resume_with(squad, run, self._journal, options))
 
+    @asynccontextmanager
+    async def driving(self, squad: Squad, inputs: Mapping[str, Any], run: str) -> AsyncIterator[Run]:
+        """Yield a new run, for the caller to follow. Leaving the block cuts it short where it is."""
+        options = replace(self._options, inputs=inputs, run_id=run, journal=self._journal)
+        closed = self._closed[run] = anyio.Event()
+        try:
+            async with self._room, open_with(squad, options) as driven:
+                self.running[run] = driven
+                yield driven
+        finally:
+            self.running.pop(run, None)
+            del self._closed[run]
+            closed.set()
+
     async def _drive(
         self,
         run: str,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
@@ -53,6 +53,11 @@ class Deltas(Protocol):
 class Answerer(Protocol):
     """Who answers one request: a model, or a squad."""
 
+    @property
+    def run(self) -> str | None:
+        """The run that answers, of a squad."""
+        ...
+
     async def whole(self) -> Response: ...
 
     def pieces(self) -> AbstractAsyncContextManager[Deltas]: ...
@@ -62,7 +67,7 @@ class ModelAnswerer:
     """Asks the provider manager. Raise `GatewayFailure` for a request whose schema is none."""
 
     def __init__(self, manager: ProviderManager, request: Request) -> None:
-        self._manager, self._request = manager, request
+        self._manager, self._request, self.run = manager, request, None
         try:
             self._shape = None if request.output_schema is None else shape_of(request.output_schema)
         except ValueError as error:
@@ -130,11 +135,10 @@ async def answered(
     by: Answerer,
     reply: DialectReply,
     told: Callable[[Exception], GatewayFailure],
-    headers: Mapping[str, str],
 ) -> HttpResponse:
     """Return the response to a request. `told` makes of an error what its client may know."""
     ignored = {"x-orchestrator-ignored": ", ".join(asked.ignored)} if asked.ignored else {}
-    headers = {**headers, **ignored}
+    headers = {**ignored, **({} if by.run is None else {"x-orchestrator-run": by.run})}
     if asked.stream:
         broken = (KNOWN, lambda error: _bytes(reply.broken(told(error))))
         return EventStream(_events(by, reply), headers, headers_s=HEADERS_S, broken=broken)

@@ -11,7 +11,7 @@ from personas import Persona
 from providers.documents.problems import nearest
 from providers.messages import Request, system
 
-TIER, AGENT = "tier/", "agent/"
+TIER, AGENT, SQUAD = "tier/", "agent/", "squad/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,22 +21,24 @@ class Published:
     tiers: tuple[str, ...]
     personas: Mapping[str, Persona] = field(default_factory=dict)
     models: tuple[str, ...] = ()
+    squads: tuple[str, ...] = ()
 
     def names(self) -> tuple[str, ...]:
-        """Return all names, those of agents and tiers first."""
-        return (*(TIER + name for name in self.tiers), *(AGENT + name for name in self.personas), *self.models)
+        """Return all names, those of tiers, agents and squads first."""
+        ours = ((TIER, self.tiers), (AGENT, self.personas), (SQUAD, self.squads))
+        return (*(kind + name for kind, names in ours for name in names), *self.models)
 
     def card(self, name: str, created: int) -> dict[str, Any]:
         """Return one model as OpenAI shows it. Raise `GatewayFailure` where none is called so."""
         if name not in self.names():
             raise self._unknown(name)
-        owner = "orchestrator" if name.startswith((TIER, AGENT)) else name.partition("/")[0]
+        owner = "orchestrator" if name.startswith((TIER, AGENT, SQUAD)) else name.partition("/")[0]
         return {"id": name, "object": "model", "created": created, "owned_by": owner}
 
     def asked(self, model: str, request: Request) -> Request:
         """Return the request as it is routed for `model`. Raise `GatewayFailure` where none is called so.
 
-        A model's own name stands for `provider/model` where only one provider has it.
+        A squad is asked by `SquadAnswerer`. A model's own name stands for `provider/model` where one provider has it.
         """
         needs = request.needs
         kind, _, name = model.partition("/")

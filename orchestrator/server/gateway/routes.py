@@ -20,7 +20,8 @@ from orchestrator.server.gateway.failures import GatewayFailure, failure_of
 from orchestrator.server.gateway.keys import Key
 from orchestrator.server.gateway.openai_chat import ChatReply, read_chat
 from orchestrator.server.gateway.openai_responses import ResponsesReply, read_responses
-from orchestrator.server.gateway.published import Published
+from orchestrator.server.gateway.published import SQUAD, Published
+from orchestrator.server.gateway.squad_models import SquadAnswerer
 from orchestrator.server.state import ServerState
 
 
@@ -29,12 +30,17 @@ class Gateway:
 
     def __init__(self, state: ServerState) -> None:
         self.manager, self.keys = state.manager, state.keys
-        self._mask, self._personas, self.began = state.mask, state.personas, state.clock()
+        self._state, self.began = state, state.clock()
 
     @property
     def published(self) -> Published:
         """The models that can be asked for now."""
-        return Published(tuple(self.manager.policy.tiers), self._personas, self.manager.configured)
+        return Published(
+            tuple(self.manager.policy.tiers),
+            self._state.personas,
+            self.manager.configured,
+            tuple(self._state.squads),
+        )
 
     def key_of(self, http: HttpRequest) -> Key | None:
         """Return the client's key. Raise `GatewayFailure` where it has none that counts."""
@@ -51,12 +57,15 @@ class Gateway:
     def answerer(self, asked: CompletionAsked, key: Key | None) -> Answerer:
         """Return who answers. Raise `GatewayFailure` for a model that is not there, or that the key may not ask."""
         check_allowed(key, asked.model)
+        name = asked.model.removeprefix(SQUAD)
+        if asked.model.startswith(SQUAD) and name in self._state.squads:
+            return SquadAnswerer(self._state, self._state.squads[name], asked.request)
         return ModelAnswerer(self.manager, self.published.asked(asked.model, asked.request))
 
     def told(self, error: Exception) -> GatewayFailure:
         """Return what a client is told of an error, without secrets."""
         failure = failure_of(error, self.manager.clock())
-        return replace(failure, message=self._mask(failure.message))
+        return replace(failure, message=self._state.mask(failure.message))
 
 
 def speaks_anthropic(scope: Scope) -> bool:
@@ -98,27 +107,29 @@ def routes(gateway: Gateway) -> APIRouter:
         asked = read_chat(await http.body())
         ident = f"chatcmpl-{secrets.token_hex(12)}"
         reply = ChatReply(ident, asked.model, int(time.time()), asked.include_usage, asked.by_functions)
-        return await answered(http, asked, gateway.answerer(asked, key), reply, gateway.told, {})
+        return await answered(http, asked, gateway.answerer(asked, key), reply, gateway.told)
 
     @router.post("/v1/responses")
     async def respond(http: HttpRequest) -> Response:
         key = gateway.key_of(http)
         asked = read_responses(await http.body())
         reply = ResponsesReply(f"resp_{secrets.token_hex(16)}", asked.model, int(time.time()))
-        return await answered(http, asked, gateway.answerer(asked, key), reply, gateway.told, {})
+        return await answered(http, asked, gateway.answerer(asked, key), reply, gateway.told)
 
     @router.post("/v1/messages")
     async def create_message(http: HttpRequest) -> Response:
         key = gateway.key_of(http)
         asked = read_messages(await http.body())
         reply = MessagesReply(f"msg_{secrets.token_hex(12)}", asked.model, asked.request.input_tokens)
-        return await answered(http, asked, gateway.answerer(asked, key), reply, gateway.told, {})
+        return await answered(http, asked, gateway.answerer(asked, key), reply, gateway.told)
 
     @router.post("/v1/messages/count_tokens")
     async def count_tokens(http: HttpRequest) -> Response:
         key = gateway.key_of(http)
         asked = read_messages(await http.body(), is_count=True)
         check_allowed(key, asked.model)
-        return JSONResponse({"input_tokens": gateway.published.asked(asked.model, asked.request).input_tokens})
+        is_squad = asked.model in [SQUAD + name for name in gateway.published.squads]
+        request = asked.request if is_squad else gateway.published.asked(asked.model, asked.request)
+        return JSONResponse({"input_tokens": request.input_tokens})
 
     return router

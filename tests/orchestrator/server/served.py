@@ -89,7 +89,7 @@ async def asking_at(*addresses: str) -> AsyncIterator[ProviderManager]:
         for number, address in enumerate(addresses)
     ]
     policy = Policy(
-        {"worker": tuple(one.name for one in known)},
+        dict.fromkeys(("boss", "worker"), tuple(one.name for one in known)),
         timeouts=Timeouts(connect=PATIENCE_S, first_token=PATIENCE_S, between_chunks=PATIENCE_S, total=PATIENCE_S),
         last_resort=(),
         attempts_per_turn=len(known),

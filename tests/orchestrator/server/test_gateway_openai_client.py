@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import anyio.to_thread
 import httpx2
 import pytest
 
+from orchestrator.squad.load import Squad
 from tests.components import imported
 from tests.loopback import ANSWER, Loopback
 from tests.orchestrator.server.served import asking_at, listening, served
@@ -87,6 +89,26 @@ async def test_a_client_that_leaves_cancels_the_call(
         with anyio.CancelScope(shield=True):
             left = await anyio.to_thread.run_sync(loopback.requests[0].left.wait, PATIENCE_S)
             assert left, "the call upstream goes on"
+
+
+async def test_a_client_that_leaves_cuts_the_run_of_a_squad_short(loopback: Loopback, tmp_path: Path) -> None:
+    text = "name: notes\nagents: {ann: {persona: analyst}}\ntasks:\n  draft: {agent: ann, description: Write.}\n"
+    async with (
+        asking_at(loopback.url("hang")) as manager,
+        served(manager, tmp_path, None, [Squad.from_text(text, "notes.yaml")]) as server,
+        listening(server.app) as address,
+    ):
+        asked = {"model": "squad/notes", "messages": [{"role": "user", "content": "go"}]}
+        async with httpx2.AsyncClient() as http, anyio.create_task_group() as tasks:
+            tasks.start_soon(partial(http.post, f"{address}/v1/chat/completions", json=asked, timeout=PATIENCE_S))
+            await anyio.to_thread.run_sync(loopback.wait_for, 1)
+            tasks.cancel_scope.cancel()
+        assert await anyio.to_thread.run_sync(loopback.requests[0].left.wait, PATIENCE_S)
+        with anyio.fail_after(PATIENCE_S):
+            while server.state.host.running:  # noqa: ASYNC110  # it ends by itself
+                await anyio.sleep(0.01)
+        (run,) = (await server.http.get("/api/runs")).json()["runs"]
+        assert run["state"] in ("interrupted", "unfinished")
 
 
 async def test_a_body_without_a_length_has_its_bound_too(loopback: Loopback, tmp_path: Path) -> None:
