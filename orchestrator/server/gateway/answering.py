@@ -19,6 +19,7 @@ from orchestrator.server.event_stream import EventStream, event, until_gone
 from orchestrator.server.gateway.asked import CompletionAsked, DialectEvent, DialectReply
 from orchestrator.server.gateway.failures import GatewayFailure, invalid
 from providers.client.manager import ProviderManager
+from providers.embeddings import Embeddings
 from providers.errors import ProviderError, RoutingError
 from providers.messages import (
     Delta,
@@ -143,7 +144,7 @@ async def answered(
         broken = (KNOWN, lambda error: _bytes(reply.broken(told(error))))
         return EventStream(_events(by, reply), headers, headers_s=HEADERS_S, broken=broken)
     answer = await unless_gone(http, by.whole)
-    return JSONResponse(reply.whole(answer), headers={**_who(answer), **headers})
+    return JSONResponse(reply.whole(answer), headers={**who_answered(answer, answer.model), **headers})
 
 
 async def _events(by: Answerer, reply: DialectReply) -> AsyncIterator[bytes]:
@@ -165,11 +166,11 @@ def _bytes(told: Iterable[DialectEvent]) -> bytes:
     return b"".join(event(data, name) for name, data in told)
 
 
-def _who(answer: Response) -> dict[str, str]:
+def who_answered(answer: Response | Embeddings, model: str) -> dict[str, str]:
     """Return who answered, after how many attempts, and what it cost."""
     made = {
         "x-orchestrator-provider": answer.provider,
-        "x-orchestrator-model": answer.model,
+        "x-orchestrator-model": model,
         "x-orchestrator-attempts": str(len(answer.attempts)),
     }
     if answer.cost is not None:

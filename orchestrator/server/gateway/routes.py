@@ -6,6 +6,7 @@ import secrets
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 
 from fastapi import APIRouter
 from starlette.datastructures import Headers
@@ -13,12 +14,13 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response
 from starlette.types import Scope
 
-from orchestrator.server.gateway.answering import Answerer, ModelAnswerer, answered
+from orchestrator.server.gateway.answering import Answerer, ModelAnswerer, answered, unless_gone, who_answered
 from orchestrator.server.gateway.anthropic_messages import MessagesReply, model_card, read_messages
 from orchestrator.server.gateway.asked import CompletionAsked
 from orchestrator.server.gateway.failures import GatewayFailure, failure_of
 from orchestrator.server.gateway.keys import Key
 from orchestrator.server.gateway.openai_chat import ChatReply, read_chat
+from orchestrator.server.gateway.openai_embeddings import embeddings_body, read_embeddings
 from orchestrator.server.gateway.openai_responses import ResponsesReply, read_responses
 from orchestrator.server.gateway.published import SQUAD, Published
 from orchestrator.server.gateway.squad_models import SquadAnswerer
@@ -115,6 +117,15 @@ def routes(gateway: Gateway) -> APIRouter:
         asked = read_responses(await http.body())
         reply = ResponsesReply(f"resp_{secrets.token_hex(16)}", asked.model, int(time.time()))
         return await answered(http, asked, gateway.answerer(asked, key), reply, gateway.told)
+
+    @router.post("/v1/embeddings")
+    async def embed(http: HttpRequest) -> Response:
+        key = gateway.key_of(http)
+        asked = read_embeddings(await http.body())
+        check_allowed(key, asked.model)
+        asking = partial(gateway.manager.embed, asked.texts, model=asked.model, dimensions=asked.dimensions)
+        made = await unless_gone(http, asking)
+        return JSONResponse(embeddings_body(asked, made), headers=who_answered(made, made.model_asked))
 
     @router.post("/v1/messages")
     async def create_message(http: HttpRequest) -> Response:

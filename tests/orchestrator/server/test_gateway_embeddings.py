@@ -1,0 +1,52 @@
+"""Embeddings through the gateway, from a provider that has them."""
+
+from __future__ import annotations
+
+import base64
+from array import array
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator.testing import scripted
+from providers.catalog.file import load_catalog
+from providers.client.manager import open_manager
+from providers.policy.parse import parse_policy
+from providers.transport.over_httpx2 import HttpxTransport
+from tests.local_servers import embeddings
+from tests.orchestrator.server.served import served
+
+pytestmark = pytest.mark.anyio
+MODEL = "openai/text-embedding-3-small"
+
+
+async def test_texts_become_vectors_as_numbers_or_in_base64(serve: Any, tmp_path: Path) -> None:
+    upstream = serve({"POST /v1/embeddings": embeddings})
+    policy, catalog = parse_policy({}, load_catalog())
+    places = {"OPENAI_BASE_URL": f"{upstream.root}/v1", "OPENAI_API_KEY": "sk-x"}
+    async with (
+        HttpxTransport() as net,
+        open_manager(policy, catalog, places, transport=net) as manager,
+        served(manager, tmp_path) as server,
+    ):
+        asked = {"model": MODEL, "input": ["tea", "coffee"], "encoding_format": None}
+        told = await server.http.post("/v1/embeddings", json=asked)
+        assert told.status_code == 200, told.text
+        numbers = [one["embedding"] for one in told.json()["data"]]
+        assert (len(numbers), told.headers["x-orchestrator-provider"]) == (2, "openai")
+        packed = await server.http.post("/v1/embeddings", json={**asked, "encoding_format": "base64"})
+        found = [array("f", base64.b64decode(one["embedding"])) for one in packed.json()["data"]]
+        assert [list(one) for one in found] == [list(array("f", one)) for one in numbers]
+        unknown = await server.http.post("/v1/embeddings", json={"model": "openai-x/none", "input": "tea"})
+        assert unknown.status_code in (404, 503), unknown.text
+
+
+@pytest.mark.parametrize("wrong", [[], ["a", " "], [1, 2], [[1]], None, ""])
+async def test_what_is_no_text_is_refused(wrong: Any, tmp_path: Path) -> None:
+    async with scripted() as manager, served(manager, tmp_path) as server:
+        answer = await server.http.post("/v1/embeddings", json={"model": MODEL, "input": wrong})
+        assert answer.status_code == 400
+        assert answer.json()["error"]["param"].startswith("input")
+        nobody = await server.http.post("/v1/embeddings", json={"model": "tier/worker", "input": "tea"})
+        assert (nobody.status_code, nobody.json()["error"]["code"]) == (400, "unsupported_by_model")
