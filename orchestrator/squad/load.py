@@ -42,7 +42,7 @@ from orchestrator.squad.squad_paths import refuse_clashes, refuse_unfit
 from orchestrator.squad.squad_tools import SquadTools, squad_tools, workspaces_in
 from orchestrator.squad.subsquads import InnerSquad
 from orchestrator.squad.tool_source import ToolSource
-from orchestrator.squad.tools_beside import tools_beside
+from orchestrator.squad.tools_beside import builtin_used, tools_beside
 from orchestrator.squad.workspace import workspace_of
 from orchestrator.trust import CodeUse, refuse_code
 from personas.persona import Personas
@@ -313,15 +313,8 @@ class Squad:
         """
         outline = self.outline() if edition == EDITION else self._resolve(edition)[0]
         given = read_paths(self.spec.inputs, inputs or {})
-        plan = with_inputs(
-            outline,
-            given,
-            self.spec,
-            self._node,
-            self._found,
-            self.warnings,
-            partial(self._given.default, Path(self.file).parent),
-        )
+        known = (self.spec, self._node, self._found, self.warnings, self._default)
+        plan = with_inputs(outline, given, *known)
         return plan if tools is None else with_tools_of(plan, tools.without(*(tool.name for tool in self.tools)).of)
 
     def _default(self, path: str, kind: InputType) -> RawInput | UnreadInput:
@@ -396,6 +389,9 @@ class Squad:
         return squad._with_declared()._resolved()
 
     def _known(self) -> dict[str, Hashable]:
-        """Return what each MCP server and each declared tool is, by what messages call it."""
-        servers = {f"has an MCP server '{name}'": one.identity for name, one in self.mcp.items()}
-        return servers | {f"declares the tool '{name}'": sha256 for name, sha256 in self._all_digests().items()}
+        """Return what each MCP server and each tool is, by what messages call it."""
+        known: dict[str, Hashable] = {f"has an MCP server '{name}'": one.identity for name, one in self.mcp.items()}
+        for squad in self._inner.values():
+            known |= squad._known()
+        used = builtin_used(self.spec, self.tools, self._digests) if self._given.sources is None else ()
+        return known | {f"has a tool '{name}'": it for name, it in {**self._digests, **dict.fromkeys(used)}.items()}

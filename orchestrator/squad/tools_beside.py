@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
+from agents.toolbox import builtin
 from agents.tools import Tool
 from orchestrator.squad.beside import Beside
 from orchestrator.squad.declared_tools import declared_tools, is_gone
@@ -41,3 +43,16 @@ def tools_beside(
     names = {tool.name for tool in tools}
     digests = {name: sha for name, sha in digests_in(given.sources or given.where_gone).items() if name in names}
     return tools, declared, digests | {one.name: one.sha256 for one in declared}
+
+
+def builtin_used(spec: SquadSpec, given: Collection[Tool], declared: Collection[str]) -> set[str]:
+    """Return the built-in tools that a squad's file names: those that are neither `given` nor `declared`."""
+    tasks = spec.tasks.values()
+    cases = [case for task in tasks if task.switch is not None for case in task.switch.cases.values()]
+    steps = [
+        step for listed in (*(task.steps for task in tasks), *(case.steps for case in cases)) for step in listed or ()
+    ]
+    lists = [*(agent.tools for agent in spec.agents.values()), *(task.tools for task in tasks)]
+    lists += [*(case.tools for case in cases), *(step.tools for step in steps)]
+    named = {use if isinstance(use, str) else use.name for uses in lists for use in uses or ()}
+    return {name for name in builtin(None) if name in named} - {tool.name for tool in given} - {*declared}

@@ -14,7 +14,7 @@ from orchestrator.rerun.fingerprint import changed, dependency_digests, parts_of
 from orchestrator.squad.plan import Budget, SquadEntry, SquadResult
 from orchestrator.squad.subsquads import tighter
 from providers.documents.problems import ProblemsFound
-from tests.orchestrator.subsquads import OUTER, REVIEW, edited, made, written
+from tests.orchestrator.subsquads import OUTER, PEOPLE, REVIEW, edited, made, written
 
 
 def faults(folder: Path, *args: Any, **more: Any) -> list[tuple[str, str, str]]:
@@ -169,8 +169,15 @@ def test_its_tools_are_its_own_and_asked_for(tmp_path: Path) -> None:
     (tmp_path / "tools.py").write_text(TOOL.replace("upper", "lower"))
     more = {"tools": {"shout": {"python": "tools.py:shout"}}}
     assert faults(tmp_path, tasks, {"low/review.yaml": review}, **more) == [
-        ("outer.yaml", "duplicate-name", "'low/review.yaml' declares the tool 'shout', which is another one here")
+        ("outer.yaml", "duplicate-name", "'low/review.yaml' has a tool 'shout', which is another one here")
     ]
+    (tmp_path / "read.py").write_text(TOOL.replace("shout", "read_file"))
+    reads = {"agents": {"ann": {**PEOPLE["ann"], "tools": ["read_file"]}}}
+    mine = {"tools": {"read_file": {"python": "read.py"}}}
+    review = {**REVIEW, "agents": {**REVIEW["agents"], **reads["agents"]}}
+    clash = "'review.yaml' has a tool 'read_file', which is another one here"
+    for outer, inner in ((mine, review), (reads, {**REVIEW, **mine})):
+        assert (("outer.yaml", "duplicate-name", clash)) in faults(tmp_path, OUTER, {"review.yaml": inner}, **outer)
 
 
 def test_an_agent_that_is_called_as_one_of_a_sub_squad_is_told(tmp_path: Path) -> None:
