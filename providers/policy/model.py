@@ -89,7 +89,7 @@ class Policy:
     retry_budget: float = 0.2
     hedge_after: float | None = None
     """Seconds of silence after which a second candidate is asked beside the first; None: never."""
-    wait_for_preferred: float = 2.0
+    wait_for_preferred: float = 0.0
     """Seconds for which a turn waits for a member of its chain that a limit holds back, rather than go on to the next;
     0: it goes on at once."""
     on_decline: Literal["error", "elsewhere"] = "error"

@@ -94,7 +94,7 @@ class AttemptsShape(StrictModel):
     per_turn: int = Field(default=4, ge=1)
     retry_budget: Share = 0.2
     hedge_after: PositiveDuration | None = None
-    wait_for_preferred: Duration = 2.0
+    wait_for_preferred: Duration = 0.0
     on_decline: Literal["error", "elsewhere"] = "error"
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from providers.errors import RateLimited, Reason, ReasonCode, ServerFault
 from providers.messages import Request
-from providers.policy.model import AgentPolicy
+from providers.policy.model import AgentPolicy, Policy
 from providers.routing.effects import Answered, Sleep, Try, Woke
 from providers.routing.fleet import Fleet
 from providers.routing.turn import attempts
@@ -22,7 +22,7 @@ CHAIN = ("a/m", "b/m")
 def held(
     seconds: float, *names: str, of: tuple[str, ...] = CHAIN, code: ReasonCode = ReasonCode.LIMIT, **policy
 ) -> Fleet:
-    crowd = fleet(*of, **policy)
+    crowd = fleet(*of, **{"wait_for_preferred": 2.0, **policy})
     for name in names or ("a/m",):
         crowd.states[name].block(NOW + seconds, Reason(code, "its spacing", NOW + seconds))
     return crowd
@@ -51,6 +51,11 @@ def test_it_holds_for_every_order_that_is_written_down(policy: dict[str, Any], n
     assert tries(held(0.5, **policy), ask(**needs))[0] == ["a/m"]
 
 
+def test_nobody_waits_so_unless_the_policy_says_how_long() -> None:
+    assert Policy({}).wait_for_preferred == 0.0
+    assert tries(held(0.5, wait_for_preferred=0.0), chained()) == (["b/m"], 0)
+
+
 def test_in_a_tier_the_next_one_is_asked_at_once() -> None:
     assert tries(held(0.5), ask()) == (["b/m"], 0)
 
@@ -58,7 +63,6 @@ def test_in_a_tier_the_next_one_is_asked_at_once() -> None:
 def test_a_long_wait_does_not() -> None:
     assert tries(held(2.5), chained()) == (["b/m"], 0)
     assert tries(held(2.5, wait_for_preferred=3.0), chained())[0] == ["a/m"]
-    assert tries(held(0.5, wait_for_preferred=0.0), chained()) == (["b/m"], 0)
 
 
 @pytest.mark.parametrize(("deadline", "asked"), [(0.6, "b/m"), (1.9, "b/m"), (2.5, "a/m"), (60, "a/m")])
@@ -72,10 +76,10 @@ def test_after_a_fault_the_turn_goes_on_at_once() -> None:
 
 
 def test_a_limit_that_the_provider_told_another_turn_is_waited_out() -> None:
-    crowd = fleet(*CHAIN)
+    crowd = fleet(*CHAIN, wait_for_preferred=2.0)
     crowd.ended("a/m", RateLimited("x", retry_at=NOW + 1), NOW, 0.1)
     assert tries(crowd, chained())[0] == ["a/m"]
-    crowd = fleet(*CHAIN)
+    crowd = fleet(*CHAIN, wait_for_preferred=2.0)
     crowd.ended("a/m", RateLimited("x", retry_at=NOW + 20), NOW, 0.1)
     assert tries(crowd, chained()) == (["b/m"], 0)
 
