@@ -30,8 +30,8 @@ class TurnLimit(AgentError):
 class OutputInvalid(AgentError):
     """The answer is no JSON, or breaks its schema at `path` (a JSONPath); `excerpt` is the start of its text."""
 
-    def __init__(self, path: str, message: str, excerpt: str) -> None:
-        super().__init__(f"the answer does not match its output_schema at {path}: {message}")
+    def __init__(self, path: str, message: str, excerpt: str, *, of: str = "the answer") -> None:
+        super().__init__(f"{of} does not match its output_schema at {path}: {message}")
         self.path, self.message, self.excerpt = path, message, excerpt
 
 

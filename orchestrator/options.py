@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from agents.hooks import Hooks
 from agents.run_context import Complete, Surroundings
 from orchestrator.squad.plan import Budget, Plan
+from providers.budgets import micro_usd
 from providers.catalog.trust import Consent, of_the_program
 from providers.emit import Emit, ignore
 
@@ -112,7 +113,7 @@ def capped(plan: Plan, recorded: Mapping[str, Any]) -> Plan:
     """Return the plan under the caller's own caps too: the lower one holds, but for one that was given `instead`."""
     own, instead = plan.budget or Budget(), recorded.get("instead", ())
     max_cost_usd, max_time = recorded.get("max_cost_usd"), recorded.get("timeout_s")
-    max_cost = None if max_cost_usd is None else round(max_cost_usd * 1e6)
+    max_cost = None if max_cost_usd is None else micro_usd(max_cost_usd)
     if max_cost is None and max_time is None:
         return plan
     cost = max_cost if "max_cost_usd" in instead else _lower(own.max_cost, max_cost)

@@ -15,6 +15,14 @@ TIGHT, AMPLE = 1.25, 2
 SHORTEST, SHORT = 64, 256
 """Tokens of an answer that is worth asking for, however short the others were: where money is short, and else."""
 
+MOST_USD = 1e12
+"""What no cap goes beyond: it stands for no limit."""
+
+
+def micro_usd(usd: float) -> int:
+    """Return a cap in USD, of any size, as whole micro-USD."""
+    return round(min(usd, MOST_USD) * 1e6)
+
 
 @dataclass(frozen=True, slots=True)
 class BudgetRef:

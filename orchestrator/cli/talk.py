@@ -126,6 +126,8 @@ class Talk:
         if (pending := self.session.pending) is not None:
             self.console.say(f"the answer to {_quoted(pending.text)} was cut short: it goes on")
             await self._within(self._answer(self.session.stream_on))
+            if self._waits:
+                return self._leaving()
         while True:
             message = await self._next()
             if message is None:
@@ -138,8 +140,13 @@ class Talk:
                     return left
             elif text:
                 await self._say(message[1:] if text.startswith("//") else message)
-                if self.code == Exit.WAITING and not self.at_terminal:
-                    return self._leaving()  # what follows would give up the answer that waits
+                if self._waits:
+                    return self._leaving()
+
+    @property
+    def _waits(self) -> bool:
+        """Whether an answer waits for a person who is not here: what a script says next would give it up."""
+        return self.code == Exit.WAITING and not self.at_terminal
 
     def _leaving(self, following: str | None = None) -> Leaving:
         """Return how the chat is left: a person saw what failed, a script is told by the code."""

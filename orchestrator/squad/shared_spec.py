@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from orchestrator.squad.plan import Budget, OnExceed
+from providers.budgets import micro_usd
 from providers.documents.fields import PositiveDuration
 from providers.documents.models import StrictModel
 
@@ -29,7 +30,7 @@ def budget(spec: BudgetSpec | None) -> Budget | None:
     """Return the caps with money in micro-USD."""
     if spec is None:
         return None
-    cost = None if spec.max_cost is None else round(spec.max_cost * 1_000_000)
+    cost = None if spec.max_cost is None else micro_usd(spec.max_cost)
     return Budget(cost, spec.max_tokens, spec.max_time, spec.max_turns, spec.on_exceed)
 
 

@@ -7,6 +7,7 @@ then replaced by a harmless value, so that the rest of the file can be checked i
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import isfinite
 from pathlib import Path as FilePath
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -114,7 +115,7 @@ def _share_or_tokens(value: object) -> object:
     """Return a share of a room (at most 1), whole tokens, or `off`, which other YAML takes for false."""
     if value is False or value == "off":
         return "off"
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    is_number = isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
     if not is_number or not (0 < value <= 1 or (value >= LEAST and value == int(value))):  # type: ignore[operator, call-overload]
         raise ValueError(f"takes a share of the model's room (0.8), tokens ({LEAST} or more), or off")
     return value if value <= 1 else int(value)  # type: ignore[operator, call-overload]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
+from providers.budgets import micro_usd
 from providers.catalog.file import lay_over
 from providers.catalog.model import Catalog, of_all_accounts
 from providers.catalog.trust import Source
@@ -158,20 +159,16 @@ class _Reading:
     def _budget(self, shape: BudgetShape) -> DailyBudget:
         several = "a provider's cap belongs in providers"
         models = {
-            of_all_accounts(self.known.model(name, ("budget", "models", name), several, key=True)): _micro(amount)
+            of_all_accounts(self.known.model(name, ("budget", "models", name), several, key=True)): micro_usd(amount)
             for name, amount in shape.models.items()
         }
-        cap = None if shape.max_cost_per_day is None else _micro(shape.max_cost_per_day)
+        cap = None if shape.max_cost_per_day is None else micro_usd(shape.max_cost_per_day)
         return DailyBudget(
             cap,
             tuple(sorted(set(shape.alert_at))),
-            {name: _micro(amount) for name, amount in shape.providers.items()},
+            {name: micro_usd(amount) for name, amount in shape.providers.items()},
             models,
             shape.timezone,
             shape.unknown_price,
             shape.webhook_env,
         )
-
-
-def _micro(usd: float) -> int:
-    return round(usd * 1e6)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from agents import RunContext
+from agents.errors import OutputInvalid
 from agents.events import GuardrailChecked
 from agents.guardrail_checks import fault
 from agents.guardrails import MOST_RETRIES, Guardrail, GuardrailFailed, Guardrails
@@ -123,3 +124,12 @@ async def test_another_agent_judges_what_it_reads_as_data(scripted) -> None:
     assert "<untrusted " in brief
     assert "# Rubric\n\nIt names sources." in brief
     assert "- it names no source" in bench.script.requests[2].messages[-1].text
+
+
+async def test_a_judge_that_says_nothing_of_use_is_named(scripted) -> None:
+    async def judge(*_: Any, **more: Any) -> Any:
+        raise OutputInvalid("$", "it is not JSON", "maybe")
+
+    rails = Guardrails(output=(Guardrail(agent="judge", rubric="It is polite.", judge=judge),))
+    with pytest.raises(OutputInvalid, match="the verdict of judge does not match its output_schema"):
+        await scripted("An answer.").agent(guardrails=rails).work("x")

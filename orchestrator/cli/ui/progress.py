@@ -155,7 +155,7 @@ class Progress:
 
     def _on_call_repeated(self, event: Document) -> ProgressLine:
         return ProgressLine(
-            event["step"], "was in flight when the run was cut short: it may have been paid twice", "warning"
+            event["step"], "a call was in flight when the run was cut short: it may have been paid twice", "warning"
         )
 
     def _on_task_started(self, event: Document) -> ProgressLine:

@@ -267,6 +267,20 @@ def test_a_chat_that_was_killed_goes_on_and_tells_what_was_cut_short(spawn, fold
     assert len(loopback.requests) == 4
 
 
+@pytest.mark.long
+def test_an_answer_that_waits_for_a_person_is_not_given_up_by_a_later_script(spawn, call, folder, squad_at, loopback):
+    squad_at(loopback.url("ok"))
+    strict = "model: lm/m, guardrails: {output: [{require: [sorry], on_fail: escalate}]}}"
+    (folder / "two.yaml").write_text(SQUAD.replace("model: lm/m}", strict, 1))
+    for said in (b"one\ntwo\n", b"three\n"):
+        ended = spawn("chat", "two.yaml", "--session", "s", stdin=said)
+        assert (ended.returncode, ended.stdout) == (7, b""), ended.stderr
+    assert len(loopback.requests) == 1
+    assert call("approvals", "approve", "s").code == 0
+    ended = spawn("chat", "--session", "s", stdin=b"")
+    assert (ended.returncode, ended.stdout.decode()) == (0, f"{ANSWER}\n"), ended.stderr
+
+
 @at_a_terminal
 @pytest.mark.long
 def test_a_line_that_a_terminal_cuts_is_told(folder):

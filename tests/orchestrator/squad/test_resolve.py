@@ -75,6 +75,20 @@ def test_the_example_resolves(file: Path) -> None:
     assert plan.history.keep_last == 12
 
 
+@pytest.mark.parametrize(("amount", "is_taken"), [("1e308", True), ("1e400", False), (".inf", False), (".nan", False)])
+def test_amounts_of_any_size_are_read_or_told(amount: str, is_taken: bool) -> None:
+    tasks = f"  t: {{agent: a, description: Do., budget: {{max_cost: {amount}}}}}\n"
+    if is_taken:
+        caps = plan_of(tasks).tasks["t"].budget
+        assert caps is not None
+        assert caps.max_cost == 10**18, "no limit"
+    else:
+        with pytest.raises(PlanError, match="max_cost"):
+            plan_of(tasks)
+        with pytest.raises(PlanError, match="compact_at"):
+            plan_of("  t: {agent: a, description: Do.}\n" + f"defaults: {{history: {{compact_at: {amount}}}}}\n")
+
+
 def test_the_smallest_squad_has_every_default() -> None:
     plan = plan_of("  t: {agent: a, description: Do.}\n")
     task = plan.tasks["t"]
