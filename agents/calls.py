@@ -24,7 +24,7 @@ from agents.tool_names import meant
 from agents.tools import Tool
 from agents.untrusted import refusal
 from providers.documents.unicode import cut
-from providers.messages import ToolCall, ToolResult
+from providers.messages import ModelCalls, ToolCall, ToolResult
 
 MOST_TOLD = 300
 """Characters (graphemes) of a call's arguments, and of its result, in the events of a tool."""
@@ -135,6 +135,8 @@ async def _step(call: ToolCall, i: int, here: Turn, times: int) -> ToolResult:
     told = call.name if name is None else name
     is_last = bool(times) and here.repeats.stopped(turn)
 
+    tool = None if name is None else here.tools[name]
+
     async def work() -> ToolResult:
         asked = cut(call.arguments, MOST_TOLD)
         ctx.emit(ToolStarted(turn, i, told, asked))
@@ -143,7 +145,7 @@ async def _step(call: ToolCall, i: int, here: Turn, times: int) -> ToolResult:
             ctx.emit(RepeatStopped(turn, i, told, times, is_last))
             made = _not_again(call, times)
         else:
-            made = await _checked(call, None if name is None else here.tools[name], key, here, i)
+            made = await _summed(call, tool, key, here, i)
         if made.fence and ctx.edition < 3:
             made = replace(made, fence="")
         ms, result = (anyio.current_time() - began) * 1000, cut(made.content, MOST_TOLD)
@@ -161,6 +163,15 @@ def _not_again(call: ToolCall, times: int) -> ToolResult:
         "time. Use that result, call it with other arguments, or write your answer."
     )
     return failed(call, why)
+
+
+async def _summed(call: ToolCall, chosen: Tool | None, key: StepKey, here: Turn, i: int) -> ToolResult:
+    """Return the result of a call, with what an agent spent on it that is the tool: also where it failed."""
+    if chosen is None or chosen.agent is None:
+        return await _checked(call, chosen, key, here, i)
+    answers: list[ModelCalls] = []
+    result = await _checked(call, chosen, key, replace(here, ctx=here.ctx.at(tally=answers.append)), i)
+    return replace(result, spent=sum(answers, ModelCalls())) if answers else result
 
 
 async def _checked(call: ToolCall, chosen: Tool | None, key: StepKey, here: Turn, i: int) -> ToolResult:

@@ -29,6 +29,7 @@ from providers.errors import AllAttemptsFailed
 from providers.messages import (
     FinishReason,
     Message,
+    ModelCalls,
     Needs,
     Origin,
     OutputSchema,
@@ -46,6 +47,7 @@ from providers.messages import tool as tool_message
 Made = TypeVar("Made", default=Any)
 Wanted = OutputSchema | Mapping[str, Any] | Shape
 """What an answer must be: a schema, or one made ready."""
+NOTHING_SPENT = ModelCalls()
 ANSWER_TOKENS = 4096
 """Room kept in the window for the answer where `max_output_tokens` doesn't say."""
 
@@ -113,6 +115,8 @@ class WorkResult(Generic[Made]):
     """The sources of what the agent read in it that others wrote; what it made may be theirs."""
     exits: tuple[str, ...] = ()
     """The tools by whose calls the agent left its work (`ExitTool`), in their order."""
+    delegated: ModelCalls = NOTHING_SPENT
+    """What agents spent that it called as tools, and those that they called: not in its own `usage` and `cost`."""
 
 
 @dataclass(slots=True)
@@ -132,6 +136,7 @@ class Work:
     usage: Usage | None = None
     cost: int | None = 0
     counted: int = 0
+    delegated: ModelCalls = NOTHING_SPENT
     untrusted: tuple[str, ...] = ()
     compaction: Compaction | None = None
     """Where older messages are summarised."""
@@ -173,13 +178,22 @@ class Work:
             needs=agent.needs,
         )
 
-    def heard(self, response: Response) -> None:
+    def heard(self, response: Response, ctx: RunContext) -> None:
         """Count what an answer took. An empty one is not repeated to the model: dialects refuse empty messages."""
         if (message := _as_the_model_s(response.message)).parts:
             self.say(replace(message, origin=Origin(self.agent.name, self.untrusted)))
         self.usage = response.usage if self.usage is None else self.usage + response.usage
         self.cost = None if self.cost is None or response.cost is None else self.cost + response.cost
         self.counted += response.counted.total
+        if ctx.tally is not None:
+            ctx.tally(ModelCalls(response.usage, response.cost, response.counted.total, 1))
+
+    def called(self, results: Sequence[ToolResult], ctx: RunContext) -> None:
+        """Count what agents spent that were called as tools."""
+        for spent in [result.spent for result in results if result.spent is not None]:
+            self.delegated += spent
+            if ctx.tally is not None:
+                ctx.tally(spent)
 
     def result(self, final: Final, response: Response, turns: int, since: int) -> WorkResult:
         return WorkResult(
@@ -196,6 +210,7 @@ class Work:
             finish=response.finish,
             answer_tokens=answer_tokens(response),
             untrusted=self.untrusted,
+            delegated=self.delegated,
         )
 
 
@@ -269,7 +284,7 @@ async def pursue(
         await work.compact(number, ctx)
         request = work.request(with_tools=not must_answer)
         response = await _turn(number, request, work, ctx, answer, shape if corrected else None)
-        work.heard(response)
+        work.heard(response, ctx)
         match decide(response, shape, ctx.edition):
             case Final() as final:
                 if agent.guardrails.output:
@@ -299,6 +314,7 @@ async def pursue(
                 if cut_calls > 1:
                     raise AnswerCut("a tool call", response.finish.value, answer_tokens(response))
                 results = await call_all(whole, agent.tools, ctx, number, agent=agent.name, repeats=repeats)
+                work.called(results, ctx)
                 cut = (_cut_call(call, response) for call in calls[len(whole) :])
                 work.say(tool_message(*map(_as_read, results), *cut))
                 if any(result.fence for result in results):

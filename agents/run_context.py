@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 from providers.emit import Emit, ignore
-from providers.messages import Accept, Delta, Hear, Request, Response
+from providers.messages import Accept, Delta, Hear, ModelCalls, Request, Response
 
 if TYPE_CHECKING:
     from agents.hooks import Hooks
@@ -178,6 +178,8 @@ class RunContext:
     """The summary of the history that this work shares with earlier and later ones; None: it has none in common."""
     emit_at: Callable[[tuple[str, ...]], Emit] | None = None
     """Returns what emits at a place in the unit's work; None: `emit` does, wherever it happens."""
+    tally: Callable[[ModelCalls], None] | None = None
+    """Told of each answer what it took, where an agent works as a tool: its caller sums that up."""
 
     def at(self, **changes: Any) -> RunContext:
         return replace(self, **changes)

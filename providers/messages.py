@@ -87,6 +87,8 @@ class ToolResult:
     is_error: bool = False
     fence: str = ""
     note: str = ""
+    spent: ModelCalls | None = field(default=None, compare=False, repr=False)
+    """What the agent spent that did the work, where the tool is one. It is not sent, and in no digest."""
 
 
 Part = Text | Image | Reasoning | ToolCall | ToolResult
@@ -307,6 +309,21 @@ class Usage:
             self.output + other.output,
             self.reasoning + other.reasoning,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCalls:
+    """What `calls` of models took together. `cost` is micro-USD, None where any was unknown; `counted` are the tokens
+    as caps count them: with estimates where a provider did not tell its usage."""
+
+    usage: Usage = Usage()
+    cost: int | None = 0
+    counted: int = 0
+    calls: int = 0
+
+    def __add__(self, other: ModelCalls) -> ModelCalls:
+        cost = None if self.cost is None or other.cost is None else self.cost + other.cost
+        return ModelCalls(self.usage + other.usage, cost, self.counted + other.counted, self.calls + other.calls)
 
 
 @dataclass(frozen=True, slots=True)

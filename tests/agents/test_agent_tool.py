@@ -9,8 +9,9 @@ import pytest
 from agents import HookFailed, Hooks, RunContext, ToolEnded, TurnStarted, tool
 from agents.agent_tool import MOST_DEEP
 from agents.run_context import StepKey
+from orchestrator.journal.codec import Packed, pack, unpack
 from providers.errors import AllAttemptsFailed, AuthFailed
-from providers.messages import ToolResult
+from providers.messages import Response, ToolResult, Usage
 from providers.stub.scripted import say, tool_call
 from tests.agents.conftest import Voice
 from tests.agents.test_calls import look
@@ -101,3 +102,33 @@ async def test_a_stream_tells_what_the_caller_says_and_nothing_of_its_helper(scr
     async with agent.stream("x") as stream:
         said = "".join([delta.text async for delta in stream if hasattr(delta, "text")])
     assert (said, stream.result.text) == ("told", "told")
+
+
+async def test_what_it_spent_is_its_callers_to_tell_apart_and_counts_once_when_it_was_recorded(scripted) -> None:
+    steps: dict[StepKey, Packed] = {}
+    answers: list[Response] = []
+
+    async def do(key, request_hash, work):
+        if key in steps:
+            return unpack(steps[key].data, steps[key].bodies.__getitem__)
+        made = await work()
+        if isinstance(made, Response):
+            answers.append(made)
+        steps[key] = pack(made)
+        return made
+
+    bench = scripted(
+        *[say(tool_call("bob", task="x")), say(tool_call("cy", task="y")), say(tool_call("look"))],
+        *["Without cy.", "told"],
+    )
+    cy = bench.agent(name="cy", tools=(look,), max_turns=1)
+    bob = bench.agent(name="bob", tools=(cy.as_tool(),))
+    ann = bench.agent(name="ann", tools=(bob.as_tool(),))
+    first = await ann.work("x", RunContext(do=do))
+    assert first.usage + first.delegated.usage == sum([answer.usage for answer in answers], Usage())
+    assert first.counted + first.delegated.counted == sum(answer.counted.total for answer in answers)
+    assert (first.turns + first.delegated.calls, first.delegated.calls) == (len(answers), 3)
+    asked = len(answers)
+    steps = {key: kept for key, kept in steps.items() if key.step == ()}  # what is below a recorded call is never read
+    again = await ann.work("x", RunContext(do=do))
+    assert (again.delegated, again.usage, len(answers)) == (first.delegated, first.usage, asked)
