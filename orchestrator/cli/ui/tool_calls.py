@@ -24,6 +24,8 @@ class ShownCall(NamedTuple):
     arguments: str
     result: str | None
     is_error: bool
+    note: str = ""
+    """What the model was told beside the result: that a person changed the arguments."""
 
     def line(self, most: int | None = LISTED) -> str:
         """Return the call and its result, each of at most so many characters on one line; None: whole."""
@@ -31,7 +33,8 @@ class ShownCall(NamedTuple):
         if self.result is None:
             return f"{call}: {IN_FLIGHT}"
         told = clipped(self.result, most)  # of an error it begins with the tool's name, and that it failed
-        return f"{call}: {told}" if self.is_error else f"{call} answered: {told}"
+        said = f"{call}: {told}" if self.is_error else f"{call} answered: {told}"
+        return f"{said} [{clipped(self.note, None if most is None else 2 * most)}]" if self.note else said
 
 
 def tool_calls(steps: Sequence[StepRecord]) -> Iterator[ShownCall]:
@@ -44,8 +47,9 @@ def tool_calls(steps: Sequence[StepRecord]) -> Iterator[ShownCall]:
             continue
         call = response.tool_calls[int(number) - 1]
         done = step.result if step.done and isinstance(step.result, ToolResult) else None
-        told, is_error = (None, False) if done is None else (done.content, done.is_error)
-        yield ShownCall(path_of(step.unit, step.key.step), step.key.turn, call.name, call.arguments, told, is_error)
+        told, is_error, note = (None, False, "") if done is None else (done.content, done.is_error, done.note)
+        place = path_of(step.unit, step.key.step)
+        yield ShownCall(place, step.key.turn, call.name, call.arguments, told, is_error, note)
 
 
 def call_text(name: str, arguments: str, most: int | None) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from orchestrator.cli.ui.tool_calls import call_text, clipped
+from orchestrator.cli.ui.tool_calls import ShownCall, call_text, clipped
 from tests.orchestrator.vendors import Vendors
 
 SQUAD = """\
@@ -36,6 +36,13 @@ def test_a_call_is_shown_with_its_arguments_and_its_error(call, folder):
     assert f"tool: look/try-1, turn 1: {CALL}: read_file failed: " in shown
     assert f"  tool: {CALL}: read_file failed: " in explained
     assert f"  tool: {CALL}: read_file failed: " in call("explain", "look", "-v").out
+
+
+def test_that_a_person_changed_the_arguments_is_shown():
+    note = "A person changed the arguments of this call before it was made, to: {}"
+    shown = ShownCall("a/try-1", 1, "pay", '{"to": "ann"}', "paid bob", False, note)
+    assert shown.line() == f'pay({{"to": "ann"}}) answered: paid bob [{note}]'
+    assert shown._replace(note=note + "x" * 999).line(20).endswith(f" [{note[:40].rstrip()}…]")
 
 
 def test_what_is_long_is_cut_between_characters_as_people_see_them():
