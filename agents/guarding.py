@@ -12,7 +12,7 @@ from agents.events import GuardrailChecked
 from agents.guardrail_checks import fault
 from agents.guardrails import Guardrail, GuardrailFailed, OnFail
 from agents.run_context import RunContext, StepKey
-from agents.untrusted import fenced
+from agents.untrusted import fenced, joined
 from providers.documents.unicode import cut
 
 GUARD = "guard"
@@ -27,17 +27,26 @@ VERDICT = {
     "required": ["passes", "why"],
     "additionalProperties": False,
 }
-Broken = tuple[str, OnFail, str]
-"""A guardrail that a text did not pass: its name, what follows, and what is wrong."""
 Side = Literal["input", "output"]
+
+
+class Broken(NamedTuple):
+    """A guardrail that a text did not pass: its name, what follows, and what is wrong. `sources` are those of what
+    others wrote that its judge had read: they may speak in `why`."""
+
+    name: str
+    on_fail: OnFail
+    why: str
+    sources: tuple[str, ...] = ()
 
 
 class Settled(NamedTuple):
     """What follows from a text that guardrails did not pass: the model is told `wrong` and answers again; where that is
-    empty `text` counts, which may be a person's."""
+    empty `text` counts, which may be a person's. `sources` are those of what others wrote that `wrong` may hold."""
 
     text: str
     wrong: str = ""
+    sources: tuple[str, ...] = ()
 
 
 async def checked(rails: Sequence[Guardrail], text: str, side: Side, turn: int, ctx: RunContext) -> list[Broken]:
@@ -45,22 +54,25 @@ async def checked(rails: Sequence[Guardrail], text: str, side: Side, turn: int, 
 
     async def work() -> list[list[str]]:
         found: list[list[str]] = []
+        why: str
+        sources: tuple[str, ...]
         for rail in rails:
-            why = await _judged(rail, text, turn, ctx) if rail.agent is not None else fault(rail, text)
+            why, sources = (fault(rail, text), ()) if rail.agent is None else await _judged(rail, text, turn, ctx)
             ctx.emit(GuardrailChecked(turn, side, rail.name, not why, rail.on_fail if why else "", cut(why, EXCERPT)))
             if why:
-                found.append([rail.name, rail.on_fail, why])
+                found.append([rail.name, rail.on_fail, why, *sources])
         return found
 
     asked = hashlib.sha256(f"{side}\0{rails}\0{text}".encode("utf-8", "surrogatepass")).digest()
     found = await ctx.do(StepKey(ctx.step, turn, GUARD), asked, work)
-    return [(name, on_fail, why) for name, on_fail, why in found]
+    return [Broken(name, on_fail, why, tuple(sources)) for name, on_fail, why, *sources in found]
 
 
-async def _judged(rail: Guardrail, text: str, turn: int, ctx: RunContext) -> str:
-    """Return what an agent finds wrong with a text, which it reads as data."""
+async def _judged(rail: Guardrail, text: str, turn: int, ctx: RunContext) -> tuple[str, tuple[str, ...]]:
+    """Return what an agent finds wrong with a text, which it reads as data, and the sources of what others wrote that
+    it has read on its own."""
     if rail.judge is None:
-        return f"the agent {rail.agent} is not at work here"
+        return f"the agent {rail.agent} is not at work here", ()
     # A text cannot hold a part of its own digest; and what is asked again after a kill is the same.
     mark = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
     brief = (
@@ -75,7 +87,12 @@ async def _judged(rail: Guardrail, text: str, turn: int, ctx: RunContext) -> str
     except OutputInvalid as error:
         raise OutputInvalid(error.path, error.message, error.excerpt, of=f"the verdict of {rail.agent}") from error
     said: Any = result.output
-    return "" if said["passes"] else rail.message or str(said["why"]) or "the judge does not say why"
+    if said["passes"]:
+        return "", ()
+    if rail.message:
+        return rail.message, ()
+    own = [source for source in result.untrusted if source not in ctx.untrusted]
+    return str(said["why"]) or "the judge does not say why", tuple(own) if ctx.edition > 2 else ()
 
 
 async def passed(
@@ -97,10 +114,10 @@ async def passed(
     broken = await checked(rails, text, side, turn, ctx)
     if not broken:
         return Settled(text)
-    blocked = next((one for one in broken if one[1] == "block"), None)
+    blocked = next((one for one in broken if one.on_fail == "block"), None)
     if blocked is not None:
         raise _failed(agent, side, blocked, text)
-    if (one := next((one for one in broken if one[1] == "escalate"), None)) is not None:
+    if (one := next((one for one in broken if one.on_fail == "escalate"), None)) is not None:
         if ctx.escalate is None:
             raise _failed(agent, side, one, text, "; no person can be asked")
         place = _place(ctx, turn, side)
@@ -110,14 +127,22 @@ async def passed(
             raise _failed(agent, side, one, text, f"; a person rejected it{said}")
         if leave.edited is not None and leave.edited != text:
             return await _of_a_person(agent, rails, leave.edited, side, turn, ctx.at(step=place))
-        broken = [other for other in broken if other[1] != "escalate"]
+        broken = [other for other in broken if other.on_fail != "escalate"]
     if not broken:
         return Settled(text)
     if not may_retry:
         raise _failed(agent, side, broken[0], text, "; it was sent back before")
-    faults = "\n".join(f"- {why}" for _, _, why in broken)
+    faults = "\n".join(f"- {_as_told(one, text)}" for one in broken)
     told = f"Your answer cannot be used as it is:\n{faults}\nWrite the whole answer again, with that put right."
-    return Settled(text, told)
+    return Settled(text, told, joined((), (source for one in broken for source in one.sources)))
+
+
+def _as_told(one: Broken, text: str) -> str:
+    """Return what is wrong as the model reads it: inside a fence, where its judge had read what others wrote."""
+    if not one.sources:
+        return one.why
+    mark = hashlib.sha256(f"{text}\0{one.why}".encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    return fenced(one.why, mark, f"a judge that had read {', '.join(one.sources)}")
 
 
 async def _of_a_person(
@@ -135,7 +160,7 @@ def _place(ctx: RunContext, turn: int, side: Side) -> tuple[str, ...]:
 
 def _question(agent: str, side: Side, one: Broken) -> str:
     what = f"what {agent} is told" if side == "input" else f"the answer of {agent}"
-    return f"Let {what} pass? The guardrail {one[0]} says: {one[2]}"
+    return f"Let {what} pass? The guardrail {one.name} says: {one.why}"
 
 
 _ASKED = re.compile(r"Let (?:what (\S+) is told|the answer of (\S+)) pass\? The guardrail ")
@@ -148,4 +173,4 @@ def agent_asked_about(question: str) -> str | None:
 
 
 def _failed(agent: str, side: Side, one: Broken, text: str, more: str = "") -> GuardrailFailed:
-    return GuardrailFailed(agent, side, one[0], f"{one[2]}{more}", cut(text, EXCERPT))
+    return GuardrailFailed(agent, side, one.name, f"{one.why}{more}", cut(text, EXCERPT))

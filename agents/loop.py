@@ -188,6 +188,18 @@ class Work:
         if ctx.tally is not None:
             ctx.tally(ModelCalls(response.usage, response.cost, response.counted.total, 1))
 
+    def having_read(self, sources: Sequence[str], ctx: RunContext) -> RunContext:
+        """Return the context of work that goes on after the agent has read what others wrote."""
+        if not sources:
+            return ctx
+        self.untrusted = joined(ctx.untrusted, sources)
+        return ctx.at(untrusted=self.untrusted)
+
+    def sent_back(self, settled: Settled, ctx: RunContext) -> RunContext:
+        """Tell the model what is wrong with its answer. Return the context of what follows."""
+        self.say(user(settled.wrong))
+        return self.having_read(settled.sources, ctx)
+
     def called(self, results: Sequence[ToolResult], ctx: RunContext) -> None:
         """Count what agents spent that were called as tools."""
         for spent in [result.spent for result in results if result.spent is not None]:
@@ -291,7 +303,7 @@ async def pursue(
                     may_retry = not last and sent_back < MOST_RETRIES
                     settled = await _let_out(agent, final.text, shape, number, ctx, may_retry=may_retry)
                     if settled.wrong:
-                        work.say(user(settled.wrong))
+                        ctx = work.sent_back(settled, ctx)
                         sent_back += 1
                         continue
                     if settled.text != final.text:
@@ -317,9 +329,7 @@ async def pursue(
                 work.called(results, ctx)
                 cut = (_cut_call(call, response) for call in calls[len(whole) :])
                 work.say(tool_message(*map(_as_read, results), *cut))
-                if any(result.fence for result in results):
-                    work.untrusted = joined(ctx.untrusted, [result.name for result in results if result.fence])
-                    ctx = ctx.at(untrusted=work.untrusted)
+                ctx = work.having_read([result.name for result in results if result.fence], ctx)
                 work.needs_tools = True
                 if left := exits_in(whole, results, agent.tools) if len(whole) == len(calls) else []:
                     said = "\n\n".join(filter(None, (response.text.strip(), left[0][1].content.strip())))
@@ -328,7 +338,7 @@ async def pursue(
                     if not settled.wrong:
                         ended = work.result(Final(settled.text, settled.text), response, number, since)
                         return replace(ended, exits=tuple(name for name, _ in left))
-                    work.say(user(settled.wrong))
+                    ctx = work.sent_back(settled, ctx)
                     sent_back += 1
                 elif last:
                     raise TurnLimit(agent.name, number)
